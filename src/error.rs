@@ -1,0 +1,168 @@
+//! What went wrong, in the user's words, and the exit code that says so to a script.
+//!
+//! Each layer has an error type of its own; here they become the one [`Error`] that leaves the
+//! library. This is the only place where a failure is given its exit code.
+
+use std::fmt;
+
+use crate::host::HostError;
+use crate::manifest::LoadError;
+use crate::plan::Problems;
+
+/// The kinds of failure, one exit code each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// A file is missing, is not YAML, has an unknown field or the wrong kind.
+    Configuration,
+    /// A value of the manifest is missing or wrong.
+    Validation,
+    /// libvirt cannot be reached.
+    Connection,
+    /// The domain, its network or the host refused.
+    Vm,
+    /// A pool, a volume or an image refused.
+    Storage,
+    /// What was waited for did not come in time.
+    Timeout,
+    /// The user stopped it.
+    Interrupted,
+}
+
+impl Kind {
+    /// The process's exit code for this kind of failure.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Configuration => 1,
+            Self::Validation => 2,
+            Self::Connection => 3,
+            Self::Vm => 4,
+            Self::Storage => 5,
+            Self::Timeout => 6,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
+/// A failure as it is told to a person: what failed, why, what became of what was begun, what to do.
+#[derive(Debug, Clone)]
+pub struct Error {
+    kind: Kind,
+    message: String,
+    cause: Option<String>,
+    detail: Option<String>,
+    hint: Option<String>,
+    outcome: Vec<String>,
+}
+
+impl Error {
+    /// Makes an error from one sentence that names the object.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), cause: None, detail: None, hint: None, outcome: Vec::new() }
+    }
+
+    /// Adds why it failed.
+    #[must_use]
+    pub fn because(mut self, cause: impl Into<String>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+
+    /// Adds what to do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds libvirt's own words, shown with `--verbose` only.
+    #[must_use]
+    pub fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    /// Adds a sentence on what was removed again or left behind.
+    #[must_use]
+    pub fn outcome(mut self, sentence: impl Into<String>) -> Self {
+        self.outcome.push(sentence.into());
+        self
+    }
+
+    /// Gives it another kind, where the same refusal of libvirt's means something else.
+    #[must_use]
+    pub fn of_kind(mut self, kind: Kind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// The kind, from which the exit code follows.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// What failed, in one sentence or, for several problems, one line each.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Why it failed.
+    pub fn cause(&self) -> Option<&str> {
+        self.cause.as_deref()
+    }
+
+    /// libvirt's own words.
+    pub fn detail_text(&self) -> Option<&str> {
+        self.detail.as_deref()
+    }
+
+    /// What to do about it.
+    pub fn hint_text(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    /// What was removed again or left behind.
+    pub fn outcomes(&self) -> &[String] {
+        &self.outcome
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        if let Some(cause) = &self.cause {
+            write!(f, ": {cause}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<LoadError> for Error {
+    fn from(error: LoadError) -> Self {
+        Self::new(Kind::Configuration, error.to_string())
+    }
+}
+
+impl From<Problems> for Error {
+    fn from(problems: Problems) -> Self {
+        Self::new(Kind::Validation, problems.to_string())
+    }
+}
+
+impl From<HostError> for Error {
+    fn from(error: HostError) -> Self {
+        let kind = error.kind();
+        let mut told = Self::new(kind, error.to_string());
+        if let Some(cause) = error.cause() {
+            told = told.because(cause);
+        }
+        if let Some(detail) = error.detail() {
+            told = told.detail(detail);
+        }
+        match error.hint() {
+            Some(hint) => told.hint(hint),
+            None => told,
+        }
+    }
+}

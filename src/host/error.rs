@@ -1,0 +1,113 @@
+//! How a host says no.
+
+use crate::error::Kind;
+
+/// What a host refused or could not say.
+///
+/// `operation` is a verb with its object (`create volume 'web_boot' in pool 'foundry-vms'`), so that
+/// "cannot {operation}" reads as a sentence; `libvirt` is libvirt's own message.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HostError {
+    /// No connection could be made.
+    #[error("cannot connect to {uri}")]
+    Connect {
+        /// The URI that was tried.
+        uri: String,
+        /// libvirt's message.
+        libvirt: String,
+    },
+    /// The host answered, and refused.
+    #[error("cannot {operation}")]
+    Refused {
+        /// What was asked, with its object.
+        operation: String,
+        /// Which exit code it has: [`Kind::Storage`] for pools and volumes, else [`Kind::Vm`].
+        kind: Kind,
+        /// libvirt's message.
+        libvirt: String,
+    },
+    /// The connection broke inside the call: it may have taken effect or not.
+    #[error("lost the connection to {uri} while trying to {operation}")]
+    Lost {
+        /// The URI.
+        uri: String,
+        /// What was asked.
+        operation: String,
+        /// libvirt's message.
+        libvirt: String,
+    },
+    /// A local source or sink of a transfer failed, or was stopped by the user.
+    #[error("cannot {operation}")]
+    Transfer {
+        /// What was asked.
+        operation: String,
+        /// Why the local side failed.
+        cause: String,
+        /// Whether the user stopped it.
+        interrupted: bool,
+    },
+    /// The host answered something that foundry cannot read.
+    #[error("cannot read {what} that libvirt gave")]
+    Unreadable {
+        /// What was read, "the description of domain 'web'" for one.
+        what: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+}
+
+impl HostError {
+    /// The kind of failure, for the exit code.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Connect { .. } | Self::Lost { .. } => Kind::Connection,
+            Self::Refused { kind, .. } => *kind,
+            Self::Transfer { interrupted: true, .. } => Kind::Interrupted,
+            Self::Transfer { .. } => Kind::Storage,
+            Self::Unreadable { .. } => Kind::Vm,
+        }
+    }
+
+    /// Whether the call may have taken effect although it failed.
+    pub fn outcome_unknown(&self) -> bool {
+        matches!(self, Self::Lost { .. })
+    }
+
+    /// Why, in words for everybody.
+    pub fn cause(&self) -> Option<String> {
+        match self {
+            Self::Connect { libvirt, .. } | Self::Refused { libvirt, .. } | Self::Lost { libvirt, .. } => {
+                Some(libvirt.clone())
+            }
+            Self::Transfer { cause, .. } | Self::Unreadable { cause, .. } => Some(cause.clone()),
+        }
+    }
+
+    /// libvirt's own words, where [`Self::cause`] says something better.
+    pub fn detail(&self) -> Option<String> {
+        None
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Connect { uri, libvirt } => Some(connect_hint(uri, libvirt)),
+            Self::Lost { .. } => {
+                Some("foundry list --all shows what is there once libvirt answers again".into())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What a user can do about a connection that fails, by the commonest causes.
+fn connect_hint(uri: &str, libvirt: &str) -> String {
+    if libvirt.contains("Permission denied") || libvirt.contains("authentication") {
+        "run as root, join the group libvirt, or use --connect qemu:///session".into()
+    } else if libvirt.contains("No such file") || libvirt.contains("refused") {
+        "is libvirtd running there? (systemctl start libvirtd, or virtqemud on hosts with modular daemons)"
+            .into()
+    } else {
+        format!("check the URI and that `virsh -c {uri} uri` answers")
+    }
+}

@@ -1,0 +1,277 @@
+//! One virtualization host, in foundry's words.
+//!
+//! [`Host`] is all that foundry asks of libvirt. Absence is `Ok(None)` and never an error, domains
+//! are named by UUID once they are found (a name can be redefined under our hands, a UUID cannot),
+//! and each refusal says what was asked of which object. Three things implement it: `Libvirt`, the
+//! only code that knows the bindings; `Recorder`-like wrappers in tests; and `memory::MemoryHost`,
+//! a host with state and refusals for tests of order and faults.
+
+mod error;
+
+pub use error::HostError;
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::units::Bytes;
+
+/// The result of asking the host for something.
+pub type Result<T> = std::result::Result<T, HostError>;
+
+/// XML namespace of foundry's metadata in a domain. The first foundry used it too, so one call
+/// reads the record of either.
+pub const METADATA_NAMESPACE: &str = "http://foundry.cofront.xyz/v1alpha1";
+
+/// What a host can run, from its capabilities.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Capabilities {
+    /// The host's own name, as libvirt gives it.
+    pub hostname: String,
+    /// libvirt's version on the host: major × 1,000,000 + minor × 1,000 + release.
+    pub libvirt_version: u32,
+    /// The host's architecture, `x86_64` for one.
+    pub arch: String,
+    /// For each guest architecture of full virtualization, the domain types that it can be run with
+    /// (`kvm`, `qemu`).
+    pub guests: BTreeMap<String, Vec<String>>,
+}
+
+/// The states of a domain (libvirt's `virDomainState`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DomainState {
+    /// Executing.
+    Running,
+    /// Waiting for a resource.
+    Blocked,
+    /// Stopped by a user, by an I/O error or by an error inside the hypervisor.
+    Paused,
+    /// Being shut down; still active.
+    ShuttingDown,
+    /// Off.
+    ShutOff,
+    /// Stopped because the guest or the hypervisor crashed; may still be active.
+    Crashed,
+    /// Suspended by the guest's power management.
+    Suspended,
+    /// A state that this foundry does not know.
+    Unknown,
+}
+
+impl DomainState {
+    /// Whether a hypervisor process may exist for it, so that its disks may be in use.
+    pub fn is_active(self) -> bool {
+        !matches!(self, Self::ShutOff)
+    }
+
+    /// The words that `virsh list` uses for the state.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Blocked => "idle",
+            Self::Paused => "paused",
+            Self::ShuttingDown => "in shutdown",
+            Self::ShutOff => "shut off",
+            Self::Crashed => "crashed",
+            Self::Suspended => "pmsuspended",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// A domain, foundry's or not.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Domain {
+    /// Its identity: stays while its name may come to mean another.
+    pub uuid: Uuid,
+    /// Its name at the time of the look.
+    pub name: String,
+    /// What it is doing.
+    pub state: DomainState,
+    /// Whether it is paused because of an error inside the hypervisor or QEMU lost it: the guest will
+    /// not go on by itself (libvirt's reasons `unknown`, `crashed` and `ioerror` of `paused`).
+    pub stopped_by_error: bool,
+    /// Virtual CPUs.
+    pub vcpus: u32,
+    /// Memory.
+    pub memory: Bytes,
+    /// Whether a definition stays when it stops.
+    pub persistent: bool,
+    /// Whether it starts with the host.
+    pub autostart: bool,
+    /// The inner text of foundry's metadata element, if there is one; see [`crate::record`].
+    pub record: Option<String>,
+}
+
+/// Which description of a domain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum View {
+    /// As it is now.
+    Current,
+    /// As it is at its next start.
+    Persistent,
+}
+
+/// Where the host can learn a guest's addresses (libvirt's `virDomainInterfaceAddressesSource`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddressSource {
+    /// DHCP leases of libvirt's networks.
+    Lease,
+    /// The guest agent.
+    Agent,
+    /// The host's ARP table.
+    Arp,
+}
+
+/// One address of a guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GuestAddress {
+    /// MAC address of the interface, lower case.
+    pub mac: String,
+    /// The address.
+    pub ip: IpAddr,
+    /// Its prefix length.
+    pub prefix: u8,
+}
+
+/// The state of a storage pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pool {
+    /// Its name.
+    pub name: String,
+    /// Its type, `dir` for one (libvirt's storage page).
+    pub kind: String,
+    /// Whether it is started.
+    pub active: bool,
+    /// Whether it starts with the host.
+    pub autostart: bool,
+    /// Target path on the host; for a directory pool the directory.
+    pub target: Option<String>,
+    /// Total size; 0 when inactive.
+    pub capacity: Bytes,
+    /// Space taken.
+    pub allocation: Bytes,
+    /// Space left.
+    pub available: Bytes,
+}
+
+/// A volume of a pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Volume {
+    /// The pool it is in.
+    pub pool: String,
+    /// Its name in the pool.
+    pub name: String,
+    /// Its path on the host.
+    pub path: String,
+    /// Its format as libvirt probed it: `qcow2`, `raw`, `iso`, …
+    pub format: String,
+    /// The size that a guest sees.
+    pub capacity: Bytes,
+    /// What it takes on the host.
+    pub allocation: Bytes,
+    /// Path of its backing file, if it has one.
+    pub backing: Option<String>,
+    /// Permission bits, where the pool has them.
+    pub mode: Option<u32>,
+}
+
+/// A libvirt network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Network {
+    /// Its name.
+    pub name: String,
+    /// Whether it is started.
+    pub active: bool,
+}
+
+/// What foundry asks of a virtualization host.
+///
+/// The contract that each implementation keeps is `tests/host_contract.rs`.
+pub trait Host: Send + Sync {
+    /// The URI of the connection, for messages.
+    fn uri(&self) -> &str;
+    /// Whether the host is the machine foundry runs on, so that its kernel can be asked directly.
+    fn is_local(&self) -> bool;
+    /// Name, versions and guest types of the host.
+    fn capabilities(&self) -> Result<Capabilities>;
+
+    /// All domains, or only the active ones.
+    fn domains(&self, active_only: bool) -> Result<Vec<Domain>>;
+    /// The domain of that name.
+    fn domain(&self, name: &str) -> Result<Option<Domain>>;
+    /// Defines a new domain. Refused where the name is taken by another UUID, which makes it the
+    /// atomic reservation of the name.
+    fn define_domain(&self, xml: &str) -> Result<Uuid>;
+    /// The XML description of a domain, secrets left out.
+    fn domain_xml(&self, domain: Uuid, view: View) -> Result<String>;
+    /// Replaces the text of foundry's metadata element, in the definition and, where the domain is
+    /// active, in the live domain too.
+    fn set_record(&self, domain: Uuid, text: &str) -> Result<()>;
+    /// Sets whether it starts with the host.
+    fn set_autostart(&self, domain: Uuid, on: bool) -> Result<()>;
+    /// Starts it.
+    fn start(&self, domain: Uuid) -> Result<()>;
+    /// Asks the guest to power off; returns at once.
+    fn request_shutdown(&self, domain: Uuid) -> Result<()>;
+    /// Continues a paused or suspended domain.
+    fn resume(&self, domain: Uuid) -> Result<()>;
+    /// Stops it at once, in whatever active state it is. A domain that is already off is `Ok`.
+    fn force_off(&self, domain: Uuid) -> Result<()>;
+    /// Removes the definition with NVRAM, managed save, TPM state and the metadata of snapshots and
+    /// checkpoints. The caller has stopped it. A domain that is already gone is `Ok`.
+    fn undefine(&self, domain: Uuid) -> Result<()>;
+    /// What that source knows of the guest's addresses; a source that cannot answer is an empty list.
+    fn addresses(&self, domain: Uuid, source: AddressSource) -> Result<Vec<GuestAddress>>;
+    /// Sends one command (JSON) to the guest agent. `None` where no agent answers in that time.
+    fn agent(&self, domain: Uuid, command: &str, timeout: Duration) -> Result<Option<String>>;
+
+    /// All pools.
+    fn pools(&self) -> Result<Vec<Pool>>;
+    /// The pool of that name.
+    fn pool(&self, name: &str) -> Result<Option<Pool>>;
+    /// Defines a pool; neither makes its target nor starts it.
+    fn define_pool(&self, xml: &str) -> Result<()>;
+    /// Makes the pool's target, a missing directory for one.
+    fn build_pool(&self, name: &str) -> Result<()>;
+    /// Starts a pool.
+    fn start_pool(&self, name: &str) -> Result<()>;
+    /// Stops a pool; its volumes stay.
+    fn stop_pool(&self, name: &str) -> Result<()>;
+    /// Sets whether the pool starts with the host.
+    fn set_pool_autostart(&self, name: &str, on: bool) -> Result<()>;
+    /// Makes libvirt look at the pool's volumes anew.
+    fn refresh_pool(&self, name: &str) -> Result<()>;
+    /// Removes the definition of a stopped pool; its volumes stay.
+    fn undefine_pool(&self, name: &str) -> Result<()>;
+
+    /// The volumes of an active pool.
+    fn volumes(&self, pool: &str) -> Result<Vec<Volume>>;
+    /// The volume of that name; `None` too where the pool is absent or inactive.
+    fn volume(&self, pool: &str, name: &str) -> Result<Option<Volume>>;
+    /// The volume at that path, in whichever active pool it is.
+    fn volume_at(&self, path: &str) -> Result<Option<Volume>>;
+    /// Makes a volume; refused where one of that name exists.
+    fn create_volume(&self, pool: &str, xml: &str) -> Result<Volume>;
+    /// Makes a volume with the content of another, converted to the format in the XML.
+    fn clone_volume(&self, pool: &str, xml: &str, from_pool: &str, from_name: &str) -> Result<Volume>;
+    /// Changes a volume's capacity.
+    fn resize_volume(&self, pool: &str, name: &str, capacity: Bytes) -> Result<()>;
+    /// Deletes a volume. One that is already gone is `Ok`.
+    fn delete_volume(&self, pool: &str, name: &str) -> Result<()>;
+    /// Writes exactly `length` bytes of `content` to the beginning of a volume. Never sends more: one
+    /// byte past the declared length ends libvirtd 11.3.
+    fn upload(&self, pool: &str, name: &str, content: &mut dyn Read, length: u64) -> Result<()>;
+    /// Reads up to `length` bytes of a volume from its beginning.
+    fn download(&self, pool: &str, name: &str, into: &mut dyn Write, length: u64) -> Result<()>;
+
+    /// The network of that name.
+    fn network(&self, name: &str) -> Result<Option<Network>>;
+    /// Names of all networks.
+    fn networks(&self) -> Result<Vec<String>>;
+}

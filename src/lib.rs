@@ -1,0 +1,24 @@
+//! Foundry turns one YAML manifest into a running, reachable VM on libvirt, and takes it away again.
+//!
+//! The map, in the order in which data flows:
+//!
+//! * [`manifest`] is what a user wrote, read without judgement;
+//! * [`plan`] is what foundry will do, validated and pure;
+//! * [`cloud_init`] makes the seed of a plan, [`domain_xml`] and [`storage_xml`] what libvirt is told;
+//! * [`host`] is one virtualization host, over libvirt or in memory;
+//! * [`record`] is what a domain's metadata says about who made it and which volumes are its own;
+//! * [`operations`] holds one file for each verb: create, destroy, inspect, images, pools;
+//! * [`names`], [`units`], [`yaml`], [`disk_image`] and [`error`] serve all of them.
+//!
+//! The command line in [`cli`] is a thin user of the rest.
+
+pub mod cloud_init;
+pub mod error;
+pub mod host;
+pub mod manifest;
+pub mod names;
+pub mod plan;
+pub mod units;
+pub mod yaml;
+
+pub use error::{Error, Kind};

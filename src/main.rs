@@ -1,0 +1,3 @@
+//! The `foundry` command.
+
+fn main() {}

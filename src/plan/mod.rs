@@ -1,0 +1,235 @@
+//! What foundry will do: a manifest judged, completed and made of types that cannot be wrong.
+//!
+//! [`VmPlan::from_manifest`] is pure. It returns *all* problems of a manifest, each with its path;
+//! what only a host can tell is [`crate::operations`]'s preflight. A plan is deliberately not
+//! `Serialize`: the manifest is what is stored and shown, the plan is what is true.
+
+mod build;
+mod problems;
+
+pub use build::Defaults;
+pub use problems::{Problem, Problems};
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::{IpNet, Ipv4Net};
+
+use crate::manifest::VirtualMachine;
+use crate::names::{BridgeName, DiskTarget, MacAddress, NetworkName, PoolName, VmName, VolumeName};
+use crate::units::Bytes;
+
+/// A VM that can be made, as far as that can be told without a host.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VmPlan {
+    /// The domain's name.
+    pub name: VmName,
+    /// Labels, for selection.
+    pub labels: BTreeMap<String, String>,
+    /// Virtual CPUs, at least 1.
+    pub vcpus: u32,
+    /// Memory, a whole number of KiB.
+    pub memory: Bytes,
+    /// How the guest's CPU is chosen.
+    pub cpu_mode: CpuMode,
+    /// What the guest boots with.
+    pub firmware: Firmware,
+    /// The guest's architecture; `None` is the host's.
+    pub arch: Option<Arch>,
+    /// Whether it starts with the host.
+    pub autostart: bool,
+    /// The pool of all volumes of this VM.
+    pub pool: PoolName,
+    /// `vda`.
+    pub boot_disk: BootDisk,
+    /// `vdb` to `vdz`.
+    pub data_disks: Vec<DataDisk>,
+    /// In the guest's order.
+    pub interfaces: Vec<Interface>,
+    /// What cloud-init is told; without it there is no seed volume.
+    pub seed: Option<SeedPlan>,
+    /// The manifest that it was made from, normalized (name and FQDN in lower case).
+    pub manifest: VirtualMachine,
+}
+
+/// How the guest's CPU is chosen (libvirt's `<cpu mode>`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CpuMode {
+    /// Like the host's, by model and features.
+    HostModel,
+    /// The host's; hardware virtualization only.
+    HostPassthrough,
+}
+
+/// What the guest boots with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Firmware {
+    /// UEFI.
+    Efi {
+        /// Whether only signed boot loaders start.
+        secure_boot: bool,
+    },
+    /// The PC's BIOS.
+    Bios,
+}
+
+/// A guest architecture that foundry knows a machine type for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arch {
+    /// 64-bit PC.
+    X86_64,
+    /// 64-bit ARM.
+    Aarch64,
+}
+
+impl Arch {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::X86_64, Self::Aarch64];
+
+    /// libvirt's word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::X86_64 => "x86_64",
+            Self::Aarch64 => "aarch64",
+        }
+    }
+}
+
+/// The format of a disk that foundry makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DiskFormat {
+    /// Copy-on-write, grows as it is written.
+    Qcow2,
+    /// Plain, sparse where the file system can.
+    Raw,
+}
+
+impl DiskFormat {
+    /// libvirt's word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Qcow2 => "qcow2",
+            Self::Raw => "raw",
+        }
+    }
+}
+
+/// The boot disk.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BootDisk {
+    /// Its volume.
+    pub volume: VolumeName,
+    /// What the guest sees.
+    pub size: Bytes,
+    /// Its format.
+    pub format: DiskFormat,
+    /// What is on it.
+    pub source: BootSource,
+}
+
+/// What is on the boot disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BootSource {
+    /// Nothing.
+    Empty,
+    /// An image.
+    Image(ImageRef),
+}
+
+/// Where an image is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ImageRef {
+    /// In a pool.
+    Volume {
+        /// The pool.
+        pool: PoolName,
+        /// The volume.
+        volume: VolumeName,
+    },
+    /// A file of the hypervisor's, absolute.
+    Path(String),
+}
+
+impl std::fmt::Display for ImageRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Volume { pool, volume } => write!(f, "{pool}:{volume}"),
+            Self::Path(path) => f.write_str(path),
+        }
+    }
+}
+
+/// A data disk: empty, qcow2.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DataDisk {
+    /// The guest's name of it.
+    pub target: DiskTarget,
+    /// Its volume.
+    pub volume: VolumeName,
+    /// What the guest sees.
+    pub size: Bytes,
+}
+
+/// A network interface.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Interface {
+    /// What it is attached to.
+    pub link: Link,
+    /// From the address, or from the VM's name and the index.
+    pub mac: MacAddress,
+    /// The host's end; `None` leaves its name to libvirt.
+    pub tap: Option<String>,
+    /// The address that names MAC and tap; `None` means DHCP.
+    pub ip: Option<Ipv4Net>,
+    /// Further addresses.
+    pub addresses: Vec<IpNet>,
+    /// IPv4 gateway.
+    pub gateway: Option<Ipv4Addr>,
+    /// Whether the default route goes this way.
+    pub default_route: bool,
+    /// Name servers.
+    pub dns: Vec<IpAddr>,
+    /// VLAN tag.
+    pub vlan: Option<u16>,
+    /// Whether the firmware may boot from it.
+    pub pxe_boot: bool,
+}
+
+/// What an interface is attached to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Link {
+    /// A bridge of the host's.
+    Bridge(BridgeName),
+    /// A libvirt network.
+    Network(NetworkName),
+}
+
+/// What cloud-init is told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SeedPlan {
+    /// The seed's volume.
+    pub volume: VolumeName,
+    /// Host name: the FQDN's first label, else from the VM's name.
+    pub hostname: String,
+    /// Fully qualified name.
+    pub fqdn: Option<String>,
+    /// Keys that may log in as root.
+    pub ssh_keys: Vec<String>,
+    /// Root's password, hashed.
+    pub password_hash: Option<String>,
+    /// Whether SSH takes passwords.
+    pub ssh_password_auth: bool,
+    /// What the user adds to the generated user-data, or puts in its place.
+    pub user_data: UserData,
+}
+
+/// The user's own part of the user-data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UserData {
+    /// The generated one only.
+    Generated,
+    /// A cloud-config (YAML text, checked to be one mapping) to merge with the generated one.
+    Merged(String),
+    /// In place of the generated one.
+    Raw(String),
+}

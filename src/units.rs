@@ -1,0 +1,67 @@
+//! Sizes: bytes inside, GiB in manifests, binary units on a screen.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// One GiB, 2^30 bytes: what `sizeGB`, `sizeGiB` and `memoryGiB` count.
+pub const GIB: u64 = 1 << 30;
+
+/// A number of bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Bytes(pub u64);
+
+impl Bytes {
+    /// A whole number of GiB, or `None` where that many bytes are more than libvirt and QEMU can
+    /// address (2^63 - 1, a signed file offset).
+    pub fn from_gib(gib: u64) -> Option<Self> {
+        gib.checked_mul(GIB).filter(|b| *b <= i64::MAX as u64).map(Self)
+    }
+
+    /// The same size in KiB, rounded down; libvirt's unit for memory.
+    pub fn kib(self) -> u64 {
+        self.0 / 1024
+    }
+
+    /// The sum, or the largest value there is.
+    #[must_use]
+    pub fn saturating_add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+}
+
+impl fmt::Display for Bytes {
+    /// Writes the size in the largest unit that leaves at least 1, with one decimal where it needs one.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+        let unit = (0..UNITS.len() - 1).take_while(|i| self.0 >> (10 * (i + 1)) > 0).count();
+        #[allow(clippy::cast_precision_loss, reason = "one decimal is shown, 53 bits are plenty")]
+        let value = self.0 as f64 / (1u64 << (10 * unit)) as f64;
+        let text = format!("{value:.1}");
+        write!(f, "{} {}", text.strip_suffix(".0").unwrap_or(&text), UNITS[unit])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_read_as_people_say_them() {
+        let said = |b| Bytes(b).to_string();
+        assert_eq!(said(0), "0 B");
+        assert_eq!(said(1023), "1023 B");
+        assert_eq!(said(GIB / 2), "512 MiB");
+        assert_eq!(said(GIB * 3 / 2), "1.5 GiB");
+        assert_eq!(said(50 * GIB), "50 GiB");
+        assert_eq!(said(u64::MAX), "16 EiB");
+    }
+
+    #[test]
+    fn gib_cannot_overflow() {
+        assert_eq!(Bytes::from_gib(2), Some(Bytes(2 << 30)));
+        assert_eq!(Bytes::from_gib(1 << 33), None);
+        assert_eq!(Bytes::from_gib(u64::MAX), None);
+    }
+}
