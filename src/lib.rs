@@ -19,6 +19,7 @@ pub mod error;
 pub mod host;
 pub mod manifest;
 pub mod names;
+pub mod operations;
 pub mod plan;
 pub mod record;
 pub mod storage_xml;
