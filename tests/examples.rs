@@ -18,7 +18,9 @@ fn every_example_can_be_planned() {
         }
         seen.push(file.file_stem().unwrap().to_string_lossy().into_owned());
     }
-    for name in ["simple-vm", "multi-disk-vm", "two-nics-vm", "custom-pool-vm", "raw-user-data-vm", "reference-vm"] {
+    for name in
+        ["simple-vm", "multi-disk-vm", "two-nics-vm", "custom-pool-vm", "raw-user-data-vm", "reference-vm"]
+    {
         assert!(seen.iter().any(|s| s == name), "{name} is not in examples/");
     }
 }
@@ -41,11 +43,29 @@ const FIELDS: &[(&str, &[&str])] = &[
     ("dataDisks", &["device:", "sizeGB:", "sizeGiB"]),
     (
         "networkInterfaces",
-        &["ip:", "addresses:", "gateway:", "dnsServers:", "bridge:", "network:", "defaultRoute:", "vlan:", "pxeBoot:"],
+        &[
+            "ip:",
+            "addresses:",
+            "gateway:",
+            "dnsServers:",
+            "bridge:",
+            "network:",
+            "defaultRoute:",
+            "vlan:",
+            "pxeBoot:",
+        ],
     ),
     (
         "cloudInit",
-        &["fqdn:", "sshAuthorizedKeys:", "passwordHash:", "sshPwauth:", "sshPasswordAuth", "rawUserData", "userData:"],
+        &[
+            "fqdn:",
+            "sshAuthorizedKeys:",
+            "passwordHash:",
+            "sshPwauth:",
+            "sshPasswordAuth",
+            "rawUserData",
+            "userData:",
+        ],
     ),
     ("spec", &["cpuMode:", "autostart:", "storagePool:", "firmware:", "type:", "secureBoot:", "arch:"]),
 ];

@@ -62,8 +62,8 @@ impl Fault {
     pub(super) fn path(&self) -> String {
         self.steps.iter().rev().fold(String::new(), |path, step| match step {
             Step::Index(index) => format!("{path}[{index}]"),
-            Step::Key(key) if path.is_empty() => key.clone(),
-            Step::Key(key) => format!("{path}.{key}"),
+            Step::Key(key) if path.is_empty() => printable(key),
+            Step::Key(key) => format!("{path}.{}", printable(key)),
         })
     }
 
@@ -73,7 +73,7 @@ impl Fault {
             Some(near) => did_you_mean(field, near),
             None => format!("known here are {}", known.join(", ")),
         };
-        Self::at(at, format!("unknown field {field:?}; {guess}")).within(Step::Key(field.to_owned()), at)
+        Self::at(at, format!("unknown field; {guess}")).within(Step::Key(field.to_owned()), at)
     }
 }
 
@@ -97,8 +97,16 @@ impl de::Error for Fault {
     }
 
     fn invalid_type(found: Unexpected<'_>, wanted: &dyn Expected) -> Self {
+        let wanted = match wanted.to_string() {
+            // serde's own word for a field that is one.
+            rust if rust == "u64" => "a whole number".to_owned(),
+            words => words,
+        };
         let hint = match found {
-            Unexpected::Str(text) if Plain::of(text).is_number() => " (a number is written without quotes)",
+            Unexpected::Str(text) if wanted.contains("number") && Plain::of(text).is_number() => {
+                " (a number is written without quotes)"
+            }
+            Unexpected::Unit if wanted == "text" => " (no text is written as '')",
             _ => "",
         };
         Self::custom(format_args!("wants {wanted}, got {}{hint}", describe(found)))
@@ -124,6 +132,12 @@ fn describe(found: Unexpected<'_>) -> String {
     }
 }
 
+/// A text that is safe to print: what a terminal might act on is escaped.
+pub(crate) fn printable(text: &str) -> String {
+    let escape = |c: char| if c.is_control() { c.escape_default().collect() } else { c.to_string() };
+    text.chars().map(escape).collect()
+}
+
 /// So much of a text as a message needs.
 pub(crate) fn shortened(text: &str) -> String {
     const ENOUGH: usize = 60;
@@ -147,6 +161,13 @@ mod tests {
             .within(Step::Key("spec".into()), outer);
         assert_eq!(fault.path(), "spec.networkInterfaces[1].ip");
         assert_eq!(fault.at, Some(inner));
+    }
+
+    #[test]
+    fn a_key_cannot_talk_to_the_terminal() {
+        let at = Position { line: 1, column: 1 };
+        let fault = Fault::at(at, "no").within(Step::Key("a\u{1b}[2J".into()), at);
+        assert_eq!(fault.path(), "a\\u{1b}[2J");
     }
 
     #[test]

@@ -12,10 +12,11 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
-use super::fault::{Fault, Position, Step, did_you_mean, shortened};
+use super::fault::{Fault, Position, Step, did_you_mean, printable, shortened};
 use super::scalar::Plain;
 use super::tree::{self, Content, Node};
-use super::{API_VERSION, KIND, VirtualMachine, reader, user_data};
+use super::user_data::UserData;
+use super::{API_VERSION, KIND, VirtualMachine, reader};
 use crate::names::nearest;
 
 /// The largest manifest that is read, in bytes (1 MiB): what Kubernetes' API server takes, and far
@@ -108,9 +109,11 @@ pub fn load(text: &str, file: &str) -> Result<Vec<VirtualMachine>, LoadError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let documents = tree::read(text)
         .map_err(|(number, fault)| not_a_manifest(file, (number > 1).then_some(number), &fault))?;
+    let user_data = UserData::of(text);
     let several = documents.iter().filter(|d| !is_empty(d)).count() > 1;
     let manifests = documents.iter().enumerate().filter(|(_, d)| !is_empty(d)).map(|(index, document)| {
-        read_document(document).map_err(|fault| not_a_manifest(file, several.then_some(index + 1), &fault))
+        read_document(document, index, &user_data)
+            .map_err(|fault| not_a_manifest(file, several.then_some(index + 1), &fault))
     });
     match manifests.collect::<Result<Vec<_>, _>>()? {
         none if none.is_empty() => Err(unreadable_text(file, "holds no manifest".to_owned())),
@@ -118,9 +121,9 @@ pub fn load(text: &str, file: &str) -> Result<Vec<VirtualMachine>, LoadError> {
     }
 }
 
-fn read_document(document: &Node) -> Result<VirtualMachine, Fault> {
+fn read_document(document: &Node, index: usize, user_data: &UserData<'_>) -> Result<VirtualMachine, Fault> {
     check_header(document)?;
-    reader::read(&*user_data::as_text(document)?)
+    reader::read(&*user_data.as_text(document, index)?)
 }
 
 /// Refuses another program's document, and another version's, before its fields are looked at.
@@ -146,7 +149,7 @@ fn check_word(document: &Node, key: &str, known: &str) -> Result<(), Fault> {
                 Some(near) => did_you_mean(text, near),
                 None => format!("foundry knows '{known}'"),
             };
-            Err(inside(format!("{key} {:?} is not known; {guess}", shortened(text))))
+            Err(inside(format!("{:?} is not known; {guess}", shortened(text))))
         }
         Content::List(_) | Content::Map(_) => Err(inside(format!("wants the text '{known}'"))),
     }
@@ -169,7 +172,7 @@ fn not_a_manifest(file: &str, document: Option<usize>, fault: &Fault) -> LoadErr
         at: fault.at,
         document,
         path: fault.path(),
-        message: fault.message.clone(),
+        message: printable(&fault.message),
     }
 }
 

@@ -15,7 +15,7 @@ mod tree_builder;
 mod user_data;
 
 pub use fault::Position;
-pub(crate) use fault::shortened;
+pub(crate) use fault::{printable, shortened};
 pub use load::{LoadError, MAX_BYTES, load, load_file, load_from};
 pub use number::Number;
 pub use status::{Address, Condition, Phase, Status};

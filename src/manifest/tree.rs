@@ -65,8 +65,9 @@ impl Node {
 pub(super) fn read(text: &str) -> Result<Vec<Rc<Node>>, (usize, Fault)> {
     let options = serde_saphyr::granit_parser::options! {
         emit_comments: false,
-        flow_nesting_limit: MAX_DEPTH,
-        block_nesting_limit: MAX_DEPTH,
+        // The parser looks ahead: its limits lie behind the builder's, which says what it is about.
+        flow_nesting_limit: 2 * MAX_DEPTH,
+        block_nesting_limit: 2 * MAX_DEPTH,
     };
     let mut builder = Builder::default();
     for event in Parser::new_from_str_with_options(text, options) {

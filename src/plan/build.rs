@@ -2,7 +2,7 @@
 
 use super::judge::{Judge, Judged};
 use super::{Problems, VmPlan, cloud_init, disks, metadata, network, resources};
-use crate::manifest::{API_VERSION, KIND, Metadata, Spec, VirtualMachine, shortened};
+use crate::manifest::{API_VERSION, KIND, Metadata, Spec, VirtualMachine, printable, shortened};
 use crate::names::{PoolName, VmName};
 
 /// What stands in for what a manifest leaves out.
@@ -24,7 +24,7 @@ impl VmPlan {
     pub fn from_manifest(manifest: &VirtualMachine, defaults: &Defaults) -> Result<Self, Problems> {
         let mut judge = Judge::default();
         let plan = build(&mut judge, manifest, defaults);
-        let name = manifest.metadata.name.as_deref().map(|name| shortened(name.trim()));
+        let name = manifest.metadata.name.as_deref().map(|name| printable(&shortened(name.trim())));
         judge.verdict(plan, name.unwrap_or_else(|| "a VM without a name".to_owned()))
     }
 }

@@ -2,6 +2,7 @@
 
 use super::judge::{Judge, Judged, all, is_unprintable, name_of};
 use super::{SeedPlan, UserData, crypt, ssh_key};
+use crate::cloud_init::{check_raw_user_data, check_user_data};
 use crate::manifest::{self, MAX_BYTES};
 use crate::names::VmName;
 
@@ -158,12 +159,4 @@ fn document(
     }
     check(text).map_err(|message| judge.missing(path, message))?;
     Ok(text.to_owned())
-}
-
-fn check_raw_user_data(_text: &str) -> Result<(), String> {
-    Ok(())
-}
-
-fn check_user_data(_text: &str) -> Result<(), String> {
-    Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::judge::{Judge, Judged};
 use super::{Defaults, ImageRef};
-use crate::names::PoolName;
+use crate::names::{NameError, PoolName, VolumeName};
 
 const IMAGE: &str = "spec.bootDisk.image";
 const POOL: &str = "spec.bootDisk.imagePool";
@@ -14,22 +14,41 @@ pub(super) fn parse(
     image_pool: Option<&str>,
     defaults: &Defaults,
 ) -> Judged<ImageRef> {
-    let given: Option<Judged<PoolName>> = image_pool.map(|pool| judge.name(POOL, pool));
-    let image = judge.text(IMAGE, image)?;
-    if let Some(message) = misplaced(image) {
-        return Err(judge.wrong(IMAGE, image, message));
-    }
-    if image.starts_with('/') {
-        return path(judge, image, image_pool);
-    }
-    match image.split_once(':') {
-        Some((pool, volume)) => prefixed(judge, pool, volume, given.transpose()?),
-        None => {
-            let volume = judge.name(IMAGE, image)?;
-            let pool = given.transpose()?.unwrap_or_else(|| defaults.image_pool.clone());
+    let named = self::image(judge, image);
+    let pool: Judged<Option<PoolName>> = image_pool.map(|pool| judge.name(POOL, pool)).transpose();
+    match (named?, pool?) {
+        (Named::Path(_), Some(pool)) => {
+            Err(judge.wrong(POOL, pool, "has no meaning for an image given as a path"))
+        }
+        (Named::Path(path), None) => Ok(ImageRef::Path(path)),
+        (Named::Volume(Some(first), _), Some(second)) if first != second => {
+            let message = format!("differs from the pool in image ({first}); leave one out");
+            Err(judge.wrong(POOL, second, message))
+        }
+        (Named::Volume(first, volume), second) => {
+            let pool = first.or(second).unwrap_or_else(|| defaults.image_pool.clone());
             Ok(ImageRef::Volume { pool, volume })
         }
     }
+}
+
+/// What `image` says by itself.
+enum Named {
+    Path(String),
+    Volume(Option<PoolName>, VolumeName),
+}
+
+fn image(judge: &mut Judge, image: &str) -> Judged<Named> {
+    let image = judge.text(IMAGE, image)?;
+    let named = match (misplaced(image), image.split_once(':')) {
+        (Some(message), _) => Err(message.to_owned()),
+        _ if image.starts_with('/') => path(image).map(Named::Path),
+        (_, Some((pool, volume))) => in_pool(pool, volume),
+        (_, None) => {
+            image.parse().map(|volume| Named::Volume(None, volume)).map_err(|e: NameError| e.to_string())
+        }
+    };
+    named.map_err(|message| judge.wrong(IMAGE, image, message))
 }
 
 /// What people write that is none of the three forms, with the way to get there.
@@ -49,30 +68,21 @@ fn misplaced(image: &str) -> Option<&'static str> {
     None
 }
 
-fn prefixed(judge: &mut Judge, pool: &str, volume: &str, given: Option<PoolName>) -> Judged<ImageRef> {
-    let pool: PoolName = judge.name(IMAGE, pool)?;
-    let volume = judge.name(IMAGE, volume)?;
-    match given {
-        Some(other) if other != pool => {
-            let message = format!("differs from the pool in image ({pool}); leave one out");
-            Err(judge.wrong(POOL, other, message))
-        }
-        _ => Ok(ImageRef::Volume { pool, volume }),
-    }
+fn in_pool(pool: &str, volume: &str) -> Result<Named, String> {
+    let pool = pool.parse().map_err(|error| format!("names the pool {pool:?}, which {error}"))?;
+    let volume = volume.parse().map_err(|error| format!("names the volume {volume:?}, which {error}"))?;
+    Ok(Named::Volume(Some(pool), volume))
 }
 
-/// A path, without the `//`, `/./` and final `/` that change nothing. `..` is refused and not resolved:
-/// what it means depends on symbolic links of the hypervisor's.
-fn path(judge: &mut Judge, image: &str, image_pool: Option<&str>) -> Judged<ImageRef> {
-    if let Some(pool) = image_pool {
-        return Err(judge.wrong(POOL, pool, "has no meaning for an image given as a path"));
-    }
+/// A path, without the `//` and `/./` that change nothing. `..` is refused and not resolved: what it
+/// means depends on symbolic links of the hypervisor's.
+fn path(image: &str) -> Result<String, String> {
     let parts: Vec<&str> = image.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
     if parts.contains(&"..") {
-        return Err(judge.wrong(IMAGE, image, "must not hold '..'"));
+        return Err("must not hold '..'".to_owned());
     }
     if parts.is_empty() || image.ends_with('/') {
-        return Err(judge.wrong(IMAGE, image, "is a directory"));
+        return Err("is a directory".to_owned());
     }
-    Ok(ImageRef::Path(format!("/{}", parts.join("/"))))
+    Ok(format!("/{}", parts.join("/")))
 }

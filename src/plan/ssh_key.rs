@@ -124,7 +124,7 @@ fn known(kind: &str) -> Result<(), String> {
 
 /// Checks the decoded part of a key whose type is known.
 fn check_blob(kind: &str, blob: &[u8]) -> Result<(), String> {
-    const CUT: &str = "is incomplete: a length in it does not match";
+    const CUT: &str = "is incomplete or was changed: a length in it does not match";
     let mut rest = blob;
     let inner = field(&mut rest).ok_or(CUT)?;
     if inner != kind.as_bytes() {
