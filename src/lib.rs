@@ -13,11 +13,15 @@
 //! The command line in [`cli`] is a thin user of the rest.
 
 pub mod cloud_init;
+pub mod disk_image;
+pub mod domain_xml;
 pub mod error;
 pub mod host;
 pub mod manifest;
 pub mod names;
 pub mod plan;
+pub mod record;
+pub mod storage_xml;
 pub mod units;
 pub mod yaml;
 
