@@ -9,6 +9,7 @@
 mod error;
 mod libvirt;
 pub mod libvirt_xml;
+pub mod memory;
 
 pub use error::{HostError, Stopped};
 pub use libvirt::{CallObserver, Libvirt};

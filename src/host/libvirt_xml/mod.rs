@@ -10,10 +10,11 @@ mod domain;
 mod storage;
 
 pub use capabilities::capabilities;
-use domain::is_tag;
 pub use domain::{
     DiskDescription, DiskDevice, DiskSource, DomainDescription, InterfaceDescription, metadata_text,
 };
+pub(super) use domain::{is_record, is_tag};
+pub(super) use storage::{PoolParts, VolumeParts};
 pub use storage::{pool, volume, volume_name};
 
 use roxmltree::{Document, Node, ParsingOptions};

@@ -91,6 +91,7 @@ pub(in crate::host) struct VolumeParts {
     pub(in crate::host) capacity: Option<u64>,
     pub(in crate::host) allocation: Option<u64>,
     pub(in crate::host) backing: Option<String>,
+    pub(in crate::host) backing_format: Option<String>,
     pub(in crate::host) mode: Option<u32>,
 }
 
@@ -107,6 +108,7 @@ impl VolumeParts {
             capacity: bytes("capacity")?,
             allocation: bytes("allocation")?,
             backing: text_at(root, &["backingStore", "path"]).filter(|p| !p.is_empty()),
+            backing_format: descend(root, &["backingStore", "format"]).and_then(|f| attribute(f, "type")),
             mode: descend(root, &["target", "permissions", "mode"]).map(|m| mode(m, &what)).transpose()?,
             name,
         })
