@@ -43,7 +43,8 @@ pub(super) fn connect<'a>(global: &Global, ui: &'a Ui) -> Result<Connected<'a>, 
 /// that suits who asks.
 pub(super) fn uri(global: &Global) -> String {
     let set = |text: &String| !text.is_empty();
-    let named = global.connect.clone().filter(set).or_else(|| env::var("LIBVIRT_DEFAULT_URI").ok().filter(set));
+    let named =
+        global.connect.clone().filter(set).or_else(|| env::var("LIBVIRT_DEFAULT_URI").ok().filter(set));
     named.unwrap_or_else(|| if is_root() { "qemu:///system".into() } else { "qemu:///session".into() })
 }
 

@@ -1,5 +1,6 @@
 //! `foundry create`
 
+use std::path::Path;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -68,9 +69,9 @@ impl From<GoalArg> for Goal {
 }
 
 pub(super) fn run(args: &CreateArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    let manifests = load_file(&args.file)?;
+    let manifests = load_file(Path::new(&args.file))?;
     let defaults = global.settings()?.defaults(args.pool.clone());
-    let plans = plan_all(&manifests, &defaults)?;
+    let plans = plan_all(&manifests, &defaults, &args.file)?;
     let connected = connect(global, ui)?;
     if args.dry_run {
         return plans.iter().try_for_each(|plan| dry_run(args, &connected.session(), plan, ui));
@@ -80,14 +81,18 @@ pub(super) fn run(args: &CreateArgs, global: &Global, ui: &Ui) -> Result<(), Err
 }
 
 /// Judges all documents before anything is made; all their problems come at once.
-pub(super) fn plan_all(manifests: &[VirtualMachine], defaults: &Defaults) -> Result<Vec<VmPlan>, Error> {
+pub(super) fn plan_all(
+    manifests: &[VirtualMachine],
+    defaults: &Defaults,
+    file: &str,
+) -> Result<Vec<VmPlan>, Error> {
     let judged = manifests.iter().map(|m| VmPlan::from_manifest(m, defaults));
     let (plans, problems): (Vec<_>, Vec<_>) = judged.partition(Result::is_ok);
     let plans: Vec<VmPlan> = plans.into_iter().filter_map(Result::ok).collect();
     let problems: Vec<Problems> = problems.into_iter().filter_map(Result::err).collect();
-    match (problems.is_empty(), check_batch(&plans)) {
-        (true, None) => Ok(plans),
-        (true, Some(between)) => Err(between.into()),
+    match (problems.is_empty(), check_batch(&plans, file)) {
+        (true, Ok(())) => Ok(plans),
+        (true, Err(between)) => Err(between.into()),
         (false, _) => {
             let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
             Err(Error::new(Kind::Validation, all.join("\n")))
@@ -114,7 +119,8 @@ fn create_all(args: &CreateArgs, connected: &Connected<'_>, plans: &[VmPlan], ui
         let Err(error) = create_one(args, &connected.session(), plan, ui) else { continue };
         // The last one is told by whoever called; each of the others is told here, once.
         if let Some(earlier) = worst.take() {
-            let (told, kept) = if error.kind() > earlier.kind() { (earlier, error) } else { (error, earlier) };
+            let (told, kept) =
+                if error.kind() > earlier.kind() { (earlier, error) } else { (error, earlier) };
             ui.error(&told);
             worst = Some(kept);
         } else {

@@ -56,11 +56,19 @@ pub(super) fn run(args: &DestroyArgs, global: &Global, ui: &Ui) -> Result<(), Er
     worst.map_or(Ok(()), Err)
 }
 
-fn destroy_one(args: &DestroyArgs, session: &Session<'_>, name: &str, first: bool, ui: &Ui) -> Result<(), Error> {
+fn destroy_one(
+    args: &DestroyArgs,
+    session: &Session<'_>,
+    name: &str,
+    first: bool,
+    ui: &Ui,
+) -> Result<(), Error> {
     let options = Options { force: args.force, keep_disks: args.keep_disks, timeout: args.timeout };
     let demolition = survey(session, name, options)?;
     if !args.yes && ui.confirm(&question(&demolition)) == Some(false) {
-        return Err(Error::new(Kind::Vm, format!("VM '{name}' was not destroyed")).outcome("nothing was changed"));
+        return Err(
+            Error::new(Kind::Vm, format!("VM '{name}' was not destroyed")).outcome("nothing was changed")
+        );
     }
     // Only now: until the answer a signal ends the program at once.
     if first {

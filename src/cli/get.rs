@@ -13,10 +13,13 @@ use crate::operations::inspect::{self, Seen};
 
 /// Show one VM: its manifest and its status
 #[derive(Debug, Args)]
-#[command(visible_alias = "describe", after_help = "Examples:
+#[command(
+    visible_alias = "describe",
+    after_help = "Examples:
   foundry get web
   foundry get web -o yaml > web.yaml
-  foundry get web -o yaml --with-secrets")]
+  foundry get web -o yaml --with-secrets"
+)]
 pub(super) struct GetArgs {
     /// Name of the VM
     name: String,
@@ -53,9 +56,13 @@ pub(super) fn run(args: &GetArgs, global: &Global, ui: &Ui) -> Result<(), Error>
     if args.with_secrets {
         inspect::add_secrets(&session, &mut seen)?;
     }
-    let left_out: Vec<&str> = seen.vm.status.iter().flat_map(|s| &s.secrets_left_out).map(String::as_str).collect();
+    let left_out: Vec<&str> =
+        seen.vm.status.iter().flat_map(|s| &s.secrets_left_out).map(String::as_str).collect();
     if !left_out.is_empty() {
-        ui.note(&format!("secrets left out: {}; --with-secrets reads them from the seed volume", left_out.join(", ")));
+        ui.note(&format!(
+            "secrets left out: {}; --with-secrets reads them from the seed volume",
+            left_out.join(", ")
+        ));
     }
     match args.output {
         Format::Table | Format::Wide => ui.result(&details(&seen)),

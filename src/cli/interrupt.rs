@@ -20,7 +20,9 @@ const LAST: usize = 3;
 /// # Errors
 /// Where the system refuses a signal handler.
 pub(super) fn guard(cancel: &Cancel) -> Result<(), Error> {
-    let failed = |e: std::io::Error| Error::new(Kind::Configuration, "cannot listen to signals").because(e.to_string());
+    let failed = |e: std::io::Error| {
+        Error::new(Kind::Configuration, "cannot listen to signals").because(e.to_string())
+    };
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(failed)?;
     let cancel = cancel.clone();
     thread::spawn(move || {

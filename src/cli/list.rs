@@ -12,10 +12,13 @@ use crate::operations::inspect::{self, Seen};
 
 /// List running VMs, or all of them
 #[derive(Debug, Args)]
-#[command(visible_alias = "ls", after_help = "Examples:
+#[command(
+    visible_alias = "ls",
+    after_help = "Examples:
   foundry list --all
   foundry list -l role=web -o name
-  foundry list --all -o json")]
+  foundry list --all -o json"
+)]
 pub(super) struct ListArgs {
     /// Include VMs that do not run
     #[arg(short, long)]
@@ -70,7 +73,8 @@ fn rows(seen: &[Seen], wide: bool, no_headers: bool) -> String {
 }
 
 fn short_row(seen: &Seen) -> Vec<String> {
-    let addresses: Vec<&str> = seen.vm.status.iter().flat_map(|s| &s.addresses).map(|a| a.address.as_str()).collect();
+    let addresses: Vec<&str> =
+        seen.vm.status.iter().flat_map(|s| &s.addresses).map(|a| a.address.as_str()).collect();
     let managed = seen.vm.status.as_ref().is_some_and(|s| s.managed);
     vec![
         seen.domain.name.clone(),

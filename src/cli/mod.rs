@@ -50,7 +50,14 @@ pub struct Global {
     #[arg(short, long, global = true)]
     quiet: bool,
     /// How guests run: by the processor (kvm), by QEMU's translator (qemu), or as the host offers
-    #[arg(long, global = true, value_enum, default_value = "auto", env = "FOUNDRY_VIRT_TYPE", hide_env = true)]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value = "auto",
+        env = "FOUNDRY_VIRT_TYPE",
+        hide_env = true
+    )]
     virt_type: VirtTypeArg,
     /// Pool of VM disks, where a manifest names none
     #[arg(long, global = true, value_name = "POOL", default_value = Settings::DEFAULT_VM_POOL, env = "FOUNDRY_VM_POOL", hide_env = true)]
@@ -89,8 +96,13 @@ impl Global {
     /// # Errors
     /// Where a path is not absolute: it is one of the host's, not of this directory.
     fn settings(&self) -> Result<Settings, Error> {
-        if let Some(path) = self.storage_path.as_deref().filter(|p| !p.starts_with('/') || p.contains(char::is_control)) {
-            return Err(Error::new(Kind::Configuration, format!("--storage-path {path:?} is not an absolute path")));
+        if let Some(path) =
+            self.storage_path.as_deref().filter(|p| !p.starts_with('/') || p.contains(char::is_control))
+        {
+            return Err(Error::new(
+                Kind::Configuration,
+                format!("--storage-path {path:?} is not an absolute path"),
+            ));
         }
         Ok(Settings {
             vm_pool: self.vm_pool.clone(),

@@ -41,7 +41,9 @@ pub(super) fn objects<T: Serialize>(list: &[&T], format: Format) -> Result<Strin
         return json(&list);
     }
     let texts: Result<Vec<String>, String> = list.iter().map(yaml::write).collect();
-    texts.map(|t| t.join("---\n")).map_err(|cause| Error::new(Kind::Configuration, "cannot write YAML").because(cause))
+    texts
+        .map(|t| t.join("---\n"))
+        .map_err(|cause| Error::new(Kind::Configuration, "cannot write YAML").because(cause))
 }
 
 /// One object as JSON.
@@ -103,12 +105,15 @@ impl FromStr for Selector {
             let pair = |(key, value): (&str, &str)| (key.trim().to_owned(), value.trim().to_owned());
             let requirement = if let Some((key, value)) = part.split_once("!=").map(pair) {
                 Requirement::IsNot(key, value)
-            } else if let Some((key, value)) = part.split_once("==").or_else(|| part.split_once('=')).map(pair) {
+            } else if let Some((key, value)) =
+                part.split_once("==").or_else(|| part.split_once('=')).map(pair)
+            {
                 Requirement::Is(key, value)
             } else {
                 Requirement::Exists(part.to_owned())
             };
-            let (Requirement::Is(key, _) | Requirement::IsNot(key, _) | Requirement::Exists(key)) = &requirement;
+            let (Requirement::Is(key, _) | Requirement::IsNot(key, _) | Requirement::Exists(key)) =
+                &requirement;
             if key.is_empty() { Err(format!("'{part}' names no label")) } else { Ok(requirement) }
         };
         text.split(',').map(one).collect::<Result<_, _>>().map(Self)
@@ -131,10 +136,16 @@ mod tests {
 
     #[test]
     fn selectors_choose_by_label() {
-        let labels: BTreeMap<String, String> = [("role", "web"), ("env", "prod")].map(|(k, v)| (k.into(), v.into())).into();
-        for (selector, matches) in
-            [("role=web", true), ("role==web,env=prod", true), ("role=db", false), ("role!=db", true), ("role", true), ("x", false)]
-        {
+        let labels: BTreeMap<String, String> =
+            [("role", "web"), ("env", "prod")].map(|(k, v)| (k.into(), v.into())).into();
+        for (selector, matches) in [
+            ("role=web", true),
+            ("role==web,env=prod", true),
+            ("role=db", false),
+            ("role!=db", true),
+            ("role", true),
+            ("x", false),
+        ] {
             assert_eq!(selector.parse::<Selector>().unwrap().matches(&labels), matches, "{selector}");
         }
         "=x".parse::<Selector>().unwrap_err();

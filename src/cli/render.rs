@@ -1,5 +1,7 @@
 //! `foundry render`
 
+use std::path::Path;
+
 use clap::{Args, ValueEnum};
 
 use super::Global;
@@ -47,7 +49,8 @@ enum What {
 
 pub(super) fn run(args: &RenderArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     let settings = global.settings()?;
-    let plans = plan_all(&load_file(&args.file)?, &settings.defaults(args.pool.clone()))?;
+    let plans =
+        plan_all(&load_file(Path::new(&args.file))?, &settings.defaults(args.pool.clone()), &args.file)?;
     let mut text = String::new();
     for (index, plan) in plans.iter().enumerate() {
         if index > 0 && args.what != What::Domain && args.what != What::Volumes {
@@ -81,7 +84,8 @@ fn all(plan: &VmPlan, settings: &Settings) -> Result<String, Error> {
 
 fn domain(plan: &VmPlan, settings: &Settings) -> Result<String, Error> {
     let pool = || plan.pool.to_string();
-    let volume = |volume: &crate::names::VolumeName| DiskSource::Volume { pool: pool(), volume: volume.to_string() };
+    let volume =
+        |volume: &crate::names::VolumeName| DiskSource::Volume { pool: pool(), volume: volume.to_string() };
     let mut disks = vec![volume(&plan.boot_disk.volume)];
     disks.extend(plan.data_disks.iter().map(|d| volume(&d.volume)));
     disks.extend(plan.seed.iter().map(|s| volume(&s.volume)));
@@ -135,7 +139,7 @@ fn volumes(plan: &VmPlan) -> Result<String, Error> {
 fn documents(plan: &VmPlan) -> Result<Option<cloud_init::Documents>, Error> {
     let Some(seed) = &plan.seed else { return Ok(None) };
     let instance_id = format!("{}-{RENDERED_INSTANCE}", plan.name);
-    cloud_init::documents(plan, seed, &instance_id)
-        .map(Some)
-        .map_err(|e| Error::new(Kind::Vm, format!("cannot make the seed of VM '{}'", plan.name)).because(e.to_string()))
+    cloud_init::documents(plan, seed, &instance_id).map(Some).map_err(|e| {
+        Error::new(Kind::Vm, format!("cannot make the seed of VM '{}'", plan.name)).because(e.to_string())
+    })
 }

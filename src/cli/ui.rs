@@ -161,7 +161,8 @@ pub struct CallLog;
 impl CallObserver for CallLog {
     fn called(&self, function: &str, operation: &str, took: Duration, error: Option<&str>) {
         let outcome = error.map(|e| format!(": {e}")).unwrap_or_default();
-        let line = format!("[libvirt] {:>9.3} ms  {function} ({operation}){outcome}", took.as_secs_f64() * 1000.0);
+        let line =
+            format!("[libvirt] {:>9.3} ms  {function} ({operation}){outcome}", took.as_secs_f64() * 1000.0);
         // A closed stderr leaves nobody to tell.
         let _ = writeln!(io::stderr().lock(), "{line}");
     }

@@ -300,7 +300,9 @@ pub fn carry_out(session: &Session<'_>, demolition: &Demolition) -> Result<(), E
 fn mark(session: &Session<'_>, demolition: &Demolition) -> Result<(), Error> {
     let Some(record) = &demolition.record else { return Ok(()) };
     let mut marked = record.turned(State::Destroying, &session.clock.timestamp());
-    marked.volumes.retain(|v| demolition.volumes.iter().any(|goes| goes.pool == v.pool && goes.name == v.name));
+    marked
+        .volumes
+        .retain(|v| demolition.volumes.iter().any(|goes| goes.pool == v.pool && goes.name == v.name));
     let text = marked
         .to_text()
         .map_err(|e| Error::new(Kind::Vm, "cannot write the record").because(e.to_string()))?;

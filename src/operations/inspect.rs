@@ -3,7 +3,9 @@
 use crate::cloud_init;
 use crate::error::{Error, Kind};
 use crate::host::{AddressSource, Domain, DomainState};
-use crate::manifest::{API_VERSION, Address, Condition, KIND, Metadata, Number, Phase, Spec, Status, VirtualMachine};
+use crate::manifest::{
+    API_VERSION, Address, Condition, KIND, Metadata, Number, Phase, Spec, Status, VirtualMachine,
+};
 use crate::record::{Liveness, Owner, Record, Role, State};
 use crate::units::{Bytes, GIB};
 
@@ -81,7 +83,8 @@ fn see(session: &Session<'_>, domain: Domain, closely: bool) -> Result<Seen, Err
 fn bare(domain: &Domain) -> VirtualMachine {
     #[allow(clippy::cast_precision_loss, reason = "memory in GiB, for people")]
     let gib = domain.memory.0 as f64 / GIB as f64;
-    let whole = domain.memory.0.is_multiple_of(GIB).then(|| i64::try_from(domain.memory.0 / GIB).ok()).flatten();
+    let whole =
+        domain.memory.0.is_multiple_of(GIB).then(|| i64::try_from(domain.memory.0 / GIB).ok()).flatten();
     VirtualMachine {
         metadata: Metadata { name: Some(domain.name.clone()), ..Metadata::default() },
         spec: Spec {
@@ -95,7 +98,12 @@ fn bare(domain: &Domain) -> VirtualMachine {
 }
 
 /// The manifest's addresses; where it has none, what the first source that knows any says.
-fn addresses(session: &Session<'_>, domain: &Domain, vm: &VirtualMachine, closely: bool) -> Result<Vec<Address>, Error> {
+fn addresses(
+    session: &Session<'_>,
+    domain: &Domain,
+    vm: &VirtualMachine,
+    closely: bool,
+) -> Result<Vec<Address>, Error> {
     let plain = |text: &String| text.split('/').next().unwrap_or_default().to_owned();
     let interfaces = &vm.spec.network_interfaces;
     let mut found: Vec<Address> = interfaces
@@ -115,7 +123,8 @@ fn addresses(session: &Session<'_>, domain: &Domain, vm: &VirtualMachine, closel
 
 /// What the first source that knows anything says of a running guest's addresses.
 pub(super) fn guest_addresses(session: &Session<'_>, domain: &Domain) -> Result<Vec<Address>, Error> {
-    let sources = [(AddressSource::Lease, "lease"), (AddressSource::Agent, "agent"), (AddressSource::Arp, "arp")];
+    let sources =
+        [(AddressSource::Lease, "lease"), (AddressSource::Agent, "agent"), (AddressSource::Arp, "arp")];
     for (source, name) in sources {
         let list = session.host.addresses(domain.uuid, source)?;
         // The agent tells of loopback and link-local ones too, at which nobody reaches the guest.
@@ -169,10 +178,16 @@ fn judge(domain: &Domain, owner: &Owner) -> (Phase, &'static str, String) {
         }
     }
     if domain.stopped_by_error {
-        return (Phase::Failed, "VMStoppedByError", "the guest was stopped by an error of the hypervisor or of its disk".into());
+        return (
+            Phase::Failed,
+            "VMStoppedByError",
+            "the guest was stopped by an error of the hypervisor or of its disk".into(),
+        );
     }
     match domain.state {
-        DomainState::Running | DomainState::Blocked => (Phase::Running, "VMRunning", "VM is running successfully".into()),
+        DomainState::Running | DomainState::Blocked => {
+            (Phase::Running, "VMRunning", "VM is running successfully".into())
+        }
         DomainState::Crashed => (Phase::Failed, "VMCrashed", "the guest crashed".into()),
         DomainState::ShutOff => (Phase::Stopped, "VMShutOff", "VM is off".into()),
         other => (Phase::Stopped, "VMNotRunning", format!("VM is {}", other.as_str())),
@@ -185,9 +200,13 @@ fn judge_creating(liveness: &Liveness, pid: u32, name: &str) -> (Phase, &'static
         Liveness::Dead => (
             Phase::Pending,
             "CreationInterrupted",
-            format!("its creation was interrupted; foundry create again replaces it, foundry destroy {name} removes it"),
+            format!(
+                "its creation was interrupted; foundry create again replaces it, foundry destroy {name} removes it"
+            ),
         ),
-        Liveness::Elsewhere => (Phase::Creating, "VMCreatingElsewhere", "another machine is creating it".into()),
+        Liveness::Elsewhere => {
+            (Phase::Creating, "VMCreatingElsewhere", "another machine is creating it".into())
+        }
     }
 }
 
@@ -204,7 +223,7 @@ pub fn add_secrets(session: &Session<'_>, seen: &mut Seen) -> Result<(), Error> 
     let cloud_init = seen.vm.spec.cloud_init.get_or_insert_default();
     let left_out = |field: &str| record.secrets.contains_key(&format!("spec.cloudInit.{field}"));
     if left_out("passwordHash") {
-        cloud_init.password_hash = cloud_init::recover_password_hash(&user_data);
+        cloud_init.password_hash = cloud_init::recover(&user_data).password_hash;
     }
     if left_out("userData") {
         // The merged document: merged again with the generated one it is still the same.
@@ -220,8 +239,11 @@ pub fn add_secrets(session: &Session<'_>, seen: &mut Seen) -> Result<(), Error> 
 }
 
 fn read_seed(session: &Session<'_>, record: &Record, name: &str) -> Result<cloud_init::Documents, Error> {
-    let failed = |cause: String| Error::new(Kind::Storage, format!("the seed of VM '{name}' cannot be read")).because(cause);
-    let seed = record.volumes.iter().find(|v| v.role == Role::Seed).ok_or_else(|| failed("it has none".into()))?;
+    let failed = |cause: String| {
+        Error::new(Kind::Storage, format!("the seed of VM '{name}' cannot be read")).because(cause)
+    };
+    let seed =
+        record.volumes.iter().find(|v| v.role == Role::Seed).ok_or_else(|| failed("it has none".into()))?;
     let volume = session
         .host
         .volume(&seed.pool, &seed.name)?

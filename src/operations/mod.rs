@@ -6,8 +6,11 @@
 pub mod console;
 pub mod create;
 pub mod destroy;
+pub mod images;
 pub mod inspect;
+pub mod pools;
 pub mod preflight;
+pub mod storage;
 pub mod wait;
 
 mod chain;

@@ -43,7 +43,12 @@ const AGENT_READS: u64 = 65536;
 ///
 /// # Errors
 /// [`Kind::Timeout`], [`Kind::Interrupted`], or [`Kind::Vm`] where the guest stopped or cloud-init failed.
-pub fn wait(session: &Session<'_>, vm: &CreatedVm, goal: Goal, timeout: Duration) -> Result<Vec<String>, Error> {
+pub fn wait(
+    session: &Session<'_>,
+    vm: &CreatedVm,
+    goal: Goal,
+    timeout: Duration,
+) -> Result<Vec<String>, Error> {
     let name = vm.record.manifest.metadata.name.clone().unwrap_or_default();
     let mut watch = Watch { session, vm, name, seen: "the guest has not been heard of" };
     session.working(format!("Waiting for {}", goal.as_str()));
@@ -54,7 +59,11 @@ pub fn wait(session: &Session<'_>, vm: &CreatedVm, goal: Goal, timeout: Duration
         }
         watch.check_guest()?;
         if watch.reached(goal)? {
-            session.done(format!("{} after {:.0} s", goal.reached(), (session.clock.elapsed() + timeout - until).as_secs_f32()));
+            session.done(format!(
+                "{} after {:.0} s",
+                goal.reached(),
+                (session.clock.elapsed() + timeout - until).as_secs_f32()
+            ));
             return watch.addresses();
         }
         if session.clock.elapsed() >= until {
@@ -103,7 +112,8 @@ impl Watch<'_> {
             Some(now) if now.state == DomainState::Crashed => "it crashed",
             Some(_) => return Ok(()),
         };
-        let error = Error::new(Kind::Vm, format!("VM '{}' stopped before it was ready", self.name)).because(stopped);
+        let error =
+            Error::new(Kind::Vm, format!("VM '{}' stopped before it was ready", self.name)).because(stopped);
         let error = if now.is_some_and(|n| n.stopped_by_error) {
             error.hint("a host can offer KVM and still not run this guest: try --virt-type qemu")
         } else {
@@ -187,13 +197,18 @@ impl Watch<'_> {
         if errors.is_empty() {
             return Ok(true);
         }
-        let list: Vec<String> = errors.iter().map(|e| e.as_str().map_or_else(|| e.to_string(), str::to_owned)).collect();
+        let list: Vec<String> =
+            errors.iter().map(|e| e.as_str().map_or_else(|| e.to_string(), str::to_owned)).collect();
         let error = Error::new(Kind::Vm, format!("cloud-init in VM '{}' ended with errors", self.name));
-        Err(error.because(list.join("; ")).hint("in the guest: cloud-init status --long, /var/log/cloud-init.log").outcome(self.stays()))
+        Err(error
+            .because(list.join("; "))
+            .hint("in the guest: cloud-init status --long, /var/log/cloud-init.log")
+            .outcome(self.stays()))
     }
 
     fn gave_up(&self, kind: Kind, how: String, goal: Goal) -> Error {
-        let error = Error::new(kind, format!("VM '{}': {how} {}", self.name, goal.as_str())).because(self.seen);
+        let error =
+            Error::new(kind, format!("VM '{}': {how} {}", self.name, goal.as_str())).because(self.seen);
         self.with_console(error).outcome(self.stays())
     }
 
@@ -203,7 +218,11 @@ impl Watch<'_> {
 
     fn with_console(&self, error: Error) -> Error {
         let lines = console::tail(self.session.host, self.vm.record.console_log.as_deref(), CONSOLE_LINES);
-        if lines.is_empty() { error } else { error.outcome(format!("the console's last lines:\n  | {}", lines.join("\n  | "))) }
+        if lines.is_empty() {
+            error
+        } else {
+            error.outcome(format!("the console's last lines:\n  | {}", lines.join("\n  | ")))
+        }
     }
 }
 
@@ -234,7 +253,9 @@ fn greet(at: SocketAddr) -> Greeting {
 fn guest_file(session: &Session<'_>, vm: Uuid, path: &str) -> Result<Option<String>, Error> {
     let ask = |command: Value| -> Result<Option<Value>, Error> {
         let answer = session.host.agent(vm, &command.to_string(), AGENT_WITHIN)?;
-        Ok(answer.and_then(|text| serde_json::from_str::<Value>(&text).ok()).and_then(|v| v.get("return").cloned()))
+        Ok(answer
+            .and_then(|text| serde_json::from_str::<Value>(&text).ok())
+            .and_then(|v| v.get("return").cloned()))
     };
     let open = serde_json::json!({"execute": "guest-file-open", "arguments": {"path": path, "mode": "r"}});
     let Some(handle) = ask(open)?.filter(Value::is_i64) else { return Ok(None) };
@@ -263,7 +284,8 @@ mod tests {
     fn a_greeting_is() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let at = listener.local_addr().unwrap();
-        let server = std::thread::spawn(move || listener.accept().unwrap().0.write_all(b"SSH-2.0-test\r\n").unwrap());
+        let server =
+            std::thread::spawn(move || listener.accept().unwrap().0.write_all(b"SSH-2.0-test\r\n").unwrap());
         assert!(matches!(greet(at), Greeting::Ssh));
         server.join().unwrap();
         assert!(matches!(greet(at), Greeting::Refused));
