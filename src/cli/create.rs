@@ -13,6 +13,7 @@ use super::ui::Ui;
 use crate::error::{Error, Kind};
 use crate::manifest::{VirtualMachine, load_file};
 use crate::names::PoolName;
+use crate::operations::create::CreatedVm;
 use crate::operations::wait::{self, Goal};
 use crate::operations::{Session, create};
 use crate::plan::{Defaults, Problems, VmPlan, check_batch};
@@ -108,33 +109,47 @@ fn dry_run(args: &CreateArgs, session: &Session<'_>, plan: &VmPlan, ui: &Ui) -> 
     }
 }
 
-/// One VM after the other. One that fails is undone by itself and the earlier ones stay; the worst code
-/// is the exit code.
+/// One VM after the other, then the waiting for all of them. One that fails is undone by itself and the
+/// earlier ones stay; the worst code is the exit code.
 fn create_all(args: &CreateArgs, connected: &Connected<'_>, plans: &[VmPlan], ui: &Ui) -> Result<(), Error> {
+    let session = connected.session();
     let mut worst: Option<Error> = None;
+    let mut made: Vec<CreatedVm> = Vec::new();
     for plan in plans {
         if connected.cancel.is_requested() {
             break;
         }
-        let Err(error) = create_one(args, &connected.session(), plan, ui) else { continue };
-        // The last one is told by whoever called; each of the others is told here, once.
-        if let Some(earlier) = worst.take() {
-            let (told, kept) =
-                if error.kind() > earlier.kind() { (earlier, error) } else { (error, earlier) };
-            ui.error(&told);
-            worst = Some(kept);
-        } else {
-            worst = Some(error);
+        match create_one(&session, plan, ui) {
+            Ok(vm) => made.push(vm),
+            Err(error) => worst = Some(worse(worst, error, ui)),
+        }
+    }
+    for vm in &made {
+        if let Err(error) = wait_for(args, &session, vm, ui) {
+            worst = Some(worse(worst, error, ui));
         }
     }
     worst.map_or(Ok(()), Err)
 }
 
-fn create_one(args: &CreateArgs, session: &Session<'_>, plan: &VmPlan, ui: &Ui) -> Result<(), Error> {
+/// Tells the lesser of two errors at once; the worst of all is told by whoever called.
+fn worse(earlier: Option<Error>, error: Error, ui: &Ui) -> Error {
+    let Some(earlier) = earlier else { return error };
+    let (lesser, worse) = if error.kind() > earlier.kind() { (earlier, error) } else { (error, earlier) };
+    ui.error(&lesser);
+    worse
+}
+
+fn create_one(session: &Session<'_>, plan: &VmPlan, ui: &Ui) -> Result<CreatedVm, Error> {
     let made = create::create(session, plan)?;
     ui.line(&format!("Successfully created VM '{}'", plan.name))?;
+    Ok(made)
+}
+
+fn wait_for(args: &CreateArgs, session: &Session<'_>, vm: &CreatedVm, ui: &Ui) -> Result<(), Error> {
     let Some(goal) = args.wait else { return Ok(()) };
-    let addresses = wait::wait(session, &made, goal.into(), args.timeout)?;
-    ui.note(&format!("VM '{}' is ready: {}", plan.name, addresses.join(", ")));
+    let addresses = wait::wait(session, vm, goal.into(), args.timeout)?;
+    let name = vm.record.manifest.metadata.name.as_deref().unwrap_or_default();
+    ui.note(&format!("VM '{name}' is ready: {}", addresses.join(", ")));
     Ok(())
 }

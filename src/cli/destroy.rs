@@ -39,13 +39,19 @@ pub(super) struct DestroyArgs {
 
 pub(super) fn run(args: &DestroyArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     let connected = connect(global, ui)?;
-    let mut failures: Vec<Error> = Vec::new();
-    for (index, name) in args.names.iter().enumerate() {
-        if connected.cancel.is_requested() {
-            break;
-        }
-        let first = index == 0;
-        if let Err(error) = destroy_one(args, &connected.session(), name, first, ui) {
+    let session = connected.session();
+    let options = Options { force: args.force, keep_disks: args.keep_disks, timeout: args.timeout };
+    let surveys = args.names.iter().map(|name| survey(&session, name, options));
+    let (found, refused): (Vec<_>, Vec<_>) = surveys.partition(Result::is_ok);
+    let demolitions: Vec<Demolition> = found.into_iter().filter_map(Result::ok).collect();
+    let mut failures: Vec<Error> = refused.into_iter().filter_map(Result::err).collect();
+    if !demolitions.is_empty() && !args.yes && ui.confirm(&question(&demolitions)) == Some(false) {
+        return Err(Error::new(Kind::Vm, "nothing was destroyed"));
+    }
+    // Only now: until the answer a signal ends the program at once.
+    interrupt::guard(&connected.cancel)?;
+    for demolition in &demolitions {
+        if let Err(error) = destroy_one(&session, demolition, ui) {
             failures.push(error);
         }
     }
@@ -56,44 +62,34 @@ pub(super) fn run(args: &DestroyArgs, global: &Global, ui: &Ui) -> Result<(), Er
     worst.map_or(Ok(()), Err)
 }
 
-fn destroy_one(
-    args: &DestroyArgs,
-    session: &Session<'_>,
-    name: &str,
-    first: bool,
-    ui: &Ui,
-) -> Result<(), Error> {
-    let options = Options { force: args.force, keep_disks: args.keep_disks, timeout: args.timeout };
-    let demolition = survey(session, name, options)?;
-    if !args.yes && ui.confirm(&question(&demolition)) == Some(false) {
-        return Err(
-            Error::new(Kind::Vm, format!("VM '{name}' was not destroyed")).outcome("nothing was changed")
-        );
-    }
-    // Only now: until the answer a signal ends the program at once.
-    if first {
-        interrupt::guard(session.cancel)?;
-    }
-    carry_out(session, &demolition)?;
+fn destroy_one(session: &Session<'_>, demolition: &Demolition, ui: &Ui) -> Result<(), Error> {
+    carry_out(session, demolition)?;
     for kept in &demolition.kept {
         ui.line(&format!("{}/{}", kept.pool, kept.name))?;
     }
     ui.line(&format!("Successfully destroyed VM '{}'", demolition.domain.name))
 }
 
-fn question(demolition: &Demolition) -> String {
-    let mut text = format!("Destroy VM '{}' ({})", demolition.domain.name, demolition.domain.state.as_str());
-    let list = |text: &mut String, title: &str, volumes: &[Doomed]| {
-        if !volumes.is_empty() {
-            text.push_str(&format!("\n  {title}"));
-            for v in volumes {
-                let snapshot = if v.role.is_none() { ", made by a snapshot" } else { "" };
-                text.push_str(&format!("\n    {}/{}  {}{snapshot}", v.pool, v.name, v.capacity));
-            }
-        }
-    };
-    list(&mut text, "and delete these disks for good:", &demolition.volumes);
-    list(&mut text, "and keep these disks:", &demolition.kept);
-    text.push_str("\nGo ahead?");
+/// Names every disk that would go.
+fn question(demolitions: &[Demolition]) -> String {
+    let mut text = String::new();
+    for demolition in demolitions {
+        let domain = &demolition.domain;
+        text.push_str(&format!("Destroy VM '{}' ({})\n", domain.name, domain.state.as_str()));
+        list(&mut text, "and delete these disks for good:", &demolition.volumes);
+        list(&mut text, "and keep these disks:", &demolition.kept);
+    }
+    text.push_str("Go ahead?");
     text
+}
+
+fn list(text: &mut String, title: &str, volumes: &[Doomed]) {
+    if volumes.is_empty() {
+        return;
+    }
+    text.push_str(&format!("  {title}\n"));
+    for volume in volumes {
+        let snapshot = if volume.role.is_none() { ", made by a snapshot" } else { "" };
+        text.push_str(&format!("    {}/{}  {}{snapshot}\n", volume.pool, volume.name, volume.capacity));
+    }
 }

@@ -130,6 +130,10 @@ fn view(pool: &Pool) -> PoolView<'_> {
 }
 
 fn list(pools: &[Pool], output: Format, no_headers: bool, ui: &Ui) -> Result<(), Error> {
+    if pools.is_empty() && matches!(output, Format::Table | Format::Wide) {
+        ui.note("No pools; the default ones are made on their first use");
+        return Ok(());
+    }
     match output {
         Format::Name => ui.result(&pools.iter().map(|p| format!("{}\n", p.name)).collect::<String>()),
         Format::Table | Format::Wide => {

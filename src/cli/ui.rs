@@ -1,5 +1,6 @@
 //! The terminal: results on stdout, everything else on stderr.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::sync::Mutex;
@@ -18,6 +19,8 @@ pub struct Ui {
     colour: bool,
     /// Shown on a terminal while something takes time.
     spinner: Mutex<Option<ProgressBar>>,
+    /// Warnings that were given already: what is true of the host is said once, not once for each VM.
+    warned: Mutex<BTreeSet<String>>,
 }
 
 impl Ui {
@@ -26,7 +29,7 @@ impl Ui {
         let terminal = io::stderr().is_terminal();
         // https://no-color.org: any value but the empty one.
         let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-        Self { quiet, verbose, colour, spinner: Mutex::new(None) }
+        Self { quiet, verbose, colour, spinner: Mutex::new(None), warned: Mutex::default() }
     }
 
     /// Writes a result.
@@ -59,8 +62,11 @@ impl Ui {
         }
     }
 
-    /// Says on stderr what was told as a warning.
+    /// Says on stderr what was told as a warning, once.
     pub fn warn(&self, text: &str) {
+        if self.warned.lock().is_ok_and(|mut warned| !warned.insert(text.to_owned())) {
+            return;
+        }
         self.note(&format!("{} {text}", self.paint("warning:", "33")));
     }
 
@@ -107,10 +113,10 @@ impl Ui {
     }
 
     fn clear(&self) {
-        if let Ok(mut spinner) = self.spinner.lock() {
-            if let Some(shown) = spinner.take() {
-                shown.finish_and_clear();
-            }
+        if let Ok(mut spinner) = self.spinner.lock()
+            && let Some(shown) = spinner.take()
+        {
+            shown.finish_and_clear();
         }
     }
 

@@ -21,10 +21,10 @@ pub(super) fn snapshot_overlays(
 ) -> Result<Vec<Volume>, Error> {
     let mut found = Vec::new();
     for disk in &domain.disks {
-        if let DiskSource::File(path) = &disk.source {
-            if !recorded.contains(path) {
-                found.extend(chain_to(session, path, recorded)?);
-            }
+        if let DiskSource::File(path) = &disk.source
+            && !recorded.contains(path)
+        {
+            found.extend(chain_to(session, path, recorded)?);
         }
     }
     Ok(found)

@@ -97,10 +97,10 @@ pub(super) fn ensure_pool(session: &Session<'_>, pool: &ReadyPool) -> Result<(),
     if pool.need == PoolNeed::Make {
         let xml = storage_xml::directory_pool(&pool.name, &pool.target).map_err(unwritable)?;
         // Another foundry may have made it since we looked: then its definition is as good as ours.
-        if let Err(refused) = session.host.define_pool(&xml) {
-            if session.host.pool(&pool.name)?.is_none() {
-                return Err(refused.into());
-            }
+        if let Err(refused) = session.host.define_pool(&xml)
+            && session.host.pool(&pool.name)?.is_none()
+        {
+            return Err(refused.into());
         }
         session.host.set_pool_autostart(&pool.name, true)?;
     }
@@ -114,10 +114,10 @@ fn start_pool(session: &Session<'_>, name: &str) -> Result<(), Error> {
     }
     if !is_active()? {
         session.host.build_pool(name)?;
-        if let Err(refused) = session.host.start_pool(name) {
-            if !is_active()? {
-                return Err(refused.into());
-            }
+        if let Err(refused) = session.host.start_pool(name)
+            && !is_active()?
+        {
+            return Err(refused.into());
         }
     }
     Ok(())

@@ -14,7 +14,7 @@ use crate::host::HostError;
 
 /// Something that this run made.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Created {
+pub(super) enum Created {
     /// The definition, with the record in it.
     Domain {
         /// Its identity.

@@ -342,10 +342,10 @@ fn delete_volumes(session: &Session<'_>, demolition: &Demolition) -> Result<(), 
 }
 
 fn tell_of_the_rest(session: &Session<'_>, demolition: &Demolition) {
-    if let Some(log) = &demolition.console_log {
-        if let Err(left) = console::remove(session.host, log) {
-            session.warn(format!("left: {left}"));
-        }
+    if let Some(log) = &demolition.console_log
+        && let Err(left) = console::remove(session.host, log)
+    {
+        session.warn(format!("left: {left}"));
     }
     for (what, reason) in &demolition.spared {
         session.warn(format!("left: {what}: {reason}"));

@@ -1,12 +1,14 @@
 //! What is there: the VMs of a host, as manifests with a status.
 
+use std::collections::BTreeMap;
+
 use crate::cloud_init;
 use crate::error::{Error, Kind};
 use crate::host::{AddressSource, Domain, DomainState};
 use crate::manifest::{
     API_VERSION, Address, Condition, KIND, Metadata, Number, Phase, Spec, Status, VirtualMachine,
 };
-use crate::record::{Liveness, Owner, Record, Role, State};
+use crate::record::{Liveness, Owner, Record, Role, State, without_secrets};
 use crate::units::{Bytes, GIB};
 
 use super::Session;
@@ -65,7 +67,12 @@ pub fn get(session: &Session<'_>, name: &str) -> Result<Seen, Error> {
 /// `closely` asks the guest for its addresses even where the manifest names some.
 fn see(session: &Session<'_>, domain: Domain, closely: bool) -> Result<Seen, Error> {
     let owner = Owner::of(domain.record.as_deref());
-    let mut vm = owner.manifest().cloned().unwrap_or_else(|| bare(&domain));
+    // The first foundry kept secrets in its record; they are shown only to who asks for them.
+    let (mut vm, secrets) = match &owner {
+        Owner::Foundry(record) => (record.manifest.clone(), record.secrets.clone()),
+        Owner::FirstFoundry(manifest) => without_secrets(manifest),
+        Owner::Foreign | Owner::Unreadable(_) => (bare(&domain), BTreeMap::new()),
+    };
     let addresses = addresses(session, &domain, &vm, closely)?;
     vm.api_version = API_VERSION.into();
     vm.kind = KIND.into();
@@ -75,7 +82,7 @@ fn see(session: &Session<'_>, domain: Domain, closely: bool) -> Result<Seen, Err
         vm.metadata.creation_timestamp = Some(record.created_at.clone());
         vm.metadata.generation = Some(record.generation);
     }
-    vm.status = Some(status(&domain, &owner, addresses));
+    vm.status = Some(status(&domain, &owner, addresses, secrets.into_keys().collect()));
     Ok(Seen { domain, owner, vm })
 }
 
@@ -145,7 +152,7 @@ fn is_link_local(ip: std::net::IpAddr) -> bool {
     }
 }
 
-fn status(domain: &Domain, owner: &Owner, addresses: Vec<Address>) -> Status {
+fn status(domain: &Domain, owner: &Owner, addresses: Vec<Address>, secrets_left_out: Vec<String>) -> Status {
     let (phase, reason, message) = judge(domain, owner);
     let record = if let Owner::Foundry(record) = owner { Some(record) } else { None };
     let ready = Condition {
@@ -162,7 +169,7 @@ fn status(domain: &Domain, owner: &Owner, addresses: Vec<Address>) -> Status {
         addresses,
         observed_generation: record.map_or(0, |r| r.generation),
         managed: !matches!(owner, Owner::Foreign),
-        secrets_left_out: record.map(|r| r.secrets.keys().cloned().collect()).unwrap_or_default(),
+        secrets_left_out,
     }
 }
 
@@ -215,11 +222,19 @@ fn judge_creating(liveness: &Liveness, pid: u32, name: &str) -> (Phase, &'static
 /// # Errors
 /// Where the seed is gone or cannot be read.
 pub fn add_secrets(session: &Session<'_>, seen: &mut Seen) -> Result<(), Error> {
-    let Some(record) = seen.record().cloned() else { return Ok(()) };
-    if record.secrets.is_empty() {
-        return Ok(());
+    if let Owner::FirstFoundry(manifest) = &seen.owner {
+        seen.vm.spec = manifest.spec.clone();
+    } else if let Some(record) = seen.record().cloned().filter(|r| !r.secrets.is_empty()) {
+        add_from_seed(session, seen, &record)?;
     }
-    let user_data = read_seed(session, &record, &seen.domain.name)?.user_data;
+    if let Some(status) = &mut seen.vm.status {
+        status.secrets_left_out.clear();
+    }
+    Ok(())
+}
+
+fn add_from_seed(session: &Session<'_>, seen: &mut Seen, record: &Record) -> Result<(), Error> {
+    let user_data = read_seed(session, record, &seen.domain.name)?.user_data;
     let cloud_init = seen.vm.spec.cloud_init.get_or_insert_default();
     let left_out = |field: &str| record.secrets.contains_key(&format!("spec.cloudInit.{field}"));
     if left_out("passwordHash") {
@@ -231,9 +246,6 @@ pub fn add_secrets(session: &Session<'_>, seen: &mut Seen) -> Result<(), Error> 
     }
     if left_out("rawUserData") {
         cloud_init.raw_user_data = Some(user_data);
-    }
-    if let Some(status) = &mut seen.vm.status {
-        status.secrets_left_out.clear();
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! The host's storage as a whole.
 
-use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
 
 use serde::Serialize;
 
@@ -34,6 +34,9 @@ pub struct PoolStatus {
     pub kind: String,
     /// Whether it is started.
     pub active: bool,
+    /// Its directory or device on the host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
     /// Bytes of its file system or device.
     pub capacity: Bytes,
     /// Bytes left there.
@@ -54,11 +57,12 @@ pub fn status(session: &Session<'_>) -> Result<StorageStatus, Error> {
     let mut pools = session.host.pools()?;
     pools.sort_by(|a, b| a.name.cmp(&b.name));
     let pools = pools.iter().map(|p| look(session, p)).collect::<Result<Vec<_>, Error>>()?;
-    // libvirt does not say which file system a directory is on; two with the same size and the same
-    // space left at the same moment are taken for one.
-    let mut seen = BTreeSet::new();
-    let distinct: Vec<&PoolStatus> =
-        pools.iter().filter(|p| p.active && seen.insert((p.capacity, p.available))).collect();
+    let mut distinct: Vec<&PoolStatus> = Vec::new();
+    for pool in pools.iter().filter(|p| p.active) {
+        if !distinct.iter().any(|known| same_file_system(session, known, pool)) {
+            distinct.push(pool);
+        }
+    }
     Ok(StorageStatus {
         capacity: sum(distinct.iter().map(|p| p.capacity)),
         available: sum(distinct.iter().map(|p| p.available)),
@@ -73,12 +77,26 @@ fn look(session: &Session<'_>, pool: &Pool) -> Result<PoolStatus, Error> {
         name: pool.name.clone(),
         kind: pool.kind.clone(),
         active: pool.active,
+        target: pool.target.clone(),
         capacity: pool.capacity,
         available: pool.available,
         volumes: volumes.len(),
         allocation: sum(volumes.iter().map(|v| v.allocation)),
         promised: sum(volumes.iter().map(|v| v.capacity)),
     })
+}
+
+/// On this machine the kernel tells; elsewhere nobody does, and two pools with the same size and nearly the
+/// same space left (the second was asked a moment later) are taken for one file system.
+fn same_file_system(session: &Session<'_>, a: &PoolStatus, b: &PoolStatus) -> bool {
+    let device = |pool: &PoolStatus| {
+        let path = pool.target.as_deref().filter(|_| session.host.is_local())?;
+        std::fs::metadata(path).ok().map(|m| m.dev())
+    };
+    match (device(a), device(b)) {
+        (Some(a), Some(b)) => a == b,
+        _ => a.capacity == b.capacity && a.available.0.abs_diff(b.available.0) < a.capacity.0 / 1000,
+    }
 }
 
 fn sum(sizes: impl Iterator<Item = Bytes>) -> Bytes {
