@@ -1,11 +1,13 @@
 //! What the tests of manifests share.
+#![allow(dead_code, reason = "each of them takes what it needs")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use std::path::{Path, PathBuf};
 
 use foundry::plan::Defaults;
 
 /// The defaults of a host that nobody has configured.
-pub fn defaults() -> Defaults {
+pub(crate) fn defaults() -> Defaults {
     Defaults {
         vm_pool: "foundry-vms".parse().unwrap(),
         image_pool: "foundry-images".parse().unwrap(),
@@ -14,7 +16,7 @@ pub fn defaults() -> Defaults {
 }
 
 /// The YAML files of a directory, in order.
-pub fn yaml_files(directory: &str) -> Vec<PathBuf> {
+pub(crate) fn yaml_files(directory: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(Path::new(directory)).unwrap();
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
     files.retain(|file| file.extension().is_some_and(|e| e == "yaml"));
