@@ -224,7 +224,7 @@ fn plan(manifest: &VirtualMachine) -> Option<VmPlan> {
 fn check(plan: &VmPlan) {
     check_names(plan);
     check_interfaces(plan);
-    assert!(plan.memory.0 % 1024 == 0 && plan.memory.0 >= 64 << 20);
+    assert!(plan.memory.0.is_multiple_of(1024) && plan.memory.0 >= 64 << 20);
     assert!((1..=4096).contains(&plan.vcpus));
     let sizes = plan.data_disks.iter().map(|disk| disk.size).chain([plan.boot_disk.size]);
     assert!(sizes.into_iter().all(|size| size.0 >= 1 << 30 && i64::try_from(size.0).is_ok()));

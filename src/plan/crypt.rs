@@ -90,6 +90,7 @@ fn is_encoded(text: &str, lengths: std::ops::RangeInclusive<usize>) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 mod tests {
     use super::*;
 
