@@ -67,3 +67,42 @@ impl Batch {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+mod tests {
+    use super::*;
+    use crate::manifest::load;
+    use crate::names::MacAddress;
+    use crate::plan::Defaults;
+
+    fn plan(name: &str) -> VmPlan {
+        let text = format!(
+            "apiVersion: foundry.cofront.xyz/v1alpha1\nkind: VirtualMachine\nmetadata: {{name: {name}}}\n\
+             spec: {{vcpus: 1, memoryGiB: 1, bootDisk: {{sizeGB: 1, empty: true}}, networkInterfaces: [{{network: n}}]}}\n"
+        );
+        let defaults = Defaults {
+            vm_pool: "vms".parse().unwrap(),
+            image_pool: "images".parse().unwrap(),
+            pool_override: None,
+        };
+        VmPlan::from_manifest(&load(&text, "vm.yaml").unwrap()[0], &defaults).unwrap()
+    }
+
+    #[test]
+    fn a_mac_from_names_can_clash_alone() {
+        let (one, mut two) = (plan("one"), plan("two"));
+        assert_eq!(check_batch(&[one.clone(), two.clone()], "vm.yaml"), Ok(()));
+        two.interfaces[0].mac = MacAddress::from_name(&one.name, 0);
+        let problems = check_batch(&[one, two], "vm.yaml").unwrap_err();
+        assert_eq!(problems.list.len(), 1);
+        assert_eq!(problems.list[0].path, "two: spec.networkInterfaces[0] (MAC address)");
+    }
+
+    #[test]
+    fn copies_are_one_problem_each() {
+        let problems = check_batch(&[plan("one"), plan("one"), plan("one")], "vm.yaml").unwrap_err();
+        assert_eq!(problems.list.len(), 2);
+        assert_eq!(check_batch(&[], "vm.yaml"), Ok(()));
+    }
+}

@@ -88,3 +88,46 @@ fn is_number(text: &str) -> bool {
 fn is_encoded(text: &str, lengths: std::ops::RangeInclusive<usize>) -> bool {
     lengths.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"./".contains(&b))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+mod tests {
+    use super::*;
+
+    /// Made with `openssl passwd` and libxcrypt's crypt(3).
+    const GOOD: [&str; 5] = [
+        "$5$abcd$7C8S3Kakv2PyGuCPvepMX85cIRrGkqAAL1ANT8OQDg7",
+        "$6$x8kQ2mVn1TzLpR4e$4z88Gy4LflNdLnmk2xzRDjrQuP8m9aum5YLcX1/DJCvZB.dUaM639KNa1UgT2QPPibcDmU2cFirCIiE12isaK/",
+        "$y$j9T$k2XAnEHBqQ1Ct2aMXFKNa/$qdVSV23znpN3oRX4v17E59IodBxO1bzdFa3VKKRlE98",
+        "$7$CU..../....k2XAnEHBqQ1Ct2aMXFKNa/$zeXXkmhf5bANnwxOSHu.l5b1wpbddyC.cDseUn6CeF/",
+        "$2b$05$KBCwKxOzLha2MUDgW0PjXe2I9h8tEIKStkiCAzxzCz.g1BF3Esgv6",
+    ];
+
+    #[test]
+    fn what_crypt_makes_is_taken() {
+        for hash in GOOD {
+            assert_eq!(check(hash), Ok(()), "{hash}");
+        }
+        assert_eq!(check(&format!("$6$rounds=656000$salt${}", "a".repeat(86))), Ok(()));
+        assert_eq!(check(&format!("$gy$j9T$salt${}", "a".repeat(43))), Ok(()));
+    }
+
+    #[test]
+    fn one_character_more_or_less_is_not() {
+        for hash in GOOD {
+            check(&hash[..hash.len() - 1]).unwrap_err();
+            check(&format!("{hash}a")).unwrap_err();
+            check(&format!("{}-", &hash[..hash.len() - 1])).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn no_message_repeats_the_password() {
+        for secret in
+            ["hunter2", "$hunter2", "$9$hunter2$", "$6$hunter2", "$1$hunter2$", "$6$hunter2$ ", "hunter2:"]
+        {
+            let message = check(secret).unwrap_err();
+            assert!(!message.contains("hunter2"), "{message}");
+        }
+    }
+}

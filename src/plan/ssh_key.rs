@@ -173,3 +173,80 @@ fn field<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     *rest = after;
     Some(field)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+mod tests {
+    use super::*;
+
+    /// One of each type, made with ssh-keygen; the last two, which need a security key, by hand.
+    const KEYS: [&str; 7] = [
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEscSspP1mQ9axbaNwKeA7IUiQVnqhBeWjqy42RO5udD alice@example.com",
+        "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABgQD2ghC9CIqIDn5yeRrKRfkAWr4X1A5HDkBY73nt7adifGGny1wTJQzC3ov22RQogfkSkyN7gXUMrjGSiPKS/PEvdlnYK8ScHk9Ob4Ea70/wKimNwiIL1RXbebofo+m9Tdhq5ex/fzYY5+2E2og9k0mQSwr84+CYbObHtdd3WyWJ0K3rU3CluVKbzt6tgCY5RcXRSPm/VunzgwPj8MFPN/s/10YWiQP5lIBCueSatx0JnO3DxtqXNLQt8l4BnyWcMzbzdmiCwgC1zkwZ/iKUQUFJ0HnajfsjqlS1csvyU9ozaPojPPlJDibdzU4uCle5faLQTBLzg6iW8Vcbzch2Ix44VTv6qJlmjJzMma9MD+iGnUSTyUaJm8WvJiVN4Wt6fKQTy1DKGPnzZ2mRVU5RlxCU4K9E3xwjw1s/WQtD1xalhcLNb305nRUfwqDNdeiqmrd/A4xt3fo/UwNrEGC8fvkR7KH3nWxqXUcjFG8tQfPkgmGJkjBL1zWQiWXHeMYDG5U= bob@example.com",
+        "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBMoiib//xGMhEJxIW8uh88HpQHltDh+Q8ojuUSrFT9Rfq5CFEN1s/Jqof6pJtX+ErDkQj7St1c/SS6/CKjgw05k= e256@example.com",
+        "ecdsa-sha2-nistp384 AAAAE2VjZHNhLXNoYTItbmlzdHAzODQAAAAIbmlzdHAzODQAAABhBJbreP+iTWlU7MtTnCyUJ5UXu+1/2usbFCL8SRzeq8Jx5PkzqvfboCYRcHkx8WcJSJL5zlqaEXCupNzqwGBECNaerg+21OyTL35VHzlTjyFiK4SJcJ7PwqNv36SXWmR6gA== e384",
+        "ecdsa-sha2-nistp521 AAAAE2VjZHNhLXNoYTItbmlzdHA1MjEAAAAIbmlzdHA1MjEAAACFBAE2zejNGA7PlE7xAhyI98UAqbMbc3Ew5p/1zn4Cmnnmg34xAS/30AcIxtQAbFEfXmDD3XjjObfZtPzO3kzkPiuSKQEKMHk+Zcp+ZSoP2HfMVze2YGRLjNdkLHzSPkGS/S8BjAuamDSo8LFnFRd6glCTGF9icG+2bOLHFJCRo+VIU3jPgA== e521",
+        "sk-ssh-ed25519@openssh.com AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29tAAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4fAAAABHNzaDo=",
+        "sk-ecdsa-sha2-nistp256@openssh.com AAAAInNrLWVjZHNhLXNoYTItbmlzdHAyNTZAb3BlbnNzaC5jb20AAAAIbmlzdHAyNTYAAABBBAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4fICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8AAAAEc3NoOg==",
+    ];
+
+    #[test]
+    fn each_type_is_taken() {
+        for (key, kind) in
+            KEYS.iter().zip(["ssh-ed25519", "ssh-rsa"].into_iter().chain(TYPES.into_iter().skip(2)))
+        {
+            assert!(key.starts_with(kind), "{key} is not the key of {kind}");
+            assert_eq!(check(key), Ok(()), "{key}");
+        }
+    }
+
+    #[test]
+    fn options_are_taken_as_sshd_takes_them() {
+        for options in [
+            "no-pty",
+            "restrict,pty",
+            "cert-authority",
+            r#"from="10.0.0.0/8,!10.1.0.0/16""#,
+            r#"command="echo \"hello world\"; ls",no-X11-forwarding"#,
+            r#"environment="A=b c"	"#,
+        ] {
+            assert_eq!(check(&format!("{options} {}", KEYS[0])), Ok(()), "{options}");
+        }
+        assert!(check(&format!("no-such-option {}", KEYS[0])).unwrap_err().contains("key type"));
+        assert!(check(r#"command="a b"#).unwrap_err().contains("unclosed"));
+        assert!(check("no-pty").unwrap_err().contains("no key"));
+    }
+
+    #[test]
+    fn every_cut_of_a_key_is_noticed() {
+        for key in KEYS {
+            let encoded = key.split(' ').nth(1).unwrap();
+            let bare = &key[..key.find(encoded).unwrap() + encoded.len()];
+            // Cuts inside the type word name another type, or none.
+            for end in 0..bare.len() {
+                assert!(check(&bare[..end]).is_err(), "{} of {key}", &bare[..end]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_private_key_is_called_one_in_every_format() {
+        for header in [
+            "OPENSSH PRIVATE KEY",
+            "RSA PRIVATE KEY",
+            "EC PRIVATE KEY",
+            "PRIVATE KEY",
+            "ENCRYPTED PRIVATE KEY",
+        ] {
+            assert!(private(&format!("-----BEGIN {header}-----\nAAAA")).is_some());
+        }
+        assert!(KEYS.iter().all(|key| private(key).is_none()));
+    }
+
+    #[test]
+    fn bits_are_counted_without_leading_zeros() {
+        assert_eq!(bits(&[0, 0x80, 0]), 16);
+        assert_eq!(bits(&[0x7f]), 7);
+        assert_eq!((bits(&[]), bits(&[0, 0])), (0, 0));
+    }
+}

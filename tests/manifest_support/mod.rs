@@ -1,4 +1,6 @@
 //! What the tests of manifests share.
+#![allow(dead_code, reason = "each of them takes what it needs")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use std::path::{Path, PathBuf};
 
