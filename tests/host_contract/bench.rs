@@ -1,0 +1,262 @@
+//! The bench that a case works on: a host, names of its own, and the broom.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use foundry::host::{Domain, DomainState, Host, HostError, METADATA_NAMESPACE, Pool, Volume};
+use foundry::{Kind, host};
+use uuid::Uuid;
+
+/// What a case needs that not every host has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Volumes are files, and a missing one is noticed.
+    Files,
+    /// Upload and download.
+    Streams,
+    /// Changing a volume's capacity.
+    Resize,
+    /// EFI firmware with variables of its own.
+    Firmware,
+}
+
+/// A host under test.
+pub struct Subject<'a> {
+    pub host: &'a dyn Host,
+    pub domain_type: &'a str,
+    /// Where pools may have their directories.
+    pub directory: &'a str,
+    /// Whether that directory is one of this machine.
+    pub on_disk: bool,
+    pub lacks: &'a [Need],
+}
+
+/// One promise of the contract.
+pub struct Case {
+    pub name: &'static str,
+    pub needs: &'static [Need],
+    pub run: fn(&Bench<'_>),
+}
+
+/// Makes the table of a module: each function is a case of its own name.
+macro_rules! cases {
+    ($($name:ident $(needs $($need:ident),+)?;)+) => {
+        pub const CASES: &[$crate::bench::Case] = &[$($crate::bench::Case {
+            name: stringify!($name),
+            needs: &[$($($crate::bench::Need::$need),+)?],
+            run: $name,
+        }),+];
+    };
+}
+pub(crate) use cases;
+
+/// Runs all cases and fails with the list of those that failed.
+pub fn run_all(subject: &Subject<'_>) {
+    let tables = [
+        crate::domains::CASES,
+        crate::running::CASES,
+        crate::pools::CASES,
+        crate::volumes::CASES,
+        crate::transfers::CASES,
+    ];
+    let mut failed = Vec::new();
+    for (number, case) in tables.into_iter().flatten().enumerate() {
+        if let Some(need) = case.needs.iter().find(|need| subject.lacks.contains(need)) {
+            println!("skipped on {}: {} needs {need:?}", subject.host.uri(), case.name);
+        } else if let Err(panic) = run(subject, number, case) {
+            failed.push(format!("{}: {panic}", case.name));
+        }
+    }
+    assert!(failed.is_empty(), "on {}:\n{}", subject.host.uri(), failed.join("\n"));
+}
+
+fn run(subject: &Subject<'_>, number: usize, case: &Case) -> Result<(), String> {
+    let bench = Bench { subject, prefix: format!("foundry-test-{}-{number}", std::process::id()) };
+    let outcome = catch_unwind(AssertUnwindSafe(|| (case.run)(&bench)));
+    bench.sweep();
+    let text = |panic: Box<dyn std::any::Any + Send>| {
+        let owned = panic.downcast_ref::<String>().cloned();
+        owned.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned())).unwrap_or_default()
+    };
+    outcome.map_err(text)?;
+    bench.left_over()
+}
+
+/// What one case works with. Everything that it makes begins with `prefix`.
+pub struct Bench<'a> {
+    subject: &'a Subject<'a>,
+    prefix: String,
+}
+
+impl Bench<'_> {
+    pub fn host(&self) -> &dyn Host {
+        self.subject.host
+    }
+
+    pub fn name(&self, end: &str) -> String {
+        format!("{}-{end}", self.prefix)
+    }
+
+    /// Directory of the case's pool.
+    pub fn directory(&self, end: &str) -> String {
+        format!("{}/{}", self.subject.directory, self.name(end))
+    }
+
+    pub fn on_disk(&self) -> bool {
+        self.subject.on_disk
+    }
+
+    /// XML of a domain with these disks and this text in foundry's metadata.
+    pub fn domain_xml(&self, name: &str, uuid: Option<Uuid>, record: Option<&str>, devices: &str) -> String {
+        let arch = self.host().capabilities().unwrap().arch;
+        let uuid = uuid.map(|uuid| format!("<uuid>{uuid}</uuid>")).unwrap_or_default();
+        let record = record.map(|text| {
+            format!("<metadata><f:vm xmlns:f='{METADATA_NAMESPACE}'>{}</f:vm></metadata>", escape(text))
+        });
+        format!(
+            "<domain type='{}'><name>{}</name>{uuid}{}<memory unit='MiB'>64</memory><vcpu>2</vcpu>\
+             <os><type arch='{arch}'>hvm</type></os><devices>{devices}</devices></domain>",
+            self.subject.domain_type,
+            escape(name),
+            record.unwrap_or_default(),
+        )
+    }
+
+    /// Defines a domain without disks.
+    pub fn define(&self, name: &str) -> Uuid {
+        self.host().define_domain(&self.domain_xml(name, None, None, "")).unwrap()
+    }
+
+    /// Defines and starts a domain without disks: it runs its firmware, and that for ever.
+    pub fn start(&self, name: &str) -> Uuid {
+        let uuid = self.define(name);
+        self.host().start(uuid).unwrap();
+        uuid
+    }
+
+    pub fn domain(&self, name: &str) -> Domain {
+        self.host().domain(name).unwrap().unwrap_or_else(|| panic!("there is no domain {name}"))
+    }
+
+    pub fn state(&self, uuid: Uuid) -> DomainState {
+        self.host().state(uuid).unwrap().unwrap_or_else(|| panic!("there is no domain {uuid}")).state
+    }
+
+    pub fn define_pool(&self, end: &str) -> String {
+        let name = self.name(end);
+        self.host().define_pool(&pool_xml(&name, &self.directory(end))).unwrap();
+        name
+    }
+
+    /// A started pool.
+    pub fn pool(&self) -> String {
+        let name = self.define_pool("pool");
+        self.host().build_pool(&name).unwrap();
+        self.host().start_pool(&name).unwrap();
+        name
+    }
+
+    pub fn pool_now(&self, name: &str) -> Pool {
+        self.host().pool(name).unwrap().unwrap_or_else(|| panic!("there is no pool {name}"))
+    }
+
+    pub fn volume(&self, pool: &str, name: &str) -> Volume {
+        self.host().volume(pool, name).unwrap().unwrap_or_else(|| panic!("there is no volume {name}"))
+    }
+
+    pub fn create(&self, pool: &str, name: &str, format: &str, capacity: u64) -> Volume {
+        self.host().create_volume(pool, &volume_xml(name, format, capacity, None)).unwrap()
+    }
+
+    /// Removes everything that the case made, however it ended.
+    fn sweep(&self) {
+        let host = self.host();
+        for domain in host.domains(false).unwrap_or_default().iter().filter(|d| self.owns(&d.name)) {
+            complain(host.force_off(domain.uuid));
+            complain(host.undefine(domain.uuid));
+            self.remove(&format!("/var/log/libvirt/qemu/{}.log", domain.name));
+        }
+        for pool in host.pools().unwrap_or_default().iter().filter(|p| self.owns(&p.name)) {
+            self.sweep_pool(pool);
+        }
+    }
+
+    fn sweep_pool(&self, pool: &Pool) {
+        let host = self.host();
+        for volume in host.volumes(&pool.name).unwrap_or_default() {
+            complain(host.delete_volume(&pool.name, &volume.name));
+        }
+        if pool.active {
+            complain(host.stop_pool(&pool.name));
+        }
+        complain(host.undefine_pool(&pool.name));
+        self.remove(pool.target.as_deref().unwrap_or_default());
+    }
+
+    /// Removes a file or an empty directory of this machine that bears the case's name.
+    fn remove(&self, path: &str) {
+        let path = Path::new(path);
+        let own = path.file_name().and_then(|n| n.to_str()).is_some_and(|n| self.owns(n));
+        if self.on_disk() && own {
+            // Often there is none.
+            let _ = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+        }
+    }
+
+    fn owns(&self, name: &str) -> bool {
+        name.starts_with(&format!("{}-", self.prefix))
+    }
+
+    fn left_over(&self) -> Result<(), String> {
+        let domains = self.host().domains(false).map_err(|e| e.to_string())?.into_iter().map(|d| d.name);
+        let pools = self.host().pools().map_err(|e| e.to_string())?.into_iter().map(|p| p.name);
+        let left: Vec<_> = domains.chain(pools).filter(|name| self.owns(name)).collect();
+        if left.is_empty() { Ok(()) } else { Err(format!("left behind: {left:?}")) }
+    }
+}
+
+fn complain(outcome: host::Result<()>) {
+    if let Err(error) = outcome {
+        println!("while cleaning up: {error}: {:?}", error.cause());
+    }
+}
+
+/// Asserts that the host answered and refused, and returns its reason.
+#[track_caller]
+pub fn refused<T: std::fmt::Debug>(outcome: host::Result<T>, kind: Kind) -> String {
+    match outcome {
+        Err(HostError::Refused { kind: said, libvirt, .. }) => {
+            assert_eq!(said, kind, "{libvirt}");
+            libvirt
+        }
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+pub fn pool_xml(name: &str, directory: &str) -> String {
+    let (name, directory) = (escape(name), escape(directory));
+    format!("<pool type='dir'><name>{name}</name><target><path>{directory}</path></target></pool>")
+}
+
+pub fn volume_xml(name: &str, format: &str, capacity: u64, backing: Option<(&str, &str)>) -> String {
+    let backing = backing.map(|(path, format)| {
+        format!("<backingStore><path>{}</path><format type='{format}'/></backingStore>", escape(path))
+    });
+    format!(
+        "<volume><name>{}</name><capacity unit='bytes'>{capacity}</capacity><target><format type='{format}'/>\
+         <permissions><mode>0600</mode></permissions></target>{}</volume>",
+        escape(name),
+        backing.unwrap_or_default(),
+    )
+}
+
+pub fn file_disk(path: &str, target: &str) -> String {
+    format!(
+        "<disk type='file' device='disk'><source file='{}'/><target dev='{target}' bus='virtio'/></disk>",
+        escape(path)
+    )
+}
+
+pub fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('\'', "&apos;")
+}
