@@ -1,7 +1,6 @@
 //! The bench that a case works on: a host, names of its own, and the broom.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 
 use foundry::host::{Domain, DomainState, Host, HostError, METADATA_NAMESPACE, Pool, Volume};
 use foundry::{Kind, host};
@@ -9,39 +8,45 @@ use uuid::Uuid;
 
 /// What a case needs that not every host has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Need {
+pub(crate) enum Need {
     /// Volumes are files, and a missing one is noticed.
     Files,
     /// Upload and download.
     Streams,
     /// Changing a volume's capacity.
     Resize,
+    /// Uploads over what was there before, and of less than there is room for.
+    Rewriting,
     /// EFI firmware with variables of its own.
     Firmware,
+    /// CPUs and memory of many domains in one call.
+    BulkStats,
+    /// Telling apart what a domain without definition cannot have.
+    Transience,
 }
 
 /// A host under test.
-pub struct Subject<'a> {
-    pub host: &'a dyn Host,
-    pub domain_type: &'a str,
+pub(crate) struct Subject<'a> {
+    pub(crate) host: &'a dyn Host,
+    pub(crate) domain_type: &'a str,
     /// Where pools may have their directories.
-    pub directory: &'a str,
+    pub(crate) directory: &'a str,
     /// Whether that directory is one of this machine.
-    pub on_disk: bool,
-    pub lacks: &'a [Need],
+    pub(crate) on_disk: bool,
+    pub(crate) lacks: &'a [Need],
 }
 
 /// One promise of the contract.
-pub struct Case {
-    pub name: &'static str,
-    pub needs: &'static [Need],
-    pub run: fn(&Bench<'_>),
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) needs: &'static [Need],
+    pub(crate) run: fn(&Bench<'_>),
 }
 
 /// Makes the table of a module: each function is a case of its own name.
 macro_rules! cases {
     ($($name:ident $(needs $($need:ident),+)?;)+) => {
-        pub const CASES: &[$crate::bench::Case] = &[$($crate::bench::Case {
+        pub(crate) const CASES: &[$crate::bench::Case] = &[$($crate::bench::Case {
             name: stringify!($name),
             needs: &[$($($crate::bench::Need::$need),+)?],
             run: $name,
@@ -51,7 +56,7 @@ macro_rules! cases {
 pub(crate) use cases;
 
 /// Runs all cases and fails with the list of those that failed.
-pub fn run_all(subject: &Subject<'_>) {
+pub(crate) fn run_all(subject: &Subject<'_>) {
     let tables = [
         crate::domains::CASES,
         crate::running::CASES,
@@ -83,31 +88,37 @@ fn run(subject: &Subject<'_>, number: usize, case: &Case) -> Result<(), String> 
 }
 
 /// What one case works with. Everything that it makes begins with `prefix`.
-pub struct Bench<'a> {
+pub(crate) struct Bench<'a> {
     subject: &'a Subject<'a>,
     prefix: String,
 }
 
 impl Bench<'_> {
-    pub fn host(&self) -> &dyn Host {
+    pub(crate) fn host(&self) -> &dyn Host {
         self.subject.host
     }
 
-    pub fn name(&self, end: &str) -> String {
+    pub(crate) fn name(&self, end: &str) -> String {
         format!("{}-{end}", self.prefix)
     }
 
     /// Directory of the case's pool.
-    pub fn directory(&self, end: &str) -> String {
+    pub(crate) fn directory(&self, end: &str) -> String {
         format!("{}/{}", self.subject.directory, self.name(end))
     }
 
-    pub fn on_disk(&self) -> bool {
+    pub(crate) fn on_disk(&self) -> bool {
         self.subject.on_disk
     }
 
     /// XML of a domain with these disks and this text in foundry's metadata.
-    pub fn domain_xml(&self, name: &str, uuid: Option<Uuid>, record: Option<&str>, devices: &str) -> String {
+    pub(crate) fn domain_xml(
+        &self,
+        name: &str,
+        uuid: Option<Uuid>,
+        record: Option<&str>,
+        devices: &str,
+    ) -> String {
         let arch = self.host().capabilities().unwrap().arch;
         let uuid = uuid.map(|uuid| format!("<uuid>{uuid}</uuid>")).unwrap_or_default();
         let record = record.map(|text| {
@@ -123,48 +134,48 @@ impl Bench<'_> {
     }
 
     /// Defines a domain without disks.
-    pub fn define(&self, name: &str) -> Uuid {
+    pub(crate) fn define(&self, name: &str) -> Uuid {
         self.host().define_domain(&self.domain_xml(name, None, None, "")).unwrap()
     }
 
     /// Defines and starts a domain without disks: it runs its firmware, and that for ever.
-    pub fn start(&self, name: &str) -> Uuid {
+    pub(crate) fn start(&self, name: &str) -> Uuid {
         let uuid = self.define(name);
         self.host().start(uuid).unwrap();
         uuid
     }
 
-    pub fn domain(&self, name: &str) -> Domain {
+    pub(crate) fn domain(&self, name: &str) -> Domain {
         self.host().domain(name).unwrap().unwrap_or_else(|| panic!("there is no domain {name}"))
     }
 
-    pub fn state(&self, uuid: Uuid) -> DomainState {
+    pub(crate) fn state(&self, uuid: Uuid) -> DomainState {
         self.host().state(uuid).unwrap().unwrap_or_else(|| panic!("there is no domain {uuid}")).state
     }
 
-    pub fn define_pool(&self, end: &str) -> String {
+    pub(crate) fn define_pool(&self, end: &str) -> String {
         let name = self.name(end);
         self.host().define_pool(&pool_xml(&name, &self.directory(end))).unwrap();
         name
     }
 
     /// A started pool.
-    pub fn pool(&self) -> String {
+    pub(crate) fn pool(&self) -> String {
         let name = self.define_pool("pool");
         self.host().build_pool(&name).unwrap();
         self.host().start_pool(&name).unwrap();
         name
     }
 
-    pub fn pool_now(&self, name: &str) -> Pool {
+    pub(crate) fn pool_now(&self, name: &str) -> Pool {
         self.host().pool(name).unwrap().unwrap_or_else(|| panic!("there is no pool {name}"))
     }
 
-    pub fn volume(&self, pool: &str, name: &str) -> Volume {
+    pub(crate) fn volume(&self, pool: &str, name: &str) -> Volume {
         self.host().volume(pool, name).unwrap().unwrap_or_else(|| panic!("there is no volume {name}"))
     }
 
-    pub fn create(&self, pool: &str, name: &str, format: &str, capacity: u64) -> Volume {
+    pub(crate) fn create(&self, pool: &str, name: &str, format: &str, capacity: u64) -> Volume {
         self.host().create_volume(pool, &volume_xml(name, format, capacity, None)).unwrap()
     }
 
@@ -174,10 +185,12 @@ impl Bench<'_> {
         for domain in host.domains(false).unwrap_or_default().iter().filter(|d| self.owns(&d.name)) {
             complain(host.force_off(domain.uuid));
             complain(host.undefine(domain.uuid));
-            self.remove(&format!("/var/log/libvirt/qemu/{}.log", domain.name));
         }
         for pool in host.pools().unwrap_or_default().iter().filter(|p| self.owns(&p.name)) {
             self.sweep_pool(pool);
+        }
+        if self.on_disk() {
+            self.sweep_directories();
         }
     }
 
@@ -190,16 +203,25 @@ impl Bench<'_> {
             complain(host.stop_pool(&pool.name));
         }
         complain(host.undefine_pool(&pool.name));
-        self.remove(pool.target.as_deref().unwrap_or_default());
     }
 
-    /// Removes a file or an empty directory of this machine that bears the case's name.
-    fn remove(&self, path: &str) {
-        let path = Path::new(path);
-        let own = path.file_name().and_then(|n| n.to_str()).is_some_and(|n| self.owns(n));
-        if self.on_disk() && own {
-            // Often there is none.
-            let _ = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+    /// Removes what bears the case's name from the directories of this machine: those of pools, and
+    /// the logs that libvirt keeps of domains.
+    fn sweep_directories(&self) {
+        for directory in [self.subject.directory, "/var/log/libvirt/qemu"] {
+            for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+                let path = entry.path();
+                if entry.file_name().to_str().is_some_and(|name| self.owns(name)) {
+                    let removed = if path.is_dir() {
+                        std::fs::remove_dir_all(&path)
+                    } else {
+                        std::fs::remove_file(&path)
+                    };
+                    if let Err(error) = removed {
+                        println!("while cleaning up: {}: {error}", path.display());
+                    }
+                }
+            }
         }
     }
 
@@ -223,7 +245,7 @@ fn complain(outcome: host::Result<()>) {
 
 /// Asserts that the host answered and refused, and returns its reason.
 #[track_caller]
-pub fn refused<T: std::fmt::Debug>(outcome: host::Result<T>, kind: Kind) -> String {
+pub(crate) fn refused<T: std::fmt::Debug>(outcome: host::Result<T>, kind: Kind) -> String {
     match outcome {
         Err(HostError::Refused { kind: said, libvirt, .. }) => {
             assert_eq!(said, kind, "{libvirt}");
@@ -233,12 +255,12 @@ pub fn refused<T: std::fmt::Debug>(outcome: host::Result<T>, kind: Kind) -> Stri
     }
 }
 
-pub fn pool_xml(name: &str, directory: &str) -> String {
+pub(crate) fn pool_xml(name: &str, directory: &str) -> String {
     let (name, directory) = (escape(name), escape(directory));
     format!("<pool type='dir'><name>{name}</name><target><path>{directory}</path></target></pool>")
 }
 
-pub fn volume_xml(name: &str, format: &str, capacity: u64, backing: Option<(&str, &str)>) -> String {
+pub(crate) fn volume_xml(name: &str, format: &str, capacity: u64, backing: Option<(&str, &str)>) -> String {
     let backing = backing.map(|(path, format)| {
         format!("<backingStore><path>{}</path><format type='{format}'/></backingStore>", escape(path))
     });
@@ -250,13 +272,13 @@ pub fn volume_xml(name: &str, format: &str, capacity: u64, backing: Option<(&str
     )
 }
 
-pub fn file_disk(path: &str, target: &str) -> String {
+pub(crate) fn file_disk(path: &str, target: &str) -> String {
     format!(
         "<disk type='file' device='disk'><source file='{}'/><target dev='{target}' bus='virtio'/></disk>",
         escape(path)
     )
 }
 
-pub fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('\'', "&apos;")
 }

@@ -24,7 +24,7 @@ cases! {
     a_record_survives_whatever_is_in_it;
     a_record_is_replaced;
     a_record_that_xml_cannot_carry_is_refused;
-    what_is_listed_is_what_is_found;
+    what_is_listed_is_what_is_found needs BulkStats;
     autostart_is_set_and_taken_back;
     stopping_and_removing_twice_is_well;
     a_domain_that_is_off_refuses_to_be_shut_down_or_resumed;

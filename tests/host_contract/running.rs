@@ -12,10 +12,10 @@ use crate::bench::{Bench, cases, file_disk, refused, volume_xml};
 cases! {
     a_start_and_a_stop;
     a_running_domain_refuses_what_needs_one_that_is_off;
-    a_running_domain_is_listed_among_the_active;
+    a_running_domain_is_listed_among_the_active needs BulkStats;
     a_record_set_while_it_runs_is_in_both_definitions;
     undefining_a_running_domain_leaves_it_running;
-    a_domain_without_definition_refuses_what_needs_one;
+    a_domain_without_definition_refuses_what_needs_one needs Transience;
     a_running_domain_shows_its_backing_chain needs Files;
     a_volume_in_use_can_be_deleted needs Files;
     a_guest_without_network_and_agent_says_nothing;

@@ -15,8 +15,8 @@ cases! {
     an_upload_of_too_little_fails needs Streams;
     an_upload_that_fails_at_its_source_says_why needs Streams;
     an_upload_that_is_stopped_says_so needs Streams;
-    zeros_replace_what_was_there needs Streams;
-    zeros_at_the_end_do_not_cut_the_volume needs Streams;
+    zeros_replace_what_was_there needs Streams, Rewriting;
+    zeros_at_the_end_do_not_cut_the_volume needs Streams, Rewriting;
     an_uploaded_image_is_seen_as_what_it_is needs Streams;
     a_clone_has_its_sources_content needs Streams;
     a_transfer_needs_its_volume needs Streams;
@@ -165,6 +165,7 @@ fn an_uploaded_image_is_seen_as_what_it_is(bench: &Bench<'_>) {
     let (pool, bytes) = (bench.pool(), qcow2_header());
     bench.create(&pool, "called.img", "raw", bytes.len() as u64);
     upload(bench, &pool, "called.img", &bytes);
+    bench.host().refresh_pool(&pool).unwrap();
     let seen = bench.volume(&pool, "called.img");
     assert_eq!((seen.format.as_str(), seen.capacity), ("qcow2", Bytes(5 << 30)));
     assert_same(&download(bench, &pool, "called.img", 1 << 30), &bytes);

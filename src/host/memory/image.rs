@@ -27,6 +27,8 @@ pub(super) struct File {
     pub(super) content: Vec<u8>,
     pub(super) backing: Option<String>,
     pub(super) mode: u32,
+    /// Whether it was written to since libvirt looked.
+    pub(super) written: bool,
 }
 
 impl File {
@@ -41,6 +43,7 @@ impl File {
             content: if qcow2 { qcow2_header(capacity, backing.as_deref()) } else { Vec::new() },
             backing,
             mode: 0o600,
+            written: false,
         }
     }
 
@@ -58,10 +61,12 @@ impl File {
     pub(super) fn with_content(content: &[u8]) -> Self {
         let mut file = Self::new("raw", content.len() as u64, None);
         file.write(content);
+        file.probe();
         file
     }
 
-    /// Writes to the beginning and lets libvirt look anew, as it does after an upload.
+    /// Writes to the beginning. libvirt looks anew some time after an upload (it starts a thread for
+    /// it, measured up to 60 ms late) or when it is told to: only the latter is promised.
     pub(super) fn write(&mut self, bytes: &[u8]) {
         if self.content.len() < bytes.len() {
             self.content.resize(bytes.len(), 0);
@@ -69,7 +74,7 @@ impl File {
         self.content[..bytes.len()].copy_from_slice(bytes);
         self.length = self.length.max(bytes.len() as u64);
         self.allocation = self.allocation.max(bytes.len() as u64);
-        self.probe();
+        self.written = true;
     }
 
     /// Sets the size that a guest sees.
@@ -91,7 +96,11 @@ impl File {
         bytes
     }
 
-    fn probe(&mut self) {
+    /// Lets libvirt look at what was written.
+    pub(super) fn probe(&mut self) {
+        if !std::mem::take(&mut self.written) {
+            return;
+        }
         let (mark, iso) = ISO_MARK;
         (self.format, self.capacity, self.backing) = if let Ok(DiskImage::Qcow2(image)) = probe(&self.content)
         {
