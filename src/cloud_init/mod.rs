@@ -1,12 +1,26 @@
 //! The seed: what cloud-init is told, and the ISO 9660 image that carries it.
+//!
+//! ```text
+//! VmPlan + SeedPlan + instance-id ── documents() ──▶ Documents ── iso() ──▶ bytes of the seed volume
+//!                                                        ▲                        │
+//!                     recover() ◀── user-data ───────────┴──────── read_iso() ◀───┘
+//! ```
+//!
+//! All of it is pure. The user-data is built as a [tree](crate::yaml::node), the user's own part is merged
+//! into that tree, and one emitter writes it: whatever a hostname, a key or a hash looks like, what was a
+//! string is a string to cloud-init.
 
-/// The three files of a NoCloud seed (cloud-init's NoCloud page).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Documents {
-    /// `user-data`.
-    pub user_data: String,
-    /// `meta-data`.
-    pub meta_data: String,
-    /// `network-config`, version 2.
-    pub network_config: String,
-}
+mod check;
+mod documents;
+mod header;
+mod iso;
+mod merge;
+mod meta_data;
+mod network_config;
+mod secrets;
+mod user_data;
+
+pub use check::{SeedError, check_raw_user_data, check_user_data};
+pub use documents::{Documents, documents};
+pub use iso::{VOLUME_ID, iso, read_iso};
+pub use secrets::{Recovered, recover};

@@ -1,4 +1,12 @@
 //! YAML in and out: the only module that knows which library does it.
+//!
+//! What foundry itself defines goes through serde ([`read_all`], [`write()`]). What it only carries, a user's
+//! cloud-config, goes through [`node`], a tree in which every scalar stays as it was written.
+
+mod emit;
+pub mod node;
+mod read;
+mod resolve;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

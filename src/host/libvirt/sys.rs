@@ -39,7 +39,9 @@ pub(super) fn state(domain: &Domain) -> Result<(u32, u32), Error> {
 /// State, CPUs and memory of all domains in one round trip (`virConnectGetAllDomainStats`).
 pub(super) fn all_domain_stats(connection: &Connect, active_only: bool) -> Result<Vec<DomainStats>, Error> {
     let wanted = c::VIR_DOMAIN_STATS_STATE | c::VIR_DOMAIN_STATS_VCPU | c::VIR_DOMAIN_STATS_BALLOON;
-    let flags = if active_only { c::VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE } else { 0 };
+    // NOWAIT: a guest whose monitor is stuck must not hold up a listing; its numbers come from its definition.
+    let active = if active_only { c::VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE } else { 0 };
+    let flags = c::VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT | active;
     let mut records: *mut c::virDomainStatsRecordPtr = ptr::null_mut();
     // SAFETY: the connection is alive, `records` is an out pointer to a local.
     let count = unsafe {

@@ -1,0 +1,109 @@
+//! What a user's own user-data must be like.
+
+use super::header::Header;
+use crate::yaml::node::{Mapping, Node, read_documents};
+
+/// Why a seed cannot be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct SeedError(pub(super) String);
+
+/// Checks a `userData`: a cloud-config that can be merged with the generated one.
+///
+/// # Errors
+/// A sentence that says what is wrong, with line and column where there is one.
+pub fn check_user_data(text: &str) -> Result<(), String> {
+    user_config(text).map(|_| ()).map_err(|e| e.0)
+}
+
+/// Checks a `rawUserData`: cloud-init must know by its beginning what it is, and a cloud-config in it must
+/// be YAML that cloud-init can read.
+///
+/// # Errors
+/// A sentence that says what is wrong, with line and column where there is one.
+pub fn check_raw_user_data(text: &str) -> Result<(), String> {
+    match Header::of(text)? {
+        Header::CloudConfig => check_for_pyyaml(text).and_then(|()| mapping(text).map(|_| ())),
+        Header::CloudConfigArchive => check_for_pyyaml(text).and_then(|()| list(text)),
+        _ => Ok(()),
+    }
+}
+
+/// Reads the user's cloud-config.
+pub(super) fn user_config(text: &str) -> Result<Mapping, SeedError> {
+    match Header::find(text) {
+        None | Some(Header::CloudConfig) => {}
+        Some(other) => {
+            let message =
+                format!("is {other}; only a cloud-config can be merged, anything else is rawUserData");
+            return Err(SeedError(message));
+        }
+    }
+    let config = mapping(text).map_err(SeedError)?;
+    check_merged_keys(&config)?;
+    Ok(config)
+}
+
+/// The keys under which the generated cloud-config has something that must not get lost: another kind of
+/// value there would take root's keys or password away.
+fn check_merged_keys(config: &Mapping) -> Result<(), SeedError> {
+    expect(config.get("users"), "users", "a list", |n| n.as_sequence().is_some())?;
+    let chpasswd = config.get("chpasswd");
+    expect(chpasswd, "chpasswd", "a mapping", |n| n.as_mapping().is_some())?;
+    let users = chpasswd.and_then(|c| c.get("users"));
+    expect(users, "chpasswd.users", "a list", |n| n.as_sequence().is_some())
+}
+
+fn expect(node: Option<&Node>, key: &str, wanted: &str, fits: fn(&Node) -> bool) -> Result<(), SeedError> {
+    match node {
+        Some(node) if !fits(node) => {
+            let kind = node.kind();
+            Err(SeedError(format!(
+                "`{key}` is {kind}; it must be {wanted}, to be merged with the generated one"
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn mapping(text: &str) -> Result<Mapping, String> {
+    match only_document(text)? {
+        Node::Mapping(mapping) => Ok(mapping),
+        other => Err(format!("is {}, not a mapping of cloud-config keys", other.kind())),
+    }
+}
+
+fn list(text: &str) -> Result<(), String> {
+    match only_document(text)? {
+        Node::Sequence(_) => Ok(()),
+        other => Err(format!("is {}; a cloud-config archive is a list", other.kind())),
+    }
+}
+
+fn only_document(text: &str) -> Result<Node, String> {
+    let mut documents = read_documents(text).map_err(|e| e.to_string())?;
+    match (documents.pop(), documents.len()) {
+        (Some(only), 0) => Ok(only),
+        (None, _) => Err("holds no YAML".to_owned()),
+        (Some(_), before) => Err(format!("holds {} YAML documents, not one", before + 1)),
+    }
+}
+
+/// Finds what is YAML, but not to PyYAML, where the text goes to cloud-init as it is: characters that its
+/// `reader.py` refuses, and the line breaks of YAML 1.1, which end a comment or a key.
+fn check_for_pyyaml(text: &str) -> Result<(), String> {
+    let lines = text.lines().enumerate();
+    let mut found =
+        lines.filter_map(|(i, line)| line.chars().position(is_bad_for_pyyaml).map(|c| (i, c, line)));
+    let Some((line, column, content)) = found.next() else {
+        return Ok(());
+    };
+    let code = content.chars().nth(column).map_or(0, u32::from);
+    let place = format!("line {} column {}", line + 1, column + 1);
+    Err(format!("holds U+{code:04X}, which cloud-init's YAML reader does not take, at {place}"))
+}
+
+fn is_bad_for_pyyaml(c: char) -> bool {
+    (c.is_control() && c != '\t' && c != '\r')
+        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{fffe}' | '\u{ffff}')
+}

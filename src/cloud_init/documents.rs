@@ -1,0 +1,30 @@
+//! From a plan to the three files.
+
+use super::check::SeedError;
+use super::meta_data::meta_data;
+use super::network_config::network_config;
+use super::user_data::user_data;
+use crate::plan::{SeedPlan, VmPlan};
+
+/// The three files of a NoCloud seed (cloud-init's NoCloud page).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Documents {
+    /// `user-data`.
+    pub user_data: String,
+    /// `meta-data`.
+    pub meta_data: String,
+    /// `network-config`, version 2.
+    pub network_config: String,
+}
+
+/// Makes the seed's files for one instance of a VM; the same plan and id give the same text.
+///
+/// # Errors
+/// Where the user's own cloud-config cannot be merged; [`super::check_user_data`] says so beforehand.
+pub fn documents(plan: &VmPlan, seed: &SeedPlan, instance_id: &str) -> Result<Documents, SeedError> {
+    Ok(Documents {
+        user_data: user_data(seed)?,
+        meta_data: meta_data(instance_id, &seed.hostname),
+        network_config: network_config(&plan.interfaces),
+    })
+}

@@ -1,0 +1,134 @@
+//! The seed as an ISO 9660 image, out and in.
+//!
+//! Written with Rock Ridge, which Linux prefers, and Joliet, which Windows reads; both keep the names with
+//! their `-` and small letters. The writer reads no clock, so the same documents give the same bytes.
+
+use hadris_fs::sync::FileSystem;
+use hadris_fs::{Content, DateTime, DirCursor, MountOptions, Node, NodeId, Permissions, SetAttr, Tree};
+use hadris_iso::sync::IsoFs;
+use hadris_iso::{IsoId, IsoOptions};
+use hadris_storage::{BlockSize, MemDevice};
+
+use super::Documents;
+use super::check::SeedError;
+
+/// The volume id by which cloud-init finds a seed (its NoCloud page; `CIDATA` is as good).
+pub const VOLUME_ID: &str = "cidata";
+
+const USER_DATA: &str = "user-data";
+const META_DATA: &str = "meta-data";
+const NETWORK_CONFIG: &str = "network-config";
+
+/// The size of an ISO 9660 sector; an image is a whole number of them.
+const SECTOR: u32 = 2048;
+/// What is addressed when an image is read: images made by other tools may end inside a sector.
+const READ_BLOCK: u32 = 512;
+/// How many entries of an image's root are looked at. A seed has three, or a few more.
+const MAX_ENTRIES: usize = 64;
+
+/// Makes the image of a seed.
+///
+/// # Errors
+/// Where the files are more than ISO 9660 can hold (4 GiB).
+pub fn iso(documents: &Documents) -> Result<Vec<u8>, SeedError> {
+    let tree = tree(documents).map_err(|e| failed("cannot lay out the seed", &e))?;
+    let options = IsoOptions::new()
+        .with_id(IsoId::Volume, VOLUME_ID)
+        .with_id(IsoId::Application, "FOUNDRY")
+        .with_joliet()
+        .with_rock_ridge()
+        .with_time(DateTime::UNIX_EPOCH);
+    let plan = hadris_iso::plan(&tree, &options).map_err(|e| failed("cannot lay out the seed", &e))?;
+    let size = usize::try_from(plan.size()).map_err(|e| failed("the seed is too large", &e))?;
+    let mut device = MemDevice::new(vec![0; size], block_size(SECTOR)?);
+    hadris_iso::sync::write(&mut device, &tree, &options).map_err(|e| failed("cannot write the seed", &e))?;
+    Ok(device.into_inner())
+}
+
+fn tree(documents: &Documents) -> Result<Tree, hadris_fs::PathError> {
+    let mut tree = Tree::new();
+    tree.insert(META_DATA, file(&documents.meta_data))?;
+    tree.insert(NETWORK_CONFIG, file(&documents.network_config))?;
+    tree.insert(USER_DATA, file(&documents.user_data))?;
+    Ok(tree)
+}
+
+/// Readable by root only, as far as a guest keeps to Rock Ridge's modes.
+fn file(text: &str) -> Node {
+    let attrs = SetAttr::new().with_permissions(Permissions::new(0o400));
+    Node::file(Content::bytes(text.as_bytes())).with_attrs(attrs)
+}
+
+/// Reads a seed back, also one that another tool made: names are taken from Rock Ridge, Joliet or plain
+/// ISO 9660, whichever is there. `meta-data` and `network-config` may be missing, and are empty then.
+///
+/// # Errors
+/// Where the bytes are no ISO 9660 image, or one without user-data, or its text is not UTF-8.
+pub fn read_iso(bytes: &[u8]) -> Result<Documents, SeedError> {
+    let device = MemDevice::new(bytes, block_size(READ_BLOCK)?);
+    let image = IsoFs::mount(device, MountOptions::new()).map_err(|e| failed("not an ISO 9660 image", &e))?;
+    let mut seed = Seed { image, limit: bytes.len() };
+    let files = seed.files()?;
+    let mut text = |name: &str| match files.iter().find(|(known, ..)| known == name) {
+        Some((_, node, length)) => seed.text(name, *node, *length).map(Some),
+        None => Ok(None),
+    };
+    Ok(Documents {
+        user_data: text(USER_DATA)?.ok_or_else(|| SeedError("the image holds no user-data".into()))?,
+        meta_data: text(META_DATA)?.unwrap_or_default(),
+        network_config: text(NETWORK_CONFIG)?.unwrap_or_default(),
+    })
+}
+
+struct Seed<'b> {
+    image: IsoFs<MemDevice<&'b [u8]>>,
+    /// No file is longer than its image, whatever its record says.
+    limit: usize,
+}
+
+impl Seed<'_> {
+    /// The root's entries: name, node, length.
+    fn files(&mut self) -> Result<Vec<(String, NodeId, u64)>, SeedError> {
+        let root = self.image.root();
+        let mut files = Vec::new();
+        let mut cursor = DirCursor::START;
+        while files.len() < MAX_ENTRIES {
+            let entry = self.image.readdir(root, cursor).map_err(|e| failed("cannot list the image", &e))?;
+            let Some(entry) = entry else { break };
+            cursor = entry.next_cursor();
+            files.push((plain_name(entry.name().as_bytes()), entry.node(), entry.metadata().len()));
+        }
+        Ok(files)
+    }
+
+    fn text(&mut self, name: &str, node: NodeId, length: u64) -> Result<String, SeedError> {
+        let length = usize::try_from(length).ok().filter(|l| *l <= self.limit);
+        let length = length.ok_or_else(|| SeedError(format!("{name} is longer than the image")))?;
+        let mut content = vec![0; length];
+        let mut done = 0;
+        while done < length {
+            let read = self.image.read(node, done as u64, &mut content[done..]);
+            match read.map_err(|e| failed(&format!("cannot read {name}"), &e))? {
+                0 => return Err(SeedError(format!("{name} ends too early"))),
+                n => done += n,
+            }
+        }
+        String::from_utf8(content).map_err(|e| failed(&format!("{name} is not text"), &e))
+    }
+}
+
+/// A name as cloud-init looks for it: plain ISO 9660 has capitals, a version and a last dot
+/// (`USER-DATA.;1`).
+fn plain_name(name: &[u8]) -> String {
+    let name = String::from_utf8_lossy(name).to_ascii_lowercase();
+    let name = name.split(';').next().unwrap_or_default();
+    name.trim_end_matches('.').to_owned()
+}
+
+fn block_size(bytes: u32) -> Result<BlockSize, SeedError> {
+    BlockSize::new(bytes).ok_or_else(|| SeedError(format!("{bytes} is no block size")))
+}
+
+fn failed(what: &str, cause: &dyn std::fmt::Display) -> SeedError {
+    SeedError(format!("{what}: {cause}"))
+}

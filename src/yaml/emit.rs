@@ -1,0 +1,203 @@
+//! Trees to YAML text: block style, one way to write each value.
+//!
+//! The reader to please is PyYAML (cloud-init's), in Python and in C; what it reads back is equal to what
+//! it would read from the original. A scalar that was written plain and may be more than a string is
+//! repeated letter for letter. Everything else is a string: plain where it cannot be mistaken, a `|`
+//! literal where it has lines, else double-quoted.
+
+use super::node::{Mapping, Meaning, Node, Scalar};
+use super::resolve;
+
+/// The longest key that is written as `key:`; PyYAML gives up on those past 1,024 characters.
+const MAX_SIMPLE_KEY: usize = 120;
+
+impl Node {
+    /// Writes the tree as one YAML document that ends with a line break.
+    pub fn to_yaml(&self) -> String {
+        let mut text = String::new();
+        block(&mut text, self, 0);
+        text
+    }
+}
+
+/// Writes a node whose first line is already indented.
+fn block(out: &mut String, node: &Node, indent: usize) {
+    match node {
+        Node::Mapping(mapping) if !mapping.is_empty() => entries(out, mapping, indent),
+        Node::Sequence(items) if !items.is_empty() => sequence(out, items, indent),
+        leaf => {
+            // A literal's lines stand at least one column in, also at the top.
+            inline(out, leaf, indent.max(2));
+            out.push('\n');
+        }
+    }
+}
+
+fn sequence(out: &mut String, items: &[Node], indent: usize) {
+    for (i, item) in items.iter().enumerate() {
+        if i > 0 {
+            pad(out, indent);
+        }
+        out.push_str("- ");
+        block(out, item, indent + 2);
+    }
+}
+
+fn entries(out: &mut String, mapping: &Mapping, indent: usize) {
+    for (i, (key, value)) in mapping.iter().enumerate() {
+        if i > 0 {
+            pad(out, indent);
+        }
+        entry_key(out, key, indent);
+        if is_nested(value) {
+            out.push('\n');
+            pad(out, indent + 2);
+            block(out, value, indent + 2);
+        } else {
+            out.push(' ');
+            inline(out, value, indent + 2);
+            out.push('\n');
+        }
+    }
+}
+
+/// Writes `key:`, or `? key` and `:` where the key is long.
+fn entry_key(out: &mut String, key: &Scalar, indent: usize) {
+    let text = format!("{}{}", tag(key), one_line(key));
+    if text.chars().count() > MAX_SIMPLE_KEY {
+        out.push_str("? ");
+        out.push_str(&text);
+        out.push('\n');
+        pad(out, indent);
+    } else {
+        out.push_str(&text);
+    }
+    out.push(':');
+}
+
+fn is_nested(node: &Node) -> bool {
+    match node {
+        Node::Scalar(_) => false,
+        Node::Sequence(items) => !items.is_empty(),
+        Node::Mapping(mapping) => !mapping.is_empty(),
+    }
+}
+
+/// Writes what stands on the line of its key or dash; `indent` is for the lines of a literal.
+fn inline(out: &mut String, node: &Node, indent: usize) {
+    match node {
+        Node::Sequence(_) => out.push_str("[]"),
+        Node::Mapping(_) => out.push_str("{}"),
+        Node::Scalar(scalar) => {
+            out.push_str(&tag(scalar));
+            if scalar.identity().0 != Meaning::Resolved && reads_as_literal(scalar.text()) {
+                literal(out, scalar.text(), indent);
+            } else {
+                out.push_str(&one_line(scalar));
+            }
+        }
+    }
+}
+
+fn tag(scalar: &Scalar) -> String {
+    match scalar.meaning() {
+        Meaning::Tagged(name) => format!("!!{name} "),
+        Meaning::Resolved | Meaning::String => String::new(),
+    }
+}
+
+fn one_line(scalar: &Scalar) -> String {
+    match scalar.identity() {
+        (Meaning::Resolved, "") => "null".to_owned(),
+        (Meaning::Resolved, text) if !has_mime_marker(text) => text.to_owned(),
+        (Meaning::String, text) if is_plainly_a_string(text) => text.to_owned(),
+        (_, text) => double_quoted(text),
+    }
+}
+
+/// Whether a string needs no quotes in any YAML: words of letters, digits and harmless signs that begin
+/// like a word or a path and that no reader takes for something else.
+fn is_plainly_a_string(text: &str) -> bool {
+    let harmless = |c: char| c.is_ascii_alphanumeric() || "_./@+=,- ".contains(c);
+    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_' || c == '/')
+        && text.chars().all(harmless)
+        && !text.ends_with(' ')
+        && !resolve::is_open(text)
+        && !has_mime_marker(text)
+}
+
+/// Whether a text of lines can be written as a `|` literal that PyYAML and libyaml read alike: the first
+/// line shows the indentation, and no character needs an escape.
+fn reads_as_literal(text: &str) -> bool {
+    text.contains('\n')
+        && !text.starts_with([' ', '\t', '\n'])
+        && text.chars().all(|c| c == '\n' || c == '\t' || !needs_escape(c))
+        && !has_mime_marker(text)
+}
+
+fn literal(out: &mut String, text: &str, indent: usize) {
+    let body = text.trim_end_matches('\n');
+    let breaks = text.len() - body.len();
+    out.push_str(match breaks {
+        0 => "|-",
+        1 => "|",
+        _ => "|+",
+    });
+    for line in body.split('\n') {
+        out.push('\n');
+        if !line.is_empty() {
+            pad(out, indent);
+            out.push_str(line);
+        }
+    }
+    // The caller ends the last line; further breaks are empty lines.
+    out.extend(std::iter::repeat_n('\n', breaks.saturating_sub(1)));
+}
+
+fn double_quoted(text: &str) -> String {
+    let marked = has_mime_marker(text);
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\t' => out.push_str("\\t"),
+            '-' if marked => out.push_str("\\x2d"),
+            c if needs_escape(c) => out.push_str(&escape(c)),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// The escapes that YAML 1.1 and 1.2 share.
+fn escape(c: char) -> String {
+    match u32::from(c) {
+        code @ 0..=0xff => format!("\\x{code:02x}"),
+        code @ 0x100..=0xffff => format!("\\u{code:04x}"),
+        code => format!("\\U{code:08x}"),
+    }
+}
+
+/// Control characters, what YAML 1.1 takes for line breaks (U+0085, U+2028, U+2029), what a YAML text may
+/// not hold (U+FFFE, U+FFFF), and what a reader cannot see (the byte order mark, marks that change the
+/// direction of text).
+fn needs_escape(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff0}'..='\u{ffff}')
+}
+
+/// Whether a text holds the word by which cloud-init takes a whole user-data for a MIME message: it looks
+/// for `mime-version:` anywhere in the first 4,096 bytes (`convert_string` in its `user_data.py`). A
+/// cloud-config that writes an e-mail to a file must not be mistaken for one.
+fn has_mime_marker(text: &str) -> bool {
+    text.to_ascii_lowercase().contains("mime-version")
+}
+
+fn pad(out: &mut String, indent: usize) {
+    out.extend(std::iter::repeat_n(' ', indent));
+}
