@@ -10,7 +10,7 @@ use super::{File, Machine, MemoryHost, PoolCell, State};
 
 /// Everything on a host, one line for each thing.
 ///
-/// What only libvirt keeps in its head (which files it has seen) and how often somebody looked are
+/// What only libvirt keeps in its head (which files it has seen, and when) and how often somebody looked are
 /// not in it: they may change without anything being different.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Fingerprint(BTreeSet<String>);
@@ -73,7 +73,7 @@ fn pool_line(name: &str, pool: &PoolCell) -> String {
 }
 
 fn file_line(path: &str, file: &File) -> String {
-    let File { format, capacity, allocation, length, content, backing, mode } = file;
+    let File { format, capacity, allocation, length, content, backing, mode, written: _ } = file;
     format!(
         "file {path}: {format}, capacity {capacity}, allocation {allocation}, length {length}, \
          backing {}, mode {mode:o}, content {}",

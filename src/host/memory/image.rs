@@ -1,5 +1,7 @@
 //! The files of the host: sizes, first bytes, and what libvirt makes of them.
 
+use crate::disk_image::{DiskImage, probe};
+
 /// First bytes of a qcow2 image.
 const QCOW2_MAGIC: &[u8; 4] = b"QFI\xfb";
 
@@ -25,6 +27,8 @@ pub(super) struct File {
     pub(super) content: Vec<u8>,
     pub(super) backing: Option<String>,
     pub(super) mode: u32,
+    /// Whether it was written to since libvirt looked.
+    pub(super) written: bool,
 }
 
 impl File {
@@ -39,17 +43,30 @@ impl File {
             content: if qcow2 { qcow2_header(capacity, backing.as_deref()) } else { Vec::new() },
             backing,
             mode: 0o600,
+            written: false,
         }
+    }
+
+    /// An image that a machine could boot from, as far as its first bytes say: a raw one has a boot
+    /// sector.
+    pub(super) fn image(format: &str, capacity: u64) -> Self {
+        let mut file = Self::new(format, capacity, None);
+        if format == "raw" && capacity >= 512 {
+            file.content = [vec![0; 510], vec![0x55, 0xaa]].concat();
+        }
+        file
     }
 
     /// A file with that content, as libvirt sees it when it refreshes the pool.
     pub(super) fn with_content(content: &[u8]) -> Self {
         let mut file = Self::new("raw", content.len() as u64, None);
         file.write(content);
+        file.probe();
         file
     }
 
-    /// Writes to the beginning and lets libvirt look anew, as it does after an upload.
+    /// Writes to the beginning. libvirt looks anew some time after an upload (it starts a thread for
+    /// it, measured up to 60 ms late) or when it is told to: only the latter is promised.
     pub(super) fn write(&mut self, bytes: &[u8]) {
         if self.content.len() < bytes.len() {
             self.content.resize(bytes.len(), 0);
@@ -57,7 +74,7 @@ impl File {
         self.content[..bytes.len()].copy_from_slice(bytes);
         self.length = self.length.max(bytes.len() as u64);
         self.allocation = self.allocation.max(bytes.len() as u64);
-        self.probe();
+        self.written = true;
     }
 
     /// Sets the size that a guest sees.
@@ -79,16 +96,20 @@ impl File {
         bytes
     }
 
-    fn probe(&mut self) {
+    /// Lets libvirt look at what was written.
+    pub(super) fn probe(&mut self) {
+        if !std::mem::take(&mut self.written) {
+            return;
+        }
         let (mark, iso) = ISO_MARK;
-        (self.format, self.capacity, self.backing) =
-            if let Some((capacity, backing)) = read_qcow2(&self.content) {
-                ("qcow2".into(), capacity, backing)
-            } else if self.content.get(mark..mark + iso.len()) == Some(iso) {
-                ("iso".into(), self.length, None)
-            } else {
-                ("raw".into(), self.length, None)
-            };
+        (self.format, self.capacity, self.backing) = if let Ok(DiskImage::Qcow2(image)) = probe(&self.content)
+        {
+            ("qcow2".into(), image.virtual_size.0, image.backing_file)
+        } else if self.content.get(mark..mark + iso.len()) == Some(iso) {
+            ("iso".into(), self.length, None)
+        } else {
+            ("raw".into(), self.length, None)
+        };
     }
 }
 
@@ -112,22 +133,6 @@ fn qcow2_header(capacity: u64, backing: Option<&str>) -> Vec<u8> {
     header
 }
 
-/// Capacity and backing file, if it is a qcow2 image.
-fn read_qcow2(content: &[u8]) -> Option<(u64, Option<String>)> {
-    if !content.starts_with(QCOW2_MAGIC) {
-        return None;
-    }
-    let long = |at: usize| Some(u64::from_be_bytes(content.get(at..at + 8)?.try_into().ok()?));
-    let short = |at: usize| Some(u32::from_be_bytes(content.get(at..at + 4)?.try_into().ok()?));
-    let name = |offset: u64| {
-        let begin = usize::try_from(offset).ok()?;
-        let end = begin.checked_add(usize::try_from(short(16)?).ok()?)?;
-        String::from_utf8(content.get(begin..end)?.to_vec()).ok()
-    };
-    let backing = long(8).filter(|offset| *offset > 0).and_then(name);
-    Some((long(24)?, backing))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,7 +149,8 @@ mod tests {
     fn a_resized_image_says_so_in_its_header() {
         let mut image = File::new("qcow2", 1 << 30, Some("/b".into()));
         image.resize(2 << 30);
-        assert_eq!(read_qcow2(&image.content), Some((2 << 30, Some("/b".into()))));
+        let seen = File::with_content(&image.content);
+        assert_eq!((seen.capacity, seen.backing.as_deref()), (2 << 30, Some("/b")));
     }
 
     #[test]

@@ -72,7 +72,7 @@ impl MemoryHost {
     /// Puts an image without data into a pool; the pool is made where it is missing.
     #[must_use]
     pub fn with_image(self, pool: &str, name: &str, format: &str, capacity: u64) -> Self {
-        self.with_volume_file(pool, name, File::new(format, capacity, None))
+        self.with_volume_file(pool, name, File::image(format, capacity))
     }
 
     /// Puts an overlay on another file into a pool.

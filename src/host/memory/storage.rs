@@ -106,9 +106,14 @@ impl State {
     }
 
     pub(super) fn refresh_pool(&mut self, name: &str) -> Answer<()> {
-        let inside = format!("{}/", self.pool_that_is(true, name)?.target);
-        let names = self.files.keys().filter_map(|path| path.strip_prefix(&inside));
-        let known = names.filter(|name| !name.contains('/')).map(str::to_owned).collect();
+        let directory = format!("{}/", self.pool_that_is(true, name)?.target);
+        let mut known = BTreeSet::new();
+        for (path, file) in &mut self.files {
+            if let Some(name) = path.strip_prefix(&directory).filter(|name| !name.contains('/')) {
+                known.insert(name.to_owned());
+                file.probe();
+            }
+        }
         self.existing_pool(name)?.known = known;
         Ok(())
     }
