@@ -45,7 +45,11 @@ impl Kind {
 
 /// A failure as it is told to a person: what failed, why, what became of what was begun, what to do.
 #[derive(Debug, Clone)]
-pub struct Error {
+pub struct Error(Box<Told>);
+
+/// Behind a box, so that a `Result` stays small on the way where nothing fails.
+#[derive(Debug, Clone)]
+struct Told {
     kind: Kind,
     message: String,
     cause: Option<String>,
@@ -57,79 +61,86 @@ pub struct Error {
 impl Error {
     /// Makes an error from one sentence that names the object.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), cause: None, detail: None, hint: None, outcome: Vec::new() }
+        Self(Box::new(Told {
+            kind,
+            message: message.into(),
+            cause: None,
+            detail: None,
+            hint: None,
+            outcome: Vec::new(),
+        }))
     }
 
     /// Adds why it failed.
     #[must_use]
     pub fn because(mut self, cause: impl Into<String>) -> Self {
-        self.cause = Some(cause.into());
+        self.0.cause = Some(cause.into());
         self
     }
 
     /// Adds what to do about it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.0.hint = Some(hint.into());
         self
     }
 
     /// Adds libvirt's own words, shown with `--verbose` only.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
-        self.detail = Some(detail.into());
+        self.0.detail = Some(detail.into());
         self
     }
 
     /// Adds a sentence on what was removed again or left behind.
     #[must_use]
     pub fn outcome(mut self, sentence: impl Into<String>) -> Self {
-        self.outcome.push(sentence.into());
+        self.0.outcome.push(sentence.into());
         self
     }
 
     /// Gives it another kind, where the same refusal of libvirt's means something else.
     #[must_use]
     pub fn of_kind(mut self, kind: Kind) -> Self {
-        self.kind = kind;
+        self.0.kind = kind;
         self
     }
 
     /// The kind, from which the exit code follows.
     pub fn kind(&self) -> Kind {
-        self.kind
+        self.0.kind
     }
 
     /// What failed, in one sentence or, for several problems, one line each.
     pub fn message(&self) -> &str {
-        &self.message
+        &self.0.message
     }
 
     /// Why it failed.
     pub fn cause(&self) -> Option<&str> {
-        self.cause.as_deref()
+        self.0.cause.as_deref()
     }
 
     /// libvirt's own words.
     pub fn detail_text(&self) -> Option<&str> {
-        self.detail.as_deref()
+        self.0.detail.as_deref()
     }
 
     /// What to do about it.
     pub fn hint_text(&self) -> Option<&str> {
-        self.hint.as_deref()
+        self.0.hint.as_deref()
     }
 
     /// What was removed again or left behind.
     pub fn outcomes(&self) -> &[String] {
-        &self.outcome
+        &self.0.outcome
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)?;
-        if let Some(cause) = &self.cause {
+        f.write_str(&self.0.message)?;
+        if let Some(cause) = &self.0.cause {
             write!(f, ": {cause}")?;
         }
         Ok(())

@@ -12,12 +12,18 @@
 //!
 //! The command line in [`cli`] is a thin user of the rest.
 
+pub mod cli;
 pub mod cloud_init;
+pub mod disk_image;
+pub mod domain_xml;
 pub mod error;
 pub mod host;
 pub mod manifest;
 pub mod names;
+pub mod operations;
 pub mod plan;
+pub mod record;
+pub mod storage_xml;
 pub mod units;
 pub mod yaml;
 

@@ -1,3 +1,7 @@
 //! The `foundry` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(foundry::cli::run())
+}

@@ -181,7 +181,7 @@ fn check_vm_name(name: &str) -> Result<(), NameError> {
     let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let inner = |c: char| edge(c) || c == '-' || c == '_';
     let length = name.len();
-    if length < 2 || length > MAX_VM_NAME {
+    if !(2..=MAX_VM_NAME).contains(&length) {
         return Err(NameError(format!("has {length} characters; a VM name has 2 to {MAX_VM_NAME}")));
     }
     if !name.starts_with(edge) || !name.ends_with(edge) {

@@ -2,6 +2,11 @@
 
 use crate::error::Kind;
 
+/// The content of a transfer ends with this inside an [`std::io::Error`] when the user stops it.
+#[derive(Debug, thiserror::Error)]
+#[error("it was interrupted")]
+pub struct Stopped;
+
 /// What a host refused or could not say.
 ///
 /// `operation` is a verb with its object (`create volume 'web_boot' in pool 'foundry-vms'`), so that

@@ -2,13 +2,17 @@
 //!
 //! [`Host`] is all that foundry asks of libvirt. Absence is `Ok(None)` and never an error, domains
 //! are named by UUID once they are found (a name can be redefined under our hands, a UUID cannot),
-//! and each refusal says what was asked of which object. Three things implement it: `Libvirt`, the
-//! only code that knows the bindings; `Recorder`-like wrappers in tests; and `memory::MemoryHost`,
-//! a host with state and refusals for tests of order and faults.
+//! and each refusal says what was asked of which object. Two things implement it: `Libvirt`, the
+//! only code that knows the bindings, and `memory::MemoryHost`, a host with state and refusals for
+//! tests of order and faults.
 
 mod error;
+mod libvirt;
+pub mod libvirt_xml;
+pub mod memory;
 
-pub use error::HostError;
+pub use error::{HostError, Stopped};
+pub use libvirt::{CallObserver, Libvirt};
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -181,6 +185,24 @@ pub struct Volume {
     pub mode: Option<u32>,
 }
 
+/// What a domain is doing, for a look that is repeated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StateNow {
+    /// What it is doing.
+    pub state: DomainState,
+    /// As in [`Domain::stopped_by_error`].
+    pub stopped_by_error: bool,
+}
+
+/// A bridge of the host's kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bridge {
+    /// Its name.
+    pub name: String,
+    /// Whether it tells VLANs apart (`vlan_filtering` of ip-link(8), type bridge).
+    pub filters_vlans: bool,
+}
+
 /// A libvirt network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Network {
@@ -205,6 +227,8 @@ pub trait Host: Send + Sync {
     fn domains(&self, active_only: bool) -> Result<Vec<Domain>>;
     /// The domain of that name.
     fn domain(&self, name: &str) -> Result<Option<Domain>>;
+    /// What the domain is doing; `None` where it is gone.
+    fn state(&self, domain: Uuid) -> Result<Option<StateNow>>;
     /// Defines a new domain. Refused where the name is taken by another UUID, which makes it the
     /// atomic reservation of the name.
     fn define_domain(&self, xml: &str) -> Result<Uuid>;
@@ -264,8 +288,10 @@ pub trait Host: Send + Sync {
     fn resize_volume(&self, pool: &str, name: &str, capacity: Bytes) -> Result<()>;
     /// Deletes a volume. One that is already gone is `Ok`.
     fn delete_volume(&self, pool: &str, name: &str) -> Result<()>;
-    /// Writes exactly `length` bytes of `content` to the beginning of a volume. Never sends more: one
-    /// byte past the declared length ends libvirtd 11.3.
+    /// Writes exactly `length` bytes of `content` to the beginning of a volume that was just made with
+    /// that size. Never sends more: one byte past the declared length ends libvirtd 11.3. Zeros go as
+    /// holes, which leave what was there before, and a hole at the end ends the file. libvirt finds out
+    /// some time later what was written (format, capacity); after [`Self::refresh_pool`] it knows.
     fn upload(&self, pool: &str, name: &str, content: &mut dyn Read, length: u64) -> Result<()>;
     /// Reads up to `length` bytes of a volume from its beginning.
     fn download(&self, pool: &str, name: &str, into: &mut dyn Write, length: u64) -> Result<()>;
@@ -274,4 +300,7 @@ pub trait Host: Send + Sync {
     fn network(&self, name: &str) -> Result<Option<Network>>;
     /// Names of all networks.
     fn networks(&self) -> Result<Vec<String>>;
+    /// The bridges of the host's kernel; `None` where they cannot be known, as on a remote host
+    /// (libvirt does not list a bridge that was made after it started).
+    fn bridges(&self) -> Result<Option<Vec<Bridge>>>;
 }

@@ -1,12 +1,32 @@
 //! From a file's bytes to manifests.
+//!
+//! ```text
+//! bytes ─▶ text (≤ MAX_BYTES, UTF-8) ─▶ trees, one per document ─▶ header known? ─▶ VirtualMachine
+//! ```
+//!
+//! The header (`apiVersion`, `kind`) is looked at before anything else in a document, so that another
+//! program's manifest is called that and not "unknown field".
 
-use super::VirtualMachine;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+use std::path::Path;
 
-/// Why a manifest cannot be read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+use super::fault::{Fault, Position, Step, did_you_mean, printable, shortened};
+use super::scalar::Plain;
+use super::tree::{self, Content, Node};
+use super::user_data::UserData;
+use super::{API_VERSION, KIND, VirtualMachine, reader};
+use crate::names::nearest;
+
+/// The largest manifest that is read, in bytes (1 MiB): what Kubernetes' API server takes, and far
+/// more than the seed of a VM needs.
+pub const MAX_BYTES: usize = 1 << 20;
+
+/// Why a manifest cannot be read (exit code 1).
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LoadError {
     /// The file cannot be read.
-    #[error("cannot read {file}: {cause}")]
     Unreadable {
         /// The file.
         file: String,
@@ -14,19 +34,159 @@ pub enum LoadError {
         cause: String,
     },
     /// The text is not a manifest.
-    #[error("{file}: {message}")]
     NotAManifest {
         /// The file.
         file: String,
-        /// What is wrong, with line and column.
+        /// Where in the file, if it is about one place.
+        at: Option<Position>,
+        /// Which document, counted from 1, where the file has several.
+        document: Option<usize>,
+        /// The field, empty where it is about the document.
+        path: String,
+        /// What is wrong and what would be right.
         message: String,
     },
 }
 
-/// Reads all manifests of a YAML text; `file` is its name in messages.
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (file, at, document, path, message) = match self {
+            Self::Unreadable { file, cause } => return write!(f, "cannot read {file}: {cause}"),
+            Self::NotAManifest { file, at, document, path, message } => (file, at, document, path, message),
+        };
+        f.write_str(file)?;
+        at.map_or(Ok(()), |at| write!(f, ":{at}"))?;
+        document.map_or(Ok(()), |number| write!(f, ": document {number}"))?;
+        if !path.is_empty() {
+            write!(f, ": {path}")?;
+        }
+        write!(f, ": {message}")
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+/// Reads all manifests of a file, or of standard input where the path is `-`.
 ///
 /// # Errors
-/// The first thing that YAML or the field names rule out, with line and column.
+/// Where the file cannot be read, is larger than [`MAX_BYTES`] or not UTF-8, and as [`load`].
+pub fn load_file(path: &Path) -> Result<Vec<VirtualMachine>, LoadError> {
+    if path == Path::new("-") {
+        return load_from(io::stdin().lock(), "standard input");
+    }
+    let name = path.display().to_string();
+    match File::open(path) {
+        Ok(file) => load_from(file, &name),
+        Err(error) => Err(unreadable(&name, &error)),
+    }
+}
+
+/// Reads all manifests of a stream; `file` is its name in messages. At most [`MAX_BYTES`] and one
+/// more byte are taken from it.
+///
+/// # Errors
+/// As [`load_file`].
+pub fn load_from(stream: impl Read, file: &str) -> Result<Vec<VirtualMachine>, LoadError> {
+    let mut bytes = Vec::new();
+    let limit = MAX_BYTES as u64 + 1;
+    stream.take(limit).read_to_end(&mut bytes).map_err(|error| unreadable(file, &error))?;
+    refuse_size(bytes.len(), file)?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let line = 1 + error.as_bytes()[..valid].iter().filter(|b| **b == b'\n').count();
+        unreadable_text(file, format!("not UTF-8 text (line {line}, byte {})", valid + 1))
+    })?;
+    load(&text, file)
+}
+
+/// Reads all manifests of a YAML text; `file` is its name in messages. Empty documents are passed over.
+///
+/// # Errors
+/// The first thing that YAML or the field names rule out, with line and column; also a text that
+/// holds no manifest at all.
 pub fn load(text: &str, file: &str) -> Result<Vec<VirtualMachine>, LoadError> {
-    crate::yaml::read_all(text).map_err(|message| LoadError::NotAManifest { file: file.to_owned(), message })
+    refuse_size(text.len(), file)?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let documents = tree::read(text)
+        .map_err(|(number, fault)| not_a_manifest(file, (number > 1).then_some(number), &fault))?;
+    let user_data = UserData::of(text);
+    let several = documents.iter().filter(|d| !is_empty(d)).count() > 1;
+    let manifests = documents.iter().enumerate().filter(|(_, d)| !is_empty(d)).map(|(index, document)| {
+        read_document(document, index, &user_data)
+            .map_err(|fault| not_a_manifest(file, several.then_some(index + 1), &fault))
+    });
+    match manifests.collect::<Result<Vec<_>, _>>()? {
+        none if none.is_empty() => Err(unreadable_text(file, "holds no manifest".to_owned())),
+        manifests => Ok(manifests),
+    }
+}
+
+fn read_document(document: &Node, index: usize, user_data: &UserData<'_>) -> Result<VirtualMachine, Fault> {
+    check_header(document)?;
+    reader::read(&*user_data.as_text(document, index)?)
+}
+
+/// Refuses another program's document, and another version's, before its fields are looked at.
+fn check_header(document: &Node) -> Result<(), Fault> {
+    if !matches!(document.content, Content::Map(_)) {
+        let wanted = "wants a mapping with apiVersion, kind, metadata and spec";
+        return Err(Fault::at(document.at, wanted));
+    }
+    check_word(document, "kind", KIND)?;
+    check_word(document, "apiVersion", API_VERSION)
+}
+
+fn check_word(document: &Node, key: &str, known: &str) -> Result<(), Fault> {
+    let Some(entry) = document.entry(key).filter(|entry| !is_empty(&entry.value)) else {
+        return Err(Fault::at(document.at, format!("{key} is missing; write '{key}: {known}'")));
+    };
+    let at = entry.value.at;
+    let inside = |message: String| Fault::at(at, message).within(Step::Key(key.to_owned()), at);
+    match &entry.value.content {
+        Content::Scalar { text, .. } if text == known => Ok(()),
+        Content::Scalar { text, .. } => {
+            let guess = match nearest(text, [known]) {
+                Some(near) => did_you_mean(text, near),
+                None => format!("foundry knows '{known}'"),
+            };
+            Err(inside(format!("{:?} is not known; {guess}", shortened(text))))
+        }
+        Content::List(_) | Content::Map(_) => Err(inside(format!("wants the text '{known}'"))),
+    }
+}
+
+fn is_empty(node: &Node) -> bool {
+    matches!(&node.content, Content::Scalar { text, plain: true } if Plain::of(text) == Plain::Null)
+}
+
+fn refuse_size(size: usize, file: &str) -> Result<(), LoadError> {
+    match size {
+        0..=MAX_BYTES => Ok(()),
+        _ => Err(unreadable_text(file, format!("larger than {MAX_BYTES} bytes, which no manifest is"))),
+    }
+}
+
+fn not_a_manifest(file: &str, document: Option<usize>, fault: &Fault) -> LoadError {
+    LoadError::NotAManifest {
+        file: file.to_owned(),
+        at: fault.at,
+        document,
+        path: fault.path(),
+        message: printable(&fault.message),
+    }
+}
+
+fn unreadable_text(file: &str, message: String) -> LoadError {
+    LoadError::NotAManifest { file: file.to_owned(), at: None, document: None, path: String::new(), message }
+}
+
+/// Says the usual reasons in words of its own: the system's carry an error number.
+fn unreadable(file: &str, error: &io::Error) -> LoadError {
+    let cause = match error.kind() {
+        ErrorKind::NotFound => "no such file".to_owned(),
+        ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        ErrorKind::IsADirectory => "it is a directory".to_owned(),
+        _ => error.to_string(),
+    };
+    LoadError::Unreadable { file: file.to_owned(), cause }
 }

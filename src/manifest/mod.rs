@@ -4,11 +4,19 @@
 //! missing, too large or not a known word is decided by [`crate::plan`], which reports all of it at
 //! once (exit code 2); that is why nearly every field is optional and enumerations are text here.
 
+mod fault;
 mod load;
 mod number;
+mod reader;
+mod scalar;
 mod status;
+mod tree;
+mod tree_builder;
+mod user_data;
 
-pub use load::{LoadError, load};
+pub use fault::Position;
+pub(crate) use fault::{printable, shortened};
+pub use load::{LoadError, MAX_BYTES, load, load_file, load_from};
 pub use number::Number;
 pub use status::{Address, Condition, Phase, Status};
 

@@ -1,8 +1,9 @@
 //! From what was written to what is meant.
 
-use super::{Problem, Problems, VmPlan};
-use crate::manifest::VirtualMachine;
-use crate::names::PoolName;
+use super::judge::{Judge, Judged};
+use super::{Problems, VmPlan, cloud_init, disks, metadata, network, resources};
+use crate::manifest::{API_VERSION, KIND, Metadata, Spec, VirtualMachine, printable, shortened};
+use crate::names::{PoolName, VmName};
 
 /// What stands in for what a manifest leaves out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,15 +17,87 @@ pub struct Defaults {
 }
 
 impl VmPlan {
-    /// Judges a manifest.
+    /// Judges a manifest. `apiVersion` and `kind` are taken for granted, since reading looks at them.
     ///
     /// # Errors
-    /// All problems of the manifest at once.
+    /// All problems of the manifest at once, in the order of its fields.
     pub fn from_manifest(manifest: &VirtualMachine, defaults: &Defaults) -> Result<Self, Problems> {
-        let _ = (manifest, defaults);
-        Err(Problems {
-            subject: "?".into(),
-            list: vec![Problem { path: "spec".into(), value: None, message: "not judged yet".into() }],
-        })
+        let mut judge = Judge::default();
+        let plan = build(&mut judge, manifest, defaults);
+        let name = manifest.metadata.name.as_deref().map(|name| printable(&shortened(name.trim())));
+        judge.verdict(plan, name.unwrap_or_else(|| "a VM without a name".to_owned()))
+    }
+}
+
+/// Judges every part before it looks at any verdict, so that no problem hides another.
+fn build(judge: &mut Judge, manifest: &VirtualMachine, defaults: &Defaults) -> Judged<VmPlan> {
+    let VirtualMachine { api_version: _, kind: _, metadata, spec, status: _ } = manifest;
+    let Spec {
+        vcpus,
+        memory_gib,
+        boot_disk,
+        data_disks,
+        network_interfaces,
+        cloud_init,
+        cpu_mode,
+        autostart,
+        storage_pool,
+        firmware,
+        arch,
+    } = spec;
+    let name = metadata::name(judge, metadata.name.as_deref());
+    let vm = name.as_ref().map_err(|rejected| *rejected);
+    let labels = metadata::labels(judge, metadata);
+    let vcpus = resources::vcpus(judge, *vcpus);
+    let memory = resources::memory(judge, *memory_gib);
+    let boot_disk = disks::boot(judge, boot_disk.as_ref(), vm, defaults);
+    let data_disks = disks::data(judge, data_disks, vm);
+    let interfaces = network::interfaces(judge, network_interfaces, vm);
+    let seed = cloud_init::seed(judge, cloud_init.as_ref(), vm);
+    let cpu_mode = resources::cpu_mode(judge, cpu_mode.as_deref());
+    let pool = pool(judge, storage_pool.as_deref(), defaults);
+    let (firmware, arch) = resources::platform(judge, firmware.as_ref(), arch.as_deref());
+    let manifest = normalized(manifest, vm?, defaults);
+    Ok(VmPlan {
+        name: name?,
+        labels: labels?,
+        vcpus: vcpus?,
+        memory: memory?,
+        cpu_mode: cpu_mode?,
+        firmware: firmware?,
+        arch: arch?,
+        autostart: autostart.unwrap_or(true),
+        pool: pool?,
+        boot_disk: boot_disk?,
+        data_disks: data_disks?,
+        interfaces: interfaces?,
+        seed: seed?,
+        manifest,
+    })
+}
+
+/// The pool of the VM's disks; the manifest's is judged even where another one beats it.
+fn pool(judge: &mut Judge, name: Option<&str>, defaults: &Defaults) -> Judged<PoolName> {
+    let written = name.map(|name| judge.name("spec.storagePool", name)).transpose()?;
+    Ok(defaults.pool_override.clone().or(written).unwrap_or_else(|| defaults.vm_pool.clone()))
+}
+
+/// The manifest as it is stored and shown: names in lower case, the pool that was asked for, and
+/// nothing that an earlier VM of the same manifest left in it.
+fn normalized(manifest: &VirtualMachine, name: &VmName, defaults: &Defaults) -> VirtualMachine {
+    let VirtualMachine { api_version: _, kind: _, metadata, mut spec, status: _ } = manifest.clone();
+    let Metadata { name: _, labels, annotations, uid: _, generation: _, creation_timestamp: _ } = metadata;
+    if let Some(fqdn) = spec.cloud_init.as_mut().and_then(|c| c.fqdn.as_mut()) {
+        *fqdn = cloud_init::normalized_fqdn(fqdn);
+    }
+    if let Some(pool) = &defaults.pool_override {
+        spec.storage_pool = Some(pool.to_string());
+    }
+    VirtualMachine {
+        api_version: API_VERSION.to_owned(),
+        kind: KIND.to_owned(),
+        metadata: Metadata { name: Some(name.to_string()), labels, annotations, ..Metadata::default() },
+        spec,
+        status: None,
     }
 }

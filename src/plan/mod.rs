@@ -4,9 +4,21 @@
 //! what only a host can tell is [`crate::operations`]'s preflight. A plan is deliberately not
 //! `Serialize`: the manifest is what is stored and shown, the plan is what is true.
 
+mod address;
+mod batch;
 mod build;
+mod cloud_init;
+mod crypt;
+mod disks;
+mod image;
+mod judge;
+mod metadata;
+mod network;
 mod problems;
+mod resources;
+mod ssh_key;
 
+pub use batch::check_batch;
 pub use build::Defaults;
 pub use problems::{Problem, Problems};
 

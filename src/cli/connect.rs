@@ -1,0 +1,56 @@
+//! Which libvirt, and what a command has of it.
+
+use std::env;
+use std::fs;
+
+use super::Global;
+use super::ui::Ui;
+use crate::error::Error;
+use crate::host::Libvirt;
+use crate::operations::{Cancel, Session, Settings, SystemClock};
+
+/// A connection with everything that an operation needs.
+pub(super) struct Connected<'a> {
+    host: Libvirt,
+    settings: Settings,
+    clock: SystemClock,
+    ui: &'a Ui,
+    /// Raised by signals, once a command says that it changes something.
+    pub(super) cancel: Cancel,
+}
+
+impl Connected<'_> {
+    /// What operations take.
+    pub(super) fn session(&self) -> Session<'_> {
+        Session {
+            host: &self.host,
+            settings: &self.settings,
+            progress: self.ui,
+            clock: &self.clock,
+            cancel: &self.cancel,
+        }
+    }
+}
+
+/// Connects to the libvirt that the flags and the environment name.
+pub(super) fn connect<'a>(global: &Global, ui: &'a Ui) -> Result<Connected<'a>, Error> {
+    let settings = global.settings()?;
+    let host = Libvirt::connect(&uri(global), ui.observer())?;
+    Ok(Connected { host, settings, clock: SystemClock::default(), ui, cancel: Cancel::default() })
+}
+
+/// `--connect` and `FOUNDRY_CONNECT` (clap joins them), then libvirt's own variable, then the choice
+/// that suits who asks.
+pub(super) fn uri(global: &Global) -> String {
+    let set = |text: &String| !text.is_empty();
+    let named =
+        global.connect.clone().filter(set).or_else(|| env::var("LIBVIRT_DEFAULT_URI").ok().filter(set));
+    named.unwrap_or_else(|| if is_root() { "qemu:///system".into() } else { "qemu:///session".into() })
+}
+
+/// The effective user is the second of the four ids (proc_pid_status(5)).
+fn is_root() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+    ids.and_then(|ids| ids.split_whitespace().nth(1)) == Some("0")
+}

@@ -1,0 +1,155 @@
+//! `foundry create`
+
+use std::path::Path;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::Global;
+use super::connect::{Connected, connect};
+use super::interrupt;
+use super::output::parse_duration;
+use super::ui::Ui;
+use crate::error::{Error, Kind};
+use crate::manifest::{VirtualMachine, load_file};
+use crate::names::PoolName;
+use crate::operations::create::CreatedVm;
+use crate::operations::wait::{self, Goal};
+use crate::operations::{Session, create};
+use crate::plan::{Defaults, Problems, VmPlan, check_batch};
+
+/// Create VMs from a manifest and start them
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  foundry create vm.yaml
+  foundry create vm.yaml --wait --timeout 3m
+  cat *.yaml | foundry create -
+  foundry create vm.yaml --dry-run -o xml")]
+pub(super) struct CreateArgs {
+    /// Manifest; - reads standard input
+    file: String,
+    /// Put the disks into this pool, whatever the manifest says
+    #[arg(long)]
+    pool: Option<PoolName>,
+    /// Check everything on the host and make nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// With --dry-run, print what would be defined
+    #[arg(short, long, value_enum, requires = "dry_run")]
+    output: Option<DryRunOutput>,
+    /// Wait until the VM can be used
+    #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "ssh", value_name = "GOAL")]
+    wait: Option<GoalArg>,
+    /// How long to wait, as in 90s or 5m
+    #[arg(long, default_value = "5m", value_parser = parse_duration)]
+    timeout: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum GoalArg {
+    Ssh,
+    Agent,
+    CloudInit,
+    Ip,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum DryRunOutput {
+    Xml,
+}
+
+impl From<GoalArg> for Goal {
+    fn from(arg: GoalArg) -> Self {
+        match arg {
+            GoalArg::Ssh => Self::Ssh,
+            GoalArg::Agent => Self::Agent,
+            GoalArg::CloudInit => Self::CloudInit,
+            GoalArg::Ip => Self::Ip,
+        }
+    }
+}
+
+pub(super) fn run(args: &CreateArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let manifests = load_file(Path::new(&args.file))?;
+    let defaults = global.settings()?.defaults(args.pool.clone());
+    let plans = plan_all(&manifests, &defaults, &args.file)?;
+    let connected = connect(global, ui)?;
+    if args.dry_run {
+        return plans.iter().try_for_each(|plan| dry_run(args, &connected.session(), plan, ui));
+    }
+    interrupt::guard(&connected.cancel)?;
+    create_all(args, &connected, &plans, ui)
+}
+
+/// Judges all documents before anything is made; all their problems come at once.
+pub(super) fn plan_all(
+    manifests: &[VirtualMachine],
+    defaults: &Defaults,
+    file: &str,
+) -> Result<Vec<VmPlan>, Error> {
+    let judged = manifests.iter().map(|m| VmPlan::from_manifest(m, defaults));
+    let (plans, problems): (Vec<_>, Vec<_>) = judged.partition(Result::is_ok);
+    let plans: Vec<VmPlan> = plans.into_iter().filter_map(Result::ok).collect();
+    let problems: Vec<Problems> = problems.into_iter().filter_map(Result::err).collect();
+    match (problems.is_empty(), check_batch(&plans, file)) {
+        (true, Ok(())) => Ok(plans),
+        (true, Err(between)) => Err(between.into()),
+        (false, _) => {
+            let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            Err(Error::new(Kind::Validation, all.join("\n")))
+        }
+    }
+}
+
+fn dry_run(args: &CreateArgs, session: &Session<'_>, plan: &VmPlan, ui: &Ui) -> Result<(), Error> {
+    let blueprint = create::dry_run(session, plan)?;
+    match args.output {
+        Some(DryRunOutput::Xml) => ui.result(&blueprint.domain_xml),
+        None => ui.line(&format!("VM '{}' can be created; nothing was changed", plan.name)),
+    }
+}
+
+/// One VM after the other, then the waiting for all of them. One that fails is undone by itself and the
+/// earlier ones stay; the worst code is the exit code.
+fn create_all(args: &CreateArgs, connected: &Connected<'_>, plans: &[VmPlan], ui: &Ui) -> Result<(), Error> {
+    let session = connected.session();
+    let mut worst: Option<Error> = None;
+    let mut made: Vec<CreatedVm> = Vec::new();
+    for plan in plans {
+        if connected.cancel.is_requested() {
+            break;
+        }
+        match create_one(&session, plan, ui) {
+            Ok(vm) => made.push(vm),
+            Err(error) => worst = Some(worse(worst, error, ui)),
+        }
+    }
+    for vm in &made {
+        if let Err(error) = wait_for(args, &session, vm, ui) {
+            worst = Some(worse(worst, error, ui));
+        }
+    }
+    worst.map_or(Ok(()), Err)
+}
+
+/// Tells the lesser of two errors at once; the worst of all is told by whoever called.
+fn worse(earlier: Option<Error>, error: Error, ui: &Ui) -> Error {
+    let Some(earlier) = earlier else { return error };
+    let (lesser, worse) = if error.kind() > earlier.kind() { (earlier, error) } else { (error, earlier) };
+    ui.error(&lesser);
+    worse
+}
+
+fn create_one(session: &Session<'_>, plan: &VmPlan, ui: &Ui) -> Result<CreatedVm, Error> {
+    let made = create::create(session, plan)?;
+    ui.line(&format!("Successfully created VM '{}'", plan.name))?;
+    Ok(made)
+}
+
+fn wait_for(args: &CreateArgs, session: &Session<'_>, vm: &CreatedVm, ui: &Ui) -> Result<(), Error> {
+    let Some(goal) = args.wait else { return Ok(()) };
+    let addresses = wait::wait(session, vm, goal.into(), args.timeout)?;
+    let name = vm.record.manifest.metadata.name.as_deref().unwrap_or_default();
+    ui.note(&format!("VM '{name}' is ready: {}", addresses.join(", ")));
+    Ok(())
+}

@@ -1,0 +1,95 @@
+//! `foundry destroy`
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::Global;
+use super::connect::connect;
+use super::interrupt;
+use super::output::parse_duration;
+use super::ui::Ui;
+use crate::error::{Error, Kind};
+use crate::operations::Session;
+use crate::operations::destroy::{Demolition, Doomed, Options, carry_out, survey};
+
+/// Stop VMs and delete them with their disks
+#[derive(Debug, Args)]
+#[command(visible_aliases = ["delete", "rm"], after_help = "Examples:
+  foundry destroy web
+  foundry destroy web db --yes
+  foundry destroy web --keep-disks")]
+pub(super) struct DestroyArgs {
+    /// Names of the VMs
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<String>,
+    /// Do not ask on a terminal
+    #[arg(short, long)]
+    yes: bool,
+    /// Do not wait for the guest to shut down; and destroy domains that foundry did not make
+    #[arg(short, long)]
+    force: bool,
+    /// Keep boot and data disks, and print their names
+    #[arg(long)]
+    keep_disks: bool,
+    /// How long the guest may take to shut down
+    #[arg(long, default_value = "5s", value_parser = parse_duration)]
+    timeout: Duration,
+}
+
+pub(super) fn run(args: &DestroyArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let connected = connect(global, ui)?;
+    let session = connected.session();
+    let options = Options { force: args.force, keep_disks: args.keep_disks, timeout: args.timeout };
+    let surveys = args.names.iter().map(|name| survey(&session, name, options));
+    let (found, refused): (Vec<_>, Vec<_>) = surveys.partition(Result::is_ok);
+    let demolitions: Vec<Demolition> = found.into_iter().filter_map(Result::ok).collect();
+    let mut failures: Vec<Error> = refused.into_iter().filter_map(Result::err).collect();
+    if !demolitions.is_empty() && !args.yes && ui.confirm(&question(&demolitions)) == Some(false) {
+        return Err(Error::new(Kind::Vm, "nothing was destroyed"));
+    }
+    // Only now: until the answer a signal ends the program at once.
+    interrupt::guard(&connected.cancel)?;
+    for demolition in &demolitions {
+        if let Err(error) = destroy_one(&session, demolition, ui) {
+            failures.push(error);
+        }
+    }
+    // The worst one is told by whoever called.
+    failures.sort_by_key(Error::kind);
+    let worst = failures.pop();
+    failures.iter().for_each(|error| ui.error(error));
+    worst.map_or(Ok(()), Err)
+}
+
+fn destroy_one(session: &Session<'_>, demolition: &Demolition, ui: &Ui) -> Result<(), Error> {
+    carry_out(session, demolition)?;
+    for kept in &demolition.kept {
+        ui.line(&format!("{}/{}", kept.pool, kept.name))?;
+    }
+    ui.line(&format!("Successfully destroyed VM '{}'", demolition.domain.name))
+}
+
+/// Names every disk that would go.
+fn question(demolitions: &[Demolition]) -> String {
+    let mut text = String::new();
+    for demolition in demolitions {
+        let domain = &demolition.domain;
+        text.push_str(&format!("Destroy VM '{}' ({})\n", domain.name, domain.state.as_str()));
+        list(&mut text, "and delete these disks for good:", &demolition.volumes);
+        list(&mut text, "and keep these disks:", &demolition.kept);
+    }
+    text.push_str("Go ahead?");
+    text
+}
+
+fn list(text: &mut String, title: &str, volumes: &[Doomed]) {
+    if volumes.is_empty() {
+        return;
+    }
+    text.push_str(&format!("  {title}\n"));
+    for volume in volumes {
+        let snapshot = if volume.role.is_none() { ", made by a snapshot" } else { "" };
+        text.push_str(&format!("    {}/{}  {}{snapshot}\n", volume.pool, volume.name, volume.capacity));
+    }
+}

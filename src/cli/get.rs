@@ -1,0 +1,118 @@
+//! `foundry get` and `foundry vm info`
+
+use std::fmt::Write as _;
+
+use clap::{Args, Subcommand};
+
+use super::Global;
+use super::connect::connect;
+use super::output::{Format, age, objects};
+use super::ui::Ui;
+use crate::error::Error;
+use crate::operations::inspect::{self, Seen};
+
+/// Show one VM: its manifest and its status
+#[derive(Debug, Args)]
+#[command(
+    visible_alias = "describe",
+    after_help = "Examples:
+  foundry get web
+  foundry get web -o yaml > web.yaml
+  foundry get web -o yaml --with-secrets"
+)]
+pub(super) struct GetArgs {
+    /// Name of the VM
+    name: String,
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Format,
+    /// Read password hash and user-data back from the seed volume
+    #[arg(long)]
+    with_secrets: bool,
+}
+
+/// Show one VM (another spelling of get)
+#[derive(Debug, Args)]
+pub(super) struct VmArgs {
+    #[command(subcommand)]
+    command: VmCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum VmCommand {
+    Info(GetArgs),
+}
+
+pub(super) fn run_vm(args: &VmArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    match &args.command {
+        VmCommand::Info(args) => run(args, global, ui),
+    }
+}
+
+pub(super) fn run(args: &GetArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let connected = connect(global, ui)?;
+    let session = connected.session();
+    let mut seen = inspect::get(&session, &args.name)?;
+    if args.with_secrets {
+        inspect::add_secrets(&session, &mut seen)?;
+    }
+    let left_out: Vec<&str> =
+        seen.vm.status.iter().flat_map(|s| &s.secrets_left_out).map(String::as_str).collect();
+    if !left_out.is_empty() {
+        ui.note(&format!(
+            "secrets left out: {}; --with-secrets reads them from the seed volume",
+            left_out.join(", ")
+        ));
+    }
+    match args.output {
+        Format::Table | Format::Wide => ui.result(&details(&seen)),
+        Format::Name => ui.line(&seen.domain.name),
+        Format::Json => ui.result(&super::output::json(&seen.vm)?),
+        Format::Yaml => ui.result(&objects(&[&seen.vm], Format::Yaml)?),
+    }
+}
+
+/// A few lines for people; programs take JSON or YAML.
+fn details(seen: &Seen) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, value: &str| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{:<12} {value}", format!("{name}:"));
+    };
+    let domain = &seen.domain;
+    line("Name", &domain.name);
+    line("State", domain.state.as_str());
+    if let Some(status) = &seen.vm.status {
+        line("Phase", status.phase.as_str());
+        status.conditions.iter().for_each(|c| line(&c.kind, &format!("{} ({})", c.status, c.message)));
+    }
+    line("UUID", &domain.uuid.to_string());
+    line("VCPUs", &domain.vcpus.to_string());
+    line("Memory", &domain.memory.to_string());
+    line("Autostart", if domain.autostart { "yes" } else { "no" });
+    for (key, value) in &seen.vm.metadata.labels {
+        line("Label", &format!("{key}={value}"));
+    }
+    for address in seen.vm.status.iter().flat_map(|s| &s.addresses) {
+        line("Address", &format!("{} ({})", address.address, address.source));
+    }
+    recorded(seen, &mut line);
+    text
+}
+
+fn recorded(seen: &Seen, line: &mut impl FnMut(&str, &str)) {
+    let Some(record) = seen.record() else {
+        line("Managed", if seen.owner.manifest().is_some() { "yes, by the first foundry" } else { "no" });
+        return;
+    };
+    line("Created", &format!("{} ({} ago)", record.created_at, age(&record.created_at)));
+    if let Some(image) = &record.image {
+        line("Image", image);
+    }
+    for volume in &record.volumes {
+        line("Volume", &format!("{}/{}  {}  {}", volume.pool, volume.name, volume.format, volume.capacity));
+    }
+    if let Some(log) = &record.console_log {
+        line("Console log", log);
+    }
+}

@@ -1,0 +1,187 @@
+//! `foundry image`
+
+use std::fs::File;
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::Global;
+use super::connect::{Connected, connect};
+use super::interrupt;
+use super::output::{Format, objects, table};
+use super::ui::Ui;
+use crate::error::{Error, Kind};
+use crate::host::Volume;
+use crate::names::{PoolName, VolumeName};
+use crate::operations::images::{self, Source};
+
+/// Import, list and delete images
+#[derive(Debug, Args)]
+pub(super) struct ImageArgs {
+    #[command(subcommand)]
+    command: ImageCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum ImageCommand {
+    /// Import a qcow2 or raw disk image
+    #[command(after_help = "Example:\n  foundry image import debian-13-generic-amd64.qcow2 debian-13.qcow2")]
+    Import {
+        /// The image file
+        file: String,
+        /// Its name in the pool, ending in .qcow2 or .raw [default: the file's]
+        name: Option<String>,
+        /// The pool [default: the image pool]
+        #[arg(long)]
+        pool: Option<PoolName>,
+    },
+    /// List images
+    #[command(visible_alias = "ls")]
+    List {
+        /// The pool [default: the image pool]
+        #[arg(long)]
+        pool: Option<PoolName>,
+        /// Form of the output
+        #[arg(short, long, value_enum, default_value = "table")]
+        output: Format,
+        /// Leave out the table's headers
+        #[arg(long)]
+        no_headers: bool,
+    },
+    /// Show an image and who uses it
+    Info {
+        /// Its name
+        name: String,
+        /// The pool [default: the image pool]
+        #[arg(long)]
+        pool: Option<PoolName>,
+        /// Form of the output
+        #[arg(short, long, value_enum, default_value = "table")]
+        output: Format,
+    },
+    /// Delete an image that no VM uses
+    #[command(visible_alias = "rm")]
+    Delete {
+        /// Its name
+        name: String,
+        /// The pool [default: the image pool]
+        #[arg(long)]
+        pool: Option<PoolName>,
+    },
+}
+
+/// An image as it is listed.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ImageView<'a> {
+    name: &'a str,
+    pool: &'a str,
+    format: &'a str,
+    virtual_size: u64,
+    allocation: u64,
+    path: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    used_by: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    overlays: Option<&'a [String]>,
+}
+
+pub(super) fn run(args: &ImageArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let in_pool = |pool: &Option<PoolName>| pool.as_ref().unwrap_or(&global.image_pool).to_string();
+    match &args.command {
+        ImageCommand::Import { file, name, pool } => {
+            import(file, name.as_deref(), &in_pool(pool), global, ui)
+        }
+        ImageCommand::List { pool, output, no_headers } => {
+            let connected = connect(global, ui)?;
+            let images = images::list(&connected.session(), &in_pool(pool))?;
+            list(&images, *output, *no_headers, ui)
+        }
+        ImageCommand::Info { name, pool, output } => {
+            info(name, &in_pool(pool), *output, &connect(global, ui)?, ui)
+        }
+        ImageCommand::Delete { name, pool } => {
+            let connected = connect(global, ui)?;
+            images::delete(&connected.session(), &in_pool(pool), name)?;
+            ui.line(&format!("Successfully deleted image '{name}'"))
+        }
+    }
+}
+
+fn import(file: &str, name: Option<&str>, pool: &str, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let bad = |kind, cause: String| {
+        Error::new(kind, format!("cannot import {file}")).because(cause).outcome("nothing was changed")
+    };
+    let own = file.rsplit('/').next().unwrap_or(file);
+    let name: VolumeName =
+        name.unwrap_or(own).parse().map_err(|e| bad(Kind::Validation, format!("the image's name {e}")))?;
+    let mut content = File::open(file).map_err(|e| bad(Kind::Configuration, e.to_string()))?;
+    let length = content.metadata().map_err(|e| bad(Kind::Configuration, e.to_string()))?;
+    if !length.is_file() {
+        return Err(bad(Kind::Configuration, "it is not a file".into()));
+    }
+    let connected = connect(global, ui)?;
+    interrupt::guard(&connected.cancel)?;
+    let source = Source { from: file.to_owned(), content: &mut content, length: length.len() };
+    let image = images::import(&connected.session(), pool, &name, source)?;
+    ui.line(&format!("Successfully imported image '{name}' ({}, {})", image.format, image.capacity))
+}
+
+fn view(image: &Volume) -> ImageView<'_> {
+    ImageView {
+        name: &image.name,
+        pool: &image.pool,
+        format: &image.format,
+        virtual_size: image.capacity.0,
+        allocation: image.allocation.0,
+        path: &image.path,
+        used_by: None,
+        overlays: None,
+    }
+}
+
+fn list(images: &[Volume], output: Format, no_headers: bool, ui: &Ui) -> Result<(), Error> {
+    if images.is_empty() && matches!(output, Format::Table | Format::Wide) {
+        ui.note("No images; foundry image import FILE adds one");
+        return Ok(());
+    }
+    match output {
+        Format::Name => ui.result(&images.iter().map(|i| format!("{}\n", i.name)).collect::<String>()),
+        Format::Table | Format::Wide => {
+            let rows = images.iter().map(|i| {
+                let mut row =
+                    vec![i.name.clone(), i.format.clone(), i.capacity.to_string(), i.allocation.to_string()];
+                row.extend((output == Format::Wide).then(|| i.path.clone()));
+                row
+            });
+            let headers: &[&str] = if output == Format::Wide {
+                &["NAME", "FORMAT", "SIZE", "ALLOCATED", "PATH"]
+            } else {
+                &["NAME", "FORMAT", "SIZE", "ALLOCATED"]
+            };
+            ui.result(&table(headers, rows, no_headers))
+        }
+        Format::Yaml | Format::Json => {
+            let views: Vec<ImageView<'_>> = images.iter().map(view).collect();
+            ui.result(&objects(&views.iter().collect::<Vec<_>>(), output)?)
+        }
+    }
+}
+
+fn info(name: &str, pool: &str, output: Format, connected: &Connected<'_>, ui: &Ui) -> Result<(), Error> {
+    let found = images::info(&connected.session(), pool, name)?;
+    let image =
+        ImageView { used_by: Some(&found.vms), overlays: Some(&found.overlays), ..view(&found.volume) };
+    match output {
+        Format::Name => ui.line(name),
+        Format::Json => ui.result(&super::output::json(&image)?),
+        Format::Yaml => ui.result(&objects(&[&image], Format::Yaml)?),
+        Format::Table | Format::Wide => {
+            let users = if found.vms.is_empty() { "-".to_owned() } else { found.vms.join(", ") };
+            ui.result(&format!(
+                "Name:       {}\nPool:       {}\nFormat:     {}\nSize:       {}\nAllocated:  {}\nPath:       {}\nUsed by:    {users}\n",
+                image.name, image.pool, image.format, found.volume.capacity, found.volume.allocation, image.path
+            ))
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! `foundry render`
+
+use std::path::Path;
+
+use clap::{Args, ValueEnum};
+
+use super::Global;
+use super::create::plan_all;
+use super::ui::Ui;
+use crate::cloud_init;
+use crate::domain_xml::{self, DiskSource, Placement, VirtType};
+use crate::error::{Error, Kind};
+use crate::manifest::load_file;
+use crate::names::PoolName;
+use crate::operations::{Settings, console};
+use crate::plan::{Arch, BootSource, DiskFormat, VmPlan};
+use crate::storage_xml::{self, VolumeSpec};
+use crate::units::Bytes;
+
+/// The instance-id's variable part in a rendering, so that a manifest always renders alike.
+const RENDERED_INSTANCE: &str = "00000000-0000-0000-0000-000000000000";
+
+/// Print what foundry would tell libvirt and cloud-init; connects to nothing
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  foundry render vm.yaml
+  foundry render vm.yaml --what=user-data
+  foundry render vm.yaml --what=all --virt-type qemu")]
+pub(super) struct RenderArgs {
+    /// Manifest; - reads standard input
+    file: String,
+    /// What to print
+    #[arg(long, value_enum, default_value = "domain")]
+    what: What,
+    /// Put the disks into this pool, whatever the manifest says
+    #[arg(long)]
+    pool: Option<PoolName>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum What {
+    Domain,
+    Volumes,
+    UserData,
+    MetaData,
+    NetworkConfig,
+    All,
+}
+
+pub(super) fn run(args: &RenderArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let settings = global.settings()?;
+    let plans =
+        plan_all(&load_file(Path::new(&args.file))?, &settings.defaults(args.pool.clone()), &args.file)?;
+    let mut text = String::new();
+    for (index, plan) in plans.iter().enumerate() {
+        if index > 0 && args.what != What::Domain && args.what != What::Volumes {
+            text.push_str("---\n");
+        }
+        text.push_str(&render(plan, args.what, &settings)?);
+    }
+    ui.result(&text)
+}
+
+fn render(plan: &VmPlan, what: What, settings: &Settings) -> Result<String, Error> {
+    match what {
+        What::Domain => domain(plan, settings),
+        What::Volumes => volumes(plan),
+        What::UserData => documents(plan).map(|d| d.map_or_else(String::new, |d| d.user_data)),
+        What::MetaData => documents(plan).map(|d| d.map_or_else(String::new, |d| d.meta_data)),
+        What::NetworkConfig => documents(plan).map(|d| d.map_or_else(String::new, |d| d.network_config)),
+        What::All => all(plan, settings),
+    }
+}
+
+fn all(plan: &VmPlan, settings: &Settings) -> Result<String, Error> {
+    let mut parts = vec![("domain", domain(plan, settings)?), ("volumes", volumes(plan)?)];
+    if let Some(seed) = documents(plan)? {
+        parts.push(("user-data", seed.user_data));
+        parts.push(("meta-data", seed.meta_data));
+        parts.push(("network-config", seed.network_config));
+    }
+    Ok(parts.into_iter().map(|(name, text)| format!("### {name}\n{text}\n")).collect())
+}
+
+fn domain(plan: &VmPlan, settings: &Settings) -> Result<String, Error> {
+    let pool = || plan.pool.to_string();
+    let volume =
+        |volume: &crate::names::VolumeName| DiskSource::Volume { pool: pool(), volume: volume.to_string() };
+    let mut disks = vec![volume(&plan.boot_disk.volume)];
+    disks.extend(plan.data_disks.iter().map(|d| volume(&d.volume)));
+    disks.extend(plan.seed.iter().map(|s| volume(&s.volume)));
+    let native = Arch::ALL.into_iter().find(|a| a.as_str() == std::env::consts::ARCH);
+    let arch = plan.arch.or(native).unwrap_or(Arch::X86_64);
+    let log = console::log_path("qemu:///system", plan.name.as_str());
+    let placement = Placement {
+        uuid: None,
+        virt_type: settings.virt_type.unwrap_or(VirtType::Kvm),
+        arch,
+        native: native == Some(arch),
+        disks,
+        console_log: log.as_deref(),
+        record: None,
+    };
+    domain_xml::render(plan, &placement).map_err(unwritable)
+}
+
+fn unwritable(error: quick_xml::SeError) -> Error {
+    Error::new(Kind::Vm, "cannot write the XML for libvirt").because(error.to_string())
+}
+
+fn volumes(plan: &VmPlan) -> Result<String, Error> {
+    let boot = &plan.boot_disk;
+    let backing = match (&boot.source, boot.format) {
+        (BootSource::Image(image), DiskFormat::Qcow2) => {
+            // The path and the real format are the host's to say; `create --dry-run` asks it.
+            Some((image.to_string(), "qcow2".to_owned()))
+        }
+        _ => None,
+    };
+    let spec = |name: String, format: DiskFormat, capacity: Bytes, backing| VolumeSpec {
+        name,
+        format: format.as_str().into(),
+        capacity,
+        allocation: Bytes(0),
+        backing,
+    };
+    let mut specs = vec![spec(boot.volume.to_string(), boot.format, boot.size, backing)];
+    specs.extend(plan.data_disks.iter().map(|d| spec(d.volume.to_string(), DiskFormat::Qcow2, d.size, None)));
+    if let (Some(seed), Some(documents)) = (&plan.seed, documents(plan)?) {
+        let size = cloud_init::iso(&documents).map_err(|e| Error::new(Kind::Vm, e.to_string()))?.len() as u64;
+        specs.push(VolumeSpec {
+            allocation: Bytes(size),
+            ..spec(seed.volume.to_string(), DiskFormat::Raw, Bytes(size), None)
+        });
+    }
+    specs.iter().map(|s| storage_xml::volume(s).map(|xml| format!("{xml}\n")).map_err(unwritable)).collect()
+}
+
+fn documents(plan: &VmPlan) -> Result<Option<cloud_init::Documents>, Error> {
+    let Some(seed) = &plan.seed else { return Ok(None) };
+    let instance_id = format!("{}-{RENDERED_INSTANCE}", plan.name);
+    cloud_init::documents(plan, seed, &instance_id).map(Some).map_err(|e| {
+        Error::new(Kind::Vm, format!("cannot make the seed of VM '{}'", plan.name)).because(e.to_string())
+    })
+}

@@ -1,0 +1,31 @@
+//! `foundry test-conn`
+
+use clap::Args;
+
+use super::Global;
+use super::connect::{connect, uri};
+use super::ui::Ui;
+use crate::error::Error;
+
+/// Check that libvirt can be reached, and say what it offers
+#[derive(Debug, Args)]
+pub(super) struct TestConnArgs {}
+
+pub(super) fn run(_: &TestConnArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let connected = connect(global, ui)?;
+    let host = connected.session().host.capabilities()?;
+    let version = host.libvirt_version;
+    ui.line(&format!(
+        "Connected to {} on {}: libvirt {}.{}.{}, {}",
+        uri(global),
+        host.hostname,
+        version / 1_000_000,
+        version / 1000 % 1000,
+        version % 1000,
+        host.arch
+    ))?;
+    for (arch, types) in &host.guests {
+        ui.line(&format!("  {arch} guests: {}", types.join(", ")))?;
+    }
+    Ok(())
+}

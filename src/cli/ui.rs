@@ -1,0 +1,182 @@
+//! The terminal: results on stdout, everything else on stderr.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::error::{Error, Kind};
+use crate::host::CallObserver;
+use crate::operations::{Event, Progress};
+
+/// Owns the terminal.
+pub struct Ui {
+    quiet: bool,
+    verbose: u8,
+    colour: bool,
+    /// Shown on a terminal while something takes time.
+    spinner: Mutex<Option<ProgressBar>>,
+    /// Warnings that were given already: what is true of the host is said once, not once for each VM.
+    warned: Mutex<BTreeSet<String>>,
+}
+
+impl Ui {
+    /// `verbose` is how often `-v` was given.
+    pub fn new(quiet: bool, verbose: u8) -> Self {
+        let terminal = io::stderr().is_terminal();
+        // https://no-color.org: any value but the empty one.
+        let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+        Self { quiet, verbose, colour, spinner: Mutex::new(None), warned: Mutex::default() }
+    }
+
+    /// Writes a result.
+    ///
+    /// # Errors
+    /// None where the reader of stdout has gone: it has read what it wanted.
+    pub fn result(&self, text: &str) -> Result<(), Error> {
+        self.clear();
+        let mut stdout = io::stdout().lock();
+        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+            Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
+                Err(Error::new(Kind::Configuration, "cannot write to stdout").because(e.to_string()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes a result of one line.
+    ///
+    /// # Errors
+    /// As [`Ui::result`].
+    pub fn line(&self, text: &str) -> Result<(), Error> {
+        self.result(&format!("{text}\n"))
+    }
+
+    /// Says something on stderr, unless it is to be quiet.
+    pub fn note(&self, text: &str) {
+        if !self.quiet {
+            self.stderr(text);
+        }
+    }
+
+    /// Says on stderr what was told as a warning, once.
+    pub fn warn(&self, text: &str) {
+        if self.warned.lock().is_ok_and(|mut warned| !warned.insert(text.to_owned())) {
+            return;
+        }
+        self.note(&format!("{} {text}", self.paint("warning:", "33")));
+    }
+
+    /// Says what failed: once, with its cause, what to do, and what became of what was begun.
+    pub fn error(&self, error: &Error) {
+        let mut text = format!("{} {error}", self.paint("error:", "31"));
+        if let Some(detail) = error.detail_text().filter(|_| self.verbose > 0) {
+            let _ = write!(text, "\n  libvirt: {detail}");
+        }
+        if let Some(hint) = error.hint_text() {
+            let _ = write!(text, "\n  hint: {hint}");
+        }
+        for outcome in error.outcomes() {
+            let _ = write!(text, "\n  {outcome}");
+        }
+        self.stderr(&text);
+    }
+
+    /// Asks a question on the terminal; `None` where there is nobody to ask.
+    pub fn confirm(&self, question: &str) -> Option<bool> {
+        if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+            return None;
+        }
+        self.clear();
+        let mut stderr = io::stderr().lock();
+        // If the question cannot be shown, the answer cannot be yes.
+        if write!(stderr, "{question} [y/N] ").and_then(|()| stderr.flush()).is_err() {
+            return Some(false);
+        }
+        let mut answer = String::new();
+        let read = io::stdin().lock().read_line(&mut answer).is_ok();
+        Some(read && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+    }
+
+    /// The text in a colour of ECMA-48, where colours are shown.
+    fn paint(&self, text: &str, colour: &str) -> String {
+        if self.colour { format!("\u{1b}[{colour}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+
+    fn stderr(&self, text: &str) {
+        self.clear();
+        // A closed stderr leaves nobody to tell.
+        let _ = writeln!(io::stderr().lock(), "{text}");
+    }
+
+    fn clear(&self) {
+        if let Ok(mut spinner) = self.spinner.lock()
+            && let Some(shown) = spinner.take()
+        {
+            shown.finish_and_clear();
+        }
+    }
+
+    fn spin(&self, what: &str) {
+        if self.quiet || !io::stderr().is_terminal() {
+            return;
+        }
+        self.clear();
+        let bar = ProgressBar::new_spinner().with_message(what.to_owned());
+        bar.enable_steady_tick(Duration::from_millis(100));
+        if let Ok(mut spinner) = self.spinner.lock() {
+            *spinner = Some(bar);
+        }
+    }
+
+    fn bytes(&self, done: u64, total: u64) {
+        if self.quiet || !io::stderr().is_terminal() {
+            return;
+        }
+        let Ok(mut spinner) = self.spinner.lock() else { return };
+        let fits = spinner.as_ref().is_some_and(|bar| bar.length() == Some(total));
+        if !fits {
+            let style = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
+            let bar = ProgressBar::new(total);
+            *spinner = Some(style.map_or(bar.clone(), |style| bar.with_style(style)));
+        }
+        if let Some(bar) = spinner.as_ref() {
+            bar.set_position(done);
+        }
+    }
+}
+
+impl Progress for Ui {
+    fn tell(&self, event: Event) {
+        match event {
+            Event::Begins(what) => self.note(&what),
+            Event::Working(what) => self.spin(&what),
+            Event::Done(what) => self.note(&format!("{} {what}", self.paint("✓", "32"))),
+            Event::Warning(what) => self.warn(&what),
+            Event::Bytes { done, total } => self.bytes(done, total),
+        }
+    }
+}
+
+/// Shows each call of libvirt's, for `-vv`.
+pub struct CallLog;
+
+impl CallObserver for CallLog {
+    fn called(&self, function: &str, operation: &str, took: Duration, error: Option<&str>) {
+        let outcome = error.map(|e| format!(": {e}")).unwrap_or_default();
+        let line =
+            format!("[libvirt] {:>9.3} ms  {function} ({operation}){outcome}", took.as_secs_f64() * 1000.0);
+        // A closed stderr leaves nobody to tell.
+        let _ = writeln!(io::stderr().lock(), "{line}");
+    }
+}
+
+impl Ui {
+    /// What to be told of libvirt's calls.
+    pub fn observer(&self) -> std::sync::Arc<dyn CallObserver> {
+        if self.verbose > 1 { std::sync::Arc::new(CallLog) } else { std::sync::Arc::new(()) }
+    }
+}

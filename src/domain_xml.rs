@@ -1,0 +1,240 @@
+//! From a plan to the XML of a libvirt domain (libvirt's "Domain XML format").
+//!
+//! Elements stand in the order in which libvirt prints them, so that a diff with `virsh dumpxml` is
+//! short. Everything that two hosts could choose differently (firmware, CPU, machine) is named.
+
+mod elements;
+
+use uuid::Uuid;
+
+use crate::host::METADATA_NAMESPACE;
+use crate::plan::{Arch, CpuMode, Firmware, Interface, Link, VmPlan};
+use elements::{
+    Alias, Backend, Boot, Channel, Console, Controller, Cpu, Device, Disk, Domain, Driver, Empty, Features,
+    FirmwareFeature, FirmwareFeatures, InterfaceSource, InterfaceXml, Log, Mac, Memory, Metadata, Model, Os,
+    OsType, RecordElement, Rng, Serial, SerialTarget, Source, Tag, Target, TargetDev, Vcpu, Vlan,
+};
+
+/// How the guest's instructions are executed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VirtType {
+    /// By the processor.
+    Kvm,
+    /// By QEMU's translator (TCG).
+    Qemu,
+}
+
+impl VirtType {
+    /// libvirt's word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Kvm => "kvm",
+            Self::Qemu => "qemu",
+        }
+    }
+}
+
+/// What the host adds to a plan.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Placement<'a> {
+    /// `None` leaves it to libvirt, for a rendering.
+    pub uuid: Option<Uuid>,
+    /// How it runs.
+    pub virt_type: VirtType,
+    /// Its architecture.
+    pub arch: Arch,
+    /// Whether that is the host's own.
+    pub native: bool,
+    /// Where the disks are, in the order of the plan: boot disk, data disks, seed.
+    pub disks: Vec<DiskSource>,
+    /// Where the serial console is logged.
+    pub console_log: Option<&'a str>,
+    /// Foundry's record, as text.
+    pub record: Option<&'a str>,
+}
+
+/// How a disk's volume is named to libvirt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DiskSource {
+    /// By pool and volume: what a rendering without a host can say.
+    Volume {
+        /// The pool.
+        pool: String,
+        /// The volume.
+        volume: String,
+    },
+    /// By its path. On AppArmor hosts only this form has its backing chain allowed.
+    File(String),
+}
+
+/// The XML of a domain.
+///
+/// # Errors
+/// None in practice; the serializer's.
+pub fn render(plan: &VmPlan, placement: &Placement<'_>) -> Result<String, quick_xml::SeError> {
+    let mut text = String::new();
+    let mut writer = quick_xml::se::Serializer::new(&mut text);
+    writer.indent(' ', 2);
+    serde::Serialize::serialize(&domain(plan, placement), writer)?;
+    text.push('\n');
+    Ok(text)
+}
+
+fn domain<'a>(plan: &'a VmPlan, placement: &'a Placement<'a>) -> Domain<'a> {
+    Domain {
+        kind: placement.virt_type.as_str(),
+        name: plan.name.as_str(),
+        uuid: placement.uuid.map(|u| u.to_string()),
+        genid: Empty {},
+        metadata: placement
+            .record
+            .map(|text| Metadata { record: RecordElement { namespace: METADATA_NAMESPACE, text } }),
+        memory: Memory { unit: "KiB", value: plan.memory.kib() },
+        vcpu: Vcpu { placement: "static", count: plan.vcpus },
+        os: os(plan, placement.arch),
+        features: features(placement.arch),
+        cpu: cpu(plan, placement),
+        devices: devices(plan, placement),
+    }
+}
+
+/// Firmware is chosen by feature and not by file: paths differ by distribution, and left alone libvirt
+/// may pick the Secure Boot build on one host and the plain one on the next.
+fn os(plan: &VmPlan, arch: Arch) -> Os {
+    let machine = match arch {
+        Arch::X86_64 => "q35",
+        Arch::Aarch64 => "virt",
+    };
+    let kind = OsType { arch: arch.as_str(), machine, text: "hvm" };
+    let Firmware::Efi { secure_boot } = plan.firmware else {
+        return Os { firmware: None, kind, features: None };
+    };
+    let feature = |name| FirmwareFeature { enabled: if secure_boot { "yes" } else { "no" }, name };
+    let mut feature_list = vec![feature("secure-boot")];
+    if secure_boot {
+        // Without the vendors' keys every boot loader would pass.
+        feature_list.insert(0, feature("enrolled-keys"));
+    }
+    Os { firmware: Some("efi"), kind, features: Some(FirmwareFeatures { feature: feature_list }) }
+}
+
+fn features(arch: Arch) -> Features {
+    let apic = (arch == Arch::X86_64).then_some(Empty {});
+    Features { acpi: Empty {}, apic }
+}
+
+fn cpu(plan: &VmPlan, placement: &Placement<'_>) -> Cpu {
+    let mode = match (placement.virt_type, plan.cpu_mode) {
+        (VirtType::Kvm, CpuMode::HostPassthrough) => "host-passthrough",
+        (VirtType::Kvm, CpuMode::HostModel) => "host-model",
+        (VirtType::Qemu, CpuMode::HostModel) if placement.native => "host-model",
+        // The translator has no host CPU to pass through, nor a model of a foreign one.
+        (VirtType::Qemu, _) => "maximum",
+    };
+    Cpu { mode }
+}
+
+fn devices<'a>(plan: &'a VmPlan, placement: &'a Placement<'a>) -> elements::Devices<'a> {
+    let mut list = disks(plan, placement);
+    if plan.seed.is_some() {
+        list.push(Device::Controller(Controller { kind: "scsi", index: 0, model: "virtio-scsi" }));
+    }
+    let mut boot_order = 1..;
+    boot_order.next(); // 1 is the boot disk's
+    for interface in &plan.interfaces {
+        let boot = if interface.pxe_boot { boot_order.next() } else { None };
+        list.push(Device::Interface(interface_xml(interface, boot)));
+    }
+    list.extend(consoles(placement));
+    list.push(Device::Channel(Channel {
+        kind: "unix",
+        target: Alias { kind: "virtio", name: "org.qemu.guest_agent.0" },
+    }));
+    list.push(Device::Rng(Rng {
+        model: "virtio",
+        backend: Backend { model: "random", path: "/dev/urandom" },
+    }));
+    elements::Devices { list }
+}
+
+fn disks<'a>(plan: &'a VmPlan, placement: &'a Placement<'a>) -> Vec<Device<'a>> {
+    let data = plan.data_disks.iter().map(|d| (d.target.as_str(), "qcow2"));
+    let mut list: Vec<Device<'a>> = std::iter::once(("vda", plan.boot_disk.format.as_str()))
+        .chain(data)
+        .zip(&placement.disks)
+        .map(|((target, format), source)| Device::Disk(disk(target, format, source)))
+        .collect();
+    if let (Some(_), Some(source)) = (&plan.seed, placement.disks.get(list.len())) {
+        list.push(Device::Disk(seed(source)));
+    }
+    list
+}
+
+/// `discard=unmap` gives freed space back to the host; the serial makes the disk
+/// `/dev/disk/by-id/virtio-vdb` in the guest, whatever order its kernel finds the disks in.
+fn disk<'a>(target: &'a str, format: &'a str, source: &'a DiskSource) -> Disk<'a> {
+    Disk {
+        kind: source_kind(source),
+        device: "disk",
+        driver: Driver { name: "qemu", kind: format, cache: Some("none"), discard: Some("unmap") },
+        source: source_xml(source),
+        target: Target { dev: target, bus: "virtio" },
+        readonly: None,
+        serial: Some(target),
+        boot: (target == "vda").then_some(Boot { order: 1 }),
+    }
+}
+
+/// A CD-ROM on virtio-scsi and not on SATA: cloud kernels have no AHCI driver and never see it there.
+fn seed(source: &DiskSource) -> Disk<'_> {
+    Disk {
+        kind: source_kind(source),
+        device: "cdrom",
+        driver: Driver { name: "qemu", kind: "raw", cache: None, discard: None },
+        source: source_xml(source),
+        target: Target { dev: "sda", bus: "scsi" },
+        readonly: Some(Empty {}),
+        serial: None,
+        boot: None,
+    }
+}
+
+fn source_kind(source: &DiskSource) -> &'static str {
+    match source {
+        DiskSource::Volume { .. } => "volume",
+        DiskSource::File(_) => "file",
+    }
+}
+
+fn source_xml(source: &DiskSource) -> Source<'_> {
+    match source {
+        DiskSource::Volume { pool, volume } => Source { pool: Some(pool), volume: Some(volume), file: None },
+        DiskSource::File(path) => Source { pool: None, volume: None, file: Some(path) },
+    }
+}
+
+fn interface_xml(interface: &Interface, boot: Option<u32>) -> InterfaceXml<'_> {
+    let (kind, source) = match &interface.link {
+        Link::Bridge(name) => ("bridge", InterfaceSource { bridge: Some(name.as_str()), network: None }),
+        Link::Network(name) => ("network", InterfaceSource { bridge: None, network: Some(name.as_str()) }),
+    };
+    InterfaceXml {
+        kind,
+        mac: Mac { address: interface.mac.to_string() },
+        source,
+        vlan: interface.vlan.map(|id| Vlan { tag: Tag { id } }),
+        target: interface.tap.as_deref().map(|dev| TargetDev { dev }),
+        model: Model { kind: "virtio" },
+        boot: boot.map(|order| Boot { order }),
+    }
+}
+
+fn consoles<'a>(placement: &'a Placement<'a>) -> [Device<'a>; 2] {
+    let log = placement.console_log.map(|file| Log { file, append: "off" });
+    let target = (placement.arch == Arch::X86_64).then_some(SerialTarget { kind: "isa-serial", port: 0 });
+    let serial = Serial { kind: "pty", log, target };
+    [
+        Device::Serial(serial),
+        Device::Console(Console { kind: "pty", target: SerialTarget { kind: "serial", port: 0 } }),
+    ]
+}

@@ -1,0 +1,306 @@
+//! Domains through libvirt.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use uuid::Uuid;
+use virt::domain::Domain as Handle;
+use virt::error::{Error as VirtError, ErrorNumber};
+use virt::sys as c;
+
+use super::{Libvirt, libvirt_xml, sys, vm};
+use crate::host::{
+    AddressSource, Domain, DomainState, GuestAddress, METADATA_NAMESPACE, Result, StateNow, View,
+};
+use crate::units::Bytes;
+
+/// Prefix that libvirt gives foundry's element in the domain's XML.
+const METADATA_KEY: &str = "foundry";
+
+/// How many threads fetch records when many domains are listed. A call waits for its answer most of
+/// its time; beyond eight the daemon's workers are the limit.
+const LIST_THREADS: usize = 8;
+
+/// Everything that a definition may drag along, least widely known first: a daemon that does not know
+/// a flag refuses the call, and the next set is tried (`--tpm` came with libvirt 8.9).
+const UNDEFINE_FLAGS: [u32; 4] = [
+    c::VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
+        | c::VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+        | c::VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
+        | c::VIR_DOMAIN_UNDEFINE_NVRAM
+        | c::VIR_DOMAIN_UNDEFINE_TPM,
+    c::VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
+        | c::VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+        | c::VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
+        | c::VIR_DOMAIN_UNDEFINE_NVRAM,
+    c::VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
+        | c::VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+        | c::VIR_DOMAIN_UNDEFINE_NVRAM,
+    c::VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | c::VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA,
+];
+
+impl Libvirt {
+    fn handle(&self, domain: Uuid) -> Result<Handle> {
+        self.call("virDomainLookupByUUID", &vm(format!("look up domain {domain}")), || {
+            self.connection.lookup_domain_by_uuid(domain)
+        })
+    }
+
+    /// Does one thing to a domain; `verb` reads before "domain 'web'".
+    pub(super) fn on_domain<T>(
+        &self,
+        domain: Uuid,
+        function: &str,
+        verb: &str,
+        act: impl FnOnce(&Handle) -> std::result::Result<T, VirtError>,
+    ) -> Result<T> {
+        let handle = self.handle(domain)?;
+        self.call(function, &vm(format!("{verb} domain '{}'", name_of(&handle))), || act(&handle))
+    }
+
+    pub(super) fn find_domain(&self, name: &str) -> Result<Option<Domain>> {
+        let asked = vm(format!("look up domain '{name}'"));
+        let found =
+            self.find("virDomainLookupByName", &asked, || self.connection.lookup_domain_by_name(name))?;
+        let Some(handle) = found else { return Ok(None) };
+        // A domain can vanish between two calls; then it is absent.
+        let Some(info) = self.find("virDomainGetInfo", &asked, || handle.info())? else { return Ok(None) };
+        let Some((state, reason)) = self.find("virDomainGetState", &asked, || sys::state(&handle))? else {
+            return Ok(None);
+        };
+        let persistent =
+            self.find("virDomainIsPersistent", &asked, || handle.is_persistent())?.unwrap_or(false);
+        let autostart = if persistent {
+            self.find("virDomainGetAutostart", &asked, || handle.autostart())?
+        } else {
+            None
+        };
+        Ok(Some(Domain {
+            uuid: self.call("virDomainGetUUID", &asked, || handle.uuid())?,
+            name: name.to_owned(),
+            state: state_of(state),
+            stopped_by_error: stopped_by_error(state, reason),
+            vcpus: info.nr_virt_cpu,
+            memory: Bytes(info.max_mem * 1024),
+            persistent,
+            autostart: autostart.unwrap_or(false),
+            record: self.read_record(&handle)?,
+        }))
+    }
+
+    pub(super) fn state_now(&self, domain: Uuid) -> Result<Option<StateNow>> {
+        let asked = vm(format!("look at domain {domain}"));
+        let found =
+            self.find("virDomainLookupByUUID", &asked, || self.connection.lookup_domain_by_uuid(domain))?;
+        let Some(handle) = found else { return Ok(None) };
+        let now = self.find("virDomainGetState", &asked, || sys::state(&handle))?;
+        Ok(now.map(|(state, reason)| StateNow {
+            state: state_of(state),
+            stopped_by_error: stopped_by_error(state, reason),
+        }))
+    }
+
+    pub(super) fn list_domains(&self, active_only: bool) -> Result<Vec<Domain>> {
+        let asked = vm("list the domains");
+        let stats = self.call("virConnectGetAllDomainStats", &asked, || {
+            sys::all_domain_stats(&self.connection, active_only)
+        })?;
+        let flagged = |flag| -> Result<Vec<Uuid>> {
+            let list =
+                self.call("virConnectListAllDomains", &asked, || self.connection.list_all_domains(flag))?;
+            Ok(list.iter().filter_map(|d| d.uuid().ok()).collect())
+        };
+        let persistent = flagged(c::VIR_CONNECT_LIST_DOMAINS_PERSISTENT)?;
+        let autostart = flagged(c::VIR_CONNECT_LIST_DOMAINS_AUTOSTART)?;
+        let records = self.read_records(&stats)?;
+        let listed = stats.into_iter().zip(records).map(|(one, record)| Domain {
+            state: state_of(one.state),
+            stopped_by_error: stopped_by_error(one.state, one.reason),
+            vcpus: one.vcpus,
+            memory: Bytes(one.memory_kib * 1024),
+            persistent: persistent.contains(&one.uuid),
+            autostart: autostart.contains(&one.uuid),
+            uuid: one.uuid,
+            name: one.name,
+            record,
+        });
+        Ok(listed.collect())
+    }
+
+    /// libvirt has no bulk call for metadata, so the round trips are made side by side.
+    fn read_records(&self, domains: &[sys::DomainStats]) -> Result<Vec<Option<String>>> {
+        let share = domains.len().div_ceil(LIST_THREADS).max(1);
+        let read = |chunk: &[sys::DomainStats]| -> Result<Vec<Option<String>>> {
+            chunk.iter().map(|d| self.read_record(&d.handle)).collect()
+        };
+        let answers: Vec<Result<Vec<Option<String>>>> = std::thread::scope(|scope| {
+            let running: Vec<_> =
+                domains.chunks(share).map(|chunk| scope.spawn(move || read(chunk))).collect();
+            running
+                .into_iter()
+                .map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .collect()
+        });
+        let lists = answers.into_iter().collect::<Result<Vec<_>>>()?;
+        Ok(lists.into_iter().flatten().collect())
+    }
+
+    fn read_record(&self, handle: &Handle) -> Result<Option<String>> {
+        let asked = vm(format!("read foundry's record of domain '{}'", name_of(handle)));
+        let element = self.find("virDomainGetMetadata", &asked, || {
+            handle.metadata(
+                c::VIR_DOMAIN_METADATA_ELEMENT.cast_signed(),
+                Some(METADATA_NAMESPACE),
+                c::VIR_DOMAIN_AFFECT_CURRENT,
+            )
+        })?;
+        // What cannot be read is passed on as it is: it is somebody's record, and not "no record".
+        Ok(element.map(|xml| libvirt_xml::metadata_text(&xml).unwrap_or(xml)))
+    }
+
+    pub(super) fn write_record(&self, domain: Uuid, text: &str) -> Result<()> {
+        let handle = self.handle(domain)?;
+        let asked = vm(format!("write foundry's record of domain '{}'", name_of(&handle)));
+        let active = self.call("virDomainIsActive", &asked, || handle.is_active())?;
+        // With CURRENT alone a running domain's record would be gone at its next power-off.
+        let live = if active { c::VIR_DOMAIN_AFFECT_LIVE } else { 0 };
+        let element = format!("<vm>{}</vm>", quick_xml::escape::escape(text));
+        self.call("virDomainSetMetadata", &asked, || {
+            let kind = c::VIR_DOMAIN_METADATA_ELEMENT.cast_signed();
+            let flags = c::VIR_DOMAIN_AFFECT_CONFIG | live;
+            handle.set_metadata(kind, Some(&element), Some(METADATA_KEY), Some(METADATA_NAMESPACE), flags)
+        })
+    }
+
+    pub(super) fn define(&self, xml: &str) -> Result<Uuid> {
+        let name = libvirt_xml::DomainDescription::read(xml).map(|d| d.name).unwrap_or_default();
+        let asked = vm(format!("define domain '{name}'"));
+        let flags = c::VIR_DOMAIN_DEFINE_VALIDATE;
+        let handle = self.call("virDomainDefineXMLFlags", &asked, || {
+            self.connection.define_domain_xml_flags(xml, flags)
+        })?;
+        self.call("virDomainGetUUID", &asked, || handle.uuid())
+    }
+
+    pub(super) fn description(&self, domain: Uuid, view: View) -> Result<String> {
+        let flags = match view {
+            View::Current => 0,
+            View::Persistent => c::VIR_DOMAIN_XML_INACTIVE,
+        };
+        self.on_domain(domain, "virDomainGetXMLDesc", "describe", |d| d.xml_desc(flags))
+    }
+
+    pub(super) fn wake(&self, domain: Uuid) -> Result<()> {
+        let handle = self.handle(domain)?;
+        let asked = vm(format!("resume domain '{}'", name_of(&handle)));
+        let (state, _) = self.call("virDomainGetState", &asked, || sys::state(&handle))?;
+        if state_of(state) == DomainState::Suspended {
+            return self.call("virDomainPMWakeup", &asked, || handle.pm_wakeup(0));
+        }
+        self.call("virDomainResume", &asked, || handle.resume())
+    }
+
+    pub(super) fn pull_the_plug(&self, domain: Uuid) -> Result<()> {
+        let asked = vm(format!("look up domain {domain}"));
+        let found =
+            self.find("virDomainLookupByUUID", &asked, || self.connection.lookup_domain_by_uuid(domain))?;
+        let Some(handle) = found else { return Ok(()) };
+        let asked = vm(format!("force off domain '{}'", name_of(&handle)));
+        // libvirt's codes for "already off" differ by driver, so look, act, and look again.
+        let is_off =
+            || self.find("virDomainIsActive", &asked, || handle.is_active()).map(|a| a != Some(true));
+        if is_off()? {
+            return Ok(());
+        }
+        match self.call("virDomainDestroy", &asked, || handle.destroy()) {
+            Err(refusal) if !refusal.outcome_unknown() && is_off()? => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    pub(super) fn forget(&self, domain: Uuid) -> Result<()> {
+        let asked = vm(format!("look up domain {domain}"));
+        let found =
+            self.find("virDomainLookupByUUID", &asked, || self.connection.lookup_domain_by_uuid(domain))?;
+        let Some(handle) = found else { return Ok(()) };
+        let asked = vm(format!("undefine domain '{}'", name_of(&handle)));
+        let last = UNDEFINE_FLAGS.len() - 1;
+        for (index, flags) in UNDEFINE_FLAGS.into_iter().enumerate() {
+            match self.raw("virDomainUndefineFlags", &asked, || handle.undefine_flags(flags)) {
+                Ok(()) => return Ok(()),
+                Err(e) if super::is_absence(&e) => return Ok(()),
+                Err(e) if index < last && is_unknown_flag(&e) => {}
+                Err(e) => return Err(self.failed(&asked, &e)),
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn guest_addresses(&self, domain: Uuid, source: AddressSource) -> Result<Vec<GuestAddress>> {
+        let source = match source {
+            AddressSource::Lease => c::VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE,
+            AddressSource::Agent => c::VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT,
+            AddressSource::Arp => c::VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_ARP,
+        };
+        let handle = self.handle(domain)?;
+        let asked = vm(format!("ask for the addresses of domain '{}'", name_of(&handle)));
+        match self.call("virDomainInterfaceAddresses", &asked, || handle.interface_addresses(source, 0)) {
+            Ok(interfaces) => Ok(interfaces.into_iter().flat_map(addresses_of).collect()),
+            Err(lost) if lost.outcome_unknown() => Err(lost),
+            // No agent, no lease file, no such source in this driver: it knows nothing.
+            Err(_) => Ok(Vec::new()),
+        }
+    }
+
+    pub(super) fn ask_agent(&self, domain: Uuid, command: &str, timeout: Duration) -> Result<Option<String>> {
+        let handle = self.handle(domain)?;
+        let asked = vm(format!("ask the guest agent of domain '{}'", name_of(&handle)));
+        let seconds = i32::try_from(timeout.as_secs().max(1)).unwrap_or(i32::MAX);
+        match self
+            .call("virDomainQemuAgentCommand", &asked, || handle.qemu_agent_command(command, seconds, 0))
+        {
+            Ok(answer) => Ok(Some(answer)),
+            Err(lost) if lost.outcome_unknown() => Err(lost),
+            Err(_) => Ok(None),
+        }
+    }
+}
+
+fn name_of(handle: &Handle) -> String {
+    // Kept in the handle since its lookup; this asks nobody.
+    handle.name().unwrap_or_default()
+}
+
+fn addresses_of(interface: virt::domain::Interface) -> impl Iterator<Item = GuestAddress> {
+    let mac = interface.hwaddr.unwrap_or_default().to_lowercase();
+    interface.addrs.into_iter().filter_map(move |one| {
+        let ip: IpAddr = one.addr.parse().ok()?;
+        Some(GuestAddress { mac: mac.clone(), ip, prefix: u8::try_from(one.prefix).ok()? })
+    })
+}
+
+/// Both codes are in use for a flag that the daemon or the driver does not know.
+fn is_unknown_flag(error: &VirtError) -> bool {
+    error.code().is(ErrorNumber::InvalidArg) || error.code().is(ErrorNumber::NoSupport)
+}
+
+fn state_of(raw: u32) -> DomainState {
+    match raw {
+        c::VIR_DOMAIN_RUNNING => DomainState::Running,
+        c::VIR_DOMAIN_BLOCKED => DomainState::Blocked,
+        c::VIR_DOMAIN_PAUSED => DomainState::Paused,
+        c::VIR_DOMAIN_SHUTDOWN => DomainState::ShuttingDown,
+        c::VIR_DOMAIN_SHUTOFF => DomainState::ShutOff,
+        c::VIR_DOMAIN_CRASHED => DomainState::Crashed,
+        c::VIR_DOMAIN_PMSUSPENDED => DomainState::Suspended,
+        _ => DomainState::Unknown,
+    }
+}
+
+/// A guest that KVM could not go on with is `paused (unknown)`: QEMU stops it with "internal-error"
+/// and libvirt has no reason of its own for that.
+fn stopped_by_error(state: u32, reason: u32) -> bool {
+    let paused_by_error =
+        [c::VIR_DOMAIN_PAUSED_UNKNOWN, c::VIR_DOMAIN_PAUSED_IOERROR, c::VIR_DOMAIN_PAUSED_CRASHED];
+    state == c::VIR_DOMAIN_CRASHED || (state == c::VIR_DOMAIN_PAUSED && paused_by_error.contains(&reason))
+}

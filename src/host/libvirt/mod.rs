@@ -1,0 +1,383 @@
+//! A host behind libvirt: the only code that knows the bindings.
+//!
+//! Each call of libvirt's goes through [`Libvirt::call`], which times it for whoever watches, and
+//! turns libvirt's error into one that names what was asked. Lookups are not cached: a handle is
+//! fetched where it is used, so that what foundry acts on is what is there now.
+
+mod domains;
+mod storage;
+mod sys;
+
+use std::io::{Read, Write};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+use virt::connect::Connect;
+use virt::error::{Error as VirtError, ErrorNumber, clear_error_callback};
+
+use super::{
+    AddressSource, Bridge, Capabilities, Domain, GuestAddress, Host, HostError, Network, Pool, Result,
+    StateNow, View, Volume, libvirt_xml,
+};
+use crate::error::Kind;
+use crate::units::Bytes;
+
+/// Is told of each call of libvirt's.
+pub trait CallObserver: Send + Sync {
+    /// `function` is libvirt's name of the call, `operation` what foundry wants with it.
+    fn called(&self, function: &str, operation: &str, took: Duration, error: Option<&str>);
+}
+
+/// Watches nothing.
+impl CallObserver for () {
+    fn called(&self, _: &str, _: &str, _: Duration, _: Option<&str>) {}
+}
+
+/// A connection to libvirt.
+pub struct Libvirt {
+    connection: Connect,
+    uri: String,
+    observer: Arc<dyn CallObserver>,
+}
+
+impl Libvirt {
+    /// Connects; `uri` is libvirt's (its page "Connection URIs"), empty for libvirt's own choice.
+    ///
+    /// # Errors
+    /// [`HostError::Connect`] with libvirt's reason.
+    pub fn connect(uri: &str, observer: Arc<dyn CallObserver>) -> Result<Self> {
+        // Otherwise the library writes each error to stderr on its own, the expected ones too.
+        clear_error_callback();
+        let failed = |libvirt: String| HostError::Connect { uri: uri.to_owned(), libvirt };
+        if uri.contains(char::is_control) {
+            // The bindings panic on a NUL byte in an optional string.
+            return Err(failed("the URI holds control characters".into()));
+        }
+        let begun = Instant::now();
+        let opened = Connect::open(Some(uri));
+        let error = opened.as_ref().err().map(ToString::to_string);
+        observer.called("virConnectOpen", &format!("connect to {uri}"), begun.elapsed(), error.as_deref());
+        let connection = opened.map_err(|e| failed(e.message().to_owned()))?;
+        Ok(Self { connection, uri: uri.to_owned(), observer })
+    }
+
+    /// Makes one call and names it in whatever goes wrong.
+    fn call<T>(
+        &self,
+        function: &str,
+        asked: &Asked,
+        call: impl FnOnce() -> std::result::Result<T, VirtError>,
+    ) -> Result<T> {
+        self.raw(function, asked, call).map_err(|e| self.failed(asked, &e))
+    }
+
+    /// Makes one call where the absence of its object is an answer.
+    fn find<T>(
+        &self,
+        function: &str,
+        asked: &Asked,
+        call: impl FnOnce() -> std::result::Result<T, VirtError>,
+    ) -> Result<Option<T>> {
+        match self.raw(function, asked, call) {
+            Ok(found) => Ok(Some(found)),
+            Err(e) if is_absence(&e) => Ok(None),
+            Err(e) => Err(self.failed(asked, &e)),
+        }
+    }
+
+    fn raw<T>(
+        &self,
+        function: &str,
+        asked: &Asked,
+        call: impl FnOnce() -> std::result::Result<T, VirtError>,
+    ) -> std::result::Result<T, VirtError> {
+        let begun = Instant::now();
+        let answer = call();
+        let error = answer.as_ref().err().map(ToString::to_string);
+        self.observer.called(function, &asked.operation, begun.elapsed(), error.as_deref());
+        answer
+    }
+
+    /// A broken connection leaves the outcome of the call open; anything else is a refusal.
+    fn failed(&self, asked: &Asked, error: &VirtError) -> HostError {
+        let operation = asked.operation.clone();
+        let libvirt = error.message().to_owned();
+        if self.connection.is_alive().unwrap_or(false) {
+            HostError::Refused { operation, kind: asked.kind, libvirt }
+        } else {
+            HostError::Lost { uri: self.uri.clone(), operation, libvirt }
+        }
+    }
+}
+
+/// What is asked of libvirt, as it reads after "cannot".
+struct Asked {
+    operation: String,
+    kind: Kind,
+}
+
+/// Something about a domain or a network.
+fn vm(operation: impl Into<String>) -> Asked {
+    Asked { operation: operation.into(), kind: Kind::Vm }
+}
+
+/// Something about a pool or a volume.
+fn storage(operation: impl Into<String>) -> Asked {
+    Asked { operation: operation.into(), kind: Kind::Storage }
+}
+
+/// The typed answers for "there is no such thing"; libvirt is reliable with these.
+fn is_absence(error: &VirtError) -> bool {
+    [
+        ErrorNumber::NoDomain,
+        ErrorNumber::NoStoragePool,
+        ErrorNumber::NoStorageVolume,
+        ErrorNumber::NoNetwork,
+        ErrorNumber::NoDomainMetadata,
+    ]
+    .into_iter()
+    .any(|absence| error.code().is(absence))
+}
+
+/// Whether a URI means the machine that foundry runs on: no transport to elsewhere and no host.
+fn is_local_uri(uri: &str) -> bool {
+    let Some((scheme, rest)) = uri.split_once("://") else { return false };
+    let authority = rest.split('/').next().unwrap_or_default();
+    let (driver, transport) = scheme.split_once('+').unwrap_or((scheme, ""));
+    driver == "qemu" && authority.is_empty() && matches!(transport, "" | "unix")
+}
+
+impl Host for Libvirt {
+    fn uri(&self) -> &str {
+        &self.uri
+    }
+
+    fn is_local(&self) -> bool {
+        is_local_uri(&self.uri)
+    }
+
+    fn capabilities(&self) -> Result<Capabilities> {
+        let hostname = self
+            .call("virConnectGetHostname", &vm("ask for the host's name"), || self.connection.hostname())?;
+        let libvirt_version =
+            self.call("virConnectGetLibVersion", &vm("ask for libvirt's version"), || {
+                self.connection.lib_version()
+            })?;
+        let xml = self.call("virConnectGetCapabilities", &vm("ask for the host's capabilities"), || {
+            self.connection.capabilities()
+        })?;
+        let (arch, guests) = libvirt_xml::capabilities(&xml)?;
+        Ok(Capabilities { hostname, libvirt_version, arch, guests })
+    }
+
+    fn domains(&self, active_only: bool) -> Result<Vec<Domain>> {
+        self.list_domains(active_only)
+    }
+
+    fn domain(&self, name: &str) -> Result<Option<Domain>> {
+        self.find_domain(name)
+    }
+
+    fn state(&self, domain: Uuid) -> Result<Option<StateNow>> {
+        self.state_now(domain)
+    }
+
+    fn define_domain(&self, xml: &str) -> Result<Uuid> {
+        self.define(xml)
+    }
+
+    fn domain_xml(&self, domain: Uuid, view: View) -> Result<String> {
+        self.description(domain, view)
+    }
+
+    fn set_record(&self, domain: Uuid, text: &str) -> Result<()> {
+        self.write_record(domain, text)
+    }
+
+    fn set_autostart(&self, domain: Uuid, on: bool) -> Result<()> {
+        self.on_domain(domain, "virDomainSetAutostart", "set autostart of", |d| d.set_autostart(on))
+    }
+
+    fn start(&self, domain: Uuid) -> Result<()> {
+        self.on_domain(domain, "virDomainCreate", "start", virt::domain::Domain::create)
+    }
+
+    fn request_shutdown(&self, domain: Uuid) -> Result<()> {
+        self.on_domain(domain, "virDomainShutdown", "shut down", virt::domain::Domain::shutdown)
+    }
+
+    fn resume(&self, domain: Uuid) -> Result<()> {
+        self.wake(domain)
+    }
+
+    fn force_off(&self, domain: Uuid) -> Result<()> {
+        self.pull_the_plug(domain)
+    }
+
+    fn undefine(&self, domain: Uuid) -> Result<()> {
+        self.forget(domain)
+    }
+
+    fn addresses(&self, domain: Uuid, source: AddressSource) -> Result<Vec<GuestAddress>> {
+        self.guest_addresses(domain, source)
+    }
+
+    fn agent(&self, domain: Uuid, command: &str, timeout: Duration) -> Result<Option<String>> {
+        self.ask_agent(domain, command, timeout)
+    }
+
+    fn pools(&self) -> Result<Vec<Pool>> {
+        self.list_pools()
+    }
+
+    fn pool(&self, name: &str) -> Result<Option<Pool>> {
+        self.find_pool(name)
+    }
+
+    fn define_pool(&self, xml: &str) -> Result<()> {
+        self.call("virStoragePoolDefineXML", &storage("define the storage pool"), || {
+            self.connection.define_storage_pool_xml(xml, 0).map(drop)
+        })
+    }
+
+    fn build_pool(&self, name: &str) -> Result<()> {
+        self.on_pool(name, "virStoragePoolBuild", "make the target of", |p| p.build(0))
+    }
+
+    fn start_pool(&self, name: &str) -> Result<()> {
+        self.on_pool(name, "virStoragePoolCreate", "start", |p| p.create(0))
+    }
+
+    fn stop_pool(&self, name: &str) -> Result<()> {
+        self.on_pool(name, "virStoragePoolDestroy", "stop", virt::storage_pool::StoragePool::destroy)
+    }
+
+    fn set_pool_autostart(&self, name: &str, on: bool) -> Result<()> {
+        self.on_pool(name, "virStoragePoolSetAutostart", "set autostart of", |p| p.set_autostart(on))
+    }
+
+    fn refresh_pool(&self, name: &str) -> Result<()> {
+        self.on_pool(name, "virStoragePoolRefresh", "refresh", |p| p.refresh(0))
+    }
+
+    fn undefine_pool(&self, name: &str) -> Result<()> {
+        self.on_pool(name, "virStoragePoolUndefine", "undefine", virt::storage_pool::StoragePool::undefine)
+    }
+
+    fn volumes(&self, pool: &str) -> Result<Vec<Volume>> {
+        self.list_volumes(pool)
+    }
+
+    fn volume(&self, pool: &str, name: &str) -> Result<Option<Volume>> {
+        self.find_volume(pool, name)
+    }
+
+    fn volume_at(&self, path: &str) -> Result<Option<Volume>> {
+        self.find_volume_at(path)
+    }
+
+    fn create_volume(&self, pool: &str, xml: &str) -> Result<Volume> {
+        self.make_volume(pool, xml, None)
+    }
+
+    fn clone_volume(&self, pool: &str, xml: &str, from_pool: &str, from_name: &str) -> Result<Volume> {
+        self.make_volume(pool, xml, Some((from_pool, from_name)))
+    }
+
+    fn resize_volume(&self, pool: &str, name: &str, capacity: Bytes) -> Result<()> {
+        let asked = storage(format!("resize volume '{name}' in pool '{pool}'"));
+        let volume = self.volume_handle(pool, name, &asked)?;
+        self.call("virStorageVolResize", &asked, || volume.resize(capacity.0, 0))
+    }
+
+    fn delete_volume(&self, pool: &str, name: &str) -> Result<()> {
+        self.remove_volume(pool, name)
+    }
+
+    fn upload(&self, pool: &str, name: &str, content: &mut dyn Read, length: u64) -> Result<()> {
+        self.send(pool, name, content, length)
+    }
+
+    fn download(&self, pool: &str, name: &str, into: &mut dyn Write, length: u64) -> Result<()> {
+        self.receive(pool, name, into, length)
+    }
+
+    fn network(&self, name: &str) -> Result<Option<Network>> {
+        let asked = vm(format!("look up network '{name}'"));
+        let Some(network) =
+            self.find("virNetworkLookupByName", &asked, || self.connection.lookup_network_by_name(name))?
+        else {
+            return Ok(None);
+        };
+        let active = self.call("virNetworkIsActive", &asked, || network.is_active())?;
+        Ok(Some(Network { name: name.to_owned(), active }))
+    }
+
+    fn networks(&self) -> Result<Vec<String>> {
+        let asked = vm("list the networks");
+        let networks =
+            self.call("virConnectListAllNetworks", &asked, || self.connection.list_all_networks(0))?;
+        networks.iter().map(|n| n.name().map_err(|e| self.failed(&asked, &e))).collect()
+    }
+
+    fn bridges(&self) -> Result<Option<Vec<Bridge>>> {
+        if !self.is_local() {
+            return Ok(None);
+        }
+        kernel_bridges().map(Some).map_err(|e| HostError::Unreadable {
+            what: "the list of this machine's network interfaces".into(),
+            cause: e.to_string(),
+        })
+    }
+}
+
+/// The bridges of this machine: interfaces with a `bridge` directory in sysfs
+/// (the kernel's Documentation/ABI/testing/sysfs-class-net).
+fn kernel_bridges() -> std::io::Result<Vec<Bridge>> {
+    let mut bridges = Vec::new();
+    for entry in std::fs::read_dir("/sys/class/net")? {
+        let entry = entry?;
+        let settings = entry.path().join("bridge");
+        if settings.is_dir() {
+            let filtering = std::fs::read_to_string(settings.join("vlan_filtering")).unwrap_or_default();
+            let name = entry.file_name().to_string_lossy().into_owned();
+            bridges.push(Bridge { name, filters_vlans: filtering.trim() == "1" });
+        }
+    }
+    bridges.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(bridges)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machines_qemu_is_local() {
+        for local in ["qemu:///system", "qemu:///session", "qemu+unix:///system?socket=/run/x/libvirt-sock"] {
+            assert!(is_local_uri(local), "{local}");
+        }
+        for other in
+            ["qemu+ssh://root@hv1/system", "qemu+tcp://10.0.0.1/system", "test:///default", "nonsense"]
+        {
+            assert!(!is_local_uri(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_refused_connection_says_which_and_why() {
+        let Err(error) = Libvirt::connect("qemu+unix:///system?socket=/nonexistent/sock", Arc::new(()))
+        else {
+            panic!("connected to a socket that does not exist");
+        };
+        assert_eq!(error.kind(), Kind::Connection);
+        assert!(error.cause().is_some_and(|c| c.contains("/nonexistent/sock")), "{error:?}");
+        assert!(error.hint().is_some_and(|h| h.contains("libvirtd")));
+    }
+
+    #[test]
+    fn a_nul_byte_in_a_uri_is_an_error_and_no_panic() {
+        assert!(matches!(Libvirt::connect("a\0b", Arc::new(())), Err(HostError::Connect { .. })));
+    }
+}

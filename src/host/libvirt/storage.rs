@@ -1,0 +1,247 @@
+//! Pools and volumes through libvirt.
+
+use std::io::{Read, Write};
+
+use virt::error::Error as VirtError;
+use virt::storage_pool::StoragePool;
+use virt::storage_vol::StorageVol;
+use virt::stream::Stream;
+use virt::sys as c;
+
+use super::{Asked, Libvirt, libvirt_xml, storage, sys};
+use crate::host::{HostError, Pool, Result, Stopped, Volume};
+
+/// Bytes of one message of a stream: the fastest size measured, far below the protocol's 32 MiB.
+const CHUNK: usize = 256 * 1024;
+
+impl Libvirt {
+    fn pool_handle(&self, name: &str) -> Result<Option<StoragePool>> {
+        self.find("virStoragePoolLookupByName", &storage(format!("look up pool '{name}'")), || {
+            self.connection.lookup_storage_pool_by_name(name)
+        })
+    }
+
+    fn existing_pool(&self, name: &str, asked: &Asked) -> Result<StoragePool> {
+        self.call("virStoragePoolLookupByName", asked, || self.connection.lookup_storage_pool_by_name(name))
+    }
+
+    /// Does one thing to a pool; `verb` reads before "pool 'foundry-vms'".
+    pub(super) fn on_pool<T>(
+        &self,
+        name: &str,
+        function: &str,
+        verb: &str,
+        act: impl FnOnce(&StoragePool) -> std::result::Result<T, VirtError>,
+    ) -> Result<T> {
+        let asked = storage(format!("{verb} pool '{name}'"));
+        let pool = self.existing_pool(name, &asked)?;
+        self.call(function, &asked, || act(&pool))
+    }
+
+    pub(super) fn list_pools(&self) -> Result<Vec<Pool>> {
+        let asked = storage("list the pools");
+        let pools =
+            self.call("virConnectListAllStoragePools", &asked, || self.connection.list_all_storage_pools(0))?;
+        let described = pools.iter().map(|p| self.describe_pool(p, &asked));
+        // One that vanished since is not there.
+        described.filter_map(Result::transpose).collect()
+    }
+
+    pub(super) fn find_pool(&self, name: &str) -> Result<Option<Pool>> {
+        match self.pool_handle(name)? {
+            Some(pool) => self.describe_pool(&pool, &storage(format!("describe pool '{name}'"))),
+            None => Ok(None),
+        }
+    }
+
+    fn describe_pool(&self, pool: &StoragePool, asked: &Asked) -> Result<Option<Pool>> {
+        let Some(xml) = self.find("virStoragePoolGetXMLDesc", asked, || pool.xml_desc(0))? else {
+            return Ok(None);
+        };
+        let active = self.find("virStoragePoolIsActive", asked, || pool.is_active())?.unwrap_or(false);
+        let autostart = self.find("virStoragePoolGetAutostart", asked, || pool.autostart())?.unwrap_or(false);
+        libvirt_xml::pool(&xml, active, autostart).map(Some)
+    }
+
+    pub(super) fn list_volumes(&self, pool: &str) -> Result<Vec<Volume>> {
+        let asked = storage(format!("list the volumes of pool '{pool}'"));
+        let handle = self.existing_pool(pool, &asked)?;
+        let volumes = self.call("virStoragePoolListAllVolumes", &asked, || handle.list_all_volumes(0))?;
+        let described = volumes.iter().map(|v| self.describe_volume(pool, v, &asked));
+        described.filter_map(Result::transpose).collect()
+    }
+
+    fn describe_volume(&self, pool: &str, volume: &StorageVol, asked: &Asked) -> Result<Option<Volume>> {
+        match self.find("virStorageVolGetXMLDesc", asked, || volume.xml_desc(0))? {
+            Some(xml) => libvirt_xml::volume(pool, &xml).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// `None` where the pool or the volume is absent, or the pool is not started.
+    fn lookup_volume(&self, pool: &str, name: &str) -> Result<Option<StorageVol>> {
+        let asked = storage(format!("look up volume '{name}' in pool '{pool}'"));
+        let Some(handle) = self.pool_handle(pool)? else { return Ok(None) };
+        let found =
+            self.find("virStorageVolLookupByName", &asked, || handle.lookup_storage_vol_by_name(name));
+        match found {
+            // libvirt has no code of its own for "the pool is not started": look whether that is it.
+            Err(refusal) if !refusal.outcome_unknown() => {
+                let active = self.call("virStoragePoolIsActive", &asked, || handle.is_active())?;
+                if active { Err(refusal) } else { Ok(None) }
+            }
+            answer => answer,
+        }
+    }
+
+    pub(super) fn volume_handle(&self, pool: &str, name: &str, asked: &Asked) -> Result<StorageVol> {
+        self.lookup_volume(pool, name)?.ok_or_else(|| HostError::Refused {
+            operation: asked.operation.clone(),
+            kind: asked.kind,
+            libvirt: "there is no such volume".into(),
+        })
+    }
+
+    pub(super) fn find_volume(&self, pool: &str, name: &str) -> Result<Option<Volume>> {
+        match self.lookup_volume(pool, name)? {
+            Some(volume) => {
+                self.describe_volume(pool, &volume, &storage(format!("describe volume '{name}'")))
+            }
+            None => Ok(None),
+        }
+    }
+
+    pub(super) fn find_volume_at(&self, path: &str) -> Result<Option<Volume>> {
+        let asked = storage(format!("look up the volume at {path}"));
+        let found = self
+            .find("virStorageVolLookupByPath", &asked, || self.connection.lookup_storage_vol_by_path(path))?;
+        let Some(volume) = found else { return Ok(None) };
+        let Some(pool) =
+            self.find("virStoragePoolLookupByVolume", &asked, || volume.lookup_storage_pool())?
+        else {
+            return Ok(None);
+        };
+        let pool = pool.name().map_err(|e| self.failed(&asked, &e))?;
+        self.describe_volume(&pool, &volume, &asked)
+    }
+
+    pub(super) fn make_volume(&self, pool: &str, xml: &str, from: Option<(&str, &str)>) -> Result<Volume> {
+        let name = libvirt_xml::volume_name(xml)?;
+        let asked = storage(format!("create volume '{name}' in pool '{pool}'"));
+        let handle = self.existing_pool(pool, &asked)?;
+        let volume = match from {
+            None => {
+                self.call("virStorageVolCreateXML", &asked, || StorageVol::create_xml(&handle, xml, 0))?
+            }
+            Some((from_pool, from_name)) => {
+                let source = self.volume_handle(from_pool, from_name, &asked)?;
+                self.call("virStorageVolCreateXMLFrom", &asked, || {
+                    StorageVol::create_xml_from(&handle, xml, &source, 0)
+                })?
+            }
+        };
+        self.describe_volume(pool, &volume, &asked)?.ok_or_else(|| HostError::Refused {
+            operation: asked.operation,
+            kind: asked.kind,
+            libvirt: "the volume vanished as soon as it was made".into(),
+        })
+    }
+
+    pub(super) fn remove_volume(&self, pool: &str, name: &str) -> Result<()> {
+        let Some(volume) = self.lookup_volume(pool, name)? else { return Ok(()) };
+        let asked = storage(format!("delete volume '{name}' in pool '{pool}'"));
+        self.find("virStorageVolDelete", &asked, || volume.delete(0)).map(drop)
+    }
+
+    pub(super) fn send(&self, pool: &str, name: &str, content: &mut dyn Read, length: u64) -> Result<()> {
+        let asked = storage(format!("upload to volume '{name}' in pool '{pool}'"));
+        let volume = self.volume_handle(pool, name, &asked)?;
+        let stream = self.call("virStreamNew", &asked, || Stream::new(&self.connection, 0))?;
+        self.call("virStorageVolUpload", &asked, || {
+            volume.upload(&stream, 0, length, c::VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM)
+        })?;
+        match self.send_all(&stream, content, length, &asked) {
+            Ok(()) => self.call("virStreamFinish", &asked, || stream.finish()),
+            Err(e) => {
+                // The first failure is what is told; an abort that fails too adds nothing to it.
+                let _ = self.raw("virStreamAbort", &asked, || stream.abort());
+                Err(e)
+            }
+        }
+    }
+
+    /// Sends exactly `length` bytes: fewer would leave an image that is none, and one more ends the daemon.
+    fn send_all(&self, stream: &Stream, content: &mut dyn Read, length: u64, asked: &Asked) -> Result<()> {
+        let mut chunk = vec![0; CHUNK];
+        let mut left = length;
+        while left > 0 {
+            let want = usize::try_from(left.min(CHUNK as u64)).unwrap_or(CHUNK);
+            let got = read_full(content, &mut chunk[..want]).map_err(|e| transfer_failed(asked, &e))?;
+            if got == 0 {
+                let short = format!("the content ended {left} bytes before its declared length of {length}");
+                return Err(transfer_failed(asked, &std::io::Error::other(short)));
+            }
+            self.send_chunk(stream, &chunk[..got]).map_err(|e| self.failed(asked, &e))?;
+            left -= got as u64;
+        }
+        Ok(())
+    }
+
+    /// A chunk of zeros goes as a hole, which costs no bytes on the wire nor on the host's disk.
+    fn send_chunk(&self, stream: &Stream, mut data: &[u8]) -> std::result::Result<(), VirtError> {
+        if data.iter().all(|b| *b == 0) {
+            return sys::send_hole(stream, data.len() as u64);
+        }
+        while !data.is_empty() {
+            let sent = stream.send(data)?;
+            // A blocking stream takes all of it; a negative count means "would block" and cannot come.
+            data = &data[usize::try_from(sent).unwrap_or(0)..];
+        }
+        Ok(())
+    }
+
+    pub(super) fn receive(&self, pool: &str, name: &str, into: &mut dyn Write, length: u64) -> Result<()> {
+        let asked = storage(format!("download volume '{name}' in pool '{pool}'"));
+        let volume = self.volume_handle(pool, name, &asked)?;
+        let stream = self.call("virStreamNew", &asked, || Stream::new(&self.connection, 0))?;
+        self.call("virStorageVolDownload", &asked, || volume.download(&stream, 0, length, 0))?;
+        match self.receive_all(&stream, into, &asked) {
+            Ok(()) => self.call("virStreamFinish", &asked, || stream.finish()),
+            Err(e) => {
+                // As in `send`: the first failure is what is told.
+                let _ = self.raw("virStreamAbort", &asked, || stream.abort());
+                Err(e)
+            }
+        }
+    }
+
+    fn receive_all(&self, stream: &Stream, into: &mut dyn Write, asked: &Asked) -> Result<()> {
+        let mut chunk = vec![0; CHUNK];
+        loop {
+            let got = stream.recv(&mut chunk).map_err(|e| self.failed(asked, &e))?;
+            let Some(data) = usize::try_from(got).ok().filter(|n| *n > 0).map(|n| &chunk[..n]) else {
+                return Ok(());
+            };
+            into.write_all(data).map_err(|e| transfer_failed(asked, &e))?;
+        }
+    }
+}
+
+/// Fills the buffer as far as the content goes.
+fn read_full(content: &mut dyn Read, buffer: &mut [u8]) -> std::io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match content.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(filled)
+}
+
+fn transfer_failed(asked: &Asked, error: &std::io::Error) -> HostError {
+    let interrupted = error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Stopped>);
+    HostError::Transfer { operation: asked.operation.clone(), cause: error.to_string(), interrupted }
+}

@@ -1,0 +1,241 @@
+//! `<domain>`: what a domain is made of, and foundry's record in it.
+
+use std::path::Path;
+
+use roxmltree::Node;
+use uuid::Uuid;
+
+use super::{attribute, child, children, descend, parse, size, text_at, text_of, unreadable};
+use crate::host::{METADATA_NAMESPACE, Result};
+use crate::units::Bytes;
+
+/// What a domain's XML says, as far as foundry cares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DomainDescription {
+    /// Its UUID; absent only in XML that libvirt has not seen yet.
+    pub uuid: Option<Uuid>,
+    /// Its name.
+    pub name: String,
+    /// What runs it: `kvm`, `qemu`, `test`.
+    pub domain_type: String,
+    /// The guest's architecture.
+    pub arch: Option<String>,
+    /// The most memory it can have.
+    pub memory: Bytes,
+    /// The CPUs it starts with.
+    pub vcpus: u32,
+    /// The kind of firmware that libvirt is to find (`efi`, `bios`).
+    pub firmware: Option<String>,
+    /// The file with its EFI variables.
+    pub nvram: Option<String>,
+    /// Its disks, in the order of the XML.
+    pub disks: Vec<DiskDescription>,
+    /// Its network interfaces, in the order of the XML.
+    pub interfaces: Vec<InterfaceDescription>,
+    /// The file that its serial console is written to.
+    pub console_log: Option<String>,
+    /// The text of foundry's metadata element.
+    pub record: Option<String>,
+}
+
+/// One disk of a domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskDescription {
+    /// The guest's name of it, `vda` for one.
+    pub target: String,
+    /// What it is to the guest.
+    pub device: DiskDevice,
+    /// Where its data are.
+    pub source: DiskSource,
+    /// The format that QEMU is told.
+    pub format: Option<String>,
+    /// Paths of the files below its source, nearest first. libvirt knows them while the domain runs.
+    pub backing_chain: Vec<String>,
+    /// Whether the guest may only read it.
+    pub readonly: bool,
+}
+
+/// What a disk is to the guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DiskDevice {
+    /// A hard disk.
+    Disk,
+    /// A CD-ROM.
+    Cdrom,
+    /// Something else, in libvirt's word.
+    Other(String),
+}
+
+/// Where a disk's data are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DiskSource {
+    /// Nowhere: an empty CD-ROM drive.
+    None,
+    /// A file of the host.
+    File(String),
+    /// A block device of the host.
+    Block(String),
+    /// A volume of a pool.
+    Volume {
+        /// The pool's name.
+        pool: String,
+        /// The volume's name.
+        volume: String,
+    },
+    /// Something else, in libvirt's word for its type (`network`, `nvme`).
+    Other(String),
+}
+
+/// One network interface of a domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InterfaceDescription {
+    /// What it is connected by: `bridge`, `network`, `user`.
+    pub kind: String,
+    /// Its MAC address, lower case.
+    pub mac: Option<String>,
+    /// The name of its tap on the host.
+    pub target: Option<String>,
+    /// The bridge or the network that it is on.
+    pub source: Option<String>,
+}
+
+impl DomainDescription {
+    /// Reads a domain's XML.
+    ///
+    /// # Errors
+    /// Where the text is not a `<domain>`, has no name, or says a size or a UUID that is none.
+    pub fn read(xml: &str) -> Result<Self> {
+        let document = parse(xml, "domain", "the description of a domain")?;
+        let root = document.root_element();
+        let name = text_at(root, &["name"])
+            .filter(|n| !n.is_empty())
+            .ok_or_else(|| unreadable("the description of a domain", "<name> is missing"))?;
+        let what = format!("the description of domain '{name}'");
+        let uuid = text_at(root, &["uuid"]).map(|text| text.trim().parse());
+        let devices = child(root, "devices");
+        Ok(Self {
+            uuid: uuid.transpose().map_err(|_| unreadable(&what, "<uuid> is no UUID"))?,
+            domain_type: attribute(root, "type").unwrap_or_default(),
+            arch: descend(root, &["os", "type"]).and_then(|t| attribute(t, "arch")),
+            memory: Bytes(child(root, "memory").map_or(Ok(0), |m| size(m, "KiB", &what))?),
+            vcpus: child(root, "vcpu").map_or(Ok(1), |v| vcpus(v, &what))?,
+            firmware: child(root, "os").and_then(|os| attribute(os, "firmware")),
+            nvram: text_at(root, &["os", "nvram"]).filter(|path| !path.is_empty()),
+            disks: devices.map(|d| children(d, "disk").map(disk).collect()).unwrap_or_default(),
+            interfaces: devices
+                .map(|d| children(d, "interface").map(interface).collect())
+                .unwrap_or_default(),
+            console_log: devices.and_then(console_log),
+            record: child(root, "metadata").and_then(|m| m.children().find(|n| is_record(*n))).map(text_of),
+            name,
+        })
+    }
+
+    /// The disk with that name in the guest.
+    pub fn disk(&self, target: &str) -> Option<&DiskDescription> {
+        self.disks.iter().find(|d| d.target == target)
+    }
+}
+
+impl DiskDescription {
+    /// Paths of all files that it is made of, its own first.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let own = match &self.source {
+            DiskSource::File(path) | DiskSource::Block(path) => Some(path),
+            DiskSource::None | DiskSource::Volume { .. } | DiskSource::Other(_) => None,
+        };
+        own.into_iter().chain(&self.backing_chain).map(Path::new)
+    }
+}
+
+/// Reads the text of a metadata element as `virDomainGetMetadata` returns it: alone, and without the
+/// prefix and the namespace that it has inside of the domain.
+///
+/// # Errors
+/// Where it is not XML.
+pub fn metadata_text(element: &str) -> Result<String> {
+    let what = "foundry's record";
+    let end = element.find(|c: char| c.is_whitespace() || c == '>' || c == '/').unwrap_or(element.len());
+    let qualified = element.get(1..end).unwrap_or_default();
+    let root = qualified.rsplit(':').next().unwrap_or_default();
+    parse(element, root, what).map(|document| text_of(document.root_element()))
+}
+
+/// Whether a node is foundry's metadata element, whatever its prefix and name.
+pub(in crate::host) fn is_record(node: Node<'_, '_>) -> bool {
+    node.is_element() && node.tag_name().namespace() == Some(METADATA_NAMESPACE)
+}
+
+/// Whether a node is libvirt's own element of that name.
+pub(in crate::host) fn is_tag(node: Node<'_, '_>, name: &str) -> bool {
+    node.is_element() && node.tag_name().name() == name && node.tag_name().namespace().is_none()
+}
+
+/// `current` is how many of the maximum the domain starts with.
+fn vcpus(node: Node<'_, '_>, what: &str) -> Result<u32> {
+    let text = attribute(node, "current").unwrap_or_else(|| text_of(node));
+    text.trim().parse().map_err(|_| unreadable(what, format!("<vcpu> is '{text}', which is no number")))
+}
+
+fn disk(node: Node<'_, '_>) -> DiskDescription {
+    DiskDescription {
+        target: child(node, "target").and_then(|t| attribute(t, "dev")).unwrap_or_default(),
+        device: match node.attribute("device").unwrap_or("disk") {
+            "disk" => DiskDevice::Disk,
+            "cdrom" => DiskDevice::Cdrom,
+            other => DiskDevice::Other(other.to_owned()),
+        },
+        source: source(node),
+        format: child(node, "driver").and_then(|d| attribute(d, "type")),
+        backing_chain: backing_chain(node),
+        readonly: child(node, "readonly").is_some(),
+    }
+}
+
+fn source(disk: Node<'_, '_>) -> DiskSource {
+    let kind = disk.attribute("type").unwrap_or("file");
+    let Some(source) = child(disk, "source") else { return DiskSource::None };
+    let said = |name| attribute(source, name);
+    let read = match kind {
+        "file" => said("file").map(DiskSource::File),
+        "block" => said("dev").map(DiskSource::Block),
+        "volume" => {
+            said("pool").zip(said("volume")).map(|(pool, volume)| DiskSource::Volume { pool, volume })
+        }
+        other => Some(DiskSource::Other(other.to_owned())),
+    };
+    read.unwrap_or(DiskSource::None)
+}
+
+/// Follows the nested `<backingStore>` elements; the innermost is empty.
+fn backing_chain(disk: Node<'_, '_>) -> Vec<String> {
+    let first = child(disk, "backingStore");
+    let stores = std::iter::successors(first, |store| child(*store, "backingStore"));
+    let path = |store| {
+        let source = child(store, "source")?;
+        attribute(source, "file").or_else(|| attribute(source, "dev"))
+    };
+    stores.map_while(path).collect()
+}
+
+fn interface(node: Node<'_, '_>) -> InterfaceDescription {
+    let kind = attribute(node, "type").unwrap_or_default();
+    let said = |element, name| child(node, element).and_then(|n| attribute(n, name));
+    InterfaceDescription {
+        mac: said("mac", "address").map(|mac| mac.to_lowercase()),
+        target: said("target", "dev"),
+        // A running interface on a network also names the network's bridge; the network is meant.
+        source: said("source", if kind == "network" { "network" } else { "bridge" }),
+        kind,
+    }
+}
+
+/// The log of the first serial port that has one; `<console>` repeats it.
+fn console_log(devices: Node<'_, '_>) -> Option<String> {
+    let ports = children(devices, "serial").chain(children(devices, "console"));
+    ports.filter_map(|port| child(port, "log")).find_map(|log| attribute(log, "file"))
+}
+
+#[cfg(test)]
+#[path = "domain_tests.rs"]
+mod tests;

@@ -1,0 +1,311 @@
+//! Domains: what libvirt's QEMU driver does with them.
+
+use uuid::Uuid;
+
+use super::{Answer, Failure, Guest, Live, Machine, State, xml};
+use crate::host::libvirt_xml::{DiskSource, DomainDescription, InterfaceDescription};
+use crate::host::{AddressSource, Domain, DomainState, GuestAddress, HostError, StateNow, View};
+
+/// What cannot be read was given by the caller, so it is a refusal.
+fn refused(error: &HostError) -> Failure {
+    Failure::Refused(format!("XML error: {}", error.cause().unwrap_or_default()))
+}
+
+impl Machine {
+    /// What describes it now.
+    fn xml(&self) -> &str {
+        let live = self.live.as_ref().map(|live| live.xml.as_str());
+        live.or(self.definition.as_deref()).unwrap_or_default()
+    }
+
+    pub(super) fn state(&self) -> DomainState {
+        self.live.as_ref().map_or(DomainState::ShutOff, |live| live.state)
+    }
+
+    fn describe(&self, uuid: Uuid) -> Answer<Domain> {
+        let described = DomainDescription::read(self.xml()).map_err(|e| refused(&e))?;
+        Ok(Domain {
+            uuid,
+            name: self.name.clone(),
+            state: self.state(),
+            stopped_by_error: self.live.as_ref().is_some_and(|live| live.stopped_by_error),
+            vcpus: described.vcpus,
+            memory: described.memory,
+            persistent: self.definition.is_some(),
+            autostart: self.autostart,
+            record: described.record,
+        })
+    }
+}
+
+impl State {
+    pub(super) fn machine_name(&self, uuid: Uuid) -> String {
+        // libvirt names what it does not find by UUID.
+        self.machines.get(&uuid).map_or_else(|| uuid.to_string(), |m| m.name.clone())
+    }
+
+    pub(super) fn machine(&mut self, uuid: Uuid) -> Answer<&mut Machine> {
+        let absent = || format!("Domain not found: no domain with matching uuid '{uuid}'");
+        self.machines.get_mut(&uuid).ok_or_else(|| absent().into())
+    }
+
+    fn active(&mut self, uuid: Uuid) -> Answer<&mut Live> {
+        let live = self.machine(uuid)?.live.as_mut();
+        live.ok_or_else(|| "Requested operation is not valid: domain is not running".into())
+    }
+
+    pub(super) fn named(&self, name: &str) -> Option<Uuid> {
+        self.machines.iter().find(|(_, m)| m.name == name).map(|(uuid, _)| *uuid)
+    }
+
+    fn guest(&self, name: &str) -> Guest {
+        self.guests.get(name).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn domains(&mut self, active_only: bool) -> Answer<Vec<Domain>> {
+        let uuids: Vec<_> = self.machines.keys().copied().collect();
+        uuids.into_iter().for_each(|uuid| self.look(uuid));
+        let listed = self.machines.iter().filter(|(_, m)| !active_only || m.live.is_some());
+        listed.map(|(uuid, m)| m.describe(*uuid)).collect()
+    }
+
+    pub(super) fn domain(&mut self, name: &str) -> Answer<Option<Domain>> {
+        let Some(uuid) = self.named(name) else { return Ok(None) };
+        self.look(uuid);
+        self.machines.get(&uuid).map(|m| m.describe(uuid)).transpose()
+    }
+
+    pub(super) fn state_now(&mut self, uuid: Uuid) -> Option<StateNow> {
+        self.look(uuid);
+        let machine = self.machines.get(&uuid)?;
+        let stopped_by_error = machine.live.as_ref().is_some_and(|live| live.stopped_by_error);
+        Some(StateNow { state: machine.state(), stopped_by_error })
+    }
+
+    /// Lets time pass for a guest: it has no other clock than the looks at it.
+    fn look(&mut self, uuid: Uuid) {
+        let live = self.machines.get_mut(&uuid).and_then(|m| m.live.as_mut());
+        match live.and_then(|live| live.looks_left.as_mut()) {
+            Some(0) => self.power_off(uuid),
+            Some(left) => *left -= 1,
+            None => {}
+        }
+    }
+
+    /// A transient domain is gone when it is off.
+    fn power_off(&mut self, uuid: Uuid) {
+        if let Some(machine) = self.machines.get_mut(&uuid) {
+            machine.live = None;
+            if machine.definition.is_none() {
+                self.machines.remove(&uuid);
+            }
+        }
+    }
+
+    pub(super) fn define(&mut self, text: &str) -> Answer<Uuid> {
+        let described = DomainDescription::read(text).map_err(|e| refused(&e))?;
+        let name = described.name;
+        check_domain_name(&name)?;
+        if described.memory.0 == 0 {
+            return Err("XML error: Memory size must be specified via <memory>".into());
+        }
+        let uuid = described.uuid.unwrap_or_else(Uuid::new_v4);
+        self.check_identity(&name, uuid)?;
+        let definition = xml::with_uuid(text, uuid).map_err(|e| refused(&e))?;
+        let new = Machine { name, definition: None, live: None, autostart: false, nvram: false };
+        self.machines.entry(uuid).or_insert(new).definition = Some(definition);
+        Ok(uuid)
+    }
+
+    /// A name belongs to one UUID and a UUID to one name.
+    fn check_identity(&self, name: &str, uuid: Uuid) -> Answer<()> {
+        if let Some(holder) = self.named(name).filter(|holder| *holder != uuid) {
+            return Err(format!("operation failed: domain '{name}' already exists with uuid {holder}").into());
+        }
+        match self.machines.get(&uuid).filter(|m| m.name != name) {
+            Some(m) => {
+                Err(format!("operation failed: domain '{}' is already defined with uuid {uuid}", m.name)
+                    .into())
+            }
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn domain_xml(&mut self, uuid: Uuid, view: View) -> Answer<String> {
+        let machine = self.machine(uuid)?;
+        Ok(match view {
+            View::Current => machine.xml().to_owned(),
+            // Of a transient domain libvirt shows what runs.
+            View::Persistent => machine.definition.as_deref().unwrap_or(machine.xml()).to_owned(),
+        })
+    }
+
+    pub(super) fn set_record(&mut self, uuid: Uuid, text: &str) -> Answer<()> {
+        let machine = self.machine(uuid)?;
+        let change = |xml: &str| xml::with_record(xml, text).map_err(|e| refused(&e));
+        let Some(definition) = machine.definition.as_deref() else {
+            return Err(
+                "Requested operation is not valid: transient domains do not have any persistent config"
+                    .into(),
+            );
+        };
+        let definition = change(definition)?;
+        if let Some(live) = &mut machine.live {
+            live.xml = change(&live.xml)?;
+        }
+        machine.definition = Some(definition);
+        Ok(())
+    }
+
+    pub(super) fn set_autostart(&mut self, uuid: Uuid, on: bool) -> Answer<()> {
+        let machine = self.machine(uuid)?;
+        if machine.definition.is_none() {
+            return Err("Requested operation is not valid: cannot set autostart for transient domain".into());
+        }
+        machine.autostart = on;
+        Ok(())
+    }
+
+    pub(super) fn start(&mut self, uuid: Uuid) -> Answer<()> {
+        let machine = self.machine(uuid)?;
+        if machine.live.is_some() {
+            return Err("Requested operation is not valid: domain is already running".into());
+        }
+        let (name, definition) = (machine.name.clone(), machine.xml().to_owned());
+        let described = DomainDescription::read(&definition).map_err(|e| refused(&e))?;
+        self.check_disks(&described)?;
+        described.interfaces.iter().try_for_each(|i| self.check_interface(i))?;
+        let shown =
+            xml::with_backing_chains(&definition, |path| self.chain(path)).map_err(|e| refused(&e))?;
+        let stopped = self.guest(&name).stops_by_error;
+        let machine = self.machine(uuid)?;
+        machine.nvram |= described.firmware.as_deref() == Some("efi") || described.nvram.is_some();
+        machine.live = Some(Live::new(shown, stopped));
+        Ok(())
+    }
+
+    /// A disk's volume and every file below it must be there.
+    fn check_disks(&self, domain: &DomainDescription) -> Answer<()> {
+        for disk in &domain.disks {
+            match &disk.source {
+                DiskSource::File(path) => self.check_files(path)?,
+                DiskSource::Volume { pool, volume } => {
+                    self.check_files(&self.known_path(pool, volume)?)?;
+                }
+                DiskSource::None | DiskSource::Block(_) | DiskSource::Other(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn check_files(&self, path: &str) -> Answer<()> {
+        let chain = std::iter::once(path.to_owned()).chain(self.chain(path));
+        let missing = chain.into_iter().find(|path| !self.files.contains_key(path));
+        let refusal =
+            |p| Failure::from(format!("Cannot access storage file '{p}': No such file or directory"));
+        missing.map_or(Ok(()), |path| Err(refusal(path)))
+    }
+
+    /// Paths below a file, nearest first; one that is missing ends it.
+    fn chain(&self, path: &str) -> Vec<String> {
+        let below = |path: &String| self.files.get(path)?.backing.clone();
+        // No more steps than there are files: somebody may have made a circle.
+        std::iter::successors(below(&path.to_owned()), below).take(self.files.len() + 1).collect()
+    }
+
+    fn check_interface(&self, interface: &InterfaceDescription) -> Answer<()> {
+        let source = interface.source.as_deref().unwrap_or_default();
+        match (interface.kind.as_str(), &self.bridges) {
+            ("network", _) => match self.networks.get(source) {
+                Some(true) => Ok(()),
+                Some(false) => {
+                    Err(format!("Requested operation is not valid: network '{source}' is not active").into())
+                }
+                None => Err(format!("Network not found: no network with matching name '{source}'").into()),
+            },
+            ("bridge", Some(bridges)) if !bridges.iter().any(|b| b.name == source) => {
+                Err(format!("Cannot get interface MTU on '{source}': No such device").into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn request_shutdown(&mut self, uuid: Uuid) -> Answer<()> {
+        use super::OnShutdown::{AfterLooks, AtOnce, Never};
+        let name = self.machine_name(uuid);
+        let behaviour = self.guest(&name).on_shutdown;
+        let live = self.active(uuid)?;
+        if live.state != DomainState::Running {
+            return Err("Requested operation is not valid: domain is not running".into());
+        }
+        match behaviour {
+            AtOnce => self.power_off(uuid),
+            AfterLooks(looks) => live.looks_left = Some(looks),
+            Never => {}
+        }
+        Ok(())
+    }
+
+    pub(super) fn resume(&mut self, uuid: Uuid) -> Answer<()> {
+        let live = self.active(uuid)?;
+        match live.state {
+            DomainState::Running => Err("Requested operation is not valid: domain is already running".into()),
+            // What stopped it once stops it again.
+            _ if live.stopped_by_error => Ok(()),
+            _ => {
+                live.state = DomainState::Running;
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn force_off(&mut self, uuid: Uuid) {
+        self.power_off(uuid);
+    }
+
+    /// libvirt lets an active domain run on without a definition.
+    pub(super) fn undefine(&mut self, uuid: Uuid) {
+        if let Some(machine) = self.machines.get_mut(&uuid) {
+            machine.definition = None;
+            machine.autostart = false;
+            machine.nvram = false;
+            if machine.live.is_none() {
+                self.machines.remove(&uuid);
+            }
+        }
+    }
+
+    pub(super) fn addresses(&mut self, uuid: Uuid, source: AddressSource) -> Answer<Vec<GuestAddress>> {
+        let machine = self.machine(uuid)?;
+        let (name, live) = (machine.name.clone(), machine.live.as_mut());
+        let Some(live) = live.filter(|live| live.state == DomainState::Running) else {
+            return Ok(Vec::new());
+        };
+        let looks = live.address_looks;
+        live.address_looks += 1;
+        Ok(self.guest(&name).addresses_of(source, looks))
+    }
+
+    pub(super) fn agent(&mut self, uuid: Uuid, command: &str) -> Answer<Option<String>> {
+        let machine = self.machine(uuid)?;
+        let (name, live) = (machine.name.clone(), machine.live.as_mut());
+        let Some(live) = live.filter(|live| live.state == DomainState::Running) else { return Ok(None) };
+        let looks = live.agent_looks;
+        live.agent_looks += 1;
+        Ok(self.guest(&name).answer(command, looks))
+    }
+}
+
+impl Live {
+    pub(super) fn new(xml: String, stopped_by_error: bool) -> Self {
+        let state = if stopped_by_error { DomainState::Paused } else { DomainState::Running };
+        Self { xml, state, stopped_by_error, looks_left: None, address_looks: 0, agent_looks: 0 }
+    }
+}
+
+fn check_domain_name(name: &str) -> Answer<()> {
+    match name.chars().find(|c| matches!(c, '/' | '\n')) {
+        Some(c) => Err(format!("XML error: name {name} cannot contain '{c}'").into()),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,79 @@
+//! How a guest behaves.
+
+use crate::host::{AddressSource, GuestAddress};
+
+/// What a guest does when it is asked to power off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnShutdown {
+    /// It is off before the next look.
+    #[default]
+    AtOnce,
+    /// So many looks still find it running.
+    AfterLooks(usize),
+    /// It does not care.
+    Never,
+}
+
+/// The behaviour of one guest.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Guest {
+    pub(super) on_shutdown: OnShutdown,
+    pub(super) stops_by_error: bool,
+    pub(super) addresses: Vec<(AddressSource, usize, GuestAddress)>,
+    pub(super) agent_after: usize,
+    pub(super) agent_answers: Vec<(String, String)>,
+}
+
+impl Guest {
+    /// A guest that runs, powers off when asked, and has neither address nor agent.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets what it does when asked to power off.
+    #[must_use]
+    pub fn on_shutdown(mut self, what: OnShutdown) -> Self {
+        self.on_shutdown = what;
+        self
+    }
+
+    /// Lets it be paused by an error of the hypervisor as soon as it starts, as on a host that
+    /// offers KVM and cannot run it.
+    #[must_use]
+    pub fn stopped_by_error(mut self) -> Self {
+        self.stops_by_error = true;
+        self
+    }
+
+    /// Gives it an address that a source knows from its `after`-th look on, 0 the first.
+    #[must_use]
+    pub fn address(mut self, source: AddressSource, after: usize, address: GuestAddress) -> Self {
+        self.addresses.push((source, after, address));
+        self
+    }
+
+    /// Gives it an agent that answers commands with that text in them (`guest-ping`).
+    #[must_use]
+    pub fn agent_answer(mut self, command: &str, answer: &str) -> Self {
+        self.agent_answers.push((command.into(), answer.into()));
+        self
+    }
+
+    /// Keeps the agent silent for the first `looks` commands.
+    #[must_use]
+    pub fn agent_after(mut self, looks: usize) -> Self {
+        self.agent_after = looks;
+        self
+    }
+
+    pub(super) fn addresses_of(&self, source: AddressSource, looks: usize) -> Vec<GuestAddress> {
+        let known = self.addresses.iter().filter(|(from, after, _)| *from == source && *after <= looks);
+        known.map(|(_, _, address)| address.clone()).collect()
+    }
+
+    pub(super) fn answer(&self, command: &str, looks: usize) -> Option<String> {
+        let awake = looks >= self.agent_after;
+        let known = self.agent_answers.iter().find(|(part, _)| awake && command.contains(part.as_str()));
+        known.map(|(_, answer)| answer.clone())
+    }
+}

@@ -1,0 +1,163 @@
+//! A host in memory, with state and refusals, for tests of order and faults.
+//!
+//! [`MemoryHost`] is no record of calls with canned answers: it keeps domains, pools, files and
+//! networks, and says yes and no where libvirt 11.3 does. A domain may be defined before its
+//! volumes exist and then does not start; undefining a running one leaves it running; a file that
+//! libvirt has not seen is no volume and still in the way. `tests/host_contract.rs` asks the same
+//! of it and of the real thing.
+//!
+//! What goes wrong is data ([`Effect`]), given for the n-th call or for calls of a name:
+//!
+//! ```
+//! # use foundry::host::{Host, memory::{Effect, MemoryHost}};
+//! let host = MemoryHost::new().with_pool("vms", "/pool/vms");
+//! let before = host.fingerprint();
+//! host.fail_at(0, Effect::LostAfterEffect);
+//! host.stop_pool("vms").unwrap_err();
+//! assert_eq!(host.changes_since(&before).len(), 2, "it was stopped all the same");
+//! ```
+
+mod calls;
+mod domains;
+mod fingerprint;
+mod guest;
+mod host;
+mod image;
+mod setup;
+mod storage;
+mod xml;
+
+#[cfg(test)]
+mod tests;
+
+pub use calls::Effect;
+pub use fingerprint::Fingerprint;
+pub use guest::{Guest, OnShutdown};
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use uuid::Uuid;
+
+use super::{Bridge, Capabilities, DomainState, Result};
+use calls::{Call, Calls};
+use image::File;
+
+/// The URI of a host in memory, for messages.
+const URI: &str = "memory:///";
+
+/// A virtualization host in memory; see the module.
+pub struct MemoryHost {
+    capabilities: Capabilities,
+    local: bool,
+    inside: Mutex<Inside>,
+}
+
+/// One lock for everything, so that each call is as atomic as a call of libvirt's.
+struct Inside {
+    state: State,
+    calls: Calls,
+}
+
+/// Everything that is on the host.
+#[derive(Default)]
+struct State {
+    machines: BTreeMap<Uuid, Machine>,
+    /// How guests behave, by the name of their domain; it may not exist yet.
+    guests: BTreeMap<String, Guest>,
+    pools: BTreeMap<String, PoolCell>,
+    /// The files of the host by path. Pools are views of them: a file stays when its pool goes.
+    files: BTreeMap<String, File>,
+    directories: BTreeSet<String>,
+    networks: BTreeMap<String, bool>,
+    /// `None`: nobody knows, and every bridge is there.
+    bridges: Option<Vec<Bridge>>,
+    /// Size of the one file system that all pools are on.
+    space: u64,
+}
+
+/// A domain.
+struct Machine {
+    name: String,
+    /// Its definition; a transient domain has none.
+    definition: Option<String>,
+    /// What runs; `None` while it is off.
+    live: Option<Live>,
+    autostart: bool,
+    /// Whether a file with its EFI variables was made, which only undefining removes.
+    nvram: bool,
+}
+
+/// The active part of a domain.
+struct Live {
+    xml: String,
+    state: DomainState,
+    stopped_by_error: bool,
+    /// How many more looks find it running after it was asked to shut down.
+    looks_left: Option<usize>,
+    address_looks: usize,
+    agent_looks: usize,
+}
+
+/// A pool.
+struct PoolCell {
+    kind: String,
+    target: String,
+    active: bool,
+    autostart: bool,
+    /// The files that libvirt has seen in its target.
+    known: BTreeSet<String>,
+}
+
+/// Why an effect did not come about.
+enum Failure {
+    /// libvirt would say this.
+    Refused(String),
+    /// The local side of a transfer failed.
+    Transfer { cause: String, interrupted: bool },
+}
+
+/// What the parts of the state answer; the call around it says what was asked.
+type Answer<T> = std::result::Result<T, Failure>;
+
+impl<T: Into<String>> From<T> for Failure {
+    fn from(libvirt: T) -> Self {
+        Self::Refused(libvirt.into())
+    }
+}
+
+impl MemoryHost {
+    fn inside(&self) -> MutexGuard<'_, Inside> {
+        // A test that panicked inside of a call has failed; the others may still look.
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes one call: counts it, lets its hook run, and has the fault that is due come before or
+    /// after its effect.
+    fn call<T>(&self, call: &Call, act: impl FnOnce(&mut State) -> Answer<T>) -> Result<T> {
+        self.run_hook();
+        let Inside { state, calls } = &mut *self.inside();
+        let effect = calls.enter(call);
+        if let Some(effect) = effect.filter(|e| e.comes_before()) {
+            return Err(call.fault(effect));
+        }
+        let answer = act(state).map_err(|failure| call.failed(failure))?;
+        effect.map_or(Ok(answer), |effect| Err(call.fault(effect)))
+    }
+
+    /// Runs without the lock, so that the hook can act on the host itself.
+    fn run_hook(&self) {
+        let due = self.inside().calls.take_hook();
+        if let Some(hook) = due {
+            hook(self);
+            self.inside().calls.hook_ended();
+        }
+    }
+}
+
+impl fmt::Debug for MemoryHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fingerprint().fmt(f)
+    }
+}

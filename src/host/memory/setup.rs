@@ -1,0 +1,181 @@
+//! What a test puts on a host, and what may happen to it from outside.
+
+use std::sync::Mutex;
+
+use uuid::Uuid;
+
+use super::calls::Calls;
+use super::{File, Guest, Inside, Live, MemoryHost, PoolCell, State};
+use crate::host::{Bridge, Capabilities, DomainState};
+
+/// Size of the host's file system, where a test does not care.
+const SPACE: u64 = 1 << 40;
+
+impl Default for MemoryHost {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Putting things on a host. What a test asks for is there; nothing is checked.
+impl MemoryHost {
+    /// An empty x86 host with KVM and libvirt 11.3.
+    pub fn new() -> Self {
+        let types = |list: &[&str]| list.iter().map(|t| (*t).to_owned()).collect();
+        let capabilities = Capabilities {
+            hostname: "memory".into(),
+            libvirt_version: 11_003_000,
+            arch: "x86_64".into(),
+            guests: [
+                ("x86_64".into(), types(&["qemu", "kvm"])),
+                ("i686".into(), types(&["qemu", "kvm"])),
+                ("aarch64".into(), types(&["qemu"])),
+            ]
+            .into(),
+        };
+        let state = State { space: SPACE, ..State::default() };
+        Self { capabilities, local: false, inside: Mutex::new(Inside { state, calls: Calls::default() }) }
+    }
+
+    /// Sets what it can run.
+    #[must_use]
+    pub fn with_capabilities(mut self, capabilities: Capabilities) -> Self {
+        self.capabilities = capabilities;
+        self
+    }
+
+    /// Makes it the machine that foundry runs on.
+    #[must_use]
+    pub fn local(mut self) -> Self {
+        self.local = true;
+        self
+    }
+
+    /// Puts a started, autostarted directory pool on it.
+    #[must_use]
+    pub fn with_pool(self, name: &str, target: &str) -> Self {
+        self.change(|state| {
+            let pool = PoolCell { active: true, autostart: true, ..PoolCell::new("dir", target) };
+            state.directories.insert(target.into());
+            state.pools.insert(name.into(), pool);
+        })
+    }
+
+    /// Puts a directory pool on it that is not started.
+    #[must_use]
+    pub fn with_inactive_pool(self, name: &str, target: &str) -> Self {
+        self.with_pool(name, target).change(|state| {
+            state.pools.insert(name.into(), PoolCell::new("dir", target));
+        })
+    }
+
+    /// Puts an image without data into a pool; the pool is made where it is missing.
+    #[must_use]
+    pub fn with_image(self, pool: &str, name: &str, format: &str, capacity: u64) -> Self {
+        self.with_volume_file(pool, name, File::image(format, capacity))
+    }
+
+    /// Puts an overlay on another file into a pool.
+    #[must_use]
+    pub fn with_overlay(self, pool: &str, name: &str, capacity: u64, backing: &str) -> Self {
+        self.with_volume_file(pool, name, File::new("qcow2", capacity, Some(backing.into())))
+    }
+
+    /// Puts a volume with that content into a pool; its format is what the content says.
+    #[must_use]
+    pub fn with_volume(self, pool: &str, name: &str, content: &[u8]) -> Self {
+        self.with_volume_file(pool, name, File::with_content(content))
+    }
+
+    fn with_volume_file(self, pool: &str, name: &str, file: File) -> Self {
+        let there = self.inside().state.pools.contains_key(pool);
+        let host = if there { self } else { self.with_pool(pool, &format!("/pool/{pool}")) };
+        host.change(|state| {
+            if let Some(cell) = state.pools.get_mut(pool) {
+                cell.known.insert(name.into());
+                state.files.insert(cell.path(name), file);
+            }
+        })
+    }
+
+    /// Puts a file on it that libvirt has not seen, in a pool's directory or elsewhere.
+    #[must_use]
+    pub fn with_file(self, path: &str, content: &[u8]) -> Self {
+        self.change(|state| drop(state.files.insert(path.into(), File::with_content(content))))
+    }
+
+    /// Defines a domain that foundry did not make; `xml` is its `<domain>`. XML that cannot be
+    /// read leaves the host without it.
+    #[must_use]
+    pub fn with_foreign_domain(self, xml: &str) -> Self {
+        self.change(|state| drop(state.define(xml)))
+    }
+
+    /// Puts a libvirt network on it.
+    #[must_use]
+    pub fn with_network(self, name: &str, active: bool) -> Self {
+        self.change(|state| {
+            state.networks.insert(name.into(), active);
+        })
+    }
+
+    /// Says which bridges its kernel has. Without this they are unknown, as on a remote host, and a
+    /// domain on any bridge starts.
+    #[must_use]
+    pub fn with_bridges(self, bridges: &[Bridge]) -> Self {
+        self.change(|state| state.bridges = Some(bridges.to_vec()))
+    }
+
+    /// Says how a guest behaves, now or once a domain of that name exists.
+    #[must_use]
+    pub fn with_guest(self, name: &str, guest: Guest) -> Self {
+        self.change(|state| drop(state.guests.insert(name.into(), guest)))
+    }
+
+    /// Sets the size of the file system that all pools are on.
+    #[must_use]
+    pub fn with_space(self, bytes: u64) -> Self {
+        self.change(|state| state.space = bytes)
+    }
+
+    fn change(self, act: impl FnOnce(&mut State)) -> Self {
+        act(&mut self.inside().state);
+        self
+    }
+}
+
+/// What happens to a host without foundry.
+impl MemoryHost {
+    /// Puts a domain into a state, whatever it takes; an absent one stays absent.
+    pub fn set_state(&self, name: &str, now: DomainState) {
+        let state = &mut self.inside().state;
+        let Some(machine) = state.named(name).and_then(|uuid| state.machines.get_mut(&uuid)) else { return };
+        let definition = machine.definition.clone().unwrap_or_default();
+        machine.live = now.is_active().then(|| Live { state: now, ..Live::new(definition, false) });
+    }
+
+    /// Changes how a guest behaves.
+    pub fn set_guest(&self, name: &str, guest: Guest) {
+        self.inside().state.guests.insert(name.into(), guest);
+    }
+
+    /// Removes a file without telling libvirt.
+    pub fn remove_file(&self, path: &str) {
+        self.inside().state.files.remove(path);
+    }
+
+    /// The paths of all files, sorted.
+    pub fn files(&self) -> Vec<String> {
+        self.inside().state.files.keys().cloned().collect()
+    }
+
+    /// The first bytes of a file, as far as they were ever written.
+    pub fn content(&self, path: &str) -> Option<Vec<u8>> {
+        self.inside().state.files.get(path).map(|file| file.content.clone())
+    }
+
+    /// The UUID of a domain; not a call.
+    pub fn uuid_of(&self, name: &str) -> Option<Uuid> {
+        self.inside().state.named(name)
+    }
+}

@@ -1,0 +1,137 @@
+//! What libvirt adds to a domain's XML: a UUID, the record, and the backing chains of a running one.
+
+use std::ops::Range;
+
+use quick_xml::escape::escape;
+use roxmltree::Node;
+use uuid::Uuid;
+
+use crate::host::libvirt_xml::{is_record, is_tag, parse};
+use crate::host::{METADATA_NAMESPACE, Result};
+
+/// Gives a definition the UUID that libvirt gave the domain, unless it has one.
+pub(super) fn with_uuid(xml: &str, uuid: Uuid) -> Result<String> {
+    let document = parse(xml, "domain", "the definition")?;
+    let root = document.root_element();
+    match (element(root, "uuid"), element(root, "name")) {
+        (None, Some(name)) => Ok(insert(xml, name.range().end, &format!("<uuid>{uuid}</uuid>"))),
+        _ => Ok(xml.to_owned()),
+    }
+}
+
+/// Replaces the text of foundry's metadata element, or makes one. The outcome is read again, as
+/// libvirt does: a text that XML cannot carry is refused.
+pub(super) fn with_record(xml: &str, text: &str) -> Result<String> {
+    let record = format!("<foundry:vm xmlns:foundry=\"{METADATA_NAMESPACE}\">{}</foundry:vm>", escape(text));
+    let (range, replacement) = record_place(xml, &record)?;
+    let changed = replace(xml, range, &replacement);
+    parse(&changed, "domain", "the record")?;
+    Ok(changed)
+}
+
+/// What is to be replaced by what: the record, an empty `<metadata/>`, or the nothing before its end
+/// or behind the name.
+fn record_place(xml: &str, record: &str) -> Result<(Range<usize>, String)> {
+    let document = parse(xml, "domain", "the definition")?;
+    let root = document.root_element();
+    let wrapped = format!("<metadata>{record}</metadata>");
+    let Some(metadata) = element(root, "metadata") else {
+        let behind = element(root, "name").map_or(xml.len(), |name| name.range().end);
+        return Ok((behind..behind, wrapped));
+    };
+    if let Some(old) = metadata.children().find(|n| is_record(*n)) {
+        return Ok((old.range(), record.to_owned()));
+    }
+    match metadata.last_child() {
+        Some(last) => Ok((last.range().end..last.range().end, record.to_owned())),
+        None => Ok((metadata.range(), wrapped)),
+    }
+}
+
+/// Shows below each disk's source the files that it is made of, as libvirt does while it runs.
+/// `chain` gives the paths below a path.
+pub(super) fn with_backing_chains(xml: &str, chain: impl Fn(&str) -> Vec<String>) -> Result<String> {
+    let document = parse(xml, "domain", "the definition")?;
+    let devices = element(document.root_element(), "devices");
+    let disks = devices.iter().flat_map(|d| d.children()).filter(|n| is_tag(*n, "disk"));
+    let mut shown = xml.to_owned();
+    // From the end, so that the places found in the original stay right.
+    for disk in disks.collect::<Vec<_>>().into_iter().rev() {
+        let source = element(disk, "source").filter(|_| element(disk, "backingStore").is_none());
+        if let Some((source, path)) = source.and_then(|s| Some((s, s.attribute("file")?))) {
+            shown = insert(&shown, source.range().end, &stores(&chain(path)));
+        }
+    }
+    Ok(shown)
+}
+
+fn stores(paths: &[String]) -> String {
+    paths.iter().rev().fold("<backingStore/>".to_owned(), |inner, path| {
+        format!("<backingStore type='file'><source file='{}'/>{inner}</backingStore>", escape(path.as_str()))
+    })
+}
+
+fn element<'a, 'i>(node: Node<'a, 'i>, name: &str) -> Option<Node<'a, 'i>> {
+    node.children().find(|n| is_tag(*n, name))
+}
+
+fn insert(xml: &str, at: usize, text: &str) -> String {
+    replace(xml, at..at, text)
+}
+
+fn replace(xml: &str, range: Range<usize>, text: &str) -> String {
+    format!("{}{text}{}", &xml[..range.start], &xml[range.end..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::libvirt_xml::DomainDescription;
+
+    fn record_of(xml: &str) -> String {
+        DomainDescription::read(xml).unwrap().record.unwrap()
+    }
+
+    #[test]
+    fn a_record_finds_its_place_wherever_there_is_one() {
+        for metadata in [
+            "",
+            "<metadata/>",
+            "<metadata></metadata>",
+            "<metadata><x:y xmlns:x='z'/></metadata>",
+            "<metadata><f:m xmlns:f='http://foundry.cofront.xyz/v1alpha1'>old</f:m></metadata>",
+        ] {
+            let xml = format!("<domain><name>a</name>{metadata}<memory>1</memory></domain>");
+            let text = "a & <b> \"q\" 'x' ]]>\nünï";
+            let once = with_record(&xml, text).unwrap();
+            assert_eq!(record_of(&once), text, "{metadata}");
+            assert_eq!(record_of(&with_record(&once, "new").unwrap()), "new");
+            assert_eq!(once.contains("x:y"), metadata.contains("x:y"));
+        }
+    }
+
+    #[test]
+    fn a_text_that_xml_cannot_carry_is_refused() {
+        with_record("<domain><name>a</name></domain>", "a\u{1}b").unwrap_err();
+    }
+
+    #[test]
+    fn a_uuid_is_given_once() {
+        let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let given = with_uuid("<domain><name>a</name></domain>", one).unwrap();
+        assert_eq!(DomainDescription::read(&with_uuid(&given, two).unwrap()).unwrap().uuid, Some(one));
+    }
+
+    #[test]
+    fn chains_are_shown_below_files_only() {
+        let xml = "<domain><name>a</name><devices>
+            <disk><source file='/top'/><target dev='vda'/></disk>
+            <disk type='volume'><source pool='p' volume='v'/><target dev='vdb'/></disk>
+            <disk><source file='/flat'/><target dev='vdc'/></disk></devices></domain>";
+        let chain = |path: &str| if path == "/top" { vec!["/a&b".into(), "/base".into()] } else { vec![] };
+        let shown = DomainDescription::read(&with_backing_chains(xml, chain).unwrap()).unwrap();
+        assert_eq!(shown.disk("vda").unwrap().backing_chain, ["/a&b", "/base"]);
+        assert!(shown.disk("vdb").unwrap().backing_chain.is_empty());
+        assert!(shown.disk("vdc").unwrap().backing_chain.is_empty());
+    }
+}

@@ -1,0 +1,186 @@
+//! What is wrong with a text that should be a manifest, and where.
+
+use std::fmt;
+
+use serde::de::{self, Expected, Unexpected};
+
+use super::scalar::Plain;
+use crate::names::nearest;
+
+/// A place in a text, both counted from 1, columns in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// The line.
+    pub line: usize,
+    /// The column.
+    pub column: usize,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.line, self.column)
+    }
+}
+
+/// One step of a path into a document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Step {
+    /// A field of a mapping.
+    Key(String),
+    /// An element of a list.
+    Index(usize),
+}
+
+/// Why a document is not a manifest.
+///
+/// It is made where the reader fails, without a path; each mapping and list on the way out adds its
+/// own step, so that nothing has to be tracked while all is well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fault {
+    /// Where; `None` until the node around it says so.
+    pub(super) at: Option<Position>,
+    /// Innermost step first.
+    steps: Vec<Step>,
+    /// What is wrong and what would be right.
+    pub(super) message: String,
+}
+
+impl Fault {
+    /// A fault whose place is known.
+    pub(super) fn at(at: Position, message: impl Into<String>) -> Self {
+        Self { at: Some(at), steps: Vec::new(), message: message.into() }
+    }
+
+    /// Says in which node it happened; the innermost one stays.
+    pub(super) fn within(mut self, step: Step, at: Position) -> Self {
+        self.at.get_or_insert(at);
+        self.steps.push(step);
+        self
+    }
+
+    /// The path from the document's root, empty for the root itself.
+    pub(super) fn path(&self) -> String {
+        self.steps.iter().rev().fold(String::new(), |path, step| match step {
+            Step::Index(index) => format!("{path}[{index}]"),
+            Step::Key(key) if path.is_empty() => printable(key),
+            Step::Key(key) => format!("{path}.{}", printable(key)),
+        })
+    }
+
+    /// A field that is not one of `known`.
+    pub(super) fn unknown_field(at: Position, field: &str, known: &[&str]) -> Self {
+        let guess = match nearest(field, known.iter().copied()) {
+            Some(near) => did_you_mean(field, near),
+            None => format!("known here are {}", known.join(", ")),
+        };
+        Self::at(at, format!("unknown field; {guess}")).within(Step::Key(field.to_owned()), at)
+    }
+}
+
+/// The question that follows an unknown word.
+pub(super) fn did_you_mean(word: &str, near: &str) -> String {
+    let case = if word.eq_ignore_ascii_case(near) { " (only the case differs)" } else { "" };
+    format!("did you mean '{near}'?{case}")
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Fault {}
+
+impl de::Error for Fault {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self { at: None, steps: Vec::new(), message: message.to_string() }
+    }
+
+    fn invalid_type(found: Unexpected<'_>, wanted: &dyn Expected) -> Self {
+        let wanted = match wanted.to_string() {
+            // serde's own word for a field that is one.
+            rust if rust == "u64" => "a whole number".to_owned(),
+            words => words,
+        };
+        let hint = match found {
+            Unexpected::Str(text) if wanted.contains("number") && Plain::of(text).is_number() => {
+                " (a number is written without quotes)"
+            }
+            Unexpected::Unit if wanted == "text" => " (no text is written as '')",
+            _ => "",
+        };
+        Self::custom(format_args!("wants {wanted}, got {}{hint}", describe(found)))
+    }
+
+    fn invalid_value(found: Unexpected<'_>, wanted: &dyn Expected) -> Self {
+        Self::invalid_type(found, wanted)
+    }
+}
+
+/// YAML's words for what serde has words of its own for.
+fn describe(found: Unexpected<'_>) -> String {
+    match found {
+        Unexpected::Bool(value) => value.to_string(),
+        Unexpected::Signed(value) => format!("the number {value}"),
+        Unexpected::Unsigned(value) => format!("the number {value}"),
+        Unexpected::Float(value) => format!("the number {value}"),
+        Unexpected::Str(text) => format!("the text {:?}", shortened(text)),
+        Unexpected::Unit => "null".to_owned(),
+        Unexpected::Seq => "a list".to_owned(),
+        Unexpected::Map => "a mapping".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// A text that is safe to print: what a terminal might act on is escaped.
+pub(crate) fn printable(text: &str) -> String {
+    let escape = |c: char| if c.is_control() { c.escape_default().collect() } else { c.to_string() };
+    text.chars().map(escape).collect()
+}
+
+/// So much of a text as a message needs.
+pub(crate) fn shortened(text: &str) -> String {
+    const ENOUGH: usize = 60;
+    match text.char_indices().nth(ENOUGH) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_grows_from_the_inside_and_the_innermost_place_stays() {
+        let (inner, outer) = (Position { line: 3, column: 7 }, Position { line: 1, column: 1 });
+        let fault = <Fault as de::Error>::custom("no")
+            .within(Step::Key("ip".into()), inner)
+            .within(Step::Index(1), outer)
+            .within(Step::Key("networkInterfaces".into()), outer)
+            .within(Step::Key("spec".into()), outer);
+        assert_eq!(fault.path(), "spec.networkInterfaces[1].ip");
+        assert_eq!(fault.at, Some(inner));
+    }
+
+    #[test]
+    fn a_key_cannot_talk_to_the_terminal() {
+        let at = Position { line: 1, column: 1 };
+        let fault = Fault::at(at, "no").within(Step::Key("a\u{1b}[2J".into()), at);
+        assert_eq!(fault.path(), "a\\u{1b}[2J");
+    }
+
+    #[test]
+    fn long_texts_are_cut_between_characters() {
+        assert_eq!(shortened("short"), "short");
+        let long = shortened(&"é".repeat(100));
+        assert_eq!(long.chars().count(), 61);
+        assert!(long.ends_with('…'));
+    }
+
+    #[test]
+    fn what_yaml_cannot_say_is_still_described() {
+        assert_eq!(describe(Unexpected::Char('x')), "character `x`");
+        assert_eq!(describe(Unexpected::Unsigned(3)), "the number 3");
+    }
+}

@@ -1,0 +1,193 @@
+//! Types from a tree: serde's deserializer over [`Node`].
+//!
+//! It differs from a YAML library's own where a manifest wants it strict or lenient:
+//!
+//! * a text field takes any scalar as it was spelled, so `version: 1.10` is the text `1.10`;
+//! * a number or boolean field takes neither quotes nor YAML 1.1's `yes` and `on`;
+//! * a field whose value is null is as good as not there;
+//! * an unknown field is named together with the one that was probably meant.
+
+use serde::de::value::StrDeserializer;
+use serde::de::{self, Deserialize, DeserializeSeed, IntoDeserializer, Unexpected, Visitor};
+use serde::forward_to_deserialize_any;
+
+use super::fault::{Fault, Step};
+use super::scalar::Plain;
+use super::tree::{Content, Entry, Node};
+
+/// Reads a value from a tree.
+///
+/// # Errors
+/// The first wrong type or unknown field.
+pub(super) fn read<'de, T: Deserialize<'de>>(node: &Node) -> Result<T, Fault> {
+    T::deserialize(Reader(node)).map_err(|mut fault| {
+        fault.at.get_or_insert(node.at);
+        fault
+    })
+}
+
+struct Reader<'a>(&'a Node);
+
+impl Reader<'_> {
+    fn is_null(&self) -> bool {
+        matches!(&self.0.content, Content::Scalar { text, plain: true } if Plain::of(text) == Plain::Null)
+    }
+
+    fn found(&self) -> Unexpected<'_> {
+        match &self.0.content {
+            Content::List(_) => Unexpected::Seq,
+            Content::Map(_) => Unexpected::Map,
+            Content::Scalar { text, plain: false } => Unexpected::Str(text),
+            Content::Scalar { text, plain: true } => match Plain::of(text) {
+                Plain::Null => Unexpected::Unit,
+                Plain::Bool(value) => Unexpected::Bool(value),
+                Plain::Whole(value) => Unexpected::Signed(value),
+                Plain::Real(value) => Unexpected::Float(value),
+                Plain::Text => Unexpected::Str(text),
+            },
+        }
+    }
+
+    fn refuse<T>(&self, wanted: &str) -> Result<T, Fault> {
+        Err(de::Error::invalid_type(self.found(), &wanted))
+    }
+
+    fn refuse_tag(&self) -> Result<(), Fault> {
+        match &self.0.tag {
+            Some(tag) => Err(Fault::at(self.0.at, format!("the tag {tag:?} has no meaning in a manifest"))),
+            None => Ok(()),
+        }
+    }
+
+    fn entries(&self) -> Result<&[Entry], Fault> {
+        self.refuse_tag()?;
+        match &self.0.content {
+            Content::Map(entries) => Ok(entries),
+            Content::List(_) | Content::Scalar { .. } => self.refuse("a mapping"),
+        }
+    }
+}
+
+impl<'de> de::Deserializer<'de> for Reader<'_> {
+    type Error = Fault;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.refuse_tag()?;
+        match self.found() {
+            Unexpected::Unit => visitor.visit_unit(),
+            Unexpected::Bool(value) => visitor.visit_bool(value),
+            Unexpected::Signed(value) => visitor.visit_i64(value),
+            Unexpected::Float(value) => visitor.visit_f64(value),
+            Unexpected::Str(text) => visitor.visit_str(text),
+            Unexpected::Seq => self.deserialize_seq(visitor),
+            _ => self.deserialize_map(visitor),
+        }
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.refuse_tag()?;
+        match self.found() {
+            Unexpected::Bool(value) => visitor.visit_bool(value),
+            _ => self.refuse("true or false"),
+        }
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.refuse_tag()?;
+        match &self.0.content {
+            Content::Scalar { text, .. } if !self.is_null() => visitor.visit_str(text),
+            _ => self.refuse("text"),
+        }
+    }
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.deserialize_string(visitor)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        if self.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.refuse_tag()?;
+        match &self.0.content {
+            Content::List(items) => visitor.visit_seq(Items(items.iter().map(|n| &**n).enumerate())),
+            Content::Map(_) | Content::Scalar { .. } => self.refuse("a list"),
+        }
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_map(Fields::new(self.entries()?.iter().collect()))
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        known: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        let entries = self.entries()?;
+        if let Some(stray) = entries.iter().find(|e| !known.contains(&e.key.as_str())) {
+            return Err(Fault::unknown_field(stray.at, &stray.key, known));
+        }
+        visitor.visit_map(Fields::new(entries.iter().filter(|e| !Reader(&e.value).is_null()).collect()))
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_unit()
+    }
+
+    forward_to_deserialize_any! {
+        i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf
+        unit unit_struct tuple tuple_struct enum identifier
+    }
+}
+
+struct Items<I>(I);
+
+impl<'de, 'a, I: Iterator<Item = (usize, &'a Node)>> de::SeqAccess<'de> for Items<I> {
+    type Error = Fault;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Fault> {
+        let Some((index, node)) = self.0.next() else { return Ok(None) };
+        seed.deserialize(Reader(node)).map(Some).map_err(|f| f.within(Step::Index(index), node.at))
+    }
+}
+
+struct Fields<'a> {
+    rest: std::vec::IntoIter<&'a Entry>,
+    current: Option<&'a Entry>,
+}
+
+impl<'a> Fields<'a> {
+    fn new(entries: Vec<&'a Entry>) -> Self {
+        Self { rest: entries.into_iter(), current: None }
+    }
+}
+
+impl<'de> de::MapAccess<'de> for Fields<'_> {
+    type Error = Fault;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Fault> {
+        self.current = self.rest.next();
+        let Some(entry) = self.current else { return Ok(None) };
+        let key: StrDeserializer<'_, Fault> = entry.key.as_str().into_deserializer();
+        seed.deserialize(key).map(Some).map_err(|f| f.within(Step::Key(entry.key.clone()), entry.at))
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
+        let Some(entry) = self.current else {
+            return Err(de::Error::custom("a value was asked for before its key"));
+        };
+        seed.deserialize(Reader(&entry.value))
+            .map_err(|f| f.within(Step::Key(entry.key.clone()), entry.value.at))
+    }
+}

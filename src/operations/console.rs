@@ -1,0 +1,82 @@
+//! The log of a VM's serial console, on the host.
+
+use super::session::is_session;
+use crate::host::Host;
+
+/// Where the console of a VM is logged: in libvirt's own log directory, where virtlogd may write
+/// (its page "Drivers", QEMU). `None` where that directory cannot be known.
+pub fn log_path(uri: &str, vm: &str) -> Option<String> {
+    let directory = if !is_session(uri) {
+        "/var/log/libvirt/qemu".to_owned()
+    } else {
+        let cache = std::env::var("XDG_CACHE_HOME").ok().filter(|d| !d.is_empty());
+        let cache = cache.or_else(|| std::env::var("HOME").ok().map(|home| format!("{home}/.cache")))?;
+        format!("{cache}/libvirt/qemu/log")
+    };
+    Some(format!("{directory}/{vm}-console.log"))
+}
+
+/// The last lines of a console log, without the escape sequences of a terminal. Empty where the log
+/// cannot be read from here.
+pub fn tail(host: &dyn Host, path: Option<&str>, lines: usize) -> Vec<String> {
+    let text = read(host, path).unwrap_or_default();
+    let mut last: Vec<String> =
+        text.lines().map(printable).filter(|line| !line.trim().is_empty()).rev().take(lines).collect();
+    last.reverse();
+    last
+}
+
+/// The whole log, if it can be read from here.
+pub fn read(host: &dyn Host, path: Option<&str>) -> Option<String> {
+    let path = path.filter(|_| host.is_local())?;
+    std::fs::read(path).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Removes the log. Says what is left where that cannot be done from here.
+pub fn remove(host: &dyn Host, path: &str) -> Result<(), String> {
+    if !host.is_local() {
+        return Err(format!("the console log {path} on the host"));
+    }
+    match std::fs::remove_file(path) {
+        Ok(()) => Ok(()),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(format!("the console log {path} ({e})")),
+    }
+}
+
+/// Drops control sequences (ECMA-48 CSI) and other control characters.
+fn printable(line: &str) -> String {
+    let mut out = String::new();
+    let mut chars = line.chars();
+    while let Some(c) = chars.next() {
+        if c == '\u{1b}' {
+            if chars.next() == Some('[') {
+                // A CSI ends with a character from @ to ~.
+                chars.by_ref().find(|c| ('@'..='~').contains(c));
+            }
+        } else if !c.is_control() || c == '\t' {
+            out.push(c);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_lose_their_terminal_sequences() {
+        assert_eq!(printable("\u{1b}[2J\u{1b}[01;01H[  OK  ] done\r"), "[  OK  ] done");
+        assert_eq!(printable("\u{1b}"), "");
+        assert_eq!(printable("\u{1b}[31"), "");
+    }
+
+    #[test]
+    fn the_log_is_in_libvirts_own_directory() {
+        assert_eq!(
+            log_path("qemu:///system", "web").as_deref(),
+            Some("/var/log/libvirt/qemu/web-console.log")
+        );
+    }
+}

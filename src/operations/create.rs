@@ -1,0 +1,336 @@
+//! Makes a VM: define, volumes, seed, mark, autostart, start; or nothing at all.
+
+use std::io::Read;
+
+use uuid::Uuid;
+
+use super::creation::{Created, Creation};
+use super::preflight::{Finding, ReadyVm, preflight, record_of, report};
+use super::storage_preflight::{self, PoolNeed, ReadyPool};
+use super::{Cancel, Event, Session, console, destroy};
+use crate::cloud_init;
+use crate::domain_xml::{self, DiskSource, Placement};
+use crate::error::{Error, Kind};
+use crate::host::{Stopped, Volume};
+use crate::plan::{DiskFormat, VmPlan};
+use crate::record::{self, Maker, Record, RecordedVolume, Role, State};
+use crate::storage_xml::{self, VolumeSpec};
+use crate::units::Bytes;
+
+/// A VM that was made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CreatedVm {
+    /// The domain.
+    pub uuid: Uuid,
+    /// Its record.
+    pub record: Record,
+}
+
+/// All that libvirt will be told, and what the record will say.
+#[derive(Debug)]
+pub struct Blueprint {
+    /// The domain's XML, record included.
+    pub domain_xml: String,
+    record: Record,
+    iso: Option<Vec<u8>>,
+    uuid: Uuid,
+}
+
+/// Makes a VM from a plan and starts it.
+///
+/// # Errors
+/// What stands in the way, before anything is made; or what failed, after everything that was made is
+/// removed again, and what is left where that failed too.
+pub fn create(session: &Session<'_>, plan: &VmPlan) -> Result<CreatedVm, Error> {
+    let name = plan.name.as_str();
+    session.progress.tell(Event::Begins(format!("Creating VM '{name}'...")));
+    let ready = preflight(session, plan)?;
+    session.done("Configuration validated");
+    session.cancel.check().map_err(|e| e.outcome("nothing was changed"))?;
+    if let Some(leftover) = &ready.leftover {
+        destroy::remove_leftover(session, leftover)?;
+        session.done("Remains of an interrupted creation removed");
+    }
+    prepare_pool(session, &ready)?;
+    let blueprint = blueprint(session, &ready)?;
+    let mut creation = Creation::default();
+    match build(session, &ready, &blueprint, &mut creation) {
+        Ok(()) => {}
+        Err(error) => return Err(creation.undo(session, interrupted_or(session, error))),
+    }
+    session.done("VM started");
+    Ok(CreatedVm {
+        uuid: blueprint.uuid,
+        record: blueprint.record.turned(State::Created, &session.clock.timestamp()),
+    })
+}
+
+/// Everything that [`create`] would tell libvirt, without doing it.
+///
+/// # Errors
+/// As [`preflight`]'s.
+pub fn dry_run(session: &Session<'_>, plan: &VmPlan) -> Result<Blueprint, Error> {
+    blueprint(session, &preflight(session, plan)?)
+}
+
+/// A signal during a call may surface as that call's failure; what the user did comes first.
+fn interrupted_or(session: &Session<'_>, error: Error) -> Error {
+    if session.cancel.is_requested() { error.of_kind(Kind::Interrupted) } else { error }
+}
+
+/// Starts the pool, or makes it on its first use; it stays, whatever becomes of the VM.
+fn prepare_pool(session: &Session<'_>, ready: &ReadyVm) -> Result<(), Error> {
+    let pool = &ready.storage.pool;
+    if pool.need == PoolNeed::Nothing {
+        return Ok(());
+    }
+    ensure_pool(session, pool)?;
+    let mut findings: Vec<Finding> = Vec::new();
+    let ours = ready.leftover.as_ref().and_then(record_of).map(|r| r.volumes).unwrap_or_default();
+    storage_preflight::check_names(session, &ready.storage.volumes, &ours, &mut findings)?;
+    if findings.is_empty() { Ok(()) } else { Err(report(ready.plan.name.as_str(), &findings)) }
+}
+
+/// Makes and starts a default pool. A directory that is already there keeps its owner and mode: libvirt
+/// sets them when it is told to build the pool, so that is done only where the start says it is missing.
+pub(super) fn ensure_pool(session: &Session<'_>, pool: &ReadyPool) -> Result<(), Error> {
+    if pool.need == PoolNeed::Make {
+        let xml = storage_xml::directory_pool(&pool.name, &pool.target).map_err(unwritable)?;
+        // Another foundry may have made it since we looked: then its definition is as good as ours.
+        if let Err(refused) = session.host.define_pool(&xml)
+            && session.host.pool(&pool.name)?.is_none()
+        {
+            return Err(refused.into());
+        }
+        session.host.set_pool_autostart(&pool.name, true)?;
+    }
+    start_pool(session, &pool.name)
+}
+
+fn start_pool(session: &Session<'_>, name: &str) -> Result<(), Error> {
+    let is_active = || session.host.pool(name).map(|p| p.is_some_and(|p| p.active));
+    if is_active()? || session.host.start_pool(name).is_ok() {
+        return Ok(());
+    }
+    if !is_active()? {
+        session.host.build_pool(name)?;
+        if let Err(refused) = session.host.start_pool(name)
+            && !is_active()?
+        {
+            return Err(refused.into());
+        }
+    }
+    Ok(())
+}
+
+fn unwritable(error: quick_xml::SeError) -> Error {
+    Error::new(Kind::Vm, "cannot write the XML for libvirt").because(error.to_string())
+}
+
+/// Decides everything that is not decided yet: identity, seed, record.
+fn blueprint(session: &Session<'_>, ready: &ReadyVm) -> Result<Blueprint, Error> {
+    let plan = &ready.plan;
+    // Always a fresh one: a definition with a UUID that exists silently replaces that domain.
+    let uuid = Uuid::new_v4();
+    let instance_id = format!("{}-{uuid}", plan.name);
+    let iso = seed_iso(plan, &instance_id)?;
+    let record = new_record(session, ready, iso.as_deref(), instance_id);
+    let text = record
+        .to_text()
+        .map_err(|e| Error::new(Kind::Vm, "cannot write the record").because(e.to_string()))?;
+    let placement = Placement {
+        uuid: Some(uuid),
+        virt_type: ready.virt_type,
+        arch: ready.arch,
+        native: ready.native,
+        disks: record.volumes.iter().map(|v| DiskSource::File(v.path.clone())).collect(),
+        console_log: record.console_log.as_deref(),
+        record: Some(&text),
+    };
+    let domain_xml = domain_xml::render(plan, &placement).map_err(unwritable)?;
+    Ok(Blueprint { domain_xml, record, iso, uuid })
+}
+
+fn seed_iso(plan: &VmPlan, instance_id: &str) -> Result<Option<Vec<u8>>, Error> {
+    let Some(seed) = &plan.seed else { return Ok(None) };
+    let failed = |cause: String| {
+        Error::new(Kind::Vm, format!("cannot make the cloud-init seed of VM '{}'", plan.name))
+            .because(cause)
+            .outcome("nothing was changed")
+    };
+    let documents = cloud_init::documents(plan, seed, instance_id).map_err(|e| failed(e.to_string()))?;
+    cloud_init::iso(&documents).map(Some).map_err(|e| failed(e.to_string()))
+}
+
+fn new_record(session: &Session<'_>, ready: &ReadyVm, iso: Option<&[u8]>, instance_id: String) -> Record {
+    let (manifest, secrets) = record::without_secrets(&ready.plan.manifest);
+    let now = session.clock.timestamp();
+    let mut volumes = ready.storage.volumes.clone();
+    for seed in volumes.iter_mut().filter(|v| v.role == Role::Seed) {
+        seed.capacity = Bytes(iso.map_or(0, |bytes| bytes.len() as u64));
+    }
+    Record {
+        version: record::VERSION,
+        state: State::Creating,
+        manifest,
+        secrets,
+        volumes,
+        maker: Maker::current(),
+        created_at: now.clone(),
+        changed_at: now,
+        generation: 1,
+        instance_id: iso.map(|_| instance_id),
+        console_log: console::log_path(session.host.uri(), ready.plan.name.as_str()),
+        image: ready.storage.image.as_ref().map(|i| i.reference.to_string()),
+    }
+}
+
+/// The steps that change the host, in their order. What each made is in `creation`, for the undoing.
+fn build(
+    session: &Session<'_>,
+    ready: &ReadyVm,
+    blueprint: &Blueprint,
+    creation: &mut Creation,
+) -> Result<(), Error> {
+    let name = ready.plan.name.to_string();
+    session.working("Defining the domain");
+    let domain = Created::Domain { uuid: blueprint.uuid, name };
+    let uuid = creation.note(domain, session.host.define_domain(&blueprint.domain_xml))?;
+    session.done("Domain defined");
+    for planned in &blueprint.record.volumes {
+        session.cancel.check()?;
+        if planned.role == Role::Seed {
+            session.done(storage_sentence(&ready.plan));
+            fill_seed(session, planned, blueprint.iso.as_deref().unwrap_or_default(), creation)?;
+            session.done("Cloud-init ISO generated");
+        } else {
+            make_disk(session, ready, planned, creation)?;
+        }
+    }
+    if blueprint.iso.is_none() {
+        session.done(storage_sentence(&ready.plan));
+    }
+    session.cancel.check()?;
+    mark_created(session, uuid, &blueprint.record)?;
+    if ready.plan.autostart {
+        session.host.set_autostart(uuid, true)?;
+    }
+    session.cancel.check()?;
+    start(session, uuid, blueprint, creation)
+}
+
+fn start(
+    session: &Session<'_>,
+    uuid: Uuid,
+    blueprint: &Blueprint,
+    creation: &mut Creation,
+) -> Result<(), Error> {
+    session.working("Starting the VM");
+    let outcome = session.host.start(uuid);
+    if let (Err(_), Some(log)) = (&outcome, &blueprint.record.console_log) {
+        // A start that fails may have made the log already.
+        creation.note(Created::ConsoleLog(log.clone()), Ok(()))?;
+    }
+    outcome.map_err(Error::from)
+}
+
+fn mark_created(session: &Session<'_>, uuid: Uuid, record: &Record) -> Result<(), Error> {
+    let record = record.turned(State::Created, &session.clock.timestamp());
+    let text = record
+        .to_text()
+        .map_err(|e| Error::new(Kind::Vm, "cannot write the record").because(e.to_string()))?;
+    Ok(session.host.set_record(uuid, &text)?)
+}
+
+/// `Storage created (50 GiB boot + 300 GiB data)`.
+fn storage_sentence(plan: &VmPlan) -> String {
+    let data = plan.data_disks.iter().fold(Bytes(0), |sum, disk| sum.saturating_add(disk.size));
+    let extra = if plan.data_disks.is_empty() { String::new() } else { format!(" + {data} data") };
+    format!("Storage created ({} boot{extra})", plan.boot_disk.size)
+}
+
+fn make_disk(
+    session: &Session<'_>,
+    ready: &ReadyVm,
+    planned: &RecordedVolume,
+    creation: &mut Creation,
+) -> Result<(), Error> {
+    session.working(format!("Making volume {}", planned.name));
+    let image = ready.storage.image.as_ref().filter(|_| planned.role == Role::Boot);
+    let backing = planned.backing.clone().zip(image.map(|i| i.format.clone()));
+    let xml = volume_xml(planned, Bytes(0), backing)?;
+    let note = Created::Volume { pool: planned.pool.clone(), name: planned.name.clone() };
+    let source = image.and_then(|i| i.volume.as_ref()).filter(|_| planned.format == DiskFormat::Raw.as_str());
+    let made = match source {
+        Some((pool, name)) => {
+            creation.note(note, session.host.clone_volume(&planned.pool, &xml, pool, name))?
+        }
+        None => creation.note(note, session.host.create_volume(&planned.pool, &xml))?,
+    };
+    if source.is_some() && made.capacity < planned.capacity {
+        session.host.resize_volume(&planned.pool, &planned.name, planned.capacity)?;
+    }
+    check_path(planned, &made)
+}
+
+fn volume_xml(
+    planned: &RecordedVolume,
+    allocation: Bytes,
+    backing: Option<(String, String)>,
+) -> Result<String, Error> {
+    storage_xml::volume(&VolumeSpec {
+        name: planned.name.clone(),
+        format: planned.format.clone(),
+        capacity: planned.capacity,
+        allocation,
+        backing,
+    })
+    .map_err(unwritable)
+}
+
+/// The domain was defined with the path that the volume was to have. A pool that puts its volumes
+/// elsewhere would leave the VM without its disk.
+fn check_path(planned: &RecordedVolume, made: &Volume) -> Result<(), Error> {
+    if made.path == planned.path {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Storage,
+        format!("volume '{}' was made at {}, not at {}", planned.name, made.path, planned.path),
+    )
+    .hint(format!(
+        "pool '{}' does not keep its volumes in its target directory; use a pool of type dir",
+        planned.pool
+    )))
+}
+
+/// The seed takes its whole size at once, so that a full disk is found here and not inside the upload,
+/// where libvirtd 11.3 ends itself.
+fn fill_seed(
+    session: &Session<'_>,
+    planned: &RecordedVolume,
+    iso: &[u8],
+    creation: &mut Creation,
+) -> Result<(), Error> {
+    let xml = volume_xml(planned, planned.capacity, None)?;
+    let note = Created::Volume { pool: planned.pool.clone(), name: planned.name.clone() };
+    let made = creation.note(note, session.host.create_volume(&planned.pool, &xml))?;
+    check_path(planned, &made)?;
+    let mut content = Interruptible { content: iso, cancel: session.cancel };
+    Ok(session.host.upload(&planned.pool, &planned.name, &mut content, iso.len() as u64)?)
+}
+
+/// A source that ends with [`Stopped`] as soon as the user asks for it.
+pub(super) struct Interruptible<'a, R> {
+    pub(super) content: R,
+    pub(super) cancel: &'a Cancel,
+}
+
+impl<R: Read> Read for Interruptible<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.cancel.is_requested() {
+            return Err(std::io::Error::other(Stopped));
+        }
+        self.content.read(buffer)
+    }
+}

@@ -1,0 +1,290 @@
+//! Images: what VMs' boot disks are made from.
+
+use std::io::Read;
+
+use super::create::{Interruptible, ensure_pool};
+use super::storage_preflight::{PoolNeed, ReadyPool};
+use super::{Event, Progress, Session};
+use crate::disk_image::{self, DiskImage};
+use crate::error::{Error, Kind};
+use crate::host::View;
+use crate::host::Volume;
+use crate::host::libvirt_xml::{DiskSource, DomainDescription};
+use crate::names::VolumeName;
+use crate::record::Owner;
+use crate::storage_xml::{self, VolumeSpec};
+use crate::units::Bytes;
+
+/// An image to be imported: its content and what is known of it beforehand.
+pub struct Source<'a> {
+    /// Where it is from, for messages.
+    pub from: String,
+    /// Its bytes, from the first.
+    pub content: &'a mut dyn Read,
+    /// How many there are.
+    pub length: u64,
+}
+
+/// Imports an image into a pool, which is made if it is the default one and missing.
+///
+/// # Errors
+/// [`Kind::Storage`] where it is no image, its name does not fit its format, or the name is taken; then
+/// nothing was changed. Where the upload fails, the volume is removed again.
+pub fn import(
+    session: &Session<'_>,
+    pool: &str,
+    name: &VolumeName,
+    source: Source<'_>,
+) -> Result<Volume, Error> {
+    session.progress.tell(Event::Begins(format!("Importing image '{name}'...")));
+    let mut head = Vec::new();
+    source
+        .content
+        .take(disk_image::HEADER_LENGTH)
+        .read_to_end(&mut head)
+        .map_err(|e| unreadable(&source.from, &e))?;
+    check_format(name, &source.from, &head)?;
+    let pool = writable_pool(session, pool)?;
+    if session.host.volume(&pool, name.as_str())?.is_some() {
+        return Err(Error::new(Kind::Storage, format!("image '{name}' exists in pool '{pool}'"))
+            .hint(format!("foundry image delete {name} removes it"))
+            .outcome("nothing was changed"));
+    }
+    check_room(session, &pool, source.length)?;
+    let content = head.as_slice().chain(source.content);
+    upload(session, &pool, name, content, source.length)?;
+    session.done("Image imported");
+    found(session, &pool, name)
+}
+
+fn unreadable(from: &str, error: &std::io::Error) -> Error {
+    Error::new(Kind::Storage, format!("cannot read {from}"))
+        .because(error.to_string())
+        .outcome("nothing was changed")
+}
+
+/// The name must end as the content is: what the design document asks for, so that a name never lies.
+fn check_format(name: &VolumeName, from: &str, head: &[u8]) -> Result<(), Error> {
+    let refused = |cause: String| {
+        Error::new(Kind::Storage, format!("{from} cannot be an image"))
+            .because(cause)
+            .outcome("nothing was changed")
+    };
+    let image = disk_image::probe(head).map_err(|e| refused(e.to_string()))?;
+    if let Some(reason) = image.refusal() {
+        return Err(refused(reason));
+    }
+    let extension = if matches!(image, DiskImage::Qcow2(_)) { ".qcow2" } else { ".raw" };
+    if name.as_str().ends_with(extension) {
+        return Ok(());
+    }
+    let stem = name.as_str().trim_end_matches(".qcow2").trim_end_matches(".raw").trim_end_matches(".img");
+    Err(Error::new(Kind::Storage, format!("'{name}' is not a name for this image"))
+        .because(format!("{from} is {image}, and image names end in {extension}"))
+        .hint(format!("call it {stem}{extension}"))
+        .outcome("nothing was changed"))
+}
+
+/// The name of an active pool; a default pool is made and an inactive one started.
+pub(super) fn writable_pool(session: &Session<'_>, name: &str) -> Result<String, Error> {
+    let (target, need) = match session.host.pool(name)? {
+        Some(pool) if pool.active => return Ok(pool.name),
+        Some(pool) => (pool.target.unwrap_or_default(), PoolNeed::Start),
+        None => match session.settings.default_target(name, session.host.uri()) {
+            Some(target) => (target, PoolNeed::Make),
+            None => return Err(no_pool(session, name)?),
+        },
+    };
+    ensure_pool(session, &ReadyPool { name: name.to_owned(), target, need })?;
+    Ok(name.to_owned())
+}
+
+pub(super) fn no_pool(session: &Session<'_>, name: &str) -> Result<Error, Error> {
+    let known: Vec<String> = session.host.pools()?.into_iter().map(|p| p.name).collect();
+    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+    Ok(Error::new(Kind::Storage, format!("there is no pool '{name}'"))
+        .hint(super::preflight::alternatives(name, &known)))
+}
+
+fn check_room(session: &Session<'_>, pool: &str, length: u64) -> Result<(), Error> {
+    let available = session.host.pool(pool)?.map_or(Bytes(0), |p| p.available);
+    if available.0 >= length {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Storage,
+        format!("pool '{pool}' has {available} left; the image needs {}", Bytes(length)),
+    )
+    .outcome("nothing was changed"))
+}
+
+/// The volume takes its whole size at once: a full disk must be found when it is made, because a write
+/// that fails inside the upload ends libvirtd 11.3.
+fn upload(
+    session: &Session<'_>,
+    pool: &str,
+    name: &VolumeName,
+    content: impl Read,
+    length: u64,
+) -> Result<(), Error> {
+    let size = Bytes(length);
+    let spec = VolumeSpec {
+        name: name.to_string(),
+        format: "raw".into(),
+        capacity: size,
+        allocation: size,
+        backing: None,
+    };
+    let xml = storage_xml::volume(&spec).map_err(|e| Error::new(Kind::Storage, e.to_string()))?;
+    session.host.create_volume(pool, &xml)?;
+    let counted = Counted { content, done: 0, total: length, progress: session.progress };
+    let mut content = Interruptible { content: counted, cancel: session.cancel };
+    let sent = session.host.upload(pool, name.as_str(), &mut content, length);
+    // What a guest sees of it is known only after libvirt has looked into it again.
+    let Err(failed) = sent.and_then(|()| session.host.refresh_pool(pool)) else { return Ok(()) };
+    let error = Error::from(failed);
+    Err(match session.host.delete_volume(pool, name.as_str()) {
+        Ok(()) => error.outcome("the volume is removed again"),
+        Err(left) => {
+            error.outcome(format!("left behind: volume '{name}' in pool '{pool}' ({})", Error::from(left)))
+        }
+    })
+}
+
+fn found(session: &Session<'_>, pool: &str, name: &VolumeName) -> Result<Volume, Error> {
+    session.host.volume(pool, name.as_str())?.ok_or_else(|| {
+        Error::new(
+            Kind::Storage,
+            format!("image '{name}' vanished from pool '{pool}' as soon as it was imported"),
+        )
+    })
+}
+
+/// Tells how much of a transfer is done.
+struct Counted<'a, R> {
+    content: R,
+    done: u64,
+    total: u64,
+    progress: &'a dyn Progress,
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.content.read(buffer)?;
+        self.done += read as u64;
+        self.progress.tell(Event::Bytes { done: self.done, total: self.total });
+        Ok(read)
+    }
+}
+
+/// The images of a pool; none where the pool is missing or not started. Changes nothing.
+///
+/// # Errors
+/// The host's; [`Kind::Storage`] where a pool that is not the default one is missing.
+pub fn list(session: &Session<'_>, pool: &str) -> Result<Vec<Volume>, Error> {
+    match session.host.pool(pool)? {
+        Some(found) if found.active => {
+            let mut volumes = session.host.volumes(pool)?;
+            volumes.sort_by(|a, b| a.name.cmp(&b.name));
+            Ok(volumes)
+        }
+        Some(_) => Ok(Vec::new()),
+        None if session.settings.default_target(pool, session.host.uri()).is_some() => Ok(Vec::new()),
+        None => Err(no_pool(session, pool)?),
+    }
+}
+
+/// An image and who uses it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageUse {
+    /// The image.
+    pub volume: Volume,
+    /// Names of the VMs whose disks are or lie on it.
+    pub vms: Vec<String>,
+    /// Volumes that lie on it, as `pool/name`.
+    pub overlays: Vec<String>,
+}
+
+/// Looks at an image and at everybody who uses it.
+///
+/// # Errors
+/// [`Kind::Storage`] where there is no such image.
+pub fn info(session: &Session<'_>, pool: &str, name: &str) -> Result<ImageUse, Error> {
+    let Some(volume) = session.host.volume(pool, name)? else { return Err(no_image(session, pool, name)?) };
+    let overlays = overlays_of(session, &volume.path)?;
+    let vms = vms_on(session, &volume, &overlays)?;
+    let overlays = overlays.into_iter().map(|o| format!("{}/{}", o.pool, o.name)).collect();
+    Ok(ImageUse { volume, vms, overlays })
+}
+
+fn no_image(session: &Session<'_>, pool: &str, name: &str) -> Result<Error, Error> {
+    let known: Vec<String> = list(session, pool)?.into_iter().map(|v| v.name).collect();
+    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+    Ok(Error::new(Kind::Storage, format!("there is no image '{name}' in pool '{pool}'"))
+        .hint(super::preflight::alternatives(name, &known)))
+}
+
+/// All volumes, in all active pools, whose chain of backing files comes to this path.
+fn overlays_of(session: &Session<'_>, path: &str) -> Result<Vec<Volume>, Error> {
+    let mut rest = Vec::new();
+    for pool in session.host.pools()?.into_iter().filter(|p| p.active) {
+        rest.extend(session.host.volumes(&pool.name)?);
+    }
+    let mut below = vec![path.to_owned()];
+    let mut found: Vec<Volume> = Vec::new();
+    // Each round finds the overlays on the last round's, so a chain of any length is followed.
+    while !below.is_empty() {
+        let (on_these, others): (Vec<Volume>, Vec<Volume>) =
+            rest.into_iter().partition(|v| v.backing.as_ref().is_some_and(|b| below.contains(b)));
+        below = on_these.iter().map(|v| v.path.clone()).collect();
+        found.extend(on_these);
+        rest = others;
+    }
+    Ok(found)
+}
+
+/// The VMs that use the image or an overlay on it, by their XML, or by a record that names it.
+fn vms_on(session: &Session<'_>, image: &Volume, overlays: &[Volume]) -> Result<Vec<String>, Error> {
+    let mut vms = Vec::new();
+    for domain in session.host.domains(false)? {
+        let described =
+            session.host.domain_xml(domain.uuid, View::Current).and_then(|xml| DomainDescription::read(&xml));
+        let by_disk = described.is_ok_and(|d| {
+            d.disks.iter().any(|disk| {
+                let files: Vec<String> = disk.files().map(|f| f.display().to_string()).collect();
+                std::iter::once(image).chain(overlays).any(|v| {
+                    let by_volume = matches!(&disk.source, DiskSource::Volume { pool, volume } if *pool == v.pool && *volume == v.name);
+                    by_volume || files.contains(&v.path)
+                })
+            })
+        });
+        // A VM that is being created has no overlay yet, and its record names the image already.
+        let by_record = matches!(Owner::of(domain.record.as_deref()), Owner::Foundry(record)
+            if record.volumes.iter().any(|v| v.backing.as_deref() == Some(image.path.as_str())));
+        if by_disk || by_record {
+            vms.push(domain.name);
+        }
+    }
+    vms.sort();
+    Ok(vms)
+}
+
+/// Deletes an image that nobody uses.
+///
+/// # Errors
+/// [`Kind::Storage`] where there is none, or VMs or overlays use it: those are named, nothing is changed.
+pub fn delete(session: &Session<'_>, pool: &str, name: &str) -> Result<(), Error> {
+    let found = info(session, pool, name)?;
+    if !found.vms.is_empty() || !found.overlays.is_empty() {
+        let users: Vec<String> = if found.vms.is_empty() {
+            found.overlays.iter().map(|o| format!("volume {o}")).collect()
+        } else {
+            found.vms.iter().map(|vm| format!("VM '{vm}'")).collect()
+        };
+        return Err(Error::new(Kind::Storage, format!("image '{name}' is in use by {}", users.join(", ")))
+            .hint("destroy them first")
+            .outcome("nothing was changed"));
+    }
+    session.host.delete_volume(pool, name)?;
+    Ok(())
+}

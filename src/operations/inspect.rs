@@ -1,0 +1,272 @@
+//! What is there: the VMs of a host, as manifests with a status.
+
+use std::collections::BTreeMap;
+
+use crate::cloud_init;
+use crate::error::{Error, Kind};
+use crate::host::{AddressSource, Domain, DomainState};
+use crate::manifest::{
+    API_VERSION, Address, Condition, KIND, Metadata, Number, Phase, Spec, Status, VirtualMachine,
+};
+use crate::record::{Liveness, Owner, Record, Role, State, without_secrets};
+use crate::units::{Bytes, GIB};
+
+use super::Session;
+use super::destroy::absent;
+
+/// One VM, foundry's or not.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Seen {
+    /// The domain.
+    pub domain: Domain,
+    /// Whose it is.
+    pub owner: Owner,
+    /// Manifest and status.
+    pub vm: VirtualMachine,
+}
+
+impl Seen {
+    /// The record, if it is ours.
+    pub fn record(&self) -> Option<&Record> {
+        match &self.owner {
+            Owner::Foundry(record) => Some(record),
+            _ => None,
+        }
+    }
+
+    /// When its creation began, RFC 3339.
+    pub fn created_at(&self) -> Option<&str> {
+        self.record().map(|record| record.created_at.as_str())
+    }
+}
+
+/// All VMs of a host by name; `all` includes those that do not run.
+///
+/// # Errors
+/// The host's.
+pub fn list(session: &Session<'_>, all: bool) -> Result<Vec<Seen>, Error> {
+    let mut domains = session.host.domains(!all)?;
+    if !all {
+        domains.retain(|d| d.state != DomainState::ShutOff);
+    }
+    domains.sort_by(|a, b| a.name.cmp(&b.name));
+    domains.into_iter().map(|domain| see(session, domain, false)).collect()
+}
+
+/// One VM by name.
+///
+/// # Errors
+/// [`Kind::Vm`] where there is none.
+pub fn get(session: &Session<'_>, name: &str) -> Result<Seen, Error> {
+    match session.host.domain(name.trim())? {
+        Some(domain) => see(session, domain, true),
+        None => Err(absent(session, name)?),
+    }
+}
+
+/// `closely` asks the guest for its addresses even where the manifest names some.
+fn see(session: &Session<'_>, domain: Domain, closely: bool) -> Result<Seen, Error> {
+    let owner = Owner::of(domain.record.as_deref());
+    // The first foundry kept secrets in its record; they are shown only to who asks for them.
+    let (mut vm, secrets) = match &owner {
+        Owner::Foundry(record) => (record.manifest.clone(), record.secrets.clone()),
+        Owner::FirstFoundry(manifest) => without_secrets(manifest),
+        Owner::Foreign | Owner::Unreadable(_) => (bare(&domain), BTreeMap::new()),
+    };
+    let addresses = addresses(session, &domain, &vm, closely)?;
+    vm.api_version = API_VERSION.into();
+    vm.kind = KIND.into();
+    vm.metadata.name = Some(domain.name.clone());
+    vm.metadata.uid = Some(domain.uuid.to_string());
+    if let Owner::Foundry(record) = &owner {
+        vm.metadata.creation_timestamp = Some(record.created_at.clone());
+        vm.metadata.generation = Some(record.generation);
+    }
+    vm.status = Some(status(&domain, &owner, addresses, secrets.into_keys().collect()));
+    Ok(Seen { domain, owner, vm })
+}
+
+/// What libvirt knows of a domain that foundry did not make.
+fn bare(domain: &Domain) -> VirtualMachine {
+    #[allow(clippy::cast_precision_loss, reason = "memory in GiB, for people")]
+    let gib = domain.memory.0 as f64 / GIB as f64;
+    let whole =
+        domain.memory.0.is_multiple_of(GIB).then(|| i64::try_from(domain.memory.0 / GIB).ok()).flatten();
+    VirtualMachine {
+        metadata: Metadata { name: Some(domain.name.clone()), ..Metadata::default() },
+        spec: Spec {
+            vcpus: Some(Number::Whole(i64::from(domain.vcpus))),
+            memory_gib: Some(whole.map_or(Number::Real(gib), Number::Whole)),
+            autostart: Some(domain.autostart),
+            ..Spec::default()
+        },
+        ..VirtualMachine::default()
+    }
+}
+
+/// The manifest's addresses; where it has none, what the first source that knows any says.
+fn addresses(
+    session: &Session<'_>,
+    domain: &Domain,
+    vm: &VirtualMachine,
+    closely: bool,
+) -> Result<Vec<Address>, Error> {
+    let plain = |text: &String| text.split('/').next().unwrap_or_default().to_owned();
+    let interfaces = &vm.spec.network_interfaces;
+    let mut found: Vec<Address> = interfaces
+        .iter()
+        .flat_map(|i| i.ip.iter().chain(&i.addresses))
+        .map(|ip| Address { address: plain(ip), source: "manifest".into() })
+        .collect();
+    if domain.state == DomainState::Running && (found.is_empty() || closely) {
+        for address in guest_addresses(session, domain)? {
+            if !found.iter().any(|known| known.address == address.address) {
+                found.push(address);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// What the first source that knows anything says of a running guest's addresses.
+pub(super) fn guest_addresses(session: &Session<'_>, domain: &Domain) -> Result<Vec<Address>, Error> {
+    let sources =
+        [(AddressSource::Lease, "lease"), (AddressSource::Agent, "agent"), (AddressSource::Arp, "arp")];
+    for (source, name) in sources {
+        let list = session.host.addresses(domain.uuid, source)?;
+        // The agent tells of loopback and link-local ones too, at which nobody reaches the guest.
+        let useful = list.into_iter().map(|a| a.ip).filter(|ip| !ip.is_loopback() && !is_link_local(*ip));
+        let found: Vec<Address> =
+            useful.map(|ip| Address { address: ip.to_string(), source: name.into() }).collect();
+        if !found.is_empty() {
+            return Ok(found);
+        }
+    }
+    Ok(Vec::new())
+}
+
+fn is_link_local(ip: std::net::IpAddr) -> bool {
+    match ip {
+        std::net::IpAddr::V4(v4) => v4.is_link_local(),
+        std::net::IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    }
+}
+
+fn status(domain: &Domain, owner: &Owner, addresses: Vec<Address>, secrets_left_out: Vec<String>) -> Status {
+    let (phase, reason, message) = judge(domain, owner);
+    let record = if let Owner::Foundry(record) = owner { Some(record) } else { None };
+    let ready = Condition {
+        kind: "Ready".into(),
+        status: if phase == Phase::Running { "True" } else { "False" }.into(),
+        last_transition_time: record.map(|r| r.changed_at.clone()),
+        reason: reason.into(),
+        message,
+    };
+    Status {
+        phase,
+        state: domain.state.as_str().into(),
+        conditions: vec![ready],
+        addresses,
+        observed_generation: record.map_or(0, |r| r.generation),
+        managed: !matches!(owner, Owner::Foreign),
+        secrets_left_out,
+    }
+}
+
+/// Phase, a word for programs, a sentence for people.
+fn judge(domain: &Domain, owner: &Owner) -> (Phase, &'static str, String) {
+    if let Owner::Foundry(record) = owner {
+        if record.state == State::Creating {
+            return judge_creating(&record.maker.liveness(), record.maker.pid, &domain.name);
+        }
+        if record.state == State::Destroying {
+            let message = format!("its destruction was begun; foundry destroy {} finishes it", domain.name);
+            return (Phase::Destroying, "VMDestroying", message);
+        }
+    }
+    if domain.stopped_by_error {
+        return (
+            Phase::Failed,
+            "VMStoppedByError",
+            "the guest was stopped by an error of the hypervisor or of its disk".into(),
+        );
+    }
+    match domain.state {
+        DomainState::Running | DomainState::Blocked => {
+            (Phase::Running, "VMRunning", "VM is running successfully".into())
+        }
+        DomainState::Crashed => (Phase::Failed, "VMCrashed", "the guest crashed".into()),
+        DomainState::ShutOff => (Phase::Stopped, "VMShutOff", "VM is off".into()),
+        other => (Phase::Stopped, "VMNotRunning", format!("VM is {}", other.as_str())),
+    }
+}
+
+fn judge_creating(liveness: &Liveness, pid: u32, name: &str) -> (Phase, &'static str, String) {
+    match liveness {
+        Liveness::Alive => (Phase::Creating, "VMCreating", format!("process {pid} is creating it")),
+        Liveness::Dead => (
+            Phase::Pending,
+            "CreationInterrupted",
+            format!(
+                "its creation was interrupted; foundry create again replaces it, foundry destroy {name} removes it"
+            ),
+        ),
+        Liveness::Elsewhere => {
+            (Phase::Creating, "VMCreatingElsewhere", "another machine is creating it".into())
+        }
+    }
+}
+
+/// Reads the secrets of a VM back from its seed volume, where they live, into the manifest.
+///
+/// # Errors
+/// Where the seed is gone or cannot be read.
+pub fn add_secrets(session: &Session<'_>, seen: &mut Seen) -> Result<(), Error> {
+    if let Owner::FirstFoundry(manifest) = &seen.owner {
+        seen.vm.spec = manifest.spec.clone();
+    } else if let Some(record) = seen.record().cloned().filter(|r| !r.secrets.is_empty()) {
+        add_from_seed(session, seen, &record)?;
+    }
+    if let Some(status) = &mut seen.vm.status {
+        status.secrets_left_out.clear();
+    }
+    Ok(())
+}
+
+fn add_from_seed(session: &Session<'_>, seen: &mut Seen, record: &Record) -> Result<(), Error> {
+    let user_data = read_seed(session, record, &seen.domain.name)?.user_data;
+    let cloud_init = seen.vm.spec.cloud_init.get_or_insert_default();
+    let left_out = |field: &str| record.secrets.contains_key(&format!("spec.cloudInit.{field}"));
+    if left_out("passwordHash") {
+        cloud_init.password_hash = cloud_init::recover(&user_data).password_hash;
+    }
+    if left_out("userData") {
+        // The merged document: merged again with the generated one it is still the same.
+        cloud_init.user_data = Some(user_data.clone());
+    }
+    if left_out("rawUserData") {
+        cloud_init.raw_user_data = Some(user_data);
+    }
+    Ok(())
+}
+
+fn read_seed(session: &Session<'_>, record: &Record, name: &str) -> Result<cloud_init::Documents, Error> {
+    let failed = |cause: String| {
+        Error::new(Kind::Storage, format!("the seed of VM '{name}' cannot be read")).because(cause)
+    };
+    let seed =
+        record.volumes.iter().find(|v| v.role == Role::Seed).ok_or_else(|| failed("it has none".into()))?;
+    let volume = session
+        .host
+        .volume(&seed.pool, &seed.name)?
+        .ok_or_else(|| failed(format!("volume '{}' in pool '{}' is gone", seed.name, seed.pool)))?;
+    if volume.capacity > LARGEST_SEED {
+        return Err(failed(format!("it has {}, more than a seed of foundry's can have", volume.capacity)));
+    }
+    let mut bytes = Vec::new();
+    session.host.download(&seed.pool, &seed.name, &mut bytes, volume.capacity.0)?;
+    cloud_init::read_iso(&bytes).map_err(|e| failed(e.to_string()))
+}
+
+/// A seed holds at most a manifest of 1 MiB, a few times over.
+const LARGEST_SEED: Bytes = Bytes(16 << 20);

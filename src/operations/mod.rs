@@ -1,0 +1,25 @@
+//! The verbs, one file each, over a [`Host`].
+//!
+//! None of them prints, asks or reads a clock by itself: what they need of the world comes in a
+//! [`Session`], so that a program other than the command line can use them.
+
+pub mod console;
+pub mod create;
+pub mod destroy;
+pub mod images;
+pub mod inspect;
+pub mod pools;
+pub mod preflight;
+pub mod storage;
+pub mod wait;
+
+mod chain;
+mod creation;
+mod session;
+mod stop;
+mod storage_preflight;
+
+pub use session::{Cancel, Clock, Event, Progress, Session, Settings, SystemClock};
+
+#[cfg(doc)]
+use crate::host::Host;

@@ -1,0 +1,122 @@
+//! Storage pools.
+
+use super::images::no_pool;
+use super::{Session, Settings};
+use crate::error::{Error, Kind};
+use crate::host::libvirt_xml::{DiskSource, DomainDescription};
+use crate::host::{Pool, View, Volume};
+use crate::names::PoolName;
+use crate::storage_xml;
+
+/// All pools, by name. Changes nothing.
+///
+/// # Errors
+/// The host's.
+pub fn list(session: &Session<'_>) -> Result<Vec<Pool>, Error> {
+    let mut pools = session.host.pools()?;
+    pools.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(pools)
+}
+
+/// A pool and its volumes.
+///
+/// # Errors
+/// [`Kind::Storage`] where there is no such pool.
+pub fn info(session: &Session<'_>, name: &str) -> Result<(Pool, Vec<Volume>), Error> {
+    let pool = existing(session, name)?;
+    let mut volumes = if pool.active { session.host.volumes(name)? } else { Vec::new() };
+    volumes.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok((pool, volumes))
+}
+
+fn existing(session: &Session<'_>, name: &str) -> Result<Pool, Error> {
+    match session.host.pool(name)? {
+        Some(pool) => Ok(pool),
+        None => Err(no_pool(session, name)?),
+    }
+}
+
+/// Adds a directory pool, starts it, and has it start with the host. The directory is made if it is
+/// missing; one that exists keeps its owner and mode.
+///
+/// # Errors
+/// [`Kind::Storage`] where the name is taken or libvirt refuses; what was defined is removed again.
+pub fn add(session: &Session<'_>, name: &PoolName, path: &str) -> Result<(), Error> {
+    if session.host.pool(name.as_str())?.is_some() {
+        return Err(Error::new(Kind::Storage, format!("pool '{name}' exists")).outcome("nothing was changed"));
+    }
+    let xml = storage_xml::directory_pool(name.as_str(), path)
+        .map_err(|e| Error::new(Kind::Storage, e.to_string()))?;
+    session.host.define_pool(&xml)?;
+    start_new(session, name.as_str()).map_err(|error| match session.host.undefine_pool(name.as_str()) {
+        Ok(()) => error.outcome("the pool is undefined again"),
+        Err(left) => error.outcome(format!("left behind: pool '{name}' ({})", Error::from(left))),
+    })
+}
+
+fn start_new(session: &Session<'_>, name: &str) -> Result<(), Error> {
+    // Building sets owner and mode of a directory that exists, so it is done only if the start fails.
+    if session.host.start_pool(name).is_err() {
+        session.host.build_pool(name)?;
+        session.host.start_pool(name)?;
+    }
+    Ok(session.host.set_pool_autostart(name, true)?)
+}
+
+/// Makes libvirt look at a pool's volumes anew.
+///
+/// # Errors
+/// [`Kind::Storage`] where there is no such pool or it is not started.
+pub fn refresh(session: &Session<'_>, name: &str) -> Result<(), Error> {
+    existing(session, name)?;
+    Ok(session.host.refresh_pool(name)?)
+}
+
+/// Stops and undefines a pool. Its volumes stay where they are.
+///
+/// # Errors
+/// [`Kind::Storage`] where it is one of the two default pools, or VMs use its volumes, or, without
+/// `force`, it has volumes at all.
+pub fn delete(session: &Session<'_>, name: &str, force: bool) -> Result<(), Error> {
+    let refused = |message: String| Error::new(Kind::Storage, message).outcome("nothing was changed");
+    if [Settings::DEFAULT_VM_POOL, Settings::DEFAULT_IMAGE_POOL].contains(&name) {
+        return Err(refused(format!("pool '{name}' is one of foundry's own and is not deleted")));
+    }
+    let (pool, volumes) = info(session, name)?;
+    let users = users(session, &volumes, name)?;
+    if !users.is_empty() {
+        return Err(refused(format!("pool '{name}' is in use by VM '{}'", users.join("', '")))
+            .hint("destroy them first"));
+    }
+    if !volumes.is_empty() && !force {
+        let count = volumes.len();
+        return Err(refused(format!(
+            "pool '{name}' has {count} volume{}",
+            if count == 1 { "" } else { "s" }
+        ))
+        .hint("--force forgets the pool and leaves its volumes where they are"));
+    }
+    if pool.active {
+        session.host.stop_pool(name)?;
+    }
+    Ok(session.host.undefine_pool(name)?)
+}
+
+fn users(session: &Session<'_>, volumes: &[Volume], pool: &str) -> Result<Vec<String>, Error> {
+    let mut users = Vec::new();
+    for domain in session.host.domains(false)? {
+        let Ok(described) =
+            session.host.domain_xml(domain.uuid, View::Current).and_then(|x| DomainDescription::read(&x))
+        else {
+            continue;
+        };
+        let uses = described.disks.iter().any(|disk| {
+            let by_volume = matches!(&disk.source, DiskSource::Volume { pool: p, .. } if p == pool);
+            by_volume || disk.files().any(|f| volumes.iter().any(|v| f.as_os_str() == v.path.as_str()))
+        });
+        if uses {
+            users.push(domain.name);
+        }
+    }
+    Ok(users)
+}

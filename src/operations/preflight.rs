@@ -1,0 +1,276 @@
+//! Everything about a host that can be known before anything is made.
+//!
+//! All findings come at once. Only this file can make a [`ReadyVm`].
+
+use super::Session;
+use super::storage_preflight::{self, ReadyStorage};
+use crate::domain_xml::VirtType;
+use crate::error::{Error, Kind};
+use crate::host::{Bridge, Capabilities, Domain};
+use crate::names::nearest;
+use crate::plan::{Arch, CpuMode, Interface, Link, VmPlan};
+use crate::record::{Liveness, Owner, Record, State};
+
+/// libvirt's first version with VLAN tags on a plain Linux bridge (its news for 11.0.0).
+const VLAN_ON_BRIDGES: u32 = 11_000_000;
+
+/// Something that stands in the way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// [`Kind::Storage`] for pools, volumes and images, else [`Kind::Vm`].
+    pub kind: Kind,
+    /// A sentence that names the object.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl Finding {
+    pub(super) fn vm(message: impl Into<String>) -> Self {
+        Self { kind: Kind::Vm, message: message.into(), hint: None }
+    }
+
+    pub(super) fn storage(message: impl Into<String>) -> Self {
+        Self { kind: Kind::Storage, message: message.into(), hint: None }
+    }
+
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// A VM that this host can make, as far as can be known beforehand.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReadyVm {
+    /// What to make.
+    pub plan: VmPlan,
+    /// How it runs.
+    pub virt_type: VirtType,
+    /// Its architecture.
+    pub arch: Arch,
+    /// Whether that is the host's own.
+    pub native: bool,
+    /// Its pool, volumes and image.
+    pub storage: ReadyStorage,
+    /// An interrupted creation of the same name, to be removed first.
+    pub leftover: Option<Domain>,
+}
+
+/// Looks whether a host can make a VM; changes nothing.
+///
+/// # Errors
+/// All findings in one error: exit code 5 if one of them is about storage, else 4; or the host's own.
+pub fn preflight(session: &Session<'_>, plan: &VmPlan) -> Result<ReadyVm, Error> {
+    let mut findings = Vec::new();
+    let domains = session.host.domains(false)?;
+    let capabilities = session.host.capabilities()?;
+    let leftover = check_name(plan, &domains, &mut findings);
+    check_neighbours(plan, &domains, &mut findings);
+    let machine = choose_machine(session, plan, &capabilities, &mut findings);
+    check_links(session, plan, capabilities.libvirt_version, &mut findings)?;
+    let storage = storage_preflight::check(session, plan, leftover.as_ref(), &mut findings)?;
+    match (machine, storage) {
+        (Some((virt_type, arch, native)), Some(storage)) if findings.is_empty() => {
+            warn_of_cpu(session, plan, virt_type);
+            Ok(ReadyVm { plan: plan.clone(), virt_type, arch, native, storage, leftover })
+        }
+        _ => Err(report(plan.name.as_str(), &findings)),
+    }
+}
+
+/// One error for all findings.
+pub(super) fn report(vm: &str, findings: &[Finding]) -> Error {
+    let kind = findings.iter().map(|f| f.kind).max().unwrap_or(Kind::Vm);
+    let mut message = format!("cannot create VM '{vm}' on this host");
+    for finding in findings {
+        message.push_str(&format!("\n  {}", finding.message));
+        if let Some(hint) = &finding.hint {
+            message.push_str(&format!("\n    {hint}"));
+        }
+    }
+    Error::new(kind, message).outcome("nothing was changed")
+}
+
+/// The name must be free, but for the remains of a creation whose maker died.
+fn check_name(plan: &VmPlan, domains: &[Domain], findings: &mut Vec<Finding>) -> Option<Domain> {
+    let taken = domains.iter().find(|d| d.name == plan.name.as_str())?;
+    let finding = match Owner::of(taken.record.as_deref()) {
+        Owner::Foundry(record) if record.state == State::Creating => match record.maker.liveness() {
+            Liveness::Dead => return Some(taken.clone()),
+            Liveness::Alive => {
+                Finding::vm(format!("VM '{}' is being created by process {}", plan.name, record.maker.pid))
+            }
+            Liveness::Elsewhere => {
+                Finding::vm(format!("VM '{}' is being created from another machine", plan.name))
+                    .hint(format!("if that was given up: foundry destroy {} --force", plan.name))
+            }
+        },
+        Owner::Foundry(record) if record.state == State::Destroying => {
+            Finding::vm(format!("VM '{}' is half destroyed", plan.name))
+                .hint(format!("foundry destroy {} finishes it", plan.name))
+        }
+        Owner::Foreign => Finding::vm(format!("a domain '{}' exists and is not foundry's", plan.name))
+            .hint("choose another name"),
+        _ => Finding::vm(format!("VM '{}' exists", plan.name))
+            .hint(format!("choose another name, or foundry destroy {} first", plan.name)),
+    };
+    findings.push(finding);
+    None
+}
+
+/// MAC, tap and address must not be those of another VM of foundry's.
+fn check_neighbours(plan: &VmPlan, domains: &[Domain], findings: &mut Vec<Finding>) {
+    for domain in domains.iter().filter(|d| d.name != plan.name.as_str()) {
+        let Some(theirs) = Owner::of(domain.record.as_deref()).manifest().cloned() else { continue };
+        for (index, interface) in plan.interfaces.iter().enumerate() {
+            let Some(ip) = interface.ip else { continue };
+            let same = |text: &String| text.split('/').next().is_some_and(|a| a.parse() == Ok(ip.addr()));
+            if theirs.spec.network_interfaces.iter().filter_map(|i| i.ip.as_ref()).any(same) {
+                findings.push(Finding::vm(format!(
+                    "spec.networkInterfaces[{index}].ip: {} is the address of VM '{}', and MAC {} and tap {} with it",
+                    ip.addr(),
+                    domain.name,
+                    interface.mac,
+                    interface.tap.as_deref().unwrap_or("-"),
+                )));
+            }
+        }
+    }
+}
+
+/// The architecture and whether the processor runs it, or QEMU's translator.
+fn choose_machine(
+    session: &Session<'_>,
+    plan: &VmPlan,
+    capabilities: &Capabilities,
+    findings: &mut Vec<Finding>,
+) -> Option<(VirtType, Arch, bool)> {
+    let name = plan.arch.map_or(capabilities.arch.as_str(), |arch| arch.as_str());
+    let Some(arch) = Arch::ALL.into_iter().find(|a| a.as_str() == name) else {
+        findings.push(
+            Finding::vm(format!("the host's architecture {name} is not supported")).hint("set spec.arch"),
+        );
+        return None;
+    };
+    let offered = capabilities.guests.get(name).cloned().unwrap_or_default();
+    let offers = |wanted: VirtType| offered.iter().any(|o| o == wanted.as_str());
+    let chosen = match session.settings.virt_type {
+        Some(wanted) => Some(wanted).filter(|w| offers(*w)),
+        None => [VirtType::Kvm, VirtType::Qemu].into_iter().find(|t| offers(*t)),
+    };
+    if chosen.is_none() {
+        let wanted = session.settings.virt_type.map_or("any way", VirtType::as_str);
+        let listed = if offered.is_empty() { "nothing".to_owned() } else { offered.join(", ") };
+        findings.push(Finding::vm(format!(
+            "the host cannot run {name} guests with {wanted}; it offers {listed}"
+        )));
+    }
+    chosen.map(|virt_type| (virt_type, arch, name == capabilities.arch))
+}
+
+/// Said once per VM, on the way to success only.
+fn warn_of_cpu(session: &Session<'_>, plan: &VmPlan, virt_type: VirtType) {
+    if session.settings.virt_type.is_none() && virt_type == VirtType::Qemu {
+        session.warn("the host offers no KVM: the guest runs under QEMU's translator, many times slower");
+    }
+    if plan.cpu_mode == CpuMode::HostPassthrough && virt_type == VirtType::Qemu {
+        session.warn("spec.cpuMode: host-passthrough needs KVM; the guest gets QEMU's largest CPU (maximum)");
+    }
+}
+
+fn check_links(
+    session: &Session<'_>,
+    plan: &VmPlan,
+    libvirt: u32,
+    findings: &mut Vec<Finding>,
+) -> Result<(), Error> {
+    let needs_bridges = plan.interfaces.iter().any(|i| matches!(i.link, Link::Bridge(_)));
+    let bridges = if needs_bridges { session.host.bridges()? } else { None };
+    if needs_bridges && bridges.is_none() {
+        session.warn("bridges of a remote host cannot be checked before the VM starts");
+    }
+    for (index, interface) in plan.interfaces.iter().enumerate() {
+        let at = format!("spec.networkInterfaces[{index}]");
+        match &interface.link {
+            Link::Bridge(name) => check_bridge(&at, name.as_str(), interface, bridges.as_deref(), findings),
+            Link::Network(name) => check_network(session, &at, name.as_str(), findings)?,
+        }
+        if interface.vlan.is_some() && libvirt < VLAN_ON_BRIDGES {
+            let (major, minor) = (libvirt / 1_000_000, libvirt / 1000 % 1000);
+            findings.push(
+                Finding::vm(format!(
+                    "{at}.vlan: libvirt {major}.{minor} cannot tag VLANs on a Linux bridge; 11.0 can"
+                ))
+                .hint("attach to a bridge that is on the VLAN already"),
+            );
+        }
+    }
+    Ok(())
+}
+
+fn check_bridge(
+    at: &str,
+    name: &str,
+    interface: &Interface,
+    bridges: Option<&[Bridge]>,
+    findings: &mut Vec<Finding>,
+) {
+    let Some(bridges) = bridges else { return };
+    match bridges.iter().find(|b| b.name == name) {
+        Some(bridge) if interface.vlan.is_some() && !bridge.filters_vlans => findings.push(
+            Finding::vm(format!("{at}.vlan: bridge '{name}' does not tell VLANs apart"))
+                .hint(format!("ip link set {name} type bridge vlan_filtering 1")),
+        ),
+        Some(_) => {}
+        None => {
+            let known: Vec<&str> = bridges.iter().map(|b| b.name.as_str()).collect();
+            findings.push(
+                Finding::vm(format!("{at}.bridge: there is no bridge '{name}'"))
+                    .hint(alternatives(name, &known)),
+            );
+        }
+    }
+}
+
+fn check_network(
+    session: &Session<'_>,
+    at: &str,
+    name: &str,
+    findings: &mut Vec<Finding>,
+) -> Result<(), Error> {
+    match session.host.network(name)? {
+        Some(network) if network.active => {}
+        Some(_) => findings.push(
+            Finding::vm(format!("{at}.network: network '{name}' is not started"))
+                .hint(format!("virsh net-start {name}")),
+        ),
+        None => {
+            let known = session.host.networks()?;
+            let known: Vec<&str> = known.iter().map(String::as_str).collect();
+            findings.push(
+                Finding::vm(format!("{at}.network: there is no network '{name}'"))
+                    .hint(alternatives(name, &known)),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Names what is there, the most likely one first.
+pub(super) fn alternatives(word: &str, known: &[&str]) -> String {
+    match (nearest(word, known.iter().copied()), known) {
+        (_, []) => "there is none".into(),
+        (Some(near), [_]) => format!("did you mean '{near}'?"),
+        (Some(near), all) => format!("did you mean '{near}'? there are {}", all.join(", ")),
+        (None, all) => format!("there are {}", all.join(", ")),
+    }
+}
+
+/// What foundry knows of its own record of a domain.
+pub(super) fn record_of(domain: &Domain) -> Option<Record> {
+    match Owner::of(domain.record.as_deref()) {
+        Owner::Foundry(record) => Some(*record),
+        _ => None,
+    }
+}

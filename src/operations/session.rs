@@ -1,0 +1,235 @@
+//! What an operation is given: a host, settings, a clock, somebody to tell, a way to be stopped.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::domain_xml::VirtType;
+use crate::error::{Error, Kind};
+use crate::host::Host;
+use crate::names::PoolName;
+use crate::plan::Defaults;
+
+/// All that an operation needs of the world.
+#[derive(Clone, Copy)]
+pub struct Session<'a> {
+    /// The host to act on.
+    pub host: &'a dyn Host,
+    /// What the user set.
+    pub settings: &'a Settings,
+    /// Is told how it goes.
+    pub progress: &'a dyn Progress,
+    /// Says what time it is, and waits.
+    pub clock: &'a dyn Clock,
+    /// Says whether to stop.
+    pub cancel: &'a Cancel,
+}
+
+/// What a user set for all VMs.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Pool of the VMs' disks.
+    pub vm_pool: PoolName,
+    /// Pool of the images.
+    pub image_pool: PoolName,
+    /// Directory on the host in which the two default pools are made; `None` for libvirt's own.
+    pub storage_path: Option<String>,
+    /// How guests run; `None` takes KVM where the host offers it.
+    pub virt_type: Option<VirtType>,
+}
+
+impl Settings {
+    /// Name of the pool of VM disks that is made on first use.
+    pub const DEFAULT_VM_POOL: &'static str = "foundry-vms";
+    /// Name of the pool of images that is made on first use.
+    pub const DEFAULT_IMAGE_POOL: &'static str = "foundry-images";
+
+    /// What stands in for what a manifest leaves out.
+    pub fn defaults(&self, pool_override: Option<PoolName>) -> Defaults {
+        Defaults { vm_pool: self.vm_pool.clone(), image_pool: self.image_pool.clone(), pool_override }
+    }
+
+    /// Where a pool is made on first use: `None` for a pool that only its user can make.
+    pub fn default_target(&self, pool: &str, uri: &str) -> Option<String> {
+        let folder = if pool == self.vm_pool.as_str() {
+            "vms"
+        } else if pool == self.image_pool.as_str() {
+            "images"
+        } else {
+            return None;
+        };
+        Some(format!("{}/{folder}", self.storage_base(uri)?))
+    }
+
+    /// libvirt's directory for images (its page "Drivers", QEMU: system and session instances).
+    fn storage_base(&self, uri: &str) -> Option<String> {
+        if let Some(path) = &self.storage_path {
+            return Some(path.trim_end_matches('/').to_owned());
+        }
+        if !is_session(uri) {
+            return Some("/var/lib/libvirt/images/foundry".into());
+        }
+        let data = std::env::var("XDG_DATA_HOME").ok().filter(|d| !d.is_empty());
+        let data = data.or_else(|| std::env::var("HOME").ok().map(|home| format!("{home}/.local/share")))?;
+        Some(format!("{data}/libvirt/images/foundry"))
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        // Both are file names, so the parse cannot fail; the compiler cannot know that.
+        #[allow(clippy::expect_used, reason = "constants, checked by a test")]
+        let name = |text: &str| text.parse().expect("a constant name is valid");
+        Self {
+            vm_pool: name(Self::DEFAULT_VM_POOL),
+            image_pool: name(Self::DEFAULT_IMAGE_POOL),
+            storage_path: None,
+            virt_type: None,
+        }
+    }
+}
+
+/// Whether a URI means a user's own libvirt.
+pub(super) fn is_session(uri: &str) -> bool {
+    uri.split('?').next().is_some_and(|u| u.ends_with("/session"))
+}
+
+/// Something that happened on the way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// An operation begins: a sentence.
+    Begins(String),
+    /// A step begins that may take a while: what is being done.
+    Working(String),
+    /// A step is done: a sentence.
+    Done(String),
+    /// Something that the user should know and that stops nothing.
+    Warning(String),
+    /// Bytes of a transfer so far, and in all.
+    Bytes {
+        /// So far.
+        done: u64,
+        /// In all.
+        total: u64,
+    },
+}
+
+/// Is told how an operation goes.
+pub trait Progress: Sync {
+    /// Takes an event.
+    fn tell(&self, event: Event);
+}
+
+/// Tells nobody.
+impl Progress for () {
+    fn tell(&self, _: Event) {}
+}
+
+/// What time it is.
+pub trait Clock: Sync {
+    /// Now, as RFC 3339 in UTC, to the second.
+    fn timestamp(&self) -> String;
+    /// Time since some moment that does not change.
+    fn elapsed(&self) -> Duration;
+    /// Waits.
+    fn sleep(&self, time: Duration);
+}
+
+/// The machine's clock.
+#[derive(Debug)]
+pub struct SystemClock(Instant);
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl Clock for SystemClock {
+    fn timestamp(&self) -> String {
+        jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    fn sleep(&self, time: Duration) {
+        std::thread::sleep(time);
+    }
+}
+
+/// A user's wish to stop, shared with the signal handler that hears it.
+#[derive(Debug, Clone, Default)]
+pub struct Cancel(Arc<AtomicUsize>);
+
+impl Cancel {
+    /// The counter that a signal handler raises.
+    pub fn counter(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.0)
+    }
+
+    /// Asks to stop.
+    pub fn request(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Whether somebody asked to stop.
+    pub fn is_requested(&self) -> bool {
+        self.0.load(Ordering::SeqCst) > 0
+    }
+
+    /// Whether somebody asked twice: then the undoing is to stop too.
+    pub fn is_insisted(&self) -> bool {
+        self.0.load(Ordering::SeqCst) > 1
+    }
+
+    /// Ends the operation if somebody asked to stop.
+    ///
+    /// # Errors
+    /// [`Kind::Interrupted`] then.
+    pub fn check(&self) -> Result<(), Error> {
+        if self.is_requested() { Err(Error::new(Kind::Interrupted, "interrupted")) } else { Ok(()) }
+    }
+}
+
+impl Session<'_> {
+    pub(super) fn done(&self, sentence: impl Into<String>) {
+        self.progress.tell(Event::Done(sentence.into()));
+    }
+
+    pub(super) fn working(&self, what: impl Into<String>) {
+        self.progress.tell(Event::Working(what.into()));
+    }
+
+    pub(super) fn warn(&self, sentence: impl Into<String>) {
+        self.progress.tell(Event::Warning(sentence.into()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_default_pools_have_a_place_of_their_own() {
+        let settings = Settings::default();
+        let at = |pool| settings.default_target(pool, "qemu:///system");
+        assert_eq!(at("foundry-vms").as_deref(), Some("/var/lib/libvirt/images/foundry/vms"));
+        assert_eq!(at("foundry-images").as_deref(), Some("/var/lib/libvirt/images/foundry/images"));
+        assert_eq!(at("ssd"), None);
+    }
+
+    #[test]
+    fn the_storage_path_moves_both() {
+        let settings = Settings { storage_path: Some("/srv/vm/".into()), ..Settings::default() };
+        assert_eq!(settings.default_target("foundry-vms", "qemu:///session").as_deref(), Some("/srv/vm/vms"));
+    }
+
+    #[test]
+    fn a_timestamp_is_rfc_3339_in_utc() {
+        let now = SystemClock::default().timestamp();
+        assert_eq!(now.len(), 20, "{now}");
+        now.parse::<jiff::Timestamp>().unwrap();
+    }
+}

@@ -1,0 +1,293 @@
+//! Waits until a VM can be used, and says how far it came where it cannot.
+//!
+//! Whatever happens here, the VM stays: undoing ends with its start.
+
+use std::io::Read;
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::create::CreatedVm;
+use super::inspect::guest_addresses;
+use super::{Session, console};
+use crate::error::{Error, Kind};
+use crate::host::{Domain, DomainState};
+
+/// What to wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Goal {
+    /// An address is known.
+    Ip,
+    /// The guest agent answers.
+    Agent,
+    /// An SSH server greets at one of the addresses.
+    Ssh,
+    /// cloud-init is done, without errors.
+    CloudInit,
+}
+
+/// Time between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(300);
+/// How long one attempt to connect may take; a guest that is not up yet does not answer at all.
+const CONNECT_WITHIN: Duration = Duration::from_millis(700);
+/// How long the agent may take to answer.
+const AGENT_WITHIN: Duration = Duration::from_secs(1);
+/// How many lines of the console a failure shows.
+const CONSOLE_LINES: usize = 10;
+/// How much of a file is asked of the agent; cloud-init's result is a few hundred bytes.
+const AGENT_READS: u64 = 65536;
+
+/// Waits for a VM that was just made. Returns the addresses at which it is known.
+///
+/// # Errors
+/// [`Kind::Timeout`], [`Kind::Interrupted`], or [`Kind::Vm`] where the guest stopped or cloud-init failed.
+pub fn wait(
+    session: &Session<'_>,
+    vm: &CreatedVm,
+    goal: Goal,
+    timeout: Duration,
+) -> Result<Vec<String>, Error> {
+    let name = vm.record.manifest.metadata.name.clone().unwrap_or_default();
+    let mut watch = Watch { session, vm, name, seen: "the guest has not been heard of" };
+    session.working(format!("Waiting for {}", goal.as_str()));
+    let until = session.clock.elapsed() + timeout;
+    loop {
+        if session.cancel.is_requested() {
+            return Err(watch.gave_up(Kind::Interrupted, "interrupted while waiting for".into(), goal));
+        }
+        watch.check_guest()?;
+        if watch.reached(goal)? {
+            session.done(format!(
+                "{} after {:.0} s",
+                goal.reached(),
+                (session.clock.elapsed() + timeout - until).as_secs_f32()
+            ));
+            return watch.addresses();
+        }
+        if session.clock.elapsed() >= until {
+            return Err(watch.gave_up(Kind::Timeout, format!("waited {} s for", timeout.as_secs()), goal));
+        }
+        session.clock.sleep(LOOK_EVERY);
+    }
+}
+
+impl Goal {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Ip => "an address",
+            Self::Agent => "the guest agent",
+            Self::Ssh => "SSH",
+            Self::CloudInit => "cloud-init",
+        }
+    }
+
+    fn reached(self) -> &'static str {
+        match self {
+            Self::Ip => "Address known",
+            Self::Agent => "Guest agent answers",
+            Self::Ssh => "SSH answers",
+            Self::CloudInit => "cloud-init is done",
+        }
+    }
+}
+
+struct Watch<'a> {
+    session: &'a Session<'a>,
+    vm: &'a CreatedVm,
+    name: String,
+    /// The furthest that was seen.
+    seen: &'static str,
+}
+
+impl Watch<'_> {
+    /// A guest that stopped will not come up, however long one waits.
+    fn check_guest(&self) -> Result<(), Error> {
+        let now = self.session.host.state(self.vm.uuid)?;
+        let stopped = match now {
+            None => "it is gone",
+            Some(now) if now.stopped_by_error => "the hypervisor stopped it with an internal error",
+            Some(now) if now.state == DomainState::ShutOff => "it shut down",
+            Some(now) if now.state == DomainState::Crashed => "it crashed",
+            Some(_) => return Ok(()),
+        };
+        let error =
+            Error::new(Kind::Vm, format!("VM '{}' stopped before it was ready", self.name)).because(stopped);
+        let error = if now.is_some_and(|n| n.stopped_by_error) {
+            error.hint("a host can offer KVM and still not run this guest: try --virt-type qemu")
+        } else {
+            error
+        };
+        Err(self.with_console(error).outcome(self.stays()))
+    }
+
+    fn reached(&mut self, goal: Goal) -> Result<bool, Error> {
+        match goal {
+            Goal::Ip => Ok(!self.addresses()?.is_empty()),
+            Goal::Agent => self.agent_answers(),
+            Goal::Ssh => self.ssh_answers(),
+            Goal::CloudInit => self.cloud_init_done(),
+        }
+    }
+
+    fn addresses(&self) -> Result<Vec<String>, Error> {
+        let interfaces = &self.vm.record.manifest.spec.network_interfaces;
+        let fixed = interfaces.iter().flat_map(|i| i.ip.iter().chain(&i.addresses));
+        let fixed: Vec<String> = fixed.filter_map(|a| a.split('/').next()).map(str::to_owned).collect();
+        if !fixed.is_empty() {
+            return Ok(fixed);
+        }
+        let learned = guest_addresses(self.session, &self.domain())?;
+        Ok(learned.into_iter().map(|a| a.address).collect())
+    }
+
+    /// As much of the domain as the address sources need.
+    fn domain(&self) -> Domain {
+        Domain {
+            uuid: self.vm.uuid,
+            name: self.name.clone(),
+            state: DomainState::Running,
+            stopped_by_error: false,
+            vcpus: 0,
+            memory: crate::units::Bytes(0),
+            persistent: true,
+            autostart: false,
+            record: None,
+        }
+    }
+
+    fn agent_answers(&mut self) -> Result<bool, Error> {
+        let answer = self.session.host.agent(self.vm.uuid, r#"{"execute":"guest-ping"}"#, AGENT_WITHIN)?;
+        if answer.is_some() {
+            self.seen = "the guest agent answers";
+        }
+        Ok(answer.is_some())
+    }
+
+    fn ssh_answers(&mut self) -> Result<bool, Error> {
+        for address in self.addresses()? {
+            let Ok(ip) = address.parse::<IpAddr>() else { continue };
+            match greet(SocketAddr::new(ip, 22)) {
+                Greeting::Ssh => return Ok(true),
+                Greeting::Silent => self.seen = "port 22 is open and no SSH server has greeted",
+                Greeting::Refused => self.seen = "the guest's network answers and its SSH server does not",
+                Greeting::None => {}
+            }
+        }
+        Ok(false)
+    }
+
+    /// Asks the agent for cloud-init's own result; where there is no agent, the console tells.
+    fn cloud_init_done(&mut self) -> Result<bool, Error> {
+        if let Some(result) = guest_file(self.session, self.vm.uuid, "/run/cloud-init/result.json")? {
+            return self.judge_result(&result);
+        }
+        let log = console::read(self.session.host, self.vm.record.console_log.as_deref()).unwrap_or_default();
+        if log.contains("Cloud-init v.") || log.contains("cloud-init[") {
+            self.seen = "cloud-init is at work";
+        }
+        Ok(log.lines().any(|line| line.contains("Cloud-init v.") && line.contains(" finished at ")))
+    }
+
+    /// cloud-init's page "CLI commands / status": `result.json` appears when the last stage is done.
+    fn judge_result(&self, result: &str) -> Result<bool, Error> {
+        let parsed: Value = serde_json::from_str(result).unwrap_or_default();
+        let Some(errors) = parsed.pointer("/v1/errors").and_then(Value::as_array) else { return Ok(false) };
+        if errors.is_empty() {
+            return Ok(true);
+        }
+        let list: Vec<String> =
+            errors.iter().map(|e| e.as_str().map_or_else(|| e.to_string(), str::to_owned)).collect();
+        let error = Error::new(Kind::Vm, format!("cloud-init in VM '{}' ended with errors", self.name));
+        Err(error
+            .because(list.join("; "))
+            .hint("in the guest: cloud-init status --long, /var/log/cloud-init.log")
+            .outcome(self.stays()))
+    }
+
+    fn gave_up(&self, kind: Kind, how: String, goal: Goal) -> Error {
+        let error =
+            Error::new(kind, format!("VM '{}': {how} {}", self.name, goal.as_str())).because(self.seen);
+        self.with_console(error).outcome(self.stays())
+    }
+
+    fn stays(&self) -> String {
+        format!("VM '{}' stays as it is; foundry destroy {} removes it", self.name, self.name)
+    }
+
+    fn with_console(&self, error: Error) -> Error {
+        let lines = console::tail(self.session.host, self.vm.record.console_log.as_deref(), CONSOLE_LINES);
+        if lines.is_empty() {
+            error
+        } else {
+            error.outcome(format!("the console's last lines:\n  | {}", lines.join("\n  | ")))
+        }
+    }
+}
+
+enum Greeting {
+    Ssh,
+    Silent,
+    Refused,
+    None,
+}
+
+/// A real greeting counts, not an open port: a server that is starting accepts before it can talk
+/// (RFC 4253, section 4.2: the identification string begins with `SSH-`).
+fn greet(at: SocketAddr) -> Greeting {
+    let mut stream = match TcpStream::connect_timeout(&at, CONNECT_WITHIN) {
+        Ok(stream) => stream,
+        Err(e) if e.kind() == std::io::ErrorKind::ConnectionRefused => return Greeting::Refused,
+        Err(_) => return Greeting::None,
+    };
+    let mut banner = [0; 4];
+    // Without a time-out set, a silent server would hold the wait for ever.
+    if stream.set_read_timeout(Some(CONNECT_WITHIN * 3)).is_err() || stream.read_exact(&mut banner).is_err() {
+        return Greeting::Silent;
+    }
+    if &banner == b"SSH-" { Greeting::Ssh } else { Greeting::Silent }
+}
+
+/// Reads a small file of the guest's through its agent (QEMU guest agent protocol, `guest-file-*`).
+fn guest_file(session: &Session<'_>, vm: Uuid, path: &str) -> Result<Option<String>, Error> {
+    let ask = |command: Value| -> Result<Option<Value>, Error> {
+        let answer = session.host.agent(vm, &command.to_string(), AGENT_WITHIN)?;
+        Ok(answer
+            .and_then(|text| serde_json::from_str::<Value>(&text).ok())
+            .and_then(|v| v.get("return").cloned()))
+    };
+    let open = serde_json::json!({"execute": "guest-file-open", "arguments": {"path": path, "mode": "r"}});
+    let Some(handle) = ask(open)?.filter(Value::is_i64) else { return Ok(None) };
+    let read = serde_json::json!({"execute": "guest-file-read", "arguments": {"handle": handle, "count": AGENT_READS}});
+    let content = ask(read)?;
+    ask(serde_json::json!({"execute": "guest-file-close", "arguments": {"handle": handle}}))?;
+    let encoded = content.as_ref().and_then(|c| c.get("buf-b64")).and_then(Value::as_str);
+    let decode = |text| base64::Engine::decode(&base64::engine::general_purpose::STANDARD, text).ok();
+    Ok(encoded.and_then(decode).and_then(|bytes| String::from_utf8(bytes).ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::net::TcpListener;
+
+    #[test]
+    fn an_open_port_without_a_greeting_is_not_ssh() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        assert!(matches!(greet(at), Greeting::Silent));
+    }
+
+    #[test]
+    fn a_greeting_is() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        let server =
+            std::thread::spawn(move || listener.accept().unwrap().0.write_all(b"SSH-2.0-test\r\n").unwrap());
+        assert!(matches!(greet(at), Greeting::Ssh));
+        server.join().unwrap();
+        assert!(matches!(greet(at), Greeting::Refused));
+    }
+}

@@ -1,0 +1,108 @@
+//! What the documents of one file must not share.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use super::{Interface, Problem, Problems, VmPlan};
+
+/// Compares the VMs of one file, each of which is in order by itself: no two of them can have the
+/// same name, address, MAC or tap.
+///
+/// # Errors
+/// All problems at once, told about the later VM of each pair; `file` names the whole.
+pub fn check_batch(plans: &[VmPlan], file: &str) -> Result<(), Problems> {
+    let mut batch = Batch::default();
+    plans.iter().for_each(|plan| batch.add(plan));
+    match batch.problems {
+        none if none.is_empty() => Ok(()),
+        list => Err(Problems { subject: file.to_owned(), list }),
+    }
+}
+
+#[derive(Default)]
+struct Batch {
+    /// Who has a name, an address or a MAC, and where it says so. Their spellings do not overlap.
+    owners: HashMap<String, String>,
+    problems: Vec<Problem>,
+}
+
+impl Batch {
+    fn add(&mut self, plan: &VmPlan) {
+        let named = self.claim(plan.name.to_string(), "metadata.name".to_owned(), plan);
+        // Documents of one name are one mistake, even where they are copies of each other.
+        if named {
+            plan.interfaces.iter().enumerate().for_each(|(index, nic)| self.add_interface(plan, index, nic));
+        }
+    }
+
+    fn add_interface(&mut self, plan: &VmPlan, index: usize, nic: &Interface) {
+        let path = format!("spec.networkInterfaces[{index}]");
+        // MAC and tap follow from the address, so that its own clash says it all; only a MAC from
+        // names can clash alone.
+        match nic.ip {
+            Some(ip) => self.claim(ip.addr().to_string(), format!("{path}.ip"), plan),
+            None => self.claim(nic.mac.to_string(), format!("{path} (MAC address)"), plan),
+        };
+        for (further, address) in nic.addresses.iter().enumerate() {
+            let address = address.addr().to_canonical().to_string();
+            self.claim(address, format!("{path}.addresses[{further}]"), plan);
+        }
+    }
+
+    /// Notes the owner of a value that only one VM can have, or the problem.
+    fn claim(&mut self, value: String, path: String, plan: &VmPlan) -> bool {
+        match self.owners.entry(value) {
+            Entry::Vacant(free) => {
+                free.insert(format!("{}: {path}", plan.name));
+                true
+            }
+            Entry::Occupied(taken) => {
+                self.problems.push(Problem {
+                    path: format!("{}: {path}", plan.name),
+                    value: Some(taken.key().clone()),
+                    message: format!("is taken by another VM of this file ({})", taken.get()),
+                });
+                false
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+mod tests {
+    use super::*;
+    use crate::manifest::load;
+    use crate::names::MacAddress;
+    use crate::plan::Defaults;
+
+    fn plan(name: &str) -> VmPlan {
+        let text = format!(
+            "apiVersion: foundry.cofront.xyz/v1alpha1\nkind: VirtualMachine\nmetadata: {{name: {name}}}\n\
+             spec: {{vcpus: 1, memoryGiB: 1, bootDisk: {{sizeGB: 1, empty: true}}, networkInterfaces: [{{network: n}}]}}\n"
+        );
+        let defaults = Defaults {
+            vm_pool: "vms".parse().unwrap(),
+            image_pool: "images".parse().unwrap(),
+            pool_override: None,
+        };
+        VmPlan::from_manifest(&load(&text, "vm.yaml").unwrap()[0], &defaults).unwrap()
+    }
+
+    #[test]
+    fn a_mac_from_names_can_clash_alone() {
+        let (one, mut two) = (plan("one"), plan("two"));
+        assert_eq!(check_batch(&[one.clone(), two.clone()], "vm.yaml"), Ok(()));
+        two.interfaces[0].mac = MacAddress::from_name(&one.name, 0);
+        let problems = check_batch(&[one, two], "vm.yaml").unwrap_err();
+        assert_eq!(problems.list.len(), 1);
+        assert_eq!(problems.list[0].path, "two: spec.networkInterfaces[0] (MAC address)");
+    }
+
+    #[test]
+    fn copies_are_one_problem_each() {
+        let problems = check_batch(&[plan("one"), plan("one"), plan("one")], "vm.yaml").unwrap_err();
+        assert_eq!(problems.list.len(), 2);
+        assert_eq!(check_batch(&[], "vm.yaml"), Ok(()));
+    }
+}

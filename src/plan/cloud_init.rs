@@ -1,0 +1,162 @@
+//! What cloud-init is told.
+
+use super::judge::{Judge, Judged, all, is_unprintable, name_of};
+use super::{SeedPlan, UserData, crypt, ssh_key};
+use crate::cloud_init::{check_raw_user_data, check_user_data};
+use crate::manifest::{self, MAX_BYTES};
+use crate::names::VmName;
+
+/// The longest line of an authorized-keys file that is taken: an RSA key of 16384 bits is 2.8 KB.
+const MAX_KEY: usize = 16 << 10;
+
+/// Judges `spec.cloudInit`; without it there is no seed.
+pub(super) fn seed(
+    judge: &mut Judge,
+    manifest: Option<&manifest::CloudInit>,
+    vm: Judged<&VmName>,
+) -> Judged<Option<SeedPlan>> {
+    let Some(manifest) = manifest else { return Ok(None) };
+    let manifest::CloudInit {
+        fqdn,
+        ssh_authorized_keys,
+        password_hash,
+        ssh_pwauth,
+        ssh_password_auth,
+        raw_user_data,
+        user_data,
+    } = manifest;
+    let fqdn = fqdn.as_deref().map(|fqdn| self::fqdn(judge, fqdn)).transpose();
+    let keys = all(ssh_authorized_keys
+        .iter()
+        .enumerate()
+        .map(|(index, key)| self::key(judge, &format!("spec.cloudInit.sshAuthorizedKeys[{index}]"), key)));
+    let password_hash = password_hash.as_deref().map(|hash| self::hash(judge, hash)).transpose();
+    let password_auth = password_auth(judge, *ssh_pwauth, *ssh_password_auth);
+    let user_data = self::user_data(judge, raw_user_data.as_deref(), user_data.as_deref());
+    let (vm, fqdn) = (vm?, fqdn?);
+    Ok(Some(SeedPlan {
+        volume: vm.seed_volume(),
+        hostname: hostname(vm, fqdn.as_deref()),
+        fqdn,
+        ssh_keys: keys?,
+        password_hash: password_hash?,
+        ssh_password_auth: password_auth?,
+        user_data: user_data?,
+    }))
+}
+
+fn hostname(vm: &VmName, fqdn: Option<&str>) -> String {
+    match fqdn.and_then(|fqdn| fqdn.split('.').next()) {
+        Some(label) => label.to_owned(),
+        None => vm.hostname(),
+    }
+}
+
+/// A fully qualified name in lower case, without the final dot that says the same.
+pub(super) fn normalized_fqdn(text: &str) -> String {
+    let text = text.trim();
+    text.strip_suffix('.').unwrap_or(text).to_lowercase()
+}
+
+fn fqdn(judge: &mut Judge, text: &str) -> Judged<String> {
+    const PATH: &str = "spec.cloudInit.fqdn";
+    let name = normalized_fqdn(judge.text(PATH, text)?);
+    match check_fqdn(&name) {
+        Ok(()) => Ok(name),
+        Err(message) => Err(judge.wrong(PATH, text, message)),
+    }
+}
+
+/// Host names by RFC 1123, section 2.1, and RFC 1035, section 2.3.4.
+fn check_fqdn(name: &str) -> Result<(), String> {
+    let labels: Vec<&str> = name.split('.').collect();
+    if name.len() > 253 {
+        return Err(format!("has {} characters; a domain name has at most 253", name.len()));
+    }
+    if labels.len() < 2 {
+        return Err("must have a domain, such as web.example.com".into());
+    }
+    if let Some(bad) = labels.iter().find(|label| !is_label(label)) {
+        return Err(format!(
+            "has the part {bad:?}; each must be 1 to 63 of a-z, 0-9 and '-', not at the ends"
+        ));
+    }
+    // No top-level domain is a number (RFC 3696, section 2), so this is an address.
+    if labels.last().is_some_and(|top| top.bytes().all(|b| b.is_ascii_digit())) {
+        return Err("must be a name, not an address".into());
+    }
+    Ok(())
+}
+
+fn is_label(label: &str) -> bool {
+    (1..=63).contains(&label.len())
+        && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+}
+
+/// One key, in the form of a line of authorized_keys without blanks around it.
+fn key(judge: &mut Judge, path: &str, text: &str) -> Judged<String> {
+    let line = text.trim();
+    // Before anything else, so that no message shows it.
+    if let Some(message) = ssh_key::private(line) {
+        return Err(judge.missing(path, message));
+    }
+    let line = judge.bounded(path, line, MAX_KEY)?;
+    match ssh_key::check(line) {
+        Ok(()) => Ok(line.to_owned()),
+        Err(message) => Err(judge.wrong(path, line, message)),
+    }
+}
+
+/// A password's hash. No message shows it: it may be the password itself, and is a secret anyway.
+fn hash(judge: &mut Judge, hash: &str) -> Judged<String> {
+    match crypt::check(hash) {
+        Ok(()) => Ok(hash.to_owned()),
+        Err(message) => Err(judge.missing("spec.cloudInit.passwordHash", message)),
+    }
+}
+
+fn password_auth(judge: &mut Judge, first: Option<bool>, second: Option<bool>) -> Judged<bool> {
+    match (first, second) {
+        (Some(first), Some(second)) if first != second => {
+            let message = format!("differs from sshPwauth ({first}), another spelling of it; leave one out");
+            Err(judge.wrong("spec.cloudInit.sshPasswordAuth", second, message))
+        }
+        _ => Ok(first.or(second).unwrap_or_default()),
+    }
+}
+
+fn user_data(judge: &mut Judge, raw: Option<&str>, merged: Option<&str>) -> Judged<UserData> {
+    const RAW: &str = "spec.cloudInit.rawUserData";
+    const MERGED: &str = "spec.cloudInit.userData";
+    let raw = raw.map(|raw| document(judge, RAW, raw, check_raw_user_data)).transpose();
+    let has_raw = raw != Ok(None);
+    let merged = merged.map(|merged| document(judge, MERGED, merged, check_user_data)).transpose();
+    if has_raw && merged != Ok(None) {
+        let message = "is merged with what foundry generates, which rawUserData replaces; leave one out";
+        return Err(judge.missing(MERGED, message));
+    }
+    Ok(match (raw?, merged?) {
+        (Some(raw), _) => UserData::Raw(raw),
+        (None, Some(merged)) => UserData::Merged(merged),
+        (None, None) => UserData::Generated,
+    })
+}
+
+/// A whole document of several lines; messages do not show it, for it may hold secrets.
+fn document(
+    judge: &mut Judge,
+    path: &str,
+    text: &str,
+    check: fn(&str) -> Result<(), String>,
+) -> Judged<String> {
+    if let Some(stray) = text.chars().find(|c| is_unprintable(*c) && !matches!(c, '\n' | '\t')) {
+        return Err(judge.missing(path, format!("must not hold {}", name_of(stray))));
+    }
+    if text.len() > MAX_BYTES {
+        return Err(judge.missing(path, format!("has {} bytes; at most {MAX_BYTES} are taken", text.len())));
+    }
+    check(text).map_err(|message| judge.missing(path, message))?;
+    Ok(text.to_owned())
+}

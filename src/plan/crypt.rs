@@ -1,0 +1,133 @@
+//! Password hashes as crypt(5) of libxcrypt describes them.
+
+/// What a user does who has a password and no hash.
+const MAKE_ONE: &str = "make one with 'mkpasswd --method=SHA-512' or 'openssl passwd -6'";
+
+/// Checks that a text is a hash that a guest's libcrypt understands.
+///
+/// # Errors
+/// Says what is wrong, never repeating the text: it may be the password itself.
+pub(super) fn check(hash: &str) -> Result<(), String> {
+    if hash.is_empty() {
+        return Err(format!("is empty, which would let root in without a password; {MAKE_ONE}"));
+    }
+    let Some((id, rest)) = hash.strip_prefix('$').and_then(|h| h.split_once('$')) else {
+        return Err(format!(
+            "does not begin with '$' and an id, so it is not a hash but perhaps the password; {MAKE_ONE}"
+        ));
+    };
+    if let Some(message) = blank_or_colon(hash) {
+        return Err(message.to_owned());
+    }
+    let fits = match id {
+        "6" => sha(rest, 86),
+        "5" => sha(rest, 43),
+        "y" | "gy" => yescrypt(rest),
+        "7" => scrypt(rest),
+        "2a" | "2b" | "2x" | "2y" => bcrypt(rest),
+        _ => return Err(unknown(id)),
+    };
+    if fits { Ok(()) } else { Err(format!("is not a complete ${id}$ hash (crypt(5)); {MAKE_ONE}")) }
+}
+
+/// `chpasswd` reads `name:hash` lines, so these would end the hash or the line.
+fn blank_or_colon(hash: &str) -> Option<&'static str> {
+    if hash.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Some("must not hold blanks, line breaks or control characters");
+    }
+    hash.contains(':').then_some("must not hold ':'")
+}
+
+fn unknown(id: &str) -> String {
+    match id {
+        "1" | "3" | "md5" | "sha1" => {
+            format!("uses the method ${id}$, which is broken and refused by guests of today; {MAKE_ONE}")
+        }
+        _ => format!(
+            "uses a method that crypt(5) does not know; known are $y$, $gy$, $7$, $2b$, $6$ and $5$; {MAKE_ONE}"
+        ),
+    }
+}
+
+/// `[rounds=N$]salt$hash`. A salt of more than 16 characters is cut off by crypt(3), so that no
+/// password ever matches such a hash.
+fn sha(rest: &str, length: usize) -> bool {
+    let rest = match rest.strip_prefix("rounds=").and_then(|r| r.split_once('$')) {
+        Some((rounds, rest)) if is_number(rounds) => rest,
+        Some(_) => return false,
+        None => rest,
+    };
+    rest.split_once('$')
+        .is_some_and(|(salt, hash)| (1..=16).contains(&salt.len()) && is_encoded(hash, length..=length))
+}
+
+/// `parameters$salt$hash`.
+fn yescrypt(rest: &str) -> bool {
+    let parts: Vec<&str> = rest.split('$').collect();
+    matches!(parts[..], [parameters, salt, hash]
+        if is_encoded(parameters, 1..=64) && is_encoded(salt, 0..=86) && is_encoded(hash, 43..=43))
+}
+
+/// `parameters and salt$hash`.
+fn scrypt(rest: &str) -> bool {
+    rest.split_once('$').is_some_and(|(salt, hash)| is_encoded(salt, 11..=97) && is_encoded(hash, 43..=43))
+}
+
+/// `cost$salt and hash`.
+fn bcrypt(rest: &str) -> bool {
+    rest.split_once('$').is_some_and(|(cost, hash)| {
+        cost.len() == 2 && cost.bytes().all(|b| b.is_ascii_digit()) && is_encoded(hash, 53..=53)
+    })
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && !text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// Characters of crypt's base 64.
+fn is_encoded(text: &str, lengths: std::ops::RangeInclusive<usize>) -> bool {
+    lengths.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"./".contains(&b))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+mod tests {
+    use super::*;
+
+    /// Made with `openssl passwd` and libxcrypt's crypt(3).
+    const GOOD: [&str; 5] = [
+        "$5$abcd$7C8S3Kakv2PyGuCPvepMX85cIRrGkqAAL1ANT8OQDg7",
+        "$6$x8kQ2mVn1TzLpR4e$4z88Gy4LflNdLnmk2xzRDjrQuP8m9aum5YLcX1/DJCvZB.dUaM639KNa1UgT2QPPibcDmU2cFirCIiE12isaK/",
+        "$y$j9T$k2XAnEHBqQ1Ct2aMXFKNa/$qdVSV23znpN3oRX4v17E59IodBxO1bzdFa3VKKRlE98",
+        "$7$CU..../....k2XAnEHBqQ1Ct2aMXFKNa/$zeXXkmhf5bANnwxOSHu.l5b1wpbddyC.cDseUn6CeF/",
+        "$2b$05$KBCwKxOzLha2MUDgW0PjXe2I9h8tEIKStkiCAzxzCz.g1BF3Esgv6",
+    ];
+
+    #[test]
+    fn what_crypt_makes_is_taken() {
+        for hash in GOOD {
+            assert_eq!(check(hash), Ok(()), "{hash}");
+        }
+        assert_eq!(check(&format!("$6$rounds=656000$salt${}", "a".repeat(86))), Ok(()));
+        assert_eq!(check(&format!("$gy$j9T$salt${}", "a".repeat(43))), Ok(()));
+    }
+
+    #[test]
+    fn one_character_more_or_less_is_not() {
+        for hash in GOOD {
+            check(&hash[..hash.len() - 1]).unwrap_err();
+            check(&format!("{hash}a")).unwrap_err();
+            check(&format!("{}-", &hash[..hash.len() - 1])).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn no_message_repeats_the_password() {
+        for secret in
+            ["hunter2", "$hunter2", "$9$hunter2$", "$6$hunter2", "$1$hunter2$", "$6$hunter2$ ", "hunter2:"]
+        {
+            let message = check(secret).unwrap_err();
+            assert!(!message.contains("hunter2"), "{message}");
+        }
+    }
+}

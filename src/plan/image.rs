@@ -1,0 +1,88 @@
+//! References to images: `volume`, `pool:volume` or `/absolute/path`.
+
+use super::judge::{Judge, Judged};
+use super::{Defaults, ImageRef};
+use crate::names::{NameError, PoolName, VolumeName};
+
+const IMAGE: &str = "spec.bootDisk.image";
+const POOL: &str = "spec.bootDisk.imagePool";
+
+/// Judges `spec.bootDisk.image` together with `imagePool`.
+pub(super) fn parse(
+    judge: &mut Judge,
+    image: &str,
+    image_pool: Option<&str>,
+    defaults: &Defaults,
+) -> Judged<ImageRef> {
+    let named = self::image(judge, image);
+    let pool: Judged<Option<PoolName>> = image_pool.map(|pool| judge.name(POOL, pool)).transpose();
+    match (named?, pool?) {
+        (Named::Path(_), Some(pool)) => {
+            Err(judge.wrong(POOL, pool, "has no meaning for an image given as a path"))
+        }
+        (Named::Path(path), None) => Ok(ImageRef::Path(path)),
+        (Named::Volume(Some(first), _), Some(second)) if first != second => {
+            let message = format!("differs from the pool in image ({first}); leave one out");
+            Err(judge.wrong(POOL, second, message))
+        }
+        (Named::Volume(first, volume), second) => {
+            let pool = first.or(second).unwrap_or_else(|| defaults.image_pool.clone());
+            Ok(ImageRef::Volume { pool, volume })
+        }
+    }
+}
+
+/// What `image` says by itself.
+enum Named {
+    Path(String),
+    Volume(Option<PoolName>, VolumeName),
+}
+
+fn image(judge: &mut Judge, image: &str) -> Judged<Named> {
+    let image = judge.text(IMAGE, image)?;
+    let named = match (misplaced(image), image.split_once(':')) {
+        (Some(message), _) => Err(message.to_owned()),
+        _ if image.starts_with('/') => path(image).map(Named::Path),
+        (_, Some((pool, volume))) => in_pool(pool, volume),
+        (_, None) => {
+            image.parse().map(|volume| Named::Volume(None, volume)).map_err(|e: NameError| e.to_string())
+        }
+    };
+    named.map_err(|message| judge.wrong(IMAGE, image, message))
+}
+
+/// What people write that is none of the three forms, with the way to get there.
+fn misplaced(image: &str) -> Option<&'static str> {
+    if image.is_empty() {
+        return Some("is empty; for a disk without an image leave it out and write 'empty: true'");
+    }
+    if image.contains("://") {
+        return Some("is a URL; download it, 'foundry image import' it, and give the volume's name");
+    }
+    if image.contains('/') && !image.starts_with('/') && !image.contains(':') {
+        return Some(
+            "is a relative path, and the hypervisor has no directory to start from; \
+             give an absolute path, or 'foundry image import' it and give the volume's name",
+        );
+    }
+    None
+}
+
+fn in_pool(pool: &str, volume: &str) -> Result<Named, String> {
+    let pool = pool.parse().map_err(|error| format!("names the pool {pool:?}, which {error}"))?;
+    let volume = volume.parse().map_err(|error| format!("names the volume {volume:?}, which {error}"))?;
+    Ok(Named::Volume(Some(pool), volume))
+}
+
+/// A path, without the `//` and `/./` that change nothing. `..` is refused and not resolved: what it
+/// means depends on symbolic links of the hypervisor's.
+fn path(image: &str) -> Result<String, String> {
+    let parts: Vec<&str> = image.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+    if parts.contains(&"..") {
+        return Err("must not hold '..'".to_owned());
+    }
+    if parts.is_empty() || image.ends_with('/') {
+        return Err("is a directory".to_owned());
+    }
+    Ok(format!("/{}", parts.join("/")))
+}

@@ -1,0 +1,252 @@
+//! SSH public keys, as a line of sshd's authorized_keys file holds them.
+//!
+//! `[options] type base64 [comment]` (sshd(8), "AUTHORIZED_KEYS FILE FORMAT"). The base64 part repeats
+//! the type and then holds the key's numbers, each with its length (RFC 4253, section 6.6); a key that
+//! was cut or pasted together shows there.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::names::nearest;
+
+/// The types that sshd takes.
+const TYPES: [&str; 7] = [
+    "ssh-ed25519",
+    "ssh-rsa",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "sk-ssh-ed25519@openssh.com",
+    "sk-ecdsa-sha2-nistp256@openssh.com",
+];
+
+/// RSA moduli, in bits: sshd refuses shorter ones (RequiredRSASize) and OpenSSH cannot make longer ones.
+const RSA_BITS: std::ops::RangeInclusive<usize> = 1024..=16384;
+
+/// Says what to do about a private key where a public one belongs.
+pub(super) fn private(text: &str) -> Option<&'static str> {
+    let found = text.contains("PRIVATE KEY") || text.starts_with("PuTTY-User-Key-File");
+    found.then_some(
+        "is a PRIVATE key. Treat it as disclosed: take it out of the manifest and its history, \
+         replace it everywhere, and give the content of the new '.pub' file here",
+    )
+}
+
+/// Checks a line.
+///
+/// # Errors
+/// Says what is wrong with it.
+pub(super) fn check(line: &str) -> Result<(), String> {
+    if let Some(message) = not_a_key(line) {
+        return Err(message.to_owned());
+    }
+    let mut words = split_options(line)?.split_ascii_whitespace();
+    let kind = words.next().unwrap_or_default();
+    known(kind)?;
+    let Some(encoded) = words.next() else {
+        return Err(format!("has nothing after {kind:?}; it was cut off"));
+    };
+    let blob = STANDARD
+        .decode(encoded)
+        .map_err(|_| "has a part that is not base64; it was cut off or changed".to_owned())?;
+    check_blob(kind, &blob)
+}
+
+/// What people put here by mistake.
+fn not_a_key(line: &str) -> Option<&'static str> {
+    if line.is_empty() {
+        return Some("is empty");
+    }
+    if line.starts_with('#') {
+        return Some("is a comment, not a key");
+    }
+    if line.starts_with("---- BEGIN SSH2 PUBLIC KEY") {
+        return Some("is in the format of RFC 4716; convert it with 'ssh-keygen -i -f FILE'");
+    }
+    if line.starts_with(['/', '~']) || (line.ends_with(".pub") && !line.contains(' ')) {
+        return Some("is the name of a file; give what is in it");
+    }
+    None
+}
+
+/// Takes sshd's options off: a word that is not a key type, in which quotes protect blanks.
+fn split_options(line: &str) -> Result<&str, String> {
+    let first = line.split_ascii_whitespace().next().unwrap_or_default();
+    let is_option = first.contains(['=', ',', '"']) || OPTIONS.contains(&first);
+    if !is_option {
+        return Ok(line);
+    }
+    let (mut quoted, mut escaped) = (false, false);
+    for (at, c) in line.char_indices() {
+        match c {
+            '"' if !escaped => quoted = !quoted,
+            ' ' | '\t' if !quoted => return Ok(line[at..].trim_start()),
+            _ => {}
+        }
+        escaped = c == '\\' && !escaped;
+    }
+    Err(if quoted { "has options with an unclosed '\"'" } else { "has options and no key" }.to_owned())
+}
+
+/// Options of sshd(8) that stand alone; all others have a `=`.
+const OPTIONS: [&str; 16] = [
+    "agent-forwarding",
+    "cert-authority",
+    "no-agent-forwarding",
+    "no-port-forwarding",
+    "no-pty",
+    "no-touch-required",
+    "no-user-rc",
+    "no-x11-forwarding",
+    "no-X11-forwarding",
+    "port-forwarding",
+    "pty",
+    "restrict",
+    "user-rc",
+    "verify-required",
+    "x11-forwarding",
+    "X11-forwarding",
+];
+
+fn known(kind: &str) -> Result<(), String> {
+    if TYPES.contains(&kind) {
+        return Ok(());
+    }
+    if kind == "ssh-dss" {
+        return Err("is a DSA key, which OpenSSH refuses since 7.0 (2015); make an ed25519 key".into());
+    }
+    if kind.ends_with("-cert-v01@openssh.com") {
+        return Err("is a certificate; give the public key that it certifies".into());
+    }
+    let guess = nearest(kind, TYPES).map(|near| format!("; did you mean '{near}'?")).unwrap_or_default();
+    Err(format!("does not begin with a key type ({}){guess}", TYPES.join(", ")))
+}
+
+/// Checks the decoded part of a key whose type is known.
+fn check_blob(kind: &str, blob: &[u8]) -> Result<(), String> {
+    const CUT: &str = "is incomplete or was changed: a length in it does not match";
+    let mut rest = blob;
+    let inner = field(&mut rest).ok_or(CUT)?;
+    if inner != kind.as_bytes() {
+        return Err(format!("says {kind:?} but holds a key of type {:?}", String::from_utf8_lossy(inner)));
+    }
+    let numbers: Option<Vec<&[u8]>> =
+        std::iter::from_fn(|| (!rest.is_empty()).then(|| field(&mut rest))).collect();
+    if fits(kind, &numbers.ok_or(CUT)?)? { Ok(()) } else { Err(CUT.to_owned()) }
+}
+
+/// Whether the fields after the type are those of the type.
+fn fits(kind: &str, fields: &[&[u8]]) -> Result<bool, String> {
+    Ok(match (kind, fields) {
+        ("ssh-rsa", [_exponent, modulus]) => {
+            let bits = bits(modulus);
+            if !RSA_BITS.contains(&bits) {
+                return Err(format!("is an RSA key of {bits} bits; sshd takes 1024 to 16384"));
+            }
+            true
+        }
+        ("ssh-ed25519", [key]) | ("sk-ssh-ed25519@openssh.com", [key, _]) => key.len() == 32,
+        ("ecdsa-sha2-nistp256", [b"nistp256", point])
+        | ("sk-ecdsa-sha2-nistp256@openssh.com", [b"nistp256", point, _]) => is_point(point, 32),
+        ("ecdsa-sha2-nistp384", [b"nistp384", point]) => is_point(point, 48),
+        ("ecdsa-sha2-nistp521", [b"nistp521", point]) => is_point(point, 66),
+        _ => false,
+    })
+}
+
+/// An uncompressed point on a curve: 4 and two coordinates (SEC 1, section 2.3.3).
+fn is_point(point: &[u8], coordinate: usize) -> bool {
+    point.len() == 1 + 2 * coordinate && point.first() == Some(&4)
+}
+
+/// The length of a number without its leading zero bits.
+fn bits(number: &[u8]) -> usize {
+    let zeros = number.iter().take_while(|byte| **byte == 0).count();
+    let significant = &number[zeros..];
+    significant.first().map_or(0, |first| significant.len() * 8 - first.leading_zeros() as usize)
+}
+
+/// Takes the next field: four bytes of length, then so many bytes (RFC 4251, section 5).
+fn field<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (length, after) = rest.split_first_chunk::<4>()?;
+    let (field, after) = after.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+    *rest = after;
+    Some(field)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+mod tests {
+    use super::*;
+
+    /// One of each type, made with ssh-keygen; the last two, which need a security key, by hand.
+    const KEYS: [&str; 7] = [
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEscSspP1mQ9axbaNwKeA7IUiQVnqhBeWjqy42RO5udD alice@example.com",
+        "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABgQD2ghC9CIqIDn5yeRrKRfkAWr4X1A5HDkBY73nt7adifGGny1wTJQzC3ov22RQogfkSkyN7gXUMrjGSiPKS/PEvdlnYK8ScHk9Ob4Ea70/wKimNwiIL1RXbebofo+m9Tdhq5ex/fzYY5+2E2og9k0mQSwr84+CYbObHtdd3WyWJ0K3rU3CluVKbzt6tgCY5RcXRSPm/VunzgwPj8MFPN/s/10YWiQP5lIBCueSatx0JnO3DxtqXNLQt8l4BnyWcMzbzdmiCwgC1zkwZ/iKUQUFJ0HnajfsjqlS1csvyU9ozaPojPPlJDibdzU4uCle5faLQTBLzg6iW8Vcbzch2Ix44VTv6qJlmjJzMma9MD+iGnUSTyUaJm8WvJiVN4Wt6fKQTy1DKGPnzZ2mRVU5RlxCU4K9E3xwjw1s/WQtD1xalhcLNb305nRUfwqDNdeiqmrd/A4xt3fo/UwNrEGC8fvkR7KH3nWxqXUcjFG8tQfPkgmGJkjBL1zWQiWXHeMYDG5U= bob@example.com",
+        "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBMoiib//xGMhEJxIW8uh88HpQHltDh+Q8ojuUSrFT9Rfq5CFEN1s/Jqof6pJtX+ErDkQj7St1c/SS6/CKjgw05k= e256@example.com",
+        "ecdsa-sha2-nistp384 AAAAE2VjZHNhLXNoYTItbmlzdHAzODQAAAAIbmlzdHAzODQAAABhBJbreP+iTWlU7MtTnCyUJ5UXu+1/2usbFCL8SRzeq8Jx5PkzqvfboCYRcHkx8WcJSJL5zlqaEXCupNzqwGBECNaerg+21OyTL35VHzlTjyFiK4SJcJ7PwqNv36SXWmR6gA== e384",
+        "ecdsa-sha2-nistp521 AAAAE2VjZHNhLXNoYTItbmlzdHA1MjEAAAAIbmlzdHA1MjEAAACFBAE2zejNGA7PlE7xAhyI98UAqbMbc3Ew5p/1zn4Cmnnmg34xAS/30AcIxtQAbFEfXmDD3XjjObfZtPzO3kzkPiuSKQEKMHk+Zcp+ZSoP2HfMVze2YGRLjNdkLHzSPkGS/S8BjAuamDSo8LFnFRd6glCTGF9icG+2bOLHFJCRo+VIU3jPgA== e521",
+        "sk-ssh-ed25519@openssh.com AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29tAAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4fAAAABHNzaDo=",
+        "sk-ecdsa-sha2-nistp256@openssh.com AAAAInNrLWVjZHNhLXNoYTItbmlzdHAyNTZAb3BlbnNzaC5jb20AAAAIbmlzdHAyNTYAAABBBAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4fICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8AAAAEc3NoOg==",
+    ];
+
+    #[test]
+    fn each_type_is_taken() {
+        for (key, kind) in
+            KEYS.iter().zip(["ssh-ed25519", "ssh-rsa"].into_iter().chain(TYPES.into_iter().skip(2)))
+        {
+            assert!(key.starts_with(kind), "{key} is not the key of {kind}");
+            assert_eq!(check(key), Ok(()), "{key}");
+        }
+    }
+
+    #[test]
+    fn options_are_taken_as_sshd_takes_them() {
+        for options in [
+            "no-pty",
+            "restrict,pty",
+            "cert-authority",
+            r#"from="10.0.0.0/8,!10.1.0.0/16""#,
+            r#"command="echo \"hello world\"; ls",no-X11-forwarding"#,
+            r#"environment="A=b c"	"#,
+        ] {
+            assert_eq!(check(&format!("{options} {}", KEYS[0])), Ok(()), "{options}");
+        }
+        assert!(check(&format!("no-such-option {}", KEYS[0])).unwrap_err().contains("key type"));
+        assert!(check(r#"command="a b"#).unwrap_err().contains("unclosed"));
+        assert!(check("no-pty").unwrap_err().contains("no key"));
+    }
+
+    #[test]
+    fn every_cut_of_a_key_is_noticed() {
+        for key in KEYS {
+            let encoded = key.split(' ').nth(1).unwrap();
+            let bare = &key[..key.find(encoded).unwrap() + encoded.len()];
+            // Cuts inside the type word name another type, or none.
+            for end in 0..bare.len() {
+                assert!(check(&bare[..end]).is_err(), "{} of {key}", &bare[..end]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_private_key_is_called_one_in_every_format() {
+        for header in [
+            "OPENSSH PRIVATE KEY",
+            "RSA PRIVATE KEY",
+            "EC PRIVATE KEY",
+            "PRIVATE KEY",
+            "ENCRYPTED PRIVATE KEY",
+        ] {
+            assert!(private(&format!("-----BEGIN {header}-----\nAAAA")).is_some());
+        }
+        assert!(KEYS.iter().all(|key| private(key).is_none()));
+    }
+
+    #[test]
+    fn bits_are_counted_without_leading_zeros() {
+        assert_eq!(bits(&[0, 0x80, 0]), 16);
+        assert_eq!(bits(&[0x7f]), 7);
+        assert_eq!((bits(&[]), bits(&[0, 0])), (0, 0));
+    }
+}

@@ -1,0 +1,253 @@
+//! What a domain's metadata says: who makes or made it, from what, and which volumes are its own.
+//!
+//! The record is the only state that foundry keeps, and it is written first, inside the defined XML:
+//!
+//! ```text
+//!   define            volumes made, seed filled        destroy begins          undefine
+//! ──────────▶ creating ───────────────────────▶ created ─────────────▶ destroying ─────────▶ (gone)
+//!                 │ maker died: "interrupted"                                ▲
+//!                 └──────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! It is JSON, which escapes the control characters that XML 1.0 cannot carry. A read-only connection
+//! shows it, so it holds no secret: those live in the seed volume, and the record keeps their digests.
+
+mod maker;
+
+pub use maker::{Liveness, Maker};
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::manifest::{CloudInit, VirtualMachine};
+use crate::units::Bytes;
+
+/// The version of the record's form. A foundry that reads a higher one leaves the VM alone.
+pub const VERSION: u32 = 1;
+
+/// What foundry remembers of a VM.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// [`VERSION`].
+    pub version: u32,
+    /// How far it is.
+    pub state: State,
+    /// The manifest without its secrets.
+    pub manifest: VirtualMachine,
+    /// For each secret that was left out, its path in the manifest and a digest of its value.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, String>,
+    /// The volumes that were or are to be made for it. Nothing else is ever deleted with it.
+    pub volumes: Vec<RecordedVolume>,
+    /// The process that makes or made it.
+    pub maker: Maker,
+    /// RFC 3339; when the creation began.
+    pub created_at: String,
+    /// RFC 3339; foundry's last act.
+    pub changed_at: String,
+    /// How often the spec changed, from 1.
+    pub generation: u64,
+    /// cloud-init's instance-id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance_id: Option<String>,
+    /// Where the serial console is logged on the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub console_log: Option<String>,
+    /// The image of the boot disk and where it came from, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+}
+
+/// How far a VM is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// Its volumes are being made.
+    Creating,
+    /// It is whole.
+    Created,
+    /// Its volumes are being deleted.
+    Destroying,
+}
+
+/// A volume that belongs to a VM.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordedVolume {
+    /// What it is for.
+    pub role: Role,
+    /// Its pool.
+    pub pool: String,
+    /// Its name.
+    pub name: String,
+    /// Its path on the host.
+    pub path: String,
+    /// Its format.
+    pub format: String,
+    /// Its size as planned; a disk may have grown since.
+    pub capacity: Bytes,
+    /// Path of the image below it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backing: Option<String>,
+}
+
+/// What a volume is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// `vda`.
+    Boot,
+    /// `vdb` to `vdz`.
+    Data,
+    /// The cloud-init seed.
+    Seed,
+}
+
+/// Whose a domain is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Owner {
+    /// Ours.
+    Foundry(Box<Record>),
+    /// Of the first foundry, which kept the whole manifest as YAML.
+    FirstFoundry(Box<VirtualMachine>),
+    /// Somebody else's.
+    Foreign,
+    /// Of a foundry whose record cannot be read, with the reason.
+    Unreadable(String),
+}
+
+impl Owner {
+    /// Reads the text of foundry's metadata element.
+    pub fn of(text: Option<&str>) -> Self {
+        match text.map(str::trim) {
+            None => Self::Foreign,
+            Some(json) if json.starts_with('{') => Self::of_json(json),
+            Some(yaml) => Self::of_yaml(yaml),
+        }
+    }
+
+    fn of_json(json: &str) -> Self {
+        #[derive(Deserialize)]
+        struct Versioned {
+            version: u32,
+        }
+        match serde_json::from_str::<Versioned>(json) {
+            Ok(found) if found.version > VERSION => Self::Unreadable(format!(
+                "it was written by a newer foundry (record version {})",
+                found.version
+            )),
+            _ => match serde_json::from_str(json) {
+                Ok(record) => Self::Foundry(Box::new(record)),
+                Err(e) => Self::Unreadable(e.to_string()),
+            },
+        }
+    }
+
+    fn of_yaml(yaml: &str) -> Self {
+        match crate::manifest::load(yaml, "the record").map(|list| list.into_iter().next()) {
+            Ok(Some(manifest)) => Self::FirstFoundry(Box::new(manifest)),
+            Ok(None) => Self::Unreadable("it is empty".into()),
+            Err(e) => Self::Unreadable(e.to_string()),
+        }
+    }
+
+    /// The manifest, where there is one.
+    pub fn manifest(&self) -> Option<&VirtualMachine> {
+        match self {
+            Self::Foundry(record) => Some(&record.manifest),
+            Self::FirstFoundry(manifest) => Some(manifest),
+            Self::Foreign | Self::Unreadable(_) => None,
+        }
+    }
+}
+
+impl Record {
+    /// The record as it stands in the domain's metadata.
+    ///
+    /// # Errors
+    /// None in practice: every part of it has a JSON form.
+    pub fn to_text(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string(self)
+    }
+
+    /// The same record in another state, `now` being foundry's act.
+    #[must_use]
+    pub fn turned(&self, state: State, now: &str) -> Self {
+        Self { state, changed_at: now.to_owned(), ..self.clone() }
+    }
+}
+
+/// Takes the secrets out of a manifest and gives the digest of each, by its path.
+pub fn without_secrets(manifest: &VirtualMachine) -> (VirtualMachine, BTreeMap<String, String>) {
+    let mut open = manifest.clone();
+    let mut digests = BTreeMap::new();
+    if let Some(cloud_init) = &mut open.spec.cloud_init {
+        let CloudInit { password_hash, raw_user_data, user_data, .. } = cloud_init;
+        for (field, secret) in
+            [("passwordHash", password_hash), ("rawUserData", raw_user_data), ("userData", user_data)]
+        {
+            if let Some(value) = secret.take() {
+                digests.insert(format!("spec.cloudInit.{field}"), digest(&value));
+            }
+        }
+    }
+    (open, digests)
+}
+
+/// `sha256:` and the digest in hexadecimal.
+pub fn digest(value: &str) -> String {
+    let hex: String = Sha256::digest(value).iter().map(|octet| format!("{octet:02x}")).collect();
+    format!("sha256:{hex}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest() -> VirtualMachine {
+        let mut vm = VirtualMachine { api_version: "v".into(), kind: "k".into(), ..Default::default() };
+        vm.spec.cloud_init = Some(CloudInit {
+            fqdn: Some("web.example.com".into()),
+            password_hash: Some("$6$salt$hash".into()),
+            user_data: Some("runcmd: [\"echo token\"]".into()),
+            ..Default::default()
+        });
+        vm
+    }
+
+    #[test]
+    fn secrets_leave_the_manifest_and_keep_a_digest() {
+        let (open, digests) = without_secrets(&manifest());
+        let text = serde_json::to_string(&open).unwrap();
+        assert!(!text.contains("$6$") && !text.contains("token"), "{text}");
+        assert!(text.contains("web.example.com"));
+        let paths: Vec<_> = digests.keys().map(String::as_str).collect();
+        assert_eq!(paths, ["spec.cloudInit.passwordHash", "spec.cloudInit.userData"]);
+        // sha256sum of "$6$salt$hash", computed outside.
+        assert!(digests["spec.cloudInit.passwordHash"].starts_with("sha256:"));
+        assert_eq!(digest("abc"), "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    }
+
+    #[test]
+    fn nothing_in_the_metadata_is_a_foreign_domain() {
+        assert_eq!(Owner::of(None), Owner::Foreign);
+    }
+
+    #[test]
+    fn a_record_of_a_newer_foundry_is_left_alone() {
+        let Owner::Unreadable(reason) = Owner::of(Some(r#"{"version": 99, "state": "melting"}"#)) else {
+            panic!()
+        };
+        assert!(reason.contains("newer foundry"), "{reason}");
+    }
+
+    #[test]
+    fn a_record_that_is_garbage_is_not_mistaken_for_none() {
+        for garbage in ["{", "{}", "just words", "a: [", ""] {
+            assert!(matches!(Owner::of(Some(garbage)), Owner::Unreadable(_)), "{garbage:?}");
+        }
+    }
+}

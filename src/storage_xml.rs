@@ -1,0 +1,140 @@
+//! What libvirt is told about pools and volumes (libvirt's "Storage pool and volume XML format").
+
+use serde::Serialize;
+
+use crate::units::Bytes;
+
+/// A volume to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VolumeSpec {
+    /// Its name.
+    pub name: String,
+    /// `qcow2` or `raw`.
+    pub format: String,
+    /// What the guest sees.
+    pub capacity: Bytes,
+    /// What is taken at once. For an upload the whole capacity, so that a full disk is found here and
+    /// not in the stream; else nothing. Without the element a raw volume is allocated in full.
+    pub allocation: Bytes,
+    /// Path and format of the image below it.
+    pub backing: Option<(String, String)>,
+}
+
+#[derive(Serialize)]
+#[serde(rename = "volume")]
+struct VolumeXml<'a> {
+    name: &'a str,
+    capacity: Size,
+    allocation: Size,
+    target: VolumeTarget<'a>,
+    #[serde(rename = "backingStore", skip_serializing_if = "Option::is_none")]
+    backing: Option<Backing<'a>>,
+}
+
+#[derive(Serialize)]
+struct Size {
+    #[serde(rename = "@unit")]
+    unit: &'static str,
+    #[serde(rename = "$text")]
+    value: u64,
+}
+
+#[derive(Serialize)]
+struct VolumeTarget<'a> {
+    format: Format<'a>,
+    permissions: Permissions,
+}
+
+#[derive(Serialize)]
+struct Format<'a> {
+    #[serde(rename = "@type")]
+    kind: &'a str,
+}
+
+#[derive(Serialize)]
+struct Permissions {
+    mode: &'static str,
+}
+
+#[derive(Serialize)]
+struct Backing<'a> {
+    path: &'a str,
+    format: Format<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename = "pool")]
+struct PoolXml<'a> {
+    #[serde(rename = "@type")]
+    kind: &'static str,
+    name: &'a str,
+    target: PoolTarget<'a>,
+}
+
+#[derive(Serialize)]
+struct PoolTarget<'a> {
+    path: &'a str,
+}
+
+fn bytes(size: Bytes) -> Size {
+    Size { unit: "bytes", value: size.0 }
+}
+
+/// The XML of a volume. Only its owner may read it: a seed holds password hashes, a disk anything.
+///
+/// # Errors
+/// None in practice; the serializer's.
+pub fn volume(spec: &VolumeSpec) -> Result<String, quick_xml::SeError> {
+    let backing =
+        spec.backing.as_ref().map(|(path, format)| Backing { path, format: Format { kind: format } });
+    quick_xml::se::to_string(&VolumeXml {
+        name: &spec.name,
+        capacity: bytes(spec.capacity),
+        allocation: bytes(spec.allocation),
+        target: VolumeTarget {
+            format: Format { kind: &spec.format },
+            permissions: Permissions { mode: "0600" },
+        },
+        backing,
+    })
+}
+
+/// The XML of a directory pool. It names neither owner nor mode, so that an existing directory keeps its own.
+///
+/// # Errors
+/// None in practice; the serializer's.
+pub fn directory_pool(name: &str, path: &str) -> Result<String, quick_xml::SeError> {
+    quick_xml::se::to_string(&PoolXml { kind: "dir", name, target: PoolTarget { path } })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_overlay_names_its_backing_file_and_that_files_format() {
+        let xml = volume(&VolumeSpec {
+            name: "web_boot".into(),
+            format: "qcow2".into(),
+            capacity: Bytes(1 << 30),
+            allocation: Bytes(0),
+            backing: Some(("/images/a & b".into(), "raw".into())),
+        })
+        .unwrap();
+        assert_eq!(
+            xml,
+            "<volume><name>web_boot</name><capacity unit=\"bytes\">1073741824</capacity>\
+             <allocation unit=\"bytes\">0</allocation><target><format type=\"qcow2\"/>\
+             <permissions><mode>0600</mode></permissions></target>\
+             <backingStore><path>/images/a &amp; b</path><format type=\"raw\"/></backingStore></volume>"
+        );
+    }
+
+    #[test]
+    fn a_directory_pool_says_nothing_of_owner_and_mode() {
+        assert_eq!(
+            directory_pool("p", "/srv/<p>").unwrap(),
+            "<pool type=\"dir\"><name>p</name><target><path>/srv/&lt;p&gt;</path></target></pool>"
+        );
+    }
+}
