@@ -326,14 +326,21 @@ fn mark(session: &Session<'_>, demolition: &Demolition) -> Result<(), Error> {
     let text = marked
         .to_text()
         .map_err(|e| Error::new(Kind::Vm, "cannot write the record").because(e.to_string()))?;
-    Ok(session.host.set_record(demolition.domain.uuid, &text)?)
+    let name = &demolition.domain.name;
+    // A refusal may come after one of the two places was written: the mark is there then, and nothing else.
+    session.host.set_record(demolition.domain.uuid, &text).map_err(|refused| {
+        Error::from(refused)
+            .outcome("nothing was removed")
+            .outcome(format!("foundry destroy {name} finishes it"))
+    })
 }
 
 fn unfinished(demolition: &Demolition, error: Error) -> Error {
     let name = &demolition.domain.name;
+    let force = if demolition.record.is_none() && demolition.options.force { " --force" } else { "" };
     error
         .outcome(format!("VM '{name}' is half destroyed; its definition still names what is left"))
-        .outcome(format!("foundry destroy {name} finishes it"))
+        .outcome(format!("foundry destroy {name}{force} finishes it"))
 }
 
 /// Goes on after a failure, so that one stubborn volume does not keep the others.
