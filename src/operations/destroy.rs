@@ -63,12 +63,7 @@ pub struct Doomed {
 /// # Errors
 /// [`Kind::Vm`] where there is no such VM, or foundry must not touch it.
 pub fn survey(session: &Session<'_>, name: &str, options: Options) -> Result<Demolition, Error> {
-    let wanted = name.trim().to_lowercase();
-    let found = match session.host.domain(name.trim())? {
-        None if wanted != name.trim() => session.host.domain(&wanted)?,
-        found => found,
-    };
-    let Some(domain) = found else { return Err(absent(session, name)?) };
+    let Some(domain) = find(session, name)? else { return Err(absent(session, name)?) };
     match Owner::of(domain.record.as_deref()) {
         Owner::Foundry(record) => survey_recorded(session, domain, *record, options),
         Owner::FirstFoundry(_) => survey_by_convention(session, domain, options),
@@ -79,6 +74,15 @@ pub fn survey(session: &Session<'_>, name: &str, options: Options) -> Result<Dem
         Owner::Unreadable(reason) => Err(Error::new(Kind::Vm, format!("foundry's record of VM '{name}' cannot be read"))
             .because(reason)
             .outcome("nothing was changed")),
+    }
+}
+
+/// The domain of that name; else of the name in lower case, which foundry makes of a manifest's.
+pub(super) fn find(session: &Session<'_>, name: &str) -> Result<Option<Domain>, Error> {
+    let lower = name.trim().to_lowercase();
+    match session.host.domain(name.trim())? {
+        None if lower != name.trim() => Ok(session.host.domain(&lower)?),
+        found => Ok(found),
     }
 }
 

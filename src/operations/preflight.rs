@@ -2,11 +2,14 @@
 //!
 //! All findings come at once. Only this file can make a [`ReadyVm`].
 
+use std::net::IpAddr;
+
 use super::Session;
 use super::storage_preflight::{self, ReadyStorage};
 use crate::domain_xml::VirtType;
 use crate::error::{Error, Kind};
 use crate::host::{Bridge, Capabilities, Domain};
+use crate::manifest::NetworkInterface;
 use crate::names::nearest;
 use crate::plan::{Arch, CpuMode, Interface, Link, VmPlan};
 use crate::record::{Liveness, Owner, Record, State};
@@ -119,22 +122,40 @@ fn check_name(plan: &VmPlan, taken: &Domain, findings: &mut Vec<Finding>) -> boo
     false
 }
 
-/// MAC, tap and address must not be those of another VM of foundry's.
+/// MAC, tap and addresses must not be those of another VM of foundry's.
 fn check_neighbours(plan: &VmPlan, domains: &[Domain], findings: &mut Vec<Finding>) {
     for domain in domains.iter().filter(|d| d.name != plan.name.as_str()) {
         let Some(theirs) = Owner::of(domain.record.as_deref()).manifest().cloned() else { continue };
+        let theirs: Vec<IpAddr> = theirs.spec.network_interfaces.iter().flat_map(addresses_of).collect();
         for (index, interface) in plan.interfaces.iter().enumerate() {
-            let Some(ip) = interface.ip else { continue };
-            let same = |text: &String| text.split('/').next().is_some_and(|a| a.parse() == Ok(ip.addr()));
-            if theirs.spec.network_interfaces.iter().filter_map(|i| i.ip.as_ref()).any(same) {
-                findings.push(Finding::vm(format!(
-                    "spec.networkInterfaces[{index}].ip: {} is the address of VM '{}', and MAC {} and tap {} with it",
-                    ip.addr(),
-                    domain.name,
-                    interface.mac,
-                    interface.tap.as_deref().unwrap_or("-"),
-                )));
-            }
+            check_addresses(index, interface, &theirs, &domain.name, findings);
+        }
+    }
+}
+
+fn addresses_of(interface: &NetworkInterface) -> Vec<IpAddr> {
+    let all = interface.ip.iter().chain(&interface.addresses);
+    all.filter_map(|text| text.split('/').next()?.parse().ok()).collect()
+}
+
+fn check_addresses(
+    index: usize,
+    interface: &Interface,
+    theirs: &[IpAddr],
+    vm: &str,
+    findings: &mut Vec<Finding>,
+) {
+    let at = format!("spec.networkInterfaces[{index}]");
+    if let Some(ip) = interface.ip.map(|ip| ip.addr()).filter(|ip| theirs.contains(&IpAddr::V4(*ip))) {
+        let (mac, tap) = (interface.mac, interface.tap.as_deref().unwrap_or("-"));
+        findings.push(Finding::vm(format!(
+            "{at}.ip: {ip} is the address of VM '{vm}', and MAC {mac} and tap {tap} with it"
+        )));
+    }
+    for (number, address) in interface.addresses.iter().map(|net| net.addr()).enumerate() {
+        if theirs.contains(&address) {
+            findings
+                .push(Finding::vm(format!("{at}.addresses[{number}]: {address} is an address of VM '{vm}'")));
         }
     }
 }
@@ -160,11 +181,9 @@ fn choose_machine(
         None => [VirtType::Kvm, VirtType::Qemu].into_iter().find(|t| offers(*t)),
     };
     if chosen.is_none() {
-        let wanted = session.settings.virt_type.map_or("any way", VirtType::as_str);
+        let wanted = session.settings.virt_type.map(|t| format!(" with {}", t.as_str())).unwrap_or_default();
         let listed = if offered.is_empty() { "nothing".to_owned() } else { offered.join(", ") };
-        findings.push(Finding::vm(format!(
-            "the host cannot run {name} guests with {wanted}; it offers {listed}"
-        )));
+        findings.push(Finding::vm(format!("the host cannot run {name} guests{wanted}; it offers {listed}")));
     }
     chosen.map(|virt_type| (virt_type, arch, name == capabilities.arch))
 }
