@@ -12,7 +12,7 @@ use crate::record::{Liveness, Owner, Record, Role, State, without_secrets};
 use crate::units::{Bytes, GIB};
 
 use super::Session;
-use super::destroy::{absent, find};
+use super::lookup::{absent, find};
 
 /// One VM, foundry's or not.
 #[derive(Debug, Clone, PartialEq)]
