@@ -210,7 +210,8 @@ fn raw_plan(raw: &str) -> VmPlan {
 
 #[test]
 fn secrets_that_cannot_be_read_are_an_error_and_not_left_out() {
-    let cases: [(&str, fn(&Bench)); 3] = [
+    type Spoil = fn(&Bench);
+    let cases: [(&str, Spoil); 3] = [
         ("is gone", |bench| bench.host.delete_volume("foundry-vms", "web_cloudinit").unwrap()),
         ("", |bench| {
             let mut junk: &[u8] = &[b'x'; 40_000];
