@@ -15,7 +15,7 @@ seconds() {
 }
 
 say() {
-  printf '%s\n' "$*" >&2
+  printf '%s\n' "$@" >&2
 }
 
 note() {
