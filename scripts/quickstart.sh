@@ -68,6 +68,7 @@ settle_names() {
   if [[ -n $PREFIX ]]; then
     BRIDGE=${BRIDGE:-fdtq0} SUBNET=${SUBNET:-10.79.0}
     export FOUNDRY_VM_POOL=${PREFIX}quickstart-vms FOUNDRY_IMAGE_POOL=${PREFIX}quickstart-images
+    export FOUNDRY_STORAGE_PATH=/var/lib/libvirt/images/${PREFIX}quickstart
   fi
   BRIDGE=${BRIDGE:-foundry0} SUBNET=${SUBNET:-10.78.0}
   KEY=$(cache_dir)/id_ed25519
