@@ -221,6 +221,7 @@ fn build(
 
 fn start(
     session: &Session<'_>,
+    virt_type: VirtType,
     uuid: Uuid,
     blueprint: &Blueprint,
     creation: &mut Creation,
