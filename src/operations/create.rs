@@ -102,6 +102,9 @@ pub(super) fn ensure_pool(session: &Session<'_>, pool: &ReadyPool) -> Result<(),
         {
             return Err(refused.into());
         }
+    }
+    // A pool of ours that was stopped may be one whose making was broken off here.
+    if session.settings.default_target(&pool.name, session.host.uri()).is_some() {
         session.host.set_pool_autostart(&pool.name, true)?;
     }
     start_pool(session, &pool.name)
@@ -211,7 +214,7 @@ fn build(
         session.done(storage_sentence(&ready.plan));
     }
     session.cancel.check()?;
-    mark_created(session, uuid, &blueprint.record)?;
+    mark_created(session, uuid, &blueprint.record, creation)?;
     if ready.plan.autostart {
         session.host.set_autostart(uuid, true)?;
     }
@@ -227,12 +230,13 @@ fn start(
     creation: &mut Creation,
 ) -> Result<(), Error> {
     session.working("Starting the VM");
-    let outcome = session.host.start(uuid);
-    if let (Err(_), Some(log)) = (&outcome, &blueprint.record.console_log) {
-        // A start that fails may have made the log already.
+    // A start that fails may have begun the log, and the guest may run all the same.
+    if let Some(log) = &blueprint.record.console_log {
         creation.note_possible(Created::ConsoleLog(log.clone()));
     }
-    outcome.map_err(|e| start_failed(virt_type, e))
+    let name = blueprint.record.manifest.metadata.name.clone().unwrap_or_default();
+    creation.note_possible(Created::Guest { uuid, name });
+    session.host.start(uuid).map_err(|e| start_failed(virt_type, e))
 }
 
 /// A host can offer KVM that does not work; QEMU then ends at once and says so in its own words.
@@ -245,12 +249,20 @@ fn start_failed(virt_type: VirtType, error: HostError) -> Error {
     error
 }
 
-fn mark_created(session: &Session<'_>, uuid: Uuid, record: &Record) -> Result<(), Error> {
-    let record = record.turned(State::Created, &session.clock.timestamp());
-    let text = record
-        .to_text()
-        .map_err(|e| Error::new(Kind::Vm, "cannot write the record").because(e.to_string()))?;
-    Ok(session.host.set_record(uuid, &text)?)
+fn mark_created(
+    session: &Session<'_>,
+    uuid: Uuid,
+    record: &Record,
+    creation: &mut Creation,
+) -> Result<(), Error> {
+    let text = |record: &Record| {
+        let unwritable =
+            |e: serde_json::Error| Error::new(Kind::Vm, "cannot write the record").because(e.to_string());
+        record.to_text().map_err(unwritable)
+    };
+    let marked = text(&record.turned(State::Created, &session.clock.timestamp()))?;
+    creation.note_possible(Created::Mark { uuid, before: text(record)? });
+    Ok(session.host.set_record(uuid, &marked)?)
 }
 
 /// `Storage created (50 GiB boot + 300 GiB data)`.
@@ -270,7 +282,7 @@ fn make_disk(
     let image = ready.storage.image.as_ref().filter(|_| planned.role == Role::Boot);
     let backing = planned.backing.clone().zip(image.map(|i| i.format.clone()));
     let xml = volume_xml(planned, Bytes(0), backing)?;
-    let note = Created::Volume { pool: planned.pool.clone(), name: planned.name.clone() };
+    let note = Created::Volume(planned.clone());
     let source = image.and_then(|i| i.volume.as_ref()).filter(|_| planned.format == DiskFormat::Raw.as_str());
     let made = match source {
         Some((pool, name)) => {
@@ -324,7 +336,7 @@ fn fill_seed(
     creation: &mut Creation,
 ) -> Result<(), Error> {
     let xml = volume_xml(planned, planned.capacity, None)?;
-    let note = Created::Volume { pool: planned.pool.clone(), name: planned.name.clone() };
+    let note = Created::Volume(planned.clone());
     let made = creation.note(session, note, session.host.create_volume(&planned.pool, &xml))?;
     check_path(planned, &made)?;
     let mut content = Interruptible { content: iso, cancel: session.cancel };

@@ -259,7 +259,7 @@ impl Demolition {
 }
 
 /// Why a volume may not be the one that an interrupted creation planned.
-fn differs_from_plan(planned: &RecordedVolume, found: &Volume) -> Option<String> {
+pub(super) fn differs_from_plan(planned: &RecordedVolume, found: &Volume) -> Option<String> {
     // libvirt looks into a raw volume and calls one with a seed in it an ISO image.
     let same_format = found.format == planned.format || (planned.format == "raw" && found.format == "iso");
     let same = same_format && found.capacity == planned.capacity && found.backing == planned.backing;
