@@ -232,6 +232,7 @@ fn start(
     session.working("Starting the VM");
     // A start that fails may have begun the log, and the guest may run all the same.
     if let Some(log) = &blueprint.record.console_log {
+        console::prepare(session.host, log)?;
         creation.note_possible(Created::ConsoleLog(log.clone()));
     }
     let name = blueprint.record.manifest.metadata.name.clone().unwrap_or_default();
