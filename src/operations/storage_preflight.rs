@@ -240,6 +240,10 @@ fn judge_image(reference: &ImageRef, found: FoundImage, findings: &mut Vec<Findi
         return None;
     }
     let image = probed.ok()?;
+    if let Some(claim) = false_claim(&found.path, &image) {
+        findings.push(Finding::storage(format!("image '{reference}' calls itself {claim} and is {image}")));
+        return None;
+    }
     let virtual_size = match &image {
         DiskImage::Qcow2(header) => header.virtual_size,
         _ => found.size,
@@ -252,6 +256,12 @@ fn judge_image(reference: &ImageRef, found: FoundImage, findings: &mut Vec<Findi
         format,
         virtual_size,
     })
+}
+
+/// The format that a file's name promises, where its content is another. `.img` promises nothing.
+fn false_claim(path: &str, image: &DiskImage) -> Option<&'static str> {
+    let claim = ["qcow2", "raw"].into_iter().find(|format| path.ends_with(&format!(".{format}")))?;
+    (image.format() != Some(claim)).then_some(claim)
 }
 
 /// Reads the first bytes of a volume, whatever its name or libvirt's last look say of it.
