@@ -1,6 +1,8 @@
 //! The documents say what is true: each YAML block in them is rendered, each command is one that foundry takes.
 //! What the commands do on a real host is `tests/live_docs.rs`.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should stop")]
+
 mod documents;
 
 use std::io::Write;
