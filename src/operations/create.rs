@@ -47,11 +47,12 @@ pub fn create(session: &Session<'_>, plan: &VmPlan) -> Result<CreatedVm, Error> 
     let ready = preflight(session, plan)?;
     session.done("Configuration validated");
     session.cancel.check().map_err(|e| e.outcome("nothing was changed"))?;
+    // First, since libvirt hides what an interrupted creation left in a pool that is stopped.
+    prepare_pool(session, &ready)?;
     if let Some(leftover) = &ready.leftover {
         destroy::remove_leftover(session, leftover)?;
         session.done("Remains of an interrupted creation removed");
     }
-    prepare_pool(session, &ready)?;
     let blueprint = blueprint(session, &ready)?;
     let mut creation = Creation::default();
     match build(session, &ready, &blueprint, &mut creation) {

@@ -224,7 +224,9 @@ impl Demolition {
         recorded: &RecordedVolume,
         state: State,
     ) -> Result<(), Error> {
-        let Some(found) = session.host.volume(&recorded.pool, &recorded.name)? else { return Ok(()) };
+        let Some(found) = session.host.volume(&recorded.pool, &recorded.name)? else {
+            return self.add_hidden(session, recorded);
+        };
         let reason = if found.path != recorded.path {
             Some(format!("it is at {} and not at {}", found.path, recorded.path))
         } else if state == State::Creating {
@@ -237,6 +239,24 @@ impl Demolition {
             None => self.sort_in(doomed(found, Some(recorded.role))),
         }
         Ok(())
+    }
+
+    /// A volume that libvirt does not show is gone, unless its pool is stopped: forgetting it then would
+    /// leave a disk that nobody knows of.
+    fn add_hidden(&mut self, session: &Session<'_>, recorded: &RecordedVolume) -> Result<(), Error> {
+        let RecordedVolume { pool, name, .. } = recorded;
+        match session.host.pool(pool)? {
+            Some(found) if found.active => Ok(()),
+            Some(_) => {
+                Err(Error::new(Kind::Storage, format!("pool '{pool}' with volume '{name}' is not started"))
+                    .hint(format!("virsh pool-start {pool}"))
+                    .outcome("nothing was changed"))
+            }
+            None => {
+                self.spared.push((describe(pool, name), "there is no such pool any more".into()));
+                Ok(())
+            }
+        }
     }
 
     /// What another domain uses stays, whatever the record says.
@@ -306,14 +326,21 @@ fn mark(session: &Session<'_>, demolition: &Demolition) -> Result<(), Error> {
     let text = marked
         .to_text()
         .map_err(|e| Error::new(Kind::Vm, "cannot write the record").because(e.to_string()))?;
-    Ok(session.host.set_record(demolition.domain.uuid, &text)?)
+    let name = &demolition.domain.name;
+    // A refusal may come after one of the two places was written: the mark is there then, and nothing else.
+    session.host.set_record(demolition.domain.uuid, &text).map_err(|refused| {
+        Error::from(refused)
+            .outcome("nothing was removed")
+            .outcome(format!("foundry destroy {name} finishes it"))
+    })
 }
 
 fn unfinished(demolition: &Demolition, error: Error) -> Error {
     let name = &demolition.domain.name;
+    let force = if demolition.record.is_none() && demolition.options.force { " --force" } else { "" };
     error
         .outcome(format!("VM '{name}' is half destroyed; its definition still names what is left"))
-        .outcome(format!("foundry destroy {name} finishes it"))
+        .outcome(format!("foundry destroy {name}{force} finishes it"))
 }
 
 /// Goes on after a failure, so that one stubborn volume does not keep the others.

@@ -2,14 +2,14 @@
 
 use std::io::Read;
 
+use super::chain::describe;
 use super::create::{Interruptible, ensure_pool};
 use super::storage_preflight::{PoolNeed, ReadyPool};
 use super::{Event, Progress, Session};
 use crate::disk_image::{self, DiskImage};
 use crate::error::{Error, Kind};
-use crate::host::View;
 use crate::host::Volume;
-use crate::host::libvirt_xml::{DiskSource, DomainDescription};
+use crate::host::libvirt_xml::DiskSource;
 use crate::names::VolumeName;
 use crate::record::Owner;
 use crate::storage_xml::{self, VolumeSpec};
@@ -251,15 +251,12 @@ fn overlays_of(session: &Session<'_>, path: &str) -> Result<Vec<Volume>, Error> 
 fn vms_on(session: &Session<'_>, image: &Volume, overlays: &[Volume]) -> Result<Vec<String>, Error> {
     let mut vms = Vec::new();
     for domain in session.host.domains(false)? {
-        let described =
-            session.host.domain_xml(domain.uuid, View::Current).and_then(|xml| DomainDescription::read(&xml));
-        let by_disk = described.is_ok_and(|d| {
-            d.disks.iter().any(|disk| {
-                let files: Vec<String> = disk.files().map(|f| f.display().to_string()).collect();
-                std::iter::once(image).chain(overlays).any(|v| {
-                    let by_volume = matches!(&disk.source, DiskSource::Volume { pool, volume } if *pool == v.pool && *volume == v.name);
-                    by_volume || files.contains(&v.path)
-                })
+        let disks = describe(session, &domain)?.map(|d| d.disks).unwrap_or_default();
+        let by_disk = disks.iter().any(|disk| {
+            let files: Vec<String> = disk.files().map(|f| f.display().to_string()).collect();
+            std::iter::once(image).chain(overlays).any(|v| {
+                let by_volume = matches!(&disk.source, DiskSource::Volume { pool, volume } if *pool == v.pool && *volume == v.name);
+                by_volume || files.contains(&v.path)
             })
         });
         // A VM that is being created has no overlay yet, and its record names the image already.

@@ -68,17 +68,12 @@ pub fn preflight(session: &Session<'_>, plan: &VmPlan) -> Result<ReadyVm, Error>
     let mut findings = Vec::new();
     let domains = session.host.domains(false)?;
     let capabilities = session.host.capabilities()?;
-    let leftover = check_name(plan, &domains, &mut findings);
+    let taken = domains.iter().find(|d| d.name == plan.name.as_str());
+    let leftover = taken.filter(|domain| check_name(plan, domain, &mut findings)).cloned();
     check_neighbours(plan, &domains, &mut findings);
     let machine = choose_machine(session, plan, &capabilities, &mut findings);
     check_links(session, plan, capabilities.libvirt_version, &mut findings)?;
-    // The volumes of a VM that exists are in its way, and not in that of another one.
-    let name_is_taken = leftover.is_none() && domains.iter().any(|d| d.name == plan.name.as_str());
-    let storage = if name_is_taken {
-        None
-    } else {
-        storage_preflight::check(session, plan, leftover.as_ref(), &mut findings)?
-    };
+    let storage = storage_preflight::check(session, plan, taken, &mut findings)?;
     match (machine, storage) {
         (Some((virt_type, arch, native)), Some(storage)) if findings.is_empty() => {
             warn_of_cpu(session, plan, virt_type);
@@ -101,12 +96,11 @@ pub(super) fn report(vm: &str, findings: &[Finding]) -> Error {
     Error::new(kind, message).outcome("nothing was changed")
 }
 
-/// The name must be free, but for the remains of a creation whose maker died.
-fn check_name(plan: &VmPlan, domains: &[Domain], findings: &mut Vec<Finding>) -> Option<Domain> {
-    let taken = domains.iter().find(|d| d.name == plan.name.as_str())?;
+/// The name must be free, but for the remains of a creation whose maker died: whether it is those.
+fn check_name(plan: &VmPlan, taken: &Domain, findings: &mut Vec<Finding>) -> bool {
     let finding = match Owner::of(taken.record.as_deref()) {
         Owner::Foundry(record) if record.state == State::Creating => match record.maker.liveness() {
-            Liveness::Dead => return Some(taken.clone()),
+            Liveness::Dead => return true,
             Liveness::Alive => {
                 Finding::vm(format!("VM '{}' is being created by process {}", plan.name, record.maker.pid))
             }
@@ -125,7 +119,7 @@ fn check_name(plan: &VmPlan, domains: &[Domain], findings: &mut Vec<Finding>) ->
             .hint(format!("choose another name, or foundry destroy {} first", plan.name)),
     };
     findings.push(finding);
-    None
+    false
 }
 
 /// MAC, tap and addresses must not be those of another VM of foundry's.

@@ -13,7 +13,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use foundry::Error;
-use foundry::host::memory::MemoryHost;
+use foundry::host::memory::{Fingerprint, MemoryHost};
 use foundry::host::{Bridge, Host};
 use foundry::operations::create::{CreatedVm, create};
 use foundry::operations::destroy::{Demolition, Options, carry_out, survey};
@@ -32,6 +32,8 @@ pub(crate) struct Bench {
     pub(crate) clock: TestClock,
     pub(crate) told: Told,
     pub(crate) cancel: Cancel,
+    /// The host when the bench was handed out.
+    pub(crate) start: Option<Fingerprint>,
 }
 
 impl Bench {
@@ -42,6 +44,7 @@ impl Bench {
             clock: TestClock::default(),
             told: Told::default(),
             cancel: Cancel::default(),
+            start: None,
         }
     }
 
@@ -52,10 +55,11 @@ impl Bench {
 
     /// With `web` created and running.
     pub(crate) fn with_web() -> Self {
-        let bench = Self::new();
+        let mut bench = Self::new();
         bench.create(&plan(WEB)).unwrap();
         bench.host.forget_calls();
         bench.told.forget();
+        bench.start = Some(bench.host.fingerprint());
         bench
     }
 
