@@ -14,20 +14,15 @@ mod live;
 
 use live::{Bed, Manifest, Ran, Trace, files_in, program};
 
-impl Refusing for Bed {}
-
-trait Refusing {
-    /// Tries to create it; it must be refused with that code and exactly these findings.
-    #[track_caller]
-    fn refuses(bed: &Bed, manifest: &Manifest, code: i32, findings: &str) {
-        let name = &manifest.name;
-        let error =
-            format!("error: cannot create VM '{name}' on this host\n{findings}  nothing was changed\n");
-        let dry = bed.foundry(&["create", "-", "--dry-run"]).reads(manifest).run().exits(code);
-        dry.prints("").tells(&error);
-        let begun = format!("Creating VM '{name}'...\n");
-        bed.foundry(&["create", "-"]).reads(manifest).run().exits(code).prints("").tells(&(begun + &error));
-    }
+/// Tries to create it; it must be refused with that code and exactly these findings.
+#[track_caller]
+fn refuses(bed: &Bed, manifest: &Manifest, code: i32, findings: &str) {
+    let name = &manifest.name;
+    let error = format!("error: cannot create VM '{name}' on this host\n{findings}  nothing was changed\n");
+    let dry = bed.foundry(&["create", "-", "--dry-run"]).reads(manifest).run().exits(code);
+    dry.prints("").tells(&error);
+    let begun = format!("Creating VM '{name}'...\n");
+    bed.foundry(&["create", "-"]).reads(manifest).run().exits(code).prints("").tells(&(begun + &error));
 }
 
 /// The bridges of this machine as a finding names them.
@@ -65,7 +60,7 @@ fn an_existing_volume_of_a_planned_name_stays_as_it_is() {
             pool = bed.vm_pool()
         )
     };
-    Bed::refuses(&bed, &manifest, 5, &kept.iter().map(finding).collect::<String>());
+    refuses(&bed, &manifest, 5, &kept.iter().map(finding).collect::<String>());
     for name in &kept {
         assert_eq!(std::fs::read_to_string(bed.disk(name)).unwrap(), format!("what {name} holds"));
     }
@@ -95,13 +90,13 @@ fn a_taken_name_is_refused_whoever_has_it() {
     let vm = &manifest.name;
     foreign(&bed, vm);
     let finding = format!("  a domain '{vm}' exists and is not foundry's\n    choose another name\n");
-    Bed::refuses(&bed, &manifest, 4, &finding);
+    refuses(&bed, &manifest, 4, &finding);
     bed.virsh().does(&["undefine", vm]);
 
     bed.creates(&manifest);
     let before = bed.virsh().definition(vm);
     let finding = format!("  VM '{vm}' exists\n    choose another name, or foundry destroy {vm} first\n");
-    Bed::refuses(&bed, &manifest.interfaces(&[]), 4, &finding_with_volumes(&bed, vm, &finding));
+    refuses(&bed, &manifest, 4, &finding_with_volumes(&bed, vm, &finding));
     assert_eq!(bed.virsh().definition(vm), before, "a second define would have replaced it");
 }
 
@@ -149,7 +144,7 @@ fn everything_that_stands_in_the_way_is_said_at_once() {
         neighbour.name,
         images = bed.image_pool()
     );
-    Bed::refuses(&bed, &gone, 5, &expected);
+    refuses(&bed, &gone, 5, &expected);
     assert_eq!(bed.virsh().names("list", &bed.name("")), [neighbour.name]);
 }
 
@@ -166,7 +161,7 @@ fn a_boot_disk_smaller_than_its_image_is_refused() {
     let finding = format!(
         "  spec.bootDisk.sizeGB: image '{image}' needs 2 GiB, the boot disk has 1 GiB\n    a smaller disk would cut the image off\n"
     );
-    Bed::refuses(&bed, &manifest, 5, &finding);
+    refuses(&bed, &manifest, 5, &finding);
     assert_eq!(bed.virsh().names("pool-list", &bed.name("")), [bed.image_pool()], "not even a pool was made");
     bed.creates(&bed.manifest("web", 26).boot_disk("{sizeGB: 2, image: large.qcow2}"));
 }
