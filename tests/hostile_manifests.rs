@@ -123,8 +123,11 @@ fn data_disk() -> impl Strategy<Value = DataDisk> {
 fn interface() -> impl Strategy<Value = NetworkInterface> {
     const IPS: &[&str] = &["10.0.0.5/24", "10.0.0.6/24", "10.0.7.7/16", "10.0.8.8/16", "10.0.0.5/16"];
     const MORE: &[&str] = &["2001:db8::1/64", "2001:DB8:0::1/48", "10.9.0.1/32", "::ffff:10.0.0.5/96"];
-    let addresses =
-        (given(text(IPS)), vec(text(MORE), 0..2), given(text(&["10.0.0.1", "10.0.0.1", "10.0.0.2"])));
+    let addresses = (
+        given(text(IPS)),
+        vec(text(MORE), 0..2),
+        given(text(&["10.0.0.1", "10.0.0.1", "10.0.0.2", "10.9.0.1"])),
+    );
     let links = prop_oneof![
         12 => text(&["br0", "br1"]).prop_map(|bridge| (Some(bridge), None)),
         3 => text(&["default"]).prop_map(|network| (None, Some(network))),

@@ -3,7 +3,7 @@
 
 mod manifest_support;
 
-use foundry::manifest::load;
+use foundry::manifest::{CloudInit, VirtualMachine, load};
 use foundry::plan::{
     Arch, BootSource, CpuMode, Defaults, DiskFormat, Firmware, Interface, Link, UserData, VmPlan,
 };
@@ -229,4 +229,44 @@ fn raw_user_data_is_kept_to_the_byte_beside_what_it_replaces() {
     .unwrap();
     assert_eq!(seed.user_data, UserData::Raw("#!/bin/sh\n\techo  '<&>' \n".to_owned()));
     assert_eq!(seed.hostname, "web");
+}
+
+/// What is said about one text of a manifest that is otherwise in order.
+fn refusal(change: impl FnOnce(&mut VirtualMachine)) -> String {
+    let mut manifest = plan(&[]).manifest;
+    change(&mut manifest);
+    VmPlan::from_manifest(&manifest, &manifest_support::defaults()).unwrap_err().to_string()
+}
+
+#[test]
+fn texts_have_limits() {
+    let said = refusal(|vm| vm.spec.cpu_mode = Some("x".repeat(5000)));
+    assert!(said.contains("spec.cpuMode: \"xxx") && said.contains("must be host-model"), "{said}");
+    let said = refusal(|vm| vm.spec.storage_pool = Some("x".repeat(5000)));
+    assert!(said.contains("has 5000 bytes; at most 4096 are taken"), "{said}");
+    let said = refusal(|vm| {
+        let halves = ["a", "b"].map(|key| (key.to_owned(), "x".repeat(200 << 10)));
+        vm.metadata.annotations = halves.into();
+    });
+    assert!(
+        said.contains("metadata.annotations: hold 409602 bytes together; at most 262144 are taken"),
+        "{said}"
+    );
+    let said = refusal(|vm| {
+        let raw_user_data = Some(format!("#cloud-config\n#{}", "x".repeat(1 << 20)));
+        vm.spec.cloud_init = Some(CloudInit { raw_user_data, ..CloudInit::default() });
+    });
+    assert!(said.contains("rawUserData: has 1048591 bytes; at most 1048576 are taken"), "{said}");
+    // No message carries the whole text.
+    assert!(said.len() < 300, "{said}");
+}
+
+#[test]
+fn a_manifest_is_the_same_after_a_stay_in_json() {
+    let manifest = with_spec("  dataDisks: [{device: vdb, sizeGB: 7}]\n  firmware: {type: efi}").manifest;
+    let text = serde_json::to_string(&manifest).unwrap();
+    assert_eq!(serde_json::from_str::<VirtualMachine>(&text).unwrap(), manifest);
+    let huge: VirtualMachine =
+        serde_json::from_str(&text.replace("\"vcpus\":2", "\"vcpus\":18446744073709551615")).unwrap();
+    assert_eq!(huge.spec.vcpus.unwrap().whole(), None);
 }

@@ -29,7 +29,7 @@ enum ImageCommand {
     Import {
         /// The image file
         file: String,
-        /// Its name in the pool, ending in .qcow2 or .raw [default: the file's]
+        /// Its name in the pool, with or without .qcow2 or .raw [default: the file's]
         name: Option<String>,
         /// The pool [default: the image pool]
         #[arg(long)]
@@ -112,7 +112,9 @@ fn import(file: &str, name: Option<&str>, pool: &str, global: &Global, ui: &Ui) 
     let bad = |kind, cause: String| {
         Error::new(kind, format!("cannot import {file}")).because(cause).outcome("nothing was changed")
     };
+    // Distributions call qcow2 images .img; a name that was not asked for may drop that.
     let own = file.rsplit('/').next().unwrap_or(file);
+    let own = own.strip_suffix(".img").unwrap_or(own);
     let name: VolumeName =
         name.unwrap_or(own).parse().map_err(|e| bad(Kind::Validation, format!("the image's name {e}")))?;
     let mut content = File::open(file).map_err(|e| bad(Kind::Configuration, e.to_string()))?;
@@ -124,7 +126,7 @@ fn import(file: &str, name: Option<&str>, pool: &str, global: &Global, ui: &Ui) 
     interrupt::guard(&connected.cancel)?;
     let source = Source { from: file.to_owned(), content: &mut content, length: length.len() };
     let image = images::import(&connected.session(), pool, &name, source)?;
-    ui.line(&format!("Successfully imported image '{name}' ({}, {})", image.format, image.capacity))
+    ui.line(&format!("Successfully imported image '{}' ({}, {})", image.name, image.format, image.capacity))
 }
 
 fn view(image: &Volume) -> ImageView<'_> {

@@ -23,15 +23,15 @@ pub fn check_user_data(text: &str) -> Result<(), String> {
 /// A sentence that says what is wrong, with line and column where there is one.
 pub fn check_raw_user_data(text: &str) -> Result<(), String> {
     match Header::of(text)? {
-        Header::CloudConfig => check_for_pyyaml(text).and_then(|()| mapping(text).map(|_| ())),
-        Header::CloudConfigArchive => check_for_pyyaml(text).and_then(|()| list(text)),
+        Header::CloudConfig => mapping(text).map(|_| ()),
+        Header::CloudConfigArchive => list(text),
         _ => Ok(()),
     }
 }
 
 /// Reads the user's cloud-config.
 pub(super) fn user_config(text: &str) -> Result<Mapping, SeedError> {
-    match Header::find(text) {
+    match Header::at_start(text) {
         None | Some(Header::CloudConfig) => {}
         Some(other) => {
             let message =
@@ -87,23 +87,4 @@ fn only_document(text: &str) -> Result<Node, String> {
         (None, _) => Err("holds no YAML".to_owned()),
         (Some(_), before) => Err(format!("holds {} YAML documents, not one", before + 1)),
     }
-}
-
-/// Finds what is YAML, but not to PyYAML, where the text goes to cloud-init as it is: characters that its
-/// `reader.py` refuses, and the line breaks of YAML 1.1, which end a comment or a key.
-fn check_for_pyyaml(text: &str) -> Result<(), String> {
-    let lines = text.lines().enumerate();
-    let mut found =
-        lines.filter_map(|(i, line)| line.chars().position(is_bad_for_pyyaml).map(|c| (i, c, line)));
-    let Some((line, column, content)) = found.next() else {
-        return Ok(());
-    };
-    let code = content.chars().nth(column).map_or(0, u32::from);
-    let place = format!("line {} column {}", line + 1, column + 1);
-    Err(format!("holds U+{code:04X}, which cloud-init's YAML reader does not take, at {place}"))
-}
-
-fn is_bad_for_pyyaml(c: char) -> bool {
-    (c.is_control() && c != '\t' && c != '\r')
-        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{fffe}' | '\u{ffff}')
 }

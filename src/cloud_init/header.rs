@@ -31,17 +31,27 @@ const BEGINNINGS: [(&str, Header); 9] = [
 ];
 
 impl Header {
-    /// What a text is to cloud-init, if it is anything: blanks before and capitals do not matter
-    /// (`type_from_starts_with`), and a `MIME-Version:` within the first 4,096 bytes makes it a MIME message
-    /// whatever it begins with (`convert_string`).
-    pub(super) fn find(text: &str) -> Option<Self> {
-        let head = &text.as_bytes()[..text.len().min(4096)];
-        if head.to_ascii_lowercase().windows(13).any(|w| w == b"mime-version:") {
-            return Some(Self::Mime);
-        }
+    /// What a text is by its beginning; blanks before it and capitals do not matter
+    /// (`type_from_starts_with`).
+    pub(super) fn at_start(text: &str) -> Option<Self> {
         let start = text.trim_start().as_bytes();
         let begins = |b: &str| start.get(..b.len()).is_some_and(|s| s.eq_ignore_ascii_case(b.as_bytes()));
+        if begins("mime-version:") || begins("content-type: multipart/") {
+            return Some(Self::Mime);
+        }
         BEGINNINGS.iter().find(|(beginning, _)| begins(beginning)).map(|(_, header)| *header)
+    }
+
+    /// What a text is to cloud-init, if it is anything. A `MIME-Version:` within the first 4,096 bytes makes
+    /// a MIME message (`convert_string`), and without one there is none; a text with another beginning stays
+    /// what it is, because a message without headers is typed by its body.
+    pub(super) fn find(text: &str) -> Option<Self> {
+        let head = &text.as_bytes()[..text.len().min(4096)];
+        let marked = head.to_ascii_lowercase().windows(13).any(|w| w == b"mime-version:");
+        match Self::at_start(text) {
+            None | Some(Self::Mime) => marked.then_some(Self::Mime),
+            other => other,
+        }
     }
 
     /// The same for a text that must be something.
@@ -100,7 +110,8 @@ mod tests {
             ("#cloud-boothook\n", Header::Boothook),
             ("## template: jinja\n#cloud-config\n", Header::Template),
             ("Content-Type: multipart/mixed\nMIME-Version: 1.0\n", Header::Mime),
-            ("#cloud-config\nwrite: 'mime-version: 1'\n", Header::Mime),
+            ("From: ann\nmime-version: 1.0\n", Header::Mime),
+            ("#cloud-config\nwrite: 'mime-version: 1'\n", Header::CloudConfig),
         ] {
             assert_eq!(Header::find(text), Some(header), "{text:?}");
         }

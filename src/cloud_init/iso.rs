@@ -21,6 +21,10 @@ const NETWORK_CONFIG: &str = "network-config";
 
 /// The size of an ISO 9660 sector; an image is a whole number of them.
 const SECTOR: u32 = 2048;
+const SECTOR_BYTES: usize = SECTOR as usize;
+/// The sector of the first volume descriptor, and the type of the one that ends their list (ECMA-119, 8.1).
+const FIRST_DESCRIPTOR: usize = 16;
+const LAST_DESCRIPTOR: u8 = 255;
 /// What is addressed when an image is read: images made by other tools may end inside a sector.
 const READ_BLOCK: u32 = 512;
 /// How many entries of an image's root are looked at. A seed has three, or a few more.
@@ -42,7 +46,27 @@ pub fn iso(documents: &Documents) -> Result<Vec<u8>, SeedError> {
     let size = usize::try_from(plan.size()).map_err(|e| failed("the seed is too large", &e))?;
     let mut device = MemDevice::new(vec![0; size], block_size(SECTOR)?);
     hadris_iso::sync::write(&mut device, &tree, &options).map_err(|e| failed("cannot write the seed", &e))?;
-    Ok(device.into_inner())
+    Ok(without_padding(device.into_inner()))
+}
+
+/// Takes off the 150 empty sectors (300 KiB) that the writer, like mkisofs, puts at the end for optical
+/// drives that read ahead, and corrects the volume size in the descriptors.
+fn without_padding(mut image: Vec<u8>) -> Vec<u8> {
+    const PADDING: usize = 150;
+    let sectors = (image.len() / SECTOR_BYTES).saturating_sub(PADDING);
+    let end = sectors * SECTOR_BYTES;
+    let Ok(count) = u32::try_from(sectors) else { return image };
+    if image[end..].iter().any(|byte| *byte != 0) {
+        return image;
+    }
+    image.truncate(end);
+    let descriptors = image.chunks_exact_mut(SECTOR_BYTES).skip(FIRST_DESCRIPTOR);
+    for descriptor in descriptors.take_while(|d| d[0] != LAST_DESCRIPTOR) {
+        // ECMA-119, 8.4.8 and 8.5.5: the volume space size, in both byte orders.
+        descriptor[80..84].copy_from_slice(&count.to_le_bytes());
+        descriptor[84..88].copy_from_slice(&count.to_be_bytes());
+    }
+    image
 }
 
 fn tree(documents: &Documents) -> Result<Tree, hadris_fs::PathError> {

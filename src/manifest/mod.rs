@@ -206,7 +206,7 @@ pub struct CloudInit {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub raw_user_data: Option<String>,
     /// A cloud-config, as YAML text, that is merged with the generated one. A manifest may also give
-    /// it as a mapping, which [`load`] turns into text with each scalar as it was written.
+    /// it as a mapping, which [`load()`] turns into text with each scalar as it was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_data: Option<String>,
 }

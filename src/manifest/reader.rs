@@ -191,3 +191,36 @@ impl<'de> de::MapAccess<'de> for Fields<'_> {
             .map_err(|f| f.within(Step::Key(entry.key.clone()), entry.value.at))
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn read_text<'de, T: Deserialize<'de>>(text: &str) -> Result<T, Fault> {
+        read(&super::super::tree::read(text).unwrap()[0])
+    }
+
+    #[test]
+    fn types_that_take_anything_get_what_is_written() {
+        let value: Value = read_text("{a: [1, 0.5, true, ~, 'x', \"1\"], b: {c: yes}}").unwrap();
+        assert_eq!(value, json!({ "a": [1, 0.5, true, null, "x", "1"], "b": { "c": "yes" } }));
+    }
+
+    #[test]
+    fn a_newtype_is_read_like_what_is_in_it() {
+        #[derive(serde::Deserialize, PartialEq, Debug)]
+        struct Names(Vec<String>);
+        assert_eq!(read_text("[1.10, x]"), Ok(Names(vec!["1.10".into(), "x".into()])));
+        let fault = read_text::<Names>("[x, [y]]").unwrap_err();
+        assert_eq!((fault.path().as_str(), fault.to_string().as_str()), ("[1]", "wants text, got a list"));
+    }
+
+    #[test]
+    fn a_fault_of_the_root_stands_at_the_root() {
+        let fault = read_text::<bool>("\n  1.5").unwrap_err();
+        assert_eq!(fault.to_string(), "wants true or false, got the number 1.5");
+        assert_eq!((fault.at.unwrap().line, fault.path().as_str()), (2, ""));
+    }
+}

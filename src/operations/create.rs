@@ -195,7 +195,7 @@ fn build(
     let name = ready.plan.name.to_string();
     session.working("Defining the domain");
     let domain = Created::Domain { uuid: blueprint.uuid, name };
-    let uuid = creation.note(domain, session.host.define_domain(&blueprint.domain_xml))?;
+    let uuid = creation.note(session, domain, session.host.define_domain(&blueprint.domain_xml))?;
     session.done("Domain defined");
     for planned in &blueprint.record.volumes {
         session.cancel.check()?;
@@ -229,7 +229,7 @@ fn start(
     let outcome = session.host.start(uuid);
     if let (Err(_), Some(log)) = (&outcome, &blueprint.record.console_log) {
         // A start that fails may have made the log already.
-        creation.note(Created::ConsoleLog(log.clone()), Ok(()))?;
+        creation.note_possible(Created::ConsoleLog(log.clone()));
     }
     outcome.map_err(Error::from)
 }
@@ -263,9 +263,9 @@ fn make_disk(
     let source = image.and_then(|i| i.volume.as_ref()).filter(|_| planned.format == DiskFormat::Raw.as_str());
     let made = match source {
         Some((pool, name)) => {
-            creation.note(note, session.host.clone_volume(&planned.pool, &xml, pool, name))?
+            creation.note(session, note, session.host.clone_volume(&planned.pool, &xml, pool, name))?
         }
-        None => creation.note(note, session.host.create_volume(&planned.pool, &xml))?,
+        None => creation.note(session, note, session.host.create_volume(&planned.pool, &xml))?,
     };
     if source.is_some() && made.capacity < planned.capacity {
         session.host.resize_volume(&planned.pool, &planned.name, planned.capacity)?;
@@ -314,7 +314,7 @@ fn fill_seed(
 ) -> Result<(), Error> {
     let xml = volume_xml(planned, planned.capacity, None)?;
     let note = Created::Volume { pool: planned.pool.clone(), name: planned.name.clone() };
-    let made = creation.note(note, session.host.create_volume(&planned.pool, &xml))?;
+    let made = creation.note(session, note, session.host.create_volume(&planned.pool, &xml))?;
     check_path(planned, &made)?;
     let mut content = Interruptible { content: iso, cancel: session.cancel };
     Ok(session.host.upload(&planned.pool, &planned.name, &mut content, iso.len() as u64)?)

@@ -52,18 +52,42 @@ pub(super) struct Creation {
 
 impl Creation {
     /// Notes what a call made, or that nobody knows whether it did.
-    pub(super) fn note<T>(&mut self, what: Created, outcome: Result<T, HostError>) -> Result<T, Error> {
+    pub(super) fn note<T>(
+        &mut self,
+        session: &Session<'_>,
+        what: Created,
+        outcome: Result<T, HostError>,
+    ) -> Result<T, Error> {
         match outcome {
             Ok(done) => {
                 self.made.push(what);
                 Ok(done)
             }
-            Err(lost) if lost.outcome_unknown() => {
-                self.unknown.push(what);
-                Err(lost.into())
+            Err(failed) => {
+                self.doubt(session, what, &failed);
+                Err(failed.into())
             }
-            Err(refused) => Err(refused.into()),
         }
+    }
+
+    /// A call that failed may have done its work all the same: broken off before the answer, or refused
+    /// halfway. A definition is surely ours by its UUID. A volume that is there now may be anybody's.
+    fn doubt(&mut self, session: &Session<'_>, what: Created, failed: &HostError) {
+        let there = match &what {
+            Created::Domain { uuid, .. } => session.host.state(*uuid).map(|now| now.is_some()),
+            Created::Volume { pool, name } => session.host.volume(pool, name).map(|found| found.is_some()),
+            Created::ConsoleLog(_) => Ok(false),
+        };
+        match (&what, there) {
+            (Created::Domain { .. }, Ok(true)) => self.made.push(what),
+            (_, Ok(false)) if !failed.outcome_unknown() => {}
+            _ => self.unknown.push(what),
+        }
+    }
+
+    /// Notes a side effect that needs no proof, like a log that a start may have begun.
+    pub(super) fn note_possible(&mut self, what: Created) {
+        self.made.push(what);
     }
 
     /// Takes everything away again, newest first, and adds to the error what became of it.
@@ -72,13 +96,20 @@ impl Creation {
     pub(super) fn undo(self, session: &Session<'_>, error: Error) -> Error {
         let vm = self.vm_name();
         let mut left = self.unknown.iter().map(|u| format!("{u} (it may exist)")).collect::<Vec<_>>();
+        let mut record_is_needed = !left.is_empty();
         let had_made_any = !self.made.is_empty();
         for what in self.made.iter().rev() {
-            let keep_record = matches!(what, Created::Domain { .. }) && !left.is_empty();
-            if keep_record || session.cancel.is_insisted() {
-                left.push(what.to_string());
-            } else if let Err(failed) = remove(session, what) {
-                left.push(format!("{what} ({failed})"));
+            let is_record = matches!(what, Created::Domain { .. });
+            let outcome = if is_record && record_is_needed {
+                Err("its record names the rest".to_owned())
+            } else if session.cancel.is_insisted() {
+                Err("the undoing was interrupted".to_owned())
+            } else {
+                remove(session, what)
+            };
+            if let Err(reason) = outcome {
+                record_is_needed |= matches!(what, Created::Volume { .. });
+                left.push(format!("{what} ({reason})"));
             }
         }
         tell_outcome(error, had_made_any, &left, vm.as_deref())

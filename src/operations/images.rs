@@ -25,7 +25,8 @@ pub struct Source<'a> {
     pub length: u64,
 }
 
-/// Imports an image into a pool, which is made if it is the default one and missing.
+/// Imports an image into a pool, which is made if it is the default one and missing. A name without an
+/// extension gets the one that the content calls for.
 ///
 /// # Errors
 /// [`Kind::Storage`] where it is no image, its name does not fit its format, or the name is taken; then
@@ -43,7 +44,7 @@ pub fn import(
         .take(disk_image::HEADER_LENGTH)
         .read_to_end(&mut head)
         .map_err(|e| unreadable(&source.from, &e))?;
-    check_format(name, &source.from, &head)?;
+    let name = &fitting_name(name, &source.from, &head)?;
     let pool = writable_pool(session, pool)?;
     if session.host.volume(&pool, name.as_str())?.is_some() {
         return Err(Error::new(Kind::Storage, format!("image '{name}' exists in pool '{pool}'"))
@@ -63,8 +64,11 @@ fn unreadable(from: &str, error: &std::io::Error) -> Error {
         .outcome("nothing was changed")
 }
 
-/// The name must end as the content is: what the design document asks for, so that a name never lies.
-fn check_format(name: &VolumeName, from: &str, head: &[u8]) -> Result<(), Error> {
+/// Extensions of disk images; anything else behind a dot is part of the name (`debian-12.5`).
+const EXTENSIONS: [&str; 7] = ["qcow2", "raw", "img", "vmdk", "vdi", "vhd", "vhdx"];
+
+/// The name must end as the content is, so that a name never lies.
+fn fitting_name(name: &VolumeName, from: &str, head: &[u8]) -> Result<VolumeName, Error> {
     let refused = |cause: String| {
         Error::new(Kind::Storage, format!("{from} cannot be an image"))
             .because(cause)
@@ -74,15 +78,15 @@ fn check_format(name: &VolumeName, from: &str, head: &[u8]) -> Result<(), Error>
     if let Some(reason) = image.refusal() {
         return Err(refused(reason));
     }
-    let extension = if matches!(image, DiskImage::Qcow2(_)) { ".qcow2" } else { ".raw" };
-    if name.as_str().ends_with(extension) {
-        return Ok(());
+    let right = if matches!(image, DiskImage::Qcow2(_)) { "qcow2" } else { "raw" };
+    match name.as_str().rsplit_once('.').filter(|(_, end)| EXTENSIONS.contains(end)) {
+        Some((_, end)) if end == right => Ok(name.clone()),
+        None => format!("{name}.{right}").parse().map_err(|e| refused(format!("its name {e}"))),
+        Some((stem, _)) => Err(Error::new(Kind::Storage, format!("'{name}' is not a name for this image"))
+            .because(format!("{from} is {image}, and the names of such images end in .{right}"))
+            .hint(format!("call it {stem}.{right}"))
+            .outcome("nothing was changed")),
     }
-    let stem = name.as_str().trim_end_matches(".qcow2").trim_end_matches(".raw").trim_end_matches(".img");
-    Err(Error::new(Kind::Storage, format!("'{name}' is not a name for this image"))
-        .because(format!("{from} is {image}, and image names end in {extension}"))
-        .hint(format!("call it {stem}{extension}"))
-        .outcome("nothing was changed"))
 }
 
 /// The name of an active pool; a default pool is made and an inactive one started.

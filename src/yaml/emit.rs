@@ -116,10 +116,10 @@ fn one_line(scalar: &Scalar) -> String {
 }
 
 /// Whether a string needs no quotes in any YAML: words of letters, digits and harmless signs that begin
-/// like a word or a path and that no reader takes for something else.
+/// like a word, an address or a path and that no reader takes for something else.
 fn is_plainly_a_string(text: &str) -> bool {
     let harmless = |c: char| c.is_ascii_alphanumeric() || "_./@+=,- ".contains(c);
-    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_' || c == '/')
+    text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_' || c == '/')
         && text.chars().all(harmless)
         && !text.ends_with(' ')
         && !resolve::is_open(text)
@@ -192,8 +192,8 @@ fn needs_escape(c: char) -> bool {
 }
 
 /// Whether a text holds the word by which cloud-init takes a whole user-data for a MIME message: it looks
-/// for `mime-version:` anywhere in the first 4,096 bytes (`convert_string` in its `user_data.py`). A
-/// cloud-config that writes an e-mail to a file must not be mistaken for one.
+/// for `mime-version:` anywhere in the first 4,096 bytes (`convert_string` in its `user_data.py`), and then
+/// mangles every letter beyond ASCII. A cloud-config that writes an e-mail to a file must not suffer that.
 fn has_mime_marker(text: &str) -> bool {
     text.to_ascii_lowercase().contains("mime-version")
 }

@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
-use serde_saphyr::granit_parser::{self, Event, Marker, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
+use serde_saphyr::granit_parser::{
+    self, Event, Marker, Parser, ScalarStyle, ScanError, Span, StrInput, StructureStyle, Tag,
+};
 
 use super::node::{Mapping, Node, Scalar};
 
@@ -45,9 +47,10 @@ impl From<ScanError> for ReadError {
 /// Reads all documents of a text; a text without any is an empty list.
 ///
 /// # Errors
-/// What is not YAML, a key that comes twice, a tag or a key that a loader of plain data would refuse,
+/// What is not YAML or not the same to YAML 1.1 and 1.2, a key that comes twice, a tag or a key that a loader of plain data would refuse,
 /// nesting deeper than [`MAX_DEPTH`], and aliases that stand for more than [`MAX_ALIASED_NODES`].
 pub fn read_documents(text: &str) -> Result<Vec<Node>, ReadError> {
+    check_characters(text)?;
     let mut reader = Reader::new(text);
     let mut documents = Vec::new();
     loop {
@@ -75,12 +78,15 @@ struct Reader<'t> {
     anchors: HashMap<usize, Anchored>,
     nodes_left: usize,
     bytes_left: usize,
+    /// How many `[` and `{` are open.
+    flow: usize,
 }
 
 impl<'t> Reader<'t> {
     fn new(text: &'t str) -> Self {
         let options = granit_parser::options! {
             emit_comments: false,
+            emit_anchor_events: true,
             flow_nesting_limit: MAX_DEPTH,
             block_nesting_limit: MAX_DEPTH,
         };
@@ -89,13 +95,19 @@ impl<'t> Reader<'t> {
             anchors: HashMap::new(),
             nodes_left: MAX_ALIASED_NODES,
             bytes_left: MAX_ALIASED_BYTES,
+            flow: 0,
         }
     }
 
     fn next(&mut self) -> Result<(Event<'t>, Span), ReadError> {
-        match self.parser.next() {
-            Some(event) => Ok(event?),
-            None => Err(ReadError { message: "the text ends too early".into(), line: 1, column: 1 }),
+        loop {
+            match self.parser.next() {
+                Some(Ok((Event::Anchor(_, name), span))) => check_anchor(&name, span.start)?,
+                Some(event) => return Ok(event?),
+                None => {
+                    return Err(ReadError { message: "the text ends too early".into(), line: 1, column: 1 });
+                }
+            }
         }
     }
 
@@ -104,22 +116,38 @@ impl<'t> Reader<'t> {
         check_depth(depth, span.start)?;
         match event {
             Event::Scalar(text, style, anchor, tag) => {
+                if style == ScalarStyle::Plain {
+                    check_plain(&text, self.flow, span.start)?;
+                }
                 let scalar = scalar(text, style, tag.as_deref(), span.start)?;
                 Ok(self.anchored(anchor, Node::Scalar(scalar)))
             }
-            Event::SequenceStart(_, anchor, tag) => {
+            Event::SequenceStart(style, anchor, tag) => {
                 check_collection_tag(tag.as_deref(), "seq", span.start)?;
-                let items = self.sequence(depth)?;
+                let items = self.inside(style, |reader| reader.sequence(depth))?;
                 Ok(self.anchored(anchor, Node::Sequence(items)))
             }
-            Event::MappingStart(_, anchor, tag) => {
+            Event::MappingStart(style, anchor, tag) => {
                 check_collection_tag(tag.as_deref(), "map", span.start)?;
-                let mapping = self.mapping(depth)?;
+                let mapping = self.inside(style, |reader| reader.mapping(depth))?;
                 Ok(self.anchored(anchor, Node::Mapping(mapping)))
             }
             Event::Alias(anchor) => self.alias(anchor, depth, span.start),
             _ => Err(ReadError::at(span.start, "a value is expected")),
         }
+    }
+
+    /// Reads a collection's entries, counting the brackets around them.
+    fn inside<T>(
+        &mut self,
+        style: StructureStyle,
+        read: impl FnOnce(&mut Self) -> Result<T, ReadError>,
+    ) -> Result<T, ReadError> {
+        let brackets = usize::from(style == StructureStyle::Flow);
+        self.flow += brackets;
+        let entries = read(self);
+        self.flow -= brackets;
+        entries
     }
 
     fn sequence(&mut self, depth: usize) -> Result<Vec<Node>, ReadError> {
@@ -234,6 +262,45 @@ fn check_depth(depth: usize, place: Marker) -> Result<(), ReadError> {
         return Ok(());
     }
     Err(ReadError::at(place, format!("nested deeper than {MAX_DEPTH} levels")))
+}
+
+/// Refuses what no YAML text may hold (PyYAML's `reader.py` stops there) and what ends a line, and so a
+/// comment, in YAML 1.1 only. Between double quotes all of them can be written as escapes.
+fn check_characters(text: &str) -> Result<(), ReadError> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    for (i, line) in text.lines().enumerate() {
+        if let Some((column, c)) = line.chars().enumerate().find(|(_, c)| is_refused(*c)) {
+            let message =
+                format!("U+{:04X} must be written as an escape between double quotes,", u32::from(c));
+            return Err(ReadError { message, line: i + 1, column: column + 1 });
+        }
+    }
+    Ok(())
+}
+
+fn is_refused(c: char) -> bool {
+    (c.is_control() && c != '\t' && c != '\r')
+        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
+}
+
+/// Refuses unquoted text that YAML 1.2 takes for one word and YAML 1.1 does not: `[?a]` begins a key there,
+/// and a tab ends the word.
+fn check_plain(text: &str, flow: usize, place: Marker) -> Result<(), ReadError> {
+    if text.contains('\t') {
+        return Err(ReadError::at(place, "text with a tab in it must be quoted"));
+    }
+    if flow > 0 && text.starts_with('?') {
+        return Err(ReadError::at(place, "what begins with `?` must be quoted between brackets"));
+    }
+    Ok(())
+}
+
+/// `&a:` is an anchor `a:` to YAML 1.2, and an anchor `a` and a colon to YAML 1.1.
+fn check_anchor(name: &str, place: Marker) -> Result<(), ReadError> {
+    if name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_') {
+        return Ok(());
+    }
+    Err(ReadError::at(place, "an anchor's name has only letters, digits, `-` and `_`"))
 }
 
 /// The tags of scalars that PyYAML's `SafeLoader`, cloud-init's, makes plain data of.

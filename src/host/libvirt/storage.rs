@@ -140,11 +140,19 @@ impl Libvirt {
                 })?
             }
         };
-        self.describe_volume(pool, &volume, &asked)?.ok_or_else(|| HostError::Refused {
-            operation: asked.operation,
-            kind: asked.kind,
-            libvirt: "the volume vanished as soon as it was made".into(),
-        })
+        match self.describe_volume(pool, &volume, &asked) {
+            Ok(Some(described)) => Ok(described),
+            Ok(None) => Err(HostError::Refused {
+                operation: asked.operation,
+                kind: asked.kind,
+                libvirt: "the volume vanished as soon as it was made".into(),
+            }),
+            Err(e) => {
+                // "Refused" means that nothing was made. If this fails too, whoever asked looks and finds it.
+                let _ = self.raw("virStorageVolDelete", &asked, || volume.delete(0));
+                Err(e)
+            }
+        }
     }
 
     pub(super) fn remove_volume(&self, pool: &str, name: &str) -> Result<()> {

@@ -1,0 +1,149 @@
+//! The three files of a seed, as text and as PyYAML and cloud-init's modules would take them.
+
+use foundry::cloud_init::{Documents, documents};
+use foundry::plan::UserData;
+use foundry::yaml::node::{Node, read_documents};
+
+use super::support::{fixed, plan, seed};
+
+fn made() -> Documents {
+    documents(&plan(), &seed(), "web-1730534400").unwrap()
+}
+
+/// Reads one of the files and finds a value in it.
+fn value_at(text: &str, path: &[&str]) -> Option<Node> {
+    let document = read_documents(text).unwrap().remove(0);
+    path.iter().try_fold(document, |node, key| node.get(key).cloned())
+}
+
+#[test]
+fn user_data_names_the_guest_and_lets_root_in() {
+    assert_eq!(
+        made().user_data,
+        "\
+#cloud-config
+hostname: web
+fqdn: web.example.com
+manage_etc_hosts: localhost
+users:
+  - name: root
+    ssh_authorized_keys:
+      - ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJq0 ann@example.com
+disable_root: false
+chpasswd:
+  expire: false
+  users:
+    - name: root
+      password: \"$6$rounds=5000$saltsalt$abc/DEF.ghi\"
+      type: hash
+ssh_pwauth: false
+"
+    );
+}
+
+#[test]
+fn meta_data_is_the_instance_and_its_name() {
+    assert_eq!(made().meta_data, "instance-id: web-1730534400\nlocal-hostname: web\n");
+}
+
+#[test]
+fn network_config_has_one_entry_for_each_interface() {
+    assert_eq!(
+        made().network_config,
+        "\
+version: 2
+ethernets:
+  eth0:
+    match:
+      macaddress: \"be:ef:0a:37:16:16\"
+    addresses:
+      - 10.55.22.22/24
+      - \"fd00::22/64\"
+    routes:
+      - to: 0.0.0.0/0
+        via: \"10.55.22.1\"
+    nameservers:
+      addresses:
+        - \"8.8.8.8\"
+        - \"fd00::53\"
+  eth1:
+    match:
+      macaddress: \"be:f0:1f:01:da:37\"
+    dhcp4: true
+"
+    );
+}
+
+#[test]
+fn what_is_not_given_is_not_said() {
+    let mut bare = seed();
+    (bare.fqdn, bare.password_hash, bare.ssh_keys) = (None, None, Vec::new());
+    bare.ssh_password_auth = true;
+    let made = documents(&plan(), &bare, "i").unwrap();
+    assert_eq!(
+        made.user_data,
+        "#cloud-config\nhostname: web\nusers:\n  - name: root\ndisable_root: false\nssh_pwauth: true\n"
+    );
+}
+
+#[test]
+fn names_that_look_like_numbers_stay_names() {
+    let mut odd = seed();
+    (odd.hostname, odd.fqdn) = ("123".into(), Some("0755".into()));
+    let made = documents(&plan(), &odd, "1730534400").unwrap();
+    assert!(made.user_data.contains("hostname: \"123\"\nfqdn: \"0755\"\n"), "{}", made.user_data);
+    assert_eq!(made.meta_data, "instance-id: \"1730534400\"\nlocal-hostname: \"123\"\n");
+}
+
+#[test]
+fn only_the_default_route_is_written_and_only_where_it_goes() {
+    let mut plan = plan();
+    plan.interfaces = vec![fixed("10.0.0.2/24", &[]), fixed("10.0.1.2/24", &[])];
+    plan.interfaces[1].default_route = false;
+    let text = documents(&plan, &seed(), "i").unwrap().network_config;
+    assert!(value_at(&text, &["ethernets", "eth0", "routes"]).is_some());
+    assert!(value_at(&text, &["ethernets", "eth1", "addresses"]).is_some());
+    assert!(value_at(&text, &["ethernets", "eth1", "routes"]).is_none(), "{text}");
+    assert_eq!(text.matches("via:").count(), 1, "{text}");
+}
+
+#[test]
+fn router_advertisements_are_refused_on_static_ipv4_only() {
+    let mut plan = plan();
+    plan.interfaces.push(fixed("10.0.0.2/24", &["10.0.0.3/24"]));
+    let text = documents(&plan, &seed(), "i").unwrap().network_config;
+    let accept = |eth: &str| value_at(&text, &["ethernets", eth, "accept-ra"]);
+    assert_eq!(accept("eth0"), None, "it has an IPv6 address");
+    assert_eq!(accept("eth1"), None, "it asks for its addresses");
+    assert_eq!(accept("eth2"), Some(Node::boolean(false)));
+}
+
+#[test]
+fn a_name_server_of_a_dhcp_interface_and_a_guest_without_interfaces() {
+    let mut plan = plan();
+    plan.interfaces[1].dns = vec!["1.1.1.1".parse().unwrap()];
+    let text = documents(&plan, &seed(), "i").unwrap().network_config;
+    assert!(
+        text.ends_with("dhcp4: true\n    nameservers:\n      addresses:\n        - \"1.1.1.1\"\n"),
+        "{text}"
+    );
+    plan.interfaces.clear();
+    let text = documents(&plan, &seed(), "i").unwrap().network_config;
+    assert_eq!(text, "version: 2\nethernets: {}\n");
+}
+
+#[test]
+fn raw_user_data_is_taken_byte_for_byte() {
+    let raw = "#!/bin/sh\r\necho \u{1f600}\t\n\n";
+    let mut seed = seed();
+    seed.user_data = UserData::Raw(raw.into());
+    let made = documents(&plan(), &seed, "i").unwrap();
+    assert_eq!(made.user_data, raw);
+    assert_eq!(made.meta_data, "instance-id: i\nlocal-hostname: web\n");
+}
+
+#[test]
+fn the_same_plan_and_instance_give_the_same_text() {
+    assert_eq!(made(), made());
+    assert_ne!(made(), documents(&plan(), &seed(), "web-2").unwrap());
+}

@@ -1,0 +1,132 @@
+//! What several of the tests need: plans to make seeds of, and other people's programs.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use foundry::manifest::VirtualMachine;
+use foundry::names::{MacAddress, VmName};
+use foundry::plan::{
+    BootDisk, BootSource, CpuMode, DiskFormat, Firmware, Interface, Link, SeedPlan, UserData, VmPlan,
+};
+use foundry::units::Bytes;
+
+/// A hash as `mkpasswd` makes them.
+pub(crate) const HASH: &str = "$6$rounds=5000$saltsalt$abc/DEF.ghi";
+/// A public key.
+pub(crate) const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJq0 ann@example.com";
+
+/// A VM with a static and a DHCP interface.
+pub(crate) fn plan() -> VmPlan {
+    let name: VmName = "web".parse().unwrap();
+    VmPlan {
+        labels: Default::default(),
+        vcpus: 1,
+        memory: Bytes(1 << 30),
+        cpu_mode: CpuMode::HostModel,
+        firmware: Firmware::Efi { secure_boot: false },
+        arch: None,
+        autostart: true,
+        pool: "foundry-vms".parse().unwrap(),
+        boot_disk: BootDisk {
+            volume: name.boot_volume(),
+            size: Bytes(1 << 30),
+            format: DiskFormat::Qcow2,
+            source: BootSource::Empty,
+        },
+        data_disks: Vec::new(),
+        interfaces: vec![fixed("10.55.22.22/24", &["fd00::22/64"]), dynamic(&name, 1)],
+        seed: Some(seed()),
+        manifest: VirtualMachine::default(),
+        name,
+    }
+}
+
+/// A seed with everything that can be generated.
+pub(crate) fn seed() -> SeedPlan {
+    SeedPlan {
+        volume: "web_cloudinit".parse().unwrap(),
+        hostname: "web".into(),
+        fqdn: Some("web.example.com".into()),
+        ssh_keys: vec![KEY.into()],
+        password_hash: Some(HASH.into()),
+        ssh_password_auth: false,
+        user_data: UserData::Generated,
+    }
+}
+
+/// An interface with addresses, the default route and two name servers.
+pub(crate) fn fixed(ip: &str, more: &[&str]) -> Interface {
+    let ip: ipnet::Ipv4Net = ip.parse().unwrap();
+    Interface {
+        link: Link::Bridge("br0".parse().unwrap()),
+        mac: MacAddress::from_ipv4(ip.addr()),
+        tap: None,
+        ip: Some(ip),
+        addresses: more.iter().map(|a| a.parse().unwrap()).collect(),
+        gateway: Some("10.55.22.1".parse().unwrap()),
+        default_route: true,
+        dns: vec!["8.8.8.8".parse().unwrap(), "fd00::53".parse().unwrap()],
+        vlan: None,
+        pxe_boot: false,
+    }
+}
+
+/// An interface that asks for its address.
+pub(crate) fn dynamic(name: &VmName, index: usize) -> Interface {
+    Interface {
+        link: Link::Network("default".parse().unwrap()),
+        mac: MacAddress::from_name(name, index),
+        tap: None,
+        ip: None,
+        addresses: Vec::new(),
+        gateway: None,
+        default_route: false,
+        dns: Vec::new(),
+        vlan: None,
+        pxe_boot: false,
+    }
+}
+
+/// Says that a test does without a program; fails where the environment is to have it.
+pub(crate) fn skip(what: &str) {
+    assert!(
+        std::env::var_os("FOUNDRY_TEST_REQUIRE").is_none_or(|v| v != "1"),
+        "{what} is needed and not there"
+    );
+    eprintln!("skipped: {what} is not there");
+}
+
+/// A program of this machine's, by name.
+pub(crate) fn program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let directories = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    let found = directories.map(|d| d.join(name)).find(|p| p.is_file());
+    if found.is_none() {
+        skip(name);
+    }
+    found
+}
+
+/// The Python whose PyYAML is asked: Debian's, or `FOUNDRY_TEST_PYTHON`.
+pub(crate) fn python() -> Option<PathBuf> {
+    let python = PathBuf::from(std::env::var_os("FOUNDRY_TEST_PYTHON").unwrap_or("/usr/bin/python3".into()));
+    let has_yaml = Command::new(&python).args(["-c", "import yaml; yaml.CSafeLoader"]).output();
+    if has_yaml.is_ok_and(|o| o.status.success()) {
+        return Some(python);
+    }
+    skip("Python with PyYAML and libyaml");
+    None
+}
+
+/// Runs a program with some input and returns its output.
+pub(crate) fn run(command: &mut Command, input: &[u8]) -> Vec<u8> {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_vec();
+    let writer = std::thread::spawn(move || stdin.write_all(&input));
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap().unwrap();
+    assert!(output.status.success(), "{command:?} failed");
+    output.stdout
+}
