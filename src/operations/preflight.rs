@@ -69,7 +69,8 @@ pub fn preflight(session: &Session<'_>, plan: &VmPlan) -> Result<ReadyVm, Error>
     check_neighbours(plan, &domains, &mut findings);
     let machine = choose_machine(session, plan, &capabilities, &mut findings);
     check_links(session, plan, capabilities.libvirt_version, &mut findings)?;
-    let storage = storage_preflight::check(session, plan, leftover.as_ref(), &mut findings)?;
+    let namesake = domains.iter().find(|d| d.name == plan.name.as_str());
+    let storage = storage_preflight::check(session, plan, namesake, &mut findings)?;
     match (machine, storage) {
         (Some((virt_type, arch, native)), Some(storage)) if findings.is_empty() => {
             warn_of_cpu(session, plan, virt_type);
@@ -263,6 +264,7 @@ pub(super) fn alternatives(word: &str, known: &[&str]) -> String {
         (_, []) => "there is none".into(),
         (Some(near), [_]) => format!("did you mean '{near}'?"),
         (Some(near), all) => format!("did you mean '{near}'? there are {}", all.join(", ")),
+        (None, [one]) => format!("there is {one}"),
         (None, all) => format!("there are {}", all.join(", ")),
     }
 }

@@ -69,7 +69,7 @@ pub struct ReadyImage {
 pub(super) fn check(
     session: &Session<'_>,
     plan: &VmPlan,
-    leftover: Option<&Domain>,
+    namesake: Option<&Domain>,
     findings: &mut Vec<Finding>,
 ) -> Result<Option<ReadyStorage>, Error> {
     let image = match &plan.boot_disk.source {
@@ -80,8 +80,10 @@ pub(super) fn check(
     let volumes = planned_volumes(plan, &pool, image.as_ref());
     if let Some(found) = found.filter(|_| pool.need == PoolNeed::Nothing) {
         check_room(session, plan, &found, findings);
-        // The remains of an interrupted creation are removed first, so their names are free by then.
-        let ours = leftover.and_then(record_of).map(|r| r.volumes).unwrap_or_default();
+        // The volumes of a VM of this name are no findings of their own. Those of an interrupted creation
+        // are removed first, so their names are free by then; and where the name is taken that is said
+        // already, and nobody must be told to delete the disks of a VM that lives.
+        let ours = namesake.and_then(record_of).map(|r| r.volumes).unwrap_or_default();
         check_names(session, &volumes, &ours, findings)?;
     }
     Ok(Some(ReadyStorage { pool, volumes, image }))
