@@ -26,9 +26,18 @@ fn refuses(bed: &Bed, manifest: &Manifest, code: i32, findings: &str) {
 }
 
 /// The bridges of this machine as a finding names them.
-fn bridges() -> String {
+fn bridges() -> Vec<String> {
     let is_bridge = |name: &String| std::path::Path::new("/sys/class/net").join(name).join("bridge").exists();
-    files_in("/sys/class/net", "").into_iter().filter(is_bridge).collect::<Vec<_>>().join(", ")
+    files_in("/sys/class/net", "").into_iter().filter(is_bridge).collect()
+}
+
+/// As a hint lists what there is, where nothing is near.
+fn list_of(names: &[&str]) -> String {
+    match names {
+        [] => "there is none".into(),
+        [one] => format!("there is {one}"),
+        all => format!("there are {}", all.join(", ")),
+    }
 }
 
 /// A domain that foundry did not make, without disks.
@@ -96,19 +105,8 @@ fn a_taken_name_is_refused_whoever_has_it() {
     bed.creates(&manifest);
     let before = bed.virsh().definition(vm);
     let finding = format!("  VM '{vm}' exists\n    choose another name, or foundry destroy {vm} first\n");
-    refuses(&bed, &manifest, 4, &finding_with_volumes(&bed, vm, &finding));
+    refuses(&bed, &manifest, 4, &finding);
     assert_eq!(bed.virsh().definition(vm), before, "a second define would have replaced it");
-}
-
-/// Its volumes are there as well, and are found with it.
-fn finding_with_volumes(bed: &Bed, vm: &str, name_taken: &str) -> String {
-    let pool = bed.vm_pool();
-    let volume = |end| {
-        format!(
-            "  volume '{vm}_{end}' exists in pool '{pool}'\n    keep it under another name or delete it: virsh vol-delete --pool {pool} {vm}_{end}\n"
-        )
-    };
-    format!("{name_taken}{}{}", volume("boot"), volume("cloudinit"))
 }
 
 #[test]
@@ -123,17 +121,14 @@ fn everything_that_stands_in_the_way_is_said_at_once() {
     ]);
     let networks = bed.virsh().does(&["net-list", "--all", "--name"]);
     let networks: Vec<&str> = networks.lines().map(str::trim).filter(|n| !n.is_empty()).collect();
-    let networks = if networks.is_empty() {
-        "there is none".into()
-    } else {
-        format!("there are {}", networks.join(", "))
-    };
-    let (bridge, bridges) = (bed.bridge(), bridges());
-    let did_you_mean = if bridges == bridge { String::new() } else { format!("there are {bridges}") };
+    let networks = list_of(&networks);
+    let bridges = bridges();
+    let bridges = list_of(&bridges.iter().map(String::as_str).collect::<Vec<_>>());
+    let bridge = bed.bridge();
     let expected = format!(
         "  spec.networkInterfaces[0].ip: 10.77.0.25 is the address of VM '{}', and MAC be:ef:0a:4d:00:19 and tap vm0a4d0019 with it
   spec.networkInterfaces[0].bridge: there is no bridge 'fdtnone0'
-    {did_you_mean}
+    {bridges}
   spec.networkInterfaces[1].vlan: bridge '{bridge}' does not tell VLANs apart
     ip link set {bridge} type bridge vlan_filtering 1
   spec.networkInterfaces[2].network: there is no network 'foundry-test-none'
