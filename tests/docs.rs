@@ -32,20 +32,32 @@ fn render(block: &Block, what: &str) -> String {
     String::from_utf8(done.stdout).unwrap()
 }
 
+/// A manifest of which a fragment is the `cloudInit`.
+fn around(fragment: &str) -> String {
+    let head = blocks().into_iter().find(|b| b.info == "yaml").unwrap().text;
+    let head = head.split("  cloudInit:").next().unwrap();
+    let indented: String = fragment.lines().map(|line| format!("  {line}\n")).collect();
+    format!("{head}{indented}")
+}
+
 #[test]
-fn every_yaml_block_is_a_manifest_that_renders_or_says_what_it_is() {
+fn every_yaml_block_is_what_it_says_it_is() {
     let mut manifests = 0;
     for block in blocks().into_iter().filter(|b| b.info.starts_with("yaml")) {
+        let place = format!("{}:{}", block.file, block.line);
         match block.info.as_str() {
             "yaml" => {
                 render(&block, "all");
                 manifests += 1;
             }
             "yaml fragment" => {
-                foundry::yaml::node::read_documents(&block.text)
-                    .unwrap_or_else(|e| panic!("{}:{}: {e}", block.file, block.line));
+                let text = around(&block.text);
+                render(&Block { text, ..block }, "user-data");
             }
-            info => assert!(info.starts_with("yaml rendered "), "{}:{}: {info:?}", block.file, block.line),
+            "yaml user-data" => {
+                assert_eq!(foundry::cloud_init::check_raw_user_data(&block.text), Ok(()), "{place}");
+            }
+            info => assert!(info.starts_with("yaml rendered "), "{place}: {info:?}"),
         }
     }
     assert!(manifests >= 2, "README.md and CLOUDINIT.md show a manifest each");
