@@ -182,7 +182,8 @@ fn check_vm_name(name: &str) -> Result<(), NameError> {
     let inner = |c: char| edge(c) || c == '-' || c == '_';
     let length = name.len();
     if !(2..=MAX_VM_NAME).contains(&length) {
-        return Err(NameError(format!("has {length} characters; a VM name has 2 to {MAX_VM_NAME}")));
+        let plural = if length == 1 { "" } else { "s" };
+        return Err(NameError(format!("has {length} character{plural}; a VM name has 2 to {MAX_VM_NAME}")));
     }
     if !name.starts_with(edge) || !name.ends_with(edge) {
         return Err(NameError("must begin and end with a letter or a digit".into()));

@@ -54,7 +54,7 @@ fn all_findings_come_at_once_and_the_worst_is_the_code() {
       image 'debian-12' not found: there is no pool 'foundry-images'
         foundry image import FILE debian-12
       volume 'web_boot' exists in pool 'foundry-vms'
-        keep it under another name or delete it: virsh vol-delete --pool foundry-vms web_boot
+        it may hold data that somebody kept: choose another name for the VM, or, if nobody needs it, virsh vol-delete --pool foundry-vms web_boot
     ");
 }
 
@@ -141,7 +141,7 @@ fn vlans_need_a_new_libvirt_and_a_bridge_that_filters() {
 fn an_address_of_another_vm_is_told_with_what_it_names() {
     let bench = Bench::with_web();
     let other = |ip: &str| plan_with(WEB, &[("name: web,", "name: shop,"), ("10.0.0.1/24", ip)]);
-    let sentence = "spec.networkInterfaces[0].ip: 10.0.0.1 is the address of VM 'web', and MAC be:ef:0a:00:00:01 and tap vm0a000001 with it";
+    let sentence = "spec.networkInterfaces[0].ip: VM 'web' has the address 10.0.0.1, and with it MAC be:ef:0a:00:00:01 and tap vm0a000001";
     assert_finds(&bench, &other("10.0.0.1/16"), Kind::Vm, sentence);
     preflight(&bench.session(), &other("10.0.0.2/24")).unwrap();
 }
@@ -151,16 +151,20 @@ fn further_addresses_are_compared_too() {
     let six = "dnsServers: [10.0.0.254], addresses: ['2001:db8::1/64', 10.9.9.9/32]";
     let bench = Bench::new();
     bench.create(&plan_with(WEB, &[("dnsServers: [10.0.0.254]", six)])).unwrap();
-    for (extra, ip, at) in [
-        ("'2001:db8:0::1/48'", "10.0.0.2/24", "spec.networkInterfaces[0].addresses[0]: 2001:db8::1"),
-        ("'10.0.0.1/32'", "10.0.0.2/24", "spec.networkInterfaces[0].addresses[0]: 10.0.0.1"),
-    ] {
+    for (extra, ip, at) in
+        [("'2001:db8:0::1/48'", "10.0.0.2/24", "2001:db8::1"), ("'10.0.0.1/32'", "10.0.0.2/24", "10.0.0.1")]
+    {
         let extra = format!("dnsServers: [10.0.0.254], addresses: [{extra}]");
         let vm = plan_with(
             WEB,
             &[("name: web,", "name: shop,"), ("10.0.0.1/24", ip), ("dnsServers: [10.0.0.254]", &extra)],
         );
-        assert_finds(&bench, &vm, Kind::Vm, &format!("{at} is an address of VM 'web'"));
+        assert_finds(
+            &bench,
+            &vm,
+            Kind::Vm,
+            &format!("spec.networkInterfaces[0].addresses: VM 'web' has the address {at}"),
+        );
     }
     let vm = plan_with(
         WEB,
@@ -169,7 +173,7 @@ fn further_addresses_are_compared_too() {
             ("10.0.0.1/24, gateway: 10.0.0.254", "10.9.9.9/8, gateway: 10.0.0.254"),
         ],
     );
-    assert_finds(&bench, &vm, Kind::Vm, "spec.networkInterfaces[0].ip: 10.9.9.9 is the address of VM 'web'");
+    assert_finds(&bench, &vm, Kind::Vm, "spec.networkInterfaces[0].ip: VM 'web' has the address 10.9.9.9");
 }
 
 #[test]

@@ -24,6 +24,11 @@ fn ethernet(interface: &Interface) -> Mapping {
     let mut config = Mapping::new().with("match", matching.into());
     if interface.ip.is_none() {
         config = config.with("dhcp4", Node::boolean(true));
+        if !interface.default_route {
+            // Otherwise the lease brings a default route of its own, beside the one of another interface.
+            let overrides = Mapping::new().with("use-routes", Node::boolean(false));
+            config = config.with("dhcp4-overrides", overrides.into());
+        }
     }
     let addresses = addresses(interface);
     if !addresses.is_empty() {

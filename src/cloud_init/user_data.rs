@@ -49,7 +49,7 @@ fn root(seed: &SeedPlan) -> Node {
 
 /// Sets root's password and with it unlocks the account: `chpasswd -e` replaces the whole field that
 /// `users` had locked before. (`lock_passwd: false` is the wrong way: cloud-init answers with `passwd -u`,
-/// and with `passwd -d`, no password at all, where that complains.)
+/// and with `passwd -d`, no password at all, where that complains, as it does for a field that is only `!`.)
 fn root_password(hash: &str) -> Mapping {
     let root = Mapping::new()
         .with("name", Node::string("root"))

@@ -9,9 +9,9 @@ use super::preflight::{Finding, ReadyVm, preflight, record_of, report};
 use super::storage_preflight::{self, PoolNeed, ReadyPool};
 use super::{Cancel, Event, Session, console, destroy};
 use crate::cloud_init;
-use crate::domain_xml::{self, DiskSource, Placement};
+use crate::domain_xml::{self, DiskSource, Placement, VirtType};
 use crate::error::{Error, Kind};
-use crate::host::{Stopped, Volume};
+use crate::host::{HostError, Stopped, Volume};
 use crate::plan::{DiskFormat, VmPlan};
 use crate::record::{self, Maker, Record, RecordedVolume, Role, State};
 use crate::storage_xml::{self, VolumeSpec};
@@ -220,11 +220,12 @@ fn build(
         session.host.set_autostart(uuid, true)?;
     }
     session.cancel.check()?;
-    start(session, uuid, blueprint, creation)
+    start(session, ready.virt_type, uuid, blueprint, creation)
 }
 
 fn start(
     session: &Session<'_>,
+    virt_type: VirtType,
     uuid: Uuid,
     blueprint: &Blueprint,
     creation: &mut Creation,
@@ -232,11 +233,22 @@ fn start(
     session.working("Starting the VM");
     // A start that fails may have begun the log, and the guest may run all the same.
     if let Some(log) = &blueprint.record.console_log {
+        console::prepare(session.host, log)?;
         creation.note_possible(Created::ConsoleLog(log.clone()));
     }
     let name = blueprint.record.manifest.metadata.name.clone().unwrap_or_default();
     creation.note_possible(Created::Guest { uuid, name });
-    session.host.start(uuid).map_err(Error::from)
+    session.host.start(uuid).map_err(|e| start_failed(virt_type, e))
+}
+
+/// A host can offer KVM that does not work; QEMU then ends at once and says so in its own words.
+fn start_failed(virt_type: VirtType, error: HostError) -> Error {
+    let blames_kvm = error.cause().is_some_and(|c| c.to_lowercase().contains("kvm"));
+    let error = Error::from(error);
+    if virt_type == VirtType::Kvm && blames_kvm {
+        return error.hint("the host offers KVM and it does not work for this guest: try --virt-type qemu");
+    }
+    error
 }
 
 fn mark_created(

@@ -20,7 +20,7 @@ mod session;
 mod stop;
 mod storage_preflight;
 
-pub use session::{Cancel, Clock, Event, Progress, Session, Settings, SystemClock};
+pub use session::{Cancel, Clock, Event, Progress, Session, Settings, SystemClock, is_root};
 
 #[cfg(doc)]
 use crate::host::Host;

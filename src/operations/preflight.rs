@@ -9,9 +9,9 @@ use super::storage_preflight::{self, ReadyStorage};
 use crate::domain_xml::VirtType;
 use crate::error::{Error, Kind};
 use crate::host::{Bridge, Capabilities, Domain};
-use crate::manifest::NetworkInterface;
+use crate::manifest::VirtualMachine;
 use crate::names::nearest;
-use crate::plan::{Arch, CpuMode, Interface, Link, VmPlan};
+use crate::plan::{Arch, CpuMode, Firmware, Interface, Link, VmPlan};
 use crate::record::{Liveness, Owner, Record, State};
 
 /// libvirt's first version with VLAN tags on a plain Linux bridge (its news for 11.0.0).
@@ -24,21 +24,21 @@ pub struct Finding {
     pub kind: Kind,
     /// A sentence that names the object.
     pub message: String,
-    /// What to do about it.
-    pub hint: Option<String>,
+    /// What to do about it, a sentence each.
+    pub hints: Vec<String>,
 }
 
 impl Finding {
     pub(super) fn vm(message: impl Into<String>) -> Self {
-        Self { kind: Kind::Vm, message: message.into(), hint: None }
+        Self { kind: Kind::Vm, message: message.into(), hints: Vec::new() }
     }
 
     pub(super) fn storage(message: impl Into<String>) -> Self {
-        Self { kind: Kind::Storage, message: message.into(), hint: None }
+        Self { kind: Kind::Storage, message: message.into(), hints: Vec::new() }
     }
 
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.hints.push(hint.into());
         self
     }
 }
@@ -89,7 +89,7 @@ pub(super) fn report(vm: &str, findings: &[Finding]) -> Error {
     let mut message = format!("cannot create VM '{vm}' on this host");
     for finding in findings {
         message.push_str(&format!("\n  {}", finding.message));
-        if let Some(hint) = &finding.hint {
+        for hint in &finding.hints {
             message.push_str(&format!("\n    {hint}"));
         }
     }
@@ -125,39 +125,32 @@ fn check_name(plan: &VmPlan, taken: &Domain, findings: &mut Vec<Finding>) -> boo
 /// MAC, tap and addresses must not be those of another VM of foundry's.
 fn check_neighbours(plan: &VmPlan, domains: &[Domain], findings: &mut Vec<Finding>) {
     for domain in domains.iter().filter(|d| d.name != plan.name.as_str()) {
-        let Some(theirs) = Owner::of(domain.record.as_deref()).manifest().cloned() else { continue };
-        let theirs: Vec<IpAddr> = theirs.spec.network_interfaces.iter().flat_map(addresses_of).collect();
+        let owner = Owner::of(domain.record.as_deref());
+        let theirs = owner.manifest().map(addresses_of).unwrap_or_default();
         for (index, interface) in plan.interfaces.iter().enumerate() {
-            check_addresses(index, interface, &theirs, &domain.name, findings);
+            let at = format!("spec.networkInterfaces[{index}]");
+            if let Some(ip) =
+                interface.ip.map(|net| net.addr()).filter(|ip| theirs.contains(&IpAddr::V4(*ip)))
+            {
+                let tap = interface.tap.as_deref().unwrap_or("-");
+                findings.push(Finding::vm(format!(
+                    "{at}.ip: VM '{}' has the address {ip}, and with it MAC {} and tap {tap}",
+                    domain.name, interface.mac
+                )));
+            }
+            for address in interface.addresses.iter().map(ipnet::IpNet::addr).filter(|a| theirs.contains(a)) {
+                findings.push(Finding::vm(format!(
+                    "{at}.addresses: VM '{}' has the address {address}",
+                    domain.name
+                )));
+            }
         }
     }
 }
 
-fn addresses_of(interface: &NetworkInterface) -> Vec<IpAddr> {
-    let all = interface.ip.iter().chain(&interface.addresses);
-    all.filter_map(|text| text.split('/').next()?.parse().ok()).collect()
-}
-
-fn check_addresses(
-    index: usize,
-    interface: &Interface,
-    theirs: &[IpAddr],
-    vm: &str,
-    findings: &mut Vec<Finding>,
-) {
-    let at = format!("spec.networkInterfaces[{index}]");
-    if let Some(ip) = interface.ip.map(|ip| ip.addr()).filter(|ip| theirs.contains(&IpAddr::V4(*ip))) {
-        let (mac, tap) = (interface.mac, interface.tap.as_deref().unwrap_or("-"));
-        findings.push(Finding::vm(format!(
-            "{at}.ip: {ip} is the address of VM '{vm}', and MAC {mac} and tap {tap} with it"
-        )));
-    }
-    for (number, address) in interface.addresses.iter().map(|net| net.addr()).enumerate() {
-        if theirs.contains(&address) {
-            findings
-                .push(Finding::vm(format!("{at}.addresses[{number}]: {address} is an address of VM '{vm}'")));
-        }
-    }
+fn addresses_of(manifest: &VirtualMachine) -> Vec<IpAddr> {
+    let written = manifest.spec.network_interfaces.iter().flat_map(|i| i.ip.iter().chain(&i.addresses));
+    written.filter_map(|text| text.split('/').next()?.trim().parse().ok()).collect()
 }
 
 /// The architecture and whether the processor runs it, or QEMU's translator.
@@ -184,6 +177,11 @@ fn choose_machine(
         let wanted = session.settings.virt_type.map(|t| format!(" with {}", t.as_str())).unwrap_or_default();
         let listed = if offered.is_empty() { "nothing".to_owned() } else { offered.join(", ") };
         findings.push(Finding::vm(format!("the host cannot run {name} guests{wanted}; it offers {listed}")));
+    }
+    if arch == Arch::Aarch64 && plan.firmware == Firmware::Bios {
+        findings.push(
+            Finding::vm("spec.firmware.type: aarch64 machines have no BIOS").hint("leave it out, or say efi"),
+        );
     }
     chosen.map(|virt_type| (virt_type, arch, name == capabilities.arch))
 }
@@ -281,7 +279,8 @@ pub(super) fn alternatives(word: &str, known: &[&str]) -> String {
     match (nearest(word, known.iter().copied()), known) {
         (_, []) => "there is none".into(),
         (Some(near), [_]) => format!("did you mean '{near}'?"),
-        (Some(near), all) => format!("did you mean '{near}'? there are {}", all.join(", ")),
+        (Some(near), all) => format!("did you mean '{near}'? There are {}", all.join(", ")),
+        (None, [only]) => format!("there is only '{only}'"),
         (None, all) => format!("there are {}", all.join(", ")),
     }
 }

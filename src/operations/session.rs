@@ -50,10 +50,16 @@ impl Settings {
     }
 
     /// Where a pool is made on first use: `None` for a pool that only its user can make.
+    ///
+    /// That is any but foundry's own two. Pools that the user named are made too if a place for them was
+    /// given; otherwise a slip of the pen in a name would make a second pool on the first one's directory.
     pub fn default_target(&self, pool: &str, uri: &str) -> Option<String> {
-        let folder = if pool == self.vm_pool.as_str() {
+        let own = |default: &str, named: &PoolName| {
+            pool == default || (self.storage_path.is_some() && pool == named.as_str())
+        };
+        let folder = if own(Self::DEFAULT_VM_POOL, &self.vm_pool) {
             "vms"
-        } else if pool == self.image_pool.as_str() {
+        } else if own(Self::DEFAULT_IMAGE_POOL, &self.image_pool) {
             "images"
         } else {
             return None;
@@ -89,9 +95,18 @@ impl Default for Settings {
     }
 }
 
-/// Whether a URI means a user's own libvirt.
+/// Whether a URI means a user's own libvirt, with its directories in that user's home. Root has none: its
+/// session is the system's.
 pub(super) fn is_session(uri: &str) -> bool {
-    uri.split('?').next().is_some_and(|u| u.ends_with("/session"))
+    uri.split('?').next().is_some_and(|u| u.ends_with("/session")) && !is_root()
+}
+
+/// Whether this process may do everything. The effective user is the second of the four ids
+/// (proc_pid_status(5)).
+pub fn is_root() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+    ids.and_then(|ids| ids.split_whitespace().nth(1)) == Some("0")
 }
 
 /// Something that happened on the way.
@@ -218,6 +233,14 @@ mod tests {
         assert_eq!(at("foundry-vms").as_deref(), Some("/var/lib/libvirt/images/foundry/vms"));
         assert_eq!(at("foundry-images").as_deref(), Some("/var/lib/libvirt/images/foundry/images"));
         assert_eq!(at("ssd"), None);
+    }
+
+    #[test]
+    fn a_named_pool_is_made_only_where_a_place_for_it_was_given() {
+        let named = Settings { vm_pool: "ssd".parse().unwrap(), ..Settings::default() };
+        assert_eq!(named.default_target("ssd", "qemu:///system"), None);
+        let placed = Settings { storage_path: Some("/srv".into()), ..named };
+        assert_eq!(placed.default_target("ssd", "qemu:///system").as_deref(), Some("/srv/vms"));
     }
 
     #[test]

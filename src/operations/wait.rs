@@ -117,7 +117,7 @@ impl Watch<'_> {
         let now = self.session.host.state(self.vm.uuid)?;
         let stopped = match now {
             None => "it is gone",
-            Some(now) if now.stopped_by_error => "the hypervisor stopped it with an internal error",
+            Some(now) if now.stopped_by_error => "the hypervisor stopped it with an error of its own",
             Some(now) if now.state == DomainState::ShutOff => "it shut down",
             Some(now) if now.state == DomainState::Crashed => "it crashed",
             Some(_) => return Ok(()),
@@ -125,7 +125,7 @@ impl Watch<'_> {
         let error =
             Error::new(Kind::Vm, format!("VM '{}' stopped before it was ready", self.name)).because(stopped);
         let error = if now.is_some_and(|n| n.stopped_by_error) {
-            error.hint("a host can offer KVM and still not run this guest: try --virt-type qemu")
+            error.hint("a host can offer KVM and still not run this guest: try --virt-type qemu; libvirt's log of the VM tells more")
         } else {
             error
         };
@@ -134,17 +134,36 @@ impl Watch<'_> {
 
     fn reached(&mut self, goal: Goal) -> Result<bool, Error> {
         match goal {
-            Goal::Ip => Ok(!self.addresses()?.is_empty()),
+            Goal::Ip => self.has_address(),
             Goal::Agent => self.agent_answers(),
             Goal::Ssh => self.ssh_answers(),
             Goal::CloudInit => self.cloud_init_done(),
         }
     }
 
-    fn addresses(&self) -> Result<Vec<String>, Error> {
+    /// What the manifest says is not yet so: a fixed address counts when something answers there.
+    fn has_address(&mut self) -> Result<bool, Error> {
+        if self.fixed_addresses().is_empty() {
+            return Ok(!self.addresses()?.is_empty());
+        }
+        if !guest_addresses(self.session, &self.domain())?.is_empty() {
+            return Ok(true);
+        }
+        let answers = |address: &String| {
+            address.parse().is_ok_and(|ip: IpAddr| !matches!(greet(SocketAddr::new(ip, 22)), Greeting::None))
+        };
+        Ok(self.fixed_addresses().iter().any(answers))
+    }
+
+    fn fixed_addresses(&self) -> Vec<String> {
         let interfaces = &self.vm.record.manifest.spec.network_interfaces;
         let fixed = interfaces.iter().flat_map(|i| i.ip.iter().chain(&i.addresses));
-        let fixed: Vec<String> = fixed.filter_map(|a| a.split('/').next()).map(str::to_owned).collect();
+        fixed.filter_map(|a| a.split('/').next()).map(str::to_owned).collect()
+    }
+
+    /// The manifest's, or what the host has learned.
+    fn addresses(&self) -> Result<Vec<String>, Error> {
+        let fixed = self.fixed_addresses();
         if !fixed.is_empty() {
             return Ok(fixed);
         }

@@ -42,6 +42,10 @@ fn what_the_user_adds_is_added_as_it_was_written() {
         ("ssh_pwauth: true", "ssh_pwauth: true\n"),
         ("users: [default]", "  - default\n"),
         ("users: [{name: root, shell: /bin/sh}]", "    shell: /bin/sh\n"),
+        (
+            "users: [{name: root, shell: /bin/sh}, {name: root, gecos: it}]",
+            "    shell: /bin/sh\n    gecos: it\n",
+        ),
         ("users: [{name: bob, uid: 1000}]", "  - name: bob\n    uid: 1000\n"),
         ("users: [{name: root, ssh_authorized_keys: [ssh-rsa BBBB]}]", "      - ssh-rsa BBBB\n"),
         ("x: &a {k: 1}\ny: {<<: *a, l: 2}", "x:\n  k: 1\ny:\n  l: 2\n  k: 1\n"),

