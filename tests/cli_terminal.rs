@@ -6,7 +6,7 @@ mod support;
 use std::process::{Command, Stdio};
 
 use support::SMALL;
-use support::command::{Ran, TEST_DRIVER, foundry, on_test, run, run_with};
+use support::command::{Ran, TEST_DRIVER, foundry, on_test, run, run_with, skip_without};
 
 #[test]
 fn nothing_is_coloured_or_animated_in_a_pipe() {
@@ -34,8 +34,7 @@ fn colours_are_for_terminals_without_no_color() {
             .map(|out| (out.status.code(), String::from_utf8_lossy(&out.stdout).into_owned()))
     };
     let Some((code, coloured)) = on_terminal(None) else {
-        assert!(std::env::var_os("FOUNDRY_TEST_REQUIRE").is_none(), "script is missing (bsdutils)");
-        eprintln!("skipped: script is missing (bsdutils)");
+        skip_without("script", "bsdutils");
         return;
     };
     assert_eq!(code, Some(4), "{coloured}");
@@ -59,8 +58,7 @@ fn a_terminal_is_asked_before_anything_is_destroyed() {
         String::from_utf8_lossy(&command.output().unwrap().stdout).into_owned()
     };
     if Command::new("script").arg("--version").output().is_err() {
-        assert!(std::env::var_os("FOUNDRY_TEST_REQUIRE").is_none(), "script is missing (bsdutils)");
-        eprintln!("skipped: script is missing (bsdutils)");
+        skip_without("script", "bsdutils");
         return;
     }
     for (keys, destroyed) in

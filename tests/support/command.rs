@@ -50,3 +50,10 @@ pub(crate) fn run_with(args: &[&str], stdin: &str) -> Ran {
     let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
     Ran::from(child.wait_with_output().unwrap())
 }
+
+/// Says that a test is skipped for want of a tool; where nothing may be skipped, that is its failure.
+#[allow(clippy::print_stderr, reason = "cargo shows it with the test")]
+pub(crate) fn skip_without(tool: &str, package: &str) {
+    assert!(std::env::var_os("FOUNDRY_TEST_REQUIRE").is_none(), "{tool} is missing (package {package})");
+    eprintln!("skipped: {tool} is missing (package {package})");
+}
