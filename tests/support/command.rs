@@ -28,6 +28,8 @@ impl Ran {
 pub(crate) fn foundry(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_foundry"));
     command.args(args).env_clear().current_dir(env!("CARGO_MANIFEST_DIR"));
+    // Where scripts/coverage.sh wants the counts.
+    std::env::var_os("LLVM_PROFILE_FILE").map(|file| command.env("LLVM_PROFILE_FILE", file));
     command
 }
 
