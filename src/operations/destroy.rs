@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::preflight::alternatives;
+use super::lookup::{absent, find};
 use super::stop::{Patience, stop};
 use super::{Event, Session, chain, console};
 use crate::error::{Error, Kind};
@@ -63,12 +63,7 @@ pub struct Doomed {
 /// # Errors
 /// [`Kind::Vm`] where there is no such VM, or foundry must not touch it.
 pub fn survey(session: &Session<'_>, name: &str, options: Options) -> Result<Demolition, Error> {
-    let wanted = name.trim().to_lowercase();
-    let found = match session.host.domain(name.trim())? {
-        None if wanted != name.trim() => session.host.domain(&wanted)?,
-        found => found,
-    };
-    let Some(domain) = found else { return Err(absent(session, name)?) };
+    let Some(domain) = find(session, name)? else { return Err(absent(session, name)?) };
     match Owner::of(domain.record.as_deref()) {
         Owner::Foundry(record) => survey_recorded(session, domain, *record, options),
         Owner::FirstFoundry(_) => survey_by_convention(session, domain, options),
@@ -80,17 +75,6 @@ pub fn survey(session: &Session<'_>, name: &str, options: Options) -> Result<Dem
             .because(reason)
             .outcome("nothing was changed")),
     }
-}
-
-/// The error for a name that no domain has.
-pub(super) fn absent(session: &Session<'_>, name: &str) -> Result<Error, Error> {
-    let names: Vec<String> = session.host.domains(false)?.into_iter().map(|d| d.name).collect();
-    let known: Vec<&str> = names.iter().map(String::as_str).collect();
-    let error = Error::new(Kind::Vm, format!("there is no VM '{name}'"));
-    Ok(match crate::names::nearest(name, known.iter().copied()) {
-        Some(near) => error.hint(alternatives(name, &[near])),
-        None => error.hint("foundry list --all shows all VMs"),
-    })
 }
 
 fn survey_recorded(

@@ -15,6 +15,7 @@ pub mod wait;
 
 mod chain;
 mod creation;
+mod lookup;
 mod session;
 mod stop;
 mod storage_preflight;

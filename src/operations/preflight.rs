@@ -174,11 +174,9 @@ fn choose_machine(
         None => [VirtType::Kvm, VirtType::Qemu].into_iter().find(|t| offers(*t)),
     };
     if chosen.is_none() {
-        let wanted = session.settings.virt_type.map_or("any way", VirtType::as_str);
+        let wanted = session.settings.virt_type.map(|t| format!(" with {}", t.as_str())).unwrap_or_default();
         let listed = if offered.is_empty() { "nothing".to_owned() } else { offered.join(", ") };
-        findings.push(Finding::vm(format!(
-            "the host cannot run {name} guests with {wanted}; it offers {listed}"
-        )));
+        findings.push(Finding::vm(format!("the host cannot run {name} guests{wanted}; it offers {listed}")));
     }
     if arch == Arch::Aarch64 && plan.firmware == Firmware::Bios {
         findings.push(

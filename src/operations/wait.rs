@@ -57,14 +57,13 @@ pub fn wait(
         if session.cancel.is_requested() {
             return Err(watch.gave_up(Kind::Interrupted, "interrupted while waiting for".into(), goal));
         }
-        watch.check_guest()?;
-        if watch.reached(goal)? {
+        if watch.look(goal).map_err(|e| watch.assure(e))? {
             session.done(format!(
                 "{} after {:.0} s",
                 goal.reached(),
                 (session.clock.elapsed() + timeout - until).as_secs_f32()
             ));
-            return watch.addresses();
+            return watch.addresses().map_err(|e| watch.assure(e));
         }
         if session.clock.elapsed() >= until {
             return Err(watch.gave_up(Kind::Timeout, format!("waited {} s for", timeout.as_secs()), goal));
@@ -102,6 +101,17 @@ struct Watch<'a> {
 }
 
 impl Watch<'_> {
+    fn look(&mut self, goal: Goal) -> Result<bool, Error> {
+        self.check_guest()?;
+        self.reached(goal)
+    }
+
+    /// Says that the VM stays, if the error does not say so yet.
+    fn assure(&self, error: Error) -> Error {
+        let stays = self.stays();
+        if error.outcomes().contains(&stays) { error } else { error.outcome(stays) }
+    }
+
     /// A guest that stopped will not come up, however long one waits.
     fn check_guest(&self) -> Result<(), Error> {
         let now = self.session.host.state(self.vm.uuid)?;
