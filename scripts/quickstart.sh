@@ -68,6 +68,7 @@ settle_names() {
   if [[ -n $PREFIX ]]; then
     BRIDGE=${BRIDGE:-fdtq0} SUBNET=${SUBNET:-10.79.0}
     export FOUNDRY_VM_POOL=${PREFIX}quickstart-vms FOUNDRY_IMAGE_POOL=${PREFIX}quickstart-images
+    export FOUNDRY_STORAGE_PATH=/var/lib/libvirt/${PREFIX}quickstart
   fi
   BRIDGE=${BRIDGE:-foundry0} SUBNET=${SUBNET:-10.78.0}
   KEY=$(cache_dir)/id_ed25519
@@ -160,6 +161,7 @@ at_exit() {
     remove_pool_if_there "$FOUNDRY_IMAGE_POOL"
     bridge_remove "$BRIDGE" "$MARK"
     rm -f "$MANIFEST"
+    [[ ! -d $FOUNDRY_STORAGE_PATH ]] || as_root rmdir "$FOUNDRY_STORAGE_PATH"
   fi
   exit "$status"
 }
