@@ -7,7 +7,7 @@
 #     --tiny             take a guest of 20 MB that boots in seconds, and knows little (Debian only)
 #     --bridge NAME      the bridge to make or to use (foundry0)
 #     --subnet A.B.C     its network, A.B.C.0/24 (10.78.0)
-#     --keep             leave the VM and the bridge where they are at the end
+#     --keep             leave the VM and the bridge at the end (the next run replaces this VM)
 #     --prefix PREFIX    for tests: put PREFIX before every name, and leave nothing at all
 set -euo pipefail
 
@@ -136,6 +136,8 @@ finish() {
 }
 
 tell_the_rest() {
+  local sudo='sudo '
+  ((EUID != 0)) || [[ -n $(invoking_user) ]] || sudo=''
   say '' 'Left on this machine:'
   note "the image $(image_name "$IMAGE") in foundry's image pool; the key $KEY; the manifest $MANIFEST"
   [[ $STARTED != 'by hand' ]] || note "libvirtd and virtlogd, started by hand, pids in $LIBVIRT_BY_HAND"
@@ -143,10 +145,10 @@ tell_the_rest() {
   say '' 'Go on with:'
   if [[ -n $KEEP ]]; then
     note "ssh -i $KEY $LOGIN@$SUBNET.10"
-    note "sudo $(rust_program foundry) destroy $VM"
+    note "$sudo$(rust_program foundry) destroy $VM"
   else
     note "$SCRIPTS/quickstart.sh --keep     # the same, and the VM stays"
-    note "sudo $(rust_program foundry) --help"
+    note "$sudo$(rust_program foundry) --help"
   fi
 }
 
