@@ -10,6 +10,7 @@
 #     --keep             leave the VM and the bridge at the end (the next run replaces this VM)
 #     --prefix PREFIX    for tests: put PREFIX before every name, and leave nothing at all
 set -euo pipefail
+shopt -s inherit_errexit
 
 SCRIPTS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 for lib in log privilege cache apt packages libvirtd bridge kvm rust leftovers quickstart_vm; do
