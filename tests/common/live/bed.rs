@@ -129,7 +129,7 @@ impl Bed {
         for (name, value) in self.variables() {
             command.env(name, value);
         }
-        Foundry { command, input: None }
+        Foundry::of(command)
     }
 
     /// The whole environment of a foundry in this bed.
@@ -164,7 +164,7 @@ impl Bed {
             spec: Vec::new(),
             metadata: Vec::new(),
             cloud_init: vec![
-                format!("fqdn: {name}.example.com"),
+                format!("fqdn: {}.example.com", name.replace('_', "-")),
                 format!("sshAuthorizedKeys: [{}]", self.public_key),
             ],
             memory: "0.25".into(),

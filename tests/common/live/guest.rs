@@ -4,6 +4,17 @@ use std::time::{Duration, Instant};
 
 use super::ran::{Ran, program};
 
+/// Nobody is asked anything, no host key is remembered, and a guest that stops answering is given up.
+const OPTIONS: [&str; 7] = [
+    "BatchMode=yes",
+    "StrictHostKeyChecking=no",
+    "UserKnownHostsFile=/dev/null",
+    "IdentitiesOnly=yes",
+    "ConnectTimeout=10",
+    "ServerAliveInterval=5",
+    "ServerAliveCountMax=4",
+];
+
 /// A guest at an address.
 pub(crate) struct Guest {
     pub(super) ip: String,
@@ -14,10 +25,8 @@ impl Guest {
     /// Runs a shell command as root, whatever comes of it.
     pub(crate) fn tries(&self, command: &str) -> Ran {
         let at = format!("root@{}", self.ip);
-        let options = ["BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null"];
-        let mut arguments =
-            vec!["-q", "-i", &self.key, "-o", "ConnectTimeout=10", "-o", "IdentitiesOnly=yes"];
-        options.iter().for_each(|option| arguments.extend(["-o", option]));
+        let mut arguments = vec!["-q", "-i", &self.key];
+        OPTIONS.iter().for_each(|option| arguments.extend(["-o", option]));
         arguments.extend([&at, "--", command]);
         program("ssh", &arguments)
     }

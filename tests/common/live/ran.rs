@@ -56,7 +56,7 @@ impl Ran {
 pub(crate) fn program(name: &str, arguments: &[&str]) -> Ran {
     let mut command = Command::new(name);
     command.args(arguments).env("LC_ALL", "C");
-    Foundry { command, input: None }.run()
+    Foundry::of(command).run()
 }
 
 /// A foundry, or another program, that is about to be run.
@@ -66,6 +66,11 @@ pub(crate) struct Foundry {
 }
 
 impl Foundry {
+    /// A command that is to be run as foundry is.
+    pub(crate) fn of(command: Command) -> Self {
+        Self { command, input: None }
+    }
+
     /// Gives it something to read.
     pub(crate) fn reads(mut self, input: impl ToString) -> Self {
         self.input = Some(input.to_string());
