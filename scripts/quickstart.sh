@@ -7,9 +7,10 @@
 #     --tiny             take a guest of 20 MB that boots in seconds, and knows little (Debian only)
 #     --bridge NAME      the bridge to make or to use (foundry0)
 #     --subnet A.B.C     its network, A.B.C.0/24 (10.78.0)
-#     --keep             leave the VM and the bridge where they are at the end
+#     --keep             leave the VM and the bridge at the end (the next run replaces this VM)
 #     --prefix PREFIX    for tests: put PREFIX before every name, and leave nothing at all
 set -euo pipefail
+shopt -s inherit_errexit
 
 SCRIPTS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 for lib in log privilege cache apt packages libvirtd bridge kvm rust leftovers quickstart_vm; do
@@ -68,7 +69,7 @@ settle_names() {
   if [[ -n $PREFIX ]]; then
     BRIDGE=${BRIDGE:-fdtq0} SUBNET=${SUBNET:-10.79.0}
     export FOUNDRY_VM_POOL=${PREFIX}quickstart-vms FOUNDRY_IMAGE_POOL=${PREFIX}quickstart-images
-    export FOUNDRY_STORAGE_PATH=/var/lib/libvirt/images/${PREFIX}quickstart
+    export FOUNDRY_STORAGE_PATH=/var/lib/libvirt/${PREFIX}quickstart
   fi
   BRIDGE=${BRIDGE:-foundry0} SUBNET=${SUBNET:-10.78.0}
   KEY=$(cache_dir)/id_ed25519
@@ -136,6 +137,8 @@ finish() {
 }
 
 tell_the_rest() {
+  local sudo='sudo '
+  ((EUID != 0)) || [[ -n $(invoking_user) ]] || sudo=''
   say '' 'Left on this machine:'
   note "the image $(image_name "$IMAGE") in foundry's image pool; the key $KEY; the manifest $MANIFEST"
   [[ $STARTED != 'by hand' ]] || note "libvirtd and virtlogd, started by hand, pids in $LIBVIRT_BY_HAND"
@@ -143,10 +146,10 @@ tell_the_rest() {
   say '' 'Go on with:'
   if [[ -n $KEEP ]]; then
     note "ssh -i $KEY $LOGIN@$SUBNET.10"
-    note "sudo $(rust_program foundry) destroy $VM"
+    note "$sudo$(rust_program foundry) destroy $VM"
   else
     note "$SCRIPTS/quickstart.sh --keep     # the same, and the VM stays"
-    note "sudo $(rust_program foundry) --help"
+    note "$sudo$(rust_program foundry) --help"
   fi
 }
 
@@ -161,6 +164,7 @@ at_exit() {
     remove_pool_if_there "$FOUNDRY_IMAGE_POOL"
     bridge_remove "$BRIDGE" "$MARK"
     rm -f "$MANIFEST"
+    [[ ! -d $FOUNDRY_STORAGE_PATH ]] || as_root rmdir "$FOUNDRY_STORAGE_PATH"
   fi
   exit "$status"
 }

@@ -8,6 +8,7 @@
 #   scripts/test.sh --setup       only the environment, kept; prints it for: eval "$(scripts/test.sh --setup)"
 #   scripts/test.sh --teardown    removes what --setup and aborted runs left
 set -euo pipefail
+shopt -s inherit_errexit
 export LC_ALL=C.UTF-8
 
 SCRIPTS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

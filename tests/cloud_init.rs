@@ -14,8 +14,6 @@ mod documents;
 mod iso;
 #[path = "cloud_init/limits.rs"]
 mod limits;
-#[path = "cloud_init/manual.rs"]
-mod manual;
 #[path = "cloud_init/merge.rs"]
 mod merge;
 #[path = "cloud_init/raw.rs"]

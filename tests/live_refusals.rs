@@ -177,7 +177,7 @@ fn one_of_several_that_fails_takes_nothing_with_it() {
         let error = format!("error: cannot create VM '{}' on this host\n", manifest.name);
         assert_eq!(ran.stderr.matches(&error).count(), 1, "{ran:#?}");
     }
-    assert_eq!(bed.virsh().names("list", &bed.name("")), [good.name.clone()]);
+    assert_eq!(bed.virsh().names("list", &bed.name("")), std::slice::from_ref(&good.name));
     assert_eq!(bed.get(&good.name)["status"]["phase"], "Running");
     bed.foundry(&["destroy", &good.name]).run().exits(0);
     assert_eq!(bed.traces(), []);

@@ -4,6 +4,7 @@
 # without Secure Boot. Its root file system grows to the disk. Runs as root (chroot), uses no loop device.
 # Does nothing while OUT is current; FORCE=1 builds anyway.
 set -euo pipefail
+shopt -s inherit_errexit
 export LC_ALL=C.UTF-8
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

@@ -3,6 +3,7 @@
 # dropbear in an initramfs, packed as one EFI program on a 64 MiB disk. What it does when it runs is in
 # tiny-init.sh. Needs no root. Does nothing while OUT is current; FORCE=1 builds anyway.
 set -euo pipefail
+shopt -s inherit_errexit
 export LC_ALL=C.UTF-8
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -44,7 +45,7 @@ build() {
 
 fetch() {
   local kernel
-  kernel=$(apt-cache depends "${PACKAGES[0]}" | awk '/Depends: linux-image-[0-9]/ { print $2; exit }')
+  kernel=$(apt-cache depends "${PACKAGES[0]}" | awk '/Depends: linux-image-[0-9]/ && !n++ { print $2 }')
   apt_fetch "$WORK" "${kernel:-${PACKAGES[0]}}" "${PACKAGES[@]:1}"
   TREE=$WORK/tree
   VERSION=$(basename "$TREE"/boot/vmlinuz-*)
@@ -88,7 +89,7 @@ add_libraries() {
 # The first executable or library of this name among the unpacked packages
 first_file() {
   local found
-  found=$(find "$TREE" -path '*/share' -prune -o -name "$1" ! -type d -print | head -n 1)
+  found=$(find "$TREE" -path '*/share' -prune -o -name "$1" ! -type d -print | sed -n 1p)
   [[ -n $found ]] || die "no $1 in the packages ${PACKAGES[*]}"
   echo "$found"
 }
@@ -106,7 +107,7 @@ add_modules() {
 add_module() {
   local file dependency
   ! grep -qx "$1.ko" "$ROOT/lib/modules/order" || return 0
-  file=$(find "$KERNEL_MODULES" -name "$1.ko*" -o -name "${1//_/-}.ko*" | head -n 1)
+  file=$(find "$KERNEL_MODULES" -name "$1.ko*" -o -name "${1//_/-}.ko*" | sed -n 1p)
   [[ -n $file ]] || return 0
   for dependency in $(modinfo -F depends "$file" | tr , ' '); do
     add_module "$dependency"

@@ -34,14 +34,14 @@ apt_sources() {
 
 # apt_mirror LABEL: the URI of that archive, such as Debian or Debian-Security
 apt_mirror() {
-  apt_sources | awk -F'|' -v label="$1" '$1 == label { print $3; exit }'
+  apt_sources | awk -F'|' -v label="$1" '$1 == label && !n++ { print $3 }'
 }
 
 # apt_keyring LABEL: the Signed-By of that archive's source, empty if it has none. A position is a line in
 # a .list file and a stanza in a .sources file.
 apt_keyring() {
   local entry file position
-  entry=$(apt_sources | awk -F'|' -v label="$1" '$1 == label { print $4; exit }')
+  entry=$(apt_sources | awk -F'|' -v label="$1" '$1 == label && !n++ { print $4 }')
   file=${entry%:*} position=${entry##*:}
   case $file in
     *.sources) awk -v RS='' -v n="$position" 'NR == n' "$file" | sed -n 's/^Signed-By: *\(.*\)/\1/p' ;;

@@ -34,5 +34,5 @@ bridge_remove() {
 
 # An address of this bridge, as 10.1.2.3/24
 bridge_address() {
-  ip -o -4 addr show dev "$1" | awk '{ print $4; exit }'
+  ip -o -4 addr show dev "$1" | awk 'NR == 1 { print $4 }'
 }

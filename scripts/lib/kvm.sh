@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # Does KVM really run a UEFI guest here? Capabilities do not tell: there are hosts (nested or emulated KVM)
 # on which libvirt offers KVM and starts the domain, and the guest dies at its first instructions.
+# Needs privilege.sh: libvirt runs guests as root, whatever this user may do.
 
 KVM_FIRMWARE=(/usr/share/OVMF/OVMF_CODE_4M.fd /usr/share/OVMF/OVMF_CODE.fd /usr/share/edk2/ovmf/OVMF_CODE.fd)
 
@@ -29,15 +30,15 @@ kvm_questions() {
 
 # Runs the firmware alone, without any disk, and prints QEMU's answers.
 kvm_run_firmware() {
-  kvm_questions 2>/dev/null | timeout 20 "$1" -accel kvm -machine q35 -cpu host -m 256 -nodefaults -display none -net none \
+  kvm_questions 2>/dev/null | as_root timeout 20 "$1" -accel kvm -machine q35 -cpu host -m 256 -nodefaults -display none -net none \
     -drive "if=pflash,format=raw,readonly=on,file=$2" -qmp stdio 2>/dev/null || true
 }
 
 # Prints `kvm` or `qemu`: the virtualization type that guests can use on this machine.
 kvm_probe() {
   local qemu firmware
-  if [[ -w /dev/kvm ]] && qemu=$(kvm_qemu) && firmware=$(kvm_firmware) \
-    && kvm_run_firmware "$qemu" "$firmware" 2>/dev/null | grep -q '"status": "running"'; then
+  if [[ -e /dev/kvm ]] && qemu=$(kvm_qemu) && firmware=$(kvm_firmware) \
+    && kvm_run_firmware "$qemu" "$firmware" 2>/dev/null | grep '"status": "running"' >/dev/null; then
     echo kvm
   else
     echo qemu

@@ -1,6 +1,9 @@
 # shellcheck shell=bash
 # Who runs what: changes to the host need root, compiling should not be done by it.
 
+# Debian keeps the folders of ip, sfdisk and libvirtd out of a plain user's PATH.
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+
 # Variables that a command run through sudo must still see.
 ROOT_KEEPS=FOUNDRY_VM_POOL,FOUNDRY_IMAGE_POOL,FOUNDRY_STORAGE_PATH,FOUNDRY_VIRT_TYPE,FOUNDRY_CONNECT,FOUNDRY_TEST_CACHE,NO_COLOR
 

@@ -13,7 +13,7 @@ key_make() {
 
 # image_fact FILE 'file format'|'virtual size': as qemu-img says it
 image_fact() {
-  qemu-img info "$1" | sed -n "s/^$2: //p" | head -n 1
+  qemu-img info "$1" | sed -n "s/^$2: //p" | sed -n 1p
 }
 
 # "debian.qcow2": an image is named by what it is, not by the extension that its maker chose
@@ -49,7 +49,7 @@ YAML
 }
 
 vm_exists() {
-  foundry list --all -o name | grep -qx "\(.*/\)\?$VM"
+  foundry list --all -o name | grep -x "\(.*/\)\?$VM" >/dev/null
 }
 
 # Left by a run that was aborted
@@ -61,7 +61,7 @@ vm_remove_old() {
 image_import() {
   local name
   name=$(image_name "$IMAGE")
-  if foundry image list 2>/dev/null | awk '{ print $1 }' | grep -qx "$name" && ! foundry image delete "$name"; then
+  if foundry image list 2>/dev/null | awk '{ print $1 }' | grep -x "$name" >/dev/null && ! foundry image delete "$name"; then
     note "taking the image $name that is already there"
     return 0
   fi

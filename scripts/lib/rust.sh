@@ -12,7 +12,7 @@ rust_version() {
 
 # version_at_least HAVE WANTED
 version_at_least() {
-  [[ -n $1 && $(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1) == "$2" ]]
+  [[ -n $1 && $(printf '%s\n%s\n' "$2" "$1" | sort -V | sed -n 1p) == "$2" ]]
 }
 
 # What the distribution would install; empty if it has none

@@ -5,7 +5,7 @@
 
 STAGE_DIR=''
 STAGE_NAMES=()
-declare -A STAGE_OUTCOME=() STAGE_TIME=() STAGE_REASON=() STAGE_PID=() STAGE_START=()
+declare -A STAGE_OUTCOME=() STAGE_TIME=() STAGE_REASON=() STAGE_PID=() STAGE_START=() STAGE_STATUS=()
 STAGE_SKIPPED=77
 # Of all stages: each test of a `cargo test` stage counts as one check, each other stage as one.
 CHECKS_PASSED=0
@@ -15,14 +15,30 @@ CHECKS_SKIPPED=0
 # For use inside a stage
 skip() {
   echo "skipped: $*"
+  echo "$*" >"$STAGE_DIR/$STAGE.reason"
   exit "$STAGE_SKIPPED"
 }
 
 # stage NAME FUNCTION...: runs it with its output shown. Its failure is recorded, the run goes on.
 stage() {
+  local output tee
   say "==> $1"
-  stage_launch "$@" > >(tee "$STAGE_DIR/$1.log") 2>&1
+  exec {output}> >(exec tee "$STAGE_DIR/$1.log")
+  tee=$!
+  stage_launch "$@" >&"$output" 2>&1 {output}>&-
+  exec {output}>&-
+  stage_wait "$1"
+  stage_drain "$tee"
   stage_collect "$1"
+}
+
+# The log is complete when tee has ended. Not for ever: something that the stage left behind may hold the pipe.
+stage_drain() {
+  local tries
+  for ((tries = 0; tries < 40; tries++)); do
+    [[ -d /proc/$1 ]] || return 0
+    sleep 0.05
+  done
 }
 
 # stage_background NAME FUNCTION...: runs beside the next ones, shown by stage_finish
@@ -36,6 +52,7 @@ stage_finish() {
   for name in "$@"; do
     [[ -n ${STAGE_PID[$name]:-} ]] || continue
     say "==> $name (waiting)"
+    stage_wait "$name"
     stage_collect "$name"
     [[ ${STAGE_OUTCOME[$name]} != failed ]] || tail -n 40 "$STAGE_DIR/$name.log" >&2
   done
@@ -51,6 +68,7 @@ stage_launch() {
   set -m
   (
     trap - EXIT INT TERM
+    STAGE=$name
     set -e
     "$@"
     now_ms >"$STAGE_DIR/$name.end"
@@ -59,13 +77,17 @@ stage_launch() {
   set +m
 }
 
+stage_wait() {
+  STAGE_STATUS[$1]=0
+  wait "${STAGE_PID[$1]}" || STAGE_STATUS[$1]=$?
+  STAGE_PID[$1]=''
+}
+
 stage_collect() {
-  local name=$1 status=0 end
-  wait "${STAGE_PID[$name]}" || status=$?
-  STAGE_PID[$name]=''
+  local name=$1 end
   # A background stage took the time until its end, not until somebody asked.
   end=$(cat "$STAGE_DIR/$name.end" 2>/dev/null || now_ms)
-  stage_record "$name" "$status" $((end - STAGE_START[$name]))
+  stage_record "$name" "${STAGE_STATUS[$name]}" $((end - STAGE_START[$name]))
   note "${STAGE_OUTCOME[$name]} in $(seconds "${STAGE_TIME[$name]}")"
 }
 
@@ -75,17 +97,17 @@ stage_record() {
     0) STAGE_OUTCOME[$1]=ok ;;
     "$STAGE_SKIPPED")
       STAGE_OUTCOME[$1]=skipped
-      STAGE_REASON[$1]=$(sed -n 's/^skipped: //p' "$STAGE_DIR/$1.log" | tail -n 1)
+      STAGE_REASON[$1]=$(cat "$STAGE_DIR/$1.reason")
       ;;
     *) STAGE_OUTCOME[$1]=failed STAGE_REASON[$1]="status $2" ;;
   esac
   stage_count "$1"
 }
 
-# Adds up the "test result:" lines of cargo, if there are any. The log may still be on its way through tee.
+# Adds up the "test result:" lines of cargo, if there are any.
 stage_count() {
   local passed failed ignored
-  read -r passed failed ignored < <(sleep 0.2; awk '/^test result:/ { p += $4; f += $6; i += $8 }
+  read -r passed failed ignored < <(awk '/^test result:/ { p += $4; f += $6; i += $8 }
     END { print p + 0, f + 0, i + 0 }' "$STAGE_DIR/$1.log")
   if ((passed + failed + ignored > 0)); then
     STAGE_REASON[$1]="$passed tests${STAGE_REASON[$1]:+, ${STAGE_REASON[$1]}}"
@@ -106,7 +128,8 @@ stage_count() {
 # stage_leave_out NAME REASON: counts as skipped
 stage_leave_out() {
   STAGE_NAMES+=("$1")
-  echo "skipped: $2" >"$STAGE_DIR/$1.log"
+  : >"$STAGE_DIR/$1.log"
+  echo "$2" >"$STAGE_DIR/$1.reason"
   stage_record "$1" "$STAGE_SKIPPED" 0
   say "==> $1: skipped: $2"
 }

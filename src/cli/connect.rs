@@ -1,13 +1,12 @@
 //! Which libvirt, and what a command has of it.
 
 use std::env;
-use std::fs;
 
 use super::Global;
 use super::ui::Ui;
 use crate::error::Error;
 use crate::host::Libvirt;
-use crate::operations::{Cancel, Session, Settings, SystemClock};
+use crate::operations::{Cancel, Session, Settings, SystemClock, is_root};
 
 /// A connection with everything that an operation needs.
 pub(super) struct Connected<'a> {
@@ -46,11 +45,4 @@ pub(super) fn uri(global: &Global) -> String {
     let named =
         global.connect.clone().filter(set).or_else(|| env::var("LIBVIRT_DEFAULT_URI").ok().filter(set));
     named.unwrap_or_else(|| if is_root() { "qemu:///system".into() } else { "qemu:///session".into() })
-}
-
-/// The effective user is the second of the four ids (proc_pid_status(5)).
-fn is_root() -> bool {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
-    ids.and_then(|ids| ids.split_whitespace().nth(1)) == Some("0")
 }

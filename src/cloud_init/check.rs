@@ -67,17 +67,15 @@ fn expect(node: Option<&Node>, key: &str, wanted: &str, fits: fn(&Node) -> bool)
 }
 
 fn mapping(text: &str) -> Result<Mapping, String> {
-    match only_document(text)? {
-        Node::Mapping(mapping) => Ok(mapping),
-        other => Err(format!("is {}, not a mapping of cloud-config keys", other.kind())),
-    }
+    let document = only_document(text)?;
+    let found = || format!("is {}, not a mapping of cloud-config keys", document.kind());
+    document.as_mapping().cloned().ok_or_else(found)
 }
 
 fn list(text: &str) -> Result<(), String> {
-    match only_document(text)? {
-        Node::Sequence(_) => Ok(()),
-        other => Err(format!("is {}; a cloud-config archive is a list", other.kind())),
-    }
+    let document = only_document(text)?;
+    let found = || format!("is {}; a cloud-config archive is a list", document.kind());
+    document.as_sequence().map(|_| ()).ok_or_else(found)
 }
 
 fn only_document(text: &str) -> Result<Node, String> {

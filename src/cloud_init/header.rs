@@ -68,12 +68,22 @@ fn no_header(text: &str) -> String {
     if first.to_ascii_lowercase().starts_with("content-type:") {
         return "is a MIME message without the `MIME-Version:` line by which cloud-init knows one".to_owned();
     }
-    let shown: String = first.chars().take(40).flat_map(char::escape_debug).collect();
     format!(
-        "begins with `{shown}`, by which cloud-init does not know what it is; it begins with `#cloud-config`, \
+        "begins with {}, by which cloud-init does not know what it is; it begins with `#cloud-config`, \
          `#!` and an interpreter, `#cloud-boothook`, `#cloud-config-archive`, `#cloud-config-jsonp`, \
-         `#include`, `#include-once`, `#part-handler`, `## template: jinja`, or is a MIME message"
+         `#include`, `#include-once`, `#part-handler`, `## template: jinja`, or is a MIME message",
+        kind_of_line(first)
     )
+}
+
+/// Says what a line is, never what it says: any line of a user-data may hold a password or a token.
+fn kind_of_line(line: &str) -> &'static str {
+    match line.chars().next() {
+        Some('\u{feff}') => "a byte order mark",
+        Some('#') => "a comment",
+        _ if line.contains(": ") || line.ends_with(':') => "a key and a colon",
+        _ => "text",
+    }
 }
 
 impl fmt::Display for Header {

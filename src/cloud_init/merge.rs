@@ -5,7 +5,7 @@
 //! their `name` and merge like mappings. To merge a second time changes nothing, which matters because
 //! `get --with-secrets` returns the merged text as `userData`.
 
-use crate::yaml::node::{Mapping, Node};
+use crate::yaml::node::{Content, Mapping, Node};
 
 /// The paths of lists whose entries are known by their `name`.
 const LISTS_BY_NAME: [&[&str]; 2] = [&["users"], &["chpasswd", "users"]];
@@ -27,11 +27,11 @@ fn mappings(ours: &Mapping, theirs: &Mapping, path: &mut Vec<String>) -> Mapping
 }
 
 fn nodes(ours: &Node, theirs: &Node, path: &mut Vec<String>) -> Node {
-    match (ours, theirs) {
-        (Node::Mapping(a), Node::Mapping(b)) => Node::Mapping(mappings(a, b, path)),
-        (Node::Sequence(a), Node::Sequence(b)) if is_by_name(path) => Node::Sequence(by_name(a, b)),
-        (Node::Sequence(a), Node::Sequence(b)) => Node::Sequence(joined(a, b)),
-        (_, theirs) => theirs.clone(),
+    match (ours.content(), theirs.content()) {
+        (Content::Mapping(a), Content::Mapping(b)) => mappings(a, b, path).into(),
+        (Content::Sequence(a), Content::Sequence(b)) if is_by_name(path) => Node::sequence(by_name(a, b)),
+        (Content::Sequence(a), Content::Sequence(b)) => Node::sequence(joined(a, b)),
+        _ => theirs.clone(),
     }
 }
 

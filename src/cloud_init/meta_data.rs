@@ -8,5 +8,5 @@ pub(super) fn meta_data(instance_id: &str, hostname: &str) -> String {
     let data = Mapping::new()
         .with("instance-id", Node::string(instance_id))
         .with("local-hostname", Node::string(hostname));
-    Node::Mapping(data).to_yaml()
+    Node::from(data).to_yaml()
 }

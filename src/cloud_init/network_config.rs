@@ -14,7 +14,7 @@ pub(super) fn network_config(interfaces: &[Interface]) -> String {
         .enumerate()
         .fold(Mapping::new(), |all, (i, interface)| all.with(&format!("eth{i}"), ethernet(interface).into()));
     let config = Mapping::new().with("version", Node::integer(2)).with("ethernets", ethernets.into());
-    Node::Mapping(config).to_yaml()
+    Node::from(config).to_yaml()
 }
 
 /// One interface, known by its MAC address. The key (`eth0`) is only a label: without `set-name` the guest
@@ -24,6 +24,11 @@ fn ethernet(interface: &Interface) -> Mapping {
     let mut config = Mapping::new().with("match", matching.into());
     if interface.ip.is_none() {
         config = config.with("dhcp4", Node::boolean(true));
+        if !interface.default_route {
+            // Otherwise the lease brings a default route of its own, beside the one of another interface.
+            let overrides = Mapping::new().with("use-routes", Node::boolean(false));
+            config = config.with("dhcp4-overrides", overrides.into());
+        }
     }
     let addresses = addresses(interface);
     if !addresses.is_empty() {
@@ -33,7 +38,7 @@ fn ethernet(interface: &Interface) -> Mapping {
         config = config.with("accept-ra", Node::boolean(false));
     }
     if let Some(route) = default_route(interface) {
-        config = config.with("routes", Node::Sequence(vec![route.into()]));
+        config = config.with("routes", Node::sequence(vec![route.into()]));
     }
     if !interface.dns.is_empty() {
         let servers = Mapping::new().with("addresses", strings::<IpAddr>(&interface.dns));
@@ -61,5 +66,5 @@ fn default_route(interface: &Interface) -> Option<Mapping> {
 }
 
 fn strings<T: ToString>(values: &[T]) -> Node {
-    Node::Sequence(values.iter().map(|v| Node::string(v.to_string())).collect())
+    Node::sequence(values.iter().map(|v| Node::string(v.to_string())).collect())
 }

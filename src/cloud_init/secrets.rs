@@ -32,9 +32,9 @@ fn from_users(chpasswd: &Node) -> Option<String> {
 /// begin with `$` is a password in clear, not a hash.
 fn from_list(chpasswd: &Node) -> Option<String> {
     let list = chpasswd.get("list")?;
-    let lines: Vec<&str> = match list {
-        Node::Sequence(items) => items.iter().filter_map(Node::as_text).collect(),
-        other => other.as_text()?.lines().collect(),
+    let lines: Vec<&str> = match list.as_sequence() {
+        Some(items) => items.iter().filter_map(Node::as_text).collect(),
+        None => list.as_text()?.lines().collect(),
     };
     let root = lines.iter().find_map(|line| line.trim().strip_prefix("root:"))?;
     root.starts_with('$').then(|| root.to_owned())

@@ -18,7 +18,7 @@ pub(super) fn user_data(seed: &SeedPlan) -> Result<String, SeedError> {
 }
 
 fn cloud_config(config: Mapping) -> String {
-    format!("{HEADER}{}", Node::Mapping(config).to_yaml())
+    format!("{HEADER}{}", Node::from(config).to_yaml())
 }
 
 fn generated(seed: &SeedPlan) -> Mapping {
@@ -29,7 +29,7 @@ fn generated(seed: &SeedPlan) -> Mapping {
         config = config.with("fqdn", Node::string(fqdn)).with("manage_etc_hosts", Node::string("localhost"));
     }
     config = config
-        .with("users", Node::Sequence(vec![root(seed)]))
+        .with("users", Node::sequence(vec![root(seed)]))
         // Without this, cloud-init prefixes root's keys with a command that only says to use another user.
         .with("disable_root", Node::boolean(false));
     if let Some(hash) = &seed.password_hash {
@@ -44,7 +44,7 @@ fn root(seed: &SeedPlan) -> Node {
         return root.into();
     }
     let keys = seed.ssh_keys.iter().map(Node::string).collect();
-    root.with("ssh_authorized_keys", Node::Sequence(keys)).into()
+    root.with("ssh_authorized_keys", Node::sequence(keys)).into()
 }
 
 /// Sets root's password and with it unlocks the account: `chpasswd -e` replaces the whole field that
@@ -55,5 +55,5 @@ fn root_password(hash: &str) -> Mapping {
         .with("name", Node::string("root"))
         .with("password", Node::string(hash))
         .with("type", Node::string("hash"));
-    Mapping::new().with("expire", Node::boolean(false)).with("users", Node::Sequence(vec![root.into()]))
+    Mapping::new().with("expire", Node::boolean(false)).with("users", Node::sequence(vec![root.into()]))
 }

@@ -12,12 +12,11 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
-use super::fault::{Fault, Position, Step, did_you_mean, printable, shortened};
-use super::scalar::Plain;
-use super::tree::{self, Content, Node};
-use super::user_data::UserData;
-use super::{API_VERSION, KIND, VirtualMachine, reader};
+use super::user_data::as_text;
+use super::{API_VERSION, KIND, VirtualMachine};
 use crate::names::nearest;
+use crate::yaml::node::{Node, ReadError};
+use crate::yaml::{self, BrokenRule, Fault, Position, Step, did_you_mean, printable, shortened};
 
 /// The largest manifest that is read, in bytes (1 MiB): what Kubernetes' API server takes, and far
 /// more than the seed of a VM needs.
@@ -106,13 +105,11 @@ pub fn load_from(stream: impl Read, file: &str) -> Result<Vec<VirtualMachine>, L
 /// holds no manifest at all.
 pub fn load(text: &str, file: &str) -> Result<Vec<VirtualMachine>, LoadError> {
     refuse_size(text.len(), file)?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let documents = tree::read(text)
-        .map_err(|(number, fault)| not_a_manifest(file, (number > 1).then_some(number), &fault))?;
-    let user_data = UserData::of(text);
-    let several = documents.iter().filter(|d| !is_empty(d)).count() > 1;
-    let manifests = documents.iter().enumerate().filter(|(_, d)| !is_empty(d)).map(|(index, document)| {
-        read_document(document, index, &user_data)
+    let documents = yaml::read_manifests(text).map_err(|error| not_yaml(file, &error))?;
+    let several = documents.nodes.iter().filter(|d| !d.is_null()).count() > 1;
+    let filled = documents.nodes.iter().enumerate().filter(|(_, d)| !d.is_null());
+    let manifests = filled.map(|(index, document)| {
+        read_document(document, documents.doubt.as_ref())
             .map_err(|fault| not_a_manifest(file, several.then_some(index + 1), &fault))
     });
     match manifests.collect::<Result<Vec<_>, _>>()? {
@@ -121,48 +118,62 @@ pub fn load(text: &str, file: &str) -> Result<Vec<VirtualMachine>, LoadError> {
     }
 }
 
-fn read_document(document: &Node, index: usize, user_data: &UserData<'_>) -> Result<VirtualMachine, Fault> {
+fn read_document(document: &Node, doubt: Option<&ReadError>) -> Result<VirtualMachine, Fault> {
     check_header(document)?;
-    reader::read(&*user_data.as_text(document, index)?)
+    yaml::read(&as_text(document, doubt)?)
 }
 
 /// Refuses another program's document, and another version's, before its fields are looked at.
 fn check_header(document: &Node) -> Result<(), Fault> {
-    if !matches!(document.content, Content::Map(_)) {
+    if document.as_mapping().is_none() {
         let wanted = "wants a mapping with apiVersion, kind, metadata and spec";
-        return Err(Fault::at(document.at, wanted));
+        return Err(Fault::at(document.at(), wanted));
     }
     check_word(document, "kind", KIND)?;
     check_word(document, "apiVersion", API_VERSION)
 }
 
 fn check_word(document: &Node, key: &str, known: &str) -> Result<(), Fault> {
-    let Some(entry) = document.entry(key).filter(|entry| !is_empty(&entry.value)) else {
-        return Err(Fault::at(document.at, format!("{key} is missing; write '{key}: {known}'")));
+    let Some(value) = document.get(key).filter(|value| !value.is_null()) else {
+        return Err(Fault::at(document.at(), format!("{key} is missing; write '{key}: {known}'")));
     };
-    let at = entry.value.at;
-    let inside = |message: String| Fault::at(at, message).within(Step::Key(key.to_owned()), at);
-    match &entry.value.content {
-        Content::Scalar { text, .. } if text == known => Ok(()),
-        Content::Scalar { text, .. } => {
+    let message = match value.as_text() {
+        Some(text) if text == known => return Ok(()),
+        Some(text) => {
             let guess = match nearest(text, [known]) {
                 Some(near) => did_you_mean(text, near),
                 None => format!("foundry knows '{known}'"),
             };
-            Err(inside(format!("{:?} is not known; {guess}", shortened(text))))
+            format!("{:?} is not known; {guess}", shortened(text))
         }
-        Content::List(_) | Content::Map(_) => Err(inside(format!("wants the text '{known}'"))),
-    }
-}
-
-fn is_empty(node: &Node) -> bool {
-    matches!(&node.content, Content::Scalar { text, plain: true } if Plain::of(text) == Plain::Null)
+        None => format!("wants the text '{known}'"),
+    };
+    Err(Fault::at(value.at(), message).within(Step::Key(key.to_owned()), value.at()))
 }
 
 fn refuse_size(size: usize, file: &str) -> Result<(), LoadError> {
     match size {
         0..=MAX_BYTES => Ok(()),
         _ => Err(unreadable_text(file, format!("larger than {MAX_BYTES} bytes, which no manifest is"))),
+    }
+}
+
+fn not_yaml(file: &str, error: &ReadError) -> LoadError {
+    let document = (error.document > 1).then_some(error.document);
+    not_a_manifest(file, document, &Fault::at(error.at, in_words(&error.broken)))
+}
+
+/// Says a broken rule as the rest of what is said about manifests.
+fn in_words(broken: &BrokenRule) -> String {
+    match broken {
+        BrokenRule::Syntax(cause) => format!("not YAML: {cause}"),
+        BrokenRule::AliasInItself => "an alias of a node that holds the alias itself".to_owned(),
+        BrokenRule::KeyIsCollection => "a key must be a word, not a list or a mapping".to_owned(),
+        BrokenRule::KeyTwice { key, first_line } => {
+            format!("duplicate key {:?}, given before on line {first_line}", shortened(key))
+        }
+        BrokenRule::MergeOfOther => "'<<' wants a mapping or a list of mappings".to_owned(),
+        others => others.to_string(),
     }
 }
 

@@ -4,18 +4,13 @@
 //! missing, too large or not a known word is decided by [`crate::plan`], which reports all of it at
 //! once (exit code 2); that is why nearly every field is optional and enumerations are text here.
 
-mod fault;
 mod load;
 mod number;
-mod reader;
-mod scalar;
 mod status;
-mod tree;
-mod tree_builder;
 mod user_data;
 
-pub use fault::Position;
-pub(crate) use fault::{printable, shortened};
+pub use crate::yaml::Position;
+pub(crate) use crate::yaml::{printable, shortened};
 pub use load::{LoadError, MAX_BYTES, load, load_file, load_from};
 pub use number::Number;
 pub use status::{Address, Condition, Phase, Status};

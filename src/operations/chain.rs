@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use super::Session;
+use super::preflight::record_of;
 use crate::error::Error;
 use crate::host::libvirt_xml::{DiskDescription, DiskSource, DomainDescription};
-use crate::host::{View, Volume};
+use crate::host::{Domain, View, Volume};
 
 /// The longest chain of overlays that is followed; QEMU's own limit is 200.
 const LONGEST_CHAIN: usize = 200;
@@ -48,6 +49,9 @@ fn chain_to(session: &Session<'_>, path: &str, recorded: &[String]) -> Result<Ve
 }
 
 /// For each of the volumes that another domain uses too, the names of those domains.
+///
+/// libvirt shows what a disk lies on only while its domain runs; the record of one of foundry's names it
+/// always.
 pub(super) fn other_users(
     session: &Session<'_>,
     except: Uuid,
@@ -55,16 +59,29 @@ pub(super) fn other_users(
 ) -> Result<BTreeMap<String, Vec<String>>, Error> {
     let mut users: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for other in session.host.domains(false)?.into_iter().filter(|d| d.uuid != except) {
-        // One that vanished since the listing uses nothing.
-        let Ok(xml) = session.host.domain_xml(other.uuid, View::Current) else { continue };
-        let Ok(described) = DomainDescription::read(&xml) else { continue };
+        let backing: Vec<String> =
+            record_of(&other).into_iter().flat_map(|r| r.volumes).filter_map(|v| v.backing).collect();
+        let disks = describe(session, &other)?.map(|d| d.disks).unwrap_or_default();
         for (pool, name, path) in volumes {
-            if described.disks.iter().any(|disk| uses(disk, pool, name, path)) {
+            if backing.contains(path) || disks.iter().any(|disk| uses(disk, pool, name, path)) {
                 users.entry(path.clone()).or_default().push(other.name.clone());
             }
         }
     }
     Ok(users)
+}
+
+/// What a listed domain is made of; `None` where it vanished since. That it cannot be seen for another reason
+/// is no sign that it uses nothing.
+pub(super) fn describe(session: &Session<'_>, listed: &Domain) -> Result<Option<DomainDescription>, Error> {
+    match session.host.domain_xml(listed.uuid, View::Current) {
+        Ok(xml) => Ok(Some(DomainDescription::read(&xml)?)),
+        Err(failed) if failed.outcome_unknown() => Err(failed.into()),
+        Err(refused) => match session.host.state(listed.uuid)? {
+            None => Ok(None),
+            Some(_) => Err(refused.into()),
+        },
+    }
 }
 
 fn uses(disk: &DiskDescription, pool: &str, name: &str, path: &str) -> bool {

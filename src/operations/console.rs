@@ -1,6 +1,7 @@
 //! The log of a VM's serial console, on the host.
 
 use super::session::is_session;
+use crate::error::{Error, Kind};
 use crate::host::Host;
 
 /// Where the console of a VM is logged: in libvirt's own log directory, where virtlogd may write
@@ -14,6 +15,18 @@ pub fn log_path(uri: &str, vm: &str) -> Option<String> {
         format!("{cache}/libvirt/qemu/log")
     };
     Some(format!("{directory}/{vm}-console.log"))
+}
+
+/// Makes the directory of the log where it is this user's own: a session's libvirtd does not make it before
+/// its first VM starts, and then cannot open the log in it.
+pub(super) fn prepare(host: &dyn Host, path: &str) -> Result<(), Error> {
+    if !(host.is_local() && is_session(host.uri())) {
+        return Ok(());
+    }
+    let directory = std::path::Path::new(path).parent().unwrap_or(std::path::Path::new("/"));
+    std::fs::create_dir_all(directory).map_err(|e| {
+        Error::new(Kind::Vm, format!("cannot make {}", directory.display())).because(e.to_string())
+    })
 }
 
 /// The last lines of a console log, without the escape sequences of a terminal. Empty where the log

@@ -9,9 +9,9 @@ use super::preflight::{Finding, ReadyVm, preflight, record_of, report};
 use super::storage_preflight::{self, PoolNeed, ReadyPool};
 use super::{Cancel, Event, Session, console, destroy};
 use crate::cloud_init;
-use crate::domain_xml::{self, DiskSource, Placement};
+use crate::domain_xml::{self, DiskSource, Placement, VirtType};
 use crate::error::{Error, Kind};
-use crate::host::{Stopped, Volume};
+use crate::host::{HostError, Stopped, Volume};
 use crate::plan::{DiskFormat, VmPlan};
 use crate::record::{self, Maker, Record, RecordedVolume, Role, State};
 use crate::storage_xml::{self, VolumeSpec};
@@ -47,11 +47,12 @@ pub fn create(session: &Session<'_>, plan: &VmPlan) -> Result<CreatedVm, Error> 
     let ready = preflight(session, plan)?;
     session.done("Configuration validated");
     session.cancel.check().map_err(|e| e.outcome("nothing was changed"))?;
+    // First, since libvirt hides what an interrupted creation left in a pool that is stopped.
+    prepare_pool(session, &ready)?;
     if let Some(leftover) = &ready.leftover {
         destroy::remove_leftover(session, leftover)?;
         session.done("Remains of an interrupted creation removed");
     }
-    prepare_pool(session, &ready)?;
     let blueprint = blueprint(session, &ready)?;
     let mut creation = Creation::default();
     match build(session, &ready, &blueprint, &mut creation) {
@@ -102,6 +103,9 @@ pub(super) fn ensure_pool(session: &Session<'_>, pool: &ReadyPool) -> Result<(),
         {
             return Err(refused.into());
         }
+    }
+    // A pool of ours that was stopped may be one whose making was broken off here.
+    if session.settings.default_target(&pool.name, session.host.uri()).is_some() {
         session.host.set_pool_autostart(&pool.name, true)?;
     }
     start_pool(session, &pool.name)
@@ -211,35 +215,56 @@ fn build(
         session.done(storage_sentence(&ready.plan));
     }
     session.cancel.check()?;
-    mark_created(session, uuid, &blueprint.record)?;
+    mark_created(session, uuid, &blueprint.record, creation)?;
     if ready.plan.autostart {
         session.host.set_autostart(uuid, true)?;
     }
     session.cancel.check()?;
-    start(session, uuid, blueprint, creation)
+    start(session, ready.virt_type, uuid, blueprint, creation)
 }
 
 fn start(
     session: &Session<'_>,
+    virt_type: VirtType,
     uuid: Uuid,
     blueprint: &Blueprint,
     creation: &mut Creation,
 ) -> Result<(), Error> {
     session.working("Starting the VM");
-    let outcome = session.host.start(uuid);
-    if let (Err(_), Some(log)) = (&outcome, &blueprint.record.console_log) {
-        // A start that fails may have made the log already.
+    // A start that fails may have begun the log, and the guest may run all the same.
+    if let Some(log) = &blueprint.record.console_log {
+        console::prepare(session.host, log)?;
         creation.note_possible(Created::ConsoleLog(log.clone()));
     }
-    outcome.map_err(Error::from)
+    let name = blueprint.record.manifest.metadata.name.clone().unwrap_or_default();
+    creation.note_possible(Created::Guest { uuid, name });
+    session.host.start(uuid).map_err(|e| start_failed(virt_type, e))
 }
 
-fn mark_created(session: &Session<'_>, uuid: Uuid, record: &Record) -> Result<(), Error> {
-    let record = record.turned(State::Created, &session.clock.timestamp());
-    let text = record
-        .to_text()
-        .map_err(|e| Error::new(Kind::Vm, "cannot write the record").because(e.to_string()))?;
-    Ok(session.host.set_record(uuid, &text)?)
+/// A host can offer KVM that does not work; QEMU then ends at once and says so in its own words.
+fn start_failed(virt_type: VirtType, error: HostError) -> Error {
+    let blames_kvm = error.cause().is_some_and(|c| c.to_lowercase().contains("kvm"));
+    let error = Error::from(error);
+    if virt_type == VirtType::Kvm && blames_kvm {
+        return error.hint("the host offers KVM and it does not work for this guest: try --virt-type qemu");
+    }
+    error
+}
+
+fn mark_created(
+    session: &Session<'_>,
+    uuid: Uuid,
+    record: &Record,
+    creation: &mut Creation,
+) -> Result<(), Error> {
+    let text = |record: &Record| {
+        let unwritable =
+            |e: serde_json::Error| Error::new(Kind::Vm, "cannot write the record").because(e.to_string());
+        record.to_text().map_err(unwritable)
+    };
+    let marked = text(&record.turned(State::Created, &session.clock.timestamp()))?;
+    creation.note_possible(Created::Mark { uuid, before: text(record)? });
+    Ok(session.host.set_record(uuid, &marked)?)
 }
 
 /// `Storage created (50 GiB boot + 300 GiB data)`.
@@ -259,7 +284,7 @@ fn make_disk(
     let image = ready.storage.image.as_ref().filter(|_| planned.role == Role::Boot);
     let backing = planned.backing.clone().zip(image.map(|i| i.format.clone()));
     let xml = volume_xml(planned, Bytes(0), backing)?;
-    let note = Created::Volume { pool: planned.pool.clone(), name: planned.name.clone() };
+    let note = Created::Volume(planned.clone());
     let source = image.and_then(|i| i.volume.as_ref()).filter(|_| planned.format == DiskFormat::Raw.as_str());
     let made = match source {
         Some((pool, name)) => {
@@ -313,7 +338,7 @@ fn fill_seed(
     creation: &mut Creation,
 ) -> Result<(), Error> {
     let xml = volume_xml(planned, planned.capacity, None)?;
-    let note = Created::Volume { pool: planned.pool.clone(), name: planned.name.clone() };
+    let note = Created::Volume(planned.clone());
     let made = creation.note(session, note, session.host.create_volume(&planned.pool, &xml))?;
     check_path(planned, &made)?;
     let mut content = Interruptible { content: iso, cancel: session.cancel };

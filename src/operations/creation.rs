@@ -8,9 +8,11 @@ use std::fmt;
 
 use uuid::Uuid;
 
+use super::destroy::differs_from_plan;
 use super::{Session, console};
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::host::HostError;
+use crate::record::RecordedVolume;
 
 /// Something that this run made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,23 +24,35 @@ pub(super) enum Created {
         /// Its name.
         name: String,
     },
-    /// A volume.
-    Volume {
-        /// Its pool.
-        pool: String,
-        /// Its name.
-        name: String,
+    /// A volume, as it was planned.
+    Volume(RecordedVolume),
+    /// The mark that the VM is whole; undone by the record as it was before. What an undoing that fails
+    /// leaves is then an interrupted creation, and not a VM without its disks.
+    Mark {
+        /// The domain.
+        uuid: Uuid,
+        /// The record before the mark.
+        before: String,
     },
     /// The serial console's log, which the start of the domain makes.
     ConsoleLog(String),
+    /// The guest, which may run.
+    Guest {
+        /// The domain.
+        uuid: Uuid,
+        /// Its name.
+        name: String,
+    },
 }
 
 impl fmt::Display for Created {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Domain { name, .. } => write!(f, "domain '{name}'"),
-            Self::Volume { pool, name } => write!(f, "volume '{name}' in pool '{pool}'"),
+            Self::Volume(planned) => write!(f, "volume '{}' in pool '{}'", planned.name, planned.pool),
+            Self::Mark { .. } => f.write_str("the mark that the VM is whole"),
             Self::ConsoleLog(path) => write!(f, "the console log {path}"),
+            Self::Guest { name, .. } => write!(f, "the guest of domain '{name}'"),
         }
     }
 }
@@ -71,12 +85,16 @@ impl Creation {
     }
 
     /// A call that failed may have done its work all the same: broken off before the answer, or refused
-    /// halfway. A definition is surely ours by its UUID. A volume that is there now may be anybody's.
+    /// halfway. A definition is surely ours by its UUID. A volume that is there now may be anybody's, and
+    /// one of another form than the planned one surely is.
     fn doubt(&mut self, session: &Session<'_>, what: Created, failed: &HostError) {
         let there = match &what {
             Created::Domain { uuid, .. } => session.host.state(*uuid).map(|now| now.is_some()),
-            Created::Volume { pool, name } => session.host.volume(pool, name).map(|found| found.is_some()),
-            Created::ConsoleLog(_) => Ok(false),
+            Created::Volume(planned) => session
+                .host
+                .volume(&planned.pool, &planned.name)
+                .map(|found| found.is_some_and(|v| differs_from_plan(planned, &v).is_none())),
+            Created::Mark { .. } | Created::ConsoleLog(_) | Created::Guest { .. } => Ok(false),
         };
         match (&what, there) {
             (Created::Domain { .. }, Ok(true)) => self.made.push(what),
@@ -85,34 +103,41 @@ impl Creation {
         }
     }
 
-    /// Notes a side effect that needs no proof, like a log that a start may have begun.
+    /// Notes a side effect that needs no proof and whose undoing does no harm where it did not happen,
+    /// like a log that a start may have begun.
     pub(super) fn note_possible(&mut self, what: Created) {
         self.made.push(what);
     }
 
     /// Takes everything away again, newest first, and adds to the error what became of it.
     ///
-    /// The definition goes last and only if all volumes are gone: it holds the record that names them.
+    /// No disk goes while the guest may run. The definition goes last and only if all volumes are gone: it
+    /// holds the record that names them.
     pub(super) fn undo(self, session: &Session<'_>, error: Error) -> Error {
         let vm = self.vm_name();
-        let mut left = self.unknown.iter().map(|u| format!("{u} (it may exist)")).collect::<Vec<_>>();
-        let mut record_is_needed = !left.is_empty();
-        let had_made_any = !self.made.is_empty();
+        let mut left: Vec<String> = self.unknown.iter().map(|u| format!("{u} (it may exist)")).collect();
+        let mut stays = if left.is_empty() { None } else { Some("its record names the rest") };
+        let mut runs = false;
         for what in self.made.iter().rev() {
-            let is_record = matches!(what, Created::Domain { .. });
-            let outcome = if is_record && record_is_needed {
-                Err("its record names the rest".to_owned())
-            } else if session.cancel.is_insisted() {
-                Err("the undoing was interrupted".to_owned())
-            } else {
-                remove(session, what)
+            let outcome = match (what, stays) {
+                _ if runs => Err("the guest may run".to_owned()),
+                (Created::Domain { .. }, Some(reason)) => Err(reason.to_owned()),
+                _ if session.cancel.is_insisted() => Err("the undoing was interrupted".to_owned()),
+                _ => remove(session, what),
             };
-            if let Err(reason) = outcome {
-                record_is_needed |= matches!(what, Created::Volume { .. });
+            let Err(reason) = outcome else { continue };
+            runs |= matches!(what, Created::Guest { .. });
+            if matches!(what, Created::Volume(_) | Created::Domain { .. } | Created::Guest { .. }) {
+                stays = Some("its record names the rest");
+            }
+            // A mark that stays is no thing that could be found.
+            if !matches!(what, Created::Mark { .. }) {
                 left.push(format!("{what} ({reason})"));
             }
         }
-        tell_outcome(error, had_made_any, &left, vm.as_deref())
+        let error = if session.cancel.is_insisted() { error.of_kind(Kind::Interrupted) } else { error };
+        let vm = vm.filter(|_| stays.is_some());
+        tell_outcome(error, !self.made.is_empty(), &left, vm.as_deref())
     }
 
     fn vm_name(&self) -> Option<String> {
@@ -141,9 +166,11 @@ fn remove(session: &Session<'_>, what: &Created) -> Result<(), String> {
             session.host.force_off(*uuid).map_err(told)?;
             session.host.undefine(*uuid).map_err(told)
         }
-        Created::Volume { pool, name } => session.host.delete_volume(pool, name).map_err(told),
+        Created::Volume(planned) => session.host.delete_volume(&planned.pool, &planned.name).map_err(told),
+        Created::Mark { uuid, before } => session.host.set_record(*uuid, before).map_err(told),
         Created::ConsoleLog(path) => {
-            console::remove(session.host, path).map_err(|_| "it is on the host".into())
+            console::remove(session.host, path).map_err(|_| "it may exist on the host".into())
         }
+        Created::Guest { uuid, .. } => session.host.force_off(*uuid).map_err(told),
     }
 }

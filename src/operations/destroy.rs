@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::preflight::alternatives;
+use super::lookup::{absent, find};
 use super::stop::{Patience, stop};
 use super::{Event, Session, chain, console};
 use crate::error::{Error, Kind};
@@ -63,12 +63,7 @@ pub struct Doomed {
 /// # Errors
 /// [`Kind::Vm`] where there is no such VM, or foundry must not touch it.
 pub fn survey(session: &Session<'_>, name: &str, options: Options) -> Result<Demolition, Error> {
-    let wanted = name.trim().to_lowercase();
-    let found = match session.host.domain(name.trim())? {
-        None if wanted != name.trim() => session.host.domain(&wanted)?,
-        found => found,
-    };
-    let Some(domain) = found else { return Err(absent(session, name)?) };
+    let Some(domain) = find(session, name)? else { return Err(absent(session, name)?) };
     match Owner::of(domain.record.as_deref()) {
         Owner::Foundry(record) => survey_recorded(session, domain, *record, options),
         Owner::FirstFoundry(_) => survey_by_convention(session, domain, options),
@@ -80,17 +75,6 @@ pub fn survey(session: &Session<'_>, name: &str, options: Options) -> Result<Dem
             .because(reason)
             .outcome("nothing was changed")),
     }
-}
-
-/// The error for a name that no domain has.
-pub(super) fn absent(session: &Session<'_>, name: &str) -> Result<Error, Error> {
-    let names: Vec<String> = session.host.domains(false)?.into_iter().map(|d| d.name).collect();
-    let known: Vec<&str> = names.iter().map(String::as_str).collect();
-    let error = Error::new(Kind::Vm, format!("there is no VM '{name}'"));
-    Ok(match crate::names::nearest(name, known.iter().copied()) {
-        Some(near) => error.hint(alternatives(name, &[near])),
-        None => error.hint("foundry list --all shows all VMs"),
-    })
 }
 
 fn survey_recorded(
@@ -224,7 +208,9 @@ impl Demolition {
         recorded: &RecordedVolume,
         state: State,
     ) -> Result<(), Error> {
-        let Some(found) = session.host.volume(&recorded.pool, &recorded.name)? else { return Ok(()) };
+        let Some(found) = session.host.volume(&recorded.pool, &recorded.name)? else {
+            return self.add_hidden(session, recorded);
+        };
         let reason = if found.path != recorded.path {
             Some(format!("it is at {} and not at {}", found.path, recorded.path))
         } else if state == State::Creating {
@@ -237,6 +223,24 @@ impl Demolition {
             None => self.sort_in(doomed(found, Some(recorded.role))),
         }
         Ok(())
+    }
+
+    /// A volume that libvirt does not show is gone, unless its pool is stopped: forgetting it then would
+    /// leave a disk that nobody knows of.
+    fn add_hidden(&mut self, session: &Session<'_>, recorded: &RecordedVolume) -> Result<(), Error> {
+        let RecordedVolume { pool, name, .. } = recorded;
+        match session.host.pool(pool)? {
+            Some(found) if found.active => Ok(()),
+            Some(_) => {
+                Err(Error::new(Kind::Storage, format!("pool '{pool}' with volume '{name}' is not started"))
+                    .hint(format!("virsh pool-start {pool}"))
+                    .outcome("nothing was changed"))
+            }
+            None => {
+                self.spared.push((describe(pool, name), "there is no such pool any more".into()));
+                Ok(())
+            }
+        }
     }
 
     /// What another domain uses stays, whatever the record says.
@@ -259,7 +263,7 @@ impl Demolition {
 }
 
 /// Why a volume may not be the one that an interrupted creation planned.
-fn differs_from_plan(planned: &RecordedVolume, found: &Volume) -> Option<String> {
+pub(super) fn differs_from_plan(planned: &RecordedVolume, found: &Volume) -> Option<String> {
     // libvirt looks into a raw volume and calls one with a seed in it an ISO image.
     let same_format = found.format == planned.format || (planned.format == "raw" && found.format == "iso");
     let same = same_format && found.capacity == planned.capacity && found.backing == planned.backing;
@@ -306,14 +310,21 @@ fn mark(session: &Session<'_>, demolition: &Demolition) -> Result<(), Error> {
     let text = marked
         .to_text()
         .map_err(|e| Error::new(Kind::Vm, "cannot write the record").because(e.to_string()))?;
-    Ok(session.host.set_record(demolition.domain.uuid, &text)?)
+    let name = &demolition.domain.name;
+    // A refusal may come after one of the two places was written: the mark is there then, and nothing else.
+    session.host.set_record(demolition.domain.uuid, &text).map_err(|refused| {
+        Error::from(refused)
+            .outcome("nothing was removed")
+            .outcome(format!("foundry destroy {name} finishes it"))
+    })
 }
 
 fn unfinished(demolition: &Demolition, error: Error) -> Error {
     let name = &demolition.domain.name;
+    let force = if demolition.record.is_none() && demolition.options.force { " --force" } else { "" };
     error
         .outcome(format!("VM '{name}' is half destroyed; its definition still names what is left"))
-        .outcome(format!("foundry destroy {name} finishes it"))
+        .outcome(format!("foundry destroy {name}{force} finishes it"))
 }
 
 /// Goes on after a failure, so that one stubborn volume does not keep the others.

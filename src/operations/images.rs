@@ -2,14 +2,14 @@
 
 use std::io::Read;
 
+use super::chain::describe;
 use super::create::{Interruptible, ensure_pool};
 use super::storage_preflight::{PoolNeed, ReadyPool};
 use super::{Event, Progress, Session};
 use crate::disk_image::{self, DiskImage};
 use crate::error::{Error, Kind};
-use crate::host::View;
-use crate::host::Volume;
-use crate::host::libvirt_xml::{DiskSource, DomainDescription};
+use crate::host::libvirt_xml::DiskSource;
+use crate::host::{HostError, Volume};
 use crate::names::VolumeName;
 use crate::record::Owner;
 use crate::storage_xml::{self, VolumeSpec};
@@ -140,7 +140,9 @@ fn upload(
         backing: None,
     };
     let xml = storage_xml::volume(&spec).map_err(|e| Error::new(Kind::Storage, e.to_string()))?;
-    session.host.create_volume(pool, &xml)?;
+    if let Err(failed) = session.host.create_volume(pool, &xml) {
+        return Err(doubt(session, pool, name, failed));
+    }
     let counted = Counted { content, done: 0, total: length, progress: session.progress };
     let mut content = Interruptible { content: counted, cancel: session.cancel };
     let sent = session.host.upload(pool, name.as_str(), &mut content, length);
@@ -155,8 +157,22 @@ fn upload(
     })
 }
 
+/// A call that failed may have made the volume all the same. It was absent before; now it may be anybody's.
+fn doubt(session: &Session<'_>, pool: &str, name: &VolumeName, failed: HostError) -> Error {
+    let absent = !failed.outcome_unknown() && matches!(session.host.volume(pool, name.as_str()), Ok(None));
+    let error = Error::from(failed);
+    if absent {
+        return error;
+    }
+    error
+        .outcome(format!("left behind: volume '{name}' in pool '{pool}' (it may exist)"))
+        .outcome(format!("foundry image delete {name} removes it"))
+}
+
 fn found(session: &Session<'_>, pool: &str, name: &VolumeName) -> Result<Volume, Error> {
-    session.host.volume(pool, name.as_str())?.ok_or_else(|| {
+    let looked = session.host.volume(pool, name.as_str());
+    let there = format!("image '{name}' was imported all the same");
+    looked.map_err(|e| Error::from(e).outcome(there))?.ok_or_else(|| {
         Error::new(
             Kind::Storage,
             format!("image '{name}' vanished from pool '{pool}' as soon as it was imported"),
@@ -251,15 +267,12 @@ fn overlays_of(session: &Session<'_>, path: &str) -> Result<Vec<Volume>, Error> 
 fn vms_on(session: &Session<'_>, image: &Volume, overlays: &[Volume]) -> Result<Vec<String>, Error> {
     let mut vms = Vec::new();
     for domain in session.host.domains(false)? {
-        let described =
-            session.host.domain_xml(domain.uuid, View::Current).and_then(|xml| DomainDescription::read(&xml));
-        let by_disk = described.is_ok_and(|d| {
-            d.disks.iter().any(|disk| {
-                let files: Vec<String> = disk.files().map(|f| f.display().to_string()).collect();
-                std::iter::once(image).chain(overlays).any(|v| {
-                    let by_volume = matches!(&disk.source, DiskSource::Volume { pool, volume } if *pool == v.pool && *volume == v.name);
-                    by_volume || files.contains(&v.path)
-                })
+        let disks = describe(session, &domain)?.map(|d| d.disks).unwrap_or_default();
+        let by_disk = disks.iter().any(|disk| {
+            let files: Vec<String> = disk.files().map(|f| f.display().to_string()).collect();
+            std::iter::once(image).chain(overlays).any(|v| {
+                let by_volume = matches!(&disk.source, DiskSource::Volume { pool, volume } if *pool == v.pool && *volume == v.name);
+                by_volume || files.contains(&v.path)
             })
         });
         // A VM that is being created has no overlay yet, and its record names the image already.

@@ -12,7 +12,7 @@ use crate::record::{Liveness, Owner, Record, Role, State, without_secrets};
 use crate::units::{Bytes, GIB};
 
 use super::Session;
-use super::destroy::absent;
+use super::lookup::{absent, find};
 
 /// One VM, foundry's or not.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,7 +58,7 @@ pub fn list(session: &Session<'_>, all: bool) -> Result<Vec<Seen>, Error> {
 /// # Errors
 /// [`Kind::Vm`] where there is none.
 pub fn get(session: &Session<'_>, name: &str) -> Result<Seen, Error> {
-    match session.host.domain(name.trim())? {
+    match find(session, name)? {
         Some(domain) => see(session, domain, true),
         None => Err(absent(session, name)?),
     }

@@ -15,11 +15,12 @@ pub mod wait;
 
 mod chain;
 mod creation;
+mod lookup;
 mod session;
 mod stop;
 mod storage_preflight;
 
-pub use session::{Cancel, Clock, Event, Progress, Session, Settings, SystemClock};
+pub use session::{Cancel, Clock, Event, Progress, Session, Settings, SystemClock, is_root};
 
 #[cfg(doc)]
 use crate::host::Host;

@@ -2,13 +2,16 @@
 //!
 //! All findings come at once. Only this file can make a [`ReadyVm`].
 
+use std::net::IpAddr;
+
 use super::Session;
 use super::storage_preflight::{self, ReadyStorage};
 use crate::domain_xml::VirtType;
 use crate::error::{Error, Kind};
 use crate::host::{Bridge, Capabilities, Domain};
+use crate::manifest::VirtualMachine;
 use crate::names::nearest;
-use crate::plan::{Arch, CpuMode, Interface, Link, VmPlan};
+use crate::plan::{Arch, CpuMode, Firmware, Interface, Link, VmPlan};
 use crate::record::{Liveness, Owner, Record, State};
 
 /// libvirt's first version with VLAN tags on a plain Linux bridge (its news for 11.0.0).
@@ -21,21 +24,21 @@ pub struct Finding {
     pub kind: Kind,
     /// A sentence that names the object.
     pub message: String,
-    /// What to do about it.
-    pub hint: Option<String>,
+    /// What to do about it, a sentence each.
+    pub hints: Vec<String>,
 }
 
 impl Finding {
     pub(super) fn vm(message: impl Into<String>) -> Self {
-        Self { kind: Kind::Vm, message: message.into(), hint: None }
+        Self { kind: Kind::Vm, message: message.into(), hints: Vec::new() }
     }
 
     pub(super) fn storage(message: impl Into<String>) -> Self {
-        Self { kind: Kind::Storage, message: message.into(), hint: None }
+        Self { kind: Kind::Storage, message: message.into(), hints: Vec::new() }
     }
 
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.hints.push(hint.into());
         self
     }
 }
@@ -65,12 +68,12 @@ pub fn preflight(session: &Session<'_>, plan: &VmPlan) -> Result<ReadyVm, Error>
     let mut findings = Vec::new();
     let domains = session.host.domains(false)?;
     let capabilities = session.host.capabilities()?;
-    let leftover = check_name(plan, &domains, &mut findings);
+    let taken = domains.iter().find(|d| d.name == plan.name.as_str());
+    let leftover = taken.filter(|domain| check_name(plan, domain, &mut findings)).cloned();
     check_neighbours(plan, &domains, &mut findings);
     let machine = choose_machine(session, plan, &capabilities, &mut findings);
     check_links(session, plan, capabilities.libvirt_version, &mut findings)?;
-    let namesake = domains.iter().find(|d| d.name == plan.name.as_str());
-    let storage = storage_preflight::check(session, plan, namesake, &mut findings)?;
+    let storage = storage_preflight::check(session, plan, taken, &mut findings)?;
     match (machine, storage) {
         (Some((virt_type, arch, native)), Some(storage)) if findings.is_empty() => {
             warn_of_cpu(session, plan, virt_type);
@@ -86,19 +89,18 @@ pub(super) fn report(vm: &str, findings: &[Finding]) -> Error {
     let mut message = format!("cannot create VM '{vm}' on this host");
     for finding in findings {
         message.push_str(&format!("\n  {}", finding.message));
-        if let Some(hint) = &finding.hint {
+        for hint in &finding.hints {
             message.push_str(&format!("\n    {hint}"));
         }
     }
     Error::new(kind, message).outcome("nothing was changed")
 }
 
-/// The name must be free, but for the remains of a creation whose maker died.
-fn check_name(plan: &VmPlan, domains: &[Domain], findings: &mut Vec<Finding>) -> Option<Domain> {
-    let taken = domains.iter().find(|d| d.name == plan.name.as_str())?;
+/// The name must be free, but for the remains of a creation whose maker died: whether it is those.
+fn check_name(plan: &VmPlan, taken: &Domain, findings: &mut Vec<Finding>) -> bool {
     let finding = match Owner::of(taken.record.as_deref()) {
         Owner::Foundry(record) if record.state == State::Creating => match record.maker.liveness() {
-            Liveness::Dead => return Some(taken.clone()),
+            Liveness::Dead => return true,
             Liveness::Alive => {
                 Finding::vm(format!("VM '{}' is being created by process {}", plan.name, record.maker.pid))
             }
@@ -117,27 +119,38 @@ fn check_name(plan: &VmPlan, domains: &[Domain], findings: &mut Vec<Finding>) ->
             .hint(format!("choose another name, or foundry destroy {} first", plan.name)),
     };
     findings.push(finding);
-    None
+    false
 }
 
-/// MAC, tap and address must not be those of another VM of foundry's.
+/// MAC, tap and addresses must not be those of another VM of foundry's.
 fn check_neighbours(plan: &VmPlan, domains: &[Domain], findings: &mut Vec<Finding>) {
     for domain in domains.iter().filter(|d| d.name != plan.name.as_str()) {
-        let Some(theirs) = Owner::of(domain.record.as_deref()).manifest().cloned() else { continue };
+        let owner = Owner::of(domain.record.as_deref());
+        let theirs = owner.manifest().map(addresses_of).unwrap_or_default();
         for (index, interface) in plan.interfaces.iter().enumerate() {
-            let Some(ip) = interface.ip else { continue };
-            let same = |text: &String| text.split('/').next().is_some_and(|a| a.parse() == Ok(ip.addr()));
-            if theirs.spec.network_interfaces.iter().filter_map(|i| i.ip.as_ref()).any(same) {
+            let at = format!("spec.networkInterfaces[{index}]");
+            if let Some(ip) =
+                interface.ip.map(|net| net.addr()).filter(|ip| theirs.contains(&IpAddr::V4(*ip)))
+            {
+                let tap = interface.tap.as_deref().unwrap_or("-");
                 findings.push(Finding::vm(format!(
-                    "spec.networkInterfaces[{index}].ip: {} is the address of VM '{}', and MAC {} and tap {} with it",
-                    ip.addr(),
-                    domain.name,
-                    interface.mac,
-                    interface.tap.as_deref().unwrap_or("-"),
+                    "{at}.ip: VM '{}' has the address {ip}, and with it MAC {} and tap {tap}",
+                    domain.name, interface.mac
+                )));
+            }
+            for address in interface.addresses.iter().map(ipnet::IpNet::addr).filter(|a| theirs.contains(a)) {
+                findings.push(Finding::vm(format!(
+                    "{at}.addresses: VM '{}' has the address {address}",
+                    domain.name
                 )));
             }
         }
     }
+}
+
+fn addresses_of(manifest: &VirtualMachine) -> Vec<IpAddr> {
+    let written = manifest.spec.network_interfaces.iter().flat_map(|i| i.ip.iter().chain(&i.addresses));
+    written.filter_map(|text| text.split('/').next()?.trim().parse().ok()).collect()
 }
 
 /// The architecture and whether the processor runs it, or QEMU's translator.
@@ -161,11 +174,14 @@ fn choose_machine(
         None => [VirtType::Kvm, VirtType::Qemu].into_iter().find(|t| offers(*t)),
     };
     if chosen.is_none() {
-        let wanted = session.settings.virt_type.map_or("any way", VirtType::as_str);
+        let wanted = session.settings.virt_type.map(|t| format!(" with {}", t.as_str())).unwrap_or_default();
         let listed = if offered.is_empty() { "nothing".to_owned() } else { offered.join(", ") };
-        findings.push(Finding::vm(format!(
-            "the host cannot run {name} guests with {wanted}; it offers {listed}"
-        )));
+        findings.push(Finding::vm(format!("the host cannot run {name} guests{wanted}; it offers {listed}")));
+    }
+    if arch == Arch::Aarch64 && plan.firmware == Firmware::Bios {
+        findings.push(
+            Finding::vm("spec.firmware.type: aarch64 machines have no BIOS").hint("leave it out, or say efi"),
+        );
     }
     chosen.map(|virt_type| (virt_type, arch, name == capabilities.arch))
 }
@@ -263,8 +279,8 @@ pub(super) fn alternatives(word: &str, known: &[&str]) -> String {
     match (nearest(word, known.iter().copied()), known) {
         (_, []) => "there is none".into(),
         (Some(near), [_]) => format!("did you mean '{near}'?"),
-        (Some(near), all) => format!("did you mean '{near}'? there are {}", all.join(", ")),
-        (None, [one]) => format!("there is {one}"),
+        (Some(near), all) => format!("did you mean '{near}'? There are {}", all.join(", ")),
+        (None, [only]) => format!("there is only '{only}'"),
         (None, all) => format!("there are {}", all.join(", ")),
     }
 }

@@ -95,9 +95,18 @@ impl Default for Settings {
     }
 }
 
-/// Whether a URI means a user's own libvirt.
+/// Whether a URI means a user's own libvirt, with its directories in that user's home. Root has none: its
+/// session is the system's.
 pub(super) fn is_session(uri: &str) -> bool {
-    uri.split('?').next().is_some_and(|u| u.ends_with("/session"))
+    uri.split('?').next().is_some_and(|u| u.ends_with("/session")) && !is_root()
+}
+
+/// Whether this process may do everything. The effective user is the second of the four ids
+/// (proc_pid_status(5)).
+pub fn is_root() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+    ids.and_then(|ids| ids.split_whitespace().nth(1)) == Some("0")
 }
 
 /// Something that happened on the way.

@@ -69,7 +69,7 @@ pub struct ReadyImage {
 pub(super) fn check(
     session: &Session<'_>,
     plan: &VmPlan,
-    namesake: Option<&Domain>,
+    taken: Option<&Domain>,
     findings: &mut Vec<Finding>,
 ) -> Result<Option<ReadyStorage>, Error> {
     let image = match &plan.boot_disk.source {
@@ -80,10 +80,8 @@ pub(super) fn check(
     let volumes = planned_volumes(plan, &pool, image.as_ref());
     if let Some(found) = found.filter(|_| pool.need == PoolNeed::Nothing) {
         check_room(session, plan, &found, findings);
-        // The volumes of a VM of this name are no findings of their own. Those of an interrupted creation
-        // are removed first, so their names are free by then; and where the name is taken that is said
-        // already, and nobody must be told to delete the disks of a VM that lives.
-        let ours = namesake.and_then(record_of).map(|r| r.volumes).unwrap_or_default();
+        // What belongs to the VM of that name goes with it, or the VM itself stands in the way.
+        let ours = taken.and_then(record_of).map(|r| r.volumes).unwrap_or_default();
         check_names(session, &volumes, &ours, findings)?;
     }
     Ok(Some(ReadyStorage { pool, volumes, image }))
@@ -122,7 +120,7 @@ pub(super) fn check_names(
             findings.push(
                 Finding::storage(format!("volume '{}' exists in pool '{}'", planned.name, planned.pool))
                     .hint(format!(
-                        "keep it under another name or delete it: virsh vol-delete --pool {} {}",
+                        "it may hold data that somebody kept: choose another name for the VM, or, if nobody needs it, virsh vol-delete --pool {} {}",
                         planned.pool, planned.name
                     )),
             );
@@ -163,7 +161,8 @@ fn missing_pool(session: &Session<'_>, name: &str) -> Result<Finding, Error> {
     let known: Vec<String> = session.host.pools()?.into_iter().map(|p| p.name).collect();
     let known: Vec<&str> = known.iter().map(String::as_str).collect();
     Ok(Finding::storage(format!("there is no pool '{name}'"))
-        .hint(format!("{}; foundry pool add {name} dir PATH makes one", alternatives(name, &known))))
+        .hint(alternatives(name, &known))
+        .hint(format!("foundry pool add {name} dir PATH makes one")))
 }
 
 /// Disks are thin: little is needed now, and more is promised than may be there.
@@ -241,6 +240,10 @@ fn judge_image(reference: &ImageRef, found: FoundImage, findings: &mut Vec<Findi
         return None;
     }
     let image = probed.ok()?;
+    if let Some(claim) = false_claim(&found.path, &image) {
+        findings.push(Finding::storage(format!("image '{reference}' calls itself {claim} and is {image}")));
+        return None;
+    }
     let virtual_size = match &image {
         DiskImage::Qcow2(header) => header.virtual_size,
         _ => found.size,
@@ -253,6 +256,12 @@ fn judge_image(reference: &ImageRef, found: FoundImage, findings: &mut Vec<Findi
         format,
         virtual_size,
     })
+}
+
+/// The format that a file's name promises, where its content is another. `.img` promises nothing.
+fn false_claim(path: &str, image: &DiskImage) -> Option<&'static str> {
+    let claim = ["qcow2", "raw"].into_iter().find(|format| path.ends_with(&format!(".{format}")))?;
+    (image.format() != Some(claim)).then_some(claim)
 }
 
 /// Reads the first bytes of a volume, whatever its name or libvirt's last look say of it.
@@ -287,11 +296,9 @@ fn image_in_pool(
         Some(_) => {
             let known: Vec<String> = session.host.volumes(pool)?.into_iter().map(|v| v.name).collect();
             let known: Vec<&str> = known.iter().map(String::as_str).collect();
-            let hint = format!(
-                "{}; {import} adds one, foundry pool refresh {pool} finds files put there by hand",
-                alternatives(name, &known)
-            );
-            Finding::storage(format!("image '{name}' not found in pool '{pool}'")).hint(hint)
+            Finding::storage(format!("image '{name}' not found in pool '{pool}'"))
+                .hint(alternatives(name, &known))
+                .hint(format!("{import} adds one; foundry pool refresh {pool} finds files put there by hand"))
         }
     };
     findings.push(finding);

@@ -57,14 +57,13 @@ pub fn wait(
         if session.cancel.is_requested() {
             return Err(watch.gave_up(Kind::Interrupted, "interrupted while waiting for".into(), goal));
         }
-        watch.check_guest()?;
-        if watch.reached(goal)? {
+        if watch.look(goal).map_err(|e| watch.assure(e))? {
             session.done(format!(
                 "{} after {:.0} s",
                 goal.reached(),
                 (session.clock.elapsed() + timeout - until).as_secs_f32()
             ));
-            return watch.addresses();
+            return watch.addresses().map_err(|e| watch.assure(e));
         }
         if session.clock.elapsed() >= until {
             return Err(watch.gave_up(Kind::Timeout, format!("waited {} s for", timeout.as_secs()), goal));
@@ -102,12 +101,23 @@ struct Watch<'a> {
 }
 
 impl Watch<'_> {
+    fn look(&mut self, goal: Goal) -> Result<bool, Error> {
+        self.check_guest()?;
+        self.reached(goal)
+    }
+
+    /// Says that the VM stays, if the error does not say so yet.
+    fn assure(&self, error: Error) -> Error {
+        let stays = self.stays();
+        if error.outcomes().contains(&stays) { error } else { error.outcome(stays) }
+    }
+
     /// A guest that stopped will not come up, however long one waits.
     fn check_guest(&self) -> Result<(), Error> {
         let now = self.session.host.state(self.vm.uuid)?;
         let stopped = match now {
             None => "it is gone",
-            Some(now) if now.stopped_by_error => "the hypervisor stopped it with an internal error",
+            Some(now) if now.stopped_by_error => "the hypervisor stopped it with an error of its own",
             Some(now) if now.state == DomainState::ShutOff => "it shut down",
             Some(now) if now.state == DomainState::Crashed => "it crashed",
             Some(_) => return Ok(()),
@@ -115,7 +125,7 @@ impl Watch<'_> {
         let error =
             Error::new(Kind::Vm, format!("VM '{}' stopped before it was ready", self.name)).because(stopped);
         let error = if now.is_some_and(|n| n.stopped_by_error) {
-            error.hint("a host can offer KVM and still not run this guest: try --virt-type qemu")
+            error.hint("a host can offer KVM and still not run this guest: try --virt-type qemu; libvirt's log of the VM tells more")
         } else {
             error
         };
@@ -124,17 +134,36 @@ impl Watch<'_> {
 
     fn reached(&mut self, goal: Goal) -> Result<bool, Error> {
         match goal {
-            Goal::Ip => Ok(!self.addresses()?.is_empty()),
+            Goal::Ip => self.has_address(),
             Goal::Agent => self.agent_answers(),
             Goal::Ssh => self.ssh_answers(),
             Goal::CloudInit => self.cloud_init_done(),
         }
     }
 
-    fn addresses(&self) -> Result<Vec<String>, Error> {
+    /// What the manifest says is not yet so: a fixed address counts when something answers there.
+    fn has_address(&mut self) -> Result<bool, Error> {
+        if self.fixed_addresses().is_empty() {
+            return Ok(!self.addresses()?.is_empty());
+        }
+        if !guest_addresses(self.session, &self.domain())?.is_empty() {
+            return Ok(true);
+        }
+        let answers = |address: &String| {
+            address.parse().is_ok_and(|ip: IpAddr| !matches!(greet(SocketAddr::new(ip, 22)), Greeting::None))
+        };
+        Ok(self.fixed_addresses().iter().any(answers))
+    }
+
+    fn fixed_addresses(&self) -> Vec<String> {
         let interfaces = &self.vm.record.manifest.spec.network_interfaces;
         let fixed = interfaces.iter().flat_map(|i| i.ip.iter().chain(&i.addresses));
-        let fixed: Vec<String> = fixed.filter_map(|a| a.split('/').next()).map(str::to_owned).collect();
+        fixed.filter_map(|a| a.split('/').next()).map(str::to_owned).collect()
+    }
+
+    /// The manifest's, or what the host has learned.
+    fn addresses(&self) -> Result<Vec<String>, Error> {
+        let fixed = self.fixed_addresses();
         if !fixed.is_empty() {
             return Ok(fixed);
         }

@@ -134,15 +134,18 @@ impl Owner {
         struct Versioned {
             version: u32,
         }
-        match serde_json::from_str::<Versioned>(json) {
-            Ok(found) if found.version > VERSION => Self::Unreadable(format!(
-                "it was written by a newer foundry (record version {})",
-                found.version
-            )),
-            _ => match serde_json::from_str(json) {
-                Ok(record) => Self::Foundry(Box::new(record)),
-                Err(e) => Self::Unreadable(e.to_string()),
-            },
+        let read = serde_json::from_str::<Record>(json);
+        // A newer record may look like one of ours, or like none.
+        let version = match &read {
+            Ok(record) => Some(record.version),
+            Err(_) => serde_json::from_str::<Versioned>(json).ok().map(|found| found.version),
+        };
+        match (read, version) {
+            (_, Some(newer)) if newer > VERSION => {
+                Self::Unreadable(format!("it was written by a newer foundry (record version {newer})"))
+            }
+            (Ok(record), _) => Self::Foundry(Box::new(record)),
+            (Err(e), _) => Self::Unreadable(e.to_string()),
         }
     }
 

@@ -5,8 +5,8 @@
 //! repeated letter for letter. Everything else is a string: plain where it cannot be mistaken, a `|`
 //! literal where it has lines, else double-quoted.
 
-use super::node::{Mapping, Meaning, Node, Scalar};
-use super::resolve;
+use super::node::{Content, Mapping, Node};
+use super::scalar::{Meaning, Scalar, is_open};
 
 /// The longest key that is written as `key:`; PyYAML gives up on those past 1,024 characters.
 const MAX_SIMPLE_KEY: usize = 120;
@@ -22,12 +22,12 @@ impl Node {
 
 /// Writes a node whose first line is already indented.
 fn block(out: &mut String, node: &Node, indent: usize) {
-    match node {
-        Node::Mapping(mapping) if !mapping.is_empty() => entries(out, mapping, indent),
-        Node::Sequence(items) if !items.is_empty() => sequence(out, items, indent),
-        leaf => {
+    match node.content() {
+        Content::Mapping(mapping) if !mapping.is_empty() => entries(out, mapping, indent),
+        Content::Sequence(items) if !items.is_empty() => sequence(out, items, indent),
+        _ => {
             // A literal's lines stand at least one column in, also at the top.
-            inline(out, leaf, indent.max(2));
+            inline(out, node, indent.max(2));
             out.push('\n');
         }
     }
@@ -76,21 +76,21 @@ fn entry_key(out: &mut String, key: &Scalar, indent: usize) {
 }
 
 fn is_nested(node: &Node) -> bool {
-    match node {
-        Node::Scalar(_) => false,
-        Node::Sequence(items) => !items.is_empty(),
-        Node::Mapping(mapping) => !mapping.is_empty(),
+    match node.content() {
+        Content::Scalar(_) => false,
+        Content::Sequence(items) => !items.is_empty(),
+        Content::Mapping(mapping) => !mapping.is_empty(),
     }
 }
 
 /// Writes what stands on the line of its key or dash; `indent` is for the lines of a literal.
 fn inline(out: &mut String, node: &Node, indent: usize) {
-    match node {
-        Node::Sequence(_) => out.push_str("[]"),
-        Node::Mapping(_) => out.push_str("{}"),
-        Node::Scalar(scalar) => {
+    match node.content() {
+        Content::Sequence(_) => out.push_str("[]"),
+        Content::Mapping(_) => out.push_str("{}"),
+        Content::Scalar(scalar) => {
             out.push_str(&tag(scalar));
-            if scalar.identity().0 != Meaning::Resolved && reads_as_literal(scalar.text()) {
+            if scalar.meaning() != Meaning::Open && reads_as_literal(scalar.text()) {
                 literal(out, scalar.text(), indent);
             } else {
                 out.push_str(&one_line(scalar));
@@ -101,15 +101,15 @@ fn inline(out: &mut String, node: &Node, indent: usize) {
 
 fn tag(scalar: &Scalar) -> String {
     match scalar.meaning() {
-        Meaning::Tagged(name) => format!("!!{name} "),
-        Meaning::Resolved | Meaning::String => String::new(),
+        Meaning::Tagged(tag) => format!("{tag} "),
+        Meaning::Open | Meaning::String => String::new(),
     }
 }
 
 fn one_line(scalar: &Scalar) -> String {
-    match scalar.identity() {
-        (Meaning::Resolved, "") => "null".to_owned(),
-        (Meaning::Resolved, text) if !has_mime_marker(text) => text.to_owned(),
+    match (scalar.meaning(), scalar.text()) {
+        (Meaning::Open, "") => "null".to_owned(),
+        (Meaning::Open, text) if !has_mime_marker(text) => text.to_owned(),
         (Meaning::String, text) if is_plainly_a_string(text) => text.to_owned(),
         (_, text) => double_quoted(text),
     }
@@ -122,7 +122,7 @@ fn is_plainly_a_string(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_' || c == '/')
         && text.chars().all(harmless)
         && !text.ends_with(' ')
-        && !resolve::is_open(text)
+        && !is_open(text)
         && !has_mime_marker(text)
 }
 

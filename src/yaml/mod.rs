@@ -1,23 +1,32 @@
 //! YAML in and out: the only module that knows which library does it.
 //!
-//! What foundry itself defines goes through serde ([`read_all`], [`write()`]). What it only carries, a user's
-//! cloud-config, goes through [`node`], a tree in which every scalar stays as it was written.
+//! ```text
+//!  text ── events ──▶ builder ──▶ Node ──┬── read() ─────▶ a type of foundry's own (the manifest)
+//!                     (bounds)           └── to_yaml() ──▶ text again (what is only carried: cloud-config)
+//!  a type of foundry's own ── write() ──▶ text
+//! ```
+//!
+//! There is one [tree](node). In it each node knows its place, for messages, and each scalar is still what
+//! its author wrote: what it means is asked later, by those who differ about it (see `scalar`).
 
+mod broken;
+mod builder;
+mod documents;
 mod emit;
+mod fault;
 pub mod node;
-mod read;
-mod resolve;
+mod portable;
+mod reader;
+mod scalar;
+
+pub use fault::Position;
+
+pub(crate) use broken::BrokenRule;
+pub(crate) use documents::read_manifests;
+pub(crate) use fault::{Fault, Step, did_you_mean, printable, shortened};
+pub(crate) use reader::read;
 
 use serde::Serialize;
-use serde::de::DeserializeOwned;
-
-/// Reads all documents of a text.
-///
-/// # Errors
-/// The library's message with line and column.
-pub fn read_all<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, String> {
-    serde_saphyr::from_multiple(text).map_err(|e| e.to_string())
-}
 
 /// Writes a value so that PyYAML, the reader of cloud-init, reads it back equal.
 ///

@@ -1,18 +1,39 @@
-//! A YAML tree in which each scalar is still what its author wrote.
+//! A YAML tree in which each scalar is still what its author wrote, and each node knows its place.
 //!
-//! A tree of booleans, numbers and strings would have to decide what `0755`, `on` or `1:30` is, and
-//! the readers of the world disagree. This tree only knows whether a scalar was written plain, and
-//! so open to a reader's interpretation, or quoted, and so a string to everyone.
+//! A tree of booleans, numbers and strings would have to decide what `0755`, `on` or `1:30` is, and the
+//! readers of the world disagree. This tree only knows whether a scalar was written plain, and so open to
+//! a reader's interpretation, or quoted, and so a string to everyone.
 
-pub use super::read::{MAX_ALIASED_BYTES, MAX_ALIASED_NODES, MAX_DEPTH, ReadError, read_documents};
-use super::resolve;
+use std::rc::Rc;
 
-/// One node of a YAML document, aliases expanded and merge keys (`<<`) applied.
+pub use super::broken::ReadError;
+pub use super::builder::{MAX_ALIASED_BYTES, MAX_ALIASED_NODES};
+pub use super::documents::{MAX_DEPTH, read_documents};
+use super::fault::Position;
+use super::scalar::Plain;
+pub use super::scalar::Scalar;
+
+/// One node of a YAML document, merge keys (`<<`) applied. A clone is the same node once more and costs
+/// nothing, and that is what an alias is.
 ///
-/// Nodes are equal if every reader takes them for the same value: quoting and the order of a
+/// Nodes are equal if every reader takes them for the same value: places, quoting and the order of a
 /// mapping's keys do not matter.
 #[derive(Debug, Clone)]
-pub enum Node {
+pub struct Node(Rc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    /// Where it begins, if it was read.
+    at: Option<Position>,
+    /// The tag of a list or mapping; a scalar has its own.
+    tag: Option<String>,
+    content: Content,
+    extent: Extent,
+}
+
+/// What a node holds.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Content {
     /// A leaf.
     Scalar(Scalar),
     /// A list.
@@ -21,44 +42,88 @@ pub enum Node {
     Mapping(Mapping),
 }
 
-/// A leaf: its text, and what its notation says about the text's meaning.
-#[derive(Debug, Clone)]
-pub struct Scalar {
-    text: String,
-    meaning: Meaning,
-}
-
-/// Who decides what the text of a scalar means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Meaning {
-    /// The reader, from the text: it was written plain.
-    Resolved,
-    /// Nobody: it was quoted, a block scalar or tagged `!!str`, and is a string.
-    String,
-    /// A tag; the name is what follows `!!`.
-    Tagged(&'static str),
+/// How much a node is once its aliases are expanded.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Extent {
+    /// How many levels of lists and mappings, itself included.
+    pub(super) levels: usize,
+    /// How many nodes, keys and itself included.
+    pub(super) nodes: usize,
+    /// How many bytes of text.
+    pub(super) bytes: usize,
 }
 
 /// Keys and values in the order in which they were written; no key comes twice.
 #[derive(Debug, Clone, Default)]
 pub struct Mapping {
-    entries: Vec<(Scalar, Node)>,
+    entries: Vec<Entry>,
+}
+
+/// One entry of a mapping.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    /// Where the key begins, if it was read.
+    pub(crate) at: Option<Position>,
+    pub(crate) key: Scalar,
+    pub(crate) value: Node,
 }
 
 impl Node {
     /// A string, whatever its text looks like.
     pub fn string(text: impl Into<String>) -> Self {
-        Self::Scalar(Scalar::string(text))
+        Content::Scalar(Scalar::string(text)).into()
     }
 
     /// `true` or `false`.
     pub fn boolean(value: bool) -> Self {
-        Self::Scalar(Scalar::plain(value.to_string()))
+        Content::Scalar(Scalar::plain(value.to_string())).into()
     }
 
     /// A whole number.
     pub fn integer(value: u64) -> Self {
-        Self::Scalar(Scalar::plain(value.to_string()))
+        Content::Scalar(Scalar::plain(value.to_string())).into()
+    }
+
+    /// A list.
+    pub fn sequence(items: Vec<Self>) -> Self {
+        Content::Sequence(items).into()
+    }
+
+    /// A node that was read.
+    pub(super) fn read_at(at: Position, tag: Option<String>, content: Content) -> Self {
+        Self::new(Some(at), tag, content)
+    }
+
+    fn new(at: Option<Position>, tag: Option<String>, content: Content) -> Self {
+        let extent = content.extent();
+        Self(Rc::new(Parts { at, tag, content, extent }))
+    }
+
+    /// The same place and tag with another content.
+    pub(crate) fn with_content(&self, content: Content) -> Self {
+        Self::new(self.0.at, self.0.tag.clone(), content)
+    }
+
+    /// What it holds.
+    pub fn content(&self) -> &Content {
+        &self.0.content
+    }
+
+    /// Where it begins, if it was read; an alias stands where its anchor does.
+    pub fn at(&self) -> Option<Position> {
+        self.0.at
+    }
+
+    /// Its tag, if it has one that is not `!!str`.
+    pub(super) fn tag(&self) -> Option<&str> {
+        match self.content() {
+            Content::Scalar(scalar) => scalar.tag(),
+            Content::Sequence(_) | Content::Mapping(_) => self.0.tag.as_deref(),
+        }
+    }
+
+    pub(super) fn extent(&self) -> Extent {
+        self.0.extent
     }
 
     /// The value of a key, where this is a mapping that has it.
@@ -68,118 +133,85 @@ impl Node {
 
     /// The mapping, if it is one.
     pub fn as_mapping(&self) -> Option<&Mapping> {
-        match self {
-            Self::Mapping(mapping) => Some(mapping),
-            _ => None,
+        match self.content() {
+            Content::Mapping(mapping) => Some(mapping),
+            Content::Scalar(_) | Content::Sequence(_) => None,
         }
     }
 
     /// The list, if it is one.
     pub fn as_sequence(&self) -> Option<&[Self]> {
-        match self {
-            Self::Sequence(items) => Some(items),
-            _ => None,
+        match self.content() {
+            Content::Sequence(items) => Some(items),
+            Content::Scalar(_) | Content::Mapping(_) => None,
         }
     }
 
     /// The text of a leaf as it was written (after unfolding and escapes), whatever it means.
     pub fn as_text(&self) -> Option<&str> {
-        match self {
-            Self::Scalar(scalar) => Some(scalar.text()),
-            _ => None,
+        match self.content() {
+            Content::Scalar(scalar) => Some(scalar.text()),
+            Content::Sequence(_) | Content::Mapping(_) => None,
         }
     }
 
     /// Whether it is a leaf that says "nothing": empty, `~` or `null`, not quoted.
     pub fn is_null(&self) -> bool {
-        matches!(self, Self::Scalar(s) if s.meaning == Meaning::Tagged("null")
-            || (s.meaning == Meaning::Resolved && resolve::is_null(&s.text)))
+        matches!(self.content(), Content::Scalar(scalar) if scalar.to_foundry() == Plain::Null)
     }
 
     /// What it is, for a message.
     pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Scalar(_) if self.is_null() => "nothing",
-            Self::Scalar(_) => "a single value",
-            Self::Sequence(_) => "a list",
-            Self::Mapping(_) => "a mapping",
-        }
-    }
-
-    /// How many levels it has, itself included.
-    pub(super) fn height(&self) -> usize {
-        1 + self.children().map(Self::height).max().unwrap_or(0)
-    }
-
-    /// How many nodes it has, keys and itself included, and how many bytes of text.
-    pub(super) fn weight(&self) -> (usize, usize) {
-        let own = match self {
-            Self::Scalar(scalar) => (1, scalar.text.len()),
-            Self::Sequence(_) => (1, 0),
-            Self::Mapping(m) => (1 + m.len(), m.entries.iter().map(|(k, _)| k.text.len()).sum()),
-        };
-        self.children().map(Self::weight).fold(own, |a, b| (a.0.saturating_add(b.0), a.1.saturating_add(b.1)))
-    }
-
-    fn children(&self) -> Box<dyn Iterator<Item = &Self> + '_> {
-        match self {
-            Self::Scalar(_) => Box::new(std::iter::empty()),
-            Self::Sequence(items) => Box::new(items.iter()),
-            Self::Mapping(mapping) => Box::new(mapping.entries.iter().map(|(_, value)| value)),
+        match self.content() {
+            Content::Scalar(_) if self.is_null() => "nothing",
+            Content::Scalar(_) => "a single value",
+            Content::Sequence(_) => "a list",
+            Content::Mapping(_) => "a mapping",
         }
     }
 }
 
 impl PartialEq for Node {
     fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Scalar(a), Self::Scalar(b)) => a == b,
-            (Self::Sequence(a), Self::Sequence(b)) => a == b,
-            (Self::Mapping(a), Self::Mapping(b)) => a == b,
-            _ => false,
+        self.content() == other.content()
+    }
+}
+
+impl From<Content> for Node {
+    fn from(content: Content) -> Self {
+        Self::new(None, None, content)
+    }
+}
+
+impl From<Mapping> for Node {
+    fn from(mapping: Mapping) -> Self {
+        Content::Mapping(mapping).into()
+    }
+}
+
+impl Content {
+    fn extent(&self) -> Extent {
+        match self {
+            Self::Scalar(scalar) => Extent { levels: 0, nodes: 1, bytes: scalar.text().len() },
+            Self::Sequence(items) => items.iter().fold(Extent::COLLECTION, Extent::with),
+            Self::Mapping(mapping) => mapping.entries.iter().fold(Extent::COLLECTION, |extent, entry| {
+                let bytes = extent.bytes.saturating_add(entry.key.text().len());
+                Extent { nodes: extent.nodes.saturating_add(1), bytes, ..extent }.with(&entry.value)
+            }),
         }
     }
 }
 
-impl Scalar {
-    /// A scalar that was written plain.
-    pub(super) fn plain(text: impl Into<String>) -> Self {
-        Self { text: text.into(), meaning: Meaning::Resolved }
-    }
+impl Extent {
+    const COLLECTION: Self = Self { levels: 1, nodes: 1, bytes: 0 };
 
-    /// A string.
-    pub fn string(text: impl Into<String>) -> Self {
-        Self { text: text.into(), meaning: Meaning::String }
-    }
-
-    /// A scalar with a tag of YAML's own, by the name that follows `!!`.
-    pub(super) fn tagged(text: impl Into<String>, tag: &'static str) -> Self {
-        Self { text: text.into(), meaning: Meaning::Tagged(tag) }
-    }
-
-    /// The text.
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-
-    pub(super) fn meaning(&self) -> Meaning {
-        self.meaning
-    }
-
-    /// What a reader tells scalars apart by: a plain word that nobody takes for anything but a string is
-    /// the same as the quoted one.
-    pub(super) fn identity(&self) -> (Meaning, &str) {
-        let meaning = match self.meaning {
-            Meaning::Resolved if !resolve::is_open(&self.text) => Meaning::String,
-            other => other,
-        };
-        (meaning, &self.text)
-    }
-}
-
-impl PartialEq for Scalar {
-    fn eq(&self, other: &Self) -> bool {
-        self.identity() == other.identity()
+    fn with(self, child: &Node) -> Self {
+        let Self { levels, nodes, bytes } = child.extent();
+        Self {
+            levels: self.levels.max(levels + 1),
+            nodes: self.nodes.saturating_add(nodes),
+            bytes: self.bytes.saturating_add(bytes),
+        }
     }
 }
 
@@ -203,7 +235,12 @@ impl Mapping {
 
     /// The entries in order.
     pub fn iter(&self) -> impl Iterator<Item = (&Scalar, &Node)> {
-        self.entries.iter().map(|(key, value)| (key, value))
+        self.entries.iter().map(|entry| (&entry.key, &entry.value))
+    }
+
+    /// The entries in order, with their places.
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.entries
     }
 
     /// How many entries there are.
@@ -217,19 +254,19 @@ impl Mapping {
     }
 
     pub(crate) fn value(&self, key: &Scalar) -> Option<&Node> {
-        self.entries.iter().find(|(k, _)| k == key).map(|(_, value)| value)
+        self.entries.iter().find(|entry| entry.key == *key).map(|entry| &entry.value)
     }
 
     /// Sets the value of a key, in its place if it has one, else at the end.
     pub(crate) fn set(&mut self, key: Scalar, value: Node) {
-        match self.entries.iter_mut().find(|(k, _)| *k == key) {
-            Some((_, old)) => *old = value,
-            None => self.entries.push((key, value)),
+        match self.entries.iter_mut().find(|entry| entry.key == key) {
+            Some(entry) => entry.value = value,
+            None => self.entries.push(Entry { at: None, key, value }),
         }
     }
 
     /// Takes entries whose keys are known to differ.
-    pub(super) fn from_distinct(entries: Vec<(Scalar, Node)>) -> Self {
+    pub(super) fn from_distinct(entries: Vec<Entry>) -> Self {
         Self { entries }
     }
 }
@@ -240,19 +277,13 @@ impl PartialEq for Mapping {
     }
 }
 
-impl From<Mapping> for Node {
-    fn from(mapping: Mapping) -> Self {
-        Self::Mapping(mapping)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn quoting_tells_a_string_from_what_a_reader_may_take_it_for() {
-        let plain = |t: &str| Node::Scalar(Scalar::plain(t));
+        let plain = |t: &str| Node::from(Content::Scalar(Scalar::plain(t)));
         assert_eq!(plain("web"), Node::string("web"));
         for open in ["on", "0755", "1:30", "2024-01-01", "~", ""] {
             assert_ne!(plain(open), Node::string(open), "{open}");
@@ -270,9 +301,9 @@ mod tests {
     #[test]
     fn only_an_unquoted_nothing_is_null() {
         for null in ["", "~", "null", "Null", "NULL"] {
-            assert!(Node::Scalar(Scalar::plain(null)).is_null());
+            assert!(Node::from(Content::Scalar(Scalar::plain(null))).is_null());
             assert!(!Node::string(null).is_null());
         }
-        assert!(!Node::Scalar(Scalar::plain("nil")).is_null());
+        assert!(!Node::from(Content::Scalar(Scalar::plain("nil"))).is_null());
     }
 }

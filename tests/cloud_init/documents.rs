@@ -70,6 +70,8 @@ ethernets:
     match:
       macaddress: \"be:f0:1f:01:da:37\"
     dhcp4: true
+    dhcp4-overrides:
+      use-routes: false
 "
     );
 }
@@ -122,6 +124,7 @@ fn router_advertisements_are_refused_on_static_ipv4_only() {
 fn a_name_server_of_a_dhcp_interface_and_a_guest_without_interfaces() {
     let mut plan = plan();
     plan.interfaces[1].dns = vec!["1.1.1.1".parse().unwrap()];
+    plan.interfaces[1].default_route = true;
     let text = documents(&plan, &seed(), "i").unwrap().network_config;
     assert!(
         text.ends_with("dhcp4: true\n    nameservers:\n      addresses:\n        - \"1.1.1.1\"\n"),

@@ -29,11 +29,12 @@ fn what_cloud_init_would_ignore_or_not_read_is_refused() {
     for (text, message) in [
         ("", "is empty"),
         (" \n\n", "is empty"),
-        ("packages: [a]\n", "begins with `packages: [a]`, by which cloud-init does not know"),
-        ("# cloud-config\na: 1\n", "begins with `# cloud-config`"),
-        ("\u{feff}#cloud-config\na: 1\n", "begins with `\\u{feff}#cloud-config`"),
-        ("##template: jinja\n", "begins with `##template: jinja`"),
-        ("#upstart-job\n", "begins with `#upstart-job`"),
+        ("packages: [a]\n", "begins with a key and a colon, by which cloud-init does not know"),
+        ("# cloud-config\na: 1\n", "begins with a comment, by which"),
+        ("\u{feff}#cloud-config\na: 1\n", "begins with a byte order mark, by which"),
+        ("##template: jinja\n", "begins with a comment, by which"),
+        ("#upstart-job\n", "begins with a comment, by which"),
+        ("hunter2\n", "begins with text, by which cloud-init does not know"),
         ("Content-Type: multipart/mixed; boundary=x\n\n--x--\n", "without the `MIME-Version:` line"),
         ("#cloud-config\n", "holds no YAML"),
         ("#cloud-config\n- a\n", "is a list, not a mapping"),
@@ -53,4 +54,14 @@ fn a_mime_version_beyond_the_first_4096_bytes_does_not_make_a_message() {
     let filler = "x".repeat(4090);
     assert!(check_raw_user_data(&format!("{filler}\nMIME-Version: 1.0\n")).is_err());
     assert!(check_raw_user_data(&format!("{}\nMIME-Version: 1.0\n", &filler[..4000])).is_ok());
+}
+
+#[test]
+fn what_is_refused_for_its_beginning_is_not_repeated() {
+    for text in
+        ["hunter2\n", "password: hunter2\n", "# hunter2\n", "\u{feff}hunter2\n", "Content-Type: hunter2\n"]
+    {
+        let told = check_raw_user_data(text).expect_err(text);
+        assert!(!told.contains("hunter2"), "{told}");
+    }
 }

@@ -150,9 +150,9 @@ fn in_all_places(text: &str) -> (Node, Value) {
     let key = Mapping::new().with(text, string()).with("after", Node::string("x"));
     let node = Mapping::new()
         .with("value", string())
-        .with("list", Node::Sequence(vec![string(), Node::Sequence(vec![string(), string()]), string()]))
+        .with("list", Node::sequence(vec![string(), Node::sequence(vec![string(), string()]), string()]))
         .with("key", key.clone().into())
-        .with("keys", Node::Sequence(vec![key.into(), string()]))
+        .with("keys", Node::sequence(vec![key.into(), string()]))
         .with("deep", Mapping::new().with("down", Mapping::new().with("here", string()).into()).into())
         .with("last", string());
     let key = if text == "after" { json!({"after": "x"}) } else { json!({text: text, "after": "x"}) };

@@ -1,5 +1,6 @@
 //! Domains through libvirt.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -105,7 +106,7 @@ impl Libvirt {
         let stats = self.call("virConnectGetAllDomainStats", &asked, || {
             sys::all_domain_stats(&self.connection, active_only)
         })?;
-        let flagged = |flag| -> Result<Vec<Uuid>> {
+        let flagged = |flag| -> Result<HashSet<Uuid>> {
             let list =
                 self.call("virConnectListAllDomains", &asked, || self.connection.list_all_domains(flag))?;
             Ok(list.iter().filter_map(|d| d.uuid().ok()).collect())

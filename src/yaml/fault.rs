@@ -24,7 +24,7 @@ impl fmt::Display for Position {
 
 /// One step of a path into a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// A field of a mapping.
     Key(String),
     /// An element of a list.
@@ -36,30 +36,30 @@ pub(super) enum Step {
 /// It is made where the reader fails, without a path; each mapping and list on the way out adds its
 /// own step, so that nothing has to be tracked while all is well.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fault {
+pub(crate) struct Fault {
     /// Where; `None` until the node around it says so.
-    pub(super) at: Option<Position>,
+    pub(crate) at: Option<Position>,
     /// Innermost step first.
     steps: Vec<Step>,
     /// What is wrong and what would be right.
-    pub(super) message: String,
+    pub(crate) message: String,
 }
 
 impl Fault {
     /// A fault whose place is known.
-    pub(super) fn at(at: Position, message: impl Into<String>) -> Self {
-        Self { at: Some(at), steps: Vec::new(), message: message.into() }
+    pub(crate) fn at(at: impl Into<Option<Position>>, message: impl Into<String>) -> Self {
+        Self { at: at.into(), steps: Vec::new(), message: message.into() }
     }
 
     /// Says in which node it happened; the innermost one stays.
-    pub(super) fn within(mut self, step: Step, at: Position) -> Self {
-        self.at.get_or_insert(at);
+    pub(crate) fn within(mut self, step: Step, at: impl Into<Option<Position>>) -> Self {
+        self.at = self.at.or(at.into());
         self.steps.push(step);
         self
     }
 
     /// The path from the document's root, empty for the root itself.
-    pub(super) fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         self.steps.iter().rev().fold(String::new(), |path, step| match step {
             Step::Index(index) => format!("{path}[{index}]"),
             Step::Key(key) if path.is_empty() => printable(key),
@@ -68,7 +68,7 @@ impl Fault {
     }
 
     /// A field that is not one of `known`.
-    pub(super) fn unknown_field(at: Position, field: &str, known: &[&str]) -> Self {
+    pub(super) fn unknown_field(at: Option<Position>, field: &str, known: &[&str]) -> Self {
         let guess = match nearest(field, known.iter().copied()) {
             Some(near) => did_you_mean(field, near),
             None => format!("known here are {}", known.join(", ")),
@@ -78,7 +78,7 @@ impl Fault {
 }
 
 /// The question that follows an unknown word.
-pub(super) fn did_you_mean(word: &str, near: &str) -> String {
+pub(crate) fn did_you_mean(word: &str, near: &str) -> String {
     let case = if word.eq_ignore_ascii_case(near) { " (only the case differs)" } else { "" };
     format!("did you mean '{near}'?{case}")
 }

@@ -12,16 +12,16 @@ use serde::de::{self, Deserialize, DeserializeSeed, IntoDeserializer, Unexpected
 use serde::forward_to_deserialize_any;
 
 use super::fault::{Fault, Step};
+use super::node::{Content, Entry, Node};
 use super::scalar::Plain;
-use super::tree::{Content, Entry, Node};
 
 /// Reads a value from a tree.
 ///
 /// # Errors
 /// The first wrong type or unknown field.
-pub(super) fn read<'de, T: Deserialize<'de>>(node: &Node) -> Result<T, Fault> {
+pub(crate) fn read<'de, T: Deserialize<'de>>(node: &Node) -> Result<T, Fault> {
     T::deserialize(Reader(node)).map_err(|mut fault| {
-        fault.at.get_or_insert(node.at);
+        fault.at = fault.at.or(node.at());
         fault
     })
 }
@@ -29,21 +29,16 @@ pub(super) fn read<'de, T: Deserialize<'de>>(node: &Node) -> Result<T, Fault> {
 struct Reader<'a>(&'a Node);
 
 impl Reader<'_> {
-    fn is_null(&self) -> bool {
-        matches!(&self.0.content, Content::Scalar { text, plain: true } if Plain::of(text) == Plain::Null)
-    }
-
     fn found(&self) -> Unexpected<'_> {
-        match &self.0.content {
-            Content::List(_) => Unexpected::Seq,
-            Content::Map(_) => Unexpected::Map,
-            Content::Scalar { text, plain: false } => Unexpected::Str(text),
-            Content::Scalar { text, plain: true } => match Plain::of(text) {
+        match self.0.content() {
+            Content::Sequence(_) => Unexpected::Seq,
+            Content::Mapping(_) => Unexpected::Map,
+            Content::Scalar(scalar) => match scalar.to_foundry() {
                 Plain::Null => Unexpected::Unit,
                 Plain::Bool(value) => Unexpected::Bool(value),
                 Plain::Whole(value) => Unexpected::Signed(value),
                 Plain::Real(value) => Unexpected::Float(value),
-                Plain::Text => Unexpected::Str(text),
+                Plain::Text => Unexpected::Str(scalar.text()),
             },
         }
     }
@@ -53,18 +48,15 @@ impl Reader<'_> {
     }
 
     fn refuse_tag(&self) -> Result<(), Fault> {
-        match &self.0.tag {
-            Some(tag) => Err(Fault::at(self.0.at, format!("the tag {tag:?} has no meaning in a manifest"))),
+        match self.0.tag() {
+            Some(tag) => Err(Fault::at(self.0.at(), format!("the tag {tag:?} has no meaning in a manifest"))),
             None => Ok(()),
         }
     }
 
     fn entries(&self) -> Result<&[Entry], Fault> {
         self.refuse_tag()?;
-        match &self.0.content {
-            Content::Map(entries) => Ok(entries),
-            Content::List(_) | Content::Scalar { .. } => self.refuse("a mapping"),
-        }
+        self.0.as_mapping().map_or_else(|| self.refuse("a mapping"), |mapping| Ok(mapping.entries()))
     }
 }
 
@@ -94,8 +86,8 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
 
     fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         self.refuse_tag()?;
-        match &self.0.content {
-            Content::Scalar { text, .. } if !self.is_null() => visitor.visit_str(text),
+        match self.0.as_text() {
+            Some(text) if !self.0.is_null() => visitor.visit_str(text),
             _ => self.refuse("text"),
         }
     }
@@ -105,14 +97,14 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        if self.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
+        if self.0.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         self.refuse_tag()?;
-        match &self.0.content {
-            Content::List(items) => visitor.visit_seq(Items(items.iter().map(|n| &**n).enumerate())),
-            Content::Map(_) | Content::Scalar { .. } => self.refuse("a list"),
+        match self.0.as_sequence() {
+            Some(items) => visitor.visit_seq(Items(items.iter().enumerate())),
+            None => self.refuse("a list"),
         }
     }
 
@@ -127,10 +119,10 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
         visitor: V,
     ) -> Result<V::Value, Fault> {
         let entries = self.entries()?;
-        if let Some(stray) = entries.iter().find(|e| !known.contains(&e.key.as_str())) {
-            return Err(Fault::unknown_field(stray.at, &stray.key, known));
+        if let Some(stray) = entries.iter().find(|e| !known.contains(&e.key.text())) {
+            return Err(Fault::unknown_field(stray.at, stray.key.text(), known));
         }
-        visitor.visit_map(Fields::new(entries.iter().filter(|e| !Reader(&e.value).is_null()).collect()))
+        visitor.visit_map(Fields::new(entries.iter().filter(|e| !e.value.is_null()).collect()))
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -158,7 +150,7 @@ impl<'de, 'a, I: Iterator<Item = (usize, &'a Node)>> de::SeqAccess<'de> for Item
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Fault> {
         let Some((index, node)) = self.0.next() else { return Ok(None) };
-        seed.deserialize(Reader(node)).map(Some).map_err(|f| f.within(Step::Index(index), node.at))
+        seed.deserialize(Reader(node)).map(Some).map_err(|f| f.within(Step::Index(index), node.at()))
     }
 }
 
@@ -179,8 +171,10 @@ impl<'de> de::MapAccess<'de> for Fields<'_> {
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Fault> {
         self.current = self.rest.next();
         let Some(entry) = self.current else { return Ok(None) };
-        let key: StrDeserializer<'_, Fault> = entry.key.as_str().into_deserializer();
-        seed.deserialize(key).map(Some).map_err(|f| f.within(Step::Key(entry.key.clone()), entry.at))
+        let key: StrDeserializer<'_, Fault> = entry.key.text().into_deserializer();
+        seed.deserialize(key)
+            .map(Some)
+            .map_err(|f| f.within(Step::Key(entry.key.text().to_owned()), entry.at))
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
@@ -188,7 +182,7 @@ impl<'de> de::MapAccess<'de> for Fields<'_> {
             return Err(de::Error::custom("a value was asked for before its key"));
         };
         seed.deserialize(Reader(&entry.value))
-            .map_err(|f| f.within(Step::Key(entry.key.clone()), entry.value.at))
+            .map_err(|f| f.within(Step::Key(entry.key.text().to_owned()), entry.value.at()))
     }
 }
 
@@ -199,7 +193,7 @@ mod tests {
     use serde_json::{Value, json};
 
     fn read_text<'de, T: Deserialize<'de>>(text: &str) -> Result<T, Fault> {
-        read(&super::super::tree::read(text).unwrap()[0])
+        read(&super::super::read_manifests(text).unwrap().nodes[0])
     }
 
     #[test]

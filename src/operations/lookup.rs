@@ -1,0 +1,26 @@
+//! A VM by the name that a user types.
+
+use super::Session;
+use super::preflight::alternatives;
+use crate::error::{Error, Kind};
+use crate::host::Domain;
+
+/// The domain of that name; else of the name in lower case, which foundry makes of a manifest's.
+pub(super) fn find(session: &Session<'_>, name: &str) -> Result<Option<Domain>, Error> {
+    let lower = name.trim().to_lowercase();
+    match session.host.domain(name.trim())? {
+        None if lower != name.trim() => Ok(session.host.domain(&lower)?),
+        found => Ok(found),
+    }
+}
+
+/// The error for a name that no domain has.
+pub(super) fn absent(session: &Session<'_>, name: &str) -> Result<Error, Error> {
+    let names: Vec<String> = session.host.domains(false)?.into_iter().map(|d| d.name).collect();
+    let known: Vec<&str> = names.iter().map(String::as_str).collect();
+    let error = Error::new(Kind::Vm, format!("there is no VM '{name}'"));
+    Ok(match crate::names::nearest(name, known.iter().copied()) {
+        Some(near) => error.hint(alternatives(name, &[near])),
+        None => error.hint("foundry list --all shows all VMs"),
+    })
+}

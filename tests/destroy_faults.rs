@@ -1,0 +1,155 @@
+//! A destruction that goes wrong at any call: the record stays, and a second `destroy` finishes.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should stop")]
+
+mod support;
+
+use foundry::Kind;
+use foundry::host::memory::{Effect, Guest, OnShutdown};
+use foundry::host::{Domain, Host};
+use foundry::operations::Cancel;
+use support::{Bench, FORCE, GENTLE, KEEP, each_fault, whole};
+
+const NOTHING: [&str; 0] = [];
+const OURS: [&str; 4] =
+    ["/pool/vms/web_boot", "/pool/vms/web_data-vdb", "/pool/vms/web_data-vdc", "/pool/vms/web_cloudinit"];
+const KEPT: [&str; 3] = ["web_boot", "web_data-vdb", "web_data-vdc"];
+
+fn assert_nothing_left(bench: &Bench, label: &str) {
+    assert_eq!(bench.host.changes_since(&Bench::new().host.fingerprint()), NOTHING, "{label}");
+}
+
+fn slow() -> Bench {
+    let bench = Bench::with_web();
+    bench.host.set_guest("web", Guest::new().on_shutdown(OnShutdown::Never));
+    bench
+}
+
+fn still_there(bench: &Bench) -> Option<Domain> {
+    bench.host.domain("web").unwrap()
+}
+
+/// The heart of it: it says what became of the VM, no volume is ever without its record, and a second
+/// `destroy` finishes.
+#[test]
+fn after_a_failure_at_every_call_a_second_destroy_finishes() {
+    let faults = each_fault(
+        slow,
+        |bench| bench.destroy("web", GENTLE),
+        |bench, outcome, effect, label| {
+            let Err(error) = outcome else {
+                // Asking a guest that cannot be asked is no failure.
+                assert_nothing_left(bench, label);
+                return;
+            };
+            let unchanged = bench.host.changes_since(bench.start.as_ref().unwrap()).is_empty();
+            let told = error.outcomes().join("\n");
+            assert!(
+                unchanged || told.contains("foundry destroy web finishes it"),
+                "{label}: {}",
+                whole(&error)
+            );
+            assert!(unchanged || !told.contains("nothing was changed"), "{label}: {told}");
+            assert!(!effect.breaks() || error.kind() == Kind::Connection, "{label}: {}", whole(&error));
+            let volumes = bench.host.files().iter().any(|f| OURS.contains(&f.as_str()));
+            assert!(!volumes || still_there(bench).is_some(), "{label}: nobody knows of the volumes");
+            if still_there(bench).is_some() {
+                bench.destroy("web", GENTLE).unwrap_or_else(|e| panic!("{label}: {}", whole(&e)));
+            }
+            assert_nothing_left(bench, label);
+        },
+    );
+    assert!(faults > 100, "{faults}");
+}
+
+#[test]
+fn one_stubborn_volume_does_not_keep_the_others() {
+    let bench = Bench::with_web();
+    bench.host.fail_calls_named("delete_volume foundry-vms/web_boot");
+    let error = bench.destroy("web", GENTLE).unwrap_err();
+    assert_eq!(error.kind(), Kind::Storage);
+    let files = bench.host.files();
+    assert!(files.contains(&"/pool/vms/web_boot".to_owned()));
+    assert!(!files.contains(&"/pool/vms/web_data-vdb".to_owned()));
+    assert!(still_there(&bench).is_some(), "the record names what is left");
+    bench.host.heal();
+    bench.destroy("web", GENTLE).unwrap();
+    assert_nothing_left(&bench, "finished");
+}
+
+#[test]
+fn several_stubborn_volumes_are_all_named() {
+    let bench = Bench::with_web();
+    bench.host.fail_calls_named("delete_volume");
+    let error = bench.destroy("web", GENTLE).unwrap_err();
+    assert_eq!((error.kind(), error.message()), (Kind::Storage, "4 volumes cannot be deleted"));
+    for name in KEPT.into_iter().chain(["web_cloudinit"]) {
+        assert!(error.to_string().contains(&format!("'{name}'")), "{error}");
+    }
+}
+
+#[test]
+fn ctrl_c_at_every_call_leaves_something_to_finish() {
+    let calls = {
+        let bench = slow();
+        bench.host.forget_calls();
+        bench.destroy("web", GENTLE).unwrap();
+        bench.host.call_count()
+    };
+    let mut interrupted = 0;
+    for n in 0..calls {
+        let mut bench = slow();
+        bench.host.forget_calls();
+        let cancel = bench.cancel.clone();
+        bench.host.on_call(n, move |_| cancel.request());
+        let outcome = bench.destroy("web", GENTLE);
+        bench.cancel = Cancel::default();
+        if let Err(error) = outcome {
+            interrupted += 1;
+            assert_eq!(error.kind(), Kind::Interrupted, "at {n}: {}", whole(&error));
+            let unchanged = bench.host.changes_since(bench.start.as_ref().unwrap()).is_empty();
+            let told = error.outcomes().join("\n");
+            assert_eq!(told.contains("nothing was changed"), unchanged, "at {n}: {told}");
+            bench.destroy("web", GENTLE).unwrap();
+        }
+        assert_nothing_left(&bench, &format!("at {n}"));
+    }
+    assert!(interrupted > calls / 2, "{interrupted} of {calls}");
+}
+
+#[test]
+fn kept_disks_stay_whatever_fails_and_a_second_destroy_does_not_take_them() {
+    each_fault(
+        slow,
+        |bench| bench.destroy("web", KEEP),
+        |bench, _, effect, label| {
+            let was_marked = still_there(bench).is_none() || {
+                let kept: Vec<_> = bench.record("web").volumes.into_iter().map(|v| v.name).collect();
+                kept == ["web_cloudinit"]
+            };
+            if still_there(bench).is_some() {
+                // Not even one that does not say --keep-disks again, once the first got so far as to write it down.
+                bench.destroy("web", if was_marked { GENTLE } else { KEEP }).unwrap();
+            }
+            let files = bench.host.files();
+            for kept in KEPT {
+                assert!(files.contains(&format!("/pool/vms/{kept}")), "{label} {effect:?}: {kept} is gone");
+            }
+            assert!(!files.contains(&"/pool/vms/web_cloudinit".to_owned()), "{label}: the seed stays");
+            assert!(still_there(bench).is_none(), "{label}");
+        },
+    );
+}
+
+/// A kill in the middle, then the whole from the beginning: create, kill, destroy, kill, destroy.
+#[test]
+fn a_destroy_that_is_killed_twice_is_still_finished() {
+    let mut bench = slow();
+    bench.host.fail_calls_named_with("delete_volume foundry-vms/web_data-vdb", Effect::BrokenAfterEffect);
+    bench.destroy("web", FORCE).unwrap_err();
+    bench.next_run("web");
+    bench.host.fail_calls_named_with("undefine", Effect::BrokenBefore);
+    bench.destroy("web", FORCE).unwrap_err();
+    bench.next_run("web");
+    bench.destroy("web", FORCE).unwrap();
+    assert_nothing_left(&bench, "after two kills");
+}

@@ -1,0 +1,121 @@
+//! The documents say what is true: each YAML block in them is rendered, each command is one that foundry takes.
+//! What the commands do on a real host is `tests/live_docs.rs`.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should stop")]
+
+mod documents;
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+use clap::Parser;
+use documents::{Block, blocks};
+use foundry::cli::Cli;
+
+fn foundry(args: &[&str], stdin: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_foundry"))
+        .args(args)
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn render(block: &Block, what: &str) -> String {
+    let done = foundry(&["render", "-", "--what", what], &block.text);
+    let told = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{}:{}: {told}", block.file, block.line);
+    String::from_utf8(done.stdout).unwrap()
+}
+
+/// A manifest of which a fragment is the `cloudInit`.
+fn around(fragment: &str) -> String {
+    let head = blocks().into_iter().find(|b| b.info == "yaml").unwrap().text;
+    let head = head.split("  cloudInit:").next().unwrap();
+    let indented: String = fragment.lines().map(|line| format!("  {line}\n")).collect();
+    format!("{head}{indented}")
+}
+
+#[test]
+fn every_yaml_block_is_what_it_says_it_is() {
+    let mut manifests = 0;
+    for block in blocks().into_iter().filter(|b| b.info.starts_with("yaml")) {
+        let place = format!("{}:{}", block.file, block.line);
+        match block.info.as_str() {
+            "yaml" => {
+                render(&block, "all");
+                manifests += 1;
+            }
+            "yaml fragment" => {
+                let text = around(&block.text);
+                render(&Block { text, ..block }, "user-data");
+            }
+            "yaml user-data" => {
+                assert_eq!(foundry::cloud_init::check_raw_user_data(&block.text), Ok(()), "{place}");
+            }
+            info => assert!(info.starts_with("yaml rendered "), "{place}: {info:?}"),
+        }
+    }
+    assert!(manifests >= 2, "README.md and CLOUDINIT.md show a manifest each");
+}
+
+#[test]
+fn what_is_shown_as_rendered_is_what_the_manifest_before_it_renders_to() {
+    let mut manifest: Option<Block> = None;
+    let mut compared = Vec::new();
+    for block in blocks() {
+        if block.info == "yaml" {
+            manifest = Some(block);
+        } else if let Some(what) = block.info.strip_prefix("yaml rendered ") {
+            let rendered = render(manifest.as_ref().unwrap(), what);
+            assert_eq!(rendered.trim_end(), block.text.trim_end(), "{}:{}", block.file, block.line);
+            compared.push(what.to_owned());
+        }
+    }
+    assert_eq!(compared, ["user-data", "meta-data", "network-config"]);
+}
+
+#[test]
+fn every_command_is_one_that_foundry_takes() {
+    let mut seen = 0;
+    for block in blocks().into_iter().filter(|b| b.info == "console") {
+        for command in block.commands() {
+            for part in command.split('|').map(str::trim).filter(|part| part.starts_with("foundry ")) {
+                let words = part.split(" > ").next().unwrap_or(part).split_whitespace();
+                if let Err(e) = Cli::try_parse_from(words) {
+                    panic!("{}:{}: {part}\n{e}", block.file, block.line);
+                }
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen >= 15, "only {seen} commands were found: does this test still read the documents?");
+}
+
+#[test]
+fn every_file_that_is_linked_to_is_there() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    for file in documents::FILES {
+        let text = std::fs::read_to_string(root.join(file)).unwrap();
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            assert!(target.starts_with("http") || root.join(target).exists(), "{file}: {target}");
+        }
+    }
+}
+
+#[test]
+fn every_command_and_exit_code_is_in_the_readme() {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let help = String::from_utf8(foundry(&["--help"], "").stdout).unwrap();
+    let listed = help.lines().skip_while(|l| *l != "Commands:").skip(1).take_while(|l| !l.is_empty());
+    for name in listed.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help") {
+        assert!(readme.contains(&format!("`{name}")), "README.md does not mention the command {name}");
+    }
+    for code in [1, 2, 3, 4, 5, 6, 64, 130] {
+        assert!(readme.contains(&format!("| {code} |")), "README.md does not mention exit code {code}");
+    }
+}

@@ -1,0 +1,366 @@
+//! What stands in the way of a VM, found before anything is made: all of it at once, each in one sentence
+//! with what to do, and nothing changed.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should stop")]
+
+mod support;
+
+use foundry::domain_xml::VirtType;
+use foundry::host::memory::MemoryHost;
+use foundry::host::{Capabilities, Host};
+use foundry::operations::preflight::preflight;
+use foundry::plan::{Arch, VmPlan};
+use foundry::{Error, Kind};
+use support::{Bench, GIB, SMALL, WEB, bridge, foreign, host_with_neighbours, plan, plan_with, whole};
+
+const NOTHING: [&str; 0] = [];
+
+/// What the preflight of a plan finds; the host must be as it was.
+fn found(bench: &Bench, plan: &VmPlan) -> Error {
+    let before = bench.host.fingerprint();
+    let error = preflight(&bench.session(), plan).unwrap_err();
+    assert_eq!(bench.host.changes_since(&before), NOTHING);
+    assert_eq!(error.outcomes(), ["nothing was changed"]);
+    error
+}
+
+fn assert_finds(bench: &Bench, plan: &VmPlan, kind: Kind, sentence: &str) {
+    let error = found(bench, plan);
+    assert_eq!(error.kind(), kind, "{}", whole(&error));
+    assert!(error.message().contains(sentence), "{sentence}\nis not in\n{}", error.message());
+}
+
+fn with_image(image: &str) -> VmPlan {
+    plan_with(WEB, &[("image: debian-12", &format!("image: '{image}'"))])
+}
+
+#[test]
+fn all_findings_come_at_once_and_the_worst_is_the_code() {
+    let host = MemoryHost::new().with_pool("foundry-vms", "/pool/vms").with_image(
+        "foundry-vms",
+        "web_boot",
+        "raw",
+        1,
+    );
+    let bench =
+        Bench::on(host.with_foreign_domain(&foreign("web", "/x")).with_bridges(&[bridge("br1", false)]));
+    let error = found(&bench, &plan_with(WEB, &[("bridge: br0}", "bridge: br0, vlan: 7}")]));
+    assert_eq!(error.kind(), Kind::Storage);
+    insta::assert_snapshot!(error.message(), @r"
+    cannot create VM 'web' on this host
+      a domain 'web' exists and is not foundry's
+        choose another name
+      spec.networkInterfaces[0].bridge: there is no bridge 'br0'
+        did you mean 'br1'?
+      image 'debian-12' not found: there is no pool 'foundry-images'
+        foundry image import FILE debian-12
+      volume 'web_boot' exists in pool 'foundry-vms'
+        it may hold data that somebody kept: choose another name for the VM, or, if nobody needs it, virsh vol-delete --pool foundry-vms web_boot
+    ");
+}
+
+#[test]
+fn what_is_not_about_storage_is_exit_4() {
+    let bench = Bench::with_web();
+    assert_finds(
+        &bench,
+        &plan(WEB),
+        Kind::Vm,
+        "VM 'web' exists\n    choose another name, or foundry destroy web first",
+    );
+    // Its own volumes are no findings: nobody should be told to delete them.
+    assert!(!whole(&found(&bench, &plan(WEB))).contains("vol-delete"));
+}
+
+#[test]
+fn bridges_are_named_with_the_nearest() {
+    let bench = Bench::new();
+    let vm = plan_with(WEB, &[("bridge: br0", "bridge: br2")]);
+    assert_finds(
+        &bench,
+        &vm,
+        Kind::Vm,
+        "spec.networkInterfaces[0].bridge: there is no bridge 'br2'\n    did you mean 'br",
+    );
+    let bench = Bench::on(host_with_neighbours().with_bridges(&[]));
+    assert_finds(&bench, &plan(WEB), Kind::Vm, "there is no bridge 'br0'\n    there is none");
+}
+
+#[test]
+fn bridges_that_cannot_be_known_are_a_warning() {
+    let host = MemoryHost::new()
+        .with_image("foundry-images", "debian-12", "qcow2", GIB)
+        .with_pool("foundry-vms", "/v");
+    let bench = Bench::on(host);
+    preflight(&bench.session(), &plan(WEB)).unwrap();
+    assert_eq!(bench.told.warnings(), ["bridges of a remote host cannot be checked before the VM starts"]);
+}
+
+#[test]
+fn networks_must_be_there_and_started() {
+    let bench = Bench::on(host_with_neighbours().with_network("lab", false));
+    let small = |network: &str| plan_with(SMALL, &[("network: default", &format!("network: {network}"))]);
+    assert_finds(&bench, &small("lab"), Kind::Vm, "network 'lab' is not started\n    virsh net-start lab");
+    assert_finds(
+        &bench,
+        &small("defualt"),
+        Kind::Vm,
+        "there is no network 'defualt'\n    did you mean 'default'?",
+    );
+    preflight(&bench.session(), &small("default")).unwrap();
+}
+
+fn old_libvirt(version: u32) -> MemoryHost {
+    let capabilities = MemoryHost::new().capabilities().unwrap();
+    host_with_neighbours().with_capabilities(Capabilities { libvirt_version: version, ..capabilities })
+}
+
+#[test]
+fn vlans_need_a_new_libvirt_and_a_bridge_that_filters() {
+    let tagged = |bridge: &str| plan_with(WEB, &[("bridge: br0}", &format!("bridge: {bridge}, vlan: 7}}"))]);
+    let bench = Bench::new();
+    assert_finds(
+        &bench,
+        &tagged("br0"),
+        Kind::Vm,
+        "bridge 'br0' does not tell VLANs apart\n    ip link set br0 type bridge vlan_filtering 1",
+    );
+    preflight(&bench.session(), &tagged("br1")).unwrap();
+    let bench = Bench::on(old_libvirt(10_999_000));
+    assert_finds(
+        &bench,
+        &tagged("br1"),
+        Kind::Vm,
+        "vlan: libvirt 10.999 cannot tag VLANs on a Linux bridge; 11.0 can",
+    );
+    preflight(&Bench::on(old_libvirt(11_000_000)).session(), &tagged("br1")).unwrap();
+    preflight(&bench.session(), &plan(WEB)).unwrap();
+}
+
+/// FACTS 31: addresses are compared as addresses, whatever their prefix length.
+#[test]
+fn an_address_of_another_vm_is_told_with_what_it_names() {
+    let bench = Bench::with_web();
+    let other = |ip: &str| plan_with(WEB, &[("name: web,", "name: shop,"), ("10.0.0.1/24", ip)]);
+    let sentence = "spec.networkInterfaces[0].ip: VM 'web' has the address 10.0.0.1, and with it MAC be:ef:0a:00:00:01 and tap vm0a000001";
+    assert_finds(&bench, &other("10.0.0.1/16"), Kind::Vm, sentence);
+    preflight(&bench.session(), &other("10.0.0.2/24")).unwrap();
+}
+
+#[test]
+fn further_addresses_are_compared_too() {
+    let six = "dnsServers: [10.0.0.254], addresses: ['2001:db8::1/64', 10.9.9.9/32]";
+    let bench = Bench::new();
+    bench.create(&plan_with(WEB, &[("dnsServers: [10.0.0.254]", six)])).unwrap();
+    for (extra, ip, at) in
+        [("'2001:db8:0::1/48'", "10.0.0.2/24", "2001:db8::1"), ("'10.0.0.1/32'", "10.0.0.2/24", "10.0.0.1")]
+    {
+        let extra = format!("dnsServers: [10.0.0.254], addresses: [{extra}]");
+        let vm = plan_with(
+            WEB,
+            &[("name: web,", "name: shop,"), ("10.0.0.1/24", ip), ("dnsServers: [10.0.0.254]", &extra)],
+        );
+        assert_finds(
+            &bench,
+            &vm,
+            Kind::Vm,
+            &format!("spec.networkInterfaces[0].addresses: VM 'web' has the address {at}"),
+        );
+    }
+    let vm = plan_with(
+        WEB,
+        &[
+            ("name: web,", "name: shop,"),
+            ("10.0.0.1/24, gateway: 10.0.0.254", "10.9.9.9/8, gateway: 10.0.0.254"),
+        ],
+    );
+    assert_finds(&bench, &vm, Kind::Vm, "spec.networkInterfaces[0].ip: VM 'web' has the address 10.9.9.9");
+}
+
+#[test]
+fn how_the_guest_runs_follows_the_host() {
+    let ready = |bench: &Bench, plan: &VmPlan| preflight(&bench.session(), plan).unwrap();
+    let bench = Bench::new();
+    assert_eq!(ready(&bench, &plan(WEB)).virt_type, VirtType::Kvm);
+    assert_eq!(bench.told.warnings(), NOTHING);
+    let arm = plan_with(WEB, &[("vcpus: 2", "vcpus: 2\n  arch: aarch64")]);
+    let ready_arm = ready(&bench, &arm);
+    assert_eq!(
+        (ready_arm.virt_type, ready_arm.arch, ready_arm.native),
+        (VirtType::Qemu, Arch::Aarch64, false)
+    );
+    assert!(bench.told.warnings()[0].contains("the host offers no KVM"), "{:?}", bench.told.warnings());
+
+    let mut bench = Bench::new();
+    bench.settings.virt_type = Some(VirtType::Qemu);
+    let passthrough = plan_with(WEB, &[("vcpus: 2", "vcpus: 2\n  cpuMode: host-passthrough")]);
+    assert_eq!(ready(&bench, &passthrough).virt_type, VirtType::Qemu);
+    assert_eq!(bench.told.warnings().len(), 1, "who chooses qemu knows that it is slow");
+    assert!(bench.told.warnings()[0].starts_with("spec.cpuMode: host-passthrough needs KVM"));
+    bench.settings.virt_type = Some(VirtType::Kvm);
+    assert_finds(&bench, &arm, Kind::Vm, "the host cannot run aarch64 guests with kvm; it offers qemu");
+}
+
+/// FACTS 37: nothing about the machine is fixed.
+#[test]
+fn a_host_of_a_kind_that_foundry_does_not_know_says_so() {
+    let capabilities = MemoryHost::new().capabilities().unwrap();
+    let host = host_with_neighbours().with_capabilities(Capabilities {
+        arch: "riscv64".into(),
+        guests: [].into(),
+        ..capabilities
+    });
+    let bench = Bench::on(host);
+    assert_finds(
+        &bench,
+        &plan(WEB),
+        Kind::Vm,
+        "the host's architecture riscv64 is not supported\n    set spec.arch",
+    );
+    let arm = plan_with(WEB, &[("vcpus: 2", "vcpus: 2\n  arch: aarch64")]);
+    assert_finds(&bench, &arm, Kind::Vm, "the host cannot run aarch64 guests; it offers nothing");
+}
+
+#[test]
+fn pools_must_be_there_and_hold_files() {
+    let bench = Bench::new();
+    let in_pool = |pool: &str| plan_with(WEB, &[("vcpus: 2", &format!("vcpus: 2\n  storagePool: {pool}"))]);
+    assert_finds(
+        &bench,
+        &in_pool("foundry-vm"),
+        Kind::Storage,
+        "there is no pool 'foundry-vm'\n    did you mean 'foundry-vms'?",
+    );
+    assert!(found(&bench, &in_pool("ssd")).message().contains("foundry pool add ssd dir PATH makes one"));
+    let xml = "<pool type='logical'><name>vg</name><target><path>/dev/vg</path></target></pool>";
+    bench.host.define_pool(xml).unwrap();
+    assert_finds(
+        &bench,
+        &in_pool("vg"),
+        Kind::Storage,
+        "pool 'vg' is of type logical, and VM disks are files",
+    );
+}
+
+#[test]
+fn disks_need_room_now_and_later() {
+    let bench = Bench::on(host_with_neighbours().with_space(3 << 20));
+    assert_finds(&bench, &plan(WEB), Kind::Storage, "the VM needs 4 MiB at once");
+    let bench = Bench::on(host_with_neighbours().with_space(30 * GIB));
+    preflight(&bench.session(), &plan(WEB)).unwrap();
+    assert!(bench.told.warnings()[0].starts_with("the disks can grow to 60 GiB, and pool 'foundry-vms' has"));
+    let raw = plan_with(
+        WEB,
+        &[("image: debian-12}", "image: debian-12, format: raw}"), ("sizeGB: 20", "sizeGB: 40")],
+    );
+    assert_finds(&bench, &raw, Kind::Storage, "the VM needs 40 GiB");
+}
+
+#[test]
+fn an_image_that_is_not_there_is_told_with_the_nearest() {
+    let bench = Bench::new();
+    assert_finds(
+        &bench,
+        &with_image("debian-21"),
+        Kind::Storage,
+        "image 'debian-21' not found in pool 'foundry-images'\n    did you mean 'debian-12'?",
+    );
+    assert_finds(&bench, &with_image("golden:debian-12"), Kind::Storage, "there is no pool 'golden'");
+    let bench = Bench::on(host_with_neighbours().with_inactive_pool("golden", "/golden"));
+    assert_finds(
+        &bench,
+        &with_image("golden:x"),
+        Kind::Storage,
+        "pool 'golden' is not started\n    virsh pool-start golden",
+    );
+}
+
+/// FACTS 14: qemu-img makes such a disk without complaint.
+#[test]
+fn a_disk_that_is_smaller_than_its_image_is_refused() {
+    let bench = Bench::on(host_with_neighbours().with_image("foundry-images", "big", "qcow2", 21 * GIB));
+    assert_finds(
+        &bench,
+        &with_image("big"),
+        Kind::Storage,
+        "spec.bootDisk.sizeGB: image 'foundry-images:big' needs 21 GiB, the boot disk has 20 GiB",
+    );
+    let bench = Bench::on(host_with_neighbours().with_image("foundry-images", "fits", "qcow2", 20 * GIB));
+    preflight(&bench.session(), &with_image("fits")).unwrap();
+}
+
+/// What libvirt says of an image may be from before it was written.
+#[test]
+fn the_header_says_what_an_image_is_not_libvirt() {
+    let bench = Bench::new();
+    let mut boot_sector: &[u8] = &[&[0; 510][..], &[0x55, 0xaa]].concat();
+    bench.host.upload("foundry-images", "debian-12", &mut boot_sector, 512).unwrap();
+    assert_eq!(bench.host.volume("foundry-images", "debian-12").unwrap().unwrap().format, "qcow2");
+    let ready = preflight(&bench.session(), &plan(WEB)).unwrap();
+    assert_eq!(ready.storage.image.unwrap().format, "raw");
+
+    // And the other way round: a qcow2 of 30 GiB in what libvirt takes for a raw file of 1 MiB.
+    let bench =
+        Bench::on(host_with_neighbours().with_image("foundry-images", "img", "raw", 1 << 20).with_image(
+            "tmp",
+            "big",
+            "qcow2",
+            30 * GIB,
+        ));
+    let header = bench.host.content("/pool/tmp/big").unwrap();
+    bench.host.upload("foundry-images", "img", &mut header.as_slice(), header.len() as u64).unwrap();
+    assert_finds(&bench, &with_image("img"), Kind::Storage, "image 'foundry-images:img' needs 30 GiB");
+}
+
+#[test]
+fn what_is_no_bootable_image_is_refused_with_the_reason() {
+    let vmdk = [b"KDMV".as_slice(), &[0; 600]].concat();
+    let host = host_with_neighbours()
+        .with_overlay("foundry-images", "overlay", GIB, "/pool/images/debian-12")
+        .with_volume("foundry-images", "text", &[b'a'; 1000])
+        .with_volume("foundry-images", "vmdk", &vmdk)
+        .with_volume("foundry-images", "broken", b"QFI\xfb\0\0\0\x03");
+    let bench = Bench::on(host);
+    for (name, reason) in [
+        ("overlay", "it is an overlay on \"/pool/images/debian-12\""),
+        ("text", "boot"),
+        ("vmdk", "VMDK"),
+        ("broken", "the qcow2 header is cut off"),
+    ] {
+        assert_finds(
+            &bench,
+            &with_image(name),
+            Kind::Storage,
+            &format!("image 'foundry-images:{name}' cannot be used"),
+        );
+        assert!(
+            found(&bench, &with_image(name)).message().contains(reason),
+            "{}",
+            found(&bench, &with_image(name))
+        );
+    }
+}
+
+#[test]
+fn an_image_by_path_is_a_volume_or_a_file_of_this_machine() {
+    let bench = Bench::new();
+    let ready = preflight(&bench.session(), &with_image("/pool/images/debian-12")).unwrap();
+    assert_eq!(ready.storage.image.unwrap().volume.unwrap().1, "debian-12");
+    assert_finds(
+        &bench,
+        &with_image("/srv/x.qcow2"),
+        Kind::Storage,
+        "image '/srv/x.qcow2' is in no pool of the host",
+    );
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.img");
+    let path = path.to_str().unwrap();
+    let bench = Bench::on(host_with_neighbours().local());
+    // FACTS 15: the file is looked for.
+    assert_finds(&bench, &with_image(path), Kind::Storage, "cannot be read: No such file");
+    std::fs::write(path, bench.host.content("/pool/images/debian-12").unwrap()).unwrap();
+    let image = preflight(&bench.session(), &with_image(path)).unwrap().storage.image.unwrap();
+    assert_eq!((image.path.as_str(), image.format.as_str(), image.virtual_size.0), (path, "qcow2", 2 * GIB));
+    let raw = plan_with(WEB, &[("image: debian-12}", &format!("image: '{path}', format: raw}}"))]);
+    assert_finds(&bench, &raw, Kind::Storage, "is in no pool, so that libvirt cannot copy it to a raw disk");
+}
