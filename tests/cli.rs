@@ -141,6 +141,30 @@ fn several_documents_come_from_stdin_and_are_judged_together() {
     assert_fails(&run_with(&["create", "-"], ""), 1, "standard input");
 }
 
+/// One that fails is undone by itself, the others are gone on with, and the worst code is the exit code.
+#[test]
+fn each_document_fails_by_itself_and_the_worst_is_the_code() {
+    let small = SMALL.replace("autostart: false", "storagePool: default-pool");
+    let worse =
+        SMALL.replace("name: small", "name: worse").replace("autostart: false", "storagePool: nosuch");
+    for both in [format!("{small}---{worse}"), format!("{worse}---{small}")] {
+        let ran = run_with(&["-c", TEST_DRIVER, "create", "-"], &both);
+        assert_eq!((ran.code, ran.stdout.as_str()), (5, ""), "{}", ran.stderr);
+        assert_eq!(
+            ran.stderr.matches("error: cannot create VM 'small' on this host").count(),
+            1,
+            "{}",
+            ran.stderr
+        );
+        assert_eq!(
+            ran.stderr.matches("error: cannot create VM 'worse' on this host").count(),
+            1,
+            "{}",
+            ran.stderr
+        );
+    }
+}
+
 #[test]
 fn an_unknown_field_is_told_with_place_and_nearest() {
     let wrong = SMALL.replace("autostart: false", "autoStart: false");
