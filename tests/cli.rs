@@ -202,6 +202,12 @@ fn several_names_are_destroyed_one_by_one() {
 }
 
 #[test]
+fn a_vm_that_is_named_twice_is_destroyed_once() {
+    let ran = on_test(&["destroy", "test", "Test ", "test", "--force"]);
+    assert_says(&ran, "Successfully destroyed VM 'test'\n");
+}
+
+#[test]
 fn listings_have_the_forms_of_kubectl() {
     let json = |args: &[&str]| -> Value { serde_json::from_str(&on_test(args).stdout).unwrap() };
     let listed = json(&["list", "-o", "json"]);

@@ -10,6 +10,7 @@ use super::output::{Format, age, objects};
 use super::ui::Ui;
 use crate::error::Error;
 use crate::operations::inspect::{self, Seen};
+use crate::text::printable;
 
 /// Show one VM: its manifest and its status
 #[derive(Debug, Args)]
@@ -65,8 +66,8 @@ pub(super) fn run(args: &GetArgs, global: &Global, ui: &Ui) -> Result<(), Error>
         ));
     }
     match args.output {
-        Format::Table | Format::Wide => ui.result(&details(&seen)),
-        Format::Name => ui.line(&seen.domain.name),
+        Format::Table | Format::Wide => ui.shown(&details(&seen)),
+        Format::Name => ui.names([seen.domain.name.as_str()].into_iter()),
         Format::Json => ui.result(&super::output::json(&seen.vm)?),
         Format::Yaml => ui.result(&objects(&[&seen.vm], Format::Yaml)?),
     }
@@ -77,7 +78,7 @@ fn details(seen: &Seen) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: &str| {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "{:<12} {value}", format!("{name}:"));
+        let _ = writeln!(text, "{:<12} {}", format!("{name}:"), printable(value));
     };
     let domain = &seen.domain;
     line("Name", &domain.name);

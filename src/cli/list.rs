@@ -48,8 +48,8 @@ pub(super) fn run(args: &ListArgs, global: &Global, ui: &Ui) -> Result<(), Error
         return Ok(());
     }
     match args.output {
-        Format::Table | Format::Wide => ui.result(&rows(&seen, args.output == Format::Wide, args.no_headers)),
-        Format::Name => ui.result(&seen.iter().map(|s| format!("{}\n", s.domain.name)).collect::<String>()),
+        Format::Table | Format::Wide => ui.shown(&rows(&seen, args.output == Format::Wide, args.no_headers)),
+        Format::Name => ui.names(seen.iter().map(|s| s.domain.name.as_str())),
         Format::Yaml | Format::Json => {
             let vms: Vec<&VirtualMachine> = seen.iter().map(|s| &s.vm).collect();
             ui.result(&objects(&vms, args.output)?)

@@ -3,6 +3,7 @@
 use super::session::is_session;
 use crate::error::{Error, Kind};
 use crate::host::Host;
+use crate::text::printable;
 
 /// Where the console of a VM is logged: in libvirt's own log directory, where virtlogd may write
 /// (its page "Drivers", QEMU). `None` where that directory cannot be known.
@@ -57,33 +58,9 @@ pub fn remove(host: &dyn Host, path: &str) -> Result<(), String> {
     }
 }
 
-/// Drops control sequences (ECMA-48 CSI) and other control characters.
-fn printable(line: &str) -> String {
-    let mut out = String::new();
-    let mut chars = line.chars();
-    while let Some(c) = chars.next() {
-        if c == '\u{1b}' {
-            if chars.next() == Some('[') {
-                // A CSI ends with a character from @ to ~.
-                chars.by_ref().find(|c| ('@'..='~').contains(c));
-            }
-        } else if !c.is_control() || c == '\t' {
-            out.push(c);
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lines_lose_their_terminal_sequences() {
-        assert_eq!(printable("\u{1b}[2J\u{1b}[01;01H[  OK  ] done\r"), "[  OK  ] done");
-        assert_eq!(printable("\u{1b}"), "");
-        assert_eq!(printable("\u{1b}[31"), "");
-    }
 
     #[test]
     fn the_log_is_in_libvirts_own_directory() {
