@@ -52,7 +52,8 @@ pub fn wait(
     let name = vm.record.manifest.metadata.name.clone().unwrap_or_default();
     let mut watch = Watch { session, vm, name, seen: "the guest has not been heard of" };
     session.working(format!("Waiting for {}", goal.as_str()));
-    let until = session.clock.elapsed() + timeout;
+    let begun = session.clock.elapsed();
+    let until = begun.saturating_add(timeout);
     loop {
         if session.cancel.is_requested() {
             return Err(watch.gave_up(Kind::Interrupted, "interrupted while waiting for".into(), goal));
@@ -61,7 +62,7 @@ pub fn wait(
             session.done(format!(
                 "{} after {:.0} s",
                 goal.reached(),
-                (session.clock.elapsed() + timeout - until).as_secs_f32()
+                session.clock.elapsed().saturating_sub(begun).as_secs_f32()
             ));
             return watch.addresses().map_err(|e| watch.assure(e));
         }
