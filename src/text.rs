@@ -40,13 +40,15 @@ pub fn shell_word(word: &str) -> Cow<'_, str> {
 fn skip_sequence(chars: &mut std::str::Chars<'_>) {
     match chars.next() {
         Some('[') => skip_csi(chars),
-        // OSC, DCS, SOS, PM and APC end with ST (ESC \), or as xterm has it with BEL.
-        Some(']' | 'P' | 'X' | '^' | '_') => {
-            if chars.by_ref().find(|c| matches!(c, '\u{7}' | '\u{1b}' | '\u{9c}')) == Some('\u{1b}') {
-                chars.next();
-            }
-        }
+        Some(']' | 'P' | 'X' | '^' | '_') => skip_string(chars),
         _ => {}
+    }
+}
+
+/// OSC, DCS, SOS, PM and APC end with ST (ESC \), or as xterm has it with BEL.
+fn skip_string(chars: &mut std::str::Chars<'_>) {
+    if chars.by_ref().find(|c| matches!(c, '\u{7}' | '\u{1b}' | '\u{9c}')) == Some('\u{1b}') {
+        chars.next();
     }
 }
 

@@ -173,6 +173,16 @@ fn a_full_disk_under_stdout_is_a_failure() {
     assert!(String::from_utf8_lossy(&done.stderr).contains("cannot write to stdout"));
 }
 
+/// What was done before is said where it still can be.
+#[test]
+fn a_full_disk_under_stdout_hides_no_deed() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = foundry(&["-c", TEST_DRIVER, "destroy", "test", "--force"]);
+    let done = command.stdout(full).stderr(Stdio::piped()).output().unwrap();
+    assert_eq!(done.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&done.stderr).contains("VM 'test' was destroyed"));
+}
+
 /// Started by cron or a daemon: stdin, stdout or stderr may be closed from the beginning.
 #[test]
 fn closed_files_are_survived() {

@@ -92,10 +92,10 @@ fn tell_all(mut failures: Vec<Error>, ui: &Ui) -> Result<(), Error> {
 
 fn destroy_one(session: &Session<'_>, demolition: &Demolition, ui: &Ui) -> Result<(), Error> {
     carry_out(session, demolition)?;
-    for kept in &demolition.kept {
-        ui.line(&format!("{}/{}", kept.pool, kept.name))?;
-    }
-    ui.line(&format!("Successfully destroyed VM '{}'", demolition.domain.name))
+    let name = &demolition.domain.name;
+    let kept = demolition.kept.iter().map(|kept| format!("{}/{}\n", kept.pool, kept.name));
+    let text = kept.chain([format!("Successfully destroyed VM '{name}'\n")]).collect::<String>();
+    ui.shown(&text).map_err(|unwritten| unwritten.outcome(format!("VM '{name}' was destroyed")))
 }
 
 /// Names every disk that would go.
