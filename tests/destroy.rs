@@ -179,12 +179,17 @@ fn the_console_log_goes_from_this_machine_and_is_named_elsewhere() {
     let log = folder.path().join("web-console.log");
     for local in [true, false] {
         std::fs::write(&log, "[  OK  ] done\n").unwrap();
+        let rotated = ["0", "1", "2"].map(|n| folder.path().join(format!("web-console.log.{n}")));
+        rotated.iter().for_each(|file| std::fs::write(file, "older\n").unwrap());
+        let others = folder.path().join("web-console.log.old");
+        std::fs::write(&others, "mine\n").unwrap();
         let host = support::host_with_neighbours();
         let bench = Bench::on(if local { host.local() } else { host });
         bench.create(&plan(WEB)).unwrap();
         bench.edit_record("web", |record| record["consoleLog"] = log.to_str().unwrap().into());
         bench.destroy("web", GENTLE).unwrap();
         assert_eq!(log.exists(), !local);
+        assert!(rotated.iter().all(|file| file.exists() != local) && others.exists());
         let named = bench.told.warnings().iter().any(|w| w.contains(log.to_str().unwrap()));
         assert_eq!(named, !local, "{:?}", bench.told.warnings());
     }

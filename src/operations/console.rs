@@ -46,14 +46,24 @@ pub fn read(host: &dyn Host, path: Option<&str>) -> Option<String> {
     std::fs::read(path).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Removes the log. Says what is left where that cannot be done from here.
+/// Removes the log and what virtlogd rotated out of it. Says what is left where that cannot be done from here.
 pub fn remove(host: &dyn Host, path: &str) -> Result<(), String> {
     if !host.is_local() {
         return Err(format!("the console log {path} on the host"));
     }
+    remove_file(path)?;
+    // virtlogd(8): PATH.0 is the newest backup, max_backups says how many there are.
+    (0..)
+        .map(|n| remove_file(&format!("{path}.{n}")))
+        .find(|removed| *removed != Ok(true))
+        .map_or(Ok(()), |r| r.map(drop))
+}
+
+/// Whether there was such a file.
+fn remove_file(path: &str) -> Result<bool, String> {
     match std::fs::remove_file(path) {
-        Ok(()) => Ok(()),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
         Err(e) => Err(format!("the console log {path} ({e})")),
     }
 }
