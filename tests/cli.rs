@@ -324,3 +324,14 @@ fn a_dry_run_makes_nothing_and_tells_everything() {
     assert_fails(&ran, 5, "image 'debian-12' not found");
     assert!(ran.stderr.contains("nothing was changed"), "{}", ran.stderr);
 }
+
+/// A command that is shown can be copied as it stands.
+#[test]
+fn a_command_in_a_hint_is_quoted() {
+    let manifest = SMALL.replace("autostart: false", "storagePool: \"my pool; reboot\"");
+    let ran = run_with(&["-c", TEST_DRIVER, "create", "-"], &manifest);
+    assert_fails(&ran, 5, "there is no pool 'my pool; reboot'");
+    assert!(ran.stderr.contains("foundry pool add 'my pool; reboot' dir PATH"), "{}", ran.stderr);
+    let ran = run(&["-c", "nosuch:///a?b&c", "list"]);
+    assert!(ran.stderr.contains("`virsh -c 'nosuch:///a?b&c' uri`"), "{}", ran.stderr);
+}

@@ -2,6 +2,7 @@
 
 use super::refusal;
 use crate::error::Kind;
+use crate::text::shell_word;
 
 /// The content of a transfer ends with this inside an [`std::io::Error`] when the user stops it.
 #[derive(Debug, thiserror::Error)]
@@ -123,7 +124,7 @@ fn connect_hint(uri: &str, libvirt: &str) -> String {
         "is libvirtd running there? (systemctl start libvirtd, or virtqemud on hosts with modular daemons)"
             .into()
     } else {
-        format!("check the URI and that `virsh -c {uri} uri` answers")
+        format!("check the URI and that `virsh -c {} uri` answers", shell_word(uri))
     }
 }
 

@@ -14,6 +14,7 @@ use crate::host::libvirt_xml::{DiskSource, DomainDescription};
 use crate::host::{Domain, View, Volume};
 use crate::names::VmName;
 use crate::record::{Liveness, Owner, Record, RecordedVolume, Role, State};
+use crate::text::shell_word;
 use crate::units::Bytes;
 
 /// How to destroy.
@@ -69,7 +70,7 @@ pub fn survey(session: &Session<'_>, name: &str, options: Options) -> Result<Dem
         Owner::FirstFoundry(_) => survey_by_convention(session, domain, options),
         Owner::Foreign | Owner::Unreadable(_) if options.force => survey_by_convention(session, domain, options),
         Owner::Foreign => Err(Error::new(Kind::Vm, format!("domain '{name}' was not made by foundry"))
-            .hint(format!("foundry destroy {name} --force deletes it and those of its disks that are named as foundry names them"))
+            .hint(format!("foundry destroy {} --force deletes it and those of its disks that are named as foundry names them", shell_word(name)))
             .outcome("nothing was changed")),
         Owner::Unreadable(reason) => Err(Error::new(Kind::Vm, format!("foundry's record of VM '{name}' cannot be read"))
             .because(reason)
@@ -119,7 +120,7 @@ fn refuse_if_busy(domain: &Domain, record: &Record, options: Options) -> Result<
         Liveness::Elsewhere if options.force => Ok(()),
         Liveness::Elsewhere => {
             Err(Error::new(Kind::Vm, format!("VM '{name}' is being created from another machine"))
-                .hint(format!("if that was given up: foundry destroy {name} --force"))
+                .hint(format!("if that was given up: foundry destroy {} --force", shell_word(name)))
                 .outcome("nothing was changed"))
         }
         Liveness::Alive => {
@@ -233,7 +234,7 @@ impl Demolition {
             Some(found) if found.active => Ok(()),
             Some(_) => {
                 Err(Error::new(Kind::Storage, format!("pool '{pool}' with volume '{name}' is not started"))
-                    .hint(format!("virsh pool-start {pool}"))
+                    .hint(format!("virsh pool-start {}", shell_word(pool)))
                     .outcome("nothing was changed"))
             }
             None => {
@@ -319,7 +320,7 @@ fn mark(session: &Session<'_>, demolition: &Demolition) -> Result<(), Error> {
     session.host.set_record(demolition.domain.uuid, &text).map_err(|refused| {
         Error::from(refused)
             .outcome("nothing was removed")
-            .outcome(format!("foundry destroy {name} finishes it"))
+            .outcome(format!("foundry destroy {} finishes it", shell_word(name)))
     })
 }
 
@@ -328,7 +329,7 @@ fn unfinished(demolition: &Demolition, error: Error) -> Error {
     let force = if demolition.record.is_none() && demolition.options.force { " --force" } else { "" };
     error
         .outcome(format!("VM '{name}' is half destroyed; its definition still names what is left"))
-        .outcome(format!("foundry destroy {name}{force} finishes it"))
+        .outcome(format!("foundry destroy {}{force} finishes it", shell_word(name)))
 }
 
 /// Goes on after a failure, so that one stubborn volume does not keep the others.
@@ -376,7 +377,10 @@ pub(super) fn remove_leftover(session: &Session<'_>, domain: &Domain) -> Result<
             format!("an interrupted creation of VM '{}' left {what}", domain.name),
         )
         .because(reason.clone())
-        .hint(format!("look at it; foundry destroy {} removes the rest and leaves it", domain.name)));
+        .hint(format!(
+            "look at it; foundry destroy {} removes the rest and leaves it",
+            shell_word(&domain.name)
+        )));
     }
     let quiet = Session { progress: &(), ..*session };
     carry_out(&quiet, &demolition)
