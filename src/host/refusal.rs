@@ -68,8 +68,7 @@ fn domain(text: &str) -> Option<String> {
         return Some("another process has one of its disks open".into());
     }
     let device = quoted_after(text, "Cannot get interface MTU on ")
-        .or_else(|| quoted_after(text, "Cannot get interface flags on "))
-        .or_else(|| quoted_after(text, "Unable to add bridge "));
+        .or_else(|| quoted_after(text, "Cannot get interface flags on "));
     if let Some(device) = device.filter(|_| text.contains("No such device")) {
         return Some(format!("the host has no bridge {device}"));
     }
