@@ -276,7 +276,7 @@ fn vms_on(session: &Session<'_>, image: &Volume, overlays: &[Volume]) -> Result<
             })
         });
         // A VM that is being created has no overlay yet, and its record names the image already.
-        let by_record = matches!(Owner::of(domain.record.as_deref()), Owner::Foundry(record)
+        let by_record = matches!(Owner::of_domain(&domain), Owner::Foundry(record)
             if record.volumes.iter().any(|v| v.backing.as_deref() == Some(image.path.as_str())));
         if by_disk || by_record {
             vms.push(domain.name);

@@ -66,12 +66,12 @@ pub fn get(session: &Session<'_>, name: &str) -> Result<Seen, Error> {
 
 /// `closely` asks the guest for its addresses even where the manifest names some.
 fn see(session: &Session<'_>, domain: Domain, closely: bool) -> Result<Seen, Error> {
-    let owner = Owner::of(domain.record.as_deref());
+    let owner = Owner::of_domain(&domain);
     // The first foundry kept secrets in its record; they are shown only to who asks for them.
     let (mut vm, secrets) = match &owner {
         Owner::Foundry(record) => (record.manifest.clone(), record.secrets.clone()),
         Owner::FirstFoundry(manifest) => without_secrets(manifest),
-        Owner::Foreign | Owner::Unreadable(_) => (bare(&domain), BTreeMap::new()),
+        Owner::Foreign | Owner::Unreadable(_) | Owner::Newer(_) => (bare(&domain), BTreeMap::new()),
     };
     let addresses = addresses(session, &domain, &vm, closely)?;
     vm.api_version = API_VERSION.into();
