@@ -115,8 +115,9 @@ fn create_all(args: &CreateArgs, connected: &Connected<'_>, plans: &[VmPlan], ui
     let session = connected.session();
     let mut worst: Option<Error> = None;
     let mut made: Vec<CreatedVm> = Vec::new();
-    for plan in plans {
+    for (index, plan) in plans.iter().enumerate() {
         if connected.cancel.is_requested() {
+            worst = Some(not_begun(worst, &plans[index..], ui));
             break;
         }
         match create_one(&session, plan, ui) {
@@ -130,6 +131,16 @@ fn create_all(args: &CreateArgs, connected: &Connected<'_>, plans: &[VmPlan], ui
         }
     }
     worst.map_or(Ok(()), Err)
+}
+
+/// After an interruption the rest is not begun, which is no success even where all before it was one.
+fn not_begun(worst: Option<Error>, rest: &[VmPlan], ui: &Ui) -> Error {
+    let names: Vec<String> = rest.iter().map(|plan| format!("'{}'", plan.name)).collect();
+    let sentence = format!("not begun: VM {}", names.join(", "));
+    match worst {
+        Some(error) if error.kind() == Kind::Interrupted => error.outcome(sentence),
+        earlier => worse(earlier, Error::new(Kind::Interrupted, "interrupted").outcome(sentence), ui),
+    }
 }
 
 /// Tells the lesser of two errors at once; the worst of all is told by whoever called.

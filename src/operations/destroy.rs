@@ -293,9 +293,13 @@ pub fn carry_out(session: &Session<'_>, demolition: &Demolition) -> Result<(), E
     if !demolition.volumes.is_empty() {
         session.done("Storage removed");
     }
+    // Before the definition: that names the log, and after a kill in between nothing else would.
+    let log = remove_log(session, demolition);
     session.host.undefine(demolition.domain.uuid).map_err(|e| unfinished(e.into()))?;
     session.done("Domain undefined");
-    tell_of_the_rest(session, demolition);
+    for left in log.into_iter().chain(demolition.spared.iter().map(|(what, why)| format!("{what}: {why}"))) {
+        session.warn(format!("left: {left}"));
+    }
     Ok(())
 }
 
@@ -352,15 +356,10 @@ fn delete_volumes(session: &Session<'_>, demolition: &Demolition) -> Result<(), 
     }
 }
 
-fn tell_of_the_rest(session: &Session<'_>, demolition: &Demolition) {
-    if let Some(log) = &demolition.console_log
-        && let Err(left) = console::remove(session.host, log)
-    {
-        session.warn(format!("left: {left}"));
-    }
-    for (what, reason) in &demolition.spared {
-        session.warn(format!("left: {what}: {reason}"));
-    }
+/// What is left of the console's log, if anything is.
+fn remove_log(session: &Session<'_>, demolition: &Demolition) -> Option<String> {
+    let log = demolition.console_log.as_deref()?;
+    console::remove(session.host, log).err()
 }
 
 /// Removes what an interrupted creation left, before its name is used again.

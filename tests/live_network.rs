@@ -1,0 +1,103 @@
+//! VMs on libvirt's own networks and on VLANs, on a real libvirtd.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panic, and says aloud what it skips"
+)]
+
+#[path = "common/live/mod.rs"]
+mod live;
+
+use std::time::Duration;
+
+use live::{Bed, program};
+
+/// A network of libvirt's with addresses to give away, which leads nowhere.
+fn network(bed: &Bed) -> String {
+    let name = bed.name("net");
+    let xml = format!(
+        "<network><name>{name}</name><bridge name='fdtn0'/><ip address='10.77.9.1' netmask='255.255.255.0'>\
+         <dhcp><range start='10.77.9.10' end='10.77.9.99'/></dhcp></ip></network>"
+    );
+    bed.virsh().defines("net-define", &xml);
+    name
+}
+
+fn mac_of(bed: &Bed, vm: &str) -> String {
+    let list = bed.virsh().does(&["domiflist", vm, "--inactive"]);
+    list.split_whitespace().last().unwrap().to_owned()
+}
+
+/// Address, gateway and name server are the network's to give; the MAC comes from the VM's name.
+#[test]
+fn a_vm_on_a_network_gets_its_address_by_dhcp() {
+    let Some(bed) = Bed::with_tiny("dhcp") else { return };
+    let network = network(&bed);
+    let manifest = bed.manifest("web", 0).interfaces(&[&format!("{{network: {network}}}")]);
+    let vm = &manifest.name;
+    let refused = bed.foundry(&["create", "-"]).reads(&manifest).run().exits(4).prints("");
+    refused.mentions(&format!(
+        "\n  spec.networkInterfaces[0].network: network '{network}' is not started\n    virsh net-start {network}\n  nothing was changed\n"
+    ));
+    bed.virsh().does(&["net-start", &network]);
+
+    let made = bed.foundry(&["create", "-", "--wait=ip", "--timeout=2m"]).reads(&manifest).run().exits(0);
+    let leases = bed.virsh().does(&["net-dhcp-leases", &network]);
+    let lease: Vec<&str> = leases.split_whitespace().collect();
+    let mac = mac_of(&bed, vm);
+    assert!(mac.starts_with("be:f0:") && lease.contains(&mac.as_str()), "{mac}: {leases}");
+    let ip = lease.iter().find_map(|word| word.strip_suffix("/24")).unwrap();
+    assert!(ip.starts_with("10.77.9."), "{leases}");
+    made.mentions(&format!("\nVM '{vm}' is ready: {ip}\n"));
+    let list = bed.foundry(&["list", "--no-headers"]).run().exits(0).stdout;
+    assert!(list.lines().any(|l| l.starts_with(vm.as_str()) && l.contains(&format!(" {ip} "))), "{list}");
+    assert_eq!(bed.get(vm)["status"]["addresses"], serde_json::json!([{"address": ip, "source": "lease"}]));
+    let guest = bed.guest(ip);
+    guest.answers_within(Duration::from_secs(30));
+    assert_eq!(guest.says("hostname"), *vm);
+
+    // The same name has the same MAC, and so the same lease.
+    bed.foundry(&["destroy", vm]).run().exits(0);
+    bed.creates(&manifest);
+    assert_eq!(mac_of(&bed, vm), mac);
+}
+
+/// A bridge that tells VLANs apart; gone with this.
+struct VlanBridge(&'static str);
+
+impl VlanBridge {
+    /// `None` where the machine's kernel has no such bridges.
+    fn new(name: &'static str) -> Option<Self> {
+        let made = program("ip", &["link", "add", name, "type", "bridge", "vlan_filtering", "1"]);
+        if made.code != 0 {
+            println!("skipped: no bridge with VLAN filtering here: {}", made.stderr);
+            return None;
+        }
+        let bridge = Self(name);
+        program("ip", &["link", "set", name, "up"]).exits(0);
+        Some(bridge)
+    }
+}
+
+impl Drop for VlanBridge {
+    fn drop(&mut self) {
+        program("ip", &["link", "delete", self.0]);
+    }
+}
+
+#[test]
+fn a_vlan_is_set_on_the_tap() {
+    let Some(bed) = Bed::with_tiny("vlan") else { return };
+    let Some(bridge) = VlanBridge::new("fdtv0") else { return };
+    let manifest = bed.manifest("web", 75);
+    let interface = format!("{{ip: 10.77.0.75/24, gateway: 10.77.0.1, bridge: {}, vlan: 42}}", bridge.0);
+    let manifest = manifest.interfaces(&[&interface]);
+    bed.creates(&manifest);
+    let vlans = program("bridge", &["vlan", "show", "dev", &manifest.tap()]).exits(0).stdout;
+    assert!(vlans.contains("42 PVID Egress Untagged"), "{vlans}");
+    bed.foundry(&["destroy", &manifest.name, "--force"]).run().exits(0);
+    assert_eq!(bed.traces(), []);
+}
