@@ -233,6 +233,18 @@ fn a_volume_of_a_planned_name_is_refused_and_untouched() {
     }
 }
 
+/// libvirt shows the volumes of a stopped pool only once it is started: then they are looked for again.
+#[test]
+fn a_volume_in_a_stopped_pool_is_found_before_the_domain_is_defined() {
+    let host = support::host_with_neighbours().with_image("foundry-vms", "web_data-vdc", "qcow2", GIB);
+    host.stop_pool("foundry-vms").unwrap();
+    let bench = Bench::on(host);
+    let error = bench.create(&plan(WEB)).unwrap_err();
+    assert_eq!(error.kind(), Kind::Storage);
+    assert!(error.message().contains("volume 'web_data-vdc' exists in pool 'foundry-vms'"), "{error}");
+    assert!(!bench.host.calls().iter().any(|c| c.starts_with("define_domain")));
+}
+
 /// A file that libvirt has not seen is found by nobody before the creation and is in its way then.
 #[test]
 fn a_file_that_libvirt_does_not_know_is_in_the_way_and_stays() {
