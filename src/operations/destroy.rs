@@ -81,7 +81,7 @@ pub fn carry_out(session: &Session<'_>, demolition: &Demolition) -> Result<(), E
     }
     // Before the definition: that names the log, and after a kill in between nothing else would.
     let log = remove_log(session, demolition);
-    session.host.undefine(demolition.domain.uuid).map_err(|e| unfinished(e.into()))?;
+    forget(session, demolition).map_err(unfinished)?;
     session.done("Domain undefined");
     for left in log.into_iter().chain(demolition.spared.iter().map(|(what, why)| format!("{what}: {why}"))) {
         session.warn(format!("left: {left}"));
@@ -168,6 +168,14 @@ fn taken_away(demolition: &Demolition) -> Error {
     let name = &demolition.domain.name;
     Error::new(Kind::Vm, format!("VM '{name}' was taken away by somebody else meanwhile"))
         .outcome("nothing more was deleted")
+}
+
+/// A definition that is gone afterwards was undefined, whatever the call said.
+fn forget(session: &Session<'_>, demolition: &Demolition) -> Result<(), Error> {
+    match session.host.undefine(demolition.domain.uuid) {
+        Err(failed) if !matches!(session.host.state(demolition.domain.uuid), Ok(None)) => Err(failed.into()),
+        _ => Ok(()),
+    }
 }
 
 /// What is left of the console's log, if anything is.
