@@ -93,7 +93,6 @@ fn addresses_and_routes(guest: &Guest) {
     assert!(guest.says("ip -4 route get 10.78.0.1").contains(" src 10.78.0.90"));
     let dns = guest.says("resolvectl dns 2>/dev/null || cat /etc/resolv.conf");
     assert!(dns.contains("10.77.0.1") && dns.contains("192.0.2.53"), "{dns}");
-    assert_eq!(guest.says("ping -c1 -W5 10.77.0.1 >/dev/null && echo reached"), "reached");
 }
 
 fn disks(guest: &Guest) {
