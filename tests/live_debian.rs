@@ -23,6 +23,7 @@ const TOKEN: &str = "token-4711-of-nobody";
 
 fn manifest(bed: &Bed) -> Manifest {
     let bridge = bed.bridge();
+    bed.uses_address("10.78.0.90");
     bed.manifest("web", 90)
         .memory("1")
         .boot_disk("{sizeGB: 8, image: debian.qcow2}")
@@ -185,6 +186,7 @@ fn instance_id_survives_a_reboot(guest: &Guest, bed: &Bed, vm: &str) {
     }
     let after =
         (bed.record(vm), guest.says("cloud-init query instance_id; cat /etc/ssh/ssh_host_ed25519_key.pub"));
+    println!("the reboot took {:?}", begun.elapsed());
     assert_eq!(after, before, "a new instance would have made new host keys");
     assert_eq!(guest.says("ls /var/lib/cloud/instances | wc -l"), "1");
 }
