@@ -13,6 +13,10 @@
 //! * `virsh, genisoimage`: a script as people write it, one virsh for each step, with the same domain XML.
 //! * `virt-install`: `--import --cloud-init`, with a machine as much the same as its options allow.
 //!
+//! `start` is the same call with the same XML for the first two. It is most of the time and nearly all of the
+//! noise on a machine that does other things too, so both say how long it took (`-vv`), and the last line is the
+//! ratio with the calls' start in the place of either.
+//!
 //! A program that is not installed is left out. The VM is removed between the turns, which is not timed. Columns
 //! after the ratios come from a turn of its own: libvirt calls sent (by libvirt's client log, connecting and
 //! closing included), processes executed, the peak memory of the largest one, and the space that the VM takes.
@@ -23,6 +27,7 @@ mod support;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use foundry::storage_xml::{self, VolumeSpec};
@@ -82,7 +87,10 @@ fn make(texts: &Path) -> Result<()> {
         c::VIR_DOMAIN_AFFECT_CONFIG,
     )?;
     domain.set_autostart(true)?;
+    let begun = Instant::now();
     domain.create()?;
+    // As foundry -vv says it.
+    eprintln!("[libvirt] {:.3} ms  virDomainCreate (start)", begun.elapsed().as_secs_f64() * 1000.0);
     Ok(())
 }
 
@@ -94,7 +102,7 @@ fn bench() -> Result<()> {
     let at = |name: &str| work.join(name).display().to_string();
     let mut programs = vec![
         Program::new("libvirt calls", [&std::env::current_exe()?.display().to_string(), CALLS, &at("")]),
-        Program::new("foundry create", [FOUNDRY, "create", &at("vm.yaml")]),
+        Program::new("foundry create", [FOUNDRY, "-vv", "create", &at("vm.yaml")]),
     ];
     if has("genisoimage") {
         fs::write(work.join("script.sh"), script(&work))?;
@@ -105,8 +113,13 @@ fn bench() -> Result<()> {
     }
     let measured = measure(&programs, support::rounds(15)?, || remove(&connection))?;
     println!("{}", table("create", &measured)?);
-    let ratio = measured[1].ratio_to(&measured[0]);
-    println!("foundry create / libvirt calls: {ratio:.3}, to be at most {TARGET}");
+    let ((start, rest), (their_start, their_rest)) =
+        (measured[1].start_and_rest(), measured[0].start_and_rest());
+    println!(
+        "start and the rest: foundry create {start:.1} + {rest:.1} ms, libvirt calls {their_start:.1} + \
+         {their_rest:.1} ms\nfoundry create / libvirt calls, with the same start: {:.3}, to be at most {TARGET}",
+        (their_start + rest) / (their_start + their_rest)
+    );
     Ok(())
 }
 
@@ -168,9 +181,12 @@ fn image_path() -> String {
 /// Takes the VM away, whoever made it.
 fn remove(connection: &Connect) -> Result<()> {
     if let Ok(domain) = connection.lookup_domain_by_name(NAME) {
-        if domain.is_active()? {
-            domain.destroy()?;
+        // A translated guest takes more than a second to end when it is asked to, as libvirt does first.
+        if let Ok(pid) = fs::read_to_string(format!("/run/libvirt/qemu/{NAME}.pid")) {
+            run(Command::new("kill").args(["-KILL", pid.trim()]))?;
         }
+        let stopped = domain.destroy();
+        ensure!(!domain.is_active()?, "the VM does not stop: {stopped:?}");
         domain.undefine_flags(c::VIR_DOMAIN_UNDEFINE_NVRAM)?;
     }
     for pool in connection.list_all_storage_pools(c::VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE)? {

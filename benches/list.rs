@@ -13,7 +13,6 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result, ensure};
 use support::{FOUNDRY, PREFIX, Program, URI, measure, run, table};
 use virt::connect::Connect;
-use virt::sys as c;
 
 const DOMAINS: usize = 1000;
 /// What `foundry list --all` may cost, in `virsh list --all`.
@@ -61,18 +60,18 @@ fn define(connection: &Connect) -> Result<()> {
             .replace(&uuid, &uuid::Uuid::new_v4().to_string())
             .replace(NAME, &format!("{PREFIX}-{index:04}"))
             .replace("10.77.0.150", &format!("10.77.{}.{}", index / 250, index % 250 + 1));
-        connection.define_domain_xml_flags(&text, c::VIR_DOMAIN_DEFINE_VALIDATE)?;
+        connection.define_domain_xml(&text)?;
     }
     Ok(())
 }
 
-const NAME: &str = "foundry-test-bench-vm";
+const NAME: &str = "foundry-test-bench-one";
 
 const MANIFEST: &str = "\
 apiVersion: foundry.cofront.xyz/v1alpha1
 kind: VirtualMachine
 metadata:
-  name: foundry-test-bench-vm
+  name: foundry-test-bench-one
   labels: {role: web, env: test}
 spec:
   vcpus: 2

@@ -321,3 +321,47 @@ fn a_rivals_volume_made_in_between_stays() {
     assert_eq!(changes.len(), 1, "{changes:?}\n{}", whole(&error));
     assert!(changes[0].starts_with("+ file /pool/vms/web_data-vdb: raw, capacity 77"), "{changes:?}");
 }
+
+/// Two first creations at once both want the default pool; whoever comes second takes what is there.
+#[test]
+fn a_rival_that_makes_the_pool_in_between_is_no_failure() {
+    let wanted = asked_for(&first_use);
+    let clean = first_use();
+    clean.create(&plan(WEB)).unwrap();
+    let at = |call: &str| clean.host.calls().iter().position(|c| c == call).unwrap();
+    let xml = "<pool type='dir'><name>foundry-vms</name><target><path>/var/lib/libvirt/images/foundry/vms</path></target></pool>";
+    for (call, rival_starts) in [
+        ("define_pool foundry-vms", false),
+        ("define_pool foundry-vms", true),
+        ("start_pool foundry-vms", true),
+    ] {
+        let bench = first_use();
+        bench.host.on_call(at(call), move |host| {
+            if host.pool("foundry-vms").unwrap().is_none() {
+                host.define_pool(xml).unwrap();
+            }
+            if rival_starts {
+                host.build_pool("foundry-vms").unwrap();
+                host.start_pool("foundry-vms").unwrap();
+            }
+        });
+        bench.create(&plan(WEB)).unwrap();
+        assert_eq!(shape(&bench.host), wanted, "{call}");
+    }
+}
+
+/// The domain was defined with the path that a volume was to have; a pool that puts it elsewhere would
+/// leave the VM without its disk.
+#[test]
+fn a_volume_that_is_made_elsewhere_ends_the_creation() {
+    let host = support::host_with_neighbours().with_pool("odd", "/odd/");
+    let bench = Bench::on(host);
+    let before = bench.host.fingerprint();
+    let vm = support::plan_with(WEB, &[("vcpus: 2", "vcpus: 2\n  storagePool: odd")]);
+    let error = bench.create(&vm).unwrap_err();
+    assert_eq!(
+        (error.kind(), error.message()),
+        (Kind::Storage, "volume 'web_boot' was made at /odd//web_boot, not at /odd/web_boot")
+    );
+    assert_eq!(bench.host.changes_since(&before), NOTHING);
+}

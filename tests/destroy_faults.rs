@@ -7,6 +7,7 @@ use foundry::Kind;
 use foundry::host::memory::{Effect, Guest, OnShutdown};
 use foundry::host::{Domain, Host};
 use foundry::operations::Cancel;
+use foundry::record::State;
 use support::{Bench, FORCE, GENTLE, KEEP, each_fault, whole};
 
 const NOTHING: [&str; 0] = [];
@@ -116,16 +117,41 @@ fn ctrl_c_at_every_call_leaves_something_to_finish() {
     assert!(interrupted > calls / 2, "{interrupted} of {calls}");
 }
 
+/// It stops between two volumes, not only before and after all of them.
+#[test]
+fn ctrl_c_spares_the_volumes_to_come() {
+    let clean = Bench::with_web();
+    clean.destroy("web", GENTLE).unwrap();
+    let at = clean.host.calls().iter().position(|c| c == "delete_volume foundry-vms/web_data-vdb").unwrap();
+    let bench = Bench::with_web();
+    let cancel = bench.cancel.clone();
+    bench.host.on_call(at, move |_| cancel.request());
+    assert_eq!(bench.destroy("web", GENTLE).unwrap_err().kind(), Kind::Interrupted);
+    let left: Vec<bool> = OURS.iter().map(|path| bench.host.files().iter().any(|f| f == path)).collect();
+    assert_eq!(left, [false, false, true, true]);
+}
+
+/// libvirt's own refusal is what the user needs to know.
+#[test]
+fn a_guest_that_cannot_be_forced_off_is_told_in_libvirts_words() {
+    let bench = Bench::with_web();
+    bench.host.fail_calls_named("force_off");
+    let error = bench.destroy("web", FORCE).unwrap_err();
+    assert_eq!(error.message(), "cannot force off domain 'web'");
+    assert!(!bench.host.calls().iter().any(|c| c.starts_with("delete_volume")));
+}
+
 #[test]
 fn kept_disks_stay_whatever_fails_and_a_second_destroy_does_not_take_them() {
     each_fault(
         slow,
         |bench| bench.destroy("web", KEEP),
         |bench, _, effect, label| {
-            let was_marked = still_there(bench).is_none() || {
-                let kept: Vec<_> = bench.record("web").volumes.into_iter().map(|v| v.name).collect();
-                kept == ["web_cloudinit"]
-            };
+            let was_marked = still_there(bench).is_some() && bench.record("web").state == State::Destroying;
+            if was_marked {
+                let named: Vec<_> = bench.record("web").volumes.into_iter().map(|v| v.name).collect();
+                assert_eq!(named, ["web_cloudinit"], "{label}: what the record names goes next time");
+            }
             if still_there(bench).is_some() {
                 // Not even one that does not say --keep-disks again, once the first got so far as to write it down.
                 bench.destroy("web", if was_marked { GENTLE } else { KEEP }).unwrap();

@@ -163,6 +163,25 @@ fn a_file_that_ends_early_leaves_no_volume() {
     assert_eq!(bench.host.changes_since(&before), NOTHING);
 }
 
+#[test]
+fn a_file_that_cannot_be_read_changes_nothing() {
+    struct Broken;
+    impl Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            Err(std::io::Error::other("the disk is dying"))
+        }
+    }
+    let bench = Bench::new();
+    let source = Source { from: "disk.img".into(), length: 1000, content: &mut Broken };
+    let error =
+        images::import(&bench.session(), "foundry-images", &"x.raw".parse().unwrap(), source).unwrap_err();
+    assert_eq!(
+        (error.kind(), error.to_string().as_str()),
+        (Kind::Storage, "cannot read disk.img: the disk is dying")
+    );
+    assert_eq!(bench.host.call_count(), 0);
+}
+
 /// FACTS 23: looking makes no pool, importing does.
 #[test]
 fn the_image_pool_is_made_by_an_import_and_by_no_look() {

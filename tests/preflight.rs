@@ -200,6 +200,22 @@ fn how_the_guest_runs_follows_the_host() {
     assert_finds(&bench, &arm, Kind::Vm, "the host cannot run aarch64 guests with kvm; it offers qemu");
 }
 
+#[test]
+fn an_arm_host_has_no_bios() {
+    let capabilities = MemoryHost::new().capabilities().unwrap();
+    let guests = [("aarch64".to_owned(), vec!["kvm".to_owned()])].into();
+    let host = host_with_neighbours().with_capabilities(Capabilities {
+        arch: "aarch64".into(),
+        guests,
+        ..capabilities
+    });
+    let bios = plan_with(WEB, &[("vcpus: 2", "vcpus: 2\n  firmware: {type: bios}")]);
+    let bench = Bench::on(host);
+    assert_finds(&bench, &bios, Kind::Vm, "spec.firmware.type: aarch64 machines have no BIOS");
+    let ready = preflight(&bench.session(), &plan(WEB)).unwrap();
+    assert_eq!((ready.arch, ready.virt_type, ready.native), (Arch::Aarch64, VirtType::Kvm, true));
+}
+
 /// FACTS 37: nothing about the machine is fixed.
 #[test]
 fn a_host_of_a_kind_that_foundry_does_not_know_says_so() {

@@ -121,11 +121,16 @@ impl Program {
         Ok(())
     }
 
-    /// From before it is started until it has ended.
-    fn time(&self, log: &Path) -> Result<Duration> {
+    /// From before it is started until it has ended, and what of it was spent in libvirt's start, if it
+    /// said so as `foundry -vv` does. Milliseconds.
+    fn time(&self, log: &Path) -> Result<(f64, Option<f64>)> {
         let begun = Instant::now();
         self.end(self.spawn(&self.argv, log, None)?, log)?;
-        Ok(begun.elapsed())
+        let took = begun.elapsed().as_secs_f64() * 1000.0;
+        let said = fs::read_to_string(log)?;
+        let start = said.lines().find(|line| line.contains(" virDomainCreate "));
+        let start = start.and_then(|line| line.split_whitespace().nth(1)).and_then(|n| n.parse().ok());
+        Ok((took, start))
     }
 
     /// What it costs besides time, in a turn that is not timed.
@@ -203,6 +208,7 @@ pub(crate) struct Measured {
     name: &'static str,
     cost: Cost,
     times: Vec<f64>,
+    starts: Vec<f64>,
 }
 
 /// Programs take turns, each round in another order, and `tidy` follows each turn. The first turn of
@@ -216,14 +222,20 @@ pub(crate) fn measure(
     let log = work.join("log");
     let mut all = Vec::new();
     for program in programs {
-        all.push(Measured { name: program.name, cost: program.look(&work)?, times: Vec::new() });
+        all.push(Measured {
+            name: program.name,
+            cost: program.look(&work)?,
+            times: Vec::new(),
+            starts: Vec::new(),
+        });
         tidy()?;
     }
     for round in 0..rounds {
         for turn in 0..programs.len() {
             let index = (round + turn) % programs.len();
-            let took = programs[index].time(&log)?;
-            all[index].times.push(took.as_secs_f64() * 1000.0);
+            let (took, start) = programs[index].time(&log)?;
+            all[index].times.push(took);
+            all[index].starts.extend(start);
             tidy()?;
         }
     }
@@ -234,6 +246,12 @@ impl Measured {
     /// The median of the ratios within each round.
     pub(crate) fn ratio_to(&self, base: &Measured) -> f64 {
         quantile(&self.by_round(base), 0.5)
+    }
+
+    /// Medians in ms: of libvirt's start, and of what it takes besides.
+    pub(crate) fn start_and_rest(&self) -> (f64, f64) {
+        let rest: Vec<f64> = self.times.iter().zip(&self.starts).map(|(all, start)| all - start).collect();
+        (quantile(&self.starts, 0.5), quantile(&rest, 0.5))
     }
 
     fn by_round(&self, base: &Measured) -> Vec<f64> {

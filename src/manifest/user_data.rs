@@ -39,6 +39,9 @@ fn replaced(node: &Node, path: &[&str], with: &Node) -> Node {
     let (Some((key, rest)), Some(mapping)) = (path.split_first(), node.as_mapping()) else {
         return with.clone();
     };
-    let value = mapping.get(key).map_or_else(|| with.clone(), |value| replaced(value, rest, with));
-    node.with_content(Content::Mapping(mapping.clone().with(key, value)))
+    let mut copy = mapping.clone();
+    if let Some((key, value)) = mapping.iter().find(|(k, _)| k.text() == *key) {
+        copy.set(key.clone(), replaced(value, rest, with));
+    }
+    node.with_content(Content::Mapping(copy))
 }

@@ -64,3 +64,45 @@ fn documents(text: &str, rules: Rules) -> Result<Documents, ReadError> {
 fn position(marker: Marker) -> Position {
     Position { line: marker.line(), column: marker.col() + 1 }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn aliases_count_where_they_stand() {
+        let nested = |inner: &str, levels| format!("{}{inner}{}", "[".repeat(levels), "]".repeat(levels));
+        let text = |levels| format!("- &a {}\n- {}\n", nested("x", 32), nested("*a", levels - 33));
+        for rules in [Rules::Manifest, Rules::CloudConfig] {
+            assert!(documents(&text(MAX_DEPTH), rules).is_ok());
+            let told = documents(&text(MAX_DEPTH + 1), rules).err().unwrap();
+            assert_eq!((told.broken, told.at.line), (BrokenRule::Depth, 2));
+        }
+    }
+
+    #[test]
+    fn an_alias_is_the_same_node_and_a_merge_adds_no_level() {
+        let chain: String = (1..2 * MAX_DEPTH).map(|i| format!("- &m{i} {{<<: *m{}}}\n", i - 1)).collect();
+        let read = read_documents(&format!("- &m0 {{a: x}}\n{chain}")).unwrap();
+        assert_eq!(read[0].extent().levels, 2);
+        assert_eq!(read_documents("[&a [x, y], *a]").unwrap()[0].extent().nodes, 7);
+    }
+
+    #[test]
+    fn what_cloud_init_would_refuse_is_a_doubt_in_a_manifest_and_the_first_one_counts() {
+        let text = "a: b\tc\nd: !vault e\n'1': f\n";
+        let manifest = read_manifests(text).unwrap();
+        assert_eq!(manifest.doubt, read_documents(text).err());
+        assert_eq!(manifest.doubt.unwrap().broken, BrokenRule::Tab);
+        assert_eq!(manifest.nodes[0].get("d").unwrap().tag(), Some("!vault"));
+    }
+
+    #[test]
+    fn keys_are_told_apart_by_text_in_a_manifest_only() {
+        assert!(read_documents("1: a\n'1': b\n~: c\n").is_ok());
+        let told = |text| read_manifests(text).err().unwrap().broken;
+        assert_eq!(told("1: a\n'1': b\n"), BrokenRule::KeyTwice { key: "1".into(), first_line: 1 });
+        assert_eq!(told("~: c\n"), BrokenRule::NullKey);
+    }
+}

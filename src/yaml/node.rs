@@ -228,9 +228,9 @@ impl Mapping {
         self
     }
 
-    /// The value of a key.
+    /// The value of the first key with this text.
     pub fn get(&self, key: &str) -> Option<&Node> {
-        self.value(&Scalar::string(key))
+        self.entries.iter().find(|entry| entry.key.text() == key).map(|entry| &entry.value)
     }
 
     /// The entries in order.
@@ -253,6 +253,7 @@ impl Mapping {
         self.entries.is_empty()
     }
 
+    /// The value of a key that every reader takes for this one.
     pub(crate) fn value(&self, key: &Scalar) -> Option<&Node> {
         self.entries.iter().find(|entry| entry.key == *key).map(|entry| &entry.value)
     }

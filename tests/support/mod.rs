@@ -3,6 +3,7 @@
 #![allow(dead_code, unused_imports, reason = "each of them takes what it needs")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should stop")]
 
+pub(crate) mod command;
 mod faults;
 mod manifests;
 

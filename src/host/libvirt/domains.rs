@@ -9,7 +9,7 @@ use virt::domain::Domain as Handle;
 use virt::error::{Error as VirtError, ErrorNumber};
 use virt::sys as c;
 
-use super::{Libvirt, libvirt_xml, sys, vm};
+use super::{Asked, Libvirt, libvirt_xml, sys, vm};
 use crate::host::{
     AddressSource, Domain, DomainState, GuestAddress, METADATA_NAMESPACE, Result, StateNow, View,
 };
@@ -114,18 +114,30 @@ impl Libvirt {
         let persistent = flagged(c::VIR_CONNECT_LIST_DOMAINS_PERSISTENT)?;
         let autostart = flagged(c::VIR_CONNECT_LIST_DOMAINS_AUTOSTART)?;
         let records = self.read_records(&stats)?;
-        let listed = stats.into_iter().zip(records).map(|(one, record)| Domain {
-            state: state_of(one.state),
-            stopped_by_error: stopped_by_error(one.state, one.reason),
-            vcpus: one.vcpus,
-            memory: Bytes(one.memory_kib * 1024),
-            persistent: persistent.contains(&one.uuid),
-            autostart: autostart.contains(&one.uuid),
-            uuid: one.uuid,
-            name: one.name,
-            record,
+        let listed = stats.into_iter().zip(records).map(|(one, record)| {
+            let (vcpus, memory_kib) = self.size_of(&one, &asked)?;
+            Ok(Domain {
+                state: state_of(one.state),
+                stopped_by_error: stopped_by_error(one.state, one.reason),
+                vcpus,
+                memory: Bytes(memory_kib * 1024),
+                persistent: persistent.contains(&one.uuid),
+                autostart: autostart.contains(&one.uuid),
+                uuid: one.uuid,
+                name: one.name,
+                record,
+            })
         });
-        Ok(listed.collect())
+        listed.collect()
+    }
+
+    /// CPUs and memory; not every driver has them among the bulk call's numbers.
+    fn size_of(&self, one: &sys::DomainStats, asked: &Asked) -> Result<(u32, u64)> {
+        if one.vcpus > 0 && one.memory_kib > 0 {
+            return Ok((one.vcpus, one.memory_kib));
+        }
+        let info = self.find("virDomainGetInfo", asked, || one.handle.info())?;
+        Ok(info.map_or((one.vcpus, one.memory_kib), |info| (info.nr_virt_cpu, info.max_mem)))
     }
 
     /// libvirt has no bulk call for metadata, so the round trips are made side by side.

@@ -1,0 +1,276 @@
+//! The `foundry` command itself, in an empty environment: exit codes, and what goes where.
+//! What the terminal makes of it is in `cli_terminal.rs`.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should stop")]
+
+mod support;
+
+use serde_json::Value;
+use support::command::{Ran, TEST_DRIVER, foundry, on_test, run, run_with};
+use support::{SMALL, WEB};
+
+/// One error, once, on stderr; nothing on stdout.
+fn assert_fails(ran: &Ran, code: i32, sentence: &str) {
+    assert_eq!(ran.code, code, "{}", ran.stderr);
+    assert_eq!(ran.stdout, "", "an error is no result");
+    assert!(ran.stderr.contains(sentence), "{sentence}\nis not in\n{}", ran.stderr);
+    assert_eq!(ran.stderr.matches("error:").count(), 1, "it is told once:\n{}", ran.stderr);
+}
+
+fn assert_says(ran: &Ran, result: &str) {
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, result), "{}", ran.stderr);
+}
+
+/// FACTS 25: each kind of failure has its code, and is told once.
+#[test]
+fn each_kind_of_failure_has_its_exit_code() {
+    assert_fails(&run(&["create", "nosuch.yaml"]), 1, "cannot read nosuch.yaml: no such file");
+    assert_fails(&run_with(&["create", "-"], "a: [b\n"), 1, "standard input");
+    assert_fails(&run_with(&["create", "-"], &SMALL.replace("vcpus: 1", "vcpus: 0")), 2, "spec.vcpus");
+    assert_fails(&run(&["-c", "nosuch:///x", "list"]), 3, "cannot connect to nosuch:///x");
+    assert_fails(&on_test(&["get", "nosuch"]), 4, "there is no VM 'nosuch'");
+    assert_fails(&on_test(&["destroy", "nosuch"]), 4, "there is no VM 'nosuch'");
+    assert_fails(&on_test(&["pool", "info", "nosuch"]), 5, "there is no pool 'nosuch'");
+    assert_fails(
+        &on_test(&["image", "info", "nosuch"]),
+        5,
+        "there is no image 'nosuch' in pool 'foundry-images'",
+    );
+    assert_fails(&on_test(&["image", "import", "Cargo.toml"]), 5, "Cargo.toml cannot be an image");
+    assert_fails(&on_test(&["pool", "delete", "foundry-vms"]), 5, "is one of foundry's own");
+    assert_fails(&on_test(&["create", "examples/simple-vm.yaml"]), 5, "cannot create VM");
+    let arch =
+        SMALL.replace("sizeGB: 1, empty: true}", "sizeGB: 1, empty: true}\n  storagePool: default-pool");
+    let mut create = foundry(&["-c", TEST_DRIVER, "create", "-"]);
+    let ran = piped(&mut create, &arch);
+    assert_fails(&ran, 4, "the host's architecture i686 is not supported");
+}
+
+fn piped(command: &mut std::process::Command, stdin: &str) -> Ran {
+    use std::io::Write;
+    use std::process::Stdio;
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
+    Ran::from(child.wait_with_output().unwrap())
+}
+
+#[test]
+fn a_command_line_that_cannot_be_understood_is_64() {
+    for (args, sentence) in [
+        (&["bogus"][..], "unrecognized subcommand 'bogus'"),
+        (&[], "Usage: foundry"),
+        (&["create"], "<FILE>"),
+        (&["destroy"], "<NAME>..."),
+        (&["list", "--bogus"], "unexpected argument '--bogus'"),
+        (&["list", "-o", "xml"], "invalid value 'xml'"),
+        (&["create", "x.yaml", "--wait=never"], "invalid value 'never'"),
+        (&["create", "x.yaml", "--timeout", "soon"], "'soon' is no time; write 90s, 5m or 1h30m"),
+        (&["create", "x.yaml", "-o", "xml"], "--dry-run"),
+        (&["list", "-l", "=x"], "names no label"),
+        (&["pool", "add", "x", "lvm", "/x"], "invalid value 'lvm'"),
+        (&["pool", "add", "a/b", "dir", "/x"], "invalid value 'a/b'"),
+        (&["--virt-type", "xen", "list"], "invalid value 'xen'"),
+    ] {
+        let ran = run(args);
+        assert_eq!((ran.code, ran.stdout.as_str()), (64, ""), "{args:?}");
+        assert!(ran.stderr.contains(sentence), "{args:?}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn help_and_version_are_results() {
+    for args in [
+        &["--help"][..],
+        &["help"],
+        &["create", "--help"],
+        &["pool", "add", "-h"],
+        &["--version"],
+        &["list", "--version"],
+    ] {
+        let ran = run(args);
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{args:?}");
+        assert!(!ran.stdout.is_empty() && !ran.stdout.contains('\u{1b}'), "{args:?}");
+    }
+    let help = run(&["--help"]).stdout;
+    for command in ["create", "destroy", "list", "get", "render", "image", "pool", "storage", "test-conn"] {
+        assert!(help.lines().any(|l| l.trim_start().starts_with(command)), "{command} is not in\n{help}");
+    }
+}
+
+#[test]
+fn the_uri_is_the_flags_then_foundrys_then_libvirts() {
+    let connected = |flag: Option<&str>, ours: Option<&str>, libvirts: Option<&str>| {
+        let mut command = foundry(&["test-conn"]);
+        flag.map(|uri| command.args(["--connect", uri]));
+        ours.map(|uri| command.env("FOUNDRY_CONNECT", uri));
+        libvirts.map(|uri| command.env("LIBVIRT_DEFAULT_URI", uri));
+        Ran::from(command.output().unwrap())
+    };
+    let good = Some(TEST_DRIVER);
+    for (flag, ours, libvirts) in [
+        (good, Some("bad:///1"), Some("bad:///2")),
+        (None, good, Some("bad:///2")),
+        (None, None, good),
+        (None, Some(""), good),
+    ] {
+        let ran = connected(flag, ours, libvirts);
+        assert_eq!(ran.code, 0, "{flag:?} {ours:?} {libvirts:?}: {}", ran.stderr);
+        assert!(ran.stdout.starts_with("Connected to test:///default on "), "{}", ran.stdout);
+    }
+    let ran = connected(Some("bad:///0"), good, good);
+    assert_fails(&ran, 3, "cannot connect to bad:///0");
+    assert!(ran.stderr.contains("hint: "), "{}", ran.stderr);
+}
+
+#[test]
+fn several_documents_come_from_stdin_and_are_judged_together() {
+    let both = format!("{SMALL}---{}", SMALL.replace("name: small", "name: other"));
+    let ran = run_with(&["render", "-"], &both);
+    assert_eq!((ran.code, ran.stdout.matches("<domain ").count()), (0, 2), "{}", ran.stderr);
+
+    let wrong = both.replace("vcpus: 1", "vcpus: 0");
+    let ran = run_with(&["render", "-"], &wrong);
+    assert_eq!((ran.code, ran.stderr.matches("spec.vcpus").count()), (2, 2), "{}", ran.stderr);
+
+    let same = format!("{SMALL}---{SMALL}");
+    assert_fails(&run_with(&["create", "-"], &same), 2, "small");
+
+    // The last document is wrong: nothing is connected to, let alone made.
+    let ran = run_with(&["-c", "nosuch:///x", "create", "-"], &format!("{SMALL}---\nkind: Pod\n"));
+    assert_fails(&ran, 1, "standard input");
+    assert_fails(&run_with(&["create", "-"], ""), 1, "standard input");
+}
+
+/// One that fails is undone by itself, the others are gone on with, and the worst code is the exit code.
+#[test]
+fn each_document_fails_by_itself_and_the_worst_is_the_code() {
+    let small = SMALL.replace("autostart: false", "storagePool: default-pool");
+    let worse =
+        SMALL.replace("name: small", "name: worse").replace("autostart: false", "storagePool: nosuch");
+    for both in [format!("{small}---{worse}"), format!("{worse}---{small}")] {
+        let ran = run_with(&["-c", TEST_DRIVER, "create", "-"], &both);
+        assert_eq!((ran.code, ran.stdout.as_str()), (5, ""), "{}", ran.stderr);
+        assert_eq!(
+            ran.stderr.matches("error: cannot create VM 'small' on this host").count(),
+            1,
+            "{}",
+            ran.stderr
+        );
+        assert_eq!(
+            ran.stderr.matches("error: cannot create VM 'worse' on this host").count(),
+            1,
+            "{}",
+            ran.stderr
+        );
+    }
+}
+
+#[test]
+fn an_unknown_field_is_told_with_place_and_nearest() {
+    let wrong = SMALL.replace("autostart: false", "autoStart: false");
+    let ran = run_with(&["render", "-"], &wrong);
+    assert_fails(&ran, 1, "autoStart");
+    assert!(ran.stderr.contains("autostart"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("standard input:10:3"), "line and column: {}", ran.stderr);
+}
+
+/// FACTS 7, and the design document's rule for domains without a record.
+#[test]
+fn a_domain_that_is_not_foundrys_is_listed_and_not_destroyed() {
+    let ran = on_test(&["list"]);
+    insta::assert_snapshot!(ran.stdout, @r"
+    NAME   STATE     VCPUS   MEMORY   IP ADDRESS      AGE   MANAGED
+    test   running   2       8 GiB    192.168.122.3   -     no
+    ");
+    let ran = on_test(&["destroy", "test"]);
+    assert_fails(&ran, 4, "domain 'test' was not made by foundry");
+    assert!(ran.stderr.contains("hint: foundry destroy test --force"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("nothing was changed"), "{}", ran.stderr);
+    let ran = on_test(&["destroy", "test", "--force"]);
+    assert_says(&ran, "Successfully destroyed VM 'test'\n");
+    assert_eq!(ran.stderr, "Destroying VM 'test'...\n✓ VM stopped\n✓ Domain undefined\n");
+}
+
+/// What can be destroyed is, and the worst failure is the code.
+#[test]
+fn several_names_are_destroyed_one_by_one() {
+    let ran = on_test(&["destroy", "nosuch", "test", "--force"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (4, "Successfully destroyed VM 'test'\n"));
+    assert_eq!(ran.stderr.matches("error:").count(), 1, "{}", ran.stderr);
+    let ran = on_test(&["destroy", "nosuch", "neither"]);
+    assert_eq!((ran.code, ran.stderr.matches("error:").count()), (4, 2), "{}", ran.stderr);
+}
+
+#[test]
+fn listings_have_the_forms_of_kubectl() {
+    let json = |args: &[&str]| -> Value { serde_json::from_str(&on_test(args).stdout).unwrap() };
+    let listed = json(&["list", "-o", "json"]);
+    assert_eq!(
+        (listed[0]["kind"].as_str(), listed[0]["metadata"]["name"].as_str()),
+        (Some("VirtualMachine"), Some("test"))
+    );
+    assert_eq!(listed[0]["spec"]["vcpus"], 2);
+    assert_eq!(json(&["get", "test", "-o", "json"])["status"]["phase"], "Running");
+    assert_eq!(json(&["list", "-l", "role=web", "-o", "json"]), Value::Array(Vec::new()));
+    assert_eq!(json(&["pool", "list", "-o", "json"])[0]["type"], "dir");
+    assert_eq!(json(&["pool", "info", "default-pool", "-o", "json"])["active"], true);
+    assert_eq!(json(&["image", "list", "--pool", "default-pool", "-o", "json"]), Value::Array(Vec::new()));
+    assert_eq!(json(&["storage", "status", "-o", "json"])["pools"][0]["name"], "default-pool");
+
+    assert_says(&on_test(&["list", "-o", "name"]), "test\n");
+    assert_says(&on_test(&["pool", "list", "-o", "name"]), "default-pool\n");
+    assert_says(&on_test(&["get", "test", "-o", "name"]), "test\n");
+    assert_says(&on_test(&["storage", "status", "-o", "name"]), "default-pool\n");
+    assert_eq!(on_test(&["list", "--no-headers"]).stdout.split_whitespace().next(), Some("test"));
+    assert_eq!(on_test(&["list", "--no-headers"]).stdout.lines().count(), 1);
+    assert!(on_test(&["list", "-o", "wide"]).stdout.contains("6695eb01-f6a4-8304-79aa-97f2502e193f"));
+    assert!(on_test(&["pool", "info", "default-pool"]).stdout.contains("Target:     /default-pool\n"));
+    let yaml = on_test(&["vm", "info", "test", "-o", "yaml"]).stdout;
+    assert_eq!(yaml, on_test(&["get", "test", "-o", "yaml"]).stdout, "another spelling of get");
+    foundry::manifest::load(&yaml, "get.yaml").unwrap();
+    assert!(on_test(&["get", "test"]).stdout.contains("Managed:     no\n"));
+    assert!(
+        on_test(&["storage", "status"]).stdout.contains("All file systems: 100 GiB of 100 GiB available")
+    );
+}
+
+#[test]
+fn an_empty_listing_is_no_result_and_no_failure() {
+    let ran = on_test(&["list", "-l", "role=web"]);
+    assert_says(&ran, "");
+    assert_eq!(ran.stderr, "No running VMs; --all shows the others\n");
+    assert_eq!(on_test(&["list", "--all", "-l", "role=web"]).stderr, "No VMs\n");
+    assert_eq!(on_test(&["image", "list"]).stderr, "No images; foundry image import FILE adds one\n");
+    assert_says(&on_test(&["list", "-l", "!role", "-o", "name"]), "");
+}
+
+#[test]
+fn pools_are_managed() {
+    assert_says(&on_test(&["pool", "add", "ssd", "dir", "/mnt/ssd"]), "Successfully added pool 'ssd'\n");
+    assert_says(
+        &on_test(&["pool", "refresh", "default-pool"]),
+        "Successfully refreshed pool 'default-pool'\n",
+    );
+    let deleted = "Successfully deleted pool 'default-pool'; its volumes stay\n";
+    assert_says(&on_test(&["pool", "delete", "default-pool"]), deleted);
+    for path in ["rel", "/a/../b", "/a\nb"] {
+        assert_fails(&on_test(&["pool", "add", "x", "dir", path]), 2, "is not an absolute path without '..'");
+    }
+}
+
+#[test]
+fn paths_and_names_of_the_host_are_checked_before_it_is_asked() {
+    let ran = run(&["-c", "nosuch:///x", "--storage-path", "rel", "list"]);
+    assert_fails(&ran, 1, "--storage-path \"rel\" is not an absolute path");
+    assert_fails(&run(&["-c", "nosuch:///x", "image", "import", "Cargo.toml", "a/b"]), 2, "the image's name");
+    assert_fails(&run(&["-c", "nosuch:///x", "image", "import", "nosuch.qcow2"]), 1, "nosuch.qcow2");
+    assert_fails(&run(&["-c", "nosuch:///x", "image", "import", "src"]), 1, "it is not a file");
+}
+
+#[test]
+fn a_dry_run_makes_nothing_and_tells_everything() {
+    let manifest = WEB.replace("KEY", support::KEY).replace("HASH", support::HASH);
+    let ran = piped(&mut foundry(&["-c", TEST_DRIVER, "create", "-", "--dry-run"]), &manifest);
+    assert_fails(&ran, 5, "image 'debian-12' not found");
+    assert!(ran.stderr.contains("nothing was changed"), "{}", ran.stderr);
+}

@@ -1,0 +1,172 @@
+//! Where the words go: stdout, stderr, pipes that close, colours that are not there.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should stop")]
+
+mod support;
+
+use std::process::{Command, Stdio};
+
+use support::SMALL;
+use support::command::{Ran, TEST_DRIVER, foundry, on_test, run, run_with, skip_without};
+
+#[test]
+fn nothing_is_coloured_or_animated_in_a_pipe() {
+    for args in [&["list"][..], &["destroy", "test", "--force"], &["get", "nosuch"], &["create"], &["--help"]]
+    {
+        let mut command = foundry(&[&["-c", TEST_DRIVER], args].concat());
+        let ran = Ran::from(command.env("TERM", "xterm-256color").output().unwrap());
+        let both = format!("{}{}", ran.stdout, ran.stderr);
+        assert!(!both.contains('\u{1b}') && !both.contains('\r'), "{args:?}: {both:?}");
+    }
+}
+
+/// On a terminal: colours, unless NO_COLOR says no. script(1) makes one.
+#[test]
+fn colours_are_for_terminals_without_no_color() {
+    let on_terminal = |no_color: Option<&str>| {
+        let binary = env!("CARGO_BIN_EXE_foundry");
+        let mut command = Command::new("script");
+        command.args(["-qec", &format!("{binary} -c {TEST_DRIVER} get nosuch"), "/dev/null"]);
+        command.env_clear().env("PATH", "/usr/bin:/bin").env("TERM", "xterm").stdin(Stdio::null());
+        no_color.map(|value| command.env("NO_COLOR", value));
+        command
+            .output()
+            .ok()
+            .map(|out| (out.status.code(), String::from_utf8_lossy(&out.stdout).into_owned()))
+    };
+    let Some((code, coloured)) = on_terminal(None) else {
+        skip_without("script", "bsdutils");
+        return;
+    };
+    assert_eq!(code, Some(4), "{coloured}");
+    assert!(coloured.contains("\u{1b}[31merror:\u{1b}[0m there is no VM 'nosuch'"), "{coloured:?}");
+    let (_, plain) = on_terminal(Some("1")).unwrap();
+    assert!(plain.contains("error: there is no VM 'nosuch'") && !plain.contains("\u{1b}[31m"), "{plain:?}");
+    let (_, empty) = on_terminal(Some("")).unwrap();
+    assert!(empty.contains("\u{1b}[31m"), "no-color.org: an empty value says nothing: {empty:?}");
+}
+
+/// On a terminal it asks, naming what would go; no answer is no.
+#[test]
+fn a_terminal_is_asked_before_anything_is_destroyed() {
+    let answer = |keys: &str| {
+        let binary = env!("CARGO_BIN_EXE_foundry");
+        let typed = format!(
+            "printf '{keys}' | script -qec '{binary} -c {TEST_DRIVER} destroy test --force' /dev/null"
+        );
+        let mut command = Command::new("sh");
+        command.args(["-c", &typed]).env_clear().env("PATH", "/usr/bin:/bin");
+        String::from_utf8_lossy(&command.output().unwrap().stdout).into_owned()
+    };
+    if Command::new("script").arg("--version").output().is_err() {
+        skip_without("script", "bsdutils");
+        return;
+    }
+    for (keys, destroyed) in
+        [("y\\n", true), ("YES\\n", true), ("n\\n", false), ("\\n", false), ("yeah\\n", false)]
+    {
+        let said = answer(keys);
+        assert!(said.contains("Destroy VM 'test' (running)") && said.contains("Go ahead? [y/N]"), "{said}");
+        assert_eq!(said.contains("Successfully destroyed VM 'test'"), destroyed, "{keys}: {said}");
+        assert_eq!(said.contains("nothing was destroyed"), !destroyed, "{keys}: {said}");
+    }
+}
+
+#[test]
+fn quiet_keeps_results_and_errors() {
+    let ran = on_test(&["-q", "destroy", "test", "nosuch", "--force"]);
+    assert_eq!(ran.stdout, "Successfully destroyed VM 'test'\n");
+    assert!(ran.stderr.starts_with("error: there is no VM 'nosuch'"), "{}", ran.stderr);
+    assert_eq!(on_test(&["list", "-q", "-l", "x"]).stderr, "");
+}
+
+#[test]
+fn verbose_shows_libvirts_words_and_twice_its_calls() {
+    let ran = on_test(&["list", "-vv", "-o", "name"]);
+    assert_eq!(ran.stdout, "test\n");
+    let calls: Vec<&str> = ran.stderr.lines().collect();
+    assert!(
+        calls.iter().all(|line| line.starts_with("[libvirt] ") && line.contains(" ms  vir")),
+        "{}",
+        ran.stderr
+    );
+    assert!(calls.iter().any(|line| line.contains("virConnectGetAllDomainStats")), "{}", ran.stderr);
+    assert_eq!(on_test(&["list", "-v"]).stderr, "", "once is for failures");
+}
+
+/// libvirt prints its errors to stderr by itself, unless it is told not to.
+#[test]
+fn libvirt_prints_nothing_by_itself() {
+    let ran = run(&["-c", "qemu+unix:///system?socket=/nonexistent", "list"]);
+    assert_eq!(ran.code, 3);
+    assert!(!ran.stderr.contains("libvirt: "), "{}", ran.stderr);
+    assert_eq!(ran.stderr.lines().next().unwrap().matches("error").count(), 1, "{}", ran.stderr);
+}
+
+/// The reader of a pipe may go before everything is written: `foundry list | head -0`.
+#[test]
+fn a_reader_that_goes_is_no_failure() {
+    for args in [&["list"][..], &["list", "-o", "json"], &["--help"], &["destroy", "test", "--force"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = foundry(&[&["-c", TEST_DRIVER], args].concat());
+        let done = command.stdout(writer).stderr(Stdio::piped()).output().unwrap();
+        let told = String::from_utf8_lossy(&done.stderr);
+        assert_eq!(done.status.code(), Some(0), "{args:?}: {told}");
+        assert!(!told.contains("panicked") && !told.contains("error"), "{args:?}: {told}");
+    }
+}
+
+#[test]
+fn a_stderr_that_is_gone_changes_nothing() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let done = foundry(&["-c", TEST_DRIVER, "get", "nosuch"]).stderr(writer).output().unwrap();
+    assert_eq!(done.status.code(), Some(4));
+}
+
+/// A result that cannot be written is a failure where nobody went: a full disk.
+#[test]
+fn a_full_disk_under_stdout_is_a_failure() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let done = foundry(&["-c", TEST_DRIVER, "list"]).stdout(full).stderr(Stdio::piped()).output().unwrap();
+    assert_eq!(done.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&done.stderr).contains("cannot write to stdout"));
+}
+
+/// Started by cron or a daemon: stdin, stdout or stderr may be closed from the beginning.
+#[test]
+fn closed_files_are_survived() {
+    for (redirection, args, code) in [
+        ("<&-", "create -", 1),
+        ("<&-", "list", 0),
+        ("<&-", "destroy test --force", 0),
+        (">&-", "list", 0),
+        ("2>&-", "get nosuch", 4),
+        ("<&- >&- 2>&-", "destroy test --force", 0),
+    ] {
+        let line = format!("{} -c {TEST_DRIVER} {args} {redirection}", env!("CARGO_BIN_EXE_foundry"));
+        let done = Command::new("/bin/sh").args(["-c", &line]).env_clear().output().unwrap();
+        let told = String::from_utf8_lossy(&done.stderr);
+        assert_eq!(done.status.code(), Some(code), "{args} {redirection}: {told}");
+        assert!(!told.contains("panicked"), "{args} {redirection}: {told}");
+    }
+}
+
+#[test]
+fn the_environment_sets_what_flags_do() {
+    let kvm = run_with(&["render", "-"], SMALL).stdout;
+    let mut command = foundry(&["render", "-", "--virt-type", "qemu"]);
+    assert!(kvm.contains("<domain type=\"kvm\">"), "{kvm}");
+    let by = |command: &mut Command| {
+        use std::io::Write;
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(SMALL.as_bytes()).unwrap();
+        Ran::from(child.wait_with_output().unwrap()).stdout
+    };
+    let qemu = by(&mut command);
+    assert!(qemu.contains("<domain type=\"qemu\">"), "{qemu}");
+    assert_eq!(by(foundry(&["render", "-"]).env("FOUNDRY_VIRT_TYPE", "qemu")), qemu);
+    let ssd = by(foundry(&["render", "-"]).env("FOUNDRY_VM_POOL", "ssd"));
+    assert!(ssd.contains("pool=\"ssd\""), "{ssd}");
+    assert_eq!(by(foundry(&["render", "-", "--pool", "ssd"]).env("FOUNDRY_VM_POOL", "hdd")), ssd);
+}
