@@ -161,6 +161,26 @@ fn a_boot_disk_smaller_than_its_image_is_refused() {
     bed.creates(&bed.manifest("web", 26).boot_disk("{sizeGB: 2, image: large.qcow2}"));
 }
 
+/// The first foundry could not undo after a start: it undefined without the flag for EFI variables, was
+/// refused, deleted the volumes all the same, and left a domain without disks.
+#[test]
+fn a_start_that_fails_is_undone_whole() {
+    let Some(bed) = Bed::with_tiny("start") else { return };
+    bed.creates(&bed.manifest("other", 35)); // makes the pool
+    let before = bed.traces();
+    let manifest = bed.manifest("web", 36).disk("vdb", 1);
+    let (vm, tap) = (&manifest.name, manifest.tap());
+    // Something else of that name, so that QEMU gets no tap.
+    program("ip", &["link", "add", &tap, "type", "bridge"]).exits(0);
+    let ran = bed.foundry(&["create", "-"]).reads(&manifest).run();
+    program("ip", &["link", "delete", &tap]).exits(0);
+    let ran = ran.exits(4).prints("");
+    assert_eq!(ran.stderr.matches("error: ").count(), 1, "{ran:#?}");
+    let ran = ran.mentions(&format!("✓ Cloud-init ISO generated\nerror: cannot start domain '{vm}': "));
+    ran.mentions(&tap).mentions("\n  everything that was made is removed again\n");
+    assert_eq!(bed.traces(), before);
+}
+
 /// Three documents: the first is made, the second and the third cannot be. The first stays, each error is
 /// told once, and the worst code is the exit code.
 #[test]
