@@ -232,7 +232,9 @@ pub(crate) fn measure(
     }
     for round in 0..rounds {
         for turn in 0..programs.len() {
-            let index = (round + turn) % programs.len();
+            // Forwards and backwards by turns, so that none always follows the same other.
+            let step = if round % 2 == 0 { turn } else { programs.len() - turn };
+            let index = (round + step) % programs.len();
             let (took, start) = programs[index].time(&log)?;
             all[index].times.push(took);
             all[index].starts.extend(start);
