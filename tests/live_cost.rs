@@ -108,6 +108,8 @@ fn destroy_looks_once_at_everybody_else() {
             ("their records and descriptions", others * 3 + 1),
             ("mark: find, active, write", 3),
             ("stop: look; look, force off; look", 2 + 3 + 2),
+            // Somebody else may have taken the VM away and made another meanwhile.
+            ("look again before each deletion", 4 * 2),
             ("delete four volumes", 4 * (FIND + 1)),
             ("undefine", 2),
         ],
