@@ -102,6 +102,7 @@ pub(super) fn run(args: &ImageArgs, global: &Global, ui: &Ui) -> Result<(), Erro
         }
         ImageCommand::Delete { name, pool } => {
             let connected = connect(global, ui)?;
+            interrupt::guard(&connected.cancel)?;
             images::delete(&connected.session(), &in_pool(pool), name)?;
             ui.line(&format!("Successfully deleted image '{name}'"))
         }
@@ -148,7 +149,7 @@ fn list(images: &[Volume], output: Format, no_headers: bool, ui: &Ui) -> Result<
         return Ok(());
     }
     match output {
-        Format::Name => ui.result(&images.iter().map(|i| format!("{}\n", i.name)).collect::<String>()),
+        Format::Name => ui.names(images.iter().map(|i| i.name.as_str())),
         Format::Table | Format::Wide => {
             let rows = images.iter().map(|i| {
                 let mut row =
@@ -161,7 +162,7 @@ fn list(images: &[Volume], output: Format, no_headers: bool, ui: &Ui) -> Result<
             } else {
                 &["NAME", "FORMAT", "SIZE", "ALLOCATED"]
             };
-            ui.result(&table(headers, rows, no_headers))
+            ui.shown(&table(headers, rows, no_headers))
         }
         Format::Yaml | Format::Json => {
             let views: Vec<ImageView<'_>> = images.iter().map(view).collect();
@@ -175,12 +176,12 @@ fn info(name: &str, pool: &str, output: Format, connected: &Connected<'_>, ui: &
     let image =
         ImageView { used_by: Some(&found.vms), overlays: Some(&found.overlays), ..view(&found.volume) };
     match output {
-        Format::Name => ui.line(name),
+        Format::Name => ui.names([name].into_iter()),
         Format::Json => ui.result(&super::output::json(&image)?),
         Format::Yaml => ui.result(&objects(&[&image], Format::Yaml)?),
         Format::Table | Format::Wide => {
             let users = if found.vms.is_empty() { "-".to_owned() } else { found.vms.join(", ") };
-            ui.result(&format!(
+            ui.shown(&format!(
                 "Name:       {}\nPool:       {}\nFormat:     {}\nSize:       {}\nAllocated:  {}\nPath:       {}\nUsed by:    {users}\n",
                 image.name, image.pool, image.format, found.volume.capacity, found.volume.allocation, image.path
             ))

@@ -10,6 +10,7 @@ mod error;
 mod libvirt;
 pub mod libvirt_xml;
 pub mod memory;
+mod refusal;
 
 pub use error::{HostError, Stopped};
 pub use libvirt::{CallObserver, Libvirt};

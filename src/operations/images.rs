@@ -13,6 +13,7 @@ use crate::host::{HostError, Volume};
 use crate::names::VolumeName;
 use crate::record::Owner;
 use crate::storage_xml::{self, VolumeSpec};
+use crate::text::shell_word;
 use crate::units::Bytes;
 
 /// An image to be imported: its content and what is known of it beforehand.
@@ -48,7 +49,7 @@ pub fn import(
     let pool = writable_pool(session, pool)?;
     if session.host.volume(&pool, name.as_str())?.is_some() {
         return Err(Error::new(Kind::Storage, format!("image '{name}' exists in pool '{pool}'"))
-            .hint(format!("foundry image delete {name} removes it"))
+            .hint(format!("foundry image delete {} removes it", shell_word(name.as_str())))
             .outcome("nothing was changed"));
     }
     check_room(session, &pool, source.length)?;
@@ -166,7 +167,7 @@ fn doubt(session: &Session<'_>, pool: &str, name: &VolumeName, failed: HostError
     }
     error
         .outcome(format!("left behind: volume '{name}' in pool '{pool}' (it may exist)"))
-        .outcome(format!("foundry image delete {name} removes it"))
+        .outcome(format!("foundry image delete {} removes it", shell_word(name.as_str())))
 }
 
 fn found(session: &Session<'_>, pool: &str, name: &VolumeName) -> Result<Volume, Error> {

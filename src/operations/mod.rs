@@ -14,6 +14,7 @@ pub mod storage;
 pub mod wait;
 
 mod chain;
+mod cloud_init_log;
 mod creation;
 mod lookup;
 mod session;

@@ -8,6 +8,7 @@ use crate::host::{Domain, Pool, Volume};
 use crate::names::{PoolName, VolumeName};
 use crate::plan::{BootSource, DiskFormat, ImageRef, VmPlan};
 use crate::record::{RecordedVolume, Role};
+use crate::text::shell_word;
 use crate::units::Bytes;
 
 /// Room that a new qcow2 volume takes before anything is written to it, rounded up generously
@@ -121,7 +122,7 @@ pub(super) fn check_names(
                 Finding::storage(format!("volume '{}' exists in pool '{}'", planned.name, planned.pool))
                     .hint(format!(
                         "it may hold data that somebody kept: choose another name for the VM, or, if nobody needs it, virsh vol-delete --pool {} {}",
-                        planned.pool, planned.name
+                        shell_word(&planned.pool), shell_word(&planned.name)
                     )),
             );
         }
@@ -162,7 +163,7 @@ fn missing_pool(session: &Session<'_>, name: &str) -> Result<Finding, Error> {
     let known: Vec<&str> = known.iter().map(String::as_str).collect();
     Ok(Finding::storage(format!("there is no pool '{name}'"))
         .hint(alternatives(name, &known))
-        .hint(format!("foundry pool add {name} dir PATH makes one")))
+        .hint(format!("foundry pool add {} dir PATH makes one", shell_word(name))))
 }
 
 /// Disks are thin: little is needed now, and more is promised than may be there.
@@ -286,19 +287,22 @@ fn image_in_pool(
     if let Some(volume) = session.host.volume(pool, name)? {
         return read_head(session, volume).map(Some);
     }
-    let import = format!("foundry image import FILE {name}");
+    let import = format!("foundry image import FILE {}", shell_word(name));
     let finding = match session.host.pool(pool)? {
         None => Finding::storage(format!("image '{name}' not found: there is no pool '{pool}'")).hint(import),
         Some(found) if !found.active => {
             Finding::storage(format!("image '{name}' not found: pool '{pool}' is not started"))
-                .hint(format!("virsh pool-start {pool}"))
+                .hint(format!("virsh pool-start {}", shell_word(pool)))
         }
         Some(_) => {
             let known: Vec<String> = session.host.volumes(pool)?.into_iter().map(|v| v.name).collect();
             let known: Vec<&str> = known.iter().map(String::as_str).collect();
             Finding::storage(format!("image '{name}' not found in pool '{pool}'"))
                 .hint(alternatives(name, &known))
-                .hint(format!("{import} adds one; foundry pool refresh {pool} finds files put there by hand"))
+                .hint(format!(
+                    "{import} adds one; foundry pool refresh {} finds files put there by hand",
+                    shell_word(pool)
+                ))
         }
     };
     findings.push(finding);
@@ -314,7 +318,7 @@ fn image_at_path(
     if let Some(volume) = session.host.volume_at(path)? {
         return read_head(session, volume).map(Some);
     }
-    let import = format!("foundry image import {path} NAME.qcow2, then image: NAME.qcow2");
+    let import = format!("foundry image import {} NAME.qcow2, then image: NAME.qcow2", shell_word(path));
     if !session.host.is_local() {
         findings.push(Finding::storage(format!("image '{path}' is in no pool of the host")).hint(import));
         return Ok(None);

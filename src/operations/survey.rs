@@ -10,6 +10,7 @@ use crate::host::libvirt_xml::{DiskSource, DomainDescription};
 use crate::host::{Domain, View, Volume};
 use crate::names::VmName;
 use crate::record::{Liveness, Owner, Record, RecordedVolume, Role, State};
+use crate::text::shell_word;
 
 /// Looks at a VM and decides what would go with it; changes nothing.
 ///
@@ -19,7 +20,8 @@ pub fn survey(session: &Session<'_>, name: &str, options: Options) -> Result<Dem
     let Some(domain) = find(session, name)? else { return Err(absent(session, name)?) };
     let refused = |message: String| Error::new(Kind::Vm, message).outcome("nothing was changed");
     let by_force = format!(
-        "foundry destroy {name} --force deletes it and those of its disks that are named as foundry names them"
+        "foundry destroy {} --force deletes it and those of its disks that are named as foundry names them",
+        shell_word(name)
     );
     match Owner::of_domain(&domain) {
         Owner::Foundry(record) => survey_recorded(session, domain, *record, options),
@@ -74,7 +76,7 @@ fn refuse_if_busy(domain: &Domain, record: &Record, options: Options) -> Result<
         Liveness::Elsewhere if options.force => Ok(()),
         Liveness::Elsewhere => {
             Err(Error::new(Kind::Vm, format!("VM '{name}' is being created from another machine"))
-                .hint(format!("if that was given up: foundry destroy {name} --force"))
+                .hint(format!("if that was given up: foundry destroy {} --force", shell_word(name)))
                 .outcome("nothing was changed"))
         }
         Liveness::Alive => {
@@ -251,7 +253,7 @@ impl Demolition {
             Some(found) if found.active => Ok(()),
             Some(_) => {
                 Err(Error::new(Kind::Storage, format!("pool '{pool}' with volume '{name}' is not started"))
-                    .hint(format!("virsh pool-start {pool}"))
+                    .hint(format!("virsh pool-start {}", shell_word(pool)))
                     .outcome("nothing was changed"))
             }
             None => {

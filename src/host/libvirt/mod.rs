@@ -4,6 +4,7 @@
 //! turns libvirt's error into one that names what was asked. Lookups are not cached: a handle is
 //! fetched where it is used, so that what foundry acts on is what is there now.
 
+mod agent;
 mod domains;
 mod storage;
 mod sys;
