@@ -2,16 +2,14 @@
 
 use std::io::Read;
 
-use super::chain::describe;
 use super::create::{Interruptible, ensure_pool};
 use super::storage_preflight::{PoolNeed, ReadyPool};
+use super::usage::{Usage, refresh};
 use super::{Event, Progress, Session};
 use crate::disk_image::{self, DiskImage};
 use crate::error::{Error, Kind};
-use crate::host::libvirt_xml::DiskSource;
 use crate::host::{HostError, Volume};
 use crate::names::VolumeName;
-use crate::record::Owner;
 use crate::storage_xml::{self, VolumeSpec};
 use crate::units::Bytes;
 
@@ -231,10 +229,9 @@ pub struct ImageUse {
 /// [`Kind::Storage`] where there is no such image.
 pub fn info(session: &Session<'_>, pool: &str, name: &str) -> Result<ImageUse, Error> {
     let Some(volume) = session.host.volume(pool, name)? else { return Err(no_image(session, pool, name)?) };
-    let overlays = overlays_of(session, &volume.path)?;
-    let vms = vms_on(session, &volume, &overlays)?;
-    let overlays = overlays.into_iter().map(|o| format!("{}/{}", o.pool, o.name)).collect();
-    Ok(ImageUse { volume, vms, overlays })
+    let users = Usage::look(session, None)?.of(pool, name, &volume.path);
+    let overlays = users.overlays.into_iter().map(|o| format!("{}/{}", o.pool, o.name)).collect();
+    Ok(ImageUse { volume, vms: users.vms, overlays })
 }
 
 fn no_image(session: &Session<'_>, pool: &str, name: &str) -> Result<Error, Error> {
@@ -244,53 +241,15 @@ fn no_image(session: &Session<'_>, pool: &str, name: &str) -> Result<Error, Erro
         .hint(super::preflight::alternatives(name, &known)))
 }
 
-/// All volumes, in all active pools, whose chain of backing files comes to this path.
-fn overlays_of(session: &Session<'_>, path: &str) -> Result<Vec<Volume>, Error> {
-    let mut rest = Vec::new();
-    for pool in session.host.pools()?.into_iter().filter(|p| p.active) {
-        rest.extend(session.host.volumes(&pool.name)?);
-    }
-    let mut below = vec![path.to_owned()];
-    let mut found: Vec<Volume> = Vec::new();
-    // Each round finds the overlays on the last round's, so a chain of any length is followed.
-    while !below.is_empty() {
-        let (on_these, others): (Vec<Volume>, Vec<Volume>) =
-            rest.into_iter().partition(|v| v.backing.as_ref().is_some_and(|b| below.contains(b)));
-        below = on_these.iter().map(|v| v.path.clone()).collect();
-        found.extend(on_these);
-        rest = others;
-    }
-    Ok(found)
-}
-
-/// The VMs that use the image or an overlay on it, by their XML, or by a record that names it.
-fn vms_on(session: &Session<'_>, image: &Volume, overlays: &[Volume]) -> Result<Vec<String>, Error> {
-    let mut vms = Vec::new();
-    for domain in session.host.domains(false)? {
-        let disks = describe(session, &domain)?.map(|d| d.disks).unwrap_or_default();
-        let by_disk = disks.iter().any(|disk| {
-            let files: Vec<String> = disk.files().map(|f| f.display().to_string()).collect();
-            std::iter::once(image).chain(overlays).any(|v| {
-                let by_volume = matches!(&disk.source, DiskSource::Volume { pool, volume } if *pool == v.pool && *volume == v.name);
-                by_volume || files.contains(&v.path)
-            })
-        });
-        // A VM that is being created has no overlay yet, and its record names the image already.
-        let by_record = matches!(Owner::of(domain.record.as_deref()), Owner::Foundry(record)
-            if record.volumes.iter().any(|v| v.backing.as_deref() == Some(image.path.as_str())));
-        if by_disk || by_record {
-            vms.push(domain.name);
-        }
-    }
-    vms.sort();
-    Ok(vms)
-}
-
 /// Deletes an image that nobody uses.
 ///
 /// # Errors
 /// [`Kind::Storage`] where there is none, or VMs or overlays use it: those are named, nothing is changed.
 pub fn delete(session: &Session<'_>, pool: &str, name: &str) -> Result<(), Error> {
+    // What was put there by hand may lie on it, too.
+    for pool in session.host.pools()?.into_iter().filter(|p| p.active) {
+        refresh(session, &pool.name)?;
+    }
     let found = info(session, pool, name)?;
     if !found.vms.is_empty() || !found.overlays.is_empty() {
         let users: Vec<String> = if found.vms.is_empty() {

@@ -19,6 +19,7 @@ mod lookup;
 mod session;
 mod stop;
 mod storage_preflight;
+mod usage;
 
 pub use session::{Cancel, Clock, Event, Progress, Session, Settings, SystemClock, is_root};
 
