@@ -460,7 +460,12 @@ fn a_pool_of_images_that_foreign_vms_lie_on_is_in_use() {
 fn deleting_a_pool_leaves_its_volumes() {
     let bench =
         Bench::on(host_with_neighbours().with_image("ssd", "a", "raw", 1).with_inactive_pool("off", "/off"));
-    pools::delete(&bench.session(), "off", false).unwrap();
+    let error = pools::delete(&bench.session(), "off", false).unwrap_err();
+    assert_eq!(error.message(), "pool 'off' is not started, so its volumes cannot be seen");
+    assert_eq!((error.kind(), error.outcomes()), (Kind::Storage, &["nothing was changed".to_owned()][..]));
+    assert!(error.hint_text().unwrap().starts_with("--force forgets the pool"));
+    assert!(bench.host.pool("off").unwrap().is_some_and(|p| !p.active), "it was not started to look");
+    pools::delete(&bench.session(), "off", true).unwrap();
     let error = pools::delete(&bench.session(), "ssd", false).unwrap_err();
     assert_eq!((error.message(), error.hint_text().is_some()), ("pool 'ssd' has 1 volume", true));
     pools::delete(&bench.session(), "ssd", true).unwrap();

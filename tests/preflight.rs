@@ -253,8 +253,11 @@ fn pools_must_be_there_and_hold_files() {
         &bench,
         &in_pool("vg"),
         Kind::Storage,
-        "pool 'vg' is of type logical, and VM disks are files",
+        "pool 'vg' is of type logical, and VM disks are files\n    use a pool of type dir, fs, netfs",
     );
+    let xml = "<pool type='gluster'><name>far</name><target><path>/far</path></target></pool>";
+    bench.host.define_pool(xml).unwrap();
+    assert_finds(&bench, &in_pool("far"), Kind::Storage, "pool 'far' is of type gluster");
 }
 
 #[test]

@@ -76,7 +76,7 @@ pub fn refresh(session: &Session<'_>, name: &str) -> Result<(), Error> {
 ///
 /// # Errors
 /// [`Kind::Storage`] where it is one of the two default pools, or VMs use its volumes, or, without
-/// `force`, it has volumes at all.
+/// `force`, it has volumes at all, or is stopped, so that nobody can tell.
 pub fn delete(session: &Session<'_>, name: &str, force: bool) -> Result<(), Error> {
     let refused = |message: String| Error::new(Kind::Storage, message).outcome("nothing was changed");
     if [Settings::DEFAULT_VM_POOL, Settings::DEFAULT_IMAGE_POOL].contains(&name) {
@@ -88,16 +88,22 @@ pub fn delete(session: &Session<'_>, name: &str, force: bool) -> Result<(), Erro
         return Err(refused(format!("pool '{name}' is in use by VM '{}'", users.join("', '")))
             .hint("destroy them first"));
     }
-    if !volumes.is_empty() && !force {
-        let count = volumes.len();
-        return Err(refused(format!(
-            "pool '{name}' has {count} volume{}",
-            if count == 1 { "" } else { "s" }
-        ))
-        .hint("--force forgets the pool and leaves its volumes where they are"));
+    if let Some(what) = contents(&pool, &volumes).filter(|_| !force) {
+        return Err(refused(what).hint("--force forgets the pool and leaves its volumes where they are"));
     }
     if pool.active {
         session.host.stop_pool(name)?;
     }
     Ok(session.host.undefine_pool(name)?)
+}
+
+/// What would be forgotten with a pool, as far as libvirt shows it.
+fn contents(pool: &Pool, volumes: &[Volume]) -> Option<String> {
+    let name = &pool.name;
+    match volumes.len() {
+        _ if !pool.active => Some(format!("pool '{name}' is not started, so its volumes cannot be seen")),
+        0 => None,
+        1 => Some(format!("pool '{name}' has 1 volume")),
+        count => Some(format!("pool '{name}' has {count} volumes")),
+    }
 }

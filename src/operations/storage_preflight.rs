@@ -15,7 +15,7 @@ use crate::units::Bytes;
 const EMPTY_QCOW2: Bytes = Bytes(1 << 20);
 
 /// Pool types whose volumes are files, in which a qcow2 overlay can be made.
-const FILE_POOLS: [&str; 4] = ["dir", "fs", "netfs", "gluster"];
+const FILE_POOLS: [&str; 3] = ["dir", "fs", "netfs"];
 
 /// Where a VM's volumes will be, and what will be below the boot disk.
 #[derive(Debug, Clone, PartialEq)]
