@@ -151,6 +151,40 @@ fn ctrl_c_in_an_import_leaves_no_volume() {
     assert_eq!(bench.host.changes_since(&before), NOTHING);
 }
 
+/// What a kill leaves is under the image's name, and must not pass for it.
+#[test]
+fn an_import_that_is_killed_leaves_no_image() {
+    for bytes in [qcow2(), raw(), qcow2()[..1000].to_vec()] {
+        let name = if bytes.starts_with(b"QFI") { "x.qcow2" } else { "x.raw" };
+        for n in 0.. {
+            let bench = Bench::new();
+            bench.host.fail_at(n, Effect::BrokenBefore);
+            let outcome = import(&bench, name, &bytes);
+            bench.host.heal();
+            let path = format!("/pool/images/{name}");
+            let Some(content) = bench.host.content(&path) else { continue };
+            let sent = content.get(..512) == bytes.get(..512);
+            assert!(!sent || content == bytes, "call {n}: the head is there before the rest is");
+            let Some(image) = bench.host.volume("foundry-images", name).unwrap() else { continue };
+            assert_eq!(images::is_unfinished(&bench.session(), &image).unwrap(), !sent, "call {n}");
+            let wanted = plan_with(WEB, &[("image: debian-12", &format!("image: {name}"))]);
+            if !sent {
+                let error = bench.create(&wanted).unwrap_err();
+                let told = format!(
+                    "image 'foundry-images:{name}' cannot be used: an import of it was interrupted, or still goes on\n    foundry image delete {name} --pool foundry-images removes it"
+                );
+                assert!(error.message().contains(&told), "call {n}: {error}");
+                delete(&bench, name).unwrap();
+                import(&bench, name, &bytes).unwrap();
+            }
+            bench.create(&wanted).unwrap();
+            if outcome.is_ok() {
+                break;
+            }
+        }
+    }
+}
+
 #[test]
 fn a_file_that_ends_early_leaves_no_volume() {
     let (bench, bytes) = (Bench::new(), raw());

@@ -5,7 +5,7 @@ use std::io::Read;
 use super::create::{Interruptible, ensure_pool};
 use super::storage_preflight::{PoolNeed, ReadyPool};
 use super::usage::{Usage, refresh};
-use super::{Event, Progress, Session};
+use super::{Event, Progress, Session, image_preflight};
 use crate::disk_image::{self, DiskImage};
 use crate::error::{Error, Kind};
 use crate::host::{HostError, Volume};
@@ -50,8 +50,7 @@ pub fn import(
             .outcome("nothing was changed"));
     }
     check_room(session, &pool, source.length)?;
-    let content = head.as_slice().chain(source.content);
-    upload(session, &pool, name, content, source.length)?;
+    upload(session, &pool, name, Parts { head: &head, rest: source.content, length: source.length })?;
     session.done("Image imported");
     found(session, &pool, name)
 }
@@ -120,16 +119,20 @@ fn check_room(session: &Session<'_>, pool: &str, length: u64) -> Result<(), Erro
     .outcome("nothing was changed"))
 }
 
+/// An image on its way.
+struct Parts<'a> {
+    /// Its first bytes, by which it is an image.
+    head: &'a [u8],
+    /// Those behind.
+    rest: &'a mut dyn Read,
+    /// How many there are in all.
+    length: u64,
+}
+
 /// The volume takes its whole size at once: a full disk must be found when it is made, because a write
 /// that fails inside the upload ends libvirtd 11.3.
-fn upload(
-    session: &Session<'_>,
-    pool: &str,
-    name: &VolumeName,
-    content: impl Read,
-    length: u64,
-) -> Result<(), Error> {
-    let size = Bytes(length);
+fn upload(session: &Session<'_>, pool: &str, name: &VolumeName, parts: Parts<'_>) -> Result<(), Error> {
+    let size = Bytes(parts.length);
     let spec = VolumeSpec {
         name: name.to_string(),
         format: "raw".into(),
@@ -141,9 +144,7 @@ fn upload(
     if let Err(failed) = session.host.create_volume(pool, &xml) {
         return Err(doubt(session, pool, name, failed));
     }
-    let counted = Counted { content, done: 0, total: length, progress: session.progress };
-    let mut content = Interruptible { content: counted, cancel: session.cancel };
-    let sent = session.host.upload(pool, name.as_str(), &mut content, length);
+    let sent = send(session, pool, name, parts);
     // What a guest sees of it is known only after libvirt has looked into it again.
     let Err(failed) = sent.and_then(|()| session.host.refresh_pool(pool)) else { return Ok(()) };
     let error = Error::from(failed);
@@ -153,6 +154,23 @@ fn upload(
             error.outcome(format!("left behind: volume '{name}' in pool '{pool}' ({})", Error::from(left)))
         }
     })
+}
+
+/// The beginning goes last. Volumes cannot be renamed, so that an import that is killed leaves a part of
+/// the image under its name; without a beginning nobody takes that for an image.
+fn send(session: &Session<'_>, pool: &str, name: &VolumeName, parts: Parts<'_>) -> Result<(), HostError> {
+    let Parts { head, rest, length } = parts;
+    let head_length = length.min(disk_image::HEADER_LENGTH);
+    let behind = length - head_length;
+    let counted = |content, done| Interruptible {
+        content: Counted { content, done, total: length, progress: session.progress },
+        cancel: session.cancel,
+    };
+    if behind > 0 {
+        session.host.upload(pool, name.as_str(), &mut counted(rest, 0), head_length, behind)?;
+    }
+    let mut head = head;
+    session.host.upload(pool, name.as_str(), &mut counted(&mut head, behind), 0, head_length)
 }
 
 /// A call that failed may have made the volume all the same. It was absent before; now it may be anybody's.
@@ -179,14 +197,14 @@ fn found(session: &Session<'_>, pool: &str, name: &VolumeName) -> Result<Volume,
 }
 
 /// Tells how much of a transfer is done.
-struct Counted<'a, R> {
-    content: R,
+struct Counted<'a> {
+    content: &'a mut dyn Read,
     done: u64,
     total: u64,
     progress: &'a dyn Progress,
 }
 
-impl<R: Read> Read for Counted<'_, R> {
+impl Read for Counted<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let read = self.content.read(buffer)?;
         self.done += read as u64;
@@ -210,6 +228,14 @@ pub fn list(session: &Session<'_>, pool: &str) -> Result<Vec<Volume>, Error> {
         None if session.settings.default_target(pool, session.host.uri()).is_some() => Ok(Vec::new()),
         None => Err(no_pool(session, pool)?),
     }
+}
+
+/// Whether an import of that image was broken off by a kill, or still goes on.
+///
+/// # Errors
+/// A connection that is lost.
+pub fn is_unfinished(session: &Session<'_>, image: &Volume) -> Result<bool, Error> {
+    image_preflight::is_unfinished(session, image)
 }
 
 /// An image and who uses it.

@@ -15,6 +15,7 @@ pub mod wait;
 
 mod chain;
 mod creation;
+mod image_preflight;
 mod lookup;
 mod session;
 mod stop;
