@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::destroy::{Demolition, Doomed, Options};
 use super::lookup::{absent, find};
+use super::usage::Usage;
 use super::{Session, chain, console};
 use crate::error::{Error, Kind};
 use crate::host::libvirt_xml::{DiskSource, DomainDescription};
@@ -263,21 +264,19 @@ impl Demolition {
         }
     }
 
-    /// What another domain uses stays, whatever the record says.
+    /// What another domain uses or another volume lies on stays, whatever the record says.
     fn spare_shared(&mut self, session: &Session<'_>) -> Result<(), Error> {
         if self.volumes.is_empty() {
             return Ok(());
         }
-        let asked: Vec<_> =
-            self.volumes.iter().map(|v| (v.pool.clone(), v.name.clone(), v.path.clone())).collect();
-        let users = chain::other_users(session, self.domain.uuid, &asked)?;
-        let (shared, own) =
-            std::mem::take(&mut self.volumes).into_iter().partition(|v| users.contains_key(&v.path));
-        self.volumes = own;
-        let shared: Vec<Doomed> = shared;
-        self.spared.extend(shared.into_iter().map(|v| {
-            (describe(&v.pool, &v.name), format!("domain '{}' uses it too", users[&v.path].join("', '")))
-        }));
+        let usage = Usage::look(session, Some(self.domain.uuid))?;
+        let going: Vec<_> = self.volumes.iter().map(|v| (v.pool.clone(), v.name.clone())).collect();
+        for volume in std::mem::take(&mut self.volumes) {
+            match usage.of(&volume.pool, &volume.name, &volume.path).without(&going).reason() {
+                Some(reason) => self.spared.push((describe(&volume.pool, &volume.name), reason)),
+                None => self.volumes.push(volume),
+            }
+        }
         Ok(())
     }
 }
