@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -31,6 +32,8 @@ pub(crate) struct Bed {
     virsh: Virsh,
     /// The tap devices of the addresses that it uses: others may use theirs meanwhile.
     taps: RefCell<BTreeSet<String>>,
+    /// Held to the end: names and addresses are the same in every run, and there may be two at a time.
+    _turn: File,
 }
 
 /// Something that is on the host.
@@ -56,6 +59,7 @@ impl Bed {
             key,
             home: tempfile::tempdir().unwrap(),
             taps: RefCell::default(),
+            _turn: wait_for_turn(),
             virsh: Virsh { uri: environment("FOUNDRY_TEST_URI")? },
         };
         bed.sweep();
@@ -278,6 +282,13 @@ impl Bed {
             println!("--- {log}\n{}", last.into_iter().rev().collect::<Vec<_>>().join("\n"));
         }
     }
+}
+
+/// One live test at a time on a machine, whichever run it belongs to.
+fn wait_for_turn() -> File {
+    let lock = File::create(std::env::temp_dir().join("foundry-live-tests.lock")).unwrap();
+    lock.lock().unwrap();
+    lock
 }
 
 /// The name of an address's tap device (design document: `vm` and the address in hexadecimal).
