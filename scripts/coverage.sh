@@ -13,7 +13,7 @@ export LC_ALL=C.UTF-8
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # What decides, as a pattern of paths below src/.
-DECIDES='^(manifest|plan|cloud_init|domain_xml|operations)(/|\.rs$)|^names\.rs$'
+DECIDES='^(yaml|manifest|plan|cloud_init|domain_xml|operations)(/|\.rs$)|^names\.rs$'
 FOLDER=target/coverage
 AT_LEAST=0
 MISSING=0
@@ -109,7 +109,7 @@ table() {
     }
     END {
       printf "%-14s %6s %6s\n", "MODULE", "LINES", "RUN"
-      n = split("names manifest plan cloud_init domain_xml operations", order, " ")
+      n = split("names yaml manifest plan cloud_init domain_xml operations", order, " ")
       for (i = 1; i <= n; i++) {
         row(order[i])
         if (100 * hit[order[i]] < at_least * all[order[i]]) low = low " " order[i]

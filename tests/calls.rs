@@ -56,6 +56,7 @@ fn a_small_vm_asks_less() {
     ");
 }
 
+/// The looks at the state before each deletion are what keeps another's disks.
 #[test]
 fn destroy_asks_once() {
     let bench = Bench::with_web();
@@ -69,13 +70,20 @@ fn destroy_asks_once() {
     volume foundry-vms/web_cloudinit
     domains
     domain_xml other
+    pools
+    volumes foundry-images
+    volumes foundry-vms
     set_record web
     state web
     request_shutdown web
     state web
+    state web
     delete_volume foundry-vms/web_boot
+    state web
     delete_volume foundry-vms/web_data-vdb
+    state web
     delete_volume foundry-vms/web_data-vdc
+    state web
     delete_volume foundry-vms/web_cloudinit
     undefine web
     ");

@@ -232,7 +232,10 @@ fn a_domain_that_is_not_foundrys_is_listed_and_not_destroyed() {
     assert!(ran.stderr.contains("nothing was changed"), "{}", ran.stderr);
     let ran = on_test(&["destroy", "test", "--force"]);
     assert_says(&ran, "Successfully destroyed VM 'test'\n");
-    assert_eq!(ran.stderr, "Destroying VM 'test'...\n✓ VM stopped\n✓ Domain undefined\n");
+    assert_eq!(
+        ran.stderr,
+        "Destroying VM 'test'...\n✓ VM stopped\n✓ Domain undefined\nwarning: left: /guest/diskimage1: it is in no started pool\n"
+    );
 }
 
 /// What can be destroyed is, and the worst failure is the code.

@@ -52,7 +52,7 @@ fn what_is_there_afterwards_is_what_was_asked_for() {
     let (boot, rest) = new.split_first().unwrap();
     assert!(boot.starts_with(&format!("file /pool/vms/web_boot: qcow2, capacity {}", 20 * GIB)), "{boot}");
     assert!(boot.contains("backing /pool/images/debian-12"), "{boot}");
-    assert!(rest[0].starts_with("file /pool/vms/web_cloudinit: raw"), "{rest:?}");
+    assert!(rest[0].starts_with("file /pool/vms/web_cloudinit: iso"), "{rest:?}");
     assert!(rest[0].contains("mode 600"), "{rest:?}");
     assert!(
         rest[1].starts_with(&format!("file /pool/vms/web_data-vdb: qcow2, capacity {}", 10 * GIB)),
@@ -231,6 +231,18 @@ fn a_volume_of_a_planned_name_is_refused_and_untouched() {
         );
         assert_eq!(bench.host.changes_since(&before), [] as [String; 0]);
     }
+}
+
+/// libvirt shows the volumes of a stopped pool only once it is started: then they are looked for again.
+#[test]
+fn a_volume_in_a_stopped_pool_is_found_before_the_domain_is_defined() {
+    let host = support::host_with_neighbours().with_image("foundry-vms", "web_data-vdc", "qcow2", GIB);
+    host.stop_pool("foundry-vms").unwrap();
+    let bench = Bench::on(host);
+    let error = bench.create(&plan(WEB)).unwrap_err();
+    assert_eq!(error.kind(), Kind::Storage);
+    assert!(error.message().contains("volume 'web_data-vdc' exists in pool 'foundry-vms'"), "{error}");
+    assert!(!bench.host.calls().iter().any(|c| c.starts_with("define_domain")));
 }
 
 /// A file that libvirt has not seen is found by nobody before the creation and is in its way then.

@@ -173,26 +173,73 @@ fn looking_changes_nothing() {
     assert_eq!(bench.host.changes_since(&before), NOTHING);
 }
 
+/// What a record says is removed with the rights of whoever destroys: only the log that foundry itself names
+/// goes. That it does is a live test's to see.
 #[test]
-fn the_console_log_goes_from_this_machine_and_is_named_elsewhere() {
+fn a_console_log_of_somebody_elses_choosing_stays_and_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    let log = folder.path().join("web-console.log");
-    for local in [true, false] {
-        std::fs::write(&log, "[  OK  ] done\n").unwrap();
-        let rotated = ["0", "1", "2"].map(|n| folder.path().join(format!("web-console.log.{n}")));
-        rotated.iter().for_each(|file| std::fs::write(file, "older\n").unwrap());
-        let others = folder.path().join("web-console.log.old");
-        std::fs::write(&others, "mine\n").unwrap();
-        let host = support::host_with_neighbours();
-        let bench = Bench::on(if local { host.local() } else { host });
-        bench.create(&plan(WEB)).unwrap();
-        bench.edit_record("web", |record| record["consoleLog"] = log.to_str().unwrap().into());
-        bench.destroy("web", GENTLE).unwrap();
-        assert_eq!(log.exists(), !local);
-        assert!(rotated.iter().all(|file| file.exists() != local) && others.exists());
-        let named = bench.told.warnings().iter().any(|w| w.contains(log.to_str().unwrap()));
-        assert_eq!(named, !local, "{:?}", bench.told.warnings());
-    }
+    let victim = folder.path().join("victim");
+    std::fs::write(&victim, "precious\n").unwrap();
+    let bench = Bench::on(support::host_with_neighbours().local());
+    bench.create(&plan(WEB)).unwrap();
+    bench.edit_record("web", |record| record["consoleLog"] = victim.to_str().unwrap().into());
+    bench.destroy("web", GENTLE).unwrap();
+    assert_eq!(std::fs::read_to_string(&victim).unwrap(), "precious\n");
+    let named = bench.told.warnings().iter().any(|w| w.contains(victim.to_str().unwrap()));
+    assert!(named, "{:?}", bench.told.warnings());
+}
+
+#[test]
+fn the_console_log_of_another_machine_is_named() {
+    let bench = Bench::with_web();
+    bench.destroy("web", GENTLE).unwrap();
+    let named = bench.told.warnings().iter().any(|w| w.contains("web-console.log on the host"));
+    assert!(named, "{:?}", bench.told.warnings());
+}
+
+/// The user waits for a guest; meanwhile another one takes the VM away and makes a new one of that name.
+#[test]
+fn the_disks_of_a_vm_that_took_the_place_stay() {
+    let bench = Bench::with_web();
+    let demolition = bench.survey("web", GENTLE).unwrap();
+    bench.destroy("web", FORCE).unwrap();
+    bench.create(&plan(WEB)).unwrap();
+    let before = bench.host.fingerprint();
+    let error = foundry::operations::destroy::carry_out(&bench.session(), &demolition).unwrap_err();
+    assert_eq!(error.kind(), Kind::Vm, "{}", whole(&error));
+    assert!(whole(&error).contains("taken away by somebody else"), "{}", whole(&error));
+    assert_eq!(bench.host.changes_since(&before), NOTHING);
+}
+
+/// The same, in the middle: after the mark, when the guest is asked to shut down.
+#[test]
+fn the_disks_of_a_vm_that_took_the_place_while_the_guest_was_waited_for_stay() {
+    let bench = Bench::with_web();
+    let demolition = bench.survey("web", GENTLE).unwrap();
+    bench.host.forget_calls();
+    let web = bench.host.uuid_of("web").unwrap();
+    bench.host.on_call(2, move |host| {
+        host.force_off(web).unwrap();
+        host.undefine(web).unwrap();
+        host.define_domain(&support::foreign("web", "/pool/vms/web_boot")).unwrap();
+    });
+    let error = foundry::operations::destroy::carry_out(&bench.session(), &demolition).unwrap_err();
+    assert!(whole(&error).contains("nothing more was deleted"), "{}", whole(&error));
+    assert!(bench.host.files().contains(&"/pool/vms/web_boot".to_owned()));
+}
+
+/// A domain that was copied with its metadata names volumes that are the original's.
+#[test]
+fn a_copied_record_is_no_record() {
+    let bench = Bench::with_web();
+    let record = bench.host.domain("web").unwrap().unwrap().record.unwrap();
+    let copy = support::foreign("copy", "/srv/copy.qcow2");
+    let copy = bench.host.define_domain(&copy).unwrap();
+    bench.host.set_record(copy, &record).unwrap();
+    let error = bench.survey("copy", GENTLE).unwrap_err();
+    assert!(whole(&error).contains("was not made by foundry"), "{}", whole(&error));
+    let forced = bench.survey("copy", FORCE).unwrap();
+    assert_eq!(forced.volumes, [], "not even by force");
 }
 
 /// FACTS 9: a domain with EFI variables is undefined with them.

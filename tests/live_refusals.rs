@@ -35,7 +35,7 @@ fn bridges() -> Vec<String> {
 fn list_of(names: &[&str]) -> String {
     match names {
         [] => "there is none".into(),
-        [one] => format!("there is {one}"),
+        [one] => format!("there is only '{one}'"),
         all => format!("there are {}", all.join(", ")),
     }
 }
@@ -65,7 +65,7 @@ fn an_existing_volume_of_a_planned_name_stays_as_it_is() {
     let before = bed.traces();
     let finding = |name: &String| {
         format!(
-            "  volume '{name}' exists in pool '{pool}'\n    keep it under another name or delete it: virsh vol-delete --pool {pool} {name}\n",
+            "  volume '{name}' exists in pool '{pool}'\n    it may hold data that somebody kept: choose another name for the VM, or, if nobody needs it, virsh vol-delete --pool {pool} {name}\n",
             pool = bed.vm_pool()
         )
     };
@@ -126,7 +126,7 @@ fn everything_that_stands_in_the_way_is_said_at_once() {
     let bridges = list_of(&bridges.iter().map(String::as_str).collect::<Vec<_>>());
     let bridge = bed.bridge();
     let expected = format!(
-        "  spec.networkInterfaces[0].ip: 10.77.0.25 is the address of VM '{}', and MAC be:ef:0a:4d:00:19 and tap vm0a4d0019 with it
+        "  spec.networkInterfaces[0].ip: VM '{}' has the address 10.77.0.25, and with it MAC be:ef:0a:4d:00:19 and tap vm0a4d0019
   spec.networkInterfaces[0].bridge: there is no bridge 'fdtnone0'
     {bridges}
   spec.networkInterfaces[1].vlan: bridge '{bridge}' does not tell VLANs apart
@@ -134,7 +134,8 @@ fn everything_that_stands_in_the_way_is_said_at_once() {
   spec.networkInterfaces[2].network: there is no network 'foundry-test-none'
     {networks}
   image 'tinny.qcow2' not found in pool '{images}'
-    did you mean 'tiny.qcow2'?; foundry image import FILE tinny.qcow2 adds one, foundry pool refresh {images} finds files put there by hand
+    did you mean 'tiny.qcow2'?
+    foundry image import FILE tinny.qcow2 adds one; foundry pool refresh {images} finds files put there by hand
 ",
         neighbour.name,
         images = bed.image_pool()
@@ -159,6 +160,26 @@ fn a_boot_disk_smaller_than_its_image_is_refused() {
     refuses(&bed, &manifest, 5, &finding);
     assert_eq!(bed.virsh().names("pool-list", &bed.name("")), [bed.image_pool()], "not even a pool was made");
     bed.creates(&bed.manifest("web", 26).boot_disk("{sizeGB: 2, image: large.qcow2}"));
+}
+
+/// The first foundry could not undo after a start: it undefined without the flag for EFI variables, was
+/// refused, deleted the volumes all the same, and left a domain without disks.
+#[test]
+fn a_start_that_fails_is_undone_whole() {
+    let Some(bed) = Bed::with_tiny("start") else { return };
+    bed.creates(&bed.manifest("other", 35)); // makes the pool
+    let before = bed.traces();
+    let manifest = bed.manifest("web", 36).disk("vdb", 1);
+    let (vm, tap) = (&manifest.name, manifest.tap());
+    // Something else of that name, so that QEMU gets no tap.
+    program("ip", &["link", "add", &tap, "type", "bridge"]).exits(0);
+    let ran = bed.foundry(&["create", "-"]).reads(&manifest).run();
+    program("ip", &["link", "delete", &tap]).exits(0);
+    let ran = ran.exits(4).prints("");
+    assert_eq!(ran.stderr.matches("error: ").count(), 1, "{ran:#?}");
+    let ran = ran.mentions(&format!("✓ Cloud-init ISO generated\nerror: cannot start domain '{vm}': "));
+    ran.mentions(&tap).mentions("\n  everything that was made is removed again\n");
+    assert_eq!(bed.traces(), before);
 }
 
 /// Three documents, of which two cannot be made: what can be known is known before the first is made. Each

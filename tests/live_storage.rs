@@ -122,6 +122,29 @@ fn an_interrupted_import_leaves_nothing() {
     assert!(std::fs::read(bed.image("large.raw")).unwrap() == std::fs::read(&large).unwrap());
 }
 
+/// The image's head is sent last: before that nobody takes it for an image that is whole.
+#[test]
+fn a_killed_import_leaves_nothing_that_a_vm_is_made_from() {
+    let Some(bed) = Bed::with_tiny("importkill") else { return };
+    let large = bed.home().join("large.raw");
+    raw_image(&large, 160 << 20);
+    let import = ["image", "import", large.to_str().unwrap(), "large.raw"];
+    let mut started = bed.foundry(&[import.as_slice(), &["-vv"]].concat()).start();
+    assert!(started.until(|line| line.contains("virStorageVolUpload")));
+    started.signal("KILL");
+    let killed = started.end().exits(137);
+    assert_eq!(killed.count("virStorageVolUpload"), 1, "it was killed too late: {killed:#?}");
+    let manifest = bed.manifest("web", 74).boot_disk("{sizeGB: 1, image: large.raw}");
+    bed.foundry(&["create", "-"]).reads(&manifest).run().exits(5).mentions(&format!(
+        "image '{}:large.raw' cannot be used: it has neither a qcow2 header nor a boot sector\n",
+        bed.image_pool()
+    ));
+    bed.foundry(&import).run().exits(5).mentions("foundry image delete large.raw removes it");
+    bed.foundry(&["image", "delete", "large.raw"]).run().exits(0);
+    bed.foundry(&import).run().exits(0);
+    assert!(std::fs::read(bed.image("large.raw")).unwrap() == std::fs::read(&large).unwrap());
+}
+
 #[test]
 fn an_image_in_use_is_not_deleted_and_one_that_is_not_goes_without_a_question() {
     let Some(bed) = Bed::with_tiny("imageuse") else { return };
@@ -225,7 +248,8 @@ fn a_stopped_pool_can_be_forgotten_and_a_missing_directory_is_made() {
     let row = row.lines().find(|l| l.starts_with(&pool)).unwrap().split_whitespace().collect::<Vec<_>>();
     assert_eq!(row, [pool.as_str(), "dir", "inactive", "-", "-", directory.to_str().unwrap()]);
     bed.foundry(&["pool", "refresh", &pool]).run().exits(5).prints("");
-    bed.foundry(&["pool", "delete", &pool]).run().exits(0);
+    bed.foundry(&["pool", "delete", &pool]).run().exits(5).mentions("so its volumes cannot be seen");
+    bed.foundry(&["pool", "delete", &pool, "--force"]).run().exits(0);
     assert_eq!(bed.virsh().names("pool-list", &pool), Vec::<String>::new());
 }
 

@@ -41,6 +41,13 @@ for _ in $(seq 100); do
     sleep 0.05
 done
 export HOME="$dir/home" TMPDIR="$dir/tmp"
+exec 3<&0
 # In the background, so that this process reaps the QEMUs that are left to it while it waits.
-"$@" &
-wait $!
+"$@" 3<&- &
+bench=$!
+# Whoever started this holds the other end of its standard input, and may be killed.
+{ cat >/dev/null; kill "$bench"; } <&3 &
+status=0
+wait "$bench" || status=$?
+rm -rf "$dir"
+exit "$status"

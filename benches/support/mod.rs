@@ -45,7 +45,7 @@ fn enter() -> Result<ExitCode> {
     ensure!(fs::metadata("/proc/self")?.uid() == 0, "a private libvirtd needs root");
     // Not under a home directory: QEMU runs as another user and must reach its disks.
     let directory = tempfile::Builder::new().prefix(PREFIX).tempdir_in("/var/tmp")?;
-    let status = Command::new("unshare")
+    let mut inside = Command::new("unshare")
         .args(["--mount", "--net", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc"])
         .args(["bash", "-c", HOST, "host.sh"])
         .arg(directory.path())
@@ -57,8 +57,12 @@ fn enter() -> Result<ExitCode> {
         .env("FOUNDRY_VM_POOL", VM_POOL)
         .env("FOUNDRY_IMAGE_POOL", IMAGE_POOL)
         .env("FOUNDRY_STORAGE_PATH", STORAGE)
-        .status()
+        .stdin(Stdio::piped())
+        .spawn()
         .context("unshare")?;
+    // Held until it has ended: where this process is killed, it closes, and all inside is ended.
+    let _held = inside.stdin.take();
+    let status = inside.wait()?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -232,7 +236,9 @@ pub(crate) fn measure(
     }
     for round in 0..rounds {
         for turn in 0..programs.len() {
-            let index = (round + turn) % programs.len();
+            // Forwards and backwards by turns, so that none always follows the same other.
+            let step = if round % 2 == 0 { turn } else { programs.len() - turn };
+            let index = (round + step) % programs.len();
             let (took, start) = programs[index].time(&log)?;
             all[index].times.push(took);
             all[index].starts.extend(start);

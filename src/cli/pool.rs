@@ -66,7 +66,7 @@ enum PoolCommand {
     Delete {
         /// Its name
         name: String,
-        /// Even if it has volumes
+        /// Even if it has volumes, or is stopped, so that they cannot be seen
         #[arg(short, long)]
         force: bool,
     },

@@ -71,6 +71,24 @@ fn remove_file(path: &str) -> Result<bool, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::memory::MemoryHost;
+
+    #[test]
+    fn what_virtlogd_rotated_goes_too_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name);
+        for name in ["web-console.log", "web-console.log.0", "web-console.log.1", "web-console.log.old"] {
+            std::fs::write(file(name), "text\n").unwrap();
+        }
+        let log = file("web-console.log").display().to_string();
+        let elsewhere = remove(&MemoryHost::new(), &log).unwrap_err();
+        assert!(elsewhere.contains(&log) && file("web-console.log.0").exists());
+        remove(&MemoryHost::new().local(), &log).unwrap();
+        let left: Vec<_> =
+            std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(left, ["web-console.log.old"]);
+        remove(&MemoryHost::new().local(), &log).unwrap();
+    }
 
     #[test]
     fn the_log_is_in_libvirts_own_directory() {

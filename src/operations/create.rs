@@ -92,8 +92,11 @@ fn prepare_pool(session: &Session<'_>, ready: &ReadyVm) -> Result<(), Error> {
     if findings.is_empty() { Ok(()) } else { Err(report(ready.plan.name.as_str(), &findings)) }
 }
 
-/// Makes and starts a default pool. A directory that is already there keeps its owner and mode: libvirt
-/// sets them when it is told to build the pool, so that is done only where the start says it is missing.
+/// Makes and starts a default pool, or starts a user's own.
+///
+/// Only the target of a default pool is ever made, and only where the start says that it is missing: a
+/// directory that is there keeps its owner and mode, which building would set. The target of a user's pool
+/// may be a mount point whose file system is not mounted; disks made below it would vanish under the mount.
 pub(super) fn ensure_pool(session: &Session<'_>, pool: &ReadyPool) -> Result<(), Error> {
     if pool.need == PoolNeed::Make {
         let xml = storage_xml::directory_pool(&pool.name, &pool.target).map_err(unwritable)?;
@@ -104,27 +107,31 @@ pub(super) fn ensure_pool(session: &Session<'_>, pool: &ReadyPool) -> Result<(),
             return Err(refused.into());
         }
     }
-    // A pool of ours that was stopped may be one whose making was broken off here.
-    if session.settings.default_target(&pool.name, session.host.uri()).is_some() {
+    let is_ours =
+        session.settings.default_target(&pool.name, session.host.uri()).as_deref() == Some(&pool.target);
+    if is_ours {
+        // A pool of ours that was stopped may be one whose making was broken off here.
         session.host.set_pool_autostart(&pool.name, true)?;
     }
-    start_pool(session, &pool.name)
+    start_pool(session, &pool.name, is_ours)
 }
 
-fn start_pool(session: &Session<'_>, name: &str) -> Result<(), Error> {
+fn start_pool(session: &Session<'_>, name: &str, is_ours: bool) -> Result<(), Error> {
     let is_active = || session.host.pool(name).map(|p| p.is_some_and(|p| p.active));
-    if is_active()? || session.host.start_pool(name).is_ok() {
+    if is_active()? {
         return Ok(());
     }
-    if !is_active()? {
+    let mut outcome = session.host.start_pool(name);
+    if outcome.is_err() && is_ours && !is_active()? {
         session.host.build_pool(name)?;
-        if let Err(refused) = session.host.start_pool(name)
-            && !is_active()?
-        {
-            return Err(refused.into());
-        }
+        outcome = session.host.start_pool(name);
     }
-    Ok(())
+    match outcome {
+        Err(refused) if !is_active()? => Err(Error::from(refused)
+            .hint("is its file system mounted, its directory there?")
+            .outcome("nothing was changed")),
+        _ => Ok(()),
+    }
 }
 
 fn unwritable(error: quick_xml::SeError) -> Error {
@@ -138,7 +145,7 @@ fn blueprint(session: &Session<'_>, ready: &ReadyVm) -> Result<Blueprint, Error>
     let uuid = Uuid::new_v4();
     let instance_id = format!("{}-{uuid}", plan.name);
     let iso = seed_iso(plan, &instance_id)?;
-    let record = new_record(session, ready, iso.as_deref(), instance_id);
+    let record = new_record(session, ready, uuid, iso.as_deref(), instance_id);
     let text = record
         .to_text()
         .map_err(|e| Error::new(Kind::Vm, "cannot write the record").because(e.to_string()))?;
@@ -166,7 +173,13 @@ fn seed_iso(plan: &VmPlan, instance_id: &str) -> Result<Option<Vec<u8>>, Error> 
     cloud_init::iso(&documents).map(Some).map_err(|e| failed(e.to_string()))
 }
 
-fn new_record(session: &Session<'_>, ready: &ReadyVm, iso: Option<&[u8]>, instance_id: String) -> Record {
+fn new_record(
+    session: &Session<'_>,
+    ready: &ReadyVm,
+    uuid: Uuid,
+    iso: Option<&[u8]>,
+    instance_id: String,
+) -> Record {
     let (manifest, secrets) = record::without_secrets(&ready.plan.manifest);
     let now = session.clock.timestamp();
     let mut volumes = ready.storage.volumes.clone();
@@ -175,6 +188,7 @@ fn new_record(session: &Session<'_>, ready: &ReadyVm, iso: Option<&[u8]>, instan
     }
     Record {
         version: record::VERSION,
+        domain: uuid,
         state: State::Creating,
         manifest,
         secrets,
@@ -342,7 +356,7 @@ fn fill_seed(
     let made = creation.note(session, note, session.host.create_volume(&planned.pool, &xml))?;
     check_path(planned, &made)?;
     let mut content = Interruptible { content: iso, cancel: session.cancel };
-    Ok(session.host.upload(&planned.pool, &planned.name, &mut content, iso.len() as u64)?)
+    Ok(session.host.upload(&planned.pool, &planned.name, &mut content, 0, iso.len() as u64)?)
 }
 
 /// A source that ends with [`Stopped`] as soon as the user asks for it.

@@ -8,7 +8,7 @@ use std::fmt;
 
 use uuid::Uuid;
 
-use super::destroy::differs_from_plan;
+use super::survey::differs_from_plan;
 use super::{Session, console};
 use crate::error::{Error, Kind};
 use crate::host::HostError;
@@ -121,6 +121,9 @@ impl Creation {
         for what in self.made.iter().rev() {
             let outcome = match (what, stays) {
                 _ if runs => Err("the guest may run".to_owned()),
+                (Created::Volume(_), _) if self.name_is_lost(session) => {
+                    Err("the domain was taken away by somebody else; it may be another's now".to_owned())
+                }
                 (Created::Domain { .. }, Some(reason)) => Err(reason.to_owned()),
                 _ if session.cancel.is_insisted() => Err("the undoing was interrupted".to_owned()),
                 _ => remove(session, what),
@@ -138,6 +141,15 @@ impl Creation {
         let error = if session.cancel.is_insisted() { error.of_kind(Kind::Interrupted) } else { error };
         let vm = vm.filter(|_| stays.is_some());
         tell_outcome(error, !self.made.is_empty(), &left, vm.as_deref())
+    }
+
+    /// Whether our own definition is gone, and with it the name that kept these volumes ours.
+    fn name_is_lost(&self, session: &Session<'_>) -> bool {
+        let uuid = self.made.iter().find_map(|c| match c {
+            Created::Domain { uuid, .. } => Some(*uuid),
+            _ => None,
+        });
+        uuid.is_some_and(|uuid| matches!(session.host.state(uuid), Ok(None)))
     }
 
     fn vm_name(&self) -> Option<String> {

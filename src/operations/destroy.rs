@@ -3,19 +3,22 @@
 //! It has two halves. [`survey`] looks and says exactly what would go and what would stay; the user
 //! sees that and agrees. [`carry_out`] does it. The definition goes last because it holds the record:
 //! killed anywhere, a second `destroy` finds the rest and finishes.
+//!
+//! As long as the definition is there, its name is taken and no other VM of foundry's can have volumes of
+//! these names. So before each deletion it is looked for again: somebody else may have finished this work
+//! while a guest was waited for, and made a new VM.
 
 use std::time::Duration;
 
-use super::lookup::{absent, find};
 use super::stop::{Patience, stop};
-use super::{Event, Session, chain, console};
+use super::{Event, Session, console};
 use crate::error::{Error, Kind};
-use crate::host::libvirt_xml::{DiskSource, DomainDescription};
-use crate::host::{Domain, View, Volume};
-use crate::names::VmName;
-use crate::record::{Liveness, Owner, Record, RecordedVolume, Role, State};
+use crate::host::Domain;
+use crate::record::{Record, Role, State};
 use crate::text::shell_word;
 use crate::units::Bytes;
+
+pub use super::survey::survey;
 
 /// How to destroy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,9 +42,9 @@ pub struct Demolition {
     pub kept: Vec<Doomed>,
     /// What stays because it is not, or not surely, the VM's: a volume and the reason.
     pub spared: Vec<(String, String)>,
-    record: Option<Record>,
-    console_log: Option<String>,
-    options: Options,
+    pub(super) record: Option<Record>,
+    pub(super) console_log: Option<String>,
+    pub(super) options: Options,
 }
 
 /// A volume that goes.
@@ -59,223 +62,6 @@ pub struct Doomed {
     pub role: Option<Role>,
 }
 
-/// Looks at a VM and decides what would go with it; changes nothing.
-///
-/// # Errors
-/// [`Kind::Vm`] where there is no such VM, or foundry must not touch it.
-pub fn survey(session: &Session<'_>, name: &str, options: Options) -> Result<Demolition, Error> {
-    let Some(domain) = find(session, name)? else { return Err(absent(session, name)?) };
-    match Owner::of(domain.record.as_deref()) {
-        Owner::Foundry(record) => survey_recorded(session, domain, *record, options),
-        Owner::FirstFoundry(_) => survey_by_convention(session, domain, options),
-        Owner::Foreign | Owner::Unreadable(_) if options.force => survey_by_convention(session, domain, options),
-        Owner::Foreign => Err(Error::new(Kind::Vm, format!("domain '{name}' was not made by foundry"))
-            .hint(format!("foundry destroy {} --force deletes it and those of its disks that are named as foundry names them", shell_word(name)))
-            .outcome("nothing was changed")),
-        Owner::Unreadable(reason) => Err(Error::new(Kind::Vm, format!("foundry's record of VM '{name}' cannot be read"))
-            .because(reason)
-            .outcome("nothing was changed")),
-    }
-}
-
-fn survey_recorded(
-    session: &Session<'_>,
-    domain: Domain,
-    record: Record,
-    options: Options,
-) -> Result<Demolition, Error> {
-    refuse_if_busy(&domain, &record, options)?;
-    let described = DomainDescription::read(&session.host.domain_xml(domain.uuid, View::Current)?)?;
-    let mut demolition = Demolition {
-        console_log: record.console_log.clone(),
-        domain,
-        volumes: Vec::new(),
-        kept: Vec::new(),
-        spared: Vec::new(),
-        record: None,
-        options,
-    };
-    let paths: Vec<String> = record.volumes.iter().map(|v| v.path.clone()).collect();
-    if described.disks.iter().any(|d| matches!(&d.source, DiskSource::File(p) if !paths.contains(p))) {
-        refresh_pools(session, &record.volumes)?;
-        let overlays = chain::snapshot_overlays(session, &described, &paths)?;
-        overlays.into_iter().for_each(|volume| demolition.sort_in(doomed(volume, None)));
-    }
-    for recorded in &record.volumes {
-        demolition.add_recorded(session, recorded, record.state)?;
-    }
-    demolition.record = Some(record);
-    demolition.spare_shared(session)?;
-    Ok(demolition)
-}
-
-/// A creation that goes on is left alone; one of another machine is its user's to judge.
-fn refuse_if_busy(domain: &Domain, record: &Record, options: Options) -> Result<(), Error> {
-    if record.state != State::Creating {
-        return Ok(());
-    }
-    let name = &domain.name;
-    match record.maker.liveness() {
-        Liveness::Dead => Ok(()),
-        Liveness::Elsewhere if options.force => Ok(()),
-        Liveness::Elsewhere => {
-            Err(Error::new(Kind::Vm, format!("VM '{name}' is being created from another machine"))
-                .hint(format!("if that was given up: foundry destroy {} --force", shell_word(name)))
-                .outcome("nothing was changed"))
-        }
-        Liveness::Alive => {
-            Err(Error::new(Kind::Vm, format!("VM '{name}' is being created by process {}", record.maker.pid))
-                .hint("wait for it, or stop that process; it then removes what it made")
-                .outcome("nothing was changed"))
-        }
-    }
-}
-
-/// libvirt does not know the files that snapshots made until it looks again.
-fn refresh_pools(session: &Session<'_>, volumes: &[RecordedVolume]) -> Result<(), Error> {
-    let mut pools: Vec<&str> = volumes.iter().map(|v| v.pool.as_str()).collect();
-    pools.sort_unstable();
-    pools.dedup();
-    pools.into_iter().try_for_each(|pool| session.host.refresh_pool(pool)).map_err(Error::from)
-}
-
-/// For a domain without a record that foundry can use: only volumes that its own XML references *and*
-/// that are named as foundry names the volumes of a VM of this name.
-fn survey_by_convention(
-    session: &Session<'_>,
-    domain: Domain,
-    options: Options,
-) -> Result<Demolition, Error> {
-    let described = DomainDescription::read(&session.host.domain_xml(domain.uuid, View::Persistent)?)?;
-    let name: Option<VmName> = domain.name.parse().ok();
-    let mut demolition = Demolition {
-        domain,
-        volumes: Vec::new(),
-        kept: Vec::new(),
-        spared: Vec::new(),
-        record: None,
-        console_log: None,
-        options,
-    };
-    for disk in &described.disks {
-        let volume = match &disk.source {
-            DiskSource::File(path) | DiskSource::Block(path) => session.host.volume_at(path)?,
-            DiskSource::Volume { pool, volume } => session.host.volume(pool, volume)?,
-            DiskSource::None | DiskSource::Other(_) => None,
-        };
-        let Some(volume) = volume else { continue };
-        if name.as_ref().is_some_and(|n| n.owns_by_convention(&volume.name)) {
-            let role = role_by_name(&volume.name);
-            demolition.sort_in(doomed(volume, role));
-        } else {
-            demolition.spared.push((
-                describe(&volume.pool, &volume.name),
-                "it is not named as foundry names disks".into(),
-            ));
-        }
-    }
-    demolition.spare_shared(session)?;
-    Ok(demolition)
-}
-
-fn role_by_name(volume: &str) -> Option<Role> {
-    let stem = volume.rsplit_once('_').map_or(volume, |(_, end)| end);
-    match stem.split('.').next() {
-        Some("boot") => Some(Role::Boot),
-        Some("cloudinit") => Some(Role::Seed),
-        _ => Some(Role::Data),
-    }
-}
-
-fn doomed(volume: Volume, role: Option<Role>) -> Doomed {
-    Doomed { pool: volume.pool, name: volume.name, path: volume.path, capacity: volume.capacity, role }
-}
-
-fn describe(pool: &str, name: &str) -> String {
-    format!("volume '{name}' in pool '{pool}'")
-}
-
-impl Demolition {
-    fn sort_in(&mut self, volume: Doomed) {
-        let keep = self.options.keep_disks && volume.role != Some(Role::Seed);
-        if keep { self.kept.push(volume) } else { self.volumes.push(volume) }
-    }
-
-    /// A volume that the record names goes if it is the one that was made: at its path and, while it is
-    /// not sure that it was ever made, of the planned form.
-    fn add_recorded(
-        &mut self,
-        session: &Session<'_>,
-        recorded: &RecordedVolume,
-        state: State,
-    ) -> Result<(), Error> {
-        let Some(found) = session.host.volume(&recorded.pool, &recorded.name)? else {
-            return self.add_hidden(session, recorded);
-        };
-        let reason = if found.path != recorded.path {
-            Some(format!("it is at {} and not at {}", found.path, recorded.path))
-        } else if state == State::Creating {
-            differs_from_plan(recorded, &found)
-        } else {
-            None
-        };
-        match reason {
-            Some(reason) => self.spared.push((describe(&found.pool, &found.name), reason)),
-            None => self.sort_in(doomed(found, Some(recorded.role))),
-        }
-        Ok(())
-    }
-
-    /// A volume that libvirt does not show is gone, unless its pool is stopped: forgetting it then would
-    /// leave a disk that nobody knows of.
-    fn add_hidden(&mut self, session: &Session<'_>, recorded: &RecordedVolume) -> Result<(), Error> {
-        let RecordedVolume { pool, name, .. } = recorded;
-        match session.host.pool(pool)? {
-            Some(found) if found.active => Ok(()),
-            Some(_) => {
-                Err(Error::new(Kind::Storage, format!("pool '{pool}' with volume '{name}' is not started"))
-                    .hint(format!("virsh pool-start {}", shell_word(pool)))
-                    .outcome("nothing was changed"))
-            }
-            None => {
-                self.spared.push((describe(pool, name), "there is no such pool any more".into()));
-                Ok(())
-            }
-        }
-    }
-
-    /// What another domain uses stays, whatever the record says.
-    fn spare_shared(&mut self, session: &Session<'_>) -> Result<(), Error> {
-        if self.volumes.is_empty() {
-            return Ok(());
-        }
-        let asked: Vec<_> =
-            self.volumes.iter().map(|v| (v.pool.clone(), v.name.clone(), v.path.clone())).collect();
-        let users = chain::other_users(session, self.domain.uuid, &asked)?;
-        let (shared, own) =
-            std::mem::take(&mut self.volumes).into_iter().partition(|v| users.contains_key(&v.path));
-        self.volumes = own;
-        let shared: Vec<Doomed> = shared;
-        self.spared.extend(shared.into_iter().map(|v| {
-            (describe(&v.pool, &v.name), format!("domain '{}' uses it too", users[&v.path].join("', '")))
-        }));
-        Ok(())
-    }
-}
-
-/// Why a volume may not be the one that an interrupted creation planned.
-pub(super) fn differs_from_plan(planned: &RecordedVolume, found: &Volume) -> Option<String> {
-    // libvirt looks into a raw volume and calls one with a seed in it an ISO image.
-    let same_format = found.format == planned.format || (planned.format == "raw" && found.format == "iso");
-    let same = same_format && found.capacity == planned.capacity && found.backing == planned.backing;
-    (!same).then(|| {
-        format!(
-            "it may be another's: {} of {} was planned, it is {} of {}",
-            planned.format, planned.capacity, found.format, found.capacity
-        )
-    })
-}
-
 /// Does what a survey said.
 ///
 /// # Errors
@@ -285,7 +71,7 @@ pub fn carry_out(session: &Session<'_>, demolition: &Demolition) -> Result<(), E
     session.progress.tell(Event::Begins(format!("Destroying VM '{name}'...")));
     session.cancel.check().map_err(|e| e.outcome("nothing was changed"))?;
     mark(session, demolition)?;
-    let unfinished = |error: Error| unfinished(demolition, error);
+    let unfinished = |error: Error| unfinished(session, demolition, error);
     let patience =
         if demolition.options.force { Patience::None } else { Patience::For(demolition.options.timeout) };
     stop(session, demolition.domain.uuid, name, patience).map_err(unfinished)?;
@@ -296,7 +82,7 @@ pub fn carry_out(session: &Session<'_>, demolition: &Demolition) -> Result<(), E
     }
     // Before the definition: that names the log, and after a kill in between nothing else would.
     let log = remove_log(session, demolition);
-    session.host.undefine(demolition.domain.uuid).map_err(|e| unfinished(e.into()))?;
+    forget(session, demolition).map_err(unfinished)?;
     session.done("Domain undefined");
     for left in log.into_iter().chain(demolition.spared.iter().map(|(what, why)| format!("{what}: {why}"))) {
         session.warn(format!("left: {left}"));
@@ -318,13 +104,20 @@ fn mark(session: &Session<'_>, demolition: &Demolition) -> Result<(), Error> {
     let name = &demolition.domain.name;
     // A refusal may come after one of the two places was written: the mark is there then, and nothing else.
     session.host.set_record(demolition.domain.uuid, &text).map_err(|refused| {
+        if matches!(is_still_there(session, demolition), Ok(false)) {
+            return taken_away(demolition);
+        }
         Error::from(refused)
             .outcome("nothing was removed")
             .outcome(format!("foundry destroy {} finishes it", shell_word(name)))
     })
 }
 
-fn unfinished(demolition: &Demolition, error: Error) -> Error {
+/// What a failure on the way means: that the rest is left to another run, or that there is no rest.
+fn unfinished(session: &Session<'_>, demolition: &Demolition, error: Error) -> Error {
+    if matches!(is_still_there(session, demolition), Ok(false)) {
+        return taken_away(demolition);
+    }
     let name = &demolition.domain.name;
     let force = if demolition.record.is_none() && demolition.options.force { " --force" } else { "" };
     error
@@ -337,6 +130,7 @@ fn delete_volumes(session: &Session<'_>, demolition: &Demolition) -> Result<(), 
     let mut failures: Vec<Error> = Vec::new();
     for volume in &demolition.volumes {
         session.cancel.check()?;
+        check_still_there(session, demolition)?;
         session.working(format!("Deleting volume {}", volume.name));
         if let Err(failed) = session.host.delete_volume(&volume.pool, &volume.name) {
             let lost = failed.outcome_unknown();
@@ -354,6 +148,34 @@ fn delete_volumes(session: &Session<'_>, demolition: &Demolition) -> Result<(), 
             Err(Error::new(failures[0].kind(), format!("{} volumes cannot be deleted", all.len()))
                 .because(all.join("; ")))
         }
+    }
+}
+
+/// Ends the work if the domain is gone: its name may be another VM's by now, and so may these volumes.
+fn check_still_there(session: &Session<'_>, demolition: &Demolition) -> Result<(), Error> {
+    if is_still_there(session, demolition)? { Ok(()) } else { Err(taken_away(demolition)) }
+}
+
+/// One that was only ever transient is gone when it stops, and then its name must be nobody's.
+fn is_still_there(session: &Session<'_>, demolition: &Demolition) -> Result<bool, Error> {
+    let Domain { uuid, name, persistent, .. } = &demolition.domain;
+    if *persistent {
+        return Ok(session.host.state(*uuid)?.is_some());
+    }
+    Ok(session.host.domain(name)?.is_none_or(|d| d.uuid == *uuid))
+}
+
+fn taken_away(demolition: &Demolition) -> Error {
+    let name = &demolition.domain.name;
+    Error::new(Kind::Vm, format!("VM '{name}' was taken away by somebody else meanwhile"))
+        .outcome("nothing more was deleted")
+}
+
+/// A definition that is gone afterwards was undefined, whatever the call said.
+fn forget(session: &Session<'_>, demolition: &Demolition) -> Result<(), Error> {
+    match session.host.undefine(demolition.domain.uuid) {
+        Err(failed) if !matches!(session.host.state(demolition.domain.uuid), Ok(None)) => Err(failed.into()),
+        _ => Ok(()),
     }
 }
 

@@ -40,7 +40,7 @@ impl Seen {
         match self.owner {
             Owner::Foundry(_) | Owner::FirstFoundry(_) => "yes",
             Owner::Foreign => "no",
-            Owner::Unreadable(_) => "unreadable",
+            Owner::Unreadable(_) | Owner::Newer(_) => "unreadable",
         }
     }
 
@@ -76,12 +76,12 @@ pub fn get(session: &Session<'_>, name: &str) -> Result<Seen, Error> {
 
 /// `closely` asks the guest for its addresses even where the manifest names some.
 fn see(session: &Session<'_>, domain: Domain, closely: bool) -> Result<Seen, Error> {
-    let owner = Owner::of(domain.record.as_deref());
+    let owner = Owner::of_domain(&domain);
     // The first foundry kept secrets in its record; they are shown only to who asks for them.
     let (mut vm, secrets) = match &owner {
         Owner::Foundry(record) => (record.manifest.clone(), record.secrets.clone()),
         Owner::FirstFoundry(manifest) => without_secrets(manifest),
-        Owner::Foreign | Owner::Unreadable(_) => (bare(&domain), BTreeMap::new()),
+        Owner::Foreign | Owner::Unreadable(_) | Owner::Newer(_) => (bare(&domain), BTreeMap::new()),
     };
     let addresses = addresses(session, &domain, &vm, closely)?;
     vm.api_version = API_VERSION.into();
@@ -185,7 +185,11 @@ fn status(domain: &Domain, owner: &Owner, addresses: Vec<Address>, secrets_left_
 
 /// A record that this foundry cannot read: the VM is foundry's, and more is not known.
 fn unreadable(owner: &Owner) -> Option<Condition> {
-    let Owner::Unreadable(reason) = owner else { return None };
+    let reason = match owner {
+        Owner::Unreadable(reason) => reason.clone(),
+        Owner::Newer(version) => format!("a newer foundry wrote it, in version {version}"),
+        Owner::Foundry(_) | Owner::FirstFoundry(_) | Owner::Foreign => return None,
+    };
     Some(Condition {
         kind: "Recorded".into(),
         status: "False".into(),

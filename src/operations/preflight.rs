@@ -99,7 +99,7 @@ pub(super) fn report(vm: &str, findings: &[Finding]) -> Error {
 
 /// The name must be free, but for the remains of a creation whose maker died: whether it is those.
 fn check_name(plan: &VmPlan, taken: &Domain, findings: &mut Vec<Finding>) -> bool {
-    let finding = match Owner::of(taken.record.as_deref()) {
+    let finding = match Owner::of_domain(taken) {
         Owner::Foundry(record) if record.state == State::Creating => match record.maker.liveness() {
             Liveness::Dead => return true,
             Liveness::Alive => {
@@ -126,7 +126,7 @@ fn check_name(plan: &VmPlan, taken: &Domain, findings: &mut Vec<Finding>) -> boo
 /// MAC, tap and addresses must not be those of another VM of foundry's.
 fn check_neighbours(plan: &VmPlan, domains: &[Domain], findings: &mut Vec<Finding>) {
     for domain in domains.iter().filter(|d| d.name != plan.name.as_str()) {
-        let owner = Owner::of(domain.record.as_deref());
+        let owner = Owner::of_domain(domain);
         let theirs = owner.manifest().map(addresses_of).unwrap_or_default();
         for (index, interface) in plan.interfaces.iter().enumerate() {
             let at = format!("spec.networkInterfaces[{index}]");
@@ -288,7 +288,7 @@ pub(super) fn alternatives(word: &str, known: &[&str]) -> String {
 
 /// What foundry knows of its own record of a domain.
 pub(super) fn record_of(domain: &Domain) -> Option<Record> {
-    match Owner::of(domain.record.as_deref()) {
+    match Owner::of_domain(domain) {
         Owner::Foundry(record) => Some(*record),
         _ => None,
     }

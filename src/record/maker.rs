@@ -47,11 +47,13 @@ impl Maker {
     /// Whether the process still runs.
     pub fn liveness(&self) -> Liveness {
         if self.host != host_id() {
-            Liveness::Elsewhere
-        } else if self.boot == boot_id() && start_time(self.pid) == Some(self.started) {
-            Liveness::Alive
-        } else {
-            Liveness::Dead
+            return Liveness::Elsewhere;
+        }
+        match start_time(self.pid) {
+            Some(started) if self.boot == boot_id() && started == self.started => Liveness::Alive,
+            // With hidepid (proc(5)) another user's process cannot be told from none.
+            None if self.boot == boot_id() && start_time(1).is_none() => Liveness::Elsewhere,
+            _ => Liveness::Dead,
         }
     }
 }

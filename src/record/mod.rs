@@ -20,7 +20,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
+use crate::host::Domain;
 use crate::manifest::{CloudInit, VirtualMachine};
 use crate::units::Bytes;
 
@@ -33,6 +35,9 @@ pub const VERSION: u32 = 1;
 pub struct Record {
     /// [`VERSION`].
     pub version: u32,
+    /// The domain that it is the record of. A copy of a domain has another UUID, and a copied record names
+    /// volumes that are not its own.
+    pub domain: Uuid,
     /// How far it is.
     pub state: State,
     /// The manifest without its secrets.
@@ -117,9 +122,19 @@ pub enum Owner {
     Foreign,
     /// Of a foundry whose record cannot be read, with the reason.
     Unreadable(String),
+    /// Of a newer foundry, which wrote its record in this version.
+    Newer(u32),
 }
 
 impl Owner {
+    /// Whose this domain is. A record that was copied with its domain (`virsh dumpxml`, a clone) is no record.
+    pub fn of_domain(domain: &Domain) -> Self {
+        match Self::of(domain.record.as_deref()) {
+            Self::Foundry(record) if record.domain != domain.uuid => Self::Foreign,
+            owner => owner,
+        }
+    }
+
     /// Reads the text of foundry's metadata element.
     pub fn of(text: Option<&str>) -> Self {
         match text.map(str::trim) {
@@ -141,9 +156,7 @@ impl Owner {
             Err(_) => serde_json::from_str::<Versioned>(json).ok().map(|found| found.version),
         };
         match (read, version) {
-            (_, Some(newer)) if newer > VERSION => {
-                Self::Unreadable(format!("it was written by a newer foundry (record version {newer})"))
-            }
+            (_, Some(newer)) if newer > VERSION => Self::Newer(newer),
             (Ok(record), _) => Self::Foundry(Box::new(record)),
             (Err(e), _) => Self::Unreadable(e.to_string()),
         }
@@ -162,7 +175,7 @@ impl Owner {
         match self {
             Self::Foundry(record) => Some(&record.manifest),
             Self::FirstFoundry(manifest) => Some(manifest),
-            Self::Foreign | Self::Unreadable(_) => None,
+            Self::Foreign | Self::Unreadable(_) | Self::Newer(_) => None,
         }
     }
 }
@@ -240,11 +253,8 @@ mod tests {
     }
 
     #[test]
-    fn a_record_of_a_newer_foundry_is_left_alone() {
-        let Owner::Unreadable(reason) = Owner::of(Some(r#"{"version": 99, "state": "melting"}"#)) else {
-            panic!()
-        };
-        assert!(reason.contains("newer foundry"), "{reason}");
+    fn a_record_of_a_newer_foundry_is_known_as_one() {
+        assert_eq!(Owner::of(Some(r#"{"version": 99, "state": "melting"}"#)), Owner::Newer(99));
     }
 
     #[test]

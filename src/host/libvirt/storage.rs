@@ -161,12 +161,19 @@ impl Libvirt {
         self.find("virStorageVolDelete", &asked, || volume.delete(0)).map(drop)
     }
 
-    pub(super) fn send(&self, pool: &str, name: &str, content: &mut dyn Read, length: u64) -> Result<()> {
+    pub(super) fn send(
+        &self,
+        pool: &str,
+        name: &str,
+        content: &mut dyn Read,
+        offset: u64,
+        length: u64,
+    ) -> Result<()> {
         let asked = storage(format!("upload to volume '{name}' in pool '{pool}'"));
         let volume = self.volume_handle(pool, name, &asked)?;
         let stream = self.call("virStreamNew", &asked, || Stream::new(&self.connection, 0))?;
         self.call("virStorageVolUpload", &asked, || {
-            volume.upload(&stream, 0, length, c::VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM)
+            volume.upload(&stream, offset, length, c::VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM)
         })?;
         match self.send_all(&stream, content, length, &asked) {
             Ok(()) => self.call("virStreamFinish", &asked, || stream.finish()),

@@ -249,7 +249,7 @@ fn an_upload_that_the_user_stops_says_so() {
         }
     }
     let host = host().with_image("vms", "a", "raw", 10);
-    assert_eq!(host.upload("vms", "a", &mut Stops, 10).unwrap_err().kind(), Kind::Interrupted);
+    assert_eq!(host.upload("vms", "a", &mut Stops, 0, 10).unwrap_err().kind(), Kind::Interrupted);
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! The bed of one test: pools, guests and files of its own, and the broom.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fs::File;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -27,6 +30,10 @@ pub(crate) struct Bed {
     public_key: String,
     home: TempDir,
     virsh: Virsh,
+    /// The tap devices of the addresses that it uses: others may use theirs meanwhile.
+    taps: RefCell<BTreeSet<String>>,
+    /// Held to the end: names and addresses are the same in every run, and there may be two at a time.
+    _turn: File,
 }
 
 /// Something that is on the host.
@@ -51,6 +58,8 @@ impl Bed {
             public_key: std::fs::read_to_string(format!("{key}.pub")).unwrap().trim().to_owned(),
             key,
             home: tempfile::tempdir().unwrap(),
+            taps: RefCell::default(),
+            _turn: wait_for_turn(),
             virsh: Virsh { uri: environment("FOUNDRY_TEST_URI")? },
         };
         bed.sweep();
@@ -154,6 +163,7 @@ impl Bed {
     pub(crate) fn manifest(&self, end: &str, octet: u8) -> Manifest {
         let name = self.name(end);
         let address = format!("10.77.0.{octet}");
+        self.uses_address(&address);
         Manifest {
             boot_disk: "{sizeGB: 1, image: tiny.qcow2}".into(),
             interfaces: vec![format!(
@@ -171,6 +181,11 @@ impl Bed {
             name,
             address,
         }
+    }
+
+    /// Has the tap device of a further address looked for in [`Self::traces`].
+    pub(crate) fn uses_address(&self, address: &str) {
+        self.taps.borrow_mut().insert(tap_name(address));
     }
 
     /// Creates it, which must succeed.
@@ -229,7 +244,8 @@ impl Bed {
                 .map(Trace::ConsoleLog),
         );
         traces.extend(files_in(NVRAM, &prefix).into_iter().map(Trace::EfiVariables));
-        traces.extend(files_in("/sys/class/net", "vm0a4d00").into_iter().map(Trace::Tap));
+        let taps = files_in("/sys/class/net", "vm").into_iter().filter(|t| self.taps.borrow().contains(t));
+        traces.extend(taps.map(Trace::Tap));
         traces
     }
 
@@ -266,6 +282,19 @@ impl Bed {
             println!("--- {log}\n{}", last.into_iter().rev().collect::<Vec<_>>().join("\n"));
         }
     }
+}
+
+/// One live test at a time on a machine, whichever run it belongs to.
+fn wait_for_turn() -> File {
+    let lock = File::create(std::env::temp_dir().join("foundry-live-tests.lock")).unwrap();
+    lock.lock().unwrap();
+    lock
+}
+
+/// The name of an address's tap device (design document: `vm` and the address in hexadecimal).
+pub(super) fn tap_name(address: &str) -> String {
+    let octets = address.split('.').map(|octet| octet.parse::<u8>().unwrap());
+    octets.fold("vm".to_owned(), |name, octet| format!("{name}{octet:02x}"))
 }
 
 fn complain(ran: &Ran) {

@@ -22,10 +22,9 @@ impl Manifest {
         &self.address
     }
 
-    /// Its tap device (design document: `vm` and the address in hexadecimal).
+    /// Its tap device.
     pub(crate) fn tap(&self) -> String {
-        let octets = self.address.split('.').map(|octet| octet.parse::<u8>().unwrap());
-        octets.fold("vm".to_owned(), |name, octet| format!("{name}{octet:02x}"))
+        super::bed::tap_name(&self.address)
     }
 
     /// `bootDisk`, in YAML's flow style.

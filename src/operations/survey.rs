@@ -1,0 +1,295 @@
+//! What would go with a VM and what would stay.
+
+use std::path::Path;
+
+use super::destroy::{Demolition, Doomed, Options};
+use super::lookup::{absent, find};
+use super::usage::Usage;
+use super::{Session, chain, console};
+use crate::error::{Error, Kind};
+use crate::host::libvirt_xml::{DiskSource, DomainDescription};
+use crate::host::{Domain, View, Volume};
+use crate::names::VmName;
+use crate::record::{Liveness, Owner, Record, RecordedVolume, Role, State};
+use crate::text::shell_word;
+
+/// Looks at a VM and decides what would go with it; changes nothing.
+///
+/// # Errors
+/// [`Kind::Vm`] where there is no such VM, or foundry must not touch it.
+pub fn survey(session: &Session<'_>, name: &str, options: Options) -> Result<Demolition, Error> {
+    let Some(domain) = find(session, name)? else { return Err(absent(session, name)?) };
+    let refused = |message: String| Error::new(Kind::Vm, message).outcome("nothing was changed");
+    let by_force = format!(
+        "foundry destroy {} --force deletes it and those of its disks that are named as foundry names them",
+        shell_word(name)
+    );
+    match Owner::of_domain(&domain) {
+        Owner::Foundry(record) => survey_recorded(session, domain, *record, options),
+        Owner::FirstFoundry(_) => survey_by_convention(session, domain, options),
+        Owner::Newer(version) => Err(refused(format!("VM '{name}' was made by a newer foundry"))
+            .because(format!("its record has version {version}"))
+            .hint("use that foundry")),
+        Owner::Foreign | Owner::Unreadable(_) if options.force => {
+            survey_by_convention(session, domain, options)
+        }
+        Owner::Foreign => Err(refused(format!("domain '{name}' was not made by foundry")).hint(by_force)),
+        Owner::Unreadable(reason) => Err(refused(format!("foundry's record of VM '{name}' cannot be read"))
+            .because(reason)
+            .hint(by_force)),
+    }
+}
+
+fn survey_recorded(
+    session: &Session<'_>,
+    domain: Domain,
+    record: Record,
+    options: Options,
+) -> Result<Demolition, Error> {
+    refuse_if_busy(&domain, &record, options)?;
+    let described = DomainDescription::read(&session.host.domain_xml(domain.uuid, View::Current)?)?;
+    let own_log = console::log_path(session.host.uri(), &domain.name);
+    let mut demolition = Demolition::of(domain, options);
+    demolition.add_log(record.console_log.clone(), own_log);
+    let paths: Vec<String> = record.volumes.iter().map(|v| v.path.clone()).collect();
+    if described.disks.iter().any(|d| matches!(&d.source, DiskSource::File(p) if !paths.contains(p))) {
+        refresh_pools(session, &record.volumes)?;
+        let overlays = chain::snapshot_overlays(session, &described, &paths)?;
+        overlays.into_iter().for_each(|volume| demolition.sort_in(doomed(volume, None)));
+    }
+    for recorded in &record.volumes {
+        demolition.add_recorded(session, recorded, record.state)?;
+    }
+    demolition.name_the_rest(&described, &paths);
+    demolition.record = Some(record);
+    demolition.spare_shared(session)?;
+    Ok(demolition)
+}
+
+/// A creation that goes on is left alone; one of another machine is its user's to judge.
+fn refuse_if_busy(domain: &Domain, record: &Record, options: Options) -> Result<(), Error> {
+    if record.state != State::Creating {
+        return Ok(());
+    }
+    let name = &domain.name;
+    match record.maker.liveness() {
+        Liveness::Dead => Ok(()),
+        Liveness::Elsewhere if options.force => Ok(()),
+        Liveness::Elsewhere => {
+            Err(Error::new(Kind::Vm, format!("VM '{name}' is being created from another machine"))
+                .hint(format!("if that was given up: foundry destroy {} --force", shell_word(name)))
+                .outcome("nothing was changed"))
+        }
+        Liveness::Alive => {
+            Err(Error::new(Kind::Vm, format!("VM '{name}' is being created by process {}", record.maker.pid))
+                .hint("wait for it, or stop that process; it then removes what it made")
+                .outcome("nothing was changed"))
+        }
+    }
+}
+
+/// libvirt does not know the files that snapshots made until it looks again.
+fn refresh_pools(session: &Session<'_>, volumes: &[RecordedVolume]) -> Result<(), Error> {
+    let mut pools: Vec<&str> = volumes.iter().map(|v| v.pool.as_str()).collect();
+    pools.sort_unstable();
+    pools.dedup();
+    for pool in pools {
+        // One that is stopped or gone is told of when its volumes are looked for.
+        if session.host.pool(pool)?.is_some_and(|p| p.active) {
+            session.host.refresh_pool(pool)?;
+        }
+    }
+    Ok(())
+}
+
+/// For a domain without a record that foundry can use: only volumes that its own XML references *and*
+/// that are named as foundry names the volumes of a VM of this name.
+fn survey_by_convention(
+    session: &Session<'_>,
+    domain: Domain,
+    options: Options,
+) -> Result<Demolition, Error> {
+    let described = DomainDescription::read(&session.host.domain_xml(domain.uuid, View::Persistent)?)?;
+    let name: Option<VmName> = domain.name.parse().ok();
+    let mut demolition = Demolition::of(domain, options);
+    for disk in &described.disks {
+        let found = match &disk.source {
+            DiskSource::File(path) | DiskSource::Block(path) => session.host.volume_at(path)?,
+            DiskSource::Volume { pool, volume } => match session.host.volume(pool, volume)? {
+                Some(found) => Some(found),
+                None => {
+                    demolition.add_hidden(session, pool, volume)?;
+                    continue;
+                }
+            },
+            DiskSource::None | DiskSource::Other(_) => continue,
+        };
+        let Some(volume) = found else {
+            demolition.name_file(&disk.source, "it is in no started pool");
+            continue;
+        };
+        if name.as_ref().is_some_and(|n| n.owns_by_convention(&volume.name)) {
+            let role = role_by_name(&volume.name);
+            demolition.sort_in(doomed(volume, role));
+        } else {
+            demolition.spared.push((
+                describe(&volume.pool, &volume.name),
+                "it is not named as foundry names disks".into(),
+            ));
+        }
+    }
+    demolition.spare_shared(session)?;
+    Ok(demolition)
+}
+
+fn role_by_name(volume: &str) -> Option<Role> {
+    let stem = volume.rsplit_once('_').map_or(volume, |(_, end)| end);
+    match stem.split('.').next() {
+        Some("boot") => Some(Role::Boot),
+        Some("cloudinit") => Some(Role::Seed),
+        _ => Some(Role::Data),
+    }
+}
+
+fn doomed(volume: Volume, role: Option<Role>) -> Doomed {
+    Doomed { pool: volume.pool, name: volume.name, path: volume.path, capacity: volume.capacity, role }
+}
+
+fn describe(pool: &str, name: &str) -> String {
+    format!("volume '{name}' in pool '{pool}'")
+}
+
+impl Demolition {
+    fn of(domain: Domain, options: Options) -> Self {
+        let (volumes, kept, spared) = (Vec::new(), Vec::new(), Vec::new());
+        Self { domain, volumes, kept, spared, record: None, console_log: None, options }
+    }
+
+    /// A record is data that others can write, and a log is removed with the rights of whoever destroys. So
+    /// only the one goes that foundry itself would have named.
+    fn add_log(&mut self, recorded: Option<String>, own: Option<String>) {
+        if recorded == own {
+            self.console_log = recorded;
+        } else if let Some(path) = recorded {
+            self.spared.push((format!("the console log {path}"), "foundry logs elsewhere here".into()));
+        }
+    }
+
+    /// Disks that somebody attached, and overlays that libvirt cannot follow, stay and are named.
+    fn name_the_rest(&mut self, described: &DomainDescription, recorded: &[String]) {
+        for disk in &described.disks {
+            let known = |path: &String| {
+                recorded.contains(path) || self.volumes.iter().chain(&self.kept).any(|v| v.path == *path)
+            };
+            match &disk.source {
+                DiskSource::File(path) | DiskSource::Block(path) if !known(path) => {
+                    self.name_file(&disk.source, "foundry did not make it");
+                }
+                DiskSource::Volume { pool, volume } => {
+                    self.spared.push((describe(pool, volume), "foundry did not make it".into()));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn name_file(&mut self, source: &DiskSource, reason: &str) {
+        if let DiskSource::File(path) | DiskSource::Block(path) = source {
+            self.spared.push((path.clone(), reason.to_owned()));
+        }
+    }
+
+    fn sort_in(&mut self, volume: Doomed) {
+        let keep = self.options.keep_disks && volume.role != Some(Role::Seed);
+        if keep { self.kept.push(volume) } else { self.volumes.push(volume) }
+    }
+
+    /// A volume that the record names goes if it is the one that was made: at its path and, while it is
+    /// not sure that it was ever made, of the planned form.
+    fn add_recorded(
+        &mut self,
+        session: &Session<'_>,
+        recorded: &RecordedVolume,
+        state: State,
+    ) -> Result<(), Error> {
+        let Some(found) = session.host.volume(&recorded.pool, &recorded.name)? else {
+            return self.add_missing(session, recorded);
+        };
+        let reason = if found.path != recorded.path {
+            Some(format!("it is at {} and not at {}", found.path, recorded.path))
+        } else if state == State::Creating {
+            differs_from_plan(recorded, &found)
+        } else {
+            None
+        };
+        match reason {
+            Some(reason) => self.spared.push((describe(&found.pool, &found.name), reason)),
+            None => self.sort_in(doomed(found, Some(recorded.role))),
+        }
+        Ok(())
+    }
+
+    /// A volume that is not where the record says is gone, unless its pool now has another directory: then
+    /// the file may still be at its path, in this pool or in none.
+    fn add_missing(&mut self, session: &Session<'_>, recorded: &RecordedVolume) -> Result<(), Error> {
+        let pool = session.host.pool(&recorded.pool)?;
+        let moved = pool.filter(|p| p.active).and_then(|p| p.target).is_some_and(|target| {
+            Path::new(&recorded.path).parent() != Some(Path::new(target.trim_end_matches('/')))
+        });
+        if !moved {
+            return self.add_hidden(session, &recorded.pool, &recorded.name);
+        }
+        let reason = format!("pool '{}' has another directory now", recorded.pool);
+        match session.host.volume_at(&recorded.path)? {
+            Some(found) => self.sort_in(doomed(found, Some(recorded.role))),
+            None => self.spared.push((recorded.path.clone(), reason)),
+        }
+        Ok(())
+    }
+
+    /// A volume that libvirt does not show is gone, unless its pool is stopped: forgetting it then would
+    /// leave a disk that nobody knows of.
+    fn add_hidden(&mut self, session: &Session<'_>, pool: &str, name: &str) -> Result<(), Error> {
+        match session.host.pool(pool)? {
+            Some(found) if found.active => Ok(()),
+            Some(_) => {
+                Err(Error::new(Kind::Storage, format!("pool '{pool}' with volume '{name}' is not started"))
+                    .hint(format!("virsh pool-start {}", shell_word(pool)))
+                    .outcome("nothing was changed"))
+            }
+            None => {
+                self.spared.push((describe(pool, name), "there is no such pool any more".into()));
+                Ok(())
+            }
+        }
+    }
+
+    /// What another domain uses or another volume lies on stays, whatever the record says.
+    fn spare_shared(&mut self, session: &Session<'_>) -> Result<(), Error> {
+        if self.volumes.is_empty() {
+            return Ok(());
+        }
+        let usage = Usage::look(session, Some(self.domain.uuid))?;
+        let going: Vec<_> = self.volumes.iter().map(|v| (v.pool.clone(), v.name.clone())).collect();
+        for volume in std::mem::take(&mut self.volumes) {
+            match usage.of(&volume.pool, &volume.name, &volume.path).without(&going).reason() {
+                Some(reason) => self.spared.push((describe(&volume.pool, &volume.name), reason)),
+                None => self.volumes.push(volume),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why a volume may not be the one that an interrupted creation planned.
+pub(super) fn differs_from_plan(planned: &RecordedVolume, found: &Volume) -> Option<String> {
+    // libvirt looks into a raw volume and calls one with a seed in it an ISO image.
+    let same_format = found.format == planned.format || (planned.format == "raw" && found.format == "iso");
+    let same = same_format && found.capacity == planned.capacity && found.backing == planned.backing;
+    (!same).then(|| {
+        format!(
+            "it may be another's: {} of {} was planned, it is {} of {}",
+            planned.format, planned.capacity, found.format, found.capacity
+        )
+    })
+}
