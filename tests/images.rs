@@ -96,6 +96,10 @@ fn what_stands_in_the_way_is_found_before_anything_is_sent() {
         (error.kind(), error.message()),
         (Kind::Storage, "image 'x.raw' exists in pool 'foundry-images'")
     );
+    bench.host.take_space(999_999);
+    let error = import(&bench, "small.raw", &raw()).unwrap_err();
+    assert!(error.message().starts_with("pool 'foundry-images' has 0 B"), "{error}");
+    bench.host.take_space(0);
     let big = [raw(), vec![0; 1_000_000]].concat();
     let error = import(&bench, "big.raw", &big).unwrap_err();
     assert!(error.message().starts_with("pool 'foundry-images' has"), "{error}");
@@ -115,7 +119,15 @@ fn a_failed_import_leaves_no_volume_or_says_so() {
         fresh,
         |bench| import(bench, "x.raw", &raw()),
         |bench, outcome, effect, label| {
-            let Err(error) = outcome else { panic!("{label}: it says that all went well") };
+            let Err(error) = outcome else {
+                // A pool that cannot be looked at anew is taken as it was seen last.
+                assert!(
+                    label.ends_with("refresh_pool foundry-images"),
+                    "{label}: it says that all went well"
+                );
+                assert_eq!(bench.host.content("/pool/images/x.raw").unwrap(), raw(), "{label}");
+                return;
+            };
             let left = bench.host.changes_since(&fresh().host.fingerprint());
             assert_named(&left, &error, label);
             assert!(
@@ -505,6 +517,20 @@ fn deleting_a_pool_leaves_its_volumes() {
     pools::delete(&bench.session(), "ssd", true).unwrap();
     assert!(bench.host.files().contains(&"/pool/ssd/a".to_owned()));
     assert_eq!(bench.host.pool("ssd").unwrap(), None);
+}
+
+/// What is left is what is left now, and a pool that somebody stops meanwhile is no failure.
+#[test]
+fn storage_status_looks_anew() {
+    let bench = Bench::on(host_with_neighbours().with_space(100 * GIB));
+    bench.host.take_space(60 * GIB);
+    assert!(storage::status(&bench.session()).unwrap().available.0 <= 40 * GIB);
+    bench.host.forget_calls();
+    storage::status(&bench.session()).unwrap();
+    let look = bench.host.calls().iter().position(|c| c == "volumes foundry-vms").unwrap();
+    bench.host.forget_calls();
+    bench.host.on_call(look, |host| host.stop_pool("foundry-vms").unwrap());
+    assert_eq!(storage::status(&bench.session()).unwrap().pools[1].volumes, 0);
 }
 
 /// FACTS 22: a file system counts once, however many pools are on it.
