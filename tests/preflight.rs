@@ -274,42 +274,6 @@ fn disks_need_room_now_and_later() {
     assert_finds(&bench, &raw, Kind::Storage, "the VM needs 40 GiB");
 }
 
-/// libvirt says what was left when it looked last.
-#[test]
-fn the_room_is_what_is_left_now() {
-    let bench = Bench::on(host_with_neighbours().with_space(100 * GIB));
-    bench.host.take_space(100 * GIB);
-    assert!(bench.host.pool("foundry-vms").unwrap().unwrap().available.0 > 90 * GIB);
-    let before = bench.host.fingerprint();
-    assert_finds(&bench, &plan(WEB), Kind::Storage, "the VM needs 4 MiB at once");
-    assert_eq!(bench.host.changes_since(&before), NOTHING);
-    bench.host.take_space(0);
-    preflight(&bench.session(), &plan(WEB)).unwrap();
-    // A pool that is busy cannot be looked at anew; what it said last must do.
-    bench.host.fail_calls_named("refresh_pool");
-    preflight(&bench.session(), &plan(WEB)).unwrap();
-}
-
-/// What a stopped pool has nobody knows before it is started; then nothing is made that has no room.
-#[test]
-fn the_room_of_a_pool_that_had_to_be_started_is_looked_at_too() {
-    let stopped = Bench::on(host_with_neighbours().with_space(3 << 20));
-    stopped.host.stop_pool("foundry-vms").unwrap();
-    let first_use = MemoryHost::new()
-        .with_image("foundry-images", "debian-12", "qcow2", 2 * GIB)
-        .with_bridges(&[support::bridge("br0", false)])
-        .with_space(3 << 20);
-    for bench in [stopped, Bench::on(first_use)] {
-        let files = bench.host.files();
-        bench.host.forget_calls();
-        let error = bench.create(&plan(WEB)).unwrap_err();
-        assert_eq!(error.kind(), Kind::Storage);
-        assert!(error.message().contains("the VM needs 4 MiB at once"), "{}", whole(&error));
-        assert!(!bench.host.calls().iter().any(|c| c.starts_with("define_domain")));
-        assert_eq!(bench.host.files(), files);
-    }
-}
-
 #[test]
 fn an_image_that_is_not_there_is_told_with_the_nearest() {
     let bench = Bench::new();
