@@ -22,6 +22,7 @@ fn create_asks_once() {
     bridges
     volume foundry-images/debian-12
     download foundry-images/debian-12
+    refresh_pool foundry-vms
     pool foundry-vms
     volume foundry-vms/web_boot
     volume foundry-vms/web_data-vdb
@@ -47,6 +48,7 @@ fn a_small_vm_asks_less() {
     domains
     capabilities
     network default
+    refresh_pool foundry-vms
     pool foundry-vms
     volume foundry-vms/small_boot
     define_domain small

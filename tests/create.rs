@@ -245,15 +245,26 @@ fn a_volume_in_a_stopped_pool_is_found_before_the_domain_is_defined() {
     assert!(!bench.host.calls().iter().any(|c| c.starts_with("define_domain")));
 }
 
-/// A file that libvirt has not seen is found by nobody before the creation and is in its way then.
+/// A file that libvirt has not seen is found by the look before the creation; one that comes after that look
+/// is in the creation's way.
 #[test]
 fn a_file_that_libvirt_does_not_know_is_in_the_way_and_stays() {
     let bench = Bench::on(support::host_with_neighbours().with_file("/pool/vms/web_data-vdc", b"precious"));
     let before = bench.host.fingerprint();
     let error = bench.create(&plan(WEB)).unwrap_err();
-    assert_eq!(error.kind(), Kind::Storage, "{}", whole(&error));
+    assert!(error.message().contains("volume 'web_data-vdc' exists in pool 'foundry-vms'"), "{error}");
     assert_eq!(bench.host.changes_since(&before), [] as [String; 0]);
+    assert_eq!(error.outcomes(), ["nothing was changed"]);
+
+    let at = first_call(&Bench::new(), "define_domain");
+    let bench = Bench::new();
+    bench.host.on_call(at, |host| host.put_file("/pool/vms/web_data-vdc", b"precious"));
+    let error = bench.create(&plan(WEB)).unwrap_err();
+    assert_eq!(error.kind(), Kind::Storage, "{}", whole(&error));
+    assert_eq!(bench.host.content("/pool/vms/web_data-vdc").unwrap(), b"precious");
     assert_eq!(error.outcomes(), ["everything that was made is removed again"]);
+    bench.host.remove_file("/pool/vms/web_data-vdc");
+    assert_eq!(bench.host.changes_since(&Bench::new().host.fingerprint()), [] as [String; 0]);
 }
 
 /// The number of the first call of a clean creation whose name begins so.

@@ -112,6 +112,22 @@ fn every_rendered_domain_is_valid() {
     }
 }
 
+/// Each line is a volume that libvirt takes, or says what only the host knows.
+#[test]
+fn every_rendered_volume_is_xml_without_a_guess() {
+    for file in examples() {
+        let text = render(&file, "volumes", "kvm");
+        assert!(!text.contains("backingStore"), "{text}");
+        for line in text.lines() {
+            let document = roxmltree::Document::parse(line.trim_start_matches("<!--"));
+            let comment =
+                line.starts_with("<!-- backing: image ") || line.starts_with("<!-- content: image ");
+            assert!(comment || document.is_ok(), "{}: {line}", file.display());
+        }
+        roxmltree::Document::parse(&format!("<all>{text}</all>")).unwrap();
+    }
+}
+
 /// The validation can fail: an element that libvirt would drop without a word.
 #[test]
 fn an_invalid_domain_is_noticed() {

@@ -9,8 +9,9 @@ use crate::cloud_init;
 use crate::domain_xml::{self, DiskSource, Placement, VirtType};
 use crate::error::{Error, Kind};
 use crate::names::PoolName;
-use crate::operations::{Settings, console};
-use crate::plan::{Arch, BootSource, DiskFormat, VmPlan};
+use crate::operations::{PlannedVolume, Settings, console, planned_volumes};
+use crate::plan::{Arch, BootSource, ImageRef, VmPlan};
+use crate::record::Role;
 use crate::storage_xml::{self, VolumeSpec};
 use crate::units::Bytes;
 
@@ -80,12 +81,9 @@ fn all(plan: &VmPlan, settings: &Settings) -> Result<String, Error> {
 }
 
 fn domain(plan: &VmPlan, settings: &Settings) -> Result<String, Error> {
-    let pool = || plan.pool.to_string();
-    let volume =
-        |volume: &crate::names::VolumeName| DiskSource::Volume { pool: pool(), volume: volume.to_string() };
-    let mut disks = vec![volume(&plan.boot_disk.volume)];
-    disks.extend(plan.data_disks.iter().map(|d| volume(&d.volume)));
-    disks.extend(plan.seed.iter().map(|s| volume(&s.volume)));
+    let disk =
+        |v: PlannedVolume| DiskSource::Volume { pool: plan.pool.to_string(), volume: v.name.to_string() };
+    let disks = planned_volumes(plan).into_iter().map(disk).collect();
     let native = Arch::ALL.into_iter().find(|a| a.as_str() == std::env::consts::ARCH);
     let arch = plan.arch.or(native).unwrap_or(Arch::X86_64);
     let log = console::log_path("qemu:///system", plan.name.as_str());
@@ -106,31 +104,40 @@ fn unwritable(error: quick_xml::SeError) -> Error {
 }
 
 fn volumes(plan: &VmPlan) -> Result<String, Error> {
-    let boot = &plan.boot_disk;
-    let backing = match (&boot.source, boot.format) {
-        (BootSource::Image(image), DiskFormat::Qcow2) => {
-            // The path and the real format are the host's to say; `create --dry-run` asks it.
-            Some((image.to_string(), "qcow2".to_owned()))
+    let mut text = String::new();
+    for planned in planned_volumes(plan) {
+        let size = if planned.role == Role::Seed { seed_size(plan)? } else { Bytes(0) };
+        let spec = VolumeSpec {
+            name: planned.name.to_string(),
+            format: planned.format.as_str().into(),
+            capacity: planned.capacity.max(size),
+            allocation: size,
+            backing: None,
+        };
+        text.push_str(&storage_xml::volume(&spec).map_err(unwritable)?);
+        text.push('\n');
+        if let BootSource::Image(image) = &plan.boot_disk.source
+            && planned.role == Role::Boot
+        {
+            text.push_str(&image_comment(image, planned.is_overlay()));
         }
-        _ => None,
-    };
-    let spec = |name: String, format: DiskFormat, capacity: Bytes, backing| VolumeSpec {
-        name,
-        format: format.as_str().into(),
-        capacity,
-        allocation: Bytes(0),
-        backing,
-    };
-    let mut specs = vec![spec(boot.volume.to_string(), boot.format, boot.size, backing)];
-    specs.extend(plan.data_disks.iter().map(|d| spec(d.volume.to_string(), DiskFormat::Qcow2, d.size, None)));
-    if let (Some(seed), Some(documents)) = (&plan.seed, documents(plan)?) {
-        let size = cloud_init::iso(&documents).map_err(|e| Error::new(Kind::Vm, e.to_string()))?.len() as u64;
-        specs.push(VolumeSpec {
-            allocation: Bytes(size),
-            ..spec(seed.volume.to_string(), DiskFormat::Raw, Bytes(size), None)
-        });
     }
-    specs.iter().map(|s| storage_xml::volume(s).map(|xml| format!("{xml}\n")).map_err(unwritable)).collect()
+    Ok(text)
+}
+
+/// Where an image is and what it really is nobody knows without the host; `create --dry-run` asks it.
+fn image_comment(image: &ImageRef, is_overlay: bool) -> String {
+    let what = if is_overlay { "backing" } else { "content" };
+    // "--" would end the comment (XML 1.0, 2.5).
+    let image = image.to_string().replace("--", "- -");
+    format!("<!-- {what}: image {image}, its path and format are the host's to say -->\n")
+}
+
+/// A seed takes its whole size at once.
+fn seed_size(plan: &VmPlan) -> Result<Bytes, Error> {
+    let Some(documents) = documents(plan)? else { return Ok(Bytes(0)) };
+    let iso = cloud_init::iso(&documents).map_err(|e| Error::new(Kind::Vm, e.to_string()))?;
+    Ok(Bytes(iso.len() as u64))
 }
 
 fn documents(plan: &VmPlan) -> Result<Option<cloud_init::Documents>, Error> {

@@ -5,7 +5,7 @@ use std::io::Read;
 use uuid::Uuid;
 
 use super::creation::{Created, Creation};
-use super::preflight::{Finding, ReadyVm, preflight, record_of, report};
+use super::preflight::{Finding, ReadyVm, preflight, report};
 use super::storage_preflight::{self, PoolNeed, ReadyPool};
 use super::{Cancel, Event, Session, console, destroy};
 use crate::cloud_init;
@@ -87,8 +87,8 @@ fn prepare_pool(session: &Session<'_>, ready: &ReadyVm) -> Result<(), Error> {
     }
     ensure_pool(session, pool)?;
     let mut findings: Vec<Finding> = Vec::new();
-    let ours = ready.leftover.as_ref().and_then(record_of).map(|r| r.volumes).unwrap_or_default();
-    storage_preflight::check_names(session, &ready.storage.volumes, &ours, &mut findings)?;
+    let leftover = ready.leftover.as_ref();
+    storage_preflight::check_started(session, &ready.plan, &ready.storage, leftover, &mut findings)?;
     if findings.is_empty() { Ok(()) } else { Err(report(ready.plan.name.as_str(), &findings)) }
 }
 

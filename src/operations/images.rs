@@ -4,8 +4,8 @@ use std::io::Read;
 
 use super::create::{Interruptible, ensure_pool};
 use super::storage_preflight::{PoolNeed, ReadyPool};
-use super::usage::{Usage, refresh};
-use super::{Event, Progress, Session, image_preflight};
+use super::usage::Usage;
+use super::{Event, Progress, Session, image_preflight, usage};
 use crate::disk_image::{self, DiskImage};
 use crate::error::{Error, Kind};
 use crate::host::{HostError, Volume};
@@ -109,6 +109,8 @@ pub(super) fn no_pool(session: &Session<'_>, name: &str) -> Result<Error, Error>
 }
 
 fn check_room(session: &Session<'_>, pool: &str, length: u64) -> Result<(), Error> {
+    // What libvirt knows is from its last look.
+    usage::refresh(session, pool)?;
     let available = session.host.pool(pool)?.map_or(Bytes(0), |p| p.available);
     if available.0 >= length {
         return Ok(());
@@ -274,9 +276,7 @@ fn no_image(session: &Session<'_>, pool: &str, name: &str) -> Result<Error, Erro
 /// [`Kind::Storage`] where there is none, or VMs or overlays use it: those are named, nothing is changed.
 pub fn delete(session: &Session<'_>, pool: &str, name: &str) -> Result<(), Error> {
     // What was put there by hand may lie on it, too.
-    for pool in session.host.pools()?.into_iter().filter(|p| p.active) {
-        refresh(session, &pool.name)?;
-    }
+    usage::refresh_all(session)?;
     let found = info(session, pool, name)?;
     if !found.vms.is_empty() || !found.overlays.is_empty() {
         let users: Vec<String> = if found.vms.is_empty() {

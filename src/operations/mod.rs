@@ -25,6 +25,7 @@ mod survey;
 mod usage;
 
 pub use session::{Cancel, Clock, Event, Progress, Session, Settings, SystemClock, is_root};
+pub use storage_preflight::{PlannedVolume, planned_volumes};
 
 #[cfg(doc)]
 use crate::host::Host;

@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt;
 
 use serde::Serialize;
 
-use super::Session;
+use super::{Session, usage};
 use crate::error::Error;
 use crate::host::Pool;
 use crate::units::Bytes;
@@ -49,11 +49,12 @@ pub struct PoolStatus {
     pub promised: Bytes,
 }
 
-/// Looks at all pools; changes nothing.
+/// Looks at all pools, each anew: libvirt knows what was left when it looked last. Changes nothing.
 ///
 /// # Errors
 /// The host's.
 pub fn status(session: &Session<'_>) -> Result<StorageStatus, Error> {
+    usage::refresh_all(session)?;
     let mut pools = session.host.pools()?;
     pools.sort_by(|a, b| a.name.cmp(&b.name));
     let pools = pools.iter().map(|p| look(session, p)).collect::<Result<Vec<_>, Error>>()?;
@@ -72,7 +73,7 @@ pub fn status(session: &Session<'_>) -> Result<StorageStatus, Error> {
 }
 
 fn look(session: &Session<'_>, pool: &Pool) -> Result<PoolStatus, Error> {
-    let volumes = if pool.active { session.host.volumes(&pool.name)? } else { Vec::new() };
+    let volumes = if pool.active { usage::volumes(session, &pool.name)? } else { Vec::new() };
     Ok(PoolStatus {
         name: pool.name.clone(),
         kind: pool.kind.clone(),

@@ -1,8 +1,8 @@
 //! The part of the preflight that looks at pools and volumes.
 
-use super::Session;
 use super::image_preflight::{ReadyImage, check_image};
 use super::preflight::{Finding, alternatives, record_of};
+use super::{Session, usage};
 use crate::error::Error;
 use crate::host::{Domain, Pool};
 use crate::names::{PoolName, VolumeName};
@@ -62,39 +62,97 @@ pub(super) fn check(
         BootSource::Empty => None,
         BootSource::Image(reference) => check_image(session, plan, reference, findings)?,
     };
+    // What libvirt knows of the room is from its last look, and others fill the file system too. A pool that is
+    // missing or stopped refuses this one, and is found so below.
+    usage::refresh(session, plan.pool.as_str())?;
     let Some((pool, found)) = check_pool(session, &plan.pool, findings)? else { return Ok(None) };
-    let volumes = planned_volumes(plan, &pool, image.as_ref());
-    if let Some(found) = found.filter(|_| pool.need == PoolNeed::Nothing) {
+    let volumes = recorded_volumes(plan, &pool, image.as_ref());
+    let storage = ReadyStorage { pool, volumes, image };
+    if let Some(found) = found.filter(|pool| pool.active) {
         check_room(session, plan, &found, findings);
-        // What belongs to the VM of that name goes with it, or the VM itself stands in the way.
-        let ours = taken.and_then(record_of).map(|r| r.volumes).unwrap_or_default();
-        check_names(session, &volumes, &ours, findings)?;
+        check_free(session, &storage, taken, findings)?;
     }
-    Ok(Some(ReadyStorage { pool, volumes, image }))
+    Ok(Some(storage))
 }
 
-/// The volumes of a plan, with the path that each will have: the pool's target and its name.
-fn planned_volumes(plan: &VmPlan, pool: &ReadyPool, image: Option<&ReadyImage>) -> Vec<RecordedVolume> {
-    let volume = |role, name: &VolumeName, format: DiskFormat, capacity, backing| RecordedVolume {
+/// Looks whether a pool that was just started has room for a VM and none of its volumes: while it was
+/// stopped, nobody could tell.
+pub(super) fn check_started(
+    session: &Session<'_>,
+    plan: &VmPlan,
+    storage: &ReadyStorage,
+    taken: Option<&Domain>,
+    findings: &mut Vec<Finding>,
+) -> Result<(), Error> {
+    match session.host.pool(&storage.pool.name)? {
+        Some(pool) if pool.active => check_room(session, plan, &pool, findings),
+        _ => findings.push(Finding::storage(format!("pool '{}' was stopped again", storage.pool.name))),
+    }
+    check_free(session, storage, taken, findings)
+}
+
+/// What belongs to a VM of that name goes with it, or that VM itself stands in the way.
+fn check_free(
+    session: &Session<'_>,
+    storage: &ReadyStorage,
+    taken: Option<&Domain>,
+    findings: &mut Vec<Finding>,
+) -> Result<(), Error> {
+    let ours = taken.and_then(record_of).map(|r| r.volumes).unwrap_or_default();
+    check_names(session, &storage.volumes, &ours, findings)
+}
+
+/// A volume of a plan, wherever it will be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedVolume {
+    /// What it is for.
+    pub role: Role,
+    /// Its name.
+    pub name: VolumeName,
+    /// Its format.
+    pub format: DiskFormat,
+    /// What the guest sees; of a seed it is known when that is made.
+    pub capacity: Bytes,
+}
+
+/// The volumes of a plan: boot disk, data disks, seed.
+pub fn planned_volumes(plan: &VmPlan) -> Vec<PlannedVolume> {
+    let volume = |role, name: &VolumeName, format, capacity| PlannedVolume {
         role,
-        pool: pool.name.clone(),
-        name: name.to_string(),
-        path: format!("{}/{name}", pool.target.trim_end_matches('/')),
-        format: format.as_str().to_owned(),
+        name: name.clone(),
+        format,
         capacity,
-        backing,
     };
     let boot = &plan.boot_disk;
-    let backing = image.filter(|_| boot.format == DiskFormat::Qcow2).map(|i| i.path.clone());
-    let mut list = vec![volume(Role::Boot, &boot.volume, boot.format, boot.size, backing)];
-    let data = plan.data_disks.iter().map(|d| volume(Role::Data, &d.volume, DiskFormat::Qcow2, d.size, None));
-    list.extend(data);
-    list.extend(plan.seed.as_ref().map(|s| volume(Role::Seed, &s.volume, DiskFormat::Raw, Bytes(0), None)));
+    let mut list = vec![volume(Role::Boot, &boot.volume, boot.format, boot.size)];
+    list.extend(plan.data_disks.iter().map(|d| volume(Role::Data, &d.volume, DiskFormat::Qcow2, d.size)));
+    list.extend(plan.seed.iter().map(|s| volume(Role::Seed, &s.volume, DiskFormat::Raw, Bytes(0))));
     list
 }
 
+/// The volumes of a plan, with the path that each will have: the pool's target and its name.
+fn recorded_volumes(plan: &VmPlan, pool: &ReadyPool, image: Option<&ReadyImage>) -> Vec<RecordedVolume> {
+    let recorded = |planned: PlannedVolume| RecordedVolume {
+        pool: pool.name.clone(),
+        path: format!("{}/{}", pool.target.trim_end_matches('/'), planned.name),
+        format: planned.format.as_str().to_owned(),
+        backing: image.filter(|_| planned.is_overlay()).map(|i| i.path.clone()),
+        capacity: planned.capacity,
+        role: planned.role,
+        name: planned.name.to_string(),
+    };
+    planned_volumes(plan).into_iter().map(recorded).collect()
+}
+
+impl PlannedVolume {
+    /// Whether it lies on the image, where there is one; a raw boot disk is a copy.
+    pub fn is_overlay(&self) -> bool {
+        self.role == Role::Boot && self.format == DiskFormat::Qcow2
+    }
+}
+
 /// No volume may be there already; one that is is somebody's and stays.
-pub(super) fn check_names(
+fn check_names(
     session: &Session<'_>,
     volumes: &[RecordedVolume],
     ours: &[RecordedVolume],

@@ -153,6 +153,12 @@ pub(super) fn refresh(session: &Session<'_>, pool: &str) -> Result<bool, Error> 
     }
 }
 
+/// Has libvirt look at all active pools anew.
+pub(super) fn refresh_all(session: &Session<'_>) -> Result<(), Error> {
+    let mut active = session.host.pools()?.into_iter().filter(|p| p.active);
+    active.try_for_each(|pool| refresh(session, &pool.name).map(drop))
+}
+
 /// What a listed domain needs, running and at its next start.
 fn claims(session: &Session<'_>, domain: &Domain) -> Result<Claims, Error> {
     let recorded = record_of(domain).into_iter().flat_map(|r| r.volumes);
@@ -190,18 +196,33 @@ fn describe(session: &Session<'_>, listed: &Domain, view: View) -> Result<Option
 fn all_volumes(session: &Session<'_>, domains: &[Claims]) -> Result<Vec<Volume>, Error> {
     let mut all = Vec::new();
     for pool in session.host.pools()?.into_iter().filter(|p| p.active) {
-        let mut listed = session.host.volumes(&pool.name)?;
-        let target = pool.target.as_deref().map(Path::new);
-        let hidden = |f: &String| Path::new(f).parent() == target && !listed.iter().any(|v| v.path == **f);
-        if target.is_some()
-            && domains.iter().flat_map(|d| &d.files).any(hidden)
-            && refresh(session, &pool.name)?
-        {
-            listed = session.host.volumes(&pool.name)?;
+        let mut listed = volumes(session, &pool.name)?;
+        if hides_a_disk(&pool, &listed, domains) && refresh(session, &pool.name)? {
+            listed = volumes(session, &pool.name)?;
         }
         all.extend(listed);
     }
     Ok(all)
+}
+
+/// Whether a disk is in the pool's directory and not in its list.
+fn hides_a_disk(pool: &Pool, listed: &[Volume], domains: &[Claims]) -> bool {
+    let Some(target) = pool.target.as_deref().map(Path::new) else { return false };
+    let is_hidden =
+        |f: &String| Path::new(f).parent() == Some(target) && !listed.iter().any(|v| v.path == **f);
+    domains.iter().flat_map(|d| &d.files).any(is_hidden)
+}
+
+/// The volumes of a pool that was active a moment ago; none where somebody stopped it since.
+pub(super) fn volumes(session: &Session<'_>, pool: &str) -> Result<Vec<Volume>, Error> {
+    match session.host.volumes(pool) {
+        Ok(volumes) => Ok(volumes),
+        Err(lost) if lost.outcome_unknown() => Err(lost.into()),
+        Err(refused) => match session.host.pool(pool)? {
+            Some(found) if found.active => Err(refused.into()),
+            _ => Ok(Vec::new()),
+        },
+    }
 }
 
 impl Claims {

@@ -68,7 +68,7 @@ fn domain_line(uuid: Uuid, machine: &Machine) -> String {
 }
 
 fn pool_line(name: &str, pool: &PoolCell) -> String {
-    let PoolCell { kind, target, active, autostart, known: _ } = pool;
+    let PoolCell { kind, target, active, autostart, known: _, others_seen: _ } = pool;
     format!("pool {name}: {kind} at {target}, active {active}, autostart {autostart}")
 }
 

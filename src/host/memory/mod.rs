@@ -75,6 +75,8 @@ struct State {
     bridges: Option<Vec<Bridge>>,
     /// Size of the one file system that all pools are on.
     space: u64,
+    /// What others have on it, whom libvirt knows nothing of.
+    others: u64,
 }
 
 /// A domain.
@@ -108,6 +110,8 @@ struct PoolCell {
     autostart: bool,
     /// The files that libvirt has seen in its target.
     known: BTreeSet<String>,
+    /// What others had on the file system when libvirt looked last.
+    others_seen: u64,
 }
 
 /// Why an effect did not come about.

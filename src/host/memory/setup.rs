@@ -159,6 +159,11 @@ impl MemoryHost {
         self.inside().state.guests.insert(name.into(), guest);
     }
 
+    /// Has others take that much of the file system, all together, without telling libvirt.
+    pub fn take_space(&self, bytes: u64) {
+        self.inside().state.others = bytes;
+    }
+
     /// Puts a file there without telling libvirt.
     pub fn put_file(&self, path: &str, content: &[u8]) {
         self.inside().state.files.insert(path.into(), File::with_content(content));

@@ -17,8 +17,14 @@ fn refused(error: &HostError) -> Failure {
 
 impl PoolCell {
     pub(super) fn new(kind: &str, target: &str) -> Self {
-        let known = BTreeSet::new();
-        Self { kind: kind.into(), target: target.into(), active: false, autostart: false, known }
+        Self {
+            kind: kind.into(),
+            target: target.into(),
+            active: false,
+            autostart: false,
+            known: BTreeSet::new(),
+            others_seen: 0,
+        }
     }
 
     pub(super) fn path(&self, name: &str) -> String {
@@ -55,8 +61,8 @@ impl State {
             autostart: pool.autostart,
             target: Some(pool.target.clone()),
             capacity: measured(self.space),
-            allocation: measured(self.allocated()),
-            available: measured(self.space.saturating_sub(self.allocated())),
+            allocation: measured(self.allocated().saturating_add(pool.others_seen)),
+            available: measured(self.space.saturating_sub(self.allocated()).saturating_sub(pool.others_seen)),
         })
     }
 
@@ -114,7 +120,9 @@ impl State {
                 file.probe();
             }
         }
-        self.existing_pool(name)?.known = known;
+        let others = self.others;
+        let pool = self.existing_pool(name)?;
+        (pool.known, pool.others_seen) = (known, others);
         Ok(())
     }
 
@@ -195,7 +203,7 @@ impl State {
             // libvirt allocates a raw volume in full where it is not told otherwise.
             made.allocation = wish.allocation.unwrap_or(made.capacity).min(made.capacity);
         }
-        if made.allocation > self.space.saturating_sub(self.allocated()) {
+        if made.allocation > self.space.saturating_sub(self.allocated()).saturating_sub(self.others) {
             return Err(format!(
                 "cannot allocate {} bytes in file '{path}': No space left on device",
                 made.allocation

@@ -1,0 +1,108 @@
+//! Who uses a file of a real host, whatever it is called there, and what a killed import leaves.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test that cannot go on should stop, and says aloud what it skips"
+)]
+
+#[path = "common/live/mod.rs"]
+mod live;
+
+use live::{Bed, program};
+
+fn overlay(on: &str, file: &str) {
+    program("qemu-img", &["create", "-q", "-f", "qcow2", "-b", on, "-F", "qcow2", file]).exits(0);
+}
+
+/// A domain with one disk, off.
+fn domain(bed: &Bed, name: &str, disk: &str) {
+    bed.virsh().defines("define", &format!(
+        "<domain type='qemu'><name>{name}</name><memory unit='MiB'>64</memory><os><type>hvm</type></os><devices><disk type='file' device='disk'>\
+         <driver name='qemu' type='qcow2'/><source file='{disk}'/><target dev='vda' bus='virtio'/></disk></devices></domain>"
+    ));
+}
+
+/// The domain is off and without a record: nothing but the clone's own header says what it lies on.
+#[test]
+fn a_disk_under_somebody_elses_clone_stays() {
+    let Some(bed) = Bed::with_tiny("stclone") else { return };
+    let manifest = bed.manifest("web", 80).disk("vdb", 1).disk("vdc", 1).disk("vdd", 1);
+    bed.creates(&manifest);
+    let vm = &manifest.name;
+    let data = |device: &str| bed.disk(&format!("{vm}_data-{device}")).display().to_string();
+    // Seen by libvirt, not seen by it, and in no pool.
+    let (seen, unseen) = (bed.disk("clone.qcow2"), bed.disk("later.qcow2"));
+    let elsewhere = bed.home().join("far.qcow2");
+    overlay(&data("vdb"), seen.to_str().unwrap());
+    bed.virsh().does(&["pool-refresh", &bed.vm_pool()]);
+    overlay(&data("vdc"), unseen.to_str().unwrap());
+    overlay(&data("vdd"), elsewhere.to_str().unwrap());
+    for (end, disk) in [("one", &seen), ("two", &unseen), ("three", &elsewhere)] {
+        domain(&bed, &bed.name(end), disk.to_str().unwrap());
+    }
+    let pool = bed.vm_pool();
+    let ran = bed.foundry(&["destroy", vm, "--force"]).run().exits(0);
+    let left = |device: &str, why: &str| {
+        format!("warning: left: volume '{vm}_data-{device}' in pool '{pool}': {why}\n")
+    };
+    let uses = |end: &str| format!("domain '{}' uses it too", bed.name(end));
+    ran.mentions(&left("vdb", &format!("{}; volume 'clone.qcow2' in pool '{pool}' lies on it", uses("one"))))
+        .mentions(&left("vdc", &format!("{}; volume 'later.qcow2' in pool '{pool}' lies on it", uses("two"))))
+        .mentions(&left("vdd", &uses("three")));
+    for device in ["vdb", "vdc", "vdd"] {
+        assert!(std::path::Path::new(&data(device)).exists(), "{device}");
+    }
+    assert!(!bed.disk(&format!("{vm}_boot")).exists());
+}
+
+/// The pool was defined anew over a link to its directory; the overlays name the path of before.
+#[test]
+fn an_image_is_in_use_whatever_its_directory_is_called() {
+    let Some(bed) = Bed::with_tiny("stlink") else { return };
+    let manifest = bed.manifest("web", 81);
+    bed.creates(&manifest);
+    bed.virsh().does(&["destroy", &manifest.name]);
+    let (pool, link) = (bed.image_pool(), bed.storage().join("link"));
+    std::os::unix::fs::symlink(bed.storage().join("images"), &link).unwrap();
+    bed.virsh().does(&["pool-destroy", &pool]);
+    bed.virsh().does(&["pool-undefine", &pool]);
+    bed.virsh().does(&["pool-create-as", &pool, "dir", "--target", link.to_str().unwrap()]);
+
+    let info = bed.foundry(&["image", "info", "tiny.qcow2", "-o", "json"]).run().exits(0);
+    let info: serde_json::Value = serde_json::from_str(&info.stdout).unwrap();
+    assert_eq!(info["usedBy"], serde_json::json!([manifest.name]));
+    assert_eq!(info["path"], link.join("tiny.qcow2").to_str().unwrap());
+    let delete = bed.foundry(&["image", "delete", "tiny.qcow2"]).run().exits(5);
+    delete.mentions(&format!("in use by VM '{}'", manifest.name));
+    assert!(bed.image("tiny.qcow2").exists());
+}
+
+#[test]
+fn a_killed_import_leaves_no_image() {
+    let Some(bed) = Bed::new("stkill") else { return };
+    let large = bed.home().join("large.raw");
+    let mut content = vec![1; 160 << 20];
+    content[510..512].copy_from_slice(&[0x55, 0xaa]);
+    std::fs::write(&large, content).unwrap();
+    let import = ["image", "import", large.to_str().unwrap(), "tiny.raw", "-vv"];
+    let mut started = bed.foundry(&import).start();
+    assert!(started.until(|line| line.contains("virStorageVolUpload")));
+    started.signal("KILL");
+    started.end().exits(137);
+
+    let list = bed.foundry(&["image", "list", "--no-headers"]).run().exits(0).stdout;
+    assert_eq!(list.split_whitespace().collect::<Vec<_>>()[..4], ["tiny.raw", "incomplete", "160", "MiB"]);
+    let list = bed.foundry(&["image", "list", "-o", "json"]).run().exits(0).stdout;
+    assert!(list.contains("\"incomplete\": true"), "{list}");
+    let manifest = bed.manifest("web", 82).boot_disk("{sizeGB: 1, image: tiny.raw}");
+    bed.foundry(&["create", "-"]).reads(&manifest).run().exits(5).mentions(
+        "cannot be used: an import of it was interrupted, or still goes on\n    foundry image delete tiny.raw",
+    );
+    bed.foundry(&["image", "delete", "tiny.raw"]).run().exits(0);
+    bed.foundry(&import[..4]).run().exits(0);
+    assert!(std::fs::read(bed.image("tiny.raw")).unwrap() == std::fs::read(&large).unwrap());
+    let list = bed.foundry(&["image", "list", "--no-headers"]).run().exits(0).stdout;
+    assert_eq!(list.split_whitespace().nth(1), Some("raw"));
+}
