@@ -91,6 +91,12 @@ pub fn probe(head: &[u8]) -> Result<DiskImage, HeaderError> {
     if head.get(510..512) == Some(&[0x55, 0xaa]) { Ok(DiskImage::Raw) } else { Ok(DiskImage::Unknown) }
 }
 
+/// Whether the first bytes of a file are those of an import that was broken off: its beginning goes last,
+/// and until then there are zeros.
+pub fn is_torso(head: &[u8]) -> bool {
+    !head.is_empty() && head.iter().all(|byte| *byte == 0)
+}
+
 fn read_qcow2(head: &[u8]) -> Result<Qcow2, HeaderError> {
     let version = be32(head, 4)?;
     if version != 2 && version != 3 {
@@ -231,6 +237,14 @@ mod tests {
         head[510..512].copy_from_slice(&[0x55, 0xaa]);
         assert_eq!(probe(&head), Ok(DiskImage::Raw));
         assert_eq!(probe(&[]), Ok(DiskImage::Unknown));
+    }
+
+    #[test]
+    fn what_has_no_beginning_is_a_torso_and_no_image() {
+        assert!(is_torso(&[0; 1024]) && !is_torso(&[]));
+        let mut head = vec![0; 1024];
+        head[1000] = 1;
+        assert!(!is_torso(&head));
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! * [`host`] is one virtualization host, over libvirt or in memory;
 //! * [`record`] is what a domain's metadata says about who made it and which volumes are its own;
 //! * [`operations`] holds one file for each verb: create, destroy, inspect, images, pools;
-//! * [`names`], [`units`], [`yaml`], [`disk_image`] and [`error`] serve all of them.
+//! * [`names`], [`units`], [`yaml`], [`text`], [`disk_image`] and [`error`] serve all of them.
 //!
 //! The command line in [`cli`] is a thin user of the rest.
 
@@ -24,6 +24,7 @@ pub mod operations;
 pub mod plan;
 pub mod record;
 pub mod storage_xml;
+pub mod text;
 pub mod units;
 pub mod yaml;
 

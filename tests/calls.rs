@@ -70,6 +70,9 @@ fn destroy_asks_once() {
     volume foundry-vms/web_cloudinit
     domains
     domain_xml other
+    pools
+    volumes foundry-images
+    volumes foundry-vms
     set_record web
     state web
     request_shutdown web

@@ -165,6 +165,50 @@ fn each_document_fails_by_itself_and_the_worst_is_the_code() {
     }
 }
 
+/// Also a check goes through all of them.
+#[test]
+fn a_dry_run_judges_every_document() {
+    let small = SMALL.replace("autostart: false", "storagePool: nosuch");
+    let both = format!("{small}---{}", small.replace("name: small", "name: other"));
+    let ran = run_with(&["-c", TEST_DRIVER, "create", "-", "--dry-run"], &both);
+    assert_eq!((ran.code, ran.stderr.matches("error:").count()), (5, 2), "{}", ran.stderr);
+    assert!(ran.stderr.contains("VM 'small'") && ran.stderr.contains("VM 'other'"), "{}", ran.stderr);
+    // A connection that fails, fails for all of them and is told once.
+    assert_fails(&run_with(&["-c", "nosuch:///x", "create", "-", "--dry-run"], &both), 3, "nosuch:///x");
+}
+
+#[test]
+fn several_files_are_one_batch() {
+    let examples = ["examples/simple-vm.yaml", "examples/two-nics-vm.yaml"];
+    let ran = run(&["render", examples[0], examples[1]]);
+    assert_eq!((ran.code, ran.stdout.matches("<domain ").count()), (0, 2), "{}", ran.stderr);
+    let both = examples.map(|file| std::fs::read_to_string(file).unwrap()).concat();
+    assert_eq!(run_with(&["render", "-"], &both).stdout, ran.stdout, "cat of them is the same");
+    assert_fails(&run(&["create", examples[0], examples[0]]), 2, "metadata.name");
+    let ran = run(&["create", "nosuch.yaml", examples[0], "neither.yaml"]);
+    assert_fails(&ran, 1, "cannot read nosuch.yaml");
+    assert!(ran.stderr.contains("cannot read neither.yaml"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_variable_set_to_nothing_counts_as_not_set() {
+    let plain = run(&["render", "examples/simple-vm.yaml"]).stdout;
+    for name in [
+        "FOUNDRY_VM_POOL",
+        "FOUNDRY_IMAGE_POOL",
+        "FOUNDRY_STORAGE_PATH",
+        "FOUNDRY_VIRT_TYPE",
+        "FOUNDRY_CONNECT",
+    ] {
+        let ran = Ran::from(foundry(&["render", "examples/simple-vm.yaml"]).env(name, "").output().unwrap());
+        assert_eq!((ran.code, &ran.stdout), (0, &plain), "{name}: {}", ran.stderr);
+        assert!(run(&["create", "--help"]).stdout.contains(&format!("[env: {name}]")), "{name}");
+    }
+    let ran = Ran::from(foundry(&["list"]).env("FOUNDRY_VM_POOL", "a/b").output().unwrap());
+    assert_eq!(ran.code, 64, "{}", ran.stderr);
+    assert_eq!(run(&["--vm-pool", "", "list"]).code, 64, "a flag is not a variable");
+}
+
 #[test]
 fn an_unknown_field_is_told_with_place_and_nearest() {
     let wrong = SMALL.replace("autostart: false", "autoStart: false");
@@ -188,7 +232,10 @@ fn a_domain_that_is_not_foundrys_is_listed_and_not_destroyed() {
     assert!(ran.stderr.contains("nothing was changed"), "{}", ran.stderr);
     let ran = on_test(&["destroy", "test", "--force"]);
     assert_says(&ran, "Successfully destroyed VM 'test'\n");
-    assert_eq!(ran.stderr, "Destroying VM 'test'...\n✓ VM stopped\n✓ Domain undefined\n");
+    assert_eq!(
+        ran.stderr,
+        "Destroying VM 'test'...\n✓ VM stopped\n✓ Domain undefined\nwarning: left: /guest/diskimage1: it is in no started pool\n"
+    );
 }
 
 /// What can be destroyed is, and the worst failure is the code.
@@ -199,6 +246,12 @@ fn several_names_are_destroyed_one_by_one() {
     assert_eq!(ran.stderr.matches("error:").count(), 1, "{}", ran.stderr);
     let ran = on_test(&["destroy", "nosuch", "neither"]);
     assert_eq!((ran.code, ran.stderr.matches("error:").count()), (4, 2), "{}", ran.stderr);
+}
+
+#[test]
+fn a_vm_that_is_named_twice_is_destroyed_once() {
+    let ran = on_test(&["destroy", "test", "Test ", "test", "--force"]);
+    assert_says(&ran, "Successfully destroyed VM 'test'\n");
 }
 
 #[test]
@@ -273,4 +326,15 @@ fn a_dry_run_makes_nothing_and_tells_everything() {
     let ran = piped(&mut foundry(&["-c", TEST_DRIVER, "create", "-", "--dry-run"]), &manifest);
     assert_fails(&ran, 5, "image 'debian-12' not found");
     assert!(ran.stderr.contains("nothing was changed"), "{}", ran.stderr);
+}
+
+/// A command that is shown can be copied as it stands.
+#[test]
+fn a_command_in_a_hint_is_quoted() {
+    let manifest = SMALL.replace("autostart: false", "storagePool: \"my pool; reboot\"");
+    let ran = run_with(&["-c", TEST_DRIVER, "create", "-"], &manifest);
+    assert_fails(&ran, 5, "there is no pool 'my pool; reboot'");
+    assert!(ran.stderr.contains("foundry pool add 'my pool; reboot' dir PATH"), "{}", ran.stderr);
+    let ran = run(&["-c", "nosuch:///a?b&c", "list"]);
+    assert!(ran.stderr.contains("`virsh -c 'nosuch:///a?b&c' uri`"), "{}", ran.stderr);
 }

@@ -71,6 +71,46 @@ fn a_terminal_is_asked_before_anything_is_destroyed() {
     }
 }
 
+/// Who sits at the keyboard is asked wherever stderr goes; where nobody can be shown the question, it is refused.
+#[test]
+fn a_redirected_stderr_does_not_answer_the_question() {
+    let at_terminal = |command: &str| {
+        let command = command.replace("FOUNDRY", env!("CARGO_BIN_EXE_foundry"));
+        let typed = format!("printf 'n\\n' | script -qec '{command}' /dev/null");
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &typed]).env_clear().env("PATH", "/usr/bin:/bin");
+        String::from_utf8_lossy(&shell.output().unwrap().stdout).into_owned()
+    };
+    if Command::new("script").arg("--version").output().is_err() {
+        skip_without("script", "bsdutils");
+        return;
+    }
+    let destroy = format!("FOUNDRY -c {TEST_DRIVER} destroy test --force");
+    for redirected in [format!("{destroy} 2>/dev/null"), format!("{destroy} 2>&1 | cat")] {
+        let said = at_terminal(&redirected);
+        assert!(said.contains("Go ahead? [y/N]"), "{redirected}: {said}");
+        assert!(!said.contains("Successfully destroyed"), "{redirected}: {said}");
+    }
+    // A terminal at stdin that is not this session's own: there is no /dev/tty.
+    let said = at_terminal(&format!("setsid -w {destroy}"));
+    assert!(said.contains("needs --yes") && said.contains("nothing was destroyed"), "{said}");
+    let said = at_terminal(&format!("setsid -w {destroy} --yes"));
+    assert!(said.contains("Successfully destroyed"), "{said}");
+    // The names that were not found are told all the same.
+    let said = at_terminal(&format!("{destroy} nosuch"));
+    assert!(said.contains("there is no VM ") && said.contains("nothing was destroyed"), "{said}");
+}
+
+/// What others named may hold sequences that a terminal obeys.
+#[test]
+fn words_of_others_reach_no_terminal_raw() {
+    let ran = on_test(&["get", "a\u{1b}[2J\u{1b}]0;x\u{7}b"]);
+    assert!(ran.stderr.starts_with("error: there is no VM 'ab'"), "{:?}", ran.stderr);
+    assert!(!ran.stderr.contains('\u{1b}'), "{:?}", ran.stderr);
+    let ran = on_test(&["-vv", "get", "a\u{1b}[2Jb"]);
+    assert!(!ran.stderr.contains('\u{1b}'), "{:?}", ran.stderr);
+}
+
 #[test]
 fn quiet_keeps_results_and_errors() {
     let ran = on_test(&["-q", "destroy", "test", "nosuch", "--force"]);
@@ -131,6 +171,16 @@ fn a_full_disk_under_stdout_is_a_failure() {
     let done = foundry(&["-c", TEST_DRIVER, "list"]).stdout(full).stderr(Stdio::piped()).output().unwrap();
     assert_eq!(done.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&done.stderr).contains("cannot write to stdout"));
+}
+
+/// What was done before is said where it still can be.
+#[test]
+fn a_full_disk_under_stdout_hides_no_deed() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = foundry(&["-c", TEST_DRIVER, "destroy", "test", "--force"]);
+    let done = command.stdout(full).stderr(Stdio::piped()).output().unwrap();
+    assert_eq!(done.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&done.stderr).contains("VM 'test' was destroyed"));
 }
 
 /// Started by cron or a daemon: stdin, stdout or stderr may be closed from the beginning.

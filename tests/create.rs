@@ -52,7 +52,7 @@ fn what_is_there_afterwards_is_what_was_asked_for() {
     let (boot, rest) = new.split_first().unwrap();
     assert!(boot.starts_with(&format!("file /pool/vms/web_boot: qcow2, capacity {}", 20 * GIB)), "{boot}");
     assert!(boot.contains("backing /pool/images/debian-12"), "{boot}");
-    assert!(rest[0].starts_with("file /pool/vms/web_cloudinit: raw"), "{rest:?}");
+    assert!(rest[0].starts_with("file /pool/vms/web_cloudinit: iso"), "{rest:?}");
     assert!(rest[0].contains("mode 600"), "{rest:?}");
     assert!(
         rest[1].starts_with(&format!("file /pool/vms/web_data-vdb: qcow2, capacity {}", 10 * GIB)),

@@ -345,3 +345,84 @@ fn a_disk_whose_pool_moved_away_is_named() {
     let told = "left: /elsewhere/web_data-vdb: pool 'foundry-vms' has another directory now";
     assert!(bench.told.warnings().contains(&told.to_owned()), "{:?}", bench.told.warnings());
 }
+/// libvirt shows what a disk lies on only while its domain runs, and a foreign domain has no record: the
+/// volumes themselves are asked.
+#[test]
+fn a_volume_under_a_disk_of_a_foreign_domain_that_is_off_stays() {
+    let on_web = |pool: &str| {
+        support::host_with_neighbours()
+            .with_pool("ssd", "/pool/ssd")
+            .with_foreign_domain(&foreign("clone", &format!("/pool/{pool}/clone.qcow2")))
+    };
+    let overlay = "<volume><name>clone.qcow2</name><capacity>1073741824</capacity><target><format type='qcow2'/></target>\
+                   <backingStore><path>/pool/vms/web_data-vdb</path><format type='qcow2'/></backingStore></volume>";
+    for pool in ["foundry-vms", "ssd"] {
+        let bench = Bench::on(on_web(pool.trim_start_matches("foundry-")));
+        bench.create(&plan(WEB)).unwrap();
+        bench.host.create_volume(pool, overlay).unwrap();
+        let survey = bench.survey("web", GENTLE).unwrap();
+        let why = format!("domain 'clone' uses it too; volume 'clone.qcow2' in pool '{pool}' lies on it");
+        assert_eq!(survey.spared, [("volume 'web_data-vdb' in pool 'foundry-vms'".to_owned(), why)]);
+        bench.destroy("web", GENTLE).unwrap();
+        assert!(is_there(&bench, "/pool/vms/web_data-vdb") && !is_there(&bench, "/pool/vms/web_boot"));
+    }
+}
+
+/// Nobody's disk is a disk all the same, and so is what lies on one that lies on it.
+#[test]
+fn a_volume_under_overlays_of_nobody_stays() {
+    let bench = Bench::with_web();
+    for (name, on) in [("middle", "web_data-vdb"), ("top", "middle")] {
+        let backing = format!(
+            "<backingStore><path>/pool/vms/{on}</path><format type='qcow2'/></backingStore></volume>"
+        );
+        let xml = volume_xml(name, "qcow2", GIB).replace("</volume>", &backing);
+        bench.host.create_volume("foundry-vms", &xml).unwrap();
+    }
+    bench.destroy("web", FORCE).unwrap();
+    assert!(is_there(&bench, "/pool/vms/web_data-vdb") && !is_there(&bench, "/pool/vms/web_data-vdc"));
+    let told = "left: volume 'web_data-vdb' in pool 'foundry-vms': volume 'middle' in pool 'foundry-vms' and volume 'top' in pool 'foundry-vms' lie on it";
+    assert!(bench.told.warnings().contains(&told.to_owned()), "{:?}", bench.told.warnings());
+}
+
+/// A snapshot's overlay that stays keeps what is below it.
+#[test]
+fn what_lies_below_a_spared_overlay_stays() {
+    let bench = with_snapshots();
+    bench.host.define_domain(&foreign("reader", "/pool/vms/web_boot.snap1")).unwrap();
+    bench.destroy("web", GENTLE).unwrap();
+    assert!(is_there(&bench, "/pool/vms/web_boot"), "web_boot.snap1 lies on it");
+}
+
+/// The disk is in a pool that has not seen it: made by hand, and never refreshed.
+#[test]
+fn a_disk_that_libvirt_has_not_seen_is_looked_for() {
+    let bench = Bench::on(
+        support::host_with_neighbours().with_foreign_domain(&foreign("clone", "/pool/vms/by-hand")),
+    );
+    bench.create(&plan(WEB)).unwrap();
+    let overlay = {
+        let other = foundry::host::memory::MemoryHost::new().with_pool("vms", "/pool/vms").with_overlay(
+            "vms",
+            "by-hand",
+            GIB,
+            "/pool/vms/web_data-vdb",
+        );
+        other.content("/pool/vms/by-hand").unwrap()
+    };
+    bench.host.put_file("/pool/vms/by-hand", &overlay);
+    bench.destroy("web", GENTLE).unwrap();
+    assert!(is_there(&bench, "/pool/vms/web_data-vdb"));
+}
+
+/// What is attached for the next start only is not in what runs.
+#[test]
+fn a_disk_of_the_next_start_counts_too() {
+    let bench = Bench::with_web();
+    let reader = foreign("reader", "/x");
+    bench.host.define_domain(&reader).unwrap();
+    bench.host.set_state("reader", DomainState::Running);
+    bench.host.define_domain(&reader.replace("'/x'", "'/pool/vms/web_data-vdb'")).unwrap();
+    bench.destroy("web", GENTLE).unwrap();
+    assert!(is_there(&bench, "/pool/vms/web_data-vdb"));
+}

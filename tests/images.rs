@@ -151,6 +151,40 @@ fn ctrl_c_in_an_import_leaves_no_volume() {
     assert_eq!(bench.host.changes_since(&before), NOTHING);
 }
 
+/// What a kill leaves is under the image's name, and must not pass for it.
+#[test]
+fn an_import_that_is_killed_leaves_no_image() {
+    for bytes in [qcow2(), raw(), qcow2()[..1000].to_vec()] {
+        let name = if bytes.starts_with(b"QFI") { "x.qcow2" } else { "x.raw" };
+        for n in 0.. {
+            let bench = Bench::new();
+            bench.host.fail_at(n, Effect::BrokenBefore);
+            let outcome = import(&bench, name, &bytes);
+            bench.host.heal();
+            let path = format!("/pool/images/{name}");
+            let Some(content) = bench.host.content(&path) else { continue };
+            let sent = content.get(..512) == bytes.get(..512);
+            assert!(!sent || content == bytes, "call {n}: the head is there before the rest is");
+            let Some(image) = bench.host.volume("foundry-images", name).unwrap() else { continue };
+            assert_eq!(images::is_unfinished(&bench.session(), &image).unwrap(), !sent, "call {n}");
+            let wanted = plan_with(WEB, &[("image: debian-12", &format!("image: {name}"))]);
+            if !sent {
+                let error = bench.create(&wanted).unwrap_err();
+                let told = format!(
+                    "image 'foundry-images:{name}' cannot be used: an import of it was interrupted, or still goes on\n    foundry image delete {name} --pool foundry-images removes it"
+                );
+                assert!(error.message().contains(&told), "call {n}: {error}");
+                delete(&bench, name).unwrap();
+                import(&bench, name, &bytes).unwrap();
+            }
+            bench.create(&wanted).unwrap();
+            if outcome.is_ok() {
+                break;
+            }
+        }
+    }
+}
+
 #[test]
 fn a_file_that_ends_early_leaves_no_volume() {
     let (bench, bytes) = (Bench::new(), raw());
@@ -275,6 +309,82 @@ fn an_overlay_in_another_pool_holds_its_image() {
     );
 }
 
+/// An overlay that a path leads to nowhere: the image's directory was moved, or has another name there.
+#[test]
+fn an_image_under_an_unknown_path_of_its_name_stays() {
+    let old = || host_with_neighbours().with_overlay("ssd", "top", GIB, "/moved/images/debian-12");
+    assert_in_use(&Bench::on(old()), "volume ssd/top");
+    let bench = Bench::on(old().with_foreign_domain(&foreign("box", "/pool/ssd/top")));
+    assert_in_use(&bench, "VM 'box'");
+    let odd = host_with_neighbours().with_overlay("ssd", "top", GIB, "/pool/ssd/../images//debian-12");
+    assert_in_use(&Bench::on(odd), "volume ssd/top");
+    // A volume of that name elsewhere is another image.
+    let other = host_with_neighbours().with_image("golden", "debian-12", "qcow2", GIB).with_overlay(
+        "ssd",
+        "top",
+        GIB,
+        "/pool/golden/debian-12",
+    );
+    delete(&Bench::on(other), "debian-12").unwrap();
+}
+
+/// On this machine the kernel tells what is the same file, whatever it is called.
+#[test]
+fn an_image_in_use_under_another_name_of_its_directory_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::create_dir(at("images")).unwrap();
+    std::os::unix::fs::symlink(at("images"), at("link")).unwrap();
+    std::os::unix::fs::symlink(at("images/debian"), at("renamed")).unwrap();
+    std::fs::write(at("images/debian"), "x").unwrap();
+    std::fs::create_dir(at("other")).unwrap();
+    std::fs::write(at("other/debian"), "y").unwrap();
+    let host = |on: &str| {
+        MemoryHost::new()
+            .local()
+            .with_pool("foundry-images", &at("images"))
+            .with_image("foundry-images", "debian", "qcow2", GIB)
+            .with_overlay("ssd", "top", GIB, &at(on))
+    };
+    let outcome = |bench: &Bench| delete(bench, "debian").map_err(|e| e.message().to_owned());
+    for on in ["images/debian", "link/debian", "renamed"] {
+        let refused = outcome(&Bench::on(host(on)));
+        assert_eq!(refused, Err("image 'debian' is in use by volume ssd/top".into()), "{on}");
+    }
+    outcome(&Bench::on(host("other/debian"))).unwrap();
+    for disk in ["link/debian", "renamed"] {
+        let bench = Bench::on(host("other/debian").with_foreign_domain(&foreign("box", &at(disk))));
+        assert_eq!(outcome(&bench), Err("image 'debian' is in use by VM 'box'".into()), "{disk}");
+        let pool = bench.host.pool("foundry-images").unwrap().unwrap().target.unwrap();
+        assert_eq!(pool, at("images"));
+    }
+}
+
+/// A disk that is in no pool is read, where it can be.
+#[test]
+fn a_disk_in_no_pool_holds_its_image() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let overlay = |on: &str| {
+        let host = MemoryHost::new().with_image("p", "b", "qcow2", 1).with_overlay("p", "x", GIB, on);
+        host.content("/pool/p/x").unwrap()
+    };
+    std::fs::write(path("low"), overlay("/pool/images/debian-12")).unwrap();
+    std::fs::write(path("high"), overlay("low")).unwrap();
+    let host = || host_with_neighbours().with_foreign_domain(&foreign("box", &path("high")));
+    assert_in_use(&Bench::on(host().local()), "VM 'box'");
+    delete(&Bench::on(host()), "debian-12").unwrap();
+}
+
+/// What was put into a pool by hand is looked for before anything goes.
+#[test]
+fn an_overlay_that_libvirt_has_not_seen_holds_its_image() {
+    let other = MemoryHost::new().with_overlay("vms", "x", GIB, "/pool/images/debian-12");
+    let overlay = other.content("/pool/vms/x").unwrap();
+    let bench = Bench::on(host_with_neighbours().with_file("/pool/vms/by-hand", &overlay));
+    assert_in_use(&bench, "volume foundry-vms/by-hand");
+}
+
 /// The record names the image from the definition on, before there is an overlay.
 #[test]
 fn an_image_of_a_vm_that_is_being_made_stays() {
@@ -369,12 +479,27 @@ fn a_pool_of_images_that_vms_lie_on_is_in_use() {
     assert_eq!(error.message(), "pool 'golden' is in use by VM 'web'");
 }
 
+/// A VM of nobody's, and off: only its volume says what it lies on.
+#[test]
+fn a_pool_of_images_that_foreign_vms_lie_on_is_in_use() {
+    let host = host_with_neighbours().with_image("golden", "debian", "qcow2", GIB);
+    let host = host.with_overlay("ssd", "top", GIB, "/pool/golden/debian");
+    let bench = Bench::on(host.with_foreign_domain(&foreign("box", "/pool/ssd/top")));
+    let error = pools::delete(&bench.session(), "golden", true).unwrap_err();
+    assert_eq!(error.message(), "pool 'golden' is in use by VM 'box'");
+}
+
 /// FACTS 21: a stopped pool can be deleted, and the volumes of any stay.
 #[test]
 fn deleting_a_pool_leaves_its_volumes() {
     let bench =
         Bench::on(host_with_neighbours().with_image("ssd", "a", "raw", 1).with_inactive_pool("off", "/off"));
-    pools::delete(&bench.session(), "off", false).unwrap();
+    let error = pools::delete(&bench.session(), "off", false).unwrap_err();
+    assert_eq!(error.message(), "pool 'off' is not started, so its volumes cannot be seen");
+    assert_eq!((error.kind(), error.outcomes()), (Kind::Storage, &["nothing was changed".to_owned()][..]));
+    assert!(error.hint_text().unwrap().starts_with("--force forgets the pool"));
+    assert!(bench.host.pool("off").unwrap().is_some_and(|p| !p.active), "it was not started to look");
+    pools::delete(&bench.session(), "off", true).unwrap();
     let error = pools::delete(&bench.session(), "ssd", false).unwrap_err();
     assert_eq!((error.message(), error.hint_text().is_some()), ("pool 'ssd' has 1 volume", true));
     pools::delete(&bench.session(), "ssd", true).unwrap();

@@ -215,7 +215,7 @@ fn secrets_that_cannot_be_read_are_an_error_and_not_left_out() {
         ("is gone", |bench| bench.host.delete_volume("foundry-vms", "web_cloudinit").unwrap()),
         ("", |bench| {
             let mut junk: &[u8] = &[b'x'; 40_000];
-            bench.host.upload("foundry-vms", "web_cloudinit", &mut junk, 40_000).unwrap();
+            bench.host.upload("foundry-vms", "web_cloudinit", &mut junk, 0, 40_000).unwrap();
         }),
         ("more than a seed of foundry's can have", |bench| {
             bench.host.resize_volume("foundry-vms", "web_cloudinit", foundry::units::Bytes(1 << 30)).unwrap();
@@ -255,5 +255,36 @@ fn a_record_that_cannot_be_read_is_managed_all_the_same() {
     let seen = see(&bench, "web");
     assert!(status(&seen).managed, "it is foundry's, of whichever version");
     assert_eq!(seen.domain.vcpus, 2);
-    assert_eq!(seen.record(), None);
+    assert_eq!((seen.record(), seen.managed()), (None, "unreadable"));
+    let listed = list(&bench.session(), true).unwrap().into_iter().find(|s| s.domain.name == "web").unwrap();
+    for seen in [&seen, &listed] {
+        let condition = &status(seen).conditions[1];
+        assert_eq!((condition.kind.as_str(), condition.status.as_str()), ("Recorded", "False"));
+        assert_eq!(condition.reason, "RecordUnreadable");
+        assert!(condition.message.contains("newer foundry"), "{}", condition.message);
+    }
+}
+
+/// A hash beside raw user-data reaches no seed: it cannot come back, and that is said.
+#[test]
+fn a_secret_that_does_not_come_back_stays_left_out() {
+    let raw = "passwordHash: HASH\n    rawUserData: \"#cloud-config\\nruncmd: [\\\"echo token\\\"]\\n\"";
+    let bench = Bench::new();
+    bench.create(&raw_plan(raw)).unwrap();
+    let mut seen = see(&bench, "web");
+    add_secrets(&bench.session(), &mut seen).unwrap();
+    assert_eq!(status(&seen).secrets_left_out, ["spec.cloudInit.passwordHash"]);
+    let cloud_init = seen.vm.spec.cloud_init.as_ref().unwrap();
+    assert!(cloud_init.raw_user_data.as_ref().unwrap().contains("echo token"));
+    assert_eq!(cloud_init.password_hash, None);
+}
+
+/// Somebody wrote another seed meanwhile: what is in it is not what was given.
+#[test]
+fn another_secret_than_the_recorded_is_left_out() {
+    let bench = Bench::with_web();
+    bench.edit_record("web", |record| record["secrets"]["spec.cloudInit.passwordHash"] = "sha256:0".into());
+    let mut seen = see(&bench, "web");
+    add_secrets(&bench.session(), &mut seen).unwrap();
+    assert_eq!(status(&seen).secrets_left_out, ["spec.cloudInit.passwordHash"]);
 }

@@ -248,7 +248,8 @@ fn a_stopped_pool_can_be_forgotten_and_a_missing_directory_is_made() {
     let row = row.lines().find(|l| l.starts_with(&pool)).unwrap().split_whitespace().collect::<Vec<_>>();
     assert_eq!(row, [pool.as_str(), "dir", "inactive", "-", "-", directory.to_str().unwrap()]);
     bed.foundry(&["pool", "refresh", &pool]).run().exits(5).prints("");
-    bed.foundry(&["pool", "delete", &pool]).run().exits(0);
+    bed.foundry(&["pool", "delete", &pool]).run().exits(5).mentions("so its volumes cannot be seen");
+    bed.foundry(&["pool", "delete", &pool, "--force"]).run().exits(0);
     assert_eq!(bed.virsh().names("pool-list", &pool), Vec::<String>::new());
 }
 

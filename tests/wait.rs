@@ -190,6 +190,63 @@ fn the_console_tells_of_cloud_init_and_of_failures() {
     )
     .unwrap();
     waited(&bench, &vm, Goal::CloudInit).unwrap();
+    let warnings = bench.told.warnings();
+    assert!(warnings.iter().any(|w| w.contains("no guest agent to ask")), "{warnings:?}");
+    assert!(!warnings.iter().any(|w| w.contains("can only time out")), "{warnings:?}");
+}
+
+const FINISHED: &str = "Cloud-init v. 24.1 finished at Fri, 02 Jan 2026 03:04:05 +0000. Datasource NoCloud\n";
+
+/// A VM whose console is that file of this machine.
+fn with_console(guest: Guest, text: &str) -> (Bench, CreatedVm, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("console.log");
+    std::fs::write(&log, text).unwrap();
+    let bench = Bench::on(support::host_with_neighbours().local());
+    bench.host.set_guest("small", guest);
+    let mut vm = bench.create(&plan(SMALL)).unwrap();
+    vm.record.console_log = Some(log.display().to_string());
+    (bench, vm, folder)
+}
+
+/// The last words on the console come also from a cloud-init that failed.
+#[test]
+fn a_failure_on_the_console_is_one() {
+    let failed =
+        format!("util.py[WARNING]: Running module scripts_user (\u{1b}[1m<module>) failed\n{FINISHED}");
+    let (bench, vm, _folder) = with_console(Guest::new(), &failed);
+    let error = waited(&bench, &vm, Goal::CloudInit).unwrap_err();
+    assert_eq!((error.kind(), error.message()), (Kind::Vm, "cloud-init in VM 'small' ended with errors"));
+    assert_eq!(error.cause(), Some("util.py[WARNING]: Running module scripts_user (<module>) failed"));
+    assert_eq!(error.outcomes(), [STAYS]);
+}
+
+/// The result is written after the last words: an agent that answers is asked for it a little longer.
+#[test]
+fn an_agent_is_given_time_to_find_the_result() {
+    let ping = |guest: Guest| guest.agent_answer("guest-ping", r#"{"return":{}}"#);
+    let (bench, vm, _folder) = with_console(ping(Guest::new()), FINISHED);
+    waited(&bench, &vm, Goal::CloudInit).unwrap();
+    let waited_for = bench.clock.elapsed();
+    assert!(waited_for >= Duration::from_secs(10) && waited_for < MINUTE, "{waited_for:?}");
+
+    let failed = with_result(ping(Guest::new()), r#"{"v1":{"errors":["no"]}}"#);
+    let (bench, vm, _folder) = with_console(failed, FINISHED);
+    assert_eq!(waited(&bench, &vm, Goal::CloudInit).unwrap_err().cause(), Some("no"));
+}
+
+#[test]
+fn a_console_that_cannot_be_read_is_told_before_the_wait() {
+    let (bench, vm) = small(Guest::new());
+    waited(&bench, &vm, Goal::CloudInit).unwrap_err();
+    let warnings = bench.told.warnings();
+    assert!(warnings.iter().any(|w| w.contains("can only time out")), "{warnings:?}");
+}
+
+#[test]
+fn the_longest_time_is_no_overflow() {
+    let (bench, vm) = small(Guest::new().agent_answer("guest-ping", r#"{"return":{}}"#).agent_after(2));
+    wait(&bench.session(), &vm, Goal::Agent, Duration::MAX).unwrap();
 }
 
 #[test]

@@ -16,11 +16,12 @@ image_fact() {
   qemu-img info "$1" | sed -n "s/^$2: //p" | sed -n 1p
 }
 
-# "debian.qcow2": an image is named by what it is, not by the extension that its maker chose
+# "quickstart-debian.qcow2": a name that no image of yours has; the extension is what the image is, not what its
+# maker chose
 image_name() {
   local name
   name=$(basename "$1")
-  echo "${name%.*}.$(image_fact "$1" 'file format')"
+  echo "quickstart-${name%.*}.$(image_fact "$1" 'file format')"
 }
 
 # A disk with some room beyond what the image wants
@@ -36,6 +37,7 @@ apiVersion: foundry.cofront.xyz/v1alpha1
 kind: VirtualMachine
 metadata:
   name: $VM
+  labels: {$LABEL: "true"}
 spec:
   vcpus: 2
   memoryGiB: 1
@@ -48,20 +50,28 @@ spec:
 YAML
 }
 
+# By this label a VM is known as the quickstart's own: a name can be anybody's.
+LABEL=foundry-quickstart
+
+# vm_exists [LIST-ARGUMENT...]
 vm_exists() {
-  foundry list --all -o name | grep -x "\(.*/\)\?$VM" >/dev/null
+  foundry list --all -o name "$@" | grep -Fx -- "$VM" >/dev/null
 }
 
-# Left by a run that was aborted
+# Left by a run that was aborted, or kept by --keep
 vm_remove_old() {
-  ! vm_exists || foundry destroy "$VM" --yes --force
+  if vm_exists -l "$LABEL=true"; then
+    foundry destroy "$VM" --yes
+  elif vm_exists; then
+    die "there is a VM $VM that this script did not make" "rename it, or see whether you need it: foundry get $VM"
+  fi
 }
 
-# Imported anew each time, as an aborted run may have left half of it; kept if a VM of yours is built on it.
+# Imported anew each time, as the file may be another one by now; kept if a VM of yours is built on it.
 image_import() {
   local name
   name=$(image_name "$IMAGE")
-  if foundry image list 2>/dev/null | awk '{ print $1 }' | grep -x "$name" >/dev/null && ! foundry image delete "$name"; then
+  if foundry image list -o name 2>/dev/null | grep -Fx -- "$name" >/dev/null && ! foundry image delete "$name"; then
     note "taking the image $name that is already there"
     return 0
   fi

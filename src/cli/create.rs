@@ -14,6 +14,7 @@ use crate::error::{Error, Kind};
 use crate::manifest::{VirtualMachine, load_file};
 use crate::names::PoolName;
 use crate::operations::create::CreatedVm;
+use crate::operations::preflight::preflight;
 use crate::operations::wait::{self, Goal};
 use crate::operations::{Session, create};
 use crate::plan::{Defaults, Problems, VmPlan, check_batch};
@@ -23,11 +24,13 @@ use crate::plan::{Defaults, Problems, VmPlan, check_batch};
 #[command(after_help = "Examples:
   foundry create vm.yaml
   foundry create vm.yaml --wait --timeout 3m
+  foundry create web.yaml db.yaml
   cat *.yaml | foundry create -
   foundry create vm.yaml --dry-run -o xml")]
 pub(super) struct CreateArgs {
-    /// Manifest; - reads standard input
-    file: String,
+    /// Manifests; - reads standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<String>,
     /// Put the disks into this pool, whatever the manifest says
     #[arg(long)]
     pool: Option<PoolName>,
@@ -70,28 +73,27 @@ impl From<GoalArg> for Goal {
 }
 
 pub(super) fn run(args: &CreateArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    let manifests = load_file(Path::new(&args.file))?;
-    let defaults = global.settings()?.defaults(args.pool.clone());
-    let plans = plan_all(&manifests, &defaults, &args.file)?;
+    let plans = plan_all(&args.files, &global.settings()?.defaults(args.pool.clone()))?;
     let connected = connect(global, ui)?;
     if args.dry_run {
-        return plans.iter().try_for_each(|plan| dry_run(args, &connected.session(), plan, ui));
+        return dry_run(args, &connected.session(), &plans, ui);
     }
     interrupt::guard(&connected.cancel)?;
+    // A single one is looked at by its creation.
+    if plans.len() > 1 {
+        check_all(&connected.session(), &plans, ui)?;
+    }
     create_all(args, &connected, &plans, ui)
 }
 
-/// Judges all documents before anything is made; all their problems come at once.
-pub(super) fn plan_all(
-    manifests: &[VirtualMachine],
-    defaults: &Defaults,
-    file: &str,
-) -> Result<Vec<VmPlan>, Error> {
+/// Reads and judges all documents of all files; all their problems come at once.
+pub(super) fn plan_all(files: &[String], defaults: &Defaults) -> Result<Vec<VmPlan>, Error> {
+    let manifests = load_all(files)?;
     let judged = manifests.iter().map(|m| VmPlan::from_manifest(m, defaults));
     let (plans, problems): (Vec<_>, Vec<_>) = judged.partition(Result::is_ok);
     let plans: Vec<VmPlan> = plans.into_iter().filter_map(Result::ok).collect();
     let problems: Vec<Problems> = problems.into_iter().filter_map(Result::err).collect();
-    match (problems.is_empty(), check_batch(&plans, file)) {
+    match (problems.is_empty(), check_batch(&plans, &files.join(", "))) {
         (true, Ok(())) => Ok(plans),
         (true, Err(between)) => Err(between.into()),
         (false, _) => {
@@ -101,12 +103,52 @@ pub(super) fn plan_all(
     }
 }
 
-fn dry_run(args: &CreateArgs, session: &Session<'_>, plan: &VmPlan, ui: &Ui) -> Result<(), Error> {
-    let blueprint = create::dry_run(session, plan)?;
-    match args.output {
-        Some(DryRunOutput::Xml) => ui.result(&blueprint.domain_xml),
-        None => ui.line(&format!("VM '{}' can be created; nothing was changed", plan.name)),
+fn load_all(files: &[String]) -> Result<Vec<VirtualMachine>, Error> {
+    let mut manifests = Vec::new();
+    let mut wrong = Vec::new();
+    for file in files {
+        match load_file(Path::new(file)) {
+            Ok(documents) => manifests.extend(documents),
+            Err(error) => wrong.push(error.to_string()),
+        }
     }
+    if wrong.is_empty() { Ok(manifests) } else { Err(Error::new(Kind::Configuration, wrong.join("\n"))) }
+}
+
+fn dry_run(args: &CreateArgs, session: &Session<'_>, plans: &[VmPlan], ui: &Ui) -> Result<(), Error> {
+    for_all(plans, ui, |plan| {
+        let blueprint = create::dry_run(session, plan)?;
+        match args.output {
+            Some(DryRunOutput::Xml) => ui.result(&blueprint.domain_xml),
+            None => ui.line(&format!("VM '{}' can be created; nothing was changed", plan.name)),
+        }
+    })
+}
+
+/// Asks the host about all documents before anything is made of the first one.
+fn check_all(session: &Session<'_>, plans: &[VmPlan], ui: &Ui) -> Result<(), Error> {
+    for_all(plans, ui, |plan| {
+        session.cancel.check().map_err(|stopped| stopped.outcome("nothing was changed"))?;
+        preflight(session, plan).map(drop)
+    })
+}
+
+/// Goes on after a failure, unless all others would fail alike; the worst one is the outcome.
+fn for_all(
+    plans: &[VmPlan],
+    ui: &Ui,
+    mut act: impl FnMut(&VmPlan) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut worst: Option<Error> = None;
+    for plan in plans {
+        let Err(error) = act(plan) else { continue };
+        let last = matches!(error.kind(), Kind::Connection | Kind::Interrupted);
+        worst = Some(worse(worst, error, ui));
+        if last {
+            break;
+        }
+    }
+    worst.map_or(Ok(()), Err)
 }
 
 /// One VM after the other, then the waiting for all of them. One that fails is undone by itself and the
@@ -120,9 +162,8 @@ fn create_all(args: &CreateArgs, connected: &Connected<'_>, plans: &[VmPlan], ui
             worst = Some(not_begun(worst, &plans[index..], ui));
             break;
         }
-        match create_one(&session, plan, ui) {
-            Ok(vm) => made.push(vm),
-            Err(error) => worst = Some(worse(worst, error, ui)),
+        if let Err(error) = create_one(&session, plan, &mut made, ui) {
+            worst = Some(worse(worst, error, ui));
         }
     }
     for vm in &made {
@@ -151,10 +192,13 @@ fn worse(earlier: Option<Error>, error: Error, ui: &Ui) -> Error {
     worse
 }
 
-fn create_one(session: &Session<'_>, plan: &VmPlan, ui: &Ui) -> Result<CreatedVm, Error> {
-    let made = create::create(session, plan)?;
-    ui.line(&format!("Successfully created VM '{}'", plan.name))?;
-    Ok(made)
+/// A VM that was made is one to wait for, also where nobody can be told that it was made.
+fn create_one(session: &Session<'_>, plan: &VmPlan, made: &mut Vec<CreatedVm>, ui: &Ui) -> Result<(), Error> {
+    made.push(create::create(session, plan)?);
+    let name = &plan.name;
+    ui.line(&format!("Successfully created VM '{name}'")).map_err(|unwritten| {
+        unwritten.outcome(format!("VM '{name}' was created and stays; foundry destroy {name} removes it"))
+    })
 }
 
 fn wait_for(args: &CreateArgs, session: &Session<'_>, vm: &CreatedVm, ui: &Ui) -> Result<(), Error> {

@@ -1,5 +1,6 @@
 //! `foundry destroy`
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use clap::Args;
@@ -45,8 +46,10 @@ pub(super) fn run(args: &DestroyArgs, global: &Global, ui: &Ui) -> Result<(), Er
     let (found, refused): (Vec<_>, Vec<_>) = surveys.partition(Result::is_ok);
     let demolitions: Vec<Demolition> = found.into_iter().filter_map(Result::ok).collect();
     let mut failures: Vec<Error> = refused.into_iter().filter_map(Result::err).collect();
-    if !demolitions.is_empty() && !args.yes && ui.confirm(&question(&demolitions)) == Some(false) {
-        return Err(Error::new(Kind::Vm, "nothing was destroyed"));
+    let demolitions = distinct(demolitions);
+    if let Err(declined) = agree(args, &demolitions, ui) {
+        failures.push(declined);
+        return tell_all(failures, ui);
     }
     // Only now: until the answer a signal ends the program at once.
     interrupt::guard(&connected.cancel)?;
@@ -55,7 +58,32 @@ pub(super) fn run(args: &DestroyArgs, global: &Global, ui: &Ui) -> Result<(), Er
             failures.push(error);
         }
     }
-    // The worst one is told by whoever called.
+    tell_all(failures, ui)
+}
+
+/// One VM under two of its names is one VM.
+fn distinct(mut demolitions: Vec<Demolition>) -> Vec<Demolition> {
+    let mut seen = HashSet::new();
+    demolitions.retain(|d| seen.insert(d.domain.uuid));
+    demolitions
+}
+
+/// Asks whoever sits at the terminal.
+fn agree(args: &DestroyArgs, demolitions: &[Demolition], ui: &Ui) -> Result<(), Error> {
+    if demolitions.is_empty() || args.yes {
+        return Ok(());
+    }
+    match ui.confirm(&question(demolitions)) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Error::new(Kind::Vm, "nothing was destroyed")),
+        Err(unasked) => {
+            Err(unasked.hint("without a question it needs --yes").outcome("nothing was destroyed"))
+        }
+    }
+}
+
+/// Tells all failures but the worst one, which is told by whoever called.
+fn tell_all(mut failures: Vec<Error>, ui: &Ui) -> Result<(), Error> {
     failures.sort_by_key(Error::kind);
     let worst = failures.pop();
     failures.iter().for_each(|error| ui.error(error));
@@ -64,10 +92,10 @@ pub(super) fn run(args: &DestroyArgs, global: &Global, ui: &Ui) -> Result<(), Er
 
 fn destroy_one(session: &Session<'_>, demolition: &Demolition, ui: &Ui) -> Result<(), Error> {
     carry_out(session, demolition)?;
-    for kept in &demolition.kept {
-        ui.line(&format!("{}/{}", kept.pool, kept.name))?;
-    }
-    ui.line(&format!("Successfully destroyed VM '{}'", demolition.domain.name))
+    let name = &demolition.domain.name;
+    let kept = demolition.kept.iter().map(|kept| format!("{}/{}\n", kept.pool, kept.name));
+    let text = kept.chain([format!("Successfully destroyed VM '{name}'\n")]).collect::<String>();
+    ui.shown(&text).map_err(|unwritten| unwritten.outcome(format!("VM '{name}' was destroyed")))
 }
 
 /// Names every disk that would go.
@@ -78,6 +106,7 @@ fn question(demolitions: &[Demolition]) -> String {
         text.push_str(&format!("Destroy VM '{}' ({})\n", domain.name, domain.state.as_str()));
         list(&mut text, "and delete these disks for good:", &demolition.volumes);
         list(&mut text, "and keep these disks:", &demolition.kept);
+        spared(&mut text, &demolition.spared);
     }
     text.push_str("Go ahead?");
     text
@@ -91,5 +120,15 @@ fn list(text: &mut String, title: &str, volumes: &[Doomed]) {
     for volume in volumes {
         let snapshot = if volume.role.is_none() { ", made by a snapshot" } else { "" };
         text.push_str(&format!("    {}/{}  {}{snapshot}\n", volume.pool, volume.name, volume.capacity));
+    }
+}
+
+fn spared(text: &mut String, spared: &[(String, String)]) {
+    if spared.is_empty() {
+        return;
+    }
+    text.push_str("  and leave:\n");
+    for (what, why) in spared {
+        text.push_str(&format!("    {what}: {why}\n"));
     }
 }

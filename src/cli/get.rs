@@ -10,6 +10,7 @@ use super::output::{Format, age, objects};
 use super::ui::Ui;
 use crate::error::Error;
 use crate::operations::inspect::{self, Seen};
+use crate::text::printable;
 
 /// Show one VM: its manifest and its status
 #[derive(Debug, Args)]
@@ -59,14 +60,16 @@ pub(super) fn run(args: &GetArgs, global: &Global, ui: &Ui) -> Result<(), Error>
     let left_out: Vec<&str> =
         seen.vm.status.iter().flat_map(|s| &s.secrets_left_out).map(String::as_str).collect();
     if !left_out.is_empty() {
-        ui.note(&format!(
-            "secrets left out: {}; --with-secrets reads them from the seed volume",
-            left_out.join(", ")
-        ));
+        let why = if args.with_secrets {
+            "the seed volume does not have them as they were given"
+        } else {
+            "--with-secrets reads them from the seed volume"
+        };
+        ui.note(&format!("secrets left out: {}; {why}", left_out.join(", ")));
     }
     match args.output {
-        Format::Table | Format::Wide => ui.result(&details(&seen)),
-        Format::Name => ui.line(&seen.domain.name),
+        Format::Table | Format::Wide => ui.shown(&details(&seen)),
+        Format::Name => ui.names([seen.domain.name.as_str()].into_iter()),
         Format::Json => ui.result(&super::output::json(&seen.vm)?),
         Format::Yaml => ui.result(&objects(&[&seen.vm], Format::Yaml)?),
     }
@@ -77,7 +80,7 @@ fn details(seen: &Seen) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: &str| {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "{:<12} {value}", format!("{name}:"));
+        let _ = writeln!(text, "{:<12} {}", format!("{name}:"), printable(value));
     };
     let domain = &seen.domain;
     line("Name", &domain.name);
@@ -102,7 +105,8 @@ fn details(seen: &Seen) -> String {
 
 fn recorded(seen: &Seen, line: &mut impl FnMut(&str, &str)) {
     let Some(record) = seen.record() else {
-        line("Managed", if seen.owner.manifest().is_some() { "yes, by the first foundry" } else { "no" });
+        let first = seen.owner.manifest().is_some();
+        line("Managed", if first { "yes, by the first foundry" } else { seen.managed() });
         return;
     };
     line("Created", &format!("{} ({} ago)", record.created_at, age(&record.created_at)));

@@ -13,7 +13,9 @@ use super::ui::Ui;
 use crate::error::{Error, Kind};
 use crate::host::Volume;
 use crate::names::{PoolName, VolumeName};
+use crate::operations::Session;
 use crate::operations::images::{self, Source};
+use crate::units::Bytes;
 
 /// Import, list and delete images
 #[derive(Debug, Args)]
@@ -80,6 +82,9 @@ struct ImageView<'a> {
     virtual_size: u64,
     allocation: u64,
     path: &'a str,
+    /// An import of it was broken off, or still goes on.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    incomplete: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     used_by: Option<&'a [String]>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -94,14 +99,16 @@ pub(super) fn run(args: &ImageArgs, global: &Global, ui: &Ui) -> Result<(), Erro
         }
         ImageCommand::List { pool, output, no_headers } => {
             let connected = connect(global, ui)?;
-            let images = images::list(&connected.session(), &in_pool(pool))?;
-            list(&images, *output, *no_headers, ui)
+            let session = connected.session();
+            let images = images::list(&session, &in_pool(pool))?;
+            list(&session, &images, *output, *no_headers, ui)
         }
         ImageCommand::Info { name, pool, output } => {
             info(name, &in_pool(pool), *output, &connect(global, ui)?, ui)
         }
         ImageCommand::Delete { name, pool } => {
             let connected = connect(global, ui)?;
+            interrupt::guard(&connected.cancel)?;
             images::delete(&connected.session(), &in_pool(pool), name)?;
             ui.line(&format!("Successfully deleted image '{name}'"))
         }
@@ -129,60 +136,77 @@ fn import(file: &str, name: Option<&str>, pool: &str, global: &Global, ui: &Ui) 
     ui.line(&format!("Successfully imported image '{}' ({}, {})", image.name, image.format, image.capacity))
 }
 
-fn view(image: &Volume) -> ImageView<'_> {
-    ImageView {
+impl ImageView<'_> {
+    /// What is incomplete has no format yet.
+    fn shown_format(&self) -> &str {
+        if self.incomplete { "incomplete" } else { self.format }
+    }
+}
+
+fn view<'a>(session: &Session<'_>, image: &'a Volume) -> Result<ImageView<'a>, Error> {
+    Ok(ImageView {
         name: &image.name,
         pool: &image.pool,
         format: &image.format,
         virtual_size: image.capacity.0,
         allocation: image.allocation.0,
         path: &image.path,
+        incomplete: images::is_unfinished(session, image)?,
         used_by: None,
         overlays: None,
-    }
+    })
 }
 
-fn list(images: &[Volume], output: Format, no_headers: bool, ui: &Ui) -> Result<(), Error> {
+fn list(
+    session: &Session<'_>,
+    images: &[Volume],
+    output: Format,
+    no_headers: bool,
+    ui: &Ui,
+) -> Result<(), Error> {
     if images.is_empty() && matches!(output, Format::Table | Format::Wide) {
         ui.note("No images; foundry image import FILE adds one");
         return Ok(());
     }
+    let views = || images.iter().map(|i| view(session, i)).collect::<Result<Vec<_>, Error>>();
     match output {
-        Format::Name => ui.result(&images.iter().map(|i| format!("{}\n", i.name)).collect::<String>()),
+        Format::Name => ui.names(images.iter().map(|i| i.name.as_str())),
         Format::Table | Format::Wide => {
-            let rows = images.iter().map(|i| {
-                let mut row =
-                    vec![i.name.clone(), i.format.clone(), i.capacity.to_string(), i.allocation.to_string()];
-                row.extend((output == Format::Wide).then(|| i.path.clone()));
-                row
-            });
+            let views = views()?;
+            let rows = views.iter().map(|view| row(view, output == Format::Wide));
             let headers: &[&str] = if output == Format::Wide {
                 &["NAME", "FORMAT", "SIZE", "ALLOCATED", "PATH"]
             } else {
                 &["NAME", "FORMAT", "SIZE", "ALLOCATED"]
             };
-            ui.result(&table(headers, rows, no_headers))
+            ui.shown(&table(headers, rows, no_headers))
         }
-        Format::Yaml | Format::Json => {
-            let views: Vec<ImageView<'_>> = images.iter().map(view).collect();
-            ui.result(&objects(&views.iter().collect::<Vec<_>>(), output)?)
-        }
+        Format::Yaml | Format::Json => ui.result(&objects(&views()?.iter().collect::<Vec<_>>(), output)?),
     }
 }
 
+fn row(view: &ImageView<'_>, wide: bool) -> Vec<String> {
+    let (size, allocated) = (Bytes(view.virtual_size), Bytes(view.allocation));
+    let mut row =
+        vec![view.name.to_owned(), view.shown_format().to_owned(), size.to_string(), allocated.to_string()];
+    row.extend(wide.then(|| view.path.to_owned()));
+    row
+}
+
 fn info(name: &str, pool: &str, output: Format, connected: &Connected<'_>, ui: &Ui) -> Result<(), Error> {
-    let found = images::info(&connected.session(), pool, name)?;
-    let image =
-        ImageView { used_by: Some(&found.vms), overlays: Some(&found.overlays), ..view(&found.volume) };
+    let session = connected.session();
+    let found = images::info(&session, pool, name)?;
+    let known = view(&session, &found.volume)?;
+    let image = ImageView { used_by: Some(&found.vms), overlays: Some(&found.overlays), ..known };
     match output {
-        Format::Name => ui.line(name),
+        Format::Name => ui.names([name].into_iter()),
         Format::Json => ui.result(&super::output::json(&image)?),
         Format::Yaml => ui.result(&objects(&[&image], Format::Yaml)?),
         Format::Table | Format::Wide => {
             let users = if found.vms.is_empty() { "-".to_owned() } else { found.vms.join(", ") };
-            ui.result(&format!(
+            ui.shown(&format!(
                 "Name:       {}\nPool:       {}\nFormat:     {}\nSize:       {}\nAllocated:  {}\nPath:       {}\nUsed by:    {users}\n",
-                image.name, image.pool, image.format, found.volume.capacity, found.volume.allocation, image.path
+                image.name, image.pool, image.shown_format(), found.volume.capacity, found.volume.allocation, image.path
             ))
         }
     }

@@ -48,8 +48,8 @@ pub(super) fn run(args: &ListArgs, global: &Global, ui: &Ui) -> Result<(), Error
         return Ok(());
     }
     match args.output {
-        Format::Table | Format::Wide => ui.result(&rows(&seen, args.output == Format::Wide, args.no_headers)),
-        Format::Name => ui.result(&seen.iter().map(|s| format!("{}\n", s.domain.name)).collect::<String>()),
+        Format::Table | Format::Wide => ui.shown(&rows(&seen, args.output == Format::Wide, args.no_headers)),
+        Format::Name => ui.names(seen.iter().map(|s| s.domain.name.as_str())),
         Format::Yaml | Format::Json => {
             let vms: Vec<&VirtualMachine> = seen.iter().map(|s| &s.vm).collect();
             ui.result(&objects(&vms, args.output)?)
@@ -75,7 +75,6 @@ fn rows(seen: &[Seen], wide: bool, no_headers: bool) -> String {
 fn short_row(seen: &Seen) -> Vec<String> {
     let addresses: Vec<&str> =
         seen.vm.status.iter().flat_map(|s| &s.addresses).map(|a| a.address.as_str()).collect();
-    let managed = seen.vm.status.as_ref().is_some_and(|s| s.managed);
     vec![
         seen.domain.name.clone(),
         state_word(seen),
@@ -83,7 +82,7 @@ fn short_row(seen: &Seen) -> Vec<String> {
         seen.domain.memory.to_string(),
         if addresses.is_empty() { "-".into() } else { addresses.join(",") },
         seen.created_at().map_or_else(|| "-".into(), age),
-        if managed { "yes" } else { "no" }.into(),
+        seen.managed().into(),
     ]
 }
 

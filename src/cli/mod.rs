@@ -16,7 +16,9 @@ mod storage;
 mod test_conn;
 pub mod ui;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsStr;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::domain_xml::VirtType;
 use crate::error::{Error, Kind};
@@ -41,7 +43,7 @@ pub struct Cli {
 #[derive(Debug, Args)]
 pub struct Global {
     /// Connect to this libvirt [default: LIBVIRT_DEFAULT_URI, else qemu:///system as root, else qemu:///session]
-    #[arg(short, long, global = true, value_name = "URI", env = "FOUNDRY_CONNECT", hide_env = true)]
+    #[arg(short, long, global = true, value_name = "URI", env = "FOUNDRY_CONNECT", hide_env_values = true)]
     connect: Option<String>,
     /// Show libvirt's own words; twice, each call with its time
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
@@ -56,17 +58,17 @@ pub struct Global {
         value_enum,
         default_value = "auto",
         env = "FOUNDRY_VIRT_TYPE",
-        hide_env = true
+        hide_env_values = true
     )]
     virt_type: VirtTypeArg,
     /// Pool of VM disks, where a manifest names none
-    #[arg(long, global = true, value_name = "POOL", default_value = Settings::DEFAULT_VM_POOL, env = "FOUNDRY_VM_POOL", hide_env = true)]
+    #[arg(long, global = true, value_name = "POOL", default_value = Settings::DEFAULT_VM_POOL, env = "FOUNDRY_VM_POOL", hide_env_values = true)]
     vm_pool: PoolName,
     /// Pool of images, where a manifest names none
-    #[arg(long, global = true, value_name = "POOL", default_value = Settings::DEFAULT_IMAGE_POOL, env = "FOUNDRY_IMAGE_POOL", hide_env = true)]
+    #[arg(long, global = true, value_name = "POOL", default_value = Settings::DEFAULT_IMAGE_POOL, env = "FOUNDRY_IMAGE_POOL", hide_env_values = true)]
     image_pool: PoolName,
     /// Directory on the host in which these two pools are made [default: libvirt's own for images]
-    #[arg(long, global = true, value_name = "DIR", env = "FOUNDRY_STORAGE_PATH", hide_env = true)]
+    #[arg(long, global = true, value_name = "DIR", env = "FOUNDRY_STORAGE_PATH", hide_env_values = true)]
     storage_path: Option<String>,
 }
 
@@ -119,7 +121,8 @@ impl Global {
 
 /// Runs the command line of this process; the exit code.
 pub fn run() -> u8 {
-    let cli = match Cli::try_parse() {
+    let parsed = command().try_get_matches().and_then(|mut given| Cli::from_arg_matches_mut(&mut given));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(usage) => return tell_usage(&usage),
     };
@@ -131,6 +134,13 @@ pub fn run() -> u8 {
             error.kind().exit_code()
         }
     }
+}
+
+/// The command line, in which a variable that is set to nothing counts as not set.
+fn command() -> clap::Command {
+    let is_empty = |variable: &OsStr| std::env::var_os(variable).is_some_and(|value| value.is_empty());
+    Cli::command()
+        .mut_args(|arg| if arg.get_env().is_some_and(is_empty) { arg.env(None::<&'static str>) } else { arg })
 }
 
 /// Help and version are results; anything else that clap says is a usage error.

@@ -9,6 +9,7 @@ use comfy_table::Table;
 use serde::Serialize;
 
 use crate::error::{Error, Kind};
+use crate::text::printable;
 use crate::yaml;
 
 /// The forms of a listing.
@@ -28,7 +29,7 @@ pub(super) fn table(headers: &[&str], rows: impl Iterator<Item = Vec<String>>, n
     if !no_headers {
         table.set_header(headers.to_vec());
     }
-    table.add_rows(rows);
+    table.add_rows(rows.map(|row| row.iter().map(|cell| printable(cell)).collect::<Vec<_>>()));
     table.column_iter_mut().for_each(|column| {
         column.set_padding((0, 3));
     });
@@ -65,14 +66,19 @@ pub(super) fn age(since: &str) -> String {
     }
 }
 
+/// Nobody waits longer, and clocks can add it.
+const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
 /// Reads `90s`, `5m`, `1h30m`, or a number of seconds.
 pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
-    if let Ok(seconds) = text.parse::<u64>() {
-        return Ok(Duration::from_secs(seconds));
-    }
     let wrong = || format!("'{text}' is no time; write 90s, 5m or 1h30m");
-    let span: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
-    Duration::try_from(span).map_err(|_| wrong())
+    let time = if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+        text.parse().map_or(Duration::MAX, Duration::from_secs)
+    } else {
+        let span: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
+        Duration::try_from(span).map_err(|_| wrong())?
+    };
+    if time > LONGEST { Err(format!("'{text}' is longer than 30 days")) } else { Ok(time) }
 }
 
 /// A choice of VMs by label (kubectl's equality-based selectors).
@@ -131,6 +137,10 @@ mod tests {
         assert_eq!(parse_duration("1h30m"), Ok(Duration::from_secs(5400)));
         for wrong in ["", "soon", "-5s", "5 parsecs"] {
             parse_duration(wrong).unwrap_err();
+        }
+        assert_eq!(parse_duration("720h"), Ok(LONGEST));
+        for long in ["721h", "18446744073709551615", "99999999999999999999999"] {
+            assert_eq!(parse_duration(long), Err(format!("'{long}' is longer than 30 days")));
         }
     }
 

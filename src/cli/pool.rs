@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::Global;
 use super::connect::connect;
+use super::interrupt;
 use super::output::{Format, json, objects, table};
 use super::ui::Ui;
 use crate::error::{Error, Kind};
@@ -65,7 +66,7 @@ enum PoolCommand {
     Delete {
         /// Its name
         name: String,
-        /// Even if it has volumes
+        /// Even if it has volumes, or is stopped, so that they cannot be seen
         #[arg(short, long)]
         force: bool,
     },
@@ -93,6 +94,7 @@ pub(super) fn run(args: &PoolArgs, global: &Global, ui: &Ui) -> Result<(), Error
         PoolCommand::Info { name, output } => info(&session, name, *output, ui),
         PoolCommand::Add { name, kind: PoolType::Dir, path } => {
             check_path(path)?;
+            interrupt::guard(&connected.cancel)?;
             pools::add(&session, name, path)?;
             ui.line(&format!("Successfully added pool '{name}'"))
         }
@@ -101,6 +103,7 @@ pub(super) fn run(args: &PoolArgs, global: &Global, ui: &Ui) -> Result<(), Error
             ui.line(&format!("Successfully refreshed pool '{name}'"))
         }
         PoolCommand::Delete { name, force } => {
+            interrupt::guard(&connected.cancel)?;
             pools::delete(&session, name, *force)?;
             ui.line(&format!("Successfully deleted pool '{name}'; its volumes stay"))
         }
@@ -135,10 +138,10 @@ fn list(pools: &[Pool], output: Format, no_headers: bool, ui: &Ui) -> Result<(),
         return Ok(());
     }
     match output {
-        Format::Name => ui.result(&pools.iter().map(|p| format!("{}\n", p.name)).collect::<String>()),
+        Format::Name => ui.names(pools.iter().map(|p| p.name.as_str())),
         Format::Table | Format::Wide => {
             let rows = pools.iter().map(row);
-            ui.result(&table(&["NAME", "TYPE", "STATE", "SIZE", "AVAILABLE", "TARGET"], rows, no_headers))
+            ui.shown(&table(&["NAME", "TYPE", "STATE", "SIZE", "AVAILABLE", "TARGET"], rows, no_headers))
         }
         Format::Yaml | Format::Json => {
             let views: Vec<PoolView<'_>> = pools.iter().map(view).collect();
@@ -161,7 +164,7 @@ fn row(pool: &Pool) -> Vec<String> {
 fn info(session: &Session<'_>, name: &str, output: Format, ui: &Ui) -> Result<(), Error> {
     let (pool, volumes) = pools::info(session, name)?;
     match output {
-        Format::Name => ui.line(&pool.name),
+        Format::Name => ui.names([pool.name.as_str()].into_iter()),
         Format::Json => ui.result(&json(&view(&pool))?),
         Format::Yaml => ui.result(&objects(&[&view(&pool)], Format::Yaml)?),
         Format::Table | Format::Wide => {
@@ -182,7 +185,7 @@ fn info(session: &Session<'_>, name: &str, output: Format, ui: &Ui) -> Result<()
                 text.push('\n');
                 text.push_str(&table(&["VOLUME", "FORMAT", "SIZE", "ALLOCATED"], rows, false));
             }
-            ui.result(&text)
+            ui.shown(&text)
         }
     }
 }

@@ -1,7 +1,5 @@
 //! `foundry render`
 
-use std::path::Path;
-
 use clap::{Args, ValueEnum};
 
 use super::Global;
@@ -10,7 +8,6 @@ use super::ui::Ui;
 use crate::cloud_init;
 use crate::domain_xml::{self, DiskSource, Placement, VirtType};
 use crate::error::{Error, Kind};
-use crate::manifest::load_file;
 use crate::names::PoolName;
 use crate::operations::{Settings, console};
 use crate::plan::{Arch, BootSource, DiskFormat, VmPlan};
@@ -27,8 +24,9 @@ const RENDERED_INSTANCE: &str = "00000000-0000-0000-0000-000000000000";
   foundry render vm.yaml --what=user-data
   foundry render vm.yaml --what=all --virt-type qemu")]
 pub(super) struct RenderArgs {
-    /// Manifest; - reads standard input
-    file: String,
+    /// Manifests; - reads standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<String>,
     /// What to print
     #[arg(long, value_enum, default_value = "domain")]
     what: What,
@@ -49,8 +47,7 @@ enum What {
 
 pub(super) fn run(args: &RenderArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     let settings = global.settings()?;
-    let plans =
-        plan_all(&load_file(Path::new(&args.file))?, &settings.defaults(args.pool.clone()), &args.file)?;
+    let plans = plan_all(&args.files, &settings.defaults(args.pool.clone()))?;
     let mut text = String::new();
     for (index, plan) in plans.iter().enumerate() {
         if index > 0 && args.what != What::Domain && args.what != What::Volumes {

@@ -36,8 +36,8 @@ pub(super) fn run(args: &StorageArgs, global: &Global, ui: &Ui) -> Result<(), Er
     match output {
         Format::Json => ui.result(&json(&status)?),
         Format::Yaml => ui.result(&objects(&[&status], Format::Yaml)?),
-        Format::Name => ui.result(&status.pools.iter().map(|p| format!("{}\n", p.name)).collect::<String>()),
-        Format::Table | Format::Wide => ui.result(&text(&status, *no_headers)),
+        Format::Name => ui.names(status.pools.iter().map(|p| p.name.as_str())),
+        Format::Table | Format::Wide => ui.shown(&text(&status, *no_headers)),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::fs::OpenOptions;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::error::{Error, Kind};
 use crate::host::CallObserver;
 use crate::operations::{Event, Progress};
+use crate::text::printable_lines;
 
 /// Owns the terminal.
 pub struct Ui {
@@ -32,7 +34,7 @@ impl Ui {
         Self { quiet, verbose, colour, spinner: Mutex::new(None), warned: Mutex::default() }
     }
 
-    /// Writes a result.
+    /// Writes a result exactly as it is, for a program to read.
     ///
     /// # Errors
     /// None where the reader of stdout has gone: it has read what it wanted.
@@ -47,18 +49,35 @@ impl Ui {
         }
     }
 
-    /// Writes a result of one line.
+    /// Writes a result for people, without what their terminal would obey.
+    ///
+    /// # Errors
+    /// As [`Ui::result`].
+    pub fn shown(&self, text: &str) -> Result<(), Error> {
+        self.result(&printable_lines(text))
+    }
+
+    /// Writes a result for people of one line.
     ///
     /// # Errors
     /// As [`Ui::result`].
     pub fn line(&self, text: &str) -> Result<(), Error> {
-        self.result(&format!("{text}\n"))
+        self.shown(&format!("{text}\n"))
+    }
+
+    /// Writes names, one each line: for a program as they are, else without what a terminal would obey.
+    ///
+    /// # Errors
+    /// As [`Ui::result`].
+    pub fn names<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<(), Error> {
+        let text: String = names.map(|name| format!("{name}\n")).collect();
+        if io::stdout().is_terminal() { self.shown(&text) } else { self.result(&text) }
     }
 
     /// Says something on stderr, unless it is to be quiet.
     pub fn note(&self, text: &str) {
         if !self.quiet {
-            self.stderr(text);
+            self.stderr("", text);
         }
     }
 
@@ -67,14 +86,16 @@ impl Ui {
         if self.warned.lock().is_ok_and(|mut warned| !warned.insert(text.to_owned())) {
             return;
         }
-        self.note(&format!("{} {text}", self.paint("warning:", "33")));
+        if !self.quiet {
+            self.stderr(&self.paint("warning: ", "33"), text);
+        }
     }
 
     /// Says what failed: once, with its cause, what to do, and what became of what was begun.
     pub fn error(&self, error: &Error) {
-        let mut text = format!("{} {error}", self.paint("error:", "31"));
+        let mut text = error.to_string();
         if let Some(detail) = error.detail_text().filter(|_| self.verbose > 0) {
-            let _ = write!(text, "\n  libvirt: {detail}");
+            let _ = write!(text, "\n  libvirt: {}", detail.trim_end().replace('\n', "\n    "));
         }
         if let Some(hint) = error.hint_text() {
             let _ = write!(text, "\n  hint: {hint}");
@@ -82,34 +103,38 @@ impl Ui {
         for outcome in error.outcomes() {
             let _ = write!(text, "\n  {outcome}");
         }
-        self.stderr(&text);
+        self.stderr(&self.paint("error: ", "31"), &text);
     }
 
-    /// Asks a question on the terminal; `None` where there is nobody to ask.
-    pub fn confirm(&self, question: &str) -> Option<bool> {
-        if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
-            return None;
+    /// Asks a question on the terminal; yes where stdin is none and there is nobody to ask.
+    ///
+    /// # Errors
+    /// Where somebody sits at stdin and cannot be shown the question.
+    pub fn confirm(&self, question: &str) -> Result<bool, Error> {
+        if !io::stdin().is_terminal() {
+            return Ok(true);
         }
         self.clear();
-        let mut stderr = io::stderr().lock();
-        // If the question cannot be shown, the answer cannot be yes.
-        if write!(stderr, "{question} [y/N] ").and_then(|()| stderr.flush()).is_err() {
-            return Some(false);
-        }
+        ask(&printable_lines(question)).map_err(|e| {
+            Error::new(Kind::Configuration, "cannot ask on the terminal").because(e.to_string())
+        })?;
         let mut answer = String::new();
         let read = io::stdin().lock().read_line(&mut answer).is_ok();
-        Some(read && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+        Ok(read && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
     }
 
     /// The text in a colour of ECMA-48, where colours are shown.
     fn paint(&self, text: &str, colour: &str) -> String {
-        if self.colour { format!("\u{1b}[{colour}m{text}\u{1b}[0m") } else { text.to_owned() }
+        let word = text.trim_end();
+        let blank = &text[word.len()..];
+        if self.colour { format!("\u{1b}[{colour}m{word}\u{1b}[0m{blank}") } else { text.to_owned() }
     }
 
-    fn stderr(&self, text: &str) {
+    /// `mark` is ours and may be coloured; `text` may hold words of anybody's.
+    fn stderr(&self, mark: &str, text: &str) {
         self.clear();
         // A closed stderr leaves nobody to tell.
-        let _ = writeln!(io::stderr().lock(), "{text}");
+        let _ = writeln!(io::stderr().lock(), "{mark}{}", printable_lines(text));
     }
 
     fn clear(&self) {
@@ -125,7 +150,7 @@ impl Ui {
             return;
         }
         self.clear();
-        let bar = ProgressBar::new_spinner().with_message(what.to_owned());
+        let bar = ProgressBar::new_spinner().with_message(printable_lines(what));
         bar.enable_steady_tick(Duration::from_millis(100));
         if let Ok(mut spinner) = self.spinner.lock() {
             *spinner = Some(bar);
@@ -154,11 +179,19 @@ impl Progress for Ui {
         match event {
             Event::Begins(what) => self.note(&what),
             Event::Working(what) => self.spin(&what),
-            Event::Done(what) => self.note(&format!("{} {what}", self.paint("✓", "32"))),
+            Event::Done(_) if self.quiet => {}
+            Event::Done(what) => self.stderr(&self.paint("✓ ", "32"), &what),
             Event::Warning(what) => self.warn(&what),
             Event::Bytes { done, total } => self.bytes(done, total),
         }
     }
+}
+
+/// Shows a question on the terminal itself: stderr may be a file, whose reader cannot answer.
+fn ask(question: &str) -> io::Result<()> {
+    let mut terminal = OpenOptions::new().write(true).open("/dev/tty")?;
+    write!(terminal, "{question} [y/N] ")?;
+    terminal.flush()
 }
 
 /// Shows each call of libvirt's, for `-vv`.
@@ -170,7 +203,7 @@ impl CallObserver for CallLog {
         let line =
             format!("[libvirt] {:>9.3} ms  {function} ({operation}){outcome}", took.as_secs_f64() * 1000.0);
         // A closed stderr leaves nobody to tell.
-        let _ = writeln!(io::stderr().lock(), "{line}");
+        let _ = writeln!(io::stderr().lock(), "{}", printable_lines(&line));
     }
 }
 

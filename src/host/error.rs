@@ -1,6 +1,8 @@
 //! How a host says no.
 
+use super::refusal;
 use crate::error::Kind;
+use crate::text::shell_word;
 
 /// The content of a transfer ends with this inside an [`std::io::Error`] when the user stops it.
 #[derive(Debug, thiserror::Error)]
@@ -81,16 +83,25 @@ impl HostError {
     /// Why, in words for everybody.
     pub fn cause(&self) -> Option<String> {
         match self {
-            Self::Connect { libvirt, .. } | Self::Refused { libvirt, .. } | Self::Lost { libvirt, .. } => {
-                Some(libvirt.clone())
-            }
             Self::Transfer { cause, .. } | Self::Unreadable { cause, .. } => Some(cause.clone()),
+            _ => self
+                .libvirt()
+                .map(|text| refusal::sentence(text).unwrap_or_else(|| refusal::first_line(text).to_owned())),
         }
     }
 
-    /// libvirt's own words, where [`Self::cause`] says something better.
+    /// libvirt's own words, where [`Self::cause`] says less or something better.
     pub fn detail(&self) -> Option<String> {
-        None
+        self.libvirt().filter(|text| self.cause().as_deref() != Some(*text)).map(str::to_owned)
+    }
+
+    fn libvirt(&self) -> Option<&str> {
+        match self {
+            Self::Connect { libvirt, .. } | Self::Refused { libvirt, .. } | Self::Lost { libvirt, .. } => {
+                Some(libvirt)
+            }
+            Self::Transfer { .. } | Self::Unreadable { .. } => None,
+        }
     }
 
     /// What to do about it.
@@ -113,6 +124,31 @@ fn connect_hint(uri: &str, libvirt: &str) -> String {
         "is libvirtd running there? (systemctl start libvirtd, or virtqemud on hosts with modular daemons)"
             .into()
     } else {
-        format!("check the URI and that `virsh -c {uri} uri` answers")
+        format!("check the URI and that `virsh -c {} uri` answers", shell_word(uri))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(libvirt: &str) -> HostError {
+        let operation = "start domain 'web'".into();
+        HostError::Refused { operation, kind: Kind::Vm, libvirt: libvirt.into() }
+    }
+
+    #[test]
+    fn libvirts_words_are_the_detail_where_the_cause_is_ours() {
+        let text = "Cannot get interface MTU on 'br9': No such device";
+        assert_eq!(refused(text).cause().as_deref(), Some("the host has no bridge 'br9'"));
+        assert_eq!(refused(text).detail().as_deref(), Some(text));
+    }
+
+    #[test]
+    fn a_long_text_is_cut_to_its_first_line() {
+        let error = refused("it is odd\nvery odd\n");
+        assert_eq!(error.cause().as_deref(), Some("it is odd"));
+        assert_eq!(error.detail().as_deref(), Some("it is odd\nvery odd\n"));
+        assert_eq!(refused("it is odd").detail(), None, "it would be said twice");
     }
 }

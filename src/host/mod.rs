@@ -10,6 +10,7 @@ mod error;
 mod libvirt;
 pub mod libvirt_xml;
 pub mod memory;
+mod refusal;
 
 pub use error::{HostError, Stopped};
 pub use libvirt::{CallObserver, Libvirt};
@@ -288,12 +289,12 @@ pub trait Host: Send + Sync {
     fn resize_volume(&self, pool: &str, name: &str, capacity: Bytes) -> Result<()>;
     /// Deletes a volume. One that is already gone is `Ok`.
     fn delete_volume(&self, pool: &str, name: &str) -> Result<()>;
-    /// Writes exactly `length` bytes of `content` to the beginning of a volume that was just made with
-    /// that size, the first of them last: what was begun and killed is not taken for an image. Never sends
-    /// more: one byte past the declared length ends libvirtd 11.3. Zeros go as holes, which leave what was
-    /// there before, and a hole at the end ends the file. libvirt finds out some time later what was
-    /// written (format, capacity); after [`Self::refresh_pool`] it knows.
-    fn upload(&self, pool: &str, name: &str, content: &mut dyn Read, length: u64) -> Result<()>;
+    /// Writes exactly `length` bytes of `content` to a volume that was just made, from `offset` on. Never
+    /// sends more: one byte past the declared length ends libvirtd 11.3. Long runs of zeros go as holes: they
+    /// leave what was there before, and one cuts off what is behind it until more is written. So the end
+    /// of a volume is written before anything in front of it that may hold such a run. libvirt finds
+    /// out some time later what was written (format, capacity); after [`Self::refresh_pool`] it knows.
+    fn upload(&self, pool: &str, name: &str, content: &mut dyn Read, offset: u64, length: u64) -> Result<()>;
     /// Reads up to `length` bytes of a volume from its beginning.
     fn download(&self, pool: &str, name: &str, into: &mut dyn Write, length: u64) -> Result<()>;
 

@@ -1,14 +1,9 @@
-//! Which files belong to a domain beyond the ones its record names, and who else uses them.
-
-use std::collections::BTreeMap;
-
-use uuid::Uuid;
+//! Which files belong to a domain beyond the ones its record names.
 
 use super::Session;
-use super::preflight::record_of;
 use crate::error::Error;
-use crate::host::libvirt_xml::{DiskDescription, DiskSource, DomainDescription};
-use crate::host::{Domain, View, Volume};
+use crate::host::Volume;
+use crate::host::libvirt_xml::{DiskSource, DomainDescription};
 
 /// The longest chain of overlays that is followed; QEMU's own limit is 200.
 const LONGEST_CHAIN: usize = 200;
@@ -46,46 +41,4 @@ fn chain_to(session: &Session<'_>, path: &str, recorded: &[String]) -> Result<Ve
         }
     }
     Ok(Vec::new())
-}
-
-/// For each of the volumes that another domain uses too, the names of those domains.
-///
-/// libvirt shows what a disk lies on only while its domain runs; the record of one of foundry's names it
-/// always.
-pub(super) fn other_users(
-    session: &Session<'_>,
-    except: Uuid,
-    volumes: &[(String, String, String)],
-) -> Result<BTreeMap<String, Vec<String>>, Error> {
-    let mut users: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for other in session.host.domains(false)?.into_iter().filter(|d| d.uuid != except) {
-        let backing: Vec<String> =
-            record_of(&other).into_iter().flat_map(|r| r.volumes).filter_map(|v| v.backing).collect();
-        let disks = describe(session, &other)?.map(|d| d.disks).unwrap_or_default();
-        for (pool, name, path) in volumes {
-            if backing.contains(path) || disks.iter().any(|disk| uses(disk, pool, name, path)) {
-                users.entry(path.clone()).or_default().push(other.name.clone());
-            }
-        }
-    }
-    Ok(users)
-}
-
-/// What a listed domain is made of; `None` where it vanished since. That it cannot be seen for another reason
-/// is no sign that it uses nothing.
-pub(super) fn describe(session: &Session<'_>, listed: &Domain) -> Result<Option<DomainDescription>, Error> {
-    match session.host.domain_xml(listed.uuid, View::Current) {
-        Ok(xml) => Ok(Some(DomainDescription::read(&xml)?)),
-        Err(failed) if failed.outcome_unknown() => Err(failed.into()),
-        Err(refused) => match session.host.state(listed.uuid)? {
-            None => Ok(None),
-            Some(_) => Err(refused.into()),
-        },
-    }
-}
-
-fn uses(disk: &DiskDescription, pool: &str, name: &str, path: &str) -> bool {
-    let by_volume =
-        matches!(&disk.source, DiskSource::Volume { pool: p, volume: v } if p == pool && v == name);
-    by_volume || disk.files().any(|file| file.as_os_str() == path)
 }

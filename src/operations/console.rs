@@ -3,6 +3,7 @@
 use super::session::is_session;
 use crate::error::{Error, Kind};
 use crate::host::Host;
+use crate::text::printable;
 
 /// Where the console of a VM is logged: in libvirt's own log directory, where virtlogd may write
 /// (its page "Drivers", QEMU). `None` where that directory cannot be known.
@@ -45,44 +46,48 @@ pub fn read(host: &dyn Host, path: Option<&str>) -> Option<String> {
     std::fs::read(path).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Removes the log. Says what is left where that cannot be done from here.
+/// Removes the log and what virtlogd rotated out of it. Says what is left where that cannot be done from here.
 pub fn remove(host: &dyn Host, path: &str) -> Result<(), String> {
     if !host.is_local() {
         return Err(format!("the console log {path} on the host"));
     }
-    match std::fs::remove_file(path) {
-        Ok(()) => Ok(()),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(e) => Err(format!("the console log {path} ({e})")),
-    }
+    remove_file(path)?;
+    // virtlogd(8): PATH.0 is the newest backup, max_backups says how many there are.
+    (0..)
+        .map(|n| remove_file(&format!("{path}.{n}")))
+        .find(|removed| *removed != Ok(true))
+        .map_or(Ok(()), |r| r.map(drop))
 }
 
-/// Drops control sequences (ECMA-48 CSI) and other control characters.
-fn printable(line: &str) -> String {
-    let mut out = String::new();
-    let mut chars = line.chars();
-    while let Some(c) = chars.next() {
-        if c == '\u{1b}' {
-            if chars.next() == Some('[') {
-                // A CSI ends with a character from @ to ~.
-                chars.by_ref().find(|c| ('@'..='~').contains(c));
-            }
-        } else if !c.is_control() || c == '\t' {
-            out.push(c);
-        }
+/// Whether there was such a file.
+fn remove_file(path: &str) -> Result<bool, String> {
+    match std::fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(format!("the console log {path} ({e})")),
     }
-    out
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::memory::MemoryHost;
 
     #[test]
-    fn lines_lose_their_terminal_sequences() {
-        assert_eq!(printable("\u{1b}[2J\u{1b}[01;01H[  OK  ] done\r"), "[  OK  ] done");
-        assert_eq!(printable("\u{1b}"), "");
-        assert_eq!(printable("\u{1b}[31"), "");
+    fn what_virtlogd_rotated_goes_too_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name);
+        for name in ["web-console.log", "web-console.log.0", "web-console.log.1", "web-console.log.old"] {
+            std::fs::write(file(name), "text\n").unwrap();
+        }
+        let log = file("web-console.log").display().to_string();
+        let elsewhere = remove(&MemoryHost::new(), &log).unwrap_err();
+        assert!(elsewhere.contains(&log) && file("web-console.log.0").exists());
+        remove(&MemoryHost::new().local(), &log).unwrap();
+        let left: Vec<_> =
+            std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(left, ["web-console.log.old"]);
+        remove(&MemoryHost::new().local(), &log).unwrap();
     }
 
     #[test]

@@ -356,7 +356,7 @@ fn fill_seed(
     let made = creation.note(session, note, session.host.create_volume(&planned.pool, &xml))?;
     check_path(planned, &made)?;
     let mut content = Interruptible { content: iso, cancel: session.cancel };
-    Ok(session.host.upload(&planned.pool, &planned.name, &mut content, iso.len() as u64)?)
+    Ok(session.host.upload(&planned.pool, &planned.name, &mut content, 0, iso.len() as u64)?)
 }
 
 /// A source that ends with [`Stopped`] as soon as the user asks for it.

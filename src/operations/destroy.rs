@@ -15,6 +15,7 @@ use super::{Event, Session, console};
 use crate::error::{Error, Kind};
 use crate::host::Domain;
 use crate::record::{Record, Role, State};
+use crate::text::shell_word;
 use crate::units::Bytes;
 
 pub use super::survey::survey;
@@ -108,7 +109,7 @@ fn mark(session: &Session<'_>, demolition: &Demolition) -> Result<(), Error> {
         }
         Error::from(refused)
             .outcome("nothing was removed")
-            .outcome(format!("foundry destroy {name} finishes it"))
+            .outcome(format!("foundry destroy {} finishes it", shell_word(name)))
     })
 }
 
@@ -121,7 +122,7 @@ fn unfinished(session: &Session<'_>, demolition: &Demolition, error: Error) -> E
     let force = if demolition.record.is_none() && demolition.options.force { " --force" } else { "" };
     error
         .outcome(format!("VM '{name}' is half destroyed; its definition still names what is left"))
-        .outcome(format!("foundry destroy {name}{force} finishes it"))
+        .outcome(format!("foundry destroy {}{force} finishes it", shell_word(name)))
 }
 
 /// Goes on after a failure, so that one stubborn volume does not keep the others.
@@ -198,7 +199,10 @@ pub(super) fn remove_leftover(session: &Session<'_>, domain: &Domain) -> Result<
             format!("an interrupted creation of VM '{}' left {what}", domain.name),
         )
         .because(reason.clone())
-        .hint(format!("look at it; foundry destroy {} removes the rest and leaves it", domain.name)));
+        .hint(format!(
+            "look at it; foundry destroy {} removes the rest and leaves it",
+            shell_word(&domain.name)
+        )));
     }
     let quiet = Session { progress: &(), ..*session };
     carry_out(&quiet, &demolition)

@@ -2,17 +2,16 @@
 
 use std::io::Read;
 
-use super::chain::describe;
 use super::create::{Interruptible, ensure_pool};
 use super::storage_preflight::{PoolNeed, ReadyPool};
-use super::{Event, Progress, Session};
+use super::usage::{Usage, refresh};
+use super::{Event, Progress, Session, image_preflight};
 use crate::disk_image::{self, DiskImage};
 use crate::error::{Error, Kind};
-use crate::host::libvirt_xml::DiskSource;
 use crate::host::{HostError, Volume};
 use crate::names::VolumeName;
-use crate::record::Owner;
 use crate::storage_xml::{self, VolumeSpec};
+use crate::text::shell_word;
 use crate::units::Bytes;
 
 /// An image to be imported: its content and what is known of it beforehand.
@@ -48,12 +47,11 @@ pub fn import(
     let pool = writable_pool(session, pool)?;
     if session.host.volume(&pool, name.as_str())?.is_some() {
         return Err(Error::new(Kind::Storage, format!("image '{name}' exists in pool '{pool}'"))
-            .hint(format!("foundry image delete {name} removes it"))
+            .hint(format!("foundry image delete {} removes it", shell_word(name.as_str())))
             .outcome("nothing was changed"));
     }
     check_room(session, &pool, source.length)?;
-    let content = head.as_slice().chain(source.content);
-    upload(session, &pool, name, content, source.length)?;
+    upload(session, &pool, name, Parts { head: &head, rest: source.content, length: source.length })?;
     session.done("Image imported");
     found(session, &pool, name)
 }
@@ -122,16 +120,20 @@ fn check_room(session: &Session<'_>, pool: &str, length: u64) -> Result<(), Erro
     .outcome("nothing was changed"))
 }
 
+/// An image on its way.
+struct Parts<'a> {
+    /// Its first bytes, by which it is an image.
+    head: &'a [u8],
+    /// Those behind.
+    rest: &'a mut dyn Read,
+    /// How many there are in all.
+    length: u64,
+}
+
 /// The volume takes its whole size at once: a full disk must be found when it is made, because a write
 /// that fails inside the upload ends libvirtd 11.3.
-fn upload(
-    session: &Session<'_>,
-    pool: &str,
-    name: &VolumeName,
-    content: impl Read,
-    length: u64,
-) -> Result<(), Error> {
-    let size = Bytes(length);
+fn upload(session: &Session<'_>, pool: &str, name: &VolumeName, parts: Parts<'_>) -> Result<(), Error> {
+    let size = Bytes(parts.length);
     let spec = VolumeSpec {
         name: name.to_string(),
         format: "raw".into(),
@@ -143,9 +145,7 @@ fn upload(
     if let Err(failed) = session.host.create_volume(pool, &xml) {
         return Err(doubt(session, pool, name, failed));
     }
-    let counted = Counted { content, done: 0, total: length, progress: session.progress };
-    let mut content = Interruptible { content: counted, cancel: session.cancel };
-    let sent = session.host.upload(pool, name.as_str(), &mut content, length);
+    let sent = send(session, pool, name, parts);
     // What a guest sees of it is known only after libvirt has looked into it again.
     let Err(failed) = sent.and_then(|()| session.host.refresh_pool(pool)) else { return Ok(()) };
     let error = Error::from(failed);
@@ -157,6 +157,23 @@ fn upload(
     })
 }
 
+/// The beginning goes last. Volumes cannot be renamed, so that an import that is killed leaves a part of
+/// the image under its name; without a beginning nobody takes that for an image.
+fn send(session: &Session<'_>, pool: &str, name: &VolumeName, parts: Parts<'_>) -> Result<(), HostError> {
+    let Parts { head, rest, length } = parts;
+    let head_length = length.min(disk_image::HEADER_LENGTH);
+    let behind = length - head_length;
+    let counted = |content, done| Interruptible {
+        content: Counted { content, done, total: length, progress: session.progress },
+        cancel: session.cancel,
+    };
+    if behind > 0 {
+        session.host.upload(pool, name.as_str(), &mut counted(rest, 0), head_length, behind)?;
+    }
+    let mut head = head;
+    session.host.upload(pool, name.as_str(), &mut counted(&mut head, behind), 0, head_length)
+}
+
 /// A call that failed may have made the volume all the same. It was absent before; now it may be anybody's.
 fn doubt(session: &Session<'_>, pool: &str, name: &VolumeName, failed: HostError) -> Error {
     let absent = !failed.outcome_unknown() && matches!(session.host.volume(pool, name.as_str()), Ok(None));
@@ -166,7 +183,7 @@ fn doubt(session: &Session<'_>, pool: &str, name: &VolumeName, failed: HostError
     }
     error
         .outcome(format!("left behind: volume '{name}' in pool '{pool}' (it may exist)"))
-        .outcome(format!("foundry image delete {name} removes it"))
+        .outcome(format!("foundry image delete {} removes it", shell_word(name.as_str())))
 }
 
 fn found(session: &Session<'_>, pool: &str, name: &VolumeName) -> Result<Volume, Error> {
@@ -181,14 +198,14 @@ fn found(session: &Session<'_>, pool: &str, name: &VolumeName) -> Result<Volume,
 }
 
 /// Tells how much of a transfer is done.
-struct Counted<'a, R> {
-    content: R,
+struct Counted<'a> {
+    content: &'a mut dyn Read,
     done: u64,
     total: u64,
     progress: &'a dyn Progress,
 }
 
-impl<R: Read> Read for Counted<'_, R> {
+impl Read for Counted<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let read = self.content.read(buffer)?;
         self.done += read as u64;
@@ -214,6 +231,14 @@ pub fn list(session: &Session<'_>, pool: &str) -> Result<Vec<Volume>, Error> {
     }
 }
 
+/// Whether an import of that image was broken off by a kill, or still goes on.
+///
+/// # Errors
+/// A connection that is lost.
+pub fn is_unfinished(session: &Session<'_>, image: &Volume) -> Result<bool, Error> {
+    image_preflight::is_unfinished(session, image)
+}
+
 /// An image and who uses it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageUse {
@@ -231,10 +256,9 @@ pub struct ImageUse {
 /// [`Kind::Storage`] where there is no such image.
 pub fn info(session: &Session<'_>, pool: &str, name: &str) -> Result<ImageUse, Error> {
     let Some(volume) = session.host.volume(pool, name)? else { return Err(no_image(session, pool, name)?) };
-    let overlays = overlays_of(session, &volume.path)?;
-    let vms = vms_on(session, &volume, &overlays)?;
-    let overlays = overlays.into_iter().map(|o| format!("{}/{}", o.pool, o.name)).collect();
-    Ok(ImageUse { volume, vms, overlays })
+    let users = Usage::look(session, None)?.of(pool, name, &volume.path);
+    let overlays = users.overlays.into_iter().map(|o| format!("{}/{}", o.pool, o.name)).collect();
+    Ok(ImageUse { volume, vms: users.vms, overlays })
 }
 
 fn no_image(session: &Session<'_>, pool: &str, name: &str) -> Result<Error, Error> {
@@ -244,53 +268,15 @@ fn no_image(session: &Session<'_>, pool: &str, name: &str) -> Result<Error, Erro
         .hint(super::preflight::alternatives(name, &known)))
 }
 
-/// All volumes, in all active pools, whose chain of backing files comes to this path.
-fn overlays_of(session: &Session<'_>, path: &str) -> Result<Vec<Volume>, Error> {
-    let mut rest = Vec::new();
-    for pool in session.host.pools()?.into_iter().filter(|p| p.active) {
-        rest.extend(session.host.volumes(&pool.name)?);
-    }
-    let mut below = vec![path.to_owned()];
-    let mut found: Vec<Volume> = Vec::new();
-    // Each round finds the overlays on the last round's, so a chain of any length is followed.
-    while !below.is_empty() {
-        let (on_these, others): (Vec<Volume>, Vec<Volume>) =
-            rest.into_iter().partition(|v| v.backing.as_ref().is_some_and(|b| below.contains(b)));
-        below = on_these.iter().map(|v| v.path.clone()).collect();
-        found.extend(on_these);
-        rest = others;
-    }
-    Ok(found)
-}
-
-/// The VMs that use the image or an overlay on it, by their XML, or by a record that names it.
-fn vms_on(session: &Session<'_>, image: &Volume, overlays: &[Volume]) -> Result<Vec<String>, Error> {
-    let mut vms = Vec::new();
-    for domain in session.host.domains(false)? {
-        let disks = describe(session, &domain)?.map(|d| d.disks).unwrap_or_default();
-        let by_disk = disks.iter().any(|disk| {
-            let files: Vec<String> = disk.files().map(|f| f.display().to_string()).collect();
-            std::iter::once(image).chain(overlays).any(|v| {
-                let by_volume = matches!(&disk.source, DiskSource::Volume { pool, volume } if *pool == v.pool && *volume == v.name);
-                by_volume || files.contains(&v.path)
-            })
-        });
-        // A VM that is being created has no overlay yet, and its record names the image already.
-        let by_record = matches!(Owner::of_domain(&domain), Owner::Foundry(record)
-            if record.volumes.iter().any(|v| v.backing.as_deref() == Some(image.path.as_str())));
-        if by_disk || by_record {
-            vms.push(domain.name);
-        }
-    }
-    vms.sort();
-    Ok(vms)
-}
-
 /// Deletes an image that nobody uses.
 ///
 /// # Errors
 /// [`Kind::Storage`] where there is none, or VMs or overlays use it: those are named, nothing is changed.
 pub fn delete(session: &Session<'_>, pool: &str, name: &str) -> Result<(), Error> {
+    // What was put there by hand may lie on it, too.
+    for pool in session.host.pools()?.into_iter().filter(|p| p.active) {
+        refresh(session, &pool.name)?;
+    }
     let found = info(session, pool, name)?;
     if !found.vms.is_empty() || !found.overlays.is_empty() {
         let users: Vec<String> = if found.vms.is_empty() {

@@ -8,7 +8,8 @@ use crate::host::{AddressSource, Domain, DomainState};
 use crate::manifest::{
     API_VERSION, Address, Condition, KIND, Metadata, Number, Phase, Spec, Status, VirtualMachine,
 };
-use crate::record::{Liveness, Owner, Record, Role, State, without_secrets};
+use crate::record::{Liveness, Owner, Record, Role, State, digest, without_secrets};
+use crate::text::shell_word;
 use crate::units::{Bytes, GIB};
 
 use super::Session;
@@ -31,6 +32,15 @@ impl Seen {
         match &self.owner {
             Owner::Foundry(record) => Some(record),
             _ => None,
+        }
+    }
+
+    /// Whose it is, in a word: `yes`, `no`, or `unreadable` for foundry's with a record that cannot be read.
+    pub fn managed(&self) -> &'static str {
+        match self.owner {
+            Owner::Foundry(_) | Owner::FirstFoundry(_) => "yes",
+            Owner::Foreign => "no",
+            Owner::Unreadable(_) | Owner::Newer(_) => "unreadable",
         }
     }
 
@@ -165,12 +175,28 @@ fn status(domain: &Domain, owner: &Owner, addresses: Vec<Address>, secrets_left_
     Status {
         phase,
         state: domain.state.as_str().into(),
-        conditions: vec![ready],
+        conditions: [Some(ready), unreadable(owner)].into_iter().flatten().collect(),
         addresses,
         observed_generation: record.map_or(0, |r| r.generation),
         managed: !matches!(owner, Owner::Foreign),
         secrets_left_out,
     }
+}
+
+/// A record that this foundry cannot read: the VM is foundry's, and more is not known.
+fn unreadable(owner: &Owner) -> Option<Condition> {
+    let reason = match owner {
+        Owner::Unreadable(reason) => reason.clone(),
+        Owner::Newer(version) => format!("a newer foundry wrote it, in version {version}"),
+        Owner::Foundry(_) | Owner::FirstFoundry(_) | Owner::Foreign => return None,
+    };
+    Some(Condition {
+        kind: "Recorded".into(),
+        status: "False".into(),
+        last_transition_time: None,
+        reason: "RecordUnreadable".into(),
+        message: format!("foundry's record of it cannot be read: {reason}"),
+    })
 }
 
 /// Phase, a word for programs, a sentence for people.
@@ -180,7 +206,8 @@ fn judge(domain: &Domain, owner: &Owner) -> (Phase, &'static str, String) {
             return judge_creating(&record.maker.liveness(), record.maker.pid, &domain.name);
         }
         if record.state == State::Destroying {
-            let message = format!("its destruction was begun; foundry destroy {} finishes it", domain.name);
+            let word = shell_word(&domain.name);
+            let message = format!("its destruction was begun; foundry destroy {word} finishes it");
             return (Phase::Destroying, "VMDestroying", message);
         }
     }
@@ -208,7 +235,8 @@ fn judge_creating(liveness: &Liveness, pid: u32, name: &str) -> (Phase, &'static
             Phase::Pending,
             "CreationInterrupted",
             format!(
-                "its creation was interrupted; foundry create again replaces it, foundry destroy {name} removes it"
+                "its creation was interrupted; foundry create again replaces it, foundry destroy {} removes it",
+                shell_word(name)
             ),
         ),
         Liveness::Elsewhere => {
@@ -217,37 +245,51 @@ fn judge_creating(liveness: &Liveness, pid: u32, name: &str) -> (Phase, &'static
     }
 }
 
-/// Reads the secrets of a VM back from its seed volume, where they live, into the manifest.
+/// Reads the secrets of a VM back from its seed volume, where they live, into the manifest. What is not
+/// there, or is another than was recorded, stays in the list of what is left out.
 ///
 /// # Errors
 /// Where the seed is gone or cannot be read.
 pub fn add_secrets(session: &Session<'_>, seen: &mut Seen) -> Result<(), Error> {
+    let mut missing = Vec::new();
     if let Owner::FirstFoundry(manifest) = &seen.owner {
         seen.vm.spec = manifest.spec.clone();
     } else if let Some(record) = seen.record().cloned().filter(|r| !r.secrets.is_empty()) {
-        add_from_seed(session, seen, &record)?;
+        missing = add_from_seed(session, seen, &record)?;
     }
     if let Some(status) = &mut seen.vm.status {
-        status.secrets_left_out.clear();
+        status.secrets_left_out = missing;
     }
     Ok(())
 }
 
-fn add_from_seed(session: &Session<'_>, seen: &mut Seen, record: &Record) -> Result<(), Error> {
+/// The paths of those that did not come back.
+fn add_from_seed(session: &Session<'_>, seen: &mut Seen, record: &Record) -> Result<Vec<String>, Error> {
     let user_data = read_seed(session, record, &seen.domain.name)?.user_data;
     let cloud_init = seen.vm.spec.cloud_init.get_or_insert_default();
-    let left_out = |field: &str| record.secrets.contains_key(&format!("spec.cloudInit.{field}"));
-    if left_out("passwordHash") {
-        cloud_init.password_hash = cloud_init::recover(&user_data).password_hash;
+    let mut missing = Vec::new();
+    for (path, recorded) in &record.secrets {
+        let same = |found: &String| digest(found) == *recorded;
+        let place = match path.as_str() {
+            "spec.cloudInit.passwordHash" => {
+                // User-data of the user's own may have another one, or none.
+                cloud_init.password_hash = cloud_init::recover(&user_data).password_hash.filter(same);
+                &cloud_init.password_hash
+            }
+            "spec.cloudInit.userData" => {
+                // The merged document: merged again with the generated one it is still the same.
+                cloud_init.user_data = Some(user_data.clone());
+                &cloud_init.user_data
+            }
+            "spec.cloudInit.rawUserData" => {
+                cloud_init.raw_user_data = Some(user_data.clone()).filter(same);
+                &cloud_init.raw_user_data
+            }
+            _ => &None,
+        };
+        missing.extend(place.is_none().then(|| path.clone()));
     }
-    if left_out("userData") {
-        // The merged document: merged again with the generated one it is still the same.
-        cloud_init.user_data = Some(user_data.clone());
-    }
-    if left_out("rawUserData") {
-        cloud_init.raw_user_data = Some(user_data);
-    }
-    Ok(())
+    Ok(missing)
 }
 
 fn read_seed(session: &Session<'_>, record: &Record, name: &str) -> Result<cloud_init::Documents, Error> {

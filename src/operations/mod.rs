@@ -14,12 +14,15 @@ pub mod storage;
 pub mod wait;
 
 mod chain;
+mod cloud_init_log;
 mod creation;
+mod image_preflight;
 mod lookup;
 mod session;
 mod stop;
 mod storage_preflight;
 mod survey;
+mod usage;
 
 pub use session::{Cancel, Clock, Event, Progress, Session, Settings, SystemClock, is_root};
 

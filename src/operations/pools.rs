@@ -1,11 +1,9 @@
 //! Storage pools.
 
-use super::chain::describe;
 use super::images::no_pool;
-use super::preflight::record_of;
+use super::usage::Usage;
 use super::{Session, Settings};
 use crate::error::{Error, Kind};
-use crate::host::libvirt_xml::DiskSource;
 use crate::host::{Pool, Volume};
 use crate::names::PoolName;
 use crate::storage_xml;
@@ -78,25 +76,20 @@ pub fn refresh(session: &Session<'_>, name: &str) -> Result<(), Error> {
 ///
 /// # Errors
 /// [`Kind::Storage`] where it is one of the two default pools, or VMs use its volumes, or, without
-/// `force`, it has volumes at all.
+/// `force`, it has volumes at all, or is stopped, so that nobody can tell.
 pub fn delete(session: &Session<'_>, name: &str, force: bool) -> Result<(), Error> {
     let refused = |message: String| Error::new(Kind::Storage, message).outcome("nothing was changed");
     if [Settings::DEFAULT_VM_POOL, Settings::DEFAULT_IMAGE_POOL].contains(&name) {
         return Err(refused(format!("pool '{name}' is one of foundry's own and is not deleted")));
     }
     let (pool, volumes) = info(session, name)?;
-    let users = users(session, &volumes, &pool)?;
+    let users = Usage::look(session, None)?.of_pool(&pool, session.host.is_local());
     if !users.is_empty() {
         return Err(refused(format!("pool '{name}' is in use by VM '{}'", users.join("', '")))
             .hint("destroy them first"));
     }
-    if !volumes.is_empty() && !force {
-        let count = volumes.len();
-        return Err(refused(format!(
-            "pool '{name}' has {count} volume{}",
-            if count == 1 { "" } else { "s" }
-        ))
-        .hint("--force forgets the pool and leaves its volumes where they are"));
+    if let Some(what) = contents(&pool, &volumes).filter(|_| !force) {
+        return Err(refused(what).hint("--force forgets the pool and leaves its volumes where they are"));
     }
     if pool.active {
         session.host.stop_pool(name)?;
@@ -104,26 +97,13 @@ pub fn delete(session: &Session<'_>, name: &str, force: bool) -> Result<(), Erro
     Ok(session.host.undefine_pool(name)?)
 }
 
-/// The VMs with a disk in the pool. libvirt does not list the volumes of a stopped one, so it is the
-/// directory that counts.
-fn users(session: &Session<'_>, volumes: &[Volume], pool: &Pool) -> Result<Vec<String>, Error> {
-    let directory = pool.target.as_ref().map(|t| format!("{}/", t.trim_end_matches('/')));
-    let is_in = |file: &std::path::Path| {
-        let in_directory = directory.as_ref().is_some_and(|d| file.to_string_lossy().starts_with(d.as_str()));
-        in_directory || volumes.iter().any(|v| file.as_os_str() == v.path.as_str())
-    };
-    let mut users = Vec::new();
-    for domain in session.host.domains(false)? {
-        let disks = describe(session, &domain)?.map(|d| d.disks).unwrap_or_default();
-        let recorded = record_of(&domain).into_iter().flat_map(|r| r.volumes);
-        let mut below = recorded.filter_map(|v| v.backing);
-        let by_disk = disks.iter().any(|disk| {
-            let by_volume = matches!(&disk.source, DiskSource::Volume { pool: p, .. } if *p == pool.name);
-            by_volume || disk.files().any(&is_in)
-        });
-        if by_disk || below.any(|path| is_in(path.as_ref())) {
-            users.push(domain.name);
-        }
+/// What would be forgotten with a pool, as far as libvirt shows it.
+fn contents(pool: &Pool, volumes: &[Volume]) -> Option<String> {
+    let name = &pool.name;
+    match volumes.len() {
+        _ if !pool.active => Some(format!("pool '{name}' is not started, so its volumes cannot be seen")),
+        0 => None,
+        1 => Some(format!("pool '{name}' has 1 volume")),
+        count => Some(format!("pool '{name}' has {count} volumes")),
     }
-    Ok(users)
 }

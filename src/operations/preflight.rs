@@ -13,6 +13,7 @@ use crate::manifest::VirtualMachine;
 use crate::names::nearest;
 use crate::plan::{Arch, CpuMode, Firmware, Interface, Link, VmPlan};
 use crate::record::{Liveness, Owner, Record, State};
+use crate::text::shell_word;
 
 /// libvirt's first version with VLAN tags on a plain Linux bridge (its news for 11.0.0).
 const VLAN_ON_BRIDGES: u32 = 11_000_000;
@@ -260,7 +261,7 @@ fn check_network(
         Some(network) if network.active => {}
         Some(_) => findings.push(
             Finding::vm(format!("{at}.network: network '{name}' is not started"))
-                .hint(format!("virsh net-start {name}")),
+                .hint(format!("virsh net-start {}", shell_word(name))),
         ),
         None => {
             let known = session.host.networks()?;

@@ -50,7 +50,7 @@ fn shut_down(session: &Session<'_>, domain: Uuid, time: Duration) -> Result<bool
         _ => {}
     }
     session.working("Waiting for the guest to shut down");
-    let until = session.clock.elapsed() + time;
+    let until = session.clock.elapsed().saturating_add(time);
     loop {
         if session.host.state(domain)?.is_none_or(|now| now.state == DomainState::ShutOff) {
             return Ok(true);

@@ -1,13 +1,14 @@
-//! The part of the preflight that looks at pools, volumes and the image.
+//! The part of the preflight that looks at pools and volumes.
 
 use super::Session;
+use super::image_preflight::{ReadyImage, check_image};
 use super::preflight::{Finding, alternatives, record_of};
-use crate::disk_image::{self, DiskImage};
 use crate::error::Error;
-use crate::host::{Domain, Pool, Volume};
+use crate::host::{Domain, Pool};
 use crate::names::{PoolName, VolumeName};
-use crate::plan::{BootSource, DiskFormat, ImageRef, VmPlan};
+use crate::plan::{BootSource, DiskFormat, VmPlan};
 use crate::record::{RecordedVolume, Role};
+use crate::text::shell_word;
 use crate::units::Bytes;
 
 /// Room that a new qcow2 volume takes before anything is written to it, rounded up generously
@@ -15,7 +16,7 @@ use crate::units::Bytes;
 const EMPTY_QCOW2: Bytes = Bytes(1 << 20);
 
 /// Pool types whose volumes are files, in which a qcow2 overlay can be made.
-const FILE_POOLS: [&str; 4] = ["dir", "fs", "netfs", "gluster"];
+const FILE_POOLS: [&str; 3] = ["dir", "fs", "netfs"];
 
 /// Where a VM's volumes will be, and what will be below the boot disk.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,21 +49,6 @@ pub enum PoolNeed {
     Start,
     /// To be made: a default pool before its first use.
     Make,
-}
-
-/// An image that a boot disk can be made from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReadyImage {
-    /// As the manifest names it, in full.
-    pub reference: ImageRef,
-    /// Its volume, where it is in a pool.
-    pub volume: Option<(String, String)>,
-    /// Its path on the host.
-    pub path: String,
-    /// Its real format, by its header.
-    pub format: String,
-    /// What a guest would see.
-    pub virtual_size: Bytes,
 }
 
 /// Looks at all of it. `None` where a finding leaves nothing to go on with.
@@ -121,7 +107,7 @@ pub(super) fn check_names(
                 Finding::storage(format!("volume '{}' exists in pool '{}'", planned.name, planned.pool))
                     .hint(format!(
                         "it may hold data that somebody kept: choose another name for the VM, or, if nobody needs it, virsh vol-delete --pool {} {}",
-                        planned.pool, planned.name
+                        shell_word(&planned.pool), shell_word(&planned.name)
                     )),
             );
         }
@@ -162,7 +148,7 @@ fn missing_pool(session: &Session<'_>, name: &str) -> Result<Finding, Error> {
     let known: Vec<&str> = known.iter().map(String::as_str).collect();
     Ok(Finding::storage(format!("there is no pool '{name}'"))
         .hint(alternatives(name, &known))
-        .hint(format!("foundry pool add {name} dir PATH makes one")))
+        .hint(format!("foundry pool add {} dir PATH makes one", shell_word(name))))
 }
 
 /// Disks are thin: little is needed now, and more is promised than may be there.
@@ -187,151 +173,4 @@ fn check_room(session: &Session<'_>, plan: &VmPlan, pool: &Pool, findings: &mut 
             pool.name, pool.available
         ));
     }
-}
-
-fn check_image(
-    session: &Session<'_>,
-    plan: &VmPlan,
-    reference: &ImageRef,
-    findings: &mut Vec<Finding>,
-) -> Result<Option<ReadyImage>, Error> {
-    let found = match reference {
-        ImageRef::Volume { pool, volume } => {
-            image_in_pool(session, pool.as_str(), volume.as_str(), findings)?
-        }
-        ImageRef::Path(path) => image_at_path(session, path, findings)?,
-    };
-    let Some(found) = found else { return Ok(None) };
-    let Some(image) = judge_image(reference, found, findings) else { return Ok(None) };
-    if plan.boot_disk.size < image.virtual_size {
-        findings.push(
-            Finding::storage(format!(
-                "spec.bootDisk.sizeGB: image '{reference}' needs {}, the boot disk has {}",
-                image.virtual_size, plan.boot_disk.size
-            ))
-            .hint("a smaller disk would cut the image off"),
-        );
-    }
-    if plan.boot_disk.format == DiskFormat::Raw && image.volume.is_none() {
-        findings.push(
-            Finding::storage(format!(
-                "image '{reference}' is in no pool, so that libvirt cannot copy it to a raw disk"
-            ))
-            .hint("import it with foundry image import"),
-        );
-    }
-    Ok(Some(image))
-}
-
-/// An image that is there, and its first bytes.
-struct FoundImage {
-    volume: Option<(String, String)>,
-    path: String,
-    /// Its size as a file or as libvirt says it, which is the virtual size of a raw image.
-    size: Bytes,
-    head: Vec<u8>,
-}
-
-fn judge_image(reference: &ImageRef, found: FoundImage, findings: &mut Vec<Finding>) -> Option<ReadyImage> {
-    let probed = disk_image::probe(&found.head).map_err(|e| e.to_string());
-    let refusal = probed.as_ref().map_or_else(|e| Some(e.clone()), DiskImage::refusal);
-    if let Some(reason) = refusal {
-        findings.push(Finding::storage(format!("image '{reference}' cannot be used: {reason}")));
-        return None;
-    }
-    let image = probed.ok()?;
-    if let Some(claim) = false_claim(&found.path, &image) {
-        findings.push(Finding::storage(format!("image '{reference}' calls itself {claim} and is {image}")));
-        return None;
-    }
-    let virtual_size = match &image {
-        DiskImage::Qcow2(header) => header.virtual_size,
-        _ => found.size,
-    };
-    let format = image.format()?.to_owned();
-    Some(ReadyImage {
-        reference: reference.clone(),
-        volume: found.volume,
-        path: found.path,
-        format,
-        virtual_size,
-    })
-}
-
-/// The format that a file's name promises, where its content is another. `.img` promises nothing.
-fn false_claim(path: &str, image: &DiskImage) -> Option<&'static str> {
-    let claim = ["qcow2", "raw"].into_iter().find(|format| path.ends_with(&format!(".{format}")))?;
-    (image.format() != Some(claim)).then_some(claim)
-}
-
-/// Reads the first bytes of a volume, whatever its name or libvirt's last look say of it.
-fn read_head(session: &Session<'_>, volume: Volume) -> Result<FoundImage, Error> {
-    let mut head = Vec::new();
-    let length = disk_image::HEADER_LENGTH.min(volume.allocation.0.max(volume.capacity.0));
-    session.host.download(&volume.pool, &volume.name, &mut head, length)?;
-    Ok(FoundImage {
-        volume: Some((volume.pool, volume.name)),
-        path: volume.path,
-        size: volume.capacity,
-        head,
-    })
-}
-
-fn image_in_pool(
-    session: &Session<'_>,
-    pool: &str,
-    name: &str,
-    findings: &mut Vec<Finding>,
-) -> Result<Option<FoundImage>, Error> {
-    if let Some(volume) = session.host.volume(pool, name)? {
-        return read_head(session, volume).map(Some);
-    }
-    let import = format!("foundry image import FILE {name}");
-    let finding = match session.host.pool(pool)? {
-        None => Finding::storage(format!("image '{name}' not found: there is no pool '{pool}'")).hint(import),
-        Some(found) if !found.active => {
-            Finding::storage(format!("image '{name}' not found: pool '{pool}' is not started"))
-                .hint(format!("virsh pool-start {pool}"))
-        }
-        Some(_) => {
-            let known: Vec<String> = session.host.volumes(pool)?.into_iter().map(|v| v.name).collect();
-            let known: Vec<&str> = known.iter().map(String::as_str).collect();
-            Finding::storage(format!("image '{name}' not found in pool '{pool}'"))
-                .hint(alternatives(name, &known))
-                .hint(format!("{import} adds one; foundry pool refresh {pool} finds files put there by hand"))
-        }
-    };
-    findings.push(finding);
-    Ok(None)
-}
-
-/// A file in no pool can be looked at on this machine only.
-fn image_at_path(
-    session: &Session<'_>,
-    path: &str,
-    findings: &mut Vec<Finding>,
-) -> Result<Option<FoundImage>, Error> {
-    if let Some(volume) = session.host.volume_at(path)? {
-        return read_head(session, volume).map(Some);
-    }
-    let import = format!("foundry image import {path} NAME.qcow2, then image: NAME.qcow2");
-    if !session.host.is_local() {
-        findings.push(Finding::storage(format!("image '{path}' is in no pool of the host")).hint(import));
-        return Ok(None);
-    }
-    match read_local_head(path) {
-        Ok(found) => Ok(Some(found)),
-        Err(e) => {
-            findings.push(Finding::storage(format!("image '{path}' cannot be read: {e}")).hint(import));
-            Ok(None)
-        }
-    }
-}
-
-fn read_local_head(path: &str) -> std::io::Result<FoundImage> {
-    let file = std::fs::File::open(path)?;
-    let size = Bytes(file.metadata()?.len());
-    let mut head = Vec::new();
-    std::io::Read::read_to_end(&mut std::io::Read::take(file, disk_image::HEADER_LENGTH), &mut head)?;
-    Ok(FoundImage { volume: None, path: path.to_owned(), size, head })
 }

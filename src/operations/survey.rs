@@ -4,12 +4,14 @@ use std::path::Path;
 
 use super::destroy::{Demolition, Doomed, Options};
 use super::lookup::{absent, find};
+use super::usage::Usage;
 use super::{Session, chain, console};
 use crate::error::{Error, Kind};
 use crate::host::libvirt_xml::{DiskSource, DomainDescription};
 use crate::host::{Domain, View, Volume};
 use crate::names::VmName;
 use crate::record::{Liveness, Owner, Record, RecordedVolume, Role, State};
+use crate::text::shell_word;
 
 /// Looks at a VM and decides what would go with it; changes nothing.
 ///
@@ -19,7 +21,8 @@ pub fn survey(session: &Session<'_>, name: &str, options: Options) -> Result<Dem
     let Some(domain) = find(session, name)? else { return Err(absent(session, name)?) };
     let refused = |message: String| Error::new(Kind::Vm, message).outcome("nothing was changed");
     let by_force = format!(
-        "foundry destroy {name} --force deletes it and those of its disks that are named as foundry names them"
+        "foundry destroy {} --force deletes it and those of its disks that are named as foundry names them",
+        shell_word(name)
     );
     match Owner::of_domain(&domain) {
         Owner::Foundry(record) => survey_recorded(session, domain, *record, options),
@@ -74,7 +77,7 @@ fn refuse_if_busy(domain: &Domain, record: &Record, options: Options) -> Result<
         Liveness::Elsewhere if options.force => Ok(()),
         Liveness::Elsewhere => {
             Err(Error::new(Kind::Vm, format!("VM '{name}' is being created from another machine"))
-                .hint(format!("if that was given up: foundry destroy {name} --force"))
+                .hint(format!("if that was given up: foundry destroy {} --force", shell_word(name)))
                 .outcome("nothing was changed"))
         }
         Liveness::Alive => {
@@ -251,7 +254,7 @@ impl Demolition {
             Some(found) if found.active => Ok(()),
             Some(_) => {
                 Err(Error::new(Kind::Storage, format!("pool '{pool}' with volume '{name}' is not started"))
-                    .hint(format!("virsh pool-start {pool}"))
+                    .hint(format!("virsh pool-start {}", shell_word(pool)))
                     .outcome("nothing was changed"))
             }
             None => {
@@ -261,21 +264,19 @@ impl Demolition {
         }
     }
 
-    /// What another domain uses stays, whatever the record says.
+    /// What another domain uses or another volume lies on stays, whatever the record says.
     fn spare_shared(&mut self, session: &Session<'_>) -> Result<(), Error> {
         if self.volumes.is_empty() {
             return Ok(());
         }
-        let asked: Vec<_> =
-            self.volumes.iter().map(|v| (v.pool.clone(), v.name.clone(), v.path.clone())).collect();
-        let users = chain::other_users(session, self.domain.uuid, &asked)?;
-        let (shared, own) =
-            std::mem::take(&mut self.volumes).into_iter().partition(|v| users.contains_key(&v.path));
-        self.volumes = own;
-        let shared: Vec<Doomed> = shared;
-        self.spared.extend(shared.into_iter().map(|v| {
-            (describe(&v.pool, &v.name), format!("domain '{}' uses it too", users[&v.path].join("', '")))
-        }));
+        let usage = Usage::look(session, Some(self.domain.uuid))?;
+        let going: Vec<_> = self.volumes.iter().map(|v| (v.pool.clone(), v.name.clone())).collect();
+        for volume in std::mem::take(&mut self.volumes) {
+            match usage.of(&volume.pool, &volume.name, &volume.path).without(&going).reason() {
+                Some(reason) => self.spared.push((describe(&volume.pool, &volume.name), reason)),
+                None => self.volumes.push(volume),
+            }
+        }
         Ok(())
     }
 }

@@ -11,9 +11,10 @@ use uuid::Uuid;
 
 use super::create::CreatedVm;
 use super::inspect::guest_addresses;
-use super::{Session, console};
+use super::{Session, cloud_init_log, console};
 use crate::error::{Error, Kind};
 use crate::host::{Domain, DomainState};
+use crate::text::{printable, shell_word};
 
 /// What to wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +35,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(300);
 const CONNECT_WITHIN: Duration = Duration::from_millis(700);
 /// How long the agent may take to answer.
 const AGENT_WITHIN: Duration = Duration::from_secs(1);
+/// How long after cloud-init's last words an agent that answers may take to find its result.
+const RESULT_WITHIN: Duration = Duration::from_secs(10);
 /// How many lines of the console a failure shows.
 const CONSOLE_LINES: usize = 10;
 /// How much of a file is asked of the agent; cloud-init's result is a few hundred bytes.
@@ -50,9 +53,11 @@ pub fn wait(
     timeout: Duration,
 ) -> Result<Vec<String>, Error> {
     let name = vm.record.manifest.metadata.name.clone().unwrap_or_default();
-    let mut watch = Watch { session, vm, name, seen: "the guest has not been heard of" };
+    let mut watch = Watch { session, vm, name, seen: "the guest has not been heard of", finished: None };
+    watch.warn_of_silence(goal);
     session.working(format!("Waiting for {}", goal.as_str()));
-    let until = session.clock.elapsed() + timeout;
+    let begun = session.clock.elapsed();
+    let until = begun.saturating_add(timeout);
     loop {
         if session.cancel.is_requested() {
             return Err(watch.gave_up(Kind::Interrupted, "interrupted while waiting for".into(), goal));
@@ -61,7 +66,7 @@ pub fn wait(
             session.done(format!(
                 "{} after {:.0} s",
                 goal.reached(),
-                (session.clock.elapsed() + timeout - until).as_secs_f32()
+                session.clock.elapsed().saturating_sub(begun).as_secs_f32()
             ));
             return watch.addresses().map_err(|e| watch.assure(e));
         }
@@ -98,6 +103,8 @@ struct Watch<'a> {
     name: String,
     /// The furthest that was seen.
     seen: &'static str,
+    /// When the console first said that cloud-init is done.
+    finished: Option<Duration>,
 }
 
 impl Watch<'_> {
@@ -187,10 +194,15 @@ impl Watch<'_> {
     }
 
     fn agent_answers(&mut self) -> Result<bool, Error> {
-        let answer = self.session.host.agent(self.vm.uuid, r#"{"execute":"guest-ping"}"#, AGENT_WITHIN)?;
-        if answer.is_some() {
+        let answers = self.ping()?;
+        if answers {
             self.seen = "the guest agent answers";
         }
+        Ok(answers)
+    }
+
+    fn ping(&self) -> Result<bool, Error> {
+        let answer = self.session.host.agent(self.vm.uuid, r#"{"execute":"guest-ping"}"#, AGENT_WITHIN)?;
         Ok(answer.is_some())
     }
 
@@ -213,10 +225,40 @@ impl Watch<'_> {
             return self.judge_result(&result);
         }
         let log = console::read(self.session.host, self.vm.record.console_log.as_deref()).unwrap_or_default();
-        if log.contains("Cloud-init v.") || log.contains("cloud-init[") {
+        if cloud_init_log::is_at_work(&log) {
             self.seen = "cloud-init is at work";
         }
-        Ok(log.lines().any(|line| line.contains("Cloud-init v.") && line.contains(" finished at ")))
+        if !cloud_init_log::is_finished(&log) || self.result_is_due()? {
+            return Ok(false);
+        }
+        let failures = cloud_init_log::failures(&log);
+        if !failures.is_empty() {
+            return Err(self.cloud_init_failed(&failures));
+        }
+        self.session.warn(format!(
+            "cloud-init in VM '{}' is done; whether it had errors, its console does not surely tell, and there is no guest agent to ask",
+            self.name
+        ));
+        Ok(true)
+    }
+
+    /// cloud-init writes its result just after its last words on the console, and an agent tells it then;
+    /// one that may not read files never does.
+    fn result_is_due(&mut self) -> Result<bool, Error> {
+        let now = self.session.clock.elapsed();
+        let since = *self.finished.get_or_insert(now);
+        Ok(now.saturating_sub(since) < RESULT_WITHIN && self.ping()?)
+    }
+
+    /// Says before a long wait that it may be in vain.
+    fn warn_of_silence(&self, goal: Goal) {
+        let readable = self.session.host.is_local() && self.vm.record.console_log.is_some();
+        if goal == Goal::CloudInit && !readable {
+            self.session.warn(format!(
+                "the console of VM '{}' cannot be read from here: without a guest agent in the VM, waiting for cloud-init can only time out",
+                self.name
+            ));
+        }
     }
 
     /// cloud-init's page "CLI commands / status": `result.json` appears when the last stage is done.
@@ -228,11 +270,15 @@ impl Watch<'_> {
         }
         let list: Vec<String> =
             errors.iter().map(|e| e.as_str().map_or_else(|| e.to_string(), str::to_owned)).collect();
-        let error = Error::new(Kind::Vm, format!("cloud-init in VM '{}' ended with errors", self.name));
-        Err(error
-            .because(list.join("; "))
+        Err(self.cloud_init_failed(&list))
+    }
+
+    fn cloud_init_failed<S: AsRef<str>>(&self, errors: &[S]) -> Error {
+        let told: Vec<String> = errors.iter().map(|e| printable(e.as_ref())).collect();
+        Error::new(Kind::Vm, format!("cloud-init in VM '{}' ended with errors", self.name))
+            .because(told.join("; "))
             .hint("in the guest: cloud-init status --long, /var/log/cloud-init.log")
-            .outcome(self.stays()))
+            .outcome(self.stays())
     }
 
     fn gave_up(&self, kind: Kind, how: String, goal: Goal) -> Error {
@@ -242,7 +288,7 @@ impl Watch<'_> {
     }
 
     fn stays(&self) -> String {
-        format!("VM '{}' stays as it is; foundry destroy {} removes it", self.name, self.name)
+        format!("VM '{}' stays as it is; foundry destroy {} removes it", self.name, shell_word(&self.name))
     }
 
     fn with_console(&self, error: Error) -> Error {

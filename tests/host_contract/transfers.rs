@@ -17,6 +17,7 @@ cases! {
     an_upload_that_is_stopped_says_so needs Streams;
     zeros_replace_what_was_there needs Streams, Rewriting;
     zeros_at_the_end_do_not_cut_the_volume needs Streams, Rewriting;
+    an_image_is_sent_from_behind needs Streams;
     an_uploaded_image_is_seen_as_what_it_is needs Streams;
     a_clone_has_its_sources_content needs Streams;
     a_transfer_needs_its_volume needs Streams;
@@ -35,7 +36,7 @@ fn content(length: usize) -> Vec<u8> {
 }
 
 fn upload(bench: &Bench<'_>, pool: &str, name: &str, bytes: &[u8]) {
-    bench.host().upload(pool, name, &mut &*bytes, bytes.len() as u64).unwrap();
+    bench.host().upload(pool, name, &mut &*bytes, 0, bytes.len() as u64).unwrap();
 }
 
 fn download(bench: &Bench<'_>, pool: &str, name: &str, length: u64) -> Vec<u8> {
@@ -79,7 +80,7 @@ fn an_upload_sends_its_length_and_no_more(bench: &Bench<'_>) {
     let (pool, bytes) = (bench.pool(), content(10_000));
     bench.create(&pool, "a", "raw", 5000);
     let mut more = Cursor::new(&bytes);
-    bench.host().upload(&pool, "a", &mut more, 5000).unwrap();
+    bench.host().upload(&pool, "a", &mut more, 0, 5000).unwrap();
     assert_eq!(more.position(), 5000, "read from the content");
     assert_same(&download(bench, &pool, "a", 1 << 20), &bytes[..5000]);
 }
@@ -87,7 +88,7 @@ fn an_upload_sends_its_length_and_no_more(bench: &Bench<'_>) {
 fn an_upload_of_too_little_fails(bench: &Bench<'_>) {
     let (pool, bytes) = (bench.pool(), content(5000));
     bench.create(&pool, "a", "raw", 10_000);
-    let outcome = bench.host().upload(&pool, "a", &mut &*bytes, 10_000);
+    let outcome = bench.host().upload(&pool, "a", &mut &*bytes, 0, 10_000);
     let Err(HostError::Transfer { cause, interrupted, .. }) = outcome else { panic!("{outcome:?}") };
     assert!(cause.contains("5000") && !interrupted, "{cause}");
     bench.host().delete_volume(&pool, "a").unwrap();
@@ -113,7 +114,7 @@ fn an_upload_that_fails_at_its_source_says_why(bench: &Bench<'_>) {
     let pool = bench.pool();
     bench.create(&pool, "a", "raw", 1 << 20);
     let mut source = Fails(700_000, || std::io::Error::other("the tape tore"));
-    let error = bench.host().upload(&pool, "a", &mut source, 1 << 20).unwrap_err();
+    let error = bench.host().upload(&pool, "a", &mut source, 0, 1 << 20).unwrap_err();
     assert_eq!((error.kind(), error.cause().as_deref()), (Kind::Storage, Some("the tape tore")));
     bench.host().delete_volume(&pool, "a").unwrap();
 }
@@ -122,7 +123,7 @@ fn an_upload_that_is_stopped_says_so(bench: &Bench<'_>) {
     let pool = bench.pool();
     bench.create(&pool, "a", "raw", 1 << 20);
     let mut source = Fails(700_000, || std::io::Error::other(Stopped));
-    let error = bench.host().upload(&pool, "a", &mut source, 1 << 20).unwrap_err();
+    let error = bench.host().upload(&pool, "a", &mut source, 0, 1 << 20).unwrap_err();
     assert_eq!(error.kind(), Kind::Interrupted);
     bench.host().delete_volume(&pool, "a").unwrap();
 }
@@ -147,6 +148,39 @@ fn zeros_at_the_end_do_not_cut_the_volume(bench: &Bench<'_>) {
     assert_same(&download(bench, &pool, "a", size), &bytes);
     bench.host().refresh_pool(&pool).unwrap();
     assert_eq!(bench.volume(&pool, "a").capacity, Bytes(size));
+}
+
+/// An upload has an offset, so that what makes an image one comes last. A hole at the end of the first
+/// part ends where the volume does, and the second part, without holes, cuts nothing off.
+fn an_image_is_sent_from_behind(bench: &Bench<'_>) {
+    let (pool, head) = (bench.pool(), 64 << 10);
+    for (name, size, holes) in [
+        ("full", (3 << 20) + 512, 0..0),
+        ("hole-in-front", 3 << 20, head..1 << 20),
+        ("hole-behind", (3 << 20) + 512, 1 << 20..(3 << 20) + 512),
+        ("hole", 2 << 20, head..2 << 20),
+        ("a-byte-more", head + 1, 0..0),
+    ] {
+        let mut bytes = content(size);
+        bytes[holes].fill(0);
+        bench.host().create_volume(&pool, &allocated_xml(name, size)).unwrap();
+        let (first, rest) = bytes.split_at(head);
+        bench.host().upload(&pool, name, &mut &*rest, head as u64, rest.len() as u64).unwrap();
+        let torso = [&vec![0; head], rest].concat();
+        assert_same(&download(bench, &pool, name, 1 << 30), &torso);
+        bench.host().upload(&pool, name, &mut &*first, 0, head as u64).unwrap();
+        assert_same(&download(bench, &pool, name, 1 << 30), &bytes);
+        bench.host().refresh_pool(&pool).unwrap();
+        assert_eq!(bench.volume(&pool, name).capacity, Bytes(size as u64), "{name}");
+    }
+}
+
+/// A raw volume that takes its whole size at once.
+fn allocated_xml(name: &str, size: usize) -> String {
+    format!(
+        "<volume><name>{name}</name><capacity>{size}</capacity><allocation>{size}</allocation>\
+         <target><format type='raw'/></target></volume>"
+    )
 }
 
 /// The first cluster of a qcow2 image of 5 GiB: enough for libvirt, which reads its header.
@@ -182,6 +216,6 @@ fn a_clone_has_its_sources_content(bench: &Bench<'_>) {
 
 fn a_transfer_needs_its_volume(bench: &Bench<'_>) {
     let pool = bench.pool();
-    refused(bench.host().upload(&pool, "absent", &mut &b"x"[..], 1), Kind::Storage);
+    refused(bench.host().upload(&pool, "absent", &mut &b"x"[..], 0, 1), Kind::Storage);
     refused(bench.host().download(&pool, "absent", &mut Vec::new(), 1), Kind::Storage);
 }

@@ -9,7 +9,7 @@ use virt::domain::Domain as Handle;
 use virt::error::{Error as VirtError, ErrorNumber};
 use virt::sys as c;
 
-use super::{Asked, Libvirt, libvirt_xml, sys, vm};
+use super::{Asked, Libvirt, agent, libvirt_xml, sys, vm};
 use crate::host::{
     AddressSource, Domain, DomainState, GuestAddress, METADATA_NAMESPACE, Result, StateNow, View,
 };
@@ -21,6 +21,9 @@ const METADATA_KEY: &str = "foundry";
 /// How many threads fetch records when many domains are listed. A call waits for its answer most of
 /// its time; beyond eight the daemon's workers are the limit.
 const LIST_THREADS: usize = 8;
+
+/// How long the agent may take to tell the guest's addresses; one that hangs must not hold up a listing.
+const AGENT_WITHIN: Duration = Duration::from_secs(1);
 
 /// Everything that a definition may drag along, least widely known first: a daemon that does not know
 /// a flag refuses the call, and the next set is tried (`--tpm` came with libvirt 8.9).
@@ -252,7 +255,10 @@ impl Libvirt {
     pub(super) fn guest_addresses(&self, domain: Uuid, source: AddressSource) -> Result<Vec<GuestAddress>> {
         let source = match source {
             AddressSource::Lease => c::VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE,
-            AddressSource::Agent => c::VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT,
+            AddressSource::Agent => {
+                let answer = self.ask_agent(domain, agent::GET_INTERFACES, AGENT_WITHIN)?;
+                return Ok(answer.map(|text| agent::addresses(&text)).unwrap_or_default());
+            }
             AddressSource::Arp => c::VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_ARP,
         };
         let handle = self.handle(domain)?;

@@ -4,6 +4,7 @@
 //! turns libvirt's error into one that names what was asked. Lookups are not cached: a handle is
 //! fetched where it is used, so that what foundry acts on is what is there now.
 
+mod agent;
 mod domains;
 mod storage;
 mod sys;
@@ -295,8 +296,8 @@ impl Host for Libvirt {
         self.remove_volume(pool, name)
     }
 
-    fn upload(&self, pool: &str, name: &str, content: &mut dyn Read, length: u64) -> Result<()> {
-        self.send(pool, name, content, length)
+    fn upload(&self, pool: &str, name: &str, content: &mut dyn Read, offset: u64, length: u64) -> Result<()> {
+        self.send(pool, name, content, offset, length)
     }
 
     fn download(&self, pool: &str, name: &str, into: &mut dyn Write, length: u64) -> Result<()> {

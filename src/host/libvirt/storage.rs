@@ -1,7 +1,6 @@
 //! Pools and volumes through libvirt.
 
 use std::io::{Read, Write};
-use std::ops::Range;
 
 use virt::error::Error as VirtError;
 use virt::storage_pool::StoragePool;
@@ -162,84 +161,58 @@ impl Libvirt {
         self.find("virStorageVolDelete", &asked, || volume.delete(0)).map(drop)
     }
 
-    /// Sends exactly `length` bytes: fewer would leave an image that is none, and one more ends the daemon.
-    ///
-    /// The first of them go last, as they say what the volume is: after a kill in between it is nothing that
-    /// anybody takes for an image, and not one of which the end is missing.
-    pub(super) fn send(&self, pool: &str, name: &str, content: &mut dyn Read, length: u64) -> Result<()> {
+    pub(super) fn send(
+        &self,
+        pool: &str,
+        name: &str,
+        content: &mut dyn Read,
+        offset: u64,
+        length: u64,
+    ) -> Result<()> {
         let asked = storage(format!("upload to volume '{name}' in pool '{pool}'"));
         let volume = self.volume_handle(pool, name, &asked)?;
-        let mut head = vec![0; chunk_of(length)];
-        let got = read_full(content, &mut head).map_err(|e| transfer_failed(&asked, &e))?;
-        if got < head.len() {
-            return Err(too_short(&asked, length - got as u64, length));
-        }
-        let begin = head.len() as u64;
-        if length > begin {
-            self.upload_part(
-                &volume,
-                begin..length,
-                c::VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM,
-                &asked,
-                |stream| self.send_rest(stream, content, begin..length, &asked),
-            )?;
-        }
-        // Not as a hole, whatever it holds: that would end the file here.
-        self.upload_part(&volume, 0..begin, 0, &asked, |stream| {
-            send_data(stream, &head).map_err(|e| self.failed(&asked, &e))
-        })
-    }
-
-    /// Opens a stream to a part of a volume, and ends it as what is sent ends.
-    fn upload_part(
-        &self,
-        volume: &StorageVol,
-        part: Range<u64>,
-        flags: u32,
-        asked: &Asked,
-        send: impl FnOnce(&Stream) -> Result<()>,
-    ) -> Result<()> {
-        let stream = self.call("virStreamNew", asked, || Stream::new(&self.connection, 0))?;
-        self.call("virStorageVolUpload", asked, || {
-            volume.upload(&stream, part.start, part.end - part.start, flags)
+        let stream = self.call("virStreamNew", &asked, || Stream::new(&self.connection, 0))?;
+        self.call("virStorageVolUpload", &asked, || {
+            volume.upload(&stream, offset, length, c::VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM)
         })?;
-        match send(&stream) {
-            Ok(()) => self.call("virStreamFinish", asked, || stream.finish()),
+        match self.send_all(&stream, content, length, &asked) {
+            Ok(()) => self.call("virStreamFinish", &asked, || stream.finish()),
             Err(e) => {
                 // The first failure is what is told; an abort that fails too adds nothing to it.
-                let _ = self.raw("virStreamAbort", asked, || stream.abort());
+                let _ = self.raw("virStreamAbort", &asked, || stream.abort());
                 Err(e)
             }
         }
     }
 
-    fn send_rest(
-        &self,
-        stream: &Stream,
-        content: &mut dyn Read,
-        part: Range<u64>,
-        asked: &Asked,
-    ) -> Result<()> {
+    /// Sends exactly `length` bytes: fewer would leave an image that is none, and one more ends the daemon.
+    fn send_all(&self, stream: &Stream, content: &mut dyn Read, length: u64, asked: &Asked) -> Result<()> {
         let mut chunk = vec![0; CHUNK];
-        let mut left = part.end - part.start;
+        let mut left = length;
         while left > 0 {
-            let got =
-                read_full(content, &mut chunk[..chunk_of(left)]).map_err(|e| transfer_failed(asked, &e))?;
+            let want = usize::try_from(left.min(CHUNK as u64)).unwrap_or(CHUNK);
+            let got = read_full(content, &mut chunk[..want]).map_err(|e| transfer_failed(asked, &e))?;
             if got == 0 {
-                return Err(too_short(asked, left, part.end));
+                let short = format!("the content ended {left} bytes before its declared length of {length}");
+                return Err(transfer_failed(asked, &std::io::Error::other(short)));
             }
-            Self::send_chunk(stream, &chunk[..got]).map_err(|e| self.failed(asked, &e))?;
+            self.send_chunk(stream, &chunk[..got]).map_err(|e| self.failed(asked, &e))?;
             left -= got as u64;
         }
         Ok(())
     }
 
     /// A chunk of zeros goes as a hole, which costs no bytes on the wire nor on the host's disk.
-    fn send_chunk(stream: &Stream, data: &[u8]) -> std::result::Result<(), VirtError> {
+    fn send_chunk(&self, stream: &Stream, mut data: &[u8]) -> std::result::Result<(), VirtError> {
         if data.iter().all(|b| *b == 0) {
             return sys::send_hole(stream, data.len() as u64);
         }
-        send_data(stream, data)
+        while !data.is_empty() {
+            let sent = stream.send(data)?;
+            // A blocking stream takes all of it; a negative count means "would block" and cannot come.
+            data = &data[usize::try_from(sent).unwrap_or(0)..];
+        }
+        Ok(())
     }
 
     pub(super) fn receive(&self, pool: &str, name: &str, into: &mut dyn Write, length: u64) -> Result<()> {
@@ -267,24 +240,6 @@ impl Libvirt {
             into.write_all(data).map_err(|e| transfer_failed(asked, &e))?;
         }
     }
-}
-
-fn chunk_of(length: u64) -> usize {
-    usize::try_from(length).map_or(CHUNK, |length| length.min(CHUNK))
-}
-
-fn send_data(stream: &Stream, mut data: &[u8]) -> std::result::Result<(), VirtError> {
-    while !data.is_empty() {
-        let sent = stream.send(data)?;
-        // A blocking stream takes all of it; a negative count means "would block" and cannot come.
-        data = &data[usize::try_from(sent).unwrap_or(0)..];
-    }
-    Ok(())
-}
-
-fn too_short(asked: &Asked, left: u64, length: u64) -> HostError {
-    let short = format!("the content ended {left} bytes before its declared length of {length}");
-    transfer_failed(asked, &std::io::Error::other(short))
 }
 
 /// Fills the buffer as far as the content goes.

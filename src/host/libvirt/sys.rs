@@ -71,10 +71,14 @@ unsafe fn read_record(record: c::virDomainStatsRecordPtr) -> Result<DomainStats,
         if c::virDomainRef(record.dom) < 0 {
             return Err(Error::last_error());
         }
-        (
-            Domain::from_ptr(record.dom),
-            std::slice::from_raw_parts(record.params, usize::try_from(record.nparams).unwrap_or(0)),
-        )
+        let count = usize::try_from(record.nparams).unwrap_or(0);
+        // A slice may be empty, and not at NULL, where libvirt leaves the parameters of a record without any.
+        let params: &[c::virTypedParameter] = if count == 0 || record.params.is_null() {
+            &[]
+        } else {
+            std::slice::from_raw_parts(record.params, count)
+        };
+        (Domain::from_ptr(record.dom), params)
     };
     let number = |name: &str| params.iter().find(|p| param_name(p) == name).and_then(param_value);
     let small = |name: &str| number(name).and_then(|n| u32::try_from(n).ok());

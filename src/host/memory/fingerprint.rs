@@ -73,7 +73,10 @@ fn pool_line(name: &str, pool: &PoolCell) -> String {
 }
 
 fn file_line(path: &str, file: &File) -> String {
-    let File { format, capacity, allocation, length, content, backing, mode, written: _ } = file;
+    // As it is, whether libvirt has noticed or not.
+    let mut file = file.clone();
+    file.probe();
+    let File { format, capacity, allocation, length, content, backing, mode, written: _ } = &file;
     format!(
         "file {path}: {format}, capacity {capacity}, allocation {allocation}, length {length}, \
          backing {}, mode {mode:o}, content {}",

@@ -178,9 +178,9 @@ impl Host for MemoryHost {
         })
     }
 
-    fn upload(&self, pool: &str, name: &str, content: &mut dyn Read, length: u64) -> Result<()> {
+    fn upload(&self, pool: &str, name: &str, content: &mut dyn Read, offset: u64, length: u64) -> Result<()> {
         let call = Call::volume("upload", "upload to", pool, name);
-        self.call(&call, |state| state.upload(pool, name, content, length))
+        self.call(&call, |state| state.upload(pool, name, content, offset, length))
     }
 
     fn download(&self, pool: &str, name: &str, into: &mut dyn Write, length: u64) -> Result<()> {

@@ -159,6 +159,11 @@ impl MemoryHost {
         self.inside().state.guests.insert(name.into(), guest);
     }
 
+    /// Puts a file there without telling libvirt.
+    pub fn put_file(&self, path: &str, content: &[u8]) {
+        self.inside().state.files.insert(path.into(), File::with_content(content));
+    }
+
     /// Removes a file without telling libvirt.
     pub fn remove_file(&self, path: &str) {
         self.inside().state.files.remove(path);

@@ -232,10 +232,12 @@ impl State {
             return Err(format!("unknown volume format type {unknown}").into());
         }
         let Some(path) = &wish.backing else { return Ok(()) };
-        let Some(backing) = self.files.get(path) else {
+        let Some(mut backing) = self.files.get(path).cloned() else {
             let gone = format!("inaccessible backing store volume {path}: No such file or directory");
             return Err(gone.into());
         };
+        // It looks into the file, whether libvirt has or not.
+        backing.probe();
         // qemu-img opens the file as what it is said to be; everything is raw if it is said to be.
         match wish.backing_format.as_deref() {
             Some(said) if said != "raw" && said != backing.format => {
@@ -269,12 +271,13 @@ impl State {
         pool: &str,
         name: &str,
         content: &mut dyn Read,
+        offset: u64,
         length: u64,
     ) -> Answer<()> {
         let file = self.file(pool, name)?;
         let mut bytes = Vec::new();
         let outcome = content.take(length).read_to_end(&mut bytes);
-        file.write(&bytes);
+        file.write(offset, &bytes);
         outcome.map_err(|e| transfer_failed(&e))?;
         match length - bytes.len() as u64 {
             0 => Ok(()),

@@ -112,7 +112,8 @@ fn a_hook_acts_between_two_calls_and_is_not_counted() {
     });
     assert!(host.domain("web").unwrap().is_none());
     let refusal = host.define_domain(&domain("web", "")).unwrap_err();
-    assert!(refusal.cause().unwrap().contains("already exists with uuid"));
+    assert!(refusal.detail().unwrap().contains("already exists with uuid"));
+    assert_eq!(refusal.cause().as_deref(), Some("the name 'web' is taken"));
     assert_eq!(host.calls(), ["domain web", "define_domain web"]);
 }
 
@@ -223,7 +224,7 @@ fn a_volume_needs_room() {
             .unwrap_err()
             .cause()
             .unwrap()
-            .contains("No space")
+            .contains("no space is left")
     );
     host.create_volume("vms", &volume("a", "qcow2", 2 << 20)).unwrap();
     let pool = host.pool("vms").unwrap().unwrap();
@@ -248,7 +249,7 @@ fn an_upload_that_the_user_stops_says_so() {
         }
     }
     let host = host().with_image("vms", "a", "raw", 10);
-    assert_eq!(host.upload("vms", "a", &mut Stops, 10).unwrap_err().kind(), Kind::Interrupted);
+    assert_eq!(host.upload("vms", "a", &mut Stops, 0, 10).unwrap_err().kind(), Kind::Interrupted);
 }
 
 #[test]

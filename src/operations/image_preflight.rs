@@ -1,0 +1,200 @@
+//! The part of the preflight that looks at the image.
+
+use super::Session;
+use super::preflight::{Finding, alternatives};
+use crate::disk_image::{self, DiskImage};
+use crate::error::{Error, Kind};
+use crate::host::Volume;
+use crate::plan::{DiskFormat, ImageRef, VmPlan};
+use crate::text::shell_word;
+use crate::units::Bytes;
+
+/// An image that a boot disk can be made from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadyImage {
+    /// As the manifest names it, in full.
+    pub reference: ImageRef,
+    /// Its volume, where it is in a pool.
+    pub volume: Option<(String, String)>,
+    /// Its path on the host.
+    pub path: String,
+    /// Its real format, by its header.
+    pub format: String,
+    /// What a guest would see.
+    pub virtual_size: Bytes,
+}
+
+/// Looks at the image of a boot disk. `None` where it cannot be used.
+pub(super) fn check_image(
+    session: &Session<'_>,
+    plan: &VmPlan,
+    reference: &ImageRef,
+    findings: &mut Vec<Finding>,
+) -> Result<Option<ReadyImage>, Error> {
+    let found = match reference {
+        ImageRef::Volume { pool, volume } => {
+            image_in_pool(session, pool.as_str(), volume.as_str(), findings)?
+        }
+        ImageRef::Path(path) => image_at_path(session, path, findings)?,
+    };
+    let Some(found) = found else { return Ok(None) };
+    let Some(image) = judge_image(reference, found, findings) else { return Ok(None) };
+    if plan.boot_disk.size < image.virtual_size {
+        findings.push(
+            Finding::storage(format!(
+                "spec.bootDisk.sizeGB: image '{reference}' needs {}, the boot disk has {}",
+                image.virtual_size, plan.boot_disk.size
+            ))
+            .hint("a smaller disk would cut the image off"),
+        );
+    }
+    if plan.boot_disk.format == DiskFormat::Raw && image.volume.is_none() {
+        findings.push(
+            Finding::storage(format!(
+                "image '{reference}' is in no pool, so that libvirt cannot copy it to a raw disk"
+            ))
+            .hint("import it with foundry image import"),
+        );
+    }
+    Ok(Some(image))
+}
+
+/// An image that is there, and its first bytes.
+struct FoundImage {
+    volume: Option<(String, String)>,
+    path: String,
+    /// Its size as a file or as libvirt says it, which is the virtual size of a raw image.
+    size: Bytes,
+    head: Vec<u8>,
+}
+
+fn judge_image(reference: &ImageRef, found: FoundImage, findings: &mut Vec<Finding>) -> Option<ReadyImage> {
+    let probed = disk_image::probe(&found.head).map_err(|e| e.to_string());
+    let refusal = probed.as_ref().map_or_else(|e| Some(e.clone()), DiskImage::refusal);
+    if let Some(reason) = refusal {
+        findings.push(match &found.volume {
+            Some((pool, name)) if disk_image::is_torso(&found.head) => unfinished(reference, pool, name),
+            _ => Finding::storage(format!("image '{reference}' cannot be used: {reason}")),
+        });
+        return None;
+    }
+    let image = probed.ok()?;
+    if let Some(claim) = false_claim(&found.path, &image) {
+        findings.push(Finding::storage(format!("image '{reference}' calls itself {claim} and is {image}")));
+        return None;
+    }
+    let virtual_size = match &image {
+        DiskImage::Qcow2(header) => header.virtual_size,
+        _ => found.size,
+    };
+    let format = image.format()?.to_owned();
+    Some(ReadyImage {
+        reference: reference.clone(),
+        volume: found.volume,
+        path: found.path,
+        format,
+        virtual_size,
+    })
+}
+
+fn unfinished(reference: &ImageRef, pool: &str, name: &str) -> Finding {
+    Finding::storage(format!(
+        "image '{reference}' cannot be used: an import of it was interrupted, or still goes on"
+    ))
+    .hint(format!("foundry image delete {name} --pool {pool} removes it"))
+}
+
+/// Whether a volume is what an import that was killed leaves: the beginning, which goes last, is missing.
+pub(super) fn is_unfinished(session: &Session<'_>, volume: &Volume) -> Result<bool, Error> {
+    // What libvirt calls anything else has a beginning.
+    if volume.format != "raw" || volume.capacity == Bytes(0) {
+        return Ok(false);
+    }
+    match read_head(session, volume.clone()) {
+        Ok(found) => Ok(disk_image::is_torso(&found.head)),
+        // Gone since it was listed, or not to be read: nothing is known of it.
+        Err(e) if e.kind() == Kind::Storage => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+/// The format that a file's name promises, where its content is another. `.img` promises nothing.
+fn false_claim(path: &str, image: &DiskImage) -> Option<&'static str> {
+    let claim = ["qcow2", "raw"].into_iter().find(|format| path.ends_with(&format!(".{format}")))?;
+    (image.format() != Some(claim)).then_some(claim)
+}
+
+/// Reads the first bytes of a volume, whatever its name or libvirt's last look say of it.
+fn read_head(session: &Session<'_>, volume: Volume) -> Result<FoundImage, Error> {
+    let mut head = Vec::new();
+    let length = disk_image::HEADER_LENGTH.min(volume.allocation.0.max(volume.capacity.0));
+    session.host.download(&volume.pool, &volume.name, &mut head, length)?;
+    Ok(FoundImage {
+        volume: Some((volume.pool, volume.name)),
+        path: volume.path,
+        size: volume.capacity,
+        head,
+    })
+}
+
+fn image_in_pool(
+    session: &Session<'_>,
+    pool: &str,
+    name: &str,
+    findings: &mut Vec<Finding>,
+) -> Result<Option<FoundImage>, Error> {
+    if let Some(volume) = session.host.volume(pool, name)? {
+        return read_head(session, volume).map(Some);
+    }
+    let import = format!("foundry image import FILE {}", shell_word(name));
+    let finding = match session.host.pool(pool)? {
+        None => Finding::storage(format!("image '{name}' not found: there is no pool '{pool}'")).hint(import),
+        Some(found) if !found.active => {
+            Finding::storage(format!("image '{name}' not found: pool '{pool}' is not started"))
+                .hint(format!("virsh pool-start {}", shell_word(pool)))
+        }
+        Some(_) => {
+            let known: Vec<String> = session.host.volumes(pool)?.into_iter().map(|v| v.name).collect();
+            let known: Vec<&str> = known.iter().map(String::as_str).collect();
+            Finding::storage(format!("image '{name}' not found in pool '{pool}'"))
+                .hint(alternatives(name, &known))
+                .hint(format!(
+                    "{import} adds one; foundry pool refresh {} finds files put there by hand",
+                    shell_word(pool)
+                ))
+        }
+    };
+    findings.push(finding);
+    Ok(None)
+}
+
+/// A file in no pool can be looked at on this machine only.
+fn image_at_path(
+    session: &Session<'_>,
+    path: &str,
+    findings: &mut Vec<Finding>,
+) -> Result<Option<FoundImage>, Error> {
+    if let Some(volume) = session.host.volume_at(path)? {
+        return read_head(session, volume).map(Some);
+    }
+    let import = format!("foundry image import {} NAME.qcow2, then image: NAME.qcow2", shell_word(path));
+    if !session.host.is_local() {
+        findings.push(Finding::storage(format!("image '{path}' is in no pool of the host")).hint(import));
+        return Ok(None);
+    }
+    match read_local_head(path) {
+        Ok(found) => Ok(Some(found)),
+        Err(e) => {
+            findings.push(Finding::storage(format!("image '{path}' cannot be read: {e}")).hint(import));
+            Ok(None)
+        }
+    }
+}
+
+fn read_local_head(path: &str) -> std::io::Result<FoundImage> {
+    let file = std::fs::File::open(path)?;
+    let size = Bytes(file.metadata()?.len());
+    let mut head = Vec::new();
+    std::io::Read::read_to_end(&mut std::io::Read::take(file, disk_image::HEADER_LENGTH), &mut head)?;
+    Ok(FoundImage { volume: None, path: path.to_owned(), size, head })
+}

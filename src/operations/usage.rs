@@ -1,0 +1,268 @@
+//! Who uses a file: the one answer for everything that deletes or forgets one.
+//!
+//! A file is used by the volumes that lie on it, however many overlays are between; by the domains whose
+//! disks it or one of those is; and by the records that name it as what a disk lies on. libvirt shows what
+//! a disk lies on only while its domain runs, so all volumes are asked.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+
+use uuid::Uuid;
+
+use super::Session;
+use super::preflight::record_of;
+use crate::disk_image::{self, DiskImage};
+use crate::error::Error;
+use crate::host::libvirt_xml::{DiskSource, DomainDescription};
+use crate::host::{Domain, Pool, View, Volume};
+
+/// All volumes of the active pools and what the domains need, looked at once.
+pub(super) struct Usage {
+    volumes: Vec<Volume>,
+    domains: Vec<Claims>,
+    /// Device and inode of each path, where the host is this machine and lets us look.
+    inodes: BTreeMap<String, (u64, u64)>,
+}
+
+/// What one domain needs.
+struct Claims {
+    name: String,
+    files: BTreeSet<String>,
+    /// Pool and name of each.
+    volumes: BTreeSet<(String, String)>,
+}
+
+/// Who uses a volume.
+#[derive(Debug, Default)]
+pub(super) struct Users {
+    /// Names of domains, sorted.
+    pub(super) vms: Vec<String>,
+    /// The volumes that lie on it, nearest first.
+    pub(super) overlays: Vec<Volume>,
+}
+
+impl Users {
+    /// Forgets those overlays that go together with what they lie on.
+    pub(super) fn without(mut self, going: &[(String, String)]) -> Self {
+        self.overlays.retain(|o| !going.iter().any(|(pool, name)| o.pool == *pool && o.name == *name));
+        self
+    }
+
+    /// Why the volume must stay, if it must.
+    pub(super) fn reason(&self) -> Option<String> {
+        let vms = (!self.vms.is_empty()).then(|| format!("domain '{}' uses it too", self.vms.join("', '")));
+        let overlays: Vec<String> =
+            self.overlays.iter().map(|o| format!("volume '{}' in pool '{}'", o.name, o.pool)).collect();
+        let verb = if overlays.len() == 1 { "lies" } else { "lie" };
+        let lie = (!overlays.is_empty()).then(|| format!("{} {verb} on it", overlays.join(" and ")));
+        match (vms, lie) {
+            (Some(vms), Some(lie)) => Some(format!("{vms}; {lie}")),
+            (vms, lie) => vms.or(lie),
+        }
+    }
+}
+
+impl Usage {
+    /// Looks at everything but that domain.
+    ///
+    /// The domains come first: one that is being made after that look shows by its volumes.
+    pub(super) fn look(session: &Session<'_>, except: Option<Uuid>) -> Result<Self, Error> {
+        let listed = session.host.domains(false)?.into_iter().filter(|d| Some(d.uuid) != except);
+        let mut domains = listed.map(|d| claims(session, &d)).collect::<Result<Vec<_>, Error>>()?;
+        let volumes = all_volumes(session, &domains)?;
+        for claims in &mut domains {
+            claims.resolve(&volumes, session.host.is_local());
+        }
+        let inodes = if session.host.is_local() { inodes(&volumes, &domains) } else { BTreeMap::new() };
+        Ok(Self { volumes, domains, inodes })
+    }
+
+    /// Who uses the volume of that pool, name and path.
+    pub(super) fn of(&self, pool: &str, name: &str, path: &str) -> Users {
+        self.users(|file| self.same(file, path), |p, n| p == pool && n == name)
+    }
+
+    /// The domains with a disk in the pool, or on something in it. libvirt does not list the volumes of a
+    /// stopped one, so it is the directory that counts.
+    pub(super) fn of_pool(&self, pool: &Pool, local: bool) -> Vec<String> {
+        let target = pool.target.as_deref().map(normal);
+        let directory = pool.target.as_deref().filter(|_| local).and_then(inode);
+        let is_in = |file: &str| {
+            let file = normal(file);
+            let parent = || file.parent().and_then(Path::to_str).and_then(inode);
+            target.as_ref().is_some_and(|t| file.starts_with(t))
+                || (directory.is_some() && parent() == directory)
+        };
+        self.users(is_in, |p, _| p == pool.name).vms
+    }
+
+    fn users(&self, is_file: impl Fn(&str) -> bool, is_volume: impl Fn(&str, &str) -> bool) -> Users {
+        let overlays = self.overlays(&is_file);
+        let on_file = |file: &str| is_file(file) || overlays.iter().any(|o| self.same(file, &o.path));
+        let on_volume =
+            |p: &str, n: &str| is_volume(p, n) || overlays.iter().any(|o| o.pool == p && o.name == n);
+        let uses = |d: &&Claims| {
+            d.files.iter().any(|f| on_file(f)) || d.volumes.iter().any(|(p, n)| on_volume(p, n))
+        };
+        let mut vms: Vec<String> = self.domains.iter().filter(uses).map(|d| d.name.clone()).collect();
+        vms.sort();
+        Users { vms, overlays: overlays.into_iter().cloned().collect() }
+    }
+
+    /// All volumes whose chain of backing files comes to such a file.
+    fn overlays(&self, is_file: &impl Fn(&str) -> bool) -> Vec<&Volume> {
+        let mut rest: Vec<&Volume> = self.volumes.iter().filter(|v| v.backing.is_some()).collect();
+        let mut found: Vec<&Volume> = Vec::new();
+        // Each round finds the overlays on the earlier rounds', so a chain of any length is followed.
+        loop {
+            let lies = |v: &&Volume| {
+                let below = v.backing.as_deref().unwrap_or_default();
+                is_file(below) || found.iter().any(|o| self.same(below, &o.path))
+            };
+            let (on_these, others): (Vec<&Volume>, Vec<&Volume>) = rest.into_iter().partition(lies);
+            if on_these.is_empty() {
+                return found;
+            }
+            found.extend(on_these);
+            rest = others;
+        }
+    }
+
+    /// Whether a path that somebody names is that file. Directories move and have links to them: where the
+    /// kernel can be asked, it says; elsewhere a path that leads to no volume and ends in the same name is
+    /// taken for the same, because the other mistake cannot be undone.
+    fn same(&self, named: &str, file: &str) -> bool {
+        if let (Some(a), Some(b)) = (self.inodes.get(named), self.inodes.get(file)) {
+            return a == b;
+        }
+        let (named, file) = (normal(named), normal(file));
+        let is_volume = || self.volumes.iter().any(|v| Path::new(&v.path) == named);
+        named == file || (named.file_name() == file.file_name() && !is_volume())
+    }
+}
+
+/// Has libvirt look at a pool anew, where it can: it refuses while a volume is being made in it, and then
+/// what it knew last must do.
+pub(super) fn refresh(session: &Session<'_>, pool: &str) -> Result<bool, Error> {
+    match session.host.refresh_pool(pool) {
+        Ok(()) => Ok(true),
+        Err(lost) if lost.outcome_unknown() => Err(lost.into()),
+        Err(_) => Ok(false),
+    }
+}
+
+/// What a listed domain needs, running and at its next start.
+fn claims(session: &Session<'_>, domain: &Domain) -> Result<Claims, Error> {
+    let recorded = record_of(domain).into_iter().flat_map(|r| r.volumes);
+    let mut files: BTreeSet<String> = recorded.filter_map(|v| v.backing).collect();
+    let mut volumes = BTreeSet::new();
+    let both = domain.persistent && domain.state.is_active();
+    let views: &[View] = if both { &[View::Current, View::Persistent] } else { &[View::Current] };
+    for view in views {
+        let described = describe(session, domain, *view)?;
+        for disk in described.map(|d| d.disks).unwrap_or_default() {
+            files.extend(disk.files().map(|f| f.display().to_string()));
+            if let DiskSource::Volume { pool, volume } = disk.source {
+                volumes.insert((pool, volume));
+            }
+        }
+    }
+    Ok(Claims { name: domain.name.clone(), files, volumes })
+}
+
+/// What a listed domain is made of; `None` where it vanished since. That it cannot be seen for another reason
+/// is no sign that it uses nothing.
+fn describe(session: &Session<'_>, listed: &Domain, view: View) -> Result<Option<DomainDescription>, Error> {
+    match session.host.domain_xml(listed.uuid, view) {
+        Ok(xml) => Ok(Some(DomainDescription::read(&xml)?)),
+        Err(failed) if failed.outcome_unknown() => Err(failed.into()),
+        Err(refused) => match session.host.state(listed.uuid)? {
+            None => Ok(None),
+            Some(_) => Err(refused.into()),
+        },
+    }
+}
+
+/// The volumes of all active pools. A pool that a disk is in and that does not show it is looked at anew:
+/// what that disk lies on is known only then.
+fn all_volumes(session: &Session<'_>, domains: &[Claims]) -> Result<Vec<Volume>, Error> {
+    let mut all = Vec::new();
+    for pool in session.host.pools()?.into_iter().filter(|p| p.active) {
+        let mut listed = session.host.volumes(&pool.name)?;
+        let target = pool.target.as_deref().map(Path::new);
+        let hidden = |f: &String| Path::new(f).parent() == target && !listed.iter().any(|v| v.path == **f);
+        if target.is_some()
+            && domains.iter().flat_map(|d| &d.files).any(hidden)
+            && refresh(session, &pool.name)?
+        {
+            listed = session.host.volumes(&pool.name)?;
+        }
+        all.extend(listed);
+    }
+    Ok(all)
+}
+
+impl Claims {
+    /// Adds the paths of volumes, and what lies below files that are in no active pool.
+    fn resolve(&mut self, listed: &[Volume], local: bool) {
+        let named = |v: &&Volume| self.volumes.contains(&(v.pool.clone(), v.name.clone()));
+        let paths: Vec<String> = listed.iter().filter(named).map(|v| v.path.clone()).collect();
+        self.files.extend(paths);
+        let mut unknown: Vec<String> = if local { self.files.iter().cloned().collect() } else { Vec::new() };
+        while let Some(file) = unknown.pop() {
+            if listed.iter().any(|v| v.path == file) {
+                continue;
+            }
+            let below = backing_of(Path::new(&file)).map(|b| b.display().to_string());
+            unknown.extend(below.filter(|b| self.files.insert(b.clone())));
+        }
+    }
+}
+
+/// What a file of this machine lies on, if it is an overlay and can be read.
+fn backing_of(path: &Path) -> Option<PathBuf> {
+    // To open a pipe would wait for its other end.
+    std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
+    let mut head = Vec::new();
+    std::fs::File::open(path).ok()?.take(disk_image::HEADER_LENGTH).read_to_end(&mut head).ok()?;
+    let Ok(DiskImage::Qcow2(header)) = disk_image::probe(&head) else { return None };
+    Some(path.parent()?.join(header.backing_file?))
+}
+
+fn inodes(volumes: &[Volume], domains: &[Claims]) -> BTreeMap<String, (u64, u64)> {
+    let of_volumes = volumes.iter().flat_map(|v| std::iter::once(&v.path).chain(&v.backing));
+    let all = of_volumes.chain(domains.iter().flat_map(|d| &d.files));
+    all.filter_map(|path| Some((path.clone(), inode(path)?))).collect()
+}
+
+/// Links are followed: it is the file itself that counts.
+fn inode(path: &str) -> Option<(u64, u64)> {
+    std::fs::metadata(path).ok().map(|m| (m.dev(), m.ino()))
+}
+
+/// A path without `//`, `.` and `..`, as far as that can be told without looking.
+fn normal(path: &str) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for component in Path::new(path).components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => drop(normal.pop()),
+            other => normal.push(other),
+        }
+    }
+    normal
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_compared_without_detours() {
+        for path in ["/a/b/c", "/a//b/./c", "/a/x/../b/c", "/../a/b/c"] {
+            assert_eq!(normal(path), Path::new("/a/b/c"), "{path}");
+        }
+    }
+}
