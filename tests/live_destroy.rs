@@ -39,11 +39,9 @@ fn a_running_guest_shuts_down_and_is_gone() {
     let begun = std::time::Instant::now();
     destroys(&bed, vm).tells(&steps(vm));
     assert!(begun.elapsed().as_secs() < 5, "it was not asked to shut down, or not waited for");
-    bed.foundry(&["destroy", vm])
-        .run()
-        .exits(4)
-        .prints("")
-        .tells(&format!("error: there is no VM '{vm}'\n  hint: foundry list --all shows all VMs\n"));
+    // Where the host has a VM that is called nearly so, the hint names it.
+    let again = bed.foundry(&["destroy", vm]).run().exits(4).prints("");
+    assert!(again.stderr.starts_with(&format!("error: there is no VM '{vm}'\n  hint: ")), "{again:#?}");
 }
 
 /// The first foundry stopped a VM only in the state "running": of the others it deleted the disks while
