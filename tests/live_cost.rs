@@ -49,6 +49,16 @@ fn run(bed: &Bed, arguments: &[&str], input: &str) -> (Ran, usize) {
     panic!("the host's domains do not stay the same for as long as a command takes");
 }
 
+/// How many active pools the host has, and volumes in them.
+fn storage(bed: &Bed) -> (usize, usize) {
+    let pools: Vec<String> =
+        bed.virsh().names("pool-list", "").into_iter().filter(|p| !p.is_empty()).collect();
+    let in_pool = |pool: &String| {
+        bed.virsh().does(&["vol-list", pool]).lines().filter(|line| !line.trim().is_empty()).count()
+    };
+    (pools.len(), pools.iter().map(in_pool).sum())
+}
+
 #[track_caller]
 fn costs(ran: &Ran, bill: Bill<'_>) {
     let sum: usize = bill.iter().map(|(_, calls)| calls).sum();
@@ -66,6 +76,7 @@ fn create_makes_few_calls_beyond_those_that_it_must() {
         ("architecture, version", 3),
         ("image", LOOK + TRANSFER),
         ("pool", POOL),
+        ("the pool's room as it is: find, refresh", 2),
         ("four names are free", 4 * FIND),
     ];
     let (dry, others) = run(&bed, &["create", "-", "--dry-run"], &text);
@@ -95,6 +106,7 @@ fn destroy_looks_once_at_everybody_else() {
     bed.creates(&bed.manifest("neighbour", 82));
     let manifest = bed.manifest("web", 83).disk("vdb", 1).disk("vdc", 1);
     bed.creates(&manifest);
+    let (pools, volumes) = storage(&bed);
     let (ran, others) = run(&bed, &["destroy", &manifest.name, "--force"], "");
     costs(
         &ran,
@@ -104,8 +116,10 @@ fn destroy_looks_once_at_everybody_else() {
             ("its description, for overlays of snapshots", 2),
             ("four volumes", 4 * LOOK),
             ("who else uses them: list", DOMAINS),
-            // Its own record comes in the list once more.
-            ("their records and descriptions", others * 3 + 1),
+            // Its own record comes in the list once more. The others run: as they do, and as they start next.
+            ("their records and descriptions", others * (1 + 2 * 2) + 1),
+            ("what lies on them: list the pools, and each one's volumes", 1 + pools * 3 + pools * 2),
+            ("each volume", volumes),
             ("mark: find, active, write", 3),
             ("stop: look; look, force off; look", 2 + 3 + 2),
             // Somebody else may have taken the VM away and made another meanwhile.

@@ -136,7 +136,7 @@ fn a_killed_import_leaves_nothing_that_a_vm_is_made_from() {
     assert_eq!(killed.count("virStorageVolUpload"), 1, "it was killed too late: {killed:#?}");
     let manifest = bed.manifest("web", 74).boot_disk("{sizeGB: 1, image: large.raw}");
     bed.foundry(&["create", "-"]).reads(&manifest).run().exits(5).mentions(&format!(
-        "image '{}:large.raw' cannot be used: it has neither a qcow2 header nor a boot sector\n",
+        "image '{}:large.raw' cannot be used: an import of it was interrupted, or still goes on\n",
         bed.image_pool()
     ));
     bed.foundry(&import).run().exits(5).mentions("foundry image delete large.raw removes it");
