@@ -60,6 +60,7 @@ setup() {
   step 'building the tiny guest' env_tiny
   [[ -n $FAST ]] || step 'building the Debian guest' env_debian
   step 'unpacking cloud-init' tool_cloud_init
+  step 'getting just' tool_just
   env_print
 }
 
@@ -111,6 +112,9 @@ prepare() {
   stage_ok packages || return 0
   if wanted deny || wanted advisories; then
     stage_background cargo-deny tool_cargo_deny
+  fi
+  if needs_guests || wanted justfile; then
+    stage just tool_just
   fi
   needs_guests || return 0
   CLEAN=''

@@ -17,10 +17,9 @@ check_shellcheck() {
   find scripts .ci -type f \( -name '*.sh' -o -path .ci/run \) -exec shellcheck -x {} +
 }
 
+# That it can be read; what its recipes do is tests/live_just.rs.
 check_justfile() {
-  [[ -e justfile ]] || skip 'there is no justfile'
-  tool_just
-  PATH=$(tools_dir):$PATH just --summary
+  PATH=$(tools_dir):$PATH just --justfile examples/justfile --summary
 }
 
 check_deny() {

@@ -23,7 +23,7 @@ tool_cargo_deny() {
   rm -rf "$(cache_dir)/scratch-cargo-deny"
 }
 
-# The command runner, for checking the justfile: from the distribution, else a wheel, else compiled.
+# The command runner, for the recipes in examples/justfile: from the distribution, else a wheel, else compiled.
 tool_just() {
   local bin
   bin=$(tools_dir)/just
