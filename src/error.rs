@@ -161,6 +161,12 @@ impl From<Problems> for Error {
     }
 }
 
+impl From<quick_xml::SeError> for Error {
+    fn from(error: quick_xml::SeError) -> Self {
+        Self::new(Kind::Vm, "cannot write the XML for libvirt").because(error.to_string())
+    }
+}
+
 impl From<HostError> for Error {
     fn from(error: HostError) -> Self {
         let kind = error.kind();

@@ -96,11 +96,7 @@ fn domain(plan: &VmPlan, settings: &Settings) -> Result<String, Error> {
         console_log: log.as_deref(),
         record: None,
     };
-    domain_xml::render(plan, &placement).map_err(unwritable)
-}
-
-fn unwritable(error: quick_xml::SeError) -> Error {
-    Error::new(Kind::Vm, "cannot write the XML for libvirt").because(error.to_string())
+    Ok(domain_xml::render(plan, &placement)?)
 }
 
 fn volumes(plan: &VmPlan) -> Result<String, Error> {
@@ -114,7 +110,7 @@ fn volumes(plan: &VmPlan) -> Result<String, Error> {
             allocation: size,
             backing: None,
         };
-        text.push_str(&storage_xml::volume(&spec).map_err(unwritable)?);
+        text.push_str(&storage_xml::volume(&spec)?);
         text.push('\n');
         if let BootSource::Image(image) = &plan.boot_disk.source
             && planned.role == Role::Boot

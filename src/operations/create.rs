@@ -99,7 +99,7 @@ fn prepare_pool(session: &Session<'_>, ready: &ReadyVm) -> Result<(), Error> {
 /// may be a mount point whose file system is not mounted; disks made below it would vanish under the mount.
 pub(super) fn ensure_pool(session: &Session<'_>, pool: &ReadyPool) -> Result<(), Error> {
     if pool.need == PoolNeed::Make {
-        let xml = storage_xml::directory_pool(&pool.name, &pool.target).map_err(unwritable)?;
+        let xml = storage_xml::directory_pool(&pool.name, &pool.target)?;
         // Another foundry may have made it since we looked: then its definition is as good as ours.
         if let Err(refused) = session.host.define_pool(&xml)
             && session.host.pool(&pool.name)?.is_none()
@@ -134,10 +134,6 @@ fn start_pool(session: &Session<'_>, name: &str, is_ours: bool) -> Result<(), Er
     }
 }
 
-fn unwritable(error: quick_xml::SeError) -> Error {
-    Error::new(Kind::Vm, "cannot write the XML for libvirt").because(error.to_string())
-}
-
 /// Decides everything that is not decided yet: identity, seed, record.
 fn blueprint(session: &Session<'_>, ready: &ReadyVm) -> Result<Blueprint, Error> {
     let plan = &ready.plan;
@@ -146,9 +142,7 @@ fn blueprint(session: &Session<'_>, ready: &ReadyVm) -> Result<Blueprint, Error>
     let instance_id = format!("{}-{uuid}", plan.name);
     let iso = seed_iso(plan, &instance_id)?;
     let record = new_record(session, ready, uuid, iso.as_deref(), instance_id);
-    let text = record
-        .to_text()
-        .map_err(|e| Error::new(Kind::Vm, "cannot write the record").because(e.to_string()))?;
+    let text = record.to_text()?;
     let placement = Placement {
         uuid: Some(uuid),
         virt_type: ready.virt_type,
@@ -158,7 +152,7 @@ fn blueprint(session: &Session<'_>, ready: &ReadyVm) -> Result<Blueprint, Error>
         console_log: record.console_log.as_deref(),
         record: Some(&text),
     };
-    let domain_xml = domain_xml::render(plan, &placement).map_err(unwritable)?;
+    let domain_xml = domain_xml::render(plan, &placement)?;
     Ok(Blueprint { domain_xml, record, iso, uuid })
 }
 
@@ -271,13 +265,8 @@ fn mark_created(
     record: &Record,
     creation: &mut Creation,
 ) -> Result<(), Error> {
-    let text = |record: &Record| {
-        let unwritable =
-            |e: serde_json::Error| Error::new(Kind::Vm, "cannot write the record").because(e.to_string());
-        record.to_text().map_err(unwritable)
-    };
-    let marked = text(&record.turned(State::Created, &session.clock.timestamp()))?;
-    creation.note_possible(Created::Mark { uuid, before: text(record)? });
+    let marked = record.turned(State::Created, &session.clock.timestamp()).to_text()?;
+    creation.note_possible(Created::Mark { uuid, before: record.to_text()? });
     Ok(session.host.set_record(uuid, &marked)?)
 }
 
@@ -317,14 +306,13 @@ fn volume_xml(
     allocation: Bytes,
     backing: Option<(String, String)>,
 ) -> Result<String, Error> {
-    storage_xml::volume(&VolumeSpec {
+    Ok(storage_xml::volume(&VolumeSpec {
         name: planned.name.clone(),
         format: planned.format.clone(),
         capacity: planned.capacity,
         allocation,
         backing,
-    })
-    .map_err(unwritable)
+    })?)
 }
 
 /// The domain was defined with the path that the volume was to have. A pool that puts its volumes

@@ -98,9 +98,7 @@ fn mark(session: &Session<'_>, demolition: &Demolition) -> Result<(), Error> {
     marked
         .volumes
         .retain(|v| demolition.volumes.iter().any(|goes| goes.pool == v.pool && goes.name == v.name));
-    let text = marked
-        .to_text()
-        .map_err(|e| Error::new(Kind::Vm, "cannot write the record").because(e.to_string()))?;
+    let text = marked.to_text()?;
     let name = &demolition.domain.name;
     // A refusal may come after one of the two places was written: the mark is there then, and nothing else.
     session.host.set_record(demolition.domain.uuid, &text).map_err(|refused| {

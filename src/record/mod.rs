@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use crate::error::{Error, Kind};
 use crate::host::Domain;
 use crate::manifest::{CloudInit, VirtualMachine};
 use crate::units::Bytes;
@@ -185,8 +186,10 @@ impl Record {
     ///
     /// # Errors
     /// None in practice: every part of it has a JSON form.
-    pub fn to_text(&self) -> Result<String, serde_json::Error> {
-        serde_json::to_string(self)
+    pub fn to_text(&self) -> Result<String, Error> {
+        let unwritable =
+            |e: serde_json::Error| Error::new(Kind::Vm, "cannot write the record").because(e.to_string());
+        serde_json::to_string(self).map_err(unwritable)
     }
 
     /// The same record in another state, `now` being foundry's act.
