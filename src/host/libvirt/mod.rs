@@ -6,6 +6,7 @@
 
 mod agent;
 mod domains;
+mod linger;
 mod storage;
 mod sys;
 

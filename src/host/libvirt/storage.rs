@@ -8,6 +8,7 @@ use virt::storage_vol::StorageVol;
 use virt::stream::Stream;
 use virt::sys as c;
 
+use super::linger::linger;
 use super::{Asked, Libvirt, libvirt_xml, storage, sys};
 use crate::host::{HostError, Pool, Result, Stopped, Volume};
 
@@ -172,6 +173,7 @@ impl Libvirt {
         let asked = storage(format!("upload to volume '{name}' in pool '{pool}'"));
         let volume = self.volume_handle(pool, name, &asked)?;
         let stream = self.call("virStreamNew", &asked, || Stream::new(&self.connection, 0))?;
+        let _lingering = linger();
         self.call("virStorageVolUpload", &asked, || {
             volume.upload(&stream, offset, length, c::VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM)
         })?;
@@ -219,6 +221,7 @@ impl Libvirt {
         let asked = storage(format!("download volume '{name}' in pool '{pool}'"));
         let volume = self.volume_handle(pool, name, &asked)?;
         let stream = self.call("virStreamNew", &asked, || Stream::new(&self.connection, 0))?;
+        let _lingering = linger();
         self.call("virStorageVolDownload", &asked, || volume.download(&stream, 0, length, 0))?;
         match self.receive_all(&stream, into, &asked) {
             Ok(()) => self.call("virStreamFinish", &asked, || stream.finish()),
