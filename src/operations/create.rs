@@ -9,6 +9,7 @@ use super::preflight::{Finding, ReadyVm, preflight, report};
 use super::storage_preflight::{self, PoolNeed, ReadyPool};
 use super::{Cancel, Event, Session, console, destroy};
 use crate::cloud_init;
+use crate::content::Content;
 use crate::domain_xml::{self, DiskSource, Placement, VirtType};
 use crate::error::{Error, Kind};
 use crate::host::{HostError, Stopped, Volume};
@@ -344,7 +345,7 @@ fn fill_seed(
     let made = creation.note(session, note, session.host.create_volume(&planned.pool, &xml))?;
     check_path(planned, &made)?;
     let mut content = Interruptible { content: iso, cancel: session.cancel };
-    Ok(session.host.upload(&planned.pool, &planned.name, &mut content, 0, iso.len() as u64)?)
+    Ok(session.host.upload_all(&planned.pool, &planned.name, &mut content, iso.len() as u64)?)
 }
 
 /// A source that ends with [`Stopped`] as soon as the user asks for it.
@@ -359,5 +360,11 @@ impl<R: Read> Read for Interruptible<'_, R> {
             return Err(std::io::Error::other(Stopped));
         }
         self.content.read(buffer)
+    }
+}
+
+impl<C: Content> Content for Interruptible<'_, C> {
+    fn skip_hole(&mut self, limit: u64) -> std::io::Result<u64> {
+        self.content.skip_hole(limit)
     }
 }

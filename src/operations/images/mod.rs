@@ -1,0 +1,112 @@
+//! Images: what VMs' boot disks are made from.
+
+mod import;
+mod origin;
+mod room;
+
+pub use import::{Source, import};
+pub use origin::Origin;
+
+use super::create::ensure_pool;
+use super::storage_preflight::{PoolNeed, ReadyPool};
+use super::usage::Usage;
+use super::{Session, image_preflight, usage};
+use crate::error::{Error, Kind};
+use crate::host::Volume;
+
+/// The name of an active pool; a default pool is made and an inactive one started.
+pub(in crate::operations) fn writable_pool(session: &Session<'_>, name: &str) -> Result<String, Error> {
+    let (target, need) = match session.host.pool(name)? {
+        Some(pool) if pool.active => return Ok(pool.name),
+        Some(pool) => (pool.target.unwrap_or_default(), PoolNeed::Start),
+        None => match session.settings.default_target(name, session.host.uri()) {
+            Some(target) => (target, PoolNeed::Make),
+            None => return Err(no_pool(session, name)?),
+        },
+    };
+    ensure_pool(session, &ReadyPool { name: name.to_owned(), target, need })?;
+    Ok(name.to_owned())
+}
+
+pub(in crate::operations) fn no_pool(session: &Session<'_>, name: &str) -> Result<Error, Error> {
+    let known: Vec<String> = session.host.pools()?.into_iter().map(|p| p.name).collect();
+    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+    Ok(Error::new(Kind::Storage, format!("there is no pool '{name}'"))
+        .hint(super::preflight::alternatives(name, &known)))
+}
+
+/// The images of a pool; none where the pool is missing or not started. Changes nothing.
+///
+/// # Errors
+/// The host's; [`Kind::Storage`] where a pool that is not the default one is missing.
+pub fn list(session: &Session<'_>, pool: &str) -> Result<Vec<Volume>, Error> {
+    match session.host.pool(pool)? {
+        Some(found) if found.active => {
+            let mut volumes = session.host.volumes(pool)?;
+            volumes.sort_by(|a, b| a.name.cmp(&b.name));
+            Ok(volumes)
+        }
+        Some(_) => Ok(Vec::new()),
+        None if session.settings.default_target(pool, session.host.uri()).is_some() => Ok(Vec::new()),
+        None => Err(no_pool(session, pool)?),
+    }
+}
+
+/// Whether an import of that image was broken off by a kill, or still goes on.
+///
+/// # Errors
+/// A connection that is lost.
+pub fn is_unfinished(session: &Session<'_>, image: &Volume) -> Result<bool, Error> {
+    image_preflight::is_unfinished(session, image)
+}
+
+/// An image and who uses it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageUse {
+    /// The image.
+    pub volume: Volume,
+    /// Names of the VMs whose disks are or lie on it.
+    pub vms: Vec<String>,
+    /// Volumes that lie on it, as `pool/name`.
+    pub overlays: Vec<String>,
+}
+
+/// Looks at an image and at everybody who uses it.
+///
+/// # Errors
+/// [`Kind::Storage`] where there is no such image.
+pub fn info(session: &Session<'_>, pool: &str, name: &str) -> Result<ImageUse, Error> {
+    let Some(volume) = session.host.volume(pool, name)? else { return Err(no_image(session, pool, name)?) };
+    let users = Usage::look(session, None)?.of(pool, name, &volume.path);
+    let overlays = users.overlays.into_iter().map(|o| format!("{}/{}", o.pool, o.name)).collect();
+    Ok(ImageUse { volume, vms: users.vms, overlays })
+}
+
+fn no_image(session: &Session<'_>, pool: &str, name: &str) -> Result<Error, Error> {
+    let known: Vec<String> = list(session, pool)?.into_iter().map(|v| v.name).collect();
+    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+    Ok(Error::new(Kind::Storage, format!("there is no image '{name}' in pool '{pool}'"))
+        .hint(super::preflight::alternatives(name, &known)))
+}
+
+/// Deletes an image that nobody uses.
+///
+/// # Errors
+/// [`Kind::Storage`] where there is none, or VMs or overlays use it: those are named, nothing is changed.
+pub fn delete(session: &Session<'_>, pool: &str, name: &str) -> Result<(), Error> {
+    // What was put there by hand may lie on it, too.
+    usage::refresh_all(session)?;
+    let found = info(session, pool, name)?;
+    if !found.vms.is_empty() || !found.overlays.is_empty() {
+        let users: Vec<String> = if found.vms.is_empty() {
+            found.overlays.iter().map(|o| format!("volume {o}")).collect()
+        } else {
+            found.vms.iter().map(|vm| format!("VM '{vm}'")).collect()
+        };
+        return Err(Error::new(Kind::Storage, format!("image '{name}' is in use by {}", users.join(", ")))
+            .hint("destroy them first")
+            .outcome("nothing was changed"));
+    }
+    session.host.delete_volume(pool, name)?;
+    Ok(())
+}
