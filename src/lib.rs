@@ -8,7 +8,7 @@
 //! * [`host`] is one virtualization host, over libvirt or in memory;
 //! * [`record`] is what a domain's metadata says about who made it and which volumes are its own;
 //! * [`operations`] holds one file for each verb: create, destroy, inspect, images, pools;
-//! * [`names`], [`units`], [`yaml`], [`content`], [`text`], [`disk_image`] and [`error`] serve all of them.
+//! * [`names`], [`units`], [`yaml`], [`content`], [`origin`], [`text`], [`disk_image`] and [`error`] serve all of them.
 //!
 //! The command line in [`cli`] is a thin user of the rest.
 
@@ -22,6 +22,7 @@ pub mod host;
 pub mod manifest;
 pub mod names;
 pub mod operations;
+pub mod origin;
 pub mod plan;
 pub mod record;
 pub mod storage_xml;

@@ -195,6 +195,7 @@ fn new_record(
         instance_id: iso.map(|_| instance_id),
         console_log: console::log_path(session.host.uri(), ready.plan.name.as_str()),
         image: ready.storage.image.as_ref().map(|i| i.reference.to_string()),
+        image_origin: ready.storage.image.as_ref().and_then(|i| i.origin.clone()),
     }
 }
 

@@ -1,7 +1,6 @@
 //! Pools and volumes: what libvirt's storage driver does with them.
 
 use std::collections::BTreeSet;
-use std::io::Read;
 
 use super::{Answer, Failure, File, PoolCell, State};
 use crate::content::{Content, Sink};

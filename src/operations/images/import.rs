@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use super::origin::{self, Origin};
+use super::notes;
 use super::room::{self, Known, Space};
 use super::writable_pool;
 use crate::content::Content;
@@ -12,6 +12,7 @@ use crate::host::{HostError, Volume, Zeros};
 use crate::names::VolumeName;
 use crate::operations::create::Interruptible;
 use crate::operations::{Event, Session};
+use crate::origin::Origin;
 use crate::storage_xml::{self, VolumeSpec};
 use crate::text::shell_word;
 use crate::units::Bytes;
@@ -147,7 +148,7 @@ impl Import<'_> {
         let mut content = Interruptible { content: &mut content, cancel: self.session.cancel };
         self.send_rest(head.len() as u64, &mut content)?;
         if let Some(origin) = source.origin() {
-            origin::write(self.session, self.pool, self.name.as_str(), &origin)?;
+            notes::write(self.session, self.pool, self.name.as_str(), &origin)?;
         }
         self.session.cancel.check()?;
         let host = self.session.host;
@@ -195,7 +196,7 @@ impl Import<'_> {
     fn undo(&self, failed: Error) -> Error {
         let host = self.session.host;
         let gone = host.delete_volume(self.pool, self.name.as_str()).map_err(Error::from);
-        match gone.and_then(|()| origin::forget(self.session, self.pool, self.name.as_str())) {
+        match gone.and_then(|()| notes::forget(self.session, self.pool, self.name.as_str())) {
             Ok(()) => failed.outcome("the volume is removed again"),
             Err(left) => failed
                 .outcome(format!("left behind: volume '{}' in pool '{}' ({left})", self.name, self.pool))

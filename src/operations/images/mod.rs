@@ -1,18 +1,24 @@
 //! Images: what VMs' boot disks are made from.
 
+mod delete;
+mod export;
 mod import;
-mod origin;
+mod notes;
+mod prune;
 mod room;
 
+pub use delete::{delete, delete_used};
+pub use export::export;
 pub use import::{Source, import};
-pub use origin::Origin;
+pub use prune::{Dispensable, dispensable, prune};
 
 use super::create::ensure_pool;
 use super::storage_preflight::{PoolNeed, ReadyPool};
 use super::usage::Usage;
-use super::{Session, image_preflight, usage};
+use super::{Session, image_preflight};
 use crate::error::{Error, Kind};
 use crate::host::Volume;
+use crate::origin::Origin;
 
 /// The name of an active pool; a default pool is made and an inactive one started.
 pub(in crate::operations) fn writable_pool(session: &Session<'_>, name: &str) -> Result<String, Error> {
@@ -43,6 +49,7 @@ pub fn list(session: &Session<'_>, pool: &str) -> Result<Vec<Volume>, Error> {
     match session.host.pool(pool)? {
         Some(found) if found.active => {
             let mut volumes = session.host.volumes(pool)?;
+            volumes.retain(|volume| notes::noted_image(&volume.name).is_none());
             volumes.sort_by(|a, b| a.name.cmp(&b.name));
             Ok(volumes)
         }
@@ -65,6 +72,8 @@ pub fn is_unfinished(session: &Session<'_>, image: &Volume) -> Result<bool, Erro
 pub struct ImageUse {
     /// The image.
     pub volume: Volume,
+    /// Where it came from, where that was noted.
+    pub origin: Option<Origin>,
     /// Names of the VMs whose disks are or lie on it.
     pub vms: Vec<String>,
     /// Volumes that lie on it, as `pool/name`.
@@ -79,7 +88,16 @@ pub fn info(session: &Session<'_>, pool: &str, name: &str) -> Result<ImageUse, E
     let Some(volume) = session.host.volume(pool, name)? else { return Err(no_image(session, pool, name)?) };
     let users = Usage::look(session, None)?.of(pool, name, &volume.path);
     let overlays = users.overlays.into_iter().map(|o| format!("{}/{}", o.pool, o.name)).collect();
-    Ok(ImageUse { volume, vms: users.vms, overlays })
+    let origin = notes::read(session, pool, name)?;
+    Ok(ImageUse { volume, origin, vms: users.vms, overlays })
+}
+
+/// Where an image came from, where that was noted.
+///
+/// # Errors
+/// A connection that is lost.
+pub fn origin(session: &Session<'_>, pool: &str, name: &str) -> Result<Option<Origin>, Error> {
+    notes::read(session, pool, name)
 }
 
 fn no_image(session: &Session<'_>, pool: &str, name: &str) -> Result<Error, Error> {
@@ -87,26 +105,4 @@ fn no_image(session: &Session<'_>, pool: &str, name: &str) -> Result<Error, Erro
     let known: Vec<&str> = known.iter().map(String::as_str).collect();
     Ok(Error::new(Kind::Storage, format!("there is no image '{name}' in pool '{pool}'"))
         .hint(super::preflight::alternatives(name, &known)))
-}
-
-/// Deletes an image that nobody uses.
-///
-/// # Errors
-/// [`Kind::Storage`] where there is none, or VMs or overlays use it: those are named, nothing is changed.
-pub fn delete(session: &Session<'_>, pool: &str, name: &str) -> Result<(), Error> {
-    // What was put there by hand may lie on it, too.
-    usage::refresh_all(session)?;
-    let found = info(session, pool, name)?;
-    if !found.vms.is_empty() || !found.overlays.is_empty() {
-        let users: Vec<String> = if found.vms.is_empty() {
-            found.overlays.iter().map(|o| format!("volume {o}")).collect()
-        } else {
-            found.vms.iter().map(|vm| format!("VM '{vm}'")).collect()
-        };
-        return Err(Error::new(Kind::Storage, format!("image '{name}' is in use by {}", users.join(", ")))
-            .hint("destroy them first")
-            .outcome("nothing was changed"));
-    }
-    session.host.delete_volume(pool, name)?;
-    Ok(())
 }

@@ -1,4 +1,4 @@
-//! Where an image came from.
+//! The notes on where images came from.
 //!
 //! libvirt keeps no notes with a volume, so they are in a small volume beside it. An image without one is of
 //! unknown origin, which is no fault.
@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Kind};
 use crate::host::{HostError, Volume};
 use crate::operations::Session;
+use crate::origin::Origin;
 use crate::storage_xml::{self, VolumeSpec};
 use crate::units::Bytes;
 
@@ -15,34 +16,6 @@ use crate::units::Bytes;
 const SUFFIX: &str = ".origin.json";
 /// No note is longer.
 const LONGEST: u64 = 64 << 10;
-
-/// What is known of how an image came into its pool.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Origin {
-    /// The URL or the file, without anything secret in it.
-    pub source: String,
-    /// The name in the catalogue that was asked for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub alias: Option<String>,
-    /// The digest of what was transferred, before it was decompressed: `sha256:…`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub digest: Option<String>,
-    /// What the digest was compared with: `sha256:…` or a URL; nothing where it was not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub verified_by: Option<String>,
-    /// How it was compressed on its way.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub compression: Option<String>,
-    /// The server's name for that state of the file (RFC 9110, 8.8.3).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub etag: Option<String>,
-    /// When the server says that it last changed (RFC 9110, 8.8.2).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_modified: Option<String>,
-    /// When it was transferred: RFC 3339, UTC.
-    pub fetched: String,
-}
 
 /// The note as it is stored; the word in front says whose it is.
 #[derive(Serialize, Deserialize)]
