@@ -27,6 +27,7 @@ pub mod plan;
 pub mod record;
 pub mod storage_xml;
 pub mod text;
+pub mod transfer;
 pub mod units;
 pub mod yaml;
 
