@@ -22,7 +22,7 @@ fn qcow2() -> Vec<u8> {
 }
 
 fn raw() -> Vec<u8> {
-    [vec![0; 510], vec![0x55, 0xaa], vec![7; 100_000]].concat()
+    [vec![0xeb, 0xfe], vec![0; 508], vec![0x55, 0xaa], vec![7; 100_000]].concat()
 }
 
 fn import(bench: &Bench, name: &str, bytes: &[u8]) -> Result<Volume, Error> {
