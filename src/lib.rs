@@ -8,13 +8,14 @@
 //! * [`host`] is one virtualization host, over libvirt or in memory;
 //! * [`record`] is what a domain's metadata says about who made it and which volumes are its own;
 //! * [`operations`] holds one file for each verb: create, destroy, inspect, images, pools;
-//! * [`names`], [`units`], [`yaml`], [`content`], [`text`], [`disk_image`] and [`error`] serve all of them.
+//! * [`names`], [`units`], [`yaml`], [`content`], [`text`], [`disk_image`], [`convert`] and [`error`] serve all of them.
 //!
 //! The command line in [`cli`] is a thin user of the rest.
 
 pub mod cli;
 pub mod cloud_init;
 pub mod content;
+pub mod convert;
 pub mod disk_image;
 pub mod domain_xml;
 pub mod error;

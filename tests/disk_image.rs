@@ -298,7 +298,7 @@ fn what_downloads_turn_out_to_be_is_said() {
         ("gzip -c file", "it is compressed with gzip"),
         ("xz -c file", "it is compressed with xz"),
         ("zstd -qc file", "it is compressed with zstd"),
-        ("bzip2 -c file", "it is compressed with bzip2"),
+        ("printf 'BZh91AY&SY'", "it is compressed with bzip2"),
         ("tar -c file", "it is a tar archive"),
         ("printf '\\n  <!DOCTYPE html><title>404'", "it is a web page and nothing to boot from"),
         ("printf '\\357\\273\\277<?xml version=\"1.0\"?>'", "it is XML"),

@@ -31,7 +31,7 @@ const COMPRESSED: [(&str, usize, &[u8]); 5] = [
     ("gzip", 0, b"\x1f\x8b\x08"),
     ("xz", 0, b"\xfd7zXZ\0"),
     ("zstd", 0, b"\x28\xb5\x2f\xfd"),
-    ("bzip2", 0, b"BZh"),
+    ("bzip2", 4, b"1AY&SY"),
     ("lz4", 0, b"\x04\x22\x4d\x18"),
 ];
 const ARCHIVES: [(&str, usize, &[u8]); 3] =
