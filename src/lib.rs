@@ -8,6 +8,7 @@
 //! * [`host`] is one virtualization host, over libvirt or in memory;
 //! * [`record`] is what a domain's metadata says about who made it and which volumes are its own;
 //! * [`operations`] holds one file for each verb: create, destroy, inspect, images, pools;
+//! * [`transfer`] brings bytes from elsewhere, [`convert`] has qemu-img make them what libvirt takes;
 //! * [`names`], [`units`], [`yaml`], [`content`], [`origin`], [`text`], [`disk_image`] and [`error`] serve all of them.
 //!
 //! The command line in [`cli`] is a thin user of the rest.
@@ -15,6 +16,7 @@
 pub mod cli;
 pub mod cloud_init;
 pub mod content;
+pub mod convert;
 pub mod disk_image;
 pub mod domain_xml;
 pub mod error;

@@ -311,7 +311,7 @@ fn a_disk_that_is_smaller_than_its_image_is_refused() {
 #[test]
 fn the_header_says_what_an_image_is_not_libvirt() {
     let bench = Bench::new();
-    let mut boot_sector: &[u8] = &[&[0; 510][..], &[0x55, 0xaa]].concat();
+    let mut boot_sector: &[u8] = &[&[0xeb, 0xfe][..], &[0; 508], &[0x55, 0xaa]].concat();
     bench.host.upload_all("foundry-images", "debian-12", &mut boot_sector, 512).unwrap();
     assert_eq!(bench.host.volume("foundry-images", "debian-12").unwrap().unwrap().format, "qcow2");
     let ready = preflight(&bench.session(), &plan(WEB)).unwrap();

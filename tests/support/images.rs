@@ -84,5 +84,5 @@ pub(crate) fn qcow2() -> Vec<u8> {
 
 /// A raw image with a boot sector; 100 KB.
 pub(crate) fn raw() -> Vec<u8> {
-    [vec![0; 510], vec![0x55, 0xaa], vec![7; 100_000]].concat()
+    [vec![0xeb, 0xfe], vec![0; 508], vec![0x55, 0xaa], vec![7; 100_000]].concat()
 }

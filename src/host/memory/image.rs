@@ -52,7 +52,7 @@ impl File {
     pub(super) fn image(format: &str, capacity: u64) -> Self {
         let mut file = Self::new(format, capacity, None);
         if format == "raw" && capacity >= 512 {
-            file.content = [vec![0; 510], vec![0x55, 0xaa]].concat();
+            file.content = [vec![0xeb, 0xfe], vec![0; 508], vec![0x55, 0xaa]].concat();
         }
         file
     }
