@@ -66,7 +66,7 @@ fn the_forms_of_the_distributions_are_read() {
         format!("d41d8cd98f00b204e9800998ecf8427e  disk.qcow2\n{hex}\tdisk.qcow2\n"),
         format!("{hex}\n"),
         format!("{hex}  -\n"),
-        format!("{hex}"),
+        hex.to_owned(),
     ] {
         assert_eq!(listed(&text, "disk.qcow2").as_ref(), Ok(&digest), "{text}");
     }
