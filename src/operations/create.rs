@@ -13,6 +13,7 @@ use crate::domain_xml::{self, DiskSource, Placement, VirtType};
 use crate::error::{Error, Kind};
 use crate::host::{HostError, Stopped, Volume};
 use crate::plan::{DiskFormat, VmPlan};
+use crate::pool::Source;
 use crate::record::{self, Maker, Record, RecordedVolume, Role, State};
 use crate::storage_xml::{self, VolumeSpec};
 use crate::units::Bytes;
@@ -99,7 +100,7 @@ fn prepare_pool(session: &Session<'_>, ready: &ReadyVm) -> Result<(), Error> {
 /// may be a mount point whose file system is not mounted; disks made below it would vanish under the mount.
 pub(super) fn ensure_pool(session: &Session<'_>, pool: &ReadyPool) -> Result<(), Error> {
     if pool.need == PoolNeed::Make {
-        let xml = storage_xml::directory_pool(&pool.name, &pool.target)?;
+        let xml = Source::Dir { path: pool.target.clone() }.to_xml(&pool.name)?;
         // Another foundry may have made it since we looked: then its definition is as good as ours.
         if let Err(refused) = session.host.define_pool(&xml)
             && session.host.pool(&pool.name)?.is_none()

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 
 use super::{Answer, Failure, File, PoolCell, State};
 use crate::host::libvirt_xml::{PoolParts, VolumeParts};
-use crate::host::{HostError, Pool, Stopped, Volume};
+use crate::host::{HostError, Pool, PoolSource, Stopped, Volume};
 use crate::units::Bytes;
 
 /// Formats that a volume of a directory pool can be given.
@@ -60,6 +60,7 @@ impl State {
             active: pool.active,
             autostart: pool.autostart,
             target: Some(pool.target.clone()),
+            source: PoolSource::default(),
             capacity: measured(self.space),
             allocation: measured(self.allocated().saturating_add(pool.others_seen)),
             available: measured(self.space.saturating_sub(self.allocated()).saturating_sub(pool.others_seen)),
