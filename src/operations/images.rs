@@ -3,12 +3,13 @@
 use std::io::Read;
 
 use super::create::{Interruptible, ensure_pool};
+use super::medium::Medium;
 use super::storage_preflight::{PoolNeed, ReadyPool};
 use super::usage::Usage;
 use super::{Event, Progress, Session, image_preflight, usage};
 use crate::disk_image::{self, DiskImage};
 use crate::error::{Error, Kind};
-use crate::host::{HostError, Volume};
+use crate::host::{HostError, Pool, Volume};
 use crate::names::VolumeName;
 use crate::storage_xml::{self, VolumeSpec};
 use crate::text::shell_word;
@@ -90,6 +91,7 @@ fn fitting_name(name: &VolumeName, from: &str, head: &[u8]) -> Result<VolumeName
 /// The name of an active pool; a default pool is made and an inactive one started.
 pub(super) fn writable_pool(session: &Session<'_>, name: &str) -> Result<String, Error> {
     let (target, need) = match session.host.pool(name)? {
+        Some(pool) if Medium::of(&pool.kind) != Some(Medium::Files) => return Err(no_files(&pool)),
         Some(pool) if pool.active => return Ok(pool.name),
         Some(pool) => (pool.target.unwrap_or_default(), PoolNeed::Start),
         None => match session.settings.default_target(name, session.host.uri()) {
@@ -99,6 +101,13 @@ pub(super) fn writable_pool(session: &Session<'_>, name: &str) -> Result<String,
     };
     ensure_pool(session, &ReadyPool { name: name.to_owned(), target, need })?;
     Ok(name.to_owned())
+}
+
+/// What an image is imported into: its bytes as they are, with the name that says what they are.
+fn no_files(pool: &Pool) -> Error {
+    Error::new(Kind::Storage, format!("pool '{}' is of type {}, and images are files", pool.name, pool.kind))
+        .hint("import it into a pool of type dir, fs or netfs")
+        .outcome("nothing was changed")
 }
 
 pub(super) fn no_pool(session: &Session<'_>, name: &str) -> Result<Error, Error> {

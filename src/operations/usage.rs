@@ -83,6 +83,7 @@ impl Usage {
         let mut domains = listed.map(|d| claims(session, &d)).collect::<Result<Vec<_>, Error>>()?;
         let volumes = all_volumes(session, &domains)?;
         for claims in &mut domains {
+            claims.find_devices(session, &volumes)?;
             claims.resolve(&volumes, session.host.is_local());
         }
         let local = session.host.is_local();
@@ -263,6 +264,22 @@ pub(super) fn volumes(session: &Session<'_>, pool: &str) -> Result<Vec<Volume>, 
 }
 
 impl Claims {
+    /// Adds the paths of volumes that it names otherwise: a volume of LVM's is also `/dev/mapper/…` and `/dev/dm-N`,
+    /// and libvirt knows which one is which. It is asked only where there is such a pool.
+    fn find_devices(&mut self, session: &Session<'_>, listed: &[Volume]) -> Result<(), Error> {
+        let is_device = |path: &str| path.starts_with("/dev/");
+        if !listed.iter().any(|v| is_device(&v.path)) {
+            return Ok(());
+        }
+        let is_listed = |file: &String| listed.iter().any(|v| v.path == *file);
+        let unknown: Vec<String> =
+            self.files.iter().filter(|f| is_device(f) && !is_listed(f)).cloned().collect();
+        for file in unknown {
+            self.files.extend(session.host.volume_at(&file)?.map(|volume| volume.path));
+        }
+        Ok(())
+    }
+
     /// Adds the paths of volumes, and what lies below files that are in no active pool.
     fn resolve(&mut self, listed: &[Volume], local: bool) {
         let named = |v: &&Volume| self.volumes.contains(&(v.pool.clone(), v.name.clone()));
