@@ -5,6 +5,7 @@
 //! * [`manifest`] is what a user wrote, read without judgement;
 //! * [`plan`] is what foundry will do, validated and pure;
 //! * [`cloud_init`] makes the seed of a plan, [`domain_xml`] and [`storage_xml`] what libvirt is told;
+//! * [`pool`] is a storage pool to be added;
 //! * [`host`] is one virtualization host, over libvirt or in memory;
 //! * [`record`] is what a domain's metadata says about who made it and which volumes are its own;
 //! * [`operations`] holds one file for each verb: create, destroy, inspect, images, pools;
@@ -27,6 +28,7 @@ pub mod names;
 pub mod operations;
 pub mod origin;
 pub mod plan;
+pub mod pool;
 pub mod record;
 pub mod storage_xml;
 pub mod text;

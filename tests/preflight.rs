@@ -237,7 +237,7 @@ fn a_host_of_a_kind_that_foundry_does_not_know_says_so() {
 }
 
 #[test]
-fn pools_must_be_there_and_hold_files() {
+fn pools_must_be_there_and_be_such_that_disks_can_be_made() {
     let bench = Bench::new();
     let in_pool = |pool: &str| plan_with(WEB, &[("vcpus: 2", &format!("vcpus: 2\n  storagePool: {pool}"))]);
     assert_finds(
@@ -247,13 +247,13 @@ fn pools_must_be_there_and_hold_files() {
         "there is no pool 'foundry-vm'\n    did you mean 'foundry-vms'?",
     );
     assert!(found(&bench, &in_pool("ssd")).message().contains("foundry pool add ssd dir PATH makes one"));
-    let xml = "<pool type='logical'><name>vg</name><target><path>/dev/vg</path></target></pool>";
+    let xml = "<pool type='iscsi'><name>luns</name><target><path>/dev/disk/by-path</path></target></pool>";
     bench.host.define_pool(xml).unwrap();
     assert_finds(
         &bench,
-        &in_pool("vg"),
+        &in_pool("luns"),
         Kind::Storage,
-        "pool 'vg' is of type logical, and VM disks are files\n    use a pool of type dir, fs, netfs",
+        "pool 'luns' is of type iscsi, whose units are there, and libvirt makes none\n    use a pool of type dir, fs, netfs, logical, zfs or rbd",
     );
     let xml = "<pool type='gluster'><name>far</name><target><path>/far</path></target></pool>";
     bench.host.define_pool(xml).unwrap();

@@ -11,6 +11,7 @@ mod interrupt;
 mod list;
 mod output;
 mod pool;
+mod pool_add;
 mod render;
 mod storage;
 mod test_conn;

@@ -71,15 +71,26 @@ struct FoundImage {
     path: String,
     /// Its size as a file or as libvirt says it, which is the virtual size of a raw image.
     size: Bytes,
-    head: Vec<u8>,
+    head: Head,
+}
+
+/// What is known of an image's first bytes.
+enum Head {
+    /// They were read.
+    Read(Vec<u8>),
+    /// libvirt reads no image at Ceph, and there are only raw ones.
+    AtCeph,
 }
 
 fn judge_image(reference: &ImageRef, found: FoundImage, findings: &mut Vec<Finding>) -> Option<ReadyImage> {
-    let probed = disk_image::probe(&found.head).map_err(|e| e.to_string());
+    let (probed, is_torso) = match &found.head {
+        Head::Read(head) => (disk_image::probe(head).map_err(|e| e.to_string()), disk_image::is_torso(head)),
+        Head::AtCeph => (Ok(DiskImage::Raw), false),
+    };
     let refusal = probed.as_ref().map_or_else(|e| Some(e.clone()), DiskImage::refusal);
     if let Some(reason) = refusal {
         findings.push(match &found.volume {
-            Some((pool, name)) if disk_image::is_torso(&found.head) => unfinished(reference, pool, name),
+            Some((pool, name)) if is_torso => unfinished(reference, pool, name),
             _ => Finding::storage(format!("image '{reference}' cannot be used: {reason}")),
         });
         return None;
@@ -118,7 +129,7 @@ pub(super) fn is_unfinished(session: &Session<'_>, volume: &Volume) -> Result<bo
         return Ok(false);
     }
     match read_head(session, volume.clone()) {
-        Ok(found) => Ok(disk_image::is_torso(&found.head)),
+        Ok(found) => Ok(matches!(found.head, Head::Read(head) if disk_image::is_torso(&head))),
         // Gone since it was listed, or not to be read: nothing is known of it.
         Err(e) if e.kind() == Kind::Storage => Ok(false),
         Err(e) => Err(e),
@@ -133,9 +144,14 @@ fn false_claim(path: &str, image: &DiskImage) -> Option<&'static str> {
 
 /// Reads the first bytes of a volume, whatever its name or libvirt's last look say of it.
 fn read_head(session: &Session<'_>, volume: Volume) -> Result<FoundImage, Error> {
-    let mut head = Vec::new();
-    let length = disk_image::HEADER_LENGTH.min(volume.allocation.0.max(volume.capacity.0));
-    session.host.download(&volume.pool, &volume.name, &mut head, length)?;
+    let head = if volume.path.starts_with('/') {
+        let mut head = Vec::new();
+        let length = disk_image::HEADER_LENGTH.min(volume.allocation.0.max(volume.capacity.0));
+        session.host.download(&volume.pool, &volume.name, &mut head, length)?;
+        Head::Read(head)
+    } else {
+        Head::AtCeph
+    };
     Ok(FoundImage {
         volume: Some((volume.pool, volume.name)),
         path: volume.path,
@@ -203,5 +219,5 @@ fn read_local_head(path: &str) -> std::io::Result<FoundImage> {
     let size = Bytes(file.metadata()?.len());
     let mut head = Vec::new();
     std::io::Read::read_to_end(&mut std::io::Read::take(file, disk_image::HEADER_LENGTH), &mut head)?;
-    Ok(FoundImage { volume: None, path: path.to_owned(), size, head })
+    Ok(FoundImage { volume: None, path: path.to_owned(), size, head: Head::Read(head) })
 }

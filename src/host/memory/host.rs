@@ -115,7 +115,7 @@ impl Host for MemoryHost {
 
     fn define_pool(&self, xml: &str) -> Result<()> {
         let name = PoolParts::read(xml).map(|p| p.name).unwrap_or_default();
-        self.call(&Call::pool("define_pool", "define", &name), |state| state.define_pool(xml))
+        self.call(&Call::pool("define_pool", "define", &name), |state| state.define_pool(xml).map(drop))
     }
 
     fn build_pool(&self, name: &str) -> Result<()> {

@@ -17,6 +17,7 @@
 //! assert_eq!(host.changes_since(&before).len(), 2, "it was stopped all the same");
 //! ```
 
+mod backend;
 mod calls;
 mod domains;
 mod fingerprint;
@@ -40,7 +41,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
 
-use super::{Bridge, Capabilities, DomainState, Result};
+use super::{Bridge, Capabilities, DomainState, PoolSource, Result};
+use backend::Backend;
 use calls::{Call, Calls};
 use image::File;
 
@@ -104,8 +106,10 @@ struct Live {
 
 /// A pool.
 struct PoolCell {
-    kind: String,
+    kind: Backend,
+    /// Below which path its volumes are.
     target: String,
+    source: PoolSource,
     active: bool,
     autostart: bool,
     /// The files that libvirt has seen in its target.

@@ -19,16 +19,18 @@ pub use prune::{Dispensable, dispensable, prune};
 pub use pull::{Pulled, Request, pull};
 
 use super::create::ensure_pool;
+use super::medium::Medium;
 use super::storage_preflight::{PoolNeed, ReadyPool};
 use super::usage::Usage;
 use super::{Session, image_preflight};
 use crate::error::{Error, Kind};
-use crate::host::Volume;
+use crate::host::{Pool, Volume};
 use crate::origin::Origin;
 
 /// The name of an active pool; a default pool is made and an inactive one started.
 pub(in crate::operations) fn writable_pool(session: &Session<'_>, name: &str) -> Result<String, Error> {
     let (target, need) = match session.host.pool(name)? {
+        Some(pool) if Medium::of(&pool.kind) != Some(Medium::Files) => return Err(no_files(&pool)),
         Some(pool) if pool.active => return Ok(pool.name),
         Some(pool) => (pool.target.unwrap_or_default(), PoolNeed::Start),
         None => match session.settings.default_target(name, session.host.uri()) {
@@ -38,6 +40,13 @@ pub(in crate::operations) fn writable_pool(session: &Session<'_>, name: &str) ->
     };
     ensure_pool(session, &ReadyPool { name: name.to_owned(), target, need })?;
     Ok(name.to_owned())
+}
+
+/// What an image is imported into: its bytes as they are, with the name that says what they are.
+fn no_files(pool: &Pool) -> Error {
+    Error::new(Kind::Storage, format!("pool '{}' is of type {}, and images are files", pool.name, pool.kind))
+        .hint("import it into a pool of type dir, fs or netfs")
+        .outcome("nothing was changed")
 }
 
 pub(in crate::operations) fn no_pool(session: &Session<'_>, name: &str) -> Result<Error, Error> {
