@@ -125,7 +125,7 @@ pub fn planned_volumes(plan: &VmPlan) -> Vec<PlannedVolume> {
     };
     let boot = &plan.boot_disk;
     let mut list = vec![volume(Role::Boot, &boot.volume, boot.format, boot.size)];
-    list.extend(plan.data_disks.iter().map(|d| volume(Role::Data, &d.volume, DiskFormat::Qcow2, d.size)));
+    list.extend(plan.data_disks.iter().map(|d| volume(Role::Data, &d.volume, d.format, d.size)));
     list.extend(plan.seed.iter().map(|s| volume(Role::Seed, &s.volume, DiskFormat::Raw, Bytes(0))));
     list
 }
@@ -140,6 +140,7 @@ fn recorded_volumes(plan: &VmPlan, pool: &ReadyPool, image: Option<&ReadyImage>)
         capacity: planned.capacity,
         role: planned.role,
         name: planned.name.to_string(),
+        attaching: None,
     };
     planned_volumes(plan).into_iter().map(recorded).collect()
 }
