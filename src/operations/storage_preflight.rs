@@ -13,7 +13,7 @@ use crate::units::Bytes;
 
 /// Room that a new qcow2 volume takes before anything is written to it, rounded up generously
 /// (a 1 TiB one takes about 200 KiB).
-const EMPTY_QCOW2: Bytes = Bytes(1 << 20);
+pub(super) const EMPTY_QCOW2: Bytes = Bytes(1 << 20);
 
 /// Pool types whose volumes are files, in which a qcow2 overlay can be made.
 const FILE_POOLS: [&str; 3] = ["dir", "fs", "netfs"];
@@ -134,7 +134,7 @@ pub fn planned_volumes(plan: &VmPlan) -> Vec<PlannedVolume> {
 fn recorded_volumes(plan: &VmPlan, pool: &ReadyPool, image: Option<&ReadyImage>) -> Vec<RecordedVolume> {
     let recorded = |planned: PlannedVolume| RecordedVolume {
         pool: pool.name.clone(),
-        path: format!("{}/{}", pool.target.trim_end_matches('/'), planned.name),
+        path: volume_path(&pool.target, planned.name.as_str()),
         format: planned.format.as_str().to_owned(),
         backing: image.filter(|_| planned.is_overlay()).map(|i| i.path.clone()),
         capacity: planned.capacity,
@@ -143,6 +143,11 @@ fn recorded_volumes(plan: &VmPlan, pool: &ReadyPool, image: Option<&ReadyImage>)
         attaching: None,
     };
     planned_volumes(plan).into_iter().map(recorded).collect()
+}
+
+/// The path that a volume will have in a pool with that target.
+pub(super) fn volume_path(target: &str, name: &str) -> String {
+    format!("{}/{name}", target.trim_end_matches('/'))
 }
 
 impl PlannedVolume {
@@ -174,7 +179,7 @@ fn check_names(
     Ok(())
 }
 
-fn check_pool(
+pub(super) fn check_pool(
     session: &Session<'_>,
     name: &PoolName,
     findings: &mut Vec<Finding>,

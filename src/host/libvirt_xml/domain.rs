@@ -51,6 +51,8 @@ pub struct DiskDescription {
     pub format: Option<String>,
     /// Paths of the files below its source, nearest first. libvirt knows them while the domain runs.
     pub backing_chain: Vec<String>,
+    /// The serial number that the guest reads.
+    pub serial: Option<String>,
     /// Whether the guest may only read it.
     pub readonly: bool,
     /// Whether several domains may write to it at a time.
@@ -203,6 +205,7 @@ fn disk(node: Node<'_, '_>) -> DiskDescription {
         source: source(node),
         format: child(node, "driver").and_then(|d| attribute(d, "type")),
         backing_chain: backing_chain(node),
+        serial: text_at(node, &["serial"]),
         readonly: child(node, "readonly").is_some(),
         shareable: child(node, "shareable").is_some(),
     }
