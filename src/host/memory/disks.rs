@@ -38,7 +38,9 @@ impl State {
 
     pub(super) fn detach_disk(&mut self, uuid: Uuid, target: &str, reach: Reach) -> Answer<()> {
         let (live, persistent) = places(reach);
-        if live {
+        let shown = self.machine(uuid)?.xml();
+        let is_there = xml::without_disk(shown, target).map_err(|e| refused(&e))? != shown;
+        if live && is_there {
             let name = self.machine_name(uuid);
             let behaviour = self.guest(&name).on_unplug;
             self.active(uuid)?.unplugging.insert(target.to_owned(), behaviour);
@@ -83,7 +85,12 @@ impl State {
     }
 
     pub(super) fn has_block_job(&mut self, uuid: Uuid, target: &str) -> Answer<bool> {
-        Ok(self.active(uuid)?.block_jobs.contains(target))
+        let live = self.active(uuid)?;
+        let described = DomainDescription::read(&live.xml).map_err(|e| refused(&e))?;
+        if described.disk(target).is_none() {
+            return Err(format!("invalid argument: disk {target} not found in domain").into());
+        }
+        Ok(live.block_jobs.contains(target))
     }
 }
 

@@ -15,7 +15,7 @@ pub(super) fn refused(error: &HostError) -> Failure {
 
 impl Machine {
     /// What describes it now.
-    fn xml(&self) -> &str {
+    pub(super) fn xml(&self) -> &str {
         let live = self.live.as_ref().map(|live| live.xml.as_str());
         live.or(self.definition.as_deref()).unwrap_or_default()
     }
