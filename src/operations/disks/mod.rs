@@ -11,13 +11,16 @@
 //! ```
 
 mod attach;
+mod attach_plan;
+mod attach_undo;
 mod detach;
 mod entry;
 mod list;
 mod resize;
 mod subject;
 
-pub use attach::{Attached, Request, attach};
+pub use attach::{Attached, attach};
+pub use attach_plan::Request;
 pub use detach::{Detachment, detach, survey};
 pub use list::{Disk, Presence, list};
 pub use resize::{Resized, resize};

@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::entry::{rewrite, set_size};
 use super::subject::{Found, Subject, refused};
 use crate::error::{Error, Kind};
-use crate::host::Volume;
-use crate::host::libvirt_xml::DiskDevice;
+use crate::host::libvirt_xml::{DiskDevice, DomainDescription};
+use crate::host::{View, Volume};
 use crate::operations::usage::{self, Usage};
 use crate::operations::{Event, Session};
 use crate::record::{RecordedVolume, Role};
@@ -75,9 +75,7 @@ pub fn resize(session: &Session<'_>, vm: &str, disk: &str, wish: SizeWish) -> Re
         target: found.target,
         from: volume.capacity,
         to: size,
-        agent: (live && subject.domain.state.is_active())
-            .then(|| agent_answers(session, &subject))
-            .transpose()?,
+        agent: live.then(|| agent_answers(session, &subject)),
         live,
     })
 }
@@ -179,11 +177,22 @@ pub(super) fn check_snapshots(session: &Session<'_>, subject: &Subject, why: &st
 /// QEMU does one thing with a disk at a time.
 pub(super) fn check_block_job(session: &Session<'_>, subject: &Subject, found: &Found) -> Result<(), Error> {
     let (vm, target) = (subject.name(), &found.target);
-    if found.live.is_none() || !session.host.has_block_job(subject.domain.uuid, target)? {
+    if found.live.is_none() || !has_block_job(session, subject, target)? {
         return Ok(());
     }
     Err(refused(format!("a block job works on disk '{target}' of VM '{vm}'"))
         .hint(format!("virsh blockjob {} {target} shows it; wait for its end", shell_word(vm))))
+}
+
+/// A disk that the guest lets go of at this moment has none.
+fn has_block_job(session: &Session<'_>, subject: &Subject, target: &str) -> Result<bool, Error> {
+    let uuid = subject.domain.uuid;
+    let refused = match session.host.has_block_job(uuid, target) {
+        Err(refused) if !refused.outcome_unknown() => refused,
+        answer => return Ok(answer?),
+    };
+    let now = DomainDescription::read(&session.host.domain_xml(uuid, View::Current)?)?;
+    if now.disk(target).is_none() { Ok(false) } else { Err(refused.into()) }
 }
 
 /// Disks are thin: they promise more than they take.
@@ -231,10 +240,9 @@ fn grow(
     }
 }
 
-fn agent_answers(session: &Session<'_>, subject: &Subject) -> Result<bool, Error> {
-    if !subject.executes() {
-        return Ok(false);
-    }
+/// Only a kindness: the work is done, and what fails here is no failure.
+fn agent_answers(session: &Session<'_>, subject: &Subject) -> bool {
     let ping = r#"{"execute":"guest-ping"}"#;
-    Ok(session.host.agent(subject.domain.uuid, ping, AGENT_WITHIN)?.is_some())
+    let answer = || session.host.agent(subject.domain.uuid, ping, AGENT_WITHIN);
+    subject.executes() && matches!(answer(), Ok(Some(_)))
 }

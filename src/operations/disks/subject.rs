@@ -90,9 +90,9 @@ impl Subject {
     /// All targets that are taken, in the domain or in the record, sorted.
     pub(super) fn targets(&self) -> Vec<String> {
         let described = self.live.iter().chain([&self.next]).flat_map(|d| &d.disks);
-        let disks = described.map(|d| d.target.clone());
-        let mut all: Vec<String> =
-            disks.chain(self.record.volumes.iter().filter_map(RecordedVolume::target)).collect();
+        let mut all: Vec<String> = described.map(|d| d.target.clone()).collect();
+        all.extend(self.record.volumes.iter().filter_map(RecordedVolume::target));
+        all.extend(self.record.manifest.spec.data_disks.iter().filter_map(|d| d.device.clone()));
         all.sort();
         all.dedup();
         all
