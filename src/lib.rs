@@ -8,7 +8,8 @@
 //! * [`host`] is one virtualization host, over libvirt or in memory;
 //! * [`record`] is what a domain's metadata says about who made it and which volumes are its own;
 //! * [`operations`] holds one file for each verb: create, destroy, inspect, images, pools;
-//! * [`names`], [`units`], [`yaml`], [`content`], [`text`], [`disk_image`], [`convert`] and [`error`] serve all of them.
+//! * [`names`], [`units`], [`yaml`], [`content`], [`text`], [`disk_image`], [`convert`] and [`error`] serve all of
+//!   them.
 //!
 //! The command line in [`cli`] is a thin user of the rest.
 
