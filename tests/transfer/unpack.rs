@@ -118,6 +118,7 @@ fn the_end_of_the_content_waits_for_the_end_of_the_download_and_its_digest() {
         let error = opened.content.read_to_end(&mut bytes).unwrap_err();
         assert_eq!(TransferError::in_io(&error).unwrap().reason(), Reason::Checksum, "{program}: {error}");
         assert_eq!(bytes.len(), 100_000, "all of it came, and yet there is no end");
+        assert!(opened.content.read(&mut [0; 10]).is_err(), "{program}: nor for who asks again");
     }
 }
 
