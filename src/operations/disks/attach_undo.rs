@@ -50,14 +50,14 @@ fn take_back(session: &Session<'_>, job: &Job, made: &Made) -> Result<(), String
     }
     check_insisted(session, &volume)?;
     let told = |e: HostError| Error::from(e).to_string();
-    if made.plugged && (made.volume || is_noted_by_us(session, job)?) {
-        unplug(session, job).map_err(|reason| {
+    if made.plugged {
+        unplug(session, job, made).map_err(|reason| {
             format!("disk '{}' of VM '{}' with {volume} ({reason})", job.disk.target, job.subject.name())
         })?;
     }
     check_insisted(session, &volume)?;
     if made.doubtful {
-        return leave_to_its_maker(session, job, &volume);
+        return leave_to_its_maker(session, job).map_err(|reason| format!("{volume} ({reason})"));
     }
     if job.volume_is_there {
         return Err(format!("{volume} (an earlier run made it)"));
@@ -98,8 +98,8 @@ fn is_noted_by_us(session: &Session<'_>, job: &Job) -> Result<bool, String> {
 
 /// A volume that may be another process's is not deleted. Where it is a disk of the domain's already, that
 /// process has finished, and this one's note may be what stands over its: then that is put right.
-fn leave_to_its_maker(session: &Session<'_>, job: &Job, volume: &str) -> Result<(), String> {
-    let left = Err(format!("{volume} (it may exist)"));
+fn leave_to_its_maker(session: &Session<'_>, job: &Job) -> Result<(), String> {
+    let left = Err("it may exist".to_owned());
     let told = |e: HostError| Error::from(e).to_string();
     if !is_plugged(session, job, View::Persistent)? {
         return left;
@@ -126,7 +126,10 @@ fn is_plugged(session: &Session<'_>, job: &Job, view: View) -> Result<bool, Stri
 }
 
 /// Unplugs the disk wherever it is, and returns when it is nowhere.
-fn unplug(session: &Session<'_>, job: &Job) -> Result<(), String> {
+fn unplug(session: &Session<'_>, job: &Job, made: &Made) -> Result<(), String> {
+    if !made.volume && !is_noted_by_us(session, job)? {
+        return Ok(());
+    }
     let told = |e: HostError| Error::from(e).to_string();
     let (uuid, target) = (job.subject.domain.uuid, job.disk.target.as_str());
     let Some(now) = session.host.state(uuid).map_err(told)? else {
