@@ -58,7 +58,7 @@ fn gib(value: &serde_json::Value) -> u64 {
 #[test]
 fn a_running_guest_sees_its_disks_grow_come_and_go() {
     let Some(bed) = Bed::with_tiny("disks") else { return };
-    let manifest = bed.manifest("web", 90).disk("vdb", 1);
+    let manifest = bed.manifest("web", 150).disk("vdb", 1);
     let vm = &manifest.name;
     let guest = bed.boots(&manifest);
     assert_eq!((seen(&guest, "vda"), seen(&guest, "vdb")), (Some(1), Some(1)));
@@ -120,7 +120,7 @@ fn a_running_guest_sees_its_disks_grow_come_and_go() {
 #[test]
 fn a_guest_that_does_not_execute_is_told_of_what_it_cannot_do() {
     let Some(bed) = Bed::with_tiny("diskpause") else { return };
-    let manifest = bed.manifest("web", 91).disk("vdb", 1);
+    let manifest = bed.manifest("web", 151).disk("vdb", 1);
     let vm = &manifest.name;
     let guest = bed.boots(&manifest);
     bed.virsh().does(&["suspend", vm]);
@@ -138,7 +138,7 @@ fn a_guest_that_does_not_execute_is_told_of_what_it_cannot_do() {
 #[test]
 fn a_guest_that_does_not_let_go_keeps_its_disk() {
     let Some(bed) = Bed::with_tiny("diskdeaf") else { return };
-    let manifest = bed.manifest("web", 96).boot_disk("{sizeGB: 1, empty: true}").disk("vdb", 1);
+    let manifest = bed.manifest("web", 156).boot_disk("{sizeGB: 1, empty: true}").disk("vdb", 1);
     let vm = &manifest.name;
     bed.creates(&manifest);
     let kept = disk(&bed, &["detach", vm, "vdb", "--timeout", "1s"]).exits(6);
@@ -163,7 +163,7 @@ fn off(bed: &Bed, octet: u8) -> Manifest {
 #[test]
 fn disks_of_a_vm_that_is_off() {
     let Some(bed) = Bed::with_tiny("diskoff") else { return };
-    let manifest = off(&bed, 92);
+    let manifest = off(&bed, 152);
     let vm = &manifest.name;
     disk(&bed, &["resize", vm, "boot", "2GiB"]).exits(0).mentions("sees it when it starts");
     disk(&bed, &["resize", vm, "vdb", "2GiB"]).exits(0);
@@ -186,7 +186,7 @@ fn disks_of_a_vm_that_is_off() {
 #[test]
 fn what_stands_in_the_way_is_found_before_anything_is_touched() {
     let Some(bed) = Bed::with_tiny("diskno") else { return };
-    let manifest = off(&bed, 93);
+    let manifest = off(&bed, 153);
     let vm = &manifest.name;
     let before = (bed.virsh().definition(vm), bed.traces());
     let unchanged = |ran: Ran, code: i32, told: &str| {
@@ -233,7 +233,7 @@ fn what_stands_in_the_way_is_found_before_anything_is_touched() {
 #[test]
 fn two_at_a_time_lose_nothing() {
     let Some(bed) = Bed::with_tiny("disktwo") else { return };
-    let manifest = off(&bed, 94);
+    let manifest = off(&bed, 154);
     let vm = &manifest.name;
     for _ in 0..3 {
         let both = [1, 2].map(|gib| bed.foundry(&["disk", "attach", vm, &gib.to_string()]).start());
@@ -293,7 +293,7 @@ fn killed_everywhere(bed: &Bed, arguments: &[&str], prepare: impl Fn(), judge: i
 #[test]
 fn what_is_killed_anywhere_is_finished_by_the_same_again() {
     let Some(bed) = Bed::with_tiny("diskkill") else { return };
-    let manifest = bed.manifest("web", 95);
+    let manifest = bed.manifest("web", 155);
     let vm = manifest.name.clone();
     let running = || {
         bed.foundry(&["destroy", &vm, "--force"]).run();

@@ -4,7 +4,7 @@ use super::resize::unfinished;
 use super::subject::{Subject, refused};
 use crate::error::{Error, Kind};
 use crate::host::libvirt_xml::DomainDescription;
-use crate::host::{Reach, Volume};
+use crate::host::{Pool, Reach, Volume};
 use crate::names::{DiskSerial, DiskTarget, PoolName, VmName};
 use crate::operations::preflight::report;
 use crate::operations::storage_preflight::{self, EMPTY_QCOW2, ReadyPool};
@@ -56,22 +56,21 @@ impl Job {
 /// Decides; changes nothing.
 pub(super) fn prepare(session: &Session<'_>, request: &Request<'_>) -> Result<Job, Error> {
     let subject = Subject::look(session, request.vm)?;
-    let pool = ready_pool(session, &subject)?;
-    let earlier = earlier_attempt(&subject, request)?;
-    let target = match (&earlier, &request.device) {
-        (Some((target, _)), _) => target.clone(),
-        (None, Some(device)) => free_target(session, &subject, device, &pool)?,
-        (None, None) => next_target(session, &subject, &pool)?,
+    let (pool, found) = ready_pool(session, &subject)?;
+    let (target, volume, volume_is_there) = match earlier_attempt(session, &subject, request)? {
+        Some(earlier) => earlier,
+        None => {
+            let target = match &request.device {
+                Some(device) => free_target(session, &subject, device, &pool)?,
+                None => next_target(session, &subject, &pool)?,
+            };
+            let volume = planned_volume(&subject, request, &target, &pool)?;
+            (target, volume, false)
+        }
     };
-    let volume = match earlier {
-        Some((_, volume)) => RecordedVolume { attaching: Some(Maker::current()), ..volume },
-        None => planned_volume(&subject, request, &target, &pool)?,
-    };
-    let found = session.host.volume(&volume.pool, &volume.name)?;
-    if let Some(other) = found.as_ref().and_then(|v| differs_from_plan(&volume, v)) {
-        return Err(in_the_way(&volume).because(other));
+    if let Some(found) = found.filter(|p| p.active) {
+        check_room(session, &found, request)?;
     }
-    check_room(session, &pool, request)?;
     let disk = DataDisk {
         volume: volume.name.parse().map_err(|e| refused(format!("volume '{}' {e}", volume.name)))?,
         target,
@@ -80,7 +79,7 @@ pub(super) fn prepare(session: &Session<'_>, request: &Request<'_>) -> Result<Jo
         serial: request.serial.clone(),
     };
     let (live, reach) = places(&subject, disk.target.as_str(), request.at_next_start);
-    Ok(Job { disk, volume, pool, volume_is_there: found.is_some(), reach, live, subject })
+    Ok(Job { disk, volume, pool, volume_is_there, reach, live, subject })
 }
 
 /// Whether a running guest has it afterwards, and where it is still to be plugged in.
@@ -92,7 +91,7 @@ fn places(subject: &Subject, target: &str, at_next_start: bool) -> (bool, Option
 }
 
 /// The pool of the VM's other disks.
-fn ready_pool(session: &Session<'_>, subject: &Subject) -> Result<ReadyPool, Error> {
+fn ready_pool(session: &Session<'_>, subject: &Subject) -> Result<(ReadyPool, Option<Pool>), Error> {
     let volumes = &subject.record.volumes;
     let boot = volumes.iter().find(|v| v.role == Role::Boot).or(volumes.first());
     let name = match boot {
@@ -104,31 +103,34 @@ fn ready_pool(session: &Session<'_>, subject: &Subject) -> Result<ReadyPool, Err
     usage::refresh(session, name.as_str())?;
     let mut findings = Vec::new();
     match storage_preflight::check_pool(session, &name, &mut findings)? {
-        Some((pool, _)) => Ok(pool),
+        Some(ready) => Ok(ready),
         None => Err(report(subject.name(), &findings)),
     }
 }
 
-/// An attach of the same disk that was broken off: this one finishes it. Of another disk it is only told.
+/// An attach of the same disk that was broken off, which this one finishes: its target, its volume, and whether
+/// that was made already.
 fn earlier_attempt(
+    session: &Session<'_>,
     subject: &Subject,
     request: &Request<'_>,
-) -> Result<Option<(DiskTarget, RecordedVolume)>, Error> {
+) -> Result<Option<(DiskTarget, RecordedVolume, bool)>, Error> {
     for volume in &subject.record.volumes {
         let Some(maker) = &volume.attaching else { continue };
         let Some(target) = VmName::target_of_volume(&volume.name) else { continue };
         let is_meant = request.device.as_ref().is_none_or(|d| *d == target);
         let is_same = volume.capacity == request.size && volume.format == request.format.as_str();
-        match maker.liveness() {
-            Liveness::Dead if is_meant && is_same => return Ok(Some((target, volume.clone()))),
-            Liveness::Alive | Liveness::Elsewhere if request.device.as_ref() == Some(&target) => {
-                return Err(refused(format!(
-                    "disk '{target}' of VM '{}' is being attached by process {}",
-                    subject.name(),
-                    maker.pid
-                )));
+        if is_meant && is_same && maker.liveness() == Liveness::Dead {
+            let found = session.host.volume(&volume.pool, &volume.name)?;
+            if let Some(other) = found.as_ref().and_then(|v| differs_from_plan(volume, v)) {
+                return Err(exists(&volume.pool, &volume.name).because(other));
             }
-            _ => {}
+            let ours = RecordedVolume { attaching: Some(Maker::current()), ..volume.clone() };
+            return Ok(Some((target, ours, found.is_some())));
+        }
+        if request.device.as_ref() == Some(&target) && maker.liveness() != Liveness::Dead {
+            let (vm, pid) = (subject.name(), maker.pid);
+            return Err(refused(format!("process {pid} is attaching disk '{target}' to VM '{vm}'")));
         }
     }
     Ok(None)
@@ -161,10 +163,6 @@ fn exists(pool: &str, volume: &str) -> Error {
     Error::new(Kind::Storage, format!("volume '{volume}' exists in pool '{pool}'"))
         .hint("it may hold data that somebody kept: choose another --device")
         .outcome("nothing was changed")
-}
-
-fn in_the_way(volume: &RecordedVolume) -> Error {
-    exists(&volume.pool, &volume.name)
 }
 
 /// The first target that neither the domain nor the record has, and whose volume's name is free: disks that
@@ -210,19 +208,18 @@ fn planned_volume(
 }
 
 /// Disks are thin: little is needed now, and more is promised than may be there.
-fn check_room(session: &Session<'_>, pool: &ReadyPool, request: &Request<'_>) -> Result<(), Error> {
-    let Some(found) = session.host.pool(&pool.name)?.filter(|p| p.active) else { return Ok(()) };
-    if found.available < EMPTY_QCOW2 {
+fn check_room(session: &Session<'_>, pool: &Pool, request: &Request<'_>) -> Result<(), Error> {
+    if pool.available < EMPTY_QCOW2 {
         return Err(Error::new(
             Kind::Storage,
-            format!("pool '{}' has only {} left", pool.name, found.available),
+            format!("pool '{}' has only {} left", pool.name, pool.available),
         )
         .outcome("nothing was changed"));
     }
-    if found.available < request.size {
+    if pool.available < request.size {
         session.warn(format!(
             "the disk can grow to {}, and pool '{}' has {} left",
-            request.size, pool.name, found.available
+            request.size, pool.name, pool.available
         ));
     }
     Ok(())

@@ -44,12 +44,11 @@ pub(super) fn undo(session: &Session<'_>, job: &Job, made: &Made, error: Error) 
 /// What is left and why, where not all can be taken back.
 fn take_back(session: &Session<'_>, job: &Job, made: &Made) -> Result<(), String> {
     let volume = format!("volume '{}' in pool '{}'", job.volume.name, job.volume.pool);
-    let may_be_left = made.volume || made.doubtful || job.volume_is_there;
-    if !may_be_left && matches!(session.host.state(job.subject.domain.uuid), Ok(None)) {
-        return Ok(());
-    }
     check_insisted(session, &volume)?;
     let told = |e: HostError| Error::from(e).to_string();
+    if matches!(session.host.state(job.subject.domain.uuid), Ok(None)) {
+        return clear_after_destroy(session, job, made).map_err(|reason| format!("{volume} ({reason})"));
+    }
     if made.plugged {
         unplug(session, job, made).map_err(|reason| {
             format!("disk '{}' of VM '{}' with {volume} ({reason})", job.disk.target, job.subject.name())
@@ -74,6 +73,20 @@ fn take_back(session: &Session<'_>, job: &Job, made: &Made) -> Result<(), String
             remove_disk(&mut record.manifest.spec, job.disk.target.as_str());
         }
     })
+}
+
+/// The VM was destroyed meanwhile, and its record is gone. As long as no other VM has its name, nobody else can
+/// have made a volume of this name.
+fn clear_after_destroy(session: &Session<'_>, job: &Job, made: &Made) -> Result<(), String> {
+    let told = |e: HostError| Error::from(e).to_string();
+    let RecordedVolume { pool, name, .. } = &job.volume;
+    if made.volume && session.host.domain(job.subject.name()).map_err(told)?.is_none() {
+        return session.host.delete_volume(pool, name).map_err(told);
+    }
+    match session.host.volume(pool, name).map_err(told)? {
+        None => Ok(()),
+        Some(_) => Err("the VM was taken away by somebody else meanwhile; it may be another's now".into()),
+    }
 }
 
 fn check_insisted(session: &Session<'_>, volume: &str) -> Result<(), String> {
@@ -132,10 +145,8 @@ fn unplug(session: &Session<'_>, job: &Job, made: &Made) -> Result<(), String> {
     }
     let told = |e: HostError| Error::from(e).to_string();
     let (uuid, target) = (job.subject.domain.uuid, job.disk.target.as_str());
-    let Some(now) = session.host.state(uuid).map_err(told)? else {
-        return Err("the domain was taken away by somebody else; it may be another's now".into());
-    };
-    if now.state.is_active() && is_plugged(session, job, View::Current)? {
+    let is_active = session.host.state(uuid).map_err(told)?.is_some_and(|now| now.state.is_active());
+    if is_active && is_plugged(session, job, View::Current)? {
         session.host.detach_disk(uuid, target, Reach::Live).map_err(told)?;
         let give_up = || session.cancel.is_insisted();
         if !is_let_go(session, uuid, target, PATIENCE, give_up).map_err(|e| e.to_string())? {
