@@ -237,7 +237,7 @@ pub fn detach(session: &Session<'_>, detachment: &Detachment, patience: Duration
 
 fn unfinished(detachment: &Detachment, error: Error) -> Error {
     let keep = if detachment.keep { " --keep" } else { "" };
-    let (vm, target) = (shell_word(&detachment.vm), &detachment.target);
+    let (vm, target) = (shell_word(&detachment.vm), shell_word(&detachment.target));
     error.outcome(format!("foundry disk detach {vm} {target}{keep} finishes it"))
 }
 

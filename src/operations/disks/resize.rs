@@ -64,7 +64,8 @@ pub fn resize(session: &Session<'_>, vm: &str, disk: &str, wish: SizeWish) -> Re
     }
     let write_down = rewrite(session, &subject.domain, |record| set_size(record, &found.target, size));
     write_down.map_err(|e| {
-        let again = format!("foundry disk resize {} {} {}GiB", shell_word(vm), found.target, size.0 / GIB);
+        let (vm, target) = (shell_word(subject.name()), shell_word(&found.target));
+        let again = format!("foundry disk resize {vm} {target} {}GiB", size.0 / GIB);
         e.outcome(format!("disk '{}' has {size} now", found.target))
             .outcome(format!("its record does not say so: {again} writes it"))
     })?;
@@ -102,8 +103,9 @@ fn growable(session: &Session<'_>, subject: &Subject, found: &Found) -> Result<V
 /// An attach or a detach that was broken off.
 pub(super) fn unfinished(vm: &str, target: &str) -> Error {
     refused(format!("disk '{target}' of VM '{vm}' is only half there")).hint(format!(
-        "foundry disk detach {} {target} removes what an attach or a detach left",
-        shell_word(vm)
+        "foundry disk detach {} {} removes what an attach or a detach left",
+        shell_word(vm),
+        shell_word(target)
     ))
 }
 
@@ -180,8 +182,11 @@ pub(super) fn check_block_job(session: &Session<'_>, subject: &Subject, found: &
     if found.live.is_none() || !has_block_job(session, subject, target)? {
         return Ok(());
     }
-    Err(refused(format!("a block job works on disk '{target}' of VM '{vm}'"))
-        .hint(format!("virsh blockjob {} {target} shows it; wait for its end", shell_word(vm))))
+    Err(refused(format!("a block job works on disk '{target}' of VM '{vm}'")).hint(format!(
+        "virsh blockjob {} {} shows it; wait for its end",
+        shell_word(vm),
+        shell_word(target)
+    )))
 }
 
 /// A disk that the guest lets go of at this moment has none.

@@ -125,8 +125,9 @@ impl Found {
             Some(path) => Err(refused(format!("disk '{target}' of VM '{vm}' is not on its own volume"))
                 .because(format!("it is on {path}, which an external snapshot made, or somebody else"))
                 .hint(format!(
-                    "virsh blockcommit {} {target} --active --pivot brings a snapshot back into the volume",
-                    shell_word(vm)
+                    "virsh blockcommit {} {} --active --pivot brings a snapshot back into the volume",
+                    shell_word(vm),
+                    shell_word(target)
                 ))),
         }
     }
