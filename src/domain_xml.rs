@@ -7,13 +7,14 @@ mod elements;
 
 use uuid::Uuid;
 
-use crate::host::METADATA_NAMESPACE;
+use crate::host::{METADATA_NAMESPACE, PoolAuth, Secret, Server};
 use crate::names::DiskSerial;
 use crate::plan::{Arch, CpuMode, DataDisk, DiskFormat, Firmware, Interface, Link, VmPlan};
 use elements::{
     Alias, Backend, Boot, Channel, Console, Controller, Cpu, Device, Disk, Domain, Driver, Empty, Features,
     FirmwareFeature, FirmwareFeatures, InterfaceSource, InterfaceXml, Log, Mac, Memory, Metadata, Model, Os,
-    OsType, RecordElement, Rng, Serial, SerialTarget, Source, Tag, Target, TargetDev, Vcpu, Vlan,
+    OsType, RecordElement, Rng, Serial, SerialTarget, Source, SourceAuth, SourceHost, SourceSecret, Tag,
+    Target, TargetDev, Vcpu, Vlan,
 };
 
 /// How the guest's instructions are executed.
@@ -66,6 +67,27 @@ pub enum DiskSource {
     },
     /// By its path. On AppArmor hosts only this form has its backing chain allowed.
     File(String),
+    /// By the path of a block device.
+    Block(String),
+    /// At Ceph, which QEMU asks itself.
+    Rbd {
+        /// `POOL/IMAGE`, by Ceph's names.
+        image: String,
+        /// Ceph's monitors.
+        monitors: Vec<Server>,
+        /// As whom.
+        auth: Option<PoolAuth>,
+    },
+}
+
+impl DiskSource {
+    /// The format of what is there: only a file can be anything but the guest's bytes as they are.
+    fn format<'a>(&self, planned: &'a str) -> &'a str {
+        match self {
+            Self::Volume { .. } | Self::File(_) => planned,
+            Self::Block(_) | Self::Rbd { .. } => "raw",
+        }
+    }
 }
 
 /// The XML of a domain.
@@ -212,7 +234,7 @@ fn disk<'a>(target: &'a str, format: DiskFormat, serial: &'a str, source: &'a Di
     Disk {
         kind: source_kind(source),
         device: "disk",
-        driver: Driver { name: "qemu", kind: format.as_str(), cache: Some("none"), discard: Some("unmap") },
+        driver: driver(source, source.format(format.as_str())),
         source: source_xml(source),
         target: Target { dev: target, bus: "virtio" },
         readonly: None,
@@ -221,12 +243,24 @@ fn disk<'a>(target: &'a str, format: DiskFormat, serial: &'a str, source: &'a Di
     }
 }
 
+/// The host's page cache holds nothing twice. A block device without it can be left to the kernel's own
+/// asynchronous I/O, which on a sparse file may block. Ceph's client has a cache of its own, which `none` would
+/// turn off (Ceph's docs, "QEMU and block devices"); a guest's flushes go through it.
+fn driver<'a>(source: &DiskSource, format: &'a str) -> Driver<'a> {
+    let (cache, io) = match source {
+        DiskSource::Volume { .. } | DiskSource::File(_) => (Some("none"), None),
+        DiskSource::Block(_) => (Some("none"), Some("native")),
+        DiskSource::Rbd { .. } => (None, None),
+    };
+    Driver { name: "qemu", kind: format, cache, io, discard: Some("unmap") }
+}
+
 /// A CD-ROM on virtio-scsi and not on SATA: cloud kernels have no AHCI driver and never see it there.
 fn seed(source: &DiskSource) -> Disk<'_> {
     Disk {
         kind: source_kind(source),
         device: "cdrom",
-        driver: Driver { name: "qemu", kind: "raw", cache: None, discard: None },
+        driver: Driver { name: "qemu", kind: "raw", cache: None, io: None, discard: None },
         source: source_xml(source),
         target: Target { dev: "sda", bus: "scsi" },
         readonly: Some(Empty {}),
@@ -239,14 +273,33 @@ fn source_kind(source: &DiskSource) -> &'static str {
     match source {
         DiskSource::Volume { .. } => "volume",
         DiskSource::File(_) => "file",
+        DiskSource::Block(_) => "block",
+        DiskSource::Rbd { .. } => "network",
     }
 }
 
 fn source_xml(source: &DiskSource) -> Source<'_> {
+    let none = Source::default();
     match source {
-        DiskSource::Volume { pool, volume } => Source { pool: Some(pool), volume: Some(volume), file: None },
-        DiskSource::File(path) => Source { pool: None, volume: None, file: Some(path) },
+        DiskSource::Volume { pool, volume } => Source { pool: Some(pool), volume: Some(volume), ..none },
+        DiskSource::File(path) => Source { file: Some(path), ..none },
+        DiskSource::Block(path) => Source { dev: Some(path), ..none },
+        DiskSource::Rbd { image, monitors, auth } => Source {
+            protocol: Some("rbd"),
+            name: Some(image),
+            hosts: monitors.iter().map(|m| SourceHost { name: &m.host, port: m.port }).collect(),
+            auth: auth.as_ref().map(|a| Box::new(auth_xml(a))),
+            ..none
+        },
     }
+}
+
+fn auth_xml(auth: &PoolAuth) -> SourceAuth<'_> {
+    let (uuid, usage) = match &auth.secret {
+        Secret::Uuid(uuid) => (Some(uuid.to_string()), None),
+        Secret::Usage(usage) => (None, Some(usage.as_str())),
+    };
+    SourceAuth { user: &auth.user, secret: SourceSecret { kind: "ceph", uuid, usage } }
 }
 
 fn interface_xml(interface: &Interface, boot: Option<u32>) -> InterfaceXml<'_> {

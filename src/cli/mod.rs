@@ -12,6 +12,7 @@ mod interrupt;
 mod list;
 mod output;
 mod pool;
+mod pool_add;
 mod render;
 mod storage;
 mod test_conn;

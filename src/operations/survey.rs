@@ -134,7 +134,9 @@ fn survey_by_convention(
     let mut demolition = Demolition::of(domain, options);
     for disk in &described.disks {
         let found = match &disk.source {
-            DiskSource::File(path) | DiskSource::Block(path) => session.host.volume_at(path)?,
+            DiskSource::File(path) | DiskSource::Block(path) | DiskSource::Rbd(path) => {
+                session.host.volume_at(path)?
+            }
             DiskSource::Volume { pool, volume } => match session.host.volume(pool, volume)? {
                 Some(found) => Some(found),
                 None => {
@@ -202,7 +204,7 @@ impl Demolition {
                 recorded.contains(path) || self.volumes.iter().chain(&self.kept).any(|v| v.path == *path)
             };
             match &disk.source {
-                DiskSource::File(path) | DiskSource::Block(path) if !known(path) => {
+                DiskSource::File(path) | DiskSource::Block(path) | DiskSource::Rbd(path) if !known(path) => {
                     self.name_file(&disk.source, "foundry did not make it");
                 }
                 DiskSource::Volume { pool, volume } => {
@@ -214,7 +216,7 @@ impl Demolition {
     }
 
     fn name_file(&mut self, source: &DiskSource, reason: &str) {
-        if let DiskSource::File(path) | DiskSource::Block(path) = source {
+        if let DiskSource::File(path) | DiskSource::Block(path) | DiskSource::Rbd(path) = source {
             self.spared.push((path.clone(), reason.to_owned()));
         }
     }
@@ -301,12 +303,20 @@ impl Demolition {
     }
 }
 
+/// The most that LVM or ZFS make of a size by rounding it up: the largest extents that are in common use.
+const ROUNDING: u64 = 64 << 20;
+
 /// Why a volume may not be the one that an interrupted creation planned.
 pub(super) fn differs_from_plan(planned: &RecordedVolume, found: &Volume) -> Option<String> {
     // libvirt looks into a raw volume and calls one with a seed in it an ISO image.
     let same_format = found.format == planned.format || (planned.format == "raw" && found.format == "iso");
-    let same = same_format && found.capacity == planned.capacity && found.backing == planned.backing;
-    (!same).then(|| {
+    let (is_block, is_at_ceph) = (planned.path.starts_with("/dev/"), !planned.path.starts_with('/'));
+    let rounded = found.capacity.0.checked_sub(planned.capacity.0).is_some_and(|more| more < ROUNDING);
+    // A clone at Ceph has its image's size until it is grown, and libvirt does not say what it lies on.
+    let not_grown = planned.backing.is_some() && found.capacity < planned.capacity;
+    let same_size = found.capacity == planned.capacity || (is_block && rounded) || (is_at_ceph && not_grown);
+    let same_backing = found.backing == planned.backing || is_at_ceph;
+    (!(same_format && same_size && same_backing)).then(|| {
         format!(
             "it may be another's: {} of {} was planned, it is {} of {}",
             planned.format, planned.capacity, found.format, found.capacity

@@ -86,8 +86,20 @@ pub enum DiskSource {
         /// The volume's name.
         volume: String,
     },
+    /// An image at Ceph: `POOL/IMAGE`, which is also the path that libvirt gives such a volume.
+    Rbd(String),
     /// Something else, in libvirt's word for its type (`network`, `nvme`).
     Other(String),
+}
+
+impl DiskSource {
+    /// The path that libvirt's storage knows it by, where it has one.
+    pub fn path(&self) -> Option<&str> {
+        match self {
+            Self::File(path) | Self::Block(path) | Self::Rbd(path) => Some(path),
+            Self::None | Self::Volume { .. } | Self::Other(_) => None,
+        }
+    }
 }
 
 /// One network interface of a domain.
@@ -142,10 +154,10 @@ impl DomainDescription {
 }
 
 impl DiskDescription {
-    /// Paths of all files that it is made of, its own first.
+    /// Paths of all files that it is made of, its own first; of an image at Ceph as libvirt gives it.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         let own = match &self.source {
-            DiskSource::File(path) | DiskSource::Block(path) => Some(path),
+            DiskSource::File(path) | DiskSource::Block(path) | DiskSource::Rbd(path) => Some(path),
             DiskSource::None | DiskSource::Volume { .. } | DiskSource::Other(_) => None,
         };
         own.into_iter().chain(&self.backing_chain).map(Path::new)
@@ -221,6 +233,7 @@ fn source(disk: Node<'_, '_>) -> DiskSource {
         "volume" => {
             said("pool").zip(said("volume")).map(|(pool, volume)| DiskSource::Volume { pool, volume })
         }
+        "network" if source.attribute("protocol") == Some("rbd") => said("name").map(DiskSource::Rbd),
         other => Some(DiskSource::Other(other.to_owned())),
     };
     read.unwrap_or(DiskSource::None)

@@ -198,11 +198,13 @@ impl State {
     fn check_disks(&self, domain: &DomainDescription) -> Answer<()> {
         for disk in &domain.disks {
             match &disk.source {
-                DiskSource::File(path) => self.check_files(path)?,
+                DiskSource::File(path) | DiskSource::Block(path) | DiskSource::Rbd(path) => {
+                    self.check_files(path)?;
+                }
                 DiskSource::Volume { pool, volume } => {
                     self.check_files(&self.known_path(pool, volume)?)?;
                 }
-                DiskSource::None | DiskSource::Block(_) | DiskSource::Other(_) => {}
+                DiskSource::None | DiskSource::Other(_) => {}
             }
         }
         Ok(())

@@ -68,8 +68,8 @@ fn domain_line(uuid: Uuid, machine: &Machine) -> String {
 }
 
 fn pool_line(name: &str, pool: &PoolCell) -> String {
-    let PoolCell { kind, target, active, autostart, known: _, others_seen: _ } = pool;
-    format!("pool {name}: {kind} at {target}, active {active}, autostart {autostart}")
+    let PoolCell { kind, target, source: _, active, autostart, known: _, others_seen: _ } = pool;
+    format!("pool {name}: {} at {target}, active {active}, autostart {autostart}", kind.as_str())
 }
 
 fn file_line(path: &str, file: &File) -> String {

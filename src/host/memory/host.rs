@@ -1,17 +1,17 @@
 //! The in-memory host's answers to foundry's calls: each names its call and asks the state.
 
-use std::io::{Read, Write};
 use std::time::Duration;
 
 use uuid::Uuid;
 
 use super::calls::Call;
 use super::{MemoryHost, URI};
+use crate::content::{Content, Sink};
 use crate::error::Kind;
 use crate::host::libvirt_xml::{DomainDescription, PoolParts, volume_name};
 use crate::host::{
     AddressSource, Bridge, Capabilities, Domain, GuestAddress, Host, Network, Pool, Reach, Result, StateNow,
-    View, Volume,
+    View, Volume, Zeros,
 };
 use crate::units::Bytes;
 
@@ -141,7 +141,7 @@ impl Host for MemoryHost {
 
     fn define_pool(&self, xml: &str) -> Result<()> {
         let name = PoolParts::read(xml).map(|p| p.name).unwrap_or_default();
-        self.call(&Call::pool("define_pool", "define", &name), |state| state.define_pool(xml))
+        self.call(&Call::pool("define_pool", "define", &name), |state| state.define_pool(xml).map(drop))
     }
 
     fn build_pool(&self, name: &str) -> Result<()> {
@@ -204,12 +204,20 @@ impl Host for MemoryHost {
         })
     }
 
-    fn upload(&self, pool: &str, name: &str, content: &mut dyn Read, offset: u64, length: u64) -> Result<()> {
+    fn upload(
+        &self,
+        pool: &str,
+        name: &str,
+        content: &mut dyn Content,
+        offset: u64,
+        length: u64,
+        zeros: Zeros,
+    ) -> Result<u64> {
         let call = Call::volume("upload", "upload to", pool, name);
-        self.call(&call, |state| state.upload(pool, name, content, offset, length))
+        self.call(&call, |state| state.upload((pool, name), content, offset, length, zeros))
     }
 
-    fn download(&self, pool: &str, name: &str, into: &mut dyn Write, length: u64) -> Result<()> {
+    fn download(&self, pool: &str, name: &str, into: &mut dyn Sink, length: u64) -> Result<()> {
         let call = Call::volume("download", "download", pool, name);
         self.call(&call, |state| state.download(pool, name, into, length))
     }

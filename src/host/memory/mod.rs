@@ -17,6 +17,7 @@
 //! assert_eq!(host.changes_since(&before).len(), 2, "it was stopped all the same");
 //! ```
 
+mod backend;
 mod calls;
 mod disks;
 mod domains;
@@ -41,7 +42,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
 
-use super::{Bridge, Capabilities, DomainState, Result};
+use super::{Bridge, Capabilities, DomainState, PoolSource, Result};
+use backend::Backend;
 use calls::{Call, Calls};
 use image::File;
 
@@ -113,8 +115,10 @@ struct Live {
 
 /// A pool.
 struct PoolCell {
-    kind: String,
+    kind: Backend,
+    /// Below which path its volumes are.
     target: String,
+    source: PoolSource,
     active: bool,
     autostart: bool,
     /// The files that libvirt has seen in its target.
@@ -129,6 +133,8 @@ enum Failure {
     Refused(String),
     /// The local side of a transfer failed.
     Transfer { cause: String, interrupted: bool },
+    /// libvirt ended, and its client says this.
+    Lost(String),
 }
 
 /// What the parts of the state answer; the call around it says what was asked.

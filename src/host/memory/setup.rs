@@ -55,7 +55,7 @@ impl MemoryHost {
     #[must_use]
     pub fn with_pool(self, name: &str, target: &str) -> Self {
         self.change(|state| {
-            let pool = PoolCell { active: true, autostart: true, ..PoolCell::new("dir", target) };
+            let pool = PoolCell { active: true, autostart: true, ..PoolCell::directory(target) };
             state.directories.insert(target.into());
             state.pools.insert(name.into(), pool);
         })
@@ -65,7 +65,20 @@ impl MemoryHost {
     #[must_use]
     pub fn with_inactive_pool(self, name: &str, target: &str) -> Self {
         self.with_pool(name, target).change(|state| {
-            state.pools.insert(name.into(), PoolCell::new("dir", target));
+            state.pools.insert(name.into(), PoolCell::directory(target));
+        })
+    }
+
+    /// Puts a started pool on it that libvirt is told of with this XML (libvirt's `<pool>`); what it is made of
+    /// is there. XML that cannot be read leaves the host without it.
+    #[must_use]
+    pub fn with_pool_of(self, xml: &str) -> Self {
+        self.change(|state| {
+            let Ok(name) = state.define_pool(xml) else { return };
+            if let Some(pool) = state.pools.get_mut(&name) {
+                (pool.active, pool.autostart) = (true, true);
+                state.directories.insert(pool.target.clone());
+            }
         })
     }
 

@@ -7,7 +7,7 @@ use super::attach_plan::Job;
 use super::detach::is_let_go;
 use super::entry::{add_disk, remove_disk, rewrite, strike_volume};
 use crate::error::{Error, Kind};
-use crate::host::libvirt_xml::{DiskSource, DomainDescription};
+use crate::host::libvirt_xml::DomainDescription;
 use crate::host::{HostError, Reach, View};
 use crate::operations::Session;
 use crate::record::{Record, RecordedVolume};
@@ -134,8 +134,8 @@ fn is_plugged(session: &Session<'_>, job: &Job, view: View) -> Result<bool, Stri
     let told = |e: HostError| Error::from(e).to_string();
     let xml = session.host.domain_xml(job.subject.domain.uuid, view).map_err(told)?;
     let described = DomainDescription::read(&xml).map_err(told)?;
-    let path = DiskSource::File(job.volume.path.clone());
-    Ok(described.disk(job.disk.target.as_str()).is_some_and(|d| d.source == path))
+    let disk = described.disk(job.disk.target.as_str());
+    Ok(disk.and_then(|d| d.source.path()) == Some(&job.volume.path))
 }
 
 /// Unplugs the disk wherever it is, and returns when it is nowhere.

@@ -157,9 +157,8 @@ impl Detachment {
 
     fn source(&self) -> Option<String> {
         match &self.found.described()?.source {
-            DiskSource::File(path) | DiskSource::Block(path) => Some(path.clone()),
             DiskSource::Volume { pool, volume } => Some(format!("volume '{volume}' in pool '{pool}'")),
-            DiskSource::None | DiskSource::Other(_) => None,
+            source => source.path().map(str::to_owned),
         }
     }
 

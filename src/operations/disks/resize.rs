@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::entry::{rewrite, set_size};
 use super::subject::{Found, Subject, refused};
 use crate::error::{Error, Kind};
-use crate::host::libvirt_xml::{DiskDevice, DomainDescription};
+use crate::host::libvirt_xml::{DiskDevice, DiskSource, DomainDescription};
 use crate::host::{View, Volume};
 use crate::operations::usage::{self, Usage};
 use crate::operations::{Event, Session};
@@ -97,7 +97,20 @@ fn growable(session: &Session<'_>, subject: &Subject, found: &Found) -> Result<V
         let what = if described.readonly { "read-only" } else { "shared with other domains" };
         return Err(refused(format!("disk '{target}' of VM '{vm}' is {what}")));
     }
+    check_medium(vm, target, &described.source)?;
     existing_volume(session, recorded)
+}
+
+/// libvirt gives no block device another size, neither LVM's nor ZFS's.
+fn check_medium(vm: &str, target: &str, source: &DiskSource) -> Result<(), Error> {
+    let DiskSource::Block(path) = source else { return Ok(()) };
+    let what =
+        format!("disk '{target}' of VM '{vm}' is the block device {path}, which libvirt does not grow");
+    Err(refused(what).hint(format!(
+        "grow it where it is (lvextend, zfs set volsize); of a VM that runs, tell the guest: virsh blockresize {} {} --capacity",
+        shell_word(vm),
+        shell_word(target)
+    )))
 }
 
 /// An attach or a detach that was broken off.
