@@ -92,6 +92,16 @@ pub enum DiskSource {
     Other(String),
 }
 
+impl DiskSource {
+    /// The path that libvirt's storage knows it by, where it has one.
+    pub fn path(&self) -> Option<&str> {
+        match self {
+            Self::File(path) | Self::Block(path) | Self::Rbd(path) => Some(path),
+            Self::None | Self::Volume { .. } | Self::Other(_) => None,
+        }
+    }
+}
+
 /// One network interface of a domain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InterfaceDescription {
