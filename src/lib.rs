@@ -9,13 +9,15 @@
 //! * [`host`] is one virtualization host, over libvirt or in memory;
 //! * [`record`] is what a domain's metadata says about who made it and which volumes are its own;
 //! * [`operations`] holds one file for each verb: create, destroy, inspect, images, pools;
-//! * [`names`], [`units`], [`yaml`], [`content`], [`text`], [`disk_image`] and [`error`] serve all of them.
+//! * [`transfer`] brings bytes from elsewhere, [`convert`] has qemu-img make them what libvirt takes;
+//! * [`names`], [`units`], [`yaml`], [`content`], [`origin`], [`text`], [`disk_image`] and [`error`] serve all of them.
 //!
 //! The command line in [`cli`] is a thin user of the rest.
 
 pub mod cli;
 pub mod cloud_init;
 pub mod content;
+pub mod convert;
 pub mod disk_image;
 pub mod domain_xml;
 pub mod error;
@@ -23,11 +25,13 @@ pub mod host;
 pub mod manifest;
 pub mod names;
 pub mod operations;
+pub mod origin;
 pub mod plan;
 pub mod pool;
 pub mod record;
 pub mod storage_xml;
 pub mod text;
+pub mod transfer;
 pub mod units;
 pub mod yaml;
 

@@ -38,7 +38,8 @@ use foundry::host::memory::MemoryHost;
 #[test]
 fn the_host_in_memory_keeps_the_contract() {
     let host = MemoryHost::new();
-    run_all(&Subject { host: &host, domain_type: "qemu", directory: "/pool", on_disk: false, lacks: &[] });
+    let lacks = &[Need::Holes];
+    run_all(&Subject { host: &host, domain_type: "qemu", directory: "/pool", on_disk: false, lacks });
 }
 
 /// libvirt's own mock: no files behind its volumes, no streams, and no NVRAM to remove. Its list of
@@ -66,7 +67,6 @@ fn a_real_libvirtd_keeps_the_contract() {
         // Where the user that QEMU runs as may go, whatever the host's security model.
         directory: "/var/lib/libvirt/images",
         on_disk: true,
-        // The adapter sends zeros as holes: cheap, and right for a volume that was just made.
-        lacks: &[Need::Rewriting],
+        lacks: &[],
     });
 }

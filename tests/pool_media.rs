@@ -10,10 +10,12 @@ use foundry::Kind;
 use foundry::host::memory::MemoryHost;
 use foundry::host::{DomainState, Host, View};
 use foundry::operations::create::dry_run;
+use foundry::operations::images::import;
 use foundry::operations::inspect::{add_secrets, get};
 use foundry::operations::pools;
 use foundry::plan::VmPlan;
 use support::command::skip_without;
+use support::images::Image;
 use support::{
     Bench, FORCE, GENTLE, GIB, HASH, KEEP, WEB, each_fault, foreign, host_with_neighbours, plan_with, whole,
 };
@@ -191,6 +193,18 @@ fn what_such_a_pool_cannot_hold_is_refused_before_anything_is_made() {
         assert!(error.message().contains(sentence), "{}", whole(&error));
         assert_eq!(bench.host.changes_since(&before), NOTHING);
     }
+    // What is at Ceph no other pool's disks can lie on, nor be copied from.
+    for pool in [None, Some(LVM)] {
+        let ceph = CEPH.replace("<name>fast</name>", "<name>ceph</name>");
+        let host = host_with_neighbours().with_pool_of(&ceph).with_image("ceph", "debian", "raw", GIB);
+        let replaced = [("image: debian-12", "image: 'ceph:debian'")];
+        let (host, plan) = match pool {
+            None => (host, plan_with(WEB, &replaced)),
+            Some(xml) => (host.with_pool_of(xml), web(&replaced)),
+        };
+        let error = Bench::on(host).create(&plan).unwrap_err();
+        assert!(error.message().contains("image 'ceph:debian' is at Ceph"), "{}", whole(&error));
+    }
     // LVM takes everything at once.
     let small = Bench::on(host(LVM).with_space(50 * GIB));
     let error = small.create(&web(&[])).unwrap_err();
@@ -316,13 +330,14 @@ fn units_of_other_targets_are_not_a_pools() {
 
 #[test]
 fn images_are_imported_into_pools_of_files_only() {
-    use foundry::operations::images::{Source, import};
     for pool in [LVM, ZFS, CEPH] {
         let bench = bench(pool);
-        let head = [vec![0; 510], vec![0x55, 0xaa]].concat();
-        let source = Source { from: "x".into(), content: &mut head.as_slice(), length: 512 };
-        let error = import(&bench.session(), "fast", &"x.raw".parse().unwrap(), source).unwrap_err();
+        let before = bench.host.fingerprint();
+        let bytes = [vec![0xeb; 510], vec![0x55, 0xaa]].concat();
+        let mut image = Image::dense(bytes.as_slice(), 512);
+        let error = import(&bench.session(), "fast", &"x.raw".parse().unwrap(), &mut image).unwrap_err();
         assert!(error.message().ends_with("and images are files"), "{}", whole(&error));
+        assert_eq!(bench.host.changes_since(&before), NOTHING);
     }
 }
 

@@ -311,8 +311,8 @@ fn a_disk_that_is_smaller_than_its_image_is_refused() {
 #[test]
 fn the_header_says_what_an_image_is_not_libvirt() {
     let bench = Bench::new();
-    let mut boot_sector: &[u8] = &[&[0; 510][..], &[0x55, 0xaa]].concat();
-    bench.host.upload("foundry-images", "debian-12", &mut boot_sector, 0, 512).unwrap();
+    let mut boot_sector: &[u8] = &[&[0xeb, 0xfe][..], &[0; 508], &[0x55, 0xaa]].concat();
+    bench.host.upload_all("foundry-images", "debian-12", &mut boot_sector, 512).unwrap();
     assert_eq!(bench.host.volume("foundry-images", "debian-12").unwrap().unwrap().format, "qcow2");
     let ready = preflight(&bench.session(), &plan(WEB)).unwrap();
     assert_eq!(ready.storage.image.unwrap().format, "raw");
@@ -326,7 +326,7 @@ fn the_header_says_what_an_image_is_not_libvirt() {
             30 * GIB,
         ));
     let header = bench.host.content("/pool/tmp/big").unwrap();
-    bench.host.upload("foundry-images", "img", &mut header.as_slice(), 0, header.len() as u64).unwrap();
+    bench.host.upload_all("foundry-images", "img", &mut header.as_slice(), header.len() as u64).unwrap();
     assert_finds(&bench, &with_image("img"), Kind::Storage, "image 'foundry-images:img' needs 30 GiB");
 }
 

@@ -10,6 +10,7 @@ use super::connect::{Connected, connect};
 use super::interrupt;
 use super::output::{Format, objects, table};
 use super::ui::Ui;
+use crate::content::Content;
 use crate::error::{Error, Kind};
 use crate::host::Volume;
 use crate::names::{PoolName, VolumeName};
@@ -124,16 +125,41 @@ fn import(file: &str, name: Option<&str>, pool: &str, global: &Global, ui: &Ui) 
     let own = own.strip_suffix(".img").unwrap_or(own);
     let name: VolumeName =
         name.unwrap_or(own).parse().map_err(|e| bad(Kind::Validation, format!("the image's name {e}")))?;
-    let mut content = File::open(file).map_err(|e| bad(Kind::Configuration, e.to_string()))?;
+    let content = File::open(file).map_err(|e| bad(Kind::Configuration, e.to_string()))?;
     let length = content.metadata().map_err(|e| bad(Kind::Configuration, e.to_string()))?;
     if !length.is_file() {
         return Err(bad(Kind::Configuration, "it is not a file".into()));
     }
     let connected = connect(global, ui)?;
     interrupt::guard(&connected.cancel)?;
-    let source = Source { from: file.to_owned(), content: &mut content, length: length.len() };
-    let image = images::import(&connected.session(), pool, &name, source)?;
+    let mut source = LocalFile { from: file.to_owned(), content, length: length.len() };
+    let image = images::import(&connected.session(), pool, &name, &mut source)?;
     ui.line(&format!("Successfully imported image '{}' ({}, {})", image.name, image.format, image.capacity))
+}
+
+/// A file of this machine.
+struct LocalFile {
+    from: String,
+    content: File,
+    length: u64,
+}
+
+impl Source for LocalFile {
+    fn from(&self) -> &str {
+        &self.from
+    }
+
+    fn content(&mut self) -> &mut dyn Content {
+        &mut self.content
+    }
+
+    fn length(&self) -> Option<u64> {
+        Some(self.length)
+    }
+
+    fn data(&self) -> Option<u64> {
+        Some(self.length)
+    }
 }
 
 impl ImageView<'_> {

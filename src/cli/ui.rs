@@ -157,15 +157,20 @@ impl Ui {
         }
     }
 
-    fn bytes(&self, done: u64, total: u64) {
+    fn bytes(&self, done: u64, total: Option<u64>) {
         if self.quiet || !io::stderr().is_terminal() {
             return;
         }
         let Ok(mut spinner) = self.spinner.lock() else { return };
-        let fits = spinner.as_ref().is_some_and(|bar| bar.length() == Some(total));
+        let fits = spinner.as_ref().is_some_and(|bar| bar.length() == total);
         if !fits {
-            let style = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
-            let bar = ProgressBar::new(total);
+            let (bar, style) = match total {
+                Some(total) => {
+                    (ProgressBar::new(total), "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}")
+                }
+                None => (ProgressBar::no_length(), "{spinner} {bytes} {bytes_per_sec}"),
+            };
+            let style = ProgressStyle::with_template(style);
             *spinner = Some(style.map_or(bar.clone(), |style| bar.with_style(style)));
         }
         if let Some(bar) = spinner.as_ref() {

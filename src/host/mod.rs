@@ -16,13 +16,13 @@ pub use error::{HostError, Stopped};
 pub use libvirt::{CallObserver, Libvirt};
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
 use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::content::{Content, Sink};
 use crate::units::Bytes;
 
 /// The result of asking the host for something.
@@ -284,6 +284,20 @@ pub struct Network {
     pub active: bool,
 }
 
+/// What becomes of long runs of zeros, and of holes, in an upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Zeros {
+    /// They are written, like everything else: what the volume has allocated stays so.
+    Written,
+    /// They become holes of the volume, which cost nothing on the wire nor on the host's disk. A hole leaves
+    /// what was there before, and cuts off what is behind it until more is written: the volume has to be new
+    /// and without allocation.
+    Skipped {
+        /// How many other bytes are written at most: what the host has room for.
+        at_most: u64,
+    },
+}
+
 /// What foundry asks of a virtualization host.
 ///
 /// The contract that each implementation keeps is `tests/host_contract.rs`.
@@ -360,14 +374,33 @@ pub trait Host: Send + Sync {
     fn resize_volume(&self, pool: &str, name: &str, capacity: Bytes) -> Result<()>;
     /// Deletes a volume. One that is already gone is `Ok`.
     fn delete_volume(&self, pool: &str, name: &str) -> Result<()>;
-    /// Writes exactly `length` bytes of `content` to a volume that was just made, from `offset` on. Never
-    /// sends more: one byte past the declared length ends libvirtd 11.3. Long runs of zeros go as holes: they
-    /// leave what was there before, and one cuts off what is behind it until more is written. So the end
-    /// of a volume is written before anything in front of it that may hold such a run. libvirt finds
-    /// out some time later what was written (format, capacity); after [`Self::refresh_pool`] it knows.
-    fn upload(&self, pool: &str, name: &str, content: &mut dyn Read, offset: u64, length: u64) -> Result<()>;
-    /// Reads up to `length` bytes of a volume from its beginning.
-    fn download(&self, pool: &str, name: &str, into: &mut dyn Write, length: u64) -> Result<()>;
+    /// Writes `content` to a volume from `offset` on, until the content ends or `length` bytes are reached,
+    /// and returns how far it came. Never sends more: one byte past the declared length ends libvirtd 11.3,
+    /// as does a full disk, so that whoever calls makes sure of room. libvirt finds out some time later
+    /// what was written (format, capacity); after [`Self::refresh_pool`] it knows.
+    fn upload(
+        &self,
+        pool: &str,
+        name: &str,
+        content: &mut dyn Content,
+        offset: u64,
+        length: u64,
+        zeros: Zeros,
+    ) -> Result<u64>;
+    /// Writes `length` bytes of `content` to the beginning of a volume; fewer are an error.
+    fn upload_all(&self, pool: &str, name: &str, content: &mut dyn Content, length: u64) -> Result<()> {
+        let left = length - self.upload(pool, name, content, 0, length, Zeros::Written)?;
+        if left == 0 {
+            return Ok(());
+        }
+        Err(HostError::Transfer {
+            operation: format!("upload to volume '{name}' in pool '{pool}'"),
+            cause: format!("the content ended {left} bytes before its length of {length}"),
+            interrupted: false,
+        })
+    }
+    /// Reads up to `length` bytes of a volume from its beginning. Its holes are told as such.
+    fn download(&self, pool: &str, name: &str, into: &mut dyn Sink, length: u64) -> Result<()>;
 
     /// The network of that name.
     fn network(&self, name: &str) -> Result<Option<Network>>;

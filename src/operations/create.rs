@@ -10,6 +10,7 @@ use super::preflight::{Finding, ReadyVm, preflight, report};
 use super::storage_preflight::{self, PoolNeed, ReadyPool, ReadyStorage};
 use super::{Cancel, Event, Session, console, destroy};
 use crate::cloud_init;
+use crate::content::Content;
 use crate::domain_xml::{self, DiskSource, Placement, VirtType};
 use crate::error::{Error, Kind};
 use crate::host::{HostError, PoolSource, Stopped, Volume};
@@ -212,6 +213,7 @@ fn new_record(
         instance_id: iso.map(|_| instance_id),
         console_log: console::log_path(session.host.uri(), ready.plan.name.as_str()),
         image: ready.storage.image.as_ref().map(|i| i.reference.to_string()),
+        image_origin: ready.storage.image.as_ref().and_then(|i| i.origin.clone()),
     }
 }
 
@@ -376,7 +378,7 @@ fn fill_seed(
         return Err(Error::new(Kind::Storage, message));
     }
     let mut content = Interruptible { content: iso, cancel: session.cancel };
-    Ok(session.host.upload(&planned.pool, &planned.name, &mut content, 0, iso.len() as u64)?)
+    Ok(session.host.upload_all(&planned.pool, &planned.name, &mut content, iso.len() as u64)?)
 }
 
 /// A source that ends with [`Stopped`] as soon as the user asks for it.
@@ -391,5 +393,11 @@ impl<R: Read> Read for Interruptible<'_, R> {
             return Err(std::io::Error::other(Stopped));
         }
         self.content.read(buffer)
+    }
+}
+
+impl<C: Content> Content for Interruptible<'_, C> {
+    fn skip_hole(&mut self, limit: u64) -> std::io::Result<u64> {
+        self.content.skip_hole(limit)
     }
 }

@@ -1,10 +1,11 @@
 //! The part of the preflight that looks at the image.
 
-use super::Session;
 use super::preflight::{Finding, alternatives};
+use super::{Session, images};
 use crate::disk_image::{self, DiskImage};
 use crate::error::{Error, Kind};
 use crate::host::Volume;
+use crate::origin::Origin;
 use crate::plan::{DiskFormat, ImageRef, VmPlan};
 use crate::text::shell_word;
 use crate::units::Bytes;
@@ -22,6 +23,15 @@ pub struct ReadyImage {
     pub format: String,
     /// What a guest would see.
     pub virtual_size: Bytes,
+    /// Where it came from, where that was noted.
+    pub origin: Option<Origin>,
+}
+
+impl ReadyImage {
+    /// Whether it is no file and no device of the host: its path is Ceph's name of it.
+    pub(super) fn is_at_ceph(&self) -> bool {
+        !self.path.starts_with('/')
+    }
 }
 
 /// Looks at the image of a boot disk. `None` where it cannot be used.
@@ -38,7 +48,10 @@ pub(super) fn check_image(
         ImageRef::Path(path) => image_at_path(session, path, findings)?,
     };
     let Some(found) = found else { return Ok(None) };
-    let Some(image) = judge_image(reference, found, findings) else { return Ok(None) };
+    let Some(mut image) = judge_image(reference, found, findings) else { return Ok(None) };
+    if let Some((pool, name)) = &image.volume {
+        image.origin = images::origin(session, pool, name)?;
+    }
     if plan.boot_disk.size < image.virtual_size {
         findings.push(
             Finding::storage(format!(
@@ -105,6 +118,7 @@ fn judge_image(reference: &ImageRef, found: FoundImage, findings: &mut Vec<Findi
         path: found.path,
         format,
         virtual_size,
+        origin: None,
     })
 }
 

@@ -95,6 +95,14 @@ fn check_medium(
     image: Option<&ReadyImage>,
     findings: &mut Vec<Finding>,
 ) {
+    if let Some(image) = image.filter(|image| medium != Medium::Ceph && image.is_at_ceph()) {
+        let holder = image.volume.as_ref().map_or("", |(pool, _)| pool.as_str());
+        findings.push(
+            Finding::storage(format!("image '{}' is at Ceph, where libvirt only clones", image.reference))
+                .hint(format!("spec.storagePool: {holder} puts the VM's disks there, too")),
+        );
+        return;
+    }
     if medium == Medium::Files {
         return;
     }

@@ -25,6 +25,7 @@ use uuid::Uuid;
 use crate::error::{Error, Kind};
 use crate::host::Domain;
 use crate::manifest::{CloudInit, VirtualMachine};
+use crate::origin::Origin;
 use crate::units::Bytes;
 
 /// The version of the record's form. A foundry that reads a higher one leaves the VM alone.
@@ -62,9 +63,12 @@ pub struct Record {
     /// Where the serial console is logged on the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub console_log: Option<String>,
-    /// The image of the boot disk and where it came from, for people.
+    /// The image of the boot disk, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
+    /// Where that image came from, as it was noted when the VM was made. The image may be another by now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_origin: Option<Origin>,
 }
 
 /// How far a VM is.

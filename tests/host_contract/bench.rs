@@ -15,8 +15,8 @@ pub(crate) enum Need {
     Streams,
     /// Changing a volume's capacity.
     Resize,
-    /// Uploads over what was there before, and of less than there is room for.
-    Rewriting,
+    /// Holes of any size, which cost no memory.
+    Holes,
     /// EFI firmware with variables of its own.
     Firmware,
     /// CPUs and memory of many domains in one call.

@@ -6,10 +6,11 @@
 
 mod agent;
 mod domains;
+mod linger;
 mod storage;
+mod streams;
 mod sys;
 
-use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,8 +20,9 @@ use virt::error::{Error as VirtError, ErrorNumber, clear_error_callback};
 
 use super::{
     AddressSource, Bridge, Capabilities, Domain, GuestAddress, Host, HostError, Network, Pool, Result,
-    StateNow, View, Volume, libvirt_xml,
+    StateNow, View, Volume, Zeros, libvirt_xml,
 };
+use crate::content::{Content, Sink};
 use crate::error::Kind;
 use crate::units::Bytes;
 
@@ -296,11 +298,19 @@ impl Host for Libvirt {
         self.remove_volume(pool, name)
     }
 
-    fn upload(&self, pool: &str, name: &str, content: &mut dyn Read, offset: u64, length: u64) -> Result<()> {
-        self.send(pool, name, content, offset, length)
+    fn upload(
+        &self,
+        pool: &str,
+        name: &str,
+        content: &mut dyn Content,
+        offset: u64,
+        length: u64,
+        zeros: Zeros,
+    ) -> Result<u64> {
+        self.send((pool, name), content, offset, length, zeros)
     }
 
-    fn download(&self, pool: &str, name: &str, into: &mut dyn Write, length: u64) -> Result<()> {
+    fn download(&self, pool: &str, name: &str, into: &mut dyn Sink, length: u64) -> Result<()> {
         self.receive(pool, name, into, length)
     }
 

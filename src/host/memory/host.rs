@@ -1,16 +1,16 @@
 //! The in-memory host's answers to foundry's calls: each names its call and asks the state.
 
-use std::io::{Read, Write};
 use std::time::Duration;
 
 use uuid::Uuid;
 
 use super::calls::Call;
 use super::{MemoryHost, URI};
+use crate::content::{Content, Sink};
 use crate::host::libvirt_xml::{DomainDescription, PoolParts, volume_name};
 use crate::host::{
     AddressSource, Bridge, Capabilities, Domain, GuestAddress, Host, Network, Pool, Result, StateNow, View,
-    Volume,
+    Volume, Zeros,
 };
 use crate::units::Bytes;
 
@@ -178,12 +178,20 @@ impl Host for MemoryHost {
         })
     }
 
-    fn upload(&self, pool: &str, name: &str, content: &mut dyn Read, offset: u64, length: u64) -> Result<()> {
+    fn upload(
+        &self,
+        pool: &str,
+        name: &str,
+        content: &mut dyn Content,
+        offset: u64,
+        length: u64,
+        zeros: Zeros,
+    ) -> Result<u64> {
         let call = Call::volume("upload", "upload to", pool, name);
-        self.call(&call, |state| state.upload(pool, name, content, offset, length))
+        self.call(&call, |state| state.upload((pool, name), content, offset, length, zeros))
     }
 
-    fn download(&self, pool: &str, name: &str, into: &mut dyn Write, length: u64) -> Result<()> {
+    fn download(&self, pool: &str, name: &str, into: &mut dyn Sink, length: u64) -> Result<()> {
         let call = Call::volume("download", "download", pool, name);
         self.call(&call, |state| state.download(pool, name, into, length))
     }

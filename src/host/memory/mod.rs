@@ -124,6 +124,8 @@ enum Failure {
     Refused(String),
     /// The local side of a transfer failed.
     Transfer { cause: String, interrupted: bool },
+    /// libvirt ended, and its client says this.
+    Lost(String),
 }
 
 /// What the parts of the state answer; the call around it says what was asked.

@@ -1,12 +1,12 @@
 //! Pools and volumes: what libvirt's storage driver does with them.
 
 use std::collections::BTreeSet;
-use std::io::{Read, Write};
 
 use super::backend::{self, Backend};
 use super::{Answer, Failure, File, PoolCell, State};
+use crate::content::{Content, Sink};
 use crate::host::libvirt_xml::{PoolParts, VolumeParts};
-use crate::host::{HostError, Pool, PoolSource, Stopped, Volume};
+use crate::host::{HostError, Pool, PoolSource, Stopped, Volume, Zeros};
 use crate::units::Bytes;
 
 /// Formats that a volume of a directory pool can be given.
@@ -296,38 +296,74 @@ impl State {
     /// What came before the content ended or failed is written, as it is on a real host.
     pub(super) fn upload(
         &mut self,
-        pool: &str,
-        name: &str,
-        content: &mut dyn Read,
+        volume: (&str, &str),
+        content: &mut dyn Content,
         offset: u64,
         length: u64,
-    ) -> Answer<()> {
-        let kind = self.existing_pool(pool)?.kind.clone();
-        let file = self.file(pool, name)?;
-        kind.check_upload(file, offset.saturating_add(length))?;
-        let mut bytes = Vec::new();
-        let outcome = content.take(length).read_to_end(&mut bytes);
-        file.write(offset, &bytes);
-        outcome.map_err(|e| transfer_failed(&e))?;
-        match length - bytes.len() as u64 {
-            0 => Ok(()),
-            left => Err(Failure::Transfer {
-                cause: format!("the content ended {left} bytes before its declared length of {length}"),
-                interrupted: false,
-            }),
+        zeros: Zeros,
+    ) -> Answer<u64> {
+        let space = self.space.saturating_sub(self.allocated()).saturating_sub(self.others);
+        let kind = self.existing_pool(volume.0)?.kind.clone();
+        let file = self.file(volume.0, volume.1)?;
+        kind.check_upload()?;
+        let mut sent = Sent { length, room: zeros, bytes: Vec::new(), data: 0 };
+        let outcome = sent.take_from(content);
+        kind.check_end(file, offset + sent.bytes.len() as u64)?;
+        let before = file.allocation;
+        file.write(offset, &sent.bytes, sent.data);
+        if file.allocation.saturating_sub(before) > space {
+            // What libvirtd 11.3 does on a full disk: it ends itself, and every client loses it.
+            return Err(Failure::Lost("Cannot recv data: Connection reset by peer".into()));
         }
+        outcome.map_err(|e| transfer_failed(&e))?;
+        Ok(sent.bytes.len() as u64)
     }
 
     pub(super) fn download(
         &mut self,
         pool: &str,
         name: &str,
-        into: &mut dyn Write,
+        into: &mut dyn Sink,
         length: u64,
     ) -> Answer<()> {
         self.existing_pool(pool)?.kind.check_download()?;
         let bytes = self.file(pool, name)?.read(length);
         into.write_all(&bytes).map_err(|e| transfer_failed(&e))
+    }
+}
+
+/// What came out of some content.
+struct Sent {
+    length: u64,
+    room: Zeros,
+    bytes: Vec<u8>,
+    /// How many of them are no holes.
+    data: u64,
+}
+
+impl Sent {
+    fn take_from(&mut self, content: &mut dyn Content) -> std::io::Result<()> {
+        loop {
+            let left = self.length - self.bytes.len() as u64;
+            let room = match self.room {
+                Zeros::Written => left,
+                Zeros::Skipped { at_most } => {
+                    let hole = content.skip_hole(left)?;
+                    self.bytes.resize(self.bytes.len() + hole as usize, 0);
+                    (left - hole).min(at_most - self.data)
+                }
+            };
+            let before = self.bytes.len();
+            self.bytes.resize(before + room.min(64 << 10) as usize, 0);
+            let outcome = content.read(&mut self.bytes[before..]);
+            self.bytes.truncate(before + outcome.as_ref().unwrap_or(&0));
+            let block = &self.bytes[before..];
+            let is_hole = self.room != Zeros::Written && block.iter().all(|byte| *byte == 0);
+            self.data += if is_hole { 0 } else { block.len() as u64 };
+            if outcome? == 0 {
+                return Ok(());
+            }
+        }
     }
 }
 

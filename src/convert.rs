@@ -1,0 +1,236 @@
+//! Conversion of disk images by qemu-img(1).
+//!
+//! qemu-img does what an image says, with the rights of its caller: it guesses formats, opens files that
+//! images name, and takes file names for network addresses (`nbd:…`, `json:…`). None of that is left to it. The
+//! format is the one that [`disk_image`] found, images that name other files are refused before, and instead
+//! of names it gets two open files: the image as its standard input, and a file without a name as its output,
+//! which is gone when nobody holds it any more, however this process ends.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read, Seek};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use crate::disk_image::{self, DiskImage};
+use crate::error::{Error, Kind};
+use crate::text::printable;
+use crate::units::Bytes;
+
+/// What images are converted to: the two formats that VMs use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImageFormat {
+    /// QEMU's own, which takes no more room than its data anywhere.
+    Qcow2,
+    /// The disk as it is, with holes for what was never written.
+    Raw,
+}
+
+impl ImageFormat {
+    /// Its name, as libvirt and qemu-img call it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Qcow2 => "qcow2",
+            Self::Raw => "raw",
+        }
+    }
+}
+
+/// An image to be converted.
+#[derive(Clone, Copy)]
+pub struct Conversion<'a> {
+    /// Where it is from, for messages.
+    pub from: &'a str,
+    /// The image.
+    pub image: &'a File,
+    /// What becomes of it.
+    pub to: ImageFormat,
+    /// Where the result has its room until it is closed.
+    pub directory: &'a Path,
+    /// Asked several times a second whether to stop.
+    pub stop: &'a dyn Fn() -> bool,
+    /// Told several times a second how many bytes were written. There is no total: how much of an image is
+    /// data is known only in the end.
+    pub written: &'a dyn Fn(Bytes),
+}
+
+/// The image and the result, as the child sees them.
+const STANDARD_INPUT: &str = "/proc/self/fd/0";
+const STANDARD_OUTPUT: &str = "/proc/self/fd/1";
+/// The time between two looks at the child.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Converts an image, and gives the result: a file without a name, at its beginning.
+///
+/// # Errors
+/// [`Kind::Storage`] where it is no image or needs other files, where there is no room, and where qemu-img is
+/// missing or fails; [`Kind::Interrupted`] where it was stopped. Nothing is left behind.
+pub fn convert(conversion: Conversion<'_>) -> Result<File, Error> {
+    let driver = conversion.driver()?;
+    // Each image has one file only. Where qemu-img opens a second one after all, that is none of a chain.
+    let source = serde_json::json!({
+        "driver": driver,
+        "file": { "driver": "file", "filename": STANDARD_INPUT },
+        "backing": null,
+    });
+    let source = format!("json:{source}");
+    conversion.check_room(driver, &source)?;
+    let result = conversion.nameless()?;
+    let arguments = ["convert", "-O", conversion.to.as_str(), &source, STANDARD_OUTPUT];
+    conversion.run(&arguments, &result)?;
+    conversion.check(&result)?;
+    Ok(result)
+}
+
+impl Conversion<'_> {
+    /// QEMU's driver for the image.
+    fn driver(&self) -> Result<&'static str, Error> {
+        let image = self.look(self.image)?;
+        match (image.driver(), image.refusal()) {
+            // The end tells that the last sector is none of the disk's.
+            (Some("raw"), _) if self.has_vhd_footer()? => Ok("vpc"),
+            (Some(driver), _) => Ok(driver),
+            (None, reason) => Err(self.failed(reason.unwrap_or_default())),
+        }
+    }
+
+    fn look(&self, file: &File) -> Result<DiskImage, Error> {
+        let mut head = Vec::new();
+        let begin = AtStart { file, offset: 0 };
+        begin.take(disk_image::HEADER_LENGTH).read_to_end(&mut head).map_err(|e| self.failed(e))?;
+        disk_image::probe(&head).map_err(|e| self.failed(e))
+    }
+
+    fn has_vhd_footer(&self) -> Result<bool, Error> {
+        let length = self.image.metadata().map_err(|e| self.failed(e))?.len();
+        let mut tail = [0; 512];
+        let read = self.image.read_exact_at(&mut tail, length.saturating_sub(512));
+        Ok(read.is_ok() && disk_image::is_vhd_footer(&tail))
+    }
+
+    /// As a qcow2 image, it would take its data and what says where they are; a raw one leaves the latter out.
+    fn check_room(&self, driver: &str, source: &str) -> Result<(), Error> {
+        let mut measured = self.nameless()?;
+        self.run(&["measure", "--output=json", "-O", "qcow2", source], &measured)?;
+        let text = measured.rewind().and_then(|()| std::io::read_to_string(measured));
+        let said: serde_json::Value =
+            serde_json::from_str(&text.map_err(|e| self.failed(e))?).map_err(|e| self.failed(e))?;
+        let mut need = said["required"].as_u64().unwrap_or(0);
+        // Not each driver knows what was never written. What is not compressed is no more than its file.
+        if !matches!(driver, "vmdk" | "qcow" | "qcow2") {
+            need = need.min(self.image.metadata().map_err(|e| self.failed(e))?.len());
+        }
+        let room = rustix::fs::statvfs(self.directory).map_err(|e| self.failed(e))?;
+        let free = room.f_bavail.saturating_mul(room.f_frsize);
+        if free >= need {
+            return Ok(());
+        }
+        let (place, need, free) = (self.directory.display(), Bytes(need), Bytes(free));
+        Err(self
+            .failed(format!("it needs up to {need} in {place} for the time being, and {free} are free"))
+            .hint("TMPDIR names another directory"))
+    }
+
+    /// The result must be what it was to become. A disk that holds an image is none.
+    fn check(&self, result: &File) -> Result<(), Error> {
+        let image = self.look(result)?;
+        if image.format() == Some(self.to.as_str()) && image.refusal().is_none() {
+            return Ok(());
+        }
+        let reason = image.refusal().unwrap_or_else(|| format!("it is {image} itself"));
+        Err(self.failed(format!("of the disk inside: {reason}")))
+    }
+
+    fn nameless(&self) -> Result<File, Error> {
+        tempfile::tempfile_in(self.directory).map_err(|e| {
+            self.failed(format!("no file can be made in {}: {e}", self.directory.display()))
+                .hint("TMPDIR names another directory")
+        })
+    }
+
+    /// Runs qemu-img between the image and a file, to its end or until it is to stop.
+    fn run(&self, arguments: &[&str], output: &File) -> Result<(), Error> {
+        let errors = self.nameless()?;
+        let duplicate = |file: &File| file.try_clone().map_err(|e| self.failed(e));
+        let child = Command::new("qemu-img")
+            .args(arguments)
+            .env("LC_ALL", "C")
+            .stdin(Stdio::from(duplicate(self.image)?))
+            .stdout(Stdio::from(duplicate(output)?))
+            .stderr(Stdio::from(duplicate(&errors)?))
+            .spawn()
+            .map_err(|e| self.not_started(&e))?;
+        match self.wait(child, output)? {
+            true => Ok(()),
+            // A terminal's Ctrl-C ends the child, too.
+            false if (self.stop)() => Err(self.stopped()),
+            false => Err(self.failed(Self::words(errors))),
+        }
+    }
+
+    /// Whether the child succeeds.
+    fn wait(&self, mut child: Child, output: &File) -> Result<bool, Error> {
+        loop {
+            match child.try_wait() {
+                Ok(Some(status)) => return Ok(status.success()),
+                Ok(None) if (self.stop)() => {
+                    // Where it has ended meanwhile, there is nothing to end.
+                    let _ = child.kill();
+                    let _ = child.wait();
+                    return Err(self.stopped());
+                }
+                Ok(None) => std::thread::sleep(PAUSE),
+                Err(e) => return Err(self.failed(e)),
+            }
+            if let Ok(written) = output.metadata() {
+                (self.written)(Bytes(written.blocks() * 512));
+            }
+        }
+    }
+
+    /// What qemu-img says is wrong, without the names of its files, which the user does not know.
+    fn words(mut errors: File) -> String {
+        let mut said = Vec::new();
+        let read = errors.rewind().and_then(|()| errors.take(4096).read_to_end(&mut said));
+        let said = String::from_utf8_lossy(&said);
+        let error =
+            said.lines().find_map(|l| l.strip_prefix("qemu-img: ").filter(|l| !l.starts_with("warning")));
+        let Some(error) = error.filter(|_| read.is_ok()) else { return "qemu-img does not say why".into() };
+        let error = error.rsplit_once("}': ").map_or(error, |(_, why)| why);
+        printable(&error.replace(STANDARD_INPUT, "the image").replace(STANDARD_OUTPUT, "the result"))
+    }
+
+    fn not_started(&self, error: &std::io::Error) -> Error {
+        if error.kind() != ErrorKind::NotFound {
+            return self.failed(format!("qemu-img cannot be started: {error}"));
+        }
+        self.failed("qemu-img is not installed on this machine")
+            .hint("it is in the package qemu-utils (Debian, Ubuntu) or qemu-img (Fedora, openSUSE, Alpine)")
+    }
+
+    fn failed(&self, why: impl ToString) -> Error {
+        Error::new(Kind::Storage, format!("cannot convert {} to {}", self.from, self.to.as_str()))
+            .because(why.to_string())
+            .outcome("nothing was changed")
+    }
+
+    fn stopped(&self) -> Error {
+        Error::new(Kind::Interrupted, format!("interrupted while {} was converted", self.from))
+            .outcome("nothing was changed")
+    }
+}
+
+/// Reads a file from its beginning, wherever others have come in it.
+struct AtStart<'a> {
+    file: &'a File,
+    offset: u64,
+}
+
+impl Read for AtStart<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.file.read_at(buffer, self.offset)?;
+        self.offset += read as u64;
+        Ok(read)
+    }
+}

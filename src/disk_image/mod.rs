@@ -1,0 +1,148 @@
+//! What a disk image is, by its first bytes and not by its name.
+//!
+//! Everything here is pure and total: any bytes give an answer, and none of them is followed, opened or
+//! believed further than the answer says. What a VM must not be given has a [`DiskImage::refusal`]; what it
+//! may be given and an old QEMU cannot read has a [`DiskImage::note`].
+
+mod foreign;
+mod no_disk;
+mod qcow2;
+mod raw;
+
+use std::fmt;
+
+pub use foreign::{Foreign, ForeignFormat, is_vhd_footer};
+pub use no_disk::NoDisk;
+pub use qcow2::{Encryption, HeaderError, Qcow2};
+
+/// How many bytes of an image [`probe`] wants: a qcow2 header with its extensions and the name of a
+/// backing file lies within the first cluster, whose least size is 512 and whose common one 64 KiB; the
+/// descriptor of an ISO image lies behind 32 KiB, that of a VMDK before 11 KiB.
+pub const HEADER_LENGTH: u64 = 64 * 1024;
+
+/// What the first bytes of an image say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DiskImage {
+    /// A qcow2 image.
+    Qcow2(Qcow2),
+    /// A raw image with a boot sector or a GPT.
+    Raw,
+    /// A disk image of another kind.
+    Foreign(Foreign),
+    /// Something that is known and no disk image.
+    NoDisk(NoDisk),
+    /// Nothing that a machine could boot from.
+    Unknown,
+}
+
+/// Tells what an image is by its first [`HEADER_LENGTH`] bytes (fewer where it is smaller).
+///
+/// # Errors
+/// Where it says that it is qcow2 and its header cannot be read.
+pub fn probe(head: &[u8]) -> Result<DiskImage, HeaderError> {
+    if qcow2::is_qcow2(head) {
+        return qcow2::read(head).map(DiskImage::Qcow2);
+    }
+    if let Some(foreign) = foreign::read(head) {
+        return Ok(DiskImage::Foreign(foreign));
+    }
+    // Installers have a boot sector in front of the ISO, so that a USB stick with a copy of it boots.
+    if let Some(thing) = no_disk::by_magic(head) {
+        return Ok(DiskImage::NoDisk(thing));
+    }
+    if raw::is_bootable(head) {
+        return Ok(DiskImage::Raw);
+    }
+    Ok(no_disk::by_look(head).map_or(DiskImage::Unknown, DiskImage::NoDisk))
+}
+
+/// Whether the first bytes of a file are those of an import that was broken off: its beginning goes last,
+/// and until then there are zeros.
+pub fn is_torso(head: &[u8]) -> bool {
+    !head.is_empty() && head.iter().all(|byte| *byte == 0)
+}
+
+impl DiskImage {
+    /// libvirt's name of the format, where a VM can use the image.
+    pub fn format(&self) -> Option<&'static str> {
+        match self {
+            Self::Qcow2(_) => Some("qcow2"),
+            Self::Raw => Some("raw"),
+            Self::Foreign(_) | Self::NoDisk(_) | Self::Unknown => None,
+        }
+    }
+
+    /// QEMU's name of the driver that reads the image, where it is one that can be converted without any
+    /// file but itself.
+    pub fn driver(&self) -> Option<&'static str> {
+        match self {
+            Self::Qcow2(header) => header.refusal().is_none().then_some("qcow2"),
+            Self::Raw => Some("raw"),
+            Self::Foreign(foreign) => foreign.driver(),
+            Self::NoDisk(_) | Self::Unknown => None,
+        }
+    }
+
+    /// Why a VM must not be given this image, if so. A backing or data file is a path that the
+    /// hypervisor would read in the name of whoever made the image.
+    pub fn refusal(&self) -> Option<String> {
+        match self {
+            Self::Qcow2(header) => header.refusal(),
+            Self::Raw => None,
+            Self::Foreign(foreign) => Some(foreign.refusal()),
+            Self::NoDisk(thing) => Some(thing.refusal()),
+            Self::Unknown => Some("it has neither a qcow2 header nor a boot sector".into()),
+        }
+    }
+
+    /// What its user should know of an image that is not refused.
+    pub fn note(&self) -> Option<String> {
+        match self {
+            Self::Qcow2(header) => header.note(),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for DiskImage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Qcow2(_) => f.write_str("qcow2"),
+            Self::Raw => f.write_str("raw"),
+            Self::Foreign(foreign) => foreign.fmt(f),
+            Self::NoDisk(thing) => thing.fmt(f),
+            Self::Unknown => f.write_str("unknown"),
+        }
+    }
+}
+
+/// The `N` bytes at an offset.
+fn array<const N: usize>(head: &[u8], at: usize) -> Option<[u8; N]> {
+    head.get(at..)?.first_chunk().copied()
+}
+
+fn be32(head: &[u8], at: usize) -> Option<u32> {
+    array(head, at).map(u32::from_be_bytes)
+}
+
+fn be64(head: &[u8], at: usize) -> Option<u64> {
+    array(head, at).map(u64::from_be_bytes)
+}
+
+fn le32(head: &[u8], at: usize) -> Option<u32> {
+    array(head, at).map(u32::from_le_bytes)
+}
+
+fn le64(head: &[u8], at: usize) -> Option<u64> {
+    array(head, at).map(u64::from_le_bytes)
+}
+
+/// Whether those bytes are at that offset.
+fn has(head: &[u8], at: usize, magic: &[u8]) -> bool {
+    head.get(at..).is_some_and(|rest| rest.starts_with(magic))
+}
+
+/// Whether those bytes are anywhere in it.
+fn holds(text: &[u8], word: &[u8]) -> bool {
+    text.windows(word.len()).any(|window| window == word)
+}
