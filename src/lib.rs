@@ -14,6 +14,7 @@
 //!
 //! The command line in [`cli`] is a thin user of the rest.
 
+pub mod catalog;
 pub mod cli;
 pub mod cloud_init;
 pub mod content;

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::transfer::{Expected, Location};
+
 /// What is known of how an image came into its pool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -20,6 +22,9 @@ pub struct Origin {
     /// How it was compressed on its way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compression: Option<String>,
+    /// What it was before it was converted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub converted_from: Option<String>,
     /// The server's name for that state of the file (RFC 9110, 8.8.3).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
@@ -33,6 +38,15 @@ pub struct Origin {
 impl Origin {
     /// Whether the image can be transferred from there once more, as far as the note says.
     pub fn can_be_had_again(&self) -> bool {
+        // A query is not noted: it may be as good as a password.
         ["http://", "https://"].iter().any(|scheme| self.source.starts_with(scheme))
+            && !self.source.contains('?')
+    }
+
+    /// The list on a server by which it was verified. A digest that was given by hand says nothing about what
+    /// the server has by now.
+    pub fn checksum_list(&self) -> Option<Expected> {
+        let by: Expected = self.verified_by.as_deref()?.parse().ok()?;
+        matches!(by, Expected::ListedIn(Location::Url(_))).then_some(by)
     }
 }

@@ -15,7 +15,7 @@ use foundry::operations::inspect::{add_secrets, get};
 use foundry::operations::pools;
 use foundry::plan::VmPlan;
 use support::command::skip_without;
-use support::images::Image;
+use support::images::{Image, raw};
 use support::{
     Bench, FORCE, GENTLE, GIB, HASH, KEEP, WEB, each_fault, foreign, host_with_neighbours, plan_with, whole,
 };
@@ -333,8 +333,8 @@ fn images_are_imported_into_pools_of_files_only() {
     for pool in [LVM, ZFS, CEPH] {
         let bench = bench(pool);
         let before = bench.host.fingerprint();
-        let bytes = [vec![0xeb; 510], vec![0x55, 0xaa]].concat();
-        let mut image = Image::dense(bytes.as_slice(), 512);
+        let bytes = raw();
+        let mut image = Image::unknown(&*bytes);
         let error = import(&bench.session(), "fast", &"x.raw".parse().unwrap(), &mut image).unwrap_err();
         assert!(error.message().ends_with("and images are files"), "{}", whole(&error));
         assert_eq!(bench.host.changes_since(&before), NOTHING);

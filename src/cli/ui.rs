@@ -115,12 +115,30 @@ impl Ui {
             return Ok(true);
         }
         self.clear();
-        ask(&printable_lines(question)).map_err(|e| {
+        ask(&format!("{} [y/N] ", printable_lines(question))).map_err(|e| {
             Error::new(Kind::Configuration, "cannot ask on the terminal").because(e.to_string())
         })?;
         let mut answer = String::new();
         let read = io::stdin().lock().read_line(&mut answer).is_ok();
         Ok(read && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+    }
+
+    /// What somebody at the terminal types in answer; `None` where nobody is there.
+    ///
+    /// # Errors
+    /// As [`Ui::confirm`].
+    pub fn typed(&self, question: &str) -> Result<Option<String>, Error> {
+        if !io::stdin().is_terminal() {
+            return Ok(None);
+        }
+        self.clear();
+        ask(&printable_lines(question)).map_err(|e| {
+            Error::new(Kind::Configuration, "cannot ask on the terminal").because(e.to_string())
+        })?;
+        let mut answer = String::new();
+        // A line that cannot be read is no answer.
+        let _ = io::stdin().lock().read_line(&mut answer);
+        Ok(Some(answer.trim().to_owned()))
     }
 
     /// The text in a colour of ECMA-48, where colours are shown.
@@ -195,7 +213,7 @@ impl Progress for Ui {
 /// Shows a question on the terminal itself: stderr may be a file, whose reader cannot answer.
 fn ask(question: &str) -> io::Result<()> {
     let mut terminal = OpenOptions::new().write(true).open("/dev/tty")?;
-    write!(terminal, "{question} [y/N] ")?;
+    terminal.write_all(question.as_bytes())?;
     terminal.flush()
 }
 

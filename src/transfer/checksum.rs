@@ -57,7 +57,8 @@ pub fn expected_digest(
         let message = format!("there is no name by which to find {image} in a checksum file");
         return Err(TransferError::new(Reason::Input, message).hint("give its digest itself"));
     };
-    let beside =
-        list.file_name().is_some_and(|list| list.strip_prefix(&name).is_some_and(|end| end.starts_with('.')));
+    let extension =
+        list.file_name().and_then(|list| list.strip_prefix(&name)?.strip_prefix('.').map(str::to_owned));
+    let beside = extension.is_some_and(|extension| is_word(&extension));
     if beside { lines.digest_beside(&name) } else { lines.digest_of(&name) }
 }

@@ -139,40 +139,39 @@ fn unsigned(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+/// A backslash in front of a line says that its name is escaped.
 fn read_line(line: &str) -> Option<Line> {
-    if line.starts_with('#') {
-        return None;
-    }
-    read_bsd(line).or_else(|| read_gnu(line))
+    let (escaped, plain) = line.strip_prefix('\\').map_or((false, line), |rest| (true, rest));
+    let (name, digest) = split_bsd(plain).or_else(|| split_gnu(plain))?;
+    let name = match name {
+        Some(name) if escaped => Some(unescaped(name)?),
+        name => name.map(str::to_owned),
+    };
+    Some(Line { name: name.map(|name| plain_name(&name)), digest })
 }
 
 /// `SHA256 (name) = HEX`; OpenSSL leaves the blanks out and version 3 says `SHA2-256`.
-fn read_bsd(line: &str) -> Option<Line> {
+fn split_bsd(line: &str) -> Option<(Option<&str>, Digest)> {
     let (function, rest) = line.split_once('(')?;
     let (name, hex) = rest.rsplit_once(')')?;
     let digest = Digest::from_hex(hex.trim_start().strip_prefix('=')?.trim())?;
     let function = function.trim().to_ascii_lowercase().replace("sha2-", "sha");
-    (function == digest.algorithm().name()).then(|| Line { name: Some(plain_name(name)), digest })
+    (function == digest.algorithm().name()).then_some((Some(name), digest))
 }
 
-/// `HEX  name` and `HEX *name`; a backslash in front says that the name is escaped. Or a digest alone.
-fn read_gnu(line: &str) -> Option<Line> {
-    let (escaped, line) = match line.strip_prefix('\\') {
-        Some(rest) => (true, rest),
-        None => (false, line),
-    };
+/// `HEX  name` and `HEX *name`, or a digest alone: `HEX`, and `HEX  -`, which sha256sum makes of its input.
+fn split_gnu(line: &str) -> Option<(Option<&str>, Digest)> {
     let end = line.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(line.len());
     let (hex, rest) = line.split_at(end);
     let digest = Digest::from_hex(hex)?;
-    if rest.trim().is_empty() {
-        return Some(Line { name: None, digest });
+    let Some(first) = rest.chars().next() else { return Some((None, digest)) };
+    if !first.is_whitespace() {
+        return None;
     }
     // The second character says text or binary mode; who leaves it out has one blank or a tab.
-    let mut marks = rest.chars();
-    marks.next().filter(|c| c.is_whitespace())?;
-    let name = marks.as_str().strip_prefix([' ', '*']).unwrap_or(marks.as_str());
-    let name = if escaped { unescaped(name)? } else { name.to_owned() };
-    Some(Line { name: Some(plain_name(&name)), digest })
+    let behind = &rest[first.len_utf8()..];
+    let name = behind.strip_prefix([' ', '*']).unwrap_or(behind);
+    Some(if matches!(name, "" | "-") { (None, digest) } else { (Some(name), digest) })
 }
 
 /// coreutils' escapes, of the characters that would break the line.

@@ -44,7 +44,7 @@ impl TransferError {
         Self { reason, message: message.into(), cause: None, hint: None }
     }
 
-    pub(super) fn stopped() -> Self {
+    pub(crate) fn stopped() -> Self {
         Self::new(Reason::Stopped, "interrupted")
     }
 

@@ -87,7 +87,7 @@ pub struct Transferred {
     pub digest: Option<Digest>,
     /// How many they were.
     pub bytes: u64,
-    /// What the server said of it, if it was from one.
+    /// What the server said of it when it began, if it was from one.
     pub found: Option<Found>,
 }
 

@@ -46,6 +46,7 @@ pub(crate) fn origin(source: &str) -> Origin {
         digest: Some("sha256:00".into()),
         verified_by: None,
         compression: None,
+        converted_from: None,
         etag: None,
         last_modified: None,
         fetched: "2026-11-21T12:00:00Z".into(),

@@ -8,13 +8,14 @@ use super::writable_pool;
 use crate::content::Content;
 use crate::disk_image::{self, DiskImage};
 use crate::error::{Error, Kind};
-use crate::host::{HostError, Volume, Zeros};
+use crate::host::{HostError, Stopped, Volume, Zeros};
 use crate::names::VolumeName;
 use crate::operations::create::Interruptible;
 use crate::operations::{Event, Session};
 use crate::origin::Origin;
 use crate::storage_xml::{self, VolumeSpec};
 use crate::text::shell_word;
+use crate::transfer::TransferError;
 use crate::units::Bytes;
 
 /// No image is longer: what libvirt is told where nobody knows.
@@ -55,7 +56,7 @@ pub fn import(
     session.progress.tell(Event::Begins(format!("Importing image '{name}'...")));
     let mut head = Vec::new();
     let read = source.content().take(disk_image::HEADER_LENGTH).read_to_end(&mut head);
-    read.map_err(|e| unreadable(source.from(), &e))?;
+    read.map_err(|e| unreadable(source.from(), e).outcome("nothing was changed"))?;
     let name = fitting_name(name, source.from(), &head)?;
     let pool = writable_pool(session, pool)?;
     refuse_taken(session, &pool, &name)?;
@@ -75,10 +76,12 @@ pub fn import(
     import.found()
 }
 
-fn unreadable(from: &str, error: &std::io::Error) -> Error {
-    Error::new(Kind::Storage, format!("cannot read {from}"))
-        .because(error.to_string())
-        .outcome("nothing was changed")
+/// What a transfer says of itself is better than what can be said of it here.
+fn unreadable(from: &str, error: std::io::Error) -> Error {
+    if error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Stopped>) {
+        return Error::new(Kind::Interrupted, "interrupted");
+    }
+    TransferError::from_io(error, from).into()
 }
 
 fn refuse_taken(session: &Session<'_>, pool: &str, name: &VolumeName) -> Result<(), Error> {
@@ -91,7 +94,7 @@ fn refuse_taken(session: &Session<'_>, pool: &str, name: &VolumeName) -> Result<
 }
 
 /// Extensions of disk images; anything else behind a dot is part of the name (`debian-12.5`).
-const EXTENSIONS: [&str; 7] = ["qcow2", "raw", "img", "vmdk", "vdi", "vhd", "vhdx"];
+pub const EXTENSIONS: [&str; 7] = ["qcow2", "raw", "img", "vmdk", "vdi", "vhd", "vhdx"];
 
 /// The name must end as the content is, so that a name never lies.
 fn fitting_name(name: &VolumeName, from: &str, head: &[u8]) -> Result<VolumeName, Error> {
@@ -144,7 +147,8 @@ impl Import<'_> {
     /// The beginning goes last. Volumes cannot be renamed, so that an import that is killed leaves a part of
     /// the image under its name; without a beginning nobody takes that for an image.
     fn fill(&self, head: &[u8], source: &mut dyn Source) -> Result<(), Error> {
-        let mut content = Counted { source, done: head.len() as u64, ended: false, session: self.session };
+        let mut content =
+            Counted { source, done: head.len() as u64, ended: false, failure: None, session: self.session };
         let mut content = Interruptible { content: &mut content, cancel: self.session.cancel };
         self.send_rest(head.len() as u64, &mut content)?;
         if let Some(origin) = source.origin() {
@@ -170,13 +174,13 @@ impl Import<'_> {
             offset +=
                 self.session.host.upload(self.pool, self.name.as_str(), content, offset, left, zeros)?;
         }
+        let from = content.content.source.from().to_owned();
         let cause = match content.read(&mut [0]) {
             Ok(0) if self.length.is_none_or(|length| offset == length) => return Ok(()),
-            Ok(0) => "it ended before its length".to_owned(),
-            Ok(_) => "it is longer than it said".to_owned(),
-            Err(e) => e.to_string(),
+            Ok(0) => "it ended before its length",
+            Ok(_) => "it is longer than it said",
+            Err(e) => return Err(unreadable(&from, e)),
         };
-        let from = content.content.source.from();
         Err(Error::new(Kind::Storage, format!("cannot read {from}")).because(cause))
     }
 
@@ -224,10 +228,17 @@ struct Counted<'a> {
     source: &'a mut dyn Source,
     done: u64,
     ended: bool,
+    /// Why the transfer failed, in its own words.
+    failure: Option<TransferError>,
     session: &'a Session<'a>,
 }
 
 impl Counted<'_> {
+    fn keep(&mut self, error: std::io::Error) -> std::io::Error {
+        self.failure = TransferError::in_io(&error).cloned();
+        error
+    }
+
     fn count(&mut self, bytes: u64) {
         self.done += bytes;
         let (done, total) = self.source.transferred().unwrap_or((self.done, self.source.length()));
@@ -237,7 +248,7 @@ impl Counted<'_> {
 
 impl Read for Counted<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let read = self.source.content().read(buffer)?;
+        let read = self.source.content().read(buffer).map_err(|e| self.keep(e))?;
         self.ended |= read == 0 && !buffer.is_empty();
         self.count(read as u64);
         Ok(read)
@@ -246,7 +257,7 @@ impl Read for Counted<'_> {
 
 impl Content for Counted<'_> {
     fn skip_hole(&mut self, limit: u64) -> std::io::Result<u64> {
-        let skipped = self.source.content().skip_hole(limit)?;
+        let skipped = self.source.content().skip_hole(limit).map_err(|e| self.keep(e))?;
         self.count(skipped);
         Ok(skipped)
     }

@@ -2,15 +2,21 @@
 
 mod delete;
 mod export;
+mod fetch;
 mod import;
 mod notes;
+mod outdated;
 mod prune;
+mod pull;
 mod room;
 
 pub use delete::{delete, delete_used};
 pub use export::export;
-pub use import::{Source, import};
+pub use fetch::Fetch;
+pub use import::{EXTENSIONS, Source, import};
+pub use outdated::{Age, Freshness, outdated};
 pub use prune::{Dispensable, dispensable, prune};
+pub use pull::{Pulled, Request, pull};
 
 use super::create::ensure_pool;
 use super::medium::Medium;
