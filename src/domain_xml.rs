@@ -8,7 +8,8 @@ mod elements;
 use uuid::Uuid;
 
 use crate::host::{METADATA_NAMESPACE, PoolAuth, Secret, Server};
-use crate::plan::{Arch, CpuMode, Firmware, Interface, Link, VmPlan};
+use crate::names::DiskSerial;
+use crate::plan::{Arch, CpuMode, DataDisk, DiskFormat, Firmware, Interface, Link, VmPlan};
 use elements::{
     Alias, Backend, Boot, Channel, Console, Controller, Cpu, Device, Disk, Domain, Driver, Empty, Features,
     FirmwareFeature, FirmwareFeatures, InterfaceSource, InterfaceXml, Log, Mac, Memory, Metadata, Model, Os,
@@ -102,6 +103,14 @@ pub fn render(plan: &VmPlan, placement: &Placement<'_>) -> Result<String, quick_
     Ok(text)
 }
 
+/// The XML of one data disk, as it stands inside of a domain's.
+///
+/// # Errors
+/// None in practice; the serializer's.
+pub fn data_disk(disk: &DataDisk, source: &DiskSource) -> Result<String, quick_xml::SeError> {
+    quick_xml::se::to_string_with_root("disk", &data(disk, source))
+}
+
 fn domain<'a>(plan: &'a VmPlan, placement: &'a Placement<'a>) -> Domain<'a> {
     Domain {
         kind: placement.virt_type.as_str(),
@@ -159,8 +168,9 @@ fn cpu(plan: &VmPlan, placement: &Placement<'_>) -> Cpu {
 fn devices<'a>(plan: &'a VmPlan, placement: &'a Placement<'a>) -> elements::Devices<'a> {
     let mut list = disks(plan, placement);
     if plan.seed.is_some() {
-        list.push(Device::Controller(Controller { kind: "scsi", index: 0, model: "virtio-scsi" }));
+        list.push(Device::Controller(Controller { kind: "scsi", index: Some(0), model: "virtio-scsi" }));
     }
+    list.extend(root_ports(plan).map(Device::Controller));
     let mut boot_order = 1..;
     boot_order.next(); // 1 is the boot disk's
     for interface in &plan.interfaces {
@@ -179,31 +189,57 @@ fn devices<'a>(plan: &'a VmPlan, placement: &'a Placement<'a>) -> elements::Devi
     elements::Devices { list }
 }
 
+/// Slots to plug disks into while the guest runs. Both machines are PCI Express ones, where each device sits
+/// behind a root port of its own and no port can be added to a running guest; left alone, libvirt makes as
+/// many as there are devices and one more (its page "PCI topology and hotplug").
+fn root_ports(plan: &VmPlan) -> impl Iterator<Item = Controller> {
+    let disks = 1 + plan.data_disks.len();
+    let seed = usize::from(plan.seed.is_some());
+    let devices = disks + seed + plan.interfaces.len() + OTHER_PCI_DEVICES;
+    let port = Controller { kind: "pci", index: None, model: "pcie-root-port" };
+    // Without its root libvirt takes the first port for it.
+    let root = Controller { kind: "pci", index: Some(0), model: "pcie-root" };
+    std::iter::once(root).chain(std::iter::repeat_n(port, devices + FREE_SLOTS))
+}
+
+/// What else libvirt puts behind a root port: USB, the agent's virtio-serial, the balloon, the RNG.
+const OTHER_PCI_DEVICES: usize = 4;
+
+/// How many disks can be plugged in. Each port costs the firmware a bus to scan.
+const FREE_SLOTS: usize = 4;
+
 fn disks<'a>(plan: &'a VmPlan, placement: &'a Placement<'a>) -> Vec<Device<'a>> {
-    let data = plan.data_disks.iter().map(|d| (d.target.as_str(), "qcow2"));
-    let mut list: Vec<Device<'a>> = std::iter::once(("vda", plan.boot_disk.format.as_str()))
-        .chain(data)
-        .zip(&placement.disks)
-        .map(|((target, format), source)| Device::Disk(disk(target, format, source)))
-        .collect();
+    let mut sources = placement.disks.iter();
+    let boot = sources.next().map(|source| boot(plan, source));
+    let data = plan.data_disks.iter().zip(sources).map(|(disk, source)| data(disk, source));
+    let mut list: Vec<Device<'a>> = boot.into_iter().chain(data).map(Device::Disk).collect();
     if let (Some(_), Some(source)) = (&plan.seed, placement.disks.get(list.len())) {
         list.push(Device::Disk(seed(source)));
     }
     list
 }
 
+fn boot<'a>(plan: &'a VmPlan, source: &'a DiskSource) -> Disk<'a> {
+    Disk { boot: Some(Boot { order: 1 }), ..disk("vda", plan.boot_disk.format, "vda", source) }
+}
+
+fn data<'a>(data: &'a DataDisk, source: &'a DiskSource) -> Disk<'a> {
+    let target = data.target.as_str();
+    disk(target, data.format, data.serial.as_ref().map_or(target, DiskSerial::as_str), source)
+}
+
 /// `discard=unmap` gives freed space back to the host; the serial makes the disk
 /// `/dev/disk/by-id/virtio-vdb` in the guest, whatever order its kernel finds the disks in.
-fn disk<'a>(target: &'a str, format: &'a str, source: &'a DiskSource) -> Disk<'a> {
+fn disk<'a>(target: &'a str, format: DiskFormat, serial: &'a str, source: &'a DiskSource) -> Disk<'a> {
     Disk {
         kind: source_kind(source),
         device: "disk",
-        driver: driver(source, source.format(format)),
+        driver: driver(source, source.format(format.as_str())),
         source: source_xml(source),
         target: Target { dev: target, bus: "virtio" },
         readonly: None,
-        serial: Some(target),
-        boot: (target == "vda").then_some(Boot { order: 1 }),
+        serial: Some(serial),
+        boot: None,
     }
 }
 

@@ -10,7 +10,8 @@
 //! * [`record`] is what a domain's metadata says about who made it and which volumes are its own;
 //! * [`operations`] holds one file for each verb: create, destroy, inspect, images, pools;
 //! * [`transfer`] brings bytes from elsewhere, [`convert`] has qemu-img make them what libvirt takes;
-//! * [`names`], [`units`], [`yaml`], [`content`], [`origin`], [`text`], [`disk_image`] and [`error`] serve all of them.
+//! * [`names`], [`units`], [`yaml`], [`content`], [`origin`], [`text`], [`disk_image`] and [`error`] serve
+//!   all of them.
 //!
 //! The command line in [`cli`] is a thin user of the rest.
 

@@ -18,6 +18,8 @@
 
 #[path = "host_contract/bench.rs"]
 mod bench;
+#[path = "host_contract/disks.rs"]
+mod disks;
 #[path = "host_contract/domains.rs"]
 mod domains;
 #[path = "host_contract/pools.rs"]
@@ -47,8 +49,15 @@ fn the_host_in_memory_keeps_the_contract() {
 #[test]
 fn the_test_driver_keeps_the_contract() {
     let host = Libvirt::connect("test:///default", Arc::new(())).expect("the test driver needs no daemon");
-    let lacks =
-        &[Need::Files, Need::Streams, Need::Resize, Need::Firmware, Need::BulkStats, Need::Transience];
+    let lacks = &[
+        Need::Files,
+        Need::Streams,
+        Need::Resize,
+        Need::Firmware,
+        Need::BulkStats,
+        Need::Transience,
+        Need::Devices,
+    ];
     run_all(&Subject { host: &host, domain_type: "test", directory: "/pool", on_disk: false, lacks });
 }
 

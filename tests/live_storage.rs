@@ -275,6 +275,40 @@ fn a_file_system_counts_once() {
     assert_eq!(status["capacity"].as_u64().unwrap(), devices.values().sum::<u64>());
 }
 
+/// A disk that was taken out of its VM by hand is the VM's still: its record names it.
+#[test]
+fn what_can_grow_and_what_is_nobodys_is_shown() {
+    let Some(bed) = Bed::with_tiny("growth") else { return };
+    let manifest = bed.manifest("web", 75).disk("vdb", 100_000);
+    bed.creates(&manifest);
+    let (vm, pool) = (&manifest.name, bed.vm_pool());
+    bed.virsh().does(&["vol-create-as", &pool, "left-behind", "1M", "--format", "raw"]);
+    bed.virsh().does(&["detach-disk", vm, "vdb", "--config"]);
+    bed.virsh().does(&["destroy", vm]);
+
+    let status = bed.foundry(&["storage", "status", "-o", "json"]).run().exits(0);
+    let status: serde_json::Value = serde_json::from_str(&status.stdout).unwrap();
+    let orphans: Vec<&str> =
+        status["orphans"].as_array().unwrap().iter().map(|o| o["name"].as_str().unwrap()).collect();
+    assert_eq!(orphans, ["left-behind"]);
+    assert_eq!(status["orphans"][0]["allocation"], 1 << 20);
+    let pools = status["pools"].as_array().unwrap();
+    let mine = |name: &str| pools.iter().find(|p| p["name"] == name).unwrap();
+    let (vms, images) = (mine(&pool), mine(&bed.image_pool()));
+    assert_eq!((vms["disks"]["count"].as_u64(), vms["orphans"]["count"].as_u64()), (Some(3), Some(1)));
+    assert_eq!((images["images"]["count"].as_u64(), images["growth"].as_u64()), (Some(1), Some(0)));
+    let growth = vms["growth"].as_u64().unwrap();
+    assert!(growth > 100_000 << 30 && growth < 100_001 << 30, "{growth}");
+
+    let ran = bed.foundry(&["storage", "status"]).run().exits(0);
+    let ran =
+        ran.mentions(&format!("'{pool}'")).mentions("can grow by 97.").mentions("their guests would stop");
+    assert!(ran.stdout.contains("Orphans: 1 volume of no VM takes 1 MiB; -o wide names them"), "{ran:#?}");
+    let wide = bed.foundry(&["storage", "status", "-o", "wide"]).run().exits(0).stdout;
+    let orphan = wide.lines().find(|l| l.starts_with("left-behind")).unwrap();
+    assert_eq!(orphan.split_whitespace().collect::<Vec<_>>(), ["left-behind", &pool, "1", "MiB", "1", "MiB"]);
+}
+
 /// The first foundry made its pools when it was asked to list images.
 #[test]
 fn what_only_looks_makes_nothing() {

@@ -7,7 +7,8 @@ use super::connect::connect;
 use super::output::{Format, json, objects, table};
 use super::ui::Ui;
 use crate::error::Error;
-use crate::operations::storage::{self, PoolStatus, StorageStatus};
+use crate::operations::storage::{self, FileSystem, Orphan, PoolStatus, StorageStatus, Tally};
+use crate::units::Bytes;
 
 /// Show what the storage of the host has and has promised
 #[derive(Debug, Args)]
@@ -37,29 +38,85 @@ pub(super) fn run(args: &StorageArgs, global: &Global, ui: &Ui) -> Result<(), Er
         Format::Json => ui.result(&json(&status)?),
         Format::Yaml => ui.result(&objects(&[&status], Format::Yaml)?),
         Format::Name => ui.names(status.pools.iter().map(|p| p.name.as_str())),
-        Format::Table | Format::Wide => ui.shown(&text(&status, *no_headers)),
+        Format::Table | Format::Wide => {
+            ui.shown(&text(&status, *output == Format::Wide, *no_headers))?;
+            status.file_systems.iter().filter_map(warning).for_each(|text| ui.warn(&text));
+            Ok(())
+        }
     }
 }
 
-fn text(status: &StorageStatus, no_headers: bool) -> String {
-    let headers = ["POOL", "TYPE", "STATE", "SIZE", "AVAILABLE", "VOLUMES", "ALLOCATED", "CAN GROW TO"];
-    let total = format!(
-        "\nAll file systems: {} of {} available; the volumes can grow to {}\n",
-        status.available, status.capacity, status.promised
+const HEADERS: [&str; 9] =
+    ["POOL", "TYPE", "STATE", "SIZE", "AVAILABLE", "ALLOCATED", "CAN GROW BY", "IMAGES", "DISKS"];
+const WIDE_HEADERS: [&str; 3] = ["VOLUMES", "ORPHANS", "TARGET"];
+const ORPHAN_HEADERS: [&str; 4] = ["ORPHAN", "POOL", "ALLOCATED", "SIZE"];
+
+fn text(status: &StorageStatus, wide: bool, no_headers: bool) -> String {
+    let headers = [&HEADERS[..], if wide { &WIDE_HEADERS } else { &[] }].concat();
+    let mut text = table(&headers, status.pools.iter().map(|pool| row(pool, wide)), no_headers);
+    text += &format!(
+        "\nAll file systems: {} of {} available; the disks can grow by {}\nImages: {}; disks: {}\n",
+        status.available,
+        status.capacity,
+        status.growth,
+        tally(status.images),
+        tally(status.disks),
     );
-    table(&headers, status.pools.iter().map(row), no_headers) + &total
+    text + &orphans(&status.orphans, wide, no_headers)
 }
 
-fn row(pool: &PoolStatus) -> Vec<String> {
-    let size = |bytes: crate::units::Bytes| if pool.active { bytes.to_string() } else { "-".into() };
-    vec![
+fn row(pool: &PoolStatus, wide: bool) -> Vec<String> {
+    let size = |bytes: Bytes| if pool.active { bytes.to_string() } else { "-".into() };
+    let count = |tally: Tally| if pool.active { tally.count.to_string() } else { "-".into() };
+    let mut row = vec![
         pool.name.clone(),
         pool.kind.clone(),
         if pool.active { "active" } else { "inactive" }.into(),
         size(pool.capacity),
         size(pool.available),
-        pool.volumes.to_string(),
         size(pool.allocation),
-        size(pool.promised),
-    ]
+        size(pool.growth),
+        count(pool.images),
+        count(pool.disks),
+    ];
+    if wide {
+        let volumes = if pool.active { pool.volumes.to_string() } else { "-".into() };
+        row.extend([volumes, count(pool.orphans), pool.target.clone().unwrap_or_else(|| "-".into())]);
+    }
+    row
+}
+
+/// Those that nobody needs, one each line where there is room for them.
+fn orphans(orphans: &[Orphan], wide: bool, no_headers: bool) -> String {
+    if orphans.is_empty() {
+        return String::new();
+    }
+    if wide {
+        let size = |bytes: Bytes| bytes.to_string();
+        let row = |o: &Orphan| vec![o.name.clone(), o.pool.clone(), size(o.allocation), size(o.capacity)];
+        return format!("\n{}", table(&ORPHAN_HEADERS, orphans.iter().map(row), no_headers));
+    }
+    let allocation = orphans.iter().map(|o| o.allocation).fold(Bytes(0), Bytes::saturating_add);
+    let take = if orphans.len() == 1 { "volume of no VM takes" } else { "volumes of no VM take" };
+    format!("Orphans: {} {take} {allocation}; -o wide names them\n", orphans.len())
+}
+
+fn tally(tally: Tally) -> String {
+    match tally.count {
+        0 => "none".into(),
+        count => format!("{count}, {} of {}", tally.allocation, tally.capacity),
+    }
+}
+
+/// What is to be said of disks that can outgrow their file system.
+fn warning(file_system: &FileSystem) -> Option<String> {
+    (file_system.overcommit > Bytes(0)).then(|| {
+        let pools = if file_system.pools.len() == 1 { "pool" } else { "pools" };
+        format!(
+            "the disks in {pools} '{}' can grow by {}, and {} are available: their guests would stop",
+            file_system.pools.join("', '"),
+            file_system.growth,
+            file_system.available
+        )
+    })
 }

@@ -212,12 +212,12 @@ pub(super) struct Boot {
     pub(super) order: u32,
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 pub(super) struct Controller {
     #[serde(rename = "@type")]
     pub(super) kind: &'static str,
-    #[serde(rename = "@index")]
-    pub(super) index: u32,
+    #[serde(rename = "@index", skip_serializing_if = "Option::is_none")]
+    pub(super) index: Option<u32>,
     #[serde(rename = "@model")]
     pub(super) model: &'static str,
 }

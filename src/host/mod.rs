@@ -122,6 +122,29 @@ pub enum View {
     Persistent,
 }
 
+/// Where a change of a domain's devices takes place (libvirt's `virDomainModificationImpact`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// In the running domain only: gone at its next start.
+    Live,
+    /// In the definition only: from its next start on.
+    Persistent,
+    /// In both, or in neither where one of them refuses.
+    Both,
+}
+
+impl Reach {
+    /// The places where a change is needed; `None` where it is needed in neither.
+    pub fn of(live: bool, persistent: bool) -> Option<Self> {
+        match (live, persistent) {
+            (true, true) => Some(Self::Both),
+            (true, false) => Some(Self::Live),
+            (false, true) => Some(Self::Persistent),
+            (false, false) => None,
+        }
+    }
+}
+
 /// Where the host can learn a guest's addresses (libvirt's `virDomainInterfaceAddressesSource`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AddressSource {
@@ -336,6 +359,18 @@ pub trait Host: Send + Sync {
     /// Removes the definition with NVRAM, managed save, TPM state and the metadata of snapshots and
     /// checkpoints. The caller has stopped it. A domain that is already gone is `Ok`.
     fn undefine(&self, domain: Uuid) -> Result<()>;
+    /// Adds a disk; `xml` is its `<disk>`. Refused where the target is taken, where the domain is off and
+    /// it is to be there now, and where a running one has no free slot to plug it into.
+    fn attach_disk(&self, domain: Uuid, xml: &str, reach: Reach) -> Result<()>;
+    /// Takes a disk away, or, in a running domain, asks the guest to let go of it: whether and when it does
+    /// shows in [`Self::domain_xml`]. One that is not there is `Ok`.
+    fn detach_disk(&self, domain: Uuid, target: &str, reach: Reach) -> Result<()>;
+    /// Changes the capacity of a disk of a running domain and tells the guest.
+    fn resize_disk(&self, domain: Uuid, target: &str, capacity: Bytes) -> Result<()>;
+    /// Whether a block job (copy, commit, pull, backup) works on a disk of a running domain.
+    fn has_block_job(&self, domain: Uuid, target: &str) -> Result<bool>;
+    /// Names of the snapshots that libvirt knows of.
+    fn snapshots(&self, domain: Uuid) -> Result<Vec<String>>;
     /// What that source knows of the guest's addresses; a source that cannot answer is an empty list.
     fn addresses(&self, domain: Uuid, source: AddressSource) -> Result<Vec<GuestAddress>>;
     /// Sends one command (JSON) to the guest agent. `None` where no agent answers in that time.

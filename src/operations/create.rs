@@ -330,7 +330,7 @@ fn make_disk(
     check_path(planned, &made)
 }
 
-fn volume_xml(
+pub(super) fn volume_xml(
     planned: &RecordedVolume,
     allocation: Bytes,
     backing: Option<(String, String)>,
@@ -346,7 +346,7 @@ fn volume_xml(
 
 /// The domain was defined with the path that the volume was to have. A pool that puts its volumes
 /// elsewhere would leave the VM without its disk.
-fn check_path(planned: &RecordedVolume, made: &Volume) -> Result<(), Error> {
+pub(super) fn check_path(planned: &RecordedVolume, made: &Volume) -> Result<(), Error> {
     if made.path == planned.path {
         return Ok(());
     }

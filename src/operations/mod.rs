@@ -6,6 +6,7 @@
 pub mod console;
 pub mod create;
 pub mod destroy;
+pub mod disks;
 pub mod images;
 pub mod inspect;
 pub mod pools;

@@ -4,26 +4,55 @@ use std::os::unix::fs::MetadataExt;
 
 use serde::Serialize;
 
-use super::{Session, usage};
+use super::usage::{self, Part, Usage};
+use super::{Session, Settings};
 use crate::error::Error;
-use crate::host::Pool;
+use crate::host::{Pool, Volume};
 use crate::units::Bytes;
 
 /// What the pools of a host have together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StorageStatus {
+    /// Each file system or device that started pools are on, once.
+    pub file_systems: Vec<FileSystem>,
     /// Each pool.
     pub pools: Vec<PoolStatus>,
-    /// Bytes of all file systems together; one that several pools are on counts once.
+    /// Bytes of all file systems together.
     pub capacity: Bytes,
     /// Bytes left on them.
     pub available: Bytes,
-    /// Bytes that the volumes can grow to.
+    /// Bytes that guests see on all volumes, images included.
     pub promised: Bytes,
+    /// Bytes by which the disks can grow.
+    pub growth: Bytes,
+    /// The images of all pools.
+    pub images: Tally,
+    /// The disks of all pools.
+    pub disks: Tally,
+    /// What is in the pool of VM disks and belongs to nobody.
+    pub orphans: Vec<Orphan>,
 }
 
-/// One pool in it.
+/// A file system, or the device of a pool that is on none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FileSystem {
+    /// Names of the pools on it.
+    pub pools: Vec<String>,
+    /// Its bytes.
+    pub capacity: Bytes,
+    /// Bytes that are taken, by whatever.
+    pub allocation: Bytes,
+    /// Bytes that are left.
+    pub available: Bytes,
+    /// Bytes by which the disks on it can grow: what guests have not written to yet.
+    pub growth: Bytes,
+    /// How much of that growth has no room.
+    pub overcommit: Bytes,
+}
+
+/// One pool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PoolStatus {
@@ -45,58 +74,202 @@ pub struct PoolStatus {
     pub volumes: usize,
     /// Bytes that its volumes take.
     pub allocation: Bytes,
-    /// Bytes that its volumes can grow to.
+    /// Bytes that guests see on its volumes.
     pub promised: Bytes,
+    /// Bytes by which the disks in it can grow.
+    pub growth: Bytes,
+    /// What VMs are made from: all of the image pool, and what disks of other pools lie on.
+    pub images: Tally,
+    /// What VMs have, and what those lie on in the pool of VM disks.
+    pub disks: Tally,
+    /// What is in the pool of VM disks, is none of a VM's, and has nothing lying on it.
+    pub orphans: Tally,
 }
 
-/// Looks at all pools, each anew: libvirt knows what was left when it looked last. Changes nothing.
+/// Some volumes together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tally {
+    /// How many.
+    pub count: usize,
+    /// Bytes that they take.
+    pub allocation: Bytes,
+    /// Bytes that a guest sees.
+    pub capacity: Bytes,
+}
+
+/// A volume that belongs to nobody.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Orphan {
+    /// Its pool.
+    pub pool: String,
+    /// Its name.
+    pub name: String,
+    /// Its path on the host.
+    pub path: String,
+    /// Bytes that it takes.
+    pub allocation: Bytes,
+    /// Bytes that a guest would see.
+    pub capacity: Bytes,
+}
+
+/// Looks at all pools, each anew (libvirt knows what was left when it looked last), and at who uses what
+/// is in them. Changes nothing.
 ///
 /// # Errors
 /// The host's.
 pub fn status(session: &Session<'_>) -> Result<StorageStatus, Error> {
     usage::refresh_all(session)?;
-    let mut pools = session.host.pools()?;
-    pools.sort_by(|a, b| a.name.cmp(&b.name));
-    let pools = pools.iter().map(|p| look(session, p)).collect::<Result<Vec<_>, Error>>()?;
-    let mut distinct: Vec<&PoolStatus> = Vec::new();
-    for pool in pools.iter().filter(|p| p.active) {
-        if !distinct.iter().any(|known| same_file_system(session, known, pool)) {
-            distinct.push(pool);
-        }
-    }
+    let usage = Usage::look(session, None)?;
+    let parts = usage.parts();
+    let mut found = session.host.pools()?;
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    let pools: Vec<PoolStatus> = found.iter().map(|pool| look(session.settings, pool, &parts)).collect();
+    let file_systems = file_systems(session, &found, &pools);
     Ok(StorageStatus {
-        capacity: sum(distinct.iter().map(|p| p.capacity)),
-        available: sum(distinct.iter().map(|p| p.available)),
+        capacity: sum(file_systems.iter().map(|f| f.capacity)),
+        available: sum(file_systems.iter().map(|f| f.available)),
         promised: sum(pools.iter().map(|p| p.promised)),
+        growth: sum(pools.iter().map(|p| p.growth)),
+        images: pools.iter().map(|p| p.images).fold(Tally::default(), Tally::and),
+        disks: pools.iter().map(|p| p.disks).fold(Tally::default(), Tally::and),
+        orphans: orphans(session.settings, &parts),
+        file_systems,
         pools,
     })
 }
 
-fn look(session: &Session<'_>, pool: &Pool) -> Result<PoolStatus, Error> {
-    let volumes = if pool.active { usage::volumes(session, &pool.name)? } else { Vec::new() };
-    Ok(PoolStatus {
+/// What a volume is to foundry.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Image,
+    Disk,
+    Orphan,
+    /// In a pool that other things may be in, too.
+    Other,
+}
+
+fn role(settings: &Settings, volume: &Volume, part: Part) -> Role {
+    let (is_for_vms, is_for_images) =
+        (volume.pool == settings.vm_pool.as_str(), volume.pool == settings.image_pool.as_str());
+    match part {
+        _ if is_for_images => Role::Image,
+        Part::Unused if is_for_vms => Role::Orphan,
+        Part::Unused => Role::Other,
+        Part::Below if !is_for_vms => Role::Image,
+        Part::Disk | Part::Below => Role::Disk,
+    }
+}
+
+fn look(settings: &Settings, pool: &Pool, parts: &[(&Volume, Part)]) -> PoolStatus {
+    let own: Vec<(&Volume, Part)> = parts.iter().filter(|(v, _)| v.pool == pool.name).copied().collect();
+    let of = |wanted| own.iter().filter(|(v, p)| role(settings, v, *p) == wanted).map(|(v, _)| *v).collect();
+    PoolStatus {
         name: pool.name.clone(),
         kind: pool.kind.clone(),
         active: pool.active,
         target: pool.target.clone(),
         capacity: pool.capacity,
         available: pool.available,
-        volumes: volumes.len(),
-        allocation: sum(volumes.iter().map(|v| v.allocation)),
-        promised: sum(volumes.iter().map(|v| v.capacity)),
-    })
+        volumes: own.len(),
+        allocation: sum(own.iter().map(|(v, _)| v.allocation)),
+        promised: sum(own.iter().map(|(v, _)| v.capacity)),
+        growth: sum(own.iter().map(|(v, part)| growth(settings, v, *part))),
+        images: of(Role::Image),
+        disks: of(Role::Disk),
+        orphans: of(Role::Orphan),
+    }
+}
+
+/// By how much a volume can grow. An overlay grows to all that its guest sees, whatever of that it reads from
+/// below; what is below is not written to.
+fn growth(settings: &Settings, volume: &Volume, part: Part) -> Bytes {
+    let is_written = part == Part::Disk && role(settings, volume, part) == Role::Disk;
+    Bytes(if is_written { volume.capacity.0.saturating_sub(volume.allocation.0) } else { 0 })
+}
+
+fn orphans(settings: &Settings, parts: &[(&Volume, Part)]) -> Vec<Orphan> {
+    let mut orphans: Vec<Orphan> = parts
+        .iter()
+        .filter(|(volume, part)| role(settings, volume, *part) == Role::Orphan)
+        .map(|(volume, _)| Orphan {
+            pool: volume.pool.clone(),
+            name: volume.name.clone(),
+            path: volume.path.clone(),
+            allocation: volume.allocation,
+            capacity: volume.capacity,
+        })
+        .collect();
+    orphans.sort_by(|a, b| (&a.pool, &a.name).cmp(&(&b.pool, &b.name)));
+    orphans
+}
+
+/// The file systems of the started pools, in the order of the first pool on each.
+fn file_systems(session: &Session<'_>, pools: &[Pool], looked: &[PoolStatus]) -> Vec<FileSystem> {
+    let mut distinct: Vec<(&Pool, FileSystem)> = Vec::new();
+    for (pool, status) in pools.iter().zip(looked).filter(|(pool, _)| pool.active) {
+        match distinct.iter_mut().find(|(known, _)| same_file_system(session, known, pool)) {
+            Some((_, known)) => known.take(status),
+            None => distinct.push((pool, FileSystem::of(pool, status))),
+        }
+    }
+    distinct.into_iter().map(|(_, file_system)| file_system).collect()
+}
+
+impl FileSystem {
+    fn of(pool: &Pool, status: &PoolStatus) -> Self {
+        let mut file_system = Self {
+            pools: Vec::new(),
+            capacity: pool.capacity,
+            allocation: pool.allocation,
+            available: pool.available,
+            growth: Bytes(0),
+            overcommit: Bytes(0),
+        };
+        file_system.take(status);
+        file_system
+    }
+
+    fn take(&mut self, pool: &PoolStatus) {
+        self.pools.push(pool.name.clone());
+        self.growth = self.growth.saturating_add(pool.growth);
+        self.overcommit = Bytes(self.growth.0.saturating_sub(self.available.0));
+    }
 }
 
 /// On this machine the kernel tells; elsewhere nobody does, and two pools with the same size and nearly the
-/// same space left (the second was asked a moment later) are taken for one file system.
-fn same_file_system(session: &Session<'_>, a: &PoolStatus, b: &PoolStatus) -> bool {
-    let device = |pool: &PoolStatus| {
+/// same space left (the second was asked a moment later) are taken for one file system. What is no directory
+/// is a pool of its own.
+fn same_file_system(session: &Session<'_>, a: &Pool, b: &Pool) -> bool {
+    let is_directory = |pool: &Pool| matches!(pool.kind.as_str(), "dir" | "fs" | "netfs");
+    let device = |pool: &Pool| {
         let path = pool.target.as_deref().filter(|_| session.host.is_local())?;
         std::fs::metadata(path).ok().map(|m| m.dev())
     };
-    match (device(a), device(b)) {
-        (Some(a), Some(b)) => a == b,
-        _ => a.capacity == b.capacity && a.available.0.abs_diff(b.available.0) < a.capacity.0 / 1000,
+    let is_alike = || a.capacity == b.capacity && a.available.0.abs_diff(b.available.0) < a.capacity.0 / 1000;
+    is_directory(a)
+        && is_directory(b)
+        && match (device(a), device(b)) {
+            (Some(a), Some(b)) => a == b,
+            _ => is_alike(),
+        }
+}
+
+impl Tally {
+    fn and(self, other: Self) -> Self {
+        Self {
+            count: self.count + other.count,
+            allocation: self.allocation.saturating_add(other.allocation),
+            capacity: self.capacity.saturating_add(other.capacity),
+        }
+    }
+}
+
+impl<'a> FromIterator<&'a Volume> for Tally {
+    fn from_iter<T: IntoIterator<Item = &'a Volume>>(volumes: T) -> Self {
+        let one = |v: &Volume| Self { count: 1, allocation: v.allocation, capacity: v.capacity };
+        volumes.into_iter().map(one).fold(Self::default(), Self::and)
     }
 }
 

@@ -14,7 +14,7 @@ use crate::units::Bytes;
 
 /// Room that a new qcow2 volume takes before anything is written to it, rounded up generously
 /// (a 1 TiB one takes about 200 KiB).
-const EMPTY_QCOW2: Bytes = Bytes(1 << 20);
+pub(super) const EMPTY_QCOW2: Bytes = Bytes(1 << 20);
 
 /// Where a VM's volumes will be, and what will be below the boot disk.
 #[derive(Debug, Clone, PartialEq)]
@@ -188,7 +188,7 @@ pub fn planned_volumes(plan: &VmPlan) -> Vec<PlannedVolume> {
     };
     let boot = &plan.boot_disk;
     let mut list = vec![volume(Role::Boot, &boot.volume, boot.format, boot.size)];
-    list.extend(plan.data_disks.iter().map(|d| volume(Role::Data, &d.volume, DiskFormat::Qcow2, d.size)));
+    list.extend(plan.data_disks.iter().map(|d| volume(Role::Data, &d.volume, d.format, d.size)));
     list.extend(plan.seed.iter().map(|s| volume(Role::Seed, &s.volume, DiskFormat::Raw, Bytes(0))));
     list
 }
@@ -206,15 +206,21 @@ fn recorded_volumes(
             && (medium == Medium::Ceph || (medium == Medium::Files && planned.is_overlay()));
         RecordedVolume {
             pool: pool.name.clone(),
-            path: format!("{}/{}", pool.target.trim_end_matches('/'), planned.name),
+            path: volume_path(&pool.target, planned.name.as_str()),
             format: medium.format(planned.format).as_str().to_owned(),
             backing: image.filter(|_| lies_on_image).map(|i| i.path.clone()),
             capacity: medium.capacity(planned.capacity),
             role: planned.role,
             name: planned.name.to_string(),
+            attaching: None,
         }
     };
     planned_volumes(plan).into_iter().map(recorded).collect()
+}
+
+/// The path that a volume will have in a pool with that target.
+pub(super) fn volume_path(target: &str, name: &str) -> String {
+    format!("{}/{name}", target.trim_end_matches('/'))
 }
 
 impl PlannedVolume {

@@ -10,7 +10,7 @@ use crate::error::{Error, Kind};
 use crate::host::libvirt_xml::{DiskSource, DomainDescription};
 use crate::host::{Domain, View, Volume};
 use crate::names::VmName;
-use crate::record::{Liveness, Owner, Record, RecordedVolume, Role, State};
+use crate::record::{Liveness, Maker, Owner, Record, RecordedVolume, Role, State};
 use crate::text::shell_word;
 
 /// Looks at a VM and decides what would go with it; changes nothing.
@@ -68,10 +68,10 @@ fn survey_recorded(
 
 /// A creation that goes on is left alone; one of another machine is its user's to judge.
 fn refuse_if_busy(domain: &Domain, record: &Record, options: Options) -> Result<(), Error> {
-    if record.state != State::Creating {
-        return Ok(());
-    }
     let name = &domain.name;
+    if record.state != State::Creating {
+        return refuse_if_attaching(name, record, options);
+    }
     match record.maker.liveness() {
         Liveness::Dead => Ok(()),
         Liveness::Elsewhere if options.force => Ok(()),
@@ -86,6 +86,26 @@ fn refuse_if_busy(domain: &Domain, record: &Record, options: Options) -> Result<
                 .outcome("nothing was changed"))
         }
     }
+}
+
+/// A disk that is just being made would be left.
+fn refuse_if_attaching(name: &str, record: &Record, options: Options) -> Result<(), Error> {
+    let works = |maker: &&Maker| match maker.liveness() {
+        Liveness::Dead => false,
+        Liveness::Elsewhere => !options.force,
+        Liveness::Alive => true,
+    };
+    let Some(maker) = record.volumes.iter().filter_map(|v| v.attaching.as_ref()).find(works) else {
+        return Ok(());
+    };
+    let busy = format!("process {} is attaching a disk to VM '{name}'", maker.pid);
+    let error = Error::new(Kind::Vm, busy).outcome("nothing was changed");
+    Err(match maker.liveness() {
+        Liveness::Elsewhere => error
+            .because("it runs on another machine")
+            .hint(format!("if that was given up: foundry destroy {} --force", shell_word(name))),
+        _ => error.hint("wait for it, or stop that process"),
+    })
 }
 
 /// libvirt does not know the files that snapshots made until it looks again.
@@ -219,7 +239,7 @@ impl Demolition {
         };
         let reason = if found.path != recorded.path {
             Some(format!("it is at {} and not at {}", found.path, recorded.path))
-        } else if state == State::Creating {
+        } else if state == State::Creating || recorded.attaching.is_some() {
             differs_from_plan(recorded, &found)
         } else {
             None

@@ -4,6 +4,10 @@
 //! disks it or one of those is; and by the records that name it as what a disk lies on. libvirt shows what
 //! a disk lies on only while its domain runs, so all volumes are asked.
 
+mod part;
+
+pub(super) use part::Part;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -42,6 +46,8 @@ struct Claims {
     files: BTreeSet<String>,
     /// Pool and name of each.
     volumes: BTreeSet<(String, String)>,
+    /// Pool and name of those that its record names, whether or not it has them now.
+    recorded: BTreeSet<(String, String)>,
 }
 
 /// Who uses a volume.
@@ -199,8 +205,7 @@ pub(super) fn refresh_all(session: &Session<'_>) -> Result<(), Error> {
 
 /// What a listed domain needs, running and at its next start.
 fn claims(session: &Session<'_>, domain: &Domain) -> Result<Claims, Error> {
-    let recorded = record_of(domain).into_iter().flat_map(|r| r.volumes);
-    let mut files: BTreeSet<String> = recorded.filter_map(|v| v.backing).collect();
+    let (recorded, mut files) = of_record(domain);
     let mut volumes = BTreeSet::new();
     let both = domain.persistent && domain.state.is_active();
     let views: &[View] = if both { &[View::Current, View::Persistent] } else { &[View::Current] };
@@ -213,7 +218,14 @@ fn claims(session: &Session<'_>, domain: &Domain) -> Result<Claims, Error> {
             }
         }
     }
-    Ok(Claims { name: domain.name.clone(), active: domain.state.is_active(), files, volumes })
+    Ok(Claims { name: domain.name.clone(), active: domain.state.is_active(), files, volumes, recorded })
+}
+
+/// The volumes that a domain's record names, and the files that they lie on.
+fn of_record(domain: &Domain) -> (BTreeSet<(String, String)>, BTreeSet<String>) {
+    let volumes = record_of(domain).map(|record| record.volumes).unwrap_or_default();
+    let below = volumes.iter().filter_map(|v| v.backing.clone()).collect();
+    (volumes.into_iter().map(|v| (v.pool, v.name)).collect(), below)
 }
 
 /// What a listed domain is made of; `None` where it vanished since. That it cannot be seen for another reason

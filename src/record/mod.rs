@@ -25,6 +25,7 @@ use uuid::Uuid;
 use crate::error::{Error, Kind};
 use crate::host::Domain;
 use crate::manifest::{CloudInit, VirtualMachine};
+use crate::names::VmName;
 use crate::origin::Origin;
 use crate::units::Bytes;
 
@@ -97,11 +98,25 @@ pub struct RecordedVolume {
     pub path: String,
     /// Its format.
     pub format: String,
-    /// Its size as planned; a disk may have grown since.
+    /// Its size as planned; a disk may have grown since without foundry.
     pub capacity: Bytes,
     /// Path of the image below it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backing: Option<String>,
+    /// While it is being made for a VM that is whole: the process that does. It is nobody's disk yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attaching: Option<Maker>,
+}
+
+impl RecordedVolume {
+    /// The guest's name of the disk, as foundry gives it by what the volume is for.
+    pub fn target(&self) -> Option<String> {
+        match self.role {
+            Role::Boot => Some("vda".into()),
+            Role::Seed => Some("sda".into()),
+            Role::Data => VmName::target_of_volume(&self.name).map(String::from),
+        }
+    }
 }
 
 /// What a volume is for.

@@ -21,6 +21,8 @@ pub(crate) enum Need {
     Firmware,
     /// CPUs and memory of many domains in one call.
     BulkStats,
+    /// Attaching and detaching devices.
+    Devices,
     /// Telling apart what a domain without definition cannot have.
     Transience,
 }
@@ -60,6 +62,7 @@ pub(crate) fn run_all(subject: &Subject<'_>) {
     let tables = [
         crate::domains::CASES,
         crate::running::CASES,
+        crate::disks::CASES,
         crate::pools::CASES,
         crate::volumes::CASES,
         crate::transfers::CASES,

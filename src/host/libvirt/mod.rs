@@ -5,6 +5,7 @@
 //! fetched where it is used, so that what foundry acts on is what is there now.
 
 mod agent;
+mod disks;
 mod domains;
 mod linger;
 mod storage;
@@ -19,7 +20,7 @@ use virt::connect::Connect;
 use virt::error::{Error as VirtError, ErrorNumber, clear_error_callback};
 
 use super::{
-    AddressSource, Bridge, Capabilities, Domain, GuestAddress, Host, HostError, Network, Pool, Result,
+    AddressSource, Bridge, Capabilities, Domain, GuestAddress, Host, HostError, Network, Pool, Reach, Result,
     StateNow, View, Volume, Zeros, libvirt_xml,
 };
 use crate::content::{Content, Sink};
@@ -220,6 +221,26 @@ impl Host for Libvirt {
 
     fn undefine(&self, domain: Uuid) -> Result<()> {
         self.forget(domain)
+    }
+
+    fn attach_disk(&self, domain: Uuid, xml: &str, reach: Reach) -> Result<()> {
+        self.plug(domain, xml, reach)
+    }
+
+    fn detach_disk(&self, domain: Uuid, target: &str, reach: Reach) -> Result<()> {
+        self.unplug(domain, target, reach)
+    }
+
+    fn resize_disk(&self, domain: Uuid, target: &str, capacity: Bytes) -> Result<()> {
+        self.grow(domain, target, capacity)
+    }
+
+    fn has_block_job(&self, domain: Uuid, target: &str) -> Result<bool> {
+        self.block_job(domain, target)
+    }
+
+    fn snapshots(&self, domain: Uuid) -> Result<Vec<String>> {
+        self.snapshot_names(domain)
     }
 
     fn addresses(&self, domain: Uuid, source: AddressSource) -> Result<Vec<GuestAddress>> {

@@ -4,7 +4,7 @@
 //! `Domain::state` loses a state that it does not know. Each block below says why it is sound.
 #![allow(unsafe_code, reason = "the one place for it; every block has its argument")]
 
-use std::ffi::{CStr, c_int, c_uint};
+use std::ffi::{CStr, CString, c_int, c_uint};
 use std::ptr;
 
 use uuid::Uuid;
@@ -109,6 +109,16 @@ fn param_value(param: &c::virTypedParameter) -> Option<u64> {
             _ => None,
         }
     }
+}
+
+/// Whether a block job works on a disk (`virDomainGetBlockJobInfo`): 1 where one does, 0 where none does.
+pub(super) fn has_block_job(domain: &Domain, target: &str) -> Result<bool, Error> {
+    let target = CString::new(target)?;
+    // SAFETY: the struct is plain numbers, for which zeros are a value.
+    let mut info: c::virDomainBlockJobInfo = unsafe { std::mem::zeroed() };
+    // SAFETY: handle and string are alive for the length of the call, `info` is an out pointer to a local.
+    let answer = unsafe { c::virDomainGetBlockJobInfo(domain.as_ptr(), target.as_ptr(), &raw mut info, 0) };
+    if answer < 0 { Err(Error::last_error()) } else { Ok(answer == 1) }
 }
 
 /// Tells the other end of a sparse stream of `length` zero bytes (`virStreamSendHole`).

@@ -51,8 +51,12 @@ pub struct DiskDescription {
     pub format: Option<String>,
     /// Paths of the files below its source, nearest first. libvirt knows them while the domain runs.
     pub backing_chain: Vec<String>,
+    /// The serial number that the guest reads.
+    pub serial: Option<String>,
     /// Whether the guest may only read it.
     pub readonly: bool,
+    /// Whether several domains may write to it at a time.
+    pub shareable: bool,
 }
 
 /// What a disk is to the guest.
@@ -163,6 +167,19 @@ pub fn metadata_text(element: &str) -> Result<String> {
     parse(element, root, what).map(|document| text_of(document.root_element()))
 }
 
+/// The text of the `<disk>` with that target, every element of it; `None` where there is none.
+///
+/// # Errors
+/// Where the text is not a `<domain>`.
+pub fn disk_element<'a>(xml: &'a str, target: &str) -> Result<Option<&'a str>> {
+    let document = parse(xml, "domain", "the description of a domain")?;
+    let devices = child(document.root_element(), "devices");
+    let has_target =
+        |d: &Node<'_, '_>| child(*d, "target").is_some_and(|t| t.attribute("dev") == Some(target));
+    let found = devices.and_then(|d| children(d, "disk").find(has_target)).map(|disk| disk.range());
+    Ok(found.and_then(|range| xml.get(range)))
+}
+
 /// Whether a node is foundry's metadata element, whatever its prefix and name.
 pub(in crate::host) fn is_record(node: Node<'_, '_>) -> bool {
     node.is_element() && node.tag_name().namespace() == Some(METADATA_NAMESPACE)
@@ -190,7 +207,9 @@ fn disk(node: Node<'_, '_>) -> DiskDescription {
         source: source(node),
         format: child(node, "driver").and_then(|d| attribute(d, "type")),
         backing_chain: backing_chain(node),
+        serial: text_at(node, &["serial"]),
         readonly: child(node, "readonly").is_some(),
+        shareable: child(node, "shareable").is_some(),
     }
 }
 

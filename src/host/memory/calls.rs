@@ -70,6 +70,11 @@ impl Call {
         }
     }
 
+    /// The same call, of which a failure has another exit code.
+    pub(super) fn of_kind(self, kind: Kind) -> Self {
+        Self { kind, ..self }
+    }
+
     pub(super) fn network(name: &str) -> Self {
         Self {
             entry: format!("network {name}"),

@@ -7,10 +7,11 @@ use uuid::Uuid;
 use super::calls::Call;
 use super::{MemoryHost, URI};
 use crate::content::{Content, Sink};
+use crate::error::Kind;
 use crate::host::libvirt_xml::{DomainDescription, PoolParts, volume_name};
 use crate::host::{
-    AddressSource, Bridge, Capabilities, Domain, GuestAddress, Host, Network, Pool, Result, StateNow, View,
-    Volume, Zeros,
+    AddressSource, Bridge, Capabilities, Domain, GuestAddress, Host, Network, Pool, Reach, Result, StateNow,
+    View, Volume, Zeros,
 };
 use crate::units::Bytes;
 
@@ -93,6 +94,31 @@ impl Host for MemoryHost {
             state.undefine(domain);
             Ok(())
         })
+    }
+
+    fn attach_disk(&self, domain: Uuid, xml: &str, reach: Reach) -> Result<()> {
+        let call = self.on("attach_disk", "attach a disk to", domain);
+        self.call(&call, |state| state.attach_disk(domain, xml, reach))
+    }
+
+    fn detach_disk(&self, domain: Uuid, target: &str, reach: Reach) -> Result<()> {
+        let call = self.on("detach_disk", &format!("detach disk '{target}' from"), domain);
+        self.call(&call, |state| state.detach_disk(domain, target, reach))
+    }
+
+    fn resize_disk(&self, domain: Uuid, target: &str, capacity: Bytes) -> Result<()> {
+        let call = self.on("resize_disk", &format!("resize disk '{target}' of"), domain);
+        self.call(&call.of_kind(Kind::Storage), |state| state.resize_disk(domain, target, capacity.0))
+    }
+
+    fn has_block_job(&self, domain: Uuid, target: &str) -> Result<bool> {
+        let call = self.on("has_block_job", &format!("look for block jobs on disk '{target}' of"), domain);
+        self.call(&call, |state| state.has_block_job(domain, target))
+    }
+
+    fn snapshots(&self, domain: Uuid) -> Result<Vec<String>> {
+        let call = self.on("snapshots", "list the snapshots of", domain);
+        self.call(&call, |state| Ok(state.machine(domain)?.snapshots.clone()))
     }
 
     fn addresses(&self, domain: Uuid, source: AddressSource) -> Result<Vec<GuestAddress>> {

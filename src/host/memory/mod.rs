@@ -19,6 +19,7 @@
 
 mod backend;
 mod calls;
+mod disks;
 mod domains;
 mod fingerprint;
 mod guest;
@@ -33,7 +34,7 @@ mod tests;
 
 pub use calls::Effect;
 pub use fingerprint::Fingerprint;
-pub use guest::{Guest, OnShutdown};
+pub use guest::{Guest, OnShutdown, OnUnplug};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -79,6 +80,8 @@ struct State {
     space: u64,
     /// What others have on it, whom libvirt knows nothing of.
     others: u64,
+    /// How many disks can still be plugged into running domains; `None` is no limit.
+    slots: Option<usize>,
 }
 
 /// A domain.
@@ -91,6 +94,8 @@ struct Machine {
     autostart: bool,
     /// Whether a file with its EFI variables was made, which only undefining removes.
     nvram: bool,
+    /// Names of its snapshots.
+    snapshots: Vec<String>,
 }
 
 /// The active part of a domain.
@@ -102,6 +107,10 @@ struct Live {
     looks_left: Option<usize>,
     address_looks: usize,
     agent_looks: usize,
+    /// The disks that the guest was asked to let go of, and how many more looks still find each.
+    unplugging: BTreeMap<String, OnUnplug>,
+    /// The disks that a block job works on.
+    block_jobs: BTreeSet<String>,
 }
 
 /// A pool.

@@ -151,6 +151,12 @@ impl MemoryHost {
         self.change(|state| state.space = bytes)
     }
 
+    /// Sets how many disks can be plugged into running domains.
+    #[must_use]
+    pub fn with_free_slots(self, count: usize) -> Self {
+        self.change(|state| state.slots = Some(count))
+    }
+
     fn change(self, act: impl FnOnce(&mut State)) -> Self {
         act(&mut self.inside().state);
         self
@@ -170,6 +176,22 @@ impl MemoryHost {
     /// Changes how a guest behaves.
     pub fn set_guest(&self, name: &str, guest: Guest) {
         self.inside().state.guests.insert(name.into(), guest);
+    }
+
+    /// Gives a domain snapshots of these names.
+    pub fn set_snapshots(&self, name: &str, snapshots: &[&str]) {
+        let state = &mut self.inside().state;
+        let Some(machine) = state.named(name).and_then(|uuid| state.machines.get_mut(&uuid)) else { return };
+        machine.snapshots = snapshots.iter().map(|s| (*s).to_owned()).collect();
+    }
+
+    /// Lets a block job work on a disk of a running domain.
+    pub fn set_block_job(&self, name: &str, target: &str) {
+        let state = &mut self.inside().state;
+        let machine = state.named(name).and_then(|uuid| state.machines.get_mut(&uuid));
+        if let Some(live) = machine.and_then(|m| m.live.as_mut()) {
+            live.block_jobs.insert(target.to_owned());
+        }
     }
 
     /// Has others take that much of the file system, all together, without telling libvirt.

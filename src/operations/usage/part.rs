@@ -1,0 +1,46 @@
+//! What each volume is to the domains, for all volumes at once.
+
+use std::collections::BTreeSet;
+
+use super::Usage;
+use crate::host::Volume;
+
+/// What a volume is to the domains of the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::operations) enum Part {
+    /// A disk of a domain, which it writes to, or one that its record names.
+    Disk,
+    /// Others lie on it, so that nobody writes to it.
+    Below,
+    /// No domain needs it, and nothing lies on it.
+    Unused,
+}
+
+impl Usage {
+    /// All volumes of the active pools.
+    ///
+    /// Most are named as libvirt names them. To compare each with everything as [`Usage::of`] does would take
+    /// the square of their number, and is left to those that nobody names so.
+    pub(in crate::operations) fn parts(&self) -> Vec<(&Volume, Part)> {
+        let below: BTreeSet<&str> = self.volumes.iter().filter_map(|v| v.backing.as_deref()).collect();
+        let files: BTreeSet<&str> = self.domains.iter().flat_map(|d| &d.files).map(String::as_str).collect();
+        let volumes = self.domains.iter().flat_map(|d| d.volumes.iter().chain(&d.recorded));
+        let volumes: BTreeSet<(&str, &str)> = volumes.map(|(p, n)| (p.as_str(), n.as_str())).collect();
+        let named = |v: &Volume| volumes.contains(&(v.pool.as_str(), v.name.as_str()));
+        let part = |v: &Volume| match v.path.as_str() {
+            path if below.contains(path) => Part::Below,
+            path if files.contains(path) || named(v) => Part::Disk,
+            path => self.part_by_all_names(v, path),
+        };
+        self.volumes.iter().map(|v| (v, part(v))).collect()
+    }
+
+    fn part_by_all_names(&self, volume: &Volume, path: &str) -> Part {
+        let users = self.of(&volume.pool, &volume.name, path);
+        match (users.overlays.is_empty(), users.vms.is_empty()) {
+            (false, _) => Part::Below,
+            (true, false) => Part::Disk,
+            (true, true) => Part::Unused,
+        }
+    }
+}
