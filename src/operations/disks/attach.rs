@@ -4,7 +4,7 @@ use super::attach_plan::{Job, Request, prepare};
 use super::attach_undo::{Made, undo};
 use super::entry::{add_disk, rewrite, strike_volume};
 use super::subject::refused;
-use crate::domain_xml::{self, DiskSource};
+use crate::domain_xml;
 use crate::error::Error;
 use crate::host::HostError;
 use crate::operations::create::{check_path, ensure_pool, volume_xml};
@@ -13,7 +13,7 @@ use crate::operations::{Event, Session};
 use crate::plan::DataDisk;
 use crate::record::{Liveness, Record, RecordedVolume, Role};
 use crate::text::shell_word;
-use crate::units::{Bytes, GIB};
+use crate::units::GIB;
 
 /// A disk that was attached.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,7 +76,8 @@ fn build(session: &Session<'_>, job: &Job, made: &mut Made) -> Result<(), Error>
     session.done(format!("Volume '{}' made", job.volume.name));
     session.cancel.check()?;
     if let Some(reach) = job.reach {
-        let xml = domain_xml::data_disk(&job.disk, &DiskSource::File(job.volume.path.clone()))?;
+        let source = job.medium.disk_source(&job.volume.path, &job.source);
+        let xml = domain_xml::data_disk(&job.disk, &source)?;
         made.plugged = true;
         session.host.attach_disk(job.subject.domain.uuid, &xml, reach).map_err(|e| not_plugged(job, e))?;
     }
@@ -87,9 +88,10 @@ fn build(session: &Session<'_>, job: &Job, made: &mut Made) -> Result<(), Error>
 
 /// A volume that is somebody else's is not one of ours, whoever is faster.
 fn make_volume(session: &Session<'_>, job: &Job, made: &mut Made) -> Result<(), Error> {
-    let RecordedVolume { pool, name, .. } = &job.volume;
+    let RecordedVolume { pool, name, capacity, .. } = &job.volume;
     session.working(format!("Making volume {name}"));
-    match session.host.create_volume(pool, &volume_xml(&job.volume, Bytes(0), None)?) {
+    let xml = volume_xml(&job.volume, job.medium.allocation(*capacity), None)?;
+    match session.host.create_volume(pool, &xml) {
         Ok(volume) => {
             made.volume = true;
             check_path(&job.volume, &volume)

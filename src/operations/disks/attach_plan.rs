@@ -4,7 +4,7 @@ use super::resize::unfinished;
 use super::subject::{Subject, refused};
 use crate::error::{Error, Kind};
 use crate::host::libvirt_xml::DomainDescription;
-use crate::host::{Reach, Volume};
+use crate::host::{PoolSource, Reach, Volume};
 use crate::names::{DiskSerial, DiskTarget, PoolName, VmName};
 use crate::operations::medium::Medium;
 use crate::operations::preflight::report;
@@ -38,6 +38,10 @@ pub(super) struct Job {
     pub(super) disk: DataDisk,
     pub(super) volume: RecordedVolume,
     pub(super) pool: ReadyPool,
+    /// What the volumes of that pool are.
+    pub(super) medium: Medium,
+    /// What that pool is made of.
+    pub(super) source: PoolSource,
     /// Whether an earlier run, which was broken off, made the volume.
     pub(super) volume_is_there: bool,
     /// Where it is still to be plugged in.
@@ -57,7 +61,10 @@ impl Job {
 /// Decides; changes nothing.
 pub(super) fn prepare(session: &Session<'_>, request: &Request<'_>) -> Result<Job, Error> {
     let subject = Subject::look(session, request.vm)?;
-    let pool = ready_pool(session, &subject)?;
+    let (pool, medium, source) = ready_pool(session, &subject)?;
+    // Blocks are raw, whatever a disk would be in a file.
+    let (format, size) = (medium.format(request.format), medium.capacity(request.size));
+    let request = &Request { format, size, ..request.clone() };
     let earlier = earlier_attempt(&subject, request)?;
     let target = match (&earlier, &request.device) {
         (Some((target, _)), _) => target.clone(),
@@ -72,7 +79,7 @@ pub(super) fn prepare(session: &Session<'_>, request: &Request<'_>) -> Result<Jo
     if let Some(other) = found.as_ref().and_then(|v| differs_from_plan(&volume, v)) {
         return Err(in_the_way(&volume).because(other));
     }
-    check_room(session, &pool, request)?;
+    check_room(session, &pool, medium, request)?;
     let disk = DataDisk {
         volume: volume.name.parse().map_err(|e| refused(format!("volume '{}' {e}", volume.name)))?,
         target,
@@ -81,7 +88,7 @@ pub(super) fn prepare(session: &Session<'_>, request: &Request<'_>) -> Result<Jo
         serial: request.serial.clone(),
     };
     let (live, reach) = places(&subject, disk.target.as_str(), request.at_next_start);
-    Ok(Job { disk, volume, pool, volume_is_there: found.is_some(), reach, live, subject })
+    Ok(Job { disk, volume, pool, medium, source, volume_is_there: found.is_some(), reach, live, subject })
 }
 
 /// Whether a running guest has it afterwards, and where it is still to be plugged in.
@@ -93,7 +100,7 @@ fn places(subject: &Subject, target: &str, at_next_start: bool) -> (bool, Option
 }
 
 /// The pool of the VM's other disks.
-fn ready_pool(session: &Session<'_>, subject: &Subject) -> Result<ReadyPool, Error> {
+fn ready_pool(session: &Session<'_>, subject: &Subject) -> Result<(ReadyPool, Medium, PoolSource), Error> {
     let volumes = &subject.record.volumes;
     let boot = volumes.iter().find(|v| v.role == Role::Boot).or(volumes.first());
     let name = match boot {
@@ -105,10 +112,7 @@ fn ready_pool(session: &Session<'_>, subject: &Subject) -> Result<ReadyPool, Err
     usage::refresh(session, name.as_str())?;
     let mut findings = Vec::new();
     match storage_preflight::check_pool(session, &name, &mut findings)? {
-        Some((pool, Medium::Files, _)) => Ok(pool),
-        Some((pool, ..)) => {
-            Err(refused(format!("pool '{}' holds no files, and only files are attached", pool.name)))
-        }
+        Some((pool, medium, found)) => Ok((pool, medium, found.map(|p| p.source).unwrap_or_default())),
         None => Err(report(subject.name(), &findings)),
     }
 }
@@ -213,10 +217,15 @@ fn planned_volume(
     })
 }
 
-/// Disks are thin: little is needed now, and more is promised than may be there.
-fn check_room(session: &Session<'_>, pool: &ReadyPool, request: &Request<'_>) -> Result<(), Error> {
+/// Disks are thin: little is needed now, and more is promised than may be there. Those of LVM are not.
+fn check_room(
+    session: &Session<'_>,
+    pool: &ReadyPool,
+    medium: Medium,
+    request: &Request<'_>,
+) -> Result<(), Error> {
     let Some(found) = session.host.pool(&pool.name)?.filter(|p| p.active) else { return Ok(()) };
-    if found.available < EMPTY_QCOW2 {
+    if found.available < medium.allocation(request.size).max(EMPTY_QCOW2) {
         return Err(Error::new(
             Kind::Storage,
             format!("pool '{}' has only {} left", pool.name, found.available),

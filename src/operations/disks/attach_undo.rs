@@ -121,8 +121,8 @@ fn is_plugged(session: &Session<'_>, job: &Job, view: View) -> Result<bool, Stri
     let told = |e: HostError| Error::from(e).to_string();
     let xml = session.host.domain_xml(job.subject.domain.uuid, view).map_err(told)?;
     let described = DomainDescription::read(&xml).map_err(told)?;
-    let path = DiskSource::File(job.volume.path.clone());
-    Ok(described.disk(job.disk.target.as_str()).is_some_and(|d| d.source == path))
+    let is_it = |source: &DiskSource| source.path() == Some(job.volume.path.as_str());
+    Ok(described.disk(job.disk.target.as_str()).is_some_and(|d| is_it(&d.source)))
 }
 
 /// Unplugs the disk wherever it is, and returns when it is nowhere.

@@ -10,7 +10,8 @@ use super::entry::{rewrite, set_size};
 use super::subject::{Found, Subject, refused};
 use crate::error::{Error, Kind};
 use crate::host::libvirt_xml::{DiskDevice, DomainDescription};
-use crate::host::{View, Volume};
+use crate::host::{Pool, View, Volume};
+use crate::operations::medium::Medium;
 use crate::operations::usage::{self, Usage};
 use crate::operations::{Event, Session};
 use crate::record::{RecordedVolume, Role};
@@ -195,11 +196,27 @@ fn has_block_job(session: &Session<'_>, subject: &Subject, target: &str) -> Resu
     if now.disk(target).is_none() { Ok(false) } else { Err(refused.into()) }
 }
 
+/// Neither LVM's volumes nor ZFS's are grown by libvirt.
+fn check_growing(pool: &Pool, volume: &Volume, size: Bytes) -> Result<(), Error> {
+    let path = shell_word(&volume.path);
+    let by_hand = match Medium::of(&pool.kind) {
+        Some(Medium::Lvm) => format!("lvextend --size {}b {path}", size.0),
+        Some(Medium::Zfs) => {
+            format!("zfs set volsize={} {}", size.0, shell_word(volume.path.trim_start_matches("/dev/zvol/")))
+        }
+        Some(Medium::Files | Medium::Ceph) | None => return Ok(()),
+    };
+    let message =
+        format!("libvirt cannot grow volume '{}' in pool '{}' of type {}", volume.name, pool.name, pool.kind);
+    Err(Error::new(Kind::Storage, message).outcome("nothing was changed").hint(format!("on the host: {by_hand}; a guest that runs sees it when it starts again. Then foundry pool refresh {}, and this command again writes it down", shell_word(&pool.name))))
+}
+
 /// Disks are thin: they promise more than they take.
 fn check_room(session: &Session<'_>, volume: &Volume, size: Bytes) -> Result<(), Error> {
     // What libvirt knows of the room is from its last look.
     usage::refresh(session, &volume.pool)?;
     let Some(pool) = session.host.pool(&volume.pool)? else { return Ok(()) };
+    check_growing(&pool, volume, size)?;
     if volume.format != "raw" && pool.available < ROOM_FOR_TABLES {
         return Err(Error::new(
             Kind::Storage,
