@@ -174,7 +174,7 @@ fn an_image_that_is_from_elsewhere_is_not_taken_for_the_one_asked_for() {
     }
     assert_eq!(server.requests().len(), 0);
     bed.foundry(&["image", "pull", &url, "--name", "other"]).run().exits(0);
-    assert_eq!(images(&bed).len(), 4, "{:?}", images(&bed));
+    assert_eq!(images(&bed).len(), 3, "{:?}", images(&bed));
 }
 
 /// What a killed run has downloaded is not downloaded again, if it was to be kept.

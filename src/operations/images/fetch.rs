@@ -276,6 +276,8 @@ impl Source for Incoming<'_> {
             // The end was seen, so that nothing is left to fail.
             complete(&mut origin, opened.finish().ok());
         }
-        Some(origin)
+        // That somebody had it in a file is nothing worth a note.
+        let is_known = origin.digest.is_some() || origin.converted_from.is_some();
+        is_known.then_some(origin)
     }
 }
