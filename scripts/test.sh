@@ -172,6 +172,7 @@ remove_bridges() {
 }
 
 clean_up() {
+  [[ $(cat "$STAGE_DIR/libvirtd-by" 2>/dev/null) != 'by hand' ]] || libvirtd_revive
   leftovers_remove
   remove_bridges "$RUN_MARK"
   check_leaks

@@ -7,12 +7,14 @@ mod elements;
 
 use uuid::Uuid;
 
-use crate::host::METADATA_NAMESPACE;
-use crate::plan::{Arch, CpuMode, Firmware, Interface, Link, VmPlan};
+use crate::host::{METADATA_NAMESPACE, PoolAuth, Secret, Server};
+use crate::names::DiskSerial;
+use crate::plan::{Arch, CpuMode, DataDisk, DiskFormat, Firmware, Interface, Link, VmPlan};
 use elements::{
     Alias, Backend, Boot, Channel, Console, Controller, Cpu, Device, Disk, Domain, Driver, Empty, Features,
     FirmwareFeature, FirmwareFeatures, InterfaceSource, InterfaceXml, Log, Mac, Memory, Metadata, Model, Os,
-    OsType, RecordElement, Rng, Serial, SerialTarget, Source, Tag, Target, TargetDev, Vcpu, Vlan,
+    OsType, RecordElement, Rng, Serial, SerialTarget, Source, SourceAuth, SourceHost, SourceSecret, Tag,
+    Target, TargetDev, Vcpu, Vlan,
 };
 
 /// How the guest's instructions are executed.
@@ -65,6 +67,27 @@ pub enum DiskSource {
     },
     /// By its path. On AppArmor hosts only this form has its backing chain allowed.
     File(String),
+    /// By the path of a block device.
+    Block(String),
+    /// At Ceph, which QEMU asks itself.
+    Rbd {
+        /// `POOL/IMAGE`, by Ceph's names.
+        image: String,
+        /// Ceph's monitors.
+        monitors: Vec<Server>,
+        /// As whom.
+        auth: Option<PoolAuth>,
+    },
+}
+
+impl DiskSource {
+    /// The format of what is there: only a file can be anything but the guest's bytes as they are.
+    fn format<'a>(&self, planned: &'a str) -> &'a str {
+        match self {
+            Self::Volume { .. } | Self::File(_) => planned,
+            Self::Block(_) | Self::Rbd { .. } => "raw",
+        }
+    }
 }
 
 /// The XML of a domain.
@@ -78,6 +101,14 @@ pub fn render(plan: &VmPlan, placement: &Placement<'_>) -> Result<String, quick_
     serde::Serialize::serialize(&domain(plan, placement), writer)?;
     text.push('\n');
     Ok(text)
+}
+
+/// The XML of one data disk, as it stands inside of a domain's.
+///
+/// # Errors
+/// None in practice; the serializer's.
+pub fn data_disk(disk: &DataDisk, source: &DiskSource) -> Result<String, quick_xml::SeError> {
+    quick_xml::se::to_string_with_root("disk", &data(disk, source))
 }
 
 fn domain<'a>(plan: &'a VmPlan, placement: &'a Placement<'a>) -> Domain<'a> {
@@ -137,8 +168,9 @@ fn cpu(plan: &VmPlan, placement: &Placement<'_>) -> Cpu {
 fn devices<'a>(plan: &'a VmPlan, placement: &'a Placement<'a>) -> elements::Devices<'a> {
     let mut list = disks(plan, placement);
     if plan.seed.is_some() {
-        list.push(Device::Controller(Controller { kind: "scsi", index: 0, model: "virtio-scsi" }));
+        list.push(Device::Controller(Controller { kind: "scsi", index: Some(0), model: "virtio-scsi" }));
     }
+    list.extend(root_ports(plan).map(Device::Controller));
     let mut boot_order = 1..;
     boot_order.next(); // 1 is the boot disk's
     for interface in &plan.interfaces {
@@ -157,32 +189,70 @@ fn devices<'a>(plan: &'a VmPlan, placement: &'a Placement<'a>) -> elements::Devi
     elements::Devices { list }
 }
 
+/// Slots to plug disks into while the guest runs. Both machines are PCI Express ones, where each device sits
+/// behind a root port of its own and no port can be added to a running guest; left alone, libvirt makes as
+/// many as there are devices and one more (its page "PCI topology and hotplug").
+fn root_ports(plan: &VmPlan) -> impl Iterator<Item = Controller> {
+    let disks = 1 + plan.data_disks.len();
+    let seed = usize::from(plan.seed.is_some());
+    let devices = disks + seed + plan.interfaces.len() + OTHER_PCI_DEVICES;
+    let port = Controller { kind: "pci", index: None, model: "pcie-root-port" };
+    // Without its root libvirt takes the first port for it.
+    let root = Controller { kind: "pci", index: Some(0), model: "pcie-root" };
+    std::iter::once(root).chain(std::iter::repeat_n(port, devices + FREE_SLOTS))
+}
+
+/// What else libvirt puts behind a root port: USB, the agent's virtio-serial, the balloon, the RNG.
+const OTHER_PCI_DEVICES: usize = 4;
+
+/// How many disks can be plugged in. Each port costs the firmware a bus to scan.
+const FREE_SLOTS: usize = 4;
+
 fn disks<'a>(plan: &'a VmPlan, placement: &'a Placement<'a>) -> Vec<Device<'a>> {
-    let data = plan.data_disks.iter().map(|d| (d.target.as_str(), "qcow2"));
-    let mut list: Vec<Device<'a>> = std::iter::once(("vda", plan.boot_disk.format.as_str()))
-        .chain(data)
-        .zip(&placement.disks)
-        .map(|((target, format), source)| Device::Disk(disk(target, format, source)))
-        .collect();
+    let mut sources = placement.disks.iter();
+    let boot = sources.next().map(|source| boot(plan, source));
+    let data = plan.data_disks.iter().zip(sources).map(|(disk, source)| data(disk, source));
+    let mut list: Vec<Device<'a>> = boot.into_iter().chain(data).map(Device::Disk).collect();
     if let (Some(_), Some(source)) = (&plan.seed, placement.disks.get(list.len())) {
         list.push(Device::Disk(seed(source)));
     }
     list
 }
 
+fn boot<'a>(plan: &'a VmPlan, source: &'a DiskSource) -> Disk<'a> {
+    Disk { boot: Some(Boot { order: 1 }), ..disk("vda", plan.boot_disk.format, "vda", source) }
+}
+
+fn data<'a>(data: &'a DataDisk, source: &'a DiskSource) -> Disk<'a> {
+    let target = data.target.as_str();
+    disk(target, data.format, data.serial.as_ref().map_or(target, DiskSerial::as_str), source)
+}
+
 /// `discard=unmap` gives freed space back to the host; the serial makes the disk
 /// `/dev/disk/by-id/virtio-vdb` in the guest, whatever order its kernel finds the disks in.
-fn disk<'a>(target: &'a str, format: &'a str, source: &'a DiskSource) -> Disk<'a> {
+fn disk<'a>(target: &'a str, format: DiskFormat, serial: &'a str, source: &'a DiskSource) -> Disk<'a> {
     Disk {
         kind: source_kind(source),
         device: "disk",
-        driver: Driver { name: "qemu", kind: format, cache: Some("none"), discard: Some("unmap") },
+        driver: driver(source, source.format(format.as_str())),
         source: source_xml(source),
         target: Target { dev: target, bus: "virtio" },
         readonly: None,
-        serial: Some(target),
-        boot: (target == "vda").then_some(Boot { order: 1 }),
+        serial: Some(serial),
+        boot: None,
     }
+}
+
+/// The host's page cache holds nothing twice. A block device without it can be left to the kernel's own
+/// asynchronous I/O, which on a sparse file may block. Ceph's client has a cache of its own, which `none` would
+/// turn off (Ceph's docs, "QEMU and block devices"); a guest's flushes go through it.
+fn driver<'a>(source: &DiskSource, format: &'a str) -> Driver<'a> {
+    let (cache, io) = match source {
+        DiskSource::Volume { .. } | DiskSource::File(_) => (Some("none"), None),
+        DiskSource::Block(_) => (Some("none"), Some("native")),
+        DiskSource::Rbd { .. } => (None, None),
+    };
+    Driver { name: "qemu", kind: format, cache, io, discard: Some("unmap") }
 }
 
 /// A CD-ROM on virtio-scsi and not on SATA: cloud kernels have no AHCI driver and never see it there.
@@ -190,7 +260,7 @@ fn seed(source: &DiskSource) -> Disk<'_> {
     Disk {
         kind: source_kind(source),
         device: "cdrom",
-        driver: Driver { name: "qemu", kind: "raw", cache: None, discard: None },
+        driver: Driver { name: "qemu", kind: "raw", cache: None, io: None, discard: None },
         source: source_xml(source),
         target: Target { dev: "sda", bus: "scsi" },
         readonly: Some(Empty {}),
@@ -203,14 +273,33 @@ fn source_kind(source: &DiskSource) -> &'static str {
     match source {
         DiskSource::Volume { .. } => "volume",
         DiskSource::File(_) => "file",
+        DiskSource::Block(_) => "block",
+        DiskSource::Rbd { .. } => "network",
     }
 }
 
 fn source_xml(source: &DiskSource) -> Source<'_> {
+    let none = Source::default();
     match source {
-        DiskSource::Volume { pool, volume } => Source { pool: Some(pool), volume: Some(volume), file: None },
-        DiskSource::File(path) => Source { pool: None, volume: None, file: Some(path) },
+        DiskSource::Volume { pool, volume } => Source { pool: Some(pool), volume: Some(volume), ..none },
+        DiskSource::File(path) => Source { file: Some(path), ..none },
+        DiskSource::Block(path) => Source { dev: Some(path), ..none },
+        DiskSource::Rbd { image, monitors, auth } => Source {
+            protocol: Some("rbd"),
+            name: Some(image),
+            hosts: monitors.iter().map(|m| SourceHost { name: &m.host, port: m.port }).collect(),
+            auth: auth.as_ref().map(|a| Box::new(auth_xml(a))),
+            ..none
+        },
     }
+}
+
+fn auth_xml(auth: &PoolAuth) -> SourceAuth<'_> {
+    let (uuid, usage) = match &auth.secret {
+        Secret::Uuid(uuid) => (Some(uuid.to_string()), None),
+        Secret::Usage(usage) => (None, Some(usage.as_str())),
+    };
+    SourceAuth { user: &auth.user, secret: SourceSecret { kind: "ceph", uuid, usage } }
 }
 
 fn interface_xml(interface: &Interface, boot: Option<u32>) -> InterfaceXml<'_> {

@@ -5,14 +5,17 @@
 //! * [`manifest`] is what a user wrote, read without judgement;
 //! * [`plan`] is what foundry will do, validated and pure;
 //! * [`cloud_init`] makes the seed of a plan, [`domain_xml`] and [`storage_xml`] what libvirt is told;
+//! * [`pool`] is a storage pool to be added;
 //! * [`host`] is one virtualization host, over libvirt or in memory;
 //! * [`record`] is what a domain's metadata says about who made it and which volumes are its own;
 //! * [`operations`] holds one file for each verb: create, destroy, inspect, images, pools;
-//! * [`names`], [`units`], [`yaml`], [`content`], [`text`], [`disk_image`], [`convert`] and [`error`] serve all of
-//!   them.
+//! * [`transfer`] brings bytes from elsewhere, [`convert`] has qemu-img make them what libvirt takes;
+//! * [`names`], [`units`], [`yaml`], [`content`], [`origin`], [`text`], [`disk_image`] and [`error`] serve
+//!   all of them.
 //!
 //! The command line in [`cli`] is a thin user of the rest.
 
+pub mod catalog;
 pub mod cli;
 pub mod cloud_init;
 pub mod content;
@@ -24,10 +27,13 @@ pub mod host;
 pub mod manifest;
 pub mod names;
 pub mod operations;
+pub mod origin;
 pub mod plan;
+pub mod pool;
 pub mod record;
 pub mod storage_xml;
 pub mod text;
+pub mod transfer;
 pub mod units;
 pub mod yaml;
 

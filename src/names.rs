@@ -81,6 +81,11 @@ name_type!(
     DiskTarget, check_disk_target
 );
 name_type!(
+    /// The serial number of a disk: 1–20 characters of `A-Za-z0-9_.+-` (`VIRTIO_BLK_ID_BYTES` of the virtio
+    /// specification; what a by-id link of the guest's shows as it is).
+    DiskSerial, check_serial
+);
+name_type!(
     /// A kernel network interface name: 1–15 octets, no blank, no `/`
     /// (the kernel's `dev_valid_name`, IFNAMSIZ).
     BridgeName, check_interface_name
@@ -89,6 +94,13 @@ name_type!(
     /// The name of a libvirt network.
     NetworkName, check_file_name
 );
+
+impl DiskTarget {
+    /// All of them, in order.
+    pub fn all() -> impl Iterator<Item = Self> {
+        ('b'..='z').map(|letter| Self(format!("vd{letter}")))
+    }
+}
 
 impl VmName {
     /// Normalizes what a user wrote (blanks around it, capitals) and checks the result.
@@ -112,6 +124,11 @@ impl VmName {
     /// The volume of a data disk.
     pub fn data_volume(&self, target: &DiskTarget) -> VolumeName {
         VolumeName(format!("{}_data-{target}", self.0))
+    }
+
+    /// The target of a data disk, by the name of its volume and whichever VM it is of.
+    pub fn target_of_volume(volume: &str) -> Option<DiskTarget> {
+        volume.rsplit_once("_data-")?.1.parse().ok()
     }
 
     /// The volume of the cloud-init seed.
@@ -221,6 +238,16 @@ fn check_disk_target(target: &str) -> Result<(), NameError> {
         [b'v', b'd', b'a'] => Err(NameError("is the boot disk; data disks are vdb to vdz".into())),
         _ => Err(NameError("must be one of vdb to vdz".into())),
     }
+}
+
+fn check_serial(serial: &str) -> Result<(), NameError> {
+    if serial.is_empty() || serial.len() > 20 {
+        return Err(NameError(format!("has {} bytes; a disk's serial has 1 to 20", serial.len())));
+    }
+    if !serial.chars().all(|c| c.is_ascii_alphanumeric() || "_.+-".contains(c)) {
+        return Err(NameError("may hold only A-Z, a-z, 0-9, '_', '.', '+' and '-'".into()));
+    }
+    Ok(())
 }
 
 fn check_interface_name(name: &str) -> Result<(), NameError> {

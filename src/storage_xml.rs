@@ -1,4 +1,4 @@
-//! What libvirt is told about pools and volumes (libvirt's "Storage pool and volume XML format").
+//! What libvirt is told about volumes (libvirt's "Storage pool and volume XML format").
 
 use serde::Serialize;
 
@@ -62,20 +62,6 @@ struct Backing<'a> {
     format: Format<'a>,
 }
 
-#[derive(Serialize)]
-#[serde(rename = "pool")]
-struct PoolXml<'a> {
-    #[serde(rename = "@type")]
-    kind: &'static str,
-    name: &'a str,
-    target: PoolTarget<'a>,
-}
-
-#[derive(Serialize)]
-struct PoolTarget<'a> {
-    path: &'a str,
-}
-
 fn bytes(size: Bytes) -> Size {
     Size { unit: "bytes", value: size.0 }
 }
@@ -99,14 +85,6 @@ pub fn volume(spec: &VolumeSpec) -> Result<String, quick_xml::SeError> {
     })
 }
 
-/// The XML of a directory pool. It names neither owner nor mode, so that an existing directory keeps its own.
-///
-/// # Errors
-/// None in practice; the serializer's.
-pub fn directory_pool(name: &str, path: &str) -> Result<String, quick_xml::SeError> {
-    quick_xml::se::to_string(&PoolXml { kind: "dir", name, target: PoolTarget { path } })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,14 +105,6 @@ mod tests {
              <allocation unit=\"bytes\">0</allocation><target><format type=\"qcow2\"/>\
              <permissions><mode>0600</mode></permissions></target>\
              <backingStore><path>/images/a &amp; b</path><format type=\"raw\"/></backingStore></volume>"
-        );
-    }
-
-    #[test]
-    fn a_directory_pool_says_nothing_of_owner_and_mode() {
-        assert_eq!(
-            directory_pool("p", "/srv/<p>").unwrap(),
-            "<pool type=\"dir\"><name>p</name><target><path>/srv/&lt;p&gt;</path></target></pool>"
         );
     }
 }

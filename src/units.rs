@@ -1,6 +1,7 @@
 //! Sizes: bytes inside, GiB in manifests, binary units on a screen.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -43,9 +44,71 @@ impl fmt::Display for Bytes {
     }
 }
 
+/// A size that somebody asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SizeWish {
+    /// That much in all.
+    To(Bytes),
+    /// So much more than there is.
+    By(Bytes),
+}
+
+impl FromStr for SizeWish {
+    type Err = String;
+
+    /// Reads `20GiB`, `20Gi`, `20G`, the same with `T`, and a bare number of GiB, as `sizeGB` and
+    /// `sizeGiB` of a manifest count; `+` before it means more. QEMU and libvirt read `G` as GiB too.
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.strip_prefix('+') {
+            Some(more) => whole_gib(more, text).map(Self::By),
+            None => whole_gib(text, text).map(Self::To),
+        }
+    }
+}
+
+fn whole_gib(size: &str, text: &str) -> Result<Bytes, String> {
+    let digits = size.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = size.split_at(digits);
+    let of_gib = match unit.trim_start() {
+        "" | "G" | "Gi" | "GiB" => 1,
+        "T" | "Ti" | "TiB" => 1024,
+        "GB" | "TB" => {
+            return Err(format!(
+                "'{text}' could count by 1000 or by 1024; write {number}{}iB",
+                &unit.trim_start()[..1]
+            ));
+        }
+        _ => return Err(format!("'{text}' is no size; write whole GiB: 20GiB, 20G, 20 or, for more, +5GiB")),
+    };
+    let gib: u64 = number.parse().map_err(|_| format!("'{text}' is no size; write 20GiB or +5GiB"))?;
+    if gib == 0 {
+        return Err("a disk has at least 1 GiB".into());
+    }
+    gib.checked_mul(of_gib)
+        .and_then(Bytes::from_gib)
+        .ok_or_else(|| format!("'{text}' is more than a disk can have"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_are_whole_gib_and_say_so() {
+        let to = |n| Ok(SizeWish::To(Bytes(n * GIB)));
+        for text in ["20", "20G", "20Gi", "20GiB", "20 GiB"] {
+            assert_eq!(text.parse(), to(20), "{text}");
+        }
+        assert_eq!("2T".parse(), to(2048));
+        assert_eq!("+5GiB".parse(), Ok(SizeWish::By(Bytes(5 * GIB))));
+        for wrong in
+            ["", "+", "G", "-5", "0", "+0G", "1.5G", "20M", "20g", "++5", "20GiBs", "9999999999T", "٣"]
+        {
+            wrong.parse::<SizeWish>().unwrap_err();
+        }
+        let ambiguous = "+20GB".parse::<SizeWish>();
+        assert_eq!(ambiguous, Err("'+20GB' could count by 1000 or by 1024; write 20GiB".into()));
+    }
 
     #[test]
     fn sizes_read_as_people_say_them() {

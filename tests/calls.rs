@@ -22,6 +22,7 @@ fn create_asks_once() {
     bridges
     volume foundry-images/debian-12
     download foundry-images/debian-12
+    volume foundry-images/debian-12.origin.json
     refresh_pool foundry-vms
     pool foundry-vms
     volume foundry-vms/web_boot

@@ -317,7 +317,7 @@ fn paths_and_names_of_the_host_are_checked_before_it_is_asked() {
     assert_fails(&ran, 1, "--storage-path \"rel\" is not an absolute path");
     assert_fails(&run(&["-c", "nosuch:///x", "image", "import", "Cargo.toml", "a/b"]), 2, "the image's name");
     assert_fails(&run(&["-c", "nosuch:///x", "image", "import", "nosuch.qcow2"]), 1, "nosuch.qcow2");
-    assert_fails(&run(&["-c", "nosuch:///x", "image", "import", "src"]), 1, "it is not a file");
+    assert_fails(&run(&["-c", "nosuch:///x", "image", "import", "src"]), 1, "it is a directory");
 }
 
 #[test]

@@ -18,6 +18,8 @@
 
 #[path = "host_contract/bench.rs"]
 mod bench;
+#[path = "host_contract/disks.rs"]
+mod disks;
 #[path = "host_contract/domains.rs"]
 mod domains;
 #[path = "host_contract/pools.rs"]
@@ -38,7 +40,8 @@ use foundry::host::memory::MemoryHost;
 #[test]
 fn the_host_in_memory_keeps_the_contract() {
     let host = MemoryHost::new();
-    run_all(&Subject { host: &host, domain_type: "qemu", directory: "/pool", on_disk: false, lacks: &[] });
+    let lacks = &[Need::Holes];
+    run_all(&Subject { host: &host, domain_type: "qemu", directory: "/pool", on_disk: false, lacks });
 }
 
 /// libvirt's own mock: no files behind its volumes, no streams, and no NVRAM to remove. Its list of
@@ -46,8 +49,15 @@ fn the_host_in_memory_keeps_the_contract() {
 #[test]
 fn the_test_driver_keeps_the_contract() {
     let host = Libvirt::connect("test:///default", Arc::new(())).expect("the test driver needs no daemon");
-    let lacks =
-        &[Need::Files, Need::Streams, Need::Resize, Need::Firmware, Need::BulkStats, Need::Transience];
+    let lacks = &[
+        Need::Files,
+        Need::Streams,
+        Need::Resize,
+        Need::Firmware,
+        Need::BulkStats,
+        Need::Transience,
+        Need::Devices,
+    ];
     run_all(&Subject { host: &host, domain_type: "test", directory: "/pool", on_disk: false, lacks });
 }
 
@@ -66,7 +76,6 @@ fn a_real_libvirtd_keeps_the_contract() {
         // Where the user that QEMU runs as may go, whatever the host's security model.
         directory: "/var/lib/libvirt/images",
         on_disk: true,
-        // The adapter sends zeros as holes: cheap, and right for a volume that was just made.
-        lacks: &[Need::Rewriting],
+        lacks: &[],
     });
 }

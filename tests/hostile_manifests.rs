@@ -117,7 +117,7 @@ fn boot_disk() -> impl Strategy<Value = BootDisk> {
 
 fn data_disk() -> impl Strategy<Value = DataDisk> {
     (given(text(&["vdb", "vdc", "vdd", "vde", "vdz"])), given(number(&[1, 100])))
-        .prop_map(|(device, size_gb)| DataDisk { device, size_gb, size_gib: None })
+        .prop_map(|(device, size_gb)| DataDisk { device, size_gb, ..DataDisk::default() })
 }
 
 fn interface() -> impl Strategy<Value = NetworkInterface> {

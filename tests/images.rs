@@ -5,30 +5,18 @@ mod support;
 
 use std::io::Read;
 
+use foundry::content::Content;
 use foundry::host::memory::{Effect, MemoryHost};
 use foundry::host::{Host, Volume};
-use foundry::operations::images::{self, Source};
+use foundry::operations::images;
 use foundry::{Error, Kind};
+use support::images::{Image, qcow2, raw};
 use support::{Bench, GIB, WEB, assert_named, host_with_neighbours, plan_with, whole};
 
 const NOTHING: [&str; 0] = [];
 
-/// A qcow2 image, as its first bytes say; 200 KB.
-fn qcow2() -> Vec<u8> {
-    let host = MemoryHost::new().with_image("tmp", "x", "qcow2", 3 * GIB);
-    let mut bytes = host.content("/pool/tmp/x").unwrap();
-    bytes.resize(200_000, 1);
-    bytes
-}
-
-fn raw() -> Vec<u8> {
-    [vec![0xeb, 0xfe], vec![0; 508], vec![0x55, 0xaa], vec![7; 100_000]].concat()
-}
-
 fn import(bench: &Bench, name: &str, bytes: &[u8]) -> Result<Volume, Error> {
-    let mut content = bytes;
-    let source = Source { from: "disk.img".into(), length: bytes.len() as u64, content: &mut content };
-    images::import(&bench.session(), "foundry-images", &name.parse().unwrap(), source)
+    Image::dense(bytes, bytes.len() as u64).import(bench, name)
 }
 
 #[test]
@@ -44,7 +32,7 @@ fn an_image_is_what_its_content_is() {
     );
     assert_eq!(bench.host.content(&image.path).unwrap(), raw());
     let (done, total) = *bench.told.bytes().last().unwrap();
-    assert_eq!((done, total), (raw().len() as u64, raw().len() as u64));
+    assert_eq!((done, total), (raw().len() as u64, Some(raw().len() as u64)));
 }
 
 #[test]
@@ -102,10 +90,9 @@ fn what_stands_in_the_way_is_found_before_anything_is_sent() {
     let big = [raw(), vec![0; 1_000_000]].concat();
     let error = import(&bench, "big.raw", &big).unwrap_err();
     assert!(error.message().starts_with("pool 'foundry-images' has"), "{error}");
-    let mut content = big.as_slice();
-    let source = Source { from: "x".into(), length: 1, content: &mut content };
-    let error =
-        images::import(&bench.session(), "foundry-image", &"x.raw".parse().unwrap(), source).unwrap_err();
+    let mut source = Image::dense(big.as_slice(), 1);
+    let error = images::import(&bench.session(), "foundry-image", &"x.raw".parse().unwrap(), &mut source)
+        .unwrap_err();
     assert_eq!(error.message(), "there is no pool 'foundry-image'");
     assert!(error.hint_text().unwrap().starts_with("did you mean 'foundry-images'?"), "{}", whole(&error));
     assert_eq!(bench.host.changes_since(&before), NOTHING);
@@ -113,28 +100,27 @@ fn what_stands_in_the_way_is_found_before_anything_is_sent() {
 
 #[test]
 fn a_failed_import_leaves_no_volume_or_says_so() {
+    failed(|bench| import(bench, "x.raw", &raw()));
+}
+
+#[test]
+fn a_failed_import_of_unknown_length_leaves_no_volume_or_says_so() {
+    failed(|bench| Image::unknown(&*raw()).import(bench, "x.raw"));
+}
+
+fn failed(import: impl Fn(&Bench) -> Result<Volume, Error>) {
     let fresh = Bench::new;
-    let faults = support::each_fault(
-        fresh,
-        |bench| import(bench, "x.raw", &raw()),
-        |bench, outcome, effect, label| {
-            let Err(error) = outcome else {
-                // A pool that cannot be looked at anew is taken as it was seen last.
-                assert!(
-                    label.ends_with("refresh_pool foundry-images"),
-                    "{label}: it says that all went well"
-                );
-                assert_eq!(bench.host.content("/pool/images/x.raw").unwrap(), raw(), "{label}");
-                return;
-            };
-            let left = bench.host.changes_since(&fresh().host.fingerprint());
-            assert_named(&left, &error, label);
-            assert!(
-                !left.is_empty() || effect.breaks() || !whole(&error).contains("all the same"),
-                "{label}"
-            );
-        },
-    );
+    let faults = support::each_fault(fresh, import, |bench, outcome, effect, label| {
+        let Err(error) = outcome else {
+            // A pool that cannot be looked at anew is taken as it was seen last.
+            assert!(label.ends_with("refresh_pool foundry-images"), "{label}: it says that all went well");
+            assert_eq!(bench.host.content("/pool/images/x.raw").unwrap(), raw(), "{label}");
+            return;
+        };
+        let left = bench.host.changes_since(&fresh().host.fingerprint());
+        assert_named(&left, &error, label);
+        assert!(!left.is_empty() || effect.breaks() || !whole(&error).contains("all the same"), "{label}");
+    });
     assert!(faults > 20, "{faults}");
 }
 
@@ -153,10 +139,8 @@ fn ctrl_c_in_an_import_leaves_no_volume() {
     }
     let (bench, bytes) = (Bench::new(), raw());
     let before = bench.host.fingerprint();
-    let mut content = Slow(&bench, &bytes);
-    let source = Source { from: "x".into(), length: bytes.len() as u64, content: &mut content };
-    let error =
-        images::import(&bench.session(), "foundry-images", &"x.raw".parse().unwrap(), source).unwrap_err();
+    impl Content for Slow<'_> {}
+    let error = Image::dense(Slow(&bench, &bytes), bytes.len() as u64).import(&bench, "x.raw").unwrap_err();
     assert_eq!(error.kind(), Kind::Interrupted);
     assert_eq!(error.outcomes(), ["the volume is removed again"]);
     assert_eq!(bench.host.changes_since(&before), NOTHING);
@@ -165,12 +149,21 @@ fn ctrl_c_in_an_import_leaves_no_volume() {
 /// What a kill leaves is under the image's name, and must not pass for it.
 #[test]
 fn an_import_that_is_killed_leaves_no_image() {
+    killed(|bytes, bench, name| import(bench, name, bytes));
+}
+
+#[test]
+fn an_import_of_unknown_length_that_is_killed_leaves_no_image() {
+    killed(|bytes, bench, name| Image::unknown(bytes).origin("https://example.com/x").import(bench, name));
+}
+
+fn killed(import: impl Fn(&[u8], &Bench, &str) -> Result<Volume, Error>) {
     for bytes in [qcow2(), raw(), qcow2()[..1000].to_vec()] {
         let name = if bytes.starts_with(b"QFI") { "x.qcow2" } else { "x.raw" };
         for n in 0.. {
             let bench = Bench::new();
             bench.host.fail_at(n, Effect::BrokenBefore);
-            let outcome = import(&bench, name, &bytes);
+            let outcome = import(&bytes, &bench, name);
             bench.host.heal();
             let path = format!("/pool/images/{name}");
             let Some(content) = bench.host.content(&path) else { continue };
@@ -186,7 +179,7 @@ fn an_import_that_is_killed_leaves_no_image() {
                 );
                 assert!(error.message().contains(&told), "call {n}: {error}");
                 images::delete(&bench.session(), "foundry-images", name).unwrap();
-                import(&bench, name, &bytes).unwrap();
+                import(&bytes, &bench, name).unwrap();
             }
             bench.create(&wanted).unwrap();
             if outcome.is_ok() {
@@ -200,10 +193,7 @@ fn an_import_that_is_killed_leaves_no_image() {
 fn a_file_that_ends_early_leaves_no_volume() {
     let (bench, bytes) = (Bench::new(), raw());
     let before = bench.host.fingerprint();
-    let mut content = bytes.as_slice();
-    let source = Source { from: "x".into(), length: bytes.len() as u64 + 1, content: &mut content };
-    let error =
-        images::import(&bench.session(), "foundry-images", &"x.raw".parse().unwrap(), source).unwrap_err();
+    let error = Image::dense(&*bytes, bytes.len() as u64 + 1).import(&bench, "x.raw").unwrap_err();
     assert_eq!(error.kind(), Kind::Storage);
     assert_eq!(bench.host.changes_since(&before), NOTHING);
 }
@@ -216,10 +206,9 @@ fn a_file_that_cannot_be_read_changes_nothing() {
             Err(std::io::Error::other("the disk is dying"))
         }
     }
+    impl Content for Broken {}
     let bench = Bench::new();
-    let source = Source { from: "disk.img".into(), length: 1000, content: &mut Broken };
-    let error =
-        images::import(&bench.session(), "foundry-images", &"x.raw".parse().unwrap(), source).unwrap_err();
+    let error = Image::dense(Broken, 1000).import(&bench, "x.raw").unwrap_err();
     assert_eq!(
         (error.kind(), error.to_string().as_str()),
         (Kind::Storage, "cannot read disk.img: the disk is dying")

@@ -215,7 +215,7 @@ fn secrets_that_cannot_be_read_are_an_error_and_not_left_out() {
         ("is gone", |bench| bench.host.delete_volume("foundry-vms", "web_cloudinit").unwrap()),
         ("", |bench| {
             let mut junk: &[u8] = &[b'x'; 40_000];
-            bench.host.upload("foundry-vms", "web_cloudinit", &mut junk, 0, 40_000).unwrap();
+            bench.host.upload_all("foundry-vms", "web_cloudinit", &mut junk, 40_000).unwrap();
         }),
         ("more than a seed of foundry's can have", |bench| {
             bench.host.resize_volume("foundry-vms", "web_cloudinit", foundry::units::Bytes(1 << 30)).unwrap();

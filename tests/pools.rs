@@ -7,23 +7,28 @@ use foundry::Kind;
 use foundry::host::Host;
 use foundry::host::memory::MemoryHost;
 use foundry::operations::{pools, storage};
+use foundry::pool::Source;
 use support::{Bench, GENTLE, GIB, WEB, foreign, host_with_neighbours, plan_with, whole};
 
 const NOTHING: [&str; 0] = [];
 
+fn add(bench: &Bench, name: &str, path: &str) -> Result<(), foundry::Error> {
+    pools::add(&bench.session(), &name.parse().unwrap(), &Source::Dir { path: path.into() }, true)
+}
+
 #[test]
 fn a_pool_is_added_started_and_kept() {
     let bench = Bench::new();
-    pools::add(&bench.session(), &"ssd".parse().unwrap(), "/mnt/ssd").unwrap();
+    add(&bench, "ssd", "/mnt/ssd").unwrap();
     let pool = bench.host.pool("ssd").unwrap().unwrap();
     assert_eq!((pool.active, pool.autostart, pool.target.as_deref()), (true, true, Some("/mnt/ssd")));
-    let error = pools::add(&bench.session(), &"ssd".parse().unwrap(), "/other").unwrap_err();
+    let error = add(&bench, "ssd", "/other").unwrap_err();
     assert_eq!((error.kind(), error.message()), (Kind::Storage, "pool 'ssd' exists"));
     pools::refresh(&bench.session(), "ssd").unwrap();
     let error = pools::refresh(&bench.session(), "foundry-vm").unwrap_err();
     assert_eq!(error.message(), "there is no pool 'foundry-vm'");
     assert!(error.hint_text().unwrap().starts_with("did you mean 'foundry-vms'?"), "{}", whole(&error));
-    assert_eq!(pools::info(&bench.session(), "ssd").unwrap().1, []);
+    assert_eq!(pools::info(&bench.session(), "ssd").unwrap().volumes, []);
     let names: Vec<String> = pools::list(&bench.session()).unwrap().into_iter().map(|p| p.name).collect();
     assert_eq!(names, ["foundry-images", "foundry-vms", "ssd"]);
 }
@@ -35,7 +40,7 @@ fn a_directory_that_exists_keeps_owner_and_mode() {
     host.stop_pool("old").unwrap();
     host.undefine_pool("old").unwrap();
     let bench = Bench::on(host);
-    pools::add(&bench.session(), &"new".parse().unwrap(), "/srv/data").unwrap();
+    add(&bench, "new", "/srv/data").unwrap();
     assert!(!bench.host.calls().iter().any(|c| c.starts_with("build_pool")));
 }
 
@@ -44,11 +49,11 @@ fn a_pool_that_cannot_be_started_is_not_left_defined() {
     let bench = Bench::new();
     let before = bench.host.fingerprint();
     bench.host.fail_calls_named("build_pool");
-    let error = pools::add(&bench.session(), &"ssd".parse().unwrap(), "/mnt/ssd").unwrap_err();
+    let error = add(&bench, "ssd", "/mnt/ssd").unwrap_err();
     assert_eq!(error.outcomes(), ["the pool is undefined again"]);
     assert_eq!(bench.host.changes_since(&before), NOTHING);
     bench.host.fail_calls_named("undefine_pool");
-    let error = pools::add(&bench.session(), &"ssd".parse().unwrap(), "/mnt/ssd").unwrap_err();
+    let error = add(&bench, "ssd", "/mnt/ssd").unwrap_err();
     assert!(error.outcomes()[0].starts_with("left behind: pool 'ssd'"), "{}", whole(&error));
 }
 

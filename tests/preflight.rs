@@ -237,7 +237,7 @@ fn a_host_of_a_kind_that_foundry_does_not_know_says_so() {
 }
 
 #[test]
-fn pools_must_be_there_and_hold_files() {
+fn pools_must_be_there_and_be_such_that_disks_can_be_made() {
     let bench = Bench::new();
     let in_pool = |pool: &str| plan_with(WEB, &[("vcpus: 2", &format!("vcpus: 2\n  storagePool: {pool}"))]);
     assert_finds(
@@ -247,13 +247,13 @@ fn pools_must_be_there_and_hold_files() {
         "there is no pool 'foundry-vm'\n    did you mean 'foundry-vms'?",
     );
     assert!(found(&bench, &in_pool("ssd")).message().contains("foundry pool add ssd dir PATH makes one"));
-    let xml = "<pool type='logical'><name>vg</name><target><path>/dev/vg</path></target></pool>";
+    let xml = "<pool type='iscsi'><name>luns</name><target><path>/dev/disk/by-path</path></target></pool>";
     bench.host.define_pool(xml).unwrap();
     assert_finds(
         &bench,
-        &in_pool("vg"),
+        &in_pool("luns"),
         Kind::Storage,
-        "pool 'vg' is of type logical, and VM disks are files\n    use a pool of type dir, fs, netfs",
+        "pool 'luns' is of type iscsi, whose units are there, and libvirt makes none\n    use a pool of type dir, fs, netfs, logical, zfs or rbd",
     );
     let xml = "<pool type='gluster'><name>far</name><target><path>/far</path></target></pool>";
     bench.host.define_pool(xml).unwrap();
@@ -312,7 +312,7 @@ fn a_disk_that_is_smaller_than_its_image_is_refused() {
 fn the_header_says_what_an_image_is_not_libvirt() {
     let bench = Bench::new();
     let mut boot_sector: &[u8] = &[&[0xeb, 0xfe][..], &[0; 508], &[0x55, 0xaa]].concat();
-    bench.host.upload("foundry-images", "debian-12", &mut boot_sector, 0, 512).unwrap();
+    bench.host.upload_all("foundry-images", "debian-12", &mut boot_sector, 512).unwrap();
     assert_eq!(bench.host.volume("foundry-images", "debian-12").unwrap().unwrap().format, "qcow2");
     let ready = preflight(&bench.session(), &plan(WEB)).unwrap();
     assert_eq!(ready.storage.image.unwrap().format, "raw");
@@ -326,7 +326,7 @@ fn the_header_says_what_an_image_is_not_libvirt() {
             30 * GIB,
         ));
     let header = bench.host.content("/pool/tmp/big").unwrap();
-    bench.host.upload("foundry-images", "img", &mut header.as_slice(), 0, header.len() as u64).unwrap();
+    bench.host.upload_all("foundry-images", "img", &mut header.as_slice(), header.len() as u64).unwrap();
     assert_finds(&bench, &with_image("img"), Kind::Storage, "image 'foundry-images:img' needs 30 GiB");
 }
 

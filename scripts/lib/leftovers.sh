@@ -7,7 +7,7 @@ TEST_PREFIX=foundry-test-
 TEST_TAPS='^vm0a4[df]'
 
 virsh_system() {
-  as_root virsh -q -c "$LIBVIRT_SYSTEM" "$@"
+  as_root timeout 120 virsh -q -c "$LIBVIRT_SYSTEM" "$@"
 }
 
 # leftover_names KIND (list|net-list|pool-list): names with the prefix

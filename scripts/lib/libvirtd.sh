@@ -79,11 +79,29 @@ libvirtd_stop() {
   for daemon in virtqemud virtnwfilterd virtsecretd virtnodedevd virtstoraged virtnetworkd libvirtd virtlogd; do
     if pid=$(libvirtd_pid "$daemon"); then
       as_root kill "$pid"
-      libvirtd_wait_gone "$pid" || warn "$daemon (pid $pid) does not stop"
+      libvirtd_wait_gone "$pid" || libvirtd_kill "$daemon" "$pid"
     fi
     as_root rm -f "$LIBVIRT_BY_HAND/$daemon.pid"
   done
   [[ ! -d $LIBVIRT_BY_HAND ]] || as_root rmdir "$LIBVIRT_BY_HAND"
+}
+
+# One that hangs does not take the signal for its end.
+libvirtd_kill() {
+  warn "$1 (pid $2) does not stop and is killed"
+  as_root kill -9 "$2"
+  libvirtd_wait_gone "$2" || true
+}
+
+# A daemon of ours that runs and does not answer would hold up everybody who asks it: it is started anew.
+libvirtd_revive() {
+  local daemon pid
+  ! libvirtd_answers || return 0
+  for daemon in $(libvirtd_main_daemons); do
+    ! pid=$(libvirtd_pid "$daemon") || libvirtd_kill "$daemon" "$pid"
+  done
+  libvirtd_start_by_hand
+  libvirtd_wait
 }
 
 libvirtd_wait_gone() {

@@ -5,8 +5,10 @@
 
 STAGE_DIR=''
 STAGE_NAMES=()
-declare -A STAGE_OUTCOME=() STAGE_TIME=() STAGE_REASON=() STAGE_PID=() STAGE_START=() STAGE_STATUS=()
+declare -A STAGE_OUTCOME=() STAGE_TIME=() STAGE_REASON=() STAGE_PID=() STAGE_START=() STAGE_STATUS=() STAGE_WATCH=()
 STAGE_SKIPPED=77
+# Minutes after which a stage is ended: it hangs.
+STAGE_LIMIT=35
 # Of all stages: each test of a `cargo test` stage counts as one check, each other stage as one.
 CHECKS_PASSED=0
 CHECKS_FAILED=0
@@ -74,13 +76,26 @@ stage_launch() {
     now_ms >"$STAGE_DIR/$name.end"
   ) </dev/null &
   STAGE_PID[$name]=$!
+  stage_limit "$name" "${STAGE_PID[$name]}" &
+  STAGE_WATCH[$name]=$!
   set +m
+}
+
+# stage_limit NAME PID: ends the group of a stage that does not end
+stage_limit() {
+  trap - EXIT INT TERM
+  exec >&- 2>&- </dev/null
+  sleep "${STAGE_LIMIT}m"
+  echo "ended after $STAGE_LIMIT min" >"$STAGE_DIR/$1.limit"
+  kill -TERM -- "-$2"
 }
 
 stage_wait() {
   STAGE_STATUS[$1]=0
   wait "${STAGE_PID[$1]}" || STAGE_STATUS[$1]=$?
   STAGE_PID[$1]=''
+  kill -- "-${STAGE_WATCH[$1]}" 2>/dev/null || true
+  wait "${STAGE_WATCH[$1]}" 2>/dev/null || true
 }
 
 stage_collect() {
@@ -99,7 +114,7 @@ stage_record() {
       STAGE_OUTCOME[$1]=skipped
       STAGE_REASON[$1]=$(cat "$STAGE_DIR/$1.reason")
       ;;
-    *) STAGE_OUTCOME[$1]=failed STAGE_REASON[$1]="status $2" ;;
+    *) STAGE_OUTCOME[$1]=failed STAGE_REASON[$1]=$(cat "$STAGE_DIR/$1.limit" 2>/dev/null || echo "status $2") ;;
   esac
   stage_count "$1"
 }
@@ -144,8 +159,7 @@ stage_stop_all() {
   for name in "${!STAGE_PID[@]}"; do
     [[ -n ${STAGE_PID[$name]} ]] || continue
     kill -TERM -- "-${STAGE_PID[$name]}" 2>/dev/null || true
-    wait "${STAGE_PID[$name]}" 2>/dev/null || true
-    STAGE_PID[$name]=''
+    stage_wait "$name" 2>/dev/null
     STAGE_OUTCOME[$name]=failed STAGE_REASON[$name]=interrupted
     STAGE_TIME[$name]=$(($(now_ms) - STAGE_START[$name]))
     CHECKS_FAILED=$((CHECKS_FAILED + 1))

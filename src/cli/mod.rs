@@ -5,12 +5,14 @@
 mod connect;
 mod create;
 mod destroy;
+mod disk;
 mod get;
 mod image;
 mod interrupt;
 mod list;
 mod output;
 mod pool;
+mod pool_add;
 mod render;
 mod storage;
 mod test_conn;
@@ -89,6 +91,7 @@ enum Command {
     /// Show one VM (another spelling of get)
     Vm(get::VmArgs),
     Image(image::ImageArgs),
+    Disk(disk::DiskArgs),
     Pool(pool::PoolArgs),
     Storage(storage::StorageArgs),
     TestConn(test_conn::TestConnArgs),
@@ -160,6 +163,7 @@ fn dispatch(cli: &Cli, ui: &Ui) -> Result<(), Error> {
         Command::Vm(args) => get::run_vm(args, global, ui),
         Command::Render(args) => render::run(args, global, ui),
         Command::Image(args) => image::run(args, global, ui),
+        Command::Disk(args) => disk::run(args, global, ui),
         Command::Pool(args) => pool::run(args, global, ui),
         Command::Storage(args) => storage::run(args, global, ui),
         Command::TestConn(args) => test_conn::run(args, global, ui),

@@ -1,28 +1,24 @@
 //! `foundry pool`
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::Global;
 use super::connect::connect;
 use super::interrupt;
 use super::output::{Format, json, objects, table};
+use super::pool_add::{AddArgs, add};
 use super::ui::Ui;
-use crate::error::{Error, Kind};
+use crate::error::Error;
 use crate::host::Pool;
-use crate::names::PoolName;
+use crate::operations::pools::PoolInfo;
 use crate::operations::{Session, pools};
 
-/// List, add, refresh and delete storage pools
+/// List, add, start, stop and delete storage pools
 #[derive(Debug, Args)]
 pub(super) struct PoolArgs {
     #[command(subcommand)]
     command: PoolCommand,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum PoolType {
-    Dir,
 }
 
 #[derive(Debug, Subcommand)]
@@ -37,7 +33,7 @@ enum PoolCommand {
         #[arg(long)]
         no_headers: bool,
     },
-    /// Show a pool and its volumes
+    /// Show a pool, its volumes and who uses them
     Info {
         /// Its name
         name: String,
@@ -45,16 +41,22 @@ enum PoolCommand {
         #[arg(short, long, value_enum, default_value = "table")]
         output: Format,
     },
-    /// Add a pool, start it, and have it start with the host
-    #[command(after_help = "Example:\n  foundry pool add ssd dir /mnt/ssd/foundry")]
-    Add {
+    Add(AddArgs),
+    /// Start a pool; a file system is mounted
+    Start {
         /// Its name
-        name: PoolName,
-        /// Its type
-        #[arg(value_enum)]
-        kind: PoolType,
-        /// Its directory on the host, absolute; made if it is missing
-        path: String,
+        name: String,
+        /// Have it start with the host from now on
+        #[arg(long)]
+        autostart: bool,
+    },
+    /// Stop a pool that no running VM uses; a file system is unmounted
+    Stop {
+        /// Its name
+        name: String,
+        /// Have it not start with the host any more
+        #[arg(long)]
+        no_autostart: bool,
     },
     /// Make libvirt look at a pool's volumes anew
     Refresh {
@@ -84,39 +86,58 @@ struct PoolView<'a> {
     capacity: u64,
     allocation: u64,
     available: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    volumes: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    used_by: Option<&'a [String]>,
 }
 
 pub(super) fn run(args: &PoolArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    // The words of a new pool are judged before anything is connected to.
+    if let PoolCommand::Add(args) = &args.command {
+        return add(args, global, ui);
+    }
     let connected = connect(global, ui)?;
-    let session = connected.session();
-    match &args.command {
-        PoolCommand::List { output, no_headers } => list(&pools::list(&session)?, *output, *no_headers, ui),
-        PoolCommand::Info { name, output } => info(&session, name, *output, ui),
-        PoolCommand::Add { name, kind: PoolType::Dir, path } => {
-            check_path(path)?;
-            interrupt::guard(&connected.cancel)?;
-            pools::add(&session, name, path)?;
-            ui.line(&format!("Successfully added pool '{name}'"))
+    if !matches!(args.command, PoolCommand::List { .. } | PoolCommand::Info { .. }) {
+        interrupt::guard(&connected.cancel)?;
+    }
+    act(&args.command, &connected.session(), ui)
+}
+
+fn act(command: &PoolCommand, session: &Session<'_>, ui: &Ui) -> Result<(), Error> {
+    match command {
+        // It has a way of its own, and nothing is left to do here.
+        PoolCommand::Add(_) => Ok(()),
+        PoolCommand::List { output, no_headers } => list(&pools::list(session)?, *output, *no_headers, ui),
+        PoolCommand::Info { name, output } => info(session, name, *output, ui),
+        PoolCommand::Start { name, autostart } => {
+            let done = pools::start(session, name, *autostart)?;
+            ui.line(&told(name, done, "started"))
+        }
+        PoolCommand::Stop { name, no_autostart } => {
+            let done = pools::stop(session, name, *no_autostart)?;
+            ui.line(&told(name, done, "stopped"))
         }
         PoolCommand::Refresh { name } => {
-            pools::refresh(&session, name)?;
+            pools::refresh(session, name)?;
             ui.line(&format!("Successfully refreshed pool '{name}'"))
         }
         PoolCommand::Delete { name, force } => {
-            interrupt::guard(&connected.cancel)?;
-            pools::delete(&session, name, *force)?;
+            pools::delete(session, name, *force)?;
             ui.line(&format!("Successfully deleted pool '{name}'; its volumes stay"))
         }
     }
 }
 
-fn check_path(path: &str) -> Result<(), Error> {
-    if path.starts_with('/') && !path.contains(char::is_control) && !path.split('/').any(|part| part == "..")
-    {
-        return Ok(());
+/// What became of a pool that was to be in that state.
+fn told(name: &str, done: bool, state: &str) -> String {
+    if done {
+        format!("Successfully {state} pool '{name}'")
+    } else {
+        format!("Pool '{name}' is {state} already")
     }
-    Err(Error::new(Kind::Validation, format!("{path:?} is not an absolute path without '..'"))
-        .outcome("nothing was changed"))
 }
 
 fn view(pool: &Pool) -> PoolView<'_> {
@@ -129,6 +150,9 @@ fn view(pool: &Pool) -> PoolView<'_> {
         capacity: pool.capacity.0,
         allocation: pool.allocation.0,
         available: pool.available.0,
+        source: source(pool),
+        volumes: None,
+        used_by: None,
     }
 }
 
@@ -161,31 +185,51 @@ fn row(pool: &Pool) -> Vec<String> {
     ]
 }
 
+/// What it is made of; of a directory that is the target.
+fn source(pool: &Pool) -> Option<String> {
+    Some(pool.source.to_string()).filter(|text| !text.is_empty())
+}
+
 fn info(session: &Session<'_>, name: &str, output: Format, ui: &Ui) -> Result<(), Error> {
-    let (pool, volumes) = pools::info(session, name)?;
+    let found = pools::info(session, name)?;
+    let volumes = found.pool.active.then_some(found.volumes.len());
+    let view = PoolView { volumes, used_by: Some(&found.users), ..view(&found.pool) };
     match output {
-        Format::Name => ui.names([pool.name.as_str()].into_iter()),
-        Format::Json => ui.result(&json(&view(&pool))?),
-        Format::Yaml => ui.result(&objects(&[&view(&pool)], Format::Yaml)?),
-        Format::Table | Format::Wide => {
-            let state = if pool.active { "active" } else { "inactive" };
-            let mut text = format!(
-                "Name:       {}\nType:       {}\nState:      {state}\nTarget:     {}\nSize:       {}\nAllocated:  {}\nAvailable:  {}\n",
-                pool.name,
-                pool.kind,
-                pool.target.as_deref().unwrap_or("-"),
-                pool.capacity,
-                pool.allocation,
-                pool.available
-            );
-            let rows = volumes.iter().map(|v| {
-                vec![v.name.clone(), v.format.clone(), v.capacity.to_string(), v.allocation.to_string()]
-            });
-            if !volumes.is_empty() {
-                text.push('\n');
-                text.push_str(&table(&["VOLUME", "FORMAT", "SIZE", "ALLOCATED"], rows, false));
-            }
-            ui.shown(&text)
-        }
+        Format::Name => ui.names([view.name].into_iter()),
+        Format::Json => ui.result(&json(&view)?),
+        Format::Yaml => ui.result(&objects(&[&view], Format::Yaml)?),
+        Format::Table | Format::Wide => ui.shown(&text(&found)),
     }
+}
+
+fn text(found: &PoolInfo) -> String {
+    let pool = &found.pool;
+    let or_none = |text: Option<String>| text.filter(|t| !t.is_empty()).unwrap_or_else(|| "-".into());
+    let format = pool.source.format.as_ref().map(|f| format!(" ({f})")).unwrap_or_default();
+    let source = source(pool).map(|source| source + &format);
+    let count = pool.active.then(|| found.volumes.len().to_string());
+    let lines = [
+        ("Name", pool.name.clone()),
+        ("Type", pool.kind.clone()),
+        ("State", if pool.active { "active" } else { "inactive" }.into()),
+        ("Autostart", if pool.autostart { "yes" } else { "no" }.into()),
+        ("Source", or_none(source)),
+        ("Target", or_none(pool.target.clone())),
+        ("Size", pool.capacity.to_string()),
+        ("Allocated", pool.allocation.to_string()),
+        ("Available", pool.available.to_string()),
+        ("Volumes", or_none(count)),
+        ("Used by", or_none(Some(found.users.join(", ")))),
+    ];
+    let mut text: String =
+        lines.iter().map(|(name, value)| format!("{:<12}{value}\n", format!("{name}:"))).collect();
+    let rows = found
+        .volumes
+        .iter()
+        .map(|v| vec![v.name.clone(), v.format.clone(), v.capacity.to_string(), v.allocation.to_string()]);
+    if !found.volumes.is_empty() {
+        text.push('\n');
+        text.push_str(&table(&["VOLUME", "FORMAT", "SIZE", "ALLOCATED"], rows, false));
+    }
+    text
 }

@@ -115,12 +115,30 @@ impl Ui {
             return Ok(true);
         }
         self.clear();
-        ask(&printable_lines(question)).map_err(|e| {
+        ask(&format!("{} [y/N] ", printable_lines(question))).map_err(|e| {
             Error::new(Kind::Configuration, "cannot ask on the terminal").because(e.to_string())
         })?;
         let mut answer = String::new();
         let read = io::stdin().lock().read_line(&mut answer).is_ok();
         Ok(read && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+    }
+
+    /// What somebody at the terminal types in answer; `None` where nobody is there.
+    ///
+    /// # Errors
+    /// As [`Ui::confirm`].
+    pub fn typed(&self, question: &str) -> Result<Option<String>, Error> {
+        if !io::stdin().is_terminal() {
+            return Ok(None);
+        }
+        self.clear();
+        ask(&printable_lines(question)).map_err(|e| {
+            Error::new(Kind::Configuration, "cannot ask on the terminal").because(e.to_string())
+        })?;
+        let mut answer = String::new();
+        // A line that cannot be read is no answer.
+        let _ = io::stdin().lock().read_line(&mut answer);
+        Ok(Some(answer.trim().to_owned()))
     }
 
     /// The text in a colour of ECMA-48, where colours are shown.
@@ -157,15 +175,20 @@ impl Ui {
         }
     }
 
-    fn bytes(&self, done: u64, total: u64) {
+    fn bytes(&self, done: u64, total: Option<u64>) {
         if self.quiet || !io::stderr().is_terminal() {
             return;
         }
         let Ok(mut spinner) = self.spinner.lock() else { return };
-        let fits = spinner.as_ref().is_some_and(|bar| bar.length() == Some(total));
+        let fits = spinner.as_ref().is_some_and(|bar| bar.length() == total);
         if !fits {
-            let style = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
-            let bar = ProgressBar::new(total);
+            let (bar, style) = match total {
+                Some(total) => {
+                    (ProgressBar::new(total), "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}")
+                }
+                None => (ProgressBar::no_length(), "{spinner} {bytes} {bytes_per_sec}"),
+            };
+            let style = ProgressStyle::with_template(style);
             *spinner = Some(style.map_or(bar.clone(), |style| bar.with_style(style)));
         }
         if let Some(bar) = spinner.as_ref() {
@@ -190,7 +213,7 @@ impl Progress for Ui {
 /// Shows a question on the terminal itself: stderr may be a file, whose reader cannot answer.
 fn ask(question: &str) -> io::Result<()> {
     let mut terminal = OpenOptions::new().write(true).open("/dev/tty")?;
-    write!(terminal, "{question} [y/N] ")?;
+    terminal.write_all(question.as_bytes())?;
     terminal.flush()
 }
 

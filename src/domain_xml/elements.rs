@@ -147,11 +147,13 @@ pub(super) struct Driver<'a> {
     pub(super) kind: &'a str,
     #[serde(rename = "@cache", skip_serializing_if = "Option::is_none")]
     pub(super) cache: Option<&'static str>,
+    #[serde(rename = "@io", skip_serializing_if = "Option::is_none")]
+    pub(super) io: Option<&'static str>,
     #[serde(rename = "@discard", skip_serializing_if = "Option::is_none")]
     pub(super) discard: Option<&'static str>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Default)]
 pub(super) struct Source<'a> {
     #[serde(rename = "@pool", skip_serializing_if = "Option::is_none")]
     pub(super) pool: Option<&'a str>,
@@ -159,6 +161,41 @@ pub(super) struct Source<'a> {
     pub(super) volume: Option<&'a str>,
     #[serde(rename = "@file", skip_serializing_if = "Option::is_none")]
     pub(super) file: Option<&'a str>,
+    #[serde(rename = "@dev", skip_serializing_if = "Option::is_none")]
+    pub(super) dev: Option<&'a str>,
+    #[serde(rename = "@protocol", skip_serializing_if = "Option::is_none")]
+    pub(super) protocol: Option<&'static str>,
+    #[serde(rename = "@name", skip_serializing_if = "Option::is_none")]
+    pub(super) name: Option<&'a str>,
+    #[serde(rename = "host")]
+    pub(super) hosts: Vec<SourceHost<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) auth: Option<Box<SourceAuth<'a>>>,
+}
+
+#[derive(Serialize)]
+pub(super) struct SourceHost<'a> {
+    #[serde(rename = "@name")]
+    pub(super) name: &'a str,
+    #[serde(rename = "@port", skip_serializing_if = "Option::is_none")]
+    pub(super) port: Option<u16>,
+}
+
+#[derive(Serialize)]
+pub(super) struct SourceAuth<'a> {
+    #[serde(rename = "@username")]
+    pub(super) user: &'a str,
+    pub(super) secret: SourceSecret<'a>,
+}
+
+#[derive(Serialize)]
+pub(super) struct SourceSecret<'a> {
+    #[serde(rename = "@type")]
+    pub(super) kind: &'static str,
+    #[serde(rename = "@uuid", skip_serializing_if = "Option::is_none")]
+    pub(super) uuid: Option<String>,
+    #[serde(rename = "@usage", skip_serializing_if = "Option::is_none")]
+    pub(super) usage: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -175,12 +212,12 @@ pub(super) struct Boot {
     pub(super) order: u32,
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 pub(super) struct Controller {
     #[serde(rename = "@type")]
     pub(super) kind: &'static str,
-    #[serde(rename = "@index")]
-    pub(super) index: u32,
+    #[serde(rename = "@index", skip_serializing_if = "Option::is_none")]
+    pub(super) index: Option<u32>,
     #[serde(rename = "@model")]
     pub(super) model: &'static str,
 }

@@ -16,13 +16,13 @@ pub use error::{HostError, Stopped};
 pub use libvirt::{CallObserver, Libvirt};
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
 use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::content::{Content, Sink};
 use crate::units::Bytes;
 
 /// The result of asking the host for something.
@@ -122,6 +122,29 @@ pub enum View {
     Persistent,
 }
 
+/// Where a change of a domain's devices takes place (libvirt's `virDomainModificationImpact`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// In the running domain only: gone at its next start.
+    Live,
+    /// In the definition only: from its next start on.
+    Persistent,
+    /// In both, or in neither where one of them refuses.
+    Both,
+}
+
+impl Reach {
+    /// The places where a change is needed; `None` where it is needed in neither.
+    pub fn of(live: bool, persistent: bool) -> Option<Self> {
+        match (live, persistent) {
+            (true, true) => Some(Self::Both),
+            (true, false) => Some(Self::Live),
+            (false, true) => Some(Self::Persistent),
+            (false, false) => None,
+        }
+    }
+}
+
 /// Where the host can learn a guest's addresses (libvirt's `virDomainInterfaceAddressesSource`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AddressSource {
@@ -157,12 +180,83 @@ pub struct Pool {
     pub autostart: bool,
     /// Target path on the host; for a directory pool the directory.
     pub target: Option<String>,
+    /// What it is made of.
+    pub source: PoolSource,
     /// Total size; 0 when inactive.
     pub capacity: Bytes,
     /// Space taken.
     pub allocation: Bytes,
     /// Space left.
     pub available: Bytes,
+}
+
+/// What a pool is made of; which of it there is depends on its type (libvirt's `<source>`).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PoolSource {
+    /// The machines that serve it.
+    pub servers: Vec<Server>,
+    /// Block devices, or the name of an iSCSI target.
+    pub devices: Vec<String>,
+    /// The directory that another machine serves.
+    pub directory: Option<String>,
+    /// A volume group, a ZFS dataset, a Ceph pool.
+    pub name: Option<String>,
+    /// Of its file system.
+    pub format: Option<String>,
+    /// As whom it is asked for.
+    pub auth: Option<PoolAuth>,
+}
+
+/// A machine that serves storage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Its name or address.
+    pub host: String,
+    /// Its port; `None` is the protocol's own.
+    pub port: Option<u16>,
+}
+
+/// As whom storage of another machine is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolAuth {
+    /// The user's name there.
+    pub user: String,
+    /// Where libvirt finds the secret.
+    pub secret: Secret,
+}
+
+/// How a secret that libvirt keeps is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Secret {
+    /// By its UUID.
+    Uuid(Uuid),
+    /// By what it is for (libvirt's `usage`).
+    Usage(String),
+}
+
+impl std::fmt::Display for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.port, self.host.contains(':')) {
+            (None, _) => f.write_str(&self.host),
+            (Some(port), false) => write!(f, "{}:{port}", self.host),
+            (Some(port), true) => write!(f, "[{}]:{port}", self.host),
+        }
+    }
+}
+
+impl std::fmt::Display for PoolSource {
+    /// In the words in which such a pool is added.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let servers: Vec<String> = self.servers.iter().map(ToString::to_string).collect();
+        let servers = servers.join(", ");
+        match (&self.directory, &self.name, self.devices.as_slice()) {
+            (Some(directory), _, _) => write!(f, "{servers}:{directory}"),
+            (None, Some(name), _) if servers.is_empty() => f.write_str(name),
+            (None, Some(name), _) => write!(f, "{name} at {servers}"),
+            (None, None, devices) if servers.is_empty() => f.write_str(&devices.join(", ")),
+            (None, None, devices) => write!(f, "{} at {servers}", devices.join(", ")),
+        }
+    }
 }
 
 /// A volume of a pool.
@@ -213,6 +307,20 @@ pub struct Network {
     pub active: bool,
 }
 
+/// What becomes of long runs of zeros, and of holes, in an upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Zeros {
+    /// They are written, like everything else: what the volume has allocated stays so.
+    Written,
+    /// They become holes of the volume, which cost nothing on the wire nor on the host's disk. A hole leaves
+    /// what was there before, and cuts off what is behind it until more is written: the volume has to be new
+    /// and without allocation.
+    Skipped {
+        /// How many other bytes are written at most: what the host has room for.
+        at_most: u64,
+    },
+}
+
 /// What foundry asks of a virtualization host.
 ///
 /// The contract that each implementation keeps is `tests/host_contract.rs`.
@@ -251,6 +359,18 @@ pub trait Host: Send + Sync {
     /// Removes the definition with NVRAM, managed save, TPM state and the metadata of snapshots and
     /// checkpoints. The caller has stopped it. A domain that is already gone is `Ok`.
     fn undefine(&self, domain: Uuid) -> Result<()>;
+    /// Adds a disk; `xml` is its `<disk>`. Refused where the target is taken, where the domain is off and
+    /// it is to be there now, and where a running one has no free slot to plug it into.
+    fn attach_disk(&self, domain: Uuid, xml: &str, reach: Reach) -> Result<()>;
+    /// Takes a disk away, or, in a running domain, asks the guest to let go of it: whether and when it does
+    /// shows in [`Self::domain_xml`]. One that is not there is `Ok`.
+    fn detach_disk(&self, domain: Uuid, target: &str, reach: Reach) -> Result<()>;
+    /// Changes the capacity of a disk of a running domain and tells the guest.
+    fn resize_disk(&self, domain: Uuid, target: &str, capacity: Bytes) -> Result<()>;
+    /// Whether a block job (copy, commit, pull, backup) works on a disk of a running domain.
+    fn has_block_job(&self, domain: Uuid, target: &str) -> Result<bool>;
+    /// Names of the snapshots that libvirt knows of.
+    fn snapshots(&self, domain: Uuid) -> Result<Vec<String>>;
     /// What that source knows of the guest's addresses; a source that cannot answer is an empty list.
     fn addresses(&self, domain: Uuid, source: AddressSource) -> Result<Vec<GuestAddress>>;
     /// Sends one command (JSON) to the guest agent. `None` where no agent answers in that time.
@@ -289,14 +409,33 @@ pub trait Host: Send + Sync {
     fn resize_volume(&self, pool: &str, name: &str, capacity: Bytes) -> Result<()>;
     /// Deletes a volume. One that is already gone is `Ok`.
     fn delete_volume(&self, pool: &str, name: &str) -> Result<()>;
-    /// Writes exactly `length` bytes of `content` to a volume that was just made, from `offset` on. Never
-    /// sends more: one byte past the declared length ends libvirtd 11.3. Long runs of zeros go as holes: they
-    /// leave what was there before, and one cuts off what is behind it until more is written. So the end
-    /// of a volume is written before anything in front of it that may hold such a run. libvirt finds
-    /// out some time later what was written (format, capacity); after [`Self::refresh_pool`] it knows.
-    fn upload(&self, pool: &str, name: &str, content: &mut dyn Read, offset: u64, length: u64) -> Result<()>;
-    /// Reads up to `length` bytes of a volume from its beginning.
-    fn download(&self, pool: &str, name: &str, into: &mut dyn Write, length: u64) -> Result<()>;
+    /// Writes `content` to a volume from `offset` on, until the content ends or `length` bytes are reached,
+    /// and returns how far it came. Never sends more: one byte past the declared length ends libvirtd 11.3,
+    /// as does a full disk, so that whoever calls makes sure of room. libvirt finds out some time later
+    /// what was written (format, capacity); after [`Self::refresh_pool`] it knows.
+    fn upload(
+        &self,
+        pool: &str,
+        name: &str,
+        content: &mut dyn Content,
+        offset: u64,
+        length: u64,
+        zeros: Zeros,
+    ) -> Result<u64>;
+    /// Writes `length` bytes of `content` to the beginning of a volume; fewer are an error.
+    fn upload_all(&self, pool: &str, name: &str, content: &mut dyn Content, length: u64) -> Result<()> {
+        let left = length - self.upload(pool, name, content, 0, length, Zeros::Written)?;
+        if left == 0 {
+            return Ok(());
+        }
+        Err(HostError::Transfer {
+            operation: format!("upload to volume '{name}' in pool '{pool}'"),
+            cause: format!("the content ended {left} bytes before its length of {length}"),
+            interrupted: false,
+        })
+    }
+    /// Reads up to `length` bytes of a volume from its beginning. Its holes are told as such.
+    fn download(&self, pool: &str, name: &str, into: &mut dyn Sink, length: u64) -> Result<()>;
 
     /// The network of that name.
     fn network(&self, name: &str) -> Result<Option<Network>>;

@@ -33,6 +33,19 @@ fn storage(text: &str) -> Option<String> {
     if text.contains("No space left on device") || text.contains("Disk quota exceeded") {
         return Some("no space is left on the host's file system".into());
     }
+    if let Some(kind) =
+        text.split_once("missing backend for pool type ").and_then(|(_, rest)| parenthesized(rest))
+    {
+        return Some(format!(
+            "libvirt on the host has no driver for pools of type {kind}; its package is libvirt-daemon-driver-storage-{kind}"
+        ));
+    }
+    if let Some((_, said)) =
+        text.split_once("unexpected exit status ").filter(|(before, _)| before.contains("/mount "))
+    {
+        let said = said.split_once(": ").map_or(said, |(_, said)| said);
+        return Some(first_line(said).to_owned());
+    }
     if let Some(directory) = quoted_after(text, "cannot open directory ") {
         return why(text, &format!("its directory {directory}"));
     }
@@ -43,6 +56,11 @@ fn storage(text: &str) -> Option<String> {
         return None;
     }
     why(text, &format!("the file {file}"))
+}
+
+/// The first word in parentheses.
+fn parenthesized(text: &str) -> Option<&str> {
+    text.split_once('(')?.1.split_once(')').map(|(word, _)| word)
 }
 
 /// What the system said of a file.
@@ -144,6 +162,14 @@ mod tests {
             (
                 "internal error: process exited while connecting to monitor: Could not access KVM kernel module: No such file or directory\nqemu-system-x86_64: failed to initialize kvm: No such file or directory",
                 "QEMU cannot use KVM on this host",
+            ),
+            (
+                "internal error: missing backend for pool type 3 (logical)",
+                "libvirt on the host has no driver for pools of type logical; its package is libvirt-daemon-driver-storage-logical",
+            ),
+            (
+                "internal error: Child process (/usr/bin/mount -o nodev,nosuid,noexec -t ext4 /dev/loop0 /srv/x) unexpected exit status 32: mount: /srv/x: mount point does not exist.\n       dmesg(1) may have more information after failed mount system call.",
+                "mount: /srv/x: mount point does not exist.",
             ),
         ] {
             assert_eq!(sentence(libvirt).as_deref(), Some(told), "{libvirt}");

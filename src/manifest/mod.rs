@@ -143,6 +143,12 @@ pub struct DataDisk {
     /// Size in GiB, under its right name.
     #[serde(default, rename = "sizeGiB", skip_serializing_if = "Option::is_none")]
     pub size_gib: Option<Number>,
+    /// `qcow2` (the default) or `raw`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+    /// What the guest calls it in `/dev/disk/by-id/virtio-…`; default its device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serial: Option<String>,
 }
 
 /// A network interface.

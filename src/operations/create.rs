@@ -5,14 +5,17 @@ use std::io::Read;
 use uuid::Uuid;
 
 use super::creation::{Created, Creation};
+use super::medium::Medium;
 use super::preflight::{Finding, ReadyVm, preflight, report};
-use super::storage_preflight::{self, PoolNeed, ReadyPool};
+use super::storage_preflight::{self, PoolNeed, ReadyPool, ReadyStorage};
 use super::{Cancel, Event, Session, console, destroy};
 use crate::cloud_init;
+use crate::content::Content;
 use crate::domain_xml::{self, DiskSource, Placement, VirtType};
 use crate::error::{Error, Kind};
-use crate::host::{HostError, Stopped, Volume};
+use crate::host::{HostError, PoolSource, Stopped, Volume};
 use crate::plan::{DiskFormat, VmPlan};
+use crate::pool::Source;
 use crate::record::{self, Maker, Record, RecordedVolume, Role, State};
 use crate::storage_xml::{self, VolumeSpec};
 use crate::units::Bytes;
@@ -81,11 +84,16 @@ fn interrupted_or(session: &Session<'_>, error: Error) -> Error {
 
 /// Starts the pool, or makes it on its first use; it stays, whatever becomes of the VM.
 fn prepare_pool(session: &Session<'_>, ready: &ReadyVm) -> Result<(), Error> {
-    let pool = &ready.storage.pool;
-    if pool.need == PoolNeed::Nothing {
+    let ReadyStorage { pool, seed, .. } = &ready.storage;
+    let pools = std::iter::once(pool).chain(seed.as_ref().map(|(pool, _)| pool));
+    let mut any = false;
+    for pool in pools.filter(|pool| pool.need != PoolNeed::Nothing) {
+        ensure_pool(session, pool)?;
+        any = true;
+    }
+    if !any {
         return Ok(());
     }
-    ensure_pool(session, pool)?;
     let mut findings: Vec<Finding> = Vec::new();
     let leftover = ready.leftover.as_ref();
     storage_preflight::check_started(session, &ready.plan, &ready.storage, leftover, &mut findings)?;
@@ -99,7 +107,7 @@ fn prepare_pool(session: &Session<'_>, ready: &ReadyVm) -> Result<(), Error> {
 /// may be a mount point whose file system is not mounted; disks made below it would vanish under the mount.
 pub(super) fn ensure_pool(session: &Session<'_>, pool: &ReadyPool) -> Result<(), Error> {
     if pool.need == PoolNeed::Make {
-        let xml = storage_xml::directory_pool(&pool.name, &pool.target)?;
+        let xml = Source::Dir { path: pool.target.clone() }.to_xml(&pool.name)?;
         // Another foundry may have made it since we looked: then its definition is as good as ours.
         if let Err(refused) = session.host.define_pool(&xml)
             && session.host.pool(&pool.name)?.is_none()
@@ -148,12 +156,22 @@ fn blueprint(session: &Session<'_>, ready: &ReadyVm) -> Result<Blueprint, Error>
         virt_type: ready.virt_type,
         arch: ready.arch,
         native: ready.native,
-        disks: record.volumes.iter().map(|v| DiskSource::File(v.path.clone())).collect(),
+        disks: record.volumes.iter().map(|v| disk_source(&ready.storage, v)).collect(),
         console_log: record.console_log.as_deref(),
         record: Some(&text),
     };
     let domain_xml = domain_xml::render(plan, &placement)?;
     Ok(Blueprint { domain_xml, record, iso, uuid })
+}
+
+/// How the domain is told of a volume, which may not be there yet.
+fn disk_source(storage: &ReadyStorage, volume: &RecordedVolume) -> DiskSource {
+    match &storage.seed {
+        Some((_, medium)) if volume.role == Role::Seed => {
+            medium.disk_source(&volume.path, &PoolSource::default())
+        }
+        _ => storage.medium.disk_source(&volume.path, &storage.source),
+    }
 }
 
 fn seed_iso(plan: &VmPlan, instance_id: &str) -> Result<Option<Vec<u8>>, Error> {
@@ -177,8 +195,9 @@ fn new_record(
     let (manifest, secrets) = record::without_secrets(&ready.plan.manifest);
     let now = session.clock.timestamp();
     let mut volumes = ready.storage.volumes.clone();
+    let medium = ready.storage.seed.as_ref().map_or(ready.storage.medium, |(_, medium)| *medium);
     for seed in volumes.iter_mut().filter(|v| v.role == Role::Seed) {
-        seed.capacity = Bytes(iso.map_or(0, |bytes| bytes.len() as u64));
+        seed.capacity = medium.capacity(Bytes(iso.map_or(0, |bytes| bytes.len() as u64)));
     }
     Record {
         version: record::VERSION,
@@ -194,6 +213,7 @@ fn new_record(
         instance_id: iso.map(|_| instance_id),
         console_log: console::log_path(session.host.uri(), ready.plan.name.as_str()),
         image: ready.storage.image.as_ref().map(|i| i.reference.to_string()),
+        image_origin: ready.storage.image.as_ref().and_then(|i| i.origin.clone()),
     }
 }
 
@@ -212,7 +232,7 @@ fn build(
     for planned in &blueprint.record.volumes {
         session.cancel.check()?;
         if planned.role == Role::Seed {
-            session.done(storage_sentence(&ready.plan));
+            session.done(storage_sentence(ready));
             fill_seed(session, planned, blueprint.iso.as_deref().unwrap_or_default(), creation)?;
             session.done("Cloud-init ISO generated");
         } else {
@@ -220,7 +240,7 @@ fn build(
         }
     }
     if blueprint.iso.is_none() {
-        session.done(storage_sentence(&ready.plan));
+        session.done(storage_sentence(ready));
     }
     session.cancel.check()?;
     mark_created(session, uuid, &blueprint.record, creation)?;
@@ -270,11 +290,14 @@ fn mark_created(
     Ok(session.host.set_record(uuid, &marked)?)
 }
 
-/// `Storage created (50 GiB boot + 300 GiB data)`.
-fn storage_sentence(plan: &VmPlan) -> String {
+/// `Storage created (50 GiB boot + 300 GiB data)`; beside files, also what the boot disk is to the image.
+fn storage_sentence(ready: &ReadyVm) -> String {
+    let plan = &ready.plan;
     let data = plan.data_disks.iter().fold(Bytes(0), |sum, disk| sum.saturating_add(disk.size));
     let extra = if plan.data_disks.is_empty() { String::new() } else { format!(" + {data} data") };
-    format!("Storage created ({} boot{extra})", plan.boot_disk.size)
+    let origin = ready.storage.image.as_ref().and_then(|_| ready.storage.medium.boot_disk());
+    let origin = origin.map(|what| format!(", {what}")).unwrap_or_default();
+    format!("Storage created ({} boot{extra}{origin})", plan.boot_disk.size)
 }
 
 fn make_disk(
@@ -284,9 +307,15 @@ fn make_disk(
     creation: &mut Creation,
 ) -> Result<(), Error> {
     session.working(format!("Making volume {}", planned.name));
+    let medium = ready.storage.medium;
     let image = ready.storage.image.as_ref().filter(|_| planned.role == Role::Boot);
-    let backing = planned.backing.clone().zip(image.map(|i| i.format.clone()));
-    let xml = volume_xml(planned, Bytes(0), backing)?;
+    // What Ceph clones lies on the image, and libvirt is not to be told of it.
+    let overlaid = planned.backing.clone().filter(|_| medium == Medium::Files);
+    let xml = volume_xml(
+        planned,
+        medium.allocation(planned.capacity),
+        overlaid.zip(image.map(|i| i.format.clone())),
+    )?;
     let note = Created::Volume(planned.clone());
     let source = image.and_then(|i| i.volume.as_ref()).filter(|_| planned.format == DiskFormat::Raw.as_str());
     let made = match source {
@@ -301,7 +330,7 @@ fn make_disk(
     check_path(planned, &made)
 }
 
-fn volume_xml(
+pub(super) fn volume_xml(
     planned: &RecordedVolume,
     allocation: Bytes,
     backing: Option<(String, String)>,
@@ -317,7 +346,7 @@ fn volume_xml(
 
 /// The domain was defined with the path that the volume was to have. A pool that puts its volumes
 /// elsewhere would leave the VM without its disk.
-fn check_path(planned: &RecordedVolume, made: &Volume) -> Result<(), Error> {
+pub(super) fn check_path(planned: &RecordedVolume, made: &Volume) -> Result<(), Error> {
     if made.path == planned.path {
         return Ok(());
     }
@@ -343,8 +372,13 @@ fn fill_seed(
     let note = Created::Volume(planned.clone());
     let made = creation.note(session, note, session.host.create_volume(&planned.pool, &xml))?;
     check_path(planned, &made)?;
+    if made.capacity.0 < iso.len() as u64 {
+        // A byte past its end would end libvirtd.
+        let message = format!("volume '{}' has {}, less than the seed", planned.name, made.capacity);
+        return Err(Error::new(Kind::Storage, message));
+    }
     let mut content = Interruptible { content: iso, cancel: session.cancel };
-    Ok(session.host.upload(&planned.pool, &planned.name, &mut content, 0, iso.len() as u64)?)
+    Ok(session.host.upload_all(&planned.pool, &planned.name, &mut content, iso.len() as u64)?)
 }
 
 /// A source that ends with [`Stopped`] as soon as the user asks for it.
@@ -359,5 +393,11 @@ impl<R: Read> Read for Interruptible<'_, R> {
             return Err(std::io::Error::other(Stopped));
         }
         self.content.read(buffer)
+    }
+}
+
+impl<C: Content> Content for Interruptible<'_, C> {
+    fn skip_hole(&mut self, limit: u64) -> std::io::Result<u64> {
+        self.content.skip_hole(limit)
     }
 }

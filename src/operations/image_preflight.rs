@@ -1,10 +1,11 @@
 //! The part of the preflight that looks at the image.
 
-use super::Session;
 use super::preflight::{Finding, alternatives};
+use super::{Session, images};
 use crate::disk_image::{self, DiskImage};
 use crate::error::{Error, Kind};
 use crate::host::Volume;
+use crate::origin::Origin;
 use crate::plan::{DiskFormat, ImageRef, VmPlan};
 use crate::text::shell_word;
 use crate::units::Bytes;
@@ -22,6 +23,8 @@ pub struct ReadyImage {
     pub format: String,
     /// What a guest would see.
     pub virtual_size: Bytes,
+    /// Where it came from, where that was noted.
+    pub origin: Option<Origin>,
 }
 
 /// Looks at the image of a boot disk. `None` where it cannot be used.
@@ -38,7 +41,10 @@ pub(super) fn check_image(
         ImageRef::Path(path) => image_at_path(session, path, findings)?,
     };
     let Some(found) = found else { return Ok(None) };
-    let Some(image) = judge_image(reference, found, findings) else { return Ok(None) };
+    let Some(mut image) = judge_image(reference, found, findings) else { return Ok(None) };
+    if let Some((pool, name)) = &image.volume {
+        image.origin = images::origin(session, pool, name)?;
+    }
     if plan.boot_disk.size < image.virtual_size {
         findings.push(
             Finding::storage(format!(
@@ -65,15 +71,26 @@ struct FoundImage {
     path: String,
     /// Its size as a file or as libvirt says it, which is the virtual size of a raw image.
     size: Bytes,
-    head: Vec<u8>,
+    head: Head,
+}
+
+/// What is known of an image's first bytes.
+enum Head {
+    /// They were read.
+    Read(Vec<u8>),
+    /// libvirt reads no image at Ceph, and there are only raw ones.
+    AtCeph,
 }
 
 fn judge_image(reference: &ImageRef, found: FoundImage, findings: &mut Vec<Finding>) -> Option<ReadyImage> {
-    let probed = disk_image::probe(&found.head).map_err(|e| e.to_string());
+    let (probed, is_torso) = match &found.head {
+        Head::Read(head) => (disk_image::probe(head).map_err(|e| e.to_string()), disk_image::is_torso(head)),
+        Head::AtCeph => (Ok(DiskImage::Raw), false),
+    };
     let refusal = probed.as_ref().map_or_else(|e| Some(e.clone()), DiskImage::refusal);
     if let Some(reason) = refusal {
         findings.push(match &found.volume {
-            Some((pool, name)) if disk_image::is_torso(&found.head) => unfinished(reference, pool, name),
+            Some((pool, name)) if is_torso => unfinished(reference, pool, name),
             _ => Finding::storage(format!("image '{reference}' cannot be used: {reason}")),
         });
         return None;
@@ -94,6 +111,7 @@ fn judge_image(reference: &ImageRef, found: FoundImage, findings: &mut Vec<Findi
         path: found.path,
         format,
         virtual_size,
+        origin: None,
     })
 }
 
@@ -111,7 +129,7 @@ pub(super) fn is_unfinished(session: &Session<'_>, volume: &Volume) -> Result<bo
         return Ok(false);
     }
     match read_head(session, volume.clone()) {
-        Ok(found) => Ok(disk_image::is_torso(&found.head)),
+        Ok(found) => Ok(matches!(found.head, Head::Read(head) if disk_image::is_torso(&head))),
         // Gone since it was listed, or not to be read: nothing is known of it.
         Err(e) if e.kind() == Kind::Storage => Ok(false),
         Err(e) => Err(e),
@@ -126,9 +144,14 @@ fn false_claim(path: &str, image: &DiskImage) -> Option<&'static str> {
 
 /// Reads the first bytes of a volume, whatever its name or libvirt's last look say of it.
 fn read_head(session: &Session<'_>, volume: Volume) -> Result<FoundImage, Error> {
-    let mut head = Vec::new();
-    let length = disk_image::HEADER_LENGTH.min(volume.allocation.0.max(volume.capacity.0));
-    session.host.download(&volume.pool, &volume.name, &mut head, length)?;
+    let head = if volume.path.starts_with('/') {
+        let mut head = Vec::new();
+        let length = disk_image::HEADER_LENGTH.min(volume.allocation.0.max(volume.capacity.0));
+        session.host.download(&volume.pool, &volume.name, &mut head, length)?;
+        Head::Read(head)
+    } else {
+        Head::AtCeph
+    };
     Ok(FoundImage {
         volume: Some((volume.pool, volume.name)),
         path: volume.path,
@@ -196,5 +219,5 @@ fn read_local_head(path: &str) -> std::io::Result<FoundImage> {
     let size = Bytes(file.metadata()?.len());
     let mut head = Vec::new();
     std::io::Read::read_to_end(&mut std::io::Read::take(file, disk_image::HEADER_LENGTH), &mut head)?;
-    Ok(FoundImage { volume: None, path: path.to_owned(), size, head })
+    Ok(FoundImage { volume: None, path: path.to_owned(), size, head: Head::Read(head) })
 }

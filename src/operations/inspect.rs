@@ -302,11 +302,14 @@ fn read_seed(session: &Session<'_>, record: &Record, name: &str) -> Result<cloud
         .host
         .volume(&seed.pool, &seed.name)?
         .ok_or_else(|| failed(format!("volume '{}' in pool '{}' is gone", seed.name, seed.pool)))?;
-    if volume.capacity > LARGEST_SEED {
-        return Err(failed(format!("it has {}, more than a seed of foundry's can have", volume.capacity)));
+    // A block device may be larger than what was written to it.
+    let is_device = volume.path.starts_with("/dev/");
+    let size = if is_device { volume.capacity.min(seed.capacity) } else { volume.capacity };
+    if size > LARGEST_SEED {
+        return Err(failed(format!("it has {size}, more than a seed of foundry's can have")));
     }
     let mut bytes = Vec::new();
-    session.host.download(&seed.pool, &seed.name, &mut bytes, volume.capacity.0)?;
+    session.host.download(&seed.pool, &seed.name, &mut bytes, size.0)?;
     cloud_init::read_iso(&bytes).map_err(|e| failed(e.to_string()))
 }
 

@@ -6,6 +6,7 @@
 pub mod console;
 pub mod create;
 pub mod destroy;
+pub mod disks;
 pub mod images;
 pub mod inspect;
 pub mod pools;
@@ -18,12 +19,14 @@ mod cloud_init_log;
 mod creation;
 mod image_preflight;
 mod lookup;
+mod medium;
 mod session;
 mod stop;
 mod storage_preflight;
 mod survey;
 mod usage;
 
+pub use medium::Medium;
 pub use session::{Cancel, Clock, Event, Progress, Session, Settings, SystemClock, is_root};
 pub use storage_preflight::{PlannedVolume, planned_volumes};
 

@@ -1,12 +1,13 @@
 //! Storage pools.
 
 use super::images::no_pool;
-use super::usage::Usage;
+use super::usage::{Usage, Who};
 use super::{Session, Settings};
 use crate::error::{Error, Kind};
 use crate::host::{Pool, Volume};
 use crate::names::PoolName;
-use crate::storage_xml;
+use crate::pool::Source;
+use crate::text::shell_word;
 
 /// All pools, by name. Changes nothing.
 ///
@@ -18,15 +19,27 @@ pub fn list(session: &Session<'_>) -> Result<Vec<Pool>, Error> {
     Ok(pools)
 }
 
-/// A pool and its volumes.
+/// A pool and what is in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolInfo {
+    /// The pool.
+    pub pool: Pool,
+    /// Its volumes by name; of a pool that is not started libvirt shows none.
+    pub volumes: Vec<Volume>,
+    /// The domains with a disk in it, or on something in it.
+    pub users: Vec<String>,
+}
+
+/// A pool, its volumes, and who uses them.
 ///
 /// # Errors
 /// [`Kind::Storage`] where there is no such pool.
-pub fn info(session: &Session<'_>, name: &str) -> Result<(Pool, Vec<Volume>), Error> {
+pub fn info(session: &Session<'_>, name: &str) -> Result<PoolInfo, Error> {
     let pool = existing(session, name)?;
     let mut volumes = if pool.active { session.host.volumes(name)? } else { Vec::new() };
     volumes.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok((pool, volumes))
+    let users = users(session, &pool, Who::All)?;
+    Ok(PoolInfo { pool, volumes, users })
 }
 
 fn existing(session: &Session<'_>, name: &str) -> Result<Pool, Error> {
@@ -36,31 +49,150 @@ fn existing(session: &Session<'_>, name: &str) -> Result<Pool, Error> {
     }
 }
 
-/// Adds a directory pool, starts it, and has it start with the host. The directory is made if it is
-/// missing; one that exists keeps its owner and mode.
+fn users(session: &Session<'_>, pool: &Pool, who: Who) -> Result<Vec<String>, Error> {
+    Ok(Usage::look(session, None)?.of_pool(pool, session.host.is_local(), who))
+}
+
+fn refused(message: String) -> Error {
+    Error::new(Kind::Storage, message).outcome("nothing was changed")
+}
+
+/// What libvirt would be told of a new pool; looks whether its name is free.
+///
+/// # Errors
+/// [`Kind::Storage`] where the name is taken.
+pub fn plan(session: &Session<'_>, name: &PoolName, source: &Source) -> Result<String, Error> {
+    if session.host.pool(name.as_str())?.is_some() {
+        return Err(refused(format!("pool '{name}' exists")));
+    }
+    Ok(source.to_xml(name.as_str())?)
+}
+
+/// Adds a pool and starts it; `autostart` has it start with the host. The directory that it is in, or is mounted
+/// on, is made if it is missing; one that exists keeps its owner and mode. Nothing else is ever made: no file
+/// system, no volume group, no dataset.
 ///
 /// # Errors
 /// [`Kind::Storage`] where the name is taken or libvirt refuses; what was defined is removed again.
-pub fn add(session: &Session<'_>, name: &PoolName, path: &str) -> Result<(), Error> {
-    if session.host.pool(name.as_str())?.is_some() {
-        return Err(Error::new(Kind::Storage, format!("pool '{name}' exists")).outcome("nothing was changed"));
-    }
-    let xml = storage_xml::directory_pool(name.as_str(), path)
-        .map_err(|e| Error::new(Kind::Storage, e.to_string()))?;
-    session.host.define_pool(&xml)?;
-    start_new(session, name.as_str()).map_err(|error| match session.host.undefine_pool(name.as_str()) {
-        Ok(()) => error.outcome("the pool is undefined again"),
-        Err(left) => error.outcome(format!("left behind: pool '{name}' ({})", Error::from(left))),
+pub fn add(session: &Session<'_>, name: &PoolName, source: &Source, autostart: bool) -> Result<(), Error> {
+    let xml = plan(session, name, source)?;
+    session.host.define_pool(&xml).map_err(|e| Error::from(e).outcome("nothing was changed"))?;
+    start_new(session, name.as_str(), source, autostart).map_err(|error| {
+        let error = explain(source, error);
+        match session.host.undefine_pool(name.as_str()) {
+            Ok(()) => error.outcome("the pool is undefined again"),
+            Err(left) => error.outcome(format!("left behind: pool '{name}' ({})", Error::from(left))),
+        }
     })
 }
 
-fn start_new(session: &Session<'_>, name: &str) -> Result<(), Error> {
-    // Building sets owner and mode of a directory that exists, so it is done only if the start fails.
-    if session.host.start_pool(name).is_err() {
-        session.host.build_pool(name)?;
-        session.host.start_pool(name)?;
+fn start_new(session: &Session<'_>, name: &str, source: &Source, autostart: bool) -> Result<(), Error> {
+    match session.host.start_pool(name) {
+        // Building sets owner and mode of a directory that exists, so it is done only for one that does not.
+        Err(refused) if refused.outcome_unknown() || !may_be_missing(session, source) => {
+            return Err(refused.into());
+        }
+        Err(_) => {
+            session.host.build_pool(name)?;
+            session.host.start_pool(name)?;
+        }
+        Ok(()) => {}
     }
-    Ok(session.host.set_pool_autostart(name, true)?)
+    if !autostart {
+        return Ok(());
+    }
+    session.host.set_pool_autostart(name, true).map_err(|refused| {
+        // A pool that runs cannot be undefined.
+        let _ = session.host.stop_pool(name);
+        Error::from(refused)
+    })
+}
+
+/// Whether the pool has a directory that may be missing: on this machine that is known.
+fn may_be_missing(session: &Session<'_>, source: &Source) -> bool {
+    let there = |path: &str| !matches!(std::fs::symlink_metadata(path), Err(e) if e.kind() == std::io::ErrorKind::NotFound);
+    source.directory().is_some_and(|path| !(session.host.is_local() && there(path)))
+}
+
+/// What must be there before such a pool starts, where foundry does not make it.
+fn explain(source: &Source, error: Error) -> Error {
+    let hint = match source {
+        Source::Dir { .. } => return error,
+        Source::Fs { device, .. } => {
+            format!("is there a file system on it? lsblk -f {} shows, mkfs makes one", shell_word(device))
+        }
+        Source::NetFs { server, .. } => {
+            format!("does {server} serve it to this host, and is mount's helper there?")
+        }
+        Source::Logical { group } => {
+            format!(
+                "vgs {0} on the host shows the volume group, vgcreate {0} DEVICE makes one",
+                shell_word(group)
+            )
+        }
+        Source::Zfs { dataset } => {
+            format!(
+                "zfs list {0} on the host shows the dataset, zfs create {0} makes one",
+                shell_word(dataset)
+            )
+        }
+        Source::Rbd { pool, .. } => {
+            format!("ceph osd pool ls shows the pools, rbd pool init {} makes one ready", shell_word(pool))
+        }
+        Source::Iscsi { portal, .. } => {
+            format!(
+                "iscsiadm -m discovery -t st -p {} on the host shows its targets",
+                shell_word(&portal.to_string())
+            )
+        }
+    };
+    error.hint(hint)
+}
+
+/// Starts a pool, and with `autostart` has it start with the host from now on. Whether it was stopped.
+///
+/// # Errors
+/// [`Kind::Storage`] where there is no such pool or libvirt cannot start it. Its directory is not made: that may
+/// be where something is yet to be mounted.
+pub fn start(session: &Session<'_>, name: &str, autostart: bool) -> Result<bool, Error> {
+    let pool = existing(session, name)?;
+    // Another program may have started it since we looked.
+    let is_active = || matches!(session.host.pool(name), Ok(Some(now)) if now.active);
+    if !pool.active
+        && let Err(failed) = session.host.start_pool(name)
+        && !is_active()
+    {
+        return Err(Error::from(failed)
+            .hint("is what it is made of there: its directory, its device, the machine that serves it?")
+            .outcome("nothing was changed"));
+    }
+    if autostart && !pool.autostart {
+        session.host.set_pool_autostart(name, true)?;
+    }
+    Ok(!pool.active)
+}
+
+/// Stops a pool, and with `no_autostart` has it not start with the host any more. Whether it was started.
+///
+/// # Errors
+/// [`Kind::Storage`] where there is no such pool, or a VM that runs has a disk in it or on something in it.
+pub fn stop(session: &Session<'_>, name: &str, no_autostart: bool) -> Result<bool, Error> {
+    let pool = existing(session, name)?;
+    if pool.active {
+        let users = users(session, &pool, Who::Active)?;
+        if !users.is_empty() {
+            return Err(in_use(name, &users).hint("stop them first"));
+        }
+        session.host.stop_pool(name)?;
+    }
+    if no_autostart && pool.autostart {
+        session.host.set_pool_autostart(name, false)?;
+    }
+    Ok(pool.active)
+}
+
+fn in_use(pool: &str, users: &[String]) -> Error {
+    refused(format!("pool '{pool}' is in use by VM '{}'", users.join("', '")))
 }
 
 /// Makes libvirt look at a pool's volumes anew.
@@ -78,15 +210,12 @@ pub fn refresh(session: &Session<'_>, name: &str) -> Result<(), Error> {
 /// [`Kind::Storage`] where it is one of the two default pools, or VMs use its volumes, or, without
 /// `force`, it has volumes at all, or is stopped, so that nobody can tell.
 pub fn delete(session: &Session<'_>, name: &str, force: bool) -> Result<(), Error> {
-    let refused = |message: String| Error::new(Kind::Storage, message).outcome("nothing was changed");
     if [Settings::DEFAULT_VM_POOL, Settings::DEFAULT_IMAGE_POOL].contains(&name) {
         return Err(refused(format!("pool '{name}' is one of foundry's own and is not deleted")));
     }
-    let (pool, volumes) = info(session, name)?;
-    let users = Usage::look(session, None)?.of_pool(&pool, session.host.is_local());
+    let PoolInfo { pool, volumes, users } = info(session, name)?;
     if !users.is_empty() {
-        return Err(refused(format!("pool '{name}' is in use by VM '{}'", users.join("', '")))
-            .hint("destroy them first"));
+        return Err(in_use(name, &users).hint("destroy them first"));
     }
     if let Some(what) = contents(&pool, &volumes).filter(|_| !force) {
         return Err(refused(what).hint("--force forgets the pool and leaves its volumes where they are"));

@@ -124,8 +124,8 @@ pub enum Event {
     Bytes {
         /// So far.
         done: u64,
-        /// In all.
-        total: u64,
+        /// In all, where that is known.
+        total: Option<u64>,
     },
 }
 

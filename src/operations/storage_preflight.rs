@@ -1,10 +1,11 @@
 //! The part of the preflight that looks at pools and volumes.
 
 use super::image_preflight::{ReadyImage, check_image};
+use super::medium::{Medium, seed_pool};
 use super::preflight::{Finding, alternatives, record_of};
 use super::{Session, usage};
 use crate::error::Error;
-use crate::host::{Domain, Pool};
+use crate::host::{Domain, Pool, PoolSource};
 use crate::names::{PoolName, VolumeName};
 use crate::plan::{BootSource, DiskFormat, VmPlan};
 use crate::record::{RecordedVolume, Role};
@@ -13,16 +14,19 @@ use crate::units::Bytes;
 
 /// Room that a new qcow2 volume takes before anything is written to it, rounded up generously
 /// (a 1 TiB one takes about 200 KiB).
-const EMPTY_QCOW2: Bytes = Bytes(1 << 20);
-
-/// Pool types whose volumes are files, in which a qcow2 overlay can be made.
-const FILE_POOLS: [&str; 3] = ["dir", "fs", "netfs"];
+pub(super) const EMPTY_QCOW2: Bytes = Bytes(1 << 20);
 
 /// Where a VM's volumes will be, and what will be below the boot disk.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReadyStorage {
     /// The pool of the VM.
     pub pool: ReadyPool,
+    /// What its volumes are.
+    pub medium: Medium,
+    /// What it is made of.
+    pub source: PoolSource,
+    /// The pool of the seed and what its volumes are, where the VM's own cannot hold it.
+    pub seed: Option<(ReadyPool, Medium)>,
     /// Boot disk, data disks, seed; the capacity of the seed is known when it is made.
     pub volumes: Vec<RecordedVolume>,
     /// The image of the boot disk.
@@ -34,7 +38,7 @@ pub struct ReadyStorage {
 pub struct ReadyPool {
     /// Its name.
     pub name: String,
-    /// Its directory.
+    /// Where its volumes are: its directory, or what [`Medium`] says.
     pub target: String,
     /// What it needs.
     pub need: PoolNeed,
@@ -65,14 +69,65 @@ pub(super) fn check(
     // What libvirt knows of the room is from its last look, and others fill the file system too. A pool that is
     // missing or stopped refuses this one, and is found so below.
     usage::refresh(session, plan.pool.as_str())?;
-    let Some((pool, found)) = check_pool(session, &plan.pool, findings)? else { return Ok(None) };
-    let volumes = recorded_volumes(plan, &pool, image.as_ref());
-    let storage = ReadyStorage { pool, volumes, image };
+    let Some((pool, medium, found)) = check_pool(session, &plan.pool, findings)? else { return Ok(None) };
+    let seed = if plan.seed.is_some() && !medium.takes_uploads() {
+        seed_pool(session, &pool.name, findings)?
+    } else {
+        None
+    };
+    check_medium(plan, &pool.name, medium, image.as_ref(), findings);
+    let volumes =
+        recorded_volumes(plan, (&pool, medium), seed.as_ref().map(|(p, m)| (p, *m)), image.as_ref());
+    let source = found.as_ref().map(|p| p.source.clone()).unwrap_or_default();
+    let storage = ReadyStorage { pool, medium, source, seed, volumes, image };
     if let Some(found) = found.filter(|pool| pool.active) {
-        check_room(session, plan, &found, findings);
+        check_room(session, plan, medium, &found, findings);
         check_free(session, &storage, taken, findings)?;
     }
     Ok(Some(storage))
+}
+
+/// What the pool can hold is not all that a manifest can ask for.
+fn check_medium(
+    plan: &VmPlan,
+    pool: &str,
+    medium: Medium,
+    image: Option<&ReadyImage>,
+    findings: &mut Vec<Finding>,
+) {
+    if medium == Medium::Files {
+        return;
+    }
+    let format = plan.manifest.spec.boot_disk.as_ref().and_then(|disk| disk.format.as_deref());
+    if let Some(format) = format.filter(|f| *f != DiskFormat::Raw.as_str()) {
+        findings.push(
+            Finding::storage(format!("spec.bootDisk.format: pool '{pool}' holds raw disks, not {format}"))
+                .hint("leave the format out, or use a pool of type dir, fs or netfs"),
+        );
+    }
+    let Some(image) = image else { return };
+    let holder = image.volume.as_ref().map(|(pool, _)| pool.as_str());
+    let reference = &image.reference;
+    match (medium, holder) {
+        (Medium::Lvm, None) => findings.push(
+            Finding::storage(format!(
+                "image '{reference}' is in no pool, so that libvirt cannot copy it to a raw disk"
+            ))
+            .hint("import it with foundry image import"),
+        ),
+        (Medium::Zfs, _) => findings.push(
+            Finding::storage(format!("libvirt cannot copy image '{reference}' into a ZFS pool"))
+                .hint("a pool of type dir on a mounted dataset can have disks from images")
+                .hint("'empty: true' makes a boot disk here without an image"),
+        ),
+        (Medium::Ceph, holder) if holder != Some(pool) => findings.push(
+            Finding::storage(format!("libvirt can clone an image to Ceph pool '{pool}' only from that pool"))
+                .hint(format!(
+                    "put it there: qemu-img convert -O raw FILE rbd:CEPHPOOL/NAME, then image: {pool}:NAME"
+                )),
+        ),
+        _ => {}
+    }
 }
 
 /// Looks whether a pool that was just started has room for a VM and none of its volumes: while it was
@@ -85,7 +140,7 @@ pub(super) fn check_started(
     findings: &mut Vec<Finding>,
 ) -> Result<(), Error> {
     match session.host.pool(&storage.pool.name)? {
-        Some(pool) if pool.active => check_room(session, plan, &pool, findings),
+        Some(pool) if pool.active => check_room(session, plan, storage.medium, &pool, findings),
         _ => findings.push(Finding::storage(format!("pool '{}' was stopped again", storage.pool.name))),
     }
     check_free(session, storage, taken, findings)
@@ -125,23 +180,39 @@ pub fn planned_volumes(plan: &VmPlan) -> Vec<PlannedVolume> {
     };
     let boot = &plan.boot_disk;
     let mut list = vec![volume(Role::Boot, &boot.volume, boot.format, boot.size)];
-    list.extend(plan.data_disks.iter().map(|d| volume(Role::Data, &d.volume, DiskFormat::Qcow2, d.size)));
+    list.extend(plan.data_disks.iter().map(|d| volume(Role::Data, &d.volume, d.format, d.size)));
     list.extend(plan.seed.iter().map(|s| volume(Role::Seed, &s.volume, DiskFormat::Raw, Bytes(0))));
     list
 }
 
-/// The volumes of a plan, with the path that each will have: the pool's target and its name.
-fn recorded_volumes(plan: &VmPlan, pool: &ReadyPool, image: Option<&ReadyImage>) -> Vec<RecordedVolume> {
-    let recorded = |planned: PlannedVolume| RecordedVolume {
-        pool: pool.name.clone(),
-        path: format!("{}/{}", pool.target.trim_end_matches('/'), planned.name),
-        format: planned.format.as_str().to_owned(),
-        backing: image.filter(|_| planned.is_overlay()).map(|i| i.path.clone()),
-        capacity: planned.capacity,
-        role: planned.role,
-        name: planned.name.to_string(),
+/// The volumes of a plan, with the path that each will have: the pool's place and its name.
+fn recorded_volumes(
+    plan: &VmPlan,
+    own: (&ReadyPool, Medium),
+    seed: Option<(&ReadyPool, Medium)>,
+    image: Option<&ReadyImage>,
+) -> Vec<RecordedVolume> {
+    let recorded = |planned: PlannedVolume| {
+        let (pool, medium) = if planned.role == Role::Seed { seed.unwrap_or(own) } else { own };
+        let lies_on_image = planned.role == Role::Boot
+            && (medium == Medium::Ceph || (medium == Medium::Files && planned.is_overlay()));
+        RecordedVolume {
+            pool: pool.name.clone(),
+            path: volume_path(&pool.target, planned.name.as_str()),
+            format: medium.format(planned.format).as_str().to_owned(),
+            backing: image.filter(|_| lies_on_image).map(|i| i.path.clone()),
+            capacity: medium.capacity(planned.capacity),
+            role: planned.role,
+            name: planned.name.to_string(),
+            attaching: None,
+        }
     };
     planned_volumes(plan).into_iter().map(recorded).collect()
+}
+
+/// The path that a volume will have in a pool with that target.
+pub(super) fn volume_path(target: &str, name: &str) -> String {
+    format!("{}/{name}", target.trim_end_matches('/'))
 }
 
 impl PlannedVolume {
@@ -173,32 +244,36 @@ fn check_names(
     Ok(())
 }
 
-fn check_pool(
+pub(super) fn check_pool(
     session: &Session<'_>,
     name: &PoolName,
     findings: &mut Vec<Finding>,
-) -> Result<Option<(ReadyPool, Option<Pool>)>, Error> {
+) -> Result<Option<(ReadyPool, Medium, Option<Pool>)>, Error> {
     let ready = |target: String, need| ReadyPool { name: name.to_string(), target, need };
     let Some(pool) = session.host.pool(name.as_str())? else {
         let target = session.settings.default_target(name.as_str(), session.host.uri());
         if target.is_none() {
             findings.push(missing_pool(session, name.as_str())?);
         }
-        return Ok(target.map(|t| (ready(t, PoolNeed::Make), None)));
+        return Ok(target.map(|t| (ready(t, PoolNeed::Make), Medium::Files, None)));
     };
-    if !FILE_POOLS.contains(&pool.kind.as_str()) {
+    let Some(medium) = Medium::of(&pool.kind) else {
+        let why = match pool.kind.as_str() {
+            "iscsi" | "iscsi-direct" | "scsi" | "mpath" => "whose units are there, and libvirt makes none",
+            _ => "in which foundry makes no disks",
+        };
         findings.push(
-            Finding::storage(format!("pool '{name}' is of type {}, and VM disks are files", pool.kind))
-                .hint(format!("use a pool of type {}", FILE_POOLS.join(", "))),
+            Finding::storage(format!("pool '{name}' is of type {}, {why}", pool.kind))
+                .hint("use a pool of type dir, fs, netfs, logical, zfs or rbd"),
         );
         return Ok(None);
-    }
-    let Some(target) = pool.target.clone() else {
+    };
+    let Some(place) = medium.place(&pool) else {
         findings.push(Finding::storage(format!("pool '{name}' has no target path")));
         return Ok(None);
     };
     let need = if pool.active { PoolNeed::Nothing } else { PoolNeed::Start };
-    Ok(Some((ready(target, need), Some(pool))))
+    Ok(Some((ready(place, need), medium, Some(pool))))
 }
 
 fn missing_pool(session: &Session<'_>, name: &str) -> Result<Finding, Error> {
@@ -209,13 +284,21 @@ fn missing_pool(session: &Session<'_>, name: &str) -> Result<Finding, Error> {
         .hint(format!("foundry pool add {} dir PATH makes one", shell_word(name))))
 }
 
-/// Disks are thin: little is needed now, and more is promised than may be there.
-fn check_room(session: &Session<'_>, plan: &VmPlan, pool: &Pool, findings: &mut Vec<Finding>) {
-    let boot = if plan.boot_disk.format == DiskFormat::Raw { plan.boot_disk.size } else { EMPTY_QCOW2 };
-    let needed = plan
-        .data_disks
-        .iter()
-        .fold(boot.saturating_add(EMPTY_QCOW2), |sum, _| sum.saturating_add(EMPTY_QCOW2));
+/// Disks are thin: little is needed now, and more is promised than may be there. Those of LVM are not.
+fn check_room(
+    session: &Session<'_>,
+    plan: &VmPlan,
+    medium: Medium,
+    pool: &Pool,
+    findings: &mut Vec<Finding>,
+) {
+    let promised =
+        plan.data_disks.iter().fold(plan.boot_disk.size, |sum, disk| sum.saturating_add(disk.size));
+    let needed = match medium {
+        Medium::Files => room_for_files(plan),
+        Medium::Lvm => promised.saturating_add(EMPTY_QCOW2),
+        Medium::Zfs | Medium::Ceph => EMPTY_QCOW2,
+    };
     if pool.available < needed {
         findings.push(Finding::storage(format!(
             "pool '{}' has {} left; the VM needs {needed} at once",
@@ -223,12 +306,15 @@ fn check_room(session: &Session<'_>, plan: &VmPlan, pool: &Pool, findings: &mut 
         )));
         return;
     }
-    let promised =
-        plan.data_disks.iter().fold(plan.boot_disk.size, |sum, disk| sum.saturating_add(disk.size));
     if pool.available < promised {
         session.warn(format!(
             "the disks can grow to {promised}, and pool '{}' has {} left",
             pool.name, pool.available
         ));
     }
+}
+
+fn room_for_files(plan: &VmPlan) -> Bytes {
+    let boot = if plan.boot_disk.format == DiskFormat::Raw { plan.boot_disk.size } else { EMPTY_QCOW2 };
+    plan.data_disks.iter().fold(boot.saturating_add(EMPTY_QCOW2), |sum, _| sum.saturating_add(EMPTY_QCOW2))
 }

@@ -10,7 +10,7 @@ use crate::error::{Error, Kind};
 use crate::host::libvirt_xml::{DiskSource, DomainDescription};
 use crate::host::{Domain, View, Volume};
 use crate::names::VmName;
-use crate::record::{Liveness, Owner, Record, RecordedVolume, Role, State};
+use crate::record::{Liveness, Maker, Owner, Record, RecordedVolume, Role, State};
 use crate::text::shell_word;
 
 /// Looks at a VM and decides what would go with it; changes nothing.
@@ -68,10 +68,10 @@ fn survey_recorded(
 
 /// A creation that goes on is left alone; one of another machine is its user's to judge.
 fn refuse_if_busy(domain: &Domain, record: &Record, options: Options) -> Result<(), Error> {
-    if record.state != State::Creating {
-        return Ok(());
-    }
     let name = &domain.name;
+    if record.state != State::Creating {
+        return refuse_if_attaching(name, record, options);
+    }
     match record.maker.liveness() {
         Liveness::Dead => Ok(()),
         Liveness::Elsewhere if options.force => Ok(()),
@@ -86,6 +86,26 @@ fn refuse_if_busy(domain: &Domain, record: &Record, options: Options) -> Result<
                 .outcome("nothing was changed"))
         }
     }
+}
+
+/// A disk that is just being made would be left.
+fn refuse_if_attaching(name: &str, record: &Record, options: Options) -> Result<(), Error> {
+    let works = |maker: &&Maker| match maker.liveness() {
+        Liveness::Dead => false,
+        Liveness::Elsewhere => !options.force,
+        Liveness::Alive => true,
+    };
+    let Some(maker) = record.volumes.iter().filter_map(|v| v.attaching.as_ref()).find(works) else {
+        return Ok(());
+    };
+    let busy = format!("process {} is attaching a disk to VM '{name}'", maker.pid);
+    let error = Error::new(Kind::Vm, busy).outcome("nothing was changed");
+    Err(match maker.liveness() {
+        Liveness::Elsewhere => error
+            .because("it runs on another machine")
+            .hint(format!("if that was given up: foundry destroy {} --force", shell_word(name))),
+        _ => error.hint("wait for it, or stop that process"),
+    })
 }
 
 /// libvirt does not know the files that snapshots made until it looks again.
@@ -114,7 +134,9 @@ fn survey_by_convention(
     let mut demolition = Demolition::of(domain, options);
     for disk in &described.disks {
         let found = match &disk.source {
-            DiskSource::File(path) | DiskSource::Block(path) => session.host.volume_at(path)?,
+            DiskSource::File(path) | DiskSource::Block(path) | DiskSource::Rbd(path) => {
+                session.host.volume_at(path)?
+            }
             DiskSource::Volume { pool, volume } => match session.host.volume(pool, volume)? {
                 Some(found) => Some(found),
                 None => {
@@ -182,7 +204,7 @@ impl Demolition {
                 recorded.contains(path) || self.volumes.iter().chain(&self.kept).any(|v| v.path == *path)
             };
             match &disk.source {
-                DiskSource::File(path) | DiskSource::Block(path) if !known(path) => {
+                DiskSource::File(path) | DiskSource::Block(path) | DiskSource::Rbd(path) if !known(path) => {
                     self.name_file(&disk.source, "foundry did not make it");
                 }
                 DiskSource::Volume { pool, volume } => {
@@ -194,7 +216,7 @@ impl Demolition {
     }
 
     fn name_file(&mut self, source: &DiskSource, reason: &str) {
-        if let DiskSource::File(path) | DiskSource::Block(path) = source {
+        if let DiskSource::File(path) | DiskSource::Block(path) | DiskSource::Rbd(path) = source {
             self.spared.push((path.clone(), reason.to_owned()));
         }
     }
@@ -217,7 +239,7 @@ impl Demolition {
         };
         let reason = if found.path != recorded.path {
             Some(format!("it is at {} and not at {}", found.path, recorded.path))
-        } else if state == State::Creating {
+        } else if state == State::Creating || recorded.attaching.is_some() {
             differs_from_plan(recorded, &found)
         } else {
             None
@@ -281,12 +303,20 @@ impl Demolition {
     }
 }
 
+/// The most that LVM or ZFS make of a size by rounding it up: the largest extents that are in common use.
+const ROUNDING: u64 = 64 << 20;
+
 /// Why a volume may not be the one that an interrupted creation planned.
 pub(super) fn differs_from_plan(planned: &RecordedVolume, found: &Volume) -> Option<String> {
     // libvirt looks into a raw volume and calls one with a seed in it an ISO image.
     let same_format = found.format == planned.format || (planned.format == "raw" && found.format == "iso");
-    let same = same_format && found.capacity == planned.capacity && found.backing == planned.backing;
-    (!same).then(|| {
+    let (is_block, is_at_ceph) = (planned.path.starts_with("/dev/"), !planned.path.starts_with('/'));
+    let rounded = found.capacity.0.checked_sub(planned.capacity.0).is_some_and(|more| more < ROUNDING);
+    // A clone at Ceph has its image's size until it is grown, and libvirt does not say what it lies on.
+    let not_grown = planned.backing.is_some() && found.capacity < planned.capacity;
+    let same_size = found.capacity == planned.capacity || (is_block && rounded) || (is_at_ceph && not_grown);
+    let same_backing = found.backing == planned.backing || is_at_ceph;
+    (!(same_format && same_size && same_backing)).then(|| {
         format!(
             "it may be another's: {} of {} was planned, it is {} of {}",
             planned.format, planned.capacity, found.format, found.capacity

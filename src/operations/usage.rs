@@ -10,7 +10,7 @@ pub(super) use part::Part;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 
 use uuid::Uuid;
@@ -26,13 +26,23 @@ use crate::host::{Domain, Pool, View, Volume};
 pub(super) struct Usage {
     volumes: Vec<Volume>,
     domains: Vec<Claims>,
-    /// Device and inode of each path, where the host is this machine and lets us look.
-    inodes: BTreeMap<String, (u64, u64)>,
+    /// What each path leads to, where the host is this machine and lets us look.
+    identities: BTreeMap<String, Identity>,
+}
+
+/// Which domains count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Who {
+    /// All that are defined or run.
+    All,
+    /// Those that run, or may.
+    Active,
 }
 
 /// What one domain needs.
 struct Claims {
     name: String,
+    active: bool,
     files: BTreeSet<String>,
     /// Pool and name of each.
     volumes: BTreeSet<(String, String)>,
@@ -79,32 +89,41 @@ impl Usage {
         let mut domains = listed.map(|d| claims(session, &d)).collect::<Result<Vec<_>, Error>>()?;
         let volumes = all_volumes(session, &domains)?;
         for claims in &mut domains {
+            claims.find_devices(session, &volumes)?;
             claims.resolve(&volumes, session.host.is_local());
         }
-        let inodes = if session.host.is_local() { inodes(&volumes, &domains) } else { BTreeMap::new() };
-        Ok(Self { volumes, domains, inodes })
+        let local = session.host.is_local();
+        let identities = if local { identities(&volumes, &domains) } else { BTreeMap::new() };
+        Ok(Self { volumes, domains, identities })
     }
 
     /// Who uses the volume of that pool, name and path.
     pub(super) fn of(&self, pool: &str, name: &str, path: &str) -> Users {
-        self.users(|file| self.same(file, path), |p, n| p == pool && n == name)
+        self.users(|file| self.same(file, path), |p, n| p == pool && n == name, Who::All)
     }
 
     /// The domains with a disk in the pool, or on something in it. libvirt does not list the volumes of a
-    /// stopped one, so it is the directory that counts.
-    pub(super) fn of_pool(&self, pool: &Pool, local: bool) -> Vec<String> {
-        let target = pool.target.as_deref().map(normal);
-        let directory = pool.target.as_deref().filter(|_| local).and_then(inode);
+    /// stopped one, so it is the place that counts.
+    pub(super) fn of_pool(&self, pool: &Pool, local: bool, who: Who) -> Vec<String> {
+        let place = place(pool).map(|place| normal(&place));
+        let directory = pool.target.as_deref().filter(|_| local).and_then(identity);
+        let listed: Vec<&Volume> = self.volumes.iter().filter(|v| v.pool == pool.name).collect();
         let is_in = |file: &str| {
-            let file = normal(file);
-            let parent = || file.parent().and_then(Path::to_str).and_then(inode);
-            target.as_ref().is_some_and(|t| file.starts_with(t))
-                || (directory.is_some() && parent() == directory)
+            let normal = normal(file);
+            let parent = || normal.parent().and_then(Path::to_str).and_then(identity);
+            place.as_ref().is_some_and(|p| normal.starts_with(p))
+                || (place.is_some() && directory.is_some() && parent() == directory)
+                || listed.iter().any(|v| self.is(file, &v.path))
         };
-        self.users(is_in, |p, _| p == pool.name).vms
+        self.users(is_in, |p, _| p == pool.name, who).vms
     }
 
-    fn users(&self, is_file: impl Fn(&str) -> bool, is_volume: impl Fn(&str, &str) -> bool) -> Users {
+    fn users(
+        &self,
+        is_file: impl Fn(&str) -> bool,
+        is_volume: impl Fn(&str, &str) -> bool,
+        who: Who,
+    ) -> Users {
         let overlays = self.overlays(&is_file);
         let on_file = |file: &str| is_file(file) || overlays.iter().any(|o| self.same(file, &o.path));
         let on_volume =
@@ -112,7 +131,8 @@ impl Usage {
         let uses = |d: &&Claims| {
             d.files.iter().any(|f| on_file(f)) || d.volumes.iter().any(|(p, n)| on_volume(p, n))
         };
-        let mut vms: Vec<String> = self.domains.iter().filter(uses).map(|d| d.name.clone()).collect();
+        let counted = self.domains.iter().filter(|d| who == Who::All || d.active);
+        let mut vms: Vec<String> = counted.filter(uses).map(|d| d.name.clone()).collect();
         vms.sort();
         Users { vms, overlays: overlays.into_iter().cloned().collect() }
     }
@@ -140,12 +160,30 @@ impl Usage {
     /// kernel can be asked, it says; elsewhere a path that leads to no volume and ends in the same name is
     /// taken for the same, because the other mistake cannot be undone.
     fn same(&self, named: &str, file: &str) -> bool {
-        if let (Some(a), Some(b)) = (self.inodes.get(named), self.inodes.get(file)) {
+        if let (Some(a), Some(b)) = (self.identities.get(named), self.identities.get(file)) {
             return a == b;
         }
         let (named, file) = (normal(named), normal(file));
         let is_volume = || self.volumes.iter().any(|v| Path::new(&v.path) == named);
         named == file || (named.file_name() == file.file_name() && !is_volume())
+    }
+
+    /// Whether a path is surely that file.
+    fn is(&self, named: &str, file: &str) -> bool {
+        match (self.identities.get(named), self.identities.get(file)) {
+            (Some(a), Some(b)) => a == b,
+            _ => normal(named) == normal(file),
+        }
+    }
+}
+
+/// Below which path all volumes of a pool are, and nobody else's. The units of iSCSI and SCSI are where all
+/// disks of the host are.
+fn place(pool: &Pool) -> Option<String> {
+    match pool.kind.as_str() {
+        "rbd" => pool.source.name.clone(),
+        "iscsi" | "iscsi-direct" | "scsi" | "mpath" | "disk" => None,
+        _ => pool.target.clone(),
     }
 }
 
@@ -180,7 +218,7 @@ fn claims(session: &Session<'_>, domain: &Domain) -> Result<Claims, Error> {
             }
         }
     }
-    Ok(Claims { name: domain.name.clone(), files, volumes, recorded })
+    Ok(Claims { name: domain.name.clone(), active: domain.state.is_active(), files, volumes, recorded })
 }
 
 /// The volumes that a domain's record names, and the files that they lie on.
@@ -238,6 +276,22 @@ pub(super) fn volumes(session: &Session<'_>, pool: &str) -> Result<Vec<Volume>, 
 }
 
 impl Claims {
+    /// Adds the paths of volumes that it names otherwise: a volume of LVM's is also `/dev/mapper/…` and `/dev/dm-N`,
+    /// and libvirt knows which one is which. It is asked only where there is such a pool.
+    fn find_devices(&mut self, session: &Session<'_>, listed: &[Volume]) -> Result<(), Error> {
+        let is_device = |path: &str| path.starts_with("/dev/");
+        if !listed.iter().any(|v| is_device(&v.path)) {
+            return Ok(());
+        }
+        let is_listed = |file: &String| listed.iter().any(|v| v.path == *file);
+        let unknown: Vec<String> =
+            self.files.iter().filter(|f| is_device(f) && !is_listed(f)).cloned().collect();
+        for file in unknown {
+            self.files.extend(session.host.volume_at(&file)?.map(|volume| volume.path));
+        }
+        Ok(())
+    }
+
     /// Adds the paths of volumes, and what lies below files that are in no active pool.
     fn resolve(&mut self, listed: &[Volume], local: bool) {
         let named = |v: &&Volume| self.volumes.contains(&(v.pool.clone(), v.name.clone()));
@@ -264,15 +318,30 @@ fn backing_of(path: &Path) -> Option<PathBuf> {
     Some(path.parent()?.join(header.backing_file?))
 }
 
-fn inodes(volumes: &[Volume], domains: &[Claims]) -> BTreeMap<String, (u64, u64)> {
+fn identities(volumes: &[Volume], domains: &[Claims]) -> BTreeMap<String, Identity> {
     let of_volumes = volumes.iter().flat_map(|v| std::iter::once(&v.path).chain(&v.backing));
     let all = of_volumes.chain(domains.iter().flat_map(|d| &d.files));
-    all.filter_map(|path| Some((path.clone(), inode(path)?))).collect()
+    all.filter_map(|path| Some((path.clone(), identity(path)?))).collect()
+}
+
+/// What the kernel knows a file by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Identity {
+    /// Device and inode.
+    File(u64, u64),
+    /// A block device's number: a volume of LVM's has several names, and may have several nodes.
+    Device(u64),
 }
 
 /// Links are followed: it is the file itself that counts.
-fn inode(path: &str) -> Option<(u64, u64)> {
-    std::fs::metadata(path).ok().map(|m| (m.dev(), m.ino()))
+fn identity(path: &str) -> Option<Identity> {
+    // A relative one is an image's at Ceph.
+    let metadata = std::fs::metadata(path).ok().filter(|_| path.starts_with('/'))?;
+    Some(if metadata.file_type().is_block_device() {
+        Identity::Device(metadata.rdev())
+    } else {
+        Identity::File(metadata.dev(), metadata.ino())
+    })
 }
 
 /// A path without `//`, `.` and `..`, as far as that can be told without looking.

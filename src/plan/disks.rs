@@ -24,9 +24,14 @@ pub(super) fn boot(
     let manifest::BootDisk { size_gb, size_gib, image, image_pool, empty, format } = disk;
     let size = size(judge, "spec.bootDisk", *size_gb, *size_gib);
     let source = source(judge, image.as_deref(), image_pool.as_deref(), *empty, defaults);
-    let known = [DiskFormat::Qcow2, DiskFormat::Raw].map(|format| (format.as_str(), format));
-    let format = judge.word("spec.bootDisk.format", format.as_deref(), &known, DiskFormat::Qcow2);
+    let format = self::format(judge, "spec.bootDisk.format", format.as_deref());
     Ok(BootDisk { volume: vm?.boot_volume(), size: size?, source: source?, format: format? })
+}
+
+/// Judges the format of a disk.
+fn format(judge: &mut Judge, path: &str, word: Option<&str>) -> Judged<DiskFormat> {
+    let known = DiskFormat::ALL.map(|format| (format.as_str(), format));
+    judge.word(path, word, &known, DiskFormat::Qcow2)
 }
 
 /// Judges `image`, `imagePool` and `empty`, of which exactly one says what is on the disk.
@@ -65,11 +70,19 @@ pub(super) fn data(
     let mut seen = HashSet::new();
     all(disks.iter().enumerate().map(|(index, disk)| {
         let path = format!("spec.dataDisks[{index}]");
-        let manifest::DataDisk { device, size_gb, size_gib } = disk;
+        let manifest::DataDisk { device, size_gb, size_gib, format, serial } = disk;
         let target = target(judge, &format!("{path}.device"), device.as_deref(), &mut seen);
         let size = size(judge, &path, *size_gb, *size_gib);
+        let format = self::format(judge, &format!("{path}.format"), format.as_deref());
+        let serial = serial.as_deref().map(|s| judge.name(&format!("{path}.serial"), s)).transpose();
         let target = target?;
-        Ok(DataDisk { volume: vm?.data_volume(&target), target, size: size? })
+        Ok(DataDisk {
+            volume: vm?.data_volume(&target),
+            target,
+            size: size?,
+            format: format?,
+            serial: serial?,
+        })
     }))
 }
 

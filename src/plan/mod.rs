@@ -28,7 +28,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::{IpNet, Ipv4Net};
 
 use crate::manifest::VirtualMachine;
-use crate::names::{BridgeName, DiskTarget, MacAddress, NetworkName, PoolName, VmName, VolumeName};
+use crate::names::{
+    BridgeName, DiskSerial, DiskTarget, MacAddress, NetworkName, PoolName, VmName, VolumeName,
+};
 use crate::units::Bytes;
 
 /// A VM that can be made, as far as that can be told without a host.
@@ -117,6 +119,9 @@ pub enum DiskFormat {
 }
 
 impl DiskFormat {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Qcow2, Self::Raw];
+
     /// libvirt's word for it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -171,7 +176,7 @@ impl std::fmt::Display for ImageRef {
     }
 }
 
-/// A data disk: empty, qcow2.
+/// A data disk: empty.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DataDisk {
     /// The guest's name of it.
@@ -180,6 +185,10 @@ pub struct DataDisk {
     pub volume: VolumeName,
     /// What the guest sees.
     pub size: Bytes,
+    /// Its format.
+    pub format: DiskFormat,
+    /// What the guest calls it, where that is not its target.
+    pub serial: Option<DiskSerial>,
 }
 
 /// A network interface.

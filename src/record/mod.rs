@@ -25,6 +25,8 @@ use uuid::Uuid;
 use crate::error::{Error, Kind};
 use crate::host::Domain;
 use crate::manifest::{CloudInit, VirtualMachine};
+use crate::names::VmName;
+use crate::origin::Origin;
 use crate::units::Bytes;
 
 /// The version of the record's form. A foundry that reads a higher one leaves the VM alone.
@@ -62,9 +64,12 @@ pub struct Record {
     /// Where the serial console is logged on the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub console_log: Option<String>,
-    /// The image of the boot disk and where it came from, for people.
+    /// The image of the boot disk, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
+    /// Where that image came from, as it was noted when the VM was made. The image may be another by now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_origin: Option<Origin>,
 }
 
 /// How far a VM is.
@@ -93,11 +98,25 @@ pub struct RecordedVolume {
     pub path: String,
     /// Its format.
     pub format: String,
-    /// Its size as planned; a disk may have grown since.
+    /// Its size as planned; a disk may have grown since without foundry.
     pub capacity: Bytes,
     /// Path of the image below it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backing: Option<String>,
+    /// While it is being made for a VM that is whole: the process that does. It is nobody's disk yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attaching: Option<Maker>,
+}
+
+impl RecordedVolume {
+    /// The guest's name of the disk, as foundry gives it by what the volume is for.
+    pub fn target(&self) -> Option<String> {
+        match self.role {
+            Role::Boot => Some("vda".into()),
+            Role::Seed => Some("sda".into()),
+            Role::Data => VmName::target_of_volume(&self.name).map(String::from),
+        }
+    }
 }
 
 /// What a volume is for.

@@ -15,12 +15,14 @@ pub(crate) enum Need {
     Streams,
     /// Changing a volume's capacity.
     Resize,
-    /// Uploads over what was there before, and of less than there is room for.
-    Rewriting,
+    /// Holes of any size, which cost no memory.
+    Holes,
     /// EFI firmware with variables of its own.
     Firmware,
     /// CPUs and memory of many domains in one call.
     BulkStats,
+    /// Attaching and detaching devices.
+    Devices,
     /// Telling apart what a domain without definition cannot have.
     Transience,
 }
@@ -60,6 +62,7 @@ pub(crate) fn run_all(subject: &Subject<'_>) {
     let tables = [
         crate::domains::CASES,
         crate::running::CASES,
+        crate::disks::CASES,
         crate::pools::CASES,
         crate::volumes::CASES,
         crate::transfers::CASES,

@@ -5,6 +5,7 @@
 
 pub(crate) mod command;
 mod faults;
+pub(crate) mod images;
 mod manifests;
 
 pub(crate) use faults::{assert_named, each_fault, shape};
@@ -196,7 +197,7 @@ impl Told {
         self.pick(|event| if let Event::Done(text) = event { Some(text.clone()) } else { None })
     }
 
-    pub(crate) fn bytes(&self) -> Vec<(u64, u64)> {
+    pub(crate) fn bytes(&self) -> Vec<(u64, Option<u64>)> {
         self.pick(|event| if let Event::Bytes { done, total } = event { Some((*done, *total)) } else { None })
     }
 

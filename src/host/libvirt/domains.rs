@@ -44,7 +44,7 @@ const UNDEFINE_FLAGS: [u32; 4] = [
 ];
 
 impl Libvirt {
-    fn handle(&self, domain: Uuid) -> Result<Handle> {
+    pub(super) fn handle(&self, domain: Uuid) -> Result<Handle> {
         self.call("virDomainLookupByUUID", &vm(format!("look up domain {domain}")), || {
             self.connection.lookup_domain_by_uuid(domain)
         })
@@ -285,7 +285,7 @@ impl Libvirt {
     }
 }
 
-fn name_of(handle: &Handle) -> String {
+pub(super) fn name_of(handle: &Handle) -> String {
     // Kept in the handle since its lookup; this asks nobody.
     handle.name().unwrap_or_default()
 }

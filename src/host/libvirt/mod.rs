@@ -5,11 +5,13 @@
 //! fetched where it is used, so that what foundry acts on is what is there now.
 
 mod agent;
+mod disks;
 mod domains;
+mod linger;
 mod storage;
+mod streams;
 mod sys;
 
-use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,9 +20,10 @@ use virt::connect::Connect;
 use virt::error::{Error as VirtError, ErrorNumber, clear_error_callback};
 
 use super::{
-    AddressSource, Bridge, Capabilities, Domain, GuestAddress, Host, HostError, Network, Pool, Result,
-    StateNow, View, Volume, libvirt_xml,
+    AddressSource, Bridge, Capabilities, Domain, GuestAddress, Host, HostError, Network, Pool, Reach, Result,
+    StateNow, View, Volume, Zeros, libvirt_xml,
 };
+use crate::content::{Content, Sink};
 use crate::error::Kind;
 use crate::units::Bytes;
 
@@ -220,6 +223,26 @@ impl Host for Libvirt {
         self.forget(domain)
     }
 
+    fn attach_disk(&self, domain: Uuid, xml: &str, reach: Reach) -> Result<()> {
+        self.plug(domain, xml, reach)
+    }
+
+    fn detach_disk(&self, domain: Uuid, target: &str, reach: Reach) -> Result<()> {
+        self.unplug(domain, target, reach)
+    }
+
+    fn resize_disk(&self, domain: Uuid, target: &str, capacity: Bytes) -> Result<()> {
+        self.grow(domain, target, capacity)
+    }
+
+    fn has_block_job(&self, domain: Uuid, target: &str) -> Result<bool> {
+        self.block_job(domain, target)
+    }
+
+    fn snapshots(&self, domain: Uuid) -> Result<Vec<String>> {
+        self.snapshot_names(domain)
+    }
+
     fn addresses(&self, domain: Uuid, source: AddressSource) -> Result<Vec<GuestAddress>> {
         self.guest_addresses(domain, source)
     }
@@ -296,11 +319,19 @@ impl Host for Libvirt {
         self.remove_volume(pool, name)
     }
 
-    fn upload(&self, pool: &str, name: &str, content: &mut dyn Read, offset: u64, length: u64) -> Result<()> {
-        self.send(pool, name, content, offset, length)
+    fn upload(
+        &self,
+        pool: &str,
+        name: &str,
+        content: &mut dyn Content,
+        offset: u64,
+        length: u64,
+        zeros: Zeros,
+    ) -> Result<u64> {
+        self.send((pool, name), content, offset, length, zeros)
     }
 
-    fn download(&self, pool: &str, name: &str, into: &mut dyn Write, length: u64) -> Result<()> {
+    fn download(&self, pool: &str, name: &str, into: &mut dyn Sink, length: u64) -> Result<()> {
         self.receive(pool, name, into, length)
     }
 

@@ -1,18 +1,11 @@
 //! Pools and volumes through libvirt.
 
-use std::io::{Read, Write};
-
 use virt::error::Error as VirtError;
 use virt::storage_pool::StoragePool;
 use virt::storage_vol::StorageVol;
-use virt::stream::Stream;
-use virt::sys as c;
 
-use super::{Asked, Libvirt, libvirt_xml, storage, sys};
-use crate::host::{HostError, Pool, Result, Stopped, Volume};
-
-/// Bytes of one message of a stream: the fastest size measured, far below the protocol's 32 MiB.
-const CHUNK: usize = 256 * 1024;
+use super::{Asked, Libvirt, libvirt_xml, storage};
+use crate::host::{HostError, Pool, Result, Volume};
 
 impl Libvirt {
     fn pool_handle(&self, name: &str) -> Result<Option<StoragePool>> {
@@ -160,103 +153,4 @@ impl Libvirt {
         let asked = storage(format!("delete volume '{name}' in pool '{pool}'"));
         self.find("virStorageVolDelete", &asked, || volume.delete(0)).map(drop)
     }
-
-    pub(super) fn send(
-        &self,
-        pool: &str,
-        name: &str,
-        content: &mut dyn Read,
-        offset: u64,
-        length: u64,
-    ) -> Result<()> {
-        let asked = storage(format!("upload to volume '{name}' in pool '{pool}'"));
-        let volume = self.volume_handle(pool, name, &asked)?;
-        let stream = self.call("virStreamNew", &asked, || Stream::new(&self.connection, 0))?;
-        self.call("virStorageVolUpload", &asked, || {
-            volume.upload(&stream, offset, length, c::VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM)
-        })?;
-        match self.send_all(&stream, content, length, &asked) {
-            Ok(()) => self.call("virStreamFinish", &asked, || stream.finish()),
-            Err(e) => {
-                // The first failure is what is told; an abort that fails too adds nothing to it.
-                let _ = self.raw("virStreamAbort", &asked, || stream.abort());
-                Err(e)
-            }
-        }
-    }
-
-    /// Sends exactly `length` bytes: fewer would leave an image that is none, and one more ends the daemon.
-    fn send_all(&self, stream: &Stream, content: &mut dyn Read, length: u64, asked: &Asked) -> Result<()> {
-        let mut chunk = vec![0; CHUNK];
-        let mut left = length;
-        while left > 0 {
-            let want = usize::try_from(left.min(CHUNK as u64)).unwrap_or(CHUNK);
-            let got = read_full(content, &mut chunk[..want]).map_err(|e| transfer_failed(asked, &e))?;
-            if got == 0 {
-                let short = format!("the content ended {left} bytes before its declared length of {length}");
-                return Err(transfer_failed(asked, &std::io::Error::other(short)));
-            }
-            self.send_chunk(stream, &chunk[..got]).map_err(|e| self.failed(asked, &e))?;
-            left -= got as u64;
-        }
-        Ok(())
-    }
-
-    /// A chunk of zeros goes as a hole, which costs no bytes on the wire nor on the host's disk.
-    fn send_chunk(&self, stream: &Stream, mut data: &[u8]) -> std::result::Result<(), VirtError> {
-        if data.iter().all(|b| *b == 0) {
-            return sys::send_hole(stream, data.len() as u64);
-        }
-        while !data.is_empty() {
-            let sent = stream.send(data)?;
-            // A blocking stream takes all of it; a negative count means "would block" and cannot come.
-            data = &data[usize::try_from(sent).unwrap_or(0)..];
-        }
-        Ok(())
-    }
-
-    pub(super) fn receive(&self, pool: &str, name: &str, into: &mut dyn Write, length: u64) -> Result<()> {
-        let asked = storage(format!("download volume '{name}' in pool '{pool}'"));
-        let volume = self.volume_handle(pool, name, &asked)?;
-        let stream = self.call("virStreamNew", &asked, || Stream::new(&self.connection, 0))?;
-        self.call("virStorageVolDownload", &asked, || volume.download(&stream, 0, length, 0))?;
-        match self.receive_all(&stream, into, &asked) {
-            Ok(()) => self.call("virStreamFinish", &asked, || stream.finish()),
-            Err(e) => {
-                // As in `send`: the first failure is what is told.
-                let _ = self.raw("virStreamAbort", &asked, || stream.abort());
-                Err(e)
-            }
-        }
-    }
-
-    fn receive_all(&self, stream: &Stream, into: &mut dyn Write, asked: &Asked) -> Result<()> {
-        let mut chunk = vec![0; CHUNK];
-        loop {
-            let got = stream.recv(&mut chunk).map_err(|e| self.failed(asked, &e))?;
-            let Some(data) = usize::try_from(got).ok().filter(|n| *n > 0).map(|n| &chunk[..n]) else {
-                return Ok(());
-            };
-            into.write_all(data).map_err(|e| transfer_failed(asked, &e))?;
-        }
-    }
-}
-
-/// Fills the buffer as far as the content goes.
-fn read_full(content: &mut dyn Read, buffer: &mut [u8]) -> std::io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match content.read(&mut buffer[filled..]) {
-            Ok(0) => break,
-            Ok(n) => filled += n,
-            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(filled)
-}
-
-fn transfer_failed(asked: &Asked, error: &std::io::Error) -> HostError {
-    let interrupted = error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Stopped>);
-    HostError::Transfer { operation: asked.operation.clone(), cause: error.to_string(), interrupted }
 }

@@ -4,7 +4,7 @@
 //! `Domain::state` loses a state that it does not know. Each block below says why it is sound.
 #![allow(unsafe_code, reason = "the one place for it; every block has its argument")]
 
-use std::ffi::{CStr, c_int, c_uint};
+use std::ffi::{CStr, CString, c_int, c_uint};
 use std::ptr;
 
 use uuid::Uuid;
@@ -111,10 +111,45 @@ fn param_value(param: &c::virTypedParameter) -> Option<u64> {
     }
 }
 
+/// Whether a block job works on a disk (`virDomainGetBlockJobInfo`): 1 where one does, 0 where none does.
+pub(super) fn has_block_job(domain: &Domain, target: &str) -> Result<bool, Error> {
+    let target = CString::new(target)?;
+    // SAFETY: the struct is plain numbers, for which zeros are a value.
+    let mut info: c::virDomainBlockJobInfo = unsafe { std::mem::zeroed() };
+    // SAFETY: handle and string are alive for the length of the call, `info` is an out pointer to a local.
+    let answer = unsafe { c::virDomainGetBlockJobInfo(domain.as_ptr(), target.as_ptr(), &raw mut info, 0) };
+    if answer < 0 { Err(Error::last_error()) } else { Ok(answer == 1) }
+}
+
 /// Tells the other end of a sparse stream of `length` zero bytes (`virStreamSendHole`).
 pub(super) fn send_hole(stream: &Stream, length: u64) -> Result<(), Error> {
     let length = i64::try_from(length).map_err(|_| Error::last_error())?;
     // SAFETY: the stream is alive for the length of the call; flags must be 0.
     let answer = unsafe { c::virStreamSendHole(stream.as_ptr(), length, 0) };
     if answer < 0 { Err(Error::last_error()) } else { Ok(()) }
+}
+
+/// What a sparse stream had next.
+pub(super) enum Received {
+    /// So many bytes; none at the end.
+    Data(usize),
+    /// So many zeros.
+    Hole(u64),
+}
+
+/// Reads on in a sparse stream (`virStreamRecvFlags`, `virStreamRecvHole`).
+pub(super) fn receive(stream: &Stream, buffer: &mut [u8]) -> Result<Received, Error> {
+    // The answer of `virStreamRecvFlags` that says that a hole comes next.
+    const HOLE: c_int = -3;
+    let flags = c::VIR_STREAM_RECV_STOP_AT_HOLE as c_uint;
+    // SAFETY: the stream is alive for the length of the call, the buffer is writable for its length.
+    let got =
+        unsafe { c::virStreamRecvFlags(stream.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len(), flags) };
+    if got != HOLE {
+        return usize::try_from(got).map(Received::Data).map_err(|_| Error::last_error());
+    }
+    let mut length = 0;
+    // SAFETY: as above; the out pointer is to a local; flags must be 0.
+    let answer = unsafe { c::virStreamRecvHole(stream.as_ptr(), &raw mut length, 0) };
+    u64::try_from(length).ok().filter(|_| answer == 0).map(Received::Hole).ok_or_else(Error::last_error)
 }

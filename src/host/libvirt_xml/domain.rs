@@ -51,8 +51,12 @@ pub struct DiskDescription {
     pub format: Option<String>,
     /// Paths of the files below its source, nearest first. libvirt knows them while the domain runs.
     pub backing_chain: Vec<String>,
+    /// The serial number that the guest reads.
+    pub serial: Option<String>,
     /// Whether the guest may only read it.
     pub readonly: bool,
+    /// Whether several domains may write to it at a time.
+    pub shareable: bool,
 }
 
 /// What a disk is to the guest.
@@ -82,6 +86,8 @@ pub enum DiskSource {
         /// The volume's name.
         volume: String,
     },
+    /// An image at Ceph: `POOL/IMAGE`, which is also the path that libvirt gives such a volume.
+    Rbd(String),
     /// Something else, in libvirt's word for its type (`network`, `nvme`).
     Other(String),
 }
@@ -138,10 +144,10 @@ impl DomainDescription {
 }
 
 impl DiskDescription {
-    /// Paths of all files that it is made of, its own first.
+    /// Paths of all files that it is made of, its own first; of an image at Ceph as libvirt gives it.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         let own = match &self.source {
-            DiskSource::File(path) | DiskSource::Block(path) => Some(path),
+            DiskSource::File(path) | DiskSource::Block(path) | DiskSource::Rbd(path) => Some(path),
             DiskSource::None | DiskSource::Volume { .. } | DiskSource::Other(_) => None,
         };
         own.into_iter().chain(&self.backing_chain).map(Path::new)
@@ -159,6 +165,19 @@ pub fn metadata_text(element: &str) -> Result<String> {
     let qualified = element.get(1..end).unwrap_or_default();
     let root = qualified.rsplit(':').next().unwrap_or_default();
     parse(element, root, what).map(|document| text_of(document.root_element()))
+}
+
+/// The text of the `<disk>` with that target, every element of it; `None` where there is none.
+///
+/// # Errors
+/// Where the text is not a `<domain>`.
+pub fn disk_element<'a>(xml: &'a str, target: &str) -> Result<Option<&'a str>> {
+    let document = parse(xml, "domain", "the description of a domain")?;
+    let devices = child(document.root_element(), "devices");
+    let has_target =
+        |d: &Node<'_, '_>| child(*d, "target").is_some_and(|t| t.attribute("dev") == Some(target));
+    let found = devices.and_then(|d| children(d, "disk").find(has_target)).map(|disk| disk.range());
+    Ok(found.and_then(|range| xml.get(range)))
 }
 
 /// Whether a node is foundry's metadata element, whatever its prefix and name.
@@ -188,7 +207,9 @@ fn disk(node: Node<'_, '_>) -> DiskDescription {
         source: source(node),
         format: child(node, "driver").and_then(|d| attribute(d, "type")),
         backing_chain: backing_chain(node),
+        serial: text_at(node, &["serial"]),
         readonly: child(node, "readonly").is_some(),
+        shareable: child(node, "shareable").is_some(),
     }
 }
 
@@ -202,6 +223,7 @@ fn source(disk: Node<'_, '_>) -> DiskSource {
         "volume" => {
             said("pool").zip(said("volume")).map(|(pool, volume)| DiskSource::Volume { pool, volume })
         }
+        "network" if source.attribute("protocol") == Some("rbd") => said("name").map(DiskSource::Rbd),
         other => Some(DiskSource::Other(other.to_owned())),
     };
     read.unwrap_or(DiskSource::None)

@@ -113,7 +113,7 @@ fn disks_have_their_source_and_chain() {
     assert_eq!((&data.source, data.backing_chain.len()), (&volume, 0));
     assert_eq!(web.disk("sdb").unwrap().device, DiskDevice::Other("lun".into()));
     assert_eq!(web.disk("sdb").unwrap().source, DiskSource::Block("/dev/sdz".into()));
-    assert_eq!(web.disk("vdc").unwrap().source, DiskSource::Other("network".into()));
+    assert_eq!(web.disk("vdc").unwrap().source, DiskSource::Rbd("pool/image".into()));
 
     let drive = web.disk("sda").unwrap();
     assert_eq!((&drive.device, &drive.source, drive.readonly), (&DiskDevice::Cdrom, &DiskSource::None, true));

@@ -11,7 +11,8 @@ mod storage;
 
 pub use capabilities::capabilities;
 pub use domain::{
-    DiskDescription, DiskDevice, DiskSource, DomainDescription, InterfaceDescription, metadata_text,
+    DiskDescription, DiskDevice, DiskSource, DomainDescription, InterfaceDescription, disk_element,
+    metadata_text,
 };
 pub(super) use domain::{is_record, is_tag};
 pub(super) use storage::{PoolParts, VolumeParts};

@@ -2,8 +2,8 @@
 
 use roxmltree::Node;
 
-use super::{attribute, child, descend, parse, size, text_at, unreadable};
-use crate::host::{Pool, Result, Volume};
+use super::{attribute, child, children, descend, parse, size, text_at, unreadable};
+use crate::host::{Pool, PoolAuth, PoolSource, Result, Secret, Server, Volume};
 use crate::units::Bytes;
 
 /// Reads the description of a pool; whether it is active and starts by itself is not in it.
@@ -20,6 +20,7 @@ pub fn pool(xml: &str, active: bool, autostart: bool) -> Result<Pool> {
         active,
         autostart,
         target: parts.target,
+        source: parts.source,
         capacity: measured(parts.capacity),
         allocation: measured(parts.allocation),
         available: measured(parts.available),
@@ -60,6 +61,7 @@ pub(in crate::host) struct PoolParts {
     pub(in crate::host) name: String,
     pub(in crate::host) kind: String,
     pub(in crate::host) target: Option<String>,
+    pub(in crate::host) source: PoolSource,
     pub(in crate::host) capacity: u64,
     pub(in crate::host) allocation: u64,
     pub(in crate::host) available: u64,
@@ -75,12 +77,36 @@ impl PoolParts {
         Ok(Self {
             kind: attribute(root, "type").ok_or_else(|| unreadable(&what, "its type is missing"))?,
             target: text_at(root, &["target", "path"]),
+            source: child(root, "source").map(source).unwrap_or_default(),
             capacity: bytes("capacity")?,
             allocation: bytes("allocation")?,
             available: bytes("available")?,
             name,
         })
     }
+}
+
+fn source(node: Node<'_, '_>) -> PoolSource {
+    PoolSource {
+        servers: children(node, "host").filter_map(server).collect(),
+        devices: children(node, "device").filter_map(|d| attribute(d, "path")).collect(),
+        directory: child(node, "dir").and_then(|d| attribute(d, "path")),
+        name: text_at(node, &["name"]),
+        format: child(node, "format").and_then(|f| attribute(f, "type")),
+        auth: child(node, "auth").and_then(auth),
+    }
+}
+
+fn server(node: Node<'_, '_>) -> Option<Server> {
+    let port = node.attribute("port").and_then(|port| port.parse().ok()).filter(|port| *port > 0);
+    Some(Server { host: attribute(node, "name")?, port })
+}
+
+fn auth(node: Node<'_, '_>) -> Option<PoolAuth> {
+    let secret = child(node, "secret")?;
+    let uuid = secret.attribute("uuid").and_then(|uuid| uuid.parse().ok()).map(Secret::Uuid);
+    let secret = uuid.or_else(|| attribute(secret, "usage").map(Secret::Usage))?;
+    Some(PoolAuth { user: attribute(node, "username")?, secret })
 }
 
 /// What a `<volume>` says: the description of one, or the wish for one.
@@ -193,6 +219,7 @@ mod tests {
                 active: true,
                 autostart: false,
                 target: Some("/var/lib/libvirt/images/foundry-vms".into()),
+                source: PoolSource::default(),
                 capacity: Bytes(270_553_174_016),
                 allocation: Bytes(14_842_183_680),
                 available: Bytes(255_710_990_336),

@@ -70,6 +70,11 @@ impl Call {
         }
     }
 
+    /// The same call, of which a failure has another exit code.
+    pub(super) fn of_kind(self, kind: Kind) -> Self {
+        Self { kind, ..self }
+    }
+
     pub(super) fn network(name: &str) -> Self {
         Self {
             entry: format!("network {name}"),
@@ -110,6 +115,7 @@ impl Call {
         let operation = self.operation.clone();
         match failure {
             Failure::Refused(libvirt) => HostError::Refused { operation, kind: self.kind, libvirt },
+            Failure::Lost(libvirt) => HostError::Lost { uri: URI.into(), operation, libvirt },
             Failure::Transfer { cause, interrupted } => HostError::Transfer { operation, cause, interrupted },
         }
     }

@@ -1,5 +1,7 @@
 //! Domains: what libvirt's QEMU driver does with them.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use uuid::Uuid;
 
 use super::{Answer, Failure, Guest, Live, Machine, State, xml};
@@ -7,13 +9,13 @@ use crate::host::libvirt_xml::{DiskSource, DomainDescription, InterfaceDescripti
 use crate::host::{AddressSource, Domain, DomainState, GuestAddress, HostError, StateNow, View};
 
 /// What cannot be read was given by the caller, so it is a refusal.
-fn refused(error: &HostError) -> Failure {
+pub(super) fn refused(error: &HostError) -> Failure {
     Failure::Refused(format!("XML error: {}", error.cause().unwrap_or_default()))
 }
 
 impl Machine {
     /// What describes it now.
-    fn xml(&self) -> &str {
+    pub(super) fn xml(&self) -> &str {
         let live = self.live.as_ref().map(|live| live.xml.as_str());
         live.or(self.definition.as_deref()).unwrap_or_default()
     }
@@ -49,7 +51,7 @@ impl State {
         self.machines.get_mut(&uuid).ok_or_else(|| absent().into())
     }
 
-    fn active(&mut self, uuid: Uuid) -> Answer<&mut Live> {
+    pub(super) fn active(&mut self, uuid: Uuid) -> Answer<&mut Live> {
         let live = self.machine(uuid)?.live.as_mut();
         live.ok_or_else(|| "Requested operation is not valid: domain is not running".into())
     }
@@ -58,7 +60,7 @@ impl State {
         self.machines.iter().find(|(_, m)| m.name == name).map(|(uuid, _)| *uuid)
     }
 
-    fn guest(&self, name: &str) -> Guest {
+    pub(super) fn guest(&self, name: &str) -> Guest {
         self.guests.get(name).cloned().unwrap_or_default()
     }
 
@@ -112,7 +114,14 @@ impl State {
         let uuid = described.uuid.unwrap_or_else(Uuid::new_v4);
         self.check_identity(&name, uuid)?;
         let definition = xml::with_uuid(text, uuid).map_err(|e| refused(&e))?;
-        let new = Machine { name, definition: None, live: None, autostart: false, nvram: false };
+        let new = Machine {
+            name,
+            definition: None,
+            live: None,
+            autostart: false,
+            nvram: false,
+            snapshots: Vec::new(),
+        };
         self.machines.entry(uuid).or_insert(new).definition = Some(definition);
         Ok(uuid)
     }
@@ -132,6 +141,7 @@ impl State {
     }
 
     pub(super) fn domain_xml(&mut self, uuid: Uuid, view: View) -> Answer<String> {
+        self.let_go(uuid)?;
         let machine = self.machine(uuid)?;
         Ok(match view {
             View::Current => machine.xml().to_owned(),
@@ -188,17 +198,19 @@ impl State {
     fn check_disks(&self, domain: &DomainDescription) -> Answer<()> {
         for disk in &domain.disks {
             match &disk.source {
-                DiskSource::File(path) => self.check_files(path)?,
+                DiskSource::File(path) | DiskSource::Block(path) | DiskSource::Rbd(path) => {
+                    self.check_files(path)?;
+                }
                 DiskSource::Volume { pool, volume } => {
                     self.check_files(&self.known_path(pool, volume)?)?;
                 }
-                DiskSource::None | DiskSource::Block(_) | DiskSource::Other(_) => {}
+                DiskSource::None | DiskSource::Other(_) => {}
             }
         }
         Ok(())
     }
 
-    fn check_files(&self, path: &str) -> Answer<()> {
+    pub(super) fn check_files(&self, path: &str) -> Answer<()> {
         let chain = std::iter::once(path.to_owned()).chain(self.chain(path));
         let missing = chain.into_iter().find(|path| !self.files.contains_key(path));
         let refusal =
@@ -207,7 +219,7 @@ impl State {
     }
 
     /// Paths below a file, nearest first; one that is missing ends it.
-    fn chain(&self, path: &str) -> Vec<String> {
+    pub(super) fn chain(&self, path: &str) -> Vec<String> {
         let below = |path: &String| self.files.get(path)?.backing.clone();
         // No more steps than there are files: somebody may have made a circle.
         std::iter::successors(below(&path.to_owned()), below).take(self.files.len() + 1).collect()
@@ -299,7 +311,16 @@ impl State {
 impl Live {
     pub(super) fn new(xml: String, stopped_by_error: bool) -> Self {
         let state = if stopped_by_error { DomainState::Paused } else { DomainState::Running };
-        Self { xml, state, stopped_by_error, looks_left: None, address_looks: 0, agent_looks: 0 }
+        Self {
+            xml,
+            state,
+            stopped_by_error,
+            looks_left: None,
+            address_looks: 0,
+            agent_looks: 0,
+            unplugging: BTreeMap::new(),
+            block_jobs: BTreeSet::new(),
+        }
     }
 }
 

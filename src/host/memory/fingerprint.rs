@@ -57,7 +57,7 @@ fn lines(state: &State) -> BTreeSet<String> {
 }
 
 fn domain_line(uuid: Uuid, machine: &Machine) -> String {
-    let Machine { name, definition, live, autostart, nvram } = machine;
+    let Machine { name, definition, live, autostart, nvram, snapshots: _ } = machine;
     let digest = |xml: &String| digest(xml.as_bytes());
     format!(
         "domain {name} {uuid}: {}, definition {}, live {}, autostart {autostart}, nvram {nvram}",
@@ -68,8 +68,8 @@ fn domain_line(uuid: Uuid, machine: &Machine) -> String {
 }
 
 fn pool_line(name: &str, pool: &PoolCell) -> String {
-    let PoolCell { kind, target, active, autostart, known: _, others_seen: _ } = pool;
-    format!("pool {name}: {kind} at {target}, active {active}, autostart {autostart}")
+    let PoolCell { kind, target, source: _, active, autostart, known: _, others_seen: _ } = pool;
+    format!("pool {name}: {} at {target}, active {active}, autostart {autostart}", kind.as_str())
 }
 
 fn file_line(path: &str, file: &File) -> String {

@@ -14,10 +14,23 @@ pub enum OnShutdown {
     Never,
 }
 
+/// What a guest does when it is asked to let go of a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnUnplug {
+    /// It is gone before the next look.
+    #[default]
+    AtOnce,
+    /// So many looks still find it.
+    AfterLooks(usize),
+    /// It does not care.
+    Never,
+}
+
 /// The behaviour of one guest.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Guest {
     pub(super) on_shutdown: OnShutdown,
+    pub(super) on_unplug: OnUnplug,
     pub(super) stops_by_error: bool,
     pub(super) addresses: Vec<(AddressSource, usize, GuestAddress)>,
     pub(super) agent_after: usize,
@@ -34,6 +47,13 @@ impl Guest {
     #[must_use]
     pub fn on_shutdown(mut self, what: OnShutdown) -> Self {
         self.on_shutdown = what;
+        self
+    }
+
+    /// Sets what it does when asked to let go of a disk.
+    #[must_use]
+    pub fn on_unplug(mut self, what: OnUnplug) -> Self {
+        self.on_unplug = what;
         self
     }
 

@@ -1,16 +1,17 @@
 //! The in-memory host's answers to foundry's calls: each names its call and asks the state.
 
-use std::io::{Read, Write};
 use std::time::Duration;
 
 use uuid::Uuid;
 
 use super::calls::Call;
 use super::{MemoryHost, URI};
+use crate::content::{Content, Sink};
+use crate::error::Kind;
 use crate::host::libvirt_xml::{DomainDescription, PoolParts, volume_name};
 use crate::host::{
-    AddressSource, Bridge, Capabilities, Domain, GuestAddress, Host, Network, Pool, Result, StateNow, View,
-    Volume,
+    AddressSource, Bridge, Capabilities, Domain, GuestAddress, Host, Network, Pool, Reach, Result, StateNow,
+    View, Volume, Zeros,
 };
 use crate::units::Bytes;
 
@@ -95,6 +96,31 @@ impl Host for MemoryHost {
         })
     }
 
+    fn attach_disk(&self, domain: Uuid, xml: &str, reach: Reach) -> Result<()> {
+        let call = self.on("attach_disk", "attach a disk to", domain);
+        self.call(&call, |state| state.attach_disk(domain, xml, reach))
+    }
+
+    fn detach_disk(&self, domain: Uuid, target: &str, reach: Reach) -> Result<()> {
+        let call = self.on("detach_disk", &format!("detach disk '{target}' from"), domain);
+        self.call(&call, |state| state.detach_disk(domain, target, reach))
+    }
+
+    fn resize_disk(&self, domain: Uuid, target: &str, capacity: Bytes) -> Result<()> {
+        let call = self.on("resize_disk", &format!("resize disk '{target}' of"), domain);
+        self.call(&call.of_kind(Kind::Storage), |state| state.resize_disk(domain, target, capacity.0))
+    }
+
+    fn has_block_job(&self, domain: Uuid, target: &str) -> Result<bool> {
+        let call = self.on("has_block_job", &format!("look for block jobs on disk '{target}' of"), domain);
+        self.call(&call, |state| state.has_block_job(domain, target))
+    }
+
+    fn snapshots(&self, domain: Uuid) -> Result<Vec<String>> {
+        let call = self.on("snapshots", "list the snapshots of", domain);
+        self.call(&call, |state| Ok(state.machine(domain)?.snapshots.clone()))
+    }
+
     fn addresses(&self, domain: Uuid, source: AddressSource) -> Result<Vec<GuestAddress>> {
         let call = self.on("addresses", "ask for the addresses of", domain);
         self.call(&call, |state| state.addresses(domain, source))
@@ -115,7 +141,7 @@ impl Host for MemoryHost {
 
     fn define_pool(&self, xml: &str) -> Result<()> {
         let name = PoolParts::read(xml).map(|p| p.name).unwrap_or_default();
-        self.call(&Call::pool("define_pool", "define", &name), |state| state.define_pool(xml))
+        self.call(&Call::pool("define_pool", "define", &name), |state| state.define_pool(xml).map(drop))
     }
 
     fn build_pool(&self, name: &str) -> Result<()> {
@@ -178,12 +204,20 @@ impl Host for MemoryHost {
         })
     }
 
-    fn upload(&self, pool: &str, name: &str, content: &mut dyn Read, offset: u64, length: u64) -> Result<()> {
+    fn upload(
+        &self,
+        pool: &str,
+        name: &str,
+        content: &mut dyn Content,
+        offset: u64,
+        length: u64,
+        zeros: Zeros,
+    ) -> Result<u64> {
         let call = Call::volume("upload", "upload to", pool, name);
-        self.call(&call, |state| state.upload(pool, name, content, offset, length))
+        self.call(&call, |state| state.upload((pool, name), content, offset, length, zeros))
     }
 
-    fn download(&self, pool: &str, name: &str, into: &mut dyn Write, length: u64) -> Result<()> {
+    fn download(&self, pool: &str, name: &str, into: &mut dyn Sink, length: u64) -> Result<()> {
         let call = Call::volume("download", "download", pool, name);
         self.call(&call, |state| state.download(pool, name, into, length))
     }

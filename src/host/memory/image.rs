@@ -60,14 +60,16 @@ impl File {
     /// A file with that content, as libvirt sees it when it refreshes the pool.
     pub(super) fn with_content(content: &[u8]) -> Self {
         let mut file = Self::new("raw", content.len() as u64, None);
-        file.write(0, content);
+        file.write(0, content, 0);
         file.probe();
         file
     }
 
     /// Writes to one place. libvirt looks anew some time after an upload (it starts a thread for
     /// it, measured up to 60 ms late) or when it is told to: only the latter is promised.
-    pub(super) fn write(&mut self, offset: u64, bytes: &[u8]) {
+    ///
+    /// `data` is how many of the bytes are no holes.
+    pub(super) fn write(&mut self, offset: u64, bytes: &[u8], data: u64) {
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
         let end = start.saturating_add(bytes.len());
         if self.content.len() < end {
@@ -75,7 +77,7 @@ impl File {
         }
         self.content[start..end].copy_from_slice(bytes);
         self.length = self.length.max(end as u64);
-        self.allocation = self.allocation.max(end as u64);
+        self.allocation = (self.allocation + data).min(self.length).max(self.allocation);
         self.written = true;
     }
 
@@ -169,7 +171,7 @@ mod tests {
     #[test]
     fn reading_ends_with_the_file() {
         let mut file = File::new("raw", 10, None);
-        file.write(0, b"abc");
+        file.write(0, b"abc", 3);
         assert_eq!(file.read(100), b"abc\0\0\0\0\0\0\0");
         assert_eq!(file.read(2), b"ab");
     }

@@ -17,7 +17,9 @@
 //! assert_eq!(host.changes_since(&before).len(), 2, "it was stopped all the same");
 //! ```
 
+mod backend;
 mod calls;
+mod disks;
 mod domains;
 mod fingerprint;
 mod guest;
@@ -32,7 +34,7 @@ mod tests;
 
 pub use calls::Effect;
 pub use fingerprint::Fingerprint;
-pub use guest::{Guest, OnShutdown};
+pub use guest::{Guest, OnShutdown, OnUnplug};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -40,7 +42,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
 
-use super::{Bridge, Capabilities, DomainState, Result};
+use super::{Bridge, Capabilities, DomainState, PoolSource, Result};
+use backend::Backend;
 use calls::{Call, Calls};
 use image::File;
 
@@ -77,6 +80,8 @@ struct State {
     space: u64,
     /// What others have on it, whom libvirt knows nothing of.
     others: u64,
+    /// How many disks can still be plugged into running domains; `None` is no limit.
+    slots: Option<usize>,
 }
 
 /// A domain.
@@ -89,6 +94,8 @@ struct Machine {
     autostart: bool,
     /// Whether a file with its EFI variables was made, which only undefining removes.
     nvram: bool,
+    /// Names of its snapshots.
+    snapshots: Vec<String>,
 }
 
 /// The active part of a domain.
@@ -100,12 +107,18 @@ struct Live {
     looks_left: Option<usize>,
     address_looks: usize,
     agent_looks: usize,
+    /// The disks that the guest was asked to let go of, and how many more looks still find each.
+    unplugging: BTreeMap<String, OnUnplug>,
+    /// The disks that a block job works on.
+    block_jobs: BTreeSet<String>,
 }
 
 /// A pool.
 struct PoolCell {
-    kind: String,
+    kind: Backend,
+    /// Below which path its volumes are.
     target: String,
+    source: PoolSource,
     active: bool,
     autostart: bool,
     /// The files that libvirt has seen in its target.
@@ -120,6 +133,8 @@ enum Failure {
     Refused(String),
     /// The local side of a transfer failed.
     Transfer { cause: String, interrupted: bool },
+    /// libvirt ended, and its client says this.
+    Lost(String),
 }
 
 /// What the parts of the state answer; the call around it says what was asked.

@@ -55,7 +55,7 @@ impl MemoryHost {
     #[must_use]
     pub fn with_pool(self, name: &str, target: &str) -> Self {
         self.change(|state| {
-            let pool = PoolCell { active: true, autostart: true, ..PoolCell::new("dir", target) };
+            let pool = PoolCell { active: true, autostart: true, ..PoolCell::directory(target) };
             state.directories.insert(target.into());
             state.pools.insert(name.into(), pool);
         })
@@ -65,7 +65,20 @@ impl MemoryHost {
     #[must_use]
     pub fn with_inactive_pool(self, name: &str, target: &str) -> Self {
         self.with_pool(name, target).change(|state| {
-            state.pools.insert(name.into(), PoolCell::new("dir", target));
+            state.pools.insert(name.into(), PoolCell::directory(target));
+        })
+    }
+
+    /// Puts a started pool on it that libvirt is told of with this XML (libvirt's `<pool>`); what it is made of
+    /// is there. XML that cannot be read leaves the host without it.
+    #[must_use]
+    pub fn with_pool_of(self, xml: &str) -> Self {
+        self.change(|state| {
+            let Ok(name) = state.define_pool(xml) else { return };
+            if let Some(pool) = state.pools.get_mut(&name) {
+                (pool.active, pool.autostart) = (true, true);
+                state.directories.insert(pool.target.clone());
+            }
         })
     }
 
@@ -138,6 +151,12 @@ impl MemoryHost {
         self.change(|state| state.space = bytes)
     }
 
+    /// Sets how many disks can be plugged into running domains.
+    #[must_use]
+    pub fn with_free_slots(self, count: usize) -> Self {
+        self.change(|state| state.slots = Some(count))
+    }
+
     fn change(self, act: impl FnOnce(&mut State)) -> Self {
         act(&mut self.inside().state);
         self
@@ -157,6 +176,22 @@ impl MemoryHost {
     /// Changes how a guest behaves.
     pub fn set_guest(&self, name: &str, guest: Guest) {
         self.inside().state.guests.insert(name.into(), guest);
+    }
+
+    /// Gives a domain snapshots of these names.
+    pub fn set_snapshots(&self, name: &str, snapshots: &[&str]) {
+        let state = &mut self.inside().state;
+        let Some(machine) = state.named(name).and_then(|uuid| state.machines.get_mut(&uuid)) else { return };
+        machine.snapshots = snapshots.iter().map(|s| (*s).to_owned()).collect();
+    }
+
+    /// Lets a block job work on a disk of a running domain.
+    pub fn set_block_job(&self, name: &str, target: &str) {
+        let state = &mut self.inside().state;
+        let machine = state.named(name).and_then(|uuid| state.machines.get_mut(&uuid));
+        if let Some(live) = machine.and_then(|m| m.live.as_mut()) {
+            live.block_jobs.insert(target.to_owned());
+        }
     }
 
     /// Has others take that much of the file system, all together, without telling libvirt.

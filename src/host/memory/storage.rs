@@ -1,11 +1,12 @@
 //! Pools and volumes: what libvirt's storage driver does with them.
 
 use std::collections::BTreeSet;
-use std::io::{Read, Write};
 
+use super::backend::{self, Backend};
 use super::{Answer, Failure, File, PoolCell, State};
+use crate::content::{Content, Sink};
 use crate::host::libvirt_xml::{PoolParts, VolumeParts};
-use crate::host::{HostError, Pool, Stopped, Volume};
+use crate::host::{HostError, Pool, PoolSource, Stopped, Volume, Zeros};
 use crate::units::Bytes;
 
 /// Formats that a volume of a directory pool can be given.
@@ -16,10 +17,16 @@ fn refused(error: &HostError) -> Failure {
 }
 
 impl PoolCell {
-    pub(super) fn new(kind: &str, target: &str) -> Self {
+    /// A directory pool.
+    pub(super) fn directory(target: &str) -> Self {
+        Self::new(Backend::Files("dir".into()), target, PoolSource::default())
+    }
+
+    fn new(kind: Backend, target: &str, source: PoolSource) -> Self {
         Self {
-            kind: kind.into(),
+            kind,
             target: target.into(),
+            source,
             active: false,
             autostart: false,
             known: BTreeSet::new(),
@@ -56,10 +63,11 @@ impl State {
         let measured = |bytes: u64| Bytes(if pool.active { bytes } else { 0 });
         Some(Pool {
             name: name.into(),
-            kind: pool.kind.clone(),
+            kind: pool.kind.as_str().into(),
             active: pool.active,
             autostart: pool.autostart,
-            target: Some(pool.target.clone()),
+            target: Some(pool.target.clone()).filter(|_| pool.kind != Backend::Rbd),
+            source: pool.source.clone(),
             capacity: measured(self.space),
             allocation: measured(self.allocated().saturating_add(pool.others_seen)),
             available: measured(self.space.saturating_sub(self.allocated()).saturating_sub(pool.others_seen)),
@@ -70,20 +78,22 @@ impl State {
         self.pools.keys().filter_map(|name| self.pool(name)).collect()
     }
 
-    pub(super) fn define_pool(&mut self, xml: &str) -> Answer<()> {
-        let PoolParts { name, kind, target, .. } = PoolParts::read(xml).map_err(|e| refused(&e))?;
+    pub(super) fn define_pool(&mut self, xml: &str) -> Answer<String> {
+        let PoolParts { name, kind, target, source, .. } = PoolParts::read(xml).map_err(|e| refused(&e))?;
         if let Some(c) = name.chars().find(|c| matches!(c, '/' | '\n')) {
             return Err(format!("XML error: name {name} cannot contain '{c}'").into());
         }
         if self.pools.contains_key(&name) {
             return Err(format!("operation failed: pool '{name}' already exists with another uuid").into());
         }
+        let kind = Backend::of(&kind);
+        let target = if kind == Backend::Rbd { source.name.clone() } else { target };
         let target = target.filter(|t| !t.is_empty()).ok_or("XML error: missing storage pool target path")?;
         if let Some((other, _)) = self.pools.iter().find(|(_, pool)| pool.target == target) {
             return Err(format!("operation failed: Storage source conflict with pool: '{other}'").into());
         }
-        self.pools.insert(name, PoolCell::new(&kind, &target));
-        Ok(())
+        self.pools.insert(name.clone(), PoolCell::new(kind, &target, source));
+        Ok(name)
     }
 
     pub(super) fn build_pool(&mut self, name: &str) -> Answer<()> {
@@ -112,12 +122,16 @@ impl State {
     }
 
     pub(super) fn refresh_pool(&mut self, name: &str) -> Answer<()> {
-        let directory = format!("{}/", self.pool_that_is(true, name)?.target);
+        let pool = self.pool_that_is(true, name)?;
+        let (directory, files) = (format!("{}/", pool.target), pool.kind.holds_files());
         let mut known = BTreeSet::new();
         for (path, file) in &mut self.files {
             if let Some(name) = path.strip_prefix(&directory).filter(|name| !name.contains('/')) {
                 known.insert(name.to_owned());
-                file.probe();
+                // Into a block device it does not look.
+                if files {
+                    file.probe();
+                }
             }
         }
         let others = self.others;
@@ -164,6 +178,7 @@ impl State {
     }
 
     pub(super) fn volume_at(&self, path: &str) -> Option<Volume> {
+        let path = &backend::stable_path(path);
         let (directory, name) = path.rsplit_once('/')?;
         let (pool, _) = self.pools.iter().find(|(_, pool)| pool.target == directory)?;
         self.volume(pool, name)
@@ -178,7 +193,8 @@ impl State {
     pub(super) fn create_volume(&mut self, pool: &str, xml: &str) -> Answer<Volume> {
         let wish = VolumeParts::read(xml).map_err(|e| refused(&e))?;
         let capacity = wish.capacity.ok_or("XML error: missing capacity element")?;
-        let made = File::new(wish.format.as_deref().unwrap_or("raw"), capacity, wish.backing.clone());
+        let kind = &self.existing_pool(pool)?.kind;
+        let made = File::new(kind.format(wish.format.as_deref()), capacity, wish.backing.clone());
         self.add_volume(pool, &wish, made)
     }
 
@@ -186,8 +202,10 @@ impl State {
     pub(super) fn clone_volume(&mut self, pool: &str, xml: &str, from: (&str, &str)) -> Answer<Volume> {
         let wish = VolumeParts::read(xml).map_err(|e| refused(&e))?;
         let source = self.file(from.0, from.1)?.clone();
-        let capacity = wish.capacity.unwrap_or(0).max(source.capacity);
-        let format = wish.format.as_deref().unwrap_or("raw");
+        let kind = &self.existing_pool(pool)?.kind;
+        kind.check_clone(pool == from.0, from.1)?;
+        let capacity = kind.clones_capacity(wish.capacity.unwrap_or(0), source.capacity);
+        let format = kind.format(wish.format.as_deref());
         let mut made = File::new(format, capacity, wish.backing.clone());
         if (format, source.format.as_str()) == ("raw", "raw") {
             made.content = source.content;
@@ -203,6 +221,7 @@ impl State {
             // libvirt allocates a raw volume in full where it is not told otherwise.
             made.allocation = wish.allocation.unwrap_or(made.capacity).min(made.capacity);
         }
+        self.existing_pool(pool)?.kind.fit(wish, &mut made)?;
         if made.allocation > self.space.saturating_sub(self.allocated()).saturating_sub(self.others) {
             return Err(format!(
                 "cannot allocate {} bytes in file '{path}': No space left on device",
@@ -256,6 +275,7 @@ impl State {
     }
 
     pub(super) fn resize_volume(&mut self, pool: &str, name: &str, capacity: u64) -> Answer<()> {
+        self.existing_pool(pool)?.kind.check_resize()?;
         let file = self.file(pool, name)?;
         if capacity < file.capacity {
             return Err("invalid argument: Can't shrink capacity below current capacity unless shrink flag explicitly specified".into());
@@ -276,35 +296,73 @@ impl State {
     /// What came before the content ended or failed is written, as it is on a real host.
     pub(super) fn upload(
         &mut self,
-        pool: &str,
-        name: &str,
-        content: &mut dyn Read,
+        volume: (&str, &str),
+        content: &mut dyn Content,
         offset: u64,
         length: u64,
-    ) -> Answer<()> {
-        let file = self.file(pool, name)?;
-        let mut bytes = Vec::new();
-        let outcome = content.take(length).read_to_end(&mut bytes);
-        file.write(offset, &bytes);
-        outcome.map_err(|e| transfer_failed(&e))?;
-        match length - bytes.len() as u64 {
-            0 => Ok(()),
-            left => Err(Failure::Transfer {
-                cause: format!("the content ended {left} bytes before its declared length of {length}"),
-                interrupted: false,
-            }),
+        zeros: Zeros,
+    ) -> Answer<u64> {
+        let space = self.space.saturating_sub(self.allocated()).saturating_sub(self.others);
+        let kind = self.existing_pool(volume.0)?.kind.clone();
+        let file = self.file(volume.0, volume.1)?;
+        kind.check_upload(file, offset.saturating_add(length))?;
+        let mut sent = Sent { length, room: zeros, bytes: Vec::new(), data: 0 };
+        let outcome = sent.take_from(content);
+        let before = file.allocation;
+        file.write(offset, &sent.bytes, sent.data);
+        if file.allocation.saturating_sub(before) > space {
+            // What libvirtd 11.3 does on a full disk: it ends itself, and every client loses it.
+            return Err(Failure::Lost("Cannot recv data: Connection reset by peer".into()));
         }
+        outcome.map_err(|e| transfer_failed(&e))?;
+        Ok(sent.bytes.len() as u64)
     }
 
     pub(super) fn download(
         &mut self,
         pool: &str,
         name: &str,
-        into: &mut dyn Write,
+        into: &mut dyn Sink,
         length: u64,
     ) -> Answer<()> {
+        self.existing_pool(pool)?.kind.check_download()?;
         let bytes = self.file(pool, name)?.read(length);
         into.write_all(&bytes).map_err(|e| transfer_failed(&e))
+    }
+}
+
+/// What came out of some content.
+struct Sent {
+    length: u64,
+    room: Zeros,
+    bytes: Vec<u8>,
+    /// How many of them are no holes.
+    data: u64,
+}
+
+impl Sent {
+    fn take_from(&mut self, content: &mut dyn Content) -> std::io::Result<()> {
+        loop {
+            let left = self.length - self.bytes.len() as u64;
+            let room = match self.room {
+                Zeros::Written => left,
+                Zeros::Skipped { at_most } => {
+                    let hole = content.skip_hole(left)?;
+                    self.bytes.resize(self.bytes.len() + hole as usize, 0);
+                    (left - hole).min(at_most - self.data)
+                }
+            };
+            let before = self.bytes.len();
+            self.bytes.resize(before + room.min(64 << 10) as usize, 0);
+            let outcome = content.read(&mut self.bytes[before..]);
+            self.bytes.truncate(before + outcome.as_ref().unwrap_or(&0));
+            let block = &self.bytes[before..];
+            let is_hole = self.room != Zeros::Written && block.iter().all(|byte| *byte == 0);
+            self.data += if is_hole { 0 } else { block.len() as u64 };
+            if outcome? == 0 {
+                return Ok(());
+            }
+        }
     }
 }
 

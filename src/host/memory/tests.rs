@@ -1,6 +1,7 @@
 //! What is the in-memory host's own: faults, hooks, guests. The rest is in `tests/host_contract.rs`.
 
 use super::*;
+use crate::content::Content;
 use crate::error::Kind;
 use crate::host::libvirt_xml::DomainDescription;
 use crate::host::{AddressSource, DomainState, GuestAddress, Host, HostError, Stopped, View};
@@ -248,8 +249,9 @@ fn an_upload_that_the_user_stops_says_so() {
             Err(std::io::Error::other(Stopped))
         }
     }
+    impl Content for Stops {}
     let host = host().with_image("vms", "a", "raw", 10);
-    assert_eq!(host.upload("vms", "a", &mut Stops, 0, 10).unwrap_err().kind(), Kind::Interrupted);
+    assert_eq!(host.upload_all("vms", "a", &mut Stops, 10).unwrap_err().kind(), Kind::Interrupted);
 }
 
 #[test]

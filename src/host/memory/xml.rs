@@ -6,7 +6,7 @@ use quick_xml::escape::escape;
 use roxmltree::Node;
 use uuid::Uuid;
 
-use crate::host::libvirt_xml::{is_record, is_tag, parse};
+use crate::host::libvirt_xml::{disk_element, is_record, is_tag, parse};
 use crate::host::{METADATA_NAMESPACE, Result};
 
 /// Gives a definition the UUID that libvirt gave the domain, unless it has one.
@@ -46,6 +46,27 @@ fn record_place(xml: &str, record: &str) -> Result<(Range<usize>, String)> {
         Some(last) => Ok((last.range().end..last.range().end, record.to_owned())),
         None => Ok((metadata.range(), wrapped)),
     }
+}
+
+/// Adds a disk behind the other devices.
+pub(super) fn with_disk(xml: &str, disk: &str) -> Result<String> {
+    parse(disk, "disk", "the disk")?;
+    let document = parse(xml, "domain", "the definition")?;
+    let root = document.root_element();
+    let Some(devices) = element(root, "devices") else {
+        let behind = root.last_child().map_or(xml.len(), |last| last.range().end);
+        return Ok(insert(xml, behind, &format!("<devices>{disk}</devices>")));
+    };
+    match devices.last_child() {
+        Some(last) => Ok(insert(xml, last.range().end, disk)),
+        None => Ok(replace(xml, devices.range(), &format!("<devices>{disk}</devices>"))),
+    }
+}
+
+/// Takes the disk with that target away, if there is one.
+pub(super) fn without_disk(xml: &str, target: &str) -> Result<String> {
+    let Some(disk) = disk_element(xml, target)? else { return Ok(xml.to_owned()) };
+    Ok(xml.replacen(disk, "", 1))
 }
 
 /// Shows below each disk's source the files that it is made of, as libvirt does while it runs.

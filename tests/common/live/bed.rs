@@ -12,6 +12,7 @@ use super::environment;
 use super::guest::Guest;
 use super::manifest::Manifest;
 use super::ran::{Foundry, Ran, program};
+use super::small_pool::loop_devices;
 use super::virsh::{Virsh, files_in};
 
 /// Where QEMU may read and write under every security model.
@@ -264,11 +265,14 @@ impl Bed {
             self.virsh.tries(&["pool-destroy", &pool]);
             complain(&self.virsh.tries(&["pool-undefine", &pool]));
         }
+        for device in loop_devices(&self.storage().display().to_string()) {
+            complain(&program("losetup", &["--detach", &device]));
+        }
         // The logs of QEMU's own, too: libvirt leaves them for each domain that ever ran.
         for directory in [LOGS, NVRAM, IMAGES] {
             let mine = |file: &String| file.starts_with(&prefix) || *file == prefix.trim_end_matches('-');
             for file in files_in(directory, "foundry-test-").into_iter().filter(mine) {
-                complain(&program("rm", &["-rf", &format!("{directory}/{file}")]));
+                complain(&program("rm", &["-rf", "--one-file-system", &format!("{directory}/{file}")]));
             }
         }
     }

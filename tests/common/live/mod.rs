@@ -15,12 +15,14 @@ mod bed;
 mod guest;
 mod manifest;
 mod ran;
+mod small_pool;
 mod virsh;
 
 pub(crate) use bed::{Bed, Trace};
 pub(crate) use guest::Guest;
 pub(crate) use manifest::Manifest;
 pub(crate) use ran::{Foundry, Ran, Started, program};
+pub(crate) use small_pool::{LoopDisk, SmallPool, available};
 pub(crate) use virsh::{Virsh, files_in};
 
 /// A variable of the test environment; where it is missing the test is skipped or fails.

@@ -2,7 +2,13 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// No program that a test runs takes this long. One that does is killed, so that its test fails and the others
+/// have their turn.
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// How a program ended.
 #[derive(Debug, Clone)]
@@ -109,8 +115,33 @@ impl Foundry {
             text
         });
         let stderr = BufReader::new(child.stderr.take().unwrap());
-        Started { line, child, stdout: Some(reader), stderr, told: String::new(), calls: Vec::new() }
+        let limit = limit(child.id());
+        Started {
+            line,
+            child,
+            stdout: Some(reader),
+            stderr,
+            told: String::new(),
+            calls: Vec::new(),
+            _limit: limit,
+        }
     }
+}
+
+/// Kills the process when its time is over, unless what this returns is dropped before.
+fn limit(pid: u32) -> Sender<()> {
+    let (ended, waits) = channel();
+    std::thread::spawn(move || {
+        if waits.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout) {
+            kill(pid, "KILL");
+        }
+    });
+    ended
+}
+
+fn kill(pid: u32, signal: &str) {
+    // One that has ended meanwhile cannot be signalled, which the caller sees by its exit code.
+    let _ = Command::new("kill").args(["-s", signal, &pid.to_string()]).stderr(Stdio::null()).status();
 }
 
 /// A program that runs. Dropped, it is ended.
@@ -121,6 +152,7 @@ pub(crate) struct Started {
     stderr: BufReader<std::process::ChildStderr>,
     told: String,
     calls: Vec<String>,
+    _limit: Sender<()>,
 }
 
 impl Started {
@@ -157,9 +189,7 @@ impl Started {
 
     /// Sends it a signal, by the name that kill(1) knows.
     pub(crate) fn signal(&mut self, name: &str) {
-        let pid = self.child.id().to_string();
-        // One that has ended meanwhile cannot be signalled, which the caller sees by its exit code.
-        let _ = Command::new("kill").args(["-s", name, &pid]).stderr(Stdio::null()).status();
+        kill(self.child.id(), name);
     }
 
     /// Waits for its end.

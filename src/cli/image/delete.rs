@@ -1,0 +1,107 @@
+//! `foundry image delete` and `foundry image prune`
+
+use clap::Args;
+
+use super::InPool;
+use crate::cli::Global;
+use crate::cli::connect::connect;
+use crate::cli::interrupt;
+use crate::cli::ui::Ui;
+use crate::error::{Error, Kind};
+use crate::operations::images::{self, Dispensable};
+use crate::units::Bytes;
+
+/// Delete an image that no VM uses
+#[derive(Debug, Args)]
+#[command(visible_alias = "rm")]
+pub(super) struct DeleteArgs {
+    /// Its name
+    name: String,
+    #[command(flatten)]
+    pool: InPool,
+    /// Delete it though VMs use it, which ruins their disks; asks for its name
+    #[arg(short, long)]
+    force: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+}
+
+pub(super) fn run(args: &DeleteArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let connected = connect(global, ui)?;
+    let (session, pool) = (connected.session(), args.pool.name(global));
+    let name = &args.name;
+    if args.force {
+        let found = images::info(&session, &pool, name)?;
+        let users = [found.vms, found.overlays].concat();
+        if !users.is_empty() && !args.yes {
+            agree(name, &users, ui)?;
+        }
+        interrupt::guard(&connected.cancel)?;
+        images::delete_used(&session, &pool, name)?;
+    } else {
+        interrupt::guard(&connected.cancel)?;
+        images::delete(&session, &pool, name)?;
+    }
+    ui.line(&format!("Successfully deleted image '{name}'"))
+}
+
+/// Nobody loses disks by a slip of the pen.
+fn agree(name: &str, users: &[String], ui: &Ui) -> Result<(), Error> {
+    let question = format!(
+        "Image '{name}' is in use by {}. Without it their disks are lost.\nTo delete it all the same, type its name: ",
+        users.join(", ")
+    );
+    match ui.typed(&question)? {
+        Some(answer) if answer == name => Ok(()),
+        Some(_) => Err(Error::new(Kind::Storage, "that is not its name").outcome("nothing was changed")),
+        None => Err(Error::new(Kind::Storage, format!("image '{name}' is in use by {}", users.join(", ")))
+            .hint("where nobody can be asked, --force needs --yes")
+            .outcome("nothing was changed")),
+    }
+}
+
+/// Delete all images that no VM uses and that can be pulled again
+#[derive(Debug, Args)]
+pub(super) struct PruneArgs {
+    #[command(flatten)]
+    pool: InPool,
+    /// Those of unknown origin, too
+    #[arg(short, long)]
+    all: bool,
+    /// Show what would go, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask on a terminal
+    #[arg(short, long)]
+    yes: bool,
+}
+
+pub(super) fn run_prune(args: &PruneArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let connected = connect(global, ui)?;
+    let session = connected.session();
+    let found = images::dispensable(&session, &args.pool.name(global), args.all)?;
+    if found.is_empty() {
+        ui.note("No image is dispensable");
+        return Ok(());
+    }
+    if args.dry_run {
+        return ui.shown(&format!("Would delete:\n{}", lines(&found)));
+    }
+    if !args.yes && !ui.confirm(&format!("Delete these images for good:\n{}Go ahead?", lines(&found)))? {
+        return Err(Error::new(Kind::Storage, "nothing was deleted"));
+    }
+    interrupt::guard(&connected.cancel)?;
+    let (mut freed, mut count) = (0, 0);
+    images::prune(&session, &found, |image| (freed, count) = (freed + image.allocation.0, count + 1))
+        .map_err(|e| e.outcome(format!("{count} of {} images were deleted", found.len())))?;
+    ui.line(&format!("Successfully deleted {count} images, {}", Bytes(freed)))
+}
+
+fn lines(found: &[Dispensable]) -> String {
+    let line = |d: &Dispensable| {
+        let origin = d.origin.as_ref().map_or("of unknown origin", |origin| origin.source.as_str());
+        format!("  {}  {}  {origin}\n", d.image.name, d.image.allocation)
+    };
+    found.iter().map(line).collect()
+}

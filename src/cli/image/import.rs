@@ -1,0 +1,73 @@
+//! `foundry image import`
+
+use clap::Args;
+
+use super::InPool;
+use super::fetch::{FetchArgs, client, image_name};
+use crate::cli::Global;
+use crate::cli::connect::connect;
+use crate::cli::interrupt;
+use crate::cli::ui::Ui;
+use crate::error::{Error, Kind};
+use crate::operations::images::{Fetch, import};
+use crate::text::shell_word;
+use crate::transfer::Location;
+
+/// Import a disk image: qcow2 or raw, as it is or compressed by gzip, xz, zstd or bzip2
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  foundry image import debian-13-generic-amd64.qcow2 debian-13
+  foundry image import --checksum SHA512SUMS disk.raw.xz
+  zstdcat disk.zst | foundry image import - disk
+  foundry image import --convert qcow2 appliance.vmdk")]
+pub(super) struct ImportArgs {
+    /// The image file, - for standard input
+    file: String,
+    /// Its name in the pool, with or without .qcow2 or .raw [default: the file's]
+    name: Option<String>,
+    #[command(flatten)]
+    pool: InPool,
+    #[command(flatten)]
+    fetch: FetchArgs,
+}
+
+pub(super) fn run(args: &ImportArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let location = location(&args.file)?;
+    let converted = args.fetch.convert();
+    let name = image_name(args.name.as_deref(), location.file_name(), converted.is_some(), &args.file)?;
+    let connected = connect(global, ui)?;
+    interrupt::guard(&connected.cancel)?;
+    let session = connected.session();
+    let client = client();
+    let fetch = Fetch {
+        location: &location,
+        expected: args.fetch.checksum.as_ref(),
+        convert: converted,
+        alias: None,
+        client: &client,
+        cache: None,
+    };
+    let pool = args.pool.name(global);
+    let image = fetch.open(&session, |source| import(&session, &pool, &name, source))?;
+    ui.line(&format!("Successfully imported image '{}' ({}, {})", image.name, image.format, image.capacity))
+}
+
+/// A file that is not there is the command line's fault, not the storage's.
+fn location(file: &str) -> Result<Location, Error> {
+    let bad = |cause: String| {
+        Error::new(Kind::Configuration, format!("cannot import {file}"))
+            .because(cause)
+            .outcome("nothing was changed")
+    };
+    let location = file.parse()?;
+    match &location {
+        Location::Url(_) => Err(bad("it is not on this machine".into())
+            .hint(format!("foundry image pull {} downloads it", shell_word(file)))),
+        Location::File(path) => match std::fs::metadata(path) {
+            Ok(there) if there.is_dir() => Err(bad("it is a directory".into())),
+            Ok(_) => Ok(location),
+            Err(e) => Err(bad(e.to_string())),
+        },
+        Location::StandardInput => Ok(location),
+    }
+}

@@ -1,0 +1,250 @@
+//! `foundry image list`, `info` and `outdated`
+
+use std::fmt::Write as _;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::InPool;
+use super::fetch::client;
+use crate::cli::Global;
+use crate::cli::connect::connect;
+use crate::cli::output::{Format, age, json, objects, table};
+use crate::cli::ui::Ui;
+use crate::error::Error;
+use crate::host::Volume;
+use crate::operations::Session;
+use crate::operations::images::{self, Age, Freshness};
+use crate::origin::Origin;
+use crate::text::printable;
+use crate::units::Bytes;
+
+/// List images
+#[derive(Debug, Args)]
+#[command(visible_alias = "ls")]
+pub(super) struct ListArgs {
+    #[command(flatten)]
+    pool: InPool,
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Format,
+    /// Leave out the table's headers
+    #[arg(long)]
+    no_headers: bool,
+}
+
+/// Show an image, where it came from and who uses it
+#[derive(Debug, Args)]
+pub(super) struct InfoArgs {
+    /// Its name
+    name: String,
+    #[command(flatten)]
+    pool: InPool,
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Format,
+}
+
+/// Ask the servers whether they have newer images; none is downloaded
+#[derive(Debug, Args)]
+pub(super) struct OutdatedArgs {
+    #[command(flatten)]
+    pool: InPool,
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Format,
+    /// Leave out the table's headers
+    #[arg(long)]
+    no_headers: bool,
+}
+
+/// An image as it is listed.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ImageView<'a> {
+    name: &'a str,
+    pool: &'a str,
+    format: &'a str,
+    virtual_size: u64,
+    allocation: u64,
+    path: &'a str,
+    /// An import of it was broken off, or still goes on.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    incomplete: bool,
+    /// Where it came from; nothing where nobody noted it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origin: Option<Origin>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    used_by: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    overlays: Option<&'a [String]>,
+}
+
+impl ImageView<'_> {
+    /// What is incomplete has no format yet.
+    fn shown_format(&self) -> &str {
+        if self.incomplete { "incomplete" } else { self.format }
+    }
+}
+
+fn view<'a>(
+    session: &Session<'_>,
+    image: &'a Volume,
+    origin: Option<Origin>,
+) -> Result<ImageView<'a>, Error> {
+    Ok(ImageView {
+        name: &image.name,
+        pool: &image.pool,
+        format: &image.format,
+        virtual_size: image.capacity.0,
+        allocation: image.allocation.0,
+        path: &image.path,
+        incomplete: images::is_unfinished(session, image)?,
+        origin,
+        used_by: None,
+        overlays: None,
+    })
+}
+
+pub(super) fn run(args: &ListArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let connected = connect(global, ui)?;
+    let session = connected.session();
+    let images = images::list(&session, &args.pool.name(global))?;
+    if images.is_empty() && matches!(args.output, Format::Table | Format::Wide) {
+        ui.note("No images; foundry image import FILE adds one");
+        return Ok(());
+    }
+    // The table does without the origins, which are in a volume each.
+    let views = || {
+        let origin = |image: &Volume| match args.output {
+            Format::Table => Ok(None),
+            _ => images::origin(&session, &image.pool, &image.name),
+        };
+        images.iter().map(|i| view(&session, i, origin(i)?)).collect::<Result<Vec<_>, Error>>()
+    };
+    match args.output {
+        Format::Name => ui.names(images.iter().map(|i| i.name.as_str())),
+        Format::Table | Format::Wide => {
+            let wide = args.output == Format::Wide;
+            let headers: &[&str] = &["NAME", "FORMAT", "SIZE", "ALLOCATED", "ORIGIN", "PATH"];
+            let headers = if wide { headers } else { &headers[..4] };
+            let views = views()?;
+            ui.shown(&table(headers, views.iter().map(|view| row(view, wide)), args.no_headers))
+        }
+        Format::Yaml | Format::Json => {
+            ui.result(&objects(&views()?.iter().collect::<Vec<_>>(), args.output)?)
+        }
+    }
+}
+
+fn row(view: &ImageView<'_>, wide: bool) -> Vec<String> {
+    let (size, allocated) = (Bytes(view.virtual_size), Bytes(view.allocation));
+    let mut row =
+        vec![view.name.to_owned(), view.shown_format().to_owned(), size.to_string(), allocated.to_string()];
+    if wide {
+        row.push(view.origin.as_ref().map_or("unknown".to_owned(), |origin| origin.source.clone()));
+        row.push(view.path.to_owned());
+    }
+    row
+}
+
+pub(super) fn run_info(args: &InfoArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let connected = connect(global, ui)?;
+    let session = connected.session();
+    let found = images::info(&session, &args.pool.name(global), &args.name)?;
+    let known = view(&session, &found.volume, found.origin)?;
+    let image = ImageView { used_by: Some(&found.vms), overlays: Some(&found.overlays), ..known };
+    match args.output {
+        Format::Name => ui.names([args.name.as_str()].into_iter()),
+        Format::Json => ui.result(&json(&image)?),
+        Format::Yaml => ui.result(&objects(&[&image], Format::Yaml)?),
+        Format::Table | Format::Wide => ui.shown(&details(&image)),
+    }
+}
+
+fn details(image: &ImageView<'_>) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, value: &str| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{:<11} {}", format!("{name}:"), printable(value));
+    };
+    line("Name", image.name);
+    line("Pool", image.pool);
+    line("Format", image.shown_format());
+    line("Size", &Bytes(image.virtual_size).to_string());
+    line("Allocated", &Bytes(image.allocation).to_string());
+    line("Path", image.path);
+    origin(image.origin.as_ref(), &mut line);
+    let users = image.used_by.unwrap_or_default();
+    line("Used by", &if users.is_empty() { "-".to_owned() } else { users.join(", ") });
+    text
+}
+
+fn origin(origin: Option<&Origin>, line: &mut impl FnMut(&str, &str)) {
+    let Some(origin) = origin else { return line("Origin", "unknown") };
+    let packed =
+        origin.compression.as_ref().map_or(String::new(), |packed| format!(", compressed by {packed}"));
+    let converted =
+        origin.converted_from.as_ref().map_or(String::new(), |from| format!(", converted from {from}"));
+    line("Origin", &format!("{}{packed}{converted}", origin.source));
+    line("Fetched", &format!("{} ({} ago)", origin.fetched, age(&origin.fetched)));
+    if let Some(digest) = &origin.digest {
+        line("Digest", digest);
+    }
+    line("Verified", &origin.verified_by.as_ref().map_or("no".to_owned(), |by| format!("by {by}")));
+}
+
+/// An image as `outdated` lists it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FreshnessView<'a> {
+    name: &'a str,
+    pool: &'a str,
+    /// `current`, `outdated` or `unknown`.
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origin: Option<&'a Origin>,
+    used_by: &'a [String],
+}
+
+pub(super) fn run_outdated(args: &OutdatedArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let connected = connect(global, ui)?;
+    let found = images::outdated(&connected.session(), &args.pool.name(global), &client())?;
+    if found.is_empty() && matches!(args.output, Format::Table | Format::Wide) {
+        ui.note("No images");
+        return Ok(());
+    }
+    let views: Vec<FreshnessView<'_>> = found.iter().map(freshness).collect();
+    match args.output {
+        Format::Name => ui.names(views.iter().filter(|view| view.state == "outdated").map(|view| view.name)),
+        Format::Table | Format::Wide => {
+            let rows = views.iter().map(|view| {
+                let users = if view.used_by.is_empty() { "-".to_owned() } else { view.used_by.join(", ") };
+                let source = view.origin.map_or("unknown", |origin| origin.source.as_str());
+                let why =
+                    view.reason.map_or_else(|| source.to_owned(), |reason| format!("{source}: {reason}"));
+                vec![view.name.to_owned(), view.state.to_owned(), users, why]
+            });
+            ui.shown(&table(&["NAME", "STATE", "USED BY", "ORIGIN"], rows, args.no_headers))
+        }
+        Format::Yaml | Format::Json => ui.result(&objects(&views.iter().collect::<Vec<_>>(), args.output)?),
+    }
+}
+
+fn freshness(found: &Freshness) -> FreshnessView<'_> {
+    let (state, reason) = match &found.age {
+        Age::Current => ("current", None),
+        Age::Outdated => ("outdated", None),
+        Age::Unknown(reason) => ("unknown", Some(reason.as_str())),
+    };
+    FreshnessView {
+        name: &found.image.name,
+        pool: &found.image.pool,
+        state,
+        reason,
+        origin: found.origin.as_ref(),
+        used_by: &found.vms,
+    }
+}

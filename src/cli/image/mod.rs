@@ -1,0 +1,61 @@
+//! `foundry image`
+
+mod delete;
+mod export;
+mod fetch;
+mod import;
+mod list;
+mod pull;
+
+use clap::{Args, Subcommand};
+
+use super::Global;
+use super::ui::Ui;
+use crate::error::Error;
+use crate::names::PoolName;
+
+/// Import, pull, list and delete images
+#[derive(Debug, Args)]
+pub(super) struct ImageArgs {
+    #[command(subcommand)]
+    command: ImageCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum ImageCommand {
+    Import(import::ImportArgs),
+    Pull(pull::PullArgs),
+    List(list::ListArgs),
+    Info(list::InfoArgs),
+    Outdated(list::OutdatedArgs),
+    Delete(delete::DeleteArgs),
+    Prune(delete::PruneArgs),
+    Export(export::ExportArgs),
+}
+
+/// In which pool.
+#[derive(Debug, Args)]
+struct InPool {
+    /// The pool [default: the image pool]
+    #[arg(long)]
+    pool: Option<PoolName>,
+}
+
+impl InPool {
+    fn name(&self, global: &Global) -> String {
+        self.pool.as_ref().unwrap_or(&global.image_pool).to_string()
+    }
+}
+
+pub(super) fn run(args: &ImageArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    match &args.command {
+        ImageCommand::Import(args) => import::run(args, global, ui),
+        ImageCommand::Pull(args) => pull::run(args, global, ui),
+        ImageCommand::List(args) => list::run(args, global, ui),
+        ImageCommand::Info(args) => list::run_info(args, global, ui),
+        ImageCommand::Outdated(args) => list::run_outdated(args, global, ui),
+        ImageCommand::Delete(args) => delete::run(args, global, ui),
+        ImageCommand::Prune(args) => delete::run_prune(args, global, ui),
+        ImageCommand::Export(args) => export::run(args, global, ui),
+    }
+}

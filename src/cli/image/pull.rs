@@ -1,0 +1,83 @@
+//! `foundry image pull`
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::InPool;
+use super::fetch::{FetchArgs, client, image_name};
+use crate::cli::Global;
+use crate::cli::connect::connect;
+use crate::cli::interrupt;
+use crate::cli::ui::Ui;
+use crate::error::{Error, Kind};
+use crate::host::Volume;
+use crate::operations::images::{Fetch, Pulled, Request, pull};
+use crate::transfer::{Cache, Location};
+
+/// Download an image, verify and unpack it on its way
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  foundry image pull https://example.org/disk.qcow2 --checksum https://example.org/SHA256SUMS
+  foundry image pull https://example.org/disk.raw.xz --name disk --refresh")]
+pub(super) struct PullArgs {
+    /// Address of the image: http://, https:// or file://
+    url: String,
+    /// Its name in the pool, with or without .qcow2 or .raw [default: the file's]
+    #[arg(long)]
+    name: Option<String>,
+    #[command(flatten)]
+    pool: InPool,
+    #[command(flatten)]
+    fetch: FetchArgs,
+    /// Replace an image that is there if the server has a newer one
+    #[arg(long)]
+    refresh: bool,
+    /// Keep what was downloaded in the cache directory, for the next pull and for one that was broken off
+    #[arg(long)]
+    keep_compressed_cache: bool,
+}
+
+pub(super) fn run(args: &PullArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let location: Location = args.url.parse()?;
+    let name =
+        image_name(args.name.as_deref(), location.file_name(), args.fetch.convert().is_some(), &args.url)?;
+    let connected = connect(global, ui)?;
+    interrupt::guard(&connected.cancel)?;
+    let (client, cache) = (client(), args.keep_compressed_cache.then(cache).transpose()?);
+    let fetch = Fetch {
+        location: &location,
+        expected: args.fetch.checksum.as_ref(),
+        convert: args.fetch.convert(),
+        alias: None,
+        client: &client,
+        cache: cache.as_ref(),
+    };
+    let pool = args.pool.name(global);
+    let request = Request { fetch, pool: &pool, name: &name, refresh: args.refresh };
+    ui.line(&sentence(&pull(&connected.session(), &request)?))
+}
+
+fn sentence(pulled: &Pulled) -> String {
+    let what = |image: &Volume| format!("image '{}' ({}, {})", image.name, image.format, image.capacity);
+    match pulled {
+        Pulled::New(image) => format!("Successfully pulled {}", what(image)),
+        Pulled::There(image) => {
+            format!("There is {} from there already; --refresh looks for a newer one", what(image))
+        }
+        Pulled::Current(image) => format!("There is no newer one than {}", what(image)),
+        Pulled::Replaced(image) => format!("Successfully replaced {}", what(image)),
+    }
+}
+
+/// The XDG Base Directory Specification's directory for what can be had again.
+fn cache() -> Result<Cache, Error> {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let base = set("XDG_CACHE_HOME").filter(|path| path.is_absolute());
+    let base = base.or_else(|| set("HOME").map(|home| home.join(".cache")));
+    match base {
+        Some(base) => Ok(Cache::new(base.join("foundry/downloads"))),
+        None => Err(Error::new(Kind::Configuration, "there is no directory to keep downloads in")
+            .hint("set XDG_CACHE_HOME or HOME")),
+    }
+}

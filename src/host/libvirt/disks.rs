@@ -1,0 +1,74 @@
+//! Disks of domains through libvirt.
+
+use uuid::Uuid;
+use virt::error::ErrorNumber;
+use virt::sys as c;
+
+use super::domains::name_of;
+use super::{Asked, Libvirt, libvirt_xml, storage, sys, vm};
+use crate::host::{Reach, Result, View};
+use crate::units::Bytes;
+
+impl Libvirt {
+    pub(super) fn plug(&self, domain: Uuid, xml: &str, reach: Reach) -> Result<()> {
+        self.on_domain(domain, "virDomainAttachDeviceFlags", "attach a disk to", |d| {
+            d.attach_device_flags(xml, flags(reach))
+        })
+    }
+
+    /// libvirt takes the disk's own element, whatever kind of disk it is, and finds it by its target.
+    pub(super) fn unplug(&self, domain: Uuid, target: &str, reach: Reach) -> Result<()> {
+        // One call for each: where one of them does not have the disk, "both" is refused as a whole.
+        let views: &[(View, u32)] = match reach {
+            Reach::Live => &[(View::Current, c::VIR_DOMAIN_AFFECT_LIVE)],
+            Reach::Persistent => &[(View::Persistent, c::VIR_DOMAIN_AFFECT_CONFIG)],
+            Reach::Both => {
+                &[(View::Current, c::VIR_DOMAIN_AFFECT_LIVE), (View::Persistent, c::VIR_DOMAIN_AFFECT_CONFIG)]
+            }
+        };
+        views.iter().try_for_each(|(view, flag)| self.unplug_from(domain, target, *view, *flag))
+    }
+
+    fn unplug_from(&self, domain: Uuid, target: &str, view: View, flag: u32) -> Result<()> {
+        let described = self.description(domain, view)?;
+        let Some(disk) = libvirt_xml::disk_element(&described, target)? else { return Ok(()) };
+        let handle = self.handle(domain)?;
+        let asked = vm(format!("detach disk '{target}' from domain '{}'", name_of(&handle)));
+        match self.raw("virDomainDetachDeviceFlags", &asked, || handle.detach_device_flags(disk, flag)) {
+            // The guest let go of it since the look.
+            Err(e) if e.code().is(ErrorNumber::DeviceMissing) => Ok(()),
+            Err(e) => Err(self.failed(&asked, &e)),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    pub(super) fn grow(&self, domain: Uuid, target: &str, capacity: Bytes) -> Result<()> {
+        let handle = self.handle(domain)?;
+        let asked = storage(format!("resize disk '{target}' of domain '{}'", name_of(&handle)));
+        // Without the flag libvirt counts KiB.
+        self.call("virDomainBlockResize", &asked, || {
+            handle.block_resize(target, capacity.0, c::VIR_DOMAIN_BLOCK_RESIZE_BYTES)
+        })
+    }
+
+    pub(super) fn block_job(&self, domain: Uuid, target: &str) -> Result<bool> {
+        let handle = self.handle(domain)?;
+        let asked: Asked =
+            vm(format!("look for block jobs on disk '{target}' of domain '{}'", name_of(&handle)));
+        self.call("virDomainGetBlockJobInfo", &asked, || sys::has_block_job(&handle, target))
+    }
+
+    pub(super) fn snapshot_names(&self, domain: Uuid) -> Result<Vec<String>> {
+        self.on_domain(domain, "virDomainListAllSnapshots", "list the snapshots of", |d| {
+            d.list_all_snapshots(0)?.iter().map(virt::domain_snapshot::DomainSnapshot::name).collect()
+        })
+    }
+}
+
+fn flags(reach: Reach) -> u32 {
+    match reach {
+        Reach::Live => c::VIR_DOMAIN_AFFECT_LIVE,
+        Reach::Persistent => c::VIR_DOMAIN_AFFECT_CONFIG,
+        Reach::Both => c::VIR_DOMAIN_AFFECT_LIVE | c::VIR_DOMAIN_AFFECT_CONFIG,
+    }
+}

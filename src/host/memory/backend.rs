@@ -1,0 +1,129 @@
+//! What libvirt's storage backends can and cannot do (its `src/storage/storage_backend_*.c`).
+
+use super::{Answer, File};
+use crate::host::libvirt_xml::VolumeParts;
+
+/// LVM's default extent (lvm.conf(5)).
+const EXTENT: u64 = 4 << 20;
+
+/// ZFS's default block size of a volume (zfsprops(7), `volblocksize`).
+const ZVOL_BLOCK: u64 = 16 << 10;
+
+/// A storage backend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Backend {
+    /// Files in a directory, with the type of the pool.
+    Files(String),
+    Logical,
+    Zfs,
+    Rbd,
+    /// Any other, whose units are there and none can be made.
+    Fixed(String),
+}
+
+impl Backend {
+    pub(super) fn of(kind: &str) -> Self {
+        match kind {
+            "dir" | "fs" | "netfs" => Self::Files(kind.into()),
+            "logical" => Self::Logical,
+            "zfs" => Self::Zfs,
+            "rbd" => Self::Rbd,
+            _ => Self::Fixed(kind.into()),
+        }
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        match self {
+            Self::Files(kind) | Self::Fixed(kind) => kind,
+            Self::Logical => "logical",
+            Self::Zfs => "zfs",
+            Self::Rbd => "rbd",
+        }
+    }
+
+    pub(super) fn holds_files(&self) -> bool {
+        matches!(self, Self::Files(_))
+    }
+
+    /// The format of a volume that is to be of that one.
+    pub(super) fn format<'a>(&self, wish: Option<&'a str>) -> &'a str {
+        if self.holds_files() { wish.unwrap_or("raw") } else { "raw" }
+    }
+
+    /// Makes of a new volume what the backend would, or refuses it.
+    pub(super) fn fit(&self, wish: &VolumeParts, made: &mut File) -> Answer<()> {
+        match self {
+            Self::Files(_) => Ok(()),
+            Self::Fixed(_) => {
+                Err("this function is not supported: storage pool does not support volume creation".into())
+            }
+            Self::Rbd if wish.format.as_deref().is_some_and(|format| format != "raw") => {
+                Err("only RAW volumes are supported by this storage pool".into())
+            }
+            Self::Rbd => Ok(()),
+            Self::Zfs if !made.capacity.is_multiple_of(ZVOL_BLOCK) => {
+                Err("internal error: Child process (zfs create) unexpected exit status 1: volume size must be a multiple of volume block size".into())
+            }
+            Self::Zfs => Ok(()),
+            Self::Logical if wish.backing.is_some() || wish.allocation.is_some_and(|a| a != made.capacity) => {
+                // What libvirt would make is a snapshot that runs full. Nobody wants that one.
+                Err("internal error: lvcreate --type snapshot".into())
+            }
+            Self::Logical => {
+                made.capacity = made.capacity.next_multiple_of(EXTENT);
+                (made.length, made.allocation) = (made.capacity, made.capacity);
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn check_clone(&self, same_pool: bool, from: &str) -> Answer<()> {
+        match self {
+            Self::Files(_) | Self::Logical => Ok(()),
+            Self::Rbd if same_pool => Ok(()),
+            Self::Rbd => Err(format!("failed to open the RBD image '{from}': No such file or directory").into()),
+            Self::Zfs | Self::Fixed(_) => Err("this function is not supported by the connection driver: storage pool does not support volume creation from an existing volume".into()),
+        }
+    }
+
+    /// A clone is never smaller than what it is made from, whatever was asked; Ceph's is always as large.
+    pub(super) fn clones_capacity(&self, asked: u64, source: u64) -> u64 {
+        if *self == Self::Rbd { source } else { asked.max(source) }
+    }
+
+    pub(super) fn check_resize(&self) -> Answer<()> {
+        match self {
+            Self::Files(_) | Self::Rbd => Ok(()),
+            Self::Logical | Self::Zfs | Self::Fixed(_) => Err("this function is not supported by the connection driver: storage pool does not support changing of volume capacity".into()),
+        }
+    }
+
+    pub(super) fn check_upload(&self, file: &File, end: u64) -> Answer<()> {
+        match self {
+            Self::Files(_) => Ok(()),
+            Self::Rbd => Err("this function is not supported by the connection driver: storage pool doesn't support volume upload".into()),
+            Self::Logical | Self::Zfs | Self::Fixed(_) if end > file.capacity => {
+                Err("cannot write to stream: No space left on device".into())
+            }
+            Self::Logical | Self::Zfs | Self::Fixed(_) => Ok(()),
+        }
+    }
+
+    pub(super) fn check_download(&self) -> Answer<()> {
+        match self {
+            Self::Rbd => Err("this function is not supported by the connection driver: storage pool doesn't support volume download".into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The path at which libvirt has a volume of LVM's that somebody names as device-mapper does: it looks where the
+/// links of the pool's directory lead. Dashes of the names are doubled there, a single one is between them.
+pub(super) fn stable_path(path: &str) -> String {
+    let Some(mapped) = path.strip_prefix("/dev/mapper/") else { return path.to_owned() };
+    let plain = mapped.replace("--", "\0");
+    match plain.split_once('-') {
+        Some((group, volume)) => format!("/dev/{group}/{volume}").replace('\0', "-"),
+        None => path.to_owned(),
+    }
+}

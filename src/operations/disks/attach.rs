@@ -1,0 +1,143 @@
+//! Attaches a new disk: note its volume, make it, plug it in, write it into the manifest.
+
+use super::attach_plan::{Job, Request, prepare};
+use super::attach_undo::{Made, undo};
+use super::entry::{add_disk, rewrite, strike_volume};
+use super::subject::refused;
+use crate::domain_xml::{self, DiskSource};
+use crate::error::Error;
+use crate::host::HostError;
+use crate::operations::create::{check_path, ensure_pool, volume_xml};
+use crate::operations::storage_preflight::PoolNeed;
+use crate::operations::{Event, Session};
+use crate::plan::DataDisk;
+use crate::record::{Liveness, Record, RecordedVolume, Role};
+use crate::text::shell_word;
+use crate::units::{Bytes, GIB};
+
+/// A disk that was attached.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attached {
+    /// The VM.
+    pub vm: String,
+    /// The disk.
+    pub disk: DataDisk,
+    /// Its volume.
+    pub volume: RecordedVolume,
+    /// Whether a running guest has it already.
+    pub live: bool,
+}
+
+/// Makes a volume and attaches it to a VM of foundry's.
+///
+/// # Errors
+/// What stands in the way, before anything is made; else what failed, after everything that was made is
+/// removed again, and what is left where that failed too.
+pub fn attach(session: &Session<'_>, request: &Request<'_>) -> Result<Attached, Error> {
+    let job = prepare(session, request)?;
+    let name = job.subject.name();
+    session.progress.tell(Event::Begins(format!("Attaching disk '{}' to VM '{name}'...", job.disk.target)));
+    session.cancel.check().map_err(|e| e.outcome("nothing was changed"))?;
+    if job.pool.need != PoolNeed::Nothing {
+        ensure_pool(session, &job.pool)?;
+    }
+    reserve(session, &job)?;
+    let mut made = Made::default();
+    build(session, &job, &mut made).map_err(|error| undo(session, &job, &made, error))?;
+    Ok(Attached {
+        vm: name.to_owned(),
+        live: job.live,
+        volume: RecordedVolume { attaching: None, ..job.volume.clone() },
+        disk: job.disk,
+    })
+}
+
+/// Writes down what is about to be made. Of several processes that want the same target one stands there in
+/// the end, and the others leave it to that one.
+fn reserve(session: &Session<'_>, job: &Job) -> Result<(), Error> {
+    let noted = rewrite(session, &job.subject.domain, |record| note(record, &job.volume))
+        .map_err(|error| undo(session, job, &Made::default(), error))?;
+    if noted.volumes.contains(&job.volume) {
+        return Ok(());
+    }
+    Err(refused(format!(
+        "another process attaches a disk '{}' to VM '{}' at this moment",
+        job.disk.target,
+        job.subject.name()
+    )))
+}
+
+/// The steps that change the host, in their order.
+fn build(session: &Session<'_>, job: &Job, made: &mut Made) -> Result<(), Error> {
+    session.cancel.check()?;
+    if !job.volume_is_there {
+        make_volume(session, job, made)?;
+    }
+    session.done(format!("Volume '{}' made", job.volume.name));
+    session.cancel.check()?;
+    if let Some(reach) = job.reach {
+        let xml = domain_xml::data_disk(&job.disk, &DiskSource::File(job.volume.path.clone()))?;
+        made.plugged = true;
+        session.host.attach_disk(job.subject.domain.uuid, &xml, reach).map_err(|e| not_plugged(job, e))?;
+    }
+    session.done(if job.live { "Disk attached" } else { "Disk attached from the next start on" });
+    session.cancel.check()?;
+    rewrite(session, &job.subject.domain, |record| settle(record, job)).map(drop)
+}
+
+/// A volume that is somebody else's is not one of ours, whoever is faster.
+fn make_volume(session: &Session<'_>, job: &Job, made: &mut Made) -> Result<(), Error> {
+    let RecordedVolume { pool, name, .. } = &job.volume;
+    session.working(format!("Making volume {name}"));
+    match session.host.create_volume(pool, &volume_xml(&job.volume, Bytes(0), None)?) {
+        Ok(volume) => {
+            made.volume = true;
+            check_path(&job.volume, &volume)
+        }
+        Err(failed) => {
+            // It may have been made all the same, or be another's that was made since the look.
+            let there = session.host.volume(pool, name);
+            made.doubtful = failed.outcome_unknown() || !matches!(there, Ok(None));
+            Err(failed.into())
+        }
+    }
+}
+
+/// libvirt cannot add a slot to a running guest.
+fn not_plugged(job: &Job, error: HostError) -> Error {
+    let no_slot = matches!(&error, HostError::Refused { libvirt, .. } if libvirt.contains("PCI slots"));
+    let error = Error::from(error);
+    if !no_slot {
+        return error;
+    }
+    error.hint(format!(
+        "the guest has no free slot for a disk; foundry disk attach {} {} --at-next-start attaches it when it starts next",
+        shell_word(job.subject.name()),
+        job.disk.size.0 / GIB
+    ))
+}
+
+/// Puts the volume into the record, in place of an attempt whose process ended.
+fn note(record: &mut Record, volume: &RecordedVolume) {
+    match record.volumes.iter_mut().find(|v| v.pool == volume.pool && v.name == volume.name) {
+        Some(noted) => {
+            if noted.attaching.as_ref().is_some_and(|maker| maker.liveness() == Liveness::Dead) {
+                noted.clone_from(volume);
+            }
+        }
+        None => insert(record, volume.clone()),
+    }
+}
+
+/// Before the seed, as a creation has it.
+pub(super) fn insert(record: &mut Record, volume: RecordedVolume) {
+    let at = record.volumes.iter().position(|v| v.role == Role::Seed).unwrap_or(record.volumes.len());
+    record.volumes.insert(at, volume);
+}
+
+/// From here on it is a disk of the VM's like any other.
+fn settle(record: &mut Record, job: &Job) {
+    strike_volume(record, &job.volume.pool, &job.volume.name);
+    insert(record, RecordedVolume { attaching: None, ..job.volume.clone() });
+    add_disk(&mut record.manifest.spec, &job.disk);
+}

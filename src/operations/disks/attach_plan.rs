@@ -1,0 +1,233 @@
+//! Decides what disk is to be attached, and whether that can be done; changes nothing.
+
+use super::resize::unfinished;
+use super::subject::{Subject, refused};
+use crate::error::{Error, Kind};
+use crate::host::libvirt_xml::DomainDescription;
+use crate::host::{Reach, Volume};
+use crate::names::{DiskSerial, DiskTarget, PoolName, VmName};
+use crate::operations::medium::Medium;
+use crate::operations::preflight::report;
+use crate::operations::storage_preflight::{self, EMPTY_QCOW2, ReadyPool};
+use crate::operations::survey::differs_from_plan;
+use crate::operations::{Session, usage};
+use crate::plan::{DataDisk, DiskFormat};
+use crate::record::{Liveness, Maker, RecordedVolume, Role};
+use crate::units::Bytes;
+
+/// What is wanted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request<'a> {
+    /// The VM.
+    pub vm: &'a str,
+    /// What the guest is to see.
+    pub size: Bytes,
+    /// The guest's name of it; `None` takes the next free one.
+    pub device: Option<DiskTarget>,
+    /// Its format.
+    pub format: DiskFormat,
+    /// What the guest calls it, where that is not its target.
+    pub serial: Option<DiskSerial>,
+    /// A running guest gets it at its next start and not now.
+    pub at_next_start: bool,
+}
+
+/// Everything that is decided before the first change.
+pub(super) struct Job {
+    pub(super) subject: Subject,
+    pub(super) disk: DataDisk,
+    pub(super) volume: RecordedVolume,
+    pub(super) pool: ReadyPool,
+    /// Whether an earlier run, which was broken off, made the volume.
+    pub(super) volume_is_there: bool,
+    /// Where it is still to be plugged in.
+    pub(super) reach: Option<Reach>,
+    pub(super) live: bool,
+}
+
+impl Job {
+    /// The disk, as the volume that is there says.
+    pub(super) fn disk_as(&self, volume: &Volume) -> DataDisk {
+        let known = DiskFormat::ALL.into_iter().find(|f| f.as_str() == volume.format);
+        let format = known.unwrap_or(self.disk.format);
+        DataDisk { size: volume.capacity, format, ..self.disk.clone() }
+    }
+}
+
+/// Decides; changes nothing.
+pub(super) fn prepare(session: &Session<'_>, request: &Request<'_>) -> Result<Job, Error> {
+    let subject = Subject::look(session, request.vm)?;
+    let pool = ready_pool(session, &subject)?;
+    let earlier = earlier_attempt(&subject, request)?;
+    let target = match (&earlier, &request.device) {
+        (Some((target, _)), _) => target.clone(),
+        (None, Some(device)) => free_target(session, &subject, device, &pool)?,
+        (None, None) => next_target(session, &subject, &pool)?,
+    };
+    let volume = match earlier {
+        Some((_, volume)) => RecordedVolume { attaching: Some(Maker::current()), ..volume },
+        None => planned_volume(&subject, request, &target, &pool)?,
+    };
+    let found = session.host.volume(&volume.pool, &volume.name)?;
+    if let Some(other) = found.as_ref().and_then(|v| differs_from_plan(&volume, v)) {
+        return Err(in_the_way(&volume).because(other));
+    }
+    check_room(session, &pool, request)?;
+    let disk = DataDisk {
+        volume: volume.name.parse().map_err(|e| refused(format!("volume '{}' {e}", volume.name)))?,
+        target,
+        size: request.size,
+        format: request.format,
+        serial: request.serial.clone(),
+    };
+    let (live, reach) = places(&subject, disk.target.as_str(), request.at_next_start);
+    Ok(Job { disk, volume, pool, volume_is_there: found.is_some(), reach, live, subject })
+}
+
+/// Whether a running guest has it afterwards, and where it is still to be plugged in.
+fn places(subject: &Subject, target: &str, at_next_start: bool) -> (bool, Option<Reach>) {
+    let has = |described: &DomainDescription| described.disk(target).is_some();
+    let has_live = subject.live.as_ref().is_some_and(has);
+    let needs_live = subject.live.is_some() && !has_live && !at_next_start;
+    (has_live || needs_live, Reach::of(needs_live, !has(&subject.next)))
+}
+
+/// The pool of the VM's other disks.
+fn ready_pool(session: &Session<'_>, subject: &Subject) -> Result<ReadyPool, Error> {
+    let volumes = &subject.record.volumes;
+    let boot = volumes.iter().find(|v| v.role == Role::Boot).or(volumes.first());
+    let name = match boot {
+        Some(volume) => {
+            volume.pool.parse::<PoolName>().map_err(|e| refused(format!("its pool '{}' {e}", volume.pool)))?
+        }
+        None => session.settings.vm_pool.clone(),
+    };
+    usage::refresh(session, name.as_str())?;
+    let mut findings = Vec::new();
+    match storage_preflight::check_pool(session, &name, &mut findings)? {
+        Some((pool, Medium::Files, _)) => Ok(pool),
+        Some((pool, ..)) => {
+            Err(refused(format!("pool '{}' holds no files, and only files are attached", pool.name)))
+        }
+        None => Err(report(subject.name(), &findings)),
+    }
+}
+
+/// An attach of the same disk that was broken off: this one finishes it. Of another disk it is only told.
+fn earlier_attempt(
+    subject: &Subject,
+    request: &Request<'_>,
+) -> Result<Option<(DiskTarget, RecordedVolume)>, Error> {
+    for volume in &subject.record.volumes {
+        let Some(maker) = &volume.attaching else { continue };
+        let Some(target) = VmName::target_of_volume(&volume.name) else { continue };
+        let is_meant = request.device.as_ref().is_none_or(|d| *d == target);
+        let is_same = volume.capacity == request.size && volume.format == request.format.as_str();
+        match maker.liveness() {
+            Liveness::Dead if is_meant && is_same => return Ok(Some((target, volume.clone()))),
+            Liveness::Alive | Liveness::Elsewhere if request.device.as_ref() == Some(&target) => {
+                return Err(refused(format!(
+                    "disk '{target}' of VM '{}' is being attached by process {}",
+                    subject.name(),
+                    maker.pid
+                )));
+            }
+            _ => {}
+        }
+    }
+    Ok(None)
+}
+
+/// A target that the user named.
+fn free_target(
+    session: &Session<'_>,
+    subject: &Subject,
+    device: &DiskTarget,
+    pool: &ReadyPool,
+) -> Result<DiskTarget, Error> {
+    let vm = subject.name();
+    let described = subject.live.iter().chain([&subject.next]).any(|d| d.disk(device.as_str()).is_some());
+    if described {
+        return Err(refused(format!("VM '{vm}' has a disk '{device}'"))
+            .hint("without --device the next free one is taken"));
+    }
+    if subject.targets().iter().any(|taken| taken == device.as_str()) {
+        return Err(unfinished(vm, device.as_str()));
+    }
+    let volume = volume_name(subject, device)?;
+    if session.host.volume(&pool.name, &volume)?.is_some() {
+        return Err(exists(&pool.name, &volume));
+    }
+    Ok(device.clone())
+}
+
+fn exists(pool: &str, volume: &str) -> Error {
+    Error::new(Kind::Storage, format!("volume '{volume}' exists in pool '{pool}'"))
+        .hint("it may hold data that somebody kept: choose another --device")
+        .outcome("nothing was changed")
+}
+
+fn in_the_way(volume: &RecordedVolume) -> Error {
+    exists(&volume.pool, &volume.name)
+}
+
+/// The first target that neither the domain nor the record has, and whose volume's name is free: disks that
+/// were kept keep their names.
+fn next_target(session: &Session<'_>, subject: &Subject, pool: &ReadyPool) -> Result<DiskTarget, Error> {
+    let taken = subject.targets();
+    for target in DiskTarget::all().filter(|t| !taken.iter().any(|taken| taken == t.as_str())) {
+        if session.host.volume(&pool.name, &volume_name(subject, &target)?)?.is_none() {
+            return Ok(target);
+        }
+    }
+    Err(refused(format!(
+        "VM '{}' has no free device: vdb to vdz, or the names of their volumes, are taken",
+        subject.name()
+    )))
+}
+
+/// As a creation would name it.
+fn volume_name(subject: &Subject, target: &DiskTarget) -> Result<String, Error> {
+    let vm: VmName = subject.name().parse().map_err(|e| {
+        refused(format!("VM '{}' has a name that foundry would not give: it {e}", subject.name()))
+    })?;
+    Ok(vm.data_volume(target).to_string())
+}
+
+fn planned_volume(
+    subject: &Subject,
+    request: &Request<'_>,
+    target: &DiskTarget,
+    pool: &ReadyPool,
+) -> Result<RecordedVolume, Error> {
+    let name = volume_name(subject, target)?;
+    Ok(RecordedVolume {
+        role: Role::Data,
+        pool: pool.name.clone(),
+        path: storage_preflight::volume_path(&pool.target, &name),
+        name,
+        format: request.format.as_str().to_owned(),
+        capacity: request.size,
+        backing: None,
+        attaching: Some(Maker::current()),
+    })
+}
+
+/// Disks are thin: little is needed now, and more is promised than may be there.
+fn check_room(session: &Session<'_>, pool: &ReadyPool, request: &Request<'_>) -> Result<(), Error> {
+    let Some(found) = session.host.pool(&pool.name)?.filter(|p| p.active) else { return Ok(()) };
+    if found.available < EMPTY_QCOW2 {
+        return Err(Error::new(
+            Kind::Storage,
+            format!("pool '{}' has only {} left", pool.name, found.available),
+        )
+        .outcome("nothing was changed"));
+    }
+    if found.available < request.size {
+        session.warn(format!(
+            "the disk can grow to {}, and pool '{}' has {} left",
+            request.size, pool.name, found.available
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,146 @@
+//! Takes back what an attach made before it failed.
+
+use std::time::Duration;
+
+use super::attach::insert;
+use super::attach_plan::Job;
+use super::detach::is_let_go;
+use super::entry::{add_disk, remove_disk, rewrite, strike_volume};
+use crate::error::{Error, Kind};
+use crate::host::libvirt_xml::{DiskSource, DomainDescription};
+use crate::host::{HostError, Reach, View};
+use crate::operations::Session;
+use crate::record::{Record, RecordedVolume};
+use crate::text::shell_word;
+
+/// How long a guest may take to let go of a disk that it was just given.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What this run made.
+#[derive(Debug, Default)]
+pub(super) struct Made {
+    /// The volume.
+    pub(super) volume: bool,
+    /// Nobody knows whether it was this run that made the volume that is there.
+    pub(super) doubtful: bool,
+    /// The disk may be plugged in.
+    pub(super) plugged: bool,
+}
+
+/// Takes everything away again, newest first. The note stays as long as anything else does: it is what
+/// `detach` and `destroy` find it by.
+pub(super) fn undo(session: &Session<'_>, job: &Job, made: &Made, error: Error) -> Error {
+    let error = if session.cancel.is_requested() { error.of_kind(Kind::Interrupted) } else { error };
+    let left = match take_back(session, job, made) {
+        Ok(()) => return error.outcome("everything that was made is removed again"),
+        Err(left) => left,
+    };
+    let (vm, target) = (shell_word(job.subject.name()), &job.disk.target);
+    error
+        .outcome(format!("left behind: {left}"))
+        .outcome(format!("the same command again finishes it, foundry disk detach {vm} {target} removes it"))
+}
+
+/// What is left and why, where not all can be taken back.
+fn take_back(session: &Session<'_>, job: &Job, made: &Made) -> Result<(), String> {
+    let volume = format!("volume '{}' in pool '{}'", job.volume.name, job.volume.pool);
+    let may_be_left = made.volume || made.doubtful || job.volume_is_there;
+    if !may_be_left && matches!(session.host.state(job.subject.domain.uuid), Ok(None)) {
+        return Ok(());
+    }
+    check_insisted(session, &volume)?;
+    let told = |e: HostError| Error::from(e).to_string();
+    if made.plugged && (made.volume || is_noted_by_us(session, job)?) {
+        unplug(session, job).map_err(|reason| {
+            format!("disk '{}' of VM '{}' with {volume} ({reason})", job.disk.target, job.subject.name())
+        })?;
+    }
+    check_insisted(session, &volume)?;
+    if made.doubtful {
+        return leave_to_its_maker(session, job, &volume);
+    }
+    if job.volume_is_there {
+        return Err(format!("{volume} (an earlier run made it)"));
+    }
+    if made.volume {
+        let deleted = session.host.delete_volume(&job.volume.pool, &job.volume.name);
+        deleted.map_err(|e| format!("{volume} ({})", told(e)))?;
+    }
+    change(session, job, |record| {
+        record.volumes.retain(|v| *v != job.volume);
+        if made.volume {
+            // It may have been a disk of the VM's for a moment.
+            strike_volume(record, &job.volume.pool, &job.volume.name);
+            remove_disk(&mut record.manifest.spec, job.disk.target.as_str());
+        }
+    })
+}
+
+fn check_insisted(session: &Session<'_>, volume: &str) -> Result<(), String> {
+    if session.cancel.is_insisted() { Err(format!("{volume} (the undoing was interrupted)")) } else { Ok(()) }
+}
+
+fn change(session: &Session<'_>, job: &Job, act: impl Fn(&mut Record)) -> Result<(), String> {
+    let RecordedVolume { pool, name, .. } = &job.volume;
+    rewrite(session, &job.subject.domain, act).map(drop).map_err(|e| {
+        format!(
+            "the note of volume '{name}' in pool '{pool}' in the record of VM '{}' ({e})",
+            job.subject.name()
+        )
+    })
+}
+
+/// Another process may have had the same idea in the same moment and written its own note over this one's.
+fn is_noted_by_us(session: &Session<'_>, job: &Job) -> Result<bool, String> {
+    let record = rewrite(session, &job.subject.domain, |_| {}).map_err(|e| e.to_string())?;
+    Ok(record.volumes.contains(&job.volume))
+}
+
+/// A volume that may be another process's is not deleted. Where it is a disk of the domain's already, that
+/// process has finished, and this one's note may be what stands over its: then that is put right.
+fn leave_to_its_maker(session: &Session<'_>, job: &Job, volume: &str) -> Result<(), String> {
+    let left = Err(format!("{volume} (it may exist)"));
+    let told = |e: HostError| Error::from(e).to_string();
+    if !is_plugged(session, job, View::Persistent)? {
+        return left;
+    }
+    let RecordedVolume { pool, name, .. } = &job.volume;
+    let Some(found) = session.host.volume(pool, name).map_err(told)? else { return left };
+    change(session, job, |record| {
+        if record.volumes.contains(&job.volume) {
+            let (capacity, format) = (found.capacity, found.format.clone());
+            strike_volume(record, pool, name);
+            insert(record, RecordedVolume { attaching: None, capacity, format, ..job.volume.clone() });
+            add_disk(&mut record.manifest.spec, &job.disk_as(&found));
+        }
+    })
+}
+
+/// Whether the domain has this very disk.
+fn is_plugged(session: &Session<'_>, job: &Job, view: View) -> Result<bool, String> {
+    let told = |e: HostError| Error::from(e).to_string();
+    let xml = session.host.domain_xml(job.subject.domain.uuid, view).map_err(told)?;
+    let described = DomainDescription::read(&xml).map_err(told)?;
+    let path = DiskSource::File(job.volume.path.clone());
+    Ok(described.disk(job.disk.target.as_str()).is_some_and(|d| d.source == path))
+}
+
+/// Unplugs the disk wherever it is, and returns when it is nowhere.
+fn unplug(session: &Session<'_>, job: &Job) -> Result<(), String> {
+    let told = |e: HostError| Error::from(e).to_string();
+    let (uuid, target) = (job.subject.domain.uuid, job.disk.target.as_str());
+    let Some(now) = session.host.state(uuid).map_err(told)? else {
+        return Err("the domain was taken away by somebody else; it may be another's now".into());
+    };
+    if now.state.is_active() && is_plugged(session, job, View::Current)? {
+        session.host.detach_disk(uuid, target, Reach::Live).map_err(told)?;
+        let give_up = || session.cancel.is_insisted();
+        if !is_let_go(session, uuid, target, PATIENCE, give_up).map_err(|e| e.to_string())? {
+            return Err("the guest does not let go of it".into());
+        }
+    }
+    if is_plugged(session, job, View::Persistent)? {
+        session.host.detach_disk(uuid, target, Reach::Persistent).map_err(told)?;
+    }
+    Ok(())
+}

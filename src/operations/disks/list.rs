@@ -1,0 +1,204 @@
+//! What disks there are.
+
+use serde::Serialize;
+
+use crate::error::Error;
+use crate::host::libvirt_xml::{DiskDescription, DiskDevice, DiskSource, DomainDescription};
+use crate::host::{Domain, View, Volume};
+use crate::operations::Session;
+use crate::operations::lookup::{absent, find};
+use crate::operations::preflight::record_of;
+use crate::record::{Record, RecordedVolume, Role};
+use crate::units::Bytes;
+
+/// One disk of a VM's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Disk {
+    /// The domain.
+    pub vm: String,
+    /// The guest's name of it.
+    pub device: String,
+    /// What it is for, as foundry's record has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
+    /// When the guest has it.
+    pub presence: Presence,
+    /// The pool of its volume, where it is in one that is started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
+    /// Its volume.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume: Option<String>,
+    /// Its file or device on the host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Its format, as QEMU is told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+    /// Bytes that the guest sees.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<Bytes>,
+    /// Bytes that it takes on the host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allocated: Option<Bytes>,
+    /// The file that it lies on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backing: Option<String>,
+    /// Whether the guest may only read it.
+    pub read_only: bool,
+}
+
+/// When a guest has a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Presence {
+    /// Now, if it runs, and at its next start.
+    Attached,
+    /// From its next start on.
+    NextStart,
+    /// Until it stops.
+    UntilStop,
+    /// Not at all: an attach or a detach was broken off.
+    Unfinished,
+}
+
+impl Presence {
+    /// The words of the table.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Attached => "attached",
+            Self::NextStart => "at next start",
+            Self::UntilStop => "until stop",
+            Self::Unfinished => "unfinished",
+        }
+    }
+}
+
+/// The disks of one VM, or of all, by VM. Changes nothing.
+///
+/// # Errors
+/// [`crate::Kind::Vm`] where there is no such VM; the host's.
+pub fn list(session: &Session<'_>, vm: Option<&str>) -> Result<Vec<Disk>, Error> {
+    let domains = match vm {
+        None => session.host.domains(false)?,
+        Some(name) => match find(session, name)? {
+            Some(domain) => vec![domain],
+            None => return Err(absent(session, name)?),
+        },
+    };
+    let mut disks = Vec::new();
+    for domain in &domains {
+        disks.extend(disks_of(session, domain)?);
+    }
+    disks.sort_by(|a: &Disk, b: &Disk| (&a.vm, &a.device).cmp(&(&b.vm, &b.device)));
+    Ok(disks)
+}
+
+fn disks_of(session: &Session<'_>, domain: &Domain) -> Result<Vec<Disk>, Error> {
+    let Some((live, next)) = describe(session, domain)? else { return Ok(Vec::new()) };
+    let record = record_of(domain);
+    let mut disks = Vec::new();
+    let only_next = next.iter().flat_map(|n| &n.disks).filter(|d| !has(live.as_ref(), &d.target));
+    for disk in live.iter().flat_map(|l| &l.disks).chain(only_next) {
+        let presence = match (has(live.as_ref(), &disk.target), has(next.as_ref(), &disk.target)) {
+            (true, false) if domain.persistent => Presence::UntilStop,
+            (false, true) if live.is_some() => Presence::NextStart,
+            _ => Presence::Attached,
+        };
+        disks.push(seen(session, domain, record.as_ref(), disk, presence)?);
+    }
+    for volume in record.iter().flat_map(|r| &r.volumes) {
+        let is_there = |d: &Disk| volume.target().as_ref() == Some(&d.device);
+        if !disks.iter().any(is_there) {
+            disks.push(unfinished(session, domain, volume)?);
+        }
+    }
+    Ok(disks)
+}
+
+/// As it runs and as it starts next; `None` where it vanished since it was listed.
+type Views = (Option<DomainDescription>, Option<DomainDescription>);
+
+fn describe(session: &Session<'_>, domain: &Domain) -> Result<Option<Views>, Error> {
+    let view = |view| match session.host.domain_xml(domain.uuid, view) {
+        Ok(xml) => Ok(Some(DomainDescription::read(&xml)?)),
+        Err(failed) if failed.outcome_unknown() => Err(Error::from(failed)),
+        Err(refused) => match session.host.state(domain.uuid)? {
+            None => Ok(None),
+            Some(_) => Err(refused.into()),
+        },
+    };
+    let live = if domain.state.is_active() { view(View::Current)? } else { None };
+    let next = if domain.persistent { view(View::Persistent)? } else { None };
+    Ok((live.is_some() || next.is_some()).then_some((live, next)))
+}
+
+fn has(described: Option<&DomainDescription>, target: &str) -> bool {
+    described.is_some_and(|d| d.disk(target).is_some())
+}
+
+fn seen(
+    session: &Session<'_>,
+    domain: &Domain,
+    record: Option<&Record>,
+    disk: &DiskDescription,
+    presence: Presence,
+) -> Result<Disk, Error> {
+    let volumes = record.iter().flat_map(|r| &r.volumes);
+    let recorded = volumes.into_iter().find(|v| v.target().as_ref() == Some(&disk.target));
+    let volume = match &disk.source {
+        DiskSource::File(path) | DiskSource::Block(path) | DiskSource::Rbd(path) => {
+            session.host.volume_at(path)?
+        }
+        DiskSource::Volume { pool, volume } => session.host.volume(pool, volume)?,
+        DiskSource::None | DiskSource::Other(_) => None,
+    };
+    let named = match &disk.source {
+        DiskSource::File(path) | DiskSource::Block(path) | DiskSource::Rbd(path) => Some(path.clone()),
+        _ => None,
+    };
+    // What a snapshot put in its place is another file, of which the record says nothing.
+    let same = recorded.filter(|r| named.as_ref().is_none_or(|path| *path == r.path));
+    let known = Disk::of(domain, &disk.target, same, volume, presence);
+    Ok(Disk {
+        role: recorded.map(|r| r.role),
+        path: named.or(known.path),
+        format: disk.format.clone().or(known.format),
+        backing: disk.backing_chain.first().cloned().or(known.backing),
+        read_only: disk.readonly || disk.device == DiskDevice::Cdrom,
+        ..known
+    })
+}
+
+fn unfinished(session: &Session<'_>, domain: &Domain, recorded: &RecordedVolume) -> Result<Disk, Error> {
+    let volume = session.host.volume(&recorded.pool, &recorded.name)?;
+    let target = recorded.target().unwrap_or_else(|| "-".into());
+    Ok(Disk::of(domain, &target, Some(recorded), volume, Presence::Unfinished))
+}
+
+impl Disk {
+    /// What the volume says, and where libvirt does not show it, what the record says.
+    fn of(
+        domain: &Domain,
+        target: &str,
+        recorded: Option<&RecordedVolume>,
+        volume: Option<Volume>,
+        presence: Presence,
+    ) -> Self {
+        Self {
+            vm: domain.name.clone(),
+            device: target.to_owned(),
+            role: recorded.map(|r| r.role),
+            presence,
+            size: volume.as_ref().map(|v| v.capacity).or(recorded.map(|r| r.capacity)),
+            allocated: volume.as_ref().map(|v| v.allocation),
+            format: recorded.map(|r| r.format.clone()).or(volume.as_ref().map(|v| v.format.clone())),
+            backing: volume.as_ref().and_then(|v| v.backing.clone()),
+            path: volume.as_ref().map(|v| v.path.clone()).or(recorded.map(|r| r.path.clone())),
+            pool: volume.as_ref().map(|v| v.pool.clone()).or(recorded.map(|r| r.pool.clone())),
+            volume: volume.map(|v| v.name).or(recorded.map(|r| r.name.clone())),
+            read_only: false,
+        }
+    }
+}

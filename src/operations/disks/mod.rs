@@ -1,0 +1,26 @@
+//! The disks of VMs: list, grow, attach, detach.
+//!
+//! What is there is looked at anew in each run and compared with the record, so that a command that was
+//! killed is finished by the same command again. What cannot be undone goes as late as it can, and what
+//! tells another run of a thing comes before the thing:
+//!
+//! ```text
+//!   attach   note the volume ▸ make it ▸ plug it in ▸ into the manifest
+//!   detach   (--keep: strike the volume out) ▸ unplug ▸ delete the volume ▸ out of record and manifest
+//!   resize   grow ▸ into record and manifest
+//! ```
+
+mod attach;
+mod attach_plan;
+mod attach_undo;
+mod detach;
+mod entry;
+mod list;
+mod resize;
+mod subject;
+
+pub use attach::{Attached, attach};
+pub use attach_plan::Request;
+pub use detach::{Detachment, detach, survey};
+pub use list::{Disk, Presence, list};
+pub use resize::{Resized, resize};

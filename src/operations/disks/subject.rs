@@ -1,0 +1,170 @@
+//! The VM whose disks are to change, and the one disk that is meant.
+
+use crate::error::{Error, Kind};
+use crate::host::libvirt_xml::{DiskDescription, DiskSource, DomainDescription};
+use crate::host::{Domain, DomainState, View};
+use crate::names::nearest;
+use crate::operations::Session;
+use crate::operations::lookup::{absent, find};
+use crate::record::{Liveness, Owner, Record, RecordedVolume, State};
+use crate::text::shell_word;
+
+/// A whole VM of foundry's, as it is now.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Subject {
+    pub(super) domain: Domain,
+    pub(super) record: Record,
+    /// As it runs; `None` while it is off.
+    pub(super) live: Option<DomainDescription>,
+    /// As it starts next.
+    pub(super) next: DomainDescription,
+}
+
+/// One disk of a VM: in the domain, in the record, or in both.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Found {
+    pub(super) target: String,
+    pub(super) live: Option<DiskDescription>,
+    pub(super) next: Option<DiskDescription>,
+    pub(super) recorded: Option<RecordedVolume>,
+}
+
+impl Subject {
+    /// Looks at a VM whose disks are to be changed.
+    ///
+    /// # Errors
+    /// [`Kind::Vm`] where there is none, it is not foundry's, or it is only half there.
+    pub(super) fn look(session: &Session<'_>, name: &str) -> Result<Self, Error> {
+        let Some(domain) = find(session, name)? else { return Err(absent(session, name)?) };
+        let record = whole_record(&domain)?;
+        if !domain.persistent {
+            return Err(refused(format!("VM '{}' has no definition any more", domain.name))
+                .because("somebody undefined it while it runs"));
+        }
+        let described = |view| -> Result<DomainDescription, Error> {
+            Ok(DomainDescription::read(&session.host.domain_xml(domain.uuid, view)?)?)
+        };
+        let live = domain.state.is_active().then(|| described(View::Current)).transpose()?;
+        let next = described(View::Persistent)?;
+        Ok(Self { domain, record, live, next })
+    }
+
+    /// The domain's name.
+    pub(super) fn name(&self) -> &str {
+        &self.domain.name
+    }
+
+    /// The guest executes, and so can answer to what is done to its disks.
+    pub(super) fn executes(&self) -> bool {
+        matches!(self.domain.state, DomainState::Running | DomainState::Blocked)
+    }
+
+    /// The disk that a word means: a target, `boot`, or the name of a volume.
+    ///
+    /// # Errors
+    /// [`Kind::Vm`] where there is none.
+    pub(super) fn disk(&self, word: &str) -> Result<Found, Error> {
+        let by_volume =
+            || self.record.volumes.iter().find(|v| v.name == word).and_then(RecordedVolume::target);
+        let named = if word == "boot" { "vda".to_owned() } else { word.to_owned() };
+        let targets = self.targets();
+        let target = if targets.contains(&named) { Some(named) } else { by_volume() };
+        let Some(target) = target else {
+            let error = refused(format!("VM '{}' has no disk '{word}'", self.name()));
+            let hint = match nearest(word, targets.iter().map(String::as_str)) {
+                Some(near) => format!("did you mean '{near}'? It has {}", targets.join(", ")),
+                None => format!("it has {}", targets.join(", ")),
+            };
+            return Err(error.hint(hint));
+        };
+        let of = |described: &DomainDescription| described.disk(&target).cloned();
+        let recorded = self.record.volumes.iter().find(|v| v.target().as_ref() == Some(&target));
+        Ok(Found {
+            live: self.live.as_ref().and_then(of),
+            next: of(&self.next),
+            recorded: recorded.cloned(),
+            target,
+        })
+    }
+
+    /// All targets that are taken, in the domain or in the record, sorted.
+    pub(super) fn targets(&self) -> Vec<String> {
+        let described = self.live.iter().chain([&self.next]).flat_map(|d| &d.disks);
+        let mut all: Vec<String> = described.map(|d| d.target.clone()).collect();
+        all.extend(self.record.volumes.iter().filter_map(RecordedVolume::target));
+        all.extend(self.record.manifest.spec.data_disks.iter().filter_map(|d| d.device.clone()));
+        all.sort();
+        all.dedup();
+        all
+    }
+}
+
+impl Found {
+    /// How the domain describes it: as it runs, else as it starts next.
+    pub(super) fn described(&self) -> Option<&DiskDescription> {
+        self.live.as_ref().or(self.next.as_ref())
+    }
+
+    /// The volume, where the disk is the very one that foundry made, and not what a snapshot or somebody
+    /// put in its place.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub(super) fn own_volume(&self, vm: &str) -> Result<&RecordedVolume, Error> {
+        let target = &self.target;
+        let Some(recorded) = &self.recorded else {
+            return Err(refused(format!("disk '{target}' of VM '{vm}' was not made by foundry")));
+        };
+        let other = self.live.iter().chain(&self.next).find_map(|d| match &d.source {
+            DiskSource::File(path) | DiskSource::Block(path) | DiskSource::Rbd(path) => {
+                Some(path).filter(|p| **p != recorded.path)
+            }
+            DiskSource::Volume { volume, .. } => Some(volume).filter(|v| **v != recorded.name),
+            DiskSource::None | DiskSource::Other(_) => None,
+        });
+        match other {
+            None => Ok(recorded),
+            Some(path) => Err(refused(format!("disk '{target}' of VM '{vm}' is not on its own volume"))
+                .because(format!("it is on {path}, which an external snapshot made, or somebody else"))
+                .hint(format!(
+                    "virsh blockcommit {} {target} --active --pivot brings a snapshot back into the volume",
+                    shell_word(vm)
+                ))),
+        }
+    }
+}
+
+/// The record of a VM that is nobody's work in progress.
+fn whole_record(domain: &Domain) -> Result<Record, Error> {
+    let name = &domain.name;
+    let word = shell_word(name);
+    match Owner::of_domain(domain) {
+        Owner::Foundry(record) => match record.state {
+            State::Created => Ok(*record),
+            State::Destroying => Err(refused(format!("VM '{name}' is half destroyed"))
+                .hint(format!("foundry destroy {word} finishes it"))),
+            State::Creating if record.maker.liveness() == Liveness::Dead => {
+                Err(refused(format!("the creation of VM '{name}' was interrupted"))
+                    .hint(format!("foundry create again replaces it, foundry destroy {word} removes it")))
+            }
+            State::Creating => Err(refused(format!("VM '{name}' is being created")).hint("wait for it")),
+        },
+        Owner::FirstFoundry(_) => Err(refused(format!("VM '{name}' was made by the first foundry"))
+            .because("its record does not say which volumes are its own")
+            .hint("virsh changes its disks")),
+        Owner::Foreign => {
+            Err(refused(format!("domain '{name}' was not made by foundry")).hint("virsh changes its disks"))
+        }
+        Owner::Newer(version) => Err(refused(format!("VM '{name}' was made by a newer foundry"))
+            .because(format!("its record has version {version}"))
+            .hint("use that foundry")),
+        Owner::Unreadable(reason) => {
+            Err(refused(format!("foundry's record of VM '{name}' cannot be read")).because(reason))
+        }
+    }
+}
+
+/// An error before anything was done.
+pub(super) fn refused(message: impl Into<String>) -> Error {
+    Error::new(Kind::Vm, message).outcome("nothing was changed")
+}

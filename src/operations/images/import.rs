@@ -1,0 +1,264 @@
+//! Importing an image: read its beginning, find room, send the rest, note its origin, send the beginning.
+
+use std::io::Read;
+
+use super::notes;
+use super::room::{self, Known, Space};
+use super::writable_pool;
+use crate::content::Content;
+use crate::disk_image::{self, DiskImage};
+use crate::error::{Error, Kind};
+use crate::host::{HostError, Stopped, Volume, Zeros};
+use crate::names::VolumeName;
+use crate::operations::create::Interruptible;
+use crate::operations::{Event, Session};
+use crate::origin::Origin;
+use crate::storage_xml::{self, VolumeSpec};
+use crate::text::shell_word;
+use crate::transfer::TransferError;
+use crate::units::Bytes;
+
+/// No image is longer: what libvirt is told where nobody knows.
+const LONGEST: u64 = 1 << 50;
+
+/// An image on its way to a pool: its bytes, and what is known of them.
+pub trait Source {
+    /// Where it is from, for messages.
+    fn from(&self) -> &str;
+    /// Its bytes, from the first. Their end comes only if they are the right ones.
+    fn content(&mut self) -> &mut dyn Content;
+    /// How many there are, where that is known before the end.
+    fn length(&self) -> Option<u64>;
+    /// How many of them are no holes, where that is known before the end.
+    fn data(&self) -> Option<u64>;
+    /// How much was transferred, and of how much, where that is something else than what came out.
+    fn transferred(&self) -> Option<(u64, Option<u64>)> {
+        None
+    }
+    /// What is to be remembered of where it came from. Asked once, after the end.
+    fn origin(&mut self) -> Option<Origin> {
+        None
+    }
+}
+
+/// Imports an image into a pool, which is made if it is the default one and missing. A name without an
+/// extension gets the one that the content calls for.
+///
+/// # Errors
+/// [`Kind::Storage`] where it is no image, its name does not fit its format, the name is taken or there is
+/// no room; then nothing was changed. Where the transfer fails, the volume is removed again.
+pub fn import(
+    session: &Session<'_>,
+    pool: &str,
+    name: &VolumeName,
+    source: &mut dyn Source,
+) -> Result<Volume, Error> {
+    session.progress.tell(Event::Begins(format!("Importing image '{name}'...")));
+    let mut head = Vec::new();
+    let read = source.content().take(disk_image::HEADER_LENGTH).read_to_end(&mut head);
+    read.map_err(|e| unreadable(source.from(), e).outcome("nothing was changed"))?;
+    let name = fitting_name(name, source.from(), &head)?;
+    let pool = writable_pool(session, pool)?;
+    refuse_taken(session, &pool, &name)?;
+    let known = Known { length: source.length(), data: source.data() };
+    let import = Import {
+        session,
+        pool: &pool,
+        name: &name,
+        length: known.length,
+        space: known.space(session, &pool)?,
+    };
+    import.make_volume()?;
+    if let Err(failed) = import.fill(&head, source) {
+        return Err(import.undo(failed));
+    }
+    session.done("Image imported");
+    import.found()
+}
+
+/// What a transfer says of itself is better than what can be said of it here.
+fn unreadable(from: &str, error: std::io::Error) -> Error {
+    if error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Stopped>) {
+        return Error::new(Kind::Interrupted, "interrupted");
+    }
+    TransferError::from_io(error, from).into()
+}
+
+fn refuse_taken(session: &Session<'_>, pool: &str, name: &VolumeName) -> Result<(), Error> {
+    if session.host.volume(pool, name.as_str())?.is_none() {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Storage, format!("image '{name}' exists in pool '{pool}'"))
+        .hint(format!("foundry image delete {} removes it", shell_word(name.as_str())))
+        .outcome("nothing was changed"))
+}
+
+/// Extensions of disk images; anything else behind a dot is part of the name (`debian-12.5`).
+pub const EXTENSIONS: [&str; 7] = ["qcow2", "raw", "img", "vmdk", "vdi", "vhd", "vhdx"];
+
+/// The name must end as the content is, so that a name never lies.
+fn fitting_name(name: &VolumeName, from: &str, head: &[u8]) -> Result<VolumeName, Error> {
+    let refused = |cause: String| {
+        Error::new(Kind::Storage, format!("{from} cannot be an image"))
+            .because(cause)
+            .outcome("nothing was changed")
+    };
+    let image = disk_image::probe(head).map_err(|e| refused(e.to_string()))?;
+    if let Some(reason) = image.refusal() {
+        return Err(refused(reason));
+    }
+    let right = if matches!(image, DiskImage::Qcow2(_)) { "qcow2" } else { "raw" };
+    match name.as_str().rsplit_once('.').filter(|(_, end)| EXTENSIONS.contains(end)) {
+        Some((_, end)) if end == right => Ok(name.clone()),
+        None => format!("{name}.{right}").parse().map_err(|e| refused(format!("its name {e}"))),
+        Some((stem, _)) => Err(Error::new(Kind::Storage, format!("'{name}' is not a name for this image"))
+            .because(format!("{from} is {image}, and the names of such images end in .{right}"))
+            .hint(format!("call it {stem}.{right}"))
+            .outcome("nothing was changed")),
+    }
+}
+
+/// One image on its way into one pool.
+struct Import<'a> {
+    session: &'a Session<'a>,
+    pool: &'a str,
+    name: &'a VolumeName,
+    length: Option<u64>,
+    space: Space,
+}
+
+impl Import<'_> {
+    fn make_volume(&self) -> Result<(), Error> {
+        let (capacity, allocation) = match self.space {
+            Space::Whole(length) => (length, length),
+            Space::AsWritten => (self.length.unwrap_or(disk_image::HEADER_LENGTH), 0),
+        };
+        let spec = VolumeSpec {
+            name: self.name.to_string(),
+            format: "raw".into(),
+            capacity: Bytes(capacity),
+            allocation: Bytes(allocation),
+            backing: None,
+        };
+        let xml = storage_xml::volume(&spec).map_err(|e| Error::new(Kind::Storage, e.to_string()))?;
+        self.session.host.create_volume(self.pool, &xml).map(drop).map_err(|failed| self.doubt(failed))
+    }
+
+    /// The beginning goes last. Volumes cannot be renamed, so that an import that is killed leaves a part of
+    /// the image under its name; without a beginning nobody takes that for an image.
+    fn fill(&self, head: &[u8], source: &mut dyn Source) -> Result<(), Error> {
+        let mut content =
+            Counted { source, done: head.len() as u64, ended: false, failure: None, session: self.session };
+        let mut content = Interruptible { content: &mut content, cancel: self.session.cancel };
+        self.send_rest(head.len() as u64, &mut content)?;
+        if let Some(origin) = source.origin() {
+            notes::write(self.session, self.pool, self.name.as_str(), &origin)?;
+        }
+        self.session.cancel.check()?;
+        let host = self.session.host;
+        host.upload_all(self.pool, self.name.as_str(), &mut &*head, head.len() as u64)?;
+        // What a guest sees of it is known only after libvirt has looked into it again.
+        Ok(host.refresh_pool(self.pool)?)
+    }
+
+    /// Sends everything behind the beginning, and sees the end of the content.
+    fn send_rest(&self, begun: u64, content: &mut Interruptible<'_, &mut Counted<'_>>) -> Result<(), Error> {
+        let mut offset = begun;
+        let whole = self.length.unwrap_or(LONGEST);
+        while offset < whole && !content.content.ended {
+            let zeros = match self.space {
+                Space::Whole(_) => Zeros::Written,
+                Space::AsWritten => Zeros::Skipped { at_most: room::next_stretch(self.session, self.pool)? },
+            };
+            let left = whole - offset;
+            offset +=
+                self.session.host.upload(self.pool, self.name.as_str(), content, offset, left, zeros)?;
+        }
+        let from = content.content.source.from().to_owned();
+        let cause = match content.read(&mut [0]) {
+            Ok(0) if self.length.is_none_or(|length| offset == length) => return Ok(()),
+            Ok(0) => "it ended before its length",
+            Ok(_) => "it is longer than it said",
+            Err(e) => return Err(unreadable(&from, e)),
+        };
+        Err(Error::new(Kind::Storage, format!("cannot read {from}")).because(cause))
+    }
+
+    /// A call that failed may have made the volume all the same. It was absent before; now it may be anybody's.
+    fn doubt(&self, failed: HostError) -> Error {
+        let looked = || self.session.host.volume(self.pool, self.name.as_str());
+        let absent = !failed.outcome_unknown() && matches!(looked(), Ok(None));
+        let error = Error::from(failed);
+        if absent {
+            return error;
+        }
+        error
+            .outcome(format!("left behind: volume '{}' in pool '{}' (it may exist)", self.name, self.pool))
+            .outcome(format!("foundry image delete {} removes it", shell_word(self.name.as_str())))
+    }
+
+    fn undo(&self, failed: Error) -> Error {
+        let host = self.session.host;
+        let gone = host.delete_volume(self.pool, self.name.as_str()).map_err(Error::from);
+        match gone.and_then(|()| notes::forget(self.session, self.pool, self.name.as_str())) {
+            Ok(()) => failed.outcome("the volume is removed again"),
+            Err(left) => failed
+                .outcome(format!("left behind: volume '{}' in pool '{}' ({left})", self.name, self.pool))
+                .outcome(format!("foundry image delete {} removes it", shell_word(self.name.as_str()))),
+        }
+    }
+
+    fn found(&self) -> Result<Volume, Error> {
+        let looked = self.session.host.volume(self.pool, self.name.as_str());
+        let there = format!("image '{}' was imported all the same", self.name);
+        looked.map_err(|e| Error::from(e).outcome(there))?.ok_or_else(|| {
+            Error::new(
+                Kind::Storage,
+                format!(
+                    "image '{}' vanished from pool '{}' as soon as it was imported",
+                    self.name, self.pool
+                ),
+            )
+        })
+    }
+}
+
+/// Tells how much of a transfer is done, and notices its end.
+struct Counted<'a> {
+    source: &'a mut dyn Source,
+    done: u64,
+    ended: bool,
+    /// Why the transfer failed, in its own words.
+    failure: Option<TransferError>,
+    session: &'a Session<'a>,
+}
+
+impl Counted<'_> {
+    fn keep(&mut self, error: std::io::Error) -> std::io::Error {
+        self.failure = TransferError::in_io(&error).cloned();
+        error
+    }
+
+    fn count(&mut self, bytes: u64) {
+        self.done += bytes;
+        let (done, total) = self.source.transferred().unwrap_or((self.done, self.source.length()));
+        self.session.progress.tell(Event::Bytes { done, total });
+    }
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.source.content().read(buffer).map_err(|e| self.keep(e))?;
+        self.ended |= read == 0 && !buffer.is_empty();
+        self.count(read as u64);
+        Ok(read)
+    }
+}
+
+impl Content for Counted<'_> {
+    fn skip_hole(&mut self, limit: u64) -> std::io::Result<u64> {
+        let skipped = self.source.content().skip_hole(limit).map_err(|e| self.keep(e))?;
+        self.count(skipped);
+        Ok(skipped)
+    }
+}

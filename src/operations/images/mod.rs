@@ -1,0 +1,123 @@
+//! Images: what VMs' boot disks are made from.
+
+mod delete;
+mod export;
+mod fetch;
+mod import;
+mod notes;
+mod outdated;
+mod prune;
+mod pull;
+mod room;
+
+pub use delete::{delete, delete_used};
+pub use export::export;
+pub use fetch::Fetch;
+pub use import::{EXTENSIONS, Source, import};
+pub use outdated::{Age, Freshness, outdated};
+pub use prune::{Dispensable, dispensable, prune};
+pub use pull::{Pulled, Request, pull};
+
+use super::create::ensure_pool;
+use super::medium::Medium;
+use super::storage_preflight::{PoolNeed, ReadyPool};
+use super::usage::Usage;
+use super::{Session, image_preflight};
+use crate::error::{Error, Kind};
+use crate::host::{Pool, Volume};
+use crate::origin::Origin;
+
+/// The name of an active pool; a default pool is made and an inactive one started.
+pub(in crate::operations) fn writable_pool(session: &Session<'_>, name: &str) -> Result<String, Error> {
+    let (target, need) = match session.host.pool(name)? {
+        Some(pool) if Medium::of(&pool.kind) != Some(Medium::Files) => return Err(no_files(&pool)),
+        Some(pool) if pool.active => return Ok(pool.name),
+        Some(pool) => (pool.target.unwrap_or_default(), PoolNeed::Start),
+        None => match session.settings.default_target(name, session.host.uri()) {
+            Some(target) => (target, PoolNeed::Make),
+            None => return Err(no_pool(session, name)?),
+        },
+    };
+    ensure_pool(session, &ReadyPool { name: name.to_owned(), target, need })?;
+    Ok(name.to_owned())
+}
+
+/// What an image is imported into: its bytes as they are, with the name that says what they are.
+fn no_files(pool: &Pool) -> Error {
+    Error::new(Kind::Storage, format!("pool '{}' is of type {}, and images are files", pool.name, pool.kind))
+        .hint("import it into a pool of type dir, fs or netfs")
+        .outcome("nothing was changed")
+}
+
+pub(in crate::operations) fn no_pool(session: &Session<'_>, name: &str) -> Result<Error, Error> {
+    let known: Vec<String> = session.host.pools()?.into_iter().map(|p| p.name).collect();
+    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+    Ok(Error::new(Kind::Storage, format!("there is no pool '{name}'"))
+        .hint(super::preflight::alternatives(name, &known)))
+}
+
+/// The images of a pool; none where the pool is missing or not started. Changes nothing.
+///
+/// # Errors
+/// The host's; [`Kind::Storage`] where a pool that is not the default one is missing.
+pub fn list(session: &Session<'_>, pool: &str) -> Result<Vec<Volume>, Error> {
+    match session.host.pool(pool)? {
+        Some(found) if found.active => {
+            let mut volumes = session.host.volumes(pool)?;
+            volumes.retain(|volume| notes::noted_image(&volume.name).is_none());
+            volumes.sort_by(|a, b| a.name.cmp(&b.name));
+            Ok(volumes)
+        }
+        Some(_) => Ok(Vec::new()),
+        None if session.settings.default_target(pool, session.host.uri()).is_some() => Ok(Vec::new()),
+        None => Err(no_pool(session, pool)?),
+    }
+}
+
+/// Whether an import of that image was broken off by a kill, or still goes on.
+///
+/// # Errors
+/// A connection that is lost.
+pub fn is_unfinished(session: &Session<'_>, image: &Volume) -> Result<bool, Error> {
+    image_preflight::is_unfinished(session, image)
+}
+
+/// An image and who uses it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageUse {
+    /// The image.
+    pub volume: Volume,
+    /// Where it came from, where that was noted.
+    pub origin: Option<Origin>,
+    /// Names of the VMs whose disks are or lie on it.
+    pub vms: Vec<String>,
+    /// Volumes that lie on it, as `pool/name`.
+    pub overlays: Vec<String>,
+}
+
+/// Looks at an image and at everybody who uses it.
+///
+/// # Errors
+/// [`Kind::Storage`] where there is no such image.
+pub fn info(session: &Session<'_>, pool: &str, name: &str) -> Result<ImageUse, Error> {
+    let Some(volume) = session.host.volume(pool, name)? else { return Err(no_image(session, pool, name)?) };
+    let users = Usage::look(session, None)?.of(pool, name, &volume.path);
+    let overlays = users.overlays.into_iter().map(|o| format!("{}/{}", o.pool, o.name)).collect();
+    let origin = notes::read(session, pool, name)?;
+    Ok(ImageUse { volume, origin, vms: users.vms, overlays })
+}
+
+/// Where an image came from, where that was noted.
+///
+/// # Errors
+/// A connection that is lost.
+pub fn origin(session: &Session<'_>, pool: &str, name: &str) -> Result<Option<Origin>, Error> {
+    notes::read(session, pool, name)
+}
+
+fn no_image(session: &Session<'_>, pool: &str, name: &str) -> Result<Error, Error> {
+    let known: Vec<String> = list(session, pool)?.into_iter().map(|v| v.name).collect();
+    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+    Ok(Error::new(Kind::Storage, format!("there is no image '{name}' in pool '{pool}'"))
+        .hint(super::preflight::alternatives(name, &known)))
+}

@@ -1,0 +1,100 @@
+//! The notes on where images came from.
+//!
+//! libvirt keeps no notes with a volume, so they are in a small volume beside it. An image without one is of
+//! unknown origin, which is no fault.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Kind};
+use crate::host::{HostError, Volume};
+use crate::operations::Session;
+use crate::origin::Origin;
+use crate::storage_xml::{self, VolumeSpec};
+use crate::units::Bytes;
+
+/// What the volume's name ends in, behind the image's.
+const SUFFIX: &str = ".origin.json";
+/// No note is longer.
+const LONGEST: u64 = 64 << 10;
+
+/// The note as it is stored; the word in front says whose it is.
+#[derive(Serialize, Deserialize)]
+struct Note {
+    #[serde(rename = "foundryImage")]
+    image: String,
+    #[serde(flatten)]
+    origin: Origin,
+}
+
+/// Name of the volume with an image's origin.
+pub(super) fn note_name(image: &str) -> String {
+    format!("{image}{SUFFIX}")
+}
+
+/// The image that a volume is the note of, by its name.
+pub(super) fn noted_image(volume: &str) -> Option<&str> {
+    volume.strip_suffix(SUFFIX).filter(|image| !image.is_empty())
+}
+
+/// The origin of an image; `None` where nobody noted it.
+///
+/// # Errors
+/// A connection that is lost. A note that cannot be read is none.
+pub(in crate::operations) fn read(
+    session: &Session<'_>,
+    pool: &str,
+    image: &str,
+) -> Result<Option<Origin>, Error> {
+    let Some(volume) = session.host.volume(pool, &note_name(image))? else { return Ok(None) };
+    match content(session, &volume) {
+        Ok(bytes) => Ok(parse(&bytes, image)),
+        Err(e) if matches!(e, HostError::Lost { .. }) => Err(e.into()),
+        Err(_) => Ok(None),
+    }
+}
+
+fn content(session: &Session<'_>, volume: &Volume) -> Result<Vec<u8>, HostError> {
+    let mut bytes = Vec::new();
+    session.host.download(&volume.pool, &volume.name, &mut bytes, LONGEST)?;
+    Ok(bytes)
+}
+
+/// A note on another image is none of this one's.
+fn parse(bytes: &[u8], image: &str) -> Option<Origin> {
+    let note: Note = serde_json::from_slice(bytes).ok()?;
+    (note.image == image).then_some(note.origin)
+}
+
+/// Notes where an image is from. What was noted of an earlier image of that name is replaced.
+pub(super) fn write(session: &Session<'_>, pool: &str, image: &str, origin: &Origin) -> Result<(), Error> {
+    forget(session, pool, image)?;
+    let note = Note { image: image.to_owned(), origin: origin.clone() };
+    let failed = |cause: String| {
+        Error::new(Kind::Storage, format!("cannot note the origin of image '{image}'")).because(cause)
+    };
+    let bytes = serde_json::to_vec(&note).map_err(|e| failed(e.to_string()))?;
+    let length = bytes.len() as u64;
+    let spec = VolumeSpec {
+        name: note_name(image),
+        format: "raw".into(),
+        capacity: Bytes(length),
+        allocation: Bytes(length),
+        backing: None,
+    };
+    let xml = storage_xml::volume(&spec).map_err(|e| failed(e.to_string()))?;
+    session.host.create_volume(pool, &xml)?;
+    Ok(session.host.upload_all(pool, &spec.name, &mut &*bytes, length)?)
+}
+
+/// Removes the note on an image. A volume of that name that is no note stays, and is in the way.
+pub(super) fn forget(session: &Session<'_>, pool: &str, image: &str) -> Result<(), Error> {
+    let name = note_name(image);
+    let Some(volume) = session.host.volume(pool, &name)? else { return Ok(()) };
+    // A kill between the two steps of `write` leaves one of zeros.
+    let bytes = content(session, &volume)?;
+    if serde_json::from_slice::<Note>(&bytes).is_ok() || bytes.iter().all(|b| *b == 0) {
+        return Ok(session.host.delete_volume(pool, &name)?);
+    }
+    Err(Error::new(Kind::Storage, format!("volume '{name}' in pool '{pool}' is in the way"))
+        .because(format!("the origin of image '{image}' would be noted there, and it is something else")))
+}

@@ -1,0 +1,74 @@
+//! Which images are not what their servers have by now.
+
+use super::pull::Question;
+use super::{list, notes};
+use crate::error::{Error, Kind};
+use crate::host::Volume;
+use crate::operations::Session;
+use crate::operations::usage::Usage;
+use crate::origin::Origin;
+use crate::transfer::{Client, Location};
+
+/// How an image compares with what its server has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Age {
+    /// It is the same.
+    Current,
+    /// The server has another one.
+    Outdated,
+    /// Nobody can say: why.
+    Unknown(String),
+}
+
+/// An image, and whether there is a newer one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Freshness {
+    /// The image.
+    pub image: Volume,
+    /// Where it came from, where that was noted.
+    pub origin: Option<Origin>,
+    /// How it compares.
+    pub age: Age,
+    /// Names of the VMs whose disks are or lie on it.
+    pub vms: Vec<String>,
+}
+
+/// Asks for each image of a pool whether its server has another one. No image is transferred.
+///
+/// # Errors
+/// The host's; a server that does not answer makes its images [`Age::Unknown`].
+pub fn outdated(session: &Session<'_>, pool: &str, client: &Client) -> Result<Vec<Freshness>, Error> {
+    let usage = Usage::look(session, None)?;
+    let look = |image: Volume| {
+        let origin = notes::read(session, pool, &image.name)?;
+        let age = age(session, client, origin.as_ref())?;
+        let vms = usage.of(pool, &image.name, &image.path).vms;
+        Ok(Freshness { image, origin, age, vms })
+    };
+    list(session, pool)?.into_iter().map(look).collect()
+}
+
+fn age(session: &Session<'_>, client: &Client, origin: Option<&Origin>) -> Result<Age, Error> {
+    let Some(origin) = origin.filter(|origin| origin.can_be_had_again()) else {
+        return Ok(Age::Unknown("nobody noted an address that it came from".into()));
+    };
+    session.working(format!("Asking for {}", origin.source));
+    match ask(session, client, origin) {
+        Ok(true) => Ok(Age::Current),
+        Ok(false) => Ok(Age::Outdated),
+        Err(e) if e.kind() == Kind::Interrupted => Err(e),
+        Err(e) => Ok(Age::Unknown(e.to_string())),
+    }
+}
+
+fn ask(session: &Session<'_>, client: &Client, origin: &Origin) -> Result<bool, Error> {
+    let location: Location = origin.source.parse()?;
+    let expected = origin.checksum_list();
+    if expected.is_none() && origin.etag.is_none() && origin.last_modified.is_none() {
+        return Err(Error::new(
+            Kind::Storage,
+            "its server says nothing by which a newer image would be recognized",
+        ));
+    }
+    Question { location: &location, expected: expected.as_ref(), client }.is_current(session, origin)
+}

@@ -1,0 +1,82 @@
+//! Whether there is room for an image, and how it is kept from running out.
+//!
+//! A write that fails inside an upload ends libvirtd 11.3 for everybody, so a full disk has to be found
+//! before. Where an image has no holes, its volume takes its whole size when it is made, and libvirt refuses
+//! that cleanly. Where it has, or where nobody knows, that would waste what the holes save; then the pool's own
+//! numbers say how much may be written, and are asked again and again.
+
+use crate::error::{Error, Kind};
+use crate::operations::{Session, usage};
+use crate::units::Bytes;
+
+/// What is left over for others and for what the file system itself needs.
+const MARGIN: u64 = 16 << 20;
+/// After so many written bytes the pool is asked again: others write to it, too.
+const STRETCH: u64 = 256 << 20;
+
+/// How the volume gets its space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Space {
+    /// All of that when it is made.
+    Whole(u64),
+    /// As it is written.
+    AsWritten,
+}
+
+/// What is known of an image's size before it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Known {
+    pub(super) length: Option<u64>,
+    /// How many of its bytes are no holes.
+    pub(super) data: Option<u64>,
+}
+
+impl Known {
+    /// How the volume is to get its space, once the pool has room for it as far as one can know.
+    pub(super) fn space(self, session: &Session<'_>, pool: &str) -> Result<Space, Error> {
+        let available = available(session, pool)?;
+        let (space, needed) = match (self.length, self.data) {
+            (Some(length), Some(data)) if data >= length => (Space::Whole(length), length),
+            (_, data) => (Space::AsWritten, data.unwrap_or(0) + MARGIN),
+        };
+        if available >= needed {
+            return Ok(space);
+        }
+        let reserve = if space == Space::AsWritten {
+            format!(" ({} of that to spare)", Bytes(MARGIN))
+        } else {
+            String::new()
+        };
+        Err(Error::new(
+            Kind::Storage,
+            format!(
+                "pool '{pool}' has {} left; the image needs {}{reserve}",
+                Bytes(available),
+                Bytes(needed)
+            ),
+        )
+        .outcome("nothing was changed"))
+    }
+}
+
+/// How much may be written until the next look.
+pub(super) fn next_stretch(session: &Session<'_>, pool: &str) -> Result<u64, Error> {
+    let available = available(session, pool)?;
+    if available > MARGIN {
+        return Ok((available - MARGIN).min(STRETCH));
+    }
+    Err(Error::new(
+        Kind::Storage,
+        format!(
+            "pool '{pool}' is full: it has {} left, of which {} are to spare",
+            Bytes(available),
+            Bytes(MARGIN)
+        ),
+    ))
+}
+
+/// What libvirt knows is from its last look.
+fn available(session: &Session<'_>, pool: &str) -> Result<u64, Error> {
+    usage::refresh(session, pool)?;
+    Ok(session.host.pool(pool)?.map_or(0, |p| p.available.0))
+}

@@ -1,0 +1,119 @@
+//! Downloads through the cache: a kept one if the server has nothing newer, a part that is taken up, or a new one.
+
+use std::fs::File;
+use std::io::{self, Read, Take};
+
+use super::cache::{Cache, Kept, Note, Part};
+use super::error::{Reason, TransferError};
+use super::http::{Download, Found, Fresh, Validators, look};
+use super::location::Url;
+use super::{Algorithm, Check, Opened, Options, SparseFile, downloaded};
+use crate::content::Content;
+
+/// Opens an address, with what is kept of it.
+pub(super) fn open<'a>(
+    cache: &Cache,
+    url: &Url,
+    name: String,
+    options: Options<'a>,
+) -> Result<Opened<'a>, TransferError> {
+    if let Some(kept) = cache.kept(url)
+        && is_current(&kept, url, options)?
+    {
+        return from_cache(kept, url, name, options);
+    }
+    // What is kept has a digest, by which a later run knows that it is still whole.
+    let check = match options.check {
+        Check::Nothing => &Check::Note(Algorithm::Sha256),
+        check => check,
+    };
+    let Some(part) = cache.part(url)? else {
+        let download = Download::open(options.client, url, options.pace)?;
+        let found = download.found();
+        return downloaded(download, found, name, check, None);
+    };
+    let source = Source::open(&part, url, options)?;
+    let found = source.rest.found();
+    let note = Note::new(url, &found.validators);
+    let keep = cache.keep(url, part, note, source.there())?;
+    downloaded(source, found, name, check, Some(Box::new(keep)))
+}
+
+/// Whether nothing newer can be meant: it has the very digest that is asked for, or the server says so.
+fn is_current(kept: &Kept, url: &Url, options: Options<'_>) -> Result<bool, TransferError> {
+    if let (Check::Expect(expected), Some(digest)) = (options.check, &kept.note.digest)
+        && expected == digest
+    {
+        return Ok(true);
+    }
+    if kept.note.validators.is_empty() {
+        return Ok(false);
+    }
+    Ok(look(options.client, url, &kept.note.validators, options.pace)? == Fresh::Unchanged)
+}
+
+fn from_cache<'a>(
+    kept: Kept,
+    url: &Url,
+    name: String,
+    options: Options<'a>,
+) -> Result<Opened<'a>, TransferError> {
+    let check = match (options.check, &kept.note.digest) {
+        (Check::Expect(_), _) | (_, None) => options.check.clone(),
+        (_, Some(digest)) => Check::Expect(digest.clone()),
+    };
+    let file = SparseFile::open(&kept.path)?;
+    let (validators, length) = (kept.note.validators.clone(), kept.note.length);
+    let found = Found { length, validators, found_at: url.clone() };
+    let mut opened = downloaded(file, found, name, &check, Some(Box::new(kept)))?;
+    opened.from_cache = true;
+    Ok(opened)
+}
+
+/// A download of which the first bytes may be here.
+struct Source<'a> {
+    part: Option<Take<File>>,
+    rest: Download<'a>,
+}
+
+impl<'a> Source<'a> {
+    fn open(part: &Part, url: &Url, options: Options<'a>) -> Result<Self, TransferError> {
+        let known = part.note.as_ref().map(|note| note.validators.clone()).filter(Validators::can_resume);
+        if let Some(validators) = known {
+            match Download::open_behind(options.client, url, options.pace, part.length, validators) {
+                Ok(rest) => return Self::behind(part, rest),
+                Err(e) if e.reason() == Reason::Changed => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(Self { part: None, rest: Download::open(options.client, url, options.pace)? })
+    }
+
+    fn behind(part: &Part, rest: Download<'a>) -> Result<Self, TransferError> {
+        let name = part.path.display().to_string();
+        let file = File::open(&part.path).map_err(|e| TransferError::from_io(e, &name))?;
+        Ok(Self { part: Some(file.take(part.length)), rest })
+    }
+
+    /// How many bytes are here.
+    fn there(&self) -> u64 {
+        self.part.as_ref().map_or(0, Take::limit)
+    }
+}
+
+impl Read for Source<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(part) = &mut self.part {
+            match part.read(buffer)? {
+                0 if part.limit() > 0 && !buffer.is_empty() => {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                0 if !buffer.is_empty() => self.part = None,
+                read => return Ok(read),
+            }
+        }
+        self.rest.read(buffer)
+    }
+}
+
+impl Content for Source<'_> {}

@@ -1,0 +1,64 @@
+//! What a user gives as a checksum: a digest, or where a checksum file is.
+
+use super::checksum_file::ChecksumFile;
+use super::digest::Digest;
+use super::error::{Reason, TransferError};
+use super::location::Location;
+use super::{Check, Options, open};
+
+/// A digest that is given or is to be looked up: `sha256:…`, `sha512:…`, bare digits, or the path or the address of
+/// a checksum file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expected {
+    /// The digest itself.
+    Digest(Digest),
+    /// A checksum file that lists it.
+    ListedIn(Location),
+}
+
+impl std::str::FromStr for Expected {
+    type Err = TransferError;
+
+    fn from_str(text: &str) -> Result<Self, TransferError> {
+        if let Some(digest) = Digest::from_hex(text) {
+            return Ok(Self::Digest(digest));
+        }
+        // An address has a colon, too, but no hash function is called `http`; nor is a path with a slash one.
+        let looks_like_digest =
+            text.split_once(':').is_some_and(|(name, rest)| is_word(name) && is_word(rest));
+        if looks_like_digest { text.parse().map(Self::Digest) } else { text.parse().map(Self::ListedIn) }
+    }
+}
+
+fn is_word(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
+
+/// The digest that a file is expected to have: the given one, or the one that the checksum file lists for the last
+/// component of its location.
+///
+/// A checksum file called like the file and an extension (`disk.qcow2.sha256`) means the file by its only digest,
+/// whatever name stands in it.
+///
+/// # Errors
+/// Those of reading the checksum file; where it does not list the file.
+pub fn expected_digest(
+    expected: &Expected,
+    image: &Location,
+    options: Options<'_>,
+) -> Result<Digest, TransferError> {
+    let list = match expected {
+        Expected::Digest(digest) => return Ok(digest.clone()),
+        Expected::ListedIn(list) => list,
+    };
+    let options = Options { check: &Check::Nothing, cache: None, ..options };
+    let lines = ChecksumFile::read(open(list, options)?.content, &list.to_string())?;
+    let Some(name) = image.file_name() else {
+        let message = format!("there is no name by which to find {image} in a checksum file");
+        return Err(TransferError::new(Reason::Input, message).hint("give its digest itself"));
+    };
+    let extension =
+        list.file_name().and_then(|list| list.strip_prefix(&name)?.strip_prefix('.').map(str::to_owned));
+    let beside = extension.is_some_and(|extension| is_word(&extension));
+    if beside { lines.digest_beside(&name) } else { lines.digest_of(&name) }
+}

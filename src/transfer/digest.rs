@@ -1,0 +1,166 @@
+//! SHA-256 and SHA-512 (FIPS 180-4), as people and checksum files write them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256, Sha512};
+
+use super::error::{Reason, TransferError};
+
+/// A hash function. The stronger one is the greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Algorithm {
+    /// SHA-256.
+    Sha256,
+    /// SHA-512.
+    Sha512,
+}
+
+impl Algorithm {
+    /// Its name in front of a digest.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sha256 => "sha256",
+            Self::Sha512 => "sha512",
+        }
+    }
+
+    /// How many hexadecimal digits a digest has.
+    fn digits(self) -> usize {
+        match self {
+            Self::Sha256 => 64,
+            Self::Sha512 => 128,
+        }
+    }
+
+    fn of_name(name: &str) -> Option<Self> {
+        [Self::Sha256, Self::Sha512].into_iter().find(|a| a.name().eq_ignore_ascii_case(name))
+    }
+}
+
+/// A digest, written `sha256:` or `sha512:` and hexadecimal digits. Capitals make no difference.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Digest {
+    algorithm: Algorithm,
+    /// In small letters.
+    hex: String,
+}
+
+impl Digest {
+    /// The hash function.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// The digits, in small letters.
+    pub fn hex(&self) -> &str {
+        &self.hex
+    }
+
+    /// Bare digits, whose number says which function it was; `None` for anything else.
+    pub fn from_hex(digits: &str) -> Option<Self> {
+        let algorithm =
+            [Algorithm::Sha256, Algorithm::Sha512].into_iter().find(|a| a.digits() == digits.len())?;
+        let all = digits.bytes().all(|b| b.is_ascii_hexdigit());
+        all.then(|| Self { algorithm, hex: digits.to_ascii_lowercase() })
+    }
+
+    /// The digest of some bytes.
+    pub fn of(algorithm: Algorithm, bytes: &[u8]) -> Self {
+        let mut hasher = Hasher::new(algorithm);
+        hasher.update(bytes);
+        hasher.finish()
+    }
+}
+
+impl FromStr for Digest {
+    type Err = TransferError;
+
+    /// Reads `sha256:HEX`, `sha512:HEX` or the bare digits.
+    fn from_str(text: &str) -> Result<Self, TransferError> {
+        let read = match text.split_once(':') {
+            Some((name, hex)) => {
+                let algorithm = Algorithm::of_name(name).ok_or_else(|| unknown_algorithm(name))?;
+                Self::from_hex(hex).filter(|digest| digest.algorithm == algorithm)
+            }
+            None => Self::from_hex(text),
+        };
+        read.ok_or_else(|| {
+            TransferError::new(Reason::Input, format!("{text:?} is not a digest"))
+                .hint("a digest is sha256: and 64 hexadecimal digits, or sha512: and 128 of them")
+        })
+    }
+}
+
+fn unknown_algorithm(name: &str) -> TransferError {
+    TransferError::new(Reason::Input, format!("{name:?} is not a hash function that foundry checks by"))
+        .hint("use a sha256: or sha512: digest")
+}
+
+impl TryFrom<String> for Digest {
+    type Error = TransferError;
+
+    fn try_from(text: String) -> Result<Self, TransferError> {
+        text.parse()
+    }
+}
+
+impl From<Digest> for String {
+    fn from(digest: Digest) -> Self {
+        digest.to_string()
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.algorithm.name(), self.hex)
+    }
+}
+
+/// A digest in the making.
+#[derive(Debug, Clone)]
+pub enum Hasher {
+    /// SHA-256.
+    Sha256(Sha256),
+    /// SHA-512.
+    Sha512(Sha512),
+}
+
+impl Hasher {
+    /// Begins one.
+    pub fn new(algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::Sha256 => Self::Sha256(Sha256::new()),
+            Algorithm::Sha512 => Self::Sha512(Sha512::new()),
+        }
+    }
+
+    /// Takes bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Sha256(state) => state.update(bytes),
+            Self::Sha512(state) => state.update(bytes),
+        }
+    }
+
+    /// Takes so many zeros, as a hole reads.
+    pub fn update_zeros(&mut self, mut count: u64) {
+        static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+        while count > 0 {
+            let step = usize::try_from(count).map_or(ZEROS.len(), |n| n.min(ZEROS.len()));
+            self.update(&ZEROS[..step]);
+            count -= step as u64;
+        }
+    }
+
+    /// The digest of what was taken.
+    pub fn finish(self) -> Digest {
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        match self {
+            Self::Sha256(state) => Digest { algorithm: Algorithm::Sha256, hex: hex(&state.finalize()) },
+            Self::Sha512(state) => Digest { algorithm: Algorithm::Sha512, hex: hex(&state.finalize()) },
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! One request.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ureq::http::HeaderMap;
+use ureq::http::header::{ACCEPT_ENCODING, AUTHORIZATION};
+use ureq::tls::{RootCerts, TlsConfig};
+use ureq::{Agent, BodyReader, ResponseExt};
+
+use super::super::error::{Reason, TransferError};
+use super::super::location::Url;
+use super::proxy::Proxies;
+
+/// The most redirections that are followed.
+const REDIRECTS: u32 = 10;
+
+/// How patient a client is.
+#[derive(Debug, Clone)]
+pub struct HttpSettings {
+    /// For a name to be resolved, and again for a connection.
+    pub connect_timeout: Duration,
+    /// For a server to answer, and for the next byte of what it sends.
+    pub stall_timeout: Duration,
+    /// How often a try is repeated. Each MiB that comes earns the same number again.
+    pub retries: u32,
+    /// The wait before the first repetition; each further one takes twice as long.
+    pub backoff: Duration,
+    /// The longest wait, also one that a server asks for (`Retry-After`); one that asks for more is given up.
+    pub longest_wait: Duration,
+    /// The proxies.
+    pub proxies: Proxies,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(20),
+            stall_timeout: Duration::from_secs(30),
+            retries: 5,
+            backoff: Duration::from_secs(1),
+            longest_wait: Duration::from_secs(120),
+            proxies: Proxies::default(),
+        }
+    }
+}
+
+/// Makes requests. The certificates that it trusts are the machine's own. A clone shares its connections.
+#[derive(Debug, Clone)]
+pub struct Client {
+    agent: Agent,
+    settings: Arc<HttpSettings>,
+}
+
+/// A request.
+#[derive(Debug)]
+pub(super) struct Ask {
+    pub(super) head_only: bool,
+    pub(super) url: Url,
+    pub(super) headers: Vec<(&'static str, String)>,
+}
+
+/// An answer, as far as its body.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    /// Where redirections ended.
+    pub(super) found_at: Url,
+}
+
+/// Why a try failed, and whether another one may do.
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub(super) error: TransferError,
+    /// That a repetition may help: `Never`, or after a time that the server asked for.
+    pub(super) again: Again,
+}
+
+/// Whether a try is worth another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Again {
+    /// It would fail the same way.
+    Never,
+    /// Only where bytes have come before: then the server was there, and will be again.
+    IfBegun,
+    /// After the usual wait.
+    Soon,
+    /// Not before that time.
+    After(Duration),
+}
+
+impl Client {
+    /// Makes one. Nothing is connected yet.
+    pub fn new(settings: HttpSettings) -> Self {
+        let config = Agent::config_builder()
+            .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build())
+            .user_agent(concat!("foundry/", env!("CARGO_PKG_VERSION")))
+            .http_status_as_error(false)
+            .max_redirects(REDIRECTS)
+            .save_redirect_history(true)
+            .proxy(None)
+            .timeout_resolve(Some(settings.connect_timeout))
+            .timeout_connect(Some(settings.connect_timeout))
+            .timeout_send_request(Some(settings.stall_timeout))
+            .timeout_recv_response(Some(settings.stall_timeout))
+            .timeout_per_read(Some(settings.stall_timeout))
+            .build();
+        Self { agent: config.into(), settings: Arc::new(settings) }
+    }
+
+    pub(super) fn settings(&self) -> &HttpSettings {
+        &self.settings
+    }
+
+    /// Asks and waits for the beginning of the answer, through all redirections.
+    pub(super) fn send(&self, ask: &Ask) -> Result<(Head, BodyReader<'static>), Fault> {
+        let uri = ask.url.uri().clone();
+        let mut request = if ask.head_only { self.agent.head(uri) } else { self.agent.get(uri) };
+        // The bytes of the file itself are wanted, as their checksum is.
+        request = request.header(ACCEPT_ENCODING, "identity");
+        if let Some(authorization) = ask.url.authorization() {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        for (name, value) in &ask.headers {
+            request = request.header(*name, value);
+        }
+        let config =
+            request.config().proxy(self.settings.proxies.of(&ask.url)).https_only(ask.url.is_https());
+        let answer = config.build().call().map_err(|e| self.fault(&ask.url, &e))?;
+        let history = answer.get_redirect_history().unwrap_or_default();
+        refuse_downgrade(&ask.url, history.iter().map(|uri| uri.scheme_str() == Some("https")))?;
+        let found_at = ask.url.led_to(answer.get_uri());
+        let (parts, body) = answer.into_parts();
+        let head = Head { status: parts.status.as_u16(), headers: parts.headers, found_at };
+        Ok((head, body.into_with_config().limit(u64::MAX).reader()))
+    }
+
+    fn fault(&self, url: &Url, error: &ureq::Error) -> Fault {
+        use ureq::Error as E;
+        let failed = |reason, cause: String| {
+            TransferError::new(reason, format!("cannot download {url}")).because(cause)
+        };
+        let (reason, cause, again) = match error {
+            E::Timeout(_) => (Reason::Unreachable, self.timeout_text(), Again::Soon),
+            E::HostNotFound => (Reason::Unreachable, "its host's name is not known".into(), Again::IfBegun),
+            E::TooManyRedirects => {
+                (Reason::Answer, format!("it leads through more than {REDIRECTS} redirections"), Again::Never)
+            }
+            E::RequireHttpsOnly(_) => return Fault::never(downgraded(url)),
+            E::Io(io) if is_refusal(io) => (Reason::Unreachable, io.to_string(), Again::IfBegun),
+            E::Io(io) if is_tls(io) => return Fault::never(untrusted(url, io.to_string())),
+            E::Io(io) => (Reason::Unreachable, io.to_string(), Again::Soon),
+            E::ConnectionFailed => (Reason::Unreachable, error.to_string(), Again::IfBegun),
+            E::ConnectProxyFailed(_) => (Reason::Unreachable, error.to_string(), Again::IfBegun),
+            E::Protocol(_) => (Reason::Answer, error.to_string(), Again::Soon),
+            E::Tls(_) | E::Rustls(_) => return Fault::never(untrusted(url, error.to_string())),
+            other => (Reason::Answer, other.to_string(), Again::Never),
+        };
+        Fault { error: failed(reason, cause), again }
+    }
+
+    /// A connection that broke while the content came.
+    pub(super) fn broken(&self, url: &Url, error: &io::Error) -> Fault {
+        let timeout = error.get_ref().and_then(|e| e.downcast_ref::<ureq::Error>());
+        let cause = match timeout {
+            Some(ureq::Error::Timeout(_)) => self.timeout_text(),
+            _ if error.kind() == io::ErrorKind::TimedOut => self.timeout_text(),
+            _ if error.kind() == io::ErrorKind::UnexpectedEof => "the connection was closed".into(),
+            _ => error.to_string(),
+        };
+        Fault::soon(TransferError::new(Reason::Unreachable, format!("cannot download {url}")).because(cause))
+    }
+
+    fn timeout_text(&self) -> String {
+        format!("nothing came for {} s", self.settings.stall_timeout.as_secs_f32())
+    }
+}
+
+impl Fault {
+    pub(super) fn never(error: TransferError) -> Self {
+        Self { error, again: Again::Never }
+    }
+
+    pub(super) fn soon(error: TransferError) -> Self {
+        Self { error, again: Again::Soon }
+    }
+}
+
+impl From<TransferError> for Fault {
+    fn from(error: TransferError) -> Self {
+        Self::never(error)
+    }
+}
+
+/// What was asked for with encryption must not come without, not even on a detour.
+fn refuse_downgrade(url: &Url, encrypted: impl Iterator<Item = bool>) -> Result<(), Fault> {
+    let mut before = url.is_https();
+    for now in encrypted {
+        if before && !now {
+            return Err(Fault::never(downgraded(url)));
+        }
+        before = now;
+    }
+    Ok(())
+}
+
+fn downgraded(url: &Url) -> TransferError {
+    TransferError::new(Reason::Refused, format!("cannot download {url}"))
+        .because("it leads from https to plain http, where anybody on the way can change it")
+}
+
+fn untrusted(url: &Url, cause: String) -> TransferError {
+    TransferError::new(Reason::Unreachable, format!("cannot download {url}"))
+        .because(cause)
+        .hint("the certificate must be one that this machine trusts (package ca-certificates, SSL_CERT_FILE)")
+}
+
+fn is_refusal(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable
+    )
+}
+
+/// rustls reports what it does not like as invalid data.
+fn is_tls(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidData
+        || error.get_ref().and_then(|e| e.source()).is_some_and(|e| e.to_string().contains("certificate"))
+}

@@ -1,0 +1,67 @@
+//! A look at a file on a server, without its content.
+
+use super::super::error::TransferError;
+use super::super::location::Url;
+use super::super::pace::Pace;
+use super::client::{Ask, Client, Fault, Head};
+use super::download::{Download, Found};
+use super::headers::content_length;
+use super::stream::Stream;
+use super::validators::Validators;
+
+/// Whether a file on a server is still the one that was downloaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fresh {
+    /// It is.
+    Unchanged,
+    /// It is another one.
+    Changed(Found),
+}
+
+/// Asks whether a file on a server changed; its content is not transferred.
+///
+/// By `HEAD` with `If-None-Match` and `If-Modified-Since`; where a server does not take that (405, 501, and 403 of
+/// those that sign addresses for one method), by a `GET` that is broken off.
+///
+/// # Errors
+/// As [`Download::open`].
+pub fn look(client: &Client, url: &Url, known: &Validators, pace: &dyn Pace) -> Result<Fresh, TransferError> {
+    let mut download = Download::new(client, url, pace);
+    let mut head_only = true;
+    loop {
+        match ask_whether(&download, known, head_only) {
+            Ok(head) if head_only && matches!(head.status, 403 | 405 | 501) => head_only = false,
+            Ok(head) => match verdict(&download, known, &head) {
+                Ok(fresh) => return Ok(fresh),
+                Err(fault) => download.pause(fault)?,
+            },
+            Err(fault) => download.pause(fault)?,
+        }
+    }
+}
+
+fn ask_whether(download: &Download<'_>, known: &Validators, head_only: bool) -> Result<Head, Fault> {
+    let mut headers = Vec::new();
+    if let Some(etag) = &known.etag {
+        headers.push(("If-None-Match", etag.clone()));
+    }
+    if let Some(date) = &known.last_modified {
+        headers.push(("If-Modified-Since", date.clone()));
+    }
+    let ask = Ask { head_only, url: download.url.clone(), headers };
+    Stream::start(&download.client, ask)?.head(download.pace)
+}
+
+fn verdict(download: &Download<'_>, known: &Validators, head: &Head) -> Result<Fresh, Fault> {
+    let now = Validators::of(&head.headers);
+    match head.status {
+        304 => Ok(Fresh::Unchanged),
+        200 if known.unchanged(&now) => Ok(Fresh::Unchanged),
+        200 => Ok(Fresh::Changed(Found {
+            length: content_length(&head.headers),
+            validators: now,
+            found_at: head.found_at.clone(),
+        })),
+        _ => Err(download.refusal(head)),
+    }
+}

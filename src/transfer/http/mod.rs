@@ -1,0 +1,20 @@
+//! HTTP(S), over ureq: one request at a time, told apart into what can be tried again and what cannot.
+//!
+//! ```text
+//!  Client ── one request ──▶ Stream ── bytes ──▶ Download   (resumes, counts, gives up)
+//!                            (a thread, so that a user can stop what hangs)
+//! ```
+
+mod client;
+mod download;
+mod headers;
+mod look;
+mod proxy;
+mod stream;
+mod validators;
+
+pub use client::{Client, HttpSettings};
+pub use download::{Download, Found};
+pub use look::{Fresh, look};
+pub use proxy::Proxies;
+pub use validators::Validators;

@@ -1,0 +1,85 @@
+//! Proxies from the environment, as curl(1) reads it.
+
+use ureq::Proxy;
+
+use super::super::location::Url;
+
+/// The proxies for each scheme.
+///
+/// From the environment: `https_proxy` or `HTTPS_PROXY` for https, `http_proxy` for http (not in capitals, which a
+/// server's client can set as a header `Proxy:` of a CGI program), `all_proxy` or `ALL_PROXY` for both; and
+/// `no_proxy` or `NO_PROXY` for what is reached directly. An HTTP proxy is asked to CONNECT, for http, too.
+#[derive(Debug, Clone, Default)]
+pub struct Proxies {
+    http: Option<Proxy>,
+    https: Option<Proxy>,
+}
+
+impl Proxies {
+    /// Those of this process's environment.
+    pub fn from_env() -> Self {
+        Self::read(|name| std::env::var(name).ok())
+    }
+
+    /// Those that variables name, each looked up by its name. One that cannot be read is as good as not there.
+    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let first =
+            |names: &[&str]| names.iter().find_map(|name| variable(name).filter(|value| !value.is_empty()));
+        let direct = first(&["no_proxy", "NO_PROXY"]).unwrap_or_default();
+        let proxy = |names: &[&str]| first(names).and_then(|value| with_exceptions(&value, &direct));
+        Self {
+            http: proxy(&["http_proxy", "all_proxy", "ALL_PROXY"]),
+            https: proxy(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]),
+        }
+    }
+
+    pub(super) fn of(&self, url: &Url) -> Option<Proxy> {
+        if url.is_https() { self.https.clone() } else { self.http.clone() }
+    }
+}
+
+/// A proxy that is not used for the hosts of a list with commas.
+fn with_exceptions(value: &str, direct: &str) -> Option<Proxy> {
+    let plain = Proxy::new(value).ok()?;
+    let mut proxy = Proxy::builder(plain.protocol()).host(plain.host()).port(plain.port());
+    if let Some(user) = plain.username() {
+        proxy = proxy.username(user);
+    }
+    if let Some(password) = plain.password() {
+        proxy = proxy.password(password);
+    }
+    let entries = direct.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+    entries.fold(proxy, ureq::ProxyBuilder::no_proxy).build().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(url: &str, variables: &[(&str, &str)]) -> Option<String> {
+        let read = |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
+        let url: Url = url.parse().unwrap();
+        let proxy = Proxies::read(read).of(&url)?;
+        (!proxy.is_no_proxy(url.uri())).then(|| format!("{}:{}", proxy.host(), proxy.port()))
+    }
+
+    #[test]
+    fn each_scheme_has_its_own() {
+        let both = [("http_proxy", "http://plain:3128"), ("HTTPS_PROXY", "secure:3129")];
+        assert_eq!(of("http://a/", &both).as_deref(), Some("plain:3128"));
+        assert_eq!(of("https://a/", &both).as_deref(), Some("secure:3129"));
+        assert_eq!(of("https://a/", &[("http_proxy", "http://plain:1")]), None);
+        assert_eq!(of("http://a/", &[("HTTP_PROXY", "http://cgi:1")]), None, "httpoxy");
+        assert_eq!(of("http://a/", &[("http_proxy", ""), ("ALL_PROXY", "all:1")]).as_deref(), Some("all:1"));
+    }
+
+    #[test]
+    fn what_is_near_is_reached_directly() {
+        let direct = [("all_proxy", "http://me:pw@p:1"), ("NO_PROXY", "localhost, .example.org,10.0.0.1")];
+        for near in ["http://localhost/", "https://x.example.org/", "http://10.0.0.1:80/"] {
+            assert_eq!(of(near, &direct), None, "{near}");
+        }
+        assert_eq!(of("http://example.com/", &direct).as_deref(), Some("p:1"));
+        assert_eq!(of("http://a/", &[("all_proxy", "p:1"), ("no_proxy", "*")]), None);
+    }
+}

@@ -1,0 +1,125 @@
+//! An answer that arrives on a thread of its own: what hangs there does not keep the user from stopping it, and the
+//! next bytes come while the last ones are stored.
+
+use std::io::Read;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread;
+
+use ureq::BodyReader;
+
+use super::super::error::{Reason, TransferError};
+use super::super::pace::{Pace, TICK};
+use super::client::{Ask, Client, Fault, Head};
+
+/// How many bytes are read at once, and how many such pieces wait for their reader: 2 MiB at most.
+const PIECE: usize = 128 * 1024;
+const PIECES: usize = 16;
+
+enum Message {
+    Head(Head),
+    Bytes(Vec<u8>),
+    End,
+    Fault(Fault),
+}
+
+/// An answer on its way. Whoever drops it ends the connection with the next bytes that come.
+pub(super) struct Stream {
+    messages: Receiver<Message>,
+    piece: Vec<u8>,
+    given: usize,
+}
+
+impl Stream {
+    /// Asks.
+    pub(super) fn start(client: &Client, ask: Ask) -> Result<Self, Fault> {
+        let (sender, messages) = sync_channel(PIECES);
+        let client = client.clone();
+        let no_thread = |e: std::io::Error| {
+            TransferError::new(Reason::Local, "cannot begin a download").because(e.to_string())
+        };
+        thread::Builder::new()
+            .name("download".into())
+            .spawn(move || deliver(&client, &ask, &sender))
+            .map_err(no_thread)?;
+        Ok(Self { messages, piece: Vec::new(), given: 0 })
+    }
+
+    /// Waits for the beginning of the answer.
+    pub(super) fn head(&mut self, pace: &dyn Pace) -> Result<Head, Fault> {
+        match self.next(pace)? {
+            Message::Head(head) => Ok(head),
+            Message::Fault(fault) => Err(fault),
+            Message::Bytes(_) | Message::End => Err(died()),
+        }
+    }
+
+    /// As [`Read::read`].
+    pub(super) fn read(&mut self, buffer: &mut [u8], pace: &dyn Pace) -> Result<usize, Fault> {
+        if self.given == self.piece.len() {
+            match self.next(pace)? {
+                Message::Bytes(piece) => (self.piece, self.given) = (piece, 0),
+                Message::End => return Ok(0),
+                Message::Fault(fault) => return Err(fault),
+                Message::Head(_) => return Err(died()),
+            }
+        }
+        let read = buffer.len().min(self.piece.len() - self.given);
+        buffer[..read].copy_from_slice(&self.piece[self.given..self.given + read]);
+        self.given += read;
+        Ok(read)
+    }
+
+    /// The thread's own timeouts see to it that something comes.
+    fn next(&self, pace: &dyn Pace) -> Result<Message, Fault> {
+        loop {
+            if pace.stopped() {
+                return Err(TransferError::stopped().into());
+            }
+            match self.messages.recv_timeout(TICK) {
+                Ok(message) => return Ok(message),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Err(died()),
+            }
+        }
+    }
+}
+
+fn died() -> Fault {
+    Fault::never(TransferError::new(Reason::Local, "the download ended unexpectedly"))
+}
+
+/// Sends what comes until nobody wants it any more.
+fn deliver(client: &Client, ask: &Ask, to: &SyncSender<Message>) {
+    let last = match client.send(ask) {
+        Err(fault) => Message::Fault(fault),
+        Ok((head, body)) => {
+            if to.send(Message::Head(head)).is_err() {
+                return;
+            }
+            match pass_on(client, ask, body, to) {
+                Some(last) => last,
+                None => return,
+            }
+        }
+    };
+    // Nobody may be left to hear it.
+    let _ = to.send(last);
+}
+
+/// The last message, or `None` where nobody listens.
+fn pass_on(
+    client: &Client,
+    ask: &Ask,
+    mut body: BodyReader<'static>,
+    to: &SyncSender<Message>,
+) -> Option<Message> {
+    let mut buffer = vec![0; PIECE];
+    loop {
+        match body.read(&mut buffer) {
+            Ok(0) => return Some(Message::End),
+            Ok(read) => to.send(Message::Bytes(buffer[..read].to_vec())).ok()?,
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(e) => return Some(Message::Fault(client.broken(&ask.url, &e))),
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Bytes from elsewhere: files, standard input, servers; verified, unpacked, with their holes, in constant memory.
+//!
+//! ```text
+//!  file, pipe ─┐
+//!  cache ──────┼─▶ count, hash, keep, compare ─▶ unpack ─▶ runs of zeros are holes ─▶ Opened::content
+//!  http(s) ────┘   (verified)                    (gz, xz, zst, bz2)
+//! ```
+//!
+//! What is hashed are the bytes as they are transferred, which are those that a checksum file is about. The content
+//! **ends** (`Ok(0)`) only when all of them came and their digest is the expected one, also where the unpacked
+//! content was complete before; anything else is an [`io::Error`] with a [`TransferError`] in it. So whoever reads to
+//! the end has verified, and who gives up before has nothing that was verified.
+//!
+//! It knows nothing of libvirt, of hosts, or of the terminal. A signature is checked nowhere: see [`checksum_file`].
+
+mod cache;
+mod cached;
+mod checksum;
+pub mod checksum_file;
+pub mod decompress;
+mod digest;
+mod error;
+mod http;
+mod location;
+mod pace;
+mod sparse;
+mod verified;
+mod zeros;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+pub use cache::Cache;
+pub use checksum::{Expected, expected_digest};
+pub use decompress::Format;
+pub use digest::{Algorithm, Digest, Hasher};
+pub use error::{Reason, TransferError};
+pub use http::{Client, Download, Found, Fresh, HttpSettings, Proxies, Validators, look};
+pub use location::{Location, Url};
+pub use pace::Pace;
+pub use sparse::{SparseFile, SparseWriter};
+pub use verified::Check;
+pub use zeros::ZerosAsHoles;
+
+use self::cache::Shelf;
+use self::verified::Verified;
+use crate::content::Content;
+
+/// How something is opened.
+#[derive(Clone, Copy)]
+pub struct Options<'a> {
+    /// What becomes of its digest.
+    pub check: &'a Check,
+    /// Makes requests.
+    pub client: &'a Client,
+    /// Waits, and says whether to stop.
+    pub pace: &'a dyn Pace,
+    /// Where downloads are kept, if they are.
+    pub cache: Option<&'a Cache>,
+}
+
+/// Something that is ready to be read.
+pub struct Opened<'a> {
+    /// Unpacked, with its holes. Its end means that all was verified.
+    pub content: Box<dyn Content + 'a>,
+    /// How it is packed, if it is.
+    pub compressed: Option<Format>,
+    /// How many bytes are to be transferred (packed, if it is), where that is known.
+    pub length: Option<u64>,
+    /// Of a local file that is not packed, how many bytes are data and not holes.
+    pub data_bytes: Option<u64>,
+    /// What the server said of it, if it is from one.
+    pub found: Option<Found>,
+    /// Whether it is a kept download and nothing is transferred.
+    pub from_cache: bool,
+    count: Arc<AtomicU64>,
+    done: Arc<OnceLock<Option<Digest>>>,
+}
+
+/// What was transferred.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transferred {
+    /// The digest of the bytes as they were transferred, unless nobody wanted it ([`Check::Nothing`]).
+    pub digest: Option<Digest>,
+    /// How many they were.
+    pub bytes: u64,
+    /// What the server said of it when it began, if it was from one.
+    pub found: Option<Found>,
+}
+
+/// Opens a file, standard input or an address.
+///
+/// # Errors
+/// The system's, the server's. Nothing was verified yet.
+pub fn open<'a>(location: &Location, options: Options<'a>) -> Result<Opened<'a>, TransferError> {
+    let name = location.to_string();
+    match location {
+        Location::File(path) => local(SparseFile::open(path)?, name, options),
+        Location::StandardInput => local(standard_input(&name)?, name, options),
+        Location::Url(url) => from_server(url, name, options),
+    }
+}
+
+/// Standard input is a regular file after `<`, with its holes.
+fn standard_input(name: &str) -> Result<SparseFile, TransferError> {
+    let own = io::stdin().as_fd().try_clone_to_owned().map_err(|e| TransferError::from_io(e, name))?;
+    SparseFile::new(File::from(own), name.to_owned())
+}
+
+fn local(file: SparseFile, name: String, options: Options<'_>) -> Result<Opened<'_>, TransferError> {
+    let length = file.length();
+    let data = file.data_bytes().map_err(|e| TransferError::from_io(e, &name))?;
+    let mut opened = layered(file, name, options.check, None)?;
+    opened.length = length;
+    opened.data_bytes = length.filter(|_| opened.compressed.is_none()).map(|_| data);
+    Ok(opened)
+}
+
+/// The layers above a source.
+fn layered<'a, C: Content + 'a>(
+    source: C,
+    name: String,
+    check: &Check,
+    shelf: Option<Box<dyn Shelf>>,
+) -> Result<Opened<'a>, TransferError> {
+    let verified = Verified::new(source, name.clone(), check, shelf);
+    let (count, done) = (Arc::clone(&verified.count), Arc::clone(&verified.done));
+    let (content, compressed) =
+        decompress::unpack(verified, &name).map_err(|e| TransferError::from_io(e, &name))?;
+    let whole = Whole { content: ZerosAsHoles::new(content), done: Arc::clone(&done), name };
+    Ok(Opened {
+        content: Box::new(whole),
+        compressed,
+        length: None,
+        data_bytes: None,
+        found: None,
+        from_cache: false,
+        count,
+        done,
+    })
+}
+
+fn from_server<'a>(url: &Url, name: String, options: Options<'a>) -> Result<Opened<'a>, TransferError> {
+    if let Some(cache) = options.cache {
+        return cached::open(cache, url, name, options);
+    }
+    let download = Download::open(options.client, url, options.pace)?;
+    let found = download.found();
+    downloaded(download, found, name, options.check, None)
+}
+
+fn downloaded<'a, C: Content + 'a>(
+    source: C,
+    found: Found,
+    name: String,
+    check: &Check,
+    shelf: Option<Box<dyn Shelf>>,
+) -> Result<Opened<'a>, TransferError> {
+    let mut opened = layered(source, name, check, shelf)?;
+    opened.length = found.length;
+    opened.found = Some(found);
+    Ok(opened)
+}
+
+impl Opened<'_> {
+    /// How many bytes are transferred so far, holes included; to be compared with [`length`](Self::length). It can be
+    /// asked from elsewhere while the content is read.
+    pub fn transferred(&self) -> impl Fn() -> u64 + 'static {
+        let count = Arc::clone(&self.count);
+        move || count.load(Ordering::Relaxed)
+    }
+
+    /// Reads what is left of the content, which verifies it, and says what was transferred.
+    ///
+    /// # Errors
+    /// Those of the content.
+    pub fn finish(mut self) -> Result<Transferred, TransferError> {
+        let name = "the rest of the content";
+        io::copy(&mut self.content, &mut io::sink()).map_err(|e| TransferError::from_io(e, name))?;
+        let digest = self.done.get().cloned().flatten();
+        Ok(Transferred { digest, bytes: self.count.load(Ordering::Relaxed), found: self.found })
+    }
+}
+
+/// The outermost layer: no end before the source's own was verified.
+struct Whole<C> {
+    content: C,
+    done: Arc<OnceLock<Option<Digest>>>,
+    name: String,
+}
+
+impl<C: Content> Read for Whole<C> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.content.read(buffer)?;
+        if read == 0 && !buffer.is_empty() && self.done.get().is_none() {
+            let cause = "something follows behind the end of the compressed data";
+            let error = TransferError::new(Reason::Damaged, format!("{} is not sound", self.name));
+            return Err(error.because(cause).into());
+        }
+        Ok(read)
+    }
+}
+
+impl<C: Content> Content for Whole<C> {
+    fn skip_hole(&mut self, limit: u64) -> io::Result<u64> {
+        self.content.skip_hole(limit)
+    }
+}

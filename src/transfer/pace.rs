@@ -1,0 +1,45 @@
+//! Waiting between tries, and being stopped.
+
+use std::time::Duration;
+
+use super::error::TransferError;
+
+/// What a transfer must know of its caller: whether to stop, and how to wait.
+pub trait Pace {
+    /// Whether somebody asked to stop.
+    fn stopped(&self) -> bool;
+
+    /// Waits. Long waits are asked for in short pieces, with [`stopped`](Self::stopped) in between.
+    fn sleep(&self, time: Duration) {
+        std::thread::sleep(time);
+    }
+
+    /// Is told that the connection broke or was refused and that the transfer goes on after a while: a sentence.
+    fn again(&self, what: &str) {
+        let _ = what;
+    }
+}
+
+/// Nobody stops it.
+impl Pace for () {
+    fn stopped(&self) -> bool {
+        false
+    }
+}
+
+/// How often a user's wish to stop is looked for.
+pub(super) const TICK: Duration = Duration::from_millis(100);
+
+/// Waits as long as nobody asks to stop.
+pub(super) fn wait(pace: &dyn Pace, time: Duration) -> Result<(), TransferError> {
+    let mut left = time;
+    while !left.is_zero() {
+        if pace.stopped() {
+            return Err(TransferError::stopped());
+        }
+        let step = left.min(TICK);
+        pace.sleep(step);
+        left -= step;
+    }
+    Ok(())
+}

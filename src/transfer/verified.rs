@@ -1,0 +1,114 @@
+//! The layer that nobody gets past: it ends only if what came is what was expected.
+
+use std::io::{self, Read};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use super::cache::Shelf;
+use super::digest::{Algorithm, Digest, Hasher};
+use super::error::{Reason, TransferError};
+use crate::content::Content;
+
+/// What is to become of the digest of the bytes that are transferred.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Check {
+    /// Nobody wants it: a local file is then as fast as it can be copied.
+    #[default]
+    Nothing,
+    /// It is noted.
+    Note(Algorithm),
+    /// It must be this one.
+    Expect(Digest),
+}
+
+/// Bytes as they are transferred, counted, hashed, kept if wanted, and compared at the end.
+pub(super) struct Verified<C> {
+    inner: C,
+    name: String,
+    hasher: Option<Hasher>,
+    expected: Option<Digest>,
+    shelf: Option<Box<dyn Shelf>>,
+    pub(super) count: Arc<AtomicU64>,
+    /// Set when all is here and right.
+    pub(super) done: Arc<OnceLock<Option<Digest>>>,
+}
+
+impl<C: Content> Verified<C> {
+    /// Takes a source. `count` and `done` are how somebody else sees how far it is.
+    pub(super) fn new(inner: C, name: String, check: &Check, shelf: Option<Box<dyn Shelf>>) -> Self {
+        let algorithm = match check {
+            Check::Nothing => None,
+            Check::Note(algorithm) => Some(*algorithm),
+            Check::Expect(digest) => Some(digest.algorithm()),
+        };
+        let expected = if let Check::Expect(digest) = check { Some(digest.clone()) } else { None };
+        let hasher = algorithm.map(Hasher::new);
+        Self { inner, name, hasher, expected, shelf, count: Arc::default(), done: Arc::default() }
+    }
+
+    fn took(&mut self, bytes: &[u8]) -> Result<(), TransferError> {
+        self.count.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(bytes);
+        }
+        self.shelf.as_mut().map_or(Ok(()), |shelf| shelf.write(bytes))
+    }
+
+    fn end(&mut self) -> Result<(), TransferError> {
+        if self.done.get().is_some() {
+            return Ok(());
+        }
+        let digest = self.hasher.take().map(Hasher::finish);
+        if let (Some(expected), Some(found)) = (&self.expected, &digest)
+            && expected != found
+        {
+            if let Some(shelf) = self.shelf.take() {
+                shelf.discard();
+            }
+            return Err(mismatch(&self.name, expected, found));
+        }
+        if let Some(shelf) = self.shelf.take() {
+            shelf.complete(digest.as_ref())?;
+        }
+        // Nobody else sets it.
+        let _ = self.done.set(digest);
+        Ok(())
+    }
+}
+
+fn mismatch(name: &str, expected: &Digest, found: &Digest) -> TransferError {
+    TransferError::new(Reason::Checksum, format!("{name} is not what its checksum says"))
+        .because(format!("expected {expected}, got {found}"))
+        .hint("download it again; if it stays so, the checksum is of another version, or somebody changed the file")
+}
+
+impl<C: Content> Read for Verified<C> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        let read = match self.inner.read(buffer) {
+            Err(e) if e.kind() != io::ErrorKind::Interrupted => {
+                return Err(TransferError::from_io(e, &self.name).into());
+            }
+            read => read?,
+        };
+        if read == 0 {
+            self.end()?
+        } else {
+            self.took(&buffer[..read])?
+        }
+        Ok(read)
+    }
+}
+
+impl<C: Content> Content for Verified<C> {
+    fn skip_hole(&mut self, limit: u64) -> io::Result<u64> {
+        let skipped = self.inner.skip_hole(limit)?;
+        self.count.fetch_add(skipped, Ordering::Relaxed);
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update_zeros(skipped);
+        }
+        Ok(skipped)
+    }
+}

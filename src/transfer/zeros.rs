@@ -1,0 +1,76 @@
+//! Holes in what comes without: runs of zeros in a download or in unpacked data.
+
+use std::io::{self, Read};
+
+use super::sparse::is_zero;
+use crate::content::Content;
+
+/// What is looked at as a whole: the common cluster of qcow2, and enough for a hole to be worth its message.
+const BLOCK: usize = 64 * 1024;
+
+/// Content whose runs of zeros, in aligned blocks of 64 KiB, are holes too.
+pub struct ZerosAsHoles<C> {
+    inner: C,
+    /// Bytes that were looked at: those from `start` to `end` are still to be given out.
+    block: Box<[u8]>,
+    start: usize,
+    end: usize,
+    /// What is there is known to be zero.
+    zero: bool,
+}
+
+impl<C: Content> ZerosAsHoles<C> {
+    /// Takes content.
+    pub fn new(inner: C) -> Self {
+        Self { inner, block: vec![0; BLOCK].into_boxed_slice(), start: 0, end: 0, zero: false }
+    }
+
+    fn looked_at(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// Reads the next block and looks at it. At the end there is a shorter one, or none.
+    fn look(&mut self) -> io::Result<()> {
+        (self.start, self.end, self.zero) = (0, 0, false);
+        while self.end < BLOCK {
+            match self.inner.read(&mut self.block[self.end..]) {
+                Ok(0) => break,
+                Ok(read) => self.end += read,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        self.zero = is_zero(&self.block[..self.end]);
+        Ok(())
+    }
+}
+
+impl<C: Content> Read for ZerosAsHoles<C> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.looked_at() == 0 {
+            return self.inner.read(buffer);
+        }
+        let read = self.looked_at().min(buffer.len());
+        buffer[..read].copy_from_slice(&self.block[self.start..self.start + read]);
+        self.start += read;
+        Ok(read)
+    }
+}
+
+impl<C: Content> Content for ZerosAsHoles<C> {
+    fn skip_hole(&mut self, limit: u64) -> io::Result<u64> {
+        if self.looked_at() == 0 {
+            let known = self.inner.skip_hole(limit)?;
+            if known > 0 || limit == 0 {
+                return Ok(known);
+            }
+            self.look()?;
+        }
+        if !self.zero {
+            return Ok(0);
+        }
+        let skipped = usize::try_from(limit).map_or(self.looked_at(), |n| n.min(self.looked_at()));
+        self.start += skipped;
+        Ok(skipped as u64)
+    }
+}

@@ -1,0 +1,184 @@
+//! One try: what is asked, what is taken, what is refused, and what is tried again.
+
+use std::time::{Duration, Instant};
+
+use foundry::transfer::{Fresh, HttpSettings, Proxies, Reason, Validators, look};
+
+use crate::http::{Reply, Server};
+use crate::support::{Bench, TestPace, noise, sha256};
+
+#[test]
+fn a_file_comes_as_it_is_with_what_the_server_says_of_it() {
+    let content = noise(300_000);
+    let server = Server::of_file(content.clone());
+    let bench = Bench::new().expecting(sha256(&content));
+    let opened = bench.open(&server.url("/a/disk.qcow2")).unwrap();
+    assert_eq!(opened.length, Some(300_000));
+    let count = opened.transferred();
+    let done = opened.finish().unwrap();
+    assert_eq!((done.bytes, count()), (300_000, 300_000));
+    assert_eq!(done.digest, Some(sha256(&content)));
+    assert_eq!(done.found.unwrap().validators.etag.as_deref(), Some("\"v1\""));
+    let asked = &server.requests()[0];
+    assert_eq!((asked.header("accept-encoding"), asked.header("range")), (Some("identity"), None));
+}
+
+#[test]
+fn what_is_not_what_its_checksum_says_has_no_end() {
+    let content = noise(300_000);
+    let server = Server::of_file(content.clone());
+    let failed = Bench::new().expecting(sha256(b"else")).read(&server.url("/x")).unwrap_err();
+    assert_eq!(failed.reason(), Reason::Checksum);
+    assert!(failed.to_string().contains(sha256(&content).hex()), "{failed}");
+}
+
+#[test]
+fn without_a_length_it_ends_where_its_chunks_end() {
+    let content = noise(300_000);
+    let body = content.clone();
+    let server = Server::start(move |_| Reply::new(200, body.clone()).chunked());
+    let bench = Bench::new();
+    assert_eq!(bench.open(&server.url("/x")).unwrap().length, None);
+    assert_eq!(bench.read(&server.url("/x")).unwrap().0, content);
+}
+
+#[test]
+fn redirections_are_followed_to_another_host_without_the_login() {
+    let target = Server::of_file(noise(1000));
+    let to = target.url("/there/disk.qcow2?signed=yes");
+    let server = Server::start(move |r| match r.path.as_str() {
+        "/a/start" => Reply::redirect("../b/next"),
+        "/b/next" => Reply::redirect(&to),
+        _ => Reply::new(404, ""),
+    });
+    let start = server.url("/a/start").replace("http://", "http://me:secret@");
+    let (bytes, done) = Bench::new().read(&start).unwrap();
+    assert_eq!(bytes, noise(1000));
+    assert_eq!(done.found.unwrap().found_at.without_password(), target.url("/there/disk.qcow2?signed=yes"));
+    assert_eq!(server.requests()[0].header("authorization"), Some("Basic bWU6c2VjcmV0"), "me:secret");
+    assert_eq!(target.requests()[0].header("authorization"), None);
+}
+
+#[test]
+fn a_loop_of_redirections_ends() {
+    let server = Server::start(|_| Reply::redirect("/again"));
+    let bench = Bench::new();
+    let failed = bench.read(&server.url("/x")).unwrap_err();
+    assert!(failed.to_string().contains("more than 10 redirections"), "{failed}");
+    assert_eq!((server.requests().len(), bench.told().len()), (11, 0));
+}
+
+#[test]
+fn a_refusal_is_final_and_names_address_and_status_but_no_secret() {
+    for (status, word) in [(404, "404 Not Found"), (403, "403 Forbidden"), (401, "401"), (410, "410")] {
+        let server = Server::start(move |_| Reply::new(status, "<html>"));
+        let address = server.url("/a.qcow2?key=s3cret").replace("http://", "http://me:pass@");
+        let failed = Bench::new().read(&address).unwrap_err();
+        let told = failed.to_string();
+        assert_eq!((failed.reason(), server.requests().len()), (Reason::Refused, 1), "{told}");
+        assert!(told.contains(word) && told.contains("/a.qcow2?…"), "{told}");
+        assert!(!told.contains("s3cret") && !told.contains("pass"), "{told}");
+        assert!(failed.hint_text().is_some());
+    }
+}
+
+#[test]
+fn a_server_that_is_busy_is_asked_again_when_it_says() {
+    let server = Server::start(|request| match request.nth {
+        0 => Reply::new(503, "later"),
+        1 => Reply::new(429, "").with("Retry-After", "17"),
+        _ => Reply::file(request, &noise(1000), "v1"),
+    });
+    let bench = Bench::new();
+    assert_eq!(bench.read(&server.url("/x")).unwrap().0, noise(1000));
+    assert_eq!(bench.slept(), Duration::from_secs(1 + 17), "backoff, then Retry-After");
+    assert!(bench.told()[0].contains("503 Service Unavailable"), "{:?}", bench.told());
+}
+
+#[test]
+fn a_server_that_stays_busy_or_asks_for_an_hour_is_given_up() {
+    let server = Server::start(|_| Reply::new(503, ""));
+    let bench = Bench::new();
+    let failed = bench.read(&server.url("/x")).unwrap_err();
+    assert_eq!((failed.reason(), server.requests().len()), (Reason::Refused, 6));
+    assert_eq!(bench.slept(), Duration::from_secs(1 + 2 + 4 + 8 + 16));
+    assert!(failed.hint_text().unwrap().contains("6 tries"));
+    let server = Server::start(|_| Reply::new(429, "").with("Retry-After", "3600"));
+    Bench::new().read(&server.url("/x")).unwrap_err();
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[test]
+fn who_cannot_be_reached_at_all_is_not_asked_again() {
+    let gone = Server::of_file("").url("/x");
+    let bench = Bench::new();
+    let failed = bench.read(&gone).unwrap_err();
+    assert_eq!((failed.reason(), bench.told().len()), (Reason::Unreachable, 0), "{failed}");
+}
+
+#[test]
+fn a_user_can_stop_it_while_it_waits_and_while_it_hangs() {
+    let server = Server::start(|_| Reply::new(503, ""));
+    let mut bench = Bench::new();
+    bench.pace = TestPace { stop_after: Some(2), ..TestPace::default() };
+    assert_eq!(bench.read(&server.url("/x")).unwrap_err().reason(), Reason::Stopped);
+    assert_eq!(server.requests().len(), 2);
+
+    let server = Server::start(|_| Reply::new(200, noise(1000)).pausing(500, Duration::from_secs(4)));
+    let begun = Instant::now();
+    bench.pace = TestPace { stop_after: Some(0), ..TestPace::default() };
+    assert_eq!(bench.read(&server.url("/x")).unwrap_err().reason(), Reason::Stopped);
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn whether_it_changed_is_asked_without_its_content() {
+    let server = Server::of_file(noise(200_000));
+    let bench = Bench::new();
+    let url = server.url("/x").parse().unwrap();
+    let ask = |etag: &str| {
+        let known = Validators { etag: Some(etag.into()), last_modified: None };
+        look(&bench.client, &url, &known, &bench.pace).unwrap()
+    };
+    assert_eq!(ask("\"v1\""), Fresh::Unchanged);
+    let Fresh::Changed(found) = ask("\"v0\"") else { panic!("it did change") };
+    assert_eq!((found.length, found.validators.etag.as_deref()), (Some(200_000), Some("\"v1\"")));
+    assert!(server.requests().iter().all(|r| r.method == "HEAD"));
+}
+
+#[test]
+fn whether_it_changed_is_asked_by_get_where_head_is_refused() {
+    let server = Server::start(|request| match request.method.as_str() {
+        "HEAD" => Reply::new(405, ""),
+        _ => Reply::file(request, &noise(50_000_000), "v1"),
+    });
+    let bench = Bench::new();
+    let url = server.url("/x").parse().unwrap();
+    let known = Validators { etag: None, last_modified: Some("Sat, 01 Nov 2025 10:00:00 GMT".into()) };
+    assert_eq!(look(&bench.client, &url, &known, &bench.pace).unwrap(), Fresh::Unchanged);
+    let older = Validators { etag: None, last_modified: Some("Sat, 01 Nov 2003 10:00:00 GMT".into()) };
+    assert!(matches!(look(&bench.client, &url, &older, &bench.pace).unwrap(), Fresh::Changed(_)));
+    let weak = Validators { etag: Some("W/\"v1\"".into()), last_modified: None };
+    assert_eq!(look(&bench.client, &url, &weak, &bench.pace).unwrap(), Fresh::Unchanged);
+}
+
+#[test]
+fn a_proxy_is_asked_with_its_login_and_not_for_what_is_excepted() {
+    let proxy = Server::of_file(noise(1000));
+    let at = format!("http://us%65r:pw@{}", proxy.address());
+    let settings = |direct: &str| {
+        let read = |name: &str| match name {
+            "http_proxy" => Some(at.clone()),
+            "no_proxy" => Some(direct.to_owned()),
+            _ => None,
+        };
+        HttpSettings { proxies: Proxies::read(read), ..HttpSettings::default() }
+    };
+    let (bytes, _) = Bench::with(settings("")).read("http://images.invalid/x").unwrap();
+    assert_eq!(bytes, noise(1000));
+    let asked = &proxy.requests()[0];
+    assert_eq!((asked.method.as_str(), asked.path.as_str()), ("CONNECT", "images.invalid:80"));
+    assert_eq!(asked.header("proxy-authorization"), Some("Basic dXNlcjpwdw=="), "user:pw");
+    Bench::with(settings(".invalid")).read("http://images.invalid/x").unwrap_err();
+    assert_eq!(proxy.requests().len(), 2, "the CONNECT and what came through it");
+}
