@@ -113,6 +113,9 @@ prepare() {
   if wanted deny || wanted advisories; then
     stage_background cargo-deny tool_cargo_deny
   fi
+  if wanted fuzz; then
+    stage_background cargo-fuzz tool_cargo_fuzz
+  fi
   if needs_guests || wanted justfile; then
     stage just tool_just
   fi
@@ -146,6 +149,8 @@ pure_checks() {
   stage_finish cargo-deny
   run_if_wanted deny check_deny
   run_if_wanted advisories check_advisories
+  stage_finish cargo-fuzz
+  run_if_wanted fuzz check_fuzz
 }
 
 live_checks() {

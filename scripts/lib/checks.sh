@@ -35,6 +35,23 @@ check_advisories() {
   PATH=$(tools_dir):$PATH cargo deny --offline --log-level error check advisories
 }
 
+# Each target for a while, from the inputs that earlier runs found. libFuzzer needs options of rustc's that are
+# nightly's; the stable compiler has them, too, and RUSTC_BOOTSTRAP lets them through.
+check_fuzz() {
+  local target kept
+  [[ -e fuzz/Cargo.toml ]] || skip 'there is no fuzz/Cargo.toml'
+  command -v c++ >/dev/null || skip 'there is no C++ compiler for libFuzzer'
+  export PATH RUSTC_BOOTSTRAP=1
+  PATH=$(tools_dir):$PATH
+  # Not the folder of the tests, whose compiler options are others.
+  export CARGO_TARGET_DIR=$PWD/fuzz/target
+  for target in $(cargo fuzz list); do
+    kept=$(cache_dir)/fuzz/$target
+    mkdir -p "$kept"
+    cargo fuzz run "$target" "$kept" -- -max_total_time="${FUZZ_SECONDS:-20}" -verbosity=0 -print_final_stats=1
+  done
+}
+
 check_build() {
   cargo build --quiet --release
 }

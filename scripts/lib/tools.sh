@@ -3,6 +3,7 @@
 # installed into the machine. Needs log.sh, cache.sh, apt.sh, packages.sh.
 
 CARGO_DENY_VERSION=0.20.2
+CARGO_FUZZ_VERSION=0.13.2
 # Debian 12's cloud-init 22.4 has no schema for network-config.
 CLOUD_INIT_AT_LEAST=24.1
 CLOUD_INIT_NEWER_SUITE=trixie
@@ -13,14 +14,20 @@ tools_dir() {
 
 # About two minutes on two cores: there are no recent binaries in any package registry.
 tool_cargo_deny() {
-  local bin
-  bin=$(tools_dir)/cargo-deny
-  if [[ $("$bin" --version 2>/dev/null) == "cargo-deny $CARGO_DENY_VERSION" ]]; then
+  tool_from_crate cargo-deny "$CARGO_DENY_VERSION"
+}
+
+tool_cargo_fuzz() {
+  tool_from_crate cargo-fuzz "$CARGO_FUZZ_VERSION"
+}
+
+# tool_from_crate CRATE VERSION: compiled, unless that version is there.
+tool_from_crate() {
+  if [[ $("$(tools_dir)/$1" --version 2>/dev/null) == "$1 $2" ]]; then
     return 0
   fi
-  cargo install --quiet --locked --force --root "$(cache_dir)" --target-dir "$(cache_scratch cargo-deny)" \
-    "cargo-deny@$CARGO_DENY_VERSION"
-  rm -rf "$(cache_dir)/scratch-cargo-deny"
+  cargo install --quiet --locked --force --root "$(cache_dir)" --target-dir "$(cache_scratch "$1")" "$1@$2"
+  rm -rf "$(cache_dir)/scratch-$1"
 }
 
 # The command runner, for the recipes in examples/justfile: from the distribution, else a wheel, else compiled.

@@ -29,6 +29,8 @@ pub(super) struct Verified<C> {
     expected: Option<Digest>,
     shelf: Option<Box<dyn Shelf>>,
     pub(super) count: Arc<AtomicU64>,
+    /// That it is not right, which stays so for who asks again.
+    failed: Option<TransferError>,
     /// Set when all is here and right.
     pub(super) done: Arc<OnceLock<Option<Digest>>>,
 }
@@ -43,7 +45,16 @@ impl<C: Content> Verified<C> {
         };
         let expected = if let Check::Expect(digest) = check { Some(digest.clone()) } else { None };
         let hasher = algorithm.map(Hasher::new);
-        Self { inner, name, hasher, expected, shelf, count: Arc::default(), done: Arc::default() }
+        Self {
+            inner,
+            name,
+            hasher,
+            expected,
+            shelf,
+            count: Arc::default(),
+            failed: None,
+            done: Arc::default(),
+        }
     }
 
     fn took(&mut self, bytes: &[u8]) -> Result<(), TransferError> {
@@ -54,22 +65,26 @@ impl<C: Content> Verified<C> {
         self.shelf.as_mut().map_or(Ok(()), |shelf| shelf.write(bytes))
     }
 
+    /// Nothing more comes. Whoever reads again is told the same again.
     fn end(&mut self) -> Result<(), TransferError> {
-        if self.done.get().is_some() {
-            return Ok(());
+        if self.done.get().is_none() && self.failed.is_none() {
+            self.failed = self.judge().err();
         }
+        self.failed.clone().map_or(Ok(()), Err)
+    }
+
+    fn judge(&mut self) -> Result<(), TransferError> {
         let digest = self.hasher.take().map(Hasher::finish);
+        let shelf = self.shelf.take();
         if let (Some(expected), Some(found)) = (&self.expected, &digest)
             && expected != found
         {
-            if let Some(shelf) = self.shelf.take() {
+            if let Some(shelf) = shelf {
                 shelf.discard();
             }
             return Err(mismatch(&self.name, expected, found));
         }
-        if let Some(shelf) = self.shelf.take() {
-            shelf.complete(digest.as_ref())?;
-        }
+        shelf.map_or(Ok(()), |shelf| shelf.complete(digest.as_ref()))?;
         // Nobody else sets it.
         let _ = self.done.set(digest);
         Ok(())

@@ -30,6 +30,10 @@ fn what_is_not_what_its_checksum_says_has_no_end() {
     let failed = Bench::new().expecting(sha256(b"else")).read(&server.url("/x")).unwrap_err();
     assert_eq!(failed.reason(), Reason::Checksum);
     assert!(failed.to_string().contains(sha256(&content).hex()), "{failed}");
+    let bench = Bench::new().expecting(sha256(b"else"));
+    let mut opened = bench.open(&server.url("/x")).unwrap();
+    std::io::copy(&mut opened.content, &mut std::io::sink()).unwrap_err();
+    assert_eq!(opened.finish().unwrap_err().reason(), Reason::Checksum, "it stays so");
 }
 
 #[test]
