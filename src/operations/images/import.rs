@@ -71,6 +71,9 @@ pub fn import(
         return Err(import.undo(failed));
     }
     session.done("Image imported");
+    if let Some(note) = disk_image::probe(&head).ok().and_then(|image| image.note()) {
+        session.warn(format!("image '{name}': {note}"));
+    }
     import.found()
 }
 

@@ -18,6 +18,8 @@ pub use outdated::{Age, Freshness, outdated};
 pub use prune::{Dispensable, dispensable, prune};
 pub use pull::{Pulled, Request, pull};
 
+pub(in crate::operations) use notes::noted_image;
+
 use super::create::ensure_pool;
 use super::medium::Medium;
 use super::storage_preflight::{PoolNeed, ReadyPool};
