@@ -5,14 +5,17 @@
 mod support;
 
 use std::process::Command;
+use std::time::Duration;
 
 use foundry::Kind;
 use foundry::host::memory::MemoryHost;
 use foundry::host::{DomainState, Host, View};
 use foundry::operations::create::dry_run;
+use foundry::operations::disks::{Request, attach, detach, resize, survey};
 use foundry::operations::inspect::{add_secrets, get};
 use foundry::operations::pools;
-use foundry::plan::VmPlan;
+use foundry::plan::{DiskFormat, VmPlan};
+use foundry::units::{Bytes, SizeWish};
 use support::command::skip_without;
 use support::images::{Image, raw};
 use support::{
@@ -340,4 +343,58 @@ fn the_domains_are_valid() {
         };
         assert!(done.status.success(), "{}\n{xml}", String::from_utf8_lossy(&done.stderr));
     }
+}
+
+/// What is attached is what a creation would have made there.
+#[test]
+fn disks_are_attached_in_every_pool_as_a_creation_makes_them() {
+    for (pool, start, source) in [
+        (LVM, "type=\"block\"", "<source dev=\"/dev/vg0/web_data-vdd\"/>"),
+        (ZFS, "type=\"block\"", "<source dev=\"/dev/zvol/tank/vms/web_data-vdd\"/>"),
+        (CEPH, "type=\"network\"", "name=\"vms/web_data-vdd\""),
+    ] {
+        let bench = bench(pool);
+        bench.create(&web(image(pool))).unwrap();
+        let session = bench.session();
+        let size = Bytes(5 * GIB);
+        let (device, format, serial) = (None, DiskFormat::Qcow2, None);
+        attach(&session, &Request { vm: "web", size, device, format, serial, at_next_start: false }).unwrap();
+        let made = bench.host.volume("fast", "web_data-vdd").unwrap().unwrap();
+        let takes = if pool == LVM { size } else { Bytes(0) };
+        assert_eq!((made.format.as_str(), made.capacity, made.allocation), ("raw", size, takes), "{pool}");
+        let all = disks(&bench);
+        let like = |name: &str| {
+            let named = |d: &&String| d.contains(name) && d.contains("device=\"disk\"");
+            all.iter().find(named).unwrap_or_else(|| panic!("no {name} in {all:#?}")).replace([' ', '\n'], "")
+        };
+        let (old, new) = (like("web_data-vdc"), like("web_data-vdd"));
+        assert_eq!(new, old.replace("vdc", "vdd"), "{pool}");
+        assert!(all.iter().any(|d| d.starts_with(start) && d.contains(source)), "{pool}: {all:#?}");
+
+        let grown = resize(&session, "web", "vdd", SizeWish::To(Bytes(6 * GIB)));
+        if pool == CEPH {
+            assert_eq!(grown.unwrap().to, Bytes(6 * GIB));
+        } else {
+            let error = grown.unwrap_err();
+            assert!(whole(&error).contains("virsh blockresize web vdd --capacity"), "{}", whole(&error));
+        }
+        let found = survey(&session, "web", "vdd", false).unwrap();
+        detach(&session, &found, Duration::from_secs(1)).unwrap();
+        assert_eq!(bench.host.volume("fast", "web_data-vdd").unwrap(), None, "{pool}");
+        assert_eq!(disks(&bench).len(), 4, "{pool}");
+    }
+}
+
+#[test]
+fn a_volume_group_without_room_takes_no_further_disk() {
+    let bench = Bench::on(host_with_neighbours().with_pool_of(LVM).with_space(100 * GIB));
+    bench.create(&web(&[])).unwrap();
+    let before = bench.host.fingerprint();
+    let size = Bytes(60 * GIB);
+    let (device, format, serial) = (None, DiskFormat::Qcow2, None);
+    let request = Request { vm: "web", size, device, format, serial, at_next_start: false };
+    let error = attach(&bench.session(), &request).unwrap_err();
+    assert_eq!(error.kind(), Kind::Storage);
+    assert!(whole(&error).contains("the disk needs 60 GiB at once"), "{}", whole(&error));
+    assert_eq!(bench.host.changes_since(&before), NOTHING);
 }

@@ -76,10 +76,10 @@ impl State {
 
     pub(super) fn resize_disk(&mut self, uuid: Uuid, target: &str, capacity: u64) -> Answer<()> {
         let described = DomainDescription::read(&self.active(uuid)?.xml).map_err(|e| refused(&e))?;
-        let source = described.disk(target).map(|d| d.source.clone());
+        let path = described.disk(target).and_then(|d| d.source.path());
         let absent = || format!("invalid argument: disk '{target}' was not found in the domain config");
-        let Some(DiskSource::File(path)) = source else { return Err(absent().into()) };
-        let file = self.files.get_mut(&path);
+        let Some(path) = path else { return Err(absent().into()) };
+        let file = self.files.get_mut(path);
         file.ok_or_else(|| format!("cannot open '{path}'"))?.resize(capacity);
         Ok(())
     }
