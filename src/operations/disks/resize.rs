@@ -106,8 +106,12 @@ fn check_medium(vm: &str, target: &str, source: &DiskSource) -> Result<(), Error
     let DiskSource::Block(path) = source else { return Ok(()) };
     let what =
         format!("disk '{target}' of VM '{vm}' is the block device {path}, which libvirt does not grow");
+    let by_hand = match path.strip_prefix("/dev/zvol/") {
+        Some(dataset) => format!("zfs set volsize=SIZE {}", shell_word(dataset)),
+        None => format!("lvextend --size SIZE {}", shell_word(path)),
+    };
     Err(refused(what).hint(format!(
-        "grow it where it is (lvextend, zfs set volsize); of a VM that runs, tell the guest: virsh blockresize {} {} --capacity",
+        "on the host: {by_hand}; then, for a guest that runs: virsh blockresize {} {} --capacity",
         shell_word(vm),
         shell_word(target)
     )))
