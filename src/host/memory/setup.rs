@@ -72,7 +72,9 @@ impl MemoryHost {
     /// Puts something on it that pools can be of: a directory, or a volume group or dataset by its path.
     #[must_use]
     pub fn with_directory(self, path: &str) -> Self {
-        self.change(|state| drop(state.directories.insert(path.into())))
+        self.change(|state| {
+            state.directories.insert(path.into());
+        })
     }
 
     /// Puts a started pool on it that libvirt is told of with this XML (libvirt's `<pool>`); what it is made of
