@@ -94,10 +94,7 @@ impl Fetch<'_> {
             source: self.location.to_string(),
             alias: self.alias.map(str::to_owned),
             digest: None,
-            verified_by: self.expected.map(|expected| match expected {
-                Expected::Digest(digest) => digest.to_string(),
-                Expected::ListedIn(list) => list.to_string(),
-            }),
+            verified_by: self.expected.map(ToString::to_string),
             compression: None,
             converted_from: None,
             etag: None,
