@@ -313,7 +313,7 @@ fn volumes_of_a_pool_that_is_not_there_are_not_forgotten() {
     bench.host.stop_pool("foundry-vms").unwrap();
     let before = bench.host.fingerprint();
     let error = bench.destroy("web", GENTLE).unwrap_err();
-    assert_eq!(error.hint_text(), Some("virsh pool-start foundry-vms"));
+    assert_eq!(error.hint_text(), Some("foundry pool start foundry-vms"));
     assert_eq!(bench.host.changes_since(&before), NOTHING);
     bench.host.undefine_pool("foundry-vms").unwrap();
     bench.destroy("web", GENTLE).unwrap();

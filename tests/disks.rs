@@ -304,7 +304,7 @@ fn a_stopped_pool_is_named() {
     let mut bench = Bench::with_web();
     bench.host.stop_pool("foundry-vms").unwrap();
     bench.start = Some(bench.host.fingerprint());
-    assert_refused(&bench, grow(&bench, "vda", "21"), Kind::Storage, "virsh pool-start foundry-vms");
+    assert_refused(&bench, grow(&bench, "vda", "21"), Kind::Storage, "foundry pool start foundry-vms");
 }
 
 #[test]

@@ -143,7 +143,7 @@ fn a_stopped_pool_does_not_hide_what_was_left() {
     let before = bench.host.fingerprint();
     let error = bench.destroy("web", GENTLE).unwrap_err();
     assert_eq!(error.kind(), Kind::Storage, "{}", whole(&error));
-    assert!(whole(&error).contains("virsh pool-start foundry-vms"), "{}", whole(&error));
+    assert!(whole(&error).contains("foundry pool start foundry-vms"), "{}", whole(&error));
     assert_eq!(bench.host.changes_since(&before), NOTHING);
 }
 

@@ -289,7 +289,7 @@ fn an_image_that_is_not_there_is_told_with_the_nearest() {
         &bench,
         &with_image("golden:x"),
         Kind::Storage,
-        "pool 'golden' is not started\n    virsh pool-start golden",
+        "pool 'golden' is not started\n    foundry pool start golden",
     );
 }
 

@@ -181,7 +181,7 @@ fn image_in_pool(
         None => Finding::storage(format!("image '{name}' not found: there is no pool '{pool}'")).hint(import),
         Some(found) if !found.active => {
             Finding::storage(format!("image '{name}' not found: pool '{pool}' is not started"))
-                .hint(format!("virsh pool-start {}", shell_word(pool)))
+                .hint(format!("foundry pool start {}", shell_word(pool)))
         }
         Some(_) => {
             let known: Vec<String> = session.host.volumes(pool)?.into_iter().map(|v| v.name).collect();

@@ -276,7 +276,7 @@ impl Demolition {
             Some(found) if found.active => Ok(()),
             Some(_) => {
                 Err(Error::new(Kind::Storage, format!("pool '{pool}' with volume '{name}' is not started"))
-                    .hint(format!("virsh pool-start {}", shell_word(pool)))
+                    .hint(format!("foundry pool start {}", shell_word(pool)))
                     .outcome("nothing was changed"))
             }
             None => {

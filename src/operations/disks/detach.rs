@@ -169,7 +169,7 @@ impl Detachment {
                 Kind::Storage,
                 format!("pool '{}' with volume '{}' is not started", recorded.pool, recorded.name),
             )
-            .hint(format!("virsh pool-start {}", shell_word(&recorded.pool)))
+            .hint(format!("foundry pool start {}", shell_word(&recorded.pool)))
             .outcome("nothing was changed")),
             _ => Ok(()),
         }
