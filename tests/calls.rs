@@ -4,8 +4,13 @@
 
 mod support;
 
+use std::time::Duration;
+
+use foundry::operations::disks::{self, Request, attach, detach, resize, survey};
 use foundry::operations::inspect::{get, list};
-use support::{Bench, GENTLE, SMALL, WEB, plan};
+use foundry::plan::DiskFormat;
+use foundry::units::{Bytes, SizeWish};
+use support::{Bench, GENTLE, GIB, SMALL, WEB, plan};
 
 /// The calls, one a line, in a form that can be read.
 fn calls(bench: &Bench) -> String {
@@ -59,7 +64,8 @@ fn a_small_vm_asks_less() {
     ");
 }
 
-/// The looks at the state before each deletion are what keeps another's disks.
+/// The looks at the state before each deletion are what keeps another's disks; the second look at the domain
+/// is for disks that came while the user was asked.
 #[test]
 fn destroy_asks_once() {
     let bench = Bench::with_web();
@@ -76,6 +82,7 @@ fn destroy_asks_once() {
     pools
     volumes foundry-images
     volumes foundry-vms
+    domain web
     set_record web
     state web
     request_shutdown web
@@ -109,5 +116,117 @@ fn get_asks_for_addresses_too() {
     addresses web
     addresses web
     addresses web
+    ");
+}
+
+/// Of the record: read, write, read again; that is what two at a time are told apart by.
+#[test]
+fn attach_asks_once() {
+    let bench = Bench::with_web();
+    let request = Request {
+        vm: "web",
+        size: Bytes(GIB),
+        device: None,
+        format: DiskFormat::Qcow2,
+        serial: None,
+        at_next_start: false,
+    };
+    attach(&bench.session(), &request).unwrap();
+    insta::assert_snapshot!(calls(&bench), @r"
+    domain web
+    domain_xml web
+    domain_xml web
+    refresh_pool foundry-vms
+    pool foundry-vms
+    volume foundry-vms/web_data-vdd
+    domain web
+    set_record web
+    domain web
+    create_volume foundry-vms/web_data-vdd
+    attach_disk web
+    domain web
+    set_record web
+    domain web
+    ");
+}
+
+#[test]
+fn resize_asks_once() {
+    let bench = Bench::with_web();
+    resize(&bench.session(), "web", "boot", SizeWish::To(Bytes(40 * GIB))).unwrap();
+    insta::assert_snapshot!(calls(&bench), @r"
+    domain web
+    domain_xml web
+    domain_xml web
+    volume foundry-vms/web_boot
+    snapshots web
+    has_block_job web
+    domains
+    domain_xml other
+    pools
+    volumes foundry-images
+    volumes foundry-vms
+    refresh_pool foundry-vms
+    pool foundry-vms
+    resize_disk web
+    domain web
+    set_record web
+    domain web
+    agent web
+    ");
+}
+
+/// Who else uses the volume is looked at twice: for the question, and when the guest has let go.
+#[test]
+fn detach_asks_once_before_and_once_after_the_guest() {
+    let bench = Bench::with_web();
+    let found = survey(&bench.session(), "web", "vdb", false).unwrap();
+    detach(&bench.session(), &found, Duration::from_secs(1)).unwrap();
+    insta::assert_snapshot!(calls(&bench), @r"
+    domain web
+    domain_xml web
+    domain_xml web
+    has_block_job web
+    agent web
+    volume foundry-vms/web_data-vdb
+    snapshots web
+    domains
+    domain_xml other
+    pools
+    volumes foundry-images
+    volumes foundry-vms
+    detach_disk web
+    state web
+    domain_xml web
+    detach_disk web
+    domain web
+    domains
+    domain_xml other
+    domain_xml web
+    domain_xml web
+    pools
+    volumes foundry-images
+    volumes foundry-vms
+    delete_volume foundry-vms/web_data-vdb
+    domain web
+    set_record web
+    domain web
+    ");
+}
+
+#[test]
+fn a_list_of_disks_asks_for_each_vm_and_each_disk() {
+    let bench = Bench::with_web();
+    disks::list(&bench.session(), None).unwrap();
+    insta::assert_snapshot!(calls(&bench), @r"
+    domains
+    domain_xml other
+    volume_at /pool/vms/web_1_boot
+    domain_xml web
+    domain_xml web
+    volume_at /pool/vms/web_boot
+    volume_at /pool/vms/web_data-vdb
+    volume_at /pool/vms/web_data-vdc
+    volume_at /pool/vms/web_cloudinit
     ");
 }

@@ -338,3 +338,89 @@ fn a_command_in_a_hint_is_quoted() {
     let ran = run(&["-c", "nosuch:///a?b&c", "list"]);
     assert!(ran.stderr.contains("`virsh -c 'nosuch:///a?b&c' uri`"), "{}", ran.stderr);
 }
+
+/// Whether a size can be meant is told before anybody is asked.
+#[test]
+fn a_disk_has_a_size_in_gib() {
+    for (size, told) in [
+        ("20GB", "'20GB' could count by 1000 or by 1024; write 20GiB"),
+        ("1.5G", "'1.5G' is no size; write whole GiB"),
+        ("0", "a disk has at least 1 GiB"),
+        ("-1", "'-1' is no size"),
+        ("9999999T", "'9999999T' is more than a disk can have"),
+    ] {
+        let ran = on_test(&["disk", "resize", "web", "vda", size]);
+        assert_eq!((ran.code, ran.stdout.as_str()), (64, ""), "{size}");
+        assert!(ran.stderr.contains(told), "{size}: {}", ran.stderr);
+    }
+    let more = on_test(&["disk", "attach", "web", "+1"]);
+    assert_eq!(more.code, 64);
+    assert!(more.stderr.contains("a new disk has a size and nothing to add it to"), "{}", more.stderr);
+    for device in ["vda", "sda", "../x"] {
+        assert_eq!(on_test(&["disk", "attach", "web", "1", "--device", device]).code, 64, "{device}");
+    }
+}
+
+#[test]
+fn disks_are_listed_in_every_form() {
+    let table = on_test(&["disk", "list"]);
+    assert_eq!((table.code, table.stderr.as_str()), (0, ""));
+    let (headers, row) = table.stdout.trim_end().split_once('\n').unwrap();
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(words(row), ["test", "vda", "-", "-", "-", "-", "-", "attached"]);
+    assert_eq!(words(headers).len(), 8);
+    assert_eq!(words(&on_test(&["disk", "ls", "test", "--no-headers"]).stdout), words(row));
+    assert!(on_test(&["disk", "list", "-o", "wide"]).stdout.contains("BACKING"));
+    assert_eq!(on_test(&["disk", "list", "-o", "name"]).stdout, "test/vda\n");
+    let json: serde_json::Value =
+        serde_json::from_str(&on_test(&["disk", "list", "-o", "json"]).stdout).unwrap();
+    assert_eq!((&json[0]["vm"], &json[0]["presence"]), (&"test".into(), &"attached".into()));
+    assert!(on_test(&["disk", "list", "-o", "yaml"]).stdout.starts_with("vm: test\n"));
+    let absent = on_test(&["disk", "list", "tset"]);
+    assert_eq!(absent.code, 4);
+    assert!(absent.stderr.contains("did you mean 'test'?"), "{}", absent.stderr);
+    let foreign = on_test(&["disk", "attach", "test", "1"]);
+    assert_eq!(foreign.code, 4);
+    assert!(foreign.stderr.contains("domain 'test' was not made by foundry"), "{}", foreign.stderr);
+}
+
+/// A pool of each type, as libvirt would be told of it.
+#[test]
+fn a_pool_is_shown_before_it_is_added() {
+    for (line, inside) in [
+        ("dir /srv/vms", "<path>/srv/vms</path>"),
+        ("fs /dev/disk/by-label/vms --target /srv/vms --format xfs", "<format type=\"xfs\"/>"),
+        ("netfs nas:/export --target /srv/vms --protocol-ver 4.2", "<protocol ver=\"4.2\"/>"),
+        ("logical vg0", "<path>/dev/vg0</path>"),
+        ("zfs tank/vms", "<name>tank/vms</name>"),
+        ("rbd vms --monitor mon1:6790", "<host name=\"mon1\" port=\"6790\"/>"),
+        ("iscsi san iqn.2026-01.com.example:disks", "<device path=\"iqn.2026-01.com.example:disks\"/>"),
+    ] {
+        let words: Vec<&str> = ["pool", "add", "new"].into_iter().chain(line.split(' ')).collect();
+        let ran = on_test(&[&words[..], &["--dry-run"]].concat());
+        assert_eq!(ran.code, 0, "{line}: {}", ran.stderr);
+        assert!(ran.stdout.contains("<name>new</name>") && ran.stdout.contains(inside), "{}", ran.stdout);
+        assert!(
+            ran.stderr.ends_with("be started and start with the host; nothing was changed\n"),
+            "{}",
+            ran.stderr
+        );
+        assert_eq!(on_test(&["pool", "list", "-o", "name"]).stdout, "default-pool\n");
+    }
+}
+
+/// Before any host is connected to.
+#[test]
+fn what_a_pool_cannot_be_made_of_is_2() {
+    for (line, sentence) in [
+        ("dir ../vms", "\"../vms\" is not an absolute path without '..'"),
+        ("dir /srv/vms --monitor mon1", "--monitor has no meaning for a pool of type dir"),
+        ("fs /dev/sdb1", "a pool of type fs needs --target"),
+        ("logical /dev/vg0", "\"/dev/vg0\" is not the name of a volume group"),
+        ("rbd vms", "a pool of type rbd needs --monitor"),
+    ] {
+        let words: Vec<&str> =
+            ["-c", "qemu:///nowhere", "pool", "add", "new"].into_iter().chain(line.split(' ')).collect();
+        assert_fails(&run(&words), 2, sentence);
+    }
+}

@@ -649,6 +649,21 @@ fn destroy_waits_for_no_attach_and_refuses() {
     bench.destroy("web", GENTLE).unwrap();
 }
 
+/// Somebody attaches a disk while the user looks at the question.
+#[test]
+fn a_disk_that_came_after_the_question_is_not_destroyed_unasked() {
+    let bench = Bench::with_web();
+    let asked = bench.survey("web", GENTLE).unwrap();
+    attach_one(&bench, 5).unwrap();
+    let before = bench.host.fingerprint();
+    let error = carry_out(&bench.session(), &asked).unwrap_err();
+    assert!(whole(&error).contains("'web_data-vdd'"), "{}", whole(&error));
+    assert!(whole(&error).contains("nothing was removed"), "{}", whole(&error));
+    assert_eq!(bench.host.changes_since(&before), NOTHING);
+    bench.destroy("web", GENTLE).unwrap();
+    assert_eq!(bench.host.changes_since(&Bench::new().host.fingerprint()), NOTHING);
+}
+
 /// A destruction that begins in the middle of an attach: nothing is left that nobody knows of.
 #[test]
 fn a_destroy_in_the_middle_of_an_attach_leaves_nothing() {

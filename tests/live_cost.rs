@@ -120,6 +120,7 @@ fn destroy_looks_once_at_everybody_else() {
             ("their records and descriptions", others * (1 + 2 * 2) + 1),
             ("what lies on them: list the pools, and each one's volumes", 1 + pools * 3 + pools * 2),
             ("each volume", volumes),
+            ("disks that came while the user was asked: the VM again", DOMAIN),
             ("mark: find, active, write", 3),
             ("stop: look; look, force off; look", 2 + 3 + 2),
             // Somebody else may have taken the VM away and made another meanwhile.

@@ -10,11 +10,12 @@
 
 use std::time::Duration;
 
+use super::preflight::record_of;
 use super::stop::{Patience, stop};
 use super::{Event, Session, console};
 use crate::error::{Error, Kind};
 use crate::host::Domain;
-use crate::record::{Record, Role, State};
+use crate::record::{Record, RecordedVolume, Role, State};
 use crate::text::shell_word;
 use crate::units::Bytes;
 
@@ -94,6 +95,7 @@ pub fn carry_out(session: &Session<'_>, demolition: &Demolition) -> Result<(), E
 /// on may delete one that was decided to stay.
 fn mark(session: &Session<'_>, demolition: &Demolition) -> Result<(), Error> {
     let Some(record) = &demolition.record else { return Ok(()) };
+    check_nothing_came(session, demolition, record)?;
     let mut marked = record.turned(State::Destroying, &session.clock.timestamp());
     marked
         .volumes
@@ -109,6 +111,21 @@ fn mark(session: &Session<'_>, demolition: &Demolition) -> Result<(), Error> {
             .outcome("nothing was removed")
             .outcome(format!("foundry destroy {} finishes it", shell_word(name)))
     })
+}
+
+/// While the user thought about it, another process may have attached a disk. It was not asked for, and a mark
+/// that does not name it would leave it to nobody.
+fn check_nothing_came(session: &Session<'_>, demolition: &Demolition, record: &Record) -> Result<(), Error> {
+    let Domain { uuid, name, .. } = &demolition.domain;
+    let now = session.host.domain(name)?.filter(|d| d.uuid == *uuid).and_then(|d| record_of(&d));
+    let is_new = |v: &&RecordedVolume| !record.volumes.iter().any(|r| r.pool == v.pool && r.name == v.name);
+    match now.iter().flat_map(|n| &n.volumes).find(is_new) {
+        None => Ok(()),
+        Some(new) => Err(Error::new(Kind::Vm, format!("VM '{name}' has got a disk since it was looked at"))
+            .because(format!("volume '{}' in pool '{}' is in its record now", new.name, new.pool))
+            .hint(format!("foundry destroy {} looks again", shell_word(name)))
+            .outcome("nothing was removed")),
+    }
 }
 
 /// What a failure on the way means: that the rest is left to another run, or that there is no rest.

@@ -92,6 +92,16 @@ pub enum DiskSource {
     Other(String),
 }
 
+impl DiskSource {
+    /// The path that libvirt's storage knows it by, where it has one.
+    pub fn path(&self) -> Option<&str> {
+        match self {
+            Self::File(path) | Self::Block(path) | Self::Rbd(path) => Some(path),
+            Self::None | Self::Volume { .. } | Self::Other(_) => None,
+        }
+    }
+}
+
 /// One network interface of a domain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InterfaceDescription {
@@ -146,11 +156,8 @@ impl DomainDescription {
 impl DiskDescription {
     /// Paths of all files that it is made of, its own first; of an image at Ceph as libvirt gives it.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
-        let own = match &self.source {
-            DiskSource::File(path) | DiskSource::Block(path) | DiskSource::Rbd(path) => Some(path),
-            DiskSource::None | DiskSource::Volume { .. } | DiskSource::Other(_) => None,
-        };
-        own.into_iter().chain(&self.backing_chain).map(Path::new)
+        let own = self.source.path();
+        own.into_iter().chain(self.backing_chain.iter().map(String::as_str)).map(Path::new)
     }
 }
 

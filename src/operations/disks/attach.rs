@@ -4,7 +4,7 @@ use super::attach_plan::{Job, Request, prepare};
 use super::attach_undo::{Made, undo};
 use super::entry::{add_disk, rewrite, strike_volume};
 use super::subject::refused;
-use crate::domain_xml::{self, DiskSource};
+use crate::domain_xml;
 use crate::error::Error;
 use crate::host::HostError;
 use crate::operations::create::{check_path, ensure_pool, volume_xml};
@@ -13,7 +13,7 @@ use crate::operations::{Event, Session};
 use crate::plan::DataDisk;
 use crate::record::{Liveness, Record, RecordedVolume, Role};
 use crate::text::shell_word;
-use crate::units::{Bytes, GIB};
+use crate::units::GIB;
 
 /// A disk that was attached.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,37 +34,43 @@ pub struct Attached {
 /// What stands in the way, before anything is made; else what failed, after everything that was made is
 /// removed again, and what is left where that failed too.
 pub fn attach(session: &Session<'_>, request: &Request<'_>) -> Result<Attached, Error> {
-    let job = prepare(session, request)?;
-    let name = job.subject.name();
-    session.progress.tell(Event::Begins(format!("Attaching disk '{}' to VM '{name}'...", job.disk.target)));
-    session.cancel.check().map_err(|e| e.outcome("nothing was changed"))?;
-    if job.pool.need != PoolNeed::Nothing {
-        ensure_pool(session, &job.pool)?;
-    }
-    reserve(session, &job)?;
+    let job = reserved(session, request)?;
     let mut made = Made::default();
     build(session, &job, &mut made).map_err(|error| undo(session, &job, &made, error))?;
     Ok(Attached {
-        vm: name.to_owned(),
+        vm: job.subject.name().to_owned(),
         live: job.live,
         volume: RecordedVolume { attaching: None, ..job.volume.clone() },
         disk: job.disk,
     })
 }
 
+/// Decides what is to be made and writes that down. Where another process took the same target at the same
+/// moment, the next one is taken, unless the user named it.
+fn reserved(session: &Session<'_>, request: &Request<'_>) -> Result<Job, Error> {
+    let mut job = prepare(session, request)?;
+    let name = job.subject.name();
+    session.progress.tell(Event::Begins(format!("Attaching a disk of {} to VM '{name}'...", request.size)));
+    while !reserve(session, &job)? {
+        if request.device.is_some() {
+            let (target, vm) = (&job.disk.target, job.subject.name());
+            return Err(refused(format!("another process is attaching a disk '{target}' to VM '{vm}'")));
+        }
+        job = prepare(session, request)?;
+    }
+    Ok(job)
+}
+
 /// Writes down what is about to be made. Of several processes that want the same target one stands there in
-/// the end, and the others leave it to that one.
-fn reserve(session: &Session<'_>, job: &Job) -> Result<(), Error> {
+/// the end; whether it is this one.
+fn reserve(session: &Session<'_>, job: &Job) -> Result<bool, Error> {
+    session.cancel.check().map_err(|e| e.outcome("nothing was changed"))?;
+    if job.pool.need != PoolNeed::Nothing {
+        ensure_pool(session, &job.pool)?;
+    }
     let noted = rewrite(session, &job.subject.domain, |record| note(record, &job.volume))
         .map_err(|error| undo(session, job, &Made::default(), error))?;
-    if noted.volumes.contains(&job.volume) {
-        return Ok(());
-    }
-    Err(refused(format!(
-        "another process attaches a disk '{}' to VM '{}' at this moment",
-        job.disk.target,
-        job.subject.name()
-    )))
+    Ok(noted.volumes.contains(&job.volume))
 }
 
 /// The steps that change the host, in their order.
@@ -76,7 +82,7 @@ fn build(session: &Session<'_>, job: &Job, made: &mut Made) -> Result<(), Error>
     session.done(format!("Volume '{}' made", job.volume.name));
     session.cancel.check()?;
     if let Some(reach) = job.reach {
-        let xml = domain_xml::data_disk(&job.disk, &DiskSource::File(job.volume.path.clone()))?;
+        let xml = domain_xml::data_disk(&job.disk, &job.source)?;
         made.plugged = true;
         session.host.attach_disk(job.subject.domain.uuid, &xml, reach).map_err(|e| not_plugged(job, e))?;
     }
@@ -89,7 +95,7 @@ fn build(session: &Session<'_>, job: &Job, made: &mut Made) -> Result<(), Error>
 fn make_volume(session: &Session<'_>, job: &Job, made: &mut Made) -> Result<(), Error> {
     let RecordedVolume { pool, name, .. } = &job.volume;
     session.working(format!("Making volume {name}"));
-    match session.host.create_volume(pool, &volume_xml(&job.volume, Bytes(0), None)?) {
+    match session.host.create_volume(pool, &volume_xml(&job.volume, job.allocation, None)?) {
         Ok(volume) => {
             made.volume = true;
             check_path(&job.volume, &volume)

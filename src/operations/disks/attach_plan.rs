@@ -2,9 +2,10 @@
 
 use super::resize::unfinished;
 use super::subject::{Subject, refused};
+use crate::domain_xml::DiskSource;
 use crate::error::{Error, Kind};
 use crate::host::libvirt_xml::DomainDescription;
-use crate::host::{Reach, Volume};
+use crate::host::{Pool, Reach, Volume};
 use crate::names::{DiskSerial, DiskTarget, PoolName, VmName};
 use crate::operations::medium::Medium;
 use crate::operations::preflight::report;
@@ -38,6 +39,10 @@ pub(super) struct Job {
     pub(super) disk: DataDisk,
     pub(super) volume: RecordedVolume,
     pub(super) pool: ReadyPool,
+    /// How the domain is told of the volume.
+    pub(super) source: DiskSource,
+    /// What the volume takes at once.
+    pub(super) allocation: Bytes,
     /// Whether an earlier run, which was broken off, made the volume.
     pub(super) volume_is_there: bool,
     /// Where it is still to be plugged in.
@@ -57,31 +62,34 @@ impl Job {
 /// Decides; changes nothing.
 pub(super) fn prepare(session: &Session<'_>, request: &Request<'_>) -> Result<Job, Error> {
     let subject = Subject::look(session, request.vm)?;
-    let pool = ready_pool(session, &subject)?;
-    let earlier = earlier_attempt(&subject, request)?;
-    let target = match (&earlier, &request.device) {
-        (Some((target, _)), _) => target.clone(),
-        (None, Some(device)) => free_target(session, &subject, device, &pool)?,
-        (None, None) => next_target(session, &subject, &pool)?,
+    let (pool, medium, found) = ready_pool(session, &subject)?;
+    let format = medium.format(request.format);
+    let (target, volume, volume_is_there) = match earlier_attempt(session, &subject, request, format)? {
+        Some(earlier) => earlier,
+        None => {
+            let target = match &request.device {
+                Some(device) => free_target(session, &subject, device, &pool)?,
+                None => next_target(session, &subject, &pool)?,
+            };
+            let volume = planned_volume(&subject, &target, (&pool, medium), format, request.size)?;
+            (target, volume, false)
+        }
     };
-    let volume = match earlier {
-        Some((_, volume)) => RecordedVolume { attaching: Some(Maker::current()), ..volume },
-        None => planned_volume(&subject, request, &target, &pool)?,
-    };
-    let found = session.host.volume(&volume.pool, &volume.name)?;
-    if let Some(other) = found.as_ref().and_then(|v| differs_from_plan(&volume, v)) {
-        return Err(in_the_way(&volume).because(other));
+    let source = found.as_ref().map(|p| p.source.clone()).unwrap_or_default();
+    if let Some(found) = found.filter(|p| p.active && !volume_is_there) {
+        check_room(session, &found, medium, request.size)?;
     }
-    check_room(session, &pool, request)?;
     let disk = DataDisk {
         volume: volume.name.parse().map_err(|e| refused(format!("volume '{}' {e}", volume.name)))?,
         target,
         size: request.size,
-        format: request.format,
+        format,
         serial: request.serial.clone(),
     };
+    let source = medium.disk_source(&volume.path, &source);
+    let allocation = medium.allocation(volume.capacity);
     let (live, reach) = places(&subject, disk.target.as_str(), request.at_next_start);
-    Ok(Job { disk, volume, pool, volume_is_there: found.is_some(), reach, live, subject })
+    Ok(Job { disk, volume, pool, source, allocation, volume_is_there, reach, live, subject })
 }
 
 /// Whether a running guest has it afterwards, and where it is still to be plugged in.
@@ -93,7 +101,7 @@ fn places(subject: &Subject, target: &str, at_next_start: bool) -> (bool, Option
 }
 
 /// The pool of the VM's other disks.
-fn ready_pool(session: &Session<'_>, subject: &Subject) -> Result<ReadyPool, Error> {
+fn ready_pool(session: &Session<'_>, subject: &Subject) -> Result<(ReadyPool, Medium, Option<Pool>), Error> {
     let volumes = &subject.record.volumes;
     let boot = volumes.iter().find(|v| v.role == Role::Boot).or(volumes.first());
     let name = match boot {
@@ -105,34 +113,35 @@ fn ready_pool(session: &Session<'_>, subject: &Subject) -> Result<ReadyPool, Err
     usage::refresh(session, name.as_str())?;
     let mut findings = Vec::new();
     match storage_preflight::check_pool(session, &name, &mut findings)? {
-        Some((pool, Medium::Files, _)) => Ok(pool),
-        Some((pool, ..)) => {
-            Err(refused(format!("pool '{}' holds no files, and only files are attached", pool.name)))
-        }
+        Some(ready) => Ok(ready),
         None => Err(report(subject.name(), &findings)),
     }
 }
 
-/// An attach of the same disk that was broken off: this one finishes it. Of another disk it is only told.
+/// An attach of the same disk that was broken off, which this one finishes: its target, its volume, and whether
+/// that was made already.
 fn earlier_attempt(
+    session: &Session<'_>,
     subject: &Subject,
     request: &Request<'_>,
-) -> Result<Option<(DiskTarget, RecordedVolume)>, Error> {
+    format: DiskFormat,
+) -> Result<Option<(DiskTarget, RecordedVolume, bool)>, Error> {
     for volume in &subject.record.volumes {
         let Some(maker) = &volume.attaching else { continue };
         let Some(target) = VmName::target_of_volume(&volume.name) else { continue };
         let is_meant = request.device.as_ref().is_none_or(|d| *d == target);
-        let is_same = volume.capacity == request.size && volume.format == request.format.as_str();
-        match maker.liveness() {
-            Liveness::Dead if is_meant && is_same => return Ok(Some((target, volume.clone()))),
-            Liveness::Alive | Liveness::Elsewhere if request.device.as_ref() == Some(&target) => {
-                return Err(refused(format!(
-                    "disk '{target}' of VM '{}' is being attached by process {}",
-                    subject.name(),
-                    maker.pid
-                )));
+        let is_same = volume.capacity == request.size && volume.format == format.as_str();
+        if is_meant && is_same && maker.liveness() == Liveness::Dead {
+            let found = session.host.volume(&volume.pool, &volume.name)?;
+            if let Some(other) = found.as_ref().and_then(|v| differs_from_plan(volume, v)) {
+                return Err(exists(&volume.pool, &volume.name).because(other));
             }
-            _ => {}
+            let ours = RecordedVolume { attaching: Some(Maker::current()), ..volume.clone() };
+            return Ok(Some((target, ours, found.is_some())));
+        }
+        if request.device.as_ref() == Some(&target) && maker.liveness() != Liveness::Dead {
+            let (vm, pid) = (subject.name(), maker.pid);
+            return Err(refused(format!("process {pid} is attaching disk '{target}' to VM '{vm}'")));
         }
     }
     Ok(None)
@@ -167,10 +176,6 @@ fn exists(pool: &str, volume: &str) -> Error {
         .outcome("nothing was changed")
 }
 
-fn in_the_way(volume: &RecordedVolume) -> Error {
-    exists(&volume.pool, &volume.name)
-}
-
 /// The first target that neither the domain nor the record has, and whose volume's name is free: disks that
 /// were kept keep their names.
 fn next_target(session: &Session<'_>, subject: &Subject, pool: &ReadyPool) -> Result<DiskTarget, Error> {
@@ -196,9 +201,10 @@ fn volume_name(subject: &Subject, target: &DiskTarget) -> Result<String, Error> 
 
 fn planned_volume(
     subject: &Subject,
-    request: &Request<'_>,
     target: &DiskTarget,
-    pool: &ReadyPool,
+    (pool, medium): (&ReadyPool, Medium),
+    format: DiskFormat,
+    size: Bytes,
 ) -> Result<RecordedVolume, Error> {
     let name = volume_name(subject, target)?;
     Ok(RecordedVolume {
@@ -206,27 +212,28 @@ fn planned_volume(
         pool: pool.name.clone(),
         path: storage_preflight::volume_path(&pool.target, &name),
         name,
-        format: request.format.as_str().to_owned(),
-        capacity: request.size,
+        format: format.as_str().to_owned(),
+        capacity: medium.capacity(size),
         backing: None,
         attaching: Some(Maker::current()),
     })
 }
 
-/// Disks are thin: little is needed now, and more is promised than may be there.
-fn check_room(session: &Session<'_>, pool: &ReadyPool, request: &Request<'_>) -> Result<(), Error> {
-    let Some(found) = session.host.pool(&pool.name)?.filter(|p| p.active) else { return Ok(()) };
-    if found.available < EMPTY_QCOW2 {
+/// Disks are thin: little is needed now, and more is promised than may be there. Those of LVM are not.
+fn check_room(session: &Session<'_>, pool: &Pool, medium: Medium, size: Bytes) -> Result<(), Error> {
+    let needed = medium.allocation(size).max(EMPTY_QCOW2);
+    if pool.available < needed {
+        let (name, left) = (&pool.name, pool.available);
         return Err(Error::new(
             Kind::Storage,
-            format!("pool '{}' has only {} left", pool.name, found.available),
+            format!("pool '{name}' has {left} left; the disk needs {needed} at once"),
         )
         .outcome("nothing was changed"));
     }
-    if found.available < request.size {
+    if pool.available < size {
         session.warn(format!(
-            "the disk can grow to {}, and pool '{}' has {} left",
-            request.size, pool.name, found.available
+            "the disk can grow to {size}, and pool '{}' has {} left",
+            pool.name, pool.available
         ));
     }
     Ok(())

@@ -7,7 +7,7 @@ use super::attach_plan::Job;
 use super::detach::is_let_go;
 use super::entry::{add_disk, remove_disk, rewrite, strike_volume};
 use crate::error::{Error, Kind};
-use crate::host::libvirt_xml::{DiskSource, DomainDescription};
+use crate::host::libvirt_xml::DomainDescription;
 use crate::host::{HostError, Reach, View};
 use crate::operations::Session;
 use crate::record::{Record, RecordedVolume};
@@ -44,20 +44,19 @@ pub(super) fn undo(session: &Session<'_>, job: &Job, made: &Made, error: Error) 
 /// What is left and why, where not all can be taken back.
 fn take_back(session: &Session<'_>, job: &Job, made: &Made) -> Result<(), String> {
     let volume = format!("volume '{}' in pool '{}'", job.volume.name, job.volume.pool);
-    let may_be_left = made.volume || made.doubtful || job.volume_is_there;
-    if !may_be_left && matches!(session.host.state(job.subject.domain.uuid), Ok(None)) {
-        return Ok(());
-    }
     check_insisted(session, &volume)?;
     let told = |e: HostError| Error::from(e).to_string();
-    if made.plugged && (made.volume || is_noted_by_us(session, job)?) {
-        unplug(session, job).map_err(|reason| {
+    if matches!(session.host.state(job.subject.domain.uuid), Ok(None)) {
+        return clear_after_destroy(session, job, made).map_err(|reason| format!("{volume} ({reason})"));
+    }
+    if made.plugged {
+        unplug(session, job, made).map_err(|reason| {
             format!("disk '{}' of VM '{}' with {volume} ({reason})", job.disk.target, job.subject.name())
         })?;
     }
     check_insisted(session, &volume)?;
     if made.doubtful {
-        return leave_to_its_maker(session, job, &volume);
+        return leave_to_its_maker(session, job).map_err(|reason| format!("{volume} ({reason})"));
     }
     if job.volume_is_there {
         return Err(format!("{volume} (an earlier run made it)"));
@@ -74,6 +73,20 @@ fn take_back(session: &Session<'_>, job: &Job, made: &Made) -> Result<(), String
             remove_disk(&mut record.manifest.spec, job.disk.target.as_str());
         }
     })
+}
+
+/// The VM was destroyed meanwhile, and its record is gone. As long as no other VM has its name, nobody else can
+/// have made a volume of this name.
+fn clear_after_destroy(session: &Session<'_>, job: &Job, made: &Made) -> Result<(), String> {
+    let told = |e: HostError| Error::from(e).to_string();
+    let RecordedVolume { pool, name, .. } = &job.volume;
+    if made.volume && session.host.domain(job.subject.name()).map_err(told)?.is_none() {
+        return session.host.delete_volume(pool, name).map_err(told);
+    }
+    match session.host.volume(pool, name).map_err(told)? {
+        None => Ok(()),
+        Some(_) => Err("the VM was taken away by somebody else meanwhile; it may be another's now".into()),
+    }
 }
 
 fn check_insisted(session: &Session<'_>, volume: &str) -> Result<(), String> {
@@ -98,8 +111,8 @@ fn is_noted_by_us(session: &Session<'_>, job: &Job) -> Result<bool, String> {
 
 /// A volume that may be another process's is not deleted. Where it is a disk of the domain's already, that
 /// process has finished, and this one's note may be what stands over its: then that is put right.
-fn leave_to_its_maker(session: &Session<'_>, job: &Job, volume: &str) -> Result<(), String> {
-    let left = Err(format!("{volume} (it may exist)"));
+fn leave_to_its_maker(session: &Session<'_>, job: &Job) -> Result<(), String> {
+    let left = Err("it may exist".to_owned());
     let told = |e: HostError| Error::from(e).to_string();
     if !is_plugged(session, job, View::Persistent)? {
         return left;
@@ -121,18 +134,19 @@ fn is_plugged(session: &Session<'_>, job: &Job, view: View) -> Result<bool, Stri
     let told = |e: HostError| Error::from(e).to_string();
     let xml = session.host.domain_xml(job.subject.domain.uuid, view).map_err(told)?;
     let described = DomainDescription::read(&xml).map_err(told)?;
-    let path = DiskSource::File(job.volume.path.clone());
-    Ok(described.disk(job.disk.target.as_str()).is_some_and(|d| d.source == path))
+    let disk = described.disk(job.disk.target.as_str());
+    Ok(disk.and_then(|d| d.source.path()) == Some(&job.volume.path))
 }
 
 /// Unplugs the disk wherever it is, and returns when it is nowhere.
-fn unplug(session: &Session<'_>, job: &Job) -> Result<(), String> {
+fn unplug(session: &Session<'_>, job: &Job, made: &Made) -> Result<(), String> {
+    if !made.volume && !is_noted_by_us(session, job)? {
+        return Ok(());
+    }
     let told = |e: HostError| Error::from(e).to_string();
     let (uuid, target) = (job.subject.domain.uuid, job.disk.target.as_str());
-    let Some(now) = session.host.state(uuid).map_err(told)? else {
-        return Err("the domain was taken away by somebody else; it may be another's now".into());
-    };
-    if now.state.is_active() && is_plugged(session, job, View::Current)? {
+    let is_active = session.host.state(uuid).map_err(told)?.is_some_and(|now| now.state.is_active());
+    if is_active && is_plugged(session, job, View::Current)? {
         session.host.detach_disk(uuid, target, Reach::Live).map_err(told)?;
         let give_up = || session.cancel.is_insisted();
         if !is_let_go(session, uuid, target, PATIENCE, give_up).map_err(|e| e.to_string())? {

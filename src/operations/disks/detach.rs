@@ -157,9 +157,8 @@ impl Detachment {
 
     fn source(&self) -> Option<String> {
         match &self.found.described()?.source {
-            DiskSource::File(path) | DiskSource::Block(path) | DiskSource::Rbd(path) => Some(path.clone()),
             DiskSource::Volume { pool, volume } => Some(format!("volume '{volume}' in pool '{pool}'")),
-            DiskSource::None | DiskSource::Other(_) => None,
+            source => source.path().map(str::to_owned),
         }
     }
 
@@ -237,7 +236,7 @@ pub fn detach(session: &Session<'_>, detachment: &Detachment, patience: Duration
 
 fn unfinished(detachment: &Detachment, error: Error) -> Error {
     let keep = if detachment.keep { " --keep" } else { "" };
-    let (vm, target) = (shell_word(&detachment.vm), &detachment.target);
+    let (vm, target) = (shell_word(&detachment.vm), shell_word(&detachment.target));
     error.outcome(format!("foundry disk detach {vm} {target}{keep} finishes it"))
 }
 

@@ -147,16 +147,11 @@ fn seen(
 ) -> Result<Disk, Error> {
     let volumes = record.iter().flat_map(|r| &r.volumes);
     let recorded = volumes.into_iter().find(|v| v.target().as_ref() == Some(&disk.target));
-    let volume = match &disk.source {
-        DiskSource::File(path) | DiskSource::Block(path) | DiskSource::Rbd(path) => {
-            session.host.volume_at(path)?
-        }
-        DiskSource::Volume { pool, volume } => session.host.volume(pool, volume)?,
-        DiskSource::None | DiskSource::Other(_) => None,
-    };
-    let named = match &disk.source {
-        DiskSource::File(path) | DiskSource::Block(path) | DiskSource::Rbd(path) => Some(path.clone()),
-        _ => None,
+    let named = disk.source.path().map(str::to_owned);
+    let volume = match (&named, &disk.source) {
+        (Some(path), _) => session.host.volume_at(path)?,
+        (None, DiskSource::Volume { pool, volume }) => session.host.volume(pool, volume)?,
+        (None, _) => None,
     };
     // What a snapshot put in its place is another file, of which the record says nothing.
     let same = recorded.filter(|r| named.as_ref().is_none_or(|path| *path == r.path));

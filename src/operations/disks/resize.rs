@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::entry::{rewrite, set_size};
 use super::subject::{Found, Subject, refused};
 use crate::error::{Error, Kind};
-use crate::host::libvirt_xml::{DiskDevice, DomainDescription};
+use crate::host::libvirt_xml::{DiskDevice, DiskSource, DomainDescription};
 use crate::host::{View, Volume};
 use crate::operations::usage::{self, Usage};
 use crate::operations::{Event, Session};
@@ -64,7 +64,8 @@ pub fn resize(session: &Session<'_>, vm: &str, disk: &str, wish: SizeWish) -> Re
     }
     let write_down = rewrite(session, &subject.domain, |record| set_size(record, &found.target, size));
     write_down.map_err(|e| {
-        let again = format!("foundry disk resize {} {} {}GiB", shell_word(vm), found.target, size.0 / GIB);
+        let (vm, target) = (shell_word(subject.name()), shell_word(&found.target));
+        let again = format!("foundry disk resize {vm} {target} {}GiB", size.0 / GIB);
         e.outcome(format!("disk '{}' has {size} now", found.target))
             .outcome(format!("its record does not say so: {again} writes it"))
     })?;
@@ -96,14 +97,28 @@ fn growable(session: &Session<'_>, subject: &Subject, found: &Found) -> Result<V
         let what = if described.readonly { "read-only" } else { "shared with other domains" };
         return Err(refused(format!("disk '{target}' of VM '{vm}' is {what}")));
     }
+    check_medium(vm, target, &described.source)?;
     existing_volume(session, recorded)
+}
+
+/// libvirt gives no block device another size, neither LVM's nor ZFS's.
+fn check_medium(vm: &str, target: &str, source: &DiskSource) -> Result<(), Error> {
+    let DiskSource::Block(path) = source else { return Ok(()) };
+    let what =
+        format!("disk '{target}' of VM '{vm}' is the block device {path}, which libvirt does not grow");
+    Err(refused(what).hint(format!(
+        "grow it where it is (lvextend, zfs set volsize); of a VM that runs, tell the guest: virsh blockresize {} {} --capacity",
+        shell_word(vm),
+        shell_word(target)
+    )))
 }
 
 /// An attach or a detach that was broken off.
 pub(super) fn unfinished(vm: &str, target: &str) -> Error {
     refused(format!("disk '{target}' of VM '{vm}' is only half there")).hint(format!(
-        "foundry disk detach {} {target} removes what an attach or a detach left",
-        shell_word(vm)
+        "foundry disk detach {} {} removes what an attach or a detach left",
+        shell_word(vm),
+        shell_word(target)
     ))
 }
 
@@ -180,8 +195,11 @@ pub(super) fn check_block_job(session: &Session<'_>, subject: &Subject, found: &
     if found.live.is_none() || !has_block_job(session, subject, target)? {
         return Ok(());
     }
-    Err(refused(format!("a block job works on disk '{target}' of VM '{vm}'"))
-        .hint(format!("virsh blockjob {} {target} shows it; wait for its end", shell_word(vm))))
+    Err(refused(format!("a block job works on disk '{target}' of VM '{vm}'")).hint(format!(
+        "virsh blockjob {} {} shows it; wait for its end",
+        shell_word(vm),
+        shell_word(target)
+    )))
 }
 
 /// A disk that the guest lets go of at this moment has none.

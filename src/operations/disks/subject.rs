@@ -115,20 +115,22 @@ impl Found {
         let Some(recorded) = &self.recorded else {
             return Err(refused(format!("disk '{target}' of VM '{vm}' was not made by foundry")));
         };
-        let other = self.live.iter().chain(&self.next).find_map(|d| match &d.source {
-            DiskSource::File(path) | DiskSource::Block(path) | DiskSource::Rbd(path) => {
-                Some(path).filter(|p| **p != recorded.path)
-            }
-            DiskSource::Volume { volume, .. } => Some(volume).filter(|v| **v != recorded.name),
-            DiskSource::None | DiskSource::Other(_) => None,
-        });
+        let is_other = |d: &&DiskDescription| match &d.source {
+            DiskSource::Volume { volume, .. } => *volume != recorded.name,
+            source => source.path().is_some_and(|path| path != recorded.path),
+        };
+        let other = self.live.iter().chain(&self.next).find(is_other);
         match other {
             None => Ok(recorded),
-            Some(path) => Err(refused(format!("disk '{target}' of VM '{vm}' is not on its own volume"))
-                .because(format!("it is on {path}, which an external snapshot made, or somebody else"))
+            Some(other) => Err(refused(format!("disk '{target}' of VM '{vm}' is not on its own volume"))
+                .because(format!(
+                    "it is on {}, which an external snapshot made, or somebody else",
+                    other.source.path().unwrap_or("another volume")
+                ))
                 .hint(format!(
-                    "virsh blockcommit {} {target} --active --pivot brings a snapshot back into the volume",
-                    shell_word(vm)
+                    "virsh blockcommit {} {} --active --pivot brings a snapshot back into the volume",
+                    shell_word(vm),
+                    shell_word(target)
                 ))),
         }
     }

@@ -44,7 +44,7 @@ pub(in crate::operations) fn writable_pool(session: &Session<'_>, name: &str) ->
     Ok(name.to_owned())
 }
 
-/// What an image is imported into: its bytes as they are, with the name that says what they are.
+/// An image is its bytes under a name that says what they are, beside a note on where they came from.
 fn no_files(pool: &Pool) -> Error {
     Error::new(Kind::Storage, format!("pool '{}' is of type {}, and images are files", pool.name, pool.kind))
         .hint("import it into a pool of type dir, fs or netfs")
