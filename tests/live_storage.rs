@@ -305,6 +305,9 @@ fn what_can_grow_and_what_is_nobodys_is_shown() {
         ran.mentions(&format!("'{pool}'")).mentions("can grow by 97.").mentions("their guests would stop");
     assert!(ran.stdout.contains("Orphans: 1 volume of no VM takes 1 MiB; -o wide names them"), "{ran:#?}");
     let wide = bed.foundry(&["storage", "status", "-o", "wide"]).run().exits(0).stdout;
+    let both = |line: &str| line.contains(&pool) && line.contains(&bed.image_pool());
+    assert!(wide.lines().any(|line| both(line) && line.ends_with(" TiB")), "over-committed: {wide}");
+    assert!(ran.stdout.contains(" TiB of it without room\n"), "{ran:#?}");
     let orphan = wide.lines().find(|l| l.starts_with("left-behind")).unwrap();
     assert_eq!(orphan.split_whitespace().collect::<Vec<_>>(), ["left-behind", &pool, "1", "MiB", "1", "MiB"]);
 }

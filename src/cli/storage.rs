@@ -49,16 +49,25 @@ pub(super) fn run(args: &StorageArgs, global: &Global, ui: &Ui) -> Result<(), Er
 const HEADERS: [&str; 9] =
     ["POOL", "TYPE", "STATE", "SIZE", "AVAILABLE", "ALLOCATED", "CAN GROW BY", "IMAGES", "DISKS"];
 const WIDE_HEADERS: [&str; 3] = ["VOLUMES", "ORPHANS", "TARGET"];
+const FILE_SYSTEM_HEADERS: [&str; 6] =
+    ["FILE SYSTEM OF", "SIZE", "ALLOCATED", "AVAILABLE", "CAN GROW BY", "WITHOUT ROOM"];
 const ORPHAN_HEADERS: [&str; 4] = ["ORPHAN", "POOL", "ALLOCATED", "SIZE"];
 
 fn text(status: &StorageStatus, wide: bool, no_headers: bool) -> String {
     let headers = [&HEADERS[..], if wide { &WIDE_HEADERS } else { &[] }].concat();
     let mut text = table(&headers, status.pools.iter().map(|pool| row(pool, wide)), no_headers);
+    if wide {
+        text += &format!(
+            "\n{}",
+            table(&FILE_SYSTEM_HEADERS, status.file_systems.iter().map(file_system), no_headers)
+        );
+    }
     text += &format!(
-        "\nAll file systems: {} of {} available; the disks can grow by {}\nImages: {}; disks: {}\n",
+        "\nAll file systems: {} of {} available; the disks can grow by {}{}\nImages: {}; disks: {}\n",
         status.available,
         status.capacity,
         status.growth,
+        without_room(&status.file_systems),
         tally(status.images),
         tally(status.disks),
     );
@@ -84,6 +93,20 @@ fn row(pool: &PoolStatus, wide: bool) -> Vec<String> {
         row.extend([volumes, count(pool.orphans), pool.target.clone().unwrap_or_else(|| "-".into())]);
     }
     row
+}
+
+fn file_system(file_system: &FileSystem) -> Vec<String> {
+    let FileSystem { pools, capacity, allocation, available, growth, overcommit } = file_system;
+    let mut row = vec![pools.join(", ")];
+    row.extend([capacity, allocation, available, growth, overcommit].map(ToString::to_string));
+    row
+}
+
+fn without_room(file_systems: &[FileSystem]) -> String {
+    match file_systems.iter().map(|f| f.overcommit).fold(Bytes(0), Bytes::saturating_add) {
+        Bytes(0) => String::new(),
+        overcommit => format!(", {overcommit} of it without room"),
+    }
 }
 
 /// Those that nobody needs, one each line where there is room for them.
