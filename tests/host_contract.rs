@@ -63,12 +63,22 @@ fn the_test_driver_keeps_the_contract() {
 
 #[test]
 fn a_real_libvirtd_keeps_the_contract() {
+    with_libvirtd(|host| host);
+}
+
+/// As another machine is reached.
+#[test]
+fn a_real_libvirtd_keeps_the_contract_by_its_streams_alone() {
+    with_libvirtd(Libvirt::through_streams_only);
+}
+
+fn with_libvirtd(reached: impl Fn(Libvirt) -> Libvirt) {
     let Ok(uri) = std::env::var("FOUNDRY_TEST_URI") else {
         assert!(std::env::var("FOUNDRY_TEST_REQUIRE").as_deref() != Ok("1"), "FOUNDRY_TEST_URI is not set");
         println!("skipped: FOUNDRY_TEST_URI is not set");
         return;
     };
-    let host = Libvirt::connect(&uri, Arc::new(())).expect("FOUNDRY_TEST_URI answers");
+    let host = reached(Libvirt::connect(&uri, Arc::new(())).expect("FOUNDRY_TEST_URI answers"));
     let kvm = std::env::var("FOUNDRY_VIRT_TYPE").as_deref() == Ok("kvm");
     run_all(&Subject {
         host: &host,

@@ -5,9 +5,11 @@
 //! fetched where it is used, so that what foundry acts on is what is there now.
 
 mod agent;
+mod direct;
 mod disks;
 mod domains;
 mod linger;
+mod sending;
 mod storage;
 mod streams;
 mod sys;
@@ -43,6 +45,7 @@ pub struct Libvirt {
     connection: Connect,
     uri: String,
     observer: Arc<dyn CallObserver>,
+    streams_only: bool,
 }
 
 impl Libvirt {
@@ -63,7 +66,14 @@ impl Libvirt {
         let error = opened.as_ref().err().map(ToString::to_string);
         observer.called("virConnectOpen", &format!("connect to {uri}"), begun.elapsed(), error.as_deref());
         let connection = opened.map_err(|e| failed(e.message().to_owned()))?;
-        Ok(Self { connection, uri: uri.to_owned(), observer })
+        Ok(Self { connection, uri: uri.to_owned(), observer, streams_only: false })
+    }
+
+    /// Sends what is uploaded through libvirt's streams only, as to another machine, also where the volume's file
+    /// is within reach.
+    #[must_use]
+    pub fn through_streams_only(self) -> Self {
+        Self { streams_only: true, ..self }
     }
 
     /// Makes one call and names it in whatever goes wrong.
