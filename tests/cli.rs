@@ -383,3 +383,44 @@ fn disks_are_listed_in_every_form() {
     assert_eq!(foreign.code, 4);
     assert!(foreign.stderr.contains("domain 'test' was not made by foundry"), "{}", foreign.stderr);
 }
+
+/// A pool of each type, as libvirt would be told of it.
+#[test]
+fn a_pool_is_shown_before_it_is_added() {
+    for (line, inside) in [
+        ("dir /srv/vms", "<path>/srv/vms</path>"),
+        ("fs /dev/disk/by-label/vms --target /srv/vms --format xfs", "<format type=\"xfs\"/>"),
+        ("netfs nas:/export --target /srv/vms --protocol-ver 4.2", "<protocol ver=\"4.2\"/>"),
+        ("logical vg0", "<path>/dev/vg0</path>"),
+        ("zfs tank/vms", "<name>tank/vms</name>"),
+        ("rbd vms --monitor mon1:6790", "<host name=\"mon1\" port=\"6790\"/>"),
+        ("iscsi san iqn.2026-01.com.example:disks", "<device path=\"iqn.2026-01.com.example:disks\"/>"),
+    ] {
+        let words: Vec<&str> = ["pool", "add", "new"].into_iter().chain(line.split(' ')).collect();
+        let ran = on_test(&[&words[..], &["--dry-run"]].concat());
+        assert_eq!(ran.code, 0, "{line}: {}", ran.stderr);
+        assert!(ran.stdout.contains("<name>new</name>") && ran.stdout.contains(inside), "{}", ran.stdout);
+        assert!(
+            ran.stderr.ends_with("be started and start with the host; nothing was changed\n"),
+            "{}",
+            ran.stderr
+        );
+        assert_eq!(on_test(&["pool", "list", "-o", "name"]).stdout, "default-pool\n");
+    }
+}
+
+/// Before any host is connected to.
+#[test]
+fn what_a_pool_cannot_be_made_of_is_2() {
+    for (line, sentence) in [
+        ("dir ../vms", "\"../vms\" is not an absolute path without '..'"),
+        ("dir /srv/vms --monitor mon1", "--monitor has no meaning for a pool of type dir"),
+        ("fs /dev/sdb1", "a pool of type fs needs --target"),
+        ("logical /dev/vg0", "\"/dev/vg0\" is not the name of a volume group"),
+        ("rbd vms", "a pool of type rbd needs --monitor"),
+    ] {
+        let words: Vec<&str> =
+            ["-c", "qemu:///nowhere", "pool", "add", "new"].into_iter().chain(line.split(' ')).collect();
+        assert_fails(&run(&words), 2, sentence);
+    }
+}

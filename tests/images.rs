@@ -35,6 +35,19 @@ fn an_image_is_what_its_content_is() {
     assert_eq!((done, total), (raw().len() as u64, Some(raw().len() as u64)));
 }
 
+/// The image has a snapshot inside, which nobody will see.
+#[test]
+fn what_is_remarkable_about_an_image_is_told() {
+    let bench = Bench::new();
+    let mut bytes = qcow2();
+    import(&bench, "plain", &bytes).unwrap();
+    assert_eq!(bench.told.warnings(), NOTHING);
+    bytes[60..64].copy_from_slice(&1u32.to_be_bytes());
+    import(&bench, "old", &bytes).unwrap();
+    let warnings = bench.told.warnings();
+    assert_eq!(warnings, ["image 'old.qcow2': it has a snapshot inside, which takes room and is not used"]);
+}
+
 #[test]
 fn a_name_never_lies() {
     let bench = Bench::new();

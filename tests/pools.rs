@@ -145,3 +145,17 @@ fn storage_status_counts_a_file_system_once() {
         status.pools.iter().map(|p| (p.name.as_str(), p.active, p.volumes)).collect();
     assert_eq!(shown, [("foundry-images", true, 2), ("foundry-vms", true, 3), ("off", false, 0)]);
 }
+
+/// libvirt says of such a pool that it started.
+#[test]
+fn a_zfs_pool_that_is_not_there_is_not_left_defined() {
+    let source = Source::Zfs { dataset: "tank/vms".into() };
+    let add = |bench: &Bench| pools::add(&bench.session(), &"tank".parse().unwrap(), &source, true);
+    let bench = Bench::on(MemoryHost::new().with_space(0).with_directory("/dev/zvol/tank/vms"));
+    let before = bench.host.fingerprint();
+    let error = add(&bench).unwrap_err();
+    assert_eq!(error.message(), "libvirt finds no ZFS pool with dataset 'tank/vms' on the host");
+    assert_eq!(error.outcomes(), ["the pool is undefined again"]);
+    assert_eq!(bench.host.changes_since(&before), NOTHING);
+    add(&Bench::on(MemoryHost::new().with_directory("/dev/zvol/tank/vms"))).unwrap();
+}

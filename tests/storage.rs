@@ -179,6 +179,15 @@ fn a_pool_without_a_directory_is_a_file_system_of_its_own() {
     assert_eq!(status.capacity.0, 3 * GIB);
 }
 
+/// Where an image is from is noted in a volume beside it.
+#[test]
+fn a_note_on_an_image_is_no_image() {
+    let host = host_with_neighbours().with_volume("foundry-images", "debian-12.origin.json", b"{}");
+    let status = status(&Bench::on(host));
+    let images = pool(&status, "foundry-images");
+    assert_eq!((images.volumes, images.images.count, images.orphans.count), (3, 2, 0));
+}
+
 #[test]
 fn custom_default_pools_are_the_ones_that_count() {
     let mut bench =

@@ -113,6 +113,10 @@ fn recorded(seen: &Seen, line: &mut impl FnMut(&str, &str)) {
     if let Some(image) = &record.image {
         line("Image", image);
     }
+    if let Some(origin) = &record.image_origin {
+        line("Image from", &origin.source);
+        line("", &format!("{} {}", origin.fetched, origin.digest.as_deref().unwrap_or("")));
+    }
     for volume in &record.volumes {
         line("Volume", &format!("{}/{}  {}  {}", volume.pool, volume.name, volume.format, volume.capacity));
     }

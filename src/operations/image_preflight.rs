@@ -27,6 +27,13 @@ pub struct ReadyImage {
     pub origin: Option<Origin>,
 }
 
+impl ReadyImage {
+    /// Whether it is no file and no device of the host: its path is Ceph's name of it.
+    pub(super) fn is_at_ceph(&self) -> bool {
+        !self.path.starts_with('/')
+    }
+}
+
 /// Looks at the image of a boot disk. `None` where it cannot be used.
 pub(super) fn check_image(
     session: &Session<'_>,

@@ -8,6 +8,7 @@ use crate::host::{Pool, Volume};
 use crate::names::PoolName;
 use crate::pool::Source;
 use crate::text::shell_word;
+use crate::units::Bytes;
 
 /// All pools, by name. Changes nothing.
 ///
@@ -94,10 +95,13 @@ fn start_new(session: &Session<'_>, name: &str, source: &Source, autostart: bool
         }
         Err(_) => {
             session.host.build_pool(name)?;
-            session.host.start_pool(name)?;
+            let path = source.directory().unwrap_or_default();
+            let stays = |refused| Error::from(refused).outcome(format!("its directory {path} stays"));
+            session.host.start_pool(name).map_err(stays)?;
         }
         Ok(()) => {}
     }
+    check_seen(session, name, source)?;
     if !autostart {
         return Ok(());
     }
@@ -106,6 +110,17 @@ fn start_new(session: &Session<'_>, name: &str, source: &Source, autostart: bool
         let _ = session.host.stop_pool(name);
         Error::from(refused)
     })
+}
+
+/// libvirt starts a pool of a ZFS that is not there, and shows it without any size (its ZFS backend ends its
+/// look at the pool with success whatever came of it).
+fn check_seen(session: &Session<'_>, name: &str, source: &Source) -> Result<(), Error> {
+    let Source::Zfs { dataset } = source else { return Ok(()) };
+    if session.host.pool(name)?.is_some_and(|pool| pool.capacity > Bytes(0)) {
+        return Ok(());
+    }
+    session.host.stop_pool(name)?;
+    Err(Error::new(Kind::Storage, format!("libvirt finds no ZFS pool with dataset '{dataset}' on the host")))
 }
 
 /// Whether the pool has a directory that may be missing: on this machine that is known.

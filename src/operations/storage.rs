@@ -4,6 +4,7 @@ use std::os::unix::fs::MetadataExt;
 
 use serde::Serialize;
 
+use super::images::noted_image;
 use super::usage::{self, Part, Usage};
 use super::{Session, Settings};
 use crate::error::Error;
@@ -146,7 +147,7 @@ enum Role {
     Image,
     Disk,
     Orphan,
-    /// In a pool that other things may be in, too.
+    /// A note on an image, or in a pool that other things may be in, too.
     Other,
 }
 
@@ -154,6 +155,7 @@ fn role(settings: &Settings, volume: &Volume, part: Part) -> Role {
     let (is_for_vms, is_for_images) =
         (volume.pool == settings.vm_pool.as_str(), volume.pool == settings.image_pool.as_str());
     match part {
+        _ if is_for_images && noted_image(&volume.name).is_some() => Role::Other,
         _ if is_for_images => Role::Image,
         Part::Unused if is_for_vms => Role::Orphan,
         Part::Unused => Role::Other,

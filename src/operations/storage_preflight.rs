@@ -87,6 +87,22 @@ pub(super) fn check(
     Ok(Some(storage))
 }
 
+/// Blocks hold the guest's bytes as they are.
+fn check_formats(plan: &VmPlan, pool: &str, findings: &mut Vec<Finding>) {
+    let spec = &plan.manifest.spec;
+    let boot = spec.boot_disk.iter().map(|disk| ("spec.bootDisk".to_owned(), &disk.format));
+    let data = spec.data_disks.iter().enumerate();
+    let data = data.map(|(index, disk)| (format!("spec.dataDisks[{index}]"), &disk.format));
+    for (at, format) in boot.chain(data) {
+        if let Some(format) = format.as_ref().filter(|f| *f != DiskFormat::Raw.as_str()) {
+            findings.push(
+                Finding::storage(format!("{at}.format: pool '{pool}' holds raw disks, not {format}"))
+                    .hint("leave the format out, or use a pool of type dir, fs or netfs"),
+            );
+        }
+    }
+}
+
 /// What the pool can hold is not all that a manifest can ask for.
 fn check_medium(
     plan: &VmPlan,
@@ -95,16 +111,18 @@ fn check_medium(
     image: Option<&ReadyImage>,
     findings: &mut Vec<Finding>,
 ) {
+    if let Some(image) = image.filter(|image| medium != Medium::Ceph && image.is_at_ceph()) {
+        let holder = image.volume.as_ref().map_or("", |(pool, _)| pool.as_str());
+        findings.push(
+            Finding::storage(format!("image '{}' is at Ceph, where libvirt only clones", image.reference))
+                .hint(format!("spec.storagePool: {holder} puts the VM's disks there, too")),
+        );
+        return;
+    }
     if medium == Medium::Files {
         return;
     }
-    let format = plan.manifest.spec.boot_disk.as_ref().and_then(|disk| disk.format.as_deref());
-    if let Some(format) = format.filter(|f| *f != DiskFormat::Raw.as_str()) {
-        findings.push(
-            Finding::storage(format!("spec.bootDisk.format: pool '{pool}' holds raw disks, not {format}"))
-                .hint("leave the format out, or use a pool of type dir, fs or netfs"),
-        );
-    }
+    check_formats(plan, pool, findings);
     let Some(image) = image else { return };
     let holder = image.volume.as_ref().map(|(pool, _)| pool.as_str());
     let reference = &image.reference;

@@ -1,6 +1,7 @@
 //! Pools.
 
 use foundry::Kind;
+use foundry::pool::Source;
 
 use crate::bench::{Bench, cases, pool_xml, refused, volume_xml};
 
@@ -16,6 +17,7 @@ cases! {
     a_pool_that_is_not_started_has_no_volumes;
     a_pools_volumes_outlive_its_definition needs Files;
     a_pool_that_makes_no_sense_is_refused;
+    a_pool_tells_what_it_is_made_of;
 }
 
 fn an_absent_pool_is_none(bench: &Bench<'_>) {
@@ -130,4 +132,19 @@ fn a_pool_that_makes_no_sense_is_refused(bench: &Bench<'_>) {
         refused(bench.host().define_pool(&bad), Kind::Storage);
     }
     assert_eq!(bench.host().pool(&bench.name("pool")).unwrap(), None);
+}
+
+/// As far as it is there: a file system on a device that nobody has is defined and does not start.
+fn a_pool_tells_what_it_is_made_of(bench: &Bench<'_>) {
+    let (host, name) = (bench.host(), bench.name("pool"));
+    let source = Source::Fs {
+        device: "/dev/disk/by-label/foundry-test-none".into(),
+        target: bench.directory("pool"),
+        format: "ext4".into(),
+    };
+    host.define_pool(&source.to_xml(&name).unwrap()).unwrap();
+    let pool = bench.pool_now(&name);
+    assert_eq!((pool.kind.as_str(), pool.target), ("fs", Some(bench.directory("pool"))));
+    assert_eq!(pool.source.devices, ["/dev/disk/by-label/foundry-test-none"]);
+    assert_eq!(pool.source.format.as_deref(), Some("ext4"));
 }

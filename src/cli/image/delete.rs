@@ -95,7 +95,8 @@ pub(super) fn run_prune(args: &PruneArgs, global: &Global, ui: &Ui) -> Result<()
     let (mut freed, mut count) = (0, 0);
     images::prune(&session, &found, |image| (freed, count) = (freed + image.allocation.0, count + 1))
         .map_err(|e| e.outcome(format!("{count} of {} images were deleted", found.len())))?;
-    ui.line(&format!("Successfully deleted {count} images, {}", Bytes(freed)))
+    let images = if count == 1 { "image" } else { "images" };
+    ui.line(&format!("Successfully deleted {count} {images}, {}", Bytes(freed)))
 }
 
 fn lines(found: &[Dispensable]) -> String {

@@ -186,7 +186,8 @@ fn origin(origin: Option<&Origin>, line: &mut impl FnMut(&str, &str)) {
         origin.compression.as_ref().map_or(String::new(), |packed| format!(", compressed by {packed}"));
     let converted =
         origin.converted_from.as_ref().map_or(String::new(), |from| format!(", converted from {from}"));
-    line("Origin", &format!("{}{packed}{converted}", origin.source));
+    let alias = origin.alias.as_ref().map_or(String::new(), |alias| format!("{alias}, "));
+    line("Origin", &format!("{alias}{}{packed}{converted}", origin.source));
     line("Fetched", &format!("{} ({} ago)", origin.fetched, age(&origin.fetched)));
     if let Some(digest) = &origin.digest {
         line("Digest", digest);

@@ -1,5 +1,6 @@
 //! `foundry image`
 
+mod catalog;
 mod delete;
 mod export;
 mod fetch;
@@ -31,6 +32,7 @@ enum ImageCommand {
     Delete(delete::DeleteArgs),
     Prune(delete::PruneArgs),
     Export(export::ExportArgs),
+    Catalog(catalog::CatalogArgs),
 }
 
 /// In which pool.
@@ -57,5 +59,6 @@ pub(super) fn run(args: &ImageArgs, global: &Global, ui: &Ui) -> Result<(), Erro
         ImageCommand::Delete(args) => delete::run(args, global, ui),
         ImageCommand::Prune(args) => delete::run_prune(args, global, ui),
         ImageCommand::Export(args) => export::run(args, global, ui),
+        ImageCommand::Catalog(args) => catalog::run(args, ui),
     }
 }

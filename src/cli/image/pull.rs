@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::InPool;
+use super::catalog;
 use super::fetch::{FetchArgs, client, image_name};
+use crate::catalog::CatalogImage;
 use crate::cli::Global;
 use crate::cli::connect::connect;
 use crate::cli::interrupt;
@@ -13,16 +15,17 @@ use crate::cli::ui::Ui;
 use crate::error::{Error, Kind};
 use crate::host::Volume;
 use crate::operations::images::{Fetch, Pulled, Request, pull};
-use crate::transfer::{Cache, Location};
+use crate::transfer::{Cache, Expected, Location};
 
 /// Download an image, verify and unpack it on its way
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
+  foundry image pull debian-13
   foundry image pull https://example.org/disk.qcow2 --checksum https://example.org/SHA256SUMS
   foundry image pull https://example.org/disk.raw.xz --name disk --refresh")]
 pub(super) struct PullArgs {
-    /// Address of the image: http://, https:// or file://
-    url: String,
+    /// Address of the image: http://, https:// or file://; or its name in the catalogue
+    image: String,
     /// Its name in the pool, with or without .qcow2 or .raw [default: the file's]
     #[arg(long)]
     name: Option<String>,
@@ -39,23 +42,59 @@ pub(super) struct PullArgs {
 }
 
 pub(super) fn run(args: &PullArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    let location: Location = args.url.parse()?;
-    let name =
-        image_name(args.name.as_deref(), location.file_name(), args.fetch.convert().is_some(), &args.url)?;
+    // What is wrong in a catalogue is found before anybody is asked.
+    let catalog = if is_alias(&args.image) { Some(catalog::load()?) } else { None };
     let connected = connect(global, ui)?;
+    let session = connected.session();
+    let wanted = match catalog {
+        Some(catalog) => {
+            let arch = catalog::parse_arch(&session.host.capabilities()?.arch)?;
+            Wanted::listed(catalog.find(&args.image, arch)?)
+        }
+        None => Wanted::at(args.image.parse()?),
+    };
     interrupt::guard(&connected.cancel)?;
+    let converted = args.fetch.convert();
+    let name = image_name(args.name.as_deref(), wanted.name(), converted.is_some(), &args.image)?;
     let (client, cache) = (client(), args.keep_compressed_cache.then(cache).transpose()?);
     let fetch = Fetch {
-        location: &location,
-        expected: args.fetch.checksum.as_ref(),
-        convert: args.fetch.convert(),
-        alias: None,
+        location: &wanted.location,
+        expected: args.fetch.checksum.as_ref().or(wanted.checksum.as_ref()),
+        convert: converted,
+        alias: wanted.alias.as_deref(),
         client: &client,
         cache: cache.as_ref(),
     };
     let pool = args.pool.name(global);
     let request = Request { fetch, pool: &pool, name: &name, refresh: args.refresh };
-    ui.line(&sentence(&pull(&connected.session(), &request)?))
+    ui.line(&sentence(&pull(&session, &request)?))
+}
+
+/// What is no address and no path is a short name.
+fn is_alias(image: &str) -> bool {
+    !image.contains("://") && !image.contains('/') && image != "-"
+}
+
+/// What is to be pulled.
+struct Wanted {
+    location: Location,
+    checksum: Option<Expected>,
+    alias: Option<String>,
+}
+
+impl Wanted {
+    fn at(location: Location) -> Self {
+        Self { location, checksum: None, alias: None }
+    }
+
+    fn listed(image: CatalogImage) -> Self {
+        Self { location: image.location, checksum: image.checksum, alias: Some(image.alias.to_string()) }
+    }
+
+    /// An image of the catalogue is called as it is there.
+    fn name(&self) -> Option<String> {
+        self.alias.clone().or_else(|| self.location.file_name())
+    }
 }
 
 fn sentence(pulled: &Pulled) -> String {

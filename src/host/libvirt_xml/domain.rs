@@ -156,11 +156,8 @@ impl DomainDescription {
 impl DiskDescription {
     /// Paths of all files that it is made of, its own first; of an image at Ceph as libvirt gives it.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
-        let own = match &self.source {
-            DiskSource::File(path) | DiskSource::Block(path) | DiskSource::Rbd(path) => Some(path),
-            DiskSource::None | DiskSource::Volume { .. } | DiskSource::Other(_) => None,
-        };
-        own.into_iter().chain(&self.backing_chain).map(Path::new)
+        let own = self.source.path();
+        own.into_iter().chain(self.backing_chain.iter().map(String::as_str)).map(Path::new)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What libvirt's storage backends can and cannot do (its `src/storage/storage_backend_*.c`).
 
-use super::{Answer, File};
+use super::{Answer, Failure, File};
 use crate::host::libvirt_xml::VolumeParts;
 
 /// LVM's default extent (lvm.conf(5)).
@@ -98,15 +98,19 @@ impl Backend {
         }
     }
 
-    pub(super) fn check_upload(&self, file: &File, end: u64) -> Answer<()> {
+    pub(super) fn check_upload(&self) -> Answer<()> {
         match self {
-            Self::Files(_) => Ok(()),
             Self::Rbd => Err("this function is not supported by the connection driver: storage pool doesn't support volume upload".into()),
-            Self::Logical | Self::Zfs | Self::Fixed(_) if end > file.capacity => {
-                Err("cannot write to stream: No space left on device".into())
-            }
-            Self::Logical | Self::Zfs | Self::Fixed(_) => Ok(()),
+            _ => Ok(()),
         }
+    }
+
+    /// A device has an end; what libvirtd 11.3 does there is what it does on a full disk.
+    pub(super) fn check_end(&self, file: &File, end: u64) -> Answer<()> {
+        if self.holds_files() || end <= file.capacity {
+            return Ok(());
+        }
+        Err(Failure::Lost("Cannot recv data: Connection reset by peer".into()))
     }
 
     pub(super) fn check_download(&self) -> Answer<()> {

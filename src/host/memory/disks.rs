@@ -27,7 +27,7 @@ impl State {
     fn plugged(&mut self, uuid: Uuid, disk: &str) -> Answer<String> {
         let xml = with_disk(&self.active(uuid)?.xml, disk)?;
         let described = DomainDescription::read(&xml).map_err(|e| refused(&e))?;
-        if let Some(DiskSource::File(path)) = described.disks.last().map(|d| &d.source) {
+        if let Some(path) = described.disks.last().and_then(|d| d.source.path()) {
             self.check_files(path)?;
         }
         if self.slots == Some(0) {
@@ -76,10 +76,20 @@ impl State {
 
     pub(super) fn resize_disk(&mut self, uuid: Uuid, target: &str, capacity: u64) -> Answer<()> {
         let described = DomainDescription::read(&self.active(uuid)?.xml).map_err(|e| refused(&e))?;
-        let path = described.disk(target).and_then(|d| d.source.path());
+        let source = described.disk(target).map(|d| d.source.clone());
         let absent = || format!("invalid argument: disk '{target}' was not found in the domain config");
-        let Some(path) = path else { return Err(absent().into()) };
-        let file = self.files.get_mut(path);
+        let path = match source {
+            Some(DiskSource::File(path) | DiskSource::Rbd(path)) => path,
+            // QEMU only looks how large a device is by now.
+            Some(DiskSource::Block(_)) => {
+                return Err(
+                    "internal error: unable to execute QEMU command 'block_resize': Cannot grow device files"
+                        .into(),
+                );
+            }
+            _ => return Err(absent().into()),
+        };
+        let file = self.files.get_mut(&path);
         file.ok_or_else(|| format!("cannot open '{path}'"))?.resize(capacity);
         Ok(())
     }

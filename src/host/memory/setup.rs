@@ -69,6 +69,12 @@ impl MemoryHost {
         })
     }
 
+    /// Puts something on it that pools can be of: a directory, or a volume group or dataset by its path.
+    #[must_use]
+    pub fn with_directory(self, path: &str) -> Self {
+        self.change(|state| state.directories.extend([path.to_owned()]))
+    }
+
     /// Puts a started pool on it that libvirt is told of with this XML (libvirt's `<pool>`); what it is made of
     /// is there. XML that cannot be read leaves the host without it.
     #[must_use]

@@ -305,9 +305,10 @@ impl State {
         let space = self.space.saturating_sub(self.allocated()).saturating_sub(self.others);
         let kind = self.existing_pool(volume.0)?.kind.clone();
         let file = self.file(volume.0, volume.1)?;
-        kind.check_upload(file, offset.saturating_add(length))?;
+        kind.check_upload()?;
         let mut sent = Sent { length, room: zeros, bytes: Vec::new(), data: 0 };
         let outcome = sent.take_from(content);
+        kind.check_end(file, offset + sent.bytes.len() as u64)?;
         let before = file.allocation;
         file.write(offset, &sent.bytes, sent.data);
         if file.allocation.saturating_sub(before) > space {

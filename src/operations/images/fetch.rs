@@ -94,10 +94,7 @@ impl Fetch<'_> {
             source: self.location.to_string(),
             alias: self.alias.map(str::to_owned),
             digest: None,
-            verified_by: self.expected.map(|expected| match expected {
-                Expected::Digest(digest) => digest.to_string(),
-                Expected::ListedIn(list) => list.to_string(),
-            }),
+            verified_by: self.expected.map(ToString::to_string),
             compression: None,
             converted_from: None,
             etag: None,
@@ -279,6 +276,8 @@ impl Source for Incoming<'_> {
             // The end was seen, so that nothing is left to fail.
             complete(&mut origin, opened.finish().ok());
         }
-        Some(origin)
+        // That somebody had it in a file is nothing worth a note.
+        let is_known = origin.digest.is_some() || origin.converted_from.is_some();
+        is_known.then_some(origin)
     }
 }

@@ -54,9 +54,7 @@ pub fn import(
     source: &mut dyn Source,
 ) -> Result<Volume, Error> {
     session.progress.tell(Event::Begins(format!("Importing image '{name}'...")));
-    let mut head = Vec::new();
-    let read = source.content().take(disk_image::HEADER_LENGTH).read_to_end(&mut head);
-    read.map_err(|e| unreadable(source.from(), e).outcome("nothing was changed"))?;
+    let head = read_head(source)?;
     let name = fitting_name(name, source.from(), &head)?;
     let pool = writable_pool(session, pool)?;
     refuse_taken(session, &pool, &name)?;
@@ -73,7 +71,46 @@ pub fn import(
         return Err(import.undo(failed));
     }
     session.done("Image imported");
+    if let Some(note) = disk_image::probe(&head).ok().and_then(|image| image.note()) {
+        session.warn(format!("image '{name}': {note}"));
+    }
     import.found()
+}
+
+fn read_head(source: &mut dyn Source) -> Result<Vec<u8>, Error> {
+    let mut head = Vec::new();
+    let read = source.content().take(disk_image::HEADER_LENGTH).read_to_end(&mut head);
+    read.map_err(|e| unreadable(source.from(), e).outcome("nothing was changed"))?;
+    Ok(head)
+}
+
+/// Reads an image to its end, as an import under that very name would, and returns how many bytes of it are no
+/// holes.
+pub(super) fn examine(
+    session: &Session<'_>,
+    name: &VolumeName,
+    source: &mut dyn Source,
+) -> Result<u64, Error> {
+    let head = read_head(source)?;
+    let fitting = fitting_name(name, source.from(), &head)?;
+    if fitting != *name {
+        return Err(Error::new(
+            Kind::Storage,
+            format!("what {} has now would be called '{fitting}'", source.from()),
+        )
+        .outcome("nothing was changed"));
+    }
+    let mut counted = Counted::new(session, source, head.len() as u64);
+    let mut content = Interruptible { content: &mut counted, cancel: session.cancel };
+    let (mut data, mut block) = (head.len() as u64, vec![0; 1 << 16]);
+    loop {
+        let hole = content.skip_hole(u64::MAX);
+        let read = hole.and_then(|hole| if hole > 0 { Ok(None) } else { content.read(&mut block).map(Some) });
+        match read.map_err(|e| unreadable(content.content.source.from(), e).outcome("nothing was changed"))? {
+            Some(0) => return Ok(data),
+            read => data += read.unwrap_or(0) as u64,
+        }
+    }
 }
 
 /// What a transfer says of itself is better than what can be said of it here.
@@ -171,8 +208,12 @@ impl Import<'_> {
                 Space::AsWritten => Zeros::Skipped { at_most: room::next_stretch(self.session, self.pool)? },
             };
             let left = whole - offset;
-            offset +=
-                self.session.host.upload(self.pool, self.name.as_str(), content, offset, left, zeros)?;
+            let sent = self.session.host.upload(self.pool, self.name.as_str(), content, offset, left, zeros);
+            offset += match (sent, content.content.failure.take()) {
+                // What the host makes of it says less.
+                (Err(_), Some(failure)) => return Err(failure.into()),
+                (sent, _) => sent?,
+            };
         }
         let from = content.content.source.from().to_owned();
         let cause = match content.read(&mut [0]) {
@@ -233,7 +274,11 @@ struct Counted<'a> {
     session: &'a Session<'a>,
 }
 
-impl Counted<'_> {
+impl<'a> Counted<'a> {
+    fn new(session: &'a Session<'a>, source: &'a mut dyn Source, done: u64) -> Self {
+        Self { source, done, ended: false, failure: None, session }
+    }
+
     fn keep(&mut self, error: std::io::Error) -> std::io::Error {
         self.failure = TransferError::in_io(&error).cloned();
         error

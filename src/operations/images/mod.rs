@@ -18,6 +18,8 @@ pub use outdated::{Age, Freshness, outdated};
 pub use prune::{Dispensable, dispensable, prune};
 pub use pull::{Pulled, Request, pull};
 
+pub(in crate::operations) use notes::noted_image;
+
 use super::create::ensure_pool;
 use super::medium::Medium;
 use super::storage_preflight::{PoolNeed, ReadyPool};
@@ -42,7 +44,7 @@ pub(in crate::operations) fn writable_pool(session: &Session<'_>, name: &str) ->
     Ok(name.to_owned())
 }
 
-/// What an image is imported into: its bytes as they are, with the name that says what they are.
+/// An image is its bytes under a name that says what they are, beside a note on where they came from.
 fn no_files(pool: &Pool) -> Error {
     Error::new(Kind::Storage, format!("pool '{}' is of type {}, and images are files", pool.name, pool.kind))
         .hint("import it into a pool of type dir, fs or netfs")

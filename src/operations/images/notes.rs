@@ -32,7 +32,7 @@ pub(super) fn note_name(image: &str) -> String {
 }
 
 /// The image that a volume is the note of, by its name.
-pub(super) fn noted_image(volume: &str) -> Option<&str> {
+pub(in crate::operations) fn noted_image(volume: &str) -> Option<&str> {
     volume.strip_suffix(SUFFIX).filter(|image| !image.is_empty())
 }
 

@@ -1,8 +1,8 @@
 //! Pulling an image from a server, once, and again when there is a newer one.
 
 use super::fetch::SessionPace;
-use super::import::EXTENSIONS;
-use super::{Fetch, delete, import, info, is_unfinished, notes};
+use super::import::{EXTENSIONS, examine};
+use super::{Fetch, delete, import, info, is_unfinished, notes, room};
 use crate::error::{Error, Kind};
 use crate::host::Volume;
 use crate::names::VolumeName;
@@ -10,7 +10,7 @@ use crate::operations::Session;
 use crate::origin::Origin;
 use crate::text::shell_word;
 use crate::transfer::{
-    self, Cache, Check, Client, Expected, Fresh, Location, Options, Url, Validators, expected_digest, look,
+    Cache, Check, Client, Expected, Fresh, Location, Options, Url, Validators, expected_digest, look,
 };
 
 /// What is to be pulled, and into what.
@@ -151,16 +151,15 @@ fn replace(session: &Session<'_>, request: &Request<'_>, image: &Volume) -> Resu
         Error::new(Kind::Storage, "there is no place for the newer image until it replaces the old one")
             .because(e.to_string())
     };
+    let wanted = name.parse().map_err(|e| Error::new(Kind::Storage, format!("its name {e}")))?;
     let directory = tempfile::tempdir().map_err(unusable)?;
     let aside = Cache::new(directory.path());
     let cache = request.fetch.cache.unwrap_or(&aside);
-    let pace = SessionPace(session);
-    let check = request.fetch.check(&pace)?;
     let kept = Fetch { cache: Some(cache), ..request.fetch };
     session.working(format!("Downloading {}", request.fetch.location));
-    transfer::open(request.fetch.location, kept.options(&check, &pace))?.finish()?;
+    let data = kept.open(session, |source| examine(session, &wanted, source))?;
+    room::fits_instead(session, image, data)?;
     delete::delete(session, &image.pool, name)?;
-    let wanted = name.parse().map_err(|e| Error::new(Kind::Storage, format!("its name {e}")))?;
     let request = Request { name: &wanted, ..*request };
     fetch(session, &request, Some(cache)).map_err(|e| {
         let again = format!("the old image '{name}' is deleted; pull it again");

@@ -6,6 +6,7 @@
 //! numbers say how much may be written, and are asked again and again.
 
 use crate::error::{Error, Kind};
+use crate::host::Volume;
 use crate::operations::{Session, usage};
 use crate::units::Bytes;
 
@@ -13,6 +14,8 @@ use crate::units::Bytes;
 const MARGIN: u64 = 16 << 20;
 /// After so many written bytes the pool is asked again: others write to it, too.
 const STRETCH: u64 = 256 << 20;
+/// Less than this is not worth another stretch.
+const LEAST: u64 = 1 << 20;
 
 /// How the volume gets its space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,11 +62,27 @@ impl Known {
     }
 }
 
-/// How much may be written until the next look.
+/// Makes sure that an image with so many bytes that are no holes has room once the present one is gone.
+pub(super) fn fits_instead(session: &Session<'_>, present: &Volume, data: u64) -> Result<(), Error> {
+    let (room, needed) = (available(session, &present.pool)? + present.allocation.0, data + MARGIN);
+    if room >= needed {
+        return Ok(());
+    }
+    let (pool, room, needed) = (&present.pool, Bytes(room), Bytes(needed));
+    let message = format!(
+        "pool '{pool}' would have {room} without the present image '{}'; the newer one needs {needed}",
+        present.name
+    );
+    Err(Error::new(Kind::Storage, message).outcome("nothing was changed"))
+}
+
+/// How much may be written until the next look: at most half of what there is, so that others would have to take the
+/// other half meanwhile to fill the disk.
 pub(super) fn next_stretch(session: &Session<'_>, pool: &str) -> Result<u64, Error> {
     let available = available(session, pool)?;
-    if available > MARGIN {
-        return Ok((available - MARGIN).min(STRETCH));
+    let half = available.saturating_sub(MARGIN) / 2;
+    if half >= LEAST {
+        return Ok(half.min(STRETCH));
     }
     Err(Error::new(
         Kind::Storage,

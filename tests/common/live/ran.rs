@@ -69,17 +69,24 @@ pub(crate) fn program(name: &str, arguments: &[&str]) -> Ran {
 pub(crate) struct Foundry {
     pub(super) command: Command,
     pub(super) input: Option<String>,
+    pub(super) stdin: Option<Stdio>,
 }
 
 impl Foundry {
     /// A command that is to be run as foundry is.
     pub(crate) fn of(command: Command) -> Self {
-        Self { command, input: None }
+        Self { command, input: None, stdin: None }
     }
 
     /// Gives it something to read.
     pub(crate) fn reads(mut self, input: impl ToString) -> Self {
         self.input = Some(input.to_string());
+        self
+    }
+
+    /// Gives it something to read that another program writes.
+    pub(crate) fn reads_from(mut self, source: impl Into<Stdio>) -> Self {
+        self.stdin = Some(source.into());
         self
     }
 
@@ -96,7 +103,11 @@ impl Foundry {
     /// Starts it and lets it run.
     pub(crate) fn start(mut self) -> Started {
         let line = format!("{:?}", self.command);
-        let stdin = if self.input.is_some() { Stdio::piped() } else { Stdio::null() };
+        let stdin = match self.stdin {
+            Some(source) => source,
+            None if self.input.is_some() => Stdio::piped(),
+            None => Stdio::null(),
+        };
         let mut child = self
             .command
             .stdin(stdin)

@@ -1,0 +1,174 @@
+//! `foundry image catalog`
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use crate::catalog::{self, Alias, Catalog, CatalogImage, Entry, Written};
+use crate::cli::output::{Format, objects, table};
+use crate::cli::ui::Ui;
+use crate::error::{Error, Kind};
+use crate::plan::Arch;
+
+/// List and change the short names that `foundry image pull` knows
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  foundry image catalog
+  foundry image catalog add golden https://images.example.com/golden-{arch}.qcow2 \\
+      --checksum https://images.example.com/SHA256SUMS
+  foundry image pull golden")]
+pub(super) struct CatalogArgs {
+    #[command(subcommand)]
+    command: Option<CatalogCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum CatalogCommand {
+    List(ListArgs),
+    Add(AddArgs),
+    Remove(RemoveArgs),
+}
+
+/// List the catalogue: the built-in one, and over it your own
+#[derive(Debug, Args)]
+#[command(visible_alias = "ls")]
+struct ListArgs {
+    /// Images for this architecture [default: this machine's]
+    #[arg(long, default_value = std::env::consts::ARCH, hide_default_value = true)]
+    arch: String,
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Format,
+    /// Leave out the table's headers
+    #[arg(long)]
+    no_headers: bool,
+}
+
+/// Add an image to your own catalogue, or replace it there
+#[derive(Debug, Args)]
+struct AddArgs {
+    /// Its short name
+    name: Alias,
+    /// Its address; {arch} and {deb-arch} stand for the architecture
+    url: String,
+    /// Its digest, or the address of a list like SHA256SUMS
+    #[arg(long, value_name = "DIGEST|URL")]
+    checksum: Option<String>,
+    /// What it is
+    #[arg(long)]
+    description: Option<String>,
+    /// An architecture that it is for, several times if need be [default: all]
+    #[arg(long)]
+    arch: Vec<String>,
+}
+
+/// Remove an image from your own catalogue
+#[derive(Debug, Args)]
+#[command(visible_alias = "rm")]
+struct RemoveArgs {
+    /// Its short name
+    name: Alias,
+}
+
+pub(super) fn run(args: &CatalogArgs, ui: &Ui) -> Result<(), Error> {
+    match &args.command {
+        None => list(std::env::consts::ARCH, Format::Table, false, ui),
+        Some(CatalogCommand::List(args)) => list(&args.arch, args.output, args.no_headers, ui),
+        Some(CatalogCommand::Add(args)) => add(args, ui),
+        Some(CatalogCommand::Remove(args)) => {
+            tell_lost(&catalog::remove(&needed_file()?, &args.name)?, ui);
+            ui.line(&format!("Successfully removed image '{}' from the catalogue", args.name))
+        }
+    }
+}
+
+/// An image as the catalogue lists it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct View {
+    name: String,
+    description: String,
+    url: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checksum: Option<String>,
+    /// Whether it is from the user's own catalogue.
+    own: bool,
+}
+
+fn list(arch: &str, output: Format, no_headers: bool, ui: &Ui) -> Result<(), Error> {
+    let images = load()?.list(parse_arch(arch)?)?;
+    let views: Vec<View> = images.iter().map(view).collect();
+    match output {
+        Format::Name => ui.names(views.iter().map(|v| v.name.as_str())),
+        Format::Table | Format::Wide => {
+            let wide = output == Format::Wide;
+            let headers: &[&str] = &["NAME", "DESCRIPTION", "OWN", "URL"];
+            let rows = views.iter().map(|v| {
+                let own = if v.own { "yes" } else { "no" };
+                let row = [v.name.as_str(), &v.description, own, &v.url];
+                row[..if wide { 4 } else { 2 }].iter().map(|cell| (*cell).to_owned()).collect()
+            });
+            ui.shown(&table(&headers[..if wide { 4 } else { 2 }], rows, no_headers))
+        }
+        Format::Yaml | Format::Json => ui.result(&objects(&views.iter().collect::<Vec<_>>(), output)?),
+    }
+}
+
+fn view(image: &CatalogImage) -> View {
+    View {
+        name: image.alias.to_string(),
+        description: image.description.clone(),
+        url: image.location.to_string(),
+        checksum: image.checksum.as_ref().map(ToString::to_string),
+        own: image.own,
+    }
+}
+
+fn add(args: &AddArgs, ui: &Ui) -> Result<(), Error> {
+    let entry = Entry {
+        description: args.description.clone(),
+        url: args.url.clone(),
+        checksum: args.checksum.clone(),
+        arch: Some(args.arch.clone()).filter(|arch| !arch.is_empty()),
+    };
+    let written = catalog::add(&needed_file()?, &args.name, entry)?;
+    let done = if written.replaced { "replaced" } else { "added" };
+    tell_lost(&written, ui);
+    ui.line(&format!("Successfully {done} image '{}' in the catalogue", args.name))
+}
+
+fn tell_lost(written: &Written, ui: &Ui) {
+    if written.comments_lost {
+        ui.warn("the comments of the catalogue are lost: only its entries are written");
+    }
+}
+
+/// The catalogue of whoever runs this.
+pub(super) fn load() -> Result<Catalog, Error> {
+    Catalog::load(file().as_deref())
+}
+
+/// # Errors
+/// [`Kind::Validation`] for one that foundry makes no VMs of.
+pub(super) fn parse_arch(text: &str) -> Result<Arch, Error> {
+    Arch::ALL.into_iter().find(|arch| arch.as_str() == text).ok_or_else(|| {
+        Error::new(Kind::Validation, format!("the catalogue has no images for {text:?}"))
+            .hint("there are some for x86_64 and aarch64")
+    })
+}
+
+/// The XDG Base Directory Specification's place for it.
+fn file() -> Option<PathBuf> {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let base = set("XDG_CONFIG_HOME").filter(|path| path.is_absolute());
+    let base = base.or_else(|| set("HOME").map(|home| home.join(".config")))?;
+    Some(base.join("foundry/catalog.yaml"))
+}
+
+fn needed_file() -> Result<PathBuf, Error> {
+    file().ok_or_else(|| {
+        Error::new(Kind::Configuration, "there is no directory for a catalogue")
+            .hint("set XDG_CONFIG_HOME or HOME")
+    })
+}
