@@ -11,7 +11,7 @@ use foundry::Kind;
 use foundry::host::memory::MemoryHost;
 use foundry::host::{DomainState, Host, View};
 use foundry::operations::create::dry_run;
-use foundry::operations::disks::{Request, attach, detach, resize, survey};
+use foundry::operations::disks::{self, Request};
 use foundry::operations::images::import;
 use foundry::operations::inspect::{add_secrets, get};
 use foundry::operations::pools;
@@ -57,7 +57,7 @@ fn bench(pool: &str) -> Bench {
 }
 
 /// The disks of a domain, as libvirt has it.
-fn disks(bench: &Bench) -> Vec<String> {
+fn disks_of(bench: &Bench) -> Vec<String> {
     let xml = bench.host.domain_xml(bench.host.uuid_of("web").unwrap(), View::Persistent).unwrap();
     xml.split("<disk ")
         .skip(1)
@@ -87,7 +87,7 @@ fn on_lvm_disks_are_raw_volumes_of_full_size() {
         raw("data-vdc", 30 * GIB),
     ];
     assert_eq!(sizes, expected);
-    let disks = disks(&bench);
+    let disks = disks_of(&bench);
     for (disk, name) in disks.iter().zip(["boot", "data-vdb", "data-vdc"]) {
         assert!(disk.starts_with("type=\"block\" device=\"disk\""), "{disk}");
         assert!(
@@ -119,7 +119,7 @@ fn on_zfs_disks_are_thin_and_boot_from_no_image() {
     // The seed takes its room at once, like everywhere.
     let seed = volumes.iter().find(|v| v.name == "web_cloudinit").unwrap();
     assert_eq!((seed.capacity.0, seed.allocation.0), (1 << 20, 1 << 20));
-    assert!(disks(&bench)[0].contains(r#"<source dev="/dev/zvol/tank/vms/web_boot"/>"#));
+    assert!(disks_of(&bench)[0].contains(r#"<source dev="/dev/zvol/tank/vms/web_boot"/>"#));
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn at_ceph_the_boot_disk_is_a_clone_and_the_seed_is_elsewhere() {
         ]
     );
     assert_eq!(bench.host.volume("fast", "web_boot").unwrap().unwrap().capacity.0, 20 * GIB);
-    let disks = disks(&bench);
+    let disks = disks_of(&bench);
     assert!(disks[0].starts_with("type=\"network\" device=\"disk\""), "{}", disks[0]);
     let source = r#"<source protocol="rbd" name="vms/web_boot">  <host name="mon1"/>  <host name="10.0.0.2" port="6790"/>  <auth username="libvirt">    <secret type="ceph" usage="client.libvirt secret"/>  </auth></source>"#;
     assert!(disks[0].contains(source), "{}", disks[0]);
@@ -318,6 +318,77 @@ fn a_pool_is_stopped_and_deleted_only_when_nobody_needs_it() {
     }
 }
 
+#[test]
+fn a_further_disk_is_as_those_of_its_pool_are() {
+    for (pool, kind, path, takes) in [
+        (LVM, "block", "dev=\"/dev/vg0/web_data-vdd\"", 2 * GIB),
+        (ZFS, "block", "dev=\"/dev/zvol/tank/vms/web_data-vdd\"", 0),
+        (CEPH, "network", "name=\"vms/web_data-vdd\"", 0),
+    ] {
+        let bench = bench(pool);
+        bench.create(&web(image(pool))).unwrap();
+        let before = bench.host.fingerprint();
+        let request = Request {
+            vm: "web",
+            size: Bytes(2 * GIB),
+            device: None,
+            format: DiskFormat::Qcow2,
+            serial: None,
+            at_next_start: false,
+        };
+        let attached = disks::attach(&bench.session(), &request).unwrap();
+        assert_eq!((attached.disk.format, attached.live), (DiskFormat::Raw, true), "{pool}");
+        let made = bench.host.volume("fast", "web_data-vdd").unwrap().unwrap();
+        assert_eq!((made.capacity.0, made.allocation.0), (2 * GIB, takes), "{pool}");
+        let xml = disks_of(&bench).pop().unwrap();
+        assert!(xml.starts_with(&format!("type=\"{kind}\"")) && xml.contains(path), "{pool}: {xml}");
+        let found = disks::survey(&bench.session(), "web", "vdd", false).unwrap();
+        disks::detach(&bench.session(), &found, Duration::from_secs(1)).unwrap();
+        assert_eq!(
+            bench.host.changes_since(&before).iter().filter(|c| c.contains("file ")).count(),
+            0,
+            "{pool}"
+        );
+    }
+}
+
+#[test]
+fn what_libvirt_cannot_grow_is_said_with_what_can() {
+    for (pool, by_hand) in [
+        (LVM, Some("lvextend --size 42949672960b /dev/vg0/web_data-vdb")),
+        (ZFS, Some("zfs set volsize=42949672960 tank/vms/web_data-vdb")),
+        (CEPH, None),
+    ] {
+        let bench = bench(pool);
+        bench.create(&web(image(pool))).unwrap();
+        let before = bench.host.fingerprint();
+        let outcome = disks::resize(&bench.session(), "web", "vdb", SizeWish::To(Bytes(40 * GIB)));
+        match by_hand {
+            Some(command) => {
+                let error = outcome.unwrap_err();
+                assert_eq!(error.kind(), Kind::Storage);
+                assert!(error.hint_text().unwrap().contains(command), "{}", whole(&error));
+                assert_eq!(bench.host.changes_since(&before), NOTHING);
+            }
+            None => assert_eq!(outcome.unwrap().to.0, 40 * GIB),
+        }
+    }
+}
+
+#[test]
+fn a_volume_group_without_room_takes_no_further_disk() {
+    let bench = Bench::on(host(LVM).with_space(100 * GIB));
+    bench.create(&web(&[])).unwrap();
+    let before = bench.host.fingerprint();
+    let size = Bytes(60 * GIB);
+    let (device, format, serial) = (None, DiskFormat::Qcow2, None);
+    let request = Request { vm: "web", size, device, format, serial, at_next_start: false };
+    let error = disks::attach(&bench.session(), &request).unwrap_err();
+    assert_eq!(error.kind(), Kind::Storage);
+    assert!(whole(&error).contains("the disk needs 60 GiB at once"), "{}", whole(&error));
+    assert_eq!(bench.host.changes_since(&before), NOTHING);
+}
+
 /// One iSCSI unit in use says nothing of the other disks under `/dev/disk/by-path`.
 #[test]
 fn units_of_other_targets_are_not_a_pools() {
@@ -335,10 +406,12 @@ fn units_of_other_targets_are_not_a_pools() {
 fn images_are_imported_into_pools_of_files_only() {
     for pool in [LVM, ZFS, CEPH] {
         let bench = bench(pool);
+        let before = bench.host.fingerprint();
         let bytes = raw();
-        let mut source = Image::unknown(&*bytes);
-        let error = import(&bench.session(), "fast", &"x.raw".parse().unwrap(), &mut source).unwrap_err();
+        let mut image = Image::unknown(&*bytes);
+        let error = import(&bench.session(), "fast", &"x.raw".parse().unwrap(), &mut image).unwrap_err();
         assert!(error.message().ends_with("and images are files"), "{}", whole(&error));
+        assert_eq!(bench.host.changes_since(&before), NOTHING);
     }
 }
 
@@ -355,58 +428,4 @@ fn the_domains_are_valid() {
         };
         assert!(done.status.success(), "{}\n{xml}", String::from_utf8_lossy(&done.stderr));
     }
-}
-
-/// What is attached is what a creation would have made there.
-#[test]
-fn disks_are_attached_in_every_pool_as_a_creation_makes_them() {
-    for (pool, start, source) in [
-        (LVM, "type=\"block\"", "<source dev=\"/dev/vg0/web_data-vdd\"/>"),
-        (ZFS, "type=\"block\"", "<source dev=\"/dev/zvol/tank/vms/web_data-vdd\"/>"),
-        (CEPH, "type=\"network\"", "name=\"vms/web_data-vdd\""),
-    ] {
-        let bench = bench(pool);
-        bench.create(&web(image(pool))).unwrap();
-        let session = bench.session();
-        let size = Bytes(5 * GIB);
-        let (device, format, serial) = (None, DiskFormat::Qcow2, None);
-        attach(&session, &Request { vm: "web", size, device, format, serial, at_next_start: false }).unwrap();
-        let made = bench.host.volume("fast", "web_data-vdd").unwrap().unwrap();
-        let takes = if pool == LVM { size } else { Bytes(0) };
-        assert_eq!((made.format.as_str(), made.capacity, made.allocation), ("raw", size, takes), "{pool}");
-        let all = disks(&bench);
-        let like = |name: &str| {
-            let named = |d: &&String| d.contains(name) && d.contains("device=\"disk\"");
-            all.iter().find(named).unwrap_or_else(|| panic!("no {name} in {all:#?}")).replace([' ', '\n'], "")
-        };
-        let (old, new) = (like("web_data-vdc"), like("web_data-vdd"));
-        assert_eq!(new, old.replace("vdc", "vdd"), "{pool}");
-        assert!(all.iter().any(|d| d.starts_with(start) && d.contains(source)), "{pool}: {all:#?}");
-
-        let grown = resize(&session, "web", "vdd", SizeWish::To(Bytes(6 * GIB)));
-        if pool == CEPH {
-            assert_eq!(grown.unwrap().to, Bytes(6 * GIB));
-        } else {
-            let error = grown.unwrap_err();
-            assert!(whole(&error).contains("virsh blockresize web vdd --capacity"), "{}", whole(&error));
-        }
-        let found = survey(&session, "web", "vdd", false).unwrap();
-        detach(&session, &found, Duration::from_secs(1)).unwrap();
-        assert_eq!(bench.host.volume("fast", "web_data-vdd").unwrap(), None, "{pool}");
-        assert_eq!(disks(&bench).len(), 4, "{pool}");
-    }
-}
-
-#[test]
-fn a_volume_group_without_room_takes_no_further_disk() {
-    let bench = Bench::on(host_with_neighbours().with_pool_of(LVM).with_space(100 * GIB));
-    bench.create(&web(&[])).unwrap();
-    let before = bench.host.fingerprint();
-    let size = Bytes(60 * GIB);
-    let (device, format, serial) = (None, DiskFormat::Qcow2, None);
-    let request = Request { vm: "web", size, device, format, serial, at_next_start: false };
-    let error = attach(&bench.session(), &request).unwrap_err();
-    assert_eq!(error.kind(), Kind::Storage);
-    assert!(whole(&error).contains("the disk needs 60 GiB at once"), "{}", whole(&error));
-    assert_eq!(bench.host.changes_since(&before), NOTHING);
 }

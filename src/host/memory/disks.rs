@@ -76,18 +76,20 @@ impl State {
 
     pub(super) fn resize_disk(&mut self, uuid: Uuid, target: &str, capacity: u64) -> Answer<()> {
         let described = DomainDescription::read(&self.active(uuid)?.xml).map_err(|e| refused(&e))?;
+        let source = described.disk(target).map(|d| d.source.clone());
         let absent = || format!("invalid argument: disk '{target}' was not found in the domain config");
-        let path = match described.disk(target).map(|d| &d.source) {
+        let path = match source {
             Some(DiskSource::File(path) | DiskSource::Rbd(path)) => path,
             // QEMU only looks how large a device is by now.
             Some(DiskSource::Block(_)) => {
-                let cannot =
-                    "internal error: unable to execute QEMU command 'block_resize': Cannot grow device files";
-                return Err(cannot.into());
+                return Err(
+                    "internal error: unable to execute QEMU command 'block_resize': Cannot grow device files"
+                        .into(),
+                );
             }
             _ => return Err(absent().into()),
         };
-        let file = self.files.get_mut(path);
+        let file = self.files.get_mut(&path);
         file.ok_or_else(|| format!("cannot open '{path}'"))?.resize(capacity);
         Ok(())
     }

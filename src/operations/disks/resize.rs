@@ -9,8 +9,9 @@ use std::time::Duration;
 use super::entry::{rewrite, set_size};
 use super::subject::{Found, Subject, refused};
 use crate::error::{Error, Kind};
-use crate::host::libvirt_xml::{DiskDevice, DiskSource, DomainDescription};
-use crate::host::{View, Volume};
+use crate::host::libvirt_xml::{DiskDevice, DomainDescription};
+use crate::host::{Pool, View, Volume};
+use crate::operations::medium::Medium;
 use crate::operations::usage::{self, Usage};
 use crate::operations::{Event, Session};
 use crate::record::{RecordedVolume, Role};
@@ -97,24 +98,7 @@ fn growable(session: &Session<'_>, subject: &Subject, found: &Found) -> Result<V
         let what = if described.readonly { "read-only" } else { "shared with other domains" };
         return Err(refused(format!("disk '{target}' of VM '{vm}' is {what}")));
     }
-    check_medium(vm, target, &described.source)?;
     existing_volume(session, recorded)
-}
-
-/// libvirt gives no block device another size, neither LVM's nor ZFS's.
-fn check_medium(vm: &str, target: &str, source: &DiskSource) -> Result<(), Error> {
-    let DiskSource::Block(path) = source else { return Ok(()) };
-    let what =
-        format!("disk '{target}' of VM '{vm}' is the block device {path}, which libvirt does not grow");
-    let by_hand = match path.strip_prefix("/dev/zvol/") {
-        Some(dataset) => format!("zfs set volsize=SIZE {}", shell_word(dataset)),
-        None => format!("lvextend --size SIZE {}", shell_word(path)),
-    };
-    Err(refused(what).hint(format!(
-        "on the host: {by_hand}; then, for a guest that runs: virsh blockresize {} {} --capacity",
-        shell_word(vm),
-        shell_word(target)
-    )))
 }
 
 /// An attach or a detach that was broken off.
@@ -137,7 +121,7 @@ pub(super) fn existing_volume(session: &Session<'_>, recorded: &RecordedVolume) 
         Some(found) if found.active => told(format!("volume '{name}' is not in pool '{pool}'"))
             .hint(format!("foundry pool refresh {} looks again", shell_word(pool))),
         Some(_) => told(format!("pool '{pool}' with volume '{name}' is not started"))
-            .hint(format!("foundry pool start {}", shell_word(pool))),
+            .hint(format!("virsh pool-start {}", shell_word(pool))),
         None => told(format!("there is no pool '{pool}' any more, which volume '{name}' was in")),
     })
 }
@@ -217,11 +201,31 @@ fn has_block_job(session: &Session<'_>, subject: &Subject, target: &str) -> Resu
     if now.disk(target).is_none() { Ok(false) } else { Err(refused.into()) }
 }
 
+/// Neither LVM's volumes nor ZFS's are grown by libvirt.
+fn check_growing(pool: &Pool, volume: &Volume, size: Bytes) -> Result<(), Error> {
+    let path = shell_word(&volume.path);
+    let by_hand = match Medium::of(&pool.kind) {
+        Some(Medium::Lvm) => format!("lvextend --size {}b {path}", size.0),
+        Some(Medium::Zfs) => {
+            format!("zfs set volsize={} {}", size.0, shell_word(volume.path.trim_start_matches("/dev/zvol/")))
+        }
+        Some(Medium::Files | Medium::Ceph) | None => return Ok(()),
+    };
+    let Pool { name, kind, .. } = pool;
+    let what = format!("libvirt cannot grow volume '{}' in pool '{name}' of type {kind}", volume.name);
+    Err(Error::new(Kind::Storage, what).outcome("nothing was changed").hint(format!(
+        "on the host: {by_hand}; a guest that runs sees it when it starts again. \
+         Then foundry pool refresh {}, and this command again writes it down",
+        shell_word(name)
+    )))
+}
+
 /// Disks are thin: they promise more than they take.
 fn check_room(session: &Session<'_>, volume: &Volume, size: Bytes) -> Result<(), Error> {
     // What libvirt knows of the room is from its last look.
     usage::refresh(session, &volume.pool)?;
     let Some(pool) = session.host.pool(&volume.pool)? else { return Ok(()) };
+    check_growing(&pool, volume, size)?;
     if volume.format != "raw" && pool.available < ROOM_FOR_TABLES {
         return Err(Error::new(
             Kind::Storage,
