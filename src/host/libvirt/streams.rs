@@ -55,7 +55,7 @@ impl Libvirt {
         zeros: Zeros,
     ) -> Result<u64> {
         let stream = self.call("virStreamNew", asked, || Stream::new(&self.connection, 0))?;
-        let _lingering = linger();
+        let _lingering = linger(&self.sockets);
         let sparse = zeros != Zeros::Written;
         let flags = if sparse { c::VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM } else { 0 };
         self.call("virStorageVolUpload", asked, || volume.upload(&stream, span.0, span.1, flags))?;
@@ -78,7 +78,7 @@ impl Libvirt {
         while done < length {
             let wanted = PIECE.min(length - done);
             let stream = self.call("virStreamNew", &asked, || Stream::new(&self.connection, 0))?;
-            let _lingering = linger();
+            let _lingering = linger(&self.sockets);
             let flags = c::VIR_STORAGE_VOL_DOWNLOAD_SPARSE_STREAM;
             self.call("virStorageVolDownload", &asked, || volume.download(&stream, done, wanted, flags))?;
             let received = self.receive_all(&stream, into, &asked);
