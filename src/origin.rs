@@ -10,6 +10,9 @@ use crate::transfer::{Expected, Location};
 pub struct Origin {
     /// The URL or the file, without anything secret in it.
     pub source: String,
+    /// A digest of the whole URL: two that differ in what is not shown are two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_id: Option<String>,
     /// The name in the catalogue that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alias: Option<String>,
@@ -48,5 +51,11 @@ impl Origin {
     pub fn checksum_list(&self) -> Option<Expected> {
         let by: Expected = self.verified_by.as_deref()?.parse().ok()?;
         matches!(by, Expected::ListedIn(Location::Url(_))).then_some(by)
+    }
+
+    /// The digest by which somebody pinned it, by hand.
+    pub fn pinned_to(&self) -> Option<&str> {
+        let by = self.verified_by.as_deref()?;
+        matches!(by.parse(), Ok(Expected::Digest(_))).then_some(by)
     }
 }

@@ -318,6 +318,7 @@ fn what_downloads_turn_out_to_be_is_said() {
 #[test]
 fn what_has_no_beginning_is_a_torso_and_no_image() {
     assert!(is_torso(&[0; 1024]) && !is_torso(&[]));
+    assert!(is_torso(b"foundry: an image on its way in\n") && !is_torso(b"foundry"));
     assert!(!is_torso(&patched(&[0; 1024], 1000, &[1])));
 }
 

@@ -167,3 +167,65 @@ fn a_lost_connection_is_not_an_unknown_origin() {
     let lost = images::origin(&bench.session(), POOL, "x.qcow2").unwrap_err();
     assert_eq!(lost.kind(), Kind::Connection);
 }
+
+/// Somebody deletes the volume while an image comes in, and makes an image of that name.
+fn replace(host: &foundry::host::memory::MemoryHost) {
+    host.delete_volume(POOL, "x.raw").unwrap();
+    let bytes = [raw(), vec![9; 5000]].concat();
+    let xml = format!(
+        "<volume><name>x.raw</name><capacity>{}</capacity><target><format type='raw'/></target></volume>",
+        bytes.len()
+    );
+    host.create_volume(POOL, &xml).unwrap();
+    host.upload_all(POOL, "x.raw", &mut &*bytes, bytes.len() as u64).unwrap();
+}
+
+#[test]
+fn an_image_that_took_the_place_of_one_on_its_way_is_left_alone() {
+    let import = |bench: &Bench| Image::unknown(&*raw()).import(bench, "x.raw");
+    let looks = {
+        let bench = Bench::new();
+        import(&bench).unwrap();
+        let calls = bench.host.calls();
+        (0..calls.len()).filter(|n| calls[*n].starts_with("download")).collect::<Vec<_>>()
+    };
+    assert!(looks.len() >= 2, "{looks:?}");
+    for n in looks {
+        let bench = Bench::new();
+        bench.host.on_call(n, replace);
+        let error = import(&bench).unwrap_err();
+        assert!(whole(&error).contains("somebody else's by now, and stays"), "call {n}: {}", whole(&error));
+        let there = bench.host.content("/pool/images/x.raw").unwrap();
+        assert!(there == [raw(), vec![9; 5000]].concat(), "call {n}");
+    }
+}
+
+#[test]
+fn a_note_on_another_image_of_that_name_is_not_believed() {
+    let bench = Bench::new();
+    pulled(&bench, "x.qcow2");
+    bench.host.delete_volume(POOL, "x.qcow2").unwrap();
+    let other = [qcow2(), vec![0; 512]].concat();
+    let mut other_head = other.clone();
+    other_head[200] = 2;
+    Image::unknown(&*other_head).import(&bench, "x.qcow2").unwrap();
+    assert_eq!(images::origin(&bench.session(), POOL, "x.qcow2").unwrap(), None);
+}
+
+#[test]
+fn an_image_that_is_shorter_than_its_tables_say_is_cut_off() {
+    let bench = Bench::new();
+    let before = bench.host.fingerprint();
+    let mut cut = qcow2();
+    // The table of tables is said to begin at 1 MiB.
+    cut[36..40].copy_from_slice(&1u32.to_be_bytes());
+    cut[40..48].copy_from_slice(&(1u64 << 20).to_be_bytes());
+    let mut disk = raw();
+    // A partition of 1 GiB from 1 MiB on.
+    disk[446..462].copy_from_slice(&[0x80, 0, 0, 0, 0x83, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0x20, 0]);
+    for (bytes, name) in [(cut, "x.qcow2"), (disk, "x.raw")] {
+        let error = Image::unknown(&*bytes).import(&bench, name).unwrap_err();
+        assert!(whole(&error).contains("cut off"), "{name}: {}", whole(&error));
+        assert_eq!(bench.host.changes_since(&before), [""; 0]);
+    }
+}

@@ -56,10 +56,13 @@ pub fn probe(head: &[u8]) -> Result<DiskImage, HeaderError> {
     Ok(no_disk::by_look(head).map_or(DiskImage::Unknown, DiskImage::NoDisk))
 }
 
-/// Whether the first bytes of a file are those of an import that was broken off: its beginning goes last,
-/// and until then there are zeros.
+/// What an image begins with while it is on its way: its own beginning goes last. No image begins so.
+pub const ON_ITS_WAY: &[u8; 32] = b"foundry: an image on its way in\n";
+
+/// Whether the first bytes of a file are those of an image on its way, or of an import that was broken off: a mark,
+/// or zeros.
 pub fn is_torso(head: &[u8]) -> bool {
-    !head.is_empty() && head.iter().all(|byte| *byte == 0)
+    head.starts_with(ON_ITS_WAY) || (!head.is_empty() && head.iter().all(|byte| *byte == 0))
 }
 
 impl DiskImage {
@@ -92,6 +95,16 @@ impl DiskImage {
             Self::Foreign(foreign) => Some(foreign.refusal()),
             Self::NoDisk(thing) => Some(thing.refusal()),
             Self::Unknown => Some("it has neither a qcow2 header nor a boot sector".into()),
+        }
+    }
+
+    /// How many bytes an image with that beginning has at least; one with fewer was cut off. 0 where its beginning
+    /// does not say.
+    pub fn least_length(&self, head: &[u8]) -> u64 {
+        match self {
+            Self::Qcow2(_) => qcow2::least_length(head),
+            Self::Raw => raw::least_length(head),
+            _ => 0,
         }
     }
 

@@ -123,6 +123,16 @@ pub(super) fn read(head: &[u8]) -> Result<Qcow2, HeaderError> {
     })
 }
 
+/// Up to the end of its table of tables and of its reference counts' table.
+pub(super) fn least_length(head: &[u8]) -> u64 {
+    let field = |at| be64(head, at).unwrap_or_default();
+    let small = |at| u64::from(be32(head, at).unwrap_or_default());
+    let l1 = field(40).saturating_add(small(36).saturating_mul(8));
+    // Only the first of its clusters has to be there in full.
+    let counts = field(48).saturating_add(small(56).min(1).saturating_mul(512));
+    l1.max(counts)
+}
+
 fn cluster_size(head: &[u8], features: u64) -> Result<u64, HeaderError> {
     let least = if features & EXTENDED_L2 == 0 { 9 } else { 14 };
     match u32_at(head, 20)? {

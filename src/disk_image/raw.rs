@@ -10,6 +10,24 @@ pub(super) fn is_bootable(head: &[u8]) -> bool {
     has_gpt(head, 512) || has_gpt(head, 4096) || has_boot_sector(head)
 }
 
+/// Up to the end of its last partition, or of the second header that a GPT has at the disk's end.
+pub(super) fn least_length(head: &[u8]) -> u64 {
+    for sector in [512, 4096] {
+        if has_gpt(head, sector) {
+            let last = le64(head, sector + 32).unwrap_or_default();
+            return last.saturating_add(1).saturating_mul(sector as u64);
+        }
+    }
+    if !has(head, 510, &[0x55, 0xaa]) {
+        return 0;
+    }
+    let end = |at: usize| {
+        let place = |at| u64::from(le32(head, at).unwrap_or_default());
+        if is_partition(head, at) { (place(at + 8) + place(at + 12)) * 512 } else { 0 }
+    };
+    (0..4).map(|i| end(446 + 16 * i)).max().unwrap_or_default()
+}
+
 /// A signature alone is what partitioning tools leave on a disk with nothing on it.
 fn has_boot_sector(head: &[u8]) -> bool {
     let has_code = || head.iter().take(440).any(|byte| *byte != 0);

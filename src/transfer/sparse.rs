@@ -62,6 +62,11 @@ impl SparseFile {
         Ok(Self { file, name, position: 0, regular })
     }
 
+    /// The file.
+    pub fn into_file(self) -> File {
+        self.file
+    }
+
     /// How many bytes it has, holes included; `None` where only reading can tell.
     pub fn length(&self) -> Option<u64> {
         match &self.regular {

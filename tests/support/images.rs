@@ -42,6 +42,7 @@ impl<C: Content> Image<C> {
 pub(crate) fn origin(source: &str) -> Origin {
     Origin {
         source: source.into(),
+        source_id: None,
         alias: None,
         digest: Some("sha256:00".into()),
         verified_by: None,

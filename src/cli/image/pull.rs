@@ -15,6 +15,7 @@ use crate::cli::ui::Ui;
 use crate::error::{Error, Kind};
 use crate::host::Volume;
 use crate::operations::images::{Fetch, Pulled, Request, pull};
+use crate::text::shell_word;
 use crate::transfer::{Cache, Expected, Location};
 
 /// Download an image, verify and unpack it on its way
@@ -51,7 +52,7 @@ pub(super) fn run(args: &PullArgs, global: &Global, ui: &Ui) -> Result<(), Error
             let arch = catalog::parse_arch(&session.host.capabilities()?.arch)?;
             Wanted::listed(catalog.find(&args.image, arch)?)
         }
-        None => Wanted::at(args.image.parse()?),
+        None => Wanted::at(address(&args.image)?),
     };
     interrupt::guard(&connected.cancel)?;
     let converted = args.fetch.convert();
@@ -66,8 +67,23 @@ pub(super) fn run(args: &PullArgs, global: &Global, ui: &Ui) -> Result<(), Error
         cache: cache.as_ref(),
     };
     let pool = args.pool.name(global);
-    let request = Request { fetch, pool: &pool, name: &name, refresh: args.refresh };
+    let request = Request {
+        fetch,
+        pool: &pool,
+        name: &name,
+        refresh: args.refresh,
+        insist: args.fetch.checksum.is_some(),
+    };
     ui.line(&sentence(&pull(&session, &request)?))
+}
+
+/// What has no scheme is a file, which needs no pull.
+fn address(image: &str) -> Result<Location, Error> {
+    if image.contains("://") {
+        return Ok(image.parse()?);
+    }
+    Err(Error::new(Kind::Validation, format!("{image} is neither an address nor a name in the catalogue"))
+        .hint(format!("foundry image import {} takes a file", shell_word(image))))
 }
 
 /// What is no address and no path is a short name.

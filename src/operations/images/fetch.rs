@@ -1,7 +1,8 @@
 //! An image from outside: a file, standard input or a server; verified on its way, converted if asked for.
 
-use std::fs::File;
-use std::io::{BufWriter, Empty, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{BufWriter, Empty, Seek, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 
 use super::Source;
@@ -12,8 +13,8 @@ use crate::error::{Error, Kind};
 use crate::operations::{Event, Session};
 use crate::origin::Origin;
 use crate::transfer::{
-    self, Algorithm, Cache, Check, Client, Expected, Format, Location, Opened, Options, Pace, SparseFile,
-    SparseWriter, TransferError, Transferred, expected_digest,
+    self, Algorithm, Cache, Check, Client, Digest, Expected, Format, Location, Opened, Options, Pace,
+    SparseFile, SparseWriter, TransferError, Transferred, expected_digest,
 };
 
 /// An image that is to be fetched.
@@ -91,13 +92,14 @@ impl Fetch<'_> {
     /// What is known of its origin before it is read.
     fn draft(&self, session: &Session<'_>) -> Origin {
         Origin {
-            source: self.location.to_string(),
+            source: source_of(self.location),
+            source_id: identity(self.location),
             alias: self.alias.map(str::to_owned),
             digest: None,
             verified_by: self.expected.map(ToString::to_string),
             compression: None,
             converted_from: None,
-            etag: None,
+            etag: state_of(self.location),
             last_modified: None,
             fetched: session.clock.timestamp(),
         }
@@ -112,7 +114,7 @@ impl Fetch<'_> {
         mut draft: Origin,
     ) -> Result<Incoming<'static>, Error> {
         let from = self.location.to_string();
-        let directory = std::env::temp_dir();
+        let directory = aside_directory();
         let (image, transferred) = self.as_file(session, opened, &directory)?;
         complete(&mut draft, transferred);
         draft.converted_from = Some(format_of(&image, &from)?);
@@ -125,14 +127,29 @@ impl Fetch<'_> {
             stop: &|| session.cancel.is_requested(),
             written: &|written| session.progress.tell(Event::Bytes { done: written.0, total: None }),
         })?;
-        let result = SparseFile::new(result, from.clone())?;
-        let data = result.data_bytes().map_err(|e| TransferError::from_io(e, &from))?;
-        Ok(Incoming {
-            length: result.length(),
-            data: Some(data),
-            from,
-            body: Body::Converted(result),
-            origin: Some(draft),
+        Incoming::of_file(result, from, draft)
+    }
+
+    /// Fetches all of it, verified and converted, into a file aside that nobody else sees.
+    pub(super) fn aside(&self, session: &Session<'_>) -> Result<Aside, Error> {
+        let pace = SessionPace(session);
+        let check = self.check(&pace)?;
+        let opened = transfer::open(self.location, self.options(&check, &pace))?;
+        let mut draft = self.draft(session);
+        draft.compression = opened.compressed.map(|format| format.name().to_owned());
+        let (file, origin) = match self.convert {
+            Some(to) => self.converted(session, opened, to, draft)?.into_parts(),
+            None => {
+                let (file, transferred) = self.as_file(session, opened, &aside_directory())?;
+                complete(&mut draft, transferred);
+                (Some(file), Some(draft))
+            }
+        };
+        let lost = || Error::new(Kind::Storage, format!("{} was not kept", self.location));
+        Ok(Aside {
+            file: file.ok_or_else(lost)?,
+            from: self.location.to_string(),
+            origin: origin.ok_or_else(lost)?,
         })
     }
 
@@ -166,6 +183,64 @@ impl Fetch<'_> {
             spool.into_inner().map_err(|e| unreadable(e.into_error()))?.finish().map_err(unreadable)?;
         Ok((file, Some(opened.finish()?)))
     }
+}
+
+/// An image that lies aside, whole and verified, in a file without a name.
+pub(super) struct Aside {
+    file: File,
+    from: String,
+    origin: Origin,
+}
+
+impl Aside {
+    /// It, from its beginning.
+    pub(super) fn source(&self) -> Result<impl Source, Error> {
+        let file = self.file.try_clone().map_err(|e| TransferError::from_io(e, &self.from))?;
+        Incoming::of_file(file, self.from.clone(), self.origin.clone())
+    }
+
+    /// Gives it a name, so that it is not lost; where it is then.
+    pub(super) fn rescue(&self, name: &str) -> std::io::Result<PathBuf> {
+        let path = aside_directory().join(format!("foundry-{}-{name}", std::process::id()));
+        let to = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+        let mut from = self.file.try_clone()?;
+        from.rewind()?;
+        let mut to = SparseWriter::new(to)?;
+        std::io::copy(&mut from, &mut to)?;
+        to.finish().map(|_| path)
+    }
+}
+
+/// Where images lie for a while: on a disk, as the directory for what outlives a restart is, and not in memory, as
+/// the one for what does not may be (file-hierarchy(7)).
+fn aside_directory() -> PathBuf {
+    let set = std::env::var_os("TMPDIR").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let lasting = || Some(PathBuf::from("/var/tmp")).filter(|path| path.is_dir());
+    set.or_else(lasting).unwrap_or_else(std::env::temp_dir)
+}
+
+/// What is noted of a place: an address without anything secret, a path that is one anywhere on this machine.
+pub(super) fn source_of(location: &Location) -> String {
+    match location {
+        Location::File(path) => {
+            let whole = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+            Location::File(whole).to_string()
+        }
+        other => other.to_string(),
+    }
+}
+
+/// By which two places are told apart that look alike without their secrets.
+pub(super) fn identity(location: &Location) -> Option<String> {
+    let Location::Url(url) = location else { return None };
+    Some(Digest::of(Algorithm::Sha256, url.without_password().as_bytes()).to_string())
+}
+
+/// By which a local file is recognized that did not change since, in the place of a server's word.
+pub(super) fn state_of(location: &Location) -> Option<String> {
+    let Location::File(path) = location else { return None };
+    let now = std::fs::metadata(path).ok()?;
+    Some(format!("{}.{}-{}", now.mtime(), now.mtime_nsec(), now.len()))
 }
 
 /// Says how far it is, and ends when asked to.
@@ -206,8 +281,10 @@ fn complete(origin: &mut Origin, transferred: Option<Transferred>) {
     let Some(transferred) = transferred else { return };
     origin.digest = transferred.digest.map(|digest| digest.to_string());
     if let Some(found) = transferred.found {
-        origin.etag = found.validators.etag;
-        origin.last_modified = found.validators.last_modified;
+        // What is longer is no name of a state, but a burden on whoever keeps it.
+        let short = |text: &String| text.len() <= 1024;
+        origin.etag = found.validators.etag.filter(short);
+        origin.last_modified = found.validators.last_modified.filter(short);
     }
 }
 
@@ -239,6 +316,25 @@ impl<'a> Incoming<'a> {
             body: Body::Opened(opened, Box::new(transferred)),
             origin: Some(draft),
         }
+    }
+}
+
+impl Incoming<'static> {
+    fn of_file(file: File, from: String, origin: Origin) -> Result<Self, Error> {
+        let file = SparseFile::new(file, from.clone())?;
+        let data = file.data_bytes().map_err(|e| TransferError::from_io(e, &from))?;
+        Ok(Self {
+            length: file.length(),
+            data: Some(data),
+            from,
+            body: Body::Converted(file),
+            origin: Some(origin),
+        })
+    }
+
+    fn into_parts(self) -> (Option<File>, Option<Origin>) {
+        let file = if let Body::Converted(file) = self.body { Some(file.into_file()) } else { None };
+        (file, self.origin)
     }
 }
 

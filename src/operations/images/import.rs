@@ -2,6 +2,7 @@
 
 use std::io::Read;
 
+use super::claim::Claim;
 use super::notes;
 use super::room::{self, Known, Space};
 use super::writable_pool;
@@ -58,17 +59,22 @@ pub fn import(
     let name = fitting_name(name, source.from(), &head)?;
     let pool = writable_pool(session, pool)?;
     refuse_taken(session, &pool, &name)?;
-    let known = Known { length: source.length(), data: source.data() };
+    let image = fitting_image(source.from(), &head)?;
+    let compact = matches!(image, DiskImage::Qcow2(_));
+    let known = Known { length: source.length(), data: source.data(), compact };
     let import = Import {
         session,
         pool: &pool,
         name: &name,
         length: known.length,
+        least: image.least_length(&head),
         space: known.space(session, &pool)?,
+        claim: Claim::new(),
     };
     import.make_volume()?;
-    if let Err(failed) = import.fill(&head, source) {
-        return Err(import.undo(failed));
+    let mut begun = false;
+    if let Err(failed) = import.fill(&head, source, &mut begun) {
+        return Err(import.undo(failed, begun));
     }
     session.done("Image imported");
     if let Some(note) = disk_image::probe(&head).ok().and_then(|image| image.note()) {
@@ -84,33 +90,17 @@ fn read_head(source: &mut dyn Source) -> Result<Vec<u8>, Error> {
     Ok(head)
 }
 
-/// Reads an image to its end, as an import under that very name would, and returns how many bytes of it are no
-/// holes.
-pub(super) fn examine(
-    session: &Session<'_>,
-    name: &VolumeName,
-    source: &mut dyn Source,
-) -> Result<u64, Error> {
+/// Makes sure that an image can be imported under that very name.
+pub(super) fn fits_name(name: &VolumeName, source: &mut dyn Source) -> Result<(), Error> {
     let head = read_head(source)?;
     let fitting = fitting_name(name, source.from(), &head)?;
-    if fitting != *name {
-        return Err(Error::new(
-            Kind::Storage,
-            format!("what {} has now would be called '{fitting}'", source.from()),
-        )
-        .outcome("nothing was changed"));
+    if fitting == *name {
+        return Ok(());
     }
-    let mut counted = Counted::new(session, source, head.len() as u64);
-    let mut content = Interruptible { content: &mut counted, cancel: session.cancel };
-    let (mut data, mut block) = (head.len() as u64, vec![0; 1 << 16]);
-    loop {
-        let hole = content.skip_hole(u64::MAX);
-        let read = hole.and_then(|hole| if hole > 0 { Ok(None) } else { content.read(&mut block).map(Some) });
-        match read.map_err(|e| unreadable(content.content.source.from(), e).outcome("nothing was changed"))? {
-            Some(0) => return Ok(data),
-            read => data += read.unwrap_or(0) as u64,
-        }
-    }
+    let from = source.from();
+    Err(Error::new(Kind::Storage, format!("what {from} has now would be called '{fitting}'"))
+        .hint("pull it under another name with --name")
+        .outcome("nothing was changed"))
 }
 
 /// What a transfer says of itself is better than what can be said of it here.
@@ -133,17 +123,25 @@ fn refuse_taken(session: &Session<'_>, pool: &str, name: &VolumeName) -> Result<
 /// Extensions of disk images; anything else behind a dot is part of the name (`debian-12.5`).
 pub const EXTENSIONS: [&str; 7] = ["qcow2", "raw", "img", "vmdk", "vdi", "vhd", "vhdx"];
 
+/// What it is, if a VM may be given it.
+fn fitting_image(from: &str, head: &[u8]) -> Result<DiskImage, Error> {
+    let image = disk_image::probe(head).map_err(|e| unfit(from, e.to_string()))?;
+    match image.refusal() {
+        Some(reason) => Err(unfit(from, reason)),
+        None => Ok(image),
+    }
+}
+
+fn unfit(from: &str, cause: String) -> Error {
+    Error::new(Kind::Storage, format!("{from} cannot be an image"))
+        .because(cause)
+        .outcome("nothing was changed")
+}
+
 /// The name must end as the content is, so that a name never lies.
 fn fitting_name(name: &VolumeName, from: &str, head: &[u8]) -> Result<VolumeName, Error> {
-    let refused = |cause: String| {
-        Error::new(Kind::Storage, format!("{from} cannot be an image"))
-            .because(cause)
-            .outcome("nothing was changed")
-    };
-    let image = disk_image::probe(head).map_err(|e| refused(e.to_string()))?;
-    if let Some(reason) = image.refusal() {
-        return Err(refused(reason));
-    }
+    let image = fitting_image(from, head)?;
+    let refused = |cause| unfit(from, cause);
     let right = if matches!(image, DiskImage::Qcow2(_)) { "qcow2" } else { "raw" };
     match name.as_str().rsplit_once('.').filter(|(_, end)| EXTENSIONS.contains(end)) {
         Some((_, end)) if end == right => Ok(name.clone()),
@@ -161,7 +159,10 @@ struct Import<'a> {
     pool: &'a str,
     name: &'a VolumeName,
     length: Option<u64>,
+    /// How many bytes it has at least, by its beginning.
+    least: u64,
     space: Space,
+    claim: Claim,
 }
 
 impl Import<'_> {
@@ -183,19 +184,46 @@ impl Import<'_> {
 
     /// The beginning goes last. Volumes cannot be renamed, so that an import that is killed leaves a part of
     /// the image under its name; without a beginning nobody takes that for an image.
-    fn fill(&self, head: &[u8], source: &mut dyn Source) -> Result<(), Error> {
-        let mut content =
-            Counted { source, done: head.len() as u64, ended: false, failure: None, session: self.session };
+    fn fill(&self, head: &[u8], source: &mut dyn Source, begun: &mut bool) -> Result<(), Error> {
+        self.claim.put(self.session, self.pool, self.name.as_str())?;
+        let mut content = Counted::new(self.session, source, head.len() as u64);
         let mut content = Interruptible { content: &mut content, cancel: self.session.cancel };
         self.send_rest(head.len() as u64, &mut content)?;
+        self.check_claim()?;
         if let Some(origin) = source.origin() {
-            notes::write(self.session, self.pool, self.name.as_str(), &origin)?;
+            notes::write(self.session, self.pool, self.name.as_str(), &origin, head)?;
         }
         self.session.cancel.check()?;
+        *begun = true;
         let host = self.session.host;
         host.upload_all(self.pool, self.name.as_str(), &mut &*head, head.len() as u64)?;
         // What a guest sees of it is known only after libvirt has looked into it again.
         Ok(host.refresh_pool(self.pool)?)
+    }
+
+    /// Others may have deleted the volume and made one of their own.
+    fn check_claim(&self) -> Result<(), Error> {
+        if self.claim.holds(self.session, self.pool, self.name.as_str())? {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::Storage,
+            format!(
+                "volume '{}' in pool '{}' was replaced while the image was on its way",
+                self.name, self.pool
+            ),
+        ))
+    }
+
+    /// How much may be written now; before each stretch the volume must still be this import's.
+    fn zeros(&self) -> Result<Zeros, Error> {
+        match self.space {
+            Space::Whole(_) => Ok(Zeros::Written),
+            Space::AsWritten => {
+                self.check_claim()?;
+                Ok(Zeros::Skipped { at_most: room::next_stretch(self.session, self.pool)? })
+            }
+        }
     }
 
     /// Sends everything behind the beginning, and sees the end of the content.
@@ -203,10 +231,7 @@ impl Import<'_> {
         let mut offset = begun;
         let whole = self.length.unwrap_or(LONGEST);
         while offset < whole && !content.content.ended {
-            let zeros = match self.space {
-                Space::Whole(_) => Zeros::Written,
-                Space::AsWritten => Zeros::Skipped { at_most: room::next_stretch(self.session, self.pool)? },
-            };
+            let zeros = self.zeros()?;
             let left = whole - offset;
             let sent = self.session.host.upload(self.pool, self.name.as_str(), content, offset, left, zeros);
             offset += match (sent, content.content.failure.take()) {
@@ -217,35 +242,63 @@ impl Import<'_> {
         }
         let from = content.content.source.from().to_owned();
         let cause = match content.read(&mut [0]) {
-            Ok(0) if self.length.is_none_or(|length| offset == length) => return Ok(()),
-            Ok(0) => "it ended before its length",
+            Ok(0) if self.length.is_some_and(|length| offset < length) => "it ended before its length",
+            Ok(0) if offset < self.least => "it is cut off: by its own tables it is longer",
+            Ok(0) => return Ok(()),
             Ok(_) => "it is longer than it said",
             Err(e) => return Err(unreadable(&from, e)),
         };
         Err(Error::new(Kind::Storage, format!("cannot read {from}")).because(cause))
     }
 
-    /// A call that failed may have made the volume all the same. It was absent before; now it may be anybody's.
+    /// What is there after a refusal is somebody else's, who was faster, or was there all along unseen; only of a call
+    /// without an answer nobody knows.
     fn doubt(&self, failed: HostError) -> Error {
-        let looked = || self.session.host.volume(self.pool, self.name.as_str());
-        let absent = !failed.outcome_unknown() && matches!(looked(), Ok(None));
-        let error = Error::from(failed);
-        if absent {
-            return error;
+        let (name, pool) = (self.name, self.pool);
+        if failed.outcome_unknown() {
+            return Error::from(failed)
+                .outcome(format!("left behind: volume '{name}' in pool '{pool}' (it may exist)"))
+                .outcome(self.removal());
         }
-        error
-            .outcome(format!("left behind: volume '{}' in pool '{}' (it may exist)", self.name, self.pool))
-            .outcome(format!("foundry image delete {} removes it", shell_word(self.name.as_str())))
+        match self.session.host.volume(pool, name.as_str()) {
+            Ok(Some(_)) => Error::from(failed)
+                .outcome(format!(
+                    "there is a volume '{name}' in pool '{pool}' by now, which somebody else made meanwhile"
+                ))
+                .hint(format!("foundry image info {} shows it", shell_word(name.as_str()))),
+            _ => Error::from(failed).outcome("nothing was changed"),
+        }
     }
 
-    fn undo(&self, failed: Error) -> Error {
-        let host = self.session.host;
-        let gone = host.delete_volume(self.pool, self.name.as_str()).map_err(Error::from);
-        match gone.and_then(|()| notes::forget(self.session, self.pool, self.name.as_str())) {
+    fn removal(&self) -> String {
+        format!("foundry image delete --force {} removes it", shell_word(self.name.as_str()))
+    }
+
+    /// Once the beginning is on its way, there is no mark any more; the look right before saw it.
+    fn undo(&self, failed: Error, begun: bool) -> Error {
+        let (session, name) = (self.session, self.name.as_str());
+        let left = |error: Error| {
+            format!("left behind: volume '{name}' in pool '{}' ({})", self.pool, error.message())
+        };
+        match self.claim.holds(session, self.pool, name) {
+            Ok(false) if !begun => {
+                return failed.outcome(format!("volume '{name}' is somebody else's by now, and stays"));
+            }
+            Err(lost) if lost.outcome_unknown() => {
+                return failed.outcome(left(lost.into())).outcome(self.removal());
+            }
+            // What is gone already is as it should be.
+            _ => {}
+        }
+        if let Err(error) = session.host.delete_volume(self.pool, name) {
+            return failed.outcome(left(error.into())).outcome(self.removal());
+        }
+        match notes::forget(session, self.pool, name) {
             Ok(()) => failed.outcome("the volume is removed again"),
-            Err(left) => failed
-                .outcome(format!("left behind: volume '{}' in pool '{}' ({left})", self.name, self.pool))
-                .outcome(format!("foundry image delete {} removes it", shell_word(self.name.as_str()))),
+            Err(error) => failed.outcome(format!(
+                "the volume is removed again, but not the note on its origin ({})",
+                error.message()
+            )),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Images: what VMs' boot disks are made from.
 
+mod claim;
 mod delete;
 mod export;
 mod fetch;

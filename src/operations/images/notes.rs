@@ -5,11 +5,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::disk_image::HEADER_LENGTH;
 use crate::error::{Error, Kind};
 use crate::host::{HostError, Volume};
 use crate::operations::Session;
 use crate::origin::Origin;
 use crate::storage_xml::{self, VolumeSpec};
+use crate::transfer::{Algorithm, Digest};
 use crate::units::Bytes;
 
 /// What the volume's name ends in, behind the image's.
@@ -22,6 +24,8 @@ const LONGEST: u64 = 64 << 10;
 struct Note {
     #[serde(rename = "foundryImage")]
     image: String,
+    /// The digest of the image's first bytes: what was noted of another image of that name is none of this one's.
+    head: String,
     #[serde(flatten)]
     origin: Origin,
 }
@@ -46,11 +50,22 @@ pub(in crate::operations) fn read(
     image: &str,
 ) -> Result<Option<Origin>, Error> {
     let Some(volume) = session.host.volume(pool, &note_name(image))? else { return Ok(None) };
-    match content(session, &volume) {
-        Ok(bytes) => Ok(parse(&bytes, image)),
+    let read = content(session, &volume).map(|bytes| parse(&bytes, image));
+    match read.and_then(|note| note.map_or(Ok(None), |note| fitting(session, pool, image, note))) {
+        Ok(origin) => Ok(origin),
         Err(e) if matches!(e, HostError::Lost { .. }) => Err(e.into()),
         Err(_) => Ok(None),
     }
+}
+
+fn fitting(session: &Session<'_>, pool: &str, image: &str, note: Note) -> Result<Option<Origin>, HostError> {
+    let mut head = Vec::new();
+    session.host.download(pool, image, &mut head, HEADER_LENGTH)?;
+    Ok((note.head == digest(&head)).then_some(note.origin))
+}
+
+fn digest(head: &[u8]) -> String {
+    Digest::of(Algorithm::Sha256, head).to_string()
 }
 
 fn content(session: &Session<'_>, volume: &Volume) -> Result<Vec<u8>, HostError> {
@@ -60,20 +75,28 @@ fn content(session: &Session<'_>, volume: &Volume) -> Result<Vec<u8>, HostError>
 }
 
 /// A note on another image is none of this one's.
-fn parse(bytes: &[u8], image: &str) -> Option<Origin> {
-    let note: Note = serde_json::from_slice(bytes).ok()?;
-    (note.image == image).then_some(note.origin)
+fn parse(bytes: &[u8], image: &str) -> Option<Note> {
+    serde_json::from_slice::<Note>(bytes).ok().filter(|note| note.image == image)
 }
 
 /// Notes where an image is from. What was noted of an earlier image of that name is replaced.
-pub(super) fn write(session: &Session<'_>, pool: &str, image: &str, origin: &Origin) -> Result<(), Error> {
+pub(super) fn write(
+    session: &Session<'_>,
+    pool: &str,
+    image: &str,
+    origin: &Origin,
+    head: &[u8],
+) -> Result<(), Error> {
     forget(session, pool, image)?;
-    let note = Note { image: image.to_owned(), origin: origin.clone() };
+    let note = Note { image: image.to_owned(), head: digest(head), origin: origin.clone() };
     let failed = |cause: String| {
         Error::new(Kind::Storage, format!("cannot note the origin of image '{image}'")).because(cause)
     };
     let bytes = serde_json::to_vec(&note).map_err(|e| failed(e.to_string()))?;
     let length = bytes.len() as u64;
+    if length > LONGEST {
+        return Err(failed(format!("it would take {}", Bytes(length))));
+    }
     let spec = VolumeSpec {
         name: note_name(image),
         format: "raw".into(),

@@ -1,8 +1,8 @@
 //! Pulling an image from a server, once, and again when there is a newer one.
 
-use super::fetch::SessionPace;
-use super::import::{EXTENSIONS, examine};
-use super::{Fetch, delete, import, info, is_unfinished, notes, room};
+use super::fetch::{SessionPace, identity, source_of, state_of};
+use super::import::{EXTENSIONS, fits_name};
+use super::{Fetch, Source, delete, import, info, is_unfinished, notes, room};
 use crate::error::{Error, Kind};
 use crate::host::Volume;
 use crate::names::VolumeName;
@@ -24,6 +24,8 @@ pub struct Request<'a> {
     pub name: &'a VolumeName,
     /// Whether an image that is there is replaced when there is a newer one.
     pub refresh: bool,
+    /// Whether what is there must have the digest that is expected, too.
+    pub insist: bool,
 }
 
 /// What came of it.
@@ -51,7 +53,7 @@ pub fn pull(session: &Session<'_>, request: &Request<'_>) -> Result<Pulled, Erro
     };
     let origin = same_origin(session, request, &image)?;
     if !request.refresh {
-        return Ok(Pulled::There(image));
+        return check_there(session, request, &origin).map(|()| Pulled::There(image));
     }
     // What was verified once is not replaced by something that is not.
     let listed = origin.checksum_list();
@@ -61,12 +63,36 @@ pub fn pull(session: &Session<'_>, request: &Request<'_>) -> Result<Pulled, Erro
     if question.is_current(session, &origin)? {
         return Ok(Pulled::Current(image));
     }
+    if let Some(pinned) = origin.pinned_to().filter(|_| fetch.expected.is_none()) {
+        return Err(Error::new(
+            Kind::Storage,
+            format!("image '{}' was pinned to {pinned}, and there is another one now", image.name),
+        )
+        .hint("give the new one's digest with --checksum")
+        .outcome("nothing was changed"));
+    }
     replace(session, request, &image).map(Pulled::Replaced)
 }
 
 fn fetch(session: &Session<'_>, request: &Request<'_>, cache: Option<&Cache>) -> Result<Volume, Error> {
     let fetch = Fetch { cache, ..request.fetch };
     fetch.open(session, |source| import(session, request.pool, request.name, source))
+}
+
+/// That an image is there already says nothing about what was asked of it.
+fn check_there(session: &Session<'_>, request: &Request<'_>, origin: &Origin) -> Result<(), Error> {
+    let Some(expected) = request.fetch.expected.filter(|_| request.insist) else { return Ok(()) };
+    let pace = SessionPace(session);
+    let options = Options { check: &Check::Nothing, client: request.fetch.client, pace: &pace, cache: None };
+    let wanted = expected_digest(expected, request.fetch.location, options)?.to_string();
+    if origin.digest.as_ref() == Some(&wanted) {
+        return Ok(());
+    }
+    let has = origin.digest.as_deref().unwrap_or("not known");
+    Err(Error::new(Kind::Storage, format!("the image that is there is not what --checksum wants, {wanted}"))
+        .because(format!("the digest of what it was made from is {has}"))
+        .hint("--refresh replaces it, --name pulls another one beside it")
+        .outcome("nothing was changed"))
 }
 
 /// The image under that name or under that name with the extension that it would get.
@@ -85,7 +111,8 @@ fn existing(session: &Session<'_>, request: &Request<'_>) -> Result<Option<Volum
 
 /// The origin of an image that is there, if it is the one that is asked for.
 fn same_origin(session: &Session<'_>, request: &Request<'_>, image: &Volume) -> Result<Origin, Error> {
-    let (name, source) = (&image.name, request.fetch.location.to_string());
+    let (name, source) = (&image.name, source_of(request.fetch.location));
+    let id = identity(request.fetch.location);
     let refused = |message: String| Error::new(Kind::Storage, message).outcome("nothing was changed");
     let delete = format!("foundry image delete {} removes it", shell_word(name));
     if is_unfinished(session, image)? {
@@ -93,10 +120,14 @@ fn same_origin(session: &Session<'_>, request: &Request<'_>, image: &Volume) -> 
             "image '{name}' in pool '{}' is not whole: its import was interrupted, or still goes on",
             image.pool
         );
-        return Err(refused(message).hint(delete));
+        return Err(
+            refused(message).hint(format!("foundry image delete --force {} removes it", shell_word(name)))
+        );
     }
     match notes::read(session, &image.pool, name)? {
-        Some(origin) if origin.source == source => Ok(origin),
+        Some(origin) if origin.source == source && (origin.source_id.is_none() || origin.source_id == id) => {
+            Ok(origin)
+        }
         other => {
             let from = other.map_or("unknown".to_owned(), |origin| origin.source);
             Err(refused(format!("image '{name}' exists in pool '{}', and is not from {source}", image.pool))
@@ -125,8 +156,10 @@ impl Question<'_> {
                 return Ok(wanted.to_string() == *digest);
             }
         }
-        let Location::Url(url) = self.location else { return Ok(false) };
-        self.is_unchanged(url, origin, &pace)
+        match self.location {
+            Location::Url(url) => self.is_unchanged(url, origin, &pace),
+            file => Ok(origin.etag.is_some() && origin.etag == state_of(file)),
+        }
     }
 
     fn is_unchanged(&self, url: &Url, origin: &Origin, pace: &SessionPace<'_>) -> Result<bool, Error> {
@@ -136,7 +169,7 @@ impl Question<'_> {
 }
 
 /// libvirt cannot rename volumes, so that the old image goes before the new one comes: which then lies here, whole
-/// and verified.
+/// and verified. Nobody is asked for anything after the old one is gone.
 fn replace(session: &Session<'_>, request: &Request<'_>, image: &Volume) -> Result<Volume, Error> {
     let name = &image.name;
     if let Some(users) = delete::users(&info(session, &image.pool, name)?) {
@@ -147,22 +180,26 @@ fn replace(session: &Session<'_>, request: &Request<'_>, image: &Volume) -> Resu
         .hint("pull the newer one under another name with --name, and make new VMs from that")
         .outcome("nothing was changed"));
     }
-    let unusable = |e: std::io::Error| {
-        Error::new(Kind::Storage, "there is no place for the newer image until it replaces the old one")
-            .because(e.to_string())
-    };
     let wanted = name.parse().map_err(|e| Error::new(Kind::Storage, format!("its name {e}")))?;
-    let directory = tempfile::tempdir().map_err(unusable)?;
-    let aside = Cache::new(directory.path());
-    let cache = request.fetch.cache.unwrap_or(&aside);
-    let kept = Fetch { cache: Some(cache), ..request.fetch };
     session.working(format!("Downloading {}", request.fetch.location));
-    let data = kept.open(session, |source| examine(session, &wanted, source))?;
-    room::fits_instead(session, image, data)?;
+    let aside = request.fetch.aside(session).map_err(|e| e.outcome("the present image stays as it is"))?;
+    let mut source = aside.source()?;
+    fits_name(&wanted, &mut source)?;
+    room::fits_instead(session, image, source.data().unwrap_or(0))?;
+    session.cancel.check()?;
     delete::delete(session, &image.pool, name)?;
-    let request = Request { name: &wanted, ..*request };
-    fetch(session, &request, Some(cache)).map_err(|e| {
-        let again = format!("the old image '{name}' is deleted; pull it again");
-        e.outcome(again)
+    import(session, request.pool, &wanted, &mut aside.source()?).map_err(|e| {
+        let e = e.outcome(format!("the old image '{name}' is deleted"));
+        match aside.rescue(name) {
+            Ok(path) => {
+                let path = path.display().to_string();
+                e.outcome(format!(
+                    "the newer one is in {path}: foundry image import {} {} brings it in",
+                    shell_word(&path),
+                    shell_word(name)
+                ))
+            }
+            Err(lost) => e.outcome(format!("the newer one could not be kept ({lost}); pull it again")),
+        }
     })
 }

@@ -14,8 +14,10 @@ use crate::units::Bytes;
 const MARGIN: u64 = 16 << 20;
 /// After so many written bytes the pool is asked again: others write to it, too.
 const STRETCH: u64 = 256 << 20;
+/// One of so many parts of what is left is written until then, so that so many may write at once.
+const WRITERS: u64 = 16;
 /// Less than this is not worth another stretch.
-const LEAST: u64 = 1 << 20;
+const LEAST: u64 = 64 << 10;
 
 /// How the volume gets its space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +34,8 @@ pub(super) struct Known {
     pub(super) length: Option<u64>,
     /// How many of its bytes are no holes.
     pub(super) data: Option<u64>,
+    /// Whether its format is one that has no holes to speak of.
+    pub(super) compact: bool,
 }
 
 impl Known {
@@ -40,6 +44,7 @@ impl Known {
         let available = available(session, pool)?;
         let (space, needed) = match (self.length, self.data) {
             (Some(length), Some(data)) if data >= length => (Space::Whole(length), length),
+            (Some(length), None) if self.compact => (Space::Whole(length), length),
             (_, data) => (Space::AsWritten, data.unwrap_or(0) + MARGIN),
         };
         if available >= needed {
@@ -76,13 +81,12 @@ pub(super) fn fits_instead(session: &Session<'_>, present: &Volume, data: u64) -
     Err(Error::new(Kind::Storage, message).outcome("nothing was changed"))
 }
 
-/// How much may be written until the next look: at most half of what there is, so that others would have to take the
-/// other half meanwhile to fill the disk.
+/// How much may be written until the next look.
 pub(super) fn next_stretch(session: &Session<'_>, pool: &str) -> Result<u64, Error> {
     let available = available(session, pool)?;
-    let half = available.saturating_sub(MARGIN) / 2;
-    if half >= LEAST {
-        return Ok(half.min(STRETCH));
+    let part = available.saturating_sub(MARGIN) / WRITERS;
+    if part >= LEAST {
+        return Ok(part.min(STRETCH));
     }
     Err(Error::new(
         Kind::Storage,
