@@ -57,6 +57,8 @@ fn every_yaml_block_is_what_it_says_it_is() {
             "yaml user-data" => {
                 assert_eq!(foundry::cloud_init::check_raw_user_data(&block.text), Ok(()), "{place}");
             }
+            // What `image catalog add` writes.
+            "yaml catalog" => {}
             info => assert!(info.starts_with("yaml rendered "), "{place}: {info:?}"),
         }
     }
@@ -77,6 +79,30 @@ fn what_is_shown_as_rendered_is_what_the_manifest_before_it_renders_to() {
         }
     }
     assert_eq!(compared, ["user-data", "meta-data", "network-config"]);
+}
+
+/// Each catalogue is what the commands in the block before it make of an empty one.
+#[test]
+fn what_is_shown_as_a_catalogue_is_what_the_commands_before_it_write() {
+    let blocks = blocks();
+    let mut compared = 0;
+    for pair in blocks.windows(2).filter(|pair| pair[1].info == "yaml catalog") {
+        let (commands, shown) = (&pair[0], &pair[1]);
+        let home = tempfile::tempdir().unwrap();
+        for line in commands.commands().filter(|line| line.starts_with("foundry image catalog")) {
+            let done = Command::new(env!("CARGO_BIN_EXE_foundry"))
+                .args(line.split_whitespace().skip(1))
+                .env_clear()
+                .env("XDG_CONFIG_HOME", home.path())
+                .output()
+                .unwrap();
+            assert!(done.status.success(), "{line}: {}", String::from_utf8_lossy(&done.stderr));
+        }
+        let written = std::fs::read_to_string(home.path().join("foundry/catalog.yaml")).unwrap();
+        assert_eq!(written.trim_end(), shown.text.trim_end(), "{}:{}", shown.file, shown.line);
+        compared += 1;
+    }
+    assert_eq!(compared, 1, "README.md shows a catalogue");
 }
 
 #[test]
