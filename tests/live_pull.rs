@@ -205,7 +205,7 @@ fn a_download_that_is_kept_is_gone_on_with_and_used_again() {
     killed.end().exits(137);
     let list = bed.foundry(&["image", "list", "--no-headers"]).run().exits(0).stdout;
     assert!(list.contains("incomplete"), "{list}");
-    bed.foundry(&["image", "delete", "tiny.qcow2"]).run().exits(0);
+    bed.foundry(&["image", "delete", "tiny.qcow2", "--force"]).run().exits(0);
 
     pull().run().exits(0);
     let resumed = server.requests().last().unwrap().first_byte();
