@@ -142,6 +142,7 @@ mod tests {
             mode: None,
         };
         let origin = Origin {
+            source_id: None,
             source: "https://a\n  other  1 B  https://b\u{1b}[2J".into(),
             alias: None,
             digest: None,
