@@ -121,7 +121,7 @@ pub(super) fn existing_volume(session: &Session<'_>, recorded: &RecordedVolume) 
         Some(found) if found.active => told(format!("volume '{name}' is not in pool '{pool}'"))
             .hint(format!("foundry pool refresh {} looks again", shell_word(pool))),
         Some(_) => told(format!("pool '{pool}' with volume '{name}' is not started"))
-            .hint(format!("virsh pool-start {}", shell_word(pool))),
+            .hint(format!("foundry pool start {}", shell_word(pool))),
         None => told(format!("there is no pool '{pool}' any more, which volume '{name}' was in")),
     })
 }

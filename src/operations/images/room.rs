@@ -16,7 +16,7 @@ const MARGIN: u64 = 16 << 20;
 const STRETCH: u64 = 256 << 20;
 /// One of so many parts of what is left is written until then, so that so many may write at once.
 const WRITERS: u64 = 16;
-/// Less than this is not worth another stretch.
+/// Less than this is not worth another stretch. So many writers' are not more than what is left over.
 const LEAST: u64 = 1 << 20;
 
 /// How the volume gets its space.
@@ -84,9 +84,9 @@ pub(super) fn fits_instead(session: &Session<'_>, present: &Volume, data: u64) -
 /// How much may be written until the next look.
 pub(super) fn next_stretch(session: &Session<'_>, pool: &str) -> Result<u64, Error> {
     let available = available(session, pool)?;
-    let part = available.saturating_sub(MARGIN) / WRITERS;
-    if part >= LEAST {
-        return Ok(part.min(STRETCH));
+    let free = available.saturating_sub(MARGIN);
+    if free >= LEAST {
+        return Ok((free / WRITERS).clamp(LEAST, STRETCH));
     }
     Err(Error::new(
         Kind::Storage,
