@@ -17,6 +17,7 @@ fn calls(bench: &Bench) -> String {
     bench.host.calls().join("\n")
 }
 
+/// The last look is for who deletes the image without having seen the VM.
 #[test]
 fn create_asks_once() {
     let bench = Bench::new();
@@ -43,6 +44,7 @@ fn create_asks_once() {
     set_record web
     set_autostart web
     start web
+    volume foundry-images/debian-12
     ");
 }
 

@@ -165,3 +165,31 @@ fn a_file_of_ones_own_keeps_its_place_and_its_mode_but_not_its_comments() {
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "images:\n  x:\n    url: /x\n  zed:\n    url: /y\n");
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2, "nothing is left behind");
 }
+
+#[test]
+fn a_new_file_is_for_its_owner_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("catalog.yaml");
+    add(&path, &alias("x"), entry("https://x/y?token=t")).unwrap();
+    let mode = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(), 0o600);
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o664)).unwrap();
+    remove(&path, &alias("x")).unwrap();
+    assert_eq!(mode(), 0o664, "whatever the umask is");
+}
+
+#[test]
+fn a_catalogue_keeps_no_password() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("catalog.yaml");
+    let sums = Entry { checksum: Some("https://u:SECRETPW@x/SUMS".into()), ..entry("/x") };
+    for (entry, field) in [(entry("https://u:SECRETPW@x/{arch}"), "x.url: "), (sums, "x.checksum: ")] {
+        let error = add(&path, &alias("x"), entry).unwrap_err();
+        let told = error.to_string();
+        assert_eq!(error.kind(), Kind::Validation);
+        assert!(told.contains(field) && told.contains("user name or password"), "{told}");
+        assert!(!told.contains("SECRETPW") && !path.exists(), "{told}");
+    }
+    let told = refused("images:\n  x: {url: 'http://u:SECRETPW@x/y'}\n").to_string();
+    assert!(told.contains(":2:6: images.x.url: ") && !told.contains("SECRETPW"), "{told}");
+}

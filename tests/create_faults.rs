@@ -100,7 +100,11 @@ fn after_a_kill_at_every_call_the_same_create_ends_with_what_was_asked_for() {
             if !effect.breaks() {
                 return;
             }
-            let error = outcome.unwrap_err();
+            // The look after the start changes nothing any more: all is there.
+            let Err(error) = outcome else {
+                assert_eq!(shape(&bench.host), wanted, "{label}");
+                return;
+            };
             assert_eq!(error.kind(), Kind::Connection, "{label}");
             bench.next_run("web");
             let again = bench.create(&plan(WEB));
@@ -209,7 +213,8 @@ fn ctrl_c_at_every_call_leaves_nothing_unless_the_vm_runs() {
         let cancel = bench.cancel.clone();
         bench.host.on_call(n, move |_| cancel.request());
         let outcome = bench.create(&plan(WEB));
-        if call.starts_with("start ") {
+        // What is asked after the start only looks.
+        if calls[..=n].iter().any(|call| call.starts_with("start ")) {
             outcome.unwrap();
             assert_eq!(bench.host.domain("web").unwrap().unwrap().state, DomainState::Running);
             continue;
@@ -348,6 +353,45 @@ fn a_rival_that_makes_the_pool_in_between_is_no_failure() {
         bench.create(&plan(WEB)).unwrap();
         assert_eq!(shape(&bench.host), wanted, "{call}");
     }
+}
+
+/// Whoever deletes an image may have looked who uses it before there was a VM.
+#[test]
+fn an_image_that_is_deleted_while_a_vm_is_made_from_it_ends_the_creation() {
+    let clean = Bench::new();
+    clean.create(&plan(WEB)).unwrap();
+    let at = |call: &str| clean.host.calls().iter().position(|c| c == call).unwrap();
+    for n in at("define_domain web")..=at("start web") + 1 {
+        let bench = Bench::new();
+        let before = bench.host.fingerprint();
+        bench.host.on_call(n, |host| host.delete_volume("foundry-images", "debian-12").unwrap());
+        let error = bench.create(&plan(WEB)).unwrap_err();
+        assert_eq!(error.kind(), Kind::Storage, "call {n}: {}", whole(&error));
+        assert!(!whole(&error).contains("foundry destroy"), "call {n}: {}", whole(&error));
+        let changes = bench.host.changes_since(&before);
+        assert!(
+            changes.len() == 1 && changes[0].starts_with("- file /pool/images/debian-12"),
+            "call {n}: {changes:?}"
+        );
+        if n > at("create_volume foundry-vms/web_boot") {
+            let told = "image 'foundry-images:debian-12' was deleted while VM 'web' was made from it";
+            assert_eq!(error.message(), told, "call {n}");
+        }
+    }
+}
+
+/// A VM that runs is not taken away because its pool was stopped or nobody answers.
+#[test]
+fn an_image_that_cannot_be_looked_at_is_not_taken_for_deleted() {
+    let clean = Bench::new();
+    clean.create(&plan(WEB)).unwrap();
+    let last = clean.host.call_count() - 1;
+    let bench = Bench::new();
+    bench.host.on_call(last, |host| host.stop_pool("foundry-images").unwrap());
+    bench.create(&plan(WEB)).unwrap();
+    let bench = Bench::new();
+    bench.host.fail_at(last, Effect::BrokenBefore);
+    bench.create(&plan(WEB)).unwrap();
 }
 
 /// The domain was defined with the path that a volume was to have; a pool that puts it elsewhere would

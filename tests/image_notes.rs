@@ -6,7 +6,7 @@ mod support;
 use foundry::Kind;
 use foundry::host::memory::Effect;
 use foundry::host::{Host, Volume};
-use foundry::operations::images::{self, Dispensable};
+use foundry::operations::images::{self, Dispensable, Wholeness};
 use support::images::{Image, origin, qcow2, raw};
 use support::{Bench, WEB, plan_with, whole};
 
@@ -39,6 +39,54 @@ fn an_origin_is_noted_shown_and_deleted_with_its_image() {
     assert!(whole(&error).contains("foundry image delete x.qcow2"), "{}", whole(&error));
     images::delete(&bench.session(), POOL, "x.qcow2").unwrap();
     assert_eq!(volumes(&bench), [""; 0]);
+}
+
+#[test]
+fn a_note_without_its_image_goes_by_its_own_name() {
+    let orphan = || {
+        let bench = Bench::new();
+        pulled(&bench, "x.qcow2");
+        bench.host.delete_volume(POOL, "x.qcow2").unwrap();
+        bench
+    };
+    let bench = orphan();
+    images::delete(&bench.session(), POOL, "x.qcow2.origin.json").unwrap();
+    assert_eq!(volumes(&bench), [""; 0]);
+    let error = images::delete(&bench.session(), POOL, "x.qcow2.origin.json").unwrap_err();
+    assert!(error.message().contains("there is no image 'x.qcow2.origin.json'"), "{error}");
+    let bench = orphan();
+    images::delete_used(&bench.session(), POOL, "x.qcow2.origin.json").unwrap();
+    assert_eq!(volumes(&bench), [""; 0]);
+}
+
+/// The look at who uses it is the last thing before the image goes.
+#[test]
+fn nothing_is_asked_between_the_look_and_the_deletion() {
+    let bench = Bench::new();
+    pulled(&bench, "x.qcow2");
+    bench.host.forget_calls();
+    images::delete(&bench.session(), POOL, "x.qcow2").unwrap();
+    let calls = bench.host.calls();
+    let deleted = calls.iter().position(|call| call.starts_with("delete_volume")).unwrap();
+    assert!(calls[deleted - 1].starts_with("volumes "), "{calls:#?}");
+}
+
+/// That a beginning cannot be read does not say that it is there.
+#[test]
+fn an_image_that_cannot_be_read_is_neither_whole_nor_dispensable() {
+    let bench = Bench::new();
+    Image::unknown(&*raw()).import(&bench, "x.raw").unwrap();
+    let image = bench.host.volume(POOL, "x.raw").unwrap().unwrap();
+    assert_eq!(images::wholeness(&bench.session(), &image).unwrap(), Wholeness::Whole);
+    bench.host.fail_calls_named("download");
+    assert_eq!(images::wholeness(&bench.session(), &image).unwrap(), Wholeness::Unknown);
+    let all = images::dispensable(&bench.session(), POOL, true).unwrap();
+    assert!(!names(&all).contains(&"x.raw"), "{all:?}");
+    let before = bench.host.fingerprint();
+    let error = images::delete(&bench.session(), POOL, "x.raw").unwrap_err();
+    assert_eq!(error.message(), "image 'x.raw' may not be whole");
+    assert_eq!(bench.host.changes_since(&before), [""; 0]);
+    images::delete_used(&bench.session(), POOL, "x.raw").unwrap();
 }
 
 #[test]

@@ -188,10 +188,12 @@ fn killed(import: impl Fn(&[u8], &Bench, &str) -> Result<Volume, Error>) {
             if !sent {
                 let error = bench.create(&wanted).unwrap_err();
                 let told = format!(
-                    "image 'foundry-images:{name}' cannot be used: an import of it was interrupted, or still goes on\n    foundry image delete {name} --pool foundry-images removes it"
+                    "image 'foundry-images:{name}' cannot be used: an import of it was interrupted, or still goes on\n    foundry image delete {name} --pool foundry-images --force removes it"
                 );
                 assert!(error.message().contains(&told), "call {n}: {error}");
-                images::delete(&bench.session(), "foundry-images", name).unwrap();
+                let error = images::delete(&bench.session(), "foundry-images", name).unwrap_err();
+                assert!(error.hint_text().unwrap().contains("--force"), "call {n}: {}", whole(&error));
+                images::delete_used(&bench.session(), "foundry-images", name).unwrap();
                 import(&bytes, &bench, name).unwrap();
             }
             bench.create(&wanted).unwrap();

@@ -13,7 +13,7 @@ mod live;
 
 use std::fs::File;
 use std::io::Write;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -149,42 +149,86 @@ fn libvirtd(bed: &Bed) -> String {
     program("pgrep", &["-o", "-x", "libvirtd|virtstoraged"]).stdout
 }
 
+/// The same libvirtd as another machine's is reached, where only its streams can be written to.
+fn far(bed: &Bed) -> String {
+    let script = bed.home().join("far.sh");
+    std::fs::write(&script, "#!/bin/sh\nexec virt-ssh-helper qemu:///system\n").unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    format!("qemu+ext:///system?command={}", script.display())
+}
+
 /// A write error inside an upload ends libvirtd 11.3 for everybody.
 #[test]
 fn an_image_that_does_not_fit_is_refused_and_libvirtd_lives() {
     let Some(bed) = Bed::new("ifull") else { return };
-    let small = SmallPool::new(&bed, "small", 128);
-    let before = libvirtd(&bed);
+    does_not_fit(&bed, &bed.uri());
+}
+
+#[test]
+fn an_image_that_does_not_fit_elsewhere_is_refused_and_libvirtd_lives() {
+    let Some(bed) = Bed::new("ifullfar") else { return };
+    does_not_fit(&bed, &far(&bed));
+}
+
+/// By one way to libvirtd.
+fn does_not_fit(bed: &Bed, uri: &str) {
+    let foundry = |arguments: &[&str]| bed.foundry(arguments).env("FOUNDRY_CONNECT", uri);
+    let small = SmallPool::new(bed, "small", 128);
+    let before = libvirtd(bed);
     let file = |name: &str| bed.home().join(name);
     dense_image(&file("dense.raw"), 160 * MIB);
     sparse_image(&file("sparse.raw"), 1 << 30, &(1..501).map(|i| i * 2 * MIB).collect::<Vec<_>>());
     for name in ["dense.raw", "sparse.raw"] {
         let path = file(name).display().to_string();
-        let import = bed.foundry(&["image", "import", &path, "--pool", &small.name]).run().exits(5);
+        let import = foundry(&["image", "import", &path, "--pool", &small.name]).run().exits(5);
         import.mentions("left; the image needs").mentions("nothing was changed");
     }
     for packer in ["cat", "zstd"] {
         let path = file("dense.raw").display().to_string();
         let arguments: &[&str] = if packer == "cat" { &[&path] } else { &["-qc", &path] };
         let mut source = Command::new(packer).args(arguments).stdout(Stdio::piped()).spawn().unwrap();
-        let import = bed.foundry(&["image", "import", "-", "piped.raw", "--pool", &small.name]);
+        let import = foundry(&["image", "import", "-", "piped.raw", "--pool", &small.name]);
         let ran = import.reads_from(source.stdout.take().unwrap()).run().exits(5);
         ran.mentions("is full").mentions("the volume is removed again");
         // The pipe breaks under it.
         source.wait().unwrap();
     }
     assert_eq!(files_in(&small.target, "").iter().filter(|f| *f != "lost+found").count(), 0);
-    assert_eq!(libvirtd(&bed), before);
+    assert_eq!(libvirtd(bed), before);
 
     // What fits, fits: dense, and sparse where its data do.
     dense_image(&file("fits.raw"), 40 * MIB);
     sparse_image(&file("thin.raw"), 1 << 30, &[MIB, 900 * MIB]);
     for name in ["fits.raw", "thin.raw"] {
         let path = file(name).display().to_string();
-        bed.foundry(&["image", "import", &path, "--pool", &small.name]).run().exits(0);
+        foundry(&["image", "import", &path, "--pool", &small.name]).run().exits(0);
         same(&file(name), &small.target.join(name));
     }
+    assert_eq!(libvirtd(bed), before);
+}
+
+/// Each knows only what the pool says, and none of them how much the others will write.
+#[test]
+fn four_at_once_that_do_not_fit_together_are_given_up_in_time() {
+    let Some(bed) = Bed::new("ifour") else { return };
+    let small = SmallPool::new(&bed, "small", 192);
+    let (before, uri) = (libvirtd(&bed), far(&bed));
+    let image = bed.home().join("dense.raw");
+    dense_image(&image, 160 * MIB);
+    let started: Vec<_> = (0..4)
+        .map(|n| {
+            let mut cat = Command::new("cat").arg(&image).stdout(Stdio::piped()).spawn().unwrap();
+            let import = bed.foundry(&["image", "import", "-", &format!("n{n}.raw"), "--pool", &small.name]);
+            let import = import.env("FOUNDRY_CONNECT", &uri).reads_from(cat.stdout.take().unwrap()).start();
+            (cat, import)
+        })
+        .collect();
+    for (mut cat, import) in started {
+        import.end().exits(5).mentions("the volume is removed again");
+        cat.wait().unwrap();
+    }
     assert_eq!(libvirtd(&bed), before);
+    assert_eq!(files_in(&small.target, "").iter().filter(|f| *f != "lost+found").count(), 0);
 }
 
 /// Others write to the disk while an image comes that nobody knows the length of.
@@ -194,6 +238,7 @@ fn a_disk_that_fills_up_meanwhile_is_noticed_in_time() {
     let small = SmallPool::new(&bed, "small", 256);
     let before = libvirtd(&bed);
     let import = bed.foundry(&["image", "import", "-", "slow.raw", "--pool", &small.name]);
+    let import = import.env("FOUNDRY_CONNECT", &far(&bed));
     let (out, mut into) = std::io::pipe().unwrap();
     let started = import.reads_from(out).start();
     let file = bed.home().join("head");

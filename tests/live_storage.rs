@@ -110,11 +110,9 @@ fn an_interrupted_import_leaves_nothing() {
     assert!(started.until(|line| line.contains("virStorageVolUpload")));
     started.signal("INT");
     let ran = started.end().exits(130).prints("");
-    assert!(
-        ran.calls.contains(&"virStreamAbort".to_owned())
-            && ran.calls.contains(&"virStorageVolDelete".to_owned()),
-        "{ran:#?}"
-    );
+    // A volume's file that is within reach is written directly, without a stream to be aborted.
+    let ended = ran.count("virStreamFinish") + ran.count("virStreamAbort");
+    assert_eq!((ran.count("virStreamNew"), ran.count("virStorageVolDelete")), (ended, 1), "{ran:#?}");
     ran.mentions("error: cannot upload to volume 'large.raw'").mentions("\n  the volume is removed again\n");
     assert_eq!(files_in(bed.storage().join("images"), ""), ["tiny.qcow2"]);
     // The daemon has survived it, too.
@@ -140,7 +138,7 @@ fn a_killed_import_leaves_nothing_that_a_vm_is_made_from() {
         bed.image_pool()
     ));
     bed.foundry(&import).run().exits(5).mentions("foundry image delete large.raw removes it");
-    bed.foundry(&["image", "delete", "large.raw"]).run().exits(0);
+    bed.foundry(&["image", "delete", "large.raw", "--force"]).run().exits(0);
     bed.foundry(&import).run().exits(0);
     assert!(std::fs::read(bed.image("large.raw")).unwrap() == std::fs::read(&large).unwrap());
 }

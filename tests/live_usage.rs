@@ -100,7 +100,8 @@ fn a_killed_import_leaves_no_image() {
     bed.foundry(&["create", "-"]).reads(&manifest).run().exits(5).mentions(
         "cannot be used: an import of it was interrupted, or still goes on\n    foundry image delete tiny.raw",
     );
-    bed.foundry(&["image", "delete", "tiny.raw"]).run().exits(0);
+    bed.foundry(&["image", "delete", "tiny.raw"]).run().exits(5).prints("").mentions("or still goes on");
+    bed.foundry(&["image", "delete", "tiny.raw", "--force"]).run().exits(0);
     bed.foundry(&import[..4]).run().exits(0);
     assert!(std::fs::read(bed.image("tiny.raw")).unwrap() == std::fs::read(&large).unwrap());
     let list = bed.foundry(&["image", "list", "--no-headers"]).run().exits(0).stdout;

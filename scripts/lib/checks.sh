@@ -48,7 +48,7 @@ check_fuzz() {
   for target in $(cargo fuzz list); do
     kept=$(cache_dir)/fuzz/$target
     mkdir -p "$kept"
-    cargo fuzz run "$target" "$kept" -- -max_total_time="${FUZZ_SECONDS:-20}" -verbosity=0 -print_final_stats=1
+    cargo fuzz run "$target" "$kept" -- -max_total_time="${FUZZ_SECONDS:-10}" -verbosity=0 -print_final_stats=1
   done
 }
 

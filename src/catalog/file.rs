@@ -1,9 +1,9 @@
 //! Catalogues as files.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -75,7 +75,8 @@ pub(super) fn read(text: &str, file: &str) -> Result<BTreeMap<Alias, Entry>, Err
     checked.collect()
 }
 
-/// Puts an image into a user's catalogue, which is made if it is missing. Its other entries stay; comments do not.
+/// Puts an image into a user's catalogue, which is made if it is missing, for its owner alone (mode 0600); one that is
+/// there keeps its mode. Its other entries stay; comments do not.
 ///
 /// # Errors
 /// [`Kind::Configuration`] where the file is none that [`Catalog::load`](super::Catalog::load) takes, or cannot be
@@ -122,7 +123,8 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     if let Some(folder) = target.parent() {
         fs::create_dir_all(folder)?;
     }
-    let mode = fs::metadata(&target).map_or(0o644, |meta| meta.mode() & 0o777);
+    // An address may hold a token.
+    let mode = fs::metadata(&target).map_or(0o600, |meta| meta.mode() & 0o777);
     let temporary = beside(&target);
     let written = write_new(&temporary, text, mode).and_then(|()| fs::rename(&temporary, &target));
     // It is there only where something failed.
@@ -136,7 +138,9 @@ fn beside(path: &Path) -> PathBuf {
 }
 
 fn write_new(path: &Path, text: &str, mode: u32) -> io::Result<()> {
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path)?;
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    // Not by the umask, and also where a killed run left the file.
+    file.set_permissions(Permissions::from_mode(mode))?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
 }

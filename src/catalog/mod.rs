@@ -75,7 +75,7 @@ pub struct Entry {
     /// What it is, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// Where it is; `{arch}` and `{deb-arch}` stand for the architecture.
+    /// Where it is, without a login; `{arch}` and `{deb-arch}` stand for the architecture.
     pub url: String,
     /// Its digest, or where its checksum file is, with the same marks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -181,13 +181,22 @@ impl Entry {
         if let Some(stray) = self.arch.iter().flatten().find(|arch| !known(arch)) {
             return Some(("arch", format!("{stray:?} is none of x86_64 and aarch64")));
         }
-        let image = self.resolve(&Alias(String::new()), Arch::X86_64, true);
-        match image.map(|image| image.location) {
-            Ok(Location::StandardInput) => Some(("url", "standard input is no place of an image".into())),
-            Ok(_) => None,
+        let image = match self.resolve(&Alias(String::new()), Arch::X86_64, true) {
+            Ok(image) => image,
             Err(e) => {
-                Some((if self.url.parse::<Location>().is_err() { "url" } else { "checksum" }, e.to_string()))
+                let field = if self.url.parse::<Location>().is_err() { "url" } else { "checksum" };
+                return Some((field, e.to_string()));
             }
+        };
+        let login = "it holds a user name or password, which a catalogue does not keep; \
+                     give such an address to foundry image pull itself";
+        match (&image.location, &image.checksum) {
+            (Location::StandardInput, _) => Some(("url", "standard input is no place of an image".into())),
+            (Location::Url(url), _) if url.has_login() => Some(("url", login.into())),
+            (_, Some(Expected::ListedIn(Location::Url(url)))) if url.has_login() => {
+                Some(("checksum", login.into()))
+            }
+            _ => None,
         }
     }
 }

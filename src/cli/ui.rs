@@ -106,12 +106,17 @@ impl Ui {
         self.stderr(&self.paint("error: ", "31"), &text);
     }
 
+    /// Whether somebody is there to answer a question.
+    pub fn can_ask(&self) -> bool {
+        io::stdin().is_terminal()
+    }
+
     /// Asks a question on the terminal; yes where stdin is none and there is nobody to ask.
     ///
     /// # Errors
     /// Where somebody sits at stdin and cannot be shown the question.
     pub fn confirm(&self, question: &str) -> Result<bool, Error> {
-        if !io::stdin().is_terminal() {
+        if !self.can_ask() {
             return Ok(true);
         }
         self.clear();
@@ -128,7 +133,7 @@ impl Ui {
     /// # Errors
     /// As [`Ui::confirm`].
     pub fn typed(&self, question: &str) -> Result<Option<String>, Error> {
-        if !io::stdin().is_terminal() {
+        if !self.can_ask() {
             return Ok(None);
         }
         self.clear();

@@ -248,7 +248,32 @@ fn build(
         session.host.set_autostart(uuid, true)?;
     }
     session.cancel.check()?;
-    start(session, ready.virt_type, uuid, blueprint, creation)
+    let started = start(session, ready.virt_type, uuid, blueprint, creation);
+    // It says better why a start failed.
+    check_image_stayed(session, ready)?;
+    started
+}
+
+/// Who deletes an image looks first who uses it, and may have looked before the domain was there. What is deleted
+/// before the start makes that fail; what is deleted later, while QEMU holds it open, shows here.
+///
+/// The VM runs: that nobody can be asked is no reason to take it away again.
+fn check_image_stayed(session: &Session<'_>, ready: &ReadyVm) -> Result<(), Error> {
+    let lies_on_it = ready.storage.volumes.iter().any(|v| v.role == Role::Boot && v.backing.is_some());
+    let Some(image) = ready.storage.image.as_ref().filter(|_| lies_on_it) else { return Ok(()) };
+    let Some((pool, name)) = &image.volume else { return Ok(()) };
+    let is_there = match session.host.volume(pool, name) {
+        Ok(Some(found)) => found.path == image.path,
+        // Nor are the volumes of a pool to be seen that was stopped meanwhile.
+        Ok(None) => !matches!(session.host.pool(pool), Ok(Some(found)) if found.active),
+        Err(_) => true,
+    };
+    if is_there {
+        return Ok(());
+    }
+    let message =
+        format!("image '{}' was deleted while VM '{}' was made from it", image.reference, ready.plan.name);
+    Err(Error::new(Kind::Storage, message))
 }
 
 fn start(

@@ -126,19 +126,34 @@ fn unfinished(reference: &ImageRef, pool: &str, name: &str) -> Finding {
     Finding::storage(format!(
         "image '{reference}' cannot be used: an import of it was interrupted, or still goes on"
     ))
-    .hint(format!("foundry image delete {name} --pool {pool} removes it"))
+    .hint(format!(
+        "foundry image delete {} --pool {} --force removes it",
+        shell_word(name),
+        shell_word(pool)
+    ))
+}
+
+/// What an image's beginning says of the rest: an import sends it last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wholeness {
+    /// All of it is there.
+    Whole,
+    /// Its import was broken off by a kill, or still goes on.
+    Unfinished,
+    /// The beginning cannot be read, so that it may be either.
+    Unknown,
 }
 
 /// Whether a volume is what an import that was killed leaves: the beginning, which goes last, is missing.
-pub(super) fn is_unfinished(session: &Session<'_>, volume: &Volume) -> Result<bool, Error> {
+pub(super) fn wholeness(session: &Session<'_>, volume: &Volume) -> Result<Wholeness, Error> {
     // What libvirt calls anything else has a beginning.
     if volume.format != "raw" || volume.capacity == Bytes(0) {
-        return Ok(false);
+        return Ok(Wholeness::Whole);
     }
-    match read_head(session, volume.clone()) {
-        Ok(found) => Ok(matches!(found.head, Head::Read(head) if disk_image::is_torso(&head))),
-        // Gone since it was listed, or not to be read: nothing is known of it.
-        Err(e) if e.kind() == Kind::Storage => Ok(false),
+    match read_head(session, volume.clone()).map(|found| found.head) {
+        Ok(Head::Read(head)) if disk_image::is_torso(&head) => Ok(Wholeness::Unfinished),
+        Ok(_) => Ok(Wholeness::Whole),
+        Err(e) if e.kind() == Kind::Storage => Ok(Wholeness::Unknown),
         Err(e) => Err(e),
     }
 }

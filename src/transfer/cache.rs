@@ -1,7 +1,7 @@
 //! Downloads that are kept, as they were transferred.
 //!
 //! ```text
-//!  KEY         a whole download, verified       KEY.json   where it is from, how to recognize it, its digest
+//!  KEY         a whole download, verified       KEY.json   a digest of its address, how to recognize it, its digest
 //!  KEY.part    one that is not there yet        KEY.part.json
 //! ```
 //!
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::digest::{Algorithm, Digest};
+use super::digest::Digest;
 use super::error::{Reason, TransferError};
 use super::http::Validators;
 use super::location::Url;
@@ -31,7 +31,8 @@ pub struct Cache {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Note {
-    pub(super) url: String,
+    /// Of the address ([`Url::identity`]), which itself may hold a token.
+    pub(super) address: Digest,
     #[serde(flatten)]
     pub(super) validators: Validators,
     /// Of the whole download.
@@ -83,7 +84,7 @@ pub(super) struct Keep {
 impl Note {
     /// What is noted when a download begins.
     pub(super) fn new(url: &Url, validators: &Validators) -> Self {
-        Self { url: url.without_password(), validators: validators.clone(), length: None, digest: None }
+        Self { address: url.identity(), validators: validators.clone(), length: None, digest: None }
     }
 }
 
@@ -94,7 +95,7 @@ impl Cache {
     }
 
     fn path(&self, url: &Url) -> PathBuf {
-        let key = Digest::of(Algorithm::Sha256, url.without_password().as_bytes());
+        let key = url.identity();
         let name: String =
             url.file_name().unwrap_or_default().chars().filter(|c| is_plain(*c)).take(100).collect();
         self.directory.join(format!("{}-{name}", &key.hex()[..16]))
@@ -103,7 +104,7 @@ impl Cache {
     /// The whole download of an address, if it is there with its note.
     pub(super) fn kept(&self, url: &Url) -> Option<Kept> {
         let path = self.path(url);
-        let note = read_note(&path).filter(|note| note.url == url.without_password())?;
+        let note = read_note(&path).filter(|note| note.address == url.identity())?;
         let there = fs::metadata(&path).ok()?.len();
         (note.length == Some(there)).then_some(Kept { path, note })
     }
@@ -122,7 +123,7 @@ impl Cache {
             return Ok(None);
         }
         let length = file.metadata()?.len();
-        let note = read_note(path).filter(|note| length > 0 && note.url == url.without_password());
+        let note = read_note(path).filter(|note| length > 0 && note.address == url.identity());
         Ok(Some(Part { file, path: path.to_owned(), length, note }))
     }
 

@@ -5,19 +5,31 @@
 //! anything else behind the end, which `xz` and `zstd` refuse, too, and `gzip` and `bzip2` warn about: an image to
 //! which something was added is not the image that somebody packed.
 //!
-//! Memory is bounded whatever the data ask for: by xz's dictionary (`xz -9` wants 65 MiB), by zstd's window
-//! (2^27, what `zstd -d` takes without `--long`). How long the content gets is not bounded here; a few bytes can
-//! unpack to anything, and who stores it has to count.
+//! # Memory
+//!
+//! The packer chose how far back its data refer, and whoever unpacks must hold as much. That comes on top of the
+//! 64 MiB within which foundry stays otherwise:
+//!
+//! ```text
+//!  gzip        32 KiB      xz, xz -6    9 MiB      zstd, zstd -3     2 MiB
+//!  bzip2        4 MiB      xz -9       65 MiB      zstd --long=27  128 MiB
+//! ```
+//!
+//! It is bounded whatever the data ask for: 128 MiB for xz, its decoder included, and a window of 128 MiB (2^27) for
+//! zstd, which is what `zstd -d` itself takes unless it is told more. Less would refuse what
+//! `xz -9` and `zstd --long` make, with which images are packed. What asks for more is an error.
+//!
+//! How long the content gets is not bounded here; a few bytes can unpack to anything, and who stores it has to count.
 
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 
 use super::error::{Reason, TransferError};
 use crate::content::Content;
 
-/// xz's dictionary and the decoder around it, in bytes.
+/// The most memory for xz's dictionary and the decoder around it, in bytes: twice what `xz -9` wants.
 const XZ_MEMORY: u64 = 128 << 20;
 
-/// zstd's window, as a power of two.
+/// The largest window of zstd, as a power of two: 128 MiB, the `ZSTD_WINDOWLOG_LIMIT_DEFAULT` of its library.
 const ZSTD_WINDOW_LOG: u32 = 27;
 
 /// How many bytes are read at once of what is packed.

@@ -1,6 +1,7 @@
 //! Where an image or a checksum file is: an address, a file, standard input.
 
 use std::fmt;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -9,8 +10,11 @@ use base64::prelude::BASE64_STANDARD;
 use percent_encoding::percent_decode_str;
 use ureq::http::Uri;
 
+use super::digest::{Algorithm, Digest};
 use super::error::{Reason, TransferError};
+use super::reference::{is_scheme, resolved, scheme};
 use crate::text::printable;
+use crate::yaml::shortened;
 
 /// Where something is read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,12 +42,6 @@ impl FromStr for Location {
     }
 }
 
-/// What RFC 3986 lets a scheme be; a path with "://" in it has a slash or a blank in front of it.
-fn is_scheme(word: &str) -> bool {
-    word.starts_with(|c: char| c.is_ascii_alphabetic())
-        && word.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
-}
-
 /// `file:///path` and `file://localhost/path` (RFC 8089).
 fn local(text: &str, rest: &str) -> Result<Location, TransferError> {
     let path = rest.strip_prefix("localhost").unwrap_or(rest);
@@ -58,12 +56,21 @@ fn bad(text: &str) -> TransferError {
     TransferError::new(Reason::Input, format!("{:?} is not an address to download from", concealed(text)))
 }
 
-/// What is shown of a text that is no URL, as it may hold a password all the same.
+/// What is shown of a text that is no URL, as it may hold a password or a token all the same.
 fn concealed(text: &str) -> String {
-    match (text.split_once("://"), text.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://…@{}", printable(rest)),
-        _ => printable(text),
-    }
+    let (scheme, rest) = match text.split_once("://") {
+        Some((scheme, rest)) if is_scheme(scheme) => (format!("{scheme}://"), rest),
+        _ => (String::new(), text),
+    };
+    let (place, query) = rest.split_at(rest.find(['?', '#']).unwrap_or(rest.len()));
+    let hidden = if query.is_empty() { "" } else { "?…" };
+    let shown = match place.rsplit_once('@') {
+        // A password may hold a '?', and a query a '@': either may be what is secret.
+        _ if query.contains('@') => "…".to_owned(),
+        Some((_, host)) => format!("…@{host}{hidden}"),
+        None => format!("{place}{hidden}"),
+    };
+    printable(&(scheme + &shown))
 }
 
 impl fmt::Display for Location {
@@ -85,6 +92,21 @@ impl Location {
             Self::File(path) => path.file_name().map(|name| name.to_string_lossy().into_owned()),
             Self::StandardInput => None,
         }
+    }
+
+    /// What tells it apart from other locations, to be kept: `sha256:…` of an address as [`Url::identity`] has it, or
+    /// of the absolute path of a file, in which links and `..` stay as they are. `None` for standard input, and where
+    /// a relative path has no working directory to begin from.
+    pub fn identity(&self) -> Option<String> {
+        let digest = match self {
+            Self::Url(url) => url.identity(),
+            Self::File(path) => {
+                let absolute = std::path::absolute(path).ok()?;
+                Digest::of(Algorithm::Sha256, absolute.as_os_str().as_bytes())
+            }
+            Self::StandardInput => return None,
+        };
+        Some(digest.to_string())
     }
 }
 
@@ -149,10 +171,51 @@ impl Url {
         self.authorization.as_deref()
     }
 
-    /// An address that a server led to: it gets the login only where it is the same host, scheme and port.
-    pub(super) fn led_to(&self, uri: &Uri) -> Self {
-        let same = self.uri.scheme() == uri.scheme() && self.uri.authority() == uri.authority();
-        Self { uri: uri.clone(), authorization: self.authorization.clone().filter(|_| same) }
+    /// Where a server leads by a reference (`Location`, RFC 9110, 10.2.2).
+    ///
+    /// Such an address gets the login only where it is the same host, scheme and port, and never the one that the
+    /// server writes into it. It is http or https, and https where this one is.
+    pub(super) fn led_to(&self, reference: &str) -> Result<Self, TransferError> {
+        let target = resolved(&self.uri, reference);
+        let refused = |why: &str| {
+            let cause = format!("it leads to {}, which {why}", shortened(&concealed(&target)));
+            TransferError::new(Reason::Refused, format!("cannot download {self}")).because(cause)
+        };
+        let is_http = |s: &str| s.eq_ignore_ascii_case("http") || s.eq_ignore_ascii_case("https");
+        if !scheme(&target).is_some_and(is_http) {
+            return Err(refused("is neither http:// nor https://"));
+        }
+        let there: Self = target.parse().map_err(|_| refused("is not an address to download from"))?;
+        if self.is_https() && !there.is_https() {
+            return Err(refused("is plain http after https: anybody on the way can change what comes"));
+        }
+        let same = self.origin() == there.origin();
+        Ok(Self { uri: there.uri, authorization: self.authorization.clone().filter(|_| same) })
+    }
+
+    /// Scheme, host and port as two addresses are compared by: small letters, and no port that goes without saying
+    /// (RFC 3986, 6.2.2.1 and 6.2.3).
+    fn origin(&self) -> String {
+        let authority = self.uri.authority().map_or("", |a| a.as_str()).to_ascii_lowercase();
+        let (scheme, usual) = if self.is_https() { ("https", ":443") } else { ("http", ":80") };
+        let host = authority.strip_suffix(usual).or(authority.strip_suffix(':')).unwrap_or(&authority);
+        format!("{scheme}://{host}")
+    }
+
+    /// A digest (SHA-256) by which two addresses are told apart without keeping either: of scheme, host, port, path
+    /// **and query**, without the login and the fragment.
+    ///
+    /// Letters in scheme and host make no difference, nor does a port that goes without saying; all else does, also
+    /// the order of a query. It is no secret-keeping by itself: whoever knows the address but for a short secret can
+    /// try them all.
+    pub fn identity(&self) -> Digest {
+        let rest = self.uri.path_and_query().map_or("/", |rest| rest.as_str());
+        Digest::of(Algorithm::Sha256, format!("{}{rest}", self.origin()).as_bytes())
+    }
+
+    /// Whether it was given with a user name or a password.
+    pub fn has_login(&self) -> bool {
+        self.authorization.is_some()
     }
 
     /// Whether the connection is encrypted and the server proves who it is.
@@ -166,7 +229,8 @@ impl Url {
         percent_decode_str(last).decode_utf8().ok().map(Into::into)
     }
 
-    /// The whole address without user name and password, to be kept.
+    /// The whole address without user name and password, but with its query, which may be as good as one: not to be
+    /// kept or shown (see [`identity`](Self::identity)).
     pub fn without_password(&self) -> String {
         self.uri.to_string()
     }
@@ -211,11 +275,78 @@ mod tests {
     #[test]
     fn a_login_stays_on_its_host() {
         let from = url("https://me:pw@example.org/a");
-        let to = |text: &str| from.led_to(&text.parse().unwrap()).authorization().is_some();
-        assert!(to("https://example.org/b"));
-        for other in ["https://example.com/a", "http://example.org/a", "https://example.org:444/a"] {
-            assert!(!to(other), "{other}");
+        let to = |text: &str| from.led_to(text).unwrap().authorization().map(str::to_owned);
+        for same in
+            ["https://example.org/b", "https://EXAMPLE.org:443/b", "/b", "https://u:other@example.org/"]
+        {
+            assert_eq!(to(same), from.authorization, "{same}");
         }
+        for other in
+            ["https://example.com/a", "https://u:p@example.com/a", "https://example.org:444/a", "//x"]
+        {
+            assert_eq!(to(other), None, "{other}");
+        }
+        let plain = url("http://me:pw@example.org/a").led_to("https://example.org/a").unwrap();
+        assert_eq!(plain.authorization(), None, "another scheme");
+    }
+
+    #[test]
+    fn what_is_encrypted_does_not_lead_to_what_is_not() {
+        let told = url("https://a/x").led_to("http://u:pw@a/x?token=s3cret").unwrap_err();
+        assert_eq!(told.reason(), Reason::Refused);
+        assert!(
+            told.to_string()
+                .starts_with("cannot download https://a/x: it leads to http://…@a/x?…, which is plain http")
+        );
+        assert!(url("http://a/x").led_to("https://a/x").unwrap().is_https());
+    }
+
+    #[test]
+    fn what_is_no_address_does_not_show_its_secrets_either() {
+        for (text, shown) in [
+            ("htp://x/z?tok=TTTT", "htp://x/z?…"),
+            ("htp://x/z#TTTT", "htp://x/z?…"),
+            ("http://u:TTTT@/z?tok=TTTT", "http://…@/z?…"),
+            ("ftp://u:TTTT@x/z", "ftp://…@x/z"),
+            ("ftp://u:TT?TT@x/z", "ftp://…"),
+            ("ftp://u:p@x/z?tok=a@TTTT", "ftp://…"),
+            ("https://x/a b?TTTT", "https://x/a b?…"),
+            ("u:TTTT@x?y=://", "…@x?…"),
+        ] {
+            let told = text.parse::<Url>().unwrap_err().to_string();
+            assert!(told.starts_with(&format!("{shown:?} is not")) && !told.contains("TT"), "{text}: {told}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_the_same_but_for_login_and_spelling() {
+        let of = |text: &str| text.parse::<Location>().unwrap().identity().unwrap();
+        let one = of("https://example.org/a?x=1&y=2");
+        // printf %s 'https://example.org/a?x=1&y=2' | sha256sum
+        assert_eq!(one, "sha256:0e4f90eb6ba16656c492a0a1b17f31e6072b69ab2f0fa53955308174cd95d772");
+        for same in ["https://me:pw@example.org/a?x=1&y=2", "HTTPS://Example.org:443/a?x=1&y=2#part"] {
+            assert_eq!(of(same), one, "{same}");
+        }
+        for other in [
+            "http://example.org/a?x=1&y=2",
+            "https://example.org:444/a?x=1&y=2",
+            "https://example.org/a?x=1&y=3",
+            "https://example.org/a",
+            "https://example.org/A?x=1&y=2",
+        ] {
+            assert_ne!(of(other), one, "{other}");
+        }
+        assert_eq!(of("https://example.org"), of("https://example.org/"));
+    }
+
+    #[test]
+    fn files_are_told_apart_by_their_absolute_paths() {
+        let of = |text: &str| text.parse::<Location>().unwrap().identity();
+        let here = std::env::current_dir().unwrap().join("disk.raw");
+        assert_eq!(of("disk.raw"), of(here.to_str().unwrap()));
+        assert_eq!(of("/a%20b"), of("file:///a%2520b"));
+        assert_ne!(of("/disk.raw"), of("disk.raw"));
+        assert_eq!(of("-"), None);
     }
 
     #[test]

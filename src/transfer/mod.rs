@@ -1,4 +1,4 @@
-//! Bytes from elsewhere: files, standard input, servers; verified, unpacked, with their holes, in constant memory.
+//! Bytes from elsewhere: files, standard input, servers; verified, unpacked, with their holes, in bounded memory.
 //!
 //! ```text
 //!  file, pipe ─┐
@@ -10,6 +10,9 @@
 //! **ends** (`Ok(0)`) only when all of them came and their digest is the expected one, also where the unpacked
 //! content was complete before; anything else is an [`io::Error`] with a [`TransferError`] in it. So whoever reads to
 //! the end has verified, and who gives up before has nothing that was verified.
+//!
+//! The memory that it takes does not grow with what is transferred: a few MiB. Unpacking adds the window that the packer
+//! chose, 128 MiB at most (see [`decompress`]).
 //!
 //! It knows nothing of libvirt, of hosts, or of the terminal. A signature is checked nowhere: see [`checksum_file`].
 
@@ -23,6 +26,7 @@ mod error;
 mod http;
 mod location;
 mod pace;
+mod reference;
 mod sparse;
 mod verified;
 mod zeros;

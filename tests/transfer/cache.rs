@@ -53,6 +53,20 @@ fn what_is_kept_is_transferred_once() {
 }
 
 #[test]
+fn nothing_secret_of_an_address_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::of_file(noise(LENGTH));
+    let address = |token: &str| {
+        server.url(&format!("/disk.xz?token={token}")).replace("http://", "http://me:SECRETPW@")
+    };
+    bench(&dir).read(&address("TTTT")).unwrap();
+    let note = std::fs::read_to_string(&files(&dir)[1].1).unwrap();
+    assert!(!note.contains("TTTT") && !note.contains("SECRETPW"), "{note}");
+    assert!(bench(&dir).open(&address("TTTT")).unwrap().from_cache);
+    assert!(!bench(&dir).open(&address("UUUU")).unwrap().from_cache, "another address");
+}
+
+#[test]
 fn what_changed_on_the_server_is_downloaded_anew() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(|request| match request.nth {

@@ -64,6 +64,72 @@ fn redirections_are_followed_to_another_host_without_the_login() {
 }
 
 #[test]
+fn a_login_in_a_redirection_is_neither_used_nor_shown() {
+    let target = Server::start(|_| Reply::new(404, ""));
+    let to = target.url("/nope").replace("http://", "http://u:SECRETPW@");
+    let server = Server::start(move |_| Reply::redirect(&to));
+    let told = Bench::new().read(&server.url("/x")).unwrap_err().to_string();
+    assert!(told.contains(&target.url("/nope")) && !told.contains("SECRETPW"), "{told}");
+    assert_eq!(target.requests()[0].header("authorization"), None);
+}
+
+#[test]
+fn a_login_is_for_its_own_host_also_behind_a_redirection() {
+    let server = Server::start(|request| match request.path.as_str() {
+        "/start" => Reply::redirect("/there"),
+        _ => Reply::file(request, &noise(1000), "v1"),
+    });
+    Bench::new().read(&server.url("/start").replace("http://", "http://me:secret@")).unwrap();
+    assert_eq!(server.requests()[1].header("authorization"), Some("Basic bWU6c2VjcmV0"), "me:secret");
+}
+
+#[test]
+fn a_redirection_to_what_is_not_http_is_refused_at_once() {
+    let targets =
+        ["file:///etc/passwd", "ftp://u:SECRETPW@host/x?tok=TTTT", "data:,x", "gopher:x", "http:///x", "/ä"];
+    for target in targets {
+        let server = Server::start(move |_| Reply::redirect(target));
+        let bench = Bench::new();
+        let failed = bench.read(&server.url("/x")).unwrap_err();
+        let told = failed.to_string();
+        assert_eq!((failed.reason(), server.requests().len(), bench.told().len()), (Reason::Refused, 1, 0));
+        assert!(told.starts_with(&format!("cannot download {}: it leads to", server.url("/x"))), "{told}");
+        assert!(!told.contains("SECRETPW") && !told.contains("TTTT"), "{told}");
+    }
+    let server = Server::start(|_| Reply::redirect("file:///etc/passwd"));
+    let told = Bench::new().read(&server.url("/x")).unwrap_err().to_string();
+    assert!(
+        told.ends_with("it leads to file:///etc/passwd, which is neither http:// nor https://"),
+        "{told}"
+    );
+}
+
+#[test]
+fn what_a_server_says_too_much_is_not_what_its_file_is_recognized_by() {
+    let date = "Sat, 01 Nov 2025 10:00:00 GMT";
+    let recognized_by = |etag: String, date: String| {
+        let answer = move |_: &_| Reply::new(200, "x").with("ETag", &etag).with("Last-Modified", &date);
+        let found = Bench::new().read(&Server::start(answer).url("/x")).unwrap().1.found.unwrap();
+        (found.validators.etag, found.validators.last_modified)
+    };
+    let long = |length: usize| format!("\"{}\"", "e".repeat(length - 2));
+    assert_eq!(recognized_by(long(1024), date.into()), (Some(long(1024)), Some(date.into())));
+    assert_eq!(recognized_by(long(1025), date.into()), (None, Some(date.into())));
+    assert_eq!(recognized_by(long(40_000), "d".repeat(1025)), (None, None));
+    assert_eq!(recognized_by("\"a\tb\"".into(), "a\tdate".into()), (None, None), "control characters");
+}
+
+#[test]
+fn what_an_older_run_noted_too_much_is_not_sent() {
+    let server = Server::of_file(noise(1000));
+    let bench = Bench::new();
+    let known = Validators { etag: Some("e".repeat(40_000)), last_modified: Some("a\nb".into()) };
+    let fresh = look(&bench.client, &server.url("/x").parse().unwrap(), &known, &bench.pace).unwrap();
+    assert!(matches!(fresh, Fresh::Changed(_)));
+    assert_eq!(server.requests()[0].header("if-none-match"), None);
+}
+
+#[test]
 fn a_loop_of_redirections_ends() {
     let server = Server::start(|_| Reply::redirect("/again"));
     let bench = Bench::new();

@@ -9,6 +9,7 @@ use crate::cli::interrupt;
 use crate::cli::ui::Ui;
 use crate::error::{Error, Kind};
 use crate::operations::images::{self, Dispensable};
+use crate::text::printable;
 use crate::units::Bytes;
 
 /// Delete an image that no VM uses
@@ -19,7 +20,8 @@ pub(super) struct DeleteArgs {
     name: String,
     #[command(flatten)]
     pool: InPool,
-    /// Delete it though VMs use it, which ruins their disks; asks for its name
+    /// Delete it though VMs use it, which ruins their disks, or though it is not whole; asks for its name where it is
+    /// used
     #[arg(short, long)]
     force: bool,
     /// Do not ask
@@ -72,7 +74,7 @@ pub(super) struct PruneArgs {
     /// Show what would go, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Do not ask on a terminal
+    /// Do not ask; needed where nobody can be asked
     #[arg(short, long)]
     yes: bool,
 }
@@ -88,8 +90,8 @@ pub(super) fn run_prune(args: &PruneArgs, global: &Global, ui: &Ui) -> Result<()
     if args.dry_run {
         return ui.shown(&format!("Would delete:\n{}", lines(&found)));
     }
-    if !args.yes && !ui.confirm(&format!("Delete these images for good:\n{}Go ahead?", lines(&found)))? {
-        return Err(Error::new(Kind::Storage, "nothing was deleted"));
+    if !args.yes {
+        agree_to_all(&found, ui)?;
     }
     interrupt::guard(&connected.cancel)?;
     let (mut freed, mut count) = (0, 0);
@@ -99,10 +101,59 @@ pub(super) fn run_prune(args: &PruneArgs, global: &Global, ui: &Ui) -> Result<()
     ui.line(&format!("Successfully deleted {count} {images}, {}", Bytes(freed)))
 }
 
+/// Nobody named these images, so that silence is no consent.
+fn agree_to_all(found: &[Dispensable], ui: &Ui) -> Result<(), Error> {
+    if !ui.can_ask() {
+        return Err(Error::new(Kind::Configuration, "nobody can be asked whether these images may go")
+            .hint("--yes deletes them without a question, --dry-run shows them")
+            .outcome("nothing was deleted"));
+    }
+    match ui.confirm(&format!("Delete these images for good:\n{}Go ahead?", lines(found)))? {
+        true => Ok(()),
+        false => Err(Error::new(Kind::Storage, "nothing was deleted")),
+    }
+}
+
+/// One line for each, whatever their names and notes hold.
 fn lines(found: &[Dispensable]) -> String {
     let line = |d: &Dispensable| {
         let origin = d.origin.as_ref().map_or("of unknown origin", |origin| origin.source.as_str());
-        format!("  {}  {}  {origin}\n", d.image.name, d.image.allocation)
+        format!("  {}  {}  {}\n", printable(&d.image.name), d.image.allocation, printable(origin))
     };
     found.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::Volume;
+    use crate::origin::Origin;
+
+    #[test]
+    fn a_note_forges_no_line() {
+        let image = Volume {
+            pool: "images".into(),
+            name: "a\u{202e}".into(),
+            path: "/a".into(),
+            format: "raw".into(),
+            capacity: Bytes(1),
+            allocation: Bytes(1),
+            backing: None,
+            mode: None,
+        };
+        let origin = Origin {
+            source_id: None,
+            source: "https://a\n  other  1 B  https://b\u{1b}[2J".into(),
+            alias: None,
+            digest: None,
+            verified_by: None,
+            compression: None,
+            converted_from: None,
+            etag: None,
+            last_modified: None,
+            fetched: String::new(),
+        };
+        let text = lines(&[Dispensable { image, origin: Some(origin) }]);
+        assert_eq!(text, "  a  1 B  https://a  other  1 B  https://b\n");
+    }
 }

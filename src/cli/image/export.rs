@@ -1,8 +1,9 @@
 //! `foundry image export`
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -26,7 +27,7 @@ use crate::units::Bytes;
 pub(super) struct ExportArgs {
     /// Its name
     name: String,
-    /// The file, - for standard output
+    /// The file, - for standard output; a FIFO or a character device is written into
     file: String,
     #[command(flatten)]
     pool: InPool,
@@ -36,18 +37,40 @@ pub(super) struct ExportArgs {
 }
 
 pub(super) fn run(args: &ExportArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let pipe = pipe(&args.file)?;
     let connected = connect(global, ui)?;
     let (session, pool) = (connected.session(), args.pool.name(global));
-    if args.file == "-" {
-        let out = io::stdout().as_fd().try_clone_to_owned().map(File::from);
-        let mut out = out.and_then(Export::new).map_err(|e| unwritable(&args.file, &e))?;
-        export(&session, &pool, &args.name, &mut out)?;
-        return out.0.finish().map(drop).map_err(|e| unwritable(&args.file, &e));
+    if let Some(mut out) = pipe {
+        let written = export(&session, &pool, &args.name, &mut out);
+        // As with all results: a reader who has gone has read what it wanted.
+        if out.unread {
+            return Ok(());
+        }
+        written?;
+        return out.file.finish().map(drop).map_err(|e| unwritable(&args.file, &e));
     }
-    interrupt::guard(&connected.cancel)?;
     let target = Target::new(&args.file, args.force)?;
+    interrupt::guard(&connected.cancel)?;
     let written = target.fill(|out| export(&session, &pool, &args.name, out))?;
     ui.line(&format!("Successfully exported image '{}' to {} ({})", args.name, args.file, Bytes(written)))
+}
+
+/// What is written into as it is: standard output, or a FIFO or a character device that is there.
+fn pipe(file: &str) -> Result<Option<Export>, Error> {
+    let opened = if file == "-" {
+        io::stdout().as_fd().try_clone_to_owned().map(File::from)
+    } else if fs::metadata(file).is_ok_and(|m| m.file_type().is_fifo() || m.file_type().is_char_device()) {
+        OpenOptions::new().write(true).open(file)
+    } else {
+        return Ok(None);
+    };
+    let opened = opened.map_err(|e| unwritable(file, &e))?;
+    if opened.is_terminal() {
+        return Err(Error::new(Kind::Configuration, "an image is nothing for a terminal to show")
+            .hint("name a file, or send it into a pipe")
+            .outcome("nothing was written"));
+    }
+    Export::new(opened).map(Some).map_err(|e| unwritable(file, &e))
 }
 
 fn unwritable(file: &str, error: &io::Error) -> Error {
@@ -63,20 +86,27 @@ struct Target<'a> {
 
 impl<'a> Target<'a> {
     fn new(file: &'a str, force: bool) -> Result<Self, Error> {
-        if !force && Path::new(file).symlink_metadata().is_ok() {
-            return Err(Error::new(Kind::Configuration, format!("{file} exists"))
-                .hint("--force replaces it")
-                .outcome("nothing was changed"));
+        let there = Path::new(file).symlink_metadata();
+        let refused =
+            |message: String| Error::new(Kind::Configuration, message).outcome("nothing was changed");
+        match there {
+            // Neither what a link leads to nor the link itself is surely what was meant.
+            Ok(there) if !there.is_file() => {
+                return Err(refused(format!("{file} exists and is no regular file")));
+            }
+            Ok(_) if !force => return Err(refused(format!("{file} exists")).hint("--force replaces it")),
+            _ => {}
         }
         let part = PathBuf::from(format!("{file}.part.{}", std::process::id()));
         Ok(Self { file, part, force })
     }
 
     fn fill(&self, write: impl FnOnce(&mut dyn Sink) -> Result<u64, Error>) -> Result<u64, Error> {
-        let opened = OpenOptions::new().write(true).create_new(true).open(&self.part);
+        // As libvirt's volumes: an image may hold keys.
+        let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.part);
         let mut out = opened.and_then(Export::new).map_err(|e| unwritable(self.file, &e))?;
         let written = write(&mut out).and_then(|written| {
-            let placed = out.0.finish().and_then(|_| self.put_in_place());
+            let placed = out.file.finish().and_then(|_| self.put_in_place());
             placed.map(|()| written).map_err(|e| unwritable(self.file, &e))
         });
         written.inspect_err(|_| {
@@ -96,26 +126,37 @@ impl<'a> Target<'a> {
 }
 
 /// A file that gets an image.
-struct Export(SparseWriter);
+struct Export {
+    file: SparseWriter,
+    /// Whether it is a pipe whose reader has gone.
+    unread: bool,
+}
 
 impl Export {
     fn new(file: File) -> io::Result<Self> {
-        SparseWriter::new(file).map(Self)
+        SparseWriter::new(file).map(|file| Self { file, unread: false })
+    }
+
+    fn noting<T>(&mut self, outcome: io::Result<T>) -> io::Result<T> {
+        outcome.inspect_err(|e| self.unread |= e.kind() == io::ErrorKind::BrokenPipe)
     }
 }
 
 impl Write for Export {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes)
+        let written = self.file.write(bytes);
+        self.noting(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        let flushed = self.file.flush();
+        self.noting(flushed)
     }
 }
 
 impl Sink for Export {
     fn skip(&mut self, length: u64) -> io::Result<()> {
-        self.0.hole(length)
+        let skipped = self.file.hole(length);
+        self.noting(skipped)
     }
 }

@@ -14,7 +14,7 @@ use crate::cli::ui::Ui;
 use crate::error::Error;
 use crate::host::Volume;
 use crate::operations::Session;
-use crate::operations::images::{self, Age, Freshness};
+use crate::operations::images::{self, Age, Freshness, Wholeness};
 use crate::origin::Origin;
 use crate::text::printable;
 use crate::units::Bytes;
@@ -92,14 +92,16 @@ fn view<'a>(
     image: &'a Volume,
     origin: Option<Origin>,
 ) -> Result<ImageView<'a>, Error> {
+    let wholeness = images::wholeness(session, image)?;
     Ok(ImageView {
         name: &image.name,
         pool: &image.pool,
-        format: &image.format,
+        // "raw" is what libvirt calls anything that it does not recognize.
+        format: if wholeness == Wholeness::Unknown { "unknown" } else { &image.format },
         virtual_size: image.capacity.0,
         allocation: image.allocation.0,
         path: &image.path,
-        incomplete: images::is_unfinished(session, image)?,
+        incomplete: wholeness == Wholeness::Unfinished,
         origin,
         used_by: None,
         overlays: None,

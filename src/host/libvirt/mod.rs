@@ -21,6 +21,7 @@ use uuid::Uuid;
 use virt::connect::Connect;
 use virt::error::{Error as VirtError, ErrorNumber, clear_error_callback};
 
+use self::linger::Sockets;
 use super::{
     AddressSource, Bridge, Capabilities, Domain, GuestAddress, Host, HostError, Network, Pool, Reach, Result,
     StateNow, View, Volume, Zeros, libvirt_xml,
@@ -46,6 +47,7 @@ pub struct Libvirt {
     uri: String,
     observer: Arc<dyn CallObserver>,
     streams_only: bool,
+    sockets: Sockets,
 }
 
 impl Libvirt {
@@ -62,11 +64,11 @@ impl Libvirt {
             return Err(failed("the URI holds control characters".into()));
         }
         let begun = Instant::now();
-        let opened = Connect::open(Some(uri));
+        let (opened, sockets) = Sockets::opened_by(|| Connect::open(Some(uri)));
         let error = opened.as_ref().err().map(ToString::to_string);
         observer.called("virConnectOpen", &format!("connect to {uri}"), begun.elapsed(), error.as_deref());
         let connection = opened.map_err(|e| failed(e.message().to_owned()))?;
-        Ok(Self { connection, uri: uri.to_owned(), observer, streams_only: false })
+        Ok(Self { connection, uri: uri.to_owned(), observer, streams_only: false, sockets })
     }
 
     /// Sends what is uploaded through libvirt's streams only, as to another machine, also where the volume's file

@@ -7,9 +7,9 @@ use virt::sys as c;
 use super::linger::linger;
 use super::sending::{Sending, Target, transfer_failed};
 use super::sys::{self, Received};
-use super::{Asked, Libvirt, storage};
+use super::{Asked, Libvirt, libvirt_xml, storage};
 use crate::content::{Content, Sink};
-use crate::host::{Result, Zeros};
+use crate::host::{HostError, Result, Zeros};
 
 /// Bytes that are taken at once.
 const CHUNK: usize = 256 * 1024;
@@ -55,7 +55,7 @@ impl Libvirt {
         zeros: Zeros,
     ) -> Result<u64> {
         let stream = self.call("virStreamNew", asked, || Stream::new(&self.connection, 0))?;
-        let _lingering = linger();
+        let _lingering = linger(&self.sockets);
         let sparse = zeros != Zeros::Written;
         let flags = if sparse { c::VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM } else { 0 };
         self.call("virStorageVolUpload", asked, || volume.upload(&stream, span.0, span.1, flags))?;
@@ -75,27 +75,57 @@ impl Libvirt {
         let asked = storage(format!("download volume '{name}' in pool '{pool}'"));
         let volume = self.volume_handle(pool, name, &asked)?;
         let mut done = 0;
+        let before = if length > PIECE { Some(self.version(&volume, &asked)?) } else { None };
         while done < length {
             let wanted = PIECE.min(length - done);
-            let stream = self.call("virStreamNew", &asked, || Stream::new(&self.connection, 0))?;
-            let _lingering = linger();
-            let flags = c::VIR_STORAGE_VOL_DOWNLOAD_SPARSE_STREAM;
-            self.call("virStorageVolDownload", &asked, || volume.download(&stream, done, wanted, flags))?;
-            let received = self.receive_all(&stream, into, &asked);
-            let received = match received {
-                Ok(received) => self.call("virStreamFinish", &asked, || stream.finish()).map(|()| received),
-                Err(e) => {
-                    // As in `send`: the first failure is what is told.
-                    let _ = self.raw("virStreamAbort", &asked, || stream.abort());
-                    Err(e)
-                }
-            }?;
-            if received < wanted {
-                return Ok(());
-            }
+            let received = self.receive_piece(&volume, into, &asked, (done, wanted))?;
             done += received;
+            if received < wanted {
+                break;
+            }
         }
-        Ok(())
+        match before {
+            Some(before) if self.version(&volume, &asked)? != before => Err(HostError::Transfer {
+                operation: asked.operation,
+                cause: "somebody wrote to it or replaced it meanwhile".into(),
+                interrupted: false,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn receive_piece(
+        &self,
+        volume: &StorageVol,
+        into: &mut dyn Sink,
+        asked: &Asked,
+        span: (u64, u64),
+    ) -> Result<u64> {
+        let stream = self.call("virStreamNew", asked, || Stream::new(&self.connection, 0))?;
+        let _lingering = linger(&self.sockets);
+        let flags = c::VIR_STORAGE_VOL_DOWNLOAD_SPARSE_STREAM;
+        self.call("virStorageVolDownload", asked, || volume.download(&stream, span.0, span.1, flags))?;
+        match self.receive_all(&stream, into, asked) {
+            Ok(received) => self.call("virStreamFinish", asked, || stream.finish()).map(|()| received),
+            Err(e) => {
+                // As in `send`: the first failure is what is told.
+                let _ = self.raw("virStreamAbort", asked, || stream.abort());
+                Err(e)
+            }
+        }
+    }
+
+    /// What tells one content of a volume from another: when it was last written to, and when its file was made.
+    /// libvirtd finds the volume anew for each piece, by its name, whatever handle it is asked with; so the pieces
+    /// are of one file only if that stays. Its owner does not count, which libvirt changes when a VM starts.
+    fn version(&self, volume: &StorageVol, asked: &Asked) -> Result<[Option<String>; 3]> {
+        let xml = self.call("virStorageVolGetXMLDesc", asked, || volume.xml_desc(0))?;
+        let document = libvirt_xml::parse(&xml, "volume", "a volume")?;
+        let text = |name: &str| {
+            let found = document.descendants().find(|node| node.has_tag_name(name));
+            found.and_then(|node| node.text()).map(str::to_owned)
+        };
+        Ok([text("capacity"), text("mtime"), text("btime")])
     }
 
     fn receive_all(&self, stream: &Stream, into: &mut dyn Sink, asked: &Asked) -> Result<u64> {

@@ -13,8 +13,8 @@ use crate::error::{Error, Kind};
 use crate::operations::{Event, Session};
 use crate::origin::Origin;
 use crate::transfer::{
-    self, Algorithm, Cache, Check, Client, Digest, Expected, Format, Location, Opened, Options, Pace,
-    SparseFile, SparseWriter, TransferError, Transferred, expected_digest,
+    self, Algorithm, Cache, Check, Client, Expected, Format, Location, Opened, Options, Pace, SparseFile,
+    SparseWriter, TransferError, Transferred, expected_digest,
 };
 
 /// An image that is to be fetched.
@@ -232,8 +232,7 @@ pub(super) fn source_of(location: &Location) -> String {
 
 /// By which two places are told apart that look alike without their secrets.
 pub(super) fn identity(location: &Location) -> Option<String> {
-    let Location::Url(url) = location else { return None };
-    Some(Digest::of(Algorithm::Sha256, url.without_password().as_bytes()).to_string())
+    location.identity().filter(|_| matches!(location, Location::Url(_)))
 }
 
 /// By which a local file is recognized that did not change since, in the place of a server's word.
@@ -281,10 +280,8 @@ fn complete(origin: &mut Origin, transferred: Option<Transferred>) {
     let Some(transferred) = transferred else { return };
     origin.digest = transferred.digest.map(|digest| digest.to_string());
     if let Some(found) = transferred.found {
-        // What is longer is no name of a state, but a burden on whoever keeps it.
-        let short = |text: &String| text.len() <= 1024;
-        origin.etag = found.validators.etag.filter(short);
-        origin.last_modified = found.validators.last_modified.filter(short);
+        origin.etag = found.validators.etag;
+        origin.last_modified = found.validators.last_modified;
     }
 }
 

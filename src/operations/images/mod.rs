@@ -19,6 +19,7 @@ pub use outdated::{Age, Freshness, outdated};
 pub use prune::{Dispensable, dispensable, prune};
 pub use pull::{Pulled, Request, pull};
 
+pub use super::image_preflight::Wholeness;
 pub(in crate::operations) use notes::noted_image;
 
 use super::create::ensure_pool;
@@ -77,12 +78,20 @@ pub fn list(session: &Session<'_>, pool: &str) -> Result<Vec<Volume>, Error> {
     }
 }
 
-/// Whether an import of that image was broken off by a kill, or still goes on.
+/// Whether an image is whole, by its beginning.
+///
+/// # Errors
+/// A connection that is lost.
+pub fn wholeness(session: &Session<'_>, image: &Volume) -> Result<Wholeness, Error> {
+    image_preflight::wholeness(session, image)
+}
+
+/// Whether an import of that image surely was broken off by a kill, or still goes on.
 ///
 /// # Errors
 /// A connection that is lost.
 pub fn is_unfinished(session: &Session<'_>, image: &Volume) -> Result<bool, Error> {
-    image_preflight::is_unfinished(session, image)
+    Ok(wholeness(session, image)? == Wholeness::Unfinished)
 }
 
 /// An image and who uses it.
@@ -104,9 +113,10 @@ pub struct ImageUse {
 /// [`Kind::Storage`] where there is no such image.
 pub fn info(session: &Session<'_>, pool: &str, name: &str) -> Result<ImageUse, Error> {
     let Some(volume) = session.host.volume(pool, name)? else { return Err(no_image(session, pool, name)?) };
+    let origin = notes::read(session, pool, name)?;
+    // Last, so that it is as fresh as can be for who deletes the image after it.
     let users = Usage::look(session, None)?.of(pool, name, &volume.path);
     let overlays = users.overlays.into_iter().map(|o| format!("{}/{}", o.pool, o.name)).collect();
-    let origin = notes::read(session, pool, name)?;
     Ok(ImageUse { volume, origin, vms: users.vms, overlays })
 }
 

@@ -1,10 +1,10 @@
 //! Deleting all images that nobody uses.
 
-use super::{delete, list, notes};
+use super::{Wholeness, delete, list, notes, wholeness};
 use crate::error::Error;
 use crate::host::Volume;
 use crate::operations::usage::Usage;
-use crate::operations::{Session, image_preflight, usage};
+use crate::operations::{Session, usage};
 use crate::origin::Origin;
 
 /// An image that nobody uses.
@@ -17,7 +17,7 @@ pub struct Dispensable {
 }
 
 /// The images of a pool that no VM and no overlay uses. Those that cannot be had again, because nobody noted
-/// a URL, only if `all` are asked for. One that is not whole may be on its way: it is left alone.
+/// a URL, only if `all` are asked for. One that is not surely whole may be on its way: it is left alone.
 ///
 /// # Errors
 /// As [`list`].
@@ -29,7 +29,7 @@ pub fn dispensable(session: &Session<'_>, pool: &str, all: bool) -> Result<Vec<D
         let users = usage.of(pool, &image.name, &image.path);
         if !users.vms.is_empty()
             || !users.overlays.is_empty()
-            || image_preflight::is_unfinished(session, &image)?
+            || wholeness(session, &image)? != Wholeness::Whole
         {
             continue;
         }

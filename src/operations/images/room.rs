@@ -17,7 +17,7 @@ const STRETCH: u64 = 256 << 20;
 /// One of so many parts of what is left is written until then, so that so many may write at once.
 const WRITERS: u64 = 16;
 /// Less than this is not worth another stretch.
-const LEAST: u64 = 64 << 10;
+const LEAST: u64 = 1 << 20;
 
 /// How the volume gets its space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,10 +4,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ureq::http::HeaderMap;
-use ureq::http::header::{ACCEPT_ENCODING, AUTHORIZATION};
+use ureq::http::header::{ACCEPT_ENCODING, AUTHORIZATION, LOCATION};
+use ureq::http::{HeaderMap, Response};
 use ureq::tls::{RootCerts, TlsConfig};
-use ureq::{Agent, BodyReader, ResponseExt};
+use ureq::{Agent, Body, BodyReader};
 
 use super::super::error::{Reason, TransferError};
 use super::super::location::Url;
@@ -98,8 +98,7 @@ impl Client {
             .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build())
             .user_agent(concat!("foundry/", env!("CARGO_PKG_VERSION")))
             .http_status_as_error(false)
-            .max_redirects(REDIRECTS)
-            .save_redirect_history(true)
+            .max_redirects(0)
             .proxy(None)
             .timeout_resolve(Some(settings.connect_timeout))
             .timeout_connect(Some(settings.connect_timeout))
@@ -116,25 +115,34 @@ impl Client {
 
     /// Asks and waits for the beginning of the answer, through all redirections.
     pub(super) fn send(&self, ask: &Ask) -> Result<(Head, BodyReader<'static>), Fault> {
-        let uri = ask.url.uri().clone();
+        let mut url = ask.url.clone();
+        for _ in 0..=REDIRECTS {
+            let answer = self.ask_at(&url, ask)?;
+            let Some(next) = leads_to(&url, &answer)? else {
+                let (parts, body) = answer.into_parts();
+                let head = Head { status: parts.status.as_u16(), headers: parts.headers, found_at: url };
+                return Ok((head, body.into_with_config().limit(u64::MAX).reader()));
+            };
+            url = next;
+        }
+        let error = TransferError::new(Reason::Answer, format!("cannot download {}", ask.url));
+        Err(Fault::never(error.because(format!("it leads through more than {REDIRECTS} redirections"))))
+    }
+
+    /// Asks at one address, which may lead to another one.
+    fn ask_at(&self, url: &Url, ask: &Ask) -> Result<Response<Body>, Fault> {
+        let uri = url.uri().clone();
         let mut request = if ask.head_only { self.agent.head(uri) } else { self.agent.get(uri) };
         // The bytes of the file itself are wanted, as their checksum is.
         request = request.header(ACCEPT_ENCODING, "identity");
-        if let Some(authorization) = ask.url.authorization() {
+        if let Some(authorization) = url.authorization() {
             request = request.header(AUTHORIZATION, authorization);
         }
         for (name, value) in &ask.headers {
             request = request.header(*name, value);
         }
-        let config =
-            request.config().proxy(self.settings.proxies.of(&ask.url)).https_only(ask.url.is_https());
-        let answer = config.build().call().map_err(|e| self.fault(&ask.url, &e))?;
-        let history = answer.get_redirect_history().unwrap_or_default();
-        refuse_downgrade(&ask.url, history.iter().map(|uri| uri.scheme_str() == Some("https")))?;
-        let found_at = ask.url.led_to(answer.get_uri());
-        let (parts, body) = answer.into_parts();
-        let head = Head { status: parts.status.as_u16(), headers: parts.headers, found_at };
-        Ok((head, body.into_with_config().limit(u64::MAX).reader()))
+        let proxy = self.settings.proxies.of(url);
+        request.config().proxy(proxy).build().call().map_err(|e| self.fault(url, &e))
     }
 
     fn fault(&self, url: &Url, error: &ureq::Error) -> Fault {
@@ -145,10 +153,6 @@ impl Client {
         let (reason, cause, again) = match error {
             E::Timeout(_) => (Reason::Unreachable, self.timeout_text(), Again::Soon),
             E::HostNotFound => (Reason::Unreachable, "its host's name is not known".into(), Again::IfBegun),
-            E::TooManyRedirects => {
-                (Reason::Answer, format!("it leads through more than {REDIRECTS} redirections"), Again::Never)
-            }
-            E::RequireHttpsOnly(_) => return Fault::never(downgraded(url)),
             E::Io(io) if is_refusal(io) => (Reason::Unreachable, io.to_string(), Again::IfBegun),
             E::Io(io) if is_tls(io) => return Fault::never(untrusted(url, io.to_string())),
             E::Io(io) => (Reason::Unreachable, io.to_string(), Again::Soon),
@@ -194,21 +198,16 @@ impl From<TransferError> for Fault {
     }
 }
 
-/// What was asked for with encryption must not come without, not even on a detour.
-fn refuse_downgrade(url: &Url, encrypted: impl Iterator<Item = bool>) -> Result<(), Fault> {
-    let mut before = url.is_https();
-    for now in encrypted {
-        if before && !now {
-            return Err(Fault::never(downgraded(url)));
+/// Where a redirection leads (RFC 9110, 15.4). The library would follow any, and log in as the server says.
+fn leads_to(url: &Url, answer: &Response<Body>) -> Result<Option<Url>, TransferError> {
+    let location = answer.headers().get(LOCATION);
+    match (answer.status().as_u16(), location) {
+        // What is not ASCII is no address, which is said of it with the rest.
+        (301 | 302 | 303 | 307 | 308, Some(location)) => {
+            url.led_to(&String::from_utf8_lossy(location.as_bytes())).map(Some)
         }
-        before = now;
+        _ => Ok(None),
     }
-    Ok(())
-}
-
-fn downgraded(url: &Url) -> TransferError {
-    TransferError::new(Reason::Refused, format!("cannot download {url}"))
-        .because("it leads from https to plain http, where anybody on the way can change it")
 }
 
 fn untrusted(url: &Url, cause: String) -> TransferError {

@@ -75,7 +75,7 @@ impl<'a> Download<'a> {
         part: u64,
         validators: Validators,
     ) -> Result<Self, TransferError> {
-        let file = Found { length: None, validators, found_at: url.clone() };
+        let file = Found { length: None, validators: validators.usable(), found_at: url.clone() };
         Self::begin(Self {
             file: Some(file),
             position: part,

@@ -27,6 +27,7 @@ pub enum Fresh {
 /// As [`Download::open`].
 pub fn look(client: &Client, url: &Url, known: &Validators, pace: &dyn Pace) -> Result<Fresh, TransferError> {
     let mut download = Download::new(client, url, pace);
+    let known = &known.clone().usable();
     let mut head_only = true;
     loop {
         match ask_whether(&download, known, head_only) {

@@ -3,6 +3,10 @@
 use serde::{Deserialize, Serialize};
 use ureq::http::HeaderMap;
 
+/// The longest of them that is taken, in bytes. Real ones have less than a hundred; they are kept with the image and
+/// sent back with each question.
+const LONGEST: usize = 1024;
+
 /// The version of a file on a server, by the server's own words.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -18,7 +22,13 @@ pub struct Validators {
 impl Validators {
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        Self { etag: text("etag"), last_modified: text("last-modified") }
+        Self { etag: text("etag"), last_modified: text("last-modified") }.usable()
+    }
+
+    /// Those of them that can be kept and sent: the others are as good as not there.
+    pub(super) fn usable(self) -> Self {
+        let usable = |text: &String| text.len() <= LONGEST && !text.chars().any(char::is_control);
+        Self { etag: self.etag.filter(usable), last_modified: self.last_modified.filter(usable) }
     }
 
     /// Whether there is nothing to recognize a file by.

@@ -79,6 +79,11 @@ impl Bed {
         self.foundry(&["image", "import", file, name]).run().exits(0);
     }
 
+    /// The URI of its libvirtd.
+    pub(crate) fn uri(&self) -> String {
+        self.virsh.uri.clone()
+    }
+
     pub(crate) fn virsh(&self) -> &Virsh {
         &self.virsh
     }

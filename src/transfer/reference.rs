@@ -1,0 +1,101 @@
+//! Where a reference leads, as a server writes it in `Location` (RFC 3986, 5.2).
+
+use ureq::http::Uri;
+
+/// What RFC 3986 lets a scheme be; a path with ':' in it has a slash or a blank in front of it.
+pub(super) fn is_scheme(word: &str) -> bool {
+    word.starts_with(|c: char| c.is_ascii_alphabetic())
+        && word.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+}
+
+/// The scheme that an address has, or a reference that is a whole address.
+pub(super) fn scheme(reference: &str) -> Option<&str> {
+    reference.split_once(':').map(|(word, _)| word).filter(|word| is_scheme(word))
+}
+
+/// Where a reference leads from an address: not checked, it may hold anything that the reference held.
+pub(super) fn resolved(base: &Uri, reference: &str) -> String {
+    if scheme(reference).is_some() {
+        return reference.to_owned();
+    }
+    let scheme = base.scheme_str().unwrap_or_default();
+    if reference.starts_with("//") {
+        return format!("{scheme}:{reference}");
+    }
+    let authority = base.authority().map_or("", |authority| authority.as_str());
+    let (path, rest) = reference.split_at(reference.find(['?', '#']).unwrap_or(reference.len()));
+    let query = base.query().filter(|_| path.is_empty() && !rest.starts_with('?'));
+    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+    format!("{scheme}://{authority}{}{query}{rest}", path_from(base.path(), path))
+}
+
+fn path_from(base: &str, path: &str) -> String {
+    match path {
+        "" => base.to_owned(),
+        path if path.starts_with('/') => without_dots(path),
+        path => {
+            let folder = base.rsplit_once('/').map_or("", |(folder, _)| folder);
+            without_dots(&format!("{folder}/{path}"))
+        }
+    }
+}
+
+/// An absolute path without `.` and `..` (RFC 3986, 5.2.4).
+fn without_dots(path: &str) -> String {
+    let mut kept = Vec::new();
+    for segment in path.split('/').skip(1) {
+        match segment {
+            "." => {}
+            ".." => drop(kept.pop()),
+            segment => kept.push(segment),
+        }
+    }
+    if path.ends_with("/.") || path.ends_with("/..") {
+        kept.push("");
+    }
+    format!("/{}", kept.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The examples of RFC 3986, 5.4.
+    #[test]
+    fn references_lead_where_the_rfc_says() {
+        let base: Uri = "http://a/b/c/d;p?q".parse().unwrap();
+        for (reference, there) in [
+            ("g:h", "g:h"),
+            ("g", "http://a/b/c/g"),
+            ("./g", "http://a/b/c/g"),
+            ("g/", "http://a/b/c/g/"),
+            ("/g", "http://a/g"),
+            ("//g", "http://g"),
+            ("?y", "http://a/b/c/d;p?y"),
+            ("g?y", "http://a/b/c/g?y"),
+            ("#s", "http://a/b/c/d;p?q#s"),
+            ("g#s", "http://a/b/c/g#s"),
+            ("g?y#s", "http://a/b/c/g?y#s"),
+            (";x", "http://a/b/c/;x"),
+            ("", "http://a/b/c/d;p?q"),
+            (".", "http://a/b/c/"),
+            ("./", "http://a/b/c/"),
+            ("..", "http://a/b/"),
+            ("../", "http://a/b/"),
+            ("../g", "http://a/b/g"),
+            ("../..", "http://a/"),
+            ("../../../g", "http://a/g"),
+            ("/./g", "http://a/g"),
+            ("/../g", "http://a/g"),
+            ("g.", "http://a/b/c/g."),
+            ("..g", "http://a/b/c/..g"),
+            ("./g/.", "http://a/b/c/g/"),
+            ("g/../h", "http://a/b/c/h"),
+            ("g;x=1/../y", "http://a/b/c/y"),
+            ("g?y/../x", "http://a/b/c/g?y/../x"),
+            ("g#s/../x", "http://a/b/c/g#s/../x"),
+        ] {
+            assert_eq!(resolved(&base, reference), there, "{reference}");
+        }
+    }
+}
