@@ -12,8 +12,8 @@
 mod live;
 
 use std::fs::File;
-use std::io::Write;
-use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::io::{Read, Write};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -85,6 +85,47 @@ fn holes_stay_holes_from_file_to_pool_to_file() {
         .mentions("--force replaces it");
     bed.foundry(&["image", "export", "-f", "disk.raw", out.to_str().unwrap()]).run().exits(0);
     assert_eq!(files_in(bed.home(), "out.raw").len(), 1, "no part is left");
+}
+
+/// A FIFO that is there is written into, and a reader that goes has read what it wanted.
+#[test]
+fn an_export_goes_through_a_fifo_and_a_file_of_it_is_nobody_elses() {
+    let Some(bed) = Bed::with_tiny("ififo") else { return };
+    let (fifo, out) = (bed.home().join("fifo"), bed.home().join("out.qcow2"));
+    program("mkfifo", &[fifo.to_str().unwrap()]).exits(0);
+    let export = |into: &Path| {
+        bed.foundry(&["image", "export", "--force", "tiny.qcow2", into.to_str().unwrap()]).start()
+    };
+    let started = export(&fifo);
+    let read = std::fs::read(&fifo).unwrap();
+    started.end().exits(0).prints("").tells("");
+    assert!(read == std::fs::read(bed.image("tiny.qcow2")).unwrap());
+    assert!(std::fs::metadata(&fifo).unwrap().file_type().is_fifo());
+
+    let started = export(&fifo);
+    File::open(&fifo).unwrap().read_exact(&mut [0; 10]).unwrap();
+    started.end().exits(0).prints("").tells("");
+
+    export(&out).end().exits(0);
+    assert_eq!(std::fs::metadata(&out).unwrap().mode() & 0o777, 0o600);
+}
+
+/// libvirtd looks for the volume at each piece anew.
+#[test]
+fn an_export_is_of_one_file() {
+    let Some(bed) = Bed::new("ione") else { return };
+    let (file, fifo) = (bed.home().join("disk.raw"), bed.home().join("fifo"));
+    sparse_image(&file, 600 * MIB, &[MIB]);
+    bed.import(file.to_str().unwrap(), "disk.raw");
+    program("mkfifo", &[fifo.to_str().unwrap()]).exits(0);
+    let started = bed.foundry(&["image", "export", "disk.raw", fifo.to_str().unwrap()]).start();
+    let mut reader = File::open(&fifo).unwrap();
+    reader.read_exact(&mut [0; 4096]).unwrap();
+    let other = bed.storage().join("images/other");
+    std::fs::copy(&file, &other).unwrap();
+    std::fs::rename(&other, bed.image("disk.raw")).unwrap();
+    std::io::copy(&mut reader, &mut std::io::sink()).unwrap();
+    started.end().exits(5).prints("").mentions("somebody wrote to it or replaced it meanwhile");
 }
 
 /// Nobody says how long it is, and its zeros are no holes when they come.
