@@ -15,7 +15,7 @@
 mod live;
 
 use std::collections::BTreeSet;
-use std::io::{Read, Write};
+use std::io::{PipeReader, Read, Write, pipe};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -29,6 +29,13 @@ use live::{Bed, Foundry, program};
 
 /// The whole of a dead client's time, and a little.
 const AT_MOST: Duration = Duration::from_secs(33);
+
+/// Data that begin as a disk does.
+static BOOTABLE: [u8; 1 << 16] = {
+    let mut data = [1; 1 << 16];
+    (data[510], data[511]) = (0x55, 0xaa);
+    data
+};
 
 /// A URI by which the daemon is another machine's.
 fn as_from_elsewhere(bed: &Bed) -> String {
@@ -78,27 +85,29 @@ fn eventually(what: &str, within: Duration, mut holds: impl FnMut() -> bool) {
 #[test]
 fn the_daemon_survives_killed_uploads() {
     let Some(bed) = Bed::new("lgkill") else { return };
-    let file = bed.home().join("large.raw");
-    let mut bytes = vec![1; 96 << 20];
-    // An image has to look like one.
-    bytes[510..512].copy_from_slice(&[0x55, 0xaa]);
-    std::fs::write(&file, bytes).unwrap();
-    let path = file.to_str().unwrap();
-    let mut held_on = BTreeSet::new();
+    let uri = live::environment("FOUNDRY_TEST_URI").unwrap();
+    let image = bed.name("endless.raw");
+    let mut holders = BTreeSet::new();
     for round in 0..8 {
-        let mut upload = foundry(&bed, &["image", "import", path, "large.raw", "-vv"]).start();
+        let command = foundry(&bed, &["image", "import", "-", &image, "-vv"]);
+        let mut upload = command.reads_from(image_without_end()).start();
         assert!(upload.until(|line| line.contains("virStorageVolUpload")));
         thread::sleep(Duration::from_millis(round * 7));
         upload.signal("KILL");
         assert_eq!(upload.end().code, 137, "killed while data flow");
-        held_on.extend(processes_with(path));
-        // An hour would not help a daemon that is stuck.
-        program("timeout", &["10", "virsh", "-c", &live::environment("FOUNDRY_TEST_URI").unwrap(), "list"])
-            .exits(0);
-        bed.virsh().does(&["vol-delete", "large.raw", "--pool", &bed.image_pool()]);
+        holders.extend(processes_with(&image));
+        program("timeout", &["10", "virsh", "-c", &uri, "list"]).exits(0);
+        bed.virsh().does(&["vol-delete", &image, "--pool", &bed.image_pool()]);
     }
-    assert_eq!(held_on.len(), 8, "one for each: {held_on:?}");
-    eventually("all have ended", AT_MOST, || processes_with(path).is_empty());
+    assert_eq!(holders.len(), 8, "one for each: {holders:?}");
+    eventually("all have ended", AT_MOST, || processes_with(&image).is_empty());
+}
+
+/// The first sector of a disk, and data until nobody wants them.
+fn image_without_end() -> PipeReader {
+    let (reader, mut writer) = pipe().unwrap();
+    thread::spawn(move || while writer.write_all(&BOOTABLE).is_ok() {});
+    reader
 }
 
 /// What foundry has open besides libvirt's socket closes with it.
@@ -124,7 +133,6 @@ fn a_killed_pull_stops_reading_from_the_server() {
 
 /// Says that much more comes than ever will, and sends until nobody wants it.
 fn serve_without_end(listener: &TcpListener) {
-    let body = [1; 1 << 16];
     for client in listener.incoming() {
         let mut client = client.unwrap();
         let mut asked = [0; 4096];
@@ -133,12 +141,7 @@ fn serve_without_end(listener: &TcpListener) {
         if client.write_all(head.as_bytes()).is_err() || asked[..length].starts_with(b"HEAD") {
             continue;
         }
-        let mut first = body;
-        first[510..512].copy_from_slice(&[0x55, 0xaa]);
-        let mut sent = client.write_all(&first);
-        while sent.is_ok() {
-            sent = client.write_all(&body);
-        }
+        while client.write_all(&BOOTABLE).is_ok() {}
         return;
     }
 }

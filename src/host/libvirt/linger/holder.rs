@@ -1,5 +1,5 @@
-//! What the child does, from its first to its last moment: system calls only (signal-safety(7)). It allocates nothing,
-//! takes no lock and never returns.
+//! What the child does, from its first to its last moment: what signal-safety(7) allows and bare system calls
+//! (`close_range`, `ioctl`). It allocates nothing, takes no lock and never returns.
 
 use std::os::fd::RawFd;
 use std::ptr;
