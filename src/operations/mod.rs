@@ -18,6 +18,7 @@ mod chain;
 mod cloud_init_log;
 mod creation;
 mod image_preflight;
+mod interruptible;
 mod lookup;
 mod medium;
 mod session;
@@ -25,6 +26,7 @@ mod stop;
 mod storage_preflight;
 mod survey;
 mod usage;
+mod volumes;
 
 pub use medium::Medium;
 pub use session::{Cancel, Clock, Event, Progress, Session, Settings, SystemClock, is_root};

@@ -11,7 +11,7 @@ use crate::disk_image::{self, DiskImage};
 use crate::error::{Error, Kind};
 use crate::host::{HostError, Stopped, Volume, Zeros};
 use crate::names::VolumeName;
-use crate::operations::create::Interruptible;
+use crate::operations::interruptible::Interruptible;
 use crate::operations::{Event, Session};
 use crate::origin::Origin;
 use crate::storage_xml::{self, VolumeSpec};

@@ -1,0 +1,171 @@
+//! What a host has beside its storage: domains, guests' addresses, bridges, networks.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::units::Bytes;
+
+/// What a host can run, from its capabilities.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Capabilities {
+    /// The host's own name, as libvirt gives it.
+    pub hostname: String,
+    /// libvirt's version on the host: major × 1,000,000 + minor × 1,000 + release.
+    pub libvirt_version: u32,
+    /// The host's architecture, `x86_64` for one.
+    pub arch: String,
+    /// For each guest architecture of full virtualization, the domain types that it can be run with
+    /// (`kvm`, `qemu`).
+    pub guests: BTreeMap<String, Vec<String>>,
+}
+
+/// The states of a domain (libvirt's `virDomainState`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DomainState {
+    /// Executing.
+    Running,
+    /// Waiting for a resource.
+    Blocked,
+    /// Stopped by a user, by an I/O error or by an error inside the hypervisor.
+    Paused,
+    /// Being shut down; still active.
+    ShuttingDown,
+    /// Off.
+    ShutOff,
+    /// Stopped because the guest or the hypervisor crashed; may still be active.
+    Crashed,
+    /// Suspended by the guest's power management.
+    Suspended,
+    /// A state that this foundry does not know.
+    Unknown,
+}
+
+impl DomainState {
+    /// Whether a hypervisor process may exist for it, so that its disks may be in use.
+    pub fn is_active(self) -> bool {
+        !matches!(self, Self::ShutOff)
+    }
+
+    /// The words that `virsh list` uses for the state.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Blocked => "idle",
+            Self::Paused => "paused",
+            Self::ShuttingDown => "in shutdown",
+            Self::ShutOff => "shut off",
+            Self::Crashed => "crashed",
+            Self::Suspended => "pmsuspended",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// A domain, foundry's or not.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Domain {
+    /// Its identity: stays while its name may come to mean another.
+    pub uuid: Uuid,
+    /// Its name at the time of the look.
+    pub name: String,
+    /// What it is doing.
+    pub state: DomainState,
+    /// Whether it is paused because of an error inside the hypervisor or QEMU lost it: the guest will
+    /// not go on by itself (libvirt's reasons `unknown`, `crashed` and `ioerror` of `paused`).
+    pub stopped_by_error: bool,
+    /// Virtual CPUs.
+    pub vcpus: u32,
+    /// Memory.
+    pub memory: Bytes,
+    /// Whether a definition stays when it stops.
+    pub persistent: bool,
+    /// Whether it starts with the host.
+    pub autostart: bool,
+    /// The inner text of foundry's metadata element, if there is one; see [`crate::record`].
+    pub record: Option<String>,
+}
+
+/// Which description of a domain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum View {
+    /// As it is now.
+    Current,
+    /// As it is at its next start.
+    Persistent,
+}
+
+/// Where a change of a domain's devices takes place (libvirt's `virDomainModificationImpact`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// In the running domain only: gone at its next start.
+    Live,
+    /// In the definition only: from its next start on.
+    Persistent,
+    /// In both, or in neither where one of them refuses.
+    Both,
+}
+
+impl Reach {
+    /// The places where a change is needed; `None` where it is needed in neither.
+    pub fn of(live: bool, persistent: bool) -> Option<Self> {
+        match (live, persistent) {
+            (true, true) => Some(Self::Both),
+            (true, false) => Some(Self::Live),
+            (false, true) => Some(Self::Persistent),
+            (false, false) => None,
+        }
+    }
+}
+
+/// Where the host can learn a guest's addresses (libvirt's `virDomainInterfaceAddressesSource`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddressSource {
+    /// DHCP leases of libvirt's networks.
+    Lease,
+    /// The guest agent.
+    Agent,
+    /// The host's ARP table.
+    Arp,
+}
+
+/// One address of a guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GuestAddress {
+    /// MAC address of the interface, lower case.
+    pub mac: String,
+    /// The address.
+    pub ip: IpAddr,
+    /// Its prefix length.
+    pub prefix: u8,
+}
+
+/// What a domain is doing, for a look that is repeated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StateNow {
+    /// What it is doing.
+    pub state: DomainState,
+    /// As in [`Domain::stopped_by_error`].
+    pub stopped_by_error: bool,
+}
+
+/// A bridge of the host's kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bridge {
+    /// Its name.
+    pub name: String,
+    /// Whether it tells VLANs apart (`vlan_filtering` of ip-link(8), type bridge).
+    pub filters_vlans: bool,
+}
+
+/// A libvirt network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Network {
+    /// Its name.
+    pub name: String,
+    /// Whether it is started.
+    pub active: bool,
+}
