@@ -1,7 +1,5 @@
 //! Makes a VM: define, volumes, seed, mark, autostart, start; or nothing at all.
 
-use std::io::Read;
-
 use uuid::Uuid;
 
 use super::creation::{Created, Creation};
