@@ -33,7 +33,7 @@ mod volumes;
 
 use std::sync::Arc;
 
-use bench::{Need, Subject, run_all};
+use bench::{Need, Subject, run_all, run_transfers};
 use foundry::host::Libvirt;
 use foundry::host::memory::MemoryHost;
 
@@ -63,16 +63,16 @@ fn the_test_driver_keeps_the_contract() {
 
 #[test]
 fn a_real_libvirtd_keeps_the_contract() {
-    with_libvirtd(|host| host);
+    with_libvirtd(|host| host, run_all);
 }
 
 /// As another machine is reached.
 #[test]
 fn a_real_libvirtd_keeps_the_contract_by_its_streams_alone() {
-    with_libvirtd(Libvirt::through_streams_only);
+    with_libvirtd(Libvirt::through_streams_only, run_transfers);
 }
 
-fn with_libvirtd(reached: impl Fn(Libvirt) -> Libvirt) {
+fn with_libvirtd(reached: impl Fn(Libvirt) -> Libvirt, run: impl Fn(&Subject<'_>)) {
     let Ok(uri) = std::env::var("FOUNDRY_TEST_URI") else {
         assert!(std::env::var("FOUNDRY_TEST_REQUIRE").as_deref() != Ok("1"), "FOUNDRY_TEST_URI is not set");
         println!("skipped: FOUNDRY_TEST_URI is not set");
@@ -80,7 +80,7 @@ fn with_libvirtd(reached: impl Fn(Libvirt) -> Libvirt) {
     };
     let host = reached(Libvirt::connect(&uri, Arc::new(())).expect("FOUNDRY_TEST_URI answers"));
     let kvm = std::env::var("FOUNDRY_VIRT_TYPE").as_deref() == Ok("kvm");
-    run_all(&Subject {
+    run(&Subject {
         host: &host,
         domain_type: if kvm { "kvm" } else { "qemu" },
         // Where the user that QEMU runs as may go, whatever the host's security model.

@@ -59,16 +59,27 @@ pub(crate) use cases;
 
 /// Runs all cases and fails with the list of those that failed.
 pub(crate) fn run_all(subject: &Subject<'_>) {
-    let tables = [
-        crate::domains::CASES,
-        crate::running::CASES,
-        crate::disks::CASES,
-        crate::pools::CASES,
-        crate::volumes::CASES,
-        crate::transfers::CASES,
-    ];
+    run_tables(
+        subject,
+        &[
+            crate::domains::CASES,
+            crate::running::CASES,
+            crate::disks::CASES,
+            crate::pools::CASES,
+            crate::volumes::CASES,
+            crate::transfers::CASES,
+        ],
+    );
+}
+
+/// Those of uploads and downloads alone.
+pub(crate) fn run_transfers(subject: &Subject<'_>) {
+    run_tables(subject, &[crate::transfers::CASES]);
+}
+
+fn run_tables(subject: &Subject<'_>, tables: &[&[Case]]) {
     let mut failed = Vec::new();
-    for (number, case) in tables.into_iter().flatten().enumerate() {
+    for (number, case) in tables.iter().copied().flatten().enumerate() {
         if let Some(need) = case.needs.iter().find(|need| subject.lacks.contains(need)) {
             println!("skipped on {}: {} needs {need:?}", subject.host.uri(), case.name);
         } else if let Err(panic) = run(subject, number, case) {
