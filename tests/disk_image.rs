@@ -318,7 +318,11 @@ fn what_downloads_turn_out_to_be_is_said() {
 #[test]
 fn what_has_no_beginning_is_a_torso_and_no_image() {
     assert!(is_torso(&[0; 1024]) && !is_torso(&[]));
-    assert!(is_torso(b"foundry: an image on its way in\n") && !is_torso(b"foundry"));
+    let mark = b"foundry: an image on its way in\n";
+    assert!(is_torso(mark) && !is_torso(b"foundry"));
+    // A boot sector behind it makes no image of it.
+    let both = patched(&patched(&[0; 1024], 0, mark), 510, &[0x55, 0xaa]);
+    assert!(probe(&both) == Ok(DiskImage::Unknown) && is_torso(&both));
     assert!(!is_torso(&patched(&[0; 1024], 1000, &[1])));
 }
 

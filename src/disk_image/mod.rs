@@ -40,6 +40,9 @@ pub enum DiskImage {
 /// # Errors
 /// Where it says that it is qcow2 and its header cannot be read.
 pub fn probe(head: &[u8]) -> Result<DiskImage, HeaderError> {
+    if is_torso(head) {
+        return Ok(DiskImage::Unknown);
+    }
     if qcow2::is_qcow2(head) {
         return qcow2::read(head).map(DiskImage::Qcow2);
     }
