@@ -59,3 +59,9 @@ impl<S: Write + ?Sized> Write for WriteOf<'_, S> {
 }
 
 impl Sink for Vec<u8> {}
+
+/// Whether all of it is zero; it compares with itself shifted by one, which is as fast as memcmp(3) is.
+pub(crate) fn is_zero(bytes: &[u8]) -> bool {
+    bytes.first().is_none_or(|first| *first == 0)
+        && bytes.get(1..).is_none_or(|rest| rest == &bytes[..rest.len()])
+}

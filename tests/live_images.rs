@@ -13,7 +13,7 @@ mod live;
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -190,14 +190,6 @@ fn libvirtd(bed: &Bed) -> String {
     program("pgrep", &["-o", "-x", "libvirtd|virtstoraged"]).stdout
 }
 
-/// The same libvirtd as another machine's is reached, where only its streams can be written to.
-fn far(bed: &Bed) -> String {
-    let script = bed.home().join("far.sh");
-    std::fs::write(&script, "#!/bin/sh\nexec virt-ssh-helper qemu:///system\n").unwrap();
-    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
-    format!("qemu+ext:///system?command={}", script.display())
-}
-
 /// A write error inside an upload ends libvirtd 11.3 for everybody.
 #[test]
 fn an_image_that_does_not_fit_is_refused_and_libvirtd_lives() {
@@ -208,7 +200,7 @@ fn an_image_that_does_not_fit_is_refused_and_libvirtd_lives() {
 #[test]
 fn an_image_that_does_not_fit_elsewhere_is_refused_and_libvirtd_lives() {
     let Some(bed) = Bed::new("ifullfar") else { return };
-    does_not_fit(&bed, &far(&bed));
+    does_not_fit(&bed, &bed.far_uri());
 }
 
 /// By one way to libvirtd.
@@ -253,7 +245,7 @@ fn does_not_fit(bed: &Bed, uri: &str) {
 fn four_at_once_that_do_not_fit_together_are_given_up_in_time() {
     let Some(bed) = Bed::new("ifour") else { return };
     let small = SmallPool::new(&bed, "small", 192);
-    let (before, uri) = (libvirtd(&bed), far(&bed));
+    let (before, uri) = (libvirtd(&bed), bed.far_uri());
     let image = bed.home().join("dense.raw");
     dense_image(&image, 160 * MIB);
     let started: Vec<_> = (0..4)
@@ -279,7 +271,7 @@ fn a_disk_that_fills_up_meanwhile_is_noticed_in_time() {
     let small = SmallPool::new(&bed, "small", 256);
     let before = libvirtd(&bed);
     let import = bed.foundry(&["image", "import", "-", "slow.raw", "--pool", &small.name]);
-    let import = import.env("FOUNDRY_CONNECT", &far(&bed));
+    let import = import.env("FOUNDRY_CONNECT", &bed.far_uri());
     let (out, mut into) = std::io::pipe().unwrap();
     let started = import.reads_from(out).start();
     let file = bed.home().join("head");

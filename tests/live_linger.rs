@@ -17,7 +17,6 @@ mod live;
 use std::collections::BTreeSet;
 use std::io::{PipeReader, Read, Write, pipe};
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -37,17 +36,8 @@ static BOOTABLE: [u8; 1 << 16] = {
     data
 };
 
-/// A URI by which the daemon is another machine's.
-fn as_from_elsewhere(bed: &Bed) -> String {
-    let script = bed.home().join("to-the-daemon");
-    let uri = live::environment("FOUNDRY_TEST_URI").unwrap();
-    std::fs::write(&script, format!("#!/bin/sh\nexec virt-ssh-helper '{uri}'\n")).unwrap();
-    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
-    format!("qemu+ext:///system?command={}", script.display())
-}
-
 fn foundry(bed: &Bed, arguments: &[&str]) -> Foundry {
-    bed.foundry(arguments).env("FOUNDRY_CONNECT", &as_from_elsewhere(bed))
+    bed.foundry(arguments).env("FOUNDRY_CONNECT", &bed.far_uri())
 }
 
 /// The processes, dead ones apart, that have this text on their command line.

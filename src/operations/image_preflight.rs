@@ -48,9 +48,9 @@ pub(super) fn check_image(
         ImageRef::Path(path) => image_at_path(session, path, findings)?,
     };
     let Some(found) = found else { return Ok(None) };
-    let Some(mut image) = judge_image(reference, found, findings) else { return Ok(None) };
-    if let Some((pool, name)) = &image.volume {
-        image.origin = images::origin(session, pool, name)?;
+    let Some(mut image) = judge_image(reference, &found, findings) else { return Ok(None) };
+    if let (Some((pool, name)), Head::Read(head)) = (&found.volume, found.head) {
+        image.origin = images::origin_beside(session, pool, name, || Ok(head))?;
     }
     if plan.boot_disk.size < image.virtual_size {
         findings.push(
@@ -89,7 +89,7 @@ enum Head {
     AtCeph,
 }
 
-fn judge_image(reference: &ImageRef, found: FoundImage, findings: &mut Vec<Finding>) -> Option<ReadyImage> {
+fn judge_image(reference: &ImageRef, found: &FoundImage, findings: &mut Vec<Finding>) -> Option<ReadyImage> {
     let (probed, is_torso) = match &found.head {
         Head::Read(head) => (disk_image::probe(head).map_err(|e| e.to_string()), disk_image::is_torso(head)),
         Head::AtCeph => (Ok(DiskImage::Raw), false),
@@ -114,8 +114,8 @@ fn judge_image(reference: &ImageRef, found: FoundImage, findings: &mut Vec<Findi
     let format = image.format()?.to_owned();
     Some(ReadyImage {
         reference: reference.clone(),
-        volume: found.volume,
-        path: found.path,
+        volume: found.volume.clone(),
+        path: found.path.clone(),
         format,
         virtual_size,
         origin: None,

@@ -10,7 +10,7 @@ use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
 
 use super::error::{Reason, TransferError};
-use crate::content::Content;
+use crate::content::{Content, is_zero};
 
 /// A local file as [`Content`]: of a regular file the holes are known where its file system knows them; a FIFO, a
 /// terminal or a block device is read as it comes.
@@ -60,11 +60,6 @@ impl SparseFile {
         }
         let regular = meta.is_file().then(|| Regular::new(&meta));
         Ok(Self { file, name, position: 0, regular })
-    }
-
-    /// The file.
-    pub fn into_file(self) -> File {
-        self.file
     }
 
     /// How many bytes it has, holes included; `None` where only reading can tell.
@@ -287,10 +282,4 @@ impl Write for SparseWriter {
 /// How many bytes at the beginning are of whole blocks that are all zero, or none of them.
 fn run_of(bytes: &[u8], zero: bool) -> usize {
     bytes.chunks(BLOCK).take_while(|block| is_zero(block) == zero).map(<[u8]>::len).sum()
-}
-
-/// Whether all of it is zero; it compares with itself shifted by one, which is as fast as memcmp(3) is.
-pub(super) fn is_zero(bytes: &[u8]) -> bool {
-    bytes.first().is_none_or(|first| *first == 0)
-        && bytes.get(1..).is_none_or(|rest| rest == &bytes[..rest.len()])
 }

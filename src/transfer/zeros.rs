@@ -2,8 +2,7 @@
 
 use std::io::{self, Read};
 
-use super::sparse::is_zero;
-use crate::content::Content;
+use crate::content::{Content, is_zero};
 
 /// What is looked at as a whole: the common cluster of qcow2, and enough for a hole to be worth its message.
 const BLOCK: usize = 64 * 1024;

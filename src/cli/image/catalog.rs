@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::user_directory;
 use crate::catalog::{self, Alias, Catalog, CatalogImage, Entry, Written};
 use crate::cli::output::{Format, objects, table};
 use crate::cli::ui::Ui;
@@ -160,10 +161,7 @@ pub(super) fn parse_arch(text: &str) -> Result<Arch, Error> {
 
 /// The XDG Base Directory Specification's place for it.
 fn file() -> Option<PathBuf> {
-    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let base = set("XDG_CONFIG_HOME").filter(|path| path.is_absolute());
-    let base = base.or_else(|| set("HOME").map(|home| home.join(".config")))?;
-    Some(base.join("foundry/catalog.yaml"))
+    Some(user_directory("XDG_CONFIG_HOME", ".config")?.join("foundry/catalog.yaml"))
 }
 
 fn needed_file() -> Result<PathBuf, Error> {

@@ -8,6 +8,8 @@ mod import;
 mod list;
 mod pull;
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
 use super::Global;
@@ -47,6 +49,13 @@ impl InPool {
     fn name(&self, global: &Global) -> String {
         self.pool.as_ref().unwrap_or(&global.image_pool).to_string()
     }
+}
+
+/// One of the XDG Base Directory Specification's directories: its variable's, else that one in the home directory.
+fn user_directory(variable: &str, in_home: &str) -> Option<PathBuf> {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let named = set(variable).filter(|path| path.is_absolute());
+    named.or_else(|| set("HOME").map(|home| home.join(in_home)))
 }
 
 pub(super) fn run(args: &ImageArgs, global: &Global, ui: &Ui) -> Result<(), Error> {

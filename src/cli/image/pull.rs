@@ -1,12 +1,10 @@
 //! `foundry image pull`
 
-use std::path::PathBuf;
-
 use clap::Args;
 
-use super::InPool;
 use super::catalog;
 use super::fetch::{FetchArgs, client, image_name};
+use super::{InPool, user_directory};
 use crate::catalog::CatalogImage;
 use crate::cli::Global;
 use crate::cli::connect::connect;
@@ -127,10 +125,7 @@ fn sentence(pulled: &Pulled) -> String {
 
 /// The XDG Base Directory Specification's directory for what can be had again.
 fn cache() -> Result<Cache, Error> {
-    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let base = set("XDG_CACHE_HOME").filter(|path| path.is_absolute());
-    let base = base.or_else(|| set("HOME").map(|home| home.join(".cache")));
-    match base {
+    match user_directory("XDG_CACHE_HOME", ".cache") {
         Some(base) => Ok(Cache::new(base.join("foundry/downloads"))),
         None => Err(Error::new(Kind::Configuration, "there is no directory to keep downloads in")
             .hint("set XDG_CACHE_HOME or HOME")),

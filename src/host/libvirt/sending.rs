@@ -1,7 +1,7 @@
 //! Taking content apart for an upload: data in large pieces, and holes.
 
 use super::Asked;
-use crate::content::Content;
+use crate::content::{Content, is_zero};
 use crate::host::{HostError, Result, Stopped, Zeros};
 
 /// Bytes that are taken at once, and of one message of a stream: the fastest size measured, far below the protocol's
@@ -83,14 +83,14 @@ impl<'a> Sending<'a> {
     fn send(&mut self, data: &[u8], target: &mut dyn Target) -> Result<()> {
         let mut rest = data;
         while !rest.is_empty() {
-            let length = if self.sparse { run_length(rest) } else { rest.len() };
-            let (run, behind) = rest.split_at(length);
-            if self.sparse && is_zero(run) {
-                self.skip(run.len() as u64, target)?;
+            let (zero, length) = if self.sparse { run(rest) } else { (false, rest.len()) };
+            let (piece, behind) = rest.split_at(length);
+            if zero {
+                self.skip(length as u64, target)?;
             } else {
-                self.left -= run.len() as u64;
-                self.room -= run.len() as u64;
-                target.write(run)?;
+                self.left -= length as u64;
+                self.room -= length as u64;
+                target.write(piece)?;
             }
             rest = behind;
         }
@@ -103,19 +103,12 @@ impl<'a> Sending<'a> {
     }
 }
 
-/// The length of the blocks at the beginning that are all zeros or all not.
-fn run_length(data: &[u8]) -> usize {
+/// Whether the first block is all zeros, and the length of the blocks at the beginning that are as it is.
+fn run(data: &[u8]) -> (bool, usize) {
     let mut blocks = data.chunks(BLOCK);
     let zero = blocks.next().is_some_and(is_zero);
     let alike = 1 + blocks.take_while(|block| is_zero(block) == zero).count();
-    data.len().min(alike * BLOCK)
-}
-
-/// Data mostly show in their first bytes; the rest is looked at as a whole, which is faster than byte by byte.
-fn is_zero(block: &[u8]) -> bool {
-    let any = |bytes: &[u8]| bytes.iter().fold(0, |any, byte| any | byte) != 0;
-    let (first, rest) = block.split_at(block.len().min(64));
-    !any(first) && !any(rest)
+    (zero, data.len().min(alike * BLOCK))
 }
 
 pub(super) fn transfer_failed(asked: &Asked, error: &std::io::Error) -> HostError {

@@ -1,19 +1,21 @@
 //! An image from outside: a file, standard input or a server; verified on its way, converted if asked for.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufWriter, Empty, Seek, Write};
+use std::io::{BufWriter, Empty, IntoInnerError, Seek};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 
 use super::Source;
+use super::import::{Counted, unreadable};
 use crate::content::Content;
 use crate::convert::{Conversion, ImageFormat, convert};
 use crate::disk_image::{self, DiskImage};
 use crate::error::{Error, Kind};
+use crate::operations::interruptible::Interruptible;
 use crate::operations::{Event, Session};
 use crate::origin::Origin;
 use crate::transfer::{
-    self, Algorithm, Cache, Check, Client, Expected, Format, Location, Opened, Options, Pace, SparseFile,
+    self, Algorithm, Cache, Check, Client, Digest, Expected, Location, Opened, Options, Pace, SparseFile,
     SparseWriter, TransferError, Transferred, expected_digest,
 };
 
@@ -61,32 +63,38 @@ impl Fetch<'_> {
         session: &Session<'_>,
         read: impl FnOnce(&mut dyn Source) -> Result<T, Error>,
     ) -> Result<T, Error> {
+        if self.convert.is_some() {
+            return read(&mut self.aside(session)?.source()?);
+        }
         let pace = SessionPace(session);
         let check = self.check(&pace)?;
-        let options = self.options(&check, &pace);
+        read(&mut self.incoming(session, self.options(&check, &pace))?)
+    }
+
+    fn incoming<'a>(&self, session: &Session<'_>, options: Options<'a>) -> Result<Incoming<'a>, Error> {
         let opened = transfer::open(self.location, options)?;
         let mut draft = self.draft(session);
         draft.compression = opened.compressed.map(|format| format.name().to_owned());
-        match self.convert {
-            Some(to) => read(&mut self.converted(session, opened, to, draft)?),
-            None => read(&mut Incoming::new(self.location.to_string(), opened, draft)),
-        }
+        Ok(Incoming::new(self.location.to_string(), opened, draft))
     }
 
-    pub(super) fn options<'a>(&'a self, check: &'a Check, pace: &'a dyn Pace) -> Options<'a> {
+    fn options<'a>(&'a self, check: &'a Check, pace: &'a dyn Pace) -> Options<'a> {
         Options { check, client: self.client, pace, cache: self.cache }
     }
 
+    /// The digest that it must have, looked up if need be.
+    pub(super) fn wanted(&self, pace: &dyn Pace) -> Result<Option<Digest>, TransferError> {
+        let look_up = |by| expected_digest(by, self.location, self.options(&Check::Nothing, pace));
+        self.expected.map(look_up).transpose()
+    }
+
     /// What a server sends is always hashed, which costs nothing beside its way here; a file only if asked for.
-    pub(super) fn check(&self, pace: &dyn Pace) -> Result<Check, TransferError> {
-        match (self.expected, self.location) {
-            (Some(expected), _) => {
-                expected_digest(expected, self.location, self.options(&Check::Nothing, pace))
-                    .map(Check::Expect)
-            }
-            (None, Location::Url(_)) => Ok(Check::Note(Algorithm::Sha256)),
-            (None, _) => Ok(Check::Nothing),
-        }
+    fn check(&self, pace: &dyn Pace) -> Result<Check, TransferError> {
+        Ok(match (self.wanted(pace)?, self.location) {
+            (Some(digest), _) => Check::Expect(digest),
+            (None, Location::Url(_)) => Check::Note(Algorithm::Sha256),
+            (None, _) => Check::Nothing,
+        })
     }
 
     /// What is known of its origin before it is read.
@@ -105,84 +113,53 @@ impl Fetch<'_> {
         }
     }
 
-    /// qemu-img reads here and there in an image, so that it needs a file of it.
-    fn converted(
-        &self,
-        session: &Session<'_>,
-        opened: Opened<'_>,
-        to: ImageFormat,
-        mut draft: Origin,
-    ) -> Result<Incoming<'static>, Error> {
-        let from = self.location.to_string();
-        let directory = aside_directory();
-        let (image, transferred) = self.as_file(session, opened, &directory)?;
-        complete(&mut draft, transferred);
-        draft.converted_from = Some(format_of(&image, &from)?);
-        session.working(format!("Converting {from} to {}", to.as_str()));
-        let result = convert(Conversion {
-            from: &from,
-            image: &image,
-            to,
-            directory: &directory,
-            stop: &|| session.cancel.is_requested(),
-            written: &|written| session.progress.tell(Event::Bytes { done: written.0, total: None }),
-        })?;
-        Incoming::of_file(result, from, draft)
-    }
-
     /// Fetches all of it, verified and converted, into a file aside that nobody else sees.
     pub(super) fn aside(&self, session: &Session<'_>) -> Result<Aside, Error> {
         let pace = SessionPace(session);
         let check = self.check(&pace)?;
-        let opened = transfer::open(self.location, self.options(&check, &pace))?;
-        let mut draft = self.draft(session);
-        draft.compression = opened.compressed.map(|format| format.name().to_owned());
-        let (file, origin) = match self.convert {
-            Some(to) => self.converted(session, opened, to, draft)?.into_parts(),
-            None => {
-                let (file, transferred) = self.as_file(session, opened, &aside_directory())?;
-                complete(&mut draft, transferred);
-                (Some(file), Some(draft))
-            }
-        };
-        let lost = || Error::new(Kind::Storage, format!("{} was not kept", self.location));
-        Ok(Aside {
-            file: file.ok_or_else(lost)?,
-            from: self.location.to_string(),
-            origin: origin.ok_or_else(lost)?,
-        })
+        let mut incoming = self.incoming(session, self.options(&check, &pace))?;
+        let file = self.as_file(session, &mut incoming)?;
+        let (from, mut origin) = (incoming.from.clone(), incoming.ended());
+        let Some(to) = self.convert else { return Ok(Aside { file, from, origin }) };
+        origin.converted_from = Some(format_of(&file, &from)?);
+        let file = converted(session, &from, &file, to)?;
+        Ok(Aside { file, from, origin })
     }
 
     /// The image in a file of its own, unless it is one already and nothing has to be verified.
-    fn as_file(
-        &self,
-        session: &Session<'_>,
-        mut opened: Opened<'_>,
-        directory: &PathBuf,
-    ) -> Result<(File, Option<Transferred>), Error> {
-        let from = self.location.to_string();
-        let unreadable = |e| TransferError::from_io(e, &from);
-        if let (Location::File(path), None, None) = (self.location, self.expected, opened.compressed) {
+    fn as_file(&self, session: &Session<'_>, incoming: &mut Incoming<'_>) -> Result<File, Error> {
+        let from = incoming.from.clone();
+        if let (Location::File(path), None, true) = (self.location, self.expected, incoming.is_plain()) {
+            let unreadable = |e| TransferError::from_io(e, &from);
             let file = File::open(path).map_err(unreadable)?;
             if file.metadata().map_err(unreadable)?.is_file() {
-                return Ok((file, None));
+                incoming.body = Body::Done(std::io::empty());
+                return Ok(file);
             }
         }
-        let spool = tempfile::tempfile_in(directory).and_then(SparseWriter::new).map_err(unreadable)?;
-        let mut spool = BufWriter::with_capacity(1 << 20, spool);
-        let (done, total) = (opened.transferred(), opened.length);
-        let mut told = Told {
-            into: &mut spool,
-            tell: &|| {
-                session.progress.tell(Event::Bytes { done: done(), total });
-                session.cancel.is_requested()
-            },
+        let mut content = Counted::new(session, incoming, 0);
+        let mut content = Interruptible { content: &mut content, cancel: session.cancel };
+        let mut spool = || {
+            let spool = tempfile::tempfile_in(aside_directory()).and_then(SparseWriter::new)?;
+            let mut spool = BufWriter::with_capacity(1 << 20, spool);
+            std::io::copy(&mut content, &mut spool)?;
+            spool.into_inner().map_err(IntoInnerError::into_error)?.finish()
         };
-        std::io::copy(&mut opened.content, &mut told).map_err(unreadable)?;
-        let file =
-            spool.into_inner().map_err(|e| unreadable(e.into_error()))?.finish().map_err(unreadable)?;
-        Ok((file, Some(opened.finish()?)))
+        spool().map_err(|e| unreadable(&from, e))
     }
+}
+
+/// qemu-img reads here and there in an image, so that it needs a file of it.
+fn converted(session: &Session<'_>, from: &str, image: &File, to: ImageFormat) -> Result<File, Error> {
+    session.working(format!("Converting {from} to {}", to.as_str()));
+    convert(Conversion {
+        from,
+        image,
+        to,
+        directory: &aside_directory(),
+        stop: &|| session.cancel.is_requested(),
+        written: &|written| session.progress.tell(Event::Bytes { done: written.0, total: None }),
+    })
 }
 
 /// An image that lies aside, whole and verified, in a file without a name.
@@ -242,25 +219,6 @@ pub(super) fn state_of(location: &Location) -> Option<String> {
     Some(format!("{}.{}-{}", now.mtime(), now.mtime_nsec(), now.len()))
 }
 
-/// Says how far it is, and ends when asked to.
-struct Told<'a, W> {
-    into: W,
-    tell: &'a dyn Fn() -> bool,
-}
-
-impl<W: Write> Write for Told<'_, W> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        if (self.tell)() {
-            return Err(TransferError::stopped().into());
-        }
-        self.into.write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.into.flush()
-    }
-}
-
 /// What the image was before it was converted.
 fn format_of(image: &File, from: &str) -> Result<String, Error> {
     use std::os::unix::fs::FileExt;
@@ -291,28 +249,42 @@ struct Incoming<'a> {
     length: Option<u64>,
     data: Option<u64>,
     body: Body<'a>,
-    origin: Option<Origin>,
+    origin: Origin,
 }
 
 enum Body<'a> {
     Opened(Opened<'a>, Box<dyn Fn() -> u64>),
-    Converted(SparseFile),
+    File(SparseFile),
     /// It was read to its end.
     Done(Empty),
 }
 
 impl<'a> Incoming<'a> {
     fn new(from: String, opened: Opened<'a>, draft: Origin) -> Self {
-        let packed: Option<Format> = opened.compressed;
-        let length = opened.length.filter(|_| packed.is_none());
+        let length = opened.length.filter(|_| opened.compressed.is_none());
         let transferred = opened.transferred();
         Self {
             from,
             length,
             data: opened.data_bytes,
             body: Body::Opened(opened, Box::new(transferred)),
-            origin: Some(draft),
+            origin: draft,
         }
+    }
+
+    /// Whether its bytes are the image's, as they are.
+    fn is_plain(&self) -> bool {
+        matches!(&self.body, Body::Opened(opened, _) if opened.compressed.is_none())
+    }
+
+    /// What is known of its origin after its end.
+    fn ended(&mut self) -> Origin {
+        let mut origin = self.origin.clone();
+        if let Body::Opened(opened, _) = std::mem::replace(&mut self.body, Body::Done(std::io::empty())) {
+            // The end was seen, so that nothing is left to fail.
+            complete(&mut origin, opened.finish().ok());
+        }
+        origin
     }
 }
 
@@ -320,18 +292,7 @@ impl Incoming<'static> {
     fn of_file(file: File, from: String, origin: Origin) -> Result<Self, Error> {
         let file = SparseFile::new(file, from.clone())?;
         let data = file.data_bytes().map_err(|e| TransferError::from_io(e, &from))?;
-        Ok(Self {
-            length: file.length(),
-            data: Some(data),
-            from,
-            body: Body::Converted(file),
-            origin: Some(origin),
-        })
-    }
-
-    fn into_parts(self) -> (Option<File>, Option<Origin>) {
-        let file = if let Body::Converted(file) = self.body { Some(file.into_file()) } else { None };
-        (file, self.origin)
+        Ok(Self { length: file.length(), data: Some(data), from, body: Body::File(file), origin })
     }
 }
 
@@ -343,7 +304,7 @@ impl Source for Incoming<'_> {
     fn content(&mut self) -> &mut dyn Content {
         match &mut self.body {
             Body::Opened(opened, _) => &mut opened.content,
-            Body::Converted(file) => file,
+            Body::File(file) => file,
             Body::Done(empty) => empty,
         }
     }
@@ -364,11 +325,7 @@ impl Source for Incoming<'_> {
     }
 
     fn origin(&mut self) -> Option<Origin> {
-        let mut origin = self.origin.take()?;
-        if let Body::Opened(opened, _) = std::mem::replace(&mut self.body, Body::Done(std::io::empty())) {
-            // The end was seen, so that nothing is left to fail.
-            complete(&mut origin, opened.finish().ok());
-        }
+        let origin = self.ended();
         // That somebody had it in a file is nothing worth a note.
         let is_known = origin.digest.is_some() || origin.converted_from.is_some();
         is_known.then_some(origin)

@@ -56,10 +56,10 @@ pub fn import(
 ) -> Result<Volume, Error> {
     session.progress.tell(Event::Begins(format!("Importing image '{name}'...")));
     let head = read_head(source)?;
-    let name = fitting_name(name, source.from(), &head)?;
+    let image = fitting_image(source.from(), &head)?;
+    let name = fitting_name(name, source.from(), &image)?;
     let pool = writable_pool(session, pool)?;
     refuse_taken(session, &pool, &name)?;
-    let image = fitting_image(source.from(), &head)?;
     let compact = matches!(image, DiskImage::Qcow2(_));
     let known = Known { length: source.length(), data: source.data(), compact };
     let import = Import {
@@ -77,7 +77,7 @@ pub fn import(
         return Err(import.undo(failed, begun));
     }
     session.done("Image imported");
-    if let Some(note) = disk_image::probe(&head).ok().and_then(|image| image.note()) {
+    if let Some(note) = image.note() {
         session.warn(format!("image '{name}': {note}"));
     }
     import.found()
@@ -93,7 +93,7 @@ fn read_head(source: &mut dyn Source) -> Result<Vec<u8>, Error> {
 /// Makes sure that an image can be imported under that very name.
 pub(super) fn fits_name(name: &VolumeName, source: &mut dyn Source) -> Result<(), Error> {
     let head = read_head(source)?;
-    let fitting = fitting_name(name, source.from(), &head)?;
+    let fitting = fitting_name(name, source.from(), &fitting_image(source.from(), &head)?)?;
     if fitting == *name {
         return Ok(());
     }
@@ -104,7 +104,7 @@ pub(super) fn fits_name(name: &VolumeName, source: &mut dyn Source) -> Result<()
 }
 
 /// What a transfer says of itself is better than what can be said of it here.
-fn unreadable(from: &str, error: std::io::Error) -> Error {
+pub(super) fn unreadable(from: &str, error: std::io::Error) -> Error {
     if error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Stopped>) {
         return Error::new(Kind::Interrupted, "interrupted");
     }
@@ -139,13 +139,11 @@ fn unfit(from: &str, cause: String) -> Error {
 }
 
 /// The name must end as the content is, so that a name never lies.
-fn fitting_name(name: &VolumeName, from: &str, head: &[u8]) -> Result<VolumeName, Error> {
-    let image = fitting_image(from, head)?;
-    let refused = |cause| unfit(from, cause);
+fn fitting_name(name: &VolumeName, from: &str, image: &DiskImage) -> Result<VolumeName, Error> {
     let right = if matches!(image, DiskImage::Qcow2(_)) { "qcow2" } else { "raw" };
     match name.as_str().rsplit_once('.').filter(|(_, end)| EXTENSIONS.contains(end)) {
         Some((_, end)) if end == right => Ok(name.clone()),
-        None => format!("{name}.{right}").parse().map_err(|e| refused(format!("its name {e}"))),
+        None => format!("{name}.{right}").parse().map_err(|e| unfit(from, format!("its name {e}"))),
         Some((stem, _)) => Err(Error::new(Kind::Storage, format!("'{name}' is not a name for this image"))
             .because(format!("{from} is {image}, and the names of such images end in .{right}"))
             .hint(format!("call it {stem}.{right}"))
@@ -318,7 +316,7 @@ impl Import<'_> {
 }
 
 /// Tells how much of a transfer is done, and notices its end.
-struct Counted<'a> {
+pub(super) struct Counted<'a> {
     source: &'a mut dyn Source,
     done: u64,
     ended: bool,
@@ -328,7 +326,7 @@ struct Counted<'a> {
 }
 
 impl<'a> Counted<'a> {
-    fn new(session: &'a Session<'a>, source: &'a mut dyn Source, done: u64) -> Self {
+    pub(super) fn new(session: &'a Session<'a>, source: &'a mut dyn Source, done: u64) -> Self {
         Self { source, done, ended: false, failure: None, session }
     }
 

@@ -44,24 +44,33 @@ pub(in crate::operations) fn noted_image(volume: &str) -> Option<&str> {
 ///
 /// # Errors
 /// A connection that is lost. A note that cannot be read is none.
-pub(in crate::operations) fn read(
+pub(super) fn read(session: &Session<'_>, pool: &str, image: &str) -> Result<Option<Origin>, Error> {
+    read_beside(session, pool, image, || {
+        let mut head = Vec::new();
+        session.host.download(pool, image, &mut head, HEADER_LENGTH).map(|()| head)
+    })
+}
+
+/// As [`read`], for who can say what the image begins with. It is asked only where there is a note.
+///
+/// # Errors
+/// As [`read`].
+pub(in crate::operations) fn read_beside(
     session: &Session<'_>,
     pool: &str,
     image: &str,
+    head: impl FnOnce() -> Result<Vec<u8>, HostError>,
 ) -> Result<Option<Origin>, Error> {
     let Some(volume) = session.host.volume(pool, &note_name(image))? else { return Ok(None) };
-    let read = content(session, &volume).map(|bytes| parse(&bytes, image));
-    match read.and_then(|note| note.map_or(Ok(None), |note| fitting(session, pool, image, note))) {
+    let noted = content(session, &volume).and_then(|bytes| match parse(&bytes, image) {
+        Some(note) => Ok((note.head == digest(&head()?)).then_some(note.origin)),
+        None => Ok(None),
+    });
+    match noted {
         Ok(origin) => Ok(origin),
         Err(e) if matches!(e, HostError::Lost { .. }) => Err(e.into()),
         Err(_) => Ok(None),
     }
-}
-
-fn fitting(session: &Session<'_>, pool: &str, image: &str, note: Note) -> Result<Option<Origin>, HostError> {
-    let mut head = Vec::new();
-    session.host.download(pool, image, &mut head, HEADER_LENGTH)?;
-    Ok((note.head == digest(&head)).then_some(note.origin))
 }
 
 fn digest(head: &[u8]) -> String {

@@ -1,7 +1,7 @@
 //! Which images are not what their servers have by now.
 
-use super::pull::Question;
-use super::{list, notes};
+use super::pull::is_current;
+use super::{Fetch, list, notes};
 use crate::error::{Error, Kind};
 use crate::host::Volume;
 use crate::operations::Session;
@@ -70,5 +70,7 @@ fn ask(session: &Session<'_>, client: &Client, origin: &Origin) -> Result<bool, 
             "its server says nothing by which a newer image would be recognized",
         ));
     }
-    Question { location: &location, expected: expected.as_ref(), client }.is_current(session, origin)
+    let expected = expected.as_ref();
+    let fetch = Fetch { location: &location, expected, convert: None, alias: None, client, cache: None };
+    is_current(session, &fetch, origin)
 }

@@ -9,9 +9,7 @@ use crate::names::VolumeName;
 use crate::operations::Session;
 use crate::origin::Origin;
 use crate::text::shell_word;
-use crate::transfer::{
-    Cache, Check, Client, Expected, Fresh, Location, Options, Url, Validators, expected_digest, look,
-};
+use crate::transfer::{Fresh, Location, Validators, look};
 
 /// What is to be pulled, and into what.
 #[derive(Clone, Copy)]
@@ -49,7 +47,8 @@ pub enum Pulled {
 /// whole, or is in use and would be replaced.
 pub fn pull(session: &Session<'_>, request: &Request<'_>) -> Result<Pulled, Error> {
     let Some(image) = existing(session, request)? else {
-        return fetch(session, request, request.fetch.cache).map(Pulled::New);
+        let import = |source: &mut dyn Source| import(session, request.pool, request.name, source);
+        return request.fetch.open(session, import).map(Pulled::New);
     };
     let origin = same_origin(session, request, &image)?;
     if !request.refresh {
@@ -59,8 +58,7 @@ pub fn pull(session: &Session<'_>, request: &Request<'_>) -> Result<Pulled, Erro
     let listed = origin.checksum_list();
     let fetch = Fetch { expected: request.fetch.expected.or(listed.as_ref()), ..request.fetch };
     let request = &Request { fetch, ..*request };
-    let question = Question { location: fetch.location, expected: fetch.expected, client: fetch.client };
-    if question.is_current(session, &origin)? {
+    if is_current(session, &fetch, &origin)? {
         return Ok(Pulled::Current(image));
     }
     if let Some(pinned) = origin.pinned_to().filter(|_| fetch.expected.is_none()) {
@@ -74,17 +72,13 @@ pub fn pull(session: &Session<'_>, request: &Request<'_>) -> Result<Pulled, Erro
     replace(session, request, &image).map(Pulled::Replaced)
 }
 
-fn fetch(session: &Session<'_>, request: &Request<'_>, cache: Option<&Cache>) -> Result<Volume, Error> {
-    let fetch = Fetch { cache, ..request.fetch };
-    fetch.open(session, |source| import(session, request.pool, request.name, source))
-}
-
 /// That an image is there already says nothing about what was asked of it.
 fn check_there(session: &Session<'_>, request: &Request<'_>, origin: &Origin) -> Result<(), Error> {
-    let Some(expected) = request.fetch.expected.filter(|_| request.insist) else { return Ok(()) };
-    let pace = SessionPace(session);
-    let options = Options { check: &Check::Nothing, client: request.fetch.client, pace: &pace, cache: None };
-    let wanted = expected_digest(expected, request.fetch.location, options)?.to_string();
+    if !request.insist {
+        return Ok(());
+    }
+    let Some(wanted) = request.fetch.wanted(&SessionPace(session))? else { return Ok(()) };
+    let wanted = wanted.to_string();
     if origin.digest.as_ref() == Some(&wanted) {
         return Ok(());
     }
@@ -137,35 +131,21 @@ fn same_origin(session: &Session<'_>, request: &Request<'_>, image: &Volume) -> 
     }
 }
 
-/// Whether what a server has is still what an image was made from.
-pub(super) struct Question<'a> {
-    pub(super) location: &'a Location,
-    pub(super) expected: Option<&'a Expected>,
-    pub(super) client: &'a Client,
-}
-
-impl Question<'_> {
-    /// By the digest, where there is one to compare with; else by what the server says of the file. In neither case
-    /// does the image travel.
-    pub(super) fn is_current(&self, session: &Session<'_>, origin: &Origin) -> Result<bool, Error> {
-        let pace = SessionPace(session);
-        if let (Some(expected), Some(digest)) = (self.expected, &origin.digest) {
-            let options = Options { check: &Check::Nothing, client: self.client, pace: &pace, cache: None };
-            let wanted = expected_digest(expected, self.location, options)?;
-            if digest.split_once(':').is_some_and(|(name, _)| name == wanted.algorithm().name()) {
-                return Ok(wanted.to_string() == *digest);
-            }
-        }
-        match self.location {
-            Location::Url(url) => self.is_unchanged(url, origin, &pace),
-            file => Ok(origin.etag.is_some() && origin.etag == state_of(file)),
-        }
+/// Whether what would be fetched is still what an image was made from: by the digest, where there is one to compare
+/// with; else by what the server says of the file. In neither case does the image travel.
+pub(super) fn is_current(session: &Session<'_>, fetch: &Fetch<'_>, origin: &Origin) -> Result<bool, Error> {
+    let pace = SessionPace(session);
+    if let Some(digest) = &origin.digest
+        && let Some(wanted) = fetch.wanted(&pace)?
+        && digest.split_once(':').is_some_and(|(name, _)| name == wanted.algorithm().name())
+    {
+        return Ok(wanted.to_string() == *digest);
     }
-
-    fn is_unchanged(&self, url: &Url, origin: &Origin, pace: &SessionPace<'_>) -> Result<bool, Error> {
-        let known = Validators { etag: origin.etag.clone(), last_modified: origin.last_modified.clone() };
-        Ok(!known.is_empty() && look(self.client, url, &known, pace)? == Fresh::Unchanged)
-    }
+    let Location::Url(url) = fetch.location else {
+        return Ok(origin.etag.is_some() && origin.etag == state_of(fetch.location));
+    };
+    let known = Validators { etag: origin.etag.clone(), last_modified: origin.last_modified.clone() };
+    Ok(!known.is_empty() && look(fetch.client, url, &known, &pace)? == Fresh::Unchanged)
 }
 
 /// libvirt cannot rename volumes, so that the old image goes before the new one comes: which then lies here, whole

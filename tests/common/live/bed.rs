@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -82,6 +83,14 @@ impl Bed {
     /// The URI of its libvirtd.
     pub(crate) fn uri(&self) -> String {
         self.virsh.uri.clone()
+    }
+
+    /// A URI by which the same libvirtd is another machine's, where only its streams can be written to.
+    pub(crate) fn far_uri(&self) -> String {
+        let script = self.home.path().join("far.sh");
+        std::fs::write(&script, format!("#!/bin/sh\nexec virt-ssh-helper '{}'\n", self.virsh.uri)).unwrap();
+        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+        format!("qemu+ext:///system?command={}", script.display())
     }
 
     pub(crate) fn virsh(&self) -> &Virsh {
