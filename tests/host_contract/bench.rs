@@ -1,6 +1,7 @@
 //! The bench that a case works on: a host, names of its own, and the broom.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use foundry::host::{Domain, DomainState, Host, HostError, METADATA_NAMESPACE, Pool, Volume};
 use foundry::{Kind, host};
@@ -79,17 +80,20 @@ pub(crate) fn run_transfers(subject: &Subject<'_>) {
 
 fn run_tables(subject: &Subject<'_>, tables: &[&[Case]]) {
     let mut failed = Vec::new();
-    for (number, case) in tables.iter().copied().flatten().enumerate() {
+    for case in tables.iter().copied().flatten() {
         if let Some(need) = case.needs.iter().find(|need| subject.lacks.contains(need)) {
             println!("skipped on {}: {} needs {need:?}", subject.host.uri(), case.name);
-        } else if let Err(panic) = run(subject, number, case) {
+        } else if let Err(panic) = run(subject, case) {
             failed.push(format!("{}: {panic}", case.name));
         }
     }
     assert!(failed.is_empty(), "on {}:\n{}", subject.host.uri(), failed.join("\n"));
 }
 
-fn run(subject: &Subject<'_>, number: usize, case: &Case) -> Result<(), String> {
+fn run(subject: &Subject<'_>, case: &Case) -> Result<(), String> {
+    // Two tests of this program run at once on one libvirtd, and each sweeps away what bears its cases' names.
+    static CASES: AtomicUsize = AtomicUsize::new(0);
+    let number = CASES.fetch_add(1, Ordering::Relaxed);
     let bench = Bench { subject, prefix: format!("foundry-test-{}-{number}", std::process::id()) };
     let outcome = catch_unwind(AssertUnwindSafe(|| (case.run)(&bench)));
     bench.sweep();
