@@ -14,6 +14,7 @@ use crate::host::{HostError, PoolSource};
 use crate::plan::VmPlan;
 use crate::pool::Source;
 use crate::record::{self, Maker, Record, RecordedVolume, Role, State};
+use crate::text::shell_word;
 use crate::units::Bytes;
 
 /// A VM that was made.
@@ -35,6 +36,19 @@ pub struct Blueprint {
     uuid: Uuid,
 }
 
+impl Blueprint {
+    /// What an end in the middle of the creation may leave.
+    fn remains(&self) -> Vec<String> {
+        let name = self.record.manifest.metadata.name.clone().unwrap_or_default();
+        let volumes = self.record.volumes.iter().map(|v| format!("volume '{}' in pool '{}'", v.name, v.pool));
+        let all: Vec<String> = std::iter::once(format!("domain '{name}'")).chain(volumes).collect();
+        vec![
+            format!("may be left behind: {}", all.join(", ")),
+            format!("foundry destroy {} removes it", shell_word(&name)),
+        ]
+    }
+}
+
 /// Makes a VM from a plan and starts it.
 ///
 /// # Errors
@@ -53,6 +67,7 @@ pub fn create(session: &Session<'_>, plan: &VmPlan) -> Result<CreatedVm, Error> 
         session.done("Remains of an interrupted creation removed");
     }
     let blueprint = blueprint(session, &ready)?;
+    let _leaves = session.cancel.leaves(blueprint.remains());
     let mut creation = Creation::default();
     match build(session, &ready, &blueprint, &mut creation) {
         Ok(()) => {}

@@ -71,6 +71,7 @@ pub fn carry_out(session: &Session<'_>, demolition: &Demolition) -> Result<(), E
     let name = &demolition.domain.name;
     session.progress.tell(Event::Begins(format!("Destroying VM '{name}'...")));
     session.cancel.check().map_err(|e| e.outcome("nothing was changed"))?;
+    let _leaves = session.cancel.leaves(remains(demolition));
     mark(session, demolition)?;
     let unfinished = |error: Error| unfinished(session, demolition, error);
     let patience =
@@ -133,11 +134,17 @@ fn unfinished(session: &Session<'_>, demolition: &Demolition, error: Error) -> E
     if matches!(is_still_there(session, demolition), Ok(false)) {
         return taken_away(demolition);
     }
+    remains(demolition).into_iter().fold(error, Error::outcome)
+}
+
+/// What an end in the middle of it leaves.
+fn remains(demolition: &Demolition) -> [String; 2] {
     let name = &demolition.domain.name;
     let force = if demolition.record.is_none() && demolition.options.force { " --force" } else { "" };
-    error
-        .outcome(format!("VM '{name}' is half destroyed; its definition still names what is left"))
-        .outcome(format!("foundry destroy {}{force} finishes it", shell_word(name)))
+    [
+        format!("VM '{name}' is half destroyed; its definition still names what is left"),
+        format!("foundry destroy {}{force} finishes it", shell_word(name)),
+    ]
 }
 
 /// Goes on after a failure, so that one stubborn volume does not keep the others.

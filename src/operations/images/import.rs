@@ -71,6 +71,8 @@ pub fn import(
         space: known.space(session, &pool)?,
         claim: Claim::new(),
     };
+    let volume = format!("may be left behind: volume '{name}' in pool '{pool}'");
+    let _leaves = session.cancel.leaves([volume, import.removal()]);
     import.make_volume()?;
     let mut begun = false;
     if let Err(failed) = import.fill(&head, source, &mut begun) {
