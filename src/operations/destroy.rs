@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::preflight::record_of;
 use super::stop::{Patience, stop};
-use super::{Event, Session, console};
+use super::{Event, Session, console, turn};
 use crate::error::{Error, Kind};
 use crate::host::Domain;
 use crate::record::{Record, RecordedVolume, Role, State};
@@ -78,6 +78,8 @@ pub fn carry_out(session: &Session<'_>, demolition: &Demolition) -> Result<(), E
         if demolition.options.force { Patience::None } else { Patience::For(demolition.options.timeout) };
     stop(session, demolition.domain.uuid, name, patience).map_err(unfinished)?;
     session.done("VM stopped");
+    // What was found to be this VM's may be another's of the same name as soon as somebody else is done with it.
+    let _turn = turn::with_vm(session, demolition.domain.uuid);
     delete_volumes(session, demolition).map_err(unfinished)?;
     if !demolition.volumes.is_empty() {
         session.done("Storage removed");
