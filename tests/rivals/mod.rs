@@ -1,0 +1,165 @@
+//! What the rounds are played in: the whole of a private host, looked at before and after.
+
+pub(crate) mod scenarios;
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use crate::live::{Bed, Foundry, Manifest, Ran, program};
+
+/// Numbers that are the same for the same seed (splitmix64).
+pub(crate) struct Chance(Cell<u64>);
+
+impl Chance {
+    /// By `FOUNDRY_TEST_SEED`, which is printed.
+    pub(crate) fn seeded() -> Self {
+        let given = std::env::var("FOUNDRY_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+        let seed = given.unwrap_or(4);
+        println!("FOUNDRY_TEST_SEED={seed}");
+        Self(Cell::new(seed))
+    }
+
+    pub(crate) fn below(&self, limit: u64) -> u64 {
+        let state = self.0.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.0.set(state);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % limit
+    }
+}
+
+/// A host with a VM that nobody is to touch.
+pub(crate) struct Arena {
+    pub(crate) bed: Bed,
+    pub(crate) chance: Chance,
+    rounds: Cell<usize>,
+}
+
+impl Arena {
+    /// Makes the bystander, and with it the pools.
+    pub(crate) fn new(bed: Bed, chance: Chance) -> Self {
+        let arena = Self { bed, chance, rounds: Cell::new(0) };
+        let raw = arena.bed.home().join("empty.raw");
+        std::fs::File::create(&raw).unwrap().set_len(1 << 20).unwrap();
+        arena.bed.import(&raw.display().to_string(), "blank.raw");
+        // Its name begins as those of others, and so do its volumes'.
+        arena.bed.creates(&arena.vm("web-1", 90));
+        arena
+    }
+
+    /// A VM that boots nothing.
+    pub(crate) fn vm(&self, end: &str, octet: u8) -> Manifest {
+        let blank = self.bed.manifest(end, octet).boot_disk("{sizeGB: 1, empty: true}");
+        blank.spec("firmware: {type: bios}").memory("0.125")
+    }
+
+    /// Plays one round: what it leaves on the host must be what was there before.
+    pub(crate) fn round(&self, title: &str, scenario: scenarios::Scenario) {
+        let before = self.host();
+        self.rounds.set(self.rounds.get() + 1);
+        scenario(self);
+        let after = self.host();
+        let gone: Vec<_> = before.difference(&after).collect();
+        let left: Vec<_> = after.difference(&before).collect();
+        assert!(gone.is_empty() && left.is_empty(), "{title}: gone {gone:#?}, left {left:#?}");
+    }
+
+    /// Which round it is, for names of its own.
+    pub(crate) fn number(&self) -> usize {
+        self.rounds.get()
+    }
+
+    /// Runs all of them at once.
+    pub(crate) fn at_once(&self, commands: Vec<Foundry>) -> Vec<Ran> {
+        let delays: Vec<_> = commands.iter().map(|_| Duration::from_millis(self.chance.below(40))).collect();
+        let threads: Vec<_> = commands
+            .into_iter()
+            .zip(delays)
+            .map(|(command, delay)| {
+                thread::spawn(move || {
+                    thread::sleep(delay);
+                    command.run()
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    }
+
+    /// Destroys VMs, which must be there.
+    #[track_caller]
+    pub(crate) fn destroy<'a>(&self, names: impl IntoIterator<Item = &'a str>) {
+        for name in names {
+            self.bed.foundry(&["destroy", name, "--force"]).run().exits(0);
+        }
+    }
+
+    /// The VMs of foundry's on the host, the bystander apart.
+    pub(crate) fn vms(&self) -> Vec<String> {
+        let listed = self.bed.foundry(&["list", "--all", "-o", "name"]).run().exits(0).stdout;
+        let bystander = self.bed.name("web-1");
+        listed.lines().filter(|name| *name != bystander).map(str::to_owned).collect()
+    }
+
+    /// All that is on the host, a line each: definitions, pools, files with size and time, interfaces.
+    pub(crate) fn host(&self) -> BTreeSet<String> {
+        let virsh = self.bed.virsh();
+        let mut found = BTreeSet::new();
+        for domain in names(&virsh.does(&["list", "--all", "--name"])) {
+            found.insert(format!("domain {}", virsh.does(&["dumpxml", "--inactive", &domain])));
+        }
+        for pool in names(&virsh.does(&["pool-list", "--name", "--all"])) {
+            found.insert(format!("pool {pool}: {}", virsh.does(&["pool-info", &pool]).contains("running")));
+        }
+        for directory in ["/var/lib/libvirt/images", "/var/lib/libvirt/qemu/nvram"] {
+            files(Path::new(directory), &mut found);
+        }
+        found.extend(files_named("/var/log/libvirt/qemu", "-console.log"));
+        found.extend(files_named("/sys/class/net", ""));
+        found
+    }
+}
+
+fn names(text: &str) -> Vec<String> {
+    text.lines().map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+fn files(directory: &Path, found: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        let (path, Ok(meta)) = (entry.path(), entry.metadata()) else { continue };
+        if meta.is_dir() {
+            found.insert(format!("directory {}", path.display()));
+            files(&path, found);
+        } else {
+            found.insert(format!("file {} {} {}", path.display(), meta.size(), meta.mtime()));
+        }
+    }
+}
+
+fn files_named(directory: &str, end: &str) -> Vec<String> {
+    let listed = program("ls", &[directory]).stdout;
+    listed.lines().filter(|name| name.ends_with(end)).map(|name| format!("{directory}/{name}")).collect()
+}
+
+/// Those that succeeded and those that did not; these must have said why in one error, and panicked nowhere.
+#[track_caller]
+pub(crate) fn judged(ran: &[Ran]) -> (Vec<&Ran>, Vec<&Ran>) {
+    for one in ran {
+        assert!(!one.stderr.contains("panicked"), "{one:#?}");
+        assert_eq!(one.stderr.matches("error: ").count(), usize::from(one.code != 0), "{one:#?}");
+    }
+    ran.iter().partition(|one| one.code == 0)
+}
+
+/// Each loser has one of the exit codes and says one of the reasons.
+#[track_caller]
+pub(crate) fn lost_by(losers: &[&Ran], code: i32, reasons: &[&str]) {
+    for loser in losers {
+        let why = reasons.iter().any(|reason| loser.stderr.contains(reason));
+        assert!(loser.code == code && why, "none of {reasons:?} with {code} in {loser:#?}");
+        assert!(!loser.stderr.contains("left behind"), "{loser:#?}");
+    }
+}
