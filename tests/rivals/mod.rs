@@ -43,12 +43,17 @@ impl Arena {
     /// Makes the bystander, and with it the pools.
     pub(crate) fn new(bed: Bed, chance: Chance) -> Self {
         let arena = Self { bed, chance, rounds: Cell::new(0) };
-        let raw = arena.bed.home().join("empty.raw");
-        std::fs::File::create(&raw).unwrap().set_len(1 << 20).unwrap();
-        arena.bed.import(&raw.display().to_string(), "blank.raw");
+        arena.import_blank("blank.qcow2");
         // Its name begins as those of others, and so do its volumes'.
         arena.bed.creates(&arena.vm("web-1", 90));
         arena
+    }
+
+    /// Brings an image with nothing in it into the pool of images.
+    pub(crate) fn import_blank(&self, name: &str) {
+        let file = self.bed.home().join(name).display().to_string();
+        program("qemu-img", &["create", "-q", "-f", "qcow2", &file, "1M"]).exits(0);
+        self.bed.import(&file, name);
     }
 
     /// A VM that boots nothing.

@@ -35,7 +35,7 @@ pub(crate) fn same_name(arena: &Arena) {
     let ran = arena.at_once(ENDS.iter().map(|_| creation(arena, &manifest)).collect());
     let (won, lost) = judged(&ran);
     assert_eq!(won.len(), 1, "{ran:#?}");
-    lost_by(&lost, 4, &["is being created by process", "exists"]);
+    lost_by(&lost, 4, &["is being created by process", "exists", "' is taken"]);
     is_whole(arena, &manifest.name);
     arena.destroy([manifest.name.as_str()]);
 }
@@ -88,6 +88,7 @@ pub(crate) fn create_and_destroy(arena: &Arena) {
     let reasons = [
         "is being created by process",
         "exists",
+        "' is taken",
         "is half destroyed",
         "is being destroyed",
         "was taken away by somebody else",
@@ -103,9 +104,7 @@ pub(crate) fn create_and_destroy(arena: &Arena) {
 /// Either the image stays and is told to be in use, or it goes and no VM is made from it.
 pub(crate) fn delete_of_an_image(arena: &Arena) {
     let image = format!("rival-{}.qcow2", arena.number());
-    let file = arena.bed.home().join(&image).display().to_string();
-    crate::live::program("qemu-img", &["create", "-q", "-f", "qcow2", &file, "1M"]).exits(0);
-    arena.bed.import(&file, &image);
+    arena.import_blank(&image);
     let vms: Vec<Manifest> = (30..)
         .zip(&ENDS[..4])
         .map(|(octet, end)| arena.vm(end, octet).without_cloud_init())

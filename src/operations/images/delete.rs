@@ -17,8 +17,8 @@ pub fn delete(session: &Session<'_>, pool: &str, name: &str) -> Result<(), Error
     if forget_orphan(session, pool, name)? {
         return Ok(());
     }
-    refuse_unfinished(session, pool, name)?;
     let _turn = turn::with_image(session, pool, name);
+    refuse_unfinished(session, pool, name)?;
     let found = look(session, pool, name)?;
     match users(&found) {
         None => remove(session, pool, name),
