@@ -13,6 +13,8 @@
     reason = "a test fails by panic, and says aloud what it skips"
 )]
 
+#[path = "arena/mod.rs"]
+mod arena;
 #[path = "common/live/mod.rs"]
 mod live;
 #[path = "common/private_host.rs"]
@@ -22,52 +24,29 @@ mod rivals;
 
 use std::time::Instant;
 
-use live::{Bed, environment};
-use rivals::scenarios::{self, Scenario};
-use rivals::{Arena, Chance};
-
-const TEST: &str = "one_of_several_that_want_the_same_has_it";
-const INSIDE: &str = "FOUNDRY_RIVALS_INSIDE";
+use arena::{Arena, inside, is_full};
+use rivals::Scenario;
 
 /// Each scenario with the rounds of a plain run and of a full one.
 const SCENARIOS: [(&str, Scenario, usize, usize); 7] = [
-    ("eight creations of the same name", scenarios::same_name, 2, 35),
-    ("eight creations with the same address", scenarios::same_address, 3, 50),
-    ("creations that make the default pool", scenarios::first_use_of_a_pool, 1, 15),
-    ("creations and destructions of one VM", scenarios::create_and_destroy, 2, 35),
-    ("deletions of an image and creations from it", scenarios::delete_of_an_image, 2, 35),
-    ("disks attached to one VM", scenarios::attach, 1, 15),
-    ("the same disk attached to one VM", scenarios::attach_the_same, 1, 15),
+    ("eight creations of the same name", rivals::same_name, 2, 35),
+    ("eight creations with the same address", rivals::same_address, 2, 50),
+    ("creations that make the default pool", rivals::first_use_of_a_pool, 1, 15),
+    ("creations and destructions of one VM", rivals::create_and_destroy, 2, 35),
+    ("deletions of an image and creations from it", rivals::delete_of_an_image, 2, 35),
+    ("disks attached to one VM", rivals::attach, 1, 15),
+    ("the same disk attached to one VM", rivals::attach_the_same, 1, 15),
 ];
 
 #[test]
 fn one_of_several_that_want_the_same_has_it() {
-    if std::env::var_os(INSIDE).is_some() {
-        return play();
-    }
-    if environment("FOUNDRY_TEST_URI").is_none() {
-        return;
-    }
-    let directory = private_host::directory("foundry-test-r").unwrap();
-    let mut inside = private_host::command(directory.path(), &std::env::current_exe().unwrap())
-        .args(["--exact", TEST, "--nocapture"])
-        .env(INSIDE, "1")
-        .env("FOUNDRY_TEST_URI", "qemu:///system")
-        .env("FOUNDRY_TEST_BRIDGE", "br0")
-        .spawn()
-        .unwrap();
-    // Closed, it ends all that is inside.
-    let _held = inside.stdin.take();
-    assert!(inside.wait().unwrap().success(), "see above");
+    inside("one_of_several_that_want_the_same_has_it", play);
 }
 
-fn play() {
-    let full = std::env::var("FOUNDRY_TEST_FULL").as_deref() == Ok("1");
+fn play(arena: &Arena) {
     let only = std::env::var("FOUNDRY_RIVALS_ONLY").unwrap_or_default();
-    let chance = Chance::seeded();
-    let arena = Arena::new(Bed::new("rivals").unwrap(), chance);
     for (name, scenario, few, many) in SCENARIOS.into_iter().filter(|(name, ..)| name.contains(&only)) {
-        let (rounds, begun) = (if full { many } else { few }, Instant::now());
+        let (rounds, begun) = (if is_full() { many } else { few }, Instant::now());
         for round in 0..rounds {
             arena.round(&format!("{name}, round {round}"), scenario);
         }

@@ -1,157 +1,179 @@
-//! What the rounds are played in: the whole of a private host, looked at before and after.
+//! Who wants what.
 
-pub(crate) mod scenarios;
+use crate::arena::Arena;
+use crate::live::{Foundry, Manifest, Ran};
 
-use std::cell::Cell;
-use std::collections::BTreeSet;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
-use std::thread;
-use std::time::Duration;
+/// One round: it begins and ends with the same host.
+pub(crate) type Scenario = fn(&Arena);
 
-use crate::live::{Bed, Foundry, Manifest, Ran, program};
+const ENDS: [&str; 8] = ["web", "db", "web-a", "a", "b", "c", "d", "e"];
 
-/// Numbers that are the same for the same seed (splitmix64).
-pub(crate) struct Chance(Cell<u64>);
+fn creation(arena: &Arena, manifest: &Manifest) -> Foundry {
+    arena.bed.foundry(&["create", "-"]).reads(manifest)
+}
 
-impl Chance {
-    /// By `FOUNDRY_TEST_SEED`, which is printed.
-    pub(crate) fn seeded() -> Self {
-        let given = std::env::var("FOUNDRY_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
-        let seed = given.unwrap_or(4);
-        println!("FOUNDRY_TEST_SEED={seed}");
-        Self(Cell::new(seed))
-    }
+/// The name of the VM that a creation made.
+fn made(ran: &Ran) -> String {
+    let line = ran.stdout.strip_prefix("Successfully created VM '");
+    line.and_then(|rest| rest.split('\'').next()).unwrap_or_else(|| panic!("{ran:#?}")).to_owned()
+}
 
-    pub(crate) fn below(&self, limit: u64) -> u64 {
-        let state = self.0.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
-        self.0.set(state);
-        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % limit
+/// It runs, and all its disks are there.
+#[track_caller]
+fn is_whole(arena: &Arena, vm: &str) {
+    let got = arena.bed.get(vm);
+    assert_eq!(got["status"]["phase"], "Running", "{got:#}");
+    let record = arena.bed.record(vm);
+    for volume in record["volumes"].as_array().unwrap() {
+        let path = volume["path"].as_str().unwrap();
+        assert!(std::path::Path::new(path).exists(), "{path} of {vm} is gone");
     }
 }
 
-/// A host with a VM that nobody is to touch.
-pub(crate) struct Arena {
-    pub(crate) bed: Bed,
-    pub(crate) chance: Chance,
-    rounds: Cell<usize>,
+pub(crate) fn same_name(arena: &Arena) {
+    let manifest = arena.vm("web", 10).disk("vdb", 1);
+    let ran = arena.at_once(ENDS.iter().map(|_| creation(arena, &manifest)).collect());
+    let (won, lost) = judged(&ran);
+    assert_eq!(won.len(), 1, "{ran:#?}");
+    lost_by(&lost, 4, &["is being created by process", "exists", "' is taken"]);
+    is_whole(arena, &manifest.name);
+    arena.destroy([manifest.name.as_str()]);
 }
 
-impl Arena {
-    /// Makes the bystander, and with it the pools.
-    pub(crate) fn new(bed: Bed, chance: Chance) -> Self {
-        let arena = Self { bed, chance, rounds: Cell::new(0) };
-        arena.import_blank("blank.qcow2");
-        // Its name begins as those of others, and so do its volumes'.
-        arena.bed.creates(&arena.vm("web-1", 90));
-        arena
-    }
+pub(crate) fn same_address(arena: &Arena) {
+    let manifests = ENDS.map(|end| arena.vm(end, 11).without_cloud_init());
+    let ran = arena.at_once(manifests.iter().map(|m| creation(arena, m)).collect());
+    let (won, lost) = judged(&ran);
+    assert_eq!(won.len(), 1, "{ran:#?}");
+    lost_by(&lost, 4, &["has the address 10.77.0.11"]);
+    let winner = made(won[0]);
+    assert_eq!(arena.vms(), [winner.as_str()]);
+    is_whole(arena, &winner);
+    arena.destroy([winner.as_str()]);
+}
 
-    /// Brings an image with nothing in it into the pool of images.
-    pub(crate) fn import_blank(&self, name: &str) {
-        let file = self.bed.home().join(name).display().to_string();
-        program("qemu-img", &["create", "-q", "-f", "qcow2", &file, "1M"]).exits(0);
-        self.bed.import(&file, name);
-    }
+pub(crate) fn first_use_of_a_pool(arena: &Arena) {
+    let pool = arena.bed.name(&format!("pool-{}", arena.number()));
+    let place = arena.bed.home().join("place");
+    // QEMU runs as another user.
+    let place = format!("/var/lib/libvirt/images/{}", place.file_name().unwrap().to_str().unwrap());
+    let vms: Vec<_> =
+        (20..).zip(&ENDS[..5]).map(|(octet, end)| arena.vm(end, octet).without_cloud_init()).collect();
+    let first =
+        |m: &Manifest| creation(arena, m).env("FOUNDRY_VM_POOL", &pool).env("FOUNDRY_STORAGE_PATH", &place);
+    let ran = arena.at_once(vms.iter().map(first).collect());
+    let (won, _) = judged(&ran);
+    assert_eq!(won.len(), vms.len(), "{ran:#?}");
+    vms.iter().for_each(|m| is_whole(arena, &m.name));
+    arena.destroy(vms.iter().map(|m| m.name.as_str()));
+    arena.bed.virsh().does(&["pool-destroy", &pool]);
+    arena.bed.virsh().does(&["pool-undefine", &pool]);
+    std::fs::remove_dir_all(place).unwrap();
+}
 
-    /// A VM that boots nothing.
-    pub(crate) fn vm(&self, end: &str, octet: u8) -> Manifest {
-        let blank = self.bed.manifest(end, octet).boot_disk("{sizeGB: 1, empty: true}");
-        blank.spec("firmware: {type: bios}").memory("0.125")
-    }
-
-    /// Plays one round: what it leaves on the host must be what was there before.
-    pub(crate) fn round(&self, title: &str, scenario: scenarios::Scenario) {
-        let before = self.host();
-        self.rounds.set(self.rounds.get() + 1);
-        scenario(self);
-        let after = self.host();
-        let gone: Vec<_> = before.difference(&after).collect();
-        let left: Vec<_> = after.difference(&before).collect();
-        assert!(gone.is_empty() && left.is_empty(), "{title}: gone {gone:#?}, left {left:#?}");
-    }
-
-    /// Which round it is, for names of its own.
-    pub(crate) fn number(&self) -> usize {
-        self.rounds.get()
-    }
-
-    /// Runs all of them at once.
-    pub(crate) fn at_once(&self, commands: Vec<Foundry>) -> Vec<Ran> {
-        let delays: Vec<_> = commands.iter().map(|_| Duration::from_millis(self.chance.below(40))).collect();
-        let threads: Vec<_> = commands
-            .into_iter()
-            .zip(delays)
-            .map(|(command, delay)| {
-                thread::spawn(move || {
-                    thread::sleep(delay);
-                    command.run()
-                })
-            })
-            .collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
-    }
-
-    /// Destroys VMs, which must be there.
-    #[track_caller]
-    pub(crate) fn destroy<'a>(&self, names: impl IntoIterator<Item = &'a str>) {
-        for name in names {
-            self.bed.foundry(&["destroy", name, "--force"]).run().exits(0);
-        }
-    }
-
-    /// The VMs of foundry's on the host, the bystander apart.
-    pub(crate) fn vms(&self) -> Vec<String> {
-        let listed = self.bed.foundry(&["list", "--all", "-o", "name"]).run().exits(0).stdout;
-        let bystander = self.bed.name("web-1");
-        listed.lines().filter(|name| *name != bystander).map(str::to_owned).collect()
-    }
-
-    /// All that is on the host, a line each: definitions, pools, files with size and time, interfaces.
-    pub(crate) fn host(&self) -> BTreeSet<String> {
-        let virsh = self.bed.virsh();
-        let mut found = BTreeSet::new();
-        for domain in names(&virsh.does(&["list", "--all", "--name"])) {
-            found.insert(format!("domain {}", virsh.does(&["dumpxml", "--inactive", &domain])));
-        }
-        for pool in names(&virsh.does(&["pool-list", "--name", "--all"])) {
-            found.insert(format!("pool {pool}: {}", virsh.does(&["pool-info", &pool]).contains("running")));
-        }
-        for directory in ["/var/lib/libvirt/images", "/var/lib/libvirt/qemu/nvram"] {
-            files(Path::new(directory), &mut found);
-        }
-        found.extend(files_named("/var/log/libvirt/qemu", "-console.log"));
-        found.extend(files_named("/sys/class/net", ""));
-        found
+/// What was made less what was destroyed is what is there.
+pub(crate) fn create_and_destroy(arena: &Arena) {
+    let manifest = arena.vm("web", 12).disk("vdb", 1);
+    let vm = manifest.name.as_str();
+    arena.bed.creates(&manifest);
+    let destruction = || arena.bed.foundry(&["destroy", vm, "--force"]);
+    let commands =
+        (0..8).map(|n| if n % 2 == 0 { destruction() } else { creation(arena, &manifest) }).collect();
+    let ran = arena.at_once(commands);
+    let (won, lost) = judged(&ran);
+    let created = won.iter().filter(|ran| ran.stdout.contains("created")).count();
+    let destroyed = won.len() - created;
+    let there = arena.vms().len();
+    assert_eq!(1 + created, destroyed + there, "{ran:#?}");
+    let reasons = [
+        "is being created by process",
+        "exists",
+        "' is taken",
+        "is half destroyed",
+        "is being destroyed",
+        "was taken away by somebody else",
+        "there is no VM",
+    ];
+    lost_by(&lost, 4, &reasons);
+    if there == 1 {
+        is_whole(arena, vm);
+        arena.destroy([vm]);
     }
 }
 
-fn names(text: &str) -> Vec<String> {
-    text.lines().map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
-}
-
-fn files(directory: &Path, found: &mut BTreeSet<String>) {
-    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
-        let (path, Ok(meta)) = (entry.path(), entry.metadata()) else { continue };
-        if meta.is_dir() {
-            found.insert(format!("directory {}", path.display()));
-            files(&path, found);
-        } else {
-            found.insert(format!("file {} {} {}", path.display(), meta.size(), meta.mtime()));
-        }
+/// Either the image stays and is told to be in use, or it goes and no VM is made from it.
+pub(crate) fn delete_of_an_image(arena: &Arena) {
+    let image = format!("rival-{}.qcow2", arena.number());
+    arena.import_blank(&image);
+    let vms: Vec<Manifest> = (30..)
+        .zip(&ENDS[..4])
+        .map(|(octet, end)| arena.vm(end, octet).without_cloud_init())
+        .map(|vm| vm.boot_disk(&format!("{{sizeGB: 1, image: {image}}}")))
+        .collect();
+    let deletion = || arena.bed.foundry(&["image", "delete", &image]);
+    let mut commands: Vec<Foundry> = vms.iter().map(|m| creation(arena, m)).collect();
+    commands.extend([deletion(), deletion()]);
+    let mut ran = arena.at_once(commands);
+    let deletions = ran.split_off(vms.len());
+    let ((won, lost), (deleted, kept)) = (judged(&ran), judged(&deletions));
+    let is_there = arena.bed.image(&image).exists();
+    assert_eq!(
+        (deleted.len(), is_there),
+        (usize::from(won.is_empty()), !won.is_empty()),
+        "{ran:#?} {deletions:#?}"
+    );
+    let missing = ["was deleted while VM", "not found in pool"];
+    lost_by(&lost, 5, &missing);
+    lost_by(&kept, 5, &["is in use by", "there is no image"]);
+    let names: Vec<String> = won.iter().map(|ran| made(ran)).collect();
+    names.iter().for_each(|vm| is_whole(arena, vm));
+    arena.destroy(names.iter().map(String::as_str));
+    if is_there {
+        deletion().run().exits(0);
     }
 }
 
-fn files_named(directory: &str, end: &str) -> Vec<String> {
-    let listed = program("ls", &[directory]).stdout;
-    listed.lines().filter(|name| name.ends_with(end)).map(|name| format!("{directory}/{name}")).collect()
+/// Each gets a disk of its own, and the record knows all of them.
+pub(crate) fn attach(arena: &Arena) {
+    let manifest = arena.vm("web", 13).without_cloud_init();
+    let vm = manifest.name.as_str();
+    arena.bed.creates(&manifest);
+    let ran = arena.at_once((0..4).map(|_| arena.bed.foundry(&["disk", "attach", vm, "1"])).collect());
+    let (won, _) = judged(&ran);
+    assert_eq!(won.len(), 4, "{ran:#?}");
+    assert_eq!(targets(arena, vm), ["vdb", "vdc", "vdd", "vde"]);
+    is_whole(arena, vm);
+    arena.destroy([vm]);
+}
+
+pub(crate) fn attach_the_same(arena: &Arena) {
+    let manifest = arena.vm("web", 14).without_cloud_init();
+    let vm = manifest.name.as_str();
+    arena.bed.creates(&manifest);
+    let command = || arena.bed.foundry(&["disk", "attach", vm, "1", "--device", "vdc"]);
+    let ran = arena.at_once((0..8).map(|_| command()).collect());
+    let (won, lost) = judged(&ran);
+    assert_eq!(won.len(), 1, "{ran:#?}");
+    lost_by(&lost, 4, &["is attaching", "has a disk 'vdc'"]);
+    assert_eq!(targets(arena, vm), ["vdc"]);
+    is_whole(arena, vm);
+    arena.destroy([vm]);
+}
+
+/// The data disks of a VM, as its manifest has them, none of which is still on its way.
+fn targets(arena: &Arena, vm: &str) -> Vec<String> {
+    let record = arena.bed.record(vm);
+    let volumes = record["volumes"].as_array().unwrap();
+    assert!(volumes.iter().all(|v| v["attaching"].is_null()), "{record:#}");
+    let disks = record["manifest"]["spec"]["dataDisks"].as_array().cloned().unwrap_or_default();
+    let targets: Vec<String> = disks.iter().map(|d| d["device"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(volumes.len(), 1 + targets.len(), "{record:#}");
+    targets
 }
 
 /// Those that succeeded and those that did not; these must have said why in one error, and panicked nowhere.
 #[track_caller]
-pub(crate) fn judged(ran: &[Ran]) -> (Vec<&Ran>, Vec<&Ran>) {
+fn judged(ran: &[Ran]) -> (Vec<&Ran>, Vec<&Ran>) {
     for one in ran {
         assert!(!one.stderr.contains("panicked"), "{one:#?}");
         assert_eq!(one.stderr.matches("error: ").count(), usize::from(one.code != 0), "{one:#?}");
@@ -161,7 +183,7 @@ pub(crate) fn judged(ran: &[Ran]) -> (Vec<&Ran>, Vec<&Ran>) {
 
 /// Each loser has one of the exit codes and says one of the reasons.
 #[track_caller]
-pub(crate) fn lost_by(losers: &[&Ran], code: i32, reasons: &[&str]) {
+fn lost_by(losers: &[&Ran], code: i32, reasons: &[&str]) {
     for loser in losers {
         let why = reasons.iter().any(|reason| loser.stderr.contains(reason));
         assert!(loser.code == code && why, "none of {reasons:?} with {code} in {loser:#?}");
