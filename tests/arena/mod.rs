@@ -22,7 +22,10 @@ pub(crate) fn inside(test: &str, act: impl FnOnce(&Arena)) {
         return;
     }
     let directory = private_host::directory("foundry-test-a").unwrap();
-    let mut inside = private_host::command(directory.path(), &std::env::current_exe().unwrap())
+    // A shell has what it runs in the background ignore SIGINT, and so would every foundry in there.
+    let mut inside = private_host::command(directory.path(), Path::new("env"))
+        .arg("--default-signal")
+        .arg(std::env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture"])
         .env(INSIDE, "1")
         .env("FOUNDRY_TEST_URI", "qemu:///system")

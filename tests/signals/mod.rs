@@ -192,13 +192,13 @@ fn images(arena: &Arena) -> Vec<Case> {
             input: Input::Silent(Vec::new()),
             ..Case::new("image import of a silent pipe", &["image", "import", "-", IMAGE])
         }
-        .waits("virConnectOpen")
+        .waits("Importing image")
         .settle(without_image),
         Case {
             input: Input::Silent(half),
             ..Case::new("image import of half a pipe", &["image", "import", "-", IMAGE])
         }
-        .waits("virConnectOpen")
+        .waits("Importing image")
         .settle(without_image),
         Case::new("image pull of a server that stalls", &["image", "pull", &address])
             .waits("virStorageVolCreateXML")
