@@ -76,7 +76,7 @@ impl Arena {
         let arena = Self { bed, chance: Chance::seeded(), rounds: Cell::new(0) };
         arena.import_blank("blank.qcow2");
         // Its name begins as those of others, and so do its volumes'.
-        arena.bed.creates(&arena.vm("web-1", 90));
+        arena.bed.creates(&arena.vm("web-1", 90).boot_disk("{sizeGB: 1, image: blank.qcow2}"));
         arena
     }
 
