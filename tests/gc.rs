@@ -5,6 +5,7 @@ mod support;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
 use foundry::host::Host;
 use foundry::host::memory::{Effect, MemoryHost};
@@ -202,7 +203,8 @@ fn an_import_broken_off_at_any_call_is_removed() {
 
 /// A host on which something of each kind was left, and what was there before.
 fn littered() -> Bench {
-    let bench = Bench::with_web();
+    let bench = Bench::new();
+    bench.create(&support::plan_with(support::SMALL, &[("name: small", "name: web")])).unwrap();
     bench.edit_record("web", |record| record["state"] = "destroying".into());
     torso(&bench);
     Image::dense(qcow2().as_slice(), qcow2().len() as u64)
@@ -217,15 +219,16 @@ fn littered() -> Bench {
 /// An import that was killed in the middle; its process still counts as alive.
 fn torso(bench: &Bench) {
     let import = || Image::dense(qcow2().as_slice(), qcow2().len() as u64).import(bench, "new.qcow2");
-    let calls = {
+    static MIDDLE: OnceLock<usize> = OnceLock::new();
+    let middle = *MIDDLE.get_or_init(|| {
         let other = Bench::new();
         Image::dense(qcow2().as_slice(), qcow2().len() as u64).import(&other, "new.qcow2").unwrap();
-        other.host.calls()
-    };
-    let uploads: Vec<usize> =
-        calls.iter().enumerate().filter(|(_, c)| c.starts_with("upload ")).map(|(n, _)| n).collect();
+        let calls = other.host.calls();
+        let mut uploads = calls.iter().enumerate().filter(|(_, c)| c.starts_with("upload "));
+        uploads.nth(1).unwrap().0
+    });
     bench.host.forget_calls();
-    bench.host.fail_at(uploads[1], Effect::BrokenAfterEffect);
+    bench.host.fail_at(middle, Effect::BrokenAfterEffect);
     import().unwrap_err();
     bench.host.heal();
 }
