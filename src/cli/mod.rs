@@ -15,6 +15,7 @@ mod output;
 mod pool;
 mod pool_add;
 mod render;
+mod seed;
 mod storage;
 mod test_conn;
 pub mod ui;
@@ -95,6 +96,7 @@ enum Command {
     Disk(disk::DiskArgs),
     Pool(pool::PoolArgs),
     Storage(storage::StorageArgs),
+    Seed(seed::SeedArgs),
     Gc(gc::GcArgs),
     TestConn(test_conn::TestConnArgs),
 }
@@ -168,6 +170,7 @@ fn dispatch(cli: &Cli, ui: &Ui) -> Result<(), Error> {
         Command::Disk(args) => disk::run(args, global, ui),
         Command::Pool(args) => pool::run(args, global, ui),
         Command::Storage(args) => storage::run(args, global, ui),
+        Command::Seed(args) => seed::run(args, global, ui),
         Command::Gc(args) => gc::run(args, global, ui),
         Command::TestConn(args) => test_conn::run(args, global, ui),
     }

@@ -296,8 +296,11 @@ fn read_seed(session: &Session<'_>, record: &Record, name: &str) -> Result<cloud
     let failed = |cause: String| {
         Error::new(Kind::Storage, format!("the seed of VM '{name}' cannot be read")).because(cause)
     };
-    let seed =
-        record.volumes.iter().find(|v| v.role == Role::Seed).ok_or_else(|| failed("it has none".into()))?;
+    let seed = record
+        .volumes
+        .iter()
+        .find(|v| v.role == Role::Seed)
+        .ok_or_else(|| failed("it was ejected".into()))?;
     let volume = session
         .host
         .volume(&seed.pool, &seed.name)?

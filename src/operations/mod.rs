@@ -12,6 +12,7 @@ pub mod images;
 pub mod inspect;
 pub mod pools;
 pub mod preflight;
+pub mod seed;
 pub mod storage;
 pub mod wait;
 

@@ -211,6 +211,11 @@ impl Record {
         serde_json::to_string(self).map_err(unwritable)
     }
 
+    /// Whether the VM had a seed and has none any more.
+    pub fn is_seed_gone(&self) -> bool {
+        self.instance_id.is_some() && !self.volumes.iter().any(|v| v.role == Role::Seed)
+    }
+
     /// The same record in another state, `now` being foundry's act.
     #[must_use]
     pub fn turned(&self, state: State, now: &str) -> Self {

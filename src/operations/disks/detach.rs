@@ -283,7 +283,7 @@ fn unplug(session: &Session<'_>, detachment: &Detachment, patience: Duration) ->
 }
 
 /// Looks at a running domain until it has no such disk; false where that does not come about.
-pub(super) fn is_let_go(
+pub(in crate::operations) fn is_let_go(
     session: &Session<'_>,
     uuid: Uuid,
     target: &str,
