@@ -138,7 +138,7 @@ pub fn run() -> u8 {
         Ok(()) => 0,
         Err(error) => {
             ui.error(&error);
-            error.kind().exit_code()
+            interrupt::exit_code(error.kind())
         }
     }
 }
