@@ -15,7 +15,7 @@ mod refusal;
 mod storage;
 
 pub use error::{HostError, Stopped};
-pub use libvirt::{CallObserver, Libvirt};
+pub use libvirt::{CallObserver, Libvirt, Patience, run_event_loop};
 pub use objects::{
     AddressSource, Bridge, Capabilities, Domain, DomainState, GuestAddress, Network, Reach, StateNow, View,
 };

@@ -132,7 +132,7 @@ impl Libvirt {
         let mut chunk = vec![0; CHUNK];
         let mut done = 0;
         loop {
-            match sys::receive(stream, &mut chunk).map_err(|e| self.failed(asked, &e))? {
+            match self.piece(asked, || sys::receive(stream, &mut chunk))? {
                 Received::Data(0) => return Ok(done),
                 Received::Data(got) => {
                     into.write_all(&chunk[..got]).map_err(|e| transfer_failed(asked, &e))?;
@@ -151,7 +151,7 @@ impl ToVolume<'_> {
     fn tell_hole(&mut self) -> Result<()> {
         match std::mem::take(&mut self.hole) {
             0 => Ok(()),
-            hole => sys::send_hole(self.stream, hole).map_err(|e| self.host.failed(self.asked, &e)),
+            hole => self.host.piece(self.asked, || sys::send_hole(self.stream, hole)),
         }
     }
 }
@@ -160,7 +160,7 @@ impl Target for ToVolume<'_> {
     fn write(&mut self, mut data: &[u8]) -> Result<()> {
         self.tell_hole()?;
         while !data.is_empty() {
-            let sent = self.stream.send(data).map_err(|e| self.host.failed(self.asked, &e))?;
+            let sent = self.host.piece(self.asked, || self.stream.send(data))?;
             // A blocking stream takes all of it; a negative count means "would block" and cannot come.
             data = &data[usize::try_from(sent).unwrap_or(0)..];
         }

@@ -17,14 +17,13 @@
 #![allow(unsafe_code, reason = "clone(2) and what may be called behind it; every block has its argument")]
 
 mod holder;
-mod sockets;
 
 use std::io::{PipeWriter, pipe};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, RawFd};
 use std::ptr;
 
-pub(super) use sockets::Sockets;
+use super::sockets::Sockets;
 
 /// The child, for as long as data flow. Dropped, it ends.
 pub(super) struct Lingering {
