@@ -11,7 +11,7 @@ use super::patience::{PINGS, Patience};
 /// Runs libvirt's event loop in a thread, from the first call to the end of the process.
 ///
 /// With it a connection that is made later pings the daemon and answers the daemon's pings (libvirt's page
-/// "virConnectSetKeepAlive"), also while nothing is asked of it, and is lost when nothing comes back for a minute.
+/// "virConnectSetKeepAlive"), also while nothing is asked of it, and is lost when nothing comes back for as long as a call may take.
 ///
 /// libvirt has one event loop in a process. The command line has foundry run it; a program that registers one of its own
 /// (`virEventRegisterImpl`, or the default one, which it runs) must not call this, and has the same by its own.
@@ -29,5 +29,7 @@ pub fn run_event_loop() {
 
 /// Has a connection ping its daemon. That there is no event loop, or no daemon, is no failure.
 pub(super) fn keep_alive(connection: &Connect, patience: Patience) {
-    let _ = connection.set_keep_alive(patience.ping_interval(), PINGS);
+    if let Some(interval) = patience.ping_interval() {
+        let _ = connection.set_keep_alive(interval, PINGS);
+    }
 }

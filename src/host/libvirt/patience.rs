@@ -22,16 +22,14 @@ const LABOURS: [&str; 12] = [
 /// How much more time they have. A copy of 100 GB at 50 MB/s takes half of it, with the default.
 const LABOUR: u32 = 60;
 
-/// After how long a silent connection is taken for dead at the latest.
-const LONGEST_SILENCE: Duration = Duration::from_secs(60);
-
 /// Pings that may stay without an answer; the silence lasts one interval more.
 pub(super) const PINGS: u32 = 5;
 
 /// How long libvirt may take to answer a call.
 ///
 /// Each piece of a transfer is a call of its own here, so that a transfer may take any time while it goes on.
-/// Calls that move data inside of the host or wait for its hardware have 60 times as long.
+/// Calls that move data inside of the host or wait for its hardware have 60 times as long, if only the daemon answers
+/// pings meanwhile (see [`run_event_loop`](super::run_event_loop)); those have as long as other calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience(Option<Duration>);
 
@@ -52,10 +50,11 @@ impl Patience {
         self.0.map(|limit| limit.saturating_mul(factor))
     }
 
-    /// Seconds between two pings.
-    pub(super) fn ping_interval(self) -> i32 {
-        let silence = self.0.unwrap_or(LONGEST_SILENCE).min(LONGEST_SILENCE);
-        i32::try_from(silence.as_secs() / u64::from(PINGS + 1)).unwrap_or(i32::MAX).max(1)
+    /// Seconds between two pings, so that a silent connection has as long as a silent call; `None` where that is for
+    /// ever.
+    pub(super) fn ping_interval(self) -> Option<i32> {
+        let seconds = self.0?.as_secs() / u64::from(PINGS + 1);
+        Some(i32::try_from(seconds).unwrap_or(i32::MAX).max(1))
     }
 }
 
@@ -81,8 +80,8 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_connection_is_noticed_within_the_limit_and_a_minute() {
-        for (limit, interval) in [(0, 10), (1, 1), (6, 1), (30, 5), (60, 10), (3600, 10)] {
+    fn a_dead_connection_has_as_long_as_a_call() {
+        for (limit, interval) in [(0, None), (1, Some(1)), (6, Some(1)), (60, Some(10)), (3600, Some(600))] {
             assert_eq!(Patience::of(Duration::from_secs(limit)).ping_interval(), interval, "{limit}");
         }
     }

@@ -42,9 +42,9 @@ impl Sockets {
         self.0.iter().filter(same).map(|socket| socket.fd).collect()
     }
 
-    /// Ends what goes over them, in both directions.
+    /// Lets whoever waits for something from them read an end, as if the other side had closed.
     pub(super) fn cut(&self) {
-        self.still_open().into_iter().for_each(sys::shut_down);
+        self.still_open().into_iter().for_each(sys::stop_receiving);
     }
 }
 

@@ -155,8 +155,9 @@ pub(super) fn receive(stream: &Stream, buffer: &mut [u8]) -> Result<Received, Er
     u64::try_from(length).ok().filter(|_| answer == 0).map(Received::Hole).ok_or_else(Error::last_error)
 }
 
-/// Ends what goes over a socket in both directions (shutdown(2)). Its owner keeps it and reads an end.
-pub(super) fn shut_down(socket: RawFd) {
+/// Ends what comes over a socket (shutdown(2)): whoever reads from it reads an end. The other side finds it open as
+/// long as anybody has it.
+pub(super) fn stop_receiving(socket: RawFd) {
     // SAFETY: takes a number; one that is no socket, or none any more, is an error and nothing else.
-    unsafe { libc::shutdown(socket, libc::SHUT_RDWR) };
+    unsafe { libc::shutdown(socket, libc::SHUT_RD) };
 }
