@@ -86,7 +86,7 @@ fn check(session: &Session<'_>, subject: &Subject, found: &Found) -> Result<(), 
             .hint("wait for it, or stop that process; it then removes what it made"));
     }
     if found.live.is_some() && !subject.executes() {
-        return Err(refused(format!("VM '{vm}' is {}", subject.domain.state.as_str()))
+        return Err(refused(format!("VM '{vm}' is {}", subject.domain.state))
             .because("a guest that does not execute cannot let go of a disk")
             .hint(format!("virsh resume {0}, or stop it: virsh shutdown {0}", shell_word(vm))));
     }
