@@ -3,6 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should stop")]
 
 mod manifest_support;
+#[path = "hostile_manifests/rendered.rs"]
+mod rendered;
+#[path = "hostile_manifests/rendering.rs"]
+mod rendering;
+#[path = "hostile_manifests/slots.rs"]
+mod slots;
+#[path = "hostile_manifests/words.rs"]
+mod words;
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};

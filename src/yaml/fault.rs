@@ -6,6 +6,7 @@ use serde::de::{self, Expected, Unexpected};
 
 use super::scalar::Plain;
 use crate::names::nearest;
+use crate::text::turns_direction;
 
 /// A place in a text, both counted from 1, columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,8 +63,8 @@ impl Fault {
     pub(crate) fn path(&self) -> String {
         self.steps.iter().rev().fold(String::new(), |path, step| match step {
             Step::Index(index) => format!("{path}[{index}]"),
-            Step::Key(key) if path.is_empty() => printable(key),
-            Step::Key(key) => format!("{path}.{}", printable(key)),
+            Step::Key(key) if path.is_empty() => printable(&shortened(key)),
+            Step::Key(key) => format!("{path}.{}", printable(&shortened(key))),
         })
     }
 
@@ -132,9 +133,10 @@ fn describe(found: Unexpected<'_>) -> String {
     }
 }
 
-/// A text that is safe to print: what a terminal might act on is escaped.
+/// A text that is safe to print: what a terminal might act on is escaped, and what turns a line around.
 pub(crate) fn printable(text: &str) -> String {
-    let escape = |c: char| if c.is_control() { c.escape_default().collect() } else { c.to_string() };
+    let acts = |c: char| c.is_control() || turns_direction(c);
+    let escape = |c: char| if acts(c) { c.escape_default().collect() } else { c.to_string() };
     text.chars().map(escape).collect()
 }
 
@@ -168,6 +170,8 @@ mod tests {
         let at = Position { line: 1, column: 1 };
         let fault = Fault::at(at, "no").within(Step::Key("a\u{1b}[2J".into()), at);
         assert_eq!(fault.path(), "a\\u{1b}[2J");
+        let fault = Fault::at(at, "no").within(Step::Key("a\u{202e}b".into()), at);
+        assert_eq!(fault.path(), "a\\u{202e}b");
     }
 
     #[test]
