@@ -26,6 +26,10 @@ pub(crate) fn read<'de, T: Deserialize<'de>>(node: &Node) -> Result<T, Fault> {
     })
 }
 
+/// What is said of a tag.
+const TAG: &str =
+    "what begins with '!' is a tag, which has no meaning in a manifest; text like that is quoted";
+
 struct Reader<'a>(&'a Node);
 
 impl Reader<'_> {
@@ -49,7 +53,8 @@ impl Reader<'_> {
 
     fn refuse_tag(&self) -> Result<(), Fault> {
         match self.0.tag() {
-            Some(tag) => Err(Fault::at(self.0.at(), format!("the tag {tag:?} has no meaning in a manifest"))),
+            // Not named: a password may begin with `!`.
+            Some(_) => Err(Fault::at(self.0.at(), TAG)),
             None => Ok(()),
         }
     }

@@ -142,12 +142,7 @@ fn hostile_words_stay_words_in_their_places() {
     });
     let seen = seen.into_inner().unwrap();
     // The property would prove nothing if all were refused, or none.
-    assert!(
-        seen.rendered > 5000 && seen.refused > 5000,
-        "{} {}",
-        seen.rendered,
-        seen.refused
-    );
+    assert!(seen.rendered > 5000 && seen.refused > 5000, "{} {}", seen.rendered, seen.refused);
     assert_read_by_python(&seen.configs);
 }
 
