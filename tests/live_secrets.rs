@@ -17,10 +17,21 @@ mod live;
 mod search;
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use live::{Bed, Manifest, Ran, Started};
 use search::{Markers, open_files, process_texts};
+
+/// Where foundry, libvirtd and QEMU write, beside pools and temporary files.
+const PLACES: [&str; 7] = [
+    "/var/log/libvirt",
+    "/run/libvirt",
+    "/run/foundry-libvirt",
+    "/etc/libvirt",
+    "/var/lib/libvirt/qemu",
+    "/var/cache/libvirt",
+    "/dev/shm",
+];
 
 /// A bed, its markers, and directories of its own for everything that foundry may write by itself.
 struct Scene {
@@ -32,11 +43,17 @@ impl Scene {
     fn new(id: &str) -> Option<Self> {
         let scene = Self { bed: Bed::with_tiny(id)?, markers: Markers::new() };
         std::fs::create_dir(scene.own("tmp")).unwrap();
+        std::fs::write(scene.stamp(), "").unwrap();
         Some(scene)
     }
 
-    fn own(&self, directory: &str) -> PathBuf {
-        self.bed.home().join(directory)
+    fn own(&self, name: &str) -> PathBuf {
+        self.bed.home().join(name)
+    }
+
+    /// A file that is older than everything that holds a marker.
+    fn stamp(&self) -> PathBuf {
+        self.own("stamp")
     }
 
     /// foundry, with its temporary files where they are seen.
@@ -75,21 +92,11 @@ impl Scene {
     /// Every place on the machine that outlasts a process.
     #[track_caller]
     fn search(&self, holders: &[PathBuf]) {
-        let places = [
-            "/var/log/libvirt",
-            "/run/libvirt",
-            "/run/foundry-libvirt",
-            "/etc/libvirt",
-            "/var/lib/libvirt/qemu",
-            "/var/cache/libvirt",
-            "/dev/shm",
-        ];
-        let mut found: Vec<PathBuf> =
-            places.iter().flat_map(|place| self.markers.files(place.as_ref())).collect();
-        found.extend(self.markers.files(&self.bed.storage()));
-        found.extend(self.markers.files(self.bed.home()));
-        found.extend(self.markers.new_files(&std::env::temp_dir()));
-        assert_eq!(found, holders);
+        let (storage, temporary) = (self.bed.storage(), std::env::temp_dir());
+        let mut places: Vec<&Path> = PLACES.iter().map(Path::new).collect();
+        places.extend([storage.as_path(), self.bed.home(), &temporary]);
+        places.retain(|place| *place == temporary || !place.starts_with(&temporary));
+        assert_eq!(self.markers.files(&self.stamp(), &places), holders);
     }
 
     /// What everybody may ask libvirt for: a read-only connection.
@@ -114,11 +121,8 @@ impl Scene {
     }
 
     /// Holds foundry at each call of libvirt's and looks at its process, its files and its children's.
-    fn watch(&self, mut started: Started, mut also: impl FnMut(usize)) -> Ran {
-        for call in 1.. {
-            if !started.until_call(1) {
-                break;
-            }
+    fn watch(&self, mut started: Started, mut also: impl FnMut()) -> Ran {
+        while started.until_call(1) {
             started.signal("STOP");
             for (what, text) in process_texts(started.pid()).into_iter().chain(search::qemu_texts()) {
                 self.markers.none_in(&text, &what);
@@ -126,8 +130,8 @@ impl Scene {
             for (what, bytes) in open_files(started.pid(), &self.bed.storage()) {
                 self.markers.none_in_bytes(&bytes, &what);
             }
-            assert_eq!(self.markers.files(self.bed.home()), [PathBuf::new(); 0]);
-            also(call);
+            assert_eq!(self.markers.files(&self.stamp(), &[self.bed.home()]), [PathBuf::new(); 0]);
+            also();
             started.signal("CONT");
         }
         started.end()
@@ -153,7 +157,7 @@ fn only_the_seed_holds_them(id: &str, octet: u8, is_raw: bool) {
     assert!(scene.markers.all_in(shown.stdout.as_bytes()), "to be shown on purpose: {shown:#?}");
 
     let started = scene.foundry(&["create", "-", "-vv"]).reads(&manifest).start();
-    scene.silent(scene.watch(started, |_| {}).exits(0));
+    scene.silent(scene.watch(started, || {}).exits(0));
     assert!(scene.markers.all_in(&std::fs::read(scene.seed(vm)).unwrap()));
     let mode = std::fs::metadata(scene.seed(vm)).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
@@ -206,7 +210,7 @@ fn broken_creations_leave_no_secret_beside_the_seed() {
     // A file is in the way of the data disk, which the preflight could not see.
     let started = scene.foundry(&["create", "-", "-vv"]).reads(&manifest).start();
     let in_the_way = scene.bed.disk(&format!("{vm}_data-vdb"));
-    let ran = scene.watch(started, |_| {
+    let ran = scene.watch(started, || {
         if !scene.bed.virsh().names("list", vm).is_empty() && !in_the_way.exists() {
             std::fs::write(&in_the_way, "somebody's").unwrap();
         }

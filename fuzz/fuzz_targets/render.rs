@@ -13,6 +13,8 @@ libfuzzer_sys::fuzz_target!(|text: &str| {
     let Ok(manifests) = foundry::manifest::load(text, "fuzz.yaml") else { return };
     for manifest in manifests {
         let Ok(plan) = VmPlan::from_manifest(&manifest, &Settings::default().defaults(None)) else { continue };
-        rendered::check(&plan, &rendered::rendered(&plan));
+        let rendered = rendered::rendered(&plan);
+        rendered::check(&plan, &rendered);
+        rendered::check_image(&rendered);
     }
 });

@@ -102,6 +102,7 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.refuse_tag()?;
         if self.0.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
@@ -127,7 +128,9 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
         if let Some(stray) = entries.iter().find(|e| !known.contains(&e.key.text())) {
             return Err(Fault::unknown_field(stray.at, stray.key.text(), known));
         }
-        visitor.visit_map(Fields::new(entries.iter().filter(|e| !e.value.is_null()).collect()))
+        // Behind a tag there may be nothing: `password: !secret`. That is no field left out, but a mistake.
+        let given = |e: &&Entry| !e.value.is_null() || e.value.tag().is_some();
+        visitor.visit_map(Fields::new(entries.iter().filter(given).collect()))
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(

@@ -1,11 +1,10 @@
 //! Markers, and the places where they might be.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::process::Command;
 
-/// No file that foundry would write by itself is larger; disks are sparse, and only what is in them is read.
+/// No file that foundry would write by itself is larger.
 const LARGEST: u64 = 64 << 20;
 
 /// Words that are secrets of this run and of no other.
@@ -44,43 +43,20 @@ impl Markers {
         }
     }
 
-    /// The files below a directory, or the one that it is, that hold a marker, or its name.
-    pub(crate) fn files(&self, place: &Path) -> Vec<PathBuf> {
-        self.holders(place, &|_| true)
+    /// The files in some directories that were written since `stamp` was and hold a marker.
+    pub(crate) fn files(&self, stamp: &Path, directories: &[&Path]) -> Vec<PathBuf> {
+        let there = directories.iter().filter(|directory| directory.exists());
+        let mut command = Command::new("find");
+        command.args(there).args(["-type", "f", "-newer"]).arg(stamp);
+        command.args(["-exec", "grep", "--files-with-matches", "--text", "--fixed-strings"]);
+        command.args(self.all().iter().flat_map(|marker| ["-e", marker]));
+        // Its code is grep's, which finds nothing in most of them, and files of others come and go.
+        let output = command.args(["{}", "+"]).output().unwrap();
+        let mut found: Vec<PathBuf> =
+            String::from_utf8_lossy(&output.stdout).lines().map(PathBuf::from).collect();
+        found.sort();
+        found
     }
-
-    /// As [`Self::files`] for those that changed in the last hour: a shared directory has many others.
-    pub(crate) fn new_files(&self, place: &Path) -> Vec<PathBuf> {
-        let is_new = |metadata: &fs::Metadata| {
-            let age = metadata.modified().ok().and_then(|time| SystemTime::now().duration_since(time).ok());
-            age.is_none_or(|age| age.as_secs() < 3600) && metadata.len() < LARGEST
-        };
-        self.holders(place, &is_new)
-    }
-
-    fn holders(&self, place: &Path, wanted: &dyn Fn(&fs::Metadata) -> bool) -> Vec<PathBuf> {
-        let Ok(metadata) = fs::symlink_metadata(place) else { return Vec::new() };
-        if metadata.is_dir() {
-            let entries = fs::read_dir(place).into_iter().flatten().flatten();
-            let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-            paths.sort();
-            return paths.iter().flat_map(|path| self.holders(path, wanted)).collect();
-        }
-        let holds = || {
-            let named = place.to_string_lossy().into_owned().into_bytes();
-            let content = metadata.is_file().then(|| content(place, &metadata)).unwrap_or_default();
-            self.all().iter().any(|marker| contains(&content, marker) || contains(&named, marker))
-        };
-        if wanted(&metadata) && holds() { vec![place.to_owned()] } else { Vec::new() }
-    }
-}
-
-/// A file's bytes; of a sparse one that is larger than its content none of the holes.
-fn content(file: &Path, metadata: &fs::Metadata) -> Vec<u8> {
-    if metadata.blocks() == 0 || metadata.blocks() * 512 > LARGEST {
-        return Vec::new();
-    }
-    fs::read(file).unwrap_or_default()
 }
 
 fn contains(bytes: &[u8], marker: &str) -> bool {
