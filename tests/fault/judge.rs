@@ -1,0 +1,138 @@
+//! What came of a run, by what is on the host.
+
+use serde::{Deserialize, Serialize};
+
+use super::commands::Command;
+use super::look::Picture;
+use super::proxy::Fault;
+use super::run::{Foundry, Ran};
+
+/// What came of it, from good to bad.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) enum Class {
+    /// The command succeeded all the same.
+    Survived,
+    /// It failed, and the host is as it was before.
+    AtOnce,
+    /// It failed, and the one command that foundry names brings the host to the state before or the one asked for.
+    ByCommand,
+    /// Something is left that nobody tells of, or that the named command leaves.
+    Leaked,
+    /// Something is gone or another that was none of the command's business.
+    Lost,
+}
+
+impl Class {
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Survived, Self::AtOnce, Self::ByCommand, Self::Leaked, Self::Lost];
+}
+
+/// What the host was, and what it is to be.
+pub(crate) struct Case<'a> {
+    pub(crate) command: &'a Command,
+    pub(crate) fault: Fault,
+    pub(crate) before: &'a Picture,
+    pub(crate) asked: &'a Picture,
+}
+
+/// The verdict, and what speaks for a bad one.
+pub(crate) fn judge(case: &Case<'_>, foundry: &Foundry, ran: &Ran, turn: usize) -> (Class, String) {
+    let now = Picture::take();
+    let (class, why) = classify(case, foundry, ran, &now, turn);
+    match wrong_end(case.fault, ran) {
+        Some(wrong) if class < Class::Leaked => (Class::Leaked, wrong),
+        _ => (class, why),
+    }
+}
+
+fn classify(case: &Case<'_>, foundry: &Foundry, ran: &Ran, now: &Picture, turn: usize) -> (Class, String) {
+    let bystanders = case.before.bystanders();
+    if now.bystanders() != bystanders {
+        return (Class::Lost, bystanders.differences(&now.bystanders()));
+    }
+    if ran.code == 0 {
+        return match now == case.asked {
+            true => (Class::Survived, String::new()),
+            false => (Class::Lost, format!("not as asked:\n{}", case.asked.differences(now))),
+        };
+    }
+    if now == case.before {
+        return (Class::AtOnce, String::new());
+    }
+    let named = named_commands(case.command, foundry, ran);
+    if named.is_empty() {
+        let left = case.before.differences(now);
+        return (Class::Leaked, format!("left, and no command named:\n{left}"));
+    }
+    let chosen = &named[turn % named.len()];
+    finish(case, foundry, now, chosen)
+}
+
+/// Runs the command that was named; the state before and the one asked for are both good.
+fn finish(case: &Case<'_>, foundry: &Foundry, left: &Picture, named: &[String]) -> (Class, String) {
+    let arguments: Vec<&str> = named.iter().map(String::as_str).collect();
+    let finished = foundry.run("qemu:///system", &arguments, &case.command.input, None);
+    let now = Picture::take();
+    if now.bystanders() != case.before.bystanders() {
+        return (Class::Lost, case.before.bystanders().differences(&now.bystanders()));
+    }
+    if now == *case.before || now == *case.asked {
+        return (Class::ByCommand, String::new());
+    }
+    let why = format!(
+        "left:\n{}  foundry {} ({}):\n{}\n  to the state before:\n{}  to the state asked for:\n{}",
+        case.before.differences(left),
+        named.join(" "),
+        finished.code,
+        finished.stderr,
+        case.before.differences(&now),
+        case.asked.differences(&now),
+    );
+    (Class::Leaked, why)
+}
+
+/// An end that does not fit the fault.
+fn wrong_end(fault: Fault, ran: &Ran) -> Option<String> {
+    if ran.hung {
+        return Some("it hung".to_owned());
+    }
+    let fits = match fault {
+        Fault::Delayed => ran.code == 0,
+        Fault::Refused => matches!(ran.code, 0 | 3 | 4 | 5),
+        Fault::FoundryKilledBefore | Fault::FoundryKilledAfter => matches!(ran.code, 0 | 137),
+        _ => matches!(ran.code, 0 | 3),
+    };
+    (!fits).then(|| format!("exit code {}", ran.code))
+}
+
+/// The commands that foundry names: in its error, and else in its listings, as who comes later sees them.
+fn named_commands(command: &Command, foundry: &Foundry, ran: &Ran) -> Vec<Vec<String>> {
+    let mut named = commands_in(&ran.stderr, command);
+    if named.is_empty() {
+        for listing in [["list", "--all", "-o", "json"].as_slice(), &["image", "list"]] {
+            let listed = foundry.run("qemu:///system", listing, "", None);
+            named.extend(commands_in(&(listed.stdout + &listed.stderr), command));
+        }
+    }
+    named
+}
+
+/// `foundry destroy web removes it`, and its like.
+fn commands_in(text: &str, command: &Command) -> Vec<Vec<String>> {
+    const ENDS: [&str; 4] = [" removes it", " finishes it", " replaces it", " brings it"];
+    let mut found = Vec::new();
+    for behind in text.split("foundry ").skip(1) {
+        let Some(end) = ENDS.iter().filter_map(|end| behind.find(end)).min() else { continue };
+        let line = &behind[..end];
+        if line.contains(['\n', ';', ',']) {
+            continue;
+        }
+        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        let again = words.last().is_some_and(|word| word == "again");
+        let words = if again { command.arguments.iter().map(|a| (*a).to_owned()).collect() } else { words };
+        if !found.contains(&words) {
+            found.push(words);
+        }
+    }
+    found
+}

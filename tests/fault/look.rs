@@ -1,0 +1,161 @@
+//! All that is on the host, in a form that can be compared: what libvirt says, and what lies in its directories.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+use virt::connect::Connect;
+use virt::domain::Domain;
+use virt::storage_pool::StoragePool;
+use virt::sys as c;
+
+use super::commands::is_bystanders;
+
+/// What is at the host, each thing under a name of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Picture(BTreeMap<String, String>);
+
+impl Picture {
+    /// Looks.
+    pub(crate) fn take() -> Self {
+        virt::error::clear_error_callback();
+        let connection = Connect::open(Some("qemu:///system")).unwrap();
+        let mut picture = Self(BTreeMap::new());
+        for domain in connection.list_all_domains(0).unwrap() {
+            picture.add_domain(&domain);
+        }
+        for pool in connection.list_all_storage_pools(0).unwrap() {
+            picture.add_pool(&pool);
+        }
+        for directory in ["/var/lib/libvirt", "/etc/libvirt", "/var/log/libvirt/qemu"] {
+            picture.add_files(Path::new(directory));
+        }
+        picture
+    }
+
+    /// What is not the VM's of which the commands are.
+    pub(crate) fn bystanders(&self) -> Self {
+        Self(self.0.iter().filter(|(k, _)| is_bystanders(k)).map(|(k, v)| (k.clone(), v.clone())).collect())
+    }
+
+    /// What is another in `now`, for people.
+    pub(crate) fn differences(&self, now: &Self) -> String {
+        let mut text = String::new();
+        let names: std::collections::BTreeSet<_> = self.0.keys().chain(now.0.keys()).collect();
+        for name in names {
+            match (self.0.get(name), now.0.get(name)) {
+                (Some(was), Some(is)) if was != is => text.push_str(&format!("    ~ {name}\n{}", lines(was, is))),
+                (Some(_), None) => text.push_str(&format!("    - {name}\n")),
+                (None, Some(_)) => text.push_str(&format!("    + {name}\n")),
+                _ => {}
+            }
+        }
+        text
+    }
+
+    fn add_domain(&mut self, domain: &Domain) {
+        let name = domain.name().unwrap();
+        let xml = domain.xml_desc(c::VIR_DOMAIN_XML_INACTIVE | c::VIR_DOMAIN_XML_SECURE).unwrap();
+        let is = |yes: bool, word: &str| if yes { word.to_owned() } else { format!("not {word}") };
+        let active = is(domain.is_active().unwrap(), "active");
+        let autostart = is(domain.autostart().unwrap(), "autostarted");
+        let text = format!("{active}\n{autostart}\n{}", plain(&xml, &domain.uuid_string().unwrap()));
+        self.0.insert(format!("domain {name}"), text);
+    }
+
+    fn add_pool(&mut self, pool: &StoragePool) {
+        let name = pool.name().unwrap();
+        let active = pool.is_active().unwrap();
+        let xml = plain(&pool.xml_desc(0).unwrap(), &pool.uuid_string().unwrap());
+        let text = format!("active: {active}\nautostart: {}\n{xml}", pool.autostart().unwrap());
+        self.0.insert(format!("pool {name}"), text);
+        if !active {
+            return;
+        }
+        pool.refresh(0).unwrap();
+        for volume in pool.list_all_volumes(0).unwrap() {
+            let text = plain(&volume.xml_desc(0).unwrap(), "");
+            self.0.insert(format!("volume {name}/{}", volume.name().unwrap()), text);
+        }
+    }
+
+    /// Of bystanders each byte; of the VM's own files, which differ from one making to the next, that they are there.
+    fn add_files(&mut self, directory: &Path) {
+        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let meta = fs::symlink_metadata(&path).unwrap();
+            let name = path.display().to_string();
+            if is_passing(&name) {
+                continue;
+            }
+            if meta.is_dir() {
+                self.0.insert(format!("directory {name}"), owner(&meta));
+                self.add_files(&path);
+            } else {
+                let mut text = owner(&meta);
+                if is_bystanders(&name) && meta.is_file() {
+                    let digest = Sha256::digest(fs::read(&path).unwrap());
+                    text.extend(digest.iter().map(|octet| format!("{octet:02x}")));
+                }
+                self.0.insert(format!("file {name}"), text);
+            }
+        }
+    }
+}
+
+fn owner(meta: &fs::Metadata) -> String {
+    format!("{:o} ", meta.mode())
+}
+
+/// What libvirt and QEMU leave for each domain that ever ran, and directories of what runs.
+fn is_passing(name: &str) -> bool {
+    (name.starts_with("/var/log/") && !name.ends_with("-console.log"))
+        || name.contains("/qemu/domain-")
+        || name.contains("/qemu/channel/target/")
+}
+
+/// XML without what is another each time: identities, times, processes, how much is allocated.
+fn plain(xml: &str, uuid: &str) -> String {
+    const VARIABLE: [&str; 8] =
+        ["<uuid>", "<genid>", "<allocation", "<available", "<mtime>", "<ctime>", "<atime>", "<physical"];
+    let mut text = String::new();
+    for line in xml.lines() {
+        if VARIABLE.iter().any(|v| line.trim_start().starts_with(v)) || is_passing_line(line) {
+            continue;
+        }
+        let line = if uuid.is_empty() { line.to_owned() } else { line.replace(uuid, "UUID") };
+        text.push_str(&without_maker(&line));
+        text.push('\n');
+    }
+    text
+}
+
+fn is_passing_line(line: &str) -> bool {
+    line.trim_start().starts_with("<timestamps>") || line.trim_start().starts_with("</timestamps>")
+}
+
+/// foundry's record tells who wrote it and when.
+fn without_maker(line: &str) -> String {
+    let mut rest = line;
+    let mut text = String::new();
+    const FIELDS: [&str; 6] =
+        ["\"pid\":", "\"started\":", "\"createdAt\":", "\"changedAt\":", "\"host\":", "\"boot\":"];
+    while let Some((at, field)) = FIELDS.iter().filter_map(|f| Some((rest.find(f)?, f))).min() {
+        let behind = &rest[at + field.len()..];
+        text.push_str(&rest[..at + field.len()]);
+        rest = &behind[behind.find([',', '}']).unwrap_or(behind.len())..];
+    }
+    text + rest
+}
+
+/// The lines of two texts that differ.
+fn lines(was: &str, is: &str) -> String {
+    let only = |text: &str, other: &str, mark: &str| -> String {
+        let other: Vec<&str> = other.lines().collect();
+        let lines = text.lines().filter(|l| !other.contains(l));
+        lines.map(|l| format!("      {mark} {}\n", l.chars().take(2000).collect::<String>())).collect()
+    };
+    only(was, is, "-") + &only(is, was, "+")
+}
