@@ -78,7 +78,10 @@ fn inside(index: usize) -> Vec<Verdict> {
     for line in lines {
         let line = line.unwrap();
         match told(&line) {
-            Some(verdict) => verdicts.push(verdict),
+            Some(verdict) => {
+                println!("[host {index}] {:?}: {}, {}, {} {} {}", verdict.class, verdict.command, verdict.fault, verdict.n, verdict.procedure, verdict.note);
+                verdicts.push(verdict);
+            }
             None => println!("[host {index}] {line}"),
         }
     }

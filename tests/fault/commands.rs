@@ -121,15 +121,23 @@ pub(crate) fn foreign(disk: &str) -> String {
     )
 }
 
-/// Whether something on the host, by the name that it has in a picture, is none of the commands' business.
+/// Whether something on the host, by the name that it has in a picture, is none of the commands' business. Volumes are
+/// there as files, too: those show in pools that a command makes.
 pub(crate) fn is_bystanders(what: &str) -> bool {
-    let name = what.rsplit(['/', ' ']).next().unwrap_or(what);
-    let is_own = |vm: &&str| {
-        name.strip_prefix(*vm).is_some_and(|rest| {
-            matches!(rest, "" | ".xml" | "_boot" | "_cloudinit" | "-console.log" | "_VARS.fd" | "_VARS.qcow2")
-                || rest.starts_with("_data-")
-        })
-    };
-    let is_pool = what.starts_with("pool ") || what.contains("/storage/") || what.starts_with("directory");
-    name == "base.qcow2" || (name.starts_with(PREFIX) && !is_pool && !VMS.iter().any(|vm| is_own(vm)))
+    let name = last_part(what);
+    let is_other = ["pool ", "volume ", "directory "].iter().any(|kind| what.starts_with(kind));
+    let is_named = name == "base.qcow2" || name.starts_with(PREFIX);
+    is_named && !is_other && !what.contains("/storage/") && VMS.iter().all(|vm| !is_vms(what, vm))
+}
+
+/// Whether something on the host belongs to that VM.
+pub(crate) fn is_vms(what: &str, vm: &str) -> bool {
+    last_part(what).strip_prefix(vm).is_some_and(|rest| {
+        matches!(rest, "" | ".xml" | "_boot" | "_cloudinit" | "-console.log" | "_VARS.fd" | "_VARS.qcow2")
+            || rest.starts_with("_data-")
+    })
+}
+
+fn last_part(what: &str) -> &str {
+    what.rsplit(['/', ' ']).next().unwrap_or(what)
 }

@@ -56,7 +56,7 @@ fn classify(case: &Case<'_>, foundry: &Foundry, ran: &Ran, now: &Picture, turn: 
             false => (Class::Lost, format!("not as asked:\n{}", case.asked.differences(now))),
         };
     }
-    if now == case.before {
+    if now == case.before || (now != case.asked && now.is_made_of(case.before, case.asked)) {
         return (Class::AtOnce, String::new());
     }
     let named = named_commands(case.command, foundry, ran);
@@ -76,7 +76,7 @@ fn finish(case: &Case<'_>, foundry: &Foundry, left: &Picture, named: &[String]) 
     if now.bystanders() != case.before.bystanders() {
         return (Class::Lost, case.before.bystanders().differences(&now.bystanders()));
     }
-    if now == *case.before || now == *case.asked {
+    if now.is_made_of(case.before, case.asked) {
         return (Class::ByCommand, String::new());
     }
     let why = format!(

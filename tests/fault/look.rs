@@ -11,7 +11,7 @@ use virt::domain::Domain;
 use virt::storage_pool::StoragePool;
 use virt::sys as c;
 
-use super::commands::is_bystanders;
+use super::commands::{VMS, is_bystanders, is_vms};
 
 /// What is at the host, each thing under a name of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,9 +35,23 @@ impl Picture {
         picture
     }
 
-    /// What is not the VM's of which the commands are.
+    /// What is none of the commands' business.
     pub(crate) fn bystanders(&self) -> Self {
-        Self(self.0.iter().filter(|(k, _)| is_bystanders(k)).map(|(k, v)| (k.clone(), v.clone())).collect())
+        self.only(is_bystanders)
+    }
+
+    fn only(&self, wanted: impl Fn(&str) -> bool) -> Self {
+        Self(self.0.iter().filter(|(k, _)| wanted(k)).map(|(k, v)| (k.clone(), v.clone())).collect())
+    }
+
+    /// Whether each VM is as in one of the two, and all else, too: of several documents the earlier ones stay.
+    pub(crate) fn is_made_of(&self, before: &Self, asked: &Self) -> bool {
+        let is_either = |wanted: &dyn Fn(&str) -> bool| {
+            let now = self.only(wanted);
+            now == before.only(wanted) || now == asked.only(wanted)
+        };
+        VMS.iter().all(|vm| is_either(&|what| is_vms(what, vm)))
+            && is_either(&|what| VMS.iter().all(|vm| !is_vms(what, vm)))
     }
 
     /// What is another in `now`, for people.

@@ -91,11 +91,14 @@ impl Bench {
     }
 
     fn run(&self, command: &Command, planned: Option<(usize, Fault)>) -> (Ran, Vec<String>, bool) {
+        let t0 = std::time::Instant::now();
         self.begin(command.start);
+        let t1 = t0.elapsed();
         self.proxy.arm(planned);
         let uri = if command.far { &self.proxy.far } else { &self.proxy.near };
         let ran = self.foundry.run(uri, &command.arguments, &command.input, Some(&self.proxy));
         let (calls, fired) = self.proxy.ended(FAR);
+        eprintln!("begin {t1:?} run {:?}", t0.elapsed() - t1);
         (ran, calls, fired)
     }
 
@@ -113,6 +116,7 @@ impl Bench {
                 continue;
             }
             let (ran, calls, fired) = self.run(command, Some((n, fault)));
+            let t0 = std::time::Instant::now();
             let revived = revive();
             let case = Case { command, fault, before: &before, asked: &asked };
             let (class, why) = if fired {
@@ -120,6 +124,7 @@ impl Bench {
             } else {
                 (Class::Leaked, "the call did not come".to_owned())
             };
+            eprintln!("judge {:?}", t0.elapsed());
             let procedure = calls.get(n - 1).cloned().unwrap_or_default();
             let note = if class < Class::Leaked { String::new() } else { format!("{why}\n  code {}, said:\n{}", ran.code, ran.stderr) };
             tell(&Verdict { command: command.name.into(), fault: fault.name().into(), n, procedure, class, note, revived });
