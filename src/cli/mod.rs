@@ -6,6 +6,7 @@ mod connect;
 mod create;
 mod destroy;
 mod disk;
+mod gc;
 mod get;
 mod image;
 mod interrupt;
@@ -94,6 +95,7 @@ enum Command {
     Disk(disk::DiskArgs),
     Pool(pool::PoolArgs),
     Storage(storage::StorageArgs),
+    Gc(gc::GcArgs),
     TestConn(test_conn::TestConnArgs),
 }
 
@@ -166,6 +168,7 @@ fn dispatch(cli: &Cli, ui: &Ui) -> Result<(), Error> {
         Command::Disk(args) => disk::run(args, global, ui),
         Command::Pool(args) => pool::run(args, global, ui),
         Command::Storage(args) => storage::run(args, global, ui),
+        Command::Gc(args) => gc::run(args, global, ui),
         Command::TestConn(args) => test_conn::run(args, global, ui),
     }
 }
