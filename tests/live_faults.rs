@@ -15,6 +15,8 @@
 
 #[path = "fault/mod.rs"]
 mod fault;
+#[path = "common/http.rs"]
+mod http;
 #[path = "common/private_host.rs"]
 mod private_host;
 

@@ -1,4 +1,4 @@
-//! Makes a VM: define, volumes, seed, mark, autostart, start; or nothing at all.
+//! Makes a VM: define, volumes, seed, autostart, mark, start; or nothing at all.
 
 use uuid::Uuid;
 
@@ -238,11 +238,12 @@ fn build(
     if blueprint.iso.is_none() {
         session.done(storage_sentence(ready));
     }
-    session.cancel.check()?;
-    mark_created(session, uuid, &blueprint.record, creation)?;
+    // Before the mark: what is killed behind it is whole but for its start.
     if ready.plan.autostart {
         session.host.set_autostart(uuid, true)?;
     }
+    session.cancel.check()?;
+    mark_created(session, uuid, &blueprint.record, creation)?;
     session.cancel.check()?;
     let started = start(session, ready.virt_type, uuid, blueprint, creation);
     // It says better why a start failed.

@@ -223,7 +223,10 @@ fn judge(domain: &Domain, owner: &Owner) -> (Phase, &'static str, String) {
             (Phase::Running, "VMRunning", "VM is running successfully".into())
         }
         DomainState::Crashed => (Phase::Failed, "VMCrashed", "the guest crashed".into()),
-        DomainState::ShutOff => (Phase::Stopped, "VMShutOff", "VM is off".into()),
+        DomainState::ShutOff => {
+            let message = format!("VM is off; virsh start {} starts it", shell_word(&domain.name));
+            (Phase::Stopped, "VMShutOff", message)
+        }
         other => (Phase::Stopped, "VMNotRunning", format!("VM is {}", other.as_str())),
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::commands::Command;
+use super::commands::{Command, VMS};
 use super::look::Picture;
 use super::proxy::Fault;
 use super::run::{Foundry, Ran};
@@ -59,7 +59,10 @@ fn classify(case: &Case<'_>, foundry: &Foundry, ran: &Ran, now: &Picture, turn: 
     if now == case.before || (now != case.asked && now.is_made_of(case.before, case.asked)) {
         return (Class::AtOnce, String::new());
     }
-    let named = named_commands(case.command, foundry, ran);
+    let mut named = named_commands(case.command, foundry, ran);
+    if named.is_empty() && case.before.is_but_for_pools(now) {
+        named.push(again(case.command));
+    }
     if named.is_empty() {
         let left = case.before.differences(now);
         return (Class::Leaked, format!("left, and no command named:\n{left}"));
@@ -71,7 +74,10 @@ fn classify(case: &Case<'_>, foundry: &Foundry, ran: &Ran, now: &Picture, turn: 
 /// Runs the command that was named; the state before and the one asked for are both good.
 fn finish(case: &Case<'_>, foundry: &Foundry, left: &Picture, named: &[String]) -> (Class, String) {
     let arguments: Vec<&str> = named.iter().map(String::as_str).collect();
-    let finished = foundry.run("qemu:///system", &arguments, &case.command.input, None);
+    let finished = match arguments.as_slice() {
+        ["virsh", rest @ ..] => virsh(rest),
+        _ => foundry.run("qemu:///system", &arguments, &case.command.input, None),
+    };
     let now = Picture::take();
     if now.bystanders() != case.before.bystanders() {
         return (Class::Lost, case.before.bystanders().differences(&now.bystanders()));
@@ -91,6 +97,12 @@ fn finish(case: &Case<'_>, foundry: &Foundry, left: &Picture, named: &[String]) 
     (Class::Leaked, why)
 }
 
+fn virsh(arguments: &[&str]) -> Ran {
+    let mut virsh = std::process::Command::new("virsh");
+    super::host::does(virsh.args(["-c", "qemu:///system"]).args(arguments));
+    Ran { code: 0, stdout: String::new(), stderr: String::new(), hung: false }
+}
+
 /// An end that does not fit the fault.
 fn wrong_end(fault: Fault, ran: &Ran) -> Option<String> {
     if ran.hung {
@@ -107,20 +119,34 @@ fn wrong_end(fault: Fault, ran: &Ran) -> Option<String> {
 
 /// The commands that foundry names: in its error, and else in its listings, as who comes later sees them.
 fn named_commands(command: &Command, foundry: &Foundry, ran: &Ran) -> Vec<Vec<String>> {
-    let mut named = commands_in(&ran.stderr, command);
-    if named.is_empty() {
-        for listing in [["list", "--all", "-o", "json"].as_slice(), &["image", "list"]] {
-            let listed = foundry.run("qemu:///system", listing, "", None);
-            named.extend(commands_in(&(listed.stdout + &listed.stderr), command));
-        }
+    let named = commands_in(&ran.stderr, command);
+    if !named.is_empty() {
+        return named;
     }
+    let listed = foundry.run("qemu:///system", &["list", "--all", "-o", "json"], "", None).stdout;
+    let mut named = commands_in(&listed, command);
+    named.retain(|words| words.iter().any(|word| VMS.contains(&word.as_str())));
+    let remains = foundry.run("qemu:///system", &["gc", "--dry-run", "-o", "json"], "", None).stdout;
+    let remains: Vec<serde_json::Value> = serde_json::from_str(&remains).unwrap();
+    let words = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect();
+    if remains.iter().any(|r| r["fate"] == "goes") {
+        named.push(words(&["gc", "--yes"]));
+    }
+    let unnamed = remains.iter().filter(|r| r["fate"] == "when-named").filter_map(|r| r["name"].as_str());
+    let images = unnamed.filter(|name| name.ends_with("new.qcow2") || name.ends_with("old.qcow2"));
+    named.extend(images.map(|name| words(&["gc", name, "--yes"])));
     named
+}
+
+fn again(command: &Command) -> Vec<String> {
+    command.arguments.iter().map(|a| (*a).to_owned()).collect()
 }
 
 /// `foundry destroy web removes it`, and its like.
 fn commands_in(text: &str, command: &Command) -> Vec<Vec<String>> {
-    const ENDS: [&str; 4] = [" removes it", " finishes it", " replaces it", " brings it"];
+    const ENDS: [&str; 4] = [" removes it", " finishes it", " replaces it", " starts it"];
     let mut found = Vec::new();
+    let text = text.replace("virsh start ", "foundry virsh start ");
     for behind in text.split("foundry ").skip(1) {
         let Some(end) = ENDS.iter().filter_map(|end| behind.find(end)).min() else { continue };
         let line = &behind[..end];
@@ -128,8 +154,8 @@ fn commands_in(text: &str, command: &Command) -> Vec<Vec<String>> {
             continue;
         }
         let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-        let again = words.last().is_some_and(|word| word == "again");
-        let words = if again { command.arguments.iter().map(|a| (*a).to_owned()).collect() } else { words };
+        let is_again = words.last().is_some_and(|word| word == "again");
+        let words = if is_again { again(command) } else { words };
         if !found.contains(&words) {
             found.push(words);
         }

@@ -1,6 +1,6 @@
 //! All that is on the host, in a form that can be compared: what libvirt says, and what lies in its directories.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -44,20 +44,27 @@ impl Picture {
         Self(self.0.iter().filter(|(k, _)| wanted(k)).map(|(k, v)| (k.clone(), v.clone())).collect())
     }
 
-    /// Whether each VM is as in one of the two, and all else, too: of several documents the earlier ones stay.
+    /// Whether each thing is as in one of the two: of several documents the earlier ones stay, as does a default pool
+    /// that was made.
     pub(crate) fn is_made_of(&self, before: &Self, asked: &Self) -> bool {
-        let is_either = |wanted: &dyn Fn(&str) -> bool| {
-            let now = self.only(wanted);
-            now == before.only(wanted) || now == asked.only(wanted)
-        };
-        VMS.iter().all(|vm| is_either(&|what| is_vms(what, vm)))
-            && is_either(&|what| VMS.iter().all(|vm| !is_vms(what, vm)))
+        let names = [self, before, asked].into_iter().flat_map(|picture| picture.0.keys());
+        let things: BTreeSet<Thing> = names.map(|what| thing(what)).collect();
+        things.into_iter().all(|one| {
+            let now = self.only(|what| thing(what) == one);
+            now == before.only(|what| thing(what) == one) || now == asked.only(|what| thing(what) == one)
+        })
+    }
+
+    /// Whether nothing is another in `now` but pools: the default ones, once made, stay for the next command.
+    pub(crate) fn is_but_for_pools(&self, now: &Self) -> bool {
+        let others = |what: &str| thing(what) != Thing::Pools;
+        self.only(others) == now.only(others)
     }
 
     /// What is another in `now`, for people.
     pub(crate) fn differences(&self, now: &Self) -> String {
         let mut text = String::new();
-        let names: std::collections::BTreeSet<_> = self.0.keys().chain(now.0.keys()).collect();
+        let names: BTreeSet<_> = self.0.keys().chain(now.0.keys()).collect();
         for name in names {
             match (self.0.get(name), now.0.get(name)) {
                 (Some(was), Some(is)) if was != is => text.push_str(&format!("    ~ {name}\n{}", lines(was, is))),
@@ -121,6 +128,28 @@ impl Picture {
 
 fn owner(meta: &fs::Metadata) -> String {
     format!("{:o} ", meta.mode())
+}
+
+/// What something on the host is a part of.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Thing {
+    Vm(&'static str),
+    Image,
+    Pools,
+    Other,
+}
+
+/// A bystander's volume shows when its pool does; it is a file, too.
+fn thing(what: &str) -> Thing {
+    if let Some(vm) = VMS.iter().find(|vm| is_vms(what, vm)) {
+        return Thing::Vm(vm);
+    }
+    let is_of_pools = ["pool ", "directory ", "volume foundry-test-f-vms/"].iter().any(|w| what.starts_with(w));
+    match what {
+        _ if is_of_pools || what.contains("/etc/libvirt/storage/") => Thing::Pools,
+        _ if what.contains(".qcow2") => Thing::Image,
+        _ => Thing::Other,
+    }
 }
 
 /// What libvirt and QEMU leave for each domain that ever ran, and directories of what runs.

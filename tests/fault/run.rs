@@ -1,7 +1,7 @@
 //! One run of foundry, with a limit.
 
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -26,18 +26,15 @@ pub(crate) struct Ran {
 
 /// foundry, in this directory with the files that commands name.
 pub(crate) struct Foundry {
-    directory: PathBuf,
+    pub(crate) directory: PathBuf,
+    /// What commands call URL.
+    pub(crate) url: String,
 }
 
 impl Foundry {
-    pub(crate) fn at(directory: &Path) -> Self {
-        Self { directory: directory.to_owned() }
-    }
-
     /// Runs it to its end; the proxy is told whom to kill.
     pub(crate) fn run(&self, uri: &str, arguments: &[&str], input: &str, proxy: Option<&Proxy>) -> Ran {
-        let files = self.directory.display().to_string();
-        let arguments = arguments.iter().map(|a| a.replace("/FILES", &files));
+        let arguments = arguments.iter().map(|a| a.replace("URL", &self.url));
         let mut command = Command::new(env!("CARGO_BIN_EXE_foundry"));
         command.args(arguments).current_dir(&self.directory).env_clear();
         for kept in ["PATH", "HOME", "TMPDIR"] {

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command as Program;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::commands::{self, Command, Start};
@@ -12,6 +14,7 @@ use super::look::Picture;
 use super::proxy::{Fault, Proxy};
 use super::run::{Foundry, Ran};
 use super::table::{Verdict, tell};
+use crate::http::{Reply, Server};
 
 /// What a worker is to do.
 #[derive(Debug, Clone)]
@@ -32,6 +35,7 @@ struct Bench {
     foundry: Foundry,
     proxy: Proxy,
     states: BTreeMap<Start, Saved>,
+    _server: Server,
 }
 
 /// Runs this worker's share and tells each verdict.
@@ -46,14 +50,17 @@ pub(crate) fn work(directory: &Path, share: &Share) {
 impl Bench {
     fn make(directory: &Path) -> Self {
         std::fs::create_dir_all(directory).unwrap();
-        let foundry = Foundry::at(directory);
         make_images(directory);
+        let (server, renew) = server(directory);
+        let foundry = Foundry { directory: directory.to_owned(), url: server.url("") };
         let proxy = Proxy::start(&directory.join("proxy.sock"), Daemon).unwrap();
-        let mut bench = Self { foundry, proxy, states: BTreeMap::new() };
+        let mut bench = Self { foundry, proxy, states: BTreeMap::new(), _server: server };
         bench.save(Start::Bare, directory, |bench| bench.make_foreign());
         bench.save(Start::Images, directory, |bench| {
             bench.does(&["image", "import", "base.qcow2"], "");
             bench.does(&["image", "import", "spare.qcow2"], "");
+            bench.does(&["image", "pull", "URL/old.qcow2"], "");
+            renew.store(true, Ordering::SeqCst);
             bench.does(&["pool", "add", "foundry-test-f-spare", "dir", "/var/lib/libvirt/images/spare"], "");
             bench.does(&["create", "-"], &commands::neighbours());
         });
@@ -73,6 +80,10 @@ impl Bench {
     }
 
     fn make_foreign(&self) {
+        // libvirt makes them with the first thing that is in them.
+        for autostart in ["qemu", "storage"] {
+            std::fs::create_dir_all(format!("/etc/libvirt/{autostart}/autostart")).unwrap();
+        }
         let disk = format!("{}/vms/{}.img", commands::STORAGE, commands::FOREIGN);
         std::fs::create_dir_all(format!("{}/vms", commands::STORAGE)).unwrap();
         std::fs::write(&disk, "somebody else's").unwrap();
@@ -130,6 +141,21 @@ impl Bench {
             tell(&Verdict { command: command.name.into(), fault: fault.name().into(), n, procedure, class, note, revived });
         }
     }
+}
+
+/// Serves the images; `old.qcow2` is another one once the flag is up.
+fn server(directory: &Path) -> (Server, Arc<AtomicBool>) {
+    let [base, new] = ["base", "new"].map(|name| std::fs::read(directory.join(format!("{name}.qcow2"))).unwrap());
+    let is_newer = Arc::new(AtomicBool::new(false));
+    let newer = Arc::clone(&is_newer);
+    let server = Server::start(move |request| {
+        if request.path.ends_with("/old.qcow2") && !newer.load(Ordering::SeqCst) {
+            Reply::file(request, &base, "v1")
+        } else {
+            Reply::file(request, &new, "v2")
+        }
+    });
+    (server, is_newer)
 }
 
 /// A daemon that does not answer any more is started anew. That is its own bug, and foundry's to avoid.
