@@ -102,6 +102,16 @@ fn prepare_pool(session: &Session<'_>, ready: &ReadyVm) -> Result<(), Error> {
 /// directory that is there keeps its owner and mode, which building would set. The target of a user's pool
 /// may be a mount point whose file system is not mounted; disks made below it would vanish under the mount.
 pub(super) fn ensure_pool(session: &Session<'_>, pool: &ReadyPool) -> Result<(), Error> {
+    let outcome = match pool.need {
+        PoolNeed::Make => {
+            format!("pool '{}' stays as far as it is made; the same command again goes on with it", pool.name)
+        }
+        _ => "nothing was changed".to_owned(),
+    };
+    make_and_start(session, pool).map_err(|e| e.outcome(outcome))
+}
+
+fn make_and_start(session: &Session<'_>, pool: &ReadyPool) -> Result<(), Error> {
     if pool.need == PoolNeed::Make {
         let xml = Source::Dir { path: pool.target.clone() }.to_xml(&pool.name)?;
         // Another foundry may have made it since we looked: then its definition is as good as ours.
@@ -131,9 +141,9 @@ fn start_pool(session: &Session<'_>, name: &str, is_ours: bool) -> Result<(), Er
         outcome = session.host.start_pool(name);
     }
     match outcome {
-        Err(refused) if !is_active()? => Err(Error::from(refused)
-            .hint("is its file system mounted, its directory there?")
-            .outcome("nothing was changed")),
+        Err(refused) if !is_active()? => {
+            Err(Error::from(refused).hint("is its file system mounted, its directory there?"))
+        }
         _ => Ok(()),
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::commands::{Command, VMS};
+use super::commands::{Command, Start, VMS};
 use super::look::Picture;
 use super::proxy::Fault;
 use super::run::{Foundry, Ran};
@@ -10,7 +10,7 @@ use super::run::{Foundry, Ran};
 /// What came of it, from good to bad.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum Class {
-    /// The command succeeded all the same.
+    /// The command succeeded all the same, or what it was to do is done.
     Survived,
     /// It failed, and the host is as it was before.
     AtOnce,
@@ -56,11 +56,18 @@ fn classify(case: &Case<'_>, foundry: &Foundry, ran: &Ran, now: &Picture, turn: 
             false => (Class::Lost, format!("not as asked:\n{}", case.asked.differences(now))),
         };
     }
-    if now == case.before || (now != case.asked && now.is_made_of(case.before, case.asked)) {
+    let is_good = |now: &Picture| now.is_made_of(case.before, case.asked, case.command.replaces);
+    if now == case.before || (now != case.asked && is_good(now) && case.command.replaces.is_none()) {
         return (Class::AtOnce, String::new());
     }
     let mut named = named_commands(case.command, foundry, ran);
-    if named.is_empty() && case.before.is_but_for_pools(now) {
+    if named.is_empty() && now == case.asked {
+        return (Class::Survived, String::new());
+    }
+    if named.is_empty() {
+        named.extend(case.command.documented.map(|line| line.split(' ').map(str::to_owned).collect()));
+    }
+    if named.is_empty() && (case.before.is_but_for_pools(now) || is_good(now)) {
         named.push(again(case.command));
     }
     if named.is_empty() {
@@ -82,7 +89,7 @@ fn finish(case: &Case<'_>, foundry: &Foundry, left: &Picture, named: &[String]) 
     if now.bystanders() != case.before.bystanders() {
         return (Class::Lost, case.before.bystanders().differences(&now.bystanders()));
     }
-    if now.is_made_of(case.before, case.asked) {
+    if now.is_made_of(case.before, case.asked, case.command.replaces) {
         return (Class::ByCommand, String::new());
     }
     let why = format!(
@@ -125,7 +132,8 @@ fn named_commands(command: &Command, foundry: &Foundry, ran: &Ran) -> Vec<Vec<St
     }
     let listed = foundry.run("qemu:///system", &["list", "--all", "-o", "json"], "", None).stdout;
     let mut named = commands_in(&listed, command);
-    named.retain(|words| words.iter().any(|word| VMS.contains(&word.as_str())));
+    let makes_vm = matches!(command.start, Start::Bare | Start::Images);
+    named.retain(|words| makes_vm && words.iter().any(|word| VMS.contains(&word.as_str())));
     let remains = foundry.run("qemu:///system", &["gc", "--dry-run", "-o", "json"], "", None).stdout;
     let remains: Vec<serde_json::Value> = serde_json::from_str(&remains).unwrap();
     let words = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect();
@@ -144,8 +152,19 @@ fn again(command: &Command) -> Vec<String> {
 
 /// `foundry destroy web removes it`, and its like.
 fn commands_in(text: &str, command: &Command) -> Vec<Vec<String>> {
-    const ENDS: [&str; 4] = [" removes it", " finishes it", " replaces it", " starts it"];
+    const ENDS: [&str; 7] = [
+        " removes it",
+        " finishes it",
+        " replaces it",
+        " starts it",
+        " writes it",
+        " deletes it",
+        " brings it in",
+    ];
     let mut found = Vec::new();
+    if text.contains("the same command again") {
+        found.push(again(command));
+    }
     let text = text.replace("virsh start ", "foundry virsh start ");
     for behind in text.split("foundry ").skip(1) {
         let Some(end) = ENDS.iter().filter_map(|end| behind.find(end)).min() else { continue };

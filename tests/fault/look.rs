@@ -45,13 +45,16 @@ impl Picture {
     }
 
     /// Whether each thing is as in one of the two: of several documents the earlier ones stay, as does a default pool
-    /// that was made.
-    pub(crate) fn is_made_of(&self, before: &Self, asked: &Self) -> bool {
+    /// that was made. What the command replaces may be gone altogether: it goes before the new one comes.
+    pub(crate) fn is_made_of(&self, before: &Self, asked: &Self, replaced: Option<&str>) -> bool {
         let names = [self, before, asked].into_iter().flat_map(|picture| picture.0.keys());
         let things: BTreeSet<Thing> = names.map(|what| thing(what)).collect();
         things.into_iter().all(|one| {
             let now = self.only(|what| thing(what) == one);
-            now == before.only(|what| thing(what) == one) || now == asked.only(|what| thing(what) == one)
+            let is_replaced = |what: &str| replaced.is_some_and(|name| what.contains(name));
+            now == before.only(|what| thing(what) == one)
+                || now == asked.only(|what| thing(what) == one)
+                || now == before.only(|what| thing(what) == one && !is_replaced(what))
         })
     }
 
@@ -161,8 +164,8 @@ fn is_passing(name: &str) -> bool {
 
 /// XML without what is another each time: identities, times, processes, how much is allocated.
 fn plain(xml: &str, uuid: &str) -> String {
-    const VARIABLE: [&str; 8] =
-        ["<uuid>", "<genid>", "<allocation", "<available", "<mtime>", "<ctime>", "<atime>", "<physical"];
+    const VARIABLE: [&str; 10] =
+        ["<uuid>", "<genid>", "<allocation", "<available", "<mtime>", "<ctime>", "<atime>", "<physical", "<owner>", "<group>"];
     let mut text = String::new();
     for line in xml.lines() {
         if VARIABLE.iter().any(|v| line.trim_start().starts_with(v)) || is_passing_line(line) {

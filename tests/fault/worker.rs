@@ -70,6 +70,11 @@ impl Bench {
 
     fn save(&mut self, start: Start, directory: &Path, make: impl FnOnce(&Self)) {
         make(self);
+        // With a guest that is killed later, libvirtd would first have to find that out.
+        let connection = virt::connect::Connect::open(Some("qemu:///system")).unwrap();
+        for domain in connection.list_all_domains(virt::sys::VIR_CONNECT_LIST_DOMAINS_ACTIVE).unwrap() {
+            domain.destroy().unwrap();
+        }
         let saved: PathBuf = directory.join(format!("{start:?}"));
         self.states.insert(start, Saved::take(&saved));
     }
