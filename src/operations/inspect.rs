@@ -228,7 +228,10 @@ fn judge(domain: &Domain, owner: &Owner) -> (Phase, &'static str, String) {
             (Phase::Running, "VMRunning", "VM is running successfully".into())
         }
         DomainState::Crashed => (Phase::Failed, "VMCrashed", "the guest crashed".into()),
-        DomainState::ShutOff => (Phase::Stopped, "VMShutOff", "VM is off".into()),
+        DomainState::ShutOff => {
+            let message = format!("VM is off; virsh start {} starts it", shell_word(&domain.name));
+            (Phase::Stopped, "VMShutOff", message)
+        }
         DomainState::Unknown(number) => (
             Phase::Unknown,
             "VMStateUnknown",
