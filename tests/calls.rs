@@ -43,8 +43,8 @@ fn create_asks_once() {
     create_volume foundry-vms/web_cloudinit
     upload foundry-vms/web_cloudinit
     domains
-    set_record web
     set_autostart web
+    set_record web
     start web
     volume foundry-images/debian-12
     ");

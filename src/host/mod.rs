@@ -16,7 +16,7 @@ mod storage;
 mod turn;
 
 pub use error::{HostError, Stopped};
-pub use libvirt::{CallObserver, Libvirt};
+pub use libvirt::{CallObserver, Libvirt, Patience, run_event_loop};
 pub use objects::{
     AddressSource, Bridge, Capabilities, Domain, DomainState, GuestAddress, Network, Reach, StateNow, View,
 };

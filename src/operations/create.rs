@@ -1,4 +1,4 @@
-//! Makes a VM: define, volumes, seed, mark, autostart, start; or nothing at all.
+//! Makes a VM: define, volumes, seed, autostart, mark, start; or nothing at all.
 
 use std::time::Duration;
 
@@ -130,6 +130,16 @@ fn prepare_pool(session: &Session<'_>, ready: &ReadyVm) -> Result<(), Error> {
 /// directory that is there keeps its owner and mode, which building would set. The target of a user's pool
 /// may be a mount point whose file system is not mounted; disks made below it would vanish under the mount.
 pub(super) fn ensure_pool(session: &Session<'_>, pool: &ReadyPool) -> Result<(), Error> {
+    let outcome = match pool.need {
+        PoolNeed::Make => {
+            format!("pool '{}' stays as far as it is made; the same command again goes on with it", pool.name)
+        }
+        _ => "nothing was changed".to_owned(),
+    };
+    make_and_start(session, pool).map_err(|e| e.outcome(outcome))
+}
+
+fn make_and_start(session: &Session<'_>, pool: &ReadyPool) -> Result<(), Error> {
     if pool.need == PoolNeed::Make {
         let xml = Source::Dir { path: pool.target.clone() }.to_xml(&pool.name)?;
         // Another foundry may have made it since we looked: then its definition is as good as ours.
@@ -167,9 +177,9 @@ fn start_pool(session: &Session<'_>, name: &str, is_ours: bool) -> Result<(), Er
         }
     }
     match outcome {
-        Err(refused) if !is_active()? => Err(Error::from(refused)
-            .hint("is its file system mounted, its directory there?")
-            .outcome("nothing was changed")),
+        Err(refused) if !is_active()? => {
+            Err(Error::from(refused).hint("is its file system mounted, its directory there?"))
+        }
         _ => Ok(()),
     }
 }
@@ -280,13 +290,17 @@ fn build(
     }
     session.cancel.check()?;
     rivals::settle(session, &ready.plan, uuid)?;
-    mark_created(session, uuid, &blueprint.record, creation)?;
+    // Before the mark: what is killed behind it is whole but for its start.
     if ready.plan.autostart {
         session.host.set_autostart(uuid, true)?;
     }
     session.cancel.check()?;
-    start(session, ready.virt_type, uuid, blueprint, creation)?;
-    check_image_stayed(session, ready)
+    mark_created(session, uuid, &blueprint.record, creation)?;
+    session.cancel.check()?;
+    let started = start(session, ready.virt_type, uuid, blueprint, creation);
+    // It says better why a start failed.
+    check_image_stayed(session, ready)?;
+    started
 }
 
 /// Who deletes an image looks first who uses it, and may have looked before the domain was there. What is deleted

@@ -7,10 +7,12 @@ pub mod console;
 pub mod create;
 pub mod destroy;
 pub mod disks;
+pub mod gc;
 pub mod images;
 pub mod inspect;
 pub mod pools;
 pub mod preflight;
+pub mod seed;
 pub mod storage;
 pub mod wait;
 

@@ -86,7 +86,7 @@ fn check(session: &Session<'_>, subject: &Subject, found: &Found) -> Result<(), 
             .hint("wait for it, or stop that process; it then removes what it made"));
     }
     if found.live.is_some() && !subject.executes() {
-        return Err(refused(format!("VM '{vm}' is {}", subject.domain.state.as_str()))
+        return Err(refused(format!("VM '{vm}' is {}", subject.domain.state))
             .because("a guest that does not execute cannot let go of a disk")
             .hint(format!("virsh resume {0}, or stop it: virsh shutdown {0}", shell_word(vm))));
     }
@@ -285,7 +285,7 @@ fn unplug(session: &Session<'_>, detachment: &Detachment, patience: Duration) ->
 }
 
 /// Looks at a running domain until it has no such disk; false where that does not come about.
-pub(super) fn is_let_go(
+pub(in crate::operations) fn is_let_go(
     session: &Session<'_>,
     uuid: Uuid,
     target: &str,

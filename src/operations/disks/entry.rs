@@ -60,6 +60,27 @@ fn read(session: &Session<'_>, domain: &Domain) -> Result<Record, Error> {
     }
 }
 
+/// The record of a whole VM, as it stands now.
+///
+/// # Errors
+/// As [`rewrite`].
+pub(in crate::operations) fn current_record(session: &Session<'_>, domain: &Domain) -> Result<Record, Error> {
+    rewrite(session, domain, |_| {})
+}
+
+/// Strikes a volume out of the record of a VM.
+///
+/// # Errors
+/// As [`rewrite`].
+pub(in crate::operations) fn strike_out(
+    session: &Session<'_>,
+    domain: &Domain,
+    pool: &str,
+    name: &str,
+) -> Result<(), Error> {
+    rewrite(session, domain, |record| strike_volume(record, pool, name)).map(drop)
+}
+
 /// Strikes a volume out: from here on nothing deletes it.
 pub(super) fn strike_volume(record: &mut Record, pool: &str, name: &str) {
     record.volumes.retain(|v| v.pool != pool || v.name != name);

@@ -203,6 +203,11 @@ impl Started {
         }
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends it a signal, by the name that kill(1) knows.
     pub(crate) fn signal(&mut self, name: &str) {
         kill(self.child.id(), name);
