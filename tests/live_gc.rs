@@ -211,7 +211,7 @@ fn an_attach_that_was_killed_is_finished_or_taken_back() {
     }
 }
 
-/// Killed by name when it goes out of scope.
+/// Ended when it goes out of scope.
 struct Holder(Child);
 
 impl Drop for Holder {
@@ -221,12 +221,10 @@ impl Drop for Holder {
     }
 }
 
-/// A QEMU that no libvirt knows of, with a disk.
+/// QEMU's own code with a disk open, of which no libvirt knows.
 fn qemu_with(disk: &Path) -> Holder {
-    let drive = format!("driver=file,node-name=it,filename={}", disk.display());
-    let machine = ["-machine", "none", "-nodefaults", "-display", "none", "-blockdev"];
-    let mut command = Command::new(format!("qemu-system-{}", std::env::consts::ARCH));
-    command.args(machine).arg(drive).stdin(Stdio::null()).stdout(Stdio::null());
+    let mut command = Command::new("qemu-io");
+    command.args(["-f", "raw", "-c", "sleep 250000"]).arg(disk).stdin(Stdio::null()).stdout(Stdio::null());
     Holder(command.spawn().unwrap())
 }
 
