@@ -87,7 +87,7 @@ fn details(seen: &Seen) -> String {
     };
     let domain = &seen.domain;
     line("Name", &domain.name);
-    line("State", domain.state.as_str());
+    line("State", &domain.state.to_string());
     if let Some(status) = &seen.vm.status {
         line("Phase", status.phase.as_str());
         status.conditions.iter().for_each(|c| line(&c.kind, &format!("{} ({})", c.status, c.message)));

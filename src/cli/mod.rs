@@ -21,6 +21,7 @@ mod test_conn;
 pub mod ui;
 
 use std::ffi::OsStr;
+use std::time::Duration;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
@@ -74,6 +75,9 @@ pub struct Global {
     /// Directory on the host in which these two pools are made [default: libvirt's own for images]
     #[arg(long, global = true, value_name = "DIR", env = "FOUNDRY_STORAGE_PATH", hide_env_values = true)]
     storage_path: Option<String>,
+    /// Give up a call that libvirt has not answered for so long, 0 for never; what copies data has 60 times as long
+    #[arg(long, global = true, value_name = "DURATION", default_value = "60s", value_parser = output::parse_duration, env = "FOUNDRY_CALL_TIMEOUT", hide_env_values = true)]
+    call_timeout: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -138,7 +142,7 @@ pub fn run() -> u8 {
         Ok(()) => 0,
         Err(error) => {
             ui.error(&error);
-            error.kind().exit_code()
+            interrupt::exit_code(error.kind())
         }
     }
 }

@@ -23,10 +23,12 @@ mod image_preflight;
 mod interruptible;
 mod lookup;
 mod medium;
+mod rivals;
 mod session;
 mod stop;
 mod storage_preflight;
 mod survey;
+mod turn;
 mod usage;
 mod volumes;
 

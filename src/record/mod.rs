@@ -27,6 +27,7 @@ use crate::host::Domain;
 use crate::manifest::{CloudInit, VirtualMachine};
 use crate::names::VmName;
 use crate::origin::Origin;
+use crate::text::printable;
 use crate::units::Bytes;
 
 /// The version of the record's form. A foundry that reads a higher one leaves the VM alone.
@@ -178,7 +179,7 @@ impl Owner {
         match (read, version) {
             (_, Some(newer)) if newer > VERSION => Self::Newer(newer),
             (Ok(record), _) => Self::Foundry(Box::new(record)),
-            (Err(e), _) => Self::Unreadable(e.to_string()),
+            (Err(e), _) => Self::Unreadable(printable(&e.to_string())),
         }
     }
 

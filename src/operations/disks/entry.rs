@@ -3,7 +3,7 @@
 use crate::error::{Error, Kind};
 use crate::host::{Domain, HostError};
 use crate::manifest::{DataDisk, Number, Spec};
-use crate::operations::Session;
+use crate::operations::{Session, turn};
 use crate::plan;
 use crate::record::{Owner, Record, State};
 use crate::units::{Bytes, GIB};
@@ -14,7 +14,8 @@ const TRIES: usize = 8;
 /// Changes the record of a VM until it says so. `change` is applied to what stands there at that moment, and
 /// changes nothing where that is as wanted already.
 ///
-/// libvirt has no "write if it is still the same". So the record is read right before it is written and again
+/// libvirt has no "write if it is still the same". Foundries of one machine do this in turn. For those of another
+/// the record is read right before it is written and again
 /// after it, and written anew where another process put what it had read before over it.
 ///
 /// # Errors
@@ -24,6 +25,7 @@ pub(super) fn rewrite(
     domain: &Domain,
     change: impl Fn(&mut Record),
 ) -> Result<Record, Error> {
+    let _turn = turn::with_vm(session, domain.uuid);
     let mut failed: Option<HostError> = None;
     for _ in 0..TRIES {
         let before = read(session, domain)?;
