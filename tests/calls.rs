@@ -17,7 +17,8 @@ fn calls(bench: &Bench) -> String {
     bench.host.calls().join("\n")
 }
 
-/// The last look is for who deletes the image without having seen the VM.
+/// The last look is for who deletes the image without having seen the VM. A domain without a manifest is looked at for
+/// its MAC addresses.
 #[test]
 fn create_asks_once() {
     let bench = Bench::new();
@@ -25,6 +26,7 @@ fn create_asks_once() {
     insta::assert_snapshot!(calls(&bench), @r"
     domains
     capabilities
+    domain_xml other
     bridges
     volume foundry-images/debian-12
     download foundry-images/debian-12
@@ -55,6 +57,7 @@ fn a_small_vm_asks_less() {
     insta::assert_snapshot!(calls(&bench), @r"
     domains
     capabilities
+    domain_xml other
     network default
     refresh_pool foundry-vms
     pool foundry-vms

@@ -21,6 +21,7 @@ mod image_preflight;
 mod interruptible;
 mod lookup;
 mod medium;
+mod neighbours;
 mod session;
 mod stop;
 mod storage_preflight;

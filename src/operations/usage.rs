@@ -231,7 +231,11 @@ fn of_record(domain: &Domain) -> (BTreeSet<(String, String)>, BTreeSet<String>) 
 
 /// What a listed domain is made of; `None` where it vanished since. That it cannot be seen for another reason
 /// is no sign that it uses nothing.
-fn describe(session: &Session<'_>, listed: &Domain, view: View) -> Result<Option<DomainDescription>, Error> {
+pub(super) fn describe(
+    session: &Session<'_>,
+    listed: &Domain,
+    view: View,
+) -> Result<Option<DomainDescription>, Error> {
     match session.host.domain_xml(listed.uuid, view) {
         Ok(xml) => Ok(Some(DomainDescription::read(&xml)?)),
         Err(failed) if failed.outcome_unknown() => Err(failed.into()),
