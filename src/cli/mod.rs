@@ -6,6 +6,7 @@ mod connect;
 mod create;
 mod destroy;
 mod disk;
+mod gc;
 mod get;
 mod image;
 mod interrupt;
@@ -14,6 +15,7 @@ mod output;
 mod pool;
 mod pool_add;
 mod render;
+mod seed;
 mod storage;
 mod test_conn;
 pub mod ui;
@@ -98,6 +100,8 @@ enum Command {
     Disk(disk::DiskArgs),
     Pool(pool::PoolArgs),
     Storage(storage::StorageArgs),
+    Seed(seed::SeedArgs),
+    Gc(gc::GcArgs),
     TestConn(test_conn::TestConnArgs),
 }
 
@@ -138,7 +142,7 @@ pub fn run() -> u8 {
         Ok(()) => 0,
         Err(error) => {
             ui.error(&error);
-            error.kind().exit_code()
+            interrupt::exit_code(error.kind())
         }
     }
 }
@@ -170,6 +174,8 @@ fn dispatch(cli: &Cli, ui: &Ui) -> Result<(), Error> {
         Command::Disk(args) => disk::run(args, global, ui),
         Command::Pool(args) => pool::run(args, global, ui),
         Command::Storage(args) => storage::run(args, global, ui),
+        Command::Seed(args) => seed::run(args, global, ui),
+        Command::Gc(args) => gc::run(args, global, ui),
         Command::TestConn(args) => test_conn::run(args, global, ui),
     }
 }

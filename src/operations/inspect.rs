@@ -228,7 +228,10 @@ fn judge(domain: &Domain, owner: &Owner) -> (Phase, &'static str, String) {
             (Phase::Running, "VMRunning", "VM is running successfully".into())
         }
         DomainState::Crashed => (Phase::Failed, "VMCrashed", "the guest crashed".into()),
-        DomainState::ShutOff => (Phase::Stopped, "VMShutOff", "VM is off".into()),
+        DomainState::ShutOff => {
+            let message = format!("VM is off; virsh start {} starts it", shell_word(&domain.name));
+            (Phase::Stopped, "VMShutOff", message)
+        }
         DomainState::Unknown(number) => (
             Phase::Unknown,
             "VMStateUnknown",
@@ -306,8 +309,11 @@ fn read_seed(session: &Session<'_>, record: &Record, name: &str) -> Result<cloud
     let failed = |cause: String| {
         Error::new(Kind::Storage, format!("the seed of VM '{name}' cannot be read")).because(cause)
     };
-    let seed =
-        record.volumes.iter().find(|v| v.role == Role::Seed).ok_or_else(|| failed("it has none".into()))?;
+    let seed = record
+        .volumes
+        .iter()
+        .find(|v| v.role == Role::Seed)
+        .ok_or_else(|| failed("it was ejected".into()))?;
     let volume = session
         .host
         .volume(&seed.pool, &seed.name)?

@@ -4,9 +4,8 @@ use std::net::IpAddr;
 
 use super::Session;
 use super::preflight::Finding;
-use super::usage::describe;
 use crate::error::Error;
-use crate::host::libvirt_xml::InterfaceDescription;
+use crate::host::libvirt_xml::{DomainDescription, InterfaceDescription};
 use crate::host::{Domain, View};
 use crate::manifest::VirtualMachine;
 use crate::plan::{Interface, VmPlan};
@@ -19,37 +18,36 @@ pub(super) fn check(
     domains: &[Domain],
     findings: &mut Vec<Finding>,
 ) -> Result<(), Error> {
+    findings.extend(of_foundry(plan, domains).into_iter().map(|(_, finding)| finding));
     let others = domains.iter().filter(|d| d.name != plan.name.as_str());
-    let (known, strangers): (Vec<&Domain>, Vec<&Domain>) =
-        others.partition(|d| Owner::of_domain(d).manifest().is_some());
-    check_known(plan, &known, findings);
-    strangers.into_iter().try_for_each(|domain| check_stranger(session, plan, domain, findings))
+    let mut strangers = others.filter(|d| Owner::of_domain(d).manifest().is_none());
+    strangers.try_for_each(|domain| check_stranger(session, plan, domain, findings))
 }
 
-/// MAC, tap and addresses must not be those of another VM of foundry's.
-fn check_known(plan: &VmPlan, domains: &[&Domain], findings: &mut Vec<Finding>) {
-    for domain in domains {
+/// The other VMs of foundry's that have an address of the plan's, and with it MAC and tap.
+pub(super) fn of_foundry<'a>(plan: &VmPlan, domains: &'a [Domain]) -> Vec<(&'a Domain, Finding)> {
+    let mut found = Vec::new();
+    for domain in domains.iter().filter(|d| d.name != plan.name.as_str()) {
         let owner = Owner::of_domain(domain);
         let theirs = owner.manifest().map(addresses_of).unwrap_or_default();
         for (index, interface) in plan.interfaces.iter().enumerate() {
-            let at = format!("spec.networkInterfaces[{index}]");
-            if let Some(ip) =
-                interface.ip.map(|net| net.addr()).filter(|ip| theirs.contains(&IpAddr::V4(*ip)))
-            {
-                let tap = interface.tap.as_deref().unwrap_or("-");
-                findings.push(Finding::vm(format!(
-                    "{at}.ip: VM '{}' has the address {ip}, and with it MAC {} and tap {tap}",
-                    domain.name, interface.mac
-                )));
-            }
-            for address in interface.addresses.iter().map(ipnet::IpNet::addr).filter(|a| theirs.contains(a)) {
-                findings.push(Finding::vm(format!(
-                    "{at}.addresses: VM '{}' has the address {address}",
-                    domain.name
-                )));
-            }
+            let shared = shared_addresses(interface, &theirs, &domain.name);
+            let told = |said| (domain, Finding::vm(format!("spec.networkInterfaces[{index}].{said}")));
+            found.extend(shared.into_iter().map(told));
         }
     }
+    found
+}
+
+/// Which addresses of an interface another VM has, a sentence each.
+fn shared_addresses(interface: &Interface, theirs: &[IpAddr], vm: &str) -> Vec<String> {
+    let ip = interface.ip.map(|net| net.addr()).filter(|ip| theirs.contains(&IpAddr::V4(*ip)));
+    let tap = interface.tap.as_deref().unwrap_or("-");
+    let first = ip.map(|ip| {
+        format!("ip: VM '{vm}' has the address {ip}, and with it MAC {} and tap {tap}", interface.mac)
+    });
+    let further = interface.addresses.iter().map(ipnet::IpNet::addr).filter(|a| theirs.contains(a));
+    first.into_iter().chain(further.map(|a| format!("addresses: VM '{vm}' has the address {a}"))).collect()
 }
 
 /// What was copied from a VM of foundry's without its record has the MAC address. Its IP addresses nobody knows.
@@ -59,8 +57,12 @@ fn check_stranger(
     domain: &Domain,
     findings: &mut Vec<Finding>,
 ) -> Result<(), Error> {
-    // One that vanished since has nothing.
-    let Some(described) = describe(session, domain, View::Current)? else { return Ok(()) };
+    let described = match session.host.domain_xml(domain.uuid, View::Current) {
+        Err(lost) if lost.outcome_unknown() => return Err(lost.into()),
+        // One that vanished since has nothing; one that cannot be read is no reason against all others.
+        described => described.and_then(|xml| DomainDescription::read(&xml)),
+    };
+    let Ok(described) = described else { return Ok(()) };
     for (index, interface) in plan.interfaces.iter().enumerate() {
         if let Some(what) = described.interfaces.iter().find_map(|theirs| in_common(interface, theirs)) {
             let at = format!("spec.networkInterfaces[{index}]");

@@ -58,6 +58,13 @@ pub struct ReadyVm {
     pub leftover: Option<Domain>,
 }
 
+impl ReadyVm {
+    /// Pool and name of its image, where that is in one.
+    pub(super) fn image_volume(&self) -> Option<&(String, String)> {
+        self.storage.image.as_ref()?.volume.as_ref()
+    }
+}
+
 /// Looks whether a host can make a VM; changes nothing.
 ///
 /// # Errors
@@ -77,8 +84,23 @@ pub fn preflight(session: &Session<'_>, plan: &VmPlan) -> Result<ReadyVm, Error>
             warn_of_cpu(session, plan, virt_type);
             Ok(ReadyVm { plan: plan.clone(), virt_type, arch, native, storage, leftover })
         }
-        _ => Err(report(plan.name.as_str(), &findings)),
+        _ => Err(report(plan.name.as_str(), &newcomer(session, plan, taken)?.unwrap_or(findings))),
     }
+}
+
+/// Who has the name by now, where nobody had it: then the volumes that were found are that one's, and nothing that
+/// could be advised about them is right.
+fn newcomer(
+    session: &Session<'_>,
+    plan: &VmPlan,
+    taken: Option<&Domain>,
+) -> Result<Option<Vec<Finding>>, Error> {
+    let Some(newcomer) = session.host.domain(plan.name.as_str())?.filter(|_| taken.is_none()) else {
+        return Ok(None);
+    };
+    let mut findings = Vec::new();
+    let is_dead = check_name(plan, &newcomer, &mut findings);
+    Ok((!is_dead).then_some(findings))
 }
 
 /// One error for all findings.

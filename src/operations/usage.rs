@@ -23,6 +23,7 @@ use crate::host::libvirt_xml::{DiskDescription, DomainDescription};
 use crate::host::{Domain, Pool, View, Volume};
 
 /// All volumes of the active pools and what the domains need, looked at once.
+#[derive(Debug)]
 pub(super) struct Usage {
     volumes: Vec<Volume>,
     domains: Vec<Claims>,
@@ -40,6 +41,7 @@ pub(super) enum Who {
 }
 
 /// What one domain needs.
+#[derive(Debug)]
 struct Claims {
     name: String,
     active: bool,
@@ -68,9 +70,13 @@ impl Users {
         self
     }
 
-    /// Why the volume must stay, if it must.
+    /// Why the volume of a VM that goes must stay, if it must.
     pub(super) fn reason(&self) -> Option<String> {
-        let vms = (!self.vms.is_empty()).then(|| format!("domain '{}' uses it too", self.vms.join("', '")));
+        self.told("uses it too")
+    }
+
+    fn told(&self, uses: &str) -> Option<String> {
+        let vms = (!self.vms.is_empty()).then(|| format!("domain '{}' {uses}", self.vms.join("', '")));
         let overlays: Vec<String> =
             self.overlays.iter().map(|o| format!("volume '{}' in pool '{}'", o.name, o.pool)).collect();
         let verb = if overlays.len() == 1 { "lies" } else { "lie" };
@@ -231,11 +237,7 @@ fn of_record(domain: &Domain) -> (BTreeSet<(String, String)>, BTreeSet<String>) 
 
 /// What a listed domain is made of; `None` where it vanished since. That it cannot be seen for another reason
 /// is no sign that it uses nothing.
-pub(super) fn describe(
-    session: &Session<'_>,
-    listed: &Domain,
-    view: View,
-) -> Result<Option<DomainDescription>, Error> {
+fn describe(session: &Session<'_>, listed: &Domain, view: View) -> Result<Option<DomainDescription>, Error> {
     match session.host.domain_xml(listed.uuid, view) {
         Ok(xml) => Ok(Some(DomainDescription::read(&xml)?)),
         Err(failed) if failed.outcome_unknown() => Err(failed.into()),

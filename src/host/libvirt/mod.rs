@@ -33,7 +33,7 @@ use self::sockets::Sockets;
 use self::watchdog::Watchdog;
 use super::{
     AddressSource, Bridge, Capabilities, Domain, GuestAddress, Host, HostError, Network, Pool, Reach, Result,
-    StateNow, View, Volume, Zeros, libvirt_xml,
+    StateNow, Turn, View, Volume, Zeros, libvirt_xml,
 };
 use crate::content::{Content, Sink};
 use crate::error::Kind;
@@ -200,6 +200,12 @@ impl Host for Libvirt {
 
     fn is_local(&self) -> bool {
         is_local_uri(&self.uri)
+    }
+
+    fn turn(&self, thing: &str) -> Option<Turn> {
+        // This machine's libvirt has several addresses.
+        let host = if self.is_local() { "this machine" } else { &self.uri };
+        Turn::of(&format!("{thing} of {host}"))
     }
 
     fn capabilities(&self) -> Result<Capabilities> {
