@@ -164,6 +164,7 @@ fn domains_of_other_tools_are_listed_and_left_alone() {
     keeps_what_they_lie_on(&foreign);
     gives_no_name_nor_address_twice(&foreign);
     bed.foundry(&["storage", "status"]).run().exits(0);
+    is_no_garbage(&foreign);
     bed.foundry(&["image", "prune", "--yes"]).run().exits(0);
     bed.foundry(&["destroy", &bed.name("web"), "--yes"]).run().exits(0);
     let after = foreign.all();
@@ -217,6 +218,14 @@ fn keeps_what_they_lie_on(foreign: &Foreign) {
     for (tool, end) in [("vagrant-libvirt", "-box.img"), ("kcli", "-vmlinuz")] {
         let (name, vm) = (format!("{}{end}", foreign.name(tool)), foreign.name(tool));
         foreign.bed.foundry(&["image", "delete", &name, "--yes"]).run().exits(5).mentions(&vm);
+    }
+}
+
+fn is_no_garbage(foreign: &Foreign) {
+    let ran = foreign.bed.foundry(&["gc", "--yes"]).run().exits(0);
+    for (_, end) in TOOLS {
+        let name = foreign.bed.name(end);
+        assert!(!ran.stdout.contains(&name) && !ran.stderr.contains(&name), "{ran:#?}");
     }
 }
 
