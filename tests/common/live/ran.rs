@@ -95,6 +95,11 @@ impl Foundry {
         self
     }
 
+    /// The command itself, for who runs it in a way of its own.
+    pub(crate) fn into_command(self) -> Command {
+        self.command
+    }
+
     /// Runs it to its end.
     pub(crate) fn run(self) -> Ran {
         self.start().end()
