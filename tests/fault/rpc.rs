@@ -87,9 +87,7 @@ impl Packet {
         }
         match (self.kind(), self.status()) {
             (CALL, _) => Some(procedure(self.procedure())),
-            (STREAM, OK) => {
-                Some(format!("{}, end of its stream", procedure(self.procedure())))
-            }
+            (STREAM, OK) => Some(format!("{}, end of its stream", procedure(self.procedure()))),
             _ => None,
         }
     }
