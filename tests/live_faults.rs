@@ -81,7 +81,10 @@ fn inside(index: usize) -> Vec<Verdict> {
         let line = line.unwrap();
         match told(&line) {
             Some(verdict) => {
-                println!("[host {index}] {:?}: {}, {}, {} {} {}", verdict.class, verdict.command, verdict.fault, verdict.n, verdict.procedure, verdict.note);
+                println!(
+                    "[host {index}] {:?}: {}, {}, {} {} {}",
+                    verdict.class, verdict.command, verdict.fault, verdict.n, verdict.procedure, verdict.note
+                );
                 verdicts.push(verdict);
             }
             None => println!("[host {index}] {line}"),

@@ -100,7 +100,8 @@ const AGAIN: &str = "the pool may be there, and not as it should be; the same co
 
 /// Whether a pool in a directory is what an addition of it left that was broken off.
 fn is_begun(pool: &Pool, source: &Source, autostart: bool) -> bool {
-    let is_same = matches!(source, Source::Dir { path } if pool.kind == "dir" && pool.target.as_ref() == Some(path));
+    let is_same =
+        matches!(source, Source::Dir { path } if pool.kind == "dir" && pool.target.as_ref() == Some(path));
     is_same && !(pool.active && (pool.autostart || !autostart))
 }
 

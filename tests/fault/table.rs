@@ -63,7 +63,8 @@ const STRIDE: usize = 11;
 
 /// The runs for a command that makes these calls: all of them, or the same sample in every run.
 pub(crate) fn chosen(calls: &[String], full: bool) -> Vec<(usize, Fault)> {
-    let all = (1..).zip(calls).flat_map(|(n, call)| Fault::ALL.into_iter().map(move |fault| (n, call, fault)));
+    let all =
+        (1..).zip(calls).flat_map(|(n, call)| Fault::ALL.into_iter().map(move |fault| (n, call, fault)));
     if full {
         return all.map(|(n, _, fault)| (n, fault)).collect();
     }
@@ -106,5 +107,7 @@ fn line(command: &str, fault: &str, counts: &BTreeMap<Class, usize>) -> String {
     let of = |class: Class| counts.get(&class).copied().unwrap_or(0);
     let all: usize = counts.values().sum();
     let [survived, at_once, by_command, leaked, lost] = Class::ALL.map(of);
-    format!("{command:<24} {fault:<22} {all:>5}   {survived:>8} {at_once:>8} {by_command:>10} {leaked:>6} {lost:>5}\n")
+    format!(
+        "{command:<24} {fault:<22} {all:>5}   {survived:>8} {at_once:>8} {by_command:>10} {leaked:>6} {lost:>5}\n"
+    )
 }

@@ -142,15 +142,28 @@ impl Bench {
             };
             eprintln!("judge {:?}", t0.elapsed());
             let procedure = calls.get(n - 1).cloned().unwrap_or_default();
-            let note = if class < Class::Leaked { String::new() } else { format!("{why}\n  code {}, said:\n{}", ran.code, ran.stderr) };
-            tell(&Verdict { command: command.name.into(), fault: fault.name().into(), n, procedure, class, note, revived });
+            let note = if class < Class::Leaked {
+                String::new()
+            } else {
+                format!("{why}\n  code {}, said:\n{}", ran.code, ran.stderr)
+            };
+            tell(&Verdict {
+                command: command.name.into(),
+                fault: fault.name().into(),
+                n,
+                procedure,
+                class,
+                note,
+                revived,
+            });
         }
     }
 }
 
 /// Serves the images; `old.qcow2` is another one once the flag is up.
 fn server(directory: &Path) -> (Server, Arc<AtomicBool>) {
-    let [base, new] = ["base", "new"].map(|name| std::fs::read(directory.join(format!("{name}.qcow2"))).unwrap());
+    let [base, new] =
+        ["base", "new"].map(|name| std::fs::read(directory.join(format!("{name}.qcow2"))).unwrap());
     let is_newer = Arc::new(AtomicBool::new(false));
     let newer = Arc::clone(&is_newer);
     let server = Server::start(move |request| {
