@@ -66,8 +66,11 @@ const CHANGING: [&str; 22] = [
     "virStoragePoolSetAutostart",
     "virStoragePoolRefresh",
 ];
-/// The runs for a command that makes these calls: all of them, or a sample, the same in every run: each fault at one of
-/// the calls that change something, from the first to the last, and one at another call.
+/// As many faults does a sample take for a command.
+const SAMPLE: usize = 5;
+
+/// The runs for a command that makes these calls: all of them, or a sample, the same in every run: some of the faults,
+/// each at one of the calls that change something, from the first to the last, and one at another call.
 pub(crate) fn chosen(calls: &[String], full: bool) -> Vec<(usize, Fault)> {
     if full {
         return (1..=calls.len()).flat_map(|n| Fault::ALL.map(|fault| (n, fault))).collect();
@@ -75,13 +78,14 @@ pub(crate) fn chosen(calls: &[String], full: bool) -> Vec<(usize, Fault)> {
     let is_changing = |call: &str| CHANGING.contains(&call);
     let (changing, others): (Vec<usize>, Vec<usize>) =
         (1..=calls.len()).partition(|n| is_changing(&calls[n - 1]));
-    let spread = |(index, fault)| (changing[index * (changing.len() - 1) / (Fault::ALL.len() - 1)], fault);
-    let mut chosen: Vec<_> = (0..).zip(shuffled(calls.len())).map(spread).collect();
-    chosen.push((others[others.len() * 2 / 3], Fault::ALL[calls.len() % Fault::ALL.len()]));
+    let faults = shuffled(calls.len());
+    let spread = |(index, fault)| (changing[index * (changing.len() - 1) / (SAMPLE - 1)], fault);
+    let mut chosen: Vec<_> = (0..SAMPLE).zip(faults).map(spread).collect();
+    chosen.push((others[others.len() * 2 / 3], faults[SAMPLE]));
     chosen
 }
 
-/// The faults in another order for each command, so that it is not always the same one that meets the last call.
+/// The faults in another order for each command, so that each meets every kind of call.
 fn shuffled(by: usize) -> [Fault; 8] {
     let mut faults = Fault::ALL;
     faults.rotate_left(by % Fault::ALL.len());

@@ -24,8 +24,17 @@ pub(crate) struct Share {
     pub(crate) of: usize,
     /// All calls, or a sample.
     pub(crate) full: bool,
-    /// Commands whose names contain this.
+    /// The command of that name, or all whose names contain this.
     pub(crate) only: String,
+}
+
+impl Share {
+    fn commands(&self) -> Vec<Command> {
+        let all = commands::all();
+        let is_name = all.iter().any(|c| c.name == self.only);
+        let is_meant = |name: &str| if is_name { name == self.only } else { name.contains(&self.only) };
+        all.into_iter().filter(|c| is_meant(c.name)).collect()
+    }
 }
 
 /// How long what outlives a killed foundry may hold its connection.
@@ -44,8 +53,7 @@ struct Bench {
 /// Runs this worker's share and tells each verdict.
 pub(crate) fn work(directory: &Path, share: &Share) {
     let mut bench = Bench::make(&directory.join("work"));
-    let commands = commands::all().into_iter().filter(|c| c.name.contains(&share.only));
-    for (index, command) in commands.enumerate() {
+    for (index, command) in share.commands().into_iter().enumerate() {
         // A sample goes by commands, each of which costs two runs more; all runs are shared evenly.
         if share.full || index % share.of == share.index {
             bench.put_under(&command, share);
