@@ -37,10 +37,13 @@ pub(super) fn undo(session: &Session<'_>, job: &Job, made: &Made, error: Error) 
         Ok(()) => return error.outcome("everything that was made is removed again"),
         Err(left) => left,
     };
+    error.outcome(format!("left behind: {left}")).outcome(removal(job))
+}
+
+/// What to do about what is left.
+pub(super) fn removal(job: &Job) -> String {
     let (vm, target) = (shell_word(job.subject.name()), &job.disk.target);
-    error
-        .outcome(format!("left behind: {left}"))
-        .outcome(format!("{} finishes it, foundry disk detach {vm} {target} removes it", again(job)))
+    format!("{} finishes it, foundry disk detach {vm} {target} removes it", again(job))
 }
 
 /// The command that goes on with this very disk: without its device it would attach a second one where this one turns
