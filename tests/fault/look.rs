@@ -70,7 +70,9 @@ impl Picture {
         let names: BTreeSet<_> = self.0.keys().chain(now.0.keys()).collect();
         for name in names {
             match (self.0.get(name), now.0.get(name)) {
-                (Some(was), Some(is)) if was != is => text.push_str(&format!("    ~ {name}\n{}", lines(was, is))),
+                (Some(was), Some(is)) if was != is => {
+                    text.push_str(&format!("    ~ {name}\n{}", lines(was, is)))
+                }
                 (Some(_), None) => text.push_str(&format!("    - {name}\n")),
                 (None, Some(_)) => text.push_str(&format!("    + {name}\n")),
                 _ => {}
@@ -147,7 +149,8 @@ fn thing(what: &str) -> Thing {
     if let Some(vm) = VMS.iter().find(|vm| is_vms(what, vm)) {
         return Thing::Vm(vm);
     }
-    let is_of_pools = ["pool ", "directory ", "volume foundry-test-f-vms/"].iter().any(|w| what.starts_with(w));
+    let is_of_pools =
+        ["pool ", "directory ", "volume foundry-test-f-vms/"].iter().any(|w| what.starts_with(w));
     match what {
         _ if is_of_pools || what.contains("/etc/libvirt/storage/") => Thing::Pools,
         _ if what.contains(".qcow2") => Thing::Image,
@@ -164,8 +167,18 @@ fn is_passing(name: &str) -> bool {
 
 /// XML without what is another each time: identities, times, processes, how much is allocated.
 fn plain(xml: &str, uuid: &str) -> String {
-    const VARIABLE: [&str; 10] =
-        ["<uuid>", "<genid>", "<allocation", "<available", "<mtime>", "<ctime>", "<atime>", "<physical", "<owner>", "<group>"];
+    const VARIABLE: [&str; 10] = [
+        "<uuid>",
+        "<genid>",
+        "<allocation",
+        "<available",
+        "<mtime>",
+        "<ctime>",
+        "<atime>",
+        "<physical",
+        "<owner>",
+        "<group>",
+    ];
     let mut text = String::new();
     for line in xml.lines() {
         if VARIABLE.iter().any(|v| line.trim_start().starts_with(v)) || is_passing_line(line) {
@@ -182,12 +195,19 @@ fn is_passing_line(line: &str) -> bool {
     line.trim_start().starts_with("<timestamps>") || line.trim_start().starts_with("</timestamps>")
 }
 
-/// foundry's record tells who wrote it and when.
+/// foundry's record tells who wrote it and when, and how often.
 fn without_maker(line: &str) -> String {
     let mut rest = line;
     let mut text = String::new();
-    const FIELDS: [&str; 6] =
-        ["\"pid\":", "\"started\":", "\"createdAt\":", "\"changedAt\":", "\"host\":", "\"boot\":"];
+    const FIELDS: [&str; 7] = [
+        "\"pid\":",
+        "\"started\":",
+        "\"createdAt\":",
+        "\"changedAt\":",
+        "\"host\":",
+        "\"boot\":",
+        "\"generation\":",
+    ];
     while let Some((at, field)) = FIELDS.iter().filter_map(|f| Some((rest.find(f)?, f))).min() {
         let behind = &rest[at + field.len()..];
         text.push_str(&rest[..at + field.len()]);

@@ -9,6 +9,7 @@ use virt::domain::Domain as Handle;
 use virt::error::{Error as VirtError, ErrorNumber};
 use virt::sys as c;
 
+use super::calling::is_absence;
 use super::{Asked, Libvirt, agent, libvirt_xml, sys, vm};
 use crate::host::{
     AddressSource, Domain, DomainState, GuestAddress, METADATA_NAMESPACE, Result, StateNow, View,
@@ -250,7 +251,7 @@ impl Libvirt {
         for (index, flags) in UNDEFINE_FLAGS.into_iter().enumerate() {
             match self.raw("virDomainUndefineFlags", &asked, || handle.undefine_flags(flags)) {
                 Ok(()) => return Ok(()),
-                Err(e) if super::is_absence(&e) => return Ok(()),
+                Err(e) if is_absence(&e) => return Ok(()),
                 Err(e) if index < last && is_unknown_flag(&e) => {}
                 Err(e) => return Err(self.failed(&asked, &e)),
             }
