@@ -143,6 +143,7 @@ pure_checks() {
   run_if_wanted clippy check_clippy
   run_if_wanted doc check_doc
   run_if_wanted build check_build
+  run_if_wanted hostile check_hostile
   stage_finish tiny debian
   run_if_wanted unit check_unit
 }
