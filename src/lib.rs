@@ -2,7 +2,7 @@
 //!
 //! The map, in the order in which data flows:
 //!
-//! * [`manifest`] is what a user wrote, read without judgement;
+//! * [`manifest`] is what a user wrote, read without judgement; [`schema`] says what it may hold;
 //! * [`plan`] is what foundry will do, validated and pure;
 //! * [`cloud_init`] makes the seed of a plan, [`domain_xml`] and [`storage_xml`] what libvirt is told;
 //! * [`pool`] is a storage pool to be added;
@@ -31,6 +31,7 @@ pub mod origin;
 pub mod plan;
 pub mod pool;
 pub mod record;
+pub mod schema;
 pub mod storage_xml;
 pub mod text;
 pub mod transfer;

@@ -6,7 +6,9 @@ mod connect;
 mod create;
 mod destroy;
 mod disk;
+mod explain;
 mod get;
+mod help;
 mod image;
 mod interrupt;
 mod list;
@@ -14,6 +16,7 @@ mod output;
 mod pool;
 mod pool_add;
 mod render;
+mod schema;
 mod storage;
 mod test_conn;
 pub mod ui;
@@ -94,6 +97,8 @@ enum Command {
     Disk(disk::DiskArgs),
     Pool(pool::PoolArgs),
     Storage(storage::StorageArgs),
+    Explain(explain::ExplainArgs),
+    Schema(schema::SchemaArgs),
     TestConn(test_conn::TestConnArgs),
 }
 
@@ -140,10 +145,11 @@ pub fn run() -> u8 {
 }
 
 /// The command line, in which a variable that is set to nothing counts as not set.
-fn command() -> clap::Command {
+pub fn command() -> clap::Command {
     let is_empty = |variable: &OsStr| std::env::var_os(variable).is_some_and(|value| value.is_empty());
-    Cli::command()
-        .mut_args(|arg| if arg.get_env().is_some_and(is_empty) { arg.env(None::<&'static str>) } else { arg })
+    let command = Cli::command()
+        .mut_args(|arg| if arg.get_env().is_some_and(is_empty) { arg.env(None::<&'static str>) } else { arg });
+    help::on_one_screen(command)
 }
 
 /// Help and version are results; anything else that clap says is a usage error.
@@ -166,6 +172,8 @@ fn dispatch(cli: &Cli, ui: &Ui) -> Result<(), Error> {
         Command::Disk(args) => disk::run(args, global, ui),
         Command::Pool(args) => pool::run(args, global, ui),
         Command::Storage(args) => storage::run(args, global, ui),
+        Command::Explain(args) => explain::run(args, ui),
+        Command::Schema(args) => schema::run(args, ui),
         Command::TestConn(args) => test_conn::run(args, global, ui),
     }
 }

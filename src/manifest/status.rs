@@ -1,9 +1,10 @@
 //! What foundry says about a VM, in the shape of a Kubernetes status.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// The state of a VM as foundry sees it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
     /// One word for it.
@@ -25,7 +26,7 @@ pub struct Status {
 }
 
 /// One word for the state of a VM.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub enum Phase {
     /// Its creation was begun and did not finish.
     Pending,
@@ -56,7 +57,7 @@ impl Phase {
 }
 
 /// Something that is true of a VM, or not (Kubernetes API conventions, "Typical status properties").
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
     /// What it is about.
@@ -74,7 +75,7 @@ pub struct Condition {
 }
 
 /// An address of a VM and who says so.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Address {
     /// The address, without prefix length.
