@@ -19,6 +19,7 @@ use crate::text::shell_word;
   foundry explain vm.spec --recursive")]
 pub(super) struct ExplainArgs {
     /// Path of the field; none for the whole manifest
+    #[arg(value_name = "FIELD")]
     field: Option<String>,
     /// Show the names and types of all fields in it, at any depth
     #[arg(short, long)]

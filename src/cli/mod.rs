@@ -2,6 +2,7 @@
 //!
 //! Results go to stdout, everything else to stderr. Only [`ui`] writes to either.
 
+mod completion;
 mod connect;
 mod create;
 mod destroy;
@@ -99,6 +100,9 @@ enum Command {
     Storage(storage::StorageArgs),
     Explain(explain::ExplainArgs),
     Schema(schema::SchemaArgs),
+    Completion(completion::CompletionArgs),
+    #[command(name = "__complete")]
+    Complete(completion::CompleteArgs),
     TestConn(test_conn::TestConnArgs),
 }
 
@@ -174,6 +178,8 @@ fn dispatch(cli: &Cli, ui: &Ui) -> Result<(), Error> {
         Command::Storage(args) => storage::run(args, global, ui),
         Command::Explain(args) => explain::run(args, ui),
         Command::Schema(args) => schema::run(args, ui),
+        Command::Completion(args) => completion::run(args, ui),
+        Command::Complete(args) => completion::run_complete(args, ui),
         Command::TestConn(args) => test_conn::run(args, global, ui),
     }
 }

@@ -36,6 +36,7 @@ enum PoolCommand {
     /// Show a pool, its volumes and who uses them
     Info {
         /// Its name
+        #[arg(value_name = "POOL")]
         name: String,
         /// Form of the output
         #[arg(short, long, value_enum, default_value = "table")]
@@ -45,6 +46,7 @@ enum PoolCommand {
     /// Start a pool; a file system is mounted
     Start {
         /// Its name
+        #[arg(value_name = "POOL")]
         name: String,
         /// Have it start with the host from now on
         #[arg(long)]
@@ -53,6 +55,7 @@ enum PoolCommand {
     /// Stop a pool that no running VM uses; a file system is unmounted
     Stop {
         /// Its name
+        #[arg(value_name = "POOL")]
         name: String,
         /// Have it not start with the host any more
         #[arg(long)]
@@ -61,12 +64,14 @@ enum PoolCommand {
     /// Make libvirt look at a pool's volumes anew
     Refresh {
         /// Its name
+        #[arg(value_name = "POOL")]
         name: String,
     },
     /// Stop and forget a pool; its volumes stay where they are
     #[command(visible_alias = "rm")]
     Delete {
         /// Its name
+        #[arg(value_name = "POOL")]
         name: String,
         /// Even if it has volumes, or is stopped, so that they cannot be seen
         #[arg(short, long)]

@@ -17,6 +17,7 @@ use crate::units::Bytes;
 #[command(visible_alias = "rm")]
 pub(super) struct DeleteArgs {
     /// Its name
+    #[arg(value_name = "IMAGE")]
     name: String,
     #[command(flatten)]
     pool: InPool,

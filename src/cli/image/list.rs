@@ -37,6 +37,7 @@ pub(super) struct ListArgs {
 #[derive(Debug, Args)]
 pub(super) struct InfoArgs {
     /// Its name
+    #[arg(value_name = "IMAGE")]
     name: String,
     #[command(flatten)]
     pool: InPool,

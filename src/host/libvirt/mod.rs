@@ -56,6 +56,23 @@ impl Libvirt {
     /// # Errors
     /// [`HostError::Connect`] with libvirt's reason.
     pub fn connect(uri: &str, observer: Arc<dyn CallObserver>) -> Result<Self> {
+        Self::open(uri, observer, "virConnectOpen", |uri| Connect::open(Some(uri)))
+    }
+
+    /// Connects to look only: nobody is asked who they are (libvirt's page "Connection authentication").
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub fn connect_read_only(uri: &str, observer: Arc<dyn CallObserver>) -> Result<Self> {
+        Self::open(uri, observer, "virConnectOpenReadOnly", |uri| Connect::open_read_only(Some(uri)))
+    }
+
+    fn open(
+        uri: &str,
+        observer: Arc<dyn CallObserver>,
+        function: &str,
+        open: impl FnOnce(&str) -> std::result::Result<Connect, VirtError>,
+    ) -> Result<Self> {
         // Otherwise the library writes each error to stderr on its own, the expected ones too.
         clear_error_callback();
         let failed = |libvirt: String| HostError::Connect { uri: uri.to_owned(), libvirt };
@@ -64,9 +81,9 @@ impl Libvirt {
             return Err(failed("the URI holds control characters".into()));
         }
         let begun = Instant::now();
-        let (opened, sockets) = Sockets::opened_by(|| Connect::open(Some(uri)));
+        let (opened, sockets) = Sockets::opened_by(|| open(uri));
         let error = opened.as_ref().err().map(ToString::to_string);
-        observer.called("virConnectOpen", &format!("connect to {uri}"), begun.elapsed(), error.as_deref());
+        observer.called(function, &format!("connect to {uri}"), begun.elapsed(), error.as_deref());
         let connection = opened.map_err(|e| failed(e.message().to_owned()))?;
         Ok(Self { connection, uri: uri.to_owned(), observer, streams_only: false, sockets })
     }

@@ -1,0 +1,101 @@
+//! `foundry completion`, and what its scripts ask
+//!
+//! ```text
+//!  TAB ─▶ script of the shell ─▶ foundry __complete INDEX -- WORDS… ─▶ engine of clap ─▶ candidates, one each line
+//!                                                                      asks for names ─▶ a read-only connection
+//! ```
+//!
+//! Completion is silent on errors, has a second for its answer, and changes nothing.
+
+mod names;
+
+use std::ffi::OsString;
+
+use clap::{Arg, Args, Command, ValueEnum};
+use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, complete};
+
+use super::command;
+use super::ui::Ui;
+use crate::error::Error;
+use names::{FILES, Line};
+
+/// Print what makes a shell complete foundry's commands, options and names
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  source <(foundry completion bash)
+  foundry completion bash > /etc/bash_completion.d/foundry
+  foundry completion zsh > \"${fpath[1]}/_foundry\"
+  foundry completion fish > ~/.config/fish/completions/foundry.fish")]
+pub(super) struct CompletionArgs {
+    /// The shell
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+pub(super) fn run(args: &CompletionArgs, ui: &Ui) -> Result<(), Error> {
+    ui.result(match args.shell {
+        Shell::Bash => include_str!("foundry.bash"),
+        Shell::Zsh => include_str!("foundry.zsh"),
+        Shell::Fish => include_str!("foundry.fish"),
+    })
+}
+
+/// What may stand where the cursor is; for the scripts of the shells
+#[derive(Debug, Args)]
+#[command(name = "__complete", hide = true)]
+pub(super) struct CompleteArgs {
+    /// Which of the words the cursor is in, from 0
+    index: usize,
+    /// The command line
+    #[arg(last = true)]
+    words: Vec<OsString>,
+}
+
+pub(super) fn run_complete(args: &CompleteArgs, ui: &Ui) -> Result<(), Error> {
+    let line = Line::new(&args.words, args.index);
+    let mut command = with_names(command(), &line);
+    let words = args.words.iter().take(args.index + 1).cloned().collect();
+    // What cannot be completed has no candidates.
+    let found = complete(&mut command, words, args.index, None).unwrap_or_default();
+    ui.result(&lines(found, &line.current()))
+}
+
+/// Has each argument complete what its name in the help says that it is.
+fn with_names(command: Command, line: &Line) -> Command {
+    let with_candidates = |arg: Arg| {
+        let known = arg.get_value_names().and_then(|names| line.source(names.first()?));
+        match known {
+            Some(source) => arg.add(ArgValueCompleter::new(source)),
+            None => arg,
+        }
+    };
+    command.mut_args(with_candidates).mut_subcommands(|sub| with_names(sub, line))
+}
+
+/// One candidate each line, with what is said of it behind a tab; or a word that has the shell look for files.
+fn lines(found: Vec<CompletionCandidate>, current: &str) -> String {
+    let value = |c: &CompletionCandidate| c.get_value().to_string_lossy().into_owned();
+    if found.iter().any(|c| value(c) == FILES) && !current.starts_with('-') {
+        return format!("{FILES}\n");
+    }
+    let (options, mut others): (Vec<_>, Vec<_>) = found.into_iter().partition(|c| value(c).starts_with('-'));
+    // Options are shown to those who began one, and where there is nothing else.
+    if current.starts_with('-') || others.is_empty() {
+        others.extend(options);
+    }
+    let line = |candidate: &CompletionCandidate| {
+        let help = candidate.get_help().map(ToString::to_string).unwrap_or_default();
+        match help.lines().next() {
+            Some(help) => format!("{}\t{help}\n", value(candidate)),
+            None => format!("{}\n", value(candidate)),
+        }
+    };
+    others.iter().map(line).collect()
+}
