@@ -6,7 +6,7 @@ use clap::builder::StyledStr;
 use clap::{Arg, ArgAction, Command};
 
 /// What is said below the options of each command.
-const ELSEWHERE: &str = "Options of all commands: foundry --help";
+pub(super) const ELSEWHERE: &str = "Options of all commands: foundry --help";
 
 /// The command line, with help of one screen for each command.
 pub(super) fn on_one_screen(command: Command) -> Command {

@@ -13,6 +13,7 @@ mod help;
 mod image;
 mod interrupt;
 mod list;
+mod man;
 mod output;
 mod pool;
 mod pool_add;
@@ -101,6 +102,7 @@ enum Command {
     Explain(explain::ExplainArgs),
     Schema(schema::SchemaArgs),
     Completion(completion::CompletionArgs),
+    Man(man::ManArgs),
     #[command(name = "__complete")]
     Complete(completion::CompleteArgs),
     TestConn(test_conn::TestConnArgs),
@@ -179,6 +181,7 @@ fn dispatch(cli: &Cli, ui: &Ui) -> Result<(), Error> {
         Command::Explain(args) => explain::run(args, ui),
         Command::Schema(args) => schema::run(args, ui),
         Command::Completion(args) => completion::run(args, ui),
+        Command::Man(args) => man::run(args, ui),
         Command::Complete(args) => completion::run_complete(args, ui),
         Command::TestConn(args) => test_conn::run(args, global, ui),
     }

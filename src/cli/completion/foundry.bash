@@ -13,6 +13,8 @@ _foundry() {
         rest=${rest#"$word"}
     done
     local found begun=${words[${#words[@]} - 1]}
+    words=("${words[@]#[\'\"]}")
+    words=("${words[@]%[\'\"]}")
     found=$(LIBVIRT_AUTOSTART=0 command foundry __complete "$((${#words[@]} - 1))" -- "${words[@]}" 2>/dev/null) || return 0
     COMPREPLY=()
     if [[ $found == '<files>' ]]; then

@@ -5,6 +5,7 @@ _foundry() {
     local line
     found=("${(@f)$(LIBVIRT_AUTOSTART=0 command foundry __complete $((CURRENT - 1)) -- "${(@Q)words[1,CURRENT]}" 2>/dev/null)}")
     if [[ ${found[1]} == '<files>' ]]; then
+        compset -P '--*='
         _files
         return
     fi

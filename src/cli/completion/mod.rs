@@ -80,15 +80,16 @@ fn with_names(command: Command, line: &Line) -> Command {
 }
 
 /// One candidate each line, with what is said of it behind a tab; or a word that has the shell look for files.
-fn lines(found: Vec<CompletionCandidate>, current: &str) -> String {
+fn lines(mut found: Vec<CompletionCandidate>, current: &str) -> String {
     let value = |c: &CompletionCandidate| c.get_value().to_string_lossy().into_owned();
-    if found.iter().any(|c| value(c) == FILES) && !current.starts_with('-') {
-        return format!("{FILES}\n");
-    }
-    let (options, mut others): (Vec<_>, Vec<_>) = found.into_iter().partition(|c| value(c).starts_with('-'));
+    let is_option = |c: &CompletionCandidate| value(c).starts_with('-');
     // Options are shown to those who began one, and where there is nothing else.
-    if current.starts_with('-') || others.is_empty() {
-        others.extend(options);
+    if current.starts_with('-') || !found.iter().all(is_option) {
+        found.retain(|c| is_option(c) == current.starts_with('-'));
+    }
+    // It may stand behind "--checksum=", too.
+    if found.iter().any(|c| value(c).ends_with(FILES)) {
+        return format!("{FILES}\n");
     }
     let line = |candidate: &CompletionCandidate| {
         let help = candidate.get_help().map(ToString::to_string).unwrap_or_default();
@@ -97,5 +98,5 @@ fn lines(found: Vec<CompletionCandidate>, current: &str) -> String {
             None => format!("{}\n", value(candidate)),
         }
     };
-    others.iter().map(line).collect()
+    found.iter().map(line).collect()
 }
