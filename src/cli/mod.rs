@@ -8,6 +8,7 @@ mod create;
 mod destroy;
 mod disk;
 mod explain;
+mod gc;
 mod get;
 mod help;
 mod image;
@@ -99,6 +100,7 @@ enum Command {
     Disk(disk::DiskArgs),
     Pool(pool::PoolArgs),
     Storage(storage::StorageArgs),
+    Gc(gc::GcArgs),
     Explain(explain::ExplainArgs),
     Schema(schema::SchemaArgs),
     Completion(completion::CompletionArgs),
@@ -178,6 +180,7 @@ fn dispatch(cli: &Cli, ui: &Ui) -> Result<(), Error> {
         Command::Disk(args) => disk::run(args, global, ui),
         Command::Pool(args) => pool::run(args, global, ui),
         Command::Storage(args) => storage::run(args, global, ui),
+        Command::Gc(args) => gc::run(args, global, ui),
         Command::Explain(args) => explain::run(args, ui),
         Command::Schema(args) => schema::run(args, ui),
         Command::Completion(args) => completion::run(args, ui),

@@ -1,6 +1,7 @@
 //! `foundry pool`
 
 use clap::{Args, Subcommand};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Global;
@@ -79,22 +80,33 @@ enum PoolCommand {
     },
 }
 
-#[derive(Serialize)]
+/// A pool as it is listed.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct PoolView<'a> {
+pub(super) struct PoolView<'a> {
     name: &'a str,
+    /// Its type, in libvirt's words.
     #[serde(rename = "type")]
     kind: &'a str,
+    /// Whether it is started.
     active: bool,
+    /// Whether it starts with the host.
     autostart: bool,
+    /// Its directory or device on the host.
     target: Option<&'a str>,
+    /// Bytes of its file system or device.
     capacity: u64,
+    /// Bytes that are taken there.
     allocation: u64,
+    /// Bytes that are left there.
     available: u64,
+    /// What it is made of.
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<String>,
+    /// How many volumes it has.
     #[serde(skip_serializing_if = "Option::is_none")]
     volumes: Option<usize>,
+    /// Names of the VMs that have disks in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     used_by: Option<&'a [String]>,
 }

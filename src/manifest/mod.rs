@@ -34,7 +34,7 @@ pub const KIND: &str = "VirtualMachine";
 /// A virtual machine: what it is called, and what it is to be.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("required" = ["apiVersion", "kind", "metadata", "spec"]))]
+#[schemars(extend("x-required" = ["apiVersion", "kind", "metadata", "spec"]))]
 pub struct VirtualMachine {
     /// The version of this format.
     #[schemars(extend("const" = API_VERSION))]
@@ -57,7 +57,7 @@ pub struct VirtualMachine {
 /// A VM's name and what is said about it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("required" = ["name"]))]
+#[schemars(extend("x-required" = ["name"]))]
 pub struct Metadata {
     /// The name of the VM and of libvirt's domain, and the host name where there is no fqdn. Made lower case. It has
     /// 2 to 63 of a-z, 0-9, '-' and '_', with a letter or a digit at both ends.
@@ -91,7 +91,7 @@ pub struct Metadata {
 /// What a VM is to be.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("required" = ["vcpus", "memoryGiB", "bootDisk", "networkInterfaces"]))]
+#[schemars(extend("x-required" = ["vcpus", "memoryGiB", "bootDisk", "networkInterfaces"]))]
 pub struct Spec {
     /// The number of virtual CPUs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -139,7 +139,7 @@ pub struct Spec {
 /// The disk that the VM boots from: its size, and an image or 'empty: true'.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("allOf" = all_of([
+#[schemars(extend("x-rules" = all_of([
     either(given("sizeGiB"), given("sizeGB")),
     either(given("image"), shape::says("empty", true)),
     never_both(given("image"), shape::says("empty", true)),
@@ -180,7 +180,7 @@ pub struct BootDisk {
 /// A further disk, empty when the VM is made: its device and its size.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("required" = ["device"], "allOf" = all_of([either(given("sizeGiB"), given("sizeGB"))])))]
+#[schemars(extend("x-required" = ["device"], "x-rules" = all_of([either(given("sizeGiB"), given("sizeGB"))])))]
 pub struct DataDisk {
     /// The guest's name of the disk, vdb to vdz, each once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -208,7 +208,7 @@ pub struct DataDisk {
 /// A network interface: what it is attached to, and its addresses.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("allOf" = all_of([
+#[schemars(extend("x-rules" = all_of([
     either(given("bridge"), given("network")),
     never_both(given("bridge"), given("network")),
     when(given("bridge"), given("ip")),
@@ -258,7 +258,7 @@ pub struct NetworkInterface {
 /// What cloud-init in the guest is told.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("allOf" = all_of([never_both(given("rawUserData"), given("userData"))])))]
+#[schemars(extend("x-rules" = all_of([never_both(given("rawUserData"), given("userData"))])))]
 pub struct CloudInit {
     /// Fully qualified name of the guest. Made lower case; its first part is the host name. Left out, that is
     /// metadata.name.
@@ -293,7 +293,7 @@ pub struct CloudInit {
 /// What a VM boots with.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("allOf" = all_of([never_both(shape::says("type", "bios"), shape::says("secureBoot", true))])))]
+#[schemars(extend("x-rules" = all_of([never_both(shape::says("type", "bios"), shape::says("secureBoot", true))])))]
 pub struct Firmware {
     /// UEFI (efi), or the PC's BIOS (bios), which aarch64 does not have.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]

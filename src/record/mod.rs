@@ -18,6 +18,7 @@ pub use maker::{Liveness, Maker};
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -50,7 +51,7 @@ pub struct Record {
     pub secrets: BTreeMap<String, String>,
     /// The volumes that were or are to be made for it. Nothing else is ever deleted with it.
     pub volumes: Vec<RecordedVolume>,
-    /// The process that makes or made it.
+    /// The process that makes or made it; once its destruction began, the one that destroys it.
     pub maker: Maker,
     /// RFC 3339; when the creation began.
     pub created_at: String,
@@ -120,7 +121,7 @@ impl RecordedVolume {
 }
 
 /// What a volume is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// `vda`.

@@ -28,14 +28,15 @@ pub fn manifest() -> Value {
 /// What a manifest may be, together with the status that foundry writes into it.
 pub fn document() -> Value {
     let mut schema = generate::<VirtualMachine>(Contract::Deserialize);
-    NullIsNothing.transform(&mut schema);
+    ToBeRead.transform(&mut schema);
     schema.to_value()
 }
 
-/// What foundry writes of a type.
+/// What foundry writes of a type. A domain that is not foundry's is shown in the words of a manifest, too, without
+/// being one that could be read.
 pub fn written<T: JsonSchema>() -> Value {
     let mut schema = generate::<T>(Contract::Serialize);
-    TextIsText.transform(&mut schema);
+    Written.transform(&mut schema);
     schema.to_value()
 }
 
@@ -87,11 +88,17 @@ fn in_paragraphs(text: &str) -> String {
     paragraphs.collect::<Vec<_>>().join("\n\n")
 }
 
-/// A field whose value is null counts as left out; one that is required can be neither.
-struct NullIsNothing;
+/// What holds for a document that is read: fields that are required, rules between fields, and that a field whose value
+/// is null counts as left out. Serde knows nothing of it, so that the types say it in words of their own.
+struct ToBeRead;
 
-impl Transform for NullIsNothing {
+impl Transform for ToBeRead {
     fn transform(&mut self, schema: &mut Schema) {
+        for (own, word) in OWN_WORDS {
+            if let Some(value) = schema.remove(own) {
+                schema.insert(word.into(), value);
+            }
+        }
         let required = schema.get("required").cloned().unwrap_or_default();
         let is_required = |name: &str| required.as_array().is_some_and(|names| names.contains(&json!(name)));
         for (name, field) in schema.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {
@@ -102,6 +109,12 @@ impl Transform for NullIsNothing {
         transform_subschemas(self, schema);
     }
 }
+
+/// What the types say, and JSON Schema's word for it.
+const OWN_WORDS: [(&str, &str); 2] = [("x-required", "required"), ("x-rules", "allOf")];
+/// What is asked of a document that is read.
+const ASKED: [&str; 9] =
+    ["x-required", "x-rules", "pattern", "propertyNames", "minimum", "maximum", "minItems", "maxItems", "enum"];
 
 /// Says whether null is among the types and words of a field.
 fn allow_null(field: &mut serde_json::Map<String, Value>, allow: bool) {
@@ -122,12 +135,13 @@ fn allow_null(field: &mut serde_json::Map<String, Value>, allow: bool) {
     }
 }
 
-/// Texts that may be read as something else are written as what they are.
-struct TextIsText;
+/// What holds for a document that is written: nothing is asked of it, and texts are written as texts.
+struct Written;
 
-impl Transform for TextIsText {
+impl Transform for Written {
     fn transform(&mut self, schema: &mut Schema) {
-        let is_text = |kinds: &Value| kinds.as_array().is_some_and(|kinds| kinds.contains(&json!("string")));
+        ASKED.iter().chain(&["default", "examples"]).for_each(|word| drop(schema.remove(*word)));
+        let is_text = |kinds: &Value| kinds.as_array().is_some_and(|kinds| kinds.contains(&json!("boolean")));
         if schema.get("type").is_some_and(is_text) {
             schema.insert("type".into(), json!("string"));
         }

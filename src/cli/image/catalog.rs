@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::user_directory;
@@ -85,9 +86,9 @@ pub(super) fn run(args: &CatalogArgs, ui: &Ui) -> Result<(), Error> {
 }
 
 /// An image as the catalogue lists it.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct View {
+pub(in crate::cli) struct View {
     name: String,
     description: String,
     url: String,

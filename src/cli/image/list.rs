@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use clap::Args;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::InPool;
@@ -60,13 +61,15 @@ pub(super) struct OutdatedArgs {
 }
 
 /// An image as it is listed.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct ImageView<'a> {
+pub(in crate::cli) struct ImageView<'a> {
     name: &'a str,
     pool: &'a str,
     format: &'a str,
+    /// Bytes that a guest would see.
     virtual_size: u64,
+    /// Bytes that it takes on the host.
     allocation: u64,
     path: &'a str,
     /// An import of it was broken off, or still goes on.
@@ -75,8 +78,10 @@ struct ImageView<'a> {
     /// Where it came from; nothing where nobody noted it.
     #[serde(skip_serializing_if = "Option::is_none")]
     origin: Option<Origin>,
+    /// Names of the VMs whose disks are or lie on it.
     #[serde(skip_serializing_if = "Option::is_none")]
     used_by: Option<&'a [String]>,
+    /// Volumes that lie on it, as POOL/VOLUME.
     #[serde(skip_serializing_if = "Option::is_none")]
     overlays: Option<&'a [String]>,
 }
@@ -199,9 +204,9 @@ fn origin(origin: Option<&Origin>, line: &mut impl FnMut(&str, &str)) {
 }
 
 /// An image as `outdated` lists it.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct FreshnessView<'a> {
+pub(in crate::cli) struct FreshnessView<'a> {
     name: &'a str,
     pool: &'a str,
     /// `current`, `outdated` or `unknown`.

@@ -8,6 +8,9 @@ mod import;
 mod list;
 mod pull;
 
+pub(super) use catalog::View as CatalogView;
+pub(super) use list::{FreshnessView, ImageView};
+
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
