@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 pub const GIB: u64 = 1 << 30;
 
 /// A number of bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, JsonSchema, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, JsonSchema, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Bytes(pub u64);
 

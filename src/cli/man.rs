@@ -18,8 +18,11 @@ use crate::error::{Error, Kind};
 
 /// Write a man page for each command into a directory
 #[derive(Debug, Args)]
-#[command(hide = true, after_help = "Examples:
-  foundry man /usr/local/share/man/man1")]
+#[command(
+    hide = true,
+    after_help = "Examples:
+  foundry man /usr/local/share/man/man1"
+)]
 pub(super) struct ManArgs {
     /// The directory; it is made where it is missing
     #[arg(value_name = "DIR")]
@@ -61,7 +64,11 @@ fn write_page(command: &Command, directory: &Path) -> io::Result<()> {
     }
     let mut more = Roff::new();
     examples(&mut more, command);
-    if command.get_name() == "foundry" { whole(&mut more) } else { part(&mut more) }
+    if command.get_name() == "foundry" {
+        whole(&mut more)
+    } else {
+        part(&mut more)
+    }
     more.to_writer(&mut page)?;
     let file = man.get_filename();
     let body = String::from_utf8_lossy(&page).replace(PREAMBLE, "");
@@ -123,7 +130,12 @@ fn whole(page: &mut Roff) {
     page.control("SH", ["FILES"]);
     item(page, "$XDG_CONFIG_HOME/foundry/catalog.yaml", "the user's own images, over the built-in ones");
     page.control("SH", ["SEE ALSO"]);
-    page.text([bold("virsh"), roman("(1), "), bold("cloud-init"), roman("(1); foundry explain tells what a manifest can say.")]);
+    page.text([
+        bold("virsh"),
+        roman("(1), "),
+        bold("cloud-init"),
+        roman("(1); foundry explain tells what a manifest can say."),
+    ]);
 }
 
 fn part(page: &mut Roff) {

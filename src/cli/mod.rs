@@ -155,8 +155,9 @@ pub fn run() -> u8 {
 /// The command line, in which a variable that is set to nothing counts as not set.
 pub fn command() -> clap::Command {
     let is_empty = |variable: &OsStr| std::env::var_os(variable).is_some_and(|value| value.is_empty());
-    let command = Cli::command()
-        .mut_args(|arg| if arg.get_env().is_some_and(is_empty) { arg.env(None::<&'static str>) } else { arg });
+    let command = Cli::command().mut_args(|arg| {
+        if arg.get_env().is_some_and(is_empty) { arg.env(None::<&'static str>) } else { arg }
+    });
     help::on_one_screen(command)
 }
 

@@ -25,7 +25,10 @@ pub(super) struct PoolArgs {
 #[derive(Debug, Subcommand)]
 enum PoolCommand {
     /// List pools
-    #[command(visible_alias = "ls")]
+    #[command(
+        visible_alias = "ls",
+        after_help = "Examples:\n  foundry pool list\n  foundry pool list -o name"
+    )]
     List {
         /// Form of the output
         #[arg(short, long, value_enum, default_value = "table")]
@@ -35,6 +38,7 @@ enum PoolCommand {
         no_headers: bool,
     },
     /// Show a pool, its volumes and who uses them
+    #[command(after_help = "Examples:\n  foundry pool info ssd")]
     Info {
         /// Its name
         #[arg(value_name = "POOL")]
@@ -45,6 +49,7 @@ enum PoolCommand {
     },
     Add(AddArgs),
     /// Start a pool; a file system is mounted
+    #[command(after_help = "Examples:\n  foundry pool start ssd\n  foundry pool start ssd --autostart")]
     Start {
         /// Its name
         #[arg(value_name = "POOL")]
@@ -54,6 +59,7 @@ enum PoolCommand {
         autostart: bool,
     },
     /// Stop a pool that no running VM uses; a file system is unmounted
+    #[command(after_help = "Examples:\n  foundry pool stop ssd\n  foundry pool stop ssd --no-autostart")]
     Stop {
         /// Its name
         #[arg(value_name = "POOL")]
@@ -63,13 +69,17 @@ enum PoolCommand {
         no_autostart: bool,
     },
     /// Make libvirt look at a pool's volumes anew
+    #[command(after_help = "Examples:\n  foundry pool refresh ssd")]
     Refresh {
         /// Its name
         #[arg(value_name = "POOL")]
         name: String,
     },
     /// Stop and forget a pool; its volumes stay where they are
-    #[command(visible_alias = "rm")]
+    #[command(
+        visible_alias = "rm",
+        after_help = "Examples:\n  foundry pool delete ssd\n  foundry pool delete ssd --force"
+    )]
     Delete {
         /// Its name
         #[arg(value_name = "POOL")]

@@ -159,7 +159,7 @@ pub struct BootDisk {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         schema_with = "text",
-        extend("pattern" = r"^(/.*[^/]|([^-/:\x00-\x1f][^/:\x00-\x1f]*:)?[^-/:\x00-\x1f][^/\x00-\x1f]*)$",
+        extend("pattern" = r"^(/.*[^/]|[^-/:\x00-\x1f][^/:\x00-\x1f]*(:[^-/\x00-\x1f][^/\x00-\x1f]*)?)$",
             "examples" = ["debian-12.qcow2", "foundry-images:debian-12.qcow2", "/srv/images/debian-12.qcow2"])
     )]
     pub image: Option<String>,

@@ -7,7 +7,8 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
 /// Four octets.
-pub(super) const IPV4: &str = concat!("^", r"((25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(25[0-5]|2[0-4]\d|1?\d?\d)", "$");
+pub(super) const IPV4: &str =
+    concat!("^", r"((25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(25[0-5]|2[0-4]\d|1?\d?\d)", "$");
 /// Four octets and the length of the network's prefix.
 pub(super) const IPV4_NET: &str =
     concat!("^", r"((25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(25[0-5]|2[0-4]\d|1?\d?\d)", r"/([1-9]|[12]\d|3[0-2])$");

@@ -91,7 +91,10 @@ impl<'s> Field<'s> {
     pub fn facts(&self) -> Vec<(&'static str, String)> {
         let one = |key: &str| self.schema.get(key).filter(|v| !v.is_null()).map(in_words);
         let facts = [
-            ("allowed", self.list("enum").or_else(|| one("const")).or_else(|| self.limits())),
+            (
+                "allowed",
+                self.list("enum").or_else(|| self.words()).or_else(|| one("const")).or_else(|| self.limits()),
+            ),
             ("default", one("default")),
             ("examples", self.list("examples")),
         ];
@@ -101,6 +104,12 @@ impl<'s> Field<'s> {
     fn list(&self, key: &str) -> Option<String> {
         let values = self.schema.get(key)?.as_array()?.iter().filter(|v| !v.is_null());
         Some(values.map(in_words).collect::<Vec<_>>().join(", "))
+    }
+
+    /// Words that each have a meaning of their own.
+    fn words(&self) -> Option<String> {
+        let words = self.schema.get("oneOf")?.as_array()?.iter().filter_map(|word| word.get("const"));
+        Some(words.map(in_words).collect::<Vec<_>>().join(", "))
     }
 
     fn limits(&self) -> Option<String> {
@@ -152,12 +161,14 @@ fn kind(schema: &Value) -> String {
     match kinds.first() {
         _ if has("object") && has("string") => "Object or string".into(),
         // A text may be spelled like a number, too.
-        _ if has("string") => "string".into(),
+        _ if has("string") || schema.get("oneOf").is_some() => "string".into(),
         Some(&"array") => format!("[]{}", schema.get("items").map_or_else(String::new, kind)),
-        Some(&"object") | None => match schema.get("additionalProperties").filter(|values| values.is_object()) {
-            Some(values) => format!("map[string]{}", kind(values)),
-            None => "Object".into(),
-        },
+        Some(&"object") | None => {
+            match schema.get("additionalProperties").filter(|values| values.is_object()) {
+                Some(values) => format!("map[string]{}", kind(values)),
+                None => "Object".into(),
+            }
+        }
         Some(other) => (*other).to_owned(),
     }
 }

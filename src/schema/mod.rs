@@ -101,7 +101,8 @@ impl Transform for ToBeRead {
         }
         let required = schema.get("required").cloned().unwrap_or_default();
         let is_required = |name: &str| required.as_array().is_some_and(|names| names.contains(&json!(name)));
-        for (name, field) in schema.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {
+        for (name, field) in schema.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten()
+        {
             if let Some(field) = field.as_object_mut() {
                 allow_null(field, !is_required(name));
             }
@@ -113,8 +114,17 @@ impl Transform for ToBeRead {
 /// What the types say, and JSON Schema's word for it.
 const OWN_WORDS: [(&str, &str); 2] = [("x-required", "required"), ("x-rules", "allOf")];
 /// What is asked of a document that is read.
-const ASKED: [&str; 9] =
-    ["x-required", "x-rules", "pattern", "propertyNames", "minimum", "maximum", "minItems", "maxItems", "enum"];
+const ASKED: [&str; 9] = [
+    "x-required",
+    "x-rules",
+    "pattern",
+    "propertyNames",
+    "minimum",
+    "maximum",
+    "minItems",
+    "maxItems",
+    "enum",
+];
 
 /// Says whether null is among the types and words of a field.
 fn allow_null(field: &mut serde_json::Map<String, Value>, allow: bool) {
@@ -140,10 +150,15 @@ struct Written;
 
 impl Transform for Written {
     fn transform(&mut self, schema: &mut Schema) {
-        ASKED.iter().chain(&["default", "examples"]).for_each(|word| drop(schema.remove(*word)));
-        let is_text = |kinds: &Value| kinds.as_array().is_some_and(|kinds| kinds.contains(&json!("boolean")));
-        if schema.get("type").is_some_and(is_text) {
-            schema.insert("type".into(), json!("string"));
+        ASKED.iter().chain(&["title", "default", "examples"]).for_each(|word| drop(schema.remove(*word)));
+        // What a later version adds is no fault.
+        if schema.get("additionalProperties") == Some(&json!(false)) {
+            schema.remove("additionalProperties");
+        }
+        if let Some(Value::Array(kinds)) = schema.get_mut("type")
+            && kinds.contains(&json!("string"))
+        {
+            kinds.retain(|kind| kind == "string" || kind == "null");
         }
         transform_subschemas(self, schema);
     }

@@ -23,7 +23,7 @@ INIT = {
         "function foundry; printf 'RAN<%s>\\n' \"$argv\"; end\n",
     ),
 }
-PATIENCE = 30
+PATIENCE = 120
 
 
 def arguments(shell, directory):

@@ -10,6 +10,7 @@ use clap::{ArgMatches, FromArgMatches};
 use clap_complete::engine::CompletionCandidate;
 
 use crate::cli::connect::uri;
+use crate::cli::output::parse_duration;
 use crate::cli::{Global, command, image};
 use crate::host::Libvirt;
 use crate::operations::{Cancel, Session, Settings, SystemClock, disks, images};
@@ -19,8 +20,9 @@ use crate::text::shell_word;
 /// Has the shell look for files. No name is like it: none needs quotes.
 pub(super) const FILES: &str = "<files>";
 
-/// Nobody waits longer for names after a TAB.
+/// Nobody waits longer for names after a TAB, unless their host is far away and they say so.
 const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE_VARIABLE: &str = "FOUNDRY_COMPLETION_TIMEOUT";
 
 /// A name, and a word on it.
 type Name = (String, String);
@@ -40,7 +42,10 @@ impl Line {
     pub(super) fn new(words: &[OsString], index: usize) -> Self {
         let word = |word: &OsString| word.to_string_lossy().into_owned();
         let before: Vec<String> = words.iter().take(index).map(word).collect();
-        let given = command().ignore_errors(true).try_get_matches_from(&before).ok();
+        // An option whose value is being written has none yet.
+        let is_open = |word: &String| word.starts_with('-') && !word.contains('=');
+        let whole = &before[..before.len() - usize::from(before.last().is_some_and(is_open))];
+        let given = command().ignore_errors(true).try_get_matches_from(whole).ok();
         Self(Arc::new(Written {
             words: before,
             current: words.get(index).map(word).unwrap_or_default(),
@@ -48,9 +53,14 @@ impl Line {
         }))
     }
 
+    /// The words before it.
+    pub(super) fn words(&self) -> &[String] {
+        &self.0.words
+    }
+
     /// What is written of the word that the cursor is in.
-    pub(super) fn current(&self) -> String {
-        self.0.current.clone()
+    pub(super) fn current(&self) -> &str {
+        &self.0.current
     }
 
     /// What completes an argument that the help calls so.
@@ -66,7 +76,6 @@ impl Line {
             "BRIDGE" => bridges,
             "URL|NAME" => aliases,
             "FIELD" => |_| Some(fields()),
-            "FILE" | "DIR" | "DIGEST|FILE|URL" => |_| Some(vec![(FILES.into(), String::new())]),
             _ => return None,
         };
         let line = Arc::clone(&self.0);
@@ -77,12 +86,17 @@ impl Line {
     }
 }
 
+/// Whether an argument that the help calls so is a file.
+pub(super) fn is_file(value_name: &str) -> bool {
+    matches!(value_name, "FILE" | "DIR" | "DIGEST|FILE|URL")
+}
+
 /// Those that go on from what is written, are not given yet, and mean nothing to a shell.
 fn candidates(found: Option<(Vec<Name>, Arc<Written>)>, begun: &OsStr) -> Vec<CompletionCandidate> {
     let Some((names, line)) = found else { return Vec::new() };
     let begun = begun.to_string_lossy();
-    let plain = |name: &str| name == FILES || shell_word(name) == name;
-    let fits = |name: &str| name == FILES || (name.starts_with(&*begun) && !line.words.iter().any(|w| w == name));
+    let plain = |name: &str| shell_word(name) == name;
+    let fits = |name: &str| name.starts_with(&*begun) && !line.words.iter().any(|word| word == name);
     let candidate = |(name, help): Name| {
         CompletionCandidate::new(name).help(Some(help).filter(|help| !help.is_empty()).map(Into::into))
     };
@@ -93,7 +107,8 @@ fn candidates(found: Option<(Vec<Name>, Arc<Written>)>, begun: &OsStr) -> Vec<Co
 fn within_patience<T: Send + 'static>(look: impl FnOnce() -> Option<T> + Send + 'static) -> Option<T> {
     let (answer, answered) = channel();
     thread::spawn(move || answer.send(look()));
-    answered.recv_timeout(PATIENCE).ok().flatten()
+    let patience = std::env::var(PATIENCE_VARIABLE).ok().and_then(|text| parse_duration(&text).ok());
+    answered.recv_timeout(patience.unwrap_or(PATIENCE)).ok().flatten()
 }
 
 impl Written {
@@ -154,7 +169,12 @@ fn image_names(line: &Written) -> Option<Vec<Name>> {
 fn disk_names(line: &Written) -> Option<Vec<Name>> {
     line.on_host(|session, _| {
         let disks = disks::list(session, Some(&line.value("vm")?)).ok()?;
-        Some(disks.into_iter().map(|d| (d.device, d.size.map(|s| s.to_string()).unwrap_or_default())).collect())
+        Some(
+            disks
+                .into_iter()
+                .map(|d| (d.device, d.size.map(|s| s.to_string()).unwrap_or_default()))
+                .collect(),
+        )
     })
 }
 

@@ -22,7 +22,12 @@ use crate::units::Bytes;
 
 /// List images
 #[derive(Debug, Args)]
-#[command(visible_alias = "ls")]
+#[command(
+    visible_alias = "ls",
+    after_help = "Examples:
+  foundry image list
+  foundry image list --pool ssd -o wide"
+)]
 pub(super) struct ListArgs {
     #[command(flatten)]
     pool: InPool,
@@ -36,6 +41,8 @@ pub(super) struct ListArgs {
 
 /// Show an image, where it came from and who uses it
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  foundry image info debian-12.qcow2")]
 pub(super) struct InfoArgs {
     /// Its name
     #[arg(value_name = "IMAGE")]
@@ -49,6 +56,9 @@ pub(super) struct InfoArgs {
 
 /// Ask the servers whether they have newer images; none is downloaded
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  foundry image outdated
+  foundry image outdated -o name")]
 pub(super) struct OutdatedArgs {
     #[command(flatten)]
     pool: InPool,
