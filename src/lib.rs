@@ -8,6 +8,7 @@
 //! * [`pool`] is a storage pool to be added;
 //! * [`host`] is one virtualization host, over libvirt or in memory;
 //! * [`record`] is what a domain's metadata says about who made it and which volumes are its own;
+//! * [`starter`] writes a first manifest;
 //! * [`operations`] holds one file for each verb: create, destroy, inspect, images, pools;
 //! * [`transfer`] brings bytes from elsewhere, [`convert`] has qemu-img make them what libvirt takes;
 //! * [`names`], [`units`], [`yaml`], [`content`], [`origin`], [`text`], [`disk_image`] and [`error`] serve
@@ -32,6 +33,7 @@ pub mod plan;
 pub mod pool;
 pub mod record;
 pub mod schema;
+pub mod starter;
 pub mod storage_xml;
 pub mod text;
 pub mod transfer;

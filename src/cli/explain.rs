@@ -8,7 +8,7 @@ use super::ui::Ui;
 use crate::error::{Error, Kind};
 use crate::manifest::{API_VERSION, KIND};
 use crate::schema::{self, Field, NoField};
-use crate::text::shell_word;
+use crate::text::{shell_word, wrapped};
 
 /// Explain a field of the manifest: what it means, what it can be, what is in it
 #[derive(Debug, Args)]
@@ -63,7 +63,7 @@ fn explained(field: &Field<'_>, recursive: bool) -> String {
 }
 
 fn description(text: &mut String, field: &Field<'_>) {
-    for line in wrapped(field.description()) {
+    for line in wrapped(field.description(), WIDTH - INDENT.len()) {
         push(text, format_args!("{INDENT}{line}"));
     }
     for (name, fact) in field.facts() {
@@ -94,16 +94,4 @@ fn tag(field: &Field<'_>) -> String {
 fn push(text: &mut String, line: std::fmt::Arguments<'_>) {
     // Writing to a string cannot fail.
     let _ = writeln!(text, "{line}");
-}
-
-/// Words in lines that fit beside the indentation.
-fn wrapped(text: &str) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
-        match lines.last_mut().filter(|line| INDENT.len() + line.len() + 1 + word.len() <= WIDTH) {
-            Some(line) => *line = format!("{line} {word}"),
-            None => lines.push(word.to_owned()),
-        }
-    }
-    lines
 }

@@ -12,6 +12,7 @@ mod gc;
 mod get;
 mod help;
 mod image;
+mod init;
 mod interrupt;
 mod list;
 mod man;
@@ -101,6 +102,7 @@ enum Command {
     Pool(pool::PoolArgs),
     Storage(storage::StorageArgs),
     Gc(gc::GcArgs),
+    Init(init::InitArgs),
     Explain(explain::ExplainArgs),
     Schema(schema::SchemaArgs),
     Completion(completion::CompletionArgs),
@@ -182,6 +184,7 @@ fn dispatch(cli: &Cli, ui: &Ui) -> Result<(), Error> {
         Command::Pool(args) => pool::run(args, global, ui),
         Command::Storage(args) => storage::run(args, global, ui),
         Command::Gc(args) => gc::run(args, global, ui),
+        Command::Init(args) => init::run(args, global, ui),
         Command::Explain(args) => explain::run(args, ui),
         Command::Schema(args) => schema::run(args, ui),
         Command::Completion(args) => completion::run(args, ui),
