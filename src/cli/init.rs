@@ -71,8 +71,11 @@ fn number(text: &str) -> Result<Number, String> {
 }
 
 pub(super) fn run(args: &InitArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    refuse_incomplete(args, ui)?;
-    let starter = starter(args, ui)?;
+    let asks = !missing(args).is_empty();
+    if asks && !ui.can_ask() {
+        return Err(incomplete(args));
+    }
+    let starter = starter(args, asks, ui)?;
     let text = starter.to_yaml();
     judge(&text, global)?;
     if starter.ssh_keys.is_empty() {
@@ -88,8 +91,8 @@ pub(super) fn run(args: &InitArgs, global: &Global, ui: &Ui) -> Result<(), Error
     Ok(())
 }
 
-/// Where nobody can be asked, all that is missing is told at once.
-fn refuse_incomplete(args: &InitArgs, ui: &Ui) -> Result<(), Error> {
+/// What every manifest says and nobody has said yet.
+fn missing(args: &InitArgs) -> Vec<&'static str> {
     let on_bridge = args.network.is_none();
     let needed = [
         ("--name", args.name.is_none()),
@@ -97,18 +100,18 @@ fn refuse_incomplete(args: &InitArgs, ui: &Ui) -> Result<(), Error> {
         ("--bridge (or --network)", on_bridge && args.bridge.is_none()),
         ("--ip", on_bridge && args.ip.is_none()),
     ];
-    let missing: Vec<&str> = needed.iter().filter(|(_, missing)| *missing).map(|(flag, _)| *flag).collect();
-    if missing.is_empty() || ui.can_ask() {
-        return Ok(());
-    }
-    Err(Error::new(Kind::Configuration, "nobody can be asked what the manifest is to say")
-        .hint(format!("give {}", missing.join(", ")))
-        .outcome("nothing was written"))
+    needed.into_iter().filter(|(_, missing)| *missing).map(|(flag, _)| flag).collect()
 }
 
-fn starter(args: &InitArgs, ui: &Ui) -> Result<Starter, Error> {
-    // Only who was asked one thing is asked the others, too.
-    let asks = ui.can_ask() && (args.name.is_none() || args.image.is_none());
+/// Where nobody can be asked, all that is missing is told at once.
+fn incomplete(args: &InitArgs) -> Error {
+    Error::new(Kind::Configuration, "nobody can be asked what the manifest is to say")
+        .hint(format!("give {}", missing(args).join(", ")))
+        .outcome("nothing was written")
+}
+
+/// Who has to be asked for one thing is asked for what is useful, too.
+fn starter(args: &InitArgs, asks: bool, ui: &Ui) -> Result<Starter, Error> {
     let name = match &args.name {
         // A wrong one is told with whatever else is wrong.
         Some(name) => VmName::normalized(name).map_or_else(|_| name.clone(), |name| name.to_string()),
@@ -162,7 +165,7 @@ fn keys(args: &InitArgs, asks: bool, ui: &Ui) -> Result<Vec<String>, Error> {
         let usual = usual_key().map(|file| file.display().to_string());
         files.push(ask::<PathBuf>(ui, "File of your public SSH key", usual.as_deref())?);
     }
-    files.iter().map(|file| key(file)).collect()
+    files.iter().map(key).collect()
 }
 
 fn usual_key() -> Option<PathBuf> {
