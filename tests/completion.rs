@@ -8,7 +8,7 @@ use std::os::unix::net::UnixListener;
 use std::process::Stdio;
 use std::sync::Arc;
 
-use foundry::host::{Host, HostError, Libvirt};
+use foundry::host::{Host, HostError, Libvirt, Patience};
 use support::command::{Ran, TEST_DRIVER, foundry, run};
 
 /// What is offered for the last of these words.
@@ -176,7 +176,7 @@ fn a_daemon_that_does_not_answer_is_not_waited_for() {
 
 #[test]
 fn names_are_asked_for_by_a_connection_that_can_only_look() {
-    let host = Libvirt::connect_read_only(TEST_DRIVER, Arc::new(())).unwrap();
+    let host = Libvirt::connect_read_only(TEST_DRIVER, Arc::new(()), Patience::default()).unwrap();
     let domain = host.domain("test").unwrap().unwrap();
     for refused in [host.force_off(domain.uuid), host.undefine(domain.uuid), host.stop_pool("default-pool")] {
         let error = refused.unwrap_err();

@@ -21,11 +21,13 @@ mod pool;
 mod pool_add;
 mod render;
 mod schema;
+mod seed;
 mod storage;
 mod test_conn;
 pub mod ui;
 
 use std::ffi::OsStr;
+use std::time::Duration;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
@@ -79,6 +81,9 @@ pub struct Global {
     /// Directory on the host in which these two pools are made [default: libvirt's own for images]
     #[arg(long, global = true, value_name = "DIR", env = "FOUNDRY_STORAGE_PATH", hide_env_values = true)]
     storage_path: Option<String>,
+    /// Give up a call that libvirt has not answered for so long, 0 for never; what copies data has 60 times as long
+    #[arg(long, global = true, value_name = "TIME", default_value = "60s", value_parser = output::parse_duration, env = "FOUNDRY_CALL_TIMEOUT", hide_env_values = true)]
+    call_timeout: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -101,6 +106,7 @@ enum Command {
     Disk(disk::DiskArgs),
     Pool(pool::PoolArgs),
     Storage(storage::StorageArgs),
+    Seed(seed::SeedArgs),
     Gc(gc::GcArgs),
     Init(init::InitArgs),
     Explain(explain::ExplainArgs),
@@ -149,7 +155,7 @@ pub fn run() -> u8 {
         Ok(()) => 0,
         Err(error) => {
             ui.error(&error);
-            error.kind().exit_code()
+            interrupt::exit_code(error.kind())
         }
     }
 }
@@ -183,6 +189,7 @@ fn dispatch(cli: &Cli, ui: &Ui) -> Result<(), Error> {
         Command::Disk(args) => disk::run(args, global, ui),
         Command::Pool(args) => pool::run(args, global, ui),
         Command::Storage(args) => storage::run(args, global, ui),
+        Command::Seed(args) => seed::run(args, global, ui),
         Command::Gc(args) => gc::run(args, global, ui),
         Command::Init(args) => init::run(args, global, ui),
         Command::Explain(args) => explain::run(args, ui),

@@ -64,7 +64,7 @@ pub struct Metadata {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "text", extend("pattern" = r"^\s*[A-Za-z0-9][A-Za-z0-9_-]{0,61}[A-Za-z0-9]\s*$", "examples" = ["web"]))]
     pub name: Option<String>,
-    /// Key-value pairs to select by, as in 'foundry list -l role=web'.
+    /// Key-value pairs to select by, as in 'foundry list -l role=web', 256 KiB at most.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(
         schema_with = "texts",
@@ -110,7 +110,7 @@ pub struct Spec {
     pub data_disks: Vec<DataDisk>,
     /// Network interfaces in the order in which the guest sees them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend("minItems" = 1))]
+    #[schemars(extend("minItems" = 1, "maxItems" = 64))]
     pub network_interfaces: Vec<NetworkInterface>,
     /// What cloud-init in the guest is told. Without it the VM gets no seed, and the guest is on its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -40,6 +40,8 @@ pub enum Phase {
     Failed,
     /// Its destruction was begun.
     Destroying,
+    /// libvirt says something that this foundry does not know.
+    Unknown,
 }
 
 impl Phase {
@@ -52,6 +54,7 @@ impl Phase {
             Self::Stopped => "Stopped",
             Self::Failed => "Failed",
             Self::Destroying => "Destroying",
+            Self::Unknown => "Unknown",
         }
     }
 }

@@ -2,14 +2,11 @@
 //!
 //! All findings come at once. Only this file can make a [`ReadyVm`].
 
-use std::net::IpAddr;
-
-use super::Session;
 use super::storage_preflight::{self, ReadyStorage};
+use super::{Session, neighbours};
 use crate::domain_xml::VirtType;
 use crate::error::{Error, Kind};
 use crate::host::{Bridge, Capabilities, Domain};
-use crate::manifest::VirtualMachine;
 use crate::names::nearest;
 use crate::plan::{Arch, CpuMode, Firmware, Interface, Link, VmPlan};
 use crate::record::{Liveness, Owner, Record, State};
@@ -61,6 +58,13 @@ pub struct ReadyVm {
     pub leftover: Option<Domain>,
 }
 
+impl ReadyVm {
+    /// Pool and name of its image, where that is in one.
+    pub(super) fn image_volume(&self) -> Option<&(String, String)> {
+        self.storage.image.as_ref()?.volume.as_ref()
+    }
+}
+
 /// Looks whether a host can make a VM; changes nothing.
 ///
 /// # Errors
@@ -71,7 +75,7 @@ pub fn preflight(session: &Session<'_>, plan: &VmPlan) -> Result<ReadyVm, Error>
     let capabilities = session.host.capabilities()?;
     let taken = domains.iter().find(|d| d.name == plan.name.as_str());
     let leftover = taken.filter(|domain| check_name(plan, domain, &mut findings)).cloned();
-    check_neighbours(plan, &domains, &mut findings);
+    neighbours::check(session, plan, &domains, &mut findings)?;
     let machine = choose_machine(session, plan, &capabilities, &mut findings);
     check_links(session, plan, capabilities.libvirt_version, &mut findings)?;
     let storage = storage_preflight::check(session, plan, taken, &mut findings)?;
@@ -80,8 +84,23 @@ pub fn preflight(session: &Session<'_>, plan: &VmPlan) -> Result<ReadyVm, Error>
             warn_of_cpu(session, plan, virt_type);
             Ok(ReadyVm { plan: plan.clone(), virt_type, arch, native, storage, leftover })
         }
-        _ => Err(report(plan.name.as_str(), &findings)),
+        _ => Err(report(plan.name.as_str(), &newcomer(session, plan, taken)?.unwrap_or(findings))),
     }
+}
+
+/// Who has the name by now, where nobody had it: then the volumes that were found are that one's, and nothing that
+/// could be advised about them is right.
+fn newcomer(
+    session: &Session<'_>,
+    plan: &VmPlan,
+    taken: Option<&Domain>,
+) -> Result<Option<Vec<Finding>>, Error> {
+    let Some(newcomer) = session.host.domain(plan.name.as_str())?.filter(|_| taken.is_none()) else {
+        return Ok(None);
+    };
+    let mut findings = Vec::new();
+    let is_dead = check_name(plan, &newcomer, &mut findings);
+    Ok((!is_dead).then_some(findings))
 }
 
 /// One error for all findings.
@@ -121,37 +140,6 @@ fn check_name(plan: &VmPlan, taken: &Domain, findings: &mut Vec<Finding>) -> boo
     };
     findings.push(finding);
     false
-}
-
-/// MAC, tap and addresses must not be those of another VM of foundry's.
-fn check_neighbours(plan: &VmPlan, domains: &[Domain], findings: &mut Vec<Finding>) {
-    for domain in domains.iter().filter(|d| d.name != plan.name.as_str()) {
-        let owner = Owner::of_domain(domain);
-        let theirs = owner.manifest().map(addresses_of).unwrap_or_default();
-        for (index, interface) in plan.interfaces.iter().enumerate() {
-            let at = format!("spec.networkInterfaces[{index}]");
-            if let Some(ip) =
-                interface.ip.map(|net| net.addr()).filter(|ip| theirs.contains(&IpAddr::V4(*ip)))
-            {
-                let tap = interface.tap.as_deref().unwrap_or("-");
-                findings.push(Finding::vm(format!(
-                    "{at}.ip: VM '{}' has the address {ip}, and with it MAC {} and tap {tap}",
-                    domain.name, interface.mac
-                )));
-            }
-            for address in interface.addresses.iter().map(ipnet::IpNet::addr).filter(|a| theirs.contains(a)) {
-                findings.push(Finding::vm(format!(
-                    "{at}.addresses: VM '{}' has the address {address}",
-                    domain.name
-                )));
-            }
-        }
-    }
-}
-
-fn addresses_of(manifest: &VirtualMachine) -> Vec<IpAddr> {
-    let written = manifest.spec.network_interfaces.iter().flat_map(|i| i.ip.iter().chain(&i.addresses));
-    written.filter_map(|text| text.split('/').next()?.trim().parse().ok()).collect()
 }
 
 /// The architecture and whether the processor runs it, or QEMU's translator.

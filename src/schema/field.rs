@@ -114,7 +114,9 @@ impl<'s> Field<'s> {
 
     fn limits(&self) -> Option<String> {
         let limit = |key| self.schema.get(key).map(in_words);
-        let elements = limit("minItems").map(|least| format!("{least} or more elements"));
+        let elements = limit("minItems")
+            .zip(limit("maxItems"))
+            .map(|(least, most)| format!("{least} to {most} elements"));
         match (limit("minimum"), limit("maximum")) {
             (Some(least), Some(most)) => Some(format!("{least} to {most}")),
             (Some(least), None) => Some(format!("{least} or more")),

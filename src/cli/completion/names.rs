@@ -12,7 +12,7 @@ use clap_complete::engine::CompletionCandidate;
 use crate::cli::connect::uri;
 use crate::cli::output::parse_duration;
 use crate::cli::{Global, command, image};
-use crate::host::Libvirt;
+use crate::host::{Libvirt, Patience};
 use crate::operations::{Cancel, Session, Settings, SystemClock, disks, images};
 use crate::schema::{self, Field};
 use crate::text::shell_word;
@@ -107,8 +107,12 @@ fn candidates(found: Option<(Vec<Name>, Arc<Written>)>, begun: &OsStr) -> Vec<Co
 fn within_patience<T: Send + 'static>(look: impl FnOnce() -> Option<T> + Send + 'static) -> Option<T> {
     let (answer, answered) = channel();
     thread::spawn(move || answer.send(look()));
-    let patience = std::env::var(PATIENCE_VARIABLE).ok().and_then(|text| parse_duration(&text).ok());
-    answered.recv_timeout(patience.unwrap_or(PATIENCE)).ok().flatten()
+    answered.recv_timeout(patience()).ok().flatten()
+}
+
+fn patience() -> Duration {
+    let set = std::env::var(PATIENCE_VARIABLE).ok().and_then(|text| parse_duration(&text).ok());
+    set.unwrap_or(PATIENCE)
 }
 
 impl Written {
@@ -128,7 +132,9 @@ impl Written {
     fn on_host<T>(&self, look: impl FnOnce(&Session<'_>, &Global) -> Option<T>) -> Option<T> {
         let global = self.global()?;
         let settings: Settings = global.settings().ok()?;
-        let host = Libvirt::connect_read_only(&unattended(uri(&global)), Arc::new(())).ok()?;
+        let host =
+            Libvirt::connect_read_only(&unattended(uri(&global)), Arc::new(()), Patience::of(patience()))
+                .ok()?;
         let (clock, cancel) = (SystemClock::default(), Cancel::default());
         let session =
             Session { host: &host, settings: &settings, progress: &(), clock: &clock, cancel: &cancel };
@@ -148,7 +154,7 @@ fn unattended(uri: String) -> String {
 fn vms(line: &Written) -> Option<Vec<Name>> {
     line.on_host(|session, _| {
         let domains = session.host.domains(false).ok()?;
-        Some(domains.into_iter().map(|d| (d.name, d.state.as_str().to_owned())).collect())
+        Some(domains.into_iter().map(|d| (d.name, d.state.to_string())).collect())
     })
 }
 

@@ -1,33 +1,41 @@
 //! A host behind libvirt: the only code that knows the bindings.
 //!
-//! Each call of libvirt's goes through [`Libvirt::call`], which times it for whoever watches, and
-//! turns libvirt's error into one that names what was asked. Lookups are not cached: a handle is
+//! Each call of libvirt's goes through [`Libvirt::call`], which times it for whoever watches, ends
+//! it when it has no answer, and turns libvirt's error into one that names what was asked. Lookups are not cached: a handle is
 //! fetched where it is used, so that what foundry acts on is what is there now.
 
 mod agent;
+mod alive;
+mod calling;
+mod connecting;
 mod direct;
 mod disks;
 mod domains;
 mod linger;
+mod patience;
 mod sending;
+mod sockets;
 mod storage;
 mod streams;
 mod sys;
+mod watchdog;
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use uuid::Uuid;
 use virt::connect::Connect;
-use virt::error::{Error as VirtError, ErrorNumber, clear_error_callback};
 
-use self::linger::Sockets;
+pub use self::alive::run_event_loop;
+use self::calling::{Asked, Unanswered, storage, vm};
+pub use self::patience::Patience;
+use self::sockets::Sockets;
+use self::watchdog::Watchdog;
 use super::{
     AddressSource, Bridge, Capabilities, Domain, GuestAddress, Host, HostError, Network, Pool, Reach, Result,
-    StateNow, View, Volume, Zeros, libvirt_xml,
+    StateNow, Turn, View, Volume, Zeros, libvirt_xml,
 };
 use crate::content::{Content, Sink};
-use crate::error::Kind;
 use crate::units::Bytes;
 
 /// Is told of each call of libvirt's.
@@ -48,129 +56,19 @@ pub struct Libvirt {
     observer: Arc<dyn CallObserver>,
     streams_only: bool,
     sockets: Sockets,
+    patience: Patience,
+    watchdog: Watchdog,
+    /// The call that ended the connection by having no answer.
+    unanswered: OnceLock<Unanswered>,
 }
 
 impl Libvirt {
-    /// Connects; `uri` is libvirt's (its page "Connection URIs"), empty for libvirt's own choice.
-    ///
-    /// # Errors
-    /// [`HostError::Connect`] with libvirt's reason.
-    pub fn connect(uri: &str, observer: Arc<dyn CallObserver>) -> Result<Self> {
-        Self::open(uri, observer, "virConnectOpen", |uri| Connect::open(Some(uri)))
-    }
-
-    /// Connects to look only: nobody is asked who they are (libvirt's page "Connection authentication").
-    ///
-    /// # Errors
-    /// As [`Self::connect`].
-    pub fn connect_read_only(uri: &str, observer: Arc<dyn CallObserver>) -> Result<Self> {
-        Self::open(uri, observer, "virConnectOpenReadOnly", |uri| Connect::open_read_only(Some(uri)))
-    }
-
-    fn open(
-        uri: &str,
-        observer: Arc<dyn CallObserver>,
-        function: &str,
-        open: impl FnOnce(&str) -> std::result::Result<Connect, VirtError>,
-    ) -> Result<Self> {
-        // Otherwise the library writes each error to stderr on its own, the expected ones too.
-        clear_error_callback();
-        let failed = |libvirt: String| HostError::Connect { uri: uri.to_owned(), libvirt };
-        if uri.contains(char::is_control) {
-            // The bindings panic on a NUL byte in an optional string.
-            return Err(failed("the URI holds control characters".into()));
-        }
-        let begun = Instant::now();
-        let (opened, sockets) = Sockets::opened_by(|| open(uri));
-        let error = opened.as_ref().err().map(ToString::to_string);
-        observer.called(function, &format!("connect to {uri}"), begun.elapsed(), error.as_deref());
-        let connection = opened.map_err(|e| failed(e.message().to_owned()))?;
-        Ok(Self { connection, uri: uri.to_owned(), observer, streams_only: false, sockets })
-    }
-
     /// Sends what is uploaded through libvirt's streams only, as to another machine, also where the volume's file
     /// is within reach.
     #[must_use]
     pub fn through_streams_only(self) -> Self {
         Self { streams_only: true, ..self }
     }
-
-    /// Makes one call and names it in whatever goes wrong.
-    fn call<T>(
-        &self,
-        function: &str,
-        asked: &Asked,
-        call: impl FnOnce() -> std::result::Result<T, VirtError>,
-    ) -> Result<T> {
-        self.raw(function, asked, call).map_err(|e| self.failed(asked, &e))
-    }
-
-    /// Makes one call where the absence of its object is an answer.
-    fn find<T>(
-        &self,
-        function: &str,
-        asked: &Asked,
-        call: impl FnOnce() -> std::result::Result<T, VirtError>,
-    ) -> Result<Option<T>> {
-        match self.raw(function, asked, call) {
-            Ok(found) => Ok(Some(found)),
-            Err(e) if is_absence(&e) => Ok(None),
-            Err(e) => Err(self.failed(asked, &e)),
-        }
-    }
-
-    fn raw<T>(
-        &self,
-        function: &str,
-        asked: &Asked,
-        call: impl FnOnce() -> std::result::Result<T, VirtError>,
-    ) -> std::result::Result<T, VirtError> {
-        let begun = Instant::now();
-        let answer = call();
-        let error = answer.as_ref().err().map(ToString::to_string);
-        self.observer.called(function, &asked.operation, begun.elapsed(), error.as_deref());
-        answer
-    }
-
-    /// A broken connection leaves the outcome of the call open; anything else is a refusal.
-    fn failed(&self, asked: &Asked, error: &VirtError) -> HostError {
-        let operation = asked.operation.clone();
-        let libvirt = error.message().to_owned();
-        if self.connection.is_alive().unwrap_or(false) {
-            HostError::Refused { operation, kind: asked.kind, libvirt }
-        } else {
-            HostError::Lost { uri: self.uri.clone(), operation, libvirt }
-        }
-    }
-}
-
-/// What is asked of libvirt, as it reads after "cannot".
-struct Asked {
-    operation: String,
-    kind: Kind,
-}
-
-/// Something about a domain or a network.
-fn vm(operation: impl Into<String>) -> Asked {
-    Asked { operation: operation.into(), kind: Kind::Vm }
-}
-
-/// Something about a pool or a volume.
-fn storage(operation: impl Into<String>) -> Asked {
-    Asked { operation: operation.into(), kind: Kind::Storage }
-}
-
-/// The typed answers for "there is no such thing"; libvirt is reliable with these.
-fn is_absence(error: &VirtError) -> bool {
-    [
-        ErrorNumber::NoDomain,
-        ErrorNumber::NoStoragePool,
-        ErrorNumber::NoStorageVolume,
-        ErrorNumber::NoNetwork,
-        ErrorNumber::NoDomainMetadata,
-    ]
-    .into_iter()
-    .any(|absence| error.code().is(absence))
 }
 
 /// Whether a URI means the machine that foundry runs on: no transport to elsewhere and no host.
@@ -188,6 +86,12 @@ impl Host for Libvirt {
 
     fn is_local(&self) -> bool {
         is_local_uri(&self.uri)
+    }
+
+    fn turn(&self, thing: &str) -> Option<Turn> {
+        // This machine's libvirt has several addresses.
+        let host = if self.is_local() { "this machine" } else { &self.uri };
+        Turn::of(&format!("{thing} of {host}"))
     }
 
     fn capabilities(&self) -> Result<Capabilities> {
@@ -413,6 +317,7 @@ fn kernel_bridges() -> std::io::Result<Vec<Bridge>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Kind;
 
     #[test]
     fn only_this_machines_qemu_is_local() {
