@@ -57,7 +57,7 @@ fn examples(text: &str) -> Vec<String> {
     let joined = below.replace("\\\n", " ");
     let lines = joined.lines().take_while(|line| line.starts_with("  ")).map(str::trim);
     let part = |line: &str| {
-        let parts = line.split(['|', '>', '<']).map(|part| part.trim().trim_end_matches(')').to_owned());
+        let parts = line.split(['|', '>', '<', '&']).map(|part| part.trim().trim_end_matches(')').to_owned());
         parts.collect::<Vec<_>>()
     };
     lines

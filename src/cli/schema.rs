@@ -14,7 +14,7 @@ use crate::operations::gc::Remains;
 use crate::operations::storage::StorageStatus;
 use crate::schema::{self, written};
 
-/// Print the JSON Schema of manifests, for editors, or of what a command writes with -o json
+/// Print the JSON Schema of manifests, or of what a command writes as JSON
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   foundry schema > foundry.schema.json
