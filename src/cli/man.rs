@@ -123,7 +123,7 @@ fn whole(page: &mut Roff) {
         ("5", "storage: pool, volume or image"),
         ("6", "what was waited for did not come in time; the VM stays"),
         ("64", "the command line cannot be understood"),
-        ("130", "interrupted; what was made is removed again"),
+        ("130, 143, 129", "interrupted by SIGINT, SIGTERM, SIGHUP; what was made is removed again"),
     ] {
         item(page, code, meaning);
     }
