@@ -24,6 +24,7 @@ use crate::text::printable;
 )]
 pub(super) struct GetArgs {
     /// Name of the VM
+    #[arg(value_name = "VM")]
     name: String,
     /// Form of the output
     #[arg(short, long, value_enum, default_value = "table")]

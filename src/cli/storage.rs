@@ -20,6 +20,7 @@ pub(super) struct StorageArgs {
 #[derive(Debug, Subcommand)]
 enum StorageCommand {
     /// Show all pools together
+    #[command(after_help = "Examples:\n  foundry storage status\n  foundry storage status -o wide")]
     Status {
         /// Form of the output
         #[arg(short, long, value_enum, default_value = "table")]
