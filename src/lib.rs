@@ -10,6 +10,7 @@
 //! * [`record`] is what a domain's metadata says about who made it and which volumes are its own;
 //! * [`operations`] holds one file for each verb: create, destroy, inspect, images, pools;
 //! * [`transfer`] brings bytes from elsewhere, [`convert`] has qemu-img make them what libvirt takes;
+//! * [`config`] finds what a user set, and where;
 //! * [`names`], [`units`], [`yaml`], [`content`], [`origin`], [`text`], [`disk_image`] and [`error`] serve
 //!   all of them.
 //!
@@ -18,6 +19,7 @@
 pub mod catalog;
 pub mod cli;
 pub mod cloud_init;
+pub mod config;
 pub mod content;
 pub mod convert;
 pub mod disk_image;
@@ -31,6 +33,7 @@ pub mod origin;
 pub mod plan;
 pub mod pool;
 pub mod record;
+mod replace;
 pub mod storage_xml;
 pub mod text;
 pub mod transfer;

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 
 use super::Global;
 use super::connect::connect;
-use super::output::{Format, age, objects};
+use super::output::{OutputArgs, age};
 use super::ui::Ui;
 use crate::error::Error;
 use crate::operations::inspect::{self, Seen};
@@ -19,14 +19,14 @@ use crate::text::printable;
     after_help = "Examples:
   foundry get web
   foundry get web -o yaml > web.yaml
-  foundry get web -o yaml --with-secrets"
+  foundry get web -o yaml --with-secrets
+  foundry get web -o jsonpath={.status.addresses[0].address}"
 )]
 pub(super) struct GetArgs {
     /// Name of the VM
     name: String,
-    /// Form of the output
-    #[arg(short, long, value_enum, default_value = "table")]
-    output: Format,
+    #[command(flatten)]
+    output: OutputArgs,
     /// Read password hash and user-data back from the seed volume
     #[arg(long)]
     with_secrets: bool,
@@ -67,12 +67,8 @@ pub(super) fn run(args: &GetArgs, global: &Global, ui: &Ui) -> Result<(), Error>
         };
         ui.note(&format!("secrets left out: {}; {why}", left_out.join(", ")));
     }
-    match args.output {
-        Format::Table | Format::Wide => ui.shown(&details(&seen)),
-        Format::Name => ui.names([seen.domain.name.as_str()].into_iter()),
-        Format::Json => ui.result(&super::output::json(&seen.vm)?),
-        Format::Yaml => ui.result(&objects(&[&seen.vm], Format::Yaml)?),
-    }
+    let name = seen.domain.name.as_str();
+    args.output.show(&seen.vm, &[name], |_| details(&seen), (global, ui))
 }
 
 /// A few lines for people; programs take JSON or YAML.

@@ -2,6 +2,7 @@
 //!
 //! Results go to stdout, everything else to stderr. Only [`ui`] writes to either.
 
+mod config;
 mod connect;
 mod create;
 mod destroy;
@@ -14,18 +15,20 @@ mod output;
 mod pool;
 mod pool_add;
 mod render;
+mod settings;
 mod storage;
 mod test_conn;
 pub mod ui;
 
 use std::ffi::OsStr;
+use std::path::PathBuf;
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::domain_xml::VirtType;
-use crate::error::{Error, Kind};
-use crate::names::PoolName;
+use crate::config::{Config, Key};
+use crate::error::Error;
 use crate::operations::Settings;
+use settings::{Found, HEADING, SettingArgs};
 use ui::Ui;
 
 /// The exit code for a command line that cannot be understood (sysexits.h, `EX_USAGE`).
@@ -44,41 +47,27 @@ pub struct Cli {
 /// What every command takes.
 #[derive(Debug, Args)]
 pub struct Global {
-    /// Connect to this libvirt [default: LIBVIRT_DEFAULT_URI, else qemu:///system as root, else qemu:///session]
-    #[arg(short, long, global = true, value_name = "URI", env = "FOUNDRY_CONNECT", hide_env_values = true)]
-    connect: Option<String>,
-    /// Show libvirt's own words; twice, each call with its time
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
-    verbose: u8,
-    /// Show results and errors only
-    #[arg(short, long, global = true)]
-    quiet: bool,
-    /// How guests run: by the processor (kvm), by QEMU's translator (qemu), or as the host offers
+    #[command(flatten)]
+    settings: SettingArgs,
+    /// Read this configuration, and no other one
     #[arg(
         long,
         global = true,
-        value_enum,
-        default_value = "auto",
-        env = "FOUNDRY_VIRT_TYPE",
+        help_heading = HEADING,
+        value_name = "FILE",
+        env = "FOUNDRY_CONFIG",
         hide_env_values = true
     )]
-    virt_type: VirtTypeArg,
-    /// Pool of VM disks, where a manifest names none
-    #[arg(long, global = true, value_name = "POOL", default_value = Settings::DEFAULT_VM_POOL, env = "FOUNDRY_VM_POOL", hide_env_values = true)]
-    vm_pool: PoolName,
-    /// Pool of images, where a manifest names none
-    #[arg(long, global = true, value_name = "POOL", default_value = Settings::DEFAULT_IMAGE_POOL, env = "FOUNDRY_IMAGE_POOL", hide_env_values = true)]
-    image_pool: PoolName,
-    /// Directory on the host in which these two pools are made [default: libvirt's own for images]
-    #[arg(long, global = true, value_name = "DIR", env = "FOUNDRY_STORAGE_PATH", hide_env_values = true)]
-    storage_path: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum VirtTypeArg {
-    Auto,
-    Kvm,
-    Qemu,
+    config: Option<PathBuf>,
+    /// Show libvirt's own words; twice, each call with its time
+    #[arg(short, long, global = true, help_heading = HEADING, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// Show results and errors only
+    #[arg(short, long, global = true, help_heading = HEADING)]
+    quiet: bool,
+    /// What all of these and the configuration files come to.
+    #[arg(skip)]
+    found: Found,
 }
 
 #[derive(Debug, Subcommand)]
@@ -94,42 +83,33 @@ enum Command {
     Disk(disk::DiskArgs),
     Pool(pool::PoolArgs),
     Storage(storage::StorageArgs),
+    Config(config::ConfigArgs),
     TestConn(test_conn::TestConnArgs),
 }
 
 impl Global {
     /// # Errors
-    /// Where a path is not absolute: it is one of the host's, not of this directory.
+    /// Where the configuration is wrong.
     fn settings(&self) -> Result<Settings, Error> {
-        if let Some(path) =
-            self.storage_path.as_deref().filter(|p| !p.starts_with('/') || p.contains(char::is_control))
-        {
-            return Err(Error::new(
-                Kind::Configuration,
-                format!("--storage-path {path:?} is not an absolute path"),
-            ));
-        }
-        Ok(Settings {
-            vm_pool: self.vm_pool.clone(),
-            image_pool: self.image_pool.clone(),
-            storage_path: self.storage_path.clone(),
-            virt_type: match self.virt_type {
-                VirtTypeArg::Auto => None,
-                VirtTypeArg::Kvm => Some(VirtType::Kvm),
-                VirtTypeArg::Qemu => Some(VirtType::Qemu),
-            },
-        })
+        self.found.settings()
+    }
+
+    /// What counts.
+    fn config(&self) -> &Config {
+        self.found.config()
     }
 }
 
 /// Runs the command line of this process; the exit code.
 pub fn run() -> u8 {
     let parsed = command().try_get_matches().and_then(|mut given| Cli::from_arg_matches_mut(&mut given));
-    let cli = match parsed {
+    let mut cli = match parsed {
         Ok(cli) => cli,
         Err(usage) => return tell_usage(&usage),
     };
-    let ui = Ui::new(cli.global.quiet, cli.global.verbose);
+    let global = &mut cli.global;
+    global.found = Found::find(&global.settings, global.config.as_ref());
+    let ui = Ui::new(global.quiet, global.verbose, global.config().text(Key::Color).unwrap_or_default());
     match dispatch(&cli, &ui) {
         Ok(()) => 0,
         Err(error) => {
@@ -155,6 +135,10 @@ fn tell_usage(usage: &clap::Error) -> u8 {
 
 fn dispatch(cli: &Cli, ui: &Ui) -> Result<(), Error> {
     let global = &cli.global;
+    // What shows and mends the configuration works with a broken one.
+    if !matches!(cli.command, Command::Config(_)) {
+        global.found.check()?;
+    }
     match &cli.command {
         Command::Create(args) => create::run(args, global, ui),
         Command::Destroy(args) => destroy::run(args, global, ui),
@@ -166,6 +150,7 @@ fn dispatch(cli: &Cli, ui: &Ui) -> Result<(), Error> {
         Command::Disk(args) => disk::run(args, global, ui),
         Command::Pool(args) => pool::run(args, global, ui),
         Command::Storage(args) => storage::run(args, global, ui),
+        Command::Config(args) => config::run(args, global, ui),
         Command::TestConn(args) => test_conn::run(args, global, ui),
     }
 }

@@ -26,11 +26,17 @@ pub struct Ui {
 }
 
 impl Ui {
-    /// `verbose` is how often `-v` was given.
-    pub fn new(quiet: bool, verbose: u8) -> Self {
-        let terminal = io::stderr().is_terminal();
-        // https://no-color.org: any value but the empty one.
-        let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    /// `verbose` is how often `-v` was given; `colour` is `always`, `never`, or what suits stderr.
+    pub fn new(quiet: bool, verbose: u8, colour: &str) -> Self {
+        let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        let colour = match colour {
+            "always" => true,
+            "never" => false,
+            // https://no-color.org: any value but the empty one.
+            _ if set("NO_COLOR").is_some() => false,
+            // https://bixense.com/clicolors: any value but 0.
+            _ => set("CLICOLOR_FORCE").is_some_and(|value| value != "0") || io::stderr().is_terminal(),
+        };
         Self { quiet, verbose, colour, spinner: Mutex::new(None), warned: Mutex::default() }
     }
 
@@ -70,8 +76,15 @@ impl Ui {
     /// # Errors
     /// As [`Ui::result`].
     pub fn names<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<(), Error> {
-        let text: String = names.map(|name| format!("{name}\n")).collect();
-        if io::stdout().is_terminal() { self.shown(&text) } else { self.result(&text) }
+        self.words(&names.map(|name| format!("{name}\n")).collect::<String>())
+    }
+
+    /// Writes words of others: for a program as they are, else without what a terminal would obey.
+    ///
+    /// # Errors
+    /// As [`Ui::result`].
+    pub fn words(&self, text: &str) -> Result<(), Error> {
+        if io::stdout().is_terminal() { self.shown(text) } else { self.result(text) }
     }
 
     /// Says something on stderr, unless it is to be quiet.

@@ -14,6 +14,7 @@ use clap::{Args, Subcommand};
 
 use super::Global;
 use super::ui::Ui;
+use crate::config::Key;
 use crate::error::Error;
 use crate::names::PoolName;
 
@@ -47,7 +48,8 @@ struct InPool {
 
 impl InPool {
     fn name(&self, global: &Global) -> String {
-        self.pool.as_ref().unwrap_or(&global.image_pool).to_string()
+        let set = global.config().text(Key::ImagePool).unwrap_or_default();
+        self.pool.as_ref().map_or(set, PoolName::as_str).to_owned()
     }
 }
 
@@ -68,6 +70,6 @@ pub(super) fn run(args: &ImageArgs, global: &Global, ui: &Ui) -> Result<(), Erro
         ImageCommand::Delete(args) => delete::run(args, global, ui),
         ImageCommand::Prune(args) => delete::run_prune(args, global, ui),
         ImageCommand::Export(args) => export::run(args, global, ui),
-        ImageCommand::Catalog(args) => catalog::run(args, ui),
+        ImageCommand::Catalog(args) => catalog::run(args, global, ui),
     }
 }
