@@ -90,7 +90,9 @@ run() {
   trap 'exit 143' TERM
   prepare
   pure_checks
+  begin_side_work
   live_checks
+  finish_side_work
 }
 
 wanted() {
@@ -110,12 +112,6 @@ needs_guests() {
 prepare() {
   stage packages env_packages
   stage_ok packages || return 0
-  if wanted deny || wanted advisories; then
-    stage_background cargo-deny tool_cargo_deny
-  fi
-  if wanted fuzz; then
-    stage_background cargo-fuzz tool_cargo_fuzz
-  fi
   if needs_guests || wanted justfile; then
     stage just tool_just
   fi
@@ -146,11 +142,21 @@ pure_checks() {
   run_if_wanted build check_build
   stage_finish tiny debian
   run_if_wanted unit check_unit
+}
+
+# Minutes of compiling and fuzzing that only need a processor. Guests leave one idle: the live tests wait for them.
+begin_side_work() {
+  if wanted deny || wanted advisories; then
+    stage_background cargo-deny tool_cargo_deny
+  fi
+  ! wanted fuzz || stage_background fuzz check_fuzz
+}
+
+finish_side_work() {
   stage_finish cargo-deny
   run_if_wanted deny check_deny
   run_if_wanted advisories check_advisories
-  stage_finish cargo-fuzz
-  run_if_wanted fuzz check_fuzz
+  stage_finish fuzz
 }
 
 live_checks() {

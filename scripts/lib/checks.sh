@@ -41,6 +41,7 @@ check_fuzz() {
   local target kept
   [[ -e fuzz/Cargo.toml ]] || skip 'there is no fuzz/Cargo.toml'
   command -v c++ >/dev/null || skip 'there is no C++ compiler for libFuzzer'
+  tool_cargo_fuzz
   export PATH RUSTC_BOOTSTRAP=1
   PATH=$(tools_dir):$PATH
   # Not the folder of the tests, whose compiler options are others. No sanitizer: what is fuzzed has no unsafe code.
@@ -48,7 +49,7 @@ check_fuzz() {
   for target in $(cargo fuzz list); do
     kept=$(cache_dir)/fuzz/$target
     mkdir -p "$kept"
-    cargo fuzz run --sanitizer none "$target" "$kept" -- -max_total_time="${FUZZ_SECONDS:-10}" -verbosity=0 -print_final_stats=1
+    nice -n 19 cargo fuzz run --sanitizer none "$target" "$kept" -- -max_total_time="${FUZZ_SECONDS:-10}" -verbosity=0 -print_final_stats=1
   done
 }
 

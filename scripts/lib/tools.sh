@@ -26,7 +26,7 @@ tool_from_crate() {
   if [[ $("$(tools_dir)/$1" --version 2>/dev/null) == "$1 $2" ]]; then
     return 0
   fi
-  cargo install --quiet --locked --force --root "$(cache_dir)" --target-dir "$(cache_scratch "$1")" "$1@$2"
+  nice -n 19 cargo install --quiet --locked --force --root "$(cache_dir)" --target-dir "$(cache_scratch "$1")" "$1@$2"
   rm -rf "$(cache_dir)/scratch-$1"
 }
 

@@ -85,7 +85,7 @@ fn agree(args: &DestroyArgs, demolitions: &[Demolition], ui: &Ui) -> Result<(), 
 }
 
 /// Tells all failures but the worst one, which is told by whoever called.
-fn tell_all(mut failures: Vec<Error>, ui: &Ui) -> Result<(), Error> {
+pub(super) fn tell_all(mut failures: Vec<Error>, ui: &Ui) -> Result<(), Error> {
     failures.sort_by_key(Error::kind);
     let worst = failures.pop();
     failures.iter().for_each(|error| ui.error(error));

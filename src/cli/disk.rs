@@ -7,7 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::Global;
 use super::connect::connect;
 use super::interrupt;
-use super::output::{Listed, ListingArgs, parse_duration};
+use super::output::{Listed, ListingArgs, or_dash, parse_duration};
 use super::ui::Ui;
 use crate::error::{Error, Kind};
 use crate::names::{DiskSerial, DiskTarget};
@@ -167,10 +167,6 @@ impl Listed for Disk {
     fn wide_cells(&self) -> Vec<String> {
         vec![or_dash(self.path.clone()), or_dash(self.backing.clone())]
     }
-}
-
-fn or_dash(text: Option<String>) -> String {
-    text.unwrap_or_else(|| "-".into())
 }
 
 fn role_word(role: Role) -> &'static str {

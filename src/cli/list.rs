@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::Global;
 use super::connect::connect;
-use super::output::{Listed, ListingArgs, Selector, age};
+use super::output::{Listed, ListingArgs, Selector, age, or_dash};
 use super::ui::Ui;
 use crate::error::Error;
 use crate::manifest::{Phase, VirtualMachine};
@@ -63,8 +63,8 @@ impl Listed for Seen {
             state_word(self),
             self.domain.vcpus.to_string(),
             self.domain.memory.to_string(),
-            if addresses.is_empty() { "-".into() } else { addresses.join(",") },
-            self.created_at().map_or_else(|| "-".into(), age),
+            or_dash((!addresses.is_empty()).then(|| addresses.join(","))),
+            or_dash(self.created_at().map(age)),
             self.managed().into(),
         ]
     }
@@ -73,7 +73,6 @@ impl Listed for Seen {
         let record = self.record();
         let image = record.and_then(|r| r.image.clone());
         let pool = record.and_then(|r| r.volumes.first()).map(|v| v.pool.clone());
-        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".into());
         vec![or_dash(image), or_dash(pool), self.domain.uuid.to_string()]
     }
 }

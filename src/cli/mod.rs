@@ -7,6 +7,7 @@ mod connect;
 mod create;
 mod destroy;
 mod disk;
+mod gc;
 mod get;
 mod image;
 mod interrupt;
@@ -83,11 +84,17 @@ enum Command {
     Disk(disk::DiskArgs),
     Pool(pool::PoolArgs),
     Storage(storage::StorageArgs),
+    Gc(gc::GcArgs),
     Config(config::ConfigArgs),
     TestConn(test_conn::TestConnArgs),
 }
 
 impl Global {
+    /// Finds what counts, beside what the command line says.
+    fn find(&mut self) {
+        self.found = Found::find(&self.settings, self.config.as_ref());
+    }
+
     /// # Errors
     /// Where the configuration is wrong.
     fn settings(&self) -> Result<Settings, Error> {
@@ -107,8 +114,8 @@ pub fn run() -> u8 {
         Ok(cli) => cli,
         Err(usage) => return tell_usage(&usage),
     };
-    let global = &mut cli.global;
-    global.found = Found::find(&global.settings, global.config.as_ref());
+    cli.global.find();
+    let global = &cli.global;
     let ui = Ui::new(global.quiet, global.verbose, global.config().text(Key::Color).unwrap_or_default());
     match dispatch(&cli, &ui) {
         Ok(()) => 0,
@@ -150,6 +157,7 @@ fn dispatch(cli: &Cli, ui: &Ui) -> Result<(), Error> {
         Command::Disk(args) => disk::run(args, global, ui),
         Command::Pool(args) => pool::run(args, global, ui),
         Command::Storage(args) => storage::run(args, global, ui),
+        Command::Gc(args) => gc::run(args, global, ui),
         Command::Config(args) => config::run(args, global, ui),
         Command::TestConn(args) => test_conn::run(args, global, ui),
     }

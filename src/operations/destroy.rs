@@ -15,7 +15,7 @@ use super::stop::{Patience, stop};
 use super::{Event, Session, console};
 use crate::error::{Error, Kind};
 use crate::host::Domain;
-use crate::record::{Record, RecordedVolume, Role, State};
+use crate::record::{Maker, Record, RecordedVolume, Role, State};
 use crate::text::shell_word;
 use crate::units::Bytes;
 
@@ -97,6 +97,8 @@ fn mark(session: &Session<'_>, demolition: &Demolition) -> Result<(), Error> {
     let Some(record) = &demolition.record else { return Ok(()) };
     check_nothing_came(session, demolition, record)?;
     let mut marked = record.turned(State::Destroying, &session.clock.timestamp());
+    // From here on the VM is this process's work in progress.
+    marked.maker = Maker::current();
     marked
         .volumes
         .retain(|v| demolition.volumes.iter().any(|goes| goes.pool == v.pool && goes.name == v.name));

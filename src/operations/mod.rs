@@ -7,6 +7,7 @@ pub mod console;
 pub mod create;
 pub mod destroy;
 pub mod disks;
+pub mod gc;
 pub mod images;
 pub mod inspect;
 pub mod pools;

@@ -23,6 +23,7 @@ use crate::host::libvirt_xml::{DiskSource, DomainDescription};
 use crate::host::{Domain, Pool, View, Volume};
 
 /// All volumes of the active pools and what the domains need, looked at once.
+#[derive(Debug)]
 pub(super) struct Usage {
     volumes: Vec<Volume>,
     domains: Vec<Claims>,
@@ -40,6 +41,7 @@ pub(super) enum Who {
 }
 
 /// What one domain needs.
+#[derive(Debug)]
 struct Claims {
     name: String,
     active: bool,
@@ -66,9 +68,13 @@ impl Users {
         self
     }
 
-    /// Why the volume must stay, if it must.
+    /// Why the volume of a VM that goes must stay, if it must.
     pub(super) fn reason(&self) -> Option<String> {
-        let vms = (!self.vms.is_empty()).then(|| format!("domain '{}' uses it too", self.vms.join("', '")));
+        self.told("uses it too")
+    }
+
+    fn told(&self, uses: &str) -> Option<String> {
+        let vms = (!self.vms.is_empty()).then(|| format!("domain '{}' {uses}", self.vms.join("', '")));
         let overlays: Vec<String> =
             self.overlays.iter().map(|o| format!("volume '{}' in pool '{}'", o.name, o.pool)).collect();
         let verb = if overlays.len() == 1 { "lies" } else { "lie" };

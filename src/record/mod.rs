@@ -50,7 +50,7 @@ pub struct Record {
     pub secrets: BTreeMap<String, String>,
     /// The volumes that were or are to be made for it. Nothing else is ever deleted with it.
     pub volumes: Vec<RecordedVolume>,
-    /// The process that makes or made it.
+    /// The process that makes or made it; once its destruction began, the one that destroys it.
     pub maker: Maker,
     /// RFC 3339; when the creation began.
     pub created_at: String,

@@ -22,6 +22,11 @@ pub(in crate::cli) fn table(
     table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
+/// A cell of what may not be there.
+pub(in crate::cli) fn or_dash(text: Option<String>) -> String {
+    text.unwrap_or_else(|| "-".into())
+}
+
 /// The time since an RFC 3339 timestamp, in its largest unit.
 pub(in crate::cli) fn age(since: &str) -> String {
     let Ok(then) = since.parse::<jiff::Timestamp>() else { return "-".into() };

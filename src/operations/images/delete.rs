@@ -94,7 +94,7 @@ pub(super) fn users(found: &ImageUse) -> Option<String> {
 }
 
 /// The image first: a note without an image says nothing to anybody, an image without its note has lost something.
-pub(super) fn remove(session: &Session<'_>, pool: &str, name: &str) -> Result<(), Error> {
+pub(in crate::operations) fn remove(session: &Session<'_>, pool: &str, name: &str) -> Result<(), Error> {
     session.host.delete_volume(pool, name)?;
     notes::forget(session, pool, name).map_err(|e| e.outcome(format!("image '{name}' is deleted")))
 }
