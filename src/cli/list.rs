@@ -4,10 +4,12 @@ use clap::Args;
 
 use super::Global;
 use super::connect::connect;
-use super::output::{Listed, ListingArgs, Selector, age, or_dash};
+use super::output::{Listed, ListingArgs, Selector, Shown, age, or_dash};
 use super::ui::Ui;
+use super::watch::watch;
 use crate::error::Error;
 use crate::manifest::{Phase, VirtualMachine};
+use crate::operations::Session;
 use crate::operations::inspect::{self, Seen};
 
 /// List running VMs, or all of them
@@ -18,6 +20,7 @@ use crate::operations::inspect::{self, Seen};
   foundry list --all
   foundry list -l role=web -o name
   foundry list --all -o json
+  foundry list --watch
   foundry list -o custom-columns=NAME:.metadata.name,IP:.status.addresses[*].address"
 )]
 pub(super) struct ListArgs {
@@ -26,19 +29,35 @@ pub(super) struct ListArgs {
     all: bool,
     #[command(flatten)]
     listing: ListingArgs,
+    /// Go on, and show what changes
+    #[arg(short, long)]
+    watch: bool,
     /// Show VMs with these labels only: key, key=value, key!=value, several with commas
     #[arg(short = 'l', long, value_name = "LABELS")]
     selector: Option<Selector>,
 }
 
 pub(super) fn run(args: &ListArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    let connected = connect(global, ui)?;
-    let mut seen = inspect::list(&connected.session(), args.all)?;
-    if let Some(selector) = &args.selector {
-        seen.retain(|vm| selector.matches(&vm.vm.metadata.labels));
-    }
     let empty = if args.all { "No VMs" } else { "No running VMs; --all shows the others" };
-    args.listing.show(&seen, empty, (global, ui))
+    if args.watch {
+        let mut shown = Shown::default();
+        return watch(global, ui, |session| {
+            args.listing.show_again(&args.found(session)?, empty, &mut shown, (global, ui))
+        });
+    }
+    let connected = connect(global, ui)?;
+    args.listing.show(&args.found(&connected.session())?, empty, (global, ui))
+}
+
+impl ListArgs {
+    /// The VMs that are asked for.
+    fn found(&self, session: &Session<'_>) -> Result<Vec<Seen>, Error> {
+        let mut seen = inspect::list(session, self.all)?;
+        if let Some(selector) = &self.selector {
+            seen.retain(|vm| selector.matches(&vm.vm.metadata.labels));
+        }
+        Ok(seen)
+    }
 }
 
 impl Listed for Seen {

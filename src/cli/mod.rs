@@ -20,6 +20,7 @@ mod settings;
 mod storage;
 mod test_conn;
 pub mod ui;
+mod watch;
 
 use std::ffi::OsStr;
 use std::path::PathBuf;

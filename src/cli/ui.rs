@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::error::{Error, Kind};
 use crate::host::CallObserver;
@@ -85,6 +86,28 @@ impl Ui {
     /// As [`Ui::result`].
     pub fn words(&self, text: &str) -> Result<(), Error> {
         if io::stdout().is_terminal() { self.shown(text) } else { self.result(text) }
+    }
+
+    /// Whether what was shown can be replaced: stdout is a terminal that knows how.
+    pub fn can_redraw(&self) -> bool {
+        let knows = std::env::var("TERM").is_ok_and(|name| !name.is_empty() && name != "dumb");
+        knows && io::stdout().is_terminal()
+    }
+
+    /// Shows a text in the place of everything else on the terminal (ECMA-48: CUP, ED).
+    ///
+    /// # Errors
+    /// As [`Ui::result`].
+    pub fn redraw(&self, text: &str) -> Result<(), Error> {
+        self.result(&format!("\u{1b}[H\u{1b}[2J{}", printable_lines(text)))
+    }
+
+    /// Whether the reader of stdout has gone (poll(2), POLLERR of a pipe).
+    pub fn is_unread(&self) -> bool {
+        let stdout = io::stdout();
+        let mut polled = [PollFd::new(&stdout, PollFlags::empty())];
+        poll(&mut polled, Some(&Timespec::default())).is_ok()
+            && polled[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
     }
 
     /// Says something on stderr, unless it is to be quiet.

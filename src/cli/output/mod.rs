@@ -16,6 +16,8 @@ pub(super) use form::Form;
 pub(super) use selector::Selector;
 pub(super) use table::{age, or_dash, table};
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -133,6 +135,79 @@ impl ListingArgs {
     }
 }
 
+/// What a watched listing showed last.
+#[derive(Debug, Default)]
+pub(super) struct Shown {
+    drawn: Option<String>,
+    /// Objects by name; none yet in the beginning.
+    objects: Option<BTreeMap<String, Value>>,
+}
+
+impl ListingArgs {
+    /// Shows a listing that was shown before: all of it anew on a terminal, else what is another by now.
+    pub(super) fn show_again<T: Listed>(
+        &self,
+        items: &[T],
+        empty: &str,
+        before: &mut Shown,
+        (global, ui): (&Global, &Ui),
+    ) -> Result<(), Error> {
+        let form = self.form(global);
+        if form.is_table() && ui.can_redraw() {
+            let table = || rows(items, form == Form::Wide, self.no_headers);
+            let text = if items.is_empty() { format!("{empty}\n") } else { table() };
+            return if before.drawn.replace(text.clone()).as_ref() == Some(&text) {
+                Ok(())
+            } else {
+                ui.redraw(&text)
+            };
+        }
+        let began = before.objects.is_some();
+        let (changed, gone) = changes(items, before)?;
+        gone.iter().for_each(|name| ui.note(&format!("{name} is not there any more")));
+        if changed.is_empty() && (began || form.is_table()) {
+            return Ok(());
+        }
+        if began && form == Form::Yaml {
+            ui.result("---\n")?;
+        }
+        Self { no_headers: self.no_headers || began, ..self.clone() }.show_as(&form, &changed, ui)
+    }
+}
+
+/// What is another than it was, and the names of what is gone.
+fn changes<'a, T: Listed>(items: &'a [T], before: &mut Shown) -> Result<(Vec<&'a T>, Vec<String>), Error> {
+    let name = |item: &T| item.name().unwrap_or_default();
+    let now: BTreeMap<String, Value> =
+        items.iter().map(|item| Ok((name(item), value(item.object())?))).collect::<Result<_, Error>>()?;
+    let was = before.objects.replace(now).unwrap_or_default();
+    let now = before.objects.iter().flatten().collect::<BTreeMap<_, _>>();
+    let changed = items.iter().filter(|item| now.get(&name(item)).copied() != was.get(&name(item)));
+    Ok((changed.collect(), was.into_keys().filter(|name| !now.contains_key(name)).collect()))
+}
+
+impl<T: Listed> Listed for &T {
+    type Object = T::Object;
+    const HEADERS: &'static [&'static str] = T::HEADERS;
+    const WIDE_HEADERS: &'static [&'static str] = T::WIDE_HEADERS;
+
+    fn object(&self) -> &T::Object {
+        T::object(self)
+    }
+
+    fn name(&self) -> Option<String> {
+        T::name(self)
+    }
+
+    fn cells(&self) -> Vec<String> {
+        T::cells(self)
+    }
+
+    fn wide_cells(&self) -> Vec<String> {
+        T::wide_cells(self)
+    }
+}
+
 fn rows<T: Listed>(items: &[T], wide: bool, no_headers: bool) -> String {
     let further = if wide { T::WIDE_HEADERS } else { &[] };
     let rows = items.iter().map(|item| {
@@ -164,4 +239,45 @@ pub(super) fn to_yaml<T: Serialize>(object: &T) -> Result<String, Error> {
 
 fn unwritable(what: &str, cause: impl ToString) -> Error {
     Error::new(Kind::Configuration, format!("cannot write {what}")).because(cause.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Thing(Value);
+
+    impl Listed for Thing {
+        type Object = Value;
+        const HEADERS: &'static [&'static str] = &["NAME"];
+
+        fn object(&self) -> &Value {
+            &self.0
+        }
+
+        fn name(&self) -> Option<String> {
+            self.0["name"].as_str().map(str::to_owned)
+        }
+
+        fn cells(&self) -> Vec<String> {
+            Vec::new()
+        }
+    }
+
+    #[test]
+    fn a_watched_listing_tells_what_changed() {
+        let mut before = Shown::default();
+        let mut look = |things: &[(&str, u8)]| {
+            let things: Vec<Thing> =
+                things.iter().map(|(name, n)| Thing(json!({ "name": name, "n": n }))).collect();
+            let (changed, gone) = changes(&things, &mut before).unwrap();
+            (changed.iter().filter_map(|t| t.name()).collect::<Vec<_>>().join(","), gone.join(","))
+        };
+        let pair = |changed: &str, gone: &str| (changed.to_owned(), gone.to_owned());
+        assert_eq!(look(&[("a", 1), ("b", 1)]), pair("a,b", ""));
+        assert_eq!(look(&[("a", 1), ("b", 1)]), pair("", ""));
+        assert_eq!(look(&[("a", 1), ("b", 2), ("c", 1)]), pair("b,c", ""));
+        assert_eq!(look(&[("c", 1)]), pair("", "a,b"));
+        assert_eq!(look(&[("a", 1), ("c", 1)]), pair("a", ""));
+    }
 }
