@@ -15,6 +15,7 @@ mod list;
 mod output;
 mod pool;
 mod pool_add;
+mod progress;
 mod render;
 mod settings;
 mod storage;
@@ -117,7 +118,8 @@ pub fn run() -> u8 {
     };
     cli.global.find();
     let global = &cli.global;
-    let ui = Ui::new(global.quiet, global.verbose, global.config().text(Key::Color).unwrap_or_default());
+    let word = |key| global.config().text(key).unwrap_or_default();
+    let ui = Ui::new(global.quiet, global.verbose, word(Key::Color), word(Key::Progress));
     match dispatch(&cli, &ui) {
         Ok(()) => 0,
         Err(error) => {

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::io::{self, BufRead, IsTerminal, Write};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::progress::{self, Line, Times};
 use crate::error::{Error, Kind};
 use crate::host::CallObserver;
 use crate::operations::{Event, Progress};
@@ -20,6 +21,8 @@ pub struct Ui {
     quiet: bool,
     verbose: u8,
     colour: bool,
+    progress: progress::Form,
+    times: Mutex<Times>,
     /// Shown on a terminal while something takes time.
     spinner: Mutex<Option<ProgressBar>>,
     /// Warnings that were given already: what is true of the host is said once, not once for each VM.
@@ -27,8 +30,9 @@ pub struct Ui {
 }
 
 impl Ui {
-    /// `verbose` is how often `-v` was given; `colour` is `always`, `never`, or what suits stderr.
-    pub fn new(quiet: bool, verbose: u8, colour: &str) -> Self {
+    /// `verbose` is how often `-v` was given; `colour` is `always`, `never`, or what suits stderr, and
+    /// `progress` is `plain`, `json`, `none`, or what suits it.
+    pub fn new(quiet: bool, verbose: u8, colour: &str, progress: &str) -> Self {
         let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         let colour = match colour {
             "always" => true,
@@ -38,7 +42,9 @@ impl Ui {
             // https://bixense.com/clicolors: any value but 0.
             _ => set("CLICOLOR_FORCE").is_some_and(|value| value != "0") || io::stderr().is_terminal(),
         };
-        Self { quiet, verbose, colour, spinner: Mutex::new(None), warned: Mutex::default() }
+        let progress = progress::Form::of(progress, io::stderr().is_terminal());
+        let times = Mutex::default();
+        Self { quiet, verbose, colour, progress, times, spinner: Mutex::new(None), warned: Mutex::default() }
     }
 
     /// Writes a result exactly as it is, for a program to read.
@@ -113,7 +119,7 @@ impl Ui {
     /// Says something on stderr, unless it is to be quiet.
     pub fn note(&self, text: &str) {
         if !self.quiet {
-            self.stderr("", text);
+            self.say(&Line::Note { message: text }, "", text);
         }
     }
 
@@ -123,7 +129,7 @@ impl Ui {
             return;
         }
         if !self.quiet {
-            self.stderr(&self.paint("warning: ", "33"), text);
+            self.say(&Line::Warning { message: text }, &self.paint("warning: ", "33"), text);
         }
     }
 
@@ -139,7 +145,7 @@ impl Ui {
         for outcome in error.outcomes() {
             let _ = write!(text, "\n  {outcome}");
         }
-        self.stderr(&self.paint("error: ", "31"), &text);
+        self.say(&Line::from(error), &self.paint("error: ", "31"), &text);
     }
 
     /// Whether somebody is there to answer a question.
@@ -189,6 +195,15 @@ impl Ui {
         if self.colour { format!("\u{1b}[{colour}m{word}\u{1b}[0m{blank}") } else { text.to_owned() }
     }
 
+    /// Says something on stderr: an event to programs, else a mark and a text.
+    fn say(&self, event: &Line<'_>, mark: &str, text: &str) {
+        if self.progress == progress::Form::Json {
+            self.stderr("", &event.written());
+        } else {
+            self.stderr(mark, text);
+        }
+    }
+
     /// `mark` is ours and may be coloured; `text` may hold words of anybody's.
     fn stderr(&self, mark: &str, text: &str) {
         self.clear();
@@ -205,9 +220,6 @@ impl Ui {
     }
 
     fn spin(&self, what: &str) {
-        if self.quiet || !io::stderr().is_terminal() {
-            return;
-        }
         self.clear();
         let bar = ProgressBar::new_spinner().with_message(printable_lines(what));
         bar.enable_steady_tick(Duration::from_millis(100));
@@ -217,15 +229,12 @@ impl Ui {
     }
 
     fn bytes(&self, done: u64, total: Option<u64>) {
-        if self.quiet || !io::stderr().is_terminal() {
-            return;
-        }
         let Ok(mut spinner) = self.spinner.lock() else { return };
         let fits = spinner.as_ref().is_some_and(|bar| bar.length() == total);
         if !fits {
             let (bar, style) = match total {
                 Some(total) => {
-                    (ProgressBar::new(total), "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}")
+                    (ProgressBar::new(total), "{bar:30} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left")
                 }
                 None => (ProgressBar::no_length(), "{spinner} {bytes} {bytes_per_sec}"),
             };
@@ -241,12 +250,47 @@ impl Ui {
 impl Progress for Ui {
     fn tell(&self, event: Event) {
         match event {
-            Event::Begins(what) => self.note(&what),
-            Event::Working(what) => self.spin(&what),
-            Event::Done(_) if self.quiet => {}
-            Event::Done(what) => self.stderr(&self.paint("✓ ", "32"), &what),
             Event::Warning(what) => self.warn(&what),
-            Event::Bytes { done, total } => self.bytes(done, total),
+            _ if self.quiet || self.progress == progress::Form::None => {}
+            Event::Begins(what) => {
+                self.step();
+                self.say(&Line::Begin { message: &what }, "", &what);
+            }
+            Event::Working(what) => self.working(&what),
+            Event::Done(what) => self.done(&what),
+            Event::Bytes { done, total } => self.transferred(done, total),
+        }
+    }
+}
+
+impl Ui {
+    /// Begins a step; the time that the one before it took.
+    fn step(&self) -> Duration {
+        self.times.lock().map(|mut times| times.step()).unwrap_or_default()
+    }
+
+    fn working(&self, what: &str) {
+        match self.progress {
+            progress::Form::Moving => self.spin(what),
+            progress::Form::Json => self.stderr("", &Line::Working { message: what }.written()),
+            progress::Form::Plain | progress::Form::None => {}
+        }
+    }
+
+    fn done(&self, what: &str) {
+        let seconds = self.step().as_secs_f64();
+        let time =
+            if self.progress == progress::Form::Moving { format!(" ({seconds:.1}s)") } else { String::new() };
+        let event = Line::Done { message: what, seconds: (seconds * 1000.0).round() / 1000.0 };
+        self.say(&event, &self.paint("✓ ", "32"), &format!("{what}{time}"));
+    }
+
+    fn transferred(&self, done: u64, total: Option<u64>) {
+        let is_due = || self.times.lock().is_ok_and(|mut times| times.bytes(done, total));
+        match self.progress {
+            progress::Form::Moving => self.bytes(done, total),
+            progress::Form::Json if is_due() => self.stderr("", &Line::Bytes { done, total }.written()),
+            _ => {}
         }
     }
 }
@@ -259,10 +303,18 @@ fn ask(question: &str) -> io::Result<()> {
 }
 
 /// Shows each call of libvirt's, for `-vv`.
-pub struct CallLog;
+pub struct CallLog {
+    to_program: bool,
+}
 
 impl CallObserver for CallLog {
     fn called(&self, function: &str, operation: &str, took: Duration, error: Option<&str>) {
+        if self.to_program {
+            let event = Line::Call { function, operation, seconds: took.as_secs_f64(), error };
+            // A closed stderr leaves nobody to tell.
+            let _ = writeln!(io::stderr().lock(), "{}", event.written());
+            return;
+        }
         let outcome = error.map(|e| format!(": {e}")).unwrap_or_default();
         let line =
             format!("[libvirt] {:>9.3} ms  {function} ({operation}){outcome}", took.as_secs_f64() * 1000.0);
@@ -273,7 +325,8 @@ impl CallObserver for CallLog {
 
 impl Ui {
     /// What to be told of libvirt's calls.
-    pub fn observer(&self) -> std::sync::Arc<dyn CallObserver> {
-        if self.verbose > 1 { std::sync::Arc::new(CallLog) } else { std::sync::Arc::new(()) }
+    pub fn observer(&self) -> Arc<dyn CallObserver> {
+        let to_program = self.progress == progress::Form::Json;
+        if self.verbose > 1 { Arc::new(CallLog { to_program }) } else { Arc::new(()) }
     }
 }
