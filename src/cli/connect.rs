@@ -4,7 +4,7 @@ use super::Global;
 use super::ui::Ui;
 use crate::config::{Key, Origin};
 use crate::error::Error;
-use crate::host::Libvirt;
+use crate::host::{Libvirt, Patience, run_event_loop};
 use crate::operations::{Cancel, Session, Settings, SystemClock};
 
 /// A connection with everything that an operation needs.
@@ -34,7 +34,9 @@ impl Connected<'_> {
 pub(super) fn connect<'a>(global: &Global, ui: &'a Ui) -> Result<Connected<'a>, Error> {
     let settings = global.settings()?;
     tell_overruled(global, ui);
-    let host = Libvirt::connect(&uri(global), ui.observer())?;
+    run_event_loop();
+    let patience = Patience::of(global.found.timeout(Key::CallTimeout));
+    let host = Libvirt::connect_within(&uri(global), ui.observer(), patience)?;
     Ok(Connected { host, settings, clock: SystemClock::default(), ui, cancel: Cancel::default() })
 }
 

@@ -105,7 +105,7 @@ fn question(demolitions: &[Demolition]) -> String {
     let mut text = String::new();
     for demolition in demolitions {
         let domain = &demolition.domain;
-        text.push_str(&format!("Destroy VM '{}' ({})\n", domain.name, domain.state.as_str()));
+        text.push_str(&format!("Destroy VM '{}' ({})\n", domain.name, domain.state));
         list(&mut text, "and delete these disks for good:", &demolition.volumes);
         list(&mut text, "and keep these disks:", &demolition.kept);
         spared(&mut text, &demolition.spared);

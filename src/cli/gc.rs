@@ -26,9 +26,9 @@ use crate::units::Bytes;
   foundry gc --yes
   foundry gc foundry-vms/old_boot")]
 pub(super) struct GcArgs {
-    /// Remove these, too: volumes that no VM uses, files with EFI variables of domains that are gone
-    #[arg(value_name = "POOL/VOLUME|FILE")]
-    names: Vec<Choice>,
+    /// Do this only: a VM, POOL/VOLUME, or a file with EFI variables, as they are listed
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
     /// Show what would go, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -46,7 +46,8 @@ pub(super) fn run(args: &GcArgs, global: &Global, ui: &Ui) -> Result<(), Error> 
     let found = gc::survey(&session, places.as_ref())?;
     found.unseen.iter().for_each(|unseen| ui.warn(&format!("not looked at: {unseen}")));
     // A name that is none ends it before anything is done.
-    let chosen = gc::choose(&session, &found, &args.names)?;
+    let named: Vec<Choice> = args.names.iter().map(|name| name.as_str().into()).collect();
+    let chosen = gc::choose(&session, &found, &named)?;
     show(args, &found, (global, ui))?;
     if args.dry_run || chosen.is_empty() {
         return Ok(());

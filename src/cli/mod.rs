@@ -17,6 +17,7 @@ mod pool;
 mod pool_add;
 mod progress;
 mod render;
+mod seed;
 mod settings;
 mod storage;
 mod test_conn;
@@ -86,6 +87,7 @@ enum Command {
     Disk(disk::DiskArgs),
     Pool(pool::PoolArgs),
     Storage(storage::StorageArgs),
+    Seed(seed::SeedArgs),
     Gc(gc::GcArgs),
     Config(config::ConfigArgs),
     TestConn(test_conn::TestConnArgs),
@@ -124,7 +126,7 @@ pub fn run() -> u8 {
         Ok(()) => 0,
         Err(error) => {
             ui.error(&error);
-            error.kind().exit_code()
+            interrupt::exit_code(error.kind())
         }
     }
 }
@@ -160,6 +162,7 @@ fn dispatch(cli: &Cli, ui: &Ui) -> Result<(), Error> {
         Command::Disk(args) => disk::run(args, global, ui),
         Command::Pool(args) => pool::run(args, global, ui),
         Command::Storage(args) => storage::run(args, global, ui),
+        Command::Seed(args) => seed::run(args, global, ui),
         Command::Gc(args) => gc::run(args, global, ui),
         Command::Config(args) => config::run(args, global, ui),
         Command::TestConn(args) => test_conn::run(args, global, ui),

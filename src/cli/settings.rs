@@ -61,6 +61,11 @@ fn flag(key: Key) -> Option<Flag> {
         Key::Catalog => {
             ("catalog", "FILE", "Your own catalogue of images [default: ~/.config/foundry/catalog.yaml]")
         }
+        Key::CallTimeout => (
+            "call-timeout",
+            "DURATION",
+            "Give up a call that libvirt has not answered for so long, 0 for never; what copies data has 60 times as long",
+        ),
         Key::Color => ("color", "WHEN", "Whether there are colours"),
         Key::Progress => ("progress", "FORM", "How progress is shown"),
         Key::WaitTimeout | Key::DestroyTimeout | Key::Output => return None,

@@ -39,6 +39,8 @@ pub enum Key {
     WaitTimeout,
     /// How long a guest may take to shut down.
     DestroyTimeout,
+    /// How long one call of libvirt's may take.
+    CallTimeout,
     /// Form of listings.
     Output,
     /// Whether there are colours.
@@ -49,7 +51,7 @@ pub enum Key {
 
 impl Key {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Connect,
         Self::VmPool,
         Self::ImagePool,
@@ -60,6 +62,7 @@ impl Key {
         Self::Catalog,
         Self::WaitTimeout,
         Self::DestroyTimeout,
+        Self::CallTimeout,
         Self::Output,
         Self::Color,
         Self::Progress,
@@ -78,6 +81,7 @@ impl Key {
             Self::Catalog => "catalog",
             Self::WaitTimeout => "waitTimeout",
             Self::DestroyTimeout => "destroyTimeout",
+            Self::CallTimeout => "callTimeout",
             Self::Output => "output",
             Self::Color => "color",
             Self::Progress => "progress",
@@ -103,6 +107,7 @@ impl Key {
             Self::Catalog => &["FOUNDRY_CATALOG"],
             Self::WaitTimeout => &["FOUNDRY_WAIT_TIMEOUT"],
             Self::DestroyTimeout => &["FOUNDRY_DESTROY_TIMEOUT"],
+            Self::CallTimeout => &["FOUNDRY_CALL_TIMEOUT"],
             Self::Output => &["FOUNDRY_OUTPUT"],
             Self::Color => &["FOUNDRY_COLOR"],
             Self::Progress => &["FOUNDRY_PROGRESS"],
@@ -117,6 +122,7 @@ impl Key {
             Self::ImagePool => Some(Settings::DEFAULT_IMAGE_POOL),
             Self::WaitTimeout => Some("5m"),
             Self::DestroyTimeout => Some("5s"),
+            Self::CallTimeout => Some("60s"),
             Self::Output => Some("table"),
             Self::VirtType | Self::Color | Self::Progress => Some("auto"),
         }
@@ -155,7 +161,7 @@ impl Key {
             Self::Catalog if text.starts_with('~') => Err("begins with '~', which only a shell knows".into()),
             Self::StoragePath | Self::Catalog => Ok(()),
             Self::DnsServers => name_servers(text).map(drop),
-            Self::WaitTimeout | Self::DestroyTimeout => parse_duration(text)
+            Self::WaitTimeout | Self::DestroyTimeout | Self::CallTimeout => parse_duration(text)
                 .map(drop)
                 .map_err(|_| "is no time of at most 30 days; write 90s, 5m or 1h30m".into()),
             Self::VirtType | Self::Output | Self::Color | Self::Progress => self.check_word(text),

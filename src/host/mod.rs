@@ -13,13 +13,15 @@ pub mod memory;
 mod objects;
 mod refusal;
 mod storage;
+mod turn;
 
 pub use error::{HostError, Stopped};
-pub use libvirt::{CallObserver, Libvirt};
+pub use libvirt::{CallObserver, Libvirt, Patience, run_event_loop};
 pub use objects::{
     AddressSource, Bridge, Capabilities, Domain, DomainState, GuestAddress, Network, Reach, StateNow, View,
 };
 pub use storage::{Pool, PoolAuth, PoolSource, Secret, Server, Volume};
+pub use turn::Turn;
 
 use std::time::Duration;
 
@@ -57,6 +59,11 @@ pub trait Host: Send + Sync {
     fn uri(&self) -> &str;
     /// Whether the host is the machine foundry runs on, so that its kernel can be asked directly.
     fn is_local(&self) -> bool;
+    /// The turn with a thing of the host's among the foundries of this machine; `None` while another has it.
+    fn turn(&self, thing: &str) -> Option<Turn> {
+        let _ = thing;
+        Some(Turn::free())
+    }
     /// Name, versions and guest types of the host.
     fn capabilities(&self) -> Result<Capabilities>;
 

@@ -12,6 +12,7 @@ pub mod images;
 pub mod inspect;
 pub mod pools;
 pub mod preflight;
+pub mod seed;
 pub mod storage;
 pub mod wait;
 
@@ -22,10 +23,12 @@ mod image_preflight;
 mod interruptible;
 mod lookup;
 mod medium;
+mod rivals;
 mod session;
 mod stop;
 mod storage_preflight;
 mod survey;
+mod turn;
 mod usage;
 mod volumes;
 

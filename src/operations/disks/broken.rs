@@ -30,21 +30,29 @@ pub(in crate::operations) struct Attempt {
 #[derive(Debug)]
 enum Outcome {
     /// The VM has the disk.
-    Plugged { domain: Box<Domain>, disk: DataDisk, volume: RecordedVolume },
+    Plugged(Box<Plugged>),
     /// It does not.
     Apart(Box<Detachment>),
+}
+
+/// A disk that only has to be written down.
+#[derive(Debug)]
+struct Plugged {
+    domain: Domain,
+    disk: DataDisk,
+    volume: RecordedVolume,
 }
 
 impl Attempt {
     /// Whether the VM has the disk.
     pub(in crate::operations) fn is_plugged(&self) -> bool {
-        matches!(self.outcome, Outcome::Plugged { .. })
+        matches!(self.outcome, Outcome::Plugged(_))
     }
 
     /// The volume that goes.
     pub(in crate::operations) fn volume(&self) -> Option<&Doomed> {
         match &self.outcome {
-            Outcome::Plugged { .. } => None,
+            Outcome::Plugged(_) => None,
             Outcome::Apart(detachment) => detachment.volume.as_ref(),
         }
     }
@@ -99,7 +107,7 @@ fn plugged(
         ..noted.clone()
     };
     let disk = disk(target, &volume, next.serial.as_deref()).map_err(|e| by_hand(&e))?;
-    Ok(Outcome::Plugged { domain: Box::new(subject.domain.clone()), disk, volume: settled })
+    Ok(Outcome::Plugged(Box::new(Plugged { domain: subject.domain.clone(), disk, volume: settled })))
 }
 
 /// The disk as its user would have written it.
@@ -116,28 +124,32 @@ fn disk(target: &str, volume: &Volume, serial: Option<&str>) -> Result<DataDisk,
     })
 }
 
-/// Finishes it, after another look.
+/// Finishes it, after another look; what is to be told of it.
 ///
 /// # Errors
 /// What failed; another run finishes it.
-pub(in crate::operations) fn finish_attach(session: &Session<'_>, attempt: &Attempt) -> Result<(), Error> {
+pub(in crate::operations) fn finish_attach(
+    session: &Session<'_>,
+    attempt: &Attempt,
+) -> Result<Option<String>, Error> {
     let Attempt { domain, vm, noted, outcome } = attempt;
     let now = Subject::look(session, vm)?;
     if now.domain.uuid != *domain || !now.record.volumes.contains(noted) {
         return Err(refused(format!("VM '{vm}' has changed since it was looked at")));
     }
-    match outcome {
+    let Plugged { domain, disk, volume } = match outcome {
         // The guest does not have it, so that there is nothing to wait for.
-        Outcome::Apart(detachment) => detach::detach(session, detachment, Duration::ZERO),
-        Outcome::Plugged { domain, disk, volume } => {
-            rewrite(session, domain, |record| {
-                if record.volumes.contains(noted) {
-                    strike_volume(record, &volume.pool, &volume.name);
-                    insert(record, volume.clone());
-                    add_disk(&mut record.manifest.spec, disk);
-                }
-            })?;
-            Ok(session.done(format!("Disk '{}' of VM '{vm}' written down", disk.target)))
+        Outcome::Apart(detachment) => {
+            return detach::detach(session, detachment, Duration::ZERO).map(|()| None);
         }
-    }
+        Outcome::Plugged(plugged) => &**plugged,
+    };
+    rewrite(session, domain, |record| {
+        if record.volumes.contains(noted) {
+            strike_volume(record, &volume.pool, &volume.name);
+            insert(record, volume.clone());
+            add_disk(&mut record.manifest.spec, disk);
+        }
+    })?;
+    Ok(Some(format!("Disk '{}' of VM '{vm}' written down", disk.target)))
 }

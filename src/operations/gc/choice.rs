@@ -1,17 +1,16 @@
 //! What the user names on the command line, compared with what was found.
 
 use std::fmt;
-use std::str::FromStr;
 
 use super::{Fate, Remains, Survey};
 use crate::error::{Error, Kind};
 use crate::operations::{Session, images};
 use crate::text::shell_word;
 
-/// Something that a user wants to be removed.
+/// Something that a user names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Choice {
-    /// A volume of a pool.
+    /// A volume of a pool, or a disk of a VM.
     Volume {
         /// The pool.
         pool: String,
@@ -20,22 +19,16 @@ pub enum Choice {
     },
     /// A file of the host.
     Path(String),
+    /// A VM.
+    Vm(String),
 }
 
-impl FromStr for Choice {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text.starts_with('/') {
-            return Ok(Self::Path(text.to_owned()));
-        }
+impl From<&str> for Choice {
+    fn from(text: &str) -> Self {
         match text.split_once('/') {
-            Some((pool, name)) if !pool.is_empty() && !name.is_empty() => {
-                Ok(Self::Volume { pool: pool.to_owned(), name: name.to_owned() })
-            }
-            _ => {
-                Err("it is neither POOL/VOLUME nor the path of a file; a VM goes with foundry destroy".into())
-            }
+            Some(("", _)) => Self::Path(text.to_owned()),
+            Some((pool, name)) => Self::Volume { pool: pool.to_owned(), name: name.to_owned() },
+            None => Self::Vm(text.to_owned()),
         }
     }
 }
@@ -44,12 +37,12 @@ impl fmt::Display for Choice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Volume { pool, name } => write!(f, "{pool}/{name}"),
-            Self::Path(path) => f.write_str(path),
+            Self::Path(text) | Self::Vm(text) => f.write_str(text),
         }
     }
 }
 
-/// What is to be done: everything that goes by itself, and what was named.
+/// What is to be done: what was named, or, where nothing was, everything that goes by itself.
 ///
 /// # Errors
 /// [`Kind::Storage`] at the first name that is none of those that may go.
@@ -58,20 +51,30 @@ pub fn choose<'a>(
     survey: &'a Survey,
     named: &[Choice],
 ) -> Result<Vec<&'a Remains>, Error> {
-    let names: Vec<String> = named.iter().map(ToString::to_string).collect();
-    for (choice, name) in named.iter().zip(&names) {
-        match survey.remains.iter().find(|remains| remains.name == *name) {
-            Some(found) if found.fate == Fate::Stays => return Err(stays(found)),
-            Some(_) => {}
-            None => return Err(explain(session, survey, choice)?.outcome("nothing was changed")),
+    if named.is_empty() {
+        return Ok(survey.remains.iter().filter(|remains| remains.fate == Fate::Goes).collect());
+    }
+    let mut chosen: Vec<&Remains> = Vec::new();
+    for choice in named {
+        let found = named_one(session, survey, choice)?;
+        if !chosen.iter().any(|known| std::ptr::eq(*known, found)) {
+            chosen.push(found);
         }
     }
-    let is_chosen = |remains: &&Remains| match remains.fate {
-        Fate::Goes => true,
-        Fate::WhenNamed => names.contains(&remains.name),
-        Fate::Stays => false,
-    };
-    Ok(survey.remains.iter().filter(is_chosen).collect())
+    Ok(chosen)
+}
+
+fn named_one<'a>(session: &Session<'_>, survey: &'a Survey, choice: &Choice) -> Result<&'a Remains, Error> {
+    let name = choice.to_string();
+    let found: Vec<&Remains> = survey.remains.iter().filter(|remains| remains.name == name).collect();
+    match found.as_slice() {
+        [] => Err(explain(session, survey, choice)?.outcome("nothing was changed")),
+        [one] if one.fate == Fate::Stays => Err(stays(one)),
+        [one] => Ok(one),
+        [one, other, ..] => Err(Error::new(Kind::Storage, format!("{name} is more than one thing"))
+            .because(format!("{one} and {other} are called so"))
+            .outcome("nothing was changed")),
+    }
 }
 
 fn stays(found: &Remains) -> Error {
@@ -92,6 +95,11 @@ fn explain(session: &Session<'_>, survey: &Survey, choice: &Choice) -> Result<Er
     let (pool, name) = match choice {
         Choice::Volume { pool, name } => (pool, name),
         Choice::Path(path) => return Ok(refused(no_orphan(session, survey, path))),
+        Choice::Vm(vm) => {
+            let word = shell_word(vm);
+            return Ok(refused("no VM of that name is half there".into())
+                .hint(format!("foundry destroy {word} takes away a whole one")));
+        }
     };
     match session.host.pool(pool)? {
         None => return images::no_pool(session, pool),
@@ -132,12 +140,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_a_volume_or_a_path() {
+    fn a_name_is_a_vm_a_volume_or_a_path() {
         let volume = Choice::Volume { pool: "a".into(), name: "b/c".into() };
-        assert_eq!("a/b/c".parse(), Ok(volume));
-        assert_eq!("/a/b".parse(), Ok(Choice::Path("/a/b".into())));
-        for wrong in ["", "web", "a/"] {
-            wrong.parse::<Choice>().unwrap_err();
+        for (text, choice) in
+            [("a/b/c", volume), ("/a/b", Choice::Path("/a/b".into())), ("web", Choice::Vm("web".into()))]
+        {
+            assert_eq!(Choice::from(text), choice);
+            assert_eq!(choice.to_string(), text);
         }
     }
 }

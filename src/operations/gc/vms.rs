@@ -109,7 +109,8 @@ fn disk(domain: &Domain, volume: &RecordedVolume, reason: String) -> Remains {
     let (vm, word) = (shell_word(&domain.name), shell_word(&target));
     let remains = Remains::new(Sort::Disk, format!("{}/{target}", domain.name), reason);
     match volume.role {
-        Role::Seed | Role::Boot => remains,
+        Role::Boot => remains,
+        Role::Seed => remains.hint(format!("foundry seed eject {vm} removes it")),
         Role::Data => remains.hint(format!("foundry disk detach {vm} {word} removes it")),
     }
 }

@@ -72,6 +72,8 @@ pub fn import(
         claim: Claim::new(first_size(&space, known.length)),
         space,
     };
+    let volume = format!("may be left behind: volume '{name}' in pool '{pool}'");
+    let _leaves = session.cancel.leaves([volume, import.removal()]);
     import.make_volume()?;
     let mut begun = false;
     if let Err(failed) = import.fill(&head, source, &mut begun) {

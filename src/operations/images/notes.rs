@@ -68,7 +68,7 @@ pub(in crate::operations) fn read_beside(
     });
     match noted {
         Ok(origin) => Ok(origin),
-        Err(e) if matches!(e, HostError::Lost { .. }) => Err(e.into()),
+        Err(e) if e.outcome_unknown() => Err(e.into()),
         Err(_) => Ok(None),
     }
 }
