@@ -1,6 +1,7 @@
 //! `foundry config`
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -53,18 +54,18 @@ pub(super) fn run(args: &ConfigArgs, global: &Global, ui: &Ui) -> Result<(), Err
     match &args.command {
         ConfigCommand::View { origin, listing } => {
             view(config, *origin, listing, global, ui)?;
-            global.found.check()
+            global.found().check()
         }
         ConfigCommand::UseContext { name } => use_context(name, global, ui),
         ConfigCommand::GetContexts { listing } => {
             let contexts: Vec<ContextView<'_>> = ContextView::all(config);
             listing.show(&contexts, "No contexts", (global, ui))?;
-            global.found.check()
+            global.found().check()
         }
         ConfigCommand::CurrentContext => match config.context() {
             Some(context) => ui.line(&context.text),
             None => {
-                global.found.check()?;
+                global.found().check()?;
                 Err(Error::new(Kind::Configuration, "there is no current context")
                     .hint("foundry config use-context NAME makes one the current one"))
             }
@@ -222,7 +223,8 @@ impl Listed for ContextView<'_> {
 fn use_context(name: &ContextName, global: &Global, ui: &Ui) -> Result<(), Error> {
     let config = global.config();
     config.check_context(name.as_str())?;
-    let file = global.config.clone().or_else(|| config::user_file(variable)).ok_or_else(|| {
+    let named = global.settings.named_file().map(Path::to_owned);
+    let file = named.or_else(|| config::user_file(variable)).ok_or_else(|| {
         Error::new(Kind::Configuration, "there is no directory for a configuration")
             .hint("set XDG_CONFIG_HOME or HOME")
     })?;

@@ -35,14 +35,14 @@ pub(super) fn connect<'a>(global: &Global, ui: &'a Ui) -> Result<Connected<'a>, 
     let settings = global.settings()?;
     tell_overruled(global, ui);
     run_event_loop();
-    let patience = Patience::of(global.found.timeout(Key::CallTimeout));
+    let patience = Patience::of(global.found().timeout(Key::CallTimeout));
     let host = Libvirt::connect_within(&uri(global), ui.observer(), patience)?;
     Ok(Connected { host, settings, clock: SystemClock::default(), ui, cancel: Cancel::default() })
 }
 
 /// The URI of that libvirt.
 pub(super) fn uri(global: &Global) -> String {
-    global.found.uri()
+    global.found().uri()
 }
 
 /// Who names a context and has libvirt's URI in a variable would be surprised by where the command goes.

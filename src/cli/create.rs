@@ -84,7 +84,7 @@ pub(super) fn run(args: &CreateArgs, global: &Global, ui: &Ui) -> Result<(), Err
     if plans.len() > 1 {
         check_all(&connected.session(), &plans, ui)?;
     }
-    let timeout = args.timeout.unwrap_or_else(|| global.found.timeout(Key::WaitTimeout));
+    let timeout = args.timeout.unwrap_or_else(|| global.found().timeout(Key::WaitTimeout));
     create_all(args.wait.map(|goal| (goal.into(), timeout)), &connected, &plans, ui)
 }
 

@@ -42,7 +42,7 @@ pub(super) struct DestroyArgs {
 pub(super) fn run(args: &DestroyArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     let connected = connect(global, ui)?;
     let session = connected.session();
-    let timeout = args.timeout.unwrap_or_else(|| global.found.timeout(Key::DestroyTimeout));
+    let timeout = args.timeout.unwrap_or_else(|| global.found().timeout(Key::DestroyTimeout));
     let options = Options { force: args.force, keep_disks: args.keep_disks, timeout };
     let surveys = args.names.iter().map(|name| survey(&session, name, options));
     let (found, refused): (Vec<_>, Vec<_>) = surveys.partition(Result::is_ok);

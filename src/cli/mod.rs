@@ -25,7 +25,6 @@ pub mod ui;
 mod watch;
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -53,25 +52,12 @@ pub struct Cli {
 pub struct Global {
     #[command(flatten)]
     settings: SettingArgs,
-    /// Read this configuration, and no other one
-    #[arg(
-        long,
-        global = true,
-        help_heading = HEADING,
-        value_name = "FILE",
-        env = "FOUNDRY_CONFIG",
-        hide_env_values = true
-    )]
-    config: Option<PathBuf>,
     /// Show libvirt's own words; twice, each call with its time
     #[arg(short, long, global = true, help_heading = HEADING, action = clap::ArgAction::Count)]
     verbose: u8,
     /// Show results and errors only
     #[arg(short, long, global = true, help_heading = HEADING)]
     quiet: bool,
-    /// What all of these and the configuration files come to.
-    #[arg(skip)]
-    found: Found,
 }
 
 #[derive(Debug, Subcommand)]
@@ -94,31 +80,30 @@ enum Command {
 }
 
 impl Global {
-    /// Finds what counts, beside what the command line says.
-    fn find(&mut self) {
-        self.found = Found::find(&self.settings, self.config.as_ref());
+    /// What flags, the environment and configuration files come to.
+    fn found(&self) -> &Found {
+        self.settings.found()
     }
 
     /// # Errors
     /// Where the configuration is wrong.
     fn settings(&self) -> Result<Settings, Error> {
-        self.found.settings()
+        self.found().settings()
     }
 
     /// What counts.
     fn config(&self) -> &Config {
-        self.found.config()
+        self.found().config()
     }
 }
 
 /// Runs the command line of this process; the exit code.
 pub fn run() -> u8 {
     let parsed = command().try_get_matches().and_then(|mut given| Cli::from_arg_matches_mut(&mut given));
-    let mut cli = match parsed {
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(usage) => return tell_usage(&usage),
     };
-    cli.global.find();
     let global = &cli.global;
     let word = |key| global.config().text(key).unwrap_or_default();
     let ui = Ui::new(global.quiet, global.verbose, word(Key::Color), word(Key::Progress));
@@ -149,7 +134,7 @@ fn dispatch(cli: &Cli, ui: &Ui) -> Result<(), Error> {
     let global = &cli.global;
     // What shows and mends the configuration works with a broken one.
     if !matches!(cli.command, Command::Config(_)) {
-        global.found.check()?;
+        global.found().check()?;
     }
     match &cli.command {
         Command::Create(args) => create::run(args, global, ui),

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
@@ -21,6 +22,8 @@ use crate::units::parse_duration;
 pub(super) struct SettingArgs {
     flags: BTreeMap<Key, (String, String)>,
     context: Option<String>,
+    config: Option<PathBuf>,
+    found: OnceLock<Found>,
 }
 
 /// Where help shows what every command takes.
@@ -80,7 +83,6 @@ fn argument(key: Key, flag: &Flag) -> Arg {
         .short(flag.short)
         .global(true)
         .help_heading(HEADING)
-        .hide_short_help(key != Key::Connect)
         .value_name(flag.value)
         .help(format!("{}{default}", flag.help))
         .env(key.variables()[0])
@@ -107,7 +109,18 @@ impl clap::Args for SettingArgs {
             .help("Connect as this context of the configuration says")
             .env("FOUNDRY_CONTEXT")
             .hide_env_values(true);
-        flags().fold(command, |command, (key, flag)| command.arg(argument(key, &flag))).arg(context)
+        let config = Arg::new("config")
+            .long("config")
+            .global(true)
+            .help_heading(HEADING)
+            .value_name("FILE")
+            .help("Read this configuration, and no other one")
+            .env("FOUNDRY_CONFIG")
+            .hide_env_values(true)
+            .value_parser(clap::value_parser!(PathBuf));
+        flags()
+            .fold(command, |command, (key, flag)| command.arg(argument(key, &flag)))
+            .args([context, config])
     }
 
     fn augment_args_for_update(command: clap::Command) -> clap::Command {
@@ -125,12 +138,29 @@ impl clap::FromArgMatches for SettingArgs {
         };
         let flags = flags()
             .filter_map(|(key, flag)| Some((key, (format!("--{}", flag.name), on_command_line(flag.name)?))));
-        Ok(Self { flags: flags.collect(), context: on_command_line("context") })
+        Ok(Self {
+            flags: flags.collect(),
+            context: on_command_line("context"),
+            config: given.get_one("config").cloned(),
+            found: OnceLock::new(),
+        })
     }
 
     fn update_from_arg_matches(&mut self, given: &ArgMatches) -> Result<(), clap::Error> {
         *self = Self::from_arg_matches(given)?;
         Ok(())
+    }
+}
+
+impl SettingArgs {
+    /// What counts; it is found when it is first asked for.
+    pub(super) fn found(&self) -> &Found {
+        self.found.get_or_init(|| Found::find(self))
+    }
+
+    /// The configuration that was named in the place of all others.
+    pub(super) fn named_file(&self) -> Option<&Path> {
+        self.config.as_deref()
     }
 }
 
@@ -156,8 +186,8 @@ pub(super) struct Found {
 
 impl Found {
     /// Reads the configuration files, and finds what counts.
-    pub(super) fn find(args: &SettingArgs, named: Option<&PathBuf>) -> Self {
-        let places = config::places(named.map(PathBuf::as_path), variable);
+    fn find(args: &SettingArgs) -> Self {
+        let places = config::places(args.named_file(), variable);
         let read = places.iter().map(config::load);
         let (files, broken): (Vec<_>, Vec<_>) = read.partition(Result::is_ok);
         let files: Vec<ConfigFile> = files.into_iter().filter_map(Result::ok).collect();
