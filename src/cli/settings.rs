@@ -66,7 +66,7 @@ fn flag(key: Key) -> Option<Flag> {
         }
         Key::CallTimeout => (
             "call-timeout",
-            "DURATION",
+            "TIME",
             "Give up a call that libvirt has not answered for so long, 0 for never; what copies data has 60 times as long",
         ),
         Key::Color => ("color", "WHEN", "Whether there are colours"),
