@@ -6,7 +6,7 @@ mod support;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use support::command::{Ran, TEST_DRIVER, foundry, on_test, skip_without};
+use support::command::{Ran, TEST_DRIVER, on_test, skip_without};
 
 const DESTROY: [&str; 3] = ["destroy", "test", "--force"];
 
@@ -34,7 +34,9 @@ fn programs_get_one_object_each_line() {
         (&"error".into(), &"vm".into(), &4.into())
     );
     assert_eq!(last["message"], "there is no VM 'nosuch'");
-    assert!(words(steps, "event").contains(&"done"), "{steps:?}");
+    for event in ["done", "warning"] {
+        assert!(words(steps, "event").contains(&event), "{event}: {steps:?}");
+    }
     let done: Vec<&Value> = steps.iter().filter(|e| e["event"] == "done").collect();
     assert!(done.iter().all(|e| e["seconds"].as_f64().is_some_and(|s| (0.0..60.0).contains(&s))), "{done:?}");
 }
@@ -52,21 +54,19 @@ fn programs_are_told_the_steps_that_people_are() {
 }
 
 #[test]
-fn calls_and_warnings_are_events_too() {
+fn calls_are_events_too() {
     let ran = on_test(&["list", "-vv", "-o", "name", "--progress=json"]);
     let events = events(&ran);
     assert!(events.iter().all(|e| e["event"] == "call"), "{}", ran.stderr);
     assert!(words(&events, "function").contains(&"virConnectGetAllDomainStats"), "{}", ran.stderr);
-    let mut command = foundry(&["--context=a", "list", "-q", "--progress=json", "--config=/dev/stdin"]);
-    command.env("LIBVIRT_DEFAULT_URI", TEST_DRIVER).stdin(Stdio::null());
-    let unknown = Ran::from(command.output().unwrap());
-    assert_eq!((unknown.code, &self::events(&unknown)[0]["kind"]), (1, &"configuration".into()));
 }
 
 #[test]
 fn without_progress_there_are_no_steps_but_errors() {
     let ran = on_test(&[&DESTROY[..], &["nosuch", "--progress=none"]].concat());
-    assert_eq!(ran.stderr, "error: there is no VM 'nosuch'\n  hint: foundry list --all shows the names\n");
+    assert!(ran.stderr.contains("error: there is no VM 'nosuch'"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("warning: "), "{}", ran.stderr);
+    assert!(!ran.stderr.contains('✓') && !ran.stderr.contains("Destroying"), "{}", ran.stderr);
     let plain = on_test(&[&DESTROY[..], &["--progress=plain"]].concat());
     assert_eq!(plain.stderr, on_test(&DESTROY).stderr, "plain is what a pipe gets");
     let quiet = on_test(&[&DESTROY[..], &["-q", "--progress=json"]].concat());
