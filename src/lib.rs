@@ -2,12 +2,13 @@
 //!
 //! The map, in the order in which data flows:
 //!
-//! * [`manifest`] is what a user wrote, read without judgement;
+//! * [`manifest`] is what a user wrote, read without judgement; [`schema`] says what it may hold;
 //! * [`plan`] is what foundry will do, validated and pure;
 //! * [`cloud_init`] makes the seed of a plan, [`domain_xml`] and [`storage_xml`] what libvirt is told;
 //! * [`pool`] is a storage pool to be added;
 //! * [`host`] is one virtualization host, over libvirt or in memory;
 //! * [`record`] is what a domain's metadata says about who made it and which volumes are its own;
+//! * [`starter`] writes a first manifest;
 //! * [`operations`] holds one file for each verb: create, destroy, inspect, images, pools;
 //! * [`transfer`] brings bytes from elsewhere, [`convert`] has qemu-img make them what libvirt takes;
 //! * [`config`] finds what a user set, and where;
@@ -34,6 +35,8 @@ pub mod plan;
 pub mod pool;
 pub mod record;
 mod replace;
+pub mod schema;
+pub mod starter;
 pub mod storage_xml;
 pub mod text;
 pub mod transfer;

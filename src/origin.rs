@@ -1,11 +1,12 @@
 //! Where an image came from: noted beside the image, and in each VM that is made from it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::transfer::{Expected, Location};
 
 /// What is known of how an image came into its pool.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Origin {
     /// The URL or the file, without anything secret in it.

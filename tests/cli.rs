@@ -60,7 +60,7 @@ fn a_command_line_that_cannot_be_understood_is_64() {
         (&["bogus"][..], "unrecognized subcommand 'bogus'"),
         (&[], "Usage: foundry"),
         (&["create"], "<FILE>"),
-        (&["destroy"], "<NAME>..."),
+        (&["destroy"], "<VM>..."),
         (&["list", "--bogus"], "unexpected argument '--bogus'"),
         (&["list", "-o", "xml"], "invalid value 'xml'"),
         (&["create", "x.yaml", "--wait=never"], "invalid value 'never'"),
@@ -202,7 +202,7 @@ fn a_variable_set_to_nothing_counts_as_not_set() {
     ] {
         let ran = Ran::from(foundry(&["render", "examples/simple-vm.yaml"]).env(name, "").output().unwrap());
         assert_eq!((ran.code, &ran.stdout), (0, &plain), "{name}: {}", ran.stderr);
-        assert!(run(&["create", "--help"]).stdout.contains(&format!("[env: {name}]")), "{name}");
+        assert!(run(&["--help"]).stdout.contains(&format!("[env: {name}]")), "{name}");
     }
     let ran = Ran::from(foundry(&["list"]).env("FOUNDRY_VM_POOL", "a/b").output().unwrap());
     assert_eq!(ran.code, 64, "{}", ran.stderr);

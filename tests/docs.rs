@@ -59,6 +59,8 @@ fn every_yaml_block_is_what_it_says_it_is() {
             }
             // What `image catalog add` writes.
             "yaml catalog" => {}
+            // What stands above a manifest.
+            "yaml comment" => assert!(block.text.lines().all(|line| line.starts_with('#')), "{place}"),
             info => assert!(info.starts_with("yaml rendered "), "{place}: {info:?}"),
         }
     }

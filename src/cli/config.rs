@@ -38,6 +38,7 @@ enum ConfigCommand {
     /// Connect as this context says from now on
     UseContext {
         /// Its name
+        #[arg(value_name = "CONTEXT")]
         name: ContextName,
     },
     /// List the contexts

@@ -23,7 +23,7 @@ use crate::operations::destroy::{Demolition, Doomed, Options, carry_out, survey}
   foundry destroy web --keep-disks")]
 pub(super) struct DestroyArgs {
     /// Names of the VMs
-    #[arg(required = true, value_name = "NAME")]
+    #[arg(required = true, value_name = "VM")]
     names: Vec<String>,
     /// Do not ask on a terminal
     #[arg(short, long)]

@@ -33,7 +33,10 @@ enum FormatArg {
 #[derive(Debug, Subcommand)]
 enum DiskCommand {
     /// List the disks of one VM, or of all
-    #[command(visible_alias = "ls")]
+    #[command(
+        visible_alias = "ls",
+        after_help = "Examples:\n  foundry disk list\n  foundry disk list web -o wide"
+    )]
     List {
         /// Name of the VM
         vm: Option<String>,

@@ -26,6 +26,7 @@ use crate::text::printable;
 )]
 pub(super) struct GetArgs {
     /// Name of the VM
+    #[arg(value_name = "VM")]
     name: String,
     #[command(flatten)]
     output: OutputArgs,

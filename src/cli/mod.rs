@@ -2,21 +2,27 @@
 //!
 //! Results go to stdout, everything else to stderr. Only [`ui`] writes to either.
 
+mod completion;
 mod config;
 mod connect;
 mod create;
 mod destroy;
 mod disk;
+mod explain;
 mod gc;
 mod get;
+mod help;
 mod image;
+mod init;
 mod interrupt;
 mod list;
+mod man;
 mod output;
 mod pool;
 mod pool_add;
 mod progress;
 mod render;
+mod schema;
 mod seed;
 mod settings;
 mod storage;
@@ -76,6 +82,13 @@ enum Command {
     Seed(seed::SeedArgs),
     Gc(gc::GcArgs),
     Config(config::ConfigArgs),
+    Init(init::InitArgs),
+    Explain(explain::ExplainArgs),
+    Schema(schema::SchemaArgs),
+    Completion(completion::CompletionArgs),
+    Man(man::ManArgs),
+    #[command(name = "__complete")]
+    Complete(completion::CompleteArgs),
     TestConn(test_conn::TestConnArgs),
 }
 
@@ -117,10 +130,12 @@ pub fn run() -> u8 {
 }
 
 /// The command line, in which a variable that is set to nothing counts as not set.
-fn command() -> clap::Command {
+pub fn command() -> clap::Command {
     let is_empty = |variable: &OsStr| std::env::var_os(variable).is_some_and(|value| value.is_empty());
-    Cli::command()
-        .mut_args(|arg| if arg.get_env().is_some_and(is_empty) { arg.env(None::<&'static str>) } else { arg })
+    let command = Cli::command().mut_args(|arg| {
+        if arg.get_env().is_some_and(is_empty) { arg.env(None::<&'static str>) } else { arg }
+    });
+    help::on_one_screen(command)
 }
 
 /// Help and version are results; anything else that clap says is a usage error.
@@ -150,6 +165,12 @@ fn dispatch(cli: &Cli, ui: &Ui) -> Result<(), Error> {
         Command::Seed(args) => seed::run(args, global, ui),
         Command::Gc(args) => gc::run(args, global, ui),
         Command::Config(args) => config::run(args, global, ui),
+        Command::Init(args) => init::run(args, global, ui),
+        Command::Explain(args) => explain::run(args, ui),
+        Command::Schema(args) => schema::run(args, ui),
+        Command::Completion(args) => completion::run(args, ui),
+        Command::Man(args) => man::run(args, ui),
+        Command::Complete(args) => completion::run_complete(args, ui),
         Command::TestConn(args) => test_conn::run(args, global, ui),
     }
 }

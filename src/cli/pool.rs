@@ -1,6 +1,7 @@
 //! `foundry pool`
 
 use clap::{Args, Subcommand};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Global;
@@ -25,44 +26,59 @@ pub(super) struct PoolArgs {
 #[derive(Debug, Subcommand)]
 enum PoolCommand {
     /// List pools
-    #[command(visible_alias = "ls")]
+    #[command(
+        visible_alias = "ls",
+        after_help = "Examples:\n  foundry pool list\n  foundry pool list -o name"
+    )]
     List {
         #[command(flatten)]
         listing: ListingArgs,
     },
     /// Show a pool, its volumes and who uses them
+    #[command(after_help = "Examples:\n  foundry pool info ssd")]
     Info {
         /// Its name
+        #[arg(value_name = "POOL")]
         name: String,
         #[command(flatten)]
         output: OutputArgs,
     },
     Add(AddArgs),
     /// Start a pool; a file system is mounted
+    #[command(after_help = "Examples:\n  foundry pool start ssd\n  foundry pool start ssd --autostart")]
     Start {
         /// Its name
+        #[arg(value_name = "POOL")]
         name: String,
         /// Have it start with the host from now on
         #[arg(long)]
         autostart: bool,
     },
     /// Stop a pool that no running VM uses; a file system is unmounted
+    #[command(after_help = "Examples:\n  foundry pool stop ssd\n  foundry pool stop ssd --no-autostart")]
     Stop {
         /// Its name
+        #[arg(value_name = "POOL")]
         name: String,
         /// Have it not start with the host any more
         #[arg(long)]
         no_autostart: bool,
     },
     /// Make libvirt look at a pool's volumes anew
+    #[command(after_help = "Examples:\n  foundry pool refresh ssd")]
     Refresh {
         /// Its name
+        #[arg(value_name = "POOL")]
         name: String,
     },
     /// Stop and forget a pool; its volumes stay where they are
-    #[command(visible_alias = "rm")]
+    #[command(
+        visible_alias = "rm",
+        after_help = "Examples:\n  foundry pool delete ssd\n  foundry pool delete ssd --force"
+    )]
     Delete {
         /// Its name
+        #[arg(value_name = "POOL")]
         name: String,
         /// Even if it has volumes, or is stopped, so that they cannot be seen
         #[arg(short, long)]
@@ -70,22 +86,33 @@ enum PoolCommand {
     },
 }
 
-#[derive(Serialize)]
+/// A pool as it is listed.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct PoolView<'a> {
+pub(super) struct PoolView<'a> {
     name: &'a str,
+    /// Its type, in libvirt's words.
     #[serde(rename = "type")]
     kind: &'a str,
+    /// Whether it is started.
     active: bool,
+    /// Whether it starts with the host.
     autostart: bool,
+    /// Its directory or device on the host.
     target: Option<&'a str>,
+    /// Bytes of its file system or device.
     capacity: u64,
+    /// Bytes that are taken there.
     allocation: u64,
+    /// Bytes that are left there.
     available: u64,
+    /// What it is made of.
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<String>,
+    /// How many volumes it has.
     #[serde(skip_serializing_if = "Option::is_none")]
     volumes: Option<usize>,
+    /// Names of the VMs that have disks in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     used_by: Option<&'a [String]>,
 }

@@ -18,7 +18,7 @@ use crate::pool::{PoolType, Source, Wanted};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   foundry pool add ssd dir /mnt/ssd/foundry
-  foundry pool add disk fs /dev/disk/by-uuid/0f5e3a52-36a2-4e7f-9c7c-1b6ad8b8a6a1 --target /srv/vms --format ext4
+  foundry pool add disk fs /dev/disk/by-label/vms --target /srv/vms --format ext4
   foundry pool add shared netfs nas.example.com:/export/vms --target /srv/shared --protocol-ver 4.2
   foundry pool add fast logical vg0
   foundry pool add tank zfs tank/vms
@@ -26,8 +26,8 @@ use crate::pool::{PoolType, Source, Wanted};
       --auth-user libvirt --secret 'client.libvirt secret'
   foundry pool add luns iscsi san.example.com iqn.2026-01.com.example:disks
 
-A secret is never on the command line: virsh secret-define and virsh secret-set-value give it to libvirt, and
---secret says which one it is.")]
+A secret is never on the command line: libvirt gets it by virsh secret-define and secret-set-value,
+and --secret says which one it is.")]
 pub(super) struct AddArgs {
     /// Its name
     name: PoolName,

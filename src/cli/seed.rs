@@ -26,6 +26,7 @@ enum SeedCommand {
     )]
     Eject {
         /// Name of the VM
+        #[arg(value_name = "VM")]
         name: String,
         /// Eject it though cloud-init is not known to be done, or had errors
         #[arg(short, long)]

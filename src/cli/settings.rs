@@ -105,7 +105,7 @@ impl clap::Args for SettingArgs {
             .long("context")
             .global(true)
             .help_heading(HEADING)
-            .value_name("NAME")
+            .value_name("CONTEXT")
             .help("Connect as this context of the configuration says")
             .env("FOUNDRY_CONTEXT")
             .hide_env_values(true);

@@ -20,6 +20,7 @@ pub(super) struct StorageArgs {
 #[derive(Debug, Subcommand)]
 enum StorageCommand {
     /// Show all pools together
+    #[command(after_help = "Examples:\n  foundry storage status\n  foundry storage status -o wide")]
     Status {
         #[command(flatten)]
         listing: ListingArgs,

@@ -9,6 +9,9 @@ use crate::error::Error;
 
 /// Check that libvirt can be reached, and say what it offers
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  foundry test-conn
+  foundry test-conn -c qemu+ssh://root@hv2/system")]
 pub(super) struct TestConnArgs {}
 
 pub(super) fn run(_: &TestConnArgs, global: &Global, ui: &Ui) -> Result<(), Error> {

@@ -1,7 +1,9 @@
 //! A number as a user wrote it.
 
+use std::borrow::Cow;
 use std::fmt;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -46,6 +48,21 @@ impl fmt::Display for Number {
             Self::Whole(n) => write!(f, "{n}"),
             Self::Real(r) => write!(f, "{r}"),
         }
+    }
+}
+
+/// In JSON Schema a whole one is a number, too.
+impl JsonSchema for Number {
+    fn schema_name() -> Cow<'static, str> {
+        "Number".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "number" })
     }
 }
 

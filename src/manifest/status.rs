@@ -1,31 +1,32 @@
 //! What foundry says about a VM, in the shape of a Kubernetes status.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// The state of a VM as foundry sees it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
-    /// One word for it.
+    /// One word for the state of the VM.
     pub phase: Phase,
-    /// libvirt's word for the domain's state.
+    /// The state of libvirt's domain, in libvirt's words.
     pub state: String,
-    /// What is true of it, and since when.
+    /// What is true of the VM, and since when.
     pub conditions: Vec<Condition>,
-    /// Its addresses, the manifest's first.
+    /// The addresses of the VM, the manifest's first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<Address>,
     /// The generation of the spec that this host runs.
     pub observed_generation: u64,
-    /// Whether foundry made the domain.
+    /// Whether foundry made the VM.
     pub managed: bool,
-    /// Paths in the spec whose values live in the seed volume only, so that the record cannot show them.
+    /// Fields of the spec whose values are in the seed volume only; 'foundry get --with-secrets' reads them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub secrets_left_out: Vec<String>,
 }
 
 /// One word for the state of a VM.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub enum Phase {
     /// Its creation was begun and did not finish.
     Pending,
@@ -59,29 +60,29 @@ impl Phase {
 }
 
 /// Something that is true of a VM, or not (Kubernetes API conventions, "Typical status properties").
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// What it is about.
+    /// What the condition is about.
     #[serde(rename = "type")]
     pub kind: String,
-    /// `True`, `False` or `Unknown`.
+    /// True, False or Unknown.
     pub status: String,
-    /// RFC 3339: foundry's last recorded act on the VM.
+    /// When foundry last changed something about the VM (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_transition_time: Option<String>,
-    /// A word for programs.
+    /// The reason, as a word for programs.
     pub reason: String,
-    /// A sentence for people.
+    /// The reason, as a sentence for people.
     pub message: String,
 }
 
 /// An address of a VM and who says so.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Address {
     /// The address, without prefix length.
     pub address: String,
-    /// `manifest`, `lease`, `agent` or `arp`.
+    /// Who says so: manifest, lease, agent or arp.
     pub source: String,
 }

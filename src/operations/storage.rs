@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::MetadataExt;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::images::noted_image;
@@ -12,7 +13,7 @@ use crate::host::{Pool, Volume};
 use crate::units::Bytes;
 
 /// What the pools of a host have together.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StorageStatus {
     /// Each file system or device that started pools are on, once.
@@ -36,7 +37,7 @@ pub struct StorageStatus {
 }
 
 /// A file system, or the device of a pool that is on none.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FileSystem {
     /// Names of the pools on it.
@@ -54,7 +55,7 @@ pub struct FileSystem {
 }
 
 /// One pool.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PoolStatus {
     /// Its name.
@@ -88,7 +89,7 @@ pub struct PoolStatus {
 }
 
 /// Some volumes together.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Tally {
     /// How many.
@@ -100,7 +101,7 @@ pub struct Tally {
 }
 
 /// A volume that belongs to nobody.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Orphan {
     /// Its pool.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::catalog::{self, Alias, Catalog, CatalogImage, Entry, Written};
@@ -34,7 +35,12 @@ enum CatalogCommand {
 
 /// List the catalogue: the built-in one, and over it your own
 #[derive(Debug, Args)]
-#[command(visible_alias = "ls")]
+#[command(
+    visible_alias = "ls",
+    after_help = "Examples:
+  foundry image catalog list
+  foundry image catalog list --arch aarch64 -o wide"
+)]
 struct ListArgs {
     /// Images for this architecture [default: this machine's]
     #[arg(long, default_value = std::env::consts::ARCH, hide_default_value = true)]
@@ -45,6 +51,9 @@ struct ListArgs {
 
 /// Add an image to your own catalogue, or replace it there
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  foundry image catalog add golden https://images.example.com/golden-{arch}.qcow2 \\
+      --checksum https://images.example.com/SHA256SUMS")]
 struct AddArgs {
     /// Its short name
     name: Alias,
@@ -63,7 +72,7 @@ struct AddArgs {
 
 /// Remove an image from your own catalogue
 #[derive(Debug, Args)]
-#[command(visible_alias = "rm")]
+#[command(visible_alias = "rm", after_help = "Examples:\n  foundry image catalog remove golden")]
 struct RemoveArgs {
     /// Its short name
     name: Alias,
@@ -82,9 +91,9 @@ pub(super) fn run(args: &CatalogArgs, global: &Global, ui: &Ui) -> Result<(), Er
 }
 
 /// An image as the catalogue lists it.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct View {
+pub(in crate::cli) struct View {
     name: String,
     description: String,
     url: String,

@@ -14,9 +14,15 @@ use crate::units::Bytes;
 
 /// Delete an image that no VM uses
 #[derive(Debug, Args)]
-#[command(visible_alias = "rm")]
+#[command(
+    visible_alias = "rm",
+    after_help = "Examples:
+  foundry image delete debian-12.qcow2
+  foundry image delete debian-12.qcow2 --force"
+)]
 pub(super) struct DeleteArgs {
     /// Its name
+    #[arg(value_name = "IMAGE")]
     name: String,
     #[command(flatten)]
     pool: InPool,
@@ -65,6 +71,9 @@ fn agree(name: &str, users: &[String], ui: &Ui) -> Result<(), Error> {
 
 /// Delete all images that no VM uses and that can be pulled again
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  foundry image prune --dry-run
+  foundry image prune --all --yes")]
 pub(super) struct PruneArgs {
     #[command(flatten)]
     pool: InPool,

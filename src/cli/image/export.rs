@@ -26,6 +26,7 @@ use crate::units::Bytes;
   foundry image export debian-13.qcow2 - | ssh hv2 foundry image import - debian-13")]
 pub(super) struct ExportArgs {
     /// Its name
+    #[arg(value_name = "IMAGE")]
     name: String,
     /// The file, - for standard output; a FIFO or a character device is written into
     file: String,

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use clap::Args;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::InPool;
@@ -21,7 +22,12 @@ use crate::units::Bytes;
 
 /// List images
 #[derive(Debug, Args)]
-#[command(visible_alias = "ls")]
+#[command(
+    visible_alias = "ls",
+    after_help = "Examples:
+  foundry image list
+  foundry image list --pool ssd -o wide"
+)]
 pub(super) struct ListArgs {
     #[command(flatten)]
     pool: InPool,
@@ -31,8 +37,11 @@ pub(super) struct ListArgs {
 
 /// Show an image, where it came from and who uses it
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  foundry image info debian-12.qcow2")]
 pub(super) struct InfoArgs {
     /// Its name
+    #[arg(value_name = "IMAGE")]
     name: String,
     #[command(flatten)]
     pool: InPool,
@@ -42,6 +51,9 @@ pub(super) struct InfoArgs {
 
 /// Ask the servers whether they have newer images; none is downloaded
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  foundry image outdated
+  foundry image outdated -o name")]
 pub(super) struct OutdatedArgs {
     #[command(flatten)]
     pool: InPool,
@@ -50,13 +62,15 @@ pub(super) struct OutdatedArgs {
 }
 
 /// An image as it is listed.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct ImageView<'a> {
+pub(in crate::cli) struct ImageView<'a> {
     name: &'a str,
     pool: &'a str,
     format: &'a str,
+    /// Bytes that a guest would see.
     virtual_size: u64,
+    /// Bytes that it takes on the host.
     allocation: u64,
     path: &'a str,
     /// An import of it was broken off, or still goes on.
@@ -65,8 +79,10 @@ struct ImageView<'a> {
     /// Where it came from; nothing where nobody noted it.
     #[serde(skip_serializing_if = "Option::is_none")]
     origin: Option<Origin>,
+    /// Names of the VMs whose disks are or lie on it.
     #[serde(skip_serializing_if = "Option::is_none")]
     used_by: Option<&'a [String]>,
+    /// Volumes that lie on it, as POOL/VOLUME.
     #[serde(skip_serializing_if = "Option::is_none")]
     overlays: Option<&'a [String]>,
 }
@@ -183,9 +199,9 @@ fn origin(origin: Option<&Origin>, line: &mut impl FnMut(&str, &str)) {
 }
 
 /// An image as `outdated` lists it.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct FreshnessView<'a> {
+pub(in crate::cli) struct FreshnessView<'a> {
     name: &'a str,
     pool: &'a str,
     /// `current`, `outdated` or `unknown`.

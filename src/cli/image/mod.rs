@@ -8,12 +8,16 @@ mod import;
 mod list;
 mod pull;
 
+pub(super) use catalog::View as CatalogView;
+pub(super) use list::{FreshnessView, ImageView};
+
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
 use super::Global;
 use super::ui::Ui;
+use crate::catalog::CatalogImage;
 use crate::config::Key;
 use crate::error::Error;
 use crate::names::PoolName;
@@ -58,6 +62,11 @@ fn user_directory(variable: &str, in_home: &str) -> Option<PathBuf> {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let named = set(variable).filter(|path| path.is_absolute());
     named.or_else(|| set("HOME").map(|home| home.join(in_home)))
+}
+
+/// The images that `pull` knows for this machine; `None` where the catalogue cannot be read.
+pub(super) fn known_aliases(global: &Global) -> Option<Vec<CatalogImage>> {
+    catalog::load(global).ok()?.list(catalog::parse_arch(std::env::consts::ARCH).ok()?).ok()
 }
 
 pub(super) fn run(args: &ImageArgs, global: &Global, ui: &Ui) -> Result<(), Error> {

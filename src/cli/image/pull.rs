@@ -24,6 +24,7 @@ use crate::transfer::{Cache, Expected, Location};
   foundry image pull https://example.org/disk.raw.xz --name disk --refresh")]
 pub(super) struct PullArgs {
     /// Address of the image: http://, https:// or file://; or its name in the catalogue
+    #[arg(value_name = "URL|NAME")]
     image: String,
     /// Its name in the pool, with or without .qcow2 or .raw [default: the file's]
     #[arg(long)]

@@ -13,6 +13,9 @@ use super::watchdog::Watchdog;
 use super::{CallObserver, Libvirt, Patience, alive};
 use crate::host::{HostError, Result};
 
+/// A call that opens a connection.
+type Way = fn(Option<&str>) -> std::result::Result<Connect, VirtError>;
+
 /// One at a time: the sockets that come with a connection are told by what was there before.
 static CONNECTING: Mutex<()> = Mutex::new(());
 
@@ -31,6 +34,24 @@ impl Libvirt {
     /// # Errors
     /// [`HostError::Connect`] with libvirt's reason.
     pub fn connect_within(uri: &str, observer: Arc<dyn CallObserver>, patience: Patience) -> Result<Self> {
+        Self::connect_by(("virConnectOpen", Connect::open), uri, observer, patience)
+    }
+
+    /// Connects to look only: nobody is asked who they are (libvirt's page "Connection authentication"), and what would
+    /// change something is refused.
+    ///
+    /// # Errors
+    /// As [`Self::connect_within`].
+    pub fn connect_read_only(uri: &str, observer: Arc<dyn CallObserver>, patience: Patience) -> Result<Self> {
+        Self::connect_by(("virConnectOpenReadOnly", Connect::open_read_only), uri, observer, patience)
+    }
+
+    fn connect_by(
+        (function, way): (&str, Way),
+        uri: &str,
+        observer: Arc<dyn CallObserver>,
+        patience: Patience,
+    ) -> Result<Self> {
         // Otherwise the library writes each error to stderr on its own, the expected ones too.
         clear_error_callback();
         let failed = |libvirt: String| HostError::Connect { uri: uri.to_owned(), libvirt };
@@ -39,9 +60,9 @@ impl Libvirt {
             return Err(failed("the URI holds control characters".into()));
         }
         let begun = Instant::now();
-        let opened = open(uri, patience.limit());
+        let opened = open(way, uri, patience.limit());
         let error = opened.as_ref().err().cloned();
-        observer.called("virConnectOpen", &format!("connect to {uri}"), begun.elapsed(), error.as_deref());
+        observer.called(function, &format!("connect to {uri}"), begun.elapsed(), error.as_deref());
         let (connection, sockets) = opened.map_err(failed)?;
         alive::keep_alive(&connection, patience);
         let watchdog = Watchdog::over(sockets.clone());
@@ -52,12 +73,12 @@ impl Libvirt {
 
 /// Opens in a thread, which is left alone when its time is over: before there is a connection, nothing is surely
 /// libvirt's that could be shut down, and it may as well wait for a name server.
-fn open(uri: &str, limit: Option<Duration>) -> std::result::Result<(Connect, Sockets), String> {
+fn open(way: Way, uri: &str, limit: Option<Duration>) -> std::result::Result<(Connect, Sockets), String> {
     let _alone = CONNECTING.lock().unwrap_or_else(PoisonError::into_inner);
     let (sender, answer) = sync_channel(1);
     let own = uri.to_owned();
     let opening = move || {
-        let (opened, sockets) = Sockets::opened_by(|| Connect::open(Some(&own)));
+        let (opened, sockets) = Sockets::opened_by(|| way(Some(&own)));
         // Where nobody waits any more, the connection is closed again.
         let _ = sender.send(opened.map(|connection| (connection, sockets)));
     };

@@ -1,5 +1,6 @@
 //! What disks there are.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::error::Error;
@@ -12,7 +13,7 @@ use crate::record::{Record, RecordedVolume, Role};
 use crate::units::Bytes;
 
 /// One disk of a VM's.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Disk {
     /// The domain.
@@ -50,7 +51,7 @@ pub struct Disk {
 }
 
 /// When a guest has a disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Presence {
     /// Now, if it runs, and at its next start.

@@ -18,6 +18,7 @@ use std::fmt;
 use std::fs::Metadata;
 use std::time::SystemTime;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::destroy::Demolition;
@@ -44,7 +45,7 @@ pub struct Survey {
 }
 
 /// One thing that was left.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Remains {
     /// What it is.
@@ -72,7 +73,7 @@ pub struct Remains {
 }
 
 /// What was left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Sort {
     /// A VM that is half made or half destroyed.
@@ -90,7 +91,7 @@ pub enum Sort {
 }
 
 /// What becomes of something that was left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fate {
     /// It is finished or removed.

@@ -1,0 +1,125 @@
+//! `foundry completion`, and what its scripts ask
+//!
+//! ```text
+//!  TAB ─▶ script of the shell ─▶ foundry __complete INDEX -- WORDS… ─▶ engine of clap ─▶ candidates, one each line
+//!                                                                      asks for names ─▶ a read-only connection
+//! ```
+//!
+//! Completion is silent on errors, has a second for its answer, and changes nothing.
+
+mod names;
+
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+
+use clap::{Arg, Args, Command, ValueEnum};
+use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, complete};
+
+use super::command;
+use super::ui::Ui;
+use crate::error::Error;
+use names::{FILES, Line, is_file};
+
+/// Print what makes a shell complete foundry's commands, options and names
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  source <(foundry completion bash)
+  foundry completion bash > /etc/bash_completion.d/foundry
+  foundry completion zsh > \"${fpath[1]}/_foundry\"
+  foundry completion fish > ~/.config/fish/completions/foundry.fish")]
+pub(super) struct CompletionArgs {
+    /// The shell
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+pub(super) fn run(args: &CompletionArgs, ui: &Ui) -> Result<(), Error> {
+    ui.result(match args.shell {
+        Shell::Bash => include_str!("foundry.bash"),
+        Shell::Zsh => include_str!("foundry.zsh"),
+        Shell::Fish => include_str!("foundry.fish"),
+    })
+}
+
+/// What may stand where the cursor is; for the scripts of the shells
+#[derive(Debug, Args)]
+#[command(name = "__complete", hide = true)]
+pub(super) struct CompleteArgs {
+    /// Which of the words the cursor is in, from 0
+    index: usize,
+    /// The command line
+    #[arg(last = true)]
+    words: Vec<OsString>,
+}
+
+pub(super) fn run_complete(args: &CompleteArgs, ui: &Ui) -> Result<(), Error> {
+    let line = Line::new(&args.words, args.index);
+    let mut command = with_names(command(), &line);
+    let words = args.words.iter().take(args.index + 1).cloned().collect();
+    // What cannot be completed has no candidates.
+    let found = complete(&mut command, words, args.index, None).unwrap_or_default();
+    ui.result(&lines(found, &line))
+}
+
+/// Has each argument complete what its name in the help says that it is.
+fn with_names(command: Command, line: &Line) -> Command {
+    let files = |_: &OsStr| vec![CompletionCandidate::new(FILES)];
+    let with_candidates = |arg: Arg| {
+        let name = arg.get_value_names().and_then(|names| names.first()).map(ToString::to_string);
+        match name.as_deref() {
+            Some(name) if is_file(name) => arg.add(ArgValueCompleter::new(files)),
+            Some(name) => match line.source(name) {
+                Some(source) => arg.add(ArgValueCompleter::new(source)),
+                None => arg,
+            },
+            None => arg,
+        }
+    };
+    command.mut_args(with_candidates).mut_subcommands(|sub| with_names(sub, line))
+}
+
+/// One candidate each line, with what is said of it behind a tab; or a word that has the shell look for files.
+fn lines(mut found: Vec<CompletionCandidate>, line: &Line) -> String {
+    let current = line.current();
+    let value = |c: &CompletionCandidate| c.get_value().to_string_lossy().into_owned();
+    let is_option = |c: &CompletionCandidate| value(c).starts_with('-');
+    // Options are shown to those who began one, and where there is nothing else.
+    if current.starts_with('-') || !found.iter().all(is_option) {
+        found.retain(|c| is_option(c) == current.starts_with('-'));
+    }
+    // It may stand behind "--checksum=", too.
+    if found.iter().any(|c| value(c).ends_with(FILES)) {
+        return format!("{FILES}\n");
+    }
+    let own = own_names(line);
+    let one = |candidate: &CompletionCandidate| {
+        let value = value(candidate);
+        let value = own.get(&value).filter(|name| name.starts_with(current)).unwrap_or(&value);
+        let help = candidate.get_help().map(ToString::to_string).unwrap_or_default();
+        match help.lines().next() {
+            Some(help) => format!("{value}\t{help}\n"),
+            None => format!("{value}\n"),
+        }
+    };
+    found.iter().map(one).collect()
+}
+
+/// The names of the commands that can stand here, by their aliases. The engine offers one of these words for each command,
+/// and not always its name.
+fn own_names(line: &Line) -> HashMap<String, String> {
+    let root = command();
+    let inner = |command: &Command, word: &String| command.find_subcommand(word).cloned();
+    let here = line.words().iter().fold(root, |command, word| inner(&command, word).unwrap_or(command));
+    let named = |sub: &Command| {
+        let name = sub.get_name().to_owned();
+        sub.get_all_aliases().map(move |alias| (alias.to_owned(), name.clone())).collect::<Vec<_>>()
+    };
+    here.get_subcommands().flat_map(named).collect()
+}

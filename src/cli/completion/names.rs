@@ -1,0 +1,214 @@
+//! Names that are on the host, in the catalogue and in the manifest.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+use clap::{ArgMatches, FromArgMatches};
+use clap_complete::engine::CompletionCandidate;
+
+use crate::cli::connect::uri;
+use crate::cli::output::parse_duration;
+use crate::cli::{Global, command, image};
+use crate::config::{ContextName, Key, Sourced};
+use crate::host::{Libvirt, Patience};
+use crate::operations::{Cancel, Session, Settings, SystemClock, disks, images};
+use crate::schema::{self, Field};
+use crate::text::shell_word;
+
+/// Has the shell look for files. No name is like it: none needs quotes.
+pub(super) const FILES: &str = "<files>";
+
+/// Nobody waits longer for names after a TAB, unless their host is far away and they say so.
+const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE_VARIABLE: &str = "FOUNDRY_COMPLETION_TIMEOUT";
+
+/// A name, and a word on it.
+type Name = (String, String);
+
+/// The command line as far as it is written.
+#[derive(Clone)]
+pub(super) struct Line(Arc<Written>);
+
+struct Written {
+    words: Vec<String>,
+    current: String,
+    given: Option<ArgMatches>,
+}
+
+impl Line {
+    /// `index` is that of the word that is being written.
+    pub(super) fn new(words: &[OsString], index: usize) -> Self {
+        let word = |word: &OsString| word.to_string_lossy().into_owned();
+        let before: Vec<String> = words.iter().take(index).map(word).collect();
+        // An option whose value is being written has none yet.
+        let is_open = |word: &String| word.starts_with('-') && !word.contains('=');
+        let whole = &before[..before.len() - usize::from(before.last().is_some_and(is_open))];
+        let given = command().ignore_errors(true).try_get_matches_from(whole).ok();
+        Self(Arc::new(Written {
+            words: before,
+            current: words.get(index).map(word).unwrap_or_default(),
+            given,
+        }))
+    }
+
+    /// The words before it.
+    pub(super) fn words(&self) -> &[String] {
+        &self.0.words
+    }
+
+    /// What is written of the word that the cursor is in.
+    pub(super) fn current(&self) -> &str {
+        &self.0.current
+    }
+
+    /// What completes an argument that the help calls so.
+    pub(super) fn source(
+        &self,
+        value_name: &str,
+    ) -> Option<impl Fn(&OsStr) -> Vec<CompletionCandidate> + Send + Sync + use<>> {
+        let names: fn(&Written) -> Option<Vec<Name>> = match value_name {
+            "VM" => vms,
+            "POOL" => pools,
+            "IMAGE" => image_names,
+            "DISK" => disk_names,
+            "BRIDGE" => bridges,
+            "URL|NAME" => aliases,
+            "CONTEXT" => contexts,
+            "FIELD" => |_| Some(fields()),
+            _ => return None,
+        };
+        let line = Arc::clone(&self.0);
+        Some(move |begun: &OsStr| {
+            let line = Arc::clone(&line);
+            candidates(within_patience(move || names(&line).map(|found| (found, line))), begun)
+        })
+    }
+}
+
+/// Whether an argument that the help calls so is a file.
+pub(super) fn is_file(value_name: &str) -> bool {
+    matches!(value_name, "FILE" | "DIR" | "DIGEST|FILE|URL")
+}
+
+/// Those that go on from what is written, are not given yet, and mean nothing to a shell.
+fn candidates(found: Option<(Vec<Name>, Arc<Written>)>, begun: &OsStr) -> Vec<CompletionCandidate> {
+    let Some((names, line)) = found else { return Vec::new() };
+    let begun = begun.to_string_lossy();
+    let plain = |name: &str| shell_word(name) == name;
+    let fits = |name: &str| name.starts_with(&*begun) && !line.words.iter().any(|word| word == name);
+    let candidate = |(name, help): Name| {
+        CompletionCandidate::new(name).help(Some(help).filter(|help| !help.is_empty()).map(Into::into))
+    };
+    names.into_iter().filter(|(name, _)| plain(name) && fits(name)).map(candidate).collect()
+}
+
+/// A daemon that does not answer must not hold up a prompt. Who still waits for it ends with this process.
+fn within_patience<T: Send + 'static>(look: impl FnOnce() -> Option<T> + Send + 'static) -> Option<T> {
+    let (answer, answered) = channel();
+    thread::spawn(move || answer.send(look()));
+    answered.recv_timeout(patience()).ok().flatten()
+}
+
+fn patience() -> Duration {
+    let set = std::env::var(PATIENCE_VARIABLE).ok().and_then(|text| parse_duration(&text).ok());
+    set.unwrap_or(PATIENCE)
+}
+
+impl Written {
+    fn global(&self) -> Option<Global> {
+        Global::from_arg_matches(self.given.as_ref()?).ok()
+    }
+
+    /// The value of an argument of the command that is written.
+    fn value(&self, id: &str) -> Option<String> {
+        let mut leaf = self.given.as_ref()?;
+        while let Some((_, inner)) = leaf.subcommand() {
+            leaf = inner;
+        }
+        Some(leaf.try_get_raw(id).ok()??.next()?.to_string_lossy().into_owned())
+    }
+
+    fn on_host<T>(&self, look: impl FnOnce(&Session<'_>) -> Option<T>) -> Option<T> {
+        let global = self.global()?;
+        // Names of another host would be worse than none.
+        global.found().check().ok()?;
+        let settings: Settings = global.settings().ok()?;
+        let host =
+            Libvirt::connect_read_only(&unattended(uri(&global)), Arc::new(()), Patience::of(patience()))
+                .ok()?;
+        let (clock, cancel) = (SystemClock::default(), Cancel::default());
+        let session =
+            Session { host: &host, settings: &settings, progress: &(), clock: &clock, cancel: &cancel };
+        look(&session)
+    }
+}
+
+/// An ssh that asks for a password would ask in the middle of the command line (libvirt's page "Remote support").
+fn unattended(uri: String) -> String {
+    if !uri.split("://").next().is_some_and(|scheme| scheme.ends_with("+ssh")) {
+        return uri;
+    }
+    let sign = if uri.contains('?') { '&' } else { '?' };
+    format!("{uri}{sign}no_tty=1")
+}
+
+fn vms(line: &Written) -> Option<Vec<Name>> {
+    line.on_host(|session| {
+        let domains = session.host.domains(false).ok()?;
+        Some(domains.into_iter().map(|d| (d.name, d.state.to_string())).collect())
+    })
+}
+
+fn pools(line: &Written) -> Option<Vec<Name>> {
+    line.on_host(|session| {
+        Some(session.host.pools().ok()?.into_iter().map(|pool| (pool.name, String::new())).collect())
+    })
+}
+
+fn image_names(line: &Written) -> Option<Vec<Name>> {
+    line.on_host(|session| {
+        let pool = line.value("pool").unwrap_or_else(|| session.settings.image_pool.to_string());
+        let images = images::list(session, &pool).ok()?;
+        Some(images.into_iter().map(|image| (image.name, image.capacity.to_string())).collect())
+    })
+}
+
+fn disk_names(line: &Written) -> Option<Vec<Name>> {
+    line.on_host(|session| {
+        let disks = disks::list(session, Some(&line.value("vm")?)).ok()?;
+        Some(
+            disks
+                .into_iter()
+                .map(|d| (d.device, d.size.map(|s| s.to_string()).unwrap_or_default()))
+                .collect(),
+        )
+    })
+}
+
+fn bridges(line: &Written) -> Option<Vec<Name>> {
+    line.on_host(|session| {
+        Some(session.host.bridges().ok()??.into_iter().map(|bridge| (bridge.name, String::new())).collect())
+    })
+}
+
+fn aliases(line: &Written) -> Option<Vec<Name>> {
+    let known = image::known_aliases(&line.global()?)?;
+    Some(known.into_iter().map(|image| (image.alias.to_string(), image.description)).collect())
+}
+
+fn contexts(line: &Written) -> Option<Vec<Name>> {
+    let global = line.global()?;
+    let connect = |set: &BTreeMap<Key, Sourced>| set.get(&Key::Connect).map(|uri| uri.text.clone());
+    let name = |(name, set): (&ContextName, _)| (name.to_string(), connect(set).unwrap_or_default());
+    Some(global.config().contexts().iter().map(name).collect())
+}
+
+fn fields() -> Vec<Name> {
+    let schema = schema::document();
+    let word = |field: &Field<'_>| (field.path.clone(), field.kind());
+    Field::document(&schema).all().iter().map(word).collect()
+}

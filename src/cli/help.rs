@@ -1,0 +1,29 @@
+//! Help that fits on a screen.
+//!
+//! A command shows its own options; those of all commands are shown once, by `foundry --help`. The man pages say more.
+
+use clap::builder::StyledStr;
+use clap::{Arg, ArgAction, Command};
+
+/// What is said below the options of each command.
+pub(super) const ELSEWHERE: &str = "Options of all commands: foundry --help";
+
+/// The command line, with help of one screen for each command.
+pub(super) fn on_one_screen(command: Command) -> Command {
+    let help = Arg::new("help").short('h').long("help").help("Print help").action(ArgAction::HelpShort);
+    let shared: Vec<Arg> =
+        command.get_arguments().filter(|arg| arg.is_global_set()).map(|arg| arg.clone().hide(true)).collect();
+    let command = command.mut_subcommands(|sub| without(sub, &shared));
+    command.disable_help_flag(true).arg(help.global(true))
+}
+
+/// Clap gives a command the options of all commands, except for those that it has itself; so it has hidden ones.
+fn without(command: Command, shared: &[Arg]) -> Command {
+    let mut below = command.get_after_help().map_or_else(StyledStr::new, |text| {
+        let mut text = text.clone();
+        text.push_str("\n\n");
+        text
+    });
+    below.push_str(ELSEWHERE);
+    command.args(shared).after_help(below).mut_subcommands(|sub| without(sub, shared))
+}

@@ -1,0 +1,180 @@
+//! One field of a schema, as somebody asks for it: `spec.bootDisk.image`.
+
+use std::fmt;
+
+use serde_json::Value;
+
+use crate::manifest::KIND;
+use crate::names::nearest;
+use crate::text::printable;
+
+/// Words that may stand before a path for the whole document, in any case.
+const DOCUMENT: [&str; 4] = ["virtualmachine", "virtualmachines", "vm", "vms"];
+
+/// A field, or the document itself.
+#[derive(Debug, Clone)]
+pub struct Field<'s> {
+    /// Its path in the document; empty for the document.
+    pub path: String,
+    /// Whether its parent is wrong without it.
+    pub required: bool,
+    schema: &'s Value,
+}
+
+/// There is no such field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoField {
+    /// What was asked for, as far as it is known.
+    known: String,
+    /// The first name that is not.
+    name: String,
+    /// The path that was probably meant.
+    pub meant: Option<String>,
+}
+
+impl fmt::Display for NoField {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { known, name, meant: _ } = self;
+        let place = if known.is_empty() { format!("a {KIND}") } else { known.clone() };
+        write!(f, "{place} has no field '{}'", printable(name))
+    }
+}
+
+impl std::error::Error for NoField {}
+
+impl<'s> Field<'s> {
+    /// The whole document.
+    pub fn document(schema: &'s Value) -> Self {
+        Self { path: String::new(), required: true, schema }
+    }
+
+    /// The field at a path. The kind may stand before it (`vm.spec`), an index behind a list (`dataDisks[0]`), and the
+    /// case of its letters is not looked at.
+    ///
+    /// # Errors
+    /// Names the first part that is not there, and what is most like it.
+    pub fn find(schema: &'s Value, path: &str) -> Result<Self, NoField> {
+        let document = Self::document(schema);
+        let mut names = path.split('.').map(|name| name.split('[').next().unwrap_or(name)).peekable();
+        names.next_if(|name| DOCUMENT.contains(&name.to_lowercase().as_str()));
+        names.try_fold(document.clone(), |field, name| {
+            let found = field.fields().into_iter().find(|f| f.name().eq_ignore_ascii_case(name));
+            found.ok_or_else(|| field.without(name, &document))
+        })
+    }
+
+    fn without(&self, name: &str, document: &Self) -> NoField {
+        let near = |fields: Vec<Self>| {
+            let meant = nearest(name, fields.iter().map(Field::name))?;
+            fields.iter().find(|f| f.name() == meant).map(|f| f.path.clone())
+        };
+        let meant = near(self.fields()).or_else(|| near(document.all()));
+        NoField { known: self.path.clone(), name: name.to_owned(), meant }
+    }
+
+    /// The last part of its path.
+    pub fn name(&self) -> &str {
+        self.path.rsplit('.').next().unwrap_or(&self.path)
+    }
+
+    /// Its type in kubectl's words: `string`, `[]Object`, `map[string]string`.
+    pub fn kind(&self) -> String {
+        kind(self.schema)
+    }
+
+    /// What it means.
+    pub fn description(&self) -> &'s str {
+        self.schema.get("description").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// What there is to say of its values, by name: what they can be, the default, examples.
+    pub fn facts(&self) -> Vec<(&'static str, String)> {
+        let one = |key: &str| self.schema.get(key).filter(|v| !v.is_null()).map(in_words);
+        let facts = [
+            (
+                "allowed",
+                self.list("enum").or_else(|| self.words()).or_else(|| one("const")).or_else(|| self.limits()),
+            ),
+            ("default", one("default")),
+            ("examples", self.list("examples")),
+        ];
+        facts.into_iter().filter_map(|(name, fact)| fact.map(|fact| (name, fact))).collect()
+    }
+
+    fn list(&self, key: &str) -> Option<String> {
+        let values = self.schema.get(key)?.as_array()?.iter().filter(|v| !v.is_null());
+        Some(values.map(in_words).collect::<Vec<_>>().join(", "))
+    }
+
+    /// Words that each have a meaning of their own.
+    fn words(&self) -> Option<String> {
+        let words = self.schema.get("oneOf")?.as_array()?.iter().filter_map(|word| word.get("const"));
+        Some(words.map(in_words).collect::<Vec<_>>().join(", "))
+    }
+
+    fn limits(&self) -> Option<String> {
+        let limit = |key| self.schema.get(key).map(in_words);
+        let elements = limit("minItems")
+            .zip(limit("maxItems"))
+            .map(|(least, most)| format!("{least} to {most} elements"));
+        match (limit("minimum"), limit("maximum")) {
+            (Some(least), Some(most)) => Some(format!("{least} to {most}")),
+            (Some(least), None) => Some(format!("{least} or more")),
+            _ => elements,
+        }
+    }
+
+    /// What is in it, or in its elements.
+    pub fn fields(&self) -> Vec<Self> {
+        let holder = self.schema.get("items").unwrap_or(self.schema);
+        let required: Vec<&str> =
+            holder["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let named = |name: &str| {
+            if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
+        };
+        let fields = holder.get("properties").and_then(Value::as_object);
+        fields
+            .into_iter()
+            .flatten()
+            .map(|(name, schema)| Self {
+                path: named(name),
+                required: required.contains(&name.as_str()),
+                schema,
+            })
+            .collect()
+    }
+
+    /// All that is in it, at any depth, outer ones first.
+    pub fn all(&self) -> Vec<Self> {
+        let mut all = self.fields();
+        let inner: Vec<Self> = all.iter().flat_map(Self::all).collect();
+        all.extend(inner);
+        all
+    }
+}
+
+fn kind(schema: &Value) -> String {
+    let kinds = match schema.get("type") {
+        Some(Value::Array(kinds)) => kinds.iter().filter_map(Value::as_str).collect(),
+        Some(Value::String(kind)) => vec![kind.as_str()],
+        _ => vec![],
+    };
+    let has = |kind| kinds.contains(&kind);
+    match kinds.first() {
+        _ if has("object") && has("string") => "Object or string".into(),
+        // A text may be spelled like a number, too.
+        _ if has("string") || schema.get("oneOf").is_some() => "string".into(),
+        Some(&"array") => format!("[]{}", schema.get("items").map_or_else(String::new, kind)),
+        Some(&"object") | None => {
+            match schema.get("additionalProperties").filter(|values| values.is_object()) {
+                Some(values) => format!("map[string]{}", kind(values)),
+                None => "Object".into(),
+            }
+        }
+        Some(other) => (*other).to_owned(),
+    }
+}
+
+fn in_words(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
