@@ -92,6 +92,21 @@ enum Command {
     TestConn(test_conn::TestConnArgs),
 }
 
+impl Command {
+    /// Whether it shows or mends the configuration, or has no use for one.
+    fn does_without_configuration(&self) -> bool {
+        matches!(
+            self,
+            Self::Config(_)
+                | Self::Explain(_)
+                | Self::Schema(_)
+                | Self::Completion(_)
+                | Self::Man(_)
+                | Self::Complete(_)
+        )
+    }
+}
+
 impl Global {
     /// What flags, the environment and configuration files come to.
     fn found(&self) -> &Found {
@@ -147,8 +162,7 @@ fn tell_usage(usage: &clap::Error) -> u8 {
 
 fn dispatch(cli: &Cli, ui: &Ui) -> Result<(), Error> {
     let global = &cli.global;
-    // What shows and mends the configuration works with a broken one.
-    if !matches!(cli.command, Command::Config(_)) {
+    if !cli.command.does_without_configuration() {
         global.found().check()?;
     }
     match &cli.command {
