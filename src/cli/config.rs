@@ -36,16 +36,20 @@ enum ConfigCommand {
         listing: ListingArgs,
     },
     /// Connect as this context says from now on
+    #[command(after_help = "Examples:\n  foundry config use-context lab")]
     UseContext {
         /// Its name
+        #[arg(value_name = "CONTEXT")]
         name: ContextName,
     },
     /// List the contexts
+    #[command(after_help = "Examples:\n  foundry config get-contexts\n  foundry config get-contexts -o name")]
     GetContexts {
         #[command(flatten)]
         listing: ListingArgs,
     },
     /// Show the name of the context that counts
+    #[command(after_help = "Examples:\n  foundry config current-context")]
     CurrentContext,
 }
 

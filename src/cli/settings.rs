@@ -105,7 +105,7 @@ impl clap::Args for SettingArgs {
             .long("context")
             .global(true)
             .help_heading(HEADING)
-            .value_name("NAME")
+            .value_name("CONTEXT")
             .help("Connect as this context of the configuration says")
             .env("FOUNDRY_CONTEXT")
             .hide_env_values(true);
@@ -133,8 +133,9 @@ impl clap::FromArgMatches for SettingArgs {
         // The environment is the configuration's to read: what it says counts less than a flag.
         let on_command_line = |name: &str| {
             let source = given.value_source(name);
-            let value = given.get_one::<String>(name).filter(|_| source == Some(ValueSource::CommandLine));
-            value.cloned()
+            // Raw, since a command may have a flag of that name with a type of its own.
+            let value = given.get_raw(name).filter(|_| source == Some(ValueSource::CommandLine));
+            Some(value?.next_back()?.to_string_lossy().into_owned())
         };
         let flags = flags()
             .filter_map(|(key, flag)| Some((key, (format!("--{}", flag.name), on_command_line(flag.name)?))));

@@ -228,7 +228,7 @@ fn value<T: Serialize>(object: &T) -> Result<Value, Error> {
     serde_json::to_value(object).map_err(|e| unwritable("JSON", e))
 }
 
-fn to_json<T: Serialize>(object: &T) -> Result<String, Error> {
+pub(super) fn to_json<T: Serialize>(object: &T) -> Result<String, Error> {
     let text = serde_json::to_string_pretty(object);
     text.map(|text| text + "\n").map_err(|e| unwritable("JSON", e))
 }
