@@ -11,6 +11,7 @@
 //! * [`starter`] writes a first manifest;
 //! * [`operations`] holds one file for each verb: create, destroy, inspect, images, pools;
 //! * [`transfer`] brings bytes from elsewhere, [`convert`] has qemu-img make them what libvirt takes;
+//! * [`config`] finds what a user set, and where;
 //! * [`names`], [`units`], [`yaml`], [`content`], [`origin`], [`text`], [`disk_image`] and [`error`] serve
 //!   all of them.
 //!
@@ -19,6 +20,7 @@
 pub mod catalog;
 pub mod cli;
 pub mod cloud_init;
+pub mod config;
 pub mod content;
 pub mod convert;
 pub mod disk_image;
@@ -32,6 +34,7 @@ pub mod origin;
 pub mod plan;
 pub mod pool;
 pub mod record;
+mod replace;
 pub mod schema;
 pub mod starter;
 pub mod storage_xml;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -92,9 +93,41 @@ fn whole_gib(size: &str, text: &str) -> Result<Bytes, String> {
         .ok_or_else(|| format!("'{text}' is more than a disk can have"))
 }
 
+/// Nobody waits longer, and clocks can add it.
+const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// Reads `90s`, `5m`, `1h30m`, or a number of seconds.
+///
+/// # Errors
+/// What is none of these, or longer than 30 days.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("'{text}' is no time; write 90s, 5m or 1h30m");
+    let time = if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+        text.parse().map_or(Duration::MAX, Duration::from_secs)
+    } else {
+        let span: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
+        Duration::try_from(span).map_err(|_| wrong())?
+    };
+    if time > LONGEST { Err(format!("'{text}' is longer than 30 days")) } else { Ok(time) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_as_people_write_them() {
+        assert_eq!(parse_duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_duration("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(parse_duration("1h30m"), Ok(Duration::from_secs(5400)));
+        for wrong in ["", "soon", "-5s", "5 parsecs"] {
+            parse_duration(wrong).unwrap_err();
+        }
+        assert_eq!(parse_duration("720h"), Ok(LONGEST));
+        for long in ["721h", "18446744073709551615", "99999999999999999999999"] {
+            assert_eq!(parse_duration(long), Err(format!("'{long}' is longer than 30 days")));
+        }
+    }
 
     #[test]
     fn sizes_are_whole_gib_and_say_so() {

@@ -1,12 +1,11 @@
 //! Which libvirt, and what a command has of it.
 
-use std::env;
-
 use super::Global;
 use super::ui::Ui;
+use crate::config::{Key, Origin};
 use crate::error::Error;
 use crate::host::{Libvirt, Patience, run_event_loop};
-use crate::operations::{Cancel, Session, Settings, SystemClock, is_root};
+use crate::operations::{Cancel, Session, Settings, SystemClock};
 
 /// A connection with everything that an operation needs.
 pub(super) struct Connected<'a> {
@@ -34,17 +33,27 @@ impl Connected<'_> {
 /// Connects to the libvirt that the flags and the environment name.
 pub(super) fn connect<'a>(global: &Global, ui: &'a Ui) -> Result<Connected<'a>, Error> {
     let settings = global.settings()?;
+    tell_overruled(global, ui);
     run_event_loop();
-    let patience = Patience::of(global.call_timeout);
+    let patience = Patience::of(global.found().timeout(Key::CallTimeout));
     let host = Libvirt::connect_within(&uri(global), ui.observer(), patience)?;
     Ok(Connected { host, settings, clock: SystemClock::default(), ui, cancel: Cancel::default() })
 }
 
-/// `--connect` and `FOUNDRY_CONNECT` (clap joins them), then libvirt's own variable, then the choice
-/// that suits who asks.
+/// The URI of that libvirt.
 pub(super) fn uri(global: &Global) -> String {
-    let set = |text: &String| !text.is_empty();
-    let named =
-        global.connect.clone().filter(set).or_else(|| env::var("LIBVIRT_DEFAULT_URI").ok().filter(set));
-    named.unwrap_or_else(|| if is_root() { "qemu:///system".into() } else { "qemu:///session".into() })
+    global.found().uri()
+}
+
+/// Who names a context and has libvirt's URI in a variable would be surprised by where the command goes.
+fn tell_overruled(global: &Global, ui: &Ui) {
+    let (context, connect) = (global.config().context(), global.config().get(Key::Connect));
+    if let (Some(context), Some(connect)) = (context, connect)
+        && matches!((&context.origin, &connect.origin), (Origin::Flag(_), Origin::Variable(_)))
+    {
+        ui.warn(&format!(
+            "--context {} names no connection here: {} goes before it",
+            context.text, connect.origin
+        ));
+    }
 }

@@ -10,6 +10,7 @@ use super::connect::{Connected, connect};
 use super::interrupt;
 use super::output::parse_duration;
 use super::ui::Ui;
+use crate::config::Key;
 use crate::error::{Error, Kind};
 use crate::manifest::{VirtualMachine, load_file};
 use crate::names::PoolName;
@@ -43,9 +44,9 @@ pub(super) struct CreateArgs {
     /// Wait until the VM can be used
     #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "ssh", value_name = "GOAL")]
     wait: Option<GoalArg>,
-    /// How long to wait, as in 90s or 5m
-    #[arg(long, default_value = "5m", value_parser = parse_duration)]
-    timeout: Duration,
+    /// How long to wait, as in 90s or 5m [default: 5m] [env: FOUNDRY_WAIT_TIMEOUT]
+    #[arg(long, value_parser = parse_duration)]
+    timeout: Option<Duration>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -83,7 +84,8 @@ pub(super) fn run(args: &CreateArgs, global: &Global, ui: &Ui) -> Result<(), Err
     if plans.len() > 1 {
         check_all(&connected.session(), &plans, ui)?;
     }
-    create_all(args, &connected, &plans, ui)
+    let timeout = args.timeout.unwrap_or_else(|| global.found().timeout(Key::WaitTimeout));
+    create_all(args.wait.map(|goal| (goal.into(), timeout)), &connected, &plans, ui)
 }
 
 /// Reads and judges all documents of all files; all their problems come at once.
@@ -160,7 +162,12 @@ fn for_all(
 
 /// One VM after the other, then the waiting for all of them. One that fails is undone by itself and the
 /// earlier ones stay; the worst code is the exit code.
-fn create_all(args: &CreateArgs, connected: &Connected<'_>, plans: &[VmPlan], ui: &Ui) -> Result<(), Error> {
+fn create_all(
+    wait: Option<(Goal, Duration)>,
+    connected: &Connected<'_>,
+    plans: &[VmPlan],
+    ui: &Ui,
+) -> Result<(), Error> {
     let session = connected.session();
     let mut worst: Option<Error> = None;
     let mut made: Vec<CreatedVm> = Vec::new();
@@ -174,7 +181,7 @@ fn create_all(args: &CreateArgs, connected: &Connected<'_>, plans: &[VmPlan], ui
         }
     }
     for vm in &made {
-        if let Err(error) = wait_for(args, &session, vm, ui) {
+        if let Err(error) = wait_for(wait, &session, vm, ui) {
             worst = Some(worse(worst, error, ui));
         }
     }
@@ -208,9 +215,14 @@ fn create_one(session: &Session<'_>, plan: &VmPlan, made: &mut Vec<CreatedVm>, u
     })
 }
 
-fn wait_for(args: &CreateArgs, session: &Session<'_>, vm: &CreatedVm, ui: &Ui) -> Result<(), Error> {
-    let Some(goal) = args.wait else { return Ok(()) };
-    let addresses = wait::wait(session, vm, goal.into(), args.timeout)?;
+fn wait_for(
+    wait: Option<(Goal, Duration)>,
+    session: &Session<'_>,
+    vm: &CreatedVm,
+    ui: &Ui,
+) -> Result<(), Error> {
+    let Some((goal, timeout)) = wait else { return Ok(()) };
+    let addresses = wait::wait(session, vm, goal, timeout)?;
     let name = vm.record.manifest.metadata.name.as_deref().unwrap_or_default();
     ui.note(&format!("VM '{name}' is ready: {}", addresses.join(", ")));
     Ok(())

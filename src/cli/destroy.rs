@@ -10,6 +10,7 @@ use super::connect::connect;
 use super::interrupt;
 use super::output::parse_duration;
 use super::ui::Ui;
+use crate::config::Key;
 use crate::error::{Error, Kind};
 use crate::operations::Session;
 use crate::operations::destroy::{Demolition, Doomed, Options, carry_out, survey};
@@ -33,15 +34,16 @@ pub(super) struct DestroyArgs {
     /// Keep boot and data disks, and print their names
     #[arg(long)]
     keep_disks: bool,
-    /// How long the guest may take to shut down
-    #[arg(long, default_value = "5s", value_parser = parse_duration)]
-    timeout: Duration,
+    /// How long the guest may take to shut down [default: 5s] [env: FOUNDRY_DESTROY_TIMEOUT]
+    #[arg(long, value_parser = parse_duration)]
+    timeout: Option<Duration>,
 }
 
 pub(super) fn run(args: &DestroyArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     let connected = connect(global, ui)?;
     let session = connected.session();
-    let options = Options { force: args.force, keep_disks: args.keep_disks, timeout: args.timeout };
+    let timeout = args.timeout.unwrap_or_else(|| global.found().timeout(Key::DestroyTimeout));
+    let options = Options { force: args.force, keep_disks: args.keep_disks, timeout };
     let surveys = args.names.iter().map(|name| survey(&session, name, options));
     let (found, refused): (Vec<_>, Vec<_>) = surveys.partition(Result::is_ok);
     let demolitions: Vec<Demolition> = found.into_iter().filter_map(Result::ok).collect();

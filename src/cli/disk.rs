@@ -7,7 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::Global;
 use super::connect::connect;
 use super::interrupt;
-use super::output::{Format, objects, parse_duration, table};
+use super::output::{Listed, ListingArgs, or_dash, parse_duration};
 use super::ui::Ui;
 use crate::error::{Error, Kind};
 use crate::names::{DiskSerial, DiskTarget};
@@ -40,12 +40,8 @@ enum DiskCommand {
     List {
         /// Name of the VM
         vm: Option<String>,
-        /// Form of the output
-        #[arg(short, long, value_enum, default_value = "table")]
-        output: Format,
-        /// Leave out the table's headers
-        #[arg(long)]
-        no_headers: bool,
+        #[command(flatten)]
+        listing: ListingArgs,
     },
     /// Grow a disk, while the guest runs or while it is off
     #[command(
@@ -116,8 +112,8 @@ pub(super) fn run(args: &DiskArgs, global: &Global, ui: &Ui) -> Result<(), Error
         interrupt::guard(&connected.cancel)?;
     }
     match &args.command {
-        DiskCommand::List { vm, output, no_headers } => {
-            list(&disks::list(&session, vm.as_deref())?, *output, *no_headers, ui)
+        DiskCommand::List { vm, listing } => {
+            listing.show(&disks::list(&session, vm.as_deref())?, "No disks", (global, ui))
         }
         DiskCommand::Resize { vm, disk, size } => told(&disks::resize(&session, vm, disk, *size)?, ui),
         DiskCommand::Attach { vm, size, device, format, serial, at_next_start } => {
@@ -142,46 +138,38 @@ pub(super) fn run(args: &DiskArgs, global: &Global, ui: &Ui) -> Result<(), Error
     }
 }
 
-const HEADERS: [&str; 8] = ["VM", "DEVICE", "ROLE", "FORMAT", "SIZE", "ALLOCATED", "VOLUME", "STATE"];
-const WIDE_HEADERS: [&str; 2] = ["PATH", "BACKING"];
+impl Listed for Disk {
+    type Object = Self;
+    const HEADERS: &'static [&'static str] =
+        &["VM", "DEVICE", "ROLE", "FORMAT", "SIZE", "ALLOCATED", "VOLUME", "STATE"];
+    const WIDE_HEADERS: &'static [&'static str] = &["PATH", "BACKING"];
 
-fn list(disks: &[Disk], output: Format, no_headers: bool, ui: &Ui) -> Result<(), Error> {
-    if disks.is_empty() && matches!(output, Format::Table | Format::Wide) {
-        ui.note("No disks");
-        return Ok(());
+    fn object(&self) -> &Self {
+        self
     }
-    match output {
-        Format::Name => {
-            let names: Vec<String> = disks.iter().map(|d| format!("{}/{}", d.vm, d.device)).collect();
-            ui.names(names.iter().map(String::as_str))
-        }
-        Format::Yaml | Format::Json => ui.result(&objects(&disks.iter().collect::<Vec<_>>(), output)?),
-        Format::Table | Format::Wide => {
-            let wide = output == Format::Wide;
-            let headers = HEADERS.iter().chain(WIDE_HEADERS.iter().filter(|_| wide)).copied();
-            let rows = disks.iter().map(|disk| row(disk, wide));
-            ui.shown(&table(&headers.collect::<Vec<_>>(), rows, no_headers))
-        }
-    }
-}
 
-fn row(disk: &Disk, wide: bool) -> Vec<String> {
-    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".into());
-    let volume = disk.pool.as_ref().zip(disk.volume.as_ref()).map(|(pool, name)| format!("{pool}/{name}"));
-    let mut cells = vec![
-        disk.vm.clone(),
-        disk.device.clone(),
-        disk.role.map_or("-", role_word).into(),
-        or_dash(disk.format.clone()),
-        or_dash(disk.size.map(|s| s.to_string())),
-        or_dash(disk.allocated.map(|s| s.to_string())),
-        or_dash(volume),
-        disk.presence.as_str().into(),
-    ];
-    if wide {
-        cells.extend([or_dash(disk.path.clone()), or_dash(disk.backing.clone())]);
+    fn name(&self) -> Option<String> {
+        Some(format!("{}/{}", self.vm, self.device))
     }
-    cells
+
+    fn cells(&self) -> Vec<String> {
+        let volume =
+            self.pool.as_ref().zip(self.volume.as_ref()).map(|(pool, name)| format!("{pool}/{name}"));
+        vec![
+            self.vm.clone(),
+            self.device.clone(),
+            self.role.map_or("-", role_word).into(),
+            or_dash(self.format.clone()),
+            or_dash(self.size.map(|s| s.to_string())),
+            or_dash(self.allocated.map(|s| s.to_string())),
+            or_dash(volume),
+            self.presence.as_str().into(),
+        ]
+    }
+
+    fn wide_cells(&self) -> Vec<String> {
+        vec![or_dash(self.path.clone()), or_dash(self.backing.clone())]
+    }
 }
 
 fn role_word(role: Role) -> &'static str {

@@ -8,7 +8,7 @@ use super::Global;
 use super::connect::connect;
 use super::destroy::tell_all;
 use super::interrupt;
-use super::output::{Format, age, objects, table};
+use super::output::{Listed, ListingArgs, age, or_dash};
 use super::ui::Ui;
 use crate::error::{Error, Kind};
 use crate::operations::gc::{self, Choice, Fate, Places, Remains, Survey};
@@ -35,12 +35,8 @@ pub(super) struct GcArgs {
     /// Do not ask; needed where nobody can be asked
     #[arg(short, long)]
     yes: bool,
-    /// Form of the output
-    #[arg(short, long, value_enum, default_value = "table")]
-    output: Format,
-    /// Leave out the table's headers
-    #[arg(long)]
-    no_headers: bool,
+    #[command(flatten)]
+    listing: ListingArgs,
 }
 
 pub(super) fn run(args: &GcArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
@@ -52,7 +48,7 @@ pub(super) fn run(args: &GcArgs, global: &Global, ui: &Ui) -> Result<(), Error> 
     // A name that is none ends it before anything is done.
     let named: Vec<Choice> = args.names.iter().map(|name| name.as_str().into()).collect();
     let chosen = gc::choose(&session, &found, &named)?;
-    show(args, &found, ui)?;
+    show(args, &found, (global, ui))?;
     if args.dry_run || chosen.is_empty() {
         return Ok(());
     }
@@ -69,59 +65,56 @@ pub(super) fn run(args: &GcArgs, global: &Global, ui: &Ui) -> Result<(), Error> 
         ui.note(&format!("{count} of {} finished or removed", chosen.len()));
         return tell_all(failures, ui);
     }
-    tell_success(args.output, count, freed, ui)
+    tell_success(args.listing.form(global).is_table(), count, freed, ui)
 }
 
 /// Behind a listing for a program there is nothing more to read.
-fn tell_success(output: Format, count: usize, freed: Bytes, ui: &Ui) -> Result<(), Error> {
+fn tell_success(to_people: bool, count: usize, freed: Bytes, ui: &Ui) -> Result<(), Error> {
     let freed = if freed > Bytes(0) { format!(", {freed}") } else { String::new() };
     let text = format!("Successfully cleaned up {count}{freed}");
-    if matches!(output, Format::Table | Format::Wide) {
+    if to_people {
         return ui.line(&text);
     }
     ui.note(&text);
     Ok(())
 }
 
-const HEADERS: [&str; 6] = ["WHAT", "NAME", "AGE", "SIZE", "FATE", "REASON"];
-const WIDE_HEADERS: [&str; 2] = ["VOLUMES", "OR"];
-
-fn show(args: &GcArgs, found: &Survey, ui: &Ui) -> Result<(), Error> {
-    let Survey { remains, .. } = found;
-    if remains.is_empty() && matches!(args.output, Format::Table | Format::Wide) {
-        ui.note("Nothing was left");
-        return Ok(());
+fn show(args: &GcArgs, found: &Survey, (global, ui): (&Global, &Ui)) -> Result<(), Error> {
+    args.listing.show(&found.remains, "Nothing was left", (global, ui))?;
+    if args.listing.form(global).is_table() {
+        hint(args, &found.remains, ui);
     }
-    match args.output {
-        Format::Name => ui.names(remains.iter().map(|r| r.name.as_str())),
-        Format::Yaml | Format::Json => ui.result(&objects(&remains.iter().collect::<Vec<_>>(), args.output)?),
-        Format::Table | Format::Wide => {
-            let wide = args.output == Format::Wide;
-            let headers: Vec<&str> =
-                HEADERS.iter().chain(WIDE_HEADERS.iter().filter(|_| wide)).copied().collect();
-            let rows = remains.iter().map(|remains| row(remains, wide));
-            ui.shown(&table(&headers, rows, args.no_headers))?;
-            hint(args, remains, ui);
-            Ok(())
-        }
-    }
+    Ok(())
 }
 
-fn row(remains: &Remains, wide: bool) -> Vec<String> {
-    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".into());
-    let mut row = vec![
-        remains.kind.as_str().to_owned(),
-        remains.name.clone(),
-        or_dash(remains.since.as_deref().map(age)),
-        or_dash(remains.size.map(|size| size.to_string())),
-        remains.fate.as_str().to_owned(),
-        remains.reason.clone(),
-    ];
-    if wide {
-        let volumes = Some(remains.volumes.join(", ")).filter(|v| !v.is_empty());
-        row.extend([or_dash(volumes), or_dash(remains.hint.clone())]);
+impl Listed for Remains {
+    type Object = Self;
+    const HEADERS: &'static [&'static str] = &["WHAT", "NAME", "AGE", "SIZE", "FATE", "REASON"];
+    const WIDE_HEADERS: &'static [&'static str] = &["VOLUMES", "OR"];
+
+    fn object(&self) -> &Self {
+        self
     }
-    row
+
+    fn name(&self) -> Option<String> {
+        Some(self.name.clone())
+    }
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.kind.as_str().to_owned(),
+            self.name.clone(),
+            or_dash(self.since.as_deref().map(age)),
+            or_dash(self.size.map(|size| size.to_string())),
+            self.fate.as_str().to_owned(),
+            self.reason.clone(),
+        ]
+    }
+
+    fn wide_cells(&self) -> Vec<String> {
+        let volumes = Some(self.volumes.join(", ")).filter(|v| !v.is_empty());
+        vec![or_dash(volumes), or_dash(self.hint.clone())]
+    }
 }
 
 /// How to go on.

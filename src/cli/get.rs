@@ -6,8 +6,9 @@ use clap::{Args, Subcommand};
 
 use super::Global;
 use super::connect::connect;
-use super::output::{Format, age, objects};
+use super::output::{Form, OutputArgs, age};
 use super::ui::Ui;
+use super::watch::watch;
 use crate::error::Error;
 use crate::operations::inspect::{self, Seen};
 use crate::record::Record;
@@ -20,18 +21,21 @@ use crate::text::printable;
     after_help = "Examples:
   foundry get web
   foundry get web -o yaml > web.yaml
-  foundry get web -o yaml --with-secrets"
+  foundry get web -o yaml --with-secrets
+  foundry get web -o jsonpath={.status.addresses[0].address}"
 )]
 pub(super) struct GetArgs {
     /// Name of the VM
     #[arg(value_name = "VM")]
     name: String,
-    /// Form of the output
-    #[arg(short, long, value_enum, default_value = "table")]
-    output: Format,
+    #[command(flatten)]
+    output: OutputArgs,
     /// Read password hash and user-data back from the seed volume
     #[arg(long)]
     with_secrets: bool,
+    /// Go on, and show what changes
+    #[arg(short, long, conflicts_with = "with_secrets")]
+    watch: bool,
 }
 
 /// Show one VM (another spelling of get)
@@ -53,12 +57,26 @@ pub(super) fn run_vm(args: &VmArgs, global: &Global, ui: &Ui) -> Result<(), Erro
 }
 
 pub(super) fn run(args: &GetArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    if args.watch {
+        let mut last = None;
+        return watch(global, ui, |session| {
+            let seen = inspect::get(session, &args.name)?;
+            let is_same = last.as_ref() == Some(&seen.vm);
+            last = Some(seen.vm.clone());
+            if is_same { Ok(()) } else { show_again(args, &seen, (global, ui)) }
+        });
+    }
     let connected = connect(global, ui)?;
     let session = connected.session();
     let mut seen = inspect::get(&session, &args.name)?;
     if args.with_secrets {
         inspect::add_secrets(&session, &mut seen)?;
     }
+    tell_left_out(args, &seen, ui);
+    show(args, &seen, (global, ui))
+}
+
+fn tell_left_out(args: &GetArgs, seen: &Seen, ui: &Ui) {
     let left_out: Vec<&str> =
         seen.vm.status.iter().flat_map(|s| &s.secrets_left_out).map(String::as_str).collect();
     if !left_out.is_empty() {
@@ -71,11 +89,24 @@ pub(super) fn run(args: &GetArgs, global: &Global, ui: &Ui) -> Result<(), Error>
         };
         ui.note(&format!("secrets left out: {}; {why}", left_out.join(", ")));
     }
-    match args.output {
-        Format::Table | Format::Wide => ui.shown(&details(&seen)),
-        Format::Name => ui.names([seen.domain.name.as_str()].into_iter()),
-        Format::Json => ui.result(&super::output::json(&seen.vm)?),
-        Format::Yaml => ui.result(&objects(&[&seen.vm], Format::Yaml)?),
+}
+
+fn show(args: &GetArgs, seen: &Seen, terminal: (&Global, &Ui)) -> Result<(), Error> {
+    args.output.show(&seen.vm, &[&seen.domain.name], |_| details(seen), terminal)
+}
+
+/// What is another by now: in the place of what was shown on a terminal, else behind it.
+fn show_again(args: &GetArgs, seen: &Seen, (global, ui): (&Global, &Ui)) -> Result<(), Error> {
+    match args.output.form(global) {
+        form if form.is_table() && ui.can_redraw() => ui.redraw(&details(seen)),
+        form => {
+            let end = match form {
+                Form::Table | Form::Wide => "\n",
+                Form::Yaml => "---\n",
+                _ => "",
+            };
+            show(args, seen, (global, ui)).and_then(|()| ui.result(end))
+        }
     }
 }
 

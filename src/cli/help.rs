@@ -25,5 +25,7 @@ fn without(command: Command, shared: &[Arg]) -> Command {
         text
     });
     below.push_str(ELSEWHERE);
-    command.args(shared).after_help(below).mut_subcommands(|sub| without(sub, shared))
+    let is_new = |arg: &&Arg| command.get_arguments().all(|own| own.get_id() != arg.get_id());
+    let hidden: Vec<Arg> = shared.iter().filter(is_new).cloned().collect();
+    command.args(hidden).after_help(below).mut_subcommands(|sub| without(sub, shared))
 }

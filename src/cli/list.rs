@@ -4,10 +4,12 @@ use clap::Args;
 
 use super::Global;
 use super::connect::connect;
-use super::output::{Format, Selector, age, objects, table};
+use super::output::{Listed, ListingArgs, Selector, Shown, age, or_dash};
 use super::ui::Ui;
+use super::watch::watch;
 use crate::error::Error;
 use crate::manifest::{Phase, VirtualMachine};
+use crate::operations::Session;
 use crate::operations::inspect::{self, Seen};
 
 /// List running VMs, or all of them
@@ -17,80 +19,81 @@ use crate::operations::inspect::{self, Seen};
     after_help = "Examples:
   foundry list --all
   foundry list -l role=web -o name
-  foundry list --all -o json"
+  foundry list --all -o json
+  foundry list --watch
+  foundry list -o custom-columns=NAME:.metadata.name,IP:.status.addresses[*].address"
 )]
 pub(super) struct ListArgs {
     /// Include VMs that do not run
     #[arg(short, long)]
     all: bool,
-    /// Form of the output
-    #[arg(short, long, value_enum, default_value = "table")]
-    output: Format,
-    /// Leave out the table's headers
-    #[arg(long)]
-    no_headers: bool,
+    #[command(flatten)]
+    listing: ListingArgs,
+    /// Go on, and show what changes
+    #[arg(short, long)]
+    watch: bool,
     /// Show VMs with these labels only: key, key=value, key!=value, several with commas
     #[arg(short = 'l', long, value_name = "LABELS")]
     selector: Option<Selector>,
 }
 
-const HEADERS: [&str; 7] = ["NAME", "STATE", "VCPUS", "MEMORY", "IP ADDRESS", "AGE", "MANAGED"];
-const WIDE_HEADERS: [&str; 3] = ["IMAGE", "POOL", "UUID"];
-
 pub(super) fn run(args: &ListArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let empty = if args.all { "No VMs" } else { "No running VMs; --all shows the others" };
+    if args.watch {
+        let mut shown = Shown::default();
+        return watch(global, ui, |session| {
+            args.listing.show_again(&args.found(session)?, empty, &mut shown, (global, ui))
+        });
+    }
     let connected = connect(global, ui)?;
-    let mut seen = inspect::list(&connected.session(), args.all)?;
-    if let Some(selector) = &args.selector {
-        seen.retain(|vm| selector.matches(&vm.vm.metadata.labels));
-    }
-    if seen.is_empty() && matches!(args.output, Format::Table | Format::Wide) {
-        ui.note(if args.all { "No VMs" } else { "No running VMs; --all shows the others" });
-        return Ok(());
-    }
-    match args.output {
-        Format::Table | Format::Wide => ui.shown(&rows(&seen, args.output == Format::Wide, args.no_headers)),
-        Format::Name => ui.names(seen.iter().map(|s| s.domain.name.as_str())),
-        Format::Yaml | Format::Json => {
-            let vms: Vec<&VirtualMachine> = seen.iter().map(|s| &s.vm).collect();
-            ui.result(&objects(&vms, args.output)?)
+    args.listing.show(&args.found(&connected.session())?, empty, (global, ui))
+}
+
+impl ListArgs {
+    /// The VMs that are asked for.
+    fn found(&self, session: &Session<'_>) -> Result<Vec<Seen>, Error> {
+        let mut seen = inspect::list(session, self.all)?;
+        if let Some(selector) = &self.selector {
+            seen.retain(|vm| selector.matches(&vm.vm.metadata.labels));
         }
+        Ok(seen)
     }
 }
 
-fn rows(seen: &[Seen], wide: bool, no_headers: bool) -> String {
-    let mut headers: Vec<&str> = HEADERS.to_vec();
-    if wide {
-        headers.extend(WIDE_HEADERS);
+impl Listed for Seen {
+    type Object = VirtualMachine;
+    const HEADERS: &'static [&'static str] =
+        &["NAME", "STATE", "VCPUS", "MEMORY", "IP ADDRESS", "AGE", "MANAGED"];
+    const WIDE_HEADERS: &'static [&'static str] = &["IMAGE", "POOL", "UUID"];
+
+    fn object(&self) -> &VirtualMachine {
+        &self.vm
     }
-    let lines = seen.iter().map(|vm| {
-        let mut row = short_row(vm);
-        if wide {
-            row.extend(wide_cells(vm));
-        }
-        row
-    });
-    table(&headers, lines, no_headers)
-}
 
-fn short_row(seen: &Seen) -> Vec<String> {
-    let addresses: Vec<&str> =
-        seen.vm.status.iter().flat_map(|s| &s.addresses).map(|a| a.address.as_str()).collect();
-    vec![
-        seen.domain.name.clone(),
-        state_word(seen),
-        seen.domain.vcpus.to_string(),
-        seen.domain.memory.to_string(),
-        if addresses.is_empty() { "-".into() } else { addresses.join(",") },
-        seen.created_at().map_or_else(|| "-".into(), age),
-        seen.managed().into(),
-    ]
-}
+    fn name(&self) -> Option<String> {
+        Some(self.domain.name.clone())
+    }
 
-fn wide_cells(seen: &Seen) -> [String; 3] {
-    let record = seen.record();
-    let image = record.and_then(|r| r.image.clone());
-    let pool = record.and_then(|r| r.volumes.first()).map(|v| v.pool.clone());
-    [image.unwrap_or_else(|| "-".into()), pool.unwrap_or_else(|| "-".into()), seen.domain.uuid.to_string()]
+    fn cells(&self) -> Vec<String> {
+        let addresses: Vec<&str> =
+            self.vm.status.iter().flat_map(|s| &s.addresses).map(|a| a.address.as_str()).collect();
+        vec![
+            self.domain.name.clone(),
+            state_word(self),
+            self.domain.vcpus.to_string(),
+            self.domain.memory.to_string(),
+            or_dash((!addresses.is_empty()).then(|| addresses.join(","))),
+            or_dash(self.created_at().map(age)),
+            self.managed().into(),
+        ]
+    }
+
+    fn wide_cells(&self) -> Vec<String> {
+        let record = self.record();
+        let image = record.and_then(|r| r.image.clone());
+        let pool = record.and_then(|r| r.volumes.first()).map(|v| v.pool.clone());
+        vec![or_dash(image), or_dash(pool), self.domain.uuid.to_string()]
+    }
 }
 
 /// libvirt's word, or foundry's where it knows better.

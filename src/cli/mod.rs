@@ -3,6 +3,7 @@
 //! Results go to stdout, everything else to stderr. Only [`ui`] writes to either.
 
 mod completion;
+mod config;
 mod connect;
 mod create;
 mod destroy;
@@ -19,22 +20,24 @@ mod man;
 mod output;
 mod pool;
 mod pool_add;
+mod progress;
 mod render;
 mod schema;
 mod seed;
+mod settings;
 mod storage;
 mod test_conn;
 pub mod ui;
+mod watch;
 
 use std::ffi::OsStr;
-use std::time::Duration;
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::domain_xml::VirtType;
-use crate::error::{Error, Kind};
-use crate::names::PoolName;
+use crate::config::{Config, Key};
+use crate::error::Error;
 use crate::operations::Settings;
+use settings::{Found, HEADING, SettingArgs};
 use ui::Ui;
 
 /// The exit code for a command line that cannot be understood (sysexits.h, `EX_USAGE`).
@@ -53,44 +56,14 @@ pub struct Cli {
 /// What every command takes.
 #[derive(Debug, Args)]
 pub struct Global {
-    /// Connect to this libvirt [default: LIBVIRT_DEFAULT_URI, else qemu:///system as root, else qemu:///session]
-    #[arg(short, long, global = true, value_name = "URI", env = "FOUNDRY_CONNECT", hide_env_values = true)]
-    connect: Option<String>,
+    #[command(flatten)]
+    settings: SettingArgs,
     /// Show libvirt's own words; twice, each call with its time
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, help_heading = HEADING, action = clap::ArgAction::Count)]
     verbose: u8,
     /// Show results and errors only
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = HEADING)]
     quiet: bool,
-    /// How guests run: by the processor (kvm), by QEMU's translator (qemu), or as the host offers
-    #[arg(
-        long,
-        global = true,
-        value_enum,
-        default_value = "auto",
-        env = "FOUNDRY_VIRT_TYPE",
-        hide_env_values = true
-    )]
-    virt_type: VirtTypeArg,
-    /// Pool of VM disks, where a manifest names none
-    #[arg(long, global = true, value_name = "POOL", default_value = Settings::DEFAULT_VM_POOL, env = "FOUNDRY_VM_POOL", hide_env_values = true)]
-    vm_pool: PoolName,
-    /// Pool of images, where a manifest names none
-    #[arg(long, global = true, value_name = "POOL", default_value = Settings::DEFAULT_IMAGE_POOL, env = "FOUNDRY_IMAGE_POOL", hide_env_values = true)]
-    image_pool: PoolName,
-    /// Directory on the host in which these two pools are made [default: libvirt's own for images]
-    #[arg(long, global = true, value_name = "DIR", env = "FOUNDRY_STORAGE_PATH", hide_env_values = true)]
-    storage_path: Option<String>,
-    /// Give up a call that libvirt has not answered for so long, 0 for never; what copies data has 60 times as long
-    #[arg(long, global = true, value_name = "TIME", default_value = "60s", value_parser = output::parse_duration, env = "FOUNDRY_CALL_TIMEOUT", hide_env_values = true)]
-    call_timeout: Duration,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum VirtTypeArg {
-    Auto,
-    Kvm,
-    Qemu,
 }
 
 #[derive(Debug, Subcommand)]
@@ -108,6 +81,7 @@ enum Command {
     Storage(storage::StorageArgs),
     Seed(seed::SeedArgs),
     Gc(gc::GcArgs),
+    Config(config::ConfigArgs),
     Init(init::InitArgs),
     Explain(explain::ExplainArgs),
     Schema(schema::SchemaArgs),
@@ -118,28 +92,36 @@ enum Command {
     TestConn(test_conn::TestConnArgs),
 }
 
+impl Command {
+    /// Whether it shows or mends the configuration, or has no use for one.
+    fn does_without_configuration(&self) -> bool {
+        matches!(
+            self,
+            Self::Config(_)
+                | Self::Explain(_)
+                | Self::Schema(_)
+                | Self::Completion(_)
+                | Self::Man(_)
+                | Self::Complete(_)
+        )
+    }
+}
+
 impl Global {
+    /// What flags, the environment and configuration files come to.
+    fn found(&self) -> &Found {
+        self.settings.found()
+    }
+
     /// # Errors
-    /// Where a path is not absolute: it is one of the host's, not of this directory.
+    /// Where the configuration is wrong.
     fn settings(&self) -> Result<Settings, Error> {
-        if let Some(path) =
-            self.storage_path.as_deref().filter(|p| !p.starts_with('/') || p.contains(char::is_control))
-        {
-            return Err(Error::new(
-                Kind::Configuration,
-                format!("--storage-path {path:?} is not an absolute path"),
-            ));
-        }
-        Ok(Settings {
-            vm_pool: self.vm_pool.clone(),
-            image_pool: self.image_pool.clone(),
-            storage_path: self.storage_path.clone(),
-            virt_type: match self.virt_type {
-                VirtTypeArg::Auto => None,
-                VirtTypeArg::Kvm => Some(VirtType::Kvm),
-                VirtTypeArg::Qemu => Some(VirtType::Qemu),
-            },
-        })
+        self.found().settings()
+    }
+
+    /// What counts.
+    fn config(&self) -> &Config {
+        self.found().config()
     }
 }
 
@@ -150,7 +132,9 @@ pub fn run() -> u8 {
         Ok(cli) => cli,
         Err(usage) => return tell_usage(&usage),
     };
-    let ui = Ui::new(cli.global.quiet, cli.global.verbose);
+    let global = &cli.global;
+    let word = |key| global.config().text(key).unwrap_or_default();
+    let ui = Ui::new(global.quiet, global.verbose, word(Key::Color), word(Key::Progress));
     match dispatch(&cli, &ui) {
         Ok(()) => 0,
         Err(error) => {
@@ -178,6 +162,9 @@ fn tell_usage(usage: &clap::Error) -> u8 {
 
 fn dispatch(cli: &Cli, ui: &Ui) -> Result<(), Error> {
     let global = &cli.global;
+    if !cli.command.does_without_configuration() {
+        global.found().check()?;
+    }
     match &cli.command {
         Command::Create(args) => create::run(args, global, ui),
         Command::Destroy(args) => destroy::run(args, global, ui),
@@ -191,6 +178,7 @@ fn dispatch(cli: &Cli, ui: &Ui) -> Result<(), Error> {
         Command::Storage(args) => storage::run(args, global, ui),
         Command::Seed(args) => seed::run(args, global, ui),
         Command::Gc(args) => gc::run(args, global, ui),
+        Command::Config(args) => config::run(args, global, ui),
         Command::Init(args) => init::run(args, global, ui),
         Command::Explain(args) => explain::run(args, ui),
         Command::Schema(args) => schema::run(args, ui),

@@ -7,13 +7,14 @@ use serde::Serialize;
 use super::Global;
 use super::connect::connect;
 use super::interrupt;
-use super::output::{Format, json, objects, table};
+use super::output::{Listed, ListingArgs, OutputArgs, table};
 use super::pool_add::{AddArgs, add};
 use super::ui::Ui;
 use crate::error::Error;
 use crate::host::Pool;
 use crate::operations::pools::PoolInfo;
 use crate::operations::{Session, pools};
+use crate::units::Bytes;
 
 /// List, add, start, stop and delete storage pools
 #[derive(Debug, Args)]
@@ -30,12 +31,8 @@ enum PoolCommand {
         after_help = "Examples:\n  foundry pool list\n  foundry pool list -o name"
     )]
     List {
-        /// Form of the output
-        #[arg(short, long, value_enum, default_value = "table")]
-        output: Format,
-        /// Leave out the table's headers
-        #[arg(long)]
-        no_headers: bool,
+        #[command(flatten)]
+        listing: ListingArgs,
     },
     /// Show a pool, its volumes and who uses them
     #[command(after_help = "Examples:\n  foundry pool info ssd")]
@@ -43,9 +40,8 @@ enum PoolCommand {
         /// Its name
         #[arg(value_name = "POOL")]
         name: String,
-        /// Form of the output
-        #[arg(short, long, value_enum, default_value = "table")]
-        output: Format,
+        #[command(flatten)]
+        output: OutputArgs,
     },
     Add(AddArgs),
     /// Start a pool; a file system is mounted
@@ -130,15 +126,24 @@ pub(super) fn run(args: &PoolArgs, global: &Global, ui: &Ui) -> Result<(), Error
     if !matches!(args.command, PoolCommand::List { .. } | PoolCommand::Info { .. }) {
         interrupt::guard(&connected.cancel)?;
     }
-    act(&args.command, &connected.session(), ui)
+    act(&args.command, &connected.session(), (global, ui))
 }
 
-fn act(command: &PoolCommand, session: &Session<'_>, ui: &Ui) -> Result<(), Error> {
+fn act(command: &PoolCommand, session: &Session<'_>, (global, ui): (&Global, &Ui)) -> Result<(), Error> {
     match command {
         // It has a way of its own, and nothing is left to do here.
         PoolCommand::Add(_) => Ok(()),
-        PoolCommand::List { output, no_headers } => list(&pools::list(session)?, *output, *no_headers, ui),
-        PoolCommand::Info { name, output } => info(session, name, *output, ui),
+        PoolCommand::List { listing } => {
+            let pools = pools::list(session)?;
+            let views: Vec<PoolView<'_>> = pools.iter().map(view).collect();
+            listing.show(&views, "No pools; the default ones are made on their first use", (global, ui))
+        }
+        PoolCommand::Info { name, output } => {
+            let found = pools::info(session, name)?;
+            let volumes = found.pool.active.then_some(found.volumes.len());
+            let view = PoolView { volumes, used_by: Some(&found.users), ..view(&found.pool) };
+            output.show(&view, &[view.name], |_| text(&found), (global, ui))
+        }
         PoolCommand::Start { name, autostart } => {
             let done = pools::start(session, name, *autostart)?;
             ui.line(&told(name, done, "started"))
@@ -183,50 +188,47 @@ fn view(pool: &Pool) -> PoolView<'_> {
     }
 }
 
-fn list(pools: &[Pool], output: Format, no_headers: bool, ui: &Ui) -> Result<(), Error> {
-    if pools.is_empty() && matches!(output, Format::Table | Format::Wide) {
-        ui.note("No pools; the default ones are made on their first use");
-        return Ok(());
+impl Listed for PoolView<'_> {
+    type Object = Self;
+    const HEADERS: &'static [&'static str] = &["NAME", "TYPE", "STATE", "SIZE", "AVAILABLE", "TARGET"];
+    const WIDE_HEADERS: &'static [&'static str] = &["ALLOCATED", "AUTOSTART", "SOURCE"];
+
+    fn object(&self) -> &Self {
+        self
     }
-    match output {
-        Format::Name => ui.names(pools.iter().map(|p| p.name.as_str())),
-        Format::Table | Format::Wide => {
-            let rows = pools.iter().map(row);
-            ui.shown(&table(&["NAME", "TYPE", "STATE", "SIZE", "AVAILABLE", "TARGET"], rows, no_headers))
-        }
-        Format::Yaml | Format::Json => {
-            let views: Vec<PoolView<'_>> = pools.iter().map(view).collect();
-            ui.result(&objects(&views.iter().collect::<Vec<_>>(), output)?)
-        }
+
+    fn name(&self) -> Option<String> {
+        Some(self.name.to_owned())
+    }
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.name.to_owned(),
+            self.kind.to_owned(),
+            if self.active { "active" } else { "inactive" }.into(),
+            self.size(self.capacity),
+            self.size(self.available),
+            self.target.unwrap_or("-").to_owned(),
+        ]
+    }
+
+    fn wide_cells(&self) -> Vec<String> {
+        let source = self.source.clone().unwrap_or_else(|| "-".into());
+        let autostart = if self.autostart { "yes" } else { "no" };
+        vec![self.size(self.allocation), autostart.into(), source]
     }
 }
 
-fn row(pool: &Pool) -> Vec<String> {
-    vec![
-        pool.name.clone(),
-        pool.kind.clone(),
-        if pool.active { "active" } else { "inactive" }.into(),
-        if pool.active { pool.capacity.to_string() } else { "-".into() },
-        if pool.active { pool.available.to_string() } else { "-".into() },
-        pool.target.clone().unwrap_or_else(|| "-".into()),
-    ]
+impl PoolView<'_> {
+    /// What is not active has no sizes.
+    fn size(&self, bytes: u64) -> String {
+        if self.active { Bytes(bytes).to_string() } else { "-".into() }
+    }
 }
 
 /// What it is made of; of a directory that is the target.
 fn source(pool: &Pool) -> Option<String> {
     Some(pool.source.to_string()).filter(|text| !text.is_empty())
-}
-
-fn info(session: &Session<'_>, name: &str, output: Format, ui: &Ui) -> Result<(), Error> {
-    let found = pools::info(session, name)?;
-    let volumes = found.pool.active.then_some(found.volumes.len());
-    let view = PoolView { volumes, used_by: Some(&found.users), ..view(&found.pool) };
-    match output {
-        Format::Name => ui.names([view.name].into_iter()),
-        Format::Json => ui.result(&json(&view)?),
-        Format::Yaml => ui.result(&objects(&[&view], Format::Yaml)?),
-        Format::Table | Format::Wide => ui.shown(&text(&found)),
-    }
 }
 
 fn text(found: &PoolInfo) -> String {

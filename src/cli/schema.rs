@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use super::image::{CatalogView, FreshnessView, ImageView};
-use super::output::json;
+use super::output::to_json;
 use super::pool::PoolView;
 use super::ui::Ui;
 use crate::error::Error;
@@ -57,7 +57,7 @@ enum What {
 }
 
 pub(super) fn run(args: &SchemaArgs, ui: &Ui) -> Result<(), Error> {
-    ui.result(&json(&of(args.what))?)
+    ui.result(&to_json(&of(args.what))?)
 }
 
 fn of(what: What) -> Value {

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 
 use super::Global;
 use super::connect::connect;
-use super::output::{Format, json, objects, table};
+use super::output::{Form, ListingArgs, table};
 use super::ui::Ui;
 use crate::error::Error;
 use crate::operations::storage::{self, FileSystem, Orphan, PoolStatus, StorageStatus, Tally};
@@ -22,29 +22,22 @@ enum StorageCommand {
     /// Show all pools together
     #[command(after_help = "Examples:\n  foundry storage status\n  foundry storage status -o wide")]
     Status {
-        /// Form of the output
-        #[arg(short, long, value_enum, default_value = "table")]
-        output: Format,
-        /// Leave out the table's headers
-        #[arg(long)]
-        no_headers: bool,
+        #[command(flatten)]
+        listing: ListingArgs,
     },
 }
 
 pub(super) fn run(args: &StorageArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     let connected = connect(global, ui)?;
-    let StorageCommand::Status { output, no_headers } = &args.command;
+    let StorageCommand::Status { listing } = &args.command;
     let status = storage::status(&connected.session())?;
-    match output {
-        Format::Json => ui.result(&json(&status)?),
-        Format::Yaml => ui.result(&objects(&[&status], Format::Yaml)?),
-        Format::Name => ui.names(status.pools.iter().map(|p| p.name.as_str())),
-        Format::Table | Format::Wide => {
-            ui.shown(&text(&status, *output == Format::Wide, *no_headers))?;
-            status.file_systems.iter().filter_map(warning).for_each(|text| ui.warn(&text));
-            Ok(())
-        }
+    let names: Vec<&str> = status.pools.iter().map(|p| p.name.as_str()).collect();
+    let text = |form: &Form| text(&status, *form == Form::Wide, listing.no_headers);
+    listing.output.show(&status, &names, text, (global, ui))?;
+    if listing.form(global).is_table() {
+        status.file_systems.iter().filter_map(warning).for_each(|text| ui.warn(&text));
     }
+    Ok(())
 }
 
 const HEADERS: [&str; 9] =

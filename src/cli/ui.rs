@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::io::{self, BufRead, IsTerminal, Write};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::progress::{self, Line, Times};
 use crate::error::{Error, Kind};
 use crate::host::CallObserver;
 use crate::operations::{Event, Progress};
@@ -19,6 +21,8 @@ pub struct Ui {
     quiet: bool,
     verbose: u8,
     colour: bool,
+    progress: progress::Form,
+    times: Mutex<Times>,
     /// Whether stdout was a terminal in the beginning: one that was closed is none any more.
     shows: bool,
     /// Shown on a terminal while something takes time.
@@ -28,13 +32,31 @@ pub struct Ui {
 }
 
 impl Ui {
-    /// `verbose` is how often `-v` was given.
-    pub fn new(quiet: bool, verbose: u8) -> Self {
-        let terminal = io::stderr().is_terminal();
-        // https://no-color.org: any value but the empty one.
-        let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    /// `verbose` is how often `-v` was given; `colour` is `always`, `never`, or what suits stderr, and
+    /// `progress` is `plain`, `json`, `none`, or what suits it.
+    pub fn new(quiet: bool, verbose: u8, colour: &str, progress: &str) -> Self {
+        let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        let colour = match colour {
+            "always" => true,
+            "never" => false,
+            // https://no-color.org: any value but the empty one.
+            _ if set("NO_COLOR").is_some() => false,
+            // https://bixense.com/clicolors: any value but 0.
+            _ => set("CLICOLOR_FORCE").is_some_and(|value| value != "0") || io::stderr().is_terminal(),
+        };
+        let progress = progress::Form::of(progress, io::stderr().is_terminal());
+        let times = Mutex::default();
         let shows = io::stdout().is_terminal();
-        Self { quiet, verbose, colour, shows, spinner: Mutex::new(None), warned: Mutex::default() }
+        Self {
+            quiet,
+            verbose,
+            colour,
+            progress,
+            times,
+            shows,
+            spinner: Mutex::new(None),
+            warned: Mutex::default(),
+        }
     }
 
     /// Writes a result exactly as it is, for a program to read.
@@ -73,14 +95,43 @@ impl Ui {
     /// # Errors
     /// As [`Ui::result`].
     pub fn names<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<(), Error> {
-        let text: String = names.map(|name| format!("{name}\n")).collect();
-        if io::stdout().is_terminal() { self.shown(&text) } else { self.result(&text) }
+        self.words(&names.map(|name| format!("{name}\n")).collect::<String>())
+    }
+
+    /// Writes words of others: for a program as they are, else without what a terminal would obey.
+    ///
+    /// # Errors
+    /// As [`Ui::result`].
+    pub fn words(&self, text: &str) -> Result<(), Error> {
+        if io::stdout().is_terminal() { self.shown(text) } else { self.result(text) }
+    }
+
+    /// Whether what was shown can be replaced: stdout is a terminal that knows how.
+    pub fn can_redraw(&self) -> bool {
+        let knows = std::env::var("TERM").is_ok_and(|name| !name.is_empty() && name != "dumb");
+        knows && io::stdout().is_terminal()
+    }
+
+    /// Shows a text in the place of everything else on the terminal (ECMA-48: CUP, ED).
+    ///
+    /// # Errors
+    /// As [`Ui::result`].
+    pub fn redraw(&self, text: &str) -> Result<(), Error> {
+        self.result(&format!("\u{1b}[H\u{1b}[2J{}", printable_lines(text)))
+    }
+
+    /// Whether the reader of stdout has gone (poll(2), POLLERR of a pipe).
+    pub fn is_unread(&self) -> bool {
+        let stdout = io::stdout();
+        let mut polled = [PollFd::new(&stdout, PollFlags::empty())];
+        poll(&mut polled, Some(&Timespec::default())).is_ok()
+            && polled[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
     }
 
     /// Says something on stderr, unless it is to be quiet.
     pub fn note(&self, text: &str) {
         if !self.quiet {
-            self.stderr("", text);
+            self.say(&Line::Note { message: text }, "", text);
         }
     }
 
@@ -90,13 +141,14 @@ impl Ui {
             return;
         }
         if !self.quiet {
-            self.stderr(&self.paint("warning: ", "33"), text);
+            self.say(&Line::Warning { message: text }, &self.paint("warning: ", "33"), text);
         }
     }
 
     /// Says what failed: once, with its cause, what to do, and what became of what was begun.
     pub fn error(&self, error: &Error) {
-        self.stderr(&self.paint("error: ", "31"), &told(error, self.verbose));
+        let text = told(error, self.verbose);
+        self.say(&Line::from(error), &self.paint("error: ", "31"), &text);
     }
 
     /// Whether somebody is there to answer a question.
@@ -146,6 +198,15 @@ impl Ui {
         if self.colour { format!("\u{1b}[{colour}m{word}\u{1b}[0m{blank}") } else { text.to_owned() }
     }
 
+    /// Says something on stderr: an event to programs, else a mark and a text.
+    fn say(&self, event: &Line<'_>, mark: &str, text: &str) {
+        if self.progress == progress::Form::Json {
+            self.stderr("", &event.written());
+        } else {
+            self.stderr(mark, text);
+        }
+    }
+
     /// `mark` is ours and may be coloured; `text` may hold words of anybody's.
     fn stderr(&self, mark: &str, text: &str) {
         self.clear();
@@ -162,9 +223,6 @@ impl Ui {
     }
 
     fn spin(&self, what: &str) {
-        if self.quiet || !io::stderr().is_terminal() {
-            return;
-        }
         self.clear();
         let bar = ProgressBar::new_spinner().with_message(printable_lines(what));
         bar.enable_steady_tick(Duration::from_millis(100));
@@ -174,15 +232,12 @@ impl Ui {
     }
 
     fn bytes(&self, done: u64, total: Option<u64>) {
-        if self.quiet || !io::stderr().is_terminal() {
-            return;
-        }
         let Ok(mut spinner) = self.spinner.lock() else { return };
         let fits = spinner.as_ref().is_some_and(|bar| bar.length() == total);
         if !fits {
             let (bar, style) = match total {
                 Some(total) => {
-                    (ProgressBar::new(total), "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}")
+                    (ProgressBar::new(total), "{bar:30} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left")
                 }
                 None => (ProgressBar::no_length(), "{spinner} {bytes} {bytes_per_sec}"),
             };
@@ -198,12 +253,47 @@ impl Ui {
 impl Progress for Ui {
     fn tell(&self, event: Event) {
         match event {
-            Event::Begins(what) => self.note(&what),
-            Event::Working(what) => self.spin(&what),
-            Event::Done(_) if self.quiet => {}
-            Event::Done(what) => self.stderr(&self.paint("✓ ", "32"), &what),
             Event::Warning(what) => self.warn(&what),
-            Event::Bytes { done, total } => self.bytes(done, total),
+            _ if self.quiet || self.progress == progress::Form::None => {}
+            Event::Begins(what) => {
+                self.step();
+                self.say(&Line::Begin { message: &what }, "", &what);
+            }
+            Event::Working(what) => self.working(&what),
+            Event::Done(what) => self.done(&what),
+            Event::Bytes { done, total } => self.transferred(done, total),
+        }
+    }
+}
+
+impl Ui {
+    /// Begins a step; the time that the one before it took.
+    fn step(&self) -> Duration {
+        self.times.lock().map(|mut times| times.step()).unwrap_or_default()
+    }
+
+    fn working(&self, what: &str) {
+        match self.progress {
+            progress::Form::Moving => self.spin(what),
+            progress::Form::Json => self.stderr("", &Line::Working { message: what }.written()),
+            progress::Form::Plain | progress::Form::None => {}
+        }
+    }
+
+    fn done(&self, what: &str) {
+        let seconds = self.step().as_secs_f64();
+        let time =
+            if self.progress == progress::Form::Moving { format!(" ({seconds:.1}s)") } else { String::new() };
+        let event = Line::Done { message: what, seconds: (seconds * 1000.0).round() / 1000.0 };
+        self.say(&event, &self.paint("✓ ", "32"), &format!("{what}{time}"));
+    }
+
+    fn transferred(&self, done: u64, total: Option<u64>) {
+        let is_due = || self.times.lock().is_ok_and(|mut times| times.bytes(done, total));
+        match self.progress {
+            progress::Form::Moving => self.bytes(done, total),
+            progress::Form::Json if is_due() => self.stderr("", &Line::Bytes { done, total }.written()),
+            _ => {}
         }
     }
 }
@@ -244,10 +334,18 @@ fn ask(question: &str) -> io::Result<()> {
 }
 
 /// Shows each call of libvirt's, for `-vv`.
-pub struct CallLog;
+pub struct CallLog {
+    to_program: bool,
+}
 
 impl CallObserver for CallLog {
     fn called(&self, function: &str, operation: &str, took: Duration, error: Option<&str>) {
+        if self.to_program {
+            let event = Line::Call { function, operation, seconds: took.as_secs_f64(), error };
+            // A closed stderr leaves nobody to tell.
+            let _ = writeln!(io::stderr().lock(), "{}", event.written());
+            return;
+        }
         let outcome = error.map(|e| format!(": {e}")).unwrap_or_default();
         let line =
             format!("[libvirt] {:>9.3} ms  {function} ({operation}){outcome}", took.as_secs_f64() * 1000.0);
@@ -258,7 +356,8 @@ impl CallObserver for CallLog {
 
 impl Ui {
     /// What to be told of libvirt's calls.
-    pub fn observer(&self) -> std::sync::Arc<dyn CallObserver> {
-        if self.verbose > 1 { std::sync::Arc::new(CallLog) } else { std::sync::Arc::new(()) }
+    pub fn observer(&self) -> Arc<dyn CallObserver> {
+        let to_program = self.progress == progress::Form::Json;
+        if self.verbose > 1 { Arc::new(CallLog { to_program }) } else { Arc::new(()) }
     }
 }

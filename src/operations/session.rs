@@ -1,5 +1,6 @@
 //! What an operation is given: a host, settings, a clock, somebody to tell, a way to be stopped.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::domain_xml::VirtType;
 use crate::error::{Error, Kind};
 use crate::host::Host;
-use crate::names::PoolName;
+use crate::names::{BridgeName, PoolName};
 use crate::plan::Defaults;
 
 /// All that an operation needs of the world.
@@ -36,6 +37,10 @@ pub struct Settings {
     pub storage_path: Option<String>,
     /// How guests run; `None` takes KVM where the host offers it.
     pub virt_type: Option<VirtType>,
+    /// Bridge of interfaces that name neither bridge nor network.
+    pub bridge: Option<BridgeName>,
+    /// Name servers of VMs that name none.
+    pub dns: Vec<IpAddr>,
 }
 
 impl Settings {
@@ -46,7 +51,13 @@ impl Settings {
 
     /// What stands in for what a manifest leaves out.
     pub fn defaults(&self, pool_override: Option<PoolName>) -> Defaults {
-        Defaults { vm_pool: self.vm_pool.clone(), image_pool: self.image_pool.clone(), pool_override }
+        Defaults {
+            vm_pool: self.vm_pool.clone(),
+            image_pool: self.image_pool.clone(),
+            pool_override,
+            bridge: self.bridge.clone(),
+            dns: self.dns.clone(),
+        }
     }
 
     /// Where a pool is made on first use: `None` for a pool that only its user can make.
@@ -91,6 +102,8 @@ impl Default for Settings {
             image_pool: name(Self::DEFAULT_IMAGE_POOL),
             storage_path: None,
             virt_type: None,
+            bridge: None,
+            dns: Vec::new(),
         }
     }
 }

@@ -79,8 +79,11 @@ pub(super) fn gateway(text: &str, ip: Option<Ipv4Net>) -> Result<Ipv4Addr, Strin
     Ok(gateway)
 }
 
-/// A name server.
-pub(super) fn name_server(text: &str) -> Result<IpAddr, String> {
+/// Reads the address of a name server.
+///
+/// # Errors
+/// Why a text is none, as the rest of a sentence that begins with it.
+pub fn name_server(text: &str) -> Result<IpAddr, String> {
     let server = bare(text)?;
     if server.is_unspecified() || server.is_multicast() {
         return Err("cannot be the address of a name server".into());

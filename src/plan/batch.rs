@@ -85,6 +85,8 @@ mod tests {
             vm_pool: "vms".parse().unwrap(),
             image_pool: "images".parse().unwrap(),
             pool_override: None,
+            bridge: None,
+            dns: Vec::new(),
         };
         VmPlan::from_manifest(&load(&text, "vm.yaml").unwrap()[0], &defaults).unwrap()
     }

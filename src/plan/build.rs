@@ -1,9 +1,11 @@
 //! From what was written to what is meant.
 
+use std::net::IpAddr;
+
 use super::judge::{Judge, Judged};
 use super::{Problems, VmPlan, cloud_init, disks, metadata, network, resources};
 use crate::manifest::{API_VERSION, KIND, Metadata, Spec, VirtualMachine, printable, shortened};
-use crate::names::{PoolName, VmName};
+use crate::names::{BridgeName, PoolName, VmName};
 
 /// What stands in for what a manifest leaves out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +16,10 @@ pub struct Defaults {
     pub image_pool: PoolName,
     /// A pool that beats the manifest's (`--pool`).
     pub pool_override: Option<PoolName>,
+    /// Bridge of an interface that names neither bridge nor network.
+    pub bridge: Option<BridgeName>,
+    /// Name servers of a VM whose interfaces name none; they go to those with a gateway.
+    pub dns: Vec<IpAddr>,
 }
 
 impl VmPlan {
@@ -23,10 +29,27 @@ impl VmPlan {
     /// All problems of the manifest at once, in the order of its fields.
     pub fn from_manifest(manifest: &VirtualMachine, defaults: &Defaults) -> Result<Self, Problems> {
         let mut judge = Judge::default();
+        let manifest = &completed(manifest, defaults);
         let plan = build(&mut judge, manifest, defaults);
         let name = manifest.metadata.name.as_deref().map(|name| printable(&shortened(name.trim())));
         judge.verdict(plan, name.unwrap_or_else(|| "a VM without a name".to_owned()))
     }
+}
+
+/// The manifest with the defaults that only this user has: what is stored must not mean something else to another one.
+fn completed(manifest: &VirtualMachine, defaults: &Defaults) -> VirtualMachine {
+    let mut manifest = manifest.clone();
+    let interfaces = &mut manifest.spec.network_interfaces;
+    let names_servers = interfaces.iter().any(|interface| !interface.dns_servers.is_empty());
+    for interface in interfaces {
+        if interface.bridge.is_none() && interface.network.is_none() {
+            interface.bridge = defaults.bridge.as_ref().map(ToString::to_string);
+        }
+        if interface.gateway.is_some() && !names_servers {
+            interface.dns_servers = defaults.dns.iter().map(ToString::to_string).collect();
+        }
+    }
+    manifest
 }
 
 /// Judges every part before it looks at any verdict, so that no problem hides another.

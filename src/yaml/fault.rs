@@ -69,7 +69,7 @@ impl Fault {
     }
 
     /// A field that is not one of `known`.
-    pub(super) fn unknown_field(at: Option<Position>, field: &str, known: &[&str]) -> Self {
+    pub(crate) fn unknown_field(at: Option<Position>, field: &str, known: &[&str]) -> Self {
         let guess = match nearest(field, known.iter().copied()) {
             Some(near) => did_you_mean(field, near),
             None => format!("known here are {}", known.join(", ")),

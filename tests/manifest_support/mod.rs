@@ -12,6 +12,8 @@ pub(crate) fn defaults() -> Defaults {
         vm_pool: "foundry-vms".parse().unwrap(),
         image_pool: "foundry-images".parse().unwrap(),
         pool_override: None,
+        bridge: None,
+        dns: Vec::new(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Names that are on the host, in the catalogue and in the manifest.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -12,6 +13,7 @@ use clap_complete::engine::CompletionCandidate;
 use crate::cli::connect::uri;
 use crate::cli::output::parse_duration;
 use crate::cli::{Global, command, image};
+use crate::config::{ContextName, Key, Sourced};
 use crate::host::{Libvirt, Patience};
 use crate::operations::{Cancel, Session, Settings, SystemClock, disks, images};
 use crate::schema::{self, Field};
@@ -75,6 +77,7 @@ impl Line {
             "DISK" => disk_names,
             "BRIDGE" => bridges,
             "URL|NAME" => aliases,
+            "CONTEXT" => contexts,
             "FIELD" => |_| Some(fields()),
             _ => return None,
         };
@@ -129,8 +132,10 @@ impl Written {
         Some(leaf.try_get_raw(id).ok()??.next()?.to_string_lossy().into_owned())
     }
 
-    fn on_host<T>(&self, look: impl FnOnce(&Session<'_>, &Global) -> Option<T>) -> Option<T> {
+    fn on_host<T>(&self, look: impl FnOnce(&Session<'_>) -> Option<T>) -> Option<T> {
         let global = self.global()?;
+        // Names of another host would be worse than none.
+        global.found().check().ok()?;
         let settings: Settings = global.settings().ok()?;
         let host =
             Libvirt::connect_read_only(&unattended(uri(&global)), Arc::new(()), Patience::of(patience()))
@@ -138,7 +143,7 @@ impl Written {
         let (clock, cancel) = (SystemClock::default(), Cancel::default());
         let session =
             Session { host: &host, settings: &settings, progress: &(), clock: &clock, cancel: &cancel };
-        look(&session, &global)
+        look(&session)
     }
 }
 
@@ -152,28 +157,28 @@ fn unattended(uri: String) -> String {
 }
 
 fn vms(line: &Written) -> Option<Vec<Name>> {
-    line.on_host(|session, _| {
+    line.on_host(|session| {
         let domains = session.host.domains(false).ok()?;
         Some(domains.into_iter().map(|d| (d.name, d.state.to_string())).collect())
     })
 }
 
 fn pools(line: &Written) -> Option<Vec<Name>> {
-    line.on_host(|session, _| {
+    line.on_host(|session| {
         Some(session.host.pools().ok()?.into_iter().map(|pool| (pool.name, String::new())).collect())
     })
 }
 
 fn image_names(line: &Written) -> Option<Vec<Name>> {
-    line.on_host(|session, global| {
-        let pool = line.value("pool").unwrap_or_else(|| global.image_pool.to_string());
+    line.on_host(|session| {
+        let pool = line.value("pool").unwrap_or_else(|| session.settings.image_pool.to_string());
         let images = images::list(session, &pool).ok()?;
         Some(images.into_iter().map(|image| (image.name, image.capacity.to_string())).collect())
     })
 }
 
 fn disk_names(line: &Written) -> Option<Vec<Name>> {
-    line.on_host(|session, _| {
+    line.on_host(|session| {
         let disks = disks::list(session, Some(&line.value("vm")?)).ok()?;
         Some(
             disks
@@ -185,14 +190,21 @@ fn disk_names(line: &Written) -> Option<Vec<Name>> {
 }
 
 fn bridges(line: &Written) -> Option<Vec<Name>> {
-    line.on_host(|session, _| {
+    line.on_host(|session| {
         Some(session.host.bridges().ok()??.into_iter().map(|bridge| (bridge.name, String::new())).collect())
     })
 }
 
-fn aliases(_: &Written) -> Option<Vec<Name>> {
-    let known = image::known_aliases()?;
+fn aliases(line: &Written) -> Option<Vec<Name>> {
+    let known = image::known_aliases(&line.global()?)?;
     Some(known.into_iter().map(|image| (image.alias.to_string(), image.description)).collect())
+}
+
+fn contexts(line: &Written) -> Option<Vec<Name>> {
+    let global = line.global()?;
+    let connect = |set: &BTreeMap<Key, Sourced>| set.get(&Key::Connect).map(|uri| uri.text.clone());
+    let name = |(name, set): (&ContextName, _)| (name.to_string(), connect(set).unwrap_or_default());
+    Some(global.config().contexts().iter().map(name).collect())
 }
 
 fn fields() -> Vec<Name> {

@@ -6,10 +6,11 @@ use clap::{Args, Subcommand};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::user_directory;
 use crate::catalog::{self, Alias, Catalog, CatalogImage, Entry, Written};
-use crate::cli::output::{Format, objects, table};
+use crate::cli::Global;
+use crate::cli::output::{Listed, ListingArgs};
 use crate::cli::ui::Ui;
+use crate::config::Key;
 use crate::error::{Error, Kind};
 use crate::plan::Arch;
 
@@ -44,12 +45,8 @@ struct ListArgs {
     /// Images for this architecture [default: this machine's]
     #[arg(long, default_value = std::env::consts::ARCH, hide_default_value = true)]
     arch: String,
-    /// Form of the output
-    #[arg(short, long, value_enum, default_value = "table")]
-    output: Format,
-    /// Leave out the table's headers
-    #[arg(long)]
-    no_headers: bool,
+    #[command(flatten)]
+    listing: ListingArgs,
 }
 
 /// Add an image to your own catalogue, or replace it there
@@ -81,13 +78,13 @@ struct RemoveArgs {
     name: Alias,
 }
 
-pub(super) fn run(args: &CatalogArgs, ui: &Ui) -> Result<(), Error> {
+pub(super) fn run(args: &CatalogArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     match &args.command {
-        None => list(std::env::consts::ARCH, Format::Table, false, ui),
-        Some(CatalogCommand::List(args)) => list(&args.arch, args.output, args.no_headers, ui),
-        Some(CatalogCommand::Add(args)) => add(args, ui),
+        None => list(std::env::consts::ARCH, &ListingArgs::default(), global, ui),
+        Some(CatalogCommand::List(args)) => list(&args.arch, &args.listing, global, ui),
+        Some(CatalogCommand::Add(args)) => add(args, global, ui),
         Some(CatalogCommand::Remove(args)) => {
-            tell_lost(&catalog::remove(&needed_file()?, &args.name)?, ui);
+            tell_lost(&catalog::remove(&needed_file(global)?, &args.name)?, ui);
             ui.line(&format!("Successfully removed image '{}' from the catalogue", args.name))
         }
     }
@@ -106,22 +103,31 @@ pub(in crate::cli) struct View {
     own: bool,
 }
 
-fn list(arch: &str, output: Format, no_headers: bool, ui: &Ui) -> Result<(), Error> {
-    let images = load()?.list(parse_arch(arch)?)?;
+fn list(arch: &str, listing: &ListingArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let images = load(global)?.list(parse_arch(arch)?)?;
     let views: Vec<View> = images.iter().map(view).collect();
-    match output {
-        Format::Name => ui.names(views.iter().map(|v| v.name.as_str())),
-        Format::Table | Format::Wide => {
-            let wide = output == Format::Wide;
-            let headers: &[&str] = &["NAME", "DESCRIPTION", "OWN", "URL"];
-            let rows = views.iter().map(|v| {
-                let own = if v.own { "yes" } else { "no" };
-                let row = [v.name.as_str(), &v.description, own, &v.url];
-                row[..if wide { 4 } else { 2 }].iter().map(|cell| (*cell).to_owned()).collect()
-            });
-            ui.shown(&table(&headers[..if wide { 4 } else { 2 }], rows, no_headers))
-        }
-        Format::Yaml | Format::Json => ui.result(&objects(&views.iter().collect::<Vec<_>>(), output)?),
+    listing.show(&views, "No images", (global, ui))
+}
+
+impl Listed for View {
+    type Object = Self;
+    const HEADERS: &'static [&'static str] = &["NAME", "DESCRIPTION"];
+    const WIDE_HEADERS: &'static [&'static str] = &["OWN", "URL"];
+
+    fn object(&self) -> &Self {
+        self
+    }
+
+    fn name(&self) -> Option<String> {
+        Some(self.name.clone())
+    }
+
+    fn cells(&self) -> Vec<String> {
+        vec![self.name.clone(), self.description.clone()]
+    }
+
+    fn wide_cells(&self) -> Vec<String> {
+        vec![if self.own { "yes" } else { "no" }.to_owned(), self.url.clone()]
     }
 }
 
@@ -135,14 +141,14 @@ fn view(image: &CatalogImage) -> View {
     }
 }
 
-fn add(args: &AddArgs, ui: &Ui) -> Result<(), Error> {
+fn add(args: &AddArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     let entry = Entry {
         description: args.description.clone(),
         url: args.url.clone(),
         checksum: args.checksum.clone(),
         arch: Some(args.arch.clone()).filter(|arch| !arch.is_empty()),
     };
-    let written = catalog::add(&needed_file()?, &args.name, entry)?;
+    let written = catalog::add(&needed_file(global)?, &args.name, entry)?;
     let done = if written.replaced { "replaced" } else { "added" };
     tell_lost(&written, ui);
     ui.line(&format!("Successfully {done} image '{}' in the catalogue", args.name))
@@ -155,8 +161,8 @@ fn tell_lost(written: &Written, ui: &Ui) {
 }
 
 /// The catalogue of whoever runs this.
-pub(super) fn load() -> Result<Catalog, Error> {
-    Catalog::load(file().as_deref())
+pub(super) fn load(global: &Global) -> Result<Catalog, Error> {
+    Catalog::load(file(global).as_deref())
 }
 
 /// # Errors
@@ -168,13 +174,13 @@ pub(super) fn parse_arch(text: &str) -> Result<Arch, Error> {
     })
 }
 
-/// The XDG Base Directory Specification's place for it.
-fn file() -> Option<PathBuf> {
-    Some(user_directory("XDG_CONFIG_HOME", ".config")?.join("foundry/catalog.yaml"))
+/// The user's own.
+fn file(global: &Global) -> Option<PathBuf> {
+    global.config().text(Key::Catalog).map(PathBuf::from)
 }
 
-fn needed_file() -> Result<PathBuf, Error> {
-    file().ok_or_else(|| {
+fn needed_file(global: &Global) -> Result<PathBuf, Error> {
+    file(global).ok_or_else(|| {
         Error::new(Kind::Configuration, "there is no directory for a catalogue")
             .hint("set XDG_CONFIG_HOME or HOME")
     })

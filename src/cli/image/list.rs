@@ -10,7 +10,7 @@ use super::InPool;
 use super::fetch::client;
 use crate::cli::Global;
 use crate::cli::connect::connect;
-use crate::cli::output::{Format, age, json, objects, table};
+use crate::cli::output::{Form, Listed, ListingArgs, OutputArgs, age};
 use crate::cli::ui::Ui;
 use crate::error::Error;
 use crate::host::Volume;
@@ -31,12 +31,8 @@ use crate::units::Bytes;
 pub(super) struct ListArgs {
     #[command(flatten)]
     pool: InPool,
-    /// Form of the output
-    #[arg(short, long, value_enum, default_value = "table")]
-    output: Format,
-    /// Leave out the table's headers
-    #[arg(long)]
-    no_headers: bool,
+    #[command(flatten)]
+    listing: ListingArgs,
 }
 
 /// Show an image, where it came from and who uses it
@@ -49,9 +45,8 @@ pub(super) struct InfoArgs {
     name: String,
     #[command(flatten)]
     pool: InPool,
-    /// Form of the output
-    #[arg(short, long, value_enum, default_value = "table")]
-    output: Format,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 /// Ask the servers whether they have newer images; none is downloaded
@@ -62,12 +57,8 @@ pub(super) struct InfoArgs {
 pub(super) struct OutdatedArgs {
     #[command(flatten)]
     pool: InPool,
-    /// Form of the output
-    #[arg(short, long, value_enum, default_value = "table")]
-    output: Format,
-    /// Leave out the table's headers
-    #[arg(long)]
-    no_headers: bool,
+    #[command(flatten)]
+    listing: ListingArgs,
 }
 
 /// An image as it is listed.
@@ -128,42 +119,41 @@ pub(super) fn run(args: &ListArgs, global: &Global, ui: &Ui) -> Result<(), Error
     let connected = connect(global, ui)?;
     let session = connected.session();
     let images = images::list(&session, &args.pool.name(global))?;
-    if images.is_empty() && matches!(args.output, Format::Table | Format::Wide) {
-        ui.note("No images; foundry image import FILE adds one");
-        return Ok(());
+    let form = args.listing.form(global);
+    if form == Form::Name {
+        return ui.names(images.iter().map(|i| i.name.as_str()));
     }
     // The table does without the origins, which are in a volume each.
-    let views = || {
-        let origin = |image: &Volume| match args.output {
-            Format::Table => Ok(None),
-            _ => images::origin(&session, &image.pool, &image.name),
-        };
-        images.iter().map(|i| view(&session, i, origin(i)?)).collect::<Result<Vec<_>, Error>>()
+    let origin = |image: &Volume| match form {
+        Form::Table => Ok(None),
+        _ => images::origin(&session, &image.pool, &image.name),
     };
-    match args.output {
-        Format::Name => ui.names(images.iter().map(|i| i.name.as_str())),
-        Format::Table | Format::Wide => {
-            let wide = args.output == Format::Wide;
-            let headers: &[&str] = &["NAME", "FORMAT", "SIZE", "ALLOCATED", "ORIGIN", "PATH"];
-            let headers = if wide { headers } else { &headers[..4] };
-            let views = views()?;
-            ui.shown(&table(headers, views.iter().map(|view| row(view, wide)), args.no_headers))
-        }
-        Format::Yaml | Format::Json => {
-            ui.result(&objects(&views()?.iter().collect::<Vec<_>>(), args.output)?)
-        }
-    }
+    let views: Result<Vec<_>, Error> = images.iter().map(|i| view(&session, i, origin(i)?)).collect();
+    args.listing.show(&views?, "No images; foundry image import FILE adds one", (global, ui))
 }
 
-fn row(view: &ImageView<'_>, wide: bool) -> Vec<String> {
-    let (size, allocated) = (Bytes(view.virtual_size), Bytes(view.allocation));
-    let mut row =
-        vec![view.name.to_owned(), view.shown_format().to_owned(), size.to_string(), allocated.to_string()];
-    if wide {
-        row.push(view.origin.as_ref().map_or("unknown".to_owned(), |origin| origin.source.clone()));
-        row.push(view.path.to_owned());
+impl Listed for ImageView<'_> {
+    type Object = Self;
+    const HEADERS: &'static [&'static str] = &["NAME", "FORMAT", "SIZE", "ALLOCATED"];
+    const WIDE_HEADERS: &'static [&'static str] = &["ORIGIN", "PATH"];
+
+    fn object(&self) -> &Self {
+        self
     }
-    row
+
+    fn name(&self) -> Option<String> {
+        Some(self.name.to_owned())
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let (size, allocated) = (Bytes(self.virtual_size), Bytes(self.allocation));
+        vec![self.name.into(), self.shown_format().into(), size.to_string(), allocated.to_string()]
+    }
+
+    fn wide_cells(&self) -> Vec<String> {
+        let origin = self.origin.as_ref().map_or("unknown", |origin| &origin.source);
+        vec![origin.to_owned(), self.path.to_owned()]
+    }
 }
 
 pub(super) fn run_info(args: &InfoArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
@@ -172,12 +162,7 @@ pub(super) fn run_info(args: &InfoArgs, global: &Global, ui: &Ui) -> Result<(), 
     let found = images::info(&session, &args.pool.name(global), &args.name)?;
     let known = view(&session, &found.volume, found.origin)?;
     let image = ImageView { used_by: Some(&found.vms), overlays: Some(&found.overlays), ..known };
-    match args.output {
-        Format::Name => ui.names([args.name.as_str()].into_iter()),
-        Format::Json => ui.result(&json(&image)?),
-        Format::Yaml => ui.result(&objects(&[&image], Format::Yaml)?),
-        Format::Table | Format::Wide => ui.shown(&details(&image)),
-    }
+    args.output.show(&image, &[&args.name], |_| details(&image), (global, ui))
 }
 
 fn details(image: &ImageView<'_>) -> String {
@@ -231,24 +216,27 @@ pub(in crate::cli) struct FreshnessView<'a> {
 pub(super) fn run_outdated(args: &OutdatedArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     let connected = connect(global, ui)?;
     let found = images::outdated(&connected.session(), &args.pool.name(global), &client())?;
-    if found.is_empty() && matches!(args.output, Format::Table | Format::Wide) {
-        ui.note("No images");
-        return Ok(());
-    }
     let views: Vec<FreshnessView<'_>> = found.iter().map(freshness).collect();
-    match args.output {
-        Format::Name => ui.names(views.iter().filter(|view| view.state == "outdated").map(|view| view.name)),
-        Format::Table | Format::Wide => {
-            let rows = views.iter().map(|view| {
-                let users = if view.used_by.is_empty() { "-".to_owned() } else { view.used_by.join(", ") };
-                let source = view.origin.map_or("unknown", |origin| origin.source.as_str());
-                let why =
-                    view.reason.map_or_else(|| source.to_owned(), |reason| format!("{source}: {reason}"));
-                vec![view.name.to_owned(), view.state.to_owned(), users, why]
-            });
-            ui.shown(&table(&["NAME", "STATE", "USED BY", "ORIGIN"], rows, args.no_headers))
-        }
-        Format::Yaml | Format::Json => ui.result(&objects(&views.iter().collect::<Vec<_>>(), args.output)?),
+    args.listing.show(&views, "No images", (global, ui))
+}
+
+impl Listed for FreshnessView<'_> {
+    type Object = Self;
+    const HEADERS: &'static [&'static str] = &["NAME", "STATE", "USED BY", "ORIGIN"];
+
+    fn object(&self) -> &Self {
+        self
+    }
+
+    fn name(&self) -> Option<String> {
+        (self.state == "outdated").then(|| self.name.to_owned())
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let users = if self.used_by.is_empty() { "-".to_owned() } else { self.used_by.join(", ") };
+        let source = self.origin.map_or("unknown", |origin| origin.source.as_str());
+        let why = self.reason.map_or_else(|| source.to_owned(), |reason| format!("{source}: {reason}"));
+        vec![self.name.to_owned(), self.state.to_owned(), users, why]
     }
 }
 

@@ -18,6 +18,7 @@ use clap::{Args, Subcommand};
 use super::Global;
 use super::ui::Ui;
 use crate::catalog::CatalogImage;
+use crate::config::Key;
 use crate::error::Error;
 use crate::names::PoolName;
 
@@ -51,7 +52,8 @@ struct InPool {
 
 impl InPool {
     fn name(&self, global: &Global) -> String {
-        self.pool.as_ref().unwrap_or(&global.image_pool).to_string()
+        let set = global.config().text(Key::ImagePool).unwrap_or_default();
+        self.pool.as_ref().map_or(set, PoolName::as_str).to_owned()
     }
 }
 
@@ -63,8 +65,8 @@ fn user_directory(variable: &str, in_home: &str) -> Option<PathBuf> {
 }
 
 /// The images that `pull` knows for this machine; `None` where the catalogue cannot be read.
-pub(super) fn known_aliases() -> Option<Vec<CatalogImage>> {
-    catalog::load().ok()?.list(catalog::parse_arch(std::env::consts::ARCH).ok()?).ok()
+pub(super) fn known_aliases(global: &Global) -> Option<Vec<CatalogImage>> {
+    catalog::load(global).ok()?.list(catalog::parse_arch(std::env::consts::ARCH).ok()?).ok()
 }
 
 pub(super) fn run(args: &ImageArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
@@ -77,6 +79,6 @@ pub(super) fn run(args: &ImageArgs, global: &Global, ui: &Ui) -> Result<(), Erro
         ImageCommand::Delete(args) => delete::run(args, global, ui),
         ImageCommand::Prune(args) => delete::run_prune(args, global, ui),
         ImageCommand::Export(args) => export::run(args, global, ui),
-        ImageCommand::Catalog(args) => catalog::run(args, ui),
+        ImageCommand::Catalog(args) => catalog::run(args, global, ui),
     }
 }

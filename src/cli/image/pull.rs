@@ -43,7 +43,7 @@ pub(super) struct PullArgs {
 
 pub(super) fn run(args: &PullArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     // What is wrong in a catalogue is found before anybody is asked.
-    let catalog = if is_alias(&args.image) { Some(catalog::load()?) } else { None };
+    let catalog = if is_alias(&args.image) { Some(catalog::load(global)?) } else { None };
     let connected = connect(global, ui)?;
     let session = connected.session();
     let wanted = match catalog {

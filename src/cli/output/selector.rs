@@ -1,0 +1,71 @@
+//! Labels that choose VMs.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+/// A choice of VMs by label (kubectl's equality-based selectors).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::cli) struct Selector(Vec<Requirement>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Requirement {
+    Is(String, String),
+    IsNot(String, String),
+    Exists(String),
+}
+
+impl Selector {
+    pub(in crate::cli) fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.0.iter().all(|requirement| match requirement {
+            Requirement::Is(key, value) => labels.get(key) == Some(value),
+            Requirement::IsNot(key, value) => labels.get(key) != Some(value),
+            Requirement::Exists(key) => labels.contains_key(key),
+        })
+    }
+}
+
+impl FromStr for Selector {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let one = |part: &str| {
+            let part = part.trim();
+            let pair = |(key, value): (&str, &str)| (key.trim().to_owned(), value.trim().to_owned());
+            let requirement = if let Some((key, value)) = part.split_once("!=").map(pair) {
+                Requirement::IsNot(key, value)
+            } else if let Some((key, value)) =
+                part.split_once("==").or_else(|| part.split_once('=')).map(pair)
+            {
+                Requirement::Is(key, value)
+            } else {
+                Requirement::Exists(part.to_owned())
+            };
+            let (Requirement::Is(key, _) | Requirement::IsNot(key, _) | Requirement::Exists(key)) =
+                &requirement;
+            if key.is_empty() { Err(format!("'{part}' names no label")) } else { Ok(requirement) }
+        };
+        text.split(',').map(one).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn selectors_choose_by_label() {
+        let labels: BTreeMap<String, String> =
+            [("role", "web"), ("env", "prod")].map(|(k, v)| (k.into(), v.into())).into();
+        for (selector, matches) in [
+            ("role=web", true),
+            ("role==web,env=prod", true),
+            ("role=db", false),
+            ("role!=db", true),
+            ("role", true),
+            ("x", false),
+        ] {
+            assert_eq!(selector.parse::<Selector>().unwrap().matches(&labels), matches, "{selector}");
+        }
+        "=x".parse::<Selector>().unwrap_err();
+    }
+}

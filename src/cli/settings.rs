@@ -1,0 +1,256 @@
+//! What was set for this run: flags, the environment and configuration files brought together.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use clap::builder::PossibleValuesParser;
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches};
+
+use crate::config::{self, Config, ConfigFile, Inputs, Key, Sourced};
+use crate::domain_xml::VirtType;
+use crate::error::{Error, Kind};
+use crate::operations::{Settings, is_root};
+use crate::units::parse_duration;
+
+/// The flags of all settings that every command takes, as far as they were given.
+#[derive(Debug, Clone, Default)]
+pub(super) struct SettingArgs {
+    flags: BTreeMap<Key, (String, String)>,
+    context: Option<String>,
+    config: Option<PathBuf>,
+    found: OnceLock<Found>,
+}
+
+/// Where help shows what every command takes.
+pub(super) const HEADING: &str = "Options of all commands";
+
+/// A flag that sets something for one run.
+struct Flag {
+    name: &'static str,
+    short: Option<char>,
+    value: &'static str,
+    help: &'static str,
+}
+
+/// The flag of a setting; those of some commands alone are these commands' own.
+fn flag(key: Key) -> Option<Flag> {
+    let (name, value, help) = match key {
+        Key::Connect => (
+            "connect",
+            "URI",
+            "Connect to this libvirt [default: LIBVIRT_DEFAULT_URI, else qemu:///system as root, else qemu:///session]",
+        ),
+        Key::VmPool => ("vm-pool", "POOL", "Pool of VM disks, where a manifest names none"),
+        Key::ImagePool => ("image-pool", "POOL", "Pool of images, where a manifest names none"),
+        Key::StoragePath => (
+            "storage-path",
+            "DIR",
+            "Directory on the host in which these two pools are made [default: libvirt's own for images]",
+        ),
+        Key::VirtType => (
+            "virt-type",
+            "VIRT_TYPE",
+            "How guests run: by the processor (kvm), by QEMU's translator (qemu), or as the host offers",
+        ),
+        Key::Bridge => ("bridge", "BRIDGE", "Bridge of interfaces that name neither bridge nor network"),
+        Key::DnsServers => {
+            ("dns-servers", "IP,IP", "Name servers of VMs that name none, for interfaces with a gateway")
+        }
+        Key::Catalog => {
+            ("catalog", "FILE", "Your own catalogue of images [default: ~/.config/foundry/catalog.yaml]")
+        }
+        Key::CallTimeout => (
+            "call-timeout",
+            "TIME",
+            "Give up a call that libvirt has not answered for so long, 0 for never; what copies data has 60 times as long",
+        ),
+        Key::Color => ("color", "WHEN", "Whether there are colours"),
+        Key::Progress => ("progress", "FORM", "How progress is shown"),
+        Key::WaitTimeout | Key::DestroyTimeout | Key::Output => return None,
+    };
+    Some(Flag { name, short: (key == Key::Connect).then_some('c'), value, help })
+}
+
+fn argument(key: Key, flag: &Flag) -> Arg {
+    let default = key.default().map(|default| format!(" [default: {default}]")).unwrap_or_default();
+    let arg = Arg::new(flag.name)
+        .long(flag.name)
+        .short(flag.short)
+        .global(true)
+        .help_heading(HEADING)
+        .value_name(flag.value)
+        .help(format!("{}{default}", flag.help))
+        .env(key.variables()[0])
+        .hide_env_values(true);
+    match (key, key.words()) {
+        (_, Some(words)) => arg.value_parser(PossibleValuesParser::new(words)),
+        // Their errors are those of a configuration.
+        (Key::Connect | Key::StoragePath, None) => arg,
+        (_, None) => arg.value_parser(move |text: &str| key.check(text).map(|()| text.to_owned())),
+    }
+}
+
+fn flags() -> impl Iterator<Item = (Key, Flag)> {
+    Key::ALL.into_iter().filter_map(|key| Some((key, flag(key)?)))
+}
+
+impl clap::Args for SettingArgs {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        let context = Arg::new("context")
+            .long("context")
+            .global(true)
+            .help_heading(HEADING)
+            .value_name("CONTEXT")
+            .help("Connect as this context of the configuration says")
+            .env("FOUNDRY_CONTEXT")
+            .hide_env_values(true);
+        let config = Arg::new("config")
+            .long("config")
+            .global(true)
+            .help_heading(HEADING)
+            .value_name("FILE")
+            .help("Read this configuration, and no other one")
+            .env("FOUNDRY_CONFIG")
+            .hide_env_values(true)
+            .value_parser(clap::value_parser!(PathBuf));
+        flags()
+            .fold(command, |command, (key, flag)| command.arg(argument(key, &flag)))
+            .args([context, config])
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
+    }
+}
+
+impl clap::FromArgMatches for SettingArgs {
+    fn from_arg_matches(given: &ArgMatches) -> Result<Self, clap::Error> {
+        // The environment is the configuration's to read: what it says counts less than a flag.
+        let on_command_line = |name: &str| {
+            let source = given.value_source(name);
+            // Raw, since a command may have a flag of that name with a type of its own.
+            let value = given.get_raw(name).filter(|_| source == Some(ValueSource::CommandLine));
+            Some(value?.next_back()?.to_string_lossy().into_owned())
+        };
+        let flags = flags()
+            .filter_map(|(key, flag)| Some((key, (format!("--{}", flag.name), on_command_line(flag.name)?))));
+        Ok(Self {
+            flags: flags.collect(),
+            context: on_command_line("context"),
+            config: given.get_one("config").cloned(),
+            found: OnceLock::new(),
+        })
+    }
+
+    fn update_from_arg_matches(&mut self, given: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(given)?;
+        Ok(())
+    }
+}
+
+impl SettingArgs {
+    /// What counts; it is found when it is first asked for.
+    pub(super) fn found(&self) -> &Found {
+        self.found.get_or_init(|| Found::find(self))
+    }
+
+    /// The configuration that was named in the place of all others.
+    pub(super) fn named_file(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+}
+
+/// What counts where nobody set it, also where that depends on who asks.
+fn default(key: Key) -> Option<String> {
+    match key {
+        Key::Connect => Some(if is_root() { "qemu:///system" } else { "qemu:///session" }.to_owned()),
+        Key::Catalog => config::catalog_path(variable).map(|path| path.display().to_string()),
+        _ => key.default().map(str::to_owned),
+    }
+}
+
+pub(super) fn variable(name: &str) -> Option<String> {
+    env::var(name).ok()
+}
+
+/// What counts for this run, and what is wrong with it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Found {
+    config: Config,
+    wrong: Vec<Error>,
+}
+
+impl Found {
+    /// Reads the configuration files, and finds what counts.
+    fn find(args: &SettingArgs) -> Self {
+        let places = config::places(args.named_file(), variable);
+        let read = places.iter().map(config::load);
+        let (files, broken): (Vec<_>, Vec<_>) = read.partition(Result::is_ok);
+        let files: Vec<ConfigFile> = files.into_iter().filter_map(Result::ok).collect();
+        let inputs = Inputs {
+            flags: &args.flags,
+            context: args.context.as_deref(),
+            variable: &variable,
+            files: &files,
+            default: &default,
+        };
+        let (config, wrong) = config::resolve(&inputs);
+        let broken = broken.into_iter().filter_map(Result::err);
+        Self { config, wrong: broken.chain(wrong).collect() }
+    }
+
+    /// What counts.
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// # Errors
+    /// All that is wrong with the configuration, as one.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        match self.wrong.as_slice() {
+            [] => Ok(()),
+            [one] => Err(one.clone()),
+            several => {
+                let lines: Vec<String> = several.iter().map(ToString::to_string).collect();
+                Err(Error::new(Kind::Configuration, lines.join("\n")))
+            }
+        }
+    }
+
+    /// What operations are told.
+    ///
+    /// # Errors
+    /// None that [`check`](Self::check) does not have.
+    pub(super) fn settings(&self) -> Result<Settings, Error> {
+        let built_in = Settings::default();
+        let pool = |key| self.config.get(key).map(Sourced::parse).transpose();
+        let name_server = |one: &str| one.parse::<IpAddr>().ok();
+        Ok(Settings {
+            vm_pool: pool(Key::VmPool)?.unwrap_or(built_in.vm_pool),
+            image_pool: pool(Key::ImagePool)?.unwrap_or(built_in.image_pool),
+            storage_path: self.config.text(Key::StoragePath).map(str::to_owned),
+            virt_type: match self.config.text(Key::VirtType) {
+                Some("kvm") => Some(VirtType::Kvm),
+                Some("qemu") => Some(VirtType::Qemu),
+                _ => None,
+            },
+            bridge: self.config.get(Key::Bridge).map(Sourced::parse).transpose()?,
+            dns: self.config.list(Key::DnsServers).filter_map(name_server).collect(),
+        })
+    }
+
+    /// libvirt's URI.
+    pub(super) fn uri(&self) -> String {
+        self.config.text(Key::Connect).unwrap_or_default().to_owned()
+    }
+
+    /// A time; it was judged when it was read.
+    pub(super) fn timeout(&self, key: Key) -> Duration {
+        self.config.text(key).and_then(|text| parse_duration(text).ok()).unwrap_or_default()
+    }
+}
