@@ -9,6 +9,7 @@
 mod error;
 mod libvirt;
 pub mod libvirt_xml;
+mod machine;
 pub mod memory;
 mod objects;
 mod refusal;
@@ -16,6 +17,7 @@ mod storage;
 
 pub use error::{HostError, Stopped};
 pub use libvirt::{CallObserver, Libvirt};
+pub use machine::{GuestMachine, Machine, SecurityModel};
 pub use objects::{
     AddressSource, Bridge, Capabilities, Domain, DomainState, GuestAddress, Network, Reach, StateNow, View,
 };
@@ -59,6 +61,11 @@ pub trait Host: Send + Sync {
     fn is_local(&self) -> bool;
     /// Name, versions and guest types of the host.
     fn capabilities(&self) -> Result<Capabilities>;
+    /// What the machine is like.
+    fn machine(&self) -> Result<Machine>;
+    /// What guests of that architecture, machine type (`q35`) and virtualization type (`kvm`) can have. Refused
+    /// where the host has no such guests.
+    fn guest_machine(&self, arch: &str, machine: &str, virt_type: &str) -> Result<GuestMachine>;
 
     /// All domains, or only the active ones.
     fn domains(&self, active_only: bool) -> Result<Vec<Domain>>;
@@ -78,6 +85,9 @@ pub trait Host: Send + Sync {
     fn set_autostart(&self, domain: Uuid, on: bool) -> Result<()>;
     /// Starts it.
     fn start(&self, domain: Uuid) -> Result<()>;
+    /// Starts a domain that has no definition and is gone when it stops or the connection ends. Refused where
+    /// its name is taken.
+    fn run_for_a_moment(&self, xml: &str) -> Result<Uuid>;
     /// Asks the guest to power off; returns at once.
     fn request_shutdown(&self, domain: Uuid) -> Result<()>;
     /// Continues a paused or suspended domain.

@@ -9,6 +9,7 @@ mod direct;
 mod disks;
 mod domains;
 mod linger;
+mod machine;
 mod sending;
 mod storage;
 mod streams;
@@ -23,8 +24,8 @@ use virt::error::{Error as VirtError, ErrorNumber, clear_error_callback};
 
 use self::linger::Sockets;
 use super::{
-    AddressSource, Bridge, Capabilities, Domain, GuestAddress, Host, HostError, Network, Pool, Reach, Result,
-    StateNow, View, Volume, Zeros, libvirt_xml,
+    AddressSource, Bridge, Capabilities, Domain, GuestAddress, GuestMachine, Host, HostError, Machine,
+    Network, Pool, Reach, Result, StateNow, View, Volume, Zeros, libvirt_xml,
 };
 use crate::content::{Content, Sink};
 use crate::error::Kind;
@@ -185,6 +186,18 @@ impl Host for Libvirt {
         })?;
         let (arch, guests) = libvirt_xml::capabilities(&xml)?;
         Ok(Capabilities { hostname, libvirt_version, arch, guests })
+    }
+
+    fn machine(&self) -> Result<Machine> {
+        self.look_at_machine()
+    }
+
+    fn guest_machine(&self, arch: &str, machine: &str, virt_type: &str) -> Result<GuestMachine> {
+        self.look_at_guest_machine(arch, machine, virt_type)
+    }
+
+    fn run_for_a_moment(&self, xml: &str) -> Result<Uuid> {
+        self.run_for_this_connection(xml)
     }
 
     fn domains(&self, active_only: bool) -> Result<Vec<Domain>> {

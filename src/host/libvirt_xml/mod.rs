@@ -7,6 +7,7 @@
 
 mod capabilities;
 mod domain;
+mod machine;
 mod storage;
 
 pub use capabilities::capabilities;
@@ -15,6 +16,7 @@ pub use domain::{
     metadata_text,
 };
 pub(super) use domain::{is_record, is_tag};
+pub use machine::{guest_machine, host_machine};
 pub(super) use storage::{PoolParts, VolumeParts};
 pub use storage::{pool, volume, volume_name};
 
