@@ -7,6 +7,7 @@ pub mod console;
 pub mod create;
 pub mod destroy;
 pub mod disks;
+pub mod doctor;
 pub mod images;
 pub mod inspect;
 pub mod pools;
