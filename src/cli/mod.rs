@@ -6,6 +6,7 @@ mod connect;
 mod create;
 mod destroy;
 mod disk;
+mod doctor;
 mod get;
 mod image;
 mod interrupt;
@@ -95,6 +96,7 @@ enum Command {
     Pool(pool::PoolArgs),
     Storage(storage::StorageArgs),
     TestConn(test_conn::TestConnArgs),
+    Doctor(doctor::DoctorArgs),
 }
 
 impl Global {
@@ -167,5 +169,6 @@ fn dispatch(cli: &Cli, ui: &Ui) -> Result<(), Error> {
         Command::Pool(args) => pool::run(args, global, ui),
         Command::Storage(args) => storage::run(args, global, ui),
         Command::TestConn(args) => test_conn::run(args, global, ui),
+        Command::Doctor(args) => doctor::run(args, global, ui),
     }
 }

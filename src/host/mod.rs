@@ -16,7 +16,7 @@ mod refusal;
 mod storage;
 
 pub use error::{HostError, Stopped};
-pub use libvirt::{CallObserver, Libvirt};
+pub use libvirt::{CallObserver, Libvirt, is_local_uri};
 pub use machine::{GuestMachine, Machine, SecurityModel};
 pub use objects::{
     AddressSource, Bridge, Capabilities, Domain, DomainState, GuestAddress, Network, Reach, StateNow, View,

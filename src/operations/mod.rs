@@ -18,6 +18,7 @@ pub mod wait;
 mod chain;
 mod cloud_init_log;
 mod creation;
+mod findings;
 mod image_preflight;
 mod interruptible;
 mod lookup;

@@ -158,7 +158,7 @@ fn is_absence(error: &VirtError) -> bool {
 }
 
 /// Whether a URI means the machine that foundry runs on: no transport to elsewhere and no host.
-fn is_local_uri(uri: &str) -> bool {
+pub fn is_local_uri(uri: &str) -> bool {
     let Some((scheme, rest)) = uri.split_once("://") else { return false };
     let authority = rest.split('/').next().unwrap_or_default();
     let (driver, transport) = scheme.split_once('+').unwrap_or((scheme, ""));

@@ -33,16 +33,6 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    /// The host's own architecture, where foundry knows it.
-    pub(super) fn arch(&self) -> Option<Arch> {
-        arch_of(&self.capabilities)
-    }
-
-    /// How guests run that nobody says anything of, as `create` chooses.
-    pub(super) fn virt_type(&self) -> Option<VirtType> {
-        virt_type_of(&self.settings, &self.capabilities)
-    }
-
     /// The two pools in which VMs and images are by default.
     pub(super) fn default_pools(&self) -> [&str; 2] {
         [self.settings.vm_pool.as_str(), self.settings.image_pool.as_str()]
@@ -56,10 +46,12 @@ impl Facts {
     }
 }
 
+/// The host's own architecture, where foundry knows it.
 pub(super) fn arch_of(capabilities: &Capabilities) -> Option<Arch> {
     Arch::ALL.into_iter().find(|arch| arch.as_str() == capabilities.arch)
 }
 
+/// How guests run that nobody says anything of, as `create` chooses.
 pub(super) fn virt_type_of(settings: &Settings, capabilities: &Capabilities) -> Option<VirtType> {
     let offered = capabilities.guests.get(&capabilities.arch);
     let offers = |wanted: &VirtType| offered.is_some_and(|types| types.iter().any(|t| t == wanted.as_str()));

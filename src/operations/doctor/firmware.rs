@@ -1,8 +1,9 @@
 //! The machine type, and what guests boot with.
 
 use super::Check;
-use super::facts::Facts;
+use super::facts::{Facts, arch_of};
 use crate::host::GuestMachine;
+use crate::plan::Arch;
 
 pub(super) fn check(facts: &Facts) -> Vec<Check> {
     match &facts.guest_machine {
@@ -11,10 +12,17 @@ pub(super) fn check(facts: &Facts) -> Vec<Check> {
             efi(machine),
             secure_boot(facts, machine),
         ],
-        Err(why) => vec![
-            Check::problem("machine-type", why.clone())
-                .todo("apt install qemu-system-x86 (Fedora: dnf install qemu-kvm), then restart libvirtd"),
-        ],
+        Err(why) => {
+            vec![Check::problem("machine-type", why.clone()).todo(match arch_of(&facts.capabilities) {
+                Some(Arch::X86_64) => {
+                    "apt install qemu-system-x86 (Fedora: dnf install qemu-kvm), then restart libvirtd"
+                }
+                Some(Arch::Aarch64) => {
+                    "apt install qemu-system-arm (Fedora: dnf install qemu-kvm), then restart libvirtd"
+                }
+                None => "--connect names another host; VMs of other architectures can be made with spec.arch",
+            })]
+        }
     }
 }
 

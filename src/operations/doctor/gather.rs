@@ -17,7 +17,8 @@ pub(super) fn facts(session: &Session<'_>, probe: bool) -> Result<Facts, Error> 
     let guest_machine = guest_machine(session, &capabilities)?;
     let trial = trial::run(session, &capabilities, guest_machine.as_ref().ok(), probe)?;
     let storage = said(storage::status(session))?;
-    let pools = said(host.pools())?;
+    let mut pools = said(host.pools())?;
+    pools.iter_mut().for_each(|pools| pools.sort_by(|a, b| a.name.cmp(&b.name)));
     session.cancel.check()?;
     let local = host.is_local().then(|| {
         let targets = targets(session.settings, host.uri(), pools.as_deref().unwrap_or_default());

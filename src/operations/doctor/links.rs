@@ -103,7 +103,7 @@ fn described(link: &Link, filters_vlans: bool) -> String {
 /// Docker turns this on, and has the filter drop what it does not know.
 fn filter(local: &Local, bridges: &[Bridge]) -> Option<Check> {
     (local.bridges_are_filtered && !bridges.is_empty()).then(|| {
-        Check::warning("bridge-filter", "what passes a bridge passes the machine's IP filter, too, as Docker wants it")
+        Check::warning("bridge-filter", "what passes a bridge passes the machine's IP filter, too; where Docker runs, that drops it")
             .todo("sysctl net.bridge.bridge-nf-call-iptables=0, or: iptables -I FORWARD -i BRIDGE -o BRIDGE -j ACCEPT")
     })
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -335,9 +335,4 @@ fn way(root: &Path, directory: &Path) -> Option<Vec<(String, Rights)>> {
         directory.ancestors().take_while(|p| p.starts_with(&top)).map(Path::to_owned).collect();
     steps.reverse();
     steps.into_iter().map(|step| Some((below(root, &step), rights(&step)?))).collect()
-}
-
-/// Whether there is a socket at all, for the daemon of a session.
-pub(super) fn is_socket(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|found| found.file_type().is_socket())
 }

@@ -12,6 +12,7 @@ mod gather;
 mod kvm;
 mod links;
 mod local;
+mod manifest;
 mod memory;
 mod permission;
 mod pools;
@@ -19,18 +20,21 @@ mod room;
 mod trial;
 mod versions;
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use super::Session;
 use crate::error::{Error, Kind};
 use facts::Facts;
+pub use manifest::{Preflight, examine_vm};
 
 /// What one look found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Check {
     /// What was looked at; the same word in each version of foundry.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// Of which pool, bridge, VM, …; where there can be several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub object: Option<String>,
@@ -88,8 +92,8 @@ const LOCAL_ONLY: [&str; 5] = [
 ];
 
 impl Check {
-    pub(super) fn new(name: &'static str, state: State, found: impl Into<String>) -> Self {
-        Self { name, object: None, state, found: found.into(), todo: Vec::new() }
+    fn new(name: impl Into<Cow<'static, str>>, state: State, found: impl Into<String>) -> Self {
+        Self { name: name.into(), object: None, state, found: found.into(), todo: Vec::new() }
     }
 
     fn ok(name: &'static str, found: impl Into<String>) -> Self {
@@ -120,7 +124,7 @@ impl Check {
 
     /// Its name with what it is about.
     pub fn title(&self) -> String {
-        self.object.as_ref().map_or_else(|| self.name.to_owned(), |object| format!("{} {object}", self.name))
+        self.object.as_ref().map_or_else(|| self.name.to_string(), |object| format!("{} {object}", self.name))
     }
 }
 

@@ -13,13 +13,12 @@ pub(super) fn check(facts: &Facts) -> Vec<Check> {
         Err(why) => return vec![Check::problem(NAME, why.clone())],
     };
     let defaults = facts.default_pools();
-    let mut others: Vec<&Pool> = pools.iter().filter(|p| !defaults.contains(&p.name.as_str())).collect();
-    others.sort_by(|a, b| a.name.cmp(&b.name));
+    let others = pools.iter().filter(|pool| !defaults.contains(&pool.name.as_str()));
     let default = |name: &str| match pools.iter().find(|pool| pool.name == name) {
         Some(pool) => judge(pool),
         None => missing(facts, name),
     };
-    defaults.into_iter().map(default).chain(others.into_iter().map(judge)).collect()
+    defaults.into_iter().map(default).chain(others.map(judge)).collect()
 }
 
 fn missing(facts: &Facts, name: &str) -> Check {
