@@ -286,12 +286,14 @@ impl Accounts {
         known.map_or_else(|| uid.to_string(), |(name, _, _)| name.clone())
     }
 
-    /// A user with all the groups that it gets when it is given a process (initgroups(3)).
+    /// A user with the groups that libvirt gives its process: the user's own and those that list it, and the one
+    /// that libvirt itself says.
     pub(super) fn user(&self, uid: u32, gid: u32) -> User {
         let name = self.name_of(uid);
-        let groups =
+        let own = self.users.iter().filter(|(_, id, _)| *id == uid).map(|(_, _, group)| *group);
+        let lists =
             self.groups.iter().filter(|(_, _, members)| members.contains(&name)).map(|(_, id, _)| *id);
-        User { uid, groups: groups.chain([gid]).collect() }
+        User { uid, groups: own.chain(lists).chain([gid]).collect() }
     }
 
     /// The name of a group, or its number.
@@ -335,4 +337,172 @@ fn way(root: &Path, directory: &Path) -> Option<Vec<(String, Rights)>> {
         directory.ancestors().take_while(|p| p.starts_with(&top)).map(Path::to_owned).collect();
     steps.reverse();
     steps.into_iter().map(|step| Some((below(root, &step), rights(&step)?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+
+    /// A machine made of files.
+    struct Tree(tempfile::TempDir);
+
+    impl Tree {
+        fn new(files: &[(&str, &str)]) -> Self {
+            let tree = Self(tempfile::tempdir().unwrap());
+            for (path, content) in files {
+                let path = tree.0.path().join(path);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, content).unwrap();
+            }
+            tree
+        }
+
+        fn directory(&self, path: &str, mode: u32) {
+            let path = self.0.path().join(path);
+            fs::create_dir_all(&path).unwrap();
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        }
+
+        fn read(&self, targets: &[&str]) -> Local {
+            Local::read(self.0.path(), &targets.iter().map(|t| (*t).to_owned()).collect::<Vec<_>>())
+        }
+    }
+
+    #[test]
+    fn an_empty_machine_has_nothing_and_stops_nobody() {
+        let local = Tree::new(&[]).read(&[]);
+        assert_eq!((local.kvm_device, local.kvm_modules.len(), local.virtualization), (None, 0, false));
+        assert_eq!((local.nested, local.selinux_enforces, local.secure_boot), (None, None, None));
+        assert_eq!((local.virtlogd, local.apparmor, local.sockets.len()), (Logd::Missing, false, 0));
+    }
+
+    #[test]
+    fn kvm_is_a_device_a_module_and_a_flag() {
+        let tree = Tree::new(&[
+            ("dev/kvm", ""),
+            ("proc/cpuinfo", "processor : 0\nflags\t\t: fpu svm sse\n"),
+            ("sys/module/kvm_amd/parameters/nested", "1\n"),
+            ("sys/module/ext4/x", ""),
+        ]);
+        let local = tree.read(&[]);
+        assert!(local.kvm_device.is_some() && local.virtualization);
+        assert_eq!((local.kvm_modules, local.nested), (vec!["kvm_amd".to_owned()], Some(true)));
+    }
+
+    #[test]
+    fn a_user_has_effective_ids_and_all_groups() {
+        let tree = Tree::new(&[(
+            "proc/self/status",
+            "Name:\tx\nUid:\t1000\t1001\t0\t0\nGid:\t5\t6\t5\t5\nGroups:\t106 993 \n",
+        )]);
+        assert_eq!(tree.read(&[]).user, User { uid: 1001, groups: [6, 106, 993].into() });
+    }
+
+    #[test]
+    fn libvirts_user_has_its_own_group_those_that_list_it_and_the_one_that_libvirt_says() {
+        let tree = Tree::new(&[
+            ("etc/passwd", "root:x:0:0::/root:/bin/sh\nlibvirt-qemu:x:64055:993::/:/sbin/nologin\n"),
+            ("etc/group", "kvm:x:993:\nimages:x:77:alice,libvirt-qemu\nlibvirt:x:106:alice\n"),
+        ]);
+        let accounts = tree.read(&[]).accounts;
+        assert_eq!(accounts.user(64055, 64055).groups, [77, 993, 64055].into());
+        assert_eq!((accounts.name_of(64055).as_str(), accounts.name_of(7).as_str()), ("libvirt-qemu", "7"));
+        assert!(accounts.lists(106, "alice") && !accounts.lists(106, "lice"));
+    }
+
+    #[test]
+    fn virtlogd_is_there_when_somebody_listens_or_nobody_needs_it() {
+        let tree = Tree::new(&[("run/libvirt/x", "")]);
+        let socket = tree.0.path().join("run/libvirt/virtlogd-sock");
+        let listens = UnixListener::bind(&socket).unwrap();
+        assert_eq!(tree.read(&[]).virtlogd, Logd::There);
+        drop(listens);
+        assert_eq!(tree.read(&[]).virtlogd, Logd::Missing, "the socket of one that has ended stays");
+        fs::create_dir_all(tree.0.path().join("etc/libvirt")).unwrap();
+        let conf = |text: &str| fs::write(tree.0.path().join("etc/libvirt/qemu.conf"), text).unwrap();
+        conf("#stdio_handler = \"file\"\n");
+        assert_eq!(tree.read(&[]).virtlogd, Logd::Missing);
+        conf("user = \"root\"\nstdio_handler=\"file\"\n");
+        assert_eq!(tree.read(&[]).virtlogd, Logd::NotNeeded);
+    }
+
+    #[test]
+    fn secure_boot_is_said_by_the_descriptions_of_firmware() {
+        let plain = ("usr/share/qemu/firmware/60-plain.json", "{\"features\": [\"acpi-s3\"]}");
+        assert_eq!(Tree::new(&[plain]).read(&[]).secure_boot, Some(false));
+        let secure = (
+            "usr/share/qemu/firmware/40-secure.json",
+            "{\"features\": [\"enrolled-keys\", \"secure-boot\"]}",
+        );
+        assert_eq!(
+            Tree::new(&[plain, secure, ("usr/share/qemu/firmware/x", "no JSON")]).read(&[]).secure_boot,
+            Some(true)
+        );
+    }
+
+    #[test]
+    fn a_link_is_up_addressed_and_has_uplinks_that_are_no_guests() {
+        let tree = Tree::new(&[
+            ("sys/class/net/br0/flags", "0x1003\n"),
+            ("sys/class/net/br0/brif/eth0/x", ""),
+            ("sys/class/net/br0/brif/vnet3/x", ""),
+            ("sys/class/net/vnet3/tun_flags", "0x5002"),
+            ("sys/class/net/eth0/flags", "0x1003\n"),
+            ("sys/class/net/br1/flags", "0x1002\n"),
+            ("sys/class/net/br2/flags", "0x1003\n"),
+            (
+                "proc/net/route",
+                "Iface\tDestination\tGateway\nbr1\t00000000\t010200C0\t0003\nbr0\t00004D0A\t00000000\t0001\n",
+            ),
+            (
+                "proc/net/if_inet6",
+                "fe80000000000000 05 40 20 80 br1\nfd000000000000000000000000000001 04 40 00 80 br2\n",
+            ),
+        ]);
+        let links = tree.read(&[]).links;
+        let link = |is_up, has_address, uplinks: &[&str]| Link {
+            is_up,
+            has_address,
+            uplinks: uplinks.iter().map(|u| (*u).to_owned()).collect(),
+        };
+        assert_eq!(links["br0"], link(true, true, &["eth0"]));
+        assert_eq!(links["br1"], link(false, false, &[]));
+        assert_eq!(links["br2"], link(true, true, &[]));
+    }
+
+    #[test]
+    fn the_way_to_a_directory_is_the_one_behind_its_links() {
+        let tree = Tree::new(&[]);
+        tree.directory("srv/vms", 0o711);
+        tree.directory("srv", 0o700);
+        symlink("srv/vms", tree.0.path().join("link")).unwrap();
+        let found = tree.read(&["/link", "/srv/vms/not/yet"]).directories;
+        let modes = |path: &str| -> Vec<(String, u32)> {
+            let way = found[path].way.clone().unwrap();
+            way.into_iter().map(|(step, rights)| (step, rights.mode & 0o777)).skip(1).collect()
+        };
+        assert_eq!(modes("/link"), [("/srv".to_owned(), 0o700), ("/srv/vms".to_owned(), 0o711)]);
+        assert_eq!(modes("/srv/vms/not/yet"), modes("/link"), "what is not there yet is made below it");
+        assert!(found["/link"].inodes.1 <= found["/link"].inodes.0 && found["/link"].available > 0);
+    }
+
+    #[test]
+    fn the_first_class_that_a_user_belongs_to_decides() {
+        let user = User { uid: 5, groups: [7].into() };
+        let rights = |uid, gid, mode| Rights { uid, gid, mode, has_acl: false };
+        for (rights, passes, uses) in [
+            (rights(5, 7, 0o100), true, false),
+            (rights(5, 7, 0o077), false, false),
+            (rights(1, 7, 0o617), true, false),
+            (rights(1, 7, 0o701), false, false),
+            (rights(1, 7, 0o660), false, true),
+            (rights(1, 2, 0o117), true, true),
+        ] {
+            assert_eq!((user.may_pass(&rights), user.may_use(&rights)), (passes, uses), "{rights:?}");
+        }
+        let root = User { uid: 0, groups: BTreeSet::new() };
+        assert!(root.may_pass(&rights(1, 1, 0)) && root.may_use(&rights(1, 1, 0)));
+    }
 }

@@ -20,6 +20,9 @@ mod room;
 mod trial;
 mod versions;
 
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
 
 use serde::Serialize;
