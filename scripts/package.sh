@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# package.sh - builds foundry's .deb and .rpm into target/package/.
+#
+#   scripts/package.sh
+#
+# Needs cargo-deb and cargo-generate-rpm (cargo install cargo-deb cargo-generate-rpm), and what a build needs. What is
+# in the packages is laid out in target/package/tree first; Cargo.toml says the rest.
+set -euo pipefail
+shopt -s inherit_errexit
+export LC_ALL=C.UTF-8
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+OUT=target/package
+TREE=$OUT/tree
+FOUNDRY=target/release/foundry
+
+main() {
+  cargo build --quiet --release
+  rm -rf "$OUT"
+  documents
+  manual
+  completions
+  configuration
+  cargo deb --quiet --no-build --output "$OUT/"
+  cargo generate-rpm --auto-req builtin --output "$OUT/"
+  ls "$OUT"/*.deb "$OUT"/*.rpm
+}
+
+# put FILE PLACE: into the tree, below the name that it has there
+put() {
+  install -D -m 644 "$1" "$TREE/$2"
+}
+
+documents() {
+  local file
+  for file in README.md CLOUDINIT.md examples/justfile examples/*.yaml; do
+    put "$file" "usr/share/doc/foundry/$file"
+  done
+}
+
+# Both kinds of package want them packed, and the same each time.
+manual() {
+  understands man || return 0
+  "$FOUNDRY" man "$TREE/usr/share/man/man1" >/dev/null
+  gzip -9 --no-name "$TREE"/usr/share/man/man1/*
+}
+
+completions() {
+  understands completion || return 0
+  completion bash usr/share/bash-completion/completions/foundry
+  completion zsh usr/share/zsh/vendor-completions/_foundry
+  completion fish usr/share/fish/vendor_completions.d/foundry.fish
+}
+
+# completion SHELL PLACE
+completion() {
+  mkdir -p "$(dirname "$TREE/$2")"
+  "$FOUNDRY" completion "$1" >"$TREE/$2"
+}
+
+# The example, with nothing of it in force.
+configuration() {
+  [[ -e examples/config/config.yaml ]] || return 0
+  mkdir -p "$TREE/etc/foundry"
+  sed 's/^\([^#]\)/#\1/' examples/config/config.yaml >"$TREE/etc/foundry/config.yaml"
+}
+
+understands() {
+  "$FOUNDRY" help "$1" >/dev/null 2>&1
+}
+
+main
