@@ -58,7 +58,7 @@ fn skip_csi(chars: &mut std::str::Chars<'_>) {
 }
 
 /// Unicode's bidirectional embeddings, overrides and isolates (UAX #9).
-fn turns_direction(c: char) -> bool {
+pub(crate) fn turns_direction(c: char) -> bool {
     matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 

@@ -17,7 +17,8 @@ fn calls(bench: &Bench) -> String {
     bench.host.calls().join("\n")
 }
 
-/// The last look is for who deletes the image without having seen the VM.
+/// The second look at all domains is for who wants the same address at the same moment; the last one at the image
+/// for who deletes it without having seen the VM.
 #[test]
 fn create_asks_once() {
     let bench = Bench::new();
@@ -41,8 +42,9 @@ fn create_asks_once() {
     create_volume foundry-vms/web_data-vdc
     create_volume foundry-vms/web_cloudinit
     upload foundry-vms/web_cloudinit
-    set_record web
+    domains
     set_autostart web
+    set_record web
     start web
     volume foundry-images/debian-12
     ");

@@ -33,8 +33,8 @@ fn it_defines_first_and_starts_last() {
             "create_volume foundry-vms/web_data-vdc",
             "create_volume foundry-vms/web_cloudinit",
             "upload foundry-vms/web_cloudinit",
-            "set_record web",
             "set_autostart web",
+            "set_record web",
             "start web",
         ]
     );

@@ -62,14 +62,14 @@ fn it_goes_from_every_state() {
         (S::Paused, false),
         (S::Suspended, false),
         (S::Crashed, false),
-        (S::Unknown, false),
+        (S::Unknown(23), false),
         (S::ShutOff, false),
     ] {
         for options in [GENTLE, FORCE] {
             let bench = Bench::with_web();
             bench.host.set_state("web", state);
             bench.destroy("web", options).unwrap();
-            assert_nothing_left(&bench, state.as_str());
+            assert_nothing_left(&bench, &state.to_string());
             assert_eq!(asked_to_shut_down(&bench), asked && !options.force, "{state:?}");
         }
     }

@@ -1,8 +1,17 @@
 //! Whatever a manifest says, reading and judging it never panics, and a plan that comes out of it
 //! keeps what the rest of foundry builds on.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should stop")]
+#![allow(clippy::print_stdout, reason = "a test says how much it did")]
 
 mod manifest_support;
+#[path = "hostile_manifests/rendered.rs"]
+mod rendered;
+#[path = "hostile_manifests/rendering.rs"]
+mod rendering;
+#[path = "hostile_manifests/slots.rs"]
+mod slots;
+#[path = "hostile_manifests/words.rs"]
+mod words;
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};

@@ -75,13 +75,14 @@ fn every_state_has_its_phase() {
         (DomainState::ShuttingDown, Phase::Stopped, "False"),
         (DomainState::Crashed, Phase::Failed, "False"),
         (DomainState::ShutOff, Phase::Stopped, "False"),
+        (DomainState::Unknown(23), Phase::Unknown, "Unknown"),
     ] {
         let bench = Bench::with_web();
         bench.host.set_state("web", state);
         let seen = see(&bench, "web");
         assert_eq!(status(&seen).phase, phase, "{state:?}");
         assert_eq!(status(&seen).conditions[0].status, ready, "{state:?}");
-        assert_eq!(status(&seen).state, state.as_str());
+        assert_eq!(status(&seen).state, state.to_string());
     }
 }
 

@@ -249,7 +249,7 @@ fn an_interruption_between_two_vms_is_no_success() {
     let vm = &one.name;
     let mut started = bed.foundry(&["create", "-", "-vv"]).reads(format!("{one}---\n{two}")).start();
     // The last call before the first one's start, which takes a third of a second and is not undone.
-    assert!(started.until(|line| line.contains("virDomainSetAutostart")) && started.until_call(1));
+    assert!(started.until(|line| line.contains("virDomainSetMetadata")) && started.until_call(1));
     started.signal("INT");
     let ran = started.end().exits(130);
     // After its start it is only looked whether its image is still there.

@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
+#[path = "../../tests/common/private_host.rs"]
+mod private_host;
+
 /// The binary that is measured.
 pub(crate) const FOUNDRY: &str = env!("CARGO_BIN_EXE_foundry");
 /// Where all of libvirt is reached inside.
@@ -23,7 +26,6 @@ pub(crate) const URI: &str = "qemu:///system";
 pub(crate) const PREFIX: &str = "foundry-test-bench";
 
 const INSIDE: &str = "FOUNDRY_BENCH_INSIDE";
-const HOST: &str = include_str!("host.sh");
 
 /// Runs a bench inside a private host; `cargo test --benches` runs nothing.
 pub(crate) fn main(bench: fn() -> Result<()>) -> ExitCode {
@@ -44,21 +46,14 @@ pub(crate) fn main(bench: fn() -> Result<()>) -> ExitCode {
 /// Starts this program again inside; what is on disk goes with `directory`.
 fn enter() -> Result<ExitCode> {
     ensure!(fs::metadata("/proc/self")?.uid() == 0, "a private libvirtd needs root");
-    // Not under a home directory: QEMU runs as another user and must reach its disks.
-    let directory = tempfile::Builder::new().prefix(PREFIX).tempdir_in("/var/tmp")?;
-    let mut inside = Command::new("unshare")
-        .args(["--mount", "--net", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc"])
-        .args(["bash", "-c", HOST, "host.sh"])
-        .arg(directory.path())
-        .arg(std::env::current_exe()?)
+    let directory = private_host::directory(PREFIX)?;
+    let mut inside = private_host::command(directory.path(), &std::env::current_exe()?)
         .env(INSIDE, directory.path())
-        .env_remove("LIBVIRT_DEFAULT_URI")
         .env("FOUNDRY_CONNECT", URI)
         .env("FOUNDRY_VIRT_TYPE", std::env::var("FOUNDRY_VIRT_TYPE").unwrap_or_else(|_| "qemu".into()))
         .env("FOUNDRY_VM_POOL", VM_POOL)
         .env("FOUNDRY_IMAGE_POOL", IMAGE_POOL)
         .env("FOUNDRY_STORAGE_PATH", STORAGE)
-        .stdin(Stdio::piped())
         .spawn()
         .context("unshare")?;
     // Held until it has ended: where this process is killed, it closes, and all inside is ended.

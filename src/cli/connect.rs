@@ -5,7 +5,7 @@ use std::env;
 use super::Global;
 use super::ui::Ui;
 use crate::error::Error;
-use crate::host::Libvirt;
+use crate::host::{Libvirt, Patience, run_event_loop};
 use crate::operations::{Cancel, Session, Settings, SystemClock, is_root};
 
 /// A connection with everything that an operation needs.
@@ -34,7 +34,9 @@ impl Connected<'_> {
 /// Connects to the libvirt that the flags and the environment name.
 pub(super) fn connect<'a>(global: &Global, ui: &'a Ui) -> Result<Connected<'a>, Error> {
     let settings = global.settings()?;
-    let host = Libvirt::connect(&uri(global), ui.observer())?;
+    run_event_loop();
+    let patience = Patience::of(global.call_timeout);
+    let host = Libvirt::connect_within(&uri(global), ui.observer(), patience)?;
     Ok(Connected { host, settings, clock: SystemClock::default(), ui, cancel: Cancel::default() })
 }
 

@@ -96,11 +96,18 @@ pub(super) fn plan_all(files: &[String], defaults: &Defaults) -> Result<Vec<VmPl
     match (problems.is_empty(), check_batch(&plans, &files.join(", "))) {
         (true, Ok(())) => Ok(plans),
         (true, Err(between)) => Err(between.into()),
-        (false, _) => {
-            let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            Err(Error::new(Kind::Validation, all.join("\n")))
-        }
+        (false, _) => Err(Error::new(Kind::Validation, told(&problems))),
     }
+}
+
+/// The problems of several VMs, of so many as a person reads.
+fn told(problems: &[Problems]) -> String {
+    const TOLD: usize = 20;
+    let mut all: Vec<String> = problems.iter().take(TOLD).map(ToString::to_string).collect();
+    if problems.len() > TOLD {
+        all.push(format!("… and {} more VMs with problems", problems.len() - TOLD));
+    }
+    all.join("\n")
 }
 
 fn load_all(files: &[String]) -> Result<Vec<VirtualMachine>, Error> {

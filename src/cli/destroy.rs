@@ -83,7 +83,7 @@ fn agree(args: &DestroyArgs, demolitions: &[Demolition], ui: &Ui) -> Result<(), 
 }
 
 /// Tells all failures but the worst one, which is told by whoever called.
-fn tell_all(mut failures: Vec<Error>, ui: &Ui) -> Result<(), Error> {
+pub(super) fn tell_all(mut failures: Vec<Error>, ui: &Ui) -> Result<(), Error> {
     failures.sort_by_key(Error::kind);
     let worst = failures.pop();
     failures.iter().for_each(|error| ui.error(error));
@@ -103,7 +103,7 @@ fn question(demolitions: &[Demolition]) -> String {
     let mut text = String::new();
     for demolition in demolitions {
         let domain = &demolition.domain;
-        text.push_str(&format!("Destroy VM '{}' ({})\n", domain.name, domain.state.as_str()));
+        text.push_str(&format!("Destroy VM '{}' ({})\n", domain.name, domain.state));
         list(&mut text, "and delete these disks for good:", &demolition.volumes);
         list(&mut text, "and keep these disks:", &demolition.kept);
         spared(&mut text, &demolition.spared);

@@ -10,6 +10,7 @@ use super::output::{Format, age, objects};
 use super::ui::Ui;
 use crate::error::Error;
 use crate::operations::inspect::{self, Seen};
+use crate::record::Record;
 use crate::text::printable;
 
 /// Show one VM: its manifest and its status
@@ -62,6 +63,8 @@ pub(super) fn run(args: &GetArgs, global: &Global, ui: &Ui) -> Result<(), Error>
     if !left_out.is_empty() {
         let why = if args.with_secrets {
             "the seed volume does not have them as they were given"
+        } else if seen.record().is_some_and(Record::is_seed_gone) {
+            "the seed that held them was ejected, and only the guest has them"
         } else {
             "--with-secrets reads them from the seed volume"
         };
@@ -84,7 +87,7 @@ fn details(seen: &Seen) -> String {
     };
     let domain = &seen.domain;
     line("Name", &domain.name);
-    line("State", domain.state.as_str());
+    line("State", &domain.state.to_string());
     if let Some(status) = &seen.vm.status {
         line("Phase", status.phase.as_str());
         status.conditions.iter().for_each(|c| line(&c.kind, &format!("{} ({})", c.status, c.message)));

@@ -1,21 +1,33 @@
-//! Signals: the first stops an operation and has it undone, the second stops the undoing.
+//! Signals: the first stops an operation and has it undone, the second stops the undoing, the third ends all.
 //!
 //! A command that only looks is ended at once. One that changes something says so with [`guard`]; from
-//! then on a signal raises the operation's [`Cancel`] and the operation ends itself.
+//! then on a signal raises the operation's [`Cancel`] and the operation ends itself. Where it cannot, because
+//! a call of libvirt's does not return, the second signal says what may be left, and ends the process.
+//!
+//! A terminal that closes sends SIGHUP more than once: the shell passes on its own, and the kernel sends one
+//! when the shell has gone. Nobody is there to insist, so that all of them together count as one wish.
 
 use std::process;
+use std::sync::OnceLock;
 use std::thread;
+use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::ui;
 use crate::error::{Error, Kind};
 use crate::operations::Cancel;
 
-/// The signal after which nothing is waited for any more.
-const LAST: usize = 3;
+/// How long the end after a first wish may take without a word, and after a second at all.
+const FIRST_PATIENCE: Duration = Duration::from_secs(2);
+const LAST_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Has signals raise `cancel` from here on.
+/// The signal that began the end. A process has its signals as a whole, not each operation.
+static FIRST: OnceLock<i32> = OnceLock::new();
+
+/// Has signals raise `cancel` from here on. One that was ignored stays so, as nohup(1) wants it of SIGHUP and a
+/// shell of SIGINT for what it runs in the background.
 ///
 /// # Errors
 /// Where the system refuses a signal handler.
@@ -23,15 +35,63 @@ pub(super) fn guard(cancel: &Cancel) -> Result<(), Error> {
     let failed = |e: std::io::Error| {
         Error::new(Kind::Configuration, "cannot listen to signals").because(e.to_string())
     };
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(failed)?;
+    let ignored = ignored();
+    let heard = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|s| ignored >> (s - 1) & 1 == 0);
+    let mut signals = Signals::new(heard).map_err(failed)?;
     let cancel = cancel.clone();
     thread::spawn(move || {
-        for (count, _) in (1..).zip(signals.forever()) {
-            cancel.request();
-            if count >= LAST {
-                process::exit(i32::from(Kind::Interrupted.exit_code()));
+        let mut wishes = 0;
+        for signal in signals.forever() {
+            if FIRST.set(signal).is_ok() || signal != SIGHUP {
+                wishes += 1;
+                obey(wishes, &cancel);
             }
         }
     });
     Ok(())
+}
+
+/// The exit code for a kind of failure. Of an interruption it says by which signal, as shells do: 130, 143, 129.
+pub(super) fn exit_code(kind: Kind) -> u8 {
+    let by = FIRST.get().filter(|_| kind == Kind::Interrupted);
+    by.and_then(|signal| u8::try_from(128 + signal).ok()).unwrap_or(kind.exit_code())
+}
+
+fn obey(wishes: usize, cancel: &Cancel) {
+    cancel.request();
+    let cancel = cancel.clone();
+    match wishes {
+        1 => after(FIRST_PATIENCE, || ui::late(&slow())),
+        2 => after(LAST_PATIENCE, move || give_up(&cancel)),
+        _ => give_up(&cancel),
+    }
+}
+
+/// Does something later, unless the process has ended by then.
+fn after(time: Duration, act: impl FnOnce() + Send + 'static) {
+    thread::spawn(move || {
+        thread::sleep(time);
+        act();
+    });
+}
+
+fn slow() -> String {
+    "interrupted; what was begun is being ended or undone. Interrupt again to leave it as it is".into()
+}
+
+fn give_up(cancel: &Cancel) {
+    let mut remains = cancel.remains();
+    if remains.is_empty() {
+        remains.push("what libvirt was asked to do may still take effect".into());
+    }
+    let error = Error::new(Kind::Interrupted, "interrupted again, and ended in the middle of it");
+    ui::late_error(&remains.into_iter().fold(error, Error::outcome));
+    process::exit(i32::from(exit_code(Kind::Interrupted)));
+}
+
+/// The signals that this process was told to ignore, one bit each (proc_pid_status(5)).
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }

@@ -99,7 +99,7 @@ fn state_word(seen: &Seen) -> String {
         Some(Phase::Pending) => "interrupted".into(),
         Some(Phase::Creating) => "creating".into(),
         Some(Phase::Destroying) => "half destroyed".into(),
-        Some(Phase::Failed) => format!("{} (error)", seen.domain.state.as_str()),
-        _ => seen.domain.state.as_str().into(),
+        Some(Phase::Failed) => format!("{} (error)", seen.domain.state),
+        _ => seen.domain.state.to_string(),
     }
 }

@@ -7,6 +7,7 @@ mod create;
 mod destroy;
 mod disk;
 mod doctor;
+mod gc;
 mod get;
 mod image;
 mod interrupt;
@@ -15,11 +16,13 @@ mod output;
 mod pool;
 mod pool_add;
 mod render;
+mod seed;
 mod storage;
 mod test_conn;
 pub mod ui;
 
 use std::ffi::OsStr;
+use std::time::Duration;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
@@ -73,6 +76,9 @@ pub struct Global {
     /// Directory on the host in which these two pools are made [default: libvirt's own for images]
     #[arg(long, global = true, value_name = "DIR", env = "FOUNDRY_STORAGE_PATH", hide_env_values = true)]
     storage_path: Option<String>,
+    /// Give up a call that libvirt has not answered for so long, 0 for never; what copies data has 60 times as long
+    #[arg(long, global = true, value_name = "DURATION", default_value = "60s", value_parser = output::parse_duration, env = "FOUNDRY_CALL_TIMEOUT", hide_env_values = true)]
+    call_timeout: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -95,6 +101,8 @@ enum Command {
     Disk(disk::DiskArgs),
     Pool(pool::PoolArgs),
     Storage(storage::StorageArgs),
+    Seed(seed::SeedArgs),
+    Gc(gc::GcArgs),
     TestConn(test_conn::TestConnArgs),
     Doctor(doctor::DoctorArgs),
 }
@@ -136,7 +144,7 @@ pub fn run() -> u8 {
         Ok(()) => 0,
         Err(error) => {
             ui.error(&error);
-            error.kind().exit_code()
+            interrupt::exit_code(error.kind())
         }
     }
 }
@@ -168,6 +176,8 @@ fn dispatch(cli: &Cli, ui: &Ui) -> Result<(), Error> {
         Command::Disk(args) => disk::run(args, global, ui),
         Command::Pool(args) => pool::run(args, global, ui),
         Command::Storage(args) => storage::run(args, global, ui),
+        Command::Seed(args) => seed::run(args, global, ui),
+        Command::Gc(args) => gc::run(args, global, ui),
         Command::TestConn(args) => test_conn::run(args, global, ui),
         Command::Doctor(args) => doctor::run(args, global, ui),
     }

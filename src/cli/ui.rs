@@ -19,6 +19,8 @@ pub struct Ui {
     quiet: bool,
     verbose: u8,
     colour: bool,
+    /// Whether stdout was a terminal in the beginning: one that was closed is none any more.
+    shows: bool,
     /// Shown on a terminal while something takes time.
     spinner: Mutex<Option<ProgressBar>>,
     /// Warnings that were given already: what is true of the host is said once, not once for each VM.
@@ -31,18 +33,19 @@ impl Ui {
         let terminal = io::stderr().is_terminal();
         // https://no-color.org: any value but the empty one.
         let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-        Self { quiet, verbose, colour, spinner: Mutex::new(None), warned: Mutex::default() }
+        let shows = io::stdout().is_terminal();
+        Self { quiet, verbose, colour, shows, spinner: Mutex::new(None), warned: Mutex::default() }
     }
 
     /// Writes a result exactly as it is, for a program to read.
     ///
     /// # Errors
-    /// None where the reader of stdout has gone: it has read what it wanted.
+    /// None where the reader of stdout has gone, as the terminal has when it was closed: it has read what it wanted.
     pub fn result(&self, text: &str) -> Result<(), Error> {
         self.clear();
         let mut stdout = io::stdout().lock();
         match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-            Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
+            Err(e) if e.kind() != io::ErrorKind::BrokenPipe && !self.shows => {
                 Err(Error::new(Kind::Configuration, "cannot write to stdout").because(e.to_string()))
             }
             _ => Ok(()),
@@ -93,17 +96,7 @@ impl Ui {
 
     /// Says what failed: once, with its cause, what to do, and what became of what was begun.
     pub fn error(&self, error: &Error) {
-        let mut text = error.to_string();
-        if let Some(detail) = error.detail_text().filter(|_| self.verbose > 0) {
-            let _ = write!(text, "\n  libvirt: {}", detail.trim_end().replace('\n', "\n    "));
-        }
-        if let Some(hint) = error.hint_text() {
-            let _ = write!(text, "\n  hint: {hint}");
-        }
-        for outcome in error.outcomes() {
-            let _ = write!(text, "\n  {outcome}");
-        }
-        self.stderr(&self.paint("error: ", "31"), &text);
+        self.stderr(&self.paint("error: ", "31"), &told(error, self.verbose));
     }
 
     /// Whether somebody is there to answer a question.
@@ -213,6 +206,34 @@ impl Progress for Ui {
             Event::Bytes { done, total } => self.bytes(done, total),
         }
     }
+}
+
+/// All that an error says.
+fn told(error: &Error, verbose: u8) -> String {
+    let mut text = error.to_string();
+    if let Some(detail) = error.detail_text().filter(|_| verbose > 0) {
+        let _ = write!(text, "\n  libvirt: {}", detail.trim_end().replace('\n', "\n    "));
+    }
+    if let Some(hint) = error.hint_text() {
+        let _ = write!(text, "\n  hint: {hint}");
+    }
+    for outcome in error.outcomes() {
+        let _ = write!(text, "\n  {outcome}");
+    }
+    text
+}
+
+/// Says something while an operation hangs, from outside of it; on a terminal on a line of its own.
+pub(super) fn late(text: &str) {
+    let mut stderr = io::stderr().lock();
+    let begin = if stderr.is_terminal() { "\r\u{1b}[K" } else { "" };
+    // A closed stderr leaves nobody to tell.
+    let _ = writeln!(stderr, "{begin}{}", printable_lines(text));
+}
+
+/// Says why the process ends while an operation hangs.
+pub(super) fn late_error(error: &Error) {
+    late(&format!("error: {}", told(error, 0)));
 }
 
 /// Shows a question on the terminal itself: stderr may be a file, whose reader cannot answer.

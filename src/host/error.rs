@@ -1,5 +1,7 @@
 //! How a host says no.
 
+use std::time::Duration;
+
 use super::refusal;
 use crate::error::Kind;
 use crate::text::shell_word;
@@ -43,6 +45,17 @@ pub enum HostError {
         /// libvirt's message.
         libvirt: String,
     },
+    /// The host did not answer in time and was given up, the connection with it: the call may have taken effect
+    /// or not.
+    #[error("{uri} did not answer within {} s when it was to {operation}", within.as_secs_f32())]
+    Silent {
+        /// The URI.
+        uri: String,
+        /// What was asked.
+        operation: String,
+        /// How long an answer was waited for.
+        within: Duration,
+    },
     /// A local source or sink of a transfer failed, or was stopped by the user.
     #[error("cannot {operation}")]
     Transfer {
@@ -67,7 +80,7 @@ impl HostError {
     /// The kind of failure, for the exit code.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Connect { .. } | Self::Lost { .. } => Kind::Connection,
+            Self::Connect { .. } | Self::Lost { .. } | Self::Silent { .. } => Kind::Connection,
             Self::Refused { kind, .. } => *kind,
             Self::Transfer { interrupted: true, .. } => Kind::Interrupted,
             Self::Transfer { .. } => Kind::Storage,
@@ -77,7 +90,7 @@ impl HostError {
 
     /// Whether the call may have taken effect although it failed.
     pub fn outcome_unknown(&self) -> bool {
-        matches!(self, Self::Lost { .. })
+        matches!(self, Self::Lost { .. } | Self::Silent { .. })
     }
 
     /// Why, in words for everybody.
@@ -100,7 +113,7 @@ impl HostError {
             Self::Connect { libvirt, .. } | Self::Refused { libvirt, .. } | Self::Lost { libvirt, .. } => {
                 Some(libvirt)
             }
-            Self::Transfer { .. } | Self::Unreadable { .. } => None,
+            Self::Silent { .. } | Self::Transfer { .. } | Self::Unreadable { .. } => None,
         }
     }
 
@@ -111,9 +124,20 @@ impl HostError {
             Self::Lost { .. } => {
                 Some("foundry list --all shows what is there once libvirt answers again".into())
             }
+            Self::Silent { uri, .. } => {
+                Some(format!("{}; then foundry list --all shows what is there", wake_hint(uri)))
+            }
             _ => None,
         }
     }
+}
+
+/// A daemon that hangs stays so, and ending it harms no guest.
+fn wake_hint(uri: &str) -> String {
+    format!(
+        "if `virsh -c {} list` hangs too: systemctl restart libvirtd there (virtqemud and virtstoraged on hosts with modular daemons; VMs run on); --call-timeout gives a slow one more time",
+        shell_word(uri)
+    )
 }
 
 /// What a user can do about a connection that fails, by the commonest causes.
@@ -123,6 +147,8 @@ fn connect_hint(uri: &str, libvirt: &str) -> String {
     } else if libvirt.contains("No such file") || libvirt.contains("refused") {
         "is libvirtd running there? (systemctl start libvirtd, or virtqemud on hosts with modular daemons)"
             .into()
+    } else if libvirt.contains("no answer within") {
+        wake_hint(uri)
     } else {
         format!("check the URI and that `virsh -c {} uri` answers", shell_word(uri))
     }

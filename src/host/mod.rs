@@ -14,14 +14,16 @@ pub mod memory;
 mod objects;
 mod refusal;
 mod storage;
+mod turn;
 
 pub use error::{HostError, Stopped};
-pub use libvirt::{CallObserver, Libvirt, is_local_uri};
+pub use libvirt::{CallObserver, Libvirt, Patience, is_local_uri, run_event_loop};
 pub use machine::{GuestMachine, Machine, SecurityModel};
 pub use objects::{
     AddressSource, Bridge, Capabilities, Domain, DomainState, GuestAddress, Network, Reach, StateNow, View,
 };
 pub use storage::{Pool, PoolAuth, PoolSource, Secret, Server, Volume};
+pub use turn::Turn;
 
 use std::time::Duration;
 
@@ -59,6 +61,11 @@ pub trait Host: Send + Sync {
     fn uri(&self) -> &str;
     /// Whether the host is the machine foundry runs on, so that its kernel can be asked directly.
     fn is_local(&self) -> bool;
+    /// The turn with a thing of the host's among the foundries of this machine; `None` while another has it.
+    fn turn(&self, thing: &str) -> Option<Turn> {
+        let _ = thing;
+        Some(Turn::free())
+    }
     /// Name, versions and guest types of the host.
     fn capabilities(&self) -> Result<Capabilities>;
     /// What the machine is like.

@@ -40,8 +40,9 @@ pub enum DomainState {
     Crashed,
     /// Suspended by the guest's power management.
     Suspended,
-    /// A state that this foundry does not know.
-    Unknown,
+    /// A state that this foundry does not know, by libvirt's number: a newer daemon's, or none at all (0). What it
+    /// means is not guessed; as far as it matters, the domain is active.
+    Unknown(u32),
 }
 
 impl DomainState {
@@ -49,10 +50,12 @@ impl DomainState {
     pub fn is_active(self) -> bool {
         !matches!(self, Self::ShutOff)
     }
+}
 
+impl std::fmt::Display for DomainState {
     /// The words that `virsh list` uses for the state.
-    pub fn as_str(self) -> &'static str {
-        match self {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
             Self::Running => "running",
             Self::Blocked => "idle",
             Self::Paused => "paused",
@@ -60,8 +63,8 @@ impl DomainState {
             Self::ShutOff => "shut off",
             Self::Crashed => "crashed",
             Self::Suspended => "pmsuspended",
-            Self::Unknown => "unknown",
-        }
+            Self::Unknown(number) => return write!(f, "unknown ({number})"),
+        })
     }
 }
 

@@ -17,6 +17,15 @@ fn connection(text: &str) -> Option<String> {
     if text.contains("authentication unavailable") || text.contains("authentication failed") {
         return Some("this user may not manage that libvirt".into());
     }
+    for (words, meaning) in [
+        ("keepalive timeout", "it does not answer any more, or cannot be reached"),
+        ("client socket is closed", "it was lost before that"),
+        ("End of file while reading data", "the daemon ended, or closed it"),
+    ] {
+        if text.contains(words) {
+            return Some(meaning.into());
+        }
+    }
     let socket = quoted_after(text, "Failed to connect socket to ")?;
     Some(if text.contains("No such file") {
         format!("no daemon of libvirt's listens there: {socket} does not exist")
@@ -132,6 +141,12 @@ mod tests {
                 "Failed to connect socket to '/run/x': Connection refused",
                 "no daemon of libvirt's listens at the socket '/run/x'",
             ),
+            (
+                "internal error: connection closed due to keepalive timeout",
+                "it does not answer any more, or cannot be reached",
+            ),
+            ("internal error: client socket is closed", "it was lost before that"),
+            ("End of file while reading data: Input/output error", "the daemon ended, or closed it"),
             (
                 "authentication unavailable: no polkit agent available to authenticate action 'org.libvirt.unix.manage'",
                 "this user may not manage that libvirt",

@@ -16,7 +16,7 @@ use super::user_data::as_text;
 use super::{API_VERSION, KIND, VirtualMachine};
 use crate::names::nearest;
 use crate::yaml::node::{Node, ReadError};
-use crate::yaml::{self, BrokenRule, Fault, Position, Step, did_you_mean, printable, shortened};
+use crate::yaml::{self, BrokenRule, Fault, Position, Step, did_you_mean, outlined, printable, shortened};
 
 /// The largest manifest that is read, in bytes (1 MiB): what Kubernetes' API server takes, and far
 /// more than the seed of a VM needs.
@@ -170,7 +170,7 @@ fn in_words(broken: &BrokenRule) -> String {
         BrokenRule::AliasInItself => "an alias of a node that holds the alias itself".to_owned(),
         BrokenRule::KeyIsCollection => "a key must be a word, not a list or a mapping".to_owned(),
         BrokenRule::KeyTwice { key, first_line } => {
-            format!("duplicate key {:?}, given before on line {first_line}", shortened(key))
+            format!("duplicate key {:?}, given before on line {first_line}", outlined(key))
         }
         BrokenRule::MergeOfOther => "'<<' wants a mapping or a list of mappings".to_owned(),
         others => others.to_string(),

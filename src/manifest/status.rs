@@ -39,6 +39,8 @@ pub enum Phase {
     Failed,
     /// Its destruction was begun.
     Destroying,
+    /// libvirt says something that this foundry does not know.
+    Unknown,
 }
 
 impl Phase {
@@ -51,6 +53,7 @@ impl Phase {
             Self::Stopped => "Stopped",
             Self::Failed => "Failed",
             Self::Destroying => "Destroying",
+            Self::Unknown => "Unknown",
         }
     }
 }

@@ -1,4 +1,6 @@
-//! Makes a VM: define, volumes, seed, mark, autostart, start; or nothing at all.
+//! Makes a VM: define, volumes, seed, autostart, mark, start; or nothing at all.
+
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -7,7 +9,7 @@ use super::findings::{Findings, report};
 use super::preflight::{ReadyVm, preflight};
 use super::storage_preflight::{self, PoolNeed, ReadyPool, ReadyStorage};
 use super::volumes::{fill_seed, make_disk};
-use super::{Event, Session, console, destroy};
+use super::{Event, Session, console, destroy, rivals, turn};
 use crate::cloud_init;
 use crate::domain_xml::{self, DiskSource, Placement, VirtType};
 use crate::error::{Error, Kind};
@@ -15,7 +17,12 @@ use crate::host::{HostError, PoolSource};
 use crate::plan::VmPlan;
 use crate::pool::Source;
 use crate::record::{self, Maker, Record, RecordedVolume, Role, State};
+use crate::text::shell_word;
 use crate::units::Bytes;
+
+/// How often a default pool is built and started that others build and start too, and the time between.
+const POOL_TRIES: usize = 10;
+const POOL_PAUSE: Duration = Duration::from_millis(100);
 
 /// A VM that was made.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,6 +43,19 @@ pub struct Blueprint {
     uuid: Uuid,
 }
 
+impl Blueprint {
+    /// What an end in the middle of the creation may leave.
+    fn remains(&self) -> Vec<String> {
+        let name = self.record.manifest.metadata.name.clone().unwrap_or_default();
+        let volumes = self.record.volumes.iter().map(|v| format!("volume '{}' in pool '{}'", v.name, v.pool));
+        let all: Vec<String> = std::iter::once(format!("domain '{name}'")).chain(volumes).collect();
+        vec![
+            format!("may be left behind: {}", all.join(", ")),
+            format!("foundry destroy {} removes it", shell_word(&name)),
+        ]
+    }
+}
+
 /// Makes a VM from a plan and starts it.
 ///
 /// # Errors
@@ -54,10 +74,11 @@ pub fn create(session: &Session<'_>, plan: &VmPlan) -> Result<CreatedVm, Error> 
         session.done("Remains of an interrupted creation removed");
     }
     let blueprint = blueprint(session, &ready)?;
+    let _leaves = session.cancel.leaves(blueprint.remains());
     let mut creation = Creation::default();
     match build(session, &ready, &blueprint, &mut creation) {
         Ok(()) => {}
-        Err(error) => return Err(creation.undo(session, interrupted_or(session, error))),
+        Err(error) => return Err(creation.undo(session, cause_of(session, &ready, error))),
     }
     session.done("VM started");
     Ok(CreatedVm {
@@ -74,9 +95,16 @@ pub fn dry_run(session: &Session<'_>, plan: &VmPlan) -> Result<Blueprint, Error>
     blueprint(session, &preflight(session, plan)?)
 }
 
-/// A signal during a call may surface as that call's failure; what the user did comes first.
-fn interrupted_or(session: &Session<'_>, error: Error) -> Error {
-    if session.cancel.is_requested() { error.of_kind(Kind::Interrupted) } else { error }
+/// A signal during a call may surface as that call's failure; what the user did comes first. And what a call says
+/// that missed the image is not the whole of it.
+fn cause_of(session: &Session<'_>, ready: &ReadyVm, error: Error) -> Error {
+    if session.cancel.is_requested() {
+        return error.of_kind(Kind::Interrupted);
+    }
+    match check_image_stayed(session, ready) {
+        Err(gone) if error.kind() != Kind::Connection => gone,
+        _ => error,
+    }
 }
 
 /// Starts the pool, or makes it on its first use; it stays, whatever becomes of the VM.
@@ -103,6 +131,16 @@ fn prepare_pool(session: &Session<'_>, ready: &ReadyVm) -> Result<(), Error> {
 /// directory that is there keeps its owner and mode, which building would set. The target of a user's pool
 /// may be a mount point whose file system is not mounted; disks made below it would vanish under the mount.
 pub(super) fn ensure_pool(session: &Session<'_>, pool: &ReadyPool) -> Result<(), Error> {
+    let outcome = match pool.need {
+        PoolNeed::Make => {
+            format!("pool '{}' stays as far as it is made; the same command again goes on with it", pool.name)
+        }
+        _ => "nothing was changed".to_owned(),
+    };
+    make_and_start(session, pool).map_err(|e| e.outcome(outcome))
+}
+
+fn make_and_start(session: &Session<'_>, pool: &ReadyPool) -> Result<(), Error> {
     if pool.need == PoolNeed::Make {
         let xml = Source::Dir { path: pool.target.clone() }.to_xml(&pool.name)?;
         // Another foundry may have made it since we looked: then its definition is as good as ours.
@@ -121,20 +159,28 @@ pub(super) fn ensure_pool(session: &Session<'_>, pool: &ReadyPool) -> Result<(),
     start_pool(session, &pool.name, is_ours)
 }
 
+/// Another foundry may be at it with the same pool, and libvirt refuses who comes while a pool starts or is built:
+/// what counts is that it is started in the end.
 fn start_pool(session: &Session<'_>, name: &str, is_ours: bool) -> Result<(), Error> {
     let is_active = || session.host.pool(name).map(|p| p.is_some_and(|p| p.active));
     if is_active()? {
         return Ok(());
     }
     let mut outcome = session.host.start_pool(name);
-    if outcome.is_err() && is_ours && !is_active()? {
-        session.host.build_pool(name)?;
-        outcome = session.host.start_pool(name);
+    for _ in 0..if is_ours { POOL_TRIES } else { 0 } {
+        if outcome.is_ok() || is_active()? {
+            return Ok(());
+        }
+        let built = session.host.build_pool(name);
+        outcome = built.and_then(|()| session.host.start_pool(name));
+        if outcome.is_err() {
+            session.clock.sleep(POOL_PAUSE);
+        }
     }
     match outcome {
-        Err(refused) if !is_active()? => Err(Error::from(refused)
-            .hint("is its file system mounted, its directory there?")
-            .outcome("nothing was changed")),
+        Err(refused) if !is_active()? => {
+            Err(Error::from(refused).hint("is its file system mounted, its directory there?"))
+        }
         _ => Ok(()),
     }
 }
@@ -224,7 +270,11 @@ fn build(
     let name = ready.plan.name.to_string();
     session.working("Defining the domain");
     let domain = Created::Domain { uuid: blueprint.uuid, name };
-    let uuid = creation.note(session, domain, session.host.define_domain(&blueprint.domain_xml))?;
+    let uuid = {
+        // Who deletes the image looks who needs it: before that, or after this.
+        let _turn = ready.image_volume().map(|(pool, name)| turn::with_image(session, pool, name));
+        creation.note(session, domain, session.host.define_domain(&blueprint.domain_xml))?
+    };
     session.done("Domain defined");
     for planned in &blueprint.record.volumes {
         session.cancel.check()?;
@@ -240,10 +290,13 @@ fn build(
         session.done(storage_sentence(ready));
     }
     session.cancel.check()?;
-    mark_created(session, uuid, &blueprint.record, creation)?;
+    rivals::settle(session, &ready.plan, uuid)?;
+    // Before the mark: what is killed behind it is whole but for its start.
     if ready.plan.autostart {
         session.host.set_autostart(uuid, true)?;
     }
+    session.cancel.check()?;
+    mark_created(session, uuid, &blueprint.record, creation)?;
     session.cancel.check()?;
     let started = start(session, ready.virt_type, uuid, blueprint, creation);
     // It says better why a start failed.

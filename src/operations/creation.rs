@@ -9,7 +9,7 @@ use std::fmt;
 use uuid::Uuid;
 
 use super::survey::differs_from_plan;
-use super::{Session, console};
+use super::{Session, console, turn};
 use crate::error::{Error, Kind};
 use crate::host::HostError;
 use crate::record::RecordedVolume;
@@ -115,6 +115,7 @@ impl Creation {
     /// holds the record that names them.
     pub(super) fn undo(self, session: &Session<'_>, error: Error) -> Error {
         let vm = self.vm_name();
+        let _turn = self.domain().map(|uuid| turn::with_vm(session, uuid));
         let mut left: Vec<String> = self.unknown.iter().map(|u| format!("{u} (it may exist)")).collect();
         let mut stays = if left.is_empty() { None } else { Some("its record names the rest") };
         let mut runs = false;
@@ -145,11 +146,14 @@ impl Creation {
 
     /// Whether our own definition is gone, and with it the name that kept these volumes ours.
     fn name_is_lost(&self, session: &Session<'_>) -> bool {
-        let uuid = self.made.iter().find_map(|c| match c {
+        self.domain().is_some_and(|uuid| matches!(session.host.state(uuid), Ok(None)))
+    }
+
+    fn domain(&self) -> Option<Uuid> {
+        self.made.iter().find_map(|c| match c {
             Created::Domain { uuid, .. } => Some(*uuid),
             _ => None,
-        });
-        uuid.is_some_and(|uuid| matches!(session.host.state(uuid), Ok(None)))
+        })
     }
 
     fn vm_name(&self) -> Option<String> {

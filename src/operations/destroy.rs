@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use super::preflight::record_of;
 use super::stop::{Patience, stop};
-use super::{Event, Session, console};
+use super::{Event, Session, console, turn};
 use crate::error::{Error, Kind};
 use crate::host::Domain;
-use crate::record::{Record, RecordedVolume, Role, State};
+use crate::record::{Maker, Record, RecordedVolume, Role, State};
 use crate::text::shell_word;
 use crate::units::Bytes;
 
@@ -71,12 +71,15 @@ pub fn carry_out(session: &Session<'_>, demolition: &Demolition) -> Result<(), E
     let name = &demolition.domain.name;
     session.progress.tell(Event::Begins(format!("Destroying VM '{name}'...")));
     session.cancel.check().map_err(|e| e.outcome("nothing was changed"))?;
+    let _leaves = session.cancel.leaves(remains(demolition));
     mark(session, demolition)?;
     let unfinished = |error: Error| unfinished(session, demolition, error);
     let patience =
         if demolition.options.force { Patience::None } else { Patience::For(demolition.options.timeout) };
     stop(session, demolition.domain.uuid, name, patience).map_err(unfinished)?;
     session.done("VM stopped");
+    // What was found to be this VM's may be another's of the same name as soon as somebody else is done with it.
+    let _turn = turn::with_vm(session, demolition.domain.uuid);
     delete_volumes(session, demolition).map_err(unfinished)?;
     if !demolition.volumes.is_empty() {
         session.done("Storage removed");
@@ -97,6 +100,8 @@ fn mark(session: &Session<'_>, demolition: &Demolition) -> Result<(), Error> {
     let Some(record) = &demolition.record else { return Ok(()) };
     check_nothing_came(session, demolition, record)?;
     let mut marked = record.turned(State::Destroying, &session.clock.timestamp());
+    // From here on the VM is this process's work in progress.
+    marked.maker = Maker::current();
     marked
         .volumes
         .retain(|v| demolition.volumes.iter().any(|goes| goes.pool == v.pool && goes.name == v.name));
@@ -133,11 +138,17 @@ fn unfinished(session: &Session<'_>, demolition: &Demolition, error: Error) -> E
     if matches!(is_still_there(session, demolition), Ok(false)) {
         return taken_away(demolition);
     }
+    remains(demolition).into_iter().fold(error, Error::outcome)
+}
+
+/// What an end in the middle of it leaves.
+fn remains(demolition: &Demolition) -> [String; 2] {
     let name = &demolition.domain.name;
     let force = if demolition.record.is_none() && demolition.options.force { " --force" } else { "" };
-    error
-        .outcome(format!("VM '{name}' is half destroyed; its definition still names what is left"))
-        .outcome(format!("foundry destroy {}{force} finishes it", shell_word(name)))
+    [
+        format!("VM '{name}' is half destroyed; its definition still names what is left"),
+        format!("foundry destroy {}{force} finishes it", shell_word(name)),
+    ]
 }
 
 /// Goes on after a failure, so that one stubborn volume does not keep the others.

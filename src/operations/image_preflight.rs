@@ -190,7 +190,11 @@ fn image_in_pool(
     findings: &mut Findings,
 ) -> Result<Option<FoundImage>, Error> {
     if let Some(volume) = session.host.volume(pool, name)? {
-        return read_head(session, volume).map(Some);
+        match read_head(session, volume) {
+            // Deleted since the look.
+            Err(_) if matches!(session.host.volume(pool, name), Ok(None)) => {}
+            found => return found.map(Some),
+        }
     }
     let import = format!("foundry image import FILE {}", shell_word(name));
     let finding = match session.host.pool(pool)? {

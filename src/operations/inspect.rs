@@ -167,14 +167,19 @@ fn status(domain: &Domain, owner: &Owner, addresses: Vec<Address>, secrets_left_
     let record = if let Owner::Foundry(record) = owner { Some(record) } else { None };
     let ready = Condition {
         kind: "Ready".into(),
-        status: if phase == Phase::Running { "True" } else { "False" }.into(),
+        status: match phase {
+            Phase::Running => "True",
+            Phase::Unknown => "Unknown",
+            _ => "False",
+        }
+        .into(),
         last_transition_time: record.map(|r| r.changed_at.clone()),
         reason: reason.into(),
         message,
     };
     Status {
         phase,
-        state: domain.state.as_str().into(),
+        state: domain.state.to_string(),
         conditions: [Some(ready), unreadable(owner)].into_iter().flatten().collect(),
         addresses,
         observed_generation: record.map_or(0, |r| r.generation),
@@ -223,8 +228,16 @@ fn judge(domain: &Domain, owner: &Owner) -> (Phase, &'static str, String) {
             (Phase::Running, "VMRunning", "VM is running successfully".into())
         }
         DomainState::Crashed => (Phase::Failed, "VMCrashed", "the guest crashed".into()),
-        DomainState::ShutOff => (Phase::Stopped, "VMShutOff", "VM is off".into()),
-        other => (Phase::Stopped, "VMNotRunning", format!("VM is {}", other.as_str())),
+        DomainState::ShutOff => {
+            let message = format!("VM is off; virsh start {} starts it", shell_word(&domain.name));
+            (Phase::Stopped, "VMShutOff", message)
+        }
+        DomainState::Unknown(number) => (
+            Phase::Unknown,
+            "VMStateUnknown",
+            format!("libvirt says that it is in state {number}, which this foundry does not know"),
+        ),
+        other => (Phase::Stopped, "VMNotRunning", format!("VM is {other}")),
     }
 }
 
@@ -296,8 +309,11 @@ fn read_seed(session: &Session<'_>, record: &Record, name: &str) -> Result<cloud
     let failed = |cause: String| {
         Error::new(Kind::Storage, format!("the seed of VM '{name}' cannot be read")).because(cause)
     };
-    let seed =
-        record.volumes.iter().find(|v| v.role == Role::Seed).ok_or_else(|| failed("it has none".into()))?;
+    let seed = record
+        .volumes
+        .iter()
+        .find(|v| v.role == Role::Seed)
+        .ok_or_else(|| failed("it was ejected".into()))?;
     let volume = session
         .host
         .volume(&seed.pool, &seed.name)?

@@ -8,10 +8,12 @@ pub mod create;
 pub mod destroy;
 pub mod disks;
 pub mod doctor;
+pub mod gc;
 pub mod images;
 pub mod inspect;
 pub mod pools;
 pub mod preflight;
+pub mod seed;
 pub mod storage;
 pub mod wait;
 
@@ -23,10 +25,12 @@ mod image_preflight;
 mod interruptible;
 mod lookup;
 mod medium;
+mod rivals;
 mod session;
 mod stop;
 mod storage_preflight;
 mod survey;
+mod turn;
 mod usage;
 mod volumes;
 

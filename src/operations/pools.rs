@@ -4,7 +4,7 @@ use super::images::no_pool;
 use super::usage::{Usage, Who};
 use super::{Session, Settings};
 use crate::error::{Error, Kind};
-use crate::host::{Pool, Volume};
+use crate::host::{HostError, Pool, Volume};
 use crate::names::PoolName;
 use crate::pool::Source;
 use crate::text::shell_word;
@@ -71,24 +71,43 @@ pub fn plan(session: &Session<'_>, name: &PoolName, source: &Source) -> Result<S
 
 /// Adds a pool and starts it; `autostart` has it start with the host. The directory that it is in, or is mounted
 /// on, is made if it is missing; one that exists keeps its owner and mode. Nothing else is ever made: no file
-/// system, no volume group, no dataset.
+/// system, no volume group, no dataset. What a kill left of an addition is finished.
 ///
 /// # Errors
 /// [`Kind::Storage`] where the name is taken or libvirt refuses; what was defined is removed again.
 pub fn add(session: &Session<'_>, name: &PoolName, source: &Source, autostart: bool) -> Result<(), Error> {
+    let known = session.host.pool(name.as_str())?;
+    if known.is_some_and(|pool| is_begun(&pool, source, autostart)) {
+        return start_new(session, name.as_str(), source, autostart).map_err(|e| e.outcome(AGAIN));
+    }
     let xml = plan(session, name, source)?;
-    session.host.define_pool(&xml).map_err(|e| Error::from(e).outcome("nothing was changed"))?;
+    session.host.define_pool(&xml).map_err(|refused| {
+        let may_be = if refused.outcome_unknown() { AGAIN } else { "nothing was changed" };
+        Error::from(refused).outcome(may_be)
+    })?;
     start_new(session, name.as_str(), source, autostart).map_err(|error| {
         let error = explain(source, error);
         match session.host.undefine_pool(name.as_str()) {
             Ok(()) => error.outcome("the pool is undefined again"),
-            Err(left) => error.outcome(format!("left behind: pool '{name}' ({})", Error::from(left))),
+            Err(left) => {
+                error.outcome(format!("left behind: pool '{name}' ({})", Error::from(left))).outcome(AGAIN)
+            }
         }
     })
 }
 
+const AGAIN: &str = "the pool may be there, and not as it should be; the same command again finishes it";
+
+/// Whether a pool in a directory is what an addition of it left that was broken off.
+fn is_begun(pool: &Pool, source: &Source, autostart: bool) -> bool {
+    let is_same =
+        matches!(source, Source::Dir { path } if pool.kind == "dir" && pool.target.as_ref() == Some(path));
+    is_same && !(pool.active && (pool.autostart || !autostart))
+}
+
 fn start_new(session: &Session<'_>, name: &str, source: &Source, autostart: bool) -> Result<(), Error> {
     match session.host.start_pool(name) {
+        Err(_) if matches!(session.host.pool(name), Ok(Some(now)) if now.active) => {}
         // Building sets owner and mode of a directory that exists, so it is done only for one that does not.
         Err(refused) if refused.outcome_unknown() || !may_be_missing(session, source) => {
             return Err(refused.into());
@@ -236,9 +255,16 @@ pub fn delete(session: &Session<'_>, name: &str, force: bool) -> Result<(), Erro
         return Err(refused(what).hint("--force forgets the pool and leaves its volumes where they are"));
     }
     if pool.active {
-        session.host.stop_pool(name)?;
+        session.host.stop_pool(name).map_err(|e| half_deleted(name, e))?;
     }
-    Ok(session.host.undefine_pool(name)?)
+    session.host.undefine_pool(name).map_err(|e| half_deleted(name, e))
+}
+
+/// Only a stopped pool can be undefined, and of a stopped one nobody can tell what is in it.
+fn half_deleted(name: &str, failed: HostError) -> Error {
+    Error::from(failed)
+        .outcome("the pool may be stopped by now")
+        .outcome(format!("foundry pool delete {} --force finishes it", shell_word(name)))
 }
 
 /// What would be forgotten with a pool, as far as libvirt shows it.

@@ -37,6 +37,13 @@ pub struct ReadyVm {
     pub leftover: Option<Domain>,
 }
 
+impl ReadyVm {
+    /// Pool and name of its image, where that is in one.
+    pub(super) fn image_volume(&self) -> Option<&(String, String)> {
+        self.storage.image.as_ref()?.volume.as_ref()
+    }
+}
+
 /// Looks whether a host can make a VM; changes nothing.
 ///
 /// # Errors
@@ -62,7 +69,7 @@ pub(super) fn look(session: &Session<'_>, plan: &VmPlan) -> Result<Looked, Error
     findings.begin("name", format!("no other domain is called '{}'", plan.name));
     let leftover = taken.filter(|domain| check_name(plan, domain, &mut findings)).cloned();
     findings.begin("addresses", "no other VM of foundry's has them");
-    check_neighbours(plan, &domains, &mut findings);
+    neighbours(plan, &domains).into_iter().for_each(|(_, finding)| findings.push(finding));
     findings.begin("machine", "the host runs such guests");
     let machine = choose_machine(session, plan, &capabilities, &mut findings);
     check_links(session, plan, capabilities.libvirt_version, &mut findings)?;
@@ -72,9 +79,24 @@ pub(super) fn look(session: &Session<'_>, plan: &VmPlan) -> Result<Looked, Error
             warn_of_cpu(session, plan, virt_type);
             Some(ReadyVm { plan: plan.clone(), virt_type, arch, native, storage, leftover })
         }
-        _ => None,
+        _ => {
+            findings = newcomer(session, plan, taken)?.unwrap_or(findings);
+            None
+        }
     };
     Ok(Looked { findings, ready })
+}
+
+/// Who has the name by now, where nobody had it: then the volumes that were found are that one's, and nothing that
+/// could be advised about them is right.
+fn newcomer(session: &Session<'_>, plan: &VmPlan, taken: Option<&Domain>) -> Result<Option<Findings>, Error> {
+    let Some(newcomer) = session.host.domain(plan.name.as_str())?.filter(|_| taken.is_none()) else {
+        return Ok(None);
+    };
+    let mut findings = Findings::default();
+    findings.begin("name", "");
+    let is_dead = check_name(plan, &newcomer, &mut findings);
+    Ok((!is_dead).then_some(findings))
 }
 
 /// The name must be free, but for the remains of a creation whose maker died: whether it is those.
@@ -103,30 +125,30 @@ fn check_name(plan: &VmPlan, taken: &Domain, findings: &mut Findings) -> bool {
     false
 }
 
-/// MAC, tap and addresses must not be those of another VM of foundry's.
-fn check_neighbours(plan: &VmPlan, domains: &[Domain], findings: &mut Findings) {
+/// The other VMs of foundry's that have an address of the plan's, and with it MAC and tap.
+pub(super) fn neighbours<'a>(plan: &VmPlan, domains: &'a [Domain]) -> Vec<(&'a Domain, Finding)> {
+    let mut found = Vec::new();
     for domain in domains.iter().filter(|d| d.name != plan.name.as_str()) {
         let owner = Owner::of_domain(domain);
         let theirs = owner.manifest().map(addresses_of).unwrap_or_default();
         for (index, interface) in plan.interfaces.iter().enumerate() {
-            let at = format!("spec.networkInterfaces[{index}]");
-            if let Some(ip) =
-                interface.ip.map(|net| net.addr()).filter(|ip| theirs.contains(&IpAddr::V4(*ip)))
-            {
-                let tap = interface.tap.as_deref().unwrap_or("-");
-                findings.push(Finding::vm(format!(
-                    "{at}.ip: VM '{}' has the address {ip}, and with it MAC {} and tap {tap}",
-                    domain.name, interface.mac
-                )));
-            }
-            for address in interface.addresses.iter().map(ipnet::IpNet::addr).filter(|a| theirs.contains(a)) {
-                findings.push(Finding::vm(format!(
-                    "{at}.addresses: VM '{}' has the address {address}",
-                    domain.name
-                )));
-            }
+            let shared = shared_addresses(interface, &theirs, &domain.name);
+            let told = |said| (domain, Finding::vm(format!("spec.networkInterfaces[{index}].{said}")));
+            found.extend(shared.into_iter().map(told));
         }
     }
+    found
+}
+
+/// Which addresses of an interface another VM has, a sentence each.
+fn shared_addresses(interface: &Interface, theirs: &[IpAddr], vm: &str) -> Vec<String> {
+    let ip = interface.ip.map(|net| net.addr()).filter(|ip| theirs.contains(&IpAddr::V4(*ip)));
+    let tap = interface.tap.as_deref().unwrap_or("-");
+    let first = ip.map(|ip| {
+        format!("ip: VM '{vm}' has the address {ip}, and with it MAC {} and tap {tap}", interface.mac)
+    });
+    let further = interface.addresses.iter().map(ipnet::IpNet::addr).filter(|a| theirs.contains(a));
+    first.into_iter().chain(further.map(|a| format!("addresses: VM '{vm}' has the address {a}"))).collect()
 }
 
 fn addresses_of(manifest: &VirtualMachine) -> Vec<IpAddr> {

@@ -1,7 +1,7 @@
 //! What an operation is given: a host, settings, a clock, somebody to tell, a way to be stopped.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::domain_xml::VirtType;
@@ -174,29 +174,33 @@ impl Clock for SystemClock {
     }
 }
 
-/// A user's wish to stop, shared with the signal handler that hears it.
+/// A user's wish to stop, shared with the signal handler that hears it; and what would be left if everything
+/// ended at once, for the one who ends it.
 #[derive(Debug, Clone, Default)]
-pub struct Cancel(Arc<AtomicUsize>);
+pub struct Cancel {
+    asked: Arc<AtomicUsize>,
+    remains: Arc<Mutex<Vec<String>>>,
+}
 
 impl Cancel {
     /// The counter that a signal handler raises.
     pub fn counter(&self) -> Arc<AtomicUsize> {
-        Arc::clone(&self.0)
+        Arc::clone(&self.asked)
     }
 
     /// Asks to stop.
     pub fn request(&self) {
-        self.0.fetch_add(1, Ordering::SeqCst);
+        self.asked.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Whether somebody asked to stop.
     pub fn is_requested(&self) -> bool {
-        self.0.load(Ordering::SeqCst) > 0
+        self.asked.load(Ordering::SeqCst) > 0
     }
 
     /// Whether somebody asked twice: then the undoing is to stop too.
     pub fn is_insisted(&self) -> bool {
-        self.0.load(Ordering::SeqCst) > 1
+        self.asked.load(Ordering::SeqCst) > 1
     }
 
     /// Ends the operation if somebody asked to stop.
@@ -205,6 +209,34 @@ impl Cancel {
     /// [`Kind::Interrupted`] then.
     pub fn check(&self) -> Result<(), Error> {
         if self.is_requested() { Err(Error::new(Kind::Interrupted, "interrupted")) } else { Ok(()) }
+    }
+
+    /// What may be left if the process ended now, in the middle of a call that does not return: a sentence each,
+    /// and the command that takes it away. Nothing where nothing is being changed.
+    pub fn remains(&self) -> Vec<String> {
+        self.remains.lock().map(|remains| remains.clone()).unwrap_or_default()
+    }
+
+    /// Says what may be left from here on, until what this returns is dropped.
+    pub(super) fn leaves(&self, sentences: impl IntoIterator<Item = String>) -> Leaves<'_> {
+        self.set_remains(sentences.into_iter().collect());
+        Leaves(self)
+    }
+
+    fn set_remains(&self, sentences: Vec<String>) {
+        if let Ok(mut remains) = self.remains.lock() {
+            *remains = sentences;
+        }
+    }
+}
+
+/// As long as it lives, an end of the process may leave something.
+#[must_use]
+pub(super) struct Leaves<'a>(&'a Cancel);
+
+impl Drop for Leaves<'_> {
+    fn drop(&mut self) {
+        self.0.set_remains(Vec::new());
     }
 }
 

@@ -39,7 +39,7 @@ pub(super) fn stop(session: &Session<'_>, domain: Uuid, name: &str, patience: Pa
     match look()? {
         DomainState::ShutOff => Ok(()),
         state => Err(Error::new(Kind::Vm, format!("VM '{name}' cannot be stopped"))
-            .because(format!("it is still {}", state.as_str()))),
+            .because(format!("it is still {state}"))),
     }
 }
 

@@ -19,10 +19,11 @@ use super::Session;
 use super::preflight::record_of;
 use crate::disk_image::{self, DiskImage};
 use crate::error::Error;
-use crate::host::libvirt_xml::{DiskSource, DomainDescription};
+use crate::host::libvirt_xml::{DiskDescription, DomainDescription};
 use crate::host::{Domain, Pool, View, Volume};
 
 /// All volumes of the active pools and what the domains need, looked at once.
+#[derive(Debug)]
 pub(super) struct Usage {
     volumes: Vec<Volume>,
     domains: Vec<Claims>,
@@ -40,10 +41,13 @@ pub(super) enum Who {
 }
 
 /// What one domain needs.
+#[derive(Debug)]
 struct Claims {
     name: String,
     active: bool,
     files: BTreeSet<String>,
+    /// What else its XML names: not followed to what is below.
+    mentioned: BTreeSet<String>,
     /// Pool and name of each.
     volumes: BTreeSet<(String, String)>,
     /// Pool and name of those that its record names, whether or not it has them now.
@@ -66,9 +70,13 @@ impl Users {
         self
     }
 
-    /// Why the volume must stay, if it must.
+    /// Why the volume of a VM that goes must stay, if it must.
     pub(super) fn reason(&self) -> Option<String> {
-        let vms = (!self.vms.is_empty()).then(|| format!("domain '{}' uses it too", self.vms.join("', '")));
+        self.told("uses it too")
+    }
+
+    fn told(&self, uses: &str) -> Option<String> {
+        let vms = (!self.vms.is_empty()).then(|| format!("domain '{}' {uses}", self.vms.join("', '")));
         let overlays: Vec<String> =
             self.overlays.iter().map(|o| format!("volume '{}' in pool '{}'", o.name, o.pool)).collect();
         let verb = if overlays.len() == 1 { "lies" } else { "lie" };
@@ -129,7 +137,7 @@ impl Usage {
         let on_volume =
             |p: &str, n: &str| is_volume(p, n) || overlays.iter().any(|o| o.pool == p && o.name == n);
         let uses = |d: &&Claims| {
-            d.files.iter().any(|f| on_file(f)) || d.volumes.iter().any(|(p, n)| on_volume(p, n))
+            d.files.union(&d.mentioned).any(|f| on_file(f)) || d.volumes.iter().any(|(p, n)| on_volume(p, n))
         };
         let counted = self.domains.iter().filter(|d| who == Who::All || d.active);
         let mut vms: Vec<String> = counted.filter(uses).map(|d| d.name.clone()).collect();
@@ -206,19 +214,18 @@ pub(super) fn refresh_all(session: &Session<'_>) -> Result<(), Error> {
 /// What a listed domain needs, running and at its next start.
 fn claims(session: &Session<'_>, domain: &Domain) -> Result<Claims, Error> {
     let (recorded, mut files) = of_record(domain);
-    let mut volumes = BTreeSet::new();
+    let (mut volumes, mut mentioned) = (BTreeSet::new(), BTreeSet::new());
     let both = domain.persistent && domain.state.is_active();
     let views: &[View] = if both { &[View::Current, View::Persistent] } else { &[View::Current] };
     for view in views {
-        let described = describe(session, domain, *view)?;
-        for disk in described.map(|d| d.disks).unwrap_or_default() {
-            files.extend(disk.files().map(|f| f.display().to_string()));
-            if let DiskSource::Volume { pool, volume } = disk.source {
-                volumes.insert((pool, volume));
-            }
-        }
+        let Some(described) = describe(session, domain, *view)? else { continue };
+        let of_disks = described.disks.iter().flat_map(DiskDescription::files);
+        files.extend(of_disks.map(|f| f.display().to_string()));
+        volumes.extend(described.mentions.volumes);
+        mentioned.extend(described.mentions.paths);
     }
-    Ok(Claims { name: domain.name.clone(), active: domain.state.is_active(), files, volumes, recorded })
+    let (name, active) = (domain.name.clone(), domain.state.is_active());
+    Ok(Claims { name, active, files, mentioned, volumes, recorded })
 }
 
 /// The volumes that a domain's record names, and the files that they lie on.
@@ -320,7 +327,7 @@ fn backing_of(path: &Path) -> Option<PathBuf> {
 
 fn identities(volumes: &[Volume], domains: &[Claims]) -> BTreeMap<String, Identity> {
     let of_volumes = volumes.iter().flat_map(|v| std::iter::once(&v.path).chain(&v.backing));
-    let all = of_volumes.chain(domains.iter().flat_map(|d| &d.files));
+    let all = of_volumes.chain(domains.iter().flat_map(|d| d.files.union(&d.mentioned)));
     all.filter_map(|path| Some((path.clone(), identity(path)?))).collect()
 }
 

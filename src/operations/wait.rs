@@ -14,6 +14,7 @@ use super::inspect::guest_addresses;
 use super::{Session, cloud_init_log, console};
 use crate::error::{Error, Kind};
 use crate::host::{Domain, DomainState};
+use crate::record::Record;
 use crate::text::{printable, shell_word};
 
 /// What to wait for.
@@ -73,6 +74,32 @@ pub fn wait(
         if session.clock.elapsed() >= until {
             return Err(watch.gave_up(Kind::Timeout, format!("waited {} s for", timeout.as_secs()), goal));
         }
+        session.clock.sleep(LOOK_EVERY);
+    }
+}
+
+/// Whether cloud-init in a VM of foundry's is known to be done: by its agent, or by its console, also that of a VM that
+/// is off. It waits only where the console says so and an agent that answers may know more.
+///
+/// # Errors
+/// [`Kind::Vm`] where it is done, with errors.
+pub(super) fn is_cloud_init_done(
+    session: &Session<'_>,
+    domain: &Domain,
+    record: &Record,
+) -> Result<bool, Error> {
+    let vm = CreatedVm { uuid: domain.uuid, record: record.clone() };
+    let name = domain.name.clone();
+    let mut watch = Watch { session, vm: &vm, name, seen: "", finished: None };
+    let until = session.clock.elapsed().saturating_add(RESULT_WITHIN * 2);
+    loop {
+        if watch.cloud_init_done()? {
+            return Ok(true);
+        }
+        if watch.finished.is_none() || session.clock.elapsed() >= until {
+            return Ok(false);
+        }
+        session.cancel.check()?;
         session.clock.sleep(LOOK_EVERY);
     }
 }

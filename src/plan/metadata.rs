@@ -6,9 +6,9 @@ use super::judge::{Judge, Judged, all};
 use crate::manifest::Metadata;
 use crate::names::VmName;
 
-/// The most that all annotations of a VM may hold, in bytes of keys and values (256 KiB, Kubernetes'
+/// The most that all annotations of a VM may hold, and all labels, in bytes of keys and values (256 KiB, Kubernetes'
 /// `TotalAnnotationSizeLimitB`).
-const MAX_ANNOTATIONS: usize = 256 << 10;
+const MAX_TOTAL: usize = 256 << 10;
 
 /// Judges `metadata.name`.
 pub(super) fn name(judge: &mut Judge, name: Option<&str>) -> Judged<VmName> {
@@ -27,8 +27,9 @@ pub(super) fn labels(judge: &mut Judge, metadata: &Metadata) -> Judged<BTreeMap<
         label_key(judge, key)?;
         judge.text(&entry("labels", key), value)
     }));
+    let judged = judged.and_then(|_| total(judge, "metadata.labels", labels));
     self::annotations(judge, annotations)?;
-    judged.map(|_| labels.clone())
+    judged.map(|()| labels.clone())
 }
 
 /// A key can be selected by (`--selector key=value,…`) only if it holds none of what ends it there.
@@ -51,14 +52,18 @@ fn annotations(judge: &mut Judge, annotations: &BTreeMap<String, String>) -> Jud
         if judge.text(PATH, key)?.is_empty() {
             return Err(judge.wrong(PATH, key, "is an empty key"));
         }
-        judge.bounded(&entry("annotations", key), value, MAX_ANNOTATIONS)
+        judge.bounded(&entry("annotations", key), value, MAX_TOTAL)
     }));
-    let total: usize = annotations.iter().map(|(key, value)| key.len() + value.len()).sum();
-    if judged.is_ok() && total > MAX_ANNOTATIONS {
-        let message = format!("hold {total} bytes together; at most {MAX_ANNOTATIONS} are taken");
-        return Err(judge.missing(PATH, message));
+    judged.and_then(|_| total(judge, PATH, annotations))
+}
+
+fn total(judge: &mut Judge, path: &str, words: &BTreeMap<String, String>) -> Judged<()> {
+    let total: usize = words.iter().map(|(key, value)| key.len() + value.len()).sum();
+    if total > MAX_TOTAL {
+        let message = format!("hold {total} bytes together; at most {MAX_TOTAL} are taken");
+        return Err(judge.missing(path, message));
     }
-    judged.map(|_| ())
+    Ok(())
 }
 
 fn entry(map: &str, key: &str) -> String {

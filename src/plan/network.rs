@@ -20,6 +20,10 @@ use super::{Interface, Link, address};
 use crate::manifest::{NetworkInterface, Number};
 use crate::names::{MacAddress, VmName, tap_name};
 
+/// The most interfaces of a VM. Each device has a root port of its own, and with it one of PCI Express's 256 buses;
+/// besides, the firmware scans each of them.
+const MAX_INTERFACES: usize = 64;
+
 /// Judges `spec.networkInterfaces`.
 pub(super) fn interfaces(
     judge: &mut Judge,
@@ -29,6 +33,10 @@ pub(super) fn interfaces(
     const PATH: &str = "spec.networkInterfaces";
     if manifests.is_empty() {
         return Err(judge.missing(PATH, "is required: at least one, with bridge, ip and gateway"));
+    }
+    if manifests.len() > MAX_INTERFACES {
+        let message = format!("holds {} interfaces; a VM has at most {MAX_INTERFACES}", manifests.len());
+        return Err(judge.missing(PATH, message));
     }
     let routed = default_route(manifests);
     let mut seen = HashMap::new();

@@ -31,11 +31,18 @@ impl fmt::Display for Problem {
     }
 }
 
+/// How many problems a message lists: who has more has made one mistake many times.
+const TOLD: usize = 50;
+
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.list.len();
         write!(f, "{}: {count} problem{}", self.subject, if count == 1 { "" } else { "s" })?;
-        self.list.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+        self.list.iter().take(TOLD).try_for_each(|problem| write!(f, "\n  {problem}"))?;
+        match count.saturating_sub(TOLD) {
+            0 => Ok(()),
+            more => write!(f, "\n  … and {more} more"),
+        }
     }
 }
 

@@ -27,6 +27,7 @@ use crate::host::Domain;
 use crate::manifest::{CloudInit, VirtualMachine};
 use crate::names::VmName;
 use crate::origin::Origin;
+use crate::text::printable;
 use crate::units::Bytes;
 
 /// The version of the record's form. A foundry that reads a higher one leaves the VM alone.
@@ -50,7 +51,7 @@ pub struct Record {
     pub secrets: BTreeMap<String, String>,
     /// The volumes that were or are to be made for it. Nothing else is ever deleted with it.
     pub volumes: Vec<RecordedVolume>,
-    /// The process that makes or made it.
+    /// The process that makes or made it; once its destruction began, the one that destroys it.
     pub maker: Maker,
     /// RFC 3339; when the creation began.
     pub created_at: String,
@@ -178,7 +179,7 @@ impl Owner {
         match (read, version) {
             (_, Some(newer)) if newer > VERSION => Self::Newer(newer),
             (Ok(record), _) => Self::Foundry(Box::new(record)),
-            (Err(e), _) => Self::Unreadable(e.to_string()),
+            (Err(e), _) => Self::Unreadable(printable(&e.to_string())),
         }
     }
 
@@ -209,6 +210,11 @@ impl Record {
         let unwritable =
             |e: serde_json::Error| Error::new(Kind::Vm, "cannot write the record").because(e.to_string());
         serde_json::to_string(self).map_err(unwritable)
+    }
+
+    /// Whether the VM had a seed and has none any more.
+    pub fn is_seed_gone(&self) -> bool {
+        self.instance_id.is_some() && !self.volumes.iter().any(|v| v.role == Role::Seed)
     }
 
     /// The same record in another state, `now` being foundry's act.

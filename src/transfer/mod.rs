@@ -16,6 +16,7 @@
 //!
 //! It knows nothing of libvirt, of hosts, or of the terminal. A signature is checked nowhere: see [`checksum_file`].
 
+mod awaited;
 mod cache;
 mod cached;
 mod checksum;
@@ -49,6 +50,7 @@ pub use sparse::{SparseFile, SparseWriter};
 pub use verified::Check;
 pub use zeros::ZerosAsHoles;
 
+use self::awaited::Awaited;
 use self::cache::Shelf;
 use self::verified::Verified;
 use crate::content::Content;
@@ -117,7 +119,7 @@ fn standard_input(name: &str) -> Result<SparseFile, TransferError> {
 fn local(file: SparseFile, name: String, options: Options<'_>) -> Result<Opened<'_>, TransferError> {
     let length = file.length();
     let data = file.data_bytes().map_err(|e| TransferError::from_io(e, &name))?;
-    let mut opened = layered(file, name, options.check, None)?;
+    let mut opened = layered(Awaited { file, pace: options.pace }, name, options.check, None)?;
     opened.length = length;
     opened.data_bytes = length.filter(|_| opened.compressed.is_none()).map(|_| data);
     Ok(opened)

@@ -1,8 +1,9 @@
 //! Files with holes, to read and to write (lseek(2), `SEEK_DATA` and `SEEK_HOLE`).
 
-use std::fs::{File, Metadata};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{FileExt, FileTypeExt};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -38,14 +39,20 @@ struct Regular {
 }
 
 impl SparseFile {
-    /// Opens a file.
+    /// Opens a file. A FIFO that nobody writes to yet is open at once (fifo(7)), and has
+    /// nothing to read yet ([`io::ErrorKind::WouldBlock`]).
     ///
     /// # Errors
     /// The system's, and a directory.
     pub fn open(path: &Path) -> Result<Self, TransferError> {
         let name = path.display().to_string();
-        let file = File::open(path).map_err(|e| TransferError::from_io(e, &name))?;
-        Self::new(file, name)
+        let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+        Self::new(opened.map_err(|e| TransferError::from_io(e, &name))?, name)
+    }
+
+    /// Whether it has a length, and never lets a reader wait for what comes.
+    pub(super) fn is_regular(&self) -> bool {
+        self.regular.is_some()
     }
 
     /// Takes an open file, from its beginning if it is a regular one and else from where it stands; `name` is its
@@ -130,6 +137,12 @@ impl SparseFile {
             .because(cause)
             .hint("try again when nobody writes to it")
             .into())
+    }
+}
+
+impl AsFd for SparseFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }
 

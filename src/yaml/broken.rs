@@ -1,7 +1,7 @@
 //! The rules that a YAML text can break, and whom they bind.
 
 use super::documents::MAX_DEPTH;
-use super::fault::{Position, shortened};
+use super::fault::{Position, outlined};
 
 /// The most that all documents of a manifest may hold once aliases are expanded, in bytes and nodes.
 pub(super) const MAX_EXPANDED: usize = 8 << 20;
@@ -38,7 +38,8 @@ pub(crate) enum BrokenRule {
     Aliased,
     #[error("the key `<<` comes twice")]
     MergeTwice,
-    #[error("the tag `{}` is not one of plain data here", excerpt(.0))]
+    /// Not named: a password may begin with `!`.
+    #[error("what begins with `!` is a tag, and not one of plain data here; text like that is quoted")]
     Tag(String),
     #[error("U+{:04X} must be written as an escape between double quotes,", u32::from(*.0))]
     Character(char),
@@ -76,7 +77,7 @@ pub struct ReadError {
     pub(crate) broken: BrokenRule,
 }
 
-/// The beginning of a text, for a message.
-fn excerpt(text: &str) -> String {
-    shortened(text).chars().flat_map(char::escape_debug).collect()
+/// The beginning of a key, for a message.
+fn excerpt(key: &str) -> String {
+    outlined(key).chars().flat_map(char::escape_debug).collect()
 }

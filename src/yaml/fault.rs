@@ -4,8 +4,9 @@ use std::fmt;
 
 use serde::de::{self, Expected, Unexpected};
 
-use super::scalar::Plain;
+use super::scalar::{Plain, is_open};
 use crate::names::nearest;
+use crate::text::turns_direction;
 
 /// A place in a text, both counted from 1, columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,8 +63,8 @@ impl Fault {
     pub(crate) fn path(&self) -> String {
         self.steps.iter().rev().fold(String::new(), |path, step| match step {
             Step::Index(index) => format!("{path}[{index}]"),
-            Step::Key(key) if path.is_empty() => printable(key),
-            Step::Key(key) => format!("{path}.{}", printable(key)),
+            Step::Key(key) if path.is_empty() => printable(&outlined(key)),
+            Step::Key(key) => format!("{path}.{}", printable(&outlined(key))),
         })
     }
 
@@ -102,6 +103,7 @@ impl de::Error for Fault {
             rust if rust == "u64" => "a whole number".to_owned(),
             words => words,
         };
+        let found = discreet(found, &wanted);
         let hint = match found {
             Unexpected::Str(text) if wanted.contains("number") && Plain::of(text).is_number() => {
                 " (a number is written without quotes)"
@@ -114,6 +116,15 @@ impl de::Error for Fault {
 
     fn invalid_value(found: Unexpected<'_>, wanted: &dyn Expected) -> Self {
         Self::invalid_type(found, wanted)
+    }
+}
+
+/// What was found, without a text that may be a secret in the wrong place: only one that is no number where
+/// one is wanted, or no boolean but like one, is worth a quotation.
+fn discreet<'a>(found: Unexpected<'a>, wanted: &str) -> Unexpected<'a> {
+    match found {
+        Unexpected::Str(text) if !(wanted.contains("number") || is_open(text)) => Unexpected::Other("text"),
+        other => other,
     }
 }
 
@@ -132,9 +143,10 @@ fn describe(found: Unexpected<'_>) -> String {
     }
 }
 
-/// A text that is safe to print: what a terminal might act on is escaped.
+/// A text that is safe to print: what a terminal might act on is escaped, and what turns a line around.
 pub(crate) fn printable(text: &str) -> String {
-    let escape = |c: char| if c.is_control() { c.escape_default().collect() } else { c.to_string() };
+    let acts = |c: char| c.is_control() || turns_direction(c);
+    let escape = |c: char| if acts(c) { c.escape_default().collect() } else { c.to_string() };
     text.chars().map(escape).collect()
 }
 
@@ -144,6 +156,16 @@ pub(crate) fn shortened(text: &str) -> String {
     match text.char_indices().nth(ENOUGH) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
+    }
+}
+
+/// A key as far as it is like a name. A colon without a blank behind it, as in `passwordHash:$6$…`, makes a key
+/// of what was to be a secret.
+pub(crate) fn outlined(key: &str) -> String {
+    let shown = shortened(key);
+    match shown.find([':', '$', '=', ' ']) {
+        Some(end) => format!("{}…", &shown[..end]),
+        None => shown,
     }
 }
 
@@ -168,6 +190,20 @@ mod tests {
         let at = Position { line: 1, column: 1 };
         let fault = Fault::at(at, "no").within(Step::Key("a\u{1b}[2J".into()), at);
         assert_eq!(fault.path(), "a\\u{1b}[2J");
+        let fault = Fault::at(at, "no").within(Step::Key("a\u{202e}b".into()), at);
+        assert_eq!(fault.path(), "a\\u{202e}b");
+    }
+
+    #[test]
+    fn nothing_that_may_be_a_secret_is_quoted() {
+        let told =
+            |text, wanted: &str| <Fault as de::Error>::invalid_type(Unexpected::Str(text), &wanted).message;
+        assert_eq!(told("hunter2", "a mapping"), "wants a mapping, got text");
+        assert_eq!(told("hunter2", "true or false"), "wants true or false, got text");
+        assert_eq!(told("yes", "true or false"), "wants true or false, got the text \"yes\"");
+        assert_eq!(told("two", "a number"), "wants a number, got the text \"two\"");
+        assert_eq!(outlined("passwordHash:$6$salt"), "passwordHash…");
+        assert_eq!(outlined("sshKeys"), "sshKeys");
     }
 
     #[test]

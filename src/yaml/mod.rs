@@ -23,7 +23,7 @@ pub use fault::Position;
 
 pub(crate) use broken::BrokenRule;
 pub(crate) use documents::read_manifests;
-pub(crate) use fault::{Fault, Step, did_you_mean, printable, shortened};
+pub(crate) use fault::{Fault, Step, did_you_mean, outlined, printable, shortened};
 pub(crate) use reader::read;
 
 use serde::Serialize;

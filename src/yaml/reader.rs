@@ -26,6 +26,10 @@ pub(crate) fn read<'de, T: Deserialize<'de>>(node: &Node) -> Result<T, Fault> {
     })
 }
 
+/// What is said of a tag.
+const TAG: &str =
+    "what begins with '!' is a tag, which has no meaning in a manifest; text like that is quoted";
+
 struct Reader<'a>(&'a Node);
 
 impl Reader<'_> {
@@ -49,7 +53,8 @@ impl Reader<'_> {
 
     fn refuse_tag(&self) -> Result<(), Fault> {
         match self.0.tag() {
-            Some(tag) => Err(Fault::at(self.0.at(), format!("the tag {tag:?} has no meaning in a manifest"))),
+            // Not named: a password may begin with `!`.
+            Some(_) => Err(Fault::at(self.0.at(), TAG)),
             None => Ok(()),
         }
     }
@@ -97,6 +102,7 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.refuse_tag()?;
         if self.0.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
@@ -122,7 +128,9 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
         if let Some(stray) = entries.iter().find(|e| !known.contains(&e.key.text())) {
             return Err(Fault::unknown_field(stray.at, stray.key.text(), known));
         }
-        visitor.visit_map(Fields::new(entries.iter().filter(|e| !e.value.is_null()).collect()))
+        // Behind a tag there may be nothing: `password: !secret`. That is no field left out, but a mistake.
+        let given = |e: &&Entry| !e.value.is_null() || e.value.tag().is_some();
+        visitor.visit_map(Fields::new(entries.iter().filter(given).collect()))
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(

@@ -312,7 +312,7 @@ fn state_of(raw: u32) -> DomainState {
         c::VIR_DOMAIN_SHUTOFF => DomainState::ShutOff,
         c::VIR_DOMAIN_CRASHED => DomainState::Crashed,
         c::VIR_DOMAIN_PMSUSPENDED => DomainState::Suspended,
-        _ => DomainState::Unknown,
+        other => DomainState::Unknown(other),
     }
 }
 

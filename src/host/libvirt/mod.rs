@@ -5,27 +5,36 @@
 //! fetched where it is used, so that what foundry acts on is what is there now.
 
 mod agent;
+mod alive;
+mod connecting;
 mod direct;
 mod disks;
 mod domains;
 mod linger;
 mod machine;
+mod patience;
 mod sending;
+mod sockets;
 mod storage;
 mod streams;
 mod sys;
+mod watchdog;
 
 use std::sync::Arc;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 use virt::connect::Connect;
-use virt::error::{Error as VirtError, ErrorNumber, clear_error_callback};
+use virt::error::{Error as VirtError, ErrorNumber};
 
-use self::linger::Sockets;
+pub use self::alive::run_event_loop;
+pub use self::patience::Patience;
+use self::sockets::Sockets;
+use self::watchdog::Watchdog;
 use super::{
     AddressSource, Bridge, Capabilities, Domain, GuestAddress, GuestMachine, Host, HostError, Machine,
-    Network, Pool, Reach, Result, StateNow, View, Volume, Zeros, libvirt_xml,
+    Network, Pool, Reach, Result, StateNow, Turn, View, Volume, Zeros, libvirt_xml,
 };
 use crate::content::{Content, Sink};
 use crate::error::Kind;
@@ -49,29 +58,19 @@ pub struct Libvirt {
     observer: Arc<dyn CallObserver>,
     streams_only: bool,
     sockets: Sockets,
+    patience: Patience,
+    watchdog: Watchdog,
+    /// The call that ended the connection by having no answer.
+    unanswered: OnceLock<Unanswered>,
+}
+
+/// A call that was given up.
+struct Unanswered {
+    operation: String,
+    within: Duration,
 }
 
 impl Libvirt {
-    /// Connects; `uri` is libvirt's (its page "Connection URIs"), empty for libvirt's own choice.
-    ///
-    /// # Errors
-    /// [`HostError::Connect`] with libvirt's reason.
-    pub fn connect(uri: &str, observer: Arc<dyn CallObserver>) -> Result<Self> {
-        // Otherwise the library writes each error to stderr on its own, the expected ones too.
-        clear_error_callback();
-        let failed = |libvirt: String| HostError::Connect { uri: uri.to_owned(), libvirt };
-        if uri.contains(char::is_control) {
-            // The bindings panic on a NUL byte in an optional string.
-            return Err(failed("the URI holds control characters".into()));
-        }
-        let begun = Instant::now();
-        let (opened, sockets) = Sockets::opened_by(|| Connect::open(Some(uri)));
-        let error = opened.as_ref().err().map(ToString::to_string);
-        observer.called("virConnectOpen", &format!("connect to {uri}"), begun.elapsed(), error.as_deref());
-        let connection = opened.map_err(|e| failed(e.message().to_owned()))?;
-        Ok(Self { connection, uri: uri.to_owned(), observer, streams_only: false, sockets })
-    }
-
     /// Sends what is uploaded through libvirt's streams only, as to another machine, also where the volume's file
     /// is within reach.
     #[must_use]
@@ -110,21 +109,51 @@ impl Libvirt {
         call: impl FnOnce() -> std::result::Result<T, VirtError>,
     ) -> std::result::Result<T, VirtError> {
         let begun = Instant::now();
-        let answer = call();
+        let answer = self.within(self.patience.limit_of(function), asked, call);
         let error = answer.as_ref().err().map(ToString::to_string);
         self.observer.called(function, &asked.operation, begun.elapsed(), error.as_deref());
         answer
     }
 
+    /// Sends or receives one piece of a transfer; there are too many of them to tell of each.
+    fn piece<T>(&self, asked: &Asked, call: impl FnOnce() -> std::result::Result<T, VirtError>) -> Result<T> {
+        self.within(self.patience.limit(), asked, call).map_err(|e| self.failed(asked, &e))
+    }
+
+    fn within<T>(&self, limit: Option<Duration>, asked: &Asked, call: impl FnOnce() -> T) -> T {
+        let (answer, given_up) = self.watchdog.during(limit, call);
+        if let Some(within) = limit.filter(|_| given_up) {
+            // Only the first one had its time; it ended the connection for the others.
+            let _ = self.unanswered.set(Unanswered { operation: asked.operation.clone(), within });
+        }
+        answer
+    }
+
     /// A broken connection leaves the outcome of the call open; anything else is a refusal.
     fn failed(&self, asked: &Asked, error: &VirtError) -> HostError {
-        let operation = asked.operation.clone();
+        let (uri, operation) = (self.uri.clone(), asked.operation.clone());
         let libvirt = error.message().to_owned();
         if self.connection.is_alive().unwrap_or(false) {
-            HostError::Refused { operation, kind: asked.kind, libvirt }
-        } else {
-            HostError::Lost { uri: self.uri.clone(), operation, libvirt }
+            return HostError::Refused { operation, kind: asked.kind, libvirt };
         }
+        match self.unanswered.get() {
+            Some(given_up) if given_up.operation == operation => {
+                HostError::Silent { uri, operation, within: given_up.within }
+            }
+            Some(given_up) => HostError::Lost { uri, operation, libvirt: given_up.to_string() },
+            None => HostError::Lost { uri, operation, libvirt },
+        }
+    }
+}
+
+impl std::fmt::Display for Unanswered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "it was given up, without an answer for {} s to: {}",
+            self.within.as_secs_f32(),
+            self.operation
+        )
     }
 }
 
@@ -172,6 +201,12 @@ impl Host for Libvirt {
 
     fn is_local(&self) -> bool {
         is_local_uri(&self.uri)
+    }
+
+    fn turn(&self, thing: &str) -> Option<Turn> {
+        // This machine's libvirt has several addresses.
+        let host = if self.is_local() { "this machine" } else { &self.uri };
+        Turn::of(&format!("{thing} of {host}"))
     }
 
     fn capabilities(&self) -> Result<Capabilities> {

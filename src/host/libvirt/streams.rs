@@ -4,7 +4,7 @@ use virt::storage_vol::StorageVol;
 use virt::stream::Stream;
 use virt::sys as c;
 
-use super::linger::linger;
+use super::linger::{Lingering, linger};
 use super::sending::{Sending, Target, transfer_failed};
 use super::sys::{self, Received};
 use super::{Asked, Libvirt, libvirt_xml, storage};
@@ -55,20 +55,14 @@ impl Libvirt {
         zeros: Zeros,
     ) -> Result<u64> {
         let stream = self.call("virStreamNew", asked, || Stream::new(&self.connection, 0))?;
-        let _lingering = linger(&self.sockets);
+        let lingering = linger(&self.sockets);
         let sparse = zeros != Zeros::Written;
         let flags = if sparse { c::VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM } else { 0 };
         self.call("virStorageVolUpload", asked, || volume.upload(&stream, span.0, span.1, flags))?;
         let mut target = ToVolume { host: self, stream: &stream, asked, hole: 0 };
         let sent = Sending::new(content, asked, span.1, zeros).to(&mut target);
-        match sent.and_then(|sent| target.tell_hole().map(|()| sent)) {
-            Ok(sent) => self.call("virStreamFinish", asked, || stream.finish()).map(|()| sent),
-            Err(e) => {
-                // The first failure is what is told; an abort that fails too adds nothing to it.
-                let _ = self.raw("virStreamAbort", asked, || stream.abort());
-                Err(e)
-            }
-        }
+        let sent = sent.and_then(|sent| target.tell_hole().map(|()| sent));
+        self.end(stream, sent, asked, lingering)
     }
 
     pub(super) fn receive(&self, pool: &str, name: &str, into: &mut dyn Sink, length: u64) -> Result<()> {
@@ -102,17 +96,32 @@ impl Libvirt {
         span: (u64, u64),
     ) -> Result<u64> {
         let stream = self.call("virStreamNew", asked, || Stream::new(&self.connection, 0))?;
-        let _lingering = linger(&self.sockets);
+        let lingering = linger(&self.sockets);
         let flags = c::VIR_STORAGE_VOL_DOWNLOAD_SPARSE_STREAM;
         self.call("virStorageVolDownload", asked, || volume.download(&stream, span.0, span.1, flags))?;
-        match self.receive_all(&stream, into, asked) {
-            Ok(received) => self.call("virStreamFinish", asked, || stream.finish()).map(|()| received),
+        let received = self.receive_all(&stream, into, asked);
+        self.end(stream, received, asked, lingering)
+    }
+
+    fn end(
+        &self,
+        stream: Stream,
+        outcome: Result<u64>,
+        asked: &Asked,
+        lingering: Option<Lingering>,
+    ) -> Result<u64> {
+        let ended = match outcome {
+            Ok(bytes) => self.call("virStreamFinish", asked, || stream.finish()).map(|()| bytes),
             Err(e) => {
-                // As in `send`: the first failure is what is told.
+                // The first failure is what is told; an abort that fails too adds nothing to it.
                 let _ = self.raw("virStreamAbort", asked, || stream.abort());
                 Err(e)
             }
+        };
+        if let Some(child) = lingering.filter(|_| !self.connection.is_alive().unwrap_or(false)) {
+            child.stay();
         }
+        ended
     }
 
     /// What tells one content of a volume from another: when it was last written to, and when its file was made.
@@ -132,7 +141,7 @@ impl Libvirt {
         let mut chunk = vec![0; CHUNK];
         let mut done = 0;
         loop {
-            match sys::receive(stream, &mut chunk).map_err(|e| self.failed(asked, &e))? {
+            match self.piece(asked, || sys::receive(stream, &mut chunk))? {
                 Received::Data(0) => return Ok(done),
                 Received::Data(got) => {
                     into.write_all(&chunk[..got]).map_err(|e| transfer_failed(asked, &e))?;
@@ -151,7 +160,7 @@ impl ToVolume<'_> {
     fn tell_hole(&mut self) -> Result<()> {
         match std::mem::take(&mut self.hole) {
             0 => Ok(()),
-            hole => sys::send_hole(self.stream, hole).map_err(|e| self.host.failed(self.asked, &e)),
+            hole => self.host.piece(self.asked, || sys::send_hole(self.stream, hole)),
         }
     }
 }
@@ -160,7 +169,7 @@ impl Target for ToVolume<'_> {
     fn write(&mut self, mut data: &[u8]) -> Result<()> {
         self.tell_hole()?;
         while !data.is_empty() {
-            let sent = self.stream.send(data).map_err(|e| self.host.failed(self.asked, &e))?;
+            let sent = self.host.piece(self.asked, || self.stream.send(data))?;
             // A blocking stream takes all of it; a negative count means "would block" and cannot come.
             data = &data[usize::try_from(sent).unwrap_or(0)..];
         }

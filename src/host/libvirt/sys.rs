@@ -5,6 +5,7 @@
 #![allow(unsafe_code, reason = "the one place for it; every block has its argument")]
 
 use std::ffi::{CStr, CString, c_int, c_uint};
+use std::os::fd::RawFd;
 use std::ptr;
 
 use uuid::Uuid;
@@ -152,4 +153,11 @@ pub(super) fn receive(stream: &Stream, buffer: &mut [u8]) -> Result<Received, Er
     // SAFETY: as above; the out pointer is to a local; flags must be 0.
     let answer = unsafe { c::virStreamRecvHole(stream.as_ptr(), &raw mut length, 0) };
     u64::try_from(length).ok().filter(|_| answer == 0).map(Received::Hole).ok_or_else(Error::last_error)
+}
+
+/// Ends what comes over a socket (shutdown(2)): whoever reads from it reads an end. The other side finds it open as
+/// long as anybody has it.
+pub(super) fn stop_receiving(socket: RawFd) {
+    // SAFETY: takes a number; one that is no socket, or none any more, is an error and nothing else.
+    unsafe { libc::shutdown(socket, libc::SHUT_RD) };
 }

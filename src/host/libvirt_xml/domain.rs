@@ -5,7 +5,7 @@ use std::path::Path;
 use roxmltree::Node;
 use uuid::Uuid;
 
-use super::{attribute, child, children, descend, parse, size, text_at, text_of, unreadable};
+use super::{Mentions, attribute, child, children, descend, parse, size, text_at, text_of, unreadable};
 use crate::host::{METADATA_NAMESPACE, Result};
 use crate::units::Bytes;
 
@@ -36,6 +36,8 @@ pub struct DomainDescription {
     pub console_log: Option<String>,
     /// The text of foundry's metadata element.
     pub record: Option<String>,
+    /// All files and volumes that it names, also in elements that foundry does not know.
+    pub mentions: Mentions,
 }
 
 /// One disk of a domain.
@@ -142,6 +144,7 @@ impl DomainDescription {
                 .map(|d| children(d, "interface").map(interface).collect())
                 .unwrap_or_default(),
             console_log: devices.and_then(console_log),
+            mentions: Mentions::of(root),
             record: child(root, "metadata").and_then(|m| m.children().find(|n| is_record(*n))).map(text_of),
             name,
         })

@@ -185,3 +185,39 @@ fn metadata_comes_alone_and_without_its_prefix() {
         metadata_text(broken).unwrap_err();
     }
 }
+
+/// A copy that is under way, a qcow2 image with a data file, and an element of another century.
+#[test]
+fn what_unknown_elements_name_is_needed_too() {
+    let read = read(
+        "<domain type='kvm'><name>/no/path</name><description>/srv/prose</description>
+        <metadata><x:y xmlns:x='urn:x' file='/srv/metadata'/></metadata>
+        <os><kernel>/srv/vmlinuz</kernel><nvram type='file'><source file='/srv/vars.fd'/></nvram></os>
+        <devices>
+          <disk type='file'><source file='/srv/web.qcow2'><dataStore type='file'>
+            <source file='/srv/web.raw'/></dataStore></source>
+            <mirror type='volume' job='copy'><source pool='p' volume='copy'/></mirror>
+            <target dev='vda'/></disk>
+          <crystal model='quartz'><growsIn vessel=' relative' at='/srv/crystal'/></crystal>
+        </devices></domain>",
+    );
+    let paths = ["/srv/crystal", "/srv/vars.fd", "/srv/vmlinuz", "/srv/web.qcow2", "/srv/web.raw"];
+    assert!(read.mentions.paths.iter().eq(paths), "{:?}", read.mentions);
+    assert!(read.mentions.volumes.iter().eq([&("p".to_owned(), "copy".to_owned())]), "{:?}", read.mentions);
+}
+
+/// Every type of disk that libvirt 11.3 documents, and one that it does not.
+#[test]
+fn a_disk_of_any_type_is_listed() {
+    let types = ["file", "block", "dir", "network", "volume", "nvme", "vhostuser", "vhostvdpa", "hologram"];
+    let disks: String = types
+        .iter()
+        .map(|kind| format!("<disk type='{kind}' device='lens'><source what='x'/><target dev='{kind}' bus='light'/></disk>"))
+        .collect();
+    let read = read(&format!("<domain><name>n</name><devices>{disks}</devices></domain>"));
+    assert!(read.disks.iter().map(|d| d.target.as_str()).eq(types));
+    assert_eq!(read.disk("nvme").unwrap().source, DiskSource::Other("nvme".into()));
+    assert_eq!(read.disk("hologram").unwrap().source, DiskSource::Other("hologram".into()));
+    assert_eq!(read.disk("file").unwrap().source, DiskSource::None, "without a file there is none");
+    assert_eq!(read.disk("file").unwrap().device, DiskDevice::Other("lens".into()));
+}

@@ -8,6 +8,7 @@
 mod capabilities;
 mod domain;
 mod machine;
+mod mentions;
 mod storage;
 
 pub use capabilities::capabilities;
@@ -17,6 +18,7 @@ pub use domain::{
 };
 pub(super) use domain::{is_record, is_tag};
 pub use machine::{guest_machine, host_machine};
+pub use mentions::Mentions;
 pub(super) use storage::{PoolParts, VolumeParts};
 pub use storage::{pool, volume, volume_name};
 

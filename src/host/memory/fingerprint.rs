@@ -61,7 +61,7 @@ fn domain_line(uuid: Uuid, machine: &Machine) -> String {
     let digest = |xml: &String| digest(xml.as_bytes());
     format!(
         "domain {name} {uuid}: {}, definition {}, live {}, autostart {autostart}, nvram {nvram}",
-        machine.state().as_str(),
+        machine.state(),
         definition.as_ref().map_or_else(|| "none".into(), digest),
         live.as_ref().map_or_else(|| "none".into(), |live| digest(&live.xml)),
     )

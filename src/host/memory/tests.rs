@@ -139,7 +139,7 @@ fn a_guest_shuts_down_in_its_own_time() {
         host.start(uuid).unwrap();
         assert_eq!(host.state(uuid).unwrap().unwrap().state, DomainState::Running);
         host.request_shutdown(uuid).unwrap();
-        let seen: Vec<_> = (0..3).map(|_| host.state(uuid).unwrap().unwrap().state.as_str()).collect();
+        let seen: Vec<_> = (0..3).map(|_| host.state(uuid).unwrap().unwrap().state.to_string()).collect();
         assert_eq!(seen, states);
     }
 }

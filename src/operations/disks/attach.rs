@@ -1,9 +1,8 @@
 //! Attaches a new disk: note its volume, make it, plug it in, write it into the manifest.
 
-use super::attach_plan::{Job, Request, prepare};
-use super::attach_undo::{Made, undo};
+use super::attach_plan::{Job, Request, prepare, rivalled};
+use super::attach_undo::{Made, removal, undo};
 use super::entry::{add_disk, rewrite, strike_volume};
-use super::subject::refused;
 use crate::domain_xml;
 use crate::error::Error;
 use crate::host::HostError;
@@ -36,6 +35,8 @@ pub struct Attached {
 /// removed again, and what is left where that failed too.
 pub fn attach(session: &Session<'_>, request: &Request<'_>) -> Result<Attached, Error> {
     let job = reserved(session, request)?;
+    let volume = format!("volume '{}' in pool '{}'", job.volume.name, job.volume.pool);
+    let _leaves = session.cancel.leaves([format!("may be left behind: {volume}"), removal(&job)]);
     let mut made = Made::default();
     build(session, &job, &mut made).map_err(|error| undo(session, &job, &made, error))?;
     Ok(Attached {
@@ -54,8 +55,7 @@ fn reserved(session: &Session<'_>, request: &Request<'_>) -> Result<Job, Error> 
     session.progress.tell(Event::Begins(format!("Attaching a disk of {} to VM '{name}'...", request.size)));
     while !reserve(session, &job)? {
         if request.device.is_some() {
-            let (target, vm) = (&job.disk.target, job.subject.name());
-            return Err(refused(format!("another process is attaching a disk '{target}' to VM '{vm}'")));
+            return Err(rivalled(job.subject.name(), &job.disk.target));
         }
         job = prepare(session, request)?;
     }

@@ -164,10 +164,18 @@ fn free_target(
         return Err(unfinished(vm, device.as_str()));
     }
     let volume = volume_name(subject, device)?;
-    if session.host.volume(&pool.name, &volume)?.is_some() {
-        return Err(exists(&pool.name, &volume));
+    if session.host.volume(&pool.name, &volume)?.is_none() {
+        return Ok(device.clone());
     }
-    Ok(device.clone())
+    // It is another process's, if that has written it down since.
+    let now = Subject::look(session, vm)?;
+    let is_taken = now.targets().iter().any(|taken| taken == device.as_str());
+    Err(if is_taken { rivalled(vm, device) } else { exists(&pool.name, &volume) })
+}
+
+/// Another process was faster.
+pub(super) fn rivalled(vm: &str, target: &DiskTarget) -> Error {
+    refused(format!("another process is attaching a disk '{target}' to VM '{vm}'"))
 }
 
 fn exists(pool: &str, volume: &str) -> Error {

@@ -35,10 +35,13 @@ pub(super) fn undo(session: &Session<'_>, job: &Job, made: &Made, error: Error) 
         Ok(()) => return error.outcome("everything that was made is removed again"),
         Err(left) => left,
     };
+    error.outcome(format!("left behind: {left}")).outcome(removal(job))
+}
+
+/// What to do about what is left.
+pub(super) fn removal(job: &Job) -> String {
     let (vm, target) = (shell_word(job.subject.name()), &job.disk.target);
-    error
-        .outcome(format!("left behind: {left}"))
-        .outcome(format!("the same command again finishes it, foundry disk detach {vm} {target} removes it"))
+    format!("the same command again finishes it, foundry disk detach {vm} {target} removes it")
 }
 
 /// What is left and why, where not all can be taken back.

@@ -86,7 +86,7 @@ fn check(session: &Session<'_>, subject: &Subject, found: &Found) -> Result<(), 
             .hint("wait for it, or stop that process; it then removes what it made"));
     }
     if found.live.is_some() && !subject.executes() {
-        return Err(refused(format!("VM '{vm}' is {}", subject.domain.state.as_str()))
+        return Err(refused(format!("VM '{vm}' is {}", subject.domain.state))
             .because("a guest that does not execute cannot let go of a disk")
             .hint(format!("virsh resume {0}, or stop it: virsh shutdown {0}", shell_word(vm))));
     }
@@ -213,7 +213,9 @@ pub fn detach(session: &Session<'_>, detachment: &Detachment, patience: Duration
     let Detachment { vm, target, subject, found, .. } = detachment;
     session.progress.tell(Event::Begins(format!("Detaching disk '{target}' from VM '{vm}'...")));
     session.cancel.check().map_err(|e| e.outcome("nothing was changed"))?;
-    let unfinished = |error: Error| unfinished(detachment, error);
+    let unfinished = |error: Error| error.outcome(finishing(detachment));
+    let half = format!("disk '{target}' of VM '{vm}' may be half detached");
+    let _leaves = session.cancel.leaves([half, finishing(detachment)]);
     if detachment.keep && found.recorded.is_some() {
         release(session, detachment).map_err(unfinished)?;
     }
@@ -234,10 +236,10 @@ pub fn detach(session: &Session<'_>, detachment: &Detachment, patience: Duration
     Ok(())
 }
 
-fn unfinished(detachment: &Detachment, error: Error) -> Error {
+fn finishing(detachment: &Detachment) -> String {
     let keep = if detachment.keep { " --keep" } else { "" };
     let (vm, target) = (shell_word(&detachment.vm), shell_word(&detachment.target));
-    error.outcome(format!("foundry disk detach {vm} {target}{keep} finishes it"))
+    format!("foundry disk detach {vm} {target}{keep} finishes it")
 }
 
 /// From here on nothing deletes the volume.
@@ -283,7 +285,7 @@ fn unplug(session: &Session<'_>, detachment: &Detachment, patience: Duration) ->
 }
 
 /// Looks at a running domain until it has no such disk; false where that does not come about.
-pub(super) fn is_let_go(
+pub(in crate::operations) fn is_let_go(
     session: &Session<'_>,
     uuid: Uuid,
     target: &str,

@@ -3,7 +3,7 @@
 use crate::error::{Error, Kind};
 use crate::host::{Domain, HostError};
 use crate::manifest::{DataDisk, Number, Spec};
-use crate::operations::Session;
+use crate::operations::{Session, turn};
 use crate::plan;
 use crate::record::{Owner, Record, State};
 use crate::units::{Bytes, GIB};
@@ -14,7 +14,8 @@ const TRIES: usize = 8;
 /// Changes the record of a VM until it says so. `change` is applied to what stands there at that moment, and
 /// changes nothing where that is as wanted already.
 ///
-/// libvirt has no "write if it is still the same". So the record is read right before it is written and again
+/// libvirt has no "write if it is still the same". Foundries of one machine do this in turn. For those of another
+/// the record is read right before it is written and again
 /// after it, and written anew where another process put what it had read before over it.
 ///
 /// # Errors
@@ -24,6 +25,7 @@ pub(super) fn rewrite(
     domain: &Domain,
     change: impl Fn(&mut Record),
 ) -> Result<Record, Error> {
+    let _turn = turn::with_vm(session, domain.uuid);
     let mut failed: Option<HostError> = None;
     for _ in 0..TRIES {
         let before = read(session, domain)?;
@@ -56,6 +58,27 @@ fn read(session: &Session<'_>, domain: &Domain) -> Result<Record, Error> {
         Owner::Foundry(_) => Err(Error::new(Kind::Vm, format!("VM '{name}' is being destroyed"))),
         _ => Err(Error::new(Kind::Vm, format!("the record of VM '{name}' was changed by somebody else"))),
     }
+}
+
+/// The record of a whole VM, as it stands now.
+///
+/// # Errors
+/// As [`rewrite`].
+pub(in crate::operations) fn current_record(session: &Session<'_>, domain: &Domain) -> Result<Record, Error> {
+    rewrite(session, domain, |_| {})
+}
+
+/// Strikes a volume out of the record of a VM.
+///
+/// # Errors
+/// As [`rewrite`].
+pub(in crate::operations) fn strike_out(
+    session: &Session<'_>,
+    domain: &Domain,
+    pool: &str,
+    name: &str,
+) -> Result<(), Error> {
+    rewrite(session, domain, |record| strike_volume(record, pool, name)).map(drop)
 }
 
 /// Strikes a volume out: from here on nothing deletes it.

@@ -13,6 +13,7 @@
 mod attach;
 mod attach_plan;
 mod attach_undo;
+mod broken;
 mod detach;
 mod entry;
 mod list;
@@ -21,6 +22,10 @@ mod subject;
 
 pub use attach::{Attached, attach};
 pub use attach_plan::Request;
+pub(in crate::operations) use broken::{Attempt, broken_attach, finish_attach};
+pub(in crate::operations) use detach::is_let_go;
 pub use detach::{Detachment, detach, survey};
+pub(in crate::operations) use entry::{current_record, strike_out};
 pub use list::{Disk, Presence, list};
 pub use resize::{Resized, resize};
+pub(in crate::operations) use subject::{Subject, refused};

@@ -56,6 +56,8 @@ pub fn resize(session: &Session<'_>, vm: &str, disk: &str, wish: SizeWish) -> Re
     let volume = growable(session, &subject, &found)?;
     let size = wanted(&subject, &found, &volume, wish)?;
     let live = found.live.is_some();
+    let grown = format!("disk '{}' may have {size} by now", found.target);
+    let _leaves = session.cancel.leaves([grown, again(&subject, &found.target, size)]);
     if size > volume.capacity {
         check_idle(session, &subject, &found)?;
         check_room(session, &volume, size)?;
@@ -65,10 +67,11 @@ pub fn resize(session: &Session<'_>, vm: &str, disk: &str, wish: SizeWish) -> Re
     }
     let write_down = rewrite(session, &subject.domain, |record| set_size(record, &found.target, size));
     write_down.map_err(|e| {
-        let (vm, target) = (shell_word(subject.name()), shell_word(&found.target));
-        let again = format!("foundry disk resize {vm} {target} {}GiB", size.0 / GIB);
-        e.outcome(format!("disk '{}' has {size} now", found.target))
-            .outcome(format!("its record does not say so: {again} writes it"))
+        e.outcome(format!("disk '{}' has {size} now", found.target)).outcome(again(
+            &subject,
+            &found.target,
+            size,
+        ))
     })?;
     Ok(Resized {
         vm: subject.name().to_owned(),
@@ -80,6 +83,13 @@ pub fn resize(session: &Session<'_>, vm: &str, disk: &str, wish: SizeWish) -> Re
         agent: live.then(|| agent_answers(session, &subject)),
         live,
     })
+}
+
+/// What to do about a growth that the record may not say.
+fn again(subject: &Subject, target: &str, size: Bytes) -> String {
+    let (vm, target) = (shell_word(subject.name()), shell_word(target));
+    let again = format!("foundry disk resize {vm} {target} {}GiB", size.0 / GIB);
+    format!("its record does not say so: {again} writes it")
 }
 
 /// The volume of a disk that may grow.

@@ -11,13 +11,13 @@ use crate::text::shell_word;
 
 /// A whole VM of foundry's, as it is now.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Subject {
-    pub(super) domain: Domain,
-    pub(super) record: Record,
+pub(in crate::operations) struct Subject {
+    pub(in crate::operations) domain: Domain,
+    pub(in crate::operations) record: Record,
     /// As it runs; `None` while it is off.
-    pub(super) live: Option<DomainDescription>,
+    pub(in crate::operations) live: Option<DomainDescription>,
     /// As it starts next.
-    pub(super) next: DomainDescription,
+    pub(in crate::operations) next: DomainDescription,
 }
 
 /// One disk of a VM: in the domain, in the record, or in both.
@@ -34,7 +34,7 @@ impl Subject {
     ///
     /// # Errors
     /// [`Kind::Vm`] where there is none, it is not foundry's, or it is only half there.
-    pub(super) fn look(session: &Session<'_>, name: &str) -> Result<Self, Error> {
+    pub(in crate::operations) fn look(session: &Session<'_>, name: &str) -> Result<Self, Error> {
         let Some(domain) = find(session, name)? else { return Err(absent(session, name)?) };
         let record = whole_record(&domain)?;
         if !domain.persistent {
@@ -167,6 +167,6 @@ fn whole_record(domain: &Domain) -> Result<Record, Error> {
 }
 
 /// An error before anything was done.
-pub(super) fn refused(message: impl Into<String>) -> Error {
+pub(in crate::operations) fn refused(message: impl Into<String>) -> Error {
     Error::new(Kind::Vm, message).outcome("nothing was changed")
 }

@@ -1,21 +1,47 @@
 //! Whose import it is that a volume holds.
 //!
 //! A volume is found by its name, and while an image comes in somebody may delete it and make another of that name. So
-//! the place of the image's beginning, which goes last, holds a mark until then: a word that says what this is, and
-//! which import's. Who finds another mark there, or an image, has lost the volume and leaves it alone.
+//! the place of the image's beginning, which goes last, holds a mark until then: a word that says what this is, which
+//! import's, and which process does it. Who finds another mark there, or an image, has lost the volume and leaves it
+//! alone; who finds the mark of a process that ended has found what a kill left.
 
 use uuid::Uuid;
 
-use crate::disk_image::ON_ITS_WAY;
-use crate::host::HostError;
+use crate::disk_image::{ON_ITS_WAY, is_torso};
+use crate::error::Error;
+use crate::host::{HostError, Volume};
 use crate::operations::Session;
+use crate::record::Maker;
+use crate::units::Bytes;
+
+/// No mark is longer: the longest name of a machine that Linux allows is 64 bytes.
+const LONGEST: u64 = 4096;
 
 /// The mark of one import.
 pub(super) struct Claim(Vec<u8>);
 
+/// What an import that was broken off left, or one that goes on has so far.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::operations) enum Torso {
+    /// It bears the mark of an import.
+    Marked {
+        /// The whole mark, which no other import has.
+        mark: Vec<u8>,
+        /// Who imports it, where the mark says so.
+        maker: Option<Maker>,
+    },
+    /// It begins with zeros, and nothing says what it is.
+    Blank,
+}
+
 impl Claim {
-    pub(super) fn new() -> Self {
-        Self([ON_ITS_WAY.as_slice(), Uuid::new_v4().to_string().as_bytes(), b"\n"].concat())
+    /// A new one, for a volume of that many bytes: one too small for all of it gets no more than its identity.
+    pub(super) fn new(room: u64) -> Self {
+        let id = Uuid::new_v4();
+        let mark = |maker: &str| [ON_ITS_WAY.as_slice(), format!("{id}\n{maker}").as_bytes()].concat();
+        let maker = serde_json::to_string(&Maker::current()).map(|json| json + "\n").unwrap_or_default();
+        let whole = mark(&maker);
+        Self(if whole.len() as u64 <= room { whole } else { mark("") })
     }
 
     /// Puts it on a volume that was just made.
@@ -28,5 +54,65 @@ impl Claim {
         let mut found = Vec::new();
         session.host.download(pool, name, &mut found, self.0.len() as u64)?;
         Ok(found == self.0 || found.iter().all(|byte| *byte == 0))
+    }
+}
+
+/// Whether a volume is no whole image, and whose it is; `None` for anything else, and for what cannot be read.
+///
+/// # Errors
+/// A connection that is lost.
+pub(in crate::operations) fn torso(session: &Session<'_>, volume: &Volume) -> Result<Option<Torso>, Error> {
+    if volume.format != "raw" || volume.capacity == Bytes(0) || !volume.path.starts_with('/') {
+        return Ok(None);
+    }
+    let mut head = Vec::new();
+    let length = LONGEST.min(volume.allocation.0.max(volume.capacity.0));
+    match session.host.download(&volume.pool, &volume.name, &mut head, length) {
+        Err(lost) if lost.outcome_unknown() => Err(lost.into()),
+        Err(_) => Ok(None),
+        Ok(()) => Ok(read(&head)),
+    }
+}
+
+fn read(head: &[u8]) -> Option<Torso> {
+    if !is_torso(head) {
+        return None;
+    }
+    let Some(rest) = head.strip_prefix(ON_ITS_WAY.as_slice()) else { return Some(Torso::Blank) };
+    // Behind the mark are zeros, or bytes of the image.
+    let mut lines = rest.splitn(3, |byte| *byte == b'\n');
+    let (id, maker) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+    let maker = serde_json::from_slice(maker).ok();
+    let mark = [ON_ITS_WAY.as_slice(), id].concat();
+    Some(Torso::Marked { mark, maker })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Liveness;
+
+    #[test]
+    fn a_mark_tells_who_imports() {
+        let claim = Claim::new(64 << 10);
+        let head = [claim.0.as_slice(), &[0; 100]].concat();
+        let Some(Torso::Marked { mark, maker: Some(maker) }) = read(&head) else { panic!("{head:?}") };
+        assert!(claim.0.starts_with(&mark) && mark.len() > ON_ITS_WAY.len() + 30);
+        assert_eq!(maker.liveness(), Liveness::Alive);
+    }
+
+    #[test]
+    fn a_small_volume_has_a_short_mark() {
+        let claim = Claim::new(100);
+        assert!(claim.0.len() <= 100, "{}", claim.0.len());
+        let head = [claim.0.as_slice(), &[0; 10]].concat();
+        assert!(matches!(read(&head), Some(Torso::Marked { maker: None, .. })), "{head:?}");
+    }
+
+    #[test]
+    fn zeros_are_nobodys_and_anything_else_is_no_torso() {
+        assert_eq!(read(&[0; 512]), Some(Torso::Blank));
+        assert_eq!(read(b"QFI\xfb"), None);
+        assert_eq!(read(b""), None);
     }
 }

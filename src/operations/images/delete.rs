@@ -2,7 +2,7 @@
 
 use super::{ImageUse, Wholeness, info, notes, wholeness};
 use crate::error::{Error, Kind};
-use crate::operations::{Session, usage};
+use crate::operations::{Session, turn, usage};
 use crate::text::shell_word;
 
 /// Deletes an image that nobody uses; or the note on one that is gone.
@@ -17,6 +17,7 @@ pub fn delete(session: &Session<'_>, pool: &str, name: &str) -> Result<(), Error
     if forget_orphan(session, pool, name)? {
         return Ok(());
     }
+    let _turn = turn::with_image(session, pool, name);
     refuse_unfinished(session, pool, name)?;
     let found = look(session, pool, name)?;
     match users(&found) {
@@ -94,7 +95,7 @@ pub(super) fn users(found: &ImageUse) -> Option<String> {
 }
 
 /// The image first: a note without an image says nothing to anybody, an image without its note has lost something.
-pub(super) fn remove(session: &Session<'_>, pool: &str, name: &str) -> Result<(), Error> {
+pub(in crate::operations) fn remove(session: &Session<'_>, pool: &str, name: &str) -> Result<(), Error> {
     session.host.delete_volume(pool, name)?;
     notes::forget(session, pool, name).map_err(|e| e.outcome(format!("image '{name}' is deleted")))
 }

@@ -131,10 +131,9 @@ impl Fetch<'_> {
         let from = incoming.from.clone();
         if let (Location::File(path), None, true) = (self.location, self.expected, incoming.is_plain()) {
             let unreadable = |e| TransferError::from_io(e, &from);
-            let file = File::open(path).map_err(unreadable)?;
-            if file.metadata().map_err(unreadable)?.is_file() {
+            if std::fs::metadata(path).map_err(unreadable)?.is_file() {
                 incoming.body = Body::Done(std::io::empty());
-                return Ok(file);
+                return File::open(path).map_err(|e| unreadable(e).into());
             }
         }
         let mut content = Counted::new(session, incoming, 0);

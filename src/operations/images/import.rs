@@ -62,15 +62,18 @@ pub fn import(
     refuse_taken(session, &pool, &name)?;
     let compact = matches!(image, DiskImage::Qcow2(_));
     let known = Known { length: source.length(), data: source.data(), compact };
+    let space = known.space(session, &pool)?;
     let import = Import {
         session,
         pool: &pool,
         name: &name,
         length: known.length,
         least: image.least_length(&head),
-        space: known.space(session, &pool)?,
-        claim: Claim::new(),
+        claim: Claim::new(first_size(&space, known.length)),
+        space,
     };
+    let volume = format!("may be left behind: volume '{name}' in pool '{pool}'");
+    let _leaves = session.cancel.leaves([volume, import.removal()]);
     import.make_volume()?;
     let mut begun = false;
     if let Err(failed) = import.fill(&head, source, &mut begun) {
@@ -151,6 +154,14 @@ fn fitting_name(name: &VolumeName, from: &str, image: &DiskImage) -> Result<Volu
     }
 }
 
+/// How large the volume is made.
+fn first_size(space: &Space, length: Option<u64>) -> u64 {
+    match space {
+        Space::Whole(length) => *length,
+        Space::AsWritten => length.unwrap_or(disk_image::HEADER_LENGTH),
+    }
+}
+
 /// One image on its way into one pool.
 struct Import<'a> {
     session: &'a Session<'a>,
@@ -165,10 +176,8 @@ struct Import<'a> {
 
 impl Import<'_> {
     fn make_volume(&self) -> Result<(), Error> {
-        let (capacity, allocation) = match self.space {
-            Space::Whole(length) => (length, length),
-            Space::AsWritten => (self.length.unwrap_or(disk_image::HEADER_LENGTH), 0),
-        };
+        let capacity = first_size(&self.space, self.length);
+        let allocation = if matches!(self.space, Space::Whole(_)) { capacity } else { 0 };
         let spec = VolumeSpec {
             name: self.name.to_string(),
             format: "raw".into(),

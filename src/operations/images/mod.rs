@@ -20,7 +20,11 @@ pub use prune::{Dispensable, dispensable, prune};
 pub use pull::{Pulled, Request, pull};
 
 pub use super::image_preflight::Wholeness;
-pub(in crate::operations) use notes::{noted_image, read_beside as origin_beside};
+pub(in crate::operations) use claim::{Torso, torso};
+pub(in crate::operations) use delete::remove;
+pub(in crate::operations) use notes::{
+    Noted, forget as forget_note, noted, noted_image, read_beside as origin_beside,
+};
 
 use super::create::ensure_pool;
 use super::medium::Medium;

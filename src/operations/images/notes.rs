@@ -68,8 +68,37 @@ pub(in crate::operations) fn read_beside(
     });
     match noted {
         Ok(origin) => Ok(origin),
-        Err(e) if matches!(e, HostError::Lost { .. }) => Err(e.into()),
+        Err(e) if e.outcome_unknown() => Err(e.into()),
         Err(_) => Ok(None),
+    }
+}
+
+/// What a volume is that bears the name of a note.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::operations) enum Noted {
+    /// The note on that image.
+    Note,
+    /// Zeros: a note that was not written any more, or anything.
+    Blank,
+    /// Something else.
+    Other,
+}
+
+/// Whether a volume is the note on an image, by its content.
+///
+/// # Errors
+/// A connection that is lost.
+pub(in crate::operations) fn noted(
+    session: &Session<'_>,
+    volume: &Volume,
+    image: &str,
+) -> Result<Noted, Error> {
+    match content(session, volume) {
+        Err(lost) if lost.outcome_unknown() => Err(lost.into()),
+        Err(_) => Ok(Noted::Other),
+        Ok(bytes) if parse(&bytes, image).is_some() => Ok(Noted::Note),
+        Ok(bytes) if bytes.iter().all(|byte| *byte == 0) => Ok(Noted::Blank),
+        Ok(_) => Ok(Noted::Other),
     }
 }
 
@@ -119,7 +148,7 @@ pub(super) fn write(
 }
 
 /// Removes the note on an image. A volume of that name that is no note stays, and is in the way.
-pub(super) fn forget(session: &Session<'_>, pool: &str, image: &str) -> Result<(), Error> {
+pub(in crate::operations) fn forget(session: &Session<'_>, pool: &str, image: &str) -> Result<(), Error> {
     let name = note_name(image);
     let Some(volume) = session.host.volume(pool, &name)? else { return Ok(()) };
     // A kill between the two steps of `write` leaves one of zeros.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Usage;
 use crate::host::Volume;
+use crate::record::RecordedVolume;
 
 /// What a volume is to the domains of the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +34,24 @@ impl Usage {
             path => self.part_by_all_names(v, path),
         };
         self.volumes.iter().map(|v| (v, part(v))).collect()
+    }
+
+    /// Why a volume is somebody's, if it is: also one that a record names and no domain has as a disk yet.
+    pub(in crate::operations) fn reason(&self, volume: &Volume) -> Option<String> {
+        let Volume { pool, name, path, .. } = volume;
+        let recorded = |c: &&super::Claims| c.recorded.contains(&(pool.clone(), name.clone()));
+        let named = || {
+            let vm = &self.domains.iter().find(recorded)?.name;
+            Some(format!("the record of VM '{vm}' names it"))
+        };
+        self.of(pool, name, path).told("uses it").or_else(named)
+    }
+
+    /// Whether a domain has that file as a disk, now or at its next start, or something that lies on it.
+    pub(in crate::operations) fn has(&self, vm: &str, volume: &RecordedVolume) -> bool {
+        let RecordedVolume { pool, name, path, .. } = volume;
+        let users = self.of(pool, name, path);
+        users.vms.iter().any(|user| user == vm)
     }
 
     fn part_by_all_names(&self, volume: &Volume, path: &str) -> Part {

@@ -95,6 +95,11 @@ impl Foundry {
         self
     }
 
+    /// The command itself, for who runs it in a way of its own.
+    pub(crate) fn into_command(self) -> Command {
+        self.command
+    }
+
     /// Runs it to its end.
     pub(crate) fn run(self) -> Ran {
         self.start().end()
@@ -196,6 +201,11 @@ impl Started {
             Some(call) => self.calls.extend(call.split_whitespace().nth(2).map(str::to_owned)),
             None => self.told.push_str(line),
         }
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends it a signal, by the name that kill(1) knows.

@@ -7,8 +7,8 @@ use std::ptr;
 /// How long the daemon has for what it has received, in milliseconds: a few MiB on their way to a disk.
 const DIGEST_MS: i32 = 2000;
 /// When the child ends at the latest, in seconds after foundry's end. What is left of a download is read in it
-/// at 10 MB/s and more.
-const PATIENCE: u32 = 30;
+/// at 1 MB/s and more, and a daemon whose disk stands still has it.
+const PATIENCE: u32 = 300;
 /// What may end the child; all other signals stay blocked, with their handlers.
 const ENDING: [libc::c_int; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGALRM];
 
@@ -71,10 +71,23 @@ fn let_digest(socket: RawFd) {
     loop {
         while arrives(socket) {
             if !throw_away(socket) {
-                return;
+                return let_be_read(socket);
             }
         }
         if unread(socket) == 0 {
+            return;
+        }
+    }
+}
+
+/// As [`let_digest`], of a socket from which nothing comes any more: foundry stopped listening to it, or the other end
+/// is closed and leaves nothing unread.
+fn let_be_read(socket: RawFd) {
+    loop {
+        let was_unread = unread(socket);
+        // SAFETY: no entries are looked at.
+        unsafe { libc::poll(ptr::null_mut(), 0, DIGEST_MS) };
+        if was_unread == 0 {
             return;
         }
     }

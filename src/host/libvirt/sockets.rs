@@ -4,11 +4,14 @@ use std::fs;
 use std::os::fd::RawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
+use super::sys;
+
 /// The sockets that were opened with a connection.
 ///
 /// A socket that another thread opens in that moment is taken for one: it stays open a little longer when
-/// foundry is killed.
-pub(in crate::host::libvirt) struct Sockets(Vec<Socket>);
+/// foundry is killed, and is shut down with the connection when a call is given up.
+#[derive(Clone)]
+pub(super) struct Sockets(Vec<Socket>);
 
 /// A socket, as this process and as the kernel calls it: a number may be another's later on.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -19,7 +22,7 @@ struct Socket {
 
 impl Sockets {
     /// What `open` returns, and the sockets that are there since.
-    pub(in crate::host::libvirt) fn opened_by<T>(open: impl FnOnce() -> T) -> (T, Self) {
+    pub(super) fn opened_by<T>(open: impl FnOnce() -> T) -> (T, Self) {
         let before = all();
         let opened = open();
         let mut since = all();
@@ -27,10 +30,21 @@ impl Sockets {
         (opened, Self(since))
     }
 
+    /// That one alone.
+    #[cfg(test)]
+    pub(super) fn of(socket: &impl std::os::fd::AsRawFd) -> Self {
+        Self(at(socket.as_raw_fd()).into_iter().collect())
+    }
+
     /// Those that are still what they were.
     pub(super) fn still_open(&self) -> Vec<RawFd> {
         let same = |socket: &&Socket| at(socket.fd).as_ref() == Some(*socket);
         self.0.iter().filter(same).map(|socket| socket.fd).collect()
+    }
+
+    /// Lets whoever waits for something from them read an end, as if the other side had closed.
+    pub(super) fn cut(&self) {
+        self.still_open().into_iter().for_each(sys::stop_receiving);
     }
 }
 

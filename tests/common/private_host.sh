@@ -1,14 +1,14 @@
-# A libvirtd of the bench's own, in namespaces of its own: host.sh DIRECTORY COMMAND...
+# A libvirtd of one's own, in namespaces of its own: private_host.sh DIRECTORY COMMAND...
 #
-# Runs as the first process of fresh mount, net, uts and pid namespaces (see `support::enter`). Nothing of it
-# is seen by the machine's own libvirtd, and all of it ends with this process.
+# Runs as the first process of fresh mount, net, uts and pid namespaces (see private_host.rs). Nothing of it is seen
+# by the machine's own libvirtd, and all of it ends with this process.
 set -eu
 dir=$1
 shift
 mount --make-rprivate /
-hostname foundry-bench
+hostname foundry-private
 # libvirt looks its own name up at each definition; a name server that does not know it costs seconds.
-printf '127.0.0.1 localhost foundry-bench\n' >"$dir/hosts"
+printf '127.0.0.1 localhost foundry-private\n' >"$dir/hosts"
 mount --bind "$dir/hosts" /etc/hosts
 
 mkdir -p "$dir"/etc "$dir"/lib/images "$dir"/lib/boot "$dir"/lib/qemu "$dir"/cache "$dir"/log/qemu "$dir"/run "$dir"/home "$dir"/tmp
@@ -44,10 +44,10 @@ export HOME="$dir/home" TMPDIR="$dir/tmp"
 exec 3<&0
 # In the background, so that this process reaps the QEMUs that are left to it while it waits.
 "$@" 3<&- &
-bench=$!
+command=$!
 # Whoever started this holds the other end of its standard input, and may be killed.
-{ cat >/dev/null; kill "$bench"; } <&3 &
+{ cat >/dev/null; kill "$command"; } <&3 &
 status=0
-wait "$bench" || status=$?
+wait "$command" || status=$?
 rm -rf "$dir"
 exit "$status"

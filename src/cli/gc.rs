@@ -1,0 +1,162 @@
+//! `foundry gc`
+
+use std::fmt::Write as _;
+
+use clap::Args;
+
+use super::Global;
+use super::connect::connect;
+use super::destroy::tell_all;
+use super::interrupt;
+use super::output::{Format, age, objects, table};
+use super::ui::Ui;
+use crate::error::{Error, Kind};
+use crate::operations::gc::{self, Choice, Fate, Places, Remains, Survey};
+use crate::text::printable;
+use crate::units::Bytes;
+
+/// Finish what was interrupted, and list what nobody uses
+///
+/// VMs, disks and images whose making or destroying was broken off are finished or removed, as their records say.
+/// Volumes that no VM uses, and EFI variables of domains that are gone, are listed; nothing says whose they are, so
+/// that they are removed only if they are named.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  foundry gc --dry-run
+  foundry gc --yes
+  foundry gc foundry-vms/old_boot")]
+pub(super) struct GcArgs {
+    /// Do this only: a VM, POOL/VOLUME, or a file with EFI variables, as they are listed
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// Show what would go, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask; needed where nobody can be asked
+    #[arg(short, long)]
+    yes: bool,
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Format,
+    /// Leave out the table's headers
+    #[arg(long)]
+    no_headers: bool,
+}
+
+pub(super) fn run(args: &GcArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let connected = connect(global, ui)?;
+    let session = connected.session();
+    let places = Places::of(session.host.uri());
+    let found = gc::survey(&session, places.as_ref())?;
+    found.unseen.iter().for_each(|unseen| ui.warn(&format!("not looked at: {unseen}")));
+    // A name that is none ends it before anything is done.
+    let named: Vec<Choice> = args.names.iter().map(|name| name.as_str().into()).collect();
+    let chosen = gc::choose(&session, &found, &named)?;
+    show(args, &found, ui)?;
+    if args.dry_run || chosen.is_empty() {
+        return Ok(());
+    }
+    if !args.yes {
+        agree(&chosen, ui)?;
+    }
+    // Only now: until the answer a signal ends the program at once.
+    interrupt::guard(&connected.cancel)?;
+    let (mut count, mut freed) = (0, Bytes(0));
+    let outcome = gc::carry_out(&session, places.as_ref(), &chosen, |remains| {
+        (count, freed) = (count + 1, freed.saturating_add(remains.size.unwrap_or_default()));
+    });
+    if let Err(failures) = outcome {
+        ui.note(&format!("{count} of {} finished or removed", chosen.len()));
+        return tell_all(failures, ui);
+    }
+    tell_success(args.output, count, freed, ui)
+}
+
+/// Behind a listing for a program there is nothing more to read.
+fn tell_success(output: Format, count: usize, freed: Bytes, ui: &Ui) -> Result<(), Error> {
+    let freed = if freed > Bytes(0) { format!(", {freed}") } else { String::new() };
+    let text = format!("Successfully cleaned up {count}{freed}");
+    if matches!(output, Format::Table | Format::Wide) {
+        return ui.line(&text);
+    }
+    ui.note(&text);
+    Ok(())
+}
+
+const HEADERS: [&str; 6] = ["WHAT", "NAME", "AGE", "SIZE", "FATE", "REASON"];
+const WIDE_HEADERS: [&str; 2] = ["VOLUMES", "OR"];
+
+fn show(args: &GcArgs, found: &Survey, ui: &Ui) -> Result<(), Error> {
+    let Survey { remains, .. } = found;
+    if remains.is_empty() && matches!(args.output, Format::Table | Format::Wide) {
+        ui.note("Nothing was left");
+        return Ok(());
+    }
+    match args.output {
+        Format::Name => ui.names(remains.iter().map(|r| r.name.as_str())),
+        Format::Yaml | Format::Json => ui.result(&objects(&remains.iter().collect::<Vec<_>>(), args.output)?),
+        Format::Table | Format::Wide => {
+            let wide = args.output == Format::Wide;
+            let headers: Vec<&str> =
+                HEADERS.iter().chain(WIDE_HEADERS.iter().filter(|_| wide)).copied().collect();
+            let rows = remains.iter().map(|remains| row(remains, wide));
+            ui.shown(&table(&headers, rows, args.no_headers))?;
+            hint(args, remains, ui);
+            Ok(())
+        }
+    }
+}
+
+fn row(remains: &Remains, wide: bool) -> Vec<String> {
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".into());
+    let mut row = vec![
+        remains.kind.as_str().to_owned(),
+        remains.name.clone(),
+        or_dash(remains.since.as_deref().map(age)),
+        or_dash(remains.size.map(|size| size.to_string())),
+        remains.fate.as_str().to_owned(),
+        remains.reason.clone(),
+    ];
+    if wide {
+        let volumes = Some(remains.volumes.join(", ")).filter(|v| !v.is_empty());
+        row.extend([or_dash(volumes), or_dash(remains.hint.clone())]);
+    }
+    row
+}
+
+/// How to go on.
+fn hint(args: &GcArgs, remains: &[Remains], ui: &Ui) {
+    let has = |fate| remains.iter().any(|r| r.fate == fate);
+    if args.dry_run && has(Fate::Goes) {
+        ui.note("foundry gc --yes finishes and removes what goes.");
+    }
+    if args.names.is_empty() && has(Fate::WhenNamed) {
+        ui.note("Nothing says whose the others are: foundry gc NAME... removes those that you name.");
+    }
+}
+
+/// Nobody named what goes by itself, so that silence is no consent.
+fn agree(chosen: &[&Remains], ui: &Ui) -> Result<(), Error> {
+    if !ui.can_ask() {
+        return Err(Error::new(Kind::Configuration, "nobody can be asked whether what was left may go")
+            .hint("--yes removes it without a question, --dry-run shows it")
+            .outcome("nothing was changed"));
+    }
+    match ui.confirm(&question(chosen))? {
+        true => Ok(()),
+        false => Err(Error::new(Kind::Storage, "nothing was changed")),
+    }
+}
+
+/// One line for each, whatever their names hold.
+fn question(chosen: &[&Remains]) -> String {
+    let mut text = String::from("Finish or remove for good:\n");
+    for remains in chosen {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "  {}: {}", printable(&remains.to_string()), printable(&remains.reason));
+        for volume in &remains.volumes {
+            let _ = writeln!(text, "    {}", printable(volume));
+        }
+    }
+    text + "Go ahead?"
+}

@@ -1,0 +1,80 @@
+//! `foundry seed`
+
+use clap::{Args, Subcommand};
+
+use super::Global;
+use super::connect::connect;
+use super::interrupt;
+use super::ui::Ui;
+use crate::error::{Error, Kind};
+use crate::operations::seed::{self, Ejection};
+
+/// Take away the cloud-init seed of a VM
+#[derive(Debug, Args)]
+pub(super) struct SeedArgs {
+    #[command(subcommand)]
+    command: SeedCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum SeedCommand {
+    /// Detach the seed and delete its volume, once cloud-init is done
+    ///
+    /// What it held (the password hash, the user-data) only the guest has from then on, and you.
+    #[command(
+        after_help = "Examples:\n  foundry create web.yaml --wait=cloud-init && foundry seed eject web"
+    )]
+    Eject {
+        /// Name of the VM
+        name: String,
+        /// Eject it though cloud-init is not known to be done, or had errors
+        #[arg(short, long)]
+        force: bool,
+        /// Do not ask on a terminal
+        #[arg(short, long)]
+        yes: bool,
+    },
+}
+
+pub(super) fn run(args: &SeedArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let connected = connect(global, ui)?;
+    let session = connected.session();
+    let SeedCommand::Eject { name, force, yes } = &args.command;
+    let Some(ejection) = seed::survey(&session, name, *force)? else {
+        return ui.line(&format!("The seed of VM '{name}' was ejected already"));
+    };
+    if !yes {
+        agree(&ejection, ui)?;
+    }
+    // Only now: until the answer a signal ends the program at once.
+    interrupt::guard(&connected.cancel)?;
+    seed::eject(&session, &ejection)?;
+    let vm = &ejection.vm;
+    ui.line(&format!("Successfully ejected the seed of VM '{vm}'"))
+        .map_err(|unwritten| unwritten.outcome(format!("the seed of VM '{vm}' was ejected")))
+}
+
+/// Asks whoever sits at the terminal.
+fn agree(ejection: &Ejection, ui: &Ui) -> Result<(), Error> {
+    match ui.confirm(&question(ejection)) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Error::new(Kind::Vm, "nothing was ejected")),
+        Err(unasked) => Err(unasked.hint("without a question it needs --yes").outcome("nothing was ejected")),
+    }
+}
+
+fn question(ejection: &Ejection) -> String {
+    let Ejection { vm, live, volume, kept, .. } = ejection;
+    let runs = if *live { ", which runs" } else { "" };
+    let mut text = format!("Detach the seed of VM '{vm}'{runs}\n");
+    if let Some(volume) = volume {
+        text.push_str(&format!(
+            "  and delete for good:\n    {}/{}  {}\n",
+            volume.pool, volume.name, volume.capacity
+        ));
+    }
+    if let Some((what, why)) = kept {
+        text.push_str(&format!("  and leave:\n    {what}: {why}\n"));
+    }
+    text + "Go ahead?"
+}

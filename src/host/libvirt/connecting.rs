@@ -1,0 +1,76 @@
+//! Making the connection.
+
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use virt::connect::Connect;
+use virt::error::{Error as VirtError, clear_error_callback};
+
+use super::sockets::Sockets;
+use super::watchdog::Watchdog;
+use super::{CallObserver, Libvirt, Patience, alive};
+use crate::host::{HostError, Result};
+
+/// One at a time: the sockets that come with a connection are told by what was there before.
+static CONNECTING: Mutex<()> = Mutex::new(());
+
+impl Libvirt {
+    /// Connects, with the usual patience; `uri` is libvirt's (its page "Connection URIs"), empty for libvirt's own
+    /// choice.
+    ///
+    /// # Errors
+    /// [`HostError::Connect`] with libvirt's reason.
+    pub fn connect(uri: &str, observer: Arc<dyn CallObserver>) -> Result<Self> {
+        Self::connect_within(uri, observer, Patience::default())
+    }
+
+    /// Connects. A call that has no answer in time fails, and with it the connection.
+    ///
+    /// # Errors
+    /// [`HostError::Connect`] with libvirt's reason.
+    pub fn connect_within(uri: &str, observer: Arc<dyn CallObserver>, patience: Patience) -> Result<Self> {
+        // Otherwise the library writes each error to stderr on its own, the expected ones too.
+        clear_error_callback();
+        let failed = |libvirt: String| HostError::Connect { uri: uri.to_owned(), libvirt };
+        if uri.contains(char::is_control) {
+            // The bindings panic on a NUL byte in an optional string.
+            return Err(failed("the URI holds control characters".into()));
+        }
+        let begun = Instant::now();
+        let opened = open(uri, patience.limit());
+        let error = opened.as_ref().err().cloned();
+        observer.called("virConnectOpen", &format!("connect to {uri}"), begun.elapsed(), error.as_deref());
+        let (connection, sockets) = opened.map_err(failed)?;
+        alive::keep_alive(&connection, patience);
+        let watchdog = Watchdog::over(sockets.clone());
+        let (uri, unanswered) = (uri.to_owned(), OnceLock::new());
+        Ok(Self { connection, uri, observer, streams_only: false, sockets, patience, watchdog, unanswered })
+    }
+}
+
+/// Opens in a thread, which is left alone when its time is over: before there is a connection, nothing is surely
+/// libvirt's that could be shut down, and it may as well wait for a name server.
+fn open(uri: &str, limit: Option<Duration>) -> std::result::Result<(Connect, Sockets), String> {
+    let _alone = CONNECTING.lock().unwrap_or_else(PoisonError::into_inner);
+    let (sender, answer) = sync_channel(1);
+    let own = uri.to_owned();
+    let opening = move || {
+        let (opened, sockets) = Sockets::opened_by(|| Connect::open(Some(&own)));
+        // Where nobody waits any more, the connection is closed again.
+        let _ = sender.send(opened.map(|connection| (connection, sockets)));
+    };
+    thread::Builder::new().name("libvirt-connect".into()).spawn(opening).map_err(|e| e.to_string())?;
+    let opened = match limit {
+        Some(limit) => answer.recv_timeout(limit),
+        None => answer.recv().map_err(RecvTimeoutError::from),
+    };
+    match opened {
+        Ok(opened) => opened.map_err(|e: VirtError| e.message().to_owned()),
+        Err(RecvTimeoutError::Timeout) => {
+            Err(format!("no answer within {} s", limit.unwrap_or_default().as_secs_f32()))
+        }
+        Err(RecvTimeoutError::Disconnected) => Err("the bindings panicked".into()),
+    }
+}

@@ -1,0 +1,88 @@
+//! How long libvirt may take to answer. It has no limits of its own: a call to a daemon that hangs never returns.
+
+use std::time::Duration;
+
+/// Calls whose time is that of the data they move or of the hardware they wait for: a mount, a removed image at
+/// Ceph, a guest whose memory is laid out first, the last bytes of an upload on a slow disk.
+const LABOURS: [&str; 12] = [
+    "virDomainBlockResize",
+    "virDomainCreate",
+    "virDomainDestroy",
+    "virStoragePoolBuild",
+    "virStoragePoolCreate",
+    "virStoragePoolDestroy",
+    "virStoragePoolRefresh",
+    "virStorageVolCreateXML",
+    "virStorageVolCreateXMLFrom",
+    "virStorageVolDelete",
+    "virStorageVolResize",
+    "virStreamFinish",
+];
+
+/// How much more time they have. A copy of 100 GB at 50 MB/s takes half of it, with the default.
+const LABOUR: u32 = 60;
+
+/// Pings that may stay without an answer; the silence lasts one interval more.
+pub(super) const PINGS: u32 = 5;
+
+/// How long libvirt may take to answer a call.
+///
+/// Each piece of a transfer is a call of its own here, so that a transfer may take any time while it goes on.
+/// Calls that move data inside of the host or wait for its hardware have 60 times as long, if only the daemon answers
+/// pings meanwhile (see [`run_event_loop`](super::run_event_loop)); those have as long as other calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience(Option<Duration>);
+
+impl Patience {
+    /// So long; zero is for ever.
+    pub fn of(limit: Duration) -> Self {
+        Self(Some(limit).filter(|limit| !limit.is_zero()))
+    }
+
+    /// For the connecting itself, and for each piece of a transfer.
+    pub(super) fn limit(self) -> Option<Duration> {
+        self.0
+    }
+
+    /// For a call of libvirt's, by its name.
+    pub(super) fn limit_of(self, function: &str) -> Option<Duration> {
+        let factor = if LABOURS.contains(&function) { LABOUR } else { 1 };
+        self.0.map(|limit| limit.saturating_mul(factor))
+    }
+
+    /// Seconds between two pings, so that a silent connection has as long as a silent call; `None` where that is for
+    /// ever.
+    pub(super) fn ping_interval(self) -> Option<i32> {
+        let seconds = self.0?.as_secs() / u64::from(PINGS + 1);
+        Some(i32::try_from(seconds).unwrap_or(i32::MAX).max(1))
+    }
+}
+
+impl Default for Patience {
+    /// A minute. libvirt itself waits up to half of one for a domain that is busy.
+    fn default() -> Self {
+        Self::of(Duration::from_secs(60))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_moves_data_has_longer_and_zero_is_for_ever() {
+        let seconds = |n| Some(Duration::from_secs(n));
+        let patience = Patience::of(Duration::from_secs(5));
+        assert_eq!(patience.limit_of("virDomainGetXMLDesc"), seconds(5));
+        assert_eq!(patience.limit_of("virStorageVolCreateXML"), seconds(300));
+        assert_eq!(Patience::of(Duration::ZERO).limit_of("virStorageVolCreateXML"), None);
+        assert_eq!(Patience::of(Duration::MAX).limit_of("virDomainCreate"), Some(Duration::MAX));
+    }
+
+    #[test]
+    fn a_dead_connection_has_as_long_as_a_call() {
+        for (limit, interval) in [(0, None), (1, Some(1)), (6, Some(1)), (60, Some(10)), (3600, Some(600))] {
+            assert_eq!(Patience::of(Duration::from_secs(limit)).ping_interval(), interval, "{limit}");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Ends calls that libvirt does not answer in time.
+//!
+//! libvirt's calls have no time limits, and one that waits cannot be told to stop. What can be done is to shut the
+//! connection's sockets down: then libvirt's client finds its connection at an end, and every call over it returns
+//! an error. What the call was about may have happened or not, as always when a connection breaks.
+//!
+//! One thread looks after all calls of a connection. It is woken only when a call begins that ends before its next
+//! look, which is about once in a time limit, so that a call costs it nothing.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::sockets::Sockets;
+
+/// While nothing is waited for.
+const LONGEST_NAP: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Looks after the calls of one connection. Dropped, its thread ends.
+pub(super) struct Watchdog(Arc<Shared>);
+
+struct Shared {
+    sockets: Sockets,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// By a number of their own, when the calls that are waited for are late.
+    due: BTreeMap<u64, Instant>,
+    next: u64,
+    /// When the thread looks again.
+    looks_at: Option<Instant>,
+    ended: bool,
+}
+
+impl Watchdog {
+    pub(super) fn over(sockets: Sockets) -> Self {
+        let shared = Arc::new(Shared { sockets, state: Mutex::default(), changed: Condvar::new() });
+        let own = Arc::clone(&shared);
+        // Without a thread, calls have the time that they take, as with every other client of libvirt's.
+        let _ = thread::Builder::new().name("libvirt-calls".into()).spawn(move || own.watch());
+        Self(shared)
+    }
+
+    /// Makes a call; the answer, and whether it was given up.
+    pub(super) fn during<T>(&self, limit: Option<Duration>, call: impl FnOnce() -> T) -> (T, bool) {
+        let Some(due) = limit.and_then(|limit| Instant::now().checked_add(limit)) else {
+            return (call(), false);
+        };
+        let number = self.begins(due);
+        let answer = call();
+        let in_time = self.0.state().due.remove(&number).is_some();
+        (answer, !in_time)
+    }
+
+    fn begins(&self, due: Instant) -> u64 {
+        let mut state = self.0.state();
+        state.next += 1;
+        let number = state.next;
+        state.due.insert(number, due);
+        if state.looks_at.is_none_or(|at| due < at) {
+            state.looks_at = Some(due);
+            self.0.changed.notify_one();
+        }
+        number
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No step in between leaves it half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn watch(&self) {
+        let mut state = self.state();
+        while !state.ended {
+            let now = Instant::now();
+            let all = state.due.len();
+            state.due.retain(|_, due| *due > now);
+            if state.due.len() < all {
+                self.sockets.cut();
+            }
+            state.looks_at = state.due.values().min().copied();
+            let nap = state.looks_at.map_or(LONGEST_NAP, |at| at - now);
+            let woken = self.changed.wait_timeout(state, nap);
+            state = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        self.0.state().ended = true;
+        self.0.changed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    fn pair() -> (UnixStream, UnixStream, Watchdog) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        // Other tests of this process open sockets meanwhile, which are not to be cut.
+        let sockets = Sockets::of(&ours);
+        (ours, theirs, Watchdog::over(sockets))
+    }
+
+    #[test]
+    fn a_call_without_an_answer_is_given_up() {
+        let (mut ours, _theirs, watchdog) = pair();
+        let limit = Duration::from_millis(50);
+        let (read, given_up) = watchdog.during(Some(limit), || ours.read(&mut [0]));
+        assert!(given_up);
+        assert_eq!(read.unwrap(), 0, "the socket was shut down");
+    }
+
+    #[test]
+    fn a_call_behind_a_longer_one_has_its_own_time() {
+        let (mut ours, _theirs, watchdog) = pair();
+        let (long, short) = (Duration::from_secs(3600), Duration::from_millis(50));
+        let (inner, outer) = watchdog.during(Some(long), || {
+            // The thread now sleeps for an hour, and has to be woken.
+            watchdog.during(Some(short), || ours.read(&mut [0]))
+        });
+        assert!(inner.1, "this one is late");
+        assert!(!outer, "that one is not");
+    }
+
+    #[test]
+    fn calls_in_time_and_without_a_limit_are_left_alone() {
+        let (ours, theirs, watchdog) = pair();
+        assert_eq!(watchdog.during(Some(Duration::from_secs(3600)), || 1), (1, false));
+        assert_eq!(watchdog.during(None, || 2), (2, false));
+        std::io::Write::write_all(&mut &ours, b"x").unwrap();
+        (&theirs).read_exact(&mut [0]).unwrap();
+    }
+}

@@ -1,0 +1,56 @@
+//! A file whose bytes may be long in coming: a pipe, a FIFO, a terminal.
+
+use std::io::{self, Read};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use super::error::TransferError;
+use super::pace::{Pace, TICK};
+use super::sparse::SparseFile;
+use crate::content::Content;
+
+/// A file that is read as soon as it has something, and that can be stopped until then. A read(2) of a pipe
+/// whose writer is silent returns for no signal: another thread takes it.
+pub(super) struct Awaited<'a> {
+    pub(super) file: SparseFile,
+    pub(super) pace: &'a dyn Pace,
+}
+
+impl Awaited<'_> {
+    /// Returns when there is something to read, or the end. A regular file always has one or the other.
+    fn wait(&self) -> io::Result<()> {
+        let tick = Timespec { tv_sec: 0, tv_nsec: i64::from(TICK.subsec_nanos()) };
+        loop {
+            if self.pace.stopped() {
+                return Err(TransferError::stopped().into());
+            }
+            match poll(&mut [PollFd::new(&self.file, PollFlags::IN)], Some(&tick)) {
+                Ok(0) | Err(Errno::INTR) => {}
+                Ok(_) => return Ok(()),
+                Err(e) => return Err(e.into()),
+            }
+        }
+    }
+}
+
+impl Read for Awaited<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if !self.file.is_regular() {
+                self.wait()?;
+            }
+            match self.file.read(buffer) {
+                // What was there has been read by somebody else who has it open.
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                read => return read,
+            }
+        }
+    }
+}
+
+impl Content for Awaited<'_> {
+    fn skip_hole(&mut self, limit: u64) -> io::Result<u64> {
+        self.file.skip_hole(limit)
+    }
+}

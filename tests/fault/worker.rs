@@ -1,0 +1,206 @@
+//! What goes on inside a private host: each command under its share of the faults.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command as Program;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::commands::{self, Command, Start};
+use super::host::{Daemon, Saved, does};
+use super::judge::{Case, Class, judge};
+use super::look::Picture;
+use super::proxy::{Fault, Proxy};
+use super::run::{Foundry, Ran};
+use super::table::{Verdict, tell};
+use crate::http::{Reply, Server};
+
+/// What a worker is to do.
+#[derive(Debug, Clone)]
+pub(crate) struct Share {
+    /// Which of how many.
+    pub(crate) index: usize,
+    pub(crate) of: usize,
+    /// All calls, or a sample.
+    pub(crate) full: bool,
+    /// Commands whose names contain this.
+    pub(crate) only: String,
+}
+
+const FAR: Duration = Duration::from_secs(15);
+
+/// The host, with the states that commands begin from.
+struct Bench {
+    foundry: Foundry,
+    proxy: Proxy,
+    states: BTreeMap<Start, Saved>,
+    _server: Server,
+}
+
+/// Runs this worker's share and tells each verdict.
+pub(crate) fn work(directory: &Path, share: &Share) {
+    let bench = Bench::make(&directory.join("work"));
+    let mut turn = 0;
+    for command in commands::all().into_iter().filter(|c| c.name.contains(&share.only)) {
+        bench.put_under(&command, share, &mut turn);
+    }
+}
+
+impl Bench {
+    fn make(directory: &Path) -> Self {
+        std::fs::create_dir_all(directory).unwrap();
+        make_images(directory);
+        let (server, renew) = server(directory);
+        let foundry = Foundry { directory: directory.to_owned(), url: server.url("") };
+        let proxy = Proxy::start(&directory.join("proxy.sock"), Daemon).unwrap();
+        let mut bench = Self { foundry, proxy, states: BTreeMap::new(), _server: server };
+        bench.save(Start::Bare, directory, |bench| bench.make_foreign());
+        bench.save(Start::Images, directory, |bench| {
+            bench.does(&["image", "import", "base.qcow2"], "");
+            bench.does(&["image", "import", "spare.qcow2"], "");
+            bench.does(&["image", "pull", "URL/old.qcow2"], "");
+            renew.store(true, Ordering::SeqCst);
+            bench.does(&["pool", "add", "foundry-test-f-spare", "dir", "/var/lib/libvirt/images/spare"], "");
+            bench.does(&["create", "-"], &commands::neighbours());
+        });
+        bench.save(Start::Off, directory, |bench| bench.does(&["create", "-"], &commands::vm()));
+        bench
+    }
+
+    fn save(&mut self, start: Start, directory: &Path, make: impl FnOnce(&Self)) {
+        make(self);
+        // With a guest that is killed later, libvirtd would first have to find that out.
+        let connection = virt::connect::Connect::open(Some("qemu:///system")).unwrap();
+        for domain in connection.list_all_domains(virt::sys::VIR_CONNECT_LIST_DOMAINS_ACTIVE).unwrap() {
+            domain.destroy().unwrap();
+        }
+        let saved: PathBuf = directory.join(format!("{start:?}"));
+        self.states.insert(start, Saved::take(&saved));
+    }
+
+    fn does(&self, arguments: &[&str], input: &str) {
+        let ran = self.foundry.run("qemu:///system", arguments, input, None);
+        assert_eq!(ran.code, 0, "{arguments:?}: {}", ran.stderr);
+    }
+
+    fn make_foreign(&self) {
+        // libvirt makes them with the first thing that is in them.
+        for autostart in ["qemu", "storage"] {
+            std::fs::create_dir_all(format!("/etc/libvirt/{autostart}/autostart")).unwrap();
+        }
+        let disk = format!("{}/vms/{}.img", commands::STORAGE, commands::FOREIGN);
+        std::fs::create_dir_all(format!("{}/vms", commands::STORAGE)).unwrap();
+        std::fs::write(&disk, "somebody else's").unwrap();
+        let connection = virt::connect::Connect::open(Some("qemu:///system")).unwrap();
+        connection.define_domain_xml(&commands::foreign(&disk)).unwrap();
+    }
+
+    /// Makes the host what it is when the command begins.
+    fn begin(&self, start: Start) {
+        let saved = if start == Start::Running { Start::Off } else { start };
+        self.states[&saved].put_back();
+        if start == Start::Running {
+            let mut virsh = Program::new("virsh");
+            does(virsh.args(["-q", "-c", "qemu:///system", "start", commands::VMS[0]]));
+        }
+    }
+
+    fn run(&self, command: &Command, planned: Option<(usize, Fault)>) -> (Ran, Vec<String>, bool) {
+        let t0 = std::time::Instant::now();
+        self.begin(command.start);
+        let t1 = t0.elapsed();
+        self.proxy.arm(planned);
+        let uri = if command.far { &self.proxy.far } else { &self.proxy.near };
+        let ran = self.foundry.run(uri, &command.arguments, &command.input, Some(&self.proxy));
+        let (calls, fired) = self.proxy.ended(FAR);
+        eprintln!("begin {t1:?} run {:?}", t0.elapsed() - t1);
+        (ran, calls, fired)
+    }
+
+    /// A command without a fault, and then with each of this worker's.
+    fn put_under(&self, command: &Command, share: &Share, turn: &mut usize) {
+        self.begin(command.start);
+        let before = Picture::take();
+        let (ran, calls, _) = self.run(command, None);
+        assert_eq!(ran.code, 0, "{}: {}", command.name, ran.stderr);
+        let asked = Picture::take();
+        assert_eq!(before.bystanders(), asked.bystanders(), "{}", command.name);
+        for (n, fault) in super::table::chosen(&calls, share.full) {
+            *turn += 1;
+            if *turn % share.of != share.index {
+                continue;
+            }
+            let (ran, calls, fired) = self.run(command, Some((n, fault)));
+            let t0 = std::time::Instant::now();
+            let revived = revive();
+            let case = Case { command, fault, before: &before, asked: &asked };
+            let (class, why) = if fired {
+                judge(&case, &self.foundry, &ran, *turn / share.of)
+            } else {
+                (Class::Leaked, "the call did not come".to_owned())
+            };
+            eprintln!("judge {:?}", t0.elapsed());
+            let procedure = calls.get(n - 1).cloned().unwrap_or_default();
+            let note = if class < Class::Leaked {
+                String::new()
+            } else {
+                format!("{why}\n  code {}, said:\n{}", ran.code, ran.stderr)
+            };
+            tell(&Verdict {
+                command: command.name.into(),
+                fault: fault.name().into(),
+                n,
+                procedure,
+                class,
+                note,
+                revived,
+            });
+        }
+    }
+}
+
+/// Serves the images; `old.qcow2` is another one once the flag is up.
+fn server(directory: &Path) -> (Server, Arc<AtomicBool>) {
+    let [base, new] =
+        ["base", "new"].map(|name| std::fs::read(directory.join(format!("{name}.qcow2"))).unwrap());
+    let is_newer = Arc::new(AtomicBool::new(false));
+    let newer = Arc::clone(&is_newer);
+    let server = Server::start(move |request| {
+        if request.path.ends_with("/old.qcow2") && !newer.load(Ordering::SeqCst) {
+            Reply::file(request, &base, "v1")
+        } else {
+            Reply::file(request, &new, "v2")
+        }
+    });
+    (server, is_newer)
+}
+
+/// A daemon that does not answer any more is started anew. That is its own bug, and foundry's to avoid.
+fn revive() -> bool {
+    let hangs = !Daemon.answers();
+    if hangs {
+        Daemon.kill().unwrap();
+        Daemon.start().unwrap();
+    }
+    hangs
+}
+
+/// Small images whose bytes are no zeros, so that they are sent.
+fn make_images(directory: &Path) {
+    for (name, length, seed) in [("base", 192 << 10, 7_u64), ("spare", 192 << 10, 11), ("new", 3 << 20, 13)] {
+        let raw = directory.join(format!("{name}.bytes"));
+        let mut state = seed;
+        let bytes: Vec<u8> = std::iter::repeat_with(|| {
+            // Numerical Recipes' generator: any bytes will do.
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 56) as u8
+        })
+        .take(length)
+        .collect();
+        std::fs::write(&raw, bytes).unwrap();
+        let qcow2 = directory.join(format!("{name}.qcow2"));
+        does(Program::new("qemu-img").args(["convert", "-f", "raw", "-O", "qcow2"]).arg(&raw).arg(&qcow2));
+        std::fs::remove_file(raw).unwrap();
+    }
+}
