@@ -22,6 +22,7 @@ main() {
   completions
   configuration
   cargo deb --quiet --no-build --output "$OUT/"
+  as_fedora_has_it
   cargo generate-rpm --auto-req builtin --output "$OUT/"
   ls "$OUT"/*.deb "$OUT"/*.rpm
 }
@@ -58,11 +59,21 @@ completion() {
   "$FOUNDRY" completion "$1" >"$TREE/$2"
 }
 
+# Its zsh looks elsewhere than Debian's.
+as_fedora_has_it() {
+  local zsh=$TREE/usr/share/zsh
+  [[ ! -d $zsh ]] || mv "$zsh/vendor-completions" "$zsh/site-functions"
+}
+
 # The example, with nothing of it in force.
 configuration() {
-  [[ -e examples/config/config.yaml ]] || return 0
+  local example=examples/config/config.yaml
   mkdir -p "$TREE/etc/foundry"
-  sed 's/^\([^#]\)/#\1/' examples/config/config.yaml >"$TREE/etc/foundry/config.yaml"
+  if [[ -e $example ]]; then
+    sed 's/^\([^#]\)/#\1/' "$example" >"$TREE/etc/foundry/config.yaml"
+  else
+    echo "# foundry's configuration" >"$TREE/etc/foundry/config.yaml"
+  fi
 }
 
 understands() {

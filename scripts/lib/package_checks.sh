@@ -77,10 +77,8 @@ package_installed_well() {
     package_has "$1" usr/share/man/man1/foundry.1.gz
     zcat "$1/usr/share/man/man1/foundry-create.1.gz" | grep -q '^\.TH' || package_wrong 'foundry-create.1 is no man page'
   fi
-  if [[ -e examples/config/config.yaml ]]; then
-    package_has "$1" etc/foundry/config.yaml
-    ! grep -q '^[^#]' "$1/etc/foundry/config.yaml" || package_wrong 'the configuration decides something'
-  fi
+  package_has "$1" etc/foundry/config.yaml
+  ! grep -q '^[^#]' "$1/etc/foundry/config.yaml" || package_wrong 'the configuration decides something'
 }
 
 package_completes() {

@@ -77,7 +77,7 @@ pub struct Global {
     #[arg(long, global = true, value_name = "DIR", env = "FOUNDRY_STORAGE_PATH", hide_env_values = true)]
     storage_path: Option<String>,
     /// Give up a call that libvirt has not answered for so long, 0 for never; what copies data has 60 times as long
-    #[arg(long, global = true, value_name = "DURATION", default_value = "60s", value_parser = output::parse_duration, env = "FOUNDRY_CALL_TIMEOUT", hide_env_values = true)]
+    #[arg(long, global = true, value_name = "TIME", default_value = "60s", value_parser = output::parse_duration, env = "FOUNDRY_CALL_TIMEOUT", hide_env_values = true)]
     call_timeout: Duration,
 }
 
