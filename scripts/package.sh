@@ -3,8 +3,8 @@
 #
 #   scripts/package.sh
 #
-# Needs cargo-deb and cargo-generate-rpm (cargo install cargo-deb cargo-generate-rpm), and what a build needs. What is
-# in the packages is laid out in target/package/tree first; Cargo.toml says the rest.
+# Needs cargo-deb and cargo-generate-rpm (cargo install cargo-deb cargo-generate-rpm), dpkg-dev, rpm, and what a build
+# needs. What is in the packages is laid out in target/package/tree first; Cargo.toml says the rest.
 set -euo pipefail
 shopt -s inherit_errexit
 export LC_ALL=C.UTF-8
@@ -13,6 +13,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 OUT=target/package
 TREE=$OUT/tree
 FOUNDRY=target/release/foundry
+# What the program itself links. cargo-generate-rpm's own way also takes what those libraries link on this machine, and
+# asks for it on one of another distribution.
+REQUIRES=/usr/lib/rpm/find-requires
 
 main() {
   cargo build --quiet --release
@@ -23,7 +26,7 @@ main() {
   configuration
   cargo deb --quiet --no-build --output "$OUT/"
   as_fedora_has_it
-  cargo generate-rpm --auto-req builtin --output "$OUT/"
+  cargo generate-rpm --auto-req "$REQUIRES" --output "$OUT/"
   ls "$OUT"/*.deb "$OUT"/*.rpm
 }
 
