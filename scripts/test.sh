@@ -4,6 +4,7 @@
 #
 #   scripts/test.sh               all of it
 #   scripts/test.sh --fast        without the Debian guest and the quickstart
+#   scripts/test.sh --full        with every fault at every call in place of a sample, which takes hours
 #   scripts/test.sh --only STAGE  one stage of the table, with what it needs
 #   scripts/test.sh --setup       only the environment, kept; prints it for: eval "$(scripts/test.sh --setup)"
 #   scripts/test.sh --teardown    removes what --setup and aborted runs left
@@ -23,6 +24,7 @@ RUN_MARK='foundry-test run'
 SETUP_MARK='foundry-test setup'
 QUICKSTART_BRIDGE=fdtq0
 FAST=''
+FULL=''
 ONLY=''
 CLEAN=yes
 
@@ -31,6 +33,7 @@ main() {
   while (($# > 0)); do
     case $1 in
       --fast) FAST=yes ;;
+      --full) FULL=yes STAGE_LIMIT=1200 ;;
       --only)
         ONLY=${2:?--only needs the name of a stage}
         shift
@@ -140,6 +143,7 @@ pure_checks() {
   run_if_wanted clippy check_clippy
   run_if_wanted doc check_doc
   run_if_wanted build check_build
+  run_if_wanted hostile check_hostile
   stage_finish tiny debian
   run_if_wanted unit check_unit
 }

@@ -17,8 +17,8 @@ fn calls(bench: &Bench) -> String {
     bench.host.calls().join("\n")
 }
 
-/// The second look at all domains is for who wants the same address at the same moment; the last one at the image
-/// for who deletes it without having seen the VM.
+/// A domain without a manifest is looked at for its MAC addresses. The second look at all domains is for who wants
+/// the same address at the same moment; the last one at the image for who deletes it without having seen the VM.
 #[test]
 fn create_asks_once() {
     let bench = Bench::new();
@@ -26,6 +26,7 @@ fn create_asks_once() {
     insta::assert_snapshot!(calls(&bench), @r"
     domains
     capabilities
+    domain_xml other
     bridges
     volume foundry-images/debian-12
     download foundry-images/debian-12
@@ -57,6 +58,7 @@ fn a_small_vm_asks_less() {
     insta::assert_snapshot!(calls(&bench), @r"
     domains
     capabilities
+    domain_xml other
     network default
     refresh_pool foundry-vms
     pool foundry-vms

@@ -339,7 +339,8 @@ fn a_pool_that_a_record_names_is_one_of_foundrys() {
 #[test]
 fn a_volume_that_is_used_since_it_was_looked_at_stays() {
     let orphan = NEIGHBOURS[1];
-    let changes: [(&str, fn(&MemoryHost)); 3] = [
+    type Change = fn(&MemoryHost);
+    let changes: [(&str, Change); 3] = [
         ("domain 'late' uses it", |host| {
             host.define_domain(&support::foreign("late", "/pool/vms/web_data-vdx")).unwrap();
         }),

@@ -103,10 +103,10 @@ fn a_daemon_that_hangs_is_not_waited_for() {
     host.signal("CONT");
     host.foundry(&["list", "--call-timeout", "0"]).run().exits(0);
 
-    let call = import(host.foundry(&[&IMPORT[..], &["--call-timeout", "2s"]].concat()));
+    let call = import(host.foundry(&[&IMPORT[..], &["--call-timeout", "3s"]].concat()));
     host.signal("STOP");
     let ran = call.goes_on(MUCH).exits(3).mentions(&format!(
-        "error: {uri} did not answer within 2 s when it was to upload to volume 'part.raw' in pool 'foundry-test-images'\n"
+        "error: {uri} did not answer within 3 s when it was to upload to volume 'part.raw' in pool 'foundry-test-images'\n"
     ));
     host.signal("CONT");
     takes_away_the_rest(&host, &ran);
@@ -120,15 +120,15 @@ fn a_daemon_whose_disk_stands_still_survives_the_end_of_an_upload() {
     host.mount_images();
     let rounds = if std::env::var("FOUNDRY_TEST_FULL").as_deref() == Ok("1") { 10 } else { 1 };
     for _ in 0..rounds {
-        let upload = import(host.foundry(&[&IMPORT[..], &["--call-timeout", "1s"]].concat()));
+        let upload = import(host.foundry(&[&IMPORT[..], &["--call-timeout", "3s"]].concat()));
         host.inside(&["fsfreeze", "-f", IMAGES]).exits(0);
         let ran = upload.goes_on(MUCH);
         host.inside(&["fsfreeze", "-u", IMAGES]).exits(0);
         let ran =
-            ran.exits(3).mentions("did not answer within 1 s when it was to upload to volume 'part.raw'");
+            ran.exits(3).mentions("did not answer within 3 s when it was to upload to volume 'part.raw'");
         eventually("nobody holds its socket any more", || {
             host.virsh(&["list"]);
-            program("pgrep", &["-f", "import - part.raw -vv --call-timeout 1s"]).code != 0
+            program("pgrep", &["-f", "import - part.raw -vv --call-timeout 3s"]).code != 0
         });
         takes_away_the_rest(&host, &ran);
     }
@@ -154,9 +154,10 @@ fn a_vanished_host_is_noticed_while_nothing_is_asked_of_it() {
 #[test]
 fn pings_are_answered_while_nothing_is_asked() {
     let Some(host) = PrivateHost::new() else { return };
-    host.configure("keepalive_interval = 1\nkeepalive_count = 1");
+    host.configure("keepalive_interval = 1\nkeepalive_count = 3");
     let idle = import(host.foundry(&IMPORT));
-    thread::sleep(Duration::from_secs(5));
+    // Four seconds without an answer are enough.
+    thread::sleep(Duration::from_secs(7));
     idle.goes_on(1 << 20).exits(0);
 }
 

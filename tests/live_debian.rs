@@ -68,6 +68,7 @@ fn a_debian_guest_is_what_its_manifest_says_and_leaves_nothing() {
     seed(&guest, &bed, &manifest.name);
     secrets(&bed, &manifest);
     instance_id_survives_a_reboot(&guest, &bed, &manifest.name);
+    the_seed_is_ejected(&guest, &bed, &manifest.name);
     nothing_is_left(&bed, &manifest.name);
 }
 
@@ -170,9 +171,28 @@ fn secrets(bed: &Bed, manifest: &Manifest) {
     }
 }
 
-fn instance_id_survives_a_reboot(guest: &Guest, bed: &Bed, vm: &str) {
-    let before =
-        (bed.record(vm), guest.says("cloud-init query instance_id; cat /etc/ssh/ssh_host_ed25519_key.pub"));
+/// The guest is done with it: it needs none at its next boot, and keeps what it made of it.
+fn the_seed_is_ejected(guest: &Guest, bed: &Bed, vm: &str) {
+    guest.tries("cloud-init status --wait");
+    let ran = bed.foundry(&["seed", "eject", vm]).run().exits(0);
+    ran.prints(&format!("Successfully ejected the seed of VM '{vm}'\n"));
+    assert_eq!(guest.says("ls /sys/block | grep ^sr || true"), "");
+    assert!(!bed.disk(&format!("{vm}_cloudinit")).exists());
+    let got = bed.foundry(&["get", vm, "-o", "yaml"]).run().exits(0);
+    got.mentions("; the seed that held them was ejected, and only the guest has them\n");
+    if std::env::var_os("FOUNDRY_TEST_FULL").is_none() {
+        return;
+    }
+    let kept =
+        "cat /var/lib/cloud/data/instance-id /etc/ssh/ssh_host_ed25519_key.pub; ip -4 route show default";
+    let before = guest.says(kept);
+    reboots(guest);
+    assert_eq!(guest.says(kept), before, "without its seed it is the same instance");
+    println!("cloud-init without its seed: {}", guest.tries("cloud-init status --long").stdout);
+}
+
+/// Reboots the guest, and waits until it is up again.
+fn reboots(guest: &Guest) {
     let boot = guest.says("cat /proc/sys/kernel/random/boot_id");
     guest.tries("systemctl reboot");
     let begun = Instant::now();
@@ -184,9 +204,15 @@ fn instance_id_survives_a_reboot(guest: &Guest, bed: &Bed, vm: &str) {
         assert!(begun.elapsed() < Duration::from_secs(240), "it does not come up again");
         std::thread::sleep(Duration::from_secs(1));
     }
+    println!("the reboot took {:?}", begun.elapsed());
+}
+
+fn instance_id_survives_a_reboot(guest: &Guest, bed: &Bed, vm: &str) {
+    let before =
+        (bed.record(vm), guest.says("cloud-init query instance_id; cat /etc/ssh/ssh_host_ed25519_key.pub"));
+    reboots(guest);
     let after =
         (bed.record(vm), guest.says("cloud-init query instance_id; cat /etc/ssh/ssh_host_ed25519_key.pub"));
-    println!("the reboot took {:?}", begun.elapsed());
     assert_eq!(after, before, "a new instance would have made new host keys");
     assert_eq!(guest.says("ls /var/lib/cloud/instances | wc -l"), "1");
 }

@@ -157,9 +157,14 @@ fn domains_of_other_tools_are_listed_and_left_alone() {
     for (_, end) in TOOLS {
         refuses_to_touch(bed, &bed.name(end));
     }
+    // One that is called as foundry calls disks, a volume, and one that only runs.
+    for (tool, disk) in [("boxes", "vda"), ("terraform", "sda"), (TRANSIENT, "vda")] {
+        refuses_its_disks(bed, &foreign.name(tool), disk);
+    }
     keeps_what_they_lie_on(&foreign);
     gives_no_name_nor_address_twice(&foreign);
     bed.foundry(&["storage", "status"]).run().exits(0);
+    is_no_garbage(&foreign);
     bed.foundry(&["image", "prune", "--yes"]).run().exits(0);
     bed.foundry(&["destroy", &bed.name("web"), "--yes"]).run().exits(0);
     let after = foreign.all();
@@ -174,7 +179,6 @@ fn is_listed(foreign: &Foreign) {
         let text = foreign.bed.foundry(&[&["list", "-o", "json"], arguments].concat()).run().exits(0).stdout;
         serde_json::from_str::<Vec<serde_json::Value>>(&text).unwrap()
     };
-    println!("{}", foreign.bed.foundry(&["list", "--all"]).run().stdout);
     let name = |vm: &serde_json::Value| vm["metadata"]["name"].as_str().unwrap().to_owned();
     let running: Vec<String> = list(&[]).iter().map(name).collect();
     assert!(
@@ -196,10 +200,14 @@ fn refuses_to_touch(bed: &Bed, name: &str) {
         .exits(4)
         .mentions(&format!("domain '{name}' was not made by foundry"))
         .mentions("nothing was changed");
+}
+
+#[track_caller]
+fn refuses_its_disks(bed: &Bed, name: &str, disk: &str) {
     for arguments in [
-        &["disk", "attach", name, "--size", "1"][..],
-        &["disk", "detach", name, "vda", "--yes"],
-        &["disk", "resize", name, "vda", "2"],
+        &["disk", "attach", name, "1G"][..],
+        &["disk", "detach", name, disk, "--yes"],
+        &["disk", "resize", name, disk, "2G"],
     ] {
         bed.foundry(arguments).run().exits(4).mentions("was not made by foundry");
     }
@@ -209,7 +217,15 @@ fn refuses_to_touch(bed: &Bed, name: &str) {
 fn keeps_what_they_lie_on(foreign: &Foreign) {
     for (tool, end) in [("vagrant-libvirt", "-box.img"), ("kcli", "-vmlinuz")] {
         let (name, vm) = (format!("{}{end}", foreign.name(tool)), foreign.name(tool));
-        foreign.bed.foundry(&["image", "delete", &name, "--yes", "--force"]).run().exits(5).mentions(&vm);
+        foreign.bed.foundry(&["image", "delete", &name, "--yes"]).run().exits(5).mentions(&vm);
+    }
+}
+
+fn is_no_garbage(foreign: &Foreign) {
+    let ran = foreign.bed.foundry(&["gc", "--yes"]).run().exits(0);
+    for (_, end) in TOOLS {
+        let name = foreign.bed.name(end);
+        assert!(!ran.stdout.contains(&name) && !ran.stderr.contains(&name), "{ran:#?}");
     }
 }
 
@@ -226,5 +242,5 @@ fn gives_no_name_nor_address_twice(foreign: &Foreign) {
         .mentions(&foreign.name("virt-install"));
     // The volume that boxes has is called as this one's would be.
     let same_disk = bed.manifest("web_boxes", 58);
-    bed.foundry(&["create", "-"]).reads(&same_disk).run().exits(4).mentions(&same_disk.name);
+    bed.foundry(&["create", "-"]).reads(&same_disk).run().exits(5).mentions(&same_disk.name);
 }

@@ -26,7 +26,7 @@ use foundry::content::Content;
 use foundry::host::{Host, Libvirt, Zeros};
 use live::{Bed, Foundry, program};
 
-/// The whole of a dead client's time, and a little.
+/// Far more than the daemon takes for what it was sent here.
 const AT_MOST: Duration = Duration::from_secs(33);
 
 /// Data that begin as a disk does.

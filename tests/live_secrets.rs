@@ -130,7 +130,7 @@ impl Scene {
             for (what, bytes) in open_files(started.pid(), &self.bed.storage()) {
                 self.markers.none_in_bytes(&bytes, &what);
             }
-            assert_eq!(self.markers.files(&self.stamp(), &[self.bed.home()]), [PathBuf::new(); 0]);
+            assert_eq!(self.markers.files(&self.stamp(), &[self.bed.home()]), Vec::<PathBuf>::new());
             also();
             started.signal("CONT");
         }

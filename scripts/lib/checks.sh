@@ -53,6 +53,11 @@ check_fuzz() {
   done
 }
 
+# Hostile manifests in numbers that only the optimizing compiler makes quick.
+check_hostile() {
+  FOUNDRY_TEST_CASES=${HOSTILE_CASES:-100000} cargo test --quiet --release --test hostile_manifests -- --nocapture
+}
+
 check_build() {
   cargo build --quiet --release
 }

@@ -57,6 +57,7 @@ env_variables() {
     echo "FOUNDRY_TEST_DEBIAN=$cache/debian.qcow2"
     echo 'FOUNDRY_TEST_REQUIRE=1'
   fi
+  [[ -z ${FULL:-} ]] || echo 'FOUNDRY_TEST_FULL=1'
   echo "FOUNDRY_TEST_SSH_KEY=$cache/id_ed25519"
   echo "FOUNDRY_VIRT_TYPE=$(cat "$cache/virt-type" 2>/dev/null || echo qemu)"
   echo "FOUNDRY_TEST_CLOUD_INIT=$cache/bin/cloud-init"

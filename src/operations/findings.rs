@@ -54,6 +54,10 @@ impl Findings {
         }
     }
 
+    pub(super) fn extend(&mut self, findings: impl IntoIterator<Item = Finding>) {
+        findings.into_iter().for_each(|finding| self.push(finding));
+    }
+
     pub(super) fn all(&self) -> impl Iterator<Item = &Finding> {
         self.0.iter().flat_map(|look| &look.findings)
     }

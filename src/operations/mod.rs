@@ -25,6 +25,7 @@ mod image_preflight;
 mod interruptible;
 mod lookup;
 mod medium;
+mod neighbours;
 mod rivals;
 mod session;
 mod stop;

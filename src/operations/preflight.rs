@@ -2,16 +2,13 @@
 //!
 //! All findings come at once. Only this file can make a [`ReadyVm`].
 
-use std::net::IpAddr;
-
-use super::Session;
 pub use super::findings::Finding;
 use super::findings::{Findings, report};
 use super::storage_preflight::{self, ReadyStorage};
+use super::{Session, neighbours};
 use crate::domain_xml::VirtType;
 use crate::error::Error;
 use crate::host::{Bridge, Capabilities, Domain};
-use crate::manifest::VirtualMachine;
 use crate::names::nearest;
 use crate::plan::{Arch, CpuMode, Firmware, Interface, Link, VmPlan};
 use crate::record::{Liveness, Owner, Record, State};
@@ -68,8 +65,8 @@ pub(super) fn look(session: &Session<'_>, plan: &VmPlan) -> Result<Looked, Error
     let taken = domains.iter().find(|d| d.name == plan.name.as_str());
     findings.begin("name", format!("no other domain is called '{}'", plan.name));
     let leftover = taken.filter(|domain| check_name(plan, domain, &mut findings)).cloned();
-    findings.begin("addresses", "no other VM of foundry's has them");
-    neighbours(plan, &domains).into_iter().for_each(|(_, finding)| findings.push(finding));
+    findings.begin("addresses", "no other domain has them, nor the MAC addresses");
+    neighbours::check(session, plan, &domains, &mut findings)?;
     findings.begin("machine", "the host runs such guests");
     let machine = choose_machine(session, plan, &capabilities, &mut findings);
     check_links(session, plan, capabilities.libvirt_version, &mut findings)?;
@@ -123,37 +120,6 @@ fn check_name(plan: &VmPlan, taken: &Domain, findings: &mut Findings) -> bool {
     };
     findings.push(finding);
     false
-}
-
-/// The other VMs of foundry's that have an address of the plan's, and with it MAC and tap.
-pub(super) fn neighbours<'a>(plan: &VmPlan, domains: &'a [Domain]) -> Vec<(&'a Domain, Finding)> {
-    let mut found = Vec::new();
-    for domain in domains.iter().filter(|d| d.name != plan.name.as_str()) {
-        let owner = Owner::of_domain(domain);
-        let theirs = owner.manifest().map(addresses_of).unwrap_or_default();
-        for (index, interface) in plan.interfaces.iter().enumerate() {
-            let shared = shared_addresses(interface, &theirs, &domain.name);
-            let told = |said| (domain, Finding::vm(format!("spec.networkInterfaces[{index}].{said}")));
-            found.extend(shared.into_iter().map(told));
-        }
-    }
-    found
-}
-
-/// Which addresses of an interface another VM has, a sentence each.
-fn shared_addresses(interface: &Interface, theirs: &[IpAddr], vm: &str) -> Vec<String> {
-    let ip = interface.ip.map(|net| net.addr()).filter(|ip| theirs.contains(&IpAddr::V4(*ip)));
-    let tap = interface.tap.as_deref().unwrap_or("-");
-    let first = ip.map(|ip| {
-        format!("ip: VM '{vm}' has the address {ip}, and with it MAC {} and tap {tap}", interface.mac)
-    });
-    let further = interface.addresses.iter().map(ipnet::IpNet::addr).filter(|a| theirs.contains(a));
-    first.into_iter().chain(further.map(|a| format!("addresses: VM '{vm}' has the address {a}"))).collect()
-}
-
-fn addresses_of(manifest: &VirtualMachine) -> Vec<IpAddr> {
-    let written = manifest.spec.network_interfaces.iter().flat_map(|i| i.ip.iter().chain(&i.addresses));
-    written.filter_map(|text| text.split('/').next()?.trim().parse().ok()).collect()
 }
 
 /// The architecture and whether the processor runs it, or QEMU's translator.

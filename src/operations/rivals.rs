@@ -11,8 +11,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::Session;
-use super::preflight::neighbours;
+use super::{Session, neighbours};
 use crate::error::{Error, Kind};
 use crate::host::Domain;
 use crate::plan::VmPlan;
@@ -35,7 +34,7 @@ pub(super) fn settle(session: &Session<'_>, plan: &VmPlan, own: Uuid) -> Result<
     let until = session.clock.elapsed().saturating_add(STRANGERS_PATIENCE);
     loop {
         let domains = session.host.domains(false)?;
-        let rivals = neighbours(plan, &domains);
+        let rivals = neighbours::of_foundry(plan, &domains);
         if rivals.is_empty() {
             return Ok(());
         }

@@ -22,7 +22,10 @@ pub(crate) fn inside(test: &str, act: impl FnOnce(&Arena)) {
         return;
     }
     let directory = private_host::directory("foundry-test-a").unwrap();
-    let mut inside = private_host::command(directory.path(), &std::env::current_exe().unwrap())
+    // A shell has what it runs in the background ignore SIGINT, and so would every foundry in there.
+    let mut inside = private_host::command(directory.path(), Path::new("env"))
+        .arg("--default-signal")
+        .arg(std::env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture"])
         .env(INSIDE, "1")
         .env("FOUNDRY_TEST_URI", "qemu:///system")
@@ -73,7 +76,7 @@ impl Arena {
         let arena = Self { bed, chance: Chance::seeded(), rounds: Cell::new(0) };
         arena.import_blank("blank.qcow2");
         // Its name begins as those of others, and so do its volumes'.
-        arena.bed.creates(&arena.vm("web-1", 90));
+        arena.bed.creates(&arena.vm("web-1", 90).boot_disk("{sizeGB: 1, image: blank.qcow2}"));
         arena
     }
 

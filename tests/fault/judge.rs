@@ -152,15 +152,8 @@ fn again(command: &Command) -> Vec<String> {
 
 /// `foundry destroy web removes it`, and its like.
 fn commands_in(text: &str, command: &Command) -> Vec<Vec<String>> {
-    const ENDS: [&str; 7] = [
-        " removes it",
-        " finishes it",
-        " replaces it",
-        " starts it",
-        " writes it",
-        " deletes it",
-        " brings it in",
-    ];
+    const ENDS: [&str; 6] =
+        [" removes it", " finishes it", " replaces it", " starts it", " writes it", " deletes it"];
     let mut found = Vec::new();
     if text.contains("the same command again") {
         found.push(again(command));

@@ -195,12 +195,19 @@ fn is_passing_line(line: &str) -> bool {
     line.trim_start().starts_with("<timestamps>") || line.trim_start().starts_with("</timestamps>")
 }
 
-/// foundry's record tells who wrote it and when.
+/// foundry's record tells who wrote it and when, and how often.
 fn without_maker(line: &str) -> String {
     let mut rest = line;
     let mut text = String::new();
-    const FIELDS: [&str; 6] =
-        ["\"pid\":", "\"started\":", "\"createdAt\":", "\"changedAt\":", "\"host\":", "\"boot\":"];
+    const FIELDS: [&str; 7] = [
+        "\"pid\":",
+        "\"started\":",
+        "\"createdAt\":",
+        "\"changedAt\":",
+        "\"host\":",
+        "\"boot\":",
+        "\"generation\":",
+    ];
     while let Some((at, field)) = FIELDS.iter().filter_map(|f| Some((rest.find(f)?, f))).min() {
         let behind = &rest[at + field.len()..];
         text.push_str(&rest[..at + field.len()]);

@@ -73,7 +73,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 struct State {
     calls: Vec<String>,
     planned: Option<(usize, Fault)>,
-    fired: bool,
     victim: Option<Arc<Mutex<Child>>>,
     connections: usize,
 }
@@ -129,15 +128,15 @@ impl Proxy {
         self.shared.closed.notify_all();
     }
 
-    /// Waits until all connections of the run are closed; the calls of the run, and whether the fault came.
-    pub(crate) fn ended(&self, patience: Duration) -> (Vec<String>, bool) {
+    /// Waits until all connections of the run are closed; the calls of the run.
+    pub(crate) fn ended(&self, patience: Duration) -> Vec<String> {
         let begun = Instant::now();
         let mut state = self.shared.state();
         while state.connections > 0 && begun.elapsed() < patience {
             let waited = self.shared.closed.wait_timeout(state, Duration::from_millis(50));
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        (state.calls.clone(), state.fired)
+        state.calls.clone()
     }
 }
 
@@ -231,7 +230,6 @@ impl Connection {
         }
         state.calls.push(name);
         let (_, fault) = state.planned.filter(|(n, _)| *n == state.calls.len())?;
-        state.fired = true;
         Some(fault)
     }
 

@@ -5,8 +5,10 @@
 
 use std::io::{self, Read, Write};
 
-/// The program of all hypervisors' calls; keepalive and the drivers' own have others.
+/// The program of all hypervisors' calls.
 const REMOTE_PROGRAM: u32 = 0x2000_8086;
+/// The program of what only QEMU has, of which foundry makes one call. Keepalive has another one, and no answers.
+const QEMU_PROGRAM: u32 = 0x2000_8087;
 /// No packet is longer (`VIR_NET_MESSAGE_MAX`).
 const LONGEST: u32 = 32 << 20;
 const HEADER: usize = 24;
@@ -82,8 +84,10 @@ impl Packet {
 
     /// What is waited for: a procedure of the hypervisor's, or that the daemon has all of a stream.
     pub(crate) fn asks(&self) -> Option<String> {
-        if self.number(0) != REMOTE_PROGRAM {
-            return None;
+        match self.number(0) {
+            REMOTE_PROGRAM => {}
+            QEMU_PROGRAM => return Some("virDomainQemuAgentCommand".to_owned()),
+            _ => return None,
         }
         match (self.kind(), self.status()) {
             (CALL, _) => Some(procedure(self.procedure())),
@@ -168,6 +172,27 @@ fn procedure(number: u32) -> String {
         97 => "virStorageVolLookupByPath",
         99 => "virStorageVolGetXMLDesc",
         100 => "virStorageVolGetPath",
+        150 => "virDomainIsActive",
+        151 => "virDomainIsPersistent",
+        154 => "virStoragePoolIsActive",
+        157 => "virConnectGetLibVersion",
+        160 => "virDomainAttachDeviceFlags",
+        161 => "virDomainDetachDeviceFlags",
+        208 => "virStorageVolUpload",
+        209 => "virStorageVolDownload",
+        212 => "virDomainGetState",
+        231 => "virDomainUndefineFlags",
+        238 => "virDomainGetBlockJobInfo",
+        251 => "virDomainBlockResize",
+        260 => "virStorageVolResize",
+        264 => "virDomainSetMetadata",
+        265 => "virDomainGetMetadata",
+        273 => "virConnectListAllDomains",
+        274 => "virDomainListAllSnapshots",
+        281 => "virConnectListAllStoragePools",
+        282 => "virStoragePoolListAllVolumes",
+        344 => "virConnectGetAllDomainStats",
+        350 => "virDomainDefineXMLFlags",
         other => return format!("procedure {other}"),
     };
     name.to_owned()

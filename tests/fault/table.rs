@@ -1,6 +1,7 @@
 //! Which faults are run at which calls, and the table of what came of them.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,13 @@ pub(crate) struct Verdict {
     pub(crate) note: String,
     /// The daemon hung afterwards and was started anew.
     pub(crate) revived: bool,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { class, command, fault, n, procedure, note, .. } = self;
+        writeln!(f, "{class:?}: {command}, {fault} at call {n} ({procedure})\n{note}")
+    }
 }
 
 /// For the process outside to read.
@@ -58,24 +66,30 @@ const CHANGING: [&str; 22] = [
     "virStoragePoolSetAutostart",
     "virStoragePoolRefresh",
 ];
-/// Of the others, a sample takes one of so many.
-const STRIDE: usize = 11;
+/// As many faults does a sample take for a command.
+const SAMPLE: usize = 5;
 
-/// The runs for a command that makes these calls: all of them, or the same sample in every run.
+/// The runs for a command that makes these calls: all of them, or a sample, the same in every run: some of the faults,
+/// each at one of the calls that change something, from the first to the last, and one at another call.
 pub(crate) fn chosen(calls: &[String], full: bool) -> Vec<(usize, Fault)> {
-    let all =
-        (1..).zip(calls).flat_map(|(n, call)| Fault::ALL.into_iter().map(move |fault| (n, call, fault)));
     if full {
-        return all.map(|(n, _, fault)| (n, fault)).collect();
+        return (1..=calls.len()).flat_map(|n| Fault::ALL.map(|fault| (n, fault))).collect();
     }
-    let mut chosen = Vec::new();
-    let mut kinds = Fault::ALL.into_iter().cycle();
-    for (n, call) in (1..).zip(calls) {
-        if CHANGING.contains(&call.as_str()) || n % STRIDE == 0 {
-            chosen.extend(kinds.next().map(|fault| (n, fault)));
-        }
-    }
+    let is_changing = |call: &str| CHANGING.contains(&call);
+    let (changing, others): (Vec<usize>, Vec<usize>) =
+        (1..=calls.len()).partition(|n| is_changing(&calls[n - 1]));
+    let faults = shuffled(calls.len());
+    let spread = |(index, fault)| (changing[index * (changing.len() - 1) / (SAMPLE - 1)], fault);
+    let mut chosen: Vec<_> = (0..SAMPLE).zip(faults).map(spread).collect();
+    chosen.push((others[others.len() * 2 / 3], faults[SAMPLE]));
     chosen
+}
+
+/// The faults in another order for each command, so that each meets every kind of call.
+fn shuffled(by: usize) -> [Fault; 8] {
+    let mut faults = Fault::ALL;
+    faults.rotate_left(by % Fault::ALL.len());
+    faults
 }
 
 /// The table: a line for each command and fault.

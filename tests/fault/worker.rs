@@ -13,7 +13,7 @@ use super::judge::{Case, Class, judge};
 use super::look::Picture;
 use super::proxy::{Fault, Proxy};
 use super::run::{Foundry, Ran};
-use super::table::{Verdict, tell};
+use super::table::{Verdict, chosen, tell};
 use crate::http::{Reply, Server};
 
 /// What a worker is to do.
@@ -24,26 +24,40 @@ pub(crate) struct Share {
     pub(crate) of: usize,
     /// All calls, or a sample.
     pub(crate) full: bool,
-    /// Commands whose names contain this.
+    /// The command of that name, or all whose names contain this.
     pub(crate) only: String,
 }
 
-const FAR: Duration = Duration::from_secs(15);
+impl Share {
+    fn commands(&self) -> Vec<Command> {
+        let all = commands::all();
+        let is_name = all.iter().any(|c| c.name == self.only);
+        let is_meant = |name: &str| if is_name { name == self.only } else { name.contains(&self.only) };
+        all.into_iter().filter(|c| is_meant(c.name)).collect()
+    }
+}
+
+/// How long what outlives a killed foundry may hold its connection.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The host, with the states that commands begin from.
 struct Bench {
     foundry: Foundry,
     proxy: Proxy,
     states: BTreeMap<Start, Saved>,
+    /// The state in which the host surely is.
+    is_at: Option<Start>,
     _server: Server,
 }
 
 /// Runs this worker's share and tells each verdict.
 pub(crate) fn work(directory: &Path, share: &Share) {
-    let bench = Bench::make(&directory.join("work"));
-    let mut turn = 0;
-    for command in commands::all().into_iter().filter(|c| c.name.contains(&share.only)) {
-        bench.put_under(&command, share, &mut turn);
+    let mut bench = Bench::make(&directory.join("work"));
+    for (index, command) in share.commands().into_iter().enumerate() {
+        // A sample goes by commands, each of which costs two runs more; all runs are shared evenly.
+        if share.full || index % share.of == share.index {
+            bench.put_under(&command, share);
+        }
     }
 }
 
@@ -54,7 +68,7 @@ impl Bench {
         let (server, renew) = server(directory);
         let foundry = Foundry { directory: directory.to_owned(), url: server.url("") };
         let proxy = Proxy::start(&directory.join("proxy.sock"), Daemon).unwrap();
-        let mut bench = Self { foundry, proxy, states: BTreeMap::new(), _server: server };
+        let mut bench = Self { foundry, proxy, states: BTreeMap::new(), is_at: None, _server: server };
         bench.save(Start::Bare, directory, |bench| bench.make_foreign());
         bench.save(Start::Images, directory, |bench| {
             bench.does(&["image", "import", "base.qcow2"], "");
@@ -97,7 +111,10 @@ impl Bench {
     }
 
     /// Makes the host what it is when the command begins.
-    fn begin(&self, start: Start) {
+    fn begin(&mut self, start: Start) {
+        if self.is_at == Some(start) {
+            return;
+        }
         let saved = if start == Start::Running { Start::Off } else { start };
         self.states[&saved].put_back();
         if start == Start::Running {
@@ -106,58 +123,46 @@ impl Bench {
         }
     }
 
-    fn run(&self, command: &Command, planned: Option<(usize, Fault)>) -> (Ran, Vec<String>, bool) {
-        let t0 = std::time::Instant::now();
+    fn run(&mut self, command: &Command, planned: Option<(usize, Fault)>) -> (Ran, Vec<String>) {
         self.begin(command.start);
-        let t1 = t0.elapsed();
+        self.is_at = None;
         self.proxy.arm(planned);
         let uri = if command.far { &self.proxy.far } else { &self.proxy.near };
         let ran = self.foundry.run(uri, &command.arguments, &command.input, Some(&self.proxy));
-        let (calls, fired) = self.proxy.ended(FAR);
-        eprintln!("begin {t1:?} run {:?}", t0.elapsed() - t1);
-        (ran, calls, fired)
+        (ran, self.proxy.ended(PATIENCE))
     }
 
     /// A command without a fault, and then with each of this worker's.
-    fn put_under(&self, command: &Command, share: &Share, turn: &mut usize) {
+    fn put_under(&mut self, command: &Command, share: &Share) {
         self.begin(command.start);
         let before = Picture::take();
-        let (ran, calls, _) = self.run(command, None);
+        let (ran, calls) = self.run(command, None);
         assert_eq!(ran.code, 0, "{}: {}", command.name, ran.stderr);
         let asked = Picture::take();
         assert_eq!(before.bystanders(), asked.bystanders(), "{}", command.name);
-        for (n, fault) in super::table::chosen(&calls, share.full) {
-            *turn += 1;
-            if *turn % share.of != share.index {
-                continue;
-            }
-            let (ran, calls, fired) = self.run(command, Some((n, fault)));
-            let t0 = std::time::Instant::now();
-            let revived = revive();
+        let chosen = chosen(&calls, share.full).into_iter().enumerate();
+        for (turn, (n, fault)) in chosen.filter(|(i, _)| !share.full || i % share.of == share.index) {
             let case = Case { command, fault, before: &before, asked: &asked };
-            let (class, why) = if fired {
-                judge(&case, &self.foundry, &ran, *turn / share.of)
-            } else {
-                (Class::Leaked, "the call did not come".to_owned())
-            };
-            eprintln!("judge {:?}", t0.elapsed());
-            let procedure = calls.get(n - 1).cloned().unwrap_or_default();
-            let note = if class < Class::Leaked {
-                String::new()
-            } else {
-                format!("{why}\n  code {}, said:\n{}", ran.code, ran.stderr)
-            };
-            tell(&Verdict {
-                command: command.name.into(),
-                fault: fault.name().into(),
-                n,
-                procedure,
-                class,
-                note,
-                revived,
-            });
+            self.put_to_test(&case, n, turn);
         }
     }
+
+    fn put_to_test(&mut self, case: &Case<'_>, n: usize, turn: usize) {
+        let (ran, calls) = self.run(case.command, Some((n, case.fault)));
+        let revived = revive();
+        let (class, why) = judge(case, &self.foundry, &ran, turn);
+        // What was cleaned at once is as it was.
+        let is_there = class == Class::AtOnce && !revived && Picture::take() == *case.before;
+        self.is_at = is_there.then_some(case.command.start);
+        let note = if class < Class::Leaked { String::new() } else { bad(&why, &ran) };
+        let procedure = calls.get(n - 1).cloned().unwrap_or_default();
+        let (command, fault) = (case.command.name.to_owned(), case.fault.name().to_owned());
+        tell(&Verdict { command, fault, n, procedure, class, note, revived });
+    }
+}
+
+fn bad(why: &str, ran: &Ran) -> String {
+    format!("{why}\n  code {}, said:\n{}", ran.code, ran.stderr)
 }
 
 /// Serves the images; `old.qcow2` is another one once the flag is up.

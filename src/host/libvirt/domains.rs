@@ -9,6 +9,7 @@ use virt::domain::Domain as Handle;
 use virt::error::{Error as VirtError, ErrorNumber};
 use virt::sys as c;
 
+use super::calling::is_absence;
 use super::{Asked, Libvirt, agent, libvirt_xml, sys, vm};
 use crate::host::{
     AddressSource, Domain, DomainState, GuestAddress, METADATA_NAMESPACE, Result, StateNow, View,
@@ -177,15 +178,21 @@ impl Libvirt {
     pub(super) fn write_record(&self, domain: Uuid, text: &str) -> Result<()> {
         let handle = self.handle(domain)?;
         let asked = vm(format!("write foundry's record of domain '{}'", name_of(&handle)));
-        let active = self.call("virDomainIsActive", &asked, || handle.is_active())?;
-        // With CURRENT alone a running domain's record would be gone at its next power-off.
-        let live = if active { c::VIR_DOMAIN_AFFECT_LIVE } else { 0 };
+        let is_active = || self.call("virDomainIsActive", &asked, || handle.is_active());
         let element = format!("<vm>{}</vm>", quick_xml::escape::escape(text));
-        self.call("virDomainSetMetadata", &asked, || {
+        let write = |also| {
             let kind = c::VIR_DOMAIN_METADATA_ELEMENT.cast_signed();
-            let flags = c::VIR_DOMAIN_AFFECT_CONFIG | live;
-            handle.set_metadata(kind, Some(&element), Some(METADATA_KEY), Some(METADATA_NAMESPACE), flags)
-        })
+            let flags = c::VIR_DOMAIN_AFFECT_CONFIG | also;
+            self.call("virDomainSetMetadata", &asked, || {
+                handle.set_metadata(kind, Some(&element), Some(METADATA_KEY), Some(METADATA_NAMESPACE), flags)
+            })
+        };
+        // With CURRENT alone a running domain's record would be gone at its next power-off.
+        match if is_active()? { write(c::VIR_DOMAIN_AFFECT_LIVE) } else { write(0) } {
+            // It went off since, by itself or by somebody else.
+            Err(refused) if !refused.outcome_unknown() && !is_active()? => write(0),
+            written => written,
+        }
     }
 
     pub(super) fn define(&self, xml: &str) -> Result<Uuid> {
@@ -244,7 +251,7 @@ impl Libvirt {
         for (index, flags) in UNDEFINE_FLAGS.into_iter().enumerate() {
             match self.raw("virDomainUndefineFlags", &asked, || handle.undefine_flags(flags)) {
                 Ok(()) => return Ok(()),
-                Err(e) if super::is_absence(&e) => return Ok(()),
+                Err(e) if is_absence(&e) => return Ok(()),
                 Err(e) if index < last && is_unknown_flag(&e) => {}
                 Err(e) => return Err(self.failed(&asked, &e)),
             }

@@ -1,11 +1,12 @@
 //! A host behind libvirt: the only code that knows the bindings.
 //!
-//! Each call of libvirt's goes through [`Libvirt::call`], which times it for whoever watches, and
-//! turns libvirt's error into one that names what was asked. Lookups are not cached: a handle is
+//! Each call of libvirt's goes through [`Libvirt::call`], which times it for whoever watches, ends
+//! it when it has no answer, and turns libvirt's error into one that names what was asked. Lookups are not cached: a handle is
 //! fetched where it is used, so that what foundry acts on is what is there now.
 
 mod agent;
 mod alive;
+mod calling;
 mod connecting;
 mod direct;
 mod disks;
@@ -20,15 +21,14 @@ mod streams;
 mod sys;
 mod watchdog;
 
-use std::sync::Arc;
-use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use uuid::Uuid;
 use virt::connect::Connect;
-use virt::error::{Error as VirtError, ErrorNumber};
 
 pub use self::alive::run_event_loop;
+use self::calling::{Asked, Unanswered, storage, vm};
 pub use self::patience::Patience;
 use self::sockets::Sockets;
 use self::watchdog::Watchdog;
@@ -37,7 +37,6 @@ use super::{
     Network, Pool, Reach, Result, StateNow, Turn, View, Volume, Zeros, libvirt_xml,
 };
 use crate::content::{Content, Sink};
-use crate::error::Kind;
 use crate::units::Bytes;
 
 /// Is told of each call of libvirt's.
@@ -64,12 +63,6 @@ pub struct Libvirt {
     unanswered: OnceLock<Unanswered>,
 }
 
-/// A call that was given up.
-struct Unanswered {
-    operation: String,
-    within: Duration,
-}
-
 impl Libvirt {
     /// Sends what is uploaded through libvirt's streams only, as to another machine, also where the volume's file
     /// is within reach.
@@ -77,113 +70,6 @@ impl Libvirt {
     pub fn through_streams_only(self) -> Self {
         Self { streams_only: true, ..self }
     }
-
-    /// Makes one call and names it in whatever goes wrong.
-    fn call<T>(
-        &self,
-        function: &str,
-        asked: &Asked,
-        call: impl FnOnce() -> std::result::Result<T, VirtError>,
-    ) -> Result<T> {
-        self.raw(function, asked, call).map_err(|e| self.failed(asked, &e))
-    }
-
-    /// Makes one call where the absence of its object is an answer.
-    fn find<T>(
-        &self,
-        function: &str,
-        asked: &Asked,
-        call: impl FnOnce() -> std::result::Result<T, VirtError>,
-    ) -> Result<Option<T>> {
-        match self.raw(function, asked, call) {
-            Ok(found) => Ok(Some(found)),
-            Err(e) if is_absence(&e) => Ok(None),
-            Err(e) => Err(self.failed(asked, &e)),
-        }
-    }
-
-    fn raw<T>(
-        &self,
-        function: &str,
-        asked: &Asked,
-        call: impl FnOnce() -> std::result::Result<T, VirtError>,
-    ) -> std::result::Result<T, VirtError> {
-        let begun = Instant::now();
-        let answer = self.within(self.patience.limit_of(function), asked, call);
-        let error = answer.as_ref().err().map(ToString::to_string);
-        self.observer.called(function, &asked.operation, begun.elapsed(), error.as_deref());
-        answer
-    }
-
-    /// Sends or receives one piece of a transfer; there are too many of them to tell of each.
-    fn piece<T>(&self, asked: &Asked, call: impl FnOnce() -> std::result::Result<T, VirtError>) -> Result<T> {
-        self.within(self.patience.limit(), asked, call).map_err(|e| self.failed(asked, &e))
-    }
-
-    fn within<T>(&self, limit: Option<Duration>, asked: &Asked, call: impl FnOnce() -> T) -> T {
-        let (answer, given_up) = self.watchdog.during(limit, call);
-        if let Some(within) = limit.filter(|_| given_up) {
-            // Only the first one had its time; it ended the connection for the others.
-            let _ = self.unanswered.set(Unanswered { operation: asked.operation.clone(), within });
-        }
-        answer
-    }
-
-    /// A broken connection leaves the outcome of the call open; anything else is a refusal.
-    fn failed(&self, asked: &Asked, error: &VirtError) -> HostError {
-        let (uri, operation) = (self.uri.clone(), asked.operation.clone());
-        let libvirt = error.message().to_owned();
-        if self.connection.is_alive().unwrap_or(false) {
-            return HostError::Refused { operation, kind: asked.kind, libvirt };
-        }
-        match self.unanswered.get() {
-            Some(given_up) if given_up.operation == operation => {
-                HostError::Silent { uri, operation, within: given_up.within }
-            }
-            Some(given_up) => HostError::Lost { uri, operation, libvirt: given_up.to_string() },
-            None => HostError::Lost { uri, operation, libvirt },
-        }
-    }
-}
-
-impl std::fmt::Display for Unanswered {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "it was given up, without an answer for {} s to: {}",
-            self.within.as_secs_f32(),
-            self.operation
-        )
-    }
-}
-
-/// What is asked of libvirt, as it reads after "cannot".
-struct Asked {
-    operation: String,
-    kind: Kind,
-}
-
-/// Something about a domain or a network.
-fn vm(operation: impl Into<String>) -> Asked {
-    Asked { operation: operation.into(), kind: Kind::Vm }
-}
-
-/// Something about a pool or a volume.
-fn storage(operation: impl Into<String>) -> Asked {
-    Asked { operation: operation.into(), kind: Kind::Storage }
-}
-
-/// The typed answers for "there is no such thing"; libvirt is reliable with these.
-fn is_absence(error: &VirtError) -> bool {
-    [
-        ErrorNumber::NoDomain,
-        ErrorNumber::NoStoragePool,
-        ErrorNumber::NoStorageVolume,
-        ErrorNumber::NoNetwork,
-        ErrorNumber::NoDomainMetadata,
-    ]
-    .into_iter()
-    .any(|absence| error.code().is(absence))
 }
 
 /// Whether a URI means the machine that foundry runs on: no transport to elsewhere and no host.
@@ -444,6 +330,7 @@ fn kernel_bridges() -> std::io::Result<Vec<Bridge>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Kind;
 
     #[test]
     fn only_this_machines_qemu_is_local() {

@@ -48,10 +48,11 @@ impl Libvirt {
     }
 
     fn describe_pool(&self, pool: &StoragePool, asked: &Asked) -> Result<Option<Pool>> {
+        // First: one that another starts in between would be active, and have no room as it had none before.
+        let active = self.find("virStoragePoolIsActive", asked, || pool.is_active())?.unwrap_or(false);
         let Some(xml) = self.find("virStoragePoolGetXMLDesc", asked, || pool.xml_desc(0))? else {
             return Ok(None);
         };
-        let active = self.find("virStoragePoolIsActive", asked, || pool.is_active())?.unwrap_or(false);
         let autostart = self.find("virStoragePoolGetAutostart", asked, || pool.autostart())?.unwrap_or(false);
         libvirt_xml::pool(&xml, active, autostart).map(Some)
     }
@@ -75,13 +76,13 @@ impl Libvirt {
     fn lookup_volume(&self, pool: &str, name: &str) -> Result<Option<StorageVol>> {
         let asked = storage(format!("look up volume '{name}' in pool '{pool}'"));
         let Some(handle) = self.pool_handle(pool)? else { return Ok(None) };
-        let found =
-            self.find("virStorageVolLookupByName", &asked, || handle.lookup_storage_vol_by_name(name));
-        match found {
-            // libvirt has no code of its own for "the pool is not started": look whether that is it.
+        let look =
+            || self.find("virStorageVolLookupByName", &asked, || handle.lookup_storage_vol_by_name(name));
+        match look() {
+            // libvirt has no code of its own for "the pool is not started": look whether that is it, or was.
             Err(refusal) if !refusal.outcome_unknown() => {
                 let active = self.call("virStoragePoolIsActive", &asked, || handle.is_active())?;
-                if active { Err(refusal) } else { Ok(None) }
+                if active { look() } else { Ok(None) }
             }
             answer => answer,
         }

@@ -10,8 +10,10 @@ use crate::error::{Error, Kind};
 use crate::host::libvirt_xml::DomainDescription;
 use crate::host::{HostError, Reach, View};
 use crate::operations::Session;
+use crate::plan::DiskFormat;
 use crate::record::{Record, RecordedVolume};
 use crate::text::shell_word;
+use crate::units::GIB;
 
 /// How long a guest may take to let go of a disk that it was just given.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -41,7 +43,24 @@ pub(super) fn undo(session: &Session<'_>, job: &Job, made: &Made, error: Error) 
 /// What to do about what is left.
 pub(super) fn removal(job: &Job) -> String {
     let (vm, target) = (shell_word(job.subject.name()), &job.disk.target);
-    format!("the same command again finishes it, foundry disk detach {vm} {target} removes it")
+    format!("{} finishes it, foundry disk detach {vm} {target} removes it", again(job))
+}
+
+/// The command that goes on with this very disk: without its device it would attach a second one where this one turns
+/// out to be whole.
+fn again(job: &Job) -> String {
+    let (vm, disk) = (shell_word(job.subject.name()), &job.disk);
+    let mut command = format!("foundry disk attach {vm} {}GiB --device {}", disk.size.0 / GIB, disk.target);
+    if disk.format == DiskFormat::Raw {
+        command.push_str(" --format raw");
+    }
+    if let Some(serial) = &disk.serial {
+        command.push_str(&format!(" --serial {serial}"));
+    }
+    if job.subject.live.is_some() && !job.live {
+        command.push_str(" --at-next-start");
+    }
+    command
 }
 
 /// What is left and why, where not all can be taken back.

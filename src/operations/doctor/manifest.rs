@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use super::{Check, State};
 use crate::error::Error;
-use crate::operations::findings::{Look, report};
+use crate::operations::findings::{Finding, Look, report};
 use crate::operations::preflight::look;
 use crate::operations::{Event, Progress, Session};
 use crate::plan::VmPlan;
@@ -36,7 +36,7 @@ fn judge(look: &Look) -> Vec<Check> {
     if look.findings.is_empty() {
         return vec![Check::new(look.what.clone(), State::Ok, look.well.clone())];
     }
-    let check = |finding: &crate::operations::preflight::Finding| Check {
+    let check = |finding: &Finding| Check {
         todo: finding.hints.clone(),
         ..Check::new(look.what.clone(), State::Problem, finding.message.clone())
     };

@@ -1,9 +1,9 @@
 //! What the kernel of this machine says of a file.
 
-use std::fs::{self, File, Metadata, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt;
 
-use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
+use rustix::fs::{major, minor};
 
 use crate::operations::Session;
 
@@ -13,24 +13,50 @@ pub(super) fn metadata(session: &Session<'_>, path: &str) -> Option<Metadata> {
     is_here.then(|| fs::symlink_metadata(path).ok()).flatten()
 }
 
-/// Whether a program holds a lock on the file: QEMU does on each image that it works on (its page "Disk image file
-/// locking"), also where no libvirt knows of it. What cannot be opened from here is not known to be held.
+/// Whether a program holds a lock on the file: QEMU does on each image that it works on (its option `locking` of the
+/// block driver `file`), also where no libvirt knows of it. Elsewhere nobody can tell.
 pub(super) fn is_held(session: &Session<'_>, path: &str) -> bool {
-    metadata(session, path).is_some_and(|m| m.is_file()) && open(path).is_some_and(|file| is_locked(&file))
+    let Some(file) = metadata(session, path).filter(Metadata::is_file) else { return false };
+    let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
+    is_locked(&locks, file.dev(), file.ino())
 }
 
-fn open(path: &str) -> Option<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path).ok()
-}
-
-fn is_locked(file: &File) -> bool {
-    let whole = Flock {
-        start: 0,
-        length: 0,
-        pid: None,
-        typ: FlockType::WriteLock,
-        offset_type: FlockOffsetType::Set,
+/// Each line of proc_locks(5) has one word of device and inode: `08:01:1234`, the device in hexadecimal.
+fn is_locked(locks: &str, device: u64, inode: u64) -> bool {
+    // What stat(2) says of a file on btrfs is a device without a major number, which is not the one that is told here.
+    let same_device =
+        |told: &str| major(device) == 0 || told == format!("{:02x}:{:02x}", major(device), minor(device));
+    let is_it = |word: &str| {
+        word.rsplit_once(':').is_some_and(|(told, number)| {
+            told.contains(':') && number.parse() == Ok(inode) && same_device(told)
+        })
     };
-    matches!(fcntl_getlk(file, &whole), Ok(Some(_)))
+    locks.lines().any(|line| line.split_whitespace().any(is_it))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::makedev;
+
+    const LOCKS: &str = "1: OFDLCK ADVISORY  READ -1 08:11:1234 100 101
+1: -> POSIX  ADVISORY  WRITE 77 08:11:99 0 EOF
+2: FLOCK  ADVISORY  WRITE 42 00:1f:55 0 EOF
+";
+
+    #[test]
+    fn a_lock_is_found_by_device_and_inode() {
+        let (disk, other, without) = (makedev(8, 17), makedev(8, 1), makedev(0, 40));
+        for (device, inode, held) in [
+            (disk, 1234, true),
+            (disk, 99, true),
+            (disk, 100, false),
+            (disk, 42, false),
+            (other, 1234, false),
+            (without, 55, true),
+            (without, 56, false),
+        ] {
+            assert_eq!(is_locked(LOCKS, device, inode), held, "{device} {inode}");
+        }
+    }
 }

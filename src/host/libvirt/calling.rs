@@ -1,0 +1,128 @@
+//! One call of libvirt's: timed, limited, and named in whatever goes wrong.
+
+use std::time::{Duration, Instant};
+
+use virt::error::{Error as VirtError, ErrorNumber};
+
+use super::Libvirt;
+use crate::error::Kind;
+use crate::host::{HostError, Result};
+
+/// A call that was given up.
+pub(super) struct Unanswered {
+    operation: String,
+    within: Duration,
+}
+
+impl Libvirt {
+    /// Makes one call and names it in whatever goes wrong.
+    pub(super) fn call<T>(
+        &self,
+        function: &str,
+        asked: &Asked,
+        call: impl FnOnce() -> std::result::Result<T, VirtError>,
+    ) -> Result<T> {
+        self.raw(function, asked, call).map_err(|e| self.failed(asked, &e))
+    }
+
+    /// Makes one call where the absence of its object is an answer.
+    pub(super) fn find<T>(
+        &self,
+        function: &str,
+        asked: &Asked,
+        call: impl FnOnce() -> std::result::Result<T, VirtError>,
+    ) -> Result<Option<T>> {
+        match self.raw(function, asked, call) {
+            Ok(found) => Ok(Some(found)),
+            Err(e) if is_absence(&e) => Ok(None),
+            Err(e) => Err(self.failed(asked, &e)),
+        }
+    }
+
+    pub(super) fn raw<T>(
+        &self,
+        function: &str,
+        asked: &Asked,
+        call: impl FnOnce() -> std::result::Result<T, VirtError>,
+    ) -> std::result::Result<T, VirtError> {
+        let begun = Instant::now();
+        let answer = self.within(self.patience.limit_of(function), asked, call);
+        let error = answer.as_ref().err().map(ToString::to_string);
+        self.observer.called(function, &asked.operation, begun.elapsed(), error.as_deref());
+        answer
+    }
+
+    /// Sends or receives one piece of a transfer; there are too many of them to tell of each.
+    pub(super) fn piece<T>(
+        &self,
+        asked: &Asked,
+        call: impl FnOnce() -> std::result::Result<T, VirtError>,
+    ) -> Result<T> {
+        self.within(self.patience.limit(), asked, call).map_err(|e| self.failed(asked, &e))
+    }
+
+    fn within<T>(&self, limit: Option<Duration>, asked: &Asked, call: impl FnOnce() -> T) -> T {
+        let (answer, given_up) = self.watchdog.during(limit, call);
+        if let Some(within) = limit.filter(|_| given_up) {
+            // Only the first one had its time; it ended the connection for the others.
+            let _ = self.unanswered.set(Unanswered { operation: asked.operation.clone(), within });
+        }
+        answer
+    }
+
+    /// A broken connection leaves the outcome of the call open; anything else is a refusal.
+    pub(super) fn failed(&self, asked: &Asked, error: &VirtError) -> HostError {
+        let (uri, operation) = (self.uri.clone(), asked.operation.clone());
+        let libvirt = error.message().to_owned();
+        if self.connection.is_alive().unwrap_or(false) {
+            return HostError::Refused { operation, kind: asked.kind, libvirt };
+        }
+        match self.unanswered.get() {
+            Some(given_up) if given_up.operation == operation => {
+                HostError::Silent { uri, operation, within: given_up.within }
+            }
+            Some(given_up) => HostError::Lost { uri, operation, libvirt: given_up.to_string() },
+            None => HostError::Lost { uri, operation, libvirt },
+        }
+    }
+}
+
+impl std::fmt::Display for Unanswered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "it was given up, without an answer for {} s to: {}",
+            self.within.as_secs_f32(),
+            self.operation
+        )
+    }
+}
+
+/// What is asked of libvirt, as it reads after "cannot".
+pub(super) struct Asked {
+    pub(super) operation: String,
+    pub(super) kind: Kind,
+}
+
+/// Something about a domain or a network.
+pub(super) fn vm(operation: impl Into<String>) -> Asked {
+    Asked { operation: operation.into(), kind: Kind::Vm }
+}
+
+/// Something about a pool or a volume.
+pub(super) fn storage(operation: impl Into<String>) -> Asked {
+    Asked { operation: operation.into(), kind: Kind::Storage }
+}
+
+/// The typed answers for "there is no such thing"; libvirt is reliable with these.
+pub(super) fn is_absence(error: &VirtError) -> bool {
+    [
+        ErrorNumber::NoDomain,
+        ErrorNumber::NoStoragePool,
+        ErrorNumber::NoStorageVolume,
+        ErrorNumber::NoNetwork,
+        ErrorNumber::NoDomainMetadata,
+    ]
+    .into_iter()
+    .any(|absence| error.code().is(absence))
+}

@@ -1,0 +1,90 @@
+//! What a VM must not have in common with any other domain of the host.
+
+use std::net::IpAddr;
+
+use super::Session;
+use super::findings::{Finding, Findings};
+use crate::error::Error;
+use crate::host::libvirt_xml::{DomainDescription, InterfaceDescription};
+use crate::host::{Domain, View};
+use crate::manifest::VirtualMachine;
+use crate::plan::{Interface, VmPlan};
+use crate::record::Owner;
+
+/// Looks for MAC, tap and addresses among the domains of other names.
+pub(super) fn check(
+    session: &Session<'_>,
+    plan: &VmPlan,
+    domains: &[Domain],
+    findings: &mut Findings,
+) -> Result<(), Error> {
+    findings.extend(of_foundry(plan, domains).into_iter().map(|(_, finding)| finding));
+    let others = domains.iter().filter(|d| d.name != plan.name.as_str());
+    let mut strangers = others.filter(|d| Owner::of_domain(d).manifest().is_none());
+    strangers.try_for_each(|domain| check_stranger(session, plan, domain, findings))
+}
+
+/// The other VMs of foundry's that have an address of the plan's, and with it MAC and tap.
+pub(super) fn of_foundry<'a>(plan: &VmPlan, domains: &'a [Domain]) -> Vec<(&'a Domain, Finding)> {
+    let mut found = Vec::new();
+    for domain in domains.iter().filter(|d| d.name != plan.name.as_str()) {
+        let owner = Owner::of_domain(domain);
+        let theirs = owner.manifest().map(addresses_of).unwrap_or_default();
+        for (index, interface) in plan.interfaces.iter().enumerate() {
+            let shared = shared_addresses(interface, &theirs, &domain.name);
+            let told = |said| (domain, Finding::vm(format!("spec.networkInterfaces[{index}].{said}")));
+            found.extend(shared.into_iter().map(told));
+        }
+    }
+    found
+}
+
+/// Which addresses of an interface another VM has, a sentence each.
+fn shared_addresses(interface: &Interface, theirs: &[IpAddr], vm: &str) -> Vec<String> {
+    let ip = interface.ip.map(|net| net.addr()).filter(|ip| theirs.contains(&IpAddr::V4(*ip)));
+    let tap = interface.tap.as_deref().unwrap_or("-");
+    let first = ip.map(|ip| {
+        format!("ip: VM '{vm}' has the address {ip}, and with it MAC {} and tap {tap}", interface.mac)
+    });
+    let further = interface.addresses.iter().map(ipnet::IpNet::addr).filter(|a| theirs.contains(a));
+    first.into_iter().chain(further.map(|a| format!("addresses: VM '{vm}' has the address {a}"))).collect()
+}
+
+/// What was copied from a VM of foundry's without its record has the MAC address. Its IP addresses nobody knows.
+fn check_stranger(
+    session: &Session<'_>,
+    plan: &VmPlan,
+    domain: &Domain,
+    findings: &mut Findings,
+) -> Result<(), Error> {
+    let described = match session.host.domain_xml(domain.uuid, View::Current) {
+        Err(lost) if lost.outcome_unknown() => return Err(lost.into()),
+        // One that vanished since has nothing; one that cannot be read is no reason against all others.
+        described => described.and_then(|xml| DomainDescription::read(&xml)),
+    };
+    let Ok(described) = described else { return Ok(()) };
+    for (index, interface) in plan.interfaces.iter().enumerate() {
+        if let Some(what) = described.interfaces.iter().find_map(|theirs| in_common(interface, theirs)) {
+            let at = format!("spec.networkInterfaces[{index}]");
+            findings.push(
+                Finding::vm(format!("{at}: domain '{}', which is not foundry's, has {what}", domain.name))
+                    .hint("choose another address, or change that domain"),
+            );
+        }
+    }
+    Ok(())
+}
+
+fn in_common(ours: &Interface, theirs: &InterfaceDescription) -> Option<String> {
+    let mac = ours.mac.to_string();
+    if theirs.mac.as_ref() == Some(&mac) {
+        return Some(format!("the MAC {mac} too"));
+    }
+    let tap = ours.tap.as_ref().filter(|tap| theirs.target.as_ref() == Some(tap))?;
+    Some(format!("the tap {tap} too"))
+}
+
+fn addresses_of(manifest: &VirtualMachine) -> Vec<IpAddr> {
+    let written = manifest.spec.network_interfaces.iter().flat_map(|i| i.ip.iter().chain(&i.addresses));
+    written.filter_map(|text| text.split('/').next()?.trim().parse().ok()).collect()
+}
