@@ -50,6 +50,15 @@ fn doctor(bed: &Bed) -> Ran {
     bed.foundry(&["doctor", "-o", "json"]).run()
 }
 
+/// What libvirt writes of a trial guest, gone with the test.
+struct TrialLog;
+
+impl Drop for TrialLog {
+    fn drop(&mut self) {
+        program("rm", &["-f", "/var/log/libvirt/qemu/foundry-doctor.log"]);
+    }
+}
+
 /// A bridge of the test's, gone with it.
 struct Bridge(&'static str);
 
@@ -74,6 +83,7 @@ impl Drop for Bridge {
 #[test]
 fn a_host_that_runs_guests_is_well_and_stays_as_it_is() {
     let Some(bed) = Bed::with_tiny("doctor") else { return };
+    let _log = TrialLog;
     let pools = bed.virsh().does(&["pool-list", "--all"]);
     let ran = bed.foundry(&["doctor", "--probe", "-o", "json"]).run().exits(0);
     for title in ["connection", "virtlogd", "machine-type", "firmware", "secure-boot", "memory"] {
@@ -102,6 +112,7 @@ fn a_host_that_runs_guests_is_well_and_stays_as_it_is() {
 #[test]
 fn a_trial_tells_whether_kvm_works() {
     let Some(bed) = Bed::new("doctorkvm") else { return };
+    let _log = TrialLog;
     let ran = bed.foundry(&["--virt-type=kvm", "doctor", "--probe", "-o", "json"]).run();
     let expected =
         if bed.variables().contains(&("FOUNDRY_VIRT_TYPE", "qemu".into())) { "problem" } else { "ok" };
