@@ -1,6 +1,6 @@
 //! Whether a host can run VMs well; and, for a manifest, whether it can run that one.
 //!
-//! First [`gather`] asks libvirt and, where the host is this machine, its kernel; what they say is [`Facts`].
+//! First `gather` asks libvirt and, where the host is this machine, its kernel; what they say is `Facts`.
 //! Everything after that is pure: each file judges one group of facts. Nothing is changed, but that a trial
 //! guest runs for a moment where the caller asks for it.
 
