@@ -66,7 +66,7 @@ pub fn create(session: &Session<'_>, plan: &VmPlan) -> Result<CreatedVm, Error> 
     session.progress.tell(Event::Begins(format!("Creating VM '{name}'...")));
     let ready = preflight(session, plan)?;
     session.done("Configuration validated");
-    session.cancel.check().map_err(|e| e.outcome("nothing was changed"))?;
+    session.cancel.check_unchanged()?;
     // First, since libvirt hides what an interrupted creation left in a pool that is stopped.
     prepare_pool(session, &ready)?;
     if let Some(leftover) = &ready.leftover {

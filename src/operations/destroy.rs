@@ -70,7 +70,7 @@ pub struct Doomed {
 pub fn carry_out(session: &Session<'_>, demolition: &Demolition) -> Result<(), Error> {
     let name = &demolition.domain.name;
     session.progress.tell(Event::Begins(format!("Destroying VM '{name}'...")));
-    session.cancel.check().map_err(|e| e.outcome("nothing was changed"))?;
+    session.cancel.check_unchanged()?;
     let _leaves = session.cancel.leaves(remains(demolition));
     mark(session, demolition)?;
     let unfinished = |error: Error| unfinished(session, demolition, error);

@@ -77,6 +77,7 @@ pub fn plan(session: &Session<'_>, name: &PoolName, source: &Source) -> Result<S
 /// [`Kind::Storage`] where the name is taken or libvirt refuses; what was defined is removed again.
 pub fn add(session: &Session<'_>, name: &PoolName, source: &Source, autostart: bool) -> Result<(), Error> {
     let known = session.host.pool(name.as_str())?;
+    session.cancel.check_unchanged()?;
     if known.is_some_and(|pool| is_begun(&pool, source, autostart)) {
         return start_new(session, name.as_str(), source, autostart).map_err(|e| e.outcome(AGAIN));
     }
@@ -190,6 +191,7 @@ fn explain(source: &Source, error: Error) -> Error {
 /// be where something is yet to be mounted.
 pub fn start(session: &Session<'_>, name: &str, autostart: bool) -> Result<bool, Error> {
     let pool = existing(session, name)?;
+    session.cancel.check_unchanged()?;
     // Another program may have started it since we looked.
     let is_active = || matches!(session.host.pool(name), Ok(Some(now)) if now.active);
     if !pool.active
@@ -217,6 +219,7 @@ pub fn stop(session: &Session<'_>, name: &str, no_autostart: bool) -> Result<boo
         if !users.is_empty() {
             return Err(in_use(name, &users).hint("stop them first"));
         }
+        session.cancel.check_unchanged()?;
         session.host.stop_pool(name)?;
     }
     if no_autostart && pool.autostart {
@@ -254,6 +257,7 @@ pub fn delete(session: &Session<'_>, name: &str, force: bool) -> Result<(), Erro
     if let Some(what) = contents(&pool, &volumes).filter(|_| !force) {
         return Err(refused(what).hint("--force forgets the pool and leaves its volumes where they are"));
     }
+    session.cancel.check_unchanged()?;
     if pool.active {
         session.host.stop_pool(name).map_err(|e| half_deleted(name, e))?;
     }

@@ -131,7 +131,7 @@ fn doomed(volume: Volume) -> Doomed {
 pub fn eject(session: &Session<'_>, ejection: &Ejection) -> Result<(), Error> {
     let vm = &ejection.vm;
     session.progress.tell(Event::Begins(format!("Ejecting the seed of VM '{vm}'...")));
-    session.cancel.check().map_err(|e| e.outcome("nothing was changed"))?;
+    session.cancel.check_unchanged()?;
     let unfinished =
         |error: Error| error.outcome(format!("foundry seed eject {} finishes it", shell_word(vm)));
     unplug(session, ejection).map_err(unfinished)?;

@@ -211,6 +211,14 @@ impl Cancel {
         if self.is_requested() { Err(Error::new(Kind::Interrupted, "interrupted")) } else { Ok(()) }
     }
 
+    /// Ends an operation that has not changed anything yet, if somebody asked to stop.
+    ///
+    /// # Errors
+    /// [`Kind::Interrupted`] then, and it says that nothing was changed.
+    pub(super) fn check_unchanged(&self) -> Result<(), Error> {
+        self.check().map_err(|interrupted| interrupted.outcome("nothing was changed"))
+    }
+
     /// What may be left if the process ended now, in the middle of a call that does not return: a sentence each,
     /// and the command that takes it away. Nothing where nothing is being changed.
     pub fn remains(&self) -> Vec<String> {

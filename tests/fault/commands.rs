@@ -77,6 +77,8 @@ pub(crate) fn all() -> Vec<Command> {
         command("disk attach, running", Running, "disk attach foundry-test-f-web 1GiB"),
         command("disk detach", Off, "disk detach foundry-test-f-web vdc --yes"),
         command("disk detach --keep", Off, "disk detach foundry-test-f-web vdc --yes --keep"),
+        command("seed eject", Off, "seed eject foundry-test-f-web --yes --force"),
+        command("seed eject, running", Running, "seed eject foundry-test-f-web --yes --force"),
         command("pool add", Images, "pool add foundry-test-f-more dir /var/lib/libvirt/images/more"),
         Command {
             documented: Some("pool delete foundry-test-f-spare --force"),

@@ -24,8 +24,10 @@ pub(crate) struct Case {
     far: bool,
     /// Brings the host back to what it was before [`Self::prepare`], by the commands that are documented for it, and
     /// asserts what must hold.
-    pub(crate) settle: Box<dyn Fn(&Arena, &Ran)>,
+    pub(crate) settle: Settle,
 }
+
+type Settle = Box<dyn Fn(&Arena, &Ran)>;
 
 enum Input {
     Nothing,

@@ -65,7 +65,7 @@ fn reserved(session: &Session<'_>, request: &Request<'_>) -> Result<Job, Error> 
 /// Writes down what is about to be made. Of several processes that want the same target one stands there in
 /// the end; whether it is this one.
 fn reserve(session: &Session<'_>, job: &Job) -> Result<bool, Error> {
-    session.cancel.check().map_err(|e| e.outcome("nothing was changed"))?;
+    session.cancel.check_unchanged()?;
     if job.pool.need != PoolNeed::Nothing {
         ensure_pool(session, &job.pool)?;
     }

@@ -212,7 +212,7 @@ fn doomed(volume: Volume) -> Doomed {
 pub fn detach(session: &Session<'_>, detachment: &Detachment, patience: Duration) -> Result<(), Error> {
     let Detachment { vm, target, subject, found, .. } = detachment;
     session.progress.tell(Event::Begins(format!("Detaching disk '{target}' from VM '{vm}'...")));
-    session.cancel.check().map_err(|e| e.outcome("nothing was changed"))?;
+    session.cancel.check_unchanged()?;
     let unfinished = |error: Error| error.outcome(finishing(detachment));
     let half = format!("disk '{target}' of VM '{vm}' may be half detached");
     let _leaves = session.cancel.leaves([half, finishing(detachment)]);

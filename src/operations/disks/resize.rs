@@ -61,7 +61,7 @@ pub fn resize(session: &Session<'_>, vm: &str, disk: &str, wish: SizeWish) -> Re
     if size > volume.capacity {
         check_idle(session, &subject, &found)?;
         check_room(session, &volume, size)?;
-        session.cancel.check().map_err(|e| e.outcome("nothing was changed"))?;
+        session.cancel.check_unchanged()?;
         session.progress.tell(Event::Working(format!("Growing disk {} to {size}", found.target)));
         grow(session, &subject, &found, &volume, size)?;
     }
