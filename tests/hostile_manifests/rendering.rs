@@ -173,7 +173,7 @@ fn damaged_texts_are_refused_or_harmless() {
     let seen = Mutex::new(Seen::default());
     let strategy = || (any::<Index>(), vec((any::<Index>(), 0..6_usize, yaml_piece()), 1..3));
     many(cases() / 10 * 3, strategy, |(text, damages)| {
-        let text = damages.iter().fold(text.get(&texts).clone(), |text, damage| damaged(text, damage));
+        let text = damages.iter().fold(text.get(&texts).clone(), damaged);
         let plans = planned(&text);
         plans.iter().for_each(|plan| check(plan, &rendered(plan)));
         let mut seen = seen.lock().unwrap();
