@@ -33,10 +33,7 @@ main() {
   while (($# > 0)); do
     case $1 in
       --fast) FAST=yes ;;
-      --full)
-        # shellcheck disable=SC2034 # The libraries read them.
-        FULL=yes STAGE_LIMIT=1200
-        ;;
+      --full) export FULL=yes STAGE_LIMIT=1200 ;;
       --only)
         ONLY=${2:?--only needs the name of a stage}
         shift

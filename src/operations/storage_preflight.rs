@@ -297,7 +297,12 @@ pub(super) fn check_pool(
         findings.push(Finding::storage(format!("pool '{name}' has no target path")));
         return Ok(None);
     };
-    let need = if pool.active { PoolNeed::Nothing } else { PoolNeed::Start };
+    // One of foundry's own that does not start with the host is one whose making was broken off: a libvirtd that
+    // starts finds its directory there and takes it for started.
+    let is_own =
+        || session.settings.default_target(name.as_str(), session.host.uri()).as_ref() == Some(&place);
+    let is_ready = pool.active && (pool.autostart || !is_own());
+    let need = if is_ready { PoolNeed::Nothing } else { PoolNeed::Start };
     Ok(Some((ready(place, need), medium, Some(pool))))
 }
 

@@ -94,21 +94,21 @@ fn shuffled(by: usize) -> [Fault; 8] {
 
 /// The table: a line for each command and fault.
 pub(crate) fn table(verdicts: &[Verdict]) -> String {
-    let mut rows: BTreeMap<(usize, usize), (String, String, BTreeMap<Class, usize>)> = BTreeMap::new();
-    let order = |names: &[String], name: &str| names.iter().position(|n| n == name).unwrap_or(names.len());
-    let commands: Vec<String> = super::commands::all().iter().map(|c| c.name.to_owned()).collect();
-    let faults: Vec<String> = Fault::ALL.iter().map(|f| f.name().to_owned()).collect();
+    let mut rows: BTreeMap<(usize, usize), BTreeMap<Class, usize>> = BTreeMap::new();
+    let commands: Vec<&str> = super::commands::all().iter().map(|c| c.name).collect();
+    let faults = Fault::ALL.map(Fault::name);
+    let place =
+        |names: &[&str], name: &str| names.iter().position(|n| *n == name).expect("it is one of them");
     for v in verdicts {
-        let key = (order(&commands, &v.command), order(&faults, &v.fault));
-        let row = rows.entry(key).or_insert_with(|| (v.command.clone(), v.fault.clone(), BTreeMap::new()));
-        *row.2.entry(v.class).or_default() += 1;
+        let row = rows.entry((place(&commands, &v.command), place(&faults, &v.fault))).or_default();
+        *row.entry(v.class).or_default() += 1;
     }
     let mut text = format!(
         "{:<24} {:<22} {:>5}   {:>8} {:>8} {:>10} {:>6} {:>5}\n",
         "command", "fault", "calls", "survived", "at once", "by command", "leaked", "lost"
     );
-    for (command, fault, counts) in rows.values() {
-        text.push_str(&line(command, fault, counts));
+    for ((command, fault), counts) in &rows {
+        text.push_str(&line(commands[*command], faults[*fault], counts));
     }
     let mut sum = BTreeMap::new();
     for verdict in verdicts {

@@ -39,7 +39,7 @@ use crate::origin::Origin;
 pub(in crate::operations) fn writable_pool(session: &Session<'_>, name: &str) -> Result<String, Error> {
     let (target, need) = match session.host.pool(name)? {
         Some(pool) if Medium::of(&pool.kind) != Some(Medium::Files) => return Err(no_files(&pool)),
-        Some(pool) if pool.active => return Ok(pool.name),
+        Some(pool) if is_ready(session, &pool) => return Ok(pool.name),
         Some(pool) => (pool.target.unwrap_or_default(), PoolNeed::Start),
         None => match session.settings.default_target(name, session.host.uri()) {
             Some(target) => (target, PoolNeed::Make),
@@ -48,6 +48,12 @@ pub(in crate::operations) fn writable_pool(session: &Session<'_>, name: &str) ->
     };
     ensure_pool(session, &ReadyPool { name: name.to_owned(), target, need })?;
     Ok(name.to_owned())
+}
+
+/// One of foundry's own that does not start with the host is one whose making was broken off.
+fn is_ready(session: &Session<'_>, pool: &Pool) -> bool {
+    let is_own = || session.settings.default_target(&pool.name, session.host.uri()) == pool.target;
+    pool.active && (pool.autostart || !is_own())
 }
 
 /// An image is its bytes under a name that says what they are, beside a note on where they came from.
