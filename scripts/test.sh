@@ -13,7 +13,7 @@ shopt -s inherit_errexit
 export LC_ALL=C.UTF-8
 
 SCRIPTS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-for lib in log privilege cache apt packages libvirtd bridge kvm tools stages leftovers test_env checks; do
+for lib in log privilege cache apt packages libvirtd bridge kvm tools stages leftovers test_env checks package_checks; do
   # shellcheck source=/dev/null
   . "$SCRIPTS/lib/$lib.sh"
 done
@@ -154,13 +154,14 @@ begin_side_work() {
     stage_background cargo-deny tool_cargo_deny
   fi
   ! wanted fuzz || stage_background fuzz check_fuzz
+  ! wanted package || stage_background package check_package
 }
 
 finish_side_work() {
   stage_finish cargo-deny
   run_if_wanted deny check_deny
   run_if_wanted advisories check_advisories
-  stage_finish fuzz
+  stage_finish fuzz package
 }
 
 live_checks() {

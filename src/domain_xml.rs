@@ -132,11 +132,7 @@ fn domain<'a>(plan: &'a VmPlan, placement: &'a Placement<'a>) -> Domain<'a> {
 /// Firmware is chosen by feature and not by file: paths differ by distribution, and left alone libvirt
 /// may pick the Secure Boot build on one host and the plain one on the next.
 fn os(plan: &VmPlan, arch: Arch) -> Os {
-    let machine = match arch {
-        Arch::X86_64 => "q35",
-        Arch::Aarch64 => "virt",
-    };
-    let kind = OsType { arch: arch.as_str(), machine, text: "hvm" };
+    let kind = OsType { arch: arch.as_str(), machine: arch.machine(), text: "hvm" };
     let Firmware::Efi { secure_boot } = plan.firmware else {
         return Os { firmware: None, kind, features: None };
     };

@@ -4,6 +4,8 @@
 
 CARGO_DENY_VERSION=0.20.2
 CARGO_FUZZ_VERSION=0.13.2
+CARGO_DEB_VERSION=3.8.0
+CARGO_GENERATE_RPM_VERSION=0.21.1
 # Debian 12's cloud-init 22.4 has no schema for network-config.
 CLOUD_INIT_AT_LEAST=24.1
 CLOUD_INIT_NEWER_SUITE=trixie
@@ -21,12 +23,26 @@ tool_cargo_fuzz() {
   tool_from_crate cargo-fuzz "$CARGO_FUZZ_VERSION"
 }
 
-# tool_from_crate CRATE VERSION: compiled, unless that version is there.
+# These two run for a second and are compiled in a third of the time without optimization: forty seconds and two
+# minutes of a processor.
+tool_cargo_deb() {
+  tool_from_crate cargo-deb "$CARGO_DEB_VERSION" --debug
+}
+
+tool_cargo_generate_rpm() {
+  tool_from_crate cargo-generate-rpm "$CARGO_GENERATE_RPM_VERSION" --debug
+}
+
+# tool_from_crate CRATE VERSION [OPTION...]: compiled, unless that version is there. Some say their version without
+# their name.
 tool_from_crate() {
-  if [[ $("$(tools_dir)/$1" --version 2>/dev/null) == "$1 $2" ]]; then
+  local found
+  found=$("$(tools_dir)/$1" --version 2>/dev/null) || true
+  if [[ ${found#"$1 "} == "$2" ]]; then
     return 0
   fi
-  nice -n 19 cargo install --quiet --locked --force --root "$(cache_dir)" --target-dir "$(cache_scratch "$1")" "$1@$2"
+  nice -n 19 cargo install --quiet --locked --force "${@:3}" --root "$(cache_dir)" --target-dir "$(cache_scratch "$1")" \
+    "$1@$2"
   rm -rf "$(cache_dir)/scratch-$1"
 }
 

@@ -8,6 +8,7 @@ mod connect;
 mod create;
 mod destroy;
 mod disk;
+mod doctor;
 mod explain;
 mod gc;
 mod get;
@@ -90,6 +91,7 @@ enum Command {
     #[command(name = "__complete")]
     Complete(completion::CompleteArgs),
     TestConn(test_conn::TestConnArgs),
+    Doctor(doctor::DoctorArgs),
 }
 
 impl Command {
@@ -186,5 +188,6 @@ fn dispatch(cli: &Cli, ui: &Ui) -> Result<(), Error> {
         Command::Man(args) => man::run(args, ui),
         Command::Complete(args) => completion::run_complete(args, ui),
         Command::TestConn(args) => test_conn::run(args, global, ui),
+        Command::Doctor(args) => doctor::run(args, global, ui),
     }
 }

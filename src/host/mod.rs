@@ -9,6 +9,7 @@
 mod error;
 mod libvirt;
 pub mod libvirt_xml;
+mod machine;
 pub mod memory;
 mod objects;
 mod refusal;
@@ -16,7 +17,8 @@ mod storage;
 mod turn;
 
 pub use error::{HostError, Stopped};
-pub use libvirt::{CallObserver, Libvirt, Patience, run_event_loop};
+pub use libvirt::{CallObserver, Libvirt, Patience, is_local_uri, run_event_loop};
+pub use machine::{GuestMachine, Machine, SecurityModel};
 pub use objects::{
     AddressSource, Bridge, Capabilities, Domain, DomainState, GuestAddress, Network, Reach, StateNow, View,
 };
@@ -66,6 +68,11 @@ pub trait Host: Send + Sync {
     }
     /// Name, versions and guest types of the host.
     fn capabilities(&self) -> Result<Capabilities>;
+    /// What the machine is like.
+    fn machine(&self) -> Result<Machine>;
+    /// What guests of that architecture, machine type (`q35`) and virtualization type (`kvm`) can have. Refused
+    /// where the host has no such guests.
+    fn guest_machine(&self, arch: &str, machine: &str, virt_type: &str) -> Result<GuestMachine>;
 
     /// All domains, or only the active ones.
     fn domains(&self, active_only: bool) -> Result<Vec<Domain>>;
@@ -85,6 +92,9 @@ pub trait Host: Send + Sync {
     fn set_autostart(&self, domain: Uuid, on: bool) -> Result<()>;
     /// Starts it.
     fn start(&self, domain: Uuid) -> Result<()>;
+    /// Starts a domain that has no definition and is gone when it stops or the connection ends. Refused where
+    /// its name is taken.
+    fn run_for_a_moment(&self, xml: &str) -> Result<Uuid>;
     /// Asks the guest to power off; returns at once.
     fn request_shutdown(&self, domain: Uuid) -> Result<()>;
     /// Continues a paused or suspended domain.

@@ -5,7 +5,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::creation::{Created, Creation};
-use super::preflight::{Finding, ReadyVm, preflight, report};
+use super::findings::{Findings, report};
+use super::preflight::{ReadyVm, preflight};
 use super::storage_preflight::{self, PoolNeed, ReadyPool, ReadyStorage};
 use super::volumes::{fill_seed, make_disk};
 use super::{Event, Session, console, destroy, rivals, turn};
@@ -118,7 +119,7 @@ fn prepare_pool(session: &Session<'_>, ready: &ReadyVm) -> Result<(), Error> {
     if !any {
         return Ok(());
     }
-    let mut findings: Vec<Finding> = Vec::new();
+    let mut findings = Findings::default();
     let leftover = ready.leftover.as_ref();
     storage_preflight::check_started(session, &ready.plan, &ready.storage, leftover, &mut findings)?;
     if findings.is_empty() { Ok(()) } else { Err(report(ready.plan.name.as_str(), &findings)) }

@@ -1,6 +1,7 @@
 //! The part of the preflight that looks at the image.
 
-use super::preflight::{Finding, alternatives};
+use super::findings::{Finding, Findings};
+use super::preflight::alternatives;
 use super::{Session, images};
 use crate::disk_image::{self, DiskImage};
 use crate::error::{Error, Kind};
@@ -39,7 +40,7 @@ pub(super) fn check_image(
     session: &Session<'_>,
     plan: &VmPlan,
     reference: &ImageRef,
-    findings: &mut Vec<Finding>,
+    findings: &mut Findings,
 ) -> Result<Option<ReadyImage>, Error> {
     let found = match reference {
         ImageRef::Volume { pool, volume } => {
@@ -89,7 +90,7 @@ enum Head {
     AtCeph,
 }
 
-fn judge_image(reference: &ImageRef, found: &FoundImage, findings: &mut Vec<Finding>) -> Option<ReadyImage> {
+fn judge_image(reference: &ImageRef, found: &FoundImage, findings: &mut Findings) -> Option<ReadyImage> {
     let (probed, is_torso) = match &found.head {
         Head::Read(head) => (disk_image::probe(head).map_err(|e| e.to_string()), disk_image::is_torso(head)),
         Head::AtCeph => (Ok(DiskImage::Raw), false),
@@ -186,7 +187,7 @@ fn image_in_pool(
     session: &Session<'_>,
     pool: &str,
     name: &str,
-    findings: &mut Vec<Finding>,
+    findings: &mut Findings,
 ) -> Result<Option<FoundImage>, Error> {
     if let Some(volume) = session.host.volume(pool, name)? {
         match read_head(session, volume) {
@@ -221,7 +222,7 @@ fn image_in_pool(
 fn image_at_path(
     session: &Session<'_>,
     path: &str,
-    findings: &mut Vec<Finding>,
+    findings: &mut Findings,
 ) -> Result<Option<FoundImage>, Error> {
     if let Some(volume) = session.host.volume_at(path)? {
         return read_head(session, volume).map(Some);

@@ -10,7 +10,7 @@
 //! | takes room at once | no | yes | no | no |
 
 use super::Session;
-use super::preflight::Finding;
+use super::findings::{Finding, Findings};
 use super::storage_preflight::ReadyPool;
 use crate::domain_xml::DiskSource;
 use crate::error::Error;
@@ -99,7 +99,7 @@ impl Medium {
 pub(super) fn seed_pool(
     session: &Session<'_>,
     vm_pool: &str,
-    findings: &mut Vec<Finding>,
+    findings: &mut Findings,
 ) -> Result<Option<(ReadyPool, Medium)>, Error> {
     use super::storage_preflight::check_pool;
     let own = &session.settings.vm_pool;

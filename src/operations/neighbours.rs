@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::Session;
-use super::preflight::Finding;
+use super::findings::{Finding, Findings};
 use crate::error::Error;
 use crate::host::libvirt_xml::{DomainDescription, InterfaceDescription};
 use crate::host::{Domain, View};
@@ -16,7 +16,7 @@ pub(super) fn check(
     session: &Session<'_>,
     plan: &VmPlan,
     domains: &[Domain],
-    findings: &mut Vec<Finding>,
+    findings: &mut Findings,
 ) -> Result<(), Error> {
     findings.extend(of_foundry(plan, domains).into_iter().map(|(_, finding)| finding));
     let others = domains.iter().filter(|d| d.name != plan.name.as_str());
@@ -55,7 +55,7 @@ fn check_stranger(
     session: &Session<'_>,
     plan: &VmPlan,
     domain: &Domain,
-    findings: &mut Vec<Finding>,
+    findings: &mut Findings,
 ) -> Result<(), Error> {
     let described = match session.host.domain_xml(domain.uuid, View::Current) {
         Err(lost) if lost.outcome_unknown() => return Err(lost.into()),

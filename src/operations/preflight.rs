@@ -2,10 +2,12 @@
 //!
 //! All findings come at once. Only this file can make a [`ReadyVm`].
 
+pub use super::findings::Finding;
+use super::findings::{Findings, report};
 use super::storage_preflight::{self, ReadyStorage};
 use super::{Session, neighbours};
 use crate::domain_xml::VirtType;
-use crate::error::{Error, Kind};
+use crate::error::Error;
 use crate::host::{Bridge, Capabilities, Domain};
 use crate::names::nearest;
 use crate::plan::{Arch, CpuMode, Firmware, Interface, Link, VmPlan};
@@ -14,32 +16,6 @@ use crate::text::shell_word;
 
 /// libvirt's first version with VLAN tags on a plain Linux bridge (its news for 11.0.0).
 const VLAN_ON_BRIDGES: u32 = 11_000_000;
-
-/// Something that stands in the way.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// [`Kind::Storage`] for pools, volumes and images, else [`Kind::Vm`].
-    pub kind: Kind,
-    /// A sentence that names the object.
-    pub message: String,
-    /// What to do about it, a sentence each.
-    pub hints: Vec<String>,
-}
-
-impl Finding {
-    pub(super) fn vm(message: impl Into<String>) -> Self {
-        Self { kind: Kind::Vm, message: message.into(), hints: Vec::new() }
-    }
-
-    pub(super) fn storage(message: impl Into<String>) -> Self {
-        Self { kind: Kind::Storage, message: message.into(), hints: Vec::new() }
-    }
-
-    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hints.push(hint.into());
-        self
-    }
-}
 
 /// A VM that this host can make, as far as can be known beforehand.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,54 +46,58 @@ impl ReadyVm {
 /// # Errors
 /// All findings in one error: exit code 5 if one of them is about storage, else 4; or the host's own.
 pub fn preflight(session: &Session<'_>, plan: &VmPlan) -> Result<ReadyVm, Error> {
-    let mut findings = Vec::new();
+    let looked = look(session, plan)?;
+    looked.ready.ok_or_else(|| report(plan.name.as_str(), &looked.findings))
+}
+
+/// What the preflight looked at, and what it found.
+pub(super) struct Looked {
+    pub(super) findings: Findings,
+    /// Where nothing stands in the way.
+    pub(super) ready: Option<ReadyVm>,
+}
+
+/// Looks at everything, whatever is found.
+pub(super) fn look(session: &Session<'_>, plan: &VmPlan) -> Result<Looked, Error> {
+    let mut findings = Findings::default();
     let domains = session.host.domains(false)?;
     let capabilities = session.host.capabilities()?;
     let taken = domains.iter().find(|d| d.name == plan.name.as_str());
+    findings.begin("name", format!("no other domain is called '{}'", plan.name));
     let leftover = taken.filter(|domain| check_name(plan, domain, &mut findings)).cloned();
+    findings.begin("addresses", "no other domain has them, nor the MAC addresses");
     neighbours::check(session, plan, &domains, &mut findings)?;
+    findings.begin("machine", "the host runs such guests");
     let machine = choose_machine(session, plan, &capabilities, &mut findings);
     check_links(session, plan, capabilities.libvirt_version, &mut findings)?;
     let storage = storage_preflight::check(session, plan, taken, &mut findings)?;
-    match (machine, storage) {
+    let ready = match (machine, storage) {
         (Some((virt_type, arch, native)), Some(storage)) if findings.is_empty() => {
             warn_of_cpu(session, plan, virt_type);
-            Ok(ReadyVm { plan: plan.clone(), virt_type, arch, native, storage, leftover })
+            Some(ReadyVm { plan: plan.clone(), virt_type, arch, native, storage, leftover })
         }
-        _ => Err(report(plan.name.as_str(), &newcomer(session, plan, taken)?.unwrap_or(findings))),
-    }
+        _ => {
+            findings = newcomer(session, plan, taken)?.unwrap_or(findings);
+            None
+        }
+    };
+    Ok(Looked { findings, ready })
 }
 
 /// Who has the name by now, where nobody had it: then the volumes that were found are that one's, and nothing that
 /// could be advised about them is right.
-fn newcomer(
-    session: &Session<'_>,
-    plan: &VmPlan,
-    taken: Option<&Domain>,
-) -> Result<Option<Vec<Finding>>, Error> {
+fn newcomer(session: &Session<'_>, plan: &VmPlan, taken: Option<&Domain>) -> Result<Option<Findings>, Error> {
     let Some(newcomer) = session.host.domain(plan.name.as_str())?.filter(|_| taken.is_none()) else {
         return Ok(None);
     };
-    let mut findings = Vec::new();
+    let mut findings = Findings::default();
+    findings.begin("name", "");
     let is_dead = check_name(plan, &newcomer, &mut findings);
     Ok((!is_dead).then_some(findings))
 }
 
-/// One error for all findings.
-pub(super) fn report(vm: &str, findings: &[Finding]) -> Error {
-    let kind = findings.iter().map(|f| f.kind).max().unwrap_or(Kind::Vm);
-    let mut message = format!("cannot create VM '{vm}' on this host");
-    for finding in findings {
-        message.push_str(&format!("\n  {}", finding.message));
-        for hint in &finding.hints {
-            message.push_str(&format!("\n    {hint}"));
-        }
-    }
-    Error::new(kind, message).outcome("nothing was changed")
-}
-
 /// The name must be free, but for the remains of a creation whose maker died: whether it is those.
-fn check_name(plan: &VmPlan, taken: &Domain, findings: &mut Vec<Finding>) -> bool {
+fn check_name(plan: &VmPlan, taken: &Domain, findings: &mut Findings) -> bool {
     let finding = match Owner::of_domain(taken) {
         Owner::Foundry(record) if record.state == State::Creating => match record.maker.liveness() {
             Liveness::Dead => return true,
@@ -147,7 +127,7 @@ fn choose_machine(
     session: &Session<'_>,
     plan: &VmPlan,
     capabilities: &Capabilities,
-    findings: &mut Vec<Finding>,
+    findings: &mut Findings,
 ) -> Option<(VirtType, Arch, bool)> {
     let name = plan.arch.map_or(capabilities.arch.as_str(), |arch| arch.as_str());
     let Some(arch) = Arch::ALL.into_iter().find(|a| a.as_str() == name) else {
@@ -189,7 +169,7 @@ fn check_links(
     session: &Session<'_>,
     plan: &VmPlan,
     libvirt: u32,
-    findings: &mut Vec<Finding>,
+    findings: &mut Findings,
 ) -> Result<(), Error> {
     let needs_bridges = plan.interfaces.iter().any(|i| matches!(i.link, Link::Bridge(_)));
     let bridges = if needs_bridges { session.host.bridges()? } else { None };
@@ -198,6 +178,7 @@ fn check_links(
     }
     for (index, interface) in plan.interfaces.iter().enumerate() {
         let at = format!("spec.networkInterfaces[{index}]");
+        findings.begin(&at, well_linked(&interface.link, bridges.is_some()));
         match &interface.link {
             Link::Bridge(name) => check_bridge(&at, name.as_str(), interface, bridges.as_deref(), findings),
             Link::Network(name) => check_network(session, &at, name.as_str(), findings)?,
@@ -215,12 +196,20 @@ fn check_links(
     Ok(())
 }
 
+fn well_linked(link: &Link, are_bridges_known: bool) -> String {
+    match link {
+        Link::Bridge(name) if are_bridges_known => format!("bridge '{name}' is there"),
+        Link::Bridge(name) => format!("bridge '{name}' is only looked for when the VM starts"),
+        Link::Network(name) => format!("network '{name}' is started"),
+    }
+}
+
 fn check_bridge(
     at: &str,
     name: &str,
     interface: &Interface,
     bridges: Option<&[Bridge]>,
-    findings: &mut Vec<Finding>,
+    findings: &mut Findings,
 ) {
     let Some(bridges) = bridges else { return };
     match bridges.iter().find(|b| b.name == name) {
@@ -239,12 +228,7 @@ fn check_bridge(
     }
 }
 
-fn check_network(
-    session: &Session<'_>,
-    at: &str,
-    name: &str,
-    findings: &mut Vec<Finding>,
-) -> Result<(), Error> {
+fn check_network(session: &Session<'_>, at: &str, name: &str, findings: &mut Findings) -> Result<(), Error> {
     match session.host.network(name)? {
         Some(network) if network.active => {}
         Some(_) => findings.push(

@@ -1,8 +1,9 @@
 //! The part of the preflight that looks at pools and volumes.
 
+use super::findings::{Finding, Findings};
 use super::image_preflight::{ReadyImage, check_image};
 use super::medium::{Medium, seed_pool};
-use super::preflight::{Finding, alternatives, record_of};
+use super::preflight::{alternatives, record_of};
 use super::{Session, usage};
 use crate::error::Error;
 use crate::host::{Domain, Pool, PoolSource};
@@ -60,12 +61,16 @@ pub(super) fn check(
     session: &Session<'_>,
     plan: &VmPlan,
     taken: Option<&Domain>,
-    findings: &mut Vec<Finding>,
+    findings: &mut Findings,
 ) -> Result<Option<ReadyStorage>, Error> {
     let image = match &plan.boot_disk.source {
         BootSource::Empty => None,
-        BootSource::Image(reference) => check_image(session, plan, reference, findings)?,
+        BootSource::Image(reference) => {
+            findings.begin("image", format!("'{reference}' can be used, and fits into the boot disk"));
+            check_image(session, plan, reference, findings)?
+        }
     };
+    findings.begin("pool", format!("'{}' can hold the disks", plan.pool));
     // What libvirt knows of the room is from its last look, and others fill the file system too. A pool that is
     // missing or stopped refuses this one, and is found so below.
     usage::refresh(session, plan.pool.as_str())?;
@@ -81,14 +86,16 @@ pub(super) fn check(
     let source = found.as_ref().map(|p| p.source.clone()).unwrap_or_default();
     let storage = ReadyStorage { pool, medium, source, seed, volumes, image };
     if let Some(found) = found.filter(|pool| pool.active) {
+        findings.begin("room", format!("pool '{}' has enough of it for now", found.name));
         check_room(session, plan, medium, &found, findings);
+        findings.begin("volumes", "none of that name exists");
         check_free(session, &storage, taken, findings)?;
     }
     Ok(Some(storage))
 }
 
 /// Blocks hold the guest's bytes as they are.
-fn check_formats(plan: &VmPlan, pool: &str, findings: &mut Vec<Finding>) {
+fn check_formats(plan: &VmPlan, pool: &str, findings: &mut Findings) {
     let spec = &plan.manifest.spec;
     let boot = spec.boot_disk.iter().map(|disk| ("spec.bootDisk".to_owned(), &disk.format));
     let data = spec.data_disks.iter().enumerate();
@@ -109,7 +116,7 @@ fn check_medium(
     pool: &str,
     medium: Medium,
     image: Option<&ReadyImage>,
-    findings: &mut Vec<Finding>,
+    findings: &mut Findings,
 ) {
     if let Some(image) = image.filter(|image| medium != Medium::Ceph && image.is_at_ceph()) {
         let holder = image.volume.as_ref().map_or("", |(pool, _)| pool.as_str());
@@ -155,7 +162,7 @@ pub(super) fn check_started(
     plan: &VmPlan,
     storage: &ReadyStorage,
     taken: Option<&Domain>,
-    findings: &mut Vec<Finding>,
+    findings: &mut Findings,
 ) -> Result<(), Error> {
     match session.host.pool(&storage.pool.name)? {
         Some(pool) if pool.active => check_room(session, plan, storage.medium, &pool, findings),
@@ -169,7 +176,7 @@ fn check_free(
     session: &Session<'_>,
     storage: &ReadyStorage,
     taken: Option<&Domain>,
-    findings: &mut Vec<Finding>,
+    findings: &mut Findings,
 ) -> Result<(), Error> {
     let ours = taken.and_then(record_of).map(|r| r.volumes).unwrap_or_default();
     check_names(session, &storage.volumes, &ours, findings)
@@ -245,7 +252,7 @@ fn check_names(
     session: &Session<'_>,
     volumes: &[RecordedVolume],
     ours: &[RecordedVolume],
-    findings: &mut Vec<Finding>,
+    findings: &mut Findings,
 ) -> Result<(), Error> {
     for planned in volumes {
         let is_ours = ours.iter().any(|o| o.pool == planned.pool && o.name == planned.name);
@@ -265,7 +272,7 @@ fn check_names(
 pub(super) fn check_pool(
     session: &Session<'_>,
     name: &PoolName,
-    findings: &mut Vec<Finding>,
+    findings: &mut Findings,
 ) -> Result<Option<(ReadyPool, Medium, Option<Pool>)>, Error> {
     let ready = |target: String, need| ReadyPool { name: name.to_string(), target, need };
     let Some(pool) = session.host.pool(name.as_str())? else {
@@ -308,13 +315,7 @@ fn missing_pool(session: &Session<'_>, name: &str) -> Result<Finding, Error> {
 }
 
 /// Disks are thin: little is needed now, and more is promised than may be there. Those of LVM are not.
-fn check_room(
-    session: &Session<'_>,
-    plan: &VmPlan,
-    medium: Medium,
-    pool: &Pool,
-    findings: &mut Vec<Finding>,
-) {
+fn check_room(session: &Session<'_>, plan: &VmPlan, medium: Medium, pool: &Pool, findings: &mut Findings) {
     let promised =
         plan.data_disks.iter().fold(plan.boot_disk.size, |sum, disk| sum.saturating_add(disk.size));
     let needed = match medium {

@@ -108,6 +108,14 @@ impl Arch {
             Self::Aarch64 => "aarch64",
         }
     }
+
+    /// The machine type of its guests: the one with PCI Express.
+    pub fn machine(self) -> &'static str {
+        match self {
+            Self::X86_64 => "q35",
+            Self::Aarch64 => "virt",
+        }
+    }
 }
 
 /// The format of a disk that foundry makes.

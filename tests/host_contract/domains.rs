@@ -11,6 +11,8 @@ use crate::bench::{Bench, cases, file_disk, refused};
 
 cases! {
     a_host_can_run_its_own_architecture;
+    a_host_has_memory_and_a_hypervisor;
+    guests_of_another_kind_than_offered_are_refused needs Devices;
     networks_that_are_listed_are_found_and_others_are_none;
     an_absent_domain_is_none;
     an_absent_domain_refuses_what_needs_one;
@@ -35,6 +37,16 @@ fn a_host_can_run_its_own_architecture(bench: &Bench<'_>) {
     let can = bench.host().capabilities().unwrap();
     assert!(!can.hostname.is_empty() && can.libvirt_version > 1_000_000, "{can:?}");
     assert!(can.guests.get(&can.arch).is_some_and(|types| !types.is_empty()), "{can:?}");
+}
+
+fn a_host_has_memory_and_a_hypervisor(bench: &Bench<'_>) {
+    let machine = bench.host().machine().unwrap();
+    assert!(machine.hypervisor_version > 0 && machine.memory.0 > 0, "{machine:?}");
+    assert!(machine.free_memory <= machine.memory, "{machine:?}");
+}
+
+fn guests_of_another_kind_than_offered_are_refused(bench: &Bench<'_>) {
+    refused(bench.host().guest_machine("x86_64", "q35", "xen"), Kind::Vm);
 }
 
 fn networks_that_are_listed_are_found_and_others_are_none(bench: &Bench<'_>) {

@@ -12,6 +12,7 @@ mod direct;
 mod disks;
 mod domains;
 mod linger;
+mod machine;
 mod patience;
 mod sending;
 mod sockets;
@@ -32,8 +33,8 @@ pub use self::patience::Patience;
 use self::sockets::Sockets;
 use self::watchdog::Watchdog;
 use super::{
-    AddressSource, Bridge, Capabilities, Domain, GuestAddress, Host, HostError, Network, Pool, Reach, Result,
-    StateNow, Turn, View, Volume, Zeros, libvirt_xml,
+    AddressSource, Bridge, Capabilities, Domain, GuestAddress, GuestMachine, Host, HostError, Machine,
+    Network, Pool, Reach, Result, StateNow, Turn, View, Volume, Zeros, libvirt_xml,
 };
 use crate::content::{Content, Sink};
 use crate::units::Bytes;
@@ -72,7 +73,7 @@ impl Libvirt {
 }
 
 /// Whether a URI means the machine that foundry runs on: no transport to elsewhere and no host.
-fn is_local_uri(uri: &str) -> bool {
+pub fn is_local_uri(uri: &str) -> bool {
     let Some((scheme, rest)) = uri.split_once("://") else { return false };
     let authority = rest.split('/').next().unwrap_or_default();
     let (driver, transport) = scheme.split_once('+').unwrap_or((scheme, ""));
@@ -106,6 +107,18 @@ impl Host for Libvirt {
         })?;
         let (arch, guests) = libvirt_xml::capabilities(&xml)?;
         Ok(Capabilities { hostname, libvirt_version, arch, guests })
+    }
+
+    fn machine(&self) -> Result<Machine> {
+        self.look_at_machine()
+    }
+
+    fn guest_machine(&self, arch: &str, machine: &str, virt_type: &str) -> Result<GuestMachine> {
+        self.look_at_guest_machine(arch, machine, virt_type)
+    }
+
+    fn run_for_a_moment(&self, xml: &str) -> Result<Uuid> {
+        self.run_for_this_connection(xml)
     }
 
     fn domains(&self, active_only: bool) -> Result<Vec<Domain>> {

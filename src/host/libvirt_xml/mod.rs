@@ -7,6 +7,7 @@
 
 mod capabilities;
 mod domain;
+mod machine;
 mod mentions;
 mod storage;
 
@@ -16,6 +17,7 @@ pub use domain::{
     metadata_text,
 };
 pub(super) use domain::{is_record, is_tag};
+pub use machine::{guest_machine, host_machine};
 pub use mentions::Mentions;
 pub(super) use storage::{PoolParts, VolumeParts};
 pub use storage::{pool, volume, volume_name};

@@ -194,6 +194,19 @@ impl State {
         Ok(())
     }
 
+    /// A domain of that name that is there already stays as it is.
+    pub(super) fn run_for_a_moment(&mut self, text: &str) -> Answer<Uuid> {
+        let name = DomainDescription::read(text).map_err(|e| refused(&e))?.name;
+        if let Some(uuid) = self.named(&name) {
+            return Err(format!("operation failed: domain '{name}' already exists with uuid {uuid}").into());
+        }
+        let uuid = self.define(text)?;
+        let started = self.start(uuid);
+        // Without a definition it is gone when it stops, or at once where it did not start.
+        self.undefine(uuid);
+        started.map(|()| uuid)
+    }
+
     /// A disk's volume and every file below it must be there.
     fn check_disks(&self, domain: &DomainDescription) -> Answer<()> {
         for disk in &domain.disks {

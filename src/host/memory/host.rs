@@ -10,8 +10,8 @@ use crate::content::{Content, Sink};
 use crate::error::Kind;
 use crate::host::libvirt_xml::{DomainDescription, PoolParts, volume_name};
 use crate::host::{
-    AddressSource, Bridge, Capabilities, Domain, GuestAddress, Host, Network, Pool, Reach, Result, StateNow,
-    View, Volume, Zeros,
+    AddressSource, Bridge, Capabilities, Domain, GuestAddress, GuestMachine, Host, Machine, Network, Pool,
+    Reach, Result, StateNow, View, Volume, Zeros,
 };
 use crate::units::Bytes;
 
@@ -34,6 +34,27 @@ impl Host for MemoryHost {
     fn capabilities(&self) -> Result<Capabilities> {
         let call = Call::host("capabilities", "ask for the host's capabilities");
         self.call(&call, |_| Ok(self.capabilities.clone()))
+    }
+
+    fn machine(&self) -> Result<Machine> {
+        self.call(&Call::host("machine", "ask for what the host has"), |_| Ok(self.machine.clone()))
+    }
+
+    fn guest_machine(&self, arch: &str, machine: &str, virt_type: &str) -> Result<GuestMachine> {
+        let call = Call::host(
+            "guest_machine",
+            &format!("ask for what {arch} guests of machine type {machine} can have"),
+        );
+        let offered =
+            self.capabilities.guests.get(arch).is_some_and(|types| types.iter().any(|t| t == virt_type));
+        let refusal = || format!("invalid argument: the accel '{virt_type}' is not supported for '{arch}'");
+        self.call(&call, |_| if offered { Ok(self.guest_machine.clone()) } else { Err(refusal().into()) })
+    }
+
+    fn run_for_a_moment(&self, xml: &str) -> Result<Uuid> {
+        self.call(&Call::host("run_for_a_moment", "start a guest for a moment"), |state| {
+            state.run_for_a_moment(xml)
+        })
     }
 
     fn domains(&self, active_only: bool) -> Result<Vec<Domain>> {

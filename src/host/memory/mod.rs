@@ -42,7 +42,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
 
-use super::{Bridge, Capabilities, DomainState, PoolSource, Result};
+use super::{Bridge, Capabilities, DomainState, GuestMachine, Machine as HostMachine, PoolSource, Result};
 use backend::Backend;
 use calls::{Call, Calls};
 use image::File;
@@ -53,6 +53,8 @@ const URI: &str = "memory:///";
 /// A virtualization host in memory; see the module.
 pub struct MemoryHost {
     capabilities: Capabilities,
+    machine: HostMachine,
+    guest_machine: GuestMachine,
     local: bool,
     inside: Mutex<Inside>,
 }

@@ -6,7 +6,8 @@ use uuid::Uuid;
 
 use super::calls::Calls;
 use super::{File, Guest, Inside, Live, MemoryHost, PoolCell, State};
-use crate::host::{Bridge, Capabilities, DomainState};
+use crate::host::{Bridge, Capabilities, DomainState, GuestMachine, Machine, SecurityModel};
+use crate::units::Bytes;
 
 /// Size of the host's file system, where a test does not care.
 const SPACE: u64 = 1 << 40;
@@ -33,14 +34,49 @@ impl MemoryHost {
             ]
             .into(),
         };
+        let security = vec![SecurityModel { name: "dac".into(), label: Some("+64055:+64055".into()) }];
+        let machine = Machine {
+            hypervisor_version: 10_000_002,
+            memory: Bytes(64 << 30),
+            free_memory: Bytes(48 << 30),
+            security,
+            iommu: Some(true),
+        };
+        let guest_machine = GuestMachine {
+            name: "pc-q35-10.0".into(),
+            firmware: types(&["efi"]),
+            loaders: types(&["/usr/share/OVMF/OVMF_CODE_4M.ms.fd", "/usr/share/OVMF/OVMF_CODE_4M.fd"]),
+            secure_boot: Some(true),
+            nested: true,
+        };
         let state = State { space: SPACE, ..State::default() };
-        Self { capabilities, local: false, inside: Mutex::new(Inside { state, calls: Calls::default() }) }
+        Self {
+            capabilities,
+            machine,
+            guest_machine,
+            local: false,
+            inside: Mutex::new(Inside { state, calls: Calls::default() }),
+        }
     }
 
     /// Sets what it can run.
     #[must_use]
     pub fn with_capabilities(mut self, capabilities: Capabilities) -> Self {
         self.capabilities = capabilities;
+        self
+    }
+
+    /// Sets what its machine is like.
+    #[must_use]
+    pub fn with_machine(mut self, machine: Machine) -> Self {
+        self.machine = machine;
+        self
+    }
+
+    /// Sets what guests can have, whatever their machine type.
+    #[must_use]
+    pub fn with_guest_machine(mut self, machine: GuestMachine) -> Self {
+        self.guest_machine = machine;
         self
     }
 

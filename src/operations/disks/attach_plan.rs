@@ -7,8 +7,8 @@ use crate::error::{Error, Kind};
 use crate::host::libvirt_xml::DomainDescription;
 use crate::host::{Pool, Reach, Volume};
 use crate::names::{DiskSerial, DiskTarget, PoolName, VmName};
+use crate::operations::findings::{Findings, report};
 use crate::operations::medium::Medium;
-use crate::operations::preflight::report;
 use crate::operations::storage_preflight::{self, EMPTY_QCOW2, ReadyPool};
 use crate::operations::survey::differs_from_plan;
 use crate::operations::{Session, usage};
@@ -111,7 +111,7 @@ fn ready_pool(session: &Session<'_>, subject: &Subject) -> Result<(ReadyPool, Me
         None => session.settings.vm_pool.clone(),
     };
     usage::refresh(session, name.as_str())?;
-    let mut findings = Vec::new();
+    let mut findings = Findings::default();
     match storage_preflight::check_pool(session, &name, &mut findings)? {
         Some(ready) => Ok(ready),
         None => Err(report(subject.name(), &findings)),

@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# package.sh - builds foundry's .deb and .rpm into target/package/.
+#
+#   scripts/package.sh
+#
+# Needs cargo-deb and cargo-generate-rpm (cargo install cargo-deb cargo-generate-rpm), dpkg-dev, rpm, and what a build
+# needs. What is in the packages is laid out in target/package/tree first; Cargo.toml says the rest.
+set -euo pipefail
+shopt -s inherit_errexit
+export LC_ALL=C.UTF-8
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+OUT=target/package
+TREE=$OUT/tree
+FOUNDRY=target/release/foundry
+# What the program itself links. cargo-generate-rpm's own way also takes what those libraries link on this machine, and
+# asks for it on one of another distribution.
+REQUIRES=/usr/lib/rpm/find-requires
+
+main() {
+  cargo build --quiet --release
+  rm -rf "$OUT"
+  documents
+  manual
+  completions
+  configuration
+  cargo deb --quiet --no-build --output "$OUT/"
+  as_fedora_has_it
+  cargo generate-rpm --auto-req "$REQUIRES" --output "$OUT/"
+  ls "$OUT"/*.deb "$OUT"/*.rpm
+}
+
+# put FILE PLACE: into the tree, below the name that it has there
+put() {
+  install -D -m 644 "$1" "$TREE/$2"
+}
+
+documents() {
+  local file
+  for file in README.md CLOUDINIT.md examples/justfile examples/*.yaml; do
+    put "$file" "usr/share/doc/foundry/$file"
+  done
+}
+
+# Both kinds of package want them packed, and the same each time.
+manual() {
+  "$FOUNDRY" man "$TREE/usr/share/man/man1" >/dev/null
+  gzip -9 --no-name "$TREE"/usr/share/man/man1/*
+}
+
+completions() {
+  completion bash usr/share/bash-completion/completions/foundry
+  completion zsh usr/share/zsh/vendor-completions/_foundry
+  completion fish usr/share/fish/vendor_completions.d/foundry.fish
+}
+
+# completion SHELL PLACE
+completion() {
+  mkdir -p "$(dirname "$TREE/$2")"
+  "$FOUNDRY" completion "$1" >"$TREE/$2"
+}
+
+# Its zsh looks elsewhere than Debian's.
+as_fedora_has_it() {
+  mv "$TREE/usr/share/zsh/vendor-completions" "$TREE/usr/share/zsh/site-functions"
+}
+
+# The example, with nothing of it in force.
+configuration() {
+  mkdir -p "$TREE/etc/foundry"
+  sed 's/^\([^#]\)/#\1/' examples/config/config.yaml >"$TREE/etc/foundry/config.yaml"
+}
+
+main

@@ -1,0 +1,98 @@
+//! `foundry doctor`
+
+use clap::Args;
+
+use super::Global;
+use super::connect::{connect, uri};
+use super::create::plan_all;
+use super::interrupt;
+use super::output::{OutputArgs, table};
+use super::ui::Ui;
+use crate::error::{Error, Kind};
+use crate::host::is_local_uri;
+use crate::names::PoolName;
+use crate::operations::doctor::{self, Check, Report, State};
+
+/// Check whether this host can run VMs well; or, with manifests, whether it can run those
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  foundry doctor
+  foundry doctor --probe
+  foundry doctor -o json
+  foundry doctor vm.yaml")]
+pub(super) struct DoctorArgs {
+    /// Manifests: check what create would check, and nothing else; - reads standard input
+    #[arg(value_name = "FILE")]
+    files: Vec<String>,
+    /// Start a guest without disks for two seconds, to see that one really runs
+    #[arg(long, conflicts_with = "files")]
+    probe: bool,
+    /// As in create
+    #[arg(long, requires = "files")]
+    pool: Option<PoolName>,
+    #[command(flatten)]
+    output: OutputArgs,
+    /// Leave out the table's headers
+    #[arg(long)]
+    no_headers: bool,
+}
+
+pub(super) fn run(args: &DoctorArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    if args.files.is_empty() { host(args, global, ui) } else { manifests(args, global, ui) }
+}
+
+/// A libvirt that does not answer is what this command is for, and still the exit code of every other.
+fn host(args: &DoctorArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let connected = match connect(global, ui) {
+        Ok(connected) => connected,
+        Err(error) if error.kind() == Kind::Connection => {
+            let uri = uri(global);
+            let report = doctor::examine_without_libvirt(&uri, is_local_uri(&uri), &error);
+            show(&report, args, (global, ui))?;
+            return Err(error);
+        }
+        Err(error) => return Err(error),
+    };
+    if args.probe {
+        interrupt::guard(&connected.cancel)?;
+    }
+    let report = doctor::examine(&connected.session(), args.probe)?;
+    show(&report, args, (global, ui))?;
+    report.outcome()
+}
+
+fn manifests(args: &DoctorArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let plans = plan_all(&args.files, &global.settings()?.defaults(args.pool.clone()))?;
+    let connected = connect(global, ui)?;
+    let mut report = Report { checks: Vec::new(), left_out: Vec::new() };
+    let mut worst: Option<Error> = None;
+    for plan in &plans {
+        let found = doctor::examine_vm(&connected.session(), plan)?;
+        report.checks.extend(found.checks);
+        let error = found.outcome.err();
+        worst = worst.into_iter().chain(error).max_by_key(Error::kind);
+    }
+    show(&report, args, (global, ui))?;
+    worst.map_or(Ok(()), |error| {
+        let problems = report.checks.iter().filter(|check| check.state == State::Problem).count();
+        let verb = if problems == 1 { "stands" } else { "stand" };
+        Err(Error::new(error.kind(), format!("{problems} of these {verb} in the way")))
+    })
+}
+
+fn show(report: &Report, args: &DoctorArgs, (global, ui): (&Global, &Ui)) -> Result<(), Error> {
+    let names: Vec<&str> = report.checks.iter().map(|check| check.name.as_ref()).collect();
+    let rows = || table(&["CHECK", "STATE", "FOUND"], report.checks.iter().flat_map(rows), args.no_headers);
+    args.output.show(report, &names, |_| rows(), (global, ui))?;
+    if args.output.form(global).is_table() && !report.left_out.is_empty() {
+        ui.note(&format!("Not looked at, since this is another machine: {}", report.left_out.join("; ")));
+    }
+    Ok(())
+}
+
+/// What to do stands below what was found.
+fn rows(check: &Check) -> Vec<Vec<String>> {
+    let first = vec![check.title(), check.state.as_str().to_owned(), check.found.clone()];
+    let todo = check.todo.iter().map(|what| vec![String::new(), String::new(), format!("→ {what}")]);
+    std::iter::once(first).chain(todo).collect()
+}

@@ -1,0 +1,126 @@
+//! What libvirt says of the machine: parts of `<capabilities>`, and `<domainCapabilities>`.
+
+use roxmltree::Node;
+
+use super::{attribute, child, children, descend, parse, text_at, text_of};
+use crate::host::{GuestMachine, Result, SecurityModel};
+
+/// Reads the security drivers and whether there is an IOMMU, from `<capabilities>`.
+///
+/// # Errors
+/// Where the text is not libvirt's `<capabilities>`.
+pub fn host_machine(xml: &str) -> Result<(Vec<SecurityModel>, Option<bool>)> {
+    let document = parse(xml, "capabilities", "the host's capabilities")?;
+    let Some(host) = child(document.root_element(), "host") else { return Ok((Vec::new(), None)) };
+    let iommu = child(host, "iommu").and_then(|e| attribute(e, "support")).map(|support| support == "yes");
+    Ok((children(host, "secmodel").map(security_model).collect(), iommu))
+}
+
+/// The label of KVM's guests and that of the translator's are the same user for `dac`.
+fn security_model(model: Node<'_, '_>) -> SecurityModel {
+    SecurityModel {
+        name: text_at(model, &["model"]).unwrap_or_default().trim().to_owned(),
+        label: text_at(model, &["baselabel"]).map(|label| label.trim().to_owned()),
+    }
+}
+
+/// Reads `<domainCapabilities>`.
+///
+/// # Errors
+/// Where the text is something else.
+pub fn guest_machine(xml: &str) -> Result<GuestMachine> {
+    let document = parse(xml, "domainCapabilities", "the capabilities of guests")?;
+    let root = document.root_element();
+    let os = child(root, "os");
+    let loader = os.and_then(|os| child(os, "loader"));
+    let secure_boot = os
+        .and_then(|os| child(os, "firmwareFeatures"))
+        .map(|features| values(features, "secureBoot").any(|value| value == "yes"));
+    Ok(GuestMachine {
+        name: text_at(root, &["machine"]).unwrap_or_default(),
+        firmware: os.into_iter().flat_map(|os| values(os, "firmware")).collect(),
+        loaders: loader.into_iter().flat_map(|l| children(l, "value").map(text_of)).collect(),
+        secure_boot,
+        nested: descend(root, &["cpu"]).is_some_and(has_virtualization),
+    })
+}
+
+/// The values of the `<enum>` of that name.
+fn values<'a>(node: Node<'a, 'a>, name: &'static str) -> impl Iterator<Item = String> {
+    children(node, "enum")
+        .filter(move |e| e.attribute("name") == Some(name))
+        .flat_map(|e| children(e, "value").map(text_of))
+}
+
+/// Whether the CPU model of `host-model` has the instructions of VT-x or AMD-V.
+fn has_virtualization(cpu: Node<'_, '_>) -> bool {
+    let host_model = children(cpu, "mode").filter(|mode| mode.attribute("name") == Some("host-model"));
+    host_model.flat_map(|mode| children(mode, "feature")).any(|feature| {
+        matches!(feature.attribute("name"), Some("vmx" | "svm"))
+            && feature.attribute("policy") == Some("require")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn security_drivers_keep_their_order_and_labels() {
+        let xml = "<capabilities><host><cpu><arch>x86_64</arch></cpu><iommu support='yes'/>
+            <secmodel><model>apparmor</model><doi>0</doi></secmodel>
+            <secmodel><model>dac</model><doi>0</doi><baselabel type='kvm'>+64055:+108</baselabel>
+            <baselabel type='qemu'>+64055:+108</baselabel></secmodel></host></capabilities>";
+        let (security, iommu) = host_machine(xml).unwrap();
+        let names: Vec<_> = security.iter().map(|s| (s.name.as_str(), s.label.as_deref())).collect();
+        assert_eq!(names, [("apparmor", None), ("dac", Some("+64055:+108"))]);
+        assert_eq!(iommu, Some(true));
+        assert_eq!(host_machine("<capabilities><host/></capabilities>").unwrap(), (Vec::new(), None));
+    }
+
+    /// libvirt 11.3 on Debian 12, most of it left out; and what 12.1 adds.
+    fn domain_capabilities(features: &str) -> String {
+        format!(
+            "<domainCapabilities><path>/usr/bin/qemu-system-x86_64</path><domain>kvm</domain>
+            <machine>pc-q35-10.0</machine><arch>x86_64</arch><os supported='yes'>
+            <enum name='firmware'><value>efi</value></enum>{features}
+            <loader supported='yes'><value>/usr/share/OVMF/OVMF_CODE_4M.ms.fd</value>
+            <value>/usr/share/OVMF/OVMF_CODE_4M.fd</value>
+            <enum name='secure'><value>yes</value><value>no</value></enum></loader></os>
+            <cpu><mode name='host-passthrough' supported='yes'/><mode name='host-model' supported='yes'>
+            <model fallback='forbid'>EPYC</model><feature policy='require' name='x2apic'/>
+            <feature policy='disable' name='vmx'/><feature policy='require' name='svm'/></mode></cpu>
+            </domainCapabilities>"
+        )
+    }
+
+    #[test]
+    fn a_guest_machine_is_read() {
+        let machine = guest_machine(&domain_capabilities("")).unwrap();
+        assert_eq!(machine.name, "pc-q35-10.0");
+        assert_eq!(machine.firmware, ["efi"]);
+        assert_eq!(
+            machine.loaders,
+            ["/usr/share/OVMF/OVMF_CODE_4M.ms.fd", "/usr/share/OVMF/OVMF_CODE_4M.fd"]
+        );
+        assert_eq!((machine.secure_boot, machine.nested), (None, true));
+    }
+
+    #[test]
+    fn secure_boot_is_known_where_libvirt_says_it() {
+        let said = |values: &str| {
+            let features = format!(
+                "<firmwareFeatures supported='yes'><enum name='secureBoot'>{values}</enum></firmwareFeatures>"
+            );
+            guest_machine(&domain_capabilities(&features)).unwrap().secure_boot
+        };
+        assert_eq!(said("<value>yes</value><value>no</value>"), Some(true));
+        assert_eq!(said("<value>no</value>"), Some(false));
+    }
+
+    #[test]
+    fn a_machine_without_anything_has_nothing() {
+        assert_eq!(guest_machine("<domainCapabilities/>").unwrap(), GuestMachine::default());
+        guest_machine("<capabilities/>").unwrap_err();
+    }
+}
