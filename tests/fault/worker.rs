@@ -150,7 +150,11 @@ impl Bench {
     fn put_to_test(&mut self, case: &Case<'_>, n: usize, turn: usize) {
         let (ran, calls) = self.run(case.command, Some((n, case.fault)));
         let revived = revive();
-        let (class, why) = judge(case, &self.foundry, &ran, turn);
+        let verdict = judge(case, &self.foundry, &ran, turn);
+        // Otherwise a proxy that does nothing would have everything survive.
+        let struck = self.proxy.has_struck();
+        let (class, why) =
+            if struck { verdict } else { (Class::Leaked, "the fault did not come".to_owned()) };
         // What was cleaned at once is as it was.
         let is_there = class == Class::AtOnce && !revived && Picture::take() == *case.before;
         self.is_at = is_there.then_some(case.command.start);
