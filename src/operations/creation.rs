@@ -115,13 +115,15 @@ impl Creation {
     /// holds the record that names them.
     pub(super) fn undo(self, session: &Session<'_>, error: Error) -> Error {
         let vm = self.vm_name();
-        let _turn = self.domain().map(|uuid| turn::with_vm(session, uuid));
+        let turn = self.domain().map(|uuid| turn::to_undo(session, uuid));
+        let is_kept = matches!(turn, Some(None));
         let mut left: Vec<String> = self.unknown.iter().map(|u| format!("{u} (it may exist)")).collect();
         let mut stays = if left.is_empty() { None } else { Some("its record names the rest") };
         let mut runs = false;
         for what in self.made.iter().rev() {
             let outcome = match (what, stays) {
                 _ if runs => Err("the guest may run".to_owned()),
+                (Created::Volume(_), _) if is_kept => Err("another foundry works on this VM".to_owned()),
                 (Created::Volume(_), _) if self.name_is_lost(session) => {
                     Err("the domain was taken away by somebody else; it may be another's now".to_owned())
                 }

@@ -79,7 +79,7 @@ pub fn carry_out(session: &Session<'_>, demolition: &Demolition) -> Result<(), E
     stop(session, demolition.domain.uuid, name, patience).map_err(unfinished)?;
     session.done("VM stopped");
     // What was found to be this VM's may be another's of the same name as soon as somebody else is done with it.
-    let _turn = turn::with_vm(session, demolition.domain.uuid);
+    let _turn = turn::with_vm(session, demolition.domain.uuid, name).map_err(unfinished)?;
     delete_volumes(session, demolition).map_err(unfinished)?;
     if !demolition.volumes.is_empty() {
         session.done("Storage removed");

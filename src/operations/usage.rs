@@ -95,9 +95,11 @@ impl Usage {
     pub(super) fn look(session: &Session<'_>, except: Option<Uuid>) -> Result<Self, Error> {
         let listed = session.host.domains(false)?.into_iter().filter(|d| Some(d.uuid) != except);
         let mut domains = listed.map(|d| claims(session, &d)).collect::<Result<Vec<_>, Error>>()?;
-        let volumes = all_volumes(session, &domains)?;
+        let pools = session.host.pools()?;
+        let volumes = all_volumes(session, &pools, &domains)?;
         for claims in &mut domains {
             claims.find_devices(session, &volumes)?;
+            claims.find_unlisted(&pools, &volumes);
             claims.resolve(&volumes, session.host.is_local());
         }
         let local = session.host.is_local();
@@ -250,11 +252,11 @@ fn describe(session: &Session<'_>, listed: &Domain, view: View) -> Result<Option
 
 /// The volumes of all active pools. A pool that a disk is in and that does not show it is looked at anew:
 /// what that disk lies on is known only then.
-fn all_volumes(session: &Session<'_>, domains: &[Claims]) -> Result<Vec<Volume>, Error> {
+fn all_volumes(session: &Session<'_>, pools: &[Pool], domains: &[Claims]) -> Result<Vec<Volume>, Error> {
     let mut all = Vec::new();
-    for pool in session.host.pools()?.into_iter().filter(|p| p.active) {
+    for pool in pools.iter().filter(|p| p.active) {
         let mut listed = volumes(session, &pool.name)?;
-        if hides_a_disk(&pool, &listed, domains) && refresh(session, &pool.name)? {
+        if hides_a_disk(pool, &listed, domains) && refresh(session, &pool.name)? {
             listed = volumes(session, &pool.name)?;
         }
         all.extend(listed);
@@ -297,6 +299,20 @@ impl Claims {
             self.files.extend(session.host.volume_at(&file)?.map(|volume| volume.path));
         }
         Ok(())
+    }
+
+    /// Adds where the volumes are that it names and libvirt does not list, as those of a stopped pool: another pool
+    /// may have the same files. Of one in a pool that is gone only the name is left, and that counts then.
+    fn find_unlisted(&mut self, pools: &[Pool], listed: &[Volume]) {
+        let is_listed = |p: &str, n: &str| listed.iter().any(|v| v.pool == p && v.name == n);
+        let base = |name: &str| {
+            let pool = pools.iter().find(|p| p.name == name)?;
+            place(pool).or_else(|| pool.target.clone())
+        };
+        let unlisted = self.volumes.iter().filter(|(p, n)| !is_listed(p, n));
+        let files: Vec<String> =
+            unlisted.map(|(p, n)| base(p).map_or_else(|| n.clone(), |b| format!("{b}/{n}"))).collect();
+        self.files.extend(files);
     }
 
     /// Adds the paths of volumes, and what lies below files that are in no active pool.

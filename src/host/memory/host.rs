@@ -1,5 +1,6 @@
 //! The in-memory host's answers to foundry's calls: each names its call and asks the state.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -11,7 +12,7 @@ use crate::error::Kind;
 use crate::host::libvirt_xml::{DomainDescription, PoolParts, volume_name};
 use crate::host::{
     AddressSource, Bridge, Capabilities, Domain, GuestAddress, GuestMachine, Host, Machine, Network, Pool,
-    Reach, Result, StateNow, View, Volume, Zeros,
+    Reach, Result, StateNow, Turn, View, Volume, Zeros,
 };
 use crate::units::Bytes;
 
@@ -29,6 +30,10 @@ impl Host for MemoryHost {
 
     fn is_local(&self) -> bool {
         self.local
+    }
+
+    fn turn(&self, _: &str) -> Option<Turn> {
+        (!self.busy.load(Ordering::SeqCst)).then(Turn::free)
     }
 
     fn capabilities(&self) -> Result<Capabilities> {

@@ -1,6 +1,7 @@
 //! What a test puts on a host, and what may happen to it from outside.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use uuid::Uuid;
 
@@ -55,6 +56,7 @@ impl MemoryHost {
             machine,
             guest_machine,
             local: false,
+            busy: AtomicBool::new(false),
             inside: Mutex::new(Inside { state, calls: Calls::default() }),
         }
     }
@@ -234,6 +236,11 @@ impl MemoryHost {
         if let Some(live) = machine.and_then(|m| m.live.as_mut()) {
             live.block_jobs.insert(target.to_owned());
         }
+    }
+
+    /// Has another foundry work on everything, or on nothing any more.
+    pub fn set_busy(&self, busy: bool) {
+        self.busy.store(busy, Ordering::SeqCst);
     }
 
     /// Has others take that much of the file system, all together, without telling libvirt.
