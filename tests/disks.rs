@@ -648,7 +648,7 @@ fn destroy_waits_for_no_attach_and_refuses() {
     let error = detach_one(&bench, "vdq", false).unwrap_err();
     assert!(whole(&error).contains("foundry disk detach web vdq --keep"), "{}", whole(&error));
     bench.edit_record("web", |r| {
-        r["volumes"][5]["attaching"] = serde_json::to_value(Maker::current()).unwrap()
+        r["volumes"][4]["attaching"] = serde_json::to_value(Maker::current()).unwrap()
     });
     assert_eq!(attach_one(&bench, 10).unwrap().disk.target.as_str(), "vdd", "another one is free");
     bench.edit_record("web", |r| r["volumes"][5]["attaching"]["started"] = 1.into());

@@ -149,6 +149,8 @@ fn an_undoing_deletes_no_volume_while_another_works_on_the_vm() {
     assert!(bench.host.files().contains(&"/pool/vms/web_boot".to_owned()));
     bench.host.heal();
     bench.host.set_busy(false);
+    // As after the end of this process.
+    bench.edit_record("web", |r| r["maker"]["started"] = 1.into());
     bench.destroy("web", GENTLE).unwrap();
     assert_eq!(bench.host.changes_since(&Bench::new().host.fingerprint()), NOTHING);
 }
