@@ -128,6 +128,18 @@ fn an_image_in_use_under_another_name_of_its_directory_stays() {
     }
 }
 
+/// The domain has another disk by now and can go back to the one of before.
+#[test]
+fn a_disk_of_a_snapshot_stays() {
+    let bench =
+        Bench::on(host_with_neighbours().with_foreign_domain(&foreign("box", "/pool/images/debian-12")));
+    bench.host.set_snapshots("box", &["before"]);
+    bench.host.define_domain(&foreign("box", "/pool/images/web_boot")).unwrap();
+    assert_in_use(&bench, "VM 'box'");
+    bench.host.set_snapshots("box", &[]);
+    delete(&bench, "debian-12").unwrap();
+}
+
 /// libvirt lists no volumes of a stopped pool, and another pool may have the same directory under another name.
 #[test]
 fn a_volume_of_a_pool_that_is_stopped_is_a_file_all_the_same() {

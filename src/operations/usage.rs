@@ -1,7 +1,7 @@
 //! Who uses a file: the one answer for everything that deletes or forgets one.
 //!
 //! A file is used by the volumes that lie on it, however many overlays are between; by the domains whose
-//! disks it or one of those is; and by the records that name it as what a disk lies on. libvirt shows what
+//! disks it or one of those is, also in a snapshot that it can go back to; and by the records that name it as what a disk lies on. libvirt shows what
 //! a disk lies on only while its domain runs, so all volumes are asked.
 
 mod part;
@@ -19,7 +19,7 @@ use super::Session;
 use super::preflight::record_of;
 use crate::disk_image::{self, DiskImage};
 use crate::error::Error;
-use crate::host::libvirt_xml::{DiskDescription, DomainDescription};
+use crate::host::libvirt_xml::{DiskDescription, DomainDescription, Mentions};
 use crate::host::{Domain, Pool, View, Volume};
 
 /// All volumes of the active pools and what the domains need, looked at once.
@@ -94,7 +94,9 @@ impl Usage {
     /// The domains come first: one that is being made after that look shows by its volumes.
     pub(super) fn look(session: &Session<'_>, except: Option<Uuid>) -> Result<Self, Error> {
         let listed = session.host.domains(false)?.into_iter().filter(|d| Some(d.uuid) != except);
-        let mut domains = listed.map(|d| claims(session, &d)).collect::<Result<Vec<_>, Error>>()?;
+        let snapshots = session.host.all_snapshots()?;
+        let mut domains =
+            listed.map(|d| claims(session, &d, &snapshots)).collect::<Result<Vec<_>, Error>>()?;
         let pools = session.host.pools()?;
         let volumes = all_volumes(session, &pools, &domains)?;
         for claims in &mut domains {
@@ -213,8 +215,8 @@ pub(super) fn refresh_all(session: &Session<'_>) -> Result<(), Error> {
     active.try_for_each(|pool| refresh(session, &pool.name).map(drop))
 }
 
-/// What a listed domain needs, running and at its next start.
-fn claims(session: &Session<'_>, domain: &Domain) -> Result<Claims, Error> {
+/// What a listed domain needs, running, at its next start, and to go back to one of its snapshots.
+fn claims(session: &Session<'_>, domain: &Domain, snapshots: &[(Uuid, String)]) -> Result<Claims, Error> {
     let (recorded, mut files) = of_record(domain);
     let (mut volumes, mut mentioned) = (BTreeSet::new(), BTreeSet::new());
     let both = domain.persistent && domain.state.is_active();
@@ -225,6 +227,11 @@ fn claims(session: &Session<'_>, domain: &Domain) -> Result<Claims, Error> {
         files.extend(of_disks.map(|f| f.display().to_string()));
         volumes.extend(described.mentions.volumes);
         mentioned.extend(described.mentions.paths);
+    }
+    for (_, snapshot) in snapshots.iter().filter(|(uuid, _)| *uuid == domain.uuid) {
+        let mentions = Mentions::of_snapshot(snapshot)?;
+        volumes.extend(mentions.volumes);
+        mentioned.extend(mentions.paths);
     }
     let (name, active) = (domain.name.clone(), domain.state.is_active());
     Ok(Claims { name, active, files, mentioned, volumes, recorded })

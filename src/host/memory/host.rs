@@ -144,7 +144,17 @@ impl Host for MemoryHost {
 
     fn snapshots(&self, domain: Uuid) -> Result<Vec<String>> {
         let call = self.on("snapshots", "list the snapshots of", domain);
-        self.call(&call, |state| Ok(state.machine(domain)?.snapshots.clone()))
+        self.call(&call, |state| Ok(state.machine(domain)?.snapshots.iter().map(|s| s.0.clone()).collect()))
+    }
+
+    fn all_snapshots(&self) -> Result<Vec<(Uuid, String)>> {
+        self.call(&Call::host("all_snapshots", "describe the snapshots"), |state| {
+            let of = |(name, domain): &(String, String)| {
+                format!("<domainsnapshot><name>{name}</name>{domain}</domainsnapshot>")
+            };
+            let all = state.machines.iter().flat_map(|(uuid, m)| m.snapshots.iter().map(|s| (*uuid, of(s))));
+            Ok(all.collect())
+        })
     }
 
     fn addresses(&self, domain: Uuid, source: AddressSource) -> Result<Vec<GuestAddress>> {

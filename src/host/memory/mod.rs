@@ -99,8 +99,8 @@ struct Machine {
     autostart: bool,
     /// Whether a file with its EFI variables was made, which only undefining removes.
     nvram: bool,
-    /// Names of its snapshots.
-    snapshots: Vec<String>,
+    /// Its snapshots: their names, and the definition that each was made of.
+    snapshots: Vec<(String, String)>,
 }
 
 /// The active part of a domain.

@@ -222,11 +222,12 @@ impl MemoryHost {
         self.inside().state.guests.insert(name.into(), guest);
     }
 
-    /// Gives a domain snapshots of these names.
+    /// Gives a domain snapshots of these names, made of it as it is.
     pub fn set_snapshots(&self, name: &str, snapshots: &[&str]) {
         let state = &mut self.inside().state;
         let Some(machine) = state.named(name).and_then(|uuid| state.machines.get_mut(&uuid)) else { return };
-        machine.snapshots = snapshots.iter().map(|s| (*s).to_owned()).collect();
+        let definition = machine.definition.clone().unwrap_or_default();
+        machine.snapshots = snapshots.iter().map(|s| ((*s).to_owned(), definition.clone())).collect();
     }
 
     /// Lets a block job work on a disk of a running domain.
