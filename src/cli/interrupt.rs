@@ -23,6 +23,10 @@ use crate::operations::Cancel;
 const FIRST_PATIENCE: Duration = Duration::from_secs(2);
 const LAST_PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long its last words may take: so many moments.
+const TRIES_TO_TELL: u32 = 30;
+const A_MOMENT: Duration = Duration::from_millis(10);
+
 /// The signal that began the end. A process has its signals as a whole, not each operation.
 static FIRST: OnceLock<i32> = OnceLock::new();
 
@@ -85,7 +89,15 @@ fn give_up(cancel: &Cancel) {
         remains.push("what libvirt was asked to do may still take effect".into());
     }
     let error = Error::new(Kind::Interrupted, "interrupted again, and ended in the middle of it");
-    ui::late_error(&remains.into_iter().fold(error, Error::outcome));
+    let error = remains.into_iter().fold(error, Error::outcome);
+    let telling = thread::spawn(move || ui::late_error(&error));
+    // Whoever should read it may have stopped reading: a paused pager, a terminal after Ctrl-S.
+    for _ in 0..TRIES_TO_TELL {
+        if telling.is_finished() {
+            break;
+        }
+        thread::sleep(A_MOMENT);
+    }
     process::exit(i32::from(exit_code(Kind::Interrupted)));
 }
 

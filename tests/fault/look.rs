@@ -11,7 +11,13 @@ use virt::domain::Domain;
 use virt::storage_pool::StoragePool;
 use virt::sys as c;
 
-use super::commands::{VMS, is_bystanders, is_vms};
+use super::commands::{STORAGE, VMS, is_bystanders, is_vms};
+
+/// What a guest has written, in so many bytes.
+pub(crate) const DATA: u8 = 0xa7;
+const MUCH: [u8; 4096] = [DATA; 4096];
+/// Disks that nothing was written to are smaller.
+const SMALL: u64 = 4 << 20;
 
 /// What is at the host, each thing under a name of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,7 +113,8 @@ impl Picture {
         }
     }
 
-    /// Of bystanders each byte; of the VM's own files, which differ from one making to the next, that they are there.
+    /// Of bystanders each byte; of the VM's own files, which differ from one making to the next, that they are there and
+    /// whether they hold what the guest has written.
     fn add_files(&mut self, directory: &Path) {
         for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
             let path = entry.path();
@@ -124,6 +131,9 @@ impl Picture {
                 if is_bystanders(&name) && meta.is_file() {
                     let digest = Sha256::digest(fs::read(&path).unwrap());
                     text.extend(digest.iter().map(|octet| format!("{octet:02x}")));
+                } else if name.starts_with(STORAGE) && meta.is_file() && meta.len() < SMALL {
+                    let bytes = fs::read(&path).unwrap();
+                    text.push_str(if bytes.chunks(MUCH.len()).any(|c| c == MUCH) { "data" } else { "empty" });
                 }
                 self.0.insert(format!("file {name}"), text);
             }

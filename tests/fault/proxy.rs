@@ -73,6 +73,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 struct State {
     calls: Vec<String>,
     planned: Option<(usize, Fault)>,
+    /// Whether what was planned came.
+    struck: bool,
     victim: Option<Arc<Mutex<Child>>>,
     connections: usize,
 }
@@ -126,6 +128,11 @@ impl Proxy {
     pub(crate) fn victim(&self, child: Arc<Mutex<Child>>) {
         self.shared.state().victim = Some(child);
         self.shared.closed.notify_all();
+    }
+
+    /// Whether what was planned for the run came.
+    pub(crate) fn has_struck(&self) -> bool {
+        self.shared.state().struck
     }
 
     /// Waits until all connections of the run are closed; the calls of the run.
@@ -191,6 +198,7 @@ impl Connection {
                 None => packet.write(&mut &self.daemon)?,
                 Some(Fault::Delayed) => {
                     thread::sleep(DELAY);
+                    self.shared.state().struck = true;
                     packet.write(&mut &self.daemon)?;
                 }
                 Some(Fault::Refused) => self.refuse(&packet)?,
@@ -210,7 +218,10 @@ impl Connection {
             let struck = self.awaited().take_if(|(asked, _)| packet.answers(asked));
             match struck {
                 None => packet.write(&mut &self.client)?,
-                Some((asked, Fault::Refused)) => asked.refusal(REFUSAL).write(&mut &self.client)?,
+                Some((asked, Fault::Refused)) => {
+                    self.shared.state().struck = true;
+                    asked.refusal(REFUSAL).write(&mut &self.client)?;
+                }
                 Some((_, fault)) => return self.strike(fault),
             }
         }
@@ -240,12 +251,16 @@ impl Connection {
                 *self.awaited() = Some((packet.clone(), Fault::Refused));
                 given_up.write(&mut &self.daemon)
             }
-            None => packet.refusal(REFUSAL).write(&mut &self.client),
+            None => {
+                self.shared.state().struck = true;
+                packet.refusal(REFUSAL).write(&mut &self.client)
+            }
         }
     }
 
     /// What ends the connection.
     fn strike(&self, fault: Fault) -> io::Result<()> {
+        self.shared.state().struck = true;
         match fault {
             Fault::FoundryKilledBefore | Fault::FoundryKilledAfter => {
                 let victim = self.shared.state().victim.clone();

@@ -151,7 +151,7 @@ fn procedure(number: u32) -> String {
         23 => "virDomainLookupByName",
         24 => "virDomainLookupByUUID",
         29 => "virDomainSetAutostart",
-        33 => "virDomainShutdown",
+        258 => "virDomainShutdownFlags",
         59 => "virConnectGetHostname",
         60 => "virConnectSupportsFeature",
         66 => "authentication",

@@ -48,7 +48,7 @@ const CHANGING: [&str; 22] = [
     "virDomainSetAutostart",
     "virDomainCreate",
     "virDomainDestroy",
-    "virDomainShutdown",
+    "virDomainShutdownFlags",
     "virDomainUndefineFlags",
     "virDomainAttachDeviceFlags",
     "virDomainDetachDeviceFlags",

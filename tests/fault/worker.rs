@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::commands::{self, Command, Start};
 use super::host::{Daemon, Saved, does};
 use super::judge::{Case, Class, judge};
-use super::look::Picture;
+use super::look::{DATA, Picture};
 use super::proxy::{Fault, Proxy};
 use super::run::{Foundry, Ran};
 use super::table::{Verdict, chosen, tell};
@@ -78,7 +78,10 @@ impl Bench {
             bench.does(&["pool", "add", "foundry-test-f-spare", "dir", "/var/lib/libvirt/images/spare"], "");
             bench.does(&["create", "-"], &commands::neighbours());
         });
-        bench.save(Start::Off, directory, |bench| bench.does(&["create", "-"], &commands::vm()));
+        bench.save(Start::Off, directory, |bench| {
+            bench.does(&["create", "-"], &commands::vm());
+            put_data_on_disks();
+        });
         bench
     }
 
@@ -150,7 +153,11 @@ impl Bench {
     fn put_to_test(&mut self, case: &Case<'_>, n: usize, turn: usize) {
         let (ran, calls) = self.run(case.command, Some((n, case.fault)));
         let revived = revive();
-        let (class, why) = judge(case, &self.foundry, &ran, turn);
+        let verdict = judge(case, &self.foundry, &ran, turn);
+        // Otherwise a proxy that does nothing would have everything survive.
+        let struck = self.proxy.has_struck();
+        let (class, why) =
+            if struck { verdict } else { (Class::Leaked, "the fault did not come".to_owned()) };
         // What was cleaned at once is as it was.
         let is_there = class == Class::AtOnce && !revived && Picture::take() == *case.before;
         self.is_at = is_there.then_some(case.command.start);
@@ -159,6 +166,23 @@ impl Bench {
         let (command, fault) = (case.command.name.to_owned(), case.fault.name().to_owned());
         tell(&Verdict { command, fault, n, procedure, class, note, revived });
     }
+}
+
+/// On each disk of the VM, as its guest would have: no command takes a disk's content.
+fn put_data_on_disks() {
+    let mut virsh = Program::new("virsh");
+    does(virsh.args(["-q", "-c", "qemu:///system", "destroy", commands::VMS[0]]));
+    let mut count = 0;
+    for disk in std::fs::read_dir(format!("{}/vms", commands::STORAGE)).unwrap() {
+        let path = disk.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if commands::is_vms(name, commands::VMS[0]) && !name.ends_with("_cloudinit") {
+            let write = format!("write -P {DATA:#x} 0 64k");
+            does(Program::new("qemu-io").args(["-f", "qcow2", "-c", &write]).arg(&path));
+            count += 1;
+        }
+    }
+    assert!(count > 1, "{count} disks");
 }
 
 fn bad(why: &str, ran: &Ran) -> String {

@@ -223,6 +223,19 @@ impl Libvirt {
         self.call("virDomainResume", &asked, || handle.resume())
     }
 
+    /// Asked for no way in particular, libvirt has a guest's agent do it where there is one, and returns only when
+    /// the guest is off or a minute is over. The button returns at once, and how long to wait is the caller's to say.
+    pub(super) fn press_power_button(&self, domain: Uuid) -> Result<()> {
+        let handle = self.handle(domain)?;
+        let asked = vm(format!("shut down domain '{}'", name_of(&handle)));
+        let press = || handle.shutdown_flags(virt::sys::VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN);
+        match self.raw("virDomainShutdownFlags", &asked, press) {
+            // Not every driver has ways to choose from.
+            Err(e) if is_unknown_flag(&e) => self.call("virDomainShutdown", &asked, || handle.shutdown()),
+            pressed => pressed.map_err(|e| self.failed(&asked, &e)),
+        }
+    }
+
     pub(super) fn pull_the_plug(&self, domain: Uuid) -> Result<()> {
         let asked = vm(format!("look up domain {domain}"));
         let found =

@@ -154,7 +154,7 @@ impl Host for Libvirt {
     }
 
     fn request_shutdown(&self, domain: Uuid) -> Result<()> {
-        self.on_domain(domain, "virDomainShutdown", "shut down", virt::domain::Domain::shutdown)
+        self.press_power_button(domain)
     }
 
     fn resume(&self, domain: Uuid) -> Result<()> {

@@ -2,22 +2,13 @@
 
 use std::time::Duration;
 
-/// Calls whose time is that of the data they move or of the hardware they wait for: a mount, a removed image at
-/// Ceph, a guest whose memory is laid out first, the last bytes of an upload on a slow disk.
-const LABOURS: [&str; 12] = [
-    "virDomainBlockResize",
-    "virDomainCreate",
-    "virDomainDestroy",
-    "virStoragePoolBuild",
-    "virStoragePoolCreate",
-    "virStoragePoolDestroy",
-    "virStoragePoolRefresh",
-    "virStorageVolCreateXML",
-    "virStorageVolCreateXMLFrom",
-    "virStorageVolDelete",
-    "virStorageVolResize",
-    "virStreamFinish",
-];
+/// Calls whose time is that of the data they move or of the hardware they wait for: a guest whose memory is laid out
+/// first, the last bytes of an upload on a slow disk.
+const LABOURS: [&str; 4] = ["virDomainBlockResize", "virDomainCreate", "virDomainDestroy", "virStreamFinish"];
+
+/// And all that are about storage: a mount, a removed image at Ceph and a large pool that is read anew take their
+/// time, and libvirtd locks the pool meanwhile, so that the quickest look at it waits as long.
+const STORAGE: [&str; 2] = ["virStorage", "virConnectListAllStoragePools"];
 
 /// How much more time they have. A copy of 100 GB at 50 MB/s takes half of it, with the default.
 const LABOUR: u32 = 60;
@@ -46,7 +37,9 @@ impl Patience {
 
     /// For a call of libvirt's, by its name.
     pub(super) fn limit_of(self, function: &str) -> Option<Duration> {
-        let factor = if LABOURS.contains(&function) { LABOUR } else { 1 };
+        let is_labour =
+            LABOURS.contains(&function) || STORAGE.iter().any(|begin| function.starts_with(begin));
+        let factor = if is_labour { LABOUR } else { 1 };
         self.0.map(|limit| limit.saturating_mul(factor))
     }
 
@@ -75,6 +68,7 @@ mod tests {
         let patience = Patience::of(Duration::from_secs(5));
         assert_eq!(patience.limit_of("virDomainGetXMLDesc"), seconds(5));
         assert_eq!(patience.limit_of("virStorageVolCreateXML"), seconds(300));
+        assert_eq!(patience.limit_of("virStorageVolLookupByName"), seconds(300), "it waits for the other");
         assert_eq!(Patience::of(Duration::ZERO).limit_of("virStorageVolCreateXML"), None);
         assert_eq!(Patience::of(Duration::MAX).limit_of("virDomainCreate"), Some(Duration::MAX));
     }
