@@ -230,7 +230,6 @@ fn a_list_of_disks_asks_for_each_vm_and_each_disk() {
     disks::list(&bench.session(), None).unwrap();
     insta::assert_snapshot!(calls(&bench), @r"
     domains
-    all_snapshots
     domain_xml other
     volume_at /pool/vms/web_1_boot
     domain_xml web
