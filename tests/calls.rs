@@ -84,6 +84,7 @@ fn destroy_asks_once() {
     volume foundry-vms/web_data-vdc
     volume foundry-vms/web_cloudinit
     domains
+    all_snapshots
     domain_xml other
     pools
     volumes foundry-images
@@ -168,6 +169,7 @@ fn resize_asks_once() {
     snapshots web
     has_block_job web
     domains
+    all_snapshots
     domain_xml other
     pools
     volumes foundry-images
@@ -197,6 +199,7 @@ fn detach_asks_once_before_and_once_after_the_guest() {
     volume foundry-vms/web_data-vdb
     snapshots web
     domains
+    all_snapshots
     domain_xml other
     pools
     volumes foundry-images
@@ -207,6 +210,7 @@ fn detach_asks_once_before_and_once_after_the_guest() {
     detach_disk web
     domain web
     domains
+    all_snapshots
     domain_xml other
     domain_xml web
     domain_xml web

@@ -644,6 +644,12 @@ fn destroy_waits_for_no_attach_and_refuses() {
     assert!(whole(&error).contains("is attaching a disk to VM 'web'"), "{}", whole(&error));
     let error = detach_one(&bench, "vdq", false).unwrap_err();
     assert!(whole(&error).contains("is attaching disk 'vdq'"), "{}", whole(&error));
+    bench.edit_record("web", |r| r["volumes"][4]["attaching"]["host"] = "another machine".into());
+    let error = detach_one(&bench, "vdq", false).unwrap_err();
+    assert!(whole(&error).contains("foundry disk detach web vdq --keep"), "{}", whole(&error));
+    bench.edit_record("web", |r| {
+        r["volumes"][4]["attaching"] = serde_json::to_value(Maker::current()).unwrap()
+    });
     assert_eq!(attach_one(&bench, 10).unwrap().disk.target.as_str(), "vdd", "another one is free");
     bench.edit_record("web", |r| r["volumes"][5]["attaching"]["started"] = 1.into());
     bench.destroy("web", GENTLE).unwrap();

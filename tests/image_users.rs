@@ -7,7 +7,7 @@ use foundry::host::Host;
 use foundry::host::memory::{Effect, MemoryHost};
 use foundry::operations::images;
 use foundry::{Error, Kind};
-use support::{Bench, GIB, WEB, foreign, host_with_neighbours, plan, plan_with};
+use support::{Bench, GIB, WEB, foreign, host_with_neighbours, plan, plan_with, whole};
 
 const NOTHING: [&str; 0] = [];
 
@@ -126,6 +126,79 @@ fn an_image_in_use_under_another_name_of_its_directory_stays() {
         let pool = bench.host.pool("foundry-images").unwrap().unwrap().target.unwrap();
         assert_eq!(pool, at("images"));
     }
+}
+
+/// The domain has another disk by now and can go back to the one of before.
+#[test]
+fn a_disk_of_a_snapshot_stays() {
+    let bench =
+        Bench::on(host_with_neighbours().with_foreign_domain(&foreign("box", "/pool/images/debian-12")));
+    bench.host.set_snapshots("box", &["before"]);
+    bench.host.define_domain(&foreign("box", "/pool/images/web_boot")).unwrap();
+    assert_in_use(&bench, "VM 'box'");
+    bench.host.set_snapshots("box", &[]);
+    delete(&bench, "debian-12").unwrap();
+}
+
+/// libvirt lists no volumes of a stopped pool, and another pool may have the same directory under another name.
+#[test]
+fn a_volume_of_a_pool_that_is_stopped_is_a_file_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::create_dir(at("images")).unwrap();
+    std::os::unix::fs::symlink(at("images"), at("link")).unwrap();
+    for image in ["debian", "fedora"] {
+        std::fs::write(at(&format!("images/{image}")), "x").unwrap();
+    }
+    let disk = |pool: &str| {
+        foreign("box", "/x")
+            .replace("type='file'", "type='volume'")
+            .replace("file='/x'", &format!("pool='{pool}' volume='debian'"))
+    };
+    let bench = |pool: &str| {
+        Bench::on(
+            MemoryHost::new()
+                .local()
+                .with_pool("foundry-images", &at("images"))
+                .with_image("foundry-images", "debian", "qcow2", GIB)
+                .with_image("foundry-images", "fedora", "qcow2", GIB)
+                .with_inactive_pool("two", &at("link"))
+                .with_inactive_pool("far", &at("nowhere"))
+                .with_foreign_domain(&disk(pool)),
+        )
+    };
+    // Of one whose directory is not there, and of one that is gone, the name is all that is known.
+    for pool in ["two", "far", "gone"] {
+        let bench = bench(pool);
+        let error = delete(&bench, "debian").unwrap_err();
+        assert_eq!(error.message(), "image 'debian' is in use by VM 'box'", "{pool}");
+        delete(&bench, "fedora").unwrap();
+    }
+}
+
+/// A QEMU that this libvirt does not know of, another user's for one, locks the images that it works on.
+#[test]
+fn an_image_that_a_program_holds_goes_by_force_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let host = MemoryHost::new().local().with_pool("foundry-images", &folder.path().display().to_string());
+    let image = |host: MemoryHost, name| host.with_image("foundry-images", name, "qcow2", GIB);
+    let bench = Bench::on(image(image(host, "held"), "free"));
+    let held = std::fs::File::create(at("held")).unwrap();
+    std::fs::write(at("free"), "x").unwrap();
+    let dispensable = || -> Vec<String> {
+        let found = images::dispensable(&bench.session(), "foundry-images", true).unwrap();
+        found.into_iter().map(|d| d.image.name).collect()
+    };
+    assert_eq!(dispensable(), ["free", "held"]);
+    held.lock().unwrap();
+    assert_eq!(dispensable(), ["free"]);
+    let before = bench.host.fingerprint();
+    let error = delete(&bench, "held").unwrap_err();
+    assert!(whole(&error).contains("a program has it open and locked"), "{}", whole(&error));
+    assert!(whole(&error).contains("foundry image delete held --pool foundry-images --force"));
+    assert_eq!(bench.host.changes_since(&before), NOTHING);
+    images::delete_used(&bench.session(), "foundry-images", "held").unwrap();
 }
 
 /// A disk that is in no pool is read, where it can be.

@@ -122,6 +122,8 @@ fn destroy_looks_once_at_everybody_else() {
             ("its description, for overlays of snapshots", 2),
             ("four volumes", 4 * LOOK),
             ("who else uses them: list", DOMAINS),
+            // A disk that a domain can go back to is in none of its descriptions.
+            ("the domains with snapshots: none", 1),
             // Its own record comes in the list once more. The others run: as they do, and as they start next.
             ("their records and descriptions", others * (1 + 2 * 2) + 1),
             ("what lies on them: list the pools, and each one's volumes", 1 + pools * 3 + pools * 2),

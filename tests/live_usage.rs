@@ -57,6 +57,61 @@ fn a_disk_under_somebody_elses_clone_stays() {
     assert!(!bed.disk(&format!("{vm}_boot")).exists());
 }
 
+/// A domain can go back to a snapshot whose files are none of its disks now.
+#[test]
+fn a_disk_of_a_snapshot_is_used() {
+    let Some(bed) = Bed::with_tiny("stsnap") else { return };
+    let (old, made, new) = (bed.disk("old.qcow2"), bed.disk("made.qcow2"), bed.disk("new.qcow2"));
+    let path = |disk: &std::path::PathBuf| disk.display().to_string();
+    let tiny = bed.image("tiny.qcow2");
+    bed.creates(&bed.manifest("web", 85));
+    for disk in [&old, &new] {
+        overlay(tiny.to_str().unwrap(), &path(disk));
+    }
+    let name = bed.name("snap");
+    domain(&bed, &name, &path(&old));
+    let spec = format!("vda,file={}", path(&made));
+    bed.virsh().does(&["snapshot-create-as", &name, "before", "--disk-only", "--diskspec", &spec]);
+    let uuid = bed.virsh().does(&["domuuid", &name]).trim().to_owned();
+    bed.virsh().defines("define", &format!(
+        "<domain type='qemu'><name>{name}</name><uuid>{uuid}</uuid><memory unit='MiB'>64</memory><os><type>hvm</type></os><devices>\
+         <disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='{}'/><target dev='vda' bus='virtio'/></disk>\
+         </devices></domain>", path(&new)
+    ));
+    let pool = bed.vm_pool();
+    let gc = bed.foundry(&["gc"]).run();
+    assert!(!gc.stdout.contains("made.qcow2") && !gc.stdout.contains("old.qcow2"), "{}", gc.stdout);
+    let named = bed.foundry(&["gc", &format!("{pool}/made.qcow2"), "--yes"]).run();
+    assert!(named.code != 0 && made.exists() && old.exists(), "{}", named.stderr);
+    bed.virsh().does(&["snapshot-delete", &name, "before", "--metadata"]);
+    bed.foundry(&["gc", &format!("{pool}/made.qcow2"), "--yes"]).run().exits(0);
+    assert!(!made.exists());
+}
+
+/// libvirt lists nothing of a stopped pool; this one has the directory of the VMs' under another name.
+#[test]
+fn a_disk_in_a_stopped_pool_is_used() {
+    let Some(bed) = Bed::with_tiny("ststop") else { return };
+    let (name, two, disk) = (bed.name("two"), bed.name("twopool"), bed.disk("other.qcow2"));
+    bed.creates(&bed.manifest("web", 84));
+    overlay(bed.image("tiny.qcow2").to_str().unwrap(), disk.to_str().unwrap());
+    let link = bed.home().join("link");
+    std::os::unix::fs::symlink(disk.parent().unwrap(), &link).unwrap();
+    bed.virsh().does(&["pool-define-as", &two, "dir", "--target", link.to_str().unwrap()]);
+    bed.virsh().defines("define", &format!(
+        "<domain type='qemu'><name>{name}</name><memory unit='MiB'>64</memory><os><type>hvm</type></os><devices>\
+         <disk type='volume' device='disk'><driver name='qemu' type='qcow2'/><source pool='{two}' volume='other.qcow2'/>\
+         <target dev='vda' bus='virtio'/></disk></devices></domain>"
+    ));
+    let named = format!("{}/other.qcow2", bed.vm_pool());
+    let ran = bed.foundry(&["gc", &named, "--yes"]).run();
+    assert!(ran.code != 0 && disk.exists(), "{}", ran.stderr);
+    bed.virsh().does(&["undefine", &name]);
+    bed.foundry(&["gc", &named, "--yes"]).run().exits(0);
+    assert!(!disk.exists());
+    bed.virsh().does(&["pool-undefine", &two]);
+}
+
 /// The pool was defined anew over a link to its directory; the overlays name the path of before.
 #[test]
 fn an_image_is_in_use_whatever_its_directory_is_called() {

@@ -116,6 +116,9 @@ pub trait Host: Send + Sync {
     fn has_block_job(&self, domain: Uuid, target: &str) -> Result<bool>;
     /// Names of the snapshots that libvirt knows of.
     fn snapshots(&self, domain: Uuid) -> Result<Vec<String>>;
+    /// The descriptions of all snapshots of all domains, as XML: `<domainsnapshot>` (libvirt's page "Snapshot and
+    /// Checkpoint XML format").
+    fn all_snapshots(&self) -> Result<Vec<(Uuid, String)>>;
     /// What that source knows of the guest's addresses; a source that cannot answer is an empty list.
     fn addresses(&self, domain: Uuid, source: AddressSource) -> Result<Vec<GuestAddress>>;
     /// Sends one command (JSON) to the guest agent. `None` where no agent answers in that time.

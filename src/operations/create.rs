@@ -272,7 +272,9 @@ fn build(
     let domain = Created::Domain { uuid: blueprint.uuid, name };
     let uuid = {
         // Who deletes the image looks who needs it: before that, or after this.
-        let _turn = ready.image_volume().map(|(pool, name)| turn::with_image(session, pool, name));
+        let image = ready.image_volume();
+        let _turn = image.map(|(pool, name)| turn::with_image(session, pool, name)).transpose()?;
+        session.cancel.check()?;
         creation.note(session, domain, session.host.define_domain(&blueprint.domain_xml))?
     };
     session.done("Domain defined");

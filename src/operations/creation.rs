@@ -116,7 +116,8 @@ impl Creation {
     /// that goes by the name is touched.
     pub(super) fn undo(self, session: &Session<'_>, error: Error) -> Error {
         let vm = self.vm_name();
-        let _turn = self.domain().map(|uuid| turn::with_vm(session, uuid));
+        let turn = self.domain().map(|uuid| turn::to_undo(session, uuid));
+        let is_kept = matches!(turn, Some(None));
         let mut left: Vec<String> = self.unknown.iter().map(|u| format!("{u} (it may exist)")).collect();
         let mut stays = if left.is_empty() { None } else { Some("its record names the rest") };
         let (mut runs, mut is_lost) = (false, false);
@@ -128,6 +129,7 @@ impl Creation {
                 }
                 _ if is_lost => Err("it may be somebody else's by now".to_owned()),
                 _ if runs => Err("the guest may run".to_owned()),
+                (Created::Volume(_), _) if is_kept => Err("another foundry works on this VM".to_owned()),
                 (Created::Domain { .. }, Some(reason)) => Err(reason.to_owned()),
                 _ if session.cancel.is_insisted() => Err("the undoing was interrupted".to_owned()),
                 _ => remove(session, what),

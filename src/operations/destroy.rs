@@ -89,7 +89,7 @@ pub fn carry_out(session: &Session<'_>, demolition: &Demolition) -> Result<(), E
         .map_err(|error| spared(session, demolition, mark.as_ref(), error))?;
     session.done("VM stopped");
     // What was found to be this VM's may be another's of the same name as soon as somebody else is done with it.
-    let _turn = turn::with_vm(session, demolition.domain.uuid);
+    let _turn = turn::with_vm(session, demolition.domain.uuid, name).map_err(unfinished)?;
     delete_volumes(session, demolition).map_err(unfinished)?;
     if !demolition.volumes.is_empty() {
         session.done("Storage removed");
@@ -108,7 +108,8 @@ pub fn carry_out(session: &Session<'_>, demolition: &Demolition) -> Result<(), E
 /// on may delete one that was decided to stay.
 fn mark(session: &Session<'_>, demolition: &Demolition) -> Result<Option<Mark>, Error> {
     let Some(record) = &demolition.record else { return Ok(None) };
-    let _turn = turn::with_vm(session, demolition.domain.uuid);
+    let Domain { uuid, name, .. } = &demolition.domain;
+    let _turn = turn::with_vm(session, *uuid, name).map_err(|e| e.outcome("nothing was removed"))?;
     let before = check_nothing_came(session, demolition, record)?;
     let mut marked = record.turned(State::Destroying, &session.clock.timestamp());
     // From here on the VM is this process's work in progress.
@@ -117,9 +118,8 @@ fn mark(session: &Session<'_>, demolition: &Demolition) -> Result<Option<Mark>, 
         .volumes
         .retain(|v| demolition.volumes.iter().any(|goes| goes.pool == v.pool && goes.name == v.name));
     let text = marked.to_text()?;
-    let name = &demolition.domain.name;
     // A refusal may come after one of the two places was written: the mark is there then, and nothing else.
-    session.host.set_record(demolition.domain.uuid, &text).map_err(|refused| {
+    session.host.set_record(*uuid, &text).map_err(|refused| {
         if matches!(is_still_there(session, demolition), Ok(false)) {
             return taken_away(demolition);
         }
@@ -171,7 +171,7 @@ fn spared(session: &Session<'_>, demolition: &Demolition, mark: Option<&Mark>, e
 
 /// Writes the old record over the mark, unless that is another process's by now; whether it did.
 fn take_back(session: &Session<'_>, domain: &Domain, mark: &Mark) -> bool {
-    let _turn = turn::with_vm(session, domain.uuid);
+    let Ok(_turn) = turn::with_vm(session, domain.uuid, &domain.name) else { return false };
     let now = session.host.domain(&domain.name).ok().flatten().filter(|d| d.uuid == domain.uuid);
     let is_ours = |record: Record| record.state == State::Destroying && record.maker == mark.maker;
     now.and_then(|d| record_of(&d)).is_some_and(is_ours)

@@ -21,6 +21,7 @@ mod chain;
 mod cloud_init_log;
 mod creation;
 mod findings;
+mod held;
 mod image_preflight;
 mod interruptible;
 mod lookup;

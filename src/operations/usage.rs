@@ -1,7 +1,7 @@
 //! Who uses a file: the one answer for everything that deletes or forgets one.
 //!
 //! A file is used by the volumes that lie on it, however many overlays are between; by the domains whose
-//! disks it or one of those is; and by the records that name it as what a disk lies on. libvirt shows what
+//! disks it or one of those is, also in a snapshot that it can go back to; and by the records that name it as what a disk lies on. libvirt shows what
 //! a disk lies on only while its domain runs, so all volumes are asked.
 
 mod part;
@@ -19,7 +19,7 @@ use super::Session;
 use super::preflight::record_of;
 use crate::disk_image::{self, DiskImage};
 use crate::error::Error;
-use crate::host::libvirt_xml::{DiskDescription, DomainDescription};
+use crate::host::libvirt_xml::{DiskDescription, DomainDescription, Mentions};
 use crate::host::{Domain, Pool, View, Volume};
 
 /// All volumes of the active pools and what the domains need, looked at once.
@@ -94,10 +94,14 @@ impl Usage {
     /// The domains come first: one that is being made after that look shows by its volumes.
     pub(super) fn look(session: &Session<'_>, except: Option<Uuid>) -> Result<Self, Error> {
         let listed = session.host.domains(false)?.into_iter().filter(|d| Some(d.uuid) != except);
-        let mut domains = listed.map(|d| claims(session, &d)).collect::<Result<Vec<_>, Error>>()?;
-        let volumes = all_volumes(session, &domains)?;
+        let snapshots = session.host.all_snapshots()?;
+        let mut domains =
+            listed.map(|d| claims(session, &d, &snapshots)).collect::<Result<Vec<_>, Error>>()?;
+        let pools = session.host.pools()?;
+        let volumes = all_volumes(session, &pools, &domains)?;
         for claims in &mut domains {
             claims.find_devices(session, &volumes)?;
+            claims.find_unlisted(&pools, &volumes);
             claims.resolve(&volumes, session.host.is_local());
         }
         let local = session.host.is_local();
@@ -211,8 +215,8 @@ pub(super) fn refresh_all(session: &Session<'_>) -> Result<(), Error> {
     active.try_for_each(|pool| refresh(session, &pool.name).map(drop))
 }
 
-/// What a listed domain needs, running and at its next start.
-fn claims(session: &Session<'_>, domain: &Domain) -> Result<Claims, Error> {
+/// What a listed domain needs, running, at its next start, and to go back to one of its snapshots.
+fn claims(session: &Session<'_>, domain: &Domain, snapshots: &[(Uuid, String)]) -> Result<Claims, Error> {
     let (recorded, mut files) = of_record(domain);
     let (mut volumes, mut mentioned) = (BTreeSet::new(), BTreeSet::new());
     let both = domain.persistent && domain.state.is_active();
@@ -223,6 +227,11 @@ fn claims(session: &Session<'_>, domain: &Domain) -> Result<Claims, Error> {
         files.extend(of_disks.map(|f| f.display().to_string()));
         volumes.extend(described.mentions.volumes);
         mentioned.extend(described.mentions.paths);
+    }
+    for (_, snapshot) in snapshots.iter().filter(|(uuid, _)| *uuid == domain.uuid) {
+        let mentions = Mentions::of_snapshot(snapshot)?;
+        volumes.extend(mentions.volumes);
+        mentioned.extend(mentions.paths);
     }
     let (name, active) = (domain.name.clone(), domain.state.is_active());
     Ok(Claims { name, active, files, mentioned, volumes, recorded })
@@ -250,11 +259,11 @@ fn describe(session: &Session<'_>, listed: &Domain, view: View) -> Result<Option
 
 /// The volumes of all active pools. A pool that a disk is in and that does not show it is looked at anew:
 /// what that disk lies on is known only then.
-fn all_volumes(session: &Session<'_>, domains: &[Claims]) -> Result<Vec<Volume>, Error> {
+fn all_volumes(session: &Session<'_>, pools: &[Pool], domains: &[Claims]) -> Result<Vec<Volume>, Error> {
     let mut all = Vec::new();
-    for pool in session.host.pools()?.into_iter().filter(|p| p.active) {
+    for pool in pools.iter().filter(|p| p.active) {
         let mut listed = volumes(session, &pool.name)?;
-        if hides_a_disk(&pool, &listed, domains) && refresh(session, &pool.name)? {
+        if hides_a_disk(pool, &listed, domains) && refresh(session, &pool.name)? {
             listed = volumes(session, &pool.name)?;
         }
         all.extend(listed);
@@ -297,6 +306,20 @@ impl Claims {
             self.files.extend(session.host.volume_at(&file)?.map(|volume| volume.path));
         }
         Ok(())
+    }
+
+    /// Adds where the volumes are that it names and libvirt does not list, as those of a stopped pool: another pool
+    /// may have the same files. Of one in a pool that is gone only the name is left, and that counts then.
+    fn find_unlisted(&mut self, pools: &[Pool], listed: &[Volume]) {
+        let is_listed = |p: &str, n: &str| listed.iter().any(|v| v.pool == p && v.name == n);
+        let base = |name: &str| {
+            let pool = pools.iter().find(|p| p.name == name)?;
+            place(pool).or_else(|| pool.target.clone())
+        };
+        let unlisted = self.volumes.iter().filter(|(p, n)| !is_listed(p, n));
+        let files: Vec<String> =
+            unlisted.map(|(p, n)| base(p).map_or_else(|| n.clone(), |b| format!("{b}/{n}"))).collect();
+        self.files.extend(files);
     }
 
     /// Adds the paths of volumes, and what lies below files that are in no active pool.

@@ -63,6 +63,24 @@ impl Libvirt {
             d.list_all_snapshots(0)?.iter().map(virt::domain_snapshot::DomainSnapshot::name).collect()
         })
     }
+
+    /// One call where there are none. A domain or a snapshot that vanishes meanwhile has none.
+    pub(super) fn snapshots_of_all(&self) -> Result<Vec<(Uuid, String)>> {
+        let asked = vm("describe the snapshots");
+        let flag = c::VIR_CONNECT_LIST_DOMAINS_HAS_SNAPSHOT;
+        let domains =
+            self.call("virConnectListAllDomains", &asked, || self.connection.list_all_domains(flag))?;
+        let mut all = Vec::new();
+        for domain in &domains {
+            let uuid = self.call("virDomainGetUUID", &asked, || domain.uuid())?;
+            let listed = self.find("virDomainListAllSnapshots", &asked, || domain.list_all_snapshots(0))?;
+            for snapshot in listed.unwrap_or_default() {
+                let xml = self.find("virDomainSnapshotGetXMLDesc", &asked, || snapshot.xml_desc(0))?;
+                all.extend(xml.map(|xml| (uuid, xml)));
+            }
+        }
+        Ok(all)
+    }
 }
 
 fn flags(reach: Reach) -> u32 {

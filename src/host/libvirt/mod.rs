@@ -189,6 +189,10 @@ impl Host for Libvirt {
         self.snapshot_names(domain)
     }
 
+    fn all_snapshots(&self) -> Result<Vec<(Uuid, String)>> {
+        self.snapshots_of_all()
+    }
+
     fn addresses(&self, domain: Uuid, source: AddressSource) -> Result<Vec<GuestAddress>> {
         self.guest_addresses(domain, source)
     }

@@ -8,6 +8,9 @@ use std::collections::BTreeSet;
 
 use roxmltree::Node;
 
+use super::parse;
+use crate::host::Result;
+
 /// What was named.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mentions {
@@ -18,7 +21,16 @@ pub struct Mentions {
 }
 
 impl Mentions {
-    /// All below a `<domain>`, but for what is there for people and other programs.
+    /// What the description of a snapshot names: the files that it made, and those of the domain as it was then.
+    ///
+    /// # Errors
+    /// Where the text is not a `<domainsnapshot>`.
+    pub fn of_snapshot(xml: &str) -> Result<Self> {
+        let document = parse(xml, "domainsnapshot", "the description of a snapshot")?;
+        Ok(Self::of(document.root_element()))
+    }
+
+    /// All below a `<domain>` or `<domainsnapshot>`, but for what is there for people and other programs.
     pub(super) fn of(domain: Node<'_, '_>) -> Self {
         let said =
             |n: &Node<'_, '_>| !matches!(n.tag_name().name(), "metadata" | "title" | "description" | "name");

@@ -1,5 +1,6 @@
 //! The in-memory host's answers to foundry's calls: each names its call and asks the state.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -11,7 +12,7 @@ use crate::error::Kind;
 use crate::host::libvirt_xml::{DomainDescription, PoolParts, volume_name};
 use crate::host::{
     AddressSource, Bridge, Capabilities, Domain, GuestAddress, GuestMachine, Host, Machine, Network, Pool,
-    Reach, Result, StateNow, View, Volume, Zeros,
+    Reach, Result, StateNow, Turn, View, Volume, Zeros,
 };
 use crate::units::Bytes;
 
@@ -29,6 +30,10 @@ impl Host for MemoryHost {
 
     fn is_local(&self) -> bool {
         self.local
+    }
+
+    fn turn(&self, _: &str) -> Option<Turn> {
+        (!self.busy.load(Ordering::SeqCst)).then(Turn::free)
     }
 
     fn capabilities(&self) -> Result<Capabilities> {
@@ -139,7 +144,17 @@ impl Host for MemoryHost {
 
     fn snapshots(&self, domain: Uuid) -> Result<Vec<String>> {
         let call = self.on("snapshots", "list the snapshots of", domain);
-        self.call(&call, |state| Ok(state.machine(domain)?.snapshots.clone()))
+        self.call(&call, |state| Ok(state.machine(domain)?.snapshots.iter().map(|s| s.0.clone()).collect()))
+    }
+
+    fn all_snapshots(&self) -> Result<Vec<(Uuid, String)>> {
+        self.call(&Call::host("all_snapshots", "describe the snapshots"), |state| {
+            let of = |(name, domain): &(String, String)| {
+                format!("<domainsnapshot><name>{name}</name>{domain}</domainsnapshot>")
+            };
+            let all = state.machines.iter().flat_map(|(uuid, m)| m.snapshots.iter().map(|s| (*uuid, of(s))));
+            Ok(all.collect())
+        })
     }
 
     fn addresses(&self, domain: Uuid, source: AddressSource) -> Result<Vec<GuestAddress>> {

@@ -38,6 +38,7 @@ pub use guest::{Guest, OnShutdown, OnUnplug};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
@@ -56,6 +57,8 @@ pub struct MemoryHost {
     machine: HostMachine,
     guest_machine: GuestMachine,
     local: bool,
+    /// Whether another foundry has the turn with everything.
+    busy: AtomicBool,
     inside: Mutex<Inside>,
 }
 
@@ -96,8 +99,8 @@ struct Machine {
     autostart: bool,
     /// Whether a file with its EFI variables was made, which only undefining removes.
     nvram: bool,
-    /// Names of its snapshots.
-    snapshots: Vec<String>,
+    /// Its snapshots: their names, and the definition that each was made of.
+    snapshots: Vec<(String, String)>,
 }
 
 /// The active part of a domain.

@@ -1,6 +1,7 @@
 //! What a test puts on a host, and what may happen to it from outside.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use uuid::Uuid;
 
@@ -55,6 +56,7 @@ impl MemoryHost {
             machine,
             guest_machine,
             local: false,
+            busy: AtomicBool::new(false),
             inside: Mutex::new(Inside { state, calls: Calls::default() }),
         }
     }
@@ -220,11 +222,12 @@ impl MemoryHost {
         self.inside().state.guests.insert(name.into(), guest);
     }
 
-    /// Gives a domain snapshots of these names.
+    /// Gives a domain snapshots of these names, made of it as it is.
     pub fn set_snapshots(&self, name: &str, snapshots: &[&str]) {
         let state = &mut self.inside().state;
         let Some(machine) = state.named(name).and_then(|uuid| state.machines.get_mut(&uuid)) else { return };
-        machine.snapshots = snapshots.iter().map(|s| (*s).to_owned()).collect();
+        let definition = machine.definition.clone().unwrap_or_default();
+        machine.snapshots = snapshots.iter().map(|s| ((*s).to_owned(), definition.clone())).collect();
     }
 
     /// Lets a block job work on a disk of a running domain.
@@ -234,6 +237,11 @@ impl MemoryHost {
         if let Some(live) = machine.and_then(|m| m.live.as_mut()) {
             live.block_jobs.insert(target.to_owned());
         }
+    }
+
+    /// Has another foundry work on everything, or on nothing any more.
+    pub fn set_busy(&self, busy: bool) {
+        self.busy.store(busy, Ordering::SeqCst);
     }
 
     /// Has others take that much of the file system, all together, without telling libvirt.

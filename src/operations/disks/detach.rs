@@ -52,7 +52,7 @@ pub struct Detachment {
 pub fn survey(session: &Session<'_>, vm: &str, disk: &str, keep: bool) -> Result<Detachment, Error> {
     let subject = Subject::look(session, vm)?;
     let found = subject.disk(disk)?;
-    check(session, &subject, &found)?;
+    check(session, &subject, &found, keep)?;
     let mut detachment = Detachment {
         vm: subject.name().to_owned(),
         target: found.target.clone(),
@@ -68,7 +68,7 @@ pub fn survey(session: &Session<'_>, vm: &str, disk: &str, keep: bool) -> Result
 }
 
 /// What stands in the way.
-fn check(session: &Session<'_>, subject: &Subject, found: &Found) -> Result<(), Error> {
+fn check(session: &Session<'_>, subject: &Subject, found: &Found, keep: bool) -> Result<(), Error> {
     let (vm, target) = (subject.name(), &found.target);
     let what = match found.recorded.as_ref().map(|r| r.role) {
         Some(Role::Boot) => Some("its boot disk"),
@@ -79,12 +79,7 @@ fn check(session: &Session<'_>, subject: &Subject, found: &Found) -> Result<(), 
     if let Some(what) = what {
         return Err(refused(format!("disk '{target}' of VM '{vm}' is {what} and is not detached")));
     }
-    if let Some(maker) = found.recorded.as_ref().and_then(|r| r.attaching.as_ref())
-        && maker.liveness() == Liveness::Alive
-    {
-        return Err(refused(format!("process {} is attaching disk '{target}' to VM '{vm}'", maker.pid))
-            .hint("wait for it, or stop that process; it then removes what it made"));
-    }
+    refuse_if_attaching(subject, found, keep)?;
     if found.live.is_some() && !subject.executes() {
         return Err(refused(format!("VM '{vm}' is {}", subject.domain.state))
             .because("a guest that does not execute cannot let go of a disk")
@@ -92,6 +87,25 @@ fn check(session: &Session<'_>, subject: &Subject, found: &Found) -> Result<(), 
     }
     check_block_job(session, subject, found)?;
     check_mounted(session, subject, found)
+}
+
+/// Who attaches it from another machine may be at it, and nobody here can say: to keep the volume does no harm then.
+fn refuse_if_attaching(subject: &Subject, found: &Found, keep: bool) -> Result<(), Error> {
+    let (vm, target) = (subject.name(), &found.target);
+    let Some(maker) = found.recorded.as_ref().and_then(|r| r.attaching.as_ref()) else { return Ok(()) };
+    let busy = || refused(format!("process {} is attaching disk '{target}' to VM '{vm}'", maker.pid));
+    match maker.liveness() {
+        Liveness::Dead => Ok(()),
+        Liveness::Elsewhere if keep => Ok(()),
+        Liveness::Elsewhere => Err(busy().because("it runs on another machine").hint(format!(
+            "if that was given up: foundry disk detach {} {} --keep, which keeps the volume",
+            shell_word(vm),
+            shell_word(target)
+        ))),
+        Liveness::Alive => {
+            Err(busy().hint("wait for it, or stop that process; it then removes what it made"))
+        }
+    }
 }
 
 /// Linux lets go of a disk that is mounted, and what was not written yet is lost. Where an agent answers, it

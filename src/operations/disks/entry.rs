@@ -25,7 +25,7 @@ pub(super) fn rewrite(
     domain: &Domain,
     change: impl Fn(&mut Record),
 ) -> Result<Record, Error> {
-    let _turn = turn::with_vm(session, domain.uuid);
+    let _turn = turn::with_vm(session, domain.uuid, &domain.name)?;
     let mut failed: Option<HostError> = None;
     for _ in 0..TRIES {
         let before = read(session, domain)?;

@@ -9,7 +9,6 @@
 
 mod carry_out;
 mod choice;
-mod held;
 mod nvram;
 mod vms;
 mod volumes;
@@ -23,7 +22,7 @@ use serde::Serialize;
 
 use super::destroy::Demolition;
 use super::usage::{self, Usage};
-use super::{Session, disks};
+use super::{Session, disks, held};
 use crate::error::Error;
 use crate::host::Volume;
 use crate::record::{Liveness, Maker};

@@ -8,12 +8,12 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::{Remains, Sort, Work, held, modified};
+use super::{Remains, Sort, Work, modified};
 use crate::error::Error;
 use crate::host::libvirt_xml::DomainDescription;
 use crate::host::{Domain, View};
-use crate::operations::Session;
 use crate::operations::session::is_session;
+use crate::operations::{Session, held};
 use crate::units::Bytes;
 
 /// How libvirt ends their names (its `qemuDomainNVRAMPathFormat`).
@@ -91,11 +91,8 @@ fn remains(session: &Session<'_>, file: NvramFile) -> Remains {
         size: Some(Bytes(file.size)),
         ..Remains::new(Sort::Nvram, path.clone(), "its domain is gone")
     };
-    if held::is_held(session, &path) {
-        return Remains {
-            reason: "no domain has it, but a program has it open and locked".into(),
-            ..remains
-        };
+    if let Some(held) = held::reason(session, &path) {
+        return Remains { reason: format!("no domain has it, but {held}"), ..remains };
     }
     remains.when_named(Work::DeleteNvram(file))
 }

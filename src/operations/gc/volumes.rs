@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::{Remains, Sort, Work, at_work, held};
+use super::{Remains, Sort, Work, at_work};
 use crate::error::Error;
 use crate::host::{Domain, Volume};
-use crate::operations::Session;
 use crate::operations::images::{self, Noted, Torso};
 use crate::operations::preflight::record_of;
 use crate::operations::usage::{Part, Usage};
+use crate::operations::{Session, held};
 use crate::text::shell_word;
 
 /// The pools that foundry keeps anything in: the two of the settings, and those that records name.
@@ -89,8 +89,8 @@ fn lonely_note(session: &Session<'_>, volume: &Volume, image: &str) -> Result<Op
 /// What nothing is known of.
 fn free(session: &Session<'_>, kind: Sort, volume: &Volume, reason: &str) -> Remains {
     let remains = Remains::of_volume(session, kind, volume, reason);
-    if held::is_held(session, &volume.path) {
-        return Remains { reason: format!("{reason}, but a program has it open and locked"), ..remains };
+    if let Some(held) = held::reason(session, &volume.path) {
+        return Remains { reason: format!("{reason}, but {held}"), ..remains };
     }
     remains.when_named(Work::DeleteVolume(volume.clone()))
 }

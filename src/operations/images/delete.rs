@@ -2,28 +2,46 @@
 
 use super::{ImageUse, Wholeness, info, notes, wholeness};
 use crate::error::{Error, Kind};
-use crate::operations::{Session, turn, usage};
+use crate::operations::{Session, held, turn, usage};
 use crate::text::shell_word;
 
 /// Deletes an image that nobody uses; or the note on one that is gone.
 ///
-/// Between the look and the deletion is nothing: [`create`](crate::operations::create::create) looks at its image once
-/// more when all is made, so that one that slips in between finds that it is gone.
+/// Nobody defines a VM on it between the look and the deletion: that takes the same turn. A foundry of another machine
+/// may; its [`create`](crate::operations::create::create) looks at its image once more when all is made.
 ///
 /// # Errors
-/// [`Kind::Storage`] where there is none, where it may still be on its way, or VMs or overlays use it: those are named,
-/// nothing is changed.
+/// [`Kind::Storage`] where there is none, where it may still be on its way, where VMs or overlays use it or a program
+/// holds it, or where another foundry works on it: nothing is changed then.
 pub fn delete(session: &Session<'_>, pool: &str, name: &str) -> Result<(), Error> {
     if forget_orphan(session, pool, name)? {
         return Ok(());
     }
-    let _turn = turn::with_image(session, pool, name);
+    // What was put there by hand may lie on it, too. That may take a while, and so it is not done in the turn.
+    usage::refresh_all(session)?;
+    let _turn = turn::with_image(session, pool, name).map_err(|e| e.outcome("nothing was changed"))?;
     refuse_unfinished(session, pool, name)?;
-    let found = look(session, pool, name)?;
-    match users(&found) {
-        None => remove(session, pool, name),
-        Some(users) => Err(Error::new(Kind::Storage, format!("image '{name}' is in use by {users}"))
+    let found = info(session, pool, name)?;
+    refuse_used(session, &found)?;
+    remove(session, pool, name)
+}
+
+fn refuse_used(session: &Session<'_>, found: &ImageUse) -> Result<(), Error> {
+    let name = &found.volume.name;
+    if let Some(users) = users(found) {
+        return Err(Error::new(Kind::Storage, format!("image '{name}' is in use by {users}"))
             .hint("destroy them first")
+            .outcome("nothing was changed"));
+    }
+    match held::reason(session, &found.volume.path) {
+        None => Ok(()),
+        Some(reason) => Err(Error::new(Kind::Storage, format!("image '{name}' may be in use"))
+            .because(reason)
+            .hint(format!(
+                "if nobody needs it: foundry image delete {} --pool {} --force",
+                shell_word(name),
+                shell_word(&found.volume.pool)
+            ))
             .outcome("nothing was changed")),
     }
 }
@@ -36,7 +54,8 @@ pub fn delete_used(session: &Session<'_>, pool: &str, name: &str) -> Result<(), 
     if forget_orphan(session, pool, name)? {
         return Ok(());
     }
-    look(session, pool, name)?;
+    usage::refresh_all(session)?;
+    info(session, pool, name)?;
     remove(session, pool, name)
 }
 
@@ -76,12 +95,6 @@ fn refuse_unfinished(session: &Session<'_>, pool: &str, name: &str) -> Result<()
             shell_word(pool)
         ))
         .outcome("nothing was changed"))
-}
-
-fn look(session: &Session<'_>, pool: &str, name: &str) -> Result<ImageUse, Error> {
-    // What was put there by hand may lie on it, too.
-    usage::refresh_all(session)?;
-    info(session, pool, name)
 }
 
 /// Who uses an image, as a list in a sentence.

@@ -4,7 +4,7 @@ use super::{Wholeness, delete, list, notes, wholeness};
 use crate::error::Error;
 use crate::host::Volume;
 use crate::operations::usage::Usage;
-use crate::operations::{Session, usage};
+use crate::operations::{Session, held, usage};
 use crate::origin::Origin;
 
 /// An image that nobody uses.
@@ -17,7 +17,8 @@ pub struct Dispensable {
 }
 
 /// The images of a pool that no VM and no overlay uses. Those that cannot be had again, because nobody noted
-/// a URL, only if `all` are asked for. One that is not surely whole may be on its way: it is left alone.
+/// a URL, only if `all` are asked for. One that is not surely whole may be on its way: it is left alone, as is one
+/// that a program holds.
 ///
 /// # Errors
 /// As [`list`].
@@ -29,6 +30,7 @@ pub fn dispensable(session: &Session<'_>, pool: &str, all: bool) -> Result<Vec<D
         let users = usage.of(pool, &image.name, &image.path);
         if !users.vms.is_empty()
             || !users.overlays.is_empty()
+            || held::reason(session, &image.path).is_some()
             || wholeness(session, &image)? != Wholeness::Whole
         {
             continue;

@@ -1,11 +1,12 @@
 //! What the kernel of this machine says of a file.
 
 use std::fs::{self, Metadata};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 
 use rustix::fs::{major, minor};
 
-use crate::operations::Session;
+use super::Session;
 
 /// The file itself, and not what a link leads to; `None` elsewhere, and where it cannot be seen.
 pub(super) fn metadata(session: &Session<'_>, path: &str) -> Option<Metadata> {
@@ -13,12 +14,26 @@ pub(super) fn metadata(session: &Session<'_>, path: &str) -> Option<Metadata> {
     is_here.then(|| fs::symlink_metadata(path).ok()).flatten()
 }
 
-/// Whether a program holds a lock on the file: QEMU does on each image that it works on (its option `locking` of the
-/// block driver `file`), also where no libvirt knows of it. Elsewhere nobody can tell.
-pub(super) fn is_held(session: &Session<'_>, path: &str) -> bool {
-    let Some(file) = metadata(session, path).filter(Metadata::is_file) else { return false };
-    let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
-    is_locked(&locks, file.dev(), file.ino())
+/// Why a file is to stay by what the kernel says of its locks, if it is: QEMU holds one on each image that it works on
+/// (its option `locking` of the block driver `file`), also where no libvirt knows of it. Of another machine's files
+/// nobody can tell.
+pub(super) fn reason(session: &Session<'_>, path: &str) -> Option<String> {
+    let is_here = session.host.is_local() && path.starts_with('/');
+    // The file that a link leads to is the one that is locked.
+    let file = is_here.then(|| fs::metadata(path).ok()).flatten().filter(Metadata::is_file)?;
+    judge(fs::read_to_string("/proc/locks"), &file)
+}
+
+/// Locks that cannot be seen may be there.
+fn judge(locks: io::Result<String>, file: &Metadata) -> Option<String> {
+    match locks {
+        Err(e) => {
+            Some(format!("/proc/locks, which tells whether a program has it open, cannot be read: {e}"))
+        }
+        Ok(locks) => {
+            is_locked(&locks, file.dev(), file.ino()).then(|| "a program has it open and locked".to_owned())
+        }
+    }
 }
 
 /// Each line of proc_locks(5) has one word of device and inode: `08:01:1234`, the device in hexadecimal.
@@ -43,6 +58,13 @@ mod tests {
 1: -> POSIX  ADVISORY  WRITE 77 08:11:99 0 EOF
 2: FLOCK  ADVISORY  WRITE 42 00:1f:55 0 EOF
 ";
+
+    #[test]
+    fn locks_that_cannot_be_seen_hold_a_file() {
+        let file = fs::metadata("/proc/self/exe").unwrap();
+        assert_eq!(judge(Ok(LOCKS.to_owned()), &file), None);
+        assert!(judge(Err(io::ErrorKind::PermissionDenied.into()), &file).is_some());
+    }
 
     #[test]
     fn a_lock_is_found_by_device_and_inode() {
