@@ -156,7 +156,7 @@ fn a_destruction_killed_anywhere_is_finished_by_the_next() {
     assert!(half > 0, "no kill came between the mark and the end");
 }
 
-/// Ctrl-C: what was made goes again, and the exit code is 130.
+/// Ctrl-C: what was made goes again, and the exit code says by which signal.
 #[test]
 fn an_interrupted_creation_undoes_itself() {
     let Some((bed, manifest, bystander)) = bed("ctrlc", 63) else { return };
@@ -166,13 +166,14 @@ fn an_interrupted_creation_undoes_itself() {
     let start = undisturbed.calls.iter().position(|c| c == "virDomainCreate").unwrap();
     let mut undone = 0;
     for n in [vec![2], points(&undisturbed)].concat().into_iter().filter(|n| *n < start) {
-        let ran = disturbed(&bed, &["create", "-"], &manifest, n, if n % 2 == 0 { "INT" } else { "TERM" });
+        let (signal, code) = if n % 2 == 0 { ("INT", 130) } else { ("TERM", 143) };
+        let ran = disturbed(&bed, &["create", "-"], &manifest, n, signal);
         if ran.code == 0 {
             // The signal came when nothing could be stopped any more.
             assert_eq!(ran.stdout, format!("Successfully created VM '{vm}'\n"));
             bed.foundry(&["destroy", vm, "--force"]).run().exits(0);
         } else {
-            let ran = ran.exits(130).prints("");
+            let ran = ran.exits(code).prints("");
             let made = ran.calls.iter().any(|c| c == "virDomainDefineXMLFlags");
             let outcome =
                 if made { "everything that was made is removed again" } else { "nothing was changed" };
