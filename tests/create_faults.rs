@@ -190,6 +190,33 @@ fn what_is_left_of_a_whole_vm_is_not_called_whole() {
     bench.create(&plan(WEB)).unwrap();
 }
 
+/// Its definition was taken away, and another VM has the name and the volumes' names: nothing of that one's goes, and
+/// no advice leads to it.
+#[test]
+fn what_is_somebody_elses_by_now_is_neither_removed_nor_advised_away() {
+    let upload = {
+        let clean = Bench::new();
+        clean.create(&plan(WEB)).unwrap();
+        clean.host.calls().iter().position(|c| c.starts_with("upload")).unwrap()
+    };
+    let bench = Bench::new();
+    bench.host.fail_calls_named("upload");
+    bench.host.on_call(upload, |host| {
+        host.undefine(host.uuid_of("web").unwrap()).unwrap();
+        host.define_domain(&support::foreign("web", "/pool/vms/web_boot")).unwrap();
+    });
+    let error = bench.create(&plan(WEB)).unwrap_err();
+    let told = whole(&error);
+    assert!(!told.contains("foundry destroy"), "{told}");
+    assert!(told.contains("domain 'web' was taken away by somebody else meanwhile"), "{told}");
+    assert!(
+        told.contains("volume 'web_boot' in pool 'foundry-vms' (it may be somebody else's by now)"),
+        "{told}"
+    );
+    assert!(bench.host.uuid_of("web").is_some());
+    assert!(bench.host.files().contains(&"/pool/vms/web_boot".to_owned()));
+}
+
 /// The host of these tests is a remote one, where nobody can remove the console's log.
 #[test]
 fn a_start_that_fails_on_a_remote_host_leaves_no_domain() {

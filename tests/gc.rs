@@ -7,8 +7,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
-use foundry::host::Host;
 use foundry::host::memory::{Effect, MemoryHost};
+use foundry::host::{DomainState, Host};
 use foundry::operations::disks::{Request, attach};
 use foundry::operations::gc::{Choice, Fate, Places, Sort, Survey, carry_out, choose, survey};
 use foundry::plan::DiskFormat;
@@ -206,6 +206,7 @@ fn littered() -> Bench {
     let bench = Bench::new();
     bench.create(&support::plan_with(support::SMALL, &[("name: small", "name: web")])).unwrap();
     bench.edit_record("web", |record| record["state"] = "destroying".into());
+    bench.host.set_state("web", DomainState::ShutOff);
     torso(&bench);
     Image::dense(qcow2().as_slice(), qcow2().len() as u64)
         .origin("https://a")
@@ -290,6 +291,38 @@ fn a_destruction_that_goes_on_is_left_alone() {
     let why = refused(&bench, &["web"]);
     assert!(why.contains(&format!("process {} destroys it", std::process::id())), "{why}");
     assert!(why.contains("hint: foundry destroy web"), "{why}");
+}
+
+/// A destruction that was killed while its guest was asked, or a half made VM that somebody started.
+#[test]
+fn a_half_vm_that_runs_goes_only_when_it_is_named() {
+    for (state, what) in [("creating", "creation"), ("destroying", "destruction")] {
+        let bench = Bench::with_web();
+        bench.edit_record("web", |record| record["state"] = state.into());
+        bury_all(&bench);
+        let before = bench.host.fingerprint();
+        let found = look(&bench);
+        assert_eq!(fates(&found), [("web".to_owned(), Fate::WhenNamed)].into());
+        let web = found.remains.iter().find(|r| r.name == "web").unwrap();
+        assert_eq!(web.reason, format!("its {what} was interrupted, and it runs"));
+        run(&bench, &[]).unwrap();
+        assert_eq!(bench.host.changes_since(&before), NOTHING);
+        run(&bench, &["web"]).unwrap();
+        assert_eq!(bench.host.changes_since(&Bench::new().host.fingerprint()), NOTHING);
+    }
+}
+
+#[test]
+fn a_half_vm_that_was_started_since_stays() {
+    let bench = littered();
+    let session = bench.session();
+    let found = survey(&session, None).unwrap();
+    let chosen = choose(&session, &found, &["web".into()]).unwrap();
+    bench.host.set_state("web", DomainState::Running);
+    let before = bench.host.fingerprint();
+    let errors = carry_out(&session, None, &chosen, |_| {}).unwrap_err();
+    assert!(whole(&errors[0]).contains("it runs now"), "{errors:?}");
+    assert_eq!(bench.host.changes_since(&before), NOTHING);
 }
 
 #[test]

@@ -3,10 +3,10 @@
 
 mod support;
 
-use foundry::Kind;
-use foundry::host::Host;
-use foundry::host::memory::Effect;
+use foundry::host::memory::{Effect, MemoryHost};
+use foundry::host::{DomainState, Host};
 use foundry::record::State;
+use foundry::{Error, Kind};
 use support::{Bench, FORCE, GENTLE, WEB, plan, plan_with, shape, whole};
 
 const NOTHING: [&str; 0] = [];
@@ -70,6 +70,21 @@ fn the_same_create_replaces_what_a_dead_one_left() {
     assert_eq!(shape(&bench.host), shape(&clean.host));
     assert_eq!(bench.record("web").state, State::Created);
     assert!(bench.told.done().contains(&"Remains of an interrupted creation removed".to_owned()));
+}
+
+/// Foundry starts nothing that is half made: somebody did, and may work in it.
+#[test]
+fn remains_that_run_are_not_replaced() {
+    let bench = dead();
+    bench.host.set_state("web", DomainState::Running);
+    let before = bench.host.fingerprint();
+    let error = bench.create(&plan(WEB)).unwrap_err();
+    assert_eq!(error.kind(), Kind::Vm);
+    assert!(error.message().contains("VM 'web' runs, though its creation was interrupted"), "{error}");
+    assert!(whole(&error).contains("foundry destroy web removes it"), "{}", whole(&error));
+    assert_eq!(bench.host.changes_since(&before), NOTHING);
+    bench.destroy("web", GENTLE).unwrap();
+    bench.create(&plan(WEB)).unwrap();
 }
 
 /// Another manifest of the same name, on another pool, replaces it too, and takes all of it away.
@@ -148,8 +163,7 @@ fn a_stopped_pool_does_not_hide_what_was_left() {
 }
 
 /// The remains change hands while they are looked at.
-#[test]
-fn remains_that_became_another_domain_stay() {
+fn change_hands(act: impl FnOnce(&MemoryHost) + Send + 'static) -> (Bench, Error) {
     let looks = {
         let bench = dead();
         bench.host.forget_calls();
@@ -158,15 +172,28 @@ fn remains_that_became_another_domain_stay() {
     };
     let bench = dead();
     bench.host.forget_calls();
-    bench.host.on_call(looks, |host| {
-        let uuid = host.uuid_of("web").unwrap();
-        host.undefine(uuid).unwrap();
-        host.define_domain(&support::foreign("web", "/pool/vms/web_1_boot")).unwrap();
-    });
+    bench.host.on_call(looks, act);
     let error = bench.create(&plan(WEB)).unwrap_err();
     assert_eq!(error.kind(), Kind::Vm, "{}", whole(&error));
     assert!(bench.host.uuid_of("web").is_some());
     assert!(bench.host.files().contains(&"/pool/vms/web_boot".to_owned()), "nothing was deleted");
+    (bench, error)
+}
+
+#[test]
+fn remains_that_were_started_stay() {
+    let (bench, error) = change_hands(|host| host.set_state("web", DomainState::Running));
+    assert!(error.message().contains("VM 'web' was started meanwhile"), "{error}");
+    assert_eq!(bench.host.domain("web").unwrap().unwrap().state, DomainState::Running);
+}
+
+#[test]
+fn remains_that_became_another_domain_stay() {
+    change_hands(|host| {
+        let uuid = host.uuid_of("web").unwrap();
+        host.undefine(uuid).unwrap();
+        host.define_domain(&support::foreign("web", "/pool/vms/web_1_boot")).unwrap();
+    });
 }
 
 #[test]

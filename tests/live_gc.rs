@@ -161,7 +161,7 @@ fn a_destruction_that_goes_on_is_told_from_one_that_was_killed() {
     bed.foundry(&["gc", vm, "--yes"]).run().exits(5).mentions("destroys it\n");
     started.signal("KILL");
     started.end();
-    assert_eq!(listed(&bed), pairs([(vm, "goes")]));
+    assert_eq!(listed(&bed), pairs([(vm, "when-named")]));
     bed.foundry(&["gc", vm, "--yes"]).run().exits(0);
     assert_eq!(bed.traces(), []);
 }

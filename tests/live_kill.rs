@@ -220,9 +220,9 @@ fn a_wait_ends_when_the_guest_stops() {
     ran.mentions(&format!("\n  VM '{vm}' stays as it is; foundry destroy {vm} removes it\n"));
 }
 
-/// Ctrl-C while the guest is asked to shut down: it is half destroyed, says so, and the next finishes.
+/// Ctrl-C while the guest is asked to shut down: nothing has gone, and the VM is as whole as it was.
 #[test]
-fn an_interrupted_destruction_is_finished_by_the_next() {
+fn an_interrupted_destruction_leaves_the_vm() {
     let Some((bed, manifest, bystander)) = bed("asked", 68) else { return };
     let vm = &manifest.name;
     bed.creates(&manifest);
@@ -232,11 +232,10 @@ fn an_interrupted_destruction_is_finished_by_the_next() {
     started.signal("INT");
     let ran = started.end().exits(130).prints("");
     ran.tells(&format!(
-        "Destroying VM '{vm}'...\nerror: interrupted\n  VM '{vm}' is half destroyed; its definition still names what is left\n  \
-         foundry destroy {vm} finishes it\n"
+        "Destroying VM '{vm}'...\nerror: interrupted\n  nothing was removed; VM '{vm}' still runs\n"
     ));
     let got = bed.get(vm);
-    assert_eq!((&got["status"]["phase"], &got["status"]["state"]), (&"Destroying".into(), &"running".into()));
+    assert_eq!((&got["status"]["phase"], &got["status"]["state"]), (&"Running".into(), &"running".into()));
     bed.foundry(&["destroy", vm, "--force"]).run().exits(0);
     assert_eq!(bed.traces(), std::slice::from_ref(&bystander));
 }

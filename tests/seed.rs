@@ -178,6 +178,20 @@ fn a_guest_that_does_not_let_go_keeps_it() {
     assert_eq!(drives(&bench.host, View::Persistent), 1);
 }
 
+/// Whoever forced it is told the command that is not refused.
+#[test]
+fn broken_off_by_force_it_is_finished_by_force() {
+    for call in ["detach_disk", "delete_volume", "set_record"] {
+        let bench = Bench::with_web();
+        bench.host.fail_calls_named(call);
+        let told = whole(&run(&bench, true).unwrap_err());
+        assert!(told.contains("foundry seed eject web --force finishes it"), "{call}: {told}");
+        bench.host.heal();
+        run(&bench, true).unwrap();
+        assert_ejected(&bench);
+    }
+}
+
 #[test]
 fn broken_off_at_any_call_it_is_finished_by_itself() {
     let before = shape(&Bench::with_web().host);

@@ -112,21 +112,24 @@ impl Creation {
     /// Takes everything away again, newest first, and adds to the error what became of it.
     ///
     /// No disk goes while the guest may run. The definition goes last and only if all volumes are gone: it
-    /// holds the record that names them.
+    /// holds the record that names them. Where it is gone already, the name may be another VM's by now: then nothing
+    /// that goes by the name is touched.
     pub(super) fn undo(self, session: &Session<'_>, error: Error) -> Error {
         let vm = self.vm_name();
         let turn = self.domain().map(|uuid| turn::to_undo(session, uuid));
         let is_kept = matches!(turn, Some(None));
         let mut left: Vec<String> = self.unknown.iter().map(|u| format!("{u} (it may exist)")).collect();
         let mut stays = if left.is_empty() { None } else { Some("its record names the rest") };
-        let mut runs = false;
+        let (mut runs, mut is_lost) = (false, false);
         for what in self.made.iter().rev() {
+            is_lost = is_lost || self.name_is_lost(session);
             let outcome = match (what, stays) {
+                (Created::Domain { .. } | Created::Guest { .. } | Created::Mark { .. }, _) if is_lost => {
+                    Ok(())
+                }
+                _ if is_lost => Err("it may be somebody else's by now".to_owned()),
                 _ if runs => Err("the guest may run".to_owned()),
                 (Created::Volume(_), _) if is_kept => Err("another foundry works on this VM".to_owned()),
-                (Created::Volume(_), _) if self.name_is_lost(session) => {
-                    Err("the domain was taken away by somebody else; it may be another's now".to_owned())
-                }
                 (Created::Domain { .. }, Some(reason)) => Err(reason.to_owned()),
                 _ if session.cancel.is_insisted() => Err("the undoing was interrupted".to_owned()),
                 _ => remove(session, what),
@@ -142,6 +145,9 @@ impl Creation {
             }
         }
         let error = if session.cancel.is_insisted() { error.of_kind(Kind::Interrupted) } else { error };
+        if is_lost {
+            return tell_loss(error, &left, vm.as_deref().unwrap_or_default());
+        }
         let vm = vm.filter(|_| stays.is_some());
         tell_outcome(error, !self.made.is_empty(), &left, vm.as_deref())
     }
@@ -175,6 +181,17 @@ fn tell_outcome(error: Error, had_made_any: bool, left: &[String], vm: Option<&s
             .outcome(format!("foundry destroy {vm} removes it")),
         (left, None) => error.outcome(format!("left behind: {}", left.join(", "))),
     }
+}
+
+/// Whoever took the definition away may have made another VM of that name: no advice may lead to that.
+fn tell_loss(error: Error, left: &[String], vm: &str) -> Error {
+    let error = error.outcome(format!("domain '{vm}' was taken away by somebody else meanwhile"));
+    if left.is_empty() {
+        return error;
+    }
+    error
+        .outcome(format!("left behind: {}", left.join(", ")))
+        .outcome("foundry gc lists which volumes nobody uses")
 }
 
 fn remove(session: &Session<'_>, what: &Created) -> Result<(), String> {

@@ -2,7 +2,8 @@
 //!
 //! It has two halves. [`survey`] looks and says exactly what would go and what would stay; the user
 //! sees that and agrees. [`carry_out`] does it. The definition goes last because it holds the record:
-//! killed anywhere, a second `destroy` finds the rest and finishes.
+//! killed anywhere, a second `destroy` finds the rest and finishes. Where the guest was not stopped and still runs,
+//! nothing has gone yet: the mark is taken back, and the VM is whole.
 //!
 //! As long as the definition is there, its name is taken and no other VM of foundry's can have volumes of
 //! these names. So before each deletion it is looked for again: somebody else may have finished this work
@@ -63,6 +64,14 @@ pub struct Doomed {
     pub role: Option<Role>,
 }
 
+/// The mark that a VM is being destroyed.
+struct Mark {
+    /// The text of the record before it.
+    before: String,
+    /// Who destroys it.
+    maker: Maker,
+}
+
 /// Does what a survey said.
 ///
 /// # Errors
@@ -72,11 +81,12 @@ pub fn carry_out(session: &Session<'_>, demolition: &Demolition) -> Result<(), E
     session.progress.tell(Event::Begins(format!("Destroying VM '{name}'...")));
     session.cancel.check_unchanged()?;
     let _leaves = session.cancel.leaves(remains(demolition));
-    mark(session, demolition)?;
+    let mark = mark(session, demolition)?;
     let unfinished = |error: Error| unfinished(session, demolition, error);
     let patience =
         if demolition.options.force { Patience::None } else { Patience::For(demolition.options.timeout) };
-    stop(session, demolition.domain.uuid, name, patience).map_err(unfinished)?;
+    stop(session, demolition.domain.uuid, name, patience)
+        .map_err(|error| spared(session, demolition, mark.as_ref(), error))?;
     session.done("VM stopped");
     // What was found to be this VM's may be another's of the same name as soon as somebody else is done with it.
     let _turn = turn::with_vm(session, demolition.domain.uuid, name).map_err(unfinished)?;
@@ -96,9 +106,10 @@ pub fn carry_out(session: &Session<'_>, demolition: &Demolition) -> Result<(), E
 
 /// Writes what is going on into the record, and only the volumes that go: nothing that happens from here
 /// on may delete one that was decided to stay.
-fn mark(session: &Session<'_>, demolition: &Demolition) -> Result<(), Error> {
-    let Some(record) = &demolition.record else { return Ok(()) };
-    check_nothing_came(session, demolition, record)?;
+fn mark(session: &Session<'_>, demolition: &Demolition) -> Result<Option<Mark>, Error> {
+    let Some(record) = &demolition.record else { return Ok(None) };
+    let _turn = turn::with_vm(session, demolition.domain.uuid);
+    let before = check_nothing_came(session, demolition, record)?;
     let mut marked = record.turned(State::Destroying, &session.clock.timestamp());
     // From here on the VM is this process's work in progress.
     marked.maker = Maker::current();
@@ -115,22 +126,56 @@ fn mark(session: &Session<'_>, demolition: &Demolition) -> Result<(), Error> {
         Error::from(refused)
             .outcome("nothing was removed")
             .outcome(format!("foundry destroy {} finishes it", shell_word(name)))
-    })
+    })?;
+    Ok(before.map(|before| Mark { before, maker: marked.maker }))
 }
 
 /// While the user thought about it, another process may have attached a disk. It was not asked for, and a mark
 /// that does not name it would leave it to nobody.
-fn check_nothing_came(session: &Session<'_>, demolition: &Demolition, record: &Record) -> Result<(), Error> {
+///
+/// Returns the record's text.
+fn check_nothing_came(
+    session: &Session<'_>,
+    demolition: &Demolition,
+    record: &Record,
+) -> Result<Option<String>, Error> {
     let Domain { uuid, name, .. } = &demolition.domain;
-    let now = session.host.domain(name)?.filter(|d| d.uuid == *uuid).and_then(|d| record_of(&d));
+    let domain = session.host.domain(name)?.filter(|d| d.uuid == *uuid);
+    let now = domain.as_ref().and_then(record_of);
     let is_new = |v: &&RecordedVolume| !record.volumes.iter().any(|r| r.pool == v.pool && r.name == v.name);
     match now.iter().flat_map(|n| &n.volumes).find(is_new) {
-        None => Ok(()),
+        None => Ok(domain.and_then(|d| d.record)),
         Some(new) => Err(Error::new(Kind::Vm, format!("VM '{name}' has got a disk since it was looked at"))
             .because(format!("volume '{}' in pool '{}' is in its record now", new.name, new.pool))
             .hint(format!("foundry destroy {} looks again", shell_word(name)))
             .outcome("nothing was removed")),
     }
+}
+
+/// What a guest that still runs means, because it could not be stopped or somebody thought better of it: nothing has
+/// gone yet, and with its old record the VM is what it was. A mark that stayed would give its disks to `gc`.
+fn spared(session: &Session<'_>, demolition: &Demolition, mark: Option<&Mark>, error: Error) -> Error {
+    let Domain { uuid, name, .. } = &demolition.domain;
+    let runs = session.host.state(*uuid).is_ok_and(|now| now.is_some_and(|now| now.state.is_active()));
+    if !runs || !mark.is_none_or(|mark| take_back(session, &demolition.domain, mark)) {
+        return unfinished(session, demolition, error);
+    }
+    let error = error.outcome(format!("nothing was removed; VM '{name}' still runs"));
+    match &demolition.record {
+        Some(record) if record.state != State::Created => {
+            error.outcome(format!("foundry destroy {} finishes it", shell_word(name)))
+        }
+        _ => error,
+    }
+}
+
+/// Writes the old record over the mark, unless that is another process's by now; whether it did.
+fn take_back(session: &Session<'_>, domain: &Domain, mark: &Mark) -> bool {
+    let _turn = turn::with_vm(session, domain.uuid);
+    let now = session.host.domain(&domain.name).ok().flatten().filter(|d| d.uuid == domain.uuid);
+    let is_ours = |record: Record| record.state == State::Destroying && record.maker == mark.maker;
+    now.and_then(|d| record_of(&d)).is_some_and(is_ours)
+        && session.host.set_record(domain.uuid, &mark.before).is_ok()
 }
 
 /// What a failure on the way means: that the rest is left to another run, or that there is no rest.
@@ -217,6 +262,12 @@ pub(super) fn remove_leftover(session: &Session<'_>, domain: &Domain) -> Result<
     let demolition = survey(session, &domain.name, options)?;
     if demolition.domain.uuid != domain.uuid {
         return Err(Error::new(Kind::Vm, format!("domain '{}' was redefined meanwhile", domain.name))
+            .outcome("nothing was changed"));
+    }
+    if demolition.domain.state.is_active() {
+        return Err(Error::new(Kind::Vm, format!("VM '{}' was started meanwhile", domain.name))
+            .because("its creation was interrupted, and it runs")
+            .hint(format!("foundry destroy {} removes it", shell_word(&domain.name)))
             .outcome("nothing was changed"));
     }
     if let Some((what, reason)) = demolition.spared.first() {

@@ -96,11 +96,16 @@ fn newcomer(session: &Session<'_>, plan: &VmPlan, taken: Option<&Domain>) -> Res
     Ok((!is_dead).then_some(findings))
 }
 
-/// The name must be free, but for the remains of a creation whose maker died: whether it is those.
+/// The name must be free, but for the remains of a creation whose maker died: whether it is those. Foundry starts
+/// nothing before it is whole: what runs all the same, somebody started, and may be needed.
 fn check_name(plan: &VmPlan, taken: &Domain, findings: &mut Findings) -> bool {
     let finding = match Owner::of_domain(taken) {
         Owner::Foundry(record) if record.state == State::Creating => match record.maker.liveness() {
-            Liveness::Dead => return true,
+            Liveness::Dead if !taken.state.is_active() => return true,
+            Liveness::Dead => {
+                Finding::vm(format!("VM '{}' runs, though its creation was interrupted", plan.name))
+                    .hint(format!("foundry destroy {} removes it", plan.name))
+            }
             Liveness::Alive => {
                 Finding::vm(format!("VM '{}' is being created by process {}", plan.name, record.maker.pid))
             }

@@ -4,8 +4,9 @@
 //! that is defined right after it. So there is a second look when all is made, right before the VM is marked as
 //! whole. Each has announced itself by its definition before it looks, and says by its mark that it has looked.
 //! Of two that see each other the one with the lower UUID has the address. A higher one may not have seen it: so
-//! the lower one waits until that has marked itself, and then goes, or has gone. Exactly one stays, however many
-//! there are and whenever they come.
+//! the lower one waits until that has marked itself, and then goes, or has gone. So no two stay, however many there
+//! are and whenever they come. One stays, unless the lowest is undone for another reason while the others look: until
+//! its definition is gone, they cannot tell it from one that goes on, and leave too.
 
 use std::time::Duration;
 

@@ -35,6 +35,7 @@ pub struct Ejection {
     pub kept: Option<(String, String)>,
     subject: Subject,
     seed: RecordedVolume,
+    force: bool,
 }
 
 /// Looks whether the seed of a VM can go; `None` where it is gone already. Changes nothing. With `force` it goes though
@@ -56,7 +57,7 @@ pub fn survey(session: &Session<'_>, vm: &str, force: bool) -> Result<Option<Eje
     if !force && (live || drive(&subject.next, &seed).is_some()) {
         check_done(session, &subject)?;
     }
-    let mut ejection = Ejection { vm, live, volume: None, kept: None, subject, seed };
+    let mut ejection = Ejection { vm, live, volume: None, kept: None, subject, seed, force };
     ejection.decide(session)?;
     Ok(Some(ejection))
 }
@@ -132,8 +133,10 @@ pub fn eject(session: &Session<'_>, ejection: &Ejection) -> Result<(), Error> {
     let vm = &ejection.vm;
     session.progress.tell(Event::Begins(format!("Ejecting the seed of VM '{vm}'...")));
     session.cancel.check_unchanged()?;
+    // Nobody knows better than before whether cloud-init is done, and the drive may still be there.
+    let force = if ejection.force { " --force" } else { "" };
     let unfinished =
-        |error: Error| error.outcome(format!("foundry seed eject {} finishes it", shell_word(vm)));
+        |error: Error| error.outcome(format!("foundry seed eject {}{force} finishes it", shell_word(vm)));
     unplug(session, ejection).map_err(unfinished)?;
     session.done("CD-ROM detached");
     delete_volume(session, ejection).map_err(unfinished)?;

@@ -1,14 +1,18 @@
 //! The process that makes a VM, told so that another can see whether it still does.
 
 use std::fs;
+use std::sync::OnceLock;
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use rustix::process::{Pid, test_kill_process};
 use serde::{Deserialize, Serialize};
 
 /// A process, identified beyond the reuse of its number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Maker {
-    /// The machine, by machine-id(5) and, since containers share a machine, its PID namespace.
+    /// The machine, by machine-id(5) and, since clones share that, its host name; and since containers share a
+    /// machine, the PID namespace.
     pub host: String,
     /// The boot of that machine (`/proc/sys/kernel/random/boot_id`).
     pub boot: String,
@@ -16,6 +20,9 @@ pub struct Maker {
     pub pid: u32,
     /// When the process began, in clock ticks since boot (proc_pid_stat(5), field 22).
     pub started: u64,
+    /// Seconds since 1970 when it began its work, to compare with boots; absent where its clock was before that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
     /// The version of foundry.
     pub version: String,
 }
@@ -39,7 +46,11 @@ impl Maker {
             host: host_id(),
             boot: boot_id(),
             pid,
-            started: start_time(pid).unwrap_or(0),
+            started: match look(pid) {
+                Seen::Runs { started } => started,
+                Seen::Hidden | Seen::Ended => 0,
+            },
+            since: since(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }
@@ -49,33 +60,78 @@ impl Maker {
         if self.host != host_id() {
             return Liveness::Elsewhere;
         }
-        match start_time(self.pid) {
-            Some(started) if self.boot == boot_id() && started == self.started => Liveness::Alive,
-            // With hidepid (proc(5)) another user's process cannot be told from none.
-            None if self.boot == boot_id() && start_time(1).is_none() => Liveness::Elsewhere,
-            _ => Liveness::Dead,
+        if self.boot != boot_id() {
+            return self.before_boot(boot_time());
+        }
+        match look(self.pid) {
+            Seen::Runs { started } if started == self.started => Liveness::Alive,
+            Seen::Hidden => Liveness::Elsewhere,
+            Seen::Runs { .. } | Seen::Ended => Liveness::Dead,
         }
     }
+
+    /// Of another boot than this one, which began at `boot`: one that began its work before it ended with its own boot.
+    /// One that began later is of another machine with the same id and the same name, a clone of this one.
+    fn before_boot(&self, boot: Option<u64>) -> Liveness {
+        match (self.since, boot) {
+            (Some(since), Some(boot)) if since < boot => Liveness::Dead,
+            _ => Liveness::Elsewhere,
+        }
+    }
+}
+
+/// What can be seen of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    /// It runs; with its start in clock ticks since boot.
+    Runs { started: u64 },
+    /// There is a process of that number, and this one may not look at it: another user's, with hidepid (proc(5)).
+    Hidden,
+    /// There is none, or only its zombie.
+    Ended,
+}
+
+fn look(pid: u32) -> Seen {
+    match fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(stat) => start_time(&stat).map_or(Seen::Ended, |started| Seen::Runs { started }),
+        Err(_) if exists(pid) => Seen::Hidden,
+        Err(_) => Seen::Ended,
+    }
+}
+
+/// Whether there is such a process, by kill(2) with no signal: a refusal (EPERM) says so, too.
+fn exists(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    pid.is_some_and(|pid| !matches!(test_kill_process(pid), Err(rustix::io::Errno::SRCH)))
+}
+
+/// Once for a process, so that it is the same maker each time.
+fn since() -> Option<u64> {
+    static SINCE: OnceLock<Option<u64>> = OnceLock::new();
+    *SINCE.get_or_init(|| Some(SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs()))
+}
+
+/// Seconds since 1970 when this machine was booted (`btime`, proc_stat(5)).
+fn boot_time() -> Option<u64> {
+    let stat = fs::read_to_string("/proc/stat").ok()?;
+    stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
 }
 
 fn host_id() -> String {
     let namespace =
         fs::read_link("/proc/self/ns/pid").map(|link| link.display().to_string()).unwrap_or_default();
-    let machine = ["/etc/machine-id", "/var/lib/dbus/machine-id", "/proc/sys/kernel/hostname"]
-        .iter()
-        .filter_map(|file| fs::read_to_string(file).ok())
-        .find(|text| !text.trim().is_empty())
-        .unwrap_or_default();
-    format!("{} {namespace}", machine.trim())
+    let read = |file: &&str| fs::read_to_string(file).ok().filter(|text| !text.trim().is_empty());
+    let machine = ["/etc/machine-id", "/var/lib/dbus/machine-id"].iter().find_map(read).unwrap_or_default();
+    let name = read(&"/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{} {} {namespace}", machine.trim(), name.trim())
 }
 
 fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
-/// `None` where there is no such process, or only its zombie.
-fn start_time(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+/// From what `/proc/PID/stat` says; `None` of a zombie.
+fn start_time(stat: &str) -> Option<u64> {
     // The second field is the program's name in parentheses and may hold anything, blanks and `)` too.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     if fields.first() == Some(&"Z") {
@@ -96,8 +152,8 @@ mod tests {
     #[test]
     fn a_process_that_ended_is_dead_even_while_it_is_a_zombie() {
         let mut child = std::process::Command::new("true").spawn().unwrap();
-        let maker =
-            Maker { pid: child.id(), started: start_time(child.id()).unwrap_or(1), ..Maker::current() };
+        let started = if let Seen::Runs { started } = look(child.id()) { started } else { 1 };
+        let maker = Maker { pid: child.id(), started, ..Maker::current() };
         std::thread::sleep(std::time::Duration::from_millis(300));
         assert_eq!(maker.liveness(), Liveness::Dead);
         child.wait().unwrap();
@@ -105,10 +161,41 @@ mod tests {
     }
 
     #[test]
-    fn a_reused_number_or_another_boot_is_not_the_maker() {
+    fn a_reused_number_is_not_the_maker() {
         let current = Maker::current();
         assert_eq!(Maker { started: current.started + 1, ..current.clone() }.liveness(), Liveness::Dead);
-        assert_eq!(Maker { boot: "another".into(), ..current.clone() }.liveness(), Liveness::Dead);
         assert_eq!(Maker { host: "another".into(), ..current }.liveness(), Liveness::Elsewhere);
+    }
+
+    /// Two machines that were cloned, `/etc/machine-id` and host name included, look like one that was booted again.
+    #[test]
+    fn only_what_began_before_this_boot_ended_with_another() {
+        let booted = boot_time().unwrap();
+        let other = |since| Maker { boot: "another".into(), since, ..Maker::current() };
+        assert_eq!(other(Some(booted - 1)).liveness(), Liveness::Dead);
+        assert_eq!(other(Some(booted + 1)).liveness(), Liveness::Elsewhere, "it began on a clone");
+        assert_eq!(other(None).liveness(), Liveness::Elsewhere);
+        assert_eq!(Maker::current().before_boot(None), Liveness::Elsewhere);
+    }
+
+    #[test]
+    fn a_machine_is_more_than_its_id() {
+        let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+        assert!(
+            Maker::current().host.split(' ').any(|word| word == name.trim()),
+            "{}",
+            Maker::current().host
+        );
+    }
+
+    /// kill(2) tells of a process that `/proc` may hide.
+    #[test]
+    fn a_process_exists_as_long_as_it_has_its_number() {
+        assert!(exists(1), "though its number may only be refused");
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        assert!(exists(child.id()));
+        child.wait().unwrap();
+        assert!(!exists(child.id()));
+        assert!(!exists(0) && !exists(u32::MAX));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Fate, NvramFile, Places, Remains, Work, nvram, vms, volumes};
 use crate::error::{Error, Kind};
-use crate::host::Volume;
+use crate::host::{Domain, Volume};
 use crate::operations::destroy::{self, Demolition};
 use crate::operations::preflight::record_of;
 use crate::operations::usage::Usage;
@@ -57,12 +57,15 @@ type Done = Result<Option<String>, Error>;
 
 /// Somebody else may have begun to finish it since, or be done with it.
 fn destroy_half(session: &Session<'_>, demolition: &Demolition) -> Done {
-    let name = &demolition.domain.name;
-    let now = session.host.domain(name)?.filter(|d| d.uuid == demolition.domain.uuid);
-    let Some(record) = now.as_ref().and_then(record_of) else {
+    let Domain { uuid, name, state, .. } = &demolition.domain;
+    let now = session.host.domain(name)?.filter(|d| d.uuid == *uuid);
+    let Some((now, record)) = now.and_then(|now| record_of(&now).map(|record| (now, record))) else {
         return Ok(Some(format!("VM '{name}' was taken away by somebody else meanwhile")));
     };
-    let busy = vms::busy(&record).or((record.state == State::Created).then(|| "it is whole now".into()));
+    let was_started = now.state.is_active() && !state.is_active();
+    let busy = vms::busy(&record)
+        .or((record.state == State::Created).then(|| "it is whole now".into()))
+        .or(was_started.then(|| "it runs now".into()));
     if let Some(cause) = busy {
         return Err(Error::new(Kind::Vm, format!("VM '{name}' has changed since it was looked at"))
             .because(cause)

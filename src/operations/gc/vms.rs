@@ -12,7 +12,7 @@ use crate::text::shell_word;
 
 use std::time::Duration;
 
-/// As `destroy` does it: a guest whose destruction was broken off may still run, and is asked first.
+/// As `destroy` does it: a guest that still runs, and was named, is asked first.
 const OPTIONS: Options = Options { force: false, keep_disks: false, timeout: Duration::from_secs(5) };
 
 pub(super) fn survey(
@@ -54,8 +54,12 @@ fn half_vm(session: &Session<'_>, domain: &Domain, record: &Record) -> Result<Re
         }
         Ok(demolition) => {
             let volumes = demolition.volumes.iter().map(|v| format!("{}/{}", v.pool, v.name)).collect();
-            let remains = Remains { volumes, ..remains(format!("its {what} was interrupted")) };
-            Ok(remains.goes(Work::Destroy(Box::new(demolition))))
+            // Nothing stops a guest without being told to by name: somebody may work in it.
+            let runs = demolition.domain.state.is_active();
+            let reason = format!("its {what} was interrupted{}", if runs { ", and it runs" } else { "" });
+            let remains = Remains { volumes, ..remains(reason) };
+            let work = Work::Destroy(Box::new(demolition));
+            Ok(if runs { remains.when_named(work) } else { remains.goes(work) })
         }
     }
 }
