@@ -108,7 +108,8 @@ pub fn carry_out(session: &Session<'_>, demolition: &Demolition) -> Result<(), E
 /// on may delete one that was decided to stay.
 fn mark(session: &Session<'_>, demolition: &Demolition) -> Result<Option<Mark>, Error> {
     let Some(record) = &demolition.record else { return Ok(None) };
-    let _turn = turn::with_vm(session, demolition.domain.uuid);
+    let Domain { uuid, name, .. } = &demolition.domain;
+    let _turn = turn::with_vm(session, *uuid, name).map_err(|e| e.outcome("nothing was removed"))?;
     let before = check_nothing_came(session, demolition, record)?;
     let mut marked = record.turned(State::Destroying, &session.clock.timestamp());
     // From here on the VM is this process's work in progress.
@@ -171,7 +172,7 @@ fn spared(session: &Session<'_>, demolition: &Demolition, mark: Option<&Mark>, e
 
 /// Writes the old record over the mark, unless that is another process's by now; whether it did.
 fn take_back(session: &Session<'_>, domain: &Domain, mark: &Mark) -> bool {
-    let _turn = turn::with_vm(session, domain.uuid);
+    let Some(_turn) = turn::to_undo(session, domain.uuid) else { return false };
     let now = session.host.domain(&domain.name).ok().flatten().filter(|d| d.uuid == domain.uuid);
     let is_ours = |record: Record| record.state == State::Destroying && record.maker == mark.maker;
     now.and_then(|d| record_of(&d)).is_some_and(is_ours)
