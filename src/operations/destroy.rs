@@ -171,7 +171,7 @@ fn spared(session: &Session<'_>, demolition: &Demolition, mark: Option<&Mark>, e
 
 /// Writes the old record over the mark, unless that is another process's by now; whether it did.
 fn take_back(session: &Session<'_>, domain: &Domain, mark: &Mark) -> bool {
-    let Ok(_turn) = turn::with_vm(session, domain.uuid, &domain.name) else { return false };
+    let Some(_turn) = turn::to_undo(session, domain.uuid) else { return false };
     let now = session.host.domain(&domain.name).ok().flatten().filter(|d| d.uuid == domain.uuid);
     let is_ours = |record: Record| record.state == State::Destroying && record.maker == mark.maker;
     now.and_then(|d| record_of(&d)).is_some_and(is_ours)
