@@ -217,6 +217,27 @@ fn what_is_somebody_elses_by_now_is_neither_removed_nor_advised_away() {
     assert!(bench.host.files().contains(&"/pool/vms/web_boot".to_owned()));
 }
 
+/// As `foundry destroy` does between the mark and the start.
+#[test]
+fn what_a_rival_destroyed_is_not_told_of_as_left() {
+    let calls = {
+        let clean = Bench::new();
+        clean.create(&plan(WEB)).unwrap();
+        clean.host.calls()
+    };
+    let start = calls.iter().position(|c| c.starts_with("start")).unwrap();
+    let bench = Bench::new();
+    bench.host.on_call(start, |host| {
+        for volume in host.volumes("foundry-vms").unwrap() {
+            host.delete_volume("foundry-vms", &volume.name).unwrap();
+        }
+        host.undefine(host.uuid_of("web").unwrap()).unwrap();
+    });
+    let told = whole(&bench.create(&plan(WEB)).unwrap_err());
+    assert!(told.contains("domain 'web' was taken away by somebody else meanwhile"), "{told}");
+    assert!(!told.contains("volume '") && !told.contains("foundry destroy"), "{told}");
+}
+
 /// The host of these tests is a remote one, where nobody can remove the console's log.
 #[test]
 fn a_start_that_fails_on_a_remote_host_leaves_no_domain() {

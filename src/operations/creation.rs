@@ -127,6 +127,7 @@ impl Creation {
                 (Created::Domain { .. } | Created::Guest { .. } | Created::Mark { .. }, _) if is_lost => {
                     Ok(())
                 }
+                (Created::Volume(planned), _) if is_lost && is_gone(session, planned) => Ok(()),
                 _ if is_lost => Err("it may be somebody else's by now".to_owned()),
                 _ if runs => Err("the guest may run".to_owned()),
                 (Created::Volume(_), _) if is_kept => Err("another foundry works on this VM".to_owned()),
@@ -190,8 +191,13 @@ fn tell_loss(error: Error, left: &[String], vm: &str) -> Error {
         return error;
     }
     error
-        .outcome(format!("left behind: {}", left.join(", ")))
+        .outcome(format!("still there: {}", left.join(", ")))
         .outcome("foundry gc lists which volumes nobody uses")
+}
+
+/// Whoever took the definition away has mostly taken its volumes, too.
+fn is_gone(session: &Session<'_>, planned: &RecordedVolume) -> bool {
+    matches!(session.host.volume(&planned.pool, &planned.name), Ok(None))
 }
 
 fn remove(session: &Session<'_>, what: &Created) -> Result<(), String> {
