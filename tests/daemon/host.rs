@@ -14,8 +14,8 @@ use crate::live::{Foundry, Ran, environment, program};
 use crate::private_host;
 
 pub(crate) const IMAGES: &str = "/var/lib/libvirt/images/foundry-test/images";
-/// The daemon and everything in the namespaces end with this.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// A libvirtd that ends gives its threads half a minute.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A libvirtd of this test's own.
 pub(crate) struct PrivateHost {
