@@ -209,9 +209,10 @@ fn is_passing_line(line: &str) -> bool {
 fn without_maker(line: &str) -> String {
     let mut rest = line;
     let mut text = String::new();
-    const FIELDS: [&str; 7] = [
+    const FIELDS: [&str; 8] = [
         "\"pid\":",
         "\"started\":",
+        "\"since\":",
         "\"createdAt\":",
         "\"changedAt\":",
         "\"host\":",
