@@ -15,6 +15,7 @@ use crate::private_host;
 
 pub(crate) const IMAGES: &str = "/var/lib/libvirt/images/foundry-test/images";
 /// A libvirtd that ends gives its threads half a minute.
+const ORDERLY: Duration = Duration::from_secs(45);
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A libvirtd of this test's own.
@@ -114,7 +115,16 @@ impl PrivateHost {
     pub(crate) fn restart(&self, signal: &str) {
         let pid = self.pid();
         self.signal(signal);
-        eventually("the daemon ends", || self.inside(&["kill", "-0", &pid]).code != 0);
+        let is_there = || self.inside(&["kill", "-0", &pid]).code == 0;
+        let begun = Instant::now();
+        while is_there() && begun.elapsed() < ORDERLY {
+            thread::sleep(Duration::from_millis(20));
+        }
+        if is_there() {
+            println!("libvirtd did not end by {signal} within {ORDERLY:?}");
+            self.signal("KILL");
+        }
+        eventually("the daemon ends", || !is_there());
         self.inside(&["libvirtd", "-d", "-p", "/run/libvirt/libvirtd.pid"]).exits(0);
         self.wait_for_daemon();
     }
@@ -128,7 +138,7 @@ impl PrivateHost {
         let file = self.directory.path().join("etc/libvirtd.conf");
         let text = fs::read_to_string(&file).unwrap();
         fs::write(&file, format!("{text}\n{lines}\n")).unwrap();
-        self.restart("TERM");
+        self.restart("KILL");
     }
 
     /// The images' directory becomes a small file system of its own, which can be frozen.
