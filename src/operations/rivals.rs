@@ -40,9 +40,11 @@ pub(super) fn settle(session: &Session<'_>, plan: &VmPlan, own: Uuid) -> Result<
             return Ok(());
         }
         let patient = session.clock.elapsed() < until;
-        if let Some((_, finding)) = rivals.iter().find(|(rival, _)| has_it(rival, own, patient)) {
-            return Err(Error::new(Kind::Vm, format!("cannot create VM '{}'", plan.name))
-                .because(format!("{}, which was made at the same moment", finding.message)));
+        for (rival, finding) in &rivals {
+            if has_it(session, rival, own, patient)? {
+                return Err(Error::new(Kind::Vm, format!("cannot create VM '{}'", plan.name))
+                    .because(format!("{}, which was made at the same moment", finding.message)));
+            }
         }
         session.working("Waiting for another VM that wants the same address");
         session.cancel.check()?;
@@ -51,13 +53,15 @@ pub(super) fn settle(session: &Session<'_>, plan: &VmPlan, own: Uuid) -> Result<
 }
 
 /// Whether another VM has the address, and does not only want it.
-fn has_it(rival: &Domain, own: Uuid, patient: bool) -> bool {
-    match Owner::of_domain(rival) {
-        Owner::Foundry(record) if record.state == State::Creating => match record.maker.liveness() {
-            Liveness::Alive => rival.uuid < own,
-            Liveness::Elsewhere => rival.uuid < own || !patient,
-            Liveness::Dead => true,
-        },
-        _ => true,
+fn has_it(session: &Session<'_>, rival: &Domain, own: Uuid, patient: bool) -> Result<bool, Error> {
+    let Owner::Foundry(record) = Owner::of_domain(rival) else { return Ok(true) };
+    if record.state != State::Creating {
+        return Ok(true);
     }
+    Ok(match record.maker.liveness() {
+        Liveness::Alive => rival.uuid < own,
+        Liveness::Elsewhere => rival.uuid < own || !patient,
+        // One that gave way has ended, too, and its domain went before it did: since we looked.
+        Liveness::Dead => session.host.state(rival.uuid)?.is_some(),
+    })
 }
