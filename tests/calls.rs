@@ -6,11 +6,10 @@ mod support;
 
 use std::time::Duration;
 
-use foundry::operations::disks::{self, Request, attach, detach, resize, survey};
+use foundry::operations::disks::{self, attach, detach, resize, survey};
 use foundry::operations::inspect::{get, list};
-use foundry::plan::DiskFormat;
 use foundry::units::{Bytes, SizeWish};
-use support::{Bench, GENTLE, GIB, SMALL, WEB, plan};
+use support::{Bench, GENTLE, GIB, SMALL, WEB, disk_request, plan};
 
 /// The calls, one a line, in a form that can be read.
 fn calls(bench: &Bench) -> String {
@@ -130,14 +129,7 @@ fn get_asks_for_addresses_too() {
 #[test]
 fn attach_asks_once() {
     let bench = Bench::with_web();
-    let request = Request {
-        vm: "web",
-        size: Bytes(GIB),
-        device: None,
-        format: DiskFormat::Qcow2,
-        serial: None,
-        at_next_start: false,
-    };
+    let request = disk_request("web", 1);
     attach(&bench.session(), &request).unwrap();
     insta::assert_snapshot!(calls(&bench), @r"
     domain web

@@ -12,26 +12,18 @@ use foundry::host::libvirt_xml::DomainDescription;
 use foundry::host::memory::{Guest, OnUnplug};
 use foundry::host::{DomainState, Host, View};
 use foundry::operations::Cancel;
-use foundry::operations::disks::{Request, attach, detach, resize, survey};
-use foundry::plan::DiskFormat;
+use foundry::operations::disks::{attach, detach, resize, survey};
 use foundry::record::Role;
 use foundry::units::{Bytes, SizeWish};
 use foundry::{Error, Kind};
-use support::{Bench, FORCE, GIB, each_fault, shape, whole};
+use support::{Bench, FORCE, GIB, disk_request, each_fault, shape, whole};
 
 const NOTHING: [&str; 0] = [];
 const NEW: &str = "/pool/vms/web_data-vdd";
 const OLD: &str = "/pool/vms/web_data-vdb";
 
 fn attach_it(bench: &Bench) -> Result<(), Error> {
-    let request = Request {
-        vm: "web",
-        size: Bytes(5 * GIB),
-        device: None,
-        format: DiskFormat::Qcow2,
-        serial: None,
-        at_next_start: false,
-    };
+    let request = disk_request("web", 5);
     attach(&bench.session(), &request).map(drop)
 }
 

@@ -19,28 +19,19 @@ use foundry::plan::{DiskFormat, VmPlan};
 use foundry::record::{Maker, Role, State};
 use foundry::units::{Bytes, SizeWish};
 use foundry::{Error, Kind, yaml};
-use support::{Bench, GENTLE, GIB, TestClock, WEB, foreign, host_with_neighbours, plan, plan_with, whole};
+use support::{
+    Bench, GENTLE, GIB, TestClock, WEB, disk_request, foreign, host_with_neighbours, plan, plan_with, whole,
+};
 
 const NOTHING: [&str; 0] = [];
 
-fn request(vm: &str, gib: u64) -> Request<'_> {
-    Request {
-        vm,
-        size: Bytes(gib * GIB),
-        device: None,
-        format: DiskFormat::Qcow2,
-        serial: None,
-        at_next_start: false,
-    }
-}
-
 fn attach_one(bench: &Bench, gib: u64) -> Result<Attached, Error> {
-    attach(&bench.session(), &request("web", gib))
+    attach(&bench.session(), &disk_request("web", gib))
 }
 
 fn attach_as(bench: &Bench, gib: u64, device: &str) -> Result<Attached, Error> {
     let device = Some(device.parse().unwrap());
-    attach(&bench.session(), &Request { device, ..request("web", gib) })
+    attach(&bench.session(), &Request { device, ..disk_request("web", gib) })
 }
 
 fn grow(bench: &Bench, disk: &str, size: &str) -> Result<Resized, Error> {
@@ -291,12 +282,12 @@ fn foreign_and_absent_vms_are_refused() {
     bench.start = Some(bench.host.fingerprint());
     for outcome in [
         resize(&bench.session(), "other", "vda", SizeWish::To(Bytes(GIB))).map(drop),
-        attach(&bench.session(), &request("other", 1)).map(drop),
+        attach(&bench.session(), &disk_request("other", 1)).map(drop),
         survey(&bench.session(), "other", "vda", false).map(drop),
     ] {
         assert_refused(&bench, outcome, Kind::Vm, "was not made by foundry");
     }
-    assert_eq!(attach(&bench.session(), &request("wbe", 1)).unwrap_err().kind(), Kind::Vm);
+    assert_eq!(attach(&bench.session(), &disk_request("wbe", 1)).unwrap_err().kind(), Kind::Vm);
 }
 
 #[test]
@@ -361,7 +352,7 @@ fn create_of_what_get_shows_makes_the_same_vm() {
         device: Some("vdf".parse().unwrap()),
         format: DiskFormat::Raw,
         serial: Some("archive".parse().unwrap()),
-        ..request("web", 7)
+        ..disk_request("web", 7)
     };
     attach(&bench.session(), &raw).unwrap();
     attach_one(&bench, 5).unwrap();
@@ -403,7 +394,7 @@ fn a_kept_disks_name_is_passed_over() {
 #[test]
 fn at_the_next_start_means_not_now() {
     let bench = Bench::with_web();
-    let later = attach(&bench.session(), &Request { at_next_start: true, ..request("web", 1) }).unwrap();
+    let later = attach(&bench.session(), &Request { at_next_start: true, ..disk_request("web", 1) }).unwrap();
     assert!(!later.live);
     let [now, next] = targets(&bench);
     assert!(!now.contains(&"vdd".to_owned()) && next.contains(&"vdd".to_owned()));
@@ -585,7 +576,7 @@ fn with_rival_at(n: usize) -> (Bench, Result<Attached, Error>) {
     let bench = Bench::with_web();
     bench.host.forget_calls();
     bench.host.on_call(n, |host| {
-        as_rival(host, |session| attach(session, &request("web", 6))).unwrap();
+        as_rival(host, |session| attach(session, &disk_request("web", 6))).unwrap();
     });
     let outcome = attach_one(&bench, 5);
     (bench, outcome)

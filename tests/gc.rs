@@ -9,14 +9,13 @@ use std::sync::OnceLock;
 
 use foundry::host::memory::{Effect, MemoryHost};
 use foundry::host::{DomainState, Host};
-use foundry::operations::disks::{Request, attach};
+use foundry::operations::disks::attach;
 use foundry::operations::gc::{Choice, Fate, Places, Sort, Survey, carry_out, choose, survey};
-use foundry::plan::DiskFormat;
 use foundry::record::State;
 use foundry::units::Bytes;
 use foundry::{Error, Kind};
 use support::images::{Image, qcow2};
-use support::{Bench, GENTLE, GIB, WEB, each_fault, plan, shape, whole};
+use support::{Bench, GENTLE, GIB, WEB, disk_request, each_fault, plan, shape, whole};
 
 const NOTHING: [&str; 0] = [];
 
@@ -139,14 +138,7 @@ fn a_destruction_broken_off_at_any_call_is_finished() {
 /// One that the VM has is kept, since there may be data on it; of one that it has not, nothing is left.
 #[test]
 fn an_attach_broken_off_at_any_call_is_finished_or_taken_back() {
-    let request = || Request {
-        vm: "web",
-        size: Bytes(GIB),
-        device: None,
-        format: DiskFormat::Qcow2,
-        serial: None,
-        at_next_start: false,
-    };
+    let request = || disk_request("web", 1);
     let before = shape(&Bench::with_web().host);
     let whole = Bench::with_web();
     attach(&whole.session(), &request()).unwrap();

@@ -20,7 +20,8 @@ use foundry::units::{Bytes, SizeWish};
 use support::command::skip_without;
 use support::images::{Image, raw};
 use support::{
-    Bench, FORCE, GENTLE, GIB, HASH, KEEP, WEB, each_fault, foreign, host_with_neighbours, plan_with, whole,
+    Bench, FORCE, GENTLE, GIB, HASH, KEEP, WEB, disk_request, each_fault, foreign, host_with_neighbours,
+    plan_with, whole,
 };
 
 const NOTHING: [&str; 0] = [];
@@ -328,14 +329,7 @@ fn a_further_disk_is_as_those_of_its_pool_are() {
         let bench = bench(pool);
         bench.create(&web(image(pool))).unwrap();
         let before = bench.host.fingerprint();
-        let request = Request {
-            vm: "web",
-            size: Bytes(2 * GIB),
-            device: None,
-            format: DiskFormat::Qcow2,
-            serial: None,
-            at_next_start: false,
-        };
+        let request = disk_request("web", 2);
         let attached = disks::attach(&bench.session(), &request).unwrap();
         assert_eq!((attached.disk.format, attached.live), (DiskFormat::Raw, true), "{pool}");
         let made = bench.host.volume("fast", "web_data-vdd").unwrap().unwrap();

@@ -5,12 +5,10 @@ mod support;
 
 use std::time::Duration;
 
-use foundry::operations::disks::{Request, attach, detach, survey};
+use foundry::operations::disks::{attach, detach, survey};
 use foundry::operations::{Cancel, Clock, Event, Progress, Session, create, destroy, images};
-use foundry::plan::DiskFormat;
-use foundry::units::Bytes;
 use foundry::{Error, Kind};
-use support::{Bench, GENTLE, GIB, TestClock, WEB, plan, whole};
+use support::{Bench, GENTLE, TestClock, WEB, disk_request, plan, whole};
 
 const NOTHING: [&str; 0] = [];
 
@@ -121,14 +119,7 @@ fn no_disk_comes_or_goes_while_another_works_on_the_vm() {
     bench.host.set_busy(true);
     let files = bench.host.files();
     let rival = Rival::of(&bench, "never", false);
-    let wish = Request {
-        vm: "web",
-        size: Bytes(GIB),
-        device: None,
-        format: DiskFormat::Qcow2,
-        serial: None,
-        at_next_start: false,
-    };
+    let wish = disk_request("web", 1);
     let before = bench.host.fingerprint();
     let error = attach(&rival.session(), &wish).unwrap_err();
     assert_eq!(error.message(), "another foundry works on VM 'web'");

@@ -7,13 +7,14 @@ use clap::Args;
 
 use super::Global;
 use super::connect::connect;
+use super::consent::{self, name_spared, name_volumes};
 use super::interrupt;
 use super::output::parse_duration;
 use super::ui::Ui;
 use crate::config::Key;
-use crate::error::{Error, Kind};
+use crate::error::Error;
 use crate::operations::Session;
-use crate::operations::destroy::{Demolition, Doomed, Options, carry_out, survey};
+use crate::operations::destroy::{Demolition, Options, carry_out, survey};
 
 /// Stop VMs and delete them with their disks
 #[derive(Debug, Args)]
@@ -75,13 +76,7 @@ fn agree(args: &DestroyArgs, demolitions: &[Demolition], ui: &Ui) -> Result<(), 
     if demolitions.is_empty() || args.yes {
         return Ok(());
     }
-    match ui.confirm(&question(demolitions)) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(Error::new(Kind::Vm, "nothing was destroyed")),
-        Err(unasked) => {
-            Err(unasked.hint("without a question it needs --yes").outcome("nothing was destroyed"))
-        }
-    }
+    consent::agree(&question(demolitions), "nothing was destroyed", ui)
 }
 
 /// Tells all failures but the worst one, which is told by whoever called.
@@ -106,31 +101,10 @@ fn question(demolitions: &[Demolition]) -> String {
     for demolition in demolitions {
         let domain = &demolition.domain;
         text.push_str(&format!("Destroy VM '{}' ({})\n", domain.name, domain.state));
-        list(&mut text, "and delete these disks for good:", &demolition.volumes);
-        list(&mut text, "and keep these disks:", &demolition.kept);
-        spared(&mut text, &demolition.spared);
+        name_volumes(&mut text, "and delete these disks for good:", &demolition.volumes);
+        name_volumes(&mut text, "and keep these disks:", &demolition.kept);
+        name_spared(&mut text, &demolition.spared);
     }
     text.push_str("Go ahead?");
     text
-}
-
-fn list(text: &mut String, title: &str, volumes: &[Doomed]) {
-    if volumes.is_empty() {
-        return;
-    }
-    text.push_str(&format!("  {title}\n"));
-    for volume in volumes {
-        let snapshot = if volume.role.is_none() { ", made by a snapshot" } else { "" };
-        text.push_str(&format!("    {}/{}  {}{snapshot}\n", volume.pool, volume.name, volume.capacity));
-    }
-}
-
-fn spared(text: &mut String, spared: &[(String, String)]) {
-    if spared.is_empty() {
-        return;
-    }
-    text.push_str("  and leave:\n");
-    for (what, why) in spared {
-        text.push_str(&format!("    {what}: {why}\n"));
-    }
 }

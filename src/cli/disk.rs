@@ -6,10 +6,11 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::Global;
 use super::connect::connect;
+use super::consent::{self, name_spared, name_volumes};
 use super::interrupt;
 use super::output::{Listed, ListingArgs, or_dash, parse_duration};
 use super::ui::Ui;
-use crate::error::{Error, Kind};
+use crate::error::Error;
 use crate::names::{DiskSerial, DiskTarget};
 use crate::operations::Session;
 use crate::operations::disks::{self, Detachment, Disk, Request, Resized};
@@ -128,7 +129,7 @@ pub(super) fn run(args: &DiskArgs, global: &Global, ui: &Ui) -> Result<(), Error
         DiskCommand::Detach { vm, disk, keep, yes, timeout } => {
             let detachment = disks::survey(&session, vm, disk, *keep)?;
             if !yes {
-                agree(&detachment, ui)?;
+                consent::agree(&question(&detachment), "nothing was detached", ui)?;
             }
             // Only now: until the answer a signal ends the program at once.
             interrupt::guard(&connected.cancel)?;
@@ -219,32 +220,14 @@ fn attach(session: &Session<'_>, request: &Request<'_>, ui: &Ui) -> Result<(), E
     Ok(())
 }
 
-/// Asks whoever sits at the terminal.
-fn agree(detachment: &Detachment, ui: &Ui) -> Result<(), Error> {
-    match ui.confirm(&question(detachment)) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(Error::new(Kind::Vm, "nothing was detached")),
-        Err(unasked) => {
-            Err(unasked.hint("without a question it needs --yes").outcome("nothing was detached"))
-        }
-    }
-}
-
 fn question(detachment: &Detachment) -> String {
     let Detachment { vm, target, live, volume, kept, .. } = detachment;
     let mut text = format!("Detach disk '{target}' from VM '{vm}'\n");
     if *live {
         text.push_str("  which runs: unmount it in the guest first\n");
     }
-    if let Some(volume) = volume {
-        text.push_str(&format!(
-            "  and delete for good:\n    {}/{}  {}\n",
-            volume.pool, volume.name, volume.capacity
-        ));
-    }
-    if let Some((what, why)) = kept {
-        text.push_str(&format!("  and leave:\n    {what}: {why}\n"));
-    }
+    name_volumes(&mut text, "and delete for good:", volume.as_slice());
+    name_spared(&mut text, kept.as_slice());
     text.push_str("Go ahead?");
     text
 }

@@ -17,7 +17,7 @@ use signal_hook::iterator::Signals;
 
 use super::ui;
 use crate::error::{Error, Kind};
-use crate::operations::Cancel;
+use crate::operations::{Cancel, own_status};
 
 /// How long the end after a first wish may take without a word, and after a second at all.
 const FIRST_PATIENCE: Duration = Duration::from_secs(2);
@@ -101,9 +101,7 @@ fn give_up(cancel: &Cancel) {
     process::exit(i32::from(exit_code(Kind::Interrupted)));
 }
 
-/// The signals that this process was told to ignore, one bit each (proc_pid_status(5)).
+/// The signals that this process was told to ignore, one bit each.
 fn ignored() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+    own_status("SigIgn").and_then(|mask| u64::from_str_radix(&mask, 16).ok()).unwrap_or(0)
 }

@@ -5,6 +5,7 @@
 mod completion;
 mod config;
 mod connect;
+mod consent;
 mod create;
 mod destroy;
 mod disk;

@@ -4,9 +4,10 @@ use clap::{Args, Subcommand};
 
 use super::Global;
 use super::connect::connect;
+use super::consent::{self, name_spared, name_volumes};
 use super::interrupt;
 use super::ui::Ui;
-use crate::error::{Error, Kind};
+use crate::error::Error;
 use crate::operations::seed::{self, Ejection};
 
 /// Take away the cloud-init seed of a VM
@@ -45,7 +46,7 @@ pub(super) fn run(args: &SeedArgs, global: &Global, ui: &Ui) -> Result<(), Error
         return ui.line(&format!("The seed of VM '{name}' was ejected already"));
     };
     if !yes {
-        agree(&ejection, ui)?;
+        consent::agree(&question(&ejection), "nothing was ejected", ui)?;
     }
     // Only now: until the answer a signal ends the program at once.
     interrupt::guard(&connected.cancel)?;
@@ -55,27 +56,11 @@ pub(super) fn run(args: &SeedArgs, global: &Global, ui: &Ui) -> Result<(), Error
         .map_err(|unwritten| unwritten.outcome(format!("the seed of VM '{vm}' was ejected")))
 }
 
-/// Asks whoever sits at the terminal.
-fn agree(ejection: &Ejection, ui: &Ui) -> Result<(), Error> {
-    match ui.confirm(&question(ejection)) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(Error::new(Kind::Vm, "nothing was ejected")),
-        Err(unasked) => Err(unasked.hint("without a question it needs --yes").outcome("nothing was ejected")),
-    }
-}
-
 fn question(ejection: &Ejection) -> String {
     let Ejection { vm, live, volume, kept, .. } = ejection;
     let runs = if *live { ", which runs" } else { "" };
     let mut text = format!("Detach the seed of VM '{vm}'{runs}\n");
-    if let Some(volume) = volume {
-        text.push_str(&format!(
-            "  and delete for good:\n    {}/{}  {}\n",
-            volume.pool, volume.name, volume.capacity
-        ));
-    }
-    if let Some((what, why)) = kept {
-        text.push_str(&format!("  and leave:\n    {what}: {why}\n"));
-    }
+    name_volumes(&mut text, "and delete for good:", volume.as_slice());
+    name_spared(&mut text, kept.as_slice());
     text + "Go ahead?"
 }

@@ -167,7 +167,8 @@ fn start_pool(session: &Session<'_>, name: &str, is_ours: bool) -> Result<(), Er
         return Ok(());
     }
     let mut outcome = session.host.start_pool(name);
-    for _ in 0..if is_ours { POOL_TRIES } else { 0 } {
+    let tries = if is_ours { POOL_TRIES } else { 0 };
+    for _ in 0..tries {
         if outcome.is_ok() || is_active()? {
             return Ok(());
         }

@@ -37,6 +37,7 @@ mod usage;
 mod volumes;
 
 pub use medium::Medium;
+pub(crate) use session::own_status;
 pub use session::{Cancel, Clock, Event, Progress, Session, Settings, SystemClock, is_root};
 pub use storage_preflight::{PlannedVolume, planned_volumes};
 

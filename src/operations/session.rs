@@ -114,12 +114,16 @@ pub(super) fn is_session(uri: &str) -> bool {
     uri.split('?').next().is_some_and(|u| u.ends_with("/session")) && !is_root()
 }
 
-/// Whether this process may do everything. The effective user is the second of the four ids
-/// (proc_pid_status(5)).
+/// Whether this process may do everything. The effective user is the second of the four ids.
 pub fn is_root() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
-    ids.and_then(|ids| ids.split_whitespace().nth(1)) == Some("0")
+    own_status("Uid").is_some_and(|ids| ids.split_whitespace().nth(1) == Some("0"))
+}
+
+/// What the kernel says of this process under a name (proc_pid_status(5)).
+pub(crate) fn own_status(name: &str) -> Option<String> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    value.map(|value| value.trim().to_owned())
 }
 
 /// Something that happened on the way.
@@ -175,7 +179,7 @@ impl Default for SystemClock {
 
 impl Clock for SystemClock {
     fn timestamp(&self) -> String {
-        jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+        rfc3339(jiff::Timestamp::now())
     }
 
     fn elapsed(&self) -> Duration {
@@ -187,6 +191,11 @@ impl Clock for SystemClock {
     }
 }
 
+/// RFC 3339 in UTC, to the second.
+pub(super) fn rfc3339(time: jiff::Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
 /// A user's wish to stop, shared with the signal handler that hears it; and what would be left if everything
 /// ended at once, for the one who ends it.
 #[derive(Debug, Clone, Default)]
@@ -196,11 +205,6 @@ pub struct Cancel {
 }
 
 impl Cancel {
-    /// The counter that a signal handler raises.
-    pub fn counter(&self) -> Arc<AtomicUsize> {
-        Arc::clone(&self.asked)
-    }
-
     /// Asks to stop.
     pub fn request(&self) {
         self.asked.fetch_add(1, Ordering::SeqCst);

@@ -19,9 +19,11 @@ use foundry::host::memory::{Fingerprint, MemoryHost};
 use foundry::host::{Bridge, Host};
 use foundry::operations::create::{CreatedVm, create};
 use foundry::operations::destroy::{Demolition, Options, carry_out, survey};
+use foundry::operations::disks::Request;
 use foundry::operations::{Cancel, Clock, Event, Progress, Session, Settings};
-use foundry::plan::VmPlan;
+use foundry::plan::{DiskFormat, VmPlan};
 use foundry::record::{Owner, Record};
+use foundry::units::Bytes;
 use serde_json::Value;
 
 /// Bytes of a gibibyte.
@@ -123,6 +125,18 @@ pub(crate) const GENTLE: Options =
 pub(crate) const FORCE: Options = Options { force: true, ..GENTLE };
 /// With `--keep-disks`.
 pub(crate) const KEEP: Options = Options { keep_disks: true, ..GENTLE };
+
+/// The wish for a new disk of that VM's, of so many GiB and with nothing else said.
+pub(crate) fn disk_request(vm: &str, gib: u64) -> Request<'_> {
+    Request {
+        vm,
+        size: Bytes(gib * GIB),
+        device: None,
+        format: DiskFormat::Qcow2,
+        serial: None,
+        at_next_start: false,
+    }
+}
 
 /// Volumes and domains whose names begin like `web`'s, an image, a domain of somebody else's.
 pub(crate) fn host_with_neighbours() -> MemoryHost {

@@ -15,12 +15,12 @@ mod volumes;
 
 use std::fmt;
 use std::fs::Metadata;
-use std::time::SystemTime;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::destroy::Demolition;
+use super::session::rfc3339;
 use super::usage::{self, Usage};
 use super::{Session, disks, held};
 use crate::error::Error;
@@ -207,12 +207,7 @@ pub fn survey(session: &Session<'_>, places: Option<&Places>) -> Result<Survey, 
 
 /// When a file was last written to.
 fn modified(file: &Metadata) -> Option<String> {
-    timestamp(file.modified().ok()?)
-}
-
-fn timestamp(time: SystemTime) -> Option<String> {
-    let time = jiff::Timestamp::try_from(time).ok()?;
-    Some(time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+    jiff::Timestamp::try_from(file.modified().ok()?).ok().map(rfc3339)
 }
 
 /// Why a maker's work is left alone, if it is.

@@ -1,0 +1,37 @@
+//! What somebody at a terminal is asked before anything goes for good.
+
+use super::ui::Ui;
+use crate::error::{Error, Kind};
+use crate::operations::destroy::Doomed;
+
+/// Goes on if the user agrees; `otherwise` says what did not happen.
+pub(super) fn agree(question: &str, otherwise: &str, ui: &Ui) -> Result<(), Error> {
+    match ui.confirm(question) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Error::new(Kind::Vm, otherwise)),
+        Err(unasked) => Err(unasked.hint("without a question it needs --yes").outcome(otherwise)),
+    }
+}
+
+/// Names volumes below a title, if there are any.
+pub(super) fn name_volumes(text: &mut String, title: &str, volumes: &[Doomed]) {
+    if volumes.is_empty() {
+        return;
+    }
+    text.push_str(&format!("  {title}\n"));
+    for volume in volumes {
+        let snapshot = if volume.role.is_none() { ", made by a snapshot" } else { "" };
+        text.push_str(&format!("    {}/{}  {}{snapshot}\n", volume.pool, volume.name, volume.capacity));
+    }
+}
+
+/// Names what stays, and why, if anything does.
+pub(super) fn name_spared(text: &mut String, spared: &[(String, String)]) {
+    if spared.is_empty() {
+        return;
+    }
+    text.push_str("  and leave:\n");
+    for (what, why) in spared {
+        text.push_str(&format!("    {what}: {why}\n"));
+    }
+}
