@@ -166,7 +166,10 @@ fn a_watch_redraws_on_a_terminal_only() {
         skip_without("script", "bsdutils");
         return;
     };
-    assert!(drawn.starts_with("\u{1b}[H\u{1b}[2JNAME "), "{drawn:?}");
+    // Over what was there, and never an empty screen; no cursor hidden and no other screen that would have to be left.
+    assert!(drawn.starts_with("\u{1b}[HNAME "), "{drawn:?}");
+    assert!(drawn.lines().all(|line| line.ends_with("\u{1b}[K")), "{drawn:?}");
+    assert!(!drawn.contains("\u{1b}[2J") && !drawn.contains("\u{1b}[?"), "{drawn:?}");
     let plain = watch("dumb").unwrap();
     assert!(plain.starts_with("NAME ") && !plain.contains('\u{1b}'), "{plain:?}");
 }

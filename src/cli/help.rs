@@ -11,6 +11,8 @@ pub(super) const ELSEWHERE: &str = "Options of all commands: foundry --help";
 /// The command line, with help of one screen for each command.
 pub(super) fn on_one_screen(command: Command) -> Command {
     let help = Arg::new("help").short('h').long("help").help("Print help").action(ArgAction::HelpShort);
+    let version = Arg::new("version").short('V').long("version").help("Print version");
+    let command = command.disable_version_flag(true).arg(version.action(ArgAction::Version).global(true));
     let shared: Vec<Arg> =
         command.get_arguments().filter(|arg| arg.is_global_set()).map(|arg| arg.clone().hide(true)).collect();
     let command = command.mut_subcommands(|sub| without(sub, &shared));
