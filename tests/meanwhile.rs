@@ -224,3 +224,32 @@ fn who_only_looks_is_not_disturbed() {
         }
     }
 }
+
+/// Another foundry that makes the VM, unless its image is gone.
+fn creates(host: &MemoryHost) {
+    let _ = as_rival(host, |rival| create::create(rival, &plan(WEB)));
+}
+
+#[test]
+fn an_image_that_a_vm_is_made_from_meanwhile_stays() {
+    let fresh = || Bench::on(support::host_with_neighbours().with_turns());
+    let prune: Command = |b| {
+        let found = images::dispensable(&b.session(), "foundry-images", true)?;
+        images::prune(&b.session(), &found, |_| {})
+    };
+    let delete: Command = |b| images::delete(&b.session(), "foundry-images", "debian-12");
+    for (name, command) in [("image delete", delete), ("image prune", prune)] {
+        let mut made = [0, 0];
+        for n in 0..each_call(fresh, command, |_| {}, |_, _, _| {}) {
+            let bench = fresh();
+            bench.host.forget_calls();
+            bench.host.on_call(n, creates);
+            let _ = command(&bench);
+            let has = |path: &str| bench.host.files().contains(&path.to_owned());
+            let runs = bench.host.domain("web").unwrap().is_some();
+            assert!(!runs || has("/pool/images/debian-12"), "{name}: at call {n} a VM lost its image");
+            made[usize::from(runs)] += 1;
+        }
+        assert!(made.iter().all(|count| *count > 0), "{name}: {made:?} of which both are to be");
+    }
+}
