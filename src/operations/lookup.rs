@@ -14,6 +14,23 @@ pub(super) fn find(session: &Session<'_>, name: &str) -> Result<Option<Domain>, 
     }
 }
 
+/// The error for a VM that was there when the work on it began.
+pub(super) fn taken_away(name: &str) -> Error {
+    Error::new(Kind::Vm, format!("VM '{name}' was taken away by somebody else meanwhile"))
+}
+
+/// A failure, or, where the VM is gone by now, that: what libvirt says of a domain that it does not find helps
+/// nobody, and what would finish the work is for nothing.
+pub(super) fn or_taken_away(session: &Session<'_>, domain: &Domain, error: Error) -> Error {
+    let is_refusal = matches!(error.kind(), Kind::Vm | Kind::Storage);
+    if is_refusal && is_taken_away(session, domain) { taken_away(&domain.name) } else { error }
+}
+
+/// Whether it surely is gone by now.
+pub(super) fn is_taken_away(session: &Session<'_>, domain: &Domain) -> bool {
+    matches!(session.host.state(domain.uuid), Ok(None))
+}
+
 /// The error for a name that no domain has.
 pub(super) fn absent(session: &Session<'_>, name: &str) -> Result<Error, Error> {
     let names: Vec<String> = session.host.domains(false)?.into_iter().map(|d| d.name).collect();

@@ -3,6 +3,7 @@
 use crate::error::{Error, Kind};
 use crate::host::{Domain, HostError};
 use crate::manifest::{DataDisk, Number, Spec};
+use crate::operations::lookup::taken_away;
 use crate::operations::{Session, turn};
 use crate::plan;
 use crate::record::{Owner, Record, State};
@@ -49,23 +50,17 @@ pub(super) fn rewrite(
 }
 
 /// The record of the same domain, as it stands now.
-fn read(session: &Session<'_>, domain: &Domain) -> Result<Record, Error> {
+///
+/// # Errors
+/// Where the VM is gone or no longer whole.
+pub(super) fn read(session: &Session<'_>, domain: &Domain) -> Result<Record, Error> {
     let name = &domain.name;
-    let gone = || Error::new(Kind::Vm, format!("VM '{name}' was taken away by somebody else meanwhile"));
-    let now = session.host.domain(name)?.filter(|d| d.uuid == domain.uuid).ok_or_else(gone)?;
+    let now = session.host.domain(name)?.filter(|d| d.uuid == domain.uuid).ok_or_else(|| taken_away(name))?;
     match Owner::of_domain(&now) {
         Owner::Foundry(record) if record.state == State::Created => Ok(*record),
         Owner::Foundry(_) => Err(Error::new(Kind::Vm, format!("VM '{name}' is being destroyed"))),
         _ => Err(Error::new(Kind::Vm, format!("the record of VM '{name}' was changed by somebody else"))),
     }
-}
-
-/// The record of a whole VM, as it stands now.
-///
-/// # Errors
-/// As [`rewrite`].
-pub(in crate::operations) fn current_record(session: &Session<'_>, domain: &Domain) -> Result<Record, Error> {
-    rewrite(session, domain, |_| {})
 }
 
 /// Strikes a volume out of the record of a VM.
