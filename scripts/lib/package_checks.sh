@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Builds the packages and installs each into a root of its own, in which nothing else is: neither needs a container, and
-# the machine stays as it is. Needs log.sh, cache.sh, apt.sh, tools.sh, stages.sh.
+# the machine stays as it is. Needs log.sh, cache.sh, packages.sh, tools.sh, stages.sh.
 
 # What the program may need at its start, and nothing else. Everything of libvirt's is in these two libraries; the rest
 # is the C library's.
@@ -54,7 +54,7 @@ package_in_deb() {
 
 # What Debian has against it, apart from what packaging/lintian-overrides gives the reasons for.
 package_lint() {
-  command -v lintian >/dev/null || apt_install lintian
+  packages_install lintian
   lintian --allow-root --fail-on error,warning "$1"
 }
 
