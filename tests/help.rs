@@ -51,9 +51,32 @@ fn the_help_of_each_command_fits_on_a_screen() {
         let long: Vec<&str> = below.lines().filter(|line| line.chars().count() > COLUMNS).collect();
         assert!(long.is_empty(), "{path:?}: {long:#?}");
     }
-    // The options of all commands are here, and only here.
     let whole = help(&[]);
-    assert!(whole.lines().all(|line| line.chars().count() <= COLUMNS) && whole.contains("--storage-path"));
+    assert!(whole.lines().all(|line| line.chars().count() <= COLUMNS), "{whole}");
+    assert!(whole.lines().count() <= LINES && !whole.contains("--storage-path"), "{whole}");
+}
+
+#[test]
+fn the_options_of_all_commands_are_listed_in_one_place() {
+    let mut command = foundry(&["options"]);
+    let ran = Ran::from(command.env("COLUMNS", COLUMNS.to_string()).output().unwrap());
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    assert!(ran.stdout.lines().all(|line| line.chars().count() <= COLUMNS), "{}", ran.stdout);
+    for arg in command_options() {
+        assert!(
+            ran.stdout.contains(&format!("--{arg} ")) || ran.stdout.contains(&format!("--{arg}.")),
+            "{arg}"
+        );
+    }
+}
+
+/// The long names of what every command takes.
+fn command_options() -> Vec<String> {
+    let root = command();
+    let all = root.get_arguments().filter(|arg| arg.is_global_set()).filter_map(|arg| arg.get_long());
+    let all: Vec<String> = all.map(str::to_owned).collect();
+    assert!(all.len() > 14, "{all:?}");
+    all
 }
 
 /// Lines of examples that are foundry's, continued ones as one.
