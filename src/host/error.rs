@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::refusal;
-use crate::error::Kind;
+use crate::error::{Code, Kind};
 use crate::text::shell_word;
 
 /// The content of a transfer ends with this inside an [`std::io::Error`] when the user stops it.
@@ -85,6 +85,15 @@ impl HostError {
             Self::Transfer { interrupted: true, .. } => Kind::Interrupted,
             Self::Transfer { .. } => Kind::Storage,
             Self::Unreadable { .. } => Kind::Vm,
+        }
+    }
+
+    /// The cause by its code; the general one where libvirt's words say nothing that foundry knows.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Lost { .. } => Code::ConnectionLost,
+            Self::Silent { .. } => Code::NoAnswer,
+            _ => self.kind().into(),
         }
     }
 
