@@ -41,27 +41,59 @@ codes! {
         1001 FileUnreadable
         1002 FileUnwritable
         1003 NotYaml
-        1004 UnknownField
+        1004 FieldUnknown
         1005 WrongType
         1006 KeyTwice
         1007 OtherKind
         1008 NoManifest
-        1009 Tag
+        1009 TooLarge
+        1010 FileTaken
         // Settings.
-        1101 SettingUnknown
-        1102 SettingWrong
-        1103 ContextMissing
-        1104 NoDirectory
-        1105 CatalogueBroken
+        1101 SettingWrong
+        1102 ContextMissing
+        1103 NoDirectory
         // The terminal and the pipes.
         1201 NobodyToAsk
-        1202 OutputBroken
+        1202 OutputUnwritable
         // Asked of `explain`.
         1301 FieldMissing
         1302 CodeMissing
     }
     Validation {
         2000 Validation
+        // Values of any field.
+        2001 ValueMissing
+        2002 NumberUnfit
+        2003 WordUnknown
+        2004 TextUnfit
+        2005 Contradiction
+        2006 TooMany
+        // Names.
+        2101 NameUnfit
+        2102 LabelUnfit
+        2103 NameTwice
+        // The network.
+        2201 AddressUnfit
+        2202 AddressTwice
+        2203 NoWayOut
+        2204 VlanUnfit
+        // Disks and firmware.
+        2301 ImageReference
+        2302 DeviceTwice
+        2303 FirmwareUnfit
+        2304 DiskWouldShrink
+        // cloud-init.
+        2401 SshKeyUnfit
+        2402 SshKeyPrivate
+        2403 PasswordHashUnfit
+        2404 UserDataUnfit
+        2405 HostNameUnfit
+        // What commands are given.
+        2501 PoolSourceUnfit
+        2502 CatalogueImageMissing
+        2503 CatalogueEntryUnfit
+        2504 DownloadUnfit
+        2505 ImageNameUnfit
     }
     Connection {
         3000 Connection
@@ -83,7 +115,8 @@ codes! {
         4005 HalfCreated
         4006 HalfDestroyed
         4007 ChangedMeanwhile
-        4008 TurnTaken
+        4008 VmTurnTaken
+        4009 RecordUnreadable
         // The hypervisor and the machine.
         4101 NoKvm
         4102 ArchUnsupported
@@ -107,6 +140,22 @@ codes! {
         4208 PortTaken
         4209 VlanUnsupported
         4210 TapRefused
+        4211 TapTaken
+        // The guest.
+        4301 GuestStopped
+        4302 CloudInitFailed
+        4303 CloudInitUndone
+        4304 GuestUnstoppable
+        4305 GuestPaused
+        // Disks of a VM.
+        4401 DiskMissing
+        4402 DeviceTaken
+        4403 DiskBusy
+        4404 DiskNotOwn
+        4405 DiskHalfThere
+        4406 SeedMissing
+        // The host as a whole.
+        4501 HostProblems
     }
     Storage {
         5000 Storage
@@ -127,15 +176,34 @@ codes! {
         5104 ImageIncomplete
         5105 NotAnImage
         5106 ImageTaken
+        5107 ImageOutsidePools
+        5108 ImageMisnamed
+        5109 ImageDiffers
         // Volumes and files.
         5201 OutOfSpace
         5202 VolumeTaken
         5203 DiskOpenElsewhere
         5204 DiskUnreadable
-        5205 VolumeInUse
+        5205 VolumeMissing
+        5206 VolumeChanged
+        5207 VolumeTurnTaken
+        5208 NotLeftOver
+        5209 SeedUnreadable
+        // Bytes on their way.
+        5301 ServerUnreachable
+        5302 ServerRefused
+        5303 ServerAnswer
+        5304 ContentChanged
+        5305 ChecksumWrong
+        5306 ContentDamaged
+        5307 LocalFile
+        5308 ConversionFailed
+        5309 QemuImgMissing
     }
     Timeout {
         6000 Timeout
+        6001 NotReady
+        6002 DiskHeld
     }
     Interrupted {
         9000 Interrupted

@@ -4,10 +4,12 @@
 //! library. Each has a [`Code`], from which its [`Kind`] and with it the exit code follows.
 
 mod code;
+mod several;
 
 use std::fmt;
 
 pub use code::Code;
+pub use several::Several;
 
 use crate::host::HostError;
 use crate::manifest::LoadError;
@@ -160,13 +162,13 @@ impl std::error::Error for Error {}
 
 impl From<LoadError> for Error {
     fn from(error: LoadError) -> Self {
-        Self::new(Kind::Configuration, error.to_string())
+        Self::new(error.code(), error.to_string())
     }
 }
 
 impl From<Problems> for Error {
     fn from(problems: Problems) -> Self {
-        Self::new(Kind::Validation, problems.to_string())
+        Self::new(problems.code(), problems.to_string())
     }
 }
 

@@ -7,7 +7,7 @@ use super::findings::{Findings, report};
 use super::storage_preflight::{self, ReadyStorage};
 use super::{Session, neighbours};
 use crate::domain_xml::VirtType;
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::host::{Bridge, Capabilities, Domain};
 use crate::names::nearest;
 use crate::plan::{Arch, CpuMode, Firmware, Interface, Link, VmPlan};
@@ -103,24 +103,24 @@ fn check_name(plan: &VmPlan, taken: &Domain, findings: &mut Findings) -> bool {
         Owner::Foundry(record) if record.state == State::Creating => match record.maker.liveness() {
             Liveness::Dead if !taken.state.is_active() => return true,
             Liveness::Dead => {
-                Finding::vm(format!("VM '{}' runs, though its creation was interrupted", plan.name))
+                Finding::new(Code::HalfCreated, format!("VM '{}' runs, though its creation was interrupted", plan.name))
                     .hint(format!("foundry destroy {} removes it", plan.name))
             }
             Liveness::Alive => {
-                Finding::vm(format!("VM '{}' is being created by process {}", plan.name, record.maker.pid))
+                Finding::new(Code::BeingCreated, format!("VM '{}' is being created by process {}", plan.name, record.maker.pid))
             }
             Liveness::Elsewhere => {
-                Finding::vm(format!("VM '{}' is being created from another machine", plan.name))
+                Finding::new(Code::BeingCreated, format!("VM '{}' is being created from another machine", plan.name))
                     .hint(format!("if that was given up: foundry destroy {} --force", plan.name))
             }
         },
         Owner::Foundry(record) if record.state == State::Destroying => {
-            Finding::vm(format!("VM '{}' is half destroyed", plan.name))
+            Finding::new(Code::HalfDestroyed, format!("VM '{}' is half destroyed", plan.name))
                 .hint(format!("foundry destroy {} finishes it", plan.name))
         }
-        Owner::Foreign => Finding::vm(format!("a domain '{}' exists and is not foundry's", plan.name))
+        Owner::Foreign => Finding::new(Code::NameTaken, format!("a domain '{}' exists and is not foundry's", plan.name))
             .hint("choose another name"),
-        _ => Finding::vm(format!("VM '{}' exists", plan.name))
+        _ => Finding::new(Code::NameTaken, format!("VM '{}' exists", plan.name))
             .hint(format!("choose another name, or foundry destroy {} first", plan.name)),
     };
     findings.push(finding);
@@ -137,7 +137,7 @@ fn choose_machine(
     let name = plan.arch.map_or(capabilities.arch.as_str(), |arch| arch.as_str());
     let Some(arch) = Arch::ALL.into_iter().find(|a| a.as_str() == name) else {
         findings.push(
-            Finding::vm(format!("the host's architecture {name} is not supported")).hint("set spec.arch"),
+            Finding::new(Code::ArchUnsupported, format!("the host's architecture {name} is not supported")).hint("set spec.arch"),
         );
         return None;
     };
@@ -150,11 +150,15 @@ fn choose_machine(
     if chosen.is_none() {
         let wanted = session.settings.virt_type.map(|t| format!(" with {}", t.as_str())).unwrap_or_default();
         let listed = if offered.is_empty() { "nothing".to_owned() } else { offered.join(", ") };
-        findings.push(Finding::vm(format!("the host cannot run {name} guests{wanted}; it offers {listed}")));
+        // What is offered in another way only is no question of the architecture.
+        let wants_kvm = session.settings.virt_type == Some(VirtType::Kvm) && !offered.is_empty();
+        let code = if wants_kvm { Code::NoKvm } else { Code::ArchUnsupported };
+        let message = format!("the host cannot run {name} guests{wanted}; it offers {listed}");
+        findings.push(Finding::new(code, message));
     }
     if arch == Arch::Aarch64 && plan.firmware == Firmware::Bios {
         findings.push(
-            Finding::vm("spec.firmware.type: aarch64 machines have no BIOS").hint("leave it out, or say efi"),
+            Finding::new(Code::FirmwareMissing, "spec.firmware.type: aarch64 machines have no BIOS").hint("leave it out, or say efi"),
         );
     }
     chosen.map(|virt_type| (virt_type, arch, name == capabilities.arch))
@@ -191,7 +195,7 @@ fn check_links(
         if interface.vlan.is_some() && libvirt < VLAN_ON_BRIDGES {
             let (major, minor) = (libvirt / 1_000_000, libvirt / 1000 % 1000);
             findings.push(
-                Finding::vm(format!(
+                Finding::new(Code::VlanUnsupported, format!(
                     "{at}.vlan: libvirt {major}.{minor} cannot tag VLANs on a Linux bridge; 11.0 can"
                 ))
                 .hint("attach to a bridge that is on the VLAN already"),
@@ -219,14 +223,14 @@ fn check_bridge(
     let Some(bridges) = bridges else { return };
     match bridges.iter().find(|b| b.name == name) {
         Some(bridge) if interface.vlan.is_some() && !bridge.filters_vlans => findings.push(
-            Finding::vm(format!("{at}.vlan: bridge '{name}' does not tell VLANs apart"))
+            Finding::new(Code::VlanUnsupported, format!("{at}.vlan: bridge '{name}' does not tell VLANs apart"))
                 .hint(format!("ip link set {name} type bridge vlan_filtering 1")),
         ),
         Some(_) => {}
         None => {
             let known: Vec<&str> = bridges.iter().map(|b| b.name.as_str()).collect();
             findings.push(
-                Finding::vm(format!("{at}.bridge: there is no bridge '{name}'"))
+                Finding::new(Code::BridgeMissing, format!("{at}.bridge: there is no bridge '{name}'"))
                     .hint(alternatives(name, &known)),
             );
         }
@@ -237,14 +241,14 @@ fn check_network(session: &Session<'_>, at: &str, name: &str, findings: &mut Fin
     match session.host.network(name)? {
         Some(network) if network.active => {}
         Some(_) => findings.push(
-            Finding::vm(format!("{at}.network: network '{name}' is not started"))
+            Finding::new(Code::NetworkInactive, format!("{at}.network: network '{name}' is not started"))
                 .hint(format!("virsh net-start {}", shell_word(name))),
         ),
         None => {
             let known = session.host.networks()?;
             let known: Vec<&str> = known.iter().map(String::as_str).collect();
             findings.push(
-                Finding::vm(format!("{at}.network: there is no network '{name}'"))
+                Finding::new(Code::NetworkMissing, format!("{at}.network: there is no network '{name}'"))
                     .hint(alternatives(name, &known)),
             );
         }
