@@ -129,6 +129,7 @@ codes! {
         4109 SnapshotInTheWay
         4110 Confined
         4111 QemuMissing
+        4112 HelperDown
         // The network.
         4201 BridgeMissing
         4202 BridgeDown
