@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::progress::{self, Line, Times};
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 use crate::host::CallObserver;
 use crate::operations::{Event, Progress};
 use crate::text::printable_lines;
@@ -68,7 +68,7 @@ impl Ui {
         let mut stdout = io::stdout().lock();
         match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
             Err(e) if e.kind() != io::ErrorKind::BrokenPipe && !self.shows => {
-                Err(Error::new(Kind::Configuration, "cannot write to stdout").because(e.to_string()))
+                Err(Error::new(Code::OutputUnwritable, "cannot write to stdout").because(e.to_string()))
             }
             _ => Ok(()),
         }
@@ -166,7 +166,7 @@ impl Ui {
         }
         self.clear();
         ask(&format!("{} [y/N] ", printable_lines(question))).map_err(|e| {
-            Error::new(Kind::Configuration, "cannot ask on the terminal").because(e.to_string())
+            Error::new(Code::NobodyToAsk, "cannot ask on the terminal").because(e.to_string())
         })?;
         let mut answer = String::new();
         let read = io::stdin().lock().read_line(&mut answer).is_ok();
@@ -183,7 +183,7 @@ impl Ui {
         }
         self.clear();
         ask(&printable_lines(question)).map_err(|e| {
-            Error::new(Kind::Configuration, "cannot ask on the terminal").because(e.to_string())
+            Error::new(Code::NobodyToAsk, "cannot ask on the terminal").because(e.to_string())
         })?;
         let mut answer = String::new();
         // A line that cannot be read is no answer.

@@ -54,7 +54,9 @@ impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (file, at, document, path, message) = match self {
             Self::Unreadable { file, cause } => return write!(f, "cannot read {file}: {cause}"),
-            Self::NotAManifest { file, at, document, path, message, .. } => (file, at, document, path, message),
+            Self::NotAManifest { file, at, document, path, message, .. } => {
+                (file, at, document, path, message)
+            }
         };
         f.write_str(file)?;
         at.map_or(Ok(()), |at| write!(f, ":{at}"))?;
@@ -126,7 +128,9 @@ pub fn load(text: &str, file: &str) -> Result<Vec<VirtualMachine>, LoadError> {
             .map_err(|fault| not_a_manifest(file, several.then_some(index + 1), &fault))
     });
     match manifests.collect::<Result<Vec<_>, _>>()? {
-        none if none.is_empty() => Err(unreadable_text(file, Code::NoManifest, "holds no manifest".to_owned())),
+        none if none.is_empty() => {
+            Err(unreadable_text(file, Code::NoManifest, "holds no manifest".to_owned()))
+        }
         manifests => Ok(manifests),
     }
 }
@@ -148,7 +152,9 @@ fn check_header(document: &Node) -> Result<(), Fault> {
 
 fn check_word(document: &Node, key: &str, known: &str) -> Result<(), Fault> {
     let Some(value) = document.get(key).filter(|value| !value.is_null()) else {
-        return Err(Fault::at(document.at(), format!("{key} is missing; write '{key}: {known}'")).of(Code::OtherKind));
+        return Err(
+            Fault::at(document.at(), format!("{key} is missing; write '{key}: {known}'")).of(Code::OtherKind)
+        );
     };
     let message = match value.as_text() {
         Some(text) if text == known => return Ok(()),
@@ -167,7 +173,11 @@ fn check_word(document: &Node, key: &str, known: &str) -> Result<(), Fault> {
 fn refuse_size(size: usize, file: &str) -> Result<(), LoadError> {
     match size {
         0..=MAX_BYTES => Ok(()),
-        _ => Err(unreadable_text(file, Code::TooLarge, format!("larger than {MAX_BYTES} bytes, which no manifest is"))),
+        _ => Err(unreadable_text(
+            file,
+            Code::TooLarge,
+            format!("larger than {MAX_BYTES} bytes, which no manifest is"),
+        )),
     }
 }
 
@@ -202,7 +212,14 @@ fn not_a_manifest(file: &str, document: Option<usize>, fault: &Fault) -> LoadErr
 }
 
 fn unreadable_text(file: &str, code: Code, message: String) -> LoadError {
-    LoadError::NotAManifest { file: file.to_owned(), at: None, document: None, path: String::new(), message, code }
+    LoadError::NotAManifest {
+        file: file.to_owned(),
+        at: None,
+        document: None,
+        path: String::new(),
+        message,
+        code,
+    }
 }
 
 /// Says the usual reasons in words of its own: the system's carry an error number.

@@ -55,18 +55,22 @@ pub(super) fn check_image(
     }
     if plan.boot_disk.size < image.virtual_size {
         findings.push(
-            Finding::new(Code::DiskSmallerThanImage, format!(
-                "spec.bootDisk.sizeGB: image '{reference}' needs {}, the boot disk has {}",
-                image.virtual_size, plan.boot_disk.size
-            ))
+            Finding::new(
+                Code::DiskSmallerThanImage,
+                format!(
+                    "spec.bootDisk.sizeGB: image '{reference}' needs {}, the boot disk has {}",
+                    image.virtual_size, plan.boot_disk.size
+                ),
+            )
             .hint("a smaller disk would cut the image off"),
         );
     }
     if plan.boot_disk.format == DiskFormat::Raw && image.volume.is_none() {
         findings.push(
-            Finding::new(Code::ImageOutsidePools, format!(
-                "image '{reference}' is in no pool, so that libvirt cannot copy it to a raw disk"
-            ))
+            Finding::new(
+                Code::ImageOutsidePools,
+                format!("image '{reference}' is in no pool, so that libvirt cannot copy it to a raw disk"),
+            )
             .hint("import it with foundry image import"),
         );
     }
@@ -105,7 +109,10 @@ fn judge_image(reference: &ImageRef, found: &FoundImage, findings: &mut Findings
     }
     let image = probed.ok()?;
     if let Some(claim) = false_claim(&found.path, &image) {
-        findings.push(Finding::new(Code::ImageMisnamed, format!("image '{reference}' calls itself {claim} and is {image}")));
+        findings.push(Finding::new(
+            Code::ImageMisnamed,
+            format!("image '{reference}' calls itself {claim} and is {image}"),
+        ));
         return None;
     }
     let virtual_size = match &image {
@@ -124,9 +131,10 @@ fn judge_image(reference: &ImageRef, found: &FoundImage, findings: &mut Findings
 }
 
 fn unfinished(reference: &ImageRef, pool: &str, name: &str) -> Finding {
-    Finding::new(Code::ImageIncomplete, format!(
-        "image '{reference}' cannot be used: an import of it was interrupted, or still goes on"
-    ))
+    Finding::new(
+        Code::ImageIncomplete,
+        format!("image '{reference}' cannot be used: an import of it was interrupted, or still goes on"),
+    )
     .hint(format!(
         "foundry image delete {} --pool {} --force removes it",
         shell_word(name),
@@ -198,11 +206,15 @@ fn image_in_pool(
     }
     let import = format!("foundry image import FILE {}", shell_word(name));
     let finding = match session.host.pool(pool)? {
-        None => Finding::new(Code::ImageMissing, format!("image '{name}' not found: there is no pool '{pool}'")).hint(import),
-        Some(found) if !found.active => {
-            Finding::new(Code::PoolInactive, format!("image '{name}' not found: pool '{pool}' is not started"))
-                .hint(format!("foundry pool start {}", shell_word(pool)))
+        None => {
+            Finding::new(Code::ImageMissing, format!("image '{name}' not found: there is no pool '{pool}'"))
+                .hint(import)
         }
+        Some(found) if !found.active => Finding::new(
+            Code::PoolInactive,
+            format!("image '{name}' not found: pool '{pool}' is not started"),
+        )
+        .hint(format!("foundry pool start {}", shell_word(pool))),
         Some(_) => {
             let known: Vec<String> = session.host.volumes(pool)?.into_iter().map(|v| v.name).collect();
             let known: Vec<&str> = known.iter().map(String::as_str).collect();
@@ -229,7 +241,10 @@ fn image_at_path(
     }
     let import = format!("foundry image import {} NAME.qcow2, then image: NAME.qcow2", shell_word(path));
     if !session.host.is_local() {
-        findings.push(Finding::new(Code::ImageOutsidePools, format!("image '{path}' is in no pool of the host")).hint(import));
+        findings.push(
+            Finding::new(Code::ImageOutsidePools, format!("image '{path}' is in no pool of the host"))
+                .hint(import),
+        );
         return Ok(None);
     }
     match read_local_head(path) {

@@ -108,9 +108,10 @@ pub(super) fn seed_pool(
     let found = check_pool(session, name, findings)?.filter(|(_, medium, _)| medium.takes_uploads());
     if found.is_none() {
         findings.push(
-            Finding::new(Code::PoolUnfit, format!(
-                "pool '{vm_pool}' cannot hold a cloud-init seed, nor can pool '{name}'"
-            ))
+            Finding::new(
+                Code::PoolUnfit,
+                format!("pool '{vm_pool}' cannot hold a cloud-init seed, nor can pool '{name}'"),
+            )
             .hint("name a pool of files with --vm-pool; the VM's disks stay where its manifest says"),
         );
     }

@@ -32,7 +32,9 @@ pub(super) fn of_foundry<'a>(plan: &VmPlan, domains: &'a [Domain]) -> Vec<(&'a D
         let theirs = owner.manifest().map(addresses_of).unwrap_or_default();
         for (index, interface) in plan.interfaces.iter().enumerate() {
             let shared = shared_addresses(interface, &theirs, &domain.name);
-            let told = |said| (domain, Finding::new(Code::AddressTaken, format!("spec.networkInterfaces[{index}].{said}")));
+            let told = |said| {
+                (domain, Finding::new(Code::AddressTaken, format!("spec.networkInterfaces[{index}].{said}")))
+            };
             found.extend(shared.into_iter().map(told));
         }
     }
@@ -64,11 +66,16 @@ fn check_stranger(
     };
     let Ok(described) = described else { return Ok(()) };
     for (index, interface) in plan.interfaces.iter().enumerate() {
-        if let Some((code, what)) = described.interfaces.iter().find_map(|theirs| in_common(interface, theirs)) {
+        if let Some((code, what)) =
+            described.interfaces.iter().find_map(|theirs| in_common(interface, theirs))
+        {
             let at = format!("spec.networkInterfaces[{index}]");
             findings.push(
-                Finding::new(code, format!("{at}: domain '{}', which is not foundry's, has {what}", domain.name))
-                    .hint("choose another address, or change that domain"),
+                Finding::new(
+                    code,
+                    format!("{at}: domain '{}', which is not foundry's, has {what}", domain.name),
+                )
+                .hint("choose another address, or change that domain"),
             );
         }
     }

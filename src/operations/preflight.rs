@@ -102,24 +102,29 @@ fn check_name(plan: &VmPlan, taken: &Domain, findings: &mut Findings) -> bool {
     let finding = match Owner::of_domain(taken) {
         Owner::Foundry(record) if record.state == State::Creating => match record.maker.liveness() {
             Liveness::Dead if !taken.state.is_active() => return true,
-            Liveness::Dead => {
-                Finding::new(Code::HalfCreated, format!("VM '{}' runs, though its creation was interrupted", plan.name))
-                    .hint(format!("foundry destroy {} removes it", plan.name))
-            }
-            Liveness::Alive => {
-                Finding::new(Code::BeingCreated, format!("VM '{}' is being created by process {}", plan.name, record.maker.pid))
-            }
-            Liveness::Elsewhere => {
-                Finding::new(Code::BeingCreated, format!("VM '{}' is being created from another machine", plan.name))
-                    .hint(format!("if that was given up: foundry destroy {} --force", plan.name))
-            }
+            Liveness::Dead => Finding::new(
+                Code::HalfCreated,
+                format!("VM '{}' runs, though its creation was interrupted", plan.name),
+            )
+            .hint(format!("foundry destroy {} removes it", plan.name)),
+            Liveness::Alive => Finding::new(
+                Code::BeingCreated,
+                format!("VM '{}' is being created by process {}", plan.name, record.maker.pid),
+            ),
+            Liveness::Elsewhere => Finding::new(
+                Code::BeingCreated,
+                format!("VM '{}' is being created from another machine", plan.name),
+            )
+            .hint(format!("if that was given up: foundry destroy {} --force", plan.name)),
         },
         Owner::Foundry(record) if record.state == State::Destroying => {
             Finding::new(Code::HalfDestroyed, format!("VM '{}' is half destroyed", plan.name))
                 .hint(format!("foundry destroy {} finishes it", plan.name))
         }
-        Owner::Foreign => Finding::new(Code::NameTaken, format!("a domain '{}' exists and is not foundry's", plan.name))
-            .hint("choose another name"),
+        Owner::Foreign => {
+            Finding::new(Code::NameTaken, format!("a domain '{}' exists and is not foundry's", plan.name))
+                .hint("choose another name")
+        }
         _ => Finding::new(Code::NameTaken, format!("VM '{}' exists", plan.name))
             .hint(format!("choose another name, or foundry destroy {} first", plan.name)),
     };
@@ -137,7 +142,8 @@ fn choose_machine(
     let name = plan.arch.map_or(capabilities.arch.as_str(), |arch| arch.as_str());
     let Some(arch) = Arch::ALL.into_iter().find(|a| a.as_str() == name) else {
         findings.push(
-            Finding::new(Code::ArchUnsupported, format!("the host's architecture {name} is not supported")).hint("set spec.arch"),
+            Finding::new(Code::ArchUnsupported, format!("the host's architecture {name} is not supported"))
+                .hint("set spec.arch"),
         );
         return None;
     };
@@ -158,7 +164,8 @@ fn choose_machine(
     }
     if arch == Arch::Aarch64 && plan.firmware == Firmware::Bios {
         findings.push(
-            Finding::new(Code::FirmwareMissing, "spec.firmware.type: aarch64 machines have no BIOS").hint("leave it out, or say efi"),
+            Finding::new(Code::FirmwareMissing, "spec.firmware.type: aarch64 machines have no BIOS")
+                .hint("leave it out, or say efi"),
         );
     }
     chosen.map(|virt_type| (virt_type, arch, name == capabilities.arch))
@@ -195,9 +202,12 @@ fn check_links(
         if interface.vlan.is_some() && libvirt < VLAN_ON_BRIDGES {
             let (major, minor) = (libvirt / 1_000_000, libvirt / 1000 % 1000);
             findings.push(
-                Finding::new(Code::VlanUnsupported, format!(
-                    "{at}.vlan: libvirt {major}.{minor} cannot tag VLANs on a Linux bridge; 11.0 can"
-                ))
+                Finding::new(
+                    Code::VlanUnsupported,
+                    format!(
+                        "{at}.vlan: libvirt {major}.{minor} cannot tag VLANs on a Linux bridge; 11.0 can"
+                    ),
+                )
                 .hint("attach to a bridge that is on the VLAN already"),
             );
         }
@@ -223,8 +233,11 @@ fn check_bridge(
     let Some(bridges) = bridges else { return };
     match bridges.iter().find(|b| b.name == name) {
         Some(bridge) if interface.vlan.is_some() && !bridge.filters_vlans => findings.push(
-            Finding::new(Code::VlanUnsupported, format!("{at}.vlan: bridge '{name}' does not tell VLANs apart"))
-                .hint(format!("ip link set {name} type bridge vlan_filtering 1")),
+            Finding::new(
+                Code::VlanUnsupported,
+                format!("{at}.vlan: bridge '{name}' does not tell VLANs apart"),
+            )
+            .hint(format!("ip link set {name} type bridge vlan_filtering 1")),
         ),
         Some(_) => {}
         None => {

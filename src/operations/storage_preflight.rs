@@ -103,8 +103,11 @@ fn check_formats(plan: &VmPlan, pool: &str, findings: &mut Findings) {
     for (at, format) in boot.chain(data) {
         if let Some(format) = format.as_ref().filter(|f| *f != DiskFormat::Raw.as_str()) {
             findings.push(
-                Finding::new(Code::PoolUnfit, format!("{at}.format: pool '{pool}' holds raw disks, not {format}"))
-                    .hint("leave the format out, or use a pool of type dir, fs or netfs"),
+                Finding::new(
+                    Code::PoolUnfit,
+                    format!("{at}.format: pool '{pool}' holds raw disks, not {format}"),
+                )
+                .hint("leave the format out, or use a pool of type dir, fs or netfs"),
             );
         }
     }
@@ -121,8 +124,11 @@ fn check_medium(
     if let Some(image) = image.filter(|image| medium != Medium::Ceph && image.is_at_ceph()) {
         let holder = image.volume.as_ref().map_or("", |(pool, _)| pool.as_str());
         findings.push(
-            Finding::new(Code::PoolUnfit, format!("image '{}' is at Ceph, where libvirt only clones", image.reference))
-                .hint(format!("spec.storagePool: {holder} puts the VM's disks there, too")),
+            Finding::new(
+                Code::PoolUnfit,
+                format!("image '{}' is at Ceph, where libvirt only clones", image.reference),
+            )
+            .hint(format!("spec.storagePool: {holder} puts the VM's disks there, too")),
         );
         return;
     }
@@ -135,9 +141,10 @@ fn check_medium(
     let reference = &image.reference;
     match (medium, holder) {
         (Medium::Lvm, None) => findings.push(
-            Finding::new(Code::ImageOutsidePools, format!(
-                "image '{reference}' is in no pool, so that libvirt cannot copy it to a raw disk"
-            ))
+            Finding::new(
+                Code::ImageOutsidePools,
+                format!("image '{reference}' is in no pool, so that libvirt cannot copy it to a raw disk"),
+            )
             .hint("import it with foundry image import"),
         ),
         (Medium::Zfs, _) => findings.push(
@@ -146,10 +153,13 @@ fn check_medium(
                 .hint("'empty: true' makes a boot disk here without an image"),
         ),
         (Medium::Ceph, holder) if holder != Some(pool) => findings.push(
-            Finding::new(Code::PoolUnfit, format!("libvirt can clone an image to Ceph pool '{pool}' only from that pool"))
-                .hint(format!(
-                    "put it there: qemu-img convert -O raw FILE rbd:CEPHPOOL/NAME, then image: {pool}:NAME"
-                )),
+            Finding::new(
+                Code::PoolUnfit,
+                format!("libvirt can clone an image to Ceph pool '{pool}' only from that pool"),
+            )
+            .hint(format!(
+                "put it there: qemu-img convert -O raw FILE rbd:CEPHPOOL/NAME, then image: {pool}:NAME"
+            )),
         ),
         _ => {}
     }
@@ -166,7 +176,10 @@ pub(super) fn check_started(
 ) -> Result<(), Error> {
     match session.host.pool(&storage.pool.name)? {
         Some(pool) if pool.active => check_room(session, plan, storage.medium, &pool, findings),
-        _ => findings.push(Finding::new(Code::PoolInactive, format!("pool '{}' was stopped again", storage.pool.name))),
+        _ => findings.push(Finding::new(
+            Code::PoolInactive,
+            format!("pool '{}' was stopped again", storage.pool.name),
+        )),
     }
     check_free(session, storage, taken, findings)
 }
@@ -324,10 +337,10 @@ fn check_room(session: &Session<'_>, plan: &VmPlan, medium: Medium, pool: &Pool,
         Medium::Zfs | Medium::Ceph => EMPTY_QCOW2,
     };
     if pool.available < needed {
-        findings.push(Finding::new(Code::OutOfSpace, format!(
-            "pool '{}' has {} left; the VM needs {needed} at once",
-            pool.name, pool.available
-        )));
+        findings.push(Finding::new(
+            Code::OutOfSpace,
+            format!("pool '{}' has {} left; the VM needs {needed} at once", pool.name, pool.available),
+        ));
         return;
     }
     if pool.available < promised {

@@ -42,7 +42,9 @@ impl Batch {
         // names can clash alone.
         match nic.ip {
             Some(ip) => self.claim(Code::AddressTwice, ip.addr().to_string(), format!("{path}.ip"), plan),
-            None => self.claim(Code::AddressTwice, nic.mac.to_string(), format!("{path} (MAC address)"), plan),
+            None => {
+                self.claim(Code::AddressTwice, nic.mac.to_string(), format!("{path} (MAC address)"), plan)
+            }
         };
         for (further, address) in nic.addresses.iter().enumerate() {
             let address = address.addr().to_canonical().to_string();

@@ -156,7 +156,11 @@ fn document(
         return Err(judge.unshown(Code::UserDataUnfit, path, format!("must not hold {}", name_of(stray))));
     }
     if text.len() > MAX_BYTES {
-        return Err(judge.unshown(Code::UserDataUnfit, path, format!("has {} bytes; at most {MAX_BYTES} are taken", text.len())));
+        return Err(judge.unshown(
+            Code::UserDataUnfit,
+            path,
+            format!("has {} bytes; at most {MAX_BYTES} are taken", text.len()),
+        ));
     }
     check(text).map_err(|message| judge.unshown(Code::UserDataUnfit, path, message))?;
     Ok(text.to_owned())

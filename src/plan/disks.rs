@@ -50,9 +50,12 @@ fn source(
             Err(judge.wrong(Code::Contradiction, "spec.bootDisk.image", image, message))
         }
         (None, true) => match pool {
-            Some(pool) => {
-                Err(judge.wrong(Code::Contradiction, "spec.bootDisk.imagePool", pool, "has no meaning for an empty disk"))
-            }
+            Some(pool) => Err(judge.wrong(
+                Code::Contradiction,
+                "spec.bootDisk.imagePool",
+                pool,
+                "has no meaning for an empty disk",
+            )),
             None => Ok(BootSource::Empty),
         },
         (None, false) => {
