@@ -145,10 +145,14 @@ impl Ui {
         }
     }
 
-    /// Says what failed: once, with its cause, what to do, and what became of what was begun.
+    /// Says what failed: once, with its code, its cause, what to do, and what became of what was begun.
     pub fn error(&self, error: &Error) {
-        let text = told(error, self.verbose);
-        self.say(&Line::from(error), &self.paint("error: ", "31"), &text);
+        let mut text = told(error, self.verbose);
+        // Who is told what to do has no need of more, and a file has no reader yet.
+        if io::stderr().is_terminal() && error.hint_text().is_none() && !error.code().is_general() {
+            let _ = write!(text, "\n  foundry explain {} says more", error.code());
+        }
+        self.say(&Line::from(error), &self.paint(&mark(error), "31"), &text);
     }
 
     /// Whether somebody is there to answer a question.
@@ -298,6 +302,11 @@ impl Ui {
     }
 }
 
+/// What an error begins with: `error[FND-4002]: `, as rustc marks its own.
+fn mark(error: &Error) -> String {
+    format!("error[{}]: ", error.code())
+}
+
 /// All that an error says.
 fn told(error: &Error, verbose: u8) -> String {
     let mut text = error.to_string();
@@ -323,7 +332,7 @@ pub(super) fn late(text: &str) {
 
 /// Says why the process ends while an operation hangs.
 pub(super) fn late_error(error: &Error) {
-    late(&format!("error: {}", told(error, 0)));
+    late(&format!("{}{}", mark(error), told(error, 0)));
 }
 
 /// Shows a question on the terminal itself: stderr may be a file, whose reader cannot answer.
