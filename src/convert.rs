@@ -14,7 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::disk_image::{self, DiskImage};
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error, Kind};
 use crate::text::printable;
 use crate::units::Bytes;
 
@@ -210,7 +210,7 @@ impl Conversion<'_> {
     }
 
     fn failed(&self, why: impl ToString) -> Error {
-        Error::new(Kind::Storage, format!("cannot convert {} to {}", self.from, self.to.as_str()))
+        Error::new(Code::ConversionFailed, format!("cannot convert {} to {}", self.from, self.to.as_str()))
             .because(why.to_string())
             .outcome("nothing was changed")
     }

@@ -38,9 +38,12 @@ fn colours_are_for_terminals_without_no_color() {
         return;
     };
     assert_eq!(code, Some(4), "{coloured}");
-    assert!(coloured.contains("\u{1b}[31merror:\u{1b}[0m there is no VM 'nosuch'"), "{coloured:?}");
+    assert!(coloured.contains("\u{1b}[31merror[FND-4002]:\u{1b}[0m there is no VM 'nosuch'"), "{coloured:?}");
     let (_, plain) = on_terminal(Some("1")).unwrap();
-    assert!(plain.contains("error: there is no VM 'nosuch'") && !plain.contains("\u{1b}[31m"), "{plain:?}");
+    assert!(
+        plain.contains("error[FND-4002]: there is no VM 'nosuch'") && !plain.contains("\u{1b}[31m"),
+        "{plain:?}"
+    );
     let (_, empty) = on_terminal(Some("")).unwrap();
     assert!(empty.contains("\u{1b}[31m"), "no-color.org: an empty value says nothing: {empty:?}");
 }

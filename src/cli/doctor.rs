@@ -76,7 +76,7 @@ fn manifests(args: &DoctorArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     worst.map_or(Ok(()), |error| {
         let problems = report.checks.iter().filter(|check| check.state == State::Problem).count();
         let verb = if problems == 1 { "stands" } else { "stand" };
-        Err(Error::new(error.kind(), format!("{problems} of these {verb} in the way")))
+        Err(Error::new(error.code(), format!("{problems} of these {verb} in the way")))
     })
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use clap::Args;
 
 use super::ui::Ui;
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 use crate::manifest::{API_VERSION, KIND};
 use crate::schema::{self, Field, NoField};
 use crate::text::{shell_word, wrapped};
@@ -44,7 +44,7 @@ fn unknown(error: NoField) -> Error {
         Some(path) => format!("did you mean {path}? foundry explain {}", shell_word(path)),
         None => "foundry explain --recursive shows all fields".to_owned(),
     };
-    Error::new(Kind::Configuration, error.to_string()).hint(hint)
+    Error::new(Code::FieldMissing, error.to_string()).hint(hint)
 }
 
 fn explained(field: &Field<'_>, recursive: bool) -> String {

@@ -213,6 +213,11 @@ codes! {
 }
 
 impl Code {
+    /// Whether it says no more than its kind does.
+    pub fn is_general(self) -> bool {
+        self == self.kind().into()
+    }
+
     /// The code of that id: `FND-4201`, also in lower case, or its digits alone.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();

@@ -77,6 +77,16 @@ impl Error {
         }))
     }
 
+    /// One error for several that are of equal weight, a line each; `None` where there is none.
+    pub fn together(errors: &[Self]) -> Option<Self> {
+        let codes: Several = errors.iter().map(Self::code).collect();
+        let line = |error: &Self| format!("{error}{}", codes.mark(error.code()));
+        match errors {
+            [one] => Some(one.clone()),
+            _ => Some(Self::new(codes.worst()?, errors.iter().map(line).collect::<Vec<_>>().join("\n"))),
+        }
+    }
+
     /// Adds why it failed.
     #[must_use]
     pub fn because(mut self, cause: impl Into<String>) -> Self {

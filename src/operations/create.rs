@@ -12,7 +12,7 @@ use super::volumes::{fill_seed, make_disk};
 use super::{Event, Session, console, destroy, rivals, turn};
 use crate::cloud_init;
 use crate::domain_xml::{self, DiskSource, Placement, VirtType};
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error, Kind};
 use crate::host::{HostError, PoolSource};
 use crate::plan::VmPlan;
 use crate::pool::Source;
@@ -326,7 +326,7 @@ fn check_image_stayed(session: &Session<'_>, ready: &ReadyVm) -> Result<(), Erro
     }
     let message =
         format!("image '{}' was deleted while VM '{}' was made from it", image.reference, ready.plan.name);
-    Err(Error::new(Kind::Storage, message))
+    Err(Error::new(Code::VolumeChanged, message))
 }
 
 fn start(

@@ -2,7 +2,7 @@
 
 use super::Session;
 use super::preflight::alternatives;
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 use crate::host::Domain;
 
 /// The domain of that name; else of the name in lower case, which foundry makes of a manifest's.
@@ -18,7 +18,7 @@ pub(super) fn find(session: &Session<'_>, name: &str) -> Result<Option<Domain>, 
 pub(super) fn absent(session: &Session<'_>, name: &str) -> Result<Error, Error> {
     let names: Vec<String> = session.host.domains(false)?.into_iter().map(|d| d.name).collect();
     let known: Vec<&str> = names.iter().map(String::as_str).collect();
-    let error = Error::new(Kind::Vm, format!("there is no VM '{name}'"));
+    let error = Error::new(Code::VmMissing, format!("there is no VM '{name}'"));
     Ok(match crate::names::nearest(name, known.iter().copied()) {
         Some(near) => error.hint(alternatives(name, &[near])),
         None => error.hint("foundry list --all shows all VMs"),

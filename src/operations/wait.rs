@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::create::CreatedVm;
 use super::inspect::guest_addresses;
 use super::{Session, cloud_init_log, console};
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 use crate::host::{Domain, DomainState};
 use crate::record::Record;
 use crate::text::{printable, shell_word};
@@ -46,7 +46,7 @@ const AGENT_READS: u64 = 65536;
 /// Waits for a VM that was just made. Returns the addresses at which it is known.
 ///
 /// # Errors
-/// [`Kind::Timeout`], [`Kind::Interrupted`], or [`Kind::Vm`] where the guest stopped or cloud-init failed.
+/// [`crate::Kind::Timeout`], [`crate::Kind::Interrupted`], or [`crate::Kind::Vm`] where the guest stopped or cloud-init failed.
 pub fn wait(
     session: &Session<'_>,
     vm: &CreatedVm,
@@ -61,7 +61,7 @@ pub fn wait(
     let until = begun.saturating_add(timeout);
     loop {
         if session.cancel.is_requested() {
-            return Err(watch.gave_up(Kind::Interrupted, "interrupted while waiting for".into(), goal));
+            return Err(watch.gave_up(Code::Interrupted, "interrupted while waiting for".into(), goal));
         }
         if watch.look(goal).map_err(|e| watch.assure(e))? {
             session.done(format!(
@@ -72,7 +72,7 @@ pub fn wait(
             return watch.addresses().map_err(|e| watch.assure(e));
         }
         if session.clock.elapsed() >= until {
-            return Err(watch.gave_up(Kind::Timeout, format!("waited {} s for", timeout.as_secs()), goal));
+            return Err(watch.gave_up(Code::NotReady, format!("waited {} s for", timeout.as_secs()), goal));
         }
         session.clock.sleep(LOOK_EVERY);
     }
@@ -82,7 +82,7 @@ pub fn wait(
 /// is off. It waits only where the console says so and an agent that answers may know more.
 ///
 /// # Errors
-/// [`Kind::Vm`] where it is done, with errors.
+/// [`crate::Kind::Vm`] where it is done, with errors.
 pub(super) fn is_cloud_init_done(
     session: &Session<'_>,
     domain: &Domain,
@@ -156,8 +156,8 @@ impl Watch<'_> {
             Some(now) if now.state == DomainState::Crashed => "it crashed",
             Some(_) => return Ok(()),
         };
-        let error =
-            Error::new(Kind::Vm, format!("VM '{}' stopped before it was ready", self.name)).because(stopped);
+        let error = Error::new(Code::GuestStopped, format!("VM '{}' stopped before it was ready", self.name))
+            .because(stopped);
         let error = if now.is_some_and(|n| n.stopped_by_error) {
             error.hint("a host can offer KVM and still not run this guest: try --virt-type qemu; libvirt's log of the VM tells more")
         } else {
@@ -302,15 +302,15 @@ impl Watch<'_> {
 
     fn cloud_init_failed<S: AsRef<str>>(&self, errors: &[S]) -> Error {
         let told: Vec<String> = errors.iter().map(|e| printable(e.as_ref())).collect();
-        Error::new(Kind::Vm, format!("cloud-init in VM '{}' ended with errors", self.name))
+        Error::new(Code::CloudInitFailed, format!("cloud-init in VM '{}' ended with errors", self.name))
             .because(told.join("; "))
             .hint("in the guest: cloud-init status --long, /var/log/cloud-init.log")
             .outcome(self.stays())
     }
 
-    fn gave_up(&self, kind: Kind, how: String, goal: Goal) -> Error {
+    fn gave_up(&self, code: Code, how: String, goal: Goal) -> Error {
         let error =
-            Error::new(kind, format!("VM '{}': {how} {}", self.name, goal.as_str())).because(self.seen);
+            Error::new(code, format!("VM '{}': {how} {}", self.name, goal.as_str())).because(self.seen);
         self.with_console(error).outcome(self.stays())
     }
 

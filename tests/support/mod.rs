@@ -3,6 +3,8 @@
 #![allow(dead_code, unused_imports, reason = "each of them takes what it needs")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should stop")]
 
+#[path = "../common/codes.rs"]
+mod codes;
 pub(crate) mod command;
 mod faults;
 pub(crate) mod images;

@@ -1,6 +1,6 @@
 //! What record and manifest say of a disk, and how that is changed while others may change it too.
 
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 use crate::host::{Domain, HostError};
 use crate::manifest::{DataDisk, Number, Spec};
 use crate::operations::{Session, turn};
@@ -43,7 +43,12 @@ pub(super) fn rewrite(
         failed = session.host.set_record(domain.uuid, &after.to_text()?).err();
     }
     Err(failed.map_or_else(
-        || Error::new(Kind::Vm, format!("the record of VM '{}' does not stay as it is written", domain.name)),
+        || {
+            Error::new(
+                Code::ChangedMeanwhile,
+                format!("the record of VM '{}' does not stay as it is written", domain.name),
+            )
+        },
         Error::from,
     ))
 }
@@ -51,12 +56,17 @@ pub(super) fn rewrite(
 /// The record of the same domain, as it stands now.
 fn read(session: &Session<'_>, domain: &Domain) -> Result<Record, Error> {
     let name = &domain.name;
-    let gone = || Error::new(Kind::Vm, format!("VM '{name}' was taken away by somebody else meanwhile"));
+    let gone = || {
+        Error::new(Code::ChangedMeanwhile, format!("VM '{name}' was taken away by somebody else meanwhile"))
+    };
     let now = session.host.domain(name)?.filter(|d| d.uuid == domain.uuid).ok_or_else(gone)?;
     match Owner::of_domain(&now) {
         Owner::Foundry(record) if record.state == State::Created => Ok(*record),
-        Owner::Foundry(_) => Err(Error::new(Kind::Vm, format!("VM '{name}' is being destroyed"))),
-        _ => Err(Error::new(Kind::Vm, format!("the record of VM '{name}' was changed by somebody else"))),
+        Owner::Foundry(_) => Err(Error::new(Code::HalfDestroyed, format!("VM '{name}' is being destroyed"))),
+        _ => Err(Error::new(
+            Code::ChangedMeanwhile,
+            format!("the record of VM '{name}' was changed by somebody else"),
+        )),
     }
 }
 

@@ -28,7 +28,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 use super::Session;
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 use facts::Facts;
 pub use manifest::{Preflight, examine_vm};
 
@@ -135,15 +135,18 @@ impl Report {
     /// Whether VMs can be made, and those that exist can run.
     ///
     /// # Errors
-    /// [`Kind::Vm`] with the names of the checks that found a problem.
+    /// [`crate::Kind::Vm`] with the names of the checks that found a problem.
     pub fn outcome(&self) -> Result<(), Error> {
         let problems: Vec<String> =
             self.checks.iter().filter(|c| c.state == State::Problem).map(Check::title).collect();
         match problems.len() {
             0 => Ok(()),
-            1 => Err(Error::new(Kind::Vm, format!("there is a problem on this host: {}", problems[0]))),
+            1 => Err(Error::new(
+                Code::HostProblems,
+                format!("there is a problem on this host: {}", problems[0]),
+            )),
             n => Err(Error::new(
-                Kind::Vm,
+                Code::HostProblems,
                 format!("there are {n} problems on this host: {}", problems.join(", ")),
             )),
         }
