@@ -122,6 +122,13 @@ impl Error {
         self
     }
 
+    /// Gives it another code, where the cause became known later.
+    #[must_use]
+    pub fn with_code(mut self, code: Code) -> Self {
+        self.0.code = code;
+        self
+    }
+
     /// Why it failed, by an id that does not change and that `foundry explain` knows.
     pub fn code(&self) -> Code {
         self.0.code

@@ -120,16 +120,17 @@ impl HostError {
             _ => self
                 .diagnosis()
                 .map(|found| found.cause)
-                .or_else(|| self.libvirt().map(|text| diagnosis::first_line(text).to_owned())),
+                .or_else(|| self.libvirt_words().map(|text| diagnosis::first_line(text).to_owned())),
         }
     }
 
     /// libvirt's own words, where [`Self::cause`] says less or something better.
     pub fn detail(&self) -> Option<String> {
-        self.libvirt().filter(|text| self.cause().as_deref() != Some(*text)).map(str::to_owned)
+        self.libvirt_words().filter(|text| self.cause().as_deref() != Some(*text)).map(str::to_owned)
     }
 
-    fn libvirt(&self) -> Option<&str> {
+    /// libvirt's own words, where it said any.
+    pub fn libvirt_words(&self) -> Option<&str> {
         match self {
             Self::Connect { libvirt, .. } | Self::Refused { libvirt, .. } | Self::Lost { libvirt, .. } => {
                 Some(libvirt)

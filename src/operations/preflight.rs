@@ -8,6 +8,7 @@ use super::storage_preflight::{self, ReadyStorage};
 use super::{Session, neighbours};
 use crate::domain_xml::VirtType;
 use crate::error::{Code, Error};
+use crate::host::diagnosis::emulator_hint;
 use crate::host::{Bridge, Capabilities, Domain};
 use crate::names::nearest;
 use crate::plan::{Arch, CpuMode, Firmware, Interface, Link, VmPlan};
@@ -160,7 +161,13 @@ fn choose_machine(
         let wants_kvm = session.settings.virt_type == Some(VirtType::Kvm) && !offered.is_empty();
         let code = if wants_kvm { Code::NoKvm } else { Code::ArchUnsupported };
         let message = format!("the host cannot run {name} guests{wanted}; it offers {listed}");
-        findings.push(Finding::new(code, message));
+        let hint = match code {
+            Code::NoKvm => {
+                "foundry doctor tells why; --virt-type qemu does without, many times slower".to_owned()
+            }
+            _ => emulator_hint(name),
+        };
+        findings.push(Finding::new(code, message).hint(hint));
     }
     if arch == Arch::Aarch64 && plan.firmware == Firmware::Bios {
         findings.push(
@@ -217,7 +224,7 @@ fn check_links(
 
 fn well_linked(link: &Link, are_bridges_known: bool) -> String {
     match link {
-        Link::Bridge(name) if are_bridges_known => format!("bridge '{name}' is there"),
+        Link::Bridge(name) if are_bridges_known => format!("bridge '{name}' is there, and up"),
         Link::Bridge(name) => format!("bridge '{name}' is only looked for when the VM starts"),
         Link::Network(name) => format!("network '{name}' is started"),
     }
@@ -238,6 +245,11 @@ fn check_bridge(
                 format!("{at}.vlan: bridge '{name}' does not tell VLANs apart"),
             )
             .hint(format!("ip link set {name} type bridge vlan_filtering 1")),
+        ),
+        // libvirt attaches to it all the same, and no frame ever comes through.
+        Some(bridge) if !bridge.is_up => findings.push(
+            Finding::new(Code::BridgeDown, format!("{at}.bridge: bridge '{name}' is down"))
+                .hint(format!("ip link set {name} up")),
         ),
         Some(_) => {}
         None => {

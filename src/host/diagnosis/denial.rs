@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::text::printable;
+
 /// What confines a guest's QEMU beside owners and modes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Guard {
@@ -31,6 +33,8 @@ pub struct Denial {
     pub subject: String,
     /// SELinux's type of the file.
     pub label: Option<String>,
+    /// The line itself, as much of it as is shown.
+    pub line: String,
 }
 
 impl Denial {
@@ -45,7 +49,7 @@ impl Denial {
         let subject = value(line, "profile")?;
         let is_guest = subject.starts_with("libvirt-") || subject.contains("virt-aa-helper");
         let file = value(line, "name")?;
-        is_guest.then_some(Self { guard: Guard::AppArmor, file, subject, label: None })
+        is_guest.then_some(Self { guard: Guard::AppArmor, file, subject, label: None, line: shown(line) })
     }
 
     /// `avc:  denied  { read } for … name="x" … scontext=…:svirt_t:… tcontext=…:TYPE:… permissive=0`
@@ -59,7 +63,13 @@ impl Denial {
             file,
             subject,
             label,
+            line: shown(line),
         })
+    }
+
+    /// Whether another line tells of the same.
+    pub fn is_same(&self, other: &Self) -> bool {
+        (self.guard, &self.file, &self.subject) == (other.guard, &other.file, &other.subject)
     }
 
     /// Whether it is about a file that was refused to a domain: the file counts where it is named in full; otherwise a
@@ -72,6 +82,10 @@ impl Denial {
         }
         path.split('/').any(|part| !part.is_empty() && part == self.file)
     }
+}
+
+fn shown(line: &str) -> String {
+    printable(line.lines().next().unwrap_or_default()).chars().take(400).collect()
 }
 
 /// The value of a field: in quotes, or bare; what has other than printable characters is in hexadecimal (audit's

@@ -20,11 +20,11 @@ mod tests;
 pub(super) use connection::{cannot_connect, check, lost, wake};
 pub use denial::{Denial, Guard};
 pub use machine::emulator_hint;
-pub use permission::{Barrier, RefusedFile, refused_file};
+pub use permission::{Barrier, RefusedFile, is_behind, refused_file};
 pub use storage::locked_file;
 pub(super) use words::first_line;
 
-use crate::error::Code;
+use crate::error::{Code, Error};
 use crate::text::printable;
 
 /// Longest sentence that is made of others' words.
@@ -84,6 +84,18 @@ impl Diagnosis {
     fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into()).filter(|hint| !hint.chars().any(char::is_control));
         self
+    }
+}
+
+impl Diagnosis {
+    /// An error with this cause. What it says failed, and what became of it, stays.
+    #[must_use]
+    pub fn blame(self, error: Error) -> Error {
+        let error = error.with_code(self.code).because(self.cause);
+        match self.hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
     }
 }
 

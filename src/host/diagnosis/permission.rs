@@ -15,8 +15,6 @@ pub struct Barrier {
     pub is_directory: bool,
     /// The permission bits (chmod(1)).
     pub mode: u32,
-    /// Whether an access list says more than the bits.
-    pub has_acl: bool,
     /// As whom QEMU runs.
     pub user: String,
 }
@@ -52,6 +50,12 @@ fn denied(text: &str) -> bool {
     has_any(text, &["Permission denied", "Operation not permitted"])
 }
 
+/// Whether a denial of the kernel's may be what is behind a refusal.
+pub fn is_behind(denial: &Denial, evidence: &Evidence) -> bool {
+    let file = refused_file(&evidence.libvirt).or_else(|| refused_file(&evidence.log));
+    file.is_some_and(|file| denial.is_about(file.path, &evidence.asked.uuid))
+}
+
 /// AppArmor or SELinux, which are asked after owners and modes.
 pub(super) fn confined(text: &str, evidence: &Evidence) -> Option<Diagnosis> {
     let file = refused_file(text).filter(|_| denied(text))?;
@@ -82,7 +86,7 @@ fn way_out(denial: &Denial, path: &str) -> String {
 /// Owners and modes.
 pub(super) fn barred(text: &str, evidence: &Evidence) -> Option<Diagnosis> {
     let file = refused_file(text).filter(|_| denied(text))?;
-    let Barrier { path, is_directory, mode, has_acl, user } = evidence.barrier.as_ref()?;
+    let Barrier { path, is_directory, mode, user } = evidence.barrier.as_ref()?;
     let word = shell_word(path);
     let bits = mode & 0o7777;
     let who = shell_word(user);
@@ -93,9 +97,8 @@ pub(super) fn barred(text: &str, evidence: &Evidence) -> Option<Diagnosis> {
                 .hint(format!("setfacl -m u:{who}:rw {word}, or: chown {who} {word}")),
         );
     }
-    let said = if *has_acl { ", and an access list" } else { "" };
     let cause = format!(
-        "{user}, as whom guests run, may not pass the directory {path} (mode {bits:o}{said}), and so cannot open '{}'",
+        "{user}, as whom guests run, may not pass the directory {path} (mode {bits:o}), and so cannot open '{}'",
         file.path
     );
     Some(

@@ -360,7 +360,6 @@ fn a_directory_on_the_way_is_named_with_the_command_that_opens_it() {
         path: "/srv/my images".into(),
         is_directory: true,
         mode: 0o40700,
-        has_acl: false,
         user: "libvirt-qemu".into(),
     };
     let file = refused_file(REFUSED).unwrap();
