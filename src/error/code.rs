@@ -10,7 +10,8 @@ macro_rules! codes {
         /// Why something failed: what `FND-4201` stands for, and `foundry explain FND-4201` explains.
         ///
         /// The thousands are the kind, and with it the exit code. An id never changes its meaning and is never used
-        /// again for another; a new cause has a new id. What each means stands in `ERRORS.md`.
+        /// again for another; a new cause has a new id. What each means stands in `ERRORS.md`, from which
+        /// [`Code::explanation`] has it.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         pub enum Code {
