@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Serialize, Serializer};
+
 use super::Kind;
 
 /// Declares the codes by the kind of failure that they are; an id stands in one place.
@@ -224,6 +226,13 @@ impl Code {
         let prefix = text.get(..4).filter(|prefix| prefix.eq_ignore_ascii_case("FND-"));
         let digits = prefix.map_or(text, |prefix| &text[prefix.len()..]);
         Self::ALL.iter().find(|code| code.number().to_string() == digits).copied()
+    }
+}
+
+/// Its id.
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

@@ -3,6 +3,7 @@
 use super::Check;
 use super::facts::Facts;
 use super::local::{Directory, Local, Rights, User};
+use crate::error::Code;
 use crate::text::shell_word;
 
 const NAME: &str = "pool-path";
@@ -51,6 +52,7 @@ fn judge(local: &Local, user: &User, directory: &Directory) -> Check {
             NAME,
             format!("{name}, as whom guests run, may not pass {step} (mode {:o})", rights.mode & 0o7777),
         )
+        .known_as(Code::PoolUnreadable)
         .todo(format!("setfacl -m u:{}:x {}", name, shell_word(step)))
         .todo(format!("or: chmod o+x {}", shell_word(step))),
     }
