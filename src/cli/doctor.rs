@@ -92,7 +92,8 @@ fn show(report: &Report, args: &DoctorArgs, (global, ui): (&Global, &Ui)) -> Res
 
 /// What to do stands below what was found.
 fn rows(check: &Check) -> Vec<Vec<String>> {
-    let first = vec![check.title(), check.state.as_str().to_owned(), check.found.clone()];
+    let code = check.code.map(|code| format!(" [{code}]")).unwrap_or_default();
+    let first = vec![check.title(), check.state.as_str().to_owned(), format!("{}{code}", check.found)];
     let todo = check.todo.iter().map(|what| vec![String::new(), String::new(), format!("→ {what}")]);
     std::iter::once(first).chain(todo).collect()
 }

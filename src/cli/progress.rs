@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error, Kind};
 
 /// The forms of progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub(super) enum Line<'a> {
     Warning { message: &'a str },
     /// Why it failed; the last one gives the exit code.
     Error {
-        code: String,
+        code: Code,
         kind: &'static str,
         exit_code: u8,
         message: &'a str,
@@ -80,7 +80,7 @@ impl Line<'_> {
 impl<'a> From<&'a Error> for Line<'a> {
     fn from(error: &'a Error) -> Self {
         Line::Error {
-            code: error.code().to_string(),
+            code: error.code(),
             kind: word(error.kind()),
             exit_code: error.kind().exit_code(),
             message: error.message(),

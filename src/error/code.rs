@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Serialize, Serializer};
+
 use super::Kind;
 
 /// Declares the codes by the kind of failure that they are; an id stands in one place.
@@ -10,7 +12,8 @@ macro_rules! codes {
         /// Why something failed: what `FND-4201` stands for, and `foundry explain FND-4201` explains.
         ///
         /// The thousands are the kind, and with it the exit code. An id never changes its meaning and is never used
-        /// again for another; a new cause has a new id. What each means stands in `ERRORS.md`.
+        /// again for another; a new cause has a new id. What each means stands in `ERRORS.md`, from which
+        /// [`Code::explanation`] has it.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         pub enum Code {
@@ -224,6 +227,13 @@ impl Code {
         let prefix = text.get(..4).filter(|prefix| prefix.eq_ignore_ascii_case("FND-"));
         let digits = prefix.map_or(text, |prefix| &text[prefix.len()..]);
         Self::ALL.iter().find(|code| code.number().to_string() == digits).copied()
+    }
+}
+
+/// Its id.
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

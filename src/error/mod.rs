@@ -3,11 +3,13 @@
 //! Each layer has an error type of its own; here they become the one [`Error`] that leaves the
 //! library. Each has a [`Code`], from which its [`Kind`] and with it the exit code follows.
 
+mod catalogue;
 mod code;
 mod several;
 
 use std::fmt;
 
+pub use catalogue::Explanation;
 pub use code::Code;
 pub use several::Several;
 

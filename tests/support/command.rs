@@ -17,6 +17,8 @@ pub(crate) struct Ran {
     pub(crate) stderr: String,
     /// The code of its last error.
     pub(crate) code_of_error: Option<String>,
+    /// stderr as it came.
+    pub(crate) said: String,
 }
 
 impl Ran {
@@ -27,6 +29,7 @@ impl Ran {
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: codes::without(&stderr),
             code_of_error: codes::of_error(&stderr),
+            said: stderr,
         }
     }
 }

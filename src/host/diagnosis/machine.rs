@@ -141,11 +141,11 @@ pub(super) fn nvram_in_the_way(text: &str, evidence: &Evidence) -> Option<Diagno
     let cause = format!(
         "{file} holds no EFI variables for this firmware; an earlier VM of that name may have left it"
     );
-    let name = opened.map_or("NAME_VARS.fd".to_owned(), str::to_owned);
-    Some(Diagnosis::new(Code::NvramInTheWay, cause).hint(format!(
-        "foundry gc --dry-run lists such files (in /var/lib/libvirt/qemu/nvram), foundry gc {} removes one",
-        shell_word(&name)
-    )))
+    // What is undone takes the file with it, where libvirt can remove that.
+    Some(Diagnosis::new(Code::NvramInTheWay, cause).hint(match opened {
+        Some(path) => format!("if it is still there: rm -r {}; then the same command again", shell_word(path)),
+        None => "the same command again, since the file goes with the VM that was taken back; foundry gc --dry-run lists those that stay".to_owned(),
+    }))
 }
 
 /// As libvirt names them (its `qemuDomainNVRAMPathFormat`).

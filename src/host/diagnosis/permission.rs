@@ -91,11 +91,12 @@ pub(super) fn barred(text: &str, evidence: &Evidence) -> Option<Diagnosis> {
     let bits = mode & 0o7777;
     let who = shell_word(user);
     if !is_directory {
-        let cause = format!("{user}, as whom guests run, may not read '{path}' (mode {bits:o})");
-        return Some(
-            Diagnosis::new(Code::DiskUnreadable, cause)
-                .hint(format!("setfacl -m u:{who}:rw {word}, or: chown {who} {word}")),
+        let cause = format!(
+            "{user}, as whom guests run, may not read '{path}' (mode {bits:o}), and libvirt leaves the owners of disks as they are"
         );
+        return Some(Diagnosis::new(Code::DiskUnreadable, cause).hint(
+            "dynamic_ownership = 1 in /etc/libvirt/qemu.conf, then systemctl restart libvirtd (or virtqemud)",
+        ));
     }
     let cause = format!(
         "{user}, as whom guests run, may not pass the directory {path} (mode {bits:o}), and so cannot open '{}'",

@@ -94,7 +94,7 @@ pub(super) fn directory(text: &str, _: &Evidence) -> Option<Diagnosis> {
 /// A disk, or what it lies on, has gone.
 pub(super) fn missing(text: &str, _: &Evidence) -> Option<Diagnosis> {
     let file = refused_file(text).filter(|_| text.contains("No such file"))?;
-    let diagnosis = Diagnosis::new(Code::VolumeMissing, format!("the file '{}' does not exist", file.path));
+    let diagnosis = Diagnosis::new(Code::DiskUnreadable, format!("the file '{}' does not exist", file.path));
     Some(match named_after(text, "of storage file ") {
         Some(disk) => diagnosis.hint(format!("the disk '{disk}' lies on it: put it back where it was")),
         None => diagnosis,

@@ -98,20 +98,20 @@ const WORDS: &[(&str, Code, &str, &str)] = &[
         "internal error: QEMU unexpectedly closed the monitor (vm='nv'): 2026-11-21T21:33:40.678955Z qemu-system-x86_64: system firmware block device  has invalid size 0\n2026-11-21T21:33:40.679096Z qemu-system-x86_64: info: its size must be a non-zero multiple of 0x1000",
         Code::NvramInTheWay,
         "the file with the VM's EFI variables holds no EFI variables for this firmware; an earlier VM of that name may have left it",
-        "foundry gc",
+        "the same command again",
     ),
     (
         "internal error: process exited while connecting to monitor: 2026-11-21T21:33:41.086705Z qemu-system-x86_64: -blockdev {\"driver\":\"file\",\"filename\":\"/var/lib/libvirt/qemu/nvram/nv_VARS.fd\",\"node-name\":\"libvirt-pflash1-storage\",\"read-only\":false}: Could not open '/var/lib/libvirt/qemu/nvram/nv_VARS.fd': Is a directory",
         Code::NvramInTheWay,
         "'/var/lib/libvirt/qemu/nvram/nv_VARS.fd' holds no EFI variables for this firmware; an earlier VM of that name may have left it",
-        "foundry gc /var/lib/libvirt/qemu/nvram/nv_VARS.fd",
+        "rm -r /var/lib/libvirt/qemu/nvram/nv_VARS.fd",
     ),
     // QEMU 8 and 9 of aarch64's flash: asylumexp/Proxmox#79.
     (
         "internal error: process exited while connecting to monitor: qemu-system-aarch64: cfi.pflash01 device '/machine/virt.flash1' requires 67108864 bytes, libvirt-pflash1-format block backend provides 4194304 bytes",
         Code::NvramInTheWay,
         "the file with the VM's EFI variables holds no EFI variables for this firmware; an earlier VM of that name may have left it",
-        "foundry gc",
+        "foundry gc --dry-run",
     ),
     (
         "Requested operation is not valid: cannot undefine domain with nvram",
@@ -284,7 +284,7 @@ const WORDS: &[(&str, Code, &str, &str)] = &[
     ),
     (
         "Cannot access backing file '/srv/images/tiny.qcow2' of storage file '/srv/vms/web_boot' (as uid:64055, gid:64055): No such file or directory",
-        Code::VolumeMissing,
+        Code::DiskUnreadable,
         "the file '/srv/images/tiny.qcow2' does not exist",
         "the disk '/srv/vms/web_boot' lies on it",
     ),

@@ -45,6 +45,9 @@ pub struct Check {
     pub state: State,
     /// What was found, for people.
     pub found: String,
+    /// Of a problem: the code of the error that it is or will be, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<Code>,
     /// What to do about it: sentences, or commands.
     pub todo: Vec<String>,
 }
@@ -96,7 +99,7 @@ const LOCAL_ONLY: [&str; 5] = [
 
 impl Check {
     fn new(name: impl Into<Cow<'static, str>>, state: State, found: impl Into<String>) -> Self {
-        Self { name: name.into(), object: None, state, found: found.into(), todo: Vec::new() }
+        Self { name: name.into(), object: None, state, found: found.into(), code: None, todo: Vec::new() }
     }
 
     fn ok(name: &'static str, found: impl Into<String>) -> Self {
@@ -117,6 +120,11 @@ impl Check {
 
     fn of(mut self, object: impl Into<String>) -> Self {
         self.object = Some(object.into());
+        self
+    }
+
+    fn known_as(mut self, code: Code) -> Self {
+        self.code = Some(code);
         self
     }
 

@@ -3,6 +3,7 @@
 use super::Check;
 use super::facts::Facts;
 use super::local::{Directory, Local};
+use crate::error::Code;
 use crate::operations::rights::{Rights, User};
 use crate::text::shell_word;
 
@@ -52,6 +53,7 @@ fn judge(local: &Local, user: &User, directory: &Directory) -> Check {
             NAME,
             format!("{name}, as whom guests run, may not pass {step} (mode {:o})", rights.mode & 0o7777),
         )
+        .known_as(Code::PoolUnreadable)
         .todo(format!("setfacl -m u:{}:x {}", name, shell_word(step)))
         .todo(format!("or: chmod o+x {}", shell_word(step))),
     }
