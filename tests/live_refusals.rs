@@ -128,6 +128,7 @@ fn everything_that_stands_in_the_way_is_said_at_once() {
     let bridge = bed.bridge();
     let expected = format!(
         "  spec.networkInterfaces[0].ip: VM '{}' has the address 10.77.0.25, and with it MAC be:ef:0a:4d:00:19 and tap vm0a4d0019
+    choose another address
   spec.networkInterfaces[0].bridge: there is no bridge 'fdtnone0'
     {bridges}
   spec.networkInterfaces[1].vlan: bridge '{bridge}' does not tell VLANs apart
@@ -156,7 +157,7 @@ fn a_boot_disk_smaller_than_its_image_is_refused() {
     let manifest = bed.manifest("web", 26).boot_disk("{sizeGB: 1, image: large.qcow2}");
     let image = format!("{}:large.qcow2", bed.image_pool());
     let finding = format!(
-        "  spec.bootDisk.sizeGB: image '{image}' needs 2 GiB, the boot disk has 1 GiB\n    a smaller disk would cut the image off\n"
+        "  spec.bootDisk.sizeGB: image '{image}' needs 2 GiB, the boot disk has 1 GiB\n    spec.bootDisk.sizeGB: 2, or more; a smaller disk would cut the image off\n"
     );
     refuses(&bed, &manifest, 5, &finding);
     assert_eq!(bed.virsh().names("pool-list", &bed.name("")), [bed.image_pool()], "not even a pool was made");

@@ -9,7 +9,7 @@ use crate::host::Volume;
 use crate::origin::Origin;
 use crate::plan::{DiskFormat, ImageRef, VmPlan};
 use crate::text::shell_word;
-use crate::units::Bytes;
+use crate::units::{Bytes, GIB};
 
 /// An image that a boot disk can be made from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +62,10 @@ pub(super) fn check_image(
                     image.virtual_size, plan.boot_disk.size
                 ),
             )
-            .hint("a smaller disk would cut the image off"),
+            .hint(format!(
+                "spec.bootDisk.sizeGB: {}, or more; a smaller disk would cut the image off",
+                image.virtual_size.0.div_ceil(GIB)
+            )),
         );
     }
     if plan.boot_disk.format == DiskFormat::Raw && image.volume.is_none() {

@@ -33,7 +33,8 @@ pub(super) fn of_foundry<'a>(plan: &VmPlan, domains: &'a [Domain]) -> Vec<(&'a D
         for (index, interface) in plan.interfaces.iter().enumerate() {
             let shared = shared_addresses(interface, &theirs, &domain.name);
             let told = |said| {
-                (domain, Finding::new(Code::AddressTaken, format!("spec.networkInterfaces[{index}].{said}")))
+                let message = format!("spec.networkInterfaces[{index}].{said}");
+                (domain, Finding::new(Code::AddressTaken, message).hint("choose another address"))
             };
             found.extend(shared.into_iter().map(told));
         }

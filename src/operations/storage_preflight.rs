@@ -337,10 +337,12 @@ fn check_room(session: &Session<'_>, plan: &VmPlan, medium: Medium, pool: &Pool,
         Medium::Zfs | Medium::Ceph => EMPTY_QCOW2,
     };
     if pool.available < needed {
-        findings.push(Finding::new(
-            Code::OutOfSpace,
-            format!("pool '{}' has {} left; the VM needs {needed} at once", pool.name, pool.available),
-        ));
+        let message =
+            format!("pool '{}' has {} left; the VM needs {needed} at once", pool.name, pool.available);
+        findings.push(
+            Finding::new(Code::OutOfSpace, message)
+                .hint("foundry gc --dry-run lists what nobody uses; spec.storagePool names another pool"),
+        );
         return;
     }
     if pool.available < promised {
