@@ -74,7 +74,7 @@ fn create(host: &PrivateHost, spec: &[&str]) -> Foundry {
 #[track_caller]
 fn succeeds(host: &PrivateHost, spec: &[&str]) {
     create(host, spec).run().exits(0);
-    inside(host, &["destroy", "web", "--yes"]).run().exits(0);
+    inside(host, &["destroy", "web", "--yes", "--force"]).run().exits(0);
 }
 
 /// Creating it ends with that code, and says so in that sentence.
@@ -286,7 +286,7 @@ fn what_is_in_the_way_of_a_vm_is_named_and_avoided() {
     let ran = inside(&host, &["create", "-"]).reads(&other).run();
     told(ran, 4, "FND-4206", "VM 'web' has the address 10.77.0.50").mentions("choose another address\n");
     inside(&host, &["create", "-"]).reads(other.replace("10.77.0.50", "10.77.0.51")).run().exits(0);
-    inside(&host, &["destroy", "other", "--yes"]).run().exits(0);
+    inside(&host, &["destroy", "other", "--yes", "--force"]).run().exits(0);
 
     shell(
         &host,
@@ -296,7 +296,7 @@ fn what_is_in_the_way_of_a_vm_is_named_and_avoided() {
     let ran = told(ran, 4, "FND-4109", "VM 'web' has snapshots: first");
     does(&host, ran, "virsh snapshot-delete web first");
     inside(&host, &["disk", "resize", "web", "vda", "2"]).run().exits(0);
-    inside(&host, &["destroy", "web", "--yes"]).run().exits(0);
+    inside(&host, &["destroy", "web", "--yes", "--force"]).run().exits(0);
 }
 
 #[test]
