@@ -48,6 +48,26 @@ fn colours_are_for_terminals_without_no_color() {
     assert!(empty.contains("\u{1b}[31m"), "no-color.org: an empty value says nothing: {empty:?}");
 }
 
+/// Who is told what to do is not told where to read on; a file has no reader yet.
+#[test]
+fn a_terminal_is_told_of_explain_where_there_is_no_hint() {
+    let on_terminal = |args: &str| {
+        let binary = env!("CARGO_BIN_EXE_foundry");
+        let mut command = Command::new("script");
+        command.args(["-qec", &format!("{binary} -c {TEST_DRIVER} {args}"), "/dev/null"]);
+        command.env_clear().env("PATH", "/usr/bin:/bin").env("TERM", "xterm").stdin(Stdio::null());
+        command.output().ok().map(|out| String::from_utf8_lossy(&out.stdout).into_owned())
+    };
+    let Some(said) = on_terminal("render nosuch.yaml") else {
+        skip_without("script", "bsdutils");
+        return;
+    };
+    assert!(said.contains("no such file\r\n  foundry explain FND-1001 says more\r\n"), "{said:?}");
+    let hinted = on_terminal("get nosuch").unwrap();
+    assert!(hinted.contains("hint: ") && !hinted.contains("says more"), "{hinted:?}");
+    assert!(!run(&["render", "nosuch.yaml"]).said.contains("says more"));
+}
+
 /// On a terminal it asks, naming what would go; no answer is no.
 #[test]
 fn a_terminal_is_asked_before_anything_is_destroyed() {

@@ -117,8 +117,11 @@ fn the_record_holds_no_secret_and_says_which_there_are() {
     assert!(!text.contains(HASH) && !text.contains("token-of-the-user"), "{text}");
     let secrets: Vec<&str> = record.secrets.keys().map(String::as_str).collect();
     assert_eq!(secrets, ["spec.cloudInit.passwordHash", "spec.cloudInit.userData"]);
-    let xml =
-        bench.host.domain_xml(bench.host.uuid_of("web").unwrap(), foundry::host::View::Current).unwrap();
+    let xml = bench
+        .host
+        .domain_xml(bench.host.uuid_of("web").unwrap(), foundry::host::View::Current)
+        .unwrap()
+        .unwrap();
     assert!(!xml.contains(HASH) && !xml.contains("token-of-the-user"));
 }
 

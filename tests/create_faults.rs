@@ -208,7 +208,7 @@ fn what_is_somebody_elses_by_now_is_neither_removed_nor_advised_away() {
     let error = bench.create(&plan(WEB)).unwrap_err();
     let told = whole(&error);
     assert!(!told.contains("foundry destroy"), "{told}");
-    assert!(told.contains("domain 'web' was taken away by somebody else meanwhile"), "{told}");
+    assert!(told.contains("VM 'web' was taken away by somebody else meanwhile"), "{told}");
     assert!(
         told.contains("volume 'web_boot' in pool 'foundry-vms' (it may be somebody else's by now)"),
         "{told}"
@@ -234,7 +234,7 @@ fn what_a_rival_destroyed_is_not_told_of_as_left() {
         host.undefine(host.uuid_of("web").unwrap()).unwrap();
     });
     let told = whole(&bench.create(&plan(WEB)).unwrap_err());
-    assert!(told.contains("domain 'web' was taken away by somebody else meanwhile"), "{told}");
+    assert!(told.contains("VM 'web' was taken away by somebody else meanwhile"), "{told}");
     assert!(!told.contains("volume '") && !told.contains("foundry destroy"), "{told}");
 }
 

@@ -227,7 +227,7 @@ fn with_snapshots() -> Bench {
     };
     overlay("web_boot.snap1", "/pool/vms/web_boot");
     overlay("web_boot.snap2", "/pool/vms/web_boot.snap1");
-    let xml = bench.host.domain_xml(uuid, foundry::host::View::Persistent).unwrap();
+    let xml = bench.host.domain_xml(uuid, foundry::host::View::Persistent).unwrap().unwrap();
     bench
         .host
         .define_domain(
@@ -274,7 +274,7 @@ fn a_disk_added_by_hand_stays() {
     let bench = Bench::with_web();
     bench.host.create_volume("foundry-vms", &volume_xml("by-hand", "qcow2", GIB)).unwrap();
     let uuid = bench.host.uuid_of("web").unwrap();
-    let xml = bench.host.domain_xml(uuid, foundry::host::View::Persistent).unwrap();
+    let xml = bench.host.domain_xml(uuid, foundry::host::View::Persistent).unwrap().unwrap();
     let disk = "<disk type='file'><source file='/pool/vms/by-hand'/><target dev='vdz'/></disk></devices>";
     bench.host.define_domain(&xml.replace("</devices>", disk)).unwrap();
     bench.host.set_state("web", DomainState::ShutOff);

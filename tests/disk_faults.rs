@@ -72,7 +72,7 @@ fn bury(bench: &mut Bench) {
 fn has(bench: &Bench, target: &str) -> bool {
     let uuid = bench.host.uuid_of("web").unwrap();
     let [now, next] = [View::Current, View::Persistent].map(|view| {
-        let read = DomainDescription::read(&bench.host.domain_xml(uuid, view).unwrap()).unwrap();
+        let read = DomainDescription::read(&bench.host.domain_xml(uuid, view).unwrap().unwrap()).unwrap();
         read.disk(target).is_some()
     });
     assert_eq!(now, next, "{target} is in one description only");
@@ -279,7 +279,7 @@ fn a_disk_that_is_to_be_kept_is_kept_whatever_fails() {
             bury(bench);
             let owned = bench.record("web").volumes.iter().any(|v| v.path == OLD);
             let attached =
-                bench.host.domain_xml(bench.host.uuid_of("web").unwrap(), View::Persistent).unwrap();
+                bench.host.domain_xml(bench.host.uuid_of("web").unwrap(), View::Persistent).unwrap().unwrap();
             assert!(!owned || attached.contains(OLD), "{label}: destroy would take a disk that was let go");
             if has_any(bench) || in_manifest(bench, "vdb") {
                 detach_it(bench, "vdb", true).unwrap_or_else(|e| panic!("{label}, again: {}", whole(&e)));
@@ -294,7 +294,7 @@ fn a_disk_that_is_to_be_kept_is_kept_whatever_fails() {
 fn has_any(bench: &Bench) -> bool {
     let uuid = bench.host.uuid_of("web").unwrap();
     [View::Current, View::Persistent].iter().any(|view| {
-        let read = DomainDescription::read(&bench.host.domain_xml(uuid, *view).unwrap()).unwrap();
+        let read = DomainDescription::read(&bench.host.domain_xml(uuid, *view).unwrap().unwrap()).unwrap();
         read.disk("vdb").is_some()
     })
 }

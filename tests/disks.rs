@@ -9,18 +9,18 @@ use foundry::host::libvirt_xml::DomainDescription;
 use foundry::host::memory::{Guest, MemoryHost, OnUnplug};
 use foundry::host::{DomainState, Host, Reach, View};
 use foundry::manifest;
+use foundry::operations::Settings;
 use foundry::operations::destroy::{self, carry_out};
 use foundry::operations::disks::{
     Attached, Disk, Presence, Request, Resized, attach, detach, list, resize, survey,
 };
 use foundry::operations::inspect::get;
-use foundry::operations::{Cancel, Session, Settings};
 use foundry::plan::{DiskFormat, VmPlan};
 use foundry::record::{Maker, Role, State};
 use foundry::units::{Bytes, SizeWish};
 use foundry::{Error, Kind, yaml};
 use support::{
-    Bench, GENTLE, GIB, TestClock, WEB, disk_request, foreign, host_with_neighbours, plan, plan_with, whole,
+    Bench, GENTLE, GIB, WEB, as_rival, disk_request, foreign, host_with_neighbours, plan, plan_with, whole,
 };
 
 const NOTHING: [&str; 0] = [];
@@ -59,7 +59,7 @@ fn disk(bench: &Bench, device: &str) -> Disk {
 fn targets(bench: &Bench) -> [Vec<String>; 2] {
     let uuid = bench.host.uuid_of("web").unwrap();
     [View::Current, View::Persistent].map(|view| {
-        let read = DomainDescription::read(&bench.host.domain_xml(uuid, view).unwrap()).unwrap();
+        let read = DomainDescription::read(&bench.host.domain_xml(uuid, view).unwrap().unwrap()).unwrap();
         read.disks.into_iter().map(|d| d.target).collect()
     })
 }
@@ -360,7 +360,8 @@ fn create_of_what_get_shows_makes_the_same_vm() {
     detach_one(&bench, "vdb", false).unwrap();
     let live = |b: &Bench| {
         let uuid = b.host.uuid_of("web").unwrap();
-        let mut read = DomainDescription::read(&b.host.domain_xml(uuid, View::Persistent).unwrap()).unwrap();
+        let mut read =
+            DomainDescription::read(&b.host.domain_xml(uuid, View::Persistent).unwrap().unwrap()).unwrap();
         read.disks.sort_by(|a, b| a.target.cmp(&b.target));
         read.disks
     };
@@ -556,12 +557,6 @@ fn a_disk_that_foundry_did_not_make_is_detached_and_its_file_stays() {
 }
 
 // others at the same time
-
-/// Another run of foundry on the same host.
-fn as_rival<T>(host: &MemoryHost, act: impl FnOnce(&Session<'_>) -> T) -> T {
-    let (settings, cancel) = (Settings::default(), Cancel::default());
-    act(&Session { host, settings: &settings, progress: &(), clock: &TestClock::default(), cancel: &cancel })
-}
 
 /// The calls of an undisturbed attach.
 fn calls_of_an_attach() -> Vec<String> {

@@ -49,7 +49,7 @@ fn run(bench: &Bench, force: bool) -> Result<bool, Error> {
 }
 
 fn drives(host: &MemoryHost, view: View) -> usize {
-    let xml = host.domain_xml(host.uuid_of("web").unwrap(), view).unwrap();
+    let xml = host.domain_xml(host.uuid_of("web").unwrap(), view).unwrap().unwrap();
     let described = DomainDescription::read(&xml).unwrap();
     described.disks.iter().filter(|d| d.source.path() == Some(SEED)).count()
 }
@@ -153,7 +153,7 @@ fn a_drive_with_another_medium_stays() {
     bench.host.set_guest("web", Guest::new());
     assert!(run(&bench, false).unwrap());
     assert_ejected(&bench);
-    let xml = bench.host.domain_xml(uuid, View::Persistent).unwrap();
+    let xml = bench.host.domain_xml(uuid, View::Persistent).unwrap().unwrap();
     assert!(DomainDescription::read(&xml).unwrap().disk("sda").is_some());
 }
 

@@ -29,6 +29,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use self::libvirt_xml::DomainDescription;
 use crate::content::{Content, Sink};
 use crate::units::Bytes;
 
@@ -83,8 +84,12 @@ pub trait Host: Send + Sync {
     /// Defines a new domain. Refused where the name is taken by another UUID, which makes it the
     /// atomic reservation of the name.
     fn define_domain(&self, xml: &str) -> Result<Uuid>;
-    /// The XML description of a domain, secrets left out.
-    fn domain_xml(&self, domain: Uuid, view: View) -> Result<String>;
+    /// The XML description of a domain, secrets left out; `None` where it is gone.
+    fn domain_xml(&self, domain: Uuid, view: View) -> Result<Option<String>>;
+    /// What [`Self::domain_xml`] says.
+    fn describe(&self, domain: Uuid, view: View) -> Result<Option<DomainDescription>> {
+        self.domain_xml(domain, view)?.map(|xml| DomainDescription::read(&xml)).transpose()
+    }
     /// Replaces the text of foundry's metadata element, in the definition and, where the domain is
     /// active, in the live domain too.
     fn set_record(&self, domain: Uuid, text: &str) -> Result<()>;
@@ -119,9 +124,11 @@ pub trait Host: Send + Sync {
     /// The descriptions of all snapshots of all domains, as XML: `<domainsnapshot>` (libvirt's page "Snapshot and
     /// Checkpoint XML format").
     fn all_snapshots(&self) -> Result<Vec<(Uuid, String)>>;
-    /// What that source knows of the guest's addresses; a source that cannot answer is an empty list.
+    /// What that source knows of the guest's addresses; a source that cannot answer is an empty list, and so is a
+    /// domain that is gone.
     fn addresses(&self, domain: Uuid, source: AddressSource) -> Result<Vec<GuestAddress>>;
-    /// Sends one command (JSON) to the guest agent. `None` where no agent answers in that time.
+    /// Sends one command (JSON) to the guest agent. `None` where no agent answers in that time, as
+    /// in a domain that is gone.
     fn agent(&self, domain: Uuid, command: &str, timeout: Duration) -> Result<Option<String>>;
 
     /// All pools.

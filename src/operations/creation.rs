@@ -9,7 +9,7 @@ use std::fmt;
 use uuid::Uuid;
 
 use super::survey::differs_from_plan;
-use super::{Session, console, turn};
+use super::{Session, console, lookup, turn};
 use crate::error::{Error, Kind};
 use crate::host::HostError;
 use crate::record::RecordedVolume;
@@ -197,7 +197,11 @@ fn tell_outcome(error: Error, had_made_any: bool, left: &[String], vm: Option<&s
 
 /// Whoever took the definition away may have made another VM of that name: no advice may lead to that.
 fn tell_loss(error: Error, left: &[String], vm: &str) -> Error {
-    let error = error.outcome(format!("domain '{vm}' was taken away by somebody else meanwhile"));
+    let error = match error.kind() {
+        // What failed then failed because of that.
+        Kind::Vm | Kind::Storage => lookup::taken_away(vm),
+        _ => error.outcome(format!("VM '{vm}' was taken away by somebody else meanwhile")),
+    };
     if left.is_empty() {
         return error;
     }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::preflight::record_of;
 use super::stop::{Patience, stop};
-use super::{Event, Session, console, turn};
+use super::{Event, Session, console, lookup, turn};
 use crate::error::{Code, Error};
 use crate::host::Domain;
 use crate::record::{Maker, Record, RecordedVolume, Role, State};
@@ -240,9 +240,7 @@ fn is_still_there(session: &Session<'_>, demolition: &Demolition) -> Result<bool
 }
 
 fn taken_away(demolition: &Demolition) -> Error {
-    let name = &demolition.domain.name;
-    Error::new(Code::ChangedMeanwhile, format!("VM '{name}' was taken away by somebody else meanwhile"))
-        .outcome("nothing more was deleted")
+    lookup::taken_away(&demolition.domain.name).outcome("nothing more was deleted")
 }
 
 /// A definition that is gone afterwards was undefined, whatever the call said.

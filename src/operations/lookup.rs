@@ -2,7 +2,7 @@
 
 use super::Session;
 use super::preflight::alternatives;
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, Kind};
 use crate::host::Domain;
 
 /// The domain of that name; else of the name in lower case, which foundry makes of a manifest's.
@@ -12,6 +12,23 @@ pub(super) fn find(session: &Session<'_>, name: &str) -> Result<Option<Domain>, 
         None if lower != name.trim() => Ok(session.host.domain(&lower)?),
         found => Ok(found),
     }
+}
+
+/// The error for a VM that was there when the work on it began.
+pub(super) fn taken_away(name: &str) -> Error {
+    Error::new(Code::ChangedMeanwhile, format!("VM '{name}' was taken away by somebody else meanwhile"))
+}
+
+/// A failure, or, where the VM is gone by now, that: what libvirt says of a domain that it does not find helps
+/// nobody, and what would finish the work is for nothing.
+pub(super) fn or_taken_away(session: &Session<'_>, domain: &Domain, error: Error) -> Error {
+    let is_refusal = matches!(error.kind(), Kind::Vm | Kind::Storage);
+    if is_refusal && is_taken_away(session, domain) { taken_away(&domain.name) } else { error }
+}
+
+/// Whether it surely is gone by now.
+pub(super) fn is_taken_away(session: &Session<'_>, domain: &Domain) -> bool {
+    matches!(session.host.state(domain.uuid), Ok(None))
 }
 
 /// The error for a name that no domain has.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::Session;
 use super::findings::{Finding, Findings};
 use crate::error::{Code, Error};
-use crate::host::libvirt_xml::{DomainDescription, InterfaceDescription};
+use crate::host::libvirt_xml::InterfaceDescription;
 use crate::host::{Domain, View};
 use crate::manifest::VirtualMachine;
 use crate::plan::{Interface, VmPlan};
@@ -60,12 +60,12 @@ fn check_stranger(
     domain: &Domain,
     findings: &mut Findings,
 ) -> Result<(), Error> {
-    let described = match session.host.domain_xml(domain.uuid, View::Current) {
+    let described = match session.host.describe(domain.uuid, View::Current) {
         Err(lost) if lost.outcome_unknown() => return Err(lost.into()),
-        // One that vanished since has nothing; one that cannot be read is no reason against all others.
-        described => described.and_then(|xml| DomainDescription::read(&xml)),
+        described => described,
     };
-    let Ok(described) = described else { return Ok(()) };
+    // One that vanished since has nothing; one that cannot be read is no reason against all others.
+    let Ok(Some(described)) = described else { return Ok(()) };
     for (index, interface) in plan.interfaces.iter().enumerate() {
         if let Some((code, what)) =
             described.interfaces.iter().find_map(|theirs| in_common(interface, theirs))

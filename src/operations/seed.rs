@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::destroy::Doomed;
 use super::disks::{self, Subject, refused};
+use super::lookup::or_taken_away;
 use super::usage::Usage;
 use super::{Event, Session, wait};
 use crate::error::{Code, Error, Kind};
@@ -55,7 +56,7 @@ pub fn survey(session: &Session<'_>, vm: &str, force: bool) -> Result<Option<Eje
     let live = subject.live.as_ref().is_some_and(|d| drive(d, &seed).is_some());
     // An ejection that was broken off behind this point has seen that it is done.
     if !force && (live || drive(&subject.next, &seed).is_some()) {
-        check_done(session, &subject)?;
+        check_done(session, &subject).map_err(|e| or_taken_away(session, &subject.domain, e))?;
     }
     let mut ejection = Ejection { vm, live, volume: None, kept: None, subject, seed, force };
     ejection.decide(session)?;
@@ -136,8 +137,9 @@ pub fn eject(session: &Session<'_>, ejection: &Ejection) -> Result<(), Error> {
     session.cancel.check_unchanged()?;
     // Nobody knows better than before whether cloud-init is done, and the drive may still be there.
     let force = if ejection.force { " --force" } else { "" };
+    let finishing = format!("foundry seed eject {}{force} finishes it", shell_word(vm));
     let unfinished =
-        |error: Error| error.outcome(format!("foundry seed eject {}{force} finishes it", shell_word(vm)));
+        |error: Error| or_taken_away(session, &ejection.subject.domain, error.outcome(finishing.as_str()));
     unplug(session, ejection).map_err(unfinished)?;
     session.done("CD-ROM detached");
     delete_volume(session, ejection).map_err(unfinished)?;
@@ -171,21 +173,8 @@ fn unplug(session: &Session<'_>, ejection: &Ejection) -> Result<(), Error> {
     Ok(())
 }
 
-/// Somebody else may have begun to use the volume since, this VM too.
 fn delete_volume(session: &Session<'_>, ejection: &Ejection) -> Result<(), Error> {
     let Some(volume) = &ejection.volume else { return Ok(()) };
-    session.cancel.check()?;
-    let record = disks::current_record(session, &ejection.subject.domain)?;
-    if !record.volumes.contains(&ejection.seed) {
-        let message = format!("the seed of VM '{}' was ejected by somebody else", ejection.vm);
-        return Err(Error::new(Code::ChangedMeanwhile, message));
-    }
-    let users = Usage::look(session, None)?.of(&volume.pool, &volume.name, &volume.path);
-    if let Some(reason) = users.reason() {
-        session.warn(format!("left: volume '{}' in pool '{}': {reason}", volume.name, volume.pool));
-        return Ok(());
-    }
-    session.host.delete_volume(&volume.pool, &volume.name)?;
-    session.done(format!("Volume '{}' deleted", volume.name));
-    Ok(())
+    let what = format!("the seed of VM '{}' was ejected", ejection.vm);
+    disks::delete_unplugged(session, &ejection.subject.domain, volume, |v| *v == ejection.seed, &what)
 }

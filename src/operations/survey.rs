@@ -53,7 +53,7 @@ fn survey_recorded(
     options: Options,
 ) -> Result<Demolition, Error> {
     refuse_if_busy(&domain, &record, options)?;
-    let described = DomainDescription::read(&session.host.domain_xml(domain.uuid, View::Current)?)?;
+    let described = description(session, &domain, View::Current)?;
     let own_log = console::log_path(session.host.uri(), &domain.name);
     let mut demolition = Demolition::of(domain, options);
     demolition.add_log(record.console_log.clone(), own_log);
@@ -70,6 +70,14 @@ fn survey_recorded(
     demolition.record = Some(record);
     demolition.spare_shared(session)?;
     Ok(demolition)
+}
+
+/// Another one may have destroyed it since it was found.
+fn description(session: &Session<'_>, domain: &Domain, view: View) -> Result<DomainDescription, Error> {
+    match session.host.describe(domain.uuid, view)? {
+        Some(described) => Ok(described),
+        None => Err(absent(session, &domain.name)?),
+    }
 }
 
 /// A creation that goes on is left alone; one of another machine is its user's to judge.
@@ -136,7 +144,7 @@ fn survey_by_convention(
     domain: Domain,
     options: Options,
 ) -> Result<Demolition, Error> {
-    let described = DomainDescription::read(&session.host.domain_xml(domain.uuid, View::Persistent)?)?;
+    let described = description(session, &domain, View::Persistent)?;
     let name: Option<VmName> = domain.name.parse().ok();
     let mut demolition = Demolition::of(domain, options);
     for disk in &described.disks {

@@ -19,7 +19,7 @@ use super::Session;
 use super::preflight::record_of;
 use crate::disk_image::{self, DiskImage};
 use crate::error::Error;
-use crate::host::libvirt_xml::{DiskDescription, DomainDescription, Mentions};
+use crate::host::libvirt_xml::{DiskDescription, Mentions};
 use crate::host::{Domain, Pool, View, Volume};
 
 /// All volumes of the active pools and what the domains need, looked at once.
@@ -222,7 +222,8 @@ fn claims(session: &Session<'_>, domain: &Domain, snapshots: &[(Uuid, String)]) 
     let both = domain.persistent && domain.state.is_active();
     let views: &[View] = if both { &[View::Current, View::Persistent] } else { &[View::Current] };
     for view in views {
-        let Some(described) = describe(session, domain, *view)? else { continue };
+        // One that vanished since uses nothing; that it cannot be seen for another reason is no sign of that.
+        let Some(described) = session.host.describe(domain.uuid, *view)? else { continue };
         let of_disks = described.disks.iter().flat_map(DiskDescription::files);
         files.extend(of_disks.map(|f| f.display().to_string()));
         volumes.extend(described.mentions.volumes);
@@ -242,19 +243,6 @@ fn of_record(domain: &Domain) -> (BTreeSet<(String, String)>, BTreeSet<String>) 
     let volumes = record_of(domain).map(|record| record.volumes).unwrap_or_default();
     let below = volumes.iter().filter_map(|v| v.backing.clone()).collect();
     (volumes.into_iter().map(|v| (v.pool, v.name)).collect(), below)
-}
-
-/// What a listed domain is made of; `None` where it vanished since. That it cannot be seen for another reason
-/// is no sign that it uses nothing.
-fn describe(session: &Session<'_>, listed: &Domain, view: View) -> Result<Option<DomainDescription>, Error> {
-    match session.host.domain_xml(listed.uuid, view) {
-        Ok(xml) => Ok(Some(DomainDescription::read(&xml)?)),
-        Err(failed) if failed.outcome_unknown() => Err(failed.into()),
-        Err(refused) => match session.host.state(listed.uuid)? {
-            None => Ok(None),
-            Some(_) => Err(refused.into()),
-        },
-    }
 }
 
 /// The volumes of all active pools. A pool that a disk is in and that does not show it is looked at anew:

@@ -44,7 +44,7 @@ fn start(bench: &Bench<'_>) -> Uuid {
 }
 
 fn targets(bench: &Bench<'_>, uuid: Uuid, view: View) -> Vec<String> {
-    let read = DomainDescription::read(&bench.host().domain_xml(uuid, view).unwrap()).unwrap();
+    let read = DomainDescription::read(&bench.host().domain_xml(uuid, view).unwrap().unwrap()).unwrap();
     read.disks.into_iter().map(|d| d.target).collect()
 }
 
@@ -65,7 +65,8 @@ fn a_disk_attached_to_a_definition_is_there_at_the_next_start(bench: &Bench<'_>)
     assert_eq!(both(bench, uuid), (list(&[]), list(&["vdb"])));
     bench.host().force_off(uuid).unwrap();
     bench.host().start(uuid).unwrap();
-    let read = DomainDescription::read(&bench.host().domain_xml(uuid, View::Current).unwrap()).unwrap();
+    let read =
+        DomainDescription::read(&bench.host().domain_xml(uuid, View::Current).unwrap().unwrap()).unwrap();
     assert_eq!(read.disks[0].source, DiskSource::File(bench.directory("pool") + "/a & b"));
 }
 

@@ -55,7 +55,7 @@ fn a_record_set_while_it_runs_is_in_both_definitions(bench: &Bench<'_>) {
     bench.host().start(uuid).unwrap();
     bench.host().set_record(uuid, "new <&>").unwrap();
     for view in [View::Current, View::Persistent] {
-        let read = DomainDescription::read(&bench.host().domain_xml(uuid, view).unwrap()).unwrap();
+        let read = DomainDescription::read(&bench.host().domain_xml(uuid, view).unwrap().unwrap()).unwrap();
         assert_eq!(read.record.as_deref(), Some("new <&>"), "{view:?}");
     }
     bench.host().force_off(uuid).unwrap();
@@ -78,7 +78,7 @@ fn a_domain_without_definition_refuses_what_needs_one(bench: &Bench<'_>) {
     bench.host().undefine(uuid).unwrap();
     refused(bench.host().set_autostart(uuid, true), Kind::Vm);
     refused(bench.host().set_record(uuid, "text"), Kind::Vm);
-    let shown = bench.host().domain_xml(uuid, View::Persistent).unwrap();
+    let shown = bench.host().domain_xml(uuid, View::Persistent).unwrap().unwrap();
     assert_eq!(DomainDescription::read(&shown).unwrap().uuid, Some(uuid));
 }
 
@@ -96,7 +96,8 @@ fn start_on_overlay(bench: &Bench<'_>, pool: &str) -> (uuid::Uuid, String, Strin
 fn a_running_domain_shows_its_backing_chain(bench: &Bench<'_>) {
     let pool = bench.pool();
     let (uuid, top, base) = start_on_overlay(bench, &pool);
-    let read = DomainDescription::read(&bench.host().domain_xml(uuid, View::Current).unwrap()).unwrap();
+    let read =
+        DomainDescription::read(&bench.host().domain_xml(uuid, View::Current).unwrap().unwrap()).unwrap();
     let files: Vec<_> = read.disks[0].files().collect();
     assert_eq!(files, [Path::new(&top), Path::new(&base)]);
 }
@@ -129,7 +130,7 @@ fn undefining_takes_the_firmwares_variables_along(bench: &Bench<'_>) {
         .replace("<devices>", "<features><acpi/></features><devices>");
     let uuid = bench.host().define_domain(&efi).unwrap();
     bench.host().start(uuid).unwrap();
-    let shown = bench.host().domain_xml(uuid, View::Current).unwrap();
+    let shown = bench.host().domain_xml(uuid, View::Current).unwrap().unwrap();
     let variables = DomainDescription::read(&shown).unwrap().nvram;
     bench.host().force_off(uuid).unwrap();
     let there = || bench.on_disk() && variables.as_deref().is_some_and(|path| Path::new(path).exists());

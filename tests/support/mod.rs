@@ -128,6 +128,12 @@ pub(crate) const FORCE: Options = Options { force: true, ..GENTLE };
 /// With `--keep-disks`.
 pub(crate) const KEEP: Options = Options { keep_disks: true, ..GENTLE };
 
+/// Another run of foundry on the same host.
+pub(crate) fn as_rival<T>(host: &MemoryHost, act: impl FnOnce(&Session<'_>) -> T) -> T {
+    let (settings, cancel) = (Settings::default(), Cancel::default());
+    act(&Session { host, settings: &settings, progress: &(), clock: &TestClock::default(), cancel: &cancel })
+}
+
 /// The wish for a new disk of that VM's, of so many GiB and with nothing else said.
 pub(crate) fn disk_request(vm: &str, gib: u64) -> Request<'_> {
     Request {

@@ -208,14 +208,14 @@ fn contexts(line: &Written) -> Option<Vec<Name>> {
     Some(global.config().contexts().iter().map(name).collect())
 }
 
-/// Codes are offered to who begins to write one: they are no fields, and many.
+/// Codes are offered to who begins to write one, in their case: they are no fields, and many.
 fn fields_or_codes(begun: &str) -> Vec<Name> {
-    let is_code = begun.get(..1).is_some_and(|first| first.eq_ignore_ascii_case("f"));
-    if is_code { codes() } else { fields() }
-}
-
-fn codes() -> Vec<Name> {
-    Code::ALL.iter().map(|code| (code.to_string(), code.title().to_owned())).collect()
+    let spelt: fn(&Code) -> String = match begun.chars().next() {
+        Some('F') => Code::to_string,
+        Some('f') => |code| code.to_string().to_lowercase(),
+        _ => return fields(),
+    };
+    Code::ALL.iter().map(|code| (spelt(code), code.title().to_owned())).collect()
 }
 
 fn fields() -> Vec<Name> {

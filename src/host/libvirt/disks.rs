@@ -30,9 +30,9 @@ impl Libvirt {
     }
 
     fn unplug_from(&self, domain: Uuid, target: &str, view: View, flag: u32) -> Result<()> {
-        let described = self.description(domain, view)?;
-        let Some(disk) = libvirt_xml::disk_element(&described, target)? else { return Ok(()) };
         let handle = self.handle(domain)?;
+        let Some(described) = self.description(domain, view)? else { return Ok(()) };
+        let Some(disk) = libvirt_xml::disk_element(&described, target)? else { return Ok(()) };
         let asked = vm(format!("detach disk '{target}' from domain '{}'", name_of(&handle)));
         match self.raw("virDomainDetachDeviceFlags", &asked, || handle.detach_device_flags(disk, flag)) {
             // The guest let go of it since the look.

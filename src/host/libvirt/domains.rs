@@ -51,6 +51,12 @@ impl Libvirt {
         })
     }
 
+    fn find_handle(&self, domain: Uuid) -> Result<Option<Handle>> {
+        self.find("virDomainLookupByUUID", &vm(format!("look up domain {domain}")), || {
+            self.connection.lookup_domain_by_uuid(domain)
+        })
+    }
+
     /// Does one thing to a domain; `verb` reads before "domain 'web'".
     pub(super) fn on_domain<T>(
         &self,
@@ -94,10 +100,8 @@ impl Libvirt {
     }
 
     pub(super) fn state_now(&self, domain: Uuid) -> Result<Option<StateNow>> {
-        let asked = vm(format!("look at domain {domain}"));
-        let found =
-            self.find("virDomainLookupByUUID", &asked, || self.connection.lookup_domain_by_uuid(domain))?;
-        let Some(handle) = found else { return Ok(None) };
+        let Some(handle) = self.find_handle(domain)? else { return Ok(None) };
+        let asked = vm(format!("look at domain '{}'", name_of(&handle)));
         let now = self.find("virDomainGetState", &asked, || sys::state(&handle))?;
         Ok(now.map(|(state, reason)| StateNow {
             state: state_of(state),
@@ -205,12 +209,14 @@ impl Libvirt {
         self.call("virDomainGetUUID", &asked, || handle.uuid())
     }
 
-    pub(super) fn description(&self, domain: Uuid, view: View) -> Result<String> {
+    pub(super) fn description(&self, domain: Uuid, view: View) -> Result<Option<String>> {
         let flags = match view {
             View::Current => 0,
             View::Persistent => c::VIR_DOMAIN_XML_INACTIVE,
         };
-        self.on_domain(domain, "virDomainGetXMLDesc", "describe", |d| d.xml_desc(flags))
+        let Some(handle) = self.find_handle(domain)? else { return Ok(None) };
+        let asked = vm(format!("describe domain '{}'", name_of(&handle)));
+        self.find("virDomainGetXMLDesc", &asked, || handle.xml_desc(flags))
     }
 
     pub(super) fn wake(&self, domain: Uuid) -> Result<()> {
@@ -237,10 +243,7 @@ impl Libvirt {
     }
 
     pub(super) fn pull_the_plug(&self, domain: Uuid) -> Result<()> {
-        let asked = vm(format!("look up domain {domain}"));
-        let found =
-            self.find("virDomainLookupByUUID", &asked, || self.connection.lookup_domain_by_uuid(domain))?;
-        let Some(handle) = found else { return Ok(()) };
+        let Some(handle) = self.find_handle(domain)? else { return Ok(()) };
         let asked = vm(format!("force off domain '{}'", name_of(&handle)));
         // libvirt's codes for "already off" differ by driver, so look, act, and look again.
         let is_off =
@@ -255,10 +258,7 @@ impl Libvirt {
     }
 
     pub(super) fn forget(&self, domain: Uuid) -> Result<()> {
-        let asked = vm(format!("look up domain {domain}"));
-        let found =
-            self.find("virDomainLookupByUUID", &asked, || self.connection.lookup_domain_by_uuid(domain))?;
-        let Some(handle) = found else { return Ok(()) };
+        let Some(handle) = self.find_handle(domain)? else { return Ok(()) };
         let asked = vm(format!("undefine domain '{}'", name_of(&handle)));
         let last = UNDEFINE_FLAGS.len() - 1;
         for (index, flags) in UNDEFINE_FLAGS.into_iter().enumerate() {
@@ -281,7 +281,7 @@ impl Libvirt {
             }
             AddressSource::Arp => c::VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_ARP,
         };
-        let handle = self.handle(domain)?;
+        let Some(handle) = self.find_handle(domain)? else { return Ok(Vec::new()) };
         let asked = vm(format!("ask for the addresses of domain '{}'", name_of(&handle)));
         match self.call("virDomainInterfaceAddresses", &asked, || handle.interface_addresses(source, 0)) {
             Ok(interfaces) => Ok(interfaces.into_iter().flat_map(addresses_of).collect()),
@@ -292,7 +292,7 @@ impl Libvirt {
     }
 
     pub(super) fn ask_agent(&self, domain: Uuid, command: &str, timeout: Duration) -> Result<Option<String>> {
-        let handle = self.handle(domain)?;
+        let Some(handle) = self.find_handle(domain)? else { return Ok(None) };
         let asked = vm(format!("ask the guest agent of domain '{}'", name_of(&handle)));
         let seconds = i32::try_from(timeout.as_secs().max(1)).unwrap_or(i32::MAX);
         match self

@@ -137,7 +137,7 @@ impl Host for Libvirt {
         self.define(xml)
     }
 
-    fn domain_xml(&self, domain: Uuid, view: View) -> Result<String> {
+    fn domain_xml(&self, domain: Uuid, view: View) -> Result<Option<String>> {
         self.description(domain, view)
     }
 

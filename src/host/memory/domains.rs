@@ -140,14 +140,17 @@ impl State {
         }
     }
 
-    pub(super) fn domain_xml(&mut self, uuid: Uuid, view: View) -> Answer<String> {
+    pub(super) fn domain_xml(&mut self, uuid: Uuid, view: View) -> Answer<Option<String>> {
+        if !self.machines.contains_key(&uuid) {
+            return Ok(None);
+        }
         self.let_go(uuid)?;
         let machine = self.machine(uuid)?;
-        Ok(match view {
+        Ok(Some(match view {
             View::Current => machine.xml().to_owned(),
             // Of a transient domain libvirt shows what runs.
             View::Persistent => machine.definition.as_deref().unwrap_or(machine.xml()).to_owned(),
-        })
+        }))
     }
 
     pub(super) fn set_record(&mut self, uuid: Uuid, text: &str) -> Answer<()> {
@@ -301,7 +304,7 @@ impl State {
     }
 
     pub(super) fn addresses(&mut self, uuid: Uuid, source: AddressSource) -> Answer<Vec<GuestAddress>> {
-        let machine = self.machine(uuid)?;
+        let Some(machine) = self.machines.get_mut(&uuid) else { return Ok(Vec::new()) };
         let (name, live) = (machine.name.clone(), machine.live.as_mut());
         let Some(live) = live.filter(|live| live.state == DomainState::Running) else {
             return Ok(Vec::new());
@@ -312,7 +315,7 @@ impl State {
     }
 
     pub(super) fn agent(&mut self, uuid: Uuid, command: &str) -> Answer<Option<String>> {
-        let machine = self.machine(uuid)?;
+        let Some(machine) = self.machines.get_mut(&uuid) else { return Ok(None) };
         let (name, live) = (machine.name.clone(), machine.live.as_mut());
         let Some(live) = live.filter(|live| live.state == DomainState::Running) else { return Ok(None) };
         let looks = live.agent_looks;

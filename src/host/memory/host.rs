@@ -32,8 +32,14 @@ impl Host for MemoryHost {
         self.local
     }
 
-    fn turn(&self, _: &str) -> Option<Turn> {
-        (!self.busy.load(Ordering::SeqCst)).then(Turn::free)
+    fn turn(&self, thing: &str) -> Option<Turn> {
+        if self.busy.load(Ordering::SeqCst) {
+            return None;
+        }
+        match &self.turns {
+            None => Some(Turn::free()),
+            Some(whose) => Turn::of(&format!("{whose} {thing}")),
+        }
     }
 
     fn capabilities(&self) -> Result<Capabilities> {
@@ -79,7 +85,7 @@ impl Host for MemoryHost {
         self.call(&Call::domain("define_domain", "define", &name), |state| state.define(xml))
     }
 
-    fn domain_xml(&self, domain: Uuid, view: View) -> Result<String> {
+    fn domain_xml(&self, domain: Uuid, view: View) -> Result<Option<String>> {
         self.call(&self.on("domain_xml", "describe", domain), |state| state.domain_xml(domain, view))
     }
 

@@ -59,6 +59,8 @@ pub struct MemoryHost {
     local: bool,
     /// Whether another foundry has the turn with everything.
     busy: AtomicBool,
+    /// The name of its turns, where rivals are foundries of one machine.
+    turns: Option<String>,
     inside: Mutex<Inside>,
 }
 

@@ -57,8 +57,17 @@ impl MemoryHost {
             guest_machine,
             local: false,
             busy: AtomicBool::new(false),
+            turns: None,
             inside: Mutex::new(Inside { state, calls: Calls::default() }),
         }
+    }
+
+    /// Lets the foundries that are at it wait for each other, as those of one machine do. Without it they
+    /// know nothing of each other, like those of two.
+    #[must_use]
+    pub fn with_turns(mut self) -> Self {
+        self.turns = Some(Uuid::new_v4().to_string());
+        self
     }
 
     /// Sets what it can run.

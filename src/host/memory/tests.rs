@@ -190,7 +190,7 @@ fn a_running_domain_shows_its_chain_and_a_hole_in_it_stops_a_start() {
     let host = host.with_image("vms", "base", "qcow2", 1 << 30);
     host.start(uuid).unwrap();
     let chain = |view| {
-        let xml = host.domain_xml(uuid, view).unwrap();
+        let xml = host.domain_xml(uuid, view).unwrap().unwrap();
         DomainDescription::read(&xml).unwrap().disks[0].backing_chain.clone()
     };
     assert_eq!(chain(View::Current), ["/pool/vms/base"]);

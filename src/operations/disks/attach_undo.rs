@@ -5,11 +5,11 @@ use std::time::Duration;
 use super::attach::insert;
 use super::attach_plan::Job;
 use super::detach::is_let_go;
-use super::entry::{add_disk, remove_disk, rewrite, strike_volume};
+use super::entry::{add_disk, read, remove_disk, rewrite, strike_volume};
 use crate::error::{Error, Kind};
-use crate::host::libvirt_xml::DomainDescription;
 use crate::host::{HostError, Reach, View};
 use crate::operations::Session;
+use crate::operations::lookup::{is_taken_away, or_taken_away};
 use crate::plan::DiskFormat;
 use crate::record::{Record, RecordedVolume};
 use crate::text::shell_word;
@@ -33,11 +33,16 @@ pub(super) struct Made {
 /// `detach` and `destroy` find it by.
 pub(super) fn undo(session: &Session<'_>, job: &Job, made: &Made, error: Error) -> Error {
     let error = if session.cancel.is_requested() { error.of_kind(Kind::Interrupted) } else { error };
-    let left = match take_back(session, job, made) {
-        Ok(()) => return error.outcome("everything that was made is removed again"),
-        Err(left) => left,
-    };
-    error.outcome(format!("left behind: {left}")).outcome(removal(job))
+    let taken_back = take_back(session, job, made);
+    let domain = &job.subject.domain;
+    let error = or_taken_away(session, domain, error);
+    match taken_back {
+        Ok(()) => error.outcome("everything that was made is removed again"),
+        Err(left) if is_taken_away(session, domain) => error
+            .outcome(format!("still there: {left}"))
+            .outcome("foundry gc lists which volumes nobody uses"),
+        Err(left) => error.outcome(format!("left behind: {left}")).outcome(removal(job)),
+    }
 }
 
 /// What to do about what is left.
@@ -68,7 +73,7 @@ fn take_back(session: &Session<'_>, job: &Job, made: &Made) -> Result<(), String
     let volume = format!("volume '{}' in pool '{}'", job.volume.name, job.volume.pool);
     check_insisted(session, &volume)?;
     let told = |e: HostError| Error::from(e).to_string();
-    if matches!(session.host.state(job.subject.domain.uuid), Ok(None)) {
+    if is_taken_away(session, &job.subject.domain) {
         return clear_after_destroy(session, job, made).map_err(|reason| format!("{volume} ({reason})"));
     }
     if made.plugged {
@@ -127,7 +132,7 @@ fn change(session: &Session<'_>, job: &Job, act: impl Fn(&mut Record)) -> Result
 
 /// Another process may have had the same idea in the same moment and written its own note over this one's.
 fn is_noted_by_us(session: &Session<'_>, job: &Job) -> Result<bool, String> {
-    let record = rewrite(session, &job.subject.domain, |_| {}).map_err(|e| e.to_string())?;
+    let record = read(session, &job.subject.domain).map_err(|e| e.to_string())?;
     Ok(record.volumes.contains(&job.volume))
 }
 
@@ -153,10 +158,9 @@ fn leave_to_its_maker(session: &Session<'_>, job: &Job) -> Result<(), String> {
 
 /// Whether the domain has this very disk.
 fn is_plugged(session: &Session<'_>, job: &Job, view: View) -> Result<bool, String> {
-    let told = |e: HostError| Error::from(e).to_string();
-    let xml = session.host.domain_xml(job.subject.domain.uuid, view).map_err(told)?;
-    let described = DomainDescription::read(&xml).map_err(told)?;
-    let disk = described.disk(job.disk.target.as_str());
+    let described = session.host.describe(job.subject.domain.uuid, view);
+    let described = described.map_err(|e| Error::from(e).to_string())?;
+    let disk = described.as_ref().and_then(|d| d.disk(job.disk.target.as_str()));
     Ok(disk.and_then(|d| d.source.path()) == Some(&job.volume.path))
 }
 

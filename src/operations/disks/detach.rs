@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::delete::delete_unplugged;
 use super::entry::{remove_disk, rewrite, strike_volume};
 use super::resize::{check_block_job, check_snapshots};
 use super::subject::{Found, Subject, refused};
 use crate::error::{Code, Error};
-use crate::host::libvirt_xml::{DiskDevice, DiskSource, DomainDescription};
+use crate::host::libvirt_xml::{DiskDevice, DiskSource};
 use crate::host::{Reach, View, Volume};
 use crate::operations::destroy::Doomed;
+use crate::operations::lookup::or_taken_away;
 use crate::operations::survey::differs_from_plan;
 use crate::operations::usage::Usage;
 use crate::operations::{Event, Session};
@@ -52,7 +54,7 @@ pub struct Detachment {
 pub fn survey(session: &Session<'_>, vm: &str, disk: &str, keep: bool) -> Result<Detachment, Error> {
     let subject = Subject::look(session, vm)?;
     let found = subject.disk(disk)?;
-    check(session, &subject, &found, keep)?;
+    check(session, &subject, &found, keep).map_err(|e| or_taken_away(session, &subject.domain, e))?;
     let mut detachment = Detachment {
         vm: subject.name().to_owned(),
         target: found.target.clone(),
@@ -63,7 +65,8 @@ pub fn survey(session: &Session<'_>, vm: &str, disk: &str, keep: bool) -> Result
         found,
         keep,
     };
-    detachment.decide(session)?;
+    let decided = detachment.decide(session);
+    decided.map_err(|e| or_taken_away(session, &detachment.subject.domain, e))?;
     Ok(detachment)
 }
 
@@ -235,7 +238,8 @@ pub fn detach(session: &Session<'_>, detachment: &Detachment, patience: Duration
     let Detachment { vm, target, subject, found, .. } = detachment;
     session.progress.tell(Event::Begins(format!("Detaching disk '{target}' from VM '{vm}'...")));
     session.cancel.check_unchanged()?;
-    let unfinished = |error: Error| error.outcome(finishing(detachment));
+    let unfinished =
+        |error: Error| or_taken_away(session, &subject.domain, error.outcome(finishing(detachment)));
     let half = format!("disk '{target}' of VM '{vm}' may be half detached");
     let _leaves = session.cancel.leaves([half, finishing(detachment)]);
     if detachment.keep && found.recorded.is_some() {
@@ -317,8 +321,8 @@ pub(in crate::operations) fn is_let_go(
     let until = session.clock.elapsed().saturating_add(patience);
     loop {
         let is_off = session.host.state(uuid)?.is_none_or(|now| !now.state.is_active());
-        let described = || DomainDescription::read(&session.host.domain_xml(uuid, View::Current)?);
-        if is_off || described()?.disk(target).is_none() {
+        let described = if is_off { None } else { session.host.describe(uuid, View::Current)? };
+        if described.is_none_or(|now| now.disk(target).is_none()) {
             return Ok(true);
         }
         if give_up() || session.clock.elapsed() >= until {
@@ -328,31 +332,15 @@ pub(in crate::operations) fn is_let_go(
     }
 }
 
-/// While the guest was waited for, somebody else may have begun to use the volume, or finished this work
-/// and given its name to a new disk. So all that uses it is looked at again, this VM too.
 fn delete_volume(session: &Session<'_>, detachment: &Detachment) -> Result<(), Error> {
-    let Some(volume) = &detachment.volume else { return Ok(()) };
-    session.cancel.check()?;
-    let recorded = detachment.found.recorded.as_ref();
-    let now = rewrite(session, &detachment.subject.domain, |_| {})?;
-    let same = |v: &RecordedVolume| {
-        recorded.is_some_and(|r| (&r.pool, &r.name, &r.attaching) == (&v.pool, &v.name, &v.attaching))
-    };
-    if !now.volumes.iter().any(same) {
-        return Err(Error::new(
-            Code::ChangedMeanwhile,
-            format!("disk '{}' was detached by somebody else", detachment.target),
-        ));
-    }
-    let users = Usage::look(session, None)?.of(&volume.pool, &volume.name, &volume.path);
-    if let Some(reason) = users.reason() {
-        session.warn(format!("left: volume '{}' in pool '{}': {reason}", volume.name, volume.pool));
+    let (Some(volume), Some(recorded)) = (&detachment.volume, &detachment.found.recorded) else {
         return Ok(());
-    }
-    session.working(format!("Deleting volume {}", volume.name));
-    session.host.delete_volume(&volume.pool, &volume.name)?;
-    session.done(format!("Volume '{}' deleted", volume.name));
-    Ok(())
+    };
+    let is_same = |v: &RecordedVolume| {
+        (&recorded.pool, &recorded.name, &recorded.attaching) == (&v.pool, &v.name, &v.attaching)
+    };
+    let what = format!("disk '{}' was detached", detachment.target);
+    delete_unplugged(session, &detachment.subject.domain, volume, is_same, &what)
 }
 
 /// The VM is now one without that disk.

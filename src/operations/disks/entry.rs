@@ -3,6 +3,7 @@
 use crate::error::{Code, Error};
 use crate::host::{Domain, HostError};
 use crate::manifest::{DataDisk, Number, Spec};
+use crate::operations::lookup::taken_away;
 use crate::operations::{Session, turn};
 use crate::plan;
 use crate::record::{Owner, Record, State};
@@ -54,12 +55,12 @@ pub(super) fn rewrite(
 }
 
 /// The record of the same domain, as it stands now.
-fn read(session: &Session<'_>, domain: &Domain) -> Result<Record, Error> {
+///
+/// # Errors
+/// Where the VM is gone or no longer whole.
+pub(super) fn read(session: &Session<'_>, domain: &Domain) -> Result<Record, Error> {
     let name = &domain.name;
-    let gone = || {
-        Error::new(Code::ChangedMeanwhile, format!("VM '{name}' was taken away by somebody else meanwhile"))
-    };
-    let now = session.host.domain(name)?.filter(|d| d.uuid == domain.uuid).ok_or_else(gone)?;
+    let now = session.host.domain(name)?.filter(|d| d.uuid == domain.uuid).ok_or_else(|| taken_away(name))?;
     match Owner::of_domain(&now) {
         Owner::Foundry(record) if record.state == State::Created => Ok(*record),
         Owner::Foundry(_) => Err(Error::new(Code::HalfDestroyed, format!("VM '{name}' is being destroyed"))),
@@ -68,14 +69,6 @@ fn read(session: &Session<'_>, domain: &Domain) -> Result<Record, Error> {
             format!("the record of VM '{name}' was changed by somebody else"),
         )),
     }
-}
-
-/// The record of a whole VM, as it stands now.
-///
-/// # Errors
-/// As [`rewrite`].
-pub(in crate::operations) fn current_record(session: &Session<'_>, domain: &Domain) -> Result<Record, Error> {
-    rewrite(session, domain, |_| {})
 }
 
 /// Strikes a volume out of the record of a VM.

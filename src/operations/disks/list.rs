@@ -122,14 +122,7 @@ fn disks_of(session: &Session<'_>, domain: &Domain) -> Result<Vec<Disk>, Error> 
 type Views = (Option<DomainDescription>, Option<DomainDescription>);
 
 fn describe(session: &Session<'_>, domain: &Domain) -> Result<Option<Views>, Error> {
-    let view = |view| match session.host.domain_xml(domain.uuid, view) {
-        Ok(xml) => Ok(Some(DomainDescription::read(&xml)?)),
-        Err(failed) if failed.outcome_unknown() => Err(Error::from(failed)),
-        Err(refused) => match session.host.state(domain.uuid)? {
-            None => Ok(None),
-            Some(_) => Err(refused.into()),
-        },
-    };
+    let view = |view| session.host.describe(domain.uuid, view);
     let live = if domain.state.is_active() { view(View::Current)? } else { None };
     let next = if domain.persistent { view(View::Persistent)? } else { None };
     Ok((live.is_some() || next.is_some()).then_some((live, next)))

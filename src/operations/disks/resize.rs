@@ -6,14 +6,15 @@
 
 use std::time::Duration;
 
-use super::entry::{rewrite, set_size};
+use super::entry::{read, rewrite, set_size};
 use super::subject::{Found, Subject, refused};
 use crate::error::{Code, Error};
-use crate::host::libvirt_xml::{DiskDevice, DomainDescription};
-use crate::host::{Pool, View, Volume};
+use crate::host::libvirt_xml::DiskDevice;
+use crate::host::{Domain, Pool, View, Volume};
+use crate::operations::lookup::or_taken_away;
 use crate::operations::medium::Medium;
 use crate::operations::usage::{self, Usage};
-use crate::operations::{Event, Session};
+use crate::operations::{Event, Session, turn};
 use crate::record::{RecordedVolume, Role};
 use crate::text::shell_word;
 use crate::units::{Bytes, GIB, SizeWish};
@@ -53,22 +54,31 @@ pub struct Resized {
 pub fn resize(session: &Session<'_>, vm: &str, disk: &str, wish: SizeWish) -> Result<Resized, Error> {
     let subject = Subject::look(session, vm)?;
     let found = subject.disk(disk)?;
-    let volume = growable(session, &subject, &found)?;
-    let size = wanted(&subject, &found, &volume, wish)?;
+    resize_found(session, &subject, found, wish).map_err(|e| or_taken_away(session, &subject.domain, e))
+}
+
+fn resize_found(
+    session: &Session<'_>,
+    subject: &Subject,
+    found: Found,
+    wish: SizeWish,
+) -> Result<Resized, Error> {
+    let volume = growable(session, subject, &found)?;
+    let size = wanted(subject, &found, &volume, wish)?;
     let live = found.live.is_some();
     let grown = format!("disk '{}' may have {size} by now", found.target);
-    let _leaves = session.cancel.leaves([grown, again(&subject, &found.target, size)]);
+    let _leaves = session.cancel.leaves([grown, again(subject, &found.target, size)]);
     if size > volume.capacity {
-        check_idle(session, &subject, &found)?;
+        check_idle(session, subject, &found)?;
         check_room(session, &volume, size)?;
         session.cancel.check_unchanged()?;
         session.progress.tell(Event::Working(format!("Growing disk {} to {size}", found.target)));
-        grow(session, &subject, &found, &volume, size)?;
+        grow(session, subject, &found, &volume, size)?;
     }
     let write_down = rewrite(session, &subject.domain, |record| set_size(record, &found.target, size));
     write_down.map_err(|e| {
         e.outcome(format!("disk '{}' has {size} now", found.target)).outcome(again(
-            &subject,
+            subject,
             &found.target,
             size,
         ))
@@ -80,7 +90,7 @@ pub fn resize(session: &Session<'_>, vm: &str, disk: &str, wish: SizeWish) -> Re
         target: found.target,
         from: volume.capacity,
         to: size,
-        agent: live.then(|| agent_answers(session, &subject)),
+        agent: live.then(|| agent_answers(session, subject)),
         live,
     })
 }
@@ -216,8 +226,8 @@ fn has_block_job(session: &Session<'_>, subject: &Subject, target: &str) -> Resu
         Err(refused) if !refused.outcome_unknown() => refused,
         answer => return Ok(answer?),
     };
-    let now = DomainDescription::read(&session.host.domain_xml(uuid, View::Current)?)?;
-    if now.disk(target).is_none() { Ok(false) } else { Err(refused.into()) }
+    let now = session.host.describe(uuid, View::Current)?;
+    if now.is_some_and(|now| now.disk(target).is_some()) { Err(refused.into()) } else { Ok(false) }
 }
 
 /// Neither LVM's volumes nor ZFS's are grown by libvirt.
@@ -271,9 +281,13 @@ fn grow(
     volume: &Volume,
     size: Bytes,
 ) -> Result<(), Error> {
+    let Domain { uuid, name, .. } = &subject.domain;
     let outcome = if found.live.is_some() {
-        session.host.resize_disk(subject.domain.uuid, &found.target, size)
+        session.host.resize_disk(*uuid, &found.target, size)
     } else {
+        // Of a VM that is made anew the volume may have the same name.
+        let _turn = turn::with_vm(session, *uuid, name)?;
+        read(session, &subject.domain)?;
         session.host.resize_volume(&volume.pool, &volume.name, size)
     };
     let Err(failed) = outcome else { return Ok(()) };

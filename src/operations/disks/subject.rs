@@ -44,11 +44,9 @@ impl Subject {
             )
             .because("somebody undefined it while it runs"));
         }
-        let described = |view| -> Result<DomainDescription, Error> {
-            Ok(DomainDescription::read(&session.host.domain_xml(domain.uuid, view)?)?)
-        };
-        let live = domain.state.is_active().then(|| described(View::Current)).transpose()?;
-        let next = described(View::Persistent)?;
+        let described = |view| session.host.describe(domain.uuid, view);
+        let live = if domain.state.is_active() { described(View::Current)? } else { None };
+        let Some(next) = described(View::Persistent)? else { return Err(absent(session, name)?) };
         Ok(Self { domain, record, live, next })
     }
 

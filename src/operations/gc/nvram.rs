@@ -127,12 +127,8 @@ fn owners(session: &Session<'_>, domains: &[Domain]) -> Result<Owners, Error> {
     let mut owners = Owners { names: domains.iter().map(|d| d.name.clone()).collect(), files: Vec::new() };
     for domain in domains {
         for view in [View::Current, View::Persistent] {
-            match session.host.domain_xml(domain.uuid, view) {
-                Ok(xml) => owners.add(DomainDescription::read(&xml)?),
-                // One that is gone since it was listed counts by its name.
-                Err(refused) if !refused.outcome_unknown() && session.host.state(domain.uuid)?.is_none() => {}
-                Err(failed) => return Err(failed.into()),
-            }
+            // One that is gone since it was listed counts by its name.
+            session.host.describe(domain.uuid, view)?.into_iter().for_each(|d| owners.add(d));
         }
     }
     Ok(owners)
