@@ -172,6 +172,22 @@ fn what_keeps_qemu_from_a_disk_is_named_and_mended() {
     eventually("the holder ends", || host.inside(&["kill", "-0", &pid]).code != 0);
     succeeds(&host, &[BIOS]);
 
+    // Whoever told libvirt to leave the owners of files as they are has to see to them.
+    let conf = "/etc/libvirt/qemu.conf";
+    shell(&host, &format!("cp {conf} {conf}.old && echo 'dynamic_ownership = 0' >>{conf}"));
+    host.restart("KILL");
+    let ran = fails(
+        &host,
+        &[BIOS],
+        5,
+        "FND-5204",
+        "(mode 600), and libvirt leaves the owners of disks as they are\n",
+    );
+    ran.mentions("dynamic_ownership = 1 in /etc/libvirt/qemu.conf");
+    shell(&host, &format!("mv {conf}.old {conf}"));
+    host.restart("KILL");
+    succeeds(&host, &[BIOS]);
+
     // No inode is left, of which a file system has its own number.
     shell(
         &host,

@@ -6,7 +6,7 @@ mod support;
 
 use foundry::domain_xml::VirtType;
 use foundry::host::memory::MemoryHost;
-use foundry::host::{Capabilities, Host};
+use foundry::host::{Bridge, Capabilities, Host};
 use foundry::operations::preflight::preflight;
 use foundry::plan::{Arch, VmPlan};
 use foundry::{Code, Error, Kind};
@@ -83,6 +83,15 @@ fn bridges_are_named_with_the_nearest() {
     );
     let bench = Bench::on(host_with_neighbours().with_bridges(&[]));
     assert_finds(&bench, &plan(WEB), Kind::Vm, "there is no bridge 'br0'\n    there is none");
+}
+
+/// libvirt attaches to it without a word.
+#[test]
+fn a_bridge_that_is_down_is_found() {
+    let down = Bridge { is_up: false, ..bridge("br0", false) };
+    let bench = Bench::on(host_with_neighbours().with_bridges(&[down]));
+    let sentence = "spec.networkInterfaces[0].bridge: bridge 'br0' is down\n    ip link set br0 up";
+    assert_finds(&bench, &plan(WEB), Kind::Vm, sentence);
 }
 
 #[test]

@@ -101,6 +101,8 @@ impl HostError {
         match self {
             Self::Connect { uri, libvirt } => diagnosis::cannot_connect(uri, libvirt),
             Self::Refused { libvirt, .. } => diagnosis::of_words(libvirt),
+            // A disk of this machine is full as that of another is.
+            Self::Transfer { cause, interrupted: false, .. } => diagnosis::of_words(cause),
             _ => None,
         }
     }
@@ -145,7 +147,7 @@ impl HostError {
             Self::Connect { uri, .. } => {
                 Some(self.diagnosis().and_then(|found| found.hint).unwrap_or_else(|| diagnosis::check(uri)))
             }
-            Self::Refused { .. } => self.diagnosis().and_then(|found| found.hint),
+            Self::Refused { .. } | Self::Transfer { .. } => self.diagnosis().and_then(|found| found.hint),
             Self::Lost { .. } => {
                 Some("foundry list --all shows what is there once libvirt answers again".into())
             }

@@ -65,13 +65,18 @@ fn records(messages: &mut File) -> Vec<String> {
     let mut record = [0_u8; RECORD];
     for _ in 0..MOST_RECORDS {
         match messages.read(&mut record) {
-            Ok(length) if length > 0 => found.push(String::from_utf8_lossy(&record[..length]).into_owned()),
+            Ok(length) if length > 0 => found.push(text_of(&String::from_utf8_lossy(&record[..length]))),
             Err(e) if matches!(e.kind(), ErrorKind::BrokenPipe | ErrorKind::Interrupted) => {}
             _ => break,
         }
     }
     found.retain(|record| record.contains("DENIED") || record.contains("denied"));
     found
+}
+
+/// What a record says, behind its numbers: `5,1234,4711,-;audit: …`
+fn text_of(record: &str) -> String {
+    record.split_once(';').map_or(record, |(_, text)| text).to_owned()
 }
 
 #[cfg(test)]
