@@ -14,7 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::disk_image::{self, DiskImage};
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error, Kind};
 use crate::text::printable;
 use crate::units::Bytes;
 
@@ -127,9 +127,8 @@ impl Conversion<'_> {
             return Ok(());
         }
         let (place, need, free) = (self.directory.display(), Bytes(need), Bytes(free));
-        Err(self
-            .failed(format!("it needs up to {need} in {place} for the time being, and {free} are free"))
-            .hint("TMPDIR names another directory"))
+        let why = format!("it needs up to {need} in {place} for the time being, and {free} are free");
+        Err(self.refused(Code::LocalFile, why).hint("TMPDIR names another directory"))
     }
 
     /// The result must be what it was to become. A disk that holds an image is none.
@@ -144,8 +143,8 @@ impl Conversion<'_> {
 
     fn nameless(&self) -> Result<File, Error> {
         tempfile::tempfile_in(self.directory).map_err(|e| {
-            self.failed(format!("no file can be made in {}: {e}", self.directory.display()))
-                .hint("TMPDIR names another directory")
+            let why = format!("no file can be made in {}: {e}", self.directory.display());
+            self.refused(Code::LocalFile, why).hint("TMPDIR names another directory")
         })
     }
 
@@ -205,12 +204,16 @@ impl Conversion<'_> {
         if error.kind() != ErrorKind::NotFound {
             return self.failed(format!("qemu-img cannot be started: {error}"));
         }
-        self.failed("qemu-img is not installed on this machine")
+        self.refused(Code::QemuImgMissing, "qemu-img is not installed on this machine")
             .hint("it is in the package qemu-utils (Debian, Ubuntu) or qemu-img (Fedora, openSUSE, Alpine)")
     }
 
     fn failed(&self, why: impl ToString) -> Error {
-        Error::new(Kind::Storage, format!("cannot convert {} to {}", self.from, self.to.as_str()))
+        self.refused(Code::ConversionFailed, why)
+    }
+
+    fn refused(&self, code: Code, why: impl ToString) -> Error {
+        Error::new(code, format!("cannot convert {} to {}", self.from, self.to.as_str()))
             .because(why.to_string())
             .outcome("nothing was changed")
     }

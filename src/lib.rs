@@ -43,4 +43,4 @@ pub mod transfer;
 pub mod units;
 pub mod yaml;
 
-pub use error::{Error, Kind};
+pub use error::{Code, Error, Kind};

@@ -38,11 +38,34 @@ fn colours_are_for_terminals_without_no_color() {
         return;
     };
     assert_eq!(code, Some(4), "{coloured}");
-    assert!(coloured.contains("\u{1b}[31merror:\u{1b}[0m there is no VM 'nosuch'"), "{coloured:?}");
+    assert!(coloured.contains("\u{1b}[31merror[FND-4002]:\u{1b}[0m there is no VM 'nosuch'"), "{coloured:?}");
     let (_, plain) = on_terminal(Some("1")).unwrap();
-    assert!(plain.contains("error: there is no VM 'nosuch'") && !plain.contains("\u{1b}[31m"), "{plain:?}");
+    assert!(
+        plain.contains("error[FND-4002]: there is no VM 'nosuch'") && !plain.contains("\u{1b}[31m"),
+        "{plain:?}"
+    );
     let (_, empty) = on_terminal(Some("")).unwrap();
     assert!(empty.contains("\u{1b}[31m"), "no-color.org: an empty value says nothing: {empty:?}");
+}
+
+/// Who is told what to do is not told where to read on; a file has no reader yet.
+#[test]
+fn a_terminal_is_told_of_explain_where_there_is_no_hint() {
+    let on_terminal = |args: &str| {
+        let binary = env!("CARGO_BIN_EXE_foundry");
+        let mut command = Command::new("script");
+        command.args(["-qec", &format!("{binary} -c {TEST_DRIVER} {args}"), "/dev/null"]);
+        command.env_clear().env("PATH", "/usr/bin:/bin").env("TERM", "xterm").stdin(Stdio::null());
+        command.output().ok().map(|out| String::from_utf8_lossy(&out.stdout).into_owned())
+    };
+    let Some(said) = on_terminal("render nosuch.yaml") else {
+        skip_without("script", "bsdutils");
+        return;
+    };
+    assert!(said.contains("no such file\r\n  foundry explain FND-1001 says more\r\n"), "{said:?}");
+    let hinted = on_terminal("get nosuch").unwrap();
+    assert!(hinted.contains("hint: ") && !hinted.contains("says more"), "{hinted:?}");
+    assert!(!run(&["render", "nosuch.yaml"]).said.contains("says more"));
 }
 
 /// On a terminal it asks, naming what would go; no answer is no.

@@ -34,7 +34,7 @@ fn every_invalid_manifest_is_told_what_is_wrong() {
             .iter()
             .map(|error| {
                 assert_eq!(error.kind(), expected, "{name}: {error}");
-                format!("exit {}: {error}", error.kind().exit_code())
+                format!("exit {}, {}: {error}", error.kind().exit_code(), error.code())
             })
             .collect();
         insta::with_settings!({ snapshot_path => "invalid", prepend_module_to_snapshot => false, omit_expression => true }, {

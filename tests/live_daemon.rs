@@ -105,7 +105,7 @@ fn a_daemon_that_hangs_is_not_waited_for() {
 
     let call = import(host.foundry(&[&IMPORT[..], &["--call-timeout", "3s"]].concat()));
     host.signal("STOP");
-    let ran = call.goes_on(MUCH).exits(3).mentions(&format!(
+    let ran = call.goes_on(MUCH).exits(3).has_code("FND-3005").mentions(&format!(
         "error: {uri} did not answer within 3 s when it was to upload to volume 'part.raw' in pool 'foundry-test-images'\n"
     ));
     host.signal("CONT");
@@ -150,7 +150,11 @@ fn pings_tell_who_is_there_while_nothing_is_asked() {
     stays.goes_on(1 << 20).exits(0);
     let ran = vanished.goes_on(MUCH);
     program("kill", &["-s", "KILL", &helper]);
-    let ran = ran.exits(3).mentions("error: lost the connection to ").mentions(": it was lost before that");
+    let ran = ran
+        .exits(3)
+        .has_code("FND-3004")
+        .mentions("error: lost the connection to ")
+        .mentions(": it was lost before that");
     host.foundry(&["image", "delete", "--yes", "whole.raw"]).run().exits(0);
     takes_away_the_rest(&host, &ran);
 }

@@ -40,7 +40,7 @@ fn a_running_guest_shuts_down_and_is_gone() {
     destroys(&bed, vm).tells(&steps(vm));
     assert!(begun.elapsed().as_secs() < 5, "it was not asked to shut down, or not waited for");
     // Where the host has a VM that is called nearly so, the hint names it.
-    let again = bed.foundry(&["destroy", vm]).run().exits(4).prints("");
+    let again = bed.foundry(&["destroy", vm]).run().exits(4).has_code("FND-4002").prints("");
     assert!(again.stderr.starts_with(&format!("error: there is no VM '{vm}'\n  hint: ")), "{again:#?}");
 }
 
@@ -197,7 +197,7 @@ fn on_a_terminal_it_asks_and_takes_no_for_an_answer() {
             "{shown}"
         );
         assert!(
-            shown.contains("Go ahead? [y/N] ") && shown.contains("error: nothing was destroyed\n"),
+            shown.contains("Go ahead? [y/N] ") && shown.contains("error[FND-4010]: nothing was destroyed\n"),
             "{shown}"
         );
     }

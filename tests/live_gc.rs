@@ -302,7 +302,9 @@ fn a_seed_is_ejected_from_a_vm_that_runs_and_from_one_that_is_off() {
             bed.virsh().does(&["destroy", vm]);
         }
         let refused = bed.foundry(&["seed", "eject", vm]).run().exits(4);
-        refused.mentions(&format!("error: cloud-init in VM '{vm}' is not known to be done"));
+        refused
+            .has_code("FND-4303")
+            .mentions(&format!("error: cloud-init in VM '{vm}' is not known to be done"));
         assert!(bed.disk(&seed).exists());
         let ran = bed.foundry(&["seed", "eject", vm, "--force"]).run().exits(0);
         ran.prints(&format!("Successfully ejected the seed of VM '{vm}'\n"));

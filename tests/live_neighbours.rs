@@ -88,7 +88,7 @@ fn a_foreign_domain_is_refused_and_force_takes_only_what_is_its_and_named_so() {
     let files = foreign(&bed, &name);
     let before = (contents(&files), bed.virsh().definition(&name));
     let refused = bed.foundry(&["destroy", &name]).run().exits(4).prints("");
-    refused.tells(&format!(
+    refused.has_code("FND-4003").tells(&format!(
         "error: domain '{name}' was not made by foundry\n  hint: foundry destroy {name} --force deletes it and those of its disks that are named as foundry names them\n  nothing was changed\n"
     ));
     assert_eq!((contents(&files), bed.virsh().definition(&name)), before);

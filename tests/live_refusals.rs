@@ -14,15 +14,16 @@ mod live;
 
 use live::{Bed, Manifest, Ran, Trace, files_in, program};
 
-/// Tries to create it; it must be refused with that code and exactly these findings.
+/// Tries to create it; it must be refused with that code, whose thousands are the exit code, and exactly these findings.
 #[track_caller]
-fn refuses(bed: &Bed, manifest: &Manifest, code: i32, findings: &str) {
-    let name = &manifest.name;
+fn refuses(bed: &Bed, manifest: &Manifest, code: &str, findings: &str) {
+    let (name, exit) = (&manifest.name, code["FND-".len()..][..1].parse().unwrap());
     let error = format!("error: cannot create VM '{name}' on this host\n{findings}  nothing was changed\n");
-    let dry = bed.foundry(&["create", "-", "--dry-run"]).reads(manifest).run().exits(code);
+    let dry = bed.foundry(&["create", "-", "--dry-run"]).reads(manifest).run().exits(exit).has_code(code);
     dry.prints("").tells(&error);
     let begun = format!("Creating VM '{name}'...\n");
-    bed.foundry(&["create", "-"]).reads(manifest).run().exits(code).prints("").tells(&(begun + &error));
+    let ran = bed.foundry(&["create", "-"]).reads(manifest).run().exits(exit).has_code(code);
+    ran.prints("").tells(&(begun + &error));
 }
 
 /// The bridges of this machine as a finding names them.
@@ -69,7 +70,7 @@ fn an_existing_volume_of_a_planned_name_stays_as_it_is() {
             pool = bed.vm_pool()
         )
     };
-    refuses(&bed, &manifest, 5, &kept.iter().map(finding).collect::<String>());
+    refuses(&bed, &manifest, "FND-5202", &kept.iter().map(finding).collect::<String>());
     for name in &kept {
         assert_eq!(std::fs::read_to_string(bed.disk(name)).unwrap(), format!("what {name} holds"));
     }
@@ -100,13 +101,13 @@ fn a_taken_name_is_refused_whoever_has_it() {
     let vm = &manifest.name;
     foreign(&bed, vm);
     let finding = format!("  a domain '{vm}' exists and is not foundry's\n    choose another name\n");
-    refuses(&bed, &manifest, 4, &finding);
+    refuses(&bed, &manifest, "FND-4001", &finding);
     bed.virsh().does(&["undefine", vm]);
 
     bed.creates(&manifest);
     let before = bed.virsh().definition(vm);
     let finding = format!("  VM '{vm}' exists\n    choose another name, or foundry destroy {vm} first\n");
-    refuses(&bed, &manifest, 4, &finding);
+    refuses(&bed, &manifest, "FND-4001", &finding);
     assert_eq!(bed.virsh().definition(vm), before, "a second define would have replaced it");
 }
 
@@ -128,6 +129,7 @@ fn everything_that_stands_in_the_way_is_said_at_once() {
     let bridge = bed.bridge();
     let expected = format!(
         "  spec.networkInterfaces[0].ip: VM '{}' has the address 10.77.0.25, and with it MAC be:ef:0a:4d:00:19 and tap vm0a4d0019
+    choose another address
   spec.networkInterfaces[0].bridge: there is no bridge 'fdtnone0'
     {bridges}
   spec.networkInterfaces[1].vlan: bridge '{bridge}' does not tell VLANs apart
@@ -141,7 +143,7 @@ fn everything_that_stands_in_the_way_is_said_at_once() {
         neighbour.name,
         images = bed.image_pool()
     );
-    refuses(&bed, &gone, 5, &expected);
+    refuses(&bed, &gone, "FND-5101", &expected);
     assert_eq!(bed.virsh().names("list", &bed.name("")), [neighbour.name]);
 }
 
@@ -156,9 +158,9 @@ fn a_boot_disk_smaller_than_its_image_is_refused() {
     let manifest = bed.manifest("web", 26).boot_disk("{sizeGB: 1, image: large.qcow2}");
     let image = format!("{}:large.qcow2", bed.image_pool());
     let finding = format!(
-        "  spec.bootDisk.sizeGB: image '{image}' needs 2 GiB, the boot disk has 1 GiB\n    a smaller disk would cut the image off\n"
+        "  spec.bootDisk.sizeGB: image '{image}' needs 2 GiB, the boot disk has 1 GiB\n    spec.bootDisk.sizeGB: 2, or more; a smaller disk would cut the image off\n"
     );
-    refuses(&bed, &manifest, 5, &finding);
+    refuses(&bed, &manifest, "FND-5102", &finding);
     assert_eq!(bed.virsh().names("pool-list", &bed.name("")), [bed.image_pool()], "not even a pool was made");
     bed.creates(&bed.manifest("web", 26).boot_disk("{sizeGB: 2, image: large.qcow2}"));
 }

@@ -163,7 +163,7 @@ fn an_image_in_use_is_not_deleted_and_one_that_is_not_goes_without_a_question() 
         )
     };
     let delete = |name: &str| -> Ran { bed.foundry(&["image", "delete", name]).run() };
-    delete("tiny.qcow2").exits(5).prints("").tells(&in_use(&format!("VM '{vm}'")));
+    delete("tiny.qcow2").exits(5).has_code("FND-5103").prints("").tells(&in_use(&format!("VM '{vm}'")));
 
     // Kept disks still lie on it, though no VM does.
     bed.foundry(&["destroy", vm, "--keep-disks"]).run().exits(0);
@@ -204,7 +204,7 @@ fn a_pool_is_added_refreshed_and_forgotten_and_its_files_stay() {
     let of = std::fs::metadata(&directory).unwrap();
     assert_eq!((of.uid(), of.gid(), of.mode() & 0o7777), (4321, 4322, 0o751));
     let taken = format!("error: pool '{pool}' exists\n  nothing was changed\n");
-    run(&["add", &pool, "dir", path]).exits(5).prints("").tells(&taken);
+    run(&["add", &pool, "dir", path]).exits(5).has_code("FND-5004").prints("").tells(&taken);
 
     std::fs::copy(bed.tiny(), directory.join("found.qcow2")).unwrap();
     assert!(!run(&["info", &pool]).exits(0).stdout.contains("found.qcow2"));
@@ -217,7 +217,7 @@ fn a_pool_is_added_refreshed_and_forgotten_and_its_files_stay() {
     bed.foundry(&["create", "-", "--pool", &pool]).reads(&manifest).run().exits(0);
     assert!(directory.join(format!("{}_boot", manifest.name)).exists());
     for force in [[].as_slice(), &["--force"]] {
-        let refused = run(&[&["delete", &pool], force].concat()).exits(5).prints("");
+        let refused = run(&[&["delete", &pool], force].concat()).exits(5).has_code("FND-5005").prints("");
         refused.tells(&format!(
             "error: pool '{pool}' is in use by VM '{}'\n  hint: destroy them first\n  nothing was changed\n",
             manifest.name
@@ -225,7 +225,7 @@ fn a_pool_is_added_refreshed_and_forgotten_and_its_files_stay() {
     }
     bed.foundry(&["destroy", &manifest.name, "--force"]).run().exits(0);
 
-    run(&["delete", &pool]).exits(5).prints("").tells(&format!(
+    run(&["delete", &pool]).exits(5).has_code("FND-5006").prints("").tells(&format!(
         "error: pool '{pool}' has 1 volume\n  hint: --force forgets the pool and leaves its volumes where they are\n  nothing was changed\n"
     ));
     run(&["delete", &pool, "--force"])

@@ -6,10 +6,10 @@ mod support;
 
 use foundry::domain_xml::VirtType;
 use foundry::host::memory::MemoryHost;
-use foundry::host::{Capabilities, Host};
+use foundry::host::{Bridge, Capabilities, Host};
 use foundry::operations::preflight::preflight;
 use foundry::plan::{Arch, VmPlan};
-use foundry::{Error, Kind};
+use foundry::{Code, Error, Kind};
 use support::{Bench, GIB, SMALL, WEB, bridge, foreign, host_with_neighbours, plan, plan_with, whole};
 
 const NOTHING: [&str; 0] = [];
@@ -44,16 +44,16 @@ fn all_findings_come_at_once_and_the_worst_is_the_code() {
     let bench =
         Bench::on(host.with_foreign_domain(&foreign("web", "/x")).with_bridges(&[bridge("br1", false)]));
     let error = found(&bench, &plan_with(WEB, &[("bridge: br0}", "bridge: br0, vlan: 7}")]));
-    assert_eq!(error.kind(), Kind::Storage);
+    assert_eq!((error.kind(), error.code()), (Kind::Storage, Code::ImageMissing));
     insta::assert_snapshot!(error.message(), @r"
     cannot create VM 'web' on this host
-      a domain 'web' exists and is not foundry's
+      a domain 'web' exists and is not foundry's [FND-4001]
         choose another name
-      spec.networkInterfaces[0].bridge: there is no bridge 'br0'
+      spec.networkInterfaces[0].bridge: there is no bridge 'br0' [FND-4201]
         did you mean 'br1'?
-      image 'debian-12' not found: there is no pool 'foundry-images'
+      image 'debian-12' not found: there is no pool 'foundry-images' [FND-5101]
         foundry image import FILE debian-12
-      volume 'web_boot' exists in pool 'foundry-vms'
+      volume 'web_boot' exists in pool 'foundry-vms' [FND-5202]
         it may hold data that somebody kept: choose another name for the VM, or, if nobody needs it, virsh vol-delete --pool foundry-vms web_boot
     ");
 }
@@ -83,6 +83,15 @@ fn bridges_are_named_with_the_nearest() {
     );
     let bench = Bench::on(host_with_neighbours().with_bridges(&[]));
     assert_finds(&bench, &plan(WEB), Kind::Vm, "there is no bridge 'br0'\n    there is none");
+}
+
+/// libvirt attaches to it without a word.
+#[test]
+fn a_bridge_that_is_down_is_found() {
+    let down = Bridge { is_up: false, ..bridge("br0", false) };
+    let bench = Bench::on(host_with_neighbours().with_bridges(&[down]));
+    let sentence = "spec.networkInterfaces[0].bridge: bridge 'br0' is down\n    ip link set br0 up";
+    assert_finds(&bench, &plan(WEB), Kind::Vm, sentence);
 }
 
 #[test]

@@ -30,8 +30,8 @@ fn programs_get_one_object_each_line() {
     assert_eq!(events[0], serde_json::json!({"event": "begin", "message": "Destroying VM 'test'..."}));
     let (last, steps) = events.split_last().unwrap();
     assert_eq!(
-        (&last["event"], &last["kind"], &last["exitCode"]),
-        (&"error".into(), &"vm".into(), &4.into())
+        (&last["event"], &last["code"], &last["kind"], &last["exitCode"]),
+        (&"error".into(), &"FND-4002".into(), &"vm".into(), &4.into())
     );
     assert_eq!(last["message"], "there is no VM 'nosuch'");
     for event in ["done", "warning"] {

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use base64::Engine;
 use foundry::host::memory::{Effect, Guest};
-use foundry::host::{AddressSource, DomainState, GuestAddress};
+use foundry::host::{AddressSource, Bridge, DomainState, GuestAddress};
 use foundry::operations::Clock;
 use foundry::operations::create::CreatedVm;
 use foundry::operations::wait::{Goal, wait};
 use foundry::{Error, Kind};
-use support::{Bench, SMALL, WEB, plan, whole};
+use support::{Bench, SMALL, WEB, bridge, plan, whole};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const STAYS: &str = "VM 'small' stays as it is; foundry destroy small removes it";
@@ -93,6 +93,17 @@ fn what_does_not_come_in_time_is_exit_6_with_the_stage_it_reached() {
         assert_eq!(error.outcomes(), [STAYS]);
         assert!(bench.clock.elapsed() >= MINUTE);
     }
+}
+
+/// One that was up when the VM was made; nothing of the guest is heard any more.
+#[test]
+fn a_bridge_that_went_down_is_told_of() {
+    let mut bench = Bench::new();
+    let vm = bench.create(&plan(WEB)).unwrap();
+    assert_eq!(waited(&bench, &vm, Goal::Agent).unwrap_err().hint_text(), None);
+    bench.host = bench.host.with_bridges(&[Bridge { is_up: false, ..bridge("br0", false) }]);
+    let error = waited(&bench, &vm, Goal::Agent).unwrap_err();
+    assert_eq!(error.hint_text(), Some("bridge 'br0' is down: ip link set br0 up"));
 }
 
 #[test]

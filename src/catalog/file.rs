@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::{Alias, Entry};
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 use crate::replace::replace;
 use crate::yaml::{self, Fault, Position, printable, shortened};
 
@@ -39,7 +39,7 @@ pub(super) fn load(path: &Path) -> Result<BTreeMap<Alias, Entry>, Error> {
 
 fn text(path: &Path) -> Result<String, Error> {
     let unreadable = |e: io::Error| {
-        Error::new(Kind::Configuration, format!("cannot read {}", path.display())).because(e.to_string())
+        Error::new(Code::FileUnreadable, format!("cannot read {}", path.display())).because(e.to_string())
     };
     let read = fs::metadata(path).and_then(|meta| match meta.len() {
         0..=MAX_BYTES => fs::read_to_string(path),
@@ -50,25 +50,26 @@ fn text(path: &Path) -> Result<String, Error> {
 
 /// Reads a catalogue; `file` is its name in messages.
 pub(super) fn read(text: &str, file: &str) -> Result<BTreeMap<Alias, Entry>, Error> {
-    let told = |at: Option<Position>, path: &str, message: &str| {
+    let told = |code: Code, at: Option<Position>, path: &str, message: &str| {
         let at = at.map(|at| format!(":{at}")).unwrap_or_default();
         let path = if path.is_empty() { String::new() } else { format!("{path}: ") };
-        Error::new(Kind::Configuration, format!("{file}{at}: {path}{}", printable(message)))
+        Error::new(code, format!("{file}{at}: {path}{}", printable(message)))
     };
-    let fault = |fault: Fault| told(fault.at, &fault.path(), &fault.message);
-    let documents = yaml::read_manifests(text).map_err(|e| told(Some(e.at), "", &e.broken.to_string()))?;
+    let fault = |fault: Fault| told(fault.code, fault.at, &fault.path(), &fault.message);
+    let documents = yaml::read_manifests(text)
+        .map_err(|e| told(e.broken.code(), Some(e.at), "", &e.broken.to_string()))?;
     let mut filled = documents.nodes.iter().filter(|node| !node.is_null());
     let Some(node) = filled.next() else { return Ok(BTreeMap::new()) };
     if let Some(second) = filled.next() {
-        return Err(told(second.at(), "", "a catalogue is one document"));
+        return Err(told(Code::WrongType, second.at(), "", "a catalogue is one document"));
     }
     let document: Document = yaml::read(node).map_err(fault)?;
     let checked = document.images.into_iter().map(|(name, entry)| {
         let path = format!("images.{}", printable(&shortened(&name)));
         let at = node.get("images").and_then(|images| images.get(&name)).and_then(|entry| entry.at());
-        let alias: Alias = name.parse().map_err(|e| told(at, &path, &format!("{e}")))?;
+        let alias: Alias = name.parse().map_err(|e| told(Code::WrongType, at, &path, &format!("{e}")))?;
         match entry.fault() {
-            Some((field, message)) => Err(told(at, &format!("{path}.{field}"), &message)),
+            Some((field, message)) => Err(told(Code::WrongType, at, &format!("{path}.{field}"), &message)),
             None => Ok((alias, entry)),
         }
     });
@@ -79,11 +80,11 @@ pub(super) fn read(text: &str, file: &str) -> Result<BTreeMap<Alias, Entry>, Err
 /// there keeps its mode. Its other entries stay; comments do not.
 ///
 /// # Errors
-/// [`Kind::Configuration`] where the file is none that [`Catalog::load`](super::Catalog::load) takes, or cannot be
-/// written; [`Kind::Validation`] where the entry is wrong. Then nothing was changed.
+/// [`crate::Kind::Configuration`] where the file is none that [`Catalog::load`](super::Catalog::load) takes, or cannot be
+/// written; [`crate::Kind::Validation`] where the entry is wrong. Then nothing was changed.
 pub fn add(path: &Path, alias: &Alias, entry: Entry) -> Result<Written, Error> {
     if let Some((field, message)) = entry.fault() {
-        return Err(Error::new(Kind::Validation, format!("{alias}.{field}: {message}")));
+        return Err(Error::new(Code::CatalogueEntryUnfit, format!("{alias}.{field}: {message}")));
     }
     change(path, |images| images.insert(alias.clone(), entry).is_some())
 }
@@ -91,11 +92,14 @@ pub fn add(path: &Path, alias: &Alias, entry: Entry) -> Result<Written, Error> {
 /// Takes an image out of a user's catalogue.
 ///
 /// # Errors
-/// As [`add`]; [`Kind::Validation`] where it is not in there, as all of the built-in ones.
+/// As [`add`]; [`crate::Kind::Validation`] where it is not in there, as all of the built-in ones.
 pub fn remove(path: &Path, alias: &Alias) -> Result<Written, Error> {
     if !load(path)?.contains_key(alias) {
-        return Err(Error::new(Kind::Validation, format!("{} has no image {alias}", path.display()))
-            .hint("only your own images can be removed; one of the same name goes before a built-in one"));
+        return Err(Error::new(
+            Code::CatalogueImageMissing,
+            format!("{} has no image {alias}", path.display()),
+        )
+        .hint("only your own images can be removed; one of the same name goes before a built-in one"));
     }
     change(path, |images| images.remove(alias).is_some())
 }
@@ -105,7 +109,7 @@ fn change(path: &Path, change: impl FnOnce(&mut BTreeMap<Alias, Entry>) -> bool)
     let mut images = read(&before, &path.display().to_string())?;
     let replaced = change(&mut images);
     let unwritable = |cause: String| {
-        Error::new(Kind::Configuration, format!("cannot write {}", path.display()))
+        Error::new(Code::FileUnwritable, format!("cannot write {}", path.display()))
             .because(cause)
             .outcome("nothing was changed")
     };

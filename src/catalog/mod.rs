@@ -13,7 +13,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 pub use self::file::{Written, add, remove};
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 use crate::names::{NameError, nearest};
 use crate::plan::Arch;
 use crate::transfer::{Expected, Location};
@@ -111,7 +111,7 @@ impl Catalog {
     /// The catalogue that foundry comes with and, over it, the user's own; a file that does not exist is an empty one.
     ///
     /// # Errors
-    /// [`Kind::Configuration`] where the user's cannot be read or says what no catalogue does, with line and column.
+    /// [`crate::Kind::Configuration`] where the user's cannot be read or says what no catalogue does, with line and column.
     pub fn load(own: Option<&Path>) -> Result<Self, Error> {
         let built_in = file::read(include_str!("builtin.yaml"), "the built-in catalogue")?;
         let own = own.map(file::load).transpose()?.unwrap_or_default();
@@ -132,13 +132,13 @@ impl Catalog {
     /// The image of that name for an architecture.
     ///
     /// # Errors
-    /// [`Kind::Validation`] where there is none, with the name that was probably meant, or none for that architecture.
+    /// [`crate::Kind::Validation`] where there is none, with the name that was probably meant, or none for that architecture.
     pub fn find(&self, name: &str, arch: Arch) -> Result<CatalogImage, Error> {
         let known = name.parse::<Alias>().ok().and_then(|alias| self.entries.get_key_value(&alias));
         let Some((alias, (entry, own))) = known else { return Err(self.unknown(name)) };
         if !entry.is_for(arch) {
             let message = format!("the catalogue has {alias} not for {}", arch.as_str());
-            return Err(Error::new(Kind::Validation, message));
+            return Err(Error::new(Code::CatalogueImageMissing, message));
         }
         entry.resolve(alias, arch, *own)
     }
@@ -150,7 +150,7 @@ impl Catalog {
                 "foundry image catalog lists all; anything else is given by its address, https://...".into()
             }
         };
-        Error::new(Kind::Validation, format!("the catalogue has no image {name:?}")).hint(hint)
+        Error::new(Code::CatalogueImageMissing, format!("the catalogue has no image {name:?}")).hint(hint)
     }
 }
 

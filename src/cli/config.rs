@@ -13,7 +13,7 @@ use super::output::{Listed, ListingArgs, to_yaml};
 use super::settings::variable;
 use super::ui::Ui;
 use crate::config::{self, Config, ContextName, Key, Origin, Sourced};
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 
 /// Show what is set and where, and choose among contexts
 #[derive(Debug, Args)]
@@ -71,7 +71,7 @@ pub(super) fn run(args: &ConfigArgs, global: &Global, ui: &Ui) -> Result<(), Err
             Some(context) => ui.line(&context.text),
             None => {
                 global.found().check()?;
-                Err(Error::new(Kind::Configuration, "there is no current context")
+                Err(Error::new(Code::ContextMissing, "there is no current context")
                     .hint("foundry config use-context NAME makes one the current one"))
             }
         },
@@ -232,7 +232,7 @@ fn use_context(name: &ContextName, global: &Global, ui: &Ui) -> Result<(), Error
     config.check_context(name.as_str())?;
     let named = global.settings.named_file().map(Path::to_owned);
     let file = named.or_else(|| config::user_file(variable)).ok_or_else(|| {
-        Error::new(Kind::Configuration, "there is no directory for a configuration")
+        Error::new(Code::NoDirectory, "there is no directory for a configuration")
             .hint("set XDG_CONFIG_HOME or HOME")
     })?;
     config::save_current_context(&file, name)?;

@@ -11,7 +11,7 @@ use super::interrupt;
 use super::output::parse_duration;
 use super::ui::Ui;
 use crate::config::Key;
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Several};
 use crate::manifest::{VirtualMachine, load_file};
 use crate::names::PoolName;
 use crate::operations::create::CreatedVm;
@@ -98,18 +98,19 @@ pub(super) fn plan_all(files: &[String], defaults: &Defaults) -> Result<Vec<VmPl
     match (problems.is_empty(), check_batch(&plans, &files.join(", "))) {
         (true, Ok(())) => Ok(plans),
         (true, Err(between)) => Err(between.into()),
-        (false, _) => Err(Error::new(Kind::Validation, told(&problems))),
+        (false, _) => Err(told(&problems)),
     }
 }
 
 /// The problems of several VMs, of so many as a person reads.
-fn told(problems: &[Problems]) -> String {
+fn told(problems: &[Problems]) -> Error {
     const TOLD: usize = 20;
-    let mut all: Vec<String> = problems.iter().take(TOLD).map(ToString::to_string).collect();
+    let codes: Several = problems.iter().flat_map(Problems::codes).collect();
+    let mut all: Vec<String> = problems.iter().take(TOLD).map(|one| one.told(&codes)).collect();
     if problems.len() > TOLD {
         all.push(format!("… and {} more VMs with problems", problems.len() - TOLD));
     }
-    all.join("\n")
+    Error::new(codes.worst().unwrap_or(Kind::Validation.into()), all.join("\n"))
 }
 
 fn load_all(files: &[String]) -> Result<Vec<VirtualMachine>, Error> {
@@ -118,10 +119,10 @@ fn load_all(files: &[String]) -> Result<Vec<VirtualMachine>, Error> {
     for file in files {
         match load_file(Path::new(file)) {
             Ok(documents) => manifests.extend(documents),
-            Err(error) => wrong.push(error.to_string()),
+            Err(error) => wrong.push(error.into()),
         }
     }
-    if wrong.is_empty() { Ok(manifests) } else { Err(Error::new(Kind::Configuration, wrong.join("\n"))) }
+    Error::together(&wrong).map_or(Ok(manifests), Err)
 }
 
 fn dry_run(args: &CreateArgs, session: &Session<'_>, plans: &[VmPlan], ui: &Ui) -> Result<(), Error> {

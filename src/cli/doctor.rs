@@ -76,7 +76,7 @@ fn manifests(args: &DoctorArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     worst.map_or(Ok(()), |error| {
         let problems = report.checks.iter().filter(|check| check.state == State::Problem).count();
         let verb = if problems == 1 { "stands" } else { "stand" };
-        Err(Error::new(error.kind(), format!("{problems} of these {verb} in the way")))
+        Err(Error::new(error.code(), format!("{problems} of these {verb} in the way")))
     })
 }
 
@@ -98,7 +98,8 @@ fn name(check: &Check) -> String {
 
 /// What to do stands below what was found.
 fn rows(check: &Check) -> Vec<Vec<String>> {
-    let first = vec![check.title(), check.state.as_str().to_owned(), check.found.clone()];
+    let code = check.code.map(|code| format!(" [{code}]")).unwrap_or_default();
+    let first = vec![check.title(), check.state.as_str().to_owned(), format!("{}{code}", check.found)];
     let todo = check.todo.iter().map(|what| vec![String::new(), String::new(), format!("→ {what}")]);
     std::iter::once(first).chain(todo).collect()
 }

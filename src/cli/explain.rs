@@ -4,33 +4,47 @@ use std::fmt::Write as _;
 
 use clap::Args;
 
+use super::explain_code;
 use super::ui::Ui;
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 use crate::manifest::{API_VERSION, KIND};
 use crate::schema::{self, Field, NoField};
 use crate::text::{shell_word, wrapped};
 
-/// Explain a field of the manifest: what it means, what it can be, what is in it
+/// Explain a field of the manifest, or the code of an error: what it means, what to do
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   foundry explain
   foundry explain spec.bootDisk
   foundry explain virtualmachine.spec.networkInterfaces.ip
-  foundry explain vm.spec --recursive")]
+  foundry explain vm.spec --recursive
+  foundry explain FND-4201
+  foundry explain --codes")]
 pub(super) struct ExplainArgs {
-    /// Path of the field; none for the whole manifest
-    #[arg(value_name = "FIELD")]
+    /// Path of the field, none for the whole manifest; or a code, as errors have it: FND-4201
+    #[arg(value_name = "FIELD|CODE")]
     field: Option<String>,
     /// Show the names and types of all fields in it, at any depth
     #[arg(short, long)]
     recursive: bool,
+    /// List the codes of all errors
+    #[arg(long, conflicts_with_all = ["field", "recursive"])]
+    codes: bool,
 }
 
 /// Columns of a terminal that nobody has made wider.
-const WIDTH: usize = 80;
-const INDENT: &str = "    ";
+pub(super) const WIDTH: usize = 80;
+pub(super) const INDENT: &str = "    ";
 
 pub(super) fn run(args: &ExplainArgs, ui: &Ui) -> Result<(), Error> {
+    match &args.field {
+        _ if args.codes => explain_code::list(ui),
+        Some(text) if explain_code::is_meant(text) => explain_code::explain(text, ui),
+        _ => explain_field(args, ui),
+    }
+}
+
+fn explain_field(args: &ExplainArgs, ui: &Ui) -> Result<(), Error> {
     let schema = schema::document();
     let field = match &args.field {
         Some(path) => Field::find(&schema, path).map_err(unknown)?,
@@ -44,7 +58,7 @@ fn unknown(error: NoField) -> Error {
         Some(path) => format!("did you mean {path}? foundry explain {}", shell_word(path)),
         None => "foundry explain --recursive shows all fields".to_owned(),
     };
-    Error::new(Kind::Configuration, error.to_string()).hint(hint)
+    Error::new(Code::FieldMissing, error.to_string()).hint(hint)
 }
 
 fn explained(field: &Field<'_>, recursive: bool) -> String {

@@ -10,7 +10,7 @@ use super::destroy::tell_all;
 use super::interrupt;
 use super::output::{Listed, ListingArgs, age, or_dash};
 use super::ui::Ui;
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 use crate::operations::gc::{self, Choice, Fate, Places, Remains, Survey};
 use crate::text::printable;
 use crate::units::Bytes;
@@ -131,13 +131,13 @@ fn hint(args: &GcArgs, remains: &[Remains], ui: &Ui) {
 /// Nobody named what goes by itself, so that silence is no consent.
 fn agree(chosen: &[&Remains], ui: &Ui) -> Result<(), Error> {
     if !ui.can_ask() {
-        return Err(Error::new(Kind::Configuration, "nobody can be asked whether what was left may go")
+        return Err(Error::new(Code::NobodyToAsk, "nobody can be asked whether what was left may go")
             .hint("--yes removes it without a question, --dry-run shows it")
             .outcome("nothing was changed"));
     }
     match ui.confirm(&question(chosen))? {
         true => Ok(()),
-        false => Err(Error::new(Kind::Storage, "nothing was changed")),
+        false => Err(Error::new(Code::StorageDeclined, "nothing was changed")),
     }
 }
 

@@ -11,7 +11,7 @@ use ipnet::Ipv4Net;
 
 use super::Global;
 use super::ui::Ui;
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 use crate::manifest::{self, Number};
 use crate::names::{BridgeName, NetworkName, VmName};
 use crate::plan::VmPlan;
@@ -106,7 +106,7 @@ fn missing(args: &InitArgs) -> Vec<&'static str> {
 
 /// Where nobody can be asked, all that is missing is told at once.
 fn incomplete(args: &InitArgs) -> Error {
-    Error::new(Kind::Configuration, "nobody can be asked what the manifest is to say")
+    Error::new(Code::NobodyToAsk, "nobody can be asked what the manifest is to say")
         .hint(format!("give {}", missing(args).join(", ")))
         .outcome("nothing was written")
 }
@@ -179,7 +179,7 @@ fn usual_key() -> Option<PathBuf> {
 
 fn key(file: &PathBuf) -> Result<String, Error> {
     let text = fs::read_to_string(file).map_err(|e| {
-        Error::new(Kind::Configuration, format!("cannot read the public key {}", file.display()))
+        Error::new(Code::FileUnreadable, format!("cannot read the public key {}", file.display()))
             .because(e.to_string())
             .outcome("nothing was written")
     })?;
@@ -212,7 +212,7 @@ fn ask<T: FromStr<Err: std::fmt::Display>>(ui: &Ui, what: &str, offered: Option<
             Err(error) => ui.note(&format!("'{answer}': {error}")),
         }
     }
-    Err(Error::new(Kind::Configuration, format!("no answer to: {what}")).outcome("nothing was written"))
+    Err(Error::new(Code::NobodyToAsk, format!("no answer to: {what}")).outcome("nothing was written"))
 }
 
 /// A keyboard that is none would answer wrongly for ever.
@@ -230,12 +230,12 @@ fn judge(text: &str, global: &Global) -> Result<(), Error> {
 fn write_new(file: &str, text: &str) -> Result<(), Error> {
     let opened = OpenOptions::new().write(true).create_new(true).open(file);
     opened.and_then(|mut opened| opened.write_all(text.as_bytes())).map_err(|error| {
-        let what = Error::new(Kind::Configuration, format!("cannot write {file}"));
+        let what = |code| Error::new(code, format!("cannot write {file}"));
         match error.kind() {
             io::ErrorKind::AlreadyExists => {
-                what.because("it is there already").hint("--output FILE takes another one")
+                what(Code::FileTaken).because("it is there already").hint("--output FILE takes another one")
             }
-            _ => what.because(error.to_string()),
+            _ => what(Code::FileUnwritable).because(error.to_string()),
         }
         .outcome("nothing was changed")
     })

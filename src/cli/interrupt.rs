@@ -16,7 +16,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::ui;
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error, Kind};
 use crate::operations::{Cancel, own_status};
 
 /// How long the end after a first wish may take without a word, and after a second at all.
@@ -88,7 +88,7 @@ fn give_up(cancel: &Cancel) {
     if remains.is_empty() {
         remains.push("what libvirt was asked to do may still take effect".into());
     }
-    let error = Error::new(Kind::Interrupted, "interrupted again, and ended in the middle of it");
+    let error = Error::new(Code::InterruptedAgain, "interrupted again, and ended in the middle of it");
     let error = remains.into_iter().fold(error, Error::outcome);
     let telling = thread::spawn(move || ui::late_error(&error));
     // Whoever should read it may have stopped reading: a paused pager, a terminal after Ctrl-S.

@@ -14,7 +14,7 @@ use roff::{Roff, bold, roman};
 use super::command;
 use super::help::{ELSEWHERE, shown};
 use super::ui::Ui;
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 
 /// Write a man page for each command into a directory
 #[derive(Debug, Args)]
@@ -38,7 +38,7 @@ pub(super) fn run(args: &ManArgs, ui: &Ui) -> Result<(), Error> {
         pages.iter().try_for_each(|page| write_page(page, &args.directory))
     };
     write().map_err(|e: io::Error| {
-        Error::new(Kind::Configuration, format!("cannot write man pages into {}", args.directory.display()))
+        Error::new(Code::FileUnwritable, format!("cannot write man pages into {}", args.directory.display()))
             .because(e.to_string())
     })?;
     ui.line(&format!("Successfully wrote {} man pages", pages.len()))

@@ -11,6 +11,7 @@ mod destroy;
 mod disk;
 mod doctor;
 mod explain;
+mod explain_code;
 mod gc;
 mod get;
 mod help;

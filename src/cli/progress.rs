@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error, Kind};
 
 /// The forms of progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +53,7 @@ pub(super) enum Line<'a> {
     Warning { message: &'a str },
     /// Why it failed; the last one gives the exit code.
     Error {
+        code: Code,
         kind: &'static str,
         exit_code: u8,
         message: &'a str,
@@ -79,6 +80,7 @@ impl Line<'_> {
 impl<'a> From<&'a Error> for Line<'a> {
     fn from(error: &'a Error) -> Self {
         Line::Error {
+            code: error.code(),
             kind: word(error.kind()),
             exit_code: error.kind().exit_code(),
             message: error.message(),
@@ -166,7 +168,7 @@ mod tests {
         let error = Error::new(Kind::Storage, "no").because("why").hint("do").outcome("left");
         assert_eq!(
             Line::from(&error).written(),
-            r#"{"event":"error","kind":"storage","exitCode":5,"message":"no","cause":"why","detail":null,"hint":"do","outcomes":["left"]}"#
+            r#"{"event":"error","code":"FND-5000","kind":"storage","exitCode":5,"message":"no","cause":"why","detail":null,"hint":"do","outcomes":["left"]}"#
         );
     }
 

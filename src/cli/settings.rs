@@ -13,7 +13,7 @@ use clap::{Arg, ArgMatches};
 
 use crate::config::{self, Config, ConfigFile, Inputs, Key, Sourced};
 use crate::domain_xml::VirtType;
-use crate::error::{Error, Kind};
+use crate::error::Error;
 use crate::operations::{Settings, is_root};
 use crate::units::parse_duration;
 
@@ -191,14 +191,7 @@ impl Found {
     /// # Errors
     /// All that is wrong with the configuration, as one.
     pub(super) fn check(&self) -> Result<(), Error> {
-        match self.wrong.as_slice() {
-            [] => Ok(()),
-            [one] => Err(one.clone()),
-            several => {
-                let lines: Vec<String> = several.iter().map(ToString::to_string).collect();
-                Err(Error::new(Kind::Configuration, lines.join("\n")))
-            }
-        }
+        Error::together(&self.wrong).map_or(Ok(()), Err)
     }
 
     /// What operations are told.

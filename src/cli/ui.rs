@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::progress::{self, Line, Times};
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 use crate::host::CallObserver;
 use crate::operations::{Event, Progress};
 use crate::text::printable_lines;
@@ -68,7 +68,7 @@ impl Ui {
         let mut stdout = io::stdout().lock();
         match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
             Err(e) if e.kind() != io::ErrorKind::BrokenPipe && !self.shows => {
-                Err(Error::new(Kind::Configuration, "cannot write to stdout").because(e.to_string()))
+                Err(Error::new(Code::OutputUnwritable, "cannot write to stdout").because(e.to_string()))
             }
             _ => Ok(()),
         }
@@ -147,10 +147,14 @@ impl Ui {
         }
     }
 
-    /// Says what failed: once, with its cause, what to do, and what became of what was begun.
+    /// Says what failed: once, with its code, its cause, what to do, and what became of what was begun.
     pub fn error(&self, error: &Error) {
-        let text = told(error, self.verbose);
-        self.say(&Line::from(error), &self.paint("error: ", "31"), &text);
+        let mut text = told(error, self.verbose);
+        // A file has no reader yet.
+        if io::stderr().is_terminal() && is_worth_explaining(error) {
+            let _ = write!(text, "\n  foundry explain {} says more", error.code());
+        }
+        self.say(&Line::from(error), &self.paint(&mark(error), "31"), &text);
     }
 
     /// Whether somebody is there to answer a question.
@@ -168,7 +172,7 @@ impl Ui {
         }
         self.clear();
         ask(&format!("{} [y/N] ", printable_lines(question))).map_err(|e| {
-            Error::new(Kind::Configuration, "cannot ask on the terminal").because(e.to_string())
+            Error::new(Code::NobodyToAsk, "cannot ask on the terminal").because(e.to_string())
         })?;
         let mut answer = String::new();
         let read = io::stdin().lock().read_line(&mut answer).is_ok();
@@ -185,7 +189,7 @@ impl Ui {
         }
         self.clear();
         ask(&printable_lines(question)).map_err(|e| {
-            Error::new(Kind::Configuration, "cannot ask on the terminal").because(e.to_string())
+            Error::new(Code::NobodyToAsk, "cannot ask on the terminal").because(e.to_string())
         })?;
         let mut answer = String::new();
         // A line that cannot be read is no answer.
@@ -300,6 +304,18 @@ impl Ui {
     }
 }
 
+/// What an error begins with: `error[FND-4002]: `, as rustc marks its own.
+fn mark(error: &Error) -> String {
+    format!("error[{}]: ", error.code())
+}
+
+/// Who is told what to do, or has said no, has no need of more.
+fn is_worth_explaining(error: &Error) -> bool {
+    let code = error.code();
+    let is_declined = matches!(code, Code::VmDeclined | Code::StorageDeclined);
+    error.hint_text().is_none() && !code.is_general() && !is_declined
+}
+
 /// All that an error says.
 fn told(error: &Error, verbose: u8) -> String {
     let mut text = error.to_string();
@@ -325,7 +341,7 @@ pub(super) fn late(text: &str) {
 
 /// Says why the process ends while an operation hangs.
 pub(super) fn late_error(error: &Error) {
-    late(&format!("error: {}", told(error, 0)));
+    late(&format!("{}{}", mark(error), told(error, 0)));
 }
 
 /// Shows a question on the terminal itself: stderr may be a file, whose reader cannot answer.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::file::{self, CURRENT};
 use super::{ConfigFile, ContextName, read};
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 use crate::replace::replace;
 use crate::yaml::node::Node;
 use crate::yaml::{Position, read_manifests};
@@ -13,11 +13,11 @@ use crate::yaml::{Position, read_manifests};
 /// Makes a context the current one in a file, which is made if it is missing.
 ///
 /// # Errors
-/// [`Kind::Configuration`] where the file cannot be read, is none of [`read`]'s, or cannot be changed in one line or
+/// [`crate::Kind::Configuration`] where the file cannot be read, is none of [`read`]'s, or cannot be changed in one line or
 /// written. Then nothing was changed.
 pub fn save_current_context(path: &Path, name: &ContextName) -> Result<(), Error> {
     let unwritable = |e: &io::Error| {
-        Error::new(Kind::Configuration, format!("cannot write {}", path.display()))
+        Error::new(Code::FileUnwritable, format!("cannot write {}", path.display()))
             .because(e.to_string())
             .outcome("nothing was changed")
     };
@@ -40,7 +40,7 @@ pub fn with_current_context(text: &str, name: &ContextName, path: &Path) -> Resu
     // The edit is by the line, and YAML has ways to write a value that are not.
     let is_right = |after: &str| read(after, path).is_ok_and(|read| is_but_for_current(&read, &before, name));
     after.filter(|after| is_right(after)).ok_or_else(|| {
-        Error::new(Kind::Configuration, format!("cannot change {CURRENT} in {}", path.display()))
+        Error::new(Code::FileUnwritable, format!("cannot change {CURRENT} in {}", path.display()))
             .because("its value is not a word on the key's line")
             .hint(format!("write '{CURRENT}: {name}' there"))
             .outcome("nothing was changed")

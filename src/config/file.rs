@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use super::places::Place;
 use super::{Contexts, Key, Origin, Sourced};
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 use crate::names::NameError;
 use crate::yaml::node::{Entry, Mapping, Node};
 use crate::yaml::{self, Fault, Position, Step, printable};
@@ -68,7 +68,7 @@ pub struct ConfigFile {
 /// Reads a file; one that nobody named and that is not there says nothing.
 ///
 /// # Errors
-/// [`Kind::Configuration`] where it cannot be read, and as [`read`].
+/// [`crate::Kind::Configuration`] where it cannot be read, and as [`read`].
 pub fn load(place: &Place) -> Result<ConfigFile, Error> {
     match text(&place.path) {
         Ok(text) => read(&text, &place.path),
@@ -81,7 +81,7 @@ pub fn load(place: &Place) -> Result<ConfigFile, Error> {
                 _ => e.to_string(),
             };
             let what = format!("cannot read the configuration {}", place.path.display());
-            Err(Error::new(Kind::Configuration, what).because(cause))
+            Err(Error::new(Code::FileUnreadable, what).because(cause))
         }
     }
 }
@@ -99,21 +99,23 @@ pub(super) fn text(path: &Path) -> io::Result<String> {
 /// Reads a configuration; `path` is its name in messages and the place from which its relative paths go.
 ///
 /// # Errors
-/// [`Kind::Configuration`] for the first thing that is no YAML, no setting, or no value of that setting, with its line
+/// [`crate::Kind::Configuration`] for the first thing that is no YAML, no setting, or no value of that setting, with its line
 /// and, for a word that is not known, the one that was probably meant.
 pub fn read(text: &str, path: &Path) -> Result<ConfigFile, Error> {
-    let told = |at: Option<Position>, field: &str, message: &str| {
+    let told = |code: Code, at: Option<Position>, field: &str, message: &str| {
         let at = at.map(|at| format!(":{at}")).unwrap_or_default();
         let field = if field.is_empty() { String::new() } else { format!("{field}: ") };
-        Error::new(Kind::Configuration, format!("{}{at}: {field}{}", path.display(), printable(message)))
+        Error::new(code, format!("{}{at}: {field}{}", path.display(), printable(message)))
     };
-    let documents = yaml::read_manifests(text).map_err(|e| told(Some(e.at), "", &e.broken.to_string()))?;
+    let documents = yaml::read_manifests(text)
+        .map_err(|e| told(e.broken.code(), Some(e.at), "", &e.broken.to_string()))?;
     let mut filled = documents.nodes.iter().filter(|node| !node.is_null());
     let Some(node) = filled.next() else { return Ok(ConfigFile::default()) };
     if let Some(second) = filled.next() {
-        return Err(told(second.at(), "", "a configuration is one document"));
+        return Err(told(Code::WrongType, second.at(), "", "a configuration is one document"));
     }
-    document(node, path).map_err(|fault| told(fault.at.or(node.at()), &fault.path(), &fault.message))
+    document(node, path)
+        .map_err(|fault| told(fault.code, fault.at.or(node.at()), &fault.path(), &fault.message))
 }
 
 fn document(node: &Node, path: &Path) -> Result<ConfigFile, Fault> {
@@ -132,11 +134,9 @@ fn document(node: &Node, path: &Path) -> Result<ConfigFile, Fault> {
 
 fn contexts(node: &Node, path: &Path) -> Result<Contexts, Fault> {
     let one = |entry: &Entry| {
-        let name: ContextName = entry
-            .key
-            .text()
-            .parse()
-            .map_err(|e: NameError| within(Fault::at(entry.at, e.to_string()), entry))?;
+        let name: ContextName = entry.key.text().parse().map_err(|e: NameError| {
+            within(Fault::at(entry.at, e.to_string()).of(Code::SettingWrong), entry)
+        })?;
         let settings = context(&name, &entry.value, path).map_err(|fault| within(fault, entry))?;
         Ok((name, settings))
     };
@@ -162,7 +162,9 @@ fn setting(key: Key, entry: &Entry, path: &Path, context: Option<&ContextName>) 
         yaml::read::<String>(&entry.value)
     };
     let text = text.map_err(|fault| within(fault, entry))?;
-    let wrong = |why: String| within(Fault::at(entry.value.at(), format!("{text:?} {why}")), entry);
+    let wrong = |why: String| {
+        within(Fault::at(entry.value.at(), format!("{text:?} {why}")).of(Code::SettingWrong), entry)
+    };
     key.check(&text).map_err(wrong)?;
     let text = if key == Key::Catalog { beside(path, &text) } else { text };
     Ok(Sourced { text, origin: origin(entry, path, context) })
@@ -170,7 +172,9 @@ fn setting(key: Key, entry: &Entry, path: &Path, context: Option<&ContextName>) 
 
 fn current(entry: &Entry, path: &Path) -> Result<Sourced, Fault> {
     let text: String = yaml::read(&entry.value).map_err(|fault| within(fault, entry))?;
-    let wrong = |e: NameError| within(Fault::at(entry.value.at(), format!("{text:?} {e}")), entry);
+    let wrong = |e: NameError| {
+        within(Fault::at(entry.value.at(), format!("{text:?} {e}")).of(Code::SettingWrong), entry)
+    };
     text.parse::<ContextName>().map_err(wrong)?;
     Ok(Sourced { text, origin: origin(entry, path, None) })
 }

@@ -25,7 +25,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,10 +79,10 @@ impl Sourced {
     /// The value as what it stands for.
     ///
     /// # Errors
-    /// [`Kind::Configuration`] where it is none, with its origin.
+    /// [`crate::Kind::Configuration`] where it is none, with its origin.
     pub fn parse<T: FromStr<Err: fmt::Display>>(&self) -> Result<T, Error> {
         self.text.parse().map_err(|e: T::Err| {
-            Error::new(Kind::Configuration, format!("{}: {:?} {e}", self.origin, self.text))
+            Error::new(Code::SettingWrong, format!("{}: {:?} {e}", self.origin, self.text))
         })
     }
 }
@@ -128,7 +128,7 @@ impl Config {
     /// Whether there is a context of that name.
     ///
     /// # Errors
-    /// [`Kind::Configuration`] where there is none, with the one that was probably meant.
+    /// [`crate::Kind::Configuration`] where there is none, with the one that was probably meant.
     pub fn check_context(&self, name: &str) -> Result<(), Error> {
         resolve::check_context("", name, &self.contexts)
     }

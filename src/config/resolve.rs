@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Config, ConfigFile, ContextName, Contexts, Key, Origin, Sourced};
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 use crate::names::nearest;
 
 /// Everything that can set something.
@@ -88,7 +88,7 @@ fn checked(key: Key, value: Sourced) -> Result<Sourced, Error> {
     }
     match key.check(&value.text) {
         Ok(()) => Ok(value),
-        Err(why) => Err(Error::new(Kind::Configuration, format!("{} {:?} {why}", value.origin, value.text))),
+        Err(why) => Err(Error::new(Code::SettingWrong, format!("{} {:?} {why}", value.origin, value.text))),
     }
 }
 
@@ -97,7 +97,7 @@ pub(super) fn check_context(said: &str, name: &str, contexts: &Contexts) -> Resu
     if contexts.keys().any(|known| known.as_str() == name) {
         return Ok(());
     }
-    let error = Error::new(Kind::Configuration, format!("{said}there is no context {name:?}"));
+    let error = Error::new(Code::ContextMissing, format!("{said}there is no context {name:?}"));
     Err(match nearest(name, contexts.keys().map(ContextName::as_str)) {
         Some(near) => error.hint(format!("did you mean {near}?")),
         None => error.hint("foundry config get-contexts lists all"),

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use super::refusal;
-use crate::error::Kind;
-use crate::text::shell_word;
+use super::diagnosis::{self, Diagnosis};
+use crate::error::{Code, Kind};
 
 /// The content of a transfer ends with this inside an [`std::io::Error`] when the user stops it.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +87,26 @@ impl HostError {
         }
     }
 
+    /// The cause by its code; the general one where libvirt's words say nothing that foundry knows.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Lost { .. } => Code::ConnectionLost,
+            Self::Silent { .. } => Code::NoAnswer,
+            _ => self.diagnosis().map_or_else(|| self.kind().into(), |found| found.code),
+        }
+    }
+
+    /// What libvirt's words alone tell of the cause.
+    fn diagnosis(&self) -> Option<Diagnosis> {
+        match self {
+            Self::Connect { uri, libvirt } => diagnosis::cannot_connect(uri, libvirt),
+            Self::Refused { libvirt, .. } => diagnosis::of_words(libvirt),
+            // A disk of this machine is full as that of another is.
+            Self::Transfer { cause, interrupted: false, .. } => diagnosis::of_words(cause),
+            _ => None,
+        }
+    }
+
     /// Whether the call may have taken effect although it failed.
     pub fn outcome_unknown(&self) -> bool {
         matches!(self, Self::Lost { .. } | Self::Silent { .. })
@@ -97,18 +116,23 @@ impl HostError {
     pub fn cause(&self) -> Option<String> {
         match self {
             Self::Transfer { cause, .. } | Self::Unreadable { cause, .. } => Some(cause.clone()),
+            Self::Lost { libvirt, .. } => {
+                Some(diagnosis::lost(libvirt).unwrap_or(diagnosis::first_line(libvirt)).to_owned())
+            }
             _ => self
-                .libvirt()
-                .map(|text| refusal::sentence(text).unwrap_or_else(|| refusal::first_line(text).to_owned())),
+                .diagnosis()
+                .map(|found| found.cause)
+                .or_else(|| self.libvirt_words().map(|text| diagnosis::first_line(text).to_owned())),
         }
     }
 
     /// libvirt's own words, where [`Self::cause`] says less or something better.
     pub fn detail(&self) -> Option<String> {
-        self.libvirt().filter(|text| self.cause().as_deref() != Some(*text)).map(str::to_owned)
+        self.libvirt_words().filter(|text| self.cause().as_deref() != Some(*text)).map(str::to_owned)
     }
 
-    fn libvirt(&self) -> Option<&str> {
+    /// libvirt's own words, where it said any.
+    pub fn libvirt_words(&self) -> Option<&str> {
         match self {
             Self::Connect { libvirt, .. } | Self::Refused { libvirt, .. } | Self::Lost { libvirt, .. } => {
                 Some(libvirt)
@@ -120,37 +144,18 @@ impl HostError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Connect { uri, libvirt } => Some(connect_hint(uri, libvirt)),
+            Self::Connect { uri, .. } => {
+                Some(self.diagnosis().and_then(|found| found.hint).unwrap_or_else(|| diagnosis::check(uri)))
+            }
+            Self::Refused { .. } | Self::Transfer { .. } => self.diagnosis().and_then(|found| found.hint),
             Self::Lost { .. } => {
                 Some("foundry list --all shows what is there once libvirt answers again".into())
             }
             Self::Silent { uri, .. } => {
-                Some(format!("{}; then foundry list --all shows what is there", wake_hint(uri)))
+                Some(format!("{}; then foundry list --all shows what is there", diagnosis::wake(uri)))
             }
             _ => None,
         }
-    }
-}
-
-/// A daemon that hangs stays so, and ending it harms no guest.
-fn wake_hint(uri: &str) -> String {
-    format!(
-        "if `virsh -c {} list` hangs too: systemctl restart libvirtd there (virtqemud and virtstoraged on hosts with modular daemons; VMs run on); --call-timeout gives a slow one more time",
-        shell_word(uri)
-    )
-}
-
-/// What a user can do about a connection that fails, by the commonest causes.
-fn connect_hint(uri: &str, libvirt: &str) -> String {
-    if libvirt.contains("Permission denied") || libvirt.contains("authentication") {
-        "run as root, join the group libvirt, or use --connect qemu:///session".into()
-    } else if libvirt.contains("No such file") || libvirt.contains("refused") {
-        "is libvirtd running there? (systemctl start libvirtd, or virtqemud on hosts with modular daemons)"
-            .into()
-    } else if libvirt.contains("no answer within") {
-        wake_hint(uri)
-    } else {
-        format!("check the URI and that `virsh -c {} uri` answers", shell_word(uri))
     }
 }
 

@@ -17,6 +17,16 @@ pub struct Machine {
     pub iommu: Option<bool>,
 }
 
+impl Machine {
+    /// User and group as whom guests run, where libvirt says so.
+    pub fn guest_ids(&self) -> Option<(u32, u32)> {
+        let label = self.security.iter().find(|model| model.name == "dac")?.label.as_deref()?;
+        let (uid, gid) = label.split_once(':')?;
+        let number = |text: &str| text.trim_start_matches('+').parse::<u32>().ok();
+        Some((number(uid)?, number(gid)?))
+    }
+}
+
 /// One of libvirt's security drivers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecurityModel {

@@ -6,13 +6,13 @@
 //! only code that knows the bindings, and `memory::MemoryHost`, a host with state and refusals for
 //! tests of order and faults.
 
+pub mod diagnosis;
 mod error;
 mod libvirt;
 pub mod libvirt_xml;
 mod machine;
 pub mod memory;
 mod objects;
-mod refusal;
 mod storage;
 mod turn;
 

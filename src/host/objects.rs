@@ -162,6 +162,8 @@ pub struct Bridge {
     pub name: String,
     /// Whether it tells VLANs apart (`vlan_filtering` of ip-link(8), type bridge).
     pub filters_vlans: bool,
+    /// Whether it carries anything at all (`ip link set NAME up`).
+    pub is_up: bool,
 }
 
 /// A libvirt network.

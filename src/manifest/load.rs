@@ -14,6 +14,7 @@ use std::path::Path;
 
 use super::user_data::as_text;
 use super::{API_VERSION, KIND, VirtualMachine};
+use crate::error::Code;
 use crate::names::nearest;
 use crate::yaml::node::{Node, ReadError};
 use crate::yaml::{self, BrokenRule, Fault, Position, Step, did_you_mean, outlined, printable, shortened};
@@ -44,6 +45,8 @@ pub enum LoadError {
         path: String,
         /// What is wrong and what would be right.
         message: String,
+        /// Which rule is broken.
+        code: Code,
     },
 }
 
@@ -51,7 +54,9 @@ impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (file, at, document, path, message) = match self {
             Self::Unreadable { file, cause } => return write!(f, "cannot read {file}: {cause}"),
-            Self::NotAManifest { file, at, document, path, message } => (file, at, document, path, message),
+            Self::NotAManifest { file, at, document, path, message, .. } => {
+                (file, at, document, path, message)
+            }
         };
         f.write_str(file)?;
         at.map_or(Ok(()), |at| write!(f, ":{at}"))?;
@@ -64,6 +69,16 @@ impl fmt::Display for LoadError {
 }
 
 impl std::error::Error for LoadError {}
+
+impl LoadError {
+    /// The cause by its code.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Unreadable { .. } => Code::FileUnreadable,
+            Self::NotAManifest { code, .. } => *code,
+        }
+    }
+}
 
 /// Reads all manifests of a file, or of standard input where the path is `-`.
 ///
@@ -93,7 +108,7 @@ pub fn load_from(stream: impl Read, file: &str) -> Result<Vec<VirtualMachine>, L
     let text = String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let line = 1 + error.as_bytes()[..valid].iter().filter(|b| **b == b'\n').count();
-        unreadable_text(file, format!("not UTF-8 text (line {line}, byte {})", valid + 1))
+        unreadable_text(file, Code::NotYaml, format!("not UTF-8 text (line {line}, byte {})", valid + 1))
     })?;
     load(&text, file)
 }
@@ -113,7 +128,9 @@ pub fn load(text: &str, file: &str) -> Result<Vec<VirtualMachine>, LoadError> {
             .map_err(|fault| not_a_manifest(file, several.then_some(index + 1), &fault))
     });
     match manifests.collect::<Result<Vec<_>, _>>()? {
-        none if none.is_empty() => Err(unreadable_text(file, "holds no manifest".to_owned())),
+        none if none.is_empty() => {
+            Err(unreadable_text(file, Code::NoManifest, "holds no manifest".to_owned()))
+        }
         manifests => Ok(manifests),
     }
 }
@@ -127,7 +144,7 @@ fn read_document(document: &Node, doubt: Option<&ReadError>) -> Result<VirtualMa
 fn check_header(document: &Node) -> Result<(), Fault> {
     if document.as_mapping().is_none() {
         let wanted = "wants a mapping with apiVersion, kind, metadata and spec";
-        return Err(Fault::at(document.at(), wanted));
+        return Err(Fault::at(document.at(), wanted).of(Code::OtherKind));
     }
     check_word(document, "kind", KIND)?;
     check_word(document, "apiVersion", API_VERSION)
@@ -135,7 +152,9 @@ fn check_header(document: &Node) -> Result<(), Fault> {
 
 fn check_word(document: &Node, key: &str, known: &str) -> Result<(), Fault> {
     let Some(value) = document.get(key).filter(|value| !value.is_null()) else {
-        return Err(Fault::at(document.at(), format!("{key} is missing; write '{key}: {known}'")));
+        return Err(
+            Fault::at(document.at(), format!("{key} is missing; write '{key}: {known}'")).of(Code::OtherKind)
+        );
     };
     let message = match value.as_text() {
         Some(text) if text == known => return Ok(()),
@@ -148,19 +167,23 @@ fn check_word(document: &Node, key: &str, known: &str) -> Result<(), Fault> {
         }
         None => format!("wants the text '{known}'"),
     };
-    Err(Fault::at(value.at(), message).within(Step::Key(key.to_owned()), value.at()))
+    Err(Fault::at(value.at(), message).of(Code::OtherKind).within(Step::Key(key.to_owned()), value.at()))
 }
 
 fn refuse_size(size: usize, file: &str) -> Result<(), LoadError> {
     match size {
         0..=MAX_BYTES => Ok(()),
-        _ => Err(unreadable_text(file, format!("larger than {MAX_BYTES} bytes, which no manifest is"))),
+        _ => Err(unreadable_text(
+            file,
+            Code::TooLarge,
+            format!("larger than {MAX_BYTES} bytes, which no manifest is"),
+        )),
     }
 }
 
 fn not_yaml(file: &str, error: &ReadError) -> LoadError {
     let document = (error.document > 1).then_some(error.document);
-    not_a_manifest(file, document, &Fault::at(error.at, in_words(&error.broken)))
+    not_a_manifest(file, document, &Fault::at(error.at, in_words(&error.broken)).of(error.broken.code()))
 }
 
 /// Says a broken rule as the rest of what is said about manifests.
@@ -184,11 +207,19 @@ fn not_a_manifest(file: &str, document: Option<usize>, fault: &Fault) -> LoadErr
         document,
         path: fault.path(),
         message: printable(&fault.message),
+        code: fault.code,
     }
 }
 
-fn unreadable_text(file: &str, message: String) -> LoadError {
-    LoadError::NotAManifest { file: file.to_owned(), at: None, document: None, path: String::new(), message }
+fn unreadable_text(file: &str, code: Code, message: String) -> LoadError {
+    LoadError::NotAManifest {
+        file: file.to_owned(),
+        at: None,
+        document: None,
+        path: String::new(),
+        message,
+        code,
+    }
 }
 
 /// Says the usual reasons in words of its own: the system's carry an error number.

@@ -5,16 +5,18 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::creation::{Created, Creation};
+use super::evidence::Witness;
 use super::findings::{Findings, report};
 use super::preflight::{ReadyVm, preflight};
 use super::storage_preflight::{self, PoolNeed, ReadyPool, ReadyStorage};
 use super::volumes::{fill_seed, make_disk};
 use super::{Event, Session, console, destroy, rivals, turn};
 use crate::cloud_init;
-use crate::domain_xml::{self, DiskSource, Placement, VirtType};
-use crate::error::{Error, Kind};
-use crate::host::{HostError, PoolSource};
-use crate::plan::VmPlan;
+use crate::domain_xml::{self, DiskSource, Placement};
+use crate::error::{Code, Error, Kind};
+use crate::host::PoolSource;
+use crate::host::diagnosis::Asked;
+use crate::plan::{Firmware, Link, VmPlan};
 use crate::pool::Source;
 use crate::record::{self, Maker, Record, RecordedVolume, Role, State};
 use crate::text::shell_word;
@@ -276,7 +278,9 @@ fn build(
         let image = ready.image_volume();
         let _turn = image.map(|(pool, name)| turn::with_image(session, pool, name)).transpose()?;
         session.cancel.check()?;
-        creation.note(session, domain, session.host.define_domain(&blueprint.domain_xml))?
+        let witness = witness(session, &ready.plan, blueprint.uuid);
+        let defined = session.host.define_domain(&blueprint.domain_xml);
+        creation.note_with(session, domain, defined, |refused| witness.explain(session, refused))?
     };
     session.done("Domain defined");
     for planned in &blueprint.record.volumes {
@@ -301,7 +305,7 @@ fn build(
     session.cancel.check()?;
     mark_created(session, uuid, &blueprint.record, creation)?;
     session.cancel.check()?;
-    let started = start(session, ready.virt_type, uuid, blueprint, creation);
+    let started = start(session, ready, uuid, blueprint, creation);
     // It says better why a start failed.
     check_image_stayed(session, ready)?;
     started
@@ -326,12 +330,12 @@ fn check_image_stayed(session: &Session<'_>, ready: &ReadyVm) -> Result<(), Erro
     }
     let message =
         format!("image '{}' was deleted while VM '{}' was made from it", image.reference, ready.plan.name);
-    Err(Error::new(Kind::Storage, message))
+    Err(Error::new(Code::VolumeChanged, message))
 }
 
 fn start(
     session: &Session<'_>,
-    virt_type: VirtType,
+    ready: &ReadyVm,
     uuid: Uuid,
     blueprint: &Blueprint,
     creation: &mut Creation,
@@ -344,17 +348,23 @@ fn start(
     }
     let name = blueprint.record.manifest.metadata.name.clone().unwrap_or_default();
     creation.note_possible(Created::Guest { uuid, name });
-    session.host.start(uuid).map_err(|e| start_failed(virt_type, e))
+    let witness = witness(session, &ready.plan, uuid);
+    session.host.start(uuid).map_err(|refused| witness.explain(session, refused))
 }
 
-/// A host can offer KVM that does not work; QEMU then ends at once and says so in its own words.
-fn start_failed(virt_type: VirtType, error: HostError) -> Error {
-    let blames_kvm = error.cause().is_some_and(|c| c.to_lowercase().contains("kvm"));
-    let error = Error::from(error);
-    if virt_type == VirtType::Kvm && blames_kvm {
-        return error.hint("the host offers KVM and it does not work for this guest: try --virt-type qemu");
-    }
-    error
+/// Sees what else shows why libvirt refuses the VM.
+fn witness(session: &Session<'_>, plan: &VmPlan, uuid: Uuid) -> Witness {
+    let bridges = plan.interfaces.iter().filter_map(|interface| match &interface.link {
+        Link::Bridge(name) => Some(name.to_string()),
+        Link::Network(_) => None,
+    });
+    let asked = Asked {
+        vm: plan.name.to_string(),
+        uuid: uuid.to_string(),
+        secure_boot: matches!(plan.firmware, Firmware::Efi { secure_boot: true }),
+        bridges: bridges.collect(),
+    };
+    Witness::new(session, asked)
 }
 
 fn mark_created(

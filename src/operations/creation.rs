@@ -72,6 +72,17 @@ impl Creation {
         what: Created,
         outcome: Result<T, HostError>,
     ) -> Result<T, Error> {
+        self.note_with(session, what, outcome, Error::from)
+    }
+
+    /// As [`Self::note`], with the error that a refusal is.
+    pub(super) fn note_with<T>(
+        &mut self,
+        session: &Session<'_>,
+        what: Created,
+        outcome: Result<T, HostError>,
+        explain: impl FnOnce(HostError) -> Error,
+    ) -> Result<T, Error> {
         match outcome {
             Ok(done) => {
                 self.made.push(what);
@@ -79,7 +90,7 @@ impl Creation {
             }
             Err(failed) => {
                 self.doubt(session, what, &failed);
-                Err(failed.into())
+                Err(explain(failed))
             }
         }
     }

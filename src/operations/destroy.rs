@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::preflight::record_of;
 use super::stop::{Patience, stop};
 use super::{Event, Session, console, lookup, turn};
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 use crate::host::Domain;
 use crate::record::{Maker, Record, RecordedVolume, Role, State};
 use crate::text::shell_word;
@@ -145,10 +145,13 @@ fn check_nothing_came(
     let is_new = |v: &&RecordedVolume| !record.volumes.iter().any(|r| r.pool == v.pool && r.name == v.name);
     match now.iter().flat_map(|n| &n.volumes).find(is_new) {
         None => Ok(domain.and_then(|d| d.record)),
-        Some(new) => Err(Error::new(Kind::Vm, format!("VM '{name}' has got a disk since it was looked at"))
-            .because(format!("volume '{}' in pool '{}' is in its record now", new.name, new.pool))
-            .hint(format!("foundry destroy {} looks again", shell_word(name)))
-            .outcome("nothing was removed")),
+        Some(new) => Err(Error::new(
+            Code::ChangedMeanwhile,
+            format!("VM '{name}' has got a disk since it was looked at"),
+        )
+        .because(format!("volume '{}' in pool '{}' is in its record now", new.name, new.pool))
+        .hint(format!("foundry destroy {} looks again", shell_word(name)))
+        .outcome("nothing was removed")),
     }
 }
 
@@ -216,7 +219,7 @@ fn delete_volumes(session: &Session<'_>, demolition: &Demolition) -> Result<(), 
         1 => Err(failures.remove(0)),
         _ => {
             let all: Vec<String> = failures.iter().map(ToString::to_string).collect();
-            Err(Error::new(failures[0].kind(), format!("{} volumes cannot be deleted", all.len()))
+            Err(Error::new(failures[0].code(), format!("{} volumes cannot be deleted", all.len()))
                 .because(all.join("; ")))
         }
     }
@@ -259,18 +262,21 @@ pub(super) fn remove_leftover(session: &Session<'_>, domain: &Domain) -> Result<
     let options = Options { force: true, keep_disks: false, timeout: Duration::ZERO };
     let demolition = survey(session, &domain.name, options)?;
     if demolition.domain.uuid != domain.uuid {
-        return Err(Error::new(Kind::Vm, format!("domain '{}' was redefined meanwhile", domain.name))
-            .outcome("nothing was changed"));
+        return Err(Error::new(
+            Code::ChangedMeanwhile,
+            format!("domain '{}' was redefined meanwhile", domain.name),
+        )
+        .outcome("nothing was changed"));
     }
     if demolition.domain.state.is_active() {
-        return Err(Error::new(Kind::Vm, format!("VM '{}' was started meanwhile", domain.name))
+        return Err(Error::new(Code::HalfCreated, format!("VM '{}' was started meanwhile", domain.name))
             .because("its creation was interrupted, and it runs")
             .hint(format!("foundry destroy {} removes it", shell_word(&domain.name)))
             .outcome("nothing was changed"));
     }
     if let Some((what, reason)) = demolition.spared.first() {
         return Err(Error::new(
-            Kind::Storage,
+            Code::VolumeTaken,
             format!("an interrupted creation of VM '{}' left {what}", domain.name),
         )
         .because(reason.clone())

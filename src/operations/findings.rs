@@ -1,12 +1,12 @@
 //! What stands in the way of something, gathered by what was looked at.
 
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error, Kind, Several};
 
 /// Something that stands in the way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// [`Kind::Storage`] for pools, volumes and images, else [`Kind::Vm`].
-    pub kind: Kind,
+    /// What it is; of [`Kind::Storage`] for pools, volumes and images, else of [`Kind::Vm`].
+    pub code: Code,
     /// A sentence that names the object.
     pub message: String,
     /// What to do about it, a sentence each.
@@ -14,12 +14,8 @@ pub struct Finding {
 }
 
 impl Finding {
-    pub(super) fn vm(message: impl Into<String>) -> Self {
-        Self { kind: Kind::Vm, message: message.into(), hints: Vec::new() }
-    }
-
-    pub(super) fn storage(message: impl Into<String>) -> Self {
-        Self { kind: Kind::Storage, message: message.into(), hints: Vec::new() }
+    pub(super) fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), hints: Vec::new() }
     }
 
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -73,13 +69,13 @@ impl Findings {
 
 /// One error for all findings.
 pub(super) fn report(vm: &str, findings: &Findings) -> Error {
-    let kind = findings.all().map(|f| f.kind).max().unwrap_or(Kind::Vm);
+    let codes: Several = findings.all().map(|finding| finding.code).collect();
     let mut message = format!("cannot create VM '{vm}' on this host");
     for finding in findings.all() {
-        message.push_str(&format!("\n  {}", finding.message));
+        message.push_str(&format!("\n  {}{}", finding.message, codes.mark(finding.code)));
         for hint in &finding.hints {
             message.push_str(&format!("\n    {hint}"));
         }
     }
-    Error::new(kind, message).outcome("nothing was changed")
+    Error::new(codes.worst().unwrap_or(Kind::Vm.into()), message).outcome("nothing was changed")
 }

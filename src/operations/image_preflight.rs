@@ -4,12 +4,12 @@ use super::findings::{Finding, Findings};
 use super::preflight::alternatives;
 use super::{Session, images};
 use crate::disk_image::{self, DiskImage};
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error, Kind};
 use crate::host::Volume;
 use crate::origin::Origin;
 use crate::plan::{DiskFormat, ImageRef, VmPlan};
 use crate::text::shell_word;
-use crate::units::Bytes;
+use crate::units::{Bytes, GIB};
 
 /// An image that a boot disk can be made from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,18 +55,25 @@ pub(super) fn check_image(
     }
     if plan.boot_disk.size < image.virtual_size {
         findings.push(
-            Finding::storage(format!(
-                "spec.bootDisk.sizeGB: image '{reference}' needs {}, the boot disk has {}",
-                image.virtual_size, plan.boot_disk.size
-            ))
-            .hint("a smaller disk would cut the image off"),
+            Finding::new(
+                Code::DiskSmallerThanImage,
+                format!(
+                    "spec.bootDisk.sizeGB: image '{reference}' needs {}, the boot disk has {}",
+                    image.virtual_size, plan.boot_disk.size
+                ),
+            )
+            .hint(format!(
+                "spec.bootDisk.sizeGB: {}, or more; a smaller disk would cut the image off",
+                image.virtual_size.0.div_ceil(GIB)
+            )),
         );
     }
     if plan.boot_disk.format == DiskFormat::Raw && image.volume.is_none() {
         findings.push(
-            Finding::storage(format!(
-                "image '{reference}' is in no pool, so that libvirt cannot copy it to a raw disk"
-            ))
+            Finding::new(
+                Code::ImageOutsidePools,
+                format!("image '{reference}' is in no pool, so that libvirt cannot copy it to a raw disk"),
+            )
             .hint("import it with foundry image import"),
         );
     }
@@ -99,13 +106,16 @@ fn judge_image(reference: &ImageRef, found: &FoundImage, findings: &mut Findings
     if let Some(reason) = refusal {
         findings.push(match &found.volume {
             Some((pool, name)) if is_torso => unfinished(reference, pool, name),
-            _ => Finding::storage(format!("image '{reference}' cannot be used: {reason}")),
+            _ => Finding::new(Code::NotAnImage, format!("image '{reference}' cannot be used: {reason}")),
         });
         return None;
     }
     let image = probed.ok()?;
     if let Some(claim) = false_claim(&found.path, &image) {
-        findings.push(Finding::storage(format!("image '{reference}' calls itself {claim} and is {image}")));
+        findings.push(Finding::new(
+            Code::ImageMisnamed,
+            format!("image '{reference}' calls itself {claim} and is {image}"),
+        ));
         return None;
     }
     let virtual_size = match &image {
@@ -124,9 +134,10 @@ fn judge_image(reference: &ImageRef, found: &FoundImage, findings: &mut Findings
 }
 
 fn unfinished(reference: &ImageRef, pool: &str, name: &str) -> Finding {
-    Finding::storage(format!(
-        "image '{reference}' cannot be used: an import of it was interrupted, or still goes on"
-    ))
+    Finding::new(
+        Code::ImageIncomplete,
+        format!("image '{reference}' cannot be used: an import of it was interrupted, or still goes on"),
+    )
     .hint(format!(
         "foundry image delete {} --pool {} --force removes it",
         shell_word(name),
@@ -198,15 +209,19 @@ fn image_in_pool(
     }
     let import = format!("foundry image import FILE {}", shell_word(name));
     let finding = match session.host.pool(pool)? {
-        None => Finding::storage(format!("image '{name}' not found: there is no pool '{pool}'")).hint(import),
-        Some(found) if !found.active => {
-            Finding::storage(format!("image '{name}' not found: pool '{pool}' is not started"))
-                .hint(format!("foundry pool start {}", shell_word(pool)))
+        None => {
+            Finding::new(Code::ImageMissing, format!("image '{name}' not found: there is no pool '{pool}'"))
+                .hint(import)
         }
+        Some(found) if !found.active => Finding::new(
+            Code::PoolInactive,
+            format!("image '{name}' not found: pool '{pool}' is not started"),
+        )
+        .hint(format!("foundry pool start {}", shell_word(pool))),
         Some(_) => {
             let known: Vec<String> = session.host.volumes(pool)?.into_iter().map(|v| v.name).collect();
             let known: Vec<&str> = known.iter().map(String::as_str).collect();
-            Finding::storage(format!("image '{name}' not found in pool '{pool}'"))
+            Finding::new(Code::ImageMissing, format!("image '{name}' not found in pool '{pool}'"))
                 .hint(alternatives(name, &known))
                 .hint(format!(
                     "{import} adds one; foundry pool refresh {} finds files put there by hand",
@@ -229,13 +244,18 @@ fn image_at_path(
     }
     let import = format!("foundry image import {} NAME.qcow2, then image: NAME.qcow2", shell_word(path));
     if !session.host.is_local() {
-        findings.push(Finding::storage(format!("image '{path}' is in no pool of the host")).hint(import));
+        findings.push(
+            Finding::new(Code::ImageOutsidePools, format!("image '{path}' is in no pool of the host"))
+                .hint(import),
+        );
         return Ok(None);
     }
     match read_local_head(path) {
         Ok(found) => Ok(Some(found)),
         Err(e) => {
-            findings.push(Finding::storage(format!("image '{path}' cannot be read: {e}")).hint(import));
+            let is_missing = e.kind() == std::io::ErrorKind::NotFound;
+            let code = if is_missing { Code::ImageMissing } else { Code::DiskUnreadable };
+            findings.push(Finding::new(code, format!("image '{path}' cannot be read: {e}")).hint(import));
             Ok(None)
         }
     }

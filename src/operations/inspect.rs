@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::cloud_init;
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 use crate::host::{AddressSource, Domain, DomainState};
 use crate::manifest::{
     API_VERSION, Address, Condition, KIND, Metadata, Number, Phase, Spec, Status, VirtualMachine,
@@ -66,7 +66,7 @@ pub fn list(session: &Session<'_>, all: bool) -> Result<Vec<Seen>, Error> {
 /// One VM by name.
 ///
 /// # Errors
-/// [`Kind::Vm`] where there is none.
+/// [`crate::Kind::Vm`] where there is none.
 pub fn get(session: &Session<'_>, name: &str) -> Result<Seen, Error> {
     match find(session, name)? {
         Some(domain) => see(session, domain, true),
@@ -307,7 +307,7 @@ fn add_from_seed(session: &Session<'_>, seen: &mut Seen, record: &Record) -> Res
 
 fn read_seed(session: &Session<'_>, record: &Record, name: &str) -> Result<cloud_init::Documents, Error> {
     let failed = |cause: String| {
-        Error::new(Kind::Storage, format!("the seed of VM '{name}' cannot be read")).because(cause)
+        Error::new(Code::SeedUnreadable, format!("the seed of VM '{name}' cannot be read")).because(cause)
     };
     let seed = record
         .volumes

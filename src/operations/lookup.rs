@@ -2,7 +2,7 @@
 
 use super::Session;
 use super::preflight::alternatives;
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error, Kind};
 use crate::host::Domain;
 
 /// The domain of that name; else of the name in lower case, which foundry makes of a manifest's.
@@ -16,7 +16,7 @@ pub(super) fn find(session: &Session<'_>, name: &str) -> Result<Option<Domain>, 
 
 /// The error for a VM that was there when the work on it began.
 pub(super) fn taken_away(name: &str) -> Error {
-    Error::new(Kind::Vm, format!("VM '{name}' was taken away by somebody else meanwhile"))
+    Error::new(Code::ChangedMeanwhile, format!("VM '{name}' was taken away by somebody else meanwhile"))
 }
 
 /// A failure, or, where the VM is gone by now, that: what libvirt says of a domain that it does not find helps
@@ -35,7 +35,7 @@ pub(super) fn is_taken_away(session: &Session<'_>, domain: &Domain) -> bool {
 pub(super) fn absent(session: &Session<'_>, name: &str) -> Result<Error, Error> {
     let names: Vec<String> = session.host.domains(false)?.into_iter().map(|d| d.name).collect();
     let known: Vec<&str> = names.iter().map(String::as_str).collect();
-    let error = Error::new(Kind::Vm, format!("there is no VM '{name}'"));
+    let error = Error::new(Code::VmMissing, format!("there is no VM '{name}'"));
     Ok(match crate::names::nearest(name, known.iter().copied()) {
         Some(near) => error.hint(alternatives(name, &[near])),
         None => error.hint("foundry list --all shows all VMs"),

@@ -13,7 +13,7 @@ use super::Session;
 use super::findings::{Finding, Findings};
 use super::storage_preflight::ReadyPool;
 use crate::domain_xml::DiskSource;
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::host::{Pool, PoolSource};
 use crate::plan::DiskFormat;
 use crate::units::Bytes;
@@ -108,9 +108,10 @@ pub(super) fn seed_pool(
     let found = check_pool(session, name, findings)?.filter(|(_, medium, _)| medium.takes_uploads());
     if found.is_none() {
         findings.push(
-            Finding::storage(format!(
-                "pool '{vm_pool}' cannot hold a cloud-init seed, nor can pool '{name}'"
-            ))
+            Finding::new(
+                Code::PoolUnfit,
+                format!("pool '{vm_pool}' cannot hold a cloud-init seed, nor can pool '{name}'"),
+            )
             .hint("name a pool of files with --vm-pool; the VM's disks stay where its manifest says"),
         );
     }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::Session;
 use super::findings::{Finding, Findings};
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::host::libvirt_xml::InterfaceDescription;
 use crate::host::{Domain, View};
 use crate::manifest::VirtualMachine;
@@ -32,7 +32,10 @@ pub(super) fn of_foundry<'a>(plan: &VmPlan, domains: &'a [Domain]) -> Vec<(&'a D
         let theirs = owner.manifest().map(addresses_of).unwrap_or_default();
         for (index, interface) in plan.interfaces.iter().enumerate() {
             let shared = shared_addresses(interface, &theirs, &domain.name);
-            let told = |said| (domain, Finding::vm(format!("spec.networkInterfaces[{index}].{said}")));
+            let told = |said| {
+                let message = format!("spec.networkInterfaces[{index}].{said}");
+                (domain, Finding::new(Code::AddressTaken, message).hint("choose another address"))
+            };
             found.extend(shared.into_iter().map(told));
         }
     }
@@ -64,24 +67,29 @@ fn check_stranger(
     // One that vanished since has nothing; one that cannot be read is no reason against all others.
     let Ok(Some(described)) = described else { return Ok(()) };
     for (index, interface) in plan.interfaces.iter().enumerate() {
-        if let Some(what) = described.interfaces.iter().find_map(|theirs| in_common(interface, theirs)) {
+        if let Some((code, what)) =
+            described.interfaces.iter().find_map(|theirs| in_common(interface, theirs))
+        {
             let at = format!("spec.networkInterfaces[{index}]");
             findings.push(
-                Finding::vm(format!("{at}: domain '{}', which is not foundry's, has {what}", domain.name))
-                    .hint("choose another address, or change that domain"),
+                Finding::new(
+                    code,
+                    format!("{at}: domain '{}', which is not foundry's, has {what}", domain.name),
+                )
+                .hint("choose another address, or change that domain"),
             );
         }
     }
     Ok(())
 }
 
-fn in_common(ours: &Interface, theirs: &InterfaceDescription) -> Option<String> {
+fn in_common(ours: &Interface, theirs: &InterfaceDescription) -> Option<(Code, String)> {
     let mac = ours.mac.to_string();
     if theirs.mac.as_ref() == Some(&mac) {
-        return Some(format!("the MAC {mac} too"));
+        return Some((Code::MacTaken, format!("the MAC {mac} too")));
     }
     let tap = ours.tap.as_ref().filter(|tap| theirs.target.as_ref() == Some(tap))?;
-    Some(format!("the tap {tap} too"))
+    Some((Code::TapTaken, format!("the tap {tap} too")))
 }
 
 fn addresses_of(manifest: &VirtualMachine) -> Vec<IpAddr> {

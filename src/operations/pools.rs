@@ -3,7 +3,7 @@
 use super::images::no_pool;
 use super::usage::{Usage, Who};
 use super::{Session, Settings};
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 use crate::host::{HostError, Pool, Volume};
 use crate::names::PoolName;
 use crate::pool::Source;
@@ -34,7 +34,7 @@ pub struct PoolInfo {
 /// A pool, its volumes, and who uses them.
 ///
 /// # Errors
-/// [`Kind::Storage`] where there is no such pool.
+/// [`crate::Kind::Storage`] where there is no such pool.
 pub fn info(session: &Session<'_>, name: &str) -> Result<PoolInfo, Error> {
     let pool = existing(session, name)?;
     let mut volumes = if pool.active { session.host.volumes(name)? } else { Vec::new() };
@@ -54,17 +54,17 @@ fn users(session: &Session<'_>, pool: &Pool, who: Who) -> Result<Vec<String>, Er
     Ok(Usage::look(session, None)?.of_pool(pool, session.host.is_local(), who))
 }
 
-fn refused(message: String) -> Error {
-    Error::new(Kind::Storage, message).outcome("nothing was changed")
+fn refused(code: Code, message: String) -> Error {
+    Error::new(code, message).outcome("nothing was changed")
 }
 
 /// What libvirt would be told of a new pool; looks whether its name is free.
 ///
 /// # Errors
-/// [`Kind::Storage`] where the name is taken.
+/// [`crate::Kind::Storage`] where the name is taken.
 pub fn plan(session: &Session<'_>, name: &PoolName, source: &Source) -> Result<String, Error> {
     if session.host.pool(name.as_str())?.is_some() {
-        return Err(refused(format!("pool '{name}' exists")));
+        return Err(refused(Code::PoolTaken, format!("pool '{name}' exists")));
     }
     Ok(source.to_xml(name.as_str())?)
 }
@@ -74,7 +74,7 @@ pub fn plan(session: &Session<'_>, name: &PoolName, source: &Source) -> Result<S
 /// system, no volume group, no dataset. What a kill left of an addition is finished.
 ///
 /// # Errors
-/// [`Kind::Storage`] where the name is taken or libvirt refuses; what was defined is removed again.
+/// [`crate::Kind::Storage`] where the name is taken or libvirt refuses; what was defined is removed again.
 pub fn add(session: &Session<'_>, name: &PoolName, source: &Source, autostart: bool) -> Result<(), Error> {
     let known = session.host.pool(name.as_str())?;
     session.cancel.check_unchanged()?;
@@ -140,7 +140,10 @@ fn check_seen(session: &Session<'_>, name: &str, source: &Source) -> Result<(), 
         return Ok(());
     }
     session.host.stop_pool(name)?;
-    Err(Error::new(Kind::Storage, format!("libvirt finds no ZFS pool with dataset '{dataset}' on the host")))
+    Err(Error::new(
+        Code::PoolSourceMissing,
+        format!("libvirt finds no ZFS pool with dataset '{dataset}' on the host"),
+    ))
 }
 
 /// Whether the pool has a directory that may be missing: on this machine that is known.
@@ -187,7 +190,7 @@ fn explain(source: &Source, error: Error) -> Error {
 /// Starts a pool, and with `autostart` has it start with the host from now on. Whether it was stopped.
 ///
 /// # Errors
-/// [`Kind::Storage`] where there is no such pool or libvirt cannot start it. Its directory is not made: that may
+/// [`crate::Kind::Storage`] where there is no such pool or libvirt cannot start it. Its directory is not made: that may
 /// be where something is yet to be mounted.
 pub fn start(session: &Session<'_>, name: &str, autostart: bool) -> Result<bool, Error> {
     let pool = existing(session, name)?;
@@ -211,7 +214,7 @@ pub fn start(session: &Session<'_>, name: &str, autostart: bool) -> Result<bool,
 /// Stops a pool, and with `no_autostart` has it not start with the host any more. Whether it was started.
 ///
 /// # Errors
-/// [`Kind::Storage`] where there is no such pool, or a VM that runs has a disk in it or on something in it.
+/// [`crate::Kind::Storage`] where there is no such pool, or a VM that runs has a disk in it or on something in it.
 pub fn stop(session: &Session<'_>, name: &str, no_autostart: bool) -> Result<bool, Error> {
     let pool = existing(session, name)?;
     if pool.active {
@@ -229,13 +232,13 @@ pub fn stop(session: &Session<'_>, name: &str, no_autostart: bool) -> Result<boo
 }
 
 fn in_use(pool: &str, users: &[String]) -> Error {
-    refused(format!("pool '{pool}' is in use by VM '{}'", users.join("', '")))
+    refused(Code::PoolInUse, format!("pool '{pool}' is in use by VM '{}'", users.join("', '")))
 }
 
 /// Makes libvirt look at a pool's volumes anew.
 ///
 /// # Errors
-/// [`Kind::Storage`] where there is no such pool or it is not started.
+/// [`crate::Kind::Storage`] where there is no such pool or it is not started.
 pub fn refresh(session: &Session<'_>, name: &str) -> Result<(), Error> {
     existing(session, name)?;
     Ok(session.host.refresh_pool(name)?)
@@ -244,18 +247,22 @@ pub fn refresh(session: &Session<'_>, name: &str) -> Result<(), Error> {
 /// Stops and undefines a pool. Its volumes stay where they are.
 ///
 /// # Errors
-/// [`Kind::Storage`] where it is one of the two default pools, or VMs use its volumes, or, without
+/// [`crate::Kind::Storage`] where it is one of the two default pools, or VMs use its volumes, or, without
 /// `force`, it has volumes at all, or is stopped, so that nobody can tell.
 pub fn delete(session: &Session<'_>, name: &str, force: bool) -> Result<(), Error> {
     if [Settings::DEFAULT_VM_POOL, Settings::DEFAULT_IMAGE_POOL].contains(&name) {
-        return Err(refused(format!("pool '{name}' is one of foundry's own and is not deleted")));
+        return Err(refused(
+            Code::PoolInUse,
+            format!("pool '{name}' is one of foundry's own and is not deleted"),
+        ));
     }
     let PoolInfo { pool, volumes, users } = info(session, name)?;
     if !users.is_empty() {
         return Err(in_use(name, &users).hint("destroy them first"));
     }
     if let Some(what) = contents(&pool, &volumes).filter(|_| !force) {
-        return Err(refused(what).hint("--force forgets the pool and leaves its volumes where they are"));
+        return Err(refused(Code::PoolNotEmpty, what)
+            .hint("--force forgets the pool and leaves its volumes where they are"));
     }
     session.cancel.check_unchanged()?;
     if pool.active {

@@ -7,7 +7,8 @@ use super::findings::{Findings, report};
 use super::storage_preflight::{self, ReadyStorage};
 use super::{Session, neighbours};
 use crate::domain_xml::VirtType;
-use crate::error::Error;
+use crate::error::{Code, Error};
+use crate::host::diagnosis::emulator_hint;
 use crate::host::{Bridge, Capabilities, Domain};
 use crate::names::nearest;
 use crate::plan::{Arch, CpuMode, Firmware, Interface, Link, VmPlan};
@@ -102,25 +103,30 @@ fn check_name(plan: &VmPlan, taken: &Domain, findings: &mut Findings) -> bool {
     let finding = match Owner::of_domain(taken) {
         Owner::Foundry(record) if record.state == State::Creating => match record.maker.liveness() {
             Liveness::Dead if !taken.state.is_active() => return true,
-            Liveness::Dead => {
-                Finding::vm(format!("VM '{}' runs, though its creation was interrupted", plan.name))
-                    .hint(format!("foundry destroy {} removes it", plan.name))
-            }
-            Liveness::Alive => {
-                Finding::vm(format!("VM '{}' is being created by process {}", plan.name, record.maker.pid))
-            }
-            Liveness::Elsewhere => {
-                Finding::vm(format!("VM '{}' is being created from another machine", plan.name))
-                    .hint(format!("if that was given up: foundry destroy {} --force", plan.name))
-            }
+            Liveness::Dead => Finding::new(
+                Code::HalfCreated,
+                format!("VM '{}' runs, though its creation was interrupted", plan.name),
+            )
+            .hint(format!("foundry destroy {} removes it", plan.name)),
+            Liveness::Alive => Finding::new(
+                Code::BeingCreated,
+                format!("VM '{}' is being created by process {}", plan.name, record.maker.pid),
+            ),
+            Liveness::Elsewhere => Finding::new(
+                Code::BeingCreated,
+                format!("VM '{}' is being created from another machine", plan.name),
+            )
+            .hint(format!("if that was given up: foundry destroy {} --force", plan.name)),
         },
         Owner::Foundry(record) if record.state == State::Destroying => {
-            Finding::vm(format!("VM '{}' is half destroyed", plan.name))
+            Finding::new(Code::HalfDestroyed, format!("VM '{}' is half destroyed", plan.name))
                 .hint(format!("foundry destroy {} finishes it", plan.name))
         }
-        Owner::Foreign => Finding::vm(format!("a domain '{}' exists and is not foundry's", plan.name))
-            .hint("choose another name"),
-        _ => Finding::vm(format!("VM '{}' exists", plan.name))
+        Owner::Foreign => {
+            Finding::new(Code::NameTaken, format!("a domain '{}' exists and is not foundry's", plan.name))
+                .hint("choose another name")
+        }
+        _ => Finding::new(Code::NameTaken, format!("VM '{}' exists", plan.name))
             .hint(format!("choose another name, or foundry destroy {} first", plan.name)),
     };
     findings.push(finding);
@@ -137,7 +143,8 @@ fn choose_machine(
     let name = plan.arch.map_or(capabilities.arch.as_str(), |arch| arch.as_str());
     let Some(arch) = Arch::ALL.into_iter().find(|a| a.as_str() == name) else {
         findings.push(
-            Finding::vm(format!("the host's architecture {name} is not supported")).hint("set spec.arch"),
+            Finding::new(Code::ArchUnsupported, format!("the host's architecture {name} is not supported"))
+                .hint("set spec.arch"),
         );
         return None;
     };
@@ -150,11 +157,22 @@ fn choose_machine(
     if chosen.is_none() {
         let wanted = session.settings.virt_type.map(|t| format!(" with {}", t.as_str())).unwrap_or_default();
         let listed = if offered.is_empty() { "nothing".to_owned() } else { offered.join(", ") };
-        findings.push(Finding::vm(format!("the host cannot run {name} guests{wanted}; it offers {listed}")));
+        // What is offered in another way only is no question of the architecture.
+        let wants_kvm = session.settings.virt_type == Some(VirtType::Kvm) && !offered.is_empty();
+        let code = if wants_kvm { Code::NoKvm } else { Code::ArchUnsupported };
+        let message = format!("the host cannot run {name} guests{wanted}; it offers {listed}");
+        let hint = match code {
+            Code::NoKvm => {
+                "foundry doctor tells why; --virt-type qemu does without, many times slower".to_owned()
+            }
+            _ => emulator_hint(name),
+        };
+        findings.push(Finding::new(code, message).hint(hint));
     }
     if arch == Arch::Aarch64 && plan.firmware == Firmware::Bios {
         findings.push(
-            Finding::vm("spec.firmware.type: aarch64 machines have no BIOS").hint("leave it out, or say efi"),
+            Finding::new(Code::FirmwareMissing, "spec.firmware.type: aarch64 machines have no BIOS")
+                .hint("leave it out, or say efi"),
         );
     }
     chosen.map(|virt_type| (virt_type, arch, name == capabilities.arch))
@@ -191,9 +209,12 @@ fn check_links(
         if interface.vlan.is_some() && libvirt < VLAN_ON_BRIDGES {
             let (major, minor) = (libvirt / 1_000_000, libvirt / 1000 % 1000);
             findings.push(
-                Finding::vm(format!(
-                    "{at}.vlan: libvirt {major}.{minor} cannot tag VLANs on a Linux bridge; 11.0 can"
-                ))
+                Finding::new(
+                    Code::VlanUnsupported,
+                    format!(
+                        "{at}.vlan: libvirt {major}.{minor} cannot tag VLANs on a Linux bridge; 11.0 can"
+                    ),
+                )
                 .hint("attach to a bridge that is on the VLAN already"),
             );
         }
@@ -203,7 +224,7 @@ fn check_links(
 
 fn well_linked(link: &Link, are_bridges_known: bool) -> String {
     match link {
-        Link::Bridge(name) if are_bridges_known => format!("bridge '{name}' is there"),
+        Link::Bridge(name) if are_bridges_known => format!("bridge '{name}' is there, and up"),
         Link::Bridge(name) => format!("bridge '{name}' is only looked for when the VM starts"),
         Link::Network(name) => format!("network '{name}' is started"),
     }
@@ -219,14 +240,22 @@ fn check_bridge(
     let Some(bridges) = bridges else { return };
     match bridges.iter().find(|b| b.name == name) {
         Some(bridge) if interface.vlan.is_some() && !bridge.filters_vlans => findings.push(
-            Finding::vm(format!("{at}.vlan: bridge '{name}' does not tell VLANs apart"))
-                .hint(format!("ip link set {name} type bridge vlan_filtering 1")),
+            Finding::new(
+                Code::VlanUnsupported,
+                format!("{at}.vlan: bridge '{name}' does not tell VLANs apart"),
+            )
+            .hint(format!("ip link set {name} type bridge vlan_filtering 1")),
+        ),
+        // libvirt attaches to it all the same, and no frame ever comes through.
+        Some(bridge) if !bridge.is_up => findings.push(
+            Finding::new(Code::BridgeDown, format!("{at}.bridge: bridge '{name}' is down"))
+                .hint(format!("ip link set {name} up")),
         ),
         Some(_) => {}
         None => {
             let known: Vec<&str> = bridges.iter().map(|b| b.name.as_str()).collect();
             findings.push(
-                Finding::vm(format!("{at}.bridge: there is no bridge '{name}'"))
+                Finding::new(Code::BridgeMissing, format!("{at}.bridge: there is no bridge '{name}'"))
                     .hint(alternatives(name, &known)),
             );
         }
@@ -237,14 +266,14 @@ fn check_network(session: &Session<'_>, at: &str, name: &str, findings: &mut Fin
     match session.host.network(name)? {
         Some(network) if network.active => {}
         Some(_) => findings.push(
-            Finding::vm(format!("{at}.network: network '{name}' is not started"))
+            Finding::new(Code::NetworkInactive, format!("{at}.network: network '{name}' is not started"))
                 .hint(format!("virsh net-start {}", shell_word(name))),
         ),
         None => {
             let known = session.host.networks()?;
             let known: Vec<&str> = known.iter().map(String::as_str).collect();
             findings.push(
-                Finding::vm(format!("{at}.network: there is no network '{name}'"))
+                Finding::new(Code::NetworkMissing, format!("{at}.network: there is no network '{name}'"))
                     .hint(alternatives(name, &known)),
             );
         }

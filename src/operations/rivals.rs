@@ -13,7 +13,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::{Session, neighbours};
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 use crate::host::Domain;
 use crate::plan::VmPlan;
 use crate::record::{Liveness, Owner, State};
@@ -27,7 +27,7 @@ const STRANGERS_PATIENCE: Duration = Duration::from_secs(30);
 /// Returns when the addresses of a VM that was defined are surely its own.
 ///
 /// # Errors
-/// [`Kind::Vm`] where another VM has one of them.
+/// [`crate::Kind::Vm`] where another VM has one of them.
 pub(super) fn settle(session: &Session<'_>, plan: &VmPlan, own: Uuid) -> Result<(), Error> {
     if plan.interfaces.iter().all(|i| i.ip.is_none() && i.addresses.is_empty()) {
         return Ok(());
@@ -42,7 +42,7 @@ pub(super) fn settle(session: &Session<'_>, plan: &VmPlan, own: Uuid) -> Result<
         let patient = session.clock.elapsed() < until;
         for (rival, finding) in &rivals {
             if has_it(session, rival, own, patient)? {
-                return Err(Error::new(Kind::Vm, format!("cannot create VM '{}'", plan.name))
+                return Err(Error::new(Code::AddressTaken, format!("cannot create VM '{}'", plan.name))
                     .because(format!("{}, which was made at the same moment", finding.message)));
             }
         }

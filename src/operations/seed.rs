@@ -14,7 +14,7 @@ use super::disks::{self, Subject, refused};
 use super::lookup::or_taken_away;
 use super::usage::Usage;
 use super::{Event, Session, wait};
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error, Kind};
 use crate::host::libvirt_xml::{DiskDescription, DiskDevice, DiskSource, DomainDescription};
 use crate::host::{Reach, Volume};
 use crate::record::{RecordedVolume, Role};
@@ -50,7 +50,7 @@ pub fn survey(session: &Session<'_>, vm: &str, force: bool) -> Result<Option<Eje
     let Some(seed) = subject.record.volumes.iter().find(|v| v.role == Role::Seed).cloned() else {
         return match subject.record.instance_id {
             Some(_) => Ok(None),
-            None => Err(refused(format!("VM '{vm}' was made without a cloud-init seed"))),
+            None => Err(refused(Code::SeedMissing, format!("VM '{vm}' was made without a cloud-init seed"))),
         };
     };
     let live = subject.live.as_ref().is_some_and(|d| drive(d, &seed).is_some());
@@ -85,7 +85,7 @@ fn check_done(session: &Session<'_>, subject: &Subject) -> Result<(), Error> {
     if is_done {
         return Ok(());
     }
-    Err(refused(format!("cloud-init in VM '{vm}' is not known to be done"))
+    Err(refused(Code::CloudInitUndone, format!("cloud-init in VM '{vm}' is not known to be done"))
         .because("neither its guest agent nor its console says so")
         .hint(format!("wait for it; if you know that it is done: {by_force}")))
 }
@@ -111,11 +111,12 @@ impl Ejection {
     fn missing(&self, session: &Session<'_>) -> Result<(), Error> {
         let RecordedVolume { pool, name, .. } = &self.seed;
         match session.host.pool(pool)? {
-            Some(found) if !found.active => {
-                Err(Error::new(Kind::Storage, format!("pool '{pool}' with volume '{name}' is not started"))
-                    .hint(format!("foundry pool start {}", shell_word(pool)))
-                    .outcome("nothing was changed"))
-            }
+            Some(found) if !found.active => Err(Error::new(
+                Code::PoolInactive,
+                format!("pool '{pool}' with volume '{name}' is not started"),
+            )
+            .hint(format!("foundry pool start {}", shell_word(pool)))
+            .outcome("nothing was changed")),
             _ => Ok(()),
         }
     }
@@ -162,7 +163,7 @@ fn unplug(session: &Session<'_>, ejection: &Ejection) -> Result<(), Error> {
         if !disks::is_let_go(session, uuid, &target, PATIENCE, || session.cancel.is_requested())? {
             session.cancel.check()?;
             let message = format!("the guest of VM '{vm}' does not let go of its CD-ROM '{target}'");
-            return Err(Error::new(Kind::Timeout, message));
+            return Err(Error::new(Code::DiskHeld, message));
         }
     }
     if let Some(target) = target(Some(&subject.next)) {

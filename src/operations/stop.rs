@@ -5,7 +5,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::Session;
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 use crate::host::DomainState;
 
 /// Time between two looks at a guest that shuts down; ACPI shutdowns take seconds.
@@ -38,7 +38,7 @@ pub(super) fn stop(session: &Session<'_>, domain: Uuid, name: &str, patience: Pa
     session.host.force_off(domain)?;
     match look()? {
         DomainState::ShutOff => Ok(()),
-        state => Err(Error::new(Kind::Vm, format!("VM '{name}' cannot be stopped"))
+        state => Err(Error::new(Code::GuestUnstoppable, format!("VM '{name}' cannot be stopped"))
             .because(format!("it is still {state}"))),
     }
 }

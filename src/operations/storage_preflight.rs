@@ -5,7 +5,7 @@ use super::image_preflight::{ReadyImage, check_image};
 use super::medium::{Medium, seed_pool};
 use super::preflight::{alternatives, record_of};
 use super::{Session, usage};
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::host::{Domain, Pool, PoolSource};
 use crate::names::{PoolName, VolumeName};
 use crate::plan::{BootSource, DiskFormat, VmPlan};
@@ -103,8 +103,11 @@ fn check_formats(plan: &VmPlan, pool: &str, findings: &mut Findings) {
     for (at, format) in boot.chain(data) {
         if let Some(format) = format.as_ref().filter(|f| *f != DiskFormat::Raw.as_str()) {
             findings.push(
-                Finding::storage(format!("{at}.format: pool '{pool}' holds raw disks, not {format}"))
-                    .hint("leave the format out, or use a pool of type dir, fs or netfs"),
+                Finding::new(
+                    Code::PoolUnfit,
+                    format!("{at}.format: pool '{pool}' holds raw disks, not {format}"),
+                )
+                .hint("leave the format out, or use a pool of type dir, fs or netfs"),
             );
         }
     }
@@ -121,8 +124,11 @@ fn check_medium(
     if let Some(image) = image.filter(|image| medium != Medium::Ceph && image.is_at_ceph()) {
         let holder = image.volume.as_ref().map_or("", |(pool, _)| pool.as_str());
         findings.push(
-            Finding::storage(format!("image '{}' is at Ceph, where libvirt only clones", image.reference))
-                .hint(format!("spec.storagePool: {holder} puts the VM's disks there, too")),
+            Finding::new(
+                Code::PoolUnfit,
+                format!("image '{}' is at Ceph, where libvirt only clones", image.reference),
+            )
+            .hint(format!("spec.storagePool: {holder} puts the VM's disks there, too")),
         );
         return;
     }
@@ -135,21 +141,25 @@ fn check_medium(
     let reference = &image.reference;
     match (medium, holder) {
         (Medium::Lvm, None) => findings.push(
-            Finding::storage(format!(
-                "image '{reference}' is in no pool, so that libvirt cannot copy it to a raw disk"
-            ))
+            Finding::new(
+                Code::ImageOutsidePools,
+                format!("image '{reference}' is in no pool, so that libvirt cannot copy it to a raw disk"),
+            )
             .hint("import it with foundry image import"),
         ),
         (Medium::Zfs, _) => findings.push(
-            Finding::storage(format!("libvirt cannot copy image '{reference}' into a ZFS pool"))
+            Finding::new(Code::PoolUnfit, format!("libvirt cannot copy image '{reference}' into a ZFS pool"))
                 .hint("a pool of type dir on a mounted dataset can have disks from images")
                 .hint("'empty: true' makes a boot disk here without an image"),
         ),
         (Medium::Ceph, holder) if holder != Some(pool) => findings.push(
-            Finding::storage(format!("libvirt can clone an image to Ceph pool '{pool}' only from that pool"))
-                .hint(format!(
-                    "put it there: qemu-img convert -O raw FILE rbd:CEPHPOOL/NAME, then image: {pool}:NAME"
-                )),
+            Finding::new(
+                Code::PoolUnfit,
+                format!("libvirt can clone an image to Ceph pool '{pool}' only from that pool"),
+            )
+            .hint(format!(
+                "put it there: qemu-img convert -O raw FILE rbd:CEPHPOOL/NAME, then image: {pool}:NAME"
+            )),
         ),
         _ => {}
     }
@@ -166,7 +176,10 @@ pub(super) fn check_started(
 ) -> Result<(), Error> {
     match session.host.pool(&storage.pool.name)? {
         Some(pool) if pool.active => check_room(session, plan, storage.medium, &pool, findings),
-        _ => findings.push(Finding::storage(format!("pool '{}' was stopped again", storage.pool.name))),
+        _ => findings.push(Finding::new(
+            Code::PoolInactive,
+            format!("pool '{}' was stopped again", storage.pool.name),
+        )),
     }
     check_free(session, storage, taken, findings)
 }
@@ -258,7 +271,7 @@ fn check_names(
         let is_ours = ours.iter().any(|o| o.pool == planned.pool && o.name == planned.name);
         if !is_ours && session.host.volume(&planned.pool, &planned.name)?.is_some() {
             findings.push(
-                Finding::storage(format!("volume '{}' exists in pool '{}'", planned.name, planned.pool))
+                Finding::new(Code::VolumeTaken, format!("volume '{}' exists in pool '{}'", planned.name, planned.pool))
                     .hint(format!(
                         "it may hold data that somebody kept: choose another name for the VM, or, if nobody needs it, virsh vol-delete --pool {} {}",
                         shell_word(&planned.pool), shell_word(&planned.name)
@@ -288,13 +301,13 @@ pub(super) fn check_pool(
             _ => "in which foundry makes no disks",
         };
         findings.push(
-            Finding::storage(format!("pool '{name}' is of type {}, {why}", pool.kind))
+            Finding::new(Code::PoolUnfit, format!("pool '{name}' is of type {}, {why}", pool.kind))
                 .hint("use a pool of type dir, fs, netfs, logical, zfs or rbd"),
         );
         return Ok(None);
     };
     let Some(place) = medium.place(&pool) else {
-        findings.push(Finding::storage(format!("pool '{name}' has no target path")));
+        findings.push(Finding::new(Code::PoolUnfit, format!("pool '{name}' has no target path")));
         return Ok(None);
     };
     // One of foundry's own that does not start with the host is one whose making was broken off: a libvirtd that
@@ -309,7 +322,7 @@ pub(super) fn check_pool(
 fn missing_pool(session: &Session<'_>, name: &str) -> Result<Finding, Error> {
     let known: Vec<String> = session.host.pools()?.into_iter().map(|p| p.name).collect();
     let known: Vec<&str> = known.iter().map(String::as_str).collect();
-    Ok(Finding::storage(format!("there is no pool '{name}'"))
+    Ok(Finding::new(Code::PoolMissing, format!("there is no pool '{name}'"))
         .hint(alternatives(name, &known))
         .hint(format!("foundry pool add {} dir PATH makes one", shell_word(name))))
 }
@@ -324,10 +337,12 @@ fn check_room(session: &Session<'_>, plan: &VmPlan, medium: Medium, pool: &Pool,
         Medium::Zfs | Medium::Ceph => EMPTY_QCOW2,
     };
     if pool.available < needed {
-        findings.push(Finding::storage(format!(
-            "pool '{}' has {} left; the VM needs {needed} at once",
-            pool.name, pool.available
-        )));
+        let message =
+            format!("pool '{}' has {} left; the VM needs {needed} at once", pool.name, pool.available);
+        findings.push(
+            Finding::new(Code::OutOfSpace, message)
+                .hint("foundry gc --dry-run lists what nobody uses; spec.storagePool names another pool"),
+        );
         return;
     }
     if pool.available < promised {

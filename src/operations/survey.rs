@@ -6,7 +6,7 @@ use super::destroy::{Demolition, Doomed, Options};
 use super::lookup::{absent, find};
 use super::usage::Usage;
 use super::{Session, chain, console};
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 use crate::host::libvirt_xml::{DiskSource, DomainDescription};
 use crate::host::{Domain, View, Volume};
 use crate::names::VmName;
@@ -16,10 +16,10 @@ use crate::text::shell_word;
 /// Looks at a VM and decides what would go with it; changes nothing.
 ///
 /// # Errors
-/// [`Kind::Vm`] where there is no such VM, or foundry must not touch it.
+/// [`crate::Kind::Vm`] where there is no such VM, or foundry must not touch it.
 pub fn survey(session: &Session<'_>, name: &str, options: Options) -> Result<Demolition, Error> {
     let Some(domain) = find(session, name)? else { return Err(absent(session, name)?) };
-    let refused = |message: String| Error::new(Kind::Vm, message).outcome("nothing was changed");
+    let refused = |code, message: String| Error::new(code, message).outcome("nothing was changed");
     let by_force = format!(
         "foundry destroy {} --force deletes it and those of its disks that are named as foundry names them",
         shell_word(name)
@@ -27,16 +27,22 @@ pub fn survey(session: &Session<'_>, name: &str, options: Options) -> Result<Dem
     match Owner::of_domain(&domain) {
         Owner::Foundry(record) => survey_recorded(session, domain, *record, options),
         Owner::FirstFoundry(_) => survey_by_convention(session, domain, options),
-        Owner::Newer(version) => Err(refused(format!("VM '{name}' was made by a newer foundry"))
-            .because(format!("its record has version {version}"))
-            .hint("use that foundry")),
+        Owner::Newer(version) => {
+            Err(refused(Code::RecordUnreadable, format!("VM '{name}' was made by a newer foundry"))
+                .because(format!("its record has version {version}"))
+                .hint("use that foundry"))
+        }
         Owner::Foreign | Owner::Unreadable(_) if options.force => {
             survey_by_convention(session, domain, options)
         }
-        Owner::Foreign => Err(refused(format!("domain '{name}' was not made by foundry")).hint(by_force)),
-        Owner::Unreadable(reason) => Err(refused(format!("foundry's record of VM '{name}' cannot be read"))
-            .because(reason)
-            .hint(by_force)),
+        Owner::Foreign => {
+            Err(refused(Code::NotFoundrys, format!("domain '{name}' was not made by foundry")).hint(by_force))
+        }
+        Owner::Unreadable(reason) => {
+            Err(refused(Code::RecordUnreadable, format!("foundry's record of VM '{name}' cannot be read"))
+                .because(reason)
+                .hint(by_force))
+        }
     }
 }
 
@@ -84,15 +90,16 @@ fn refuse_if_busy(domain: &Domain, record: &Record, options: Options) -> Result<
         Liveness::Dead => Ok(()),
         Liveness::Elsewhere if options.force => Ok(()),
         Liveness::Elsewhere => {
-            Err(Error::new(Kind::Vm, format!("VM '{name}' is being created from another machine"))
+            Err(Error::new(Code::BeingCreated, format!("VM '{name}' is being created from another machine"))
                 .hint(format!("if that was given up: foundry destroy {} --force", shell_word(name)))
                 .outcome("nothing was changed"))
         }
-        Liveness::Alive => {
-            Err(Error::new(Kind::Vm, format!("VM '{name}' is being created by process {}", record.maker.pid))
-                .hint("wait for it, or stop that process; it then removes what it made")
-                .outcome("nothing was changed"))
-        }
+        Liveness::Alive => Err(Error::new(
+            Code::BeingCreated,
+            format!("VM '{name}' is being created by process {}", record.maker.pid),
+        )
+        .hint("wait for it, or stop that process; it then removes what it made")
+        .outcome("nothing was changed")),
     }
 }
 
@@ -107,7 +114,7 @@ fn refuse_if_attaching(name: &str, record: &Record, options: Options) -> Result<
         return Ok(());
     };
     let busy = format!("process {} is attaching a disk to VM '{name}'", maker.pid);
-    let error = Error::new(Kind::Vm, busy).outcome("nothing was changed");
+    let error = Error::new(Code::DiskBusy, busy).outcome("nothing was changed");
     Err(match maker.liveness() {
         Liveness::Elsewhere => error
             .because("it runs on another machine")
@@ -282,11 +289,12 @@ impl Demolition {
     fn add_hidden(&mut self, session: &Session<'_>, pool: &str, name: &str) -> Result<(), Error> {
         match session.host.pool(pool)? {
             Some(found) if found.active => Ok(()),
-            Some(_) => {
-                Err(Error::new(Kind::Storage, format!("pool '{pool}' with volume '{name}' is not started"))
-                    .hint(format!("foundry pool start {}", shell_word(pool)))
-                    .outcome("nothing was changed"))
-            }
+            Some(_) => Err(Error::new(
+                Code::PoolInactive,
+                format!("pool '{pool}' with volume '{name}' is not started"),
+            )
+            .hint(format!("foundry pool start {}", shell_word(pool)))
+            .outcome("nothing was changed")),
             None => {
                 self.spared.push((describe(pool, name), "there is no such pool any more".into()));
                 Ok(())

@@ -5,7 +5,7 @@ use super::creation::{Created, Creation};
 use super::interruptible::Interruptible;
 use super::medium::Medium;
 use super::preflight::ReadyVm;
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error, Kind};
 use crate::host::Volume;
 use crate::plan::DiskFormat;
 use crate::record::{RecordedVolume, Role};
@@ -63,7 +63,7 @@ pub(super) fn check_path(planned: &RecordedVolume, made: &Volume) -> Result<(), 
         return Ok(());
     }
     Err(Error::new(
-        Kind::Storage,
+        Code::PoolUnfit,
         format!("volume '{}' was made at {}, not at {}", planned.name, made.path, planned.path),
     )
     .hint(format!(

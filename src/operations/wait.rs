@@ -11,8 +11,9 @@ use uuid::Uuid;
 
 use super::create::CreatedVm;
 use super::inspect::guest_addresses;
-use super::{Session, cloud_init_log, console};
-use crate::error::{Error, Kind};
+use super::{Session, cloud_init_log, console, evidence};
+use crate::error::{Code, Error};
+use crate::host::diagnosis::{self, Diagnosis, Evidence};
 use crate::host::{Domain, DomainState};
 use crate::record::Record;
 use crate::text::{printable, shell_word};
@@ -46,7 +47,7 @@ const AGENT_READS: u64 = 65536;
 /// Waits for a VM that was just made. Returns the addresses at which it is known.
 ///
 /// # Errors
-/// [`Kind::Timeout`], [`Kind::Interrupted`], or [`Kind::Vm`] where the guest stopped or cloud-init failed.
+/// [`crate::Kind::Timeout`], [`crate::Kind::Interrupted`], or [`crate::Kind::Vm`] where the guest stopped or cloud-init failed.
 pub fn wait(
     session: &Session<'_>,
     vm: &CreatedVm,
@@ -61,7 +62,7 @@ pub fn wait(
     let until = begun.saturating_add(timeout);
     loop {
         if session.cancel.is_requested() {
-            return Err(watch.gave_up(Kind::Interrupted, "interrupted while waiting for".into(), goal));
+            return Err(watch.gave_up(Code::Interrupted, "interrupted while waiting for".into(), goal));
         }
         if watch.look(goal).map_err(|e| watch.assure(e))? {
             session.done(format!(
@@ -72,7 +73,7 @@ pub fn wait(
             return watch.addresses().map_err(|e| watch.assure(e));
         }
         if session.clock.elapsed() >= until {
-            return Err(watch.gave_up(Kind::Timeout, format!("waited {} s for", timeout.as_secs()), goal));
+            return Err(watch.gave_up(Code::NotReady, format!("waited {} s for", timeout.as_secs()), goal));
         }
         session.clock.sleep(LOOK_EVERY);
     }
@@ -82,7 +83,7 @@ pub fn wait(
 /// is off. It waits only where the console says so and an agent that answers may know more.
 ///
 /// # Errors
-/// [`Kind::Vm`] where it is done, with errors.
+/// [`crate::Kind::Vm`] where it is done, with errors.
 pub(super) fn is_cloud_init_done(
     session: &Session<'_>,
     domain: &Domain,
@@ -156,14 +157,34 @@ impl Watch<'_> {
             Some(now) if now.state == DomainState::Crashed => "it crashed",
             Some(_) => return Ok(()),
         };
-        let error =
-            Error::new(Kind::Vm, format!("VM '{}' stopped before it was ready", self.name)).because(stopped);
-        let error = if now.is_some_and(|n| n.stopped_by_error) {
-            error.hint("a host can offer KVM and still not run this guest: try --virt-type qemu; libvirt's log of the VM tells more")
-        } else {
-            error
+        let error = Error::new(Code::GuestStopped, format!("VM '{}' stopped before it was ready", self.name))
+            .because(stopped);
+        let error = match self.qemus_reason() {
+            Some(found) => found.blame(error),
+            None if now.is_some_and(|n| n.stopped_by_error) => {
+                error.hint("a host can offer KVM and still not run this guest: try --virt-type qemu; libvirt's log of the VM tells more")
+            }
+            None => error,
         };
         Err(self.with_console(error).outcome(self.stays()))
+    }
+
+    /// What QEMU wrote in its log before the guest stopped, where that is a cause that is known.
+    fn qemus_reason(&self) -> Option<Diagnosis> {
+        let log = evidence::last_words(self.session, &self.name)?;
+        diagnosis::diagnose(&Evidence { log, ..Evidence::default() })
+    }
+
+    /// A bridge that went down keeps the guest from being heard.
+    fn with_bridges(&self, error: Error) -> Error {
+        let interfaces = &self.vm.record.manifest.spec.network_interfaces;
+        let bridges: Vec<String> = interfaces.iter().filter_map(|i| i.bridge.clone()).collect();
+        match evidence::down_bridges(self.session, &bridges).first() {
+            Some(bridge) => {
+                error.hint(format!("bridge '{bridge}' is down: ip link set {} up", shell_word(bridge)))
+            }
+            None => error,
+        }
     }
 
     fn reached(&mut self, goal: Goal) -> Result<bool, Error> {
@@ -302,16 +323,16 @@ impl Watch<'_> {
 
     fn cloud_init_failed<S: AsRef<str>>(&self, errors: &[S]) -> Error {
         let told: Vec<String> = errors.iter().map(|e| printable(e.as_ref())).collect();
-        Error::new(Kind::Vm, format!("cloud-init in VM '{}' ended with errors", self.name))
+        Error::new(Code::CloudInitFailed, format!("cloud-init in VM '{}' ended with errors", self.name))
             .because(told.join("; "))
             .hint("in the guest: cloud-init status --long, /var/log/cloud-init.log")
             .outcome(self.stays())
     }
 
-    fn gave_up(&self, kind: Kind, how: String, goal: Goal) -> Error {
+    fn gave_up(&self, code: Code, how: String, goal: Goal) -> Error {
         let error =
-            Error::new(kind, format!("VM '{}': {how} {}", self.name, goal.as_str())).because(self.seen);
-        self.with_console(error).outcome(self.stays())
+            Error::new(code, format!("VM '{}': {how} {}", self.name, goal.as_str())).because(self.seen);
+        self.with_console(self.with_bridges(error)).outcome(self.stays())
     }
 
     fn stays(&self) -> String {

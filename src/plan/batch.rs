@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use super::{Interface, Problem, Problems, VmPlan};
+use crate::error::Code;
 
 /// Compares the VMs of one file, each of which is in order by itself: no two of them can have the
 /// same name, address, MAC or tap.
@@ -28,7 +29,7 @@ struct Batch {
 
 impl Batch {
     fn add(&mut self, plan: &VmPlan) {
-        let named = self.claim(plan.name.to_string(), "metadata.name".to_owned(), plan);
+        let named = self.claim(Code::NameTwice, plan.name.to_string(), "metadata.name".to_owned(), plan);
         // Documents of one name are one mistake, even where they are copies of each other.
         if named {
             plan.interfaces.iter().enumerate().for_each(|(index, nic)| self.add_interface(plan, index, nic));
@@ -40,17 +41,19 @@ impl Batch {
         // MAC and tap follow from the address, so that its own clash says it all; only a MAC from
         // names can clash alone.
         match nic.ip {
-            Some(ip) => self.claim(ip.addr().to_string(), format!("{path}.ip"), plan),
-            None => self.claim(nic.mac.to_string(), format!("{path} (MAC address)"), plan),
+            Some(ip) => self.claim(Code::AddressTwice, ip.addr().to_string(), format!("{path}.ip"), plan),
+            None => {
+                self.claim(Code::AddressTwice, nic.mac.to_string(), format!("{path} (MAC address)"), plan)
+            }
         };
         for (further, address) in nic.addresses.iter().enumerate() {
             let address = address.addr().to_canonical().to_string();
-            self.claim(address, format!("{path}.addresses[{further}]"), plan);
+            self.claim(Code::AddressTwice, address, format!("{path}.addresses[{further}]"), plan);
         }
     }
 
     /// Notes the owner of a value that only one VM can have, or the problem.
-    fn claim(&mut self, value: String, path: String, plan: &VmPlan) -> bool {
+    fn claim(&mut self, code: Code, value: String, path: String, plan: &VmPlan) -> bool {
         match self.owners.entry(value) {
             Entry::Vacant(free) => {
                 free.insert(format!("{}: {path}", plan.name));
@@ -60,6 +63,7 @@ impl Batch {
                 self.problems.push(Problem {
                     path: format!("{}: {path}", plan.name),
                     value: Some(taken.key().clone()),
+                    code,
                     message: format!("is taken by another VM of this file ({})", taken.get()),
                 });
                 false

@@ -3,6 +3,7 @@
 use super::judge::{Judge, Judged, all, is_unprintable, name_of};
 use super::{SeedPlan, UserData, crypt, ssh_key};
 use crate::cloud_init::{check_raw_user_data, check_user_data};
+use crate::error::Code;
 use crate::manifest::{self, MAX_BYTES};
 use crate::names::VmName;
 
@@ -63,7 +64,7 @@ fn fqdn(judge: &mut Judge, text: &str) -> Judged<String> {
     let name = normalized_fqdn(judge.text(PATH, text)?);
     match check_fqdn(&name) {
         Ok(()) => Ok(name),
-        Err(message) => Err(judge.wrong(PATH, text, message)),
+        Err(message) => Err(judge.wrong(Code::HostNameUnfit, PATH, text, message)),
     }
 }
 
@@ -100,12 +101,12 @@ fn key(judge: &mut Judge, path: &str, text: &str) -> Judged<String> {
     let line = text.trim();
     // Before anything else, so that no message shows it.
     if let Some(message) = ssh_key::private(line) {
-        return Err(judge.missing(path, message));
+        return Err(judge.unshown(Code::SshKeyPrivate, path, message));
     }
     let line = judge.bounded(path, line, MAX_KEY)?;
     match ssh_key::check(line) {
         Ok(()) => Ok(line.to_owned()),
-        Err(message) => Err(judge.wrong(path, line, message)),
+        Err(message) => Err(judge.wrong(Code::SshKeyUnfit, path, line, message)),
     }
 }
 
@@ -113,7 +114,7 @@ fn key(judge: &mut Judge, path: &str, text: &str) -> Judged<String> {
 fn hash(judge: &mut Judge, hash: &str) -> Judged<String> {
     match crypt::check(hash) {
         Ok(()) => Ok(hash.to_owned()),
-        Err(message) => Err(judge.missing("spec.cloudInit.passwordHash", message)),
+        Err(message) => Err(judge.unshown(Code::PasswordHashUnfit, "spec.cloudInit.passwordHash", message)),
     }
 }
 
@@ -121,7 +122,7 @@ fn password_auth(judge: &mut Judge, first: Option<bool>, second: Option<bool>) -
     match (first, second) {
         (Some(first), Some(second)) if first != second => {
             let message = format!("differs from sshPwauth ({first}), another spelling of it; leave one out");
-            Err(judge.wrong("spec.cloudInit.sshPasswordAuth", second, message))
+            Err(judge.wrong(Code::Contradiction, "spec.cloudInit.sshPasswordAuth", second, message))
         }
         _ => Ok(first.or(second).unwrap_or_default()),
     }
@@ -135,7 +136,7 @@ fn user_data(judge: &mut Judge, raw: Option<&str>, merged: Option<&str>) -> Judg
     let merged = merged.map(|merged| document(judge, MERGED, merged, check_user_data)).transpose();
     if has_raw && merged != Ok(None) {
         let message = "is merged with what foundry generates, which rawUserData replaces; leave one out";
-        return Err(judge.missing(MERGED, message));
+        return Err(judge.unshown(Code::Contradiction, MERGED, message));
     }
     Ok(match (raw?, merged?) {
         (Some(raw), _) => UserData::Raw(raw),
@@ -152,11 +153,15 @@ fn document(
     check: fn(&str) -> Result<(), String>,
 ) -> Judged<String> {
     if let Some(stray) = text.chars().find(|c| is_unprintable(*c) && !matches!(c, '\n' | '\t')) {
-        return Err(judge.missing(path, format!("must not hold {}", name_of(stray))));
+        return Err(judge.unshown(Code::UserDataUnfit, path, format!("must not hold {}", name_of(stray))));
     }
     if text.len() > MAX_BYTES {
-        return Err(judge.missing(path, format!("has {} bytes; at most {MAX_BYTES} are taken", text.len())));
+        return Err(judge.unshown(
+            Code::UserDataUnfit,
+            path,
+            format!("has {} bytes; at most {MAX_BYTES} are taken", text.len()),
+        ));
     }
-    check(text).map_err(|message| judge.missing(path, message))?;
+    check(text).map_err(|message| judge.unshown(Code::UserDataUnfit, path, message))?;
     Ok(text.to_owned())
 }

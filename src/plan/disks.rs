@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::judge::{Judge, Judged, all};
 use super::{BootDisk, BootSource, DataDisk, Defaults, DiskFormat, image};
+use crate::error::Code;
 use crate::manifest::{self, Number};
 use crate::names::{DiskTarget, VmName};
 use crate::units::{Bytes, GIB};
@@ -46,12 +47,15 @@ fn source(
         (Some(image), false) => Ok(BootSource::Image(image::parse(judge, image, pool, defaults)?)),
         (Some(image), true) => {
             let message = "contradicts 'empty: true'; leave one of the two out";
-            Err(judge.wrong("spec.bootDisk.image", image, message))
+            Err(judge.wrong(Code::Contradiction, "spec.bootDisk.image", image, message))
         }
         (None, true) => match pool {
-            Some(pool) => {
-                Err(judge.wrong("spec.bootDisk.imagePool", pool, "has no meaning for an empty disk"))
-            }
+            Some(pool) => Err(judge.wrong(
+                Code::Contradiction,
+                "spec.bootDisk.imagePool",
+                pool,
+                "has no meaning for an empty disk",
+            )),
             None => Ok(BootSource::Empty),
         },
         (None, false) => {
@@ -97,7 +101,7 @@ fn target(
     };
     let target: DiskTarget = judge.name(path, device)?;
     if !seen.insert(target.clone()) {
-        return Err(judge.wrong(path, device, "is the device of an earlier data disk"));
+        return Err(judge.wrong(Code::DeviceTwice, path, device, "is the device of an earlier data disk"));
     }
     Ok(target)
 }
@@ -107,7 +111,7 @@ fn size(judge: &mut Judge, disk: &str, gb: Option<Number>, gib: Option<Number>) 
     let (name, number) = match (gb, gib) {
         (Some(gb), Some(gib)) if gb.real() != gib.real() => {
             let message = format!("differs from sizeGB ({gb}); both count GiB, leave one out");
-            return Err(judge.wrong(format!("{disk}.sizeGiB"), gib, message));
+            return Err(judge.wrong(Code::Contradiction, format!("{disk}.sizeGiB"), gib, message));
         }
         (Some(gb), _) => ("sizeGB", gb),
         (None, Some(gib)) => ("sizeGiB", gib),
@@ -118,5 +122,5 @@ fn size(judge: &mut Judge, disk: &str, gb: Option<Number>, gib: Option<Number>) 
     };
     let path = format!("{disk}.{name}");
     let whole = judge.whole(&path, number, (1, MAX_GIB), " of GiB")?;
-    Bytes::from_gib(whole).ok_or_else(|| judge.wrong(path, number, "is too large"))
+    Bytes::from_gib(whole).ok_or_else(|| judge.wrong(Code::NumberUnfit, path, number, "is too large"))
 }

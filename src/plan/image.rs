@@ -2,6 +2,7 @@
 
 use super::judge::{Judge, Judged};
 use super::{Defaults, ImageRef};
+use crate::error::Code;
 use crate::names::{NameError, PoolName, VolumeName};
 
 const IMAGE: &str = "spec.bootDisk.image";
@@ -18,12 +19,12 @@ pub(super) fn parse(
     let pool: Judged<Option<PoolName>> = image_pool.map(|pool| judge.name(POOL, pool)).transpose();
     match (named?, pool?) {
         (Named::Path(_), Some(pool)) => {
-            Err(judge.wrong(POOL, pool, "has no meaning for an image given as a path"))
+            Err(judge.wrong(Code::Contradiction, POOL, pool, "has no meaning for an image given as a path"))
         }
         (Named::Path(path), None) => Ok(ImageRef::Path(path)),
         (Named::Volume(Some(first), _), Some(second)) if first != second => {
             let message = format!("differs from the pool in image ({first}); leave one out");
-            Err(judge.wrong(POOL, second, message))
+            Err(judge.wrong(Code::Contradiction, POOL, second, message))
         }
         (Named::Volume(first, volume), second) => {
             let pool = first.or(second).unwrap_or_else(|| defaults.image_pool.clone());
@@ -48,7 +49,7 @@ fn image(judge: &mut Judge, image: &str) -> Judged<Named> {
             image.parse().map(|volume| Named::Volume(None, volume)).map_err(|e: NameError| e.to_string())
         }
     };
-    named.map_err(|message| judge.wrong(IMAGE, image, message))
+    named.map_err(|message| judge.wrong(Code::ImageReference, IMAGE, image, message))
 }
 
 /// What people write that is none of the three forms, with the way to get there.

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use super::{Problem, Problems};
+use crate::error::Code;
 use crate::manifest::{Number, shortened};
 use crate::names::{NameError, nearest};
 
@@ -13,7 +14,7 @@ pub(super) const MAX_TEXT: usize = 4096;
 
 /// Says that a value was refused and that the judge holds the problem.
 ///
-/// Only [`Judge::wrong`] and [`Judge::missing`] make one, so a part of the plan that is not there
+/// Only [`Judge`] makes one, for a problem, so a part of the plan that is not there
 /// always has a problem that says why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Rejected(());
@@ -31,21 +32,32 @@ impl Judge {
     /// Records a wrong value; `message` goes on after it ("must be …").
     pub(super) fn wrong(
         &mut self,
+        code: Code,
         path: impl Into<String>,
         value: impl Display,
         message: impl Into<String>,
     ) -> Rejected {
         let value = Some(shortened(&value.to_string()));
-        self.record(path.into(), value, message.into())
+        self.record(Problem { path: path.into(), value, message: message.into(), code })
     }
 
-    /// Records what is missing, or wrong with a value that must not be shown.
+    /// Records what is wrong with a value that must not be shown, or is too much to be.
+    pub(super) fn unshown(
+        &mut self,
+        code: Code,
+        path: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Rejected {
+        self.record(Problem { path: path.into(), value: None, message: message.into(), code })
+    }
+
+    /// Records what is missing.
     pub(super) fn missing(&mut self, path: impl Into<String>, message: impl Into<String>) -> Rejected {
-        self.record(path.into(), None, message.into())
+        self.unshown(Code::ValueMissing, path, message)
     }
 
-    fn record(&mut self, path: String, value: Option<String>, message: String) -> Rejected {
-        self.problems.push(Problem { path, value, message });
+    fn record(&mut self, problem: Problem) -> Rejected {
+        self.problems.push(problem);
         Rejected(())
     }
 
@@ -65,10 +77,11 @@ impl Judge {
     /// A text of one line and at most `limit` bytes.
     pub(super) fn bounded<'a>(&mut self, path: &str, text: &'a str, limit: usize) -> Judged<&'a str> {
         if let Some(stray) = text.chars().find(|c| is_unprintable(*c)) {
-            return Err(self.wrong(path, text, format!("must not hold {}", name_of(stray))));
+            return Err(self.wrong(Code::TextUnfit, path, text, format!("must not hold {}", name_of(stray))));
         }
         if text.len() > limit {
             return Err(self.wrong(
+                Code::TextUnfit,
                 path,
                 text,
                 format!("has {} bytes; at most {limit} are taken", text.len()),
@@ -80,7 +93,7 @@ impl Judge {
     /// A name that is a type of its own.
     pub(super) fn name<T: FromStr<Err = NameError>>(&mut self, path: &str, text: &str) -> Judged<T> {
         let text = self.text(path, text)?;
-        text.parse().map_err(|error: NameError| self.wrong(path, text, error.to_string()))
+        text.parse().map_err(|error: NameError| self.wrong(Code::NameUnfit, path, text, error.to_string()))
     }
 
     /// One of a few known words, or the first of them where none was given.
@@ -98,7 +111,7 @@ impl Judge {
         let words: Vec<&str> = known.iter().map(|(word, _)| *word).collect();
         let guess = nearest(text, words.iter().copied()).map(|near| format!("; did you mean '{near}'?"));
         let message = format!("must be {}{}", words.join(" or "), guess.unwrap_or_default());
-        Err(self.wrong(path, text, message))
+        Err(self.wrong(Code::WordUnknown, path, text, message))
     }
 
     /// A whole number from `least` to `most`; `unit` completes the message.
@@ -113,7 +126,7 @@ impl Judge {
             Some(whole) => Ok(whole),
             None => {
                 let message = format!("must be a whole number{unit} from {least} to {most}");
-                Err(self.wrong(path, number, message))
+                Err(self.wrong(Code::NumberUnfit, path, number, message))
             }
         }
     }

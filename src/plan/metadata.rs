@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::judge::{Judge, Judged, all};
+use crate::error::Code;
 use crate::manifest::Metadata;
 use crate::names::VmName;
 
@@ -17,7 +18,7 @@ pub(super) fn name(judge: &mut Judge, name: Option<&str>) -> Judged<VmName> {
         return Err(judge.missing(PATH, "is required: the VM's name, such as web or db-1"));
     };
     let name = judge.text(PATH, name.trim())?;
-    VmName::normalized(name).map_err(|error| judge.wrong(PATH, name, error.to_string()))
+    VmName::normalized(name).map_err(|error| judge.wrong(Code::NameUnfit, PATH, name, error.to_string()))
 }
 
 /// Judges `metadata.labels` and `metadata.annotations`, of which a plan needs the labels only.
@@ -36,11 +37,11 @@ pub(super) fn labels(judge: &mut Judge, metadata: &Metadata) -> Judged<BTreeMap<
 fn label_key(judge: &mut Judge, key: &str) -> Judged<()> {
     const PATH: &str = "metadata.labels";
     match judge.text(PATH, key)? {
-        "" => Err(judge.wrong(PATH, key, "is an empty key")),
+        "" => Err(judge.wrong(Code::LabelUnfit, PATH, key, "is an empty key")),
         key if key.contains(['=', ',']) || key.trim() != key => {
             let message =
                 "is a key that cannot be selected by: it must not hold '=' or ',' or blanks at its ends";
-            Err(judge.wrong(PATH, key, message))
+            Err(judge.wrong(Code::LabelUnfit, PATH, key, message))
         }
         _ => Ok(()),
     }
@@ -50,7 +51,7 @@ fn annotations(judge: &mut Judge, annotations: &BTreeMap<String, String>) -> Jud
     const PATH: &str = "metadata.annotations";
     let judged = all(annotations.iter().map(|(key, value)| {
         if judge.text(PATH, key)?.is_empty() {
-            return Err(judge.wrong(PATH, key, "is an empty key"));
+            return Err(judge.wrong(Code::LabelUnfit, PATH, key, "is an empty key"));
         }
         judge.bounded(&entry("annotations", key), value, MAX_TOTAL)
     }));
@@ -61,7 +62,7 @@ fn total(judge: &mut Judge, path: &str, words: &BTreeMap<String, String>) -> Jud
     let total: usize = words.iter().map(|(key, value)| key.len() + value.len()).sum();
     if total > MAX_TOTAL {
         let message = format!("hold {total} bytes together; at most {MAX_TOTAL} are taken");
-        return Err(judge.missing(path, message));
+        return Err(judge.unshown(Code::TooMany, path, message));
     }
     Ok(())
 }

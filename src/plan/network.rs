@@ -17,6 +17,7 @@ use ipnet::{IpNet, Ipv4Net};
 
 use super::judge::{Judge, Judged, all};
 use super::{Interface, Link, address};
+use crate::error::Code;
 use crate::manifest::{NetworkInterface, Number};
 use crate::names::{MacAddress, VmName, tap_name};
 
@@ -36,7 +37,7 @@ pub(super) fn interfaces(
     }
     if manifests.len() > MAX_INTERFACES {
         let message = format!("holds {} interfaces; a VM has at most {MAX_INTERFACES}", manifests.len());
-        return Err(judge.missing(PATH, message));
+        return Err(judge.unshown(Code::TooMany, PATH, message));
     }
     let routed = default_route(manifests);
     let mut seen = HashMap::new();
@@ -47,7 +48,7 @@ pub(super) fn interfaces(
     if !manifests.iter().any(is_deliberate) {
         let message = "leave the VM without a way out: give one a gateway, or write 'defaultRoute: false' \
                        on one to say that the VM is meant to be isolated";
-        return Err(judge.missing(PATH, message));
+        return Err(judge.unshown(Code::NoWayOut, PATH, message));
     }
     interfaces
 }
@@ -150,7 +151,7 @@ impl Desk<'_> {
         let path = self.field("gateway");
         if !has_ip {
             let message = "needs ip; an interface without one gets its gateway by DHCP";
-            return Err(self.judge.wrong(path, text, message));
+            return Err(self.judge.wrong(Code::Contradiction, path, text, message));
         }
         self.checked(&path, text, |text| address::gateway(text, ip.ok().flatten())).map(Some)
     }
@@ -165,7 +166,7 @@ impl Desk<'_> {
             (None, Some(network)) => self.judge.name(&self.field("network"), network).map(Link::Network),
             (Some(_), Some(network)) => {
                 let message = "is given beside a bridge; an interface is attached to one of them";
-                Err(self.judge.wrong(self.field("network"), network, message))
+                Err(self.judge.wrong(Code::Contradiction, self.field("network"), network, message))
             }
             (None, None) => {
                 let message = "needs what it is attached to: a bridge of the host's or a libvirt network";
@@ -187,10 +188,10 @@ impl Desk<'_> {
         let path = self.field("defaultRoute");
         if let Some(first) = routed.filter(|first| *first != index) {
             let message = format!("is said by spec.networkInterfaces[{first}] too; only one can be it");
-            return Err(self.judge.wrong(path, true, message));
+            return Err(self.judge.wrong(Code::Contradiction, path, true, message));
         }
         if manifest.gateway.is_none() && !takes_dhcp(manifest) {
-            return Err(self.judge.wrong(path, true, "needs a gateway"));
+            return Err(self.judge.wrong(Code::Contradiction, path, true, "needs a gateway"));
         }
         Ok(true)
     }
@@ -201,11 +202,11 @@ impl Desk<'_> {
             // libvirt takes a tag here on Open vSwitch and SR-IOV networks only, and refuses the start
             // on all others (its domain format page, "Setting VLAN tag").
             let message = "has no meaning on a libvirt network; tag the network itself, or use a bridge";
-            return Err(self.judge.wrong(path, vlan, message));
+            return Err(self.judge.wrong(Code::VlanUnfit, path, vlan, message));
         }
         // 0 and 4095 are reserved (IEEE 802.1Q).
         let tag = self.judge.whole(&path, vlan, (1, 4094), "")?;
-        u16::try_from(tag).map_err(|_| self.judge.wrong(path, vlan, "is too large"))
+        u16::try_from(tag).map_err(|_| self.judge.wrong(Code::VlanUnfit, path, vlan, "is too large"))
     }
 
     fn field(&self, name: impl Display) -> String {
@@ -231,14 +232,14 @@ impl Desk<'_> {
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Judged<T> {
         let text = self.judge.text(path, text)?;
-        parse(text).map_err(|message| self.judge.wrong(path, text, message))
+        parse(text).map_err(|message| self.judge.wrong(Code::AddressUnfit, path, text, message))
     }
 
     fn claim(&mut self, path: String, text: &str, address: IpAddr) -> Judged<()> {
         match self.seen.get(&address.to_canonical()) {
             Some(first) => {
                 let message = format!("is the address of {first} too");
-                Err(self.judge.wrong(path, text, message))
+                Err(self.judge.wrong(Code::AddressTwice, path, text, message))
             }
             None => {
                 self.seen.insert(address.to_canonical(), path);

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::error::{Code, Kind, Several};
+
 /// One wrong or missing value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -11,6 +13,8 @@ pub struct Problem {
     pub value: Option<String>,
     /// What is wrong and what would be right.
     pub message: String,
+    /// Which rule it breaks, of [`Kind::Validation`].
+    pub code: Code,
 }
 
 /// All problems of one manifest, never empty.
@@ -34,15 +38,34 @@ impl fmt::Display for Problem {
 /// How many problems a message lists: who has more has made one mistake many times.
 const TOLD: usize = 50;
 
+impl Problems {
+    /// The codes of all of them.
+    pub fn codes(&self) -> impl Iterator<Item = Code> {
+        self.list.iter().map(|problem| problem.code)
+    }
+
+    /// The code of the whole.
+    pub fn code(&self) -> Code {
+        self.codes().collect::<Several>().worst().unwrap_or(Kind::Validation.into())
+    }
+
+    /// All that is said of them, where they are told together with those of `codes`.
+    pub fn told(&self, codes: &Several) -> String {
+        let count = self.list.len();
+        let mut text = format!("{}: {count} problem{}", self.subject, if count == 1 { "" } else { "s" });
+        for problem in self.list.iter().take(TOLD) {
+            text.push_str(&format!("\n  {problem}{}", codes.mark(problem.code)));
+        }
+        match count.saturating_sub(TOLD) {
+            0 => text,
+            more => format!("{text}\n  … and {more} more"),
+        }
+    }
+}
+
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = self.list.len();
-        write!(f, "{}: {count} problem{}", self.subject, if count == 1 { "" } else { "s" })?;
-        self.list.iter().take(TOLD).try_for_each(|problem| write!(f, "\n  {problem}"))?;
-        match count.saturating_sub(TOLD) {
-            0 => Ok(()),
-            more => write!(f, "\n  … and {more} more"),
-        }
+        f.write_str(&self.told(&self.codes().collect()))
     }
 }
 

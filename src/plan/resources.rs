@@ -2,6 +2,7 @@
 
 use super::judge::{Judge, Judged};
 use super::{Arch, CpuMode, Firmware};
+use crate::error::Code;
 use crate::manifest::{self, Number};
 use crate::units::Bytes;
 
@@ -19,7 +20,7 @@ pub(super) fn vcpus(judge: &mut Judge, number: Option<Number>) -> Judged<u32> {
         return Err(judge.missing(PATH, "is required: the number of virtual CPUs, for instance 2"));
     };
     let whole = judge.whole(PATH, number, (1, MAX_VCPUS), "")?;
-    u32::try_from(whole).map_err(|_| judge.wrong(PATH, number, "is too large"))
+    u32::try_from(whole).map_err(|_| judge.wrong(Code::NumberUnfit, PATH, number, "is too large"))
 }
 
 /// Judges `spec.memoryGiB`: decimals are allowed, what is asked of libvirt is the nearest whole KiB.
@@ -31,7 +32,7 @@ pub(super) fn memory(judge: &mut Judge, number: Option<Number>) -> Judged<Bytes>
     // A comparison with not-a-number is false, so that one is refused here too.
     if !(MIN_MEMORY_GIB..=MAX_MEMORY_GIB).contains(&number.real()) {
         let message = format!("must be from {MIN_MEMORY_GIB} (64 MiB) to {MAX_MEMORY_GIB} (4 PiB)");
-        return Err(judge.wrong(PATH, number, message));
+        return Err(judge.wrong(Code::NumberUnfit, PATH, number, message));
     }
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in range: checked above")]
     let kib = (number.real() * f64::from(1 << 20)).round() as u64;
@@ -54,7 +55,7 @@ pub(super) fn platform(
     let arch = self::arch(judge, arch);
     if (firmware, arch) == (Ok(Firmware::Bios), Ok(Some(Arch::Aarch64))) {
         let message = "does not exist on aarch64; use efi, or leave it out";
-        return (Err(judge.wrong("spec.firmware.type", "bios", message)), arch);
+        return (Err(judge.wrong(Code::FirmwareUnfit, "spec.firmware.type", "bios", message)), arch);
     }
     (firmware, arch)
 }
@@ -66,6 +67,7 @@ fn firmware(judge: &mut Judge, firmware: Option<&manifest::Firmware>) -> Judged<
     let firmware = judge.word("spec.firmware.type", kind.as_deref(), &known, known[0].1)?;
     if firmware == Firmware::Bios && secure_boot {
         return Err(judge.wrong(
+            Code::FirmwareUnfit,
             "spec.firmware.secureBoot",
             true,
             "needs firmware type efi; a BIOS checks nothing",

@@ -2,7 +2,7 @@
 
 use super::words::{self, Judged};
 use super::{PoolType, Source};
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 use crate::host::PoolAuth;
 
 /// What somebody wants a pool to be, in words.
@@ -30,7 +30,7 @@ impl Source {
     /// Judges what somebody wants.
     ///
     /// # Errors
-    /// [`Kind::Validation`] with all problems, a line each.
+    /// [`crate::Kind::Validation`] with all problems, a line each.
     pub fn judge(kind: PoolType, wanted: &Wanted) -> Result<Self, Error> {
         let mut judge = Judge { kind, rest: wanted.clone(), problems: Vec::new() };
         let source = judge.source();
@@ -38,7 +38,8 @@ impl Source {
         match source.filter(|_| judge.problems.is_empty()) {
             Some(source) => Ok(source),
             None => {
-                Err(Error::new(Kind::Validation, judge.problems.join("\n")).outcome("nothing was changed"))
+                Err(Error::new(Code::PoolSourceUnfit, judge.problems.join("\n"))
+                    .outcome("nothing was changed"))
             }
         }
     }

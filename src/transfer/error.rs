@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 
 /// The sorts of failure that somebody decides by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,23 @@ pub enum Reason {
     Damaged,
     /// The user stopped it.
     Stopped,
+}
+
+impl Reason {
+    /// The cause by its code.
+    pub fn code(self) -> Code {
+        match self {
+            Self::Input => Code::DownloadUnfit,
+            Self::Local => Code::LocalFile,
+            Self::Unreachable => Code::ServerUnreachable,
+            Self::Refused => Code::ServerRefused,
+            Self::Answer => Code::ServerAnswer,
+            Self::Changed => Code::ContentChanged,
+            Self::Checksum => Code::ChecksumWrong,
+            Self::Damaged => Code::ContentDamaged,
+            Self::Stopped => Code::Interrupted,
+        }
+    }
 }
 
 /// Why a transfer failed: what, why, and what to do.
@@ -101,12 +118,7 @@ impl From<TransferError> for io::Error {
 
 impl From<TransferError> for Error {
     fn from(failed: TransferError) -> Self {
-        let kind = match failed.reason {
-            Reason::Input => Kind::Validation,
-            Reason::Stopped => Kind::Interrupted,
-            _ => Kind::Storage,
-        };
-        let mut error = Self::new(kind, failed.message);
+        let mut error = Self::new(failed.reason.code(), failed.message);
         if let Some(cause) = failed.cause {
             error = error.because(cause);
         }

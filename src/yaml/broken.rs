@@ -2,6 +2,7 @@
 
 use super::documents::MAX_DEPTH;
 use super::fault::{Position, outlined};
+use crate::error::Code;
 
 /// The most that all documents of a manifest may hold once aliases are expanded, in bytes and nodes.
 pub(super) const MAX_EXPANDED: usize = 8 << 20;
@@ -52,6 +53,15 @@ pub(crate) enum BrokenRule {
 }
 
 impl BrokenRule {
+    /// Its code, where it ends the reading of a manifest or another file of foundry's.
+    pub(crate) fn code(&self) -> Code {
+        match self {
+            Self::KeyTwice { .. } => Code::KeyTwice,
+            Self::Depth | Self::Expanded => Code::TooLarge,
+            _ => Code::NotYaml,
+        }
+    }
+
     /// Whether it ends the reading of a text with these rules.
     pub(super) fn binds(&self, rules: Rules) -> bool {
         match self {

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::de::{self, Expected, Unexpected};
 
 use super::scalar::{Plain, is_open};
+use crate::error::Code;
 use crate::names::nearest;
 use crate::text::turns_direction;
 
@@ -44,12 +45,20 @@ pub(crate) struct Fault {
     steps: Vec<Step>,
     /// What is wrong and what would be right.
     pub(crate) message: String,
+    /// Which rule is broken: a value of another kind than is wanted, if nothing else is said.
+    pub(crate) code: Code,
 }
 
 impl Fault {
     /// A fault whose place is known.
     pub(crate) fn at(at: impl Into<Option<Position>>, message: impl Into<String>) -> Self {
-        Self { at: at.into(), steps: Vec::new(), message: message.into() }
+        Self { at: at.into(), steps: Vec::new(), message: message.into(), code: Code::WrongType }
+    }
+
+    /// Says which rule is broken.
+    pub(crate) fn of(mut self, code: Code) -> Self {
+        self.code = code;
+        self
     }
 
     /// Says in which node it happened; the innermost one stays.
@@ -74,7 +83,9 @@ impl Fault {
             Some(near) => did_you_mean(field, near),
             None => format!("known here are {}", known.join(", ")),
         };
-        Self::at(at, format!("unknown field; {guess}")).within(Step::Key(field.to_owned()), at)
+        Self::at(at, format!("unknown field; {guess}"))
+            .of(Code::FieldUnknown)
+            .within(Step::Key(field.to_owned()), at)
     }
 }
 
@@ -94,7 +105,7 @@ impl std::error::Error for Fault {}
 
 impl de::Error for Fault {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self { at: None, steps: Vec::new(), message: message.to_string() }
+        Self::at(None, message.to_string())
     }
 
     fn invalid_type(found: Unexpected<'_>, wanted: &dyn Expected) -> Self {

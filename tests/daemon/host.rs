@@ -24,7 +24,7 @@ pub(crate) struct PrivateHost {
     unshare: Child,
     held: Option<ChildStdin>,
     /// The first process inside, by its number outside.
-    first: String,
+    pub(crate) first: String,
 }
 
 impl PrivateHost {
@@ -78,10 +78,14 @@ impl PrivateHost {
     pub(crate) fn foundry(&self, arguments: &[&str]) -> Foundry {
         let mut command = Command::new(env!("CARGO_BIN_EXE_foundry"));
         command.args(arguments).env_clear().env("PATH", std::env::var("PATH").unwrap());
+        self.configured(command).env("FOUNDRY_CONNECT", &self.uri())
+    }
+
+    /// A foundry, or what starts one, with the settings of all of them here.
+    pub(crate) fn configured(&self, command: Command) -> Foundry {
         Foundry::of(command)
             .env("LC_ALL", "C")
             .env("HOME", self.home().to_str().unwrap())
-            .env("FOUNDRY_CONNECT", &self.uri())
             .env("FOUNDRY_VM_POOL", "foundry-test-vms")
             .env("FOUNDRY_IMAGE_POOL", "foundry-test-images")
             .env("FOUNDRY_STORAGE_PATH", "/var/lib/libvirt/images/foundry-test")

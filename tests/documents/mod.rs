@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// The documents whose blocks are tested.
-pub(crate) const FILES: [&str; 3] = ["README.md", "CLOUDINIT.md", "DESIGN.md"];
+pub(crate) const FILES: [&str; 4] = ["README.md", "CLOUDINIT.md", "DESIGN.md", "ERRORS.md"];
 
 /// A fenced block.
 pub(crate) struct Block {

@@ -4,6 +4,8 @@
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
+use super::codes;
+
 /// libvirt's own driver for tests: one running domain `test` and a pool, made anew for each connection.
 pub(crate) const TEST_DRIVER: &str = "test:///default";
 
@@ -11,15 +13,23 @@ pub(crate) const TEST_DRIVER: &str = "test:///default";
 pub(crate) struct Ran {
     pub(crate) code: i32,
     pub(crate) stdout: String,
+    /// Without the codes of errors.
     pub(crate) stderr: String,
+    /// The code of its last error.
+    pub(crate) code_of_error: Option<String>,
+    /// stderr as it came.
+    pub(crate) said: String,
 }
 
 impl Ran {
     pub(crate) fn from(output: Output) -> Self {
+        let stderr = String::from_utf8(output.stderr).unwrap();
         Self {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
+            stderr: codes::without(&stderr),
+            code_of_error: codes::of_error(&stderr),
+            said: stderr,
         }
     }
 }

@@ -3,6 +3,8 @@
 #![allow(dead_code, unused_imports, reason = "each of them takes what it needs")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should stop")]
 
+#[path = "../common/codes.rs"]
+mod codes;
 pub(crate) mod command;
 mod faults;
 pub(crate) mod images;
@@ -160,7 +162,7 @@ pub(crate) fn host_with_neighbours() -> MemoryHost {
 }
 
 pub(crate) fn bridge(name: &str, filters_vlans: bool) -> Bridge {
-    Bridge { name: name.into(), filters_vlans }
+    Bridge { name: name.into(), filters_vlans, is_up: true }
 }
 
 /// A domain that foundry did not make, with one disk. Its UUID follows from its name, so that two hosts

@@ -14,6 +14,7 @@ use crate::cli::connect::uri;
 use crate::cli::output::parse_duration;
 use crate::cli::{Global, command, image};
 use crate::config::{ContextName, Key, Sourced};
+use crate::error::Code;
 use crate::host::{Libvirt, Patience};
 use crate::operations::{Cancel, Session, Settings, SystemClock, disks, images};
 use crate::schema::{self, Field};
@@ -78,7 +79,7 @@ impl Line {
             "BRIDGE" => bridges,
             "URL|NAME" => aliases,
             "CONTEXT" => contexts,
-            "FIELD" => |_| Some(fields()),
+            "FIELD|CODE" => |line| Some(fields_or_codes(&line.current)),
             _ => return None,
         };
         let line = Arc::clone(&self.0);
@@ -205,6 +206,16 @@ fn contexts(line: &Written) -> Option<Vec<Name>> {
     let connect = |set: &BTreeMap<Key, Sourced>| set.get(&Key::Connect).map(|uri| uri.text.clone());
     let name = |(name, set): (&ContextName, _)| (name.to_string(), connect(set).unwrap_or_default());
     Some(global.config().contexts().iter().map(name).collect())
+}
+
+/// Codes are offered to who begins to write one, in their case: they are no fields, and many.
+fn fields_or_codes(begun: &str) -> Vec<Name> {
+    let spelt: fn(&Code) -> String = match begun.chars().next() {
+        Some('F') => Code::to_string,
+        Some('f') => |code| code.to_string().to_lowercase(),
+        _ => return fields(),
+    };
+    Code::ALL.iter().map(|code| (spelt(code), code.title().to_owned())).collect()
 }
 
 fn fields() -> Vec<Name> {

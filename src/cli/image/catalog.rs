@@ -11,7 +11,7 @@ use crate::cli::Global;
 use crate::cli::output::{Listed, ListingArgs};
 use crate::cli::ui::Ui;
 use crate::config::Key;
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 use crate::plan::Arch;
 
 /// List and change the short names that `foundry image pull` knows
@@ -168,10 +168,10 @@ pub(super) fn load(global: &Global) -> Result<Catalog, Error> {
 }
 
 /// # Errors
-/// [`Kind::Validation`] for one that foundry makes no VMs of.
+/// [`crate::Kind::Validation`] for one that foundry makes no VMs of.
 pub(super) fn parse_arch(text: &str) -> Result<Arch, Error> {
     Arch::ALL.into_iter().find(|arch| arch.as_str() == text).ok_or_else(|| {
-        Error::new(Kind::Validation, format!("the catalogue has no images for {text:?}"))
+        Error::new(Code::CatalogueImageMissing, format!("the catalogue has no images for {text:?}"))
             .hint("there are some for x86_64 and aarch64")
     })
 }
@@ -183,7 +183,7 @@ fn file(global: &Global) -> Option<PathBuf> {
 
 fn needed_file(global: &Global) -> Result<PathBuf, Error> {
     file(global).ok_or_else(|| {
-        Error::new(Kind::Configuration, "there is no directory for a catalogue")
+        Error::new(Code::NoDirectory, "there is no directory for a catalogue")
             .hint("set XDG_CONFIG_HOME or HOME")
     })
 }

@@ -7,7 +7,7 @@ use crate::cli::Global;
 use crate::cli::connect::connect;
 use crate::cli::interrupt;
 use crate::cli::ui::Ui;
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 use crate::operations::images::{self, Dispensable};
 use crate::text::printable;
 use crate::units::Bytes;
@@ -62,10 +62,14 @@ fn agree(name: &str, users: &[String], ui: &Ui) -> Result<(), Error> {
     );
     match ui.typed(&question)? {
         Some(answer) if answer == name => Ok(()),
-        Some(_) => Err(Error::new(Kind::Storage, "that is not its name").outcome("nothing was changed")),
-        None => Err(Error::new(Kind::Storage, format!("image '{name}' is in use by {}", users.join(", ")))
-            .hint("where nobody can be asked, --force needs --yes")
-            .outcome("nothing was changed")),
+        Some(_) => {
+            Err(Error::new(Code::StorageDeclined, "that is not its name").outcome("nothing was changed"))
+        }
+        None => {
+            Err(Error::new(Code::ImageInUse, format!("image '{name}' is in use by {}", users.join(", ")))
+                .hint("where nobody can be asked, --force needs --yes")
+                .outcome("nothing was changed"))
+        }
     }
 }
 
@@ -113,13 +117,13 @@ pub(super) fn run_prune(args: &PruneArgs, global: &Global, ui: &Ui) -> Result<()
 /// Nobody named these images, so that silence is no consent.
 fn agree_to_all(found: &[Dispensable], ui: &Ui) -> Result<(), Error> {
     if !ui.can_ask() {
-        return Err(Error::new(Kind::Configuration, "nobody can be asked whether these images may go")
+        return Err(Error::new(Code::NobodyToAsk, "nobody can be asked whether these images may go")
             .hint("--yes deletes them without a question, --dry-run shows them")
             .outcome("nothing was deleted"));
     }
     match ui.confirm(&format!("Delete these images for good:\n{}Go ahead?", lines(found)))? {
         true => Ok(()),
-        false => Err(Error::new(Kind::Storage, "nothing was deleted")),
+        false => Err(Error::new(Code::StorageDeclined, "nothing was deleted")),
     }
 }
 

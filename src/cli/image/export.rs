@@ -14,7 +14,7 @@ use crate::cli::connect::connect;
 use crate::cli::interrupt;
 use crate::cli::ui::Ui;
 use crate::content::Sink;
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 use crate::operations::images::export;
 use crate::transfer::SparseWriter;
 use crate::units::Bytes;
@@ -68,7 +68,7 @@ fn pipe(file: &str) -> Result<Option<Export>, Error> {
     };
     let opened = opened.map_err(|e| unwritable(file, &e))?;
     if opened.is_terminal() {
-        return Err(Error::new(Kind::Configuration, "an image is nothing for a terminal to show")
+        return Err(Error::new(Code::OutputUnwritable, "an image is nothing for a terminal to show")
             .hint("name a file, or send it into a pipe")
             .outcome("nothing was written"));
     }
@@ -76,7 +76,7 @@ fn pipe(file: &str) -> Result<Option<Export>, Error> {
 }
 
 fn unwritable(file: &str, error: &io::Error) -> Error {
-    Error::new(Kind::Storage, format!("cannot write {file}")).because(error.to_string())
+    Error::new(Code::LocalFile, format!("cannot write {file}")).because(error.to_string())
 }
 
 /// A file that appears under its name only when it is whole.
@@ -89,8 +89,7 @@ struct Target<'a> {
 impl<'a> Target<'a> {
     fn new(file: &'a str, force: bool) -> Result<Self, Error> {
         let there = Path::new(file).symlink_metadata();
-        let refused =
-            |message: String| Error::new(Kind::Configuration, message).outcome("nothing was changed");
+        let refused = |message: String| Error::new(Code::FileTaken, message).outcome("nothing was changed");
         match there {
             // Neither what a link leads to nor the link itself is surely what was meant.
             Ok(there) if !there.is_file() => {

@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 
 use crate::convert::ImageFormat;
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 use crate::names::VolumeName;
 use crate::operations::images::EXTENSIONS;
 use crate::transfer::{Client, Expected, Format, HttpSettings, Proxies};
@@ -52,7 +52,7 @@ pub(super) fn image_name(
     what: &str,
 ) -> Result<VolumeName, Error> {
     let bad = |cause: String| {
-        Error::new(Kind::Validation, format!("cannot import {what}"))
+        Error::new(Code::ImageNameUnfit, format!("cannot import {what}"))
             .because(cause)
             .outcome("nothing was changed")
     };

@@ -8,7 +8,7 @@ use crate::cli::Global;
 use crate::cli::connect::connect;
 use crate::cli::interrupt;
 use crate::cli::ui::Ui;
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 use crate::operations::images::{Fetch, import};
 use crate::text::shell_word;
 use crate::transfer::Location;
@@ -55,7 +55,7 @@ pub(super) fn run(args: &ImportArgs, global: &Global, ui: &Ui) -> Result<(), Err
 /// A file that is not there is the command line's fault, not the storage's.
 fn location(file: &str) -> Result<Location, Error> {
     let bad = |cause: String| {
-        Error::new(Kind::Configuration, format!("cannot import {file}"))
+        Error::new(Code::FileUnreadable, format!("cannot import {file}"))
             .because(cause)
             .outcome("nothing was changed")
     };

@@ -10,7 +10,7 @@ use crate::cli::Global;
 use crate::cli::connect::connect;
 use crate::cli::interrupt;
 use crate::cli::ui::Ui;
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 use crate::host::Volume;
 use crate::operations::images::{Fetch, Pulled, Request, pull};
 use crate::text::shell_word;
@@ -82,7 +82,7 @@ fn address(image: &str) -> Result<Location, Error> {
     if image.contains("://") {
         return Ok(image.parse()?);
     }
-    Err(Error::new(Kind::Validation, format!("{image} is neither an address nor a name in the catalogue"))
+    Err(Error::new(Code::DownloadUnfit, format!("{image} is neither an address nor a name in the catalogue"))
         .hint(format!("foundry image import {} takes a file", shell_word(image))))
 }
 
@@ -129,7 +129,7 @@ fn sentence(pulled: &Pulled) -> String {
 fn cache() -> Result<Cache, Error> {
     match user_directory("XDG_CACHE_HOME", ".cache") {
         Some(base) => Ok(Cache::new(base.join("foundry/downloads"))),
-        None => Err(Error::new(Kind::Configuration, "there is no directory to keep downloads in")
+        None => Err(Error::new(Code::NoDirectory, "there is no directory to keep downloads in")
             .hint("set XDG_CACHE_HOME or HOME")),
     }
 }

@@ -314,6 +314,11 @@ impl Host for Libvirt {
     }
 }
 
+/// The first of an interface's flags is IFF_UP (netdevice(7)).
+fn is_up(flags: &str) -> bool {
+    u32::from_str_radix(flags.trim().trim_start_matches("0x"), 16).is_ok_and(|flags| flags & 1 == 1)
+}
+
 /// The bridges of this machine: interfaces with a `bridge` directory in sysfs
 /// (the kernel's Documentation/ABI/testing/sysfs-class-net).
 fn kernel_bridges() -> std::io::Result<Vec<Bridge>> {
@@ -324,7 +329,8 @@ fn kernel_bridges() -> std::io::Result<Vec<Bridge>> {
         if settings.is_dir() {
             let filtering = std::fs::read_to_string(settings.join("vlan_filtering")).unwrap_or_default();
             let name = entry.file_name().to_string_lossy().into_owned();
-            bridges.push(Bridge { name, filters_vlans: filtering.trim() == "1" });
+            let flags = std::fs::read_to_string(entry.path().join("flags")).unwrap_or_default();
+            bridges.push(Bridge { name, filters_vlans: filtering.trim() == "1", is_up: is_up(&flags) });
         }
     }
     bridges.sort_by(|a, b| a.name.cmp(&b.name));

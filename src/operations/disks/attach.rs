@@ -6,7 +6,9 @@ use super::entry::{add_disk, rewrite, strike_volume};
 use crate::domain_xml;
 use crate::error::Error;
 use crate::host::HostError;
+use crate::host::diagnosis::Asked;
 use crate::operations::create::ensure_pool;
+use crate::operations::evidence::Witness;
 use crate::operations::storage_preflight::PoolNeed;
 use crate::operations::volumes::{check_path, volume_xml};
 use crate::operations::{Event, Session};
@@ -85,7 +87,11 @@ fn build(session: &Session<'_>, job: &Job, made: &mut Made) -> Result<(), Error>
     if let Some(reach) = job.reach {
         let xml = domain_xml::data_disk(&job.disk, &job.source)?;
         made.plugged = true;
-        session.host.attach_disk(job.subject.domain.uuid, &xml, reach).map_err(|e| not_plugged(job, e))?;
+        let domain = &job.subject.domain;
+        let asked = Asked { vm: domain.name.clone(), uuid: domain.uuid.to_string(), ..Asked::default() };
+        let witness = Witness::new(session, asked);
+        let plugged = session.host.attach_disk(domain.uuid, &xml, reach);
+        plugged.map_err(|refused| not_plugged(session, witness, job, refused))?;
     }
     session.done(if job.live { "Disk attached" } else { "Disk attached from the next start on" });
     session.cancel.check()?;
@@ -111,9 +117,9 @@ fn make_volume(session: &Session<'_>, job: &Job, made: &mut Made) -> Result<(), 
 }
 
 /// libvirt cannot add a slot to a running guest.
-fn not_plugged(job: &Job, error: HostError) -> Error {
+fn not_plugged(session: &Session<'_>, witness: Witness, job: &Job, error: HostError) -> Error {
     let no_slot = matches!(&error, HostError::Refused { libvirt, .. } if libvirt.contains("PCI slots"));
-    let error = Error::from(error);
+    let error = witness.explain(session, error);
     if !no_slot {
         return error;
     }

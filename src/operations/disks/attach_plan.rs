@@ -3,7 +3,7 @@
 use super::resize::unfinished;
 use super::subject::{Subject, refused};
 use crate::domain_xml::DiskSource;
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 use crate::host::libvirt_xml::DomainDescription;
 use crate::host::{Pool, Reach, Volume};
 use crate::names::{DiskSerial, DiskTarget, PoolName, VmName};
@@ -80,7 +80,10 @@ pub(super) fn prepare(session: &Session<'_>, request: &Request<'_>) -> Result<Jo
         check_room(session, &found, medium, request.size)?;
     }
     let disk = DataDisk {
-        volume: volume.name.parse().map_err(|e| refused(format!("volume '{}' {e}", volume.name)))?,
+        volume: volume
+            .name
+            .parse()
+            .map_err(|e| refused(Code::NotFoundrys, format!("volume '{}' {e}", volume.name)))?,
         target,
         size: request.size,
         format,
@@ -105,9 +108,10 @@ fn ready_pool(session: &Session<'_>, subject: &Subject) -> Result<(ReadyPool, Me
     let volumes = &subject.record.volumes;
     let boot = volumes.iter().find(|v| v.role == Role::Boot).or(volumes.first());
     let name = match boot {
-        Some(volume) => {
-            volume.pool.parse::<PoolName>().map_err(|e| refused(format!("its pool '{}' {e}", volume.pool)))?
-        }
+        Some(volume) => volume
+            .pool
+            .parse::<PoolName>()
+            .map_err(|e| refused(Code::NotFoundrys, format!("its pool '{}' {e}", volume.pool)))?,
         None => session.settings.vm_pool.clone(),
     };
     usage::refresh(session, name.as_str())?;
@@ -141,7 +145,10 @@ fn earlier_attempt(
         }
         if request.device.as_ref() == Some(&target) && maker.liveness() != Liveness::Dead {
             let (vm, pid) = (subject.name(), maker.pid);
-            return Err(refused(format!("process {pid} is attaching disk '{target}' to VM '{vm}'")));
+            return Err(refused(
+                Code::DiskBusy,
+                format!("process {pid} is attaching disk '{target}' to VM '{vm}'"),
+            ));
         }
     }
     Ok(None)
@@ -157,7 +164,7 @@ fn free_target(
     let vm = subject.name();
     let described = subject.live.iter().chain([&subject.next]).any(|d| d.disk(device.as_str()).is_some());
     if described {
-        return Err(refused(format!("VM '{vm}' has a disk '{device}'"))
+        return Err(refused(Code::DeviceTaken, format!("VM '{vm}' has a disk '{device}'"))
             .hint("without --device the next free one is taken"));
     }
     if subject.targets().iter().any(|taken| taken == device.as_str()) {
@@ -175,11 +182,11 @@ fn free_target(
 
 /// Another process was faster.
 pub(super) fn rivalled(vm: &str, target: &DiskTarget) -> Error {
-    refused(format!("another process is attaching a disk '{target}' to VM '{vm}'"))
+    refused(Code::DiskBusy, format!("another process is attaching a disk '{target}' to VM '{vm}'"))
 }
 
 fn exists(pool: &str, volume: &str) -> Error {
-    Error::new(Kind::Storage, format!("volume '{volume}' exists in pool '{pool}'"))
+    Error::new(Code::VolumeTaken, format!("volume '{volume}' exists in pool '{pool}'"))
         .hint("it may hold data that somebody kept: choose another --device")
         .outcome("nothing was changed")
 }
@@ -193,16 +200,22 @@ fn next_target(session: &Session<'_>, subject: &Subject, pool: &ReadyPool) -> Re
             return Ok(target);
         }
     }
-    Err(refused(format!(
-        "VM '{}' has no free device: vdb to vdz, or the names of their volumes, are taken",
-        subject.name()
-    )))
+    Err(refused(
+        Code::DeviceTaken,
+        format!(
+            "VM '{}' has no free device: vdb to vdz, or the names of their volumes, are taken",
+            subject.name()
+        ),
+    ))
 }
 
 /// As a creation would name it.
 fn volume_name(subject: &Subject, target: &DiskTarget) -> Result<String, Error> {
     let vm: VmName = subject.name().parse().map_err(|e| {
-        refused(format!("VM '{}' has a name that foundry would not give: it {e}", subject.name()))
+        refused(
+            Code::NotFoundrys,
+            format!("VM '{}' has a name that foundry would not give: it {e}", subject.name()),
+        )
     })?;
     Ok(vm.data_volume(target).to_string())
 }
@@ -233,7 +246,7 @@ fn check_room(session: &Session<'_>, pool: &Pool, medium: Medium, size: Bytes) -
     if pool.available < needed {
         let (name, left) = (&pool.name, pool.available);
         return Err(Error::new(
-            Kind::Storage,
+            Code::OutOfSpace,
             format!("pool '{name}' has {left} left; the disk needs {needed} at once"),
         )
         .outcome("nothing was changed"));

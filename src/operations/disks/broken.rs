@@ -9,7 +9,7 @@ use super::attach::insert;
 use super::detach::{self, Detachment};
 use super::entry::{add_disk, rewrite, strike_volume};
 use super::subject::{Found, Subject, refused};
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::host::{Domain, Volume};
 use crate::names::DiskTarget;
 use crate::operations::Session;
@@ -73,9 +73,11 @@ pub(in crate::operations) fn broken_attach(
         v == noted && v.attaching.as_ref().is_some_and(|maker| maker.liveness() == Liveness::Dead)
     };
     if subject.domain.uuid != domain.uuid || !subject.record.volumes.iter().any(is_dead) {
-        return Err(refused(format!("VM '{vm}' has changed since it was looked at")));
+        return Err(refused(Code::ChangedMeanwhile, format!("VM '{vm}' has changed since it was looked at")));
     }
-    let target = noted.target().ok_or_else(|| refused(format!("volume '{}' is no disk's", noted.name)))?;
+    let target = noted
+        .target()
+        .ok_or_else(|| refused(Code::DiskNotOwn, format!("volume '{}' is no disk's", noted.name)))?;
     let found = subject.disk(&target)?;
     let outcome = match found.described() {
         None => Outcome::Apart(Box::new(detach::survey(session, &vm, &target, false)?)),
@@ -94,7 +96,7 @@ fn plugged(
     found.own_volume(vm)?;
     let by_hand = |what: &str| {
         let hint = format!("foundry disk detach {} {} removes it", shell_word(vm), shell_word(target));
-        refused(format!("disk '{target}' of VM '{vm}' {what}")).hint(hint)
+        refused(Code::DiskHalfThere, format!("disk '{target}' of VM '{vm}' {what}")).hint(hint)
     };
     let Some(next) = &found.next else { return Err(by_hand("is there until the VM stops only")) };
     let Some(volume) = session.host.volume(&noted.pool, &noted.name)? else {
@@ -135,7 +137,7 @@ pub(in crate::operations) fn finish_attach(
     let Attempt { domain, vm, noted, outcome } = attempt;
     let now = Subject::look(session, vm)?;
     if now.domain.uuid != *domain || !now.record.volumes.contains(noted) {
-        return Err(refused(format!("VM '{vm}' has changed since it was looked at")));
+        return Err(refused(Code::ChangedMeanwhile, format!("VM '{vm}' has changed since it was looked at")));
     }
     let Plugged { domain, disk, volume } = match outcome {
         // The guest does not have it, so that there is nothing to wait for.

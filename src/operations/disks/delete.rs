@@ -1,7 +1,7 @@
 //! The end of a volume that was a VM's.
 
 use super::entry::read;
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 use crate::host::Domain;
 use crate::operations::destroy::Doomed;
 use crate::operations::usage::Usage;
@@ -15,7 +15,7 @@ use crate::record::RecordedVolume;
 /// destroyed the VM and made it anew, with volumes of the same names. Both have to wait for the turn that this takes.
 ///
 /// # Errors
-/// [`Kind::Vm`] where somebody else was faster, of which `what` says what that did; else the host's.
+/// [`crate::Kind::Vm`] where somebody else was faster, of which `what` says what that did; else the host's.
 pub(in crate::operations) fn delete_unplugged(
     session: &Session<'_>,
     domain: &Domain,
@@ -26,7 +26,7 @@ pub(in crate::operations) fn delete_unplugged(
     session.cancel.check()?;
     let _turn = turn::with_vm(session, domain.uuid, &domain.name)?;
     if !read(session, domain)?.volumes.iter().any(is_same) {
-        return Err(Error::new(Kind::Vm, format!("{what} by somebody else")));
+        return Err(Error::new(Code::ChangedMeanwhile, format!("{what} by somebody else")));
     }
     let users = Usage::look(session, None)?.of(&volume.pool, &volume.name, &volume.path);
     if let Some(reason) = users.reason() {

@@ -12,7 +12,7 @@ use super::delete::delete_unplugged;
 use super::entry::{remove_disk, rewrite, strike_volume};
 use super::resize::{check_block_job, check_snapshots};
 use super::subject::{Found, Subject, refused};
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 use crate::host::libvirt_xml::{DiskDevice, DiskSource};
 use crate::host::{Reach, View, Volume};
 use crate::operations::destroy::Doomed;
@@ -50,7 +50,7 @@ pub struct Detachment {
 /// Looks at a disk and decides what would go with it; changes nothing.
 ///
 /// # Errors
-/// [`Kind::Vm`] where there is no such disk or it cannot be detached.
+/// [`crate::Kind::Vm`] where there is no such disk or it cannot be detached.
 pub fn survey(session: &Session<'_>, vm: &str, disk: &str, keep: bool) -> Result<Detachment, Error> {
     let subject = Subject::look(session, vm)?;
     let found = subject.disk(disk)?;
@@ -80,11 +80,14 @@ fn check(session: &Session<'_>, subject: &Subject, found: &Found, keep: bool) ->
         _ => None,
     };
     if let Some(what) = what {
-        return Err(refused(format!("disk '{target}' of VM '{vm}' is {what} and is not detached")));
+        return Err(refused(
+            Code::DiskNotOwn,
+            format!("disk '{target}' of VM '{vm}' is {what} and is not detached"),
+        ));
     }
     refuse_if_attaching(subject, found, keep)?;
     if found.live.is_some() && !subject.executes() {
-        return Err(refused(format!("VM '{vm}' is {}", subject.domain.state))
+        return Err(refused(Code::GuestPaused, format!("VM '{vm}' is {}", subject.domain.state))
             .because("a guest that does not execute cannot let go of a disk")
             .hint(format!("virsh resume {0}, or stop it: virsh shutdown {0}", shell_word(vm))));
     }
@@ -96,7 +99,9 @@ fn check(session: &Session<'_>, subject: &Subject, found: &Found, keep: bool) ->
 fn refuse_if_attaching(subject: &Subject, found: &Found, keep: bool) -> Result<(), Error> {
     let (vm, target) = (subject.name(), &found.target);
     let Some(maker) = found.recorded.as_ref().and_then(|r| r.attaching.as_ref()) else { return Ok(()) };
-    let busy = || refused(format!("process {} is attaching disk '{target}' to VM '{vm}'", maker.pid));
+    let busy = || {
+        refused(Code::DiskBusy, format!("process {} is attaching disk '{target}' to VM '{vm}'", maker.pid))
+    };
     match maker.liveness() {
         Liveness::Dead => Ok(()),
         Liveness::Elsewhere if keep => Ok(()),
@@ -123,8 +128,11 @@ fn check_mounted(session: &Session<'_>, subject: &Subject, found: &Found) -> Res
     let mounts = mounts_on(&answer, serial.unwrap_or(&found.target));
     let Some(first) = mounts.first() else { return Ok(()) };
     let (vm, target) = (subject.name(), &found.target);
-    Err(refused(format!("disk '{target}' of VM '{vm}' is mounted in the guest at {}", mounts.join(", ")))
-        .hint(format!("in the guest: umount {}", shell_word(first))))
+    Err(refused(
+        Code::DiskBusy,
+        format!("disk '{target}' of VM '{vm}' is mounted in the guest at {}", mounts.join(", ")),
+    )
+    .hint(format!("in the guest: umount {}", shell_word(first))))
 }
 
 /// Where a disk is mounted, by the agent's answer to `guest-get-fsinfo` (QEMU Guest Agent Protocol
@@ -183,7 +191,7 @@ impl Detachment {
     fn missing(&self, session: &Session<'_>, recorded: &RecordedVolume) -> Result<(), Error> {
         match session.host.pool(&recorded.pool)? {
             Some(pool) if !pool.active && !self.keep => Err(Error::new(
-                Kind::Storage,
+                Code::PoolInactive,
                 format!("pool '{}' with volume '{}' is not started", recorded.pool, recorded.name),
             )
             .hint(format!("foundry pool start {}", shell_word(&recorded.pool)))
@@ -224,7 +232,7 @@ fn doomed(volume: Volume) -> Doomed {
 /// Does what a survey said. `patience` is how long the guest may take to let go of the disk.
 ///
 /// # Errors
-/// [`Kind::Timeout`] where the guest does not let go: then nothing is deleted. Else what failed; the same
+/// [`crate::Kind::Timeout`] where the guest does not let go: then nothing is deleted. Else what failed; the same
 /// command again finishes.
 pub fn detach(session: &Session<'_>, detachment: &Detachment, patience: Duration) -> Result<(), Error> {
     let Detachment { vm, target, subject, found, .. } = detachment;
@@ -295,7 +303,7 @@ fn unplug(session: &Session<'_>, detachment: &Detachment, patience: Duration) ->
     }
     session.cancel.check().map_err(|e| e.outcome("the guest was asked and may still let go of the disk"))?;
     Err(Error::new(
-        Kind::Timeout,
+        Code::DiskHeld,
         format!("the guest of VM '{vm}' did not let go of disk '{target}' in {} s", patience.as_secs()),
     )
     .hint("is it still booting, or is its kernel without PCI hotplug? A VM that is off needs no guest")

@@ -1,6 +1,6 @@
 //! What record and manifest say of a disk, and how that is changed while others may change it too.
 
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 use crate::host::{Domain, HostError};
 use crate::manifest::{DataDisk, Number, Spec};
 use crate::operations::lookup::taken_away;
@@ -44,7 +44,12 @@ pub(super) fn rewrite(
         failed = session.host.set_record(domain.uuid, &after.to_text()?).err();
     }
     Err(failed.map_or_else(
-        || Error::new(Kind::Vm, format!("the record of VM '{}' does not stay as it is written", domain.name)),
+        || {
+            Error::new(
+                Code::ChangedMeanwhile,
+                format!("the record of VM '{}' does not stay as it is written", domain.name),
+            )
+        },
         Error::from,
     ))
 }
@@ -58,8 +63,11 @@ pub(super) fn read(session: &Session<'_>, domain: &Domain) -> Result<Record, Err
     let now = session.host.domain(name)?.filter(|d| d.uuid == domain.uuid).ok_or_else(|| taken_away(name))?;
     match Owner::of_domain(&now) {
         Owner::Foundry(record) if record.state == State::Created => Ok(*record),
-        Owner::Foundry(_) => Err(Error::new(Kind::Vm, format!("VM '{name}' is being destroyed"))),
-        _ => Err(Error::new(Kind::Vm, format!("the record of VM '{name}' was changed by somebody else"))),
+        Owner::Foundry(_) => Err(Error::new(Code::HalfDestroyed, format!("VM '{name}' is being destroyed"))),
+        _ => Err(Error::new(
+            Code::ChangedMeanwhile,
+            format!("the record of VM '{name}' was changed by somebody else"),
+        )),
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::entry::{read, rewrite, set_size};
 use super::subject::{Found, Subject, refused};
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 use crate::host::libvirt_xml::DiskDevice;
 use crate::host::{Domain, Pool, View, Volume};
 use crate::operations::lookup::or_taken_away;
@@ -49,7 +49,7 @@ pub struct Resized {
 /// Grows a disk of a VM of foundry's.
 ///
 /// # Errors
-/// [`Kind::Validation`] for a size smaller than it has, [`Kind::Vm`] and [`Kind::Storage`] for what stands
+/// [`crate::Kind::Validation`] for a size smaller than it has, [`crate::Kind::Vm`] and [`crate::Kind::Storage`] for what stands
 /// in the way, before anything is changed; else the host's, with what became of the disk.
 pub fn resize(session: &Session<'_>, vm: &str, disk: &str, wish: SizeWish) -> Result<Resized, Error> {
     let subject = Subject::look(session, vm)?;
@@ -108,7 +108,10 @@ fn growable(session: &Session<'_>, subject: &Subject, found: &Found) -> Result<V
     let target = &found.target;
     let is_cdrom = found.described().is_some_and(|d| d.device != DiskDevice::Disk);
     if is_cdrom || found.recorded.as_ref().is_some_and(|r| r.role == Role::Seed) {
-        return Err(refused(format!("disk '{target}' of VM '{vm}' is a CD-ROM, which does not grow")));
+        return Err(refused(
+            Code::DiskNotOwn,
+            format!("disk '{target}' of VM '{vm}' is a CD-ROM, which does not grow"),
+        ));
     }
     let recorded = found.own_volume(vm)?;
     let Some(described) = found.described().filter(|_| recorded.attaching.is_none()) else {
@@ -116,14 +119,14 @@ fn growable(session: &Session<'_>, subject: &Subject, found: &Found) -> Result<V
     };
     if described.readonly || described.shareable {
         let what = if described.readonly { "read-only" } else { "shared with other domains" };
-        return Err(refused(format!("disk '{target}' of VM '{vm}' is {what}")));
+        return Err(refused(Code::DiskNotOwn, format!("disk '{target}' of VM '{vm}' is {what}")));
     }
     existing_volume(session, recorded)
 }
 
 /// An attach or a detach that was broken off.
 pub(super) fn unfinished(vm: &str, target: &str) -> Error {
-    refused(format!("disk '{target}' of VM '{vm}' is only half there")).hint(format!(
+    refused(Code::DiskHalfThere, format!("disk '{target}' of VM '{vm}' is only half there")).hint(format!(
         "foundry disk detach {} {} removes what an attach or a detach left",
         shell_word(vm),
         shell_word(target)
@@ -136,32 +139,40 @@ pub(super) fn existing_volume(session: &Session<'_>, recorded: &RecordedVolume) 
     if let Some(volume) = session.host.volume(pool, name)? {
         return Ok(volume);
     }
-    let told = |message: String| Error::new(Kind::Storage, message).outcome("nothing was changed");
+    let told = |code, message: String| Error::new(code, message).outcome("nothing was changed");
     Err(match session.host.pool(pool)? {
-        Some(found) if found.active => told(format!("volume '{name}' is not in pool '{pool}'"))
-            .hint(format!("foundry pool refresh {} looks again", shell_word(pool))),
-        Some(_) => told(format!("pool '{pool}' with volume '{name}' is not started"))
+        Some(found) if found.active => {
+            told(Code::VolumeMissing, format!("volume '{name}' is not in pool '{pool}'"))
+                .hint(format!("foundry pool refresh {} looks again", shell_word(pool)))
+        }
+        Some(_) => told(Code::PoolInactive, format!("pool '{pool}' with volume '{name}' is not started"))
             .hint(format!("foundry pool start {}", shell_word(pool))),
-        None => told(format!("there is no pool '{pool}' any more, which volume '{name}' was in")),
+        None => told(
+            Code::PoolMissing,
+            format!("there is no pool '{pool}' any more, which volume '{name}' was in"),
+        ),
     })
 }
 
 /// The size that it is to have; at least the one that it has.
 fn wanted(subject: &Subject, found: &Found, volume: &Volume, wish: SizeWish) -> Result<Bytes, Error> {
     let has = volume.capacity;
-    let wrong = |message: String| Error::new(Kind::Validation, message).outcome("nothing was changed");
+    let wrong = |code, message: String| Error::new(code, message).outcome("nothing was changed");
     let name = format!("disk '{}' of VM '{}'", found.target, subject.name());
     let size = match wish {
         SizeWish::To(size) => size,
         SizeWish::By(more) if !has.0.is_multiple_of(GIB) => {
-            return Err(wrong(format!("{name} has {} bytes, which is not a whole number of GiB", has.0))
-                .hint(format!("say how large it is to be: {}GiB", has.saturating_add(more).0 / GIB)));
+            return Err(wrong(
+                Code::NumberUnfit,
+                format!("{name} has {} bytes, which is not a whole number of GiB", has.0),
+            )
+            .hint(format!("say how large it is to be: {}GiB", has.saturating_add(more).0 / GIB)));
         }
         SizeWish::By(more) => Bytes::from_gib(has.saturating_add(more).0 / GIB)
-            .ok_or_else(|| wrong(format!("{name} would be larger than a disk can be")))?,
+            .ok_or_else(|| wrong(Code::NumberUnfit, format!("{name} would be larger than a disk can be")))?,
     };
     if size < has {
-        return Err(wrong(format!("{name} has {has} and does not shrink to {size}"))
+        return Err(wrong(Code::DiskWouldShrink, format!("{name} has {has} and does not shrink to {size}"))
             .because("what is stored behind the new end would be lost"));
     }
     Ok(size)
@@ -176,10 +187,10 @@ fn check_idle(session: &Session<'_>, subject: &Subject, found: &Found) -> Result
     let usage = Usage::look(session, Some(subject.domain.uuid))?;
     let others = usage.of(&recorded.pool, &recorded.name, &recorded.path).vms;
     if !others.is_empty() {
-        return Err(refused(format!(
-            "disk '{target}' of VM '{vm}' is used by domain '{}' too",
-            others.join("', '")
-        ))
+        return Err(refused(
+            Code::DiskNotOwn,
+            format!("disk '{target}' of VM '{vm}' is used by domain '{}' too", others.join("', '")),
+        )
         .because("none of them would know that the other's disk grew"));
     }
     Ok(())
@@ -190,11 +201,9 @@ pub(super) fn check_snapshots(session: &Session<'_>, subject: &Subject, why: &st
     let snapshots = session.host.snapshots(subject.domain.uuid)?;
     let Some(first) = snapshots.first() else { return Ok(()) };
     let vm = subject.name();
-    Err(refused(format!("VM '{vm}' has snapshots: {}", snapshots.join(", "))).because(why).hint(format!(
-        "virsh snapshot-delete {} {} removes one",
-        shell_word(vm),
-        shell_word(first)
-    )))
+    Err(refused(Code::SnapshotInTheWay, format!("VM '{vm}' has snapshots: {}", snapshots.join(", ")))
+        .because(why)
+        .hint(format!("virsh snapshot-delete {} {} removes one", shell_word(vm), shell_word(first))))
 }
 
 /// QEMU does one thing with a disk at a time.
@@ -203,7 +212,7 @@ pub(super) fn check_block_job(session: &Session<'_>, subject: &Subject, found: &
     if found.live.is_none() || !has_block_job(session, subject, target)? {
         return Ok(());
     }
-    Err(refused(format!("a block job works on disk '{target}' of VM '{vm}'")).hint(format!(
+    Err(refused(Code::DiskBusy, format!("a block job works on disk '{target}' of VM '{vm}'")).hint(format!(
         "virsh blockjob {} {} shows it; wait for its end",
         shell_word(vm),
         shell_word(target)
@@ -233,7 +242,7 @@ fn check_growing(pool: &Pool, volume: &Volume, size: Bytes) -> Result<(), Error>
     };
     let Pool { name, kind, .. } = pool;
     let what = format!("libvirt cannot grow volume '{}' in pool '{name}' of type {kind}", volume.name);
-    Err(Error::new(Kind::Storage, what).outcome("nothing was changed").hint(format!(
+    Err(Error::new(Code::PoolUnfit, what).outcome("nothing was changed").hint(format!(
         "on the host: {by_hand}; a guest that runs sees it when it starts again. \
          Then foundry pool refresh {}, and this command again writes it down",
         shell_word(name)
@@ -248,7 +257,7 @@ fn check_room(session: &Session<'_>, volume: &Volume, size: Bytes) -> Result<(),
     check_growing(&pool, volume, size)?;
     if volume.format != "raw" && pool.available < ROOM_FOR_TABLES {
         return Err(Error::new(
-            Kind::Storage,
+            Code::OutOfSpace,
             format!("pool '{}' has only {} left", pool.name, pool.available),
         )
         .because(format!("a {} image writes tables when it grows", volume.format))

@@ -1,6 +1,6 @@
 //! The VM whose disks are to change, and the one disk that is meant.
 
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 use crate::host::libvirt_xml::{DiskDescription, DiskSource, DomainDescription};
 use crate::host::{Domain, DomainState, View};
 use crate::names::nearest;
@@ -33,13 +33,16 @@ impl Subject {
     /// Looks at a VM whose disks are to be changed.
     ///
     /// # Errors
-    /// [`Kind::Vm`] where there is none, it is not foundry's, or it is only half there.
+    /// [`crate::Kind::Vm`] where there is none, it is not foundry's, or it is only half there.
     pub(in crate::operations) fn look(session: &Session<'_>, name: &str) -> Result<Self, Error> {
         let Some(domain) = find(session, name)? else { return Err(absent(session, name)?) };
         let record = whole_record(&domain)?;
         if !domain.persistent {
-            return Err(refused(format!("VM '{}' has no definition any more", domain.name))
-                .because("somebody undefined it while it runs"));
+            return Err(refused(
+                Code::ChangedMeanwhile,
+                format!("VM '{}' has no definition any more", domain.name),
+            )
+            .because("somebody undefined it while it runs"));
         }
         let described = |view| session.host.describe(domain.uuid, view);
         let live = if domain.state.is_active() { described(View::Current)? } else { None };
@@ -60,7 +63,7 @@ impl Subject {
     /// The disk that a word means: a target, `boot`, or the name of a volume.
     ///
     /// # Errors
-    /// [`Kind::Vm`] where there is none.
+    /// [`crate::Kind::Vm`] where there is none.
     pub(super) fn disk(&self, word: &str) -> Result<Found, Error> {
         let by_volume =
             || self.record.volumes.iter().find(|v| v.name == word).and_then(RecordedVolume::target);
@@ -68,7 +71,7 @@ impl Subject {
         let targets = self.targets();
         let target = if targets.contains(&named) { Some(named) } else { by_volume() };
         let Some(target) = target else {
-            let error = refused(format!("VM '{}' has no disk '{word}'", self.name()));
+            let error = refused(Code::DiskMissing, format!("VM '{}' has no disk '{word}'", self.name()));
             let hint = match nearest(word, targets.iter().map(String::as_str)) {
                 Some(near) => format!("did you mean '{near}'? It has {}", targets.join(", ")),
                 None => format!("it has {}", targets.join(", ")),
@@ -111,7 +114,10 @@ impl Found {
     pub(super) fn own_volume(&self, vm: &str) -> Result<&RecordedVolume, Error> {
         let target = &self.target;
         let Some(recorded) = &self.recorded else {
-            return Err(refused(format!("disk '{target}' of VM '{vm}' was not made by foundry")));
+            return Err(refused(
+                Code::DiskNotOwn,
+                format!("disk '{target}' of VM '{vm}' was not made by foundry"),
+            ));
         };
         let is_other = |d: &&DiskDescription| match &d.source {
             DiskSource::Volume { volume, .. } => *volume != recorded.name,
@@ -120,16 +126,19 @@ impl Found {
         let other = self.live.iter().chain(&self.next).find(is_other);
         match other {
             None => Ok(recorded),
-            Some(other) => Err(refused(format!("disk '{target}' of VM '{vm}' is not on its own volume"))
-                .because(format!(
-                    "it is on {}, which an external snapshot made, or somebody else",
-                    other.source.path().unwrap_or("another volume")
-                ))
-                .hint(format!(
-                    "virsh blockcommit {} {} --active --pivot brings a snapshot back into the volume",
-                    shell_word(vm),
-                    shell_word(target)
-                ))),
+            Some(other) => Err(refused(
+                Code::DiskNotOwn,
+                format!("disk '{target}' of VM '{vm}' is not on its own volume"),
+            )
+            .because(format!(
+                "it is on {}, which an external snapshot made, or somebody else",
+                other.source.path().unwrap_or("another volume")
+            ))
+            .hint(format!(
+                "virsh blockcommit {} {} --active --pivot brings a snapshot back into the volume",
+                shell_word(vm),
+                shell_word(target)
+            ))),
         }
     }
 }
@@ -141,30 +150,36 @@ fn whole_record(domain: &Domain) -> Result<Record, Error> {
     match Owner::of_domain(domain) {
         Owner::Foundry(record) => match record.state {
             State::Created => Ok(*record),
-            State::Destroying => Err(refused(format!("VM '{name}' is half destroyed"))
+            State::Destroying => Err(refused(Code::HalfDestroyed, format!("VM '{name}' is half destroyed"))
                 .hint(format!("foundry destroy {word} finishes it"))),
             State::Creating if record.maker.liveness() == Liveness::Dead => {
-                Err(refused(format!("the creation of VM '{name}' was interrupted"))
+                Err(refused(Code::HalfCreated, format!("the creation of VM '{name}' was interrupted"))
                     .hint(format!("foundry create again replaces it, foundry destroy {word} removes it")))
             }
-            State::Creating => Err(refused(format!("VM '{name}' is being created")).hint("wait for it")),
+            State::Creating => {
+                Err(refused(Code::BeingCreated, format!("VM '{name}' is being created")).hint("wait for it"))
+            }
         },
-        Owner::FirstFoundry(_) => Err(refused(format!("VM '{name}' was made by the first foundry"))
-            .because("its record does not say which volumes are its own")
-            .hint("virsh changes its disks")),
-        Owner::Foreign => {
-            Err(refused(format!("domain '{name}' was not made by foundry")).hint("virsh changes its disks"))
+        Owner::FirstFoundry(_) => {
+            Err(refused(Code::NotFoundrys, format!("VM '{name}' was made by the first foundry"))
+                .because("its record does not say which volumes are its own")
+                .hint("virsh changes its disks"))
         }
-        Owner::Newer(version) => Err(refused(format!("VM '{name}' was made by a newer foundry"))
-            .because(format!("its record has version {version}"))
-            .hint("use that foundry")),
+        Owner::Foreign => Err(refused(Code::NotFoundrys, format!("domain '{name}' was not made by foundry"))
+            .hint("virsh changes its disks")),
+        Owner::Newer(version) => {
+            Err(refused(Code::RecordUnreadable, format!("VM '{name}' was made by a newer foundry"))
+                .because(format!("its record has version {version}"))
+                .hint("use that foundry"))
+        }
         Owner::Unreadable(reason) => {
-            Err(refused(format!("foundry's record of VM '{name}' cannot be read")).because(reason))
+            Err(refused(Code::RecordUnreadable, format!("foundry's record of VM '{name}' cannot be read"))
+                .because(reason))
         }
     }
 }
 
 /// An error before anything was done.
-pub(in crate::operations) fn refused(message: impl Into<String>) -> Error {
-    Error::new(Kind::Vm, message).outcome("nothing was changed")
+pub(in crate::operations) fn refused(code: Code, message: impl Into<String>) -> Error {
+    Error::new(code, message).outcome("nothing was changed")
 }

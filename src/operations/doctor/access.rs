@@ -3,7 +3,7 @@
 use super::Check;
 use super::facts::Facts;
 use super::local::{Local, Logd};
-use crate::error::Error;
+use crate::error::{Code, Error};
 
 const NAME: &str = "connection";
 
@@ -45,7 +45,7 @@ fn virtlogd(local: &Local) -> Check {
 /// The one check that is left where libvirt does not answer.
 pub(super) fn unreachable(uri: &str, error: &Error) -> Check {
     let why = error.cause().unwrap_or(error.message());
-    let check = Check::problem(NAME, format!("{uri} does not answer: {why}"));
+    let check = Check::problem(NAME, format!("{uri} does not answer: {why}")).known_as(error.code());
     match error.hint_text() {
         Some(hint) => check.todo(hint),
         None => check,
@@ -62,6 +62,7 @@ pub(super) fn socket(uri: &str, local: &Local) -> Vec<Check> {
     let Some((path, rights)) = local.sockets.first() else {
         return vec![
             Check::problem(NAME, "libvirt has none: it is not installed, or no daemon of its runs")
+                .known_as(Code::DaemonDown)
                 .todo("apt install libvirt-daemon-system (Fedora: dnf install libvirt-daemon-kvm)")
                 .todo("systemctl enable --now libvirtd.socket (or virtqemud.socket)"),
         ];
@@ -74,8 +75,11 @@ pub(super) fn socket(uri: &str, local: &Local) -> Vec<Check> {
     let found = format!("{user} may not use {path}, which is the group {group}'s");
     vec![if local.accounts.lists(rights.gid, &user) {
         Check::problem(NAME, format!("{found}; {user} is in it since after logging in"))
+            .known_as(Code::SocketForbidden)
             .todo("log out and in again")
     } else {
-        Check::problem(NAME, found).todo(format!("sudo usermod -aG {group} {user}, and log in anew"))
+        Check::problem(NAME, found)
+            .known_as(Code::SocketForbidden)
+            .todo(format!("sudo usermod -aG {group} {user}, and log in anew"))
     }]
 }

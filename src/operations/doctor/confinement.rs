@@ -2,6 +2,7 @@
 
 use super::Check;
 use super::facts::Facts;
+use crate::error::Code;
 use crate::text::shell_word;
 
 const NAME: &str = "confinement";
@@ -65,6 +66,7 @@ fn with_apparmor(facts: &Facts) -> Vec<Check> {
         if KEPT_BY_APPARMOR.iter().any(|kept| path.starts_with(kept)) {
             checks.push(
                 Check::problem(NAME, format!("AppArmor lets no guest write below {path}"))
+                    .known_as(Code::Confined)
                     .of(&pool.name)
                     .todo("put the pool elsewhere, below /var/lib/libvirt or /srv for one"),
             );

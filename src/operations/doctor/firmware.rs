@@ -2,6 +2,7 @@
 
 use super::Check;
 use super::facts::{Facts, arch_of};
+use crate::error::Code;
 use crate::host::GuestMachine;
 use crate::plan::Arch;
 
@@ -13,7 +14,9 @@ pub(super) fn check(facts: &Facts) -> Vec<Check> {
             secure_boot(facts, machine),
         ],
         Err(why) => {
-            vec![Check::problem("machine-type", why.clone()).todo(match arch_of(&facts.capabilities) {
+            vec![Check::problem("machine-type", why.clone()).known_as(Code::QemuMissing).todo(match arch_of(
+                &facts.capabilities,
+            ) {
                 Some(Arch::X86_64) => {
                     "apt install qemu-system-x86 (Fedora: dnf install qemu-kvm), then restart libvirtd"
                 }
@@ -32,7 +35,7 @@ fn efi(machine: &GuestMachine) -> Check {
     if machine.firmware.iter().any(|kind| kind == "efi") {
         return Check::ok(NAME, "UEFI");
     }
-    Check::problem(NAME, "no UEFI, which VMs boot with unless spec.firmware.type is bios").todo(
+    Check::problem(NAME, "no UEFI, which VMs boot with unless spec.firmware.type is bios").known_as(Code::FirmwareMissing).todo(
         "apt install ovmf (aarch64: qemu-efi-aarch64; Fedora: dnf install edk2-ovmf), then restart libvirtd",
     )
 }

@@ -6,6 +6,7 @@ use super::local::Local;
 use super::permission::qemu_user;
 use super::trial::Trial;
 use crate::domain_xml::VirtType;
+use crate::error::Code;
 
 const NAME: &str = "kvm";
 
@@ -31,6 +32,7 @@ fn offered_here(facts: &Facts) -> Check {
     let Some(local) = &facts.local else { return Check::ok(NAME, "libvirt offers it") };
     let Some(device) = &local.kvm_device else {
         return Check::problem(NAME, "libvirt offers it, and there is no /dev/kvm any more")
+            .known_as(Code::NoKvm)
             .todo("modprobe kvm_intel (or kvm_amd)")
             .todo("systemctl restart libvirtd (or virtqemud)");
     };
@@ -40,6 +42,7 @@ fn offered_here(facts: &Facts) -> Check {
             NAME,
             format!("{name}, as whom guests run, may not open /dev/kvm (group {group})"),
         )
+        .known_as(Code::NoKvm)
         .todo(format!("usermod -aG {group} {name}"));
     }
     if is_pvm_only(local) {
@@ -65,7 +68,11 @@ fn not_offered(facts: &Facts, is_wanted: bool) -> Check {
         Some(local) => format!("libvirt does not offer it: {}", why_not(local).0),
     };
     let found = format!("{found}; {consequence}");
-    let check = if is_wanted { Check::problem(NAME, found) } else { Check::warning(NAME, found) };
+    let check = if is_wanted {
+        Check::problem(NAME, found).known_as(Code::NoKvm)
+    } else {
+        Check::warning(NAME, found)
+    };
     let todo = facts.local.as_ref().map(|local| why_not(local).1);
     check.todo(todo.unwrap_or("ls -l /dev/kvm there; without it, see the machine's firmware settings"))
 }
@@ -106,6 +113,7 @@ fn trial(facts: &Facts) -> Check {
             NAME,
             "one starts with KVM, and dies at its first instructions: KVM does not work here",
         )
+        .known_as(Code::NoKvm)
         .todo("--virt-type qemu, or FOUNDRY_VIRT_TYPE=qemu, does without KVM"),
         Trial::Stopped(VirtType::Qemu) => {
             Check::problem(NAME, "one starts, and QEMU stops it").todo(log_of_trial(facts))

@@ -3,6 +3,7 @@
 use super::Check;
 use super::facts::Facts;
 use super::local::{Link, Local};
+use crate::error::Code;
 use crate::host::{Bridge, Domain, Network};
 use crate::manifest::NetworkInterface;
 use crate::record::Owner;
@@ -57,6 +58,7 @@ fn uses(domains: &[Domain]) -> Vec<Use> {
 impl Use {
     fn dangles(&self) -> Check {
         Check::problem("bridge", format!("there is none of that name, and VM '{}' is on it", self.vm))
+            .known_as(Code::BridgeMissing)
             .of(&self.bridge)
             .todo(format!("ip link add {0} type bridge && ip link set {0} up", shell_word(&self.bridge)))
     }
@@ -69,11 +71,13 @@ fn judge(local: &Local, bridge: &Bridge, uses: &[Use]) -> Check {
     let link = local.links.get(&bridge.name).cloned().unwrap_or_default();
     let check = if let Some(tagged) = uses.iter().find(|u| u.has_vlan && !bridge.filters_vlans) {
         Check::problem(NAME, format!("does not tell VLANs apart, and VM '{}' has one", tagged.vm))
+            .known_as(Code::VlanUnsupported)
             .todo(format!("ip link set {word} type bridge vlan_filtering 1"))
     } else if !link.is_up {
         let found = "is down: nothing passes it";
         let check = match uses.first() {
-            Some(used) => Check::problem(NAME, format!("{found}, and VM '{}' is on it", used.vm)),
+            Some(used) => Check::problem(NAME, format!("{found}, and VM '{}' is on it", used.vm))
+                .known_as(Code::BridgeDown),
             None => Check::warning(NAME, found),
         };
         check.todo(format!("ip link set {word} up"))

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use crate::operations::rights::{Accounts, Rights, User, below, rights, way};
 
 /// This machine, as far as the checks ask.
 #[derive(Debug, Clone, Default)]
@@ -34,32 +35,6 @@ pub(super) struct Local {
     pub(super) bridges_are_filtered: bool,
     /// By the path that libvirt gives.
     pub(super) directories: BTreeMap<String, Directory>,
-}
-
-/// Who may do what with a file.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Rights {
-    pub(super) uid: u32,
-    pub(super) gid: u32,
-    pub(super) mode: u32,
-    /// Whether an access list says more than the mode.
-    pub(super) has_acl: bool,
-}
-
-/// A user as the kernel sees a process of its.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct User {
-    pub(super) uid: u32,
-    pub(super) groups: BTreeSet<u32>,
-}
-
-/// Names of users and groups, by this machine's own files.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Accounts {
-    /// Name, user and main group.
-    pub(super) users: Vec<(String, u32, u32)>,
-    /// Name, group, names of members.
-    pub(super) groups: Vec<(String, u32, Vec<String>)>,
 }
 
 /// The daemon that writes consoles into logs; without it no guest starts.
@@ -128,14 +103,6 @@ impl Local {
             user,
         }
     }
-}
-
-fn rights(path: &Path) -> Option<Rights> {
-    let found = fs::metadata(path).ok()?;
-    // An access list is an attribute (acl(5)); asking for its length is enough.
-    let has_acl =
-        rustix::fs::getxattr(path, "system.posix_acl_access", &mut [0_u8; 0][..]).is_ok_and(|n| n > 0);
-    Some(Rights { uid: found.uid(), gid: found.gid(), mode: found.permissions().mode(), has_acl })
 }
 
 fn names_in(directory: &Path) -> Vec<String> {
@@ -229,85 +196,6 @@ fn routed_links(root: &Path) -> BTreeSet<String> {
     v4.chain(v6).collect()
 }
 
-impl User {
-    /// From proc_pid_status(5): the effective ids are the second ones.
-    fn from_status(status: &str) -> Self {
-        let numbers = |key: &str| -> Vec<u32> {
-            let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default();
-            line.split_whitespace().filter_map(|word| word.parse().ok()).collect()
-        };
-        let mut groups: BTreeSet<u32> = numbers("Groups:").into_iter().collect();
-        groups.extend(numbers("Gid:").get(1));
-        Self { uid: numbers("Uid:").get(1).copied().unwrap_or(0), groups }
-    }
-
-    /// Whether it may read and write what has these rights.
-    pub(super) fn may_use(&self, rights: &Rights) -> bool {
-        self.uid == 0 || self.class_of(rights) & 6 == 6
-    }
-
-    /// Whether it may pass through a directory with these rights.
-    pub(super) fn may_pass(&self, rights: &Rights) -> bool {
-        self.uid == 0 || self.class_of(rights) & 1 == 1
-    }
-
-    /// The three bits that count for it: the first class that it belongs to decides (path_resolution(7)).
-    fn class_of(&self, rights: &Rights) -> u32 {
-        if rights.uid == self.uid {
-            rights.mode >> 6 & 7
-        } else if self.groups.contains(&rights.gid) {
-            rights.mode >> 3 & 7
-        } else {
-            rights.mode & 7
-        }
-    }
-}
-
-impl Accounts {
-    fn read(passwd: &str, group: &str) -> Self {
-        let user = |line: &str| {
-            let fields: Vec<&str> = line.split(':').collect();
-            Some((fields.first()?.to_string(), fields.get(2)?.parse().ok()?, fields.get(3)?.parse().ok()?))
-        };
-        let group_of = |line: &str| {
-            let fields: Vec<&str> = line.split(':').collect();
-            let members = fields.get(3)?.split(',').filter(|m| !m.is_empty()).map(str::to_owned).collect();
-            Some((fields.first()?.to_string(), fields.get(2)?.parse().ok()?, members))
-        };
-        Self {
-            users: passwd.lines().filter_map(user).collect(),
-            groups: group.lines().filter_map(group_of).collect(),
-        }
-    }
-
-    /// The name of a user, or its number.
-    pub(super) fn name_of(&self, uid: u32) -> String {
-        let known = self.users.iter().find(|(_, id, _)| *id == uid);
-        known.map_or_else(|| uid.to_string(), |(name, _, _)| name.clone())
-    }
-
-    /// A user with the groups that libvirt gives its process: the user's own and those that list it, and the one
-    /// that libvirt itself says.
-    pub(super) fn user(&self, uid: u32, gid: u32) -> User {
-        let name = self.name_of(uid);
-        let own = self.users.iter().filter(|(_, id, _)| *id == uid).map(|(_, _, group)| *group);
-        let lists =
-            self.groups.iter().filter(|(_, _, members)| members.contains(&name)).map(|(_, id, _)| *id);
-        User { uid, groups: own.chain(lists).chain([gid]).collect() }
-    }
-
-    /// The name of a group, or its number.
-    pub(super) fn group_name(&self, gid: u32) -> String {
-        let known = self.groups.iter().find(|(_, id, _)| *id == gid);
-        known.map_or_else(|| gid.to_string(), |(name, _, _)| name.clone())
-    }
-
-    /// Whether the group's list names the user.
-    pub(super) fn lists(&self, group: u32, user: &str) -> bool {
-        self.groups.iter().any(|(_, id, members)| *id == group && members.iter().any(|m| m == user))
-    }
-}
-
 impl Directory {
     fn read(root: &Path, target: &str) -> Self {
         let wanted = root.join(target.trim_start_matches('/'));
@@ -325,24 +213,10 @@ impl Directory {
     }
 }
 
-/// A path as it is for those for whom `root` is the root.
-fn below(root: &Path, path: &Path) -> String {
-    let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
-    format!("/{}", path.strip_prefix(root).unwrap_or(path).display())
-}
-
-fn way(root: &Path, directory: &Path) -> Option<Vec<(String, Rights)>> {
-    let top = root.canonicalize().ok()?;
-    let mut steps: Vec<PathBuf> =
-        directory.ancestors().take_while(|p| p.starts_with(&top)).map(Path::to_owned).collect();
-    steps.reverse();
-    steps.into_iter().map(|step| Some((below(root, &step), rights(&step)?))).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt, symlink};
     use std::os::unix::net::UnixListener;
 
     /// A machine made of files.
@@ -486,23 +360,5 @@ mod tests {
         assert_eq!(modes("/link"), [("/srv".to_owned(), 0o700), ("/srv/vms".to_owned(), 0o711)]);
         assert_eq!(modes("/srv/vms/not/yet"), modes("/link"), "what is not there yet is made below it");
         assert!(found["/link"].inodes.1 <= found["/link"].inodes.0 && found["/link"].available > 0);
-    }
-
-    #[test]
-    fn the_first_class_that_a_user_belongs_to_decides() {
-        let user = User { uid: 5, groups: [7].into() };
-        let rights = |uid, gid, mode| Rights { uid, gid, mode, has_acl: false };
-        for (rights, passes, uses) in [
-            (rights(5, 7, 0o100), true, false),
-            (rights(5, 7, 0o077), false, false),
-            (rights(1, 7, 0o617), true, false),
-            (rights(1, 7, 0o701), false, false),
-            (rights(1, 7, 0o660), false, true),
-            (rights(1, 2, 0o117), true, true),
-        ] {
-            assert_eq!((user.may_pass(&rights), user.may_use(&rights)), (passes, uses), "{rights:?}");
-        }
-        let root = User { uid: 0, groups: BTreeSet::new() };
-        assert!(root.may_pass(&rights(1, 1, 0)) && root.may_use(&rights(1, 1, 0)));
     }
 }

@@ -37,6 +37,7 @@ fn judge(look: &Look) -> Vec<Check> {
         return vec![Check::new(look.what.clone(), State::Ok, look.well.clone())];
     }
     let check = |finding: &Finding| Check {
+        code: Some(finding.code),
         todo: finding.hints.clone(),
         ..Check::new(look.what.clone(), State::Problem, finding.message.clone())
     };

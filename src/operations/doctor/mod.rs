@@ -29,7 +29,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Session;
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 use facts::Facts;
 pub use manifest::{Preflight, examine_vm};
 
@@ -46,6 +46,9 @@ pub struct Check {
     pub state: State,
     /// What was found, for people.
     pub found: String,
+    /// Of a problem: the code of the error that it is or will be, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<Code>,
     /// What to do about it: sentences, or commands.
     pub todo: Vec<String>,
 }
@@ -97,7 +100,7 @@ const LOCAL_ONLY: [&str; 5] = [
 
 impl Check {
     fn new(name: impl Into<Cow<'static, str>>, state: State, found: impl Into<String>) -> Self {
-        Self { name: name.into(), object: None, state, found: found.into(), todo: Vec::new() }
+        Self { name: name.into(), object: None, state, found: found.into(), code: None, todo: Vec::new() }
     }
 
     fn ok(name: &'static str, found: impl Into<String>) -> Self {
@@ -121,6 +124,11 @@ impl Check {
         self
     }
 
+    fn known_as(mut self, code: Code) -> Self {
+        self.code = Some(code);
+        self
+    }
+
     fn todo(mut self, what: impl Into<String>) -> Self {
         self.todo.push(what.into());
         self
@@ -136,15 +144,18 @@ impl Report {
     /// Whether VMs can be made, and those that exist can run.
     ///
     /// # Errors
-    /// [`Kind::Vm`] with the names of the checks that found a problem.
+    /// [`crate::Kind::Vm`] with the names of the checks that found a problem.
     pub fn outcome(&self) -> Result<(), Error> {
         let problems: Vec<String> =
             self.checks.iter().filter(|c| c.state == State::Problem).map(Check::title).collect();
         match problems.len() {
             0 => Ok(()),
-            1 => Err(Error::new(Kind::Vm, format!("there is a problem on this host: {}", problems[0]))),
+            1 => Err(Error::new(
+                Code::HostProblems,
+                format!("there is a problem on this host: {}", problems[0]),
+            )),
             n => Err(Error::new(
-                Kind::Vm,
+                Code::HostProblems,
                 format!("there are {n} problems on this host: {}", problems.join(", ")),
             )),
         }

@@ -2,7 +2,9 @@
 
 use super::Check;
 use super::facts::Facts;
-use super::local::{Directory, Local, Rights, User};
+use super::local::{Directory, Local};
+use crate::error::Code;
+use crate::operations::rights::{Rights, User};
 use crate::text::shell_word;
 
 const NAME: &str = "pool-path";
@@ -51,6 +53,7 @@ fn judge(local: &Local, user: &User, directory: &Directory) -> Check {
             NAME,
             format!("{name}, as whom guests run, may not pass {step} (mode {:o})", rights.mode & 0o7777),
         )
+        .known_as(Code::PoolUnreadable)
         .todo(format!("setfacl -m u:{}:x {}", name, shell_word(step)))
         .todo(format!("or: chmod o+x {}", shell_word(step))),
     }
@@ -62,9 +65,6 @@ pub(super) fn qemu_user(facts: &Facts) -> Option<User> {
     if facts.is_session {
         return Some(local.user.clone());
     }
-    let models = &facts.machine.as_ref().ok()?.security;
-    let label = models.iter().find(|model| model.name == "dac")?.label.as_deref()?;
-    let (uid, gid) = label.split_once(':')?;
-    let number = |text: &str| text.trim_start_matches('+').parse::<u32>().ok();
-    Some(local.accounts.user(number(uid)?, number(gid)?))
+    let (uid, gid) = facts.machine.as_ref().ok()?.guest_ids()?;
+    Some(local.accounts.user(uid, gid))
 }

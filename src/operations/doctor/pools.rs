@@ -2,6 +2,7 @@
 
 use super::Check;
 use super::facts::Facts;
+use crate::error::Code;
 use crate::host::Pool;
 use crate::text::shell_word;
 
@@ -25,6 +26,7 @@ fn missing(facts: &Facts, name: &str) -> Check {
     match facts.settings.default_target(name, &facts.uri) {
         Some(target) => Check::ok(NAME, format!("is made on its first use, in {target}")).of(name),
         None => Check::problem(NAME, "there is no such pool")
+            .known_as(Code::PoolMissing)
             .of(name)
             .todo(format!("foundry pool add {} dir PATH", shell_word(name))),
     }

@@ -2,6 +2,7 @@
 
 use super::Check;
 use super::facts::Facts;
+use crate::error::Code;
 use crate::host::Pool;
 use crate::operations::storage::FileSystem;
 use crate::units::Bytes;
@@ -44,7 +45,9 @@ fn room(facts: &Facts, pool: &Pool) -> Check {
     let found = format!("{available} of {} available", pool.capacity);
     let is_default = facts.default_pools().contains(&pool.name.as_str());
     let check = if available.0 < TOO_LITTLE && is_default {
-        Check::problem(NAME, found).todo("foundry image prune removes images that nobody uses")
+        Check::problem(NAME, found)
+            .known_as(Code::OutOfSpace)
+            .todo("foundry image prune removes images that nobody uses")
     } else if available.0 < TOO_LITTLE || available.0 < pool.capacity.0 / SCARCE {
         Check::warning(NAME, found).todo("foundry storage status -o wide shows what takes it")
     } else {
@@ -62,9 +65,13 @@ fn inodes(facts: &Facts, pool: &Pool) -> Option<Check> {
     }
     let found = format!("{left} of {all} are left on its file system: no more files can be made than that");
     Some(
-        if left == 0 { Check::problem(NAME, found) } else { Check::warning(NAME, found) }
-            .of(&pool.name)
-            .todo("df -i shows it; remove small files, or put the pool elsewhere"),
+        if left == 0 {
+            Check::problem(NAME, found).known_as(Code::OutOfSpace)
+        } else {
+            Check::warning(NAME, found)
+        }
+        .of(&pool.name)
+        .todo("df -i shows it; remove small files, or put the pool elsewhere"),
     )
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::facts::Facts;
-use super::local::{Accounts, Directory, Link, Local, Logd, Rights, User};
+use super::local::{Directory, Link, Local, Logd};
 use super::trial::Trial;
 use super::{Check, State, access, judge};
 use crate::domain_xml::VirtType;
@@ -14,6 +14,7 @@ use crate::host::{
     SecurityModel,
 };
 use crate::operations::Settings;
+use crate::operations::rights::{Accounts, Rights, User};
 use crate::operations::storage::{FileSystem, StorageStatus, Tally};
 use crate::units::Bytes;
 
@@ -78,7 +79,7 @@ fn well() -> Facts {
         pools: Ok(vec![pool("foundry-images", "/images"), pool("foundry-vms", "/vms")]),
         storage: Ok(status(Vec::new())),
         domains: Ok(Vec::new()),
-        bridges: Ok(Some(vec![Bridge { name: "br0".into(), filters_vlans: false }])),
+        bridges: Ok(Some(vec![Bridge { name: "br0".into(), filters_vlans: false, is_up: true }])),
         networks: Ok(vec![Network { name: "default".into(), active: true }]),
         trial: Trial::Ran(VirtType::Kvm),
         local: Some(local()),

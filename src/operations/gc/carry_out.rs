@@ -1,7 +1,7 @@
 //! Does what a survey said, each thing after another look at it.
 
 use super::{Fate, NvramFile, Places, Remains, Work, nvram, vms, volumes};
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error, Kind};
 use crate::host::{Domain, Volume};
 use crate::operations::destroy::{self, Demolition};
 use crate::operations::preflight::record_of;
@@ -67,9 +67,12 @@ fn destroy_half(session: &Session<'_>, demolition: &Demolition) -> Done {
         .or((record.state == State::Created).then(|| "it is whole now".into()))
         .or(was_started.then(|| "it runs now".into()));
     if let Some(cause) = busy {
-        return Err(Error::new(Kind::Vm, format!("VM '{name}' has changed since it was looked at"))
-            .because(cause)
-            .outcome(format!("VM '{name}' stays as it is")));
+        return Err(Error::new(
+            Code::ChangedMeanwhile,
+            format!("VM '{name}' has changed since it was looked at"),
+        )
+        .because(cause)
+        .outcome(format!("VM '{name}' stays as it is")));
     }
     destroy::carry_out(session, demolition).map(|()| None)
 }
@@ -137,7 +140,7 @@ fn changed(remains: &Remains, cause: &str) -> Error {
         Fate::WhenNamed => format!(" {}", shell_word(&remains.name)),
         Fate::Goes | Fate::Stays => String::new(),
     };
-    Error::new(Kind::Storage, format!("{remains} has changed since it was looked at"))
+    Error::new(Code::VolumeChanged, format!("{remains} has changed since it was looked at"))
         .because(cause)
         .hint(format!("foundry gc{named} looks again"))
         .outcome("it was left alone")

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Fate, Remains, Survey};
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 use crate::operations::{Session, images};
 use crate::text::shell_word;
 
@@ -45,7 +45,7 @@ impl fmt::Display for Choice {
 /// What is to be done: what was named, or, where nothing was, everything that goes by itself.
 ///
 /// # Errors
-/// [`Kind::Storage`] at the first name that is none of those that may go.
+/// [`crate::Kind::Storage`] at the first name that is none of those that may go.
 pub fn choose<'a>(
     session: &Session<'_>,
     survey: &'a Survey,
@@ -71,14 +71,14 @@ fn named_one<'a>(session: &Session<'_>, survey: &'a Survey, choice: &Choice) -> 
         [] => Err(explain(session, survey, choice)?.outcome("nothing was changed")),
         [one] if one.fate == Fate::Stays => Err(stays(one)),
         [one] => Ok(one),
-        [one, other, ..] => Err(Error::new(Kind::Storage, format!("{name} is more than one thing"))
+        [one, other, ..] => Err(Error::new(Code::NotLeftOver, format!("{name} is more than one thing"))
             .because(format!("{one} and {other} are called so"))
             .outcome("nothing was changed")),
     }
 }
 
 fn stays(found: &Remains) -> Error {
-    let error = Error::new(Kind::Storage, format!("{found} is not removed"))
+    let error = Error::new(Code::NotLeftOver, format!("{found} is not removed"))
         .because(found.reason.clone())
         .outcome("nothing was changed");
     match &found.hint {
@@ -90,7 +90,7 @@ fn stays(found: &Remains) -> Error {
 /// Why something that was named is none of those that may go.
 fn explain(session: &Session<'_>, survey: &Survey, choice: &Choice) -> Result<Error, Error> {
     let refused = |cause: String| {
-        Error::new(Kind::Storage, format!("{choice} is not among what was left")).because(cause)
+        Error::new(Code::NotLeftOver, format!("{choice} is not among what was left")).because(cause)
     };
     let (pool, name) = match choice {
         Choice::Volume { pool, name } => (pool, name),

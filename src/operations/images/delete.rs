@@ -1,7 +1,7 @@
 //! Deleting images.
 
 use super::{ImageUse, Wholeness, info, notes, wholeness};
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error, Kind};
 use crate::operations::{Session, held, turn, usage};
 use crate::text::shell_word;
 
@@ -29,13 +29,13 @@ pub fn delete(session: &Session<'_>, pool: &str, name: &str) -> Result<(), Error
 fn refuse_used(session: &Session<'_>, found: &ImageUse) -> Result<(), Error> {
     let name = &found.volume.name;
     if let Some(users) = users(found) {
-        return Err(Error::new(Kind::Storage, format!("image '{name}' is in use by {users}"))
+        return Err(Error::new(Code::ImageInUse, format!("image '{name}' is in use by {users}"))
             .hint("destroy them first")
             .outcome("nothing was changed"));
     }
     match held::reason(session, &found.volume.path) {
         None => Ok(()),
-        Some(reason) => Err(Error::new(Kind::Storage, format!("image '{name}' may be in use"))
+        Some(reason) => Err(Error::new(Code::ImageInUse, format!("image '{name}' may be in use"))
             .because(reason)
             .hint(format!(
                 "if nobody needs it: foundry image delete {} --pool {} --force",
@@ -87,7 +87,7 @@ fn refuse_unfinished(session: &Session<'_>, pool: &str, name: &str) -> Result<()
             ("may not be whole", "its beginning cannot be read, and an import of it may still go on")
         }
     };
-    Err(Error::new(Kind::Storage, format!("image '{name}' {state}"))
+    Err(Error::new(Code::ImageIncomplete, format!("image '{name}' {state}"))
         .because(why)
         .hint(format!(
             "foundry image delete {} --pool {} --force deletes it",

@@ -4,18 +4,18 @@ use std::io::{Result as IoResult, Write};
 
 use super::{is_unfinished, no_image};
 use crate::content::Sink;
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 use crate::host::Stopped;
 use crate::operations::{Event, Session};
 
 /// Writes an image to a sink, byte for byte as it lies in its pool, and returns how many bytes that were.
 ///
 /// # Errors
-/// [`Kind::Storage`] where there is no such image, it is not whole, or it cannot be read or written to its end.
+/// [`crate::Kind::Storage`] where there is no such image, it is not whole, or it cannot be read or written to its end.
 pub fn export(session: &Session<'_>, pool: &str, name: &str, into: &mut dyn Sink) -> Result<u64, Error> {
     let Some(volume) = session.host.volume(pool, name)? else { return Err(no_image(session, pool, name)?) };
     if is_unfinished(session, &volume)? {
-        return Err(Error::new(Kind::Storage, format!("image '{name}' is not whole"))
+        return Err(Error::new(Code::ImageIncomplete, format!("image '{name}' is not whole"))
             .because("an import of it was interrupted, or still goes on"));
     }
     let mut counted = Counted { into, done: 0, session };

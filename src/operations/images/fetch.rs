@@ -10,7 +10,7 @@ use super::import::{Counted, unreadable};
 use crate::content::Content;
 use crate::convert::{Conversion, ImageFormat, convert};
 use crate::disk_image::{self, DiskImage};
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 use crate::operations::interruptible::Interruptible;
 use crate::operations::{Event, Session};
 use crate::origin::Origin;
@@ -225,7 +225,7 @@ fn format_of(image: &File, from: &str) -> Result<String, Error> {
     let read = image.read_at(&mut head, 0).map_err(|e| TransferError::from_io(e, from))?;
     let probed = disk_image::probe(&head[..read]);
     let unfit = |e: disk_image::HeaderError| {
-        Error::new(Kind::Storage, format!("{from} cannot be an image"))
+        Error::new(Code::NotAnImage, format!("{from} cannot be an image"))
             .because(e.to_string())
             .outcome("nothing was changed")
     };

@@ -8,7 +8,7 @@ use super::room::{self, Known, Space};
 use super::writable_pool;
 use crate::content::Content;
 use crate::disk_image::{self, DiskImage};
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error, Kind};
 use crate::host::{HostError, Stopped, Volume, Zeros};
 use crate::names::VolumeName;
 use crate::operations::interruptible::Interruptible;
@@ -101,7 +101,7 @@ pub(super) fn fits_name(name: &VolumeName, source: &mut dyn Source) -> Result<()
         return Ok(());
     }
     let from = source.from();
-    Err(Error::new(Kind::Storage, format!("what {from} has now would be called '{fitting}'"))
+    Err(Error::new(Code::ImageMisnamed, format!("what {from} has now would be called '{fitting}'"))
         .hint("pull it under another name with --name")
         .outcome("nothing was changed"))
 }
@@ -118,7 +118,7 @@ fn refuse_taken(session: &Session<'_>, pool: &str, name: &VolumeName) -> Result<
     if session.host.volume(pool, name.as_str())?.is_none() {
         return Ok(());
     }
-    Err(Error::new(Kind::Storage, format!("image '{name}' exists in pool '{pool}'"))
+    Err(Error::new(Code::ImageTaken, format!("image '{name}' exists in pool '{pool}'"))
         .hint(format!("foundry image delete {} removes it", shell_word(name.as_str())))
         .outcome("nothing was changed"))
 }
@@ -136,7 +136,7 @@ fn fitting_image(from: &str, head: &[u8]) -> Result<DiskImage, Error> {
 }
 
 fn unfit(from: &str, cause: String) -> Error {
-    Error::new(Kind::Storage, format!("{from} cannot be an image"))
+    Error::new(Code::NotAnImage, format!("{from} cannot be an image"))
         .because(cause)
         .outcome("nothing was changed")
 }
@@ -147,10 +147,12 @@ fn fitting_name(name: &VolumeName, from: &str, image: &DiskImage) -> Result<Volu
     match name.as_str().rsplit_once('.').filter(|(_, end)| EXTENSIONS.contains(end)) {
         Some((_, end)) if end == right => Ok(name.clone()),
         None => format!("{name}.{right}").parse().map_err(|e| unfit(from, format!("its name {e}"))),
-        Some((stem, _)) => Err(Error::new(Kind::Storage, format!("'{name}' is not a name for this image"))
-            .because(format!("{from} is {image}, and the names of such images end in .{right}"))
-            .hint(format!("call it {stem}.{right}"))
-            .outcome("nothing was changed")),
+        Some((stem, _)) => {
+            Err(Error::new(Code::ImageMisnamed, format!("'{name}' is not a name for this image"))
+                .because(format!("{from} is {image}, and the names of such images end in .{right}"))
+                .hint(format!("call it {stem}.{right}"))
+                .outcome("nothing was changed"))
+        }
     }
 }
 
@@ -214,7 +216,7 @@ impl Import<'_> {
             return Ok(());
         }
         Err(Error::new(
-            Kind::Storage,
+            Code::VolumeChanged,
             format!(
                 "volume '{}' in pool '{}' was replaced while the image was on its way",
                 self.name, self.pool
@@ -255,7 +257,7 @@ impl Import<'_> {
             Ok(_) => "it is longer than it said",
             Err(e) => return Err(unreadable(&from, e)),
         };
-        Err(Error::new(Kind::Storage, format!("cannot read {from}")).because(cause))
+        Err(Error::new(Code::ContentDamaged, format!("cannot read {from}")).because(cause))
     }
 
     /// What is there after a refusal is somebody else's, who was faster, or was there all along unseen; only of a call
@@ -314,7 +316,7 @@ impl Import<'_> {
         let there = format!("image '{}' was imported all the same", self.name);
         looked.map_err(|e| Error::from(e).outcome(there))?.ok_or_else(|| {
             Error::new(
-                Kind::Storage,
+                Code::VolumeChanged,
                 format!(
                     "image '{}' vanished from pool '{}' as soon as it was imported",
                     self.name, self.pool

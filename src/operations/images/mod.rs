@@ -31,7 +31,7 @@ use super::medium::Medium;
 use super::storage_preflight::{PoolNeed, ReadyPool};
 use super::usage::Usage;
 use super::{Session, image_preflight};
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 use crate::host::{Pool, Volume};
 use crate::origin::Origin;
 
@@ -58,22 +58,25 @@ fn is_ready(session: &Session<'_>, pool: &Pool) -> bool {
 
 /// An image is its bytes under a name that says what they are, beside a note on where they came from.
 fn no_files(pool: &Pool) -> Error {
-    Error::new(Kind::Storage, format!("pool '{}' is of type {}, and images are files", pool.name, pool.kind))
-        .hint("import it into a pool of type dir, fs or netfs")
-        .outcome("nothing was changed")
+    Error::new(
+        Code::PoolUnfit,
+        format!("pool '{}' is of type {}, and images are files", pool.name, pool.kind),
+    )
+    .hint("import it into a pool of type dir, fs or netfs")
+    .outcome("nothing was changed")
 }
 
 pub(in crate::operations) fn no_pool(session: &Session<'_>, name: &str) -> Result<Error, Error> {
     let known: Vec<String> = session.host.pools()?.into_iter().map(|p| p.name).collect();
     let known: Vec<&str> = known.iter().map(String::as_str).collect();
-    Ok(Error::new(Kind::Storage, format!("there is no pool '{name}'"))
+    Ok(Error::new(Code::PoolMissing, format!("there is no pool '{name}'"))
         .hint(super::preflight::alternatives(name, &known)))
 }
 
 /// The images of a pool; none where the pool is missing or not started. Changes nothing.
 ///
 /// # Errors
-/// The host's; [`Kind::Storage`] where a pool that is not the default one is missing.
+/// The host's; [`crate::Kind::Storage`] where a pool that is not the default one is missing.
 pub fn list(session: &Session<'_>, pool: &str) -> Result<Vec<Volume>, Error> {
     match session.host.pool(pool)? {
         Some(found) if found.active => {
@@ -120,7 +123,7 @@ pub struct ImageUse {
 /// Looks at an image and at everybody who uses it.
 ///
 /// # Errors
-/// [`Kind::Storage`] where there is no such image.
+/// [`crate::Kind::Storage`] where there is no such image.
 pub fn info(session: &Session<'_>, pool: &str, name: &str) -> Result<ImageUse, Error> {
     let Some(volume) = session.host.volume(pool, name)? else { return Err(no_image(session, pool, name)?) };
     let origin = notes::read(session, pool, name)?;
@@ -141,6 +144,6 @@ pub fn origin(session: &Session<'_>, pool: &str, name: &str) -> Result<Option<Or
 fn no_image(session: &Session<'_>, pool: &str, name: &str) -> Result<Error, Error> {
     let known: Vec<String> = list(session, pool)?.into_iter().map(|v| v.name).collect();
     let known: Vec<&str> = known.iter().map(String::as_str).collect();
-    Ok(Error::new(Kind::Storage, format!("there is no image '{name}' in pool '{pool}'"))
+    Ok(Error::new(Code::ImageMissing, format!("there is no image '{name}' in pool '{pool}'"))
         .hint(super::preflight::alternatives(name, &known)))
 }

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::disk_image::HEADER_LENGTH;
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error, Kind};
 use crate::host::{HostError, Volume};
 use crate::operations::Session;
 use crate::origin::Origin;
@@ -156,6 +156,6 @@ pub(in crate::operations) fn forget(session: &Session<'_>, pool: &str, image: &s
     if serde_json::from_slice::<Note>(&bytes).is_ok() || bytes.iter().all(|b| *b == 0) {
         return Ok(session.host.delete_volume(pool, &name)?);
     }
-    Err(Error::new(Kind::Storage, format!("volume '{name}' in pool '{pool}' is in the way"))
+    Err(Error::new(Code::VolumeTaken, format!("volume '{name}' in pool '{pool}' is in the way"))
         .because(format!("the origin of image '{image}' would be noted there, and it is something else")))
 }

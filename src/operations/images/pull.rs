@@ -3,7 +3,7 @@
 use super::fetch::{SessionPace, identity, source_of, state_of};
 use super::import::{EXTENSIONS, fits_name};
 use super::{Fetch, Source, delete, import, info, is_unfinished, notes, room};
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error, Kind};
 use crate::host::Volume;
 use crate::names::VolumeName;
 use crate::operations::Session;
@@ -63,7 +63,7 @@ pub fn pull(session: &Session<'_>, request: &Request<'_>) -> Result<Pulled, Erro
     }
     if let Some(pinned) = origin.pinned_to().filter(|_| fetch.expected.is_none()) {
         return Err(Error::new(
-            Kind::Storage,
+            Code::ImageDiffers,
             format!("image '{}' was pinned to {pinned}, and there is another one now", image.name),
         )
         .hint("give the new one's digest with --checksum")
@@ -83,10 +83,13 @@ fn check_there(session: &Session<'_>, request: &Request<'_>, origin: &Origin) ->
         return Ok(());
     }
     let has = origin.digest.as_deref().unwrap_or("not known");
-    Err(Error::new(Kind::Storage, format!("the image that is there is not what --checksum wants, {wanted}"))
-        .because(format!("the digest of what it was made from is {has}"))
-        .hint("--refresh replaces it, --name pulls another one beside it")
-        .outcome("nothing was changed"))
+    Err(Error::new(
+        Code::ImageDiffers,
+        format!("the image that is there is not what --checksum wants, {wanted}"),
+    )
+    .because(format!("the digest of what it was made from is {has}"))
+    .hint("--refresh replaces it, --name pulls another one beside it")
+    .outcome("nothing was changed"))
 }
 
 /// The image under that name or under that name with the extension that it would get.
@@ -107,16 +110,15 @@ fn existing(session: &Session<'_>, request: &Request<'_>) -> Result<Option<Volum
 fn same_origin(session: &Session<'_>, request: &Request<'_>, image: &Volume) -> Result<Origin, Error> {
     let (name, source) = (&image.name, source_of(request.fetch.location));
     let id = identity(request.fetch.location);
-    let refused = |message: String| Error::new(Kind::Storage, message).outcome("nothing was changed");
+    let refused = |code, message: String| Error::new(code, message).outcome("nothing was changed");
     let delete = format!("foundry image delete {} removes it", shell_word(name));
     if is_unfinished(session, image)? {
         let message = format!(
             "image '{name}' in pool '{}' is not whole: its import was interrupted, or still goes on",
             image.pool
         );
-        return Err(
-            refused(message).hint(format!("foundry image delete --force {} removes it", shell_word(name)))
-        );
+        return Err(refused(Code::ImageIncomplete, message)
+            .hint(format!("foundry image delete --force {} removes it", shell_word(name))));
     }
     match notes::read(session, &image.pool, name)? {
         Some(origin) if origin.source == source && (origin.source_id.is_none() || origin.source_id == id) => {
@@ -124,9 +126,12 @@ fn same_origin(session: &Session<'_>, request: &Request<'_>, image: &Volume) -> 
         }
         other => {
             let from = other.map_or("unknown".to_owned(), |origin| origin.source);
-            Err(refused(format!("image '{name}' exists in pool '{}', and is not from {source}", image.pool))
-                .because(format!("its origin is {from}"))
-                .hint(format!("pull it under another name with --name; {delete}")))
+            Err(refused(
+                Code::ImageTaken,
+                format!("image '{name}' exists in pool '{}', and is not from {source}", image.pool),
+            )
+            .because(format!("its origin is {from}"))
+            .hint(format!("pull it under another name with --name; {delete}")))
         }
     }
 }
@@ -154,7 +159,7 @@ fn replace(session: &Session<'_>, request: &Request<'_>, image: &Volume) -> Resu
     let name = &image.name;
     if let Some(users) = delete::users(&info(session, &image.pool, name)?) {
         return Err(Error::new(
-            Kind::Storage,
+            Code::ImageInUse,
             format!("there is a newer image '{name}', but the present one is in use by {users}"),
         )
         .hint("pull the newer one under another name with --name, and make new VMs from that")

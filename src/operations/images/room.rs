@@ -5,7 +5,7 @@
 //! that cleanly. Where it has, or where nobody knows, that would waste what the holes save; then the pool's own
 //! numbers say how much may be written, and are asked again and again.
 
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 use crate::host::Volume;
 use crate::operations::{Session, usage};
 use crate::units::Bytes;
@@ -56,7 +56,7 @@ impl Known {
             String::new()
         };
         Err(Error::new(
-            Kind::Storage,
+            Code::OutOfSpace,
             format!(
                 "pool '{pool}' has {} left; the image needs {}{reserve}",
                 Bytes(available),
@@ -78,7 +78,7 @@ pub(super) fn fits_instead(session: &Session<'_>, present: &Volume, data: u64) -
         "pool '{pool}' would have {room} without the present image '{}'; the newer one needs {needed}",
         present.name
     );
-    Err(Error::new(Kind::Storage, message).outcome("nothing was changed"))
+    Err(Error::new(Code::OutOfSpace, message).outcome("nothing was changed"))
 }
 
 /// How much may be written until the next look.
@@ -89,7 +89,7 @@ pub(super) fn next_stretch(session: &Session<'_>, pool: &str) -> Result<u64, Err
         return Ok((free / WRITERS).clamp(LEAST, STRETCH));
     }
     Err(Error::new(
-        Kind::Storage,
+        Code::OutOfSpace,
         format!(
             "pool '{pool}' is full: it has {} left, of which {} are to spare",
             Bytes(available),

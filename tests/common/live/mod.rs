@@ -12,6 +12,8 @@
 #![allow(dead_code, unused_imports, reason = "each test file uses its part")]
 
 mod bed;
+#[path = "../codes.rs"]
+mod codes;
 mod guest;
 mod manifest;
 mod ran;

@@ -6,6 +6,8 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::codes;
+
 /// No program that a test runs takes this long. One that does is killed, so that its test fails and the others
 /// have their turn.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -17,8 +19,10 @@ pub(crate) struct Ran {
     /// 128 and the signal's number, as a shell says it, where one ended the program.
     pub(crate) code: i32,
     pub(crate) stdout: String,
-    /// Without the lines of `-vv`, which are in `calls`.
+    /// Without the codes of errors, and without the lines of `-vv`, which are in `calls`.
     pub(crate) stderr: String,
+    /// The code of its last error.
+    pub(crate) code_of_error: Option<String>,
     /// libvirt's functions in the order in which they were called, under `-vv`.
     pub(crate) calls: Vec<String>,
 }
@@ -49,6 +53,13 @@ impl Ran {
     #[track_caller]
     pub(crate) fn mentions(self, part: &str) -> Self {
         assert!(self.stderr.contains(part), "no {part:?} on the stderr of {self:#?}");
+        self
+    }
+
+    /// Asserts the code of its last error.
+    #[track_caller]
+    pub(crate) fn has_code(self, code: &str) -> Self {
+        assert_eq!(self.code_of_error.as_deref(), Some(code), "{self:#?}");
         self
     }
 
@@ -176,7 +187,7 @@ impl Started {
     pub(crate) fn until(&mut self, mut wanted: impl FnMut(&str) -> bool) -> bool {
         let mut line = String::new();
         while self.stderr.read_line(&mut line).unwrap_or(0) > 0 {
-            let found = wanted(&line);
+            let found = wanted(&codes::without(&line));
             self.note(&line);
             if found {
                 return true;
@@ -222,7 +233,8 @@ impl Started {
             line: std::mem::take(&mut self.line),
             code: status.code().or(signal.map(|s| 128 + s)).unwrap(),
             stdout: self.stdout.take().unwrap().join().unwrap(),
-            stderr: std::mem::take(&mut self.told),
+            stderr: codes::without(&self.told),
+            code_of_error: codes::of_error(&self.told),
             calls: std::mem::take(&mut self.calls),
         }
     }

@@ -1,9 +1,17 @@
 //! What went wrong, in the user's words, and the exit code that says so to a script.
 //!
 //! Each layer has an error type of its own; here they become the one [`Error`] that leaves the
-//! library. This is the only place where a failure is given its exit code.
+//! library. Each has a [`Code`], from which its [`Kind`] and with it the exit code follows.
+
+mod catalogue;
+mod code;
+mod several;
 
 use std::fmt;
+
+pub use catalogue::Explanation;
+pub use code::Code;
+pub use several::Several;
 
 use crate::host::HostError;
 use crate::manifest::LoadError;
@@ -50,7 +58,7 @@ pub struct Error(Box<Told>);
 /// Behind a box, so that a `Result` stays small on the way where nothing fails.
 #[derive(Debug, Clone)]
 struct Told {
-    kind: Kind,
+    code: Code,
     message: String,
     cause: Option<String>,
     detail: Option<String>,
@@ -59,16 +67,26 @@ struct Told {
 }
 
 impl Error {
-    /// Makes an error from one sentence that names the object.
-    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+    /// Makes an error from one sentence that names the object. A [`Kind`] stands for its general code.
+    pub fn new(code: impl Into<Code>, message: impl Into<String>) -> Self {
         Self(Box::new(Told {
-            kind,
+            code: code.into(),
             message: message.into(),
             cause: None,
             detail: None,
             hint: None,
             outcome: Vec::new(),
         }))
+    }
+
+    /// One error for several that are of equal weight, a line each; `None` where there is none.
+    pub fn together(errors: &[Self]) -> Option<Self> {
+        let codes: Several = errors.iter().map(Self::code).collect();
+        let line = |error: &Self| format!("{error}{}", codes.mark(error.code()));
+        match errors {
+            [one] => Some(one.clone()),
+            _ => Some(Self::new(codes.worst()?, errors.iter().map(line).collect::<Vec<_>>().join("\n"))),
+        }
     }
 
     /// Adds why it failed.
@@ -99,16 +117,28 @@ impl Error {
         self
     }
 
-    /// Gives it another kind, where the same refusal of libvirt's means something else.
+    /// Gives it another kind, where the same refusal of libvirt's means something else: that kind's general code.
     #[must_use]
     pub fn of_kind(mut self, kind: Kind) -> Self {
-        self.0.kind = kind;
+        self.0.code = kind.into();
         self
+    }
+
+    /// Gives it another code, where the cause became known later.
+    #[must_use]
+    pub fn with_code(mut self, code: Code) -> Self {
+        self.0.code = code;
+        self
+    }
+
+    /// Why it failed, by an id that does not change and that `foundry explain` knows.
+    pub fn code(&self) -> Code {
+        self.0.code
     }
 
     /// The kind, from which the exit code follows.
     pub fn kind(&self) -> Kind {
-        self.0.kind
+        self.0.code.kind()
     }
 
     /// What failed, in one sentence or, for several problems, one line each.
@@ -151,13 +181,13 @@ impl std::error::Error for Error {}
 
 impl From<LoadError> for Error {
     fn from(error: LoadError) -> Self {
-        Self::new(Kind::Configuration, error.to_string())
+        Self::new(error.code(), error.to_string())
     }
 }
 
 impl From<Problems> for Error {
     fn from(problems: Problems) -> Self {
-        Self::new(Kind::Validation, problems.to_string())
+        Self::new(problems.code(), problems.to_string())
     }
 }
 
@@ -169,8 +199,7 @@ impl From<quick_xml::SeError> for Error {
 
 impl From<HostError> for Error {
     fn from(error: HostError) -> Self {
-        let kind = error.kind();
-        let mut told = Self::new(kind, error.to_string());
+        let mut told = Self::new(error.code(), error.to_string());
         if let Some(cause) = error.cause() {
             told = told.because(cause);
         }

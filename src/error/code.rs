@@ -1,0 +1,261 @@
+//! The causes of failure, each with an id that never changes.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use super::Kind;
+
+/// Declares the codes by the kind of failure that they are; an id stands in one place.
+macro_rules! codes {
+    ($($kind:ident { $($id:literal $name:ident)* })*) => {
+        /// Why something failed: what `FND-4201` stands for, and `foundry explain FND-4201` explains.
+        ///
+        /// The thousands are the kind, and with it the exit code. An id never changes its meaning and is never used
+        /// again for another; a new cause has a new id. What each means stands in `ERRORS.md`, from which
+        /// [`Code::explanation`] has it.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum Code {
+            $($(#[doc = concat!("`FND-", $id, "`")] $name,)*)*
+        }
+
+        impl Code {
+            /// All of them, by their ids.
+            pub const ALL: &[Self] = &[$($(Self::$name,)*)*];
+
+            /// The digits of its id.
+            pub fn number(self) -> u16 {
+                match self { $($(Self::$name => $id,)*)* }
+            }
+
+            /// The kind of failure, from which the exit code follows.
+            pub fn kind(self) -> Kind {
+                match self { $($(Self::$name => Kind::$kind,)*)* }
+            }
+        }
+    };
+}
+
+codes! {
+    Configuration {
+        1000 Configuration
+        // Files and what is written in them.
+        1001 FileUnreadable
+        1002 FileUnwritable
+        1003 NotYaml
+        1004 FieldUnknown
+        1005 WrongType
+        1006 KeyTwice
+        1007 OtherKind
+        1008 NoManifest
+        1009 TooLarge
+        1010 FileTaken
+        // Settings.
+        1101 SettingWrong
+        1102 ContextMissing
+        1103 NoDirectory
+        // The terminal and the pipes.
+        1201 NobodyToAsk
+        1202 OutputUnwritable
+        // Asked of `explain`.
+        1301 FieldMissing
+        1302 CodeMissing
+    }
+    Validation {
+        2000 Validation
+        // Values of any field.
+        2001 ValueMissing
+        2002 NumberUnfit
+        2003 WordUnknown
+        2004 TextUnfit
+        2005 Contradiction
+        2006 TooMany
+        // Names.
+        2101 NameUnfit
+        2102 LabelUnfit
+        2103 NameTwice
+        // The network.
+        2201 AddressUnfit
+        2202 AddressTwice
+        2203 NoWayOut
+        2204 VlanUnfit
+        // Disks and firmware.
+        2301 ImageReference
+        2302 DeviceTwice
+        2303 FirmwareUnfit
+        2304 DiskWouldShrink
+        // cloud-init.
+        2401 SshKeyUnfit
+        2402 SshKeyPrivate
+        2403 PasswordHashUnfit
+        2404 UserDataUnfit
+        2405 HostNameUnfit
+        // What commands are given.
+        2501 PoolSourceUnfit
+        2502 CatalogueImageMissing
+        2503 CatalogueEntryUnfit
+        2504 DownloadUnfit
+        2505 ImageNameUnfit
+    }
+    Connection {
+        3000 Connection
+        3001 SocketForbidden
+        3002 DaemonDown
+        3003 AuthenticationRefused
+        3004 ConnectionLost
+        3005 NoAnswer
+        3006 HostUnreachable
+        3007 UriWrong
+    }
+    Vm {
+        4000 Vm
+        // The name and the record.
+        4001 NameTaken
+        4002 VmMissing
+        4003 NotFoundrys
+        4004 BeingCreated
+        4005 HalfCreated
+        4006 HalfDestroyed
+        4007 ChangedMeanwhile
+        4008 VmTurnTaken
+        4009 RecordUnreadable
+        4010 VmDeclined
+        // The hypervisor and the machine.
+        4101 NoKvm
+        4102 ArchUnsupported
+        4103 MachineUnknown
+        4104 CpuUnknown
+        4105 FirmwareMissing
+        4106 SecureBootMissing
+        4107 OutOfMemory
+        4108 NvramInTheWay
+        4109 SnapshotInTheWay
+        4110 Confined
+        4111 QemuMissing
+        4112 HelperDown
+        // The network.
+        4201 BridgeMissing
+        4202 BridgeDown
+        4203 MtuRefused
+        4204 NetworkMissing
+        4205 NetworkInactive
+        4206 AddressTaken
+        4207 MacTaken
+        4208 PortTaken
+        4209 VlanUnsupported
+        4210 TapRefused
+        4211 TapTaken
+        // The guest.
+        4301 GuestStopped
+        4302 CloudInitFailed
+        4303 CloudInitUndone
+        4304 GuestUnstoppable
+        4305 GuestPaused
+        // Disks of a VM.
+        4401 DiskMissing
+        4402 DeviceTaken
+        4403 DiskBusy
+        4404 DiskNotOwn
+        4405 DiskHalfThere
+        4406 SeedMissing
+        // The host as a whole.
+        4501 HostProblems
+    }
+    Storage {
+        5000 Storage
+        // Pools.
+        5001 PoolMissing
+        5002 PoolInactive
+        5003 PoolUnreadable
+        5004 PoolTaken
+        5005 PoolInUse
+        5006 PoolNotEmpty
+        5007 PoolUnfit
+        5008 PoolSourceMissing
+        5009 PoolDriverMissing
+        5010 StorageDeclined
+        // Images.
+        5101 ImageMissing
+        5102 DiskSmallerThanImage
+        5103 ImageInUse
+        5104 ImageIncomplete
+        5105 NotAnImage
+        5106 ImageTaken
+        5107 ImageOutsidePools
+        5108 ImageMisnamed
+        5109 ImageDiffers
+        // Volumes and files.
+        5201 OutOfSpace
+        5202 VolumeTaken
+        5203 DiskOpenElsewhere
+        5204 DiskUnreadable
+        5205 VolumeMissing
+        5206 VolumeChanged
+        5207 VolumeTurnTaken
+        5208 NotLeftOver
+        5209 SeedUnreadable
+        // Bytes on their way.
+        5301 ServerUnreachable
+        5302 ServerRefused
+        5303 ServerAnswer
+        5304 ContentChanged
+        5305 ChecksumWrong
+        5306 ContentDamaged
+        5307 LocalFile
+        5308 ConversionFailed
+        5309 QemuImgMissing
+    }
+    Timeout {
+        6000 Timeout
+        6001 NotReady
+        6002 DiskHeld
+    }
+    Interrupted {
+        9000 Interrupted
+        9001 InterruptedAgain
+    }
+}
+
+impl Code {
+    /// Whether it says no more than its kind does.
+    pub fn is_general(self) -> bool {
+        self == self.kind().into()
+    }
+
+    /// The code of that id: `FND-4201`, also in lower case, or its digits alone.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let prefix = text.get(..4).filter(|prefix| prefix.eq_ignore_ascii_case("FND-"));
+        let digits = prefix.map_or(text, |prefix| &text[prefix.len()..]);
+        Self::ALL.iter().find(|code| code.number().to_string() == digits).copied()
+    }
+}
+
+/// Its id.
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FND-{}", self.number())
+    }
+}
+
+/// The general code of a kind, for what cannot be said better.
+impl From<Kind> for Code {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Configuration => Self::Configuration,
+            Kind::Validation => Self::Validation,
+            Kind::Connection => Self::Connection,
+            Kind::Vm => Self::Vm,
+            Kind::Storage => Self::Storage,
+            Kind::Timeout => Self::Timeout,
+            Kind::Interrupted => Self::Interrupted,
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! One error that tells of several things.
+
+use super::Code;
+
+/// The codes of several things that are told together.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Several(Vec<Code>);
+
+impl Several {
+    /// The code of the whole: the first one of the worst kind, which also gives the exit code.
+    pub fn worst(&self) -> Option<Code> {
+        let kind = self.0.iter().map(|code| code.kind()).max()?;
+        self.0.iter().find(|code| code.kind() == kind).copied()
+    }
+
+    /// What stands behind one of them where not all have the code of the whole.
+    pub fn mark(&self, code: Code) -> String {
+        let is_mixed = self.0.iter().any(|other| Some(other) != self.0.first());
+        if is_mixed { format!(" [{code}]") } else { String::new() }
+    }
+}
+
+impl FromIterator<Code> for Several {
+    fn from_iter<I: IntoIterator<Item = Code>>(codes: I) -> Self {
+        Self(codes.into_iter().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_of_the_worst_kind_speaks_for_all() {
+        let mixed = Several::from_iter([Code::NameTaken, Code::PoolMissing, Code::OutOfSpace]);
+        assert_eq!(mixed.worst(), Some(Code::PoolMissing));
+        assert_eq!(mixed.mark(Code::NameTaken), " [FND-4001]");
+        assert_eq!(Several::default().worst(), None);
+    }
+
+    #[test]
+    fn what_the_head_says_is_not_said_again() {
+        let same = Several::from_iter([Code::NameTaken, Code::NameTaken]);
+        assert_eq!(same.mark(Code::NameTaken), "");
+    }
+}

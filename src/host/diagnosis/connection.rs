@@ -1,0 +1,140 @@
+//! Why libvirt cannot be reached, or could not be any more.
+
+use super::Diagnosis;
+use super::words::{has_any, quoted_after};
+use crate::error::Code;
+use crate::text::shell_word;
+
+/// Why no connection could be made.
+pub(in crate::host) fn cannot_connect(uri: &str, text: &str) -> Option<Diagnosis> {
+    by_ssh(uri, text)
+        .or_else(|| forbidden(text))
+        .or_else(|| daemon_down(text))
+        .or_else(|| unanswered(uri, text))
+        .or_else(|| unreachable(uri, text))
+        .or_else(|| uri_wrong(text))
+}
+
+/// Why a connection broke: the sentence only, since the outcome is open and what to do is to look.
+pub(in crate::host) fn lost(text: &str) -> Option<&'static str> {
+    [
+        ("keepalive timeout", "it does not answer any more, or cannot be reached"),
+        ("client socket is closed", "it was lost before that"),
+        ("End of file while reading data", "the daemon ended, or closed it"),
+    ]
+    .into_iter()
+    .find_map(|(words, meaning)| text.contains(words).then_some(meaning))
+}
+
+/// ssh's own words, which libvirt passes on below its own.
+fn by_ssh(uri: &str, text: &str) -> Option<Diagnosis> {
+    let destination = destination(uri)?;
+    let try_it = format!("ssh {} virsh list has to answer without a question", shell_word(destination));
+    if has_any(
+        text,
+        &["Permission denied (publickey", "Permission denied (password", "Too many authentication failures"],
+    ) {
+        let cause = format!("ssh does not let this user in at {destination}");
+        return Some(
+            Diagnosis::new(Code::AuthenticationRefused, cause)
+                .hint(format!("ssh-copy-id {}; {try_it}", shell_word(destination))),
+        );
+    }
+    text.contains("Host key verification failed").then(|| {
+        let cause = format!("ssh does not know the key of {destination}");
+        Diagnosis::new(Code::AuthenticationRefused, cause).hint(try_it)
+    })
+}
+
+/// User and host of a URI that goes by ssh.
+fn destination(uri: &str) -> Option<&str> {
+    let (scheme, rest) = uri.split_once("://")?;
+    let authority = rest.split('/').next()?;
+    let host = authority
+        .rsplit_once(':')
+        .filter(|(_, port)| port.parse::<u16>().is_ok())
+        .map_or(authority, |(host, _)| host);
+    (scheme.contains("+ssh") || scheme.contains("+libssh")).then_some(host).filter(|host| !host.is_empty())
+}
+
+fn forbidden(text: &str) -> Option<Diagnosis> {
+    const WAYS: &str = "sudo usermod -aG libvirt $USER and log in anew, or run as root, or use --connect qemu:///session; foundry doctor tells more";
+    if has_any(text, &["authentication unavailable", "authentication failed"]) {
+        return Some(
+            Diagnosis::new(Code::AuthenticationRefused, "this user may not manage that libvirt").hint(WAYS),
+        );
+    }
+    let socket = socket(text).filter(|_| text.contains("Permission denied"))?;
+    Some(
+        Diagnosis::new(Code::SocketForbidden, format!("this user may not use the socket {socket}"))
+            .hint(WAYS),
+    )
+}
+
+fn socket(text: &str) -> Option<&str> {
+    quoted_after(text, "Failed to connect socket to ")
+}
+
+fn daemon_down(text: &str) -> Option<Diagnosis> {
+    const START: &str =
+        "is libvirtd running there? (systemctl start libvirtd, or virtqemud on hosts with modular daemons)";
+    let cause = match socket(text) {
+        Some(socket) if text.contains("No such file") => {
+            format!("no daemon of libvirt's listens there: {socket} does not exist")
+        }
+        Some(socket) if text.contains("Connection refused") => {
+            format!("no daemon of libvirt's listens at the socket {socket}")
+        }
+        _ => return None,
+    };
+    Some(Diagnosis::new(Code::DaemonDown, cause).hint(START))
+}
+
+fn unanswered(uri: &str, text: &str) -> Option<Diagnosis> {
+    if let Some(meaning) = lost(text) {
+        return Some(Diagnosis::new(Code::NoAnswer, meaning).hint(check(uri)));
+    }
+    text.contains("no answer within").then(|| {
+        let cause = super::first_line(text);
+        Diagnosis::new(Code::NoAnswer, cause).hint(wake(uri))
+    })
+}
+
+fn unreachable(uri: &str, text: &str) -> Option<Diagnosis> {
+    let meaning = [
+        ("Could not resolve hostname", "its name cannot be resolved"),
+        ("Name or service not known", "its name cannot be resolved"),
+        ("unable to resolve", "its name cannot be resolved"),
+        ("No route to host", "there is no way to it"),
+        ("Network is unreachable", "there is no way to it"),
+        ("onnection timed out", "it does not answer"),
+        ("onnection refused", "nobody listens there"),
+    ]
+    .into_iter()
+    .find_map(|(words, meaning)| text.contains(words).then_some(meaning))?;
+    Some(Diagnosis::new(Code::HostUnreachable, meaning).hint(check(uri)))
+}
+
+fn uri_wrong(text: &str) -> Option<Diagnosis> {
+    has_any(
+        text,
+        &["no connection driver available for", "transport in URL not recognised", "Unable to parse URI"],
+    )
+    .then(|| {
+        Diagnosis::new(Code::UriWrong, super::first_line(text))
+            .hint("--connect qemu:///system is this machine, qemu+ssh://USER@HOST/system another")
+    })
+}
+
+/// What is left to try.
+pub(in crate::host) fn check(uri: &str) -> String {
+    format!("check the URI and that `virsh -c {} uri` answers", shell_word(uri))
+}
+
+/// A daemon that hangs stays so, and ending it harms no guest.
+pub(in crate::host) fn wake(uri: &str) -> String {
+    format!(
+        "if `virsh -c {} list` hangs too: systemctl restart libvirtd there (virtqemud and virtstoraged on hosts with modular daemons; VMs run on); --call-timeout gives a slow one more time",
+        shell_word(uri)
+    )
+}

@@ -1,0 +1,123 @@
+//! What the kernel's audit says of AppArmor's and SELinux's refusals, a line each.
+
+use std::fmt;
+
+use crate::text::printable;
+
+/// What confines a guest's QEMU beside owners and modes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guard {
+    /// By a profile of each domain that libvirt writes.
+    AppArmor,
+    /// By labels of processes and files.
+    SeLinux,
+}
+
+impl fmt::Display for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AppArmor => "AppArmor",
+            Self::SeLinux => "SELinux",
+        })
+    }
+}
+
+/// A refusal that the kernel wrote down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denial {
+    /// Whose it was.
+    pub guard: Guard,
+    /// The file: its path, or of SELinux's mostly the last part only.
+    pub file: String,
+    /// Who was refused: AppArmor's profile, SELinux's type of the process.
+    pub subject: String,
+    /// SELinux's type of the file.
+    pub label: Option<String>,
+    /// The line itself, as much of it as is shown.
+    pub line: String,
+}
+
+impl Denial {
+    /// Reads a line of the kernel's log or of auditd's; `None` where it tells of no refusal of a guest's.
+    pub fn read(line: &str) -> Option<Self> {
+        Self::of_apparmor(line).or_else(|| Self::of_selinux(line))
+    }
+
+    /// `apparmor="DENIED" operation="open" profile="libvirt-UUID" name="/srv/x" …` (AppArmor's wiki, "Auditing").
+    fn of_apparmor(line: &str) -> Option<Self> {
+        line.contains("apparmor=\"DENIED\"").then_some(())?;
+        let subject = value(line, "profile")?;
+        let is_guest = subject.starts_with("libvirt-") || subject.contains("virt-aa-helper");
+        let file = value(line, "name")?;
+        is_guest.then_some(Self { guard: Guard::AppArmor, file, subject, label: None, line: shown(line) })
+    }
+
+    /// `avc:  denied  { read } for … name="x" … scontext=…:svirt_t:… tcontext=…:TYPE:… permissive=0`
+    fn of_selinux(line: &str) -> Option<Self> {
+        let is_denial = line.contains("avc:") && line.contains("denied") && !line.contains("permissive=1");
+        let subject = label(&value(line, "scontext").filter(|_| is_denial)?)?;
+        let file = value(line, "path").or_else(|| value(line, "name"))?;
+        let label = value(line, "tcontext").and_then(|context| label(&context));
+        (subject.starts_with("svirt") || subject.starts_with("virt")).then_some(Self {
+            guard: Guard::SeLinux,
+            file,
+            subject,
+            label,
+            line: shown(line),
+        })
+    }
+
+    /// Whether another line tells of the same.
+    pub fn is_same(&self, other: &Self) -> bool {
+        (self.guard, &self.file, &self.subject) == (other.guard, &other.file, &other.subject)
+    }
+
+    /// Whether it is about a file that was refused to a domain: the file counts where it is named in full; otherwise a
+    /// part of its path does, which SELinux names alone.
+    pub(super) fn is_about(&self, path: &str, uuid: &str) -> bool {
+        if self.file.starts_with('/') {
+            let of_domain =
+                uuid.is_empty() || !self.subject.starts_with("libvirt-") || self.subject.contains(uuid);
+            return self.file == path && of_domain;
+        }
+        path.split('/').any(|part| !part.is_empty() && part == self.file)
+    }
+}
+
+fn shown(line: &str) -> String {
+    printable(line.lines().next().unwrap_or_default()).chars().take(400).collect()
+}
+
+/// The value of a field: in quotes, or bare; what has other than printable characters is in hexadecimal (audit's
+/// `audit_log_untrustedstring`).
+fn value(line: &str, name: &str) -> Option<String> {
+    let at = line.match_indices(name).find(|(at, _)| {
+        let after = &line[at + name.len()..];
+        let begins = *at == 0 || line.as_bytes()[at - 1] == b' ';
+        begins && after.starts_with('=')
+    })?;
+    let rest = &line[at.0 + name.len() + 1..];
+    if let Some(quoted) = rest.strip_prefix('"') {
+        return quoted.split_once('"').map(|(value, _)| value.to_owned());
+    }
+    let bare = rest.split_whitespace().next()?;
+    Some(
+        from_hexadecimal(bare)
+            .filter(|_| name == "name" || name == "path")
+            .unwrap_or_else(|| bare.to_owned()),
+    )
+}
+
+fn from_hexadecimal(word: &str) -> Option<String> {
+    let digits = word.as_bytes();
+    if digits.is_empty() || !digits.len().is_multiple_of(2) || !word.is_ascii() {
+        return None;
+    }
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    String::from_utf8(digits.chunks(2).map(byte).collect::<Option<Vec<u8>>>()?).ok()
+}
+
+/// The type in `user:role:type:level`.
+fn label(context: &str) -> Option<String> {
+    context.split(':').nth(2).map(str::to_owned)
+}

@@ -1,0 +1,213 @@
+//! The hypervisor and the machine that it makes: KVM, machine types, firmware, memory, what of a domain lies around.
+
+use super::words::{between, has_any, named_after};
+use super::{Diagnosis, Evidence};
+use crate::error::Code;
+use crate::text::shell_word;
+
+/// What libvirt starts a guest with besides itself.
+pub(super) fn helper_down(text: &str, _: &Evidence) -> Option<Diagnosis> {
+    let socket = named_after(text, "Failed to connect socket to ")?;
+    let daemon = socket.rsplit('/').next()?.strip_suffix("-sock")?;
+    // The one that answered, or did not, is a matter of the connection.
+    let is_helper =
+        ["virtlogd", "virtlockd", "virtnetworkd", "virtstoraged", "virtsecretd"].contains(&daemon);
+    is_helper.then(|| {
+        Diagnosis::new(
+            Code::HelperDown,
+            format!(
+                "no daemon of libvirt's listens there: '{socket}' does not exist, or has nobody behind it"
+            ),
+        )
+        .hint(format!("systemctl enable --now {daemon}.socket (without systemd: {daemon} -d)"))
+    })
+}
+
+pub(super) fn no_kvm(text: &str, _: &Evidence) -> Option<Diagnosis> {
+    let lower = text.to_lowercase();
+    let refused = ["could not access kvm", "failed to initialize kvm", "invalid accelerator kvm"];
+    let not_there = ["does not support virt type 'kvm'", "domain requires kvm", "for domaintype=kvm"];
+    let broken = ["kvm_buf_set_msrs", "failed to set msr", "kvm internal error", "kvm run failed"];
+    let (cause, hint) = if has_any(&lower, &refused) {
+        ("QEMU cannot use KVM on this host", why_refused(&lower))
+    } else if has_any(&lower, &not_there) {
+        (
+            "the host offers no KVM",
+            "foundry doctor tells why; --virt-type qemu does without, many times slower",
+        )
+    } else if has_any(&lower, &broken) {
+        ("KVM on this host does not run this guest", "--virt-type qemu does without KVM, many times slower")
+    } else {
+        return None;
+    };
+    Some(Diagnosis::new(Code::NoKvm, cause).hint(hint))
+}
+
+/// What open(2) of /dev/kvm said.
+fn why_refused(lower: &str) -> &'static str {
+    if lower.contains("permission denied") {
+        "QEMU's user may not open /dev/kvm: usermod -aG kvm libvirt-qemu (Fedora: qemu), then systemctl restart libvirtd"
+    } else if lower.contains("no such file") {
+        "there is no /dev/kvm: modprobe kvm_intel (or kvm_amd); foundry doctor tells more; --virt-type qemu does without"
+    } else if lower.contains("resource busy") {
+        "another hypervisor, VirtualBox for one, has the processor's virtualization: end its VMs; --virt-type qemu does without"
+    } else {
+        "foundry doctor --probe tells whether any guest runs with it; --virt-type qemu does without"
+    }
+}
+
+/// A machine that foundry makes always, in a QEMU that has been built without it; or a domain that is older than QEMU's
+/// memory.
+pub(super) fn machine_unknown(text: &str, _: &Evidence) -> Option<Diagnosis> {
+    let machine = named_after(text, "does not support machine type ")
+        .or_else(|| between(text, "unsupported machine type: \"", "\""))
+        .or_else(|| between(text, "nsupported machine type '", "'"))?;
+    let emulator = named_after(text, "Emulator ").unwrap_or("QEMU");
+    Some(
+        Diagnosis::new(
+            Code::MachineUnknown,
+            format!("{emulator} on the host has no machine type '{machine}'"),
+        )
+        .hint(format!(
+            "{} -machine help lists those that it has; a newer QEMU may have it",
+            if emulator == "QEMU" { "qemu-system-x86_64".into() } else { shell_word(emulator) }
+        )),
+    )
+}
+
+pub(super) fn arch_unsupported(text: &str, _: &Evidence) -> Option<Diagnosis> {
+    let arch = named_after(text, "No emulator found for arch ")
+        .or_else(|| between(text, "could not find capabilities for arch=", " "))
+        .or_else(|| text.split_once("could not find capabilities for arch=").map(|(_, arch)| arch.trim()))?;
+    Some(
+        Diagnosis::new(Code::ArchUnsupported, format!("the host has no QEMU for {arch}"))
+            .hint(emulator_hint(arch)),
+    )
+}
+
+/// How to get a QEMU for an architecture (package names of Debian and Fedora).
+pub fn emulator_hint(arch: &str) -> String {
+    let (debian, fedora) = match arch {
+        "aarch64" | "armv7l" => ("qemu-system-arm", "qemu-system-aarch64"),
+        "x86_64" | "i686" => ("qemu-system-x86", "qemu-system-x86"),
+        _ => ("qemu-system-misc", "qemu"),
+    };
+    format!(
+        "apt install {debian} there (Fedora: dnf install {fedora}), then systemctl restart libvirtd (or virtqemud)"
+    )
+}
+
+pub(super) fn qemu_missing(text: &str, _: &Evidence) -> Option<Diagnosis> {
+    let emulator =
+        named_after(text, "Cannot check QEMU binary ").or_else(|| named_after(text, "QEMU binary "));
+    let emulator =
+        emulator.filter(|_| has_any(text, &["No such file", "is not executable", "doesn't exist"]))?;
+    Some(
+        Diagnosis::new(Code::QemuMissing, format!("there is no QEMU at '{emulator}' on the host")).hint(
+            "apt install qemu-system-x86 there (Fedora: dnf install qemu-kvm), then systemctl restart libvirtd (or virtqemud)",
+        ),
+    )
+}
+
+pub(super) fn cpu_unknown(text: &str, _: &Evidence) -> Option<Diagnosis> {
+    let refused = [
+        "CPU is incompatible with host CPU",
+        "guest CPU doesn't match specification",
+        "unable to find CPU definition",
+    ];
+    has_any(text, &refused).then(|| {
+        Diagnosis::new(Code::CpuUnknown, "the host's QEMU cannot give the guest the CPU that it is to have")
+            .hint("spec.cpuMode: host-model, or leave it out")
+    })
+}
+
+/// The EFI variables of an earlier domain of that name, which are no variables for this firmware; or those that keep a
+/// domain from being undefined.
+pub(super) fn nvram_in_the_way(text: &str, evidence: &Evidence) -> Option<Diagnosis> {
+    if text.contains("cannot undefine domain with nvram") {
+        return Some(
+            Diagnosis::new(Code::NvramInTheWay, "the domain has EFI variables, and was to go without them")
+                .hint(format!("virsh undefine --nvram {}", shell_word(&evidence.asked.vm))),
+        );
+    }
+    let is_flash = has_any(text, &["system firmware block device", "cfi.pflash01 device"])
+        && has_any(text, &["has invalid size", "block backend provides", "doesn't fit"]);
+    let opened = named_after(text, "Could not open ").filter(|path| is_variables(path));
+    let is_read = opened.is_some() && !text.contains("Permission denied");
+    if !is_flash && !is_read {
+        return None;
+    }
+    let file = opened.map_or("the file with the VM's EFI variables".to_owned(), |path| format!("'{path}'"));
+    let cause = format!(
+        "{file} holds no EFI variables for this firmware; an earlier VM of that name may have left it"
+    );
+    // What is undone takes the file with it, where libvirt can remove that.
+    Some(Diagnosis::new(Code::NvramInTheWay, cause).hint(match opened {
+        Some(path) => format!("if it is still there: rm -r {}; then the same command again", shell_word(path)),
+        None => "the same command again, since the file goes with the VM that was taken back; foundry gc --dry-run lists those that stay".to_owned(),
+    }))
+}
+
+/// As libvirt names them (its `qemuDomainNVRAMPathFormat`).
+fn is_variables(path: &str) -> bool {
+    path.ends_with("_VARS.fd") || path.ends_with("_VARS.qcow2")
+}
+
+pub(super) fn firmware_missing(text: &str, evidence: &Evidence) -> Option<Diagnosis> {
+    let unknown = [
+        "Unable to find any firmware to satisfy 'efi'",
+        "Unable to find 'efi' firmware",
+        "unable to find any master var store",
+    ];
+    let image = named_after(text, "Could not open ")
+        .filter(|path| is_firmware(path) && text.contains("No such file"));
+    if !has_any(text, &unknown) && image.is_none() {
+        return None;
+    }
+    const INSTALL: &str = "apt install ovmf there (Fedora: dnf install edk2-ovmf; for aarch64 guests qemu-efi-aarch64, edk2-aarch64)";
+    Some(if evidence.asked.secure_boot {
+        Diagnosis::new(Code::SecureBootMissing, "the host has no UEFI firmware with Secure Boot for this VM")
+            .hint(format!("{INSTALL}; or spec.firmware.secureBoot: false"))
+    } else {
+        Diagnosis::new(Code::FirmwareMissing, "the host has no UEFI firmware for this VM")
+            .hint(format!("{INSTALL}; or spec.firmware.type: bios"))
+    })
+}
+
+fn is_firmware(path: &str) -> bool {
+    has_any(path, &["/OVMF", "/AAVMF", "/edk2", "/qemu-efi", "_CODE"])
+}
+
+pub(super) fn out_of_memory(text: &str, _: &Evidence) -> Option<Diagnosis> {
+    let no_huge_pages =
+        has_any(text, &["hugetlbfs filesystem is not mounted", "unable to map backing store for guest RAM"]);
+    if no_huge_pages {
+        return Some(
+            Diagnosis::new(Code::OutOfMemory, "the host has not enough huge pages for it")
+                .hint("grep Huge /proc/meminfo there; sysctl vm.nr_hugepages=N reserves some"),
+        );
+    }
+    has_any(text, &["annot set up guest memory", "Cannot allocate memory", "Out of memory: Killed process"]).then(|| {
+        Diagnosis::new(Code::OutOfMemory, "the host has not enough memory for it").hint(
+            "free -h there shows what is left, foundry list -o wide what the VMs have; a smaller spec.memoryGiB needs less",
+        )
+    })
+}
+
+pub(super) fn snapshot_in_the_way(text: &str, evidence: &Evidence) -> Option<Diagnosis> {
+    let refused = [
+        "cannot delete inactive domain with",
+        "Can't resize an image which has snapshots",
+        "cannot be resized, because it has internal snapshots",
+    ];
+    has_any(text, &refused).then(|| {
+        let vm = shell_word(&evidence.asked.vm);
+        let hint = if evidence.asked.vm.is_empty() {
+            "virsh snapshot-list VM lists them, virsh snapshot-delete VM SNAPSHOT removes one".to_owned()
+        } else {
+            format!("virsh snapshot-list {vm} lists them, virsh snapshot-delete {vm} SNAPSHOT removes one")
+        };
+        Diagnosis::new(Code::SnapshotInTheWay, "the domain has snapshots, which need its disks as they are")
+            .hint(hint)
+    })
+}

@@ -1,0 +1,150 @@
+//! What stands behind a refusal of libvirt's: its cause by a code, in a sentence that names the object, with what to do.
+//!
+//! libvirt's texts name functions, file descriptors and command lines of QEMU, and often say only that something was
+//! not permitted. What else was seen (QEMU's log, what the kernel denied meanwhile, who may pass which directory) is
+//! gathered elsewhere and comes in as [`Evidence`]; here it is judged, without asking anybody. Where nothing fits,
+//! nothing is said, and libvirt's own words stand.
+
+mod connection;
+mod denial;
+mod machine;
+mod names;
+mod network;
+mod permission;
+mod storage;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+pub(super) use connection::{cannot_connect, check, lost, wake};
+pub use denial::{Denial, Guard};
+pub use machine::emulator_hint;
+pub use permission::{Barrier, RefusedFile, is_behind, refused_file};
+pub use storage::locked_file;
+pub(super) use words::first_line;
+
+use crate::error::{Code, Error};
+use crate::text::printable;
+
+/// Longest sentence that is made of others' words.
+const LONGEST: usize = 600;
+
+/// What is known of a refusal.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Evidence {
+    /// libvirt's words.
+    pub libvirt: String,
+    /// What QEMU said in the domain's log since the operation began, a line each, without its command line.
+    pub log: String,
+    /// What was asked for.
+    pub asked: Asked,
+    /// What the kernel denied since the operation began.
+    pub denials: Vec<Denial>,
+    /// The first directory or file on the way to a refused one that QEMU's user has no right to.
+    pub barrier: Option<Barrier>,
+    /// Which processes have a locked file open: number and name.
+    pub holders: Vec<(u32, String)>,
+    /// The MTUs of the host's bridges that the guest is attached to.
+    pub mtus: Vec<(String, u32)>,
+}
+
+/// What was asked for, as far as a cause depends on it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// The domain's name.
+    pub vm: String,
+    /// The domain's UUID, as text.
+    pub uuid: String,
+    /// Whether only signed boot loaders are to start.
+    pub secure_boot: bool,
+    /// The bridges that the guest is attached to.
+    pub bridges: Vec<String>,
+}
+
+/// A cause.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnosis {
+    /// By its code.
+    pub code: Code,
+    /// In a sentence that names the object.
+    pub cause: String,
+    /// What to do about it: commands.
+    pub hint: Option<String>,
+}
+
+impl Diagnosis {
+    /// Paths and names in it may be anybody's: of them, nothing that a terminal would obey is left.
+    fn new(code: Code, cause: impl AsRef<str>) -> Self {
+        let cause = printable(&cause.as_ref().replace('\n', " ")).chars().take(LONGEST).collect();
+        Self { code, cause, hint: None }
+    }
+
+    /// A command in it has to stay the one that was meant: with a control character in it there is none.
+    fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into()).filter(|hint| !hint.chars().any(char::is_control));
+        self
+    }
+}
+
+impl Diagnosis {
+    /// An error with this cause. What it says failed, and what became of it, stays.
+    #[must_use]
+    pub fn blame(self, error: Error) -> Error {
+        let error = error.with_code(self.code).because(self.cause);
+        match self.hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
+    }
+}
+
+/// A cause that a text may have, beside all else that is known.
+type Cause = fn(&str, &Evidence) -> Option<Diagnosis>;
+
+/// The more precise ones come first.
+const CAUSES: &[Cause] = &[
+    names::name_taken,
+    names::volume_taken,
+    names::pool_taken,
+    machine::helper_down,
+    machine::no_kvm,
+    machine::machine_unknown,
+    machine::arch_unsupported,
+    machine::qemu_missing,
+    machine::cpu_unknown,
+    machine::nvram_in_the_way,
+    machine::firmware_missing,
+    machine::out_of_memory,
+    machine::snapshot_in_the_way,
+    network::tap_taken,
+    network::tap_refused,
+    network::mtu_refused,
+    network::bridge_missing,
+    network::network_missing,
+    network::network_inactive,
+    network::mac_taken,
+    network::port_taken,
+    storage::out_of_space,
+    storage::driver_missing,
+    storage::not_mounted,
+    storage::open_elsewhere,
+    storage::directory,
+    permission::confined,
+    permission::barred,
+    permission::unreadable,
+    storage::missing,
+    storage::not_an_image,
+];
+
+/// The cause of a refusal, where it is known. libvirt's own words count before those in QEMU's log, which may be about
+/// something that went wrong without stopping anything.
+pub fn diagnose(evidence: &Evidence) -> Option<Diagnosis> {
+    let of = |text: &str| CAUSES.iter().find_map(|cause| cause(text, evidence));
+    of(&evidence.libvirt).or_else(|| of(&evidence.log))
+}
+
+/// The cause as libvirt's words alone tell it.
+pub fn of_words(libvirt: &str) -> Option<Diagnosis> {
+    diagnose(&Evidence { libvirt: libvirt.to_owned(), ..Evidence::default() })
+}

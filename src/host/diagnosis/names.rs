@@ -1,0 +1,38 @@
+//! Names that somebody else has.
+
+use super::words::{has_any, named_after, quoted_after};
+use super::{Diagnosis, Evidence};
+use crate::error::Code;
+use crate::text::shell_word;
+
+const TAKEN: [&str; 3] = ["already exists with", "is already defined with uuid", "exists already"];
+
+/// `domain 'web' already exists with uuid …`
+pub(super) fn name_taken(text: &str, _: &Evidence) -> Option<Diagnosis> {
+    let name = taken(text).filter(|_| !has_any(text, &["storage volume '", "storage vol '", "pool '"]))?;
+    Some(Diagnosis::new(Code::NameTaken, format!("the name {name} is taken")).hint(
+        "choose another name; foundry list --all shows foundry's VMs, virsh list --all those of others too",
+    ))
+}
+
+/// `storage volume 'x' exists already`, and from the file system of a pool `storage vol 'x' already exists`.
+pub(super) fn volume_taken(text: &str, _: &Evidence) -> Option<Diagnosis> {
+    let name = taken(text).filter(|_| has_any(text, &["storage volume '", "storage vol '"]))?;
+    Some(Diagnosis::new(Code::VolumeTaken, format!("the name {name} is taken")))
+}
+
+/// `pool 'x' already exists with uuid …`, and two pools on one directory.
+pub(super) fn pool_taken(text: &str, _: &Evidence) -> Option<Diagnosis> {
+    if let Some(other) = named_after(text, "Storage source conflict with pool: ") {
+        return Some(
+            Diagnosis::new(Code::PoolTaken, format!("pool '{other}' has that place already"))
+                .hint(format!("use that one: --vm-pool or spec.storagePool {}", shell_word(other))),
+        );
+    }
+    let name = taken(text).filter(|_| text.contains("pool '"))?;
+    Some(Diagnosis::new(Code::PoolTaken, format!("the name {name} is taken")))
+}
+
+fn taken(text: &str) -> Option<&str> {
+    TAKEN.iter().any(|words| text.contains(words)).then(|| quoted_after(text, ""))?
+}

@@ -1,0 +1,152 @@
+//! Bridges, taps, networks, addresses and ports.
+
+use super::words::{between, has_any, interface, named_after};
+use super::{Diagnosis, Evidence};
+use crate::error::Code;
+use crate::text::shell_word;
+
+/// The largest MTU of a tap device (Linux, drivers/net/tun.c: 65535 less an Ethernet header).
+const TAP_MTU: u32 = 65_521;
+
+/// libvirt makes each tap by itself, and refuses one that is there (since its 8.10; before that, one that was open).
+pub(super) fn tap_taken(text: &str, _: &Evidence) -> Option<Diagnosis> {
+    let there = between(text, "The ", " interface already exists");
+    let busy = || {
+        let device = between(text, "Unable to create tap device ", ":")?;
+        has_any(text, &["Device or resource busy", "Invalid argument"]).then_some(device)
+    };
+    let tap = interface(there.or_else(busy)?)?;
+    Some(
+        Diagnosis::new(
+            Code::TapTaken,
+            format!("the host has a network interface {tap} already, and the VM's tap is to be called so"),
+        )
+        .hint(format!(
+            "ip -details link show {tap} shows what it is; if nobody needs it: ip link delete {tap}"
+        )),
+    )
+}
+
+/// No tap at all can be made.
+pub(super) fn tap_refused(text: &str, _: &Evidence) -> Option<Diagnosis> {
+    if text.contains("is tun module loaded?") {
+        return Some(
+            Diagnosis::new(
+                Code::TapRefused,
+                "the host's kernel makes no tap devices: its module tun is missing",
+            )
+            .hint("modprobe tun there; after an upgrade of its kernel, restart the host"),
+        );
+    }
+    // QEMU's bridge helper, by which a session's guests come to a bridge.
+    if has_any(text, &["access denied by acl file", "bridge helper", "qemu-bridge-helper"])
+        && !text.contains("mtu of bridge")
+    {
+        return Some(
+            Diagnosis::new(Code::TapRefused, "QEMU's bridge helper lets this user not use that bridge").hint(
+                "as root: echo 'allow BRIDGE' >>/etc/qemu/bridge.conf; or use --connect qemu:///system",
+            ),
+        );
+    }
+    let is_one = has_any(text, &["Unable to create tap device", "Unable to create tap interface"]);
+    (is_one && text.contains("Operation not permitted")).then(|| {
+        Diagnosis::new(Code::TapRefused, "this libvirt may not make tap devices")
+            .hint("bridges need the system's libvirt: --connect qemu:///system")
+    })
+}
+
+/// A tap gets the MTU of its bridge, which may be more than a tap can have.
+pub(super) fn mtu_refused(text: &str, evidence: &Evidence) -> Option<Diagnosis> {
+    has_any(text, &["Cannot set interface MTU", "cannot set MTU", "failed to set mtu"]).then_some(())?;
+    let Some((bridge, mtu)) = evidence.mtus.iter().find(|(_, mtu)| *mtu > TAP_MTU) else {
+        return Some(
+            Diagnosis::new(Code::MtuRefused, "the host refuses the MTU that its bridge has for the VM's tap")
+                .hint("ip link show type bridge shows the MTUs; ip link set BRIDGE mtu 1500 sets one"),
+        );
+    };
+    Some(
+        Diagnosis::new(
+            Code::MtuRefused,
+            format!("bridge '{bridge}' has an MTU of {mtu}, and a VM's tap can have {TAP_MTU} at most"),
+        )
+        .hint(format!("ip link set {} mtu 1500", shell_word(bridge))),
+    )
+}
+
+pub(super) fn bridge_missing(text: &str, _: &Evidence) -> Option<Diagnosis> {
+    if let Some(device) = between(text, "Unable to add bridge ", " port ").and_then(interface)
+        && text.contains("Operation not supported")
+    {
+        return Some(
+            Diagnosis::new(Code::BridgeMissing, format!("'{device}' on the host is no Linux bridge"))
+                .hint("ip -br link show type bridge lists the bridges"),
+        );
+    }
+    let device = missing_device(text).and_then(interface)?;
+    Some(Diagnosis::new(Code::BridgeMissing, format!("the host has no bridge '{device}'")).hint(format!(
+        "ip -br link show type bridge lists them; ip link add {device} type bridge && ip link set {device} up makes one until the host restarts"
+    )))
+}
+
+/// By libvirt's words, by those of its older versions, and by those of QEMU's bridge helper.
+fn missing_device(text: &str) -> Option<&str> {
+    text.contains("No such device").then_some(())?;
+    named_after(text, "Cannot get interface MTU on ")
+        .or_else(|| named_after(text, "Cannot get interface flags on "))
+        .or_else(|| between(text, "Unable to add bridge ", " port "))
+        .or_else(|| between(text, "failed to get mtu of bridge `", "'"))
+}
+
+pub(super) fn network_missing(text: &str, _: &Evidence) -> Option<Diagnosis> {
+    let network = named_after(text, "no network with matching name ")?;
+    Some(
+        Diagnosis::new(Code::NetworkMissing, format!("there is no network '{network}'"))
+            .hint("virsh net-list --all lists them"),
+    )
+}
+
+pub(super) fn network_inactive(text: &str, _: &Evidence) -> Option<Diagnosis> {
+    let network = named_after(text, "network ").filter(|_| text.contains("is not active"))?;
+    Some(
+        Diagnosis::new(Code::NetworkInactive, format!("network '{network}' is not started"))
+            .hint(format!("virsh net-start {}", shell_word(network))),
+    )
+}
+
+/// libvirt refuses a second device with a MAC address in one domain, and a second one in a network of its own.
+pub(super) fn mac_taken(text: &str, _: &Evidence) -> Option<Diagnosis> {
+    let is_one = text.contains("device matching mac address") && text.contains("already exists");
+    let is_host = text.contains("existing dhcp host entry");
+    (is_one || is_host).then(|| {
+        Diagnosis::new(Code::MacTaken, "another device has that MAC address")
+            .hint("choose another address in spec.networkInterfaces, or another mac")
+    })
+}
+
+/// Of a console by network, where somebody gave the domain one.
+pub(super) fn port_taken(text: &str, _: &Evidence) -> Option<Diagnosis> {
+    if text.contains("Unable to find an unused port in range") {
+        return Some(
+            Diagnosis::new(Code::PortTaken, "all ports for graphical consoles on the host are taken").hint(
+                "ss -ltnp shows who has them; remote_display_port_max in /etc/libvirt/qemu.conf allows more",
+            ),
+        );
+    }
+    let is_one = text.contains("Address already in use")
+        && has_any(
+            text,
+            &["Failed to find an available port", "Failed to bind socket", "Failed to start VNC server"],
+        );
+    is_one.then(|| {
+        let place = between(text, "-vnc ", ",").or_else(|| between(text, "-vnc ", ": "));
+        let port = place.and_then(|place| place.rsplit_once(':')?.1.parse::<u16>().ok());
+        // RFC 6143 has no ports, but QEMU counts displays from 5900 on (qemu(1), -vnc).
+        let port = port.and_then(|display| display.checked_add(5900));
+        let which = port.map_or("a port that it is to listen on".to_owned(), |port| format!("port {port}"));
+        Diagnosis::new(Code::PortTaken, format!("{which} is taken by another process on the host")).hint(
+            port.map_or("ss -ltnp shows who has it".to_owned(), |port| {
+                format!("ss -ltnp sport = :{port} shows who has it")
+            }),
+        )
+    })
+}

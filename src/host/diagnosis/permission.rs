@@ -1,0 +1,119 @@
+//! Files that QEMU, or libvirt as QEMU's user, may not open: who says no, and at which directory.
+
+use super::denial::Guard;
+use super::words::{has_any, named_after};
+use super::{Denial, Diagnosis, Evidence};
+use crate::error::Code;
+use crate::text::shell_word;
+
+/// What QEMU's user has no right to, on the way to a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Barrier {
+    /// The directory, or the file itself.
+    pub path: String,
+    /// Whether it is a directory on the way.
+    pub is_directory: bool,
+    /// The permission bits (chmod(1)).
+    pub mode: u32,
+    /// As whom QEMU runs.
+    pub user: String,
+}
+
+/// A file that could not be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RefusedFile<'a> {
+    /// Its path.
+    pub path: &'a str,
+    /// User and group as whom libvirt tried, where it says so.
+    pub as_user: Option<(u32, u32)>,
+}
+
+/// The file that a text of libvirt's or QEMU's is about.
+pub fn refused_file(text: &str) -> Option<RefusedFile<'_>> {
+    let path = named_after(text, "Cannot access storage file ")
+        .or_else(|| named_after(text, "Cannot access backing file "))
+        // Of nested reasons the last one is the file itself.
+        .or_else(|| text.rfind("Could not open '").and_then(|at| named_after(&text[at..], "Could not open ")))
+        .or_else(|| named_after(text, "cannot open file "))
+        .or_else(|| named_after(text, "Failed to open file "))?;
+    Some(RefusedFile { path, as_user: ids(text) }).filter(|file| file.path.starts_with('/'))
+}
+
+/// `(as uid:64055, gid:64055)`
+fn ids(text: &str) -> Option<(u32, u32)> {
+    let (_, rest) = text.split_once("(as uid:")?;
+    let (uid, rest) = rest.split_once(", gid:")?;
+    Some((uid.parse().ok()?, rest.split(')').next()?.parse().ok()?))
+}
+
+fn denied(text: &str) -> bool {
+    has_any(text, &["Permission denied", "Operation not permitted"])
+}
+
+/// Whether a denial of the kernel's may be what is behind a refusal.
+pub fn is_behind(denial: &Denial, evidence: &Evidence) -> bool {
+    let file = refused_file(&evidence.libvirt).or_else(|| refused_file(&evidence.log));
+    file.is_some_and(|file| denial.is_about(file.path, &evidence.asked.uuid))
+}
+
+/// AppArmor or SELinux, which are asked after owners and modes.
+pub(super) fn confined(text: &str, evidence: &Evidence) -> Option<Diagnosis> {
+    let file = refused_file(text).filter(|_| denied(text))?;
+    let denial = evidence.denials.iter().find(|denial| denial.is_about(file.path, &evidence.asked.uuid))?;
+    let cause = format!("{} does not let the guest's QEMU use '{}'", denial.guard, file.path);
+    Some(Diagnosis::new(Code::Confined, cause).hint(way_out(denial, file.path)))
+}
+
+fn way_out(denial: &Denial, path: &str) -> String {
+    let directory = path.rsplit_once('/').map_or("/", |(directory, _)| directory);
+    match denial.guard {
+        Guard::AppArmor => format!(
+            "an image in a pool is let through (foundry image import {} NAME); or allow the directory: echo {} >>/etc/apparmor.d/local/abstractions/libvirt-qemu",
+            shell_word(path),
+            shell_word(&format!("\"{directory}/**\" rk,"))
+        ),
+        Guard::SeLinux if denial.label.as_deref() == Some("nfs_t") => {
+            "setsebool -P virt_use_nfs 1".to_owned()
+        }
+        Guard::SeLinux => format!(
+            "semanage fcontext -a -t virt_image_t {} && restorecon -R {}",
+            shell_word(&format!("{directory}(/.*)?")),
+            shell_word(directory)
+        ),
+    }
+}
+
+/// Owners and modes.
+pub(super) fn barred(text: &str, evidence: &Evidence) -> Option<Diagnosis> {
+    let file = refused_file(text).filter(|_| denied(text))?;
+    let Barrier { path, is_directory, mode, user } = evidence.barrier.as_ref()?;
+    let word = shell_word(path);
+    let bits = mode & 0o7777;
+    let who = shell_word(user);
+    if !is_directory {
+        let cause = format!(
+            "{user}, as whom guests run, may not read '{path}' (mode {bits:o}), and libvirt leaves the owners of disks as they are"
+        );
+        return Some(Diagnosis::new(Code::DiskUnreadable, cause).hint(
+            "dynamic_ownership = 1 in /etc/libvirt/qemu.conf, then systemctl restart libvirtd (or virtqemud)",
+        ));
+    }
+    let cause = format!(
+        "{user}, as whom guests run, may not pass the directory {path} (mode {bits:o}), and so cannot open '{}'",
+        file.path
+    );
+    Some(
+        Diagnosis::new(Code::PoolUnreadable, cause)
+            .hint(format!("setfacl -m u:{who}:x {word}, or: chmod o+x {word}")),
+    )
+}
+
+/// That is all that can be known of another machine.
+pub(super) fn unreadable(text: &str, _: &Evidence) -> Option<Diagnosis> {
+    let file = refused_file(text).filter(|_| denied(text))?;
+    let cause = format!("the file '{}' may not be read by the hypervisor's user", file.path);
+    Some(Diagnosis::new(Code::DiskUnreadable, cause).hint(format!(
+        "foundry doctor on the host tells which directory keeps it out; namei -l {} shows all of them",
+        shell_word(file.path)
+    )))
+}

@@ -1,0 +1,113 @@
+//! Pools, volumes, and the files that disks lie on.
+
+use super::permission::refused_file;
+use super::words::{first_line, has_any, named_after, parenthesized, quoted_after};
+use super::{Diagnosis, Evidence};
+use crate::error::Code;
+use crate::text::shell_word;
+
+pub(super) fn out_of_space(text: &str, _: &Evidence) -> Option<Diagnosis> {
+    has_any(text, &["No space left on device", "Disk quota exceeded"]).then(|| {
+        Diagnosis::new(Code::OutOfSpace, "no space is left on the host's file system").hint(
+            "df -h and df -i there show it; foundry gc --dry-run lists what nobody uses, foundry image list which images there are",
+        )
+    })
+}
+
+pub(super) fn driver_missing(text: &str, _: &Evidence) -> Option<Diagnosis> {
+    let kind = text.split_once("missing backend for pool type ").and_then(|(_, rest)| parenthesized(rest))?;
+    Some(
+        Diagnosis::new(
+            Code::PoolDriverMissing,
+            format!(
+                "libvirt on the host has no driver for pools of type {kind}; its package is libvirt-daemon-driver-storage-{kind}"
+            ),
+        )
+        .hint(format!(
+            "apt install libvirt-daemon-driver-storage-{kind} there (or dnf), then systemctl restart libvirtd (or virtstoraged)"
+        )),
+    )
+}
+
+pub(super) fn not_mounted(text: &str, _: &Evidence) -> Option<Diagnosis> {
+    let (_, said) =
+        text.split_once("unexpected exit status ").filter(|(before, _)| before.contains("/mount "))?;
+    let said = said.split_once(": ").map_or(said, |(_, said)| said);
+    Some(Diagnosis::new(Code::PoolSourceMissing, first_line(said)))
+}
+
+/// QEMU locks each image that it works on, and so does qemu-nbd: one that was killed leaves no lock behind, one that
+/// lives on does.
+pub(super) fn open_elsewhere(text: &str, evidence: &Evidence) -> Option<Diagnosis> {
+    has_any(text, &["\"write\" lock", "\"consistent read\" lock", "Failed to lock byte"]).then_some(())?;
+    let Some(file) = locked_file(text) else {
+        return Some(Diagnosis::new(Code::DiskOpenElsewhere, "another process has one of its disks open"));
+    };
+    let told = |who: String| {
+        Diagnosis::new(
+            Code::DiskOpenElsewhere,
+            format!("{who} '{file}' open, which is one of its disks or what one lies on"),
+        )
+    };
+    let word = shell_word(file);
+    Some(match evidence.holders.as_slice() {
+        [] => told("another process has".into()).hint(format!("fuser -v {word} shows who, on the host")),
+        holders => {
+            let all: Vec<String> =
+                holders.iter().map(|(pid, name)| format!("{name} (process {pid})")).collect();
+            let pids: Vec<String> = holders.iter().map(|(pid, _)| pid.to_string()).collect();
+            told(format!("{} {}", all.join(" and "), if all.len() == 1 { "has" } else { "have" })).hint(
+                format!(
+                    "ps -fp {} shows what for; when nothing needs it there: kill {}",
+                    pids.join(","),
+                    pids.join(" ")
+                ),
+            )
+        }
+    })
+}
+
+/// `Is another process using the image [PATH]?`, QEMU's next line.
+pub fn locked_file(text: &str) -> Option<&str> {
+    super::words::between(text, "using the image [", "]?").filter(|path| path.starts_with('/'))
+}
+
+/// Of a pool, which libvirt itself reads.
+pub(super) fn directory(text: &str, _: &Evidence) -> Option<Diagnosis> {
+    let quoted = quoted_after(text, "cannot open directory ")?;
+    let word = shell_word(quoted.trim_matches('\''));
+    if text.contains("Permission denied") {
+        return Some(
+            Diagnosis::new(
+                Code::PoolUnreadable,
+                format!("its directory {quoted} may not be read by the hypervisor's user"),
+            )
+            .hint(format!("ls -ld {word} there; a network file system may keep root out (root_squash)")),
+        );
+    }
+    text.contains("No such file").then(|| {
+        Diagnosis::new(Code::PoolSourceMissing, format!("its directory {quoted} does not exist"))
+            .hint(format!("mount what belongs there, or: mkdir -p {word}"))
+    })
+}
+
+/// A disk, or what it lies on, has gone.
+pub(super) fn missing(text: &str, _: &Evidence) -> Option<Diagnosis> {
+    let file = refused_file(text).filter(|_| text.contains("No such file"))?;
+    let diagnosis = Diagnosis::new(Code::DiskUnreadable, format!("the file '{}' does not exist", file.path));
+    Some(match named_after(text, "of storage file ") {
+        Some(disk) => diagnosis.hint(format!("the disk '{disk}' lies on it: put it back where it was")),
+        None => diagnosis,
+    })
+}
+
+/// A file of another form than libvirt was told.
+pub(super) fn not_an_image(text: &str, _: &Evidence) -> Option<Diagnosis> {
+    text.contains("Image is not in qcow2 format").then(|| {
+        Diagnosis::new(
+            Code::NotAnImage,
+            "one of its disks, or what one lies on, is no qcow2 image, and was one",
+        )
+        .hint("foundry image list tells what each image is; qemu-img info FILE tells of one file")
+    })
+}

@@ -1,0 +1,180 @@
+//! What this machine's files say: rights on the way to one, who has one open, MTUs.
+
+use std::fs;
+use std::path::Path;
+
+use crate::host::diagnosis::Barrier;
+use crate::operations::rights::{Accounts, Rights, User, way};
+
+/// How many entries of /proc are looked at: a busy host has some ten thousand open files.
+const MOST_ENTRIES: usize = 200_000;
+/// How many processes are named.
+const MOST_HOLDERS: usize = 4;
+
+/// The first directory on the way to a file that a user may not pass; or the file, where libvirt does not make those
+/// of a guest readable to it. An access list may say more than the bits: of what has one, nothing is said.
+pub(super) fn barrier(root: &Path, path: &str, user: impl Fn(&Accounts) -> Option<User>) -> Option<Barrier> {
+    let text = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
+    let accounts = Accounts::read(&text("etc/passwd"), &text("etc/group"));
+    let user = user(&accounts)?;
+    let there = root.join(path.trim_start_matches('/'));
+    // libvirtd may live among other files than we do: of one that is not here, nothing is known.
+    if matches!(there.symlink_metadata(), Err(e) if e.kind() == std::io::ErrorKind::NotFound) {
+        return None;
+    }
+    let there = there.ancestors().find_map(|part| part.canonicalize().ok())?;
+    let steps = way(root, &there)?;
+    let is_file = there.is_file();
+    let (file, directories) = if is_file { steps.split_last()? } else { (steps.last()?, steps.as_slice()) };
+    let barred = |(path, rights): &(String, Rights), is_directory| {
+        let may = if is_directory { user.may_pass(rights) } else { user.may_read(rights) };
+        (!may && !rights.has_acl).then(|| Barrier {
+            path: path.clone(),
+            is_directory,
+            mode: rights.mode,
+            user: accounts.name_of(user.uid),
+        })
+    };
+    let first = directories.iter().find_map(|step| barred(step, true));
+    first
+        .or_else(|| (is_file && keeps_owners(&text("etc/libvirt/qemu.conf"))).then(|| barred(file, false))?)
+}
+
+/// Whether guests' files stay whose they are: libvirt then gives none to QEMU's user (qemu.conf).
+fn keeps_owners(qemu_conf: &str) -> bool {
+    qemu_conf.lines().any(|line| line.split('=').map(str::trim).eq(["dynamic_ownership", "0"]))
+}
+
+/// The processes that have a file open, as far as this user may see; read from the names of their descriptors, which
+/// needs no access to the file, and so waits for no server.
+pub(super) fn holders(root: &Path, path: &str) -> Vec<(u32, String)> {
+    let real = fs::canonicalize(root.join(path.trim_start_matches('/')));
+    let Ok(real) = real else { return Vec::new() };
+    let processes = fs::read_dir(root.join("proc")).into_iter().flatten().flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let own = std::process::id();
+    let mut left = MOST_ENTRIES;
+    let mut holders = Vec::new();
+    for pid in pids.filter(|pid| *pid != own) {
+        if has_open(&root.join(format!("proc/{pid}/fd")), &real, &mut left) && holders.len() < MOST_HOLDERS {
+            holders.push((pid, name_of(root, pid)));
+        }
+    }
+    holders
+}
+
+fn has_open(descriptors: &Path, file: &Path, left: &mut usize) -> bool {
+    let mut entries = fs::read_dir(descriptors).into_iter().flatten().flatten().take(*left);
+    entries.any(|entry| {
+        *left -= 1;
+        fs::read_link(entry.path()).is_ok_and(|to| to == file)
+    })
+}
+
+fn name_of(root: &Path, pid: u32) -> String {
+    let name = fs::read_to_string(root.join(format!("proc/{pid}/comm"))).unwrap_or_default();
+    Some(crate::text::printable(name.trim()))
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "a process".into())
+}
+
+/// The MTU of each of these bridges.
+pub(super) fn mtus(root: &Path, bridges: &[String]) -> Vec<(String, u32)> {
+    let mtu = |name: &String| {
+        let is_name = !name.contains('/') && !name.starts_with('.');
+        let text =
+            fs::read_to_string(root.join("sys/class/net").join(name).join("mtu")).ok().filter(|_| is_name)?;
+        Some((name.clone(), text.trim().parse().ok()?))
+    };
+    bridges.iter().filter_map(mtu).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        root
+    }
+
+    fn mode(root: &tempfile::TempDir, path: &str, mode: u32) {
+        fs::set_permissions(root.path().join(path), fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    /// Nobody's user, in none of the groups of these files.
+    fn stranger(_: &Accounts) -> Option<User> {
+        Some(User { uid: 64055, groups: BTreeSet::from([64055]) })
+    }
+
+    #[test]
+    fn the_first_directory_that_a_user_may_not_pass_is_the_barrier() {
+        let root = tree(&[
+            ("srv/vms/deep/web_boot", ""),
+            ("etc/passwd", "libvirt-qemu:x:64055:64055::/:/bin/false\n"),
+        ]);
+        for path in ["srv", "srv/vms", "srv/vms/deep"] {
+            mode(&root, path, 0o711);
+        }
+        let found = |path| barrier(root.path(), path, stranger);
+        assert_eq!(found("/srv/vms/deep/web_boot"), None);
+        mode(&root, "srv/vms", 0o700);
+        symlink("srv/vms/deep", root.path().join("link")).unwrap();
+        assert_eq!(found("/srv/vms/deep/not/there"), None);
+        for path in ["/srv/vms/deep/web_boot", "/link/web_boot"] {
+            let barrier = found(path).unwrap();
+            assert_eq!(
+                (barrier.path.as_str(), barrier.user.as_str()),
+                ("/srv/vms", "libvirt-qemu"),
+                "{path}"
+            );
+            assert!(barrier.is_directory && barrier.mode & 0o777 == 0o700);
+        }
+        assert_eq!(barrier(root.path(), "/srv/vms/deep/web_boot", |_| None), None);
+    }
+
+    /// libvirt gives a file to QEMU's user before a start, and takes it back after one that failed.
+    #[test]
+    fn the_file_itself_counts_only_where_libvirt_leaves_it_as_it_is() {
+        let root = tree(&[("srv/web_boot", ""), ("etc/libvirt/qemu.conf", "#dynamic_ownership = 0\n")]);
+        mode(&root, "srv", 0o755);
+        mode(&root, "srv/web_boot", 0o600);
+        assert_eq!(barrier(root.path(), "/srv/web_boot", stranger), None);
+        fs::write(root.path().join("etc/libvirt/qemu.conf"), "user = \"x\"\ndynamic_ownership = 0\n")
+            .unwrap();
+        let found = barrier(root.path(), "/srv/web_boot", stranger).unwrap();
+        assert!(!found.is_directory && found.path == "/srv/web_boot", "{found:?}");
+    }
+
+    #[test]
+    fn who_has_a_file_open_is_found_by_its_descriptors() {
+        let root = tree(&[
+            ("srv/image", ""),
+            ("proc/12/comm", "qemu-nbd\n"),
+            ("proc/13/comm", "cat\n"),
+            ("proc/x/comm", ""),
+        ]);
+        for (pid, file) in [("12", "srv/image"), ("13", "srv/other")] {
+            fs::create_dir_all(root.path().join(format!("proc/{pid}/fd"))).unwrap();
+            let real = root.path().canonicalize().unwrap().join(file);
+            symlink(real, root.path().join(format!("proc/{pid}/fd/3"))).unwrap();
+        }
+        assert_eq!(holders(root.path(), "/srv/image"), [(12, "qemu-nbd".to_owned())]);
+        assert_eq!(holders(root.path(), "/srv/gone"), []);
+    }
+
+    #[test]
+    fn mtus_are_those_of_bridges_and_of_no_other_file() {
+        let root = tree(&[("sys/class/net/br0/mtu", "65535\n"), ("sys/class/mtu", "7\n")]);
+        let names = ["br0", "br9", "../../class", ".."].map(str::to_owned);
+        assert_eq!(mtus(root.path(), &names), [("br0".to_owned(), 65535)]);
+    }
+}
