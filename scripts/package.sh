@@ -21,7 +21,7 @@ main() {
   cargo build --quiet --release
   rm -rf "$OUT"
   documents
-  put packaging/lintian-overrides usr/share/lintian/overrides/foundry-vm
+  put scripts/lib/lintian-overrides usr/share/lintian/overrides/foundry-vm
   manual
   completions
   configuration
@@ -38,7 +38,7 @@ put() {
 
 documents() {
   local file
-  for file in README.md CLOUDINIT.md docs/tour.* examples/justfile examples/*.yaml; do
+  for file in README.md CLOUDINIT.md examples/tour.* examples/justfile examples/*.yaml; do
     put "$file" "usr/share/doc/foundry-vm/$file"
   done
 }

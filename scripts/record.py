@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Makes the recording that README.md shows: docs/tour.cast (asciinema, version 2) and docs/tour.svg, drawn from it.
+"""Makes the recording that README.md shows: examples/tour.cast (asciinema, version 2) and examples/tour.svg, drawn from it.
 
     eval "$(scripts/test.sh --setup)" && scripts/record.py
     scripts/record.py CAST SVG      into other files; tests/live_recording.rs compares these with those that are shown
@@ -133,4 +133,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--inside"]:
         inside(pathlib.Path(sys.argv[2]))
     else:
-        record(*(sys.argv[1:] or [ROOT / "docs/tour.cast", ROOT / "docs/tour.svg"]))
+        record(*(sys.argv[1:] or [ROOT / "examples/tour.cast", ROOT / "examples/tour.svg"]))

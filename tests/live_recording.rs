@@ -21,7 +21,7 @@ fn root() -> &'static Path {
 }
 
 fn shown(name: &str) -> String {
-    std::fs::read_to_string(root().join("docs").join(name)).unwrap()
+    std::fs::read_to_string(root().join("examples").join(name)).unwrap()
 }
 
 /// What a variable of scripts/test.sh says; where nothing may be skipped, it has to.
@@ -77,7 +77,7 @@ fn the_recording_is_what_foundry_says_today() {
     if environment("FOUNDRY_TEST_TINY").is_none() {
         return;
     }
-    let Some(before) = text_of(&root().join("docs/tour.cast")) else { return };
+    let Some(before) = text_of(&root().join("examples/tour.cast")) else { return };
     let folder = tempfile::tempdir().unwrap();
     let (cast, svg) = (folder.path().join("tour.cast"), folder.path().join("tour.svg"));
     script("record.py", &[&cast, &svg]);
@@ -87,8 +87,11 @@ fn the_recording_is_what_foundry_says_today() {
 
 #[test]
 fn the_picture_is_the_recordings() {
-    let Some(drawn) = script("draw_cast.py", &[&root().join("docs/tour.cast")]) else { return };
-    assert!(drawn == shown("tour.svg"), "scripts/draw_cast.py docs/tour.cast >docs/tour.svg draws it anew");
+    let Some(drawn) = script("draw_cast.py", &[&root().join("examples/tour.cast")]) else { return };
+    assert!(
+        drawn == shown("tour.svg"),
+        "scripts/draw_cast.py examples/tour.cast >examples/tour.svg draws it anew"
+    );
 }
 
 /// GitHub shows an SVG as a picture: what acts or asks for something else is not shown, or not the same to everybody.
@@ -130,8 +133,8 @@ fn the_recording_knows_no_machine() {
 fn the_readme_shows_it_and_its_commands() {
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
     let first = readme.split("\n## ").next().unwrap();
-    assert!(first.contains("](docs/tour.svg)") && first.contains("](docs/tour.cast)"), "{first}");
-    let Some(text) = text_of(&root().join("docs/tour.cast")) else { return };
+    assert!(first.contains("](examples/tour.svg)") && first.contains("](examples/tour.cast)"), "{first}");
+    let Some(text) = text_of(&root().join("examples/tour.cast")) else { return };
     let played: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("$ ")).collect();
     assert!(played.len() >= 4, "{played:?}");
     let blocks = documents::blocks();

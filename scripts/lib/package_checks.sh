@@ -52,7 +52,7 @@ package_in_deb() {
   package_gone "$2"
 }
 
-# What Debian has against it, apart from what packaging/lintian-overrides gives the reasons for.
+# What Debian has against it, apart from what scripts/lib/lintian-overrides gives the reasons for.
 package_lint() {
   packages_install lintian
   lintian --allow-root --fail-on error,warning "$1"
