@@ -48,7 +48,6 @@ pub struct Check {
     pub found: String,
     /// Of a problem: the code of the error that it is or will be, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
     pub code: Option<Code>,
     /// What to do about it: sentences, or commands.
     pub todo: Vec<String>,
