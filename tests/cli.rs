@@ -335,8 +335,8 @@ fn a_command_in_a_hint_is_quoted() {
     let ran = run_with(&["-c", TEST_DRIVER, "create", "-"], &manifest);
     assert_fails(&ran, 5, "there is no pool 'my pool; reboot'");
     assert!(ran.stderr.contains("foundry pool add 'my pool; reboot' dir PATH"), "{}", ran.stderr);
-    let ran = run(&["-c", "nosuch:///a?b&c", "list"]);
-    assert!(ran.stderr.contains("`virsh -c 'nosuch:///a?b&c' uri`"), "{}", ran.stderr);
+    let ran = run(&["-c", "qemu+tcp://127.0.0.1:1/system?a&b", "list"]);
+    assert!(ran.stderr.contains("`virsh -c 'qemu+tcp://127.0.0.1:1/system?a&b' uri`"), "{}", ran.stderr);
 }
 
 /// Whether a size can be meant is told before anybody is asked.
