@@ -197,7 +197,7 @@ fn on_a_terminal_it_asks_and_takes_no_for_an_answer() {
             "{shown}"
         );
         assert!(
-            shown.contains("Go ahead? [y/N] ") && shown.contains("error: nothing was destroyed\n"),
+            shown.contains("Go ahead? [y/N] ") && shown.contains("error[FND-4010]: nothing was destroyed\n"),
             "{shown}"
         );
     }

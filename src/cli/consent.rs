@@ -1,14 +1,14 @@
 //! What somebody at a terminal is asked before anything goes for good.
 
 use super::ui::Ui;
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 use crate::operations::destroy::Doomed;
 
 /// Goes on if the user agrees; `otherwise` says what did not happen.
 pub(super) fn agree(question: &str, otherwise: &str, ui: &Ui) -> Result<(), Error> {
     match ui.confirm(question) {
         Ok(true) => Ok(()),
-        Ok(false) => Err(Error::new(Kind::Vm, otherwise)),
+        Ok(false) => Err(Error::new(Code::VmDeclined, otherwise)),
         Err(unasked) => Err(unasked.hint("without a question it needs --yes").outcome(otherwise)),
     }
 }

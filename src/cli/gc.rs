@@ -10,7 +10,7 @@ use super::destroy::tell_all;
 use super::interrupt;
 use super::output::{Listed, ListingArgs, age, or_dash};
 use super::ui::Ui;
-use crate::error::{Code, Error, Kind};
+use crate::error::{Code, Error};
 use crate::operations::gc::{self, Choice, Fate, Places, Remains, Survey};
 use crate::text::printable;
 use crate::units::Bytes;
@@ -137,7 +137,7 @@ fn agree(chosen: &[&Remains], ui: &Ui) -> Result<(), Error> {
     }
     match ui.confirm(&question(chosen))? {
         true => Ok(()),
-        false => Err(Error::new(Kind::Storage, "nothing was changed")),
+        false => Err(Error::new(Code::StorageDeclined, "nothing was changed")),
     }
 }
 

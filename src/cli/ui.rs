@@ -148,8 +148,8 @@ impl Ui {
     /// Says what failed: once, with its code, its cause, what to do, and what became of what was begun.
     pub fn error(&self, error: &Error) {
         let mut text = told(error, self.verbose);
-        // Who is told what to do has no need of more, and a file has no reader yet.
-        if io::stderr().is_terminal() && error.hint_text().is_none() && !error.code().is_general() {
+        // A file has no reader yet.
+        if io::stderr().is_terminal() && is_worth_explaining(error) {
             let _ = write!(text, "\n  foundry explain {} says more", error.code());
         }
         self.say(&Line::from(error), &self.paint(&mark(error), "31"), &text);
@@ -305,6 +305,13 @@ impl Ui {
 /// What an error begins with: `error[FND-4002]: `, as rustc marks its own.
 fn mark(error: &Error) -> String {
     format!("error[{}]: ", error.code())
+}
+
+/// Who is told what to do, or has said no, has no need of more.
+fn is_worth_explaining(error: &Error) -> bool {
+    let code = error.code();
+    let is_declined = matches!(code, Code::VmDeclined | Code::StorageDeclined);
+    error.hint_text().is_none() && !code.is_general() && !is_declined
 }
 
 /// All that an error says.

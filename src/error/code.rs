@@ -120,6 +120,7 @@ codes! {
         4007 ChangedMeanwhile
         4008 VmTurnTaken
         4009 RecordUnreadable
+        4010 VmDeclined
         // The hypervisor and the machine.
         4101 NoKvm
         4102 ArchUnsupported
@@ -173,6 +174,7 @@ codes! {
         5007 PoolUnfit
         5008 PoolSourceMissing
         5009 PoolDriverMissing
+        5010 StorageDeclined
         // Images.
         5101 ImageMissing
         5102 DiskSmallerThanImage

@@ -7,7 +7,7 @@ use crate::cli::Global;
 use crate::cli::connect::connect;
 use crate::cli::interrupt;
 use crate::cli::ui::Ui;
-use crate::error::{Code, Error, Kind};
+use crate::error::{Code, Error};
 use crate::operations::images::{self, Dispensable};
 use crate::text::printable;
 use crate::units::Bytes;
@@ -62,7 +62,9 @@ fn agree(name: &str, users: &[String], ui: &Ui) -> Result<(), Error> {
     );
     match ui.typed(&question)? {
         Some(answer) if answer == name => Ok(()),
-        Some(_) => Err(Error::new(Kind::Storage, "that is not its name").outcome("nothing was changed")),
+        Some(_) => {
+            Err(Error::new(Code::StorageDeclined, "that is not its name").outcome("nothing was changed"))
+        }
         None => {
             Err(Error::new(Code::ImageInUse, format!("image '{name}' is in use by {}", users.join(", ")))
                 .hint("where nobody can be asked, --force needs --yes")
@@ -121,7 +123,7 @@ fn agree_to_all(found: &[Dispensable], ui: &Ui) -> Result<(), Error> {
     }
     match ui.confirm(&format!("Delete these images for good:\n{}Go ahead?", lines(found)))? {
         true => Ok(()),
-        false => Err(Error::new(Kind::Storage, "nothing was deleted")),
+        false => Err(Error::new(Code::StorageDeclined, "nothing was deleted")),
     }
 }
 
