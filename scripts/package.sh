@@ -21,6 +21,7 @@ main() {
   cargo build --quiet --release
   rm -rf "$OUT"
   documents
+  put scripts/lib/lintian-overrides usr/share/lintian/overrides/foundry-vm
   manual
   completions
   configuration
@@ -37,8 +38,8 @@ put() {
 
 documents() {
   local file
-  for file in README.md CLOUDINIT.md examples/justfile examples/*.yaml; do
-    put "$file" "usr/share/doc/foundry/$file"
+  for file in README.md CLOUDINIT.md examples/tour.* examples/justfile examples/*.yaml; do
+    put "$file" "usr/share/doc/foundry-vm/$file"
   done
 }
 
@@ -60,8 +61,9 @@ completion() {
   "$FOUNDRY" completion "$1" >"$TREE/$2"
 }
 
-# Its zsh looks elsewhere than Debian's.
+# Its zsh looks elsewhere than Debian's, and it has no lintian.
 as_fedora_has_it() {
+  rm -r "$TREE/usr/share/lintian"
   mv "$TREE/usr/share/zsh/vendor-completions" "$TREE/usr/share/zsh/site-functions"
 }
 

@@ -202,7 +202,7 @@ fn a_variable_set_to_nothing_counts_as_not_set() {
     ] {
         let ran = Ran::from(foundry(&["render", "examples/simple-vm.yaml"]).env(name, "").output().unwrap());
         assert_eq!((ran.code, &ran.stdout), (0, &plain), "{name}: {}", ran.stderr);
-        assert!(run(&["--help"]).stdout.contains(&format!("[env: {name}]")), "{name}");
+        assert!(run(&["options"]).stdout.contains(&format!("[env: {name}]")), "{name}");
     }
     let ran = Ran::from(foundry(&["list"]).env("FOUNDRY_VM_POOL", "a/b").output().unwrap());
     assert_eq!(ran.code, 64, "{}", ran.stderr);

@@ -95,7 +95,7 @@ fn every_setting_can_be_set_everywhere() {
         let value = match key {
             Key::DnsServers => "9.9.9.9,2620:fe::fe",
             Key::StoragePath | Key::Catalog => "/srv/x",
-            Key::WaitTimeout | Key::DestroyTimeout | Key::CallTimeout => "7m",
+            Key::WaitTimeout | Key::DestroyTimeout | Key::DetachTimeout | Key::CallTimeout => "7m",
             Key::VirtType => "qemu",
             Key::Output => "wide",
             Key::Color => "never",

@@ -9,11 +9,11 @@ use std::process::Command as Program;
 use clap::{Command, Parser};
 use foundry::cli::{Cli, command};
 use foundry::schema::{self, Field};
-use support::command::{Ran, run, skip_without};
+use support::command::{Ran, foundry, run, skip_without};
 
-/// A screen.
+/// A screen: 80 columns, which every terminal has, and half of the lines that one has on a whole display.
 const LINES: usize = 40;
-const COLUMNS: usize = 100;
+const COLUMNS: usize = 80;
 
 /// All commands with the words that lead to them, those that are hidden included.
 fn commands() -> Vec<(Vec<String>, Command)> {
@@ -32,23 +32,51 @@ fn commands() -> Vec<(Vec<String>, Command)> {
 
 fn help(path: &[String]) -> String {
     let args: Vec<&str> = path.iter().map(String::as_str).chain(["--help"]).collect();
-    let ran = run(&args);
+    let mut command = foundry(&args);
+    let ran = Ran::from(command.env("COLUMNS", COLUMNS.to_string()).output().unwrap());
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{path:?}");
     ran.stdout
 }
 
 #[test]
 fn the_help_of_each_command_fits_on_a_screen() {
-    for (path, _) in commands() {
+    for (path, command) in commands() {
         let text = help(&path);
         let width = text.lines().map(|line| line.chars().count()).max().unwrap();
         let lines = text.lines().count();
         assert!(lines <= LINES && width <= COLUMNS, "{path:?}: {lines} lines, {width} columns\n{text}");
         assert!(!text.contains("--storage-path"), "{path:?} repeats the options of all commands");
+        // An example that is broken into two lines can be copied no more.
+        let below = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let long: Vec<&str> = below.lines().filter(|line| line.chars().count() > COLUMNS).collect();
+        assert!(long.is_empty(), "{path:?}: {long:#?}");
     }
-    // The options of all commands are here, and only here.
     let whole = help(&[]);
-    assert!(whole.lines().all(|line| line.chars().count() <= COLUMNS) && whole.contains("--storage-path"));
+    assert!(whole.lines().all(|line| line.chars().count() <= COLUMNS), "{whole}");
+    assert!(whole.lines().count() <= LINES && !whole.contains("--storage-path"), "{whole}");
+}
+
+#[test]
+fn the_options_of_all_commands_are_listed_in_one_place() {
+    let mut command = foundry(&["options"]);
+    let ran = Ran::from(command.env("COLUMNS", COLUMNS.to_string()).output().unwrap());
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    assert!(ran.stdout.lines().all(|line| line.chars().count() <= COLUMNS), "{}", ran.stdout);
+    for arg in command_options() {
+        assert!(
+            ran.stdout.contains(&format!("--{arg} ")) || ran.stdout.contains(&format!("--{arg}.")),
+            "{arg}"
+        );
+    }
+}
+
+/// The long names of what every command takes.
+fn command_options() -> Vec<String> {
+    let root = command();
+    let all = root.get_arguments().filter(|arg| arg.is_global_set()).filter_map(|arg| arg.get_long());
+    let all: Vec<String> = all.map(str::to_owned).collect();
+    assert!(all.len() > 14, "{all:?}");
+    all
 }
 
 /// Lines of examples that are foundry's, continued ones as one.

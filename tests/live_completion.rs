@@ -33,6 +33,16 @@ fn completed(bed: &Bed, shell: &str, lines: &[String]) -> Vec<String> {
     ran.stdout.lines().map(str::to_owned).collect()
 }
 
+/// What tells a bridge from the others of this machine (Linux: /sys/class/net/NAME/bridge).
+fn begun(bridge: &str) -> &str {
+    let names = std::fs::read_dir("/sys/class/net").unwrap().map(|entry| entry.unwrap());
+    let bridges = names.filter(|entry| entry.path().join("bridge").exists());
+    let others: Vec<String> =
+        bridges.map(|entry| entry.file_name().into_string().unwrap()).filter(|name| name != bridge).collect();
+    let is_own = |end: &usize| !others.iter().any(|other| other.starts_with(&bridge[..*end]));
+    &bridge[..(1..bridge.len()).find(is_own).unwrap_or(bridge.len())]
+}
+
 fn has(shell: &str) -> bool {
     let found = Command::new(shell).arg("--version").output().is_ok();
     assert!(found || std::env::var_os("FOUNDRY_TEST_REQUIRE").is_none(), "{shell} is missing");
@@ -61,6 +71,7 @@ fn a_tab_completes_names_in_each_shell() {
         (format!("foundry pool info {}", bed.name("im")), format!("pool info {}", bed.image_pool())),
         ("foundry image info ti".to_owned(), "image info tiny.qcow2".to_owned()),
         (format!("foundry disk resize {vm} vd"), format!("disk resize {vm} vdq")),
+        (format!("foundry init --bridge {}", begun(bed.bridge())), format!("init --bridge {}", bed.bridge())),
         ("foundry create --wait=cl".to_owned(), "create --wait=cloud-init".to_owned()),
         ("foundry create a".to_owned(), "create a manifest.yaml".to_owned()),
         ("foundry explain spec.ne".to_owned(), "explain spec.networkInterfaces".to_owned()),

@@ -141,8 +141,12 @@ fn a_guest_that_does_not_let_go_keeps_its_disk() {
     let manifest = bed.manifest("web", 156).boot_disk("{sizeGB: 1, empty: true}").disk("vdb", 1);
     let vm = &manifest.name;
     bed.creates(&manifest);
-    let kept = disk(&bed, &["detach", vm, "vdb", "--timeout", "1s"]).exits(6);
-    kept.mentions("did not let go of disk 'vdb'").mentions("nothing was deleted");
+    // The variable counts, and the flag goes before it.
+    for (set, flag) in [("1s", &[][..]), ("2h", &["--timeout", "1s"])] {
+        let detach = [&["disk", "detach", vm, "vdb"], flag].concat();
+        let kept = bed.foundry(&detach).env("FOUNDRY_DETACH_TIMEOUT", set).run().exits(6);
+        kept.mentions("did not let go of disk 'vdb'").mentions("nothing was deleted");
+    }
     assert!(bed.disk(&format!("{vm}_data-vdb")).exists());
     assert_eq!(listed(&bed, vm, "vdb").unwrap()["presence"], "attached");
     bed.virsh().does(&["destroy", vm]);

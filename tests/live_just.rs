@@ -11,22 +11,40 @@
 #[path = "common/live/mod.rs"]
 mod live;
 
+use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use live::{Bed, environment};
 
+const JUSTFILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/justfile");
+
 /// Runs recipes; `vms` is the directory with the manifests.
 fn just(bed: &Bed, just: &str, vms: &Path, recipes: &[&str]) -> Output {
-    let program = Path::new(env!("CARGO_BIN_EXE_foundry")).parent().unwrap();
     let mut command = Command::new(just);
-    command.arg("--justfile").arg(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/justfile")).args(recipes);
+    command.arg("--justfile").arg(JUSTFILE).args(recipes);
+    in_its_place(bed, vms, command).output().unwrap()
+}
+
+/// The same for somebody at a terminal, who answers.
+fn at_a_terminal(bed: &Bed, just: &str, vms: &Path, recipes: &str, answer: &str) -> String {
+    let mut command = Command::new("script");
+    command.args(["-qec", &format!("{just} --justfile {JUSTFILE} {recipes}"), "/dev/null"]);
+    let mut child =
+        in_its_place(bed, vms, command).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(answer.as_bytes()).unwrap();
+    String::from_utf8_lossy(&child.wait_with_output().unwrap().stdout).into_owned()
+}
+
+fn in_its_place(bed: &Bed, vms: &Path, mut command: Command) -> Command {
+    let program = Path::new(env!("CARGO_BIN_EXE_foundry")).parent().unwrap();
     command.current_dir(bed.home()).env_clear();
     for (name, value) in bed.variables() {
         let value = if name == "PATH" { format!("{}:{value}", program.display()) } else { value };
         command.env(name, value);
     }
-    command.env("FOUNDRY_VMS", vms).output().unwrap()
+    command.env("FOUNDRY_VMS", vms);
+    command
 }
 
 #[track_caller]
@@ -67,6 +85,16 @@ fn the_recipes_do_what_they_say() {
     let refused = just(&bed, &program, &vms, &["recreate", two]);
     assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("vcpu"));
     assert_eq!(uuid(two), before[1]);
+
+    // Whoever sits there is asked, before anything goes.
+    std::fs::write(&file, good).unwrap();
+    for recipe in [format!("destroy {two}"), format!("recreate {two}")] {
+        let said = at_a_terminal(&bed, &program, &vms, &recipe, "n\n");
+        assert!(said.contains("Go ahead?") && said.contains("nothing was destroyed"), "{recipe}: {said}");
+    }
+    let said = at_a_terminal(&bed, &program, &vms, "down", "n\n");
+    assert!(said.contains("Destroy every VM of the directory"), "{said}");
+    assert_eq!((names().len(), uuid(two)), (2, before[1].clone()));
 
     run(&["destroy", two, "--force"]);
     assert_eq!(names(), [one]);

@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -166,7 +166,32 @@ fn a_watch_redraws_on_a_terminal_only() {
         skip_without("script", "bsdutils");
         return;
     };
-    assert!(drawn.starts_with("\u{1b}[H\u{1b}[2JNAME "), "{drawn:?}");
+    // Over what was there, and never an empty screen; no cursor hidden and no other screen that would have to be left.
+    assert!(drawn.starts_with("\u{1b}[HNAME "), "{drawn:?}");
+    assert!(drawn.lines().all(|line| line.ends_with("\u{1b}[K")), "{drawn:?}");
+    assert!(!drawn.contains("\u{1b}[2J") && !drawn.contains("\u{1b}[?"), "{drawn:?}");
     let plain = watch("dumb").unwrap();
     assert!(plain.starts_with("NAME ") && !plain.contains('\u{1b}'), "{plain:?}");
+}
+
+/// Ctrl-C ends it, and the terminal is as it was.
+#[test]
+fn a_watch_that_is_interrupted_leaves_the_terminal_as_it_was() {
+    let watch = format!("{} -c {TEST_DRIVER} list --watch", env!("CARGO_BIN_EXE_foundry"));
+    let line = format!("trap : INT; stty -g; {watch}; echo; echo CODE $?; stty -g");
+    let mut command = Command::new("script");
+    command.args(["-qec", &line, "/dev/null"]).env_clear().env("PATH", "/usr/bin:/bin").env("TERM", "xterm");
+    let Ok(mut child) = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn() else {
+        skip_without("script", "bsdutils");
+        return;
+    };
+    let (mut keys, mut shown) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+    let mut text = String::new();
+    while !text.contains("\ntest ") && shown.read_line(&mut text).unwrap() > 0 {}
+    keys.write_all(b"\x03").unwrap();
+    while shown.read_line(&mut text).unwrap() > 0 {}
+    child.wait().unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].contains(':'), "{text:?}");
+    assert_eq!(lines.last(), lines.first(), "{text:?}");
 }

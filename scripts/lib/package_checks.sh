@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Builds the packages and installs each into a root of its own, in which nothing else is: neither needs a container, and
-# the machine stays as it is. Needs log.sh, cache.sh, tools.sh, stages.sh.
+# the machine stays as it is. Needs log.sh, cache.sh, packages.sh, tools.sh, stages.sh.
 
 # What the program may need at its start, and nothing else. Everything of libvirt's is in these two libraries; the rest
 # is the C library's.
@@ -40,13 +40,22 @@ package_in_deb() {
   deb=$(realpath "$1")
   package_says "$(dpkg-deb -f "$deb" Depends)" 'libvirt0 (>= ' 'libc6 (>= '
   package_says "$(dpkg-deb -f "$deb" Recommends)" libvirt-daemon-system qemu-system
+  package_says "$(dpkg-deb -f "$deb" Package Conflicts Conffiles)" foundry-vm 'Conflicts: foundry'
+  package_says "$(dpkg-deb --info "$deb" conffiles)" /etc/foundry/config.yaml
   apt-get -qq -s --no-install-recommends install "$deb" >/dev/null
+  package_lint "$deb"
   package_root "$2"
   # Machines that are images of containers leave documents out.
   package_dpkg "$2" --path-include='/usr/share/*' -i "$deb" >/dev/null
   package_installed_well "$2" vendor-completions
-  package_dpkg "$2" --purge foundry >/dev/null
+  package_dpkg "$2" --purge foundry-vm >/dev/null
   package_gone "$2"
+}
+
+# What Debian has against it, apart from what scripts/lib/lintian-overrides gives the reasons for.
+package_lint() {
+  packages_install lintian
+  lintian --allow-root --fail-on error,warning "$1"
 }
 
 package_dpkg() {
@@ -65,7 +74,7 @@ package_in_rpm() {
   package_root "$2"
   rpm --root "$2" --dbpath /var/lib/rpm --nodeps --nosignature -i "$rpm"
   package_installed_well "$2" site-functions
-  rpm --root "$2" --dbpath /var/lib/rpm -e foundry
+  rpm --root "$2" --dbpath /var/lib/rpm -e foundry-vm
   package_gone "$2"
 }
 
@@ -77,8 +86,8 @@ package_root() {
 # package_installed_well ROOT ZSHFOLDER: the program runs, and what it brings is where its readers look.
 package_installed_well() {
   [[ $("$1/usr/bin/foundry" --version) == "foundry $(package_version)" ]] || package_wrong "$1: another version"
-  package_has "$1" usr/share/doc/foundry/README.md
-  package_has "$1" usr/share/doc/foundry/examples/simple-vm.yaml
+  package_has "$1" usr/share/doc/foundry-vm/README.md
+  package_has "$1" usr/share/doc/foundry-vm/examples/simple-vm.yaml
   package_completes "$1" "$2"
   package_has "$1" usr/share/man/man1/foundry.1.gz
   zcat "$1/usr/share/man/man1/foundry-create.1.gz" | grep -q '^\.TH' || package_wrong 'foundry-create.1 is no man page'

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use clap::{Args, Subcommand};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -115,8 +116,9 @@ fn written(key: Key, value: &Sourced) -> Value {
 }
 
 /// A setting with where it comes from.
-#[derive(Debug, Serialize)]
-struct SettingView<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct SettingView<'a> {
+    /// Its name in a file.
     name: &'static str,
     /// `null` where it is not set.
     value: Value,
@@ -125,6 +127,7 @@ struct SettingView<'a> {
     /// The flag, the variable, or the file with the line.
     #[serde(skip_serializing_if = "Option::is_none")]
     at: Option<String>,
+    /// The context that says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     context: Option<&'a str>,
 }

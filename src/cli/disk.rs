@@ -10,6 +10,7 @@ use super::consent::{self, name_spared, name_volumes};
 use super::interrupt;
 use super::output::{Listed, ListingArgs, or_dash, parse_duration};
 use super::ui::Ui;
+use crate::config::Key;
 use crate::error::Error;
 use crate::names::{DiskSerial, DiskTarget};
 use crate::operations::Session;
@@ -93,9 +94,9 @@ enum DiskCommand {
         /// Do not ask on a terminal
         #[arg(short, long)]
         yes: bool,
-        /// How long the guest may take to let go of it
-        #[arg(long, default_value = "30s", value_parser = parse_duration)]
-        timeout: Duration,
+        /// How long the guest may take to let go of it [default: 30s] [env: FOUNDRY_DETACH_TIMEOUT]
+        #[arg(long, value_parser = parse_duration)]
+        timeout: Option<Duration>,
     },
 }
 
@@ -133,7 +134,8 @@ pub(super) fn run(args: &DiskArgs, global: &Global, ui: &Ui) -> Result<(), Error
             }
             // Only now: until the answer a signal ends the program at once.
             interrupt::guard(&connected.cancel)?;
-            disks::detach(&session, &detachment, *timeout)?;
+            let timeout = timeout.unwrap_or_else(|| global.found().timeout(Key::DetachTimeout));
+            disks::detach(&session, &detachment, timeout)?;
             detached(&detachment, ui)
         }
     }

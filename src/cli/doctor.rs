@@ -81,13 +81,19 @@ fn manifests(args: &DoctorArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
 }
 
 fn show(report: &Report, args: &DoctorArgs, (global, ui): (&Global, &Ui)) -> Result<(), Error> {
-    let names: Vec<&str> = report.checks.iter().map(|check| check.name.as_ref()).collect();
+    let names: Vec<String> = report.checks.iter().map(name).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let rows = || table(&["CHECK", "STATE", "FOUND"], report.checks.iter().flat_map(rows), args.no_headers);
     args.output.show(report, &names, |_| rows(), (global, ui))?;
     if args.output.form(global).is_table() && !report.left_out.is_empty() {
         ui.note(&format!("Not looked at, since this is another machine: {}", report.left_out.join("; ")));
     }
     Ok(())
+}
+
+/// What was looked at, as kubectl has TYPE/NAME.
+fn name(check: &Check) -> String {
+    check.object.as_ref().map_or_else(|| check.name.to_string(), |object| format!("{}/{object}", check.name))
 }
 
 /// What to do stands below what was found.

@@ -22,9 +22,10 @@ use crate::text::shell_word;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   foundry init
-  foundry init --name web --image debian-13.qcow2 --network default --ssh-key ~/.ssh/id_ed25519.pub
-  foundry init --name db --image debian-13.qcow2 --bridge br0 --ip 10.20.30.41/24 \\
-      --gateway 10.20.30.1 --dns 10.20.30.1 --output -")]
+  foundry init --name web --image debian-13.qcow2 --network default \\
+      --ssh-key ~/.ssh/id_ed25519.pub
+  foundry init --name db --image debian-13.qcow2 --bridge br0 \\
+      --ip 10.20.30.41/24 --gateway 10.20.30.1 --dns 10.20.30.1 --output -")]
 pub(super) struct InitArgs {
     /// The VM's name
     #[arg(long)]

@@ -21,7 +21,7 @@ use crate::operations::inspect::{self, Seen};
   foundry list -l role=web -o name
   foundry list --all -o json
   foundry list --watch
-  foundry list -o custom-columns=NAME:.metadata.name,IP:.status.addresses[*].address"
+  foundry list -o custom-columns=NAME:.metadata.name,PHASE:.status.phase"
 )]
 pub(super) struct ListArgs {
     /// Include VMs that do not run

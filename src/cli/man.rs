@@ -12,7 +12,7 @@ use clap_mangen::Man;
 use roff::{Roff, bold, roman};
 
 use super::command;
-use super::help::ELSEWHERE;
+use super::help::{ELSEWHERE, shown};
 use super::ui::Ui;
 use crate::error::{Code, Error};
 
@@ -30,7 +30,7 @@ pub(super) struct ManArgs {
 }
 
 pub(super) fn run(args: &ManArgs, ui: &Ui) -> Result<(), Error> {
-    let mut root = command().disable_help_subcommand(true);
+    let mut root = shown(command(), true).disable_help_subcommand(true);
     root.build();
     let pages = with_inner(&root);
     let write = || {

@@ -88,6 +88,7 @@ enum Command {
     Init(init::InitArgs),
     Explain(explain::ExplainArgs),
     Schema(schema::SchemaArgs),
+    Options(help::OptionsArgs),
     Completion(completion::CompletionArgs),
     Man(man::ManArgs),
     #[command(name = "__complete")]
@@ -104,6 +105,7 @@ impl Command {
             Self::Config(_)
                 | Self::Explain(_)
                 | Self::Schema(_)
+                | Self::Options(_)
                 | Self::Completion(_)
                 | Self::Man(_)
                 | Self::Complete(_)
@@ -186,6 +188,7 @@ fn dispatch(cli: &Cli, ui: &Ui) -> Result<(), Error> {
         Command::Init(args) => init::run(args, global, ui),
         Command::Explain(args) => explain::run(args, ui),
         Command::Schema(args) => schema::run(args, ui),
+        Command::Options(args) => help::run(args, ui),
         Command::Completion(args) => completion::run(args, ui),
         Command::Man(args) => man::run(args, ui),
         Command::Complete(args) => completion::run_complete(args, ui),

@@ -18,30 +18,30 @@ use crate::pool::{PoolType, Source, Wanted};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   foundry pool add ssd dir /mnt/ssd/foundry
-  foundry pool add disk fs /dev/disk/by-label/vms --target /srv/vms --format ext4
-  foundry pool add shared netfs nas.example.com:/export/vms --target /srv/shared --protocol-ver 4.2
+  foundry pool add disk fs /dev/disk/by-label/vms --target /srv/vms
+  foundry pool add shared netfs nas.example.com:/export/vms --target /srv/shared
   foundry pool add fast logical vg0
   foundry pool add tank zfs tank/vms
-  foundry pool add ceph rbd vms --monitor mon1.example.com --monitor mon2.example.com \\
+  foundry pool add ceph rbd vms --monitor mon1.example.com \\
       --auth-user libvirt --secret 'client.libvirt secret'
   foundry pool add luns iscsi san.example.com iqn.2026-01.com.example:disks
 
-A secret is never on the command line: libvirt gets it by virsh secret-define and secret-set-value,
-and --secret says which one it is.")]
+A secret is never on the command line: libvirt gets it by virsh secret-define
+and secret-set-value, and --secret says which one it is.")]
 pub(super) struct AddArgs {
     /// Its name
     name: PoolName,
     /// Its type
     #[arg(value_enum)]
     kind: PoolTypeArg,
-    /// What it is made of, by type: a directory; a block device; HOST:/DIRECTORY; a volume group; a ZFS pool or
-    /// dataset; a Ceph pool; a portal and the target's qualified name
+    /// By type: a directory; a block device; HOST:/DIRECTORY; a volume group; a ZFS or Ceph pool; a portal and the
+    /// target's qualified name
     #[arg(required = true, num_args = 1..=2)]
     source: Vec<String>,
     /// fs, netfs: where libvirt mounts it
     #[arg(long, value_name = "PATH")]
     target: Option<String>,
-    /// fs: auto, ext4, xfs, … [default: auto]; netfs: nfs, cifs, glusterfs, auto [default: nfs]
+    /// fs: ext4, … [default: auto]; netfs: cifs, … [default: nfs]
     #[arg(long)]
     format: Option<String>,
     /// netfs: version of NFS
@@ -53,13 +53,13 @@ pub(super) struct AddArgs {
     /// rbd, iscsi: user's name there
     #[arg(long, value_name = "USER")]
     auth_user: Option<String>,
-    /// rbd, iscsi: UUID or usage of the secret that libvirt keeps
+    /// rbd, iscsi: which of libvirt's secrets
     #[arg(long, value_name = "UUID|USAGE")]
     secret: Option<String>,
     /// iscsi: the name that this host calls itself
     #[arg(long, value_name = "IQN")]
     initiator_iqn: Option<String>,
-    /// Leave it to somebody to start it after the host was started
+    /// Do not start it with the host
     #[arg(long)]
     no_autostart: bool,
     /// Print what libvirt would be told; change nothing

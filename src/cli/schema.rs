@@ -3,6 +3,7 @@
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
+use super::config::SettingView;
 use super::image::{CatalogView, FreshnessView, ImageView};
 use super::output::to_json;
 use super::pool::PoolView;
@@ -10,17 +11,18 @@ use super::ui::Ui;
 use crate::error::Error;
 use crate::manifest::VirtualMachine;
 use crate::operations::disks::Disk;
+use crate::operations::doctor::Report;
 use crate::operations::gc::Remains;
 use crate::operations::storage::StorageStatus;
 use crate::schema::{self, written};
 
-/// Print the JSON Schema of manifests, or of what a command writes as JSON
+/// Print the JSON Schema of manifests, configurations, or what a command writes as JSON
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   foundry schema > foundry.schema.json
   foundry schema list
 
-A manifest that begins with this line is completed and checked by editors with the YAML language server:
+Editors with the YAML language server complete and check what begins with this:
   # yaml-language-server: $schema=foundry.schema.json")]
 pub(super) struct SchemaArgs {
     /// The manifest, or the command
@@ -54,6 +56,14 @@ enum What {
     StorageStatus,
     /// foundry gc
     Gc,
+    /// foundry doctor
+    Doctor,
+    /// A configuration file, and foundry config view
+    Config,
+    /// foundry config view --origin
+    ConfigOrigins,
+    /// foundry config get-contexts
+    ConfigContexts,
 }
 
 pub(super) fn run(args: &SchemaArgs, ui: &Ui) -> Result<(), Error> {
@@ -74,5 +84,9 @@ fn of(what: What) -> Value {
         What::DiskList => written::<Vec<Disk>>(),
         What::StorageStatus => written::<StorageStatus>(),
         What::Gc => written::<Vec<Remains>>(),
+        What::Doctor => written::<Report>(),
+        What::Config => schema::configuration(),
+        What::ConfigOrigins => written::<Vec<SettingView<'_>>>(),
+        What::ConfigContexts => schema::contexts(),
     }
 }

@@ -29,62 +29,43 @@ pub(super) struct SettingArgs {
 /// Where help shows what every command takes.
 pub(super) const HEADING: &str = "Options of all commands";
 
-/// A flag that sets something for one run.
-struct Flag {
-    name: &'static str,
-    short: Option<char>,
-    value: &'static str,
-    help: &'static str,
+/// The flag of a setting, and what its value is called; those of some commands alone are these commands' own.
+fn flag(key: Key) -> Option<(&'static str, &'static str)> {
+    match key {
+        Key::Connect => Some(("connect", "URI")),
+        Key::VmPool => Some(("vm-pool", "POOL")),
+        Key::ImagePool => Some(("image-pool", "POOL")),
+        Key::StoragePath => Some(("storage-path", "DIR")),
+        Key::VirtType => Some(("virt-type", "VIRT_TYPE")),
+        Key::Bridge => Some(("bridge", "BRIDGE")),
+        Key::DnsServers => Some(("dns-servers", "IP,IP")),
+        Key::Catalog => Some(("catalog", "FILE")),
+        Key::CallTimeout => Some(("call-timeout", "TIME")),
+        Key::Color => Some(("color", "WHEN")),
+        Key::Progress => Some(("progress", "FORM")),
+        Key::WaitTimeout | Key::DestroyTimeout | Key::DetachTimeout | Key::Output => None,
+    }
 }
 
-/// The flag of a setting; those of some commands alone are these commands' own.
-fn flag(key: Key) -> Option<Flag> {
-    let (name, value, help) = match key {
-        Key::Connect => (
-            "connect",
-            "URI",
-            "Connect to this libvirt [default: LIBVIRT_DEFAULT_URI, else qemu:///system as root, else qemu:///session]",
-        ),
-        Key::VmPool => ("vm-pool", "POOL", "Pool of VM disks, where a manifest names none"),
-        Key::ImagePool => ("image-pool", "POOL", "Pool of images, where a manifest names none"),
-        Key::StoragePath => (
-            "storage-path",
-            "DIR",
-            "Directory on the host in which these two pools are made [default: libvirt's own for images]",
-        ),
-        Key::VirtType => (
-            "virt-type",
-            "VIRT_TYPE",
-            "How guests run: by the processor (kvm), by QEMU's translator (qemu), or as the host offers",
-        ),
-        Key::Bridge => ("bridge", "BRIDGE", "Bridge of interfaces that name neither bridge nor network"),
-        Key::DnsServers => {
-            ("dns-servers", "IP,IP", "Name servers of VMs that name none, for interfaces with a gateway")
-        }
-        Key::Catalog => {
-            ("catalog", "FILE", "Your own catalogue of images [default: ~/.config/foundry/catalog.yaml]")
-        }
-        Key::CallTimeout => (
-            "call-timeout",
-            "TIME",
-            "Give up a call that libvirt has not answered for so long, 0 for never; what copies data has 60 times as long",
-        ),
-        Key::Color => ("color", "WHEN", "Whether there are colours"),
-        Key::Progress => ("progress", "FORM", "How progress is shown"),
-        Key::WaitTimeout | Key::DestroyTimeout | Key::Output => return None,
-    };
-    Some(Flag { name, short: (key == Key::Connect).then_some('c'), value, help })
+/// What it is where nobody set it, in words.
+fn default_in_words(key: Key) -> Option<&'static str> {
+    match key {
+        Key::Connect => Some("LIBVIRT_DEFAULT_URI, else qemu:///system as root, else qemu:///session"),
+        Key::StoragePath => Some("libvirt's own for images"),
+        Key::Catalog => Some("~/.config/foundry/catalog.yaml"),
+        _ => key.default(),
+    }
 }
 
-fn argument(key: Key, flag: &Flag) -> Arg {
-    let default = key.default().map(|default| format!(" [default: {default}]")).unwrap_or_default();
-    let arg = Arg::new(flag.name)
-        .long(flag.name)
-        .short(flag.short)
+fn argument(key: Key, (name, value): (&'static str, &'static str)) -> Arg {
+    let default = default_in_words(key).map(|default| format!(" [default: {default}]")).unwrap_or_default();
+    let arg = Arg::new(name)
+        .long(name)
+        .short((key == Key::Connect).then_some('c'))
         .global(true)
         .help_heading(HEADING)
-        .value_name(flag.value)
-        .help(format!("{}{default}", flag.help))
+        .value_name(value)
+        .help(format!("{}{default}", key.meaning()))
         .env(key.variables()[0])
         .hide_env_values(true);
     match (key, key.words()) {
@@ -95,7 +76,7 @@ fn argument(key: Key, flag: &Flag) -> Arg {
     }
 }
 
-fn flags() -> impl Iterator<Item = (Key, Flag)> {
+fn flags() -> impl Iterator<Item = (Key, (&'static str, &'static str))> {
     Key::ALL.into_iter().filter_map(|key| Some((key, flag(key)?)))
 }
 
@@ -118,9 +99,7 @@ impl clap::Args for SettingArgs {
             .env("FOUNDRY_CONFIG")
             .hide_env_values(true)
             .value_parser(clap::value_parser!(PathBuf));
-        flags()
-            .fold(command, |command, (key, flag)| command.arg(argument(key, &flag)))
-            .args([context, config])
+        flags().fold(command, |command, (key, flag)| command.arg(argument(key, flag))).args([context, config])
     }
 
     fn augment_args_for_update(command: clap::Command) -> clap::Command {
@@ -137,8 +116,8 @@ impl clap::FromArgMatches for SettingArgs {
             let value = given.get_raw(name).filter(|_| source == Some(ValueSource::CommandLine));
             Some(value?.next_back()?.to_string_lossy().into_owned())
         };
-        let flags = flags()
-            .filter_map(|(key, flag)| Some((key, (format!("--{}", flag.name), on_command_line(flag.name)?))));
+        let flags =
+            flags().filter_map(|(key, (name, _))| Some((key, (format!("--{name}"), on_command_line(name)?))));
         Ok(Self {
             flags: flags.collect(),
             context: on_command_line("context"),

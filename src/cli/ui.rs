@@ -112,12 +112,14 @@ impl Ui {
         knows && io::stdout().is_terminal()
     }
 
-    /// Shows a text in the place of everything else on the terminal (ECMA-48: CUP, ED).
+    /// Shows a text in the place of everything else on the terminal (ECMA-48: CUP, EL, ED). Line by line over what was
+    /// there: a screen that is emptied first flickers. Nothing is switched that a signal could leave switched.
     ///
     /// # Errors
     /// As [`Ui::result`].
     pub fn redraw(&self, text: &str) -> Result<(), Error> {
-        self.result(&format!("\u{1b}[H\u{1b}[2J{}", printable_lines(text)))
+        let lines = printable_lines(text).replace('\n', "\u{1b}[K\n");
+        self.result(&format!("\u{1b}[H{lines}\u{1b}[J"))
     }
 
     /// Whether the reader of stdout has gone (poll(2), POLLERR of a pipe).

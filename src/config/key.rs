@@ -39,6 +39,8 @@ pub enum Key {
     WaitTimeout,
     /// How long a guest may take to shut down.
     DestroyTimeout,
+    /// How long a guest may take to let go of a disk.
+    DetachTimeout,
     /// How long one call of libvirt's may take.
     CallTimeout,
     /// Form of listings.
@@ -51,7 +53,7 @@ pub enum Key {
 
 impl Key {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Connect,
         Self::VmPool,
         Self::ImagePool,
@@ -62,6 +64,7 @@ impl Key {
         Self::Catalog,
         Self::WaitTimeout,
         Self::DestroyTimeout,
+        Self::DetachTimeout,
         Self::CallTimeout,
         Self::Output,
         Self::Color,
@@ -81,10 +84,36 @@ impl Key {
             Self::Catalog => "catalog",
             Self::WaitTimeout => "waitTimeout",
             Self::DestroyTimeout => "destroyTimeout",
+            Self::DetachTimeout => "detachTimeout",
             Self::CallTimeout => "callTimeout",
             Self::Output => "output",
             Self::Color => "color",
             Self::Progress => "progress",
+        }
+    }
+
+    /// What it decides, for people.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Connect => "Connect to this libvirt",
+            Self::VmPool => "Pool of VM disks, where a manifest names none",
+            Self::ImagePool => "Pool of images, where a manifest names none",
+            Self::StoragePath => "Directory on the host in which these two pools are made",
+            Self::VirtType => {
+                "How guests run: by the processor (kvm), by QEMU's translator (qemu), or as the host offers"
+            }
+            Self::Bridge => "Bridge of interfaces that name neither bridge nor network",
+            Self::DnsServers => "Name servers of VMs that name none, for interfaces with a gateway",
+            Self::Catalog => "Your own catalogue of images",
+            Self::WaitTimeout => "How long to wait for a VM that was made, as in 90s or 5m",
+            Self::DestroyTimeout => "How long the guest may take to shut down",
+            Self::DetachTimeout => "How long the guest may take to let go of a disk",
+            Self::CallTimeout => {
+                "Give up a call that libvirt has not answered for so long, 0 for never; what copies data has 60 times as long"
+            }
+            Self::Output => "Form of listings",
+            Self::Color => "Whether there are colours",
+            Self::Progress => "How progress is shown",
         }
     }
 
@@ -107,6 +136,7 @@ impl Key {
             Self::Catalog => &["FOUNDRY_CATALOG"],
             Self::WaitTimeout => &["FOUNDRY_WAIT_TIMEOUT"],
             Self::DestroyTimeout => &["FOUNDRY_DESTROY_TIMEOUT"],
+            Self::DetachTimeout => &["FOUNDRY_DETACH_TIMEOUT"],
             Self::CallTimeout => &["FOUNDRY_CALL_TIMEOUT"],
             Self::Output => &["FOUNDRY_OUTPUT"],
             Self::Color => &["FOUNDRY_COLOR"],
@@ -122,6 +152,7 @@ impl Key {
             Self::ImagePool => Some(Settings::DEFAULT_IMAGE_POOL),
             Self::WaitTimeout => Some("5m"),
             Self::DestroyTimeout => Some("5s"),
+            Self::DetachTimeout => Some("30s"),
             Self::CallTimeout => Some("60s"),
             Self::Output => Some("table"),
             Self::VirtType | Self::Color | Self::Progress => Some("auto"),
@@ -161,9 +192,10 @@ impl Key {
             Self::Catalog if text.starts_with('~') => Err("begins with '~', which only a shell knows".into()),
             Self::StoragePath | Self::Catalog => Ok(()),
             Self::DnsServers => name_servers(text).map(drop),
-            Self::WaitTimeout | Self::DestroyTimeout | Self::CallTimeout => parse_duration(text)
-                .map(drop)
-                .map_err(|_| "is no time of at most 30 days; write 90s, 5m or 1h30m".into()),
+            Self::WaitTimeout | Self::DestroyTimeout | Self::DetachTimeout | Self::CallTimeout => {
+                let wrong = |_| "is no time of at most 30 days; write 90s, 5m or 1h30m".to_owned();
+                parse_duration(text).map(drop).map_err(wrong)
+            }
             Self::VirtType | Self::Output | Self::Color | Self::Progress => self.check_word(text),
         }
     }

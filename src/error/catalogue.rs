@@ -1,9 +1,9 @@
-//! What each code means, as `ERRORS.md` has it for readers of the project and `foundry explain` for users.
+//! What each code means, as `codes.md` has it for readers of the project and `foundry explain` for users.
 
 use super::Code;
 
 /// The document: a heading with id and title for each code, three paragraphs, and commands.
-const TEXT: &str = include_str!("../../ERRORS.md");
+const TEXT: &str = include_str!("codes.md");
 
 /// What a code means. Paragraphs are lines of a document, to be wrapped by who shows them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -1,7 +1,9 @@
 //! The causes of failure, each with an id that never changes.
 
+use std::borrow::Cow;
 use std::fmt;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
 use super::Kind;
@@ -12,7 +14,7 @@ macro_rules! codes {
         /// Why something failed: what `FND-4201` stands for, and `foundry explain FND-4201` explains.
         ///
         /// The thousands are the kind, and with it the exit code. An id never changes its meaning and is never used
-        /// again for another; a new cause has a new id. What each means stands in `ERRORS.md`, from which
+        /// again for another; a new cause has a new id. What each means stands in `codes.md`, from which
         /// [`Code::explanation`] has it.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
@@ -229,6 +231,20 @@ impl Code {
         let prefix = text.get(..4).filter(|prefix| prefix.eq_ignore_ascii_case("FND-"));
         let digits = prefix.map_or(text, |prefix| &text[prefix.len()..]);
         Self::ALL.iter().find(|code| code.number().to_string() == digits).copied()
+    }
+}
+
+impl JsonSchema for Code {
+    fn schema_name() -> Cow<'static, str> {
+        "Code".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^FND-[0-9]{4}$" })
     }
 }
 

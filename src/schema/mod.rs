@@ -1,10 +1,12 @@
-//! What manifests look like, as JSON Schema: for editors, other programs and `foundry explain`.
+//! What manifests, configurations and listings look like, as JSON Schema: for editors, other programs and `foundry explain`.
 //!
-//! The schema is made of the types of [`crate::manifest`], their docstrings and the limits beside them. It is of
+//! The schema of manifests is made of the types of [`crate::manifest`], their docstrings and the limits beside them. It is of
 //! draft 7, which is what editors know (the YAML language server of VS Code, vim and others) and everybody else, too.
 
+mod configuration;
 mod field;
 
+pub use configuration::{configuration, contexts};
 pub use field::{Field, NoField};
 
 use schemars::generate::{Contract, SchemaSettings};

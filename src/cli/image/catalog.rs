@@ -18,7 +18,8 @@ use crate::plan::Arch;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   foundry image catalog
-  foundry image catalog add golden https://images.example.com/golden-{arch}.qcow2 \\
+  foundry image catalog add golden \\
+      https://images.example.com/golden-{arch}.qcow2 \\
       --checksum https://images.example.com/SHA256SUMS
   foundry image pull golden")]
 pub(super) struct CatalogArgs {
@@ -52,7 +53,8 @@ struct ListArgs {
 /// Add an image to your own catalogue, or replace it there
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  foundry image catalog add golden https://images.example.com/golden-{arch}.qcow2 \\
+  foundry image catalog add golden \\
+      https://images.example.com/golden-{arch}.qcow2 \\
       --checksum https://images.example.com/SHA256SUMS")]
 struct AddArgs {
     /// Its short name

@@ -23,7 +23,8 @@ use crate::units::Bytes;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   foundry image export debian-13.qcow2 debian-13.qcow2
-  foundry image export debian-13.qcow2 - | ssh hv2 foundry image import - debian-13")]
+  foundry image export debian-13.qcow2 - \\
+      | ssh hv2 foundry image import - debian-13")]
 pub(super) struct ExportArgs {
     /// Its name
     #[arg(value_name = "IMAGE")]

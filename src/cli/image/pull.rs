@@ -20,7 +20,8 @@ use crate::transfer::{Cache, Expected, Location};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   foundry image pull debian-13
-  foundry image pull https://example.org/disk.qcow2 --checksum https://example.org/SHA256SUMS
+  foundry image pull https://example.org/disk.qcow2 \\
+      --checksum https://example.org/SHA256SUMS
   foundry image pull https://example.org/disk.raw.xz --name disk --refresh")]
 pub(super) struct PullArgs {
     /// Address of the image: http://, https:// or file://; or its name in the catalogue

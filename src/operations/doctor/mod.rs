@@ -25,6 +25,7 @@ mod tests;
 
 use std::borrow::Cow;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Session;
@@ -33,7 +34,7 @@ use facts::Facts;
 pub use manifest::{Preflight, examine_vm};
 
 /// What one look found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Check {
     /// What was looked at; the same word in each version of foundry.
@@ -53,7 +54,7 @@ pub struct Check {
 }
 
 /// How it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// As it should be.
@@ -79,7 +80,7 @@ impl State {
 }
 
 /// All that was found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
     /// In the order in which one thing needs another.

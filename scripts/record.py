@@ -1,0 +1,136 @@
+#!/usr/bin/python3
+"""Makes the recording that README.md shows: examples/tour.cast (asciinema, version 2) and examples/tour.svg, drawn from it.
+
+    eval "$(scripts/test.sh --setup)" && scripts/record.py
+    scripts/record.py CAST SVG      into other files; tests/live_recording.rs compares these with those that are shown
+
+The commands really run, as root, on a libvirtd of their own in namespaces (tests/common/private_host.sh): pools, bridge
+and names are those of a new host, and nothing of the machine is in the recording. The image is the small guest of the
+tests (FOUNDRY_TEST_TINY) in the place of Debian's, which boots for a minute where there is no KVM. FOUNDRY names the
+program. Needs python3-pyte.
+"""
+
+import fcntl
+import json
+import os
+import pathlib
+import pty
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+
+import draw_cast
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+COLUMNS, ROWS = 88, 28
+# What a person at the keyboard does: each command, and the answer where it asks.
+COMMANDS = [
+    ("foundry create examples/simple-vm.yaml --wait", None),
+    ("foundry list", None),
+    ("foundry destroy web", "y\n"),
+    ("foundry list --all", None),
+]
+QUESTION = b"[y/N] "
+# Seconds between two words that are typed, and between an answer and the next command.
+TYPING, READING = 0.15, 1.0
+
+
+class Cast:
+    """Events with their times; a pause of the recorder's own counts in no command's time."""
+
+    def __init__(self):
+        self.events, self.began, self.added = [], time.monotonic(), 0.0
+
+    def pause(self, seconds):
+        self.added += seconds
+
+    def shows(self, text):
+        self.events.append([round(time.monotonic() - self.began + self.added, 3), "o", text])
+
+    def written(self):
+        header = {"version": 2, "width": COLUMNS, "height": ROWS, "title": "foundry"}
+        return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in [header, *self.events])
+
+
+def type_in(cast, command):
+    cast.shows("\x1b[32m$\x1b[0m ")
+    for word in command.split(" "):
+        cast.pause(TYPING)
+        cast.shows(word if word == "foundry" else " " + word)
+    cast.pause(3 * TYPING)
+    cast.shows("\r\n")
+
+
+def run(cast, command, answer):
+    """Runs a command on a terminal of its own; its exit code."""
+    child, terminal = pty.fork()
+    if child == 0:
+        words = command.split()
+        os.execvp(words[0], words)
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+    seen = b""
+    while True:
+        try:
+            piece = os.read(terminal, 65536)
+        except OSError:  # EIO: the other end is closed
+            break
+        if not piece:
+            break
+        seen += piece
+        cast.shows(piece.decode(errors="replace"))
+        if answer and seen.endswith(QUESTION):
+            cast.pause(2 * READING)
+            os.write(terminal, answer.encode())
+            answer = None
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def inside(scratch):
+    """What is done on the host that is there for it."""
+    kept = {name: os.environ[name] for name in ("HOME", "TMPDIR", "FOUNDRY_VIRT_TYPE") if name in os.environ}
+    os.environ.clear()
+    os.environ.update(kept, PATH=f"{scratch}/bin:/usr/sbin:/usr/bin:/sbin:/bin", TERM="xterm-256color", LC_ALL="C.UTF-8")
+    # A busy machine makes no other recording: a guest that takes longer is not stopped by force.
+    os.environ["FOUNDRY_DESTROY_TIMEOUT"] = "2m"
+    os.chdir(os.environ["HOME"])
+    shutil.copytree(ROOT / "examples", "examples")
+    subprocess.run(["ip", "address", "add", "10.20.30.1/24", "dev", "br0"], check=True)
+    subprocess.run(["foundry", "-q", "image", "import", f"{scratch}/image.qcow2", "debian-12.qcow2"], check=True, stdout=sys.stderr)
+    cast = Cast()
+    for command, answer in COMMANDS:
+        type_in(cast, command)
+        if code := run(cast, command, answer):
+            sys.exit(f"{command}: exit code {code}\n{cast.written()}")
+        cast.pause(READING)
+    (scratch / "cast").write_text(cast.written())
+
+
+def record(cast, svg):
+    with tempfile.TemporaryDirectory(prefix="foundry-test-record.", dir="/var/tmp") as directory:
+        scratch = pathlib.Path(directory)
+        # QEMU runs as another user and must reach its disks.
+        scratch.chmod(0o755)
+        (scratch / "bin").mkdir()
+        (scratch / "host").mkdir()
+        shutil.copy(os.environ.get("FOUNDRY", ROOT / "target/debug/foundry"), scratch / "bin/foundry")
+        shutil.copy(os.environ["FOUNDRY_TEST_TINY"], scratch / "image.qcow2")
+        host = ["bash", ROOT / "tests/common/private_host.sh", scratch / "host", __file__, "--inside", scratch]
+        namespaces = ["--mount", "--net", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        # All in there ends when this end of its standard input does.
+        with subprocess.Popen(["unshare", *namespaces, *host], stdin=subprocess.PIPE) as running:
+            if running.wait():
+                sys.exit("the recording failed")
+        shutil.copy(scratch / "cast", cast)
+    pathlib.Path(svg).write_text(draw_cast.drawn(pathlib.Path(cast).read_text()))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--inside"]:
+        inside(pathlib.Path(sys.argv[2]))
+    else:
+        record(*(sys.argv[1:] or [ROOT / "examples/tour.cast", ROOT / "examples/tour.svg"]))
