@@ -313,12 +313,9 @@ impl Watch<'_> {
     fn gave_up(&self, code: Code, how: String, goal: Goal) -> Error {
         let error =
             Error::new(code, format!("VM '{}': {how} {}", self.name, goal.as_str())).because(self.seen);
-        let interfaces = &self.vm.record.manifest.spec.network_interfaces;
-        let error = evidence::with_bridges(
-            self.session,
-            interfaces.iter().filter_map(|i| i.bridge.as_deref()),
-            error,
-        );
+        let interfaces = self.vm.record.manifest.spec.network_interfaces.iter();
+        let bridges = interfaces.filter_map(|i| i.bridge.as_deref());
+        let error = evidence::with_bridges(self.session, bridges, error);
         self.with_console(error).outcome(self.stays())
     }
 
