@@ -12,6 +12,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 OUT=target/package
 TREE=$OUT/tree
+DOCUMENTS=usr/share/doc/foundry-vm
 FOUNDRY=target/release/foundry
 # What the program itself links. cargo-generate-rpm's own way also takes what those libraries link on this machine, and
 # asks for it on one of another distribution.
@@ -36,11 +37,14 @@ put() {
   install -D -m 644 "$1" "$TREE/$2"
 }
 
+# Each where the others' links look for it. The scripts are for the source tree: of them there is the name only.
 documents() {
   local file
-  for file in README.md CLOUDINIT.md examples/tour.* examples/justfile examples/*.yaml; do
-    put "$file" "usr/share/doc/foundry-vm/$file"
+  for file in *.md src/error/codes.md examples/tour.* examples/justfile examples/*.yaml examples/config/*; do
+    put "$file" "$DOCUMENTS/$file"
   done
+  # shellcheck disable=SC2016
+  sed -i 's/\[\(scripts\/[^]]*\)\](scripts\/[^)]*)/`\1`/g' "$TREE/$DOCUMENTS"/*.md
 }
 
 # Both kinds of package want them packed, and the same each time.

@@ -86,13 +86,23 @@ package_root() {
 # package_installed_well ROOT ZSHFOLDER: the program runs, and what it brings is where its readers look.
 package_installed_well() {
   [[ $("$1/usr/bin/foundry" --version) == "foundry $(package_version)" ]] || package_wrong "$1: another version"
-  package_has "$1" usr/share/doc/foundry-vm/README.md
-  package_has "$1" usr/share/doc/foundry-vm/examples/simple-vm.yaml
+  package_documents "$1/usr/share/doc/foundry-vm"
   package_completes "$1" "$2"
   package_has "$1" usr/share/man/man1/foundry.1.gz
   zcat "$1/usr/share/man/man1/foundry-create.1.gz" | grep -q '^\.TH' || package_wrong 'foundry-create.1 is no man page'
   package_has "$1" etc/foundry/config.yaml
   ! grep -q '^[^#]' "$1/etc/foundry/config.yaml" || package_wrong 'the configuration decides something'
+}
+
+# package_documents FOLDER: what they link to is there.
+package_documents() {
+  local file link
+  package_has "$1" README.md
+  for file in "$1"/*.md; do
+    while read -r link; do
+      [[ $link == http* ]] || package_has "$1" "$link"
+    done < <(grep -o ']([^)]*)' "$file" | sed 's/^](\(.*\))$/\1/')
+  done
 }
 
 package_completes() {
