@@ -292,7 +292,8 @@ fn an_image_that_is_not_there_is_told_with_the_nearest() {
         Kind::Storage,
         "image 'debian-21' not found in pool 'foundry-images'\n    did you mean 'debian-12'?",
     );
-    assert_finds(&bench, &with_image("golden:debian-12"), Kind::Storage, "there is no pool 'golden'");
+    let no_pool = "there is no pool 'golden'\n    foundry pool list";
+    assert_finds(&bench, &with_image("golden:debian-12"), Kind::Storage, no_pool);
     let bench = Bench::on(host_with_neighbours().with_inactive_pool("golden", "/golden"));
     assert_finds(
         &bench,
@@ -300,6 +301,19 @@ fn an_image_that_is_not_there_is_told_with_the_nearest() {
         Kind::Storage,
         "pool 'golden' is not started\n    foundry pool start golden",
     );
+}
+
+#[test]
+fn an_image_that_is_not_there_is_told_with_the_command_that_brings_it() {
+    let bench = Bench::on(host_with_neighbours().with_pool("golden", "/golden"));
+    let cases = [
+        ("debian-13.qcow2", "\n    foundry image pull debian-13 adds one"),
+        ("golden:debian-13.qcow2", "\n    foundry image pull debian-13 --pool golden adds one"),
+        ("golden:own.qcow2", "\n    foundry image import FILE own.qcow2 --pool golden adds one"),
+    ];
+    for (image, told) in cases {
+        assert_finds(&bench, &with_image(image), Kind::Storage, told);
+    }
 }
 
 /// FACTS 14: qemu-img makes such a disk without complaint.

@@ -3,6 +3,7 @@
 use super::findings::{Finding, Findings};
 use super::preflight::alternatives;
 use super::{Session, images};
+use crate::catalog::Catalog;
 use crate::disk_image::{self, DiskImage};
 use crate::error::{Code, Error, Kind};
 use crate::host::Volume;
@@ -207,11 +208,12 @@ fn image_in_pool(
             found => return found.map(Some),
         }
     }
-    let import = format!("foundry image import FILE {}", shell_word(name));
+    let is_ours = pool == session.settings.image_pool.as_str();
+    let bring = bringing(name, (!is_ours).then_some(pool));
     let finding = match session.host.pool(pool)? {
         None => {
             Finding::new(Code::ImageMissing, format!("image '{name}' not found: there is no pool '{pool}'"))
-                .hint(import)
+                .hint(if is_ours { bring } else { "foundry pool list shows all pools".into() })
         }
         Some(found) if !found.active => Finding::new(
             Code::PoolInactive,
@@ -224,13 +226,27 @@ fn image_in_pool(
             Finding::new(Code::ImageMissing, format!("image '{name}' not found in pool '{pool}'"))
                 .hint(alternatives(name, &known))
                 .hint(format!(
-                    "{import} adds one; foundry pool refresh {} finds files put there by hand",
+                    "{bring} adds one; foundry pool refresh {} finds files put there by hand",
                     shell_word(pool)
                 ))
         }
     };
     findings.push(finding);
     Ok(None)
+}
+
+/// The command that brings an image of that name, into a pool that is not the default one; those of the distributions
+/// are in the catalogue.
+fn bringing(name: &str, pool: Option<&str>) -> String {
+    let alias = name.strip_suffix(".qcow2").filter(|alias| Catalog::comes_with(alias));
+    let command = match alias {
+        Some(alias) => format!("foundry image pull {alias}"),
+        None => format!("foundry image import FILE {}", shell_word(name)),
+    };
+    match pool {
+        Some(pool) => format!("{command} --pool {}", shell_word(pool)),
+        None => command,
+    }
 }
 
 /// A file in no pool can be looked at on this machine only.
