@@ -128,13 +128,15 @@ fn whole(page: &mut Roff) {
         item(page, code, meaning);
     }
     page.control("SH", ["FILES"]);
+    item(page, "$XDG_CONFIG_HOME/foundry/config.yaml", "the user's configuration; ~/.config where that is not set");
+    item(page, "/etc/foundry/config.yaml", "the machine's; what the user's says goes before it");
     item(page, "$XDG_CONFIG_HOME/foundry/catalog.yaml", "the user's own images, over the built-in ones");
     page.control("SH", ["SEE ALSO"]);
     page.text([
         bold("virsh"),
         roman("(1), "),
         bold("cloud-init"),
-        roman("(1); foundry explain tells what a manifest can say."),
+        roman("(1); foundry explain tells what a manifest can say, and what the code of an error means."),
     ]);
 }
 
