@@ -128,7 +128,11 @@ fn whole(page: &mut Roff) {
         item(page, code, meaning);
     }
     page.control("SH", ["FILES"]);
-    item(page, "$XDG_CONFIG_HOME/foundry/config.yaml", "the user's configuration; ~/.config where that is not set");
+    item(
+        page,
+        "$XDG_CONFIG_HOME/foundry/config.yaml",
+        "the user's configuration; ~/.config where that is not set",
+    );
     item(page, "/etc/foundry/config.yaml", "the machine's; what the user's says goes before it");
     item(page, "$XDG_CONFIG_HOME/foundry/catalog.yaml", "the user's own images, over the built-in ones");
     page.control("SH", ["SEE ALSO"]);
