@@ -360,6 +360,7 @@ fn a_directory_on_the_way_is_named_with_the_command_that_opens_it() {
         path: "/srv/my images".into(),
         is_directory: true,
         mode: 0o40700,
+        class: 'o',
         user: "libvirt-qemu".into(),
     };
     let file = refused_file(REFUSED).unwrap();
@@ -397,7 +398,7 @@ fn apparmor_is_named_where_the_kernel_says_that_it_was_it() {
         "AppArmor does not let the guest's QEMU use '/home/zack/home_vm_network/iso_image/os_image'"
     );
     let hint = found.hint.unwrap();
-    assert!(hint.contains("echo '\"/home/zack/home_vm_network/iso_image/**\" rk,' >>/etc/apparmor.d/local/abstractions/libvirt-qemu"), "{hint}");
+    assert!(hint.ends_with("mkdir -p /etc/apparmor.d/local/abstractions && echo '\"/home/zack/home_vm_network/iso_image/os_image\" rwk,' >>/etc/apparmor.d/local/abstractions/libvirt-qemu"), "{hint}");
 
     // Another domain's refusal, or another file's, is no reason of this one's.
     let other = Asked { uuid: "00000000-1f3c-4fa9-baba-772dd011a8a5".into(), ..Asked::default() };
@@ -425,8 +426,54 @@ fn selinux_is_named_with_the_label_that_images_have() {
     );
     assert_eq!(
         found.hint.as_deref(),
-        Some("semanage fcontext -a -t virt_image_t '/srv/images(/.*)?' && restorecon -R /srv/images")
+        Some(
+            "an image in a pool is let through: foundry image import /srv/images/OpenCloudOS-Stream-23-20230530.0142-x86_64-test3.qcow2 NAME; or allow this one: semanage fcontext -a -t virt_image_t '/srv/images/OpenCloudOS-Stream-23-20230530\\.0142-x86_64-test3\\.qcow2' && restorecon /srv/images/OpenCloudOS-Stream-23-20230530.0142-x86_64-test3.qcow2"
+        )
     );
+}
+
+/// A refusal of that file to that domain, by that guard's line.
+fn confined(path: &str, line: &str, uuid: &str) -> Diagnosis {
+    diagnose(&Evidence {
+        libvirt: format!("Could not open '{path}': Permission denied"),
+        denials: vec![Denial::read(line).unwrap()],
+        asked: Asked { uuid: uuid.into(), ..Asked::default() },
+        ..Evidence::default()
+    })
+    .unwrap()
+}
+
+/// What is pasted as root must not open more than was meant.
+#[test]
+fn what_allows_a_file_allows_nothing_else() {
+    let of_apparmor = |file: &str| {
+        format!("apparmor=\"DENIED\" operation=\"open\" profile=\"libvirt-u-1\" name={file} pid=1")
+    };
+    let hexadecimal = |text: &str| text.bytes().map(|b| format!("{b:02X}")).collect::<String>();
+    let hint = confined("/tiny.qcow2", &of_apparmor("\"/tiny.qcow2\""), "u-1").hint.unwrap();
+    assert!(hint.contains("echo '\"/tiny.qcow2\" rwk,'") && !hint.contains('*'), "{hint}");
+    for path in ["/srv/x\" rw, \"/**", "/srv/**", "/srv/{etc,a}", "/srv/@{HOME}", "/srv/[a-z]", "/srv/a\\b"] {
+        let found = confined(path, &of_apparmor(&hexadecimal(path)), "u-1");
+        assert_eq!(found.code, Code::Confined, "{path}");
+        assert!(!found.hint.unwrap().contains("echo"), "{path}");
+    }
+    let selinux = "avc:  denied  { search } for comm=\"qemu-system-x86\" name=\"me\" scontext=u:r:svirt_t:s0 tcontext=u:o:user_home_dir_t:s0 permissive=0";
+    let found = confined("/home/me/tiny.qcow2", selinux, "u-1");
+    assert_eq!(found.code, Code::Confined);
+    assert_eq!(
+        found.hint.as_deref(),
+        Some("an image in a pool is let through: foundry image import /home/me/tiny.qcow2 NAME"),
+        "a home's label is what its owner comes in by"
+    );
+}
+
+#[test]
+fn apparmor_names_what_a_link_leads_to() {
+    let line = "apparmor=\"DENIED\" operation=\"open\" profile=\"libvirt-u-1\" name=\"/data/images/tiny.qcow2\" pid=1";
+    let path = "/var/lib/libvirt/images/tiny.qcow2";
+    assert_eq!(confined(path, line, "u-1").code, Code::Confined);
+    assert_eq!(confined(path, line, "u-2").code, Code::DiskUnreadable, "another domain's");
+    assert_eq!(confined("/data/images/other.qcow2", line, "u-1").code, Code::DiskUnreadable);
 }
 
 #[test]

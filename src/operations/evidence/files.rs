@@ -32,6 +32,7 @@ pub(super) fn barrier(root: &Path, path: &str, user: impl Fn(&Accounts) -> Optio
             path: path.clone(),
             is_directory,
             mode: rights.mode,
+            class: user.class_of(rights),
             user: accounts.name_of(user.uid),
         })
     };
@@ -93,7 +94,7 @@ pub(super) fn mtus(root: &Path, bridges: &[String]) -> Vec<(String, u32)> {
 mod tests {
     use super::*;
     use std::collections::BTreeSet;
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
     fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
@@ -139,6 +140,20 @@ mod tests {
             assert!(barrier.is_directory && barrier.mode & 0o777 == 0o700);
         }
         assert_eq!(barrier(root.path(), "/srv/vms/deep/web_boot", |_| None), None);
+    }
+
+    /// Of the group's members, what everybody else may do opens nothing.
+    #[test]
+    fn the_bits_that_count_for_the_user_are_named() {
+        let root = tree(&[("srv/vms/web_boot", "")]);
+        mode(&root, "srv", 0o755);
+        mode(&root, "srv/vms", 0o701);
+        let owner = fs::metadata(root.path().join("srv/vms")).unwrap();
+        let barred = |user: User| barrier(root.path(), "/srv/vms/web_boot", |_| Some(user.clone()));
+        let member = User { uid: owner.uid() + 1, groups: BTreeSet::from([owner.gid()]) };
+        assert_eq!(barred(member).map(|found| found.class), Some('g'));
+        mode(&root, "srv/vms", 0o710);
+        assert_eq!(barred(stranger(&Accounts::default()).unwrap()).map(|found| found.class), Some('o'));
     }
 
     /// libvirt gives a file to QEMU's user before a start, and takes it back after one that failed.
