@@ -1,10 +1,34 @@
 //! Pools, volumes, and the files that disks lie on.
 
+use std::fmt;
+
 use super::permission::refused_file;
 use super::words::{first_line, has_any, named_after, parenthesized, quoted_after};
 use super::{Diagnosis, Evidence};
 use crate::error::Code;
 use crate::text::shell_word;
+
+/// A process that has a file open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// Its number.
+    pub pid: u32,
+    /// Its program, as the kernel names it.
+    pub name: String,
+    /// The domain whose QEMU it is.
+    pub vm: Option<String>,
+    /// Whether it may write to the file.
+    pub writes: bool,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.vm {
+            Some(vm) => write!(f, "VM '{vm}' (process {})", self.pid),
+            None => write!(f, "{} (process {})", self.name, self.pid),
+        }
+    }
+}
 
 pub(super) fn out_of_space(text: &str, _: &Evidence) -> Option<Diagnosis> {
     has_any(text, &["No space left on device", "Disk quota exceeded"]).then(|| {
@@ -49,22 +73,42 @@ pub(super) fn open_elsewhere(text: &str, evidence: &Evidence) -> Option<Diagnosi
             format!("{who} '{file}' open, which is one of its disks or what one lies on"),
         )
     };
-    let word = shell_word(file);
-    Some(match evidence.holders.as_slice() {
-        [] => told("another process has".into()).hint(format!("fuser -v {word} shows who, on the host")),
-        holders => {
-            let all: Vec<String> =
-                holders.iter().map(|(pid, name)| format!("{name} (process {pid})")).collect();
-            let pids: Vec<String> = holders.iter().map(|(pid, _)| pid.to_string()).collect();
-            told(format!("{} {}", all.join(" and "), if all.len() == 1 { "has" } else { "have" })).hint(
-                format!(
-                    "ps -fp {} shows what for; when nothing needs it there: kill {}",
-                    pids.join(","),
-                    pids.join(" ")
-                ),
-            )
-        }
-    })
+    let holders = in_the_way(text, &evidence.holders);
+    if holders.is_empty() {
+        return Some(
+            told("another process has".into())
+                .hint(format!("fuser -v {} shows who, on the host", shell_word(file))),
+        );
+    }
+    let all: Vec<String> = holders.iter().map(ToString::to_string).collect();
+    let have = if all.len() == 1 { "has" } else { "have" };
+    Some(told(format!("{} {have}", all.join(" and "))).hint(how_to_free(&holders)))
+}
+
+/// Of those that have it open, the ones that the lock is about: who reads an image minds only those that write to it,
+/// and many a VM may read the same one.
+fn in_the_way<'a>(text: &str, holders: &'a [Holder]) -> Vec<&'a Holder> {
+    let only_writers = text.contains("shared \"write\" lock") && holders.iter().any(|holder| holder.writes);
+    holders.iter().filter(|holder| holder.writes || !only_writers).collect()
+}
+
+/// A VM is ended by libvirt, or is left alone; anything else is looked at before it is killed.
+fn how_to_free(holders: &[&Holder]) -> String {
+    let (vms, others): (Vec<&Holder>, Vec<&Holder>) = holders.iter().partition(|holder| holder.vm.is_some());
+    let mut ways: Vec<String> = vms
+        .iter()
+        .filter_map(|holder| holder.vm.as_deref())
+        .map(|vm| format!("virsh shutdown {} ends that VM, if it is not needed", shell_word(vm)))
+        .collect();
+    if !others.is_empty() {
+        let pids: Vec<String> = others.iter().map(|holder| holder.pid.to_string()).collect();
+        ways.push(format!(
+            "ps -fp {} shows what for; when nothing needs it there: kill {}",
+            pids.join(","),
+            pids.join(" ")
+        ));
+    }
+    ways.join("; ")
 }
 
 /// `Is another process using the image [PATH]?`, QEMU's next line.

@@ -496,19 +496,44 @@ fn what_is_no_refusal_of_a_guests_is_none() {
     assert_eq!(Denial::read(line).unwrap().file, "/srv/my image");
 }
 
+fn locked(libvirt: &str, holders: &[(u32, &str, Option<&str>, bool)]) -> (String, String) {
+    let holder = |&(pid, name, vm, writes): &(u32, &str, Option<&str>, bool)| Holder {
+        pid,
+        name: name.into(),
+        vm: vm.map(str::to_owned),
+        writes,
+    };
+    let libvirt = format!("{libvirt}\nIs another process using the image [/srv/tiny.qcow2]?");
+    let holders = holders.iter().map(holder).collect();
+    let found = diagnose(&Evidence { libvirt, holders, ..Evidence::default() }).unwrap();
+    (found.cause, found.hint.unwrap())
+}
+
 #[test]
 fn who_holds_a_lock_is_named() {
-    let libvirt =
-        "Failed to get shared \"write\" lock\nIs another process using the image [/srv/tiny.qcow2]?";
-    let holders = vec![(4711, "qemu-nbd".to_owned())];
-    let found = diagnose(&Evidence { libvirt: libvirt.into(), holders, ..Evidence::default() }).unwrap();
+    let shared = "Failed to get shared \"write\" lock";
+    let (cause, hint) = locked(shared, &[(4711, "qemu-nbd", None, true)]);
     assert_eq!(
-        found.cause,
+        cause,
         "qemu-nbd (process 4711) has '/srv/tiny.qcow2' open, which is one of its disks or what one lies on"
     );
+    assert_eq!(hint, "ps -fp 4711 shows what for; when nothing needs it there: kill 4711");
+}
+
+/// VMs that run well on an image are not to be killed for one that does not start.
+#[test]
+fn who_only_reads_is_not_blamed_and_no_vm_is_killed() {
+    let reader = (1, "qemu-system-x86", Some("db"), false);
+    let writer = (4711, "qemu-nbd", None, true);
+    let (cause, hint) = locked("Failed to get shared \"write\" lock", &[writer, reader]);
+    assert!(cause.starts_with("qemu-nbd (process 4711) has "), "{cause}");
+    assert!(hint.ends_with("kill 4711"), "{hint}");
+    // Who is to write minds everybody.
+    let (cause, hint) = locked("Failed to get \"write\" lock", &[writer, reader]);
+    assert!(cause.starts_with("qemu-nbd (process 4711) and VM 'db' (process 1) have "), "{cause}");
     assert_eq!(
-        found.hint.as_deref(),
-        Some("ps -fp 4711 shows what for; when nothing needs it there: kill 4711")
+        hint,
+        "virsh shutdown db ends that VM, if it is not needed; ps -fp 4711 shows what for; when nothing needs it there: kill 4711"
     );
 }
 
