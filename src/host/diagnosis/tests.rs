@@ -156,6 +156,50 @@ const WORDS: &[(&str, Code, &str, &str)] = &[
         "QEMU's bridge helper lets this user not use that bridge",
         "/etc/qemu/bridge.conf",
     ),
+    (
+        "internal error: /usr/lib/qemu/qemu-bridge-helper --use-vnet --br=br0 --fd=31: failed to communicate with bridge helper: stderr=failed to create tun device: Operation not permitted",
+        Code::TapRefused,
+        "QEMU's bridge helper may not make tap devices, since it does not run as root",
+        "chmod u+s /usr/lib/qemu/qemu-bridge-helper",
+    ),
+    (
+        "'/usr/lib/qemu/qemu-bridge-helper' is not a suitable bridge helper: No such file or directory",
+        Code::TapRefused,
+        "QEMU's bridge helper is not there, by which a session's guests come to a bridge",
+        "qemu-system-common",
+    ),
+    // libvirt before 11.0, and since.
+    (
+        "unsupported configuration: guest and host CPU are not compatible: Host CPU does not provide required features: svm",
+        Code::CpuUnknown,
+        "the host's QEMU cannot give the guest the CPU that it is to have",
+        "spec.cpuMode",
+    ),
+    (
+        "operation failed: the CPU is incompatible with host CPU: Host CPU does not provide required features: avx512f",
+        Code::CpuUnknown,
+        "the host's QEMU cannot give the guest the CPU that it is to have",
+        "spec.cpuMode",
+    ),
+    (
+        "Failed to open file '/usr/share/OVMF/OVMF_VARS_4M.fd': No such file or directory",
+        Code::FirmwareMissing,
+        "the host has no UEFI firmware for this VM",
+        "apt install ovmf",
+    ),
+    // An image that is called like a firmware is none.
+    (
+        "internal error: process exited while connecting to monitor: Could not open '/srv/images/edk2-builder.qcow2': No such file or directory",
+        Code::DiskUnreadable,
+        "the file '/srv/images/edk2-builder.qcow2' does not exist",
+        "",
+    ),
+    (
+        "internal error: volume target path '/srv/vms/web_boot' already exists",
+        Code::VolumeTaken,
+        "there is a file '/srv/vms/web_boot' already, which the pool does not know",
+        "foundry pool refresh",
+    ),
     // An Open vSwitch bridge; and the Linux kernel's mailing list of 2021-04-21.
     (
         "Unable to add bridge virbr1 port vnet0: Operation not supported",
@@ -334,6 +378,21 @@ fn real_words_have_their_cause() {
         assert_eq!((found.0, found.1.as_str()), (*code, *cause), "{libvirt}");
         assert!(found.2.contains(hint), "{libvirt}\n{}", found.2);
     }
+}
+
+/// The variables of a VM hold its boot order and the keys that its disk is sealed with: nothing but their not being any
+/// is a reason to remove them.
+#[test]
+fn variables_that_cannot_be_read_just_now_stay() {
+    let file = "/var/lib/libvirt/qemu/nvram/web_VARS.fd";
+    for why in ["Input/output error", "Too many open files", "No such file or directory", "Permission denied"]
+    {
+        let found = of_words(&format!("Could not open '{file}': {why}"));
+        assert_ne!(found.as_ref().map(|found| found.code), Some(Code::NvramInTheWay), "{why}");
+        assert!(!found.and_then(|found| found.hint).unwrap_or_default().contains("rm "), "{why}");
+    }
+    let template = "Could not open '/usr/share/OVMF/OVMF_VARS.fd': Is a directory";
+    assert_eq!(of_words(template), None, "it is the firmware's");
 }
 
 #[test]
