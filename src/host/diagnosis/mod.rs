@@ -130,6 +130,7 @@ const CAUSES: &[Cause] = &[
     storage::not_mounted,
     storage::open_elsewhere,
     storage::directory,
+    storage::not_made,
     permission::confined,
     permission::barred,
     permission::unreadable,

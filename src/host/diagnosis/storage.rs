@@ -135,6 +135,33 @@ pub(super) fn directory(text: &str, _: &Evidence) -> Option<Diagnosis> {
     })
 }
 
+/// A file that libvirt was to make in a pool, by itself or by qemu-img.
+pub(super) fn not_made(text: &str, _: &Evidence) -> Option<Diagnosis> {
+    let file = named_after(text, "Could not create ")
+        .or_else(|| named_after(text, "ailed to create file "))
+        .or_else(|| named_after(text, "cannot create path "))
+        .filter(|path| path.starts_with('/'))?;
+    let (directory, _) = file.rsplit_once('/').filter(|(directory, _)| !directory.is_empty())?;
+    let word = shell_word(directory);
+    let (why, hint) = if text.contains("Read-only file system") {
+        (
+            "its file system is read-only",
+            format!("findmnt -T {word} shows it, dmesg whether an error made it so"),
+        )
+    } else if has_any(text, &["Permission denied", "Operation not permitted"]) {
+        (
+            "it lets libvirt make none",
+            format!(
+                "ls -ld {word} and lsattr -d {word} there; a network file system may keep root out (root_squash)"
+            ),
+        )
+    } else {
+        return None;
+    };
+    let cause = format!("no file can be made in the pool's directory {directory}: {why}");
+    Some(Diagnosis::new(Code::PoolUnwritable, cause).hint(hint))
+}
+
 /// A disk, or what it lies on, has gone.
 pub(super) fn missing(text: &str, _: &Evidence) -> Option<Diagnosis> {
     let file = refused_file(text).filter(|_| text.contains("No such file"))?;

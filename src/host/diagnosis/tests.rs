@@ -200,6 +200,19 @@ const WORDS: &[(&str, Code, &str, &str)] = &[
         "there is a file '/srv/vms/web_boot' already, which the pool does not know",
         "foundry pool refresh",
     ),
+    // A directory with chattr +i.
+    (
+        "internal error: Child process (/usr/bin/qemu-img create -f qcow2 -b /srv/images/tiny.qcow2 -o backing_fmt=qcow2,compat=1.1 /srv/vms/web_boot 1048576K) unexpected exit status 1: qemu-img: /srv/vms/web_boot: Could not create '/srv/vms/web_boot': Operation not permitted\n",
+        Code::PoolUnwritable,
+        "no file can be made in the pool's directory /srv/vms: it lets libvirt make none",
+        "lsattr -d /srv/vms",
+    ),
+    (
+        "cannot create path '/srv/vms/web_seed': Read-only file system",
+        Code::PoolUnwritable,
+        "no file can be made in the pool's directory /srv/vms: its file system is read-only",
+        "findmnt -T /srv/vms",
+    ),
     // An Open vSwitch bridge; and the Linux kernel's mailing list of 2021-04-21.
     (
         "Unable to add bridge virbr1 port vnet0: Operation not supported",
@@ -709,6 +722,49 @@ fn connections_have_their_cause() {
             Code::HostUnreachable,
             "its name cannot be resolved",
             "virsh -c qemu+ssh://me@host:22/system uri",
+        ),
+        // What is pasted has to lead to the same host.
+        (
+            "qemu+ssh://me@host:2222/system",
+            "Cannot recv data: me@host: Permission denied (publickey).: Connection reset by peer",
+            Code::AuthenticationRefused,
+            "ssh does not let this user in at me@host",
+            "ssh-copy-id -p 2222 me@host; ssh -p 2222 me@host virsh list",
+        ),
+        (
+            "qemu+ssh://me@[2001:db8::1]/system",
+            "Cannot recv data: Host key verification failed.: Connection reset by peer",
+            Code::AuthenticationRefused,
+            "ssh does not know the key of me@2001:db8::1",
+            "ssh me@2001:db8::1 virsh list",
+        ),
+        (
+            "qemu+ssh://me@host:2222?keyfile=/home/me/key",
+            "Cannot recv data: @@@\n@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\nHost key verification failed.: Connection reset by peer",
+            Code::AuthenticationRefused,
+            "me@host has another key than the one that ssh knows of it",
+            "and only then: ssh-keygen -R '[host]:2222'",
+        ),
+        (
+            ssh,
+            "End of file while reading data: virt-ssh-helper: Failed to connect socket to '/var/run/libvirt/libvirt-sock': Permission denied",
+            Code::SocketForbidden,
+            "this user may not use the socket '/var/run/libvirt/libvirt-sock'",
+            "there, as root: usermod -aG libvirt USER",
+        ),
+        (
+            "qemu+tls://host/system",
+            "Cannot read CA certificate '/etc/pki/CA/cacert.pem': No such file or directory",
+            Code::AuthenticationRefused,
+            "Cannot read CA certificate '/etc/pki/CA/cacert.pem': No such file or directory",
+            "virt-pki-validate",
+        ),
+        (
+            "qemu://host/system",
+            "authentication failed: Failed to verify peer's certificate",
+            Code::AuthenticationRefused,
+            "authentication failed: Failed to verify peer's certificate",
+            "qemu+ssh://USER@HOST/system",
         ),
         (
             "foo:///",
