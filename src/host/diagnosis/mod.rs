@@ -126,6 +126,7 @@ const CAUSES: &[Cause] = &[
     network::mac_taken,
     network::port_taken,
     storage::out_of_space,
+    storage::gone,
     storage::driver_missing,
     storage::not_mounted,
     storage::open_elsewhere,

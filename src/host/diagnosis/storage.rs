@@ -38,6 +38,28 @@ pub(super) fn out_of_space(text: &str, _: &Evidence) -> Option<Diagnosis> {
     })
 }
 
+/// Pools and volumes that went after they were looked at.
+pub(super) fn gone(text: &str, _: &Evidence) -> Option<Diagnosis> {
+    if let Some(pool) = named_after(text, "storage pool ").filter(|_| text.contains("is not active")) {
+        return Some(
+            Diagnosis::new(Code::PoolInactive, format!("pool '{pool}' is not started"))
+                .hint(format!("foundry pool start {}", shell_word(pool))),
+        );
+    }
+    if let Some(pool) = named_after(text, "no storage pool with matching name ") {
+        return Some(
+            Diagnosis::new(Code::PoolMissing, format!("there is no pool '{pool}'"))
+                .hint("foundry pool list shows those that there are"),
+        );
+    }
+    let volume = named_after(text, "no storage vol with matching name ")
+        .or_else(|| named_after(text, "no storage vol with matching path "))?;
+    Some(
+        Diagnosis::new(Code::VolumeMissing, format!("there is no volume '{volume}'"))
+            .hint("foundry pool refresh POOL looks again"),
+    )
+}
+
 pub(super) fn driver_missing(text: &str, _: &Evidence) -> Option<Diagnosis> {
     let kind = text.split_once("missing backend for pool type ").and_then(|(_, rest)| parenthesized(rest))?;
     Some(

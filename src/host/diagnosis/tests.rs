@@ -200,6 +200,31 @@ const WORDS: &[(&str, Code, &str, &str)] = &[
         "there is a file '/srv/vms/web_boot' already, which the pool does not know",
         "foundry pool refresh",
     ),
+    // libvirt 11.3's, of what somebody stopped or removed meanwhile.
+    (
+        "Requested operation is not valid: storage pool 'my images' is not active",
+        Code::PoolInactive,
+        "pool 'my images' is not started",
+        "foundry pool start 'my images'",
+    ),
+    (
+        "Requested operation is not valid: storage pool 'ssd' containing volume 'web_data' is not active",
+        Code::PoolInactive,
+        "pool 'ssd' is not started",
+        "foundry pool start ssd",
+    ),
+    (
+        "Storage pool not found: no storage pool with matching name 'ssd'",
+        Code::PoolMissing,
+        "there is no pool 'ssd'",
+        "foundry pool list",
+    ),
+    (
+        "Storage volume not found: no storage vol with matching name 'web_boot'",
+        Code::VolumeMissing,
+        "there is no volume 'web_boot'",
+        "foundry pool refresh POOL",
+    ),
     // A directory with chattr +i.
     (
         "internal error: Child process (/usr/bin/qemu-img create -f qcow2 -b /srv/images/tiny.qcow2 -o backing_fmt=qcow2,compat=1.1 /srv/vms/web_boot 1048576K) unexpected exit status 1: qemu-img: /srv/vms/web_boot: Could not create '/srv/vms/web_boot': Operation not permitted\n",
