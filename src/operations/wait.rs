@@ -13,7 +13,6 @@ use super::create::CreatedVm;
 use super::inspect::guest_addresses;
 use super::{Session, cloud_init_log, console, evidence};
 use crate::error::{Code, Error};
-use crate::host::diagnosis::{self, Diagnosis, Evidence};
 use crate::host::{Domain, DomainState};
 use crate::record::Record;
 use crate::text::{printable, shell_word};
@@ -159,7 +158,7 @@ impl Watch<'_> {
         };
         let error = Error::new(Code::GuestStopped, format!("VM '{}' stopped before it was ready", self.name))
             .because(stopped);
-        let error = match self.qemus_reason() {
+        let error = match evidence::stopped_by(self.session, &self.name) {
             Some(found) => found.blame(error),
             None if now.is_some_and(|n| n.stopped_by_error) => {
                 error.hint("a host can offer KVM and still not run this guest: try --virt-type qemu; libvirt's log of the VM tells more")
@@ -167,24 +166,6 @@ impl Watch<'_> {
             None => error,
         };
         Err(self.with_console(error).outcome(self.stays()))
-    }
-
-    /// What QEMU wrote in its log before the guest stopped, where that is a cause that is known.
-    fn qemus_reason(&self) -> Option<Diagnosis> {
-        let log = evidence::last_words(self.session, &self.name)?;
-        diagnosis::diagnose(&Evidence { log, ..Evidence::default() })
-    }
-
-    /// A bridge that went down keeps the guest from being heard.
-    fn with_bridges(&self, error: Error) -> Error {
-        let interfaces = &self.vm.record.manifest.spec.network_interfaces;
-        let bridges: Vec<String> = interfaces.iter().filter_map(|i| i.bridge.clone()).collect();
-        match evidence::down_bridges(self.session, &bridges).first() {
-            Some(bridge) => {
-                error.hint(format!("bridge '{bridge}' is down: ip link set {} up", shell_word(bridge)))
-            }
-            None => error,
-        }
     }
 
     fn reached(&mut self, goal: Goal) -> Result<bool, Error> {
@@ -332,7 +313,10 @@ impl Watch<'_> {
     fn gave_up(&self, code: Code, how: String, goal: Goal) -> Error {
         let error =
             Error::new(code, format!("VM '{}': {how} {}", self.name, goal.as_str())).because(self.seen);
-        self.with_console(self.with_bridges(error)).outcome(self.stays())
+        let interfaces = self.vm.record.manifest.spec.network_interfaces.iter();
+        let bridges = interfaces.filter_map(|i| i.bridge.as_deref());
+        let error = evidence::with_bridges(self.session, bridges, error);
+        self.with_console(error).outcome(self.stays())
     }
 
     fn stays(&self) -> String {

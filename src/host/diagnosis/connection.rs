@@ -13,7 +13,7 @@ pub(in crate::host) fn cannot_connect(uri: &str, text: &str) -> Option<Diagnosis
         .or_else(|| daemon_down(text))
         .or_else(|| unanswered(uri, text))
         .or_else(|| unreachable(uri, text))
-        .or_else(|| uri_wrong(text))
+        .or_else(|| uri_wrong(uri, text))
 }
 
 /// Why a connection broke: the sentence only, since the outcome is open and what to do is to look.
@@ -166,14 +166,14 @@ fn unreachable(uri: &str, text: &str) -> Option<Diagnosis> {
     Some(Diagnosis::new(Code::HostUnreachable, meaning).hint(check(uri)))
 }
 
-fn uri_wrong(text: &str) -> Option<Diagnosis> {
-    has_any(
-        text,
-        &["no connection driver available for", "transport in URL not recognised", "Unable to parse URI"],
-    )
-    .then(|| {
-        Diagnosis::new(Code::UriWrong, super::first_line(text))
-            .hint("--connect qemu:///system is this machine, qemu+ssh://USER@HOST/system another")
+fn uri_wrong(uri: &str, text: &str) -> Option<Diagnosis> {
+    let refused =
+        ["no connection driver available for", "transport in URL not recognised", "Unable to parse URI"];
+    has_any(text, &refused).then(|| {
+        Diagnosis::new(Code::UriWrong, super::first_line(text)).hint(format!(
+            "{}; qemu:///system is this machine, qemu+ssh://USER@HOST/system another",
+            check(uri)
+        ))
     })
 }
 

@@ -17,8 +17,8 @@ use super::rights::User;
 use super::session::is_session;
 use crate::error::Error;
 use crate::host::HostError;
-use crate::host::diagnosis::{self, Asked, Evidence};
-use crate::text::printable;
+use crate::host::diagnosis::{self, Asked, Diagnosis, Evidence};
+use crate::text::{printable, shell_word};
 
 /// How much of what QEMU wrote is read, from its end.
 const LOG_BYTES: u64 = 32 << 10;
@@ -114,7 +114,7 @@ fn log_of(uri: &str, vm: &str) -> Option<PathBuf> {
 }
 
 /// What QEMU said of itself, in the last of the runs that its log tells of; `None` where that one ended as guests do.
-pub(super) fn last_words(session: &Session<'_>, vm: &str) -> Option<String> {
+fn last_words(session: &Session<'_>, vm: &str) -> Option<String> {
     let path = log_of(session.host.uri(), vm).filter(|_| session.host.is_local())?;
     let written = following::tail(&path, 0, LOG_BYTES)?;
     let ended_well = [" shutting down, reason=shutdown", " shutting down, reason=destroyed"];
@@ -145,11 +145,22 @@ fn is_libvirts(line: &str) -> bool {
     line.contains("shutting down, reason=") || line.starts_with("char device redirected to")
 }
 
-/// The bridges of these that are down: they exist and carry nothing.
-pub(super) fn down_bridges(session: &Session<'_>, names: &[String]) -> Vec<String> {
+/// Why QEMU stopped a guest that ran, where its log tells of a cause that is known.
+pub(super) fn stopped_by(session: &Session<'_>, vm: &str) -> Option<Diagnosis> {
+    let log = last_words(session, vm)?;
+    diagnosis::diagnose(&Evidence { log, ..Evidence::default() })
+}
+
+/// A bridge that went down keeps a guest from being heard: says so, where one of these is.
+pub(super) fn with_bridges<'a>(
+    session: &Session<'_>,
+    names: impl Iterator<Item = &'a str>,
+    error: Error,
+) -> Error {
     let bridges = session.host.bridges().ok().flatten().unwrap_or_default();
-    let is_down = |name: &&String| bridges.iter().any(|bridge| bridge.name == **name && !bridge.is_up);
-    names.iter().filter(is_down).cloned().collect()
+    let is_down = |name: &&str| bridges.iter().any(|bridge| bridge.name == *name && !bridge.is_up);
+    let Some(bridge) = { names }.find(is_down) else { return error };
+    error.hint(format!("bridge '{bridge}' is down: ip link set {} up", shell_word(bridge)))
 }
 
 #[cfg(test)]
