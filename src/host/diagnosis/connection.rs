@@ -110,6 +110,15 @@ fn forbidden(uri: &str, text: &str) -> Option<Diagnosis> {
     } else {
         "there, as root: usermod -aG libvirt USER for the user who logs in; or log in as another by qemu+ssh://USER@HOST/system"
     };
+    if text.contains("system bus connection") {
+        return Some(
+            Diagnosis::new(
+                Code::AuthenticationRefused,
+                "libvirt asks polkit whether this user may, and cannot reach it: D-Bus does not run there",
+            )
+            .hint(format!("systemctl start dbus polkit there; then {ways}")),
+        );
+    }
     if has_any(text, &["authentication unavailable", "authentication failed"]) {
         return Some(
             Diagnosis::new(Code::AuthenticationRefused, "this user may not manage that libvirt").hint(ways),

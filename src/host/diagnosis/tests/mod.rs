@@ -343,6 +343,14 @@ fn connections_have_their_cause() {
             "this user may not manage that libvirt",
             "usermod -aG libvirt $USER",
         ),
+        // As another user than root where no D-Bus runs.
+        (
+            system,
+            "internal error: Unable to get system bus connection: Could not connect: No such file or directory",
+            Code::AuthenticationRefused,
+            "libvirt asks polkit whether this user may, and cannot reach it: D-Bus does not run there",
+            "systemctl start dbus polkit there; then sudo usermod -aG libvirt $USER",
+        ),
         // OpenSSH's client, behind libvirt's first line.
         (
             ssh,
