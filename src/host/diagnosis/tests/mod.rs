@@ -373,7 +373,7 @@ fn connections_have_their_cause() {
             "its name cannot be resolved",
             "virsh -c qemu+ssh://me@host:22/system uri",
         ),
-        // What is pasted has to lead to the same host.
+        // Put together from ssh's, virt-ssh-helper's and libvirt 11.3's formats: what is pasted has to lead to the same host.
         (
             "qemu+ssh://me@host:2222/system",
             "Cannot recv data: me@host: Permission denied (publickey).: Connection reset by peer",

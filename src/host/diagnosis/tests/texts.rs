@@ -150,19 +150,21 @@ pub(super) const WORDS: &[(&str, Code, &str, &str)] = &[
         "QEMU's bridge helper lets this user not use that bridge",
         "/etc/qemu/bridge.conf",
     ),
+    // Put together from formats in libvirt 11.3's library or QEMU 10.0's program, and not provoked.
     (
         "internal error: /usr/lib/qemu/qemu-bridge-helper --use-vnet --br=br0 --fd=31: failed to communicate with bridge helper: stderr=failed to create tun device: Operation not permitted",
         Code::TapRefused,
         "QEMU's bridge helper may not make tap devices, since it does not run as root",
         "chmod u+s /usr/lib/qemu/qemu-bridge-helper",
     ),
+    // Put together from formats in libvirt 11.3's library or QEMU 10.0's program, and not provoked.
     (
         "'/usr/lib/qemu/qemu-bridge-helper' is not a suitable bridge helper: No such file or directory",
         Code::TapRefused,
         "QEMU's bridge helper is not there, by which a session's guests come to a bridge",
         "qemu-system-common",
     ),
-    // libvirt before 11.0, and since.
+    // The first is an older libvirt's, from memory; the second is put together from formats in libvirt 11.3's library.
     (
         "unsupported configuration: guest and host CPU are not compatible: Host CPU does not provide required features: svm",
         Code::CpuUnknown,
@@ -175,6 +177,7 @@ pub(super) const WORDS: &[(&str, Code, &str, &str)] = &[
         "the host's QEMU cannot give the guest the CPU that it is to have",
         "spec.cpuMode",
     ),
+    // Put together from formats in libvirt 11.3's library or QEMU 10.0's program, and not provoked.
     (
         "Failed to open file '/usr/share/OVMF/OVMF_VARS_4M.fd': No such file or directory",
         Code::FirmwareMissing,
@@ -188,13 +191,14 @@ pub(super) const WORDS: &[(&str, Code, &str, &str)] = &[
         "the file '/srv/images/edk2-builder.qcow2' does not exist",
         "",
     ),
+    // Put together from formats in libvirt 11.3's library or QEMU 10.0's program, and not provoked.
     (
         "internal error: volume target path '/srv/vms/web_boot' already exists",
         Code::VolumeTaken,
         "there is a file '/srv/vms/web_boot' already, which the pool does not know",
         "foundry pool refresh",
     ),
-    // libvirt 11.3's, of what somebody stopped or removed meanwhile.
+    // Put together from formats in libvirt 11.3's library: what somebody stopped or removed meanwhile.
     (
         "Requested operation is not valid: storage pool 'my images' is not active",
         Code::PoolInactive,
@@ -226,6 +230,7 @@ pub(super) const WORDS: &[(&str, Code, &str, &str)] = &[
         "no file can be made in the pool's directory /srv/vms: it lets libvirt make none",
         "lsattr -d /srv/vms",
     ),
+    // Put together from formats in libvirt 11.3's library or QEMU 10.0's program, and not provoked.
     (
         "cannot create path '/srv/vms/web_seed': Read-only file system",
         Code::PoolUnwritable,
