@@ -200,6 +200,11 @@ fn what_keeps_qemu_from_a_disk_is_named_and_mended() {
     assert!(ran.stderr.contains("cannot create volume 'web_boot' in pool 'small'"), "{ran:#?}");
     shell(&host, "mount -o remount,nr_inodes=100 /var/lib/libvirt/images/small");
     succeeds(&host, full);
+
+    shell(&host, "mount -o remount,ro /var/lib/libvirt/images/small");
+    let sentence = "no file can be made in the pool's directory /var/lib/libvirt/images/small: its file system is read-only\n";
+    let ran = fails(&host, full, 5, "FND-5011", sentence);
+    does(&host, ran, "findmnt -T /var/lib/libvirt/images/small");
     shell(&host, "virsh -q -c qemu:///system pool-destroy small && umount /var/lib/libvirt/images/small");
 }
 

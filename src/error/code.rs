@@ -177,6 +177,7 @@ codes! {
         5008 PoolSourceMissing
         5009 PoolDriverMissing
         5010 StorageDeclined
+        5011 PoolUnwritable
         // Images.
         5101 ImageMissing
         5102 DiskSmallerThanImage

@@ -50,27 +50,38 @@ impl User {
 
     /// Whether it may read and write what has these rights.
     pub(in crate::operations) fn may_use(&self, rights: &Rights) -> bool {
-        self.uid == 0 || self.class_of(rights) & 6 == 6
+        self.uid == 0 || self.bits_of(rights) & 6 == 6
     }
 
     /// Whether it may read what has these rights.
     pub(in crate::operations) fn may_read(&self, rights: &Rights) -> bool {
-        self.uid == 0 || self.class_of(rights) & 4 == 4
+        self.uid == 0 || self.bits_of(rights) & 4 == 4
     }
 
     /// Whether it may pass through a directory with these rights.
     pub(in crate::operations) fn may_pass(&self, rights: &Rights) -> bool {
-        self.uid == 0 || self.class_of(rights) & 1 == 1
+        self.uid == 0 || self.bits_of(rights) & 1 == 1
     }
 
-    /// The three bits that count for it: the first class that it belongs to decides (path_resolution(7)).
-    fn class_of(&self, rights: &Rights) -> u32 {
+    /// The three bits that count for it.
+    fn bits_of(&self, rights: &Rights) -> u32 {
+        let shift = match self.class_of(rights) {
+            'u' => 6,
+            'g' => 3,
+            _ => 0,
+        };
+        rights.mode >> shift & 7
+    }
+
+    /// Whose bits count for it, in the letters of chmod(1): the first class that it belongs to decides
+    /// (path_resolution(7)).
+    pub(in crate::operations) fn class_of(&self, rights: &Rights) -> char {
         if rights.uid == self.uid {
-            rights.mode >> 6 & 7
+            'u'
         } else if self.groups.contains(&rights.gid) {
-            rights.mode >> 3 & 7
+            'g'
         } else {
-            rights.mode & 7
+            'o'
         }
     }
 }

@@ -8,7 +8,8 @@ use crate::text::shell_word;
 /// Why no connection could be made.
 pub(in crate::host) fn cannot_connect(uri: &str, text: &str) -> Option<Diagnosis> {
     by_ssh(uri, text)
-        .or_else(|| forbidden(text))
+        .or_else(|| certificate(text))
+        .or_else(|| forbidden(uri, text))
         .or_else(|| daemon_down(text))
         .or_else(|| unanswered(uri, text))
         .or_else(|| unreachable(uri, text))
@@ -28,46 +29,105 @@ pub(in crate::host) fn lost(text: &str) -> Option<&'static str> {
 
 /// ssh's own words, which libvirt passes on below its own.
 fn by_ssh(uri: &str, text: &str) -> Option<Diagnosis> {
-    let destination = destination(uri)?;
-    let try_it = format!("ssh {} virsh list has to answer without a question", shell_word(destination));
+    let to = Destination::of(uri)?;
+    let try_it = format!("ssh {} virsh list has to answer without a question", to.words());
     if has_any(
         text,
         &["Permission denied (publickey", "Permission denied (password", "Too many authentication failures"],
     ) {
-        let cause = format!("ssh does not let this user in at {destination}");
+        let cause = format!("ssh does not let this user in at {}", to.login);
         return Some(
             Diagnosis::new(Code::AuthenticationRefused, cause)
-                .hint(format!("ssh-copy-id {}; {try_it}", shell_word(destination))),
+                .hint(format!("ssh-copy-id {}; {try_it}", to.words())),
         );
     }
+    if text.contains("REMOTE HOST IDENTIFICATION HAS CHANGED") {
+        let cause = format!("{} has another key than the one that ssh knows of it", to.login);
+        return Some(Diagnosis::new(Code::AuthenticationRefused, cause).hint(format!(
+            "if that host was made anew, and only then: ssh-keygen -R {}; {try_it}",
+            shell_word(&to.known_as())
+        )));
+    }
     text.contains("Host key verification failed").then(|| {
-        let cause = format!("ssh does not know the key of {destination}");
+        let cause = format!("ssh does not know the key of {}", to.login);
         Diagnosis::new(Code::AuthenticationRefused, cause).hint(try_it)
     })
 }
 
-/// User and host of a URI that goes by ssh.
-fn destination(uri: &str) -> Option<&str> {
-    let (scheme, rest) = uri.split_once("://")?;
-    let authority = rest.split('/').next()?;
-    let host = authority
-        .rsplit_once(':')
-        .filter(|(_, port)| port.parse::<u16>().is_ok())
-        .map_or(authority, |(host, _)| host);
-    (scheme.contains("+ssh") || scheme.contains("+libssh")).then_some(host).filter(|host| !host.is_empty())
+/// Where a URI that goes by ssh leads.
+struct Destination<'a> {
+    /// User and host, an IPv6 address without its brackets.
+    login: String,
+    port: Option<&'a str>,
 }
 
-fn forbidden(text: &str) -> Option<Diagnosis> {
-    const WAYS: &str = "sudo usermod -aG libvirt $USER and log in anew, or run as root, or use --connect qemu:///session; foundry doctor tells more";
+impl<'a> Destination<'a> {
+    fn of(uri: &'a str) -> Option<Self> {
+        let (scheme, rest) = uri.split_once("://")?;
+        let authority = rest.split(['/', '?']).next()?;
+        let (host, port) = authority
+            .rsplit_once(':')
+            .filter(|(_, port)| port.parse::<u16>().is_ok())
+            .map_or((authority, None), |(host, port)| (host, Some(port)));
+        let is_one = !host.is_empty() && (scheme.contains("+ssh") || scheme.contains("+libssh"));
+        let port = port.filter(|port| *port != "22");
+        is_one.then(|| Self { login: host.replace(['[', ']'], ""), port })
+    }
+
+    /// As ssh(1) and ssh-copy-id(1) take it.
+    fn words(&self) -> String {
+        let login = shell_word(&self.login);
+        self.port.map_or(login.to_string(), |port| format!("-p {port} {login}"))
+    }
+
+    /// As its key is called in known_hosts (sshd(8)).
+    fn known_as(&self) -> String {
+        let host = self.login.rsplit('@').next().unwrap_or_default();
+        self.port.map_or(host.to_owned(), |port| format!("[{host}]:{port}"))
+    }
+}
+
+/// Of TLS, which asks both sides for one.
+fn certificate(text: &str) -> Option<Diagnosis> {
+    let refused = [
+        "Cannot read CA certificate",
+        "Unable to verify TLS peer",
+        "Failed to verify peer's certificate",
+        "TLS handshake failed",
+    ];
+    let is_stale = text.contains("certificate") && has_any(text, &["has expired", "is not yet active"]);
+    (is_stale || has_any(text, &refused)).then(|| {
+        Diagnosis::new(Code::AuthenticationRefused, super::first_line(text)).hint(
+            "virt-pki-validate tells which certificates are missing; qemu+ssh://USER@HOST/system needs none",
+        )
+    })
+}
+
+fn forbidden(uri: &str, text: &str) -> Option<Diagnosis> {
+    let is_local = uri.contains(":///");
+    let ways = if is_local {
+        "sudo usermod -aG libvirt $USER and log in anew, or run as root, or use --connect qemu:///session; foundry doctor tells more"
+    } else {
+        "there, as root: usermod -aG libvirt USER for the user who logs in; or log in as another by qemu+ssh://USER@HOST/system"
+    };
+    if text.contains("system bus connection") {
+        return Some(
+            Diagnosis::new(
+                Code::AuthenticationRefused,
+                "libvirt asks polkit whether this user may, and cannot reach it: D-Bus does not run there",
+            )
+            .hint(format!("systemctl start dbus polkit there; then {ways}")),
+        );
+    }
     if has_any(text, &["authentication unavailable", "authentication failed"]) {
         return Some(
-            Diagnosis::new(Code::AuthenticationRefused, "this user may not manage that libvirt").hint(WAYS),
+            Diagnosis::new(Code::AuthenticationRefused, "this user may not manage that libvirt").hint(ways),
         );
     }
     let socket = socket(text).filter(|_| text.contains("Permission denied"))?;
     Some(
         Diagnosis::new(Code::SocketForbidden, format!("this user may not use the socket {socket}"))
-            .hint(WAYS),
+            .hint(ways),
     )
 }
 

@@ -72,15 +72,22 @@ impl Denial {
         (self.guard, &self.file, &self.subject) == (other.guard, &other.file, &other.subject)
     }
 
-    /// Whether it is about a file that was refused to a domain: the file counts where it is named in full; otherwise a
-    /// part of its path does, which SELinux names alone.
+    /// Whether it is about a file that was refused to a domain. A path in full counts as it is, and with the same last
+    /// part where the domain is known to be that one: the kernel names what a link leads to. Of a part alone, which is
+    /// what SELinux names, it has to be one of the path.
     pub(super) fn is_about(&self, path: &str, uuid: &str) -> bool {
-        if self.file.starts_with('/') {
-            let of_domain =
-                uuid.is_empty() || !self.subject.starts_with("libvirt-") || self.subject.contains(uuid);
-            return self.file == path && of_domain;
+        if !self.file.starts_with('/') {
+            return path.split('/').any(|part| !part.is_empty() && part == self.file);
         }
-        path.split('/').any(|part| !part.is_empty() && part == self.file)
+        let is_domains = !uuid.is_empty() && self.subject.contains(uuid);
+        let is_anybodys = uuid.is_empty() || !self.subject.starts_with("libvirt-");
+        (self.file == path && is_anybodys) || (self.is_of(path) && is_domains)
+    }
+
+    /// Whether it names the file itself, and no directory on the way.
+    pub(super) fn is_of(&self, path: &str) -> bool {
+        let last = |path: &str| path.rsplit('/').next().map(str::to_owned);
+        last(&self.file) == last(path)
     }
 }
 

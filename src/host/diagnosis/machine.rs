@@ -10,9 +10,17 @@ pub(super) fn helper_down(text: &str, _: &Evidence) -> Option<Diagnosis> {
     let socket = named_after(text, "Failed to connect socket to ")?;
     let daemon = socket.rsplit('/').next()?.strip_suffix("-sock")?;
     // The one that answered, or did not, is a matter of the connection.
-    let is_helper =
-        ["virtlogd", "virtlockd", "virtnetworkd", "virtstoraged", "virtsecretd"].contains(&daemon);
-    is_helper.then(|| {
+    let is_helper = [
+        "virtlogd",
+        "virtlockd",
+        "virtnetworkd",
+        "virtnodedevd",
+        "virtnwfilterd",
+        "virtsecretd",
+        "virtstoraged",
+    ]
+    .contains(&daemon);
+    (is_helper && has_any(text, &["No such file", "Connection refused"])).then(|| {
         Diagnosis::new(
             Code::HelperDown,
             format!(
@@ -112,6 +120,8 @@ pub(super) fn qemu_missing(text: &str, _: &Evidence) -> Option<Diagnosis> {
 pub(super) fn cpu_unknown(text: &str, _: &Evidence) -> Option<Diagnosis> {
     let refused = [
         "CPU is incompatible with host CPU",
+        "guest and host CPU are not compatible",
+        "Host CPU does not provide required features",
         "guest CPU doesn't match specification",
         "unable to find CPU definition",
     ];
@@ -132,9 +142,10 @@ pub(super) fn nvram_in_the_way(text: &str, evidence: &Evidence) -> Option<Diagno
     }
     let is_flash = has_any(text, &["system firmware block device", "cfi.pflash01 device"])
         && has_any(text, &["has invalid size", "block backend provides", "doesn't fit"]);
-    let opened = named_after(text, "Could not open ").filter(|path| is_variables(path));
-    let is_read = opened.is_some() && !text.contains("Permission denied");
-    if !is_flash && !is_read {
+    // A disk that is full or broken, or a lock, is no reason to remove them.
+    let is_other = has_any(text, &["Is a directory", "Image is not in qcow2 format"]);
+    let opened = named_after(text, "Could not open ").filter(|path| is_variables(path) && is_other);
+    if !is_flash && opened.is_none() {
         return None;
     }
     let file = opened.map_or("the file with the VM's EFI variables".to_owned(), |path| format!("'{path}'"));
@@ -148,9 +159,9 @@ pub(super) fn nvram_in_the_way(text: &str, evidence: &Evidence) -> Option<Diagno
     }))
 }
 
-/// As libvirt names them (its `qemuDomainNVRAMPathFormat`).
+/// As libvirt names a VM's (its `qemuDomainNVRAMPathFormat`); the firmware's own, of which they are copies, are elsewhere.
 fn is_variables(path: &str) -> bool {
-    path.ends_with("_VARS.fd") || path.ends_with("_VARS.qcow2")
+    path.contains("/qemu/nvram/") && (path.ends_with("_VARS.fd") || path.ends_with("_VARS.qcow2"))
 }
 
 pub(super) fn firmware_missing(text: &str, evidence: &Evidence) -> Option<Diagnosis> {
@@ -160,6 +171,7 @@ pub(super) fn firmware_missing(text: &str, evidence: &Evidence) -> Option<Diagno
         "unable to find any master var store",
     ];
     let image = named_after(text, "Could not open ")
+        .or_else(|| named_after(text, "Failed to open file "))
         .filter(|path| is_firmware(path) && text.contains("No such file"));
     if !has_any(text, &unknown) && image.is_none() {
         return None;
@@ -175,7 +187,7 @@ pub(super) fn firmware_missing(text: &str, evidence: &Evidence) -> Option<Diagno
 }
 
 fn is_firmware(path: &str) -> bool {
-    has_any(path, &["/OVMF", "/AAVMF", "/edk2", "/qemu-efi", "_CODE"])
+    path.starts_with("/usr/") && has_any(path, &["/OVMF", "/AAVMF", "/edk2", "/qemu-efi", "_CODE"])
 }
 
 pub(super) fn out_of_memory(text: &str, _: &Evidence) -> Option<Diagnosis> {

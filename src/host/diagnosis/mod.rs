@@ -21,7 +21,7 @@ pub(super) use connection::{cannot_connect, check, lost, wake};
 pub use denial::{Denial, Guard};
 pub use machine::emulator_hint;
 pub use permission::{Barrier, RefusedFile, is_behind, refused_file};
-pub use storage::locked_file;
+pub use storage::{Holder, locked_file};
 pub(super) use words::first_line;
 
 use crate::error::{Code, Error};
@@ -43,8 +43,8 @@ pub struct Evidence {
     pub denials: Vec<Denial>,
     /// The first directory or file on the way to a refused one that QEMU's user has no right to.
     pub barrier: Option<Barrier>,
-    /// Which processes have a locked file open: number and name.
-    pub holders: Vec<(u32, String)>,
+    /// Which processes have a locked file open.
+    pub holders: Vec<Holder>,
     /// The MTUs of the host's bridges that the guest is attached to.
     pub mtus: Vec<(String, u32)>,
 }
@@ -126,10 +126,12 @@ const CAUSES: &[Cause] = &[
     network::mac_taken,
     network::port_taken,
     storage::out_of_space,
+    storage::gone,
     storage::driver_missing,
     storage::not_mounted,
     storage::open_elsewhere,
     storage::directory,
+    storage::not_made,
     permission::confined,
     permission::barred,
     permission::unreadable,

@@ -9,15 +9,24 @@ const TAKEN: [&str; 3] = ["already exists with", "is already defined with uuid",
 
 /// `domain 'web' already exists with uuid …`
 pub(super) fn name_taken(text: &str, _: &Evidence) -> Option<Diagnosis> {
-    let name = taken(text).filter(|_| !has_any(text, &["storage volume '", "storage vol '", "pool '"]))?;
+    let name = taken(text).filter(|_| !has_any(text, &["storage volume '", "pool '"]))?;
     Some(Diagnosis::new(Code::NameTaken, format!("the name {name} is taken")).hint(
         "choose another name; foundry list --all shows foundry's VMs, virsh list --all those of others too",
     ))
 }
 
-/// `storage volume 'x' exists already`, and from the file system of a pool `storage vol 'x' already exists`.
+/// `storage volume 'x' exists already`, and of a file that the pool has not seen yet `volume target path '/srv/x'
+/// already exists`.
 pub(super) fn volume_taken(text: &str, _: &Evidence) -> Option<Diagnosis> {
-    let name = taken(text).filter(|_| has_any(text, &["storage volume '", "storage vol '"]))?;
+    if let Some(file) = quoted_after(text, "volume target path ").filter(|_| text.contains("already exists"))
+    {
+        let cause = format!("there is a file {file} already, which the pool does not know");
+        return Some(
+            Diagnosis::new(Code::VolumeTaken, cause)
+                .hint("foundry pool refresh POOL makes it a volume; if nobody needs it, remove it"),
+        );
+    }
+    let name = taken(text).filter(|_| text.contains("storage volume '"))?;
     Some(Diagnosis::new(Code::VolumeTaken, format!("the name {name} is taken")))
 }
 
@@ -34,5 +43,5 @@ pub(super) fn pool_taken(text: &str, _: &Evidence) -> Option<Diagnosis> {
 }
 
 fn taken(text: &str) -> Option<&str> {
-    TAKEN.iter().any(|words| text.contains(words)).then(|| quoted_after(text, ""))?
+    has_any(text, &TAKEN).then(|| quoted_after(text, ""))?
 }

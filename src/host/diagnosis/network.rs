@@ -38,21 +38,35 @@ pub(super) fn tap_refused(text: &str, _: &Evidence) -> Option<Diagnosis> {
             .hint("modprobe tun there; after an upgrade of its kernel, restart the host"),
         );
     }
-    // QEMU's bridge helper, by which a session's guests come to a bridge.
-    if has_any(text, &["access denied by acl file", "bridge helper", "qemu-bridge-helper"])
-        && !text.contains("mtu of bridge")
-    {
-        return Some(
-            Diagnosis::new(Code::TapRefused, "QEMU's bridge helper lets this user not use that bridge").hint(
-                "as root: echo 'allow BRIDGE' >>/etc/qemu/bridge.conf; or use --connect qemu:///system",
-            ),
-        );
+    if let Some((cause, hint)) = helper_refused(text) {
+        return Some(Diagnosis::new(Code::TapRefused, cause).hint(hint));
     }
     let is_one = has_any(text, &["Unable to create tap device", "Unable to create tap interface"]);
     (is_one && text.contains("Operation not permitted")).then(|| {
         Diagnosis::new(Code::TapRefused, "this libvirt may not make tap devices")
             .hint("bridges need the system's libvirt: --connect qemu:///system")
     })
+}
+
+/// QEMU's bridge helper, by which a session's guests come to a bridge, in its own words (qemu, qemu-bridge-helper.c).
+fn helper_refused(text: &str) -> Option<(&'static str, &'static str)> {
+    text.contains("bridge-helper").then_some(())?;
+    if text.contains("acl file") {
+        return Some((
+            "QEMU's bridge helper lets this user not use that bridge",
+            "as root: mkdir -p /etc/qemu && echo 'allow BRIDGE' >>/etc/qemu/bridge.conf; or use --connect qemu:///system",
+        ));
+    }
+    if text.contains("failed to create tun device: Operation not permitted") {
+        return Some((
+            "QEMU's bridge helper may not make tap devices, since it does not run as root",
+            "as root: chmod u+s /usr/lib/qemu/qemu-bridge-helper (Fedora: /usr/libexec/qemu-bridge-helper); or use --connect qemu:///system",
+        ));
+    }
+    has_any(text, &["is not a suitable bridge helper", "cannot execute binary"]).then_some((
+        "QEMU's bridge helper is not there, by which a session's guests come to a bridge",
+        "it belongs to qemu-system-common (Fedora: qemu-common); or use --connect qemu:///system",
+    ))
 }
 
 /// A tap gets the MTU of its bridge, which may be more than a tap can have.

@@ -15,6 +15,8 @@ pub struct Barrier {
     pub is_directory: bool,
     /// The permission bits (chmod(1)).
     pub mode: u32,
+    /// Whose bits count for the user there, as chmod(1) calls them: `u`, `g` or `o`.
+    pub class: char,
     /// As whom QEMU runs.
     pub user: String,
 }
@@ -64,29 +66,53 @@ pub(super) fn confined(text: &str, evidence: &Evidence) -> Option<Diagnosis> {
     Some(Diagnosis::new(Code::Confined, cause).hint(way_out(denial, file.path)))
 }
 
+/// What lets the guest's QEMU at that one file. Never at the directory that it lies in: that may be somebody's home, or
+/// the root of all.
 fn way_out(denial: &Denial, path: &str) -> String {
-    let directory = path.rsplit_once('/').map_or("/", |(directory, _)| directory);
-    match denial.guard {
-        Guard::AppArmor => format!(
-            "an image in a pool is let through (foundry image import {} NAME); or allow the directory: echo {} >>/etc/apparmor.d/local/abstractions/libvirt-qemu",
-            shell_word(path),
-            shell_word(&format!("\"{directory}/**\" rk,"))
-        ),
+    let import = format!("an image in a pool is let through: foundry image import {} NAME", shell_word(path));
+    let allowed = match denial.guard {
+        Guard::AppArmor => rule_of_apparmor(path),
         Guard::SeLinux if denial.label.as_deref() == Some("nfs_t") => {
-            "setsebool -P virt_use_nfs 1".to_owned()
+            return "setsebool -P virt_use_nfs 1".to_owned();
         }
-        Guard::SeLinux => format!(
-            "semanage fcontext -a -t virt_image_t {} && restorecon -R {}",
-            shell_word(&format!("{directory}(/.*)?")),
-            shell_word(directory)
-        ),
+        // Of a directory on the way a label of images would be wrong.
+        Guard::SeLinux if !denial.is_of(path) => None,
+        Guard::SeLinux => Some(label_of_selinux(path)),
+    };
+    match allowed {
+        Some(command) => format!("{import}; or allow this one: {command}"),
+        None => import,
     }
+}
+
+/// The line that libvirt's profiles include (Debian and Ubuntu); `None` for a path with characters that have a meaning
+/// of their own in a rule (apparmor.d(5)), with which it would allow something else.
+fn rule_of_apparmor(path: &str) -> Option<String> {
+    let is_plain = |c: char| c.is_alphanumeric() || " /._+:-".contains(c);
+    path.chars().all(is_plain).then(|| {
+        format!(
+            "mkdir -p /etc/apparmor.d/local/abstractions && echo {} >>/etc/apparmor.d/local/abstractions/libvirt-qemu",
+            shell_word(&format!("\"{path}\" rwk,"))
+        )
+    })
+}
+
+/// Labels belong to regular expressions (semanage-fcontext(8)).
+fn label_of_selinux(path: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "/_-".contains(c);
+    let pattern: String =
+        path.chars().flat_map(|c| (!is_plain(c)).then_some('\\').into_iter().chain([c])).collect();
+    format!(
+        "semanage fcontext -a -t virt_image_t {} && restorecon {}",
+        shell_word(&pattern),
+        shell_word(path)
+    )
 }
 
 /// Owners and modes.
 pub(super) fn barred(text: &str, evidence: &Evidence) -> Option<Diagnosis> {
     let file = refused_file(text).filter(|_| denied(text))?;
-    let Barrier { path, is_directory, mode, user } = evidence.barrier.as_ref()?;
+    let Barrier { path, is_directory, mode, class, user } = evidence.barrier.as_ref()?;
     let word = shell_word(path);
     let bits = mode & 0o7777;
     let who = shell_word(user);
@@ -104,7 +130,7 @@ pub(super) fn barred(text: &str, evidence: &Evidence) -> Option<Diagnosis> {
     );
     Some(
         Diagnosis::new(Code::PoolUnreadable, cause)
-            .hint(format!("setfacl -m u:{who}:x {word}, or: chmod o+x {word}")),
+            .hint(format!("setfacl -m u:{who}:x {word}, or: chmod {class}+x {word}")),
     )
 }
 

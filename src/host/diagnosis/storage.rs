@@ -1,10 +1,34 @@
 //! Pools, volumes, and the files that disks lie on.
 
+use std::fmt;
+
 use super::permission::refused_file;
 use super::words::{first_line, has_any, named_after, parenthesized, quoted_after};
 use super::{Diagnosis, Evidence};
 use crate::error::Code;
 use crate::text::shell_word;
+
+/// A process that has a file open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// Its number.
+    pub pid: u32,
+    /// Its program, as the kernel names it.
+    pub name: String,
+    /// The domain whose QEMU it is.
+    pub vm: Option<String>,
+    /// Whether it may write to the file.
+    pub writes: bool,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.vm {
+            Some(vm) => write!(f, "VM '{vm}' (process {})", self.pid),
+            None => write!(f, "{} (process {})", self.name, self.pid),
+        }
+    }
+}
 
 pub(super) fn out_of_space(text: &str, _: &Evidence) -> Option<Diagnosis> {
     has_any(text, &["No space left on device", "Disk quota exceeded"]).then(|| {
@@ -12,6 +36,28 @@ pub(super) fn out_of_space(text: &str, _: &Evidence) -> Option<Diagnosis> {
             "df -h and df -i there show it; foundry gc --dry-run lists what nobody uses, foundry image list which images there are",
         )
     })
+}
+
+/// Pools and volumes that went after they were looked at.
+pub(super) fn gone(text: &str, _: &Evidence) -> Option<Diagnosis> {
+    if let Some(pool) = named_after(text, "storage pool ").filter(|_| text.contains("is not active")) {
+        return Some(
+            Diagnosis::new(Code::PoolInactive, format!("pool '{pool}' is not started"))
+                .hint(format!("foundry pool start {}", shell_word(pool))),
+        );
+    }
+    if let Some(pool) = named_after(text, "no storage pool with matching name ") {
+        return Some(
+            Diagnosis::new(Code::PoolMissing, format!("there is no pool '{pool}'"))
+                .hint("foundry pool list shows those that there are"),
+        );
+    }
+    let volume = named_after(text, "no storage vol with matching name ")
+        .or_else(|| named_after(text, "no storage vol with matching path "))?;
+    Some(
+        Diagnosis::new(Code::VolumeMissing, format!("there is no volume '{volume}'"))
+            .hint("foundry pool refresh POOL looks again"),
+    )
 }
 
 pub(super) fn driver_missing(text: &str, _: &Evidence) -> Option<Diagnosis> {
@@ -49,22 +95,42 @@ pub(super) fn open_elsewhere(text: &str, evidence: &Evidence) -> Option<Diagnosi
             format!("{who} '{file}' open, which is one of its disks or what one lies on"),
         )
     };
-    let word = shell_word(file);
-    Some(match evidence.holders.as_slice() {
-        [] => told("another process has".into()).hint(format!("fuser -v {word} shows who, on the host")),
-        holders => {
-            let all: Vec<String> =
-                holders.iter().map(|(pid, name)| format!("{name} (process {pid})")).collect();
-            let pids: Vec<String> = holders.iter().map(|(pid, _)| pid.to_string()).collect();
-            told(format!("{} {}", all.join(" and "), if all.len() == 1 { "has" } else { "have" })).hint(
-                format!(
-                    "ps -fp {} shows what for; when nothing needs it there: kill {}",
-                    pids.join(","),
-                    pids.join(" ")
-                ),
-            )
-        }
-    })
+    let holders = in_the_way(text, &evidence.holders);
+    if holders.is_empty() {
+        return Some(
+            told("another process has".into())
+                .hint(format!("fuser -v {} shows who, on the host", shell_word(file))),
+        );
+    }
+    let all: Vec<String> = holders.iter().map(ToString::to_string).collect();
+    let have = if all.len() == 1 { "has" } else { "have" };
+    Some(told(format!("{} {have}", all.join(" and "))).hint(how_to_free(&holders)))
+}
+
+/// Of those that have it open, the ones that the lock is about: who reads an image minds only those that write to it,
+/// and many a VM may read the same one.
+fn in_the_way<'a>(text: &str, holders: &'a [Holder]) -> Vec<&'a Holder> {
+    let only_writers = text.contains("shared \"write\" lock") && holders.iter().any(|holder| holder.writes);
+    holders.iter().filter(|holder| holder.writes || !only_writers).collect()
+}
+
+/// A VM is ended by libvirt, or is left alone; anything else is looked at before it is killed.
+fn how_to_free(holders: &[&Holder]) -> String {
+    let (vms, others): (Vec<&Holder>, Vec<&Holder>) = holders.iter().partition(|holder| holder.vm.is_some());
+    let mut ways: Vec<String> = vms
+        .iter()
+        .filter_map(|holder| holder.vm.as_deref())
+        .map(|vm| format!("virsh shutdown {} ends that VM, if it is not needed", shell_word(vm)))
+        .collect();
+    if !others.is_empty() {
+        let pids: Vec<String> = others.iter().map(|holder| holder.pid.to_string()).collect();
+        ways.push(format!(
+            "ps -fp {} shows what for; when nothing needs it there: kill {}",
+            pids.join(","),
+            pids.join(" ")
+        ));
+    }
+    ways.join("; ")
 }
 
 /// `Is another process using the image [PATH]?`, QEMU's next line.
@@ -89,6 +155,33 @@ pub(super) fn directory(text: &str, _: &Evidence) -> Option<Diagnosis> {
         Diagnosis::new(Code::PoolSourceMissing, format!("its directory {quoted} does not exist"))
             .hint(format!("mount what belongs there, or: mkdir -p {word}"))
     })
+}
+
+/// A file that libvirt was to make in a pool, by itself or by qemu-img.
+pub(super) fn not_made(text: &str, _: &Evidence) -> Option<Diagnosis> {
+    let file = named_after(text, "Could not create ")
+        .or_else(|| named_after(text, "ailed to create file "))
+        .or_else(|| named_after(text, "cannot create path "))
+        .filter(|path| path.starts_with('/'))?;
+    let (directory, _) = file.rsplit_once('/').filter(|(directory, _)| !directory.is_empty())?;
+    let word = shell_word(directory);
+    let (why, hint) = if text.contains("Read-only file system") {
+        (
+            "its file system is read-only",
+            format!("findmnt -T {word} shows it, dmesg whether an error made it so"),
+        )
+    } else if has_any(text, &["Permission denied", "Operation not permitted"]) {
+        (
+            "it lets libvirt make none",
+            format!(
+                "ls -ld {word} and lsattr -d {word} there; a network file system may keep root out (root_squash)"
+            ),
+        )
+    } else {
+        return None;
+    };
+    let cause = format!("no file can be made in the pool's directory {directory}: {why}");
+    Some(Diagnosis::new(Code::PoolUnwritable, cause).hint(hint))
 }
 
 /// A disk, or what it lies on, has gone.

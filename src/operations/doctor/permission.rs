@@ -54,8 +54,8 @@ fn judge(local: &Local, user: &User, directory: &Directory) -> Check {
             format!("{name}, as whom guests run, may not pass {step} (mode {:o})", rights.mode & 0o7777),
         )
         .known_as(Code::PoolUnreadable)
-        .todo(format!("setfacl -m u:{}:x {}", name, shell_word(step)))
-        .todo(format!("or: chmod o+x {}", shell_word(step))),
+        .todo(format!("setfacl -m u:{}:x {}", shell_word(&name), shell_word(step)))
+        .todo(format!("or: chmod {}+x {}", user.class_of(rights), shell_word(step))),
     }
 }
 

@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use crate::host::diagnosis::Barrier;
+use crate::host::diagnosis::{Barrier, Holder};
 use crate::operations::rights::{Accounts, Rights, User, way};
+use crate::text::printable;
 
 /// How many entries of /proc are looked at: a busy host has some ten thousand open files.
 const MOST_ENTRIES: usize = 200_000;
@@ -32,6 +33,7 @@ pub(super) fn barrier(root: &Path, path: &str, user: impl Fn(&Accounts) -> Optio
             path: path.clone(),
             is_directory,
             mode: rights.mode,
+            class: user.class_of(rights),
             user: accounts.name_of(user.uid),
         })
     };
@@ -45,37 +47,59 @@ fn keeps_owners(qemu_conf: &str) -> bool {
     qemu_conf.lines().any(|line| line.split('=').map(str::trim).eq(["dynamic_ownership", "0"]))
 }
 
-/// The processes that have a file open, as far as this user may see; read from the names of their descriptors, which
-/// needs no access to the file, and so waits for no server.
-pub(super) fn holders(root: &Path, path: &str) -> Vec<(u32, String)> {
+/// The processes that have a file open, as far as this user may see, those that write to it first; read from the names
+/// of their descriptors, which needs no access to the file, and so waits for no server.
+pub(super) fn holders(root: &Path, path: &str) -> Vec<Holder> {
     let real = fs::canonicalize(root.join(path.trim_start_matches('/')));
     let Ok(real) = real else { return Vec::new() };
     let processes = fs::read_dir(root.join("proc")).into_iter().flatten().flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let own = std::process::id();
     let mut left = MOST_ENTRIES;
-    let mut holders = Vec::new();
-    for pid in pids.filter(|pid| *pid != own) {
-        if has_open(&root.join(format!("proc/{pid}/fd")), &real, &mut left) && holders.len() < MOST_HOLDERS {
-            holders.push((pid, name_of(root, pid)));
-        }
-    }
+    let mut holders: Vec<Holder> = pids
+        .filter(|pid| *pid != own)
+        .filter_map(|pid| {
+            let process = root.join(format!("proc/{pid}"));
+            let writes = has_open(&process, &real, &mut left)?;
+            Some(Holder { pid, name: name_of(&process), vm: vm_of(&process), writes })
+        })
+        .collect();
+    holders.sort_by_key(|holder| (!holder.writes, holder.pid));
+    holders.truncate(MOST_HOLDERS);
     holders
 }
 
-fn has_open(descriptors: &Path, file: &Path, left: &mut usize) -> bool {
-    let mut entries = fs::read_dir(descriptors).into_iter().flatten().flatten().take(*left);
-    entries.any(|entry| {
+/// Whether a process may write to a file; `None` where it has not opened it.
+fn has_open(process: &Path, file: &Path, left: &mut usize) -> Option<bool> {
+    let mut found = None;
+    for entry in fs::read_dir(process.join("fd")).into_iter().flatten().flatten().take(*left) {
         *left -= 1;
-        fs::read_link(entry.path()).is_ok_and(|to| to == file)
-    })
+        if fs::read_link(entry.path()).is_ok_and(|to| to == file) {
+            let writes = is_writable(&process.join("fdinfo").join(entry.file_name()));
+            found = Some(writes || found == Some(true));
+        }
+    }
+    found
 }
 
-fn name_of(root: &Path, pid: u32) -> String {
-    let name = fs::read_to_string(root.join(format!("proc/{pid}/comm"))).unwrap_or_default();
-    Some(crate::text::printable(name.trim()))
-        .filter(|name| !name.is_empty())
-        .unwrap_or_else(|| "a process".into())
+/// By the flags of open(2), in octal (proc_pid_fdinfo(5)).
+fn is_writable(descriptor: &Path) -> bool {
+    let told = fs::read_to_string(descriptor).unwrap_or_default();
+    let flags = told.lines().find_map(|line| line.strip_prefix("flags:"));
+    flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok()).is_some_and(|flags| flags & 3 != 0)
+}
+
+fn name_of(process: &Path) -> String {
+    let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
+    Some(printable(name.trim())).filter(|name| !name.is_empty()).unwrap_or_else(|| "a process".into())
+}
+
+/// The domain of a QEMU that libvirt started: `-name guest=web,debug-threads=on`, a comma in it being two.
+fn vm_of(process: &Path) -> Option<String> {
+    let line = fs::read_to_string(process.join("cmdline")).ok()?;
+    let mut words = line.split('\0').skip_while(|word| *word != "-name").skip(1);
+    let options = words.next()?.strip_prefix("guest=")?.replace(",,", "\0");
+    Some(printable(&options.split(',').next()?.replace('\0', ","))).filter(|name| !name.is_empty())
 }
 
 /// The MTU of each of these bridges.
@@ -93,7 +117,7 @@ pub(super) fn mtus(root: &Path, bridges: &[String]) -> Vec<(String, u32)> {
 mod tests {
     use super::*;
     use std::collections::BTreeSet;
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
     fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
@@ -141,6 +165,20 @@ mod tests {
         assert_eq!(barrier(root.path(), "/srv/vms/deep/web_boot", |_| None), None);
     }
 
+    /// Of the group's members, what everybody else may do opens nothing.
+    #[test]
+    fn the_bits_that_count_for_the_user_are_named() {
+        let root = tree(&[("srv/vms/web_boot", "")]);
+        mode(&root, "srv", 0o755);
+        mode(&root, "srv/vms", 0o701);
+        let owner = fs::metadata(root.path().join("srv/vms")).unwrap();
+        let barred = |user: User| barrier(root.path(), "/srv/vms/web_boot", |_| Some(user.clone()));
+        let member = User { uid: owner.uid() + 1, groups: BTreeSet::from([owner.gid()]) };
+        assert_eq!(barred(member).map(|found| found.class), Some('g'));
+        mode(&root, "srv/vms", 0o710);
+        assert_eq!(barred(stranger(&Accounts::default()).unwrap()).map(|found| found.class), Some('o'));
+    }
+
     /// libvirt gives a file to QEMU's user before a start, and takes it back after one that failed.
     #[test]
     fn the_file_itself_counts_only_where_libvirt_leaves_it_as_it_is() {
@@ -158,16 +196,23 @@ mod tests {
     fn who_has_a_file_open_is_found_by_its_descriptors() {
         let root = tree(&[
             ("srv/image", ""),
+            ("proc/11/comm", "qemu-system-x86\n"),
+            ("proc/11/cmdline", "qemu-system-x86_64\0-name\0guest=a,,b,debug-threads=on\0-S\0"),
+            ("proc/11/fdinfo/3", "pos:\t0\nflags:\t02100000\n"),
             ("proc/12/comm", "qemu-nbd\n"),
+            ("proc/12/fdinfo/3", "pos:\t0\nflags:\t02100002\n"),
             ("proc/13/comm", "cat\n"),
             ("proc/x/comm", ""),
         ]);
-        for (pid, file) in [("12", "srv/image"), ("13", "srv/other")] {
+        for (pid, file) in [("11", "srv/image"), ("12", "srv/image"), ("13", "srv/other")] {
             fs::create_dir_all(root.path().join(format!("proc/{pid}/fd"))).unwrap();
             let real = root.path().canonicalize().unwrap().join(file);
             symlink(real, root.path().join(format!("proc/{pid}/fd/3"))).unwrap();
         }
-        assert_eq!(holders(root.path(), "/srv/image"), [(12, "qemu-nbd".to_owned())]);
+        let writer = Holder { pid: 12, name: "qemu-nbd".into(), vm: None, writes: true };
+        let reader =
+            Holder { pid: 11, name: "qemu-system-x86".into(), vm: Some("a,b".into()), writes: false };
+        assert_eq!(holders(root.path(), "/srv/image"), [writer, reader]);
         assert_eq!(holders(root.path(), "/srv/gone"), []);
     }
 

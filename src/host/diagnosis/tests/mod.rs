@@ -20,6 +20,21 @@ fn real_words_have_their_cause() {
     }
 }
 
+/// The variables of a VM hold its boot order and the keys that its disk is sealed with: nothing but their not being any
+/// is a reason to remove them.
+#[test]
+fn variables_that_cannot_be_read_just_now_stay() {
+    let file = "/var/lib/libvirt/qemu/nvram/web_VARS.fd";
+    for why in ["Input/output error", "Too many open files", "No such file or directory", "Permission denied"]
+    {
+        let found = of_words(&format!("Could not open '{file}': {why}"));
+        assert_ne!(found.as_ref().map(|found| found.code), Some(Code::NvramInTheWay), "{why}");
+        assert!(!found.and_then(|found| found.hint).unwrap_or_default().contains("rm "), "{why}");
+    }
+    let template = "Could not open '/usr/share/OVMF/OVMF_VARS.fd': Is a directory";
+    assert_eq!(of_words(template), None, "it is the firmware's");
+}
+
 #[test]
 fn anything_else_is_passed_on() {
     for libvirt in [
@@ -44,6 +59,7 @@ fn a_directory_on_the_way_is_named_with_the_command_that_opens_it() {
         path: "/srv/my images".into(),
         is_directory: true,
         mode: 0o40700,
+        class: 'o',
         user: "libvirt-qemu".into(),
     };
     let file = refused_file(REFUSED).unwrap();
@@ -81,7 +97,7 @@ fn apparmor_is_named_where_the_kernel_says_that_it_was_it() {
         "AppArmor does not let the guest's QEMU use '/home/zack/home_vm_network/iso_image/os_image'"
     );
     let hint = found.hint.unwrap();
-    assert!(hint.contains("echo '\"/home/zack/home_vm_network/iso_image/**\" rk,' >>/etc/apparmor.d/local/abstractions/libvirt-qemu"), "{hint}");
+    assert!(hint.ends_with("mkdir -p /etc/apparmor.d/local/abstractions && echo '\"/home/zack/home_vm_network/iso_image/os_image\" rwk,' >>/etc/apparmor.d/local/abstractions/libvirt-qemu"), "{hint}");
 
     // Another domain's refusal, or another file's, is no reason of this one's.
     let other = Asked { uuid: "00000000-1f3c-4fa9-baba-772dd011a8a5".into(), ..Asked::default() };
@@ -109,8 +125,54 @@ fn selinux_is_named_with_the_label_that_images_have() {
     );
     assert_eq!(
         found.hint.as_deref(),
-        Some("semanage fcontext -a -t virt_image_t '/srv/images(/.*)?' && restorecon -R /srv/images")
+        Some(
+            "an image in a pool is let through: foundry image import /srv/images/OpenCloudOS-Stream-23-20230530.0142-x86_64-test3.qcow2 NAME; or allow this one: semanage fcontext -a -t virt_image_t '/srv/images/OpenCloudOS-Stream-23-20230530\\.0142-x86_64-test3\\.qcow2' && restorecon /srv/images/OpenCloudOS-Stream-23-20230530.0142-x86_64-test3.qcow2"
+        )
     );
+}
+
+/// A refusal of that file to that domain, by that guard's line.
+fn confined(path: &str, line: &str, uuid: &str) -> Diagnosis {
+    diagnose(&Evidence {
+        libvirt: format!("Could not open '{path}': Permission denied"),
+        denials: vec![Denial::read(line).unwrap()],
+        asked: Asked { uuid: uuid.into(), ..Asked::default() },
+        ..Evidence::default()
+    })
+    .unwrap()
+}
+
+/// What is pasted as root must not open more than was meant.
+#[test]
+fn what_allows_a_file_allows_nothing_else() {
+    let of_apparmor = |file: &str| {
+        format!("apparmor=\"DENIED\" operation=\"open\" profile=\"libvirt-u-1\" name={file} pid=1")
+    };
+    let hexadecimal = |text: &str| text.bytes().map(|b| format!("{b:02X}")).collect::<String>();
+    let hint = confined("/tiny.qcow2", &of_apparmor("\"/tiny.qcow2\""), "u-1").hint.unwrap();
+    assert!(hint.contains("echo '\"/tiny.qcow2\" rwk,'") && !hint.contains('*'), "{hint}");
+    for path in ["/srv/x\" rw, \"/**", "/srv/**", "/srv/{etc,a}", "/srv/@{HOME}", "/srv/[a-z]", "/srv/a\\b"] {
+        let found = confined(path, &of_apparmor(&hexadecimal(path)), "u-1");
+        assert_eq!(found.code, Code::Confined, "{path}");
+        assert!(!found.hint.unwrap().contains("echo"), "{path}");
+    }
+    let selinux = "avc:  denied  { search } for comm=\"qemu-system-x86\" name=\"me\" scontext=u:r:svirt_t:s0 tcontext=u:o:user_home_dir_t:s0 permissive=0";
+    let found = confined("/home/me/tiny.qcow2", selinux, "u-1");
+    assert_eq!(found.code, Code::Confined);
+    assert_eq!(
+        found.hint.as_deref(),
+        Some("an image in a pool is let through: foundry image import /home/me/tiny.qcow2 NAME"),
+        "a home's label is what its owner comes in by"
+    );
+}
+
+#[test]
+fn apparmor_names_what_a_link_leads_to() {
+    let line = "apparmor=\"DENIED\" operation=\"open\" profile=\"libvirt-u-1\" name=\"/data/images/tiny.qcow2\" pid=1";
+    let path = "/var/lib/libvirt/images/tiny.qcow2";
+    assert_eq!(confined(path, line, "u-1").code, Code::Confined);
+    assert_eq!(confined(path, line, "u-2").code, Code::DiskUnreadable, "another domain's");
+    assert_eq!(confined("/data/images/other.qcow2", line, "u-1").code, Code::DiskUnreadable);
 }
 
 #[test]
@@ -133,19 +195,44 @@ fn what_is_no_refusal_of_a_guests_is_none() {
     assert_eq!(Denial::read(line).unwrap().file, "/srv/my image");
 }
 
+fn locked(libvirt: &str, holders: &[(u32, &str, Option<&str>, bool)]) -> (String, String) {
+    let holder = |&(pid, name, vm, writes): &(u32, &str, Option<&str>, bool)| Holder {
+        pid,
+        name: name.into(),
+        vm: vm.map(str::to_owned),
+        writes,
+    };
+    let libvirt = format!("{libvirt}\nIs another process using the image [/srv/tiny.qcow2]?");
+    let holders = holders.iter().map(holder).collect();
+    let found = diagnose(&Evidence { libvirt, holders, ..Evidence::default() }).unwrap();
+    (found.cause, found.hint.unwrap())
+}
+
 #[test]
 fn who_holds_a_lock_is_named() {
-    let libvirt =
-        "Failed to get shared \"write\" lock\nIs another process using the image [/srv/tiny.qcow2]?";
-    let holders = vec![(4711, "qemu-nbd".to_owned())];
-    let found = diagnose(&Evidence { libvirt: libvirt.into(), holders, ..Evidence::default() }).unwrap();
+    let shared = "Failed to get shared \"write\" lock";
+    let (cause, hint) = locked(shared, &[(4711, "qemu-nbd", None, true)]);
     assert_eq!(
-        found.cause,
+        cause,
         "qemu-nbd (process 4711) has '/srv/tiny.qcow2' open, which is one of its disks or what one lies on"
     );
+    assert_eq!(hint, "ps -fp 4711 shows what for; when nothing needs it there: kill 4711");
+}
+
+/// VMs that run well on an image are not to be killed for one that does not start.
+#[test]
+fn who_only_reads_is_not_blamed_and_no_vm_is_killed() {
+    let reader = (1, "qemu-system-x86", Some("db"), false);
+    let writer = (4711, "qemu-nbd", None, true);
+    let (cause, hint) = locked("Failed to get shared \"write\" lock", &[writer, reader]);
+    assert!(cause.starts_with("qemu-nbd (process 4711) has "), "{cause}");
+    assert!(hint.ends_with("kill 4711"), "{hint}");
+    // Who is to write minds everybody.
+    let (cause, hint) = locked("Failed to get \"write\" lock", &[writer, reader]);
+    assert!(cause.starts_with("qemu-nbd (process 4711) and VM 'db' (process 1) have "), "{cause}");
     assert_eq!(
-        found.hint.as_deref(),
-        Some("ps -fp 4711 shows what for; when nothing needs it there: kill 4711")
+        hint,
+        "virsh shutdown db ends that VM, if it is not needed; ps -fp 4711 shows what for; when nothing needs it there: kill 4711"
     );
 }
 
@@ -256,6 +343,14 @@ fn connections_have_their_cause() {
             "this user may not manage that libvirt",
             "usermod -aG libvirt $USER",
         ),
+        // As another user than root where no D-Bus runs.
+        (
+            system,
+            "internal error: Unable to get system bus connection: Could not connect: No such file or directory",
+            Code::AuthenticationRefused,
+            "libvirt asks polkit whether this user may, and cannot reach it: D-Bus does not run there",
+            "systemctl start dbus polkit there; then sudo usermod -aG libvirt $USER",
+        ),
         // OpenSSH's client, behind libvirt's first line.
         (
             ssh,
@@ -277,6 +372,49 @@ fn connections_have_their_cause() {
             Code::HostUnreachable,
             "its name cannot be resolved",
             "virsh -c qemu+ssh://me@host:22/system uri",
+        ),
+        // Put together from ssh's, virt-ssh-helper's and libvirt 11.3's formats: what is pasted has to lead to the same host.
+        (
+            "qemu+ssh://me@host:2222/system",
+            "Cannot recv data: me@host: Permission denied (publickey).: Connection reset by peer",
+            Code::AuthenticationRefused,
+            "ssh does not let this user in at me@host",
+            "ssh-copy-id -p 2222 me@host; ssh -p 2222 me@host virsh list",
+        ),
+        (
+            "qemu+ssh://me@[2001:db8::1]/system",
+            "Cannot recv data: Host key verification failed.: Connection reset by peer",
+            Code::AuthenticationRefused,
+            "ssh does not know the key of me@2001:db8::1",
+            "ssh me@2001:db8::1 virsh list",
+        ),
+        (
+            "qemu+ssh://me@host:2222?keyfile=/home/me/key",
+            "Cannot recv data: @@@\n@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\nHost key verification failed.: Connection reset by peer",
+            Code::AuthenticationRefused,
+            "me@host has another key than the one that ssh knows of it",
+            "and only then: ssh-keygen -R '[host]:2222'",
+        ),
+        (
+            ssh,
+            "End of file while reading data: virt-ssh-helper: Failed to connect socket to '/var/run/libvirt/libvirt-sock': Permission denied",
+            Code::SocketForbidden,
+            "this user may not use the socket '/var/run/libvirt/libvirt-sock'",
+            "there, as root: usermod -aG libvirt USER",
+        ),
+        (
+            "qemu+tls://host/system",
+            "Cannot read CA certificate '/etc/pki/CA/cacert.pem': No such file or directory",
+            Code::AuthenticationRefused,
+            "Cannot read CA certificate '/etc/pki/CA/cacert.pem': No such file or directory",
+            "virt-pki-validate",
+        ),
+        (
+            "qemu://host/system",
+            "authentication failed: Failed to verify peer's certificate",
+            Code::AuthenticationRefused,
+            "authentication failed: Failed to verify peer's certificate",
+            "qemu+ssh://USER@HOST/system",
         ),
         (
             "foo:///",

@@ -150,6 +150,93 @@ pub(super) const WORDS: &[(&str, Code, &str, &str)] = &[
         "QEMU's bridge helper lets this user not use that bridge",
         "/etc/qemu/bridge.conf",
     ),
+    // Put together from formats in libvirt 11.3's library or QEMU 10.0's program, and not provoked.
+    (
+        "internal error: /usr/lib/qemu/qemu-bridge-helper --use-vnet --br=br0 --fd=31: failed to communicate with bridge helper: stderr=failed to create tun device: Operation not permitted",
+        Code::TapRefused,
+        "QEMU's bridge helper may not make tap devices, since it does not run as root",
+        "chmod u+s /usr/lib/qemu/qemu-bridge-helper",
+    ),
+    // Put together from formats in libvirt 11.3's library or QEMU 10.0's program, and not provoked.
+    (
+        "'/usr/lib/qemu/qemu-bridge-helper' is not a suitable bridge helper: No such file or directory",
+        Code::TapRefused,
+        "QEMU's bridge helper is not there, by which a session's guests come to a bridge",
+        "qemu-system-common",
+    ),
+    // The first is an older libvirt's, from memory; the second is put together from formats in libvirt 11.3's library.
+    (
+        "unsupported configuration: guest and host CPU are not compatible: Host CPU does not provide required features: svm",
+        Code::CpuUnknown,
+        "the host's QEMU cannot give the guest the CPU that it is to have",
+        "spec.cpuMode",
+    ),
+    (
+        "operation failed: the CPU is incompatible with host CPU: Host CPU does not provide required features: avx512f",
+        Code::CpuUnknown,
+        "the host's QEMU cannot give the guest the CPU that it is to have",
+        "spec.cpuMode",
+    ),
+    // Put together from formats in libvirt 11.3's library or QEMU 10.0's program, and not provoked.
+    (
+        "Failed to open file '/usr/share/OVMF/OVMF_VARS_4M.fd': No such file or directory",
+        Code::FirmwareMissing,
+        "the host has no UEFI firmware for this VM",
+        "apt install ovmf",
+    ),
+    // An image that is called like a firmware is none.
+    (
+        "internal error: process exited while connecting to monitor: Could not open '/srv/images/edk2-builder.qcow2': No such file or directory",
+        Code::DiskUnreadable,
+        "the file '/srv/images/edk2-builder.qcow2' does not exist",
+        "",
+    ),
+    // Put together from formats in libvirt 11.3's library or QEMU 10.0's program, and not provoked.
+    (
+        "internal error: volume target path '/srv/vms/web_boot' already exists",
+        Code::VolumeTaken,
+        "there is a file '/srv/vms/web_boot' already, which the pool does not know",
+        "foundry pool refresh",
+    ),
+    // Put together from formats in libvirt 11.3's library: what somebody stopped or removed meanwhile.
+    (
+        "Requested operation is not valid: storage pool 'my images' is not active",
+        Code::PoolInactive,
+        "pool 'my images' is not started",
+        "foundry pool start 'my images'",
+    ),
+    (
+        "Requested operation is not valid: storage pool 'ssd' containing volume 'web_data' is not active",
+        Code::PoolInactive,
+        "pool 'ssd' is not started",
+        "foundry pool start ssd",
+    ),
+    (
+        "Storage pool not found: no storage pool with matching name 'ssd'",
+        Code::PoolMissing,
+        "there is no pool 'ssd'",
+        "foundry pool list",
+    ),
+    (
+        "Storage volume not found: no storage vol with matching name 'web_boot'",
+        Code::VolumeMissing,
+        "there is no volume 'web_boot'",
+        "foundry pool refresh POOL",
+    ),
+    // A directory with chattr +i.
+    (
+        "internal error: Child process (/usr/bin/qemu-img create -f qcow2 -b /srv/images/tiny.qcow2 -o backing_fmt=qcow2,compat=1.1 /srv/vms/web_boot 1048576K) unexpected exit status 1: qemu-img: /srv/vms/web_boot: Could not create '/srv/vms/web_boot': Operation not permitted\n",
+        Code::PoolUnwritable,
+        "no file can be made in the pool's directory /srv/vms: it lets libvirt make none",
+        "lsattr -d /srv/vms",
+    ),
+    // Put together from formats in libvirt 11.3's library or QEMU 10.0's program, and not provoked.
+    (
+        "cannot create path '/srv/vms/web_seed': Read-only file system",
+        Code::PoolUnwritable,
+        "no file can be made in the pool's directory /srv/vms: its file system is read-only",
+        "findmnt -T /srv/vms",
+    ),
     // An Open vSwitch bridge; and the Linux kernel's mailing list of 2021-04-21.
     (
         "Unable to add bridge virbr1 port vnet0: Operation not supported",
