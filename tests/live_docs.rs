@@ -36,7 +36,7 @@ fn in_this_bed(bed: &Bed, text: &str) -> String {
     text.replace("bridge: br0", &format!("bridge: {}", bed.bridge()))
         .replace("10.20.30.40", "10.77.0.95")
         .replace("10.20.30.", "10.77.0.")
-        // QEMU's translator sometimes loses the timer's interrupt of a guest with several processors, which then stands still.
+        // Translated by QEMU, a guest with two processors was once seen to stand still.
         .replace("vcpus: 2\n", "vcpus: 1\n")
         .replace("name: web\n", &format!("name: {}\n", vm(bed)))
 }
