@@ -37,6 +37,26 @@ fn the_thousands_are_the_exit_code() {
     }
 }
 
+/// What is promised in the list happens somewhere.
+#[test]
+fn every_code_but_the_general_ones_is_given() {
+    let mut text = String::new();
+    let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            match entry.file_type().unwrap().is_dir() {
+                true if entry.file_name() != "error" => folders.push(entry.path()),
+                false => text.push_str(&std::fs::read_to_string(entry.path()).unwrap()),
+                true => {}
+            }
+        }
+    }
+    let words: BTreeSet<&str> = text.split(|c: char| !c.is_alphanumeric() && c != ':').collect();
+    let never = Code::ALL.iter().filter(|code| !code.is_general());
+    let never: Vec<_> = never.filter(|code| !words.contains(format!("Code::{code:?}").as_str())).collect();
+    assert!(never.is_empty(), "no error has {never:?}");
+}
+
 #[test]
 fn a_code_is_read_as_it_is_written() {
     for code in Code::ALL {

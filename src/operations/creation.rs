@@ -1,4 +1,4 @@
-//! What a creation has made so far, and how it is undone.
+//! What a creation has made so far.
 //!
 //! The list is data: it can be printed, compared and gone through backwards. A thing is noted only
 //! after the call that made it succeeded; where a connection broke inside the call, nobody knows, and
@@ -9,8 +9,9 @@ use std::fmt;
 use uuid::Uuid;
 
 use super::survey::differs_from_plan;
-use super::{Session, console, lookup, turn};
-use crate::error::{Error, Kind};
+use super::undoing::Undoing;
+use super::{Session, turn};
+use crate::error::Error;
 use crate::host::HostError;
 use crate::record::RecordedVolume;
 
@@ -121,52 +122,11 @@ impl Creation {
     }
 
     /// Takes everything away again, newest first, and adds to the error what became of it.
-    ///
-    /// No disk goes while the guest may run. The definition goes last and only if all volumes are gone: it
-    /// holds the record that names them. Where it is gone already, the name may be another VM's by now: then nothing
-    /// that goes by the name is touched.
     pub(super) fn undo(self, session: &Session<'_>, error: Error) -> Error {
-        let vm = self.vm_name();
         let turn = self.domain().map(|uuid| turn::to_undo(session, uuid));
-        let is_kept = matches!(turn, Some(None));
-        let mut left: Vec<String> = self.unknown.iter().map(|u| format!("{u} (it may exist)")).collect();
-        let mut stays = if left.is_empty() { None } else { Some("its record names the rest") };
-        let (mut runs, mut is_lost) = (false, false);
-        for what in self.made.iter().rev() {
-            is_lost = is_lost || self.name_is_lost(session);
-            let outcome = match (what, stays) {
-                (Created::Domain { .. } | Created::Guest { .. } | Created::Mark { .. }, _) if is_lost => {
-                    Ok(())
-                }
-                (Created::Volume(planned), _) if is_lost && is_gone(session, planned) => Ok(()),
-                _ if is_lost => Err("it may be somebody else's by now".to_owned()),
-                _ if runs => Err("the guest may run".to_owned()),
-                (Created::Volume(_), _) if is_kept => Err("another foundry works on this VM".to_owned()),
-                (Created::Domain { .. }, Some(reason)) => Err(reason.to_owned()),
-                _ if session.cancel.is_insisted() => Err("the undoing was interrupted".to_owned()),
-                _ => remove(session, what),
-            };
-            let Err(reason) = outcome else { continue };
-            runs |= matches!(what, Created::Guest { .. });
-            if matches!(what, Created::Volume(_) | Created::Domain { .. } | Created::Guest { .. }) {
-                stays = Some("its record names the rest");
-            }
-            // A mark that stays is no thing that could be found.
-            if !matches!(what, Created::Mark { .. }) {
-                left.push(format!("{what} ({reason})"));
-            }
-        }
-        let error = if session.cancel.is_insisted() { error.of_kind(Kind::Interrupted) } else { error };
-        if is_lost {
-            return tell_loss(error, &left, vm.as_deref().unwrap_or_default());
-        }
-        let vm = vm.filter(|_| stays.is_some());
-        tell_outcome(error, !self.made.is_empty(), &left, vm.as_deref())
-    }
-
-    /// Whether our own definition is gone, and with it the name that kept these volumes ours.
-    fn name_is_lost(&self, session: &Session<'_>) -> bool {
-        self.domain().is_some_and(|uuid| matches!(session.host.state(uuid), Ok(None)))
+        let mut undoing = Undoing::begin(session, self.domain(), matches!(turn, Some(None)), &self.unknown);
+        self.made.iter().rev().for_each(|what| undoing.take_back(what));
+        undoing.tell(error, self.vm_name().as_deref(), !self.made.is_empty())
     }
 
     fn domain(&self) -> Option<Uuid> {
@@ -181,52 +141,5 @@ impl Creation {
             Created::Domain { name, .. } => Some(name.clone()),
             _ => None,
         })
-    }
-}
-
-fn tell_outcome(error: Error, had_made_any: bool, left: &[String], vm: Option<&str>) -> Error {
-    match (left, vm) {
-        ([], _) if had_made_any => error.outcome("everything that was made is removed again"),
-        ([], _) => error.outcome("nothing was changed"),
-        (left, Some(vm)) => error
-            .outcome(format!("left behind: {}", left.join(", ")))
-            .outcome(format!("foundry destroy {vm} removes it")),
-        (left, None) => error.outcome(format!("left behind: {}", left.join(", "))),
-    }
-}
-
-/// Whoever took the definition away may have made another VM of that name: no advice may lead to that.
-fn tell_loss(error: Error, left: &[String], vm: &str) -> Error {
-    let error = match error.kind() {
-        // What failed then failed because of that.
-        Kind::Vm | Kind::Storage => lookup::taken_away(vm),
-        _ => error.outcome(format!("VM '{vm}' was taken away by somebody else meanwhile")),
-    };
-    if left.is_empty() {
-        return error;
-    }
-    error
-        .outcome(format!("still there: {}", left.join(", ")))
-        .outcome("foundry gc lists which volumes nobody uses")
-}
-
-/// Whoever took the definition away has mostly taken its volumes, too.
-fn is_gone(session: &Session<'_>, planned: &RecordedVolume) -> bool {
-    matches!(session.host.volume(&planned.pool, &planned.name), Ok(None))
-}
-
-fn remove(session: &Session<'_>, what: &Created) -> Result<(), String> {
-    let told = |e: HostError| Error::from(e).to_string();
-    match what {
-        Created::Domain { uuid, .. } => {
-            session.host.force_off(*uuid).map_err(told)?;
-            session.host.undefine(*uuid).map_err(told)
-        }
-        Created::Volume(planned) => session.host.delete_volume(&planned.pool, &planned.name).map_err(told),
-        Created::Mark { uuid, before } => session.host.set_record(*uuid, before).map_err(told),
-        Created::ConsoleLog(path) => {
-            console::remove(session.host, path).map_err(|_| "it may exist on the host".into())
-        }
-        Created::Guest { uuid, .. } => session.host.force_off(*uuid).map_err(told),
     }
 }

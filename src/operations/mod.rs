@@ -35,6 +35,7 @@ mod stop;
 mod storage_preflight;
 mod survey;
 mod turn;
+mod undoing;
 mod usage;
 mod volumes;
 
