@@ -225,6 +225,31 @@ fn who_only_looks_is_not_disturbed() {
     }
 }
 
+/// Who wants a name that is just given up has it, or is told that it is taken.
+#[test]
+fn a_name_that_becomes_free_is_had_whole_or_not_at_all() {
+    let create: Command = |b| b.create(&plan(WEB)).map(drop);
+    for fresh in [shared as Fresh, half_made, half_destroyed] {
+        for rival in [virsh, foundry] {
+            each_call(fresh, create, rival, |bench, outcome, label| match outcome {
+                Ok(()) if bench.host.domain("web").unwrap().is_some() => is_whole(bench, label),
+                // It was whole before it was taken away.
+                Ok(()) => assert_eq!(remains(bench), NOTHING, "{label}"),
+                Err(error) => {
+                    let told = whole(&error);
+                    let is_why = [
+                        "VM 'web' exists",
+                        "is half destroyed",
+                        "exists in pool",
+                        "taken away by somebody else",
+                    ];
+                    assert!(is_why.iter().any(|why| told.contains(why)), "{label}: {told}");
+                }
+            });
+        }
+    }
+}
+
 /// Another foundry that makes the VM, unless its image is gone.
 fn creates(host: &MemoryHost) {
     let _ = as_rival(host, |rival| create::create(rival, &plan(WEB)));

@@ -257,8 +257,15 @@ fn remove_log(session: &Session<'_>, demolition: &Demolition) -> Option<String> 
     console::remove(session.host, log).err()
 }
 
-/// Removes what an interrupted creation left, before its name is used again.
+/// Removes what an interrupted creation left, before its name is used again. Somebody else may do so meanwhile.
 pub(super) fn remove_leftover(session: &Session<'_>, domain: &Domain) -> Result<(), Error> {
+    match remove_half_made(session, domain) {
+        Err(_) if matches!(session.host.domain(&domain.name), Ok(None)) => Ok(()),
+        outcome => outcome,
+    }
+}
+
+fn remove_half_made(session: &Session<'_>, domain: &Domain) -> Result<(), Error> {
     let options = Options { force: true, keep_disks: false, timeout: Duration::ZERO };
     let demolition = survey(session, &domain.name, options)?;
     if demolition.domain.uuid != domain.uuid {
