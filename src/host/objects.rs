@@ -166,6 +166,11 @@ pub struct Bridge {
     pub is_up: bool,
 }
 
+/// Whether a network interface is up, by its flags as sysfs has them: the first one is IFF_UP (netdevice(7)).
+pub(crate) fn is_up(flags: &str) -> bool {
+    u32::from_str_radix(flags.trim().trim_start_matches("0x"), 16).is_ok_and(|flags| flags & 1 == 1)
+}
+
 /// A libvirt network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Network {

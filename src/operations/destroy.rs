@@ -246,7 +246,7 @@ fn taken_away(demolition: &Demolition) -> Error {
 /// A definition that is gone afterwards was undefined, whatever the call said.
 fn forget(session: &Session<'_>, demolition: &Demolition) -> Result<(), Error> {
     match session.host.undefine(demolition.domain.uuid) {
-        Err(failed) if !matches!(session.host.state(demolition.domain.uuid), Ok(None)) => Err(failed.into()),
+        Err(failed) if !lookup::is_taken_away(session, demolition.domain.uuid) => Err(failed.into()),
         _ => Ok(()),
     }
 }

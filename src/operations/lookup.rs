@@ -1,5 +1,7 @@
 //! A VM by the name that a user types.
 
+use uuid::Uuid;
+
 use super::Session;
 use super::preflight::alternatives;
 use crate::error::{Code, Error, Kind};
@@ -23,12 +25,12 @@ pub(super) fn taken_away(name: &str) -> Error {
 /// nobody, and what would finish the work is for nothing.
 pub(super) fn or_taken_away(session: &Session<'_>, domain: &Domain, error: Error) -> Error {
     let is_refusal = matches!(error.kind(), Kind::Vm | Kind::Storage);
-    if is_refusal && is_taken_away(session, domain) { taken_away(&domain.name) } else { error }
+    if is_refusal && is_taken_away(session, domain.uuid) { taken_away(&domain.name) } else { error }
 }
 
-/// Whether it surely is gone by now.
-pub(super) fn is_taken_away(session: &Session<'_>, domain: &Domain) -> bool {
-    matches!(session.host.state(domain.uuid), Ok(None))
+/// Whether a domain surely is gone by now.
+pub(super) fn is_taken_away(session: &Session<'_>, domain: Uuid) -> bool {
+    matches!(session.host.state(domain), Ok(None))
 }
 
 /// The error for a name that no domain has.

@@ -55,7 +55,7 @@ impl<'a> Undoing<'a> {
 
     /// Whether our own definition is gone, and with it the name that kept these volumes ours.
     fn name_is_lost(&self) -> bool {
-        self.domain.is_some_and(|uuid| matches!(self.session.host.state(uuid), Ok(None)))
+        self.domain.is_some_and(|uuid| lookup::is_taken_away(self.session, uuid))
     }
 
     fn obstacle(&self, what: &Created) -> Option<&'static str> {

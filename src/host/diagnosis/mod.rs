@@ -20,7 +20,7 @@ mod tests;
 pub(super) use connection::{cannot_connect, check, lost, wake};
 pub use denial::{Denial, Guard};
 pub use machine::emulator_hint;
-pub use permission::{Barrier, RefusedFile, is_behind, refused_file};
+pub use permission::{Barrier, RefusedFile, is_behind, is_denied, refused_file};
 pub use storage::{Holder, locked_file};
 pub(super) use words::first_line;
 

@@ -48,7 +48,8 @@ fn ids(text: &str) -> Option<(u32, u32)> {
     Some((uid.parse().ok()?, rest.split(')').next()?.parse().ok()?))
 }
 
-fn denied(text: &str) -> bool {
+/// Whether a right was missing.
+pub fn is_denied(text: &str) -> bool {
     has_any(text, &["Permission denied", "Operation not permitted"])
 }
 
@@ -60,7 +61,7 @@ pub fn is_behind(denial: &Denial, evidence: &Evidence) -> bool {
 
 /// AppArmor or SELinux, which are asked after owners and modes.
 pub(super) fn confined(text: &str, evidence: &Evidence) -> Option<Diagnosis> {
-    let file = refused_file(text).filter(|_| denied(text))?;
+    let file = refused_file(text).filter(|_| is_denied(text))?;
     let denial = evidence.denials.iter().find(|denial| denial.is_about(file.path, &evidence.asked.uuid))?;
     let cause = format!("{} does not let the guest's QEMU use '{}'", denial.guard, file.path);
     Some(Diagnosis::new(Code::Confined, cause).hint(way_out(denial, file.path)))
@@ -111,7 +112,7 @@ fn label_of_selinux(path: &str) -> String {
 
 /// Owners and modes.
 pub(super) fn barred(text: &str, evidence: &Evidence) -> Option<Diagnosis> {
-    let file = refused_file(text).filter(|_| denied(text))?;
+    let file = refused_file(text).filter(|_| is_denied(text))?;
     let Barrier { path, is_directory, mode, class, user } = evidence.barrier.as_ref()?;
     let word = shell_word(path);
     let bits = mode & 0o7777;
@@ -136,7 +137,7 @@ pub(super) fn barred(text: &str, evidence: &Evidence) -> Option<Diagnosis> {
 
 /// That is all that can be known of another machine.
 pub(super) fn unreadable(text: &str, _: &Evidence) -> Option<Diagnosis> {
-    let file = refused_file(text).filter(|_| denied(text))?;
+    let file = refused_file(text).filter(|_| is_denied(text))?;
     let cause = format!("the file '{}' may not be read by the hypervisor's user", file.path);
     Some(Diagnosis::new(Code::DiskUnreadable, cause).hint(format!(
         "foundry doctor on the host tells which directory keeps it out; namei -l {} shows all of them",

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::permission::refused_file;
+use super::permission::{is_denied, refused_file};
 use super::words::{first_line, has_any, named_after, parenthesized, quoted_after};
 use super::{Diagnosis, Evidence};
 use crate::error::Code;
@@ -170,7 +170,7 @@ pub(super) fn not_made(text: &str, _: &Evidence) -> Option<Diagnosis> {
             "its file system is read-only",
             format!("findmnt -T {word} shows it, dmesg whether an error made it so"),
         )
-    } else if has_any(text, &["Permission denied", "Operation not permitted"]) {
+    } else if is_denied(text) {
         (
             "it lets libvirt make none",
             format!(

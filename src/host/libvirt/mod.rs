@@ -34,7 +34,7 @@ use self::sockets::Sockets;
 use self::watchdog::Watchdog;
 use super::{
     AddressSource, Bridge, Capabilities, Domain, GuestAddress, GuestMachine, Host, HostError, Machine,
-    Network, Pool, Reach, Result, StateNow, Turn, View, Volume, Zeros, libvirt_xml,
+    Network, Pool, Reach, Result, StateNow, Turn, View, Volume, Zeros, is_up, libvirt_xml,
 };
 use crate::content::{Content, Sink};
 use crate::units::Bytes;
@@ -312,11 +312,6 @@ impl Host for Libvirt {
             cause: e.to_string(),
         })
     }
-}
-
-/// The first of an interface's flags is IFF_UP (netdevice(7)).
-fn is_up(flags: &str) -> bool {
-    u32::from_str_radix(flags.trim().trim_start_matches("0x"), 16).is_ok_and(|flags| flags & 1 == 1)
 }
 
 /// The bridges of this machine: interfaces with a `bridge` directory in sysfs

@@ -38,7 +38,7 @@ pub(super) fn undo(session: &Session<'_>, job: &Job, made: &Made, error: Error) 
     let error = or_taken_away(session, domain, error);
     match taken_back {
         Ok(()) => error.outcome("everything that was made is removed again"),
-        Err(left) if is_taken_away(session, domain) => error
+        Err(left) if is_taken_away(session, domain.uuid) => error
             .outcome(format!("still there: {left}"))
             .outcome("foundry gc lists which volumes nobody uses"),
         Err(left) => error.outcome(format!("left behind: {left}")).outcome(removal(job)),
@@ -73,7 +73,7 @@ fn take_back(session: &Session<'_>, job: &Job, made: &Made) -> Result<(), String
     let volume = format!("volume '{}' in pool '{}'", job.volume.name, job.volume.pool);
     check_insisted(session, &volume)?;
     let told = |e: HostError| Error::from(e).to_string();
-    if is_taken_away(session, &job.subject.domain) {
+    if is_taken_away(session, job.subject.domain.uuid) {
         return clear_after_destroy(session, job, made).map_err(|reason| format!("{volume} ({reason})"));
     }
     if made.plugged {

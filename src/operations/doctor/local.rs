@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
+use crate::host::is_up;
 use crate::operations::rights::{Accounts, Rights, User, below, rights, way};
 
 /// This machine, as far as the checks ask.
@@ -168,12 +169,10 @@ fn links(root: &Path) -> BTreeMap<String, Link> {
     let net = root.join("sys/class/net");
     let link = |name: String| {
         let flags = fs::read_to_string(net.join(&name).join("flags")).unwrap_or_default();
-        let flags = u32::from_str_radix(flags.trim().trim_start_matches("0x"), 16).unwrap_or(0);
         let ports = names_in(&net.join(&name).join("brif"));
         // A guest's end is a TUN/TAP device, which has this file.
         let uplinks = ports.into_iter().filter(|port| !net.join(port).join("tun_flags").exists()).collect();
-        // The first bit is IFF_UP (netdevice(7)).
-        (name.clone(), Link { is_up: flags & 1 == 1, has_address: routed.contains(&name), uplinks })
+        (name.clone(), Link { is_up: is_up(&flags), has_address: routed.contains(&name), uplinks })
     };
     names_in(&net).into_iter().map(link).collect()
 }

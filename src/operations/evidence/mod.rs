@@ -56,9 +56,10 @@ impl Witness {
         let HostError::Refused { libvirt, .. } = &error else { return error.into() };
         let evidence = self.gather(session, libvirt.clone());
         let shown = shown(&evidence);
+        let libvirt = libvirt.clone();
         let told = match diagnosis::diagnose(&evidence) {
-            Some(found) => found.blame(Error::from(error.clone())).detail(libvirt.clone()),
-            None => Error::from(error.clone()),
+            Some(found) => found.blame(error.into()).detail(libvirt.clone()),
+            None => error.into(),
         };
         match shown {
             None => told,
@@ -73,7 +74,7 @@ impl Witness {
             evidence.log = said_by_qemu(&written);
         }
         let words = format!("{}\n{}", evidence.libvirt, evidence.log);
-        if let Some(refused) = diagnosis::refused_file(&words).filter(|_| is_denied(&words)) {
+        if let Some(refused) = diagnosis::refused_file(&words).filter(|_| diagnosis::is_denied(&words)) {
             let ids = refused.as_user.or_else(|| session.host.machine().ok()?.guest_ids());
             let user = |accounts: &super::rights::Accounts| match ids {
                 Some((uid, gid)) => Some(accounts.user(uid, gid)),
@@ -90,10 +91,6 @@ impl Witness {
         }
         evidence
     }
-}
-
-fn is_denied(words: &str) -> bool {
-    words.contains("Permission denied") || words.contains("Operation not permitted")
 }
 
 /// What others than libvirt said, for whoever wants to see all of it. What libvirt repeats is not said twice.
