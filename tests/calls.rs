@@ -78,6 +78,7 @@ fn destroy_asks_once() {
     insta::assert_snapshot!(calls(&bench), @r"
     domain web
     domain_xml web
+    domain_xml web
     volume foundry-vms/web_boot
     volume foundry-vms/web_data-vdb
     volume foundry-vms/web_data-vdc
@@ -125,7 +126,8 @@ fn get_asks_for_addresses_too() {
     ");
 }
 
-/// Of the record: read, write, read again; that is what two at a time are told apart by.
+/// Of the record: read, as it is in what runs and in what starts next, write, read again; that is what two at a time
+/// are told apart by.
 #[test]
 fn attach_asks_once() {
     let bench = Bench::with_web();
@@ -139,11 +141,13 @@ fn attach_asks_once() {
     pool foundry-vms
     volume foundry-vms/web_data-vdd
     domain web
+    domain_xml web
     set_record web
     domain web
     create_volume foundry-vms/web_data-vdd
     attach_disk web
     domain web
+    domain_xml web
     set_record web
     domain web
     ");
@@ -170,6 +174,7 @@ fn resize_asks_once() {
     pool foundry-vms
     resize_disk web
     domain web
+    domain_xml web
     set_record web
     domain web
     agent web
@@ -211,6 +216,7 @@ fn detach_asks_once_before_and_once_after_the_guest() {
     volumes foundry-vms
     delete_volume foundry-vms/web_data-vdb
     domain web
+    domain_xml web
     set_record web
     domain web
     ");

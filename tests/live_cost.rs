@@ -26,10 +26,11 @@ const LOOK: usize = FIND + 1;
 const TRANSFER: usize = FIND + 3;
 /// To look at a pool: find it, its description, whether it is active, whether it is autostarted.
 const POOL: usize = 4;
-/// To list all domains: the statistics of all, and which are persistent and which autostarted. Beside these
+/// To list all domains: the statistics of all, and which are persistent, which autostarted and which saved. Beside these
 /// one for each domain's record.
-const DOMAINS: usize = 3;
-/// To find one domain: by name, five facts that no one call has together, and its record.
+const DOMAINS: usize = 4;
+/// To find one domain: by name, five facts that no one call has together, and its record. Of one that is off also
+/// whether its memory is saved.
 const DOMAIN: usize = 7;
 
 /// Runs a command; how many domains the host has beside those that it makes or destroys. Again where that
@@ -119,7 +120,7 @@ fn destroy_looks_once_at_everybody_else() {
         &[
             ("connect", 1),
             ("the VM", DOMAIN),
-            ("its description, for overlays of snapshots", 2),
+            ("its descriptions, for overlays of snapshots, and for its record in both", 2 * 2),
             ("four volumes", 4 * LOOK),
             ("who else uses them: list", DOMAINS),
             // A disk that a domain can go back to is in none of its descriptions.
@@ -164,7 +165,7 @@ fn get_asks_a_running_guest_for_its_addresses() {
     let secrets = [running.as_slice(), &[("the seed", LOOK + TRANSFER)]].concat();
     costs(&get(&["--with-secrets"]), &secrets);
     bed.virsh().does(&["destroy", vm]);
-    costs(&get(&[]), &running[..2]);
+    costs(&get(&[]), &[&running[..2], &[("is it saved", 1)]].concat());
 }
 
 #[test]

@@ -103,7 +103,7 @@ fn question(demolitions: &[Demolition]) -> String {
         text.push_str(&format!("Destroy VM '{}' ({})\n", domain.name, domain.state));
         name_volumes(&mut text, "and delete these disks for good:", &demolition.volumes);
         name_volumes(&mut text, "and keep these disks:", &demolition.kept);
-        name_spared(&mut text, &demolition.spared);
+        name_spared(&mut text, &[demolition.spared.as_slice(), &demolition.left].concat());
     }
     text.push_str("Go ahead?");
     text

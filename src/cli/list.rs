@@ -102,6 +102,7 @@ fn state_word(seen: &Seen) -> String {
         Some(Phase::Pending) => "interrupted".into(),
         Some(Phase::Creating) => "creating".into(),
         Some(Phase::Destroying) => "half destroyed".into(),
+        Some(Phase::Saved) => "saved".into(),
         Some(Phase::Failed) => format!("{} (error)", seen.domain.state),
         _ => seen.domain.state.to_string(),
     }

@@ -136,6 +136,7 @@ codes! {
         4110 Confined
         4111 QemuMissing
         4112 HelperDown
+        4130 SavedMemoryInTheWay
         // The network.
         4201 BridgeMissing
         4202 BridgeDown

@@ -21,7 +21,8 @@ pub use libvirt::{CallObserver, Libvirt, Patience, is_local_uri, run_event_loop}
 pub use machine::{GuestMachine, Machine, SecurityModel};
 pub(crate) use objects::is_up;
 pub use objects::{
-    AddressSource, Bridge, Capabilities, Domain, DomainState, GuestAddress, Network, Reach, StateNow, View,
+    AddressSource, Bridge, Capabilities, Domain, DomainState, GuestAddress, Kept, Network, Reach, StateNow,
+    View,
 };
 pub use storage::{Pool, PoolAuth, PoolSource, Secret, Server, Volume};
 pub use turn::Turn;
@@ -109,7 +110,13 @@ pub trait Host: Send + Sync {
     fn force_off(&self, domain: Uuid) -> Result<()>;
     /// Removes the definition with NVRAM, managed save, TPM state and the metadata of snapshots and
     /// checkpoints. The caller has stopped it. A domain that is already gone is `Ok`.
-    fn undefine(&self, domain: Uuid) -> Result<()>;
+    fn undefine(&self, domain: Uuid) -> Result<()> {
+        self.undefine_but(domain, Kept::default())
+    }
+    /// As [`Self::undefine`], and some of it stays.
+    fn undefine_but(&self, domain: Uuid, kept: Kept) -> Result<()>;
+    /// The description that the saved memory of a domain is restored with; `None` where none is saved.
+    fn saved_xml(&self, domain: Uuid) -> Result<Option<String>>;
     /// Adds a disk; `xml` is its `<disk>`. Refused where the target is taken, where the domain is off and
     /// it is to be there now, and where a running one has no free slot to plug it into.
     fn attach_disk(&self, domain: Uuid, xml: &str, reach: Reach) -> Result<()>;

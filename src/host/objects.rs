@@ -88,8 +88,20 @@ pub struct Domain {
     pub persistent: bool,
     /// Whether it starts with the host.
     pub autostart: bool,
+    /// Whether it is off with its memory saved (libvirt's managed save): its next start goes on from there, with the
+    /// disks that it had then.
+    pub saved: bool,
     /// The inner text of foundry's metadata element, if there is one; see [`crate::record`].
     pub record: Option<String>,
+}
+
+/// What stays when a definition goes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// The file with its EFI variables.
+    pub nvram: bool,
+    /// Its saved memory: where there is any, libvirt refuses to remove the definition then.
+    pub saved: bool,
 }
 
 /// Which description of a domain.

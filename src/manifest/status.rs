@@ -36,6 +36,8 @@ pub enum Phase {
     Running,
     /// It is off, or suspended.
     Stopped,
+    /// It is off, and its memory is saved: its next start goes on from there.
+    Saved,
     /// It was stopped by an error.
     Failed,
     /// Its destruction was begun.
@@ -52,6 +54,7 @@ impl Phase {
             Self::Creating => "Creating",
             Self::Running => "Running",
             Self::Stopped => "Stopped",
+            Self::Saved => "Saved",
             Self::Failed => "Failed",
             Self::Destroying => "Destroying",
             Self::Unknown => "Unknown",

@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use super::preflight::record_of;
 use super::stop::{Patience, stop};
-use super::{Event, Session, console, lookup, turn};
+use super::{Event, Session, console, held, lookup, turn};
 use crate::error::{Code, Error};
-use crate::host::Domain;
+use crate::host::{Domain, Kept};
 use crate::record::{Maker, Record, RecordedVolume, Role, State};
 use crate::text::shell_word;
 use crate::units::Bytes;
@@ -44,7 +44,17 @@ pub struct Demolition {
     pub kept: Vec<Doomed>,
     /// What stays because it is not, or not surely, the VM's: a volume and the reason.
     pub spared: Vec<(String, String)>,
+    /// What of the VM foundry does not delete and nobody uses: it is told when all is done.
+    pub left: Vec<(String, String)>,
     pub(super) record: Option<Record>,
+    /// The volumes that only an older record names, which a restored or an old description brought back.
+    pub(super) only_older: Vec<RecordedVolume>,
+    /// Whether what runs has another record than what starts next.
+    pub(super) has_two_records: bool,
+    /// The file with its EFI variables.
+    pub(super) nvram: Option<String>,
+    /// What is not removed with the definition.
+    pub(super) stays: Kept,
     pub(super) console_log: Option<String>,
     pub(super) options: Options,
 }
@@ -90,6 +100,9 @@ pub fn carry_out(session: &Session<'_>, demolition: &Demolition) -> Result<(), E
     session.done("VM stopped");
     // What was found to be this VM's may be another's of the same name as soon as somebody else is done with it.
     let _turn = turn::with_vm(session, demolition.domain.uuid, name).map_err(unfinished)?;
+    if !demolition.options.force {
+        refuse_held(session, demolition).map_err(unfinished)?;
+    }
     delete_volumes(session, demolition).map_err(unfinished)?;
     if !demolition.volumes.is_empty() {
         session.done("Storage removed");
@@ -98,7 +111,8 @@ pub fn carry_out(session: &Session<'_>, demolition: &Demolition) -> Result<(), E
     let log = remove_log(session, demolition);
     forget(session, demolition).map_err(unfinished)?;
     session.done("Domain undefined");
-    for left in log.into_iter().chain(demolition.spared.iter().map(|(what, why)| format!("{what}: {why}"))) {
+    let left = demolition.spared.iter().chain(&demolition.left).map(|(what, why)| format!("{what}: {why}"));
+    for left in log.into_iter().chain(left) {
         session.warn(format!("left: {left}"));
     }
     Ok(())
@@ -142,8 +156,11 @@ fn check_nothing_came(
     let Domain { uuid, name, .. } = &demolition.domain;
     let domain = session.host.domain(name)?.filter(|d| d.uuid == *uuid);
     let now = domain.as_ref().and_then(record_of);
-    let is_new = |v: &&RecordedVolume| !record.volumes.iter().any(|r| r.pool == v.pool && r.name == v.name);
+    let known = || record.volumes.iter().chain(&demolition.only_older);
+    let is_new = |v: &&RecordedVolume| !known().any(|r| r.pool == v.pool && r.name == v.name);
     match now.iter().flat_map(|n| &n.volumes).find(is_new) {
+        // What is taken back goes into both.
+        None if demolition.has_two_records => record.to_text().map(Some),
         None => Ok(domain.and_then(|d| d.record)),
         Some(new) => Err(Error::new(
             Code::ChangedMeanwhile,
@@ -245,10 +262,20 @@ fn taken_away(demolition: &Demolition) -> Error {
 
 /// A definition that is gone afterwards was undefined, whatever the call said.
 fn forget(session: &Session<'_>, demolition: &Demolition) -> Result<(), Error> {
-    match session.host.undefine(demolition.domain.uuid) {
+    match session.host.undefine_but(demolition.domain.uuid, demolition.stays) {
         Err(failed) if !lookup::is_taken_away(session, demolition.domain.uuid) => Err(failed.into()),
         _ => Ok(()),
     }
+}
+
+/// No disk goes that a program has open which this libvirt does not know: a guest of another host or of another libvirt
+/// runs from it.
+pub(super) fn refuse_held(session: &Session<'_>, demolition: &Demolition) -> Result<(), Error> {
+    let name = &demolition.domain.name;
+    let held = demolition.volumes.iter().find(|volume| held::is_locked(session, &volume.path));
+    let Some(volume) = held else { return Ok(()) };
+    Err(held::refused(name, &volume.pool, &volume.name)
+        .hint(format!("if nobody needs it: foundry destroy {} --force", shell_word(name))))
 }
 
 /// What is left of the console's log, if anything is.
@@ -267,7 +294,10 @@ pub(super) fn remove_leftover(session: &Session<'_>, domain: &Domain) -> Result<
 
 fn remove_half_made(session: &Session<'_>, domain: &Domain) -> Result<(), Error> {
     let options = Options { force: true, keep_disks: false, timeout: Duration::ZERO };
-    let demolition = survey(session, &domain.name, options)?;
+    let mut demolition = survey(session, &domain.name, options)?;
+    // What is there under its name, and was not seen as its own, is another one's.
+    demolition.stays.saved = true;
+    refuse_held(session, &demolition).map_err(|e| e.outcome("nothing was changed"))?;
     if demolition.domain.uuid != domain.uuid {
         return Err(Error::new(
             Code::ChangedMeanwhile,
@@ -275,7 +305,7 @@ fn remove_half_made(session: &Session<'_>, domain: &Domain) -> Result<(), Error>
         )
         .outcome("nothing was changed"));
     }
-    if demolition.domain.state.is_active() {
+    if demolition.domain.state.is_active() || demolition.domain.saved {
         return Err(Error::new(Code::HalfCreated, format!("VM '{}' was started meanwhile", domain.name))
             .because("its creation was interrupted, and it runs")
             .hint(format!("foundry destroy {} removes it", shell_word(&domain.name)))

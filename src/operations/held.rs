@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use rustix::fs::{major, minor};
 
 use super::Session;
+use crate::error::{Code, Error};
 
 /// The file itself, and not what a link leads to; `None` elsewhere, and where it cannot be seen.
 pub(super) fn metadata(session: &Session<'_>, path: &str) -> Option<Metadata> {
@@ -24,6 +25,23 @@ pub(super) fn reason(session: &Session<'_>, path: &str) -> Option<String> {
     judge(fs::read_to_string("/proc/locks"), &file)
 }
 
+/// Whether a program surely has a file open and locked; where that cannot be seen, nobody knows.
+pub(super) fn is_locked(session: &Session<'_>, path: &str) -> bool {
+    let is_here = session.host.is_local() && path.starts_with('/');
+    let file = is_here.then(|| fs::metadata(path).ok()).flatten().filter(Metadata::is_file);
+    let locks = file.as_ref().and_then(|_| fs::read_to_string("/proc/locks").ok());
+    file.zip(locks).is_some_and(|(file, locks)| has_lock(&locks, file.dev(), file.ino()))
+}
+
+/// The error for a disk of a VM that a program has open which this libvirt does not know.
+pub(super) fn refused(vm: &str, pool: &str, name: &str) -> Error {
+    Error::new(
+        Code::DiskOpenElsewhere,
+        format!("volume '{name}' in pool '{pool}', a disk of VM '{vm}', is open elsewhere"),
+    )
+    .because("a program has it open and locked, as a QEMU of another libvirt or of another host does")
+}
+
 /// Locks that cannot be seen may be there.
 fn judge(locks: io::Result<String>, file: &Metadata) -> Option<String> {
     match locks {
@@ -31,13 +49,13 @@ fn judge(locks: io::Result<String>, file: &Metadata) -> Option<String> {
             Some(format!("/proc/locks, which tells whether a program has it open, cannot be read: {e}"))
         }
         Ok(locks) => {
-            is_locked(&locks, file.dev(), file.ino()).then(|| "a program has it open and locked".to_owned())
+            has_lock(&locks, file.dev(), file.ino()).then(|| "a program has it open and locked".to_owned())
         }
     }
 }
 
 /// Each line of proc_locks(5) has one word of device and inode: `08:01:1234`, the device in hexadecimal.
-fn is_locked(locks: &str, device: u64, inode: u64) -> bool {
+fn has_lock(locks: &str, device: u64, inode: u64) -> bool {
     // What stat(2) says of a file on btrfs is a device without a major number, which is not the one that is told here.
     let same_device =
         |told: &str| major(device) == 0 || told == format!("{:02x}:{:02x}", major(device), minor(device));
@@ -78,7 +96,7 @@ mod tests {
             (without, 55, true),
             (without, 56, false),
         ] {
-            assert_eq!(is_locked(LOCKS, device, inode), held, "{device} {inode}");
+            assert_eq!(has_lock(LOCKS, device, inode), held, "{device} {inode}");
         }
     }
 }

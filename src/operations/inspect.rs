@@ -228,6 +228,14 @@ fn judge(domain: &Domain, owner: &Owner) -> (Phase, &'static str, String) {
             (Phase::Running, "VMRunning", "VM is running successfully".into())
         }
         DomainState::Crashed => (Phase::Failed, "VMCrashed", "the guest crashed".into()),
+        DomainState::ShutOff if domain.saved => {
+            let word = shell_word(&domain.name);
+            let message = format!(
+                "VM is off with its memory saved; virsh start {word} goes on from there, \
+                 virsh managedsave-remove {word} throws it away"
+            );
+            (Phase::Saved, "VMSaved", message)
+        }
         DomainState::ShutOff => {
             let message = format!("VM is off; virsh start {} starts it", shell_word(&domain.name));
             (Phase::Stopped, "VMShutOff", message)

@@ -102,10 +102,14 @@ fn newcomer(session: &Session<'_>, plan: &VmPlan, taken: Option<&Domain>) -> Res
 fn check_name(plan: &VmPlan, taken: &Domain, findings: &mut Findings) -> bool {
     let finding = match Owner::of_domain(taken) {
         Owner::Foundry(record) if record.state == State::Creating => match record.maker.liveness() {
-            Liveness::Dead if !taken.state.is_active() => return true,
+            Liveness::Dead if !taken.state.is_active() && !taken.saved => return true,
             Liveness::Dead => Finding::new(
                 Code::HalfCreated,
-                format!("VM '{}' runs, though its creation was interrupted", plan.name),
+                format!(
+                    "VM '{}' {}, though its creation was interrupted",
+                    plan.name,
+                    if taken.saved { "was started and is saved" } else { "runs" }
+                ),
             )
             .hint(format!("foundry destroy {} removes it", plan.name)),
             Liveness::Alive => Finding::new(

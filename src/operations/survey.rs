@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use super::destroy::{Demolition, Doomed, Options};
+use super::ages::{self, Ages};
+use super::destroy::{Demolition, Doomed, Options, refuse_held};
 use super::lookup::{absent, find};
 use super::usage::Usage;
 use super::{Session, chain, console};
 use crate::error::{Code, Error};
 use crate::host::libvirt_xml::{DiskSource, DomainDescription};
-use crate::host::{Domain, View, Volume};
+use crate::host::{Domain, Kept, View, Volume};
 use crate::names::VmName;
 use crate::record::{Liveness, Maker, Owner, Record, RecordedVolume, Role, State};
 use crate::text::shell_word;
@@ -54,8 +55,14 @@ fn survey_recorded(
 ) -> Result<Demolition, Error> {
     refuse_if_busy(&domain, &record, options)?;
     let described = description(session, &domain, View::Current)?;
+    let next = ages::next(session, &domain)?;
+    let ages = Ages::of(&domain, record, next.as_ref());
+    refuse_if_busy(&domain, &ages.newest, options)?;
     let own_log = console::log_path(session.host.uri(), &domain.name);
     let mut demolition = Demolition::of(domain, options);
+    demolition.nvram = described.nvram.clone();
+    (demolition.only_older, demolition.has_two_records) = (ages.only_older, !ages.is_one);
+    let record = ages.newest;
     demolition.add_log(record.console_log.clone(), own_log);
     let paths: Vec<String> = record.volumes.iter().map(|v| v.path.clone()).collect();
     if described.disks.iter().any(|d| matches!(&d.source, DiskSource::File(p) if !paths.contains(p))) {
@@ -67,9 +74,9 @@ fn survey_recorded(
         demolition.add_recorded(session, recorded, record.state)?;
     }
     demolition.name_the_rest(&described, &paths);
+    next.iter().for_each(|next| demolition.name_the_rest(next, &paths));
     demolition.record = Some(record);
-    demolition.spare_shared(session)?;
-    Ok(demolition)
+    demolition.finish(session)
 }
 
 /// Another one may have destroyed it since it was found.
@@ -147,6 +154,7 @@ fn survey_by_convention(
     let described = description(session, &domain, View::Persistent)?;
     let name: Option<VmName> = domain.name.parse().ok();
     let mut demolition = Demolition::of(domain, options);
+    demolition.nvram = described.nvram.clone();
     for disk in &described.disks {
         let found = match &disk.source {
             DiskSource::File(path) | DiskSource::Block(path) | DiskSource::Rbd(path) => {
@@ -175,8 +183,7 @@ fn survey_by_convention(
             ));
         }
     }
-    demolition.spare_shared(session)?;
-    Ok(demolition)
+    demolition.finish(session)
 }
 
 fn role_by_name(volume: &str) -> Option<Role> {
@@ -198,8 +205,20 @@ fn describe(pool: &str, name: &str) -> String {
 
 impl Demolition {
     fn of(domain: Domain, options: Options) -> Self {
-        let (volumes, kept, spared) = (Vec::new(), Vec::new(), Vec::new());
-        Self { domain, volumes, kept, spared, record: None, console_log: None, options }
+        Self {
+            domain,
+            volumes: Vec::new(),
+            kept: Vec::new(),
+            spared: Vec::new(),
+            left: Vec::new(),
+            record: None,
+            only_older: Vec::new(),
+            has_two_records: false,
+            nvram: None,
+            stays: Kept::default(),
+            console_log: None,
+            options,
+        }
     }
 
     /// A record is data that others can write, and a log is removed with the rights of whoever destroys. So
@@ -223,7 +242,7 @@ impl Demolition {
                     self.name_file(&disk.source, "foundry did not make it");
                 }
                 DiskSource::Volume { pool, volume } => {
-                    self.spared.push((describe(pool, volume), "foundry did not make it".into()));
+                    self.spare(describe(pool, volume), "foundry did not make it");
                 }
                 _ => {}
             }
@@ -232,7 +251,14 @@ impl Demolition {
 
     fn name_file(&mut self, source: &DiskSource, reason: &str) {
         if let DiskSource::File(path) | DiskSource::Block(path) | DiskSource::Rbd(path) = source {
-            self.spared.push((path.clone(), reason.to_owned()));
+            self.spare(path.clone(), reason);
+        }
+    }
+
+    /// Names it once, also where what runs and what starts next both have it.
+    fn spare(&mut self, what: String, reason: &str) {
+        if !self.spared.iter().any(|(spared, _)| *spared == what) {
+            self.spared.push((what, reason.to_owned()));
         }
     }
 
@@ -302,12 +328,22 @@ impl Demolition {
         }
     }
 
-    /// What another domain uses or another volume lies on stays, whatever the record says.
-    fn spare_shared(&mut self, session: &Session<'_>) -> Result<(), Error> {
-        if self.volumes.is_empty() {
-            return Ok(());
+    /// Looks who else needs what would go, and what else there is.
+    fn finish(mut self, session: &Session<'_>) -> Result<Self, Error> {
+        if !(self.volumes.is_empty() && self.nvram.is_none()) {
+            let usage = Usage::look(session, Some(self.domain.uuid))?;
+            self.spare_shared(&usage);
+            self.spare_files(&usage);
+            self.name_left(session, &usage);
         }
-        let usage = Usage::look(session, Some(self.domain.uuid))?;
+        if !(self.options.force || self.domain.state.is_active()) {
+            refuse_held(session, &self).map_err(|e| e.outcome("nothing was changed"))?;
+        }
+        Ok(self)
+    }
+
+    /// What another domain uses or another volume lies on stays, whatever the record says.
+    fn spare_shared(&mut self, usage: &Usage) {
         let going: Vec<_> = self.volumes.iter().map(|v| (v.pool.clone(), v.name.clone())).collect();
         for volume in std::mem::take(&mut self.volumes) {
             match usage.of(&volume.pool, &volume.name, &volume.path).without(&going).reason() {
@@ -315,7 +351,46 @@ impl Demolition {
                 None => self.volumes.push(volume),
             }
         }
-        Ok(())
+    }
+
+    /// A copy of its definition names the same EFI variables and the same log.
+    fn spare_files(&mut self, usage: &Usage) {
+        let used = |path: &Option<String>| {
+            let users = path.as_deref().map(|path| usage.of_file(path)).unwrap_or_default();
+            (!users.is_empty()).then(|| format!("domain '{}' uses it too", users.join("', '")))
+        };
+        if let Some(reason) = used(&self.nvram) {
+            self.stays.nvram = true;
+            let what = format!("the EFI variables {}", self.nvram.as_deref().unwrap_or_default());
+            self.left.push((what, reason));
+        }
+        if let Some(reason) = used(&self.console_log) {
+            let log = self.console_log.take().unwrap_or_default();
+            self.left.push((format!("the console log {log}"), reason));
+        }
+    }
+
+    /// Disks that are named as this VM's, and that neither it nor anybody else has any more: an older record was brought
+    /// back, or somebody kept them. And the memory of its snapshots, which libvirt leaves.
+    fn name_left(&mut self, session: &Session<'_>, usage: &Usage) {
+        let Ok(name) = self.domain.name.parse::<VmName>() else { return };
+        let known: Vec<(String, String)> =
+            self.volumes.iter().chain(&self.kept).map(|v| (v.pool.clone(), v.name.clone())).collect();
+        let is_left = |v: &Volume| {
+            name.owns_by_convention(&v.name) && !known.contains(&(v.pool.clone(), v.name.clone()))
+        };
+        for volume in usage.unused(is_left) {
+            let what = describe(&volume.pool, &volume.name);
+            if !self.spared.iter().any(|(spared, _)| *spared == what || *spared == volume.path) {
+                let place = format!("{}/{}", volume.pool, volume.name);
+                let word = shell_word(&place);
+                let why = format!("no domain has it; foundry gc {word} removes it if nobody needs it");
+                self.left.push((what, why));
+            }
+        }
+        let is_there = |path: &&String| !session.host.is_local() || Path::new(path).exists();
+        let memory = usage.own_memory().filter(is_there).cloned();
+        self.left.extend(memory.map(|path| (path, "it is the memory of a snapshot".to_owned())));
     }
 }
 

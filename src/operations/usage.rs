@@ -1,8 +1,10 @@
 //! Who uses a file: the one answer for everything that deletes or forgets one.
 //!
-//! A file is used by the volumes that lie on it, however many overlays are between; by the domains whose
-//! disks it or one of those is, also in a snapshot that it can go back to; and by the records that name it as what a disk lies on. libvirt shows what
-//! a disk lies on only while its domain runs, so all volumes are asked.
+//! A file is used by the volumes that lie on it, however many overlays are between; by the domains that name it or one
+//! of those, in what runs, in what starts next, in a snapshot that they can go back to, or in the memory that libvirt
+//! saved of them; and by the records that name it as what a disk lies on. Beside disks these are EFI variables, the
+//! memory of snapshots and whatever else has a path. libvirt shows what a disk lies on only while its domain runs, so all
+//! volumes are asked. Who has a file open without any libvirt's knowledge shows by its lock: `held` tells that.
 
 mod part;
 
@@ -19,16 +21,20 @@ use super::Session;
 use super::preflight::record_of;
 use crate::disk_image::{self, DiskImage};
 use crate::error::Error;
-use crate::host::libvirt_xml::{DiskDescription, Mentions};
+use crate::host::libvirt_xml::{DiskDescription, DomainDescription, Mentions};
 use crate::host::{Domain, Pool, View, Volume};
+use crate::record::{Record, RecordedVolume};
 
 /// All volumes of the active pools and what the domains need, looked at once.
 #[derive(Debug)]
 pub(super) struct Usage {
     volumes: Vec<Volume>,
     domains: Vec<Claims>,
+    /// The memory of the snapshots of the domain that was left out.
+    own_memory: BTreeSet<String>,
     /// What each path leads to, where the host is this machine and lets us look.
     identities: BTreeMap<String, Identity>,
+    is_local: bool,
 }
 
 /// Which domains count.
@@ -52,6 +58,8 @@ struct Claims {
     volumes: BTreeSet<(String, String)>,
     /// Pool and name of those that its record names, whether or not it has them now.
     recorded: BTreeSet<(String, String)>,
+    /// What those volumes lie on, by the record.
+    below: Vec<RecordedVolume>,
 }
 
 /// Who uses a volume.
@@ -100,13 +108,37 @@ impl Usage {
         let pools = session.host.pools()?;
         let volumes = all_volumes(session, &pools, &domains)?;
         for claims in &mut domains {
+            claims.find_below(&volumes);
             claims.find_devices(session, &volumes)?;
             claims.find_unlisted(&pools, &volumes);
             claims.resolve(&volumes, session.host.is_local());
         }
         let local = session.host.is_local();
         let identities = if local { identities(&volumes, &domains) } else { BTreeMap::new() };
-        Ok(Self { volumes, domains, identities })
+        let own = snapshots.iter().filter(|(uuid, _)| Some(*uuid) == except);
+        let own_memory = own.map(|(_, xml)| memory_of_snapshot(xml)).collect::<Result<Vec<_>, _>>()?;
+        let own_memory = own_memory.into_iter().flatten().collect();
+        Ok(Self { volumes, domains, own_memory, identities, is_local: local })
+    }
+
+    /// Names of the domains that name a file which is in no pool, or what leads to it.
+    pub(super) fn of_file(&self, path: &str) -> Vec<String> {
+        let here = if self.is_local { identity(path) } else { None };
+        let is_it = |file: &str| match (self.identities.get(file), here) {
+            (Some(named), Some(here)) => *named == here,
+            _ => normal(file) == normal(path),
+        };
+        self.users(is_it, |_, _| false, Who::All).vms
+    }
+
+    /// The files with the memory of snapshots of the domain that was left out, which no other domain names.
+    pub(super) fn own_memory(&self) -> impl Iterator<Item = &String> {
+        self.own_memory.iter().filter(|path| self.of_file(path).is_empty())
+    }
+
+    /// The volumes of the active pools that pass, and that nobody uses or names.
+    pub(super) fn unused(&self, passes: impl Fn(&Volume) -> bool) -> Vec<&Volume> {
+        self.volumes.iter().filter(|v| passes(v) && self.reason(v).is_none()).collect()
     }
 
     /// Who uses the volume of that pool, name and path.
@@ -215,34 +247,31 @@ pub(super) fn refresh_all(session: &Session<'_>) -> Result<(), Error> {
     active.try_for_each(|pool| refresh(session, &pool.name).map(drop))
 }
 
-/// What a listed domain needs, running, at its next start, and to go back to one of its snapshots.
+/// What a listed domain needs, running, at its next start, to go on from its saved memory, and to go back to one of its
+/// snapshots.
 fn claims(session: &Session<'_>, domain: &Domain, snapshots: &[(Uuid, String)]) -> Result<Claims, Error> {
-    let (recorded, mut files) = of_record(domain);
-    let (mut volumes, mut mentioned) = (BTreeSet::new(), BTreeSet::new());
+    let mut claims = Claims::of_domain(domain);
     let both = domain.persistent && domain.state.is_active();
     let views: &[View] = if both { &[View::Current, View::Persistent] } else { &[View::Current] };
     for view in views {
         // One that vanished since uses nothing; that it cannot be seen for another reason is no sign of that.
-        let Some(described) = session.host.describe(domain.uuid, *view)? else { continue };
-        let of_disks = described.disks.iter().flat_map(DiskDescription::files);
-        files.extend(of_disks.map(|f| f.display().to_string()));
-        volumes.extend(described.mentions.volumes);
-        mentioned.extend(described.mentions.paths);
+        let described = session.host.describe(domain.uuid, *view)?;
+        described.into_iter().for_each(|described| claims.add(domain, described));
+    }
+    if domain.saved
+        && let Some(xml) = session.host.saved_xml(domain.uuid)?
+    {
+        claims.add(domain, DomainDescription::read(&xml)?);
     }
     for (_, snapshot) in snapshots.iter().filter(|(uuid, _)| *uuid == domain.uuid) {
-        let mentions = Mentions::of_snapshot(snapshot)?;
-        volumes.extend(mentions.volumes);
-        mentioned.extend(mentions.paths);
+        claims.add_mentions(Mentions::of_snapshot(snapshot)?);
     }
-    let (name, active) = (domain.name.clone(), domain.state.is_active());
-    Ok(Claims { name, active, files, mentioned, volumes, recorded })
+    Ok(claims)
 }
 
-/// The volumes that a domain's record names, and the files that they lie on.
-fn of_record(domain: &Domain) -> (BTreeSet<(String, String)>, BTreeSet<String>) {
-    let volumes = record_of(domain).map(|record| record.volumes).unwrap_or_default();
-    let below = volumes.iter().filter_map(|v| v.backing.clone()).collect();
-    (volumes.into_iter().map(|v| (v.pool, v.name)).collect(), below)
+/// Where the memory of a snapshot is, if it has a file of its own.
+fn memory_of_snapshot(xml: &str) -> Result<Option<String>, Error> {
+    Ok(crate::host::libvirt_xml::snapshot_memory(xml)?)
 }
 
 /// The volumes of all active pools. A pool that a disk is in and that does not show it is looked at anew:
@@ -264,7 +293,8 @@ fn hides_a_disk(pool: &Pool, listed: &[Volume], domains: &[Claims]) -> bool {
     let Some(target) = pool.target.as_deref().map(Path::new) else { return false };
     let is_hidden =
         |f: &String| Path::new(f).parent() == Some(target) && !listed.iter().any(|v| v.path == **f);
-    domains.iter().flat_map(|d| &d.files).any(is_hidden)
+    let below = domains.iter().flat_map(|d| &d.below).filter_map(|v| v.backing.as_ref());
+    domains.iter().flat_map(|d| &d.files).chain(below).any(is_hidden)
 }
 
 /// The volumes of a pool that was active a moment ago; none where somebody stopped it since.
@@ -280,6 +310,54 @@ pub(super) fn volumes(session: &Session<'_>, pool: &str) -> Result<Vec<Volume>, 
 }
 
 impl Claims {
+    fn of_domain(domain: &Domain) -> Self {
+        let mut claims = Self {
+            name: domain.name.clone(),
+            active: domain.state.is_active(),
+            files: BTreeSet::new(),
+            mentioned: BTreeSet::new(),
+            volumes: BTreeSet::new(),
+            recorded: BTreeSet::new(),
+            below: Vec::new(),
+        };
+        claims.add_record(record_of(domain));
+        claims
+    }
+
+    /// Adds what one of its descriptions names, by its record too: what runs may have another one than what starts next.
+    fn add(&mut self, domain: &Domain, described: DomainDescription) {
+        let of_disks = described.disks.iter().flat_map(DiskDescription::files);
+        self.files.extend(of_disks.map(|f| f.display().to_string()));
+        if described.record != domain.record {
+            self.add_record(record_of(&Domain { record: described.record, ..domain.clone() }));
+        }
+        self.add_mentions(described.mentions);
+    }
+
+    fn add_mentions(&mut self, mentions: Mentions) {
+        self.volumes.extend(mentions.volumes);
+        self.mentioned.extend(mentions.paths);
+    }
+
+    fn add_record(&mut self, record: Option<Record>) {
+        let volumes = record.map(|record| record.volumes).unwrap_or_default();
+        self.recorded.extend(volumes.iter().map(|v| (v.pool.clone(), v.name.clone())));
+        self.below.extend(volumes.into_iter().filter(|v| v.backing.is_some()));
+    }
+
+    /// Adds what its volumes lie on by its record, where the volume itself does not say: one that is copied into a
+    /// single file lies on nothing any more. libvirt does not tell what an image at Ceph lies on.
+    fn find_below(&mut self, listed: &[Volume]) {
+        let tells = |noted: &RecordedVolume| {
+            let is_it = |v: &&Volume| (&v.pool, &v.name, &v.path) == (&noted.pool, &noted.name, &noted.path);
+            let found = listed.iter().find(is_it);
+            found.is_some_and(|v| v.path.starts_with('/') && v.format == noted.format)
+        };
+        let untold = self.below.iter().filter(|noted| !tells(noted));
+        let below: Vec<String> = untold.filter_map(|noted| noted.backing.clone()).collect();
+        self.files.extend(below);
+    }
+
     /// Adds the paths of volumes that it names otherwise: a volume of LVM's is also `/dev/mapper/…` and `/dev/dm-N`,
     /// and libvirt knows which one is which. It is asked only where there is such a pool.
     fn find_devices(&mut self, session: &Session<'_>, listed: &[Volume]) -> Result<(), Error> {

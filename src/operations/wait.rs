@@ -218,6 +218,7 @@ impl Watch<'_> {
             memory: crate::units::Bytes(0),
             persistent: true,
             autostart: false,
+            saved: false,
             record: None,
         }
     }

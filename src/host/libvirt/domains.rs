@@ -12,7 +12,7 @@ use virt::sys as c;
 use super::calling::is_absence;
 use super::{Asked, Libvirt, agent, libvirt_xml, sys, vm};
 use crate::host::{
-    AddressSource, Domain, DomainState, GuestAddress, METADATA_NAMESPACE, Result, StateNow, View,
+    AddressSource, Domain, DomainState, GuestAddress, Kept, METADATA_NAMESPACE, Result, StateNow, View,
 };
 use crate::units::Bytes;
 
@@ -26,22 +26,18 @@ const LIST_THREADS: usize = 8;
 /// How long the agent may take to tell the guest's addresses; one that hangs must not hold up a listing.
 const AGENT_WITHIN: Duration = Duration::from_secs(1);
 
-/// Everything that a definition may drag along, least widely known first: a daemon that does not know
-/// a flag refuses the call, and the next set is tried (`--tpm` came with libvirt 8.9).
+/// Everything that a definition may drag along but its saved memory, least widely known first: a daemon that does not
+/// know a flag refuses the call, and the next set is tried (`--tpm` came with libvirt 8.9).
 const UNDEFINE_FLAGS: [u32; 4] = [
-    c::VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
-        | c::VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+    c::VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
         | c::VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
         | c::VIR_DOMAIN_UNDEFINE_NVRAM
         | c::VIR_DOMAIN_UNDEFINE_TPM,
-    c::VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
-        | c::VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+    c::VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
         | c::VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
         | c::VIR_DOMAIN_UNDEFINE_NVRAM,
-    c::VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
-        | c::VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
-        | c::VIR_DOMAIN_UNDEFINE_NVRAM,
-    c::VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | c::VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA,
+    c::VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA | c::VIR_DOMAIN_UNDEFINE_NVRAM,
+    c::VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA,
 ];
 
 impl Libvirt {
@@ -95,6 +91,7 @@ impl Libvirt {
             memory: Bytes(info.max_mem * 1024),
             persistent,
             autostart: autostart.unwrap_or(false),
+            saved: !state_of(state).is_active() && self.is_saved(&handle)?,
             record: self.read_record(&handle)?,
         }))
     }
@@ -121,6 +118,9 @@ impl Libvirt {
         };
         let persistent = flagged(c::VIR_CONNECT_LIST_DOMAINS_PERSISTENT)?;
         let autostart = flagged(c::VIR_CONNECT_LIST_DOMAINS_AUTOSTART)?;
+        // None that is active is saved.
+        let saved =
+            if active_only { HashSet::new() } else { flagged(c::VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE)? };
         let records = self.read_records(&stats)?;
         let listed = stats.into_iter().zip(records).map(|(one, record)| {
             let (vcpus, memory_kib) = self.size_of(&one, &asked)?;
@@ -131,12 +131,33 @@ impl Libvirt {
                 memory: Bytes(memory_kib * 1024),
                 persistent: persistent.contains(&one.uuid),
                 autostart: autostart.contains(&one.uuid),
+                saved: saved.contains(&one.uuid),
                 uuid: one.uuid,
                 name: one.name,
                 record,
             })
         });
         listed.collect()
+    }
+
+    /// Whether its next start restores it; not every driver saves.
+    fn is_saved(&self, handle: &Handle) -> Result<bool> {
+        let asked = vm(format!("look for the saved memory of domain '{}'", name_of(handle)));
+        match self.raw("virDomainHasManagedSaveImage", &asked, || handle.has_managed_save(0)) {
+            Ok(saved) => Ok(saved),
+            Err(e) if is_absence(&e) || e.code().is(ErrorNumber::NoSupport) => Ok(false),
+            Err(e) => Err(self.failed(&asked, &e)),
+        }
+    }
+
+    pub(super) fn saved_description(&self, domain: Uuid) -> Result<Option<String>> {
+        let Some(handle) = self.find_handle(domain)? else { return Ok(None) };
+        let asked = vm(format!("describe the saved memory of domain '{}'", name_of(&handle)));
+        match self.call("virDomainManagedSaveGetXMLDesc", &asked, || sys::saved_xml(&handle)) {
+            // It may have been restored, or thrown away, since it was seen.
+            Err(refused) if !refused.outcome_unknown() && !self.is_saved(&handle)? => Ok(None),
+            described => described.map(Some),
+        }
     }
 
     /// CPUs and memory; not every driver has them among the bulk call's numbers.
@@ -257,11 +278,12 @@ impl Libvirt {
         }
     }
 
-    pub(super) fn forget(&self, domain: Uuid) -> Result<()> {
+    pub(super) fn forget(&self, domain: Uuid, kept: Kept) -> Result<()> {
         let Some(handle) = self.find_handle(domain)? else { return Ok(()) };
         let asked = vm(format!("undefine domain '{}'", name_of(&handle)));
         let last = UNDEFINE_FLAGS.len() - 1;
         for (index, flags) in UNDEFINE_FLAGS.into_iter().enumerate() {
+            let flags = undefine_flags(flags, kept);
             match self.raw("virDomainUndefineFlags", &asked, || handle.undefine_flags(flags)) {
                 Ok(()) => return Ok(()),
                 Err(e) if is_absence(&e) => return Ok(()),
@@ -303,6 +325,16 @@ impl Libvirt {
             Err(_) => Ok(None),
         }
     }
+}
+
+/// libvirt wants to be told of each store of variables whether it goes or stays.
+fn undefine_flags(known: u32, kept: Kept) -> u32 {
+    let saved = if kept.saved { 0 } else { c::VIR_DOMAIN_UNDEFINE_MANAGED_SAVE };
+    let nvram = known & c::VIR_DOMAIN_UNDEFINE_NVRAM;
+    if kept.nvram && nvram != 0 {
+        return saved | (known & !nvram) | c::VIR_DOMAIN_UNDEFINE_KEEP_NVRAM;
+    }
+    saved | known
 }
 
 pub(super) fn name_of(handle: &Handle) -> String {

@@ -33,7 +33,7 @@ pub use self::patience::Patience;
 use self::sockets::Sockets;
 use self::watchdog::Watchdog;
 use super::{
-    AddressSource, Bridge, Capabilities, Domain, GuestAddress, GuestMachine, Host, HostError, Machine,
+    AddressSource, Bridge, Capabilities, Domain, GuestAddress, GuestMachine, Host, HostError, Kept, Machine,
     Network, Pool, Reach, Result, StateNow, Turn, View, Volume, Zeros, is_up, libvirt_xml,
 };
 use crate::content::{Content, Sink};
@@ -165,8 +165,12 @@ impl Host for Libvirt {
         self.pull_the_plug(domain)
     }
 
-    fn undefine(&self, domain: Uuid) -> Result<()> {
-        self.forget(domain)
+    fn undefine_but(&self, domain: Uuid, kept: Kept) -> Result<()> {
+        self.forget(domain, kept)
+    }
+
+    fn saved_xml(&self, domain: Uuid) -> Result<Option<String>> {
+        self.saved_description(domain)
     }
 
     fn attach_disk(&self, domain: Uuid, xml: &str, reach: Reach) -> Result<()> {

@@ -122,6 +122,20 @@ pub(super) fn has_block_job(domain: &Domain, target: &str) -> Result<bool, Error
     if answer < 0 { Err(Error::last_error()) } else { Ok(answer == 1) }
 }
 
+/// The description in a domain's saved memory (`virDomainManagedSaveGetXMLDesc`).
+pub(super) fn saved_xml(domain: &Domain) -> Result<String, Error> {
+    // SAFETY: the handle is alive for the length of the call; without a flag no secrets are asked for.
+    let text = unsafe { c::virDomainManagedSaveGetXMLDesc(domain.as_ptr(), 0) };
+    if text.is_null() {
+        return Err(Error::last_error());
+    }
+    // SAFETY: libvirt answers with a NUL-terminated string.
+    let xml = unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned();
+    // SAFETY: libvirt allocated it with malloc for its caller, who frees it once, after its last use.
+    unsafe { libc::free(text.cast()) };
+    Ok(xml)
+}
+
 /// Tells the other end of a sparse stream of `length` zero bytes (`virStreamSendHole`).
 pub(super) fn send_hole(stream: &Stream, length: u64) -> Result<(), Error> {
     let length = i64::try_from(length).map_err(|_| Error::last_error())?;

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use roxmltree::Node;
 
-use super::parse;
+use super::{attribute, child, parse};
 use crate::host::Result;
 
 /// What was named.
@@ -18,6 +18,16 @@ pub struct Mentions {
     pub paths: BTreeSet<String>,
     /// Volumes, by pool and name.
     pub volumes: BTreeSet<(String, String)>,
+}
+
+/// The file with the memory of an external snapshot, if it has one.
+///
+/// # Errors
+/// Where the text is not a `<domainsnapshot>`.
+pub fn snapshot_memory(xml: &str) -> Result<Option<String>> {
+    let document = parse(xml, "domainsnapshot", "the description of a snapshot")?;
+    let memory = child(document.root_element(), "memory");
+    Ok(memory.and_then(|node| attribute(node, "file")).filter(|path| path.starts_with('/')))
 }
 
 impl Mentions {

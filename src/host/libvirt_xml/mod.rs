@@ -18,7 +18,7 @@ pub use domain::{
 };
 pub(super) use domain::{is_record, is_tag};
 pub use machine::{guest_machine, host_machine};
-pub use mentions::Mentions;
+pub use mentions::{Mentions, snapshot_memory};
 pub(super) use storage::{PoolParts, VolumeParts};
 pub use storage::{pool, volume, volume_name};
 

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{Answer, Failure, Guest, Live, Machine, State, xml};
 use crate::host::libvirt_xml::{DiskSource, DomainDescription, InterfaceDescription};
-use crate::host::{AddressSource, Domain, DomainState, GuestAddress, HostError, StateNow, View};
+use crate::host::{AddressSource, Domain, DomainState, GuestAddress, HostError, Kept, StateNow, View};
 
 /// What cannot be read was given by the caller, so it is a refusal.
 pub(super) fn refused(error: &HostError) -> Failure {
@@ -35,6 +35,7 @@ impl Machine {
             memory: described.memory,
             persistent: self.definition.is_some(),
             autostart: self.autostart,
+            saved: self.live.is_none() && self.saved.is_some(),
             record: described.record,
         })
     }
@@ -120,6 +121,7 @@ impl State {
             live: None,
             autostart: false,
             nvram: false,
+            saved: None,
             snapshots: Vec::new(),
         };
         self.machines.entry(uuid).or_insert(new).definition = Some(definition);
@@ -184,7 +186,9 @@ impl State {
         if machine.live.is_some() {
             return Err("Requested operation is not valid: domain is already running".into());
         }
-        let (name, definition) = (machine.name.clone(), machine.xml().to_owned());
+        // What was saved goes on with the description that it had then.
+        let definition = machine.saved.clone().unwrap_or_else(|| machine.xml().to_owned());
+        let name = machine.name.clone();
         let described = DomainDescription::read(&definition).map_err(|e| refused(&e))?;
         self.check_disks(&described)?;
         described.interfaces.iter().try_for_each(|i| self.check_interface(i))?;
@@ -192,6 +196,7 @@ impl State {
             xml::with_backing_chains(&definition, |path| self.chain(path)).map_err(|e| refused(&e))?;
         let stopped = self.guest(&name).stops_by_error;
         let machine = self.machine(uuid)?;
+        machine.saved = None;
         machine.nvram |= described.firmware.as_deref() == Some("efi") || described.nvram.is_some();
         machine.live = Some(Live::new(shown, stopped));
         Ok(())
@@ -206,8 +211,8 @@ impl State {
         let uuid = self.define(text)?;
         let started = self.start(uuid);
         // Without a definition it is gone when it stops, or at once where it did not start.
-        self.undefine(uuid);
-        started.map(|()| uuid)
+        let gone = self.undefine(uuid, Kept::default());
+        started.and(gone).map(|()| uuid)
     }
 
     /// A disk's volume and every file below it must be there.
@@ -292,15 +297,21 @@ impl State {
     }
 
     /// libvirt lets an active domain run on without a definition.
-    pub(super) fn undefine(&mut self, uuid: Uuid) {
-        if let Some(machine) = self.machines.get_mut(&uuid) {
-            machine.definition = None;
-            machine.autostart = false;
-            machine.nvram = false;
-            if machine.live.is_none() {
-                self.machines.remove(&uuid);
-            }
+    pub(super) fn undefine(&mut self, uuid: Uuid, kept: Kept) -> Answer<()> {
+        let Some(machine) = self.machines.get_mut(&uuid) else { return Ok(()) };
+        if kept.saved && machine.saved.is_some() {
+            return Err("Requested operation is not valid: Refusing to undefine while domain managed save image exists".into());
         }
+        // libvirt removes the file that the definition names, whoever else names it.
+        let named = machine.definition.take().and_then(|xml| DomainDescription::read(&xml).ok()?.nvram);
+        machine.autostart = false;
+        machine.saved = None;
+        machine.nvram = false;
+        if machine.live.is_none() {
+            self.machines.remove(&uuid);
+        }
+        named.filter(|_| !kept.nvram).map(|path| self.files.remove(&path));
+        Ok(())
     }
 
     pub(super) fn addresses(&mut self, uuid: Uuid, source: AddressSource) -> Answer<Vec<GuestAddress>> {

@@ -57,11 +57,12 @@ fn lines(state: &State) -> BTreeSet<String> {
 }
 
 fn domain_line(uuid: Uuid, machine: &Machine) -> String {
-    let Machine { name, definition, live, autostart, nvram, snapshots: _ } = machine;
+    let Machine { name, definition, live, autostart, nvram, saved, snapshots: _ } = machine;
     let digest = |xml: &String| digest(xml.as_bytes());
     format!(
-        "domain {name} {uuid}: {}, definition {}, live {}, autostart {autostart}, nvram {nvram}",
+        "domain {name} {uuid}: {}{}, definition {}, live {}, autostart {autostart}, nvram {nvram}",
         machine.state(),
+        if saved.is_some() { " (saved)" } else { "" },
         definition.as_ref().map_or_else(|| "none".into(), digest),
         live.as_ref().map_or_else(|| "none".into(), |live| digest(&live.xml)),
     )

@@ -11,7 +11,7 @@ use crate::content::{Content, Sink};
 use crate::error::Kind;
 use crate::host::libvirt_xml::{DomainDescription, PoolParts, volume_name};
 use crate::host::{
-    AddressSource, Bridge, Capabilities, Domain, GuestAddress, GuestMachine, Host, Machine, Network, Pool,
+    AddressSource, Bridge, Capabilities, Domain, GuestAddress, GuestMachine, Host, Kept, Machine, Network, Pool,
     Reach, Result, StateNow, Turn, View, Volume, Zeros,
 };
 use crate::units::Bytes;
@@ -120,12 +120,13 @@ impl Host for MemoryHost {
         })
     }
 
-    fn undefine(&self, domain: Uuid) -> Result<()> {
-        let call = self.on("undefine", "undefine", domain);
-        self.call(&call, |state| {
-            state.undefine(domain);
-            Ok(())
-        })
+    fn undefine_but(&self, domain: Uuid, kept: Kept) -> Result<()> {
+        self.call(&self.on("undefine", "undefine", domain), |state| state.undefine(domain, kept))
+    }
+
+    fn saved_xml(&self, domain: Uuid) -> Result<Option<String>> {
+        let call = self.on("saved_xml", "describe the saved memory of", domain);
+        self.call(&call, |state| Ok(state.machines.get(&domain).and_then(|m| m.saved.clone())))
     }
 
     fn attach_disk(&self, domain: Uuid, xml: &str, reach: Reach) -> Result<()> {

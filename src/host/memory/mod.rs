@@ -101,6 +101,8 @@ struct Machine {
     autostart: bool,
     /// Whether a file with its EFI variables was made, which only undefining removes.
     nvram: bool,
+    /// What its saved memory is restored with.
+    saved: Option<String>,
     /// Its snapshots: their names, and the definition that each was made of.
     snapshots: Vec<(String, String)>,
 }

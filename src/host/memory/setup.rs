@@ -239,6 +239,15 @@ impl MemoryHost {
         machine.snapshots = snapshots.iter().map(|s| ((*s).to_owned(), definition.clone())).collect();
     }
 
+    /// Saves the memory of a running domain and stops it, as `virsh managedsave` does; of one that is off, the memory
+    /// of what was like its definition is there.
+    pub fn save(&self, name: &str) {
+        let state = &mut self.inside().state;
+        let Some(machine) = state.named(name).and_then(|uuid| state.machines.get_mut(&uuid)) else { return };
+        machine.saved = Some(machine.xml().to_owned());
+        machine.live = None;
+    }
+
     /// Lets a block job work on a disk of a running domain.
     pub fn set_block_job(&self, name: &str, target: &str) {
         let state = &mut self.inside().state;

@@ -4,6 +4,7 @@ use crate::error::{Code, Error};
 use crate::host::{Domain, HostError};
 use crate::manifest::{DataDisk, Number, Spec};
 use crate::operations::lookup::taken_away;
+use crate::operations::ages::{self, Ages};
 use crate::operations::{Session, turn};
 use crate::plan;
 use crate::record::{Owner, Record, State};
@@ -28,11 +29,13 @@ pub(super) fn rewrite(
 ) -> Result<Record, Error> {
     let _turn = turn::with_vm(session, domain.uuid, &domain.name)?;
     let mut failed: Option<HostError> = None;
-    for _ in 0..TRIES {
-        let before = read(session, domain)?;
+    for attempt in 0..TRIES {
+        // What is written goes into both records, so that they are one from then on.
+        let (before, is_one) =
+            if attempt == 0 { read_both(session, domain)? } else { (read(session, domain)?, true) };
         let mut after = before.clone();
         change(&mut after);
-        if after == before {
+        if after == before && is_one {
             return Ok(before);
         }
         // A refusal may have come after the effect, which the look has answered.
@@ -59,10 +62,24 @@ pub(super) fn rewrite(
 /// # Errors
 /// Where the VM is gone or no longer whole.
 pub(super) fn read(session: &Session<'_>, domain: &Domain) -> Result<Record, Error> {
+    find(session, domain).map(|(_, record)| record)
+}
+
+/// The record of the same domain with all volumes that what runs and what starts next name, and whether both have the
+/// same.
+fn read_both(session: &Session<'_>, domain: &Domain) -> Result<(Record, bool), Error> {
+    let (now, record) = find(session, domain)?;
+    let next = ages::next(session, &now)?;
+    let ages = Ages::of(&now, record, next.as_ref());
+    let is_one = ages.is_one;
+    Ok((ages.merged(), is_one))
+}
+
+fn find(session: &Session<'_>, domain: &Domain) -> Result<(Domain, Record), Error> {
     let name = &domain.name;
     let now = session.host.domain(name)?.filter(|d| d.uuid == domain.uuid).ok_or_else(|| taken_away(name))?;
     match Owner::of_domain(&now) {
-        Owner::Foundry(record) if record.state == State::Created => Ok(*record),
+        Owner::Foundry(record) if record.state == State::Created => Ok((now, *record)),
         Owner::Foundry(_) => Err(Error::new(Code::HalfDestroyed, format!("VM '{name}' is being destroyed"))),
         _ => Err(Error::new(
             Code::ChangedMeanwhile,

@@ -5,6 +5,7 @@ use crate::host::libvirt_xml::{DiskDescription, DiskSource, DomainDescription};
 use crate::host::{Domain, DomainState, View};
 use crate::names::nearest;
 use crate::operations::Session;
+use crate::operations::ages::Ages;
 use crate::operations::lookup::{absent, find};
 use crate::record::{Liveness, Owner, Record, RecordedVolume, State};
 use crate::text::shell_word;
@@ -44,9 +45,13 @@ impl Subject {
             )
             .because("somebody undefined it while it runs"));
         }
+        if domain.saved {
+            return Err(saved(&domain.name));
+        }
         let described = |view| session.host.describe(domain.uuid, view);
         let live = if domain.state.is_active() { described(View::Current)? } else { None };
         let Some(next) = described(View::Persistent)? else { return Err(absent(session, name)?) };
+        let record = Ages::of(&domain, record, live.is_some().then_some(&next)).merged();
         Ok(Self { domain, record, live, next })
     }
 
@@ -141,6 +146,17 @@ impl Found {
             ))),
         }
     }
+}
+
+/// The error for a VM that goes on from its saved memory: that knows its disks as they were.
+fn saved(vm: &str) -> Error {
+    let word = shell_word(vm);
+    refused(Code::SavedMemoryInTheWay, format!("VM '{vm}' is off with its memory saved"))
+        .because("its guest goes on where it stopped, with the disks that it had then")
+        .hint(format!(
+            "virsh start {word} lets it go on, and then its disks can change; \
+             virsh managedsave-remove {word} throws its memory away, as if its plug had been pulled"
+        ))
 }
 
 /// The record of a VM that is nobody's work in progress.

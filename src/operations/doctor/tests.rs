@@ -118,6 +118,7 @@ fn vm(bridge: &str, vlan: bool) -> Domain {
         memory: Bytes(GIB),
         persistent: true,
         autostart: true,
+        saved: false,
         record: Some(record),
     }
 }

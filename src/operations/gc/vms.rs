@@ -55,11 +55,16 @@ fn half_vm(session: &Session<'_>, domain: &Domain, record: &Record) -> Result<Re
         Ok(demolition) => {
             let volumes = demolition.volumes.iter().map(|v| format!("{}/{}", v.pool, v.name)).collect();
             // Nothing stops a guest without being told to by name: somebody may work in it.
-            let runs = demolition.domain.state.is_active();
-            let reason = format!("its {what} was interrupted{}", if runs { ", and it runs" } else { "" });
+            let domain = &demolition.domain;
+            let state = match (domain.state.is_active(), domain.saved) {
+                (true, _) => ", and it runs",
+                (false, true) => ", and its memory is saved",
+                (false, false) => "",
+            };
+            let reason = format!("its {what} was interrupted{state}");
             let remains = Remains { volumes, ..remains(reason) };
             let work = Work::Destroy(Box::new(demolition));
-            Ok(if runs { remains.when_named(work) } else { remains.goes(work) })
+            Ok(if !state.is_empty() { remains.when_named(work) } else { remains.goes(work) })
         }
     }
 }
