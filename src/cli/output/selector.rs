@@ -42,7 +42,15 @@ impl FromStr for Selector {
             };
             let (Requirement::Is(key, _) | Requirement::IsNot(key, _) | Requirement::Exists(key)) =
                 &requirement;
-            if key.is_empty() { Err(format!("'{part}' names no label")) } else { Ok(requirement) }
+            if key.is_empty() {
+                Err(format!("'{part}' names no label"))
+            } else if let Some((name, value)) = key.split_once(':') {
+                Err(format!("'{key}' is no label; write {name}={value}"))
+            } else if !key.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c)) {
+                Err(format!("'{key}' is no label: one has letters, digits, '-', '_', '.' and '/'"))
+            } else {
+                Ok(requirement)
+            }
         };
         text.split(',').map(one).collect::<Result<_, _>>().map(Self)
     }
@@ -66,6 +74,14 @@ mod tests {
         ] {
             assert_eq!(selector.parse::<Selector>().unwrap().matches(&labels), matches, "{selector}");
         }
-        "=x".parse::<Selector>().unwrap_err();
+        for (selector, said) in [
+            ("=x", "names no label"),
+            ("role:node", "write role=node"),
+            ("a b=c", "is no label"),
+            ("role in (a,b)", "is no label"),
+        ] {
+            let refusal = selector.parse::<Selector>().unwrap_err();
+            assert!(refusal.contains(said), "{selector}: {refusal}");
+        }
     }
 }
