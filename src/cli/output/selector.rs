@@ -12,6 +12,7 @@ enum Requirement {
     Is(String, String),
     IsNot(String, String),
     Exists(String),
+    Lacks(String),
 }
 
 impl Selector {
@@ -20,6 +21,7 @@ impl Selector {
             Requirement::Is(key, value) => labels.get(key) == Some(value),
             Requirement::IsNot(key, value) => labels.get(key) != Some(value),
             Requirement::Exists(key) => labels.contains_key(key),
+            Requirement::Lacks(key) => !labels.contains_key(key),
         })
     }
 }
@@ -37,11 +39,15 @@ impl FromStr for Selector {
                 part.split_once("==").or_else(|| part.split_once('=')).map(pair)
             {
                 Requirement::Is(key, value)
+            } else if let Some(key) = part.strip_prefix('!') {
+                Requirement::Lacks(key.trim().to_owned())
             } else {
                 Requirement::Exists(part.to_owned())
             };
-            let (Requirement::Is(key, _) | Requirement::IsNot(key, _) | Requirement::Exists(key)) =
-                &requirement;
+            let (Requirement::Is(key, _)
+            | Requirement::IsNot(key, _)
+            | Requirement::Exists(key)
+            | Requirement::Lacks(key)) = &requirement;
             if key.is_empty() {
                 Err(format!("'{part}' names no label"))
             } else if let Some((name, value)) = key.split_once(':') {
@@ -71,6 +77,8 @@ mod tests {
             ("role!=db", true),
             ("role", true),
             ("x", false),
+            ("!x", true),
+            ("!role", false),
         ] {
             assert_eq!(selector.parse::<Selector>().unwrap().matches(&labels), matches, "{selector}");
         }
