@@ -198,7 +198,7 @@ fn nearly(word: &str, command: &clap::Command) -> Option<String> {
     let (distance, name) = near?;
     let most = if DESTRUCTIVE.contains(&name) { 1 } else { 2 };
     // Of a short word, two other letters are another word.
-    (distance <= most && distance * 3 <= name.len().max(3)).then(|| format!("did you mean '{name}'?"))
+    (distance <= most && distance * 3 <= name.len()).then(|| format!("did you mean '{name}'?"))
 }
 
 fn ways_of_argument(usage: &clap::Error, arguments: &[OsString]) -> Vec<String> {
