@@ -66,7 +66,7 @@ fn an_existing_volume_of_a_planned_name_stays_as_it_is() {
     let before = bed.traces();
     let finding = |name: &String| {
         format!(
-            "  volume '{name}' exists in pool '{pool}'\n    it may hold data that somebody kept: choose another name for the VM, or, if nobody needs it, virsh vol-delete --pool {pool} {name}\n",
+            "  volume '{name}' exists in pool '{pool}'\n    it may hold data that somebody kept: choose another name for the VM, or, if nobody needs it, foundry gc {pool}/{name}\n",
             pool = bed.vm_pool()
         )
     };

@@ -54,7 +54,7 @@ fn all_findings_come_at_once_and_the_worst_is_the_code() {
       image 'debian-12' not found: there is no pool 'foundry-images' [FND-5101]
         foundry image import FILE debian-12
       volume 'web_boot' exists in pool 'foundry-vms' [FND-5202]
-        it may hold data that somebody kept: choose another name for the VM, or, if nobody needs it, virsh vol-delete --pool foundry-vms web_boot
+        it may hold data that somebody kept: choose another name for the VM, or, if nobody needs it, foundry gc foundry-vms/web_boot
     ");
 }
 
@@ -68,7 +68,7 @@ fn what_is_not_about_storage_is_exit_4() {
         "VM 'web' exists\n    choose another name, or foundry destroy web first",
     );
     // Its own volumes are no findings: nobody should be told to delete them.
-    assert!(!whole(&found(&bench, &plan(WEB))).contains("vol-delete"));
+    assert!(!whole(&found(&bench, &plan(WEB))).contains("gc "));
 }
 
 #[test]

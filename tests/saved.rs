@@ -106,7 +106,9 @@ fn a_saved_vm_is_destroyed_with_its_memory() {
     let bench = saved();
     bench.destroy("web", GENTLE).unwrap();
     assert_eq!(bench.host.uuid_of("web"), None);
-    assert!(!bench.host.files().iter().any(|f| f.starts_with("/pool/vms/web_") && f != "/pool/vms/web_1_boot"));
+    for volume in ["web_boot", "web_data-vdb", "web_data-vdc", "web_cloudinit"] {
+        assert!(!bench.host.files().contains(&format!("/pool/vms/{volume}")), "{volume}");
+    }
 }
 
 /// Foundry starts nothing before it is whole: a half made VM with saved memory was somebody's.

@@ -43,10 +43,10 @@ pub(super) fn run(args: &GcArgs, global: &Global, ui: &Ui) -> Result<(), Error> 
     let connected = connect(global, ui)?;
     let session = connected.session();
     let places = Places::of(session.host.uri());
-    let found = gc::survey(&session, places.as_ref())?;
+    let named: Vec<Choice> = args.names.iter().map(|name| name.as_str().into()).collect();
+    let found = gc::survey_for(&session, places.as_ref(), &named)?;
     found.unseen.iter().for_each(|unseen| ui.warn(&format!("not looked at: {unseen}")));
     // A name that is none ends it before anything is done.
-    let named: Vec<Choice> = args.names.iter().map(|name| name.as_str().into()).collect();
     let chosen = gc::choose(&session, &found, &named)?;
     show(args, &found, (global, ui))?;
     if args.dry_run || chosen.is_empty() {

@@ -92,8 +92,8 @@ pub trait Host: Send + Sync {
     fn describe(&self, domain: Uuid, view: View) -> Result<Option<DomainDescription>> {
         self.domain_xml(domain, view)?.map(|xml| DomainDescription::read(&xml)).transpose()
     }
-    /// Replaces the text of foundry's metadata element, in the definition and, where the domain is
-    /// active, in the live domain too.
+    /// Replaces the text of foundry's metadata element, in the definition, where there is one, and, where the domain is
+    /// active, in the live domain.
     fn set_record(&self, domain: Uuid, text: &str) -> Result<()>;
     /// Sets whether it starts with the host.
     fn set_autostart(&self, domain: Uuid, on: bool) -> Result<()>;

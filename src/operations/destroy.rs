@@ -209,6 +209,12 @@ fn unfinished(session: &Session<'_>, demolition: &Demolition, error: Error) -> E
 /// What an end in the middle of it leaves.
 fn remains(demolition: &Demolition) -> [String; 2] {
     let name = &demolition.domain.name;
+    if !demolition.domain.persistent {
+        return [
+            format!("VM '{name}' has no definition, so that nothing names what is left when it is off"),
+            "foundry gc lists which volumes nobody uses".to_owned(),
+        ];
+    }
     let force = if demolition.record.is_none() && demolition.options.force { " --force" } else { "" };
     [
         format!("VM '{name}' is half destroyed; its definition still names what is left"),

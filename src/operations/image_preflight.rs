@@ -1,7 +1,9 @@
 //! The part of the preflight that looks at the image.
 
 use super::findings::{Finding, Findings};
+use super::neighbours::Neighbours;
 use super::preflight::alternatives;
+use super::usage::Usage;
 use super::{Session, images};
 use crate::catalog::Catalog;
 use crate::disk_image::{self, DiskImage};
@@ -41,6 +43,7 @@ pub(super) fn check_image(
     session: &Session<'_>,
     plan: &VmPlan,
     reference: &ImageRef,
+    neighbours: &Neighbours<'_>,
     findings: &mut Findings,
 ) -> Result<Option<ReadyImage>, Error> {
     let found = match reference {
@@ -50,6 +53,14 @@ pub(super) fn check_image(
         ImageRef::Path(path) => image_at_path(session, path, findings)?,
     };
     let Some(found) = found else { return Ok(None) };
+    if let Some(vm) = writer(session, &found, neighbours)? {
+        let message = format!("image '{reference}' is a disk of domain '{vm}', which writes to it");
+        findings.push(
+            Finding::new(Code::ImageIsDisk, message)
+                .hint("while it is off, foundry image export copies its disk into a file, and foundry image import makes an image of that"),
+        );
+        return Ok(None);
+    }
     let Some(mut image) = judge_image(reference, &found, findings) else { return Ok(None) };
     if let (Some((pool, name)), Head::Read(head)) = (&found.volume, found.head) {
         image.origin = images::origin_beside(session, pool, name, || Ok(head))?;
@@ -96,6 +107,23 @@ enum Head {
     Read(Vec<u8>),
     /// libvirt reads no image at Ceph, and there are only raw ones.
     AtCeph,
+}
+
+/// The domain that has an image as its disk. What is in the pool of images is compared with what was looked at anyway;
+/// elsewhere everybody is asked, since disks are there.
+fn writer(
+    session: &Session<'_>,
+    found: &FoundImage,
+    neighbours: &Neighbours<'_>,
+) -> Result<Option<String>, Error> {
+    let (pool, name) = found.volume.clone().unwrap_or_default();
+    if let Some(writer) = neighbours.writer(&pool, &name, &found.path) {
+        return Ok(Some(writer));
+    }
+    if pool == session.settings.image_pool.as_str() {
+        return Ok(None);
+    }
+    Ok(Usage::look(session, None)?.writer(&pool, &name, &found.path))
 }
 
 fn judge_image(reference: &ImageRef, found: &FoundImage, findings: &mut Findings) -> Option<ReadyImage> {

@@ -32,6 +32,7 @@ mod neighbours;
 mod rights;
 mod rivals;
 mod session;
+mod stale;
 mod stop;
 mod storage_preflight;
 mod survey;

@@ -4,24 +4,57 @@ use std::net::IpAddr;
 
 use super::Session;
 use super::findings::{Finding, Findings};
+use super::preflight::record_of;
 use crate::error::{Code, Error};
-use crate::host::libvirt_xml::InterfaceDescription;
+use crate::host::libvirt_xml::{
+    DiskDescription, DiskDevice, DiskSource, DomainDescription, InterfaceDescription,
+};
 use crate::host::{Domain, View};
 use crate::manifest::VirtualMachine;
 use crate::plan::{Interface, VmPlan};
 use crate::record::Owner;
 
+/// The domains of a host, and what those are made of that have no manifest.
+#[derive(Debug)]
+pub(super) struct Neighbours<'a> {
+    domains: &'a [Domain],
+    strangers: Vec<(&'a str, DomainDescription)>,
+}
+
+impl Neighbours<'_> {
+    /// Who writes to that volume as a disk, or has it in a record: a domain that it is no image for others of.
+    pub(super) fn writer(&self, pool: &str, name: &str, path: &str) -> Option<String> {
+        let is_recorded = |d: &&Domain| {
+            record_of(d).is_some_and(|r| r.volumes.iter().any(|v| v.pool == pool && v.name == name))
+        };
+        let recorded = self.domains.iter().find(is_recorded).map(|d| d.name.clone());
+        let writes = |disk: &DiskDescription| {
+            let is_it = match &disk.source {
+                DiskSource::Volume { pool: p, volume } => p == pool && volume == name,
+                source => source.path() == Some(path),
+            };
+            is_it && disk.device == DiskDevice::Disk && !disk.readonly
+        };
+        let stranger = || self.strangers.iter().find(|(_, described)| described.disks.iter().any(writes));
+        recorded.or_else(|| stranger().map(|(name, _)| (*name).to_owned()))
+    }
+}
+
 /// Looks for MAC, tap and addresses among the domains of other names.
-pub(super) fn check(
+pub(super) fn check<'a>(
     session: &Session<'_>,
     plan: &VmPlan,
-    domains: &[Domain],
+    domains: &'a [Domain],
     findings: &mut Findings,
-) -> Result<(), Error> {
+) -> Result<Neighbours<'a>, Error> {
     findings.extend(of_foundry(plan, domains).into_iter().map(|(_, finding)| finding));
     let others = domains.iter().filter(|d| d.name != plan.name.as_str());
-    let mut strangers = others.filter(|d| Owner::of_domain(d).manifest().is_none());
-    strangers.try_for_each(|domain| check_stranger(session, plan, domain, findings))
+    let mut strangers = Vec::new();
+    for domain in others.filter(|d| Owner::of_domain(d).manifest().is_none()) {
+        let described = check_stranger(session, plan, domain, findings)?;
+        strangers.extend(described.map(|described| (domain.name.as_str(), described)));
+    }
+    Ok(Neighbours { domains, strangers })
 }
 
 /// The other VMs of foundry's that have an address of the plan's, and with it MAC and tap.
@@ -59,13 +92,13 @@ fn check_stranger(
     plan: &VmPlan,
     domain: &Domain,
     findings: &mut Findings,
-) -> Result<(), Error> {
+) -> Result<Option<DomainDescription>, Error> {
     let described = match session.host.describe(domain.uuid, View::Current) {
         Err(lost) if lost.outcome_unknown() => return Err(lost.into()),
         described => described,
     };
     // One that vanished since has nothing; one that cannot be read is no reason against all others.
-    let Ok(Some(described)) = described else { return Ok(()) };
+    let Ok(Some(described)) = described else { return Ok(None) };
     for (index, interface) in plan.interfaces.iter().enumerate() {
         if let Some((code, what)) =
             described.interfaces.iter().find_map(|theirs| in_common(interface, theirs))
@@ -80,7 +113,7 @@ fn check_stranger(
             );
         }
     }
-    Ok(())
+    Ok(Some(described))
 }
 
 fn in_common(ours: &Interface, theirs: &InterfaceDescription) -> Option<(Code, String)> {

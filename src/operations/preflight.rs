@@ -5,7 +5,7 @@
 pub use super::findings::Finding;
 use super::findings::{Findings, report};
 use super::storage_preflight::{self, ReadyStorage};
-use super::{Session, neighbours};
+use super::{Session, neighbours, stale};
 use crate::domain_xml::VirtType;
 use crate::error::{Code, Error};
 use crate::host::diagnosis::emulator_hint;
@@ -66,12 +66,15 @@ pub(super) fn look(session: &Session<'_>, plan: &VmPlan) -> Result<Looked, Error
     let taken = domains.iter().find(|d| d.name == plan.name.as_str());
     findings.begin("name", format!("no other domain is called '{}'", plan.name));
     let leftover = taken.filter(|domain| check_name(plan, domain, &mut findings)).cloned();
+    if taken.is_none() {
+        stale::check(session, plan, &mut findings)?;
+    }
     findings.begin("addresses", "no other domain has them, nor the MAC addresses");
-    neighbours::check(session, plan, &domains, &mut findings)?;
+    let neighbours = neighbours::check(session, plan, &domains, &mut findings)?;
     findings.begin("machine", "the host runs such guests");
     let machine = choose_machine(session, plan, &capabilities, &mut findings);
     check_links(session, plan, capabilities.libvirt_version, &mut findings)?;
-    let storage = storage_preflight::check(session, plan, taken, &mut findings)?;
+    let storage = storage_preflight::check(session, plan, taken, &neighbours, &mut findings)?;
     let ready = match (machine, storage) {
         (Some((virt_type, arch, native)), Some(storage)) if findings.is_empty() => {
             warn_of_cpu(session, plan, virt_type);

@@ -58,6 +58,11 @@ pub fn survey(session: &Session<'_>, vm: &str, force: bool) -> Result<Option<Eje
     if !force && (live || drive(&subject.next, &seed).is_some()) {
         check_done(session, &subject).map_err(|e| or_taken_away(session, &subject.domain, e))?;
     }
+    disks::check_snapshots(session, &subject, "to go back to one would want the seed again")?;
+    if !force {
+        let by_force = format!("foundry seed eject {} --force ejects it all the same", shell_word(&vm));
+        subject.check_held(session, &seed).map_err(|e| e.hint(by_force))?;
+    }
     let mut ejection = Ejection { vm, live, volume: None, kept: None, subject, seed, force };
     ejection.decide(session)?;
     Ok(Some(ejection))

@@ -3,10 +3,12 @@
 use super::findings::{Finding, Findings};
 use super::image_preflight::{ReadyImage, check_image};
 use super::medium::{Medium, seed_pool};
+use super::neighbours::Neighbours;
 use super::preflight::{alternatives, record_of};
-use super::{Session, usage};
+use super::usage::{self, Usage};
+use super::Session;
 use crate::error::{Code, Error};
-use crate::host::{Domain, Pool, PoolSource};
+use crate::host::{Domain, Pool, PoolSource, Volume};
 use crate::names::{PoolName, VolumeName};
 use crate::plan::{BootSource, DiskFormat, VmPlan};
 use crate::record::{RecordedVolume, Role};
@@ -61,13 +63,14 @@ pub(super) fn check(
     session: &Session<'_>,
     plan: &VmPlan,
     taken: Option<&Domain>,
+    neighbours: &Neighbours<'_>,
     findings: &mut Findings,
 ) -> Result<Option<ReadyStorage>, Error> {
     let image = match &plan.boot_disk.source {
         BootSource::Empty => None,
         BootSource::Image(reference) => {
             findings.begin("image", format!("'{reference}' can be used, and fits into the boot disk"));
-            check_image(session, plan, reference, findings)?
+            check_image(session, plan, reference, neighbours, findings)?
         }
     };
     findings.begin("pool", format!("'{}' can hold the disks", plan.pool));
@@ -267,19 +270,32 @@ fn check_names(
     ours: &[RecordedVolume],
     findings: &mut Findings,
 ) -> Result<(), Error> {
+    let mut usage: Option<Usage> = None;
     for planned in volumes {
-        let is_ours = ours.iter().any(|o| o.pool == planned.pool && o.name == planned.name);
-        if !is_ours && session.host.volume(&planned.pool, &planned.name)?.is_some() {
-            findings.push(
-                Finding::new(Code::VolumeTaken, format!("volume '{}' exists in pool '{}'", planned.name, planned.pool))
-                    .hint(format!(
-                        "it may hold data that somebody kept: choose another name for the VM, or, if nobody needs it, virsh vol-delete --pool {} {}",
-                        shell_word(&planned.pool), shell_word(&planned.name)
-                    )),
-            );
+        if ours.iter().any(|o| o.pool == planned.pool && o.name == planned.name) {
+            continue;
         }
+        let Some(found) = session.host.volume(&planned.pool, &planned.name)? else { continue };
+        let message = format!("volume '{}' exists in pool '{}'", planned.name, planned.pool);
+        let usage = match &mut usage {
+            Some(usage) => usage,
+            none => none.insert(Usage::look(session, None)?),
+        };
+        findings.push(Finding::new(Code::VolumeTaken, message).hint(way_around(usage, &found)));
     }
     Ok(())
+}
+
+/// What to do about a volume that is in the way: one that somebody uses stays, and nobody is told to delete one without
+/// another look at who uses it.
+fn way_around(usage: &Usage, found: &Volume) -> String {
+    match usage.reason(found) {
+        Some(reason) => format!("{reason}: choose another name for the VM"),
+        None => format!(
+            "it may hold data that somebody kept: choose another name for the VM, or, if nobody needs it, foundry gc {}",
+            shell_word(&format!("{}/{}", found.pool, found.name))
+        ),
+    }
 }
 
 pub(super) fn check_pool(

@@ -7,9 +7,10 @@
 use uuid::Uuid;
 
 use super::creation::Created;
+use super::usage::Usage;
 use super::{Session, console, lookup};
 use crate::error::{Error, Kind};
-use crate::host::HostError;
+use crate::host::{HostError, Kept, View};
 use crate::record::RecordedVolume;
 
 /// How far it has come.
@@ -127,12 +128,23 @@ fn is_gone(session: &Session<'_>, planned: &RecordedVolume) -> bool {
     matches!(session.host.volume(&planned.pool, &planned.name), Ok(None))
 }
 
+/// What libvirt would remove with the definition that this run did not make: memory that is saved under the name, and
+/// EFI variables that another domain names, or of which nobody can tell.
+fn not_ours(session: &Session<'_>, uuid: Uuid) -> Kept {
+    let is_shared = || -> Result<bool, Error> {
+        let described = session.host.describe(uuid, View::Persistent)?;
+        let Some(path) = described.and_then(|described| described.nvram) else { return Ok(false) };
+        Ok(!Usage::look(session, Some(uuid))?.of_file(&path).is_empty())
+    };
+    Kept { nvram: is_shared().unwrap_or(true), saved: true }
+}
+
 fn remove(session: &Session<'_>, what: &Created) -> Result<(), String> {
     let told = |e: HostError| Error::from(e).to_string();
     match what {
         Created::Domain { uuid, .. } => {
             session.host.force_off(*uuid).map_err(told)?;
-            session.host.undefine(*uuid).map_err(told)
+            session.host.undefine_but(*uuid, not_ours(session, *uuid)).map_err(told)
         }
         Created::Volume(planned) => session.host.delete_volume(&planned.pool, &planned.name).map_err(told),
         Created::Mark { uuid, before } => session.host.set_record(*uuid, before).map_err(told),

@@ -21,7 +21,7 @@ use super::Session;
 use super::preflight::record_of;
 use crate::disk_image::{self, DiskImage};
 use crate::error::Error;
-use crate::host::libvirt_xml::{DiskDescription, DomainDescription, Mentions};
+use crate::host::libvirt_xml::{DiskDescription, DiskDevice, DiskSource, DomainDescription, Mentions};
 use crate::host::{Domain, Pool, View, Volume};
 use crate::record::{Record, RecordedVolume};
 
@@ -58,6 +58,8 @@ struct Claims {
     volumes: BTreeSet<(String, String)>,
     /// Pool and name of those that its record names, whether or not it has them now.
     recorded: BTreeSet<(String, String)>,
+    /// The disks that it writes to, not what is below them.
+    written: BTreeSet<String>,
     /// What those volumes lie on, by the record.
     below: Vec<RecordedVolume>,
 }
@@ -129,6 +131,16 @@ impl Usage {
             _ => normal(file) == normal(path),
         };
         self.users(is_it, |_, _| false, Who::All).vms
+    }
+
+    /// The domain that writes to that volume, or whose record names it: it is no image for others.
+    pub(super) fn writer(&self, pool: &str, name: &str, path: &str) -> Option<String> {
+        let volume = (pool.to_owned(), name.to_owned());
+        let named = format!("{pool}/{name}");
+        let writes = |d: &&Claims| {
+            d.recorded.contains(&volume) || d.written.iter().any(|w| *w == named || self.is(w, path))
+        };
+        self.domains.iter().find(writes).map(|d| d.name.clone())
     }
 
     /// The files with the memory of snapshots of the domain that was left out, which no other domain names.
@@ -318,6 +330,7 @@ impl Claims {
             mentioned: BTreeSet::new(),
             volumes: BTreeSet::new(),
             recorded: BTreeSet::new(),
+            written: BTreeSet::new(),
             below: Vec::new(),
         };
         claims.add_record(record_of(domain));
@@ -326,6 +339,11 @@ impl Claims {
 
     /// Adds what one of its descriptions names, by its record too: what runs may have another one than what starts next.
     fn add(&mut self, domain: &Domain, described: DomainDescription) {
+        let own = described.disks.iter().filter(|d| d.device == DiskDevice::Disk && !d.readonly);
+        self.written.extend(own.filter_map(|disk| match &disk.source {
+            DiskSource::Volume { pool, volume } => Some(format!("{pool}/{volume}")),
+            source => source.path().map(str::to_owned),
+        }));
         let of_disks = described.disks.iter().flat_map(DiskDescription::files);
         self.files.extend(of_disks.map(|f| f.display().to_string()));
         if described.record != domain.record {

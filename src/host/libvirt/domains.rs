@@ -205,17 +205,24 @@ impl Libvirt {
         let asked = vm(format!("write foundry's record of domain '{}'", name_of(&handle)));
         let is_active = || self.call("virDomainIsActive", &asked, || handle.is_active());
         let element = format!("<vm>{}</vm>", quick_xml::escape::escape(text));
-        let write = |also| {
+        let write = |flags| {
             let kind = c::VIR_DOMAIN_METADATA_ELEMENT.cast_signed();
-            let flags = c::VIR_DOMAIN_AFFECT_CONFIG | also;
             self.call("virDomainSetMetadata", &asked, || {
                 handle.set_metadata(kind, Some(&element), Some(METADATA_KEY), Some(METADATA_NAMESPACE), flags)
             })
         };
         // With CURRENT alone a running domain's record would be gone at its next power-off.
-        match if is_active()? { write(c::VIR_DOMAIN_AFFECT_LIVE) } else { write(0) } {
+        let (config, live) = (c::VIR_DOMAIN_AFFECT_CONFIG, c::VIR_DOMAIN_AFFECT_LIVE);
+        match if is_active()? { write(config | live) } else { write(config) } {
             // It went off since, by itself or by somebody else.
-            Err(refused) if !refused.outcome_unknown() && !is_active()? => write(0),
+            Err(refused) if !refused.outcome_unknown() && !is_active()? => write(config),
+            // What runs without a definition has its record with it.
+            Err(refused)
+                if !refused.outcome_unknown()
+                    && !self.call("virDomainIsPersistent", &asked, || handle.is_persistent())? =>
+            {
+                write(live)
+            }
             written => written,
         }
     }

@@ -158,17 +158,11 @@ impl State {
     pub(super) fn set_record(&mut self, uuid: Uuid, text: &str) -> Answer<()> {
         let machine = self.machine(uuid)?;
         let change = |xml: &str| xml::with_record(xml, text).map_err(|e| refused(&e));
-        let Some(definition) = machine.definition.as_deref() else {
-            return Err(
-                "Requested operation is not valid: transient domains do not have any persistent config"
-                    .into(),
-            );
-        };
-        let definition = change(definition)?;
+        let definition = machine.definition.as_deref().map(change).transpose()?;
         if let Some(live) = &mut machine.live {
             live.xml = change(&live.xml)?;
         }
-        machine.definition = Some(definition);
+        machine.definition = definition;
         Ok(())
     }
 

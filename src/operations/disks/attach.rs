@@ -53,6 +53,7 @@ pub fn attach(session: &Session<'_>, request: &Request<'_>) -> Result<Attached, 
 /// moment, the next one is taken, unless the user named it.
 fn reserved(session: &Session<'_>, request: &Request<'_>) -> Result<Job, Error> {
     let mut job = prepare(session, request)?;
+    warn_of_snapshots(session, &job)?;
     let name = job.subject.name();
     session.progress.tell(Event::Begins(format!("Attaching a disk of {} to VM '{name}'...", request.size)));
     while !reserve(session, &job)? {
@@ -62,6 +63,20 @@ fn reserved(session: &Session<'_>, request: &Request<'_>) -> Result<Job, Error> 
         job = prepare(session, request)?;
     }
     Ok(job)
+}
+
+/// A snapshot brings back the VM without the disk, whose volume then is nobody's.
+fn warn_of_snapshots(session: &Session<'_>, job: &Job) -> Result<(), Error> {
+    let snapshots = session.host.snapshots(job.subject.domain.uuid)?;
+    if !snapshots.is_empty() {
+        session.warn(format!(
+            "VM '{}' has snapshots: {}; to go back to one takes the disk away and leaves its volume '{}'",
+            job.subject.name(),
+            snapshots.join(", "),
+            job.volume.name
+        ));
+    }
+    Ok(())
 }
 
 /// Writes down what is about to be made. Of several processes that want the same target one stands there in

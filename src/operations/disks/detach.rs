@@ -167,6 +167,7 @@ impl Detachment {
         }
         let why = "they may need the disk; --keep detaches it and keeps its volume";
         check_snapshots(session, &self.subject, why)?;
+        self.subject.check_held(session, &recorded)?;
         match self.reason_to_stay(session, &recorded, &volume)? {
             Some(reason) => self.kept = Some((described, reason)),
             None => self.volume = Some(doomed(volume)),

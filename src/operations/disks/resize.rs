@@ -184,6 +184,7 @@ fn check_idle(session: &Session<'_>, subject: &Subject, found: &Found) -> Result
     check_snapshots(session, subject, "to go back to one would bring back the smaller disk")?;
     check_block_job(session, subject, found)?;
     let recorded = found.own_volume(vm)?;
+    subject.check_held(session, recorded)?;
     let usage = Usage::look(session, Some(subject.domain.uuid))?;
     let others = usage.of(&recorded.pool, &recorded.name, &recorded.path).vms;
     if !others.is_empty() {
@@ -197,7 +198,7 @@ fn check_idle(session: &Session<'_>, subject: &Subject, found: &Found) -> Result
 }
 
 /// A snapshot describes the disks as they were.
-pub(super) fn check_snapshots(session: &Session<'_>, subject: &Subject, why: &str) -> Result<(), Error> {
+pub(in crate::operations) fn check_snapshots(session: &Session<'_>, subject: &Subject, why: &str) -> Result<(), Error> {
     let snapshots = session.host.snapshots(subject.domain.uuid)?;
     let Some(first) = snapshots.first() else { return Ok(()) };
     let vm = subject.name();

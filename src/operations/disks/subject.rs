@@ -4,7 +4,7 @@ use crate::error::{Code, Error};
 use crate::host::libvirt_xml::{DiskDescription, DiskSource, DomainDescription};
 use crate::host::{Domain, DomainState, View};
 use crate::names::nearest;
-use crate::operations::Session;
+use crate::operations::{Session, held};
 use crate::operations::ages::Ages;
 use crate::operations::lookup::{absent, find};
 use crate::record::{Liveness, Owner, Record, RecordedVolume, State};
@@ -56,13 +56,28 @@ impl Subject {
     }
 
     /// The domain's name.
-    pub(super) fn name(&self) -> &str {
+    pub(in crate::operations) fn name(&self) -> &str {
         &self.domain.name
     }
 
     /// The guest executes, and so can answer to what is done to its disks.
     pub(super) fn executes(&self) -> bool {
         matches!(self.domain.state, DomainState::Running | DomainState::Blocked)
+    }
+
+    /// A disk of a VM that is off here may be one that runs elsewhere: its QEMU holds a lock on it.
+    ///
+    /// # Errors
+    /// [`crate::Kind::Storage`] where a program has it open and locked.
+    pub(in crate::operations) fn check_held(
+        &self,
+        session: &Session<'_>,
+        volume: &RecordedVolume,
+    ) -> Result<(), Error> {
+        if self.live.is_some() || !held::is_locked(session, &volume.path) {
+            return Ok(());
+        }
+        Err(held::refused(self.name(), &volume.pool, &volume.name).outcome("nothing was changed"))
     }
 
     /// The disk that a word means: a target, `boot`, or the name of a volume.

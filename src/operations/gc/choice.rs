@@ -117,8 +117,7 @@ fn explain(session: &Session<'_>, survey: &Survey, choice: &Choice) -> Result<Er
     }
     let (pool_word, word) = (shell_word(pool), shell_word(name));
     if !survey.pools.contains(pool) {
-        return Ok(refused(format!("pool '{pool}' is none that foundry keeps disks in"))
-            .hint(format!("virsh vol-delete --pool {pool_word} {word} deletes it")));
+        return Ok(refused(format!("pool '{pool}' is none that foundry keeps disks in")));
     }
     Ok(refused("it is an image".into())
         .hint(format!("foundry image delete {word} --pool {pool_word} deletes it")))

@@ -9,7 +9,7 @@
 
 mod carry_out;
 mod choice;
-mod nvram;
+pub(super) mod nvram;
 mod vms;
 mod volumes;
 
@@ -188,14 +188,30 @@ impl Remains {
 /// # Errors
 /// The host's.
 pub fn survey(session: &Session<'_>, places: Option<&Places>) -> Result<Survey, Error> {
+    survey_for(session, places, &[])
+}
+
+/// As [`survey`], and in the pools of what a user names.
+///
+/// # Errors
+/// The host's.
+pub fn survey_for(
+    session: &Session<'_>,
+    places: Option<&Places>,
+    named: &[Choice],
+) -> Result<Survey, Error> {
     usage::refresh_all(session)?;
     let domains = session.host.domains(false)?;
     let usage = Usage::look(session, None)?;
     let mut found = Survey { pools: volumes::pools(session, &domains), ..Survey::default() };
+    found.pools.extend(named.iter().filter_map(|choice| match choice {
+        Choice::Volume { pool, .. } => Some(pool.clone()),
+        Choice::Path(_) | Choice::Vm(_) => None,
+    }));
     found.remains.extend(vms::survey(session, &domains, &usage)?);
     found.remains.extend(volumes::survey(session, &found.pools, &usage)?);
     if let Some(places) = places.filter(|_| session.host.is_local()) {
-        match nvram::survey(session, places, &domains)? {
+        match nvram::survey(session, places, &domains, &usage)? {
             Ok(files) => found.remains.extend(files),
             Err(unseen) => found.unseen.push(unseen),
         }

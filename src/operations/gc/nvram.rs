@@ -13,11 +13,12 @@ use crate::error::Error;
 use crate::host::libvirt_xml::DomainDescription;
 use crate::host::{Domain, View};
 use crate::operations::session::is_session;
+use crate::operations::usage::Usage;
 use crate::operations::{Session, held};
 use crate::units::Bytes;
 
 /// How libvirt ends their names (its `qemuDomainNVRAMPathFormat`).
-const ENDS: [&str; 2] = ["_VARS.fd", "_VARS.qcow2"];
+pub(in crate::operations) const ENDS: [&str; 2] = ["_VARS.fd", "_VARS.qcow2"];
 
 /// Where a libvirt of this machine keeps files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub struct Places {
     pub nvram: PathBuf,
     /// What domains are defined by.
     pub definitions: PathBuf,
+    /// The memory of domains that were saved (managed save).
+    pub saved: PathBuf,
 }
 
 impl Places {
@@ -33,12 +36,12 @@ impl Places {
     pub fn of(uri: &str) -> Option<Self> {
         if !is_session(uri) {
             let (nvram, definitions) = ("/var/lib/libvirt/qemu/nvram".into(), "/etc/libvirt/qemu".into());
-            return Some(Self { nvram, definitions });
+            return Some(Self { nvram, definitions, saved: "/var/lib/libvirt/qemu/save".into() });
         }
         let config = std::env::var_os("XDG_CONFIG_HOME").filter(|d| !d.is_empty()).map(PathBuf::from);
         let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config"));
         let definitions = config.or_else(home)?.join("libvirt/qemu");
-        Some(Self { nvram: definitions.join("nvram"), definitions })
+        Some(Self { nvram: definitions.join("nvram"), saved: definitions.join("save"), definitions })
     }
 }
 
@@ -62,12 +65,16 @@ pub(super) fn survey(
     session: &Session<'_>,
     places: &Places,
     domains: &[Domain],
+    usage: &Usage,
 ) -> Result<Result<Vec<Remains>, String>, Error> {
     let mut owners = owners(session, domains)?;
     let looked = owners.add_defined(&places.definitions).and_then(|()| files(&places.nvram));
     Ok(match looked {
         Ok(files) => {
-            let orphans = files.into_iter().filter(|file| !owners.own(&file.path));
+            let orphans = files.into_iter().filter(|file| {
+                let path = file.path.display().to_string();
+                !owners.own(&file.path) && usage.of_file(&path).is_empty()
+            });
             Ok(orphans.map(|file| remains(session, file)).collect())
         }
         Err(e) => Err(format!("the EFI variables in {}: {e}", places.nvram.display())),
@@ -80,7 +87,8 @@ pub(super) fn survey(
 /// The host's.
 pub(super) fn is_still_free(session: &Session<'_>, places: &Places, file: &NvramFile) -> Result<bool, Error> {
     let domains = session.host.domains(false)?;
-    let found = survey(session, places, &domains)?.unwrap_or_default();
+    let usage = Usage::look(session, None)?;
+    let found = survey(session, places, &domains, &usage)?.unwrap_or_default();
     Ok(found.iter().any(|remains| matches!(&remains.work, Work::DeleteNvram(now) if now == file)))
 }
 
