@@ -140,6 +140,7 @@ fn attach_asks_once() {
     refresh_pool foundry-vms
     pool foundry-vms
     volume foundry-vms/web_data-vdd
+    snapshots web
     domain web
     domain_xml web
     set_record web

@@ -424,7 +424,11 @@ fn a_disk_that_was_unplugged_stays_with_a_word() {
 #[test]
 fn efi_variables_of_domains_that_are_gone_go_when_named() {
     let folder = tempfile::tempdir().unwrap();
-    let places = Places { nvram: folder.path().join("nvram"), definitions: folder.path().join("qemu"), saved: folder.path().join("save") };
+    let places = Places {
+        nvram: folder.path().join("nvram"),
+        definitions: folder.path().join("qemu"),
+        saved: folder.path().join("save"),
+    };
     std::fs::create_dir(&places.nvram).unwrap();
     std::fs::create_dir(&places.definitions).unwrap();
     let file = |name: &str| places.nvram.join(name);
@@ -461,7 +465,11 @@ fn efi_variables_of_domains_that_are_gone_go_when_named() {
 #[test]
 fn where_definitions_cannot_be_read_nothing_is_said_of_efi_variables() {
     let folder = tempfile::tempdir().unwrap();
-    let places = Places { nvram: folder.path().join("nvram"), definitions: folder.path().into(), saved: folder.path().join("save") };
+    let places = Places {
+        nvram: folder.path().join("nvram"),
+        definitions: folder.path().into(),
+        saved: folder.path().join("save"),
+    };
     std::fs::create_dir(&places.nvram).unwrap();
     std::fs::write(places.nvram.join("gone_VARS.fd"), "x").unwrap();
     std::fs::write(folder.path().join("broken.xml"), "<domain").unwrap();
@@ -475,7 +483,11 @@ fn where_definitions_cannot_be_read_nothing_is_said_of_efi_variables() {
 #[test]
 fn efi_variables_that_were_replaced_since_stay() {
     let folder = tempfile::tempdir().unwrap();
-    let places = Places { nvram: folder.path().into(), definitions: folder.path().join("none"), saved: folder.path().join("save") };
+    let places = Places {
+        nvram: folder.path().into(),
+        definitions: folder.path().join("none"),
+        saved: folder.path().join("save"),
+    };
     let (file, target) = (folder.path().join("gone_VARS.fd"), folder.path().join("keep"));
     let changes: [fn(&std::path::Path, &std::path::Path); 3] = [
         |file, _| {

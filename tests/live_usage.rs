@@ -162,3 +162,99 @@ fn a_killed_import_leaves_no_image() {
     let list = bed.foundry(&["image", "list", "--no-headers"]).run().exits(0).stdout;
     assert_eq!(list.split_whitespace().nth(1), Some("raw"));
 }
+
+/// What a saved guest goes on with is as it left it: nothing changes its disks, and what only it has is used.
+#[test]
+fn the_disks_of_a_saved_vm_stay_as_they_are() {
+    let Some(bed) = Bed::with_tiny("stsaved") else { return };
+    let manifest = bed.manifest("web", 90).disk("vdb", 1);
+    let vm = manifest.name.as_str();
+    bed.creates(&manifest);
+    let extra = bed.disk("extra.qcow2");
+    program("qemu-img", &["create", "-q", "-f", "qcow2", extra.to_str().unwrap(), "8M"]).exits(0);
+    let pool = bed.vm_pool();
+    bed.virsh().does(&["pool-refresh", &pool]);
+    bed.virsh().does(&["attach-disk", vm, extra.to_str().unwrap(), "vdx", "--subdriver", "qcow2", "--live"]);
+    bed.virsh().does(&["managedsave", vm]);
+    for verb in [
+        vec!["disk", "attach", vm, "1"],
+        vec!["disk", "resize", vm, "vdb", "3GiB"],
+        vec!["disk", "detach", vm, "vdb", "--yes"],
+        vec!["disk", "detach", vm, "vdb", "--keep"],
+        vec!["seed", "eject", vm, "--force"],
+    ] {
+        let ran = bed.foundry(&verb).run().exits(4);
+        ran.has_code("FND-4130").mentions(&format!("virsh start {vm}")).mentions("nothing was changed");
+    }
+    let named = format!("{pool}/extra.qcow2");
+    bed.foundry(&["gc", &named, "--yes"]).run().exits(5).mentions(&format!("domain '{vm}' uses it"));
+    assert!(extra.exists());
+    let got = bed.foundry(&["get", vm]).run().exits(0);
+    assert!(got.stdout.contains("Saved"), "{got:#?}");
+    bed.virsh().does(&["start", vm]);
+    bed.foundry(&["disk", "resize", vm, "vdb", "3GiB"]).run().exits(0);
+    bed.virsh().does(&["managedsave", vm]);
+    bed.foundry(&["destroy", vm]).run().exits(0);
+    std::fs::remove_file(extra).unwrap();
+}
+
+/// A copy of a definition names the same EFI variables; those of a domain that is gone are not taken over by a new one.
+#[test]
+fn efi_variables_are_whose_definition_names_them() {
+    let Some(bed) = Bed::with_tiny("stvars") else { return };
+    let manifest = bed.manifest("web", 91);
+    let vm = manifest.name.as_str();
+    bed.creates(&manifest);
+    let variables = format!("/var/lib/libvirt/qemu/nvram/{vm}_VARS.fd");
+    assert!(std::path::Path::new(&variables).exists());
+    let copy = bed.name("copy");
+    domain(&bed, &copy, "/nonexistent");
+    let xml = bed.virsh().definition(&copy);
+    let loader = "<loader readonly='yes' type='pflash'>/usr/share/OVMF/OVMF_CODE_4M.fd</loader>";
+    let with = xml.replace("</os>", &format!("{loader}<nvram>{variables}</nvram></os>"));
+    bed.virsh().defines("define", &with);
+    let ran = bed.foundry(&["destroy", vm, "--force"]).run().exits(0);
+    ran.mentions(&format!("left: the EFI variables {variables}: domain '{copy}' uses it too"));
+    assert!(std::path::Path::new(&variables).exists());
+    let ran = bed.foundry(&["create", "-"]).reads(&manifest).run().exits(4);
+    ran.has_code("FND-4108").mentions(&format!("domain '{copy}' uses them"));
+    bed.virsh().does(&["undefine", &copy, "--keep-nvram"]);
+    let ran = bed.foundry(&["create", "-"]).reads(&manifest).run().exits(4);
+    ran.has_code("FND-4108").mentions(&format!("foundry gc {variables}"));
+    bed.foundry(&["gc", &variables, "--yes"]).run().exits(0);
+    bed.creates(&manifest);
+    // Undefined while it runs, it goes with its disks all the same.
+    bed.virsh().does(&["undefine", vm, "--nvram"]);
+    bed.foundry(&["destroy", vm, "--force"]).run().exits(0);
+    assert_eq!(bed.traces(), []);
+}
+
+/// A guest of another libvirt, or of none: only the lock of its QEMU shows it.
+#[test]
+fn a_disk_that_runs_elsewhere_is_not_deleted() {
+    let Some(bed) = Bed::with_tiny("stlock") else { return };
+    let manifest = bed.manifest("web", 92).disk("vdb", 1);
+    let vm = manifest.name.as_str();
+    bed.creates(&manifest);
+    bed.virsh().does(&["destroy", vm]);
+    let disk = bed.disk(&format!("{vm}_data-vdb"));
+    let drive = format!("file={},format=qcow2,if=virtio", disk.display());
+    let mut qemu = std::process::Command::new("qemu-system-x86_64")
+        .args(["-S", "-nodefaults", "-display", "none", "-m", "64", "-monitor", "stdio", "-drive", &drive])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Its greeting comes when the disks are open.
+    let mut greeting = [0; 4];
+    std::io::Read::read_exact(qemu.stdout.as_mut().unwrap(), &mut greeting).unwrap();
+    let ran = bed.foundry(&["destroy", vm]).run().exits(5);
+    ran.has_code("FND-5203").mentions(&format!("foundry destroy {vm} --force"));
+    bed.foundry(&["disk", "detach", vm, "vdb", "--yes"]).run().exits(5).has_code("FND-5203");
+    bed.foundry(&["disk", "resize", vm, "vdb", "3GiB"]).run().exits(5).has_code("FND-5203");
+    assert!(disk.exists());
+    qemu.kill().unwrap();
+    qemu.wait().unwrap();
+    bed.foundry(&["destroy", vm]).run().exits(0);
+    assert_eq!(bed.traces(), []);
+}

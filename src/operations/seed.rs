@@ -58,7 +58,8 @@ pub fn survey(session: &Session<'_>, vm: &str, force: bool) -> Result<Option<Eje
     if !force && (live || drive(&subject.next, &seed).is_some()) {
         check_done(session, &subject).map_err(|e| or_taken_away(session, &subject.domain, e))?;
     }
-    disks::check_snapshots(session, &subject, "to go back to one would want the seed again")?;
+    disks::check_snapshots(session, &subject, "to go back to one would want the seed again")
+        .map_err(|e| or_taken_away(session, &subject.domain, e))?;
     if !force {
         let by_force = format!("foundry seed eject {} --force ejects it all the same", shell_word(&vm));
         subject.check_held(session, &seed).map_err(|e| e.hint(by_force))?;
@@ -101,7 +102,7 @@ impl Ejection {
         let RecordedVolume { pool, name, path, .. } = &self.seed;
         let Some(found) = session.host.volume(pool, name)? else { return self.missing(session) };
         let reason = if found.path == *path {
-            Usage::look(session, Some(self.subject.domain.uuid))?.of(pool, name, path).reason()
+            Usage::look(session, Some(self.subject.domain.uuid))?.reason_to_stay((pool, name, path), &[])
         } else {
             Some(format!("it is at {} and not at {path}", found.path))
         };

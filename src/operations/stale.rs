@@ -61,7 +61,9 @@ fn memory(places: &Places, vm: &str) -> Option<PathBuf> {
 fn is_there(path: &PathBuf) -> bool {
     match std::fs::symlink_metadata(path) {
         Ok(_) => true,
-        Err(e) => !matches!(e.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::NotADirectory),
+        Err(e) => {
+            !matches!(e.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::NotADirectory)
+        }
     }
 }
 

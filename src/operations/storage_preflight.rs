@@ -1,12 +1,12 @@
 //! The part of the preflight that looks at pools and volumes.
 
+use super::Session;
 use super::findings::{Finding, Findings};
 use super::image_preflight::{ReadyImage, check_image};
 use super::medium::{Medium, seed_pool};
 use super::neighbours::Neighbours;
 use super::preflight::{alternatives, record_of};
 use super::usage::{self, Usage};
-use super::Session;
 use crate::error::{Code, Error};
 use crate::host::{Domain, Pool, PoolSource, Volume};
 use crate::names::{PoolName, VolumeName};

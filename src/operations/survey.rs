@@ -346,7 +346,7 @@ impl Demolition {
     fn spare_shared(&mut self, usage: &Usage) {
         let going: Vec<_> = self.volumes.iter().map(|v| (v.pool.clone(), v.name.clone())).collect();
         for volume in std::mem::take(&mut self.volumes) {
-            match usage.of(&volume.pool, &volume.name, &volume.path).without(&going).reason() {
+            match usage.reason_to_stay((&volume.pool, &volume.name, &volume.path), &going) {
                 Some(reason) => self.spared.push((describe(&volume.pool, &volume.name), reason)),
                 None => self.volumes.push(volume),
             }

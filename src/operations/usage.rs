@@ -158,6 +158,23 @@ impl Usage {
         self.users(|file| self.same(file, path), |p, n| p == pool && n == name, Who::All)
     }
 
+    /// Why a volume of the domain that was left out must stay, if it must: somebody else uses it, or has it in a record.
+    /// Those overlays do not count that go, too.
+    pub(super) fn reason_to_stay(
+        &self,
+        (pool, name, path): (&str, &str, &str),
+        going: &[(String, String)],
+    ) -> Option<String> {
+        let named = || self.recorder(pool, name).map(|vm| format!("the record of VM '{vm}' names it too"));
+        self.of(pool, name, path).without(going).reason().or_else(named)
+    }
+
+    /// A domain whose record names that volume, whether or not it has it now.
+    pub(super) fn recorder(&self, pool: &str, name: &str) -> Option<String> {
+        let names = |d: &&Claims| d.recorded.iter().any(|(p, n)| p == pool && n == name);
+        self.domains.iter().find(names).map(|d| d.name.clone())
+    }
+
     /// The domains with a disk in the pool, or on something in it. libvirt does not list the volumes of a
     /// stopped one, so it is the place that counts.
     pub(super) fn of_pool(&self, pool: &Pool, local: bool, who: Who) -> Vec<String> {
@@ -171,7 +188,13 @@ impl Usage {
                 || (place.is_some() && directory.is_some() && parent() == directory)
                 || listed.iter().any(|v| self.is(file, &v.path))
         };
-        self.users(is_in, |p, _| p == pool.name, who).vms
+        let mut vms = self.users(is_in, |p, _| p == pool.name, who).vms;
+        let counted = self.domains.iter().filter(|d| who == Who::All || d.active);
+        let recorded = counted.filter(|d| d.recorded.iter().any(|(p, _)| *p == pool.name));
+        vms.extend(recorded.map(|d| d.name.clone()));
+        vms.sort();
+        vms.dedup();
+        vms
     }
 
     fn users(

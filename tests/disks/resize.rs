@@ -109,7 +109,7 @@ fn what_cannot_grow_is_refused_before_anything_is_touched() {
     let shared = |b: &Bench| {
         b.host.define_domain(&foreign("thief", "/pool/vms/web_data-vdb")).unwrap();
     };
-    refuse(&shared, "vdb", "is used by domain 'thief' too");
+    refuse(&shared, "vdb", "is not its own alone: domain 'thief' uses it too");
 }
 
 /// Describes a disk anew, as a snapshot does or somebody who edits the definition.

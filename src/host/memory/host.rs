@@ -11,8 +11,8 @@ use crate::content::{Content, Sink};
 use crate::error::Kind;
 use crate::host::libvirt_xml::{DomainDescription, PoolParts, volume_name};
 use crate::host::{
-    AddressSource, Bridge, Capabilities, Domain, GuestAddress, GuestMachine, Host, Kept, Machine, Network, Pool,
-    Reach, Result, StateNow, Turn, View, Volume, Zeros,
+    AddressSource, Bridge, Capabilities, Domain, GuestAddress, GuestMachine, Host, Kept, Machine, Network,
+    Pool, Reach, Result, StateNow, Turn, View, Volume, Zeros,
 };
 use crate::units::Bytes;
 

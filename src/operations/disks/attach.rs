@@ -9,6 +9,7 @@ use crate::host::HostError;
 use crate::host::diagnosis::Asked;
 use crate::operations::create::ensure_pool;
 use crate::operations::evidence::Witness;
+use crate::operations::lookup::or_taken_away;
 use crate::operations::storage_preflight::PoolNeed;
 use crate::operations::volumes::{check_path, volume_xml};
 use crate::operations::{Event, Session};
@@ -67,7 +68,9 @@ fn reserved(session: &Session<'_>, request: &Request<'_>) -> Result<Job, Error> 
 
 /// A snapshot brings back the VM without the disk, whose volume then is nobody's.
 fn warn_of_snapshots(session: &Session<'_>, job: &Job) -> Result<(), Error> {
-    let snapshots = session.host.snapshots(job.subject.domain.uuid)?;
+    let domain = &job.subject.domain;
+    let listed = session.host.snapshots(domain.uuid);
+    let snapshots = listed.map_err(|e| or_taken_away(session, domain, e.into()))?;
     if !snapshots.is_empty() {
         session.warn(format!(
             "VM '{}' has snapshots: {}; to go back to one takes the disk away and leaves its volume '{}'",

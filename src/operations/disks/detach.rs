@@ -216,7 +216,7 @@ impl Detachment {
             return Ok(Some(reason));
         }
         let usage = Usage::look(session, Some(self.subject.domain.uuid))?;
-        Ok(usage.of(&volume.pool, &volume.name, &volume.path).reason())
+        Ok(usage.reason_to_stay((&volume.pool, &volume.name, &volume.path), &[]))
     }
 }
 

@@ -3,8 +3,8 @@
 use crate::error::{Code, Error};
 use crate::host::{Domain, HostError};
 use crate::manifest::{DataDisk, Number, Spec};
-use crate::operations::lookup::taken_away;
 use crate::operations::ages::{self, Ages};
+use crate::operations::lookup::taken_away;
 use crate::operations::{Session, turn};
 use crate::plan;
 use crate::record::{Owner, Record, State};

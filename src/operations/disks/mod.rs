@@ -29,6 +29,6 @@ pub(in crate::operations) use detach::is_let_go;
 pub use detach::{Detachment, detach, survey};
 pub(in crate::operations) use entry::strike_out;
 pub use list::{Disk, Presence, list};
-pub use resize::{Resized, resize};
 pub(in crate::operations) use resize::check_snapshots;
+pub use resize::{Resized, resize};
 pub(in crate::operations) use subject::{Subject, refused};

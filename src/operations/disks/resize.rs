@@ -186,19 +186,23 @@ fn check_idle(session: &Session<'_>, subject: &Subject, found: &Found) -> Result
     let recorded = found.own_volume(vm)?;
     subject.check_held(session, recorded)?;
     let usage = Usage::look(session, Some(subject.domain.uuid))?;
-    let others = usage.of(&recorded.pool, &recorded.name, &recorded.path).vms;
-    if !others.is_empty() {
-        return Err(refused(
+    let RecordedVolume { pool, name, path, .. } = recorded;
+    match usage.reason_to_stay((pool, name, path), &[]) {
+        None => Ok(()),
+        Some(reason) => Err(refused(
             Code::DiskNotOwn,
-            format!("disk '{target}' of VM '{vm}' is used by domain '{}' too", others.join("', '")),
+            format!("disk '{target}' of VM '{vm}' is not its own alone: {reason}"),
         )
-        .because("none of them would know that the other's disk grew"));
+        .because("none of them would know that the other's disk grew")),
     }
-    Ok(())
 }
 
 /// A snapshot describes the disks as they were.
-pub(in crate::operations) fn check_snapshots(session: &Session<'_>, subject: &Subject, why: &str) -> Result<(), Error> {
+pub(in crate::operations) fn check_snapshots(
+    session: &Session<'_>,
+    subject: &Subject,
+    why: &str,
+) -> Result<(), Error> {
     let snapshots = session.host.snapshots(subject.domain.uuid)?;
     let Some(first) = snapshots.first() else { return Ok(()) };
     let vm = subject.name();

@@ -4,9 +4,9 @@ use crate::error::{Code, Error};
 use crate::host::libvirt_xml::{DiskDescription, DiskSource, DomainDescription};
 use crate::host::{Domain, DomainState, View};
 use crate::names::nearest;
-use crate::operations::{Session, held};
 use crate::operations::ages::Ages;
 use crate::operations::lookup::{absent, find};
+use crate::operations::{Session, held};
 use crate::record::{Liveness, Owner, Record, RecordedVolume, State};
 use crate::text::shell_word;
 

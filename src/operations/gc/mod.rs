@@ -195,11 +195,7 @@ pub fn survey(session: &Session<'_>, places: Option<&Places>) -> Result<Survey, 
 ///
 /// # Errors
 /// The host's.
-pub fn survey_for(
-    session: &Session<'_>,
-    places: Option<&Places>,
-    named: &[Choice],
-) -> Result<Survey, Error> {
+pub fn survey_for(session: &Session<'_>, places: Option<&Places>, named: &[Choice]) -> Result<Survey, Error> {
     usage::refresh_all(session)?;
     let domains = session.host.domains(false)?;
     let usage = Usage::look(session, None)?;

@@ -128,7 +128,10 @@ pub fn info(session: &Session<'_>, pool: &str, name: &str) -> Result<ImageUse, E
     let Some(volume) = session.host.volume(pool, name)? else { return Err(no_image(session, pool, name)?) };
     let origin = notes::read(session, pool, name)?;
     // Last, so that it is as fresh as can be for who deletes the image after it.
-    let users = Usage::look(session, None)?.of(pool, name, &volume.path);
+    let usage = Usage::look(session, None)?;
+    let mut users = usage.of(pool, name, &volume.path);
+    let recorder = usage.recorder(pool, name).filter(|vm| !users.vms.contains(vm));
+    users.vms.extend(recorder);
     let overlays = users.overlays.into_iter().map(|o| format!("{}/{}", o.pool, o.name)).collect();
     Ok(ImageUse { volume, origin, vms: users.vms, overlays })
 }

@@ -27,9 +27,7 @@ pub fn dispensable(session: &Session<'_>, pool: &str, all: bool) -> Result<Vec<D
     let usage = Usage::look(session, None)?;
     let mut found = Vec::new();
     for image in list(session, pool)? {
-        let users = usage.of(pool, &image.name, &image.path);
-        if !users.vms.is_empty()
-            || !users.overlays.is_empty()
+        if usage.reason(&image).is_some()
             || held::reason(session, &image.path).is_some()
             || wholeness(session, &image)? != Wholeness::Whole
         {

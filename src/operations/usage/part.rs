@@ -39,11 +39,7 @@ impl Usage {
     /// Why a volume is somebody's, if it is: also one that a record names and no domain has as a disk yet.
     pub(in crate::operations) fn reason(&self, volume: &Volume) -> Option<String> {
         let Volume { pool, name, path, .. } = volume;
-        let recorded = |c: &&super::Claims| c.recorded.contains(&(pool.clone(), name.clone()));
-        let named = || {
-            let vm = &self.domains.iter().find(recorded)?.name;
-            Some(format!("the record of VM '{vm}' names it"))
-        };
+        let named = || self.recorder(pool, name).map(|vm| format!("the record of VM '{vm}' names it"));
         self.of(pool, name, path).told("uses it").or_else(named)
     }
 
