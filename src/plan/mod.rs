@@ -19,7 +19,7 @@ mod resources;
 mod routes;
 mod ssh_key;
 
-pub use address::name_server;
+pub use address::{ipv4_net, name_server};
 pub use batch::check_batch;
 pub use build::Defaults;
 pub use network::mac_address;
