@@ -188,10 +188,17 @@ pub fn tap_name(ip: Ipv4Addr) -> String {
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
         .into_iter()
-        .map(|k| (strsim::jaro_winkler(&word.to_lowercase(), &k.to_lowercase()), k))
+        .map(|k| (likeness(&word.to_lowercase(), &k.to_lowercase()), k))
         .filter(|(score, _)| *score > 0.8)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, k)| k)
+}
+
+/// From 0, nothing in common, to 1, the same. Of short words Jaro and Winkler find those with one other letter too
+/// unlike.
+fn likeness(word: &str, known: &str) -> f64 {
+    let one_letter = word.chars().count() > 2 && strsim::osa_distance(word, known) == 1;
+    strsim::jaro_winkler(word, known).max(if one_letter { 0.81 } else { 0.0 })
 }
 
 fn check_vm_name(name: &str) -> Result<(), NameError> {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::{IpNet, Ipv4Net};
 
 /// An IPv4 address with prefix length that a guest can have (`ip`).
-pub(super) fn ipv4_net(text: &str) -> Result<Ipv4Net, String> {
+pub fn ipv4_net(text: &str) -> Result<Ipv4Net, String> {
     match net(text)? {
         IpNet::V4(net) => Ok(net),
         IpNet::V6(_) => {

@@ -18,7 +18,7 @@ mod problems;
 mod resources;
 mod ssh_key;
 
-pub use address::name_server;
+pub use address::{ipv4_net, name_server};
 pub use batch::check_batch;
 pub use build::Defaults;
 pub use problems::{Problem, Problems};
