@@ -104,6 +104,7 @@ settle_names() {
 prepare() {
   step 'looking at the network' look_at_network
   step 'installing what is missing' install_packages
+  look_at_network
   step 'building foundry' rust_build
   [[ -z $INSTALL ]] || step "putting it on the path" program_install
   step 'asking whether QEMU may use KVM' open_kvm
@@ -130,9 +131,11 @@ install_packages() {
   rust_check
 }
 
-# Before anything is changed
+# Before anything is changed, where that can be
 look_at_network() {
   local taken
+  # A plain machine has not even ip: then it is looked at behind the installation.
+  command -v ip >/dev/null || return 0
   if bridge_exists "$BRIDGE"; then
     bridge_has_address
   elif taken=$(subnet_routes "$BRIDGE" | subnet_taken "$SUBNET"); then
@@ -217,7 +220,7 @@ finish() {
 tell_the_rest() {
   local sudo='sudo ' call=foundry
   ((EUID != 0)) || [[ -n $(invoking_user) ]] || sudo=''
-  [[ $(command -v foundry) == "$PROGRAM" ]] || call=$(rust_program foundry)
+  [[ $(type -P foundry) == "$PROGRAM" ]] || call=$(rust_program foundry)
   say '' 'Left on this machine (scripts/quickstart.sh --undo takes it away):'
   note "the image $IMAGE_NAME; the manifest web.yaml; the program $call"
   note "the bridge $BRIDGE with $SUBNET.1/24${WAY_OUT:+, its NAT and its name server}, until the next boot: then run this again"

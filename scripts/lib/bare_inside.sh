@@ -19,7 +19,7 @@ check() {
 prepare() {
   local list=/etc/apt/sources.list.d/bare.list
   [[ $VARIANT == backports ]] || return 0
-  sed -n 's/^\(deb .*\) bookworm main/\1 bookworm-backports main/p' /etc/apt/sources.list >"$list"
+  cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | sed -n 's/^\(deb .*\) bookworm main/\1 bookworm-backports main/p' >"$list"
   apt-get -qq update
   DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install -t bookworm-backports qemu-utils >/dev/null
   rm "$list"
@@ -85,12 +85,13 @@ nothing_is_left() {
   check test ! -e /etc/foundry/config.yaml
   check test -z "$(iptables -t nat -S | grep MASQUERADE)"
   check test "$(cat /proc/sys/net/ipv4/ip_forward)" = 0
-  check test -z "$(ls /etc/apt/sources.list.d)"
+  check test "$(ls /etc/apt/sources.list.d)" = "$sources"
   [[ ! -e /dev/kvm ]] || check test "$(stat -c %a /dev/kvm)" = 600
 }
 
 prepare
 installed >/tmp/before
+sources=$(ls /etc/apt/sources.list.d)
 git_state=$(sha256sum examples/*.yaml)
 mapfile -t said < <(open_is_said)
 quickstart "${said[@]}"

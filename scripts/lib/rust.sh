@@ -42,7 +42,7 @@ rust_check() {
 }
 
 rust_build() {
-  as_builder cargo build --quiet --release --locked
+  as_builder scripts/lib/cargo_release.sh build --quiet --release --locked
 }
 
 # Where cargo puts the program

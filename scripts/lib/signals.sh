@@ -9,7 +9,7 @@ signals_default() {
   ignored=$(sed -n 's/^SigIgn:\t*//p' "/proc/$$/status")
   if ((16#$ignored & 16#4007)) && [[ -z ${FOUNDRY_SIGNALS:-} ]] && env --default-signal=INT true 2>/dev/null; then
     export FOUNDRY_SIGNALS=default
-    (((16#$ignored & 1) == 0)) || FOUNDRY_SIGNALS=nohup
+    (((16#$ignored & 1) == 0)) || FOUNDRY_SIGNALS='nohup'
     exec env --default-signal=HUP,INT,QUIT,TERM bash "$0" "$@"
   fi
   [[ ${FOUNDRY_SIGNALS:-} != nohup ]] || trap : HUP

@@ -28,7 +28,7 @@ way_out_forward() {
   [[ $(</proc/sys/net/ipv4/ip_forward) == 0 ]] || return 0
   note 'this machine forwards packets from now on (net.ipv4.ip_forward was 0)'
   way_out_note "$1.forward" 0
-  as_root sysctl -qw net.ipv4.ip_forward=1
+  echo 1 | as_root tee /proc/sys/net/ipv4/ip_forward >/dev/null
 }
 
 # First in their chains: others may end in a refusal, as those of firewalls and of Docker do.
@@ -80,7 +80,7 @@ way_out_undo() {
   for rule in "${rules[@]}"; do
     way_out_undo_rule "$rule"
   done
-  [[ ! -e $WAY_OUT_NOTES/$1.forward ]] || as_root sysctl -qw net.ipv4.ip_forward=0
+  [[ ! -e $WAY_OUT_NOTES/$1.forward ]] || echo 0 | as_root tee /proc/sys/net/ipv4/ip_forward >/dev/null
   as_root rm -f "$WAY_OUT_NOTES/$1".{dnsmasq,rules,forward}
   [[ ! -d $WAY_OUT_NOTES ]] || as_root rmdir --ignore-fail-on-non-empty "$WAY_OUT_NOTES"
 }
