@@ -94,6 +94,32 @@ impl Location {
         }
     }
 
+    /// The whole path, decoded: as it is in an address, absolute for a file. It ends in
+    /// [`file_name`](Self::file_name).
+    pub(super) fn whole_path(&self) -> Option<String> {
+        self.file_name()?;
+        match self {
+            Self::Url(url) => percent_decode_str(url.uri.path()).decode_utf8().ok().map(Into::into),
+            Self::File(path) => {
+                let absolute = std::path::absolute(path).ok()?;
+                Some(absolute.to_string_lossy().into_owned())
+            }
+            Self::StandardInput => None,
+        }
+    }
+
+    /// Its path from the folder that another location is in, where it is below that.
+    pub(super) fn below_folder_of(&self, list: &Self) -> Option<String> {
+        match (self, list) {
+            (Self::Url(image), Self::Url(list)) if image.origin() == list.origin() => {}
+            (Self::File(_), Self::File(_)) => {}
+            _ => return None,
+        }
+        let (image, list) = (self.whole_path()?, list.whole_path()?);
+        let (folder, _) = list.rsplit_once('/')?;
+        image.strip_prefix(folder)?.strip_prefix('/').map(str::to_owned)
+    }
+
     /// What tells it apart from other locations, to be kept: `sha256:…` of an address as [`Url::identity`] has it, or
     /// of the absolute path of a file, in which links and `..` stay as they are. `None` for standard input, and where
     /// a relative path has no working directory to begin from.
