@@ -211,12 +211,26 @@ impl Url {
         if !scheme(&target).is_some_and(is_http) {
             return Err(refused("is neither http:// nor https://"));
         }
-        let there: Self = target.parse().map_err(|_| refused("is not an address to download from"))?;
+        let no_address = || refused("is not an address to download from");
+        let there: Self = target.parse().map_err(|_| no_address())?;
+        // Percent-encoding is nothing for a host's name; what was encoded there belongs into IDNA's form.
+        if there.uri.host().is_some_and(|host| !host.starts_with('[') && host.contains('%')) {
+            return Err(no_address());
+        }
         if self.is_https() && !there.is_https() {
             return Err(refused("is plain http after https: anybody on the way can change what comes"));
         }
         let same = self.origin() == there.origin();
         Ok(Self { uri: there.uri, authorization: self.authorization.clone().filter(|_| same) })
+    }
+
+    /// Whether another address is this one, but for encryption: what is led there by the host itself is no mirror.
+    pub(super) fn is_plain_form_of(&self, other: &Self) -> bool {
+        let same_host = self.uri.host().zip(other.uri.host()).is_some_and(|(a, b)| a.eq_ignore_ascii_case(b));
+        !self.is_https()
+            && other.is_https()
+            && same_host
+            && self.uri.path_and_query() == other.uri.path_and_query()
     }
 
     /// Scheme, host and port as two addresses are compared by: small letters, and no port that goes without saying

@@ -161,7 +161,7 @@ fn from_server<'a>(url: &Url, name: String, options: Options<'a>) -> Result<Open
     if let Some(cache) = options.cache {
         return cached::open(cache, url, name, options);
     }
-    let download = Download::open(options.client, url, options.pace)?;
+    let download = Download::open(options.client, url, options.pace, options.check.is_expected())?;
     let found = download.found();
     downloaded(download, found, name, options.check, None)
 }
