@@ -99,7 +99,8 @@ pub fn carry_out(session: &Session<'_>, demolition: &Demolition) -> Result<(), E
     let _turn = turn::with_vm(session, demolition.domain.uuid, name).map_err(unfinished)?;
     delete_volumes(session, demolition).map_err(unfinished)?;
     if !demolition.volumes.is_empty() {
-        session.done("Storage removed");
+        let only_seed = demolition.volumes.iter().all(|volume| volume.role == Some(Role::Seed));
+        session.done(if only_seed { "Seed removed" } else { "Storage removed" });
     }
     // Before the definition: that names the log, and after a kill in between nothing else would.
     let log = remove_log(session, demolition);
