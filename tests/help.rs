@@ -235,6 +235,8 @@ fn there_is_a_clean_man_page_for_each_command() {
             assert!(text.contains(heading), "{page}: {heading}");
         }
     }
+    let create = std::fs::read_to_string(pages.join("foundry-create.1")).unwrap();
+    assert!(create.contains("foundry create [OPTIONS] [FILE]..."), "several files may be given:\n{create}");
     lint(&pages, &found);
 }
 
