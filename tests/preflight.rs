@@ -156,6 +156,17 @@ fn an_address_of_another_vm_is_told_with_what_it_names() {
 }
 
 #[test]
+fn a_mac_address_of_another_vm_is_found_whichever_way_either_came_by_it() {
+    let bench = Bench::with_web();
+    let small = |mac: &str| {
+        plan_with(SMALL, &[("network: default", &format!("network: default, macAddress: '{mac}'"))])
+    };
+    let sentence = "spec.networkInterfaces[0]: VM 'web' has the MAC be:ef:0a:00:00:01 too\n    choose another macAddress";
+    assert_finds(&bench, &small("BE-EF-0A-00-00-01"), Kind::Vm, sentence);
+    preflight(&bench.session(), &small("be:ef:0a:00:00:99")).unwrap();
+}
+
+#[test]
 fn further_addresses_are_compared_too() {
     let six = "dnsServers: [10.0.0.254], addresses: ['2001:db8::1/64', 10.9.9.9/32]";
     let bench = Bench::new();

@@ -29,6 +29,7 @@ mod kvm_device;
 mod lookup;
 mod medium;
 mod neighbours;
+mod ownership;
 mod rights;
 mod rivals;
 mod session;
