@@ -5,7 +5,7 @@
 pub use super::findings::Finding;
 use super::findings::{Findings, report};
 use super::storage_preflight::{self, ReadyStorage};
-use super::{Session, link_preflight, neighbours};
+use super::{Session, kvm_device, link_preflight, neighbours};
 use crate::domain_xml::VirtType;
 use crate::error::{Code, Error};
 use crate::host::diagnosis::emulator_hint;
@@ -64,6 +64,7 @@ pub(super) fn look(session: &Session<'_>, plan: &VmPlan) -> Result<Looked, Error
     let mut findings = Findings::default();
     let domains = session.host.domains(false)?;
     let capabilities = session.host.capabilities()?;
+    kvm_device::slowness(session, &capabilities).into_iter().for_each(|slow| session.warn(slow));
     let taken = domains.iter().find(|d| d.name == plan.name.as_str());
     findings.begin("name", format!("no other domain is called '{}'", plan.name));
     let leftover = taken.filter(|domain| check_name(plan, domain, &mut findings)).cloned();
