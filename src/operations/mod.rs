@@ -25,6 +25,7 @@ mod findings;
 mod held;
 mod image_preflight;
 mod interruptible;
+mod kvm_device;
 mod lookup;
 mod medium;
 mod neighbours;

@@ -5,7 +5,7 @@
 pub use super::findings::Finding;
 use super::findings::{Findings, report};
 use super::storage_preflight::{self, ReadyStorage};
-use super::{Session, neighbours};
+use super::{Session, kvm_device, neighbours};
 use crate::domain_xml::VirtType;
 use crate::error::{Code, Error};
 use crate::host::diagnosis::advice::BRIDGE_WITH_VLANS;
@@ -64,6 +64,7 @@ pub(super) fn look(session: &Session<'_>, plan: &VmPlan) -> Result<Looked, Error
     let mut findings = Findings::default();
     let domains = session.host.domains(false)?;
     let capabilities = session.host.capabilities()?;
+    kvm_device::slowness(session, &capabilities).into_iter().for_each(|slow| session.warn(slow));
     let taken = domains.iter().find(|d| d.name == plan.name.as_str());
     findings.begin("name", format!("no other domain is called '{}'", plan.name));
     let leftover = taken.filter(|domain| check_name(plan, domain, &mut findings)).cloned();

@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -34,13 +35,13 @@ impl MemoryHost {
                 ("aarch64".into(), types(&["qemu"])),
             ]
             .into(),
+            security: vec![SecurityModel { name: "dac".into(), label: Some("+64055:+64055".into()) }],
+            took: Duration::ZERO,
         };
-        let security = vec![SecurityModel { name: "dac".into(), label: Some("+64055:+64055".into()) }];
         let machine = Machine {
             hypervisor_version: 10_000_002,
             memory: Bytes(64 << 30),
             free_memory: Bytes(48 << 30),
-            security,
             iommu: Some(true),
         };
         let guest_machine = GuestMachine {

@@ -441,7 +441,7 @@ fn confinement_lets_guests_to_their_images() {
     let model = |name: &str| SecurityModel { name: name.into(), label: None };
     let at = |name: &'static str, target: &'static str| {
         change(move |f| {
-            f.machine.as_mut().unwrap().security.insert(0, model(name));
+            f.capabilities.security.insert(0, model(name));
             f.pools.as_mut().unwrap().push(pool("x", target));
         })
     };
