@@ -137,6 +137,7 @@ codes! {
         4111 QemuMissing
         4112 HelperDown
         4130 SavedMemoryInTheWay
+        4155 TooManyCpus
         // The network.
         4201 BridgeMissing
         4202 BridgeDown
@@ -149,6 +150,7 @@ codes! {
         4209 VlanUnsupported
         4210 TapRefused
         4211 TapTaken
+        4255 AddressOfHost
         // The guest.
         4301 GuestStopped
         4302 CloudInitFailed

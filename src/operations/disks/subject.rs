@@ -6,6 +6,7 @@ use crate::host::{Domain, DomainState, View};
 use crate::names::nearest;
 use crate::operations::ages::Ages;
 use crate::operations::lookup::{absent, find};
+use crate::operations::ownership::Ownership;
 use crate::operations::{Session, held};
 use crate::record::{Liveness, Owner, Record, RecordedVolume, State};
 use crate::text::shell_word;
@@ -78,6 +79,11 @@ impl Subject {
             return Ok(());
         }
         Err(held::refused(self.name(), &volume.pool, &volume.name).outcome("nothing was changed"))
+    }
+
+    /// What tells its own volumes from others'.
+    pub(in crate::operations) fn ownership(&self) -> Ownership<'_> {
+        Ownership::of(&self.domain, self.live.iter().chain([&self.next]), &[])
     }
 
     /// The disk that a word means: a target, `boot`, or the name of a volume.

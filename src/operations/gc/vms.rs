@@ -53,7 +53,9 @@ fn half_vm(session: &Session<'_>, domain: &Domain, record: &Record) -> Result<Re
             Ok(remains(format!("its {what} was interrupted, and {refused}")).hint(hint))
         }
         Ok(demolition) => {
-            let volumes = demolition.volumes.iter().map(|v| format!("{}/{}", v.pool, v.name)).collect();
+            let volumes = demolition.named_volumes();
+            let stays = demolition.spared.iter().map(|(what, why)| format!("; {what} stays: {why}"));
+            let stays: String = stays.collect();
             // Nothing stops a guest without being told to by name: somebody may work in it.
             let domain = &demolition.domain;
             let state = match (domain.state.is_active(), domain.saved) {
@@ -61,7 +63,7 @@ fn half_vm(session: &Session<'_>, domain: &Domain, record: &Record) -> Result<Re
                 (false, true) => ", and its memory is saved",
                 (false, false) => "",
             };
-            let reason = format!("its {what} was interrupted{state}");
+            let reason = format!("its {what} was interrupted{state}{stays}");
             let remains = Remains { volumes, ..remains(reason) };
             let work = Work::Destroy(Box::new(demolition));
             Ok(if !state.is_empty() { remains.when_named(work) } else { remains.goes(work) })
