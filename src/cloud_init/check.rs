@@ -63,7 +63,9 @@ pub(super) fn user_config(text: &str) -> Result<Mapping, SeedError> {
             return Err(SeedError(message));
         }
     }
-    let config = with_known_spellings(mapping(text).map_err(SeedError)?);
+    let config = mapping(text).map_err(SeedError)?;
+    refuse_crowds(&config)?;
+    let config = with_known_spellings(config);
     check_merged_keys(&config)?;
     Ok(config)
 }
@@ -86,6 +88,20 @@ fn check_merged_keys(config: &Mapping) -> Result<(), SeedError> {
         let keys = entry.get("ssh_authorized_keys");
         expect(keys, "ssh_authorized_keys", "a list of keys, or one key", |n| n.as_sequence().is_some())
     })
+}
+
+/// The most keys of an entry of `users`, of which cloud-init knows some thirty: each is compared with the others.
+const MAX_USER_KEYS: usize = 1000;
+
+fn refuse_crowds(config: &Mapping) -> Result<(), SeedError> {
+    let users = config.get("users").and_then(Node::as_sequence).unwrap_or_default();
+    let mut sizes = users.iter().filter_map(Node::as_mapping).map(Mapping::len);
+    match sizes.find(|keys| *keys > MAX_USER_KEYS) {
+        Some(keys) => Err(SeedError(format!(
+            "has an entry of `users` with {keys} keys; at most {MAX_USER_KEYS} are taken"
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// The config with what cloud-init takes for the same written in the same way, so that the two are merged and not one of

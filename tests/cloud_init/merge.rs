@@ -128,6 +128,13 @@ fn what_is_about_the_images_own_user_is_known_to_do_nothing_without_it() {
 }
 
 #[test]
+fn a_user_with_thousands_of_keys_is_refused_at_once() {
+    let keys: String = (0..50_000).map(|i| format!("a-{i}: 1, ")).collect();
+    let told = check_user_data(&format!("users: [{{name: root, {keys}}}]")).unwrap_err();
+    assert!(told.contains("has an entry of `users` with 50001 keys"), "{told}");
+}
+
+#[test]
 fn windows_line_ends_are_read_as_any() {
     assert_eq!(added("#cloud-config\r\npackages: [nginx]\r\n"), "packages:\n  - nginx\n");
 }
