@@ -41,8 +41,8 @@ pub fn own_host_name(text: &str) -> Option<String> {
 pub fn without_effect(text: &str) -> Vec<&'static str> {
     let Ok(config) = user_config(text) else { return Vec::new() };
     let users = config.get("users").and_then(Node::as_sequence).unwrap_or_default();
-    let is_default = |user: &&Node| user.as_text().or_else(|| user.get("name")?.as_text()) == Some("default");
-    if users.iter().find(is_default).is_some() {
+    let is_default = |user: &Node| user.as_text().or_else(|| user.get("name")?.as_text()) == Some("default");
+    if users.iter().any(is_default) {
         return Vec::new();
     }
     let mut keys: Vec<&str> =
