@@ -44,6 +44,8 @@ pub struct Demolition {
     pub kept: Vec<Doomed>,
     /// What stays because it is not, or not surely, the VM's: a volume and the reason.
     pub spared: Vec<(String, String)>,
+    /// What its record names and nobody finds: one sentence for each.
+    pub missing: Vec<String>,
     pub(super) record: Option<Record>,
     pub(super) console_log: Option<String>,
     pub(super) options: Options,
@@ -100,6 +102,9 @@ pub fn carry_out(session: &Session<'_>, demolition: &Demolition) -> Result<(), E
     session.done("Domain undefined");
     for left in log.into_iter().chain(demolition.spared.iter().map(|(what, why)| format!("{what}: {why}"))) {
         session.warn(format!("left: {left}"));
+    }
+    for missing in &demolition.missing {
+        session.warn(format!("{missing}; if it comes back, foundry gc finds it"));
     }
     Ok(())
 }

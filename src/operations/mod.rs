@@ -28,6 +28,7 @@ mod interruptible;
 mod lookup;
 mod medium;
 mod neighbours;
+mod own_disk;
 mod rights;
 mod rivals;
 mod session;

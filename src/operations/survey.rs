@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::destroy::{Demolition, Doomed, Options};
 use super::lookup::{absent, find};
-use super::usage::Usage;
+use super::own_disk::{follow_moves, is_on, is_same_file};
+use super::usage::{self, Usage};
 use super::{Session, chain, console};
 use crate::error::{Code, Error};
 use crate::host::libvirt_xml::{DiskSource, DomainDescription};
@@ -49,11 +50,12 @@ pub fn survey(session: &Session<'_>, name: &str, options: Options) -> Result<Dem
 fn survey_recorded(
     session: &Session<'_>,
     domain: Domain,
-    record: Record,
+    mut record: Record,
     options: Options,
 ) -> Result<Demolition, Error> {
     refuse_if_busy(&domain, &record, options)?;
     let described = description(session, &domain, View::Current)?;
+    follow_moves(session, &mut record, &[&described])?;
     let own_log = console::log_path(session.host.uri(), &domain.name);
     let mut demolition = Demolition::of(domain, options);
     demolition.add_log(record.console_log.clone(), own_log);
@@ -66,7 +68,7 @@ fn survey_recorded(
     for recorded in &record.volumes {
         demolition.add_recorded(session, recorded, record.state)?;
     }
-    demolition.name_the_rest(&described, &paths);
+    demolition.name_the_rest(&described, &record.volumes);
     demolition.record = Some(record);
     demolition.spare_shared(session)?;
     Ok(demolition)
@@ -130,7 +132,7 @@ fn refresh_pools(session: &Session<'_>, volumes: &[RecordedVolume]) -> Result<()
     pools.dedup();
     for pool in pools {
         // One that is stopped or gone is told of when its volumes are looked for.
-        if session.host.pool(pool)?.is_some_and(|p| p.active) {
+        if session.host.pool(pool)?.is_some_and(|p| p.active && !usage::is_directory_away(session, &p)) {
             session.host.refresh_pool(pool)?;
         }
     }
@@ -198,8 +200,8 @@ fn describe(pool: &str, name: &str) -> String {
 
 impl Demolition {
     fn of(domain: Domain, options: Options) -> Self {
-        let (volumes, kept, spared) = (Vec::new(), Vec::new(), Vec::new());
-        Self { domain, volumes, kept, spared, record: None, console_log: None, options }
+        let (volumes, kept, spared, missing) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { domain, volumes, kept, spared, missing, record: None, console_log: None, options }
     }
 
     /// A record is data that others can write, and a log is removed with the rights of whoever destroys. So
@@ -213,11 +215,9 @@ impl Demolition {
     }
 
     /// Disks that somebody attached, and overlays that libvirt cannot follow, stay and are named.
-    fn name_the_rest(&mut self, described: &DomainDescription, recorded: &[String]) {
-        for disk in &described.disks {
-            let known = |path: &String| {
-                recorded.contains(path) || self.volumes.iter().chain(&self.kept).any(|v| v.path == *path)
-            };
+    fn name_the_rest(&mut self, described: &DomainDescription, recorded: &[RecordedVolume]) {
+        for disk in described.disks.iter().filter(|disk| !recorded.iter().any(|v| is_on(disk, v))) {
+            let known = |path: &String| self.volumes.iter().chain(&self.kept).any(|v| v.path == *path);
             match &disk.source {
                 DiskSource::File(path) | DiskSource::Block(path) | DiskSource::Rbd(path) if !known(path) => {
                     self.name_file(&disk.source, "foundry did not make it");
@@ -250,9 +250,9 @@ impl Demolition {
         state: State,
     ) -> Result<(), Error> {
         let Some(found) = session.host.volume(&recorded.pool, &recorded.name)? else {
-            return self.add_missing(session, recorded);
+            return self.add_missing(session, recorded, state);
         };
-        let reason = if found.path != recorded.path {
+        let reason = if !is_same_file(session, &found.path, &recorded.path) {
             Some(format!("it is at {} and not at {}", found.path, recorded.path))
         } else if state == State::Creating || recorded.attaching.is_some() {
             differs_from_plan(recorded, &found)
@@ -268,18 +268,44 @@ impl Demolition {
 
     /// A volume that is not where the record says is gone, unless its pool now has another directory: then
     /// the file may still be at its path, in this pool or in none.
-    fn add_missing(&mut self, session: &Session<'_>, recorded: &RecordedVolume) -> Result<(), Error> {
+    fn add_missing(
+        &mut self,
+        session: &Session<'_>,
+        recorded: &RecordedVolume,
+        state: State,
+    ) -> Result<(), Error> {
         let pool = session.host.pool(&recorded.pool)?;
         let moved = pool.filter(|p| p.active).and_then(|p| p.target).is_some_and(|target| {
             Path::new(&recorded.path).parent() != Some(Path::new(target.trim_end_matches('/')))
         });
         if !moved {
-            return self.add_hidden(session, &recorded.pool, &recorded.name);
+            return self.add_unseen(session, recorded, state);
         }
         let reason = format!("pool '{}' has another directory now", recorded.pool);
         match session.host.volume_at(&recorded.path)? {
             Some(found) => self.sort_in(doomed(found, Some(recorded.role))),
             None => self.spared.push((recorded.path.clone(), reason)),
+        }
+        Ok(())
+    }
+
+    /// Of a whole VM every volume should be there. What an earlier run deleted, or never came to make, is no news, unless
+    /// the directory is away.
+    fn add_unseen(
+        &mut self,
+        session: &Session<'_>,
+        recorded: &RecordedVolume,
+        state: State,
+    ) -> Result<(), Error> {
+        self.add_hidden(session, &recorded.pool, &recorded.name)?;
+        let Some(pool) = session.host.pool(&recorded.pool)? else { return Ok(()) };
+        let is_away = usage::is_directory_away(session, &pool);
+        if is_away || (state == State::Created && recorded.attaching.is_none()) {
+            let volume = describe(&recorded.pool, &recorded.name);
+            self.missing.push(match pool.target.filter(|_| is_away) {
+                Some(target) => format!("{volume} was not there, nor is the pool's directory {target}"),
+                None => format!("{volume} was not there"),
+            });
         }
         Ok(())
     }
