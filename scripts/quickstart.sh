@@ -13,7 +13,7 @@ set -euo pipefail
 shopt -s inherit_errexit
 
 SCRIPTS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-for lib in log privilege cache apt packages libvirtd bridge kvm rust leftovers quickstart_vm; do
+for lib in log privilege cache apt apt_install packages libvirtd bridge kvm rust leftovers quickstart_vm; do
   # shellcheck source=/dev/null
   . "$SCRIPTS/lib/$lib.sh"
 done

@@ -1,6 +1,10 @@
 #!/usr/bin/env bash
 # test.sh - everything that CI checks, on a bare Debian machine, as root: installs what is missing, gives the tests
-# a libvirt daemon, a bridge and two guests, runs all checks and takes everything away again.
+# a libvirt daemon, a bridge and two guests, runs all checks and takes these away again.
+#
+# Packages stay, and on Debian 12 so does the suite bookworm-backports among APT's sources, from which libvirt, QEMU and
+# what they need are brought up to date: nothing else is upgraded, and nothing removed or downgraded. --teardown takes
+# the suite away and lists the packages. Builds, guests and tools stay in target/ and in ~/.cache/foundry-test.
 #
 #   scripts/test.sh               all of it
 #   scripts/test.sh --fast        without the Debian guest and the quickstart
@@ -13,7 +17,7 @@ shopt -s inherit_errexit
 export LC_ALL=C.UTF-8
 
 SCRIPTS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-for lib in log privilege cache apt packages libvirtd bridge kvm tools stages leftovers test_env checks package_checks; do
+for lib in log privilege cache apt apt_install packages libvirtd bridge kvm tools stages leftovers test_env checks package_checks; do
   # shellcheck source=/dev/null
   . "$SCRIPTS/lib/$lib.sh"
 done
@@ -72,6 +76,17 @@ teardown() {
   step "removing everything named $TEST_PREFIX*" leftovers_remove
   step 'removing the bridges' remove_bridges "$SETUP_MARK"
   step 'stopping the daemons started by hand' libvirtd_stop
+  step 'taking the added suite away' apt_drop_suite bookworm-backports
+  tell_packages
+}
+
+tell_packages() {
+  local brought
+  mapfile -t brought < <(apt_brought)
+  ((${#brought[@]} > 0)) || return 0
+  say 'Packages that these scripts installed, and that stay (apt-get remove takes away what you do not want):' \
+    "    ${brought[*]}"
+  [[ ! -s $SETUP_NOTES/upgraded ]] || say 'Packages that they upgraded, with the version before:' "$(sed 's/^/    /' "$SETUP_NOTES/upgraded")"
 }
 
 # One run at a time: they would remove each other's guests.

@@ -12,8 +12,8 @@ use crate::names::DiskSerial;
 use crate::plan::{Arch, CpuMode, DataDisk, DiskFormat, Firmware, Interface, Link, VmPlan};
 use elements::{
     Alias, Backend, Boot, Channel, Console, Controller, Cpu, Device, Disk, Domain, Driver, Empty, Features,
-    FirmwareFeature, FirmwareFeatures, InterfaceSource, InterfaceXml, Log, Mac, Memory, Metadata, Model, Os,
-    OsType, RecordElement, Rng, Serial, SerialTarget, Source, SourceAuth, SourceHost, SourceSecret, Tag,
+    FirmwareFeature, FirmwareFeatures, InterfaceSource, InterfaceXml, Log, Mac, Memory, Metadata, Model, Mtu,
+    Os, OsType, RecordElement, Rng, Serial, SerialTarget, Source, SourceAuth, SourceHost, SourceSecret, Tag,
     Target, TargetDev, Vcpu, Vlan,
 };
 
@@ -308,8 +308,11 @@ fn interface_xml(interface: &Interface, boot: Option<u32>) -> InterfaceXml<'_> {
         mac: Mac { address: interface.mac.to_string() },
         source,
         vlan: interface.vlan.map(|id| Vlan { tag: Tag { id } }),
+        virtualport: interface.on_open_vswitch.then_some(Model { kind: "openvswitch" }),
         target: interface.tap.as_deref().map(|dev| TargetDev { dev }),
         model: Model { kind: "virtio" },
+        // The guest's virtio driver takes it from there, whatever configures its network.
+        mtu: interface.mtu.or(interface.link_mtu).map(|size| Mtu { size }),
         boot: boot.map(|order| Boot { order }),
     }
 }

@@ -16,6 +16,8 @@ mod iso;
 mod limits;
 #[path = "cloud_init/merge.rs"]
 mod merge;
+#[path = "cloud_init/net_convert.rs"]
+mod net_convert;
 #[path = "cloud_init/raw.rs"]
 mod raw;
 #[path = "cloud_init/schema.rs"]

@@ -166,7 +166,8 @@ fn explain_helps_with_a_path_that_is_wrong() {
             "spec has no field 'bootDsk'",
             "did you mean spec.bootDisk? foundry explain spec.bootDisk",
         ),
-        ("bootDisk", "a VirtualMachine has no field 'bootDisk'", "did you mean spec.bootDisk?"),
+        // Two fields have that name.
+        ("format", "a VirtualMachine has no field 'format'", "foundry explain spec."),
         (
             "sshAuthorizedKey",
             "a VirtualMachine has no field",
@@ -180,6 +181,18 @@ fn explain_helps_with_a_path_that_is_wrong() {
         let Ran { code, stdout, stderr, .. } = run(&["explain", path]);
         assert_eq!((code, stdout.as_str()), (1, ""), "{path}: {stderr}");
         assert!(stderr.contains(what) && stderr.contains(hint), "{path}: {stderr}");
+    }
+}
+
+/// The name alone is enough where one field has it.
+#[test]
+fn explain_finds_a_field_by_its_name() {
+    for (name, path) in
+        [("bootDisk", "spec.bootDisk"), ("sshauthorizedkeys", "spec.cloudInit.sshAuthorizedKeys")]
+    {
+        let ran = run(&["explain", name]);
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{name}");
+        assert_eq!(ran.stdout, run(&["explain", path]).stdout, "{name}");
     }
 }
 
@@ -221,6 +234,8 @@ fn there_is_a_clean_man_page_for_each_command() {
             assert!(text.contains(heading), "{page}: {heading}");
         }
     }
+    let create = std::fs::read_to_string(pages.join("foundry-create.1")).unwrap();
+    assert!(create.contains("foundry create [OPTIONS] [FILE]..."), "several files may be given:\n{create}");
     lint(&pages, &found);
 }
 

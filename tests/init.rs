@@ -142,9 +142,9 @@ fn a_terminal_is_asked() {
     let home = tempfile::tempdir().unwrap();
     std::fs::create_dir(home.path().join(".ssh")).unwrap();
     key_file(&home.path().join(".ssh"));
-    let answers = "no name!\\ndb\\n\\n\\nnonsense\\n10.20.30.42/24\\n\\n\\n\\n";
-    let typed =
-        format!("printf '{answers}' | script -qec '{} init' /dev/null", env!("CARGO_BIN_EXE_foundry"));
+    let answers = "no name!\\ndb\\n\\nbr0\\nnonsense\\n10.20.30.42\\n10.20.30.42/24\\n\\n\\n~/nosuch.pub\\n~/.ssh/id_ed25519.pub\\n";
+    let program = env!("CARGO_BIN_EXE_foundry");
+    let typed = format!("printf '{answers}' | script -qec '{program} -c test:///default init' /dev/null");
     let mut shell = Command::new("sh");
     shell.args(["-c", &typed]).current_dir(home.path()).env_clear();
     shell.env("PATH", "/usr/bin:/bin").env("HOME", home.path());
@@ -154,6 +154,8 @@ fn a_terminal_is_asked() {
     }
     let said = String::from_utf8_lossy(&shell.output().unwrap().stdout).into_owned();
     assert!(said.contains("Name of the VM [web]: ") && said.contains("Gateway [10.20.30.1]: "), "{said}");
+    assert!(said.contains("write 10.20.30.42/24 if the network is a /24"), "{said}");
+    assert!(said.contains("cannot read the public key") && said.contains("(networks: default)"), "{said}");
     assert!(said.contains("Successfully wrote db.yaml"), "{said}");
     let vm = manifest::load_file(&home.path().join("db.yaml")).unwrap().remove(0);
     let interface = &vm.spec.network_interfaces[0];
@@ -161,4 +163,20 @@ fn a_terminal_is_asked() {
     assert_eq!(interface.gateway.as_deref(), Some("10.20.30.1"));
     assert_eq!(interface.dns_servers, ["10.20.30.1"]);
     assert_eq!(vm.spec.cloud_init.unwrap().ssh_authorized_keys, [KEY]);
+}
+
+/// A file of keys has one on each line, as authorized_keys has them.
+#[test]
+fn each_line_of_a_key_file_is_a_key() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("authorized_keys");
+    std::fs::write(&file, format!("# mine\n{KEY}\n\n{KEY} again\n")).unwrap();
+    let file = file.display().to_string();
+    let vm = written(&["--name", "web", "--image", "x", "--network", "default", "--ssh-key", &file]);
+    assert_eq!(vm.spec.cloud_init.unwrap().ssh_authorized_keys, [KEY.to_owned(), format!("{KEY} again")]);
+    // What has no end is not read.
+    let ran =
+        run(&["init", "--name", "web", "--image", "x", "--network", "default", "--ssh-key", "/dev/zero"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.stderr.contains("it is not a regular file"), "{}", ran.stderr);
 }

@@ -52,7 +52,7 @@ tool_just() {
   bin=$(tools_dir)/just
   if command -v just >/dev/null || [[ -x $bin ]]; then
     return 0
-  elif [[ $(package_family) == debian ]] && apt_can_install just; then
+  elif [[ $(package_family) == debian ]] && apt_solves just; then
     apt_install just
   elif ! tool_from_wheel rust-just just; then
     cargo install --quiet --locked --root "$(cache_dir)" just

@@ -29,6 +29,7 @@ mod lookup;
 mod medium;
 mod neighbours;
 mod own_disk;
+mod ownership;
 mod rights;
 mod rivals;
 mod session;

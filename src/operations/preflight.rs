@@ -8,6 +8,7 @@ use super::storage_preflight::{self, ReadyStorage};
 use super::{Session, neighbours};
 use crate::domain_xml::VirtType;
 use crate::error::{Code, Error};
+use crate::host::diagnosis::advice::BRIDGE_WITH_VLANS;
 use crate::host::diagnosis::emulator_hint;
 use crate::host::{Bridge, Capabilities, Domain};
 use crate::names::nearest;
@@ -244,12 +245,12 @@ fn check_bridge(
                 Code::VlanUnsupported,
                 format!("{at}.vlan: bridge '{name}' does not tell VLANs apart"),
             )
-            .hint(format!("ip link set {name} type bridge vlan_filtering 1")),
+            .hint(BRIDGE_WITH_VLANS),
         ),
         // libvirt attaches to it all the same, and no frame ever comes through.
         Some(bridge) if !bridge.is_up => findings.push(
             Finding::new(Code::BridgeDown, format!("{at}.bridge: bridge '{name}' is down"))
-                .hint(format!("ip link set {name} up")),
+                .hint(format!("ip link set {} up", shell_word(name))),
         ),
         Some(_) => {}
         None => {

@@ -15,6 +15,15 @@ pub(in crate::operations) struct Rights {
     pub(in crate::operations) has_acl: bool,
 }
 
+impl Rights {
+    /// Whether nobody but root reads and writes it: neither everybody nor a group that others are in.
+    pub(in crate::operations) fn is_only_roots(&self) -> bool {
+        let others = self.mode & 0o006 == 0o006;
+        let group = self.gid != 0 && self.mode & 0o060 == 0o060;
+        self.uid == 0 && !others && !group && !self.has_acl
+    }
+}
+
 /// A user as the kernel sees a process of its.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::operations) struct User {

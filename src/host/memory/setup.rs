@@ -226,6 +226,15 @@ impl MemoryHost {
         machine.live = now.is_active().then(|| Live { state: now, ..Live::new(definition, false) });
     }
 
+    /// Gives a domain that is off another name, as `virsh domrename` does; an absent one stays absent.
+    pub fn rename(&self, old: &str, new: &str) {
+        let state = &mut self.inside().state;
+        let Some(machine) = state.named(old).and_then(|uuid| state.machines.get_mut(&uuid)) else { return };
+        let name = |name: &str| format!("<name>{name}</name>");
+        machine.name = new.to_owned();
+        machine.definition = machine.definition.take().map(|xml| xml.replacen(&name(old), &name(new), 1));
+    }
+
     /// Changes how a guest behaves.
     pub fn set_guest(&self, name: &str, guest: Guest) {
         self.inside().state.guests.insert(name.into(), guest);
