@@ -131,6 +131,14 @@ impl Usage {
         self.users(is_in, |p, _| p == pool.name, who).vms
     }
 
+    /// The domains whose disks or records name the pool itself, and not only a path in it.
+    pub(super) fn naming_pool(&self, pool: &str) -> Vec<String> {
+        let names = |d: &&Claims| d.volumes.union(&d.recorded).any(|(named, _)| named == pool);
+        let mut vms: Vec<String> = self.domains.iter().filter(names).map(|d| d.name.clone()).collect();
+        vms.sort();
+        vms
+    }
+
     fn users(
         &self,
         is_file: impl Fn(&str) -> bool,
