@@ -196,3 +196,22 @@ fn a_volume_that_is_not_there_is_told_of() {
     let [warning] = warnings.as_slice() else { panic!("{warnings:?}") };
     assert!(warning.starts_with("volume 'web_data-vdb' in pool 'foundry-vms' was not there"), "{warning}");
 }
+
+/// `virsh domrename` leaves the console's log where it is.
+#[test]
+fn the_log_of_a_vm_that_was_renamed_is_its_own() {
+    for (taken, told) in [(false, "old-console.log on the host"), (true, "foundry logs elsewhere here")] {
+        let bench = off();
+        bench.edit_record("web", |record| {
+            record["manifest"]["metadata"]["name"] = "old".into();
+            record["consoleLog"] = "/var/log/libvirt/qemu/old-console.log".into();
+        });
+        edit(&bench, |xml| xml.replace("qemu/web-console.log\" append", "qemu/old-console.log\" append"));
+        if taken {
+            bench.host.define_domain(&support::foreign("old", "/elsewhere")).unwrap();
+        }
+        bench.destroy("web", GENTLE).unwrap();
+        let warnings = bench.told.warnings();
+        assert!(warnings.iter().any(|w| w.contains(told)), "{warnings:?}");
+    }
+}

@@ -57,7 +57,7 @@ fn survey_recorded(
     refuse_if_busy(&domain, &record, options)?;
     let described = description(session, &domain, View::Current)?;
     follow_moves(session, &mut record, &[&described])?;
-    let own_log = console::log_path(session.host.uri(), &domain.name);
+    let own_log = own_log(session, &domain, &record, &described)?;
     let mut demolition = Demolition::of(domain, options);
     demolition.add_log(record.console_log.clone(), own_log);
     let overlays = overlays_on(session, &record, &described)?;
@@ -87,6 +87,25 @@ fn overlays_on(
     let has_its_name = |v: &&RecordedVolume| Role::of_volume(&v.name) == Some(v.role);
     let bases: Vec<String> = record.volumes.iter().filter(has_its_name).map(|v| v.path.clone()).collect();
     chain::snapshot_overlays(session, described, &bases)
+}
+
+/// The log that foundry would have named; of a VM that was renamed it is named by the old name, as long as the domain
+/// itself writes there and nobody else is called so.
+fn own_log(
+    session: &Session<'_>,
+    domain: &Domain,
+    record: &Record,
+    described: &DomainDescription,
+) -> Result<Option<String>, Error> {
+    let path = |name: &str| console::log_path(session.host.uri(), name);
+    let before = record.manifest.metadata.name.as_deref().filter(|name| *name != domain.name);
+    let (Some(before), true) = (before, record.console_log.is_some()) else { return Ok(path(&domain.name)) };
+    // The record is data; a name in it that is none may lead anywhere.
+    let is_name = VmName::normalized(before).is_ok_and(|name| name.as_str() == before);
+    let is_its_own =
+        is_name && described.console_log == record.console_log && path(before) == record.console_log;
+    let is_free = is_its_own && session.host.domain(before)?.is_none();
+    Ok(if is_free { path(before) } else { path(&domain.name) })
 }
 
 /// Another one may have destroyed it since it was found.
