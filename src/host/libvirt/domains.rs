@@ -46,6 +46,8 @@ const UNDEFINE_FLAGS: [u32; 4] = [
 
 /// CPUs, and memory in KiB.
 type Size = (u32, u64);
+/// A domain's record and size.
+type Details = (Option<String>, Size);
 
 impl Libvirt {
     pub(super) fn handle(&self, domain: Uuid) -> Result<Handle> {
@@ -169,12 +171,12 @@ impl Libvirt {
         &self,
         domains: &[sys::DomainStats],
         sizes: &HashMap<Uuid, Size>,
-    ) -> Result<Vec<(Option<String>, Size)>> {
+    ) -> Result<Vec<Details>> {
         let share = domains.len().div_ceil(LIST_THREADS).max(1);
-        let read = |chunk: &[sys::DomainStats]| -> Result<Vec<(Option<String>, Size)>> {
+        let read = |chunk: &[sys::DomainStats]| -> Result<Vec<Details>> {
             chunk.iter().map(|d| Ok((self.read_record(&d.handle)?, self.size_of(d, sizes)?))).collect()
         };
-        let answers: Vec<Result<Vec<(Option<String>, Size)>>> = std::thread::scope(|scope| {
+        let answers: Vec<Result<Vec<Details>>> = std::thread::scope(|scope| {
             let running: Vec<_> =
                 domains.chunks(share).map(|chunk| scope.spawn(move || read(chunk))).collect();
             running
