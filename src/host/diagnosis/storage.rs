@@ -201,6 +201,6 @@ pub(super) fn not_an_image(text: &str, _: &Evidence) -> Option<Diagnosis> {
             Code::NotAnImage,
             "one of its disks, or what one lies on, is no qcow2 image, and was one",
         )
-        .hint("foundry image list tells what each image is; qemu-img info FILE tells of one file")
+        .hint("foundry image list tells what each image is")
     })
 }

@@ -65,14 +65,20 @@ impl Libvirt {
         self.end(stream, sent, asked, lingering)
     }
 
-    pub(super) fn receive(&self, pool: &str, name: &str, into: &mut dyn Sink, length: u64) -> Result<()> {
+    pub(super) fn receive(
+        &self,
+        pool: &str,
+        name: &str,
+        into: &mut dyn Sink,
+        (offset, length): (u64, u64),
+    ) -> Result<()> {
         let asked = storage(format!("download volume '{name}' in pool '{pool}'"));
         let volume = self.volume_handle(pool, name, &asked)?;
         let mut done = 0;
         let before = if length > PIECE { Some(self.version(&volume, &asked)?) } else { None };
         while done < length {
             let wanted = PIECE.min(length - done);
-            let received = self.receive_piece(&volume, into, &asked, (done, wanted))?;
+            let received = self.receive_piece(&volume, into, &asked, (offset + done, wanted))?;
             done += received;
             if received < wanted {
                 break;
