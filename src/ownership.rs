@@ -6,7 +6,7 @@
 //! nobody replaces what is another's.
 
 use std::fs::{self, File, Metadata, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -82,6 +82,50 @@ fn is_open_to_others(found: &Metadata) -> bool {
 
 fn mode(found: &Metadata) -> String {
     format!("{:o}", found.mode() & 0o7777)
+}
+
+/// A file of settings or of names, open to be read: whatever it is, but nobody else's. It never waits for a writer before
+/// that is known.
+///
+/// # Errors
+/// The system's; one that [`is_disobeyed`] tells where somebody else than root and the caller decides what it says.
+pub(crate) fn open_obeyed(path: &Path) -> io::Result<File> {
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let found = file.metadata()?;
+    let disobeyed = |why: String| io::Error::new(io::ErrorKind::PermissionDenied, Disobeyed(why));
+    if !Trusted::caller().owns(&found) {
+        return Err(disobeyed(format!("it belongs to user {}, neither to you nor to root", found.uid())));
+    }
+    if found.is_file() && is_open_to_others(&found) {
+        return Err(disobeyed(format!("others may write to it (mode {})", mode(&found))));
+    }
+    let status = rustix::fs::fcntl_getfl(&file)?;
+    rustix::fs::fcntl_setfl(&file, status - rustix::fs::OFlags::NONBLOCK)?;
+    Ok(file)
+}
+
+/// Why what a file says is not done.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Disobeyed(String);
+
+/// Whether a file is there, and another user's.
+pub(crate) fn is_disobeyed(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Disobeyed>)
+}
+
+/// The rest of an open file as text.
+///
+/// # Errors
+/// The system's, and one where there is more than that, or no UTF-8.
+pub(crate) fn read_text(file: File, at_most: u64) -> io::Result<String> {
+    let mut text = String::new();
+    file.take(at_most + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > at_most {
+        return Err(io::Error::other(format!("it has more than {}", crate::units::Bytes(at_most))));
+    }
+    Ok(text)
 }
 
 /// A regular file, open, with its place: links on the way are followed before, and none when it is opened, which never
@@ -165,6 +209,29 @@ mod tests {
         chown(&file, Some(0), None).unwrap();
         chown(&below, Some(12345), None).unwrap();
         assert!(judged(&file).unwrap().contains("belongs to user 12345"));
+    }
+
+    #[test]
+    fn only_ones_own_and_roots_files_are_obeyed() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("config.yaml");
+        fs::write(&file, "x").unwrap();
+        let set = |mode| fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        set(0o644);
+        let read = |path: &Path| read_text(open_obeyed(path)?, 10);
+        assert_eq!(read(&file).unwrap(), "x");
+        assert!(!is_disobeyed(&read(Path::new("/dev/zero")).unwrap_err()), "bounded");
+        assert!(read(Path::new("/dev/null")).unwrap().is_empty());
+        assert!(!is_disobeyed(&read(&dir.path().join("absent")).unwrap_err()));
+        set(0o646);
+        assert!(is_disobeyed(&read(&file).unwrap_err()));
+        set(0o644);
+        if rustix::process::geteuid().is_root() {
+            chown(&file, Some(12345), None).unwrap();
+            let refused = read(&file).unwrap_err();
+            assert!(is_disobeyed(&refused));
+            assert_eq!(refused.to_string(), "it belongs to user 12345, neither to you nor to root");
+        }
     }
 
     #[test]

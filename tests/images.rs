@@ -152,7 +152,7 @@ fn what_is_cut_off_never_becomes_an_image() {
         for cut in [512, 65536, whole.len() / 2, whole.len() - 300_000] {
             // With its first table at the end, the clusters before are cut out.
             let end = whole.len() - if moved { 65536 } else { 0 };
-            let cut = if moved { cut.next_multiple_of(65536).min(end - 65536) } else { cut };
+            let cut = if moved { (cut.next_multiple_of(65536) + 65536).min(end - 5 * 65536) } else { cut };
             let mut bytes = whole[..end - cut.min(end)].to_vec();
             if moved {
                 let at = bytes.len() as u64;

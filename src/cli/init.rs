@@ -1,6 +1,6 @@
 //! `foundry init`
 
-use std::fs::{self, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -14,6 +14,7 @@ use super::ui::Ui;
 use crate::error::{Code, Error};
 use crate::manifest::{self, Number};
 use crate::names::{BridgeName, NetworkName, VmName};
+use crate::ownership;
 use crate::plan::VmPlan;
 use crate::starter::{Link, Starter};
 use crate::text::shell_word;
@@ -177,8 +178,11 @@ fn usual_key() -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
+/// No public key is longer; one of RSA with 16384 bits has 3 KB.
+const LARGEST_KEY: u64 = 64 << 10;
+
 fn key(file: &PathBuf) -> Result<String, Error> {
-    let text = fs::read_to_string(file).map_err(|e| {
+    let text = File::open(file).and_then(|file| ownership::read_text(file, LARGEST_KEY)).map_err(|e| {
         Error::new(Code::FileUnreadable, format!("cannot read the public key {}", file.display()))
             .because(e.to_string())
             .outcome("nothing was written")

@@ -22,6 +22,21 @@ use crate::units::Bytes;
 /// No image is longer: what libvirt is told where nobody knows.
 const LONGEST: u64 = 1 << 50;
 
+/// The longest that an image with that beginning can be. qcow2 has each cluster of its disk once, and tables of less
+/// than an eighth of that; one with snapshots has older clusters, too.
+fn longest(image: &DiskImage) -> u64 {
+    match image {
+        DiskImage::Qcow2(header) if header.snapshots == 0 => {
+            let disk = header.virtual_size.0;
+            disk.saturating_add(disk / 8).saturating_add(TABLES).min(LONGEST)
+        }
+        _ => LONGEST,
+    }
+}
+
+/// What a qcow2 image has beside its clusters and their tables at most: its first tables, bitmaps, what was discarded.
+const TABLES: u64 = 256 << 20;
+
 /// An image on its way to a pool: its bytes, and what is known of them.
 pub trait Source {
     /// Where it is from, for messages.
@@ -68,6 +83,7 @@ pub fn import(
         pool: &pool,
         name: &name,
         length: known.length,
+        longest: longest(&image),
         claim: Claim::new(first_size(&space, known.length)),
         space,
     };
@@ -170,6 +186,8 @@ struct Import<'a> {
     pool: &'a str,
     name: &'a VolumeName,
     length: Option<u64>,
+    /// How long it can be at most, where its length is not known.
+    longest: u64,
     space: Space,
     claim: Claim,
 }
@@ -236,7 +254,8 @@ impl Import<'_> {
             Space::Whole(_) => Ok(Zeros::Written),
             Space::AsWritten => {
                 self.check_claim()?;
-                Ok(Zeros::Skipped { at_most: room::next_stretch(self.session, self.pool)? })
+                let spare = room::spare(self.session, self.pool, self.length)?;
+                Ok(Zeros::Skipped { at_most: room::next_stretch(self.session, self.pool, spare)? })
             }
         }
     }
@@ -269,7 +288,7 @@ impl Import<'_> {
     /// Sends everything behind the beginning, and sees the end of the content; returns the whole length.
     fn send_rest(&self, begun: u64, content: &mut Interruptible<'_, &mut Counted<'_>>) -> Result<u64, Error> {
         let mut offset = begun;
-        let whole = self.length.unwrap_or(LONGEST);
+        let whole = self.length.unwrap_or(self.longest);
         while offset < whole && !content.content.ended {
             let zeros = self.zeros()?;
             let left = whole - offset;
@@ -284,6 +303,7 @@ impl Import<'_> {
         let cause = match content.read(&mut [0]) {
             Ok(0) if self.length.is_some_and(|length| offset < length) => "it ended before its length",
             Ok(0) => return Ok(offset),
+            Ok(_) if self.length.is_none() => "it is longer than an image of a disk of its size can be",
             Ok(_) => "it is longer than it said",
             Err(e) => return Err(unreadable(&from, e)),
         };
