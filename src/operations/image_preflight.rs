@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use super::findings::{Finding, Findings};
+use super::medium::Medium;
 use super::preflight::alternatives;
 use super::{Session, images};
 use crate::catalog::Catalog;
 use crate::disk_image::{self, DiskImage};
 use crate::error::{Code, Error, Kind};
-use crate::host::Volume;
+use crate::host::{Pool, Volume};
 use crate::origin::Origin;
 use crate::ownership::{self, Trusted};
 use crate::plan::{DiskFormat, ImageRef, VmPlan};
@@ -205,6 +206,11 @@ fn image_in_pool(
     findings: &mut Findings,
 ) -> Result<Option<FoundImage>, Error> {
     if let Some(volume) = session.host.volume(pool, name)? {
+        if let Some(what) = planted(session, &volume)? {
+            let message = format!("image '{name}' in pool '{pool}' cannot be used: its file is {what}");
+            findings.push(Finding::new(Code::NotAnImage, message));
+            return Ok(None);
+        }
         match read_head(session, volume) {
             // Deleted since the look.
             Err(_) if matches!(session.host.volume(pool, name), Ok(None)) => {}
@@ -236,6 +242,21 @@ fn image_in_pool(
     };
     findings.push(finding);
     Ok(None)
+}
+
+/// What lies in a pool of files that is none, on this machine: a device would be the host's own disk to the guest.
+fn planted(session: &Session<'_>, volume: &Volume) -> Result<Option<&'static str>, Error> {
+    if !session.host.is_local() {
+        return Ok(None);
+    }
+    let found = std::fs::metadata(&volume.path).ok().and_then(|found| ownership::no_file(&found));
+    // Those of LVM and ZFS are devices.
+    let is_of_files = || Ok::<_, Error>(session.host.pool(&volume.pool)?.is_some_and(|pool| is_files(&pool)));
+    Ok(if found.is_some() && is_of_files()? { found } else { None })
+}
+
+fn is_files(pool: &Pool) -> bool {
+    Medium::of(&pool.kind) == Some(Medium::Files)
 }
 
 /// The command that brings an image of that name, into a pool that is not the default one; those of the distributions

@@ -15,6 +15,7 @@ mod local;
 mod manifest;
 mod memory;
 mod permission;
+mod pool_hands;
 mod pools;
 mod room;
 mod trial;
@@ -191,6 +192,7 @@ fn judge(facts: &Facts) -> Report {
         confinement::check,
         pools::check,
         permission::check,
+        pool_hands::check,
         room::check,
         links::check,
         memory::check,
