@@ -13,8 +13,8 @@ use crate::plan::{Arch, CpuMode, DataDisk, DiskFormat, Firmware, Interface, Link
 use elements::{
     Alias, Backend, Below, Boot, Channel, Console, Controller, Cpu, Device, Disk, Domain, Driver, Empty,
     Features, FirmwareFeature, FirmwareFeatures, Format, InterfaceSource, InterfaceXml, Log, Mac, Memory,
-    Metadata, Model, Os, OsType, RecordElement, Rng, Serial, SerialTarget, Source, SourceAuth, SourceHost,
-    SourceSecret, Tag, Target, TargetDev, Vcpu, Vlan,
+    Metadata, Model, Mtu, Os, OsType, RecordElement, Rng, Serial, SerialTarget, Source, SourceAuth,
+    SourceHost, SourceSecret, Tag, Target, TargetDev, Vcpu, Vlan,
 };
 
 /// How the guest's instructions are executed.
@@ -346,8 +346,11 @@ fn interface_xml(interface: &Interface, boot: Option<u32>) -> InterfaceXml<'_> {
         mac: Mac { address: interface.mac.to_string() },
         source,
         vlan: interface.vlan.map(|id| Vlan { tag: Tag { id } }),
+        virtualport: interface.on_open_vswitch.then_some(Model { kind: "openvswitch" }),
         target: interface.tap.as_deref().map(|dev| TargetDev { dev }),
         model: Model { kind: "virtio" },
+        // The guest's virtio driver takes it from there, whatever configures its network.
+        mtu: interface.mtu.or(interface.link_mtu).map(|size| Mtu { size }),
         boot: boot.map(|order| Boot { order }),
     }
 }

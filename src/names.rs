@@ -139,16 +139,43 @@ impl VmName {
     /// Whether a volume name follows the convention for this VM, as this foundry writes it or,
     /// with an extension, as the first one did.
     pub fn owns_by_convention(&self, volume: &str) -> bool {
-        let Some(rest) = volume.strip_prefix(self.as_str()).and_then(|r| r.strip_prefix('_')) else {
-            return false;
+        VolumeOf::read(volume).is_some_and(|of| of.vm == self.as_str())
+    }
+}
+
+/// What the name of a volume says, where it is one that foundry gives to a VM's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VolumeOf<'a> {
+    /// The VM's name.
+    pub vm: &'a str,
+    /// What it is to that VM.
+    pub part: VmPart,
+}
+
+/// What a volume is to a VM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VmPart {
+    /// The boot disk.
+    Boot,
+    /// The data disk of that target.
+    Data(DiskTarget),
+    /// The cloud-init seed.
+    Seed,
+}
+
+impl<'a> VolumeOf<'a> {
+    /// Reads `VM_boot`, `VM_data-vdX` and `VM_cloudinit`, also with the extension that the first foundry gave; `None`
+    /// of any other name.
+    pub fn read(volume: &'a str) -> Option<Self> {
+        let extensions = [".qcow2", ".raw", ".iso"];
+        let stem = extensions.iter().find_map(|end| volume.strip_suffix(end)).unwrap_or(volume);
+        let (vm, part) = stem.rsplit_once('_')?;
+        let part = match part {
+            "boot" => VmPart::Boot,
+            "cloudinit" => VmPart::Seed,
+            data => VmPart::Data(data.strip_prefix("data-")?.parse().ok()?),
         };
-        let stem = rest
-            .strip_suffix(".qcow2")
-            .or_else(|| rest.strip_suffix(".raw"))
-            .or_else(|| rest.strip_suffix(".iso"))
-            .unwrap_or(rest);
-        matches!(stem, "boot" | "cloudinit")
-            || stem.strip_prefix("data-").is_some_and(|d| d.parse::<DiskTarget>().is_ok())
+        vm.parse::<VmName>().ok().map(|_| Self { vm, part })
     }
 }
 
@@ -172,6 +199,32 @@ impl MacAddress {
     }
 }
 
+impl FromStr for MacAddress {
+    type Err = NameError;
+
+    /// Reads six octets in hexadecimal with `:` or `-` between them, of an address that a guest's interface can have.
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let refused = |why: &str| Err(NameError(why.to_owned()));
+        let octet = |part: &str| {
+            let is_hex = part.len() == 2 && part.bytes().all(|b| b.is_ascii_hexdigit());
+            is_hex.then(|| u8::from_str_radix(part, 16).ok()).flatten()
+        };
+        let parts: Option<Vec<u8>> = text.split([':', '-']).map(octet).collect();
+        let Some(octets) = parts.and_then(|parts| <[u8; 6]>::try_from(parts).ok()) else {
+            return refused("is not a MAC address, such as 52:54:00:12:34:56");
+        };
+        match octets {
+            [0, 0, 0, 0, 0, 0] => refused("is no interface's address"),
+            [first, ..] if first & 1 == 1 => refused("is a multicast address; the first octet must be even"),
+            // libvirt gives the host's end of the tap the guest's address with this octet (virNetDevTapCreateInBridgePort).
+            [0xfe, ..] => {
+                refused("begins with fe, which libvirt keeps for the host's end; 52:54:00 is QEMU's")
+            }
+            octets => Ok(Self(octets)),
+        }
+    }
+}
+
 impl fmt::Display for MacAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [a, b, c, d, e, g] = self.0;
@@ -188,10 +241,17 @@ pub fn tap_name(ip: Ipv4Addr) -> String {
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
         .into_iter()
-        .map(|k| (strsim::jaro_winkler(&word.to_lowercase(), &k.to_lowercase()), k))
+        .map(|k| (likeness(&word.to_lowercase(), &k.to_lowercase()), k))
         .filter(|(score, _)| *score > 0.8)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, k)| k)
+}
+
+/// From 0, nothing in common, to 1, the same. Of short words Jaro and Winkler find those with one other letter too
+/// unlike.
+fn likeness(word: &str, known: &str) -> f64 {
+    let one_letter = word.chars().count() > 2 && strsim::osa_distance(word, known) == 1;
+    strsim::jaro_winkler(word, known).max(if one_letter { 0.81 } else { 0.0 })
 }
 
 fn check_vm_name(name: &str) -> Result<(), NameError> {
@@ -283,6 +343,27 @@ mod tests {
         assert_ne!(a, b);
         assert_eq!(a.0[0] & 0b11, 0b10);
         assert_eq!(a, MacAddress::from_name(&vm, 0));
+    }
+
+    #[test]
+    fn mac_addresses_are_read_as_people_write_them() {
+        for text in ["52:54:00:ab:cd:ef", "52-54-00-AB-CD-EF"] {
+            assert_eq!(text.parse::<MacAddress>().unwrap().to_string(), "52:54:00:ab:cd:ef");
+        }
+        for bad in [
+            "",
+            "52:54:00:ab:cd",
+            "52:54:00:ab:cd:ef:01",
+            "5254.00ab.cdef",
+            "52:54:00:ab:cd:e",
+            "52:54:00:ab:cd:+f",
+            "00:00:00:00:00:00",
+            "01:00:5e:00:00:01",
+            "ff:ff:ff:ff:ff:ff",
+            "fe:54:00:00:00:01",
+        ] {
+            bad.parse::<MacAddress>().unwrap_err();
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod support;
 
 use serde_json::Value;
 use support::command::{Ran, TEST_DRIVER, foundry, on_test, run, run_with};
+use support::deadline::{ChildInTime as _, CommandInTime as _};
 use support::{SMALL, WEB};
 
 /// One error, once, on stderr; nothing on stdout.
@@ -51,7 +52,7 @@ fn piped(command: &mut std::process::Command, stdin: &str) -> Ran {
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
-    Ran::from(child.wait_with_output().unwrap())
+    Ran::from(child.wait_with_output_in_time().unwrap())
 }
 
 #[test]
@@ -104,7 +105,7 @@ fn the_uri_is_the_flags_then_foundrys_then_libvirts() {
         flag.map(|uri| command.args(["--connect", uri]));
         ours.map(|uri| command.env("FOUNDRY_CONNECT", uri));
         libvirts.map(|uri| command.env("LIBVIRT_DEFAULT_URI", uri));
-        Ran::from(command.output().unwrap())
+        Ran::from(command.output_in_time().unwrap())
     };
     let good = Some(TEST_DRIVER);
     for (flag, ours, libvirts) in [
@@ -200,11 +201,13 @@ fn a_variable_set_to_nothing_counts_as_not_set() {
         "FOUNDRY_VIRT_TYPE",
         "FOUNDRY_CONNECT",
     ] {
-        let ran = Ran::from(foundry(&["render", "examples/simple-vm.yaml"]).env(name, "").output().unwrap());
+        let ran = Ran::from(
+            foundry(&["render", "examples/simple-vm.yaml"]).env(name, "").output_in_time().unwrap(),
+        );
         assert_eq!((ran.code, &ran.stdout), (0, &plain), "{name}: {}", ran.stderr);
         assert!(run(&["options"]).stdout.contains(&format!("[env: {name}]")), "{name}");
     }
-    let ran = Ran::from(foundry(&["list"]).env("FOUNDRY_VM_POOL", "a/b").output().unwrap());
+    let ran = Ran::from(foundry(&["list"]).env("FOUNDRY_VM_POOL", "a/b").output_in_time().unwrap());
     assert_eq!(ran.code, 64, "{}", ran.stderr);
     assert_eq!(run(&["--vm-pool", "", "list"]).code, 64, "a flag is not a variable");
 }
@@ -294,7 +297,8 @@ fn an_empty_listing_is_no_result_and_no_failure() {
     assert_eq!(ran.stderr, "No running VMs; --all shows the others\n");
     assert_eq!(on_test(&["list", "--all", "-l", "role=web"]).stderr, "No VMs\n");
     assert_eq!(on_test(&["image", "list"]).stderr, "No images; foundry image import FILE adds one\n");
-    assert_says(&on_test(&["list", "-l", "!role", "-o", "name"]), "");
+    assert_says(&on_test(&["list", "-l", "role", "-o", "name"]), "");
+    assert_says(&on_test(&["list", "-l", "!role", "-o", "name"]), "test\n");
 }
 
 #[test]
@@ -423,4 +427,58 @@ fn what_a_pool_cannot_be_made_of_is_2() {
             ["-c", "qemu:///nowhere", "pool", "add", "new"].into_iter().chain(line.split(' ')).collect();
         assert_fails(&run(&words), 2, sentence);
     }
+}
+
+/// A verb that foundry does not have is answered with the line to type, and never with a neighbour that deletes.
+#[test]
+fn a_verb_of_another_tool_is_answered_with_what_does_it() {
+    for (args, tip) in [
+        (&["stop", "web"][..], "virsh shutdown web"),
+        (&["start", "my vm"], "virsh start 'my vm'"),
+        (&["restart", "vm", "web"], "virsh reboot web"),
+        (&["delete-vm", "web"], ""),
+        (&["restore", "web"], "virsh snapshot-revert web SNAPSHOT"),
+        (&["undefine", "web"], "virsh undefine web --nvram"),
+        (&["apply", "web.yaml"], "foundry create FILE --wait"),
+        (&["clone", "web", "web2"], "foundry get web -o yaml > NEW.yaml"),
+        (&["crate", "web.yaml"], "did you mean 'create'?"),
+        (&["destory", "web"], "did you mean 'destroy'?"),
+        (&["image", "download", "x"], "foundry image pull NAME"),
+        (&["get", "vm", "web"], "foundry get web"),
+        (&["destroy", "--all"], "foundry destroy $(foundry list"),
+        (&["destroy", "-l", "a=b"], "foundry destroy $(foundry list"),
+    ] {
+        let ran = run(args);
+        assert_eq!((ran.code, ran.stdout.as_str()), (64, ""), "{args:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains(tip), "{args:?}: {}", ran.stderr);
+        let is_asked_for = tip.contains("destroy") || args[0] == "undefine";
+        assert!(is_asked_for || !ran.stderr.contains("destroy"), "{args:?}: {}", ran.stderr);
+    }
+    // Of no neighbour of any word that is not nearly its name.
+    for word in ["distro", "deploy-it", "restoration", "detect", "gq", "rn", "ejected", "purge-all", "delta"]
+    {
+        let ran = run(&[word]);
+        for deletes in ["destroy", "delete", "gc", "prune"] {
+            let told = format!("'{deletes}'");
+            assert!(!ran.stderr.contains(&told), "{word}: {}", ran.stderr);
+        }
+    }
+}
+
+/// kubectl's users write the goal of a wait behind a blank, a manifest behind -f, and a kind before a name.
+#[test]
+fn habits_of_kubectl_are_understood_or_explained() {
+    let waits = run(&["create", "nosuch.yaml", "--wait", "ssh"]);
+    assert_fails(&waits, 1, "cannot read nosuch.yaml: no such file");
+    assert!(!waits.stderr.contains("cannot read ssh"), "{}", waits.stderr);
+    assert_fails(&run(&["create", "-f", "nosuch.yaml"]), 1, "cannot read nosuch.yaml: no such file");
+    let ran = run(&["create", "x.yaml", "--timeout", "3m"]);
+    assert_eq!(ran.code, 64);
+    assert!(ran.stderr.contains("--wait"), "{}", ran.stderr);
+
+    let ran = on_test(&["destroy", "-f", "examples/simple-vm.yaml", "test"]);
+    assert_fails(&ran, 4, "is a file, and destroy takes names of VMs; -f is --force");
+    assert!(ran.stderr.contains("hint: foundry destroy web\n"), "{}", ran.stderr);
+    assert_fails(&on_test(&["get", "vms"]), 4, "foundry list --all lists the VMs");
+    assert_fails(&run(&["list", "-l", "role:node"]), 64, "write role=node");
 }

@@ -8,6 +8,8 @@
     reason = "a test may stop where it stands, and says what it skips"
 )]
 
+#[path = "common/deadline.rs"]
+mod deadline;
 #[path = "cloud_init/documents.rs"]
 mod documents;
 #[path = "cloud_init/iso.rs"]
@@ -16,6 +18,8 @@ mod iso;
 mod limits;
 #[path = "cloud_init/merge.rs"]
 mod merge;
+#[path = "cloud_init/net_convert.rs"]
+mod net_convert;
 #[path = "cloud_init/raw.rs"]
 mod raw;
 #[path = "cloud_init/schema.rs"]

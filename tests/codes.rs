@@ -121,7 +121,9 @@ fn every_explanation_fits_a_terminal() {
 #[test]
 fn an_unknown_code_leads_to_the_nearest() {
     for (code, hint) in [
-        ("FND-4298", "did you mean FND-4209? foundry explain FND-4209"),
+        ("FND-4299", "did you mean FND-4209? foundry explain FND-4209"),
+        // Two other digits are another code.
+        ("FND-9999", "foundry explain --codes lists all"),
         ("fnd-77", "foundry explain --codes lists all"),
         ("12", "foundry explain --codes lists all"),
         ("FND-\u{1b}[J", "foundry explain --codes lists all"),

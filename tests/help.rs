@@ -10,6 +10,7 @@ use clap::{Command, Parser};
 use foundry::cli::{Cli, command};
 use foundry::schema::{self, Field};
 use support::command::{Ran, foundry, run, skip_without};
+use support::deadline::CommandInTime as _;
 
 /// A screen: 80 columns, which every terminal has, and half of the lines that one has on a whole display.
 const LINES: usize = 40;
@@ -33,7 +34,7 @@ fn commands() -> Vec<(Vec<String>, Command)> {
 fn help(path: &[String]) -> String {
     let args: Vec<&str> = path.iter().map(String::as_str).chain(["--help"]).collect();
     let mut command = foundry(&args);
-    let ran = Ran::from(command.env("COLUMNS", COLUMNS.to_string()).output().unwrap());
+    let ran = Ran::from(command.env("COLUMNS", COLUMNS.to_string()).output_in_time().unwrap());
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{path:?}");
     ran.stdout
 }
@@ -59,7 +60,7 @@ fn the_help_of_each_command_fits_on_a_screen() {
 #[test]
 fn the_options_of_all_commands_are_listed_in_one_place() {
     let mut command = foundry(&["options"]);
-    let ran = Ran::from(command.env("COLUMNS", COLUMNS.to_string()).output().unwrap());
+    let ran = Ran::from(command.env("COLUMNS", COLUMNS.to_string()).output_in_time().unwrap());
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
     assert!(ran.stdout.lines().all(|line| line.chars().count() <= COLUMNS), "{}", ran.stdout);
     for arg in command_options() {
@@ -166,7 +167,8 @@ fn explain_helps_with_a_path_that_is_wrong() {
             "spec has no field 'bootDsk'",
             "did you mean spec.bootDisk? foundry explain spec.bootDisk",
         ),
-        ("bootDisk", "a VirtualMachine has no field 'bootDisk'", "did you mean spec.bootDisk?"),
+        // Two fields have that name.
+        ("format", "a VirtualMachine has no field 'format'", "foundry explain spec."),
         (
             "sshAuthorizedKey",
             "a VirtualMachine has no field",
@@ -180,6 +182,18 @@ fn explain_helps_with_a_path_that_is_wrong() {
         let Ran { code, stdout, stderr, .. } = run(&["explain", path]);
         assert_eq!((code, stdout.as_str()), (1, ""), "{path}: {stderr}");
         assert!(stderr.contains(what) && stderr.contains(hint), "{path}: {stderr}");
+    }
+}
+
+/// The name alone is enough where one field has it.
+#[test]
+fn explain_finds_a_field_by_its_name() {
+    for (name, path) in
+        [("bootDisk", "spec.bootDisk"), ("sshauthorizedkeys", "spec.cloudInit.sshAuthorizedKeys")]
+    {
+        let ran = run(&["explain", name]);
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{name}");
+        assert_eq!(ran.stdout, run(&["explain", path]).stdout, "{name}");
     }
 }
 
@@ -221,13 +235,18 @@ fn there_is_a_clean_man_page_for_each_command() {
             assert!(text.contains(heading), "{page}: {heading}");
         }
     }
+    let create = std::fs::read_to_string(pages.join("foundry-create.1")).unwrap();
+    assert!(create.contains("foundry create [OPTIONS] [FILE]..."), "several files may be given:\n{create}");
     lint(&pages, &found);
 }
 
 /// mandoc and groff judge them.
 fn lint(pages: &Path, names: &[String]) {
-    let mandoc =
-        Program::new("mandoc").args(["-T", "lint", "-W", "error"]).args(names).current_dir(pages).output();
+    let mandoc = Program::new("mandoc")
+        .args(["-T", "lint", "-W", "error"])
+        .args(names)
+        .current_dir(pages)
+        .output_in_time();
     match mandoc {
         Ok(done) => assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout)),
         Err(_) => skip_without("mandoc", "mandoc"),
@@ -237,7 +256,7 @@ fn lint(pages: &Path, names: &[String]) {
         .args(names)
         .current_dir(pages)
         .env("MANWIDTH", "80")
-        .output();
+        .output_in_time();
     match man {
         Ok(done) => {
             let told = String::from_utf8_lossy(&done.stderr);

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should stop")]
 #![allow(clippy::print_stdout, reason = "a test says how much it did")]
 
+#[path = "common/deadline.rs"]
+mod deadline;
 mod manifest_support;
 #[path = "hostile_manifests/rendered.rs"]
 mod rendered;
@@ -93,6 +95,11 @@ fn rarely<T: std::fmt::Debug>(strategy: impl Strategy<Value = T>) -> impl Strate
     option::weighted(0.1, strategy)
 }
 
+/// For a field that can be wrong beside many others: rare enough that manifests without a fault stay many.
+fn seldom<T: std::fmt::Debug>(strategy: impl Strategy<Value = T>) -> impl Strategy<Value = Option<T>> {
+    option::weighted(0.03, strategy)
+}
+
 fn words() -> impl Strategy<Value = BTreeMap<String, String>> {
     btree_map(text(&["role", "env", "a.b/c"]), text(&["web", "", "a b"]), 0..3)
 }
@@ -144,17 +151,39 @@ fn interface() -> impl Strategy<Value = NetworkInterface> {
     ];
     let rest =
         (vec(text(&["1.1.1.1", "2606:4700::1111"]), 0..3), rarely(any::<bool>()), rarely(number(&[1, 4094])));
-    (addresses, links, rest, option::of(any::<bool>())).prop_map(
-        |((ip, addresses, gateway), (bridge, network), (dns_servers, default_route, vlan), pxe_boot)| {
+    let routes = (seldom(text(&["2001:db8::fe", "fe80::1", "10.0.0.1"])), seldom(any::<bool>()));
+    let macs = &["52:54:00:00:00:01", "BE-EF-0A-00-00-05", "fe:00:00:00:00:01"];
+    let words = (
+        seldom(text(&["example.com", "_tcp.Example.org."])).prop_map(Vec::from_iter),
+        seldom(text(macs)),
+        seldom(number(&[68, 1280, 9000])),
+        seldom(text(&["openvswitch"])),
+    );
+    (addresses, links, rest, option::of(any::<bool>()), routes, words).prop_map(
+        |(
+            (ip, addresses, gateway),
+            (bridge, network),
+            (dns_servers, default_route, vlan),
+            pxe_boot,
+            routes,
+            words,
+        )| {
+            let ((gateway6, on_link), (search_domains, mac_address, mtu, virtualport)) = (routes, words);
             NetworkInterface {
                 ip,
                 addresses,
                 gateway,
+                gateway6,
+                on_link,
                 dns_servers,
+                search_domains,
                 bridge,
                 network,
+                mac_address,
+                mtu,
                 default_route,
                 vlan,
+                virtualport,
                 pxe_boot,
             }
         },
@@ -291,6 +320,7 @@ fn check_interfaces(plan: &VmPlan) {
     assert!(!nics.is_empty());
     assert_eq!(nics.iter().map(|nic| nic.mac).collect::<HashSet<_>>().len(), nics.len());
     assert!(nics.iter().filter(|nic| nic.default_route).count() <= 1);
+    assert!(nics.iter().filter(|nic| nic.default_route6).count() <= 1);
     let mut addresses = HashSet::new();
     for nic in nics {
         assert_eq!(nic.tap.is_some(), nic.ip.is_some());
@@ -301,8 +331,10 @@ fn check_interfaces(plan: &VmPlan) {
             assert!(addresses.insert(address.to_canonical()), "{address}")
         });
         if let Some(gateway) = nic.gateway {
-            let ip = nic.ip.unwrap();
-            assert!(ip.contains(&gateway) && ip.addr() != gateway);
+            assert!(nic.ip.is_some() && nic.fixed().all(|net| net.addr() != gateway));
+        }
+        if let Some(gateway) = nic.gateway6 {
+            assert!(nic.addresses.iter().all(|net| net.addr() != gateway));
         }
     }
 }

@@ -9,6 +9,7 @@ use std::process::Command;
 use foundry::manifest::{self, VirtualMachine};
 use support::KEY;
 use support::command::{Ran, foundry, run, skip_without};
+use support::deadline::CommandInTime as _;
 
 /// `init` with a manifest on stdout.
 fn written(args: &[&str]) -> VirtualMachine {
@@ -106,7 +107,11 @@ fn what_could_not_be_made_is_not_written() {
     ] {
         let mut command = foundry(&[&["init"], args].concat());
         let ran = Ran::from(
-            command.current_dir(directory.path()).stdin(std::process::Stdio::null()).output().unwrap(),
+            command
+                .current_dir(directory.path())
+                .stdin(std::process::Stdio::null())
+                .output_in_time()
+                .unwrap(),
         );
         assert_eq!(ran.code, code, "{args:?}: {}", ran.stderr);
         assert!(ran.stderr.contains(told), "{args:?}: {}", ran.stderr);
@@ -119,7 +124,7 @@ fn a_file_that_is_there_is_not_replaced() {
     let directory = tempfile::tempdir().unwrap();
     let init = || {
         let mut command = foundry(&["init", "--name", "Web", "--image", "x", "--network", "default"]);
-        Ran::from(command.current_dir(directory.path()).output().unwrap())
+        Ran::from(command.current_dir(directory.path()).output_in_time().unwrap())
     };
     let ran = init();
     assert_eq!((ran.code, ran.stdout.as_str()), (0, "Successfully wrote web.yaml\n"), "{}", ran.stderr);
@@ -142,18 +147,20 @@ fn a_terminal_is_asked() {
     let home = tempfile::tempdir().unwrap();
     std::fs::create_dir(home.path().join(".ssh")).unwrap();
     key_file(&home.path().join(".ssh"));
-    let answers = "no name!\\ndb\\n\\n\\nnonsense\\n10.20.30.42/24\\n\\n\\n\\n";
-    let typed =
-        format!("printf '{answers}' | script -qec '{} init' /dev/null", env!("CARGO_BIN_EXE_foundry"));
+    let answers = "no name!\\ndb\\n\\nbr0\\nnonsense\\n10.20.30.42\\n10.20.30.42/24\\n\\n\\n~/nosuch.pub\\n~/.ssh/id_ed25519.pub\\n";
+    let program = env!("CARGO_BIN_EXE_foundry");
+    let typed = format!("printf '{answers}' | script -qec '{program} -c test:///default init' /dev/null");
     let mut shell = Command::new("sh");
     shell.args(["-c", &typed]).current_dir(home.path()).env_clear();
     shell.env("PATH", "/usr/bin:/bin").env("HOME", home.path());
-    if Command::new("script").arg("--version").output().is_err() {
+    if Command::new("script").arg("--version").output_in_time().is_err() {
         skip_without("script", "bsdutils");
         return;
     }
-    let said = String::from_utf8_lossy(&shell.output().unwrap().stdout).into_owned();
+    let said = String::from_utf8_lossy(&shell.output_in_time().unwrap().stdout).into_owned();
     assert!(said.contains("Name of the VM [web]: ") && said.contains("Gateway [10.20.30.1]: "), "{said}");
+    assert!(said.contains("write 10.20.30.42/24 if the network is a /24"), "{said}");
+    assert!(said.contains("cannot read the public key") && said.contains("(networks: default)"), "{said}");
     assert!(said.contains("Successfully wrote db.yaml"), "{said}");
     let vm = manifest::load_file(&home.path().join("db.yaml")).unwrap().remove(0);
     let interface = &vm.spec.network_interfaces[0];
@@ -161,4 +168,20 @@ fn a_terminal_is_asked() {
     assert_eq!(interface.gateway.as_deref(), Some("10.20.30.1"));
     assert_eq!(interface.dns_servers, ["10.20.30.1"]);
     assert_eq!(vm.spec.cloud_init.unwrap().ssh_authorized_keys, [KEY]);
+}
+
+/// A file of keys has one on each line, as authorized_keys has them.
+#[test]
+fn each_line_of_a_key_file_is_a_key() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("authorized_keys");
+    std::fs::write(&file, format!("# mine\n{KEY}\n\n{KEY} again\n")).unwrap();
+    let file = file.display().to_string();
+    let vm = written(&["--name", "web", "--image", "x", "--network", "default", "--ssh-key", &file]);
+    assert_eq!(vm.spec.cloud_init.unwrap().ssh_authorized_keys, [KEY.to_owned(), format!("{KEY} again")]);
+    // What has no end is not read.
+    let ran =
+        run(&["init", "--name", "web", "--image", "x", "--network", "default", "--ssh-key", "/dev/zero"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.stderr.contains("it is not a regular file"), "{}", ran.stderr);
 }

@@ -234,6 +234,8 @@ fn kept_disks_are_named_and_can_be_used_by_nobody_by_mistake() {
     made_and_off(&bed, &manifest);
     let ran = bed.foundry(&["destroy", vm, "--keep-disks"]).run().exits(0);
     let pool = bed.vm_pool();
+    // The only thing that went of its storage.
+    assert!(ran.stderr.contains("Seed removed") && !ran.stderr.contains("Storage removed"), "{}", ran.stderr);
     ran.prints(&format!("{pool}/{vm}_boot\n{pool}/{vm}_data-vdb\nSuccessfully destroyed VM '{vm}'\n"));
     let kept = [format!("{vm}_boot"), format!("{vm}_data-vdb")];
     assert_eq!(bed.traces(), kept.clone().map(Trace::Disk));

@@ -131,7 +131,7 @@ fn vlans_need_a_new_libvirt_and_a_bridge_that_filters() {
         &bench,
         &tagged("br0"),
         Kind::Vm,
-        "bridge 'br0' does not tell VLANs apart\n    ip link set br0 type bridge vlan_filtering 1",
+        "bridge 'br0' does not tell VLANs apart\n    attach it to a bridge that is on the VLAN already",
     );
     preflight(&bench.session(), &tagged("br1")).unwrap();
     let bench = Bench::on(old_libvirt(10_999_000));
@@ -153,6 +153,17 @@ fn an_address_of_another_vm_is_told_with_what_it_names() {
     let sentence = "spec.networkInterfaces[0].ip: VM 'web' has the address 10.0.0.1, and with it MAC be:ef:0a:00:00:01 and tap vm0a000001";
     assert_finds(&bench, &other("10.0.0.1/16"), Kind::Vm, sentence);
     preflight(&bench.session(), &other("10.0.0.2/24")).unwrap();
+}
+
+#[test]
+fn a_mac_address_of_another_vm_is_found_whichever_way_either_came_by_it() {
+    let bench = Bench::with_web();
+    let small = |mac: &str| {
+        plan_with(SMALL, &[("network: default", &format!("network: default, macAddress: '{mac}'"))])
+    };
+    let sentence = "spec.networkInterfaces[0]: VM 'web' has the MAC be:ef:0a:00:00:01 too\n    choose another macAddress";
+    assert_finds(&bench, &small("BE-EF-0A-00-00-01"), Kind::Vm, sentence);
+    preflight(&bench.session(), &small("be:ef:0a:00:00:99")).unwrap();
 }
 
 #[test]

@@ -8,7 +8,7 @@ shopt -s inherit_errexit
 export LC_ALL=C.UTF-8
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-for lib in log privilege cache apt packages disk debian_tree; do
+for lib in log privilege cache apt apt_install packages disk debian_tree; do
   # shellcheck source=/dev/null
   . "$HERE/../lib/$lib.sh"
 done

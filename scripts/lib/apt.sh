@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# APT beyond `apt-get install`: further suites of the mirror that the machine itself uses.
+# APT beyond `apt-get install` (apt_install.sh): further suites of the mirror that the machine itself uses.
 # Needs log.sh and privilege.sh.
 
 # A value of /etc/os-release, such as ID or VERSION_CODENAME.
@@ -15,15 +15,6 @@ apt_update() {
 # On a machine that never fetched its lists, apt knows no package at all.
 apt_ready() {
   [[ -n $(apt_mirror Debian) ]] || apt_update
-}
-
-apt_install() {
-  quietly as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "$@"
-}
-
-# Would this installation work? Nothing is changed.
-apt_can_install() {
-  apt-get -qq -s --no-install-recommends install "$@" >/dev/null 2>&1
 }
 
 # "LABEL|CODENAME|URI|FILE:POSITION" of every source that this machine has. apt does not say this before
@@ -60,12 +51,25 @@ apt_has_suite() {
   [[ -n $(apt_sources | awk -F'|' -v suite="$1" '$2 == suite') ]]
 }
 
+# Where scripts write a suite that they add
+apt_suite_file() {
+  echo "${APT_SOURCES:-/etc/apt/sources.list.d}/foundry-$1.list"
+}
+
 # Adds a suite to the machine's own sources. Backports are never taken by themselves: apt ranks them lowest.
 apt_add_suite() {
   ! apt_has_suite "$1" || return 0
-  say "adding the suite $1 of this machine's mirror to its APT sources"
-  apt_suite_line "$1" | as_root tee "/etc/apt/sources.list.d/foundry-$1.list" >/dev/null
+  say "adding the suite $1 of this machine's mirror to its APT sources: $(apt_suite_file "$1")"
+  apt_suite_line "$1" | as_root tee "$(apt_suite_file "$1")" >/dev/null
   apt_update
+}
+
+# apt_drop_suite SUITE: only a source that scripts added, which has a file of its own
+apt_drop_suite() {
+  [[ -e $(apt_suite_file "$1") ]] || return 0
+  as_root rm -f "$(apt_suite_file "$1")"
+  apt_update
+  note "the suite $1, which was added to the APT sources, is taken away; what came from it stays"
 }
 
 # apt_private DIR SUITE: makes a configuration that knows only SUITE and writes only below DIR, for looking

@@ -10,7 +10,7 @@ virsh_system() {
   as_root timeout 120 virsh -q -c "$LIBVIRT_SYSTEM" "$@"
 }
 
-# leftover_names KIND (list|net-list|pool-list): names with the prefix
+# leftover_names KIND (list|net-list|pool-list): names with the prefix, one in each line; they may have blanks
 leftover_names() {
   virsh_system "$1" --all --name 2>/dev/null | grep "^$TEST_PREFIX" || true
 }
@@ -33,16 +33,20 @@ leftovers() {
   leftover_processes | sed 's/^/qemu process /'
 }
 
+# Each name is one whole line: cut at its blanks it would name what is somebody else's.
 leftovers_remove() {
-  local name
-  for name in $(leftover_names list); do
+  local name names
+  mapfile -t names < <(leftover_names list)
+  for name in "${names[@]}"; do
     remove_domain "$name"
   done
-  for name in $(leftover_names net-list); do
+  mapfile -t names < <(leftover_names net-list)
+  for name in "${names[@]}"; do
     virsh_system net-destroy "$name" >/dev/null 2>&1 || true
     virsh_system net-undefine "$name" >/dev/null 2>&1 || true
   done
-  for name in $(leftover_names pool-list); do
+  mapfile -t names < <(leftover_names pool-list)
+  for name in "${names[@]}"; do
     remove_pool "$name"
   done
 }
@@ -58,13 +62,27 @@ remove_domain() {
 
 # With its volumes and, as they are then empty, its folder
 remove_pool() {
-  local volume
+  local volume volumes
   virsh_system pool-start "$1" >/dev/null 2>&1 || true
   virsh_system pool-refresh "$1" >/dev/null 2>&1 || true
-  while read -r volume; do
+  mapfile -t volumes < <(virsh_system vol-list "$1" 2>/dev/null | volume_names)
+  for volume in "${volumes[@]}"; do
     virsh_system vol-delete "$volume" --pool "$1" >/dev/null 2>&1 || warn "the volume $volume of $1 cannot be removed"
-  done < <(virsh_system vol-list "$1" 2>/dev/null | awk 'NF { print $1 }')
+  done
   virsh_system pool-destroy "$1" >/dev/null 2>&1 || true
   virsh_system pool-delete "$1" >/dev/null 2>&1 || true
   virsh_system pool-undefine "$1" >/dev/null 2>&1 || warn "the pool $1 cannot be removed"
+}
+
+# Reads the table of vol-list, for which virsh has no other form: a name ends where the path begins that ends in it.
+volume_names() {
+  local line path name
+  while IFS= read -r line; do
+    line=${line# }
+    path=/${line#*[[:space:]]/}
+    name=${path##*/}
+    if [[ $line == *[[:space:]]/* && $line == "$name "* ]]; then
+      printf '%s\n' "$name"
+    fi
+  done
 }

@@ -30,8 +30,11 @@ use crate::plan::{Defaults, Problems, VmPlan, check_batch};
   foundry create vm.yaml --dry-run -o xml")]
 pub(super) struct CreateArgs {
     /// Manifests; - reads standard input
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required_unless_present = "filenames", value_name = "FILE")]
     files: Vec<String>,
+    /// The same, as kubectl has it
+    #[arg(short, long = "filename", value_name = "FILE")]
+    filenames: Vec<String>,
     /// Put the disks into this pool, whatever the manifest says
     #[arg(long)]
     pool: Option<PoolName>,
@@ -41,19 +44,23 @@ pub(super) struct CreateArgs {
     /// With --dry-run, print what would be defined
     #[arg(short, long, value_enum, requires = "dry_run")]
     output: Option<DryRunOutput>,
-    /// Wait until the VM can be used
+    /// Wait until the VM can be used; without a goal, until SSH answers
     #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "ssh", value_name = "GOAL")]
     wait: Option<GoalArg>,
-    /// How long to wait, as in 90s or 5m [default: 5m] [env: FOUNDRY_WAIT_TIMEOUT]
-    #[arg(long, value_parser = parse_duration)]
+    /// How long to wait, as in 90s or 5m; the VM stays [default: 5m] [env: FOUNDRY_WAIT_TIMEOUT]
+    #[arg(long, requires = "wait", value_parser = parse_duration)]
     timeout: Option<Duration>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum GoalArg {
+    /// Its SSH server greets on the VM's address
     Ssh,
+    /// Its guest agent answers
     Agent,
+    /// Cloud-init has ended without an error
     CloudInit,
+    /// An address of it is known
     Ip,
 }
 
@@ -74,7 +81,8 @@ impl From<GoalArg> for Goal {
 }
 
 pub(super) fn run(args: &CreateArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    let plans = plan_all(&args.files, &global.settings()?.defaults(args.pool.clone()))?;
+    let files = [&args.files[..], &args.filenames].concat();
+    let plans = plan_all(&files, &global.settings()?.defaults(args.pool.clone()))?;
     let connected = connect(global, ui)?;
     if args.dry_run {
         return dry_run(args, &connected.session(), &plans, ui);
@@ -128,8 +136,18 @@ fn load_all(files: &[String]) -> Result<Vec<VirtualMachine>, Error> {
 fn dry_run(args: &CreateArgs, session: &Session<'_>, plans: &[VmPlan], ui: &Ui) -> Result<(), Error> {
     for_all(plans, ui, |plan| {
         let blueprint = create::dry_run(session, plan)?;
+        let removes = blueprint.removes.join(", ");
+        let first = format!("Remains of an interrupted creation would be removed first: {removes}");
         match args.output {
-            Some(DryRunOutput::Xml) => ui.result(&blueprint.domain_xml),
+            Some(DryRunOutput::Xml) => {
+                if !removes.is_empty() {
+                    ui.note(&first);
+                }
+                ui.result(&blueprint.domain_xml)
+            }
+            None if !removes.is_empty() => {
+                ui.line(&format!("{first}\nVM '{}' can be created; nothing was changed", plan.name))
+            }
             None => ui.line(&format!("VM '{}' can be created; nothing was changed", plan.name)),
         }
     })
@@ -199,10 +217,10 @@ fn not_begun(worst: Option<Error>, rest: &[VmPlan], ui: &Ui) -> Error {
     }
 }
 
-/// Tells the lesser of two errors at once; the worst of all is told by whoever called.
+/// Tells the lesser of two errors at once, of two alike the earlier one; the worst of all is told by whoever called.
 fn worse(earlier: Option<Error>, error: Error, ui: &Ui) -> Error {
     let Some(earlier) = earlier else { return error };
-    let (lesser, worse) = if error.kind() > earlier.kind() { (earlier, error) } else { (error, earlier) };
+    let (lesser, worse) = if error.kind() >= earlier.kind() { (earlier, error) } else { (error, earlier) };
     ui.error(&lesser);
     worse
 }

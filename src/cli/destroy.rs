@@ -1,6 +1,7 @@
 //! `foundry destroy`
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
@@ -12,9 +13,11 @@ use super::interrupt;
 use super::output::parse_duration;
 use super::ui::Ui;
 use crate::config::Key;
-use crate::error::Error;
+use crate::error::{Code, Error};
+use crate::manifest::load_file;
 use crate::operations::Session;
 use crate::operations::destroy::{Demolition, Options, carry_out, survey};
+use crate::text::shell_word;
 
 /// Stop VMs and delete them with their disks
 #[derive(Debug, Args)]
@@ -49,6 +52,9 @@ pub(super) fn run(args: &DestroyArgs, global: &Global, ui: &Ui) -> Result<(), Er
     let (found, refused): (Vec<_>, Vec<_>) = surveys.partition(Result::is_ok);
     let demolitions: Vec<Demolition> = found.into_iter().filter_map(Result::ok).collect();
     let mut failures: Vec<Error> = refused.into_iter().filter_map(Result::err).collect();
+    if let Some(error) = manifest_among(args, &failures) {
+        return Err(error);
+    }
     let demolitions = distinct(demolitions);
     if let Err(declined) = agree(args, &demolitions, ui) {
         failures.push(declined);
@@ -56,12 +62,48 @@ pub(super) fn run(args: &DestroyArgs, global: &Global, ui: &Ui) -> Result<(), Er
     }
     // Only now: until the answer a signal ends the program at once.
     interrupt::guard(&connected.cancel)?;
+    let asked = !args.yes && ui.can_ask();
     for demolition in &demolitions {
+        if !asked && ui.is_watched() {
+            name_what_goes(demolition, ui);
+        }
         if let Err(error) = destroy_one(&session, demolition, ui) {
             failures.push(error);
         }
     }
     tell_all(failures, ui)
+}
+
+/// Whoever was not asked and watches is told what goes before it does.
+fn name_what_goes(demolition: &Demolition, ui: &Ui) {
+    if !demolition.volumes.is_empty() {
+        let (vm, volumes) = (&demolition.domain.name, demolition.named_volumes());
+        ui.note(&format!("With VM '{vm}' go for good: {}", volumes.join(", ")));
+    }
+}
+
+/// Whoever names a manifest means the VMs in it, and by `-f` kubectl's file: then nothing is destroyed.
+fn manifest_among(args: &DestroyArgs, failures: &[Error]) -> Option<Error> {
+    failures.iter().find(|error| error.code() == Code::VmMissing)?;
+    let is_manifest = |name: &&String| {
+        let path = Path::new(name.as_str());
+        path.extension().is_some_and(|e| ["yaml", "yml", "json"].iter().any(|known| e == *known))
+            && path.is_file()
+    };
+    let file = args.names.iter().find(is_manifest)?;
+    let names: Vec<String> = load_file(Path::new(file))
+        .into_iter()
+        .flatten()
+        .filter_map(|vm| vm.metadata.name)
+        .map(|name| shell_word(&name).into_owned())
+        .collect();
+    let hint = if names.is_empty() { "VM…".to_owned() } else { names.join(" ") };
+    let force = if args.force { "; -f is --force" } else { "" };
+    Some(
+        Error::new(Code::VmMissing, format!("'{file}' is a file, and destroy takes names of VMs{force}"))
+            .hint(format!("foundry destroy {hint}"))
+            .outcome("nothing was destroyed"),
+    )
 }
 
 /// One VM under two of its names is one VM.

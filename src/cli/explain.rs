@@ -101,7 +101,9 @@ fn tree(text: &mut String, fields: &[Field<'_>], depth: usize) {
 }
 
 fn tag(field: &Field<'_>) -> String {
-    let required = if field.required { " -required-" } else { "" };
+    // Foundry writes the status, and nobody has to.
+    let written = field.path.split('.').next() == Some("status");
+    let required = if field.required && !written { " -required-" } else { "" };
     format!("<{}>{required}", field.kind())
 }
 

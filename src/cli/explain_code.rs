@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use super::explain::{INDENT, WIDTH};
 use super::ui::Ui;
 use crate::error::{Code, Error};
-use crate::names::nearest;
 use crate::text::wrapped;
 
 /// Whether somebody means a code by it, and no field: `FND-4201`, `fnd-4201`, `4201`.
@@ -27,9 +26,9 @@ pub(super) fn list(ui: &Ui) -> Result<(), Error> {
 fn unknown(text: &str) -> Error {
     let known: Vec<String> = Code::ALL.iter().map(ToString::to_string).collect();
     let digits = text.trim_start_matches(|c: char| !c.is_ascii_digit());
-    // What is no id at all is like every one.
-    let near = nearest(&format!("FND-{digits}"), known.iter().map(String::as_str));
-    let hint = match near.filter(|_| (3..=5).contains(&digits.len())) {
+    // Two digits that differ are another code.
+    let near = known.iter().find(|id| strsim::osa_distance(&format!("FND-{digits}"), id) == 1);
+    let hint = match near {
         Some(near) => format!("did you mean {near}? foundry explain {near}"),
         None => "foundry explain --codes lists all".to_owned(),
     };

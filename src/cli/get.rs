@@ -6,10 +6,11 @@ use clap::{Args, Subcommand};
 
 use super::Global;
 use super::connect::connect;
+use super::habits::KINDS;
 use super::output::{Form, OutputArgs, age};
 use super::ui::Ui;
 use super::watch::watch;
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::operations::inspect::{self, Seen};
 use crate::record::Record;
 use crate::text::printable;
@@ -68,12 +69,18 @@ pub(super) fn run(args: &GetArgs, global: &Global, ui: &Ui) -> Result<(), Error>
     }
     let connected = connect(global, ui)?;
     let session = connected.session();
-    let mut seen = inspect::get(&session, &args.name)?;
+    let mut seen = inspect::get(&session, &args.name).map_err(|error| of_a_kind(args, error))?;
     if args.with_secrets {
         inspect::add_secrets(&session, &mut seen)?;
     }
     tell_left_out(args, &seen, ui);
     show(args, &seen, (global, ui))
+}
+
+/// Kubectl's users ask for `get vms`.
+fn of_a_kind(args: &GetArgs, error: Error) -> Error {
+    let is_kind = error.code() == Code::VmMissing && KINDS.contains(&args.name.as_str());
+    if is_kind { error.hint("foundry list --all lists the VMs; foundry get VM shows one") } else { error }
 }
 
 fn tell_left_out(args: &GetArgs, seen: &Seen, ui: &Ui) {

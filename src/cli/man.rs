@@ -57,7 +57,7 @@ fn write_page(command: &Command, directory: &Path) -> io::Result<()> {
     let man = Man::new(command.clone());
     let mut page = Vec::new();
     man.render_name_section(&mut page)?;
-    man.render_synopsis_section(&mut page)?;
+    synopsis(command).to_writer(&mut page)?;
     man.render_description_section(&mut page)?;
     man.render_options_section(&mut page)?;
     if command.has_subcommands() {
@@ -77,6 +77,15 @@ fn write_page(command: &Command, directory: &Path) -> io::Result<()> {
     let title = file.trim_end_matches(".1").to_uppercase().replace('-', "\\-");
     let title = format!(".TH {title} 1 \"\" \"foundry {}\" \"foundry\"\n", env!("CARGO_PKG_VERSION"));
     put(&directory.join(&file), format!("{PREAMBLE}{title}{body}").as_bytes(), 0o644)
+}
+
+/// As `--help` has it: clap_mangen leaves out which arguments can be given several times.
+fn synopsis(command: &Command) -> Roff {
+    let usage = command.clone().render_usage().to_string();
+    let mut section = Roff::new();
+    section.control("SH", ["SYNOPSIS"]);
+    section.text([roman(usage.trim_start_matches("Usage: "))]);
+    section
 }
 
 /// What stands below the options in the help: paragraphs, of which those that are indented are shown as they are.

@@ -14,9 +14,12 @@ mod explain;
 mod explain_code;
 mod gc;
 mod get;
+mod glimpse;
+mod habits;
 mod help;
 mod image;
 mod init;
+mod init_answers;
 mod interrupt;
 mod list;
 mod man;
@@ -133,10 +136,16 @@ impl Global {
 
 /// Runs the command line of this process; the exit code.
 pub fn run() -> u8 {
-    let parsed = command().try_get_matches().and_then(|mut given| Cli::from_arg_matches_mut(&mut given));
+    let arguments = habits::join_goals(std::env::args_os());
+    let parsed = command()
+        .try_get_matches_from(&arguments)
+        .and_then(|mut given| Cli::from_arg_matches_mut(&mut given));
     let cli = match parsed {
         Ok(cli) => cli,
-        Err(usage) => return tell_usage(&usage),
+        Err(mut usage) => {
+            habits::add_ways(&mut usage, &command(), &arguments);
+            return tell_usage(&usage);
+        }
     };
     let global = &cli.global;
     let word = |key| global.config().text(key).unwrap_or_default();

@@ -154,12 +154,19 @@ impl Ui {
         if io::stderr().is_terminal() && is_worth_explaining(error) {
             let _ = write!(text, "\n  foundry explain {} says more", error.code());
         }
-        self.say(&Line::from(error), &self.paint(&mark(error), "31"), &text);
+        // Whoever says no knows why.
+        let mark = if is_declined(error) { String::new() } else { self.paint(&mark(error), "31") };
+        self.say(&Line::from(error), &mark, &text);
     }
 
     /// Whether somebody is there to answer a question.
     pub fn can_ask(&self) -> bool {
         io::stdin().is_terminal()
+    }
+
+    /// Whether a person follows what is said, or wants more of it.
+    pub fn is_watched(&self) -> bool {
+        self.verbose > 0 || io::stderr().is_terminal()
     }
 
     /// Asks a question on the terminal; yes where stdin is none and there is nobody to ask.
@@ -312,8 +319,11 @@ fn mark(error: &Error) -> String {
 /// Who is told what to do, or has said no, has no need of more.
 fn is_worth_explaining(error: &Error) -> bool {
     let code = error.code();
-    let is_declined = matches!(code, Code::VmDeclined | Code::StorageDeclined);
-    error.hint_text().is_none() && !code.is_general() && !is_declined
+    error.hint_text().is_none() && !code.is_general() && !is_declined(error)
+}
+
+fn is_declined(error: &Error) -> bool {
+    matches!(error.code(), Code::VmDeclined | Code::StorageDeclined)
 }
 
 /// All that an error says.

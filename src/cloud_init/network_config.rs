@@ -22,47 +22,78 @@ pub(super) fn network_config(interfaces: &[Interface]) -> String {
 fn ethernet(interface: &Interface) -> Mapping {
     let matching = Mapping::new().with("macaddress", Node::string(interface.mac.to_string()));
     let mut config = Mapping::new().with("match", matching.into());
-    if interface.ip.is_none() {
-        config = config.with("dhcp4", Node::boolean(true));
-        if !interface.default_route {
-            // Otherwise the lease brings a default route of its own, beside the one of another interface.
-            let overrides = Mapping::new().with("use-routes", Node::boolean(false));
-            config = config.with("dhcp4-overrides", overrides.into());
-        }
+    if let Some(mtu) = interface.mtu {
+        config = config.with("mtu", Node::integer(mtu.into()));
     }
-    let addresses = addresses(interface);
+    if interface.dhcp {
+        config = dhcp(interface, config);
+    }
+    let addresses: Vec<IpNet> = interface.fixed().collect();
     if !addresses.is_empty() {
         config = config.with("addresses", strings(&addresses));
     }
-    if is_ipv4_only(interface, &addresses) {
+    if !listens_to_routers(interface) {
         config = config.with("accept-ra", Node::boolean(false));
     }
-    if let Some(route) = default_route(interface) {
-        config = config.with("routes", Node::sequence(vec![route.into()]));
+    let routes: Vec<Node> = default_routes(interface).map(Node::from).collect();
+    if !routes.is_empty() {
+        config = config.with("routes", Node::sequence(routes));
     }
-    if !interface.dns.is_empty() {
-        let servers = Mapping::new().with("addresses", strings::<IpAddr>(&interface.dns));
-        config = config.with("nameservers", servers.into());
+    match name_servers(interface) {
+        Some(servers) => config.with("nameservers", servers.into()),
+        None => config,
     }
-    config
 }
 
-fn addresses(interface: &Interface) -> Vec<IpNet> {
-    interface.ip.map(IpNet::V4).into_iter().chain(interface.addresses.iter().copied()).collect()
+/// A lease is by MAC address: networkd asks by the machine's id otherwise, which all guests have in common whose image
+/// was made of a machine that ran, and a server gives them one address.
+fn dhcp(interface: &Interface, config: Mapping) -> Mapping {
+    let config = config.with("dhcp4", Node::boolean(true)).with("dhcp-identifier", Node::string("mac"));
+    if interface.default_route {
+        return config;
+    }
+    // Otherwise the lease brings a default route of its own, beside the one of another interface. Only netplan and
+    // sysconfig understand the first; the metric, which the others write, lets the other interface's route win.
+    let overrides =
+        Mapping::new().with("use-routes", Node::boolean(false)).with("route-metric", Node::integer(1000));
+    config.with("dhcp4-overrides", overrides.into())
 }
 
-/// Such an interface needs no router advertisements, and a guest that waits for one boots seconds later.
-fn is_ipv4_only(interface: &Interface, addresses: &[IpNet]) -> bool {
-    interface.ip.is_some() && addresses.iter().all(|a| matches!(a, IpNet::V4(_)))
+/// Whether router advertisements have anything to say: of a default route, which comes with them, on the interface that
+/// carries it and was not told a gateway. A guest that waits for one in vain boots seconds later.
+fn listens_to_routers(interface: &Interface) -> bool {
+    interface.default_route6 && interface.gateway6.is_none()
 }
 
-/// Written as `0.0.0.0/0`: cloud-init hands `default` on to netplan, but fails on it ("Address default is
+/// Written as `0.0.0.0/0` and `::/0`: cloud-init hands `default` on to netplan, but fails on it ("Address default is
 /// not a valid ip address", LP #1978543) wherever it writes the guest's network files itself: ifupdown,
 /// networkd, NetworkManager, sysconfig.
-fn default_route(interface: &Interface) -> Option<Mapping> {
-    let gateway = interface.gateway.filter(|_| interface.default_route)?;
-    let to = Node::string("0.0.0.0/0");
-    Some(Mapping::new().with("to", to).with("via", Node::string(gateway.to_string())))
+fn default_routes(interface: &Interface) -> impl Iterator<Item = Mapping> {
+    let v4 = interface.gateway.filter(|_| interface.default_route);
+    let v6 = interface.gateway6.filter(|_| interface.default_route6);
+    let v4 = v4.map(|gateway| route(interface, "0.0.0.0/0", gateway.into()));
+    let v6 = v6.map(|gateway| route(interface, "::/0", gateway.into()));
+    v4.into_iter().chain(v6)
+}
+
+fn route(interface: &Interface, to: &str, via: IpAddr) -> Mapping {
+    let route = Mapping::new().with("to", Node::string(to)).with("via", Node::string(via.to_string()));
+    let is_link_local = matches!(via, IpAddr::V6(via) if via.is_unicast_link_local());
+    if is_link_local || interface.fixed().any(|net| net.contains(&via)) {
+        return route;
+    }
+    route.with("on-link", Node::boolean(true))
+}
+
+fn name_servers(interface: &Interface) -> Option<Mapping> {
+    let mut servers = Mapping::new();
+    if !interface.search.is_empty() {
+        servers = servers.with("search", strings(&interface.search));
+    }
+    if !interface.dns.is_empty() {
+        servers = servers.with("addresses", strings(&interface.dns));
+    }
+    (!interface.search.is_empty() || !interface.dns.is_empty()).then_some(servers)
 }
 
 fn strings<T: ToString>(values: &[T]) -> Node {

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::has;
+use crate::transfer::skippable_frame;
 
 /// Something that is known and no disk image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,15 +28,32 @@ const ISO_SECTOR: usize = 2048;
 const ISO_DESCRIPTORS: usize = 16 * ISO_SECTOR;
 
 /// By magic numbers: name, offset, bytes.
-const COMPRESSED: [(&str, usize, &[u8]); 5] = [
+const COMPRESSED: [(&str, usize, &[u8]); 12] = [
     ("gzip", 0, b"\x1f\x8b\x08"),
     ("xz", 0, b"\xfd7zXZ\0"),
     ("zstd", 0, b"\x28\xb5\x2f\xfd"),
     ("bzip2", 4, b"1AY&SY"),
     ("lz4", 0, b"\x04\x22\x4d\x18"),
+    ("lz4", 0, b"\x02\x21\x4c\x18"),
+    // No magic number, but properties and a dictionary as xz writes them: 5d, 64 KiB or more, a length or none.
+    ("lzma", 0, b"\x5d\0\0"),
+    ("lzip", 0, b"LZIP"),
+    ("lrzip", 0, b"LRZI"),
+    ("lzop", 0, b"\x89LZO\0\r\n\x1a\n"),
+    ("compress", 0, b"\x1f\x9d"),
+    ("Snappy", 0, b"\xff\x06\0\0sNaPpY"),
 ];
-const ARCHIVES: [(&str, usize, &[u8]); 3] =
-    [("zip", 0, b"PK\x03\x04"), ("tar", 257, b"ustar"), ("7z", 0, b"7z\xbc\xaf\x27\x1c")];
+const ARCHIVES: [(&str, usize, &[u8]); 9] = [
+    ("zip", 0, b"PK\x03\x04"),
+    ("tar", 257, b"ustar"),
+    ("7z", 0, b"7z\xbc\xaf\x27\x1c"),
+    ("RAR", 0, b"Rar!\x1a\x07"),
+    ("cab", 0, b"MSCF\0\0\0\0"),
+    ("WIM", 0, b"MSWIM\0\0\0"),
+    ("cpio", 0, b"070701"),
+    ("ar", 0, b"!<arch>\n"),
+    ("squashfs", 0, b"hsqs"),
+];
 
 /// Tells what has a mark of its own.
 pub(super) fn by_magic(head: &[u8]) -> Option<NoDisk> {
@@ -45,8 +63,37 @@ pub(super) fn by_magic(head: &[u8]) -> Option<NoDisk> {
     let named = |known: &[(&'static str, usize, &[u8])]| {
         known.iter().find(|(_, offset, magic)| has(head, *offset, magic)).map(|(name, ..)| *name)
     };
-    let compressed = || named(&COMPRESSED).map(NoDisk::Compressed);
+    let compressed = || match named(&COMPRESSED) {
+        // Their marks are short: a boot sector may begin so.
+        Some("lzma" | "compress") if has(head, 510, b"\x55\xaa") => None,
+        Some("lzma") if !is_lzma(head) => None,
+        None => named_behind_skippable_frames(head).map(NoDisk::Compressed),
+        name => name.map(NoDisk::Compressed),
+    };
     compressed().or_else(|| named(&ARCHIVES).map(NoDisk::Archive)).or_else(|| iso(head))
+}
+
+/// LZMA's own format ends its header in the length of what is packed, or in ones where that is not known (lzma-file-format,
+/// 1.1).
+fn is_lzma(head: &[u8]) -> bool {
+    let length = head.get(5..13).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes);
+    length.is_some_and(|length| length == u64::MAX || length < 1 << 50)
+}
+
+/// zstd and lz4 share frames that carry nothing for the content.
+fn named_behind_skippable_frames(head: &[u8]) -> Option<&'static str> {
+    let mut rest = head;
+    while let Some(length) = skippable_frame(rest) {
+        rest = usize::try_from(length).ok().and_then(|length| rest.get(length..)).unwrap_or_default();
+    }
+    if rest.len() == head.len() {
+        return None;
+    }
+    if has(rest, 0, b"\x04\x22\x4d\x18") || has(rest, 0, b"\x02\x21\x4c\x18") {
+        Some("lz4")
+    } else {
+        Some("zstd")
+    }
 }
 
 /// The second descriptor of one that boots is the boot record. UDF's sequence begins where ISO's does

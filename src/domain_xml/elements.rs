@@ -252,8 +252,12 @@ pub(super) struct InterfaceXml<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) vlan: Option<Vlan>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) virtualport: Option<Model>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) target: Option<TargetDev<'a>>,
     pub(super) model: Model,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) mtu: Option<Mtu>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) boot: Option<Boot>,
 }
@@ -287,6 +291,12 @@ pub(super) struct Tag {
 pub(super) struct TargetDev<'a> {
     #[serde(rename = "@dev")]
     pub(super) dev: &'a str,
+}
+
+#[derive(Serialize)]
+pub(super) struct Mtu {
+    #[serde(rename = "@size")]
+    pub(super) size: u16,
 }
 
 #[derive(Serialize)]

@@ -18,6 +18,7 @@ mod turn;
 
 pub use error::{HostError, Stopped};
 pub use libvirt::{CallObserver, Libvirt, Patience, is_local_uri, run_event_loop};
+pub(crate) use machine::only_roots;
 pub use machine::{GuestMachine, Machine, SecurityModel};
 pub(crate) use objects::is_up;
 pub use objects::{

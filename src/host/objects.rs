@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::SecurityModel;
 use crate::units::Bytes;
 
 /// What a host can run, from its capabilities.
@@ -20,6 +22,25 @@ pub struct Capabilities {
     /// For each guest architecture of full virtualization, the domain types that it can be run with
     /// (`kvm`, `qemu`).
     pub guests: BTreeMap<String, Vec<String>>,
+    /// libvirt's security drivers, in their order (libvirt's `<secmodel>`).
+    pub security: Vec<SecurityModel>,
+    /// How long libvirt took to say so.
+    pub took: Duration,
+}
+
+impl Capabilities {
+    /// User and group as whom guests run, where libvirt says so.
+    pub fn guest_ids(&self) -> Option<(u32, u32)> {
+        let label = self.security.iter().find(|model| model.name == "dac")?.label.as_deref()?;
+        let (uid, gid) = label.split_once(':')?;
+        let number = |text: &str| text.trim_start_matches('+').parse::<u32>().ok();
+        Some((number(uid)?, number(gid)?))
+    }
+
+    /// Whether a security driver of that name confines guests.
+    pub fn confines_by(&self, name: &str) -> bool {
+        self.security.iter().any(|model| model.name == name)
+    }
 }
 
 /// The states of a domain (libvirt's `virDomainState`).

@@ -211,28 +211,43 @@ pub struct DataDisk {
 #[schemars(extend("x-rules" = all_of([
     either(given("bridge"), given("network")),
     never_both(given("bridge"), given("network")),
-    when(given("bridge"), given("ip")),
     when(given("gateway"), given("ip")),
+    when(given("gateway6"), given("addresses")),
+    when(shape::says("onLink", true), either(given("gateway"), given("gateway6"))),
     never_both(given("vlan"), given("network")),
+    never_both(given("virtualport"), given("network")),
 ])))]
 pub struct NetworkInterface {
     /// IPv4 address with prefix length. It names the MAC address and the tap interface, so that it must be unique on
-    /// the host. Required on a bridge; left out on a libvirt network, the guest asks by DHCP.
+    /// the host. Left out, the guest asks by DHCP; not on a bridge where addresses are given, which then are all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("pattern" = shape::IPV4_NET, "examples" = ["10.20.30.40/24"]))]
     pub ip: Option<String>,
-    /// Further addresses with prefix length, IPv4 or IPv6.
+    /// Further addresses with prefix length, IPv4 or IPv6. On a bridge without ip they are IPv6 only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(inner(regex(pattern = "^[0-9A-Fa-f.:]+/[0-9]{1,3}$")), extend("examples" = [["2001:db8::40/64"]]))]
     pub addresses: Vec<String>,
-    /// IPv4 gateway, inside the network of ip.
+    /// IPv4 gateway, inside the network of ip or of another address of the interface, or with onLink.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("pattern" = shape::IPV4, "examples" = ["10.20.30.1"]))]
     pub gateway: Option<String>,
+    /// IPv6 gateway, inside the network of one of addresses, or link-local (fe80::1), or with onLink. Left out, an
+    /// interface with IPv6 addresses takes it from router advertisements, where the guest listens to them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("pattern" = "^[0-9A-Fa-f.:]+$", "examples" = ["2001:db8::1"]))]
+    pub gateway6: Option<String>,
+    /// Whether the gateways are reached directly though they are outside of the interface's networks, as for a /32.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = false))]
+    pub on_link: Option<bool>,
     /// Name servers, IPv4 or IPv6. Left out, there are none, or by DHCP the network's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(inner(regex(pattern = "^[0-9A-Fa-f.:]+$")), extend("examples" = [["10.20.30.1"]]))]
     pub dns_servers: Vec<String>,
+    /// Domains in which names without a dot are looked up. Left out, there are none, or by DHCP the network's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(inner(regex(pattern = shape::DOMAIN)), extend("examples" = [["example.com"]]))]
+    pub search_domains: Vec<String>,
     /// The bridge of the host to attach to. This or network is required.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "text", extend("pattern" = r"^[^\s/:\x00-\x1f]{1,15}$", "examples" = ["br0"]))]
@@ -241,14 +256,28 @@ pub struct NetworkInterface {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "text", extend("pattern" = r"^[^-/][^/]{0,254}$", "examples" = ["default"]))]
     pub network: Option<String>,
+    /// The MAC address, of a single interface. Left out, it follows from ip, or else from the VM's name, and is the same at
+    /// each creation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("pattern" = "^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$", "examples" = ["52:54:00:12:34:56"]))]
+    pub mac_address: Option<String>,
+    /// The largest packet in bytes. Left out, it is the bridge's. With IPv6 addresses at least 1280.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("type" = "integer", "minimum" = 68, "maximum" = 65521, "examples" = [9000]))]
+    pub mtu: Option<Number>,
     /// Whether the default route goes this way; at most one interface can say true. Left out, the first interface with
-    /// a gateway has it. An isolated VM, without any gateway, says false once.
+    /// a gateway has it, for IPv4 and for IPv6. An isolated VM, without any gateway, says false once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_route: Option<bool>,
-    /// VLAN tag, on a bridge that filters VLANs.
+    /// VLAN tag, on a bridge that filters VLANs or is Open vSwitch's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("type" = "integer", "minimum" = 1, "maximum" = 4094))]
     pub vlan: Option<Number>,
+    /// Whose bridge it is, where it is not the kernel's. Left out, foundry looks; only on another machine, or where
+    /// Open vSwitch works outside of the kernel, it has to be said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = ["openvswitch"]))]
+    pub virtualport: Option<String>,
     /// Whether the firmware tries to boot from here after the boot disk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = false))]

@@ -15,6 +15,9 @@ pub(super) const IPV4_NET: &str =
 /// Two labels of a domain name, or more (RFC 1123, section 2.1).
 pub(super) const FQDN: &str =
     r"^ *[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)+\.? *$";
+/// Labels of a domain name, one or more.
+pub(super) const DOMAIN: &str =
+    r"^[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*\.?$";
 /// A key type and something in base64; sshd's options may go before it.
 pub(super) const SSH_KEY: &str = r"^([^#\x00-\x1f]*[ \t])?(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com)[ \t]+[A-Za-z0-9+/]+={0,2}([ \t]|$)";
 

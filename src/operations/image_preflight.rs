@@ -324,7 +324,7 @@ enum Local {
 fn read_local_head(session: &Session<'_>, path: &str) -> std::io::Result<Local> {
     let (file, whole, found) = ownership::open_regular(Path::new(path))?;
     // While a VM runs, libvirt has its files belong to the user that runs QEMU.
-    let qemu = || Some(session.host.machine().ok()?.guest_ids()?.0);
+    let qemu = || Some(session.host.capabilities().ok()?.guest_ids()?.0);
     let trusted = Trusted::caller();
     let stranger = match trusted.stranger(&whole, &found)? {
         Some(_) => trusted.and(qemu()).stranger(&whole, &found)?,

@@ -13,7 +13,7 @@ use crate::text::shell_word;
 use crate::units::{Bytes, GIB};
 
 use super::Session;
-use super::lookup::{absent, find};
+use super::lookup::{absent, find_to_show};
 
 /// One VM, foundry's or not.
 #[derive(Debug, Clone, PartialEq)]
@@ -68,7 +68,7 @@ pub fn list(session: &Session<'_>, all: bool) -> Result<Vec<Seen>, Error> {
 /// # Errors
 /// [`crate::Kind::Vm`] where there is none.
 pub fn get(session: &Session<'_>, name: &str) -> Result<Seen, Error> {
-    match find(session, name)? {
+    match find_to_show(session, name)? {
         Some(domain) => see(session, domain, true),
         None => Err(absent(session, name)?),
     }

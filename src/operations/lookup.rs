@@ -6,13 +6,22 @@ use super::Session;
 use super::preflight::alternatives;
 use crate::error::{Code, Error, Kind};
 use crate::host::Domain;
+use crate::names::VmName;
 
-/// The domain of that name; else of the name in lower case, which foundry makes of a manifest's.
+/// The domain of exactly that name. libvirt knows names that foundry would never give, with blanks and capitals: to
+/// what changes something, another spelling is another VM.
 pub(super) fn find(session: &Session<'_>, name: &str) -> Result<Option<Domain>, Error> {
-    let lower = name.trim().to_lowercase();
-    match session.host.domain(name.trim())? {
-        None if lower != name.trim() => Ok(session.host.domain(&lower)?),
-        found => Ok(found),
+    Ok(session.host.domain(name)?)
+}
+
+/// For who only looks: the domain of that name; where there is none, the one that a manifest with that name makes.
+pub(super) fn find_to_show(session: &Session<'_>, name: &str) -> Result<Option<Domain>, Error> {
+    if let Some(found) = find(session, name)? {
+        return Ok(Some(found));
+    }
+    match VmName::normalized(name) {
+        Ok(normalized) if normalized.as_str() != name => find(session, normalized.as_str()),
+        _ => Ok(None),
     }
 }
 

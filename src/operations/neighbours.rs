@@ -8,7 +8,8 @@ use crate::error::{Code, Error};
 use crate::host::libvirt_xml::InterfaceDescription;
 use crate::host::{Domain, View};
 use crate::manifest::VirtualMachine;
-use crate::plan::{Interface, VmPlan};
+use crate::names::{MacAddress, VmName};
+use crate::plan::{Interface, VmPlan, mac_address};
 use crate::record::Owner;
 
 /// Looks for MAC, tap and addresses among the domains of other names.
@@ -30,10 +31,17 @@ pub(super) fn of_foundry<'a>(plan: &VmPlan, domains: &'a [Domain]) -> Vec<(&'a D
     for domain in domains.iter().filter(|d| d.name != plan.name.as_str()) {
         let owner = Owner::of_domain(domain);
         let theirs = owner.manifest().map(addresses_of).unwrap_or_default();
+        let macs = owner.manifest().map(|vm| macs_of(&domain.name, vm)).unwrap_or_default();
         for (index, interface) in plan.interfaces.iter().enumerate() {
+            let at = format!("spec.networkInterfaces[{index}]");
             let shared = shared_addresses(interface, &theirs, &domain.name);
+            // A MAC address that follows from the IP address was told with it.
+            if macs.contains(&interface.mac) && shared.is_empty() {
+                let message = format!("{at}: VM '{}' has the MAC {} too", domain.name, interface.mac);
+                found.push((domain, Finding::new(Code::MacTaken, message).hint("choose another macAddress")));
+            }
             let told = |said| {
-                let message = format!("spec.networkInterfaces[{index}].{said}");
+                let message = format!("{at}.{said}");
                 (domain, Finding::new(Code::AddressTaken, message).hint("choose another address"))
             };
             found.extend(shared.into_iter().map(told));
@@ -47,7 +55,11 @@ fn shared_addresses(interface: &Interface, theirs: &[IpAddr], vm: &str) -> Vec<S
     let ip = interface.ip.map(|net| net.addr()).filter(|ip| theirs.contains(&IpAddr::V4(*ip)));
     let tap = interface.tap.as_deref().unwrap_or("-");
     let first = ip.map(|ip| {
-        format!("ip: VM '{vm}' has the address {ip}, and with it MAC {} and tap {tap}", interface.mac)
+        if interface.mac == MacAddress::from_ipv4(ip) {
+            format!("ip: VM '{vm}' has the address {ip}, and with it MAC {} and tap {tap}", interface.mac)
+        } else {
+            format!("ip: VM '{vm}' has the address {ip}, and with it the tap {tap}")
+        }
     });
     let further = interface.addresses.iter().map(ipnet::IpNet::addr).filter(|a| theirs.contains(a));
     first.into_iter().chain(further.map(|a| format!("addresses: VM '{vm}' has the address {a}"))).collect()
@@ -90,6 +102,13 @@ fn in_common(ours: &Interface, theirs: &InterfaceDescription) -> Option<(Code, S
     }
     let tap = ours.tap.as_ref().filter(|tap| theirs.target.as_ref() == Some(tap))?;
     Some((Code::TapTaken, format!("the tap {tap} too")))
+}
+
+/// Its MAC addresses, those that follow from its name or addresses among them.
+fn macs_of(name: &str, manifest: &VirtualMachine) -> Vec<MacAddress> {
+    let Ok(name) = VmName::normalized(name) else { return Vec::new() };
+    let interfaces = manifest.spec.network_interfaces.iter().enumerate();
+    interfaces.filter_map(|(index, interface)| mac_address(&name, index, interface)).collect()
 }
 
 fn addresses_of(manifest: &VirtualMachine) -> Vec<IpAddr> {

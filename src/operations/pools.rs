@@ -171,7 +171,7 @@ fn explain(source: &Source, error: Error) -> Error {
     let hint = match source {
         Source::Dir { .. } => return error,
         Source::Fs { device, .. } => {
-            format!("is there a file system on it? lsblk -f {} shows, mkfs makes one", shell_word(device))
+            format!("is there a file system on it? lsblk -f {} shows", shell_word(device))
         }
         Source::NetFs { server, .. } => {
             format!("does {server} serve it to this host, and is mount's helper there?")

@@ -5,9 +5,10 @@
 pub use super::findings::Finding;
 use super::findings::{Findings, report};
 use super::storage_preflight::{self, ReadyStorage};
-use super::{Session, neighbours};
+use super::{Session, kvm_device, neighbours};
 use crate::domain_xml::VirtType;
 use crate::error::{Code, Error};
+use crate::host::diagnosis::advice::BRIDGE_WITH_VLANS;
 use crate::host::diagnosis::emulator_hint;
 use crate::host::{Bridge, Capabilities, Domain};
 use crate::names::nearest;
@@ -63,6 +64,7 @@ pub(super) fn look(session: &Session<'_>, plan: &VmPlan) -> Result<Looked, Error
     let mut findings = Findings::default();
     let domains = session.host.domains(false)?;
     let capabilities = session.host.capabilities()?;
+    kvm_device::slowness(session, &capabilities).into_iter().for_each(|slow| session.warn(slow));
     let taken = domains.iter().find(|d| d.name == plan.name.as_str());
     findings.begin("name", format!("no other domain is called '{}'", plan.name));
     let leftover = taken.filter(|domain| check_name(plan, domain, &mut findings)).cloned();
@@ -244,12 +246,12 @@ fn check_bridge(
                 Code::VlanUnsupported,
                 format!("{at}.vlan: bridge '{name}' does not tell VLANs apart"),
             )
-            .hint(format!("ip link set {name} type bridge vlan_filtering 1")),
+            .hint(BRIDGE_WITH_VLANS),
         ),
         // libvirt attaches to it all the same, and no frame ever comes through.
         Some(bridge) if !bridge.is_up => findings.push(
             Finding::new(Code::BridgeDown, format!("{at}.bridge: bridge '{name}' is down"))
-                .hint(format!("ip link set {name} up")),
+                .hint(format!("ip link set {} up", shell_word(name))),
         ),
         Some(_) => {}
         None => {

@@ -5,6 +5,8 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::host::only_roots;
+
 /// Who may do what with a file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(in crate::operations) struct Rights {
@@ -13,6 +15,13 @@ pub(in crate::operations) struct Rights {
     pub(in crate::operations) mode: u32,
     /// Whether an access list says more than the mode.
     pub(in crate::operations) has_acl: bool,
+}
+
+impl Rights {
+    /// Whether nobody but root reads and writes it: neither everybody nor a group that others are in.
+    pub(in crate::operations) fn is_only_roots(&self) -> bool {
+        !self.has_acl && only_roots(self.uid, self.gid, self.mode)
+    }
 }
 
 /// A user as the kernel sees a process of its.

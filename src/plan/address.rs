@@ -1,11 +1,11 @@
 //! Addresses as text, judged one by one; what they mean beside each other is [`super::network`]'s.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net};
 
 /// An IPv4 address with prefix length that a guest can have (`ip`).
-pub(super) fn ipv4_net(text: &str) -> Result<Ipv4Net, String> {
+pub fn ipv4_net(text: &str) -> Result<Ipv4Net, String> {
     match net(text)? {
         IpNet::V4(net) => Ok(net),
         IpNet::V6(_) => {
@@ -61,22 +61,87 @@ fn refuse_special(net: IpNet) -> Result<(), String> {
     Err(format!("{what}; a guest cannot have it"))
 }
 
-/// A gateway: an IPv4 address inside the subnet of `ip` (where that is known), and another one.
-pub(super) fn gateway(text: &str, ip: Option<Ipv4Net>) -> Result<Ipv4Addr, String> {
-    let gateway = match bare(text)? {
-        IpAddr::V4(gateway) => gateway,
-        IpAddr::V6(_) => return Err("is IPv6; gateway is the IPv4 one".into()),
+/// The networks that an interface is in, as far as a gateway must be in one of them.
+#[derive(Clone, Copy)]
+pub(super) struct Reachable<'a> {
+    /// Its addresses; `None` where they are not known.
+    pub(super) own: Option<&'a [IpNet]>,
+    /// Whether a gateway outside of them is meant.
+    pub(super) on_link: bool,
+}
+
+/// An IPv4 gateway of an interface.
+pub(super) fn gateway(text: &str, within: Reachable<'_>) -> Result<Ipv4Addr, String> {
+    match bare(text)? {
+        IpAddr::V4(gateway) => within.check(gateway.into()).map(|()| gateway),
+        IpAddr::V6(_) => Err("is IPv6; write it as gateway6".into()),
+    }
+}
+
+/// An IPv6 gateway of an interface.
+pub(super) fn gateway6(text: &str, within: Reachable<'_>) -> Result<Ipv6Addr, String> {
+    match bare(text)? {
+        IpAddr::V6(gateway) => within.check(gateway.into()).map(|()| gateway),
+        IpAddr::V4(_) => Err("is IPv4; write it as gateway".into()),
+    }
+}
+
+impl Reachable<'_> {
+    fn check(self, gateway: IpAddr) -> Result<(), String> {
+        let refuse = |net| refuse_special(net).map_err(|message| message.replace("a guest", "a gateway"));
+        refuse(IpNet::from(gateway))?;
+        let Some(own) = self.own else { return Ok(()) };
+        if own.iter().any(|net| net.addr() == gateway) {
+            return Err("is the interface's own address".into());
+        }
+        match own.iter().find(|net| net.contains(&gateway)) {
+            Some(net) => refuse(IpNet::new(gateway, net.prefix_len()).unwrap_or(*net)),
+            // Every IPv6 interface has a link-local address beside the others.
+            None if self.on_link || is_link_local(gateway) => Ok(()),
+            None => Err(outside(gateway, own)),
+        }
+    }
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
+}
+
+fn outside(gateway: IpAddr, own: &[IpNet]) -> String {
+    let same = own.iter().filter(|net| net.addr().is_ipv4() == gateway.is_ipv4());
+    let nets: Vec<String> = same.map(|net| net.trunc().to_string()).collect();
+    let whose = match nets.len() {
+        0 => return "needs an IPv6 address of the interface's".into(),
+        1 if gateway.is_ipv4() => "the network of ip",
+        1 => "the network of its address",
+        _ => "the networks of its addresses",
     };
-    let Some(ip) = ip else { return Ok(gateway) };
-    if gateway == ip.addr() {
-        return Err("is the interface's own address".into());
+    format!(
+        "is not inside {}, {whose}; if it is reached directly all the same, add 'onLink: true'",
+        nets.join(" or ")
+    )
+}
+
+/// A domain to look names up in, in lower case and without the final dot that says the same.
+pub(super) fn search_domain(text: &str) -> Result<String, String> {
+    let name = text.strip_suffix('.').unwrap_or(text).to_lowercase();
+    if name.len() > 253 {
+        return Err(format!("has {} characters; a domain name has at most 253", name.len()));
     }
-    if !ip.contains(&gateway) {
-        return Err(format!("is not inside {}, the network of ip", ip.trunc()));
+    match name.split('.').find(|label| !is_search_label(label)) {
+        None => Ok(name),
+        Some(bad) => {
+            Err(format!("is no domain name: its part {bad:?} is not 1 to 63 of a-z, 0-9, '_' and '-'"))
+        }
     }
-    refuse_special(IpNet::V4(Ipv4Net::new_assert(gateway, ip.prefix_len())))
-        .map_err(|message| message.replace("a guest", "a gateway"))?;
-    Ok(gateway)
+}
+
+/// A label, which may have the underscore of `_tcp.example.com`, and no '-' at its ends.
+fn is_search_label(label: &str) -> bool {
+    (1..=63).contains(&label.len())
+        && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_'))
+        && !label.starts_with('-')
+        && !label.ends_with('-')
 }
 
 /// Reads the address of a name server.

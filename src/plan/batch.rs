@@ -38,14 +38,14 @@ impl Batch {
 
     fn add_interface(&mut self, plan: &VmPlan, index: usize, nic: &Interface) {
         let path = format!("spec.networkInterfaces[{index}]");
-        // MAC and tap follow from the address, so that its own clash says it all; only a MAC from
-        // names can clash alone.
-        match nic.ip {
-            Some(ip) => self.claim(Code::AddressTwice, ip.addr().to_string(), format!("{path}.ip"), plan),
-            None => {
-                self.claim(Code::AddressTwice, nic.mac.to_string(), format!("{path} (MAC address)"), plan)
-            }
-        };
+        // MAC and tap follow from the address, so that its own clash says it all; a MAC from names, or one that
+        // was given, can clash alone.
+        let is_new = nic.ip.is_none_or(|ip| {
+            self.claim(Code::AddressTwice, ip.addr().to_string(), format!("{path}.ip"), plan)
+        });
+        if is_new {
+            self.claim(Code::AddressTwice, nic.mac.to_string(), format!("{path} (MAC address)"), plan);
+        }
         for (further, address) in nic.addresses.iter().enumerate() {
             let address = address.addr().to_canonical().to_string();
             self.claim(Code::AddressTwice, address, format!("{path}.addresses[{further}]"), plan);

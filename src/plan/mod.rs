@@ -16,15 +16,17 @@ mod metadata;
 mod network;
 mod problems;
 mod resources;
+mod routes;
 mod ssh_key;
 
-pub use address::name_server;
+pub use address::{ipv4_net, name_server};
 pub use batch::check_batch;
 pub use build::Defaults;
+pub use network::mac_address;
 pub use problems::{Problem, Problems};
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net};
 
@@ -205,24 +207,45 @@ pub struct DataDisk {
 pub struct Interface {
     /// What it is attached to.
     pub link: Link,
-    /// From the address, or from the VM's name and the index.
+    /// The manifest's, or from the address, or from the VM's name and the index.
     pub mac: MacAddress,
     /// The host's end; `None` leaves its name to libvirt.
     pub tap: Option<String>,
-    /// The address that names MAC and tap; `None` means DHCP.
+    /// The address that names MAC and tap.
     pub ip: Option<Ipv4Net>,
+    /// Whether the guest asks for an IPv4 address by DHCP.
+    pub dhcp: bool,
     /// Further addresses.
     pub addresses: Vec<IpNet>,
     /// IPv4 gateway.
     pub gateway: Option<Ipv4Addr>,
-    /// Whether the default route goes this way.
+    /// IPv6 gateway.
+    pub gateway6: Option<Ipv6Addr>,
+    /// Whether the IPv4 default route goes this way.
     pub default_route: bool,
+    /// Whether the IPv6 default route goes this way: by the gateway, or by router advertisements.
+    pub default_route6: bool,
     /// Name servers.
     pub dns: Vec<IpAddr>,
+    /// Domains to look names up in.
+    pub search: Vec<String>,
+    /// MTU that was asked for; `None` is the link's.
+    pub mtu: Option<u16>,
+    /// The link's MTU where it is not 1500, Ethernet's. Only a host knows it.
+    pub link_mtu: Option<u16>,
     /// VLAN tag.
     pub vlan: Option<u16>,
+    /// Whether the bridge is Open vSwitch's: said in the manifest, or seen on the host.
+    pub on_open_vswitch: bool,
     /// Whether the firmware may boot from it.
     pub pxe_boot: bool,
+}
+
+impl Interface {
+    /// All of its fixed addresses.
+    pub fn fixed(&self) -> impl Iterator<Item = IpNet> + '_ {
+        self.ip.map(IpNet::V4).into_iter().chain(self.addresses.iter().copied())
+    }
 }
 
 /// What an interface is attached to.

@@ -57,10 +57,19 @@ impl<'s> Field<'s> {
         let document = Self::document(schema);
         let mut names = path.split('.').map(|name| name.split('[').next().unwrap_or(name)).peekable();
         names.next_if(|name| DOCUMENT.contains(&name.to_lowercase().as_str()));
-        names.try_fold(document.clone(), |field, name| {
-            let found = field.fields().into_iter().find(|f| f.name().eq_ignore_ascii_case(name));
-            found.ok_or_else(|| field.without(name, &document))
-        })
+        names
+            .try_fold(document.clone(), |field, name| {
+                let found = field.fields().into_iter().find(|f| f.name().eq_ignore_ascii_case(name));
+                found.ok_or_else(|| field.without(name, &document))
+            })
+            .or_else(|missing| document.only_one_named(path).ok_or(missing))
+    }
+
+    /// The field of that name, if there is but one at any depth.
+    fn only_one_named(&self, name: &str) -> Option<Self> {
+        let mut named = self.all().into_iter().filter(|field| field.name().eq_ignore_ascii_case(name));
+        let first = named.next()?;
+        named.next().is_none().then_some(first)
     }
 
     fn without(&self, name: &str, document: &Self) -> NoField {

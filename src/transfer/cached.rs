@@ -5,7 +5,7 @@ use std::io::{self, Read, Take};
 
 use super::cache::{Cache, Kept, Note, Part};
 use super::error::{Reason, TransferError};
-use super::http::{Download, Found, Fresh, Validators, look};
+use super::http::{Download, Found, Fresh, look};
 use super::location::Url;
 use super::{Algorithm, Check, Opened, Options, SparseFile, downloaded};
 use crate::content::Content;
@@ -28,28 +28,35 @@ pub(super) fn open<'a>(
         check => check,
     };
     let Some(part) = cache.part(url)? else {
-        let download = Download::open(options.client, url, options.pace)?;
+        let download = Download::open(options.client, url, options.pace, check.is_expected())?;
         let found = download.found();
         return downloaded(download, found, name, check, None);
     };
     let source = Source::open(&part, url, options)?;
     let found = source.rest.found();
-    let note = Note::new(url, &found.validators);
+    let mut note = Note::new(url, &found.validators);
+    // So that a part is known to be of what is expected the next time, whatever the server says.
+    if let Check::Expect(digest) = check {
+        note.digest = Some(digest.clone());
+    }
     let keep = cache.keep(url, part, note, source.there())?;
     downloaded(source, found, name, check, Some(Box::new(keep)))
 }
 
 /// Whether nothing newer can be meant: it has the very digest that is asked for, or the server says so.
 fn is_current(kept: &Kept, url: &Url, options: Options<'_>) -> Result<bool, TransferError> {
-    if let (Check::Expect(expected), Some(digest)) = (options.check, &kept.note.digest)
-        && expected == digest
-    {
+    if is_expected(options.check, &kept.note) {
         return Ok(true);
     }
     if kept.note.validators.is_empty() {
         return Ok(false);
     }
     Ok(look(options.client, url, &kept.note.validators, options.pace)? == Fresh::Unchanged)
+}
+
+/// Whether a note is about the very bytes that are asked for.
+fn is_expected(check: &Check, note: &Note) -> bool {
+    matches!((check, &note.digest), (Check::Expect(expected), Some(digest)) if expected == digest)
 }
 
 fn from_cache<'a>(
@@ -78,15 +85,18 @@ struct Source<'a> {
 
 impl<'a> Source<'a> {
     fn open(part: &Part, url: &Url, options: Options<'a>) -> Result<Self, TransferError> {
-        let known = part.note.as_ref().map(|note| note.validators.clone()).filter(Validators::can_resume);
-        if let Some(validators) = known {
-            match Download::open_behind(options.client, url, options.pace, part.length, validators) {
+        let verified = options.check.is_expected();
+        let expected = part.note.as_ref().is_some_and(|note| is_expected(options.check, note));
+        let known = part.note.as_ref().map(|note| note.validators.clone());
+        if let Some(validators) = known.filter(|known| expected || known.can_resume()) {
+            let (client, pace, length) = (options.client, options.pace, part.length);
+            match Download::open_behind(client, url, pace, length, validators, expected) {
                 Ok(rest) => return Self::behind(part, rest),
                 Err(e) if e.reason() == Reason::Changed => {}
                 Err(e) => return Err(e),
             }
         }
-        Ok(Self { part: None, rest: Download::open(options.client, url, options.pace)? })
+        Ok(Self { part: None, rest: Download::open(options.client, url, options.pace, verified)? })
     }
 
     fn behind(part: &Part, rest: Download<'a>) -> Result<Self, TransferError> {

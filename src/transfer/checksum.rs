@@ -1,6 +1,6 @@
 //! What a user gives as a checksum: a digest, or where a checksum file is.
 
-use super::checksum_file::ChecksumFile;
+use super::checksum_file::{ChecksumFile, Wanted};
 use super::digest::Digest;
 use super::error::{Reason, TransferError};
 use super::location::Location;
@@ -20,14 +20,39 @@ impl std::str::FromStr for Expected {
     type Err = TransferError;
 
     fn from_str(text: &str) -> Result<Self, TransferError> {
-        if let Some(digest) = Digest::from_hex(text) {
+        let plain = text.trim();
+        if let Some(digest) = Digest::from_hex(plain) {
             return Ok(Self::Digest(digest));
+        }
+        if let Some(error) = unfit_digits(plain) {
+            return Err(error);
         }
         // An address has a colon, too, but no hash function is called `http`; nor is a path with a slash one.
         let looks_like_digest =
-            text.split_once(':').is_some_and(|(name, rest)| is_word(name) && is_word(rest));
-        if looks_like_digest { text.parse().map(Self::Digest) } else { text.parse().map(Self::ListedIn) }
+            plain.split_once(':').is_some_and(|(name, rest)| is_word(name) && is_word(rest.trim_start()));
+        if looks_like_digest { plain.parse().map(Self::Digest) } else { text.parse().map(Self::ListedIn) }
     }
+}
+
+/// Why a text of nothing but hexadecimal digits is no digest that foundry checks by. Fewer than those of MD5 are more
+/// likely a file's name.
+fn unfit_digits(text: &str) -> Option<TransferError> {
+    if text.len() < 32 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return None;
+    }
+    let cause = match text.len() {
+        32 => "it has as many digits as MD5 gives, which foundry does not check by".to_owned(),
+        40 => "it has as many digits as SHA-1 gives, which foundry does not check by".to_owned(),
+        56 => "it has as many digits as SHA-224 gives, which foundry does not check by".to_owned(),
+        96 => "it has as many digits as SHA-384 gives, which foundry does not check by".to_owned(),
+        count => format!("it has {count} digits; SHA-256 has 64 and SHA-512 has 128"),
+    };
+    let error = TransferError::new(Reason::Input, format!("{text:?} is not a digest to check by"));
+    Some(
+        error
+            .because(cause)
+            .hint(format!("use a sha256: or sha512: digest; a list of that name is ./{text}")),
+    )
 }
 
 impl std::fmt::Display for Expected {
@@ -69,5 +94,7 @@ pub fn expected_digest(
     let extension =
         list.file_name().and_then(|list| list.strip_prefix(&name)?.strip_prefix('.').map(str::to_owned));
     let beside = extension.is_some_and(|extension| is_word(&extension));
-    if beside { lines.digest_beside(&name) } else { lines.digest_of(&name) }
+    let (below, path) = (image.below_folder_of(list), image.whole_path().unwrap_or(name));
+    let wanted = Wanted { below: below.as_deref(), path: &path };
+    if beside { lines.digest_beside(wanted) } else { lines.digest_for(wanted) }
 }

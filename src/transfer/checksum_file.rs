@@ -1,16 +1,19 @@
 //! Checksum files: `SHA256SUMS`, `SHA512SUMS`, `CHECKSUM`, `image.qcow2.sha256`.
 //!
-//! Three forms are read, also mixed: GNU's (`HEX  name`, `HEX *name`; coreutils' "cksum output modes"), BSD's and
-//! OpenSSL's (`SHA256 (name) = HEX`, `SHA256(name)= HEX`), and one bare digest. Which hash function it is, is told by
-//! the number of digits. Comments (`#`), lines of other hash functions and anything else are passed over.
+//! The forms of GNU, BSD, OpenSSL, PowerShell and certutil are read, also mixed, and one bare digest (see
+//! [`checksum_line`](super::checksum_line)). Which hash function it is, is told by the line itself, else by a heading
+//! above it or the name of the list, else by the number of digits. Lines of other functions, comments and anything
+//! else are passed over.
 //!
 //! A clear-signed file (OpenPGP, RFC 9580 section 7) is read, but **its signature is not checked**: what guards the
 //! file is the TLS connection that it came by, nothing else.
 
 use std::io::Read;
 
+use super::checksum_line::{self, Line};
 use super::digest::Digest;
 use super::error::{Reason, TransferError};
+use super::hash_name::HashName;
 use crate::text::printable;
 
 /// The largest checksum file that is read, in bytes (1 MiB): that of a release with hundreds of images has 60 KiB.
@@ -21,14 +24,25 @@ pub const MAX_BYTES: usize = 1 << 20;
 pub struct ChecksumFile {
     /// Its name in messages.
     from: String,
-    lines: Vec<Line>,
+    entries: Vec<Entry>,
+    /// A hash function of which there are digests that nothing can be checked by.
+    other: Option<HashName>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Line {
+struct Entry {
     /// `None` for a bare digest.
     name: Option<String>,
     digest: Digest,
+}
+
+/// By what an image is looked for in a checksum file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted<'a> {
+    /// Its path from the folder that the list is in, where it is below that.
+    pub below: Option<&'a str>,
+    /// As much as is known of its path, with the name at its end.
+    pub path: &'a str,
 }
 
 impl ChecksumFile {
@@ -44,16 +58,49 @@ impl ChecksumFile {
         if bytes.len() > MAX_BYTES {
             return Err(useless(from, "it is larger than 1 MiB"));
         }
-        let parsed = Self::parse(&String::from_utf8_lossy(&bytes), from);
-        if parsed.lines.is_empty() {
-            return Err(useless(from, "there is no SHA-256 or SHA-512 digest in it"));
+        let parsed = Self::parse(&decoded(&bytes), from);
+        if parsed.entries.is_empty() {
+            return Err(useless(from, &parsed.nothing_to_check_by()));
         }
         Ok(parsed)
     }
 
     /// Takes the digests out of a text; there may be none.
     pub fn parse(text: &str, from: &str) -> Self {
-        Self { from: from.to_owned(), lines: unsigned(text).filter_map(read_line).collect() }
+        let mut file = Self { from: from.to_owned(), entries: Vec::new(), other: None };
+        let mut heading = HashName::in_list_name(list_name(from));
+        let mut next_name = None;
+        for line in unsigned(text) {
+            match checksum_line::read(line) {
+                Line::Digest { name, digest, function } => {
+                    let name = name.or_else(|| next_name.take());
+                    let told = function.or_else(|| heading.clone()).filter(|f| f.may_have(&digest));
+                    match told {
+                        Some(other @ HashName::Other(_)) => file.other = Some(other),
+                        _ => file.entries.push(Entry { name: name.map(|name| plain_name(&name)), digest }),
+                    }
+                }
+                Line::NameOfLast(name) => {
+                    if let Some(Entry { name: last @ None, .. }) = file.entries.last_mut() {
+                        *last = Some(name.to_owned());
+                    }
+                }
+                Line::Heading { function, name } => {
+                    heading = Some(function);
+                    next_name = name.map(str::to_owned);
+                }
+                Line::Nothing => {}
+            }
+        }
+        file
+    }
+
+    fn nothing_to_check_by(&self) -> String {
+        let none = "there is no SHA-256 or SHA-512 digest in it";
+        match &self.other {
+            Some(other) => format!("{none}, but some by {other}, which foundry does not check by"),
+            None => none.into(),
+        }
     }
 
     /// The strongest digest that is listed for a file of that name. A listed path matches by its whole and, if none
@@ -63,12 +110,27 @@ impl ChecksumFile {
     /// [`Reason::Checksum`] where it is not listed, with the names that are near, and where it is listed twice with
     /// different digests.
     pub fn digest_of(&self, name: &str) -> Result<Digest, TransferError> {
-        if let [Line { name: None, digest }] = self.lines.as_slice() {
+        self.digest_for(Wanted { below: None, path: name })
+    }
+
+    /// The strongest digest that is listed for an image: under its path from the list's folder; else under its bare
+    /// name; else under the path whose end has most in common with the image's.
+    ///
+    /// # Errors
+    /// As [`digest_of`](Self::digest_of).
+    pub fn digest_for(&self, wanted: Wanted<'_>) -> Result<Digest, TransferError> {
+        if let [Entry { name: None, digest }] = self.entries.as_slice() {
             return Ok(digest.clone());
         }
-        let whole = self.listed(|listed| listed == name);
-        let found =
-            if whole.is_empty() { self.listed(|listed| last_component(listed) == name) } else { whole };
+        let name = last_component(wanted.path);
+        let named: Vec<(&str, &Digest)> =
+            self.entries.iter().filter_map(|entry| Some((entry.name.as_deref()?, &entry.digest))).collect();
+        let mut found = matching(&named, wanted);
+        if found.is_empty() {
+            let plain: Vec<(String, &Digest)> = named.iter().map(|(n, d)| (with_slashes(n), *d)).collect();
+            let plain: Vec<(&str, &Digest)> = plain.iter().map(|(n, d)| (n.as_str(), *d)).collect();
+            found = matching(&plain, wanted);
+        }
         let strongest = found.iter().map(|digest| digest.algorithm()).max();
         let mut found = found.into_iter().filter(|digest| Some(digest.algorithm()) == strongest);
         let first = found.next().ok_or_else(|| self.absent(name))?;
@@ -81,22 +143,17 @@ impl ChecksumFile {
         Ok(first.clone())
     }
 
-    /// As [`digest_of`](Self::digest_of), for a checksum file that is called like the file itself and lies beside it
+    /// As [`digest_for`](Self::digest_for), for a checksum file that is called like the file itself and lies beside it
     /// (`image.qcow2.sha256`): its only digest is meant, whatever name stands there. openSUSE's names the build there
     /// that its stable name leads to.
     ///
     /// # Errors
     /// As [`digest_of`](Self::digest_of).
-    pub fn digest_beside(&self, name: &str) -> Result<Digest, TransferError> {
-        match self.lines.as_slice() {
+    pub fn digest_beside(&self, wanted: Wanted<'_>) -> Result<Digest, TransferError> {
+        match self.entries.as_slice() {
             [only] => Ok(only.digest.clone()),
-            _ => self.digest_of(name),
+            _ => self.digest_for(wanted),
         }
-    }
-
-    fn listed(&self, matches: impl Fn(&str) -> bool) -> Vec<&Digest> {
-        let named = |line: &&Line| line.name.as_deref().is_some_and(&matches);
-        self.lines.iter().filter(named).map(|line| &line.digest).collect()
     }
 
     fn absent(&self, name: &str) -> TransferError {
@@ -112,12 +169,12 @@ impl ChecksumFile {
 
     /// At most three names, the most similar first.
     fn near(&self, name: &str) -> Vec<String> {
-        let names = self.lines.iter().filter_map(|line| line.name.as_deref());
+        let names = self.entries.iter().filter_map(|entry| entry.name.as_deref());
         let mut near: Vec<_> = names.map(|listed| (strsim::jaro(listed, name), listed)).collect();
         near.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
         near.dedup_by(|a, b| a.1 == b.1);
         near.truncate(3);
-        near.into_iter().map(|(_, listed)| printable(listed)).collect()
+        near.into_iter().map(|(_, listed)| format!("{:?}", printable(listed))).collect()
     }
 }
 
@@ -125,71 +182,66 @@ fn useless(from: &str, cause: &str) -> TransferError {
     TransferError::new(Reason::Checksum, format!("{from} is not a checksum file")).because(cause)
 }
 
-/// The lines that are text: without the armour of a clear-signed message, its dash escapes and its signature.
+/// The text of a list: UTF-8, or UTF-16 by its byte order mark, as PowerShell writes it.
+fn decoded(bytes: &[u8]) -> String {
+    let utf16 = |rest: &[u8], unit: fn([u8; 2]) -> u16| {
+        let units = rest.chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
+        char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
+    };
+    match bytes {
+        [0xff, 0xfe, rest @ ..] => utf16(rest, u16::from_le_bytes),
+        [0xfe, 0xff, rest @ ..] => utf16(rest, u16::from_be_bytes),
+        bytes => String::from_utf8_lossy(bytes).into_owned(),
+    }
+}
+
+/// The name of a list, from the one that it has in messages.
+fn list_name(from: &str) -> &str {
+    last_component(from.split('?').next().unwrap_or(from))
+}
+
+/// The lines that are text: without the armour of a clear-signed message (RFC 9580, 7), which begins with headers and
+/// an empty line, without its dash escapes and its signature.
 fn unsigned(text: &str) -> impl Iterator<Item = &str> {
-    let mut in_signature = false;
+    let (mut in_signature, mut in_headers) = (false, false);
     text.lines().filter_map(move |line| {
         if line.starts_with("-----BEGIN PGP SIGNATURE-----") {
             in_signature = true;
         }
         let end = line.starts_with("-----END PGP SIGNATURE-----");
-        let skipped = in_signature || line.starts_with("-----");
+        let skipped = in_signature || in_headers || line.starts_with("-----");
         in_signature &= !end;
+        in_headers =
+            line.starts_with("-----BEGIN PGP SIGNED MESSAGE-----") || (in_headers && !line.is_empty());
         (!skipped).then(|| line.strip_prefix("- ").unwrap_or(line))
     })
 }
 
-/// A backslash in front of a line says that its name is escaped.
-fn read_line(line: &str) -> Option<Line> {
-    let (escaped, plain) = line.strip_prefix('\\').map_or((false, line), |rest| (true, rest));
-    let (name, digest) = split_bsd(plain).or_else(|| split_gnu(plain))?;
-    let name = match name {
-        Some(name) if escaped => Some(unescaped(name)?),
-        name => name.map(str::to_owned),
+/// The digests of the names that fit best.
+fn matching<'a>(named: &[(&str, &'a Digest)], wanted: Wanted<'_>) -> Vec<&'a Digest> {
+    let by = |matches: &dyn Fn(&str) -> bool| -> Vec<&'a Digest> {
+        named.iter().filter(|(name, _)| matches(name)).map(|(_, digest)| *digest).collect()
     };
-    Some(Line { name: name.map(|name| plain_name(&name)), digest })
-}
-
-/// `SHA256 (name) = HEX`; OpenSSL leaves the blanks out and version 3 says `SHA2-256`.
-fn split_bsd(line: &str) -> Option<(Option<&str>, Digest)> {
-    let (function, rest) = line.split_once('(')?;
-    let (name, hex) = rest.rsplit_once(')')?;
-    let digest = Digest::from_hex(hex.trim_start().strip_prefix('=')?.trim())?;
-    let function = function.trim().to_ascii_lowercase().replace("sha2-", "sha");
-    (function == digest.algorithm().name()).then_some((Some(name), digest))
-}
-
-/// `HEX  name` and `HEX *name`, or a digest alone: `HEX`, and `HEX  -`, which sha256sum makes of its input.
-fn split_gnu(line: &str) -> Option<(Option<&str>, Digest)> {
-    let end = line.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(line.len());
-    let (hex, rest) = line.split_at(end);
-    let digest = Digest::from_hex(hex)?;
-    let Some(first) = rest.chars().next() else { return Some((None, digest)) };
-    if !first.is_whitespace() {
-        return None;
+    let name = last_component(wanted.path);
+    let below = wanted.below.map(|below| by(&|listed| listed == below)).unwrap_or_default();
+    if !below.is_empty() {
+        return below;
     }
-    // The second character says text or binary mode; who leaves it out has one blank or a tab.
-    let behind = &rest[first.len_utf8()..];
-    let name = behind.strip_prefix([' ', '*']).unwrap_or(behind);
-    Some(if matches!(name, "" | "-") { (None, digest) } else { (Some(name), digest) })
+    let whole = by(&|listed| listed == name);
+    if !whole.is_empty() {
+        return whole;
+    }
+    let common = |listed: &str| {
+        let pairs = listed.rsplit('/').zip(wanted.path.rsplit('/'));
+        pairs.take_while(|(listed, wanted)| listed == wanted).count()
+    };
+    let most = named.iter().map(|(listed, _)| common(listed)).max().unwrap_or(0);
+    by(&|listed| most > 0 && common(listed) == most)
 }
 
-/// coreutils' escapes, of the characters that would break the line.
-fn unescaped(name: &str) -> Option<String> {
-    let mut out = String::new();
-    let mut chars = name.chars();
-    while let Some(c) = chars.next() {
-        out.push(match c {
-            '\\' => match chars.next()? {
-                'n' => '\n',
-                'r' => '\r',
-                '\\' => '\\',
-                _ => return None,
-            },
-            c => c,
-        });
-    }
-    Some(out)
+/// A name as Windows' tools list it, and without the blanks that a table is filled up with.
+fn with_slashes(name: &str) -> String {
+    plain_name(&name.trim().replace('\\', "/"))
 }
 
 fn plain_name(name: &str) -> String {

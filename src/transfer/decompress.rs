@@ -1,9 +1,9 @@
 //! gzip, xz, zstd and bzip2, told by their first bytes and never by a name, unpacked as a stream.
 //!
 //! All of them take what their own tools concatenate: members of gzip (RFC 1952, 2.2), streams of xz with padding,
-//! frames of zstd (RFC 8878, also skippable ones), streams of bzip2. Damage and a missing end are errors. So is
-//! anything else behind the end, which `xz` and `zstd` refuse, too, and `gzip` and `bzip2` warn about: an image to
-//! which something was added is not the image that somebody packed.
+//! frames of zstd (RFC 8878, also skippable ones, with which all begins that pzstd writes), streams of bzip2. Damage and
+//! a missing end are errors. So is anything else behind the end, which `xz` and `zstd` refuse, too; for gzip and bzip2
+//! see [`members`](super::members).
 //!
 //! # Memory
 //!
@@ -21,10 +21,16 @@
 //!
 //! How long the content gets is not bounded here; a few bytes can unpack to anything, and who stores it has to count.
 
-use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::io::{self, BufReader, Cursor, Read};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use super::error::{Reason, TransferError};
+use super::location::Location;
+use super::members::Members;
 use crate::content::Content;
+use crate::text::shell_word;
+use crate::units::Bytes;
 
 /// The most memory for xz's dictionary and the decoder around it, in bytes: twice what `xz -9` wants.
 const XZ_MEMORY: u64 = 128 << 20;
@@ -34,6 +40,10 @@ const ZSTD_WINDOW_LOG: u32 = 27;
 
 /// How many bytes are read at once of what is packed.
 const INPUT: usize = 128 * 1024;
+
+/// How far skippable frames are looked through for what follows them. Behind more it is zstd: nothing else but lz4 has
+/// such frames, and lz4 writes none by itself.
+const LOOKED_THROUGH: usize = 1 << 20;
 
 /// A format of compressed data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +80,8 @@ impl Format {
         }
     }
 
-    /// A name without this format's extension, where it has it: `disk.raw.xz` is `disk.raw`.
+    /// A name without this format's extension, where it has it: `disk.raw.xz` is `disk.raw`. Capitals make no
+    /// difference.
     pub fn stem(self, name: &str) -> &str {
         let extensions: &[&str] = match self {
             Self::Gzip => &[".gz"],
@@ -78,31 +89,49 @@ impl Format {
             Self::Zstd => &[".zst", ".zstd"],
             Self::Bzip2 => &[".bz2"],
         };
-        extensions.iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name)
+        let without = |end: &&str| {
+            let at = name.len().checked_sub(end.len())?;
+            name.get(at..).filter(|last| last.eq_ignore_ascii_case(end)).map(|_| &name[..at])
+        };
+        extensions.iter().find_map(without).unwrap_or(name)
     }
 }
 
-/// Unpacks what is packed and passes on what is not, with its holes; says which it was.
+/// How much a skippable frame takes with its header of eight bytes, if bytes begin with one (RFC 8878, 3.1.2).
+pub(crate) fn skippable_frame(bytes: &[u8]) -> Option<u64> {
+    let [0x50..=0x5f, 0x2a, 0x4d, 0x18, a, b, c, d, ..] = *bytes else { return None };
+    Some(8 + u64::from(u32::from_le_bytes([a, b, c, d])))
+}
+
+/// What came of looking at the first bytes.
+pub(super) struct Packed<'a> {
+    /// Unpacked, or as it was.
+    pub(super) content: Box<dyn Content + 'a>,
+    pub(super) format: Option<Format>,
+    /// How many bytes behind the end of the packed data were passed over, at its end.
+    pub(super) passed_over: Arc<AtomicU64>,
+}
+
+/// Unpacks what is packed and passes on what is not, with its holes; says which it was. `verified` says that the whole
+/// of it is compared with a digest.
 ///
 /// # Errors
 /// Those of the source while its first bytes are read.
-pub fn unpack<'a, C: Content + 'a>(
+pub(super) fn unpack<'a, C: Content + 'a>(
     mut packed: C,
     name: &str,
-) -> io::Result<(Box<dyn Content + 'a>, Option<Format>)> {
+    verified: bool,
+) -> io::Result<Packed<'a>> {
     let mut head = Vec::new();
-    packed.by_ref().take(6).read_to_end(&mut head)?;
-    let format = Format::of(&head);
+    let format = look(&mut packed, &mut head)?;
+    let passed_over = Arc::default();
     let whole = Begun { head: Cursor::new(head), rest: packed };
-    let Some(format) = format else { return Ok((Box::new(whole), None)) };
-    let decoder = decoder(format, BufReader::with_capacity(INPUT, whole))?;
-    Ok((Box::new(Unpacked { decoder, format, name: name.to_owned() }), Some(format)))
-}
-
-fn decoder<'a>(format: Format, packed: impl BufRead + 'a) -> io::Result<Box<dyn Read + 'a>> {
-    Ok(match format {
-        Format::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(packed)),
-        Format::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(packed)),
+    let Some(format) = format else { return Ok(Packed { content: Box::new(whole), format, passed_over }) };
+    let packed = BufReader::with_capacity(INPUT, whole);
+    let decoder: Box<dyn Read + 'a> = match format {
+        Format::Gzip | Format::Bzip2 => {
+            Box::new(Members::new(packed, format, name, verified, Arc::clone(&passed_over)))
+        }
         Format::Xz => {
             let stream =
                 liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, liblzma::stream::CONCATENATED)?;
@@ -113,7 +142,41 @@ fn decoder<'a>(format: Format, packed: impl BufRead + 'a) -> io::Result<Box<dyn 
             decoder.window_log_max(ZSTD_WINDOW_LOG)?;
             Box::new(decoder)
         }
-    })
+    };
+    let content = Box::new(Unpacked { decoder, format, name: name.to_owned() });
+    Ok(Packed { content, format: Some(format), passed_over })
+}
+
+/// Reads the first bytes into `head`, and tells the format by them.
+fn look(packed: &mut impl Read, head: &mut Vec<u8>) -> io::Result<Option<Format>> {
+    let mut at = 0_usize;
+    loop {
+        packed.by_ref().take((at + 8).saturating_sub(head.len()) as u64).read_to_end(head)?;
+        let here = head.get(at..).unwrap_or_default();
+        match skippable_frame(here) {
+            Some(length) => at += usize::try_from(length).unwrap_or(LOOKED_THROUGH),
+            None if at == 0 => return Ok(Format::of(here)),
+            // Nothing but skippable frames is zstd's nothing.
+            None if here.is_empty() => return Ok(Some(Format::Zstd)),
+            None => return Ok(Format::of(here).filter(|format| *format == Format::Zstd)),
+        }
+        if at > LOOKED_THROUGH {
+            return Ok(Some(Format::Zstd));
+        }
+    }
+}
+
+/// The commands that unpack it without foundry's limits, and import it.
+pub(super) fn unpacking_command(format: Format, name: &str) -> String {
+    let program = match format {
+        Format::Gzip => "gunzip -c",
+        Format::Xz => "xz -dc",
+        Format::Zstd => "zstd -dc --long=31",
+        Format::Bzip2 => "bunzip2 -c",
+    };
+    let is_file = !name.contains("://") && name != Location::StandardInput.to_string();
+    let file = if is_file { shell_word(name) } else { "FILE".into() };
+    format!("{program} {file} | foundry image import - NAME")
 }
 
 /// Content of which the first bytes are read already.
@@ -152,9 +215,18 @@ impl Unpacked<'_> {
         if TransferError::in_io(&error).is_some() || error.kind() == io::ErrorKind::Interrupted {
             return error;
         }
+        let cause = error.to_string();
+        // zstd: "Frame requires too much memory for decoding"; xz: "memory limit reached".
+        if cause.contains("memory") {
+            let limit = Bytes(XZ_MEMORY);
+            return TransferError::new(Reason::Damaged, format!("cannot unpack {}", self.name))
+                .because(format!("it wants more than the {limit} of memory that foundry gives to unpacking"))
+                .hint(unpacking_command(self.format, &self.name))
+                .into();
+        }
         let cause = match error.kind() {
             io::ErrorKind::UnexpectedEof => "it is cut off".to_owned(),
-            _ => error.to_string(),
+            _ => cause,
         };
         TransferError::new(Reason::Damaged, format!("{} is not sound {} data", self.name, self.format.name()))
             .because(cause)

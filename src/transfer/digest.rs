@@ -35,7 +35,8 @@ impl Algorithm {
     }
 
     fn of_name(name: &str) -> Option<Self> {
-        [Self::Sha256, Self::Sha512].into_iter().find(|a| a.name().eq_ignore_ascii_case(name))
+        let plain = name.trim().to_ascii_lowercase().replace("sha2-", "sha").replace('-', "");
+        [Self::Sha256, Self::Sha512].into_iter().find(|a| a.name() == plain)
     }
 }
 
@@ -83,7 +84,7 @@ impl FromStr for Digest {
         let read = match text.split_once(':') {
             Some((name, hex)) => {
                 let algorithm = Algorithm::of_name(name).ok_or_else(|| unknown_algorithm(name))?;
-                Self::from_hex(hex).filter(|digest| digest.algorithm == algorithm)
+                Self::from_hex(hex.trim()).filter(|digest| digest.algorithm == algorithm)
             }
             None => Self::from_hex(text),
         };

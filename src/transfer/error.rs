@@ -77,6 +77,14 @@ impl TransferError {
         self
     }
 
+    /// The same of the address that somebody asked for, which led to the one that failed.
+    #[must_use]
+    pub(crate) fn led_from(self, asked: &impl fmt::Display, at: &impl fmt::Display) -> Self {
+        let there = self.cause.unwrap_or(self.message);
+        let cause = Some(format!("it leads to {at}: {there}"));
+        Self { reason: self.reason, message: format!("cannot download {asked}"), cause, hint: self.hint }
+    }
+
     /// The sort of failure.
     pub fn reason(&self) -> Reason {
         self.reason

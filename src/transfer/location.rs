@@ -99,6 +99,32 @@ impl Location {
         }
     }
 
+    /// The whole path, decoded: as it is in an address, absolute for a file. It ends in
+    /// [`file_name`](Self::file_name).
+    pub(super) fn whole_path(&self) -> Option<String> {
+        self.file_name()?;
+        match self {
+            Self::Url(url) => percent_decode_str(url.uri.path()).decode_utf8().ok().map(Into::into),
+            Self::File(path) => {
+                let absolute = std::path::absolute(path).ok()?;
+                Some(absolute.to_string_lossy().into_owned())
+            }
+            Self::StandardInput => None,
+        }
+    }
+
+    /// Its path from the folder that another location is in, where it is below that.
+    pub(super) fn below_folder_of(&self, list: &Self) -> Option<String> {
+        match (self, list) {
+            (Self::Url(image), Self::Url(list)) if image.origin() == list.origin() => {}
+            (Self::File(_), Self::File(_)) => {}
+            _ => return None,
+        }
+        let (image, list) = (self.whole_path()?, list.whole_path()?);
+        let (folder, _) = list.rsplit_once('/')?;
+        image.strip_prefix(folder)?.strip_prefix('/').map(str::to_owned)
+    }
+
     /// What tells it apart from other locations, to be kept: `sha256:…` of an address as [`Url::identity`] has it, or
     /// of the absolute path of a file, in which links and `..` stay as they are. `None` for standard input, and where
     /// a relative path has no working directory to begin from.
@@ -190,7 +216,12 @@ impl Url {
         if !scheme(&target).is_some_and(is_http) {
             return Err(refused("is neither http:// nor https://"));
         }
-        let there: Self = target.parse().map_err(|_| refused("is not an address to download from"))?;
+        let no_address = || refused("is not an address to download from");
+        let there: Self = target.parse().map_err(|_| no_address())?;
+        // Percent-encoding is nothing for a host's name; what was encoded there belongs into IDNA's form.
+        if there.uri.host().is_some_and(|host| !host.starts_with('[') && host.contains('%')) {
+            return Err(no_address());
+        }
         if self.is_https() && !there.is_https() {
             return Err(refused("is plain http after https: anybody on the way can change what comes"));
         }
@@ -215,6 +246,15 @@ impl Url {
             IpAddr::V6(address) if address.is_unicast_link_local() => Some(LINK_LOCAL),
             _ => None,
         }
+    }
+
+    /// Whether another address is this one, but for encryption: what is led there by the host itself is no mirror.
+    pub(super) fn is_plain_form_of(&self, other: &Self) -> bool {
+        let same_host = self.uri.host().zip(other.uri.host()).is_some_and(|(a, b)| a.eq_ignore_ascii_case(b));
+        !self.is_https()
+            && other.is_https()
+            && same_host
+            && self.uri.path_and_query() == other.uri.path_and_query()
     }
 
     /// Scheme, host and port as two addresses are compared by: small letters, and no port that goes without saying

@@ -21,11 +21,14 @@ mod cache;
 mod cached;
 mod checksum;
 pub mod checksum_file;
+mod checksum_line;
 pub mod decompress;
 mod digest;
 mod error;
+mod hash_name;
 mod http;
 mod location;
+mod members;
 mod pace;
 mod reference;
 mod sparse;
@@ -41,6 +44,7 @@ use std::sync::{Arc, OnceLock};
 pub use cache::Cache;
 pub use checksum::{Expected, expected_digest};
 pub use decompress::Format;
+pub(crate) use decompress::skippable_frame;
 pub use digest::{Algorithm, Digest, Hasher};
 pub use error::{Reason, TransferError};
 pub use http::{Client, Download, Found, Fresh, HttpSettings, Proxies, Validators, look};
@@ -82,6 +86,7 @@ pub struct Opened<'a> {
     pub found: Option<Found>,
     /// Whether it is a kept download and nothing is transferred.
     pub from_cache: bool,
+    passed_over: Arc<AtomicU64>,
     count: Arc<AtomicU64>,
     done: Arc<OnceLock<Option<Digest>>>,
 }
@@ -134,9 +139,11 @@ fn layered<'a, C: Content + 'a>(
 ) -> Result<Opened<'a>, TransferError> {
     let verified = Verified::new(source, name.clone(), check, shelf);
     let (count, done) = (Arc::clone(&verified.count), Arc::clone(&verified.done));
-    let (content, compressed) =
-        decompress::unpack(verified, &name).map_err(|e| TransferError::from_io(e, &name))?;
-    let whole = Whole { content: ZerosAsHoles::new(content), done: Arc::clone(&done), name };
+    let is_verified = matches!(check, Check::Expect(_));
+    let packed =
+        decompress::unpack(verified, &name, is_verified).map_err(|e| TransferError::from_io(e, &name))?;
+    let (compressed, passed_over) = (packed.format, packed.passed_over);
+    let whole = Whole { content: ZerosAsHoles::new(packed.content), done: Arc::clone(&done), name };
     Ok(Opened {
         content: Box::new(whole),
         compressed,
@@ -144,6 +151,7 @@ fn layered<'a, C: Content + 'a>(
         data_bytes: None,
         found: None,
         from_cache: false,
+        passed_over,
         count,
         done,
     })
@@ -153,7 +161,7 @@ fn from_server<'a>(url: &Url, name: String, options: Options<'a>) -> Result<Open
     if let Some(cache) = options.cache {
         return cached::open(cache, url, name, options);
     }
-    let download = Download::open(options.client, url, options.pace)?;
+    let download = Download::open(options.client, url, options.pace, options.check.is_expected())?;
     let found = download.found();
     downloaded(download, found, name, options.check, None)
 }
@@ -177,6 +185,13 @@ impl Opened<'_> {
     pub fn transferred(&self) -> impl Fn() -> u64 + 'static {
         let count = Arc::clone(&self.count);
         move || count.load(Ordering::Relaxed)
+    }
+
+    /// How many bytes behind the end of the compressed data were passed over, once the end of the content was seen.
+    /// They belong to what was verified.
+    pub fn passed_over(&self) -> impl Fn() -> u64 + 'static {
+        let passed_over = Arc::clone(&self.passed_over);
+        move || passed_over.load(Ordering::Relaxed)
     }
 
     /// Reads what is left of the content, which verifies it, and says what was transferred.

@@ -13,6 +13,20 @@ pub(super) fn scheme(reference: &str) -> Option<&str> {
     reference.split_once(':').map(|(word, _)| word).filter(|word| is_scheme(word))
 }
 
+/// A reference as servers write it, with the bytes percent-encoded that no address holds (RFC 3986, 2.1): blanks, and
+/// letters in whatever encoding the server's file names are in. Browsers, curl and wget do the same.
+pub(super) fn percent_encoded(reference: &[u8]) -> String {
+    let mut out = String::new();
+    for byte in reference.trim_ascii() {
+        match byte {
+            b'"' | b'<' | b'>' | b'`' => out += &format!("%{byte:02X}"),
+            byte if byte.is_ascii_graphic() => out.push(char::from(*byte)),
+            byte => out += &format!("%{byte:02X}"),
+        }
+    }
+    out
+}
+
 /// Where a reference leads from an address: not checked, it may hold anything that the reference held.
 pub(super) fn resolved(base: &Uri, reference: &str) -> String {
     if scheme(reference).is_some() {
@@ -59,6 +73,19 @@ fn without_dots(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_that_no_address_holds_are_encoded() {
+        for (written, encoded) in [
+            (b"/plain/my image.qcow2".as_slice(), "/plain/my%20image.qcow2"),
+            ("/bild-größe.qcow2".as_bytes(), "/bild-gr%C3%B6%C3%9Fe.qcow2"),
+            (b"/bild-gr\xf6\xdfe.qcow2", "/bild-gr%F6%DFe.qcow2"),
+            (b" /a%20b?x=1&y=[2]#f\t", "/a%20b?x=1&y=[2]#f"),
+            (b"/a\"<b>`{c}|^\\", "/a%22%3Cb%3E%60{c}|^\\"),
+        ] {
+            assert_eq!(percent_encoded(written), encoded);
+        }
+    }
 
     /// The examples of RFC 3986, 5.4.
     #[test]

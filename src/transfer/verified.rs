@@ -21,6 +21,13 @@ pub enum Check {
     Expect(Digest),
 }
 
+impl Check {
+    /// Whether only one digest is right.
+    pub(super) fn is_expected(&self) -> bool {
+        matches!(self, Self::Expect(_))
+    }
+}
+
 /// Bytes as they are transferred, counted, hashed, kept if wanted, and compared at the end.
 pub(super) struct Verified<C> {
     inner: C,

@@ -4,7 +4,7 @@ use foundry::cloud_init::{Documents, documents};
 use foundry::plan::UserData;
 use foundry::yaml::node::{Node, read_documents};
 
-use super::support::{fixed, plan, seed};
+use super::support::{fixed, network_config, plan, seed};
 
 fn made() -> Documents {
     documents(&plan(), &seed(), "web-1730534400").unwrap()
@@ -70,8 +70,11 @@ ethernets:
     match:
       macaddress: \"be:f0:1f:01:da:37\"
     dhcp4: true
+    dhcp-identifier: mac
     dhcp4-overrides:
       use-routes: false
+      route-metric: 1000
+    accept-ra: false
 "
     );
 }
@@ -109,15 +112,99 @@ fn only_the_default_route_is_written_and_only_where_it_goes() {
     assert_eq!(text.matches("via:").count(), 1, "{text}");
 }
 
+/// One that brings an IPv6 default route is for the interface that carries it, and for nobody who has a gateway.
 #[test]
-fn router_advertisements_are_refused_on_static_ipv4_only() {
-    let mut plan = plan();
-    plan.interfaces.push(fixed("10.0.0.2/24", &["10.0.0.3/24"]));
-    let text = documents(&plan, &seed(), "i").unwrap().network_config;
-    let accept = |eth: &str| value_at(&text, &["ethernets", eth, "accept-ra"]);
-    assert_eq!(accept("eth0"), None, "it has an IPv6 address");
-    assert_eq!(accept("eth1"), None, "it asks for its addresses");
-    assert_eq!(accept("eth2"), Some(Node::boolean(false)));
+fn router_advertisements_are_for_the_interface_that_carries_the_default_route() {
+    let accepts = |yaml: &str| -> Vec<bool> {
+        let text = network_config(yaml);
+        let refuses = |i| value_at(&text, &["ethernets", &format!("eth{i}"), "accept-ra"]).is_some();
+        (0..text.matches("macaddress").count()).map(|i| !refuses(i)).collect()
+    };
+    const A: &str = "ip: 10.0.0.5/24, bridge: br0, gateway: 10.0.0.1";
+    for (yaml, expected) in [
+        (format!("[{{{A}}}]"), vec![false]),
+        (format!("[{{{A}, addresses: ['2001:db8::5/64']}}]"), vec![true]),
+        (format!("[{{{A}, addresses: ['2001:db8::5/64']}}, {{network: dual}}]"), vec![true, false]),
+        (format!("[{{{A}}}, {{network: dual}}]"), vec![false, false]),
+        (format!("[{{{A}}}, {{network: dual, defaultRoute: true}}]"), vec![false, true]),
+        ("[{network: dual}]".into(), vec![true]),
+        ("[{bridge: br0}]".into(), vec![true]),
+        ("[{network: dual, defaultRoute: false}]".into(), vec![false]),
+        (
+            "[{ip: 10.0.0.5/24, bridge: br0, addresses: ['2001:db8::5/64'], defaultRoute: false}]".into(),
+            vec![false],
+        ),
+        ("[{bridge: br0, addresses: ['2001:db8::5/64']}]".into(), vec![true]),
+        ("[{bridge: br0, addresses: ['2001:db8::5/64'], gateway6: '2001:db8::1'}]".into(), vec![false]),
+        (
+            "[{network: dual}, {bridge: br0, addresses: ['2001:db8::5/64'], gateway6: '2001:db8::1'}]".into(),
+            vec![false, false],
+        ),
+    ] {
+        assert_eq!(accepts(&yaml), expected, "{yaml}");
+    }
+}
+
+/// Two guests of one golden image have one machine-id, by which networkd would ask for one address.
+#[test]
+fn a_lease_is_asked_for_by_the_mac_address() {
+    for yaml in [
+        "[{network: n}]",
+        "[{bridge: br0}]",
+        "[{ip: 10.0.0.5/24, gateway: 10.0.0.1, bridge: br0}, {network: n}]",
+    ] {
+        let text = network_config(yaml);
+        assert_eq!(
+            text.matches("dhcp4: true").count(),
+            text.matches("dhcp-identifier: mac").count(),
+            "{text}"
+        );
+        assert!(text.contains("dhcp-identifier: mac"), "{text}");
+    }
+}
+
+#[test]
+fn what_an_interface_can_say_is_written_in_netplans_words() {
+    let text = network_config(
+        "[{ip: 203.0.113.7/32, addresses: ['2001:db8::7/64'], gateway: 203.0.113.1, gateway6: 'fe80::1', onLink: true, \
+           bridge: br0, mtu: 9000, macAddress: 52-54-00-AB-CD-EF, dnsServers: ['2001:db8::53'], searchDomains: [Example.com, lab.]}]",
+    );
+    insta::assert_snapshot!(text, @r#"
+    version: 2
+    ethernets:
+      eth0:
+        match:
+          macaddress: "52:54:00:ab:cd:ef"
+        mtu: 9000
+        addresses:
+          - 203.0.113.7/32
+          - "2001:db8::7/64"
+        accept-ra: false
+        routes:
+          - to: 0.0.0.0/0
+            via: "203.0.113.1"
+            on-link: true
+          - to: "::/0"
+            via: "fe80::1"
+        nameservers:
+          search:
+            - example.com
+            - lab
+          addresses:
+            - "2001:db8::53"
+    "#);
+}
+
+#[test]
+fn a_gateway_is_on_the_link_only_where_no_network_holds_it() {
+    for (yaml, count) in [
+        ("[{ip: 10.0.0.5/24, gateway: 10.0.0.1, onLink: true, bridge: br0}]", 0),
+        ("[{ip: 10.0.0.5/24, addresses: [203.0.113.6/29], gateway: 203.0.113.1, bridge: br0}]", 0),
+        ("[{ip: 10.0.0.5/32, gateway: 10.9.0.1, onLink: true, bridge: br0}]", 1),
+        ("[{bridge: br0, addresses: ['2001:db8::5/128'], gateway6: '2001:db8:1::1', onLink: true}]", 1),
+    ] {
+        assert_eq!(network_config(yaml).matches("on-link: true").count(), count, "{yaml}");
+    }
 }
 
 #[test]
@@ -127,7 +214,7 @@ fn a_name_server_of_a_dhcp_interface_and_a_guest_without_interfaces() {
     plan.interfaces[1].default_route = true;
     let text = documents(&plan, &seed(), "i").unwrap().network_config;
     assert!(
-        text.ends_with("dhcp4: true\n    nameservers:\n      addresses:\n        - \"1.1.1.1\"\n"),
+        text.ends_with("dhcp4: true\n    dhcp-identifier: mac\n    accept-ra: false\n    nameservers:\n      addresses:\n        - \"1.1.1.1\"\n"),
         "{text}"
     );
     plan.interfaces.clear();

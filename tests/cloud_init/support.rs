@@ -4,10 +4,12 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use crate::deadline::{ChildInTime as _, CommandInTime as _};
 use foundry::manifest::VirtualMachine;
 use foundry::names::{MacAddress, VmName};
 use foundry::plan::{
-    BootDisk, BootSource, CpuMode, DiskFormat, Firmware, Interface, Link, SeedPlan, UserData, VmPlan,
+    BootDisk, BootSource, CpuMode, Defaults, DiskFormat, Firmware, Interface, Link, SeedPlan, UserData,
+    VmPlan,
 };
 use foundry::units::Bytes;
 
@@ -42,6 +44,24 @@ pub(crate) fn plan() -> VmPlan {
     }
 }
 
+/// The network configuration of a VM with these interfaces, as they stand in a manifest.
+pub(crate) fn network_config(interfaces: &str) -> String {
+    let text = format!(
+        "apiVersion: foundry.cofront.xyz/v1alpha1\nkind: VirtualMachine\nmetadata: {{name: web}}\n\
+         spec: {{vcpus: 1, memoryGiB: 1, bootDisk: {{sizeGB: 1, empty: true}}, networkInterfaces: {interfaces}}}\n"
+    );
+    let defaults = Defaults {
+        vm_pool: "vms".parse().unwrap(),
+        image_pool: "images".parse().unwrap(),
+        pool_override: None,
+        bridge: None,
+        dns: Vec::new(),
+    };
+    let manifest = foundry::manifest::load(&text, "vm.yaml").unwrap().remove(0);
+    let plan = VmPlan::from_manifest(&manifest, &defaults).unwrap();
+    foundry::cloud_init::documents(&plan, &seed(), "i").unwrap().network_config
+}
+
 /// A seed with everything that can be generated.
 pub(crate) fn seed() -> SeedPlan {
     SeedPlan {
@@ -63,11 +83,18 @@ pub(crate) fn fixed(ip: &str, more: &[&str]) -> Interface {
         mac: MacAddress::from_ipv4(ip.addr()),
         tap: None,
         ip: Some(ip),
+        dhcp: false,
         addresses: more.iter().map(|a| a.parse().unwrap()).collect(),
         gateway: Some("10.55.22.1".parse().unwrap()),
+        gateway6: None,
         default_route: true,
+        default_route6: more.iter().any(|a| a.contains(':')),
         dns: vec!["8.8.8.8".parse().unwrap(), "fd00::53".parse().unwrap()],
+        search: Vec::new(),
+        mtu: None,
+        link_mtu: None,
         vlan: None,
+        on_open_vswitch: false,
         pxe_boot: false,
     }
 }
@@ -79,11 +106,18 @@ pub(crate) fn dynamic(name: &VmName, index: usize) -> Interface {
         mac: MacAddress::from_name(name, index),
         tap: None,
         ip: None,
+        dhcp: true,
         addresses: Vec::new(),
         gateway: None,
+        gateway6: None,
         default_route: false,
+        default_route6: false,
         dns: Vec::new(),
+        search: Vec::new(),
+        mtu: None,
+        link_mtu: None,
         vlan: None,
+        on_open_vswitch: false,
         pxe_boot: false,
     }
 }
@@ -108,7 +142,7 @@ pub(crate) fn program(name: &str) -> Option<PathBuf> {
 /// The Python whose PyYAML is asked: Debian's, or `FOUNDRY_TEST_PYTHON`.
 pub(crate) fn python() -> Option<PathBuf> {
     let python = PathBuf::from(std::env::var_os("FOUNDRY_TEST_PYTHON").unwrap_or("/usr/bin/python3".into()));
-    let has_yaml = Command::new(&python).args(["-c", "import yaml; yaml.CSafeLoader"]).output();
+    let has_yaml = Command::new(&python).args(["-c", "import yaml; yaml.CSafeLoader"]).output_in_time();
     if has_yaml.is_ok_and(|o| o.status.success()) {
         return Some(python);
     }
@@ -122,7 +156,7 @@ pub(crate) fn run(command: &mut Command, input: &[u8]) -> Vec<u8> {
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_vec();
     let writer = std::thread::spawn(move || stdin.write_all(&input));
-    let output = child.wait_with_output().unwrap();
+    let output = child.wait_with_output_in_time().unwrap();
     writer.join().unwrap().unwrap();
     assert!(output.status.success(), "{command:?} failed");
     output.stdout

@@ -6,6 +6,8 @@
 #[path = "../common/codes.rs"]
 mod codes;
 pub(crate) mod command;
+#[path = "../common/deadline.rs"]
+pub(crate) mod deadline;
 mod faults;
 pub(crate) mod images;
 mod manifests;

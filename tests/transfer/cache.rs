@@ -157,3 +157,25 @@ fn a_cache_that_cannot_be_written_is_an_error_that_names_it() {
     let failed = bench(&dir).read(&server.url("/x")).unwrap_err();
     assert!(failed.to_string().contains("foundry/downloads"), "{failed}");
 }
+
+/// The note of a part says of which digest it is to be, which is more than any server says.
+#[test]
+fn a_part_of_what_is_expected_is_taken_up_whatever_the_server_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(|request| {
+        let reply = Reply::file(request, &noise(LENGTH), "v1").without("ETag").without("Last-Modified");
+        if request.nth == 0 { reply.cut_after(200_000) } else { reply }
+    });
+    let expecting = |bytes: &[u8]| bench(&dir).expecting(sha256(bytes));
+    let mut stopped = expecting(&noise(LENGTH));
+    stopped.pace = TestPace { stop_after: Some(1), ..TestPace::default() };
+    stopped.read(&server.url("/x")).unwrap_err();
+    assert_eq!(names(&dir), ["x.part", "x.part.json"]);
+    assert!(expecting(&noise(LENGTH)).read(&server.url("/x")).unwrap().0 == noise(LENGTH));
+    let asked = server.requests();
+    assert_eq!(
+        (asked.len(), asked[1].header("range"), asked[1].header("if-range")),
+        (2, Some("bytes=200000-"), None)
+    );
+    assert_eq!(names(&dir), ["x", "x.json"]);
+}

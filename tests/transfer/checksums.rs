@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use crate::deadline::CommandInTime as _;
 use foundry::transfer::checksum_file::ChecksumFile;
 use foundry::transfer::{Algorithm, Digest, Expected, Hasher, Location, Reason, expected_digest};
 use proptest::prelude::*;
@@ -19,7 +20,7 @@ fn listed(text: &str, name: &str) -> Result<Digest, String> {
 }
 
 fn run(program: &str, args: &[&str], dir: &Path) -> String {
-    let done = Command::new(program).args(args).current_dir(dir).output().unwrap();
+    let done = Command::new(program).args(args).current_dir(dir).output_in_time().unwrap();
     assert!(done.status.success(), "{done:?}");
     String::from_utf8(done.stdout).unwrap()
 }
@@ -80,7 +81,7 @@ fn what_is_not_listed_or_twice_is_an_error_that_helps() {
     let file = ChecksumFile::parse(&text, "https://x/SUMS");
     let error = file.digest_of("disk-amd65.qcow2").unwrap_err();
     assert_eq!(error.to_string(), "https://x/SUMS does not list \"disk-amd65.qcow2\"");
-    assert!(error.hint_text().unwrap().starts_with("it lists disk-amd64.qcow2, "), "{error:?}");
+    assert!(error.hint_text().unwrap().starts_with("it lists \"disk-amd64.qcow2\", "), "{error:?}");
     let twice = format!("{}  a/x\n{}  b/x\n", a.hex(), b.hex());
     assert!(listed(&twice, "x").unwrap_err().contains("twice"));
     assert_eq!(
@@ -93,8 +94,184 @@ fn what_is_not_listed_or_twice_is_an_error_that_helps() {
     let hostile = format!("{}  dis\u{1b}[2Jk\n", a.hex());
     assert_eq!(
         ChecksumFile::parse(&hostile, "S").digest_of("disk").unwrap_err().hint_text(),
-        Some("it lists disk")
+        Some("it lists \"disk\"")
     );
+}
+
+/// BLAKE2b has as many digits as SHA-512, SHA3-256 as many as SHA-256.
+#[test]
+fn digits_do_not_tell_the_function_where_a_heading_does() {
+    let (right, short) = (sha512(b"x"), sha256(b"x"));
+    let (other, small) = (sha512(b"other"), sha256(b"other"));
+    let list = |first: &str, a: &str, second: &str, b: &str| {
+        format!("{first}\n{a}  disk.qcow2\n{second}\n{b}  disk.qcow2\n")
+    };
+    for (text, digest) in [
+        (list("# BLAKE2B HASH", other.hex(), "# SHA512 HASH", right.hex()), &right),
+        (list("# SHA512 HASH", right.hex(), "# BLAKE2B HASH", other.hex()), &right),
+        (list("WHIRLPOOL:", other.hex(), "SHA-512:", right.hex()), &right),
+        (list("[SHA3-512]", other.hex(), "[SHA2-512]", right.hex()), &right),
+        (list("# SHA3-256", small.hex(), "# SHA2-256", short.hex()), &short),
+        (list("SHA512/256 digests", small.hex(), "sha256", short.hex()), &short),
+        (list("b3sum", small.hex(), "sha256sum", short.hex()), &short),
+        // What cannot be meant of the lines below is not.
+        (list("# MD5", short.hex(), "# SHA1", short.hex()), &short),
+        (
+            list("# SHA512", short.hex(), "# they were BLAKE2 until 2019, and are not any more", short.hex()),
+            &short,
+        ),
+        (
+            format!("-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\n{}  disk.qcow2\n", short.hex()),
+            &short,
+        ),
+    ] {
+        assert_eq!(listed(&text, "disk.qcow2").as_ref(), Ok(digest), "{text}");
+    }
+}
+
+#[test]
+fn a_list_is_of_the_function_that_it_is_named_after() {
+    let text = format!("{}  disk.qcow2\n", sha512(b"blake").hex());
+    for name in
+        ["https://x/b2sums.txt?…", "disk.qcow2.b2", "/a/disk.qcow2.blake2b", "SHA3-512SUMS", "disk.sha3"]
+    {
+        let error = ChecksumFile::read(text.as_bytes(), name).unwrap_err().to_string();
+        assert!(error.contains("which foundry does not check by"), "{error}");
+    }
+    let signed = format!("-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\n{text}");
+    assert!(ChecksumFile::read(signed.as_bytes(), "b2sums").is_err(), "that is how it is signed");
+    for name in ["SHA512SUMS", "CHECKSUM", "disk-b2.qcow2.sha512", "md5sums", "SHA256SUMS"] {
+        assert_eq!(
+            ChecksumFile::read(text.as_bytes(), name).unwrap().digest_of("disk.qcow2"),
+            Ok(sha512(b"blake"))
+        );
+    }
+    let both = format!("# SHA512 HASH\n{text}");
+    assert!(ChecksumFile::read(both.as_bytes(), "b2sums").is_ok(), "a heading is nearer");
+}
+
+#[test]
+fn lists_by_other_tools_are_read() {
+    let (digest, other) = (sha256(b"x"), sha256(b"y"));
+    let (hex, no) = (digest.hex(), other.hex());
+    let (big, bytes) = (hex.to_uppercase(), hex.as_bytes().chunks(2));
+    let spaced: Vec<&str> = bytes.map(|pair| std::str::from_utf8(pair).unwrap()).collect();
+    for text in [
+        format!("\u{feff}{hex}  disk.qcow2\r\n{no}  other\r\n"),
+        format!("{no}  other\n\u{feff}{hex}  disk.qcow2\n"),
+        format!("  {hex}  disk.qcow2\n{no}  other\n"),
+        format!("\t{hex} *disk.qcow2\n"),
+        format!(" {hex}\n"),
+        format!("{hex}  images\\disk.qcow2\n{no}  other\n"),
+        format!("{hex} *.\\disk.qcow2\n{no}  other\n"),
+        format!("{hex}  disk.qcow2   \n{no}  other\n"),
+        format!(
+            "\r\nAlgorithm       Hash                  Path\r\n---------       ----                  ----\r\nSHA256          {big}       C:\\images\\disk.qcow2   \r\nMD5    D41D8CD98F00B204E9800998ECF8427E  C:\\images\\disk.qcow2\r\nSHA256  {no}  C:\\other\r\n"
+        ),
+        format!(
+            "Algorithm : SHA256\nHash      : {big}\nPath      : C:\\images\\disk.qcow2\n\nAlgorithm : SHA256\nHash      : {no}\nPath      : C:\\images\\other\n"
+        ),
+        format!(
+            "SHA256 hash of disk.qcow2:\n{hex}\nCertUtil: -hashfile command completed successfully.\nSHA256 hash of other:\n{no}\n"
+        ),
+        format!(
+            "SHA256 hash of file disk.qcow2:\n{}\nCertUtil: -hashfile command completed successfully.\n",
+            spaced.join(" ")
+        ),
+        format!("sha256:{hex}  disk.qcow2\nsha256:{no}  other\n"),
+        format!("SHA256 {hex} disk.qcow2\nSHA256 {no} other\n"),
+        format!("SHA-256 (disk.qcow2) = {hex}\nSHA-256 (other) = {no}\n"),
+        format!("disk.qcow2: {hex}\nother: {no}\n"),
+        format!("disk.qcow2 = sha256:{hex}\nother = sha256:{no}\n"),
+        format!("{{\n \"disk.qcow2\": \"{hex}\",\n \"other\": \"sha256:{no}\"\n}}\n"),
+        format!("SHA3-256 (disk.qcow2) = {no}\nSHA256 (disk.qcow2) = {hex}\n"),
+        format!("sha256: {hex}\n"),
+        format!("# disk of 2019: {no}\n{hex}  disk.qcow2\n"),
+    ] {
+        assert_eq!(listed(&text, "disk.qcow2").as_ref(), Ok(&digest), "{text}");
+        let wide = |little: bool| -> Vec<u8> {
+            let mark = (!text.starts_with('\u{feff}')).then_some(0xfeff);
+            let units = mark.into_iter().chain(text.encode_utf16());
+            units.flat_map(|unit| if little { unit.to_le_bytes() } else { unit.to_be_bytes() }).collect()
+        };
+        for bytes in [text.clone().into_bytes(), wide(true), wide(false)] {
+            assert_eq!(
+                ChecksumFile::read(&*bytes, "S").unwrap().digest_of("disk.qcow2").as_ref(),
+                Ok(&digest),
+                "{text}"
+            );
+        }
+    }
+    assert!(listed(&format!("{no}  a\n"), "back\\slash").is_err());
+}
+
+/// Ubuntu's list names ./netboot/mini.iso and ./netboot/gtk/mini.iso.
+#[test]
+fn the_image_that_is_meant_is_told_by_its_path() {
+    let hex = |bytes: &[u8]| sha256(bytes).hex().to_owned();
+    let list = format!(
+        "{}  ./netboot/q\n{}  ./netboot/gtk/q\n{}  other/r\n{}  a b/q\n",
+        hex(b"text"),
+        hex(b"gtk"),
+        hex(b"r"),
+        hex(b"blank"),
+    );
+    let windows = list.replace("./", "").replace('/', "\\");
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    std::fs::create_dir(at("images")).unwrap();
+    std::fs::write(at("images/SUMS"), &list).unwrap();
+    let server = Server::start(move |request| match request.path.as_str() {
+        "/images/SUMS" => Reply::new(200, list.clone()),
+        "/images/windows" => Reply::new(200, windows.clone()),
+        _ => Reply::new(404, ""),
+    });
+    let bench = Bench::new();
+    let look = |list: String, image: String| {
+        expected_digest(&list.parse().unwrap(), &image.parse::<Location>().unwrap(), bench.options())
+    };
+    for (image, digest) in [
+        ("netboot/q", "text"),
+        ("netboot/gtk/q", "gtk"),
+        ("r", "r"),
+        ("netboot/r", "r"),
+        ("a%20b/q", "blank"),
+    ] {
+        let digest = sha256(digest.as_bytes());
+        let path = format!("/images/{image}");
+        for list in ["/images/SUMS", "/images/windows"] {
+            assert_eq!(look(server.url(list), server.url(&path)).as_ref(), Ok(&digest), "{image}");
+            let mirror = format!("https://mirror.example.org/pub{path}");
+            assert_eq!(look(server.url(list), mirror).as_ref(), Ok(&digest), "{image}: the longest tail");
+        }
+        let file = at(&path.replace("%20", " ")[1..]);
+        assert_eq!(look(at("images/SUMS"), file).as_ref(), Ok(&digest), "{image}");
+    }
+    let told = look(server.url("/images/SUMS"), "/tmp/q".into()).unwrap_err();
+    assert!(told.to_string().contains("twice"), "{told}");
+}
+
+#[test]
+fn digests_of_other_functions_are_said_to_be_such() {
+    let digits = "0123456789abcdef".repeat(8);
+    for (count, name) in
+        [(32, "MD5"), (40, "SHA-1"), (56, "SHA-224"), (96, "SHA-384"), (63, "63 digits"), (127, "127 digits")]
+    {
+        let error = digits[..count].parse::<Expected>().unwrap_err();
+        assert_eq!(error.reason(), Reason::Input);
+        assert!(error.to_string().contains(name), "{error}");
+    }
+    let digest = sha256(b"x");
+    for text in [
+        format!("sha256:{} ", digest.hex()),
+        format!(" {}\n", digest.hex()),
+        format!("SHA-256: {}", digest.hex()),
+    ] {
+        assert_eq!(text.parse::<Expected>(), Ok(Expected::Digest(digest.clone())), "{text:?}");
+    }
+    for name in ["abcdef", "./d007256eeaa02936f4b9d096e631eaf2", "sums/d007256eeaa02936f4b9d096e631eaf2"] {
+        assert!(matches!(name.parse(), Ok(Expected::ListedIn(_))), "{name} is a file");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use foundry::transfer::{Fresh, HttpSettings, Proxies, Reason, Validators, look};
 
-use crate::http::{Reply, Server};
+use crate::http::{Reply, Request, Server};
 use crate::support::{Bench, TestPace, noise, sha256};
 
 #[test]
@@ -85,8 +85,14 @@ fn a_login_is_for_its_own_host_also_behind_a_redirection() {
 
 #[test]
 fn a_redirection_to_what_is_not_http_is_refused_at_once() {
-    let targets =
-        ["file:///etc/passwd", "ftp://u:SECRETPW@host/x?tok=TTTT", "data:,x", "gopher:x", "http:///x", "/ä"];
+    let targets = [
+        "file:///etc/passwd",
+        "ftp://u:SECRETPW@host/x?tok=TTTT",
+        "data:,x",
+        "gopher:x",
+        "http:///x",
+        "http://ä/x",
+    ];
     for target in targets {
         let server = Server::start(move |_| Reply::redirect(target));
         let bench = Bench::new();
@@ -186,6 +192,87 @@ fn who_cannot_be_reached_at_all_is_not_asked_again() {
     assert_eq!((failed.reason(), bench.told().len()), (Reason::Unreachable, 0), "{failed}");
 }
 
+/// Where redirections led may be bad while the address itself leads to a good one the next time.
+#[test]
+fn a_bad_mirror_is_no_reason_to_give_up() {
+    let good = Server::of_file(noise(1000));
+    let gone = Server::of_file("").url("/m");
+    let refusing =
+        |status| move |r: &Request| if r.path == "/m" { Reply::new(status, "") } else { Reply::new(500, "") };
+    let missing = Server::start(refusing(404));
+    let forbidden = Server::start(refusing(403));
+    let busy = Server::start(|_| Reply::new(429, "").with("Retry-After", "36000"));
+    for bad in [
+        missing.url("/m"),
+        forbidden.url("/m"),
+        busy.url("/m"),
+        gone,
+        "http://mirror.invalid/m".into(),
+        "https://127.0.0.1:1/m".into(),
+    ] {
+        let mirrors = [bad.clone(), bad.clone(), good.url("/m")];
+        let start = Server::start(move |request| Reply::redirect(&mirrors[request.nth.min(2)]));
+        let bench = Bench::new();
+        assert_eq!(bench.read(&start.url("/x")).unwrap().0, noise(1000), "{bad}");
+        assert_eq!((start.requests().len(), bench.slept()), (3, Duration::from_secs(1 + 2)), "{bad}");
+        let told = bench.told().remove(0);
+        assert!(
+            told.contains(&format!("cannot download {}: it leads to {bad}: ", start.url("/x"))),
+            "{told}"
+        );
+    }
+    assert_eq!(good.requests().len(), 6);
+}
+
+#[test]
+fn a_mirror_that_stays_bad_is_named_with_the_address_that_led_there() {
+    let start = Server::start(|request| match request.path.as_str() {
+        "/x" => Reply::redirect("/gone?key=s3cret"),
+        _ => Reply::new(403, ""),
+    });
+    let bench = Bench::new();
+    let failed = bench.read(&start.url("/x")).unwrap_err();
+    let told = failed.to_string();
+    assert!(
+        told.starts_with(&format!(
+            "cannot download {}: it leads to {}",
+            start.url("/x"),
+            start.url("/gone?…")
+        )),
+        "{told}"
+    );
+    assert!(told.contains("403 Forbidden") && !told.contains("s3cret"), "{told}");
+    let hint = failed.hint_text().unwrap();
+    assert!(hint.contains("login") && hint.contains("6 tries"), "{hint}");
+    assert_eq!(start.requests().len(), 12);
+}
+
+#[test]
+fn a_name_that_does_not_resolve_is_asked_for_a_couple_of_times() {
+    let bench = Bench::new();
+    let failed = bench.read("http://images.invalid/x").unwrap_err();
+    assert_eq!(failed.reason(), Reason::Unreachable, "{failed}");
+    assert!(bench.told().len() <= 2 && bench.slept() <= Duration::from_secs(3), "{:?}", bench.told());
+}
+
+/// curl and wget encode them, too.
+#[test]
+fn a_redirection_may_hold_what_no_address_holds() {
+    for (to, path) in [
+        ("/plain/my image.qcow2", "/plain/my%20image.qcow2"),
+        ("/plain/bild-größe.qcow2", "/plain/bild-gr%C3%B6%C3%9Fe.qcow2"),
+        ("bild größe.qcow2?a=ä b", "/bild%20gr%C3%B6%C3%9Fe.qcow2?a=%C3%A4%20b"),
+        ("/100%25/a%20b", "/100%25/a%20b"),
+    ] {
+        let server = Server::start(move |request| match request.path.as_str() {
+            "/x" => Reply::redirect(to),
+            there if there == path => Reply::file(request, &noise(1000), "v1"),
+            _ => Reply::new(404, ""),
+        });
+        assert_eq!(Bench::new().read(&server.url("/x")).unwrap().0, noise(1000), "{to}");
+    }
+}
+
 #[test]
 fn a_user_can_stop_it_while_it_waits_and_while_it_hangs() {
     let server = Server::start(|_| Reply::new(503, ""));
@@ -220,7 +307,7 @@ fn whether_it_changed_is_asked_without_its_content() {
 fn whether_it_changed_is_asked_by_get_where_head_is_refused() {
     let server = Server::start(|request| match request.method.as_str() {
         "HEAD" => Reply::new(405, ""),
-        _ => Reply::file(request, &noise(50_000_000), "v1"),
+        _ => Reply::file(request, &noise(5_000_000), "v1"),
     });
     let bench = Bench::new();
     let url = server.url("/x").parse().unwrap();
@@ -230,6 +317,46 @@ fn whether_it_changed_is_asked_by_get_where_head_is_refused() {
     assert!(matches!(look(&bench.client, &url, &older, &bench.pace).unwrap(), Fresh::Changed(_)));
     let weak = Validators { etag: Some("W/\"v1\"".into()), last_modified: None };
     assert_eq!(look(&bench.client, &url, &weak, &bench.pace).unwrap(), Fresh::Unchanged);
+}
+
+/// Servers that know GET only answer with anything.
+#[test]
+fn whether_it_changed_is_asked_by_get_where_head_says_nothing() {
+    let date = "Sat, 01 Nov 2025 10:00:00 GMT";
+    let head = |status: u16| Reply::new(status, "");
+    let replies = [
+        head(400),
+        head(401),
+        head(403),
+        head(404),
+        head(405),
+        head(429),
+        head(500),
+        head(501),
+        head(503),
+        head(204),
+        head(200),
+    ];
+    for reply in replies {
+        let label = format!("{reply:?}");
+        let server = Server::start(move |request| match request.method.as_str() {
+            "HEAD" => reply.clone(),
+            _ => Reply::file(request, &noise(1000), "v1"),
+        });
+        let (bench, url) = (Bench::new(), server.url("/x").parse().unwrap());
+        let ask = |etag: &str| {
+            let known = Validators { etag: Some(etag.into()), last_modified: Some(date.into()) };
+            look(&bench.client, &url, &known, &bench.pace).unwrap()
+        };
+        assert_eq!(ask("\"v1\""), Fresh::Unchanged, "{label}");
+        assert!(matches!(ask("\"v0\""), Fresh::Changed(_)), "{label}");
+        assert_eq!((server.requests().len(), bench.told().len()), (4, 0), "{label}");
+    }
+    let server = Server::start(|_| Reply::new(404, ""));
+    let known = Validators { etag: Some("\"v1\"".into()), last_modified: None };
+    let bench = Bench::new();
+    let failed = look(&bench.client, &server.url("/x").parse().unwrap(), &known, &bench.pace).unwrap_err();
+    assert_eq!((failed.reason(), server.requests().len()), (Reason::Refused, 2), "{failed}");
 }
 
 #[test]

@@ -92,6 +92,50 @@ fn what_cannot_be_recognized_is_not_gone_on_with() {
     assert_eq!(Bench::new().read(&server.url("/x")).unwrap_err().reason(), Reason::Changed);
 }
 
+/// Whose digest is known cannot become a mixture: it tells at the end.
+#[test]
+fn what_cannot_be_recognized_is_gone_on_with_where_its_digest_is_known() {
+    let bare = |reply: Reply| reply.without("ETag").without("Last-Modified");
+    type Make = Box<dyn Fn(&Request) -> Reply + Send + Sync>;
+    let servers: [(Make, usize); 4] = [
+        (Box::new(move |r| bare(Reply::file(r, &noise(LENGTH), "v1"))), 1),
+        (Box::new(move |r| bare(Reply::file(r, &noise(LENGTH), "v1")).with("ETag", "W/\"v1\"")), 1),
+        // Without ranges it comes anew and is read past.
+        (Box::new(move |_| bare(Reply::file(&whole(), &noise(LENGTH), "v1"))), 2),
+        // Mirrors with tags of their own.
+        (Box::new(|r| Reply::file(r, &noise(LENGTH), &format!("v{}", r.nth)).without("Last-Modified")), 2),
+    ];
+    for (answer, breaks) in servers {
+        let server = Server::start(move |request| {
+            let reply = answer(request);
+            if request.nth < breaks { reply.cut_after(200_000 * (request.nth + 1)) } else { reply }
+        });
+        assert_whole(&server);
+        assert_eq!(server.requests().len(), breaks + 1);
+    }
+}
+
+#[test]
+fn a_mixture_is_found_by_its_digest() {
+    let server = Server::start(|request| {
+        let content = [noise(LENGTH), vec![7; LENGTH]][request.nth.min(1)].clone();
+        let reply = Reply::file(request, &content, "v1").without("ETag").without("Last-Modified");
+        if request.nth == 0 { reply.cut_after(200_000) } else { reply }
+    });
+    let bench = Bench::new().expecting(sha256(&noise(LENGTH)));
+    assert_eq!(bench.read(&server.url("/x")).unwrap_err().reason(), Reason::Checksum);
+    let longer = Server::start(|request| match request.nth {
+        0 => Reply::file(request, &noise(LENGTH), "v1").cut_after(200_000),
+        _ => Reply::file(request, &noise(LENGTH + 1), "v2"),
+    });
+    let bench = Bench::new().expecting(sha256(&noise(LENGTH)));
+    assert_eq!(
+        bench.read(&longer.url("/x")).unwrap_err().reason(),
+        Reason::Changed,
+        "no digest can be right"
+    );
+}
+
 #[test]
 fn another_part_than_the_one_asked_for_is_refused() {
     let server = breaking(|request, content| {

@@ -1,31 +1,23 @@
 //! Names that are on the host, in the catalogue and in the manifest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::sync::Arc;
-use std::sync::mpsc::channel;
-use std::thread;
-use std::time::Duration;
 
 use clap::{ArgMatches, FromArgMatches};
 use clap_complete::engine::CompletionCandidate;
 
-use crate::cli::connect::uri;
-use crate::cli::output::parse_duration;
+use crate::cli::glimpse::{on_host, within_patience};
 use crate::cli::{Global, command, image};
 use crate::config::{ContextName, Key, Sourced};
 use crate::error::Code;
-use crate::host::{Libvirt, Patience};
-use crate::operations::{Cancel, Session, Settings, SystemClock, disks, images};
+use crate::operations::{Session, disks, images, inspect};
+use crate::record::Role;
 use crate::schema::{self, Field};
 use crate::text::shell_word;
 
 /// Has the shell look for files. No name is like it: none needs quotes.
 pub(super) const FILES: &str = "<files>";
-
-/// Nobody waits longer for names after a TAB, unless their host is far away and they say so.
-const PATIENCE: Duration = Duration::from_secs(1);
-const PATIENCE_VARIABLE: &str = "FOUNDRY_COMPLETION_TIMEOUT";
 
 /// A name, and a word on it.
 type Name = (String, String);
@@ -79,6 +71,7 @@ impl Line {
             "BRIDGE" => bridges,
             "URL|NAME" => aliases,
             "CONTEXT" => contexts,
+            "LABELS" => labels,
             "FIELD|CODE" => |line| Some(fields_or_codes(&line.current)),
             _ => return None,
         };
@@ -107,18 +100,6 @@ fn candidates(found: Option<(Vec<Name>, Arc<Written>)>, begun: &OsStr) -> Vec<Co
     names.into_iter().filter(|(name, _)| plain(name) && fits(name)).map(candidate).collect()
 }
 
-/// A daemon that does not answer must not hold up a prompt. Who still waits for it ends with this process.
-fn within_patience<T: Send + 'static>(look: impl FnOnce() -> Option<T> + Send + 'static) -> Option<T> {
-    let (answer, answered) = channel();
-    thread::spawn(move || answer.send(look()));
-    answered.recv_timeout(patience()).ok().flatten()
-}
-
-fn patience() -> Duration {
-    let set = std::env::var(PATIENCE_VARIABLE).ok().and_then(|text| parse_duration(&text).ok());
-    set.unwrap_or(PATIENCE)
-}
-
 impl Written {
     fn global(&self) -> Option<Global> {
         Global::from_arg_matches(self.given.as_ref()?).ok()
@@ -134,27 +115,8 @@ impl Written {
     }
 
     fn on_host<T>(&self, look: impl FnOnce(&Session<'_>) -> Option<T>) -> Option<T> {
-        let global = self.global()?;
-        // Names of another host would be worse than none.
-        global.found().check().ok()?;
-        let settings: Settings = global.settings().ok()?;
-        let host =
-            Libvirt::connect_read_only(&unattended(uri(&global)), Arc::new(()), Patience::of(patience()))
-                .ok()?;
-        let (clock, cancel) = (SystemClock::default(), Cancel::default());
-        let session =
-            Session { host: &host, settings: &settings, progress: &(), clock: &clock, cancel: &cancel };
-        look(&session)
+        on_host(&self.global()?, look)
     }
-}
-
-/// An ssh that asks for a password would ask in the middle of the command line (libvirt's page "Remote support").
-fn unattended(uri: String) -> String {
-    if !uri.split("://").next().is_some_and(|scheme| scheme.ends_with("+ssh")) {
-        return uri;
-    }
-    let sign = if uri.contains('?') { '&' } else { '?' };
-    format!("{uri}{sign}no_tty=1")
 }
 
 fn vms(line: &Written) -> Option<Vec<Name>> {
@@ -181,12 +143,23 @@ fn image_names(line: &Written) -> Option<Vec<Name>> {
 fn disk_names(line: &Written) -> Option<Vec<Name>> {
     line.on_host(|session| {
         let disks = disks::list(session, Some(&line.value("vm")?)).ok()?;
-        Some(
-            disks
-                .into_iter()
-                .map(|d| (d.device, d.size.map(|s| s.to_string()).unwrap_or_default()))
-                .collect(),
-        )
+        Some(disks.into_iter().filter(|disk| disk.role != Some(Role::Seed)).map(disk_name).collect())
+    })
+}
+
+/// The boot disk has a word of its own, which the reader of a command line knows again.
+fn disk_name(disk: disks::Disk) -> Name {
+    let name = if disk.role == Some(Role::Boot) { "boot".into() } else { disk.device };
+    (name, disk.size.map(|size| size.to_string()).unwrap_or_default())
+}
+
+/// The labels that VMs of this host have.
+fn labels(line: &Written) -> Option<Vec<Name>> {
+    line.on_host(|session| {
+        let seen = inspect::list(session, true).ok()?;
+        let pairs = seen.into_iter().flat_map(|vm| vm.vm.metadata.labels);
+        let distinct: BTreeSet<String> = pairs.map(|(key, value)| format!("{key}={value}")).collect();
+        Some(distinct.into_iter().map(|label| (label, String::new())).collect())
     })
 }
 

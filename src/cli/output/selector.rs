@@ -12,6 +12,7 @@ enum Requirement {
     Is(String, String),
     IsNot(String, String),
     Exists(String),
+    Lacks(String),
 }
 
 impl Selector {
@@ -20,6 +21,7 @@ impl Selector {
             Requirement::Is(key, value) => labels.get(key) == Some(value),
             Requirement::IsNot(key, value) => labels.get(key) != Some(value),
             Requirement::Exists(key) => labels.contains_key(key),
+            Requirement::Lacks(key) => !labels.contains_key(key),
         })
     }
 }
@@ -37,12 +39,24 @@ impl FromStr for Selector {
                 part.split_once("==").or_else(|| part.split_once('=')).map(pair)
             {
                 Requirement::Is(key, value)
+            } else if let Some(key) = part.strip_prefix('!') {
+                Requirement::Lacks(key.trim().to_owned())
             } else {
                 Requirement::Exists(part.to_owned())
             };
-            let (Requirement::Is(key, _) | Requirement::IsNot(key, _) | Requirement::Exists(key)) =
-                &requirement;
-            if key.is_empty() { Err(format!("'{part}' names no label")) } else { Ok(requirement) }
+            let (Requirement::Is(key, _)
+            | Requirement::IsNot(key, _)
+            | Requirement::Exists(key)
+            | Requirement::Lacks(key)) = &requirement;
+            if key.is_empty() {
+                Err(format!("'{part}' names no label"))
+            } else if let Some((name, value)) = key.split_once(':') {
+                Err(format!("'{key}' is no label; write {name}={value}"))
+            } else if !key.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c)) {
+                Err(format!("'{key}' is no label: one has letters, digits, '-', '_', '.' and '/'"))
+            } else {
+                Ok(requirement)
+            }
         };
         text.split(',').map(one).collect::<Result<_, _>>().map(Self)
     }
@@ -63,9 +77,19 @@ mod tests {
             ("role!=db", true),
             ("role", true),
             ("x", false),
+            ("!x", true),
+            ("!role", false),
         ] {
             assert_eq!(selector.parse::<Selector>().unwrap().matches(&labels), matches, "{selector}");
         }
-        "=x".parse::<Selector>().unwrap_err();
+        for (selector, said) in [
+            ("=x", "names no label"),
+            ("role:node", "write role=node"),
+            ("a b=c", "is no label"),
+            ("role in (a,b)", "is no label"),
+        ] {
+            let refusal = selector.parse::<Selector>().unwrap_err();
+            assert!(refusal.contains(said), "{selector}: {refusal}");
+        }
     }
 }

@@ -1,8 +1,10 @@
 //! Why libvirt cannot be reached, or could not be any more.
 
 use super::Diagnosis;
+use super::advice::GROUP_OF_ROOTS;
 use super::words::{has_any, quoted_after};
 use crate::error::Code;
+use crate::host::is_local_uri;
 use crate::text::shell_word;
 
 /// Why no connection could be made.
@@ -104,11 +106,14 @@ fn certificate(text: &str) -> Option<Diagnosis> {
 }
 
 fn forbidden(uri: &str, text: &str) -> Option<Diagnosis> {
-    let is_local = uri.contains(":///");
-    let ways = if is_local {
-        "sudo usermod -aG libvirt $USER and log in anew, or run as root, or use --connect qemu:///session; foundry doctor tells more"
+    let ways = if is_local_uri(uri) {
+        format!(
+            "sudo usermod -aG libvirt \"$USER\" and log in anew ({GROUP_OF_ROOTS}), or run as root, or use --connect qemu:///session; foundry doctor tells more"
+        )
     } else {
-        "there, as root: usermod -aG libvirt USER for the user who logs in; or log in as another by qemu+ssh://USER@HOST/system"
+        format!(
+            "there, as root: usermod -aG libvirt USER for the user who logs in ({GROUP_OF_ROOTS}); or log in as another by qemu+ssh://USER@HOST/system"
+        )
     };
     if text.contains("system bus connection") {
         return Some(

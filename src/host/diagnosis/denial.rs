@@ -33,6 +33,8 @@ pub struct Denial {
     pub subject: String,
     /// SELinux's type of the file.
     pub label: Option<String>,
+    /// What of AppArmor's was asked for (`r`, `wc`, …).
+    pub wanted: Option<String>,
     /// The line itself, as much of it as is shown.
     pub line: String,
 }
@@ -49,7 +51,15 @@ impl Denial {
         let subject = value(line, "profile")?;
         let is_guest = subject.starts_with("libvirt-") || subject.contains("virt-aa-helper");
         let file = value(line, "name")?;
-        is_guest.then_some(Self { guard: Guard::AppArmor, file, subject, label: None, line: shown(line) })
+        let wanted = value(line, "requested_mask");
+        is_guest.then_some(Self {
+            guard: Guard::AppArmor,
+            file,
+            subject,
+            label: None,
+            wanted,
+            line: shown(line),
+        })
     }
 
     /// `avc:  denied  { read } for … name="x" … scontext=…:svirt_t:… tcontext=…:TYPE:… permissive=0`
@@ -63,6 +73,7 @@ impl Denial {
             file,
             subject,
             label,
+            wanted: None,
             line: shown(line),
         })
     }

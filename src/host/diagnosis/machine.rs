@@ -1,5 +1,6 @@
 //! The hypervisor and the machine that it makes: KVM, machine types, firmware, memory, what of a domain lies around.
 
+use super::advice::OPEN_KVM;
 use super::words::{between, has_any, named_after};
 use super::{Diagnosis, Evidence};
 use crate::error::Code;
@@ -41,10 +42,13 @@ pub(super) fn no_kvm(text: &str, _: &Evidence) -> Option<Diagnosis> {
     } else if has_any(&lower, &not_there) {
         (
             "the host offers no KVM",
-            "foundry doctor tells why; --virt-type qemu does without, many times slower",
+            "foundry doctor tells why; --virt-type qemu does without, many times slower".to_owned(),
         )
     } else if has_any(&lower, &broken) {
-        ("KVM on this host does not run this guest", "--virt-type qemu does without KVM, many times slower")
+        (
+            "KVM on this host does not run this guest",
+            "--virt-type qemu does without KVM, many times slower".to_owned(),
+        )
     } else {
         return None;
     };
@@ -52,16 +56,19 @@ pub(super) fn no_kvm(text: &str, _: &Evidence) -> Option<Diagnosis> {
 }
 
 /// What open(2) of /dev/kvm said.
-fn why_refused(lower: &str) -> &'static str {
-    if lower.contains("permission denied") {
-        "QEMU's user may not open /dev/kvm: usermod -aG kvm libvirt-qemu (Fedora: qemu), then systemctl restart libvirtd"
+fn why_refused(lower: &str) -> String {
+    let way = if lower.contains("permission denied") {
+        return format!(
+            "QEMU's user may not open /dev/kvm, which is to be the group kvm's: {OPEN_KVM} on the host; foundry doctor there tells whether that user is in the group"
+        );
     } else if lower.contains("no such file") {
         "there is no /dev/kvm: modprobe kvm_intel (or kvm_amd); foundry doctor tells more; --virt-type qemu does without"
     } else if lower.contains("resource busy") {
         "another hypervisor, VirtualBox for one, has the processor's virtualization: end its VMs; --virt-type qemu does without"
     } else {
         "foundry doctor --probe tells whether any guest runs with it; --virt-type qemu does without"
-    }
+    };
+    way.to_owned()
 }
 
 /// A machine that foundry makes always, in a QEMU that has been built without it; or a domain that is older than QEMU's
@@ -137,7 +144,10 @@ pub(super) fn nvram_in_the_way(text: &str, evidence: &Evidence) -> Option<Diagno
     if text.contains("cannot undefine domain with nvram") {
         return Some(
             Diagnosis::new(Code::NvramInTheWay, "the domain has EFI variables, and was to go without them")
-                .hint(format!("virsh undefine --nvram {}", shell_word(&evidence.asked.vm))),
+                .hint(format!(
+                    "virsh undefine --keep-nvram {} leaves them where they are",
+                    shell_word(&evidence.asked.vm)
+                )),
         );
     }
     let is_flash = has_any(text, &["system firmware block device", "cfi.pflash01 device"])
@@ -154,7 +164,10 @@ pub(super) fn nvram_in_the_way(text: &str, evidence: &Evidence) -> Option<Diagno
     );
     // What is undone takes the file with it, where libvirt can remove that.
     Some(Diagnosis::new(Code::NvramInTheWay, cause).hint(match opened {
-        Some(path) => format!("if it is still there: rm -r {}; then the same command again", shell_word(path)),
+        Some(path) => {
+            let word = shell_word(path);
+            format!("if it is still there: mv {word} {word}.old; then the same command again")
+        }
         None => "the same command again, since the file goes with the VM that was taken back; foundry gc --dry-run lists those that stay".to_owned(),
     }))
 }

@@ -5,6 +5,7 @@
 //! gathered elsewhere and comes in as [`Evidence`]; here it is judged, without asking anybody. Where nothing fits,
 //! nothing is said, and libvirt's own words stand.
 
+pub mod advice;
 mod connection;
 mod denial;
 mod machine;
@@ -20,7 +21,8 @@ mod tests;
 pub(super) use connection::{cannot_connect, check, lost, wake};
 pub use denial::{Denial, Guard};
 pub use machine::emulator_hint;
-pub use permission::{Barrier, RefusedFile, is_behind, is_denied, refused_file};
+pub use network::{HELPER_AS_ROOT, HELPER_REFUSES, allow_in_helper};
+pub use permission::{Barrier, RefusedFile, is_behind, is_denied, let_pass, refused_file};
 pub use storage::{Holder, locked_file};
 pub(super) use words::first_line;
 

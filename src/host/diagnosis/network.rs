@@ -28,7 +28,7 @@ pub(super) fn tap_taken(text: &str, _: &Evidence) -> Option<Diagnosis> {
 }
 
 /// No tap at all can be made.
-pub(super) fn tap_refused(text: &str, _: &Evidence) -> Option<Diagnosis> {
+pub(super) fn tap_refused(text: &str, evidence: &Evidence) -> Option<Diagnosis> {
     if text.contains("is tun module loaded?") {
         return Some(
             Diagnosis::new(
@@ -38,7 +38,7 @@ pub(super) fn tap_refused(text: &str, _: &Evidence) -> Option<Diagnosis> {
             .hint("modprobe tun there; after an upgrade of its kernel, restart the host"),
         );
     }
-    if let Some((cause, hint)) = helper_refused(text) {
+    if let Some((cause, hint)) = helper_refused(text, evidence) {
         return Some(Diagnosis::new(Code::TapRefused, cause).hint(hint));
     }
     let is_one = has_any(text, &["Unable to create tap device", "Unable to create tap interface"]);
@@ -49,24 +49,37 @@ pub(super) fn tap_refused(text: &str, _: &Evidence) -> Option<Diagnosis> {
 }
 
 /// QEMU's bridge helper, by which a session's guests come to a bridge, in its own words (qemu, qemu-bridge-helper.c).
-fn helper_refused(text: &str) -> Option<(&'static str, &'static str)> {
+fn helper_refused(text: &str, evidence: &Evidence) -> Option<(&'static str, String)> {
     text.contains("bridge-helper").then_some(())?;
     if text.contains("acl file") {
-        return Some((
-            "QEMU's bridge helper lets this user not use that bridge",
-            "as root: mkdir -p /etc/qemu && echo 'allow BRIDGE' >>/etc/qemu/bridge.conf; or use --connect qemu:///system",
-        ));
+        let asked = evidence.asked.bridges.first().map(String::as_str);
+        let bridge = between(text, "--br=", " ").or(asked).and_then(interface);
+        return Some((HELPER_REFUSES, allow_in_helper(bridge.unwrap_or("BRIDGE"))));
     }
     if text.contains("failed to create tun device: Operation not permitted") {
         return Some((
             "QEMU's bridge helper may not make tap devices, since it does not run as root",
-            "as root: chmod u+s /usr/lib/qemu/qemu-bridge-helper (Fedora: /usr/libexec/qemu-bridge-helper); or use --connect qemu:///system",
+            format!("{HELPER_AS_ROOT}; or use --connect qemu:///system"),
         ));
     }
     has_any(text, &["is not a suitable bridge helper", "cannot execute binary"]).then_some((
         "QEMU's bridge helper is not there, by which a session's guests come to a bridge",
-        "it belongs to qemu-system-common (Fedora: qemu-common); or use --connect qemu:///system",
+        "it belongs to qemu-system-common (Fedora: qemu-common); or use --connect qemu:///system".to_owned(),
     ))
+}
+
+/// What a bridge helper says no with, as people are told.
+pub const HELPER_REFUSES: &str = "QEMU's bridge helper lets this user not use that bridge";
+
+/// A right of root's for the members of a group of its own, and kept over upgrades (dpkg-statoverride(1)).
+pub const HELPER_AS_ROOT: &str = "as root, for the members of a group of their own: groupadd --system qemu-bridge && usermod -aG qemu-bridge USER && dpkg-statoverride --update --add root qemu-bridge 4750 /usr/lib/qemu/qemu-bridge-helper (Fedora's may do so already)";
+
+/// The line by which the helper lets guests of sessions at one bridge.
+pub fn allow_in_helper(bridge: &str) -> String {
+    format!(
+        "as root: mkdir -p /etc/qemu && echo {} >>/etc/qemu/bridge.conf, for all who may run the helper; or use --connect qemu:///system",
+        shell_word(&format!("allow {bridge}"))
+    )
 }
 
 /// A tap gets the MTU of its bridge, which may be more than a tap can have.
@@ -75,7 +88,7 @@ pub(super) fn mtu_refused(text: &str, evidence: &Evidence) -> Option<Diagnosis> 
     let Some((bridge, mtu)) = evidence.mtus.iter().find(|(_, mtu)| *mtu > TAP_MTU) else {
         return Some(
             Diagnosis::new(Code::MtuRefused, "the host refuses the MTU that its bridge has for the VM's tap")
-                .hint("ip link show type bridge shows the MTUs; ip link set BRIDGE mtu 1500 sets one"),
+                .hint("ip link show type bridge shows the MTUs; a bridge passes no larger frame than the smallest of its ports"),
         );
     };
     Some(
@@ -83,7 +96,7 @@ pub(super) fn mtu_refused(text: &str, evidence: &Evidence) -> Option<Diagnosis> 
             Code::MtuRefused,
             format!("bridge '{bridge}' has an MTU of {mtu}, and a VM's tap can have {TAP_MTU} at most"),
         )
-        .hint(format!("ip link set {} mtu 1500", shell_word(bridge))),
+        .hint(format!("ip link set {} mtu {TAP_MTU}", shell_word(bridge))),
     )
 }
 

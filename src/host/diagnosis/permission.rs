@@ -1,5 +1,6 @@
 //! Files that QEMU, or libvirt as QEMU's user, may not open: who says no, and at which directory.
 
+use super::advice::{LABELLED_MOUNT, label_pattern};
 use super::denial::Guard;
 use super::words::{has_any, named_after};
 use super::{Denial, Diagnosis, Evidence};
@@ -64,59 +65,68 @@ pub(super) fn confined(text: &str, evidence: &Evidence) -> Option<Diagnosis> {
     let file = refused_file(text).filter(|_| is_denied(text))?;
     let denial = evidence.denials.iter().find(|denial| denial.is_about(file.path, &evidence.asked.uuid))?;
     let cause = format!("{} does not let the guest's QEMU use '{}'", denial.guard, file.path);
-    Some(Diagnosis::new(Code::Confined, cause).hint(way_out(denial, file.path)))
+    Some(Diagnosis::new(Code::Confined, cause).hint(way_out(denial, file.path, &evidence.asked.uuid)))
 }
 
 /// What lets the guest's QEMU at that one file. Never at the directory that it lies in: that may be somebody's home, or
 /// the root of all.
-fn way_out(denial: &Denial, path: &str) -> String {
+fn way_out(denial: &Denial, path: &str, uuid: &str) -> String {
     let import = format!("an image in a pool is let through: foundry image import {} NAME", shell_word(path));
     let allowed = match denial.guard {
-        Guard::AppArmor => rule_of_apparmor(path),
+        Guard::AppArmor => rule_of_apparmor(denial, path, uuid),
         Guard::SeLinux if denial.label.as_deref() == Some("nfs_t") => {
-            return "setsebool -P virt_use_nfs 1".to_owned();
+            return LABELLED_MOUNT.to_owned();
         }
         // Of a directory on the way a label of images would be wrong.
         Guard::SeLinux if !denial.is_of(path) => None,
         Guard::SeLinux => Some(label_of_selinux(path)),
     };
     match allowed {
-        Some(command) => format!("{import}; or allow this one: {command}"),
+        Some(way) => format!("{import}; or allow this one: {way}"),
         None => import,
     }
 }
 
-/// The line that libvirt's profiles include (Debian and Ubuntu); `None` for a path with characters that have a meaning
-/// of their own in a rule (apparmor.d(5)), with which it would allow something else.
-fn rule_of_apparmor(path: &str) -> Option<String> {
+/// A line in the profile of that one domain, which libvirt leaves as long as the domain is defined, with the right that
+/// was asked for. `None` for a path with characters that have a meaning of their own in a rule (apparmor.d(5)), with
+/// which it would allow something else, and where the domain or what it wanted is not known.
+fn rule_of_apparmor(denial: &Denial, path: &str, uuid: &str) -> Option<String> {
     let is_plain = |c: char| c.is_alphanumeric() || " /._+:-".contains(c);
-    path.chars().all(is_plain).then(|| {
+    let right = denial.wanted.as_deref().filter(|wanted| wanted.chars().all(|c| "rwk".contains(c)))?;
+    let is_domains = !uuid.is_empty() && denial.subject == format!("libvirt-{uuid}");
+    (is_domains && path.chars().all(is_plain)).then(|| {
+        let profile = shell_word(&format!("/etc/apparmor.d/libvirt/{}", denial.subject)).into_owned();
         format!(
-            "mkdir -p /etc/apparmor.d/local/abstractions && echo {} >>/etc/apparmor.d/local/abstractions/libvirt-qemu",
-            shell_word(&format!("\"{path}\" rwk,"))
+            "the line \"{path}\" {right}, before the last brace of {profile}, which is this VM's while it is defined; then apparmor_parser -r {profile}"
         )
     })
 }
 
 /// Labels belong to regular expressions (semanage-fcontext(8)).
 fn label_of_selinux(path: &str) -> String {
-    let is_plain = |c: char| c.is_alphanumeric() || "/_-".contains(c);
-    let pattern: String =
-        path.chars().flat_map(|c| (!is_plain(c)).then_some('\\').into_iter().chain([c])).collect();
     format!(
         "semanage fcontext -a -t virt_image_t {} && restorecon {}",
-        shell_word(&pattern),
+        shell_word(&label_pattern(path)),
         shell_word(path)
     )
+}
+
+/// What lets a user pass a directory, and nobody else: its own bits where it is the owner, whom an access list does not
+/// concern (acl(5)).
+pub fn let_pass(user: &str, class: char, directory: &str) -> String {
+    let directory = shell_word(directory);
+    if class == 'u' {
+        format!("chmod u+x {directory}")
+    } else {
+        format!("setfacl -m u:{}:x {directory}", shell_word(user))
+    }
 }
 
 /// Owners and modes.
 pub(super) fn barred(text: &str, evidence: &Evidence) -> Option<Diagnosis> {
     let file = refused_file(text).filter(|_| is_denied(text))?;
     let Barrier { path, is_directory, mode, class, user } = evidence.barrier.as_ref()?;
-    let word = shell_word(path);
     let bits = mode & 0o7777;
-    let who = shell_word(user);
     if !is_directory {
         let cause = format!(
             "{user}, as whom guests run, may not read '{path}' (mode {bits:o}), and libvirt leaves the owners of disks as they are"
@@ -129,10 +139,7 @@ pub(super) fn barred(text: &str, evidence: &Evidence) -> Option<Diagnosis> {
         "{user}, as whom guests run, may not pass the directory {path} (mode {bits:o}), and so cannot open '{}'",
         file.path
     );
-    Some(
-        Diagnosis::new(Code::PoolUnreadable, cause)
-            .hint(format!("setfacl -m u:{who}:x {word}, or: chmod {class}+x {word}")),
-    )
+    Some(Diagnosis::new(Code::PoolUnreadable, cause).hint(let_pass(user, *class, path)))
 }
 
 /// That is all that can be known of another machine.

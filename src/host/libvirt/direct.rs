@@ -84,7 +84,7 @@ impl Libvirt {
             || owner == rustix::process::geteuid().as_raw()
             || owner == SQUASHED
             || of_directory() == Some(owner)
-            || self.machine().ok().and_then(|m| m.guest_ids()).is_some_and(|(user, _)| user == owner);
+            || self.capabilities().ok().and_then(|c| c.guest_ids()).is_some_and(|(user, _)| user == owner);
         (!is_known).then(|| format!("belongs to user {owner}"))
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Each call of libvirt's goes through [`Libvirt::call`], which times it for whoever watches, ends
 //! it when it has no answer, and turns libvirt's error into one that names what was asked. Lookups are not cached: a handle is
-//! fetched where it is used, so that what foundry acts on is what is there now.
+//! fetched where it is used, so that what foundry acts on is what is there now. What the host can do is asked once for
+//! each connection: where libvirt looks at QEMU anew for each such answer, each takes seconds.
 
 mod agent;
 mod alive;
@@ -29,6 +30,7 @@ use virt::connect::Connect;
 
 pub use self::alive::run_event_loop;
 use self::calling::{Asked, Unanswered, storage, vm};
+use self::machine::Told;
 pub use self::patience::Patience;
 use self::sockets::Sockets;
 use self::watchdog::Watchdog;
@@ -61,6 +63,7 @@ pub struct Libvirt {
     watchdog: Watchdog,
     /// The call that ended the connection by having no answer.
     unanswered: OnceLock<Unanswered>,
+    told: Told,
 }
 
 impl Libvirt {
@@ -102,11 +105,10 @@ impl Host for Libvirt {
             self.call("virConnectGetLibVersion", &vm("ask for libvirt's version"), || {
                 self.connection.lib_version()
             })?;
-        let xml = self.call("virConnectGetCapabilities", &vm("ask for the host's capabilities"), || {
-            self.connection.capabilities()
-        })?;
-        let (arch, guests) = libvirt_xml::capabilities(&xml)?;
-        Ok(Capabilities { hostname, libvirt_version, arch, guests })
+        let (xml, took) = self.capabilities_xml()?;
+        let (arch, guests) = libvirt_xml::capabilities(xml)?;
+        let (security, _) = libvirt_xml::host_machine(xml)?;
+        Ok(Capabilities { hostname, libvirt_version, arch, guests, security, took: *took })
     }
 
     fn machine(&self) -> Result<Machine> {

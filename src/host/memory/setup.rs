@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -34,13 +35,13 @@ impl MemoryHost {
                 ("aarch64".into(), types(&["qemu"])),
             ]
             .into(),
+            security: vec![SecurityModel { name: "dac".into(), label: Some("+64055:+64055".into()) }],
+            took: Duration::ZERO,
         };
-        let security = vec![SecurityModel { name: "dac".into(), label: Some("+64055:+64055".into()) }];
         let machine = Machine {
             hypervisor_version: 10_000_002,
             memory: Bytes(64 << 30),
             free_memory: Bytes(48 << 30),
-            security,
             iommu: Some(true),
         };
         let guest_machine = GuestMachine {
@@ -224,6 +225,15 @@ impl MemoryHost {
         let Some(machine) = state.named(name).and_then(|uuid| state.machines.get_mut(&uuid)) else { return };
         let definition = machine.definition.clone().unwrap_or_default();
         machine.live = now.is_active().then(|| Live { state: now, ..Live::new(definition, false) });
+    }
+
+    /// Gives a domain that is off another name, as `virsh domrename` does; an absent one stays absent.
+    pub fn rename(&self, old: &str, new: &str) {
+        let state = &mut self.inside().state;
+        let Some(machine) = state.named(old).and_then(|uuid| state.machines.get_mut(&uuid)) else { return };
+        let name = |name: &str| format!("<name>{name}</name>");
+        machine.name = new.to_owned();
+        machine.definition = machine.definition.take().map(|xml| xml.replacen(&name(old), &name(new), 1));
     }
 
     /// Changes how a guest behaves.

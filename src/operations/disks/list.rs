@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::host::libvirt_xml::{DiskDescription, DiskDevice, DiskSource, DomainDescription};
 use crate::host::{Domain, View, Volume};
 use crate::operations::Session;
-use crate::operations::lookup::{absent, find};
+use crate::operations::lookup::{absent, find_to_show};
 use crate::operations::preflight::record_of;
 use crate::record::{Record, RecordedVolume, Role};
 use crate::units::Bytes;
@@ -83,7 +83,7 @@ impl Presence {
 pub fn list(session: &Session<'_>, vm: Option<&str>) -> Result<Vec<Disk>, Error> {
     let domains = match vm {
         None => session.host.domains(false)?,
-        Some(name) => match find(session, name)? {
+        Some(name) => match find_to_show(session, name)? {
             Some(domain) => vec![domain],
             None => return Err(absent(session, name)?),
         },

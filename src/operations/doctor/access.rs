@@ -4,6 +4,8 @@ use super::Check;
 use super::facts::Facts;
 use super::local::{Local, Logd};
 use crate::error::{Code, Error};
+use crate::host::diagnosis::advice::GROUP_OF_ROOTS;
+use crate::text::shell_word;
 
 const NAME: &str = "connection";
 
@@ -25,7 +27,8 @@ fn who(facts: &Facts, local: &Local) -> Check {
     if facts.is_session {
         return Check::ok(NAME, format!("{name}, whose own VMs these are; bridges are out of their reach"))
             .todo(format!(
-                "for VMs on bridges: sudo usermod -aG libvirt {name}, log in anew, --connect qemu:///system"
+                "for VMs on bridges: sudo usermod -aG libvirt {}, log in anew, --connect qemu:///system ({GROUP_OF_ROOTS})",
+                shell_word(&name)
             ));
     }
     let by = if local.user.uid == 0 { "" } else { ", whom a group or polkit lets use the system's libvirt" };
@@ -72,14 +75,31 @@ pub(super) fn socket(uri: &str, local: &Local) -> Vec<Check> {
         return vec![Check::ok(NAME, format!("{user} may use {path}; who may do what is polkit's to say"))];
     }
     let group = local.accounts.group_name(rights.gid);
-    let found = format!("{user} may not use {path}, which is the group {group}'s");
-    vec![if local.accounts.lists(rights.gid, &user) {
-        Check::problem(NAME, format!("{found}; {user} is in it since after logging in"))
-            .known_as(Code::SocketForbidden)
-            .todo("log out and in again")
+    let check = |more: &str| {
+        let mode = rights.mode & 0o777;
+        let found = format!("{user} may not use {path}, which is the group {group}'s (mode {mode:o}){more}");
+        Check::problem(NAME, found).known_as(Code::SocketForbidden)
+    };
+    let opens_to_group = rights.mode & 0o060 == 0o060;
+    vec![if !opens_to_group || group == "root" {
+        let join = format!(
+            "then sudo usermod -aG libvirt {}, and log in anew ({GROUP_OF_ROOTS})",
+            shell_word(&user)
+        );
+        check("; no group can be joined for that").todo(SOCKET_FOR_GROUP).todo(join)
+    } else if local.accounts.lists(rights.gid, &user) {
+        check(&format!("; {user} is in it since after logging in")).todo("log out and in again")
+    } else if LIBVIRTS_GROUPS.contains(&group.as_str()) {
+        let (group, user) = (shell_word(&group), shell_word(&user));
+        check("").todo(format!("sudo usermod -aG {group} {user}, and log in anew ({GROUP_OF_ROOTS})"))
     } else {
-        Check::problem(NAME, found)
-            .known_as(Code::SocketForbidden)
-            .todo(format!("sudo usermod -aG {group} {user}, and log in anew"))
+        // Whatever else that group may do, its members would get with it.
+        check("").todo("ask who set it so (unix_sock_group in /etc/libvirt/libvirtd.conf, SocketGroup of its socket unit) whether it is to be the group libvirt's")
     }]
 }
+
+/// The groups that distributions make for the socket, and for nothing else (Debian, Fedora; Ubuntu before 16.10).
+const LIBVIRTS_GROUPS: [&str; 2] = ["libvirt", "libvirtd"];
+
+/// systemd.socket(5), and libvirtd.conf for a daemon that opens its socket by itself.
+const SOCKET_FOR_GROUP: &str = "give it to the group libvirt: SocketGroup=libvirt and SocketMode=0660 (systemctl edit libvirtd.socket), or unix_sock_group = \"libvirt\" and unix_sock_rw_perms = \"0770\" in /etc/libvirt/libvirtd.conf, then restart it";

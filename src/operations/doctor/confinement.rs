@@ -3,6 +3,7 @@
 use super::Check;
 use super::facts::Facts;
 use crate::error::Code;
+use crate::host::diagnosis::advice::{LABELLED_MOUNT, label_pattern};
 use crate::text::shell_word;
 
 const NAME: &str = "confinement";
@@ -30,13 +31,9 @@ const KEPT_BY_APPARMOR: [&str; 15] = [
 const LABELLED: &str = "/var/lib/libvirt/images";
 
 pub(super) fn check(facts: &Facts) -> Vec<Check> {
-    let models = match &facts.machine {
-        Ok(machine) => machine.security.iter().map(|model| model.name.as_str()).collect::<Vec<_>>(),
-        Err(why) => return vec![Check::unknown(NAME, why.clone())],
-    };
-    if models.contains(&"selinux") {
+    if facts.capabilities.confines_by("selinux") {
         with_selinux(facts)
-    } else if models.contains(&"apparmor") {
+    } else if facts.capabilities.confines_by("apparmor") {
         with_apparmor(facts)
     } else {
         vec![without(facts)]
@@ -84,11 +81,11 @@ fn with_selinux(facts: &Facts) -> Vec<Check> {
         let check = Check::warning(NAME, format!("SELinux's policy knows nothing of images in {path}"))
             .of(&pool.name);
         checks.push(if pool.kind == "netfs" {
-            check.todo("setsebool -P virt_use_nfs 1")
+            check.todo(LABELLED_MOUNT)
         } else {
             check.todo(format!(
                 "semanage fcontext -a -t virt_image_t {} && restorecon -R {}",
-                shell_word(&format!("{path}(/.*)?")),
+                shell_word(&format!("{}(/.*)?", label_pattern(path))),
                 shell_word(path)
             ))
         });

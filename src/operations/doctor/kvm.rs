@@ -7,6 +7,9 @@ use super::permission::qemu_user;
 use super::trial::Trial;
 use crate::domain_xml::VirtType;
 use crate::error::Code;
+use crate::host::diagnosis::advice::OPEN_KVM;
+use crate::operations::kvm_device::ClosedKvm;
+use crate::operations::rights::Rights;
 
 const NAME: &str = "kvm";
 
@@ -18,12 +21,19 @@ fn offer(facts: &Facts) -> Check {
     let arch = &facts.capabilities.arch;
     let offered = facts.capabilities.guests.get(arch).is_some_and(|types| types.iter().any(|t| t == "kvm"));
     match (facts.settings.virt_type, offered) {
-        (Some(VirtType::Qemu), _) => {
-            Check::warning(NAME, "not used: --virt-type says qemu, whose guests are many times slower")
-                .todo("foundry doctor --virt-type kvm --probe tries it")
-        }
+        (Some(VirtType::Qemu), _) => not_used(facts, offered),
         (_, true) => offered_here(facts),
         (wanted, false) => not_offered(facts, wanted == Some(VirtType::Kvm)),
+    }
+}
+
+/// A device that is closed to QEMU's user makes libvirt slow also where nobody wants KVM.
+fn not_used(facts: &Facts, offered: bool) -> Check {
+    const WHY: &str = "not used: --virt-type says qemu, whose guests are many times slower";
+    let device = facts.local.as_ref().and_then(|local| Some((local, local.kvm_device.as_ref()?)));
+    match device.and_then(|(local, device)| closed(facts, local, device)).filter(|_| offered) {
+        Some(closed) => told(&closed, Check::warning(NAME, format!("{}; {WHY}", closed.found()))),
+        None => Check::warning(NAME, WHY).todo("foundry doctor --virt-type kvm --probe tries it"),
     }
 }
 
@@ -36,14 +46,8 @@ fn offered_here(facts: &Facts) -> Check {
             .todo("modprobe kvm_intel (or kvm_amd)")
             .todo("systemctl restart libvirtd (or virtqemud)");
     };
-    if let Some(user) = qemu_user(facts).filter(|user| !user.may_use(device) && !device.has_acl) {
-        let (name, group) = (local.accounts.name_of(user.uid), local.accounts.group_name(device.gid));
-        return Check::problem(
-            NAME,
-            format!("{name}, as whom guests run, may not open /dev/kvm (group {group})"),
-        )
-        .known_as(Code::NoKvm)
-        .todo(format!("usermod -aG {group} {name}"));
+    if let Some(closed) = closed(facts, local, device) {
+        return told(&closed, Check::problem(NAME, closed.found()).known_as(Code::NoKvm));
     }
     if is_pvm_only(local) {
         return Check::warning(
@@ -54,6 +58,16 @@ fn offered_here(facts: &Facts) -> Check {
         .todo("if not: --virt-type qemu, or FOUNDRY_VIRT_TYPE=qemu");
     }
     Check::ok(NAME, "libvirt offers it, and guests may open /dev/kvm")
+}
+
+/// An access list may let it in: of a device that has one, nothing is said.
+fn closed(facts: &Facts, local: &Local, device: &Rights) -> Option<ClosedKvm> {
+    ClosedKvm::of(&qemu_user(facts)?, &local.accounts, device)
+}
+
+/// What of it is wrong, and what opens it.
+fn told(closed: &ClosedKvm, check: Check) -> Check {
+    closed.todo().into_iter().fold(check, Check::todo)
 }
 
 fn is_pvm_only(local: &Local) -> bool {
@@ -73,6 +87,12 @@ fn not_offered(facts: &Facts, is_wanted: bool) -> Check {
     } else {
         Check::warning(NAME, found)
     };
+    // Found out while there was no device, and kept since: QEMU's user would not get to it either.
+    let device = facts.local.as_ref().and_then(|local| Some((local, local.kvm_device.as_ref()?)));
+    if let Some(closed) = device.and_then(|(local, device)| closed(facts, local, device)) {
+        let found = format!("libvirt does not offer it: {}; {consequence}", closed.sentence());
+        return told(&closed, Check { found, ..check });
+    }
     let todo = facts.local.as_ref().map(|local| why_not(local).1);
     check.todo(todo.unwrap_or("ls -l /dev/kvm there; without it, see the machine's firmware settings"))
 }
@@ -137,11 +157,13 @@ pub(super) fn devices(facts: &Facts) -> Vec<Check> {
 
 fn nested(facts: &Facts) -> Check {
     const NAME: &str = "nesting";
+    let modules = facts.local.as_ref().map(|local| local.kvm_modules.as_slice()).unwrap_or_default();
+    let module = if modules.iter().any(|m| m == "kvm_amd") { "kvm_amd" } else { "kvm_intel" };
     let by_model = facts.guest_machine.as_ref().map(|machine| machine.nested).ok();
     match facts.local.as_ref().and_then(|local| local.nested).or(by_model) {
         Some(true) => Check::ok(NAME, "guests can run guests with KVM"),
         Some(false) => Check::ok(NAME, "guests cannot run guests with KVM")
-            .todo("if they shall: echo 'options kvm_intel nested=1' >/etc/modprobe.d/kvm.conf (or kvm_amd)"),
+            .todo(format!("if they shall: echo 'options {module} nested=1' | sudo tee /etc/modprobe.d/foundry-nested-kvm.conf, for the next boot")),
         None => Check::unknown(NAME, "neither the kernel nor libvirt says"),
     }
 }
@@ -165,6 +187,11 @@ fn iommu(facts: &Facts) -> Check {
 /// What can be said before libvirt answers.
 pub(super) fn without_libvirt(local: &Local) -> Vec<Check> {
     vec![match &local.kvm_device {
+        Some(device) if device.is_only_roots() => Check::warning(
+            NAME,
+            "there is /dev/kvm, which nobody but root may open: guests run as another user",
+        )
+        .todo(OPEN_KVM),
         Some(_) => Check::ok(NAME, "there is /dev/kvm"),
         None => {
             Check::warning(NAME, format!("there is no /dev/kvm: {}", why_not(local).0)).todo(why_not(local).1)

@@ -4,6 +4,7 @@ use super::Check;
 use super::facts::Facts;
 use super::local::{Link, Local};
 use crate::error::Code;
+use crate::host::diagnosis::advice::BRIDGE_WITH_VLANS;
 use crate::host::{Bridge, Domain, Network};
 use crate::manifest::NetworkInterface;
 use crate::record::Owner;
@@ -72,7 +73,7 @@ fn judge(local: &Local, bridge: &Bridge, uses: &[Use]) -> Check {
     let check = if let Some(tagged) = uses.iter().find(|u| u.has_vlan && !bridge.filters_vlans) {
         Check::problem(NAME, format!("does not tell VLANs apart, and VM '{}' has one", tagged.vm))
             .known_as(Code::VlanUnsupported)
-            .todo(format!("ip link set {word} type bridge vlan_filtering 1"))
+            .todo(BRIDGE_WITH_VLANS)
     } else if !link.is_up {
         let found = "is down: nothing passes it";
         let check = match uses.first() {
@@ -83,7 +84,8 @@ fn judge(local: &Local, bridge: &Bridge, uses: &[Use]) -> Check {
         check.todo(format!("ip link set {word} up"))
     } else if !link.has_address && link.uplinks.is_empty() {
         Check::warning(NAME, "has neither an address nor an uplink: guests on it reach only each other")
-            .todo(format!("ip link set UPLINK master {word}, or ip address add ADDRESS/PREFIX dev {word}"))
+            .todo(format!("ip address add ADDRESS/PREFIX dev {word} makes the host reachable from there"))
+            .todo("an uplink is given to it in the host's own network configuration, which moves the uplink's addresses to the bridge: without that the host is cut off")
     } else {
         Check::ok(NAME, described(&link, bridge.filters_vlans))
     };
@@ -108,7 +110,7 @@ fn described(link: &Link, filters_vlans: bool) -> String {
 fn filter(local: &Local, bridges: &[Bridge]) -> Option<Check> {
     (local.bridges_are_filtered && !bridges.is_empty()).then(|| {
         Check::warning("bridge-filter", "what passes a bridge passes the machine's IP filter, too; where Docker runs, that drops it")
-            .todo("sysctl net.bridge.bridge-nf-call-iptables=0, or: iptables -I FORWARD -i BRIDGE -o BRIDGE -j ACCEPT")
+            .todo("where guests of one bridge do not reach each other: sudo iptables -I DOCKER-USER -i BRIDGE -o BRIDGE -j ACCEPT, for that bridge only (without Docker: FORWARD in place of DOCKER-USER)")
     })
 }
 

@@ -183,7 +183,7 @@ pub fn examine_without_libvirt(uri: &str, is_local: bool, error: &Error) -> Repo
 }
 
 fn judge(facts: &Facts) -> Report {
-    let groups: [fn(&Facts) -> Vec<Check>; 11] = [
+    let groups: [fn(&Facts) -> Vec<Check>; 12] = [
         access::check,
         versions::check,
         kvm::check,

@@ -4,6 +4,7 @@ use super::Check;
 use super::facts::Facts;
 use super::local::{Directory, Local};
 use crate::error::Code;
+use crate::host::diagnosis::let_pass;
 use crate::operations::rights::{Rights, User};
 use crate::text::shell_word;
 
@@ -54,8 +55,7 @@ fn judge(local: &Local, user: &User, directory: &Directory) -> Check {
             format!("{name}, as whom guests run, may not pass {step} (mode {:o})", rights.mode & 0o7777),
         )
         .known_as(Code::PoolUnreadable)
-        .todo(format!("setfacl -m u:{}:x {}", shell_word(&name), shell_word(step)))
-        .todo(format!("or: chmod {}+x {}", user.class_of(rights), shell_word(step))),
+        .todo(let_pass(&name, user.class_of(rights), step)),
     }
 }
 
@@ -65,6 +65,6 @@ pub(super) fn qemu_user(facts: &Facts) -> Option<User> {
     if facts.is_session {
         return Some(local.user.clone());
     }
-    let (uid, gid) = facts.machine.as_ref().ok()?.guest_ids()?;
+    let (uid, gid) = facts.capabilities.guest_ids()?;
     Some(local.accounts.user(uid, gid))
 }

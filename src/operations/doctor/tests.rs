@@ -208,6 +208,13 @@ fn kvm_that_libvirt_does_not_offer_has_a_reason() {
     assert_only(&no_device, "kvm", State::Warning, &["not loaded", "modprobe"]);
     let no_processor = without(|l| (l.kvm_device, l.virtualization) = (None, false));
     assert_only(&no_processor, "kvm", State::Warning, &["offers no virtualization", "firmware"]);
+    let closed = without(|l| l.kvm_device = Some(rights(0, 0, 0o600)));
+    assert_only(
+        &closed,
+        "kvm",
+        State::Warning,
+        &["may not open /dev/kvm", "sudo chgrp kvm /dev/kvm && sudo chmod 0660"],
+    );
     let mut wanted = without(|_| ());
     wanted.settings.virt_type = Some(VirtType::Kvm);
     assert_only(&wanted, "kvm", State::Problem, &["--virt-type says kvm", "restart libvirtd"]);
@@ -216,7 +223,36 @@ fn kvm_that_libvirt_does_not_offer_has_a_reason() {
 #[test]
 fn kvm_that_is_offered_may_still_not_work() {
     let closed = change_local(|l| l.accounts.users[2].2 = 64055);
-    assert_only(&closed, "kvm", State::Problem, &["libvirt-qemu", "usermod -aG kvm libvirt-qemu"]);
+    assert_only(&closed, "kvm", State::Problem, &["libvirt-qemu", "sudo usermod -aG kvm libvirt-qemu"]);
+    for mode in [0o600, 0o660, 0o640] {
+        let only_roots = change_local(|l| l.kvm_device = Some(rights(0, 0, mode)));
+        let (title, state, text) = only(&only_roots);
+        assert_eq!((title.as_str(), state), ("kvm", State::Problem), "{mode:o}: {text}");
+        assert!(text.ends_with("\nsudo chgrp kvm /dev/kvm && sudo chmod 0660 /dev/kvm"), "{mode:o}: {text}");
+        assert!(
+            text.contains("at every call") && text.contains(&format!("group 0, mode {mode:o}")),
+            "{text}"
+        );
+        assert!(!text.contains("usermod"), "{text}");
+        // Nobody wants KVM, and every call is slow all the same.
+        let unused = change(|f| {
+            f.settings.virt_type = Some(VirtType::Qemu);
+            f.local.as_mut().unwrap().kvm_device = Some(rights(0, 0, mode));
+        });
+        assert_only(&unused, "kvm", State::Warning, &["at every call", "sudo chgrp kvm /dev/kvm"]);
+    }
+    // QEMU's user is in no group kvm: it joins that one, and not the one that the device is of.
+    let stranger = change_local(|l| {
+        l.accounts.users[2].2 = 64055;
+        l.kvm_device = Some(rights(0, 6, 0o660));
+        l.accounts.groups.push(("disk".into(), 6, vec![]));
+    });
+    let (_, _, text) = only(&stranger);
+    assert!(
+        text.contains("sudo chgrp kvm /dev/kvm") && text.contains("usermod -aG kvm libvirt-qemu"),
+        "{text}"
+    );
+    assert!(!text.contains("usermod -aG disk"), "{text}");
     let gone = change_local(|l| l.kvm_device = None);
     assert_only(&gone, "kvm", State::Problem, &["no /dev/kvm any more"]);
     let pvm = change_local(|l| l.kvm_modules = vec!["kvm_pvm".into()]);
@@ -302,12 +338,7 @@ fn guests_get_to_the_directories_of_pools() {
             way[1].1 = Rights { has_acl, ..rights(0, 0, 0o700) };
         })
     };
-    let words = [
-        "libvirt-qemu",
-        "may not pass /vms (mode 700)",
-        "setfacl -m u:libvirt-qemu:x /vms",
-        "chmod o+x /vms",
-    ];
+    let words = ["libvirt-qemu", "may not pass /vms (mode 700)", "setfacl -m u:libvirt-qemu:x /vms"];
     assert_only(&closed(false), "pool-path foundry-vms", State::Problem, &words);
     assert_only(&closed(true), "pool-path foundry-vms", State::Unknown, &["getfacl /vms"]);
     let mut session = closed(false);
@@ -358,16 +389,31 @@ fn bridges_pass_something() {
     let down = link(|l| l.is_up = false);
     assert_only(&down, "bridge br0", State::Warning, &["is down", "ip link set br0 up"]);
     let alone = link(|l| (l.has_address, l.uplinks) = (false, vec![]));
-    assert_only(&alone, "bridge br0", State::Warning, &["only each other", "master br0"]);
+    assert_only(
+        &alone,
+        "bridge br0",
+        State::Warning,
+        &["only each other", "ip address add ADDRESS/PREFIX dev br0"],
+    );
     let filtered = change_local(|l| l.bridges_are_filtered = true);
-    assert_only(&filtered, "bridge-filter", State::Warning, &["bridge-nf-call-iptables"]);
+    assert_only(
+        &filtered,
+        "bridge-filter",
+        State::Warning,
+        &["iptables -I DOCKER-USER -i BRIDGE -o BRIDGE -j ACCEPT"],
+    );
 }
 
 #[test]
 fn what_a_vm_is_on_must_work() {
     let on = |bridge: &str, vlan| change(|f| f.domains = Ok(vec![vm(bridge, vlan)]));
     assert_eq!(not_well(&on("br0", false)), []);
-    assert_only(&on("br0", true), "bridge br0", State::Problem, &["VM 'web'", "vlan_filtering 1"]);
+    assert_only(
+        &on("br0", true),
+        "bridge br0",
+        State::Problem,
+        &["VM 'web'", "ip link add NAME type bridge vlan_filtering 1"],
+    );
     assert_only(
         &on("br7", false),
         "bridge br7",
@@ -395,7 +441,7 @@ fn confinement_lets_guests_to_their_images() {
     let model = |name: &str| SecurityModel { name: name.into(), label: None };
     let at = |name: &'static str, target: &'static str| {
         change(move |f| {
-            f.machine.as_mut().unwrap().security.insert(0, model(name));
+            f.capabilities.security.insert(0, model(name));
             f.pools.as_mut().unwrap().push(pool("x", target));
         })
     };
@@ -408,7 +454,7 @@ fn confinement_lets_guests_to_their_images() {
         .collect();
     assert_eq!(
         selinux,
-        [r"semanage fcontext -a -t virt_image_t '/srv/it'\''s(/.*)?' && restorecon -R '/srv/it'\''s'"]
+        [r"semanage fcontext -a -t virt_image_t '/srv/it\'\''s(/.*)?' && restorecon -R '/srv/it'\''s'"]
     );
     let mut permissive = at("selinux", "/srv/x");
     permissive.local.as_mut().unwrap().selinux_enforces = Some(false);
@@ -481,9 +527,27 @@ fn a_socket_that_may_not_be_used_names_its_group() {
     let out = alice(&[1000], false);
     assert_eq!(
         (out.state, out.todo.as_slice()),
-        (State::Problem, &["sudo usermod -aG libvirt alice, and log in anew".to_owned()][..])
+        (State::Problem, &["sudo usermod -aG libvirt alice, and log in anew (whoever is in the group libvirt can become root on that host)".to_owned()][..])
     );
     assert_eq!(alice(&[1000], true).todo, ["log out and in again"]);
+    // Of other groups nobody knows what they give: none is joined for a socket, least of all root's.
+    for (gid, name, mode) in [
+        (0, "root", 0o600),
+        (0, "root", 0o660),
+        (106, "libvirt", 0o600),
+        (27, "sudo", 0o660),
+        (6, "disk", 0o660),
+    ] {
+        let mut local = local();
+        local.user = User { uid: 1000, groups: [1000].into() };
+        local.accounts.groups = vec![(name.into(), gid, vec![]), ("libvirt".into(), 106, vec![])];
+        local.sockets[0].1 = rights(0, gid, mode);
+        let check = access::socket("qemu:///system", &local).remove(0);
+        let text = check.todo.join("\n");
+        assert_eq!(check.state, State::Problem, "{text}");
+        assert!(name == "libvirt" || !text.contains(&format!("-aG {name}")), "{text}");
+        assert!(text.contains("unix_sock_group"), "{text}");
+    }
     assert_eq!(alice(&[1000, 106], true).state, State::Ok);
     let nobody = access::socket("qemu:///system", &Local::default()).remove(0);
     assert!(

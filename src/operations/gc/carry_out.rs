@@ -74,7 +74,10 @@ fn destroy_half(session: &Session<'_>, demolition: &Demolition) -> Done {
         .because(cause)
         .outcome(format!("VM '{name}' stays as it is")));
     }
-    destroy::carry_out(session, demolition).map(|()| None)
+    destroy::carry_out(session, demolition)?;
+    let volumes = demolition.named_volumes().join(", ");
+    let with = if volumes.is_empty() { String::new() } else { format!(" with {volumes}") };
+    Ok(Some(format!("VM '{name}' removed{with}")))
 }
 
 fn delete_torso(session: &Session<'_>, remains: &Remains, volume: &Volume, mark: &[u8]) -> Done {

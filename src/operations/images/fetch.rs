@@ -69,7 +69,22 @@ impl Fetch<'_> {
         }
         let pace = SessionPace(session);
         let check = self.check(&pace)?;
-        read(&mut self.incoming(session, self.options(&check, &pace))?)
+        let mut incoming = self.incoming(session, self.options(&check, &pace))?;
+        let passed_over = incoming.passed_over();
+        let read = read(&mut incoming)?;
+        self.tell_passed_over(session, passed_over());
+        Ok(read)
+    }
+
+    /// Says how much of what was verified is not in the image.
+    fn tell_passed_over(&self, session: &Session<'_>, bytes: u64) {
+        if bytes > 0 {
+            let bytes = if bytes == 1 { "1 byte".to_owned() } else { format!("{bytes} bytes") };
+            session.warn(format!(
+                "{bytes} behind the end of the compressed data of {} are left out",
+                self.location
+            ));
+        }
     }
 
     fn incoming<'a>(&self, session: &Session<'_>, options: Options<'a>) -> Result<Incoming<'a>, Error> {
@@ -119,7 +134,9 @@ impl Fetch<'_> {
         let pace = SessionPace(session);
         let check = self.check(&pace)?;
         let mut incoming = self.incoming(session, self.options(&check, &pace))?;
+        let passed_over = incoming.passed_over();
         let file = self.as_file(session, &mut incoming)?;
+        self.tell_passed_over(session, passed_over());
         let (from, mut origin) = (incoming.from.clone(), incoming.ended());
         let Some(to) = self.convert else { return Ok(Aside { file, from, origin }) };
         origin.converted_from = Some(format_of(&file, &from)?);
@@ -292,6 +309,14 @@ impl<'a> Incoming<'a> {
             data: opened.data_bytes,
             body: Body::Opened(opened, Box::new(transferred)),
             origin: draft,
+        }
+    }
+
+    /// Says after its end how many bytes behind the compressed data were passed over.
+    fn passed_over(&self) -> Box<dyn Fn() -> u64> {
+        match &self.body {
+            Body::Opened(opened, _) => Box::new(opened.passed_over()),
+            _ => Box::new(|| 0),
         }
     }
 

@@ -11,6 +11,7 @@ use ureq::{Agent, Body, BodyReader};
 
 use super::super::error::{Reason, TransferError};
 use super::super::location::Url;
+use super::super::reference::percent_encoded;
 use super::proxy::Proxies;
 
 /// The most redirections that are followed.
@@ -76,6 +77,8 @@ pub(super) struct Fault {
     pub(super) error: TransferError,
     /// That a repetition may help: `Never`, or after a time that the server asked for.
     pub(super) again: Again,
+    /// The address that it is the fault of, which redirections may have led to.
+    pub(super) at: Option<Url>,
 }
 
 /// Whether a try is worth another.
@@ -85,6 +88,8 @@ pub(super) enum Again {
     Never,
     /// Only where bytes have come before: then the server was there, and will be again.
     IfBegun,
+    /// After the usual wait, but not often unless bytes have come before: it hardly gets better soon.
+    Seldom,
     /// After the usual wait.
     Soon,
     /// Not before that time.
@@ -151,19 +156,23 @@ impl Client {
             TransferError::new(reason, format!("cannot download {url}")).because(cause)
         };
         let (reason, cause, again) = match error {
+            E::Timeout(ureq::Timeout::Resolve) => {
+                (Reason::Unreachable, "no name server answers for its host's name".into(), Again::Seldom)
+            }
             E::Timeout(_) => (Reason::Unreachable, self.timeout_text(), Again::Soon),
             E::HostNotFound => (Reason::Unreachable, "its host's name is not known".into(), Again::IfBegun),
             E::Io(io) if is_refusal(io) => (Reason::Unreachable, io.to_string(), Again::IfBegun),
-            E::Io(io) if is_tls(io) => return Fault::never(untrusted(url, io.to_string())),
+            E::Io(io) if is_lookup(io) => (Reason::Unreachable, io.to_string(), Again::Seldom),
+            E::Io(io) if is_tls(io) => return Fault::never(untrusted(url, io.to_string())).at(url),
             E::Io(io) => (Reason::Unreachable, io.to_string(), Again::Soon),
             E::ConnectionFailed => (Reason::Unreachable, error.to_string(), Again::IfBegun),
             E::ConnectProxyFailed(_) => (Reason::Unreachable, error.to_string(), Again::IfBegun),
             // Who speaks no HTTP now speaks none in a second.
             E::Protocol(_) => (Reason::Answer, error.to_string(), Again::IfBegun),
-            E::Tls(_) | E::Rustls(_) => return Fault::never(untrusted(url, error.to_string())),
+            E::Tls(_) | E::Rustls(_) => return Fault::never(untrusted(url, error.to_string())).at(url),
             other => (Reason::Answer, other.to_string(), Again::Never),
         };
-        Fault { error: failed(reason, cause), again }
+        Fault { error: failed(reason, cause), again, at: Some(url.clone()) }
     }
 
     /// A connection that broke while the content came.
@@ -175,7 +184,8 @@ impl Client {
             _ if error.kind() == io::ErrorKind::UnexpectedEof => "the connection was closed".into(),
             _ => error.to_string(),
         };
-        Fault::soon(TransferError::new(Reason::Unreachable, format!("cannot download {url}")).because(cause))
+        let error = TransferError::new(Reason::Unreachable, format!("cannot download {url}")).because(cause);
+        Fault::soon(error).at(url)
     }
 
     fn timeout_text(&self) -> String {
@@ -185,11 +195,16 @@ impl Client {
 
 impl Fault {
     pub(super) fn never(error: TransferError) -> Self {
-        Self { error, again: Again::Never }
+        Self { error, again: Again::Never, at: None }
     }
 
     pub(super) fn soon(error: TransferError) -> Self {
-        Self { error, again: Again::Soon }
+        Self { error, again: Again::Soon, at: None }
+    }
+
+    pub(super) fn at(mut self, url: &Url) -> Self {
+        self.at = Some(url.clone());
+        self
     }
 }
 
@@ -203,9 +218,8 @@ impl From<TransferError> for Fault {
 fn leads_to(url: &Url, answer: &Response<Body>) -> Result<Option<Url>, TransferError> {
     let location = answer.headers().get(LOCATION);
     match (answer.status().as_u16(), location) {
-        // What is not ASCII is no address, which is said of it with the rest.
         (301 | 302 | 303 | 307 | 308, Some(location)) => {
-            url.led_to(&String::from_utf8_lossy(location.as_bytes())).map(Some)
+            url.led_to(&percent_encoded(location.as_bytes())).map(Some)
         }
         _ => Ok(None),
     }
@@ -222,6 +236,11 @@ fn is_refusal(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::ConnectionRefused | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable
     )
+}
+
+/// The standard library has no kind for getaddrinfo(3)'s own errors.
+fn is_lookup(error: &io::Error) -> bool {
+    error.to_string().contains("failed to lookup address information")
 }
 
 /// rustls reports what it does not like as invalid data.

@@ -18,15 +18,21 @@ use crate::units::Bytes;
 /// What must come for a connection to be worth as many new tries as the first one.
 const PROGRESS: u64 = 1 << 20;
 
+/// How often what hardly gets better soon is tried again.
+const SELDOM: u32 = 2;
+
 /// Reads a file from a server.
 ///
 /// A connection that breaks, stalls or ends too early is taken up again where it was (`Range`, RFC 9110 14.2), by
 /// `If-Range` only if the file is still the same. From a server that knows no ranges it comes anew and is read past
-/// what is there already, if it is recognized as the same. Where nothing recognizes it, the download fails.
+/// what is there already, if it is recognized as the same. Where nothing recognizes it, the download fails, unless
+/// somebody compares the digest of the whole with the expected one: that tells a mixture at the end.
 pub struct Download<'a> {
     pub(super) client: Client,
     pub(super) pace: &'a dyn Pace,
     pub(super) url: Url,
+    /// Whether what came is compared with a digest at its end.
+    verified: bool,
     /// What is known of the file since the first answer.
     file: Option<Found>,
     position: u64,
@@ -60,11 +66,17 @@ impl<'a> Download<'a> {
     ///
     /// # Errors
     /// [`Reason::Unreachable`], [`Reason::Refused`], [`Reason::Answer`], [`Reason::Stopped`].
-    pub fn open(client: &Client, url: &Url, pace: &'a dyn Pace) -> Result<Self, TransferError> {
-        Self::begin(Self::new(client, url, pace))
+    pub fn open(
+        client: &Client,
+        url: &Url,
+        pace: &'a dyn Pace,
+        verified: bool,
+    ) -> Result<Self, TransferError> {
+        Self::begin(Self::new(client, url, pace, verified))
     }
 
-    /// As [`open`](Self::open), from behind a part that an earlier run has.
+    /// As [`open`](Self::open), from behind a part that an earlier run has. `verified` is for the part, too: what is
+    /// expected now was expected then.
     ///
     /// # Errors
     /// As [`open`](Self::open); [`Reason::Changed`] where the file is not recognized as the one of the part.
@@ -74,18 +86,20 @@ impl<'a> Download<'a> {
         pace: &'a dyn Pace,
         part: u64,
         validators: Validators,
+        verified: bool,
     ) -> Result<Self, TransferError> {
         let file = Found { length: None, validators: validators.usable(), found_at: url.clone() };
         Self::begin(Self {
             file: Some(file),
             position: part,
             earned_at: part,
-            ..Self::new(client, url, pace)
+            ..Self::new(client, url, pace, verified)
         })
     }
 
-    pub(super) fn new(client: &Client, url: &Url, pace: &'a dyn Pace) -> Self {
+    pub(super) fn new(client: &Client, url: &Url, pace: &'a dyn Pace, verified: bool) -> Self {
         Self {
+            verified,
             client: client.clone(),
             pace,
             url: url.clone(),
@@ -148,10 +162,15 @@ impl<'a> Download<'a> {
 
     fn range(&self) -> Result<Vec<(&'static str, String)>, Fault> {
         let Some(file) = self.file.as_ref().filter(|_| self.position > 0) else { return Ok(Vec::new()) };
-        let Some(condition) = file.validators.for_range() else {
-            return Err(self.changed("the connection broke, and the server says nothing by which to tell that it is still the same file").into());
-        };
-        Ok(vec![("Range", format!("bytes={}-", self.position)), ("If-Range", condition.to_owned())])
+        let mut headers = vec![("Range", format!("bytes={}-", self.position))];
+        match file.validators.for_range() {
+            Some(condition) => headers.push(("If-Range", condition.to_owned())),
+            None if self.verified => {}
+            None => {
+                return Err(self.changed("the connection broke, and the server says nothing by which to tell that it is still the same file").into());
+            }
+        }
+        Ok(headers)
     }
 
     /// What an answer means.
@@ -170,11 +189,16 @@ impl<'a> Download<'a> {
             validators: Validators::of(&head.headers),
             found_at: head.found_at.clone(),
         };
-        let Some(before) = &self.file else {
-            self.file = Some(now);
-            return Ok(Begin::Here);
+        let before = match &self.file {
+            Some(before) if self.position > 0 || !self.verified => before,
+            _ => {
+                self.file = Some(now);
+                return Ok(Begin::Here);
+            }
         };
-        let same = if self.position == 0 {
+        let same = if self.verified {
+            true
+        } else if self.position == 0 {
             before.validators.may_be_same(&now.validators)
         } else {
             before.validators.same_bytes(&now.validators)
@@ -196,7 +220,8 @@ impl<'a> Download<'a> {
         };
         let known = self.found();
         let differs = known.length.is_some() && length.is_some() && known.length != length;
-        if differs || !known.validators.may_be_same(&Validators::of(&head.headers)) {
+        let may_be_same = self.verified || known.validators.may_be_same(&Validators::of(&head.headers));
+        if differs || !may_be_same {
             return Err(self.changed("it is another file now than when the download began").into());
         }
         self.note(length, head);
@@ -238,16 +263,30 @@ impl<'a> Download<'a> {
         let said = format!("the server answers {}", status_text(head.status));
         let error =
             TransferError::new(Reason::Refused, format!("cannot download {}", head.found_at)).because(said);
-        // Where redirections led to may be gone while the address itself still leads somewhere.
-        let elsewhere = self.position > 0 && head.found_at != self.url && (400..500).contains(&head.status);
-        match head.status {
-            408 | 429 | 500..=599 => Fault { error, again: self.asked_wait(&head.headers) },
-            _ if elsewhere => Fault::soon(error),
+        let fault = match head.status {
+            408 | 429 | 500..=599 => Fault { error, again: self.asked_wait(&head.headers), at: None },
             401 | 403 | 407 => {
                 Fault::never(error.hint("it may want a login: https://USER:PASSWORD@HOST/..."))
             }
             404 | 410 => Fault::never(error.hint("see whether the address is still right")),
-            _ => Fault::never(error),
+            400..=499 => Fault::never(error),
+            _ => return Fault::never(error),
+        };
+        fault.at(&head.found_at)
+    }
+
+    /// What is wrong with a mirror is no reason to give up the address that led there, which may lead to another one
+    /// the next time. The address itself is named, too.
+    fn led_elsewhere(&self, fault: Fault) -> Fault {
+        match &fault.at {
+            Some(at) if *at != self.url && !self.url.is_plain_form_of(at) => {
+                let again = match fault.again {
+                    Again::After(time) => Again::After(time),
+                    _ => Again::Soon,
+                };
+                Fault { error: fault.error.led_from(&self.url, at), again, at: None }
+            }
+            _ => fault,
         }
     }
 
@@ -264,6 +303,7 @@ impl<'a> Download<'a> {
     /// Waits before the next try, if there is to be one.
     pub(super) fn pause(&mut self, fault: Fault) -> Result<(), TransferError> {
         self.stream = None;
+        let fault = self.led_elsewhere(fault);
         let settings = self.client.settings();
         let begun = self.file.is_some() && self.position > 0;
         if fault.again == Again::Never || (fault.again == Again::IfBegun && !begun) {
@@ -272,7 +312,8 @@ impl<'a> Download<'a> {
         if self.position >= self.earned_at + PROGRESS {
             (self.tries, self.earned_at) = (0, self.position);
         }
-        if self.tries >= settings.retries {
+        let few = fault.again == Again::Seldom && !begun;
+        if self.tries >= settings.retries.min(if few { SELDOM } else { u32::MAX }) {
             return Err(given_up(fault.error, self.tries));
         }
         let usual = settings.backoff.saturating_mul(1 << self.tries.min(16)).min(settings.longest_wait);
@@ -338,6 +379,10 @@ impl Read for Download<'_> {
 impl Content for Download<'_> {}
 
 fn given_up(error: TransferError, tries: u32) -> TransferError {
-    let tried = format!("given up after {} tries; run it again later", tries + 1);
-    error.hint(tried)
+    let tried = format!("given up after {} tries", tries + 1);
+    let hint = match error.hint_text() {
+        Some(hint) => format!("{hint}; {tried}"),
+        None => format!("{tried}; run it again later"),
+    };
+    error.hint(hint)
 }

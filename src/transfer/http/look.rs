@@ -20,25 +20,33 @@ pub enum Fresh {
 
 /// Asks whether a file on a server changed; its content is not transferred.
 ///
-/// By `HEAD` with `If-None-Match` and `If-Modified-Since`; where a server does not take that (405, 501, and 403 of
-/// those that sign addresses for one method), by a `GET` that is broken off.
+/// By `HEAD` with `If-None-Match` and `If-Modified-Since`. Servers answer that with anything where they know `GET` only
+/// (405, 501, 403 of those that sign addresses for one method, but 400, 404 and 500, too) or say less, and some break
+/// off; then it is asked by a `GET` that is broken off.
 ///
 /// # Errors
 /// As [`Download::open`].
 pub fn look(client: &Client, url: &Url, known: &Validators, pace: &dyn Pace) -> Result<Fresh, TransferError> {
-    let mut download = Download::new(client, url, pace);
+    let mut download = Download::new(client, url, pace, false);
     let known = &known.clone().usable();
     let mut head_only = true;
     loop {
         match ask_whether(&download, known, head_only) {
-            Ok(head) if head_only && matches!(head.status, 403 | 405 | 501) => head_only = false,
+            Ok(head) if head_only && !says_enough(&head) => head_only = false,
             Ok(head) => match verdict(&download, known, &head) {
                 Ok(fresh) => return Ok(fresh),
                 Err(fault) => download.pause(fault)?,
             },
-            Err(fault) => download.pause(fault)?,
+            Err(fault) => {
+                download.pause(fault)?;
+                head_only = false;
+            }
         }
     }
+}
+
+fn says_enough(head: &Head) -> bool {
+    head.status == 304 || (head.status == 200 && !Validators::of(&head.headers).is_empty())
 }
 
 fn ask_whether(download: &Download<'_>, known: &Validators, head_only: bool) -> Result<Head, Fault> {

@@ -22,7 +22,7 @@ pub(super) const WORDS: &[(&str, Code, &str, &str)] = &[
         "internal error: qemu unexpectedly closed the monitor: Could not access KVM kernel module: Permission denied\nqemu-system-x86_64: -accel kvm: failed to initialize kvm: Permission denied",
         Code::NoKvm,
         "QEMU cannot use KVM on this host",
-        "usermod -aG kvm libvirt-qemu",
+        "sudo chgrp kvm /dev/kvm && sudo chmod 0660 /dev/kvm",
     ),
     (
         "internal error: process exited while connecting to monitor: 2026-11-21T21:33:34.090058Z qemu-system-x86_64: error: failed to set MSR 0x10a to 0xc000069\nqemu-system-x86_64: target/i386/kvm/kvm.c:3849: kvm_buf_set_msrs: Assertion `ret == cpu->kvm_msr_buf->nmsrs' failed.",
@@ -98,7 +98,7 @@ pub(super) const WORDS: &[(&str, Code, &str, &str)] = &[
         "internal error: process exited while connecting to monitor: 2026-11-21T21:33:41.086705Z qemu-system-x86_64: -blockdev {\"driver\":\"file\",\"filename\":\"/var/lib/libvirt/qemu/nvram/nv_VARS.fd\",\"node-name\":\"libvirt-pflash1-storage\",\"read-only\":false}: Could not open '/var/lib/libvirt/qemu/nvram/nv_VARS.fd': Is a directory",
         Code::NvramInTheWay,
         "'/var/lib/libvirt/qemu/nvram/nv_VARS.fd' holds no EFI variables for this firmware; an earlier VM of that name may have left it",
-        "rm -r /var/lib/libvirt/qemu/nvram/nv_VARS.fd",
+        "mv /var/lib/libvirt/qemu/nvram/nv_VARS.fd /var/lib/libvirt/qemu/nvram/nv_VARS.fd.old",
     ),
     // QEMU 8 and 9 of aarch64's flash: asylumexp/Proxmox#79.
     (
@@ -111,7 +111,7 @@ pub(super) const WORDS: &[(&str, Code, &str, &str)] = &[
         "Requested operation is not valid: cannot undefine domain with nvram",
         Code::NvramInTheWay,
         "the domain has EFI variables, and was to go without them",
-        "virsh undefine --nvram",
+        "virsh undefine --keep-nvram",
     ),
     (
         "Requested operation is not valid: cannot delete inactive domain with 1 snapshots",
@@ -148,14 +148,14 @@ pub(super) const WORDS: &[(&str, Code, &str, &str)] = &[
         "internal error: /usr/lib/qemu/qemu-bridge-helper --use-vnet --br=br0 --fd=31: failed to communicate with bridge helper: stderr=access denied by acl file",
         Code::TapRefused,
         "QEMU's bridge helper lets this user not use that bridge",
-        "/etc/qemu/bridge.conf",
+        "echo 'allow br0' >>/etc/qemu/bridge.conf",
     ),
     // Put together from formats in libvirt 11.3's library or QEMU 10.0's program, and not provoked.
     (
         "internal error: /usr/lib/qemu/qemu-bridge-helper --use-vnet --br=br0 --fd=31: failed to communicate with bridge helper: stderr=failed to create tun device: Operation not permitted",
         Code::TapRefused,
         "QEMU's bridge helper may not make tap devices, since it does not run as root",
-        "chmod u+s /usr/lib/qemu/qemu-bridge-helper",
+        "dpkg-statoverride --update --add root qemu-bridge 4750 /usr/lib/qemu/qemu-bridge-helper",
     ),
     // Put together from formats in libvirt 11.3's library or QEMU 10.0's program, and not provoked.
     (
@@ -248,7 +248,7 @@ pub(super) const WORDS: &[(&str, Code, &str, &str)] = &[
         "Cannot set interface MTU on 'vm0a4d0032': Invalid argument",
         Code::MtuRefused,
         "the host refuses the MTU that its bridge has for the VM's tap",
-        "ip link set BRIDGE mtu 1500",
+        "ip link show type bridge",
     ),
     (
         "Requested operation is not valid: The vm0a4d0032 interface already exists",

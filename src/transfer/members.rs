@@ -1,0 +1,193 @@
+//! gzip's members and bzip2's streams, one behind the other, and what follows the last one.
+//!
+//! Both programs take zeros there, which tapes and blocks leave, and pass over anything else with a warning. OpenWrt
+//! puts a signature there. Here it is passed over only where the digest of the whole file is known: then it is what
+//! its publisher put there.
+
+use std::io::{self, BufRead, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::decompress::{Format, unpacking_command};
+use super::error::{Reason, TransferError};
+
+/// Of more bytes behind the end nobody needs the number.
+const COUNTED: u64 = 64 << 20;
+
+/// Unpacks members until something else follows.
+pub(super) struct Members<R> {
+    part: Part<R>,
+    behind: Behind,
+}
+
+/// Where it is in the packed data.
+enum Part<R> {
+    Gzip(flate2::bufread::GzDecoder<Ahead<R>>),
+    Bzip2(bzip2::bufread::BzDecoder<Ahead<R>>),
+    Behind(Ahead<R>),
+    /// For the moment in which one part is made of another.
+    Between,
+}
+
+/// What is known of the bytes behind the end.
+struct Behind {
+    format: Format,
+    /// The name of the whole in messages.
+    name: String,
+    count: u64,
+    any: bool,
+    /// Whether they belong to what the expected digest is of.
+    verified: bool,
+    /// Where the number of those that were passed over is told.
+    told: Arc<AtomicU64>,
+}
+
+impl<R: BufRead> Members<R> {
+    pub(super) fn new(packed: R, format: Format, name: &str, verified: bool, told: Arc<AtomicU64>) -> Self {
+        let behind = Behind { format, name: name.to_owned(), count: 0, any: false, verified, told };
+        Self { part: Part::of(format, Ahead::new(packed)), behind }
+    }
+
+    /// The end of a member: another one begins, or something else.
+    fn next(&mut self) -> io::Result<()> {
+        let magic: &[u8] = if self.behind.format == Format::Gzip { b"\x1f\x8b" } else { b"BZh" };
+        let goes_on = match &mut self.part {
+            Part::Gzip(member) => member.get_mut().begins_with(magic)?,
+            Part::Bzip2(member) => member.get_mut().begins_with(magic)?,
+            _ => false,
+        };
+        let packed = match std::mem::replace(&mut self.part, Part::Between) {
+            Part::Gzip(member) => member.into_inner(),
+            Part::Bzip2(member) => member.into_inner(),
+            other => {
+                self.part = other;
+                return Ok(());
+            }
+        };
+        self.part = if goes_on { Part::of(self.behind.format, packed) } else { Part::Behind(packed) };
+        Ok(())
+    }
+}
+
+impl<R: BufRead> Part<R> {
+    fn of(format: Format, packed: Ahead<R>) -> Self {
+        match format {
+            Format::Bzip2 => Self::Bzip2(bzip2::bufread::BzDecoder::new(packed)),
+            _ => Self::Gzip(flate2::bufread::GzDecoder::new(packed)),
+        }
+    }
+}
+
+impl<R: BufRead> Read for Members<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        loop {
+            let read = match &mut self.part {
+                Part::Gzip(member) => member.read(buffer)?,
+                Part::Bzip2(member) => member.read(buffer)?,
+                Part::Behind(packed) => return self.behind.pass(packed).map(|()| 0),
+                Part::Between => return Ok(0),
+            };
+            if read > 0 {
+                return Ok(read);
+            }
+            self.next()?;
+        }
+    }
+}
+
+impl Behind {
+    /// Reads all that is left. It belongs to what is verified, so that the end of it must be seen.
+    fn pass(&mut self, packed: &mut impl BufRead) -> io::Result<()> {
+        loop {
+            let bytes = packed.fill_buf()?;
+            let length = bytes.len();
+            if length == 0 {
+                break;
+            }
+            self.any |= bytes.iter().any(|byte| *byte != 0);
+            packed.consume(length);
+            self.count += length as u64;
+            if self.any && !self.verified && self.count > COUNTED {
+                return Err(self.refused().into());
+            }
+        }
+        match (self.any, self.verified) {
+            (false, _) => Ok(()),
+            (true, true) => {
+                self.told.store(self.count, Ordering::Relaxed);
+                Ok(())
+            }
+            (true, false) => Err(self.refused().into()),
+        }
+    }
+
+    fn refused(&self) -> TransferError {
+        let (format, name) = (self.format.name(), &self.name);
+        let count = match self.count {
+            1 => "1 byte follows".to_owned(),
+            count if count > COUNTED => format!("more than {COUNTED} bytes follow"),
+            count => format!("{count} bytes follow"),
+        };
+        TransferError::new(Reason::Damaged, format!("{name} is not only {format} data"))
+            .because(format!("{count} behind the end of the {format} data"))
+            .hint(format!(
+                "{} takes it without them; with --checksum for the whole file they are passed over",
+                unpacking_command(self.format, name)
+            ))
+    }
+}
+
+/// A reader of which the next bytes can be looked at.
+struct Ahead<R> {
+    seen: Vec<u8>,
+    given: usize,
+    rest: R,
+}
+
+impl<R: BufRead> Ahead<R> {
+    fn new(rest: R) -> Self {
+        Self { seen: Vec::new(), given: 0, rest }
+    }
+
+    /// Whether that comes next. What was looked at stays to be read, also after an error.
+    fn begins_with(&mut self, magic: &[u8]) -> io::Result<bool> {
+        while self.seen.len() - self.given < magic.len() {
+            let mut byte = [0];
+            match self.rest.read(&mut byte) {
+                Ok(0) => break,
+                Ok(_) => self.seen.push(byte[0]),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(self.seen[self.given..].starts_with(magic))
+    }
+}
+
+impl<R: BufRead> Read for Ahead<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.fill_buf()?.read(buffer)?;
+        self.consume(read);
+        Ok(read)
+    }
+}
+
+impl<R: BufRead> BufRead for Ahead<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.given < self.seen.len() { Ok(&self.seen[self.given..]) } else { self.rest.fill_buf() }
+    }
+
+    fn consume(&mut self, count: usize) {
+        if self.given == self.seen.len() {
+            return self.rest.consume(count);
+        }
+        self.given += count;
+        if self.given == self.seen.len() {
+            self.seen.clear();
+            self.given = 0;
+        }
+    }
+}

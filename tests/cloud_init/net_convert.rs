@@ -1,0 +1,71 @@
+//! What cloud-init makes of the network configuration for each way in which guests keep their network.
+//!
+//! `FOUNDRY_TEST_CLOUD_INIT` names the program.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::support::{network_config, skip};
+
+/// The renderers, and a distribution of each.
+const KINDS: [(&str, &str); 5] = [
+    ("netplan", "ubuntu"),
+    ("eni", "debian"),
+    ("networkd", "arch"),
+    ("network-manager", "fedora"),
+    ("sysconfig", "rhel"),
+];
+
+/// All that the converter writes for the interfaces of a manifest; `None` where there is no converter.
+fn converted(kind: (&str, &str), interfaces: &str) -> Option<String> {
+    let Some(program) = std::env::var_os("FOUNDRY_TEST_CLOUD_INIT").map(PathBuf::from) else {
+        skip("cloud-init (FOUNDRY_TEST_CLOUD_INIT)");
+        return None;
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let (input, output) = (directory.path().join("network-config"), directory.path().join("out"));
+    let config = network_config(interfaces);
+    std::fs::write(&input, &config).unwrap();
+    let run = Command::new(program)
+        .args(["devel", "net-convert", "--kind", "yaml", "-O", kind.0, "-D", kind.1, "--network-data"])
+        .arg(&input)
+        .arg("--directory")
+        .arg(&output)
+        .output()
+        .unwrap();
+    assert!(run.status.success(), "{kind:?}\n{config}\n{}", String::from_utf8_lossy(&run.stderr));
+    let mut text = String::new();
+    gather(&output, &mut text);
+    Some(text)
+}
+
+fn gather(directory: &Path, text: &mut String) {
+    let mut entries: Vec<PathBuf> =
+        std::fs::read_dir(directory).unwrap().map(|e| e.unwrap().path()).collect();
+    entries.sort();
+    for entry in entries {
+        if entry.is_dir() {
+            gather(&entry, text);
+        } else {
+            text.push_str(&std::fs::read_to_string(&entry).unwrap());
+        }
+    }
+}
+
+/// Each kind's way to say something, in the order of [`KINDS`].
+fn assert_each_says(interfaces: &str, said: [&str; 5]) {
+    for (kind, said) in KINDS.into_iter().zip(said) {
+        let Some(text) = converted(kind, interfaces) else { return };
+        assert!(text.contains(said), "{kind:?} does not say {said:?}\n{text}");
+    }
+}
+
+#[test]
+fn an_ipv6_gateway_is_a_default_route_everywhere() {
+    let interfaces = "[{ip: 10.0.0.5/24, gateway: 10.0.0.1, addresses: ['2001:db8::5/64'], gateway6: '2001:db8::1', bridge: br0}]";
+    let netplan = "to: ::/0";
+    assert_each_says(
+        interfaces,
+        [netplan, "A inet6 default gw 2001:db8::1", "Gateway=2001:db8::1", "2001:db8::1", "2001:db8::1"],
+    );
+}
