@@ -477,7 +477,6 @@ fn an_image_by_path_is_a_regular_file() {
         assert_eq!(error.code(), Code::NotAnImage, "{}", whole(&error));
         assert!(error.message().contains(what), "{}", whole(&error));
     }
-    }
 }
 
 fn around(own: &[(&str, &str)], neighbours: &[(&str, &str)]) -> Neighbourhood {
