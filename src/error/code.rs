@@ -191,6 +191,7 @@ codes! {
         5107 ImageOutsidePools
         5108 ImageMisnamed
         5109 ImageDiffers
+        5145 ImageOfOthers
         // Volumes and files.
         5201 OutOfSpace
         5202 VolumeTaken
