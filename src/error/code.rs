@@ -157,6 +157,7 @@ codes! {
         4303 CloudInitUndone
         4304 GuestUnstoppable
         4305 GuestPaused
+        4335 VmHeld
         // Disks of a VM.
         4401 DiskMissing
         4402 DeviceTaken
@@ -192,6 +193,7 @@ codes! {
         5108 ImageMisnamed
         5109 ImageDiffers
         5130 ImageIsDisk
+        5145 ImageOfOthers
         // Volumes and files.
         5201 OutOfSpace
         5202 VolumeTaken

@@ -39,6 +39,8 @@ pub struct Survey {
     pub remains: Vec<Remains>,
     /// Where it could not be looked, and why.
     pub unseen: Vec<String>,
+    /// Pools whose volumes could not be seen, and why.
+    pub unseen_pools: Vec<String>,
     usage: Option<Usage>,
     pools: Vec<String>,
 }
@@ -204,6 +206,7 @@ pub fn survey_for(session: &Session<'_>, places: Option<&Places>, named: &[Choic
         Choice::Volume { pool, .. } => Some(pool.clone()),
         Choice::Path(_) | Choice::Vm(_) => None,
     }));
+    found.unseen_pools = volumes::unseen(session, &found.pools)?;
     found.remains.extend(vms::survey(session, &domains, &usage)?);
     found.remains.extend(volumes::survey(session, &found.pools, &usage)?);
     if let Some(places) = places.filter(|_| session.host.is_local()) {
