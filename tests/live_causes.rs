@@ -173,7 +173,7 @@ fn what_keeps_qemu_from_a_disk_is_named_and_mended() {
     .exits(0);
     let pid = std::fs::read_to_string(&pidfile).unwrap().trim().to_owned();
     let sentence = &format!(
-        "qemu-system-x86 (process {pid}) has '{IMAGE}' open, which is one of its disks or what one lies on\n"
+        "qemu-system-x86 of user root (process {pid}) has '{IMAGE}' open, which is one of its disks or what one lies on\n"
     );
     let ran = fails(&host, &[BIOS], 5, "FND-5203", sentence);
     does(&host, ran, &format!("kill {pid}"));

@@ -2,10 +2,13 @@
 //!
 //! All findings come at once. Only this file can make a [`ReadyVm`].
 
+use std::path::Path;
+
 pub use super::findings::Finding;
 use super::findings::{Findings, report};
+use super::session::is_session;
 use super::storage_preflight::{self, ReadyStorage};
-use super::{Session, kvm_device, neighbours};
+use super::{Session, bridge_helper, kvm_device, neighbours};
 use crate::domain_xml::VirtType;
 use crate::error::{Code, Error};
 use crate::host::diagnosis::advice::BRIDGE_WITH_VLANS;
@@ -205,7 +208,10 @@ fn check_links(
         let at = format!("spec.networkInterfaces[{index}]");
         findings.begin(&at, well_linked(&interface.link, bridges.is_some()));
         match &interface.link {
-            Link::Bridge(name) => check_bridge(&at, name.as_str(), interface, bridges.as_deref(), findings),
+            Link::Bridge(name) => {
+                check_bridge(&at, name.as_str(), interface, bridges.as_deref(), findings);
+                findings.extend(refused_by_helper(session, name.as_str(), bridges.as_deref()));
+            }
             Link::Network(name) => check_network(session, &at, name.as_str(), findings)?,
         }
         if interface.vlan.is_some() && libvirt < VLAN_ON_BRIDGES {
@@ -230,6 +236,13 @@ fn well_linked(link: &Link, are_bridges_known: bool) -> String {
         Link::Bridge(name) => format!("bridge '{name}' is only looked for when the VM starts"),
         Link::Network(name) => format!("network '{name}' is started"),
     }
+}
+
+/// A session's guests come to a bridge that is there by a helper only, which may say no.
+fn refused_by_helper(session: &Session<'_>, name: &str, bridges: Option<&[Bridge]>) -> Option<Finding> {
+    let is_there = bridges.is_some_and(|bridges| bridges.iter().any(|bridge| bridge.name == name));
+    let needs_helper = is_there && session.host.is_local() && is_session(session.host.uri());
+    needs_helper.then(|| bridge_helper::refusal(Path::new("/"), name))?
 }
 
 fn check_bridge(
