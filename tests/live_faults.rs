@@ -27,7 +27,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::thread;
 
-use deadline::ChildInTime as _;
+use deadline::{ChildInTime as _, of_a_whole_test};
 use fault::INSIDE;
 use fault::judge::Class;
 use fault::table::{Verdict, table, told};
@@ -89,6 +89,6 @@ fn inside(index: usize) -> Vec<Verdict> {
             None => println!("[host {index}] {line}"),
         }
     }
-    assert!(child.wait_in_time().unwrap().success(), "the worker of host {index} failed");
+    assert!(child.wait_within(of_a_whole_test()).unwrap().success(), "the worker of host {index} failed");
     verdicts
 }

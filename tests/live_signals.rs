@@ -29,7 +29,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use arena::{Arena, inside, is_full};
-use live::deadline::{ChildInTime as _, CommandInTime as _};
+use live::deadline::{ChildInTime as _, CommandInTime as _, within};
 use signals::terminal::Terminal;
 use signals::{Case, cases};
 
@@ -129,7 +129,7 @@ fn a_reader_that_goes_stops_nothing() {
                 .unwrap();
             drop(command);
             let mut first = String::new();
-            BufReader::with_capacity(1, reader).read_line(&mut first).unwrap();
+            within("its first line", || BufReader::with_capacity(1, reader).read_line(&mut first)).unwrap();
             assert_eq!(child.wait_in_time().unwrap().code(), Some(0), "{first}");
             assert_eq!(arena.bed.get(&manifest.name)["status"]["phase"], "Running");
             arena.destroy([manifest.name.as_str()]);
@@ -212,10 +212,12 @@ fn an_ignored_signal_stays_ignored() {
                 nohup.stdin(Stdio::null()).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
             let mut stderr = BufReader::new(child.stderr.take().unwrap());
             let mut line = String::new();
-            while !line.contains("virDomainDefineXML") {
-                line.clear();
-                assert_ne!(stderr.read_line(&mut line).unwrap(), 0, "it ended");
-            }
+            within("its call to define a domain", || {
+                while !line.contains("virDomainDefineXML") {
+                    line.clear();
+                    assert_ne!(stderr.read_line(&mut line).unwrap(), 0, "it ended");
+                }
+            });
             assert!(
                 Command::new("kill")
                     .args(["-HUP", &child.id().to_string()])
@@ -223,7 +225,7 @@ fn an_ignored_signal_stays_ignored() {
                     .unwrap()
                     .success()
             );
-            stderr.read_to_string(&mut line).unwrap();
+            within("the end of what it says", || stderr.read_to_string(&mut line)).unwrap();
             assert_eq!(child.wait_in_time().unwrap().code(), Some(0), "{line}");
             arena.destroy([manifest.name.as_str()]);
         });

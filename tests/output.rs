@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use support::command::{Ran, TEST_DRIVER, foundry, on_test, skip_without};
-use support::deadline::{ChildInTime as _, CommandInTime as _};
+use support::deadline::{ChildInTime as _, CommandInTime as _, within};
 
 /// All that lists something on libvirt's test driver.
 const LISTINGS: [&[&str]; 7] = [
@@ -157,7 +157,9 @@ fn a_watch_redraws_on_a_terminal_only() {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().ok()?;
         let mut shown = BufReader::new(child.stdout.take().unwrap());
         let mut text = String::new();
-        while !text.contains("\ntest ") && shown.read_line(&mut text).unwrap() > 0 {}
+        within("the listing on a terminal", || {
+            while !text.contains("\ntest ") && shown.read_line(&mut text).unwrap() > 0 {}
+        });
         // The terminal goes with script(1), and foundry with the terminal.
         child.kill().unwrap();
         child.wait_in_time().unwrap();
@@ -188,9 +190,11 @@ fn a_watch_that_is_interrupted_leaves_the_terminal_as_it_was() {
     };
     let (mut keys, mut shown) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
     let mut text = String::new();
-    while !text.contains("\ntest ") && shown.read_line(&mut text).unwrap() > 0 {}
+    within("the listing on a terminal", || {
+        while !text.contains("\ntest ") && shown.read_line(&mut text).unwrap() > 0 {}
+    });
     keys.write_all(b"\x03").unwrap();
-    while shown.read_line(&mut text).unwrap() > 0 {}
+    within("the end of a watch that was interrupted", || while shown.read_line(&mut text).unwrap() > 0 {});
     child.wait_in_time().unwrap();
     let lines: Vec<&str> = text.lines().collect();
     assert!(lines[0].contains(':'), "{text:?}");

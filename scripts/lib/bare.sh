@@ -10,7 +10,7 @@ check_bare() {
   local variant
   bare_possible
   bare_base
-  mkdir -p "$(cache_dir)/bare/archives/partial"
+  mkdir -p "$(cache_dir)/bare/archives/partial" "$(cache_dir)/bare/cache"
   for variant in ${1:-$BARE_VARIANTS}; do
     say "    a bare machine: $variant"
     bare_tree "$variant"
@@ -62,16 +62,14 @@ bare_tree() {
   tree=$(cache_dir)/bare/$1
   bare_remove "$tree"
   cp -a --reflink=auto "$(cache_dir)/bare/base" "$tree"
-  mkdir -p "$tree$PWD" "$tree/root/.cache/foundry-test"
+  mkdir -p "$tree$PWD"
   tar --exclude=./target --exclude=./fuzz/target --exclude=./.git --exclude=./web.yaml -c . | tar -x -C "$tree$PWD"
-  # Built already, if the tree finds the same packages for it as this machine.
-  cp -p "$(cache_dir)"/tiny.qcow2* "$tree/root/.cache/foundry-test/" 2>/dev/null || true
 }
 
 # bare_run VARIANT: scripts/lib/bare_enter.sh makes the tree the root of namespaces, and runs bare_inside.sh there.
 bare_run() {
   local pid network status=0
-  BARE_TREE=$(cache_dir)/bare/$1 BARE_ARCHIVES=$(cache_dir)/bare/archives BARE_PROJECT=$PWD \
+  BARE_TREE=$(cache_dir)/bare/$1 BARE_ARCHIVES=$(cache_dir)/bare/archives BARE_CACHE=$(cache_dir)/bare/cache BARE_PROJECT=$PWD \
     BARE_TARGET=${CARGO_TARGET_DIR:-$PWD/target} BARE_CARGO=${CARGO_HOME:-$(dirname "$(dirname "$(command -v cargo)")")} \
     BARE_RUSTUP=${RUSTUP_HOME:-$HOME/.rustup} \
     unshare --mount --net --uts --ipc bash "$SCRIPTS/lib/bare_enter.sh" "$1" </dev/null &

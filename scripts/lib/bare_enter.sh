@@ -54,6 +54,7 @@ bind "$BARE_TARGET" "$BARE_TARGET"
 bind "$BARE_CARGO" "$BARE_CARGO"
 bind "$BARE_RUSTUP" "$BARE_RUSTUP"
 bind "$BARE_ARCHIVES" /var/cache/apt/archives
+bind "$BARE_CACHE" /root/.cache/foundry-test
 hostname "bare-$1"
 printf '127.0.0.1 localhost\n127.0.1.1 bare-%s\n' "$1" >etc/hosts
 # slirp4netns's own, which asks the outer machine's

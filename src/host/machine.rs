@@ -35,6 +35,8 @@ pub struct SecurityModel {
 pub struct GuestMachine {
     /// The machine type's full name, `pc-q35-10.0` for one.
     pub name: String,
+    /// The most virtual CPUs; `None` where libvirt does not say.
+    pub max_vcpus: Option<u32>,
     /// The kinds of firmware that libvirt finds by itself: `efi`, `bios`.
     pub firmware: Vec<String>,
     /// Paths of firmware images.

@@ -4,7 +4,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use super::Session;
 use super::findings::Finding;
+use super::session::is_session;
 use crate::error::Code;
 use crate::host::diagnosis::{HELPER_AS_ROOT, HELPER_REFUSES, allow_in_helper};
 
@@ -16,8 +18,14 @@ const PROGRAMS: [&str; 3] = [
 ];
 const RULES: &str = "etc/qemu/bridge.conf";
 
+/// What keeps guests of a session on this machine from a bridge; of other libvirts nothing, which need no helper.
+pub(super) fn of_session(session: &Session<'_>, bridge: &str) -> Option<Finding> {
+    let needs_helper = session.host.is_local() && is_session(session.host.uri());
+    needs_helper.then(|| refusal(Path::new("/"), bridge))?
+}
+
 /// What keeps a user's guests from a bridge, as far as this user can see it.
-pub(super) fn refusal(root: &Path, bridge: &str) -> Option<Finding> {
+fn refusal(root: &Path, bridge: &str) -> Option<Finding> {
     let say = |why: &str, hint: String| {
         Some(Finding::new(Code::TapRefused, format!("bridge '{bridge}': {why}")).hint(hint))
     };

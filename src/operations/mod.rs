@@ -27,6 +27,7 @@ mod held;
 mod image_preflight;
 mod interruptible;
 mod kvm_device;
+mod link_preflight;
 mod lookup;
 mod medium;
 mod neighbours;

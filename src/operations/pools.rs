@@ -1,11 +1,14 @@
 //! Storage pools.
 
+use std::path::Path;
+
 use super::images::no_pool;
 use super::usage::{Usage, Who};
 use super::{Session, Settings};
 use crate::error::{Code, Error};
 use crate::host::{HostError, Pool, Volume};
 use crate::names::PoolName;
+use crate::ownership::Trusted;
 use crate::pool::Source;
 use crate::text::shell_word;
 use crate::units::Bytes;
@@ -86,6 +89,7 @@ pub fn add(session: &Session<'_>, name: &PoolName, source: &Source, autostart: b
         let may_be = if refused.outcome_unknown() { AGAIN } else { "nothing was changed" };
         Error::from(refused).outcome(may_be)
     })?;
+    tell_strangers(session, source);
     start_new(session, name.as_str(), source, autostart).map_err(|error| {
         let error = explain(source, error);
         match session.host.undefine_pool(name.as_str()) {
@@ -95,6 +99,16 @@ pub fn add(session: &Session<'_>, name: &PoolName, source: &Source, autostart: b
             }
         }
     })
+}
+
+/// libvirtd writes to a pool's volumes as root, by their names.
+fn tell_strangers(session: &Session<'_>, source: &Source) {
+    let directory = source.directory().filter(|_| session.host.is_local());
+    if let Some(who) = directory.and_then(|path| Trusted::caller().stranger_at(Path::new(path))) {
+        session.warn(format!(
+            "{who}: who can write there can put a link in a volume's place, and libvirtd follows it as root"
+        ));
+    }
 }
 
 const AGAIN: &str = "the pool may be there, and not as it should be; the same command again finishes it";

@@ -8,7 +8,14 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 /// Nothing that a test waits for takes this long.
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_secs(600);
+
+/// But for a test that runs in another process: its own waits have their ends. With every fault at every call and all
+/// rounds that takes hours.
+pub(crate) fn of_a_whole_test() -> Duration {
+    let full = std::env::var_os("FOUNDRY_TEST_FULL").is_some_and(|value| !value.is_empty());
+    Duration::from_secs(if full { 20 * 3600 } else { 1800 })
+}
 
 /// What was awaited has this long to end after its processes were killed.
 const GRACE: Duration = Duration::from_secs(10);
@@ -34,14 +41,20 @@ impl CommandInTime for Command {
 /// The same of a process that runs.
 pub(crate) trait ChildInTime {
     fn wait_in_time(&mut self) -> io::Result<ExitStatus>;
+    fn wait_within(&mut self, limit: Duration) -> io::Result<ExitStatus>;
     fn wait_with_output_in_time(self) -> io::Result<Output>;
 }
 
 impl ChildInTime for Child {
     #[track_caller]
     fn wait_in_time(&mut self) -> io::Result<ExitStatus> {
+        self.wait_within(LIMIT)
+    }
+
+    #[track_caller]
+    fn wait_within(&mut self, limit: Duration) -> io::Result<ExitStatus> {
         let pid = self.id();
-        guard(&format!("the end of {}", command_line(pid)), LIMIT, move || vec![pid], || self.wait())
+        guard(&format!("the end of {}", command_line(pid)), limit, move || vec![pid], || self.wait())
     }
 
     #[track_caller]

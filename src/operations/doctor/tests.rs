@@ -79,8 +79,8 @@ fn well() -> Facts {
         pools: Ok(vec![pool("foundry-images", "/images"), pool("foundry-vms", "/vms")]),
         storage: Ok(status(Vec::new())),
         domains: Ok(Vec::new()),
-        bridges: Ok(Some(vec![Bridge { name: "br0".into(), filters_vlans: false, is_up: true }])),
-        networks: Ok(vec![Network { name: "default".into(), active: true }]),
+        bridges: Ok(Some(vec![Bridge { name: "br0".into(), ..Bridge::default() }])),
+        networks: Ok(vec![Network { name: "default".into(), active: true, ..Network::default() }]),
         trial: Trial::Ran(VirtType::Kvm),
         local: Some(local()),
     }
