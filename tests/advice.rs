@@ -163,8 +163,8 @@ fn deletes(text: &str, words: &[&str]) -> Option<&'static str> {
         "fuser -k",
         "mkfs",
         "wipefs",
-        "apt remove",
-        "apt-get remove",
+        "remove -y",
+        "autoremove -y",
         "--allow-remove",
     ];
     let flatten = text.contains("flatten it with") || (text.contains("qemu-img") && text.contains("flatten"));
