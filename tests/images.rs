@@ -305,7 +305,8 @@ fn the_image_pool_is_made_by_an_import_and_by_no_look() {
         (true, true, Some("/var/lib/libvirt/images/foundry/images"))
     );
     bench.host.stop_pool("foundry-images").unwrap();
-    assert_eq!(images::list(&bench.session(), "foundry-images").unwrap(), []);
+    let error = images::list(&bench.session(), "foundry-images").unwrap_err();
+    assert_eq!(error.message(), "pool 'foundry-images' is not started");
     import(&bench, "y.raw", &raw()).unwrap();
 }
 

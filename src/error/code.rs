@@ -156,6 +156,7 @@ codes! {
         4303 CloudInitUndone
         4304 GuestUnstoppable
         4305 GuestPaused
+        4335 VmHeld
         // Disks of a VM.
         4401 DiskMissing
         4402 DeviceTaken

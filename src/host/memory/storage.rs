@@ -288,6 +288,7 @@ impl State {
     pub(super) fn delete_volume(&mut self, pool: &str, name: &str) {
         let Ok(path) = self.known_path(pool, name) else { return };
         self.files.remove(&path);
+        self.no_room_for_definitions = false;
         if let Some(pool) = self.pools.get_mut(pool) {
             pool.known.remove(name);
         }
