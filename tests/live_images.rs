@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use live::deadline::ChildInTime as _;
 use live::{Bed, Ran, SmallPool, files_in, program};
 
 const MIB: u64 = 1 << 20;
@@ -60,7 +61,7 @@ fn same(a: &Path, b: &Path) {
 fn import_from(bed: &Bed, program: &str, arguments: &[&str], name: &str) -> Ran {
     let mut source = Command::new(program).args(arguments).stdout(Stdio::piped()).spawn().unwrap();
     let ran = bed.foundry(&["image", "import", "-", name]).reads_from(source.stdout.take().unwrap()).run();
-    source.wait().unwrap();
+    source.wait_in_time().unwrap();
     ran
 }
 
@@ -98,13 +99,25 @@ fn an_export_goes_through_a_fifo_and_a_file_of_it_is_nobody_elses() {
     };
     let started = export(&fifo);
     let read = std::fs::read(&fifo).unwrap();
-    started.end().exits(0).prints("").tells("");
+    let ended = started.end().exits(0).tells("");
+    assert!(ended.stdout.starts_with("Successfully exported image 'tiny.qcow2' to "), "{ended:#?}");
     assert!(read == std::fs::read(bed.image("tiny.qcow2")).unwrap());
     assert!(std::fs::metadata(&fifo).unwrap().file_type().is_fifo());
 
     let started = export(&fifo);
     File::open(&fifo).unwrap().read_exact(&mut [0; 10]).unwrap();
     started.end().exits(0).prints("").tells("");
+
+    // Whoever else made one would read it all. A link to a device is no place to keep anything.
+    std::os::unix::fs::chown(&fifo, Some(12345), None).unwrap();
+    let (refused, reader) = (export(&fifo), std::fs::OpenOptions::new().read(true).write(true).open(&fifo));
+    refused.end().exits(5).prints("").mentions("it belongs to user 12345");
+    drop(reader);
+    let null = bed.home().join("null");
+    std::os::unix::fs::symlink("/dev/null", &null).unwrap();
+    std::fs::set_permissions(bed.home(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    export(&null).end().exits(1).prints("").mentions("exists and is no regular file");
+    std::fs::set_permissions(bed.home(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
 
     export(&out).end().exits(0);
     assert_eq!(std::fs::metadata(&out).unwrap().mode() & 0o777, 0o600);
@@ -180,7 +193,7 @@ fn a_foreign_image_is_named_and_taken_when_it_is_to_be_converted() {
     let mut source = Command::new("cat").arg(vmdk).stdout(Stdio::piped()).spawn().unwrap();
     let import = bed.foundry(&["image", "import", "-", "piped", "--convert", "raw"]);
     import.reads_from(source.stdout.take().unwrap()).run().exits(0);
-    source.wait().unwrap();
+    source.wait_in_time().unwrap();
     program("qemu-img", &["compare", bed.tiny(), bed.image("piped.raw").to_str().unwrap()]).exits(0);
 }
 
@@ -224,7 +237,7 @@ fn does_not_fit(bed: &Bed, uri: &str) {
         let ran = import.reads_from(source.stdout.take().unwrap()).run().exits(5);
         ran.mentions("is full").mentions("the volume is removed again");
         // The pipe breaks under it.
-        source.wait().unwrap();
+        source.wait_in_time().unwrap();
     }
     assert_eq!(files_in(&small.target, "").iter().filter(|f| *f != "lost+found").count(), 0);
     assert_eq!(libvirtd(bed), before);
@@ -258,7 +271,7 @@ fn four_at_once_that_do_not_fit_together_are_given_up_in_time() {
         .collect();
     for (mut cat, import) in started {
         import.end().exits(5).mentions("the volume is removed again");
-        cat.wait().unwrap();
+        cat.wait_in_time().unwrap();
     }
     assert_eq!(libvirtd(&bed), before);
     assert_eq!(files_in(&small.target, "").iter().filter(|f| *f != "lost+found").count(), 0);

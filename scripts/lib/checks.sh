@@ -55,11 +55,11 @@ check_fuzz() {
 
 # Hostile manifests in numbers that only the optimizing compiler makes quick.
 check_hostile() {
-  FOUNDRY_TEST_CASES=${HOSTILE_CASES:-100000} cargo test --quiet --release --test hostile_manifests -- --nocapture
+  FOUNDRY_TEST_CASES=${HOSTILE_CASES:-100000} scripts/lib/cargo_release.sh test --quiet --release --test hostile_manifests -- --nocapture
 }
 
 check_build() {
-  cargo build --quiet --release
+  scripts/lib/cargo_release.sh build --quiet --release
 }
 
 # test_targets live|pure: `--test NAME` for each integration test of that kind
@@ -92,7 +92,12 @@ check_live() {
 }
 
 check_quickstart() {
-  scripts/quickstart.sh --prefix "$TEST_PREFIX" "$FOUNDRY_TEST_DEBIAN"
+  local kvm=()
+  case ${OPEN_KVM:-} in
+    yes) kvm=(--open-kvm) ;;
+    no) kvm=(--no-open-kvm) ;;
+  esac
+  scripts/quickstart.sh --prefix "$TEST_PREFIX" "${kvm[@]}" "$FOUNDRY_TEST_DEBIAN"
 }
 
 # What is still there now was forgotten by somebody: tests and quickstart clean up after themselves.

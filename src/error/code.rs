@@ -136,6 +136,7 @@ codes! {
         4110 Confined
         4111 QemuMissing
         4112 HelperDown
+        4155 TooManyCpus
         // The network.
         4201 BridgeMissing
         4202 BridgeDown
@@ -148,12 +149,14 @@ codes! {
         4209 VlanUnsupported
         4210 TapRefused
         4211 TapTaken
+        4255 AddressOfHost
         // The guest.
         4301 GuestStopped
         4302 CloudInitFailed
         4303 CloudInitUndone
         4304 GuestUnstoppable
         4305 GuestPaused
+        4335 VmHeld
         // Disks of a VM.
         4401 DiskMissing
         4402 DeviceTaken
@@ -188,6 +191,7 @@ codes! {
         5107 ImageOutsidePools
         5108 ImageMisnamed
         5109 ImageDiffers
+        5145 ImageOfOthers
         // Volumes and files.
         5201 OutOfSpace
         5202 VolumeTaken

@@ -9,6 +9,7 @@ mod capabilities;
 mod domain;
 mod machine;
 mod mentions;
+mod network;
 mod storage;
 
 pub use capabilities::capabilities;
@@ -17,8 +18,9 @@ pub use domain::{
     metadata_text,
 };
 pub(super) use domain::{is_record, is_tag};
-pub use machine::{guest_machine, host_machine};
+pub use machine::{guest_machine, has_free_port, host_machine, selinux_label};
 pub use mentions::Mentions;
+pub use network::network;
 pub(super) use storage::{PoolParts, VolumeParts};
 pub use storage::{pool, volume, volume_name};
 

@@ -43,7 +43,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
 
-use super::{Bridge, Capabilities, DomainState, GuestMachine, Machine as HostMachine, PoolSource, Result};
+use super::{
+    Bridge, Capabilities, DomainState, GuestMachine, Machine as HostMachine, Neighbourhood, Network,
+    PoolSource, Result,
+};
 use backend::Backend;
 use calls::{Call, Calls};
 use image::File;
@@ -81,10 +84,16 @@ struct State {
     files: BTreeMap<String, File>,
     directories: BTreeSet<String>,
     networks: BTreeMap<String, bool>,
+    /// What is known of some of them besides.
+    known_networks: BTreeMap<String, Network>,
+    /// What its machine is among its neighbours; `None` where nobody knows.
+    neighbourhood: Option<Neighbourhood>,
     /// `None`: nobody knows, and every bridge is there.
     bridges: Option<Vec<Bridge>>,
     /// Size of the one file system that all pools are on.
     space: u64,
+    /// Whether there is no room for definitions; deleting any volume makes some.
+    no_room_for_definitions: bool,
     /// What others have on it, whom libvirt knows nothing of.
     others: u64,
     /// How many disks can still be plugged into running domains; `None` is no limit.
@@ -118,6 +127,8 @@ struct Live {
     unplugging: BTreeMap<String, OnUnplug>,
     /// The disks that a block job works on.
     block_jobs: BTreeSet<String>,
+    /// Whether a job of libvirt's keeps everybody else from it.
+    has_job: bool,
 }
 
 /// A pool.
@@ -138,6 +149,8 @@ struct PoolCell {
 enum Failure {
     /// libvirt would say this.
     Refused(String),
+    /// Something else works on the domain.
+    Busy(String),
     /// The local side of a transfer failed.
     Transfer { cause: String, interrupted: bool },
     /// libvirt ended, and its client says this.
