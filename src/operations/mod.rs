@@ -18,6 +18,7 @@ pub mod storage;
 pub mod wait;
 
 mod ages;
+mod bridge_helper;
 mod chain;
 mod cloud_init_log;
 mod creation;
