@@ -398,5 +398,13 @@ fn an_image_is_free_when_the_disk_was_copied_off_it() {
     let alone = MemoryHost::new().with_image("vms", "web_boot", "qcow2", 30 * GIB);
     bench.host.put_file("/pool/vms/web_boot", &alone.content("/pool/vms/web_boot").unwrap());
     bench.host.refresh_pool("foundry-vms").unwrap();
+    // The definition still says that it lies on the image, and would not start without.
+    assert_eq!(images::info(&bench.session(), "foundry-images", "debian-12").unwrap().vms, ["web"]);
+    let uuid = bench.host.uuid_of("web").unwrap();
+    let xml = bench.host.domain_xml(uuid, foundry::host::View::Persistent).unwrap().unwrap();
+    let (before, rest) = xml.split_once("<backingStore type").unwrap();
+    let (_, after) = rest.split_once("</backingStore>").unwrap();
+    // As libvirt leaves it after virsh blockpull.
+    bench.host.define_domain(&format!("{before}<backingStore/>{after}")).unwrap();
     assert_eq!(images::info(&bench.session(), "foundry-images", "debian-12").unwrap().vms, NOTHING);
 }
