@@ -159,7 +159,7 @@ fn an_image_in_use_is_not_deleted_and_one_that_is_not_goes_without_a_question() 
     assert_eq!((&info["format"], &info["virtualSize"]), (&"qcow2".into(), &(64 << 20).into()));
     let in_use = |who: &str| {
         format!(
-            "error: image 'tiny.qcow2' is in use by {who}\n  hint: destroy them first\n  nothing was changed\n"
+            "error: image 'tiny.qcow2' is in use by {who}\n  hint: keep the image: that VM needs it as long as it is there; a newer image can be pulled beside it with --name\n  nothing was changed\n"
         )
     };
     let delete = |name: &str| -> Ran { bed.foundry(&["image", "delete", name]).run() };

@@ -39,7 +39,8 @@ pub(super) fn load(path: &Path) -> Result<BTreeMap<Alias, Entry>, Error> {
 
 fn text(path: &Path) -> Result<String, Error> {
     let unreadable = |e: io::Error| {
-        Error::new(Code::FileUnreadable, format!("cannot read {}", path.display())).because(e.to_string())
+        Error::new(Code::FileUnreadable, format!("cannot read {}", path.display()))
+            .because(crate::text::io_cause(&e))
     };
     let read = fs::metadata(path).and_then(|meta| match meta.len() {
         0..=MAX_BYTES => fs::read_to_string(path),

@@ -127,7 +127,7 @@ fn write_new(file: &str, text: &str) -> Result<(), Error> {
             io::ErrorKind::AlreadyExists => {
                 what(Code::FileTaken).because("it is there already").hint("--output FILE takes another one")
             }
-            _ => what(Code::FileUnwritable).because(error.to_string()),
+            _ => what(Code::FileUnwritable).because(crate::text::io_cause(&error)),
         }
         .outcome("nothing was changed")
     })

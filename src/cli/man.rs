@@ -39,7 +39,7 @@ pub(super) fn run(args: &ManArgs, ui: &Ui) -> Result<(), Error> {
     };
     write().map_err(|e: io::Error| {
         Error::new(Code::FileUnwritable, format!("cannot write man pages into {}", args.directory.display()))
-            .because(e.to_string())
+            .because(crate::text::io_cause(&e))
     })?;
     ui.line(&format!("Successfully wrote {} man pages", pages.len()))
 }

@@ -26,7 +26,8 @@ pub(super) fn prepare(host: &dyn Host, path: &str) -> Result<(), Error> {
     }
     let directory = std::path::Path::new(path).parent().unwrap_or(std::path::Path::new("/"));
     std::fs::create_dir_all(directory).map_err(|e| {
-        Error::new(Kind::Vm, format!("cannot make {}", directory.display())).because(e.to_string())
+        Error::new(Kind::Vm, format!("cannot make {}", directory.display()))
+            .because(crate::text::io_cause(&e))
     })
 }
 

@@ -76,7 +76,8 @@ pub(super) fn look(session: &Session<'_>, plan: &VmPlan) -> Result<Looked, Error
     let ready = match (machine, storage) {
         (Some((virt_type, arch, native)), Some(storage)) if findings.is_empty() => {
             warn_of_cpu(session, plan, virt_type);
-            Some(ReadyVm { plan: plan.clone(), virt_type, arch, native, storage, leftover })
+            let plan = plan.with_image(storage.image.as_ref().map(|image| &image.reference));
+            Some(ReadyVm { plan, virt_type, arch, native, storage, leftover })
         }
         _ => {
             findings = newcomer(session, plan, taken)?.unwrap_or(findings);

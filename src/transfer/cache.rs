@@ -20,6 +20,7 @@ use super::digest::Digest;
 use super::error::{Reason, TransferError};
 use super::http::Validators;
 use super::location::Url;
+use crate::text::io_cause;
 
 /// A directory of downloads, made with the first one.
 #[derive(Debug, Clone)]
@@ -137,7 +138,7 @@ impl Cache {
 
     fn unusable(&self, error: &io::Error) -> TransferError {
         TransferError::new(Reason::Local, format!("cannot keep downloads in {}", self.directory.display()))
-            .because(error.to_string())
+            .because(io_cause(error))
     }
 }
 
@@ -175,7 +176,7 @@ impl Keep {
 
     fn failed(&self, error: &io::Error) -> TransferError {
         TransferError::new(Reason::Local, format!("cannot keep the download in {}", self.whole.display()))
-            .because(error.to_string())
+            .because(io_cause(error))
     }
 }
 

@@ -15,7 +15,8 @@ use crate::cli::interrupt;
 use crate::cli::ui::Ui;
 use crate::content::Sink;
 use crate::error::{Code, Error};
-use crate::operations::images::export;
+use crate::operations::images::{export, meant};
+use crate::text::io_cause;
 use crate::transfer::SparseWriter;
 use crate::units::Bytes;
 
@@ -42,8 +43,9 @@ pub(super) fn run(args: &ExportArgs, global: &Global, ui: &Ui) -> Result<(), Err
     let pipe = pipe(&args.file)?;
     let connected = connect(global, ui)?;
     let (session, pool) = (connected.session(), args.pool.name(global));
+    let name = meant(&session, &pool, &args.name)?;
     if let Some(mut out) = pipe {
-        let written = export(&session, &pool, &args.name, &mut out);
+        let written = export(&session, &pool, &name, &mut out);
         // As with all results: a reader who has gone has read what it wanted.
         if out.unread {
             return Ok(());
@@ -53,8 +55,8 @@ pub(super) fn run(args: &ExportArgs, global: &Global, ui: &Ui) -> Result<(), Err
     }
     let target = Target::new(&args.file, args.force)?;
     interrupt::guard(&connected.cancel)?;
-    let written = target.fill(|out| export(&session, &pool, &args.name, out))?;
-    ui.line(&format!("Successfully exported image '{}' to {} ({})", args.name, args.file, Bytes(written)))
+    let written = target.fill(|out| export(&session, &pool, &name, out))?;
+    ui.line(&format!("Successfully exported image '{name}' to {} ({})", args.file, Bytes(written)))
 }
 
 /// What is written into as it is: standard output, or a FIFO or a character device that is there.
@@ -76,7 +78,7 @@ fn pipe(file: &str) -> Result<Option<Export>, Error> {
 }
 
 fn unwritable(file: &str, error: &io::Error) -> Error {
-    Error::new(Code::LocalFile, format!("cannot write {file}")).because(error.to_string())
+    Error::new(Code::LocalFile, format!("cannot write {file}")).because(io_cause(error))
 }
 
 /// A file that appears under its name only when it is whole.

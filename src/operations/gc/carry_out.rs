@@ -126,8 +126,9 @@ fn delete_nvram(session: &Session<'_>, places: Option<&Places>, remains: &Remain
         return Err(changed(remains, "it is gone, or another one, or a domain's"));
     }
     // unlink(2) does not follow a link.
-    std::fs::remove_file(&file.path)
-        .map_err(|e| Error::new(Kind::Vm, format!("cannot remove {remains}")).because(e.to_string()))?;
+    std::fs::remove_file(&file.path).map_err(|e| {
+        Error::new(Kind::Vm, format!("cannot remove {remains}")).because(crate::text::io_cause(&e))
+    })?;
     Ok(Some(format!("{} removed", file.path.display())))
 }
 
