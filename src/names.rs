@@ -139,16 +139,43 @@ impl VmName {
     /// Whether a volume name follows the convention for this VM, as this foundry writes it or,
     /// with an extension, as the first one did.
     pub fn owns_by_convention(&self, volume: &str) -> bool {
-        let Some(rest) = volume.strip_prefix(self.as_str()).and_then(|r| r.strip_prefix('_')) else {
-            return false;
+        VolumeOf::read(volume).is_some_and(|of| of.vm == self.as_str())
+    }
+}
+
+/// What the name of a volume says, where it is one that foundry gives to a VM's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VolumeOf<'a> {
+    /// The VM's name.
+    pub vm: &'a str,
+    /// What it is to that VM.
+    pub part: VmPart,
+}
+
+/// What a volume is to a VM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VmPart {
+    /// The boot disk.
+    Boot,
+    /// The data disk of that target.
+    Data(DiskTarget),
+    /// The cloud-init seed.
+    Seed,
+}
+
+impl<'a> VolumeOf<'a> {
+    /// Reads `VM_boot`, `VM_data-vdX` and `VM_cloudinit`, also with the extension that the first foundry gave; `None`
+    /// of any other name.
+    pub fn read(volume: &'a str) -> Option<Self> {
+        let extensions = [".qcow2", ".raw", ".iso"];
+        let stem = extensions.iter().find_map(|end| volume.strip_suffix(end)).unwrap_or(volume);
+        let (vm, part) = stem.rsplit_once('_')?;
+        let part = match part {
+            "boot" => VmPart::Boot,
+            "cloudinit" => VmPart::Seed,
+            data => VmPart::Data(data.strip_prefix("data-")?.parse().ok()?),
         };
-        let stem = rest
-            .strip_suffix(".qcow2")
-            .or_else(|| rest.strip_suffix(".raw"))
-            .or_else(|| rest.strip_suffix(".iso"))
-            .unwrap_or(rest);
-        matches!(stem, "boot" | "cloudinit")
-            || stem.strip_prefix("data-").is_some_and(|d| d.parse::<DiskTarget>().is_ok())
+        vm.parse::<VmName>().ok().map(|_| Self { vm, part })
     }
 }
 

@@ -310,7 +310,8 @@ fn what_the_catalogue_has_is_pulled_and_anything_else_imported() {
     let told = whole(&images::info(&bench.session(), "foundry-images", "ubuntu-24.04").unwrap_err());
     assert!(told.contains("foundry image pull ubuntu-24.04"), "{told}");
     let own = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(own.path(), "golden:\n  url: https://images.example.com/golden.qcow2\n").unwrap();
+    std::fs::write(own.path(), "images:\n  golden:\n    url: https://images.example.com/golden.qcow2\n")
+        .unwrap();
     let mut bench = Bench::new();
     bench.settings.catalog = Some(own.path().to_owned());
     let wanted = plan_with(WEB, &[("image: debian-12", "image: golden")]);

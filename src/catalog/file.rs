@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{Alias, Entry};
 use crate::error::{Code, Error};
 use crate::replace::replace;
+use crate::text::io_cause;
 use crate::yaml::{self, Fault, Position, printable, shortened};
 
 /// The largest catalogue that is read, in bytes.
@@ -39,8 +40,7 @@ pub(super) fn load(path: &Path) -> Result<BTreeMap<Alias, Entry>, Error> {
 
 fn text(path: &Path) -> Result<String, Error> {
     let unreadable = |e: io::Error| {
-        Error::new(Code::FileUnreadable, format!("cannot read {}", path.display()))
-            .because(crate::text::io_cause(&e))
+        Error::new(Code::FileUnreadable, format!("cannot read {}", path.display())).because(io_cause(&e))
     };
     let read = fs::metadata(path).and_then(|meta| match meta.len() {
         0..=MAX_BYTES => fs::read_to_string(path),

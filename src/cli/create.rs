@@ -136,8 +136,18 @@ fn load_all(files: &[String]) -> Result<Vec<VirtualMachine>, Error> {
 fn dry_run(args: &CreateArgs, session: &Session<'_>, plans: &[VmPlan], ui: &Ui) -> Result<(), Error> {
     for_all(plans, ui, |plan| {
         let blueprint = create::dry_run(session, plan)?;
+        let removes = blueprint.removes.join(", ");
+        let first = format!("Remains of an interrupted creation would be removed first: {removes}");
         match args.output {
-            Some(DryRunOutput::Xml) => ui.result(&blueprint.domain_xml),
+            Some(DryRunOutput::Xml) => {
+                if !removes.is_empty() {
+                    ui.note(&first);
+                }
+                ui.result(&blueprint.domain_xml)
+            }
+            None if !removes.is_empty() => {
+                ui.line(&format!("{first}\nVM '{}' can be created; nothing was changed", plan.name))
+            }
             None => ui.line(&format!("VM '{}' can be created; nothing was changed", plan.name)),
         }
     })

@@ -62,12 +62,24 @@ pub(super) fn run(args: &DestroyArgs, global: &Global, ui: &Ui) -> Result<(), Er
     }
     // Only now: until the answer a signal ends the program at once.
     interrupt::guard(&connected.cancel)?;
+    let asked = !args.yes && ui.can_ask();
     for demolition in &demolitions {
+        if !asked && ui.is_watched() {
+            name_what_goes(demolition, ui);
+        }
         if let Err(error) = destroy_one(&session, demolition, ui) {
             failures.push(error);
         }
     }
     tell_all(failures, ui)
+}
+
+/// Whoever was not asked and watches is told what goes before it does.
+fn name_what_goes(demolition: &Demolition, ui: &Ui) {
+    if !demolition.volumes.is_empty() {
+        let (vm, volumes) = (&demolition.domain.name, demolition.named_volumes());
+        ui.note(&format!("With VM '{vm}' go for good: {}", volumes.join(", ")));
+    }
 }
 
 /// Whoever names a manifest means the VMs in it, and by `-f` kubectl's file: then nothing is destroyed.

@@ -89,8 +89,8 @@ fn show(args: &GcArgs, found: &Survey, (global, ui): (&Global, &Ui)) -> Result<(
 
 impl Listed for Remains {
     type Object = Self;
-    const HEADERS: &'static [&'static str] = &["WHAT", "NAME", "AGE", "SIZE", "FATE", "REASON"];
-    const WIDE_HEADERS: &'static [&'static str] = &["VOLUMES", "OR"];
+    const HEADERS: &'static [&'static str] = &["WHAT", "NAME", "AGE", "SIZE", "FATE", "VOLUMES", "REASON"];
+    const WIDE_HEADERS: &'static [&'static str] = &["OR"];
 
     fn object(&self) -> &Self {
         self
@@ -101,19 +101,20 @@ impl Listed for Remains {
     }
 
     fn cells(&self) -> Vec<String> {
+        let volumes = Some(self.volumes.join(", ")).filter(|v| !v.is_empty());
         vec![
             self.kind.as_str().to_owned(),
             self.name.clone(),
             or_dash(self.since.as_deref().map(age)),
             or_dash(self.size.map(|size| size.to_string())),
             self.fate.as_str().to_owned(),
+            or_dash(volumes),
             self.reason.clone(),
         ]
     }
 
     fn wide_cells(&self) -> Vec<String> {
-        let volumes = Some(self.volumes.join(", ")).filter(|v| !v.is_empty());
-        vec![or_dash(volumes), or_dash(self.hint.clone())]
+        vec![or_dash(self.hint.clone())]
     }
 }
 

@@ -15,6 +15,7 @@ use super::command;
 use super::help::{ELSEWHERE, shown};
 use super::ui::Ui;
 use crate::error::{Code, Error};
+use crate::text::io_cause;
 
 /// Write a man page for each command into a directory
 #[derive(Debug, Args)]
@@ -39,7 +40,7 @@ pub(super) fn run(args: &ManArgs, ui: &Ui) -> Result<(), Error> {
     };
     write().map_err(|e: io::Error| {
         Error::new(Code::FileUnwritable, format!("cannot write man pages into {}", args.directory.display()))
-            .because(crate::text::io_cause(&e))
+            .because(io_cause(&e))
     })?;
     ui.line(&format!("Successfully wrote {} man pages", pages.len()))
 }

@@ -164,6 +164,11 @@ impl Ui {
         io::stdin().is_terminal()
     }
 
+    /// Whether a person follows what is said, or wants more of it.
+    pub fn is_watched(&self) -> bool {
+        self.verbose > 0 || io::stderr().is_terminal()
+    }
+
     /// Asks a question on the terminal; yes where stdin is none and there is nobody to ask.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::creation::{Created, Creation};
 use super::evidence::Witness;
 use super::findings::{Findings, report};
-use super::preflight::{ReadyVm, preflight};
+use super::preflight::{ReadyVm, preflight, record_of};
 use super::storage_preflight::{self, PoolNeed, ReadyPool, ReadyStorage};
 use super::volumes::{fill_seed, make_disk};
 use super::{Event, Session, console, destroy, rivals, turn};
@@ -40,6 +40,8 @@ pub struct CreatedVm {
 pub struct Blueprint {
     /// The domain's XML, record included.
     pub domain_xml: String,
+    /// The volumes that an interrupted creation left and that go first, as `POOL/VOLUME`; of a dry run only.
+    pub removes: Vec<String>,
     record: Record,
     iso: Option<Vec<u8>>,
     uuid: Uuid,
@@ -94,7 +96,26 @@ pub fn create(session: &Session<'_>, plan: &VmPlan) -> Result<CreatedVm, Error> 
 /// # Errors
 /// As [`preflight`]'s.
 pub fn dry_run(session: &Session<'_>, plan: &VmPlan) -> Result<Blueprint, Error> {
-    blueprint(session, &preflight(session, plan)?)
+    let ready = preflight(session, plan)?;
+    let removes = leftover_volumes(session, &ready)?;
+    Ok(Blueprint { removes, ..blueprint(session, &ready)? })
+}
+
+/// The volumes of an interrupted creation that [`create`] would remove first.
+fn leftover_volumes(session: &Session<'_>, ready: &ReadyVm) -> Result<Vec<String>, Error> {
+    let Some(domain) = &ready.leftover else { return Ok(Vec::new()) };
+    let is_stopped = || ready.storage.pool.need != PoolNeed::Nothing;
+    match destroy::leftover(session, domain) {
+        Ok(demolition) => Ok(demolition.named_volumes()),
+        Err(_) if matches!(session.host.domain(&domain.name), Ok(None)) => Ok(Vec::new()),
+        // What is in a pool that is stopped shows when it is started.
+        Err(hidden) if hidden.code() == Code::PoolInactive && is_stopped() => {
+            let recorded = record_of(domain).map(|record| record.volumes).unwrap_or_default();
+            let own = recorded.iter().filter(|v| ready.plan.name.owns_by_convention(&v.name));
+            Ok(own.map(|v| format!("{}/{}", v.pool, v.name)).collect())
+        }
+        Err(refused) => Err(refused),
+    }
 }
 
 /// A signal during a call may surface as that call's failure; what the user did comes first. And what a call says
@@ -207,7 +228,7 @@ fn blueprint(session: &Session<'_>, ready: &ReadyVm) -> Result<Blueprint, Error>
         record: Some(&text),
     };
     let domain_xml = domain_xml::render(plan, &placement)?;
-    Ok(Blueprint { domain_xml, record, iso, uuid })
+    Ok(Blueprint { domain_xml, removes: Vec::new(), record, iso, uuid })
 }
 
 /// How the domain is told of a volume, which may not be there yet.

@@ -49,6 +49,13 @@ pub struct Demolition {
     pub(super) options: Options,
 }
 
+impl Demolition {
+    /// The volumes that go, as `POOL/VOLUME`.
+    pub fn named_volumes(&self) -> Vec<String> {
+        self.volumes.iter().map(|v| format!("{}/{}", v.pool, v.name)).collect()
+    }
+}
+
 /// A volume that goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Doomed {
@@ -258,7 +265,8 @@ fn remove_log(session: &Session<'_>, demolition: &Demolition) -> Option<String> 
     console::remove(session.host, log).err()
 }
 
-/// Removes what an interrupted creation left, before its name is used again. Somebody else may do so meanwhile.
+/// Removes what an interrupted creation left, before its name is used again, and says first which volumes go. Somebody
+/// else may do so meanwhile.
 pub(super) fn remove_leftover(session: &Session<'_>, domain: &Domain) -> Result<(), Error> {
     match remove_half_made(session, domain) {
         Err(_) if matches!(session.host.domain(&domain.name), Ok(None)) => Ok(()),
@@ -267,6 +275,23 @@ pub(super) fn remove_leftover(session: &Session<'_>, domain: &Domain) -> Result<
 }
 
 fn remove_half_made(session: &Session<'_>, domain: &Domain) -> Result<(), Error> {
+    let demolition = leftover(session, domain)?;
+    let volumes = demolition.named_volumes();
+    if !volumes.is_empty() {
+        session.progress.tell(Event::Begins(format!(
+            "Removing what an interrupted creation left: {}",
+            volumes.join(", ")
+        )));
+    }
+    let quiet = Session { progress: &(), ..*session };
+    carry_out(&quiet, &demolition)
+}
+
+/// What an interrupted creation left, where all of it may go; changes nothing.
+///
+/// # Errors
+/// Where it is something else by now, or something of it may not go.
+pub(super) fn leftover(session: &Session<'_>, domain: &Domain) -> Result<Demolition, Error> {
     let options = Options { force: true, keep_disks: false, timeout: Duration::ZERO };
     let demolition = survey(session, &domain.name, options)?;
     if demolition.domain.uuid != domain.uuid {
@@ -291,8 +316,8 @@ fn remove_half_made(session: &Session<'_>, domain: &Domain) -> Result<(), Error>
         .hint(format!(
             "look at it; foundry destroy {} removes the rest and leaves it",
             shell_word(&domain.name)
-        )));
+        ))
+        .outcome("nothing was changed"));
     }
-    let quiet = Session { progress: &(), ..*session };
-    carry_out(&quiet, &demolition)
+    Ok(demolition)
 }

@@ -95,10 +95,12 @@ impl Ejection {
     fn decide(&mut self, session: &Session<'_>) -> Result<(), Error> {
         let RecordedVolume { pool, name, path, .. } = &self.seed;
         let Some(found) = session.host.volume(pool, name)? else { return self.missing(session) };
-        let reason = if found.path == *path {
-            Usage::look(session, Some(self.subject.domain.uuid))?.of(pool, name, path).reason()
-        } else {
+        let reason = if found.path != *path {
             Some(format!("it is at {} and not at {path}", found.path))
+        } else if let Some(doubt) = self.subject.ownership().doubt(&self.seed, &found) {
+            Some(doubt)
+        } else {
+            Usage::look(session, Some(self.subject.domain.uuid))?.of(pool, name, path).reason()
         };
         match reason {
             Some(reason) => self.kept = Some((format!("volume '{name}' in pool '{pool}'"), reason)),

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::destroy::{Demolition, Doomed, Options};
 use super::lookup::{absent, find};
+use super::ownership::Ownership;
 use super::usage::Usage;
 use super::{Session, chain, console};
 use crate::error::{Code, Error};
@@ -58,18 +59,33 @@ fn survey_recorded(
     let mut demolition = Demolition::of(domain, options);
     demolition.add_log(record.console_log.clone(), own_log);
     let paths: Vec<String> = record.volumes.iter().map(|v| v.path.clone()).collect();
-    if described.disks.iter().any(|d| matches!(&d.source, DiskSource::File(p) if !paths.contains(p))) {
-        refresh_pools(session, &record.volumes)?;
-        let overlays = chain::snapshot_overlays(session, &described, &paths)?;
-        overlays.into_iter().for_each(|volume| demolition.sort_in(doomed(volume, None)));
-    }
+    let overlays = overlays_on(session, &record, &described)?;
+    let named = demolition.domain.clone();
+    let own = Ownership::of(&named, [&described], &overlays);
     for recorded in &record.volumes {
-        demolition.add_recorded(session, recorded, record.state)?;
+        demolition.add_recorded(session, recorded, record.state, &own)?;
     }
+    demolition.add_overlays(session, &described, overlays)?;
     demolition.name_the_rest(&described, &paths);
     demolition.record = Some(record);
     demolition.spare_shared(session)?;
     Ok(demolition)
+}
+
+/// What snapshots put on those of its volumes that have a VM's names.
+fn overlays_on(
+    session: &Session<'_>,
+    record: &Record,
+    described: &DomainDescription,
+) -> Result<Vec<Volume>, Error> {
+    let is_recorded = |path: &String| record.volumes.iter().any(|v| v.path == *path);
+    if !described.disks.iter().any(|d| matches!(&d.source, DiskSource::File(p) if !is_recorded(p))) {
+        return Ok(Vec::new());
+    }
+    refresh_pools(session, &record.volumes)?;
+    let has_its_name = |v: &&RecordedVolume| Role::of_volume(&v.name) == Some(v.role);
+    let bases: Vec<String> = record.volumes.iter().filter(has_its_name).map(|v| v.path.clone()).collect();
+    chain::snapshot_overlays(session, described, &bases)
 }
 
 /// Another one may have destroyed it since it was found.
@@ -166,7 +182,7 @@ fn survey_by_convention(
             continue;
         };
         if name.as_ref().is_some_and(|n| n.owns_by_convention(&volume.name)) {
-            let role = role_by_name(&volume.name);
+            let role = Role::of_volume(&volume.name);
             demolition.sort_in(doomed(volume, role));
         } else {
             demolition.spared.push((
@@ -177,15 +193,6 @@ fn survey_by_convention(
     }
     demolition.spare_shared(session)?;
     Ok(demolition)
-}
-
-fn role_by_name(volume: &str) -> Option<Role> {
-    let stem = volume.rsplit_once('_').map_or(volume, |(_, end)| end);
-    match stem.split('.').next() {
-        Some("boot") => Some(Role::Boot),
-        Some("cloudinit") => Some(Role::Seed),
-        _ => Some(Role::Data),
-    }
 }
 
 fn doomed(volume: Volume, role: Option<Role>) -> Doomed {
@@ -230,6 +237,24 @@ impl Demolition {
         }
     }
 
+    /// Of the overlays those on volumes that are the VM's, before what they lie on.
+    fn add_overlays(
+        &mut self,
+        session: &Session<'_>,
+        described: &DomainDescription,
+        overlays: Vec<Volume>,
+    ) -> Result<(), Error> {
+        if overlays.is_empty() {
+            return Ok(());
+        }
+        let below = std::mem::take(&mut self.volumes);
+        let own: Vec<String> = below.iter().chain(&self.kept).map(|v| v.path.clone()).collect();
+        let on_own = chain::snapshot_overlays(session, described, &own)?;
+        on_own.into_iter().for_each(|volume| self.sort_in(doomed(volume, None)));
+        self.volumes.extend(below);
+        Ok(())
+    }
+
     fn name_file(&mut self, source: &DiskSource, reason: &str) {
         if let DiskSource::File(path) | DiskSource::Block(path) | DiskSource::Rbd(path) = source {
             self.spared.push((path.clone(), reason.to_owned()));
@@ -248,12 +273,15 @@ impl Demolition {
         session: &Session<'_>,
         recorded: &RecordedVolume,
         state: State,
+        own: &Ownership<'_>,
     ) -> Result<(), Error> {
         let Some(found) = session.host.volume(&recorded.pool, &recorded.name)? else {
-            return self.add_missing(session, recorded);
+            return self.add_missing(session, recorded, own);
         };
         let reason = if found.path != recorded.path {
             Some(format!("it is at {} and not at {}", found.path, recorded.path))
+        } else if let Some(doubt) = own.doubt(recorded, &found) {
+            Some(doubt)
         } else if state == State::Creating || recorded.attaching.is_some() {
             differs_from_plan(recorded, &found)
         } else {
@@ -268,7 +296,12 @@ impl Demolition {
 
     /// A volume that is not where the record says is gone, unless its pool now has another directory: then
     /// the file may still be at its path, in this pool or in none.
-    fn add_missing(&mut self, session: &Session<'_>, recorded: &RecordedVolume) -> Result<(), Error> {
+    fn add_missing(
+        &mut self,
+        session: &Session<'_>,
+        recorded: &RecordedVolume,
+        own: &Ownership<'_>,
+    ) -> Result<(), Error> {
         let pool = session.host.pool(&recorded.pool)?;
         let moved = pool.filter(|p| p.active).and_then(|p| p.target).is_some_and(|target| {
             Path::new(&recorded.path).parent() != Some(Path::new(target.trim_end_matches('/')))
@@ -278,7 +311,10 @@ impl Demolition {
         }
         let reason = format!("pool '{}' has another directory now", recorded.pool);
         match session.host.volume_at(&recorded.path)? {
-            Some(found) => self.sort_in(doomed(found, Some(recorded.role))),
+            Some(found) => match own.doubt(recorded, &found) {
+                Some(doubt) => self.spared.push((describe(&found.pool, &found.name), doubt)),
+                None => self.sort_in(doomed(found, Some(recorded.role))),
+            },
             None => self.spared.push((recorded.path.clone(), reason)),
         }
         Ok(())

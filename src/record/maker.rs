@@ -4,6 +4,7 @@ use std::fs;
 use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::machine;
 use rustix::process::{Pid, test_kill_process};
 use serde::{Deserialize, Serialize};
 
@@ -11,8 +12,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Maker {
-    /// The machine, by machine-id(5) and, since clones share that, its host name; and since containers share a
-    /// machine, the PID namespace.
+    /// The machine, by an id of its own (of machine-id(5), which is not shown itself) and, since clones share that, its
+    /// host name; and since containers share a machine, the PID namespace.
     pub host: String,
     /// The boot of that machine (`/proc/sys/kernel/random/boot_id`).
     pub boot: String,
@@ -57,7 +58,7 @@ impl Maker {
 
     /// Whether the process still runs.
     pub fn liveness(&self) -> Liveness {
-        if self.host != host_id() {
+        if !is_this_machine(&self.host) {
             return Liveness::Elsewhere;
         }
         if self.boot != boot_id() {
@@ -118,12 +119,19 @@ fn boot_time() -> Option<u64> {
 }
 
 fn host_id() -> String {
+    host_of(&machine::shown_id(&machine::own_id()))
+}
+
+/// Earlier versions wrote the machine's own id.
+fn is_this_machine(host: &str) -> bool {
+    host == host_id() || host == host_of(&machine::own_id())
+}
+
+fn host_of(machine: &str) -> String {
     let namespace =
         fs::read_link("/proc/self/ns/pid").map(|link| link.display().to_string()).unwrap_or_default();
-    let read = |file: &&str| fs::read_to_string(file).ok().filter(|text| !text.trim().is_empty());
-    let machine = ["/etc/machine-id", "/var/lib/dbus/machine-id"].iter().find_map(read).unwrap_or_default();
-    let name = read(&"/proc/sys/kernel/hostname").unwrap_or_default();
-    format!("{} {} {namespace}", machine.trim(), name.trim())
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{machine} {} {namespace}", name.trim())
 }
 
 fn boot_id() -> String {
@@ -186,6 +194,15 @@ mod tests {
             "{}",
             Maker::current().host
         );
+    }
+
+    #[test]
+    fn the_machines_own_id_is_not_shown_and_is_known_in_an_older_record() {
+        let own = machine::own_id();
+        let current = Maker::current();
+        assert!(own.is_empty() || !current.host.contains(&own), "{}", current.host);
+        let older = Maker { host: host_of(&own), ..current };
+        assert_eq!(older.liveness(), Liveness::Alive);
     }
 
     /// kill(2) tells of a process that `/proc` may hide.

@@ -12,8 +12,10 @@
 //! It is JSON, which escapes the control characters that XML 1.0 cannot carry. A read-only connection
 //! shows it, so it holds no secret: those live in the seed volume, and the record keeps their digests.
 
+mod machine;
 mod maker;
 
+pub(crate) use machine::proof;
 pub use maker::{Liveness, Maker};
 
 use std::collections::BTreeMap;
@@ -26,7 +28,7 @@ use uuid::Uuid;
 use crate::error::{Error, Kind};
 use crate::host::Domain;
 use crate::manifest::{CloudInit, VirtualMachine};
-use crate::names::VmName;
+use crate::names::{VmName, VmPart, VolumeOf};
 use crate::origin::Origin;
 use crate::text::printable;
 use crate::units::Bytes;
@@ -131,6 +133,17 @@ pub enum Role {
     Data,
     /// The cloud-init seed.
     Seed,
+}
+
+impl Role {
+    /// What a volume is for, by its name, where that is one that foundry gives to a VM's, whichever VM it is of.
+    pub fn of_volume(name: &str) -> Option<Self> {
+        Some(match VolumeOf::read(name)?.part {
+            VmPart::Boot => Self::Boot,
+            VmPart::Data(_) => Self::Data,
+            VmPart::Seed => Self::Seed,
+        })
+    }
 }
 
 /// Whose a domain is.

@@ -137,7 +137,9 @@ fn earlier_attempt(
         let is_same = volume.capacity == request.size && volume.format == format.as_str();
         if is_meant && is_same && maker.liveness() == Liveness::Dead {
             let found = session.host.volume(&volume.pool, &volume.name)?;
-            if let Some(other) = found.as_ref().and_then(|v| differs_from_plan(volume, v)) {
+            let is_other =
+                |v: &Volume| differs_from_plan(volume, v).or_else(|| subject.ownership().doubt(volume, v));
+            if let Some(other) = found.as_ref().and_then(is_other) {
                 return Err(exists(&volume.pool, &volume.name).because(other));
             }
             let ours = RecordedVolume { attaching: Some(Maker::current()), ..volume.clone() };

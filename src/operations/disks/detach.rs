@@ -220,6 +220,9 @@ impl Detachment {
         if volume.path != recorded.path {
             return Ok(Some(format!("it is at {} and not at {}", volume.path, recorded.path)));
         }
+        if let Some(doubt) = self.subject.ownership().doubt(recorded, volume) {
+            return Ok(Some(doubt));
+        }
         if recorded.attaching.is_some()
             && let Some(reason) = differs_from_plan(recorded, volume)
         {

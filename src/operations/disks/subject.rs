@@ -6,6 +6,7 @@ use crate::host::{Domain, DomainState, View};
 use crate::names::nearest;
 use crate::operations::Session;
 use crate::operations::lookup::{absent, find};
+use crate::operations::ownership::Ownership;
 use crate::record::{Liveness, Owner, Record, RecordedVolume, State};
 use crate::text::shell_word;
 
@@ -58,6 +59,11 @@ impl Subject {
     /// The guest executes, and so can answer to what is done to its disks.
     pub(super) fn executes(&self) -> bool {
         matches!(self.domain.state, DomainState::Running | DomainState::Blocked)
+    }
+
+    /// What tells its own volumes from others'.
+    pub(in crate::operations) fn ownership(&self) -> Ownership<'_> {
+        Ownership::of(&self.domain, self.live.iter().chain([&self.next]), &[])
     }
 
     /// The disk that a word means: a target, `boot`, or the name of a volume.

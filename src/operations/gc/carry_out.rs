@@ -8,7 +8,7 @@ use crate::operations::preflight::record_of;
 use crate::operations::usage::Usage;
 use crate::operations::{Session, disks, images};
 use crate::record::State;
-use crate::text::shell_word;
+use crate::text::{io_cause, shell_word};
 
 /// Finishes and removes; `done` is told of each that is. Goes on after a failure, so that one stubborn thing does
 /// not keep the others; all failures are returned.
@@ -74,7 +74,10 @@ fn destroy_half(session: &Session<'_>, demolition: &Demolition) -> Done {
         .because(cause)
         .outcome(format!("VM '{name}' stays as it is")));
     }
-    destroy::carry_out(session, demolition).map(|()| None)
+    destroy::carry_out(session, demolition)?;
+    let volumes = demolition.named_volumes().join(", ");
+    let with = if volumes.is_empty() { String::new() } else { format!(" with {volumes}") };
+    Ok(Some(format!("VM '{name}' removed{with}")))
 }
 
 fn delete_torso(session: &Session<'_>, remains: &Remains, volume: &Volume, mark: &[u8]) -> Done {
@@ -126,9 +129,8 @@ fn delete_nvram(session: &Session<'_>, places: Option<&Places>, remains: &Remain
         return Err(changed(remains, "it is gone, or another one, or a domain's"));
     }
     // unlink(2) does not follow a link.
-    std::fs::remove_file(&file.path).map_err(|e| {
-        Error::new(Kind::Vm, format!("cannot remove {remains}")).because(crate::text::io_cause(&e))
-    })?;
+    std::fs::remove_file(&file.path)
+        .map_err(|e| Error::new(Kind::Vm, format!("cannot remove {remains}")).because(io_cause(&e)))?;
     Ok(Some(format!("{} removed", file.path.display())))
 }
 

@@ -53,10 +53,13 @@ fn half_vm(session: &Session<'_>, domain: &Domain, record: &Record) -> Result<Re
             Ok(remains(format!("its {what} was interrupted, and {refused}")).hint(hint))
         }
         Ok(demolition) => {
-            let volumes = demolition.volumes.iter().map(|v| format!("{}/{}", v.pool, v.name)).collect();
+            let volumes = demolition.named_volumes();
+            let stays = demolition.spared.iter().map(|(what, why)| format!("; {what} stays: {why}"));
+            let stays: String = stays.collect();
             // Nothing stops a guest without being told to by name: somebody may work in it.
             let runs = demolition.domain.state.is_active();
-            let reason = format!("its {what} was interrupted{}", if runs { ", and it runs" } else { "" });
+            let reason =
+                format!("its {what} was interrupted{}{stays}", if runs { ", and it runs" } else { "" });
             let remains = Remains { volumes, ..remains(reason) };
             let work = Work::Destroy(Box::new(demolition));
             Ok(if runs { remains.when_named(work) } else { remains.goes(work) })

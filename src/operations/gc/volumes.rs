@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 use super::{Remains, Sort, Work, at_work};
 use crate::error::Error;
 use crate::host::{Domain, Volume};
+use crate::names::VolumeOf;
 use crate::operations::images::{self, Noted, Torso};
 use crate::operations::preflight::record_of;
 use crate::operations::usage::{Part, Usage};
 use crate::operations::{Session, held};
+use crate::record::Maker;
 use crate::text::shell_word;
 
 /// The pools that foundry keeps anything in: the two of the settings, and those that records name.
@@ -36,8 +38,13 @@ pub(super) fn judge(session: &Session<'_>, volume: &Volume) -> Result<Option<Rem
     if let Some(image) = images::noted_image(&volume.name) {
         return lonely_note(session, volume, image);
     }
-    match images::torso(session, volume)? {
-        Some(Torso::Marked { mark, maker }) => Ok(Some(part_of_image(session, volume, mark, maker.as_ref()))),
+    // The first bytes of a VM's disk are its guest's: a disk that was kept is none of an import's.
+    let torso = if VolumeOf::read(&volume.name).is_none() { images::torso(session, volume)? } else { None };
+    match torso {
+        Some(Torso::Marked { mark, maker, proven }) => {
+            let counts = proven && is_image_pool;
+            Ok(Some(part_of_image(session, volume, mark, maker.as_ref().map(|maker| (maker, counts)))))
+        }
         Some(Torso::Blank) if is_image_pool => {
             let reason = "it begins with zeros: an import that was interrupted at once, or nothing";
             Ok(Some(free(session, Sort::Image, volume, reason)))
@@ -51,17 +58,18 @@ fn part_of_image(
     session: &Session<'_>,
     volume: &Volume,
     mark: Vec<u8>,
-    maker: Option<&crate::record::Maker>,
+    maker: Option<(&Maker, bool)>,
 ) -> Remains {
     let remains = |reason: &str| Remains::of_volume(session, Sort::Image, volume, reason);
-    let Some(maker) = maker else {
+    let work = Work::DeleteTorso { volume: volume.clone(), mark };
+    let Some((maker, counts)) = maker else {
         let unknown = "its import was interrupted, or still goes on: it does not say whose it is";
-        return remains(unknown).when_named(Work::DeleteTorso { volume: volume.clone(), mark });
+        return remains(unknown).when_named(work);
     };
     match at_work(maker, "imports it") {
-        None => {
-            remains("its import was interrupted").goes(Work::DeleteTorso { volume: volume.clone(), mark })
-        }
+        None if counts => remains("its import was interrupted").goes(work),
+        None => remains("it begins as an import does that was interrupted; nothing proves that it is one")
+            .when_named(work),
         Some(busy) => remains(&busy).hint(format!(
             "foundry image delete {} --pool {} --force",
             shell_word(&volume.name),

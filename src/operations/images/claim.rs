@@ -11,7 +11,7 @@ use crate::disk_image::{ON_ITS_WAY, is_torso};
 use crate::error::Error;
 use crate::host::{HostError, Volume};
 use crate::operations::Session;
-use crate::record::Maker;
+use crate::record::{Maker, proof};
 use crate::units::Bytes;
 
 /// No mark is longer: the longest name of a machine that Linux allows is 64 bytes.
@@ -29,18 +29,22 @@ pub(in crate::operations) enum Torso {
         mark: Vec<u8>,
         /// Who imports it, where the mark says so.
         maker: Option<Maker>,
+        /// Whether a foundry of this machine wrote it, for this volume. Else it may be what a guest wrote to its disk.
+        proven: bool,
     },
     /// It begins with zeros, and nothing says what it is.
     Blank,
 }
 
 impl Claim {
-    /// A new one, for a volume of that many bytes: one too small for all of it gets no more than its identity.
-    pub(super) fn new(room: u64) -> Self {
+    /// A new one, for that volume of that many bytes: one too small for all of it gets no more than its identity.
+    pub(super) fn new(pool: &str, volume: &str, room: u64) -> Self {
         let id = Uuid::new_v4();
-        let mark = |maker: &str| [ON_ITS_WAY.as_slice(), format!("{id}\n{maker}").as_bytes()].concat();
-        let maker = serde_json::to_string(&Maker::current()).map(|json| json + "\n").unwrap_or_default();
-        let whole = mark(&maker);
+        let mark = |rest: &str| [ON_ITS_WAY.as_slice(), format!("{id}{rest}\n").as_bytes()].concat();
+        let maker = serde_json::to_string(&Maker::current()).unwrap_or_default();
+        let proof =
+            proof_of(pool, volume, &id.to_string()).map(|proof| format!(" {proof}")).unwrap_or_default();
+        let whole = mark(&format!("{proof}\n{maker}"));
         Self(if whole.len() as u64 <= room { whole } else { mark("") })
     }
 
@@ -57,6 +61,11 @@ impl Claim {
     }
 }
 
+/// A mark is bytes at the beginning of a volume, and of a disk a guest writes these.
+fn proof_of(pool: &str, volume: &str, id: &str) -> Option<String> {
+    proof(&format!("import {id} into volume {volume} of pool {pool}"))
+}
+
 /// Whether a volume is no whole image, and whose it is; `None` for anything else, and for what cannot be read.
 ///
 /// # Errors
@@ -70,11 +79,11 @@ pub(in crate::operations) fn torso(session: &Session<'_>, volume: &Volume) -> Re
     match session.host.download(&volume.pool, &volume.name, &mut head, length) {
         Err(lost) if lost.outcome_unknown() => Err(lost.into()),
         Err(_) => Ok(None),
-        Ok(()) => Ok(read(&head)),
+        Ok(()) => Ok(read(&volume.pool, &volume.name, &head)),
     }
 }
 
-fn read(head: &[u8]) -> Option<Torso> {
+fn read(pool: &str, volume: &str, head: &[u8]) -> Option<Torso> {
     if !is_torso(head) {
         return None;
     }
@@ -84,7 +93,9 @@ fn read(head: &[u8]) -> Option<Torso> {
     let (id, maker) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
     let maker = serde_json::from_slice(maker).ok();
     let mark = [ON_ITS_WAY.as_slice(), id].concat();
-    Some(Torso::Marked { mark, maker })
+    let said = std::str::from_utf8(id).ok().and_then(|id| id.split_once(' '));
+    let proven = said.is_some_and(|(id, said)| proof_of(pool, volume, id).is_some_and(|proof| proof == said));
+    Some(Torso::Marked { mark, maker, proven })
 }
 
 #[cfg(test)]
@@ -94,25 +105,48 @@ mod tests {
 
     #[test]
     fn a_mark_tells_who_imports() {
-        let claim = Claim::new(64 << 10);
+        let claim = Claim::new("p", "v", 64 << 10);
         let head = [claim.0.as_slice(), &[0; 100]].concat();
-        let Some(Torso::Marked { mark, maker: Some(maker) }) = read(&head) else { panic!("{head:?}") };
+        let Some(Torso::Marked { mark, maker: Some(maker), proven: true }) = read("p", "v", &head) else {
+            panic!("{head:?}")
+        };
         assert!(claim.0.starts_with(&mark) && mark.len() > ON_ITS_WAY.len() + 30);
         assert_eq!(maker.liveness(), Liveness::Alive);
     }
 
+    /// Who reads all of a mark, or makes one up, has no proof for another volume.
+    #[test]
+    fn a_mark_is_proven_for_the_volume_that_it_was_made_for() {
+        let claim = Claim::new("p", "v", 64 << 10);
+        let is_proven = |pool: &str, volume: &str, head: &[u8]| match read(pool, volume, head) {
+            Some(Torso::Marked { proven, .. }) => proven,
+            other => panic!("{other:?}"),
+        };
+        assert!(is_proven("p", "v", &claim.0));
+        assert!(!is_proven("p", "w", &claim.0) && !is_proven("q", "v", &claim.0));
+        let text = String::from_utf8(claim.0.clone()).unwrap();
+        let (begin, rest) = (&text[..32], &text[32..]);
+        let forged = format!("{begin}{}{}", Uuid::new_v4(), &rest[36..]);
+        assert!(!is_proven("p", "v", forged.as_bytes()));
+        let bare = format!("{begin}{}\n{}", &rest[..36], &rest[36 + 66..]);
+        assert!(!is_proven("p", "v", bare.as_bytes()));
+    }
+
     #[test]
     fn a_small_volume_has_a_short_mark() {
-        let claim = Claim::new(100);
+        let claim = Claim::new("p", "v", 100);
         assert!(claim.0.len() <= 100, "{}", claim.0.len());
         let head = [claim.0.as_slice(), &[0; 10]].concat();
-        assert!(matches!(read(&head), Some(Torso::Marked { maker: None, .. })), "{head:?}");
+        assert!(
+            matches!(read("p", "v", &head), Some(Torso::Marked { maker: None, proven: false, .. })),
+            "{head:?}"
+        );
     }
 
     #[test]
     fn zeros_are_nobodys_and_anything_else_is_no_torso() {
-        assert_eq!(read(&[0; 512]), Some(Torso::Blank));
-        assert_eq!(read(b"QFI\xfb"), None);
-        assert_eq!(read(b""), None);
+        assert_eq!(read("p", "v", &[0; 512]), Some(Torso::Blank));
+        assert_eq!(read("p", "v", b"QFI\xfb"), None);
+        assert_eq!(read("p", "v", b""), None);
     }
 }

@@ -76,7 +76,7 @@ pub fn import(
         name: &name,
         length: known.length,
         least: image.least_length(&head),
-        claim: Claim::new(first_size(&space, known.length)),
+        claim: Claim::new(&pool, name.as_str(), first_size(&space, known.length)),
         space,
     };
     let volume = format!("may be left behind: volume '{name}' in pool '{pool}'");
