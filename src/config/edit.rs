@@ -19,7 +19,7 @@ use crate::yaml::{Position, read_manifests};
 pub fn save_current_context(path: &Path, name: &ContextName) -> Result<(), Error> {
     let unwritable = |e: &io::Error| {
         Error::new(Code::FileUnwritable, format!("cannot write {}", path.display()))
-            .because(io_cause(&e))
+            .because(io_cause(e))
             .outcome("nothing was changed")
     };
     let before = match file::text(path) {

@@ -79,7 +79,7 @@ pub(super) struct Fault {
     /// That a repetition may help: `Never`, or after a time that the server asked for.
     pub(super) again: Again,
     /// The address that it is the fault of, which redirections may have led to.
-    pub(super) at: Option<Url>,
+    pub(super) at: Option<Box<Url>>,
 }
 
 /// Whether a try is worth another.
@@ -172,7 +172,7 @@ impl Client {
             E::Tls(_) | E::Rustls(_) => return Fault::never(untrusted(url, error.to_string())).at(url),
             other => (Reason::Answer, other.to_string(), Again::Never),
         };
-        Fault { error: failed(reason, cause), again, at: Some(url.clone()) }
+        Fault { error: failed(reason, cause), again, at: Some(Box::new(url.clone())) }
     }
 
     /// A connection that broke while the content came.
@@ -203,7 +203,7 @@ impl Fault {
     }
 
     pub(super) fn at(mut self, url: &Url) -> Self {
-        self.at = Some(url.clone());
+        self.at = Some(Box::new(url.clone()));
         self
     }
 }
