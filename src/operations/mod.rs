@@ -30,6 +30,7 @@ mod link_preflight;
 mod lookup;
 mod medium;
 mod neighbours;
+mod own_disk;
 mod ownership;
 mod rights;
 mod rivals;

@@ -285,8 +285,8 @@ impl Host for Libvirt {
         self.send((pool, name), content, offset, length, zeros)
     }
 
-    fn download(&self, pool: &str, name: &str, into: &mut dyn Sink, length: u64) -> Result<()> {
-        self.receive(pool, name, into, length)
+    fn download_span(&self, pool: &str, name: &str, into: &mut dyn Sink, span: (u64, u64)) -> Result<()> {
+        self.receive(pool, name, into, span)
     }
 
     fn network(&self, name: &str) -> Result<Option<Network>> {

@@ -37,12 +37,22 @@ pub(super) fn state(domain: &Domain) -> Result<(u32, u32), Error> {
     Ok((state.cast_unsigned(), reason.cast_unsigned()))
 }
 
-/// State, CPUs and memory of all domains in one round trip (`virConnectGetAllDomainStats`).
-pub(super) fn all_domain_stats(connection: &Connect, active_only: bool) -> Result<Vec<DomainStats>, Error> {
-    let wanted = c::VIR_DOMAIN_STATS_STATE | c::VIR_DOMAIN_STATS_VCPU | c::VIR_DOMAIN_STATS_BALLOON;
-    // NOWAIT: a guest whose monitor is stuck must not hold up a listing; its numbers come from its definition.
+/// The states of domains in one round trip. No QEMU is asked: one that hangs would hold up everybody.
+pub(super) fn all_states(connection: &Connect, active_only: bool) -> Result<Vec<DomainStats>, Error> {
     let active = if active_only { c::VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE } else { 0 };
-    let flags = c::VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT | active;
+    all_domain_stats(connection, c::VIR_DOMAIN_STATS_STATE, active)
+}
+
+/// CPUs and memory of the domains that are off, in one round trip. Of those that run, libvirt would ask QEMU.
+pub(super) fn sizes_of_inactive(connection: &Connect) -> Result<Vec<DomainStats>, Error> {
+    let wanted = c::VIR_DOMAIN_STATS_VCPU | c::VIR_DOMAIN_STATS_BALLOON;
+    // NOWAIT: another program may work on one of them.
+    let which = c::VIR_CONNECT_GET_ALL_DOMAINS_STATS_INACTIVE | c::VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT;
+    all_domain_stats(connection, wanted, which)
+}
+
+/// `virConnectGetAllDomainStats`.
+fn all_domain_stats(connection: &Connect, wanted: u32, flags: u32) -> Result<Vec<DomainStats>, Error> {
     let mut records: *mut c::virDomainStatsRecordPtr = ptr::null_mut();
     // SAFETY: the connection is alive, `records` is an out pointer to a local.
     let count = unsafe {
