@@ -654,3 +654,15 @@ fn a_vm_larger_than_the_machine_is_refused_before_anything_is_made() {
     let silent = Bench::on(host_with_neighbours().with_guest_machine(GuestMachine::default()));
     preflight(&silent.session(), &cpus(4096)).unwrap();
 }
+
+#[test]
+fn what_the_guest_will_not_do_is_a_warning() {
+    let warnings = |from: &str, to: &str| {
+        let bench = Bench::new();
+        preflight(&bench.session(), &plan_with(WEB, &[(from, to)])).unwrap();
+        bench.told.warnings().join("\n")
+    };
+    assert_eq!(warnings("vcpus: 2", "vcpus: 2"), "");
+    let told = warnings("device: vdc", "device: vdf");
+    assert!(told.contains("the guest's kernel calls 'vdf' /dev/vdc"), "{told}");
+}

@@ -20,15 +20,14 @@ const RENDERED_INSTANCE: &str = "00000000-0000-0000-0000-000000000000";
 
 /// Print what foundry would tell libvirt and cloud-init; connects to nothing
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Disks and images are named by pool and volume here, and images called *.raw are taken for raw, all others for qcow2:
-where they are and what they are is the host's to say. foundry create --dry-run -o xml prints what libvirt is told there.
+#[command(after_help = "Disks and images are named by pool and volume: paths are the host's to say.
+An image called *.raw is taken for raw, any other for qcow2.
+foundry create --dry-run -o xml prints what libvirt is told.
 
 Examples:
   foundry render vm.yaml
   foundry render vm.yaml --what=user-data
-  foundry render vm.yaml --what=all --virt-type qemu"
-)]
+  foundry render vm.yaml --what=all --virt-type qemu")]
 pub(super) struct RenderArgs {
     /// Manifests; - reads standard input
     #[arg(required = true, value_name = "FILE")]
