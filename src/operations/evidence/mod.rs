@@ -5,7 +5,7 @@
 //! evidence, and no error. Nothing here is judged; that is [`diagnosis`].
 
 mod files;
-mod following;
+pub(super) mod following;
 mod kernel;
 
 use std::path::{Path, PathBuf};
