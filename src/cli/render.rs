@@ -20,7 +20,7 @@ const RENDERED_INSTANCE: &str = "00000000-0000-0000-0000-000000000000";
 
 /// Print what foundry would tell libvirt and cloud-init; connects to nothing
 #[derive(Debug, Args)]
-#[command(after_help = "Disks and images are named by pool and volume: their paths are the host's to say.
+#[command(after_help = "Disks and images are named by pool and volume: paths are the host's to say.
 An image called *.raw is taken for raw, any other for qcow2.
 foundry create --dry-run -o xml prints what libvirt is told.
 

@@ -1,5 +1,10 @@
 //! The log of a VM's serial console, on the host.
 
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use super::evidence::following::tail_if;
 use super::session::is_session;
 use crate::error::{Error, Kind};
 use crate::host::Host;
@@ -24,26 +29,36 @@ pub(super) fn prepare(host: &dyn Host, path: &str) -> Result<(), Error> {
     if !(host.is_local() && is_session(host.uri())) {
         return Ok(());
     }
-    let directory = std::path::Path::new(path).parent().unwrap_or(std::path::Path::new("/"));
+    let directory = Path::new(path).parent().unwrap_or(Path::new("/"));
     std::fs::create_dir_all(directory).map_err(|e| {
         Error::new(Kind::Vm, format!("cannot make {}", directory.display())).because(io_cause(&e))
     })
 }
 
-/// The last lines of a console log, without the escape sequences of a terminal. Empty where the log
+/// No more of a console's log is read: a guest writes it, and how much is its choice.
+const MOST: u64 = 256 << 10;
+
+/// The last lines of a VM's console log, without the escape sequences of a terminal. Empty where the log
 /// cannot be read from here.
-pub fn tail(host: &dyn Host, path: Option<&str>, lines: usize) -> Vec<String> {
-    let text = read(host, path).unwrap_or_default();
+pub fn tail(host: &dyn Host, vm: &str, path: Option<&str>, lines: usize) -> Vec<String> {
+    let text = read(host, vm, path).unwrap_or_default();
     let mut last: Vec<String> =
         text.lines().map(printable).filter(|line| !line.trim().is_empty()).rev().take(lines).collect();
     last.reverse();
     last
 }
 
-/// The whole log, if it can be read from here.
-pub fn read(host: &dyn Host, path: Option<&str>) -> Option<String> {
+/// The end of a VM's log, if it can be read from here: of a plain file, neither through a link nor from a pipe or a
+/// device.
+///
+/// The path is of the record, which others can write. Where it is not the one that foundry gives (a VM that was renamed, or
+/// another cache directory), only a file of this user's is read that nobody else can write.
+pub fn read(host: &dyn Host, vm: &str, path: Option<&str>) -> Option<String> {
     let path = path.filter(|_| host.is_local())?;
-    std::fs::read(path).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    let is_own_path = log_path(host.uri(), vm).as_deref() == Some(path);
+    let user = rustix::process::geteuid().as_raw();
+    let is_own_file = |file: &Metadata| file.uid() == user && file.mode() & 0o022 == 0 && file.nlink() == 1;
+    tail_if(Path::new(path), 0, MOST, |file| is_own_path || is_own_file(file))
 }
 
 /// Removes the log and what virtlogd rotated out of it. Says what is left where that cannot be done from here.
@@ -88,6 +103,25 @@ mod tests {
             std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(left, ["web-console.log.old"]);
         remove(&MemoryHost::new().local(), &log).unwrap();
+    }
+
+    /// A record may name anything.
+    #[test]
+    fn what_is_no_plain_file_of_ones_own_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let host = MemoryHost::new().local();
+        std::fs::write(path("log"), "x".repeat(1 << 20)).unwrap();
+        assert_eq!(read(&host, "web", Some(&path("log"))).unwrap().len(), 256 << 10);
+        std::os::unix::fs::symlink(path("log"), path("link")).unwrap();
+        let pipe = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, path("pipe"), pipe, 0o600.into(), 0).unwrap();
+        std::fs::write(path("shared"), "x").unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+        std::fs::set_permissions(path("shared"), mode).unwrap();
+        for foreign in [path("link"), path("pipe"), path("shared"), "/dev/zero".into(), path(".")] {
+            assert_eq!(read(&host, "web", Some(&foreign)), None, "{foreign}");
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod seed;
 pub mod storage;
 pub mod wait;
 
+mod bridge_helper;
 mod chain;
 mod cloud_init_log;
 mod creation;

@@ -271,7 +271,8 @@ impl Watch<'_> {
         if let Some(result) = guest_file(self.session, self.vm.uuid, "/run/cloud-init/result.json")? {
             return self.judge_result(&result);
         }
-        let log = console::read(self.session.host, self.vm.record.console_log.as_deref()).unwrap_or_default();
+        let log = console::read(self.session.host, &self.name, self.vm.record.console_log.as_deref())
+            .unwrap_or_default();
         if cloud_init_log::is_at_work(&log) {
             self.seen = "cloud-init is at work";
         }
@@ -342,7 +343,12 @@ impl Watch<'_> {
     }
 
     fn with_console(&self, error: Error) -> Error {
-        let lines = console::tail(self.session.host, self.vm.record.console_log.as_deref(), CONSOLE_LINES);
+        let lines = console::tail(
+            self.session.host,
+            &self.name,
+            self.vm.record.console_log.as_deref(),
+            CONSOLE_LINES,
+        );
         if lines.is_empty() {
             error
         } else {

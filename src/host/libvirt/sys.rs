@@ -5,6 +5,7 @@
 #![allow(unsafe_code, reason = "the one place for it; every block has its argument")]
 
 use std::ffi::{CStr, CString, c_int, c_uint};
+use std::mem::size_of;
 use std::os::fd::RawFd;
 use std::ptr;
 
@@ -170,4 +171,16 @@ pub(super) fn receive(stream: &Stream, buffer: &mut [u8]) -> Result<Received, Er
 pub(super) fn stop_receiving(socket: RawFd) {
     // SAFETY: takes a number; one that is no socket, or none any more, is an error and nothing else.
     unsafe { libc::shutdown(socket, libc::SHUT_RD) };
+}
+
+/// The process at the other end of a Unix socket: the one that listens there (unix(7), SO_PEERCRED). 0 for one that
+/// this process cannot see, and of any other socket; `None` where there is no socket.
+pub(super) fn peer(socket: RawFd) -> Option<i32> {
+    let mut who = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut length = libc::socklen_t::try_from(size_of::<libc::ucred>()).ok()?;
+    // SAFETY: both pointers are to locals that outlive the call, and `length` is the first one's size.
+    let answer = unsafe {
+        libc::getsockopt(socket, libc::SOL_SOCKET, libc::SO_PEERCRED, (&raw mut who).cast(), &raw mut length)
+    };
+    (answer == 0).then_some(who.pid)
 }

@@ -1,6 +1,6 @@
 //! Reading what was added to a log since a moment.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -38,9 +38,19 @@ impl Mark {
 /// The last bytes of a plain file behind `from`, in whole characters; not through a link, and without waiting for
 /// anybody who would write to a pipe.
 pub(super) fn tail(path: &Path, from: u64, most: u64) -> Option<String> {
+    tail_if(path, from, most, |_| true)
+}
+
+/// As [`tail`], of a file that is judged as it was opened.
+pub(in crate::operations) fn tail_if(
+    path: &Path,
+    from: u64,
+    most: u64,
+    may: impl Fn(&Metadata) -> bool,
+) -> Option<String> {
     let mut file: File =
         OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path).ok()?;
-    let metadata = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
+    let metadata = file.metadata().ok().filter(Metadata::is_file).filter(may)?;
     file.seek(SeekFrom::Start(from.max(metadata.len().saturating_sub(most)))).ok()?;
     let mut bytes = Vec::new();
     file.take(most).read_to_end(&mut bytes).ok()?;
