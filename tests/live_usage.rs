@@ -211,7 +211,8 @@ fn efi_variables_are_whose_definition_names_them() {
     domain(&bed, &copy, "/nonexistent");
     let xml = bed.virsh().definition(&copy);
     let loader = "<loader readonly='yes' type='pflash'>/usr/share/OVMF/OVMF_CODE_4M.fd</loader>";
-    let with = xml.replace("</os>", &format!("{loader}<nvram>{variables}</nvram></os>"));
+    let os = format!("{loader}<nvram>{variables}</nvram></os><features><acpi/></features>");
+    let with = xml.replace("</os>", &os);
     bed.virsh().defines("define", &with);
     let ran = bed.foundry(&["destroy", vm, "--force"]).run().exits(0);
     ran.mentions(&format!("left: the EFI variables {variables}: domain '{copy}' uses it too"));
