@@ -81,6 +81,7 @@ mod tests {
             memory: Bytes(0),
             persistent: true,
             autostart: false,
+            saved: false,
             record: None,
         };
         let xml = format!(
