@@ -270,6 +270,10 @@ const VALUES: &[(&str, &[&str])] = &[
     ),
     ("spec.cloudInit.sshPwauth", &["true", "yes", "null"]),
     ("spec.cloudInit.userData", &["{packages: [git]}", "'packages: [git]'", "[git]", "null", "{}"]),
+    (
+        "spec.cloudInit.networkConfig",
+        &["{version: 2}", "'version: 2'", "[{version: 2}]", "null", "{network: {version: 1, config: []}}"],
+    ),
     ("spec.cpuMode", &["host-model", "host-passthrough", "custom", "null"]),
     ("spec.autostart", &["false", "no", "0", "null"]),
     ("spec.storagePool", &["ssd", "''", "../x", "-x", "9"]),
