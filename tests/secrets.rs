@@ -73,13 +73,13 @@ fn no_message_quotes_a_secret() {
         ("networkConfig: '@'", 2),
         ("networkConfig: ['@']", 1),
         ("networkConfig: {version: '@'}", 2),
-        ("networkConfig: {@: x, @: y}", 1),
+        ("networkConfig: {'psk:@': x, 'psk:@': y}", 1),
         ("networkConfig: {version: 2, ethernets: @}", 2),
         ("networkConfig: {version: 1, config: @}", 2),
         ("networkConfig: {network: @}", 2),
         ("networkConfig: {network: {version: 2}, password: @}", 2),
         ("networkConfig: |\n  version: 2\n  wifis: {w: {access-points: {home: {password: @", 2),
-        ("networkConfig: |\n  version: 2\n  @: x\n  @: y\n", 2),
+        ("networkConfig: |\n  version: 2\n  'psk:@': x\n  'psk:@': y\n", 2),
         ("networkConfig: \"password: @\\u0007\"", 2),
     ] {
         for verbose in ["-q", "-vv"] {

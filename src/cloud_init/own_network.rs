@@ -31,13 +31,13 @@ pub fn own_network_config(text: &str) -> Result<String, String> {
 }
 
 fn check(config: &Mapping) -> Result<(), String> {
-    if is_plain(config.get("config"), "disabled") {
+    if config.get("config").and_then(Node::as_text) == Some("disabled") {
         return Ok(());
     }
     let Some(version) = config.get("version") else {
         return Err("has no `version`; cloud-init knows 1 and 2".to_owned());
     };
-    if is_plain(Some(version), "2") {
+    if is_number(version, "2") {
         return DEVICES.iter().try_for_each(|key| match config.get(key) {
             Some(devices) if devices.as_mapping().is_none() => {
                 Err(format!("has {} as `{key}`; it must be a mapping of devices", devices.kind()))
@@ -45,7 +45,7 @@ fn check(config: &Mapping) -> Result<(), String> {
             _ => Ok(()),
         });
     }
-    if !is_plain(Some(version), "1") {
+    if !is_number(version, "1") {
         return Err("has a `version` that is not the number 1 or 2, which cloud-init knows".to_owned());
     }
     match config.get("config") {
@@ -55,7 +55,7 @@ fn check(config: &Mapping) -> Result<(), String> {
     }
 }
 
-/// Whether it is this very word, not quoted: a quoted number is a string to cloud-init.
-fn is_plain(node: Option<&Node>, word: &str) -> bool {
-    node.is_some_and(|node| node.to_yaml().trim_end() == word)
+/// Whether it is this number, written as one: in quotes it is a string, and to cloud-init no version.
+fn is_number(node: &Node, digits: &str) -> bool {
+    node.to_yaml().trim_end() == digits
 }

@@ -73,11 +73,12 @@ fn an_ipv6_gateway_is_a_default_route_everywhere() {
 
 #[test]
 fn a_network_config_of_the_users_own_is_read_with_and_without_the_key_around_it() {
-    let v1 = "config: [{type: bond, name: bond7, bond_interfaces: [], subnets: [{type: dhcp}]}]";
-    let v2 = "bonds: {bond7: {interfaces: [], dhcp4: true}}";
+    let v1 =
+        "config: [{type: physical, name: lan7, mac_address: '52:54:00:00:00:07', subnets: [{type: dhcp}]}]";
+    let v2 = "ethernets: {lan7: {match: {macaddress: '52:54:00:00:00:07'}, set-name: lan7, dhcp4: true}}";
     for inner in [format!("version: 1, {v1}"), format!("version: 2, {v2}")] {
         for given in [format!("{{{inner}}}"), format!("network: {{{inner}}}")] {
-            assert_each_says(&own_network_config(&given).unwrap(), ["bond7"; 5]);
+            assert_each_says(&own_network_config(&given).unwrap(), ["lan7"; 5]);
         }
     }
     assert_each_says(&own_network(), ["bond0"; 5]);

@@ -11,6 +11,7 @@ fn both_versions_are_taken_with_and_without_the_key_around_them() {
         ("# mine\r\nversion:   2\r\n", "# mine\r\nversion:   2\r\n"),
         ("{version: 1, config: []}", "{version: 1, config: []}"),
         ("config: disabled\n", "config: disabled\n"),
+        ("config: 'disabled'\n", "config: 'disabled'\n"),
         ("network: {config: disabled}", "config: disabled\n"),
         ("network: {version: 2, renderer: networkd}", "version: 2\nrenderer: networkd\n"),
         ("network:\n  version: 1\n  config:\n  - {type: loopback, name: '010'}\n", {
@@ -44,7 +45,6 @@ fn what_cloud_init_would_not_read_is_refused() {
         ("version: 1\n", "has no `config`"),
         ("version: 1\nconfig: {a: b}\n", "has a mapping as `config`"),
         ("version: 2\nwifis: [w]\n", "has a list as `wifis`"),
-        ("config: 'disabled'\n", "has no `version`"),
         ("version: 2\nversion: 2\n", "comes twice at line 2 column 1"),
         ("version: 2\nvlans: !x {}\n", "tag"),
     ] {

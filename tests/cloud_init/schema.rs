@@ -75,6 +75,8 @@ fn the_least_is_valid() {
 fn a_static_ipv4_interface_without_a_route_is_valid() {
     let mut plan = plan();
     plan.interfaces = vec![fixed("10.0.0.2/24", &[]), fixed("10.0.1.2/24", &["10.0.2.2/24"])];
+    // cloud-init's schema does not know the `on-link` of a gateway outside.
+    plan.interfaces[0].gateway = Some("10.0.0.1".parse().unwrap());
     plan.interfaces[1].default_route = false;
     plan.interfaces[1].dns.clear();
     assert_valid(&plan, &seed());
