@@ -4,6 +4,7 @@
 //! may hold sequences that a terminal obeys.
 
 use std::borrow::Cow;
+use std::io::{self, ErrorKind};
 
 /// One line of text without what a terminal would obey: escape sequences (ECMA-48) and control characters,
 /// and the marks that turn the direction of writing, with which a line reads other than it is.
@@ -25,6 +26,21 @@ pub fn printable(line: &str) -> String {
 /// As [`printable`], for a text of several lines, which stay lines.
 pub fn printable_lines(text: &str) -> String {
     text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
+}
+
+/// Why the system refused something, in the words that all messages have for it: its own carry an error number.
+pub fn io_cause(error: &io::Error) -> String {
+    let said = error.to_string();
+    // What has a text of its own says more than its sort.
+    if error.get_ref().is_some() {
+        return said;
+    }
+    match error.kind() {
+        ErrorKind::NotFound => "no such file".to_owned(),
+        ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        ErrorKind::IsADirectory => "it is a directory".to_owned(),
+        _ => said.split(" (os error ").next().unwrap_or_default().to_owned(),
+    }
 }
 
 /// A word as a shell takes it: quoted where it holds anything that a shell could act upon.

@@ -11,7 +11,7 @@ use foundry::host::memory::{Guest, OnShutdown};
 use foundry::host::{DomainState, Host};
 use foundry::operations::Clock;
 use foundry::operations::destroy::Options;
-use support::{Bench, FORCE, GENTLE, WEB, plan, plan_with, whole};
+use support::{Bench, FORCE, GENTLE, WEB, plan, whole};
 
 const NOTHING: [&str; 0] = [];
 

@@ -86,6 +86,8 @@ fn each_qcow2_of_qemu_img_is_read_as_qemu_img_reads_it() {
         let image = DiskImage::Qcow2(header.clone());
         assert_eq!((image.refusal(), image.driver()), (None, Some("qcow2")), "{options}");
         assert_eq!(image.note().is_some(), header.zstd || header.extended_l2, "{options}");
+        assert_eq!(image.note_for(5_001_000).is_some(), header.extended_l2, "{options}: QEMU 5.1");
+        assert_eq!(image.note_for(7_002_000), None, "{options}: QEMU 7.2");
     }
 }
 

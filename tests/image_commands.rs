@@ -95,3 +95,55 @@ fn an_image_is_not_written_to_a_terminal() {
         assert!(said.contains("nothing for a terminal"), "{target}: {said}");
     }
 }
+
+/// With an overlay, and an image whose name another one's begins with.
+const LAYERS: &str = "<node><pool type='dir'><name>foundry-images</name><target><path>/nowhere</path></target>\
+    <volume><name>base.qcow2</name><capacity>1048576</capacity><allocation>0</allocation><target><path>/nowhere/base.qcow2</path><format type='qcow2'/></target></volume>\
+    <volume><name>top.qcow2</name><capacity>1048576</capacity><allocation>0</allocation><target><path>/nowhere/top.qcow2</path><format type='qcow2'/></target>\
+    <backingStore><path>/nowhere/base.qcow2</path><format type='qcow2'/></backingStore></volume>\
+    <volume><name>two.raw</name><capacity>1048576</capacity><allocation>0</allocation><target><path>/nowhere/two.raw</path><format type='qcow2'/></target></volume>\
+    <volume><name>two.qcow2</name><capacity>1048576</capacity><allocation>0</allocation><target><path>/nowhere/two.qcow2</path><format type='qcow2'/></target></volume>\
+    </pool></node>";
+
+#[test]
+fn info_shows_who_lies_on_an_image_by_whatever_name_it_is_asked_for() {
+    let node = Node::new();
+    std::fs::write(node.at("node.xml"), LAYERS).unwrap();
+    for name in ["base", "base.qcow2"] {
+        let ran = node.run(&["info", name]);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        assert!(ran.stdout.contains("Name:       base.qcow2\n"), "{}", ran.stdout);
+        assert!(ran.stdout.contains("Used by:    volume foundry-images/top.qcow2\n"), "{}", ran.stdout);
+    }
+    assert!(node.run(&["info", "top"]).stdout.contains("Used by:    -\n"));
+    let ran = node.run(&["delete", "base"]);
+    assert!(ran.code == 5 && ran.stderr.contains("image 'base.qcow2' is in use"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("that volume needs it") && !ran.stderr.contains("destroy"), "{}", ran.stderr);
+    for verb in [
+        &["info", "two"][..],
+        &["delete", "two"],
+        &["delete", "two", "--force", "--yes"],
+        &["export", "two", "-"],
+    ] {
+        let ran = node.run(verb);
+        assert_eq!((ran.code, ran.stdout.as_str()), (5, ""), "{verb:?} {}", ran.stderr);
+        assert!(ran.stderr.contains("may be any of two.qcow2, two.raw"), "{verb:?} {}", ran.stderr);
+    }
+    let ran = node.run(&["delete", "top"]);
+    assert_eq!(ran.stdout, "Successfully deleted image 'top.qcow2'\n", "{}", ran.stderr);
+}
+
+#[test]
+fn a_name_beside_which_no_note_can_lie_is_refused_before_anything() {
+    let node = Node::new();
+    let name = "n".repeat(238) + ".qcow2";
+    let ran = node.run(&["pull", "http://127.0.0.1:1/x", "--name", &name]);
+    assert_eq!(ran.code, 2, "{}", ran.stderr);
+    assert!(ran.stderr.contains("243"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_file_that_is_not_there_is_said_so_in_the_words_of_all_commands() {
+    let ran = Node::new().run(&["import", "/nowhere/disk.qcow2"]);
+    assert!(ran.stderr.contains("no such file") && !ran.stderr.contains("os error"), "{}", ran.stderr);
+}

@@ -159,18 +159,18 @@ fn an_image_in_use_is_not_deleted_and_one_that_is_not_goes_without_a_question() 
     assert_eq!(info["usedBy"], serde_json::json!([vm]));
     assert_eq!(info["overlays"], serde_json::json!([format!("{}/{vm}_boot", bed.vm_pool())]));
     assert_eq!((&info["format"], &info["virtualSize"]), (&"qcow2".into(), &(64 << 20).into()));
-    let in_use = |who: &str| {
+    let in_use = |who: &str, sort: &str| {
         format!(
-            "error: image 'tiny.qcow2' is in use by {who}\n  hint: destroy them first\n  nothing was changed\n"
+            "error: image 'tiny.qcow2' is in use by {who}\n  hint: keep the image: that {sort} needs it as long as it is there; a newer image can be pulled beside it with --name\n  nothing was changed\n"
         )
     };
     let delete = |name: &str| -> Ran { bed.foundry(&["image", "delete", name]).run() };
-    delete("tiny.qcow2").exits(5).has_code("FND-5103").prints("").tells(&in_use(&format!("VM '{vm}'")));
+    delete("tiny.qcow2").exits(5).has_code("FND-5103").prints("").tells(&in_use(&format!("VM '{vm}'"), "VM"));
 
     // Kept disks still lie on it, though no VM does.
     bed.foundry(&["destroy", vm, "--keep-disks"]).run().exits(0);
     let overlay = format!("volume {}/{vm}_boot", bed.vm_pool());
-    delete("tiny.qcow2").exits(5).prints("").tells(&in_use(&overlay));
+    delete("tiny.qcow2").exits(5).prints("").tells(&in_use(&overlay, "volume"));
     assert!(bed.image("tiny.qcow2").exists());
     bed.virsh().does(&["vol-delete", &format!("{vm}_boot"), "--pool", &bed.vm_pool()]);
 

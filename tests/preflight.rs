@@ -54,7 +54,7 @@ fn all_findings_come_at_once_and_the_worst_is_the_code() {
       spec.networkInterfaces[0].bridge: there is no bridge 'br0' [FND-4201]
         did you mean 'br1'?
       image 'debian-12' not found: there is no pool 'foundry-images' [FND-5101]
-        foundry image import FILE debian-12
+        foundry image pull debian-12
       volume 'web_boot' exists in pool 'foundry-vms' [FND-5202]
         it may hold data that somebody kept: choose another name for the VM, or, if nobody needs it, virsh vol-delete --pool foundry-vms web_boot
     ");
@@ -412,7 +412,7 @@ fn an_image_by_path_is_a_volume_or_a_file_of_this_machine() {
     let path = path.to_str().unwrap();
     let bench = Bench::on(host_with_neighbours().local());
     // FACTS 15: the file is looked for.
-    assert_finds(&bench, &with_image(path), Kind::Storage, "cannot be read: No such file");
+    assert_finds(&bench, &with_image(path), Kind::Storage, "cannot be read: no such file");
     std::fs::write(path, bench.host.content("/pool/images/debian-12").unwrap()).unwrap();
     let image = preflight(&bench.session(), &with_image(path)).unwrap().storage.image.unwrap();
     assert_eq!((image.path.as_str(), image.format.as_str(), image.virtual_size.0), (path, "qcow2", 2 * GIB));

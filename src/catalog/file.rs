@@ -10,6 +10,7 @@ use super::{Alias, Entry};
 use crate::error::{Code, Error};
 use crate::ownership;
 use crate::replace::replace;
+use crate::text::io_cause;
 use crate::yaml::{self, Fault, Position, printable, shortened};
 
 /// The largest catalogue that is read, in bytes.
@@ -39,7 +40,7 @@ pub(super) fn load(path: &Path) -> Result<BTreeMap<Alias, Entry>, Error> {
 
 fn text(path: &Path) -> Result<String, Error> {
     let unreadable = |e: io::Error| {
-        Error::new(Code::FileUnreadable, format!("cannot read {}", path.display())).because(e.to_string())
+        Error::new(Code::FileUnreadable, format!("cannot read {}", path.display())).because(io_cause(&e))
     };
     let read = ownership::open_obeyed(path).and_then(|file| {
         let mut text = String::new();

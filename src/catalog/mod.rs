@@ -120,10 +120,10 @@ impl Catalog {
         Ok(Self { entries: marked(built_in, false).chain(marked(own, true)).collect() })
     }
 
-    /// Whether the catalogue that foundry comes with has that name.
+    /// Whether it has that name.
     #[must_use]
-    pub fn comes_with(name: &str) -> bool {
-        Self::load(None).is_ok_and(|catalog| catalog.entries.keys().any(|alias| alias.as_str() == name))
+    pub fn has(&self, name: &str) -> bool {
+        self.entries.keys().any(|alias| alias.as_str() == name)
     }
 
     /// All images for an architecture, by name.

@@ -237,6 +237,9 @@ fn question(detachment: &Detachment) -> String {
 fn detached(detachment: &Detachment, ui: &Ui) -> Result<(), Error> {
     let Detachment { vm, target, .. } = detachment;
     let kept = detachment.released().map(|(pool, name)| format!("{pool}/{name}\n")).unwrap_or_default();
+    if let Some((pool, name)) = detachment.lost() {
+        ui.warn(&format!("volume '{name}' in pool '{pool}' is not there any more, and nothing is kept"));
+    }
     let text = format!("{kept}Successfully detached disk '{target}' from VM '{vm}'\n");
     ui.shown(&text).map_err(|unwritten| unwritten.outcome(format!("disk '{target}' was detached")))
 }

@@ -15,7 +15,7 @@ use crate::error::{Code, Error};
 use crate::manifest::{self, Number};
 use crate::names::{BridgeName, NetworkName};
 use crate::plan::VmPlan;
-use crate::text::shell_word;
+use crate::text::{io_cause, shell_word};
 
 /// Write a first manifest; on a terminal it asks for what is not given
 #[derive(Debug, Args)]
@@ -127,7 +127,7 @@ fn write_new(file: &str, text: &str) -> Result<(), Error> {
             io::ErrorKind::AlreadyExists => {
                 what(Code::FileTaken).because("it is there already").hint("--output FILE takes another one")
             }
-            _ => what(Code::FileUnwritable).because(error.to_string()),
+            _ => what(Code::FileUnwritable).because(io_cause(&error)),
         }
         .outcome("nothing was changed")
     })

@@ -16,6 +16,7 @@ use super::help::{ELSEWHERE, shown};
 use super::ui::Ui;
 use crate::error::{Code, Error};
 use crate::replace::put;
+use crate::text::io_cause;
 
 /// Write a man page for each command into a directory
 #[derive(Debug, Args)]
@@ -40,7 +41,7 @@ pub(super) fn run(args: &ManArgs, ui: &Ui) -> Result<(), Error> {
     };
     write().map_err(|e: io::Error| {
         Error::new(Code::FileUnwritable, format!("cannot write man pages into {}", args.directory.display()))
-            .because(e.to_string())
+            .because(io_cause(&e))
     })?;
     ui.line(&format!("Successfully wrote {} man pages", pages.len()))
 }

@@ -235,6 +235,7 @@ impl Found {
             },
             bridge: self.config.get(Key::Bridge).map(Sourced::parse).transpose()?,
             dns: self.config.list(Key::DnsServers).filter_map(name_server).collect(),
+            catalog: self.config.text(Key::Catalog).map(PathBuf::from),
         })
     }
 

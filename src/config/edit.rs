@@ -7,6 +7,7 @@ use super::file::{self, CURRENT};
 use super::{ConfigFile, ContextName, read};
 use crate::error::{Code, Error};
 use crate::replace::replace;
+use crate::text::io_cause;
 use crate::yaml::node::Node;
 use crate::yaml::{Position, read_manifests};
 
@@ -18,7 +19,7 @@ use crate::yaml::{Position, read_manifests};
 pub fn save_current_context(path: &Path, name: &ContextName) -> Result<(), Error> {
     let unwritable = |e: &io::Error| {
         Error::new(Code::FileUnwritable, format!("cannot write {}", path.display()))
-            .because(e.to_string())
+            .because(io_cause(e))
             .outcome("nothing was changed")
     };
     let before = match file::text(path) {

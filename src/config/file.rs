@@ -11,6 +11,7 @@ use super::{Contexts, Key, Origin, Sourced};
 use crate::error::{Code, Error};
 use crate::names::NameError;
 use crate::ownership;
+use crate::text::io_cause;
 use crate::yaml::node::{Entry, Mapping, Node};
 use crate::yaml::{self, Fault, Position, Step, printable};
 
@@ -80,12 +81,7 @@ pub fn load(place: &Place) -> Result<ConfigFile, Error> {
             Err(Error::new(Code::FileUnreadable, what).because(e.to_string()))
         }
         Err(e) => {
-            let cause = match e.kind() {
-                io::ErrorKind::NotFound => "no such file".to_owned(),
-                io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-                io::ErrorKind::IsADirectory => "it is a directory".to_owned(),
-                _ => e.to_string(),
-            };
+            let cause = io_cause(&e);
             let what = format!("cannot read the configuration {}", place.path.display());
             Err(Error::new(Code::FileUnreadable, what).because(cause))
         }

@@ -105,8 +105,13 @@ impl DiskImage {
 
     /// What its user should know of an image that is not refused.
     pub fn note(&self) -> Option<String> {
+        self.note_for(0)
+    }
+
+    /// As [`note`](Self::note), for a host with that version of QEMU: what it can read needs no word.
+    pub fn note_for(&self, qemu: u32) -> Option<String> {
         match self {
-            Self::Qcow2(header) => header.note(),
+            Self::Qcow2(header) => header.note(qemu),
             _ => None,
         }
     }

@@ -273,9 +273,12 @@ impl Qcow2 {
         })
     }
 
-    pub(super) fn note(&self) -> Option<String> {
-        let zstd = self.zstd.then(|| "it is compressed with zstd, which QEMU reads from 5.1 on".to_owned());
-        let l2 = self.extended_l2.then(|| "it has subclusters, which QEMU reads from 5.2 on".to_owned());
+    pub(super) fn note(&self, qemu: u32) -> Option<String> {
+        let from = |version: u32, what: &str| (qemu < version).then(|| what.to_owned());
+        let zstd = "it is compressed with zstd, which QEMU reads from 5.1 on";
+        let zstd = self.zstd.then(|| from(5_001_000, zstd)).flatten();
+        let l2 = "it has subclusters, which QEMU reads from 5.2 on";
+        let l2 = self.extended_l2.then(|| from(5_002_000, l2)).flatten();
         let inside = match self.snapshots {
             0 => None,
             1 => Some("it has a snapshot inside, which takes room and is not used".to_owned()),

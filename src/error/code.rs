@@ -202,6 +202,7 @@ codes! {
         5207 VolumeTurnTaken
         5208 NotLeftOver
         5209 SeedUnreadable
+        5250 FileTooLarge
         // Bytes on their way.
         5301 ServerUnreachable
         5302 ServerRefused

@@ -9,13 +9,14 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, Read};
 use std::path::Path;
 
 use super::user_data::as_text;
 use super::{API_VERSION, KIND, VirtualMachine};
 use crate::error::Code;
 use crate::names::nearest;
+use crate::text::io_cause;
 use crate::yaml::node::{Node, ReadError};
 use crate::yaml::{self, BrokenRule, Fault, Position, Step, did_you_mean, outlined, printable, shortened};
 
@@ -302,13 +303,7 @@ fn unreadable_text(file: &str, code: Code, message: String) -> LoadError {
     }
 }
 
-/// Says the usual reasons in words of its own: the system's carry an error number.
 fn unreadable(file: &str, error: &io::Error) -> LoadError {
-    let cause = match error.kind() {
-        ErrorKind::NotFound => "no such file".to_owned(),
-        ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        ErrorKind::IsADirectory => "it is a directory".to_owned(),
-        _ => error.to_string(),
-    };
+    let cause = io_cause(error);
     LoadError::Unreadable { file: file.to_owned(), cause }
 }

@@ -8,7 +8,7 @@ use super::evidence::following::tail_if;
 use super::session::is_session;
 use crate::error::{Error, Kind};
 use crate::host::Host;
-use crate::text::printable;
+use crate::text::{io_cause, printable};
 
 /// Where the console of a VM is logged: in libvirt's own log directory, where virtlogd may write
 /// (its page "Drivers", QEMU). `None` where that directory cannot be known.
@@ -31,7 +31,7 @@ pub(super) fn prepare(host: &dyn Host, path: &str) -> Result<(), Error> {
     }
     let directory = Path::new(path).parent().unwrap_or(Path::new("/"));
     std::fs::create_dir_all(directory).map_err(|e| {
-        Error::new(Kind::Vm, format!("cannot make {}", directory.display())).because(e.to_string())
+        Error::new(Kind::Vm, format!("cannot make {}", directory.display())).because(io_cause(&e))
     })
 }
 

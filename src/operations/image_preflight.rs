@@ -6,14 +6,13 @@ use super::findings::{Finding, Findings};
 use super::medium::Medium;
 use super::preflight::alternatives;
 use super::{Session, images};
-use crate::catalog::Catalog;
 use crate::disk_image::{self, DiskImage};
 use crate::error::{Code, Error, Kind};
 use crate::host::{Pool, Volume};
 use crate::origin::Origin;
 use crate::ownership::{self, Trusted};
 use crate::plan::{DiskFormat, ImageRef, VmPlan};
-use crate::text::shell_word;
+use crate::text::{io_cause, shell_word};
 use crate::units::{Bytes, GIB};
 
 /// An image that a boot disk can be made from.
@@ -54,6 +53,7 @@ pub(super) fn check_image(
         ImageRef::Path(path) => image_at_path(session, path, findings)?,
     };
     let Some(found) = found else { return Ok(None) };
+    let reference = &found.named_in_full(reference);
     let Some(mut image) = judge_image(reference, &found, findings) else { return Ok(None) };
     if let (Some((pool, name)), Head::Read(head)) = (&found.volume, found.head) {
         image.origin = images::origin_beside(session, pool, name, || Ok(head))?;
@@ -92,6 +92,16 @@ struct FoundImage {
     /// Its size as a file or as libvirt says it, which is the virtual size of a raw image.
     size: Bytes,
     head: Head,
+}
+
+impl FoundImage {
+    /// The reference with the name that the volume has, where that is longer.
+    fn named_in_full(&self, reference: &ImageRef) -> ImageRef {
+        match (reference, self.volume.as_ref().and_then(|(_, name)| name.parse().ok())) {
+            (ImageRef::Volume { pool, .. }, Some(volume)) => ImageRef::Volume { pool: pool.clone(), volume },
+            _ => reference.clone(),
+        }
+    }
 }
 
 /// What is known of an image's first bytes.
@@ -205,20 +215,31 @@ fn image_in_pool(
     name: &str,
     findings: &mut Findings,
 ) -> Result<Option<FoundImage>, Error> {
-    if let Some(volume) = session.host.volume(pool, name)? {
-        if let Some(what) = planted(session, &volume)? {
-            let message = format!("image '{name}' in pool '{pool}' cannot be used: its file is {what}");
-            findings.push(Finding::new(Code::NotAnImage, message));
+    match named(session, pool, name)? {
+        Named::One(volume) => {
+            let whole = volume.name.clone();
+            if let Some(what) = planted(session, &volume)? {
+                let message = format!("image '{whole}' in pool '{pool}' cannot be used: its file is {what}");
+                findings.push(Finding::new(Code::NotAnImage, message));
+                return Ok(None);
+            }
+            match read_head(session, volume) {
+                // Deleted since the look.
+                Err(_) if matches!(session.host.volume(pool, &whole), Ok(None)) => {}
+                found => return found.map(Some),
+            }
+        }
+        Named::Several(names) => {
+            findings.push(
+                Finding::new(Code::ImageMissing, several(pool, name, &names))
+                    .hint("give the name with its extension"),
+            );
             return Ok(None);
         }
-        match read_head(session, volume) {
-            // Deleted since the look.
-            Err(_) if matches!(session.host.volume(pool, name), Ok(None)) => {}
-            found => return found.map(Some),
-        }
+        Named::Nothing => {}
     }
     let is_ours = pool == session.settings.image_pool.as_str();
-    let bring = bringing(name, (!is_ours).then_some(pool));
+    let bring = bringing(session, name, (!is_ours).then_some(pool));
     let finding = match session.host.pool(pool)? {
         None => {
             Finding::new(Code::ImageMissing, format!("image '{name}' not found: there is no pool '{pool}'"))
@@ -259,13 +280,52 @@ fn is_files(pool: &Pool) -> bool {
     Medium::of(&pool.kind) == Some(Medium::Files)
 }
 
+/// What an image's name means in a pool.
+pub(super) enum Named {
+    /// That volume.
+    One(Volume),
+    /// None is called so.
+    Nothing,
+    /// It is the beginning of the names of several.
+    Several(Vec<String>),
+}
+
+/// What stands for what it is in an image's name, where that is left out.
+const LEFT_OUT: [&str; 3] = ["qcow2", "raw", "img"];
+
+/// The volume that an image's name means: the one of that very name; else, as `image pull debian-12` makes
+/// `debian-12.qcow2`, the one with an extension, if there is only one.
+pub(super) fn named(session: &Session<'_>, pool: &str, name: &str) -> Result<Named, Error> {
+    if let Some(volume) = session.host.volume(pool, name)? {
+        return Ok(Named::One(volume));
+    }
+    if name.is_empty() || images::extension(name).is_some() {
+        return Ok(Named::Nothing);
+    }
+    let mut found = Vec::new();
+    for end in LEFT_OUT {
+        // A name that gets too long is nobody's.
+        found.extend(session.host.volume(pool, &format!("{name}.{end}"))?);
+    }
+    Ok(match found.pop() {
+        None => Named::Nothing,
+        Some(only) if found.is_empty() => Named::One(only),
+        Some(last) => Named::Several(found.into_iter().chain([last]).map(|volume| volume.name).collect()),
+    })
+}
+
+/// That a name means none of several.
+pub(super) fn several(pool: &str, name: &str, names: &[String]) -> String {
+    format!("image '{name}' in pool '{pool}' may be any of {}", names.join(", "))
+}
+
 /// The command that brings an image of that name, into a pool that is not the default one; those of the distributions
 /// are in the catalogue.
-fn bringing(name: &str, pool: Option<&str>) -> String {
-    let alias = name.strip_suffix(".qcow2").filter(|alias| Catalog::comes_with(alias));
-    let command = match alias {
-        Some(alias) => format!("foundry image pull {alias}"),
-        None => format!("foundry image import FILE {}", shell_word(name)),
+pub(super) fn bringing(session: &Session<'_>, name: &str, pool: Option<&str>) -> String {
+    let stem = images::extension(name).map_or(name, |end| &name[..name.len() - end.len() - 1]);
+    let command = match session.settings.catalogue_has(stem) {
+        true => format!("foundry image pull {stem}"),
+        false => format!("foundry image import FILE {}", shell_word(name)),
     };
     match pool {
         Some(pool) => format!("{command} --pool {}", shell_word(pool)),
@@ -306,7 +366,8 @@ fn image_at_path(
         Err(e) => {
             let is_missing = e.kind() == std::io::ErrorKind::NotFound;
             let code = if is_missing { Code::ImageMissing } else { Code::DiskUnreadable };
-            findings.push(Finding::new(code, format!("image '{path}' cannot be read: {e}")).hint(import));
+            let cause = io_cause(&e);
+            findings.push(Finding::new(code, format!("image '{path}' cannot be read: {cause}")).hint(import));
             Ok(None)
         }
     }

@@ -81,7 +81,7 @@ pub(super) fn is_slow(capabilities: &Capabilities) -> bool {
 
 /// What is to be said where libvirt was slow to say what the host can do, with the cause where that can be seen.
 pub(super) fn slowness(session: &Session<'_>, capabilities: &Capabilities) -> Option<String> {
-    let took = is_slow(capabilities).then(|| capabilities.took.as_secs_f32())?;
+    let took = is_slow(capabilities).then_some(capabilities.took.as_secs_f32())?;
     let told = format!("libvirt took {took:.1} s to say what the host can do");
     let closed =
         session.host.is_local().then(|| ClosedKvm::read(Path::new("/"), session, capabilities)).flatten();

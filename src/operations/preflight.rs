@@ -81,7 +81,8 @@ pub(super) fn look(session: &Session<'_>, plan: &VmPlan) -> Result<Looked, Error
             warn_of_cpu(session, plan, virt_type);
             warn_of_names(session, plan);
             warn_of_user_data(session, plan);
-            let plan = VmPlan { interfaces, ..plan.clone() };
+            let plan = plan.with_image(storage.image.as_ref().map(|image| &image.reference));
+            let plan = VmPlan { interfaces, ..plan };
             Some(ReadyVm { plan, virt_type, arch, native, storage, leftover })
         }
         _ => {

@@ -1,10 +1,12 @@
 //! What an operation is given: a host, settings, a clock, somebody to tell, a way to be stopped.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::catalog::Catalog;
 use crate::domain_xml::VirtType;
 use crate::error::{Error, Kind};
 use crate::host::Host;
@@ -41,6 +43,8 @@ pub struct Settings {
     pub bridge: Option<BridgeName>,
     /// Name servers of VMs that name none.
     pub dns: Vec<IpAddr>,
+    /// The user's own catalogue of images.
+    pub catalog: Option<PathBuf>,
 }
 
 impl Settings {
@@ -58,6 +62,12 @@ impl Settings {
             bridge: self.bridge.clone(),
             dns: self.dns.clone(),
         }
+    }
+
+    /// Whether `image pull` knows an image of that name. Of a catalogue that cannot be read the built-in one counts.
+    pub(super) fn catalogue_has(&self, name: &str) -> bool {
+        let own = Catalog::load(self.catalog.as_deref());
+        own.or_else(|_| Catalog::load(None)).is_ok_and(|catalog| catalog.has(name))
     }
 
     /// Where a pool is made on first use: `None` for a pool that only its user can make.
@@ -104,6 +114,7 @@ impl Default for Settings {
             virt_type: None,
             bridge: None,
             dns: Vec::new(),
+            catalog: None,
         }
     }
 }

@@ -4,6 +4,7 @@ use super::judge::{Judge, Judged};
 use super::{Defaults, ImageRef};
 use crate::error::Code;
 use crate::names::{NameError, PoolName, VolumeName};
+use crate::text::shell_word;
 
 const IMAGE: &str = "spec.bootDisk.image";
 const POOL: &str = "spec.bootDisk.imagePool";
@@ -42,7 +43,7 @@ enum Named {
 fn image(judge: &mut Judge, image: &str) -> Judged<Named> {
     let image = judge.text(IMAGE, image)?;
     let named = match (misplaced(image), image.split_once(':')) {
-        (Some(message), _) => Err(message.to_owned()),
+        (Some(message), _) => Err(message),
         _ if image.starts_with('/') => path(image).map(Named::Path),
         (_, Some((pool, volume))) => in_pool(pool, volume),
         (_, None) => {
@@ -53,17 +54,23 @@ fn image(judge: &mut Judge, image: &str) -> Judged<Named> {
 }
 
 /// What people write that is none of the three forms, with the way to get there.
-fn misplaced(image: &str) -> Option<&'static str> {
+fn misplaced(image: &str) -> Option<String> {
     if image.is_empty() {
-        return Some("is empty; for a disk without an image leave it out and write 'empty: true'");
+        return Some("is empty; for a disk without an image leave it out and write 'empty: true'".into());
     }
     if image.contains("://") {
-        return Some("is a URL; download it, 'foundry image import' it, and give the volume's name");
+        // What could be a password is not repeated, nor what is too long to be read.
+        let is_short = image.len() <= 100 && !image.contains(['@', '?']);
+        let url = if is_short { shell_word(image) } else { "URL".into() };
+        return Some(format!(
+            "is a URL; 'foundry image pull {url}' downloads it; give the image's name here"
+        ));
     }
     if image.contains('/') && !image.starts_with('/') && !image.contains(':') {
         return Some(
             "is a relative path, and the hypervisor has no directory to start from; \
-             give an absolute path, or 'foundry image import' it and give the volume's name",
+             give an absolute path, or 'foundry image import' it and give the volume's name"
+                .into(),
         );
     }
     None

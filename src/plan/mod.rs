@@ -155,6 +155,28 @@ pub struct BootDisk {
     pub source: BootSource,
 }
 
+impl VmPlan {
+    /// The same with the boot disk's image under the name that it has on the host.
+    #[must_use]
+    pub fn with_image(&self, image: Option<&ImageRef>) -> Self {
+        let mut plan = self.clone();
+        let Some(image) = image.filter(|image| self.boot_disk.source != BootSource::Image((*image).clone()))
+        else {
+            return plan;
+        };
+        plan.boot_disk.source = BootSource::Image(image.clone());
+        let written = plan.manifest.spec.boot_disk.as_mut().and_then(|disk| disk.image.as_mut());
+        if let (Some(written), ImageRef::Volume { volume, .. }) = (written, image) {
+            // The pool stays where it was written, in front of the name or in a field of its own.
+            *written = match written.split_once(':') {
+                Some((pool, _)) => format!("{pool}:{volume}"),
+                None => volume.to_string(),
+            };
+        }
+        plan
+    }
+}
+
 /// What is on the boot disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BootSource {

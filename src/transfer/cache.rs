@@ -21,6 +21,7 @@ use super::error::{Reason, TransferError};
 use super::http::Validators;
 use super::location::Url;
 use crate::ownership::Trusted;
+use crate::text::io_cause;
 
 /// A directory of downloads, made with the first one.
 #[derive(Debug, Clone)]
@@ -149,7 +150,7 @@ impl Cache {
 
     fn unusable(&self, error: &io::Error) -> TransferError {
         TransferError::new(Reason::Local, format!("cannot keep downloads in {}", self.directory.display()))
-            .because(error.to_string())
+            .because(io_cause(error))
     }
 }
 
@@ -187,7 +188,7 @@ impl Keep {
 
     fn failed(&self, error: &io::Error) -> TransferError {
         TransferError::new(Reason::Local, format!("cannot keep the download in {}", self.whole.display()))
-            .because(error.to_string())
+            .because(io_cause(error))
     }
 }
 

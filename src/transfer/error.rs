@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use crate::error::{Code, Error};
+use crate::text::io_cause;
 
 /// The sorts of failure that somebody decides by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,7 +100,7 @@ impl TransferError {
     pub fn from_io(error: io::Error, what: &str) -> Self {
         match error.downcast::<Self>() {
             Ok(own) => own,
-            Err(error) => Self::new(Reason::Local, format!("cannot read {what}")).because(error.to_string()),
+            Err(error) => Self::new(Reason::Local, format!("cannot read {what}")).because(io_cause(&error)),
         }
     }
 

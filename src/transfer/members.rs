@@ -22,8 +22,8 @@ pub(super) struct Members<R> {
 
 /// Where it is in the packed data.
 enum Part<R> {
-    Gzip(flate2::bufread::GzDecoder<Ahead<R>>),
-    Bzip2(bzip2::bufread::BzDecoder<Ahead<R>>),
+    Gzip(Box<flate2::bufread::GzDecoder<Ahead<R>>>),
+    Bzip2(Box<bzip2::bufread::BzDecoder<Ahead<R>>>),
     Behind(Ahead<R>),
     /// For the moment in which one part is made of another.
     Between,
@@ -72,8 +72,8 @@ impl<R: BufRead> Members<R> {
 impl<R: BufRead> Part<R> {
     fn of(format: Format, packed: Ahead<R>) -> Self {
         match format {
-            Format::Bzip2 => Self::Bzip2(bzip2::bufread::BzDecoder::new(packed)),
-            _ => Self::Gzip(flate2::bufread::GzDecoder::new(packed)),
+            Format::Bzip2 => Self::Bzip2(Box::new(bzip2::bufread::BzDecoder::new(packed))),
+            _ => Self::Gzip(Box::new(flate2::bufread::GzDecoder::new(packed))),
         }
     }
 }

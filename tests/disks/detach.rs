@@ -48,6 +48,19 @@ fn a_slow_guest_is_waited_for() {
 }
 
 #[test]
+fn a_volume_that_is_gone_is_not_said_to_be_kept() {
+    let bench = Bench::with_web();
+    off(&bench);
+    let kept = survey(&bench.session(), "web", "vdb", true).unwrap();
+    assert_eq!((kept.released(), kept.lost()), (Some(("foundry-vms", "web_data-vdb")), None));
+    bench.host.delete_volume("foundry-vms", "web_data-vdb").unwrap();
+    let gone = survey(&bench.session(), "web", "vdb", true).unwrap();
+    assert_eq!((gone.released(), gone.lost()), (None, Some(("foundry-vms", "web_data-vdb"))));
+    detach(&bench.session(), &gone, Duration::from_secs(1)).unwrap();
+    assert!(!recorded(&bench).contains(&"web_data-vdb".to_owned()));
+}
+
+#[test]
 fn a_guest_that_does_not_let_go_keeps_its_disk() {
     for keep in [false, true] {
         let bench = Bench::with_web();

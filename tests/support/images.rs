@@ -71,6 +71,10 @@ impl<C: Content> Source for Image<C> {
         self.data
     }
 
+    fn is_noted(&self) -> bool {
+        self.origin.is_some()
+    }
+
     fn origin(&mut self) -> Option<Origin> {
         self.origin.take()
     }

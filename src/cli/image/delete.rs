@@ -38,7 +38,7 @@ pub(super) struct DeleteArgs {
 pub(super) fn run(args: &DeleteArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     let connected = connect(global, ui)?;
     let (session, pool) = (connected.session(), args.pool.name(global));
-    let name = &args.name;
+    let name = &images::meant(&session, &pool, &args.name)?;
     if args.force {
         let found = images::info(&session, &pool, name)?;
         let users = [found.vms, found.overlays].concat();

@@ -16,8 +16,9 @@ use crate::cli::interrupt;
 use crate::cli::ui::Ui;
 use crate::content::Sink;
 use crate::error::{Code, Error};
-use crate::operations::images::export;
+use crate::operations::images::{export, meant};
 use crate::ownership::Trusted;
+use crate::text::io_cause;
 use crate::transfer::SparseWriter;
 use crate::units::Bytes;
 
@@ -44,8 +45,9 @@ pub(super) fn run(args: &ExportArgs, global: &Global, ui: &Ui) -> Result<(), Err
     let pipe = pipe(&args.file)?;
     let connected = connect(global, ui)?;
     let (session, pool) = (connected.session(), args.pool.name(global));
+    let name = meant(&session, &pool, &args.name)?;
     if let Some(mut out) = pipe {
-        let written = export(&session, &pool, &args.name, &mut out);
+        let written = export(&session, &pool, &name, &mut out);
         // As with all results: a reader who has gone has read what it wanted. It is the caller's own.
         if out.unread {
             return Ok(());
@@ -55,16 +57,16 @@ pub(super) fn run(args: &ExportArgs, global: &Global, ui: &Ui) -> Result<(), Err
         if args.file == "-" {
             return Ok(());
         }
-        return ui.line(&exported(args, written));
+        return ui.line(&exported(&name, &args.file, written));
     }
     let target = Target::new(&args.file, args.force)?;
     interrupt::guard(&connected.cancel)?;
-    let written = target.fill(|out| export(&session, &pool, &args.name, out))?;
-    ui.line(&exported(args, Bytes(written)))
+    let written = target.fill(|out| export(&session, &pool, &name, out))?;
+    ui.line(&exported(&name, &args.file, Bytes(written)))
 }
 
-fn exported(args: &ExportArgs, written: Bytes) -> String {
-    format!("Successfully exported image '{}' to {} ({written})", args.name, args.file)
+fn exported(name: &str, file: &str, written: Bytes) -> String {
+    format!("Successfully exported image '{name}' to {file} ({written})")
 }
 
 /// What is written into as it is: standard output, or a FIFO or a character device that is there.
@@ -130,7 +132,7 @@ fn open_pipe(path: &Path) -> io::Result<File> {
 }
 
 fn unwritable(file: &str, error: &io::Error) -> Error {
-    Error::new(Code::LocalFile, format!("cannot write {file}")).because(error.to_string())
+    Error::new(Code::LocalFile, format!("cannot write {file}")).because(io_cause(error))
 }
 
 /// A file that appears under its name only when it is whole.

@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 use crate::convert::ImageFormat;
 use crate::error::{Code, Error};
 use crate::names::VolumeName;
-use crate::operations::images::EXTENSIONS;
+use crate::operations::images::extension;
 use crate::transfer::{Client, Expected, Format, HttpSettings, Proxies};
 
 /// How the bytes of an image are taken.
@@ -58,19 +58,24 @@ pub(super) fn image_name(
     };
     let name = match (asked, file) {
         (Some(name), _) => name.to_owned(),
-        (None, Some(file)) => stem(&file, converted).to_owned(),
+        (None, Some(file)) => stem(&file, converted),
         (None, None) => return Err(bad("it has no name; give one for the image".into())),
     };
     name.parse().map_err(|e| bad(format!("the image's name {e}")))
 }
 
-fn stem(file: &str, converted: bool) -> &str {
+/// What a name will be at least: the content decides which extension one without gets.
+pub(super) fn with_shortest_extension(name: &str) -> String {
+    if extension(name).is_some() { name.to_owned() } else { format!("{name}.raw") }
+}
+
+fn stem(file: &str, converted: bool) -> String {
     let packed = [Format::Gzip, Format::Xz, Format::Zstd, Format::Bzip2];
     let file = packed.iter().fold(file, |name, format| format.stem(name));
-    match file.rsplit_once('.') {
-        Some((stem, end)) if end == "img" || (converted && EXTENSIONS.contains(&end)) => stem,
-        _ => file,
-    }
+    let Some(end) = extension(file) else { return file.to_owned() };
+    let stem = &file[..file.len() - end.len() - 1];
+    let end = end.to_ascii_lowercase();
+    if end == "img" || converted { stem.to_owned() } else { format!("{stem}.{end}") }
 }
 
 #[cfg(test)]
@@ -86,6 +91,12 @@ mod tests {
             ("disk.img.gz", false, "disk"),
             ("box.vmdk", true, "box"),
             ("box.vmdk", false, "box.vmdk"),
+            ("Disk.VMDK", true, "Disk"),
+            ("win.VHD", true, "win"),
+            ("A.QCOW2.XZ", false, "A.qcow2"),
+            ("A.Qcow2", true, "A"),
+            ("DISK.IMG.GZ", false, "DISK"),
+            ("DISK.RAW", false, "DISK.raw"),
         ] {
             assert_eq!(stem(file, converted), name);
         }

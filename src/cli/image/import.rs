@@ -3,14 +3,14 @@
 use clap::Args;
 
 use super::InPool;
-use super::fetch::{FetchArgs, client, image_name};
+use super::fetch::{FetchArgs, client, image_name, with_shortest_extension};
 use crate::cli::Global;
 use crate::cli::connect::connect;
 use crate::cli::interrupt;
 use crate::cli::ui::Ui;
 use crate::error::{Code, Error};
-use crate::operations::images::{Fetch, import};
-use crate::text::shell_word;
+use crate::operations::images::{Fetch, check_length, import};
+use crate::text::{io_cause, shell_word};
 use crate::transfer::Location;
 
 /// Import a disk image: qcow2 or raw, as it is or compressed by gzip, xz, zstd or bzip2
@@ -35,6 +35,9 @@ pub(super) fn run(args: &ImportArgs, global: &Global, ui: &Ui) -> Result<(), Err
     let location = location(&args.file)?;
     let converted = args.fetch.convert();
     let name = image_name(args.name.as_deref(), location.file_name(), converted.is_some(), &args.file)?;
+    if args.fetch.checksum.is_some() || converted.is_some() {
+        check_length(&with_shortest_extension(name.as_str()))?;
+    }
     let connected = connect(global, ui)?;
     interrupt::guard(&connected.cancel)?;
     let session = connected.session();
@@ -66,7 +69,7 @@ fn location(file: &str) -> Result<Location, Error> {
         Location::File(path) => match std::fs::metadata(path) {
             Ok(there) if there.is_dir() => Err(bad("it is a directory".into())),
             Ok(_) => Ok(location),
-            Err(e) => Err(bad(e.to_string())),
+            Err(e) => Err(bad(io_cause(&e))),
         },
         Location::StandardInput => Ok(location),
     }

@@ -159,10 +159,12 @@ impl Listed for ImageView<'_> {
 pub(super) fn run_info(args: &InfoArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     let connected = connect(global, ui)?;
     let session = connected.session();
-    let found = images::info(&session, &args.pool.name(global), &args.name)?;
+    let pool = args.pool.name(global);
+    let name = images::meant(&session, &pool, &args.name)?;
+    let found = images::info(&session, &pool, &name)?;
     let known = view(&session, &found.volume, found.origin)?;
     let image = ImageView { used_by: Some(&found.vms), overlays: Some(&found.overlays), ..known };
-    args.output.show(&image, &[&args.name], |_| details(&image), (global, ui))
+    args.output.show(&image, &[&name], |_| details(&image), (global, ui))
 }
 
 fn details(image: &ImageView<'_>) -> String {
@@ -178,9 +180,15 @@ fn details(image: &ImageView<'_>) -> String {
     line("Allocated", &Bytes(image.allocation).to_string());
     line("Path", image.path);
     origin(image.origin.as_ref(), &mut line);
-    let users = image.used_by.unwrap_or_default();
-    line("Used by", &if users.is_empty() { "-".to_owned() } else { users.join(", ") });
+    line("Used by", &users(image.used_by.unwrap_or_default(), image.overlays.unwrap_or_default()));
     text
+}
+
+/// The VMs, and the volumes that lie on the image, be they a VM's or nobody's.
+fn users(vms: &[String], overlays: &[String]) -> String {
+    let overlays = overlays.iter().map(|overlay| format!("volume {overlay}"));
+    let users: Vec<String> = vms.iter().cloned().chain(overlays).collect();
+    if users.is_empty() { "-".to_owned() } else { users.join(", ") }
 }
 
 fn origin(origin: Option<&Origin>, line: &mut impl FnMut(&str, &str)) {
@@ -211,6 +219,8 @@ pub(in crate::cli) struct FreshnessView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     origin: Option<&'a Origin>,
     used_by: &'a [String],
+    /// Volumes that lie on it, as POOL/VOLUME.
+    overlays: &'a [String],
 }
 
 pub(super) fn run_outdated(args: &OutdatedArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
@@ -233,7 +243,7 @@ impl Listed for FreshnessView<'_> {
     }
 
     fn cells(&self) -> Vec<String> {
-        let users = if self.used_by.is_empty() { "-".to_owned() } else { self.used_by.join(", ") };
+        let users = users(self.used_by, self.overlays);
         let source = self.origin.map_or("unknown", |origin| origin.source.as_str());
         let why = self.reason.map_or_else(|| source.to_owned(), |reason| format!("{source}: {reason}"));
         vec![self.name.to_owned(), self.state.to_owned(), users, why]
@@ -253,5 +263,6 @@ fn freshness(found: &Freshness) -> FreshnessView<'_> {
         reason,
         origin: found.origin.as_ref(),
         used_by: &found.vms,
+        overlays: &found.overlays,
     }
 }

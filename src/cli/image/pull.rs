@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::catalog;
-use super::fetch::{FetchArgs, client, image_name};
+use super::fetch::{FetchArgs, client, image_name, with_shortest_extension};
 use super::{InPool, user_directory};
 use crate::catalog::CatalogImage;
 use crate::cli::Global;
@@ -12,7 +12,7 @@ use crate::cli::interrupt;
 use crate::cli::ui::Ui;
 use crate::error::{Code, Error};
 use crate::host::Volume;
-use crate::operations::images::{Fetch, Pulled, Request, pull};
+use crate::operations::images::{Fetch, Pulled, Request, check_length, pull};
 use crate::text::shell_word;
 use crate::transfer::{Cache, Expected, Location};
 
@@ -57,6 +57,9 @@ pub(super) fn run(args: &PullArgs, global: &Global, ui: &Ui) -> Result<(), Error
     interrupt::guard(&connected.cancel)?;
     let converted = args.fetch.convert();
     let name = image_name(args.name.as_deref(), wanted.name(), converted.is_some(), &args.image)?;
+    if matches!(wanted.location, Location::Url(_)) || args.fetch.checksum.is_some() || converted.is_some() {
+        check_length(&with_shortest_extension(name.as_str()))?;
+    }
     let (client, cache) = (client(), args.keep_compressed_cache.then(cache).transpose()?);
     let fetch = Fetch {
         location: &wanted.location,

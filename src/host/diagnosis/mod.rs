@@ -128,6 +128,7 @@ const CAUSES: &[Cause] = &[
     network::mac_taken,
     network::port_taken,
     storage::out_of_space,
+    storage::too_large,
     storage::gone,
     storage::driver_missing,
     storage::not_mounted,

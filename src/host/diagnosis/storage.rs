@@ -43,6 +43,15 @@ pub(super) fn out_of_space(text: &str, _: &Evidence) -> Option<Diagnosis> {
     })
 }
 
+/// A file system says so, whatever room it has: ext4 ends at 16 TiB with its usual blocks.
+pub(super) fn too_large(text: &str, _: &Evidence) -> Option<Diagnosis> {
+    text.contains("File too large").then(|| {
+        Diagnosis::new(Code::FileTooLarge, "the pool's file system has no files of that size").hint(
+            "format: qcow2 makes a file that grows with what is written; XFS has files of up to 8 EiB, ext4 of 16 TiB",
+        )
+    })
+}
+
 /// Pools and volumes that went after they were looked at.
 pub(super) fn gone(text: &str, _: &Evidence) -> Option<Diagnosis> {
     if let Some(pool) = named_after(text, "storage pool ").filter(|_| text.contains("is not active")) {

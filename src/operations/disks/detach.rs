@@ -46,6 +46,8 @@ pub struct Detachment {
     subject: Subject,
     found: Found,
     keep: bool,
+    /// Whether the volume is not there any more.
+    gone: bool,
 }
 
 /// Looks at a disk and decides what would go with it; changes nothing.
@@ -65,6 +67,7 @@ pub fn survey(session: &Session<'_>, vm: &str, disk: &str, keep: bool) -> Result
         subject,
         found,
         keep,
+        gone: false,
     };
     let decided = detachment.decide(session);
     decided.map_err(|e| or_taken_away(session, &detachment.subject.domain, e))?;
@@ -175,9 +178,15 @@ impl Detachment {
         Ok(())
     }
 
+    /// Pool and name of the volume that was to be kept and is not there any more.
+    pub fn lost(&self) -> Option<(&str, &str)> {
+        let recorded = self.found.recorded.as_ref().filter(|_| self.keep && self.gone);
+        recorded.map(|r| (r.pool.as_str(), r.name.as_str()))
+    }
+
     /// Pool and name of the volume that was to be kept.
     pub fn released(&self) -> Option<(&str, &str)> {
-        let recorded = self.found.recorded.as_ref().filter(|_| self.keep);
+        let recorded = self.found.recorded.as_ref().filter(|_| self.keep && !self.gone);
         recorded.map(|r| (r.pool.as_str(), r.name.as_str()))
     }
 
@@ -189,8 +198,10 @@ impl Detachment {
     }
 
     /// A volume that libvirt does not show is gone, unless its pool is stopped.
-    fn missing(&self, session: &Session<'_>, recorded: &RecordedVolume) -> Result<(), Error> {
-        match session.host.pool(&recorded.pool)? {
+    fn missing(&mut self, session: &Session<'_>, recorded: &RecordedVolume) -> Result<(), Error> {
+        let pool = session.host.pool(&recorded.pool)?;
+        self.gone = pool.as_ref().is_none_or(|pool| pool.active);
+        match pool {
             Some(pool) if !pool.active && !self.keep => Err(Error::new(
                 Code::PoolInactive,
                 format!("pool '{}' with volume '{}' is not started", recorded.pool, recorded.name),

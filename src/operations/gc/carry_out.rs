@@ -8,7 +8,7 @@ use crate::operations::preflight::record_of;
 use crate::operations::usage::Usage;
 use crate::operations::{Session, disks, images};
 use crate::record::State;
-use crate::text::shell_word;
+use crate::text::{io_cause, shell_word};
 
 /// Finishes and removes; `done` is told of each that is. Goes on after a failure, so that one stubborn thing does
 /// not keep the others; all failures are returned.
@@ -130,7 +130,7 @@ fn delete_nvram(session: &Session<'_>, places: Option<&Places>, remains: &Remain
     }
     // unlink(2) does not follow a link.
     std::fs::remove_file(&file.path)
-        .map_err(|e| Error::new(Kind::Vm, format!("cannot remove {remains}")).because(e.to_string()))?;
+        .map_err(|e| Error::new(Kind::Vm, format!("cannot remove {remains}")).because(io_cause(&e)))?;
     Ok(Some(format!("{} removed", file.path.display())))
 }
 

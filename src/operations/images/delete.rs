@@ -30,7 +30,7 @@ fn refuse_used(session: &Session<'_>, found: &ImageUse) -> Result<(), Error> {
     let name = &found.volume.name;
     if let Some(users) = users(found) {
         return Err(Error::new(Code::ImageInUse, format!("image '{name}' is in use by {users}"))
-            .hint("destroy them first")
+            .hint(until_unused(found))
             .outcome("nothing was changed"));
     }
     match held::reason(session, &found.volume.path) {
@@ -44,6 +44,18 @@ fn refuse_used(session: &Session<'_>, found: &ImageUse) -> Result<(), Error> {
             ))
             .outcome("nothing was changed")),
     }
+}
+
+/// What would have to be before the image can go. Its users have disks of their own that would go with them, so that
+/// nobody is told to take them away.
+fn until_unused(found: &ImageUse) -> String {
+    let who = match (found.vms.as_slice(), found.overlays.as_slice()) {
+        ([_], _) => "that VM needs it as long as it is there",
+        ([], [_]) => "that volume needs it as long as it is there",
+        ([], _) => "those volumes need it as long as they are there",
+        _ => "those VMs need it as long as they are there",
+    };
+    format!("keep the image: {who}; a newer image can be pulled beside it with --name")
 }
 
 /// Deletes an image that VMs or overlays may lie on, and that may not be whole. Without it they are lost.

@@ -91,7 +91,8 @@ impl Fetch<'_> {
         let opened = transfer::open(self.location, options)?;
         let mut draft = self.draft(session);
         draft.compression = opened.compressed.map(|format| format.name().to_owned());
-        Ok(Incoming::new(self.location.to_string(), opened, draft))
+        let noted = *options.check != Check::Nothing;
+        Ok(Incoming::new(self.location.to_string(), opened, draft, noted))
     }
 
     fn options<'a>(&'a self, check: &'a Check, pace: &'a dyn Pace) -> Options<'a> {
@@ -286,6 +287,8 @@ fn complete(origin: &mut Origin, transferred: Option<Transferred>) {
 /// An image that comes in.
 struct Incoming<'a> {
     from: String,
+    /// Whether there is something to note of its origin.
+    noted: bool,
     length: Option<u64>,
     data: Option<u64>,
     body: Body<'a>,
@@ -300,11 +303,12 @@ enum Body<'a> {
 }
 
 impl<'a> Incoming<'a> {
-    fn new(from: String, opened: Opened<'a>, draft: Origin) -> Self {
+    fn new(from: String, opened: Opened<'a>, draft: Origin, noted: bool) -> Self {
         let length = opened.length.filter(|_| opened.compressed.is_none());
         let transferred = opened.transferred();
         Self {
             from,
+            noted,
             length,
             data: opened.data_bytes,
             body: Body::Opened(opened, Box::new(transferred)),
@@ -335,7 +339,8 @@ impl Incoming<'static> {
     fn of_file(file: File, from: String, origin: Origin) -> Result<Self, Error> {
         let file = SparseFile::new(file, from.clone())?;
         let data = file.data_bytes().map_err(|e| TransferError::from_io(e, &from))?;
-        Ok(Self { length: file.length(), data: Some(data), from, body: Body::File(file), origin })
+        let noted = is_worth_a_note(&origin);
+        Ok(Self { length: file.length(), data: Some(data), from, noted, body: Body::File(file), origin })
     }
 }
 
@@ -367,10 +372,17 @@ impl Source for Incoming<'_> {
         }
     }
 
+    fn is_noted(&self) -> bool {
+        self.noted
+    }
+
     fn origin(&mut self) -> Option<Origin> {
         let origin = self.ended();
-        // That somebody had it in a file is nothing worth a note.
-        let is_known = origin.digest.is_some() || origin.converted_from.is_some();
-        is_known.then_some(origin)
+        is_worth_a_note(&origin).then_some(origin)
     }
+}
+
+/// That somebody had it in a file is nothing worth a note.
+fn is_worth_a_note(origin: &Origin) -> bool {
+    origin.digest.is_some() || origin.converted_from.is_some()
 }

@@ -51,6 +51,10 @@ pub trait Source {
     fn transferred(&self) -> Option<(u64, Option<u64>)> {
         None
     }
+    /// Whether there will be something to remember of where it came from, as far as can be said before the end.
+    fn is_noted(&self) -> bool {
+        false
+    }
     /// What is to be remembered of where it came from. Asked once, after the end.
     fn origin(&mut self) -> Option<Origin> {
         None
@@ -75,6 +79,9 @@ pub fn import(
     let name = fitting_name(name, source.from(), &image)?;
     let pool = writable_pool(session, pool)?;
     refuse_taken(session, &pool, &name)?;
+    if source.is_noted() {
+        notes::check_place(session, &pool, name.as_str())?;
+    }
     let compact = matches!(image, DiskImage::Qcow2(_));
     let known = Known { length: source.length(), data: source.data(), compact };
     let space = known.space(session, &pool)?;
@@ -96,7 +103,9 @@ pub fn import(
         return Err(import.undo(failed, begun));
     }
     session.done("Image imported");
-    if let Some(note) = image.note() {
+    // A host whose version nobody knows is taken for a new one.
+    let qemu = || session.host.machine().map_or(u32::MAX, |machine| machine.hypervisor_version);
+    if let Some(note) = image.note().and_then(|_| image.note_for(qemu())) {
         session.warn(format!("image '{name}': {note}"));
     }
     import.found()
@@ -142,6 +151,12 @@ fn refuse_taken(session: &Session<'_>, pool: &str, name: &VolumeName) -> Result<
 /// Extensions of disk images; anything else behind a dot is part of the name (`debian-12.5`).
 pub const EXTENSIONS: [&str; 7] = ["qcow2", "raw", "img", "vmdk", "vdi", "vhd", "vhdx"];
 
+/// The extension by which a name says that it is an image's, as it is written there. Capitals make no difference.
+pub fn extension(name: &str) -> Option<&str> {
+    let (_, end) = name.rsplit_once('.')?;
+    EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(end)).then_some(end)
+}
+
 /// What it is, if a VM may be given it.
 fn fitting_image(from: &str, head: &[u8]) -> Result<DiskImage, Error> {
     let image = disk_image::probe(head).map_err(|e| unfit(from, e.to_string()))?;
@@ -160,8 +175,9 @@ fn unfit(from: &str, cause: String) -> Error {
 /// The name must end as the content is, so that a name never lies.
 fn fitting_name(name: &VolumeName, from: &str, image: &DiskImage) -> Result<VolumeName, Error> {
     let right = if matches!(image, DiskImage::Qcow2(_)) { "qcow2" } else { "raw" };
-    match name.as_str().rsplit_once('.').filter(|(_, end)| EXTENSIONS.contains(end)) {
-        Some((_, end)) if end == right => Ok(name.clone()),
+    let end = extension(name.as_str());
+    match end.map(|end| (&name.as_str()[..name.as_str().len() - end.len() - 1], end)) {
+        Some((_, end)) if end.eq_ignore_ascii_case(right) => Ok(name.clone()),
         None => format!("{name}.{right}").parse().map_err(|e| unfit(from, format!("its name {e}"))),
         Some((stem, _)) => {
             Err(Error::new(Code::ImageMisnamed, format!("'{name}' is not a name for this image"))

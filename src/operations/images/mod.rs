@@ -14,7 +14,8 @@ mod room;
 pub use delete::{delete, delete_used};
 pub use export::export;
 pub use fetch::Fetch;
-pub use import::{EXTENSIONS, Source, import};
+pub use import::{EXTENSIONS, Source, extension, import};
+pub use notes::check_length;
 pub use outdated::{Age, Freshness, outdated};
 pub use prune::{Dispensable, dispensable, prune};
 pub use pull::{Pulled, Request, pull};
@@ -27,6 +28,7 @@ pub(in crate::operations) use notes::{
 };
 
 use super::create::ensure_pool;
+use super::image_preflight::{Named, several};
 use super::medium::Medium;
 use super::storage_preflight::{PoolNeed, ReadyPool};
 use super::usage::Usage;
@@ -145,9 +147,33 @@ pub fn origin(session: &Session<'_>, pool: &str, name: &str) -> Result<Option<Or
     notes::read(session, pool, name)
 }
 
+/// The name of the image that is meant: the given one; or the only one that has an extension beside, as `debian-12` is
+/// for `debian-12.qcow2`. One that is not there stays as it is.
+///
+/// # Errors
+/// [`crate::Kind::Storage`] where several may be meant.
+pub fn meant(session: &Session<'_>, pool: &str, name: &str) -> Result<String, Error> {
+    match image_preflight::named(session, pool, name)? {
+        Named::One(volume) => Ok(volume.name),
+        Named::Nothing => Ok(name.to_owned()),
+        Named::Several(names) => Err(Error::new(Code::ImageMissing, several(pool, name, &names))
+            .hint("give the name with its extension")
+            .outcome("nothing was changed")),
+    }
+}
+
 fn no_image(session: &Session<'_>, pool: &str, name: &str) -> Result<Error, Error> {
     let known: Vec<String> = list(session, pool)?.into_iter().map(|v| v.name).collect();
     let known: Vec<&str> = known.iter().map(String::as_str).collect();
-    Ok(Error::new(Code::ImageMissing, format!("there is no image '{name}' in pool '{pool}'"))
-        .hint(super::preflight::alternatives(name, &known)))
+    let error = Error::new(Code::ImageMissing, format!("there is no image '{name}' in pool '{pool}'"));
+    let near = super::preflight::alternatives(name, &known);
+    if !session
+        .settings
+        .catalogue_has(extension(name).map_or(name, |end| &name[..name.len() - end.len() - 1]))
+    {
+        return Ok(error.hint(near));
+    }
+    let other = (pool != session.settings.image_pool.as_str()).then_some(pool);
+    let bring = image_preflight::bringing(session, name, other);
+    Ok(error.hint(format!("{near}; {bring} brings it")))
 }

@@ -30,6 +30,51 @@ struct Note {
     origin: Origin,
 }
 
+/// The longest name of an image beside which there is room for a note: a file's name has 255 bytes at most
+/// (pathname(7)).
+const LONGEST_NOTED_NAME: usize = 255 - SUFFIX.len();
+
+/// Makes sure, before anything is transferred, that an image's origin can be noted.
+///
+/// # Errors
+/// [`Kind::Validation`] where the name is too long, [`Kind::Storage`] where something else lies there.
+pub(super) fn check_place(session: &Session<'_>, pool: &str, image: &str) -> Result<(), Error> {
+    check_length(image)?;
+    let name = note_name(image);
+    let Some(volume) = session.host.volume(pool, &name)? else { return Ok(()) };
+    match noted_by_anybody(&content(session, &volume)?) {
+        true => Ok(()),
+        false => Err(in_the_way(pool, image).outcome("nothing was changed")),
+    }
+}
+
+/// Makes sure that there is room for a note beside an image of that name.
+///
+/// # Errors
+/// [`Kind::Validation`] where the name is too long.
+pub fn check_length(image: &str) -> Result<(), Error> {
+    if image.len() <= LONGEST_NOTED_NAME {
+        return Ok(());
+    }
+    Err(Error::new(Code::ImageNameUnfit, format!("image '{image}' cannot have so long a name"))
+        .because(format!(
+            "it has {} bytes of {LONGEST_NOTED_NAME}: the note on its origin is called so, too, with {SUFFIX} behind it",
+            image.len()
+        ))
+        .hint("give a shorter name")
+        .outcome("nothing was changed"))
+}
+
+fn in_the_way(pool: &str, image: &str) -> Error {
+    Error::new(Code::VolumeTaken, format!("volume '{}' in pool '{pool}' is in the way", note_name(image)))
+        .because(format!("the origin of image '{image}' would be noted there, and it is something else"))
+}
+
+/// A kill between the two steps of [`write`] leaves a note of zeros.
+fn noted_by_anybody(bytes: &[u8]) -> bool {
+    serde_json::from_slice::<Note>(bytes).is_ok() || bytes.iter().all(|byte| *byte == 0)
+}
+
 /// Name of the volume with an image's origin.
 pub(super) fn note_name(image: &str) -> String {
     format!("{image}{SUFFIX}")
@@ -151,11 +196,8 @@ pub(super) fn write(
 pub(in crate::operations) fn forget(session: &Session<'_>, pool: &str, image: &str) -> Result<(), Error> {
     let name = note_name(image);
     let Some(volume) = session.host.volume(pool, &name)? else { return Ok(()) };
-    // A kill between the two steps of `write` leaves one of zeros.
-    let bytes = content(session, &volume)?;
-    if serde_json::from_slice::<Note>(&bytes).is_ok() || bytes.iter().all(|b| *b == 0) {
+    if noted_by_anybody(&content(session, &volume)?) {
         return Ok(session.host.delete_volume(pool, &name)?);
     }
-    Err(Error::new(Code::VolumeTaken, format!("volume '{name}' in pool '{pool}' is in the way"))
-        .because(format!("the origin of image '{image}' would be noted there, and it is something else")))
+    Err(in_the_way(pool, image))
 }

@@ -31,6 +31,8 @@ pub struct Freshness {
     pub age: Age,
     /// Names of the VMs whose disks are or lie on it.
     pub vms: Vec<String>,
+    /// Volumes that lie on it, as `pool/name`.
+    pub overlays: Vec<String>,
 }
 
 /// Asks for each image of a pool whether its server has another one. No image is transferred.
@@ -42,8 +44,9 @@ pub fn outdated(session: &Session<'_>, pool: &str, client: &Client) -> Result<Ve
     let look = |image: Volume| {
         let origin = notes::read(session, pool, &image.name)?;
         let age = age(session, client, origin.as_ref())?;
-        let vms = usage.of(pool, &image.name, &image.path).vms;
-        Ok(Freshness { image, origin, age, vms })
+        let users = usage.of(pool, &image.name, &image.path);
+        let overlays = users.overlays.into_iter().map(|o| format!("{}/{}", o.pool, o.name)).collect();
+        Ok(Freshness { image, origin, age, vms: users.vms, overlays })
     };
     list(session, pool)?.into_iter().map(look).collect()
 }

@@ -1,7 +1,7 @@
 //! Pulling an image from a server, once, and again when there is a newer one.
 
 use super::fetch::{SessionPace, identity, source_of, state_of};
-use super::import::{EXTENSIONS, fits_name};
+use super::import::{extension, fits_name};
 use super::{Fetch, Source, delete, import, info, is_unfinished, notes, room};
 use crate::error::{Code, Error, Kind};
 use crate::host::Volume;
@@ -107,9 +107,11 @@ fn check_there(session: &Session<'_>, request: &Request<'_>, origin: &Origin) ->
 /// The image under that name or under that name with the extension that it would get.
 fn existing(session: &Session<'_>, request: &Request<'_>) -> Result<Option<Volume>, Error> {
     let name = request.name.as_str();
-    let whole = name.rsplit_once('.').is_some_and(|(_, end)| EXTENSIONS.contains(&end));
-    let names =
-        if whole { vec![name.to_owned()] } else { vec![format!("{name}.qcow2"), format!("{name}.raw")] };
+    let names = if extension(name).is_some() {
+        vec![name.to_owned()]
+    } else {
+        vec![format!("{name}.qcow2"), format!("{name}.raw")]
+    };
     for name in names {
         if let Some(found) = session.host.volume(request.pool, &name)? {
             return Ok(Some(found));

@@ -7,7 +7,7 @@
 
 use crate::error::{Code, Error};
 use crate::host::Volume;
-use crate::operations::{Session, usage};
+use crate::operations::Session;
 use crate::units::Bytes;
 
 /// What is left over for others and for what the file system itself needs.
@@ -107,8 +107,16 @@ pub(super) fn next_stretch(session: &Session<'_>, pool: &str, spare: u64) -> Res
     ))
 }
 
-/// What libvirt knows is from its last look.
+/// What libvirt knows is from its last look. A pool that cannot be looked at any more, since its directory is gone, has
+/// no room at all: then that says why.
 fn available(session: &Session<'_>, pool: &str) -> Result<u64, Error> {
-    usage::refresh(session, pool)?;
-    Ok(session.host.pool(pool)?.map_or(0, |p| p.available.0))
+    let refused = match session.host.refresh_pool(pool) {
+        Err(lost) if lost.outcome_unknown() => return Err(lost.into()),
+        looked => looked.err(),
+    };
+    let available = session.host.pool(pool)?.map_or(0, |p| p.available.0);
+    match refused {
+        Some(refused) if available == 0 => Err(Error::from(refused).outcome("nothing was changed")),
+        _ => Ok(available),
+    }
 }

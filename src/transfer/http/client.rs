@@ -13,6 +13,7 @@ use super::super::error::{Reason, TransferError};
 use super::super::location::Url;
 use super::super::reference::percent_encoded;
 use super::proxy::Proxies;
+use crate::text::io_cause;
 
 /// The most redirections that are followed.
 const REDIRECTS: u32 = 10;
@@ -78,7 +79,7 @@ pub(super) struct Fault {
     /// That a repetition may help: `Never`, or after a time that the server asked for.
     pub(super) again: Again,
     /// The address that it is the fault of, which redirections may have led to.
-    pub(super) at: Option<Url>,
+    pub(super) at: Option<Box<Url>>,
 }
 
 /// Whether a try is worth another.
@@ -161,10 +162,10 @@ impl Client {
             }
             E::Timeout(_) => (Reason::Unreachable, self.timeout_text(), Again::Soon),
             E::HostNotFound => (Reason::Unreachable, "its host's name is not known".into(), Again::IfBegun),
-            E::Io(io) if is_refusal(io) => (Reason::Unreachable, io.to_string(), Again::IfBegun),
+            E::Io(io) if is_refusal(io) => (Reason::Unreachable, io_cause(io), Again::IfBegun),
             E::Io(io) if is_lookup(io) => (Reason::Unreachable, io.to_string(), Again::Seldom),
             E::Io(io) if is_tls(io) => return Fault::never(untrusted(url, io.to_string())).at(url),
-            E::Io(io) => (Reason::Unreachable, io.to_string(), Again::Soon),
+            E::Io(io) => (Reason::Unreachable, io_cause(io), Again::Soon),
             E::ConnectionFailed => (Reason::Unreachable, error.to_string(), Again::IfBegun),
             E::ConnectProxyFailed(_) => (Reason::Unreachable, error.to_string(), Again::IfBegun),
             // Who speaks no HTTP now speaks none in a second.
@@ -172,7 +173,7 @@ impl Client {
             E::Tls(_) | E::Rustls(_) => return Fault::never(untrusted(url, error.to_string())).at(url),
             other => (Reason::Answer, other.to_string(), Again::Never),
         };
-        Fault { error: failed(reason, cause), again, at: Some(url.clone()) }
+        Fault { error: failed(reason, cause), again, at: Some(Box::new(url.clone())) }
     }
 
     /// A connection that broke while the content came.
@@ -182,7 +183,7 @@ impl Client {
             Some(ureq::Error::Timeout(_)) => self.timeout_text(),
             _ if error.kind() == io::ErrorKind::TimedOut => self.timeout_text(),
             _ if error.kind() == io::ErrorKind::UnexpectedEof => "the connection was closed".into(),
-            _ => error.to_string(),
+            _ => io_cause(error),
         };
         let error = TransferError::new(Reason::Unreachable, format!("cannot download {url}")).because(cause);
         Fault::soon(error).at(url)
@@ -203,7 +204,7 @@ impl Fault {
     }
 
     pub(super) fn at(mut self, url: &Url) -> Self {
-        self.at = Some(url.clone());
+        self.at = Some(Box::new(url.clone()));
         self
     }
 }

@@ -279,7 +279,7 @@ impl<'a> Download<'a> {
     /// the next time. The address itself is named, too.
     fn led_elsewhere(&self, fault: Fault) -> Fault {
         match &fault.at {
-            Some(at) if *at != self.url && !self.url.is_plain_form_of(at) => {
+            Some(at) if **at != self.url && !self.url.is_plain_form_of(at) => {
                 let again = match fault.again {
                     Again::After(time) => Again::After(time),
                     _ => Again::Soon,

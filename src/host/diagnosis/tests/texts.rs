@@ -108,6 +108,18 @@ pub(super) const WORDS: &[(&str, Code, &str, &str)] = &[
         "foundry gc --dry-run",
     ),
     (
+        "internal error: unable to execute QEMU command 'block_resize': Failed to resize the file: File too large",
+        Code::FileTooLarge,
+        "the pool's file system has no files of that size",
+        "format: qcow2",
+    ),
+    (
+        "cannot extend file '/srv/vms/web_data-vdb': File too large",
+        Code::FileTooLarge,
+        "the pool's file system has no files of that size",
+        "XFS",
+    ),
+    (
         "Requested operation is not valid: cannot undefine domain with nvram",
         Code::NvramInTheWay,
         "the domain has EFI variables, and was to go without them",
