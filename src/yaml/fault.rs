@@ -97,9 +97,10 @@ impl Fault {
 
     /// A field that is not one of `known`.
     pub(crate) fn unknown_field(at: Option<Position>, field: &str, known: &[&str]) -> Self {
-        // Of two names of a field the newer one; and none for a word that is less than half of it.
-        let fitting = |name: &&&str| !OLDER_NAMES.contains(*name) && field.len() * 2 > name.len();
-        let near = nearest(field, known.iter().filter(fitting).copied());
+        // Of two names of a field the newer one, unless the older one is meant to the letter.
+        let fitting = |name: &&&str| !OLDER_NAMES.contains(*name) || field.eq_ignore_ascii_case(name);
+        let is_word = NO_MISSPELLING.contains(&field);
+        let near = nearest(field, known.iter().filter(fitting).copied()).filter(|_| !is_word);
         let guess = match near {
             Some(near) => did_you_mean(field, near),
             None => format!("known here are {}", known.join(", ")),
@@ -112,6 +113,8 @@ impl Fault {
 
 /// Fields that have a newer name, too.
 const OLDER_NAMES: &[&str] = &["sizeGB", "sshPwauth"];
+/// Words that mean something which no field is: a user to be made is not `userData`.
+const NO_MISSPELLING: &[&str] = &["user"];
 
 /// Steps as a path.
 fn written<'a>(steps: impl Iterator<Item = &'a Step>) -> String {
