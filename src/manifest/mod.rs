@@ -15,7 +15,7 @@ mod user_data;
 
 pub use crate::yaml::Position;
 pub(crate) use crate::yaml::{printable, shortened};
-pub use load::{LoadError, MAX_BYTES, load, load_file, load_from};
+pub use load::{LoadError, MAX_BYTES, PartlyRead, load, load_file, load_from, read_file};
 pub use number::Number;
 pub use status::{Address, Condition, Phase, Status};
 
