@@ -226,9 +226,10 @@ fn disks<'a>(plan: &'a VmPlan, placement: &'a Placement<'a>) -> Vec<Device<'a>> 
     let mut sources = placement.disks.iter();
     let boot = sources.next().map(|source| boot(plan, source));
     let data = plan.data_disks.iter().zip(sources).map(|(disk, source)| data(disk, source));
-    let mut list: Vec<Device<'a>> = boot.into_iter().chain(data).map(Device::Disk).collect();
+    let mut list: Vec<Device<'a>> =
+        boot.into_iter().chain(data).map(|disk| Device::Disk(Box::new(disk))).collect();
     if let (Some(_), Some(source)) = (&plan.seed, placement.disks.get(list.len())) {
-        list.push(Device::Disk(seed(source)));
+        list.push(Device::Disk(Box::new(seed(source))));
     }
     list
 }

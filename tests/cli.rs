@@ -482,3 +482,28 @@ fn habits_of_kubectl_are_understood_or_explained() {
     assert_fails(&on_test(&["get", "vms"]), 4, "foundry list --all lists the VMs");
     assert_fails(&run(&["list", "-l", "role:node"]), 64, "write role=node");
 }
+
+/// What cannot be read hides nothing else that is wrong, and what was meant by it is not called missing.
+#[test]
+fn all_problems_of_a_manifest_are_told_at_once() {
+    let manifest = "apiVersion: foundry.cofront.xyz/v1alpha1\nkind: VirtualMachine\nmetadata: {name: -web}\n\
+        spec: {vcpu: 1, memoryGiB: 1Gi, bootDisk: {size: 20, image: x}, cpuMode: fast}\n";
+    let ran = run_with(&["render", "-"], manifest);
+    assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{}", ran.stderr);
+    for told in [
+        "spec.vcpu: unknown field; did you mean 'vcpus'?",
+        "spec.memoryGiB: wants a number, got the text \"1Gi\" (it counts GiB: write 1)",
+        "spec.bootDisk.size: unknown field; did you mean 'sizeGiB'?",
+        "metadata.name: ",
+        "spec.networkInterfaces: is required",
+        "spec.cpuMode: ",
+    ] {
+        assert!(ran.stderr.contains(told), "{told}\nis not in\n{}", ran.stderr);
+    }
+    for hidden in ["vcpus: is required", "memoryGiB: is required", "sizeGB: is required"] {
+        assert!(!ran.stderr.contains(hidden), "{hidden}\nis in\n{}", ran.stderr);
+    }
+    // Alone, it is a matter of reading as before.
+    let known = SMALL.replace("vcpus: 1", "vcpus: 1\n  extra: 1");
+    assert_fails(&run_with(&["render", "-"], &known), 1, "spec.extra: unknown field");
+}

@@ -20,6 +20,8 @@ mod limits;
 mod merge;
 #[path = "cloud_init/net_convert.rs"]
 mod net_convert;
+#[path = "cloud_init/own_network.rs"]
+mod own_network;
 #[path = "cloud_init/raw.rs"]
 mod raw;
 #[path = "cloud_init/schema.rs"]

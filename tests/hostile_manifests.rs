@@ -199,14 +199,20 @@ fn cloud_init() -> impl Strategy<Value = CloudInit> {
     ];
     const RAW: &[&str] = &["#cloud-config\n{}\n", "#!/bin/sh\n\ttrue\n", "#include\nhttp://x\n"];
     const MERGED: &[&str] = &["packages: [git]\n", "{a: 0755, on: yes}", "a: &a [x]\nb: *a\n"];
+    const NETWORKS: &[&str] = &[
+        "{version: 2}",
+        "network: {version: 1, config: []}\n",
+        "network: {config: disabled}",
+        "{version: '2'}",
+    ];
     let name = (option::of(text(&["web.example.com", "WEB.Example.org."])), vec(text(OTHER_KEYS), 0..3));
     let access = (rarely(text(HASHES)), rarely(any::<bool>()), rarely(any::<bool>()));
-    (name, access, rarely(text(RAW)), rarely(text(MERGED))).prop_map(
+    (name, access, (rarely(text(RAW)), rarely(text(MERGED))), rarely(text(NETWORKS))).prop_map(
         |(
             (fqdn, ssh_authorized_keys),
             (password_hash, ssh_pwauth, ssh_password_auth),
-            raw_user_data,
-            user_data,
+            (raw_user_data, user_data),
+            network_config,
         )| {
             CloudInit {
                 fqdn,
@@ -216,6 +222,7 @@ fn cloud_init() -> impl Strategy<Value = CloudInit> {
                 ssh_password_auth,
                 raw_user_data,
                 user_data,
+                network_config,
             }
         },
     )

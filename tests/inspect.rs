@@ -180,7 +180,11 @@ fn get_finds_the_manifests_spelling_and_tells_the_nearest() {
 #[test]
 fn what_get_prints_can_be_created_again() {
     let raw = "rawUserData: \"#cloud-config\\nruncmd: [\\\"echo token-of-the-user\\\"]\\n\"";
-    for vm in [plan(WEB), raw_plan(raw), plan(SMALL)] {
+    // What a carriage return, a tab, a form feed and an escape are in YAML: all but one must be written as escapes.
+    let odd = r##"rawUserData: "#!/bin/sh\r\n\techo token-of-the-user\f\e[0m\x08\x7f \n""##;
+    let network = "networkConfig: {network: {version: 2, wifis: {w: {access-points: {home: {password: token-of-the-user}}}}}}";
+    let text = r##"networkConfig: "# mine\r\nversion:   1\r\nconfig: [{type: loopback, name: 'token-of-the-user'}]\n""##;
+    for vm in [plan(WEB), raw_plan(raw), raw_plan(odd), raw_plan(network), raw_plan(text), plan(SMALL)] {
         let bench = Bench::new();
         bench.create(&vm).unwrap();
         let mut seen = see(&bench, vm.name.as_str());
@@ -194,6 +198,7 @@ fn what_get_prints_can_be_created_again() {
         let documents =
             |plan: &VmPlan| plan.seed.as_ref().map(|s| cloud_init::documents(plan, s, "id").unwrap());
         assert_eq!(documents(&again), documents(&vm), "{text}");
+        assert!(status(&seen).secrets_left_out.is_empty(), "{text}");
         let hardware = |plan: &VmPlan| {
             let VmPlan { vcpus, memory, boot_disk, data_disks, interfaces, .. } = plan.clone();
             (vcpus, memory, boot_disk, data_disks, interfaces)
@@ -278,6 +283,24 @@ fn a_secret_that_does_not_come_back_stays_left_out() {
     let cloud_init = seen.vm.spec.cloud_init.as_ref().unwrap();
     assert!(cloud_init.raw_user_data.as_ref().unwrap().contains("echo token"));
     assert_eq!(cloud_init.password_hash, None);
+}
+
+/// It is known in the seed by its digest, which is of what the seed has: without the `network` around it.
+#[test]
+fn a_network_config_comes_back_as_the_seed_has_it_or_not_at_all() {
+    let own = "networkConfig: {network: {version: 2, ethernets: {a: {dhcp4: on}}}}";
+    let bench = Bench::new();
+    bench.create(&raw_plan(own)).unwrap();
+    let mut seen = see(&bench, "web");
+    assert_eq!(status(&seen).secrets_left_out, ["spec.cloudInit.networkConfig"]);
+    assert_eq!(seen.vm.spec.cloud_init.as_ref().unwrap().network_config, None);
+    add_secrets(&bench.session(), &mut seen).unwrap();
+    let found = seen.vm.spec.cloud_init.as_ref().unwrap().network_config.clone();
+    assert_eq!(found.as_deref(), Some("version: 2\nethernets:\n  a:\n    dhcp4: on\n"));
+    bench.edit_record("web", |record| record["secrets"]["spec.cloudInit.networkConfig"] = "sha256:0".into());
+    let mut seen = see(&bench, "web");
+    add_secrets(&bench.session(), &mut seen).unwrap();
+    assert_eq!(status(&seen).secrets_left_out, ["spec.cloudInit.networkConfig"]);
 }
 
 /// Somebody wrote another seed meanwhile: what is in it is not what was given.

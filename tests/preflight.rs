@@ -198,6 +198,34 @@ fn further_addresses_are_compared_too() {
     assert_finds(&bench, &vm, Kind::Vm, "spec.networkInterfaces[0].ip: VM 'web' has the address 10.9.9.9");
 }
 
+/// The guest gets the user's own network-config: what it replaces is neither asked for nor judged, and has no effect.
+#[test]
+fn fields_that_an_own_network_config_replaces_are_warned_of_and_not_asked_for() {
+    let warnings = |interfaces: &str| {
+        let mut bench = Bench::new();
+        bench.settings.dns = vec!["10.0.0.253".parse().unwrap()];
+        let own = "networkConfig: {version: 2, ethernets: {a: {dhcp4: true}}}\n    fqdn: web.example.com";
+        let old = "{ip: 10.0.0.1/24, gateway: 10.0.0.254, dnsServers: [10.0.0.254], bridge: br0}";
+        let vm = plan_with(WEB, &[(old, interfaces), ("fqdn: web.example.com", own)]);
+        preflight(&bench.session(), &vm).unwrap();
+        bench.told.warnings()
+    };
+    assert_eq!(warnings("{ip: 10.0.0.1/24, bridge: br0}"), NOTHING, "the way out is not ours to know");
+    assert_eq!(warnings("{ip: 10.0.0.1/24, bridge: br0, addresses: ['fd00::1/64'], mtu: 1400}"), NOTHING);
+    let none = |index: usize, fields: &str| {
+        format!(
+            "spec.networkInterfaces[{index}]: no effect of {fields}: spec.cloudInit.networkConfig is what the guest gets"
+        )
+    };
+    assert_eq!(warnings("{ip: 10.0.0.1/24, bridge: br0, gateway: 10.0.0.254}"), [none(0, "gateway")]);
+    let all = "{ip: 10.0.0.1/24, bridge: br0}\n    - {ip: 10.0.0.2/24, addresses: ['fd00::1/64'], bridge: br0, gateway: 10.0.0.254, \
+               gateway6: 'fd00::2', onLink: true, dnsServers: [1.1.1.1], searchDomains: [lab], defaultRoute: true}";
+    assert_eq!(
+        warnings(all),
+        [none(1, "gateway, gateway6, onLink, dnsServers, searchDomains, defaultRoute")]
+    );
+}
+
 #[test]
 fn how_the_guest_runs_follows_the_host() {
     let ready = |bench: &Bench, plan: &VmPlan| preflight(&bench.session(), plan).unwrap();

@@ -69,6 +69,18 @@ fn no_message_quotes_a_secret() {
         ("rawUserData: 'password: @'", 2),
         ("rawUserData: |\n  #cloud-config\n  password: [@\n", 2),
         ("rawUserData: |\n  #cloud-config\n  @\n", 2),
+        // In a network-config.
+        ("networkConfig: '@'", 2),
+        ("networkConfig: ['@']", 1),
+        ("networkConfig: {version: '@'}", 2),
+        ("networkConfig: {'psk:@': x, 'psk:@': y}", 1),
+        ("networkConfig: {version: 2, ethernets: @}", 2),
+        ("networkConfig: {version: 1, config: @}", 2),
+        ("networkConfig: {network: @}", 2),
+        ("networkConfig: {network: {version: 2}, password: @}", 2),
+        ("networkConfig: |\n  version: 2\n  wifis: {w: {access-points: {home: {password: @", 2),
+        ("networkConfig: |\n  version: 2\n  'psk:@': x\n  'psk:@': y\n", 2),
+        ("networkConfig: \"password: @\\u0007\"", 2),
     ] {
         for verbose in ["-q", "-vv"] {
             let ran = run_with(&["render", "-", verbose], &manifest(lines));

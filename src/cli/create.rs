@@ -12,7 +12,7 @@ use super::output::parse_duration;
 use super::ui::Ui;
 use crate::config::Key;
 use crate::error::{Error, Kind, Several};
-use crate::manifest::{VirtualMachine, load_file};
+use crate::manifest::{PartlyRead, read_file};
 use crate::names::PoolName;
 use crate::operations::create::CreatedVm;
 use crate::operations::preflight::preflight;
@@ -98,16 +98,26 @@ pub(super) fn run(args: &CreateArgs, global: &Global, ui: &Ui) -> Result<(), Err
 
 /// Reads and judges all documents of all files; all their problems come at once.
 pub(super) fn plan_all(files: &[String], defaults: &Defaults) -> Result<Vec<VmPlan>, Error> {
-    let manifests = load_all(files)?;
-    let judged = manifests.iter().map(|m| VmPlan::from_manifest(m, defaults));
-    let (plans, problems): (Vec<_>, Vec<_>) = judged.partition(Result::is_ok);
-    let plans: Vec<VmPlan> = plans.into_iter().filter_map(Result::ok).collect();
-    let problems: Vec<Problems> = problems.into_iter().filter_map(Result::err).collect();
-    match (problems.is_empty(), check_batch(&plans, &files.join(", "))) {
-        (true, Ok(())) => Ok(plans),
-        (true, Err(between)) => Err(between.into()),
-        (false, _) => Err(told(&problems)),
+    let (documents, mut wrong) = read_all(files);
+    let mut plans = Vec::new();
+    let mut problems: Vec<Problems> = Vec::new();
+    for document in &documents {
+        let judged = document.manifest.as_ref().map(|m| VmPlan::from_manifest(m, defaults));
+        match judged {
+            Some(Ok(plan)) => plans.push(plan),
+            Some(Err(found)) => problems.extend(found.without(&document.unread)),
+            None => {}
+        }
+        wrong.extend(document.errors.iter().cloned().map(Error::from));
     }
+    if !problems.is_empty() {
+        wrong.push(told(&problems));
+    }
+    if let Some(error) = Error::together(&wrong) {
+        return Err(error);
+    }
+    check_batch(&plans, &files.join(", "))?;
+    Ok(plans)
 }
 
 /// The problems of several VMs, of so many as a person reads.
@@ -121,16 +131,17 @@ fn told(problems: &[Problems]) -> Error {
     Error::new(codes.worst().unwrap_or(Kind::Validation.into()), all.join("\n"))
 }
 
-fn load_all(files: &[String]) -> Result<Vec<VirtualMachine>, Error> {
-    let mut manifests = Vec::new();
+/// All documents of all files as far as they can be read, and what of the files cannot be.
+fn read_all(files: &[String]) -> (Vec<PartlyRead>, Vec<Error>) {
+    let mut documents = Vec::new();
     let mut wrong = Vec::new();
     for file in files {
-        match load_file(Path::new(file)) {
-            Ok(documents) => manifests.extend(documents),
+        match read_file(Path::new(file)) {
+            Ok(read) => documents.extend(read),
             Err(error) => wrong.push(error.into()),
         }
     }
-    Error::together(&wrong).map_or(Ok(manifests), Err)
+    (documents, wrong)
 }
 
 fn dry_run(args: &CreateArgs, session: &Session<'_>, plans: &[VmPlan], ui: &Ui) -> Result<(), Error> {

@@ -74,8 +74,7 @@ pub(super) fn user_config(text: &str) -> Result<Mapping, SeedError> {
 /// value there would take root's keys or password away.
 fn check_merged_keys(config: &Mapping) -> Result<(), SeedError> {
     if config.get("network").is_some() {
-        let message =
-            "has `network`, which cloud-init reads from network-config only; say it in networkInterfaces";
+        let message = "has `network`, which cloud-init reads from network-config only; say it in networkInterfaces, or in networkConfig";
         return Err(SeedError(message.to_owned()));
     }
     expect(config.get("users"), "users", "a list", |n| n.as_sequence().is_some())?;
@@ -147,9 +146,12 @@ fn expect(node: Option<&Node>, key: &str, wanted: &str, fits: fn(&Node) -> bool)
 }
 
 fn mapping(text: &str) -> Result<Mapping, String> {
-    let document = only_document(text)?;
-    let found = || format!("is {}, not a mapping of cloud-config keys", document.kind());
-    document.as_mapping().cloned().ok_or_else(found)
+    within_mapping(&only_document(text)?, "cloud-config").cloned()
+}
+
+/// The keys of a document of that kind.
+pub(super) fn within_mapping<'d>(document: &'d Node, kind: &str) -> Result<&'d Mapping, String> {
+    document.as_mapping().ok_or_else(|| format!("is {}, not a mapping of {kind} keys", document.kind()))
 }
 
 fn list(text: &str) -> Result<(), String> {
@@ -158,7 +160,7 @@ fn list(text: &str) -> Result<(), String> {
     document.as_sequence().map(|_| ()).ok_or_else(found)
 }
 
-fn only_document(text: &str) -> Result<Node, String> {
+pub(super) fn only_document(text: &str) -> Result<Node, String> {
     let mut documents = read_documents(text).map_err(|e| e.to_string())?;
     match (documents.pop(), documents.len()) {
         (Some(only), 0) => Ok(only),

@@ -13,7 +13,7 @@ pub struct Documents {
     pub user_data: String,
     /// `meta-data`.
     pub meta_data: String,
-    /// `network-config`, version 2.
+    /// `network-config`: version 2, or what the user gave.
     pub network_config: String,
 }
 
@@ -25,6 +25,9 @@ pub fn documents(plan: &VmPlan, seed: &SeedPlan, instance_id: &str) -> Result<Do
     Ok(Documents {
         user_data: user_data(seed)?,
         meta_data: meta_data(instance_id, &seed.hostname),
-        network_config: network_config(&plan.interfaces),
+        network_config: match &seed.network_config {
+            Some(own) => own.clone(),
+            None => network_config(&plan.interfaces),
+        },
     })
 }

@@ -17,10 +17,12 @@ mod iso;
 mod merge;
 mod meta_data;
 mod network_config;
+mod own_network;
 mod secrets;
 mod user_data;
 
 pub use check::{SeedError, check_raw_user_data, check_user_data, own_host_name, without_effect};
 pub use documents::{Documents, documents};
 pub use iso::{VOLUME_ID, iso, read_iso};
+pub use own_network::own_network_config;
 pub use secrets::{Recovered, recover};

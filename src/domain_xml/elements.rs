@@ -113,7 +113,7 @@ pub(super) struct Devices<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Device<'a> {
-    Disk(Disk<'a>),
+    Disk(Box<Disk<'a>>),
     Controller(Controller),
     Interface(InterfaceXml<'a>),
     Serial(Serial<'a>),

@@ -49,6 +49,19 @@ pub enum LoadError {
         /// Which rule is broken.
         code: Code,
     },
+    /// Several things are wrong, in the order of the file.
+    Several(Vec<Self>),
+}
+
+/// One document, as far as it can be read.
+#[derive(Debug)]
+pub struct PartlyRead {
+    /// What it says without the fields that are wrong, where anything is left.
+    pub manifest: Option<VirtualMachine>,
+    /// What is wrong with the others.
+    pub errors: Vec<LoadError>,
+    /// The fields of which nothing more can be said.
+    pub unread: Vec<String>,
 }
 
 impl fmt::Display for LoadError {
@@ -57,6 +70,10 @@ impl fmt::Display for LoadError {
             Self::Unreadable { file, cause } => return write!(f, "cannot read {file}: {cause}"),
             Self::NotAManifest { file, at, document, path, message, .. } => {
                 (file, at, document, path, message)
+            }
+            Self::Several(errors) => {
+                let lines: Vec<String> = errors.iter().map(Self::to_string).collect();
+                return f.write_str(&lines.join("\n"));
             }
         };
         f.write_str(file)?;
@@ -77,6 +94,16 @@ impl LoadError {
         match self {
             Self::Unreadable { .. } => Code::FileUnreadable,
             Self::NotAManifest { code, .. } => *code,
+            // There is always one.
+            Self::Several(errors) => errors.first().map_or(Code::NotYaml, Self::code),
+        }
+    }
+
+    /// One error of some; `None` of none.
+    fn together(mut errors: Vec<Self>) -> Option<Self> {
+        match errors.len() {
+            0 | 1 => errors.pop(),
+            _ => Some(Self::Several(errors)),
         }
     }
 }
@@ -86,12 +113,21 @@ impl LoadError {
 /// # Errors
 /// Where the file cannot be read, is larger than [`MAX_BYTES`] or not UTF-8, and as [`load`].
 pub fn load_file(path: &Path) -> Result<Vec<VirtualMachine>, LoadError> {
+    whole(read_file(path)?)
+}
+
+/// Reads all manifests of a file as far as they can be read, so that whatever else is wrong can be told together with what
+/// cannot be read.
+///
+/// # Errors
+/// Where nothing of the file is a manifest: as [`load_file`], but for fields.
+pub fn read_file(path: &Path) -> Result<Vec<PartlyRead>, LoadError> {
     if path == Path::new("-") {
-        return load_from(io::stdin().lock(), "standard input");
+        return read(&text_of(io::stdin().lock(), "standard input")?, "standard input");
     }
     let name = path.display().to_string();
     match File::open(path) {
-        Ok(file) => load_from(file, &name),
+        Ok(file) => read(&text_of(file, &name)?, &name),
         Err(error) => Err(unreadable(&name, &error)),
     }
 }
@@ -102,43 +138,87 @@ pub fn load_file(path: &Path) -> Result<Vec<VirtualMachine>, LoadError> {
 /// # Errors
 /// As [`load_file`].
 pub fn load_from(stream: impl Read, file: &str) -> Result<Vec<VirtualMachine>, LoadError> {
+    load(&text_of(stream, file)?, file)
+}
+
+fn text_of(stream: impl Read, file: &str) -> Result<String, LoadError> {
     let mut bytes = Vec::new();
     let limit = MAX_BYTES as u64 + 1;
     stream.take(limit).read_to_end(&mut bytes).map_err(|error| unreadable(file, &error))?;
     refuse_size(bytes.len(), file)?;
-    let text = String::from_utf8(bytes).map_err(|error| {
+    String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let line = 1 + error.as_bytes()[..valid].iter().filter(|b| **b == b'\n').count();
         unreadable_text(file, Code::NotYaml, format!("not UTF-8 text (line {line}, byte {})", valid + 1))
-    })?;
-    load(&text, file)
+    })
 }
 
 /// Reads all manifests of a YAML text; `file` is its name in messages. Empty documents are passed over.
 ///
 /// # Errors
-/// The first thing that YAML or the field names rule out, with line and column; also a text that
-/// holds no manifest at all.
+/// What YAML or the field names rule out, with line and column; also a text that holds no manifest at all.
 pub fn load(text: &str, file: &str) -> Result<Vec<VirtualMachine>, LoadError> {
+    whole(read(text, file)?)
+}
+
+/// The manifests of documents that are wholly read.
+fn whole(documents: Vec<PartlyRead>) -> Result<Vec<VirtualMachine>, LoadError> {
+    let mut errors = Vec::new();
+    let mut manifests = Vec::new();
+    for document in documents {
+        errors.extend(document.errors);
+        manifests.extend(document.manifest);
+    }
+    LoadError::together(errors).map_or(Ok(manifests), Err)
+}
+
+fn read(text: &str, file: &str) -> Result<Vec<PartlyRead>, LoadError> {
     refuse_size(text.len(), file)?;
     let documents = yaml::read_manifests(text).map_err(|error| not_yaml(file, &error))?;
     let several = documents.nodes.iter().filter(|d| !d.is_null()).count() > 1;
     let filled = documents.nodes.iter().enumerate().filter(|(_, d)| !d.is_null());
-    let manifests = filled.map(|(index, document)| {
-        read_document(document, documents.doubt.as_ref())
-            .map_err(|fault| not_a_manifest(file, several.then_some(index + 1), &fault))
-    });
-    match manifests.collect::<Result<Vec<_>, _>>()? {
-        none if none.is_empty() => {
-            Err(unreadable_text(file, Code::NoManifest, "holds no manifest".to_owned()))
-        }
-        manifests => Ok(manifests),
+    let read: Vec<PartlyRead> = filled
+        .map(|(index, document)| {
+            let (manifest, faults) = read_document(document, documents.doubt.as_ref());
+            let told = |fault| not_a_manifest(file, several.then_some(index + 1), fault);
+            PartlyRead {
+                manifest,
+                errors: faults.iter().map(told).collect(),
+                unread: faults.iter().flat_map(Fault::fields_unread).collect(),
+            }
+        })
+        .collect();
+    if read.is_empty() {
+        return Err(unreadable_text(file, Code::NoManifest, "holds no manifest".to_owned()));
     }
+    Ok(read)
 }
 
-fn read_document(document: &Node, doubt: Option<&ReadError>) -> Result<VirtualMachine, Fault> {
-    check_header(document)?;
-    yaml::read(&as_text(document, doubt)?)
+/// So many faults of one document are told: who has more has made one mistake many times.
+const FAULTS_TOLD: usize = 20;
+
+/// What a document says, and what is wrong with the rest. The reader stops at the first field that it cannot read, so it
+/// reads anew without that one.
+fn read_document(document: &Node, doubt: Option<&ReadError>) -> (Option<VirtualMachine>, Vec<Fault>) {
+    let mut faults = Vec::new();
+    if let Err(fault) = check_header(document) {
+        return (None, vec![fault]);
+    }
+    let mut rest = document.clone();
+    while faults.len() < FAULTS_TOLD {
+        match as_text(&rest, doubt).and_then(|text| yaml::read(&text)) {
+            Ok(manifest) => return (Some(manifest), faults),
+            Err(fault) => {
+                let without = rest.without(&fault.field());
+                faults.push(fault);
+                match without {
+                    Some(without) => rest = without,
+                    None => break,
+                }
+            }
+        }
+    }
+    (None, faults)
 }
 
 /// Refuses another program's document, and another version's, before its fields are looked at.

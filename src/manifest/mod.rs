@@ -15,7 +15,7 @@ mod user_data;
 
 pub use crate::yaml::Position;
 pub(crate) use crate::yaml::{printable, shortened};
-pub use load::{LoadError, MAX_BYTES, load, load_file, load_from};
+pub use load::{LoadError, MAX_BYTES, PartlyRead, load, load_file, load_from, read_file};
 pub use number::Number;
 pub use status::{Address, Condition, Phase, Status};
 
@@ -318,6 +318,12 @@ pub struct CloudInit {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "user_data_shape", extend("examples" = [{ "packages": ["qemu-guest-agent"] }]))]
     pub user_data: Option<String>,
+    /// A network-config of cloud-init's, version 1 or 2, in place of the generated one: a mapping, or YAML text, also with
+    /// 'network' around it. What networkInterfaces say of gateways, routes and name servers has no effect then.
+    // A mapping is turned into text by `load`, with each scalar as it was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "user_data_shape", extend("examples" = [{ "version": 2, "ethernets": { "enp1s0": { "dhcp4": true } } }]))]
+    pub network_config: Option<String>,
 }
 
 /// What a VM boots with.

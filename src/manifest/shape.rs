@@ -36,7 +36,7 @@ pub(super) fn texts(generator: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "object", "additionalProperties": text(generator) })
 }
 
-/// A cloud-config as a mapping, or as text.
+/// A cloud-config or network-config as a mapping, or as text.
 pub(super) fn user_data_shape(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": ["object", "string"] })
 }

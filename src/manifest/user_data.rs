@@ -1,4 +1,4 @@
-//! `cloudInit.userData` as a mapping: it becomes the text that it would have been.
+//! `cloudInit.userData` and `networkConfig` as mappings: each becomes the text that it would have been.
 //!
 //! Types that are made from a tree see text only. The tree knows how to repeat a scalar so that
 //! cloud-init's reader takes it as it was meant.
@@ -6,32 +6,36 @@
 use crate::yaml::node::{Content, Node, ReadError, Scalar};
 use crate::yaml::{Fault, Position, Step};
 
-/// Where the user's cloud-config stands in a document.
-const PATH: [&str; 3] = ["spec", "cloudInit", "userData"];
+/// Where the user's own YAML for cloud-init stands in a document.
+const PATHS: [[&str; 3]; 2] = [["spec", "cloudInit", "userData"], ["spec", "cloudInit", "networkConfig"]];
 
-/// The document with `userData` as text.
+/// The document with `userData` and `networkConfig` as text.
 ///
 /// # Errors
 /// A list, and the first thing in the file that cloud-init would refuse (`doubt`) or could take otherwise.
 pub(super) fn as_text(document: &Node, doubt: Option<&ReadError>) -> Result<Node, Fault> {
-    let Some(found) = PATH.iter().try_fold(document, |node, key| node.get(key)) else {
+    PATHS.iter().try_fold(document.clone(), |document, path| one_as_text(&document, path, doubt))
+}
+
+fn one_as_text(document: &Node, path: &[&str], doubt: Option<&ReadError>) -> Result<Node, Fault> {
+    let Some(found) = path.iter().try_fold(document, |node, key| node.get(key)) else {
         return Ok(document.clone());
     };
     match (found.content(), doubt) {
         (Content::Scalar(_), _) => Ok(document.clone()),
-        (Content::Sequence(_), _) => Err(fault(found.at(), "wants a mapping or text, got a list")),
-        (Content::Mapping(_), Some(doubt)) => Err(fault(Some(doubt.at), &doubt.broken.to_string())),
+        (Content::Sequence(_), _) => Err(fault(path, found.at(), "wants a mapping or text, got a list")),
+        (Content::Mapping(_), Some(doubt)) => Err(fault(path, Some(doubt.at), &doubt.broken.to_string())),
         (Content::Mapping(_), None) => {
             let text = Content::Scalar(Scalar::string(found.to_yaml()));
-            Ok(replaced(document, &PATH, &found.with_content(text)))
+            Ok(replaced(document, path, &found.with_content(text)))
         }
     }
 }
 
-/// A fault of the user's cloud-config.
-fn fault(at: Option<Position>, message: &str) -> Fault {
+/// A fault of the user's YAML.
+fn fault(path: &[&str], at: Option<Position>, message: &str) -> Fault {
     let step = |key: &&str| Step::Key((*key).to_owned());
-    PATH.iter().rev().fold(Fault::at(at, message), |fault, key| fault.within(step(key), at))
+    path.iter().rev().fold(Fault::at(at, message), |fault, key| fault.within(step(key), at))
 }
 
 /// A copy of a node in which the node at a path is another one.

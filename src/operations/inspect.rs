@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::cloud_init;
+use crate::cloud_init::{self, Documents};
 use crate::error::{Code, Error};
 use crate::host::{AddressSource, Domain, DomainState};
 use crate::manifest::{
@@ -278,7 +278,7 @@ pub fn add_secrets(session: &Session<'_>, seen: &mut Seen) -> Result<(), Error> 
 
 /// The paths of those that did not come back.
 fn add_from_seed(session: &Session<'_>, seen: &mut Seen, record: &Record) -> Result<Vec<String>, Error> {
-    let user_data = read_seed(session, record, &seen.domain.name)?.user_data;
+    let Documents { user_data, network_config, .. } = read_seed(session, record, &seen.domain.name)?;
     let cloud_init = seen.vm.spec.cloud_init.get_or_insert_default();
     let mut missing = Vec::new();
     for (path, recorded) in &record.secrets {
@@ -298,6 +298,10 @@ fn add_from_seed(session: &Session<'_>, seen: &mut Seen, record: &Record) -> Res
                 cloud_init.raw_user_data = Some(user_data.clone()).filter(same);
                 &cloud_init.raw_user_data
             }
+            "spec.cloudInit.networkConfig" => {
+                cloud_init.network_config = Some(network_config.clone()).filter(same);
+                &cloud_init.network_config
+            }
             _ => &None,
         };
         missing.extend(place.is_none().then(|| path.clone()));
@@ -305,7 +309,7 @@ fn add_from_seed(session: &Session<'_>, seen: &mut Seen, record: &Record) -> Res
     Ok(missing)
 }
 
-fn read_seed(session: &Session<'_>, record: &Record, name: &str) -> Result<cloud_init::Documents, Error> {
+fn read_seed(session: &Session<'_>, record: &Record, name: &str) -> Result<Documents, Error> {
     let failed = |cause: String| {
         Error::new(Code::SeedUnreadable, format!("the seed of VM '{name}' cannot be read")).because(cause)
     };

@@ -81,6 +81,7 @@ pub(super) fn look(session: &Session<'_>, plan: &VmPlan) -> Result<Looked, Error
             warn_of_cpu(session, plan, virt_type);
             warn_of_names(session, plan);
             warn_of_user_data(session, plan);
+            warn_of_own_network(session, plan);
             let plan = plan.with_image(storage.image.as_ref().map(|image| &image.reference));
             let plan = VmPlan { interfaces, ..plan };
             Some(ReadyVm { plan, virt_type, arch, native, storage, leftover })
@@ -237,6 +238,31 @@ fn warn_of_user_data(session: &Session<'_>, plan: &VmPlan) {
         session.warn(format!(
             "spec.cloudInit.userData: '{key}' is about the image's own user, which is not made: add 'default' to users, or say it of root"
         ));
+    }
+}
+
+/// The fields of interfaces that only the generated network-config would repeat to the guest.
+fn warn_of_own_network(session: &Session<'_>, plan: &VmPlan) {
+    if plan.seed.as_ref().is_none_or(|seed| seed.network_config.is_none()) {
+        return;
+    }
+    for (index, nic) in plan.manifest.spec.network_interfaces.iter().enumerate() {
+        let said = [
+            ("gateway", nic.gateway.is_some()),
+            ("gateway6", nic.gateway6.is_some()),
+            ("onLink", nic.on_link.is_some()),
+            ("dnsServers", !nic.dns_servers.is_empty()),
+            ("searchDomains", !nic.search_domains.is_empty()),
+            ("defaultRoute", nic.default_route.is_some()),
+        ];
+        let idle: Vec<&str> =
+            said.into_iter().filter(|(_, is_said)| *is_said).map(|(field, _)| field).collect();
+        if !idle.is_empty() {
+            session.warn(format!(
+                "spec.networkInterfaces[{index}]: no effect of {}: spec.cloudInit.networkConfig is what the guest gets",
+                idle.join(", ")
+            ));
+        }
     }
 }
 

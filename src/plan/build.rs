@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use super::judge::{Judge, Judged};
-use super::{Problems, VmPlan, cloud_init, disks, metadata, network, resources};
-use crate::manifest::{API_VERSION, KIND, Metadata, Spec, VirtualMachine, printable, shortened};
+use super::{Problems, SeedPlan, VmPlan, cloud_init, disks, metadata, network, resources};
+use crate::manifest::{API_VERSION, CloudInit, KIND, Metadata, Spec, VirtualMachine, printable, shortened};
 use crate::names::{BridgeName, PoolName, VmName};
 
 /// What stands in for what a manifest leaves out.
@@ -39,13 +39,15 @@ impl VmPlan {
 /// The manifest with the defaults that only this user has: what is stored must not mean something else to another one.
 fn completed(manifest: &VirtualMachine, defaults: &Defaults) -> VirtualMachine {
     let mut manifest = manifest.clone();
+    let has_own_network = has_own_network(manifest.spec.cloud_init.as_ref());
     let interfaces = &mut manifest.spec.network_interfaces;
     let names_servers = interfaces.iter().any(|interface| !interface.dns_servers.is_empty());
     for interface in interfaces {
         if interface.bridge.is_none() && interface.network.is_none() {
             interface.bridge = defaults.bridge.as_ref().map(ToString::to_string);
         }
-        if interface.gateway.is_some() && !names_servers {
+        // A network-config of the user's own says its name servers itself.
+        if interface.gateway.is_some() && !names_servers && !has_own_network {
             interface.dns_servers = defaults.dns.iter().map(ToString::to_string).collect();
         }
     }
@@ -75,12 +77,12 @@ fn build(judge: &mut Judge, manifest: &VirtualMachine, defaults: &Defaults) -> J
     let memory = resources::memory(judge, *memory_gib);
     let boot_disk = disks::boot(judge, boot_disk.as_ref(), vm, defaults);
     let data_disks = disks::data(judge, data_disks, vm);
-    let interfaces = network::interfaces(judge, network_interfaces, vm);
+    let interfaces = network::interfaces(judge, network_interfaces, vm, has_own_network(cloud_init.as_ref()));
     let seed = cloud_init::seed(judge, cloud_init.as_ref(), vm);
     let cpu_mode = resources::cpu_mode(judge, cpu_mode.as_deref());
     let pool = pool(judge, storage_pool.as_deref(), defaults);
     let (firmware, arch) = resources::platform(judge, firmware.as_ref(), arch.as_deref());
-    let manifest = normalized(manifest, vm?, defaults);
+    let manifest = normalized(manifest, vm?, defaults, seed.as_ref().ok().and_then(Option::as_ref));
     Ok(VmPlan {
         name: name?,
         labels: labels?,
@@ -99,19 +101,33 @@ fn build(judge: &mut Judge, manifest: &VirtualMachine, defaults: &Defaults) -> J
     })
 }
 
+/// Whether the user's own network-config says what the generated one would.
+fn has_own_network(cloud_init: Option<&CloudInit>) -> bool {
+    cloud_init.is_some_and(|cloud_init| cloud_init.network_config.is_some())
+}
+
 /// The pool of the VM's disks; the manifest's is judged even where another one beats it.
 fn pool(judge: &mut Judge, name: Option<&str>, defaults: &Defaults) -> Judged<PoolName> {
     let written = name.map(|name| judge.name("spec.storagePool", name)).transpose()?;
     Ok(defaults.pool_override.clone().or(written).unwrap_or_else(|| defaults.vm_pool.clone()))
 }
 
-/// The manifest as it is stored and shown: names in lower case, the pool that was asked for, and
+/// The manifest as it is stored and shown: names in lower case, a network-config as the seed has it, the pool that was asked for, and
 /// nothing that an earlier VM of the same manifest left in it.
-fn normalized(manifest: &VirtualMachine, name: &VmName, defaults: &Defaults) -> VirtualMachine {
+fn normalized(
+    manifest: &VirtualMachine,
+    name: &VmName,
+    defaults: &Defaults,
+    seed: Option<&SeedPlan>,
+) -> VirtualMachine {
     let VirtualMachine { api_version: _, kind: _, metadata, mut spec, status: _ } = manifest.clone();
     let Metadata { name: _, labels, annotations, uid: _, generation: _, creation_timestamp: _ } = metadata;
     if let Some(fqdn) = spec.cloud_init.as_mut().and_then(|c| c.fqdn.as_mut()) {
         *fqdn = cloud_init::normalized_fqdn(fqdn);
+    }
+    if let Some(cloud_init) = &mut spec.cloud_init {
+        // As it stands in the seed: by its digest it is known there.
+        cloud_init.network_config = seed.and_then(|seed| seed.network_config.clone());
     }
     if let Some(pool) = &defaults.pool_override {
         spec.storage_pool = Some(pool.to_string());

@@ -235,7 +235,7 @@ pub struct Interface {
     pub tap: Option<String>,
     /// The address that names MAC and tap.
     pub ip: Option<Ipv4Net>,
-    /// Whether the guest asks for an IPv4 address by DHCP.
+    /// Whether the guest asks for an IPv4 address by DHCP; false where only the user's own network-config knows.
     pub dhcp: bool,
     /// Further addresses.
     pub addresses: Vec<IpNet>,
@@ -296,6 +296,8 @@ pub struct SeedPlan {
     pub ssh_password_auth: bool,
     /// What the user adds to the generated user-data, or puts in its place.
     pub user_data: UserData,
+    /// The user's own network-config, as it stands in the seed, in place of the generated one.
+    pub network_config: Option<String>,
 }
 
 /// The user's own part of the user-data.

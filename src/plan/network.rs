@@ -25,11 +25,13 @@ use crate::names::{MacAddress, NameError, VmName, tap_name};
 /// besides, the firmware scans each of them.
 const MAX_INTERFACES: usize = 64;
 
-/// Judges `spec.networkInterfaces`.
+/// Judges `spec.networkInterfaces`. Where the user's own network-config says how the guest gets out (`has_own_config`),
+/// they need not.
 pub(super) fn interfaces(
     judge: &mut Judge,
     manifests: &[NetworkInterface],
     vm: Judged<&VmName>,
+    has_own_config: bool,
 ) -> Judged<Vec<Interface>> {
     const PATH: &str = "spec.networkInterfaces";
     if manifests.is_empty() {
@@ -46,7 +48,9 @@ pub(super) fn interfaces(
         desk.interface(manifest, index, vm, carriers)
     }));
     let interfaces = interfaces.and_then(|interfaces| tell_macs_apart(judge, interfaces));
-    if !manifests.iter().any(is_deliberate) {
+    let asks = |nic: Interface| Interface { dhcp: nic.dhcp && !has_own_config, ..nic };
+    let interfaces = interfaces.map(|interfaces| interfaces.into_iter().map(asks).collect());
+    if !has_own_config && !manifests.iter().any(is_deliberate) {
         let message = "leave the VM without a way out: give one a gateway, or write 'defaultRoute: false' \
                        on one to say that the VM is meant to be isolated";
         return Err(judge.unshown(Code::NoWayOut, PATH, message));

@@ -39,6 +39,16 @@ impl fmt::Display for Problem {
 const TOLD: usize = 50;
 
 impl Problems {
+    /// These without what is said of fields that could not be read; `None` where nothing remains.
+    #[must_use]
+    pub fn without(mut self, unread: &[String]) -> Option<Self> {
+        let is_within = |path: &str, field: &str| {
+            path.strip_prefix(field).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        self.list.retain(|problem| !unread.iter().any(|field| is_within(&problem.path, field)));
+        (!self.list.is_empty()).then_some(self)
+    }
+
     /// The codes of all of them.
     pub fn codes(&self) -> impl Iterator<Item = Code> {
         self.list.iter().map(|problem| problem.code)

@@ -243,10 +243,14 @@ pub fn without_secrets(manifest: &VirtualMachine) -> (VirtualMachine, BTreeMap<S
     let mut open = manifest.clone();
     let mut digests = BTreeMap::new();
     if let Some(cloud_init) = &mut open.spec.cloud_init {
-        let CloudInit { password_hash, raw_user_data, user_data, .. } = cloud_init;
-        for (field, secret) in
-            [("passwordHash", password_hash), ("rawUserData", raw_user_data), ("userData", user_data)]
-        {
+        let CloudInit { password_hash, raw_user_data, user_data, network_config, .. } = cloud_init;
+        for (field, secret) in [
+            ("passwordHash", password_hash),
+            ("rawUserData", raw_user_data),
+            ("userData", user_data),
+            // Passwords of wireless networks and of tunnels are in it.
+            ("networkConfig", network_config),
+        ] {
             if let Some(value) = secret.take() {
                 digests.insert(format!("spec.cloudInit.{field}"), digest(&value));
             }

@@ -47,12 +47,14 @@ pub(crate) struct Fault {
     pub(crate) message: String,
     /// Which rule is broken: a value of another kind than is wanted, if nothing else is said.
     pub(crate) code: Code,
+    /// The field that was meant by one that is not known, beside it.
+    meant: Option<String>,
 }
 
 impl Fault {
     /// A fault whose place is known.
     pub(crate) fn at(at: impl Into<Option<Position>>, message: impl Into<String>) -> Self {
-        Self { at: at.into(), steps: Vec::new(), message: message.into(), code: Code::WrongType }
+        Self { at: at.into(), steps: Vec::new(), message: message.into(), code: Code::WrongType, meant: None }
     }
 
     /// Says which rule is broken.
@@ -70,23 +72,57 @@ impl Fault {
 
     /// The path from the document's root, empty for the root itself.
     pub(crate) fn path(&self) -> String {
-        self.steps.iter().rev().fold(String::new(), |path, step| match step {
-            Step::Index(index) => format!("{path}[{index}]"),
-            Step::Key(key) if path.is_empty() => printable(&outlined(key)),
-            Step::Key(key) => format!("{path}.{}", printable(&outlined(key))),
-        })
+        written(self.steps.iter().rev())
+    }
+
+    /// The steps to the field that is at fault, outermost first; those into a list end at the list, whose other elements
+    /// would have other numbers without one. Empty where it is the whole document.
+    pub(crate) fn field(&self) -> Vec<&Step> {
+        let mut steps: Vec<&Step> = self.steps.iter().rev().collect();
+        while steps.pop_if(|last| matches!(last, Step::Index(_))).is_some() {}
+        steps
+    }
+
+    /// The paths of the fields of which nothing more can be said: the one at fault, and the one that was meant by it.
+    pub(crate) fn fields_unread(&self) -> Vec<String> {
+        let path = written(self.field().into_iter());
+        let above = path.rsplit_once('.').map(|(above, _)| format!("{above}.")).unwrap_or_default();
+        let meant = self.meant.as_ref().map(|meant| format!("{above}{meant}"));
+        // A size has two names, and one that is missing is told under the older one.
+        let older = |path: &String| path.strip_suffix("sizeGiB").map(|above| format!("{above}sizeGB"));
+        let mut paths: Vec<String> = [path].into_iter().chain(meant).collect();
+        paths.extend(paths.iter().filter_map(older).collect::<Vec<_>>());
+        paths
     }
 
     /// A field that is not one of `known`.
     pub(crate) fn unknown_field(at: Option<Position>, field: &str, known: &[&str]) -> Self {
-        let guess = match nearest(field, known.iter().copied()) {
+        // Of two names of a field the newer one, unless the older one is meant to the letter.
+        let fitting = |name: &&&str| !OLDER_NAMES.contains(*name) || field.eq_ignore_ascii_case(name);
+        let is_word = NO_MISSPELLING.contains(&field);
+        let near = nearest(field, known.iter().filter(fitting).copied()).filter(|_| !is_word);
+        let guess = match near {
             Some(near) => did_you_mean(field, near),
             None => format!("known here are {}", known.join(", ")),
         };
-        Self::at(at, format!("unknown field; {guess}"))
-            .of(Code::FieldUnknown)
-            .within(Step::Key(field.to_owned()), at)
+        let fault =
+            Self { meant: near.map(str::to_owned), ..Self::at(at, format!("unknown field; {guess}")) };
+        fault.of(Code::FieldUnknown).within(Step::Key(field.to_owned()), at)
     }
+}
+
+/// Fields that have a newer name, too.
+const OLDER_NAMES: &[&str] = &["sizeGB", "sshPwauth"];
+/// Words that mean something which no field is: a user to be made is not `userData`.
+const NO_MISSPELLING: &[&str] = &["user"];
+
+/// Steps as a path.
+fn written<'a>(steps: impl Iterator<Item = &'a Step>) -> String {
+    steps.fold(String::new(), |path, step| match step {
+        Step::Index(index) => format!("{path}[{index}]"),
+        Step::Key(key) if path.is_empty() => printable(&outlined(key)),
+        Step::Key(key) => format!("{path}.{}", printable(&outlined(key))),
+    })
 }
 
 /// The question that follows an unknown word.
@@ -117,10 +153,11 @@ impl de::Error for Fault {
         let found = discreet(found, &wanted);
         let hint = match found {
             Unexpected::Str(text) if wanted.contains("number") && Plain::of(text).is_number() => {
-                " (a number is written without quotes)"
+                " (a number is written without quotes)".to_owned()
             }
-            Unexpected::Unit if wanted == "text" => " (no text is written as '')",
-            _ => "",
+            Unexpected::Str(text) if wanted.contains("number") => in_gib(text),
+            Unexpected::Unit if wanted == "text" => " (no text is written as '')".to_owned(),
+            _ => String::new(),
         };
         Self::custom(format_args!("wants {wanted}, got {}{hint}", describe(found)))
     }
@@ -137,6 +174,19 @@ fn discreet<'a>(found: Unexpected<'a>, wanted: &str) -> Unexpected<'a> {
         Unexpected::Str(text) if !(wanted.contains("number") || is_open(text)) => Unexpected::Other("text"),
         other => other,
     }
+}
+
+/// What to write for a size with a unit, which Kubernetes takes: fields that end in GiB have theirs in the name.
+fn in_gib(text: &str) -> String {
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+    let number = text[..text.len() - unit.len()].parse::<f64>().ok();
+    let gib = number.and_then(|number| match unit.trim() {
+        "Gi" | "GiB" | "G" | "GB" => Some(number),
+        "Mi" | "MiB" | "M" | "MB" => Some(number / 1024.0),
+        "Ti" | "TiB" | "T" | "TB" => Some(number * 1024.0),
+        _ => None,
+    });
+    gib.map(|gib| format!(" (it counts GiB: write {gib})")).unwrap_or_default()
 }
 
 /// YAML's words for what serde has words of its own for.

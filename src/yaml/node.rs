@@ -9,7 +9,7 @@ use std::rc::Rc;
 pub use super::broken::ReadError;
 pub use super::builder::{MAX_ALIASED_BYTES, MAX_ALIASED_NODES};
 pub use super::documents::{MAX_DEPTH, read_documents};
-use super::fault::Position;
+use super::fault::{Position, Step};
 use super::scalar::Plain;
 pub use super::scalar::Scalar;
 
@@ -97,6 +97,31 @@ impl Node {
     fn new(at: Option<Position>, tag: Option<String>, content: Content) -> Self {
         let extent = content.extent();
         Self(Rc::new(Parts { at, tag, content, extent }))
+    }
+
+    /// A copy without the field that the steps lead to; `None` where they lead to none.
+    pub(crate) fn without(&self, steps: &[&Step]) -> Option<Self> {
+        let (first, rest) = steps.split_first()?;
+        let content = match (self.content(), first) {
+            (Content::Sequence(items), Step::Index(index)) => {
+                let mut items = items.clone();
+                let item = items.get_mut(*index)?;
+                *item = item.without(rest)?;
+                Content::Sequence(items)
+            }
+            (Content::Mapping(mapping), Step::Key(name)) => {
+                let mut entries = mapping.entries.clone();
+                let place = entries.iter().position(|entry| entry.key.text() == name)?;
+                if rest.is_empty() {
+                    entries.remove(place);
+                } else {
+                    entries[place].value = entries[place].value.without(rest)?;
+                }
+                Content::Mapping(Mapping { entries })
+            }
+            _ => return None,
+        };
+        Some(self.with_content(content))
     }
 
     /// The same place and tag with another content.

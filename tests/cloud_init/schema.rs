@@ -9,7 +9,7 @@ use crate::deadline::CommandInTime as _;
 use foundry::cloud_init::documents;
 use foundry::plan::{SeedPlan, UserData, VmPlan};
 
-use super::support::{fixed, plan, seed, skip};
+use super::support::{fixed, own_network, plan, seed, skip};
 
 fn cloud_init() -> Option<PathBuf> {
     let program = std::env::var_os("FOUNDRY_TEST_CLOUD_INIT").map(PathBuf::from);
@@ -75,6 +75,8 @@ fn the_least_is_valid() {
 fn a_static_ipv4_interface_without_a_route_is_valid() {
     let mut plan = plan();
     plan.interfaces = vec![fixed("10.0.0.2/24", &[]), fixed("10.0.1.2/24", &["10.0.2.2/24"])];
+    // cloud-init's schema does not know the `on-link` of a gateway outside.
+    plan.interfaces[0].gateway = Some("10.0.0.1".parse().unwrap());
     plan.interfaces[1].default_route = false;
     plan.interfaces[1].dns.clear();
     assert_valid(&plan, &seed());
@@ -84,6 +86,13 @@ fn a_static_ipv4_interface_without_a_route_is_valid() {
 fn a_merged_config_is_valid() {
     let mut seed = seed();
     seed.user_data = UserData::Merged(include_str!("../data/merged.yaml").into());
+    assert_valid(&plan(), &seed);
+}
+
+#[test]
+fn a_network_config_of_the_users_own_is_as_valid_as_it_was() {
+    let mut seed = seed();
+    seed.network_config = Some(own_network());
     assert_valid(&plan(), &seed);
 }
 

@@ -62,6 +62,14 @@ pub(crate) fn network_config(interfaces: &str) -> String {
     foundry::cloud_init::documents(&plan, &seed(), "i").unwrap().network_config
 }
 
+/// The network-config of the example that has one of its own.
+pub(crate) fn own_network() -> String {
+    let text = include_str!("../../examples/network-config-vm.yaml");
+    let manifest = foundry::manifest::load(text, "vm.yaml").unwrap().remove(0);
+    foundry::cloud_init::own_network_config(&manifest.spec.cloud_init.unwrap().network_config.unwrap())
+        .unwrap()
+}
+
 /// A seed with everything that can be generated.
 pub(crate) fn seed() -> SeedPlan {
     SeedPlan {
@@ -72,6 +80,7 @@ pub(crate) fn seed() -> SeedPlan {
         password_hash: Some(HASH.into()),
         ssh_password_auth: false,
         user_data: UserData::Generated,
+        network_config: None,
     }
 }
 

@@ -126,7 +126,7 @@ const VOLUME: [&str; 11] = [
 /// The record has a cloudInit without what is secret in it.
 fn check_record(text: &str) {
     let record: serde_json::Value = serde_json::from_str(text).unwrap();
-    for secret in ["passwordHash", "userData", "rawUserData"] {
+    for secret in ["passwordHash", "userData", "rawUserData", "networkConfig"] {
         assert_eq!(record["manifest"]["spec"]["cloudInit"].get(secret), None, "{text}");
     }
 }
@@ -154,8 +154,13 @@ fn check_seed(plan: &VmPlan, seed: &Documents) {
     assert_eq!(meta.get("local-hostname").and_then(Node::as_text), label);
     assert_eq!(meta.as_mapping().unwrap().iter().count(), 2);
     let network = mapping_of(&seed.network_config);
-    let interfaces = network.get("ethernets").and_then(Node::as_mapping).unwrap().iter().count();
-    assert_eq!(interfaces, plan.interfaces.len());
+    match plan.seed.as_ref().and_then(|s| s.network_config.as_ref()) {
+        Some(own) => assert_eq!(&seed.network_config, own),
+        None => {
+            let interfaces = network.get("ethernets").and_then(Node::as_mapping).unwrap().iter().count();
+            assert_eq!(interfaces, plan.interfaces.len());
+        }
+    }
     match plan.seed.as_ref().map(|s| &s.user_data) {
         Some(UserData::Raw(text)) => assert_eq!(&seed.user_data, text),
         _ => check_cloud_config(&seed.user_data),
