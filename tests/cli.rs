@@ -253,7 +253,7 @@ fn several_names_are_destroyed_one_by_one() {
 
 #[test]
 fn a_vm_that_is_named_twice_is_destroyed_once() {
-    let ran = on_test(&["destroy", "test", "Test ", "test", "--force"]);
+    let ran = on_test(&["destroy", "test", "test", "--force"]);
     assert_says(&ran, "Successfully destroyed VM 'test'\n");
 }
 

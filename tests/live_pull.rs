@@ -288,7 +288,7 @@ fn an_interrupted_pull_leaves_nothing() {
     });
     let url = server.url("/tiny.qcow2");
     let mut pull = bed.foundry(&["image", "pull", &url, "-vv"]).start();
-    assert!(pull.until(|line| line.contains("virStorageVolUpload")));
+    assert!(pull.until(|line| line.contains("virStorageVolCreateXML")));
     std::thread::sleep(std::time::Duration::from_millis(300));
     pull.signal("INT");
     let ended = pull.end().exits(130);

@@ -69,7 +69,7 @@ fn an_image_is_taken_for_what_it_is_and_called_so() {
             "it is an overlay on {tiny:?}; whoever made it can make it whole, where that is (opened here, it shows what it names of this host)"
         ),
     );
-    bed.foundry(&["image", "import", &file("none.raw")]).run().exits(1).prints("").mentions("No such file");
+    bed.foundry(&["image", "import", &file("none.raw")]).run().exits(1).prints("").mentions("no such file");
     bed.foundry(&["image", "import", bed.home().to_str().unwrap(), "a"]).run().exits(1).prints("");
     bed.foundry(&["image", "import", &raw, "../a.raw"]).run().exits(2).prints("");
     assert_eq!(
