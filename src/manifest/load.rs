@@ -177,17 +177,22 @@ fn read(text: &str, file: &str) -> Result<Vec<PartlyRead>, LoadError> {
     let documents = yaml::read_manifests(text).map_err(|error| not_yaml(file, &error))?;
     let several = documents.nodes.iter().filter(|d| !d.is_null()).count() > 1;
     let filled = documents.nodes.iter().enumerate().filter(|(_, d)| !d.is_null());
-    let read: Vec<PartlyRead> = filled
-        .map(|(index, document)| {
-            let (manifest, faults) = read_document(document, documents.doubt.as_ref());
-            let told = |fault| not_a_manifest(file, several.then_some(index + 1), fault);
-            PartlyRead {
-                manifest,
-                errors: faults.iter().map(told).collect(),
-                unread: faults.iter().flat_map(Fault::fields_unread).collect(),
-            }
-        })
-        .collect();
+    let mut read: Vec<PartlyRead> = Vec::new();
+    let mut told = 0;
+    for (index, document) in filled {
+        let (manifest, faults) = read_document(document, documents.doubt.as_ref());
+        let error = |fault| not_a_manifest(file, several.then_some(index + 1), fault);
+        told += faults.len();
+        read.push(PartlyRead {
+            manifest,
+            errors: faults.iter().map(error).collect(),
+            unread: faults.iter().flat_map(Fault::fields_unread).collect(),
+        });
+        // Many documents that are none are a file of another kind.
+        if told >= FAULTS_TOLD {
+            break;
+        }
+    }
     if read.is_empty() {
         return Err(unreadable_text(file, Code::NoManifest, "holds no manifest".to_owned()));
     }
