@@ -110,6 +110,10 @@ fn assert_readable(message: &impl ToString) {
 
 fn assert_points(error: &LoadError) {
     assert_readable(error);
+    if let LoadError::Several(errors) = error {
+        assert!(errors.len() > 1, "{error}");
+        return errors.iter().for_each(assert_points);
+    }
     let LoadError::NotAManifest { at, message, .. } = error else { panic!("{error}") };
     assert!(at.is_some() || message == "holds no manifest", "{error}");
 }
