@@ -2,9 +2,9 @@
 //!
 //! qemu-img does what an image says, with the rights of its caller: it guesses formats, opens files that
 //! images name, and takes file names for network addresses (`nbd:…`, `json:…`). None of that is left to it. The
-//! format is the one that [`disk_image`] found, images that name other files are refused before, and instead
+//! format is the one that `disk_image` found, images that name other files are refused before, and instead
 //! of names it gets two open files: the image as its standard input, and a file without a name as its output,
-//! which is gone when nobody holds it any more, however this process ends. It can open nothing else ([`sandbox`]).
+//! which is gone when nobody holds it any more, however this process ends. It can open nothing else (`sandbox`).
 //!
 //! What comes out is compared with what the image said of itself: a reader that takes an image for shorter than it is
 //! says nothing of it.

@@ -1,7 +1,7 @@
 //! Checksum files: `SHA256SUMS`, `SHA512SUMS`, `CHECKSUM`, `image.qcow2.sha256`.
 //!
 //! The forms of GNU, BSD, OpenSSL, PowerShell and certutil are read, also mixed, and one bare digest (see
-//! [`checksum_line`](super::checksum_line)). Which hash function it is, is told by the line itself, else by a heading
+//! `checksum_line`). Which hash function it is, is told by the line itself, else by a heading
 //! above it or the name of the list, else by the number of digits. Lines of other functions, comments and anything
 //! else are passed over.
 //!

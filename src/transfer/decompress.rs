@@ -3,7 +3,7 @@
 //! All of them take what their own tools concatenate: members of gzip (RFC 1952, 2.2), streams of xz with padding,
 //! frames of zstd (RFC 8878, also skippable ones, with which all begins that pzstd writes), streams of bzip2. Damage and
 //! a missing end are errors. So is anything else behind the end, which `xz` and `zstd` refuse, too; for gzip and bzip2
-//! see [`members`](super::members).
+//! see `members`.
 //!
 //! # Memory
 //!
