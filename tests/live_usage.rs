@@ -143,7 +143,7 @@ fn a_killed_import_leaves_no_image() {
     std::fs::write(&large, content).unwrap();
     let import = ["image", "import", large.to_str().unwrap(), "tiny.raw", "-vv"];
     let mut started = bed.foundry(&import).start();
-    assert!(started.until(|line| line.contains("virStorageVolUpload")));
+    bed.until_import_writes("tiny.raw");
     started.signal("KILL");
     started.end().exits(137);
 

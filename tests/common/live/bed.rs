@@ -4,9 +4,10 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use foundry::disk_image::ON_ITS_WAY;
 use tempfile::TempDir;
 
 use super::environment;
@@ -140,6 +141,19 @@ impl Bed {
 
     pub(crate) fn image(&self, name: &str) -> PathBuf {
         self.storage().join("images").join(name)
+    }
+
+    /// Waits until an import writes: its volume begins with the mark, in whose place the image's head comes last. Within
+    /// reach it writes into the file, without a call that would tell.
+    pub(crate) fn until_import_writes(&self, name: &str) {
+        let image = self.image(name);
+        for _ in 0..60_000 {
+            if begins_with_mark(&image) {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        panic!("no import begins to write {}", image.display());
     }
 
     pub(crate) fn console_log(&self, vm: &str) -> PathBuf {
@@ -328,4 +342,12 @@ impl Drop for Bed {
         }
         self.sweep();
     }
+}
+
+/// Whether an image is on its way into that file.
+pub(crate) fn begins_with_mark(file: &Path) -> bool {
+    let mut begin = [0; ON_ITS_WAY.len()];
+    let read =
+        std::fs::File::open(file).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut begin));
+    read.is_ok() && begin == *ON_ITS_WAY
 }
