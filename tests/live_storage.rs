@@ -202,7 +202,7 @@ fn a_pool_is_added_refreshed_and_forgotten_and_its_files_stay() {
     run(&["add", &pool, "dir", path])
         .exits(0)
         .prints(&format!("Successfully added pool '{pool}'\n"))
-        .tells("");
+        .mentions("belongs to user 4321: who can write there can put a link in a volume's place");
     let of = std::fs::metadata(&directory).unwrap();
     assert_eq!((of.uid(), of.gid(), of.mode() & 0o7777), (4321, 4322, 0o751));
     let taken = format!("error: pool '{pool}' exists\n  nothing was changed\n");
