@@ -222,7 +222,9 @@ impl Desk<'_> {
         let own = bridge.addresses.iter().filter(|a| a.addr().is_ipv4() == net.addr().is_ipv4());
         let own: Vec<String> = own.filter(|a| !is_link_local(a.addr())).map(ToString::to_string).collect();
         let leads = around.addresses.iter().map(|a| a.net).chain(around.routes.iter().copied());
+        // What has a VLAN's tag is in that VLAN's subnet, not in the bridge's.
         if own.is_empty()
+            || self.interface.vlan.is_some()
             || is_link_local(net.addr())
             || leads.into_iter().any(|known| known.contains(&net.addr()))
         {
