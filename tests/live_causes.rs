@@ -265,8 +265,10 @@ fn what_the_machine_lacks_is_named_and_done_without() {
     // The variables of an earlier VM of that name, cut off.
     let nvram = "/var/lib/libvirt/qemu/nvram/web_VARS.fd";
     shell(&host, &format!("mkdir -p $(dirname {nvram}) && truncate -s 100 {nvram}"));
-    let sentence = "holds no EFI variables for this firmware; an earlier VM of that name may have left it\n";
-    fails(&host, &[], 4, "FND-4108", sentence).mentions("the same command again");
+    let sentence = "the EFI variables of an earlier domain of that name would be this VM's: ";
+    let ran = fails(&host, &[], 4, "FND-4108", sentence);
+    ran.mentions(&format!("foundry gc {nvram}\n")).mentions("nothing was changed\n");
+    inside(&host, &["gc", nvram, "--yes"]).run().exits(0);
     succeeds(&host, &[]);
 
     shell(

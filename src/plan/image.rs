@@ -59,8 +59,8 @@ fn misplaced(image: &str) -> Option<String> {
         return Some("is empty; for a disk without an image leave it out and write 'empty: true'".into());
     }
     if image.contains("://") {
-        // What could be a password is not repeated, nor what is too long to be read.
-        let is_short = image.len() <= 100 && !image.contains(['@', '?']);
+        // What could be a password is not repeated, nor what is too long to be read or not plain.
+        let is_short = image.len() <= 100 && image.chars().all(|c| c.is_ascii_graphic() && !"@?".contains(c));
         let url = if is_short { shell_word(image) } else { "URL".into() };
         return Some(format!(
             "is a URL; 'foundry image pull {url}' downloads it; give the image's name here"
