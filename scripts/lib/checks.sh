@@ -91,9 +91,9 @@ check_live() {
   cargo test --no-fail-fast "${targets[@]}" -- --test-threads=1
 }
 
-# Half of the live tests need any libvirtd, so they have one of their own, in namespaces, beside the machine's: a guest
-# keeps one core busy. About as long as the others by the time they take.
-LIVE_OWN_HOST=' live_create live_destroy live_disks live_gc live_images live_kill live_pull live_secrets live_usage '
+# These need no machine, only a libvirtd: they have one of their own, in namespaces, beside the machine's, as a guest
+# keeps one core busy.
+LIVE_OWN_HOST=' live_gc live_secrets '
 
 # live_lane machine|own: `--test NAME` for each. Where no namespaces can be made, all are the machine's.
 live_lane() {
