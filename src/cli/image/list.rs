@@ -6,8 +6,8 @@ use clap::Args;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{InPool, catalog};
 use super::fetch::client;
+use super::{InPool, catalog};
 use crate::cli::Global;
 use crate::cli::connect::connect;
 use crate::cli::output::{Form, Listed, ListingArgs, OutputArgs, age};

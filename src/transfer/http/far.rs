@@ -27,7 +27,9 @@ impl Resolver for FarOnly {
     ) -> Result<ResolvedSocketAddrs, Error> {
         let all = self.0.resolve(uri, config, timeout)?;
         let mut far = self.empty();
-        all.iter().filter(|address| nearness_of(address.ip()).is_none()).for_each(|address| far.push(*address));
+        all.iter()
+            .filter(|address| nearness_of(address.ip()).is_none())
+            .for_each(|address| far.push(*address));
         match all.first().filter(|_| far.is_empty()) {
             Some(near) => Err(Error::Io(io::Error::other(Near(*near)))),
             None => Ok(far),
