@@ -306,7 +306,7 @@ fn the_snapshots_of_a_running_vm_are_taken_back_as_advised() {
     let refused =
         bed.foundry(&["disk", "resize", vm, "vda", "2"]).run().exits(4).mentions("is not its own alone");
     refused.mentions("foundry gc POOL/VOLUME");
-    for file in ["boot.one", "boot.two", "data-vdb.one", "data-vdb.two"] {
+    for file in ["boot.two", "boot.one", "data-vdb.two", "data-vdb.one"] {
         bed.foundry(&["gc", &format!("{pool}/{vm}_{file}"), "--yes"]).run().exits(0);
     }
     bed.foundry(&["disk", "resize", vm, "vda", "2"]).run().exits(0);
