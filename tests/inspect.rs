@@ -312,3 +312,30 @@ fn another_secret_than_the_recorded_is_left_out() {
     add_secrets(&bench.session(), &mut seen).unwrap();
     assert_eq!(status(&seen).secrets_left_out, ["spec.cloudInit.passwordHash"]);
 }
+
+/// The metadata is for everybody who may look: of two equal VMs the digests differ, and neither is one that could be made of
+/// a guess. What is in the seed is still known by them, and by an older record's without a salt.
+#[test]
+fn digests_of_the_record_do_not_let_a_reader_try_guesses() {
+    let pin = "#cloud-config\npassword: 1234\n";
+    let raw = "rawUserData: \"#cloud-config\\npassword: 1234\\n\"";
+    let recorded =
+        |bench: &Bench| see(bench, "web").record().unwrap().secrets["spec.cloudInit.rawUserData"].clone();
+    let benches = [Bench::new(), Bench::new()];
+    for bench in &benches {
+        bench.create(&raw_plan(raw)).unwrap();
+        let mut seen = see(bench, "web");
+        let text = format!("{:?} {}", seen.record(), seen.domain.record.as_ref().unwrap());
+        assert!(!text.contains(&foundry::record::digest(pin)) && !text.contains("salt: "), "{text}");
+        add_secrets(&bench.session(), &mut seen).unwrap();
+        assert!(status(&seen).secrets_left_out.is_empty());
+        assert_eq!(seen.vm.spec.cloud_init.as_ref().unwrap().raw_user_data.as_deref(), Some(pin));
+    }
+    let [one, two] = benches;
+    assert_ne!(recorded(&one), recorded(&two));
+    let old = foundry::record::digest(pin);
+    one.edit_record("web", |record| record["secrets"]["spec.cloudInit.rawUserData"] = old.clone().into());
+    let mut seen = see(&one, "web");
+    add_secrets(&one.session(), &mut seen).unwrap();
+    assert!(status(&seen).secrets_left_out.is_empty(), "as an older foundry recorded it");
+}

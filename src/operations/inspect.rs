@@ -8,7 +8,7 @@ use crate::host::{AddressSource, Domain, DomainState};
 use crate::manifest::{
     API_VERSION, Address, Condition, KIND, Metadata, Number, Phase, Spec, Status, VirtualMachine,
 };
-use crate::record::{Liveness, Owner, Record, Role, State, digest, without_secrets};
+use crate::record::{Liveness, Owner, Record, Role, State, is_recorded, without_secrets};
 use crate::text::shell_word;
 use crate::units::{Bytes, GIB};
 
@@ -286,11 +286,12 @@ pub fn add_secrets(session: &Session<'_>, seen: &mut Seen) -> Result<(), Error> 
 
 /// The paths of those that did not come back.
 fn add_from_seed(session: &Session<'_>, seen: &mut Seen, record: &Record) -> Result<Vec<String>, Error> {
-    let Documents { user_data, network_config, .. } = read_seed(session, record, &seen.domain.name)?;
+    let Documents { user_data, network_config, meta_data } = read_seed(session, record, &seen.domain.name)?;
     let cloud_init = seen.vm.spec.cloud_init.get_or_insert_default();
+    let salt = cloud_init::salt_of(&meta_data);
     let mut missing = Vec::new();
     for (path, recorded) in &record.secrets {
-        let same = |found: &String| digest(found) == *recorded;
+        let same = |found: &String| is_recorded(found, recorded, salt.as_ref());
         let place = match path.as_str() {
             "spec.cloudInit.passwordHash" => {
                 // User-data of the user's own may have another one, or none.
