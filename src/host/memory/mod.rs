@@ -45,7 +45,7 @@ use uuid::Uuid;
 
 use super::{
     Bridge, Capabilities, DomainState, GuestMachine, Machine as HostMachine, Neighbourhood, Network,
-    PoolSource, Result,
+    PoolSource, Result, Why,
 };
 use backend::Backend;
 use calls::{Call, Calls};
@@ -112,6 +112,8 @@ struct Machine {
     nvram: bool,
     /// What its saved memory is restored with.
     saved: Option<String>,
+    /// Why it went off.
+    why_off: Why,
     /// Its snapshots: their names, and the definition that each was made of.
     snapshots: Vec<(String, String)>,
 }
@@ -120,7 +122,7 @@ struct Machine {
 struct Live {
     xml: String,
     state: DomainState,
-    stopped_by_error: bool,
+    why: Why,
     /// How many more looks find it running after it was asked to shut down.
     looks_left: Option<usize>,
     address_looks: usize,
