@@ -1,12 +1,16 @@
 //! Where images came from: noted beside them, shown, taken away with them, and what goes when nobody uses it.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should stop")]
 
+#[path = "common/http.rs"]
+mod http;
 mod support;
 
 use foundry::Kind;
 use foundry::host::memory::Effect;
 use foundry::host::{Host, Volume};
-use foundry::operations::images::{self, Dispensable, Wholeness};
+use foundry::operations::images::{self, Age, Dispensable, Wholeness};
+use foundry::origin::Origin;
+use foundry::transfer::{Client, Expected, HttpSettings};
 use support::images::{Image, origin, qcow2, raw};
 use support::{Bench, WEB, plan_with, whole};
 
@@ -276,4 +280,31 @@ fn an_image_that_is_shorter_than_its_tables_say_is_cut_off() {
         assert!(whole(&error).contains("cut off"), "{name}: {}", whole(&error));
         assert_eq!(bench.host.changes_since(&before), [""; 0]);
     }
+}
+
+/// A note is anybody's who may write to the pool: what it names beside the image's own host is not asked.
+#[test]
+fn a_note_makes_nobody_ask_another_host_for_a_list() {
+    let server = http::Server::start(|_| http::Reply::new(404, ""));
+    let image = server.url("/x.qcow2");
+    let bench = Bench::new();
+    let ages = |list: &str, lists: &[Expected]| {
+        let noted = Origin { verified_by: Some(list.into()), ..origin(&image) };
+        let bytes = qcow2();
+        let import = Image { origin: Some(noted), ..Image::unknown(&*bytes) };
+        import.import(&bench, "x.qcow2").unwrap();
+        let all = images::outdated(&bench.session(), POOL, &Client::new(HttpSettings::default()), lists);
+        let found = all.unwrap().into_iter().find(|found| found.image.name == "x.qcow2").unwrap();
+        images::delete(&bench.session(), POOL, "x.qcow2").unwrap();
+        let Age::Unknown(why) = found.age else { panic!("{:?}", found.age) };
+        (why, server.requests().len())
+    };
+    let elsewhere = server.url("/SUMS").replace("127.0.0.1", "localhost");
+    let told =
+        format!("its note names a list of checksums on another host, {elsewhere}, which was not asked");
+    assert_eq!(ages(&elsewhere, &[]), (told, 0));
+    let (told, asked) = ages(&server.url("/SUMS"), &[]);
+    assert!(told.contains("404") && asked == 1, "the host that it came from: {told}");
+    let (told, asked) = ages(&elsewhere, &[elsewhere.parse().unwrap()]);
+    assert!(told.contains("404") && asked == 2, "the catalogue's: {told}");
 }

@@ -135,6 +135,15 @@ impl Catalog {
         fitting.map(|(alias, (entry, own))| entry.resolve(alias, arch, *own)).collect()
     }
 
+    /// By what its images are verified, those of all architectures.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub fn checksums(&self) -> Result<Vec<Expected>, Error> {
+        let images = Arch::ALL.iter().map(|arch| self.list(*arch)).collect::<Result<Vec<_>, _>>()?;
+        Ok(images.into_iter().flatten().filter_map(|image| image.checksum).collect())
+    }
+
     /// The image of that name for an architecture.
     ///
     /// # Errors

@@ -21,6 +21,16 @@ use crate::yaml::shortened;
 const LOOPBACK: &str = "is this machine itself, to which no other server leads";
 const LINK_LOCAL: &str = "is an address of this machine's network alone, to which no server elsewhere leads";
 
+/// What of an address says that it is reached from this machine only: half a sentence.
+pub(super) fn nearness_of(address: IpAddr) -> Option<&'static str> {
+    match address.to_canonical() {
+        address if address.is_loopback() || address.is_unspecified() => Some(LOOPBACK),
+        IpAddr::V4(address) if address.is_link_local() => Some(LINK_LOCAL),
+        IpAddr::V6(address) if address.is_unicast_link_local() => Some(LINK_LOCAL),
+        _ => None,
+    }
+}
+
 /// Where something is read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Location {
@@ -239,21 +249,25 @@ impl Url {
         if host == "localhost" || host.ends_with(".localhost") {
             return Some(LOOPBACK);
         }
-        let address: IpAddr = host.trim_start_matches('[').trim_end_matches(']').parse().ok()?;
-        match address.to_canonical() {
-            address if address.is_loopback() || address.is_unspecified() => Some(LOOPBACK),
-            IpAddr::V4(address) if address.is_link_local() => Some(LINK_LOCAL),
-            IpAddr::V6(address) if address.is_unicast_link_local() => Some(LINK_LOCAL),
-            _ => None,
-        }
+        nearness_of(host.trim_start_matches('[').trim_end_matches(']').parse().ok()?)
+    }
+
+    /// Whether both are on one host, whatever their ports.
+    pub fn is_on_host_of(&self, other: &Self) -> bool {
+        self.uri.host().zip(other.uri.host()).is_some_and(|(a, b)| a.eq_ignore_ascii_case(b))
+    }
+
+    /// Whether a server that another one leads to may be on this machine: the same host, or one that a server on
+    /// this machine names.
+    pub(super) fn may_lead_near(&self, there: &Self) -> bool {
+        self.is_on_host_of(there) || self.nearness().is_some()
     }
 
     /// Whether another address is this one, but for encryption: what is led there by the host itself is no mirror.
     pub(super) fn is_plain_form_of(&self, other: &Self) -> bool {
-        let same_host = self.uri.host().zip(other.uri.host()).is_some_and(|(a, b)| a.eq_ignore_ascii_case(b));
         !self.is_https()
             && other.is_https()
-            && same_host
+            && self.is_on_host_of(other)
             && self.uri.path_and_query() == other.uri.path_and_query()
     }
 

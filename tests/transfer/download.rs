@@ -379,3 +379,34 @@ fn a_proxy_is_asked_with_its_login_and_not_for_what_is_excepted() {
     Bench::with(settings(".invalid")).read("http://images.invalid/x").unwrap_err();
     assert_eq!(proxy.requests().len(), 2, "the CONNECT and what came through it");
 }
+
+/// The server is reached through a proxy, as one elsewhere is; what it leads to is reached directly.
+#[test]
+fn a_server_elsewhere_leads_to_no_name_of_this_machine() {
+    for name in ["127.1", "2130706433", "0x7f.0.0.1", "017700000001"] {
+        let here = Server::of_file(noise(1000));
+        let to = here.url("/latest/meta-data").replace("127.0.0.1", name);
+        let leads = to.clone();
+        let elsewhere = Server::start(move |request| match request.path.as_str() {
+            "/x" => Reply::redirect(&leads),
+            _ => Reply::new(200, ""),
+        });
+        let at = format!("http://{}", elsewhere.address());
+        let read = |variable: &str| match variable {
+            "http_proxy" => Some(at.clone()),
+            "no_proxy" => Some(name.to_owned()),
+            _ => None,
+        };
+        let settings = HttpSettings { proxies: Proxies::read(read), ..HttpSettings::default() };
+        let bench = Bench::with(settings);
+        let failed = bench.read("http://images.invalid/x").unwrap_err();
+        let told = format!(
+            "cannot download http://images.invalid/x: it leads to {to}, whose name stands for 127.0.0.1, which is this machine itself, to which no other server leads"
+        );
+        assert_eq!((failed.reason(), failed.to_string()), (Reason::Refused, told));
+        assert_eq!(bench.told(), [""; 0], "it is not tried again");
+        assert!(here.requests().is_empty(), "{name}");
+        // Whoever names it means it.
+        assert_eq!(bench.read(&to).unwrap().0, noise(1000), "{name}");
+    }
+}

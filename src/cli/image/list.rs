@@ -4,8 +4,8 @@ use clap::Args;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::InPool;
 use super::fetch::client;
+use super::{InPool, catalog};
 use crate::cli::Global;
 use crate::cli::connect::connect;
 use crate::cli::output::{Form, Listed, ListingArgs, OutputArgs, age, details};
@@ -218,8 +218,9 @@ pub(in crate::cli) struct FreshnessView<'a> {
 }
 
 pub(super) fn run_outdated(args: &OutdatedArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let lists = catalog::load(global)?.checksums()?;
     let connected = connect(global, ui)?;
-    let found = images::outdated(&connected.session(), &args.pool.name(global), &client())?;
+    let found = images::outdated(&connected.session(), &args.pool.name(global), &client(), &lists)?;
     let views: Vec<FreshnessView<'_>> = found.iter().map(freshness).collect();
     args.listing.show(&views, "No images", (global, ui))
 }

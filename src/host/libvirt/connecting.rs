@@ -83,6 +83,7 @@ impl Libvirt {
             unanswered,
             told: Told::default(),
             is_here: OnceLock::new(),
+            name: OnceLock::new(),
         })
     }
 }

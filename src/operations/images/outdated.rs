@@ -7,7 +7,7 @@ use crate::host::Volume;
 use crate::operations::Session;
 use crate::operations::usage::Usage;
 use crate::origin::Origin;
-use crate::transfer::{Client, Location};
+use crate::transfer::{Client, Expected, Location};
 
 /// How an image compares with what its server has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,13 +37,21 @@ pub struct Freshness {
 
 /// Asks for each image of a pool whether its server has another one. No image is transferred.
 ///
+/// A note beside an image can be anybody's who may write to the pool. So the list of checksums that one names is asked
+/// only where it is on the host that the image came from, or is one of `lists`, those of the catalogue.
+///
 /// # Errors
 /// The host's; a server that does not answer makes its images [`Age::Unknown`].
-pub fn outdated(session: &Session<'_>, pool: &str, client: &Client) -> Result<Vec<Freshness>, Error> {
+pub fn outdated(
+    session: &Session<'_>,
+    pool: &str,
+    client: &Client,
+    lists: &[Expected],
+) -> Result<Vec<Freshness>, Error> {
     let usage = Usage::look(session, None)?;
     let look = |image: Volume| {
         let origin = notes::read(session, pool, &image.name)?;
-        let age = age(session, client, origin.as_ref())?;
+        let age = age(session, client, origin.as_ref(), lists)?;
         let users = usage.of(pool, &image.name, &image.path);
         let overlays = users.overlays.into_iter().map(|o| format!("{}/{}", o.pool, o.name)).collect();
         Ok(Freshness { image, origin, age, vms: users.vms, overlays })
@@ -51,12 +59,17 @@ pub fn outdated(session: &Session<'_>, pool: &str, client: &Client) -> Result<Ve
     list(session, pool)?.into_iter().map(look).collect()
 }
 
-fn age(session: &Session<'_>, client: &Client, origin: Option<&Origin>) -> Result<Age, Error> {
+fn age(
+    session: &Session<'_>,
+    client: &Client,
+    origin: Option<&Origin>,
+    lists: &[Expected],
+) -> Result<Age, Error> {
     let Some(origin) = origin.filter(|origin| origin.can_be_had_again()) else {
         return Ok(Age::Unknown("nobody noted an address that it came from".into()));
     };
     session.working(format!("Asking for {}", origin.source));
-    match ask(session, client, origin) {
+    match ask(session, client, origin, lists) {
         Ok(true) => Ok(Age::Current),
         Ok(false) => Ok(Age::Outdated),
         Err(e) if e.kind() == Kind::Interrupted => Err(e),
@@ -64,9 +77,15 @@ fn age(session: &Session<'_>, client: &Client, origin: Option<&Origin>) -> Resul
     }
 }
 
-fn ask(session: &Session<'_>, client: &Client, origin: &Origin) -> Result<bool, Error> {
+fn ask(session: &Session<'_>, client: &Client, origin: &Origin, lists: &[Expected]) -> Result<bool, Error> {
     let location: Location = origin.source.parse()?;
     let expected = origin.checksum_list();
+    if let Some(list) = expected.as_ref().filter(|list| !is_vouched_for(list, &location, lists)) {
+        return Err(Error::new(
+            Kind::Storage,
+            format!("its note names a list of checksums on another host, {list}, which was not asked"),
+        ));
+    }
     if expected.is_none() && origin.etag.is_none() && origin.last_modified.is_none() {
         return Err(Error::new(
             Kind::Storage,
@@ -76,4 +95,13 @@ fn ask(session: &Session<'_>, client: &Client, origin: &Origin) -> Result<bool, 
     let expected = expected.as_ref();
     let fetch = Fetch { location: &location, expected, convert: None, alias: None, client, cache: None };
     is_current(session, &fetch, origin)
+}
+
+/// Whether a list that a note names is more than the note's word.
+fn is_vouched_for(list: &Expected, image: &Location, lists: &[Expected]) -> bool {
+    let on_its_host = match (list, image) {
+        (Expected::ListedIn(Location::Url(list)), Location::Url(image)) => list.is_on_host_of(image),
+        _ => false,
+    };
+    on_its_host || lists.contains(list)
 }

@@ -7,11 +7,13 @@ use std::time::Duration;
 use ureq::http::header::{ACCEPT_ENCODING, AUTHORIZATION, LOCATION};
 use ureq::http::{HeaderMap, Response};
 use ureq::tls::{RootCerts, TlsConfig};
+use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Body, BodyReader};
 
 use super::super::error::{Reason, TransferError};
 use super::super::location::Url;
 use super::super::reference::percent_encoded;
+use super::far::{FarOnly, is_near};
 use super::proxy::Proxies;
 use crate::text::io_cause;
 
@@ -52,6 +54,8 @@ impl Default for HttpSettings {
 #[derive(Debug, Clone)]
 pub struct Client {
     agent: Agent,
+    /// For where servers lead to: it connects to nothing that only this machine reaches.
+    far: Agent,
     settings: Arc<HttpSettings>,
 }
 
@@ -112,7 +116,8 @@ impl Client {
             .timeout_recv_response(Some(settings.stall_timeout))
             .timeout_per_read(Some(settings.stall_timeout))
             .build();
-        Self { agent: config.into(), settings: Arc::new(settings) }
+        let far = Agent::with_parts(config.clone(), DefaultConnector::default(), FarOnly::default());
+        Self { agent: config.into(), far, settings: Arc::new(settings) }
     }
 
     pub(super) fn settings(&self) -> &HttpSettings {
@@ -122,23 +127,28 @@ impl Client {
     /// Asks and waits for the beginning of the answer, through all redirections.
     pub(super) fn send(&self, ask: &Ask) -> Result<(Head, BodyReader<'static>), Fault> {
         let mut url = ask.url.clone();
+        let mut from: Option<Url> = None;
         for _ in 0..=REDIRECTS {
-            let answer = self.ask_at(&url, ask)?;
+            let answer = self.ask_at(&url, from.as_ref(), ask)?;
             let Some(next) = leads_to(&url, &answer)? else {
                 let (parts, body) = answer.into_parts();
                 let head = Head { status: parts.status.as_u16(), headers: parts.headers, found_at: url };
                 return Ok((head, body.into_with_config().limit(u64::MAX).reader()));
             };
-            url = next;
+            from = Some(std::mem::replace(&mut url, next));
         }
         let error = TransferError::new(Reason::Answer, format!("cannot download {}", ask.url));
         Err(Fault::never(error.because(format!("it leads through more than {REDIRECTS} redirections"))))
     }
 
-    /// Asks at one address, which may lead to another one.
-    fn ask_at(&self, url: &Url, ask: &Ask) -> Result<Response<Body>, Fault> {
+    /// Asks at one address, to which another one may have led, and which may lead to another one.
+    fn ask_at(&self, url: &Url, from: Option<&Url>, ask: &Ask) -> Result<Response<Body>, Fault> {
         let uri = url.uri().clone();
-        let mut request = if ask.head_only { self.agent.head(uri) } else { self.agent.get(uri) };
+        // A proxy looks the name up where it is, and may itself be on this machine.
+        let proxy = self.settings.proxies.of(url).filter(|proxy| !proxy.is_no_proxy(&uri));
+        let is_led = proxy.is_none() && from.is_some_and(|from| !from.may_lead_near(url));
+        let agent = if is_led { &self.far } else { &self.agent };
+        let mut request = if ask.head_only { agent.head(uri) } else { agent.get(uri) };
         // The bytes of the file itself are wanted, as their checksum is.
         request = request.header(ACCEPT_ENCODING, "identity");
         if let Some(authorization) = url.authorization() {
@@ -147,8 +157,10 @@ impl Client {
         for (name, value) in &ask.headers {
             request = request.header(*name, value);
         }
-        let proxy = self.settings.proxies.of(url);
-        request.config().proxy(proxy).build().call().map_err(|e| self.fault(url, &e))
+        request.config().proxy(proxy).build().call().map_err(|e| match (from, &e) {
+            (Some(from), ureq::Error::Io(io)) if is_near(io) => Fault::never(led_near(from, url, io)),
+            _ => self.fault(url, &e),
+        })
     }
 
     fn fault(&self, url: &Url, error: &ureq::Error) -> Fault {
@@ -224,6 +236,11 @@ fn leads_to(url: &Url, answer: &Response<Body>) -> Result<Option<Url>, TransferE
         }
         _ => Ok(None),
     }
+}
+
+fn led_near(from: &Url, url: &Url, why: &io::Error) -> TransferError {
+    TransferError::new(Reason::Refused, format!("cannot download {from}"))
+        .because(format!("it leads to {url}, whose name {why}"))
 }
 
 fn untrusted(url: &Url, cause: String) -> TransferError {

@@ -7,6 +7,7 @@
 
 mod client;
 mod download;
+mod far;
 mod headers;
 mod look;
 mod proxy;
