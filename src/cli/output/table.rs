@@ -14,6 +14,8 @@ pub(in crate::cli) fn table(
     columns: Option<u16>,
 ) -> String {
     let rows: Vec<Vec<String>> = rows.map(|row| row.iter().map(|cell| printable(cell)).collect()).collect();
+    // What is between two columns is not needed behind the last one.
+    let columns = columns.map(|columns| columns.saturating_add(GAP));
     let least = columns.and_then(|columns| least_widths(headers, &rows, columns));
     let mut table = within(columns.filter(|_| least.is_some()));
     if !no_headers {
