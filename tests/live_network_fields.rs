@@ -119,7 +119,7 @@ fn a_guest_has_the_network_that_its_manifest_says() {
     bed.import(&image, "debian.qcow2");
     let manifest = manifest(&bed);
     let begun = Instant::now();
-    bed.foundry(&["create", "-", "--wait=cloud-init", "--timeout", "9m"]).reads(&manifest).run().exits(0);
+    bed.foundry(&["create", "-", "--wait=cloud-init", "--timeout", "20m"]).reads(&manifest).run().exits(0);
     println!("cloud-init was done after {:?}", begun.elapsed());
     let guest = bed.guest("10.79.1.91");
     let links = Links::of(&guest);

@@ -10,8 +10,8 @@ use super::codes;
 use super::deadline::{ChildInTime as _, CommandInTime as _};
 
 /// No program that a test runs takes this long. One that does is killed, so that its test fails and the others
-/// have their turn.
-const LIMIT: Duration = Duration::from_secs(600);
+/// have their turn. A Debian guest without KVM, beside other guests, needs some ten minutes.
+const LIMIT: Duration = Duration::from_secs(1500);
 
 /// How a program ended.
 #[derive(Debug, Clone)]
