@@ -52,7 +52,7 @@ fn a_debian_guest_is_what_its_manifest_says_and_leaves_nothing() {
     let manifest = manifest(&bed);
     let begun = Instant::now();
     let made = bed
-        .foundry(&["create", "-", "--wait=cloud-init", "--timeout", "9m", "--pool", &bed.vm_pool()])
+        .foundry(&["create", "-", "--wait=cloud-init", "--timeout", "20m", "--pool", &bed.vm_pool()])
         .reads(&manifest)
         .run()
         .exits(0);
