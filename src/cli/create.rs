@@ -118,7 +118,7 @@ fn told(problems: &[Problems]) -> Error {
     if problems.len() > TOLD {
         all.push(format!("… and {} more VMs with problems", problems.len() - TOLD));
     }
-    Error::new(codes.worst().unwrap_or(Kind::Validation.into()), all.join("\n"))
+    Error::of_text(codes.worst().unwrap_or(Kind::Validation.into()), all.join("\n"))
 }
 
 fn load_all(files: &[String]) -> Result<Vec<VirtualMachine>, Error> {
@@ -146,7 +146,8 @@ fn dry_run(args: &CreateArgs, session: &Session<'_>, plans: &[VmPlan], ui: &Ui) 
                 ui.result(&blueprint.domain_xml)
             }
             None if !removes.is_empty() => {
-                ui.line(&format!("{first}\nVM '{}' can be created; nothing was changed", plan.name))
+                ui.line(&first)?;
+                ui.line(&format!("VM '{}' can be created; nothing was changed", plan.name))
             }
             None => ui.line(&format!("VM '{}' can be created; nothing was changed", plan.name)),
         }

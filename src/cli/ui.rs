@@ -14,7 +14,7 @@ use super::progress::{self, Line, Times};
 use crate::error::{Code, Error};
 use crate::host::CallObserver;
 use crate::operations::{Event, Progress};
-use crate::text::printable_lines;
+use crate::text::{printable, printable_lines};
 
 /// Owns the terminal.
 pub struct Ui {
@@ -74,7 +74,7 @@ impl Ui {
         }
     }
 
-    /// Writes a result for people, without what their terminal would obey.
+    /// Writes a result for people, of lines in which what others said is shown as `printable` does.
     ///
     /// # Errors
     /// As [`Ui::result`].
@@ -87,18 +87,20 @@ impl Ui {
     /// # Errors
     /// As [`Ui::result`].
     pub fn line(&self, text: &str) -> Result<(), Error> {
-        self.shown(&format!("{text}\n"))
+        self.shown(&format!("{}\n", printable(text)))
     }
 
-    /// Writes names, one each line: for a program as they are, else without what a terminal would obey.
+    /// Writes names, one each line: for a program as they are, else with what a terminal would obey written out.
     ///
     /// # Errors
     /// As [`Ui::result`].
     pub fn names<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<(), Error> {
-        self.words(&names.map(|name| format!("{name}\n")).collect::<String>())
+        let is_terminal = io::stdout().is_terminal();
+        let line = |name: &str| if is_terminal { printable(name) + "\n" } else { format!("{name}\n") };
+        self.words(&names.map(line).collect::<String>())
     }
 
-    /// Writes words of others: for a program as they are, else without what a terminal would obey.
+    /// Writes words of others: for a program as they are, else with what a terminal would obey written out.
     ///
     /// # Errors
     /// As [`Ui::result`].
@@ -133,7 +135,7 @@ impl Ui {
     /// Says something on stderr, unless it is to be quiet.
     pub fn note(&self, text: &str) {
         if !self.quiet {
-            self.say(&Line::Note { message: text }, "", text);
+            self.say(&Line::Note { message: text }, "", &printable(text));
         }
     }
 
@@ -143,7 +145,7 @@ impl Ui {
             return;
         }
         if !self.quiet {
-            self.say(&Line::Warning { message: text }, &self.paint("warning: ", "33"), text);
+            self.say(&Line::Warning { message: text }, &self.paint("warning: ", "33"), &printable(text));
         }
     }
 
@@ -237,7 +239,7 @@ impl Ui {
 
     fn spin(&self, what: &str) {
         self.clear();
-        let bar = ProgressBar::new_spinner().with_message(printable_lines(what));
+        let bar = ProgressBar::new_spinner().with_message(printable(what));
         bar.enable_steady_tick(Duration::from_millis(100));
         if let Ok(mut spinner) = self.spinner.lock() {
             *spinner = Some(bar);
@@ -270,7 +272,7 @@ impl Progress for Ui {
             _ if self.quiet || self.progress == progress::Form::None => {}
             Event::Begins(what) => {
                 self.step();
-                self.say(&Line::Begin { message: &what }, "", &what);
+                self.say(&Line::Begin { message: &what }, "", &printable(&what));
             }
             Event::Working(what) => self.working(&what),
             Event::Done(what) => self.done(&what),
@@ -298,7 +300,7 @@ impl Ui {
         let time =
             if self.progress == progress::Form::Moving { format!(" ({seconds:.1}s)") } else { String::new() };
         let event = Line::Done { message: what, seconds: (seconds * 1000.0).round() / 1000.0 };
-        self.say(&event, &self.paint("✓ ", "32"), &format!("{what}{time}"));
+        self.say(&event, &self.paint("✓ ", "32"), &format!("{}{time}", printable(what)));
     }
 
     fn transferred(&self, done: u64, total: Option<u64>) {
@@ -378,7 +380,7 @@ impl CallObserver for CallLog {
         let line =
             format!("[libvirt] {:>9.3} ms  {function} ({operation}){outcome}", took.as_secs_f64() * 1000.0);
         // A closed stderr leaves nobody to tell.
-        let _ = writeln!(io::stderr().lock(), "{}", printable_lines(&line));
+        let _ = writeln!(io::stderr().lock(), "{}", printable(&line));
     }
 }
 

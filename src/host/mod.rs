@@ -20,6 +20,7 @@ pub use error::{HostError, Stopped};
 pub use libvirt::{CallObserver, Libvirt, Patience, is_local_uri, run_event_loop};
 pub use machine::{GuestMachine, Machine, SecurityModel};
 pub(crate) use objects::is_up;
+pub(crate) use objects::word_of;
 pub use objects::{
     AddressSource, Bridge, Capabilities, Domain, DomainState, GuestAddress, Network, Reach, StateNow, View,
 };

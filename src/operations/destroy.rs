@@ -17,7 +17,6 @@ use super::{Event, Session, console, lookup, turn};
 use crate::error::{Code, Error};
 use crate::host::Domain;
 use crate::record::{Maker, Record, RecordedVolume, Role, State};
-use crate::text::shell_word;
 use crate::units::Bytes;
 
 pub use super::survey::survey;
@@ -133,7 +132,7 @@ fn mark(session: &Session<'_>, demolition: &Demolition) -> Result<Option<Mark>, 
         }
         Error::from(refused)
             .outcome("nothing was removed")
-            .outcome(format!("foundry destroy {} finishes it", shell_word(name)))
+            .outcome(format!("foundry destroy {} finishes it", demolition.domain.word()))
     })?;
     Ok(before.map(|before| Mark { before, maker: marked.maker }))
 }
@@ -158,7 +157,7 @@ fn check_nothing_came(
             format!("VM '{name}' has got a disk since it was looked at"),
         )
         .because(format!("volume '{}' in pool '{}' is in its record now", new.name, new.pool))
-        .hint(format!("foundry destroy {} looks again", shell_word(name)))
+        .hint(format!("foundry destroy {} looks again", demolition.domain.word()))
         .outcome("nothing was removed")),
     }
 }
@@ -174,7 +173,7 @@ fn spared(session: &Session<'_>, demolition: &Demolition, mark: Option<&Mark>, e
     let error = error.outcome(format!("nothing was removed; VM '{name}' still runs"));
     match &demolition.record {
         Some(record) if record.state != State::Created => {
-            error.outcome(format!("foundry destroy {} finishes it", shell_word(name)))
+            error.outcome(format!("foundry destroy {} finishes it", demolition.domain.word()))
         }
         _ => error,
     }
@@ -203,7 +202,7 @@ fn remains(demolition: &Demolition) -> [String; 2] {
     let force = if demolition.record.is_none() && demolition.options.force { " --force" } else { "" };
     [
         format!("VM '{name}' is half destroyed; its definition still names what is left"),
-        format!("foundry destroy {}{force} finishes it", shell_word(name)),
+        format!("foundry destroy {}{force} finishes it", demolition.domain.word()),
     ]
 }
 
@@ -304,7 +303,7 @@ pub(super) fn leftover(session: &Session<'_>, domain: &Domain) -> Result<Demolit
     if demolition.domain.state.is_active() {
         return Err(Error::new(Code::HalfCreated, format!("VM '{}' was started meanwhile", domain.name))
             .because("its creation was interrupted, and it runs")
-            .hint(format!("foundry destroy {} removes it", shell_word(&domain.name)))
+            .hint(format!("foundry destroy {} removes it", domain.word()))
             .outcome("nothing was changed"));
     }
     if let Some((what, reason)) = demolition.spared.first() {
@@ -313,10 +312,7 @@ pub(super) fn leftover(session: &Session<'_>, domain: &Domain) -> Result<Demolit
             format!("an interrupted creation of VM '{}' left {what}", domain.name),
         )
         .because(reason.clone())
-        .hint(format!(
-            "look at it; foundry destroy {} removes the rest and leaves it",
-            shell_word(&domain.name)
-        ))
+        .hint(format!("look at it; foundry destroy {} removes the rest and leaves it", domain.word()))
         .outcome("nothing was changed"));
     }
     Ok(demolition)

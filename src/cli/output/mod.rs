@@ -26,6 +26,7 @@ use super::Global;
 use super::ui::Ui;
 use crate::config::Key;
 use crate::error::{Error, Kind};
+use crate::text::visible_json;
 pub(super) use crate::units::parse_duration;
 use crate::yaml;
 
@@ -230,7 +231,7 @@ fn value<T: Serialize>(object: &T) -> Result<Value, Error> {
 
 pub(super) fn to_json<T: Serialize>(object: &T) -> Result<String, Error> {
     let text = serde_json::to_string_pretty(object);
-    text.map(|text| text + "\n").map_err(|e| unwritable("JSON", e))
+    text.map(|text| visible_json(&text) + "\n").map_err(|e| unwritable("JSON", e))
 }
 
 pub(super) fn to_yaml<T: Serialize>(object: &T) -> Result<String, Error> {

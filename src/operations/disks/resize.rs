@@ -97,7 +97,7 @@ fn resize_found(
 
 /// What to do about a growth that the record may not say.
 fn again(subject: &Subject, target: &str, size: Bytes) -> String {
-    let (vm, target) = (shell_word(subject.name()), shell_word(target));
+    let (vm, target) = (subject.domain.word(), shell_word(target));
     let again = format!("foundry disk resize {vm} {target} {}GiB", size.0 / GIB);
     format!("its record does not say so: {again} writes it")
 }

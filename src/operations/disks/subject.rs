@@ -152,7 +152,7 @@ impl Found {
 /// The record of a VM that is nobody's work in progress.
 fn whole_record(domain: &Domain) -> Result<Record, Error> {
     let name = &domain.name;
-    let word = shell_word(name);
+    let word = domain.word();
     match Owner::of_domain(domain) {
         Owner::Foundry(record) => match record.state {
             State::Created => Ok(*record),
