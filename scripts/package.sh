@@ -19,7 +19,7 @@ FOUNDRY=target/release/foundry
 REQUIRES=/usr/lib/rpm/find-requires
 
 main() {
-  cargo build --quiet --release
+  scripts/lib/cargo_release.sh build --quiet --release
   rm -rf "$OUT"
   documents
   put scripts/lib/lintian-overrides usr/share/lintian/overrides/foundry-vm

@@ -1,19 +1,27 @@
 #!/usr/bin/env bash
-# quickstart.sh - from a fresh Debian, Ubuntu or Fedora to a VM that answers SSH: installs what is missing, builds
-# foundry, makes a bridge, imports an image, creates a VM out of a manifest, logs in, destroys it again. Run it as
-# root, with sudo, or as a user who may use sudo. It can be run again at any time, also after an aborted run.
+# quickstart.sh - from a fresh Debian, Ubuntu or Fedora to a VM that answers SSH, and to a host on which README's next
+# commands work: installs what is missing, builds foundry and puts it on the path, makes a bridge with a way out for
+# guests, imports an image, and runs all of foundry's job once: a VM is made out of a manifest, logged into, destroyed.
+# Run it as root, with sudo, or as a user who may use sudo. It can be run again at any time, also after an aborted run.
+# No package is ever removed or downgraded by it.
 #
 #   scripts/quickstart.sh [IMAGE]         IMAGE (or FOUNDRY_IMAGE): a cloud image; without, one is built on Debian
 #     --tiny             take a guest of 20 MB that boots in seconds, and knows little (Debian only)
-#     --bridge NAME      the bridge to make or to use (foundry0)
-#     --subnet A.B.C     its network, A.B.C.0/24 (10.78.0)
-#     --keep             leave the VM and the bridge at the end (the next run replaces this VM)
+#     --bridge NAME      the bridge to make or to use (br0)
+#     --subnet A.B.C     its network, A.B.C.0/24 (10.20.30); one that is routed already is refused
+#     --no-way-out       no NAT, no forwarding, no name server for the guests
+#     --no-install       do not put foundry into /usr/local/bin
+#     --open-kvm         if /dev/kvm is closed to QEMU, open it to the group kvm, as udev's rule does
+#     --no-open-kvm      leave it closed, and take the time; with neither, it asks (a container's root: it opens)
+#     --keep             leave the VM of this run (the next run replaces it)
+#     --undo             take away what earlier runs made: all but packages, your key and your VMs
 #     --prefix PREFIX    for tests: put PREFIX before every name, and leave nothing at all
 set -euo pipefail
 shopt -s inherit_errexit
 
 SCRIPTS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-for lib in log privilege cache apt apt_install packages libvirtd bridge kvm rust leftovers quickstart_vm; do
+for lib in log privilege cache apt apt_install packages libvirtd subnet bridge way_out kvm kvm_access rust leftovers made \
+  quickstart_vm quickstart_reader quickstart_undo; do
   # shellcheck source=/dev/null
   . "$SCRIPTS/lib/$lib.sh"
 done
@@ -25,8 +33,15 @@ SUBNET=''
 IMAGE=${FOUNDRY_IMAGE:-}
 TINY=''
 KEEP=''
+WAY_OUT=yes
+INSTALL=yes
+OPEN_KVM=''
+UNDO=''
+# The name in the examples
+IMAGE_NAME=debian-12.qcow2
 LOGIN=''
 STARTED=''
+KVM=''
 BEGUN=$(now_ms)
 
 main() {
@@ -35,9 +50,13 @@ main() {
   require_root_or_sudo
   trap at_exit EXIT
   trap 'exit 130' INT TERM
-  prepare
-  show
-  finish
+  if [[ -n $UNDO ]]; then
+    undo
+  else
+    prepare
+    show
+    finish
+  fi
 }
 
 read_arguments() {
@@ -45,6 +64,11 @@ read_arguments() {
     case $1 in
       --tiny) TINY=yes ;;
       --keep) KEEP=yes ;;
+      --undo) UNDO=yes ;;
+      --no-way-out) WAY_OUT='' ;;
+      --no-install) INSTALL='' ;;
+      --open-kvm) OPEN_KVM=yes ;;
+      --no-open-kvm) OPEN_KVM=no ;;
       --bridge | --subnet | --prefix)
         (($# > 1)) || die "$1 needs a value"
         local name=${1#--}
@@ -67,24 +91,64 @@ settle_names() {
   VM=${PREFIX}quickstart
   MARK=${PREFIX:-foundry quickstart}
   if [[ -n $PREFIX ]]; then
-    BRIDGE=${BRIDGE:-fdtq0} SUBNET=${SUBNET:-10.79.0}
+    BRIDGE=${BRIDGE:-fdtq0} SUBNET=${SUBNET:-10.79.0} WAY_OUT='' INSTALL=''
     export FOUNDRY_VM_POOL=${PREFIX}quickstart-vms FOUNDRY_IMAGE_POOL=${PREFIX}quickstart-images
     export FOUNDRY_STORAGE_PATH=/var/lib/libvirt/${PREFIX}quickstart
   fi
-  BRIDGE=${BRIDGE:-foundry0} SUBNET=${SUBNET:-10.78.0}
+  BRIDGE=${BRIDGE:-br0} SUBNET=${SUBNET:-10.20.30}
+  subnet_is "$SUBNET" || die "--subnet takes three numbers of an address, such as 10.20.30, and not $SUBNET"
   KEY=$(cache_dir)/id_ed25519
   MANIFEST=$(cache_dir)/$VM.yaml
 }
 
 prepare() {
-  # shellcheck disable=SC2046
-  step 'installing what is missing' packages_install $(package_list build) $(package_list host)
-  step 'looking for Rust' rust_install
+  step 'looking at the network' look_at_network
+  step 'installing what is missing' install_packages
+  look_at_network
   step 'building foundry' rust_build
+  [[ -z $INSTALL ]] || step "putting it on the path" program_install
+  step 'asking whether QEMU may use KVM' open_kvm
   step 'starting libvirt' start_libvirt
   step 'asking whether KVM works' choose_virt_type
   step 'getting an image' get_image
   step 'making an SSH key' key_make
+}
+
+# All in one transaction, so that nothing is decided on half of it.
+install_packages() {
+  local purposes=(build host) purpose names=''
+  [[ -n $IMAGE ]] || purposes+=(guest)
+  for purpose in "${purposes[@]}"; do
+    names+=" $(package_list "$purpose")"
+  done
+  if ! rust_is_new_enough; then
+    [[ $(package_family) != debian ]] || apt_update
+    names+=" $(rust_packages)"
+  fi
+  # shellcheck disable=SC2086
+  packages_install $names
+  programs_check "${purposes[@]}"
+  rust_check
+}
+
+# Before anything is changed, where that can be
+look_at_network() {
+  local taken
+  # A plain machine has not even ip: then it is looked at behind the installation.
+  command -v ip >/dev/null || return 0
+  if bridge_exists "$BRIDGE"; then
+    bridge_has_address
+  elif taken=$(subnet_routes "$BRIDGE" | subnet_taken "$SUBNET"); then
+    die "$SUBNET.0/24 is routed already on this machine: $taken" \
+      "$(subnet_routes "$BRIDGE" | subnet_next_free "$SUBNET" | sed 's/^/the next free one: --subnet /')"
+  fi
+}
+
+open_kvm() {
+  KVM=$(kvm_open "$OPEN_KVM")
+  note "$KVM_DEVICE: $([[ -e $KVM_DEVICE ]] && echo "$KVM" || echo 'not here')"
+  # What is said on this run's behalf; settings_write says it for the next commands.
+  [[ $KVM != closed ]] || export FOUNDRY_CALL_TIMEOUT=${FOUNDRY_CALL_TIMEOUT:-$KVM_CLOSED_CALL_TIMEOUT}
 }
 
 start_libvirt() {
@@ -92,7 +156,11 @@ start_libvirt() {
   note "libvirt: $STARTED"
 }
 
+# The probe runs as root, which may open what QEMU's user may not.
 choose_virt_type() {
+  if [[ -z ${FOUNDRY_VIRT_TYPE:-} && $KVM == closed ]]; then
+    FOUNDRY_VIRT_TYPE=qemu
+  fi
   export FOUNDRY_VIRT_TYPE=${FOUNDRY_VIRT_TYPE:-$(kvm_probe)}
   note "guests run with $FOUNDRY_VIRT_TYPE"
 }
@@ -114,8 +182,7 @@ get_image() {
 
 show() {
   step "removing what an aborted run has left of $VM" vm_remove_old
-  step "making the bridge $BRIDGE" bridge_add "$BRIDGE" "$SUBNET.1/24" "$MARK"
-  bridge_has_address
+  step "making the bridge $BRIDGE" make_bridge
   step 'foundry image import' image_import
   step 'foundry create, until SSH answers' vm_create
   step 'logging in' vm_log_in
@@ -124,33 +191,45 @@ show() {
   [[ -n $KEEP ]] || step 'foundry destroy' foundry destroy "$VM" --yes
 }
 
+# Another's bridge has another's rules.
+make_bridge() {
+  bridge_add "$BRIDGE" "$SUBNET.1/24" "$MARK"
+  if [[ -n $WAY_OUT && $(bridge_maker "$BRIDGE") == "$MARK" ]]; then
+    way_out_make "$BRIDGE" "$SUBNET"
+  fi
+}
+
 # A bridge that was there before may have another network.
 bridge_has_address() {
   [[ $(bridge_address "$BRIDGE") == "$SUBNET."* ]] \
-    || die "the bridge $BRIDGE has the address $(bridge_address "$BRIDGE")" '--subnet A.B.C says which network to use'
+    || die "there is a bridge $BRIDGE with the address $(bridge_address "$BRIDGE" | grep . || echo none)" \
+      '--bridge NAME makes one of another name, --subnet A.B.C uses this one with its own network'
 }
 
 finish() {
-  [[ -n $KEEP ]] || bridge_remove "$BRIDGE" "$MARK"
+  if [[ -n $PREFIX ]]; then
+    bridge_remove "$BRIDGE" "$MARK"
+  else
+    step "writing this machine's settings" settings_write
+    step 'writing a manifest for you' reader_manifest_write
+  fi
   say "All of it took $(seconds $(($(now_ms) - BEGUN)))."
   [[ -n $PREFIX ]] || tell_the_rest
 }
 
 tell_the_rest() {
-  local sudo='sudo '
+  local sudo='sudo ' call=foundry
   ((EUID != 0)) || [[ -n $(invoking_user) ]] || sudo=''
-  say '' 'Left on this machine:'
-  note "the image $(image_name "$IMAGE") in foundry's image pool; the key $KEY; the manifest $MANIFEST"
+  [[ $(type -P foundry) == "$PROGRAM" ]] || call=$(rust_program foundry)
+  say '' 'Left on this machine (scripts/quickstart.sh --undo takes it away):'
+  note "the image $IMAGE_NAME; the manifest web.yaml; the program $call"
+  note "the bridge $BRIDGE with $SUBNET.1/24${WAY_OUT:+, its NAT and its name server}, until the next boot: then run this again"
   [[ $STARTED != 'by hand' ]] || note "libvirtd and virtlogd, started by hand, pids in $LIBVIRT_BY_HAND"
-  [[ -z $KEEP ]] || note "the VM $VM and the bridge $BRIDGE"
+  [[ -z $KEEP ]] || note "the VM $VM: ssh -i $KEY $LOGIN@$SUBNET.10"
   say '' 'Go on with:'
-  if [[ -n $KEEP ]]; then
-    note "ssh -i $KEY $LOGIN@$SUBNET.10"
-    note "$sudo$(rust_program foundry) destroy $VM"
-  else
-    note "$SCRIPTS/quickstart.sh --keep     # the same, and the VM stays"
-    note "$sudo$(rust_program foundry) --help"
-  fi
+  note "$sudo$call create web.yaml --wait=ssh"
+  note "ssh root@$SUBNET.40"
+  note "$sudo$call destroy web"
 }
 
 # In a test nothing may stay, however it ended. Otherwise what there is after a failure is worth a look, and the

@@ -7,17 +7,20 @@
 # the suite away and lists the packages. Builds, guests and tools stay in target/ and in ~/.cache/foundry-test.
 #
 #   scripts/test.sh               all of it
-#   scripts/test.sh --fast        without the Debian guest and the quickstart
+#   scripts/test.sh --fast        without the Debian guest, the quickstart and the bare machines
 #   scripts/test.sh --full        with every fault at every call in place of a sample, which takes hours
 #   scripts/test.sh --only STAGE  one stage of the table, with what it needs
 #   scripts/test.sh --setup       only the environment, kept; prints it for: eval "$(scripts/test.sh --setup)"
 #   scripts/test.sh --teardown    removes what --setup and aborted runs left
+#   --open-kvm, --no-open-kvm     with any: whether a /dev/kvm that is closed to QEMU is opened, as udev's rule does (a
+#                                 container's root: it is)
 set -euo pipefail
 shopt -s inherit_errexit
 export LC_ALL=C.UTF-8
 
 SCRIPTS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-for lib in log privilege cache apt apt_install packages libvirtd bridge kvm tools stages leftovers test_env checks package_checks; do
+for lib in log privilege cache apt apt_install packages libvirtd bridge kvm tools stages signals leftovers debian_tree\
+  way_out kvm_access bare test_env checks package_checks; do
   # shellcheck source=/dev/null
   . "$SCRIPTS/lib/$lib.sh"
 done
@@ -30,10 +33,12 @@ QUICKSTART_BRIDGE=fdtq0
 FAST=''
 FULL=''
 ONLY=''
+export OPEN_KVM=''
 CLEAN=yes
 
 main() {
   local action=run
+  signals_default "$@"
   while (($# > 0)); do
     case $1 in
       --fast) FAST=yes ;;
@@ -43,6 +48,8 @@ main() {
         shift
         ;;
       --setup | --teardown) action=${1#--} ;;
+      --open-kvm) OPEN_KVM=yes ;;
+      --no-open-kvm) OPEN_KVM=no ;;
       -h | --help) action=usage ;;
       *) die "unknown argument $1" 'scripts/test.sh --help' ;;
     esac
@@ -60,6 +67,7 @@ usage() {
 
 setup() {
   step 'installing packages' env_packages
+  step 'asking whether QEMU may use KVM' env_kvm_access
   step 'starting libvirt' env_libvirtd >&2
   step "making the bridge $TEST_BRIDGE" env_bridge "$SETUP_MARK"
   step 'asking whether KVM works' env_kvm
@@ -76,6 +84,7 @@ teardown() {
   step "removing everything named $TEST_PREFIX*" leftovers_remove
   step 'removing the bridges' remove_bridges "$SETUP_MARK"
   step 'stopping the daemons started by hand' libvirtd_stop
+  step 'closing /dev/kvm again, if it was opened' kvm_undo
   step 'taking the added suite away' apt_drop_suite bookworm-backports
   tell_packages
 }
@@ -110,6 +119,7 @@ run() {
   pure_checks
   begin_side_work
   live_checks
+  bare_checks
   finish_side_work
 }
 
@@ -135,6 +145,7 @@ prepare() {
   fi
   needs_guests || return 0
   CLEAN=''
+  stage kvm-access env_kvm_access
   stage libvirtd start_libvirtd
   stage bridge env_bridge "$RUN_MARK"
   stage clean-start leftovers_remove
@@ -193,6 +204,16 @@ live_checks() {
     stage quickstart-again check_quickstart
   fi
   stage leaks check_leaks
+}
+
+# Machines of their own, on which a newcomer begins.
+bare_checks() {
+  wanted bare || return 0
+  if [[ -n $FAST ]]; then
+    stage_leave_out bare '--fast'
+  else
+    stage bare check_bare
+  fi
 }
 
 # remove_bridges MARK

@@ -26,6 +26,7 @@ fn create_asks_once() {
     domains
     capabilities
     domain_xml other
+    memory
     bridges
     volume foundry-images/debian-12
     download foundry-images/debian-12
@@ -58,6 +59,7 @@ fn a_small_vm_asks_less() {
     domains
     capabilities
     domain_xml other
+    memory
     network default
     refresh_pool foundry-vms
     pool foundry-vms

@@ -6,6 +6,7 @@ mod support;
 
 use serde_json::Value;
 use support::command::{Ran, TEST_DRIVER, foundry, on_test, run, run_with};
+use support::deadline::{ChildInTime as _, CommandInTime as _};
 use support::{SMALL, WEB};
 
 /// One error, once, on stderr; nothing on stdout.
@@ -51,7 +52,7 @@ fn piped(command: &mut std::process::Command, stdin: &str) -> Ran {
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
-    Ran::from(child.wait_with_output().unwrap())
+    Ran::from(child.wait_with_output_in_time().unwrap())
 }
 
 #[test]
@@ -104,7 +105,7 @@ fn the_uri_is_the_flags_then_foundrys_then_libvirts() {
         flag.map(|uri| command.args(["--connect", uri]));
         ours.map(|uri| command.env("FOUNDRY_CONNECT", uri));
         libvirts.map(|uri| command.env("LIBVIRT_DEFAULT_URI", uri));
-        Ran::from(command.output().unwrap())
+        Ran::from(command.output_in_time().unwrap())
     };
     let good = Some(TEST_DRIVER);
     for (flag, ours, libvirts) in [
@@ -200,11 +201,13 @@ fn a_variable_set_to_nothing_counts_as_not_set() {
         "FOUNDRY_VIRT_TYPE",
         "FOUNDRY_CONNECT",
     ] {
-        let ran = Ran::from(foundry(&["render", "examples/simple-vm.yaml"]).env(name, "").output().unwrap());
+        let ran = Ran::from(
+            foundry(&["render", "examples/simple-vm.yaml"]).env(name, "").output_in_time().unwrap(),
+        );
         assert_eq!((ran.code, &ran.stdout), (0, &plain), "{name}: {}", ran.stderr);
         assert!(run(&["options"]).stdout.contains(&format!("[env: {name}]")), "{name}");
     }
-    let ran = Ran::from(foundry(&["list"]).env("FOUNDRY_VM_POOL", "a/b").output().unwrap());
+    let ran = Ran::from(foundry(&["list"]).env("FOUNDRY_VM_POOL", "a/b").output_in_time().unwrap());
     assert_eq!(ran.code, 64, "{}", ran.stderr);
     assert_eq!(run(&["--vm-pool", "", "list"]).code, 64, "a flag is not a variable");
 }

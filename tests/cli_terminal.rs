@@ -7,13 +7,14 @@ use std::process::{Command, Stdio};
 
 use support::SMALL;
 use support::command::{Ran, TEST_DRIVER, foundry, on_test, run, run_with, skip_without};
+use support::deadline::{ChildInTime as _, CommandInTime as _};
 
 #[test]
 fn nothing_is_coloured_or_animated_in_a_pipe() {
     for args in [&["list"][..], &["destroy", "test", "--force"], &["get", "nosuch"], &["create"], &["--help"]]
     {
         let mut command = foundry(&[&["-c", TEST_DRIVER], args].concat());
-        let ran = Ran::from(command.env("TERM", "xterm-256color").output().unwrap());
+        let ran = Ran::from(command.env("TERM", "xterm-256color").output_in_time().unwrap());
         let both = format!("{}{}", ran.stdout, ran.stderr);
         assert!(!both.contains('\u{1b}') && !both.contains('\r'), "{args:?}: {both:?}");
     }
@@ -29,7 +30,7 @@ fn colours_are_for_terminals_without_no_color() {
         command.env_clear().env("PATH", "/usr/bin:/bin").env("TERM", "xterm").stdin(Stdio::null());
         no_color.map(|value| command.env("NO_COLOR", value));
         command
-            .output()
+            .output_in_time()
             .ok()
             .map(|out| (out.status.code(), String::from_utf8_lossy(&out.stdout).into_owned()))
     };
@@ -56,7 +57,7 @@ fn a_terminal_is_told_of_explain_where_there_is_no_hint() {
         let mut command = Command::new("script");
         command.args(["-qec", &format!("{binary} -c {TEST_DRIVER} {args}"), "/dev/null"]);
         command.env_clear().env("PATH", "/usr/bin:/bin").env("TERM", "xterm").stdin(Stdio::null());
-        command.output().ok().map(|out| String::from_utf8_lossy(&out.stdout).into_owned())
+        command.output_in_time().ok().map(|out| String::from_utf8_lossy(&out.stdout).into_owned())
     };
     let Some(said) = on_terminal("render nosuch.yaml") else {
         skip_without("script", "bsdutils");
@@ -78,9 +79,9 @@ fn a_terminal_is_asked_before_anything_is_destroyed() {
         );
         let mut command = Command::new("sh");
         command.args(["-c", &typed]).env_clear().env("PATH", "/usr/bin:/bin");
-        String::from_utf8_lossy(&command.output().unwrap().stdout).into_owned()
+        String::from_utf8_lossy(&command.output_in_time().unwrap().stdout).into_owned()
     };
-    if Command::new("script").arg("--version").output().is_err() {
+    if Command::new("script").arg("--version").output_in_time().is_err() {
         skip_without("script", "bsdutils");
         return;
     }
@@ -102,9 +103,9 @@ fn a_redirected_stderr_does_not_answer_the_question() {
         let typed = format!("printf 'n\\n' | script -qec '{command}' /dev/null");
         let mut shell = Command::new("sh");
         shell.args(["-c", &typed]).env_clear().env("PATH", "/usr/bin:/bin");
-        String::from_utf8_lossy(&shell.output().unwrap().stdout).into_owned()
+        String::from_utf8_lossy(&shell.output_in_time().unwrap().stdout).into_owned()
     };
-    if Command::new("script").arg("--version").output().is_err() {
+    if Command::new("script").arg("--version").output_in_time().is_err() {
         skip_without("script", "bsdutils");
         return;
     }
@@ -172,7 +173,7 @@ fn a_reader_that_goes_is_no_failure() {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let mut command = foundry(&[&["-c", TEST_DRIVER], args].concat());
-        let done = command.stdout(writer).stderr(Stdio::piped()).output().unwrap();
+        let done = command.stdout(writer).stderr(Stdio::piped()).output_in_time().unwrap();
         let told = String::from_utf8_lossy(&done.stderr);
         assert_eq!(done.status.code(), Some(0), "{args:?}: {told}");
         assert!(!told.contains("panicked") && !told.contains("error"), "{args:?}: {told}");
@@ -183,7 +184,7 @@ fn a_reader_that_goes_is_no_failure() {
 fn a_stderr_that_is_gone_changes_nothing() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
-    let done = foundry(&["-c", TEST_DRIVER, "get", "nosuch"]).stderr(writer).output().unwrap();
+    let done = foundry(&["-c", TEST_DRIVER, "get", "nosuch"]).stderr(writer).output_in_time().unwrap();
     assert_eq!(done.status.code(), Some(4));
 }
 
@@ -191,7 +192,8 @@ fn a_stderr_that_is_gone_changes_nothing() {
 #[test]
 fn a_full_disk_under_stdout_is_a_failure() {
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let done = foundry(&["-c", TEST_DRIVER, "list"]).stdout(full).stderr(Stdio::piped()).output().unwrap();
+    let done =
+        foundry(&["-c", TEST_DRIVER, "list"]).stdout(full).stderr(Stdio::piped()).output_in_time().unwrap();
     assert_eq!(done.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&done.stderr).contains("cannot write to stdout"));
 }
@@ -201,7 +203,7 @@ fn a_full_disk_under_stdout_is_a_failure() {
 fn a_full_disk_under_stdout_hides_no_deed() {
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let mut command = foundry(&["-c", TEST_DRIVER, "destroy", "test", "--force"]);
-    let done = command.stdout(full).stderr(Stdio::piped()).output().unwrap();
+    let done = command.stdout(full).stderr(Stdio::piped()).output_in_time().unwrap();
     assert_eq!(done.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&done.stderr).contains("VM 'test' was destroyed"));
 }
@@ -218,7 +220,7 @@ fn closed_files_are_survived() {
         ("<&- >&- 2>&-", "destroy test --force", 0),
     ] {
         let line = format!("{} -c {TEST_DRIVER} {args} {redirection}", env!("CARGO_BIN_EXE_foundry"));
-        let done = Command::new("/bin/sh").args(["-c", &line]).env_clear().output().unwrap();
+        let done = Command::new("/bin/sh").args(["-c", &line]).env_clear().output_in_time().unwrap();
         let told = String::from_utf8_lossy(&done.stderr);
         assert_eq!(done.status.code(), Some(code), "{args} {redirection}: {told}");
         assert!(!told.contains("panicked"), "{args} {redirection}: {told}");
@@ -234,7 +236,7 @@ fn the_environment_sets_what_flags_do() {
         use std::io::Write;
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(SMALL.as_bytes()).unwrap();
-        Ran::from(child.wait_with_output().unwrap()).stdout
+        Ran::from(child.wait_with_output_in_time().unwrap()).stdout
     };
     let qemu = by(&mut command);
     assert!(qemu.contains("<domain type=\"qemu\">"), "{qemu}");

@@ -8,6 +8,8 @@
     reason = "a test may stop where it stands, and says what it skips"
 )]
 
+#[path = "common/deadline.rs"]
+mod deadline;
 #[path = "cloud_init/documents.rs"]
 mod documents;
 #[path = "cloud_init/iso.rs"]

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use foundry::host::{Host, HostError, Libvirt, Patience};
 use support::command::{Ran, TEST_DRIVER, foundry, run};
+use support::deadline::{ChildInTime as _, CommandInTime as _};
 
 /// What is offered for the last of these words.
 fn offered(words: &[&str]) -> Vec<String> {
@@ -17,7 +18,7 @@ fn offered(words: &[&str]) -> Vec<String> {
     let mut command = foundry(&[&["__complete", &index, "--"], words].concat());
     // The machine may be busy; the one that never answers has a test of its own.
     command.stdin(Stdio::null()).env("FOUNDRY_COMPLETION_TIMEOUT", "2m");
-    let ran = Ran::from(command.output().unwrap());
+    let ran = Ran::from(command.output_in_time().unwrap());
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{words:?}");
     ran.stdout.lines().map(|line| line.split('\t').next().unwrap().to_owned()).collect()
 }
@@ -162,7 +163,7 @@ fn what_fails_is_silent() {
     }
     // What is wrong in the environment is told by commands, and not behind a TAB.
     let mut command = foundry(&["__complete", "2", "--", "foundry", "destroy", "w"]);
-    let ran = Ran::from(command.env("FOUNDRY_STORAGE_PATH", "relative").output().unwrap());
+    let ran = Ran::from(command.env("FOUNDRY_STORAGE_PATH", "relative").output_in_time().unwrap());
     assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (0, "", ""));
 }
 
@@ -198,9 +199,9 @@ fn the_scripts_start_no_daemon_and_are_printed_whole() {
         assert!(ran.stdout.contains("LIBVIRT_AUTOSTART=0 command foundry __complete"), "{}", ran.stdout);
     }
     assert_eq!(run(&["completion", "tcsh"]).code, 64);
-    let ran = foundry(&["completion", "bash"]).stdout(Stdio::piped()).output().unwrap();
+    let ran = foundry(&["completion", "bash"]).stdout(Stdio::piped()).output_in_time().unwrap();
     let mut check = std::process::Command::new("bash");
     let mut child = check.arg("-n").stdin(Stdio::piped()).spawn().unwrap();
     std::io::Write::write_all(&mut child.stdin.take().unwrap(), &ran.stdout).unwrap();
-    assert!(child.wait().unwrap().success());
+    assert!(child.wait_in_time().unwrap().success());
 }

@@ -18,6 +18,7 @@ use foundry::operations::Settings;
 use foundry::plan::{Defaults, VmPlan};
 use serde_json::Value;
 use support::command::{Ran, TEST_DRIVER, foundry};
+use support::deadline::CommandInTime as _;
 
 const USER: &str = "/home/u/.config/foundry/config.yaml";
 const SYSTEM: &str = "/etc/foundry/config.yaml";
@@ -264,7 +265,7 @@ impl Home {
     fn run(&self, args: &[&str], variables: &[(&str, &str)]) -> Ran {
         let mut command = foundry(args);
         command.env("HOME", self.0.path()).envs(variables.iter().copied());
-        Ran::from(command.output().unwrap())
+        Ran::from(command.output_in_time().unwrap())
     }
 
     fn says(&self, args: &[&str]) -> String {

@@ -7,6 +7,9 @@
     reason = "a test that cannot go on should stop, and says aloud what it skips"
 )]
 
+#[path = "common/deadline.rs"]
+mod deadline;
+
 use std::cell::Cell;
 use std::fs::File;
 use std::io::Read;
@@ -14,6 +17,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::process::Command;
 
+use deadline::CommandInTime as _;
 use foundry::convert::{Conversion, ImageFormat, convert};
 use foundry::disk_image::{DiskImage, probe};
 use foundry::{Error, Kind};
@@ -41,7 +45,7 @@ fn made(disk: &[u8], options: &[&str]) -> tempfile::TempDir {
 }
 
 fn qemu_img(directory: &Path, arguments: &[&str]) {
-    let done = Command::new("qemu-img").current_dir(directory).args(arguments).output().unwrap();
+    let done = Command::new("qemu-img").current_dir(directory).args(arguments).output_in_time().unwrap();
     assert!(done.status.success(), "{arguments:?}: {done:?}");
 }
 
@@ -247,14 +251,14 @@ impl Small {
     fn new() -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let mount = ["-t", "tmpfs", "-o", "size=1M", "foundry-test"];
-        let done = Command::new("mount").args(mount).arg(dir.path()).output().unwrap();
+        let done = Command::new("mount").args(mount).arg(dir.path()).output_in_time().unwrap();
         done.status.success().then_some(Self(dir))
     }
 }
 
 impl Drop for Small {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.0.path()).status();
+        let _ = Command::new("umount").arg(self.0.path()).status_in_time();
     }
 }
 
@@ -285,8 +289,11 @@ fn qemu_img_may_be_missing() {
         let again = std::env::current_exe().unwrap();
         let arguments = ["--exact", "qemu_img_may_be_missing"];
         let dir = made(&disk(), &["vmdk"]);
-        let done =
-            Command::new(again).args(arguments).env(INSIDE, dir.path()).env("PATH", "/nonexistent").output();
+        let done = Command::new(again)
+            .args(arguments)
+            .env(INSIDE, dir.path())
+            .env("PATH", "/nonexistent")
+            .output_in_time();
         let done = done.unwrap();
         return assert!(done.status.success(), "{done:?}");
     }

@@ -6,9 +6,13 @@
     reason = "a test that cannot go on should stop"
 )]
 
+#[path = "common/deadline.rs"]
+mod deadline;
+
 use std::path::Path;
 use std::process::Command;
 
+use deadline::CommandInTime as _;
 use foundry::disk_image::{
     DiskImage, Encryption, ForeignFormat, HEADER_LENGTH, HeaderError, NoDisk, Qcow2, is_torso, is_vhd_footer,
     probe,
@@ -18,7 +22,7 @@ use proptest::prelude::*;
 
 /// Runs a program in a directory and gives what it printed.
 fn run(directory: &Path, program: &str, arguments: &[&str]) -> Vec<u8> {
-    let done = Command::new(program).current_dir(directory).args(arguments).output().unwrap();
+    let done = Command::new(program).current_dir(directory).args(arguments).output_in_time().unwrap();
     assert!(done.status.success(), "{program} {arguments:?}: {done:?}");
     done.stdout
 }
@@ -394,7 +398,7 @@ proptest! {
         }
         std::fs::write(&file, &bytes).unwrap();
         bytes.truncate(1 << 16);
-        let info = Command::new("qemu-img").args(["info", "--output=json", "-f", "qcow2"]).arg(&file).output().unwrap();
+        let info = Command::new("qemu-img").args(["info", "--output=json", "-f", "qcow2"]).arg(&file).output_in_time().unwrap();
         if info.status.success() {
             let info: serde_json::Value = serde_json::from_slice(&info.stdout).unwrap();
             let backing = info["backing-filename"].as_str().filter(|name| !name.is_empty());

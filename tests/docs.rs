@@ -3,12 +3,15 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should stop")]
 
+#[path = "common/deadline.rs"]
+mod deadline;
 mod documents;
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
 use clap::Parser;
+use deadline::{ChildInTime as _, CommandInTime as _};
 use documents::{Block, blocks};
 use foundry::cli::Cli;
 
@@ -22,7 +25,7 @@ fn foundry(args: &[&str], stdin: &str) -> Output {
         .spawn()
         .unwrap();
     child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
-    child.wait_with_output().unwrap()
+    child.wait_with_output_in_time().unwrap()
 }
 
 fn render(block: &Block, what: &str) -> String {
@@ -96,7 +99,7 @@ fn what_is_shown_as_a_catalogue_is_what_the_commands_before_it_write() {
                 .args(line.split_whitespace().skip(1))
                 .env_clear()
                 .env("XDG_CONFIG_HOME", home.path())
-                .output()
+                .output_in_time()
                 .unwrap();
             assert!(done.status.success(), "{line}: {}", String::from_utf8_lossy(&done.stderr));
         }

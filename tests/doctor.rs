@@ -3,9 +3,12 @@
 
 mod support;
 
+use std::time::Duration;
+
 use foundry::Kind;
 use foundry::domain_xml::VirtType;
 use foundry::host::memory::{Effect, Guest, MemoryHost};
+use foundry::host::{Capabilities, Host};
 use foundry::operations::doctor::{Check, Report, State, examine, examine_vm};
 use foundry::operations::preflight::preflight;
 use support::command::{on_test, run_with};
@@ -35,6 +38,38 @@ fn a_host_is_looked_at_without_being_changed() {
     assert_eq!(named(&report, "pool foundry-vms").state, State::Ok);
     assert!(report.left_out.contains(&"bridges"), "a host in memory is none of this machine's");
     assert!(!bench.host.calls().iter().any(|call| call.starts_with("run_for_a_moment")));
+}
+
+/// Beside a /dev/kvm that QEMU's user may not open, each answer takes seconds.
+#[test]
+fn what_the_host_can_do_is_asked_once() {
+    let bench = Bench::new();
+    look(&bench, true);
+    for call in ["capabilities", "machine", "guest_machine", "bridges", "networks"] {
+        let asked = bench.host.calls().iter().filter(|made| made.split(' ').next() == Some(call)).count();
+        assert!(asked <= 1, "{call} was asked {asked} times: {:?}", bench.host.calls());
+    }
+}
+
+#[test]
+fn a_libvirt_that_is_slow_to_say_what_the_host_can_do_is_named() {
+    let capabilities = host_with_neighbours().capabilities().unwrap();
+    let after = |seconds| {
+        let took = Duration::from_millis(seconds);
+        Bench::on(host_with_neighbours().with_capabilities(Capabilities { took, ..capabilities.clone() }))
+    };
+    let slow = after(4100);
+    let report = look(&slow, false);
+    let check = named(&report, "capabilities");
+    assert_eq!(
+        (check.state, check.found.as_str()),
+        (State::Warning, "libvirt took 4.1 s to say what the host can do")
+    );
+    preflight(&slow.session(), &plan(WEB)).unwrap();
+    let warned = slow.told.warnings().join("\n");
+    assert!(warned.contains("libvirt took 4.1 s") && warned.contains("/dev/kvm"), "{warned}");
+    let quick = after(900);
+    assert!(!look(&quick, false).checks.iter().any(|check| check.name == "capabilities"));
 }
 
 #[test]

@@ -10,6 +10,7 @@ use clap::{Command, Parser};
 use foundry::cli::{Cli, command};
 use foundry::schema::{self, Field};
 use support::command::{Ran, foundry, run, skip_without};
+use support::deadline::CommandInTime as _;
 
 /// A screen: 80 columns, which every terminal has, and half of the lines that one has on a whole display.
 const LINES: usize = 40;
@@ -33,7 +34,7 @@ fn commands() -> Vec<(Vec<String>, Command)> {
 fn help(path: &[String]) -> String {
     let args: Vec<&str> = path.iter().map(String::as_str).chain(["--help"]).collect();
     let mut command = foundry(&args);
-    let ran = Ran::from(command.env("COLUMNS", COLUMNS.to_string()).output().unwrap());
+    let ran = Ran::from(command.env("COLUMNS", COLUMNS.to_string()).output_in_time().unwrap());
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{path:?}");
     ran.stdout
 }
@@ -59,7 +60,7 @@ fn the_help_of_each_command_fits_on_a_screen() {
 #[test]
 fn the_options_of_all_commands_are_listed_in_one_place() {
     let mut command = foundry(&["options"]);
-    let ran = Ran::from(command.env("COLUMNS", COLUMNS.to_string()).output().unwrap());
+    let ran = Ran::from(command.env("COLUMNS", COLUMNS.to_string()).output_in_time().unwrap());
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
     assert!(ran.stdout.lines().all(|line| line.chars().count() <= COLUMNS), "{}", ran.stdout);
     for arg in command_options() {
@@ -241,8 +242,11 @@ fn there_is_a_clean_man_page_for_each_command() {
 
 /// mandoc and groff judge them.
 fn lint(pages: &Path, names: &[String]) {
-    let mandoc =
-        Program::new("mandoc").args(["-T", "lint", "-W", "error"]).args(names).current_dir(pages).output();
+    let mandoc = Program::new("mandoc")
+        .args(["-T", "lint", "-W", "error"])
+        .args(names)
+        .current_dir(pages)
+        .output_in_time();
     match mandoc {
         Ok(done) => assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout)),
         Err(_) => skip_without("mandoc", "mandoc"),
@@ -252,7 +256,7 @@ fn lint(pages: &Path, names: &[String]) {
         .args(names)
         .current_dir(pages)
         .env("MANWIDTH", "80")
-        .output();
+        .output_in_time();
     match man {
         Ok(done) => {
             let told = String::from_utf8_lossy(&done.stderr);

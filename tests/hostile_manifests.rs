@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should stop")]
 #![allow(clippy::print_stdout, reason = "a test says how much it did")]
 
+#[path = "common/deadline.rs"]
+mod deadline;
 mod manifest_support;
 #[path = "hostile_manifests/rendered.rs"]
 mod rendered;

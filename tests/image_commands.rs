@@ -6,6 +6,7 @@ mod support;
 use std::process::{Command, Stdio};
 
 use support::command::{Ran, foundry, skip_without};
+use support::deadline::CommandInTime as _;
 
 /// libvirt's test driver with one image that is surely whole and one of which it shows nothing.
 const NODE: &str = "<node><pool type='dir'><name>foundry-images</name><target><path>/nowhere</path></target>\
@@ -33,7 +34,7 @@ impl Node {
     fn run(&self, args: &[&str]) -> Ran {
         let uri = self.uri();
         let mut command = foundry(&[&["-c", uri.as_str(), "image"], args].concat());
-        Ran::from(command.stdin(Stdio::null()).output().unwrap())
+        Ran::from(command.stdin(Stdio::null()).output_in_time().unwrap())
     }
 }
 
@@ -85,7 +86,7 @@ fn an_image_is_not_written_to_a_terminal() {
             format!("{} -c {} image export one.qcow2 {target}", env!("CARGO_BIN_EXE_foundry"), node.uri());
         let mut script = Command::new("script");
         script.args(["-qec", &command, "/dev/null"]).env_clear().env("PATH", "/usr/bin:/bin");
-        let Ok(out) = script.stdin(Stdio::null()).output() else {
+        let Ok(out) = script.stdin(Stdio::null()).output_in_time() else {
             skip_without("script", "bsdutils");
             return;
         };

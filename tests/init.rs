@@ -9,6 +9,7 @@ use std::process::Command;
 use foundry::manifest::{self, VirtualMachine};
 use support::KEY;
 use support::command::{Ran, foundry, run, skip_without};
+use support::deadline::CommandInTime as _;
 
 /// `init` with a manifest on stdout.
 fn written(args: &[&str]) -> VirtualMachine {
@@ -106,7 +107,11 @@ fn what_could_not_be_made_is_not_written() {
     ] {
         let mut command = foundry(&[&["init"], args].concat());
         let ran = Ran::from(
-            command.current_dir(directory.path()).stdin(std::process::Stdio::null()).output().unwrap(),
+            command
+                .current_dir(directory.path())
+                .stdin(std::process::Stdio::null())
+                .output_in_time()
+                .unwrap(),
         );
         assert_eq!(ran.code, code, "{args:?}: {}", ran.stderr);
         assert!(ran.stderr.contains(told), "{args:?}: {}", ran.stderr);
@@ -119,7 +124,7 @@ fn a_file_that_is_there_is_not_replaced() {
     let directory = tempfile::tempdir().unwrap();
     let init = || {
         let mut command = foundry(&["init", "--name", "Web", "--image", "x", "--network", "default"]);
-        Ran::from(command.current_dir(directory.path()).output().unwrap())
+        Ran::from(command.current_dir(directory.path()).output_in_time().unwrap())
     };
     let ran = init();
     assert_eq!((ran.code, ran.stdout.as_str()), (0, "Successfully wrote web.yaml\n"), "{}", ran.stderr);
@@ -148,11 +153,11 @@ fn a_terminal_is_asked() {
     let mut shell = Command::new("sh");
     shell.args(["-c", &typed]).current_dir(home.path()).env_clear();
     shell.env("PATH", "/usr/bin:/bin").env("HOME", home.path());
-    if Command::new("script").arg("--version").output().is_err() {
+    if Command::new("script").arg("--version").output_in_time().is_err() {
         skip_without("script", "bsdutils");
         return;
     }
-    let said = String::from_utf8_lossy(&shell.output().unwrap().stdout).into_owned();
+    let said = String::from_utf8_lossy(&shell.output_in_time().unwrap().stdout).into_owned();
     assert!(said.contains("Name of the VM [web]: ") && said.contains("Gateway [10.20.30.1]: "), "{said}");
     assert!(said.contains("write 10.20.30.42/24 if the network is a /24"), "{said}");
     assert!(said.contains("cannot read the public key") && said.contains("(networks: default)"), "{said}");

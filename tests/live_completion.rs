@@ -13,6 +13,7 @@ mod live;
 use std::path::Path;
 use std::process::Command;
 
+use live::deadline::CommandInTime as _;
 use live::{Bed, Foundry};
 
 /// What a shell makes of lines with a TAB behind them.
@@ -44,7 +45,7 @@ fn begun(bridge: &str) -> &str {
 }
 
 fn has(shell: &str) -> bool {
-    let found = Command::new(shell).arg("--version").output().is_ok();
+    let found = Command::new(shell).arg("--version").output_in_time().is_ok();
     assert!(found || std::env::var("FOUNDRY_TEST_REQUIRE").as_deref() != Ok("1"), "{shell} is missing");
     if !found {
         println!("skipped: {shell} is missing");

@@ -74,6 +74,7 @@ fn create_makes_few_calls_beyond_those_that_it_must() {
         ("connect", 1),
         ("name, addresses", DOMAINS),
         ("architecture, version", 3),
+        ("memory of the host", 1),
         ("image", LOOK + TRANSFER),
         // It has none; otherwise it costs as much as the image.
         ("the note on the image's origin", FIND),

@@ -50,6 +50,23 @@ fn doctor(bed: &Bed) -> Ran {
     bed.foundry(&["doctor", "-o", "json"]).run()
 }
 
+/// Beside a /dev/kvm that QEMU's user may not open, each of these answers takes seconds.
+#[test]
+fn libvirt_is_asked_once_for_what_the_host_can_do() {
+    let Some(bed) = Bed::new("doctoronce") else { return };
+    let ran = bed.foundry(&["doctor", "-vv"]).run();
+    for call in [
+        "virConnectGetCapabilities",
+        "virConnectGetVersion",
+        "virConnectGetDomainCapabilities",
+        "virConnectGetLibVersion",
+    ] {
+        let asked =
+            ran.stderr.lines().filter(|line| line.split_whitespace().any(|word| word == call)).count();
+        assert_eq!(asked, 1, "{call}: {}", ran.stderr);
+    }
+}
+
 /// What libvirt writes of a trial guest, gone with the test.
 struct TrialLog;
 

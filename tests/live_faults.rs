@@ -13,6 +13,8 @@
     reason = "a test fails by panic, and prints its table"
 )]
 
+#[path = "common/deadline.rs"]
+mod deadline;
 #[path = "fault/mod.rs"]
 mod fault;
 #[path = "common/http.rs"]
@@ -25,6 +27,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::thread;
 
+use deadline::{ChildInTime as _, of_a_whole_test};
 use fault::INSIDE;
 use fault::judge::Class;
 use fault::table::{Verdict, table, told};
@@ -86,6 +89,6 @@ fn inside(index: usize) -> Vec<Verdict> {
             None => println!("[host {index}] {line}"),
         }
     }
-    assert!(child.wait().unwrap().success(), "the worker of host {index} failed");
+    assert!(child.wait_within(of_a_whole_test()).unwrap().success(), "the worker of host {index} failed");
     verdicts
 }

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use live::deadline::ChildInTime as _;
 use live::{Bed, Ran, SmallPool, files_in, program};
 
 const MIB: u64 = 1 << 20;
@@ -60,7 +61,7 @@ fn same(a: &Path, b: &Path) {
 fn import_from(bed: &Bed, program: &str, arguments: &[&str], name: &str) -> Ran {
     let mut source = Command::new(program).args(arguments).stdout(Stdio::piped()).spawn().unwrap();
     let ran = bed.foundry(&["image", "import", "-", name]).reads_from(source.stdout.take().unwrap()).run();
-    source.wait().unwrap();
+    source.wait_in_time().unwrap();
     ran
 }
 
@@ -180,7 +181,7 @@ fn a_foreign_image_is_named_and_taken_when_it_is_to_be_converted() {
     let mut source = Command::new("cat").arg(vmdk).stdout(Stdio::piped()).spawn().unwrap();
     let import = bed.foundry(&["image", "import", "-", "piped", "--convert", "raw"]);
     import.reads_from(source.stdout.take().unwrap()).run().exits(0);
-    source.wait().unwrap();
+    source.wait_in_time().unwrap();
     program("qemu-img", &["compare", bed.tiny(), bed.image("piped.raw").to_str().unwrap()]).exits(0);
 }
 
@@ -224,7 +225,7 @@ fn does_not_fit(bed: &Bed, uri: &str) {
         let ran = import.reads_from(source.stdout.take().unwrap()).run().exits(5);
         ran.mentions("is full").mentions("the volume is removed again");
         // The pipe breaks under it.
-        source.wait().unwrap();
+        source.wait_in_time().unwrap();
     }
     assert_eq!(files_in(&small.target, "").iter().filter(|f| *f != "lost+found").count(), 0);
     assert_eq!(libvirtd(bed), before);
@@ -258,7 +259,7 @@ fn four_at_once_that_do_not_fit_together_are_given_up_in_time() {
         .collect();
     for (mut cat, import) in started {
         import.end().exits(5).mentions("the volume is removed again");
-        cat.wait().unwrap();
+        cat.wait_in_time().unwrap();
     }
     assert_eq!(libvirtd(&bed), before);
     assert_eq!(files_in(&small.target, "").iter().filter(|f| *f != "lost+found").count(), 0);

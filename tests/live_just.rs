@@ -15,6 +15,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use live::deadline::{ChildInTime as _, CommandInTime as _};
 use live::{Bed, environment};
 
 const JUSTFILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/justfile");
@@ -23,7 +24,7 @@ const JUSTFILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/justfile")
 fn just(bed: &Bed, just: &str, vms: &Path, recipes: &[&str]) -> Output {
     let mut command = Command::new(just);
     command.arg("--justfile").arg(JUSTFILE).args(recipes);
-    in_its_place(bed, vms, command).output().unwrap()
+    in_its_place(bed, vms, command).output_in_time().unwrap()
 }
 
 /// The same for somebody at a terminal, who answers.
@@ -33,7 +34,7 @@ fn at_a_terminal(bed: &Bed, just: &str, vms: &Path, recipes: &str, answer: &str)
     let mut child =
         in_its_place(bed, vms, command).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(answer.as_bytes()).unwrap();
-    String::from_utf8_lossy(&child.wait_with_output().unwrap().stdout).into_owned()
+    String::from_utf8_lossy(&child.wait_with_output_in_time().unwrap().stdout).into_owned()
 }
 
 fn in_its_place(bed: &Bed, vms: &Path, mut command: Command) -> Command {

@@ -29,6 +29,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use arena::{Arena, inside, is_full};
+use live::deadline::{ChildInTime as _, CommandInTime as _, within};
 use signals::terminal::Terminal;
 use signals::{Case, cases};
 
@@ -128,8 +129,8 @@ fn a_reader_that_goes_stops_nothing() {
                 .unwrap();
             drop(command);
             let mut first = String::new();
-            BufReader::with_capacity(1, reader).read_line(&mut first).unwrap();
-            assert_eq!(child.wait().unwrap().code(), Some(0), "{first}");
+            within("its first line", || BufReader::with_capacity(1, reader).read_line(&mut first)).unwrap();
+            assert_eq!(child.wait_in_time().unwrap().code(), Some(0), "{first}");
             assert_eq!(arena.bed.get(&manifest.name)["status"]["phase"], "Running");
             arena.destroy([manifest.name.as_str()]);
         });
@@ -185,7 +186,7 @@ impl Hung {
     }
 
     fn send(&self, signal: &str) {
-        assert!(Command::new("kill").args(["-s", signal, &self.0]).status().unwrap().success());
+        assert!(Command::new("kill").args(["-s", signal, &self.0]).status_in_time().unwrap().success());
     }
 }
 
@@ -211,13 +212,21 @@ fn an_ignored_signal_stays_ignored() {
                 nohup.stdin(Stdio::null()).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
             let mut stderr = BufReader::new(child.stderr.take().unwrap());
             let mut line = String::new();
-            while !line.contains("virDomainDefineXML") {
-                line.clear();
-                assert_ne!(stderr.read_line(&mut line).unwrap(), 0, "it ended");
-            }
-            assert!(Command::new("kill").args(["-HUP", &child.id().to_string()]).status().unwrap().success());
-            stderr.read_to_string(&mut line).unwrap();
-            assert_eq!(child.wait().unwrap().code(), Some(0), "{line}");
+            within("its call to define a domain", || {
+                while !line.contains("virDomainDefineXML") {
+                    line.clear();
+                    assert_ne!(stderr.read_line(&mut line).unwrap(), 0, "it ended");
+                }
+            });
+            assert!(
+                Command::new("kill")
+                    .args(["-HUP", &child.id().to_string()])
+                    .status_in_time()
+                    .unwrap()
+                    .success()
+            );
+            within("the end of what it says", || stderr.read_to_string(&mut line)).unwrap();
+            assert_eq!(child.wait_in_time().unwrap().code(), Some(0), "{line}");
             arena.destroy([manifest.name.as_str()]);
         });
     });

@@ -16,6 +16,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use live::deadline::ChildInTime as _;
 use live::{Bed, program};
 
 /// A watching foundry, and the lines that it writes.
@@ -94,5 +95,5 @@ fn a_watched_listing_goes_on_through_changes_and_lost_connections() {
 
     program("kill", &["-INT", &watching.child.id().to_string()]).exits(0);
     use std::os::unix::process::ExitStatusExt;
-    assert_eq!(watching.child.wait().unwrap().signal(), Some(2));
+    assert_eq!(watching.child.wait_in_time().unwrap().signal(), Some(2));
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use support::SMALL;
 use support::command::{Ran, foundry};
+use support::deadline::{ChildInTime as _, CommandInTime as _};
 
 /// All that the process may map, libraries and stacks included; what it uses is half of that.
 const MEMORY: u64 = 300 << 20;
@@ -22,7 +23,7 @@ fn render(file: &str, stdin: Stdio) -> Ran {
     command.arg(format!("--as={MEMORY}")).arg(inner.get_program()).args(inner.get_args());
     command.env_clear().stdin(stdin);
     let begun = Instant::now();
-    let ran = Ran::from(command.output().unwrap());
+    let ran = Ran::from(command.output_in_time().unwrap());
     assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
     ran
 }
@@ -67,7 +68,7 @@ fn a_file_of_any_size_is_refused_after_its_first_mebibyte() {
     let mut yes = Command::new("yes").arg("a: &a [*a]").stdout(Stdio::piped()).spawn().unwrap();
     let ran = render("-", yes.stdout.take().unwrap().into());
     // It ends by itself when nobody reads.
-    yes.wait().unwrap();
+    yes.wait_in_time().unwrap();
     assert_refused(&ran, 1, why);
 }
 

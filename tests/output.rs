@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use support::command::{Ran, TEST_DRIVER, foundry, on_test, skip_without};
+use support::deadline::{ChildInTime as _, CommandInTime as _, within};
 
 /// All that lists something on libvirt's test driver.
 const LISTINGS: [&[&str]; 7] = [
@@ -91,7 +92,7 @@ fn one_object_knows_the_forms_too() {
 fn the_form_can_be_set_and_a_flag_goes_before_it() {
     let run = |args: &[&str]| {
         let mut command = foundry(&[&["-c", TEST_DRIVER, "list"], args].concat());
-        Ran::from(command.env("FOUNDRY_OUTPUT", "name").output().unwrap())
+        Ran::from(command.env("FOUNDRY_OUTPUT", "name").output_in_time().unwrap())
     };
     assert_eq!(run(&[]).stdout, "test\n");
     assert!(run(&["-o", "table"]).stdout.starts_with("NAME "));
@@ -118,7 +119,7 @@ fn forms_that_are_none_are_usage_errors() {
 fn colours_are_as_whoever_asked_last_wants_them() {
     let coloured = |flags: &[&str], variables: &[(&str, &str)]| {
         let mut command = foundry(&[&["-c", TEST_DRIVER, "get", "nosuch"], flags].concat());
-        let ran = Ran::from(command.envs(variables.iter().copied()).output().unwrap());
+        let ran = Ran::from(command.envs(variables.iter().copied()).output_in_time().unwrap());
         ran.stderr.contains("\u{1b}[31merror:")
     };
     for (flags, variables, wanted) in [
@@ -142,7 +143,7 @@ fn a_watch_ends_with_its_reader() {
     let mut command = foundry(&["-c", TEST_DRIVER, "list", "--watch", "-o", "name"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     drop(child.stdout.take());
-    assert!(child.wait().unwrap().success());
+    assert!(child.wait_in_time().unwrap().success());
 }
 
 /// On a terminal the listing is drawn over itself.
@@ -156,10 +157,12 @@ fn a_watch_redraws_on_a_terminal_only() {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().ok()?;
         let mut shown = BufReader::new(child.stdout.take().unwrap());
         let mut text = String::new();
-        while !text.contains("\ntest ") && shown.read_line(&mut text).unwrap() > 0 {}
+        within("the listing on a terminal", || {
+            while !text.contains("\ntest ") && shown.read_line(&mut text).unwrap() > 0 {}
+        });
         // The terminal goes with script(1), and foundry with the terminal.
         child.kill().unwrap();
-        child.wait().unwrap();
+        child.wait_in_time().unwrap();
         Some(text)
     };
     let Some(drawn) = watch("xterm") else {
@@ -187,10 +190,12 @@ fn a_watch_that_is_interrupted_leaves_the_terminal_as_it_was() {
     };
     let (mut keys, mut shown) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
     let mut text = String::new();
-    while !text.contains("\ntest ") && shown.read_line(&mut text).unwrap() > 0 {}
+    within("the listing on a terminal", || {
+        while !text.contains("\ntest ") && shown.read_line(&mut text).unwrap() > 0 {}
+    });
     keys.write_all(b"\x03").unwrap();
-    while shown.read_line(&mut text).unwrap() > 0 {}
-    child.wait().unwrap();
+    within("the end of a watch that was interrupted", || while shown.read_line(&mut text).unwrap() > 0 {});
+    child.wait_in_time().unwrap();
     let lines: Vec<&str> = text.lines().collect();
     assert!(lines[0].contains(':'), "{text:?}");
     assert_eq!(lines.last(), lines.first(), "{text:?}");

@@ -18,6 +18,7 @@ use foundry::operations::pools;
 use foundry::plan::{DiskFormat, VmPlan};
 use foundry::units::{Bytes, SizeWish};
 use support::command::skip_without;
+use support::deadline::CommandInTime as _;
 use support::images::{Image, raw};
 use support::{
     Bench, FORCE, GENTLE, GIB, HASH, KEEP, WEB, disk_request, each_fault, foreign, host_with_neighbours,
@@ -417,7 +418,7 @@ fn the_domains_are_valid() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("domain.xml");
         std::fs::write(&file, &xml).unwrap();
-        let Ok(done) = Command::new("virt-xml-validate").arg(&file).arg("domain").output() else {
+        let Ok(done) = Command::new("virt-xml-validate").arg(&file).arg("domain").output_in_time() else {
             return skip_without("virt-xml-validate", "libvirt-clients");
         };
         assert!(done.status.success(), "{}\n{xml}", String::from_utf8_lossy(&done.stderr));

@@ -14,6 +14,7 @@ use foundry::Kind;
 use foundry::host::libvirt_xml;
 use foundry::pool::{PoolType, Source, Wanted};
 use support::command::skip_without;
+use support::deadline::CommandInTime as _;
 
 /// A source from the words of a command line: `fs /dev/sdb1 --target /srv`.
 fn judge(line: &str) -> Result<Source, foundry::Error> {
@@ -63,7 +64,7 @@ fn validate(xml: &str, line: &str) -> Option<bool> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pool.xml");
     std::fs::write(&file, xml).unwrap();
-    let Ok(done) = Command::new("virt-xml-validate").arg(&file).arg("storagepool").output() else {
+    let Ok(done) = Command::new("virt-xml-validate").arg(&file).arg("storagepool").output_in_time() else {
         skip_without("virt-xml-validate", "libvirt-clients");
         return None;
     };

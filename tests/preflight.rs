@@ -6,7 +6,9 @@ mod support;
 
 use foundry::domain_xml::VirtType;
 use foundry::host::memory::MemoryHost;
-use foundry::host::{Bridge, Capabilities, Host};
+use foundry::host::{
+    Bridge, Capabilities, GuestMachine, Host, LinkAddress, Neighbour, Neighbourhood, Network, Subnet,
+};
 use foundry::operations::preflight::preflight;
 use foundry::plan::{Arch, VmPlan};
 use foundry::{Code, Error, Kind};
@@ -416,4 +418,180 @@ fn an_image_by_path_is_a_volume_or_a_file_of_this_machine() {
     assert_eq!((image.path.as_str(), image.format.as_str(), image.virtual_size.0), (path, "qcow2", 2 * GIB));
     let raw = plan_with(WEB, &[("image: debian-12}", &format!("image: '{path}', format: raw}}"))]);
     assert_finds(&bench, &raw, Kind::Storage, "is in no pool, so that libvirt cannot copy it to a raw disk");
+}
+
+fn around(own: &[(&str, &str)], neighbours: &[(&str, &str)]) -> Neighbourhood {
+    let own = own.iter().map(|(link, net)| LinkAddress { link: (*link).into(), net: net.parse().unwrap() });
+    let others = neighbours.iter().map(|(ip, mac)| Neighbour {
+        link: "br0".into(),
+        ip: ip.parse().unwrap(),
+        mac: (*mac).into(),
+    });
+    Neighbourhood { addresses: own.collect(), routes: Vec::new(), neighbours: others.collect() }
+}
+
+/// A bench on a local host whose br0 has an address and an MTU.
+fn local(address: &str, mtu: u32, around: Neighbourhood) -> Bench {
+    let addresses = if address.is_empty() { Vec::new() } else { vec![address.parse().unwrap()] };
+    let br0 = Bridge { mtu, addresses, ..bridge("br0", false) };
+    let host = MemoryHost::new()
+        .local()
+        .with_image("foundry-images", "debian-12", "qcow2", GIB)
+        .with_pool("foundry-vms", "/v")
+        .with_neighbourhood(around)
+        .with_bridges(&[br0]);
+    Bench::on(host)
+}
+
+#[test]
+fn an_address_of_the_hosts_own_is_refused_on_whichever_interface_it_is() {
+    for link in ["br0", "eth0", "virbr0"] {
+        let bench = local("10.0.0.254/24", 1500, around(&[(link, "10.0.0.1/24")], &[]));
+        let sentence = format!("spec.networkInterfaces[0]: 10.0.0.1 is this host's own address, on {link}");
+        assert_finds(&bench, &plan(WEB), Kind::Vm, &sentence);
+        assert_eq!(found(&bench, &plan(WEB)).code(), Code::AddressOfHost);
+    }
+}
+
+#[test]
+fn an_address_that_another_machine_has_is_a_warning() {
+    let warnings = |mac: &str| {
+        let bench = local("10.0.0.254/24", 1500, around(&[("br0", "10.0.0.254/24")], &[("10.0.0.1", mac)]));
+        preflight(&bench.session(), &plan(WEB)).unwrap();
+        bench.told.warnings()
+    };
+    assert_eq!(
+        warnings("52:54:00:00:00:01"),
+        [
+            "spec.networkInterfaces[0]: another machine has 10.0.0.1, or had it just now: 52:54:00:00:00:01 behind br0, and the VM will be be:ef:0a:00:00:01"
+        ]
+    );
+    assert_eq!(warnings("be:ef:0a:00:00:01"), NOTHING, "the VM of that name before");
+    assert_eq!(warnings(""), NOTHING);
+}
+
+#[test]
+fn a_subnet_that_the_host_does_not_reach_is_a_warning_with_both() {
+    let warnings = |address: &str, around: Neighbourhood| {
+        let bench = local(address, 1500, around);
+        preflight(&bench.session(), &plan(WEB)).unwrap();
+        bench.told.warnings()
+    };
+    let off = around(&[("br0", "10.77.0.1/16")], &[]);
+    assert_eq!(
+        warnings("10.77.0.1/16", off.clone()),
+        [
+            "spec.networkInterfaces[0]: 10.0.0.1/24 is not in the subnet of bridge 'br0', where this host is 10.77.0.1/16: it does not reach the VM unless a router knows the way"
+        ]
+    );
+    assert_eq!(warnings("", off.clone()), NOTHING, "a bridge without an address only carries frames");
+    let routed = Neighbourhood { routes: vec!["10.0.0.0/16".parse().unwrap()], ..off.clone() };
+    assert_eq!(warnings("10.77.0.1/16", routed), NOTHING);
+    assert_eq!(warnings("10.0.0.254/24", around(&[("br0", "10.0.0.254/24")], &[])), NOTHING);
+    let elsewhere = around(&[("br0", "10.77.0.1/16"), ("eth0", "10.0.0.7/8")], &[]);
+    assert_eq!(warnings("10.77.0.1/16", elsewhere), NOTHING);
+}
+
+/// FND: a guest at 1500 on a bridge at 1400 loses its larger packets.
+#[test]
+fn the_mtu_of_the_bridge_is_the_guests() {
+    let ready = |mtu: u32, more: &str| {
+        let bench = local("10.0.0.254/24", mtu, around(&[("br0", "10.0.0.254/24")], &[]));
+        let vm = plan_with(WEB, &[("bridge: br0}", &format!("bridge: br0{more}}}"))]);
+        let plan = preflight(&bench.session(), &vm).unwrap().plan;
+        bench.create(&vm).unwrap();
+        let uuid = bench.host.uuid_of("web").unwrap();
+        let xml = bench.host.domain_xml(uuid, foundry::host::View::Persistent).unwrap().unwrap();
+        (plan.interfaces[0].link_mtu, xml, bench.told.warnings())
+    };
+    for mtu in [1400, 9000] {
+        let (link, xml, warnings) = ready(mtu, "");
+        assert_eq!((u32::from(link.unwrap()), warnings.len()), (mtu, 0));
+        assert!(xml.contains(&format!("<mtu size=\"{mtu}\"/>")), "{xml}");
+    }
+    assert!(!ready(1500, "").1.contains("<mtu"));
+    let (_, xml, warnings) = ready(1400, ", mtu: 1500");
+    assert!(xml.contains("<mtu size=\"1500\"/>"), "{xml}");
+    assert!(warnings[0].contains("mtu: 1500 is more than bridge 'br0' passes (1400)"), "{warnings:?}");
+}
+
+#[test]
+fn a_bridge_of_open_vswitch_is_recognised_and_tags_vlans_with_every_libvirt() {
+    let ovs = Bridge { is_open_vswitch: true, is_up: false, ..bridge("br0", true) };
+    let bench = Bench::on(old_libvirt(9_000_000).with_bridges(&[ovs]));
+    let vm = plan_with(WEB, &[("bridge: br0}", "bridge: br0, vlan: 7}")]);
+    bench.create(&vm).unwrap();
+    let uuid = bench.host.uuid_of("web").unwrap();
+    let xml = bench.host.domain_xml(uuid, foundry::host::View::Persistent).unwrap().unwrap();
+    assert!(xml.contains("<virtualport type=\"openvswitch\"/>"), "{xml}");
+    // One that works outside of the kernel cannot be seen, and is believed.
+    let bench = Bench::on(host_with_neighbours().with_bridges(&[]));
+    assert_finds(&bench, &plan(WEB), Kind::Vm, "there is no bridge 'br0'");
+    let said = plan_with(WEB, &[("bridge: br0}", "bridge: br0, virtualport: openvswitch}")]);
+    assert!(preflight(&bench.session(), &said).unwrap().plan.interfaces[0].on_open_vswitch);
+}
+
+fn lab(forward: Option<&str>, dhcp: bool) -> Network {
+    let ranges = if dhcp {
+        vec![("192.168.9.100".parse().unwrap(), "192.168.9.200".parse().unwrap())]
+    } else {
+        vec![]
+    };
+    let subnet = Subnet { host: "192.168.9.1/24".parse().unwrap(), has_dhcp: dhcp, ranges };
+    Network { name: "lab".into(), active: true, forward: forward.map(str::to_owned), subnets: vec![subnet] }
+}
+
+#[test]
+fn what_libvirt_knows_of_a_networks_addresses_is_compared() {
+    let looked = |network: Network, more: &str| {
+        let bench = Bench::on(host_with_neighbours().with_network_of(network));
+        let vm = plan_with(SMALL, &[("network: default", &format!("network: lab{more}"))]);
+        let outcome = preflight(&bench.session(), &vm).map(drop).map_err(|e| e.code());
+        (outcome, bench.told.warnings().join("\n"))
+    };
+    assert_eq!(looked(lab(Some("nat"), true), ""), (Ok(()), String::new()));
+    assert_eq!(looked(lab(Some("nat"), true), ", ip: 192.168.9.5/24"), (Ok(()), String::new()));
+    assert_eq!(looked(lab(None, true), ", ip: 192.168.9.1/24").0, Err(Code::AddressOfHost));
+    let (outcome, told) = looked(lab(None, true), ", ip: 10.99.0.5/24, gateway: 10.99.0.1");
+    assert_eq!(outcome, Ok(()));
+    assert!(told.contains("10.99.0.5 is not in the subnet of network 'lab', 192.168.9.0/24"), "{told}");
+    let told = looked(lab(Some("nat"), true), ", ip: 192.168.9.100/24").1;
+    assert!(
+        told.contains("192.168.9.100 is one that network 'lab' gives by DHCP (192.168.9.100 to"),
+        "{told}"
+    );
+    let told = looked(lab(Some("nat"), false), "").1;
+    assert!(told.contains("network 'lab' gives no addresses by DHCP"), "{told}");
+    let bare = Network { subnets: Vec::new(), ..lab(None, false) };
+    assert!(looked(bare.clone(), "").1.contains("gives no addresses by DHCP"));
+    // Behind these somebody else does.
+    let bridged = Network { forward: Some("bridge".into()), ..bare };
+    assert_eq!(looked(bridged, ""), (Ok(()), String::new()));
+}
+
+#[test]
+fn a_vm_larger_than_the_machine_is_refused_before_anything_is_made() {
+    let bench = Bench::new();
+    let vm = plan_with(WEB, &[("memoryGiB: 4", "memoryGiB: 1048576")]);
+    assert_eq!(found(&bench, &vm).code(), Code::OutOfMemory);
+    assert_finds(
+        &bench,
+        &vm,
+        Kind::Vm,
+        "spec.memoryGiB: the VM wants 1 PiB of memory, and the host has 64 GiB",
+    );
+    let cpus = |count: u32| plan_with(WEB, &[("vcpus: 2", &format!("vcpus: {count}"))]);
+    assert_finds(
+        &bench,
+        &cpus(289),
+        Kind::Vm,
+        "spec.vcpus: a q35 machine of this host has at most 288 CPUs, not 289",
+    );
+    assert_eq!(found(&bench, &cpus(4096)).code(), Code::TooManyCpus);
+    preflight(&bench.session(), &cpus(288)).unwrap();
+    let old = Bench::on(old_libvirt(9_000_000));
+    assert_finds(&old, &cpus(256), Kind::Vm, "more than 255 CPUs need an IOMMU");
+    preflight(&old.session(), &cpus(255)).unwrap();
+    let silent = Bench::on(host_with_neighbours().with_guest_machine(GuestMachine::default()));
+    preflight(&silent.session(), &cpus(4096)).unwrap();
 }

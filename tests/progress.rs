@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use support::command::{Ran, TEST_DRIVER, on_test, skip_without};
+use support::deadline::CommandInTime as _;
 
 const DESTROY: [&str; 3] = ["destroy", "test", "--force"];
 
@@ -84,7 +85,7 @@ fn a_terminal_gets_the_time_of_each_step() {
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
             .env("TERM", "xterm");
-        let output = command.stdin(Stdio::null()).output().ok()?;
+        let output = command.stdin(Stdio::null()).output_in_time().ok()?;
         Some(String::from_utf8_lossy(&output.stdout).into_owned())
     };
     let Some(shown) = on_terminal("") else {

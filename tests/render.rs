@@ -18,6 +18,7 @@ use foundry::operations::Settings;
 use foundry::operations::create::dry_run;
 use foundry::plan::{BootSource, ImageRef, VmPlan};
 use support::command::{run, skip_without};
+use support::deadline::CommandInTime as _;
 use support::{Bench, GIB};
 
 /// The one example that is rendered for QEMU's translator too: what differs is the same in all.
@@ -91,7 +92,7 @@ fn validate(xml: &str, what: &str) -> Option<()> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("domain.xml");
     std::fs::write(&file, xml).unwrap();
-    let Ok(done) = Command::new("virt-xml-validate").arg(&file).arg("domain").output() else {
+    let Ok(done) = Command::new("virt-xml-validate").arg(&file).arg("domain").output_in_time() else {
         skip_without("virt-xml-validate", "libvirt-clients");
         return None;
     };

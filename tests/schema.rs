@@ -14,11 +14,13 @@ use foundry::plan::VmPlan;
 use foundry::schema;
 use serde_json::{Value, json};
 use support::command::{on_test, run, skip_without};
+use support::deadline::{ChildInTime as _, CommandInTime as _};
 
 /// What is wrong with each of some YAML texts; `None` where there is no validator to ask.
 fn judged(schema: &Value, texts: &[String]) -> Option<Vec<Option<String>>> {
     let python = PathBuf::from(std::env::var_os("FOUNDRY_TEST_PYTHON").unwrap_or("/usr/bin/python3".into()));
-    let has = Command::new(&python).args(["-c", "import yaml, jsonschema"]).stderr(Stdio::null()).status();
+    let has =
+        Command::new(&python).args(["-c", "import yaml, jsonschema"]).stderr(Stdio::null()).status_in_time();
     if !has.is_ok_and(|status| status.success()) {
         skip_without("python with PyYAML and jsonschema", "python3-jsonschema, python3-yaml");
         return None;
@@ -28,7 +30,7 @@ fn judged(schema: &Value, texts: &[String]) -> Option<Vec<Option<String>>> {
         Command::new(python).arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let work = json!({ "schema": schema, "texts": texts });
     child.stdin.take().unwrap().write_all(work.to_string().as_bytes()).unwrap();
-    let done = child.wait_with_output().unwrap();
+    let done = child.wait_with_output_in_time().unwrap();
     assert!(done.status.success());
     Some(serde_json::from_slice(&done.stdout).unwrap())
 }

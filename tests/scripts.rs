@@ -7,10 +7,15 @@
     reason = "a test that cannot go on should stop, and says aloud what it skips"
 )]
 
+#[path = "common/deadline.rs"]
+mod deadline;
+
 use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+
+use deadline::CommandInTime as _;
 
 /// A directory of programs that stand before the machine's own, and of what they were asked for.
 struct Machine(tempfile::TempDir);
@@ -44,7 +49,7 @@ impl Machine {
         let mut bash = Command::new("timeout");
         bash.args(["60", "bash", "-c", &text]).current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
         bash.env("PATH", path).env("SETUP_NOTES", self.path().join("notes")).env("APT_SOURCES", self.path());
-        let done = bash.output().unwrap();
+        let done = bash.output_in_time().unwrap();
         (done.status.success(), String::from_utf8(done.stdout).unwrap())
     }
 
@@ -221,4 +226,132 @@ fn a_program_that_is_missing_after_all_is_named() {
         !well && said.contains("not on this machine after installing: qemu-img libvirtd|virtqemud"),
         "{said}"
     );
+}
+
+/// A network is refused that any route or address meets, but for its own bridge's and for ways out into the world.
+#[test]
+fn a_network_that_is_routed_already_is_told_with_a_free_one() {
+    let machine = Machine::new();
+    let routes = "default via 192.0.2.1 dev eth0
+0.0.0.0/1 via 192.0.2.9 dev tun0
+10.20.30.0/24 dev br0 proto kernel scope link src 10.20.30.1
+10.20.32.0/23 dev eth1 proto kernel scope link src 10.20.32.1
+blackhole 10.20.35.0/24
+172.16.0.0/12 via 192.0.2.1 dev eth0
+local 10.20.31.7 dev lo table local proto kernel scope host src 10.20.31.7
+broadcast 10.20.40.255 dev eth2 table local proto kernel scope link";
+    machine.program("ip", &format!("cat <<'ROUTES'\n{routes}\nROUTES"));
+    let asks = [
+        ("taken 10.20.30", "free"),
+        ("taken 10.20.31", "10.20.31.7/32 (lo)"),
+        ("taken 10.20.33", "10.20.32.0/23 (eth1)"),
+        ("taken 10.20.35", "10.20.35.0/24 (-)"),
+        ("taken 172.20.1", "172.16.0.0/12 (eth0)"),
+        ("taken 10.20.40", "free"),
+        ("next_free 10.20.30", "10.20.34"),
+        ("next_free 10.20.34", "10.20.36"),
+        ("next_free 10.20.254", "192.168.100"),
+    ];
+    for (ask, right) in asks {
+        let script = format!("subnet_routes br0 | subnet_{ask} || echo free");
+        assert_eq!(machine.runs(&["subnet"], &script), (true, format!("{right}\n")), "{ask}");
+    }
+    let script =
+        "for s in 10.20.30 10.20 10.20.30.0 10.20.300 a.b.c 10.20.08; do subnet_is $s && echo $s; done; true";
+    assert_eq!(machine.runs(&["subnet"], script), (true, "10.20.30\n10.20.08\n".to_owned()));
+}
+
+/// A machine whose /dev/kvm has a mode, and whose QEMU may open it from 0660 on.
+fn kvm_machine(mode: u32, groups: &str) -> Machine {
+    let machine = Machine::new();
+    let device = machine.path().join("kvm");
+    std::fs::write(&device, "").unwrap();
+    std::fs::set_permissions(&device, std::fs::Permissions::from_mode(mode)).unwrap();
+    machine.program("getent", "true");
+    machine.program("setpriv", "[[ $(stat -c %a \"${0%/*}/kvm\") == 66* ]]");
+    machine.program("id", &format!("echo {groups}"));
+    machine.program("chgrp", "true");
+    machine
+}
+
+fn opens_kvm(machine: &Machine, script: &str) -> (String, u32) {
+    let device = machine.path().join("kvm");
+    let head = format!("KVM_DEVICE={} WAY_OUT_NOTES={}/run; ", device.display(), machine.path().display());
+    let (well, said) = machine.runs(&["log", "privilege", "kvm_access"], &(head + script));
+    assert!(well, "{said}");
+    (said, std::fs::metadata(device).unwrap().permissions().mode() & 0o777)
+}
+
+/// As udev's rule does, and never wider; not where nobody said so, and not where it would not help.
+#[test]
+fn a_closed_kvm_is_opened_to_its_group_when_told_so() {
+    let closed = || kvm_machine(0o600, "kvm libvirt-qemu");
+    let (said, mode) = opens_kvm(&closed(), "kvm_open yes");
+    assert!(said.ends_with("opened\n") && mode == 0o660, "{said}");
+    let (said, mode) = opens_kvm(&closed(), "kvm_open no");
+    assert!(said.contains("chgrp kvm") && said.ends_with("closed\n") && mode == 0o600, "{said}");
+    let (said, mode) = opens_kvm(&closed(), "machine_is_throw_away() { false; }; kvm_open ''");
+    assert!(said.contains("--open-kvm") && mode == 0o600, "{said}");
+    let (_, mode) = opens_kvm(&closed(), "machine_is_throw_away() { true; }; kvm_open ''");
+    assert_eq!(mode, 0o660);
+    let (said, mode) = opens_kvm(&kvm_machine(0o600, "libvirt-qemu"), "kvm_open yes");
+    assert!(said.ends_with("closed\n") && mode == 0o600, "no group kvm: {said}");
+    let open = kvm_machine(0o666, "kvm");
+    let (said, mode) = opens_kvm(&open, "kvm_open yes");
+    assert!(said == "open\n" && mode == 0o666 && open.asked_for("chgrp").is_empty(), "{said}");
+}
+
+/// What somebody else wrote there, or changed since, stays.
+#[test]
+fn a_file_of_somebody_else_is_neither_written_over_nor_removed() {
+    let machine = Machine::new();
+    let file = machine.path().join("a file");
+    let made = |script: &str| {
+        let head = format!("F='{}'; ", file.display());
+        machine.runs(&["log", "privilege", "made"], &(head + script)).0
+    };
+    let text = || std::fs::read_to_string(&file).ok();
+    assert!(made("made_put \"$F\" 644 <<<one; made_put \"$F\" 644 <<<two"), "its own is written anew");
+    assert_eq!(text().as_deref(), Some("two\n"));
+    std::fs::write(&file, "mine\n").unwrap();
+    assert!(!made("made_put \"$F\" 644 <<<three"));
+    assert!(made("made_remove \"$F\""));
+    assert_eq!(text().as_deref(), Some("mine\n"));
+    std::fs::write(&file, "two\n").unwrap();
+    assert!(made("made_remove \"$F\"; ! made_is_ours \"$F\""));
+    assert_eq!(text(), None);
+}
+
+/// Under nohup, or behind `&` of a script, signals are ignored, and all that is started inherits that.
+#[test]
+fn what_the_runner_starts_can_be_interrupted() {
+    let machine = Machine::new();
+    let script = machine.path().join("script.sh");
+    let text = ". scripts/lib/signals.sh\nsignals_default \"$@\"\nkill -HUP $$\necho \"$1:$(grep SigIgn /proc/self/status)\"\n";
+    std::fs::write(&script, text).unwrap();
+    for ignored in ["HUP", "INT QUIT", "HUP INT QUIT TERM"] {
+        let line = format!("trap '' {ignored}; bash {} 'a b'", script.display());
+        let (well, said) = machine.runs(&[], &line);
+        if !ignored.contains("HUP") {
+            assert!(!well, "a hangup that nobody ignored ends it: {said}");
+            continue;
+        }
+        let mask = said.trim().rsplit(['\t', ' ']).next().map(|mask| u64::from_str_radix(mask, 16));
+        assert!(
+            well && said.starts_with("a b:") && mask.is_some_and(|m| m.is_ok_and(|m| m & 0x4007 == 0)),
+            "{said}"
+        );
+    }
+}
+
+/// A wait of a test ends, and says what was awaited.
+#[test]
+fn a_wait_in_vain_fails_with_what_was_awaited() {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    let short = std::time::Duration::from_millis(200);
+    let waited = catch_unwind(AssertUnwindSafe(|| {
+        deadline::within_limit("a sleeper", short, || Command::new("sleep").arg("1000").output())
+    }));
+    let told = *waited.unwrap_err().downcast::<String>().unwrap();
+    assert!(told.contains("in vain") && told.contains("a sleeper"), "{told}");
 }

@@ -12,6 +12,8 @@
 mod cache;
 #[path = "transfer/checksums.rs"]
 mod checksums;
+#[path = "common/deadline.rs"]
+mod deadline;
 #[path = "transfer/download.rs"]
 mod download;
 #[path = "common/http.rs"]

@@ -39,7 +39,7 @@ apt_obstacles() {
   local plan
   plan=$(apt_simulate "$@") || true
   apt_harm <<<"$plan"
-  grep -vE '^(Reading|Building|NOTE:|Inst |Conf |Remv |Purg |[0-9]+ upgraded|  +(apt-get needs|Keep also|so don))|^$' <<<"$plan" \
+  sed -E '/^(Reading|Building|NOTE:|Inst |Conf |Remv |Purg |[0-9]+ upgraded|  +(apt-get needs|Keep also|so don))|^$/d' <<<"$plan" \
     | tail -n 30
 }
 

@@ -55,11 +55,11 @@ check_fuzz() {
 
 # Hostile manifests in numbers that only the optimizing compiler makes quick.
 check_hostile() {
-  FOUNDRY_TEST_CASES=${HOSTILE_CASES:-100000} cargo test --quiet --release --test hostile_manifests -- --nocapture
+  FOUNDRY_TEST_CASES=${HOSTILE_CASES:-100000} scripts/lib/cargo_release.sh test --quiet --release --test hostile_manifests -- --nocapture
 }
 
 check_build() {
-  cargo build --quiet --release
+  scripts/lib/cargo_release.sh build --quiet --release
 }
 
 # test_targets live|pure: `--test NAME` for each integration test of that kind

@@ -23,6 +23,7 @@ package_links() {
   local linked
   linked=$(readelf -d "$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p')
   package_links_only "$1" "$linked"
+  ! grep -qF "${CARGO_HOME:-$HOME/.cargo}/registry" "$1" || package_wrong "$1 has its builder's paths in it"
   [[ $linked == *libvirt.so.0* ]] || package_wrong "$1 does not need libvirt"
 }
 

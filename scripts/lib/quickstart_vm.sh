@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # The main job of foundry, step by step, as scripts/quickstart.sh shows it. Needs the variables set there and
-# log.sh, privilege.sh, cache.sh.
+# log.sh, privilege.sh, cache.sh, and SETUP_NOTES of apt_install.sh.
 
 foundry() {
   as_root "$(rust_program foundry)" "$@"
@@ -14,14 +14,6 @@ key_make() {
 # image_fact FILE 'file format'|'virtual size': as qemu-img says it
 image_fact() {
   qemu-img info "$1" | sed -n "s/^$2: //p" | sed -n 1p
-}
-
-# "quickstart-debian.qcow2": a name that no image of yours has; the extension is what the image is, not what its
-# maker chose
-image_name() {
-  local name
-  name=$(basename "$1")
-  echo "quickstart-${name%.*}.$(image_fact "$1" 'file format')"
 }
 
 # A disk with some room beyond what the image wants
@@ -46,7 +38,7 @@ metadata:
 spec:
   vcpus: $(vcpus)
   memoryGiB: 1
-  bootDisk: {sizeGB: $(disk_size_gib "$IMAGE"), image: $(image_name "$IMAGE")}
+  bootDisk: {sizeGB: $(disk_size_gib "$IMAGE"), image: $IMAGE_NAME}
   networkInterfaces:
     - {ip: $SUBNET.10/24, gateway: $SUBNET.1, bridge: $BRIDGE, dnsServers: [$SUBNET.1]}
   cloudInit:
@@ -72,15 +64,34 @@ vm_remove_old() {
   fi
 }
 
-# Imported anew each time, as the file may be another one by now; kept if a VM of yours is built on it.
+# An image of this name that somebody else imported is as good; one of an earlier run is replaced if this one is another,
+# unless a VM lies on it.
 image_import() {
-  local name
-  name=$(image_name "$IMAGE")
-  if foundry image list -o name 2>/dev/null | grep -Fx -- "$name" >/dev/null && ! foundry image delete "$name"; then
-    note "taking the image $name that is already there"
-    return 0
+  local digest
+  digest=$(sha256sum <"$IMAGE" | cut -d' ' -f1)
+  if image_is_there; then
+    if ! image_is_ours || image_is_ours "$digest" || ! foundry image delete "$IMAGE_NAME"; then
+      note "taking the image $IMAGE_NAME that is already there"
+      return 0
+    fi
   fi
-  foundry image import "$IMAGE" "$name"
+  foundry image import "$IMAGE" "$IMAGE_NAME"
+  note "$IMAGE is the image $IMAGE_NAME from now on, the name that the examples use"
+  [[ -n $PREFIX ]] || image_note "$digest"
+}
+
+image_is_there() {
+  foundry image list -o name 2>/dev/null | grep -Fx -- "$IMAGE_NAME" >/dev/null
+}
+
+# image_is_ours [DIGEST]: this script imported it, from a file of that digest
+image_is_ours() {
+  grep -E "^${1:-[0-9a-f]+}\$" "$SETUP_NOTES/image" >/dev/null 2>&1
+}
+
+image_note() {
+  as_root mkdir -p "$SETUP_NOTES"
+  echo "$1" | as_root tee "$SETUP_NOTES/image" >/dev/null
 }
 
 vm_create() {

@@ -23,22 +23,26 @@ rust_of_distribution() {
   esac
 }
 
-rust_install() {
-  local wanted have
-  wanted=$(rust_wanted)
-  have=$(rust_version || true)
-  if as_builder cargo --version >/dev/null 2>&1 && version_at_least "$have" "$wanted"; then
-    note "Rust $have"
-  elif version_at_least "$(rust_of_distribution)" "$wanted"; then
-    packages_install cargo rustc
-  else
-    die "foundry needs Rust $wanted or newer; here is ${have:-none}, and $(os_release PRETTY_NAME) has none that new" \
+rust_is_new_enough() {
+  as_builder cargo --version >/dev/null 2>&1 && version_at_least "$(rust_version || true)" "$(rust_wanted)"
+}
+
+# The packages that a new enough Rust needs: none if it is here. Ends where there is no way to one.
+rust_packages() {
+  ! rust_is_new_enough || return 0
+  version_at_least "$(rust_of_distribution)" "$(rust_wanted)" \
+    || die "foundry needs Rust $(rust_wanted) or newer; here is $(rust_version || echo none), and $(os_release PRETTY_NAME) has none that new" \
       'install a current one with rustup, see rustup.rs, then run this again'
-  fi
+  echo 'cargo rustc'
+}
+
+rust_check() {
+  rust_is_new_enough || die "cargo and Rust $(rust_wanted) are not on the path after installing"
+  note "Rust $(rust_version)"
 }
 
 rust_build() {
-  as_builder cargo build --quiet --release --locked
+  as_builder scripts/lib/cargo_release.sh build --quiet --release --locked
 }
 
 # Where cargo puts the program

@@ -91,8 +91,12 @@ stage_limit() {
 }
 
 stage_wait() {
-  STAGE_STATUS[$1]=0
-  wait "${STAGE_PID[$1]}" || STAGE_STATUS[$1]=$?
+  # A hangup that is caught (signals.sh) ends the waiting, and not what is waited for.
+  while :; do
+    STAGE_STATUS[$1]=0
+    wait "${STAGE_PID[$1]}" || STAGE_STATUS[$1]=$?
+    [[ ${STAGE_STATUS[$1]} == 129 && -d /proc/${STAGE_PID[$1]} ]] || break
+  done
   STAGE_PID[$1]=''
   kill -- "-${STAGE_WATCH[$1]}" 2>/dev/null || true
   wait "${STAGE_WATCH[$1]}" 2>/dev/null || true

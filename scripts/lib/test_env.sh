@@ -31,6 +31,11 @@ env_debian() {
   "$SCRIPTS/guest/debian.sh" "$(cache_dir)/debian.qcow2"
 }
 
+# A stage has no terminal to ask at: then it stays closed, unless a flag says otherwise.
+env_kvm_access() {
+  note "$KVM_DEVICE: $(kvm_open "${OPEN_KVM:-}")"
+}
+
 env_kvm() {
   kvm_probe >"$(cache_dir)/virt-type"
   note "guests run with $(<"$(cache_dir)/virt-type")"

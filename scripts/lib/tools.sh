@@ -6,6 +6,9 @@ CARGO_DENY_VERSION=0.20.2
 CARGO_FUZZ_VERSION=0.13.2
 CARGO_DEB_VERSION=3.8.0
 CARGO_GENERATE_RPM_VERSION=0.21.1
+JUST_VERSION=1.59.0
+# The wheel rust-just of that version, for x86-64 and for aarch64
+JUST_WHEEL_SHA256='3ee47f26e3aff917107602d57a08ede20df447f78dc4f9ceb08e57a883c56eb9 a305aa91fc425c44e3bcc7d5faae7b8c1503091d8e79aae1f6801dbdca478e20'
 # Debian 12's cloud-init 22.4 has no schema for network-config.
 CLOUD_INIT_AT_LEAST=24.1
 CLOUD_INIT_NEWER_SUITE=trixie
@@ -54,21 +57,27 @@ tool_just() {
     return 0
   elif [[ $(package_family) == debian ]] && apt_solves just; then
     apt_install just
-  elif ! tool_from_wheel rust-just just; then
-    cargo install --quiet --locked --root "$(cache_dir)" just
+  elif ! tool_from_wheel rust-just "$JUST_VERSION" just "$JUST_WHEEL_SHA256"; then
+    cargo install --quiet --locked --root "$(cache_dir)" "just@$JUST_VERSION"
   fi
 }
 
-# tool_from_wheel PROJECT PROGRAM: a wheel is a zip file, and its program needs no Python.
+# tool_from_wheel PROJECT VERSION PROGRAM SHA256S: a wheel is a zip file, and its program needs no Python. Of another
+# content than these digests it is refused.
 tool_from_wheel() {
-  local scratch found
-  scratch=$(cache_scratch "$2")
-  python3 -m pip -q download --no-deps --only-binary :all: -d "$scratch" "$1" >/dev/null 2>&1 || return 1
+  local scratch found digest
+  scratch=$(cache_scratch "$3")
+  {
+    printf '%s' "$1==$2"
+    for digest in $4; do printf ' --hash=sha256:%s' "$digest"; done
+  } >"$scratch/wanted"
+  python3 -m pip -q download --no-deps --only-binary :all: --require-hashes -r "$scratch/wanted" -d "$scratch" >/dev/null 2>&1 \
+    || return 1
   (cd "$scratch" && python3 -m zipfile -e ./*.whl .)
-  found=$(find "$scratch" -path "*/scripts/$2" -type f)
+  found=$(find "$scratch" -path "*/scripts/$3" -type f)
   [[ -n $found ]] || return 1
   mkdir -p "$(tools_dir)"
-  install -m 755 "$found" "$(tools_dir)/$2"
+  install -m 755 "$found" "$(tools_dir)/$3"
   rm -rf "$scratch"
 }
 

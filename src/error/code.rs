@@ -136,6 +136,7 @@ codes! {
         4110 Confined
         4111 QemuMissing
         4112 HelperDown
+        4155 TooManyCpus
         // The network.
         4201 BridgeMissing
         4202 BridgeDown
@@ -148,6 +149,7 @@ codes! {
         4209 VlanUnsupported
         4210 TapRefused
         4211 TapTaken
+        4255 AddressOfHost
         // The guest.
         4301 GuestStopped
         4302 CloudInitFailed

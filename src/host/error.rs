@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::diagnosis::advice::{KVM_IS_CLOSED, OPEN_KVM};
 use super::diagnosis::{self, Diagnosis};
 use crate::error::{Code, Kind};
 
@@ -54,6 +55,8 @@ pub enum HostError {
         operation: String,
         /// How long an answer was waited for.
         within: Duration,
+        /// Whether `/dev/kvm` of that host is closed to all but root, which makes libvirt slow.
+        kvm_is_closed: bool,
     },
     /// A local source or sink of a transfer failed, or was stopped by the user.
     #[error("cannot {operation}")]
@@ -115,6 +118,7 @@ impl HostError {
     /// Why, in words for everybody.
     pub fn cause(&self) -> Option<String> {
         match self {
+            Self::Silent { kvm_is_closed, .. } => kvm_is_closed.then(|| KVM_IS_CLOSED.to_owned()),
             Self::Transfer { cause, .. } | Self::Unreadable { cause, .. } => Some(cause.clone()),
             Self::Lost { libvirt, .. } => {
                 Some(diagnosis::lost(libvirt).unwrap_or(diagnosis::first_line(libvirt)).to_owned())
@@ -151,6 +155,9 @@ impl HostError {
             Self::Lost { .. } => {
                 Some("foundry list --all shows what is there once libvirt answers again".into())
             }
+            Self::Silent { kvm_is_closed: true, .. } => Some(format!(
+                "{OPEN_KVM}; or --call-timeout gives it more time; then foundry list --all shows what is there"
+            )),
             Self::Silent { uri, .. } => {
                 Some(format!("{}; then foundry list --all shows what is there", diagnosis::wake(uri)))
             }
@@ -173,6 +180,38 @@ mod tests {
         let text = "Cannot get interface MTU on 'br9': No such device";
         assert_eq!(refused(text).cause().as_deref(), Some("the host has no bridge 'br9'"));
         assert_eq!(refused(text).detail().as_deref(), Some(text));
+    }
+
+    /// libvirt is slow then, and not hung: to restart it helps nothing.
+    #[test]
+    fn a_silence_beside_a_closed_kvm_says_so() {
+        let silent = |kvm_is_closed| HostError::Silent {
+            uri: "qemu:///system".into(),
+            operation: "define domain 'web'".into(),
+            within: Duration::from_secs(60),
+            kvm_is_closed,
+        };
+        let closed = silent(true);
+        assert!(closed.cause().unwrap().contains("nobody but root may open /dev/kvm"));
+        let hint = closed.hint().unwrap();
+        assert!(
+            hint.starts_with("sudo chgrp kvm /dev/kvm && sudo chmod 0660 /dev/kvm;")
+                && !hint.contains("restart"),
+            "{hint}"
+        );
+        assert!(
+            silent(false).cause().is_none() && silent(false).hint().unwrap().contains("systemctl restart")
+        );
+        for (uid, gid, mode, closed) in [
+            (0, 0, 0o600, true),
+            (0, 0, 0o660, true),
+            (0, 993, 0o660, false),
+            (0, 993, 0o640, true),
+            (0, 0, 0o666, false),
+            (5, 0, 0o600, false),
+        ] {
+            assert_eq!(crate::host::only_roots(uid, gid, mode), closed, "{uid} {gid} {mode:o}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::units::Bytes;
 
-/// What libvirt says of the machine and of how it guards guests.
+/// What libvirt says of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Machine {
     /// The hypervisor's version, QEMU's: major × 1,000,000 + minor × 1,000 + release.
@@ -11,20 +11,14 @@ pub struct Machine {
     pub memory: Bytes,
     /// What of it nobody uses, caches not counted as used.
     pub free_memory: Bytes,
-    /// libvirt's security drivers, in their order (libvirt's `<secmodel>`).
-    pub security: Vec<SecurityModel>,
     /// Whether devices can be given to guests; `None` where libvirt does not say (before 4.7).
     pub iommu: Option<bool>,
 }
 
-impl Machine {
-    /// User and group as whom guests run, where libvirt says so.
-    pub fn guest_ids(&self) -> Option<(u32, u32)> {
-        let label = self.security.iter().find(|model| model.name == "dac")?.label.as_deref()?;
-        let (uid, gid) = label.split_once(':')?;
-        let number = |text: &str| text.trim_start_matches('+').parse::<u32>().ok();
-        Some((number(uid)?, number(gid)?))
-    }
+/// Whether nobody but root reads and writes a file of that owner, group and mode: neither everybody, nor a group that
+/// others are in.
+pub(crate) fn only_roots(uid: u32, gid: u32, mode: u32) -> bool {
+    uid == 0 && mode & 0o006 != 0o006 && (gid == 0 || mode & 0o060 != 0o060)
 }
 
 /// One of libvirt's security drivers.
@@ -41,6 +35,8 @@ pub struct SecurityModel {
 pub struct GuestMachine {
     /// The machine type's full name, `pc-q35-10.0` for one.
     pub name: String,
+    /// The most virtual CPUs; `None` where libvirt does not say.
+    pub max_vcpus: Option<u32>,
     /// The kinds of firmware that libvirt finds by itself: `efi`, `bios`.
     pub firmware: Vec<String>,
     /// Paths of firmware images.

@@ -12,21 +12,25 @@ mod libvirt;
 pub mod libvirt_xml;
 mod machine;
 pub mod memory;
+mod netlink;
 mod objects;
 mod storage;
 mod turn;
 
 pub use error::{HostError, Stopped};
 pub use libvirt::{CallObserver, Libvirt, Patience, is_local_uri, run_event_loop};
+pub(crate) use machine::only_roots;
 pub use machine::{GuestMachine, Machine, SecurityModel};
 pub(crate) use objects::is_up;
 pub(crate) use objects::word_of;
 pub use objects::{
-    AddressSource, Bridge, Capabilities, Domain, DomainState, GuestAddress, Network, Reach, StateNow, View,
+    AddressSource, Bridge, Capabilities, Domain, DomainState, GuestAddress, LinkAddress, Neighbour,
+    Neighbourhood, Network, Reach, StateNow, Subnet, View,
 };
 pub use storage::{Pool, PoolAuth, PoolSource, Secret, Server, Volume};
 pub use turn::Turn;
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -198,6 +202,11 @@ pub trait Host: Send + Sync {
     fn network(&self, name: &str) -> Result<Option<Network>>;
     /// Names of all networks.
     fn networks(&self) -> Result<Vec<String>>;
+    /// What the machine is among its neighbours; those of `wanted` on the same wire are asked for first, which takes an
+    /// instant. `None` where it cannot be known, as of a remote host.
+    fn neighbourhood(&self, wanted: &[IpAddr]) -> Result<Option<Neighbourhood>>;
+    /// All memory of the host.
+    fn memory(&self) -> Result<Bytes>;
     /// The bridges of the host's kernel; `None` where they cannot be known, as on a remote host
     /// (libvirt does not list a bridge that was made after it started).
     fn bridges(&self) -> Result<Option<Vec<Bridge>>>;

@@ -3,10 +3,13 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::SecurityModel;
 use crate::text::{is_unseen, shell_word};
 use crate::units::Bytes;
 
@@ -22,6 +25,25 @@ pub struct Capabilities {
     /// For each guest architecture of full virtualization, the domain types that it can be run with
     /// (`kvm`, `qemu`).
     pub guests: BTreeMap<String, Vec<String>>,
+    /// libvirt's security drivers, in their order (libvirt's `<secmodel>`).
+    pub security: Vec<SecurityModel>,
+    /// How long libvirt took to say so.
+    pub took: Duration,
+}
+
+impl Capabilities {
+    /// User and group as whom guests run, where libvirt says so.
+    pub fn guest_ids(&self) -> Option<(u32, u32)> {
+        let label = self.security.iter().find(|model| model.name == "dac")?.label.as_deref()?;
+        let (uid, gid) = label.split_once(':')?;
+        let number = |text: &str| text.trim_start_matches('+').parse::<u32>().ok();
+        Some((number(uid)?, number(gid)?))
+    }
+
+    /// Whether a security driver of that name confines guests.
+    pub fn confines_by(&self, name: &str) -> bool {
+        self.security.iter().any(|model| model.name == name)
+    }
 }
 
 /// The states of a domain (libvirt's `virDomainState`).
@@ -170,7 +192,7 @@ pub struct StateNow {
     pub stopped_by_error: bool,
 }
 
-/// A bridge of the host's kernel.
+/// A bridge of the host: the kernel's own, or one of Open vSwitch's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bridge {
     /// Its name.
@@ -179,6 +201,58 @@ pub struct Bridge {
     pub filters_vlans: bool,
     /// Whether it carries anything at all (`ip link set NAME up`).
     pub is_up: bool,
+    /// Whether it is Open vSwitch's, as libvirt has to be told.
+    pub is_open_vswitch: bool,
+    /// The largest packet that passes it, in bytes.
+    pub mtu: u32,
+    /// The host's own addresses on it.
+    pub addresses: Vec<IpNet>,
+}
+
+/// One that passes Ethernet's usual packets.
+impl Default for Bridge {
+    fn default() -> Self {
+        let name = String::new();
+        Self {
+            name,
+            filters_vlans: false,
+            is_up: true,
+            is_open_vswitch: false,
+            mtu: 1500,
+            addresses: Vec::new(),
+        }
+    }
+}
+
+/// What a machine is among its neighbours.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Neighbourhood {
+    /// Its own addresses.
+    pub addresses: Vec<LinkAddress>,
+    /// Where it has routes to, the default routes left out.
+    pub routes: Vec<IpNet>,
+    /// Who was heard of lately at which address.
+    pub neighbours: Vec<Neighbour>,
+}
+
+/// An address of an interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkAddress {
+    /// The interface.
+    pub link: String,
+    /// The address in its network.
+    pub net: IpNet,
+}
+
+/// A machine on the same wire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Neighbour {
+    /// The interface behind which it is.
+    pub link: String,
+    /// Its address.
+    pub ip: IpAddr,
+    /// Its MAC address, lower case.
+    pub mac: String,
 }
 
 /// Whether a network interface is up, by its flags as sysfs has them: the first one is IFF_UP (netdevice(7)).
@@ -187,10 +261,25 @@ pub(crate) fn is_up(flags: &str) -> bool {
 }
 
 /// A libvirt network.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Network {
     /// Its name.
     pub name: String,
     /// Whether it is started.
     pub active: bool,
+    /// What libvirt does with its packets (`nat`, `route`, `bridge`, …); `None` keeps them inside.
+    pub forward: Option<String>,
+    /// Its own addresses. Without any, libvirt has no say in who has which.
+    pub subnets: Vec<Subnet>,
+}
+
+/// One of the networks of a libvirt network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subnet {
+    /// The host's address in it.
+    pub host: IpNet,
+    /// Whether libvirt gives addresses by DHCP.
+    pub has_dhcp: bool,
+    /// From where to where, first and last included.
+    pub ranges: Vec<(IpAddr, IpAddr)>,
 }

@@ -25,6 +25,8 @@ mod findings;
 mod held;
 mod image_preflight;
 mod interruptible;
+mod kvm_device;
+mod link_preflight;
 mod lookup;
 mod medium;
 mod neighbours;

@@ -6,7 +6,7 @@ use super::Session;
 use super::findings::{Finding, Findings};
 use crate::error::{Code, Error};
 use crate::host::libvirt_xml::InterfaceDescription;
-use crate::host::{Domain, View};
+use crate::host::{Domain, Neighbourhood, View};
 use crate::manifest::VirtualMachine;
 use crate::names::{MacAddress, VmName};
 use crate::plan::{Interface, VmPlan, mac_address};
@@ -104,14 +104,53 @@ fn in_common(ours: &Interface, theirs: &InterfaceDescription) -> Option<(Code, S
     Some((Code::TapTaken, format!("the tap {tap} too")))
 }
 
-/// Its MAC addresses, those that follow from its name or addresses among them.
-fn macs_of(name: &str, manifest: &VirtualMachine) -> Vec<MacAddress> {
+/// A VM's MAC addresses, those that follow from its name or addresses among them.
+pub(super) fn macs_of(name: &str, manifest: &VirtualMachine) -> Vec<MacAddress> {
     let Ok(name) = VmName::normalized(name) else { return Vec::new() };
     let interfaces = manifest.spec.network_interfaces.iter().enumerate();
     interfaces.filter_map(|(index, interface)| mac_address(&name, index, interface)).collect()
 }
 
+/// Whether an address is known to be another machine's than that with these MAC addresses.
+pub(super) fn is_anothers(around: &Neighbourhood, ip: IpAddr, macs: &[MacAddress]) -> bool {
+    let is_own = around.addresses.iter().any(|own| own.net.addr() == ip);
+    let mut known = around.neighbours.iter().filter(|n| n.ip == ip && !n.mac.is_empty()).peekable();
+    let is_known = known.peek().is_some();
+    is_own || is_known && !known.any(|n| macs.iter().any(|mac| mac.to_string() == n.mac))
+}
+
 fn addresses_of(manifest: &VirtualMachine) -> Vec<IpAddr> {
     let written = manifest.spec.network_interfaces.iter().flat_map(|i| i.ip.iter().chain(&i.addresses));
     written.filter_map(|text| text.split('/').next()?.trim().parse().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::{LinkAddress, Neighbour};
+
+    #[test]
+    fn an_address_is_anothers_by_its_mac_address_or_as_the_hosts_own() {
+        let neighbour =
+            |ip: &str, mac: &str| Neighbour { link: "br0".into(), ip: ip.parse().unwrap(), mac: mac.into() };
+        let around = Neighbourhood {
+            addresses: vec![LinkAddress { link: "br0".into(), net: "10.0.0.254/24".parse().unwrap() }],
+            routes: Vec::new(),
+            neighbours: vec![
+                neighbour("10.0.0.1", "be:ef:0a:00:00:01"),
+                neighbour("10.0.0.2", "52:54:00:00:00:02"),
+                neighbour("10.0.0.3", ""),
+            ],
+        };
+        let macs = ["be:ef:0a:00:00:01".parse().unwrap(), "be:ef:0a:00:00:02".parse().unwrap()];
+        for (ip, expected) in [
+            ("10.0.0.1", false),
+            ("10.0.0.2", true),
+            ("10.0.0.3", false),
+            ("10.0.0.4", false),
+            ("10.0.0.254", true),
+        ] {
+            assert_eq!(is_anothers(&around, ip.parse().unwrap(), &macs), expected, "{ip}");
+        }
+    }
 }

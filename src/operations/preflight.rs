@@ -5,24 +5,24 @@
 pub use super::findings::Finding;
 use super::findings::{Findings, report};
 use super::storage_preflight::{self, ReadyStorage};
-use super::{Session, neighbours};
+use super::{Session, kvm_device, link_preflight, neighbours};
 use crate::domain_xml::VirtType;
 use crate::error::{Code, Error};
-use crate::host::diagnosis::advice::BRIDGE_WITH_VLANS;
 use crate::host::diagnosis::emulator_hint;
-use crate::host::{Bridge, Capabilities, Domain};
+use crate::host::{Capabilities, Domain};
 use crate::names::nearest;
-use crate::plan::{Arch, CpuMode, Firmware, Interface, Link, VmPlan};
+use crate::plan::{Arch, CpuMode, Firmware, VmPlan};
 use crate::record::{Liveness, Owner, Record, State};
-use crate::text::shell_word;
 
-/// libvirt's first version with VLAN tags on a plain Linux bridge (its news for 11.0.0).
-const VLAN_ON_BRIDGES: u32 = 11_000_000;
+/// libvirt's first version that gives a PC with more than 255 CPUs what its interrupts need (its news for 10.10.0).
+const MANY_CPUS: u32 = 10_010_000;
+/// Every machine type has as many CPUs as this.
+const FEW_CPUS: u32 = 64;
 
 /// A VM that this host can make, as far as can be known beforehand.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReadyVm {
-    /// What to make.
+    /// What to make, with what the host knows of its interfaces.
     pub plan: VmPlan,
     /// How it runs.
     pub virt_type: VirtType,
@@ -64,6 +64,7 @@ pub(super) fn look(session: &Session<'_>, plan: &VmPlan) -> Result<Looked, Error
     let mut findings = Findings::default();
     let domains = session.host.domains(false)?;
     let capabilities = session.host.capabilities()?;
+    kvm_device::slowness(session, &capabilities).into_iter().for_each(|slow| session.warn(slow));
     let taken = domains.iter().find(|d| d.name == plan.name.as_str());
     findings.begin("name", format!("no other domain is called '{}'", plan.name));
     let leftover = taken.filter(|domain| check_name(plan, domain, &mut findings)).cloned();
@@ -71,12 +72,14 @@ pub(super) fn look(session: &Session<'_>, plan: &VmPlan) -> Result<Looked, Error
     neighbours::check(session, plan, &domains, &mut findings)?;
     findings.begin("machine", "the host runs such guests");
     let machine = choose_machine(session, plan, &capabilities, &mut findings);
-    check_links(session, plan, capabilities.libvirt_version, &mut findings)?;
+    check_size(session, plan, &capabilities, machine, &mut findings)?;
+    let interfaces = link_preflight::check(session, plan, capabilities.libvirt_version, &mut findings)?;
     let storage = storage_preflight::check(session, plan, taken, &mut findings)?;
     let ready = match (machine, storage) {
         (Some((virt_type, arch, native)), Some(storage)) if findings.is_empty() => {
             warn_of_cpu(session, plan, virt_type);
-            Some(ReadyVm { plan: plan.clone(), virt_type, arch, native, storage, leftover })
+            let plan = VmPlan { interfaces, ..plan.clone() };
+            Some(ReadyVm { plan, virt_type, arch, native, storage, leftover })
         }
         _ => {
             findings = newcomer(session, plan, taken)?.unwrap_or(findings);
@@ -179,6 +182,40 @@ fn choose_machine(
     chosen.map(|virt_type| (virt_type, arch, name == capabilities.arch))
 }
 
+/// Whether the machine can have so many CPUs, and the host so much memory: QEMU would say so when the disks are made.
+fn check_size(
+    session: &Session<'_>,
+    plan: &VmPlan,
+    capabilities: &Capabilities,
+    machine: Option<(VirtType, Arch, bool)>,
+    findings: &mut Findings,
+) -> Result<(), Error> {
+    let memory = session.host.memory()?;
+    if plan.memory > memory {
+        let message =
+            format!("spec.memoryGiB: the VM wants {} of memory, and the host has {memory}", plan.memory);
+        findings.push(Finding::new(Code::OutOfMemory, message).hint("give the VM less"));
+    }
+    let Some((virt_type, arch, _)) = machine.filter(|_| plan.vcpus > FEW_CPUS) else { return Ok(()) };
+    let asked = session.host.guest_machine(arch.as_str(), arch.machine(), virt_type.as_str());
+    let most = match asked {
+        Err(lost) if lost.outcome_unknown() => return Err(lost.into()),
+        // What a host does not say is no reason against it.
+        asked => asked.ok().and_then(|machine| machine.max_vcpus),
+    };
+    let finding = |message| Finding::new(Code::TooManyCpus, format!("spec.vcpus: {message}"));
+    if let Some(most) = most.filter(|most| plan.vcpus > *most) {
+        let message =
+            format!("a {} machine of this host has at most {most} CPUs, not {}", arch.machine(), plan.vcpus);
+        findings.push(finding(message));
+    } else if arch == Arch::X86_64 && plan.vcpus > 255 && capabilities.libvirt_version < MANY_CPUS {
+        let message =
+            "more than 255 CPUs need an IOMMU, which libvirt adds from 10.10 on; this host's is older";
+        findings.push(finding(message.to_owned()).hint("write at most 255"));
+    }
+    Ok(())
+}
+
 /// Said once per VM, on the way to success only.
 fn warn_of_cpu(session: &Session<'_>, plan: &VmPlan, virt_type: VirtType) {
     if session.settings.virt_type.is_none() && virt_type == VirtType::Qemu {
@@ -187,99 +224,6 @@ fn warn_of_cpu(session: &Session<'_>, plan: &VmPlan, virt_type: VirtType) {
     if plan.cpu_mode == CpuMode::HostPassthrough && virt_type == VirtType::Qemu {
         session.warn("spec.cpuMode: host-passthrough needs KVM; the guest gets QEMU's largest CPU (maximum)");
     }
-}
-
-fn check_links(
-    session: &Session<'_>,
-    plan: &VmPlan,
-    libvirt: u32,
-    findings: &mut Findings,
-) -> Result<(), Error> {
-    let needs_bridges = plan.interfaces.iter().any(|i| matches!(i.link, Link::Bridge(_)));
-    let bridges = if needs_bridges { session.host.bridges()? } else { None };
-    if needs_bridges && bridges.is_none() {
-        session.warn("bridges of a remote host cannot be checked before the VM starts");
-    }
-    for (index, interface) in plan.interfaces.iter().enumerate() {
-        let at = format!("spec.networkInterfaces[{index}]");
-        findings.begin(&at, well_linked(&interface.link, bridges.is_some()));
-        match &interface.link {
-            Link::Bridge(name) => check_bridge(&at, name.as_str(), interface, bridges.as_deref(), findings),
-            Link::Network(name) => check_network(session, &at, name.as_str(), findings)?,
-        }
-        if interface.vlan.is_some() && libvirt < VLAN_ON_BRIDGES {
-            let (major, minor) = (libvirt / 1_000_000, libvirt / 1000 % 1000);
-            findings.push(
-                Finding::new(
-                    Code::VlanUnsupported,
-                    format!(
-                        "{at}.vlan: libvirt {major}.{minor} cannot tag VLANs on a Linux bridge; 11.0 can"
-                    ),
-                )
-                .hint("attach to a bridge that is on the VLAN already"),
-            );
-        }
-    }
-    Ok(())
-}
-
-fn well_linked(link: &Link, are_bridges_known: bool) -> String {
-    match link {
-        Link::Bridge(name) if are_bridges_known => format!("bridge '{name}' is there, and up"),
-        Link::Bridge(name) => format!("bridge '{name}' is only looked for when the VM starts"),
-        Link::Network(name) => format!("network '{name}' is started"),
-    }
-}
-
-fn check_bridge(
-    at: &str,
-    name: &str,
-    interface: &Interface,
-    bridges: Option<&[Bridge]>,
-    findings: &mut Findings,
-) {
-    let Some(bridges) = bridges else { return };
-    match bridges.iter().find(|b| b.name == name) {
-        Some(bridge) if interface.vlan.is_some() && !bridge.filters_vlans => findings.push(
-            Finding::new(
-                Code::VlanUnsupported,
-                format!("{at}.vlan: bridge '{name}' does not tell VLANs apart"),
-            )
-            .hint(BRIDGE_WITH_VLANS),
-        ),
-        // libvirt attaches to it all the same, and no frame ever comes through.
-        Some(bridge) if !bridge.is_up => findings.push(
-            Finding::new(Code::BridgeDown, format!("{at}.bridge: bridge '{name}' is down"))
-                .hint(format!("ip link set {} up", shell_word(name))),
-        ),
-        Some(_) => {}
-        None => {
-            let known: Vec<&str> = bridges.iter().map(|b| b.name.as_str()).collect();
-            findings.push(
-                Finding::new(Code::BridgeMissing, format!("{at}.bridge: there is no bridge '{name}'"))
-                    .hint(alternatives(name, &known)),
-            );
-        }
-    }
-}
-
-fn check_network(session: &Session<'_>, at: &str, name: &str, findings: &mut Findings) -> Result<(), Error> {
-    match session.host.network(name)? {
-        Some(network) if network.active => {}
-        Some(_) => findings.push(
-            Finding::new(Code::NetworkInactive, format!("{at}.network: network '{name}' is not started"))
-                .hint(format!("virsh net-start {}", shell_word(name))),
-        ),
-        None => {
-            let known = session.host.networks()?;
-            let known: Vec<&str> = known.iter().map(String::as_str).collect();
-            findings.push(
-                Finding::new(Code::NetworkMissing, format!("{at}.network: there is no network '{name}'"))
-                    .hint(alternatives(name, &known)),
-            );
-        }
-    }
-    Ok(())
 }
 
 /// Names what is there, the most likely one first.

@@ -5,6 +5,8 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::host::only_roots;
+
 /// Who may do what with a file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(in crate::operations) struct Rights {
@@ -18,9 +20,7 @@ pub(in crate::operations) struct Rights {
 impl Rights {
     /// Whether nobody but root reads and writes it: neither everybody nor a group that others are in.
     pub(in crate::operations) fn is_only_roots(&self) -> bool {
-        let others = self.mode & 0o006 == 0o006;
-        let group = self.gid != 0 && self.mode & 0o060 == 0o060;
-        self.uid == 0 && !others && !group && !self.has_acl
+        !self.has_acl && only_roots(self.uid, self.gid, self.mode)
     }
 }
 

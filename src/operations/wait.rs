@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::create::CreatedVm;
 use super::inspect::guest_addresses;
-use super::{Session, cloud_init_log, console, evidence};
+use super::{Session, cloud_init_log, console, evidence, neighbours};
 use crate::error::{Code, Error};
 use crate::host::{Domain, DomainState};
 use crate::record::Record;
@@ -185,10 +185,27 @@ impl Watch<'_> {
         if !guest_addresses(self.session, &self.domain())?.is_empty() {
             return Ok(true);
         }
-        let answers = |address: &String| {
-            address.parse().is_ok_and(|ip: IpAddr| !matches!(greet(SocketAddr::new(ip, 22)), Greeting::None))
-        };
-        Ok(self.fixed_addresses().iter().any(answers))
+        for ip in self.fixed_addresses().iter().filter_map(|address| address.parse::<IpAddr>().ok()) {
+            if !matches!(greet(SocketAddr::new(ip, 22)), Greeting::None) && !self.is_anothers(ip)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether the machine that just answered at an address is another one: this host, or one with another MAC address.
+    /// What lies behind a router has none that could be seen.
+    fn is_anothers(&mut self, ip: IpAddr) -> Result<bool, Error> {
+        if !self.session.host.is_local() {
+            return Ok(false);
+        }
+        let Some(around) = self.session.host.neighbourhood(&[])? else { return Ok(false) };
+        let macs = neighbours::macs_of(&self.name, &self.vm.record.manifest);
+        let is_anothers = neighbours::is_anothers(&around, ip, &macs);
+        if is_anothers {
+            self.seen = "another machine answers at the VM's address: its MAC address is not the VM's";
+        }
+        Ok(is_anothers)
     }
 
     fn fixed_addresses(&self) -> Vec<String> {
@@ -239,7 +256,8 @@ impl Watch<'_> {
         for address in self.addresses()? {
             let Ok(ip) = address.parse::<IpAddr>() else { continue };
             match greet(SocketAddr::new(ip, 22)) {
-                Greeting::Ssh => return Ok(true),
+                Greeting::Ssh if !self.is_anothers(ip)? => return Ok(true),
+                Greeting::Ssh => {}
                 Greeting::Silent => self.seen = "port 22 is open and no SSH server has greeted",
                 Greeting::Refused => self.seen = "the guest's network answers and its SSH server does not",
                 Greeting::None => {}

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use crate::live::deadline::{ChildInTime as _, of_a_whole_test};
 use crate::live::{Bed, Foundry, Manifest, Ran, environment, program};
 use crate::private_host;
 
@@ -34,7 +35,7 @@ pub(crate) fn inside(test: &str, act: impl FnOnce(&Arena)) {
         .unwrap();
     // Closed, it ends all that is inside.
     let _held = inside.stdin.take();
-    assert!(inside.wait().unwrap().success(), "see above");
+    assert!(inside.wait_within(of_a_whole_test()).unwrap().success(), "see above");
 }
 
 /// Whether all is to be tried, as `scripts/test.sh --full` does, or a sample.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::support::{network_config, skip};
+use crate::deadline::CommandInTime as _;
 
 /// The renderers, and a distribution of each.
 const KINDS: [(&str, &str); 5] = [
@@ -31,7 +32,7 @@ fn converted(kind: (&str, &str), interfaces: &str) -> Option<String> {
         .arg(&input)
         .arg("--directory")
         .arg(&output)
-        .output()
+        .output_in_time()
         .unwrap();
     assert!(run.status.success(), "{kind:?}\n{config}\n{}", String::from_utf8_lossy(&run.stderr));
     let mut text = String::new();

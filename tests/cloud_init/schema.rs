@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use crate::deadline::CommandInTime as _;
 use foundry::cloud_init::documents;
 use foundry::plan::{SeedPlan, UserData, VmPlan};
 
@@ -23,8 +24,13 @@ fn judge(program: &PathBuf, kind: &[&str], text: &str) -> Result<(), String> {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("file");
     std::fs::write(&file, text).unwrap();
-    let output =
-        Command::new(program).arg("schema").args(kind).arg("--config-file").arg(&file).output().unwrap();
+    let output = Command::new(program)
+        .arg("schema")
+        .args(kind)
+        .arg("--config-file")
+        .arg(&file)
+        .output_in_time()
+        .unwrap();
     let told = [output.stdout, output.stderr].concat();
     let told = String::from_utf8_lossy(&told).into_owned();
     // A deprecated key is only mentioned.
@@ -43,7 +49,7 @@ fn assert_valid(plan: &VmPlan, seed: &SeedPlan) {
 
 /// cloud-init before 24.1 checks cloud-configs only.
 fn knows_network_config(program: &PathBuf) -> bool {
-    let help = Command::new(program).args(["schema", "--help"]).output().unwrap();
+    let help = Command::new(program).args(["schema", "--help"]).output_in_time().unwrap();
     let knows = String::from_utf8_lossy(&help.stdout).contains("network-config");
     if !knows {
         skip("a cloud-init that checks network-config");

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use crate::deadline::{ChildInTime as _, CommandInTime as _};
 use foundry::manifest::VirtualMachine;
 use foundry::names::{MacAddress, VmName};
 use foundry::plan::{
@@ -141,7 +142,7 @@ pub(crate) fn program(name: &str) -> Option<PathBuf> {
 /// The Python whose PyYAML is asked: Debian's, or `FOUNDRY_TEST_PYTHON`.
 pub(crate) fn python() -> Option<PathBuf> {
     let python = PathBuf::from(std::env::var_os("FOUNDRY_TEST_PYTHON").unwrap_or("/usr/bin/python3".into()));
-    let has_yaml = Command::new(&python).args(["-c", "import yaml; yaml.CSafeLoader"]).output();
+    let has_yaml = Command::new(&python).args(["-c", "import yaml; yaml.CSafeLoader"]).output_in_time();
     if has_yaml.is_ok_and(|o| o.status.success()) {
         return Some(python);
     }
@@ -155,7 +156,7 @@ pub(crate) fn run(command: &mut Command, input: &[u8]) -> Vec<u8> {
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_vec();
     let writer = std::thread::spawn(move || stdin.write_all(&input));
-    let output = child.wait_with_output().unwrap();
+    let output = child.wait_with_output_in_time().unwrap();
     writer.join().unwrap().unwrap();
     assert!(output.status.success(), "{command:?} failed");
     output.stdout

@@ -8,6 +8,8 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::deadline::CommandInTime as _;
+
 const SOCKET: &str = "/run/libvirt/libvirt-sock";
 const PID_FILE: &str = "/run/libvirt/libvirtd.pid";
 /// All that libvirt keeps: definitions, volumes and NVRAM, logs, and what it knows of what runs.
@@ -46,7 +48,7 @@ impl Daemon {
     pub(crate) fn answers(self) -> bool {
         let mut asked = Command::new("timeout");
         asked.args(["10", "virsh", "-q", "-c", "qemu:///system", "pool-list", "--all"]);
-        asked.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success())
+        asked.stdout(Stdio::null()).stderr(Stdio::null()).status_in_time().is_ok_and(|s| s.success())
     }
 }
 
@@ -96,7 +98,7 @@ fn guests() -> Vec<String> {
 
 /// Kills a process and waits for its end; it may have ended by itself.
 fn end(pid: &str) {
-    let _ = Command::new("kill").args(["-KILL", pid]).stderr(Stdio::null()).status();
+    let _ = Command::new("kill").args(["-KILL", pid]).stderr(Stdio::null()).status_in_time();
     wait_until("a killed process ends", || !Path::new(&format!("/proc/{pid}")).exists());
 }
 
@@ -107,7 +109,7 @@ fn copy(from: &Path, to: &Path) {
 
 /// Runs a program that must succeed.
 pub(crate) fn does(command: &mut Command) {
-    let output = command.stdin(Stdio::null()).output().unwrap();
+    let output = command.stdin(Stdio::null()).output_in_time().unwrap();
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 

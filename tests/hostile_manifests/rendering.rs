@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
+use crate::deadline::{ChildInTime as _, CommandInTime as _};
 use foundry::manifest::{LoadError, load};
 use foundry::plan::VmPlan;
 use proptest::collection::vec;
@@ -214,7 +215,7 @@ fn assert_same(python: &PathBuf, lines: &[String]) {
     let mut stdin = child.stdin.take().unwrap();
     let input = lines.concat();
     let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
-    let output = child.wait_with_output().unwrap();
+    let output = child.wait_with_output_in_time().unwrap();
     writer.join().unwrap().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{}\n", lines.len()));
 }
@@ -222,7 +223,7 @@ fn assert_same(python: &PathBuf, lines: &[String]) {
 /// The Python whose PyYAML is asked; fails where the environment is to have it.
 fn python() -> Option<PathBuf> {
     let python = PathBuf::from(std::env::var_os("FOUNDRY_TEST_PYTHON").unwrap_or("/usr/bin/python3".into()));
-    let has_yaml = Command::new(&python).args(["-c", "import yaml; yaml.CSafeLoader"]).output();
+    let has_yaml = Command::new(&python).args(["-c", "import yaml; yaml.CSafeLoader"]).output_in_time();
     if has_yaml.is_ok_and(|output| output.status.success()) {
         return Some(python);
     }

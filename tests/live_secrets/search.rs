@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::live::deadline::CommandInTime as _;
+
 /// No file that foundry would write by itself is larger.
 const LARGEST: u64 = 64 << 20;
 
@@ -51,7 +53,7 @@ impl Markers {
         command.args(["-exec", "grep", "--files-with-matches", "--text", "--fixed-strings"]);
         command.args(self.all().iter().flat_map(|marker| ["-e", marker]));
         // Its code is grep's, which finds nothing in most of them, and files of others come and go.
-        let output = command.args(["{}", "+"]).output().unwrap();
+        let output = command.args(["{}", "+"]).output_in_time().unwrap();
         let mut found: Vec<PathBuf> =
             String::from_utf8_lossy(&output.stdout).lines().map(PathBuf::from).collect();
         found.sort();

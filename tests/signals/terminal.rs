@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command};
 
+use crate::live::deadline::{ChildInTime as _, CommandInTime as _};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 /// A pseudo terminal with a program in it, whose session is that program's.
@@ -47,8 +48,8 @@ impl Terminal {
         let Self { screen, mut child } = self;
         drop(screen);
         // One that has ended already cannot be signalled.
-        let _ = Command::new("kill").args(["-HUP", &child.id().to_string()]).status();
-        let status = child.wait().unwrap();
+        let _ = Command::new("kill").args(["-HUP", &child.id().to_string()]).status_in_time();
+        let status = child.wait_in_time().unwrap();
         let signal = std::os::unix::process::ExitStatusExt::signal(&status);
         status.code().or(signal.map(|s| 128 + s)).unwrap()
     }

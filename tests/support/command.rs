@@ -5,6 +5,7 @@ use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
 use super::codes;
+use super::deadline::{ChildInTime as _, CommandInTime as _};
 
 /// libvirt's own driver for tests: one running domain `test` and a pool, made anew for each connection.
 pub(crate) const TEST_DRIVER: &str = "test:///default";
@@ -45,7 +46,7 @@ pub(crate) fn foundry(args: &[&str]) -> Command {
 
 /// Runs it with nothing on stdin.
 pub(crate) fn run(args: &[&str]) -> Ran {
-    Ran::from(foundry(args).stdin(Stdio::null()).output().unwrap())
+    Ran::from(foundry(args).stdin(Stdio::null()).output_in_time().unwrap())
 }
 
 /// Runs it on libvirt's test driver.
@@ -60,7 +61,7 @@ pub(crate) fn run_with(args: &[&str], stdin: &str) -> Ran {
     let mut child = command.spawn().unwrap();
     // It may have refused the command line and not read at all.
     let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
-    Ran::from(child.wait_with_output().unwrap())
+    Ran::from(child.wait_with_output_in_time().unwrap())
 }
 
 /// Says that a test is skipped for want of a tool; where nothing may be skipped, that is its failure.

@@ -6,6 +6,8 @@
 #[path = "../common/codes.rs"]
 mod codes;
 pub(crate) mod command;
+#[path = "../common/deadline.rs"]
+pub(crate) mod deadline;
 mod faults;
 pub(crate) mod images;
 mod manifests;
@@ -162,7 +164,7 @@ pub(crate) fn host_with_neighbours() -> MemoryHost {
 }
 
 pub(crate) fn bridge(name: &str, filters_vlans: bool) -> Bridge {
-    Bridge { name: name.into(), filters_vlans, is_up: true }
+    Bridge { name: name.into(), filters_vlans, ..Bridge::default() }
 }
 
 /// A domain that foundry did not make, with one disk. Its UUID follows from its name, so that two hosts

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use crate::deadline::CommandInTime as _;
 use foundry::transfer::checksum_file::ChecksumFile;
 use foundry::transfer::{Algorithm, Digest, Expected, Hasher, Location, Reason, expected_digest};
 use proptest::prelude::*;
@@ -19,7 +20,7 @@ fn listed(text: &str, name: &str) -> Result<Digest, String> {
 }
 
 fn run(program: &str, args: &[&str], dir: &Path) -> String {
-    let done = Command::new(program).args(args).current_dir(dir).output().unwrap();
+    let done = Command::new(program).args(args).current_dir(dir).output_in_time().unwrap();
     assert!(done.status.success(), "{done:?}");
     String::from_utf8(done.stdout).unwrap()
 }

@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::deadline::CommandInTime as _;
 use foundry::content::Content;
 use foundry::transfer::{Check, Reason, SparseFile, SparseWriter, TransferError, ZerosAsHoles};
 use tempfile::TempDir;
@@ -56,7 +57,7 @@ impl Content for OnlyRead {}
 fn a_hole_counts_in_the_digest_as_what_it_reads() {
     let dir = tempfile::tempdir().unwrap();
     let (path, _) = holey(&dir);
-    let summed = Command::new("sha256sum").arg(&path).output().unwrap();
+    let summed = Command::new("sha256sum").arg(&path).output_in_time().unwrap();
     let hex = String::from_utf8(summed.stdout).unwrap()[..64].to_owned();
     let bench = Bench::new().expecting(hex.parse().unwrap());
     let mut opened = bench.open(path.to_str().unwrap()).unwrap();

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::deadline::ChildInTime as _;
 use foundry::transfer::{Format, Reason, TransferError};
 
 use crate::http::{Reply, Server};
@@ -27,7 +28,7 @@ fn packed_by(program: &str, args: &[&str], bytes: &[u8]) -> Vec<u8> {
         .unwrap_or_else(|e| panic!("{program}: {e}"));
     let (mut stdin, bytes) = (child.stdin.take().unwrap(), bytes.to_vec());
     let feed = std::thread::spawn(move || stdin.write_all(&bytes).unwrap());
-    let done = child.wait_with_output().unwrap();
+    let done = child.wait_with_output_in_time().unwrap();
     feed.join().unwrap();
     assert!(done.status.success());
     done.stdout

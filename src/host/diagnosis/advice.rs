@@ -3,6 +3,10 @@
 /// What udev's rule does where udev runs (systemd's 50-udev-default.rules): QEMU's user is in that group.
 pub const OPEN_KVM: &str = "sudo chgrp kvm /dev/kvm && sudo chmod 0660 /dev/kvm";
 
+/// Why libvirt is slow beside a device that QEMU's user may not open: libvirt looks at QEMU as root and finds KVM, then
+/// looks whether that user may open it, and throws away what it found (libvirt's `virQEMUCapsIsValid`).
+pub const KVM_IS_CLOSED: &str = "nobody but root may open /dev/kvm: libvirt then looks at QEMU anew at every call, which takes seconds, and a minute for a definition";
+
 /// What is to be known before somebody gets into that group: a guest can have any file of the host as its disk.
 pub const GROUP_OF_ROOTS: &str = "whoever is in the group libvirt can become root on that host";
 

@@ -1,12 +1,15 @@
 //! One call of libvirt's: timed, limited, and named in whatever goes wrong.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use virt::error::{Error as VirtError, ErrorNumber};
 
 use super::Libvirt;
 use crate::error::Kind;
-use crate::host::{HostError, Result};
+use crate::host::{Host, HostError, Result, only_roots};
 
 /// A call that was given up.
 pub(super) struct Unanswered {
@@ -79,7 +82,8 @@ impl Libvirt {
         }
         match self.unanswered.get() {
             Some(given_up) if given_up.operation == operation => {
-                HostError::Silent { uri, operation, within: given_up.within }
+                let kvm_is_closed = self.is_local() && kvm_is_closed(Path::new("/dev/kvm"));
+                HostError::Silent { uri, operation, within: given_up.within, kvm_is_closed }
             }
             Some(given_up) => HostError::Lost { uri, operation, libvirt: given_up.to_string() },
             None => HostError::Lost { uri, operation, libvirt },
@@ -96,6 +100,11 @@ impl std::fmt::Display for Unanswered {
             self.operation
         )
     }
+}
+
+/// Whether nobody but root may open a device, by its owner and mode.
+fn kvm_is_closed(device: &Path) -> bool {
+    fs::metadata(device).is_ok_and(|device| only_roots(device.uid(), device.gid(), device.mode()))
 }
 
 /// What is asked of libvirt, as it reads after "cannot".

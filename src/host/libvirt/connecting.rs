@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use virt::connect::Connect;
 use virt::error::{Error as VirtError, clear_error_callback};
 
+use super::machine::Told;
 use super::sockets::Sockets;
 use super::watchdog::Watchdog;
 use super::{CallObserver, Libvirt, Patience, alive};
@@ -67,7 +68,17 @@ impl Libvirt {
         alive::keep_alive(&connection, patience);
         let watchdog = Watchdog::over(sockets.clone());
         let (uri, unanswered) = (uri.to_owned(), OnceLock::new());
-        Ok(Self { connection, uri, observer, streams_only: false, sockets, patience, watchdog, unanswered })
+        Ok(Self {
+            connection,
+            uri,
+            observer,
+            streams_only: false,
+            sockets,
+            patience,
+            watchdog,
+            unanswered,
+            told: Told::default(),
+        })
     }
 }
 

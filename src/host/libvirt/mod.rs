@@ -2,7 +2,8 @@
 //!
 //! Each call of libvirt's goes through [`Libvirt::call`], which times it for whoever watches, ends
 //! it when it has no answer, and turns libvirt's error into one that names what was asked. Lookups are not cached: a handle is
-//! fetched where it is used, so that what foundry acts on is what is there now.
+//! fetched where it is used, so that what foundry acts on is what is there now. What the host can do is asked once for
+//! each connection: where libvirt looks at QEMU anew for each such answer, each takes seconds.
 
 mod agent;
 mod alive;
@@ -21,6 +22,8 @@ mod streams;
 mod sys;
 mod watchdog;
 
+use std::net::IpAddr;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -29,12 +32,13 @@ use virt::connect::Connect;
 
 pub use self::alive::run_event_loop;
 use self::calling::{Asked, Unanswered, storage, vm};
+use self::machine::Told;
 pub use self::patience::Patience;
 use self::sockets::Sockets;
 use self::watchdog::Watchdog;
 use super::{
     AddressSource, Bridge, Capabilities, Domain, GuestAddress, GuestMachine, Host, HostError, Machine,
-    Network, Pool, Reach, Result, StateNow, Turn, View, Volume, Zeros, is_up, libvirt_xml,
+    Neighbourhood, Network, Pool, Reach, Result, StateNow, Turn, View, Volume, Zeros, libvirt_xml, netlink,
 };
 use crate::content::{Content, Sink};
 use crate::units::Bytes;
@@ -61,6 +65,7 @@ pub struct Libvirt {
     watchdog: Watchdog,
     /// The call that ended the connection by having no answer.
     unanswered: OnceLock<Unanswered>,
+    told: Told,
 }
 
 impl Libvirt {
@@ -102,11 +107,10 @@ impl Host for Libvirt {
             self.call("virConnectGetLibVersion", &vm("ask for libvirt's version"), || {
                 self.connection.lib_version()
             })?;
-        let xml = self.call("virConnectGetCapabilities", &vm("ask for the host's capabilities"), || {
-            self.connection.capabilities()
-        })?;
-        let (arch, guests) = libvirt_xml::capabilities(&xml)?;
-        Ok(Capabilities { hostname, libvirt_version, arch, guests })
+        let (xml, took) = self.capabilities_xml()?;
+        let (arch, guests) = libvirt_xml::capabilities(xml)?;
+        let (security, _) = libvirt_xml::host_machine(xml)?;
+        Ok(Capabilities { hostname, libvirt_version, arch, guests, security, took: *took })
     }
 
     fn machine(&self) -> Result<Machine> {
@@ -293,7 +297,9 @@ impl Host for Libvirt {
             return Ok(None);
         };
         let active = self.call("virNetworkIsActive", &asked, || network.is_active())?;
-        Ok(Some(Network { name: name.to_owned(), active }))
+        let xml = self.call("virNetworkGetXMLDesc", &asked, || network.xml_desc(0))?;
+        let (forward, subnets) = libvirt_xml::network(&xml)?;
+        Ok(Some(Network { name: name.to_owned(), active, forward, subnets }))
     }
 
     fn networks(&self) -> Result<Vec<String>> {
@@ -307,27 +313,50 @@ impl Host for Libvirt {
         if !self.is_local() {
             return Ok(None);
         }
-        kernel_bridges().map(Some).map_err(|e| HostError::Unreadable {
-            what: "the list of this machine's network interfaces".into(),
-            cause: e.to_string(),
-        })
+        kernel_bridges().map(Some).map_err(unreadable_network)
+    }
+
+    fn neighbourhood(&self, wanted: &[IpAddr]) -> Result<Option<Neighbourhood>> {
+        if !self.is_local() {
+            return Ok(None);
+        }
+        netlink::neighbourhood(wanted).map(Some).map_err(unreadable_network)
+    }
+
+    fn memory(&self) -> Result<Bytes> {
+        let asked = vm("ask for what the host has");
+        let node = self.call("virNodeGetInfo", &asked, || self.connection.node_info())?;
+        Ok(Bytes(node.memory.saturating_mul(1024)))
     }
 }
 
-/// The bridges of this machine: interfaces with a `bridge` directory in sysfs
-/// (the kernel's Documentation/ABI/testing/sysfs-class-net).
-fn kernel_bridges() -> std::io::Result<Vec<Bridge>> {
-    let mut bridges = Vec::new();
-    for entry in std::fs::read_dir("/sys/class/net")? {
-        let entry = entry?;
-        let settings = entry.path().join("bridge");
-        if settings.is_dir() {
-            let filtering = std::fs::read_to_string(settings.join("vlan_filtering")).unwrap_or_default();
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let flags = std::fs::read_to_string(entry.path().join("flags")).unwrap_or_default();
-            bridges.push(Bridge { name, filters_vlans: filtering.trim() == "1", is_up: is_up(&flags) });
-        }
+fn unreadable_network(error: std::io::Error) -> HostError {
+    HostError::Unreadable {
+        what: "the list of this machine's network interfaces".into(),
+        cause: error.to_string(),
     }
+}
+
+/// The bridges of this machine: interfaces with a `bridge` directory in sysfs (the kernel's
+/// Documentation/ABI/testing/sysfs-class-net), and those of Open vSwitch's in the kernel, of which one is the bridge's own.
+fn kernel_bridges() -> std::io::Result<Vec<Bridge>> {
+    let addresses = netlink::addresses()?;
+    let links = netlink::links()?;
+    let bridges = links.into_iter().filter_map(|(number, link)| {
+        let settings = Path::new("/sys/class/net").join(&link.name).join("bridge");
+        // Besides its bridges, Open vSwitch has one interface for itself.
+        let is_open_vswitch = link.kind == "openvswitch" && link.name != "ovs-system";
+        let filtering = std::fs::read_to_string(settings.join("vlan_filtering")).unwrap_or_default();
+        (settings.is_dir() || is_open_vswitch).then(|| Bridge {
+            name: link.name,
+            filters_vlans: is_open_vswitch || filtering.trim() == "1",
+            is_up: link.is_up,
+            is_open_vswitch,
+            mtu: link.mtu,
+            addresses: addresses.iter().filter(|(at, _)| *at == number).map(|(_, net)| *net).collect(),
+        })
+    });
+    let mut bridges: Vec<Bridge> = bridges.collect();
     bridges.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(bridges)
 }

@@ -38,6 +38,7 @@ pub fn guest_machine(xml: &str) -> Result<GuestMachine> {
         .map(|features| values(features, "secureBoot").any(|value| value == "yes"));
     Ok(GuestMachine {
         name: text_at(root, &["machine"]).unwrap_or_default(),
+        max_vcpus: child(root, "vcpu").and_then(|v| attribute(v, "max")?.parse().ok()),
         firmware: os.into_iter().flat_map(|os| values(os, "firmware")).collect(),
         loaders: loader.into_iter().flat_map(|l| children(l, "value").map(text_of)).collect(),
         secure_boot,
@@ -82,7 +83,7 @@ mod tests {
     fn domain_capabilities(features: &str) -> String {
         format!(
             "<domainCapabilities><path>/usr/bin/qemu-system-x86_64</path><domain>kvm</domain>
-            <machine>pc-q35-10.0</machine><arch>x86_64</arch><os supported='yes'>
+            <machine>pc-q35-10.0</machine><vcpu max='288'/><arch>x86_64</arch><os supported='yes'>
             <enum name='firmware'><value>efi</value></enum>{features}
             <loader supported='yes'><value>/usr/share/OVMF/OVMF_CODE_4M.ms.fd</value>
             <value>/usr/share/OVMF/OVMF_CODE_4M.fd</value>
@@ -98,6 +99,7 @@ mod tests {
     fn a_guest_machine_is_read() {
         let machine = guest_machine(&domain_capabilities("")).unwrap();
         assert_eq!(machine.name, "pc-q35-10.0");
+        assert_eq!(machine.max_vcpus, Some(288));
         assert_eq!(machine.firmware, ["efi"]);
         assert_eq!(
             machine.loaders,

@@ -9,6 +9,7 @@ mod capabilities;
 mod domain;
 mod machine;
 mod mentions;
+mod network;
 mod storage;
 
 pub use capabilities::capabilities;
@@ -19,6 +20,7 @@ pub use domain::{
 pub(super) use domain::{is_record, is_tag};
 pub use machine::{guest_machine, host_machine};
 pub use mentions::Mentions;
+pub use network::network;
 pub(super) use storage::{PoolParts, VolumeParts};
 pub use storage::{pool, volume, volume_name};
 

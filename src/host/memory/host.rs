@@ -1,5 +1,6 @@
 //! The in-memory host's answers to foundry's calls: each names its call and asks the state.
 
+use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -11,8 +12,8 @@ use crate::content::{Content, Sink};
 use crate::error::Kind;
 use crate::host::libvirt_xml::{DomainDescription, PoolParts, volume_name};
 use crate::host::{
-    AddressSource, Bridge, Capabilities, Domain, GuestAddress, GuestMachine, Host, Machine, Network, Pool,
-    Reach, Result, StateNow, Turn, View, Volume, Zeros,
+    AddressSource, Bridge, Capabilities, Domain, GuestAddress, GuestMachine, Host, Machine, Neighbourhood,
+    Network, Pool, Reach, Result, StateNow, Turn, View, Volume, Zeros,
 };
 use crate::units::Bytes;
 
@@ -266,13 +267,24 @@ impl Host for MemoryHost {
 
     fn network(&self, name: &str) -> Result<Option<Network>> {
         self.call(&Call::network(name), |state| {
-            Ok(state.networks.get(name).map(|active| Network { name: name.into(), active: *active }))
+            let known = state.known_networks.get(name).cloned().unwrap_or_default();
+            Ok(state.networks.get(name).map(|active| Network { name: name.into(), active: *active, ..known }))
         })
     }
 
     fn networks(&self) -> Result<Vec<String>> {
         let call = Call::host("networks", "list the networks");
         self.call(&call, |state| Ok(state.networks.keys().cloned().collect()))
+    }
+
+    fn neighbourhood(&self, _wanted: &[IpAddr]) -> Result<Option<Neighbourhood>> {
+        self.call(&Call::host("neighbourhood", "look at the neighbourhood"), |state| {
+            Ok(state.neighbourhood.clone())
+        })
+    }
+
+    fn memory(&self) -> Result<Bytes> {
+        self.call(&Call::host("memory", "ask for what the host has"), |_| Ok(self.machine.memory))
     }
 
     fn bridges(&self) -> Result<Option<Vec<Bridge>>> {

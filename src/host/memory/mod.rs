@@ -43,7 +43,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
 
-use super::{Bridge, Capabilities, DomainState, GuestMachine, Machine as HostMachine, PoolSource, Result};
+use super::{
+    Bridge, Capabilities, DomainState, GuestMachine, Machine as HostMachine, Neighbourhood, Network,
+    PoolSource, Result,
+};
 use backend::Backend;
 use calls::{Call, Calls};
 use image::File;
@@ -81,6 +84,10 @@ struct State {
     files: BTreeMap<String, File>,
     directories: BTreeSet<String>,
     networks: BTreeMap<String, bool>,
+    /// What is known of some of them besides.
+    known_networks: BTreeMap<String, Network>,
+    /// What its machine is among its neighbours; `None` where nobody knows.
+    neighbourhood: Option<Neighbourhood>,
     /// `None`: nobody knows, and every bridge is there.
     bridges: Option<Vec<Bridge>>,
     /// Size of the one file system that all pools are on.

@@ -2,12 +2,15 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use uuid::Uuid;
 
 use super::calls::Calls;
 use super::{File, Guest, Inside, Live, MemoryHost, PoolCell, State};
-use crate::host::{Bridge, Capabilities, DomainState, GuestMachine, Machine, SecurityModel};
+use crate::host::{
+    Bridge, Capabilities, DomainState, GuestMachine, Machine, Neighbourhood, Network, SecurityModel,
+};
 use crate::units::Bytes;
 
 /// Size of the host's file system, where a test does not care.
@@ -34,17 +37,18 @@ impl MemoryHost {
                 ("aarch64".into(), types(&["qemu"])),
             ]
             .into(),
+            security: vec![SecurityModel { name: "dac".into(), label: Some("+64055:+64055".into()) }],
+            took: Duration::ZERO,
         };
-        let security = vec![SecurityModel { name: "dac".into(), label: Some("+64055:+64055".into()) }];
         let machine = Machine {
             hypervisor_version: 10_000_002,
             memory: Bytes(64 << 30),
             free_memory: Bytes(48 << 30),
-            security,
             iommu: Some(true),
         };
         let guest_machine = GuestMachine {
             name: "pc-q35-10.0".into(),
+            max_vcpus: Some(288),
             firmware: types(&["efi"]),
             loaders: types(&["/usr/share/OVMF/OVMF_CODE_4M.ms.fd", "/usr/share/OVMF/OVMF_CODE_4M.fd"]),
             secure_boot: Some(true),
@@ -183,6 +187,21 @@ impl MemoryHost {
         self.change(|state| {
             state.networks.insert(name.into(), active);
         })
+    }
+
+    /// Puts a libvirt network on it of which more is known than its name.
+    #[must_use]
+    pub fn with_network_of(self, network: Network) -> Self {
+        self.change(|state| {
+            state.networks.insert(network.name.clone(), network.active);
+            state.known_networks.insert(network.name.clone(), network);
+        })
+    }
+
+    /// Says what its machine is among its neighbours. Without this nobody knows, as of a remote host.
+    #[must_use]
+    pub fn with_neighbourhood(self, neighbourhood: Neighbourhood) -> Self {
+        self.change(|state| state.neighbourhood = Some(neighbourhood))
     }
 
     /// Says which bridges its kernel has. Without this they are unknown, as on a remote host, and a

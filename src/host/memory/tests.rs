@@ -202,7 +202,7 @@ fn a_start_needs_its_network_and_bridge() {
     let on = |kind: &str, source: &str| {
         domain("web", &format!("<interface type='{kind}'><source {kind}='{source}'/></interface>"))
     };
-    let bridge = |name: &str| Bridge { name: name.into(), filters_vlans: false, is_up: true };
+    let bridge = |name: &str| Bridge { name: name.into(), ..Bridge::default() };
     for (xml, starts) in [
         (on("network", "default"), true),
         (on("network", "off"), false),

@@ -31,13 +31,9 @@ const KEPT_BY_APPARMOR: [&str; 15] = [
 const LABELLED: &str = "/var/lib/libvirt/images";
 
 pub(super) fn check(facts: &Facts) -> Vec<Check> {
-    let models = match &facts.machine {
-        Ok(machine) => machine.security.iter().map(|model| model.name.as_str()).collect::<Vec<_>>(),
-        Err(why) => return vec![Check::unknown(NAME, why.clone())],
-    };
-    if models.contains(&"selinux") {
+    if facts.capabilities.confines_by("selinux") {
         with_selinux(facts)
-    } else if models.contains(&"apparmor") {
+    } else if facts.capabilities.confines_by("apparmor") {
         with_apparmor(facts)
     } else {
         vec![without(facts)]

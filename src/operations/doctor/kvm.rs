@@ -8,8 +8,8 @@ use super::trial::Trial;
 use crate::domain_xml::VirtType;
 use crate::error::Code;
 use crate::host::diagnosis::advice::OPEN_KVM;
+use crate::operations::kvm_device::ClosedKvm;
 use crate::operations::rights::Rights;
-use crate::text::shell_word;
 
 const NAME: &str = "kvm";
 
@@ -32,7 +32,7 @@ fn not_used(facts: &Facts, offered: bool) -> Check {
     const WHY: &str = "not used: --virt-type says qemu, whose guests are many times slower";
     let device = facts.local.as_ref().and_then(|local| Some((local, local.kvm_device.as_ref()?)));
     match device.and_then(|(local, device)| closed(facts, local, device)).filter(|_| offered) {
-        Some(closed) => closed.told(Check::warning(NAME, format!("{}; {WHY}", closed.found("")))),
+        Some(closed) => told(&closed, Check::warning(NAME, format!("{}; {WHY}", closed.found()))),
         None => Check::warning(NAME, WHY).todo("foundry doctor --virt-type kvm --probe tries it"),
     }
 }
@@ -47,7 +47,7 @@ fn offered_here(facts: &Facts) -> Check {
             .todo("systemctl restart libvirtd (or virtqemud)");
     };
     if let Some(closed) = closed(facts, local, device) {
-        return closed.told(Check::problem(NAME, closed.found("")).known_as(Code::NoKvm));
+        return told(&closed, Check::problem(NAME, closed.found()).known_as(Code::NoKvm));
     }
     if is_pvm_only(local) {
         return Check::warning(
@@ -60,45 +60,14 @@ fn offered_here(facts: &Facts) -> Check {
     Check::ok(NAME, "libvirt offers it, and guests may open /dev/kvm")
 }
 
-/// A device that QEMU's user may not open.
-struct Closed {
-    user: String,
-    rights: Rights,
-    group: String,
-    /// Whether the user is in the group that the device is to be of.
-    is_in_kvm: bool,
-}
-
 /// An access list may let it in: of a device that has one, nothing is said.
-fn closed(facts: &Facts, local: &Local, device: &Rights) -> Option<Closed> {
-    let user = qemu_user(facts).filter(|user| !user.may_use(device) && !device.has_acl)?;
-    let kvm = local.accounts.groups.iter().find(|(name, ..)| name == "kvm");
-    Some(Closed {
-        user: local.accounts.name_of(user.uid),
-        rights: *device,
-        group: local.accounts.group_name(device.gid),
-        is_in_kvm: kvm.is_some_and(|(_, gid, _)| user.groups.contains(gid)),
-    })
+fn closed(facts: &Facts, local: &Local, device: &Rights) -> Option<ClosedKvm> {
+    ClosedKvm::of(&qemu_user(facts)?, &local.accounts, device)
 }
 
-impl Closed {
-    fn found(&self, more: &str) -> String {
-        let mode = self.rights.mode & 0o777;
-        format!(
-            "{}, as whom guests run, may not open /dev/kvm (group {}, mode {mode:o}): libvirt then looks at QEMU anew at every call, which takes seconds{more}",
-            self.user, self.group
-        )
-    }
-
-    /// The device becomes the group kvm's, as udev makes it; nobody joins the group that it is of by chance.
-    fn told(&self, check: Check) -> Check {
-        let is_kvms = self.group == "kvm" && self.rights.mode & 0o060 == 0o060;
-        let check = if is_kvms { check } else { check.todo(OPEN_KVM) };
-        if self.is_in_kvm {
-            return check;
-        }
-        check.todo(format!("sudo usermod -aG kvm {}, then restart libvirtd", shell_word(&self.user)))
-    }
+/// What of it is wrong, and what opens it.
+fn told(closed: &ClosedKvm, check: Check) -> Check {
+    closed.todo().into_iter().fold(check, Check::todo)
 }
 
 fn is_pvm_only(local: &Local) -> bool {
@@ -121,13 +90,8 @@ fn not_offered(facts: &Facts, is_wanted: bool) -> Check {
     // Found out while there was no device, and kept since: QEMU's user would not get to it either.
     let device = facts.local.as_ref().and_then(|local| Some((local, local.kvm_device.as_ref()?)));
     if let Some(closed) = device.and_then(|(local, device)| closed(facts, local, device)) {
-        let found = format!(
-            "libvirt does not offer it: {}, as whom guests run, may not open /dev/kvm (group {}, mode {:o}); {consequence}",
-            closed.user,
-            closed.group,
-            closed.rights.mode & 0o777
-        );
-        return closed.told(Check { found, ..check });
+        let found = format!("libvirt does not offer it: {}; {consequence}", closed.sentence());
+        return told(&closed, Check { found, ..check });
     }
     let todo = facts.local.as_ref().map(|local| why_not(local).1);
     check.todo(todo.unwrap_or("ls -l /dev/kvm there; without it, see the machine's firmware settings"))

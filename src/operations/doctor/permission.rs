@@ -65,6 +65,6 @@ pub(super) fn qemu_user(facts: &Facts) -> Option<User> {
     if facts.is_session {
         return Some(local.user.clone());
     }
-    let (uid, gid) = facts.machine.as_ref().ok()?.guest_ids()?;
+    let (uid, gid) = facts.capabilities.guest_ids()?;
     Some(local.accounts.user(uid, gid))
 }

@@ -79,8 +79,8 @@ fn well() -> Facts {
         pools: Ok(vec![pool("foundry-images", "/images"), pool("foundry-vms", "/vms")]),
         storage: Ok(status(Vec::new())),
         domains: Ok(Vec::new()),
-        bridges: Ok(Some(vec![Bridge { name: "br0".into(), filters_vlans: false, is_up: true }])),
-        networks: Ok(vec![Network { name: "default".into(), active: true }]),
+        bridges: Ok(Some(vec![Bridge { name: "br0".into(), ..Bridge::default() }])),
+        networks: Ok(vec![Network { name: "default".into(), active: true, ..Network::default() }]),
         trial: Trial::Ran(VirtType::Kvm),
         local: Some(local()),
     }
@@ -441,7 +441,7 @@ fn confinement_lets_guests_to_their_images() {
     let model = |name: &str| SecurityModel { name: name.into(), label: None };
     let at = |name: &'static str, target: &'static str| {
         change(move |f| {
-            f.machine.as_mut().unwrap().security.insert(0, model(name));
+            f.capabilities.security.insert(0, model(name));
             f.pools.as_mut().unwrap().push(pool("x", target));
         })
     };

@@ -2,6 +2,7 @@
 
 use super::Check;
 use super::facts::Facts;
+use crate::operations::kvm_device::is_slow;
 
 /// What came with a version.
 struct Feature {
@@ -45,6 +46,17 @@ const FAULTS: [Fault; 1] = [Fault {
     todo: "import images with foundry, which does neither; not with virsh vol-upload",
 }];
 
+/// The first answer after libvirt's start takes as long as its look at QEMU, and each one where it has to look anew.
+fn slowness(facts: &Facts) -> Option<Check> {
+    let capabilities = &facts.capabilities;
+    is_slow(capabilities).then(|| {
+        let took = capabilities.took.as_secs_f32();
+        Check::warning("capabilities", format!("libvirt took {took:.1} s to say what the host can do")).todo(
+            "foundry doctor again: if it is as slow, see what it says of kvm; each call takes as long then",
+        )
+    })
+}
+
 pub(super) fn check(facts: &Facts) -> Vec<Check> {
     let libvirt = facts.capabilities.libvirt_version;
     let mut checks = vec![judge("libvirt", libvirt, &LIBVIRT)];
@@ -52,6 +64,7 @@ pub(super) fn check(facts: &Facts) -> Vec<Check> {
         Check::warning("libvirt-fault", format!("seen with {}: {}", number(libvirt), fault.what))
             .todo(fault.todo)
     }));
+    checks.extend(slowness(facts));
     checks.push(match &facts.machine {
         Ok(machine) => judge("qemu", machine.hypervisor_version, &QEMU),
         Err(why) => Check::unknown("qemu", why.clone()),

@@ -75,7 +75,7 @@ impl Witness {
         }
         let words = format!("{}\n{}", evidence.libvirt, evidence.log);
         if let Some(refused) = diagnosis::refused_file(&words).filter(|_| diagnosis::is_denied(&words)) {
-            let ids = refused.as_user.or_else(|| session.host.machine().ok()?.guest_ids());
+            let ids = refused.as_user.or_else(|| session.host.capabilities().ok()?.guest_ids());
             let user = |accounts: &super::rights::Accounts| match ids {
                 Some((uid, gid)) => Some(accounts.user(uid, gid)),
                 None => is_session(session.host.uri()).then(User::current),

@@ -14,6 +14,8 @@
 mod bed;
 #[path = "../codes.rs"]
 mod codes;
+#[path = "../deadline.rs"]
+pub(crate) mod deadline;
 mod guest;
 mod manifest;
 mod ran;

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::codes;
+use super::deadline::{ChildInTime as _, CommandInTime as _};
 
 /// No program that a test runs takes this long. One that does is killed, so that its test fails and the others
 /// have their turn.
@@ -168,7 +169,8 @@ fn limit(pid: u32) -> Sender<()> {
 
 fn kill(pid: u32, signal: &str) {
     // One that has ended meanwhile cannot be signalled, which the caller sees by its exit code.
-    let _ = Command::new("kill").args(["-s", signal, &pid.to_string()]).stderr(Stdio::null()).status();
+    let _ =
+        Command::new("kill").args(["-s", signal, &pid.to_string()]).stderr(Stdio::null()).status_in_time();
 }
 
 /// A program that runs. Dropped, it is ended.
@@ -227,7 +229,7 @@ impl Started {
     /// Waits for its end.
     pub(crate) fn end(mut self) -> Ran {
         self.until(|_| false);
-        let status = self.child.wait().unwrap();
+        let status = self.child.wait_in_time().unwrap();
         let signal = std::os::unix::process::ExitStatusExt::signal(&status);
         Ran {
             line: std::mem::take(&mut self.line),

@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# bare_enter.sh VARIANT: in fresh mount, net, uts and ipc namespaces, makes BARE_TREE the root directory (by pivot_root:
+# in a chroot libvirt cannot make the /dev of its QEMUs) and runs bare_inside.sh as the first process there.
+# Needs the variables that scripts/lib/bare.sh sets.
+set -euo pipefail
+
+# slirp4netns, outside, makes the interface.
+wait_for_network() {
+  local tries
+  for ((tries = 0; tries < 200; tries++)); do
+    [[ ! -e /proc/sys/net/ipv4/conf/tap0 ]] || return 0
+    sleep 0.1
+  done
+  echo 'slirp4netns made no interface tap0 within 20 s' >&2
+  exit 1
+}
+
+# node NAME MODE: a device of the outer machine's, as far as it has it
+node() {
+  [[ -e /dev/$1 ]] || return 0
+  mkdir -p "$(dirname "dev/$1")"
+  mknod -m "$2" "dev/$1" c "0x$(stat -c %t "/dev/$1")" "0x$(stat -c %T "/dev/$1")"
+}
+
+# No udev: so /dev/kvm is as the kernel makes it.
+make_devices() {
+  local name
+  mount -t tmpfs -o mode=755 tmpfs dev
+  for name in null zero full random urandom tty net/tun; do
+    node "$name" 666
+  done
+  node kvm 600
+  mkdir -p dev/pts dev/shm
+  mount -t devpts -o newinstance,ptmxmode=0666,mode=620,gid=5 devpts dev/pts
+  mount -t tmpfs tmpfs dev/shm
+  ln -s pts/ptmx dev/ptmx
+  ln -s /proc/self/fd dev/fd
+}
+
+# bind FROM TO
+bind() {
+  mkdir -p ".$2"
+  mount --bind "$1" ".$2"
+}
+
+mount --make-rprivate /
+mount --bind "$BARE_TREE" "$BARE_TREE"
+cd "$BARE_TREE"
+wait_for_network
+make_devices
+mount -t tmpfs -o mode=755 tmpfs run
+mount -t sysfs sysfs sys
+bind "$BARE_TARGET" "$BARE_TARGET"
+bind "$BARE_CARGO" "$BARE_CARGO"
+bind "$BARE_RUSTUP" "$BARE_RUSTUP"
+bind "$BARE_ARCHIVES" /var/cache/apt/archives
+bind "$BARE_CACHE" /root/.cache/foundry-test
+hostname "bare-$1"
+printf '127.0.0.1 localhost\n127.0.1.1 bare-%s\n' "$1" >etc/hosts
+# slirp4netns's own, which asks the outer machine's
+echo 'nameserver 10.0.2.3' >etc/resolv.conf
+# The outer machine's proc lets unshare mount the new one; it goes with the old root.
+mount --rbind /proc proc
+mkdir -p old
+pivot_root . old
+cd /
+# Nothing of the outer environment but what reaches the toolchain and a proxy.
+exec env -i HOME=/root LC_ALL=C.UTF-8 CARGO_HOME="$BARE_CARGO" RUSTUP_HOME="$BARE_RUSTUP" CARGO_TARGET_DIR="$BARE_TARGET" \
+  PATH="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:$BARE_CARGO/bin" \
+  ${http_proxy:+http_proxy="$http_proxy"} ${https_proxy:+https_proxy="$https_proxy"} ${no_proxy:+no_proxy="$no_proxy"} \
+  unshare --pid --fork --kill-child --mount-proc --propagation private \
+  bash "$BARE_PROJECT/scripts/lib/bare_inside.sh" "$1" "$BARE_PROJECT"

@@ -1,0 +1,117 @@
+#!/usr/bin/env bash
+# bare_inside.sh plain|backports PROJECT: what a newcomer does on a bare machine, as its first process. The quickstart
+# twice, README's next commands after each, and all of it taken away.
+set -euo pipefail
+shopt -s inherit_errexit
+
+VARIANT=$1
+umount -l /old
+cd "$2"
+
+check() {
+  "$@" || {
+    echo "bare, $VARIANT: not so: $*" >&2
+    exit 1
+  }
+}
+
+# As several images ship it: qemu-utils from backports, and no trace of where it came from.
+prepare() {
+  local list=/etc/apt/sources.list.d/bare.list
+  [[ $VARIANT == backports ]] || return 0
+  find /etc/apt -name '*.list' -exec cat {} + | sed -n 's/^\(deb .*\) bookworm main/\1 bookworm-backports main/p' >"$list"
+  apt-get -qq update
+  DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install -t bookworm-backports qemu-utils >/dev/null
+  rm "$list"
+  apt-get -qq update
+}
+
+# NAME VERSION of each package that is installed
+installed() {
+  dpkg-query -W -f '${db:Status-Status} ${Package} ${Version}\n' | sed -n 's/^installed //p'
+}
+
+# kept BEFORE: nothing that was installed then is gone or older now.
+kept() {
+  local name version now
+  while read -r name version; do
+    now=$(dpkg-query -W -f '${Version}' "$name" 2>/dev/null) || return 1
+    dpkg --compare-versions "$now" ge "$version" || return 1
+  done <"$1"
+}
+
+# quickstart WORD...: and it says each of these
+quickstart() {
+  local word
+  scripts/quickstart.sh --tiny 2>&1 | tee /tmp/said
+  for word in "$@"; do
+    check grep -F -- "$word" /tmp/said >/dev/null
+  done
+}
+
+# As README has them, but for who is asked about the key of an unknown host.
+readme() {
+  check test -s web.yaml
+  foundry create web.yaml --wait=ssh --timeout 5m
+  check test "$(ssh -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null root@10.20.30.40 hostname)" = web
+  foundry list
+  foundry destroy web --yes
+}
+
+# A host without udev has the device as the kernel made it.
+close_kvm() {
+  [[ ! -e /dev/kvm ]] || { chown root:root /dev/kvm && chmod 0600 /dev/kvm; }
+}
+
+open_is_said() {
+  [[ ! -e /dev/kvm ]] || echo 'chgrp kvm /dev/kvm && chmod 0660 /dev/kvm'
+}
+
+# libvirt has found KVM, and QEMU may not use it any more: the slow case, which doctor names.
+doctor_names_closed_kvm() {
+  [[ -e /dev/kvm ]] || return 0
+  foundry doctor >/tmp/doctor 2>&1 || true
+  check grep -F 'chgrp kvm /dev/kvm' /tmp/doctor >/dev/null
+}
+
+# Another network that meets the wanted one is told of, with a free one, and nothing is changed.
+refuses_a_routed_subnet() {
+  ip link add other0 type bridge
+  ip addr add 10.20.0.1/16 dev other0
+  ip link set other0 up
+  check test "$(scripts/quickstart.sh --tiny 2>&1 | grep -cE 'routed already .*10.20.0.0/16 .other0|--subnet 10.21.0|--subnet 192.168.100')" = 2
+  check test ! -e /sys/class/net/br0
+  ip link del other0
+}
+
+nothing_is_left() {
+  scripts/quickstart.sh --undo
+  check test ! -e /sys/class/net/br0
+  check test ! -e web.yaml
+  check test ! -e /usr/local/bin/foundry
+  check test ! -e /etc/foundry/config.yaml
+  check test -z "$(iptables -t nat -S | grep MASQUERADE)"
+  check test "$(cat /proc/sys/net/ipv4/ip_forward)" = 0
+  check test "$(ls /etc/apt/sources.list.d)" = "$sources"
+  [[ ! -e /dev/kvm ]] || check test "$(stat -c %a /dev/kvm)" = 600
+}
+
+prepare
+installed >/tmp/before
+sources=$(ls /etc/apt/sources.list.d)
+git_state=$(sha256sum examples/*.yaml)
+first=()
+mapfile -t said < <(open_is_said)
+# With backports' QEMU a package opens the device when it is installed.
+[[ $VARIANT == backports ]] || first=("${said[@]}")
+quickstart "${first[@]}"
+readme
+check kept /tmp/before
+close_kvm
+[[ $VARIANT != plain ]] || doctor_names_closed_kvm
+quickstart "${said[@]}" 'taking the image debian-12.qcow2'
+readme
+check test "$git_state" = "$(sha256sum examples/*.yaml)"
+close_kvm
+nothing_is_left
+[[ $VARIANT != plain ]] || refuses_a_routed_subnet

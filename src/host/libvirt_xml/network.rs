@@ -1,0 +1,72 @@
+//! `<network>`: what libvirt knows of the addresses of one of its networks.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use roxmltree::Node;
+
+use super::{attribute, child, children, parse};
+use crate::host::{Result, Subnet};
+
+/// Reads how packets leave the network (`<forward mode>`), and its subnets.
+///
+/// # Errors
+/// Where the text is not libvirt's `<network>`.
+pub fn network(xml: &str) -> Result<(Option<String>, Vec<Subnet>)> {
+    let document = parse(xml, "network", "a network")?;
+    let root = document.root_element();
+    // Without a mode it is nat (libvirt's page "Network XML format").
+    let forward = child(root, "forward").map(|f| attribute(f, "mode").unwrap_or_else(|| "nat".to_owned()));
+    Ok((forward, children(root, "ip").filter_map(subnet).collect()))
+}
+
+fn subnet(node: Node<'_, '_>) -> Option<Subnet> {
+    let address: IpAddr = attribute(node, "address")?.parse().ok()?;
+    let mask = || ipnet::ip_mask_to_prefix(attribute(node, "netmask")?.parse().ok()?).ok();
+    let prefix = attribute(node, "prefix").and_then(|p| p.parse().ok()).or_else(mask);
+    let whole = if address.is_ipv4() { classful(address) } else { 64 };
+    let dhcp = child(node, "dhcp");
+    let ranges = dhcp.into_iter().flat_map(|dhcp| children(dhcp, "range"));
+    let end = |range: Node<'_, '_>, name| attribute(range, name).and_then(|ip| ip.parse().ok());
+    Some(Subnet {
+        host: IpNet::new(address, prefix.unwrap_or(whole)).ok()?,
+        has_dhcp: dhcp.is_some(),
+        ranges: ranges.filter_map(|range| Some((end(range, "start")?, end(range, "end")?))).collect(),
+    })
+}
+
+/// The prefix length of an IPv4 address that has none (libvirt's `virSocketAddrGetIPPrefix`).
+fn classful(address: IpAddr) -> u8 {
+    match address {
+        IpAddr::V4(v4) if v4.octets()[0] < 128 => 8,
+        IpAddr::V4(v4) if v4.octets()[0] < 192 => 16,
+        _ => 24,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_has_subnets_and_ranges() {
+        let xml = "<network><name>default</name><forward mode='nat'><nat/></forward><bridge name='virbr0'/>
+            <ip address='192.168.122.1' netmask='255.255.255.0'><dhcp>
+            <range start='192.168.122.2' end='192.168.122.254'><lease expiry='1'/></range></dhcp></ip>
+            <ip family='ipv6' address='2001:db8::1' prefix='64'/></network>";
+        let (forward, subnets) = network(xml).unwrap();
+        assert_eq!(forward.as_deref(), Some("nat"));
+        assert_eq!(subnets.len(), 2);
+        assert_eq!(subnets[0].host.to_string(), "192.168.122.1/24");
+        assert_eq!(subnets[0].ranges[0].1.to_string(), "192.168.122.254");
+        assert_eq!((subnets[0].has_dhcp, subnets[1].has_dhcp), (true, false));
+        assert_eq!(subnets[1].host.to_string(), "2001:db8::1/64");
+    }
+
+    #[test]
+    fn one_without_anything_keeps_its_packets_inside() {
+        assert_eq!(network("<network><name>n</name></network>").unwrap(), (None, Vec::new()));
+        assert_eq!(network("<network><forward/></network>").unwrap().0.as_deref(), Some("nat"));
+        network("<domain/>").unwrap_err();
+    }
+}
