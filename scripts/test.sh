@@ -4,7 +4,8 @@
 #
 # Packages stay, and on Debian 12 so does the suite bookworm-backports among APT's sources, from which libvirt, QEMU and
 # what they need are brought up to date: nothing else is upgraded, and nothing removed or downgraded. --teardown takes
-# the suite away and lists the packages. Builds, guests and tools stay in target/ and in ~/.cache/foundry-test.
+# the suite away and lists the packages. A /dev/kvm that was opened to QEMU stays so until --teardown or the next boot.
+# Builds, guests and tools stay in target/ and in ~/.cache/foundry-test.
 #
 #   scripts/test.sh               all of it
 #   scripts/test.sh --fast        without the Debian guest, the quickstart and the bare machines

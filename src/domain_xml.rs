@@ -11,10 +11,10 @@ use crate::host::{METADATA_NAMESPACE, PoolAuth, Secret, Server};
 use crate::names::DiskSerial;
 use crate::plan::{Arch, CpuMode, DataDisk, DiskFormat, Firmware, Interface, Link, VmPlan};
 use elements::{
-    Alias, Backend, Boot, Channel, Console, Controller, Cpu, Device, Disk, Domain, Driver, Empty, Features,
-    FirmwareFeature, FirmwareFeatures, InterfaceSource, InterfaceXml, Log, Mac, Memory, Metadata, Model, Mtu,
-    Os, OsType, RecordElement, Rng, Serial, SerialTarget, Source, SourceAuth, SourceHost, SourceSecret, Tag,
-    Target, TargetDev, Vcpu, Vlan,
+    Alias, Backend, Below, Boot, Channel, Console, Controller, Cpu, Device, Disk, Domain, Driver, Empty,
+    Features, FirmwareFeature, FirmwareFeatures, Format, InterfaceSource, InterfaceXml, Log, Mac, Memory,
+    Metadata, Model, Mtu, Os, OsType, RecordElement, Rng, Serial, SerialTarget, Source, SourceAuth,
+    SourceHost, SourceSecret, Tag, Target, TargetDev, Vcpu, Vlan,
 };
 
 /// How the guest's instructions are executed.
@@ -78,6 +78,15 @@ pub enum DiskSource {
         /// As whom.
         auth: Option<PoolAuth>,
     },
+    /// An overlay on an image.
+    Overlay {
+        /// Where it is itself.
+        own: Box<DiskSource>,
+        /// The image, which lies on nothing.
+        image: Box<DiskSource>,
+        /// The image's format.
+        format: String,
+    },
 }
 
 impl DiskSource {
@@ -86,6 +95,15 @@ impl DiskSource {
         match self {
             Self::Volume { .. } | Self::File(_) => planned,
             Self::Block(_) | Self::Rbd { .. } => "raw",
+            Self::Overlay { own, .. } => own.format(planned),
+        }
+    }
+
+    /// Where the disk itself is, whatever it lies on.
+    fn own(&self) -> &Self {
+        match self {
+            Self::Overlay { own, .. } => own,
+            other => other,
         }
     }
 }
@@ -230,12 +248,28 @@ fn disk<'a>(target: &'a str, format: DiskFormat, serial: &'a str, source: &'a Di
     Disk {
         kind: source_kind(source),
         device: "disk",
-        driver: driver(source, source.format(format.as_str())),
+        driver: driver(source.own(), source.format(format.as_str())),
         source: source_xml(source),
+        below: below(source),
         target: Target { dev: target, bus: "virtio" },
         readonly: None,
         serial: Some(serial),
         boot: None,
+    }
+}
+
+/// The whole chain, with its end. Left out, libvirt looks for it at each start in what the files say by then, and gives
+/// whatever they name to the guest's QEMU. What is at Ceph has its chain there.
+fn below(source: &DiskSource) -> Option<Below<'_>> {
+    match source {
+        DiskSource::Rbd { .. } => None,
+        DiskSource::Overlay { image, format, .. } => Some(Below {
+            kind: Some(source_kind(image)),
+            format: Some(Format { kind: format }),
+            source: Some(source_xml(image)),
+            below: Some(Box::default()),
+        }),
+        DiskSource::Volume { .. } | DiskSource::File(_) | DiskSource::Block(_) => Some(Below::default()),
     }
 }
 
@@ -244,9 +278,9 @@ fn disk<'a>(target: &'a str, format: DiskFormat, serial: &'a str, source: &'a Di
 /// turn off (Ceph's docs, "QEMU and block devices"); a guest's flushes go through it.
 fn driver<'a>(source: &DiskSource, format: &'a str) -> Driver<'a> {
     let (cache, io) = match source {
-        DiskSource::Volume { .. } | DiskSource::File(_) => (Some("none"), None),
         DiskSource::Block(_) => (Some("none"), Some("native")),
         DiskSource::Rbd { .. } => (None, None),
+        DiskSource::Volume { .. } | DiskSource::File(_) | DiskSource::Overlay { .. } => (Some("none"), None),
     };
     Driver { name: "qemu", kind: format, cache, io, discard: Some("unmap") }
 }
@@ -258,6 +292,7 @@ fn seed(source: &DiskSource) -> Disk<'_> {
         device: "cdrom",
         driver: Driver { name: "qemu", kind: "raw", cache: None, io: None, discard: None },
         source: source_xml(source),
+        below: below(source),
         target: Target { dev: "sda", bus: "scsi" },
         readonly: Some(Empty {}),
         serial: None,
@@ -266,17 +301,19 @@ fn seed(source: &DiskSource) -> Disk<'_> {
 }
 
 fn source_kind(source: &DiskSource) -> &'static str {
-    match source {
+    match source.own() {
         DiskSource::Volume { .. } => "volume",
         DiskSource::File(_) => "file",
         DiskSource::Block(_) => "block",
         DiskSource::Rbd { .. } => "network",
+        // None lies on another, but that it is one of these.
+        DiskSource::Overlay { own, .. } => source_kind(own),
     }
 }
 
 fn source_xml(source: &DiskSource) -> Source<'_> {
     let none = Source::default();
-    match source {
+    match source.own() {
         DiskSource::Volume { pool, volume } => Source { pool: Some(pool), volume: Some(volume), ..none },
         DiskSource::File(path) => Source { file: Some(path), ..none },
         DiskSource::Block(path) => Source { dev: Some(path), ..none },
@@ -287,6 +324,7 @@ fn source_xml(source: &DiskSource) -> Source<'_> {
             auth: auth.as_ref().map(|a| Box::new(auth_xml(a))),
             ..none
         },
+        DiskSource::Overlay { own, .. } => source_xml(own),
     }
 }
 

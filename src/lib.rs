@@ -31,6 +31,7 @@ pub mod manifest;
 pub mod names;
 pub mod operations;
 pub mod origin;
+mod ownership;
 pub mod plan;
 pub mod pool;
 pub mod record;

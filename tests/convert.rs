@@ -106,6 +106,101 @@ fn a_disk_is_the_same_whatever_it_comes_in() {
     }
 }
 
+/// The footer of a VHD image, as the specification has it, with the geometry that its algorithm gives.
+fn footer(creator: &[u8; 4], kind: u32, size: u64, geometry: (u16, u8, u8)) -> Vec<u8> {
+    let mut footer = vec![0; 512];
+    footer[..8].copy_from_slice(b"conectix");
+    footer[8..12].copy_from_slice(&2u32.to_be_bytes());
+    footer[12..16].copy_from_slice(&0x1_0000u32.to_be_bytes());
+    footer[16..24].copy_from_slice(&u64::MAX.to_be_bytes());
+    footer[28..32].copy_from_slice(creator);
+    footer[40..48].copy_from_slice(&size.to_be_bytes());
+    footer[48..56].copy_from_slice(&size.to_be_bytes());
+    footer[56..58].copy_from_slice(&geometry.0.to_be_bytes());
+    footer[58..60].copy_from_slice(&[geometry.1, geometry.2]);
+    footer[60..64].copy_from_slice(&kind.to_be_bytes());
+    sum(&mut footer);
+    footer
+}
+
+fn sum(footer: &mut [u8]) {
+    footer[64..68].fill(0);
+    let sum: u32 = footer.iter().map(|byte| u32::from(*byte)).sum();
+    footer[64..68].copy_from_slice(&(!sum).to_be_bytes());
+}
+
+/// Of makers that it does not know, QEMU takes the geometry for the size, which is less.
+#[test]
+fn a_vhd_keeps_its_end_whoever_made_it() {
+    let mut disk = vec![0; 4 * MIB];
+    disk[510..512].copy_from_slice(&[0x55, 0xaa]);
+    disk[446..462].copy_from_slice(&[0, 0, 0, 0, 0x83, 0, 0, 0, 1, 0, 0, 0, 0xff, 0x1f, 0, 0]);
+    disk[4 * MIB - 512..].fill(0xee);
+    for creator in
+        [b"vbox", b"vpc ", b"qemu", b"vmdk", b"simh", b"86bx", b"wa\0\0", b"win ", b"d2v ", b"qem2"]
+    {
+        let dir = tempfile::tempdir().unwrap();
+        let fixed = [&disk[..], &footer(creator, 2, disk.len() as u64, (120, 4, 17))].concat();
+        std::fs::write(dir.path().join("fixed"), &fixed).unwrap();
+        std::fs::write(dir.path().join("disk"), &disk).unwrap();
+        qemu_img(dir.path(), &["convert", "-O", "vpc", "-o", "force_size=on", "disk", "dynamic"]);
+        let mut dynamic = std::fs::read(dir.path().join("dynamic")).unwrap();
+        let end = dynamic.len() - 512;
+        for at in [0, end] {
+            dynamic[at + 28..at + 32].copy_from_slice(creator);
+            dynamic[at + 56..at + 60].copy_from_slice(&[0, 120, 4, 17]);
+            sum(&mut dynamic[at..at + 512]);
+        }
+        std::fs::write(dir.path().join("dynamic"), &dynamic).unwrap();
+        for name in ["fixed", "dynamic"] {
+            let raw = bytes(converted(dir.path(), name, ImageFormat::Raw).unwrap());
+            assert!(raw == disk, "{name} by {creator:?}: {} bytes", raw.len());
+            let qcow2 = bytes(converted(dir.path(), name, ImageFormat::Qcow2).unwrap());
+            let Ok(DiskImage::Qcow2(header)) = probe(&qcow2) else { panic!("{name}") };
+            assert_eq!(header.virtual_size.0, disk.len() as u64, "{name} by {creator:?}");
+        }
+        // One that is shorter than its footer says lost something in its middle.
+        let cut = [&fixed[..fixed.len() - 512 - 4096], &fixed[fixed.len() - 512..]].concat();
+        std::fs::write(dir.path().join("cut"), cut).unwrap();
+        let error = converted(dir.path(), "cut", ImageFormat::Raw).unwrap_err();
+        assert!(error.to_string().contains("it is cut off"), "{error}");
+    }
+}
+
+/// Whatever says more than the file holds: a reader would take the rest for zeros.
+#[test]
+fn what_says_more_than_it_holds_is_refused() {
+    let mut disk = disk();
+    let end = disk.len() - MIB;
+    disk[end..].iter_mut().enumerate().for_each(|(i, byte)| *byte = (i % 249) as u8 | 1);
+    for options in [
+        ["qcow2", "-o", "compat=0.10"],
+        ["qcow2", "-o", "cluster_size=512"],
+        ["qcow2", "-o", "extended_l2=on"],
+        ["qcow2", "-o", "preallocation=metadata"],
+        ["qcow2", "-c", "-q"],
+        ["vmdk", "-o", "subformat=monolithicSparse"],
+        ["vdi", "-o", "static=off"],
+        ["vdi", "-o", "static=on"],
+        ["vpc", "-o", "subformat=dynamic,force_size=on"],
+        ["vhdx", "-o", "subformat=dynamic"],
+        ["vhdx", "-o", "subformat=fixed"],
+        ["qed", "-o", "cluster_size=64k"],
+        ["qcow", "-o", "encryption=off"],
+        ["parallels", "-o", "cluster_size=1M"],
+    ] {
+        let dir = made(&disk, &options);
+        let image = std::fs::read(dir.path().join("image")).unwrap();
+        for cut in [512, 65536, image.len() / 2] {
+            std::fs::write(dir.path().join("cut"), &image[..image.len() - cut]).unwrap();
+            let refused = converted(dir.path(), "cut", ImageFormat::Qcow2);
+            // The disk's last block may be shorter than the image's, and VHD has a footer behind it.
+            let is_slack = cut == 512 && matches!(options[0], "vpc" | "vdi" | "parallels" | "vhdx");
+            assert!(refused.is_err() || is_slack, "{options:?} without its last {cut} bytes");
+        }
+    }
+}
+
 /// qemu-img takes what looks like a protocol or an option for one. The data is the file's all the same.
 #[test]
 fn names_are_nothing_to_qemu_img() {

@@ -132,15 +132,6 @@ fn an_unknown_name_is_told_with_the_nearest() {
     assert_eq!(bench.host.changes_since(&before), NOTHING);
 }
 
-/// Manifests' names become lower case, so the manifest's spelling finds the VM.
-#[test]
-fn the_manifests_spelling_of_the_name_will_do() {
-    let bench = Bench::new();
-    bench.create(&plan_with(WEB, &[("name: web,", "name: Web,")])).unwrap();
-    bench.destroy(" Web ", GENTLE).unwrap();
-    assert_nothing_left(&bench, "Web");
-}
-
 #[test]
 fn a_foreign_domain_of_that_very_spelling_comes_first() {
     let bench = Bench::with_web();

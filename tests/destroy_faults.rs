@@ -7,7 +7,7 @@ use foundry::host::memory::{Effect, Guest, MemoryHost, OnShutdown};
 use foundry::host::{Domain, Host};
 use foundry::operations::Cancel;
 use foundry::record::State;
-use foundry::{Error, Kind};
+use foundry::{Code, Error, Kind};
 use support::{Bench, FORCE, GENTLE, KEEP, each_fault, whole};
 
 const NOTHING: [&str; 0] = [];
@@ -223,4 +223,53 @@ fn a_destroy_that_is_killed_twice_is_still_finished() {
     bench.next_run("web");
     bench.destroy("web", FORCE).unwrap();
     assert_nothing_left(&bench, "after two kills");
+}
+
+/// A job of libvirt's holds the VM, or its QEMU hangs: the mark cannot be written as long as it runs.
+#[test]
+fn a_vm_that_something_else_works_on_goes_by_force_only() {
+    let bench = Bench::with_web();
+    bench.host.set_job("web");
+    let error = bench.destroy("web", GENTLE).unwrap_err();
+    assert_eq!(error.code(), Code::VmHeld, "{}", whole(&error));
+    for told in ["virsh domjobabort web", "foundry destroy web --force", "nothing was removed"] {
+        assert!(whole(&error).contains(told), "{told}: {}", whole(&error));
+    }
+    assert!(!whole(&error).contains("finishes it"), "{}", whole(&error));
+    assert_eq!(bench.host.changes_since(bench.start.as_ref().unwrap()), [] as [&str; 0]);
+
+    bench.destroy("web", FORCE).unwrap();
+    assert_eq!(bench.host.changes_since(&Bench::new().host.fingerprint()), [] as [&str; 0]);
+    let calls = bench.host.calls();
+    let at = |call: &str| calls.iter().rposition(|c| c.starts_with(call)).unwrap();
+    assert!(at("force_off") < at("set_record"), "{calls:?}");
+    assert!(
+        at("set_record") < calls.iter().position(|c| c.starts_with("delete_volume")).unwrap(),
+        "{calls:?}"
+    );
+}
+
+/// What makes room is what there is no room to note.
+#[test]
+fn a_full_file_system_keeps_no_vm_from_going() {
+    for running in [true, false] {
+        let bench = Bench::with_web();
+        if !running {
+            bench.host.set_state("web", foundry::host::DomainState::ShutOff);
+        }
+        bench.host.fill_definitions();
+        bench.destroy("web", GENTLE).unwrap();
+        assert_eq!(bench.host.changes_since(&Bench::new().host.fingerprint()), [] as [&str; 0], "{running}");
+    }
+}
+
+/// What is to stay of its disks stays by the mark only.
+#[test]
+fn where_disks_are_to_stay_nothing_goes_without_the_mark() {
+    let bench = Bench::with_web();
+    bench.host.fill_definitions();
+    let error = bench.destroy("web", KEEP).unwrap_err();
+    assert_eq!(error.code(), Code::OutOfSpace, "{}", whole(&error));
+    assert!(!whole(&error).contains("finishes it"), "{}", whole(&error));
+    assert_eq!(bench.host.changes_since(bench.start.as_ref().unwrap()), [] as [&str; 0]);
 }

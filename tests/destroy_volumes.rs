@@ -4,7 +4,7 @@
 mod support;
 
 use foundry::Kind;
-use foundry::host::{DomainState, Host, METADATA_NAMESPACE};
+use foundry::host::{DomainState, Host, METADATA_NAMESPACE, Reach};
 use foundry::operations::destroy::Options;
 use support::{Bench, FORCE, GENTLE, GIB, KEEP, KEY, WEB, foreign, plan, plan_with, whole};
 
@@ -138,6 +138,7 @@ fn a_record_that_cannot_be_read_is_left_alone() {
 fn a_volume_that_came_to_be_elsewhere_is_another() {
     let bench = Bench::with_web();
     bench.edit_record("web", |record| record["volumes"][1]["path"] = "/pool/old/web_data-vdb".into());
+    bench.host.detach_disk(bench.host.uuid_of("web").unwrap(), "vdb", Reach::Both).unwrap();
     bench.destroy("web", GENTLE).unwrap();
     assert!(is_there(&bench, "/pool/vms/web_data-vdb"));
     let told = "left: volume 'web_data-vdb' in pool 'foundry-vms': it is at /pool/vms/web_data-vdb and not at /pool/old/web_data-vdb";

@@ -309,9 +309,18 @@ fn check_seed(plan: &VmPlan) {
         "{:?}",
         seed.hostname
     );
-    assert!(seed.ssh_keys.iter().chain(&seed.password_hash).all(|line| !line.contains(char::is_control)));
-    if let UserData::Merged(text) | UserData::Raw(text) = &seed.user_data {
-        assert!(text.chars().all(|c| !c.is_control() || c == '\n' || c == '\t'), "{text:?}");
+    assert!(
+        seed.ssh_keys
+            .iter()
+            .chain(&seed.password_hash)
+            .all(|line| line.chars().all(|c| !c.is_control() || c == '\t'))
+    );
+    match &seed.user_data {
+        UserData::Merged(text) => {
+            assert!(text.chars().all(|c| !c.is_control() || matches!(c, '\n' | '\t' | '\r')), "{text:?}");
+        }
+        UserData::Raw(text) => assert!(!text.contains('\0'), "{text:?}"),
+        UserData::Generated => {}
     }
 }
 

@@ -154,12 +154,16 @@ fn no_command_shows_a_terminal_what_a_record_holds() {
     .to_vec();
     for number in 0..count {
         all.push(vec!["get".into(), name(number)]);
+        all.push(vec!["destroy".into(), name(number), "--force".into()]);
+        // The others read the same record in the same way: of them a part is enough.
+        if number % 6 != 0 {
+            continue;
+        }
         all.push(vec!["get".into(), name(number), "-o".into(), "json".into()]);
         all.push(vec!["seed".into(), "eject".into(), name(number)]);
         all.push(vec!["disk".into(), "detach".into(), name(number), "vdb".into()]);
         all.push(vec!["disk".into(), "resize".into(), name(number), "boot".into(), "99".into()]);
         all.push(vec!["destroy".into(), name(number)]);
-        all.push(vec!["destroy".into(), name(number), "--force".into()]);
     }
     let name_begin = "evil\\u{9b}".to_owned();
     for line in all {

@@ -111,6 +111,65 @@ fn what_stands_in_the_way_is_found_before_anything_is_sent() {
     assert_eq!(bench.host.changes_since(&before), NOTHING);
 }
 
+/// A qcow2 image by qemu-img, with data at the end of its disk; with its first table moved to the end, as a growing disk's
+/// is, if so wanted.
+fn made_qcow2(options: &[&str], moved: bool) -> Vec<u8> {
+    let dir = tempfile::tempdir().unwrap();
+    let disk: Vec<u8> = (0..4 << 20).map(|i| (i % 251) as u8 | 1).collect();
+    std::fs::write(dir.path().join("disk"), disk).unwrap();
+    let arguments = [&["convert", "-f", "raw", "disk", "image", "-O", "qcow2"], options].concat();
+    let done = std::process::Command::new("qemu-img").current_dir(dir.path()).args(arguments).status();
+    assert!(done.unwrap().success());
+    let mut image = std::fs::read(dir.path().join("image")).unwrap();
+    if moved {
+        let number = |at: usize| u64::from_be_bytes(image[at..at + 8].try_into().unwrap());
+        let table = image[number(40) as usize..][..65536].to_vec();
+        let end = (image.len() as u64).next_multiple_of(65536);
+        image.resize(end as usize, 0);
+        image[40..48].copy_from_slice(&end.to_be_bytes());
+        image.extend(table);
+    }
+    image
+}
+
+/// QEMU reads zeros behind the end, so that nobody would notice.
+#[test]
+fn what_is_cut_off_never_becomes_an_image() {
+    for (options, moved) in [
+        (["-o", "compat=1.1"].as_slice(), false),
+        (&["-o", "compat=0.10"], false),
+        (&["-o", "extended_l2=on"], false),
+        (&["-o", "cluster_size=512"], false),
+        (&["-o", "preallocation=metadata"], false),
+        (&["-c"], false),
+        (&["-c", "-o", "compression_type=zstd"], false),
+        (&["-o", "compat=1.1"], true),
+    ] {
+        let whole = made_qcow2(options, moved);
+        let bench = Bench::new();
+        import(&bench, "whole", &whole).unwrap();
+        let before = bench.host.fingerprint();
+        for cut in [512, 65536, whole.len() / 2, whole.len() - 300_000] {
+            // With its first table at the end, the clusters before are cut out.
+            let end = whole.len() - if moved { 65536 } else { 0 };
+            let cut = if moved { (cut.next_multiple_of(65536) + 65536).min(end - 5 * 65536) } else { cut };
+            let mut bytes = whole[..end - cut.min(end)].to_vec();
+            if moved {
+                let at = bytes.len() as u64;
+                bytes.extend(&whole[end..]);
+                bytes[40..48].copy_from_slice(&at.to_be_bytes());
+            }
+            let error = import(&bench, "cut", &bytes).unwrap_err();
+            assert!(error.to_string().contains("cut off"), "{options:?} without {cut}: {error}");
+            // From a server that does not say how long it is.
+            let source = Image::unknown(bytes.as_slice());
+            let error = source.import(&bench, "cut").unwrap_err();
+            assert!(error.to_string().contains("cut off"), "{options:?} without {cut}: {error}");
+            assert_eq!(bench.host.changes_since(&before), NOTHING);
+        }
+    }
+}
+
 #[test]
 fn a_failed_import_leaves_no_volume_or_says_so() {
     failed(|bench| import(bench, "x.raw", &raw()));
@@ -246,7 +305,8 @@ fn the_image_pool_is_made_by_an_import_and_by_no_look() {
         (true, true, Some("/var/lib/libvirt/images/foundry/images"))
     );
     bench.host.stop_pool("foundry-images").unwrap();
-    assert_eq!(images::list(&bench.session(), "foundry-images").unwrap(), []);
+    let error = images::list(&bench.session(), "foundry-images").unwrap_err();
+    assert_eq!(error.message(), "pool 'foundry-images' is not started");
     import(&bench, "y.raw", &raw()).unwrap();
 }
 

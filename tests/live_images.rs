@@ -99,13 +99,25 @@ fn an_export_goes_through_a_fifo_and_a_file_of_it_is_nobody_elses() {
     };
     let started = export(&fifo);
     let read = std::fs::read(&fifo).unwrap();
-    started.end().exits(0).prints("").tells("");
+    let ended = started.end().exits(0).tells("");
+    assert!(ended.stdout.starts_with("Successfully exported image 'tiny.qcow2' to "), "{ended:#?}");
     assert!(read == std::fs::read(bed.image("tiny.qcow2")).unwrap());
     assert!(std::fs::metadata(&fifo).unwrap().file_type().is_fifo());
 
     let started = export(&fifo);
     File::open(&fifo).unwrap().read_exact(&mut [0; 10]).unwrap();
     started.end().exits(0).prints("").tells("");
+
+    // Whoever else made one would read it all. A link to a device is no place to keep anything.
+    std::os::unix::fs::chown(&fifo, Some(12345), None).unwrap();
+    let (refused, reader) = (export(&fifo), std::fs::OpenOptions::new().read(true).write(true).open(&fifo));
+    refused.end().exits(5).prints("").mentions("it belongs to user 12345");
+    drop(reader);
+    let null = bed.home().join("null");
+    std::os::unix::fs::symlink("/dev/null", &null).unwrap();
+    std::fs::set_permissions(bed.home(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    export(&null).end().exits(1).prints("").mentions("exists and is no regular file");
+    std::fs::set_permissions(bed.home(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
 
     export(&out).end().exits(0);
     assert_eq!(std::fs::metadata(&out).unwrap().mode() & 0o777, 0o600);

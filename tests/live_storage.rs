@@ -65,7 +65,9 @@ fn an_image_is_taken_for_what_it_is_and_called_so() {
     no_image(&file("disk.vmdk"), "it is a VMDK image; foundry image import --convert qcow2 takes it");
     no_image(
         &file("overlay.qcow2"),
-        &format!("it is an overlay on {tiny:?}; flatten it with qemu-img convert -O qcow2"),
+        &format!(
+            "it is an overlay on {tiny:?}; whoever made it can make it whole, where that is (opened here, it shows what it names of this host)"
+        ),
     );
     bed.foundry(&["image", "import", &file("none.raw")]).run().exits(1).prints("").mentions("No such file");
     bed.foundry(&["image", "import", bed.home().to_str().unwrap(), "a"]).run().exits(1).prints("");

@@ -3,11 +3,11 @@
 
 mod support;
 
-use foundry::Kind;
 use foundry::host::Host;
 use foundry::host::memory::MemoryHost;
-use foundry::operations::{pools, storage};
+use foundry::operations::{gc, images, pools, storage};
 use foundry::pool::Source;
+use foundry::{Code, Kind};
 use support::{Bench, GENTLE, GIB, WEB, foreign, host_with_neighbours, plan_with, whole};
 
 const NOTHING: [&str; 0] = [];
@@ -158,4 +158,56 @@ fn a_zfs_pool_that_is_not_there_is_not_left_defined() {
     assert_eq!(error.outcomes(), ["the pool is undefined again"]);
     assert_eq!(bench.host.changes_since(&before), NOTHING);
     add(&Bench::on(MemoryHost::new().with_directory("/dev/zvol/tank/vms"))).unwrap();
+}
+
+/// One directory by two paths, as by a link.
+#[test]
+fn a_directory_is_added_once_by_whatever_path() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::create_dir(at("real")).unwrap();
+    std::os::unix::fs::symlink(at("real"), at("link")).unwrap();
+    let host = MemoryHost::new().local().with_pool("one", &at("real")).with_directory(&at("link"));
+    let bench = Bench::on(host);
+    let error = add(&bench, "two", &at("link")).unwrap_err();
+    assert_eq!(error.code(), Code::PoolTaken, "{error}");
+    assert!(error.to_string().contains("pool 'one' has that directory"), "{error}");
+}
+
+#[test]
+fn the_second_pool_of_a_directory_can_be_forgotten_though_its_volumes_are_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::create_dir(at("real")).unwrap();
+    std::os::unix::fs::symlink(at("real"), at("link")).unwrap();
+    let both = || {
+        MemoryHost::new()
+            .local()
+            .with_pool("one", &at("real"))
+            .with_pool("two", &at("link"))
+            .with_image("one", "disk", "raw", 1)
+            .with_foreign_domain(&foreign("user", &at("real/disk")))
+    };
+    let bench = Bench::on(both());
+    pools::delete(&bench.session(), "two", false).unwrap();
+    pools::delete(&bench.session(), "one", true).unwrap_err();
+}
+
+/// libvirt shows nothing of a stopped pool: after a restart of the host that is where all images are.
+#[test]
+fn a_stopped_pool_is_not_taken_for_an_empty_one() {
+    let bench = Bench::new();
+    bench.host.stop_pool("foundry-images").unwrap();
+    bench.host.stop_pool("foundry-vms").unwrap();
+    let session = bench.session();
+    for error in [
+        images::list(&session, "foundry-images").unwrap_err(),
+        images::info(&session, "foundry-images", "debian-12").unwrap_err(),
+        images::dispensable(&session, "foundry-images", true).unwrap_err(),
+    ] {
+        assert_eq!(error.code(), Code::PoolInactive, "{}", whole(&error));
+        assert_eq!(error.hint_text(), Some("foundry pool start foundry-images"));
+    }
+    let unseen = gc::survey(&session, None).unwrap().unseen_pools.join("; ");
+    assert!(unseen.contains("pool 'foundry-vms' is not started: foundry pool start foundry-vms"), "{unseen}");
 }

@@ -416,8 +416,67 @@ fn an_image_by_path_is_a_volume_or_a_file_of_this_machine() {
     std::fs::write(path, bench.host.content("/pool/images/debian-12").unwrap()).unwrap();
     let image = preflight(&bench.session(), &with_image(path)).unwrap().storage.image.unwrap();
     assert_eq!((image.path.as_str(), image.format.as_str(), image.virtual_size.0), (path, "qcow2", 2 * GIB));
+    // A link is followed once, and what it led to is what the VM gets.
+    let link = folder.path().join("link.img");
+    std::os::unix::fs::symlink(path, &link).unwrap();
+    let linked = preflight(&bench.session(), &with_image(link.to_str().unwrap())).unwrap();
+    assert_eq!(linked.storage.image.unwrap().path, path);
     let raw = plan_with(WEB, &[("image: debian-12}", &format!("image: '{path}', format: raw}}"))]);
     assert_finds(&bench, &raw, Kind::Storage, "is in no pool, so that libvirt cannot copy it to a raw disk");
+}
+
+/// What was looked at is what QEMU opens only if nobody else can put something in its place.
+#[test]
+fn an_image_by_path_that_others_can_replace_is_refused() {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    let folder = tempfile::tempdir().unwrap();
+    let below = folder.path().join("pub");
+    std::fs::create_dir(&below).unwrap();
+    let path = below.join("x.qcow2");
+    let bench = Bench::on(host_with_neighbours().local());
+    std::fs::write(&path, bench.host.content("/pool/images/debian-12").unwrap()).unwrap();
+    let set = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let refused = || found(&bench, &with_image(path.to_str().unwrap()));
+    let fine = || preflight(&bench.session(), &with_image(path.to_str().unwrap())).unwrap();
+    set(&path, 0o644);
+    fine();
+    set(&below, 0o777);
+    let error = refused();
+    assert_eq!((error.kind(), error.code()), (Kind::Storage, Code::ImageOfOthers));
+    assert!(error.message().contains("may be written to by others (mode 777)"), "{}", whole(&error));
+    set(&below, 0o1777);
+    fine();
+    set(&path, 0o666);
+    assert_eq!(refused().code(), Code::ImageOfOthers);
+    set(&path, 0o644);
+    set(&below, 0o755);
+    // Only root can give a file away.
+    if chown(&path, Some(12345), None).is_ok() {
+        assert!(refused().message().contains("belongs to user 12345"));
+    }
+}
+
+/// A device would be the host's own disk to the guest, and a FIFO is never done.
+#[test]
+fn an_image_by_path_is_a_regular_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let fifo = folder.path().join("fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink("/dev/null", &link).unwrap();
+    let bench = Bench::on(host_with_neighbours().local());
+    for (path, what) in [
+        (fifo.to_str().unwrap(), "it is a FIFO and no file"),
+        ("/dev/null", "it is a character device and no file"),
+        (link.to_str().unwrap(), "it is a character device and no file"),
+        (folder.path().to_str().unwrap(), "it is a directory and no file"),
+    ] {
+        let error = found(&bench, &with_image(path));
+        assert_eq!(error.code(), Code::NotAnImage, "{}", whole(&error));
+        assert!(error.message().contains(what), "{}", whole(&error));
+    }
 }
 
 fn around(own: &[(&str, &str)], neighbours: &[(&str, &str)]) -> Neighbourhood {
@@ -594,4 +653,16 @@ fn a_vm_larger_than_the_machine_is_refused_before_anything_is_made() {
     preflight(&old.session(), &cpus(255)).unwrap();
     let silent = Bench::on(host_with_neighbours().with_guest_machine(GuestMachine::default()));
     preflight(&silent.session(), &cpus(4096)).unwrap();
+}
+
+#[test]
+fn what_the_guest_will_not_do_is_a_warning() {
+    let warnings = |from: &str, to: &str| {
+        let bench = Bench::new();
+        preflight(&bench.session(), &plan_with(WEB, &[(from, to)])).unwrap();
+        bench.told.warnings().join("\n")
+    };
+    assert_eq!(warnings("vcpus: 2", "vcpus: 2"), "");
+    let told = warnings("device: vdc", "device: vdf");
+    assert!(told.contains("the guest's kernel calls 'vdf' /dev/vdc"), "{told}");
 }

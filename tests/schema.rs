@@ -59,8 +59,6 @@ const BEYOND: &[&str] = &[
     "batch-same-name",
     "boot-disk-sizes-differ",
     "firmware-bios-on-arm",
-    "fqdn-address",
-    "fqdn-long",
     "image-dotdot",
     "image-dots",
     "image-path-with-pool",

@@ -10,7 +10,7 @@ check_bare() {
   local variant
   bare_possible
   bare_base
-  mkdir -p "$(cache_dir)/bare/archives/partial" "$(cache_dir)/bare/cache"
+  mkdir -p "$(cache_dir)/bare/archives/partial" "$(cache_dir)/bare/cache" "${CARGO_TARGET_DIR:-$PWD/target}"
   for variant in ${1:-$BARE_VARIANTS}; do
     say "    a bare machine: $variant"
     bare_tree "$variant"

@@ -92,7 +92,12 @@ check_live() {
 }
 
 check_quickstart() {
-  scripts/quickstart.sh --prefix "$TEST_PREFIX" "$FOUNDRY_TEST_DEBIAN"
+  local kvm=()
+  case ${OPEN_KVM:-} in
+    yes) kvm=(--open-kvm) ;;
+    no) kvm=(--no-open-kvm) ;;
+  esac
+  scripts/quickstart.sh --prefix "$TEST_PREFIX" "${kvm[@]}" "$FOUNDRY_TEST_DEBIAN"
 }
 
 # What is still there now was forgotten by somebody: tests and quickstart clean up after themselves.

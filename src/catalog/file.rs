@@ -1,14 +1,14 @@
 //! Catalogues as files.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Alias, Entry};
 use crate::error::{Code, Error};
+use crate::ownership;
 use crate::replace::replace;
 use crate::yaml::{self, Fault, Position, printable, shortened};
 
@@ -41,9 +41,13 @@ fn text(path: &Path) -> Result<String, Error> {
     let unreadable = |e: io::Error| {
         Error::new(Code::FileUnreadable, format!("cannot read {}", path.display())).because(e.to_string())
     };
-    let read = fs::metadata(path).and_then(|meta| match meta.len() {
-        0..=MAX_BYTES => fs::read_to_string(path),
-        _ => Err(io::Error::other("larger than 1 MiB, which no catalogue is")),
+    let read = ownership::open_obeyed(path).and_then(|file| {
+        let mut text = String::new();
+        file.take(MAX_BYTES + 1).read_to_string(&mut text)?;
+        match text.len() as u64 {
+            0..=MAX_BYTES => Ok(text),
+            _ => Err(io::Error::other("larger than 1 MiB, which no catalogue is")),
+        }
     });
     read.or_else(|e| if e.kind() == io::ErrorKind::NotFound { Ok(String::new()) } else { Err(unreadable(e)) })
 }

@@ -6,7 +6,7 @@ use super::Global;
 use super::connect::{connect, uri};
 use super::create::plan_all;
 use super::interrupt;
-use super::output::{OutputArgs, table};
+use super::output::{OutputArgs, fitting_table};
 use super::ui::Ui;
 use crate::error::{Error, Kind};
 use crate::host::is_local_uri;
@@ -49,6 +49,7 @@ fn host(args: &DoctorArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
             let uri = uri(global);
             let report = doctor::examine_without_libvirt(&uri, is_local_uri(&uri), &error);
             show(&report, args, (global, ui))?;
+            verdict(&report, "VMs", args, (global, ui))?;
             return Err(error);
         }
         Err(error) => return Err(error),
@@ -58,6 +59,7 @@ fn host(args: &DoctorArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     }
     let report = doctor::examine(&connected.session(), args.probe)?;
     show(&report, args, (global, ui))?;
+    verdict(&report, "VMs", args, (global, ui))?;
     report.outcome()
 }
 
@@ -73,6 +75,8 @@ fn manifests(args: &DoctorArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
         worst = worst.into_iter().chain(error).max_by_key(Error::kind);
     }
     show(&report, args, (global, ui))?;
+    let names: Vec<&str> = plans.iter().map(|plan| plan.name.as_str()).collect();
+    verdict(&report, &names.join(", "), args, (global, ui))?;
     worst.map_or(Ok(()), |error| {
         let problems = report.checks.iter().filter(|check| check.state == State::Problem).count();
         let verb = if problems == 1 { "stands" } else { "stand" };
@@ -83,12 +87,39 @@ fn manifests(args: &DoctorArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
 fn show(report: &Report, args: &DoctorArgs, (global, ui): (&Global, &Ui)) -> Result<(), Error> {
     let names: Vec<String> = report.checks.iter().map(name).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let rows = || table(&["CHECK", "STATE", "FOUND"], report.checks.iter().flat_map(rows), args.no_headers);
+    let rows = || {
+        let rows = report.checks.iter().flat_map(rows);
+        fitting_table(&["CHECK", "STATE", "FOUND"], rows, args.no_headers, ui.columns())
+    };
     args.output.show(report, &names, |_| rows(), (global, ui))?;
     if args.output.form(global).is_table() && !report.left_out.is_empty() {
         ui.note(&format!("Not looked at, since this is another machine: {}", report.left_out.join("; ")));
     }
     Ok(())
+}
+
+/// The last line of a table: whether these can be made here, or what stands in the way.
+fn verdict(
+    report: &Report,
+    what: &str,
+    args: &DoctorArgs,
+    (global, ui): (&Global, &Ui),
+) -> Result<(), Error> {
+    if !args.output.form(global).is_table() {
+        return Ok(());
+    }
+    let of = |state| report.checks.iter().filter(move |check| check.state == state);
+    let mut problems: Vec<String> = of(State::Problem).map(Check::title).collect();
+    problems.dedup();
+    if !problems.is_empty() {
+        return ui.line(&format!("Not ready: in the way of {what} here: {}", problems.join(", ")));
+    }
+    let warnings = match of(State::Warning).count() {
+        0 => String::new(),
+        1 => " (1 warning)".into(),
+        n => format!(" ({n} warnings)"),
+    };
+    ui.line(&format!("Ready: {what} can be created here{warnings}"))
 }
 
 /// What was looked at, as kubectl has TYPE/NAME.

@@ -44,7 +44,11 @@ pub(super) fn run(args: &GcArgs, global: &Global, ui: &Ui) -> Result<(), Error> 
     let session = connected.session();
     let places = Places::of(session.host.uri());
     let found = gc::survey(&session, places.as_ref())?;
-    found.unseen.iter().for_each(|unseen| ui.warn(&format!("not looked at: {unseen}")));
+    found
+        .unseen
+        .iter()
+        .chain(&found.unseen_pools)
+        .for_each(|unseen| ui.warn(&format!("not looked at: {unseen}")));
     // A name that is none ends it before anything is done.
     let named: Vec<Choice> = args.names.iter().map(|name| name.as_str().into()).collect();
     let chosen = gc::choose(&session, &found, &named)?;
@@ -80,7 +84,11 @@ fn tell_success(to_people: bool, count: usize, freed: Bytes, ui: &Ui) -> Result<
 }
 
 fn show(args: &GcArgs, found: &Survey, (global, ui): (&Global, &Ui)) -> Result<(), Error> {
-    args.listing.show(&found.remains, "Nothing was left", (global, ui))?;
+    let nothing = match found.unseen_pools.is_empty() {
+        true => "Nothing was left",
+        false => "Nothing was left where it could be looked",
+    };
+    args.listing.show(&found.remains, nothing, (global, ui))?;
     if args.listing.form(global).is_table() {
         hint(args, &found.remains, ui);
     }

@@ -15,6 +15,7 @@ use super::command;
 use super::help::{ELSEWHERE, shown};
 use super::ui::Ui;
 use crate::error::{Code, Error};
+use crate::replace::put;
 
 /// Write a man page for each command into a directory
 #[derive(Debug, Args)]
@@ -75,7 +76,7 @@ fn write_page(command: &Command, directory: &Path) -> io::Result<()> {
     // No date: the same version is to make the same page.
     let title = file.trim_end_matches(".1").to_uppercase().replace('-', "\\-");
     let title = format!(".TH {title} 1 \"\" \"foundry {}\" \"foundry\"\n", env!("CARGO_PKG_VERSION"));
-    fs::write(directory.join(&file), format!("{PREAMBLE}{title}{body}"))
+    put(&directory.join(&file), format!("{PREAMBLE}{title}{body}").as_bytes(), 0o644)
 }
 
 /// As `--help` has it: clap_mangen leaves out which arguments can be given several times.

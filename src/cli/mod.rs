@@ -179,6 +179,7 @@ fn dispatch(cli: &Cli, ui: &Ui) -> Result<(), Error> {
     let global = &cli.global;
     if !cli.command.does_without_configuration() {
         global.found().check()?;
+        global.found().ignored().iter().for_each(|why| ui.warn(why));
     }
     match &cli.command {
         Command::Create(args) => create::run(args, global, ui),

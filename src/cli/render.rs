@@ -10,7 +10,7 @@ use crate::domain_xml::{self, DiskSource, Placement, VirtType};
 use crate::error::{Error, Kind};
 use crate::names::PoolName;
 use crate::operations::{PlannedVolume, Settings, console, planned_volumes};
-use crate::plan::{Arch, BootSource, ImageRef, VmPlan};
+use crate::plan::{Arch, BootSource, DiskFormat, ImageRef, VmPlan};
 use crate::record::Role;
 use crate::storage_xml::{self, VolumeSpec};
 use crate::units::Bytes;
@@ -20,7 +20,11 @@ const RENDERED_INSTANCE: &str = "00000000-0000-0000-0000-000000000000";
 
 /// Print what foundry would tell libvirt and cloud-init; connects to nothing
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
+#[command(after_help = "Disks and images are named by pool and volume: their paths are the host's to say.
+An image called *.raw is taken for raw, any other for qcow2.
+foundry create --dry-run -o xml prints what libvirt is told.
+
+Examples:
   foundry render vm.yaml
   foundry render vm.yaml --what=user-data
   foundry render vm.yaml --what=all --virt-type qemu")]
@@ -81,9 +85,7 @@ fn all(plan: &VmPlan, settings: &Settings) -> Result<String, Error> {
 }
 
 fn domain(plan: &VmPlan, settings: &Settings) -> Result<String, Error> {
-    let disk =
-        |v: PlannedVolume| DiskSource::Volume { pool: plan.pool.to_string(), volume: v.name.to_string() };
-    let disks = planned_volumes(plan).into_iter().map(disk).collect();
+    let disks = planned_volumes(plan).into_iter().map(|volume| disk(plan, volume)).collect();
     let native = Arch::ALL.into_iter().find(|a| a.as_str() == std::env::consts::ARCH);
     let arch = plan.arch.or(native).unwrap_or(Arch::X86_64);
     let log = console::log_path("qemu:///system", plan.name.as_str());
@@ -97,6 +99,27 @@ fn domain(plan: &VmPlan, settings: &Settings) -> Result<String, Error> {
         record: None,
     };
     Ok(domain_xml::render(plan, &placement)?)
+}
+
+/// By pool and name: the paths that libvirt is told are the host's to say.
+fn disk(plan: &VmPlan, planned: PlannedVolume) -> DiskSource {
+    let own = DiskSource::Volume { pool: plan.pool.to_string(), volume: planned.name.to_string() };
+    match &plan.boot_disk.source {
+        BootSource::Image(image) if planned.is_overlay() => {
+            let (image, name) = match image {
+                ImageRef::Path(path) => (DiskSource::File(path.clone()), path.as_str()),
+                ImageRef::Volume { pool, volume } => {
+                    let place = DiskSource::Volume { pool: pool.to_string(), volume: volume.to_string() };
+                    (place, volume.as_str())
+                }
+            };
+            // The host reads the format from the image; here its name is all there is.
+            let format = if name.ends_with(".raw") { DiskFormat::Raw } else { DiskFormat::Qcow2 };
+            let format = format.as_str().to_owned();
+            DiskSource::Overlay { own: Box::new(own), image: Box::new(image), format }
+        }
+        _ => own,
+    }
 }
 
 fn volumes(plan: &VmPlan) -> Result<String, Error> {

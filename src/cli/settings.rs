@@ -11,7 +11,7 @@ use clap::builder::PossibleValuesParser;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches};
 
-use crate::config::{self, Config, ConfigFile, Inputs, Key, Sourced};
+use crate::config::{self, Config, ConfigFile, Inputs, Key, Origin, Sourced};
 use crate::domain_xml::VirtType;
 use crate::error::Error;
 use crate::operations::{Settings, is_root};
@@ -157,11 +157,19 @@ pub(super) fn variable(name: &str) -> Option<String> {
     env::var(name).ok()
 }
 
+/// The catalogue that counts where nobody named one.
+fn default_catalog(config: &Config) -> Option<PathBuf> {
+    let file = config.get(Key::Catalog).filter(|file| file.origin == Origin::Default)?;
+    Some(PathBuf::from(&file.text))
+}
+
 /// What counts for this run, and what is wrong with it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Found {
     config: Config,
     wrong: Vec<Error>,
+    /// Files that count as if they were not there, and why.
+    ignored: Vec<String>,
 }
 
 impl Found {
@@ -180,7 +188,21 @@ impl Found {
         };
         let (config, wrong) = config::resolve(&inputs);
         let broken = broken.into_iter().filter_map(Result::err);
-        Self { config, wrong: broken.chain(wrong).collect() }
+        let unnamed = places.iter().filter(|place| !place.required).map(|place| place.path.clone());
+        let ignored = unnamed.chain(default_catalog(&config)).filter_map(|path| config::ignored(&path));
+        Self { ignored: ignored.collect(), wrong: broken.chain(wrong).collect(), config }
+    }
+
+    /// What of the user's files is ignored, in words.
+    pub(super) fn ignored(&self) -> &[String] {
+        &self.ignored
+    }
+
+    /// The user's catalogue. The one that nobody named is none where another user decides what it says.
+    pub(super) fn catalog(&self) -> Option<PathBuf> {
+        let file = self.config.text(Key::Catalog).map(PathBuf::from)?;
+        let is_ignored = default_catalog(&self.config).is_some_and(|path| config::ignored(&path).is_some());
+        (!is_ignored).then_some(file)
     }
 
     /// What counts.

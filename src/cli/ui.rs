@@ -108,6 +108,12 @@ impl Ui {
         if io::stdout().is_terminal() { self.shown(text) } else { self.result(text) }
     }
 
+    /// How many columns the terminal has that shows results; `None` where a program reads them.
+    pub fn columns(&self) -> Option<u16> {
+        let size = rustix::termios::tcgetwinsize(io::stdout()).ok().filter(|_| self.shows)?;
+        Some(size.ws_col).filter(|columns| *columns > 0)
+    }
+
     /// Whether what was shown can be replaced: stdout is a terminal that knows how.
     pub fn can_redraw(&self) -> bool {
         let knows = std::env::var("TERM").is_ok_and(|name| !name.is_empty() && name != "dumb");

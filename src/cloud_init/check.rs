@@ -29,6 +29,30 @@ pub fn check_raw_user_data(text: &str) -> Result<(), String> {
     }
 }
 
+/// The `fqdn` of a `userData`, in lower case, where it does not say a `hostname` too.
+pub fn own_host_name(text: &str) -> Option<String> {
+    let config = user_config(text).ok()?;
+    let fqdn = config.get("fqdn").filter(|node| !node.is_null())?.as_text()?.trim().to_lowercase();
+    config.get("hostname").is_none().then_some(fqdn)
+}
+
+/// What of a `userData` does nothing, since the generated `users` list names root and not the image's own user: the keys
+/// that are about that one (cloud-init's `cc_set_passwords`, `cc_ssh_import_id`, and `system_info`).
+pub fn without_effect(text: &str) -> Vec<&'static str> {
+    let Ok(config) = user_config(text) else { return Vec::new() };
+    let users = config.get("users").and_then(Node::as_sequence).unwrap_or_default();
+    let is_default = |user: &Node| user.as_text().or_else(|| user.get("name")?.as_text()) == Some("default");
+    if users.iter().any(is_default) {
+        return Vec::new();
+    }
+    let mut keys: Vec<&str> =
+        ["password", "ssh_import_id", "user"].into_iter().filter(|key| config.get(key).is_some()).collect();
+    if config.get("system_info").is_some_and(|info| info.get("default_user").is_some()) {
+        keys.push("system_info.default_user");
+    }
+    keys
+}
+
 /// Reads the user's cloud-config.
 pub(super) fn user_config(text: &str) -> Result<Mapping, SeedError> {
     match Header::at_start(text) {
@@ -40,6 +64,8 @@ pub(super) fn user_config(text: &str) -> Result<Mapping, SeedError> {
         }
     }
     let config = mapping(text).map_err(SeedError)?;
+    refuse_crowds(&config)?;
+    let config = with_known_spellings(config);
     check_merged_keys(&config)?;
     Ok(config)
 }
@@ -47,11 +73,65 @@ pub(super) fn user_config(text: &str) -> Result<Mapping, SeedError> {
 /// The keys under which the generated cloud-config has something that must not get lost: another kind of
 /// value there would take root's keys or password away.
 fn check_merged_keys(config: &Mapping) -> Result<(), SeedError> {
+    if config.get("network").is_some() {
+        let message =
+            "has `network`, which cloud-init reads from network-config only; say it in networkInterfaces";
+        return Err(SeedError(message.to_owned()));
+    }
     expect(config.get("users"), "users", "a list", |n| n.as_sequence().is_some())?;
     let chpasswd = config.get("chpasswd");
     expect(chpasswd, "chpasswd", "a mapping", |n| n.as_mapping().is_some())?;
     let users = chpasswd.and_then(|c| c.get("users"));
-    expect(users, "chpasswd.users", "a list", |n| n.as_sequence().is_some())
+    expect(users, "chpasswd.users", "a list", |n| n.as_sequence().is_some())?;
+    let entries = config.get("users").and_then(Node::as_sequence).unwrap_or_default();
+    entries.iter().try_for_each(|entry| {
+        let keys = entry.get("ssh_authorized_keys");
+        expect(keys, "ssh_authorized_keys", "a list of keys, or one key", |n| n.as_sequence().is_some())
+    })
+}
+
+/// The most keys of an entry of `users`, of which cloud-init knows some thirty: each is compared with the others.
+const MAX_USER_KEYS: usize = 1000;
+
+fn refuse_crowds(config: &Mapping) -> Result<(), SeedError> {
+    let users = config.get("users").and_then(Node::as_sequence).unwrap_or_default();
+    let mut sizes = users.iter().filter_map(Node::as_mapping).map(Mapping::len);
+    match sizes.find(|keys| *keys > MAX_USER_KEYS) {
+        Some(keys) => Err(SeedError(format!(
+            "has an entry of `users` with {keys} keys; at most {MAX_USER_KEYS} are taken"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// The config with what cloud-init takes for the same written in the same way, so that the two are merged and not one of
+/// them lost: in an entry of `users` each `-` of a key is a `_`, and one key may stand for a list of one (cloud-init's
+/// `ug_util.normalize_users_groups` and `cc_users_groups`).
+fn with_known_spellings(config: Mapping) -> Mapping {
+    let key = |name: &str| config.iter().find(|(key, _)| key.text() == name).map(|(key, _)| key.clone());
+    let Some((users, list)) = key("users").zip(config.get("users").and_then(Node::as_sequence)) else {
+        return config;
+    };
+    let list = list.iter().map(user_with_known_spellings).collect();
+    let mut config = config;
+    config.set(users, Node::sequence(list));
+    config
+}
+
+fn user_with_known_spellings(entry: &Node) -> Node {
+    let Some(mapping) = entry.as_mapping() else { return entry.clone() };
+    let mut known = Mapping::new();
+    for (key, value) in mapping.iter() {
+        let name = key.text().replace('-', "_");
+        let is_one_key = name == "ssh_authorized_keys" && value.as_text().is_some() && !value.is_null();
+        let value = if is_one_key { Node::sequence(vec![value.clone()]) } else { value.clone() };
+        let both = match (known.get(&name).and_then(Node::as_sequence), value.as_sequence()) {
+            (Some(first), Some(second)) => Node::sequence([first, second].concat()),
+            _ => value,
+        };
+        known = known.with(&name, both);
+    }
+    known.into()
 }
 
 fn expect(node: Option<&Node>, key: &str, wanted: &str, fits: fn(&Node) -> bool) -> Result<(), SeedError> {

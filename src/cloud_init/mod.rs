@@ -20,7 +20,7 @@ mod network_config;
 mod secrets;
 mod user_data;
 
-pub use check::{SeedError, check_raw_user_data, check_user_data};
+pub use check::{SeedError, check_raw_user_data, check_user_data, own_host_name, without_effect};
 pub use documents::{Documents, documents};
 pub use iso::{VOLUME_ID, iso, read_iso};
 pub use secrets::{Recovered, recover};

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -11,6 +10,7 @@ use super::places::Place;
 use super::{Contexts, Key, Origin, Sourced};
 use crate::error::{Code, Error};
 use crate::names::NameError;
+use crate::ownership;
 use crate::yaml::node::{Entry, Mapping, Node};
 use crate::yaml::{self, Fault, Position, Step, printable};
 
@@ -73,6 +73,12 @@ pub fn load(place: &Place) -> Result<ConfigFile, Error> {
     match text(&place.path) {
         Ok(text) => read(&text, &place.path),
         Err(e) if e.kind() == io::ErrorKind::NotFound && !place.required => Ok(ConfigFile::default()),
+        // What another user wrote is not done in this one's name. Why is told by `ignored`.
+        Err(e) if ownership::is_disobeyed(&e) && !place.required => Ok(ConfigFile::default()),
+        Err(e) if ownership::is_disobeyed(&e) => {
+            let what = format!("the configuration {} is not obeyed", place.path.display());
+            Err(Error::new(Code::FileUnreadable, what).because(e.to_string()))
+        }
         Err(e) => {
             let cause = match e.kind() {
                 io::ErrorKind::NotFound => "no such file".to_owned(),
@@ -86,10 +92,16 @@ pub fn load(place: &Place) -> Result<ConfigFile, Error> {
     }
 }
 
+/// Why a file that is there counts as if it were not, where nobody named it: another user decides what it says.
+pub fn ignored(path: &Path) -> Option<String> {
+    let refused = ownership::open_obeyed(path).err().filter(ownership::is_disobeyed)?;
+    Some(format!("{} is ignored: {refused}", path.display()))
+}
+
 /// The text of a file, if it is one of reasonable size.
 pub(super) fn text(path: &Path) -> io::Result<String> {
     let mut text = String::new();
-    File::open(path)?.take(MAX_BYTES + 1).read_to_string(&mut text)?;
+    ownership::open_obeyed(path)?.take(MAX_BYTES + 1).read_to_string(&mut text)?;
     if text.len() as u64 > MAX_BYTES {
         return Err(io::Error::other("larger than 1 MiB, which no configuration is"));
     }

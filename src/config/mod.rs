@@ -15,7 +15,7 @@ mod places;
 mod resolve;
 
 pub use edit::{save_current_context, with_current_context};
-pub use file::{ConfigFile, ContextName, load, read};
+pub use file::{ConfigFile, ContextName, ignored, load, read};
 pub use key::{COLOR_WORDS, Key, OUTPUT_WORDS, PROGRESS_WORDS, VIRT_TYPE_WORDS};
 pub use places::{Place, catalog_path, places, user_file};
 pub use resolve::{Inputs, resolve};

@@ -34,6 +34,11 @@ pub enum ForeignFormat {
     Luks,
 }
 
+/// What is to be done about an image that needs other files. No command: whoever runs one here has it read what the image
+/// names, which may be any file of this host.
+pub(super) const MADE_WHOLE: &str =
+    "whoever made it can make it whole, where that is (opened here, it shows what it names of this host)";
+
 const PARENT: Option<&str> = Some("lies on another image");
 const ELSEWHERE: Option<&str> = Some("has its data in other files");
 
@@ -61,6 +66,11 @@ pub(super) fn read(head: &[u8]) -> Option<Foreign> {
 pub fn is_vhd_footer(tail: &[u8]) -> bool {
     // Version 1.0, type "fixed".
     tail.starts_with(b"conectix") && be32(tail, 12) == Some(0x0001_0000) && be32(tail, 60) == Some(2)
+}
+
+/// How many bytes the disk has, by the footer of a VHD image or its copy: the size, and not the geometry beside it.
+pub fn vhd_disk(footer: &[u8]) -> Option<u64> {
+    be64(footer, 48)
 }
 
 /// With a capacity of zero, the embedded descriptor names the files. QEMU looks for the parent in the 20
@@ -132,9 +142,9 @@ impl Foreign {
             (ForeignFormat::Luks, _) | (_, Some("is encrypted")) => "decrypt it where its passphrase is",
             (ForeignFormat::Vmdk, ELSEWHERE) => {
                 "a file that it names *-flat.vmdk is a raw image; \
-                 or make one file of them with qemu-img convert -O qcow2 where all are"
+                 or whoever made it makes one file of them, where all are (opened here, it shows what it names of this host)"
             }
-            _ => "make one file of them with qemu-img convert -O qcow2 where all are",
+            _ => MADE_WHOLE,
         }
     }
 }

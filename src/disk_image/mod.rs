@@ -8,12 +8,14 @@ mod foreign;
 mod no_disk;
 mod qcow2;
 mod raw;
+mod reach;
 
 use std::fmt;
 
-pub use foreign::{Foreign, ForeignFormat, is_vhd_footer};
+pub use foreign::{Foreign, ForeignFormat, is_vhd_footer, vhd_disk};
 pub use no_disk::NoDisk;
 pub use qcow2::{Encryption, HeaderError, Qcow2};
+pub use reach::Reach;
 
 /// How many bytes of an image [`probe`] wants: a qcow2 header with its extensions and the name of a
 /// backing file lies within the first cluster, whose least size is 512 and whose common one 64 KiB; the
@@ -101,16 +103,6 @@ impl DiskImage {
         }
     }
 
-    /// How many bytes an image with that beginning has at least; one with fewer was cut off. 0 where its beginning
-    /// does not say.
-    pub fn least_length(&self, head: &[u8]) -> u64 {
-        match self {
-            Self::Qcow2(_) => qcow2::least_length(head),
-            Self::Raw => raw::least_length(head),
-            _ => 0,
-        }
-    }
-
     /// What its user should know of an image that is not refused.
     pub fn note(&self) -> Option<String> {
         match self {
@@ -130,6 +122,11 @@ impl fmt::Display for DiskImage {
             Self::Unknown => f.write_str("unknown"),
         }
     }
+}
+
+/// Where the last partition of a disk with that beginning ends, or the second header of its GPT; 0 where it has none.
+pub fn partitions_end(head: &[u8]) -> u64 {
+    raw::least_length(head)
 }
 
 /// The `N` bytes at an offset.

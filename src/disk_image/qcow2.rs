@@ -1,6 +1,7 @@
 //! The header of a qcow2 image: QEMU's "Qcow2 Image File Format" (docs/interop/qcow2), and the limits that
 //! QEMU's own driver sets (block/qcow2.c).
 
+use super::foreign::MADE_WHOLE;
 use super::{array, be32, be64, has};
 use crate::units::Bytes;
 
@@ -123,16 +124,6 @@ pub(super) fn read(head: &[u8]) -> Result<Qcow2, HeaderError> {
     })
 }
 
-/// Up to the end of its table of tables and of its reference counts' table.
-pub(super) fn least_length(head: &[u8]) -> u64 {
-    let field = |at| be64(head, at).unwrap_or_default();
-    let small = |at| u64::from(be32(head, at).unwrap_or_default());
-    let l1 = field(40).saturating_add(small(36).saturating_mul(8));
-    // Only the first of its clusters has to be there in full.
-    let counts = field(48).saturating_add(small(56).min(1).saturating_mul(512));
-    l1.max(counts)
-}
-
 fn cluster_size(head: &[u8], features: u64) -> Result<u64, HeaderError> {
     let least = if features & EXTENDED_L2 == 0 { 9 } else { 14 };
     match u32_at(head, 20)? {
@@ -248,12 +239,11 @@ fn u64_at(head: &[u8], at: usize) -> Result<u64, HeaderError> {
 impl Qcow2 {
     pub(super) fn refusal(&self) -> Option<String> {
         if let Some(file) = &self.backing_file {
-            return Some(format!("it is an overlay on {file:?}; flatten it with qemu-img convert -O qcow2"));
+            return Some(format!("it is an overlay on {file:?}; {MADE_WHOLE}"));
         }
         if self.external_data {
             let named = self.data_file.as_ref().map(|name| format!(" ({name:?})")).unwrap_or_default();
-            let flatten = "flatten it with qemu-img convert -O qcow2";
-            return Some(format!("its data lies in another file{named}; {flatten}"));
+            return Some(format!("its data lies in another file{named}; {MADE_WHOLE}"));
         }
         if let Some(method) = self.encryption {
             return Some(method.refusal());
@@ -305,7 +295,7 @@ impl Encryption {
         };
         format!(
             "it is encrypted ({method}), and a VM's disk has no place for its passphrase; \
-             decrypt it with qemu-img convert"
+             decrypt it where its passphrase is"
         )
     }
 }

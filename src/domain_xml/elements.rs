@@ -130,6 +130,8 @@ pub(super) struct Disk<'a> {
     pub(super) device: &'static str,
     pub(super) driver: Driver<'a>,
     pub(super) source: Source<'a>,
+    #[serde(rename = "backingStore", skip_serializing_if = "Option::is_none")]
+    pub(super) below: Option<Below<'a>>,
     pub(super) target: Target<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) readonly: Option<Empty>,
@@ -137,6 +139,25 @@ pub(super) struct Disk<'a> {
     pub(super) serial: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) boot: Option<Boot>,
+}
+
+/// What a disk lies on; an empty one ends the chain.
+#[derive(Serialize, Default)]
+pub(super) struct Below<'a> {
+    #[serde(rename = "@type", skip_serializing_if = "Option::is_none")]
+    pub(super) kind: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) format: Option<Format<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) source: Option<Source<'a>>,
+    #[serde(rename = "backingStore", skip_serializing_if = "Option::is_none")]
+    pub(super) below: Option<Box<Below<'a>>>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Format<'a> {
+    #[serde(rename = "@type")]
+    pub(super) kind: &'a str,
 }
 
 #[derive(Serialize)]

@@ -156,6 +156,7 @@ codes! {
         4303 CloudInitUndone
         4304 GuestUnstoppable
         4305 GuestPaused
+        4335 VmHeld
         // Disks of a VM.
         4401 DiskMissing
         4402 DeviceTaken
@@ -190,6 +191,7 @@ codes! {
         5107 ImageOutsidePools
         5108 ImageMisnamed
         5109 ImageDiffers
+        5145 ImageOfOthers
         // Volumes and files.
         5201 OutOfSpace
         5202 VolumeTaken

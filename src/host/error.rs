@@ -35,6 +35,15 @@ pub enum HostError {
         /// libvirt's message.
         libvirt: String,
     },
+    /// Something else works on the domain, and kept libvirt from it for as long as libvirt waits (`VIR_ERR_OPERATION_TIMEOUT`):
+    /// a save, a dump, a migration, or a call to a QEMU that hangs.
+    #[error("cannot {operation}")]
+    Busy {
+        /// What was asked, with its object.
+        operation: String,
+        /// libvirt's message.
+        libvirt: String,
+    },
     /// The connection broke inside the call: it may have taken effect or not.
     #[error("lost the connection to {uri} while trying to {operation}")]
     Lost {
@@ -86,7 +95,7 @@ impl HostError {
             Self::Refused { kind, .. } => *kind,
             Self::Transfer { interrupted: true, .. } => Kind::Interrupted,
             Self::Transfer { .. } => Kind::Storage,
-            Self::Unreadable { .. } => Kind::Vm,
+            Self::Unreadable { .. } | Self::Busy { .. } => Kind::Vm,
         }
     }
 
@@ -95,6 +104,7 @@ impl HostError {
         match self {
             Self::Lost { .. } => Code::ConnectionLost,
             Self::Silent { .. } => Code::NoAnswer,
+            Self::Busy { .. } => Code::VmHeld,
             _ => self.diagnosis().map_or_else(|| self.kind().into(), |found| found.code),
         }
     }
@@ -138,9 +148,10 @@ impl HostError {
     /// libvirt's own words, where it said any.
     pub fn libvirt_words(&self) -> Option<&str> {
         match self {
-            Self::Connect { libvirt, .. } | Self::Refused { libvirt, .. } | Self::Lost { libvirt, .. } => {
-                Some(libvirt)
-            }
+            Self::Connect { libvirt, .. }
+            | Self::Refused { libvirt, .. }
+            | Self::Busy { libvirt, .. }
+            | Self::Lost { libvirt, .. } => Some(libvirt),
             Self::Silent { .. } | Self::Transfer { .. } | Self::Unreadable { .. } => None,
         }
     }

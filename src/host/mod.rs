@@ -196,7 +196,11 @@ pub trait Host: Send + Sync {
         })
     }
     /// Reads up to `length` bytes of a volume from its beginning. Its holes are told as such.
-    fn download(&self, pool: &str, name: &str, into: &mut dyn Sink, length: u64) -> Result<()>;
+    fn download(&self, pool: &str, name: &str, into: &mut dyn Sink, length: u64) -> Result<()> {
+        self.download_span(pool, name, into, (0, length))
+    }
+    /// Reads up to so many bytes of a volume (the second number) from an offset on (the first).
+    fn download_span(&self, pool: &str, name: &str, into: &mut dyn Sink, span: (u64, u64)) -> Result<()>;
 
     /// The network of that name.
     fn network(&self, name: &str) -> Result<Option<Network>>;

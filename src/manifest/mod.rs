@@ -182,7 +182,8 @@ pub struct BootDisk {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-required" = ["device"], "x-rules" = all_of([either(given("sizeGiB"), given("sizeGB"))])))]
 pub struct DataDisk {
-    /// The guest's name of the disk, vdb to vdz, each once.
+    /// What the disk is called, vdb to vdz, each once. The guest finds it by its serial; its kernel names disks in their
+    /// order, so that the names are the same where no letter is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("pattern" = "^vd[b-z]$", "examples" = ["vdb"]))]
     pub device: Option<String>,
@@ -292,7 +293,7 @@ pub struct CloudInit {
     /// Fully qualified name of the guest. Made lower case; its first part is the host name. Left out, that is
     /// metadata.name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("pattern" = shape::FQDN, "examples" = ["web.example.com"]))]
+    #[schemars(extend("pattern" = shape::FQDN, "allOf" = shape::fqdn_beyond(), "examples" = ["web.example.com"]))]
     pub fqdn: Option<String>,
     /// Public keys that may log in as root, each like a line of authorized_keys.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

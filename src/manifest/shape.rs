@@ -15,6 +15,11 @@ pub(super) const IPV4_NET: &str =
 /// Two labels of a domain name, or more (RFC 1123, section 2.1).
 pub(super) const FQDN: &str =
     r"^ *[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)+\.? *$";
+/// What else a domain name has: 253 characters at most, and an end that is no number, as an address has it.
+pub(super) fn fqdn_beyond() -> Value {
+    json!([{ "pattern": r"^ *[^ ]{1,252}[^ .]\.? *$" }, { "pattern": r"[A-Za-z-][A-Za-z0-9-]*\.? *$" }])
+}
+
 /// Labels of a domain name, one or more.
 pub(super) const DOMAIN: &str =
     r"^[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*\.?$";

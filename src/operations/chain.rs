@@ -1,9 +1,10 @@
 //! Which files belong to a domain beyond the ones its record names.
 
-use super::Session;
+use super::{Session, usage};
 use crate::error::Error;
 use crate::host::Volume;
 use crate::host::libvirt_xml::{DiskSource, DomainDescription};
+use crate::record::RecordedVolume;
 
 /// The longest chain of overlays that is followed; QEMU's own limit is 200.
 const LONGEST_CHAIN: usize = 200;
@@ -24,6 +25,16 @@ pub(super) fn snapshot_overlays(
         }
     }
     Ok(found)
+}
+
+/// Whether a file surely lies on that volume, however many others are between.
+///
+/// # Errors
+/// The host's.
+pub(super) fn lies_on(session: &Session<'_>, path: &str, volume: &RecordedVolume) -> Result<bool, Error> {
+    // libvirt does not know the files that snapshots made until it looks again.
+    usage::refresh(session, &volume.pool)?;
+    Ok(!chain_to(session, path, std::slice::from_ref(&volume.path))?.is_empty())
 }
 
 /// The volumes from `path` down to the first recorded one; empty where the chain ends elsewhere.

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::creation::{Created, Creation};
 use super::evidence::Witness;
 use super::findings::{Findings, report};
+use super::medium::Medium;
 use super::preflight::{ReadyVm, preflight, record_of};
 use super::storage_preflight::{self, PoolNeed, ReadyPool, ReadyStorage};
 use super::volumes::{fill_seed, make_disk};
@@ -237,7 +238,20 @@ fn disk_source(storage: &ReadyStorage, volume: &RecordedVolume) -> DiskSource {
         Some((_, medium)) if volume.role == Role::Seed => {
             medium.disk_source(&volume.path, &PoolSource::default())
         }
-        _ => storage.medium.disk_source(&volume.path, &storage.source),
+        _ => over(storage, volume, storage.medium.disk_source(&volume.path, &storage.source)),
+    }
+}
+
+/// A boot disk that is an overlay lies on the image as it was looked at, which lies on nothing.
+fn over(storage: &ReadyStorage, volume: &RecordedVolume, own: DiskSource) -> DiskSource {
+    let image = storage.image.as_ref().filter(|_| storage.medium == Medium::Files);
+    match (image, &volume.backing) {
+        (Some(image), Some(path)) => DiskSource::Overlay {
+            own: Box::new(own),
+            image: Box::new(DiskSource::File(path.clone())),
+            format: image.format.clone(),
+        },
+        _ => own,
     }
 }
 

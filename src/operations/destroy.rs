@@ -15,7 +15,7 @@ use super::preflight::record_of;
 use super::stop::{Patience, stop};
 use super::{Event, Session, console, lookup, turn};
 use crate::error::{Code, Error};
-use crate::host::Domain;
+use crate::host::{Domain, HostError};
 use crate::record::{Maker, Record, RecordedVolume, Role, State};
 use crate::units::Bytes;
 
@@ -43,6 +43,8 @@ pub struct Demolition {
     pub kept: Vec<Doomed>,
     /// What stays because it is not, or not surely, the VM's: a volume and the reason.
     pub spared: Vec<(String, String)>,
+    /// What its record names and nobody finds: one sentence for each.
+    pub missing: Vec<String>,
     pub(super) record: Option<Record>,
     pub(super) console_log: Option<String>,
     pub(super) options: Options,
@@ -78,6 +80,25 @@ struct Mark {
     maker: Maker,
 }
 
+/// How far the mark came.
+enum Marking {
+    /// It stands; nothing to take back where the VM has no record.
+    Written(Option<Mark>),
+    /// Something else works on the VM, and libvirt lets nobody write.
+    Held,
+    /// There is no room for it.
+    NoRoom,
+}
+
+impl Marking {
+    fn mark(&self) -> Option<&Mark> {
+        match self {
+            Self::Written(mark) => mark.as_ref(),
+            Self::Held | Self::NoRoom => None,
+        }
+    }
+}
+
 /// Does what a survey said.
 ///
 /// # Errors
@@ -87,15 +108,18 @@ pub fn carry_out(session: &Session<'_>, demolition: &Demolition) -> Result<(), E
     session.progress.tell(Event::Begins(format!("Destroying VM '{name}'...")));
     session.cancel.check_unchanged()?;
     let _leaves = session.cancel.leaves(remains(demolition));
-    let mark = mark(session, demolition)?;
+    let marking = mark(session, demolition)?;
     let unfinished = |error: Error| unfinished(session, demolition, error);
     let patience =
         if demolition.options.force { Patience::None } else { Patience::For(demolition.options.timeout) };
     stop(session, demolition.domain.uuid, name, patience)
-        .map_err(|error| spared(session, demolition, mark.as_ref(), error))?;
+        .map_err(|error| spared(session, demolition, marking.mark(), error))?;
     session.done("VM stopped");
     // What was found to be this VM's may be another's of the same name as soon as somebody else is done with it.
     let _turn = turn::with_vm(session, demolition.domain.uuid, name).map_err(unfinished)?;
+    if !matches!(marking, Marking::Written(_)) {
+        mark_stopped(session, demolition)?;
+    }
     delete_volumes(session, demolition).map_err(unfinished)?;
     if !demolition.volumes.is_empty() {
         let only_seed = demolition.volumes.iter().all(|volume| volume.role == Some(Role::Seed));
@@ -108,15 +132,51 @@ pub fn carry_out(session: &Session<'_>, demolition: &Demolition) -> Result<(), E
     for left in log.into_iter().chain(demolition.spared.iter().map(|(what, why)| format!("{what}: {why}"))) {
         session.warn(format!("left: {left}"));
     }
+    for missing in &demolition.missing {
+        session.warn(format!("{missing}; if it comes back, foundry gc finds it"));
+    }
     Ok(())
 }
 
 /// Writes what is going on into the record, and only the volumes that go: nothing that happens from here
 /// on may delete one that was decided to stay.
-fn mark(session: &Session<'_>, demolition: &Demolition) -> Result<Option<Mark>, Error> {
-    let Some(record) = &demolition.record else { return Ok(None) };
+fn mark(session: &Session<'_>, demolition: &Demolition) -> Result<Marking, Error> {
+    if demolition.record.is_none() {
+        return Ok(Marking::Written(None));
+    }
     let Domain { uuid, name, .. } = &demolition.domain;
     let _turn = turn::with_vm(session, *uuid, name).map_err(|e| e.outcome("nothing was removed"))?;
+    let marking = write_mark(session, demolition)?;
+    if matches!(marking, Marking::Held) {
+        session.warn(format!("something else works on VM '{name}', and its plug is pulled all the same"));
+    }
+    Ok(marking)
+}
+
+/// Now that the guest is off, nothing holds its VM any more. Where there still is no room for the mark, deleting makes
+/// some: the definition goes last all the same, and until then it names all that is left.
+fn mark_stopped(session: &Session<'_>, demolition: &Demolition) -> Result<(), Error> {
+    let name = &demolition.domain.name;
+    match write_mark(session, demolition).map_err(|e| e.outcome(format!("VM '{name}' is off")))? {
+        Marking::Written(_) => Ok(()),
+        Marking::NoRoom => {
+            session.warn(format!("the host has no room to note that VM '{name}' is being destroyed"));
+            Ok(())
+        }
+        Marking::Held => Err(Error::new(Code::VmHeld, format!("something else works on VM '{name}'"))
+            .hint(end_of_job(&demolition.domain))
+            .outcome(format!("nothing was removed; VM '{name}' is off"))),
+    }
+}
+
+fn end_of_job(domain: &Domain) -> String {
+    let word = domain.word();
+    format!("virsh domjobinfo {word} shows what it is, virsh domjobabort {word} ends it")
+}
+
+fn write_mark(session: &Session<'_>, demolition: &Demolition) -> Result<Marking, Error> {
+    let Some(record) = &demolition.record else { return Ok(Marking::Written(None)) };
+    let Domain { uuid, .. } = &demolition.domain;
     let before = check_nothing_came(session, demolition, record)?;
     let mut marked = record.turned(State::Destroying, &session.clock.timestamp());
     // From here on the VM is this process's work in progress.
@@ -126,15 +186,35 @@ fn mark(session: &Session<'_>, demolition: &Demolition) -> Result<Option<Mark>, 
         .retain(|v| demolition.volumes.iter().any(|goes| goes.pool == v.pool && goes.name == v.name));
     let text = marked.to_text()?;
     // A refusal may come after one of the two places was written: the mark is there then, and nothing else.
-    session.host.set_record(*uuid, &text).map_err(|refused| {
-        if matches!(is_still_there(session, demolition), Ok(false)) {
-            return taken_away(demolition);
+    match session.host.set_record(*uuid, &text) {
+        Ok(()) => Ok(Marking::Written(before.map(|before| Mark { before, maker: marked.maker }))),
+        Err(refused) => unmarked(session, demolition, refused),
+    }
+}
+
+/// What a refusal of the mark means. Of a VM whose QEMU hangs nothing can be written while it runs, and on a full file
+/// system nothing before something is deleted: a destruction that insisted on its mark would never come about. What is to
+/// stay of a VM's disks stays only by the mark.
+fn unmarked(session: &Session<'_>, demolition: &Demolition, refused: HostError) -> Result<Marking, Error> {
+    let Options { force, keep_disks, .. } = demolition.options;
+    if matches!(is_still_there(session, demolition), Ok(false)) {
+        return Err(taken_away(demolition));
+    }
+    let word = demolition.domain.word();
+    let is_full = refused.code() == Code::OutOfSpace;
+    match &refused {
+        HostError::Busy { .. } if force => return Ok(Marking::Held),
+        HostError::Busy { .. } => {
+            let hint = end_of_job(&demolition.domain);
+            return Err(Error::from(refused)
+                .hint(format!("{hint}; foundry destroy {word} --force pulls the plug first"))
+                .outcome("nothing was removed"));
         }
-        Error::from(refused)
-            .outcome("nothing was removed")
-            .outcome(format!("foundry destroy {} finishes it", demolition.domain.word()))
-    })?;
-    Ok(before.map(|before| Mark { before, maker: marked.maker }))
+        _ if is_full && !keep_disks && !demolition.volumes.is_empty() => return Ok(Marking::NoRoom),
+        _ => {}
+    }
+    let error = Error::from(refused).outcome("nothing was removed");
+    Err(if is_full { error } else { error.outcome(format!("foundry destroy {word} finishes it")) })
 }
 
 /// While the user thought about it, another process may have attached a disk. It was not asked for, and a mark

@@ -1,13 +1,17 @@
 //! The part of the preflight that looks at the image.
 
+use std::path::Path;
+
 use super::findings::{Finding, Findings};
+use super::medium::Medium;
 use super::preflight::alternatives;
 use super::{Session, images};
 use crate::catalog::Catalog;
 use crate::disk_image::{self, DiskImage};
 use crate::error::{Code, Error, Kind};
-use crate::host::Volume;
+use crate::host::{Pool, Volume};
 use crate::origin::Origin;
+use crate::ownership::{self, Trusted};
 use crate::plan::{DiskFormat, ImageRef, VmPlan};
 use crate::text::shell_word;
 use crate::units::{Bytes, GIB};
@@ -202,6 +206,11 @@ fn image_in_pool(
     findings: &mut Findings,
 ) -> Result<Option<FoundImage>, Error> {
     if let Some(volume) = session.host.volume(pool, name)? {
+        if let Some(what) = planted(session, &volume)? {
+            let message = format!("image '{name}' in pool '{pool}' cannot be used: its file is {what}");
+            findings.push(Finding::new(Code::NotAnImage, message));
+            return Ok(None);
+        }
         match read_head(session, volume) {
             // Deleted since the look.
             Err(_) if matches!(session.host.volume(pool, name), Ok(None)) => {}
@@ -235,6 +244,21 @@ fn image_in_pool(
     Ok(None)
 }
 
+/// What lies in a pool of files that is none, on this machine: a device would be the host's own disk to the guest.
+fn planted(session: &Session<'_>, volume: &Volume) -> Result<Option<&'static str>, Error> {
+    if !session.host.is_local() {
+        return Ok(None);
+    }
+    let found = std::fs::metadata(&volume.path).ok().and_then(|found| ownership::no_file(&found));
+    // Those of LVM and ZFS are devices.
+    let is_of_files = || Ok::<_, Error>(session.host.pool(&volume.pool)?.is_some_and(|pool| is_files(&pool)));
+    Ok(if found.is_some() && is_of_files()? { found } else { None })
+}
+
+fn is_files(pool: &Pool) -> bool {
+    Medium::of(&pool.kind) == Some(Medium::Files)
+}
+
 /// The command that brings an image of that name, into a pool that is not the default one; those of the distributions
 /// are in the catalogue.
 fn bringing(name: &str, pool: Option<&str>) -> String {
@@ -266,8 +290,19 @@ fn image_at_path(
         );
         return Ok(None);
     }
-    match read_local_head(path) {
-        Ok(found) => Ok(Some(found)),
+    match read_local_head(session, path) {
+        Ok(Local::Image(found)) => Ok(Some(found)),
+        Ok(Local::OfOthers(who)) => {
+            let message = format!("image '{path}' cannot be used: {who}");
+            let why =
+                "who writes there could put another one in its place, and QEMU would open what that names";
+            findings.push(Finding::new(Code::ImageOfOthers, format!("{message}; {why}")).hint(import));
+            Ok(None)
+        }
+        Err(e) if e.kind() == std::io::ErrorKind::InvalidInput => {
+            findings.push(Finding::new(Code::NotAnImage, format!("image '{path}' cannot be used: {e}")));
+            Ok(None)
+        }
         Err(e) => {
             let is_missing = e.kind() == std::io::ErrorKind::NotFound;
             let code = if is_missing { Code::ImageMissing } else { Code::DiskUnreadable };
@@ -277,10 +312,32 @@ fn image_at_path(
     }
 }
 
-fn read_local_head(path: &str) -> std::io::Result<FoundImage> {
-    let file = std::fs::File::open(path)?;
-    let size = Bytes(file.metadata()?.len());
+/// What lies at a path of this machine.
+enum Local {
+    Image(FoundImage),
+    /// It, or a directory on its way, is in the hands of others: whose.
+    OfOthers(String),
+}
+
+/// Links are resolved, and the VM is given the place where the file is: what was looked at is what is used, since nobody
+/// else can put something in its place.
+fn read_local_head(session: &Session<'_>, path: &str) -> std::io::Result<Local> {
+    let (file, whole, found) = ownership::open_regular(Path::new(path))?;
+    // While a VM runs, libvirt has its files belong to the user that runs QEMU.
+    let qemu = || Some(session.host.capabilities().ok()?.guest_ids()?.0);
+    let trusted = Trusted::caller();
+    let stranger = match trusted.stranger(&whole, &found)? {
+        Some(_) => trusted.and(qemu()).stranger(&whole, &found)?,
+        None => None,
+    };
+    if let Some(who) = stranger {
+        return Ok(Local::OfOthers(who));
+    }
+    let Some(whole) = whole.to_str() else {
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "its real path is no text"));
+    };
     let mut head = Vec::new();
     std::io::Read::read_to_end(&mut std::io::Read::take(file, disk_image::HEADER_LENGTH), &mut head)?;
-    Ok(FoundImage { volume: None, path: path.to_owned(), size, head: Head::Read(head) })
+    let (path, size) = (whole.to_owned(), Bytes(found.len()));
+    Ok(Local::Image(FoundImage { volume: None, path, size, head: Head::Read(head) }))
 }

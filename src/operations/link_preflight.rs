@@ -6,9 +6,9 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::Session;
 use super::findings::{Finding, Findings};
 use super::preflight::alternatives;
+use super::{Session, bridge_helper};
 use crate::error::{Code, Error};
 use crate::host::diagnosis::advice::BRIDGE_WITH_VLANS;
 use crate::host::{Bridge, Neighbourhood, Network};
@@ -105,6 +105,7 @@ impl Desk<'_> {
                 format!("ip link set {word} up"),
             );
         }
+        self.findings.extend(bridge_helper::of_session(self.session, name));
         if let Some(mtu) = self.interface.mtu.filter(|mtu| u32::from(*mtu) > bridge.mtu) {
             self.warn(format!(
                 ".mtu: {mtu} is more than bridge '{name}' passes ({}): larger packets vanish",

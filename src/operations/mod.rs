@@ -17,6 +17,7 @@ pub mod seed;
 pub mod storage;
 pub mod wait;
 
+mod bridge_helper;
 mod chain;
 mod cloud_init_log;
 mod creation;
@@ -30,6 +31,7 @@ mod link_preflight;
 mod lookup;
 mod medium;
 mod neighbours;
+mod own_disk;
 mod ownership;
 mod rights;
 mod rivals;

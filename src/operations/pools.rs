@@ -1,11 +1,16 @@
 //! Storage pools.
 
+use std::path::Path;
+
 use super::images::no_pool;
+use super::medium::Medium;
+use super::own_disk::is_same_file;
 use super::usage::{Usage, Who};
 use super::{Session, Settings};
 use crate::error::{Code, Error};
 use crate::host::{HostError, Pool, Volume};
 use crate::names::PoolName;
+use crate::ownership::Trusted;
 use crate::pool::Source;
 use crate::text::shell_word;
 use crate::units::Bytes;
@@ -66,6 +71,14 @@ pub fn plan(session: &Session<'_>, name: &PoolName, source: &Source) -> Result<S
     if session.host.pool(name.as_str())?.is_some() {
         return Err(refused(Code::PoolTaken, format!("pool '{name}' exists")));
     }
+    if let Some(path) = source.directory()
+        && let Some(other) = session.host.pools()?.into_iter().find(|p| is_at(session, p, path))
+    {
+        let place = other.target.unwrap_or_default();
+        return Err(refused(Code::PoolTaken, format!("pool '{}' has that directory", other.name)).because(
+            format!("{path} and {place} are one directory, and what is in it would be there twice"),
+        ));
+    }
     Ok(source.to_xml(name.as_str())?)
 }
 
@@ -86,6 +99,7 @@ pub fn add(session: &Session<'_>, name: &PoolName, source: &Source, autostart: b
         let may_be = if refused.outcome_unknown() { AGAIN } else { "nothing was changed" };
         Error::from(refused).outcome(may_be)
     })?;
+    tell_strangers(session, source);
     start_new(session, name.as_str(), source, autostart).map_err(|error| {
         let error = explain(source, error);
         match session.host.undefine_pool(name.as_str()) {
@@ -95,6 +109,16 @@ pub fn add(session: &Session<'_>, name: &PoolName, source: &Source, autostart: b
             }
         }
     })
+}
+
+/// libvirtd writes to a pool's volumes as root, by their names.
+fn tell_strangers(session: &Session<'_>, source: &Source) {
+    let directory = source.directory().filter(|_| session.host.is_local());
+    if let Some(who) = directory.and_then(|path| Trusted::caller().stranger_at(Path::new(path))) {
+        session.warn(format!(
+            "{who}: who can write there can put a link in a volume's place, and libvirtd follows it as root"
+        ));
+    }
 }
 
 const AGAIN: &str = "the pool may be there, and not as it should be; the same command again finishes it";
@@ -257,10 +281,13 @@ pub fn delete(session: &Session<'_>, name: &str, force: bool) -> Result<(), Erro
         ));
     }
     let PoolInfo { pool, volumes, users } = info(session, name)?;
+    let twin = twin(session, &pool)?;
+    // What another pool shows as well is not lost with this one, unless somebody knows it by this one's name.
+    let users = if twin.is_some() { Usage::look(session, None)?.naming_pool(name) } else { users };
     if !users.is_empty() {
         return Err(in_use(name, &users).hint("destroy them first"));
     }
-    if let Some(what) = contents(&pool, &volumes).filter(|_| !force) {
+    if let Some(what) = contents(&pool, &volumes).filter(|_| !force && twin.is_none()) {
         return Err(refused(Code::PoolNotEmpty, what)
             .hint("--force forgets the pool and leaves its volumes where they are"));
     }
@@ -269,6 +296,19 @@ pub fn delete(session: &Session<'_>, name: &str, force: bool) -> Result<(), Erro
         session.host.stop_pool(name).map_err(|e| half_deleted(name, e))?;
     }
     session.host.undefine_pool(name).map_err(|e| half_deleted(name, e))
+}
+
+/// Whether a pool is of that very directory, by whatever path. Only on this machine that is known.
+fn is_at(session: &Session<'_>, pool: &Pool, path: &str) -> bool {
+    let directory = pool.target.as_deref().filter(|_| Medium::of(&pool.kind) == Some(Medium::Files));
+    directory.is_some_and(|target| is_same_file(session, target, path))
+}
+
+/// Another pool that is started and of the same directory.
+fn twin(session: &Session<'_>, pool: &Pool) -> Result<Option<Pool>, Error> {
+    let Some(path) = pool.target.as_deref().filter(|_| pool.kind == "dir") else { return Ok(None) };
+    let mut others = session.host.pools()?.into_iter().filter(|p| p.active && p.name != pool.name);
+    Ok(others.find(|other| is_at(session, other, path)))
 }
 
 /// Only a stopped pool can be undefined, and of a stopped one nobody can tell what is in it.

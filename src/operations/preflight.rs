@@ -6,12 +6,13 @@ pub use super::findings::Finding;
 use super::findings::{Findings, report};
 use super::storage_preflight::{self, ReadyStorage};
 use super::{Session, kvm_device, link_preflight, neighbours};
+use crate::cloud_init::without_effect;
 use crate::domain_xml::VirtType;
 use crate::error::{Code, Error};
 use crate::host::diagnosis::emulator_hint;
 use crate::host::{Capabilities, Domain};
-use crate::names::nearest;
-use crate::plan::{Arch, CpuMode, Firmware, VmPlan};
+use crate::names::{DiskTarget, nearest};
+use crate::plan::{Arch, CpuMode, Firmware, UserData, VmPlan};
 use crate::record::{Liveness, Owner, Record, State};
 
 /// libvirt's first version that gives a PC with more than 255 CPUs what its interrupts need (its news for 10.10.0).
@@ -78,6 +79,8 @@ pub(super) fn look(session: &Session<'_>, plan: &VmPlan) -> Result<Looked, Error
     let ready = match (machine, storage) {
         (Some((virt_type, arch, native)), Some(storage)) if findings.is_empty() => {
             warn_of_cpu(session, plan, virt_type);
+            warn_of_names(session, plan);
+            warn_of_user_data(session, plan);
             let plan = VmPlan { interfaces, ..plan.clone() };
             Some(ReadyVm { plan, virt_type, arch, native, storage, leftover })
         }
@@ -214,6 +217,26 @@ fn check_size(
         findings.push(finding(message.to_owned()).hint("write at most 255"));
     }
     Ok(())
+}
+
+/// A guest's kernel names disks in their order, whatever they are called here.
+fn warn_of_names(session: &Session<'_>, plan: &VmPlan) {
+    let mut targets: Vec<_> = plan.data_disks.iter().map(|disk| &disk.target).collect();
+    targets.sort();
+    if let Some((target, name)) = targets.into_iter().zip(DiskTarget::all()).find(|(t, name)| *t != name) {
+        session.warn(format!(
+            "spec.dataDisks: letters are left out: the guest's kernel calls '{target}' /dev/{name}; by /dev/disk/by-id/virtio-SERIAL each is sure to be found"
+        ));
+    }
+}
+
+fn warn_of_user_data(session: &Session<'_>, plan: &VmPlan) {
+    let Some(UserData::Merged(text)) = plan.seed.as_ref().map(|seed| &seed.user_data) else { return };
+    for key in without_effect(text) {
+        session.warn(format!(
+            "spec.cloudInit.userData: '{key}' is about the image's own user, which is not made: add 'default' to users, or say it of root"
+        ));
+    }
 }
 
 /// Said once per VM, on the way to success only.

@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::destroy::Doomed;
 use super::disks::{self, Subject, refused};
 use super::lookup::or_taken_away;
+use super::own_disk::{is_on, is_same_file};
 use super::usage::Usage;
 use super::{Event, Session, wait};
 use crate::error::{Code, Error, Kind};
@@ -65,14 +66,10 @@ pub fn survey(session: &Session<'_>, vm: &str, force: bool) -> Result<Option<Eje
 
 /// The CD-ROM drive with the seed, or the empty one that it was in.
 fn drive<'a>(described: &'a DomainDescription, seed: &RecordedVolume) -> Option<&'a DiskDescription> {
-    let is_seed = |source: &DiskSource| match source {
-        DiskSource::Volume { pool, volume } => *pool == seed.pool && *volume == seed.name,
-        source => source.path() == Some(&seed.path),
-    };
     let target = seed.target()?;
     let has_it = |d: &&DiskDescription| {
         let is_empty = d.target == target && d.device == DiskDevice::Cdrom && d.source == DiskSource::None;
-        is_empty || is_seed(&d.source)
+        is_empty || is_on(d, seed)
     };
     described.disks.iter().find(has_it)
 }
@@ -95,7 +92,7 @@ impl Ejection {
     fn decide(&mut self, session: &Session<'_>) -> Result<(), Error> {
         let RecordedVolume { pool, name, path, .. } = &self.seed;
         let Some(found) = session.host.volume(pool, name)? else { return self.missing(session) };
-        let reason = if found.path != *path {
+        let reason = if !is_same_file(session, &found.path, path) {
             Some(format!("it is at {} and not at {path}", found.path))
         } else if let Some(doubt) = self.subject.ownership().doubt(&self.seed, &found) {
             Some(doubt)
@@ -178,5 +175,7 @@ fn unplug(session: &Session<'_>, ejection: &Ejection) -> Result<(), Error> {
 fn delete_volume(session: &Session<'_>, ejection: &Ejection) -> Result<(), Error> {
     let Some(volume) = &ejection.volume else { return Ok(()) };
     let what = format!("the seed of VM '{}' was ejected", ejection.vm);
-    disks::delete_unplugged(session, &ejection.subject.domain, volume, |v| *v == ejection.seed, &what)
+    // The path may be another one, where the pool was moved.
+    let is_seed = |v: &RecordedVolume| (&v.pool, &v.name) == (&ejection.seed.pool, &ejection.seed.name);
+    disks::delete_unplugged(session, &ejection.subject.domain, volume, |v| is_seed(v), &what)
 }

@@ -1,5 +1,6 @@
 //! The host's storage as a whole.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 
 use schemars::JsonSchema;
@@ -127,19 +128,39 @@ pub fn status(session: &Session<'_>) -> Result<StorageStatus, Error> {
     let parts = usage.parts();
     let mut found = session.host.pools()?;
     found.sort_by(|a, b| a.name.cmp(&b.name));
-    let pools: Vec<PoolStatus> = found.iter().map(|pool| look(session.settings, pool, &parts)).collect();
-    let file_systems = file_systems(session, &found, &pools);
+    let of_pools = |parts: &[(&Volume, Part)]| -> Vec<PoolStatus> {
+        found.iter().map(|pool| look(session.settings, pool, parts)).collect()
+    };
+    let pools = of_pools(&parts);
+    // Two pools may be of one directory: what is in it is there once.
+    let distinct = distinct(session, &parts);
+    let counted = of_pools(&distinct);
+    let file_systems = file_systems(session, &found, &counted);
     Ok(StorageStatus {
         capacity: sum(file_systems.iter().map(|f| f.capacity)),
         available: sum(file_systems.iter().map(|f| f.available)),
-        promised: sum(pools.iter().map(|p| p.promised)),
-        growth: sum(pools.iter().map(|p| p.growth)),
-        images: pools.iter().map(|p| p.images).fold(Tally::default(), Tally::and),
-        disks: pools.iter().map(|p| p.disks).fold(Tally::default(), Tally::and),
-        orphans: orphans(session.settings, &parts),
+        promised: sum(counted.iter().map(|p| p.promised)),
+        growth: sum(counted.iter().map(|p| p.growth)),
+        images: counted.iter().map(|p| p.images).fold(Tally::default(), Tally::and),
+        disks: counted.iter().map(|p| p.disks).fold(Tally::default(), Tally::and),
+        orphans: orphans(session.settings, &distinct),
         file_systems,
         pools,
     })
+}
+
+/// Each file once, as foundry's own pools have it.
+fn distinct<'a>(session: &Session<'_>, parts: &[(&'a Volume, Part)]) -> Vec<(&'a Volume, Part)> {
+    let own = [session.settings.vm_pool.as_str(), session.settings.image_pool.as_str()];
+    let mut sorted: Vec<(&Volume, Part)> = parts.to_vec();
+    sorted.sort_by_key(|(volume, _)| !own.contains(&volume.pool.as_str()));
+    let mut seen = BTreeSet::new();
+    let mut is_new = |volume: &Volume| {
+        let identity = if session.host.is_local() { usage::identity(&volume.path) } else { None };
+        seen.insert((identity, identity.is_none().then(|| volume.path.clone())))
+    };
+    sorted.retain(|(volume, _)| is_new(volume));
+    sorted
 }
 
 /// What a volume is to foundry.

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use super::destroy::{Demolition, Doomed, Options};
 use super::lookup::{absent, find};
+use super::own_disk::{follow_moves, is_on, is_same_file};
 use super::ownership::Ownership;
-use super::usage::Usage;
+use super::usage::{self, Usage};
 use super::{Session, chain, console};
 use crate::error::{Code, Error};
 use crate::host::libvirt_xml::{DiskSource, DomainDescription};
@@ -50,15 +51,15 @@ pub fn survey(session: &Session<'_>, name: &str, options: Options) -> Result<Dem
 fn survey_recorded(
     session: &Session<'_>,
     domain: Domain,
-    record: Record,
+    mut record: Record,
     options: Options,
 ) -> Result<Demolition, Error> {
     refuse_if_busy(&domain, &record, options)?;
     let described = description(session, &domain, View::Current)?;
-    let own_log = console::log_path(session.host.uri(), &domain.name);
+    follow_moves(session, &mut record, &[&described])?;
+    let own_log = own_log(session, &domain, &record, &described)?;
     let mut demolition = Demolition::of(domain, options);
     demolition.add_log(record.console_log.clone(), own_log);
-    let paths: Vec<String> = record.volumes.iter().map(|v| v.path.clone()).collect();
     let overlays = overlays_on(session, &record, &described)?;
     let named = demolition.domain.clone();
     let own = Ownership::of(&named, [&described], &overlays);
@@ -66,7 +67,7 @@ fn survey_recorded(
         demolition.add_recorded(session, recorded, record.state, &own)?;
     }
     demolition.add_overlays(session, &described, overlays)?;
-    demolition.name_the_rest(&described, &paths);
+    demolition.name_the_rest(&described, &record.volumes);
     demolition.record = Some(record);
     demolition.spare_shared(session)?;
     Ok(demolition)
@@ -86,6 +87,25 @@ fn overlays_on(
     let has_its_name = |v: &&RecordedVolume| Role::of_volume(&v.name) == Some(v.role);
     let bases: Vec<String> = record.volumes.iter().filter(has_its_name).map(|v| v.path.clone()).collect();
     chain::snapshot_overlays(session, described, &bases)
+}
+
+/// The log that foundry would have named; of a VM that was renamed it is named by the old name, as long as the domain
+/// itself writes there and nobody else is called so.
+fn own_log(
+    session: &Session<'_>,
+    domain: &Domain,
+    record: &Record,
+    described: &DomainDescription,
+) -> Result<Option<String>, Error> {
+    let path = |name: &str| console::log_path(session.host.uri(), name);
+    let before = record.manifest.metadata.name.as_deref().filter(|name| *name != domain.name);
+    let (Some(before), true) = (before, record.console_log.is_some()) else { return Ok(path(&domain.name)) };
+    // The record is data; a name in it that is none may lead anywhere.
+    let is_name = VmName::normalized(before).is_ok_and(|name| name.as_str() == before);
+    let is_its_own =
+        is_name && described.console_log == record.console_log && path(before) == record.console_log;
+    let is_free = is_its_own && session.host.domain(before)?.is_none();
+    Ok(if is_free { path(before) } else { path(&domain.name) })
 }
 
 /// Another one may have destroyed it since it was found.
@@ -147,7 +167,7 @@ fn refresh_pools(session: &Session<'_>, volumes: &[RecordedVolume]) -> Result<()
     pools.dedup();
     for pool in pools {
         // One that is stopped or gone is told of when its volumes are looked for.
-        if session.host.pool(pool)?.is_some_and(|p| p.active) {
+        if session.host.pool(pool)?.is_some_and(|p| p.active && !usage::is_directory_away(session, &p)) {
             session.host.refresh_pool(pool)?;
         }
     }
@@ -206,8 +226,8 @@ fn describe(pool: &str, name: &str) -> String {
 
 impl Demolition {
     fn of(domain: Domain, options: Options) -> Self {
-        let (volumes, kept, spared) = (Vec::new(), Vec::new(), Vec::new());
-        Self { domain, volumes, kept, spared, record: None, console_log: None, options }
+        let (volumes, kept, spared, missing) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { domain, volumes, kept, spared, missing, record: None, console_log: None, options }
     }
 
     /// A record is data that others can write, and a log is removed with the rights of whoever destroys. So
@@ -221,11 +241,9 @@ impl Demolition {
     }
 
     /// Disks that somebody attached, and overlays that libvirt cannot follow, stay and are named.
-    fn name_the_rest(&mut self, described: &DomainDescription, recorded: &[String]) {
-        for disk in &described.disks {
-            let known = |path: &String| {
-                recorded.contains(path) || self.volumes.iter().chain(&self.kept).any(|v| v.path == *path)
-            };
+    fn name_the_rest(&mut self, described: &DomainDescription, recorded: &[RecordedVolume]) {
+        for disk in described.disks.iter().filter(|disk| !recorded.iter().any(|v| is_on(disk, v))) {
+            let known = |path: &String| self.volumes.iter().chain(&self.kept).any(|v| v.path == *path);
             match &disk.source {
                 DiskSource::File(path) | DiskSource::Block(path) | DiskSource::Rbd(path) if !known(path) => {
                     self.name_file(&disk.source, "foundry did not make it");
@@ -277,9 +295,9 @@ impl Demolition {
         own: &Ownership<'_>,
     ) -> Result<(), Error> {
         let Some(found) = session.host.volume(&recorded.pool, &recorded.name)? else {
-            return self.add_missing(session, recorded, own);
+            return self.add_missing(session, recorded, state, own);
         };
-        let reason = if found.path != recorded.path {
+        let reason = if !is_same_file(session, &found.path, &recorded.path) {
             Some(format!("it is at {} and not at {}", found.path, recorded.path))
         } else if let Some(doubt) = own.doubt(recorded, &found) {
             Some(doubt)
@@ -301,6 +319,7 @@ impl Demolition {
         &mut self,
         session: &Session<'_>,
         recorded: &RecordedVolume,
+        state: State,
         own: &Ownership<'_>,
     ) -> Result<(), Error> {
         let pool = session.host.pool(&recorded.pool)?;
@@ -308,7 +327,7 @@ impl Demolition {
             Path::new(&recorded.path).parent() != Some(Path::new(target.trim_end_matches('/')))
         });
         if !moved {
-            return self.add_hidden(session, &recorded.pool, &recorded.name);
+            return self.add_unseen(session, recorded, state);
         }
         let reason = format!("pool '{}' has another directory now", recorded.pool);
         match session.host.volume_at(&recorded.path)? {
@@ -317,6 +336,27 @@ impl Demolition {
                 None => self.sort_in(doomed(found, Some(recorded.role))),
             },
             None => self.spared.push((recorded.path.clone(), reason)),
+        }
+        Ok(())
+    }
+
+    /// Of a whole VM every volume should be there. What an earlier run deleted, or never came to make, is no news, unless
+    /// the directory is away.
+    fn add_unseen(
+        &mut self,
+        session: &Session<'_>,
+        recorded: &RecordedVolume,
+        state: State,
+    ) -> Result<(), Error> {
+        self.add_hidden(session, &recorded.pool, &recorded.name)?;
+        let Some(pool) = session.host.pool(&recorded.pool)? else { return Ok(()) };
+        let is_away = usage::is_directory_away(session, &pool);
+        if is_away || (state == State::Created && recorded.attaching.is_none()) {
+            let volume = describe(&recorded.pool, &recorded.name);
+            self.missing.push(match pool.target.filter(|_| is_away) {
+                Some(target) => format!("{volume} was not there, nor is the pool's directory {target}"),
+                None => format!("{volume} was not there"),
+            });
         }
         Ok(())
     }

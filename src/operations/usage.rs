@@ -16,6 +16,7 @@ use std::path::{Component, Path, PathBuf};
 use uuid::Uuid;
 
 use super::Session;
+use super::medium::Medium;
 use super::preflight::record_of;
 use crate::disk_image::{self, DiskImage};
 use crate::error::Error;
@@ -130,6 +131,14 @@ impl Usage {
         self.users(is_in, |p, _| p == pool.name, who).vms
     }
 
+    /// The domains whose disks or records name the pool itself, and not only a path in it.
+    pub(super) fn naming_pool(&self, pool: &str) -> Vec<String> {
+        let names = |d: &&Claims| d.volumes.union(&d.recorded).any(|(named, _)| named == pool);
+        let mut vms: Vec<String> = self.domains.iter().filter(names).map(|d| d.name.clone()).collect();
+        vms.sort();
+        vms
+    }
+
     fn users(
         &self,
         is_file: impl Fn(&str) -> bool,
@@ -209,9 +218,19 @@ pub(super) fn refresh(session: &Session<'_>, pool: &str) -> Result<bool, Error> 
     }
 }
 
+/// Whether the directory of a pool is surely not there, as where its file system is not mounted. libvirt stops a pool
+/// whose directory it cannot read when it looks at it anew, and who only looks changes nothing.
+pub(super) fn is_directory_away(session: &Session<'_>, pool: &Pool) -> bool {
+    let is_away = |target: &String| matches!(std::fs::metadata(target), Err(e) if e.kind() == std::io::ErrorKind::NotFound);
+    Medium::of(&pool.kind) == Some(Medium::Files)
+        && session.host.is_local()
+        && pool.target.as_ref().is_some_and(is_away)
+}
+
 /// Has libvirt look at all active pools anew.
 pub(super) fn refresh_all(session: &Session<'_>) -> Result<(), Error> {
-    let mut active = session.host.pools()?.into_iter().filter(|p| p.active);
+    let pools = session.host.pools()?;
+    let mut active = pools.iter().filter(|p| p.active && !is_directory_away(session, p));
     active.try_for_each(|pool| refresh(session, &pool.name).map(drop))
 }
 
@@ -251,7 +270,8 @@ fn all_volumes(session: &Session<'_>, pools: &[Pool], domains: &[Claims]) -> Res
     let mut all = Vec::new();
     for pool in pools.iter().filter(|p| p.active) {
         let mut listed = volumes(session, &pool.name)?;
-        if hides_a_disk(pool, &listed, domains) && refresh(session, &pool.name)? {
+        let hides = hides_a_disk(pool, &listed, domains) && !is_directory_away(session, pool);
+        if hides && refresh(session, &pool.name)? {
             listed = volumes(session, &pool.name)?;
         }
         all.extend(listed);
@@ -343,8 +363,8 @@ fn identities(volumes: &[Volume], domains: &[Claims]) -> BTreeMap<String, Identi
 }
 
 /// What the kernel knows a file by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Identity {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Identity {
     /// Device and inode.
     File(u64, u64),
     /// A block device's number: a volume of LVM's has several names, and may have several nodes.
@@ -352,7 +372,7 @@ enum Identity {
 }
 
 /// Links are followed: it is the file itself that counts.
-fn identity(path: &str) -> Option<Identity> {
+pub(super) fn identity(path: &str) -> Option<Identity> {
     // A relative one is an image's at Ceph.
     let metadata = std::fs::metadata(path).ok().filter(|_| path.starts_with('/'))?;
     Some(if metadata.file_type().is_block_device() {

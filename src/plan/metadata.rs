@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::judge::{Judge, Judged, all};
+use super::judge::{Judge, Judged, all, name_of};
 use crate::error::Code;
 use crate::manifest::Metadata;
 use crate::names::VmName;
@@ -53,7 +53,14 @@ fn annotations(judge: &mut Judge, annotations: &BTreeMap<String, String>) -> Jud
         if judge.text(PATH, key)?.is_empty() {
             return Err(judge.wrong(Code::LabelUnfit, PATH, key, "is an empty key"));
         }
-        judge.bounded(&entry("annotations", key), value, MAX_TOTAL)
+        // Any text: the record is JSON, which escapes control characters. Two more XML cannot carry.
+        match value.chars().find(|c| matches!(c, '\u{fffe}' | '\u{ffff}')) {
+            None => Ok(value),
+            Some(stray) => {
+                let message = format!("must not hold {}", name_of(stray));
+                Err(judge.wrong(Code::TextUnfit, entry("annotations", key), value, message))
+            }
+        }
     }));
     judged.and_then(|_| total(judge, PATH, annotations))
 }

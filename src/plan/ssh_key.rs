@@ -72,7 +72,9 @@ fn not_a_key(line: &str) -> Option<&'static str> {
 /// Takes sshd's options off: a word that is not a key type, in which quotes protect blanks.
 fn split_options(line: &str) -> Result<&str, String> {
     let first = line.split_ascii_whitespace().next().unwrap_or_default();
-    let is_option = first.contains(['=', ',', '"']) || OPTIONS.contains(&first);
+    // sshd(8): "option keywords are case-insensitive".
+    let is_option =
+        first.contains(['=', ',', '"']) || OPTIONS.iter().any(|option| option.eq_ignore_ascii_case(first));
     if !is_option {
         return Ok(line);
     }
@@ -89,7 +91,7 @@ fn split_options(line: &str) -> Result<&str, String> {
 }
 
 /// Options of sshd(8) that stand alone; all others have a `=`.
-const OPTIONS: [&str; 16] = [
+const OPTIONS: [&str; 14] = [
     "agent-forwarding",
     "cert-authority",
     "no-agent-forwarding",
@@ -98,14 +100,12 @@ const OPTIONS: [&str; 16] = [
     "no-touch-required",
     "no-user-rc",
     "no-x11-forwarding",
-    "no-X11-forwarding",
     "port-forwarding",
     "pty",
     "restrict",
     "user-rc",
     "verify-required",
     "x11-forwarding",
-    "X11-forwarding",
 ];
 
 fn known(kind: &str) -> Result<(), String> {
@@ -206,6 +206,9 @@ mod tests {
             "no-pty",
             "restrict,pty",
             "cert-authority",
+            "NO-PTY",
+            "Restrict",
+            r#"From="10.0.0.0/8""#,
             r#"from="10.0.0.0/8,!10.1.0.0/16""#,
             r#"command="echo \"hello world\"; ls",no-X11-forwarding"#,
             r#"environment="A=b c"	"#,

@@ -20,6 +20,7 @@ use super::digest::Digest;
 use super::error::{Reason, TransferError};
 use super::http::Validators;
 use super::location::Url;
+use crate::ownership::Trusted;
 
 /// A directory of downloads, made with the first one.
 #[derive(Debug, Clone)]
@@ -103,6 +104,10 @@ impl Cache {
 
     /// The whole download of an address, if it is there with its note.
     pub(super) fn kept(&self, url: &Url) -> Option<Kept> {
+        // What somebody else put there was not downloaded.
+        if Trusted::caller().stranger_at(&self.directory).is_some() {
+            return None;
+        }
         let path = self.path(url);
         let note = read_note(&path).filter(|note| note.address == url.identity())?;
         let there = fs::metadata(&path).ok()?.len();
@@ -117,7 +122,14 @@ impl Cache {
 
     fn open_part(&self, url: &Url, path: &Path) -> io::Result<Option<Part>> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
+        if let Some(who) = Trusted::caller().stranger_at(&self.directory) {
+            return Err(io::Error::other(who));
+        }
         let file = private().read(true).create(true).truncate(false).open(path)?;
+        let found = file.metadata()?;
+        if !found.is_file() || found.nlink() > 1 || found.uid() != rustix::process::geteuid().as_raw() {
+            return Err(io::Error::other(format!("{} is not a file of foundry's", path.display())));
+        }
         // Who had it may just have put it in place as a whole one.
         if file.try_lock().is_err() || !is_at(&file, path) {
             return Ok(None);
@@ -207,7 +219,7 @@ fn with_end(path: &Path, end: &str) -> PathBuf {
 
 fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
-    options.write(true).mode(0o600);
+    options.write(true).mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
     options
 }
 

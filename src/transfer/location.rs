@@ -1,6 +1,7 @@
 //! Where an image or a checksum file is: an address, a file, standard input.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -15,6 +16,10 @@ use super::error::{Reason, TransferError};
 use super::reference::{is_scheme, resolved, scheme};
 use crate::text::printable;
 use crate::yaml::shortened;
+
+/// What an address of a machine's own, or of what it is connected to alone, is no place for.
+const LOOPBACK: &str = "is this machine itself, to which no other server leads";
+const LINK_LOCAL: &str = "is an address of this machine's network alone, to which no server elsewhere leads";
 
 /// Where something is read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -220,8 +225,27 @@ impl Url {
         if self.is_https() && !there.is_https() {
             return Err(refused("is plain http after https: anybody on the way can change what comes"));
         }
+        if let Some(near) = there.nearness().filter(|near| self.nearness() != Some(near)) {
+            return Err(refused(near));
+        }
         let same = self.origin() == there.origin();
         Ok(Self { uri: there.uri, authorization: self.authorization.clone().filter(|_| same) })
+    }
+
+    /// What of its host's name alone says that it is reached from this machine only, where a server elsewhere has
+    /// nothing to send anybody: half a sentence.
+    fn nearness(&self) -> Option<&'static str> {
+        let host = self.uri.host()?.trim_end_matches('.').to_ascii_lowercase();
+        if host == "localhost" || host.ends_with(".localhost") {
+            return Some(LOOPBACK);
+        }
+        let address: IpAddr = host.trim_start_matches('[').trim_end_matches(']').parse().ok()?;
+        match address.to_canonical() {
+            address if address.is_loopback() || address.is_unspecified() => Some(LOOPBACK),
+            IpAddr::V4(address) if address.is_link_local() => Some(LINK_LOCAL),
+            IpAddr::V6(address) if address.is_unicast_link_local() => Some(LINK_LOCAL),
+            _ => None,
+        }
     }
 
     /// Whether another address is this one, but for encryption: what is led there by the host itself is no mirror.

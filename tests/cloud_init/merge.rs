@@ -1,6 +1,6 @@
 //! The user's cloud-config on top of the generated one.
 
-use foundry::cloud_init::{check_user_data, documents, recover};
+use foundry::cloud_init::{check_user_data, documents, recover, without_effect};
 use foundry::plan::{SeedPlan, UserData};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -96,6 +96,49 @@ packages:
     assert_eq!(merged(&seed(), user), expected);
 }
 
+/// cloud-init takes these for the same key and keeps one of them; a string it takes for a list of one.
+#[test]
+fn other_spellings_of_a_users_keys_are_merged() {
+    for user in [
+        "users: [{name: root, ssh-authorized-keys: [ssh-rsa BBBB]}]",
+        "users: [{name: root, ssh_authorized_keys: ssh-rsa BBBB}]",
+        "users: [{name: root, ssh-authorized-keys: ssh-rsa BBBB}]",
+        "users: [{name: root, ssh-authorized_keys: [ssh-rsa BBBB]}]",
+    ] {
+        assert_eq!(added(user), "      - ssh-rsa BBBB\n", "{user}");
+    }
+    let twice =
+        "users: [{name: root, ssh-authorized-keys: [ssh-rsa BBBB], ssh_authorized_keys: ssh-rsa CCCC}]";
+    assert_eq!(added(twice), "      - ssh-rsa BBBB\n      - ssh-rsa CCCC\n");
+    assert_eq!(added("users: [{name: root, lock-passwd: false}]"), "    lock_passwd: false\n");
+    assert_eq!(
+        added("users: [{name: bob, no-create-home: true}]"),
+        "  - name: bob\n    no_create_home: true\n"
+    );
+}
+
+#[test]
+fn what_is_about_the_images_own_user_is_known_to_do_nothing_without_it() {
+    let all = "password: x\nssh_import_id: [gh:a]\nuser: {name: u}\nsystem_info: {default_user: {name: u}}\n";
+    assert_eq!(without_effect(all), ["password", "ssh_import_id", "user", "system_info.default_user"]);
+    for back in ["users: [default]", "users: [bob, default]", "users: [{name: default}]"] {
+        assert!(without_effect(&format!("{all}{back}\n")).is_empty(), "{back}");
+    }
+    assert!(without_effect("packages: [a]").is_empty());
+}
+
+#[test]
+fn a_user_with_thousands_of_keys_is_refused_at_once() {
+    let keys: String = (0..50_000).map(|i| format!("a-{i}: 1, ")).collect();
+    let told = check_user_data(&format!("users: [{{name: root, {keys}}}]")).unwrap_err();
+    assert!(told.contains("has an entry of `users` with 50001 keys"), "{told}");
+}
+
+#[test]
+fn windows_line_ends_are_read_as_any() {
+    assert_eq!(added("#cloud-config\r\npackages: [nginx]\r\n"), "packages:\n  - nginx\n");
+}
+
 #[test]
 fn a_key_that_is_there_is_not_added_again() {
     let user = format!("users: [{{name: root, ssh_authorized_keys: ['{KEY}']}}]");
@@ -117,7 +160,16 @@ fn what_would_lose_the_generated_part_is_refused() {
         ("users: default", "`users` is a single value; it must be a list"),
         ("users:", "`users` is nothing; it must be a list"),
         ("users: {bob: {}}", "`users` is a mapping; it must be a list"),
+        ("network: {version: 2}", "has `network`, which cloud-init reads from network-config only"),
         ("chpasswd: [a]", "`chpasswd` is a list; it must be a mapping"),
+        (
+            "users: [{name: root, ssh_authorized_keys: }]",
+            "`ssh_authorized_keys` is nothing; it must be a list",
+        ),
+        (
+            "users: [{name: root, ssh-authorized-keys: {a: b}}]",
+            "`ssh_authorized_keys` is a mapping; it must be",
+        ),
         ("chpasswd: {users: root}", "`chpasswd.users` is a single value; it must be a list"),
         ("", "holds no YAML"),
         ("#cloud-config\n", "holds no YAML"),

@@ -125,8 +125,10 @@ fn swap_disk(bench: &Bench, target: &str, path: &str, element: &str) {
 
 #[test]
 fn a_disk_on_a_snapshot_is_neither_grown_nor_detached() {
-    let mut bench = Bench::with_web();
-    bench.host.put_file("/pool/vms/web_data-vdb.snap", b"");
+    let (pool, snapshot) = ("foundry-vms", "web_data-vdb.snap");
+    let host = host_with_neighbours().with_overlay(pool, snapshot, 10 * GIB, "/pool/vms/web_data-vdb");
+    let mut bench = Bench::on(host);
+    bench.create(&plan(WEB)).unwrap();
     swap_disk(&bench, "vdb", "/pool/vms/web_data-vdb.snap", "");
     bench.start = Some(bench.host.fingerprint());
     let told = "virsh blockcommit web vdb --active --pivot";
@@ -134,7 +136,7 @@ fn a_disk_on_a_snapshot_is_neither_grown_nor_detached() {
     assert_refused(&bench, detach_one(&bench, "vdb", false), Kind::Vm, told);
     let listed = disk(&bench, "vdb");
     assert_eq!(listed.path.as_deref(), Some("/pool/vms/web_data-vdb.snap"));
-    assert_eq!(listed.volume, None, "the recorded one is not what it is on");
+    assert_eq!(listed.volume.as_deref(), Some(snapshot), "the recorded one is not what it is on");
 }
 
 #[test]

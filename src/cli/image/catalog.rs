@@ -164,7 +164,7 @@ fn tell_lost(written: &Written, ui: &Ui) {
 
 /// The catalogue of whoever runs this.
 pub(super) fn load(global: &Global) -> Result<Catalog, Error> {
-    Catalog::load(file(global).as_deref())
+    Catalog::load(global.found().catalog().as_deref())
 }
 
 /// # Errors

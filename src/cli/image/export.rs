@@ -3,8 +3,9 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use clap::Args;
 
@@ -16,6 +17,7 @@ use crate::cli::ui::Ui;
 use crate::content::Sink;
 use crate::error::{Code, Error};
 use crate::operations::images::export;
+use crate::ownership::Trusted;
 use crate::transfer::SparseWriter;
 use crate::units::Bytes;
 
@@ -29,7 +31,7 @@ pub(super) struct ExportArgs {
     /// Its name
     #[arg(value_name = "IMAGE")]
     name: String,
-    /// The file, - for standard output; a FIFO or a character device is written into
+    /// The file, - for standard output; your own FIFO or a character device is written into
     file: String,
     #[command(flatten)]
     pool: InPool,
@@ -44,25 +46,33 @@ pub(super) fn run(args: &ExportArgs, global: &Global, ui: &Ui) -> Result<(), Err
     let (session, pool) = (connected.session(), args.pool.name(global));
     if let Some(mut out) = pipe {
         let written = export(&session, &pool, &args.name, &mut out);
-        // As with all results: a reader who has gone has read what it wanted.
+        // As with all results: a reader who has gone has read what it wanted. It is the caller's own.
         if out.unread {
             return Ok(());
         }
-        written?;
-        return out.file.finish().map(drop).map_err(|e| unwritable(&args.file, &e));
+        let written = Bytes(written?);
+        out.file.finish().map_err(|e| unwritable(&args.file, &e))?;
+        if args.file == "-" {
+            return Ok(());
+        }
+        return ui.line(&exported(args, written));
     }
     let target = Target::new(&args.file, args.force)?;
     interrupt::guard(&connected.cancel)?;
     let written = target.fill(|out| export(&session, &pool, &args.name, out))?;
-    ui.line(&format!("Successfully exported image '{}' to {} ({})", args.name, args.file, Bytes(written)))
+    ui.line(&exported(args, Bytes(written)))
+}
+
+fn exported(args: &ExportArgs, written: Bytes) -> String {
+    format!("Successfully exported image '{}' to {} ({written})", args.name, args.file)
 }
 
 /// What is written into as it is: standard output, or a FIFO or a character device that is there.
 fn pipe(file: &str) -> Result<Option<Export>, Error> {
     let opened = if file == "-" {
         io::stdout().as_fd().try_clone_to_owned().map(File::from)
-    } else if fs::metadata(file).is_ok_and(|m| m.file_type().is_fifo() || m.file_type().is_char_device()) {
-        OpenOptions::new().write(true).open(file)
+    } else if let Some(path) = place_of_pipe(Path::new(file)) {
+        open_pipe(&path)
     } else {
         return Ok(None);
     };
@@ -73,6 +83,50 @@ fn pipe(file: &str) -> Result<Option<Export>, Error> {
             .outcome("nothing was written"));
     }
     Export::new(opened).map(Some).map_err(|e| unwritable(file, &e))
+}
+
+/// Where a FIFO or a character device is. Of a link it is where that leads only if nobody else could have made it:
+/// `/dev/stdout`, `/dev/fd/63`.
+fn place_of_pipe(file: &Path) -> Option<PathBuf> {
+    let is_pipe = |m: &fs::Metadata| m.file_type().is_fifo() || m.file_type().is_char_device();
+    let there = file.symlink_metadata().ok()?;
+    if !there.is_symlink() {
+        return is_pipe(&there).then(|| file.to_owned());
+    }
+    let folder = file.parent().filter(|folder| folder.is_absolute())?;
+    let is_safe = Trusted::caller().stranger_at(folder).is_none();
+    (is_safe && fs::metadata(file).is_ok_and(|m| is_pipe(&m))).then(|| file.to_owned())
+}
+
+/// The longest wait for somebody who reads from a FIFO.
+const READER: Duration = Duration::from_secs(10);
+
+/// Only the caller's own: whoever else made a FIFO reads from it, and an image may hold keys. Devices are root's.
+fn open_pipe(path: &Path) -> io::Result<File> {
+    let is_link = path.symlink_metadata()?.is_symlink();
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY | if is_link { 0 } else { libc::O_NOFOLLOW };
+    let until = Instant::now() + READER;
+    let file = loop {
+        match OpenOptions::new().write(true).custom_flags(flags).open(path) {
+            // Nobody reads from it yet.
+            Err(e) if e.raw_os_error() == Some(libc::ENXIO) && Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(e) if e.raw_os_error() == Some(libc::ENXIO) => {
+                return Err(io::Error::other("nobody reads from it; start the reader first"));
+            }
+            opened => break opened?,
+        }
+    };
+    let found = file.metadata()?;
+    let is_own = found.uid() == rustix::process::geteuid().as_raw();
+    if !is_own && !(found.file_type().is_char_device() && found.uid() == 0) {
+        let why = format!("it belongs to user {}, who may read what is written into it", found.uid());
+        return Err(io::Error::other(why));
+    }
+    let status = rustix::fs::fcntl_getfl(&file)?;
+    rustix::fs::fcntl_setfl(&file, status - rustix::fs::OFlags::NONBLOCK)?;
+    Ok(file)
 }
 
 fn unwritable(file: &str, error: &io::Error) -> Error {

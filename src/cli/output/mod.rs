@@ -14,7 +14,7 @@ mod table;
 
 pub(super) use form::Form;
 pub(super) use selector::Selector;
-pub(super) use table::{age, or_dash, table};
+pub(super) use table::{age, fitting_table, or_dash, table};
 
 use std::collections::BTreeMap;
 

@@ -10,7 +10,20 @@ pub(in crate::cli) fn table(
     rows: impl Iterator<Item = Vec<String>>,
     no_headers: bool,
 ) -> String {
+    fitting_table(headers, rows, no_headers, None)
+}
+
+/// As [`table`], with cells of several lines where it would be wider than so many columns: broken between words.
+pub(in crate::cli) fn fitting_table(
+    headers: &[&str],
+    rows: impl Iterator<Item = Vec<String>>,
+    no_headers: bool,
+    columns: Option<u16>,
+) -> String {
     let mut table = Table::new();
+    if let Some(columns) = columns {
+        table.set_content_arrangement(comfy_table::ContentArrangement::Dynamic).set_width(columns);
+    }
     table.load_style(comfy_table::presets::NOTHING);
     if !no_headers {
         table.set_header(headers.to_vec());
@@ -48,6 +61,19 @@ mod tests {
         let rows = [vec!["a".to_owned(), "bb".into()], vec!["ccc".into(), String::new()]];
         assert_eq!(table(&["X", "Y"], rows.clone().into_iter(), false), "X     Y\na     bb\nccc\n");
         assert_eq!(table(&["X", "Y"], rows.into_iter(), true), "a     bb\nccc\n");
+    }
+
+    #[test]
+    fn a_table_that_is_too_wide_is_broken_between_words() {
+        let sentence = "libvirt then looks at QEMU anew at every call, which takes seconds";
+        let rows = vec![vec!["kvm".to_owned(), "problem".into(), sentence.into()]];
+        let shown = fitting_table(&["CHECK", "STATE", "FOUND"], rows.clone().into_iter(), false, Some(50));
+        assert!(shown.lines().count() > 2 && shown.lines().all(|line| line.chars().count() <= 50), "{shown}");
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        for word in words(sentence) {
+            assert!(words(&shown).contains(&word), "{word} is broken in {shown}");
+        }
+        assert_eq!(fitting_table(&["X"], rows.into_iter(), true, None).lines().count(), 1);
     }
 
     /// UAX #11 and #29: what a terminal gives two columns, or none.

@@ -13,6 +13,16 @@ pub enum Guard {
     SeLinux,
 }
 
+impl Guard {
+    /// As libvirt calls its security driver (libvirt's `<secmodel>`).
+    pub fn driver(self) -> &'static str {
+        match self {
+            Self::AppArmor => "apparmor",
+            Self::SeLinux => "selinux",
+        }
+    }
+}
+
 impl fmt::Display for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -33,6 +43,8 @@ pub struct Denial {
     pub subject: String,
     /// SELinux's type of the file.
     pub label: Option<String>,
+    /// SELinux's whole label of the process; each guest has one of its own.
+    pub context: Option<String>,
     /// What of AppArmor's was asked for (`r`, `wc`, …).
     pub wanted: Option<String>,
     /// The line itself, as much of it as is shown.
@@ -57,6 +69,7 @@ impl Denial {
             file,
             subject,
             label: None,
+            context: None,
             wanted,
             line: shown(line),
         })
@@ -65,7 +78,8 @@ impl Denial {
     /// `avc:  denied  { read } for … name="x" … scontext=…:svirt_t:… tcontext=…:TYPE:… permissive=0`
     fn of_selinux(line: &str) -> Option<Self> {
         let is_denial = line.contains("avc:") && line.contains("denied") && !line.contains("permissive=1");
-        let subject = label(&value(line, "scontext").filter(|_| is_denial)?)?;
+        let context = value(line, "scontext").filter(|_| is_denial);
+        let subject = label(context.as_deref()?)?;
         let file = value(line, "path").or_else(|| value(line, "name"))?;
         let label = value(line, "tcontext").and_then(|context| label(&context));
         (subject.starts_with("svirt") || subject.starts_with("virt")).then_some(Self {
@@ -73,6 +87,7 @@ impl Denial {
             file,
             subject,
             label,
+            context,
             wanted: None,
             line: shown(line),
         })

@@ -15,7 +15,9 @@ pub struct Holder {
     pub pid: u32,
     /// Its program, as the kernel names it.
     pub name: String,
-    /// The domain whose QEMU it is.
+    /// Whose it is.
+    pub user: Option<String>,
+    /// The domain whose QEMU it is, where libvirt itself says so.
     pub vm: Option<String>,
     /// Whether it may write to the file.
     pub writes: bool,
@@ -25,7 +27,10 @@ impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.vm {
             Some(vm) => write!(f, "VM '{vm}' (process {})", self.pid),
-            None => write!(f, "{} (process {})", self.name, self.pid),
+            None => match &self.user {
+                Some(user) => write!(f, "{} of user {user} (process {})", self.name, self.pid),
+                None => write!(f, "{} (process {})", self.name, self.pid),
+            },
         }
     }
 }
@@ -123,12 +128,21 @@ fn how_to_free(holders: &[&Holder]) -> String {
         .map(|vm| format!("virsh shutdown {} ends that VM, if it is not needed", shell_word(vm)))
         .collect();
     if !others.is_empty() {
-        let pids: Vec<String> = others.iter().map(|holder| holder.pid.to_string()).collect();
-        ways.push(format!(
-            "ps -fp {} shows what for; when nothing needs it there: kill {}",
-            pids.join(","),
-            pids.join(" ")
-        ));
+        let pids =
+            |holders: &[&Holder]| holders.iter().map(|holder| holder.pid.to_string()).collect::<Vec<_>>();
+        let show = format!("ps -fp {} shows what for", pids(&others).join(","));
+        // A guest of another libvirt's, or one that this user is not shown, loses what it has not written yet.
+        let (guests, others): (Vec<&Holder>, Vec<&Holder>) = others
+            .into_iter()
+            .partition(|holder| holder.name.starts_with("qemu-system") || holder.name == "qemu-kvm");
+        ways.push(match (guests.as_slice(), others.as_slice()) {
+            ([], others) => format!("{show}; when nothing needs it there: kill {}", pids(others).join(" ")),
+            (_, []) => format!("{show}; whoever started that guest ends it, if it is not needed"),
+            (_, others) => format!(
+                "{show}; whoever started that guest ends it; when nothing needs the others: kill {}",
+                pids(others).join(" ")
+            ),
+        });
     }
     ways.join("; ")
 }

@@ -78,7 +78,10 @@ impl Libvirt {
         let (uri, operation) = (self.uri.clone(), asked.operation.clone());
         let libvirt = error.message().to_owned();
         if self.connection.is_alive().unwrap_or(false) {
-            return HostError::Refused { operation, kind: asked.kind, libvirt };
+            return match error.code().is(ErrorNumber::OperationTimeout) {
+                true => HostError::Busy { operation, libvirt },
+                false => HostError::Refused { operation, kind: asked.kind, libvirt },
+            };
         }
         match self.unanswered.get() {
             Some(given_up) if given_up.operation == operation => {

@@ -78,6 +78,7 @@ impl Libvirt {
             watchdog,
             unanswered,
             told: Told::default(),
+            is_here: OnceLock::new(),
         })
     }
 }

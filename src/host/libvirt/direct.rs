@@ -3,24 +3,25 @@
 //! A stream copies each byte four times more, and a write that fails inside of one ends libvirtd 11.3 for everybody.
 //! So libvirt makes the volume, with the owner, the mode and the label that it wants, and the bytes go into its file
 //! directly where that can be opened: on this machine, by who may write there. That the path means the same file here
-//! as it means to libvirtd, which may live in another mount namespace, is proven and not believed: libvirt writes a few
-//! random bytes to the volume, and they have to be found here.
+//! as it means to libvirtd, which may live in another mount namespace, is proven and not believed: both must see the very
+//! moment, to the nanosecond, at which the file was last changed.
+//!
+//! It is also the safer way. Who may write to the pool's directory can put a link in the volume's place, and libvirtd's
+//! stream follows it, as root. Such a file is refused, and the stream is not tried then.
 
-use std::fs::{File, OpenOptions};
-use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::fs::{File, Metadata, OpenOptions};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
 
-use uuid::Uuid;
 use virt::storage_vol::StorageVol;
 
 use super::sending::{Target, transfer_failed};
-use super::{Asked, Libvirt};
-use crate::host::{Host, Result, Zeros};
+use super::{Asked, Libvirt, libvirt_xml};
+use crate::host::{Host, HostError, Result};
+use crate::ownership;
 
-/// What is shorter is sent faster than the proof is made.
-const WORTH_IT: u64 = 1 << 20;
-/// Length of the random bytes.
-const TOKEN: usize = 16;
+/// The user that a file server makes of root, where it does so (exports(5), `root_squash`).
+const SQUASHED: u32 = 65534;
 
 /// The file of a volume.
 pub(super) struct VolumeFile<'a> {
@@ -30,43 +31,112 @@ pub(super) struct VolumeFile<'a> {
 }
 
 impl Libvirt {
-    /// The file of a volume, to be written from `offset` on; `None` where it is not within reach, for whatever
-    /// reason: the stream works everywhere.
+    /// The file of a volume, to be written from `offset` on; `None` where it is not within reach: the stream works
+    /// everywhere.
+    ///
+    /// # Errors
+    /// Where what is there is not what libvirt made.
     pub(super) fn file_of<'a>(
         &self,
         volume: &StorageVol,
         asked: &'a Asked,
         offset: u64,
-        length: u64,
-    ) -> Option<VolumeFile<'a>> {
-        if length < WORTH_IT || self.streams_only || !self.is_local() {
-            return None;
+    ) -> Result<Option<VolumeFile<'a>>> {
+        if self.streams_only || !self.is_local() {
+            return Ok(None);
         }
-        let path = self.raw("virStorageVolGetPath", asked, || volume.path()).ok()?;
-        let file = open(&path).ok()?;
-        self.is_proven(&file, volume, asked, offset).then_some(VolumeFile { file, position: offset, asked })
+        let Ok(path) = self.raw("virStorageVolGetPath", asked, || volume.path()) else { return Ok(None) };
+        let Ok(described) = self.raw("virStorageVolGetXMLDesc", asked, || volume.xml_desc(0)) else {
+            return Ok(None);
+        };
+        let Some(described) = Described::read(&described).filter(|found| found.is_file) else {
+            return Ok(None);
+        };
+        let replaced = |why: String| HostError::Transfer {
+            operation: asked.operation.clone(),
+            cause: format!("the volume's file was replaced: {path:?} {why}"),
+            interrupted: false,
+        };
+        // What cannot be opened or is another file here than there is not to be judged, but for what it surely is.
+        let (file, found) = match open(Path::new(&path)) {
+            Ok(opened) => opened,
+            Err(Refused::Replaced(why)) => return Err(replaced(why)),
+            Err(Refused::OutOfReach) => return Ok(None),
+        };
+        if described.changed != Some((found.ctime(), found.ctime_nsec())) {
+            return Ok(None);
+        }
+        match self.stranger(Path::new(&path), &found) {
+            Some(why) => Err(replaced(why)),
+            None => Ok(Some(VolumeFile { file, position: offset, asked })),
+        }
     }
 
-    fn is_proven(&self, file: &File, volume: &StorageVol, asked: &Asked, offset: u64) -> bool {
-        let token = Uuid::new_v4().into_bytes();
-        let sent = self.stream_to(volume, &mut &token[..], asked, (offset, TOKEN as u64), Zeros::Written);
-        let mut found = [0; TOKEN];
-        // What is to be a hole is zeros again.
-        sent.is_ok()
-            && file.read_exact_at(&mut found, offset).is_ok()
-            && found == token
-            && file.write_all_at(&[0; TOKEN], offset).is_ok()
+    /// Whose a file is that libvirt did not make: it belongs to none of those for whom libvirt makes files, or lies
+    /// elsewhere, too.
+    fn stranger(&self, path: &Path, found: &Metadata) -> Option<String> {
+        if found.nlink() > 1 {
+            return Some(format!("has {} names", found.nlink()));
+        }
+        let owner = found.uid();
+        let of_directory = || std::fs::metadata(path.parent()?).ok().map(|directory| directory.uid());
+        let is_known = owner == 0
+            || owner == rustix::process::geteuid().as_raw()
+            || owner == SQUASHED
+            || of_directory() == Some(owner)
+            || self.capabilities().ok().and_then(|c| c.guest_ids()).is_some_and(|(user, _)| user == owner);
+        (!is_known).then(|| format!("belongs to user {owner}"))
     }
 }
 
+/// What libvirt says of a volume's file, which it looks at when it is asked.
+struct Described {
+    is_file: bool,
+    /// Seconds and nanoseconds of its last change, of whatever of it.
+    changed: Option<(i64, i64)>,
+}
+
+impl Described {
+    fn read(xml: &str) -> Option<Self> {
+        let document = libvirt_xml::parse(xml, "volume", "a volume").ok()?;
+        let root = document.root_element();
+        let changed = root.descendants().find(|node| node.has_tag_name("ctime")).and_then(|node| node.text());
+        Some(Self { is_file: root.attribute("type") == Some("file"), changed: changed.and_then(moment) })
+    }
+}
+
+/// `SECONDS.NANOSECONDS`, the latter left out where they are 0.
+fn moment(text: &str) -> Option<(i64, i64)> {
+    let (seconds, nanoseconds) = text.trim().split_once('.').unwrap_or((text.trim(), "0"));
+    Some((seconds.parse().ok()?, nanoseconds.parse().ok()?))
+}
+
+/// Why a volume's file is not opened.
+enum Refused {
+    /// It is something that libvirt did not make.
+    Replaced(String),
+    /// It is not here, or not to be written by the caller.
+    OutOfReach,
+}
+
 /// Neither through a link nor from a device: what libvirt made is a file.
-fn open(path: &str) -> io::Result<File> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-        .open(path)?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::InvalidInput.into()) }
+fn open(path: &Path) -> std::result::Result<(File, Metadata), Refused> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let opened = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path);
+    let looked = opened.and_then(|file| file.metadata().map(|found| (file, found)));
+    match looked {
+        Ok((file, found)) if found.is_file() => Ok((file, found)),
+        Ok((_, found)) => Err(Refused::Replaced(is(&found))),
+        // Also what may not be written to by the caller tells whether it is a link.
+        Err(_) => match std::fs::symlink_metadata(path) {
+            Ok(found) if !found.is_file() => Err(Refused::Replaced(is(&found))),
+            _ => Err(Refused::OutOfReach),
+        },
+    }
+}
+
+fn is(found: &Metadata) -> String {
+    format!("is {}", ownership::no_file(found).unwrap_or("another file"))
 }
 
 impl VolumeFile<'_> {

@@ -1,6 +1,6 @@
 //! Domains through libvirt.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -43,6 +43,11 @@ const UNDEFINE_FLAGS: [u32; 4] = [
         | c::VIR_DOMAIN_UNDEFINE_NVRAM,
     c::VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | c::VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA,
 ];
+
+/// CPUs, and memory in KiB.
+type Size = (u32, u64);
+/// A domain's record and size.
+type Details = (Option<String>, Size);
 
 impl Libvirt {
     pub(super) fn handle(&self, domain: Uuid) -> Result<Handle> {
@@ -111,25 +116,25 @@ impl Libvirt {
 
     pub(super) fn list_domains(&self, active_only: bool) -> Result<Vec<Domain>> {
         let asked = vm("list the domains");
-        let stats = self.call("virConnectGetAllDomainStats", &asked, || {
-            sys::all_domain_stats(&self.connection, active_only)
-        })?;
+        let stats = self
+            .call("virConnectGetAllDomainStats", &asked, || sys::all_states(&self.connection, active_only))?;
         let flagged = |flag| -> Result<HashSet<Uuid>> {
             let list =
                 self.call("virConnectListAllDomains", &asked, || self.connection.list_all_domains(flag))?;
             Ok(list.iter().filter_map(|d| d.uuid().ok()).collect())
         };
-        let persistent = flagged(c::VIR_CONNECT_LIST_DOMAINS_PERSISTENT)?;
+        // Of the two kinds the one that there are few of.
+        let transient = flagged(c::VIR_CONNECT_LIST_DOMAINS_TRANSIENT)?;
         let autostart = flagged(c::VIR_CONNECT_LIST_DOMAINS_AUTOSTART)?;
-        let records = self.read_records(&stats)?;
-        let listed = stats.into_iter().zip(records).map(|(one, record)| {
-            let (vcpus, memory_kib) = self.size_of(&one, &asked)?;
+        let sizes = if active_only { HashMap::new() } else { self.sizes_of_inactive(&asked)? };
+        let details = self.read_details(&stats, &sizes)?;
+        let listed = stats.into_iter().zip(details).map(|(one, (record, (vcpus, memory_kib)))| {
             Ok(Domain {
                 state: state_of(one.state),
                 stopped_by_error: stopped_by_error(one.state, one.reason),
                 vcpus,
                 memory: Bytes(memory_kib * 1024),
-                persistent: persistent.contains(&one.uuid),
+                persistent: !transient.contains(&one.uuid),
                 autostart: autostart.contains(&one.uuid),
                 uuid: one.uuid,
                 name: one.name,
@@ -139,22 +144,39 @@ impl Libvirt {
         listed.collect()
     }
 
-    /// CPUs and memory; not every driver has them among the bulk call's numbers.
-    fn size_of(&self, one: &sys::DomainStats, asked: &Asked) -> Result<(u32, u64)> {
-        if one.vcpus > 0 && one.memory_kib > 0 {
-            return Ok((one.vcpus, one.memory_kib));
+    /// CPUs and memory in KiB of the domains that are off. Not every driver has them among the bulk call's numbers.
+    fn sizes_of_inactive(&self, asked: &Asked) -> Result<HashMap<Uuid, Size>> {
+        let look = || sys::sizes_of_inactive(&self.connection);
+        match self.call("virConnectGetAllDomainStats", asked, look) {
+            Ok(all) => Ok(all.into_iter().map(|one| (one.uuid, (one.vcpus, one.memory_kib))).collect()),
+            Err(lost) if lost.outcome_unknown() => Err(lost),
+            Err(_) => Ok(HashMap::new()),
         }
-        let info = self.find("virDomainGetInfo", asked, || one.handle.info())?;
-        Ok(info.map_or((one.vcpus, one.memory_kib), |info| (info.nr_virt_cpu, info.max_mem)))
     }
 
-    /// libvirt has no bulk call for metadata, so the round trips are made side by side.
-    fn read_records(&self, domains: &[sys::DomainStats]) -> Result<Vec<Option<String>>> {
+    /// What libvirt knows without asking QEMU.
+    fn size_of(&self, one: &sys::DomainStats, sizes: &HashMap<Uuid, Size>) -> Result<Size> {
+        match sizes.get(&one.uuid) {
+            Some((vcpus, memory_kib)) if *vcpus > 0 && *memory_kib > 0 => Ok((*vcpus, *memory_kib)),
+            _ => {
+                let asked = vm(format!("look at domain '{}'", one.name));
+                let info = self.find("virDomainGetInfo", &asked, || one.handle.info())?;
+                Ok(info.map_or((0, 0), |info| (info.nr_virt_cpu, info.max_mem)))
+            }
+        }
+    }
+
+    /// Record and size of each. libvirt has no bulk call for metadata, so the round trips are made side by side.
+    fn read_details(
+        &self,
+        domains: &[sys::DomainStats],
+        sizes: &HashMap<Uuid, Size>,
+    ) -> Result<Vec<Details>> {
         let share = domains.len().div_ceil(LIST_THREADS).max(1);
-        let read = |chunk: &[sys::DomainStats]| -> Result<Vec<Option<String>>> {
-            chunk.iter().map(|d| self.read_record(&d.handle)).collect()
+        let read = |chunk: &[sys::DomainStats]| -> Result<Vec<Details>> {
+            chunk.iter().map(|d| Ok((self.read_record(&d.handle)?, self.size_of(d, sizes)?))).collect()
         };
-        let answers: Vec<Result<Vec<Option<String>>>> = std::thread::scope(|scope| {
+        let answers: Vec<Result<Vec<Details>>> = std::thread::scope(|scope| {
             let running: Vec<_> =
                 domains.chunks(share).map(|chunk| scope.spawn(move || read(chunk))).collect();
             running

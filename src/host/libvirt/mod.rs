@@ -21,6 +21,7 @@ mod storage;
 mod streams;
 mod sys;
 mod watchdog;
+mod whereabouts;
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -66,6 +67,8 @@ pub struct Libvirt {
     /// The call that ended the connection by having no answer.
     unanswered: OnceLock<Unanswered>,
     told: Told,
+    /// Whether the host is this machine, once somebody asked.
+    is_here: OnceLock<bool>,
 }
 
 impl Libvirt {
@@ -77,7 +80,23 @@ impl Libvirt {
     }
 }
 
-/// Whether a URI means the machine that foundry runs on: no transport to elsewhere and no host.
+impl Libvirt {
+    /// Whether the daemon lives on this machine, among the files that foundry sees. Where the kernel does not say who
+    /// is at the other end, the URI is all that there is.
+    fn leads_here(&self) -> bool {
+        let proc = Path::new("/proc");
+        let asked = vm("ask for the host's name");
+        let has_same_name = || {
+            let name = self.call("virConnectGetHostname", &asked, || self.connection.hostname());
+            name.is_ok_and(|name| whereabouts::is_own_name(proc, &name))
+        };
+        let peers = self.sockets.peers();
+        peers.is_empty() || peers.into_iter().any(|peer| whereabouts::is_here(proc, peer, has_same_name))
+    }
+}
+
+/// Whether a URI means the machine that foundry runs on: no transport to elsewhere and no host. A socket that leads
+/// elsewhere shows only when it is connected: [`Host::is_local`] tells.
 pub fn is_local_uri(uri: &str) -> bool {
     let Some((scheme, rest)) = uri.split_once("://") else { return false };
     let authority = rest.split('/').next().unwrap_or_default();
@@ -91,7 +110,7 @@ impl Host for Libvirt {
     }
 
     fn is_local(&self) -> bool {
-        is_local_uri(&self.uri)
+        *self.is_here.get_or_init(|| is_local_uri(&self.uri) && self.leads_here())
     }
 
     fn turn(&self, thing: &str) -> Option<Turn> {
@@ -285,8 +304,8 @@ impl Host for Libvirt {
         self.send((pool, name), content, offset, length, zeros)
     }
 
-    fn download(&self, pool: &str, name: &str, into: &mut dyn Sink, length: u64) -> Result<()> {
-        self.receive(pool, name, into, length)
+    fn download_span(&self, pool: &str, name: &str, into: &mut dyn Sink, span: (u64, u64)) -> Result<()> {
+        self.receive(pool, name, into, span)
     }
 
     fn network(&self, name: &str) -> Result<Option<Network>> {

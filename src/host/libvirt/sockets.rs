@@ -42,6 +42,11 @@ impl Sockets {
         self.0.iter().filter(same).map(|socket| socket.fd).collect()
     }
 
+    /// The processes at their other ends.
+    pub(super) fn peers(&self) -> Vec<i32> {
+        self.still_open().into_iter().filter_map(sys::peer).collect()
+    }
+
     /// Lets whoever waits for something from them read an end, as if the other side had closed.
     pub(super) fn cut(&self) {
         self.still_open().into_iter().for_each(sys::stop_receiving);

@@ -38,7 +38,7 @@ impl Libvirt {
         let (pool, name) = volume;
         let asked = storage(format!("upload to volume '{name}' in pool '{pool}'"));
         let volume = self.volume_handle(pool, name, &asked)?;
-        if let Some(mut file) = self.file_of(&volume, &asked, offset, length) {
+        if let Some(mut file) = self.file_of(&volume, &asked, offset)? {
             let sent = Sending::new(content, &asked, length, zeros).to(&mut file);
             return sent.and_then(|sent| file.finish().map(|()| sent));
         }
@@ -46,7 +46,7 @@ impl Libvirt {
     }
 
     /// Sends to a stream, which is told that at most `span.1` bytes come, from `span.0` on.
-    pub(super) fn stream_to(
+    fn stream_to(
         &self,
         volume: &StorageVol,
         content: &mut dyn Content,
@@ -65,14 +65,20 @@ impl Libvirt {
         self.end(stream, sent, asked, lingering)
     }
 
-    pub(super) fn receive(&self, pool: &str, name: &str, into: &mut dyn Sink, length: u64) -> Result<()> {
+    pub(super) fn receive(
+        &self,
+        pool: &str,
+        name: &str,
+        into: &mut dyn Sink,
+        (offset, length): (u64, u64),
+    ) -> Result<()> {
         let asked = storage(format!("download volume '{name}' in pool '{pool}'"));
         let volume = self.volume_handle(pool, name, &asked)?;
         let mut done = 0;
         let before = if length > PIECE { Some(self.version(&volume, &asked)?) } else { None };
         while done < length {
             let wanted = PIECE.min(length - done);
-            let received = self.receive_piece(&volume, into, &asked, (done, wanted))?;
+            let received = self.receive_piece(&volume, into, &asked, (offset + done, wanted))?;
             done += received;
             if received < wanted {
                 break;

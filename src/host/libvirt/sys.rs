@@ -5,6 +5,7 @@
 #![allow(unsafe_code, reason = "the one place for it; every block has its argument")]
 
 use std::ffi::{CStr, CString, c_int, c_uint};
+use std::mem::size_of;
 use std::os::fd::RawFd;
 use std::ptr;
 
@@ -37,12 +38,22 @@ pub(super) fn state(domain: &Domain) -> Result<(u32, u32), Error> {
     Ok((state.cast_unsigned(), reason.cast_unsigned()))
 }
 
-/// State, CPUs and memory of all domains in one round trip (`virConnectGetAllDomainStats`).
-pub(super) fn all_domain_stats(connection: &Connect, active_only: bool) -> Result<Vec<DomainStats>, Error> {
-    let wanted = c::VIR_DOMAIN_STATS_STATE | c::VIR_DOMAIN_STATS_VCPU | c::VIR_DOMAIN_STATS_BALLOON;
-    // NOWAIT: a guest whose monitor is stuck must not hold up a listing; its numbers come from its definition.
+/// The states of domains in one round trip. No QEMU is asked: one that hangs would hold up everybody.
+pub(super) fn all_states(connection: &Connect, active_only: bool) -> Result<Vec<DomainStats>, Error> {
     let active = if active_only { c::VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE } else { 0 };
-    let flags = c::VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT | active;
+    all_domain_stats(connection, c::VIR_DOMAIN_STATS_STATE, active)
+}
+
+/// CPUs and memory of the domains that are off, in one round trip. Of those that run, libvirt would ask QEMU.
+pub(super) fn sizes_of_inactive(connection: &Connect) -> Result<Vec<DomainStats>, Error> {
+    let wanted = c::VIR_DOMAIN_STATS_VCPU | c::VIR_DOMAIN_STATS_BALLOON;
+    // NOWAIT: another program may work on one of them.
+    let which = c::VIR_CONNECT_GET_ALL_DOMAINS_STATS_INACTIVE | c::VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT;
+    all_domain_stats(connection, wanted, which)
+}
+
+/// `virConnectGetAllDomainStats`.
+fn all_domain_stats(connection: &Connect, wanted: u32, flags: u32) -> Result<Vec<DomainStats>, Error> {
     let mut records: *mut c::virDomainStatsRecordPtr = ptr::null_mut();
     // SAFETY: the connection is alive, `records` is an out pointer to a local.
     let count = unsafe {
@@ -160,4 +171,16 @@ pub(super) fn receive(stream: &Stream, buffer: &mut [u8]) -> Result<Received, Er
 pub(super) fn stop_receiving(socket: RawFd) {
     // SAFETY: takes a number; one that is no socket, or none any more, is an error and nothing else.
     unsafe { libc::shutdown(socket, libc::SHUT_RD) };
+}
+
+/// The process at the other end of a Unix socket: the one that listens there (unix(7), SO_PEERCRED). 0 for one that
+/// this process cannot see, and of any other socket; `None` where there is no socket.
+pub(super) fn peer(socket: RawFd) -> Option<i32> {
+    let mut who = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut length = libc::socklen_t::try_from(size_of::<libc::ucred>()).ok()?;
+    // SAFETY: both pointers are to locals that outlive the call, and `length` is the first one's size.
+    let answer = unsafe {
+        libc::getsockopt(socket, libc::SOL_SOCKET, libc::SO_PEERCRED, (&raw mut who).cast(), &raw mut length)
+    };
+    (answer == 0).then_some(who.pid)
 }

@@ -46,6 +46,34 @@ pub fn guest_machine(xml: &str) -> Result<GuestMachine> {
     })
 }
 
+/// SELinux's label of a domain's QEMU, as far as libvirt says it: of one that runs, or of one whose label is fixed.
+pub fn selinux_label(xml: &str) -> Option<String> {
+    let document = parse(xml, "domain", "the description of a domain").ok()?;
+    let label =
+        children(document.root_element(), "seclabel").find(|l| l.attribute("model") == Some("selinux"))?;
+    text_at(label, &["label"]).map(|label| label.trim().to_owned())
+}
+
+/// Whether a running guest of a PCI Express machine has a root port for one more device: each takes one (libvirt's
+/// page "PCI topology and hotplug"). `None` where the machine has other places for devices.
+pub fn has_free_port(xml: &str) -> Option<bool> {
+    let document = parse(xml, "domain", "the description of a domain").ok()?;
+    let devices = child(document.root_element(), "devices")?;
+    let controllers = || children(devices, "controller").filter(|c| c.attribute("type") == Some("pci"));
+    let model = |c: &Node<'_, '_>| c.attribute("model").unwrap_or_default().to_owned();
+    if controllers().any(|c| !matches!(model(&c).as_str(), "pcie-root" | "pcie-root-port")) {
+        return None;
+    }
+    let ports = controllers().filter(|c| model(c) == "pcie-root-port");
+    let ports: Vec<u32> = ports.filter_map(|c| c.attribute("index")?.parse().ok()).collect();
+    let taken: Vec<u32> = devices
+        .descendants()
+        .filter(|e| e.has_tag_name("address") && e.attribute("type") == Some("pci"))
+        .filter_map(|e| u32::from_str_radix(e.attribute("bus")?.trim_start_matches("0x"), 16).ok())
+        .collect();
+    (!ports.is_empty()).then(|| ports.iter().any(|port| !taken.contains(port)))
+}
+
 /// The values of the `<enum>` of that name.
 fn values<'a>(node: Node<'a, 'a>, name: &'static str) -> impl Iterator<Item = String> {
     children(node, "enum")
@@ -65,6 +93,40 @@ fn has_virtualization(cpu: Node<'_, '_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// In whatever language libvirtd speaks.
+    #[test]
+    fn a_guest_whose_root_ports_are_all_taken_has_none_free() {
+        let port = |index: u32| {
+            format!(
+                "<controller type='pci' index='{index}' model='pcie-root-port'><address type='pci' bus='0x00' slot='0x02' function='0x{index}'/></controller>"
+            )
+        };
+        let disk = |bus: &str| {
+            format!(
+                "<disk type='file'><address type='pci' domain='0x0000' bus='{bus}' slot='0x00' function='0x0'/></disk>"
+            )
+        };
+        let guest = |parts: &str| {
+            format!(
+                "<domain><devices><controller type='pci' index='0' model='pcie-root'/>{parts}</devices></domain>"
+            )
+        };
+        let ports = format!("{}{}", port(1), port(10));
+        assert_eq!(has_free_port(&guest(&format!("{ports}{}", disk("0x01")))), Some(true));
+        assert_eq!(has_free_port(&guest(&format!("{ports}{}{}", disk("0x01"), disk("0x0a")))), Some(false));
+        assert_eq!(has_free_port(&guest("")), None);
+        let bridged = format!("{ports}<controller type='pci' index='11' model='pcie-to-pci-bridge'/>");
+        assert_eq!(has_free_port(&guest(&bridged)), None);
+        assert_eq!(has_free_port("no XML"), None);
+    }
+
+    #[test]
+    fn a_domains_own_label_is_that_of_selinux() {
+        let xml = "<domain><seclabel type='dynamic' model='dac'><label>+1:+2</label></seclabel><seclabel type='dynamic' model='selinux'><label>system_u:system_r:svirt_t:s0:c1,c2</label></seclabel></domain>";
+        assert_eq!(selinux_label(xml).as_deref(), Some("system_u:system_r:svirt_t:s0:c1,c2"));
+        assert_eq!(selinux_label("<domain/>"), None);
+    }
 
     #[test]
     fn security_drivers_keep_their_order_and_labels() {

@@ -18,7 +18,7 @@ pub use domain::{
     metadata_text,
 };
 pub(super) use domain::{is_record, is_tag};
-pub use machine::{guest_machine, host_machine};
+pub use machine::{guest_machine, has_free_port, host_machine, selinux_label};
 pub use mentions::Mentions;
 pub use network::network;
 pub(super) use storage::{PoolParts, VolumeParts};

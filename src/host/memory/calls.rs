@@ -115,6 +115,7 @@ impl Call {
         let operation = self.operation.clone();
         match failure {
             Failure::Refused(libvirt) => HostError::Refused { operation, kind: self.kind, libvirt },
+            Failure::Busy(libvirt) => HostError::Busy { operation, libvirt },
             Failure::Lost(libvirt) => HostError::Lost { uri: URI.into(), operation, libvirt },
             Failure::Transfer { cause, interrupted } => HostError::Transfer { operation, cause, interrupted },
         }

@@ -154,7 +154,16 @@ impl State {
     }
 
     pub(super) fn set_record(&mut self, uuid: Uuid, text: &str) -> Answer<()> {
+        if self.no_room_for_definitions {
+            return Err(
+                "cannot write config file '/etc/libvirt/qemu/web.xml.new': No space left on device".into()
+            );
+        }
         let machine = self.machine(uuid)?;
+        if machine.live.as_ref().is_some_and(|live| live.has_job) {
+            let held = "cannot acquire state change lock (held by monitor=remoteDispatchDomainSave)";
+            return Err(Failure::Busy(format!("Timed out during operation: {held}")));
+        }
         let change = |xml: &str| xml::with_record(xml, text).map_err(|e| refused(&e));
         let Some(definition) = machine.definition.as_deref() else {
             return Err(
@@ -336,6 +345,7 @@ impl Live {
             agent_looks: 0,
             unplugging: BTreeMap::new(),
             block_jobs: BTreeSet::new(),
+            has_job: false,
         }
     }
 }

@@ -260,9 +260,9 @@ impl Host for MemoryHost {
         self.call(&call, |state| state.upload((pool, name), content, offset, length, zeros))
     }
 
-    fn download(&self, pool: &str, name: &str, into: &mut dyn Sink, length: u64) -> Result<()> {
+    fn download_span(&self, pool: &str, name: &str, into: &mut dyn Sink, span: (u64, u64)) -> Result<()> {
         let call = Call::volume("download", "download", pool, name);
-        self.call(&call, |state| state.download(pool, name, into, length))
+        self.call(&call, |state| state.download(pool, name, into, span))
     }
 
     fn network(&self, name: &str) -> Result<Option<Network>> {

@@ -92,6 +92,8 @@ struct State {
     bridges: Option<Vec<Bridge>>,
     /// Size of the one file system that all pools are on.
     space: u64,
+    /// Whether there is no room for definitions; deleting any volume makes some.
+    no_room_for_definitions: bool,
     /// What others have on it, whom libvirt knows nothing of.
     others: u64,
     /// How many disks can still be plugged into running domains; `None` is no limit.
@@ -125,6 +127,8 @@ struct Live {
     unplugging: BTreeMap<String, OnUnplug>,
     /// The disks that a block job works on.
     block_jobs: BTreeSet<String>,
+    /// Whether a job of libvirt's keeps everybody else from it.
+    has_job: bool,
 }
 
 /// A pool.
@@ -145,6 +149,8 @@ struct PoolCell {
 enum Failure {
     /// libvirt would say this.
     Refused(String),
+    /// Something else works on the domain.
+    Busy(String),
     /// The local side of a transfer failed.
     Transfer { cause: String, interrupted: bool },
     /// libvirt ended, and its client says this.

@@ -267,6 +267,20 @@ impl MemoryHost {
         machine.snapshots = snapshots.iter().map(|s| ((*s).to_owned(), definition.clone())).collect();
     }
 
+    /// Lets a job of libvirt's hold a running domain until it is off, as where QEMU hangs.
+    pub fn set_job(&self, name: &str) {
+        let state = &mut self.inside().state;
+        let machine = state.named(name).and_then(|uuid| state.machines.get_mut(&uuid));
+        if let Some(live) = machine.and_then(|m| m.live.as_mut()) {
+            live.has_job = true;
+        }
+    }
+
+    /// Leaves no room for definitions, until a volume is deleted.
+    pub fn fill_definitions(&self) {
+        self.inside().state.no_room_for_definitions = true;
+    }
+
     /// Lets a block job work on a disk of a running domain.
     pub fn set_block_job(&self, name: &str, target: &str) {
         let state = &mut self.inside().state;

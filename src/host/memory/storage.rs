@@ -288,6 +288,7 @@ impl State {
     pub(super) fn delete_volume(&mut self, pool: &str, name: &str) {
         let Ok(path) = self.known_path(pool, name) else { return };
         self.files.remove(&path);
+        self.no_room_for_definitions = false;
         if let Some(pool) = self.pools.get_mut(pool) {
             pool.known.remove(name);
         }
@@ -324,11 +325,12 @@ impl State {
         pool: &str,
         name: &str,
         into: &mut dyn Sink,
-        length: u64,
+        (offset, length): (u64, u64),
     ) -> Answer<()> {
         self.existing_pool(pool)?.kind.check_download()?;
-        let bytes = self.file(pool, name)?.read(length);
-        into.write_all(&bytes).map_err(|e| transfer_failed(&e))
+        let bytes = self.file(pool, name)?.read(offset.saturating_add(length));
+        let from = usize::try_from(offset).map_or(bytes.len(), |from| from.min(bytes.len()));
+        into.write_all(&bytes[from..]).map_err(|e| transfer_failed(&e))
     }
 }
 

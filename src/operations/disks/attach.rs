@@ -5,8 +5,9 @@ use super::attach_undo::{Made, removal, undo};
 use super::entry::{add_disk, rewrite, strike_volume};
 use crate::domain_xml;
 use crate::error::Error;
-use crate::host::HostError;
 use crate::host::diagnosis::Asked;
+use crate::host::libvirt_xml::has_free_port;
+use crate::host::{HostError, View};
 use crate::operations::create::ensure_pool;
 use crate::operations::evidence::Witness;
 use crate::operations::storage_preflight::PoolNeed;
@@ -115,9 +116,16 @@ fn make_volume(session: &Session<'_>, job: &Job, made: &mut Made) -> Result<(), 
     }
 }
 
+/// As the running guest's description says: libvirtd's words may be of any language.
+fn has_no_port(session: &Session<'_>, job: &Job) -> bool {
+    let xml = session.host.domain_xml(job.subject.domain.uuid, View::Current).ok().flatten();
+    xml.is_some_and(|xml| has_free_port(&xml) == Some(false))
+}
+
 /// libvirt cannot add a slot to a running guest.
 fn not_plugged(session: &Session<'_>, witness: Witness, job: &Job, error: HostError) -> Error {
-    let no_slot = matches!(&error, HostError::Refused { libvirt, .. } if libvirt.contains("PCI slots"));
+    let no_slot = matches!(&error, HostError::Refused { libvirt, .. } if libvirt.contains("PCI slots"))
+        || (matches!(&error, HostError::Refused { .. }) && has_no_port(session, job));
     let error = witness.explain(session, error);
     if !no_slot {
         return error;

@@ -70,7 +70,7 @@ pub(in crate::operations) fn broken_attach(
     let subject = Subject::look(session, &domain.name)?;
     let vm = subject.name().to_owned();
     let is_dead = |v: &RecordedVolume| {
-        v == noted && v.attaching.as_ref().is_some_and(|maker| maker.liveness() == Liveness::Dead)
+        is_same(v, noted) && v.attaching.as_ref().is_some_and(|maker| maker.liveness() == Liveness::Dead)
     };
     if subject.domain.uuid != domain.uuid || !subject.record.volumes.iter().any(is_dead) {
         return Err(refused(Code::ChangedMeanwhile, format!("VM '{vm}' has changed since it was looked at")));
@@ -93,7 +93,7 @@ fn plugged(
     noted: &RecordedVolume,
 ) -> Result<Outcome, Error> {
     let (vm, target) = (subject.name(), &found.target);
-    found.own_volume(vm)?;
+    found.own_volume(session, vm)?;
     let by_hand = |what: &str| {
         let hint = format!("foundry disk detach {} {} removes it", shell_word(vm), shell_word(target));
         refused(Code::DiskHalfThere, format!("disk '{target}' of VM '{vm}' {what}")).hint(hint)
@@ -126,6 +126,11 @@ fn disk(target: &str, volume: &Volume, serial: Option<&str>) -> Result<DataDisk,
     })
 }
 
+/// Whether that is the same attempt; its path is another one where the pool was moved.
+fn is_same(one: &RecordedVolume, other: &RecordedVolume) -> bool {
+    (&one.pool, &one.name, &one.attaching) == (&other.pool, &other.name, &other.attaching)
+}
+
 /// Finishes it, after another look; what is to be told of it.
 ///
 /// # Errors
@@ -136,7 +141,7 @@ pub(in crate::operations) fn finish_attach(
 ) -> Result<Option<String>, Error> {
     let Attempt { domain, vm, noted, outcome } = attempt;
     let now = Subject::look(session, vm)?;
-    if now.domain.uuid != *domain || !now.record.volumes.contains(noted) {
+    if now.domain.uuid != *domain || !now.record.volumes.iter().any(|v| is_same(v, noted)) {
         return Err(refused(Code::ChangedMeanwhile, format!("VM '{vm}' has changed since it was looked at")));
     }
     let Plugged { domain, disk, volume } = match outcome {
@@ -147,7 +152,7 @@ pub(in crate::operations) fn finish_attach(
         Outcome::Plugged(plugged) => &**plugged,
     };
     rewrite(session, domain, |record| {
-        if record.volumes.contains(noted) {
+        if record.volumes.iter().any(|v| is_same(v, noted)) {
             strike_volume(record, &volume.pool, &volume.name);
             insert(record, volume.clone());
             add_disk(&mut record.manifest.spec, disk);

@@ -17,6 +17,7 @@ use crate::host::libvirt_xml::{DiskDevice, DiskSource};
 use crate::host::{Reach, View, Volume};
 use crate::operations::destroy::Doomed;
 use crate::operations::lookup::or_taken_away;
+use crate::operations::own_disk::is_same_file;
 use crate::operations::survey::differs_from_plan;
 use crate::operations::usage::Usage;
 use crate::operations::{Event, Session};
@@ -156,7 +157,7 @@ impl Detachment {
             self.kept = self.source().map(|path| (path, "foundry did not make it".into()));
             return Ok(());
         };
-        self.found.own_volume(&self.vm)?;
+        self.found.own_volume(session, &self.vm)?;
         let Some(volume) = session.host.volume(&recorded.pool, &recorded.name)? else {
             return self.missing(session, &recorded);
         };
@@ -206,7 +207,7 @@ impl Detachment {
         recorded: &RecordedVolume,
         volume: &Volume,
     ) -> Result<Option<String>, Error> {
-        if volume.path != recorded.path {
+        if !is_same_file(session, &volume.path, &recorded.path) {
             return Ok(Some(format!("it is at {} and not at {}", volume.path, recorded.path)));
         }
         if let Some(doubt) = self.subject.ownership().doubt(recorded, volume) {
@@ -248,13 +249,13 @@ pub fn detach(session: &Session<'_>, detachment: &Detachment, patience: Duration
     if detachment.keep && found.recorded.is_some() {
         release(session, detachment).map_err(unfinished)?;
     }
-    if found.live.is_some() {
-        let unplugged = unplug(session, detachment, patience);
+    if let Some(live) = &found.live {
+        let unplugged = unplug(session, detachment, &live.target, patience);
         unplugged.map_err(|error| reclaim(session, detachment, unfinished(error)))?;
     }
-    if found.next.is_some() {
-        let reach = Reach::Persistent;
-        session.host.detach_disk(subject.domain.uuid, target, reach).map_err(|e| unfinished(e.into()))?;
+    if let Some(next) = &found.next {
+        let detached = session.host.detach_disk(subject.domain.uuid, &next.target, Reach::Persistent);
+        detached.map_err(|e| unfinished(e.into()))?;
     }
     session.done("Disk detached");
     delete_volume(session, detachment).map_err(unfinished)?;
@@ -296,8 +297,13 @@ fn reclaim(session: &Session<'_>, detachment: &Detachment, error: Error) -> Erro
 }
 
 /// libvirt only passes the wish on: the guest lets go of a disk, or it does not.
-fn unplug(session: &Session<'_>, detachment: &Detachment, patience: Duration) -> Result<(), Error> {
-    let Detachment { vm, target, subject, .. } = detachment;
+fn unplug(
+    session: &Session<'_>,
+    detachment: &Detachment,
+    target: &str,
+    patience: Duration,
+) -> Result<(), Error> {
+    let Detachment { vm, subject, .. } = detachment;
     let uuid = subject.domain.uuid;
     session.working("Waiting for the guest to let go of the disk");
     session.host.detach_disk(uuid, target, Reach::Live)?;
@@ -353,7 +359,8 @@ fn forget(session: &Session<'_>, detachment: &Detachment) -> Result<(), Error> {
         if let Some(RecordedVolume { pool, name, .. }) = &found.recorded {
             strike_volume(record, pool, name);
         }
-        remove_disk(&mut record.manifest.spec, target);
+        let made_for = found.recorded.as_ref().and_then(RecordedVolume::target);
+        remove_disk(&mut record.manifest.spec, made_for.as_deref().unwrap_or(target));
     })
     .map(drop)
 }

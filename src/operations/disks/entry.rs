@@ -6,7 +6,7 @@ use crate::manifest::{DataDisk, Number, Spec};
 use crate::operations::lookup::taken_away;
 use crate::operations::{Session, turn};
 use crate::plan;
-use crate::record::{Owner, Record, State};
+use crate::record::{Owner, Record, RecordedVolume, Role, State};
 use crate::units::{Bytes, GIB};
 
 /// How often a record that others write at the same time is written again.
@@ -111,15 +111,18 @@ pub(super) fn add_disk(spec: &mut Spec, disk: &plan::DataDisk) {
     spec.data_disks.insert(at, entry);
 }
 
-/// Sets the size of a disk in record and manifest, under the names that the manifest gives it.
-pub(super) fn set_size(record: &mut Record, target: &str, size: Bytes) {
-    let volume = record.volumes.iter_mut().find(|v| v.target().as_deref() == Some(target));
+/// Sets the size of a disk in record and manifest, under the names that the manifest gives it. That calls it as the
+/// volume was made for, whatever the guest calls it by now.
+pub(super) fn set_size(record: &mut Record, disk: &RecordedVolume, size: Bytes) {
+    let volume = record.volumes.iter_mut().find(|v| v.pool == disk.pool && v.name == disk.name);
     volume.into_iter().for_each(|v| v.capacity = size);
+    let target = disk.target();
+    let target = target.as_deref();
     let spec = &mut record.manifest.spec;
-    let data = spec.data_disks.iter_mut().find(|d| d.device.as_deref() == Some(target));
+    let data = spec.data_disks.iter_mut().find(|d| target.is_some() && d.device.as_deref() == target);
     let sizes = match data {
         Some(disk) => Some((&mut disk.size_gb, &mut disk.size_gib)),
-        None if target == "vda" => spec.boot_disk.as_mut().map(|d| (&mut d.size_gb, &mut d.size_gib)),
+        None if disk.role == Role::Boot => spec.boot_disk.as_mut().map(|d| (&mut d.size_gb, &mut d.size_gib)),
         None => None,
     };
     let Some((size_gb, size_gib)) = sizes else { return };

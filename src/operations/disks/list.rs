@@ -8,8 +8,9 @@ use crate::host::libvirt_xml::{DiskDescription, DiskDevice, DiskSource, DomainDe
 use crate::host::{Domain, View, Volume};
 use crate::operations::Session;
 use crate::operations::lookup::{absent, find_to_show};
+use crate::operations::own_disk::{disk_on, follow_moves, is_on, recorded_of};
 use crate::operations::preflight::record_of;
-use crate::record::{Record, RecordedVolume, Role};
+use crate::record::{RecordedVolume, Role};
 use crate::units::Bytes;
 
 /// One disk of a VM's.
@@ -98,7 +99,12 @@ pub fn list(session: &Session<'_>, vm: Option<&str>) -> Result<Vec<Disk>, Error>
 
 fn disks_of(session: &Session<'_>, domain: &Domain) -> Result<Vec<Disk>, Error> {
     let Some((live, next)) = describe(session, domain)? else { return Ok(Vec::new()) };
-    let record = record_of(domain);
+    let views: Vec<&DomainDescription> = live.iter().chain(&next).collect();
+    let mut record = record_of(domain);
+    if let Some(record) = &mut record {
+        follow_moves(session, record, &views)?;
+    }
+    let volumes: &[RecordedVolume] = record.as_ref().map_or(&[], |record| &record.volumes);
     let mut disks = Vec::new();
     let only_next = next.iter().flat_map(|n| &n.disks).filter(|d| !has(live.as_ref(), &d.target));
     for disk in live.iter().flat_map(|l| &l.disks).chain(only_next) {
@@ -107,11 +113,12 @@ fn disks_of(session: &Session<'_>, domain: &Domain) -> Result<Vec<Disk>, Error> 
             (false, true) if live.is_some() => Presence::NextStart,
             _ => Presence::Attached,
         };
-        disks.push(seen(session, domain, record.as_ref(), disk, presence)?);
+        disks.push(seen(session, domain, recorded_of(volumes, &views, disk), disk, presence)?);
     }
-    for volume in record.iter().flat_map(|r| &r.volumes) {
-        let is_there = |d: &Disk| volume.target().as_ref() == Some(&d.device);
-        if !disks.iter().any(is_there) {
+    for volume in volumes {
+        let has_its_place = |d: &Disk| volume.target().as_ref() == Some(&d.device);
+        let is_used = views.iter().any(|described| disk_on(described, volume).is_some());
+        if !is_used && !disks.iter().any(has_its_place) {
             disks.push(unfinished(session, domain, volume)?);
         }
     }
@@ -135,12 +142,10 @@ fn has(described: Option<&DomainDescription>, target: &str) -> bool {
 fn seen(
     session: &Session<'_>,
     domain: &Domain,
-    record: Option<&Record>,
+    recorded: Option<&RecordedVolume>,
     disk: &DiskDescription,
     presence: Presence,
 ) -> Result<Disk, Error> {
-    let volumes = record.iter().flat_map(|r| &r.volumes);
-    let recorded = volumes.into_iter().find(|v| v.target().as_ref() == Some(&disk.target));
     let named = disk.source.path().map(str::to_owned);
     let volume = match (&named, &disk.source) {
         (Some(path), _) => session.host.volume_at(path)?,
@@ -148,7 +153,7 @@ fn seen(
         (None, _) => None,
     };
     // What a snapshot put in its place is another file, of which the record says nothing.
-    let same = recorded.filter(|r| named.as_ref().is_none_or(|path| *path == r.path));
+    let same = recorded.filter(|r| is_on(disk, r));
     let known = Disk::of(domain, &disk.target, same, volume, presence);
     Ok(Disk {
         role: recorded.map(|r| r.role),

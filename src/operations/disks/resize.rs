@@ -75,7 +75,9 @@ fn resize_found(
         session.progress.tell(Event::Working(format!("Growing disk {} to {size}", found.target)));
         grow(session, subject, &found, &volume, size)?;
     }
-    let write_down = rewrite(session, &subject.domain, |record| set_size(record, &found.target, size));
+    let write_down = rewrite(session, &subject.domain, |record| {
+        found.recorded.iter().for_each(|volume| set_size(record, volume, size));
+    });
     write_down.map_err(|e| {
         e.outcome(format!("disk '{}' has {size} now", found.target)).outcome(again(
             subject,
@@ -113,7 +115,7 @@ fn growable(session: &Session<'_>, subject: &Subject, found: &Found) -> Result<V
             format!("disk '{target}' of VM '{vm}' is a CD-ROM, which does not grow"),
         ));
     }
-    let recorded = found.own_volume(vm)?;
+    let recorded = found.own_volume(session, vm)?;
     let Some(described) = found.described().filter(|_| recorded.attaching.is_none()) else {
         return Err(unfinished(vm, target));
     };
@@ -183,7 +185,7 @@ fn check_idle(session: &Session<'_>, subject: &Subject, found: &Found) -> Result
     let (vm, target) = (subject.name(), &found.target);
     check_snapshots(session, subject, "to go back to one would bring back the smaller disk")?;
     check_block_job(session, subject, found)?;
-    let recorded = found.own_volume(vm)?;
+    let recorded = found.own_volume(session, vm)?;
     let usage = Usage::look(session, Some(subject.domain.uuid))?;
     let others = usage.of(&recorded.pool, &recorded.name, &recorded.path).vms;
     if !others.is_empty() {
@@ -209,7 +211,8 @@ pub(super) fn check_snapshots(session: &Session<'_>, subject: &Subject, why: &st
 /// QEMU does one thing with a disk at a time.
 pub(super) fn check_block_job(session: &Session<'_>, subject: &Subject, found: &Found) -> Result<(), Error> {
     let (vm, target) = (subject.name(), &found.target);
-    if found.live.is_none() || !has_block_job(session, subject, target)? {
+    let Some(live) = &found.live else { return Ok(()) };
+    if !has_block_job(session, subject, &live.target)? {
         return Ok(());
     }
     Err(refused(Code::DiskBusy, format!("a block job works on disk '{target}' of VM '{vm}'")).hint(format!(
@@ -282,8 +285,8 @@ fn grow(
     size: Bytes,
 ) -> Result<(), Error> {
     let Domain { uuid, name, .. } = &subject.domain;
-    let outcome = if found.live.is_some() {
-        session.host.resize_disk(*uuid, &found.target, size)
+    let outcome = if let Some(live) = &found.live {
+        session.host.resize_disk(*uuid, &live.target, size)
     } else {
         // Of a VM that is made anew the volume may have the same name.
         let _turn = turn::with_vm(session, *uuid, name)?;

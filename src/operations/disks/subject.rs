@@ -1,12 +1,13 @@
 //! The VM whose disks are to change, and the one disk that is meant.
 
 use crate::error::{Code, Error};
-use crate::host::libvirt_xml::{DiskDescription, DiskSource, DomainDescription};
+use crate::host::libvirt_xml::{DiskDescription, DomainDescription};
 use crate::host::{Domain, DomainState, View};
 use crate::names::nearest;
-use crate::operations::Session;
 use crate::operations::lookup::{absent, find};
+use crate::operations::own_disk::{disk_on, follow_moves, is_on, recorded_of};
 use crate::operations::ownership::Ownership;
+use crate::operations::{Session, chain};
 use crate::record::{Liveness, Owner, Record, RecordedVolume, State};
 use crate::text::shell_word;
 
@@ -37,7 +38,7 @@ impl Subject {
     /// [`crate::Kind::Vm`] where there is none, it is not foundry's, or it is only half there.
     pub(in crate::operations) fn look(session: &Session<'_>, name: &str) -> Result<Self, Error> {
         let Some(domain) = find(session, name)? else { return Err(absent(session, name)?) };
-        let record = whole_record(&domain)?;
+        let mut record = whole_record(&domain)?;
         if !domain.persistent {
             return Err(refused(
                 Code::ChangedMeanwhile,
@@ -48,6 +49,8 @@ impl Subject {
         let described = |view| session.host.describe(domain.uuid, view);
         let live = if domain.state.is_active() { described(View::Current)? } else { None };
         let Some(next) = described(View::Persistent)? else { return Err(absent(session, name)?) };
+        let views: Vec<&DomainDescription> = live.iter().chain([&next]).collect();
+        follow_moves(session, &mut record, &views)?;
         Ok(Self { domain, record, live, next })
     }
 
@@ -71,33 +74,59 @@ impl Subject {
     /// # Errors
     /// [`crate::Kind::Vm`] where there is none.
     pub(super) fn disk(&self, word: &str) -> Result<Found, Error> {
-        let by_volume =
-            || self.record.volumes.iter().find(|v| v.name == word).and_then(RecordedVolume::target);
-        let named = if word == "boot" { "vda".to_owned() } else { word.to_owned() };
+        let named = if word == "boot" { "vda" } else { word };
+        if let Some(described) = self.described().find(|d| d.target == named) {
+            return Ok(self.found(described.target.clone(), self.recorded_of(described)));
+        }
+        // The name of a volume; or the target that a disk was made for, and that it need not have any more.
+        let is_meant = |v: &&RecordedVolume| v.name == word || v.target().as_deref() == Some(named);
+        if let Some(recorded) = self.record.volumes.iter().find(is_meant) {
+            let on_it = self.described().find(|d| is_on(d, recorded)).map(|d| d.target.clone());
+            let target = on_it.or_else(|| recorded.target()).unwrap_or_else(|| word.to_owned());
+            return Ok(self.found(target, Some(recorded)));
+        }
         let targets = self.targets();
-        let target = if targets.contains(&named) { Some(named) } else { by_volume() };
-        let Some(target) = target else {
-            let error = refused(Code::DiskMissing, format!("VM '{}' has no disk '{word}'", self.name()));
-            let hint = match nearest(word, targets.iter().map(String::as_str)) {
-                Some(near) => format!("did you mean '{near}'? It has {}", targets.join(", ")),
-                None => format!("it has {}", targets.join(", ")),
-            };
-            return Err(error.hint(hint));
+        if targets.iter().any(|target| target == named) {
+            return Ok(self.found(named.to_owned(), None));
+        }
+        let error = refused(Code::DiskMissing, format!("VM '{}' has no disk '{word}'", self.name()));
+        let hint = match nearest(word, targets.iter().map(String::as_str)) {
+            Some(near) => format!("did you mean '{near}'? It has {}", targets.join(", ")),
+            None => format!("it has {}", targets.join(", ")),
         };
-        let of = |described: &DomainDescription| described.disk(&target).cloned();
-        let recorded = self.record.volumes.iter().find(|v| v.target().as_ref() == Some(&target));
-        Ok(Found {
+        Err(error.hint(hint))
+    }
+
+    /// The disks as they are now and as they are at the next start.
+    fn described(&self) -> impl Iterator<Item = &DiskDescription> {
+        self.live.iter().chain([&self.next]).flat_map(|d| &d.disks)
+    }
+
+    fn recorded_of(&self, disk: &DiskDescription) -> Option<&RecordedVolume> {
+        let views: Vec<&DomainDescription> = self.live.iter().chain([&self.next]).collect();
+        recorded_of(&self.record.volumes, &views, disk)
+    }
+
+    /// Live and at the next start a disk may have two targets: it is on one volume.
+    fn found(&self, target: String, recorded: Option<&RecordedVolume>) -> Found {
+        let of = |described: &DomainDescription| {
+            let on_it = recorded.and_then(|recorded| disk_on(described, recorded));
+            let by_target = || {
+                described.disk(&target).filter(|d| self.recorded_of(d).is_none_or(|r| Some(r) == recorded))
+            };
+            on_it.or_else(by_target).cloned()
+        };
+        Found {
             live: self.live.as_ref().and_then(of),
             next: of(&self.next),
             recorded: recorded.cloned(),
             target,
-        })
+        }
     }
 
     /// All targets that are taken, in the domain or in the record, sorted.
     pub(super) fn targets(&self) -> Vec<String> {
-        let described = self.live.iter().chain([&self.next]).flat_map(|d| &d.disks);
-        let mut all: Vec<String> = described.map(|d| d.target.clone()).collect();
+        let mut all: Vec<String> = self.described().map(|d| d.target.clone()).collect();
         all.extend(self.record.volumes.iter().filter_map(RecordedVolume::target));
         all.extend(self.record.manifest.spec.data_disks.iter().filter_map(|d| d.device.clone()));
         all.sort();
@@ -117,7 +146,7 @@ impl Found {
     ///
     /// # Errors
     /// Why it is not.
-    pub(super) fn own_volume(&self, vm: &str) -> Result<&RecordedVolume, Error> {
+    pub(super) fn own_volume(&self, session: &Session<'_>, vm: &str) -> Result<&RecordedVolume, Error> {
         let target = &self.target;
         let Some(recorded) = &self.recorded else {
             return Err(refused(
@@ -125,27 +154,37 @@ impl Found {
                 format!("disk '{target}' of VM '{vm}' was not made by foundry"),
             ));
         };
-        let is_other = |d: &&DiskDescription| match &d.source {
-            DiskSource::Volume { volume, .. } => *volume != recorded.name,
-            source => source.path().is_some_and(|path| path != recorded.path),
-        };
-        let other = self.live.iter().chain(&self.next).find(is_other);
-        match other {
+        match self.live.iter().chain(&self.next).find(|d| !is_on(d, recorded)) {
             None => Ok(recorded),
-            Some(other) => Err(refused(
-                Code::DiskNotOwn,
-                format!("disk '{target}' of VM '{vm}' is not on its own volume"),
-            )
-            .because(format!(
-                "it is on {}, which an external snapshot made, or somebody else",
-                other.source.path().unwrap_or("another volume")
-            ))
-            .hint(format!(
-                "virsh blockcommit {} {} --active --pivot brings a snapshot back into the volume",
-                shell_word(vm),
-                shell_word(target)
-            ))),
+            Some(other) => Err(self.not_on_its_own(session, vm, recorded, other)?),
         }
+    }
+
+    /// What took the volume's place is a snapshot's where the volume lies below it, and then it can be taken back.
+    fn not_on_its_own(
+        &self,
+        session: &Session<'_>,
+        vm: &str,
+        recorded: &RecordedVolume,
+        other: &DiskDescription,
+    ) -> Result<Error, Error> {
+        let target = &self.target;
+        let place = other.source.path().unwrap_or("another volume");
+        let error =
+            refused(Code::DiskNotOwn, format!("disk '{target}' of VM '{vm}' is not on its own volume"));
+        let (vm, word) = (shell_word(vm), shell_word(&other.target));
+        let is_known = self.live.as_ref().is_some_and(|d| d.backing_chain.contains(&recorded.path));
+        let is_snapshot = is_known || chain::lies_on(session, place, recorded)?;
+        Ok(match is_snapshot {
+            true => {
+                error.because(format!("it is on {place}, which an external snapshot made")).hint(format!(
+                    "virsh blockcommit {vm} {word} --active --pivot brings a snapshot back into the volume"
+                ))
+            }
+            false => error
+                .because(format!("it is on {place}, and volume '{}' was made for it", recorded.name))
+                .hint(format!("virsh domblklist {vm} --details shows what each disk is on")),
+        })
     }
 }
 

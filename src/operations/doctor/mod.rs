@@ -15,6 +15,7 @@ mod local;
 mod manifest;
 mod memory;
 mod permission;
+mod pool_hands;
 mod pools;
 mod room;
 mod trial;
@@ -182,7 +183,7 @@ pub fn examine_without_libvirt(uri: &str, is_local: bool, error: &Error) -> Repo
 }
 
 fn judge(facts: &Facts) -> Report {
-    let groups: [fn(&Facts) -> Vec<Check>; 11] = [
+    let groups: [fn(&Facts) -> Vec<Check>; 12] = [
         access::check,
         versions::check,
         kvm::check,
@@ -191,6 +192,7 @@ fn judge(facts: &Facts) -> Report {
         confinement::check,
         pools::check,
         permission::check,
+        pool_hands::check,
         room::check,
         links::check,
         memory::check,

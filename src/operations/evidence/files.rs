@@ -1,8 +1,10 @@
 //! What this machine's files say: rights on the way to one, who has one open, MTUs.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use super::following;
 use crate::host::diagnosis::{Barrier, Holder};
 use crate::operations::rights::{Accounts, Rights, User, way};
 use crate::text::printable;
@@ -49,9 +51,13 @@ fn keeps_owners(qemu_conf: &str) -> bool {
 
 /// The processes that have a file open, as far as this user may see, those that write to it first; read from the names
 /// of their descriptors, which needs no access to the file, and so waits for no server.
-pub(super) fn holders(root: &Path, path: &str) -> Vec<Holder> {
+/// `pid_files` is where libvirt writes down the processes of its guests.
+pub(super) fn holders(root: &Path, path: &str, pid_files: &Path) -> Vec<Holder> {
     let real = fs::canonicalize(root.join(path.trim_start_matches('/')));
     let Ok(real) = real else { return Vec::new() };
+    let text = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
+    let accounts = Accounts::read(&text("etc/passwd"), "");
+    let pid_files = root.join(pid_files.strip_prefix("/").unwrap_or(pid_files));
     let processes = fs::read_dir(root.join("proc")).into_iter().flatten().flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let own = std::process::id();
@@ -61,7 +67,9 @@ pub(super) fn holders(root: &Path, path: &str) -> Vec<Holder> {
         .filter_map(|pid| {
             let process = root.join(format!("proc/{pid}"));
             let writes = has_open(&process, &real, &mut left)?;
-            Some(Holder { pid, name: name_of(&process), vm: vm_of(&process), writes })
+            let user = fs::metadata(&process).map(|process| accounts.name_of(process.uid())).ok();
+            let vm = vm_of(&process).filter(|vm| is_libvirts(&pid_files, vm, pid));
+            Some(Holder { pid, name: name_of(&process), user, vm, writes })
         })
         .collect();
     holders.sort_by_key(|holder| (!holder.writes, holder.pid));
@@ -94,7 +102,14 @@ fn name_of(process: &Path) -> String {
     Some(printable(name.trim())).filter(|name| !name.is_empty()).unwrap_or_else(|| "a process".into())
 }
 
-/// The domain of a QEMU that libvirt started: `-name guest=web,debug-threads=on`, a comma in it being two.
+/// Whether libvirt itself says that it started a domain's QEMU with that process. A command line is anybody's.
+fn is_libvirts(pid_files: &Path, vm: &str, pid: u32) -> bool {
+    let is_name = !vm.contains('/') && !vm.starts_with('.');
+    let written = following::tail(&pid_files.join(format!("{vm}.pid")), 0, 32).filter(|_| is_name);
+    written.is_some_and(|text| text.trim() == pid.to_string())
+}
+
+/// The domain that a command line is about: `-name guest=web,debug-threads=on`, a comma in it being two.
 fn vm_of(process: &Path) -> Option<String> {
     let line = fs::read_to_string(process.join("cmdline")).ok()?;
     let mut words = line.split('\0').skip_while(|word| *word != "-name").skip(1);
@@ -203,17 +218,31 @@ mod tests {
             ("proc/12/fdinfo/3", "pos:\t0\nflags:\t02100002\n"),
             ("proc/13/comm", "cat\n"),
             ("proc/x/comm", ""),
+            // Anybody can call a program so.
+            ("proc/14/comm", "python3\n"),
+            ("proc/14/cmdline", "python3\0-name\0guest=zz\0"),
+            ("proc/14/fdinfo/3", "pos:\t0\nflags:\t02100000\n"),
+            ("run/libvirt/qemu/a,b.pid", "11\n"),
+            ("run/libvirt/qemu/zz.pid", "4711\n"),
         ]);
-        for (pid, file) in [("11", "srv/image"), ("12", "srv/image"), ("13", "srv/other")] {
+        let user = fs::metadata(root.path()).unwrap().uid();
+        fs::create_dir_all(root.path().join("etc")).unwrap();
+        fs::write(root.path().join("etc/passwd"), format!("mallory:x:{user}:1::/:/bin/sh\n")).unwrap();
+        let holders = |path: &str| holders(root.path(), path, Path::new("/run/libvirt/qemu"));
+        for (pid, file) in
+            [("11", "srv/image"), ("12", "srv/image"), ("13", "srv/other"), ("14", "srv/image")]
+        {
             fs::create_dir_all(root.path().join(format!("proc/{pid}/fd"))).unwrap();
             let real = root.path().canonicalize().unwrap().join(file);
             symlink(real, root.path().join(format!("proc/{pid}/fd/3"))).unwrap();
         }
-        let writer = Holder { pid: 12, name: "qemu-nbd".into(), vm: None, writes: true };
-        let reader =
-            Holder { pid: 11, name: "qemu-system-x86".into(), vm: Some("a,b".into()), writes: false };
-        assert_eq!(holders(root.path(), "/srv/image"), [writer, reader]);
-        assert_eq!(holders(root.path(), "/srv/gone"), []);
+        let user = Some("mallory".to_owned());
+        let writer = Holder { pid: 12, name: "qemu-nbd".into(), user: user.clone(), vm: None, writes: true };
+        let name = "qemu-system-x86".into();
+        let reader = Holder { pid: 11, name, user: user.clone(), vm: Some("a,b".into()), writes: false };
+        let forger = Holder { pid: 14, name: "python3".into(), user, vm: None, writes: false };
+        assert_eq!(holders("/srv/image"), [writer, reader, forger]);
+        assert_eq!(holders("/srv/gone"), []);
     }
 
     #[test]

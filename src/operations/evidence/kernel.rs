@@ -8,8 +8,8 @@ use std::path::Path;
 use super::following::Mark;
 use crate::host::diagnosis::Denial;
 
-/// Where the lines go where auditd or rsyslog takes them.
-const FILES: [&str; 3] = ["var/log/audit/audit.log", "var/log/kern.log", "var/log/syslog"];
+/// Where the lines go where auditd or rsyslog takes them. Not the log of all programs, into which anybody writes.
+const FILES: [&str; 2] = ["var/log/audit/audit.log", "var/log/kern.log"];
 /// How much of a file is read, from its end.
 const FILE_BYTES: u64 = 256 << 10;
 /// The kernel's buffer holds some thousands of records.
@@ -104,7 +104,9 @@ mod tests {
         let mut kernel = KernelLog::at_end(root.path());
         assert_eq!(kernel.denials(), []);
         log("kern.log", DENIED);
-        log("syslog", &format!("Nov 21 host kernel: {DENIED}"));
+        log("kern.log", &format!("Nov 21 host kernel: {DENIED}"));
+        // Any program writes there, what it likes.
+        log("syslog", &format!("Nov 21 host kernel: {}", DENIED.replace("/srv/a", "/srv/forged")));
         log(
             "audit/audit.log",
             "avc:  denied  { read } for name=\"b\" scontext=u:r:svirt_t:s0 tcontext=u:o:nfs_t:s0 permissive=0\n",

@@ -16,8 +16,9 @@ use super::Session;
 use super::rights::User;
 use super::session::is_session;
 use crate::error::Error;
-use crate::host::HostError;
-use crate::host::diagnosis::{self, Asked, Diagnosis, Evidence};
+use crate::host::diagnosis::{self, Asked, Denial, Diagnosis, Evidence};
+use crate::host::libvirt_xml::selinux_label;
+use crate::host::{HostError, View};
 use crate::text::{printable, shell_word};
 
 /// How much of what QEMU wrote is read, from its end.
@@ -80,17 +81,41 @@ impl Witness {
                 Some((uid, gid)) => Some(accounts.user(uid, gid)),
                 None => is_session(session.host.uri()).then(User::current),
             };
-            evidence.denials = place.kernel.denials();
+            evidence.denials = believed(session, &self.asked, place.kernel.denials());
             evidence.barrier = files::barrier(&place.root, refused.path, user);
         }
         if let Some(locked) = diagnosis::locked_file(&words) {
-            evidence.holders = files::holders(&place.root, locked);
+            evidence.holders = files::holders(&place.root, locked, &pid_files(session));
         }
         if words.contains("MTU") {
             evidence.mtus = files::mtus(&place.root, &self.asked.bridges);
         }
         evidence
     }
+}
+
+/// The denials of a guard that libvirt has for its guests, and of this domain's own label where that is known. What a
+/// host without SELinux is told of SELinux, somebody made up.
+fn believed(session: &Session<'_>, asked: &Asked, denials: Vec<Denial>) -> Vec<Denial> {
+    let Some(capabilities) = session.host.capabilities().ok().filter(|_| !denials.is_empty()) else {
+        return Vec::new();
+    };
+    let uuid = asked.uuid.parse::<uuid::Uuid>().ok();
+    let xml = uuid.and_then(|uuid| session.host.domain_xml(uuid, View::Current).ok().flatten());
+    let own = xml.and_then(|xml| selinux_label(&xml));
+    let is_its = |denial: &Denial| own.is_none() || denial.context.is_none() || denial.context == own;
+    let has = |denial: &Denial| capabilities.confines_by(denial.guard.driver());
+    denials.into_iter().filter(|denial| has(denial) && is_its(denial)).collect()
+}
+
+/// Where libvirt writes down the processes of its guests (libvirt's page "Drivers", QEMU): as root, or in the user's own
+/// directory of a session.
+fn pid_files(session: &Session<'_>) -> PathBuf {
+    if is_session(session.host.uri()) {
+        let runtime = std::env::var("XDG_RUNTIME_DIR").unwrap_or_default();
+        return PathBuf::from(runtime).join("libvirt/qemu/run");
+    }
+    PathBuf::from("/run/libvirt/qemu")
 }
 
 /// What others than libvirt said, for whoever wants to see all of it. What libvirt repeats is not said twice.

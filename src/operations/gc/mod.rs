@@ -39,6 +39,8 @@ pub struct Survey {
     pub remains: Vec<Remains>,
     /// Where it could not be looked, and why.
     pub unseen: Vec<String>,
+    /// Pools whose volumes could not be seen, and why.
+    pub unseen_pools: Vec<String>,
     usage: Option<Usage>,
     pools: Vec<String>,
 }
@@ -192,6 +194,7 @@ pub fn survey(session: &Session<'_>, places: Option<&Places>) -> Result<Survey, 
     let domains = session.host.domains(false)?;
     let usage = Usage::look(session, None)?;
     let mut found = Survey { pools: volumes::pools(session, &domains), ..Survey::default() };
+    found.unseen_pools = volumes::unseen(session, &found.pools)?;
     found.remains.extend(vms::survey(session, &domains, &usage)?);
     found.remains.extend(volumes::survey(session, &found.pools, &usage)?);
     if let Some(places) = places.filter(|_| session.host.is_local()) {

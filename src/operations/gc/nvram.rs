@@ -99,6 +99,10 @@ fn remains(session: &Session<'_>, file: NvramFile) -> Remains {
 
 /// The regular files of the directory that are named as libvirt names them.
 fn files(directory: &Path) -> io::Result<Vec<NvramFile>> {
+    // The user that runs QEMU owns the directory above, and could have this one lead anywhere.
+    if fs::symlink_metadata(directory).is_ok_and(|found| found.is_symlink()) {
+        return Err(io::Error::other("it is a link, which is not followed"));
+    }
     let entries = match fs::read_dir(directory) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,

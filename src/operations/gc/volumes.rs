@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use super::{Remains, Sort, Work, at_work};
 use crate::error::Error;
-use crate::host::{Domain, Volume};
+use crate::host::{Domain, Pool, Volume};
 use crate::names::VolumeOf;
 use crate::operations::images::{self, Noted, Torso};
 use crate::operations::preflight::record_of;
-use crate::operations::usage::{Part, Usage};
+use crate::operations::usage::{self, Part, Usage};
 use crate::operations::{Session, held};
 use crate::record::Maker;
 use crate::text::shell_word;
@@ -19,6 +19,20 @@ pub(super) fn pools(session: &Session<'_>, domains: &[Domain]) -> Vec<String> {
     let own = [session.settings.vm_pool.to_string(), session.settings.image_pool.to_string()];
     let all: BTreeSet<String> = own.into_iter().chain(recorded).collect();
     all.into_iter().collect()
+}
+
+/// Which of these pools show nothing of what is in them.
+pub(super) fn unseen(session: &Session<'_>, pools: &[String]) -> Result<Vec<String>, Error> {
+    let told = |pool: Pool| {
+        let name = &pool.name;
+        if !pool.active {
+            return Some(format!("pool '{name}' is not started: foundry pool start {}", shell_word(name)));
+        }
+        let target = pool.target.clone().filter(|_| usage::is_directory_away(session, &pool))?;
+        Some(format!("pool '{name}': its directory {target} is not there"))
+    };
+    let listed = session.host.pools()?.into_iter().filter(|pool| pools.contains(&pool.name));
+    Ok(listed.filter_map(told).collect())
 }
 
 pub(super) fn survey(session: &Session<'_>, pools: &[String], usage: &Usage) -> Result<Vec<Remains>, Error> {

@@ -1,7 +1,7 @@
 //! An image from outside: a file, standard input or a server; verified on its way, converted if asked for.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufWriter, Empty, IntoInnerError, Seek};
+use std::io::{Empty, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 
@@ -14,6 +14,7 @@ use crate::error::{Code, Error};
 use crate::operations::interruptible::Interruptible;
 use crate::operations::{Event, Session};
 use crate::origin::Origin;
+use crate::ownership;
 use crate::transfer::{
     self, Algorithm, Cache, Check, Client, Digest, Expected, Location, Opened, Options, Pace, SparseFile,
     SparseWriter, TransferError, Transferred, expected_digest,
@@ -143,25 +144,48 @@ impl Fetch<'_> {
         Ok(Aside { file, from, origin })
     }
 
-    /// The image in a file of its own, unless it is one already and nothing has to be verified.
+    /// The image in a file of its own, which nobody else has open: what is looked at is what is read afterwards, whoever
+    /// may write to the one that it came from.
     fn as_file(&self, session: &Session<'_>, incoming: &mut Incoming<'_>) -> Result<File, Error> {
         let from = incoming.from.clone();
-        if let (Location::File(path), None, true) = (self.location, self.expected, incoming.is_plain()) {
-            let unreadable = |e| TransferError::from_io(e, &from);
-            if std::fs::metadata(path).map_err(unreadable)?.is_file() {
-                incoming.body = Body::Done(std::io::empty());
-                return File::open(path).map_err(|e| unreadable(e).into());
-            }
+        if let Some(copy) = self.cloned().filter(|_| incoming.origin.compression.is_none()) {
+            incoming.body = Body::Done(std::io::empty());
+            return Ok(copy);
         }
         let mut content = Counted::new(session, incoming, 0);
         let mut content = Interruptible { content: &mut content, cancel: session.cancel };
-        let mut spool = || {
-            let spool = tempfile::tempfile_in(aside_directory()).and_then(SparseWriter::new)?;
-            let mut spool = BufWriter::with_capacity(1 << 20, spool);
-            std::io::copy(&mut content, &mut spool)?;
-            spool.into_inner().map_err(IntoInnerError::into_error)?.finish()
-        };
-        spool().map_err(|e| unreadable(&from, e))
+        spool(&mut content, &from)
+    }
+
+    /// A local file, nothing of which has to be verified, where its file system shares blocks between files.
+    fn cloned(&self) -> Option<File> {
+        let (Location::File(path), None) = (self.location, self.expected) else { return None };
+        let (file, ..) = ownership::open_regular(path).ok()?;
+        let copy = tempfile::tempfile_in(aside_directory()).ok()?;
+        rustix::fs::ioctl_ficlone(&copy, &file).ok().map(|()| copy)
+    }
+}
+
+/// Writes all of it to a file without a name, with its holes.
+fn spool(content: &mut dyn Content, from: &str) -> Result<File, Error> {
+    let directory = aside_directory();
+    let unwritable = |e: std::io::Error| {
+        Error::new(Code::LocalFile, format!("cannot keep a copy of {from} in {}", directory.display()))
+            .because(e.to_string())
+            .hint("TMPDIR names another directory")
+            .outcome("nothing was changed")
+    };
+    let mut spool = tempfile::tempfile_in(&directory).and_then(SparseWriter::new).map_err(unwritable)?;
+    let mut chunk = vec![0; 1 << 20];
+    loop {
+        let hole = content.skip_hole(u64::MAX).map_err(|e| unreadable(from, e))?;
+        spool.hole(hole).map_err(unwritable)?;
+        match content.read(&mut chunk) {
+            Ok(0) => return spool.finish().map_err(unwritable),
+            Ok(read) => spool.write_all(&chunk[..read]).map_err(unwritable)?,
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(unreadable(from, e)),
+        }
     }
 }
 
@@ -294,11 +318,6 @@ impl<'a> Incoming<'a> {
             Body::Opened(opened, _) => Box::new(opened.passed_over()),
             _ => Box::new(|| 0),
         }
-    }
-
-    /// Whether its bytes are the image's, as they are.
-    fn is_plain(&self) -> bool {
-        matches!(&self.body, Body::Opened(opened, _) if opened.compressed.is_none())
     }
 
     /// What is known of its origin after its end.

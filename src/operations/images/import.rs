@@ -7,7 +7,7 @@ use super::notes;
 use super::room::{self, Known, Space};
 use super::writable_pool;
 use crate::content::Content;
-use crate::disk_image::{self, DiskImage};
+use crate::disk_image::{self, DiskImage, Reach};
 use crate::error::{Code, Error, Kind};
 use crate::host::{HostError, Stopped, Volume, Zeros};
 use crate::names::VolumeName;
@@ -21,6 +21,21 @@ use crate::units::Bytes;
 
 /// No image is longer: what libvirt is told where nobody knows.
 const LONGEST: u64 = 1 << 50;
+
+/// The longest that an image with that beginning can be. qcow2 has each cluster of its disk once, and tables of less
+/// than an eighth of that; one with snapshots has older clusters, too.
+fn longest(image: &DiskImage) -> u64 {
+    match image {
+        DiskImage::Qcow2(header) if header.snapshots == 0 => {
+            let disk = header.virtual_size.0;
+            disk.saturating_add(disk / 8).saturating_add(TABLES).min(LONGEST)
+        }
+        _ => LONGEST,
+    }
+}
+
+/// What a qcow2 image has beside its clusters and their tables at most: its first tables, bitmaps, what was discarded.
+const TABLES: u64 = 256 << 20;
 
 /// An image on its way to a pool: its bytes, and what is known of them.
 pub trait Source {
@@ -68,7 +83,7 @@ pub fn import(
         pool: &pool,
         name: &name,
         length: known.length,
-        least: image.least_length(&head),
+        longest: longest(&image),
         claim: Claim::new(&pool, name.as_str(), first_size(&space, known.length)),
         space,
     };
@@ -76,7 +91,8 @@ pub fn import(
     let _leaves = session.cancel.leaves([volume, import.removal()]);
     import.make_volume()?;
     let mut begun = false;
-    if let Err(failed) = import.fill(&head, source, &mut begun) {
+    let reach = Reach::of(&image, &head);
+    if let Err(failed) = import.fill((&head, reach), source, &mut begun) {
         return Err(import.undo(failed, begun));
     }
     session.done("Image imported");
@@ -170,8 +186,8 @@ struct Import<'a> {
     pool: &'a str,
     name: &'a VolumeName,
     length: Option<u64>,
-    /// How many bytes it has at least, by its beginning.
-    least: u64,
+    /// How long it can be at most, where its length is not known.
+    longest: u64,
     space: Space,
     claim: Claim,
 }
@@ -193,11 +209,19 @@ impl Import<'_> {
 
     /// The beginning goes last. Volumes cannot be renamed, so that an import that is killed leaves a part of
     /// the image under its name; without a beginning nobody takes that for an image.
-    fn fill(&self, head: &[u8], source: &mut dyn Source, begun: &mut bool) -> Result<(), Error> {
+    fn fill(
+        &self,
+        (head, reach): (&[u8], Reach),
+        source: &mut dyn Source,
+        begun: &mut bool,
+    ) -> Result<(), Error> {
         self.claim.put(self.session, self.pool, self.name.as_str())?;
-        let mut content = Counted::new(self.session, source, head.len() as u64);
-        let mut content = Interruptible { content: &mut content, cancel: self.session.cancel };
-        self.send_rest(head.len() as u64, &mut content)?;
+        let mut counted = Counted::new(self.session, source, head.len() as u64).tracing(reach);
+        let mut content = Interruptible { content: &mut counted, cancel: self.session.cancel };
+        let length = self.send_rest(head.len() as u64, &mut content)?;
+        if let Some(reach) = counted.reach.take() {
+            self.check_reach(reach, head, length, source.from())?;
+        }
         self.check_claim()?;
         if let Some(origin) = source.origin() {
             notes::write(self.session, self.pool, self.name.as_str(), &origin, head)?;
@@ -230,15 +254,41 @@ impl Import<'_> {
             Space::Whole(_) => Ok(Zeros::Written),
             Space::AsWritten => {
                 self.check_claim()?;
-                Ok(Zeros::Skipped { at_most: room::next_stretch(self.session, self.pool)? })
+                let spare = room::spare(self.session, self.pool, self.length)?;
+                Ok(Zeros::Skipped { at_most: room::next_stretch(self.session, self.pool, spare)? })
             }
         }
     }
 
-    /// Sends everything behind the beginning, and sees the end of the content.
-    fn send_rest(&self, begun: u64, content: &mut Interruptible<'_, &mut Counted<'_>>) -> Result<(), Error> {
+    /// The image must hold what its own tables say. Those that passed by unrecognized, in front of what names them, are
+    /// read from the volume, whose beginning is not in it yet.
+    fn check_reach(&self, mut reach: Reach, head: &[u8], length: u64, from: &str) -> Result<(), Error> {
+        reach.complete(length, |at, table| {
+            let mut read = Vec::new();
+            let span = (at, table.len() as u64);
+            self.session.host.download_span(self.pool, self.name.as_str(), &mut read, span)?;
+            // No more came than was asked for.
+            let read = read.get(..table.len()).unwrap_or(&read);
+            table[..read.len()].copy_from_slice(read);
+            let begin = usize::try_from(at).ok().and_then(|at| head.get(at..)).unwrap_or_default();
+            let begin = begin.get(..table.len()).unwrap_or(begin);
+            table[..begin.len()].copy_from_slice(begin);
+            Ok::<(), HostError>(())
+        })?;
+        if reach.end() <= length {
+            return Ok(());
+        }
+        let cause = format!(
+            "it is cut off: by its own tables it is longer ({} bytes at least, of which {length} are there)",
+            reach.end()
+        );
+        Err(Error::new(Code::ContentDamaged, format!("cannot read {from}")).because(cause))
+    }
+
+    /// Sends everything behind the beginning, and sees the end of the content; returns the whole length.
+    fn send_rest(&self, begun: u64, content: &mut Interruptible<'_, &mut Counted<'_>>) -> Result<u64, Error> {
         let mut offset = begun;
-        let whole = self.length.unwrap_or(LONGEST);
+        let whole = self.length.unwrap_or(self.longest);
         while offset < whole && !content.content.ended {
             let zeros = self.zeros()?;
             let left = whole - offset;
@@ -252,8 +302,8 @@ impl Import<'_> {
         let from = content.content.source.from().to_owned();
         let cause = match content.read(&mut [0]) {
             Ok(0) if self.length.is_some_and(|length| offset < length) => "it ended before its length",
-            Ok(0) if offset < self.least => "it is cut off: by its own tables it is longer",
-            Ok(0) => return Ok(()),
+            Ok(0) => return Ok(offset),
+            Ok(_) if self.length.is_none() => "it is longer than an image of a disk of its size can be",
             Ok(_) => "it is longer than it said",
             Err(e) => return Err(unreadable(&from, e)),
         };
@@ -333,12 +383,18 @@ pub(super) struct Counted<'a> {
     ended: bool,
     /// Why the transfer failed, in its own words.
     failure: Option<TransferError>,
+    /// What of the image's tables passed by.
+    reach: Option<Reach>,
     session: &'a Session<'a>,
 }
 
 impl<'a> Counted<'a> {
     pub(super) fn new(session: &'a Session<'a>, source: &'a mut dyn Source, done: u64) -> Self {
-        Self { source, done, ended: false, failure: None, session }
+        Self { source, done, ended: false, failure: None, reach: None, session }
+    }
+
+    fn tracing(self, reach: Reach) -> Self {
+        Self { reach: Some(reach), ..self }
     }
 
     fn keep(&mut self, error: std::io::Error) -> std::io::Error {
@@ -357,6 +413,9 @@ impl Read for Counted<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let read = self.source.content().read(buffer).map_err(|e| self.keep(e))?;
         self.ended |= read == 0 && !buffer.is_empty();
+        if let Some(reach) = &mut self.reach {
+            reach.see(self.done, &buffer[..read]);
+        }
         self.count(read as u64);
         Ok(read)
     }
@@ -365,6 +424,9 @@ impl Read for Counted<'_> {
 impl Content for Counted<'_> {
     fn skip_hole(&mut self, limit: u64) -> std::io::Result<u64> {
         let skipped = self.source.content().skip_hole(limit).map_err(|e| self.keep(e))?;
+        if let Some(reach) = &mut self.reach {
+            reach.see_hole(self.done, skipped);
+        }
         self.count(skipped);
         Ok(skipped)
     }

@@ -34,6 +34,7 @@ use super::{Session, image_preflight};
 use crate::error::{Code, Error};
 use crate::host::{Pool, Volume};
 use crate::origin::Origin;
+use crate::text::shell_word;
 
 /// The name of an active pool; a default pool is made and an inactive one started.
 pub(in crate::operations) fn writable_pool(session: &Session<'_>, name: &str) -> Result<String, Error> {
@@ -73,10 +74,11 @@ pub(in crate::operations) fn no_pool(session: &Session<'_>, name: &str) -> Resul
         .hint(super::preflight::alternatives(name, &known)))
 }
 
-/// The images of a pool; none where the pool is missing or not started. Changes nothing.
+/// The images of a pool; none where the default one was not made yet. Changes nothing.
 ///
 /// # Errors
-/// The host's; [`crate::Kind::Storage`] where a pool that is not the default one is missing.
+/// The host's; [`crate::Kind::Storage`] where a pool that is not the default one is missing, or the pool is not started:
+/// libvirt shows nothing of such a one, which does not mean that nothing is there.
 pub fn list(session: &Session<'_>, pool: &str) -> Result<Vec<Volume>, Error> {
     match session.host.pool(pool)? {
         Some(found) if found.active => {
@@ -85,7 +87,9 @@ pub fn list(session: &Session<'_>, pool: &str) -> Result<Vec<Volume>, Error> {
             volumes.sort_by(|a, b| a.name.cmp(&b.name));
             Ok(volumes)
         }
-        Some(_) => Ok(Vec::new()),
+        Some(_) => Err(Error::new(Code::PoolInactive, format!("pool '{pool}' is not started"))
+            .because("what is in it cannot be seen")
+            .hint(format!("foundry pool start {}", shell_word(pool)))),
         None if session.settings.default_target(pool, session.host.uri()).is_some() => Ok(Vec::new()),
         None => Err(no_pool(session, pool)?),
     }

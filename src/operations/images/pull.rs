@@ -47,6 +47,7 @@ pub enum Pulled {
 /// whole, or is in use and would be replaced.
 pub fn pull(session: &Session<'_>, request: &Request<'_>) -> Result<Pulled, Error> {
     let Some(image) = existing(session, request)? else {
+        tell_unprotected(session, &request.fetch);
         let import = |source: &mut dyn Source| import(session, request.pool, request.name, source);
         return request.fetch.open(session, import).map(Pulled::New);
     };
@@ -70,6 +71,17 @@ pub fn pull(session: &Session<'_>, request: &Request<'_>) -> Result<Pulled, Erro
         .outcome("nothing was changed"));
     }
     replace(session, request, &image).map(Pulled::Replaced)
+}
+
+/// Whoever is on the way of plain http can send another image, and then has a VM inside of the network.
+fn tell_unprotected(session: &Session<'_>, fetch: &Fetch<'_>) {
+    if let (Location::Url(url), None) = (fetch.location, fetch.expected)
+        && !url.is_https()
+    {
+        session.warn(format!(
+            "{url} is plain http and no checksum was given: anybody on the way can send another image"
+        ));
+    }
 }
 
 /// That an image is there already says nothing about what was asked of it.
@@ -166,6 +178,7 @@ fn replace(session: &Session<'_>, request: &Request<'_>, image: &Volume) -> Resu
         .outcome("nothing was changed"));
     }
     let wanted = name.parse().map_err(|e| Error::new(Kind::Storage, format!("its name {e}")))?;
+    tell_unprotected(session, &request.fetch);
     session.working(format!("Downloading {}", request.fetch.location));
     let aside = request.fetch.aside(session).map_err(|e| e.outcome("the present image stays as it is"))?;
     let mut source = aside.source()?;

@@ -12,6 +12,8 @@ use crate::units::Bytes;
 
 /// What is left over for others and for what the file system itself needs.
 const MARGIN: u64 = 16 << 20;
+/// And the most of it, on a large file system.
+const LARGEST_MARGIN: u64 = 4 << 30;
 /// After so many written bytes the pool is asked again: others write to it, too.
 const STRETCH: u64 = 256 << 20;
 /// One of so many parts of what is left is written until then, so that so many may write at once.
@@ -81,10 +83,17 @@ pub(super) fn fits_instead(session: &Session<'_>, present: &Volume, data: u64) -
     Err(Error::new(Code::OutOfSpace, message).outcome("nothing was changed"))
 }
 
-/// How much may be written until the next look.
-pub(super) fn next_stretch(session: &Session<'_>, pool: &str) -> Result<u64, Error> {
+/// What is left over for others. Where nobody knows how much will come, it may be without an end, and the disks of running
+/// VMs grow on the same file system: a twentieth of it is theirs.
+pub(super) fn spare(session: &Session<'_>, pool: &str, length: Option<u64>) -> Result<u64, Error> {
+    let capacity = || Ok::<_, Error>(session.host.pool(pool)?.map_or(0, |pool| pool.capacity.0));
+    Ok(if length.is_some() { MARGIN } else { (capacity()? / 20).clamp(MARGIN, LARGEST_MARGIN) })
+}
+
+/// How much may be written until the next look, so that as much is left over.
+pub(super) fn next_stretch(session: &Session<'_>, pool: &str, spare: u64) -> Result<u64, Error> {
     let available = available(session, pool)?;
-    let free = available.saturating_sub(MARGIN);
+    let free = available.saturating_sub(spare);
     if free >= LEAST {
         return Ok((free / WRITERS).clamp(LEAST, STRETCH));
     }
@@ -93,7 +102,7 @@ pub(super) fn next_stretch(session: &Session<'_>, pool: &str) -> Result<u64, Err
         format!(
             "pool '{pool}' is full: it has {} left, of which {} are to spare",
             Bytes(available),
-            Bytes(MARGIN)
+            Bytes(spare)
         ),
     ))
 }

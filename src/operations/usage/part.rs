@@ -50,8 +50,10 @@ impl Usage {
     /// Whether a domain has that file as a disk, now or at its next start, or something that lies on it.
     pub(in crate::operations) fn has(&self, vm: &str, volume: &RecordedVolume) -> bool {
         let RecordedVolume { pool, name, path, .. } = volume;
-        let users = self.of(pool, name, path);
-        users.vms.iter().any(|user| user == vm)
+        // A pool that was moved has it at another path than the record says.
+        let listed = self.volumes.iter().find(|v| v.pool == *pool && v.name == *name).map(|v| &v.path);
+        let uses = |path: &String| self.of(pool, name, path).vms.iter().any(|user| user == vm);
+        uses(path) || listed.is_some_and(|now| now != path && uses(now))
     }
 
     fn part_by_all_names(&self, volume: &Volume, path: &str) -> Part {

@@ -167,7 +167,8 @@ impl Client {
             E::Io(io) => (Reason::Unreachable, io.to_string(), Again::Soon),
             E::ConnectionFailed => (Reason::Unreachable, error.to_string(), Again::IfBegun),
             E::ConnectProxyFailed(_) => (Reason::Unreachable, error.to_string(), Again::IfBegun),
-            E::Protocol(_) => (Reason::Answer, error.to_string(), Again::Soon),
+            // Who speaks no HTTP now speaks none in a second.
+            E::Protocol(_) => (Reason::Answer, error.to_string(), Again::IfBegun),
             E::Tls(_) | E::Rustls(_) => return Fault::never(untrusted(url, error.to_string())).at(url),
             other => (Reason::Answer, other.to_string(), Again::Never),
         };

@@ -201,6 +201,7 @@ fn locked(libvirt: &str, holders: &[(u32, &str, Option<&str>, bool)]) -> (String
     let holder = |&(pid, name, vm, writes): &(u32, &str, Option<&str>, bool)| Holder {
         pid,
         name: name.into(),
+        user: None,
         vm: vm.map(str::to_owned),
         writes,
     };

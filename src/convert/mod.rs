@@ -4,19 +4,26 @@
 //! images name, and takes file names for network addresses (`nbd:…`, `json:…`). None of that is left to it. The
 //! format is the one that [`disk_image`] found, images that name other files are refused before, and instead
 //! of names it gets two open files: the image as its standard input, and a file without a name as its output,
-//! which is gone when nobody holds it any more, however this process ends.
+//! which is gone when nobody holds it any more, however this process ends. It can open nothing else ([`sandbox`]).
+//!
+//! What comes out is compared with what the image said of itself: a reader that takes an image for shorter than it is
+//! says nothing of it.
+
+mod sandbox;
+mod source;
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use crate::disk_image::{self, DiskImage};
 use crate::error::{Code, Error, Kind};
 use crate::text::printable;
 use crate::units::Bytes;
+use sandbox::Sandbox;
+use source::{SourceImage, Unfit};
 
 /// What images are converted to: the two formats that VMs use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +49,7 @@ impl ImageFormat {
 pub struct Conversion<'a> {
     /// Where it is from, for messages.
     pub from: &'a str,
-    /// The image.
+    /// The image, which nobody else can write to: what is judged here is what qemu-img reads.
     pub image: &'a File,
     /// What becomes of it.
     pub to: ImageFormat,
@@ -67,46 +74,38 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// [`Kind::Storage`] where it is no image or needs other files, where there is no room, and where qemu-img is
 /// missing or fails; [`Kind::Interrupted`] where it was stopped. Nothing is left behind.
 pub fn convert(conversion: Conversion<'_>) -> Result<File, Error> {
-    let driver = conversion.driver()?;
-    // Each image has one file only. Where qemu-img opens a second one after all, that is none of a chain.
-    let source = serde_json::json!({
-        "driver": driver,
-        "file": { "driver": "file", "filename": STANDARD_INPUT },
-        "backing": null,
-    });
-    let source = format!("json:{source}");
-    conversion.check_room(driver, &source)?;
+    let image = source::judge(conversion.image).map_err(|unfit| conversion.unfit(unfit))?;
+    let source = described(&image);
+    conversion.check_room(image.driver, &source)?;
     let result = conversion.nameless()?;
     let arguments = ["convert", "-O", conversion.to.as_str(), &source, STANDARD_OUTPUT];
     conversion.run(&arguments, &result)?;
-    conversion.check(&result)?;
+    conversion.check(&result, &image)?;
     Ok(result)
 }
 
+/// The image, as qemu-img is told of it.
+fn described(image: &SourceImage) -> String {
+    // Each image has one file only. Where qemu-img opens a second one after all, that is none of a chain.
+    let mut source = serde_json::json!({
+        "driver": image.driver,
+        "file": { "driver": "file", "filename": STANDARD_INPUT },
+        "backing": null,
+    });
+    if image.driver == "vpc" {
+        // Of makers that it does not know, QEMU believes the geometry, which is rounded down.
+        source["force_size_calc"] = "current_size".into();
+    }
+    format!("json:{source}")
+}
+
 impl Conversion<'_> {
-    /// QEMU's driver for the image.
-    fn driver(&self) -> Result<&'static str, Error> {
-        let image = self.look(self.image)?;
-        match (image.driver(), image.refusal()) {
-            // The end tells that the last sector is none of the disk's.
-            (Some("raw"), _) if self.has_vhd_footer()? => Ok("vpc"),
-            (Some(driver), _) => Ok(driver),
-            (None, reason) => Err(self.failed(reason.unwrap_or_default())),
+    fn unfit(&self, unfit: Unfit) -> Error {
+        match unfit {
+            Unfit::Kind(why) => self.failed(why),
+            Unfit::CutOff(why) => self.refused(Code::ContentDamaged, why),
+            Unfit::Unreadable(error) => self.failed(error),
         }
-    }
-
-    fn look(&self, file: &File) -> Result<DiskImage, Error> {
-        let mut head = Vec::new();
-        let begin = AtStart { file, offset: 0 };
-        begin.take(disk_image::HEADER_LENGTH).read_to_end(&mut head).map_err(|e| self.failed(e))?;
-        disk_image::probe(&head).map_err(|e| self.failed(e))
-    }
-
-    fn has_vhd_footer(&self) -> Result<bool, Error> {
-        let length = self.image.metadata().map_err(|e| self.failed(e))?.len();
-        let mut tail = [0; 512];
-        let read = self.image.read_exact_at(&mut tail, length.saturating_sub(512));
-        Ok(read.is_ok() && disk_image::is_vhd_footer(&tail))
     }
 
     /// As a qcow2 image, it would take its data and what says where they are; a raw one leaves the latter out.
@@ -131,14 +130,15 @@ impl Conversion<'_> {
         Err(self.refused(Code::LocalFile, why).hint("TMPDIR names another directory"))
     }
 
-    /// The result must be what it was to become. A disk that holds an image is none.
-    fn check(&self, result: &File) -> Result<(), Error> {
-        let image = self.look(result)?;
-        if image.format() == Some(self.to.as_str()) && image.refusal().is_none() {
-            return Ok(());
+    /// The result must be what it was to become, and all of it. A disk that holds an image is none.
+    fn check(&self, result: &File, source: &SourceImage) -> Result<(), Error> {
+        let (image, _) = source::look(result).map_err(|unfit| self.unfit(unfit))?;
+        if image.format() != Some(self.to.as_str()) || image.refusal().is_some() {
+            let reason = image.refusal().unwrap_or_else(|| format!("it is {image} itself"));
+            return Err(self.failed(format!("of the disk inside: {reason}")));
         }
-        let reason = image.refusal().unwrap_or_else(|| format!("it is {image} itself"));
-        Err(self.failed(format!("of the disk inside: {reason}")))
+        source::check_whole(result, &image, source.disk)
+            .map_err(|why| self.refused(Code::ContentDamaged, why))
     }
 
     fn nameless(&self) -> Result<File, Error> {
@@ -152,13 +152,12 @@ impl Conversion<'_> {
     fn run(&self, arguments: &[&str], output: &File) -> Result<(), Error> {
         let errors = self.nameless()?;
         let duplicate = |file: &File| file.try_clone().map_err(|e| self.failed(e));
-        let child = Command::new("qemu-img")
-            .args(arguments)
-            .env("LC_ALL", "C")
-            .stdin(Stdio::from(duplicate(self.image)?))
-            .stdout(Stdio::from(duplicate(output)?))
-            .stderr(Stdio::from(duplicate(&errors)?))
-            .spawn()
+        let streams = [duplicate(self.image)?, duplicate(output)?, duplicate(&errors)?];
+        let child = Sandbox { input: self.image, output }
+            .spawn("qemu-img", |command| {
+                let [input, output, errors] = streams.map(Stdio::from);
+                command.args(arguments).env("LC_ALL", "C").stdin(input).stdout(output).stderr(errors);
+            })
             .map_err(|e| self.not_started(&e))?;
         match self.wait(child, output)? {
             true => Ok(()),
@@ -221,19 +220,5 @@ impl Conversion<'_> {
     fn stopped(&self) -> Error {
         Error::new(Kind::Interrupted, format!("interrupted while {} was converted", self.from))
             .outcome("nothing was changed")
-    }
-}
-
-/// Reads a file from its beginning, wherever others have come in it.
-struct AtStart<'a> {
-    file: &'a File,
-    offset: u64,
-}
-
-impl Read for AtStart<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let read = self.file.read_at(buffer, self.offset)?;
-        self.offset += read as u64;
-        Ok(read)
     }
 }

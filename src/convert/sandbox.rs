@@ -1,0 +1,150 @@
+//! qemu-img where it can open nothing but itself and the two files that it is given.
+//!
+//! A reader of disk images is a large program that does what an image says. What an image names beyond its head, and
+//! what a fault of the program lets an image do, ends here: Landlock (landlock(7)) lets the child open its own program
+//! and libraries, and the image and the result by their inodes. Where the kernel has it not (before 5.13, or switched
+//! off), the child runs all the same, with the format fixed and chains cut off as before.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset,
+    RulesetAttr, RulesetCreatedAttr, RulesetError, Scope,
+};
+
+/// The newest kernel interface whose rights are known here; of an older one, those that it has.
+const NEWEST: ABI = ABI::V6;
+/// Where programs and libraries are, and nothing secret.
+const PROGRAMS: [&str; 9] =
+    ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix/store", "/gnu/store", "/etc/ld.so.cache"];
+
+/// A child with those two files, which are its standard input and output.
+pub(super) struct Sandbox<'a> {
+    /// Read only.
+    pub(super) input: &'a File,
+    /// Read and written.
+    pub(super) output: &'a File,
+}
+
+impl Sandbox<'_> {
+    /// Starts a program that is looked for on the PATH. The command is its arguments, its environment and its standard
+    /// streams.
+    ///
+    /// # Errors
+    /// The system's; [`ErrorKind::NotFound`] where there is no such program.
+    pub(super) fn spawn(
+        &self,
+        program: &str,
+        prepare: impl FnOnce(&mut Command) + Send,
+    ) -> io::Result<Child> {
+        let program = on_the_path(program).ok_or(ErrorKind::NotFound)?;
+        // What a thread may open, its children may, and no other thread.
+        std::thread::scope(|scope| {
+            let child = scope.spawn(|| {
+                self.enter(&program).map_err(io::Error::other)?;
+                let mut command = Command::new(&program);
+                prepare(&mut command);
+                command.spawn()
+            });
+            child.join().unwrap_or_else(|_| Err(io::Error::other("the thread that starts it ended")))
+        })
+    }
+
+    /// Gives up everything else in this thread, as far as the kernel can.
+    fn enter(&self, program: &Path) -> Result<(), RulesetError> {
+        let look = BitFlags::from(AccessFs::ReadFile) | AccessFs::ReadDir | AccessFs::Execute;
+        let write = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::Truncate;
+        let rules = Ruleset::default()
+            .set_compatibility(CompatLevel::BestEffort)
+            .handle_access(AccessFs::from_all(NEWEST))?
+            .handle_access(AccessNet::from_all(NEWEST))?
+            .scope(Scope::from_all(NEWEST))?
+            .create()?
+            .add_rule(PathBeneath::new(self.input, AccessFs::ReadFile))?
+            .add_rule(PathBeneath::new(self.output, write))?;
+        let readable = PROGRAMS.iter().map(Path::new).chain([program]);
+        let readable = readable.filter_map(|path| PathFd::new(path).ok());
+        let rules =
+            rules.add_rules(readable.map(|place| Ok::<_, RulesetError>(PathBeneath::new(place, look))))?;
+        let nothing = PathFd::new("/dev/null").ok().map(|place| Ok(PathBeneath::new(place, write)));
+        let rules = rules.add_rules(nothing.into_iter().collect::<Vec<Result<_, RulesetError>>>())?;
+        rules.restrict_self().map(drop)
+    }
+}
+
+/// The program, by its place: a child that may not look everywhere cannot search for itself.
+fn on_the_path(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_else(|| OsStr::new("/usr/bin:/bin").to_owned());
+    let is_program = |path: &PathBuf| {
+        path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+    };
+    std::env::split_paths(&path).map(|directory| directory.join(program)).find(is_program)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+    use super::*;
+    use std::io::{Read, Seek};
+    use std::process::Stdio;
+
+    fn said(script: &str) -> String {
+        let (input, mut output) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+        let sandbox = Sandbox { input: &input, output: &output };
+        let (stdin, stdout) = (input.try_clone().unwrap(), output.try_clone().unwrap());
+        let mut child = sandbox
+            .spawn("sh", |command| {
+                command.args(["-c", script]).stdin(Stdio::from(stdin)).stdout(Stdio::from(stdout));
+            })
+            .unwrap();
+        child.wait().unwrap();
+        output.rewind().unwrap();
+        let mut said = String::new();
+        output.read_to_string(&mut said).unwrap();
+        said
+    }
+
+    /// Whether this kernel has Landlock is seen by the same means: the thread that entered opens nothing else.
+    #[test]
+    fn nothing_but_the_two_files_can_be_opened() {
+        let has_landlock = std::thread::spawn(|| {
+            let file = tempfile::tempfile().unwrap();
+            Sandbox { input: &file, output: &file }.enter(Path::new("/nonexistent")).unwrap();
+            File::open("/etc/passwd").is_err()
+        });
+        if !has_landlock.join().unwrap() {
+            return;
+        }
+        let secret = tempfile::NamedTempFile::new().unwrap();
+        let secret = secret.path().display();
+        assert_eq!(
+            said("echo from the program; : </proc/self/fd/0 && echo the image"),
+            "from the program\nthe image\n"
+        );
+        for forbidden in [
+            format!(": <{secret}"),
+            format!(": >{secret}"),
+            format!(": >{secret}.new"),
+            "ls /root".to_owned(),
+            ": </etc/passwd".to_owned(),
+            ": >/proc/self/fd/0".to_owned(),
+        ] {
+            let said = said(&format!("({forbidden}) >/dev/null 2>&1 || echo refused"));
+            assert_eq!(said, "refused\n", "{forbidden}");
+        }
+        assert!(File::open("/etc/passwd").is_ok(), "the caller is as free as before");
+    }
+
+    #[test]
+    fn a_program_that_is_nowhere_is_not_found() {
+        let file = tempfile::tempfile().unwrap();
+        let refused = Sandbox { input: &file, output: &file }.spawn("foundry-test-nowhere", |_| {});
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::NotFound);
+    }
+}
