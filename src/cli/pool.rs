@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::host::Pool;
 use crate::operations::pools::PoolInfo;
 use crate::operations::{Session, pools};
+use crate::text::printable;
 use crate::units::Bytes;
 
 /// List, add, start, stop and delete storage pools
@@ -251,7 +252,7 @@ fn text(found: &PoolInfo) -> String {
         ("Used by", or_none(Some(found.users.join(", ")))),
     ];
     let mut text: String =
-        lines.iter().map(|(name, value)| format!("{:<12}{value}\n", format!("{name}:"))).collect();
+        lines.iter().map(|(name, value)| format!("{:<12}{}\n", format!("{name}:"), printable(value))).collect();
     let rows = found
         .volumes
         .iter()

@@ -15,7 +15,7 @@ use super::{Session, cloud_init_log, console, evidence, neighbours};
 use crate::error::{Code, Error};
 use crate::host::{Domain, DomainState};
 use crate::record::Record;
-use crate::text::{printable, shell_word};
+use crate::text::without_sequences;
 
 /// What to wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -323,7 +323,7 @@ impl Watch<'_> {
     }
 
     fn cloud_init_failed<S: AsRef<str>>(&self, errors: &[S]) -> Error {
-        let told: Vec<String> = errors.iter().map(|e| printable(e.as_ref())).collect();
+        let told: Vec<String> = errors.iter().map(|e| without_sequences(e.as_ref())).collect();
         Error::new(Code::CloudInitFailed, format!("cloud-init in VM '{}' ended with errors", self.name))
             .because(told.join("; "))
             .hint("in the guest: cloud-init status --long, /var/log/cloud-init.log")
@@ -340,7 +340,11 @@ impl Watch<'_> {
     }
 
     fn stays(&self) -> String {
-        format!("VM '{}' stays as it is; foundry destroy {} removes it", self.name, shell_word(&self.name))
+        format!(
+            "VM '{}' stays as it is; foundry destroy {} removes it",
+            self.name,
+            crate::host::word_of(&self.name, self.vm.uuid)
+        )
     }
 
     fn with_console(&self, error: Error) -> Error {
@@ -350,11 +354,7 @@ impl Watch<'_> {
             self.vm.record.console_log.as_deref(),
             CONSOLE_LINES,
         );
-        if lines.is_empty() {
-            error
-        } else {
-            error.outcome(format!("the console's last lines:\n  | {}", lines.join("\n  | ")))
-        }
+        if lines.is_empty() { error } else { error.outcome_with("the console's last lines:", &lines) }
     }
 }
 

@@ -7,6 +7,7 @@
 
 use super::node::{Content, Mapping, Node};
 use super::scalar::{Meaning, Scalar, is_open};
+use crate::text::is_unseen;
 
 /// The longest key that is written as `key:`; PyYAML gives up on those past 1,024 characters.
 const MAX_SIMPLE_KEY: usize = 120;
@@ -183,12 +184,9 @@ fn escape(c: char) -> String {
 }
 
 /// Control characters, what YAML 1.1 takes for line breaks (U+0085, U+2028, U+2029), what a YAML text may
-/// not hold (U+FFFE, U+FFFF), and what a reader cannot see (the byte order mark, marks that change the
-/// direction of text).
+/// not hold (U+FFFE, U+FFFF), and what a reader cannot see.
 fn needs_escape(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
-        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff0}'..='\u{ffff}')
+    is_unseen(c) || matches!(c, '\u{fff0}'..='\u{ffff}')
 }
 
 /// Whether a text holds the word by which cloud-init takes a whole user-data for a MIME message: it looks
