@@ -11,21 +11,28 @@ use std::io::{self, ErrorKind};
 /// be two, and no value makes a line of its own. What is written out stays as it is when this is done again.
 pub fn printable(value: &str) -> String {
     let mut out = String::with_capacity(value.len());
+    let mut before = None;
     for c in value.chars() {
-        if is_unseen(c) {
+        if is_unseen(c) && !is_emoji_style(before, c) {
             out.extend(c.escape_default());
         } else {
             out.push(c);
         }
+        before = Some(c);
     }
     out
 }
 
+/// Whether a character chooses between the text and the picture of the sign before it (U+FE0E, U+FE0F), which is seen.
+fn is_emoji_style(before: Option<char>, c: char) -> bool {
+    let is_sign = |c: char| !c.is_ascii() && !c.is_alphanumeric() && !is_unseen(c);
+    matches!(c, '\u{fe0e}' | '\u{fe0f}') && before.is_some_and(is_sign)
+}
+
 /// Lines of foundry's own, the values in which are [`printable`] already: for what was forgotten all but the ends of
-/// lines and tabs is written out.
+/// lines is written out.
 pub fn printable_lines(text: &str) -> String {
-    let line = |line: &str| line.split('\t').map(printable).collect::<Vec<_>>().join("\t");
-    text.split('\n').map(line).collect::<Vec<_>>().join("\n")
+    text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
 }
 
 /// Why the system refused something, in the words that all messages have for it: its own carry an error number.
@@ -43,8 +50,8 @@ pub fn io_cause(error: &io::Error) -> String {
     }
 }
 
-/// A line of what was written for a terminal, a guest's console, without the sequences that it obeys (ECMA-48); anything
-/// else of the kind is written out.
+/// A line of what was written for a terminal, a guest's console, without the sequences that it obeys (ECMA-48) and with a
+/// blank for a tab; anything else of the kind is written out.
 pub fn without_sequences(line: &str) -> String {
     let mut out = String::new();
     let mut chars = line.trim_end_matches('\r').chars();
@@ -52,11 +59,11 @@ pub fn without_sequences(line: &str) -> String {
         match c {
             '\u{1b}' => skip_sequence(&mut chars),
             '\u{9b}' => skip_csi(&mut chars),
-            '\t' => out.push(c),
+            '\t' => out.push(' '),
             c => out.push(c),
         }
     }
-    out.split('\t').map(printable).collect::<Vec<_>>().join("\t")
+    printable(&out)
 }
 
 /// Whether a character is not seen as what it is: control characters of ASCII and of ISO 8859 (C0, DEL, C1), blanks but
@@ -68,7 +75,7 @@ pub fn is_unseen(c: char) -> bool {
         || matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}')
         || matches!(c, '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}')
         || matches!(c, '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}')
-        || matches!(c, '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{fffe}'..='\u{ffff}')
+        || matches!(c, '\u{fdd0}'..='\u{fdef}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{fffe}'..='\u{ffff}')
         || matches!(c, '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
@@ -157,7 +164,7 @@ mod tests {
             ("a\u{9b}31mb", "ab"),
             ("a\u{1b}]0;title\u{7}b", "ab"),
             ("a\u{1b}]8;;http://x\u{1b}\\b", "ab"),
-            ("a\u{202e}b\tc\u{8}", "a\\u{202e}b\tc\\u{8}"),
+            ("a\u{202e}b\tc\u{8}", "a\\u{202e}b c\\u{8}"),
             ("täst ✓", "täst ✓"),
         ] {
             assert_eq!(without_sequences(text), shown, "{text:?}");
@@ -174,13 +181,13 @@ mod tests {
                 "\u{200b}\u{200d}\u{feff}\u{2060}\u{2028}\u{e0041}",
                 r"\u{200b}\u{200d}\u{feff}\u{2060}\u{2028}\u{e0041}",
             ),
-            ("täst ✓ 名前 🖥 e\u{301} it's \\ \"", "täst ✓ 名前 🖥 e\u{301} it's \\ \""),
+            ("täst ✓ 名前 🖥️ e\u{301} it's \\ \"", "täst ✓ 名前 🖥️ e\u{301} it's \\ \""),
             ("a\u{a0}b\u{3000}c\u{fe0f}", r"a\u{a0}b\u{3000}c\u{fe0f}"),
         ] {
             assert_eq!(printable(value), shown, "{value:?}");
             assert_eq!(printable(shown), shown, "it was done already");
         }
-        assert_eq!(printable_lines("a\u{1b}[1m\n\tb\n"), "a\\u{1b}[1m\n\tb\n");
+        assert_eq!(printable_lines("a\u{1b}[1m\n\tb\n"), "a\\u{1b}[1m\n\\tb\n");
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //! command ends in good order, and no terminal obeys them.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should stop")]
 
+#[path = "common/stray.rs"]
+mod stray;
 mod support;
 
 use std::fmt::Write as _;
@@ -12,6 +14,7 @@ use foundry::host::Host;
 use foundry::record::{Owner, Record};
 use proptest::prelude::*;
 use serde_json::Value;
+use stray::is_stray;
 use support::Bench;
 use support::command::run;
 
@@ -63,7 +66,7 @@ fn judged(text: &str) {
             let written = Record::to_text(&record).unwrap();
             assert_eq!(Owner::of(Some(&written)), Owner::Foundry(record));
         }
-        Owner::Unreadable(why) => assert!(!why.contains(|c: char| c.is_control() && c != '\t'), "{why:?}"),
+        Owner::Unreadable(why) => assert!(!why.contains(is_stray), "{why:?}"),
         Owner::Foreign => panic!("{text:?} bears foundry's mark"),
         Owner::FirstFoundry(_) | Owner::Newer(_) => {}
     }
@@ -134,7 +137,7 @@ fn no_command_shows_a_terminal_what_a_record_holds() {
     let count = evil_host(file.path());
     assert!(count > 30, "{count}");
     let uri = format!("test://{}", file.path().display());
-    let evil = |c: char| foundry::text::is_unseen(c) && c != '\n' && c != '\t';
+    let evil = |c: char| is_stray(c) && c != '\n';
     let name = |number| format!("{EVIL_NAME}{number}");
     let mut all: Vec<Vec<String>> = [
         "list --all",

@@ -251,8 +251,10 @@ fn text(found: &PoolInfo) -> String {
         ("Volumes", or_none(count)),
         ("Used by", or_none(Some(found.users.join(", ")))),
     ];
-    let mut text: String =
-        lines.iter().map(|(name, value)| format!("{:<12}{}\n", format!("{name}:"), printable(value))).collect();
+    let mut text: String = lines
+        .iter()
+        .map(|(name, value)| format!("{:<12}{}\n", format!("{name}:"), printable(value)))
+        .collect();
     let rows = found
         .volumes
         .iter()

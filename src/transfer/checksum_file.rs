@@ -156,10 +156,7 @@ impl ChecksumFile {
     }
 
     fn absent(&self, name: &str) -> TransferError {
-        let error = TransferError::new(
-            Reason::Checksum,
-            format!("{} does not list {name:?}", self.from),
-        );
+        let error = TransferError::new(Reason::Checksum, format!("{} does not list {name:?}", self.from));
         match self.near(name).as_slice() {
             [] => error,
             near => error.hint(format!("it lists {}", near.join(", "))),

@@ -42,5 +42,5 @@ pub fn write<T: Serialize>(value: &T) -> Result<String, String> {
     }
     // What nobody sees, or a terminal obeys, it writes as it is; foundry's own writer escapes it.
     let documents = node::read_documents(&text).map_err(|e| e.to_string())?;
-    Ok(documents.iter().map(node::Node::to_yaml).collect::<Vec<_>>().join("---\n"))
+    Ok(documents.iter().map(node::Node::to_lines).collect::<Vec<_>>().join("---\n"))
 }
