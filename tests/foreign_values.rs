@@ -22,6 +22,9 @@ use stray::{FORGED, HOSTILE, HOSTILE_NAME, assert_lines, is_stray};
 use support::command::run;
 use support::{Bench, FORCE, GENTLE, GIB, KEEP, SMALL, WEB, foreign, host_with_neighbours, plan};
 
+/// A name of two lines that XML can carry.
+const TWO_LINES: &str = "x\nerror[FND-0000]: forged\u{9b}\u{202e}\u{200b}.";
+
 /// The exit code of what was typed wrong.
 const USAGE: i32 = 64;
 
@@ -143,15 +146,15 @@ fn names_of_domains_pools_volumes_and_networks_are_seen_and_stay_in_their_lines(
             .with_bridges(&[Bridge { name: HOSTILE.into(), ..Bridge::default() }])
             .with_foreign_domain(
                 &foreign("y", "/pool/vms/other\nerror[FND-0000]: x")
-                    .replace("<name>y</name>", &format!("<name>{HOSTILE}</name>")),
+                    .replace("<name>y</name>", &format!("<name>{TWO_LINES}</name>")),
             ),
     );
     bench.create(&plan(SMALL)).unwrap();
     bench.next_run("small");
     bench.host.set_state("small", DomainState::ShutOff);
     bench.host.rename("small", HOSTILE_NAME);
-    assert!([HOSTILE, HOSTILE_NAME].iter().all(|name| bench.host.domain(name).unwrap().is_some()));
-    for name in ["small", HOSTILE, HOSTILE_NAME] {
+    assert!([TWO_LINES, HOSTILE_NAME].iter().all(|name| bench.host.domain(name).unwrap().is_some()));
+    for name in ["small", TWO_LINES, HOSTILE_NAME] {
         look_at_all(&bench, name, name);
     }
     // What one wants is not there: all that is there is named.
@@ -330,7 +333,7 @@ fn every_form_of_every_command_shows_them_whole() {
             let args = [&["-c", &uri, "--progress", progress], command].concat();
             let ran = run(&args);
             assert!(
-                (1..=6).contains(&ran.code) || ran.code == USAGE,
+                (0..=6).contains(&ran.code) || ran.code == USAGE,
                 "{args:?}: {} {}",
                 ran.code,
                 ran.stderr
