@@ -26,6 +26,7 @@ main() {
   manual
   completions
   configuration
+  put scripts/lib/tmpfiles.conf usr/lib/tmpfiles.d/foundry.conf
   cargo deb --quiet --no-build --output "$OUT/"
   as_fedora_has_it
   cargo generate-rpm --auto-req "$REQUIRES" --output "$OUT/"

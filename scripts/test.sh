@@ -8,8 +8,8 @@
 # Builds, guests and tools stay in target/ and in ~/.cache/foundry-test.
 #
 #   scripts/test.sh               all of it
-#   scripts/test.sh --fast        without the Debian guest and the quickstart
-#   scripts/test.sh --full        with the bare machines, and every fault at every call in place of a sample: hours
+#   scripts/test.sh --fast        without the Debian guest, the quickstart and the bare machines
+#   scripts/test.sh --full        with a bare Debian 13, and every fault at every call in place of a sample: hours
 #   scripts/test.sh --only STAGE  one stage of the table, with what it needs
 #   scripts/test.sh --setup       only the environment, kept; prints it for: eval "$(scripts/test.sh --setup)"
 #   scripts/test.sh --teardown    removes what --setup and aborted runs left
@@ -120,7 +120,6 @@ run() {
   pure_checks
   begin_side_work
   live_checks
-  bare_checks
   finish_side_work
 }
 
@@ -170,25 +169,30 @@ pure_checks() {
   run_if_wanted clippy check_clippy
   run_if_wanted doc check_doc
   run_if_wanted build check_build
-  run_if_wanted hostile check_hostile
   stage_finish tiny debian
   run_if_wanted unit check_unit
 }
 
-# Minutes of compiling and fuzzing that only need a processor. Guests leave one idle: the live tests wait for them.
+# Minutes of compiling, fuzzing and hostile manifests that only need a processor. The live tests wait for guests, and
+# leave some of it idle.
 begin_side_work() {
+  if wanted bare && [[ -z $FAST && $ONLY != bare ]]; then
+    stage_background bare check_bare_beside
+  fi
   if wanted deny || wanted advisories; then
     stage_background cargo-deny tool_cargo_deny
   fi
+  ! wanted hostile || stage_background hostile check_hostile
   ! wanted fuzz || stage_background fuzz check_fuzz
   ! wanted package || stage_background package check_package
 }
 
 finish_side_work() {
+  finish_bare
   stage_finish cargo-deny
   run_if_wanted deny check_deny
   run_if_wanted advisories check_advisories
-  stage_finish fuzz package
+  stage_finish hostile fuzz package
 }
 
 live_checks() {
@@ -197,23 +201,28 @@ live_checks() {
     stage_leave_out live 'there is no host with a guest to run it on'
     return 0
   fi
+  ! wanted live || stage_background live-own-host check_live_own_host
   run_if_wanted live check_live
   if [[ -n $FAST ]] || ! stage_ok debian; then
     ! wanted quickstart || stage_leave_out quickstart "no Debian guest${FAST:+ (--fast)}"
   elif wanted quickstart; then
-    stage quickstart check_quickstart
-    stage quickstart-again check_quickstart
+    stage quickstart check_quickstart "$FOUNDRY_TEST_DEBIAN"
+    # Any guest will do to see that it can be run again.
+    stage quickstart-again check_quickstart "$FOUNDRY_TEST_TINY"
   fi
+  stage_finish live-own-host
   stage leaks check_leaks
 }
 
-# Machines of their own, on which a newcomer begins.
-bare_checks() {
-  wanted bare || return 0
-  if [[ $ONLY == bare || -n $FULL ]]; then
+# Machines of their own, on which a newcomer begins: nothing of them meets the live tests.
+finish_bare() {
+  if [[ $ONLY == bare ]]; then
     stage bare check_bare
+  elif [[ -n $FAST ]]; then
+    ! wanted bare || stage_leave_out bare '--fast'
   else
-    stage_leave_out bare 'it takes long: --only bare, or --full'
+    stage_finish bare
+    ! stage_ok bare || cat "$STAGE_DIR/bare.log"
   fi
 }
 
@@ -228,6 +237,7 @@ clean_up() {
   [[ $(cat "$STAGE_DIR/libvirtd-by" 2>/dev/null) != 'by hand' ]] || libvirtd_revive
   leftovers_remove
   remove_bridges "$RUN_MARK"
+  rm -rf --one-file-system /var/tmp/foundry-test-lane.*
   check_leaks
   if [[ $(cat "$STAGE_DIR/libvirtd-by" 2>/dev/null) == 'by hand' ]]; then
     libvirtd_stop

@@ -116,7 +116,7 @@ fn each_call(
 
 /// With `web`, on a machine whose foundries wait for each other.
 fn shared() -> Bench {
-    let bench = Bench::on(support::host_with_neighbours().with_turns());
+    let bench = Bench::on(support::host_with_neighbours().with_turns().unwrap());
     bench.create(&plan(WEB)).unwrap();
     bench
 }
@@ -257,7 +257,7 @@ fn creates(host: &MemoryHost) {
 
 #[test]
 fn an_image_that_a_vm_is_made_from_meanwhile_stays() {
-    let fresh = || Bench::on(support::host_with_neighbours().with_turns());
+    let fresh = || Bench::on(support::host_with_neighbours().with_turns().unwrap());
     let prune: Command = |b| {
         let found = images::dispensable(&b.session(), "foundry-images", true)?;
         images::prune(&b.session(), &found, |_| {})

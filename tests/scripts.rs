@@ -344,6 +344,33 @@ fn what_the_runner_starts_can_be_interrupted() {
     }
 }
 
+/// The live tests run in two lanes, and in one where no namespaces can be made: each runs once, and none is forgotten.
+#[test]
+fn each_live_test_is_in_one_lane() {
+    let names = |said: &str| -> Vec<String> {
+        let mut names: Vec<String> =
+            said.split_whitespace().filter(|word| *word != "--test").map(str::to_owned).collect();
+        names.sort();
+        names
+    };
+    let machine = Machine::new();
+    let lanes = |which: &str| {
+        let (well, said) =
+            machine.runs(&["checks"], &format!("for lane in {which}; do live_lane $lane; done"));
+        assert!(well, "{said}");
+        names(&said)
+    };
+    let (_, all) = machine.runs(&["checks"], "test_targets live");
+    let all = names(&all);
+    assert!(all.len() > 20, "{all:?}");
+    machine.program("unshare", "exit 0");
+    assert_eq!(lanes("machine own"), all);
+    let (_, own) = machine.runs(&["checks"], "echo $LIVE_OWN_HOST");
+    assert_eq!(lanes("own"), names(&own));
+    machine.program("unshare", "exit 1");
+    assert_eq!((lanes("machine"), lanes("own")), (all, vec![]));
+}
+
 /// A wait of a test ends, and says what was awaited.
 #[test]
 fn a_wait_in_vain_fails_with_what_was_awaited() {

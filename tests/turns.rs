@@ -123,6 +123,10 @@ fn no_disk_comes_or_goes_while_another_works_on_the_vm() {
     let before = bench.host.fingerprint();
     let error = attach(&rival.session(), &wish).unwrap_err();
     assert_eq!(error.message(), "another foundry works on VM 'web'");
+    // The one that has it here is this process. Nothing was noted yet, and so nothing is left.
+    let holder = format!("process {} (", std::process::id());
+    assert!(error.cause().unwrap().contains(&holder), "{}", whole(&error));
+    assert_eq!(error.outcomes(), ["nothing was changed"]);
     assert_eq!(bench.host.changes_since(&before), NOTHING);
     detach(&rival.session(), &found, Duration::from_secs(5)).unwrap_err();
     assert_eq!(bench.host.files(), files);

@@ -15,11 +15,15 @@ wait_for_network() {
   exit 1
 }
 
-# node NAME MODE: a device of the outer machine's, as far as it has it
+# node NAME MODE: a device as the outer machine has one. Where none can be made, that one is bound in, but for KVM, whose
+# mode is changed here.
 node() {
   [[ -e /dev/$1 ]] || return 0
   mkdir -p "$(dirname "dev/$1")"
-  mknod -m "$2" "dev/$1" c "0x$(stat -c %t "/dev/$1")" "0x$(stat -c %T "/dev/$1")"
+  if ! mknod -m "$2" "dev/$1" c "0x$(stat -c %t "/dev/$1")" "0x$(stat -c %T "/dev/$1")" 2>/dev/null && [[ $1 != kvm ]]; then
+    : >"dev/$1"
+    mount --bind "/dev/$1" "dev/$1"
+  fi
 }
 
 # No udev: so /dev/kvm is as the kernel makes it.
@@ -52,11 +56,15 @@ mount -t tmpfs -o mode=755 tmpfs run
 mount -t sysfs sysfs sys
 bind "$BARE_TARGET" "$BARE_TARGET"
 bind "$BARE_CARGO" "$BARE_CARGO"
-bind "$BARE_RUSTUP" "$BARE_RUSTUP"
-bind "$BARE_ARCHIVES" /var/cache/apt/archives
-bind "$BARE_CACHE" /root/.cache/foundry-test
+bind "$BARE_SYSROOT" "$BARE_SYSROOT"
+bind "$BARE_KEPT/archives" /var/cache/apt/archives
+bind "$BARE_KEPT/cache" /root/.cache/foundry-test
 hostname "bare-$1"
-printf '127.0.0.1 localhost\n127.0.1.1 bare-%s\n' "$1" >etc/hosts
+# The mirror may be known by the outer machine's file only.
+{
+  printf '127.0.0.1 localhost\n127.0.1.1 bare-%s\n' "$1"
+  grep -vE '^[[:space:]]*(#|$|127\.|::1|fe|ff)' /etc/hosts || true
+} >etc/hosts
 # slirp4netns's own, which asks the outer machine's
 echo 'nameserver 10.0.2.3' >etc/resolv.conf
 # The outer machine's proc lets unshare mount the new one; it goes with the old root.
@@ -65,8 +73,11 @@ mkdir -p old
 pivot_root . old
 cd /
 # Nothing of the outer environment but what reaches the toolchain and a proxy.
-exec env -i HOME=/root LC_ALL=C.UTF-8 CARGO_HOME="$BARE_CARGO" RUSTUP_HOME="$BARE_RUSTUP" CARGO_TARGET_DIR="$BARE_TARGET" \
-  PATH="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:$BARE_CARGO/bin" \
-  ${http_proxy:+http_proxy="$http_proxy"} ${https_proxy:+https_proxy="$https_proxy"} ${no_proxy:+no_proxy="$no_proxy"} \
+proxies=()
+for name in http_proxy https_proxy no_proxy; do
+  [[ -z ${!name:-} ]] || proxies+=("$name=$(sed -E "s,//(localhost|127\.0\.0\.1)([:/]|$),//$BARE_OUTER_LOOPBACK\2," <<<"${!name}")")
+done
+exec env -i HOME=/root LC_ALL=C.UTF-8 CARGO_HOME="$BARE_CARGO" CARGO_TARGET_DIR="$BARE_TARGET" \
+  PATH="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:$BARE_SYSROOT/bin" "${proxies[@]}" \
   unshare --pid --fork --kill-child --mount-proc --propagation private \
   bash "$BARE_PROJECT/scripts/lib/bare_inside.sh" "$1" "$BARE_PROJECT"

@@ -17,7 +17,8 @@ tools_dir() {
   echo "$(cache_dir)/bin"
 }
 
-# About two minutes on two cores: there are no recent binaries in any package registry.
+# There are no recent binaries of these in any package registry. They run for seconds, and are compiled in a third of the
+# time without optimization: forty seconds to two minutes of a processor.
 tool_cargo_deny() {
   tool_from_crate cargo-deny "$CARGO_DENY_VERSION"
 }
@@ -26,17 +27,15 @@ tool_cargo_fuzz() {
   tool_from_crate cargo-fuzz "$CARGO_FUZZ_VERSION"
 }
 
-# These two run for a second and are compiled in a third of the time without optimization: forty seconds and two
-# minutes of a processor.
 tool_cargo_deb() {
-  tool_from_crate cargo-deb "$CARGO_DEB_VERSION" --debug
+  tool_from_crate cargo-deb "$CARGO_DEB_VERSION"
 }
 
 tool_cargo_generate_rpm() {
-  tool_from_crate cargo-generate-rpm "$CARGO_GENERATE_RPM_VERSION" --debug
+  tool_from_crate cargo-generate-rpm "$CARGO_GENERATE_RPM_VERSION"
 }
 
-# tool_from_crate CRATE VERSION [OPTION...]: compiled, unless that version is there. Some say their version without
+# tool_from_crate CRATE VERSION: compiled, unless that version is there. Some say their version without
 # their name.
 tool_from_crate() {
   local found
@@ -44,7 +43,7 @@ tool_from_crate() {
   if [[ ${found#"$1 "} == "$2" ]]; then
     return 0
   fi
-  nice -n 19 cargo install --quiet --locked --force "${@:3}" --root "$(cache_dir)" --target-dir "$(cache_scratch "$1")" \
+  nice -n 19 cargo install --quiet --locked --force --debug --root "$(cache_dir)" --target-dir "$(cache_scratch "$1")" \
     "$1@$2"
   rm -rf "$(cache_dir)/scratch-$1"
 }

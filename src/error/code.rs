@@ -123,6 +123,7 @@ codes! {
         4008 VmTurnTaken
         4009 RecordUnreadable
         4010 VmDeclined
+        4075 TurnsUnsafe
         // The hypervisor and the machine.
         4101 NoKvm
         4102 ArchUnsupported

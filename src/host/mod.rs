@@ -28,7 +28,7 @@ pub use objects::{
     Neighbourhood, Network, Reach, StateNow, Subnet, View,
 };
 pub use storage::{Pool, PoolAuth, PoolSource, Secret, Server, Volume};
-pub use turn::Turn;
+pub use turn::{NoTurn, Turn};
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -68,10 +68,13 @@ pub trait Host: Send + Sync {
     fn uri(&self) -> &str;
     /// Whether the host is the machine foundry runs on, so that its kernel can be asked directly.
     fn is_local(&self) -> bool;
-    /// The turn with a thing of the host's among the foundries of this machine; `None` while another has it.
-    fn turn(&self, thing: &str) -> Option<Turn> {
+    /// The turn with a thing of the host's among the foundries of this machine, if no other has it.
+    ///
+    /// # Errors
+    /// Why there is none, of which the host knows nothing.
+    fn turn(&self, thing: &str) -> std::result::Result<Turn, NoTurn> {
         let _ = thing;
-        Some(Turn::free())
+        Ok(Turn::free())
     }
     /// Name, versions and guest types of the host.
     fn capabilities(&self) -> Result<Capabilities>;

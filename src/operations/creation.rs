@@ -123,8 +123,9 @@ impl Creation {
 
     /// Takes everything away again, newest first, and adds to the error what became of it.
     pub(super) fn undo(self, session: &Session<'_>, error: Error) -> Error {
-        let turn = self.domain().map(|uuid| turn::to_undo(session, uuid));
-        let mut undoing = Undoing::begin(session, self.domain(), matches!(turn, Some(None)), &self.unknown);
+        let turn = self.domain().map(|uuid| turn::to_undo(session, uuid)).transpose();
+        let kept = turn.as_ref().err().cloned();
+        let mut undoing = Undoing::begin(session, self.domain(), kept, &self.unknown);
         self.made.iter().rev().for_each(|what| undoing.take_back(what));
         undoing.tell(error, self.vm_name().as_deref(), !self.made.is_empty())
     }

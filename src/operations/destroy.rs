@@ -155,11 +155,12 @@ pub fn carry_out(session: &Session<'_>, demolition: &Demolition) -> Result<(), E
 /// Writes what is going on into the record, and only the volumes that go: nothing that happens from here
 /// on may delete one that was decided to stay.
 fn mark(session: &Session<'_>, demolition: &Demolition) -> Result<Marking, Error> {
+    let Domain { uuid, name, .. } = &demolition.domain;
+    // Also without a record: who cannot have the turn now had better not stop the guest.
+    let _turn = turn::with_vm(session, *uuid, name).map_err(|e| e.outcome("nothing was removed"))?;
     if demolition.record.is_none() {
         return Ok(Marking::Written(None));
     }
-    let Domain { uuid, name, .. } = &demolition.domain;
-    let _turn = turn::with_vm(session, *uuid, name).map_err(|e| e.outcome("nothing was removed"))?;
     let marking = write_mark(session, demolition)?;
     if matches!(marking, Marking::Held) {
         session.warn(format!("something else works on VM '{name}', and its plug is pulled all the same"));
@@ -278,7 +279,7 @@ fn spared(session: &Session<'_>, demolition: &Demolition, mark: Option<&Mark>, e
 
 /// Writes the old record over the mark, unless that is another process's by now; whether it did.
 fn take_back(session: &Session<'_>, domain: &Domain, mark: &Mark) -> bool {
-    let Some(_turn) = turn::to_undo(session, domain.uuid) else { return false };
+    let Ok(_turn) = turn::to_undo(session, domain.uuid) else { return false };
     let now = session.host.domain(&domain.name).ok().flatten().filter(|d| d.uuid == domain.uuid);
     let is_ours = |record: Record| record.state == State::Destroying && record.maker == mark.maker;
     now.and_then(|d| record_of(&d)).is_some_and(is_ours)

@@ -17,8 +17,8 @@ use crate::record::RecordedVolume;
 pub(super) struct Undoing<'a> {
     session: &'a Session<'a>,
     domain: Option<Uuid>,
-    /// Another foundry has the turn with the VM.
-    is_kept: bool,
+    /// Why this one has no turn with the VM.
+    kept: Option<String>,
     /// The definition was gone before it was undone.
     is_lost: bool,
     /// The guest could not be stopped.
@@ -33,12 +33,12 @@ impl<'a> Undoing<'a> {
     pub(super) fn begin(
         session: &'a Session<'a>,
         domain: Option<Uuid>,
-        is_kept: bool,
+        kept: Option<String>,
         unknown: &[Created],
     ) -> Self {
         let left: Vec<String> = unknown.iter().map(|u| format!("{u} (it may exist)")).collect();
         let is_needed = !left.is_empty();
-        Self { session, domain, is_kept, is_lost: false, runs: false, is_needed, left }
+        Self { session, domain, kept, is_lost: false, runs: false, is_needed, left }
     }
 
     /// Takes one thing back, or notes why it stays.
@@ -46,7 +46,7 @@ impl<'a> Undoing<'a> {
         self.is_lost = self.is_lost || self.name_is_lost();
         let outcome = match self.obstacle(what) {
             _ if self.is_lost => self.given_up(what),
-            Some(obstacle) => Err(obstacle.to_owned()),
+            Some(obstacle) => Err(obstacle),
             None => remove(self.session, what),
         };
         if let Err(reason) = outcome {
@@ -59,12 +59,13 @@ impl<'a> Undoing<'a> {
         self.domain.is_some_and(|uuid| lookup::is_taken_away(self.session, uuid))
     }
 
-    fn obstacle(&self, what: &Created) -> Option<&'static str> {
-        match what {
-            _ if self.runs => Some("the guest may run"),
-            Created::Volume(_) if self.is_kept => Some("another foundry works on this VM"),
-            Created::Domain { .. } if self.is_needed => Some("its record names the rest"),
-            _ if self.session.cancel.is_insisted() => Some("the undoing was interrupted"),
+    fn obstacle(&self, what: &Created) -> Option<String> {
+        let kept = self.kept.as_ref().filter(|_| matches!(what, Created::Volume(_)));
+        match (what, kept) {
+            _ if self.runs => Some("the guest may run".to_owned()),
+            (_, Some(kept)) => Some(kept.clone()),
+            (Created::Domain { .. }, _) if self.is_needed => Some("its record names the rest".to_owned()),
+            _ if self.session.cancel.is_insisted() => Some("the undoing was interrupted".to_owned()),
             _ => None,
         }
     }

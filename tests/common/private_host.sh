@@ -23,6 +23,9 @@ mount --bind "$dir/cache" /var/cache/libvirt
 mount --bind "$dir/log" /var/log/libvirt
 mkdir -p /run/libvirt
 mount --bind "$dir/run" /run/libvirt
+# Where foundries take turns: those in here know nothing of the machine's own.
+[ -d /run/foundry ] || install -d -m 0770 /run/foundry
+mount -t tmpfs -o mode=0770 tmpfs /run/foundry
 printf 'host_uuid = "%s"\n' "$(cat /proc/sys/kernel/random/uuid)" >>/etc/libvirt/libvirtd.conf
 # The tree of control groups is shared with the machine's own libvirtd.
 printf 'cgroup_controllers = []\n' >>/etc/libvirt/qemu.conf

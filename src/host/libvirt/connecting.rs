@@ -79,6 +79,7 @@ impl Libvirt {
             unanswered,
             told: Told::default(),
             is_here: OnceLock::new(),
+            name: OnceLock::new(),
         })
     }
 }

@@ -37,9 +37,11 @@ use self::machine::Told;
 pub use self::patience::Patience;
 use self::sockets::Sockets;
 use self::watchdog::Watchdog;
+use super::turn::Places;
 use super::{
     AddressSource, Bridge, Capabilities, Domain, GuestAddress, GuestMachine, Host, HostError, Kept, Machine,
-    Neighbourhood, Network, Pool, Reach, Result, StateNow, Turn, View, Volume, Zeros, libvirt_xml, netlink,
+    Neighbourhood, Network, NoTurn, Pool, Reach, Result, StateNow, Turn, View, Volume, Zeros, libvirt_xml,
+    netlink,
 };
 use crate::content::{Content, Sink};
 use crate::units::Bytes;
@@ -69,6 +71,8 @@ pub struct Libvirt {
     told: Told,
     /// Whether the host is this machine, once somebody asked.
     is_here: OnceLock<bool>,
+    /// The host's name, once somebody asked.
+    name: OnceLock<String>,
 }
 
 impl Libvirt {
@@ -81,6 +85,15 @@ impl Libvirt {
 }
 
 impl Libvirt {
+    /// What another host calls itself, whatever address leads there; the address where it does not say.
+    fn host_name(&self) -> &str {
+        self.name.get_or_init(|| {
+            let asked = vm("ask for the host's name");
+            let name = self.call("virConnectGetHostname", &asked, || self.connection.hostname());
+            name.unwrap_or_else(|_| self.uri.clone())
+        })
+    }
+
     /// Whether the daemon lives on this machine, among the files that foundry sees. Where the kernel does not say who
     /// is at the other end, the URI is all that there is.
     fn leads_here(&self) -> bool {
@@ -93,6 +106,13 @@ impl Libvirt {
         let peers = self.sockets.peers();
         peers.is_empty() || peers.into_iter().any(|peer| whereabouts::is_here(proc, peer, has_same_name))
     }
+}
+
+/// What a URI names on its host: `/system`, `/session`.
+fn driver_of(uri: &str) -> &str {
+    let rest = uri.split_once("://").map_or("", |(_, rest)| rest);
+    let path = rest.find('/').map_or("", |at| &rest[at..]);
+    path.split(['?', '#']).next().unwrap_or_default()
 }
 
 /// Whether a URI means the machine that foundry runs on: no transport to elsewhere and no host. A socket that leads
@@ -113,10 +133,13 @@ impl Host for Libvirt {
         *self.is_here.get_or_init(|| is_local_uri(&self.uri) && self.leads_here())
     }
 
-    fn turn(&self, thing: &str) -> Option<Turn> {
+    fn turn(&self, thing: &str) -> std::result::Result<Turn, NoTurn> {
+        let driver = driver_of(&self.uri);
         // This machine's libvirt has several addresses.
-        let host = if self.is_local() { "this machine" } else { &self.uri };
-        Turn::of(&format!("{thing} of {host}"))
+        let host = if self.is_local() { "this machine" } else { self.host_name() };
+        let is_users = self.is_local() && driver == "/session";
+        let places = if is_users { Places::of_user() } else { Places::of_all() };
+        Turn::take(&places, &format!("{thing} of {host}{driver}"))
     }
 
     fn capabilities(&self) -> Result<Capabilities> {
@@ -398,6 +421,19 @@ mod tests {
             ["qemu+ssh://root@hv1/system", "qemu+tcp://10.0.0.1/system", "test:///default", "nonsense"]
         {
             assert!(!is_local_uri(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_uri_names_a_driver() {
+        for (uri, driver) in [
+            ("qemu:///system", "/system"),
+            ("qemu+unix:///session?socket=/run/x", "/session"),
+            ("qemu+ssh://root@hv1/system", "/system"),
+            ("qemu+tcp://10.0.0.1", ""),
+            ("nonsense", ""),
+        ] {
+            assert_eq!(driver_of(uri), driver, "{uri}");
         }
     }
 

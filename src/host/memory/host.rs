@@ -11,9 +11,10 @@ use super::{MemoryHost, URI};
 use crate::content::{Content, Sink};
 use crate::error::Kind;
 use crate::host::libvirt_xml::{DomainDescription, PoolParts, volume_name};
+use crate::host::turn::Places;
 use crate::host::{
     AddressSource, Bridge, Capabilities, Domain, GuestAddress, GuestMachine, Host, Kept, Machine,
-    Neighbourhood, Network, Pool, Reach, Result, StateNow, Turn, View, Volume, Zeros,
+    Neighbourhood, Network, NoTurn, Pool, Reach, Result, StateNow, Turn, View, Volume, Zeros,
 };
 use crate::units::Bytes;
 
@@ -33,13 +34,13 @@ impl Host for MemoryHost {
         self.local
     }
 
-    fn turn(&self, thing: &str) -> Option<Turn> {
+    fn turn(&self, thing: &str) -> std::result::Result<Turn, NoTurn> {
         if self.busy.load(Ordering::SeqCst) {
-            return None;
+            return Err(NoTurn::Taken(Some(std::process::id())));
         }
         match &self.turns {
-            None => Some(Turn::free()),
-            Some(whose) => Turn::of(&format!("{whose} {thing}")),
+            None => Ok(Turn::free()),
+            Some(place) => Turn::take(&Places::only(place.path()), thing),
         }
     }
 

@@ -41,6 +41,7 @@ use std::fmt;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::{
@@ -62,8 +63,8 @@ pub struct MemoryHost {
     local: bool,
     /// Whether another foundry has the turn with everything.
     busy: AtomicBool,
-    /// The name of its turns, where rivals are foundries of one machine.
-    turns: Option<String>,
+    /// Where their turns are, where rivals are foundries of one machine.
+    turns: Option<TempDir>,
     inside: Mutex<Inside>,
 }
 

@@ -68,10 +68,12 @@ impl MemoryHost {
 
     /// Lets the foundries that are at it wait for each other, as those of one machine do. Without it they
     /// know nothing of each other, like those of two.
-    #[must_use]
-    pub fn with_turns(mut self) -> Self {
-        self.turns = Some(Uuid::new_v4().to_string());
-        self
+    ///
+    /// # Errors
+    /// Where there is no place for their lock files.
+    pub fn with_turns(mut self) -> std::io::Result<Self> {
+        self.turns = Some(tempfile::tempdir()?);
+        Ok(self)
     }
 
     /// Sets what it can run.

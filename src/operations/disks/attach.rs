@@ -1,7 +1,7 @@
 //! Attaches a new disk: note its volume, make it, plug it in, write it into the manifest.
 
 use super::attach_plan::{Job, Request, prepare, rivalled};
-use super::attach_undo::{Made, removal, undo};
+use super::attach_undo::{Made, removal, undo, unnoted};
 use super::entry::{add_disk, rewrite, strike_volume};
 use crate::domain_xml;
 use crate::error::Error;
@@ -90,7 +90,7 @@ fn reserve(session: &Session<'_>, job: &Job) -> Result<bool, Error> {
         ensure_pool(session, &job.pool)?;
     }
     let noted = rewrite(session, &job.subject.domain, |record| note(record, &job.volume))
-        .map_err(|error| undo(session, job, &Made::default(), error))?;
+        .map_err(|error| unnoted(session, job, error))?;
     Ok(noted.volumes.contains(&job.volume))
 }
 

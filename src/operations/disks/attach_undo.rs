@@ -44,6 +44,15 @@ pub(super) fn undo(session: &Session<'_>, job: &Job, made: &Made, error: Error) 
     }
 }
 
+/// As [`undo`], where not even the note is known to be there: who could not write it has nothing to strike out.
+pub(super) fn unnoted(session: &Session<'_>, job: &Job, error: Error) -> Error {
+    if !matches!(is_noted_by_us(session, job), Ok(false)) {
+        return undo(session, job, &Made::default(), error);
+    }
+    let error = if session.cancel.is_requested() { error.of_kind(Kind::Interrupted) } else { error };
+    or_taken_away(session, &job.subject.domain, error).outcome("nothing was changed")
+}
+
 /// What to do about what is left.
 pub(super) fn removal(job: &Job) -> String {
     let (vm, target) = (job.subject.domain.word(), &job.disk.target);

@@ -97,7 +97,8 @@ fn is_writable(descriptor: &Path) -> bool {
     flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok()).is_some_and(|flags| flags & 3 != 0)
 }
 
-fn name_of(process: &Path) -> String {
+/// What a process calls itself.
+pub(in crate::operations) fn name_of(process: &Path) -> String {
     let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
     Some(printable(name.trim())).filter(|name| !name.is_empty()).unwrap_or_else(|| "a process".into())
 }

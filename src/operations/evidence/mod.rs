@@ -5,6 +5,7 @@
 //! evidence, and no error. Nothing here is judged; that is [`diagnosis`].
 
 mod files;
+pub(super) use self::files::name_of;
 pub(super) mod following;
 mod kernel;
 

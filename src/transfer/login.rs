@@ -1,0 +1,152 @@
+//! A login for a download, from a file or a variable: what stands in an address stands in the list of processes, too.
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+
+use super::location::{Location, Url};
+use super::netrc::{Entry, entries};
+
+/// Whom a server is told that the caller is. It is shown nowhere.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Login(Kind);
+
+#[derive(Clone, PartialEq, Eq)]
+enum Kind {
+    /// For the server that is named with it: the value of the header `Authorization`.
+    One(String),
+    /// For each host its own, as netrc has them.
+    Hosts(Vec<Entry>),
+}
+
+impl Login {
+    /// Reads `USER:PASSWORD`, `Bearer TOKEN` or a token alone (RFC 7617, RFC 6750); of a file also what
+    /// `machine HOST login USER password PASSWORD` says (netrc, as curl reads it).
+    ///
+    /// # Errors
+    /// Half a sentence that quotes nothing of it.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text).trim();
+        if text.is_empty() {
+            return Err("is empty");
+        }
+        if let Some(entries) = entries(text)? {
+            return Ok(Self(Kind::Hosts(entries)));
+        }
+        if text.contains(char::is_control) {
+            return Err("has more than one line, or control characters");
+        }
+        let (first, rest) = text.split_once(' ').unwrap_or((text, ""));
+        if first.eq_ignore_ascii_case("bearer") {
+            return token(rest.trim());
+        }
+        match text.split_once(':') {
+            Some((user, password)) => Ok(Self(Kind::One(basic(user.as_bytes(), password.as_bytes())))),
+            None => token(text),
+        }
+    }
+
+    /// Whether it says itself for which hosts it is.
+    pub fn names_hosts(&self) -> bool {
+        matches!(self.0, Kind::Hosts(_))
+    }
+
+    /// What an address is asked with. One that holds a login keeps it, and one for one server goes to no other: such a
+    /// login is for `to` alone.
+    fn header_for(&self, url: &Url, to: &Location) -> Option<String> {
+        match &self.0 {
+            Kind::One(header) => matches!(to, Location::Url(to) if to.is_same_server(url)).then(|| header.clone()),
+            Kind::Hosts(entries) => {
+                let host = url.host()?;
+                let is_for = |entry: &&Entry| entry.host.as_ref().is_none_or(|of| of.eq_ignore_ascii_case(&host));
+                let entry = entries.iter().find(is_for)?;
+                Some(basic(entry.user.as_bytes(), entry.password.as_bytes()))
+            }
+        }
+    }
+
+    /// Gives it to a location that is to be asked with it, where `to` is the one that the user named.
+    #[must_use]
+    pub fn given_to(&self, location: Location, to: &Location) -> Location {
+        match location {
+            Location::Url(url) if !url.has_login() => {
+                let header = self.header_for(&url, to);
+                Location::Url(url.with_authorization(header))
+            }
+            other => other,
+        }
+    }
+}
+
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Login(…)")
+    }
+}
+
+/// A token as a header can carry it.
+fn token(token: &str) -> Result<Login, &'static str> {
+    if token.is_empty() || !token.bytes().all(|octet| octet.is_ascii_graphic()) {
+        return Err("is neither USER:PASSWORD nor a token");
+    }
+    Ok(Login(Kind::One(format!("Bearer {token}"))))
+}
+
+/// Basic authentication (RFC 7617).
+pub(super) fn basic(user: &[u8], password: &[u8]) -> String {
+    format!("Basic {}", BASE64_STANDARD.encode([user, b":", password].concat()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Location {
+        text.parse().unwrap()
+    }
+
+    fn sent(login: &str, url: &str, to: &str) -> Option<String> {
+        match Login::parse(login).unwrap().given_to(at(url), &at(to)) {
+            Location::Url(url) => url.authorization().map(str::to_owned),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_login_is_a_pair_or_a_token() {
+        let url = "https://example.org/a";
+        for (text, header) in [
+            ("me:p@ss:word\n", "Basic bWU6cEBzczp3b3Jk"),
+            ("me:", "Basic bWU6"),
+            ("Bearer abc.def", "Bearer abc.def"),
+            ("bearer  abc", "Bearer abc"),
+            ("ghp_123", "Bearer ghp_123"),
+            // A space is part of a password.
+            ("me:two words", "Basic bWU6dHdvIHdvcmRz"),
+        ] {
+            assert_eq!(sent(text, url, url).as_deref(), Some(header), "{text}");
+        }
+        for bad in ["", " \n", "Bearer ", "two words", "a:b\nc:d", "tökén", "Bearer a\u{1b}"] {
+            let told = Login::parse(bad).unwrap_err();
+            assert!(!told.contains("words") && !told.contains("tök"), "{told}");
+        }
+        assert_eq!(format!("{:?}", Login::parse("me:pw").unwrap()), "Login(…)");
+    }
+
+    #[test]
+    fn one_login_goes_to_the_named_server_alone() {
+        let to = "https://example.org/a";
+        assert!(sent("me:pw", "https://EXAMPLE.org:443/SUMS", to).is_some());
+        for other in ["http://example.org/a", "https://example.org:444/a", "https://a.example.org/", "file:///a"] {
+            assert_eq!(sent("me:pw", other, to), None, "{other}");
+        }
+        assert_eq!(sent("me:pw", "https://u:p@example.org/a", to).as_deref(), Some("Basic dTpw"), "its own");
+    }
+
+    #[test]
+    fn each_host_has_its_own() {
+        let netrc = "machine a.example login me password pw\ndefault login any password one\n";
+        assert_eq!(sent(netrc, "https://A.example:8443/x", "https://b/").as_deref(), Some("Basic bWU6cHc="));
+        assert_eq!(sent(netrc, "https://b/x", "https://c/").as_deref(), Some("Basic YW55Om9uZQ=="));
+        assert_eq!(sent("machine a login me password pw", "https://b/x", "https://b/"), None);
+    }
+}

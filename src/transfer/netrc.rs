@@ -1,0 +1,111 @@
+//! Logins by host, as netrc(5) has them and curl reads it: words with blanks between them, quoted where they hold some.
+
+/// A login; without a host it is for all others.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) host: Option<String>,
+    pub(super) user: String,
+    pub(super) password: String,
+}
+
+/// The entries of a text, in their order; `None` where it is no netrc at all.
+///
+/// # Errors
+/// Half a sentence that quotes nothing of it.
+pub(super) fn entries(text: &str) -> Result<Option<Vec<Entry>>, &'static str> {
+    let words = words(text)?;
+    if !matches!(words.first().map(String::as_str), Some("machine" | "default" | "macdef")) {
+        return Ok(None);
+    }
+    let mut entries: Vec<Entry> = Vec::new();
+    let mut words = words.into_iter();
+    while let Some(word) = words.next() {
+        let mut value = || words.next().ok_or("ends in the middle of an entry");
+        let fresh = |host| Entry { host, user: String::new(), password: String::new() };
+        match word.as_str() {
+            "machine" => entries.push(fresh(Some(value()?))),
+            "default" => entries.push(fresh(None)),
+            "login" => entries.last_mut().ok_or("begins without a machine")?.user = value()?,
+            "password" => entries.last_mut().ok_or("begins without a machine")?.password = value()?,
+            "account" => drop(value()?),
+            _ => return Err("has a word that netrc does not know"),
+        }
+    }
+    Ok(Some(entries))
+}
+
+/// Its words without comments and macros, which go to the next empty line.
+fn words(text: &str) -> Result<Vec<String>, &'static str> {
+    let mut words = Vec::new();
+    let mut in_macro = false;
+    for line in text.lines() {
+        if in_macro {
+            in_macro = !line.trim().is_empty();
+            continue;
+        }
+        let mut rest = line.trim_start();
+        while !rest.is_empty() && !rest.starts_with('#') {
+            let (word, behind) = word(rest)?;
+            if word == "macdef" {
+                in_macro = true;
+                break;
+            }
+            words.push(word);
+            rest = behind.trim_start();
+        }
+    }
+    Ok(words)
+}
+
+/// The first word of a line, and what is behind it.
+fn word(line: &str) -> Result<(String, &str), &'static str> {
+    let Some(quoted) = line.strip_prefix('"') else {
+        let end = line.find(char::is_whitespace).unwrap_or(line.len());
+        return Ok((line[..end].to_owned(), &line[end..]));
+    };
+    let (mut word, mut chars) = (String::new(), quoted.char_indices());
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '"' => return Ok((word, &quoted[at + 1..])),
+            '\\' => word.extend(chars.next().map(|(_, c)| match c {
+                'n' => '\n',
+                'r' => '\r',
+                't' => '\t',
+                c => c,
+            })),
+            c => word.push(c),
+        }
+    }
+    Err("has a quoted word without an end")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Vec<(Option<String>, String, String)> {
+        let entries = entries(text).unwrap().unwrap();
+        entries.into_iter().map(|e| (e.host, e.user, e.password)).collect()
+    }
+
+    #[test]
+    fn entries_are_read_in_their_order() {
+        let text = "# of ours\nmachine a.example\n  login me\n  password \"p \\\"w#\"\nmachine b login u password x account y\n\
+                    macdef init\ncd /\nmachine no\n\ndefault login any password p#1\n";
+        let own = |host: Option<&str>, user: &str, password: &str| {
+            (host.map(str::to_owned), user.to_owned(), password.to_owned())
+        };
+        let wanted =
+            [own(Some("a.example"), "me", "p \"w#"), own(Some("b"), "u", "x"), own(None, "any", "p#1")];
+        assert_eq!(read(text), wanted);
+    }
+
+    #[test]
+    fn what_is_no_netrc_is_none_and_what_is_broken_is_said() {
+        assert!(entries("me:pw").unwrap().is_none());
+        assert!(entries("machines are:here").unwrap().is_none());
+        for bad in ["machine", "machine a login", "default passwort x", "machine a login \"x"] {
+            assert!(entries(bad).is_err(), "{bad}");
+        }
+    }
+}
