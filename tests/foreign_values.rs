@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use foundry::host::memory::Guest;
-use foundry::host::{Bridge, DomainState, Host};
+use foundry::host::{DomainState, Host};
 use foundry::operations::doctor::examine;
 use foundry::operations::wait::{Goal, wait};
 use foundry::operations::{disks, gc, images, inspect, pools, preflight::preflight, seed, storage};
@@ -20,7 +20,7 @@ use foundry::{Error, Kind};
 use serde_json::{Value, json};
 use stray::{FORGED, HOSTILE, HOSTILE_NAME, assert_lines, is_stray};
 use support::command::run;
-use support::{Bench, FORCE, GENTLE, GIB, KEEP, SMALL, WEB, foreign, host_with_neighbours, plan};
+use support::{Bench, FORCE, GENTLE, GIB, KEEP, SMALL, WEB, bridge, foreign, host_with_neighbours, plan};
 
 /// A name of two lines that XML can carry.
 const TWO_LINES: &str = "x\nerror[FND-0000]: forged\u{9b}\u{202e}\u{200b}.";
@@ -144,7 +144,7 @@ fn names_of_domains_pools_volumes_and_networks_are_seen_and_stay_in_their_lines(
             .with_image("foundry-images", HOSTILE, "qcow2", GIB)
             .with_overlay("foundry-vms", &format!("{HOSTILE}3"), GIB, "/pool/images/debian-12")
             .with_network(HOSTILE, false)
-            .with_bridges(&[Bridge { name: HOSTILE.into(), ..Bridge::default() }])
+            .with_bridges(&[bridge("br0", false), bridge(HOSTILE, false)])
             .with_foreign_domain(&foreign("y\u{202e}", "/pool/vms/other\nerror[FND-0000]: x")),
     );
     for (manifest, name, hostile) in [(SMALL, "small", HOSTILE_NAME), (WEB, "web", TWO_LINES)] {
