@@ -40,6 +40,7 @@ fn forbidden(text: &str) -> Option<&'static str> {
         .or_else(|| opens_to_everybody(&words))
         .or_else(|| switches_a_guard_off(&text, &words))
         .or_else(|| cuts_off(&words))
+        .or_else(|| writes_into_an_image(&words))
         .or_else(|| deletes(&text, &words))
         .or_else(|| runs_what_it_reads(&text))
 }
@@ -149,6 +150,13 @@ fn cuts_off(words: &[&str]) -> Option<&'static str> {
         sets(rest) && (joins || filters || lowers)
     });
     live.then_some("changes a link that others use")
+}
+
+/// Without an end, virsh's commit goes down to the lowest file of the chain, on which other VMs may lie, too.
+fn writes_into_an_image(words: &[&str]) -> Option<&'static str> {
+    let ends = ["--base", "--shallow"];
+    let whole = after(words, "blockcommit").iter().any(|rest| !rest.iter().any(|word| ends.contains(word)));
+    whole.then_some("writes into what other VMs lie on")
 }
 
 fn deletes(text: &str, words: &[&str]) -> Option<&'static str> {
@@ -323,6 +331,7 @@ fn no_advice_grants_more_than_is_needed_or_switches_a_guard_off_or_deletes() {
 #[test]
 fn what_is_forbidden_is_recognized_and_what_is_narrow_is_not() {
     for bad in [
+        "virsh blockcommit web vda --active --pivot brings it back",
         "usermod -aG root libvirt-qemu",
         "sudo usermod -aG wheel alice, and log in anew",
         "sudo usermod -a -G libvirt,disk alice",

@@ -245,3 +245,100 @@ fn the_environment_sets_what_flags_do() {
     assert!(ssd.contains("pool=\"ssd\""), "{ssd}");
     assert_eq!(by(foundry(&["render", "-", "--pool", "ssd"]).env("FOUNDRY_VM_POOL", "hdd")), ssd);
 }
+
+/// What foundry shows on a terminal of so many columns, without its last, empty line.
+fn on_terminal_of(columns: u16, args: &str) -> Option<Vec<String>> {
+    let binary = env!("CARGO_BIN_EXE_foundry");
+    let typed = format!("stty cols {columns} rows 24; {binary} -c {TEST_DRIVER} {args}");
+    let mut command = Command::new("script");
+    command.args(["-qec", &typed, "/dev/null"]);
+    command.env_clear().env("PATH", "/usr/bin:/bin").env("TERM", "xterm").stdin(Stdio::null());
+    let out = command.output_in_time().ok()?;
+    let text = String::from_utf8_lossy(&out.stdout).replace("\r\n", "\n");
+    assert!(out.status.success(), "{text}");
+    Some(text.trim_end().lines().map(str::to_owned).collect())
+}
+
+/// A terminal breaks a long line anywhere, and a table with it; a program reads each row as one line.
+#[test]
+fn tables_fit_the_terminal_and_are_whole_in_a_pipe() {
+    let odd = "custom-columns=NAME:.metadata.name,UUID:.metadata.uid,AGAIN:.metadata.uid,MORE:.metadata.uid";
+    for (args, columns) in [
+        ("list --all".to_owned(), 80),
+        ("list --all -o wide".into(), 110),
+        (format!("list --all -o {odd}"), 80),
+        ("pool list -o wide".into(), 97),
+        ("pool list".into(), 64),
+        ("storage status".into(), 110),
+        ("pool info default-pool".into(), 80),
+        ("get test".into(), 80),
+    ] {
+        let Some(shown) = on_terminal_of(columns, &args) else {
+            skip_without("script", "bsdutils");
+            return;
+        };
+        let fits = |line: &str| line.chars().count() <= usize::from(columns);
+        assert!(shown.iter().all(|line| fits(line)), "{args}: {shown:#?}");
+        let piped = on_test(&args.split(' ').collect::<Vec<_>>()).stdout;
+        let letters = |text: &str| {
+            let mut letters: Vec<char> = text.chars().filter(|c| !c.is_whitespace()).collect();
+            letters.sort_unstable();
+            letters
+        };
+        assert_eq!(letters(&shown.join("")), letters(&piped), "{args}: nothing is left out");
+        if piped.lines().all(fits) {
+            assert_eq!(shown, piped.trim_end().lines().collect::<Vec<_>>(), "{args}");
+        }
+        assert!(!args.contains("list") || piped.lines().count() == 2, "{args}: {piped}");
+    }
+    // One thing's lines go on beside their labels.
+    let narrow = on_terminal_of(40, "get test").unwrap();
+    assert!(narrow.iter().all(|line| line.chars().count() <= 40), "{narrow:#?}");
+    assert!(narrow.iter().any(|line| line.starts_with("             ")), "{narrow:#?}");
+}
+
+/// Several programs may write to one terminal or log. A datagram is what one call wrote.
+#[test]
+fn a_line_is_written_whole() {
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixDatagram;
+    for args in [
+        &["destroy", "test", "--force"][..],
+        &["destroy", "test", "--force", "--progress=json"],
+        &["list", "-vv"],
+        &["list", "-vv", "--progress=json"],
+        &["get", "nosuch"],
+    ] {
+        let (reader, writer) = UnixDatagram::pair().unwrap();
+        let mut command = foundry(&[&["-c", TEST_DRIVER], args].concat());
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::from(OwnedFd::from(writer)))
+            .spawn()
+            .unwrap();
+        drop(command);
+        child.wait_in_time().unwrap();
+        reader.set_nonblocking(true).unwrap();
+        let mut piece = [0; 65536];
+        let mut pieces = Vec::new();
+        while let Ok(length @ 1..) = reader.recv(&mut piece) {
+            pieces.push(String::from_utf8_lossy(&piece[..length]).into_owned());
+        }
+        assert!(
+            !pieces.is_empty() && pieces.iter().all(|piece| piece.ends_with('\n')),
+            "{args:?}: {pieces:#?}"
+        );
+    }
+}
+
+/// libvirt's test driver reads its file in this process, and libxml2 tells of one that is missing by itself.
+#[test]
+fn nobody_else_writes_to_stderr() {
+    for path in ["/nonexistent/host.xml", "/etc"] {
+        let ran = run(&["-c", &format!("test://{path}"), "list"]);
+        assert_eq!(ran.code, 3, "{}", ran.stderr);
+        assert!(ran.stderr.starts_with("error: cannot connect to"), "{}", ran.stderr);
+        assert!(ran.stderr.contains(path), "{}", ran.stderr);
+    }
+}

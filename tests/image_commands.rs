@@ -1,10 +1,13 @@
 //! What the commands on images refuse and ask for, before a byte of an image is read.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should stop")]
 
+#[path = "common/http.rs"]
+mod http;
 mod support;
 
 use std::process::{Command, Stdio};
 
+use http::{Reply, Server};
 use support::command::{Ran, foundry, skip_without};
 use support::deadline::CommandInTime as _;
 
@@ -146,4 +149,66 @@ fn a_name_beside_which_no_note_can_lie_is_refused_before_anything() {
 fn a_file_that_is_not_there_is_said_so_in_the_words_of_all_commands() {
     let ran = Node::new().run(&["import", "/nowhere/disk.qcow2"]);
     assert!(ran.stderr.contains("no such file") && !ran.stderr.contains("os error"), "{}", ran.stderr);
+}
+
+/// A login comes from a file or a variable, goes to the server that was named, also for its list of checksums, and nowhere
+/// else; a refusal says where one is taken from, and nothing shows it.
+#[test]
+fn a_login_is_sent_to_the_named_server_and_shown_nowhere() {
+    use std::os::unix::fs::PermissionsExt;
+    let node = Node::new();
+    let other = Server::start(|_| Reply::new(403, ""));
+    let elsewhere = other.url("/x.qcow2");
+    let server = Server::start(move |request| match request.path.as_str() {
+        "/led.qcow2" => Reply::redirect(&elsewhere),
+        _ => Reply::new(401, ""),
+    });
+    let login = node.at("login");
+    let write = |text: &str| {
+        std::fs::write(&login, text).unwrap();
+        std::fs::set_permissions(&login, std::fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    let pull = |path: &str, flags: &[&str], variable: &str| {
+        let (uri, url) = (node.uri(), server.url(path));
+        let mut command = foundry(&[&["-vv", "-c", &uri, "image", "pull", &url], flags].concat());
+        command.env("FOUNDRY_PULL_AUTH", variable);
+        let ran = Ran::from(command.stdin(Stdio::null()).output_in_time().unwrap());
+        assert!(!ran.stderr.contains("s3cret") && !ran.stderr.contains("bWU6"), "{}", ran.stderr);
+        assert_eq!(ran.code, 5, "{}", ran.stderr);
+        let sent = server.requests().last().unwrap().header("authorization").map(str::to_owned);
+        (sent, ran.stderr)
+    };
+    let from_file = ["--login-file", login.as_str()];
+    let (sent, told) = pull("/x.qcow2", &[], "");
+    assert_eq!(sent, None);
+    assert!(told.contains("--login-file FILE") && told.contains("FOUNDRY_PULL_AUTH"), "{told}");
+    assert!(!told.contains("PASSWORD@"), "{told}");
+    let pair = Some("Basic bWU6czNjcmV0".to_owned());
+    let (sent, told) = pull("/x.qcow2", &[], "me:s3cret");
+    assert_eq!(sent, pair);
+    assert!(told.contains("the login may be wrong"), "{told}");
+    write("Bearer s3cret\n");
+    assert_eq!(
+        pull("/x.qcow2", &from_file, "me:s3cret").0.as_deref(),
+        Some("Bearer s3cret"),
+        "the flag first"
+    );
+    write("machine other.example login me password s3cret\n");
+    assert_eq!(pull("/x.qcow2", &from_file, "").0, None);
+    write("machine 127.0.0.1\n  login me password s3cret\n");
+    assert_eq!(pull("/x.qcow2", &from_file, "").0, pair);
+    let list = server.url("/SHA256SUMS");
+    assert_eq!(pull("/x.qcow2", &["--checksum", &list, from_file[0], from_file[1]], "").0, pair);
+    pull("/led.qcow2", &from_file, "");
+    assert_eq!(other.requests().last().unwrap().header("authorization"), None, "another host");
+    std::fs::set_permissions(&login, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let asked = server.requests().len();
+    let ran = node.run(&["pull", &server.url("/x.qcow2"), "--login-file", &login]);
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("may be read by others (mode 644)") && ran.stderr.contains("chmod 600"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(server.requests().len(), asked, "nobody was asked");
 }

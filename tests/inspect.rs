@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use foundry::cloud_init;
 use foundry::host::memory::{Effect, Guest};
-use foundry::host::{AddressSource, DomainState, GuestAddress, Host, METADATA_NAMESPACE};
+use foundry::host::{AddressSource, DomainState, GuestAddress, Host, METADATA_NAMESPACE, View, Why};
 use foundry::manifest::{self, Phase, Status};
 use foundry::operations::Settings;
 use foundry::operations::inspect::{Seen, add_secrets, get, list};
@@ -96,6 +96,63 @@ fn a_guest_stopped_by_an_error_has_failed() {
         (status(&seen).phase, status(&seen).conditions[0].reason.as_str()),
         (Phase::Failed, "VMStoppedByError")
     );
+}
+
+/// Others change a VM, too: the spec says what was asked for, the status what there is.
+#[test]
+fn what_a_vm_has_is_told_beside_what_was_asked_for() {
+    let bench = Bench::with_web();
+    let uuid = bench.host.uuid_of("web").unwrap();
+    let told = |bench: &Bench| {
+        let vm = serde_json::to_value(&see(bench, "web").vm).unwrap();
+        ["/spec/vcpus", "/status/vcpus", "/spec/memoryGiB", "/status/memoryGiB"]
+            .map(|path| vm.pointer(path).unwrap().to_string())
+    };
+    assert_eq!(told(&bench), ["2", "2", "4", "4"]);
+    bench.host.force_off(uuid).unwrap();
+    let xml = bench.host.domain_xml(uuid, View::Persistent).unwrap().unwrap();
+    let changed = xml.replace(">4194304</memory>", ">1572864</memory>").replace(">2</vcpu>", ">1</vcpu>");
+    bench.host.define_domain(&changed).unwrap();
+    assert_eq!(told(&bench), ["2", "1", "4", "1.5"]);
+    let listed = list(&bench.session(), true).unwrap();
+    let web = listed.iter().find(|seen| seen.domain.name == "web").unwrap();
+    assert_eq!(status(web).vcpus, 1);
+}
+
+/// After a kill of QEMU, a save, a refused start libvirt knows why a VM is off, and so does who looks.
+#[test]
+fn why_a_vm_is_not_up_is_told() {
+    let resume = "virsh resume web lets it go on";
+    for (state, why, phase, message) in [
+        (DomainState::ShutOff, Why::NotSaid, Phase::Stopped, "VM is off; virsh start web starts it"),
+        (
+            DomainState::ShutOff,
+            Why::ShutDown,
+            Phase::Stopped,
+            "VM is off: it shut down; virsh start web starts it",
+        ),
+        (DomainState::ShutOff, Why::Destroyed, Phase::Stopped, "its plug was pulled"),
+        (DomainState::ShutOff, Why::Crashed, Phase::Failed, "its QEMU ended by itself, or was killed"),
+        (DomainState::ShutOff, Why::NotStarted, Phase::Failed, "it could not be started"),
+        (DomainState::ShutOff, Why::Migrated, Phase::Stopped, "it went to another host"),
+        (DomainState::ShutOff, Why::FromSnapshot, Phase::Stopped, "put back to a snapshot"),
+        (DomainState::ShutOff, Why::GivenUp, Phase::Stopped, "libvirt ended it"),
+        (DomainState::Paused, Why::ByUser, Phase::Stopped, resume),
+        (DomainState::Paused, Why::FromSnapshot, Phase::Stopped, resume),
+        (DomainState::Paused, Why::Migrating, Phase::Stopped, "it is paused while it moves to another host"),
+        (DomainState::Paused, Why::Saving, Phase::Stopped, "it is paused while its memory is saved"),
+        (DomainState::Paused, Why::IoError, Phase::Failed, "an error of its disk stopped it"),
+        (DomainState::Paused, Why::Watchdog, Phase::Failed, "its watchdog stopped it"),
+        (DomainState::Paused, Why::Crashed, Phase::Failed, "its guest crashed"),
+        (DomainState::Paused, Why::NotSaid, Phase::Failed, "the hypervisor stopped it"),
+    ] {
+        let bench = Bench::with_web();
+        bench.host.set_state_because("web", state, why);
+        let seen = see(&bench, "web");
+        let told = &status(&seen).conditions[0].message;
+        assert_eq!(status(&seen).phase, phase, "{state:?} {why:?}");
+        assert!(told.contains(message), "{state:?} {why:?}: {told}");
+    }
 }
 
 /// The time is of foundry's last act, so that two looks say the same.
@@ -311,4 +368,31 @@ fn another_secret_than_the_recorded_is_left_out() {
     let mut seen = see(&bench, "web");
     add_secrets(&bench.session(), &mut seen).unwrap();
     assert_eq!(status(&seen).secrets_left_out, ["spec.cloudInit.passwordHash"]);
+}
+
+/// The metadata is for everybody who may look: of two equal VMs the digests differ, and neither is one that could be made of
+/// a guess. What is in the seed is still known by them, and by an older record's without a salt.
+#[test]
+fn digests_of_the_record_do_not_let_a_reader_try_guesses() {
+    let pin = "#cloud-config\npassword: 1234\n";
+    let raw = "rawUserData: \"#cloud-config\\npassword: 1234\\n\"";
+    let recorded =
+        |bench: &Bench| see(bench, "web").record().unwrap().secrets["spec.cloudInit.rawUserData"].clone();
+    let benches = [Bench::new(), Bench::new()];
+    for bench in &benches {
+        bench.create(&raw_plan(raw)).unwrap();
+        let mut seen = see(bench, "web");
+        let text = format!("{:?} {}", seen.record(), seen.domain.record.as_ref().unwrap());
+        assert!(!text.contains(&foundry::record::digest(pin)) && !text.contains("salt: "), "{text}");
+        add_secrets(&bench.session(), &mut seen).unwrap();
+        assert!(status(&seen).secrets_left_out.is_empty());
+        assert_eq!(seen.vm.spec.cloud_init.as_ref().unwrap().raw_user_data.as_deref(), Some(pin));
+    }
+    let [one, two] = benches;
+    assert_ne!(recorded(&one), recorded(&two));
+    let old = foundry::record::digest(pin);
+    one.edit_record("web", |record| record["secrets"]["spec.cloudInit.rawUserData"] = old.clone().into());
+    let mut seen = see(&one, "web");
+    add_secrets(&one.session(), &mut seen).unwrap();
+    assert!(status(&seen).secrets_left_out.is_empty(), "as an older foundry recorded it");
 }

@@ -72,6 +72,49 @@ fn the_same_create_replaces_what_a_dead_one_left() {
     assert!(bench.told.done().contains(&"Remains of an interrupted creation removed".to_owned()));
 }
 
+/// libvirt finishes a call whose caller is gone, and as long as it makes a volume it will not look at the pool anew.
+#[test]
+fn a_volume_that_libvirt_still_makes_is_waited_for() {
+    let killed = || {
+        let mut bench = Bench::new();
+        bench.host.fail_calls_named_with("create_volume foundry-vms/web_data-vdb", Effect::BrokenBefore);
+        bench.create(&plan(WEB)).unwrap_err();
+        bench.host.heal();
+        bench.next_run("web");
+        bench.host.forget_calls();
+        bench
+    };
+    let commands: [fn(&Bench); 2] =
+        [|b| b.destroy("web", GENTLE).unwrap(), |b| b.create(&plan(WEB)).map(drop).unwrap()];
+    for (command, becomes) in commands.into_iter().zip([Bench::new(), Bench::with_web()]) {
+        let bench = killed();
+        command(&bench);
+        let look = bench.host.calls().iter().position(|c| c == "refresh_pool foundry-vms").unwrap();
+
+        let bench = killed();
+        bench.host.fail_at(look, Effect::RefuseBefore);
+        // The pool is looked at, and then again.
+        bench.host.on_call(look + 2, |host| {
+            let xml = "<volume><name>web_data-vdb</name><capacity>10737418240</capacity>\
+                       <target><format type='qcow2'/></target></volume>";
+            host.create_volume("foundry-vms", xml).unwrap();
+        });
+        command(&bench);
+        assert!(bench.host.fault_hit());
+        assert_eq!(shape(&bench.host), shape(&becomes.host));
+    }
+}
+
+/// Another program may make something large in the pool: nobody waits for that for ever.
+#[test]
+fn a_pool_that_stays_busy_is_not_waited_for_without_an_end() {
+    let bench = dead();
+    bench.host.fail_calls_named("refresh_pool");
+    bench.destroy("web", GENTLE).unwrap();
+    bench.host.heal();
+    assert_eq!(shape(&bench.host), shape(&Bench::new().host));
+}
+
 /// Foundry starts nothing that is half made: somebody did, and may work in it.
 #[test]
 fn remains_that_run_are_not_replaced() {

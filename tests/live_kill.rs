@@ -14,7 +14,7 @@
 #[path = "common/live/mod.rs"]
 mod live;
 
-use live::{Bed, Manifest, Ran, Trace};
+use live::{Bed, Manifest, Ran, Trace, program};
 
 /// libvirt's functions that change what is on the host.
 const CHANGING: [&str; 9] = [
@@ -210,17 +210,30 @@ fn an_interrupted_wait_leaves_the_vm() {
     assert_eq!(bed.get(vm)["status"]["phase"], "Running");
 }
 
-/// A guest that stops will not come up, however long one waits.
+/// A guest that stops will not come up, however long one waits; why it did, libvirt knows.
 #[test]
 fn a_wait_ends_when_the_guest_stops() {
     let Some((bed, manifest, _)) = bed("stops", 67) else { return };
     let vm = &manifest.name;
-    let mut started = bed.foundry(&["create", "-", "--wait", "--timeout=2m"]).reads(&manifest).start();
-    assert!(started.until(|line| line == "✓ VM started\n"));
-    bed.virsh().does(&["destroy", vm]);
-    let ran = started.end().exits(4).prints(&format!("Successfully created VM '{vm}'\n"));
-    let ran = ran.mentions(&format!("error: VM '{vm}' stopped before it was ready: it shut down\n"));
-    ran.mentions(&format!("\n  VM '{vm}' stays as it is; foundry destroy {vm} removes it\n"));
+    let kill_qemu = || {
+        let pid = std::fs::read_to_string(format!("/run/libvirt/qemu/{vm}.pid")).unwrap();
+        program("kill", &["-KILL", pid.trim()]).exits(0);
+    };
+    let pull_plug = || drop(bed.virsh().does(&["destroy", vm]));
+    let ways: [(&dyn Fn(), &str, &str); 2] = [
+        (&pull_plug, "its plug was pulled", "Stopped"),
+        (&kill_qemu, "its QEMU ended by itself, or was killed", "Failed"),
+    ];
+    for (stop, why, phase) in ways {
+        let mut started = bed.foundry(&["create", "-", "--wait", "--timeout=2m"]).reads(&manifest).start();
+        assert!(started.until(|line| line == "✓ VM started\n"));
+        stop();
+        let ran = started.end().exits(4).prints(&format!("Successfully created VM '{vm}'\n"));
+        let ran = ran.mentions(&format!("error: VM '{vm}' stopped before it was ready: {why}\n"));
+        ran.mentions(&format!("\n  VM '{vm}' stays as it is; foundry destroy {vm} removes it\n"));
+        assert_eq!(bed.get(vm)["status"]["phase"], phase);
+        bed.foundry(&["destroy", vm, "--force"]).run().exits(0);
+    }
 }
 
 /// Ctrl-C while the guest is asked to shut down: nothing has gone, and the VM is as whole as it was.

@@ -101,3 +101,81 @@ fn a_vlan_is_set_on_the_tap() {
     bed.foundry(&["destroy", &manifest.name, "--force"]).run().exits(0);
     assert_eq!(bed.traces(), []);
 }
+
+/// A bridge of Open vSwitch's; gone with this.
+struct OpenVSwitch(&'static str);
+
+impl OpenVSwitch {
+    /// `None` where Open vSwitch does not run. Without its kernel module it works outside of the kernel.
+    fn new(name: &'static str) -> Option<(Self, bool)> {
+        let ovs = |arguments: &[&str]| {
+            std::process::Command::new("ovs-vsctl").arg("--timeout=5").args(arguments).output()
+        };
+        if !ovs(&["show"]).is_ok_and(|ran| ran.status.success()) {
+            println!("skipped: Open vSwitch does not run here");
+            return None;
+        }
+        let in_kernel = std::path::Path::new("/sys/module/openvswitch").exists();
+        let datapath = if in_kernel { "system" } else { "netdev" };
+        let kind = format!("datapath_type={datapath}");
+        let made = ovs(&["--may-exist", "add-br", name, "--", "set", "bridge", name, &kind]).unwrap();
+        assert!(made.status.success(), "{made:?}");
+        let bridge = Self(name);
+        program("ip", &["link", "set", name, "up"]).exits(0);
+        Some((bridge, in_kernel))
+    }
+}
+
+impl Drop for OpenVSwitch {
+    fn drop(&mut self) {
+        program("ovs-vsctl", &["--timeout=5", "--if-exists", "del-br", self.0]);
+    }
+}
+
+/// libvirt has Open vSwitch make the port, with its VLAN, and take it away. In the kernel its bridges are known by their
+/// kind; outside of it the manifest says what it is.
+#[test]
+fn a_vm_gets_a_port_of_open_vswitch() {
+    let Some(bed) = Bed::with_tiny("ovs") else { return };
+    let Some((bridge, in_kernel)) = OpenVSwitch::new("fdto0") else { return };
+    let manifest = bed.manifest("web", 78);
+    let said = if in_kernel { "" } else { ", virtualport: openvswitch" };
+    let interface =
+        format!("{{ip: 10.77.0.78/24, gateway: 10.77.0.1, bridge: {}, vlan: 42{said}}}", bridge.0);
+    let manifest = manifest.interfaces(&[&interface]);
+    bed.creates(&manifest);
+    let tap = manifest.tap();
+    let ports = || program("ovs-vsctl", &["--timeout=5", "list-ports", bridge.0]).exits(0).stdout;
+    assert_eq!(ports().trim(), tap);
+    let tag = program("ovs-vsctl", &["--timeout=5", "get", "port", &tap, "tag"]).exits(0).stdout;
+    assert_eq!(tag.trim(), "42");
+    bed.foundry(&["destroy", &manifest.name, "--force"]).run().exits(0);
+    assert_eq!(ports(), "");
+    assert_eq!(bed.traces(), []);
+}
+
+/// A network-config of the manifest's own, with another label than the generated one, is what the guest goes by.
+#[test]
+fn a_network_config_of_ones_own_is_what_the_guest_has() {
+    let Some(bed) = Bed::with_tiny("netconf") else { return };
+    let mac = "52:54:00:77:00:4c";
+    let interface = format!("{{ip: 10.77.0.76/24, macAddress: \"{mac}\", bridge: {}}}", bed.bridge());
+    let manifest = bed.manifest("web", 76).interfaces(&[&interface]).cloud_init(&format!(
+        "networkConfig:
+  version: 2
+  ethernets:
+    uplink:
+      match: {{macaddress: \"{mac}\"}}
+      addresses: [10.77.0.76/24, 10.77.0.77/24]"
+    ));
+    let guest = bed.boots(&manifest);
+    let addresses = guest.says("ip addr");
+    assert!(addresses.contains(mac) && addresses.contains("10.77.0.76/24"), "{addresses}");
+    assert!(addresses.contains("10.77.0.77/24"), "{addresses}");
+    let routes = guest.says("ip route");
+    assert!(!routes.contains("default"), "there is none in it: {routes}");
+    let got = bed.foundry(&["get", &manifest.name, "-o", "yaml", "--with-secrets"]).run().exits(0).stdout;
+    assert!(got.contains("uplink:") && got.contains("10.77.0.77/24"), "{got}");
+    bed.foundry(&["destroy", &manifest.name]).run().exits(0);
+    assert_eq!(bed.traces(), []);
+}

@@ -25,6 +25,7 @@ mod private_host;
 mod signals;
 
 use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -172,6 +173,49 @@ fn a_second_signal_ends_what_hangs() {
             });
         }
     });
+}
+
+/// libvirt finishes a call whose caller is gone. Here qemu-img takes its time, and the volume has no file yet when it is
+/// looked for.
+#[test]
+fn what_libvirt_still_makes_goes_too() {
+    inside("what_libvirt_still_makes_goes_too", |arena| {
+        let home = arena.bed.home();
+        let (slow, real) = (home.join("slow"), home.join("real"));
+        let (begun, ended) = (home.join("begun"), home.join("ended"));
+        std::fs::copy("/usr/bin/qemu-img", &real).unwrap();
+        let text = format!(
+            "#!/bin/sh\n: >{}\nsleep 2\n{} \"$@\"\nstatus=$?\n: >{}\nexit $status\n",
+            begun.display(),
+            real.display(),
+            ended.display()
+        );
+        std::fs::write(&slow, text).unwrap();
+        let run = |argv: &[&str]| {
+            assert!(Command::new(argv[0]).args(&argv[1..]).status_in_time().unwrap().success(), "{argv:?}");
+        };
+        run(&["chmod", "755", slow.to_str().unwrap()]);
+        let manifest = arena.vm("web", 10);
+        arena.round("killed while a volume is made", |arena| {
+            let mut started = arena.bed.foundry(&["create", "-", "-vv"]).reads(&manifest).start();
+            assert!(started.until(|line| line.contains("virDomainDefineXML")));
+            run(&["mount", "--bind", slow.to_str().unwrap(), "/usr/bin/qemu-img"]);
+            appears(&begun);
+            started.signal("KILL");
+            started.end();
+            arena.bed.foundry(&["destroy", &manifest.name]).run().exits(0);
+            appears(&ended);
+            run(&["umount", "--lazy", "/usr/bin/qemu-img"]);
+        });
+    });
+}
+
+fn appears(path: &Path) {
+    let until = Instant::now() + Duration::from_secs(60);
+    while !path.exists() {
+        assert!(Instant::now() < until, "waited in vain for {}", path.display());
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// The libvirtd of this host, stopped. Dropped, it goes on.

@@ -259,3 +259,81 @@ fn a_disk_that_runs_elsewhere_is_not_deleted() {
     bed.foundry(&["destroy", vm]).run().exits(0);
     assert_eq!(bed.traces(), []);
 }
+
+/// What an error advises, as far as it is a command: from `virsh` to what the command does.
+fn advised(stderr: &str, does: &str) -> String {
+    let hint = stderr.split_once("hint: ").unwrap().1;
+    hint.split_once(does).unwrap_or_else(|| panic!("{stderr}")).0.trim().to_owned()
+}
+
+/// Snapshots of a VM that runs: their files are used, foundry's advice brings them back into the volume and leaves the
+/// image alone, and nothing of all of it stays.
+#[test]
+fn the_snapshots_of_a_running_vm_are_taken_back_as_advised() {
+    let Some(bed) = Bed::with_tiny("stchain") else { return };
+    let manifest = bed.manifest("web", 93).disk("vdb", 1);
+    let vm = manifest.name.as_str();
+    bed.creates(&manifest);
+    let image = std::fs::read(bed.image("tiny.qcow2")).unwrap();
+    for name in ["one", "two"] {
+        bed.virsh().does(&["snapshot-create-as", vm, name, "--disk-only", "--atomic"]);
+    }
+    let pool = bed.vm_pool();
+    for file in ["boot", "boot.one", "boot.two", "data-vdb", "data-vdb.two"] {
+        let named = format!("{pool}/{vm}_{file}");
+        let ran = bed.foundry(&["gc", &named, "--yes"]).run().exits(5);
+        ran.mentions(&format!("domain '{vm}' uses it"));
+    }
+    assert!(!bed.foundry(&["gc"]).run().stdout.contains(vm), "nothing of it was left");
+    let listed = bed.foundry(&["disk", "list", vm, "--no-headers"]).run().exits(0).stdout;
+    assert!(listed.contains(&format!("{vm}_boot.two")), "{listed}");
+    for (target, volume) in [("vda", "boot"), ("vdb", "data-vdb")] {
+        let refused = bed.foundry(&["disk", "resize", vm, target, "2"]).run().exits(4).has_code("FND-4404");
+        let advice = advised(&refused.stderr, "brings it back");
+        let command = advice.replace("virsh ", &format!("virsh -c '{}' ", bed.uri()));
+        program("sh", &["-c", &command]).exits(0);
+        let on = bed.virsh().does(&["domblklist", vm]);
+        let path = bed.disk(&format!("{vm}_{volume}"));
+        assert!(on.lines().any(|l| l.ends_with(path.to_str().unwrap()) && l.contains(target)), "{on}");
+    }
+    assert!(std::fs::read(bed.image("tiny.qcow2")).unwrap() == image, "the image is as it was");
+    for name in ["one", "two"] {
+        bed.virsh().does(&["snapshot-delete", vm, name, "--metadata"]);
+    }
+    bed.foundry(&["image", "delete", "tiny.qcow2"]).run().exits(5).mentions(&format!("in use by VM '{vm}'"));
+
+    // The files of the snapshots lie on the disk still, and nobody uses them. Copied off its image, it needs that no longer.
+    let refused =
+        bed.foundry(&["disk", "resize", vm, "vda", "2"]).run().exits(4).mentions("is not its own alone");
+    refused.mentions("foundry gc POOL/VOLUME");
+    for file in ["boot.two", "boot.one", "data-vdb.two", "data-vdb.one"] {
+        bed.foundry(&["gc", &format!("{pool}/{vm}_{file}"), "--yes"]).run().exits(0);
+    }
+    bed.foundry(&["disk", "resize", vm, "vda", "2"]).run().exits(0);
+    bed.virsh().does(&["blockpull", vm, "vda", "--wait"]);
+    bed.foundry(&["image", "delete", "tiny.qcow2"]).run().exits(0);
+    bed.virsh().does(&["destroy", vm]);
+    bed.virsh().does(&["start", vm]);
+    bed.foundry(&["disk", "resize", vm, "vda", "3"]).run().exits(0);
+    bed.virsh().does(&["snapshot-create-as", vm, "last", "--disk-only", "--atomic"]);
+    bed.virsh().does(&["managedsave", vm]);
+    bed.foundry(&["destroy", vm, "--force"]).run().exits(0);
+    assert_eq!(bed.traces(), []);
+}
+
+/// Inside of the volumes, which only a VM with BIOS can have while it runs.
+#[test]
+fn a_vm_with_an_internal_snapshot_keeps_its_size_and_goes_without_a_trace() {
+    let Some(bed) = Bed::with_tiny("stinner") else { return };
+    let manifest = bed.manifest("web", 94).disk("vdb", 1).spec("firmware: {type: bios}");
+    let vm = manifest.name.as_str();
+    bed.creates(&manifest);
+    bed.virsh().does(&["snapshot-create-as", vm, "inner"]);
+    bed.foundry(&["disk", "resize", vm, "vdb", "2"]).run().exits(4).mentions("inner");
+    assert!(!bed.foundry(&["gc"]).run().stdout.contains(vm), "nothing of it was left");
+    bed.virsh().does(&["snapshot-revert", vm, "inner", "--running"]);
+    let got = bed.foundry(&["get", vm]).run().exits(0).stdout;
+    assert!(got.contains("running"), "{got}");
+    bed.foundry(&["destroy", vm, "--force"]).run().exits(0);
+    assert_eq!(bed.traces(), []);
+}

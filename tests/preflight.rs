@@ -211,7 +211,7 @@ fn fields_that_an_own_network_config_replaces_are_warned_of_and_not_asked_for() 
         bench.told.warnings()
     };
     assert_eq!(warnings("{ip: 10.0.0.1/24, bridge: br0}"), NOTHING, "the way out is not ours to know");
-    assert_eq!(warnings("{ip: 10.0.0.1/24, bridge: br0, addresses: ['fd00::1/64'], mtu: 1400}"), NOTHING);
+    assert_eq!(warnings("{ip: 10.0.0.1/24, bridge: br0, addresses: ['fd00::1/64'], mtu: 1500}"), NOTHING);
     let none = |index: usize, fields: &str| {
         format!(
             "spec.networkInterfaces[{index}]: no effect of {fields}: spec.cloudInit.networkConfig is what the guest gets"
@@ -600,6 +600,8 @@ fn the_mtu_of_the_bridge_is_the_guests() {
     let (_, xml, warnings) = ready(1400, ", mtu: 1500");
     assert!(xml.contains("<mtu size=\"1500\"/>"), "{xml}");
     assert!(warnings[0].contains("mtu: 1500 is more than bridge 'br0' passes (1400)"), "{warnings:?}");
+    let (_, _, warnings) = ready(1500, ", mtu: 1400");
+    assert!(warnings[0].contains("mtu: while the VM runs, bridge 'br0' has 1400, too"), "{warnings:?}");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 use foundry::manifest;
 use foundry::plan::VmPlan;
 use foundry::schema;
+use proptest::strategy::{Strategy as _, ValueTree as _};
 use serde_json::{Value, json};
 use support::command::{on_test, run, skip_without};
 use support::deadline::{ChildInTime as _, CommandInTime as _};
@@ -119,7 +120,21 @@ fn what_is_wrong_by_structure_is_refused() {
 
 /// A manifest in which one field is another one. Fields that are not there are put in.
 fn with(path: &str, value: &str) -> String {
-    let mut manifest = json!({
+    let mut manifest = usual();
+    *place_of(&mut manifest, path) = json!("VALUE");
+    manifest.to_string().replace("\"VALUE\"", value)
+}
+
+/// One in which two are.
+fn with_both(one: (&str, &str), other: (&str, &str)) -> String {
+    let mut manifest = usual();
+    *place_of(&mut manifest, one.0) = json!("VALUE");
+    *place_of(&mut manifest, other.0) = json!("OTHER");
+    manifest.to_string().replace("\"VALUE\"", one.1).replace("\"OTHER\"", other.1)
+}
+
+fn usual() -> Value {
+    json!({
         "apiVersion": manifest::API_VERSION, "kind": manifest::KIND, "metadata": { "name": "web" },
         "spec": {
             "vcpus": 2, "memoryGiB": 2, "bootDisk": { "sizeGiB": 20, "image": "debian-12" },
@@ -127,16 +142,14 @@ fn with(path: &str, value: &str) -> String {
             "networkInterfaces": [{ "ip": "10.0.0.5/24", "gateway": "10.0.0.1", "bridge": "br0" }],
             "cloudInit": {}, "firmware": {},
         },
-    });
-    let mut place = &mut manifest;
-    for step in path.split('.') {
-        place = match step.parse::<usize>() {
-            Ok(index) => &mut place[index],
-            Err(_) => &mut place[step],
-        };
-    }
-    *place = json!("VALUE");
-    manifest.to_string().replace("\"VALUE\"", value)
+    })
+}
+
+fn place_of<'m>(manifest: &'m mut Value, path: &str) -> &'m mut Value {
+    path.split('.').fold(manifest, |place, step| match step.parse::<usize>() {
+        Ok(index) => &mut place[index],
+        Err(_) => &mut place[step],
+    })
 }
 
 /// Values at and beyond each limit, in YAML. What is right is not said here: schema and foundry are to agree.
@@ -236,6 +249,44 @@ const VALUES: &[(&str, &[&str])] = &[
         &["br0", "''", "a-bridge-too-far", "a-bridge-so-far", "br 0", "br/0", "br:0", "7"],
     ),
     ("spec.networkInterfaces.0.vlan", &["0", "1", "4094", "4095", "null", "1.5"]),
+    (
+        "spec.networkInterfaces.0.macAddress",
+        &[
+            "52:54:00:12:34:56",
+            "52-54-00-12-34-56",
+            "5254.0012.3456",
+            "52:54:00:12:34",
+            "52:54:00:12:34:5g",
+            "7",
+            "null",
+        ],
+    ),
+    (
+        "spec.networkInterfaces.0.mtu",
+        &["67", "68", "1400", "65521", "65522", "'1400'", "1400.0", "1400.5", "auto", "null"],
+    ),
+    ("spec.networkInterfaces.0.onLink", &["true", "yes", "1", "null"]),
+    ("spec.networkInterfaces.0.gateway6", &["x", "10.0.0.1/24", "5", "null", "[fe80::1]"]),
+    (
+        "spec.networkInterfaces.0.searchDomains",
+        &[
+            "[example.com]",
+            "[Example.COM.]",
+            "[lab]",
+            "[10.0.0.1]",
+            "[lab7]",
+            "[7.lab]",
+            "[lab.7]",
+            "['7.']",
+            "[a..b]",
+            "['*.example.com']",
+            "['']",
+            "example.com",
+            "[]",
+            "null",
+        ],
+    ),
+    ("spec.networkInterfaces.0.virtualport", &["openvswitch", "Openvswitch", "ovs", "true", "null"]),
     ("spec.networkInterfaces.0.defaultRoute", &["true", "yes", "'true'", "null"]),
     ("spec.networkInterfaces.0.pxeBoot", &["true", "1", "null"]),
     (
@@ -317,6 +368,80 @@ fn schema_and_foundry_agree_at_every_limit() {
     }
     assert!(differing.is_empty(), "{}", differing.join("\n"));
     assert!(taken > 50 && cases.len() - taken > 50, "{taken} of {} were taken", cases.len());
+}
+
+/// The places of a manifest, by its schema, with those inside of its lists as their first entries.
+fn places(schema: &Value, at: &str, all: &mut Vec<String>) {
+    for (name, inner) in schema["properties"].as_object().into_iter().flatten() {
+        let place = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
+        all.push(place.clone());
+        places(inner, &place, all);
+        // `with` has an entry in each list of mappings.
+        if inner["items"]["properties"].is_object() {
+            all.push(format!("{place}.0"));
+            places(&inner["items"], &format!("{place}.0"), all);
+        }
+    }
+    if schema["properties"].is_object() && !at.is_empty() {
+        all.push(format!("{at}.nonsense"));
+    }
+}
+
+/// One value of each form, and some within another.
+const FORMS: [&str; 20] = [
+    "null",
+    "true",
+    "0",
+    "7",
+    "-1",
+    "1.5",
+    "1e400",
+    "x",
+    "''",
+    "'7'",
+    "[]",
+    "{}",
+    "[null]",
+    "[7]",
+    "[x]",
+    "[[]]",
+    "[{}]",
+    "{nonsense: 1}",
+    "{a: {}}",
+    "[{nonsense: x}]",
+];
+
+/// Each form at each place, and many at two places at once: what the schema refuses foundry refuses, and what it takes
+/// foundry reads, whatever is to be said of the values then.
+#[test]
+fn what_the_schema_takes_can_be_read_and_what_it_refuses_is_refused() {
+    let schema = schema::manifest();
+    let mut all = Vec::new();
+    places(&schema, "", &mut all);
+    assert!(all.len() > 50, "{all:?}");
+    let forms = || FORMS.iter().map(|form| (*form).to_owned());
+    let single = all.iter().flat_map(|at| forms().map(move |form| with(at, &form)));
+    let mut texts: Vec<String> = single.collect();
+    let (place, form) = (proptest::sample::select(all.clone()), proptest::sample::select(FORMS.to_vec()));
+    let two =
+        (place.clone(), form.clone(), place, form).prop_filter_map("one within the other", |(a, x, b, y)| {
+            let apart = !a.starts_with(&b) && !b.starts_with(&a);
+            apart.then(|| with_both((&a, x), (&b, y)))
+        });
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    texts.extend((0..400).map(|_| two.new_tree(&mut runner).unwrap().current()));
+
+    let Some(judgements) = judged(&schema, &texts) else { return };
+    let mut differing = Vec::new();
+    for (text, by_schema) in texts.iter().zip(judgements) {
+        let (read, by_foundry) = (manifest::load(text, "vm.yaml"), by_foundry(text));
+        match by_schema {
+            Some(wrong) if by_foundry.is_none() => differing.push(format!("schema: {wrong}\n  {text}")),
+            None if read.is_err() => differing.push(format!("foundry: {by_foundry:?}\n  {text}")),
+            _ => {}
+        }
+    }
+    assert!(differing.is_empty(), "{} of {}:\n{}", differing.len(), texts.len(), differing.join("\n"));
 }
 
 /// What foundry has against a manifest.

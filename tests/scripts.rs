@@ -371,6 +371,18 @@ fn each_live_test_is_in_one_lane() {
     assert_eq!((lanes("machine"), lanes("own")), (all, vec![]));
 }
 
+/// What a machine reaches at its own loopback has another address in the network of a bare machine, and only that.
+#[test]
+fn a_mirror_at_the_loopback_is_elsewhere_for_a_bare_machine() {
+    let machine = Machine::new();
+    let settings = "Acquire::http::Proxy \\\"http://127.0.0.1:3142\\\";\ndeb http://localhost/debian bookworm main\n\
+        deb http://localhost.example.com/debian bookworm main\ndeb http://mirror.example.com/127.0.0.1/ bookworm main\n";
+    let (well, said) = machine.runs(&["bare"], &format!("printf \"{settings}\" | bare_outer"));
+    let right = "Acquire::http::Proxy \"http://10.0.2.2:3142\";\ndeb http://10.0.2.2/debian bookworm main\n\
+        deb http://localhost.example.com/debian bookworm main\ndeb http://mirror.example.com/127.0.0.1/ bookworm main\n";
+    assert!(well && said == right, "{said}");
+}
+
 /// A wait of a test ends, and says what was awaited.
 #[test]
 fn a_wait_in_vain_fails_with_what_was_awaited() {

@@ -41,6 +41,30 @@ fn a_look_changes_nothing() {
     assert!(!calls.iter().any(|call| changes.iter().any(|change| call.starts_with(change))), "{calls:?}");
 }
 
+/// A pool whose directory is a link to another pool's has the same files.
+#[test]
+fn what_two_pools_have_is_counted_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let (real, link) = (directory.path().join("real"), directory.path().join("link"));
+    std::fs::create_dir(&real).unwrap();
+    std::os::unix::fs::symlink(&real, &link).unwrap();
+    std::fs::write(real.join("box"), b"a disk").unwrap();
+    let path = |at: &std::path::Path| at.display().to_string();
+    let of_pools = |pools: &[(&str, &std::path::Path)]| {
+        let mut host =
+            host_with_neighbours().local().with_foreign_domain(&foreign("box", &path(&real.join("box"))));
+        for (name, at) in pools {
+            host = host.with_pool(name, &path(at)).with_image(name, "box", "qcow2", 4 * GIB);
+        }
+        status(&Bench::on(host))
+    };
+    let (one, both) = (of_pools(&[("one", &real)]), of_pools(&[("one", &real), ("same", &link)]));
+    assert_eq!(both.disks, one.disks);
+    assert_eq!(both.growth, one.growth);
+    assert_ne!(one.disks, of_pools(&[]).disks, "it is a disk");
+    assert_eq!(pool(&both, "same").disks.count, 1, "and each pool has it");
+}
+
 /// A disk is promised all that its guest sees, an image nothing: nobody writes to what others lie on.
 #[test]
 fn disks_grow_to_what_their_guests_see_and_images_do_not() {

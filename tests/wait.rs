@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use foundry::host::memory::{Effect, Guest};
-use foundry::host::{AddressSource, Bridge, DomainState, GuestAddress};
+use foundry::host::{AddressSource, Bridge, DomainState, GuestAddress, Why};
 use foundry::operations::Clock;
 use foundry::operations::create::CreatedVm;
 use foundry::operations::wait::{Goal, wait};
@@ -138,18 +138,67 @@ fn a_guest_that_the_hypervisor_stopped_is_recognised() {
 
 #[test]
 fn a_guest_that_went_is_not_waited_for() {
-    for (state, cause) in [(DomainState::ShutOff, "it shut down"), (DomainState::Crashed, "it crashed")] {
+    for (state, why, cause, hint) in [
+        (DomainState::ShutOff, Why::NotSaid, "it is off", None),
+        (DomainState::ShutOff, Why::ShutDown, "it shut down", None),
+        (DomainState::ShutOff, Why::Destroyed, "its plug was pulled", None),
+        (
+            DomainState::ShutOff,
+            Why::Crashed,
+            "its QEMU ended by itself, or was killed",
+            Some("journalctl -k"),
+        ),
+        (
+            DomainState::ShutOff,
+            Why::Saved,
+            "its memory was saved",
+            Some("virsh start small goes on from there"),
+        ),
+        (DomainState::Crashed, Why::Crashed, "it crashed", None),
+        (
+            DomainState::Paused,
+            Why::IoError,
+            "an error of its disk stopped it",
+            Some("virsh domblkerror small"),
+        ),
+        (DomainState::Paused, Why::Watchdog, "its watchdog stopped it", Some("virsh resume small")),
+    ] {
         let (bench, vm) = small(Guest::new());
         bench.host.forget_calls();
-        bench.host.on_call(4, move |host| host.set_state("small", state));
+        bench.host.on_call(4, move |host| host.set_state_because("small", state, why));
         let error = wait(&bench.session(), &vm, Goal::Agent, MINUTE).unwrap_err();
-        assert_eq!((error.kind(), error.cause()), (Kind::Vm, Some(cause)));
-        assert_eq!(error.hint_text(), None);
+        assert!(error.kind() == Kind::Vm && error.cause().unwrap().starts_with(cause), "{}", whole(&error));
+        assert_eq!(error.hint_text().is_some(), hint.is_some(), "{}", whole(&error));
+        assert!(hint.is_none_or(|hint| error.hint_text().unwrap().contains(hint)), "{}", whole(&error));
+        assert_eq!(error.outcomes(), [STAYS]);
     }
+}
+
+/// Whoever took it away may have made another one of that name: nothing is said that would lead to it.
+#[test]
+fn a_vm_that_was_taken_away_does_not_stay() {
     let (bench, vm) = small(Guest::new());
     bench.destroy("small", support::FORCE).unwrap();
     let error = wait(&bench.session(), &vm, Goal::Ip, MINUTE).unwrap_err();
-    assert_eq!((error.kind(), error.cause()), (Kind::Vm, Some("it is gone")));
+    assert_eq!((error.kind(), error.cause()), (Kind::Vm, Some("it is gone: somebody else took it away")));
+    assert_eq!(error.hint_text(), None);
+    assert_eq!(error.outcomes(), ["foundry gc lists which volumes nobody uses"]);
+}
+
+/// Somebody may let it go on, and so it is waited for; that it is paused is the reason when nobody does.
+#[test]
+fn a_guest_that_is_paused_is_told_of() {
+    for (why, cause, hint) in [
+        (Why::ByUser, "it is paused", Some("virsh resume small lets it go on")),
+        (Why::Saving, "it is paused while its memory is saved", None),
+        (Why::Migrating, "it is paused while it moves to another host", None),
+    ] {
+        let (bench, vm) = small(Guest::new());
+        bench.host.set_state_because("small", DomainState::Paused, why);
+        let error = waited(&bench, &vm, Goal::Agent).unwrap_err();
+        assert_eq!((error.kind(), error.cause(), error.hint_text()), (Kind::Timeout, Some(cause), hint));
+        assert_eq!(error.outcomes(), [STAYS]);
+    }
 }
 
 #[test]

@@ -72,7 +72,17 @@ bare_possible() {
   unshare --mount --net --uts --ipc --pid --fork mount -t tmpfs tmpfs /mnt 2>/dev/null \
     || skip 'this container may not make namespaces, or not mount in them'
   sysroot=$(bare_sysroot)
+  bare_mirror_answers || skip "the mirror of this machine does not answer: $(apt_mirror Debian)"
   [[ $sysroot != /usr && -x $sysroot/bin/cargo ]] || skip 'Rust is of the distribution, and cannot be bound into a tree'
+}
+
+bare_mirror_answers() {
+  local file status=0
+  [[ -n $(apt_mirror Debian) ]] || apt_update || return 1
+  file=$(mktemp)
+  /usr/lib/apt/apt-helper download-file "$(apt_mirror Debian)dists/bookworm/InRelease" "$file" >/dev/null 2>&1 || status=$?
+  rm -f "$file"
+  return "$status"
 }
 
 # How this machine reaches its mirror is how a tree does.

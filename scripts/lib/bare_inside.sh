@@ -69,13 +69,22 @@ quickstart() {
   done
 }
 
-# As README has them, but for who is asked about the key of an unknown host.
+# README's first commands as they stand there, but for who is asked about the key of an unknown host, and who types there.
 readme() {
+  local lines line
   check test -s web.yaml
-  foundry create web.yaml --wait=ssh --timeout 5m
-  check test "$(ssh -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null root@10.20.30.40 hostname)" = web
-  foundry list
-  foundry destroy web --yes
+  mapfile -t lines < <(sed -n '/^After the first/,/^```$/s/^\$ //p' README.md)
+  check test "$(printf '%s\n' "${lines[@]}" | cut -d' ' -f1 | paste -sd,)" = foundry,ssh,foundry
+  for line in "${lines[@]}"; do
+    echo "\$ $line"
+    if [[ $line == ssh\ * ]]; then
+      check test "$(ssh -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null "${line#ssh }" hostname)" = web
+      foundry list
+    else
+      eval "$line"
+    fi
+  done
+  check test -z "$(foundry list --all -o name)"
 }
 
 # A host without udev has the device as the kernel made it.

@@ -93,7 +93,7 @@ check_live() {
 
 # These need no machine, only a libvirtd: they have one of their own, in namespaces, beside the machine's, as a guest
 # keeps one core busy.
-LIVE_OWN_HOST=' live_gc live_secrets '
+LIVE_OWN_HOST=' live_create live_destroy live_disks live_gc live_secrets '
 
 # live_lane machine|own: `--test NAME` for each. Where no namespaces can be made, all are the machine's.
 live_lane() {

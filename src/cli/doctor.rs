@@ -6,7 +6,7 @@ use super::Global;
 use super::connect::{connect, uri};
 use super::create::plan_all;
 use super::interrupt;
-use super::output::{OutputArgs, fitting_table};
+use super::output::{OutputArgs, table};
 use super::ui::Ui;
 use crate::error::{Error, Kind};
 use crate::host::is_local_uri;
@@ -89,7 +89,7 @@ fn show(report: &Report, args: &DoctorArgs, (global, ui): (&Global, &Ui)) -> Res
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let rows = || {
         let rows = report.checks.iter().flat_map(rows);
-        fitting_table(&["CHECK", "STATE", "FOUND"], rows, args.no_headers, ui.columns())
+        table(&["CHECK", "STATE", "FOUND"], rows, args.no_headers, ui.columns())
     };
     args.output.show(report, &names, |_| rows(), (global, ui))?;
     if args.output.form(global).is_table() && !report.left_out.is_empty() {

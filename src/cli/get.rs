@@ -1,19 +1,16 @@
 //! `foundry get` and `foundry vm info`
 
-use std::fmt::Write as _;
-
 use clap::{Args, Subcommand};
 
 use super::Global;
 use super::connect::connect;
 use super::habits::KINDS;
-use super::output::{Form, OutputArgs, age};
+use super::output::{Form, OutputArgs, age, details};
 use super::ui::Ui;
 use super::watch::watch;
 use crate::error::{Code, Error};
 use crate::operations::inspect::{self, Seen};
 use crate::record::Record;
-use crate::text::printable;
 
 /// Show one VM: its manifest and its status
 #[derive(Debug, Args)]
@@ -99,13 +96,13 @@ fn tell_left_out(args: &GetArgs, seen: &Seen, ui: &Ui) {
 }
 
 fn show(args: &GetArgs, seen: &Seen, terminal: (&Global, &Ui)) -> Result<(), Error> {
-    args.output.show(&seen.vm, &[&seen.domain.name], |_| details(seen), terminal)
+    args.output.show(&seen.vm, &[&seen.domain.name], |_| text(seen, terminal.1), terminal)
 }
 
 /// What is another by now: in the place of what was shown on a terminal, else behind it.
 fn show_again(args: &GetArgs, seen: &Seen, (global, ui): (&Global, &Ui)) -> Result<(), Error> {
     match args.output.form(global) {
-        form if form.is_table() && ui.can_redraw() => ui.redraw(&details(seen)),
+        form if form.is_table() && ui.can_redraw() => ui.redraw(&text(seen, ui)),
         form => {
             let end = match form {
                 Form::Table | Form::Wide => "\n",
@@ -118,12 +115,9 @@ fn show_again(args: &GetArgs, seen: &Seen, (global, ui): (&Global, &Ui)) -> Resu
 }
 
 /// A few lines for people; programs take JSON or YAML.
-fn details(seen: &Seen) -> String {
-    let mut text = String::new();
-    let mut line = |name: &str, value: &str| {
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "{:<12} {}", format!("{name}:"), printable(value));
-    };
+fn text(seen: &Seen, ui: &Ui) -> String {
+    let mut lines = Vec::new();
+    let mut line = |name: &str, value: &str| lines.push((name.to_owned(), value.to_owned()));
     let domain = &seen.domain;
     line("Name", &domain.name);
     line("State", &domain.state.to_string());
@@ -142,7 +136,7 @@ fn details(seen: &Seen) -> String {
         line("Address", &format!("{} ({})", address.address, address.source));
     }
     recorded(seen, &mut line);
-    text
+    details(13, &lines, ui.columns())
 }
 
 fn recorded(seen: &Seen, line: &mut impl FnMut(&str, &str)) {

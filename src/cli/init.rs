@@ -18,6 +18,9 @@ use crate::plan::VmPlan;
 use crate::text::{io_cause, shell_word};
 
 /// Write a first manifest; on a terminal it asks for what is not given
+///
+/// What it has no flag for (labels, IPv6, mtu, data disks, user-data, …) is added in the file: 'foundry explain
+/// --recursive' lists all fields.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   foundry init

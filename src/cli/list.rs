@@ -8,6 +8,7 @@ use super::output::{Listed, ListingArgs, Selector, Shown, age, or_dash};
 use super::ui::Ui;
 use super::watch::watch;
 use crate::error::Error;
+use crate::host::DomainState;
 use crate::manifest::{Phase, VirtualMachine};
 use crate::operations::Session;
 use crate::operations::inspect::{self, Seen};
@@ -103,7 +104,8 @@ fn state_word(seen: &Seen) -> String {
         Some(Phase::Creating) => "creating".into(),
         Some(Phase::Destroying) => "half destroyed".into(),
         Some(Phase::Saved) => "saved".into(),
-        Some(Phase::Failed) => format!("{} (error)", seen.domain.state),
+        Some(Phase::Failed) if seen.domain.state == DomainState::Crashed => seen.domain.state.to_string(),
+        Some(Phase::Failed) => format!("{} ({})", seen.domain.state, seen.domain.why.word()),
         _ => seen.domain.state.to_string(),
     }
 }

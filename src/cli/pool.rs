@@ -7,14 +7,13 @@ use serde::Serialize;
 use super::Global;
 use super::connect::connect;
 use super::interrupt;
-use super::output::{Listed, ListingArgs, OutputArgs, table};
+use super::output::{Listed, ListingArgs, OutputArgs, details, table};
 use super::pool_add::{AddArgs, add};
 use super::ui::Ui;
 use crate::error::Error;
 use crate::host::Pool;
 use crate::operations::pools::PoolInfo;
 use crate::operations::{Session, pools};
-use crate::text::printable;
 use crate::units::Bytes;
 
 /// List, add, start, stop and delete storage pools
@@ -143,7 +142,7 @@ fn act(command: &PoolCommand, session: &Session<'_>, (global, ui): (&Global, &Ui
             let found = pools::info(session, name)?;
             let volumes = found.pool.active.then_some(found.volumes.len());
             let view = PoolView { volumes, used_by: Some(&found.users), ..view(&found.pool) };
-            output.show(&view, &[view.name], |_| text(&found), (global, ui))
+            output.show(&view, &[view.name], |_| text(&found, ui.columns()), (global, ui))
         }
         PoolCommand::Start { name, autostart } => {
             let done = pools::start(session, name, *autostart)?;
@@ -232,7 +231,7 @@ fn source(pool: &Pool) -> Option<String> {
     Some(pool.source.to_string()).filter(|text| !text.is_empty())
 }
 
-fn text(found: &PoolInfo) -> String {
+fn text(found: &PoolInfo, columns: Option<u16>) -> String {
     let pool = &found.pool;
     let or_none = |text: Option<String>| text.filter(|t| !t.is_empty()).unwrap_or_else(|| "-".into());
     let format = pool.source.format.as_ref().map(|f| format!(" ({f})")).unwrap_or_default();
@@ -251,17 +250,14 @@ fn text(found: &PoolInfo) -> String {
         ("Volumes", or_none(count)),
         ("Used by", or_none(Some(found.users.join(", ")))),
     ];
-    let mut text: String = lines
-        .iter()
-        .map(|(name, value)| format!("{:<12}{}\n", format!("{name}:"), printable(value)))
-        .collect();
+    let mut text = details(12, &lines.map(|(name, value)| (name.to_owned(), value)), columns);
     let rows = found
         .volumes
         .iter()
         .map(|v| vec![v.name.clone(), v.format.clone(), v.capacity.to_string(), v.allocation.to_string()]);
     if !found.volumes.is_empty() {
         text.push('\n');
-        text.push_str(&table(&["VOLUME", "FORMAT", "SIZE", "ALLOCATED"], rows, false));
+        text.push_str(&table(&["VOLUME", "FORMAT", "SIZE", "ALLOCATED"], rows, false, columns));
     }
     text
 }

@@ -32,7 +32,7 @@ pub(super) fn run(args: &StorageArgs, global: &Global, ui: &Ui) -> Result<(), Er
     let StorageCommand::Status { listing } = &args.command;
     let status = storage::status(&connected.session())?;
     let names: Vec<&str> = status.pools.iter().map(|p| p.name.as_str()).collect();
-    let text = |form: &Form| text(&status, *form == Form::Wide, listing.no_headers);
+    let text = |form: &Form| text(&status, *form == Form::Wide, listing.no_headers, ui.columns());
     listing.output.show(&status, &names, text, (global, ui))?;
     if listing.form(global).is_table() {
         status.file_systems.iter().filter_map(warning).for_each(|text| ui.warn(&text));
@@ -47,13 +47,13 @@ const FILE_SYSTEM_HEADERS: [&str; 6] =
     ["FILE SYSTEM OF", "SIZE", "ALLOCATED", "AVAILABLE", "CAN GROW BY", "WITHOUT ROOM"];
 const ORPHAN_HEADERS: [&str; 4] = ["ORPHAN", "POOL", "ALLOCATED", "SIZE"];
 
-fn text(status: &StorageStatus, wide: bool, no_headers: bool) -> String {
+fn text(status: &StorageStatus, wide: bool, no_headers: bool, fit: Option<u16>) -> String {
     let headers = [&HEADERS[..], if wide { &WIDE_HEADERS } else { &[] }].concat();
-    let mut text = table(&headers, status.pools.iter().map(|pool| row(pool, wide)), no_headers);
+    let mut text = table(&headers, status.pools.iter().map(|pool| row(pool, wide)), no_headers, fit);
     if wide {
         text += &format!(
             "\n{}",
-            table(&FILE_SYSTEM_HEADERS, status.file_systems.iter().map(file_system), no_headers)
+            table(&FILE_SYSTEM_HEADERS, status.file_systems.iter().map(file_system), no_headers, fit)
         );
     }
     text += &format!(
@@ -65,7 +65,7 @@ fn text(status: &StorageStatus, wide: bool, no_headers: bool) -> String {
         tally(status.images),
         tally(status.disks),
     );
-    text + &orphans(&status.orphans, wide, no_headers)
+    text + &orphans(&status.orphans, wide, no_headers, fit)
 }
 
 fn row(pool: &PoolStatus, wide: bool) -> Vec<String> {
@@ -104,14 +104,14 @@ fn without_room(file_systems: &[FileSystem]) -> String {
 }
 
 /// Those that nobody needs, one each line where there is room for them.
-fn orphans(orphans: &[Orphan], wide: bool, no_headers: bool) -> String {
+fn orphans(orphans: &[Orphan], wide: bool, no_headers: bool, fit: Option<u16>) -> String {
     if orphans.is_empty() {
         return String::new();
     }
     if wide {
         let size = |bytes: Bytes| bytes.to_string();
         let row = |o: &Orphan| vec![o.name.clone(), o.pool.clone(), size(o.allocation), size(o.capacity)];
-        return format!("\n{}", table(&ORPHAN_HEADERS, orphans.iter().map(row), no_headers));
+        return format!("\n{}", table(&ORPHAN_HEADERS, orphans.iter().map(row), no_headers, fit));
     }
     let allocation = orphans.iter().map(|o| o.allocation).fold(Bytes(0), Bytes::saturating_add);
     let take = if orphans.len() == 1 { "volume of no VM takes" } else { "volumes of no VM take" };

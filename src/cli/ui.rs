@@ -221,8 +221,7 @@ impl Ui {
     /// `mark` is ours and may be coloured; `text` may hold words of anybody's.
     fn stderr(&self, mark: &str, text: &str) {
         self.clear();
-        // A closed stderr leaves nobody to tell.
-        let _ = writeln!(io::stderr().lock(), "{mark}{}", printable_lines(text));
+        write_whole(format!("{mark}{}", printable_lines(text)));
     }
 
     fn clear(&self) {
@@ -341,10 +340,16 @@ fn told(error: &Error, verbose: u8) -> String {
 
 /// Says something while an operation hangs, from outside of it; on a terminal on a line of its own.
 pub(super) fn late(text: &str) {
-    let mut stderr = io::stderr().lock();
-    let begin = if stderr.is_terminal() { "\r\u{1b}[K" } else { "" };
+    let begin = if io::stderr().is_terminal() { "\r\u{1b}[K" } else { "" };
+    write_whole(format!("{begin}{}", printable_lines(text)));
+}
+
+/// Writes a text and the end of its line by one call: several programs may write to the same terminal or log, and a
+/// line that comes in pieces has theirs in it.
+fn write_whole(mut text: String) {
+    text.push('\n');
     // A closed stderr leaves nobody to tell.
-    let _ = writeln!(stderr, "{begin}{}", printable_lines(text));
+    let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
 /// Says why the process ends while an operation hangs.
@@ -368,15 +373,13 @@ impl CallObserver for CallLog {
     fn called(&self, function: &str, operation: &str, took: Duration, error: Option<&str>) {
         if self.to_program {
             let event = Line::Call { function, operation, seconds: took.as_secs_f64(), error };
-            // A closed stderr leaves nobody to tell.
-            let _ = writeln!(io::stderr().lock(), "{}", event.written());
+            write_whole(event.written());
             return;
         }
         let outcome = error.map(|e| format!(": {e}")).unwrap_or_default();
         let line =
             format!("[libvirt] {:>9.3} ms  {function} ({operation}){outcome}", took.as_secs_f64() * 1000.0);
-        // A closed stderr leaves nobody to tell.
-        let _ = writeln!(io::stderr().lock(), "{}", printable(&line));
+        write_whole(printable(&line));
     }
 }
 

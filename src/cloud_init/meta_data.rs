@@ -1,12 +1,43 @@
 //! The meta-data: which instance this is.
 
+use crate::record::Salt;
 use crate::yaml::node::{Mapping, Node};
 
 /// The meta-data of an instance. cloud-init runs its once-per-instance work, keys and passwords among it,
 /// whenever the instance-id is one that it has not seen.
+///
+/// The salt of the record's digests stands in a comment, which cloud-init does not keep.
 pub(super) fn meta_data(instance_id: &str, hostname: &str) -> String {
     let data = Mapping::new()
         .with("instance-id", Node::string(instance_id))
         .with("local-hostname", Node::string(hostname));
     Node::from(data).to_yaml()
+}
+
+/// What is in front of the salt, in a line of its own.
+const SALT: &str = "# foundry's salt: ";
+
+/// The meta-data with the salt.
+pub fn with_salt(meta_data: &str, salt: &Salt) -> String {
+    format!("{meta_data}{SALT}{}\n", salt.as_str())
+}
+
+/// The salt that a seed has, if foundry put one there.
+pub fn salt_of(meta_data: &str) -> Option<Salt> {
+    meta_data.lines().rev().find_map(|line| Salt::kept(line.strip_prefix(SALT)?.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_salt_is_found_again() {
+        let plain = meta_data("web-1", "web");
+        assert!(salt_of(&plain).is_none());
+        let salt = Salt::fresh();
+        let salted = with_salt(&plain, &salt);
+        assert!(salt_of(&salted).is_some_and(|found| found == salt));
+        assert_eq!(crate::yaml::node::read_documents(&salted).unwrap().len(), 1);
+    }
 }

@@ -53,6 +53,7 @@ codes! {
         1008 NoManifest
         1009 TooLarge
         1010 FileTaken
+        1075 LoginUnfit
         // Settings.
         1101 SettingWrong
         1102 ContextMissing

@@ -16,6 +16,7 @@ mod netlink;
 mod objects;
 mod storage;
 mod turn;
+mod why;
 
 pub use error::{HostError, Stopped};
 pub use libvirt::{CallObserver, Libvirt, Patience, is_local_uri, run_event_loop};
@@ -29,6 +30,7 @@ pub use objects::{
 };
 pub use storage::{Pool, PoolAuth, PoolSource, Secret, Server, Volume};
 pub use turn::{NoTurn, Turn};
+pub use why::Why;
 
 use std::net::IpAddr;
 use std::time::Duration;

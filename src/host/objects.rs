@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::SecurityModel;
+use super::{SecurityModel, Why};
 use crate::text::{is_unseen, shell_word};
 use crate::units::Bytes;
 
@@ -101,9 +101,8 @@ pub struct Domain {
     pub name: String,
     /// What it is doing.
     pub state: DomainState,
-    /// Whether it is paused because of an error inside the hypervisor or QEMU lost it: the guest will
-    /// not go on by itself (libvirt's reasons `unknown`, `crashed` and `ioerror` of `paused`).
-    pub stopped_by_error: bool,
+    /// Why it is doing that.
+    pub why: Why,
     /// Virtual CPUs.
     pub vcpus: u32,
     /// Memory.
@@ -200,8 +199,22 @@ pub struct GuestAddress {
 pub struct StateNow {
     /// What it is doing.
     pub state: DomainState,
-    /// As in [`Domain::stopped_by_error`].
-    pub stopped_by_error: bool,
+    /// Why it is doing that.
+    pub why: Why,
+}
+
+impl Domain {
+    /// Whether an error stopped it: the guest will not go on by itself.
+    pub fn stopped_by_error(&self) -> bool {
+        self.why.is_error(self.state)
+    }
+}
+
+impl StateNow {
+    /// As [`Domain::stopped_by_error`].
+    pub fn stopped_by_error(&self) -> bool {
+        self.why.is_error(self.state)
+    }
 }
 
 /// A bridge of the host: the kernel's own, or one of Open vSwitch's.

@@ -20,9 +20,8 @@ pub(super) fn fqdn_beyond() -> Value {
     json!([{ "pattern": r"^ *[^ ]{1,252}[^ .]\.? *$" }, { "pattern": r"[A-Za-z-][A-Za-z0-9-]*\.? *$" }])
 }
 
-/// Labels of a domain name, one or more.
-pub(super) const DOMAIN: &str =
-    r"^[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*\.?$";
+/// Labels of a domain name, one or more, of which the last is no number, as an address has it.
+pub(super) const DOMAIN: &str = r"^([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*(?![0-9]+\.?$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.?$";
 /// A key type and something in base64; sshd's options may go before it.
 pub(super) const SSH_KEY: &str = r"^([^#\x00-\x1f]*[ \t])?(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com)[ \t]+[A-Za-z0-9+/]+={0,2}([ \t]|$)";
 

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::Number;
+
 /// The state of a VM as foundry sees it.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -11,6 +13,11 @@ pub struct Status {
     pub phase: Phase,
     /// The state of libvirt's domain, in libvirt's words.
     pub state: String,
+    /// Virtual CPUs that it has, whatever the spec says.
+    pub vcpus: u32,
+    /// Memory that it has, in GiB, whatever the spec says.
+    #[serde(rename = "memoryGiB")]
+    pub memory_gib: Number,
     /// What is true of the VM, and since when.
     pub conditions: Vec<Condition>,
     /// The addresses of the VM, the manifest's first.

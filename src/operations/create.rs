@@ -19,7 +19,7 @@ use crate::host::PoolSource;
 use crate::host::diagnosis::Asked;
 use crate::plan::{Firmware, Link, VmPlan};
 use crate::pool::Source;
-use crate::record::{self, Maker, Record, RecordedVolume, Role, State};
+use crate::record::{self, Maker, Record, RecordedVolume, Role, Salt, State};
 use crate::text::shell_word;
 use crate::units::Bytes;
 
@@ -216,8 +216,9 @@ fn blueprint(session: &Session<'_>, ready: &ReadyVm) -> Result<Blueprint, Error>
     // Always a fresh one: a definition with a UUID that exists silently replaces that domain.
     let uuid = Uuid::new_v4();
     let instance_id = format!("{}-{uuid}", plan.name);
-    let iso = seed_iso(plan, &instance_id)?;
-    let record = new_record(session, ready, uuid, iso.as_deref(), instance_id);
+    let salt = Salt::fresh();
+    let iso = seed_iso(plan, &instance_id, &salt)?;
+    let record = new_record(session, ready, uuid, iso.as_deref(), instance_id, &salt);
     let text = record.to_text()?;
     let placement = Placement {
         uuid: Some(uuid),
@@ -255,14 +256,15 @@ fn over(storage: &ReadyStorage, volume: &RecordedVolume, own: DiskSource) -> Dis
     }
 }
 
-fn seed_iso(plan: &VmPlan, instance_id: &str) -> Result<Option<Vec<u8>>, Error> {
+fn seed_iso(plan: &VmPlan, instance_id: &str, salt: &Salt) -> Result<Option<Vec<u8>>, Error> {
     let Some(seed) = &plan.seed else { return Ok(None) };
     let failed = |cause: String| {
         Error::new(Kind::Vm, format!("cannot make the cloud-init seed of VM '{}'", plan.name))
             .because(cause)
             .outcome("nothing was changed")
     };
-    let documents = cloud_init::documents(plan, seed, instance_id).map_err(|e| failed(e.to_string()))?;
+    let mut documents = cloud_init::documents(plan, seed, instance_id).map_err(|e| failed(e.to_string()))?;
+    documents.meta_data = cloud_init::with_salt(&documents.meta_data, salt);
     cloud_init::iso(&documents).map(Some).map_err(|e| failed(e.to_string()))
 }
 
@@ -272,8 +274,10 @@ fn new_record(
     uuid: Uuid,
     iso: Option<&[u8]>,
     instance_id: String,
+    salt: &Salt,
 ) -> Record {
     let (manifest, secrets) = record::without_secrets(&ready.plan.manifest);
+    let secrets = secrets.into_iter().map(|(path, secret)| (path, salt.digest(&secret))).collect();
     let now = session.clock.timestamp();
     let mut volumes = ready.storage.volumes.clone();
     let medium = ready.storage.seed.as_ref().map_or(ready.storage.medium, |(_, medium)| *medium);

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use crate::cloud_init::{self, Documents};
 use crate::error::{Code, Error};
-use crate::host::{AddressSource, Domain, DomainState};
+use crate::host::{AddressSource, Domain, DomainState, Why};
 use crate::manifest::{
     API_VERSION, Address, Condition, KIND, Metadata, Number, Phase, Spec, Status, VirtualMachine,
 };
-use crate::record::{Liveness, Owner, Record, Role, State, digest, without_secrets};
+use crate::record::{Liveness, Owner, Record, Role, State, is_recorded, without_secrets};
 use crate::units::{Bytes, GIB};
 
 use super::Session;
@@ -97,20 +97,24 @@ fn see(session: &Session<'_>, domain: Domain, closely: bool) -> Result<Seen, Err
 
 /// What libvirt knows of a domain that foundry did not make.
 fn bare(domain: &Domain) -> VirtualMachine {
-    #[allow(clippy::cast_precision_loss, reason = "memory in GiB, for people")]
-    let gib = domain.memory.0 as f64 / GIB as f64;
-    let whole =
-        domain.memory.0.is_multiple_of(GIB).then(|| i64::try_from(domain.memory.0 / GIB).ok()).flatten();
     VirtualMachine {
         metadata: Metadata { name: Some(domain.name.clone()), ..Metadata::default() },
         spec: Spec {
             vcpus: Some(Number::Whole(i64::from(domain.vcpus))),
-            memory_gib: Some(whole.map_or(Number::Real(gib), Number::Whole)),
+            memory_gib: Some(gib(domain.memory)),
             autostart: Some(domain.autostart),
             ..Spec::default()
         },
         ..VirtualMachine::default()
     }
+}
+
+/// Memory as a manifest has it.
+fn gib(memory: Bytes) -> Number {
+    #[allow(clippy::cast_precision_loss, reason = "memory in GiB, for people")]
+    let gib = memory.0 as f64 / GIB as f64;
+    let whole = memory.0.is_multiple_of(GIB).then(|| i64::try_from(memory.0 / GIB).ok()).flatten();
+    whole.map_or(Number::Real(gib), Number::Whole)
 }
 
 /// The manifest's addresses; where it has none, what the first source that knows any says.
@@ -179,6 +183,8 @@ fn status(domain: &Domain, owner: &Owner, addresses: Vec<Address>, secrets_left_
     Status {
         phase,
         state: domain.state.to_string(),
+        vcpus: domain.vcpus,
+        memory_gib: gib(domain.memory),
         conditions: [Some(ready), unreadable(owner)].into_iter().flatten().collect(),
         addresses,
         observed_generation: record.map_or(0, |r| r.generation),
@@ -215,12 +221,11 @@ fn judge(domain: &Domain, owner: &Owner) -> (Phase, &'static str, String) {
             return (Phase::Destroying, "VMDestroying", message);
         }
     }
-    if domain.stopped_by_error {
-        return (
-            Phase::Failed,
-            "VMStoppedByError",
-            "the guest was stopped by an error of the hypervisor or of its disk".into(),
-        );
+    let word = domain.word();
+    let why = domain.why.sentence(domain.state);
+    if domain.state == DomainState::Paused && domain.stopped_by_error() {
+        let message = format!("VM is paused by an error: {}", why.unwrap_or_default());
+        return (Phase::Failed, "VMStoppedByError", message);
     }
     match domain.state {
         DomainState::Running | DomainState::Blocked => {
@@ -228,7 +233,6 @@ fn judge(domain: &Domain, owner: &Owner) -> (Phase, &'static str, String) {
         }
         DomainState::Crashed => (Phase::Failed, "VMCrashed", "the guest crashed".into()),
         DomainState::ShutOff if domain.saved => {
-            let word = domain.word();
             let message = format!(
                 "VM is off with its memory saved; virsh start {word} goes on from there, \
                  virsh managedsave-remove {word} throws it away"
@@ -236,8 +240,21 @@ fn judge(domain: &Domain, owner: &Owner) -> (Phase, &'static str, String) {
             (Phase::Saved, "VMSaved", message)
         }
         DomainState::ShutOff => {
-            let message = format!("VM is off; virsh start {} starts it", domain.word());
-            (Phase::Stopped, "VMShutOff", message)
+            let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+            let message = format!("VM is off{why}; virsh start {word} starts it");
+            match domain.why {
+                Why::Crashed => (Phase::Failed, "VMCrashed", message),
+                Why::NotStarted => (Phase::Failed, "VMNotStarted", message),
+                _ => (Phase::Stopped, "VMShutOff", message),
+            }
+        }
+        DomainState::Paused => {
+            let why = why.unwrap_or("it is paused");
+            let hint = match domain.why {
+                Why::ByUser | Why::FromSnapshot => format!("; virsh resume {word} lets it go on"),
+                _ => String::new(),
+            };
+            (Phase::Stopped, "VMPaused", format!("{why}{hint}"))
         }
         DomainState::Unknown(number) => (
             Phase::Unknown,
@@ -284,11 +301,12 @@ pub fn add_secrets(session: &Session<'_>, seen: &mut Seen) -> Result<(), Error> 
 
 /// The paths of those that did not come back.
 fn add_from_seed(session: &Session<'_>, seen: &mut Seen, record: &Record) -> Result<Vec<String>, Error> {
-    let Documents { user_data, network_config, .. } = read_seed(session, record, &seen.domain.name)?;
+    let Documents { user_data, network_config, meta_data } = read_seed(session, record, &seen.domain.name)?;
     let cloud_init = seen.vm.spec.cloud_init.get_or_insert_default();
+    let salt = cloud_init::salt_of(&meta_data);
     let mut missing = Vec::new();
     for (path, recorded) in &record.secrets {
-        let same = |found: &String| digest(found) == *recorded;
+        let same = |found: &String| is_recorded(found, recorded, salt.as_ref());
         let place = match path.as_str() {
             "spec.cloudInit.passwordHash" => {
                 // User-data of the user's own may have another one, or none.

@@ -112,6 +112,13 @@ impl Desk<'_> {
                 bridge.mtu
             ));
         }
+        // The kernel's `br_mtu_auto_adjust`; Open vSwitch does so, too.
+        if let Some(mtu) = self.interface.mtu.filter(|mtu| u32::from(*mtu) < bridge.mtu) {
+            self.warn(format!(
+                ".mtu: while the VM runs, bridge '{name}' has {mtu}, too, for the host itself, unless its own ({}) was set by hand",
+                bridge.mtu
+            ));
+        }
         Some(bridge)
     }
 

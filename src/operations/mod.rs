@@ -37,6 +37,7 @@ mod ownership;
 mod rights;
 mod rivals;
 mod session;
+mod settling;
 mod stale;
 mod stop;
 mod storage_preflight;

@@ -76,7 +76,7 @@ mod tests {
             uuid: Uuid::nil(),
             name: "web".into(),
             state: DomainState::ShutOff,
-            stopped_by_error: false,
+            why: crate::host::Why::default(),
             vcpus: 1,
             memory: Bytes(0),
             persistent: true,

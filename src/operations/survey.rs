@@ -7,6 +7,7 @@ use super::destroy::{Demolition, Doomed, Options, refuse_held};
 use super::lookup::{absent, find};
 use super::own_disk::{follow_moves, is_on, is_same_file};
 use super::ownership::Ownership;
+use super::settling::settle;
 use super::usage::{self, Usage};
 use super::{Session, chain, console};
 use crate::error::{Code, Error};
@@ -61,6 +62,7 @@ fn survey_recorded(
     let ages = Ages::of(&domain, record, next.as_ref());
     refuse_if_busy(&domain, &ages.newest, options)?;
     let mut record = ages.newest;
+    settle(session, &record)?;
     let views: Vec<&DomainDescription> = std::iter::once(&described).chain(&next).collect();
     follow_moves(session, &mut record, &views)?;
     let own_log = own_log(session, &domain, &record, &described)?;
@@ -325,20 +327,23 @@ impl Demolition {
         let Some(found) = session.host.volume(&recorded.pool, &recorded.name)? else {
             return self.add_missing(session, recorded, state, own);
         };
-        let reason = if !is_same_file(session, &found.path, &recorded.path) {
-            Some(format!("it is at {} and not at {}", found.path, recorded.path))
-        } else if let Some(doubt) = own.doubt(recorded, &found) {
-            Some(doubt)
-        } else if state == State::Creating || recorded.attaching.is_some() {
-            differs_from_plan(recorded, &found)
+        if is_same_file(session, &found.path, &recorded.path) {
+            self.take_or_spare(recorded, found, state, own);
         } else {
-            None
-        };
-        match reason {
+            let reason = format!("it is at {} and not at {}", found.path, recorded.path);
+            self.spared.push((describe(&found.pool, &found.name), reason));
+        }
+        Ok(())
+    }
+
+    /// Of what was found for a recorded volume nothing goes that may be another's.
+    fn take_or_spare(&mut self, recorded: &RecordedVolume, found: Volume, state: State, own: &Ownership<'_>) {
+        let is_planned = state == State::Creating || recorded.attaching.is_some();
+        let differs = || if is_planned { differs_from_plan(recorded, &found) } else { None };
+        match own.doubt(recorded, &found).or_else(differs) {
             Some(reason) => self.spared.push((describe(&found.pool, &found.name), reason)),
             None => self.sort_in(doomed(found, Some(recorded.role))),
         }
-        Ok(())
     }
 
     /// A volume that is not where the record says is gone, unless its pool now has another directory: then
@@ -359,10 +364,7 @@ impl Demolition {
         }
         let reason = format!("pool '{}' has another directory now", recorded.pool);
         match session.host.volume_at(&recorded.path)? {
-            Some(found) => match own.doubt(recorded, &found) {
-                Some(doubt) => self.spared.push((describe(&found.pool, &found.name), doubt)),
-                None => self.sort_in(doomed(found, Some(recorded.role))),
-            },
+            Some(found) => self.take_or_spare(recorded, found, state, own),
             None => self.spared.push((recorded.path.clone(), reason)),
         }
         Ok(())

@@ -11,9 +11,9 @@ use uuid::Uuid;
 
 use super::create::CreatedVm;
 use super::inspect::guest_addresses;
-use super::{Session, cloud_init_log, console, evidence, neighbours};
+use super::{Session, cloud_init_log, console, evidence, lookup, neighbours};
 use crate::error::{Code, Error};
-use crate::host::{Domain, DomainState};
+use crate::host::{Domain, DomainState, StateNow, Why};
 use crate::record::Record;
 use crate::text::without_sequences;
 
@@ -143,29 +143,49 @@ impl Watch<'_> {
     /// Says that the VM stays, if the error does not say so yet.
     fn assure(&self, error: Error) -> Error {
         let stays = self.stays();
-        if error.outcomes().contains(&stays) { error } else { error.outcome(stays) }
+        let is_told = error.outcomes().contains(&stays) || lookup::is_taken_away(self.session, self.vm.uuid);
+        if is_told { error } else { error.outcome(stays) }
     }
 
     /// A guest that stopped will not come up, however long one waits.
     fn check_guest(&self) -> Result<(), Error> {
-        let now = self.session.host.state(self.vm.uuid)?;
-        let stopped = match now {
-            None => "it is gone",
-            Some(now) if now.stopped_by_error => "the hypervisor stopped it with an error of its own",
-            Some(now) if now.state == DomainState::ShutOff => "it shut down",
-            Some(now) if now.state == DomainState::Crashed => "it crashed",
-            Some(_) => return Ok(()),
-        };
-        let error = Error::new(Code::GuestStopped, format!("VM '{}' stopped before it was ready", self.name))
-            .because(stopped);
+        let error = Error::new(Code::GuestStopped, format!("VM '{}' stopped before it was ready", self.name));
+        let Some(now) = self.session.host.state(self.vm.uuid)? else { return Err(self.is_gone(error)) };
+        if !(now.stopped_by_error() || matches!(now.state, DomainState::ShutOff | DomainState::Crashed)) {
+            return Ok(());
+        }
+        let error = error.because(now.why.sentence(now.state).unwrap_or("it is off"));
         let error = match evidence::stopped_by(self.session, &self.name) {
             Some(found) => found.blame(error),
-            None if now.is_some_and(|n| n.stopped_by_error) => {
-                error.hint("a host can offer KVM and still not run this guest: try --virt-type qemu; libvirt's log of the VM tells more")
-            }
-            None => error,
+            None => self.with_way_on(error, now),
         };
         Err(self.with_console(error).outcome(self.stays()))
+    }
+
+    /// What can be done about a guest that stopped for that reason.
+    fn with_way_on(&self, error: Error, now: StateNow) -> Error {
+        let word = crate::host::word_of(&self.name, self.vm.uuid);
+        match (now.state, now.why) {
+            (DomainState::Paused, Why::NotSaid) => {
+                error.hint("a host can offer KVM and still not run this guest: try --virt-type qemu; libvirt's log of the VM tells more")
+            }
+            (DomainState::Paused, Why::IoError) => {
+                error.hint(format!("virsh domblkerror {word} says which disk; virsh resume {word} lets it go on when there is room again"))
+            }
+            (DomainState::Paused, Why::Watchdog | Why::NotResumed) => {
+                error.hint(format!("virsh resume {word} lets it go on"))
+            }
+            (DomainState::ShutOff, Why::Saved) => error.hint(format!("virsh start {word} goes on from there")),
+            (DomainState::ShutOff, Why::Crashed) => error.hint("if the host ran out of memory, the kernel's log says so: journalctl -k; libvirt's log of the VM may tell more"),
+            _ => error,
+        }
+    }
+
+    /// By now the name may be another VM's: what is left is found by who looks at everything.
+    fn is_gone(&self, error: Error) -> Error {
+        error
+            .because("it is gone: somebody else took it away")
+            .outcome("foundry gc lists which volumes nobody uses")
     }
 
     fn reached(&mut self, goal: Goal) -> Result<bool, Error> {
@@ -230,7 +250,7 @@ impl Watch<'_> {
             uuid: self.vm.uuid,
             name: self.name.clone(),
             state: DomainState::Running,
-            stopped_by_error: false,
+            why: Why::default(),
             vcpus: 0,
             memory: crate::units::Bytes(0),
             persistent: true,
@@ -331,12 +351,27 @@ impl Watch<'_> {
     }
 
     fn gave_up(&self, code: Code, how: String, goal: Goal) -> Error {
-        let error =
-            Error::new(code, format!("VM '{}': {how} {}", self.name, goal.as_str())).because(self.seen);
+        let error = Error::new(code, format!("VM '{}': {how} {}", self.name, goal.as_str()));
+        let (seen, is_by_user) = self.stands_still();
+        let error = error.because(seen.unwrap_or(self.seen));
+        let resume =
+            || format!("virsh resume {} lets it go on", crate::host::word_of(&self.name, self.vm.uuid));
+        let error = if is_by_user { error.hint(resume()) } else { error };
         let interfaces = self.vm.record.manifest.spec.network_interfaces.iter();
         let bridges = interfaces.filter_map(|i| i.bridge.as_deref());
         let error = evidence::with_bridges(self.session, bridges, error);
         self.with_console(error).outcome(self.stays())
+    }
+
+    /// Why a guest that does not execute does not, and whether somebody has to let it go on: how far it came is no
+    /// answer then.
+    fn stands_still(&self) -> (Option<&'static str>, bool) {
+        let now = self.session.host.state(self.vm.uuid).ok().flatten();
+        let still = now.filter(|now| !matches!(now.state, DomainState::Running | DomainState::Blocked));
+        let is_by_user = still.is_some_and(|now| {
+            now.state == DomainState::Paused && matches!(now.why, Why::ByUser | Why::FromSnapshot)
+        });
+        (still.and_then(|now| now.why.sentence(now.state)), is_by_user)
     }
 
     fn stays(&self) -> String {

@@ -128,6 +128,10 @@ pub(super) fn search_domain(text: &str) -> Result<String, String> {
     if name.len() > 253 {
         return Err(format!("has {} characters; a domain name has at most 253", name.len()));
     }
+    // No top-level domain is a number (RFC 3696, section 2): this is the address of a name server.
+    if name.rsplit('.').next().is_some_and(|top| !top.is_empty() && top.bytes().all(|b| b.is_ascii_digit())) {
+        return Err("is no domain name but a number or an address; name servers are in dnsServers".into());
+    }
     match name.split('.').find(|label| !is_search_label(label)) {
         None => Ok(name),
         Some(bad) => {

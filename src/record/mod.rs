@@ -14,9 +14,11 @@
 
 mod machine;
 mod maker;
+mod salt;
 
 pub(crate) use machine::proof;
 pub use maker::{Liveness, Maker};
+pub use salt::{Salt, is_recorded};
 
 use std::collections::BTreeMap;
 
@@ -49,7 +51,8 @@ pub struct Record {
     pub state: State,
     /// The manifest without its secrets.
     pub manifest: VirtualMachine,
-    /// For each secret that was left out, its path in the manifest and a digest of its value.
+    /// For each secret that was left out, its path in the manifest and a digest of its value, salted by what is in the
+    /// seed; that of an older record has no salt.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: BTreeMap<String, String>,
     /// The volumes that were or are to be made for it. Nothing else is ever deleted with it.
@@ -238,10 +241,10 @@ impl Record {
     }
 }
 
-/// Takes the secrets out of a manifest and gives the digest of each, by its path.
+/// Takes the secrets out of a manifest and gives each, by its path.
 pub fn without_secrets(manifest: &VirtualMachine) -> (VirtualMachine, BTreeMap<String, String>) {
     let mut open = manifest.clone();
-    let mut digests = BTreeMap::new();
+    let mut secrets = BTreeMap::new();
     if let Some(cloud_init) = &mut open.spec.cloud_init {
         let CloudInit { password_hash, raw_user_data, user_data, network_config, .. } = cloud_init;
         for (field, secret) in [
@@ -252,11 +255,11 @@ pub fn without_secrets(manifest: &VirtualMachine) -> (VirtualMachine, BTreeMap<S
             ("networkConfig", network_config),
         ] {
             if let Some(value) = secret.take() {
-                digests.insert(format!("spec.cloudInit.{field}"), digest(&value));
+                secrets.insert(format!("spec.cloudInit.{field}"), value);
             }
         }
     }
-    (open, digests)
+    (open, secrets)
 }
 
 /// `sha256:` and the digest in hexadecimal.
@@ -281,15 +284,15 @@ mod tests {
     }
 
     #[test]
-    fn secrets_leave_the_manifest_and_keep_a_digest() {
-        let (open, digests) = without_secrets(&manifest());
+    fn secrets_leave_the_manifest_by_their_paths() {
+        let (open, secrets) = without_secrets(&manifest());
         let text = serde_json::to_string(&open).unwrap();
         assert!(!text.contains("$6$") && !text.contains("token"), "{text}");
         assert!(text.contains("web.example.com"));
-        let paths: Vec<_> = digests.keys().map(String::as_str).collect();
+        let paths: Vec<_> = secrets.keys().map(String::as_str).collect();
         assert_eq!(paths, ["spec.cloudInit.passwordHash", "spec.cloudInit.userData"]);
-        // sha256sum of "$6$salt$hash", computed outside.
-        assert!(digests["spec.cloudInit.passwordHash"].starts_with("sha256:"));
+        assert_eq!(secrets["spec.cloudInit.passwordHash"], "$6$salt$hash");
+        // sha256sum of "abc", computed outside.
         assert_eq!(digest("abc"), "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     }
 

@@ -6,13 +6,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use percent_encoding::percent_decode_str;
 use ureq::http::Uri;
 
 use super::digest::{Algorithm, Digest};
 use super::error::{Reason, TransferError};
+use super::login;
 use super::reference::{is_scheme, resolved, scheme};
 use crate::text::printable;
 use crate::yaml::shortened;
@@ -194,13 +193,11 @@ fn without_login(text: &str) -> (String, Option<&str>) {
     }
 }
 
-/// Basic authentication (RFC 7617).
+/// The header of what stands in an address, percent-encoded.
 fn basic(login: &str) -> String {
     let (user, password) = login.split_once(':').unwrap_or((login, ""));
-    let mut pair: Vec<u8> = percent_decode_str(user).collect();
-    pair.push(b':');
-    pair.extend(percent_decode_str(password));
-    format!("Basic {}", BASE64_STANDARD.encode(pair))
+    let decoded = |text| percent_decode_str(text).collect::<Vec<u8>>();
+    login::basic(&decoded(user), &decoded(password))
 }
 
 impl Url {
@@ -291,7 +288,27 @@ impl Url {
         Digest::of(Algorithm::Sha256, format!("{}{rest}", self.origin()).as_bytes())
     }
 
-    /// Whether it was given with a user name or a password.
+    /// With that value of the header `Authorization`, or none.
+    pub(super) fn with_authorization(self, authorization: Option<String>) -> Self {
+        Self { authorization, ..self }
+    }
+
+    /// Its host's name, or address.
+    pub(super) fn host(&self) -> Option<String> {
+        self.uri.host().map(|host| host.trim_start_matches('[').trim_end_matches(']').to_owned())
+    }
+
+    /// Whether another address is the same server's: scheme, host and port.
+    pub(super) fn is_same_server(&self, other: &Self) -> bool {
+        self.origin() == other.origin()
+    }
+
+    /// Whether what is sent there can be read on the way.
+    pub fn is_open_on_the_way(&self) -> bool {
+        !self.is_https() && self.nearness() != Some(LOOPBACK)
+    }
+
+    /// Whether it is asked with a user name, a password or a token.
     pub fn has_login(&self) -> bool {
         self.authorization.is_some()
     }

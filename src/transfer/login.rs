@@ -54,10 +54,13 @@ impl Login {
     /// login is for `to` alone.
     fn header_for(&self, url: &Url, to: &Location) -> Option<String> {
         match &self.0 {
-            Kind::One(header) => matches!(to, Location::Url(to) if to.is_same_server(url)).then(|| header.clone()),
+            Kind::One(header) => {
+                matches!(to, Location::Url(to) if to.is_same_server(url)).then(|| header.clone())
+            }
             Kind::Hosts(entries) => {
                 let host = url.host()?;
-                let is_for = |entry: &&Entry| entry.host.as_ref().is_none_or(|of| of.eq_ignore_ascii_case(&host));
+                let is_for =
+                    |entry: &&Entry| entry.host.as_ref().is_none_or(|of| of.eq_ignore_ascii_case(&host));
                 let entry = entries.iter().find(is_for)?;
                 Some(basic(entry.user.as_bytes(), entry.password.as_bytes()))
             }
@@ -136,7 +139,9 @@ mod tests {
     fn one_login_goes_to_the_named_server_alone() {
         let to = "https://example.org/a";
         assert!(sent("me:pw", "https://EXAMPLE.org:443/SUMS", to).is_some());
-        for other in ["http://example.org/a", "https://example.org:444/a", "https://a.example.org/", "file:///a"] {
+        for other in
+            ["http://example.org/a", "https://example.org:444/a", "https://a.example.org/", "file:///a"]
+        {
             assert_eq!(sent("me:pw", other, to), None, "{other}");
         }
         assert_eq!(sent("me:pw", "https://u:p@example.org/a", to).as_deref(), Some("Basic dTpw"), "its own");

@@ -35,6 +35,21 @@ fn a_disk_is_attached_now_and_for_good() {
     assert_eq!(bench.record("web").generation, 2);
 }
 
+/// To go back to a snapshot takes the disk away, and its volume is nobody's then.
+#[test]
+fn an_attach_beside_a_snapshot_is_warned_of() {
+    let bench = Bench::with_web();
+    attach_one(&bench, 1).unwrap();
+    assert_eq!(bench.told.warnings(), NOTHING);
+    bench.host.set_snapshots("web", &["before", "after"]);
+    attach_one(&bench, 1).unwrap();
+    let warnings = bench.told.warnings();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    for part in ["VM 'web' has snapshots: before, after", "leaves its volume 'web_data-vde'"] {
+        assert!(warnings[0].contains(part), "{warnings:?}");
+    }
+}
+
 /// The record is what `create` takes again: it must make the VM as it is, disk for disk.
 #[test]
 fn create_of_what_get_shows_makes_the_same_vm() {

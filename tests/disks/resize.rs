@@ -131,7 +131,7 @@ fn a_disk_on_a_snapshot_is_neither_grown_nor_detached() {
     bench.create(&plan(WEB)).unwrap();
     swap_disk(&bench, "vdb", "/pool/vms/web_data-vdb.snap", "");
     bench.start = Some(bench.host.fingerprint());
-    let told = "virsh blockcommit web vdb --active --pivot";
+    let told = "virsh blockcommit web vdb --active --pivot --base /pool/vms/web_data-vdb ";
     assert_refused(&bench, grow(&bench, "vdb", "100"), Kind::Vm, told);
     assert_refused(&bench, detach_one(&bench, "vdb", false), Kind::Vm, told);
     let listed = disk(&bench, "vdb");

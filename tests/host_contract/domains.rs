@@ -81,7 +81,7 @@ fn a_definition_is_as_asked_and_off(bench: &Bench<'_>) {
     let domain = bench.domain(&name);
     assert_eq!((domain.uuid, domain.name.as_str()), (uuid, name.as_str()));
     assert_eq!((domain.memory.0, domain.vcpus), (64 << 20, 2));
-    assert_eq!((domain.state, domain.stopped_by_error), (DomainState::ShutOff, false));
+    assert_eq!((domain.state, domain.stopped_by_error()), (DomainState::ShutOff, false));
     assert_eq!((domain.persistent, domain.autostart, domain.record), (true, false, None));
 }
 

@@ -27,7 +27,7 @@ fn a_start_and_a_stop(bench: &Bench<'_>) {
     let uuid = bench.start(&name);
     assert_eq!(bench.state(uuid), DomainState::Running);
     let domain = bench.domain(&name);
-    assert_eq!((domain.state, domain.stopped_by_error), (DomainState::Running, false));
+    assert_eq!((domain.state, domain.stopped_by_error()), (DomainState::Running, false));
     bench.host().force_off(uuid).unwrap();
     assert_eq!(bench.state(uuid), DomainState::ShutOff);
     assert!(bench.domain(&name).persistent);

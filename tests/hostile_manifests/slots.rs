@@ -28,6 +28,8 @@ enum Home {
     Attribute(&'static str, &'static str),
     /// In the user-data at another pointer, and nowhere in libvirt.
     UserData(&'static str),
+    /// In the network-config at another pointer, and nowhere in libvirt.
+    NetworkConfig(&'static str),
     /// In the user-data and in the record.
     Both(&'static str),
     /// In a text that is a document of its own.
@@ -83,8 +85,11 @@ const RAW: [Slot; 4] = [
     slot("/spec/cloudInit/rawUserData", Home::Document),
 ];
 
-/// Of one whose user-data is YAML as text.
-const TEXT: [Slot; 2] = [
+/// Of one whose user-data is YAML as text, and whose network-config is its own.
+const TEXT: [Slot; 5] = [
+    slot("/spec/cloudInit/networkConfig/ethernets/uplink/own", Home::NetworkConfig("/ethernets/uplink/own")),
+    key("/spec/cloudInit/networkConfig/ethernets", Home::NetworkConfig("/ethernets")),
+    slot("/spec/networkInterfaces/0/searchDomains/0", Home::Document),
     within("/spec/cloudInit/userData", ("own: ", "\n"), Home::Document),
     slot("/spec/cloudInit/userData", Home::Document),
 ];
@@ -118,7 +123,12 @@ pub(crate) fn template(number: usize) -> Value {
             manifest["spec"]["bootDisk"]["imagePool"] = "word".into();
         }
         1 => cloud_init["rawUserData"] = "#!/bin/sh\nword".into(),
-        _ => cloud_init["userData"] = "own: word\n".into(),
+        _ => {
+            cloud_init["userData"] = "own: word\n".into();
+            let uplink = json!({ "match": { "macaddress": "be:ef:0a:00:00:05" }, "own": "word" });
+            cloud_init["networkConfig"] = json!({ "version": 2, "ethernets": { "uplink": uplink } });
+            manifest["spec"]["networkInterfaces"][0]["searchDomains"] = json!(["example.com"]);
+        }
     }
     manifest
 }
@@ -155,6 +165,9 @@ impl Slot {
             let values = attributes(&found.domain, element, attribute);
             assert!(values.iter().any(|value| meant == **value), "{meant:?} is not in {values:?}");
         }
+        if let (Home::NetworkConfig(pointer), Some(config)) = (&self.home, &found.network_config) {
+            assert_eq!(config.pointer(pointer), Some(&meant), "{pointer} of {config:#}");
+        }
         if let (Home::UserData(pointer) | Home::Both(pointer), Some(config)) = (&self.home, &found.config) {
             // Keys lose the blanks around them.
             let text = meant.as_str().filter(|_| self.around.0 == KEY).map(str::trim);
@@ -180,16 +193,21 @@ pub(crate) struct Found<'r> {
     record: Value,
     /// The user-data, where foundry made it.
     config: Option<Value>,
+    /// The network-config, where the manifest has its own.
+    network_config: Option<Value>,
 }
 
 impl<'r> Found<'r> {
     pub(crate) fn of(manifest: &Value, rendered: &'r Rendered) -> Self {
         let is_raw = !manifest["spec"]["cloudInit"]["rawUserData"].is_null();
         let made = rendered.seed.as_ref().filter(|_| !is_raw);
+        let own =
+            rendered.seed.as_ref().filter(|_| manifest["spec"]["cloudInit"]["networkConfig"].is_object());
         Self {
             domain: parsed(&rendered.domain),
             record: serde_json::from_str(&rendered.record).unwrap(),
             config: made.map(|seed| value_of(&read_documents(&seed.user_data).unwrap()[0])),
+            network_config: own.map(|seed| value_of(&read_documents(&seed.network_config).unwrap()[0])),
         }
     }
 }

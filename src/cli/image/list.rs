@@ -1,7 +1,5 @@
 //! `foundry image list`, `info` and `outdated`
 
-use std::fmt::Write as _;
-
 use clap::Args;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -10,14 +8,13 @@ use super::fetch::client;
 use super::{InPool, catalog};
 use crate::cli::Global;
 use crate::cli::connect::connect;
-use crate::cli::output::{Form, Listed, ListingArgs, OutputArgs, age};
+use crate::cli::output::{Form, Listed, ListingArgs, OutputArgs, age, details};
 use crate::cli::ui::Ui;
 use crate::error::Error;
 use crate::host::Volume;
 use crate::operations::Session;
 use crate::operations::images::{self, Age, Freshness, Wholeness};
 use crate::origin::Origin;
-use crate::text::printable;
 use crate::units::Bytes;
 
 /// List images
@@ -164,15 +161,12 @@ pub(super) fn run_info(args: &InfoArgs, global: &Global, ui: &Ui) -> Result<(), 
     let found = images::info(&session, &pool, &name)?;
     let known = view(&session, &found.volume, found.origin)?;
     let image = ImageView { used_by: Some(&found.vms), overlays: Some(&found.overlays), ..known };
-    args.output.show(&image, &[&name], |_| details(&image), (global, ui))
+    args.output.show(&image, &[&name], |_| text(&image, ui.columns()), (global, ui))
 }
 
-fn details(image: &ImageView<'_>) -> String {
-    let mut text = String::new();
-    let mut line = |name: &str, value: &str| {
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "{:<11} {}", format!("{name}:"), printable(value));
-    };
+fn text(image: &ImageView<'_>, columns: Option<u16>) -> String {
+    let mut lines = Vec::new();
+    let mut line = |name: &str, value: &str| lines.push((name.to_owned(), value.to_owned()));
     line("Name", image.name);
     line("Pool", image.pool);
     line("Format", image.shown_format());
@@ -181,7 +175,7 @@ fn details(image: &ImageView<'_>) -> String {
     line("Path", image.path);
     origin(image.origin.as_ref(), &mut line);
     line("Used by", &users(image.used_by.unwrap_or_default(), image.overlays.unwrap_or_default()));
-    text
+    details(12, &lines, columns)
 }
 
 /// The VMs, and the volumes that lie on the image, be they a VM's or nobody's.

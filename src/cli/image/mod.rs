@@ -6,6 +6,7 @@ mod export;
 mod fetch;
 mod import;
 mod list;
+mod login;
 mod pull;
 
 pub(super) use catalog::View as CatalogView;

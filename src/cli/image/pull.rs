@@ -1,10 +1,12 @@
 //! `foundry image pull`
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::catalog;
 use super::fetch::{FetchArgs, client, image_name, with_shortest_extension};
-use super::{InPool, user_directory};
+use super::{InPool, login, user_directory};
 use crate::catalog::CatalogImage;
 use crate::cli::Global;
 use crate::cli::connect::connect;
@@ -14,7 +16,7 @@ use crate::error::{Code, Error};
 use crate::host::Volume;
 use crate::operations::images::{Fetch, Pulled, Request, check_length, pull};
 use crate::text::shell_word;
-use crate::transfer::{Cache, Expected, Location};
+use crate::transfer::{Cache, Expected, Location, Login};
 
 /// Download an image, verify and unpack it on its way
 #[derive(Debug, Args)]
@@ -22,7 +24,8 @@ use crate::transfer::{Cache, Expected, Location};
   foundry image pull debian-13
   foundry image pull https://example.org/disk.qcow2 \\
       --checksum https://example.org/SHA256SUMS
-  foundry image pull https://example.org/disk.raw.xz --name disk --refresh")]
+  foundry image pull https://example.org/disk.raw.xz --name disk --refresh
+  foundry image pull https://example.org/private.qcow2 --login-file ~/.netrc")]
 pub(super) struct PullArgs {
     /// Address of the image: http://, https:// or file://; or its name in the catalogue
     #[arg(value_name = "URL|NAME")]
@@ -34,6 +37,10 @@ pub(super) struct PullArgs {
     pool: InPool,
     #[command(flatten)]
     fetch: FetchArgs,
+    /// Log in with what is in FILE, which only you may read: USER:PASSWORD, a token, or entries as ~/.netrc has them;
+    /// the variable FOUNDRY_PULL_AUTH holds one of the first two itself
+    #[arg(long, value_name = "FILE")]
+    login_file: Option<PathBuf>,
     /// Replace an image that is there if the server has a newer one
     #[arg(long)]
     refresh: bool,
@@ -44,6 +51,7 @@ pub(super) struct PullArgs {
 
 pub(super) fn run(args: &PullArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     // What is wrong in a catalogue is found before anybody is asked.
+    let login = login::given(args.login_file.as_deref())?;
     let catalog = if is_alias(&args.image) { Some(catalog::load(global)?) } else { None };
     let connected = connect(global, ui)?;
     let session = connected.session();
@@ -54,6 +62,7 @@ pub(super) fn run(args: &PullArgs, global: &Global, ui: &Ui) -> Result<(), Error
         }
         None => Wanted::at(address(&args.image)?),
     };
+    let wanted = wanted.with_login(login.as_ref(), args.login_file.is_some(), ui);
     interrupt::guard(&connected.cancel)?;
     let converted = args.fetch.convert();
     let name = image_name(args.name.as_deref(), wanted.name(), converted.is_some(), &args.image)?;
@@ -61,9 +70,11 @@ pub(super) fn run(args: &PullArgs, global: &Global, ui: &Ui) -> Result<(), Error
         check_length(&with_shortest_extension(name.as_str()))?;
     }
     let (client, cache) = (client(), args.keep_compressed_cache.then(cache).transpose()?);
+    let checksum = args.fetch.checksum.clone().or_else(|| wanted.checksum.clone());
+    let checksum = checksum.map(|expected| wanted.asked_for(expected, login.as_ref()));
     let fetch = Fetch {
         location: &wanted.location,
-        expected: args.fetch.checksum.as_ref().or(wanted.checksum.as_ref()),
+        expected: checksum.as_ref(),
         convert: converted,
         alias: wanted.alias.as_deref(),
         client: &client,
@@ -99,15 +110,52 @@ struct Wanted {
     location: Location,
     checksum: Option<Expected>,
     alias: Option<String>,
+    /// Whether the user named its server, on the command line or in a catalogue.
+    is_users: bool,
 }
 
 impl Wanted {
     fn at(location: Location) -> Self {
-        Self { location, checksum: None, alias: None }
+        Self { location, checksum: None, alias: None, is_users: true }
     }
 
     fn listed(image: CatalogImage) -> Self {
-        Self { location: image.location, checksum: image.checksum, alias: Some(image.alias.to_string()) }
+        Self {
+            location: image.location,
+            checksum: image.checksum,
+            alias: Some(image.alias.to_string()),
+            is_users: image.own,
+        }
+    }
+
+    /// Gives it a login. One that says not for whom it is goes to no server of the built-in catalogue, which the user
+    /// did not name.
+    fn with_login(self, login: Option<&Login>, is_named: bool, ui: &Ui) -> Self {
+        let Some(login) = login else { return self };
+        if !self.is_users && !login.names_hosts() {
+            if is_named {
+                ui.warn("the login is not sent: the servers of the built-in catalogue want none");
+            }
+            return self;
+        }
+        let location = login.given_to(self.location.clone(), &self.location);
+        if let Location::Url(url) = &location
+            && url.has_login()
+            && url.is_open_on_the_way()
+        {
+            ui.warn(&format!("the login goes to {url} unencrypted: who is on the way can read it"));
+        }
+        Self { location, ..self }
+    }
+
+    /// A list of checksums lies beside the image mostly, and wants the same login.
+    fn asked_for(&self, expected: Expected, login: Option<&Login>) -> Expected {
+        match (expected, login) {
+            (Expected::ListedIn(list), Some(login)) if self.is_users || login.names_hosts() => {
+                Expected::ListedIn(login.given_to(list, &self.location))
+            }
+            (expected, _) => expected,
+        }
     }
 
     /// An image of the catalogue is called as it is there.

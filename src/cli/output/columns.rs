@@ -13,10 +13,10 @@ use super::table;
 pub(in crate::cli) struct Columns(Vec<(String, JsonPath)>);
 
 impl Columns {
-    pub(super) fn table(&self, items: &[Value], no_headers: bool) -> String {
+    pub(super) fn table(&self, items: &[Value], no_headers: bool, fit: Option<u16>) -> String {
         let headers: Vec<&str> = self.0.iter().map(|(header, _)| header.as_str()).collect();
         let rows = items.iter().map(|item| self.0.iter().map(|(_, path)| cell(path, item)).collect());
-        table(&headers, rows, no_headers)
+        table(&headers, rows, no_headers, fit)
     }
 }
 
@@ -68,7 +68,7 @@ mod tests {
         ];
         let columns: Columns = "NAME:.name,IP:{.addresses[*]},A:.labels['a']".parse().unwrap();
         assert_eq!(
-            columns.table(&items, false),
+            columns.table(&items, false, None),
             "NAME   IP                  A\nweb    10.0.0.1,10.0.0.2   <none>\ndb     <none>              1\n"
         );
         for wrong in ["", "NAME", ":.x", "NAME:", "A:.x,", "A:.x b"] {

@@ -14,7 +14,7 @@ mod table;
 
 pub(super) use form::Form;
 pub(super) use selector::Selector;
-pub(super) use table::{age, fitting_table, or_dash, table};
+pub(super) use table::{age, details, or_dash, table};
 
 use std::collections::BTreeMap;
 
@@ -91,7 +91,7 @@ impl OutputArgs {
             Form::Json => ui.result(&to_json(object)?),
             Form::Yaml => ui.result(&to_yaml(object)?),
             Form::Path(template) => ui.result(&template.fill(&value(object)?)),
-            Form::Columns(columns) => ui.shown(&columns.table(&[value(object)?], false)),
+            Form::Columns(columns) => ui.shown(&columns.table(&[value(object)?], false, ui.columns())),
         }
     }
 }
@@ -119,7 +119,7 @@ impl ListingArgs {
 
     fn show_as<T: Listed>(&self, form: &Form, items: &[T], ui: &Ui) -> Result<(), Error> {
         match form {
-            Form::Table | Form::Wide => ui.shown(&rows(items, *form == Form::Wide, self.no_headers)),
+            Form::Table | Form::Wide => ui.shown(&rows(items, *form == Form::Wide, self.no_headers, ui)),
             Form::Name => {
                 let names: Vec<String> = items.iter().filter_map(Listed::name).collect();
                 ui.names(names.iter().map(String::as_str))
@@ -131,7 +131,9 @@ impl ListingArgs {
             }
             // kubectl's paths begin at a list object.
             Form::Path(template) => ui.result(&template.fill(&json!({ "items": values(items)? }))),
-            Form::Columns(columns) => ui.shown(&columns.table(&values(items)?, self.no_headers)),
+            Form::Columns(columns) => {
+                ui.shown(&columns.table(&values(items)?, self.no_headers, ui.columns()))
+            }
         }
     }
 }
@@ -155,7 +157,7 @@ impl ListingArgs {
     ) -> Result<(), Error> {
         let form = self.form(global);
         if form.is_table() && ui.can_redraw() {
-            let table = || rows(items, form == Form::Wide, self.no_headers);
+            let table = || rows(items, form == Form::Wide, self.no_headers, ui);
             let text = if items.is_empty() { format!("{empty}\n") } else { table() };
             return if before.drawn.replace(text.clone()).as_ref() == Some(&text) {
                 Ok(())
@@ -209,7 +211,7 @@ impl<T: Listed> Listed for &T {
     }
 }
 
-fn rows<T: Listed>(items: &[T], wide: bool, no_headers: bool) -> String {
+fn rows<T: Listed>(items: &[T], wide: bool, no_headers: bool, ui: &Ui) -> String {
     let further = if wide { T::WIDE_HEADERS } else { &[] };
     let rows = items.iter().map(|item| {
         let mut cells = item.cells();
@@ -218,7 +220,7 @@ fn rows<T: Listed>(items: &[T], wide: bool, no_headers: bool) -> String {
         }
         cells
     });
-    table(&[T::HEADERS, further].concat(), rows, no_headers)
+    table(&[T::HEADERS, further].concat(), rows, no_headers, ui.columns())
 }
 
 fn values<T: Listed>(items: &[T]) -> Result<Vec<Value>, Error> {

@@ -1,37 +1,95 @@
 //! Results as tables for people.
 
-use comfy_table::Table;
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width};
 
 use crate::text::printable;
 
-/// A table in kubectl's style: columns apart by blanks, none at the end of a line.
+/// A table in kubectl's style: columns apart by blanks, none at the end of a line. Where it would be wider than so many
+/// `columns`, which only a terminal has, its cells have several lines, broken between words, and within the longest words
+/// where it must be. One that would have to be broken everywhere stays whole: the terminal does no worse.
 pub(in crate::cli) fn table(
-    headers: &[&str],
-    rows: impl Iterator<Item = Vec<String>>,
-    no_headers: bool,
-) -> String {
-    fitting_table(headers, rows, no_headers, None)
-}
-
-/// As [`table`], with cells of several lines where it would be wider than so many columns: broken between words.
-pub(in crate::cli) fn fitting_table(
     headers: &[&str],
     rows: impl Iterator<Item = Vec<String>>,
     no_headers: bool,
     columns: Option<u16>,
 ) -> String {
-    let mut table = Table::new();
-    if let Some(columns) = columns {
-        table.set_content_arrangement(comfy_table::ContentArrangement::Dynamic).set_width(columns);
-    }
-    table.load_style(comfy_table::presets::NOTHING);
+    let rows: Vec<Vec<String>> = rows.map(|row| row.iter().map(|cell| printable(cell)).collect()).collect();
+    // What is between two columns is not needed behind the last one.
+    let columns = columns.map(|columns| columns.saturating_add(GAP));
+    let least = columns.and_then(|columns| least_widths(headers, &rows, columns));
+    let mut table = within(columns.filter(|_| least.is_some()));
     if !no_headers {
         table.set_header(headers.to_vec());
     }
-    table.add_rows(rows.map(|row| row.iter().map(|cell| printable(cell)).collect::<Vec<_>>()));
+    table.add_rows(rows);
     table.column_iter_mut().for_each(|column| {
-        column.set_padding((0, 3));
+        column.set_padding((0, GAP));
     });
+    for (column, least) in table.column_iter_mut().zip(least.unwrap_or_default()) {
+        column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(least + GAP)));
+    }
+    lines(&table)
+}
+
+/// Between two columns.
+const GAP: u16 = 3;
+/// A column that must give way keeps so much: shorter words, such as sizes and most names, cannot be read in pieces.
+const NARROWEST: u16 = 12;
+
+/// How narrow each column may become, so that all fit: as its longest word, the first one, which names the row, as its
+/// longest cell. Where even that is too much, the widest give way; `None` where that does not help.
+fn least_widths(headers: &[&str], rows: &[Vec<String>], columns: u16) -> Option<Vec<u16>> {
+    let header = |index: usize| headers.get(index).copied().unwrap_or_default();
+    let cells = |index: usize| rows.iter().filter_map(move |row| row.get(index)).map(String::as_str);
+    let mut least: Vec<u16> = (0..headers.len())
+        .map(|index| {
+            let texts = std::iter::once(header(index)).chain(cells(index));
+            let parts =
+                texts.flat_map(|text| if index == 0 { vec![text] } else { text.split(' ').collect() });
+            parts.map(width).max().unwrap_or_default()
+        })
+        .collect();
+    let room = columns.saturating_sub(GAP.saturating_mul(u16::try_from(least.len()).unwrap_or(u16::MAX)));
+    while least.iter().copied().fold(0, u16::saturating_add) > room {
+        let (first, others) = least.split_first_mut()?;
+        let can_give = |column: &&mut u16| **column > NARROWEST;
+        // The name goes last.
+        let widest = others.iter_mut().max().filter(can_give).or(Some(first).filter(can_give))?;
+        *widest -= 1;
+    }
+    Some(least)
+}
+
+/// As much as it takes at most.
+fn width(text: &str) -> u16 {
+    let columns = text.chars().map(|c| if c.is_ascii() { 1 } else { 2 }).sum::<usize>();
+    u16::try_from(columns).unwrap_or(u16::MAX)
+}
+
+/// What is known of one thing, a line each: a label, which takes so many columns, and its value.
+pub(in crate::cli) fn details(label: u16, rows: &[(String, String)], columns: Option<u16>) -> String {
+    let mut table = within(columns);
+    let labelled = |label: &str| if label.is_empty() { String::new() } else { format!("{label}:") };
+    table.add_rows(rows.iter().map(|(label, value)| vec![labelled(label), printable(value)]));
+    table.column_iter_mut().for_each(|column| {
+        column.set_padding((0, 0));
+    });
+    if let Some(first) = table.column_mut(0) {
+        first.set_constraint(ColumnConstraint::Absolute(Width::Fixed(label)));
+    }
+    lines(&table)
+}
+
+fn within(columns: Option<u16>) -> Table {
+    let mut table = Table::new();
+    if let Some(columns) = columns {
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(columns);
+    }
+    table.load_style(comfy_table::presets::NOTHING);
+    table
+}
+
+fn lines(table: &Table) -> String {
     table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
@@ -59,21 +117,50 @@ mod tests {
     #[test]
     fn tables_have_no_blanks_at_the_end() {
         let rows = [vec!["a".to_owned(), "bb".into()], vec!["ccc".into(), String::new()]];
-        assert_eq!(table(&["X", "Y"], rows.clone().into_iter(), false), "X     Y\na     bb\nccc\n");
-        assert_eq!(table(&["X", "Y"], rows.into_iter(), true), "a     bb\nccc\n");
+        assert_eq!(table(&["X", "Y"], rows.clone().into_iter(), false, None), "X     Y\na     bb\nccc\n");
+        assert_eq!(table(&["X", "Y"], rows.into_iter(), true, None), "a     bb\nccc\n");
     }
 
     #[test]
     fn a_table_that_is_too_wide_is_broken_between_words() {
         let sentence = "libvirt then looks at QEMU anew at every call, which takes seconds";
         let rows = vec![vec!["kvm".to_owned(), "problem".into(), sentence.into()]];
-        let shown = fitting_table(&["CHECK", "STATE", "FOUND"], rows.clone().into_iter(), false, Some(50));
+        let shown = table(&["CHECK", "STATE", "FOUND"], rows.clone().into_iter(), false, Some(50));
         assert!(shown.lines().count() > 2 && shown.lines().all(|line| line.chars().count() <= 50), "{shown}");
         let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
         for word in words(sentence) {
             assert!(words(&shown).contains(&word), "{word} is broken in {shown}");
         }
-        assert_eq!(fitting_table(&["X"], rows.into_iter(), true, None).lines().count(), 1);
+        assert_eq!(table(&["X"], rows.into_iter(), true, None).lines().count(), 1);
+    }
+
+    /// Short ones, such as sizes and addresses, cannot be read in pieces.
+    #[test]
+    fn only_the_longest_words_are_broken() {
+        let (name, path) = ("a-name-of-twenty-one", "/var/lib/libvirt/images/of/many/more/columns");
+        let cells = [name, "running", "192.168.122.3", "2", "two words", path];
+        let rows = vec![cells.map(str::to_owned).to_vec()];
+        let headers = ["NAME", "STATE", "IP ADDRESS", "VCPUS", "WHAT", "PATH"];
+        for columns in [80, 90, 100, 120] {
+            let shown = table(&headers, rows.clone().into_iter(), false, Some(columns));
+            assert!(shown.lines().all(|line| line.chars().count() <= usize::from(columns)), "{shown}");
+            for whole in [name, "running", "192.168.122.3", "2", "words"] {
+                assert!(shown.split_whitespace().any(|word| word == whole), "{whole}: {shown}");
+            }
+        }
+        // Everything would be in pieces.
+        assert_eq!(table(&headers, rows.into_iter(), true, Some(50)).lines().count(), 1);
+    }
+
+    #[test]
+    fn details_go_on_beside_their_label() {
+        let rows = [("Name", "web"), ("Ready", "False (VM is off: it shut down)"), ("", "more")];
+        let rows = rows.map(|(label, value)| (label.to_owned(), value.to_owned()));
+        let whole = "Name:   web\nReady:  False (VM is off: it shut down)\n        more\n";
+        assert_eq!(details(8, &rows, None), whole);
+        assert_eq!(details(8, &rows, Some(80)), whole);
+        let fit = "Name:   web\nReady:  False (VM is\n        off: it shut\n        down)\n        more\n";
+        assert_eq!(details(8, &rows, Some(22)), fit);
     }
 
     /// UAX #11 and #29: what a terminal gives two columns, or none.
@@ -81,6 +168,6 @@ mod tests {
     fn columns_are_as_wide_as_they_are_shown() {
         let rows = [["名前", "x"], ["e\u{301}a", "x"], ["🖥️", "x"], ["ab", "x"]];
         let rows = rows.map(|row| row.map(str::to_owned).to_vec()).into_iter();
-        assert_eq!(table(&["A", "B"], rows, true), "名前   x\ne\u{301}a     x\n🖥️     x\nab     x\n");
+        assert_eq!(table(&["A", "B"], rows, true, None), "名前   x\ne\u{301}a     x\n🖥️     x\nab     x\n");
     }
 }

@@ -10,6 +10,7 @@ use virt::error::{Error as VirtError, ErrorNumber};
 use virt::sys as c;
 
 use super::calling::is_absence;
+use super::why::{state_of, why};
 use super::{Asked, Libvirt, agent, libvirt_xml, sys, vm};
 use crate::host::{
     AddressSource, Domain, DomainState, GuestAddress, Kept, METADATA_NAMESPACE, Result, StateNow, View,
@@ -91,7 +92,7 @@ impl Libvirt {
             uuid: self.call("virDomainGetUUID", &asked, || handle.uuid())?,
             name: name.to_owned(),
             state: state_of(state),
-            stopped_by_error: stopped_by_error(state, reason),
+            why: why(state, reason),
             vcpus: info.nr_virt_cpu,
             memory: Bytes(info.max_mem * 1024),
             persistent,
@@ -105,10 +106,7 @@ impl Libvirt {
         let Some(handle) = self.find_handle(domain)? else { return Ok(None) };
         let asked = vm(format!("look at domain '{}'", name_of(&handle)));
         let now = self.find("virDomainGetState", &asked, || sys::state(&handle))?;
-        Ok(now.map(|(state, reason)| StateNow {
-            state: state_of(state),
-            stopped_by_error: stopped_by_error(state, reason),
-        }))
+        Ok(now.map(|(state, reason)| StateNow { state: state_of(state), why: why(state, reason) }))
     }
 
     pub(super) fn list_domains(&self, active_only: bool) -> Result<Vec<Domain>> {
@@ -131,7 +129,7 @@ impl Libvirt {
         let listed = stats.into_iter().zip(details).map(|(one, (record, (vcpus, memory_kib)))| {
             Ok(Domain {
                 state: state_of(one.state),
-                stopped_by_error: stopped_by_error(one.state, one.reason),
+                why: why(one.state, one.reason),
                 vcpus,
                 memory: Bytes(memory_kib * 1024),
                 persistent: !transient.contains(&one.uuid),
@@ -382,25 +380,4 @@ fn addresses_of(interface: virt::domain::Interface) -> impl Iterator<Item = Gues
 /// Both codes are in use for a flag that the daemon or the driver does not know.
 fn is_unknown_flag(error: &VirtError) -> bool {
     error.code().is(ErrorNumber::InvalidArg) || error.code().is(ErrorNumber::NoSupport)
-}
-
-fn state_of(raw: u32) -> DomainState {
-    match raw {
-        c::VIR_DOMAIN_RUNNING => DomainState::Running,
-        c::VIR_DOMAIN_BLOCKED => DomainState::Blocked,
-        c::VIR_DOMAIN_PAUSED => DomainState::Paused,
-        c::VIR_DOMAIN_SHUTDOWN => DomainState::ShuttingDown,
-        c::VIR_DOMAIN_SHUTOFF => DomainState::ShutOff,
-        c::VIR_DOMAIN_CRASHED => DomainState::Crashed,
-        c::VIR_DOMAIN_PMSUSPENDED => DomainState::Suspended,
-        other => DomainState::Unknown(other),
-    }
-}
-
-/// A guest that KVM could not go on with is `paused (unknown)`: QEMU stops it with "internal-error"
-/// and libvirt has no reason of its own for that.
-fn stopped_by_error(state: u32, reason: u32) -> bool {
-    let paused_by_error =
-        [c::VIR_DOMAIN_PAUSED_UNKNOWN, c::VIR_DOMAIN_PAUSED_IOERROR, c::VIR_DOMAIN_PAUSED_CRASHED];
-    state == c::VIR_DOMAIN_CRASHED || (state == c::VIR_DOMAIN_PAUSED && paused_by_error.contains(&reason))
 }

@@ -22,6 +22,7 @@ mod streams;
 mod sys;
 mod watchdog;
 mod whereabouts;
+mod why;
 
 use std::net::IpAddr;
 use std::path::Path;

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{Answer, Failure, Guest, Live, Machine, State, xml};
 use crate::host::libvirt_xml::{DiskSource, DomainDescription, InterfaceDescription};
-use crate::host::{AddressSource, Domain, DomainState, GuestAddress, HostError, Kept, StateNow, View};
+use crate::host::{AddressSource, Domain, DomainState, GuestAddress, HostError, Kept, StateNow, View, Why};
 
 /// What cannot be read was given by the caller, so it is a refusal.
 pub(super) fn refused(error: &HostError) -> Failure {
@@ -24,13 +24,17 @@ impl Machine {
         self.live.as_ref().map_or(DomainState::ShutOff, |live| live.state)
     }
 
+    fn why(&self) -> Why {
+        self.live.as_ref().map_or(self.why_off, |live| live.why)
+    }
+
     fn describe(&self, uuid: Uuid) -> Answer<Domain> {
         let described = DomainDescription::read(self.xml()).map_err(|e| refused(&e))?;
         Ok(Domain {
             uuid,
             name: self.name.clone(),
             state: self.state(),
-            stopped_by_error: self.live.as_ref().is_some_and(|live| live.stopped_by_error),
+            why: self.why(),
             vcpus: described.vcpus,
             memory: described.memory,
             persistent: self.definition.is_some(),
@@ -81,24 +85,25 @@ impl State {
     pub(super) fn state_now(&mut self, uuid: Uuid) -> Option<StateNow> {
         self.look(uuid);
         let machine = self.machines.get(&uuid)?;
-        let stopped_by_error = machine.live.as_ref().is_some_and(|live| live.stopped_by_error);
-        Some(StateNow { state: machine.state(), stopped_by_error })
+        Some(StateNow { state: machine.state(), why: machine.why() })
     }
 
     /// Lets time pass for a guest: it has no other clock than the looks at it.
     fn look(&mut self, uuid: Uuid) {
         let live = self.machines.get_mut(&uuid).and_then(|m| m.live.as_mut());
         match live.and_then(|live| live.looks_left.as_mut()) {
-            Some(0) => self.power_off(uuid),
+            Some(0) => self.power_off(uuid, Why::ShutDown),
             Some(left) => *left -= 1,
             None => {}
         }
     }
 
     /// A transient domain is gone when it is off.
-    fn power_off(&mut self, uuid: Uuid) {
+    fn power_off(&mut self, uuid: Uuid, why: Why) {
         if let Some(machine) = self.machines.get_mut(&uuid) {
-            machine.live = None;
+            if machine.live.take().is_some() {
+                machine.why_off = why;
+            }
             if machine.definition.is_none() {
                 self.machines.remove(&uuid);
             }
@@ -122,6 +127,7 @@ impl State {
             autostart: false,
             nvram: false,
             saved: None,
+            why_off: Why::NotSaid,
             snapshots: Vec::new(),
         };
         self.machines.entry(uuid).or_insert(new).definition = Some(definition);
@@ -275,7 +281,7 @@ impl State {
             return Err("Requested operation is not valid: domain is not running".into());
         }
         match behaviour {
-            AtOnce => self.power_off(uuid),
+            AtOnce => self.power_off(uuid, Why::ShutDown),
             AfterLooks(looks) => live.looks_left = Some(looks),
             Never => {}
         }
@@ -287,16 +293,17 @@ impl State {
         match live.state {
             DomainState::Running => Err("Requested operation is not valid: domain is already running".into()),
             // What stopped it once stops it again.
-            _ if live.stopped_by_error => Ok(()),
+            _ if live.why.is_error(live.state) => Ok(()),
             _ => {
                 live.state = DomainState::Running;
+                live.why = Why::NotSaid;
                 Ok(())
             }
         }
     }
 
     pub(super) fn force_off(&mut self, uuid: Uuid) {
-        self.power_off(uuid);
+        self.power_off(uuid, Why::Destroyed);
     }
 
     /// libvirt lets an active domain run on without a definition.
@@ -344,7 +351,7 @@ impl Live {
         Self {
             xml,
             state,
-            stopped_by_error,
+            why: Why::NotSaid,
             looks_left: None,
             address_looks: 0,
             agent_looks: 0,

@@ -57,7 +57,7 @@ fn lines(state: &State) -> BTreeSet<String> {
 }
 
 fn domain_line(uuid: Uuid, machine: &Machine) -> String {
-    let Machine { name, definition, live, autostart, nvram, saved, snapshots: _ } = machine;
+    let Machine { name, definition, live, autostart, nvram, saved, why_off: _, snapshots: _ } = machine;
     let digest = |xml: &String| digest(xml.as_bytes());
     format!(
         "domain {name} {uuid}: {}{}, definition {}, live {}, autostart {autostart}, nvram {nvram}",

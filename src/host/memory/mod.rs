@@ -46,7 +46,7 @@ use uuid::Uuid;
 
 use super::{
     Bridge, Capabilities, DomainState, GuestMachine, Machine as HostMachine, Neighbourhood, Network,
-    PoolSource, Result,
+    PoolSource, Result, Why,
 };
 use backend::Backend;
 use calls::{Call, Calls};
@@ -113,6 +113,8 @@ struct Machine {
     nvram: bool,
     /// What its saved memory is restored with.
     saved: Option<String>,
+    /// Why it went off.
+    why_off: Why,
     /// Its snapshots: their names, and the definition that each was made of.
     snapshots: Vec<(String, String)>,
 }
@@ -121,7 +123,7 @@ struct Machine {
 struct Live {
     xml: String,
     state: DomainState,
-    stopped_by_error: bool,
+    why: Why,
     /// How many more looks find it running after it was asked to shut down.
     looks_left: Option<usize>,
     address_looks: usize,

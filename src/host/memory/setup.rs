@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::calls::Calls;
 use super::{File, Guest, Inside, Live, MemoryHost, PoolCell, State};
 use crate::host::{
-    Bridge, Capabilities, DomainState, GuestMachine, Machine, Neighbourhood, Network, SecurityModel,
+    Bridge, Capabilities, DomainState, GuestMachine, Machine, Neighbourhood, Network, SecurityModel, Why,
 };
 use crate::units::Bytes;
 
@@ -241,10 +241,21 @@ impl MemoryHost {
 impl MemoryHost {
     /// Puts a domain into a state, whatever it takes; an absent one stays absent.
     pub fn set_state(&self, name: &str, now: DomainState) {
+        // Nobody paused it without a reason unless the hypervisor did.
+        self.set_state_because(
+            name,
+            now,
+            if now == DomainState::Paused { Why::ByUser } else { Why::NotSaid },
+        );
+    }
+
+    /// The same, with the reason that libvirt gives.
+    pub fn set_state_because(&self, name: &str, now: DomainState, why: Why) {
         let state = &mut self.inside().state;
         let Some(machine) = state.named(name).and_then(|uuid| state.machines.get_mut(&uuid)) else { return };
         let definition = machine.definition.clone().unwrap_or_default();
-        machine.live = now.is_active().then(|| Live { state: now, ..Live::new(definition, false) });
+        machine.live = now.is_active().then(|| Live { state: now, why, ..Live::new(definition, false) });
+        machine.why_off = why;
     }
 
     /// Gives a domain that is off another name, as `virsh domrename` does; an absent one stays absent.
@@ -275,7 +286,9 @@ impl MemoryHost {
         let state = &mut self.inside().state;
         let Some(machine) = state.named(name).and_then(|uuid| state.machines.get_mut(&uuid)) else { return };
         machine.saved = Some(machine.xml().to_owned());
-        machine.live = None;
+        if machine.live.take().is_some() {
+            machine.why_off = Why::Saved;
+        }
     }
 
     /// Lets a job of libvirt's hold a running domain until it is off, as where QEMU hangs.

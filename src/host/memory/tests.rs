@@ -151,7 +151,7 @@ fn a_guest_that_the_hypervisor_stopped_does_not_go_on() {
     host.start(uuid).unwrap();
     host.resume(uuid).unwrap();
     let web = host.domain("web").unwrap().unwrap();
-    assert_eq!((web.state, web.stopped_by_error), (DomainState::Paused, true));
+    assert_eq!((web.state, web.stopped_by_error()), (DomainState::Paused, true));
     host.request_shutdown(uuid).unwrap_err();
     host.force_off(uuid).unwrap();
     assert_eq!(host.domain("web").unwrap().unwrap().state, DomainState::ShutOff);

@@ -18,6 +18,7 @@ use crate::host::{Reach, View, Volume};
 use crate::operations::destroy::Doomed;
 use crate::operations::lookup::or_taken_away;
 use crate::operations::own_disk::is_same_file;
+use crate::operations::settling::settle;
 use crate::operations::survey::differs_from_plan;
 use crate::operations::usage::Usage;
 use crate::operations::{Event, Session};
@@ -58,6 +59,9 @@ pub fn survey(session: &Session<'_>, vm: &str, disk: &str, keep: bool) -> Result
     let subject = Subject::look(session, vm)?;
     let found = subject.disk(disk)?;
     check(session, &subject, &found, keep).map_err(|e| or_taken_away(session, &subject.domain, e))?;
+    if found.recorded.as_ref().is_some_and(|recorded| recorded.attaching.is_some()) {
+        settle(session, &subject.record)?;
+    }
     let mut detachment = Detachment {
         vm: subject.name().to_owned(),
         target: found.target.clone(),

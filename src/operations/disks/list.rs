@@ -10,6 +10,7 @@ use crate::operations::Session;
 use crate::operations::lookup::{absent, find_to_show};
 use crate::operations::own_disk::{disk_on, follow_moves, is_on, recorded_of};
 use crate::operations::preflight::record_of;
+use crate::operations::usage;
 use crate::record::{RecordedVolume, Role};
 use crate::units::Bytes;
 
@@ -152,8 +153,15 @@ fn seen(
         (None, DiskSource::Volume { pool, volume }) => session.host.volume(pool, volume)?,
         (None, _) => None,
     };
-    // What a snapshot put in its place is another file, of which the record says nothing.
+    // What a snapshot put in its place is another file, of which the record says nothing, nor libvirt until it looks anew.
     let same = recorded.filter(|r| is_on(disk, r));
+    let volume = match (volume, &named, recorded) {
+        (None, Some(path), Some(recorded)) if same.is_none() => {
+            usage::refresh(session, &recorded.pool)?;
+            session.host.volume_at(path)?
+        }
+        (volume, ..) => volume,
+    };
     let known = Disk::of(domain, &disk.target, same, volume, presence);
     Ok(Disk {
         role: recorded.map(|r| r.role),

@@ -196,7 +196,10 @@ fn check_idle(session: &Session<'_>, subject: &Subject, found: &Found) -> Result
             Code::DiskNotOwn,
             format!("disk '{target}' of VM '{vm}' is not its own alone: {reason}"),
         )
-        .because("none of them would know that the other's disk grew")),
+        .because("none of them would know that the other's disk grew")
+        .hint(
+            "foundry gc POOL/VOLUME deletes a file that a snapshot left behind, if nothing uses it any more",
+        )),
     }
 }
 

@@ -196,11 +196,12 @@ impl Found {
         let is_known = self.live.as_ref().is_some_and(|d| d.backing_chain.contains(&recorded.path));
         let is_snapshot = is_known || chain::lies_on(session, place, recorded)?;
         Ok(match is_snapshot {
-            true => {
-                error.because(format!("it is on {place}, which an external snapshot made")).hint(format!(
-                    "virsh blockcommit {vm} {word} --active --pivot brings a snapshot back into the volume"
-                ))
-            }
+            // Without --base, libvirt commits the whole chain, down into the image that other VMs lie on.
+            true => error.because(format!("it is on {place}, which an external snapshot made")).hint(format!(
+                "virsh blockcommit {vm} {word} --active --pivot --base {} brings it back into the volume while the VM runs; \
+                 without --base it would go into the image below",
+                shell_word(recorded.path.as_str())
+            )),
             false => error
                 .because(format!("it is on {place}, and volume '{}' was made for it", recorded.name))
                 .hint(format!("virsh domblklist {vm} --details shows what each disk is on")),

@@ -113,7 +113,7 @@ fn vm(bridge: &str, vlan: bool) -> Domain {
         uuid: uuid::Uuid::from_u128(1),
         name: "web".into(),
         state: DomainState::ShutOff,
-        stopped_by_error: false,
+        why: crate::host::Why::default(),
         vcpus: 1,
         memory: Bytes(GIB),
         persistent: true,

@@ -10,7 +10,7 @@ use super::facts::{arch_of, virt_type_of};
 use super::gather::said;
 use crate::domain_xml::VirtType;
 use crate::error::Error;
-use crate::host::{Capabilities, GuestMachine, StateNow};
+use crate::host::{Capabilities, GuestMachine};
 use crate::operations::Session;
 use crate::plan::Arch;
 
@@ -97,7 +97,7 @@ fn watch(session: &Session<'_>, uuid: Uuid, virt_type: VirtType) -> Result<Trial
     while ran && session.clock.elapsed().saturating_sub(begun) < LASTS && !session.cancel.is_requested() {
         session.clock.sleep(LOOK_EVERY);
         let now = session.host.state(uuid)?;
-        ran = now.is_some_and(|StateNow { stopped_by_error, .. }| !stopped_by_error);
+        ran = now.is_some_and(|now| !now.stopped_by_error());
     }
     session.host.force_off(uuid)?;
     session.cancel.check()?;

@@ -84,7 +84,7 @@ pub fn import(
     }
     let compact = matches!(image, DiskImage::Qcow2(_));
     let known = Known { length: source.length(), data: source.data(), compact };
-    let space = known.space(session, &pool)?;
+    let (space, available) = known.space(session, &pool)?;
     let import = Import {
         session,
         pool: &pool,
@@ -93,6 +93,7 @@ pub fn import(
         longest: longest(&image),
         claim: Claim::new(&pool, name.as_str(), first_size(&space, known.length)),
         space,
+        available,
     };
     let volume = format!("may be left behind: volume '{name}' in pool '{pool}'");
     let _leaves = session.cancel.leaves([volume, import.removal()]);
@@ -205,6 +206,8 @@ struct Import<'a> {
     /// How long it can be at most, where its length is not known.
     longest: u64,
     space: Space,
+    /// What the pool had left right before.
+    available: u64,
     claim: Claim,
 }
 
@@ -264,16 +267,19 @@ impl Import<'_> {
         ))
     }
 
-    /// How much may be written now; before each stretch the volume must still be this import's.
-    fn zeros(&self) -> Result<Zeros, Error> {
-        match self.space {
-            Space::Whole(_) => Ok(Zeros::Written),
-            Space::AsWritten => {
-                self.check_claim()?;
-                let spare = room::spare(self.session, self.pool, self.length)?;
-                Ok(Zeros::Skipped { at_most: room::next_stretch(self.session, self.pool, spare)? })
-            }
+    /// How much may be written now; before each stretch but the first the volume must still be this import's.
+    fn zeros(&self, is_first: bool) -> Result<Zeros, Error> {
+        if matches!(self.space, Space::Whole(_)) {
+            return Ok(Zeros::Written);
         }
+        let available = if is_first {
+            self.available
+        } else {
+            self.check_claim()?;
+            room::available(self.session, self.pool)?
+        };
+        let spare = room::spare(self.session, self.pool, self.length)?;
+        Ok(Zeros::Skipped { at_most: room::next_stretch(available, self.pool, spare)? })
     }
 
     /// The image must hold what its own tables say. Those that passed by unrecognized, in front of what names them, are
@@ -306,7 +312,7 @@ impl Import<'_> {
         let mut offset = begun;
         let whole = self.length.unwrap_or(self.longest);
         while offset < whole && !content.content.ended {
-            let zeros = self.zeros()?;
+            let zeros = self.zeros(offset == begun)?;
             let left = whole - offset;
             let sent = self.session.host.upload(self.pool, self.name.as_str(), content, offset, left, zeros);
             offset += match (sent, content.content.failure.take()) {

@@ -14,8 +14,8 @@ use crate::units::Bytes;
 const MARGIN: u64 = 16 << 20;
 /// And the most of it, on a large file system.
 const LARGEST_MARGIN: u64 = 4 << 30;
-/// After so many written bytes the pool is asked again: others write to it, too.
-const STRETCH: u64 = 256 << 20;
+/// After so many written bytes the pool is asked again: others write to it, too. Fewer where less is left.
+const STRETCH: u64 = 1 << 30;
 /// One of so many parts of what is left is written until then, so that so many may write at once.
 const WRITERS: u64 = 16;
 /// Less than this is not worth another stretch. So many writers' are not more than what is left over.
@@ -41,8 +41,8 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// How the volume is to get its space, once the pool has room for it as far as one can know.
-    pub(super) fn space(self, session: &Session<'_>, pool: &str) -> Result<Space, Error> {
+    /// How the volume is to get its space, once the pool has room for it as far as one can know; and how much is left.
+    pub(super) fn space(self, session: &Session<'_>, pool: &str) -> Result<(Space, u64), Error> {
         let available = available(session, pool)?;
         let (space, needed) = match (self.length, self.data) {
             (Some(length), Some(data)) if data >= length => (Space::Whole(length), length),
@@ -50,7 +50,7 @@ impl Known {
             (_, data) => (Space::AsWritten, data.unwrap_or(0) + MARGIN),
         };
         if available >= needed {
-            return Ok(space);
+            return Ok((space, available));
         }
         let reserve = if space == Space::AsWritten {
             format!(" ({} of that to spare)", Bytes(MARGIN))
@@ -90,9 +90,8 @@ pub(super) fn spare(session: &Session<'_>, pool: &str, length: Option<u64>) -> R
     Ok(if length.is_some() { MARGIN } else { (capacity()? / 20).clamp(MARGIN, LARGEST_MARGIN) })
 }
 
-/// How much may be written until the next look, so that as much is left over.
-pub(super) fn next_stretch(session: &Session<'_>, pool: &str, spare: u64) -> Result<u64, Error> {
-    let available = available(session, pool)?;
+/// Of so much that is available, how much may be written until the next look, so that as much is left over.
+pub(super) fn next_stretch(available: u64, pool: &str, spare: u64) -> Result<u64, Error> {
     let free = available.saturating_sub(spare);
     if free >= LEAST {
         return Ok((free / WRITERS).clamp(LEAST, STRETCH));
@@ -109,7 +108,7 @@ pub(super) fn next_stretch(session: &Session<'_>, pool: &str, spare: u64) -> Res
 
 /// What libvirt knows is from its last look. A pool that cannot be looked at any more, since its directory is gone, has
 /// no room at all: then that says why.
-fn available(session: &Session<'_>, pool: &str) -> Result<u64, Error> {
+pub(super) fn available(session: &Session<'_>, pool: &str) -> Result<u64, Error> {
     let refused = match session.host.refresh_pool(pool) {
         Err(lost) if lost.outcome_unknown() => return Err(lost.into()),
         looked => looked.err(),

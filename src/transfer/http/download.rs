@@ -21,6 +21,10 @@ const PROGRESS: u64 = 1 << 20;
 /// How often what hardly gets better soon is tried again.
 const SELDOM: u32 = 2;
 
+/// A password in an address stands in the list of processes.
+const WANTS_LOGIN: &str = "it may want a login, which 'foundry image pull' takes from --login-file FILE or from the \
+    variable FOUNDRY_PULL_AUTH (USER:PASSWORD, or a token)";
+
 /// Reads a file from a server.
 ///
 /// A connection that breaks, stalls or ends too early is taken up again where it was (`Range`, RFC 9110 14.2), by
@@ -265,9 +269,13 @@ impl<'a> Download<'a> {
             TransferError::new(Reason::Refused, format!("cannot download {}", head.found_at)).because(said);
         let fault = match head.status {
             408 | 429 | 500..=599 => Fault { error, again: self.asked_wait(&head.headers), at: None },
-            401 | 403 | 407 => {
-                Fault::never(error.hint("it may want a login: https://USER:PASSWORD@HOST/..."))
+            407 => {
+                Fault::never(error.hint("the proxy wants a login, which its address in https_proxy can have"))
             }
+            401 | 403 if head.found_at.has_login() => {
+                Fault::never(error.hint("the login may be wrong, or not be one for this file"))
+            }
+            401 | 403 => Fault::never(error.hint(WANTS_LOGIN)),
             404 | 410 => Fault::never(error.hint("see whether the address is still right")),
             400..=499 => Fault::never(error),
             _ => return Fault::never(error),

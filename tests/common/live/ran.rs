@@ -11,7 +11,7 @@ use super::deadline::{ChildInTime as _, CommandInTime as _};
 
 /// No program that a test runs takes this long. One that does is killed, so that its test fails and the others
 /// have their turn.
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_secs(600);
 
 /// How a program ended.
 #[derive(Debug, Clone)]

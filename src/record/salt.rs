@@ -1,0 +1,63 @@
+//! Digests of secrets by which nobody can try guesses who sees the record only.
+
+use uuid::Uuid;
+
+use super::digest;
+
+/// How a digest with a salt begins. Without one it begins as [`digest`] has it.
+const SALTED: &str = "salted-";
+
+/// What is hashed in front of a secret. It is each VM's own and lies in its seed, beside the secrets themselves: who may
+/// read it need not guess.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Salt(String);
+
+impl Salt {
+    /// One that nobody knows before: 122 bits by chance.
+    pub fn fresh() -> Self {
+        Self(Uuid::new_v4().simple().to_string())
+    }
+
+    /// One that was kept.
+    pub fn kept(text: &str) -> Option<Self> {
+        (!text.is_empty() && text.bytes().all(|octet| octet.is_ascii_hexdigit()))
+            .then(|| Self(text.to_owned()))
+    }
+
+    /// As it is kept: hexadecimal digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// `salted-sha256:` and the digest in hexadecimal.
+    pub fn digest(&self, secret: &str) -> String {
+        format!("{SALTED}{}", digest(&format!("{}{secret}", self.0)))
+    }
+}
+
+/// Whether a secret is the one that was recorded, with the salt that the seed has; an older foundry recorded it without.
+pub fn is_recorded(secret: &str, recorded: &str, salt: Option<&Salt>) -> bool {
+    if !recorded.starts_with(SALTED) {
+        return digest(secret) == recorded;
+    }
+    salt.is_some_and(|salt| salt.digest(secret) == recorded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_tells_nothing_without_its_salt() {
+        let (one, two) = (Salt::fresh(), Salt::fresh());
+        assert_ne!(one.digest("pin: 1234"), two.digest("pin: 1234"));
+        let recorded = one.digest("pin: 1234");
+        assert!(recorded.starts_with("salted-sha256:"));
+        assert!(is_recorded("pin: 1234", &recorded, Salt::kept(one.as_str()).as_ref()));
+        assert!(!is_recorded("pin: 1235", &recorded, Some(&one)));
+        assert!(!is_recorded("pin: 1234", &recorded, Some(&two)));
+        assert!(!is_recorded("pin: 1234", &recorded, None));
+        assert!(is_recorded("pin: 1234", &digest("pin: 1234"), Some(&one)), "as older ones have it");
+        assert!(Salt::kept("").is_none() && Salt::kept("x\n").is_none());
+    }
+}
