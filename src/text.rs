@@ -6,24 +6,31 @@
 use std::borrow::Cow;
 use std::io::{self, ErrorKind};
 
-/// One line of text without what a terminal would obey: escape sequences (ECMA-48) and control characters,
-/// and the marks that turn the direction of writing, with which a line reads other than it is.
-pub fn printable(line: &str) -> String {
-    let mut out = String::new();
-    let mut chars = line.chars();
-    while let Some(c) = chars.next() {
-        match c {
-            '\u{1b}' => skip_sequence(&mut chars),
-            '\u{9b}' => skip_csi(&mut chars),
-            '\t' => out.push(c),
-            c if c.is_control() || turns_direction(c) => {}
-            c => out.push(c),
+/// A value of somebody else's as it is shown within a line of foundry's: what a terminal would obey, what ends a line and
+/// what nobody sees is written out (`\n`, `\u{202e}`), and nothing is left out. So two names that look alike are seen to
+/// be two, and no value makes a line of its own. What is written out stays as it is when this is done again.
+pub fn printable(value: &str) -> String {
+    let mut out = String::with_capacity(value.len());
+    let mut before = None;
+    for c in value.chars() {
+        if is_unseen(c) && !is_emoji_style(before, c) {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
         }
+        before = Some(c);
     }
     out
 }
 
-/// As [`printable`], for a text of several lines, which stay lines.
+/// Whether a character chooses between the text and the picture of the sign before it (U+FE0E, U+FE0F), which is seen.
+fn is_emoji_style(before: Option<char>, c: char) -> bool {
+    let is_sign = |c: char| !c.is_ascii() && !c.is_alphanumeric() && !is_unseen(c);
+    matches!(c, '\u{fe0e}' | '\u{fe0f}') && before.is_some_and(is_sign)
+}
+
+/// Lines of foundry's own, the values in which are [`printable`] already: for what was forgotten all but the ends of
+/// lines is written out.
 pub fn printable_lines(text: &str) -> String {
     text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
 }
@@ -43,13 +50,72 @@ pub fn io_cause(error: &io::Error) -> String {
     }
 }
 
-/// A word as a shell takes it: quoted where it holds anything that a shell could act upon.
+/// A line of what was written for a terminal, a guest's console, without the sequences that it obeys (ECMA-48) and with a
+/// blank for a tab; anything else of the kind is written out.
+pub fn without_sequences(line: &str) -> String {
+    let mut out = String::new();
+    let mut chars = line.trim_end_matches('\r').chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\u{1b}' => skip_sequence(&mut chars),
+            '\u{9b}' => skip_csi(&mut chars),
+            '\t' => out.push(' '),
+            c => out.push(c),
+        }
+    }
+    printable(&out)
+}
+
+/// Whether a character is not seen as what it is: control characters of ASCII and of ISO 8859 (C0, DEL, C1), blanks but
+/// for the plain one, what ends lines and paragraphs, what turns the direction of writing (UAX #9), what has no width
+/// (Unicode's `Default_Ignorable_Code_Point`), what annotates, tags, and what is no character (U+FFFE, U+FFFF).
+pub fn is_unseen(c: char) -> bool {
+    c.is_control()
+        || (c.is_whitespace() && c != ' ')
+        || matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}')
+        || matches!(c, '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}')
+        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}')
+        || matches!(c, '\u{fdd0}'..='\u{fdef}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{fffe}'..='\u{ffff}')
+        || matches!(c, '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// JSON whose texts show everything: its own escapes (RFC 8259, section 7) in place of what a terminal would obey and
+/// what nobody sees. A program reads the same.
+pub fn visible_json(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        // A line's end stands between the texts only: within them JSON has it escaped.
+        if is_unseen(c) && c != '\n' {
+            let mut units = [0; 2];
+            c.encode_utf16(&mut units).iter().for_each(|unit| out.push_str(&format!("\\u{unit:04x}")));
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// A word as a shell takes it: quoted where it holds anything that a shell could act upon, and with escapes (bash's and
+/// zsh's `$'…'`) where it holds what nobody sees.
 pub fn shell_word(word: &str) -> Cow<'_, str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./_-".contains(c);
     if !word.is_empty() && !word.starts_with('-') && word.chars().all(plain) {
         return Cow::Borrowed(word);
     }
+    if word.chars().any(is_unseen) {
+        return Cow::Owned(format!("$'{}'", word.chars().map(ansi_c).collect::<String>()));
+    }
     Cow::Owned(format!("'{}'", word.replace('\'', r"'\''")))
+}
+
+/// One character within `$'…'`.
+fn ansi_c(c: char) -> String {
+    match c {
+        '\\' | '\'' => format!("\\{c}"),
+        c if is_unseen(c) && u32::from(c) < 0x80 => format!("\\x{:02x}", u32::from(c)),
+        c if is_unseen(c) => format!("\\U{:08x}", u32::from(c)),
+        c => c.into(),
+    }
 }
 
 /// The words of a text in lines of at most so many columns.
@@ -85,11 +151,6 @@ fn skip_csi(chars: &mut std::str::Chars<'_>) {
     chars.by_ref().find(|c| ('@'..='~').contains(c));
 }
 
-/// Unicode's bidirectional embeddings, overrides and isolates (UAX #9).
-pub(crate) fn turns_direction(c: char) -> bool {
-    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,12 +164,39 @@ mod tests {
             ("a\u{9b}31mb", "ab"),
             ("a\u{1b}]0;title\u{7}b", "ab"),
             ("a\u{1b}]8;;http://x\u{1b}\\b", "ab"),
-            ("a\u{202e}b\tc\u{8}", "ab\tc"),
+            ("a\u{202e}b\tc\u{8}", "a\\u{202e}b c\\u{8}"),
             ("täst ✓", "täst ✓"),
         ] {
-            assert_eq!(printable(text), shown, "{text:?}");
+            assert_eq!(without_sequences(text), shown, "{text:?}");
         }
-        assert_eq!(printable_lines("a\u{1b}[1m\nb\n"), "a\nb\n");
+    }
+
+    #[test]
+    fn a_value_is_shown_with_all_that_nobody_would_see() {
+        for (value, shown) in [
+            ("a\nb\r\tc", r"a\nb\r\tc"),
+            ("\u{1b}[31m\u{9b}1m\u{7f}", r"\u{1b}[31m\u{9b}1m\u{7f}"),
+            ("t1\u{202e}\u{2066}\u{200e}\u{61c}", r"t1\u{202e}\u{2066}\u{200e}\u{61c}"),
+            (
+                "\u{200b}\u{200d}\u{feff}\u{2060}\u{2028}\u{e0041}",
+                r"\u{200b}\u{200d}\u{feff}\u{2060}\u{2028}\u{e0041}",
+            ),
+            ("täst ✓ 名前 🖥️ e\u{301} it's \\ \"", "täst ✓ 名前 🖥️ e\u{301} it's \\ \""),
+            ("a\u{a0}b\u{3000}c\u{fe0f}", r"a\u{a0}b\u{3000}c\u{fe0f}"),
+        ] {
+            assert_eq!(printable(value), shown, "{value:?}");
+            assert_eq!(printable(shown), shown, "it was done already");
+        }
+        assert_eq!(printable_lines("a\u{1b}[1m\n\tb\n"), "a\\u{1b}[1m\n\\tb\n");
+    }
+
+    #[test]
+    fn json_reads_the_same_and_shows_what_is_in_it() {
+        let value = serde_json::json!({"a\u{202e}": "\u{9b}31m\u{e0041}\n ✓"});
+        let text = visible_json(&serde_json::to_string_pretty(&value).unwrap());
+        assert!(text.contains(r"\u202e") && text.contains(r"\u009b") && text.contains('✓'), "{text}");
+        assert!(!text.contains(|c| is_unseen(c) && c != '\n'), "{text:?}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
     }
 
     #[test]
@@ -120,6 +208,7 @@ mod tests {
             ("it's", r"'it'\''s'"),
             ("", "''"),
             ("-rf", "'-rf'"),
+            ("t1\u{202e}'\n", r"$'t1\U0000202e\'\x0a'"),
         ] {
             assert_eq!(shell_word(word), quoted);
         }

@@ -177,7 +177,7 @@ fn explain_helps_with_a_path_that_is_wrong() {
         ("spec.bootDisk.image.x", "spec.bootDisk.image has no field 'x'", "foundry explain --recursive"),
         ("", "a VirtualMachine has no field ''", "foundry explain --recursive"),
         ("spec..vcpus", "spec has no field ''", "foundry explain --recursive"),
-        ("a\u{7}b", "a VirtualMachine has no field 'ab'", "foundry explain --recursive"),
+        ("a\u{7}b", r"a VirtualMachine has no field 'a\u{7}b'", "foundry explain --recursive"),
     ] {
         let Ran { code, stdout, stderr, .. } = run(&["explain", path]);
         assert_eq!((code, stdout.as_str()), (1, ""), "{path}: {stderr}");

@@ -12,6 +12,8 @@ mod rendered;
 mod rendering;
 #[path = "hostile_manifests/slots.rs"]
 mod slots;
+#[path = "common/stray.rs"]
+mod stray;
 #[path = "hostile_manifests/words.rs"]
 mod words;
 

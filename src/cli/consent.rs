@@ -3,6 +3,7 @@
 use super::ui::Ui;
 use crate::error::{Code, Error};
 use crate::operations::destroy::Doomed;
+use crate::text::printable;
 
 /// Goes on if the user agrees; `otherwise` says what did not happen.
 pub(super) fn agree(question: &str, otherwise: &str, ui: &Ui) -> Result<(), Error> {
@@ -21,7 +22,12 @@ pub(super) fn name_volumes(text: &mut String, title: &str, volumes: &[Doomed]) {
     text.push_str(&format!("  {title}\n"));
     for volume in volumes {
         let snapshot = if volume.role.is_none() { ", made by a snapshot" } else { "" };
-        text.push_str(&format!("    {}/{}  {}{snapshot}\n", volume.pool, volume.name, volume.capacity));
+        text.push_str(&format!(
+            "    {}/{}  {}{snapshot}\n",
+            printable(&volume.pool),
+            printable(&volume.name),
+            volume.capacity
+        ));
     }
 }
 
@@ -32,6 +38,6 @@ pub(super) fn name_spared(text: &mut String, spared: &[(String, String)]) {
     }
     text.push_str("  and leave:\n");
     for (what, why) in spared {
-        text.push_str(&format!("    {what}: {why}\n"));
+        text.push_str(&format!("    {}: {}\n", printable(what), printable(why)));
     }
 }

@@ -128,7 +128,7 @@ fn told(problems: &[Problems]) -> Error {
     if problems.len() > TOLD {
         all.push(format!("… and {} more VMs with problems", problems.len() - TOLD));
     }
-    Error::new(codes.worst().unwrap_or(Kind::Validation.into()), all.join("\n"))
+    Error::of_text(codes.worst().unwrap_or(Kind::Validation.into()), all.join("\n"))
 }
 
 /// All documents of all files as far as they can be read, and what of the files cannot be.
@@ -157,7 +157,8 @@ fn dry_run(args: &CreateArgs, session: &Session<'_>, plans: &[VmPlan], ui: &Ui) 
                 ui.result(&blueprint.domain_xml)
             }
             None if !removes.is_empty() => {
-                ui.line(&format!("{first}\nVM '{}' can be created; nothing was changed", plan.name))
+                ui.line(&first)?;
+                ui.line(&format!("VM '{}' can be created; nothing was changed", plan.name))
             }
             None => ui.line(&format!("VM '{}' can be created; nothing was changed", plan.name)),
         }

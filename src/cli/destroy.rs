@@ -17,7 +17,7 @@ use crate::error::{Code, Error};
 use crate::manifest::load_file;
 use crate::operations::Session;
 use crate::operations::destroy::{Demolition, Options, carry_out, survey};
-use crate::text::shell_word;
+use crate::text::{printable, shell_word};
 
 /// Stop VMs and delete them with their disks
 #[derive(Debug, Args)]
@@ -132,8 +132,9 @@ pub(super) fn tell_all(mut failures: Vec<Error>, ui: &Ui) -> Result<(), Error> {
 fn destroy_one(session: &Session<'_>, demolition: &Demolition, ui: &Ui) -> Result<(), Error> {
     carry_out(session, demolition)?;
     let name = &demolition.domain.name;
-    let kept = demolition.kept.iter().map(|kept| format!("{}/{}\n", kept.pool, kept.name));
-    let text = kept.chain([format!("Successfully destroyed VM '{name}'\n")]).collect::<String>();
+    let kept =
+        demolition.kept.iter().map(|kept| format!("{}/{}\n", printable(&kept.pool), printable(&kept.name)));
+    let text = kept.chain([format!("Successfully destroyed VM '{}'\n", printable(name))]).collect::<String>();
     ui.shown(&text).map_err(|unwritten| unwritten.outcome(format!("VM '{name}' was destroyed")))
 }
 
@@ -142,7 +143,7 @@ fn question(demolitions: &[Demolition]) -> String {
     let mut text = String::new();
     for demolition in demolitions {
         let domain = &demolition.domain;
-        text.push_str(&format!("Destroy VM '{}' ({})\n", domain.name, domain.state));
+        text.push_str(&format!("Destroy VM '{}' ({})\n", printable(&domain.name), domain.state));
         name_volumes(&mut text, "and delete these disks for good:", &demolition.volumes);
         name_volumes(&mut text, "and keep these disks:", &demolition.kept);
         name_spared(&mut text, &[demolition.spared.as_slice(), &demolition.left].concat());

@@ -17,6 +17,7 @@ use crate::operations::Session;
 use crate::operations::disks::{self, Detachment, Disk, Request, Resized};
 use crate::plan::DiskFormat;
 use crate::record::Role;
+use crate::text::printable;
 use crate::units::{Bytes, SizeWish};
 
 /// List, grow, attach and detach the disks of VMs
@@ -224,7 +225,7 @@ fn attach(session: &Session<'_>, request: &Request<'_>, ui: &Ui) -> Result<(), E
 
 fn question(detachment: &Detachment) -> String {
     let Detachment { vm, target, live, volume, kept, .. } = detachment;
-    let mut text = format!("Detach disk '{target}' from VM '{vm}'\n");
+    let mut text = format!("Detach disk '{}' from VM '{}'\n", printable(target), printable(vm));
     if *live {
         text.push_str("  which runs: unmount it in the guest first\n");
     }
@@ -236,10 +237,14 @@ fn question(detachment: &Detachment) -> String {
 
 fn detached(detachment: &Detachment, ui: &Ui) -> Result<(), Error> {
     let Detachment { vm, target, .. } = detachment;
-    let kept = detachment.released().map(|(pool, name)| format!("{pool}/{name}\n")).unwrap_or_default();
+    let kept = detachment
+        .released()
+        .map(|(pool, name)| format!("{}\n", printable(&format!("{pool}/{name}"))))
+        .unwrap_or_default();
     if let Some((pool, name)) = detachment.lost() {
         ui.warn(&format!("volume '{name}' in pool '{pool}' is not there any more, and nothing is kept"));
     }
+    let (target, vm) = (printable(target), printable(vm));
     let text = format!("{kept}Successfully detached disk '{target}' from VM '{vm}'\n");
     ui.shown(&text).map_err(|unwritten| unwritten.outcome(format!("disk '{target}' was detached")))
 }

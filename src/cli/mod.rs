@@ -38,11 +38,13 @@ mod watch;
 
 use std::ffi::OsStr;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::{Config, Key};
 use crate::error::Error;
 use crate::operations::Settings;
+use crate::text::printable;
 use settings::{Found, HEADING, SettingArgs};
 use ui::Ui;
 
@@ -144,6 +146,7 @@ pub fn run() -> u8 {
         Ok(cli) => cli,
         Err(mut usage) => {
             habits::add_ways(&mut usage, &command(), &arguments);
+            show_whole(&mut usage);
             return tell_usage(&usage);
         }
     };
@@ -166,6 +169,22 @@ pub fn command() -> clap::Command {
         if arg.get_env().is_some_and(is_empty) { arg.env(None::<&'static str>) } else { arg }
     });
     help::on_one_screen(command)
+}
+
+/// What was typed may be a word of somebody else's, that a script handed on.
+fn show_whole(usage: &mut clap::Error) {
+    let typed = [
+        ContextKind::InvalidSubcommand,
+        ContextKind::InvalidArg,
+        ContextKind::InvalidValue,
+        ContextKind::PriorArg,
+    ];
+    for kind in typed {
+        if let Some(ContextValue::String(text)) = usage.get(kind) {
+            let shown = printable(text);
+            usage.insert(kind, ContextValue::String(shown));
+        }
+    }
 }
 
 /// Help and version are results; anything else that clap says is a usage error.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::error::{Code, Error, Kind};
+use crate::text::visible_json;
 
 /// The forms of progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,9 +72,8 @@ impl Line<'_> {
     pub(super) fn written(&self) -> String {
         // Nothing in it can fail to be JSON: numbers are finite, keys are words.
         let text = serde_json::to_string(self).unwrap_or_default();
-        // JSON escapes the control characters of ASCII; those behind it move a terminal, too.
-        let escaped = |c: char| if c.is_control() { format!("\\u{:04x}", u32::from(c)) } else { c.into() };
-        text.chars().map(escaped).collect()
+        // JSON escapes the control characters of ASCII; others move a terminal, too.
+        visible_json(&text)
     }
 }
 

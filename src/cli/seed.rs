@@ -9,6 +9,7 @@ use super::interrupt;
 use super::ui::Ui;
 use crate::error::Error;
 use crate::operations::seed::{self, Ejection};
+use crate::text::printable;
 
 /// Take away the cloud-init seed of a VM
 #[derive(Debug, Args)]
@@ -59,7 +60,7 @@ pub(super) fn run(args: &SeedArgs, global: &Global, ui: &Ui) -> Result<(), Error
 fn question(ejection: &Ejection) -> String {
     let Ejection { vm, live, volume, kept, .. } = ejection;
     let runs = if *live { ", which runs" } else { "" };
-    let mut text = format!("Detach the seed of VM '{vm}'{runs}\n");
+    let mut text = format!("Detach the seed of VM '{}'{runs}\n", printable(vm));
     name_volumes(&mut text, "and delete for good:", volume.as_slice());
     name_spared(&mut text, kept.as_slice());
     text + "Go ahead?"

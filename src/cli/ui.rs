@@ -14,7 +14,7 @@ use super::progress::{self, Line, Times};
 use crate::error::{Code, Error};
 use crate::host::CallObserver;
 use crate::operations::{Event, Progress};
-use crate::text::printable_lines;
+use crate::text::{printable, printable_lines};
 
 /// Owns the terminal.
 pub struct Ui {
@@ -74,7 +74,7 @@ impl Ui {
         }
     }
 
-    /// Writes a result for people, without what their terminal would obey.
+    /// Writes a result for people, of lines in which what others said is shown as `printable` does.
     ///
     /// # Errors
     /// As [`Ui::result`].
@@ -87,23 +87,15 @@ impl Ui {
     /// # Errors
     /// As [`Ui::result`].
     pub fn line(&self, text: &str) -> Result<(), Error> {
-        self.shown(&format!("{text}\n"))
+        self.shown(&format!("{}\n", printable(text)))
     }
 
-    /// Writes names, one each line: for a program as they are, else without what a terminal would obey.
+    /// Writes names, one each line, as [`printable`] shows them: a program reads any name whole with `-o json`.
     ///
     /// # Errors
     /// As [`Ui::result`].
     pub fn names<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<(), Error> {
-        self.words(&names.map(|name| format!("{name}\n")).collect::<String>())
-    }
-
-    /// Writes words of others: for a program as they are, else without what a terminal would obey.
-    ///
-    /// # Errors
-    /// As [`Ui::result`].
-    pub fn words(&self, text: &str) -> Result<(), Error> {
-        if io::stdout().is_terminal() { self.shown(text) } else { self.result(text) }
+        self.result(&names.map(|name| printable(name) + "\n").collect::<String>())
     }
 
     /// How many columns the terminal has that shows results; `None` where a program reads them.
@@ -139,7 +131,7 @@ impl Ui {
     /// Says something on stderr, unless it is to be quiet.
     pub fn note(&self, text: &str) {
         if !self.quiet {
-            self.say(&Line::Note { message: text }, "", text);
+            self.say(&Line::Note { message: text }, "", &printable(text));
         }
     }
 
@@ -149,7 +141,7 @@ impl Ui {
             return;
         }
         if !self.quiet {
-            self.say(&Line::Warning { message: text }, &self.paint("warning: ", "33"), text);
+            self.say(&Line::Warning { message: text }, &self.paint("warning: ", "33"), &printable(text));
         }
     }
 
@@ -242,7 +234,7 @@ impl Ui {
 
     fn spin(&self, what: &str) {
         self.clear();
-        let bar = ProgressBar::new_spinner().with_message(printable_lines(what));
+        let bar = ProgressBar::new_spinner().with_message(printable(what));
         bar.enable_steady_tick(Duration::from_millis(100));
         if let Ok(mut spinner) = self.spinner.lock() {
             *spinner = Some(bar);
@@ -275,7 +267,7 @@ impl Progress for Ui {
             _ if self.quiet || self.progress == progress::Form::None => {}
             Event::Begins(what) => {
                 self.step();
-                self.say(&Line::Begin { message: &what }, "", &what);
+                self.say(&Line::Begin { message: &what }, "", &printable(&what));
             }
             Event::Working(what) => self.working(&what),
             Event::Done(what) => self.done(&what),
@@ -303,7 +295,7 @@ impl Ui {
         let time =
             if self.progress == progress::Form::Moving { format!(" ({seconds:.1}s)") } else { String::new() };
         let event = Line::Done { message: what, seconds: (seconds * 1000.0).round() / 1000.0 };
-        self.say(&event, &self.paint("✓ ", "32"), &format!("{what}{time}"));
+        self.say(&event, &self.paint("✓ ", "32"), &format!("{}{time}", printable(what)));
     }
 
     fn transferred(&self, done: u64, total: Option<u64>) {
@@ -387,7 +379,7 @@ impl CallObserver for CallLog {
         let outcome = error.map(|e| format!(": {e}")).unwrap_or_default();
         let line =
             format!("[libvirt] {:>9.3} ms  {function} ({operation}){outcome}", took.as_secs_f64() * 1000.0);
-        write_whole(printable_lines(&line));
+        write_whole(printable(&line));
     }
 }
 

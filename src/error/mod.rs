@@ -16,6 +16,7 @@ pub use several::Several;
 use crate::host::HostError;
 use crate::manifest::LoadError;
 use crate::plan::Problems;
+use crate::text::{printable, printable_lines};
 
 /// The kinds of failure, one exit code each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,10 +69,23 @@ struct Told {
 
 impl Error {
     /// Makes an error from one sentence that names the object. A [`Kind`] stands for its general code.
+    ///
+    /// A sentence is one line: what ends a line in it, or is not seen, is of a value of somebody else's, and is written out
+    /// as [`printable`] does. So it is with all that is added to it.
     pub fn new(code: impl Into<Code>, message: impl Into<String>) -> Self {
+        Self::of_text(code, printable(&message.into()))
+    }
+
+    /// Makes an error of several lines: a title, and others below it.
+    pub fn of_lines(code: impl Into<Code>, lines: impl IntoIterator<Item = String>) -> Self {
+        Self::of_text(code, lines.into_iter().map(|line| printable(&line)).collect::<Vec<_>>().join("\n"))
+    }
+
+    /// Makes an error of lines in which each value is shown as [`printable`] shows it.
+    pub(crate) fn of_text(code: impl Into<Code>, message: impl Into<String>) -> Self {
         Self(Box::new(Told {
             code: code.into(),
-            message: message.into(),
+            message: printable_lines(&message.into()),
             cause: None,
             detail: None,
             hint: None,
@@ -85,35 +99,43 @@ impl Error {
         let line = |error: &Self| format!("{error}{}", codes.mark(error.code()));
         match errors {
             [one] => Some(one.clone()),
-            _ => Some(Self::new(codes.worst()?, errors.iter().map(line).collect::<Vec<_>>().join("\n"))),
+            _ => Some(Self::of_text(codes.worst()?, errors.iter().map(line).collect::<Vec<_>>().join("\n"))),
         }
     }
 
     /// Adds why it failed.
     #[must_use]
     pub fn because(mut self, cause: impl Into<String>) -> Self {
-        self.0.cause = Some(cause.into());
+        self.0.cause = Some(printable(&cause.into()));
         self
     }
 
     /// Adds what to do about it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.0.hint = Some(hint.into());
+        self.0.hint = Some(printable(&hint.into()));
         self
     }
 
     /// Adds libvirt's own words, shown with `--verbose` only.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
-        self.0.detail = Some(detail.into());
+        self.0.detail = Some(printable_lines(&detail.into()));
         self
     }
 
     /// Adds a sentence on what was removed again or left behind.
     #[must_use]
     pub fn outcome(mut self, sentence: impl Into<String>) -> Self {
-        self.0.outcome.push(sentence.into());
+        self.0.outcome.push(printable(&sentence.into()));
+        self
+    }
+
+    /// Adds a sentence with lines of others below it, each with a mark before it.
+    #[must_use]
+    pub fn outcome_with(mut self, sentence: &str, lines: &[String]) -> Self {
+        let lines = lines.iter().map(|line| format!("\n  | {}", line.replace('\n', "\\n")));
+        self.0.outcome.push(printable_lines(&format!("{sentence}{}", lines.collect::<String>())));
         self
     }
 
@@ -181,13 +203,13 @@ impl std::error::Error for Error {}
 
 impl From<LoadError> for Error {
     fn from(error: LoadError) -> Self {
-        Self::new(error.code(), error.to_string())
+        Self::of_text(error.code(), error.to_string())
     }
 }
 
 impl From<Problems> for Error {
     fn from(problems: Problems) -> Self {
-        Self::new(problems.code(), problems.to_string())
+        Self::of_text(problems.code(), problems.to_string())
     }
 }
 

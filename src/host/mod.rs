@@ -23,6 +23,7 @@ pub use libvirt::{CallObserver, Libvirt, Patience, is_local_uri, run_event_loop}
 pub(crate) use machine::only_roots;
 pub use machine::{GuestMachine, Machine, SecurityModel};
 pub(crate) use objects::is_up;
+pub(crate) use objects::word_of;
 pub use objects::{
     AddressSource, Bridge, Capabilities, Domain, DomainState, GuestAddress, Kept, LinkAddress, Neighbour,
     Neighbourhood, Network, Reach, StateNow, Subnet, View,

@@ -1,5 +1,6 @@
 //! What a host has beside its storage: domains, guests' addresses, bridges, networks.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{SecurityModel, Why};
+use crate::text::{is_unseen, shell_word};
 use crate::units::Bytes;
 
 /// What a host can run, from its capabilities.
@@ -123,6 +125,19 @@ pub struct Kept {
     pub nvram: bool,
     /// Its saved memory: where there is any, libvirt refuses to remove the definition then.
     pub saved: bool,
+}
+
+/// A domain in a command to be copied: its name, or, where that holds what nobody sees, its UUID. Whoever copies a name
+/// that looks like another's means the other.
+pub(crate) fn word_of(name: &str, uuid: Uuid) -> Cow<'_, str> {
+    if name.chars().any(is_unseen) { uuid.to_string().into() } else { shell_word(name) }
+}
+
+impl Domain {
+    /// As [`word_of`].
+    pub fn word(&self) -> Cow<'_, str> {
+        word_of(&self.name, self.uuid)
+    }
 }
 
 /// Which description of a domain.

@@ -67,7 +67,9 @@ pub struct PartlyRead {
 impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (file, at, document, path, message) = match self {
-            Self::Unreadable { file, cause } => return write!(f, "cannot read {file}: {cause}"),
+            Self::Unreadable { file, cause } => {
+                return f.write_str(&printable(&format!("cannot read {file}: {cause}")));
+            }
             Self::NotAManifest { file, at, document, path, message, .. } => {
                 (file, at, document, path, message)
             }
@@ -76,13 +78,13 @@ impl fmt::Display for LoadError {
                 return f.write_str(&lines.join("\n"));
             }
         };
-        f.write_str(file)?;
+        f.write_str(&printable(file))?;
         at.map_or(Ok(()), |at| write!(f, ":{at}"))?;
         document.map_or(Ok(()), |number| write!(f, ": document {number}"))?;
         if !path.is_empty() {
-            write!(f, ": {path}")?;
+            write!(f, ": {}", printable(path))?;
         }
-        write!(f, ": {message}")
+        write!(f, ": {}", printable(message))
     }
 }
 

@@ -8,7 +8,7 @@ use super::evidence::following::tail_if;
 use super::session::is_session;
 use crate::error::{Error, Kind};
 use crate::host::Host;
-use crate::text::{io_cause, printable};
+use crate::text::{io_cause, without_sequences};
 
 /// Where the console of a VM is logged: in libvirt's own log directory, where virtlogd may write
 /// (its page "Drivers", QEMU). `None` where that directory cannot be known.
@@ -42,8 +42,13 @@ const MOST: u64 = 256 << 10;
 /// cannot be read from here.
 pub fn tail(host: &dyn Host, vm: &str, path: Option<&str>, lines: usize) -> Vec<String> {
     let text = read(host, vm, path).unwrap_or_default();
-    let mut last: Vec<String> =
-        text.lines().map(printable).filter(|line| !line.trim().is_empty()).rev().take(lines).collect();
+    let mut last: Vec<String> = text
+        .lines()
+        .map(without_sequences)
+        .filter(|line| !line.trim().is_empty())
+        .rev()
+        .take(lines)
+        .collect();
     last.reverse();
     last
 }

@@ -17,7 +17,6 @@ use super::{Event, Session, console, held, lookup, turn};
 use crate::error::{Code, Error};
 use crate::host::{Domain, HostError, Kept};
 use crate::record::{Maker, Record, RecordedVolume, Role, State};
-use crate::text::shell_word;
 use crate::units::Bytes;
 
 pub use super::survey::survey;
@@ -180,13 +179,13 @@ fn mark_stopped(session: &Session<'_>, demolition: &Demolition) -> Result<(), Er
             Ok(())
         }
         Marking::Held => Err(Error::new(Code::VmHeld, format!("something else works on VM '{name}'"))
-            .hint(end_of_job(name))
+            .hint(end_of_job(&demolition.domain))
             .outcome(format!("nothing was removed; VM '{name}' is off"))),
     }
 }
 
-fn end_of_job(name: &str) -> String {
-    let word = shell_word(name);
+fn end_of_job(domain: &Domain) -> String {
+    let word = domain.word();
     format!("virsh domjobinfo {word} shows what it is, virsh domjobabort {word} ends it")
 }
 
@@ -216,12 +215,12 @@ fn unmarked(session: &Session<'_>, demolition: &Demolition, refused: HostError) 
     if matches!(is_still_there(session, demolition), Ok(false)) {
         return Err(taken_away(demolition));
     }
-    let word = shell_word(&demolition.domain.name);
+    let word = demolition.domain.word();
     let is_full = refused.code() == Code::OutOfSpace;
     match &refused {
         HostError::Busy { .. } if force => return Ok(Marking::Held),
         HostError::Busy { .. } => {
-            let hint = end_of_job(&demolition.domain.name);
+            let hint = end_of_job(&demolition.domain);
             return Err(Error::from(refused)
                 .hint(format!("{hint}; foundry destroy {word} --force pulls the plug first"))
                 .outcome("nothing was removed"));
@@ -256,7 +255,7 @@ fn check_nothing_came(
             format!("VM '{name}' has got a disk since it was looked at"),
         )
         .because(format!("volume '{}' in pool '{}' is in its record now", new.name, new.pool))
-        .hint(format!("foundry destroy {} looks again", shell_word(name)))
+        .hint(format!("foundry destroy {} looks again", demolition.domain.word()))
         .outcome("nothing was removed")),
     }
 }
@@ -272,7 +271,7 @@ fn spared(session: &Session<'_>, demolition: &Demolition, mark: Option<&Mark>, e
     let error = error.outcome(format!("nothing was removed; VM '{name}' still runs"));
     match &demolition.record {
         Some(record) if record.state != State::Created => {
-            error.outcome(format!("foundry destroy {} finishes it", shell_word(name)))
+            error.outcome(format!("foundry destroy {} finishes it", demolition.domain.word()))
         }
         _ => error,
     }
@@ -307,7 +306,7 @@ fn remains(demolition: &Demolition) -> [String; 2] {
     let force = if demolition.record.is_none() && demolition.options.force { " --force" } else { "" };
     [
         format!("VM '{name}' is half destroyed; its definition still names what is left"),
-        format!("foundry destroy {}{force} finishes it", shell_word(name)),
+        format!("foundry destroy {}{force} finishes it", demolition.domain.word()),
     ]
 }
 
@@ -370,7 +369,7 @@ pub(super) fn refuse_held(session: &Session<'_>, demolition: &Demolition) -> Res
     let held = demolition.volumes.iter().find(|volume| held::is_locked(session, &volume.path));
     let Some(volume) = held else { return Ok(()) };
     Err(held::refused(name, &volume.pool, &volume.name)
-        .hint(format!("if nobody needs it: foundry destroy {} --force", shell_word(name))))
+        .hint(format!("if nobody needs it: foundry destroy {} --force", demolition.domain.word())))
 }
 
 /// What is left of the console's log, if anything is.
@@ -421,7 +420,7 @@ pub(super) fn leftover(session: &Session<'_>, domain: &Domain) -> Result<Demolit
     if demolition.domain.state.is_active() || demolition.domain.saved {
         return Err(Error::new(Code::HalfCreated, format!("VM '{}' was started meanwhile", domain.name))
             .because("its creation was interrupted, and it runs")
-            .hint(format!("foundry destroy {} removes it", shell_word(&domain.name)))
+            .hint(format!("foundry destroy {} removes it", domain.word()))
             .outcome("nothing was changed"));
     }
     if let Some((what, reason)) = demolition.spared.first() {
@@ -430,10 +429,7 @@ pub(super) fn leftover(session: &Session<'_>, domain: &Domain) -> Result<Demolit
             format!("an interrupted creation of VM '{}' left {what}", domain.name),
         )
         .because(reason.clone())
-        .hint(format!(
-            "look at it; foundry destroy {} removes the rest and leaves it",
-            shell_word(&domain.name)
-        ))
+        .hint(format!("look at it; foundry destroy {} removes the rest and leaves it", domain.word()))
         .outcome("nothing was changed"));
     }
     Ok(demolition)

@@ -1,6 +1,7 @@
 //! What stands in the way of something, gathered by what was looked at.
 
 use crate::error::{Code, Error, Kind, Several};
+use crate::text::printable;
 
 /// Something that stands in the way.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,11 +16,11 @@ pub struct Finding {
 
 impl Finding {
     pub(super) fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), hints: Vec::new() }
+        Self { code, message: printable(&message.into()), hints: Vec::new() }
     }
 
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hints.push(hint.into());
+        self.hints.push(printable(&hint.into()));
         self
     }
 }
@@ -77,5 +78,5 @@ pub(super) fn report(vm: &str, findings: &Findings) -> Error {
             message.push_str(&format!("\n    {hint}"));
         }
     }
-    Error::new(codes.worst().unwrap_or(Kind::Vm.into()), message).outcome("nothing was changed")
+    Error::of_text(codes.worst().unwrap_or(Kind::Vm.into()), message).outcome("nothing was changed")
 }

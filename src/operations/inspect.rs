@@ -9,7 +9,6 @@ use crate::manifest::{
     API_VERSION, Address, Condition, KIND, Metadata, Number, Phase, Spec, Status, VirtualMachine,
 };
 use crate::record::{Liveness, Owner, Record, Role, State, is_recorded, without_secrets};
-use crate::text::shell_word;
 use crate::units::{Bytes, GIB};
 
 use super::Session;
@@ -214,15 +213,15 @@ fn unreadable(owner: &Owner) -> Option<Condition> {
 fn judge(domain: &Domain, owner: &Owner) -> (Phase, &'static str, String) {
     if let Owner::Foundry(record) = owner {
         if record.state == State::Creating {
-            return judge_creating(&record.maker.liveness(), record.maker.pid, &domain.name);
+            return judge_creating(&record.maker.liveness(), record.maker.pid, &domain.word());
         }
         if record.state == State::Destroying {
-            let word = shell_word(&domain.name);
+            let word = domain.word();
             let message = format!("its destruction was begun; foundry destroy {word} finishes it");
             return (Phase::Destroying, "VMDestroying", message);
         }
     }
-    let word = shell_word(&domain.name);
+    let word = domain.word();
     let why = domain.why.sentence(domain.state);
     if domain.state == DomainState::Paused && domain.stopped_by_error() {
         let message = format!("VM is paused by an error: {}", why.unwrap_or_default());
@@ -266,15 +265,14 @@ fn judge(domain: &Domain, owner: &Owner) -> (Phase, &'static str, String) {
     }
 }
 
-fn judge_creating(liveness: &Liveness, pid: u32, name: &str) -> (Phase, &'static str, String) {
+fn judge_creating(liveness: &Liveness, pid: u32, word: &str) -> (Phase, &'static str, String) {
     match liveness {
         Liveness::Alive => (Phase::Creating, "VMCreating", format!("process {pid} is creating it")),
         Liveness::Dead => (
             Phase::Pending,
             "CreationInterrupted",
             format!(
-                "its creation was interrupted; foundry create again replaces it, foundry destroy {} removes it",
-                shell_word(name)
+                "its creation was interrupted; foundry create again replaces it, foundry destroy {word} removes it"
             ),
         ),
         Liveness::Elsewhere => {

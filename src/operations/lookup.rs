@@ -9,9 +9,14 @@ use crate::host::Domain;
 use crate::names::VmName;
 
 /// The domain of exactly that name. libvirt knows names that foundry would never give, with blanks and capitals: to
-/// what changes something, another spelling is another VM.
+/// what changes something, another spelling is another VM. Where no domain has it, it may be one's UUID, as
+/// virsh takes it: what a command to be copied has for a name in which something is not seen.
 pub(super) fn find(session: &Session<'_>, name: &str) -> Result<Option<Domain>, Error> {
-    Ok(session.host.domain(name)?)
+    if let Some(found) = session.host.domain(name)? {
+        return Ok(Some(found));
+    }
+    let Ok(uuid) = name.parse::<Uuid>() else { return Ok(None) };
+    Ok(session.host.domains(false)?.into_iter().find(|domain| domain.uuid == uuid))
 }
 
 /// For who only looks: the domain of that name; where there is none, the one that a manifest with that name makes.

@@ -62,7 +62,7 @@ pub fn survey(session: &Session<'_>, vm: &str, force: bool) -> Result<Option<Eje
     disks::check_snapshots(session, &subject, "to go back to one would want the seed again")
         .map_err(|e| or_taken_away(session, &subject.domain, e))?;
     if !force {
-        let by_force = format!("foundry seed eject {} --force ejects it all the same", shell_word(&vm));
+        let by_force = format!("foundry seed eject {} --force ejects it all the same", subject.domain.word());
         subject.check_held(session, &seed).map_err(|e| e.hint(by_force))?;
     }
     let mut ejection = Ejection { vm, live, volume: None, kept: None, subject, seed, force };
@@ -81,7 +81,7 @@ fn drive<'a>(described: &'a DomainDescription, seed: &RecordedVolume) -> Option<
 }
 
 fn check_done(session: &Session<'_>, subject: &Subject) -> Result<(), Error> {
-    let (vm, word) = (&subject.domain.name, shell_word(&subject.domain.name));
+    let (vm, word) = (&subject.domain.name, subject.domain.word());
     let by_force = format!("foundry seed eject {word} --force ejects it all the same");
     let is_done = wait::is_cloud_init_done(session, &subject.domain, &subject.record)
         .map_err(|e| if e.kind() == Kind::Vm { e.hint(by_force.clone()) } else { e })?;
@@ -142,7 +142,7 @@ pub fn eject(session: &Session<'_>, ejection: &Ejection) -> Result<(), Error> {
     session.cancel.check_unchanged()?;
     // Nobody knows better than before whether cloud-init is done, and the drive may still be there.
     let force = if ejection.force { " --force" } else { "" };
-    let finishing = format!("foundry seed eject {}{force} finishes it", shell_word(vm));
+    let finishing = format!("foundry seed eject {}{force} finishes it", ejection.subject.domain.word());
     let unfinished =
         |error: Error| or_taken_away(session, &ejection.subject.domain, error.outcome(finishing.as_str()));
     unplug(session, ejection).map_err(unfinished)?;

@@ -26,7 +26,7 @@ pub fn survey(session: &Session<'_>, name: &str, options: Options) -> Result<Dem
     let refused = |code, message: String| Error::new(code, message).outcome("nothing was changed");
     let by_force = format!(
         "foundry destroy {} --force deletes it and those of its disks that are named as foundry names them",
-        shell_word(name)
+        domain.word()
     );
     match Owner::of_domain(&domain) {
         Owner::Foundry(record) => survey_recorded(session, domain, *record, options),
@@ -130,14 +130,14 @@ fn description(session: &Session<'_>, domain: &Domain, view: View) -> Result<Dom
 fn refuse_if_busy(domain: &Domain, record: &Record, options: Options) -> Result<(), Error> {
     let name = &domain.name;
     if record.state != State::Creating {
-        return refuse_if_attaching(name, record, options);
+        return refuse_if_attaching(domain, record, options);
     }
     match record.maker.liveness() {
         Liveness::Dead => Ok(()),
         Liveness::Elsewhere if options.force => Ok(()),
         Liveness::Elsewhere => {
             Err(Error::new(Code::BeingCreated, format!("VM '{name}' is being created from another machine"))
-                .hint(format!("if that was given up: foundry destroy {} --force", shell_word(name)))
+                .hint(format!("if that was given up: foundry destroy {} --force", domain.word()))
                 .outcome("nothing was changed"))
         }
         Liveness::Alive => Err(Error::new(
@@ -150,7 +150,8 @@ fn refuse_if_busy(domain: &Domain, record: &Record, options: Options) -> Result<
 }
 
 /// A disk that is just being made would be left.
-fn refuse_if_attaching(name: &str, record: &Record, options: Options) -> Result<(), Error> {
+fn refuse_if_attaching(domain: &Domain, record: &Record, options: Options) -> Result<(), Error> {
+    let name = &domain.name;
     let works = |maker: &&Maker| match maker.liveness() {
         Liveness::Dead => false,
         Liveness::Elsewhere => !options.force,
@@ -164,7 +165,7 @@ fn refuse_if_attaching(name: &str, record: &Record, options: Options) -> Result<
     Err(match maker.liveness() {
         Liveness::Elsewhere => error
             .because("it runs on another machine")
-            .hint(format!("if that was given up: foundry destroy {} --force", shell_word(name))),
+            .hint(format!("if that was given up: foundry destroy {} --force", domain.word())),
         _ => error.hint("wait for it, or stop that process"),
     })
 }

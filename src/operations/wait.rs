@@ -15,7 +15,7 @@ use super::{Session, cloud_init_log, console, evidence, lookup, neighbours};
 use crate::error::{Code, Error};
 use crate::host::{Domain, DomainState, StateNow, Why};
 use crate::record::Record;
-use crate::text::{printable, shell_word};
+use crate::text::without_sequences;
 
 /// What to wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,7 +164,7 @@ impl Watch<'_> {
 
     /// What can be done about a guest that stopped for that reason.
     fn with_way_on(&self, error: Error, now: StateNow) -> Error {
-        let word = shell_word(&self.name);
+        let word = crate::host::word_of(&self.name, self.vm.uuid);
         match (now.state, now.why) {
             (DomainState::Paused, Why::NotSaid) => {
                 error.hint("a host can offer KVM and still not run this guest: try --virt-type qemu; libvirt's log of the VM tells more")
@@ -343,7 +343,7 @@ impl Watch<'_> {
     }
 
     fn cloud_init_failed<S: AsRef<str>>(&self, errors: &[S]) -> Error {
-        let told: Vec<String> = errors.iter().map(|e| printable(e.as_ref())).collect();
+        let told: Vec<String> = errors.iter().map(|e| without_sequences(e.as_ref())).collect();
         Error::new(Code::CloudInitFailed, format!("cloud-init in VM '{}' ended with errors", self.name))
             .because(told.join("; "))
             .hint("in the guest: cloud-init status --long, /var/log/cloud-init.log")
@@ -354,7 +354,8 @@ impl Watch<'_> {
         let error = Error::new(code, format!("VM '{}': {how} {}", self.name, goal.as_str()));
         let (seen, is_by_user) = self.stands_still();
         let error = error.because(seen.unwrap_or(self.seen));
-        let resume = || format!("virsh resume {} lets it go on", shell_word(&self.name));
+        let resume =
+            || format!("virsh resume {} lets it go on", crate::host::word_of(&self.name, self.vm.uuid));
         let error = if is_by_user { error.hint(resume()) } else { error };
         let interfaces = self.vm.record.manifest.spec.network_interfaces.iter();
         let bridges = interfaces.filter_map(|i| i.bridge.as_deref());
@@ -374,7 +375,11 @@ impl Watch<'_> {
     }
 
     fn stays(&self) -> String {
-        format!("VM '{}' stays as it is; foundry destroy {} removes it", self.name, shell_word(&self.name))
+        format!(
+            "VM '{}' stays as it is; foundry destroy {} removes it",
+            self.name,
+            crate::host::word_of(&self.name, self.vm.uuid)
+        )
     }
 
     fn with_console(&self, error: Error) -> Error {
@@ -384,11 +389,7 @@ impl Watch<'_> {
             self.vm.record.console_log.as_deref(),
             CONSOLE_LINES,
         );
-        if lines.is_empty() {
-            error
-        } else {
-            error.outcome(format!("the console's last lines:\n  | {}", lines.join("\n  | ")))
-        }
+        if lines.is_empty() { error } else { error.outcome_with("the console's last lines:", &lines) }
     }
 }
 

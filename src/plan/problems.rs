@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::error::{Code, Kind, Several};
+use crate::text::printable;
 
 /// One wrong or missing value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,10 +29,11 @@ pub struct Problems {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.value {
-            Some(value) => write!(f, "{}: {value:?} {}", self.path, self.message),
-            None => write!(f, "{}: {}", self.path, self.message),
-        }
+        let line = match &self.value {
+            Some(value) => format!("{}: {value:?} {}", self.path, self.message),
+            None => format!("{}: {}", self.path, self.message),
+        };
+        f.write_str(&printable(&line))
     }
 }
 
@@ -62,7 +64,8 @@ impl Problems {
     /// All that is said of them, where they are told together with those of `codes`.
     pub fn told(&self, codes: &Several) -> String {
         let count = self.list.len();
-        let mut text = format!("{}: {count} problem{}", self.subject, if count == 1 { "" } else { "s" });
+        let subject = printable(&self.subject);
+        let mut text = format!("{subject}: {count} problem{}", if count == 1 { "" } else { "s" });
         for problem in self.list.iter().take(TOLD) {
             text.push_str(&format!("\n  {problem}{}", codes.mark(problem.code)));
         }

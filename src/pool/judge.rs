@@ -38,8 +38,7 @@ impl Source {
         match source.filter(|_| judge.problems.is_empty()) {
             Some(source) => Ok(source),
             None => {
-                Err(Error::new(Code::PoolSourceUnfit, judge.problems.join("\n"))
-                    .outcome("nothing was changed"))
+                Err(Error::of_lines(Code::PoolSourceUnfit, judge.problems).outcome("nothing was changed"))
             }
         }
     }

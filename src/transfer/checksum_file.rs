@@ -14,7 +14,6 @@ use super::checksum_line::{self, Line};
 use super::digest::Digest;
 use super::error::{Reason, TransferError};
 use super::hash_name::HashName;
-use crate::text::printable;
 
 /// The largest checksum file that is read, in bytes (1 MiB): that of a release with hundreds of images has 60 KiB.
 pub const MAX_BYTES: usize = 1 << 20;
@@ -137,7 +136,7 @@ impl ChecksumFile {
         if found.any(|other| other != first) {
             return Err(TransferError::new(
                 Reason::Checksum,
-                format!("{} lists {:?} twice, with different digests", self.from, printable(name)),
+                format!("{} lists {name:?} twice, with different digests", self.from),
             ));
         }
         Ok(first.clone())
@@ -157,10 +156,7 @@ impl ChecksumFile {
     }
 
     fn absent(&self, name: &str) -> TransferError {
-        let error = TransferError::new(
-            Reason::Checksum,
-            format!("{} does not list {:?}", self.from, printable(name)),
-        );
+        let error = TransferError::new(Reason::Checksum, format!("{} does not list {name:?}", self.from));
         match self.near(name).as_slice() {
             [] => error,
             near => error.hint(format!("it lists {}", near.join(", "))),
@@ -174,7 +170,7 @@ impl ChecksumFile {
         near.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
         near.dedup_by(|a, b| a.1 == b.1);
         near.truncate(3);
-        near.into_iter().map(|(_, listed)| format!("{:?}", printable(listed))).collect()
+        near.into_iter().map(|(_, listed)| format!("{listed:?}")).collect()
     }
 }
 

@@ -5,8 +5,11 @@
 //! repeated letter for letter. Everything else is a string: plain where it cannot be mistaken, a `|`
 //! literal where it has lines, else double-quoted.
 
+use std::ops::{Deref, DerefMut};
+
 use super::node::{Content, Mapping, Node};
 use super::scalar::{Meaning, Scalar, is_open};
+use crate::text::is_unseen;
 
 /// The longest key that is written as `key:`; PyYAML gives up on those past 1,024 characters.
 const MAX_SIMPLE_KEY: usize = 120;
@@ -14,14 +17,43 @@ const MAX_SIMPLE_KEY: usize = 120;
 impl Node {
     /// Writes the tree as one YAML document that ends with a line break.
     pub fn to_yaml(&self) -> String {
-        let mut text = String::new();
-        block(&mut text, self, 0);
-        text
+        self.written(true)
+    }
+
+    /// As [`to_yaml`](Self::to_yaml), with each text on one line: none of them begins a line.
+    pub(super) fn to_lines(&self) -> String {
+        self.written(false)
+    }
+
+    fn written(&self, literals: bool) -> String {
+        let mut out = Out { text: String::new(), literals };
+        block(&mut out, self, 0);
+        out.text
+    }
+}
+
+/// What is written so far, and whether texts of lines are written as literals.
+struct Out {
+    text: String,
+    literals: bool,
+}
+
+impl Deref for Out {
+    type Target = String;
+
+    fn deref(&self) -> &String {
+        &self.text
+    }
+}
+
+impl DerefMut for Out {
+    fn deref_mut(&mut self) -> &mut String {
+        &mut self.text
     }
 }
 
 /// Writes a node whose first line is already indented.
-fn block(out: &mut String, node: &Node, indent: usize) {
+fn block(out: &mut Out, node: &Node, indent: usize) {
     match node.content() {
         Content::Mapping(mapping) if !mapping.is_empty() => entries(out, mapping, indent),
         Content::Sequence(items) if !items.is_empty() => sequence(out, items, indent),
@@ -33,7 +65,7 @@ fn block(out: &mut String, node: &Node, indent: usize) {
     }
 }
 
-fn sequence(out: &mut String, items: &[Node], indent: usize) {
+fn sequence(out: &mut Out, items: &[Node], indent: usize) {
     for (i, item) in items.iter().enumerate() {
         if i > 0 {
             pad(out, indent);
@@ -43,7 +75,7 @@ fn sequence(out: &mut String, items: &[Node], indent: usize) {
     }
 }
 
-fn entries(out: &mut String, mapping: &Mapping, indent: usize) {
+fn entries(out: &mut Out, mapping: &Mapping, indent: usize) {
     for (i, (key, value)) in mapping.iter().enumerate() {
         if i > 0 {
             pad(out, indent);
@@ -62,7 +94,7 @@ fn entries(out: &mut String, mapping: &Mapping, indent: usize) {
 }
 
 /// Writes `key:`, or `? key` and `:` where the key is long.
-fn entry_key(out: &mut String, key: &Scalar, indent: usize) {
+fn entry_key(out: &mut Out, key: &Scalar, indent: usize) {
     let text = format!("{}{}", tag(key), one_line(key));
     if text.chars().count() > MAX_SIMPLE_KEY {
         out.push_str("? ");
@@ -84,13 +116,13 @@ fn is_nested(node: &Node) -> bool {
 }
 
 /// Writes what stands on the line of its key or dash; `indent` is for the lines of a literal.
-fn inline(out: &mut String, node: &Node, indent: usize) {
+fn inline(out: &mut Out, node: &Node, indent: usize) {
     match node.content() {
         Content::Sequence(_) => out.push_str("[]"),
         Content::Mapping(_) => out.push_str("{}"),
         Content::Scalar(scalar) => {
             out.push_str(&tag(scalar));
-            if scalar.meaning() != Meaning::Open && reads_as_literal(scalar.text()) {
+            if out.literals && scalar.meaning() != Meaning::Open && reads_as_literal(scalar.text()) {
                 literal(out, scalar.text(), indent);
             } else {
                 out.push_str(&one_line(scalar));
@@ -183,12 +215,9 @@ fn escape(c: char) -> String {
 }
 
 /// Control characters, what YAML 1.1 takes for line breaks (U+0085, U+2028, U+2029), what a YAML text may
-/// not hold (U+FFFE, U+FFFF), and what a reader cannot see (the byte order mark, marks that change the
-/// direction of text).
+/// not hold (U+FFFE, U+FFFF), and what a reader cannot see.
 fn needs_escape(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
-        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff0}'..='\u{ffff}')
+    is_unseen(c) || matches!(c, '\u{fff0}'..='\u{ffff}')
 }
 
 /// Whether a text holds the word by which cloud-init takes a whole user-data for a MIME message: it looks

@@ -7,7 +7,7 @@ use serde::de::{self, Expected, Unexpected};
 use super::scalar::{Plain, is_open};
 use crate::error::Code;
 use crate::names::nearest;
-use crate::text::turns_direction;
+pub(crate) use crate::text::printable;
 
 /// A place in a text, both counted from 1, columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -202,13 +202,6 @@ fn describe(found: Unexpected<'_>) -> String {
         Unexpected::Map => "a mapping".to_owned(),
         other => other.to_string(),
     }
-}
-
-/// A text that is safe to print: what a terminal might act on is escaped, and what turns a line around.
-pub(crate) fn printable(text: &str) -> String {
-    let acts = |c: char| c.is_control() || turns_direction(c);
-    let escape = |c: char| if acts(c) { c.escape_default().collect() } else { c.to_string() };
-    text.chars().map(escape).collect()
 }
 
 /// So much of a text as a message needs.

@@ -28,11 +28,19 @@ pub(crate) use reader::read;
 
 use serde::Serialize;
 
+use crate::text::is_unseen;
+
 /// Writes a value so that PyYAML, the reader of cloud-init, reads it back equal.
 ///
 /// # Errors
 /// Where the value cannot be written as YAML.
 pub fn write<T: Serialize>(value: &T) -> Result<String, String> {
-    serde_saphyr::to_string_with_options(value, serde_saphyr::ser_options! { prefer_block_scalars: false })
-        .map_err(|e| e.to_string())
+    let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
+    let text = serde_saphyr::to_string_with_options(value, options).map_err(|e| e.to_string())?;
+    if !text.chars().any(|c| is_unseen(c) && c != '\n') {
+        return Ok(text);
+    }
+    // What nobody sees, or a terminal obeys, it writes as it is; foundry's own writer escapes it.
+    let documents = node::read_documents(&text).map_err(|e| e.to_string())?;
+    Ok(documents.iter().map(node::Node::to_lines).collect::<Vec<_>>().join("---\n"))
 }

@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use super::manifest_support::{defaults, yaml_files};
 use super::rendered::{check, check_image, rendered, shape};
 use super::slots::{Found, Slot, TEMPLATES, cloud_config, slots, template};
+use super::stray::is_stray;
 use super::words::{hostile, yaml_piece};
 
 /// How many run at once.
@@ -101,10 +102,7 @@ fn planned(text: &str) -> Vec<VmPlan> {
 /// A message that cannot talk to a terminal and that a person reads to its end.
 fn assert_readable(message: &impl ToString) {
     let message = message.to_string();
-    let stray = |c: char| {
-        (c.is_control() && c != '\n') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    assert!(!message.contains(stray), "{message:?}");
+    assert!(!message.contains(|c| is_stray(c) && c != '\n'), "{message:?}");
     assert!(message.len() < 32 << 10, "{} bytes: {message}", message.len());
 }
 

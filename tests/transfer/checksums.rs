@@ -94,7 +94,7 @@ fn what_is_not_listed_or_twice_is_an_error_that_helps() {
     let hostile = format!("{}  dis\u{1b}[2Jk\n", a.hex());
     assert_eq!(
         ChecksumFile::parse(&hostile, "S").digest_of("disk").unwrap_err().hint_text(),
-        Some("it lists \"disk\"")
+        Some(r#"it lists "dis\u{1b}[2Jk""#)
     );
 }
 

@@ -104,7 +104,7 @@ fn lines(mut found: Vec<CompletionCandidate>, line: &Line) -> String {
         let value = own.get(&value).filter(|name| name.starts_with(current)).unwrap_or(&value);
         let help = candidate.get_help().map(ToString::to_string).unwrap_or_default();
         match help.lines().next() {
-            Some(help) => format!("{value}\t{help}\n"),
+            Some(help) => format!("{value}\t{}\n", crate::text::printable(help)),
             None => format!("{value}\n"),
         }
     };

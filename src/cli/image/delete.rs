@@ -57,11 +57,12 @@ pub(super) fn run(args: &DeleteArgs, global: &Global, ui: &Ui) -> Result<(), Err
 /// Nobody loses disks by a slip of the pen.
 fn agree(name: &str, users: &[String], ui: &Ui) -> Result<(), Error> {
     let question = format!(
-        "Image '{name}' is in use by {}. Without it their disks are lost.\nTo delete it all the same, type its name: ",
-        users.join(", ")
+        "Image '{}' is in use by {}. Without it their disks are lost.\nTo delete it all the same, type its name: ",
+        printable(name),
+        printable(&users.join(", "))
     );
     match ui.typed(&question)? {
-        Some(answer) if answer == name => Ok(()),
+        Some(answer) if answer == name || answer == printable(name) => Ok(()),
         Some(_) => {
             Err(Error::new(Code::StorageDeclined, "that is not its name").outcome("nothing was changed"))
         }
@@ -167,6 +168,6 @@ mod tests {
             fetched: String::new(),
         };
         let text = lines(&[Dispensable { image, origin: Some(origin) }]);
-        assert_eq!(text, "  a  1 B  https://a  other  1 B  https://b\n");
+        assert_eq!(text, "  a\\u{202e}  1 B  https://a\\n  other  1 B  https://b\\u{1b}[2J\n");
     }
 }

@@ -26,6 +26,7 @@ use super::Global;
 use super::ui::Ui;
 use crate::config::Key;
 use crate::error::{Error, Kind};
+use crate::text::visible_json;
 pub(super) use crate::units::parse_duration;
 use crate::yaml;
 
@@ -89,7 +90,7 @@ impl OutputArgs {
             Form::Name => ui.names(names.iter().copied()),
             Form::Json => ui.result(&to_json(object)?),
             Form::Yaml => ui.result(&to_yaml(object)?),
-            Form::Path(template) => ui.words(&template.fill(&value(object)?)),
+            Form::Path(template) => ui.result(&template.fill(&value(object)?)),
             Form::Columns(columns) => ui.shown(&columns.table(&[value(object)?], false, ui.columns())),
         }
     }
@@ -129,7 +130,7 @@ impl ListingArgs {
                 ui.result(&texts?.join("---\n"))
             }
             // kubectl's paths begin at a list object.
-            Form::Path(template) => ui.words(&template.fill(&json!({ "items": values(items)? }))),
+            Form::Path(template) => ui.result(&template.fill(&json!({ "items": values(items)? }))),
             Form::Columns(columns) => {
                 ui.shown(&columns.table(&values(items)?, self.no_headers, ui.columns()))
             }
@@ -232,7 +233,7 @@ fn value<T: Serialize>(object: &T) -> Result<Value, Error> {
 
 pub(super) fn to_json<T: Serialize>(object: &T) -> Result<String, Error> {
     let text = serde_json::to_string_pretty(object);
-    text.map(|text| text + "\n").map_err(|e| unwritable("JSON", e))
+    text.map(|text| visible_json(&text) + "\n").map_err(|e| unwritable("JSON", e))
 }
 
 pub(super) fn to_yaml<T: Serialize>(object: &T) -> Result<String, Error> {

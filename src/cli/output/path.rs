@@ -14,6 +14,8 @@ use std::str::FromStr;
 use serde_json::Value;
 use serde_json_path::JsonPath;
 
+use crate::text::{printable, visible_json};
+
 /// A template.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::cli) struct Template(Vec<Part>);
@@ -45,9 +47,9 @@ fn filled(parts: &[Part], value: &Value) -> String {
     parts.iter().map(one).collect()
 }
 
-/// What a path leads to: texts as they are, anything else as JSON.
+/// What a path leads to: texts as [`printable`] shows them, so that none is more than one line, anything else as JSON.
 pub(super) fn found(path: &JsonPath, value: &Value) -> Vec<String> {
-    let word = |found: &Value| found.as_str().map_or_else(|| found.to_string(), str::to_owned);
+    let word = |found: &Value| found.as_str().map_or_else(|| visible_json(&found.to_string()), printable);
     path.query(value).iter().map(|found| word(found)).collect()
 }
 

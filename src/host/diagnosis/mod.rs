@@ -27,7 +27,7 @@ pub use storage::{Holder, locked_file};
 pub(super) use words::first_line;
 
 use crate::error::{Code, Error};
-use crate::text::printable;
+use crate::text::{is_unseen, printable};
 
 /// Longest sentence that is made of others' words.
 const LONGEST: usize = 600;
@@ -76,15 +76,15 @@ pub struct Diagnosis {
 }
 
 impl Diagnosis {
-    /// Paths and names in it may be anybody's: of them, nothing that a terminal would obey is left.
+    /// Paths and names in it may be anybody's: what a terminal would obey of them is written out.
     fn new(code: Code, cause: impl AsRef<str>) -> Self {
         let cause = printable(&cause.as_ref().replace('\n', " ")).chars().take(LONGEST).collect();
         Self { code, cause, hint: None }
     }
 
-    /// A command in it has to stay the one that was meant: with a control character in it there is none.
+    /// A command in it is for a name that is seen as what it is; for another there is none.
     fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into()).filter(|hint| !hint.chars().any(char::is_control));
+        self.hint = Some(hint.into()).filter(|hint| !hint.contains("$'") && !hint.chars().any(is_unseen));
         self
     }
 }

@@ -16,7 +16,6 @@ use crate::operations::volumes::{check_path, volume_xml};
 use crate::operations::{Event, Session};
 use crate::plan::DataDisk;
 use crate::record::{Liveness, Record, RecordedVolume, Role};
-use crate::text::shell_word;
 use crate::units::GIB;
 
 /// A disk that was attached.
@@ -151,7 +150,7 @@ fn not_plugged(session: &Session<'_>, witness: Witness, job: &Job, error: HostEr
     }
     error.hint(format!(
         "the guest has no free slot for a disk; foundry disk attach {} {} --at-next-start attaches it when it starts next",
-        shell_word(job.subject.name()),
+        job.subject.domain.word(),
         job.disk.size.0 / GIB
     ))
 }

@@ -170,7 +170,7 @@ fn free_target(
             .hint("without --device the next free one is taken"));
     }
     if subject.targets().iter().any(|taken| taken == device.as_str()) {
-        return Err(unfinished(vm, device.as_str()));
+        return Err(unfinished(subject, device.as_str()));
     }
     let volume = volume_name(subject, device)?;
     if session.host.volume(&pool.name, &volume)?.is_none() {

@@ -12,7 +12,6 @@ use crate::operations::Session;
 use crate::operations::lookup::{is_taken_away, or_taken_away};
 use crate::plan::DiskFormat;
 use crate::record::{Record, RecordedVolume};
-use crate::text::shell_word;
 use crate::units::GIB;
 
 /// How long a guest may take to let go of a disk that it was just given.
@@ -56,14 +55,14 @@ pub(super) fn unnoted(session: &Session<'_>, job: &Job, error: Error) -> Error {
 
 /// What to do about what is left.
 pub(super) fn removal(job: &Job) -> String {
-    let (vm, target) = (shell_word(job.subject.name()), &job.disk.target);
+    let (vm, target) = (job.subject.domain.word(), &job.disk.target);
     format!("{} finishes it, foundry disk detach {vm} {target} removes it", again(job))
 }
 
 /// The command that goes on with this very disk: without its device it would attach a second one where this one turns
 /// out to be whole.
 fn again(job: &Job) -> String {
-    let (vm, disk) = (shell_word(job.subject.name()), &job.disk);
+    let (vm, disk) = (job.subject.domain.word(), &job.disk);
     let mut command = format!("foundry disk attach {vm} {}GiB --device {}", disk.size.0 / GIB, disk.target);
     if disk.format == DiskFormat::Raw {
         command.push_str(" --format raw");

@@ -97,7 +97,7 @@ fn check(session: &Session<'_>, subject: &Subject, found: &Found, keep: bool) ->
     if found.live.is_some() && !subject.executes() {
         return Err(refused(Code::GuestPaused, format!("VM '{vm}' is {}", subject.domain.state))
             .because("a guest that does not execute cannot let go of a disk")
-            .hint(format!("virsh resume {0}, or stop it: virsh shutdown {0}", shell_word(vm))));
+            .hint(format!("virsh resume {0}, or stop it: virsh shutdown {0}", subject.domain.word())));
     }
     check_block_job(session, subject, found)?;
     check_mounted(session, subject, found)
@@ -115,7 +115,7 @@ fn refuse_if_attaching(subject: &Subject, found: &Found, keep: bool) -> Result<(
         Liveness::Elsewhere if keep => Ok(()),
         Liveness::Elsewhere => Err(busy().because("it runs on another machine").hint(format!(
             "if that was given up: foundry disk detach {} {} --keep, which keeps the volume",
-            shell_word(vm),
+            subject.domain.word(),
             shell_word(target)
         ))),
         Liveness::Alive => {
@@ -164,7 +164,7 @@ impl Detachment {
             self.kept = self.source().map(|path| (path, "foundry did not make it".into()));
             return Ok(());
         };
-        self.found.own_volume(session, &self.vm)?;
+        self.found.own_volume(session, &self.subject)?;
         let Some(volume) = session.host.volume(&recorded.pool, &recorded.name)? else {
             return self.missing(session, &recorded);
         };
@@ -284,7 +284,7 @@ pub fn detach(session: &Session<'_>, detachment: &Detachment, patience: Duration
 
 fn finishing(detachment: &Detachment) -> String {
     let keep = if detachment.keep { " --keep" } else { "" };
-    let (vm, target) = (shell_word(&detachment.vm), shell_word(&detachment.target));
+    let (vm, target) = (detachment.subject.domain.word(), shell_word(&detachment.target));
     format!("foundry disk detach {vm} {target}{keep} finishes it")
 }
 

@@ -99,7 +99,7 @@ fn resize_found(
 
 /// What to do about a growth that the record may not say.
 fn again(subject: &Subject, target: &str, size: Bytes) -> String {
-    let (vm, target) = (shell_word(subject.name()), shell_word(target));
+    let (vm, target) = (subject.domain.word(), shell_word(target));
     let again = format!("foundry disk resize {vm} {target} {}GiB", size.0 / GIB);
     format!("its record does not say so: {again} writes it")
 }
@@ -115,9 +115,9 @@ fn growable(session: &Session<'_>, subject: &Subject, found: &Found) -> Result<V
             format!("disk '{target}' of VM '{vm}' is a CD-ROM, which does not grow"),
         ));
     }
-    let recorded = found.own_volume(session, vm)?;
+    let recorded = found.own_volume(session, subject)?;
     let Some(described) = found.described().filter(|_| recorded.attaching.is_none()) else {
-        return Err(unfinished(vm, target));
+        return Err(unfinished(subject, target));
     };
     if described.readonly || described.shareable {
         let what = if described.readonly { "read-only" } else { "shared with other domains" };
@@ -127,10 +127,11 @@ fn growable(session: &Session<'_>, subject: &Subject, found: &Found) -> Result<V
 }
 
 /// An attach or a detach that was broken off.
-pub(super) fn unfinished(vm: &str, target: &str) -> Error {
-    refused(Code::DiskHalfThere, format!("disk '{target}' of VM '{vm}' is only half there")).hint(format!(
+pub(super) fn unfinished(subject: &Subject, target: &str) -> Error {
+    let message = format!("disk '{target}' of VM '{}' is only half there", subject.name());
+    refused(Code::DiskHalfThere, message).hint(format!(
         "foundry disk detach {} {} removes what an attach or a detach left",
-        shell_word(vm),
+        subject.domain.word(),
         shell_word(target)
     ))
 }
@@ -185,7 +186,7 @@ fn check_idle(session: &Session<'_>, subject: &Subject, found: &Found) -> Result
     let (vm, target) = (subject.name(), &found.target);
     check_snapshots(session, subject, "to go back to one would bring back the smaller disk")?;
     check_block_job(session, subject, found)?;
-    let recorded = found.own_volume(session, vm)?;
+    let recorded = found.own_volume(session, subject)?;
     subject.check_held(session, recorded)?;
     let usage = Usage::look(session, Some(subject.domain.uuid))?;
     let RecordedVolume { pool, name, path, .. } = recorded;
@@ -213,7 +214,7 @@ pub(in crate::operations) fn check_snapshots(
     let vm = subject.name();
     Err(refused(Code::SnapshotInTheWay, format!("VM '{vm}' has snapshots: {}", snapshots.join(", ")))
         .because(why)
-        .hint(format!("virsh snapshot-delete {} {} removes one", shell_word(vm), shell_word(first))))
+        .hint(format!("virsh snapshot-delete {} {} removes one", subject.domain.word(), shell_word(first))))
 }
 
 /// QEMU does one thing with a disk at a time.
@@ -225,7 +226,7 @@ pub(super) fn check_block_job(session: &Session<'_>, subject: &Subject, found: &
     }
     Err(refused(Code::DiskBusy, format!("a block job works on disk '{target}' of VM '{vm}'")).hint(format!(
         "virsh blockjob {} {} shows it; wait for its end",
-        shell_word(vm),
+        subject.domain.word(),
         shell_word(target)
     )))
 }

@@ -48,7 +48,7 @@ impl Subject {
             .because("somebody undefined it while it runs"));
         }
         if domain.saved {
-            return Err(saved(&domain.name));
+            return Err(saved(&domain));
         }
         let described = |view| session.host.describe(domain.uuid, view);
         let live = if domain.state.is_active() { described(View::Current)? } else { None };
@@ -166,8 +166,8 @@ impl Found {
     ///
     /// # Errors
     /// Why it is not.
-    pub(super) fn own_volume(&self, session: &Session<'_>, vm: &str) -> Result<&RecordedVolume, Error> {
-        let target = &self.target;
+    pub(super) fn own_volume(&self, session: &Session<'_>, of: &Subject) -> Result<&RecordedVolume, Error> {
+        let (vm, target) = (of.name(), &self.target);
         let Some(recorded) = &self.recorded else {
             return Err(refused(
                 Code::DiskNotOwn,
@@ -176,7 +176,7 @@ impl Found {
         };
         match self.live.iter().chain(&self.next).find(|d| !is_on(d, recorded)) {
             None => Ok(recorded),
-            Some(other) => Err(self.not_on_its_own(session, vm, recorded, other)?),
+            Some(other) => Err(self.not_on_its_own(session, of, recorded, other)?),
         }
     }
 
@@ -184,15 +184,15 @@ impl Found {
     fn not_on_its_own(
         &self,
         session: &Session<'_>,
-        vm: &str,
+        of: &Subject,
         recorded: &RecordedVolume,
         other: &DiskDescription,
     ) -> Result<Error, Error> {
-        let target = &self.target;
+        let (vm, target) = (of.name(), &self.target);
         let place = other.source.path().unwrap_or("another volume");
         let error =
             refused(Code::DiskNotOwn, format!("disk '{target}' of VM '{vm}' is not on its own volume"));
-        let (vm, word) = (shell_word(vm), shell_word(&other.target));
+        let (vm, word) = (of.domain.word(), shell_word(&other.target));
         let is_known = self.live.as_ref().is_some_and(|d| d.backing_chain.contains(&recorded.path));
         let is_snapshot = is_known || chain::lies_on(session, place, recorded)?;
         Ok(match is_snapshot {
@@ -210,8 +210,8 @@ impl Found {
 }
 
 /// The error for a VM that goes on from its saved memory: that knows its disks as they were.
-fn saved(vm: &str) -> Error {
-    let word = shell_word(vm);
+fn saved(domain: &Domain) -> Error {
+    let (vm, word) = (&domain.name, domain.word());
     refused(Code::SavedMemoryInTheWay, format!("VM '{vm}' is off with its memory saved"))
         .because("its guest goes on where it stopped, with the disks that it had then")
         .hint(format!(
@@ -223,7 +223,7 @@ fn saved(vm: &str) -> Error {
 /// The record of a VM that is nobody's work in progress.
 fn whole_record(domain: &Domain) -> Result<Record, Error> {
     let name = &domain.name;
-    let word = shell_word(name);
+    let word = domain.word();
     match Owner::of_domain(domain) {
         Owner::Foundry(record) => match record.state {
             State::Created => Ok(*record),

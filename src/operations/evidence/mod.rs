@@ -213,7 +213,7 @@ Is another process using the image [/srv/tiny.qcow2]?
     fn only_what_qemu_said_in_the_last_run_counts() {
         assert_eq!(
             said_by_qemu(LOG),
-            "2026-11-21T21:33:35.785706Z qemu-system-x86_64: Failed to get shared \"write\" lock\nIs another process using the image [/srv/tiny.qcow2]?"
+            "2026-11-21T21:33:35.785706Z qemu-system-x86_64: \\u{1b}[31mFailed to get shared \"write\" lock\nIs another process using the image [/srv/tiny.qcow2]?"
         );
         assert_eq!(said_by_qemu(""), "");
     }

@@ -291,7 +291,10 @@ fn hostile_words_do_no_harm() {
     let (code, cause, hint) = of(evil);
     assert_eq!(
         (code, cause.as_str()),
-        (Code::DiskUnreadable, "the file '/srv/xy' may not be read by the hypervisor's user")
+        (
+            Code::DiskUnreadable,
+            r"the file '/srv/\u{1b}[2Jx\u{202e}y' may not be read by the hypervisor's user"
+        )
     );
     assert_eq!(hint, "", "a command on another file than the one that is meant helps nobody");
     let shell = "Cannot access storage file '/srv/$(reboot);x' (as uid:1, gid:1): Permission denied";
