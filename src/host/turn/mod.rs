@@ -115,6 +115,9 @@ impl Drop for Held {
         if self.has_its_name() {
             let _ = rustix::fs::unlinkat(&self.directory, &self.name, AtFlags::empty());
         }
+        // To close the file is not enough: a program that another thread is about to start has it open until its exec,
+        // and the lock with it (flock(2)).
+        let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
     }
 }
 
