@@ -134,7 +134,7 @@ pub(crate) fn word_of(name: &str, uuid: Uuid) -> Cow<'_, str> {
 }
 
 impl Domain {
-    /// As [`word_of`].
+    /// As `word_of`.
     pub fn word(&self) -> Cow<'_, str> {
         word_of(&self.name, self.uuid)
     }

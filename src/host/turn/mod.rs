@@ -19,7 +19,7 @@ const TRIES: usize = 32;
 /// The right to act on a thing until it is dropped, or its process ends however it does.
 ///
 /// It is the lock of a file (flock(2)), which the kernel takes back from a process that ends. The file lies in a directory
-/// that only those may open who may use that libvirt anyway ([`Places`]): nobody else can keep a foundry from its work.
+/// that only those may open who may use that libvirt anyway (place.rs): nobody else can keep a foundry from its work.
 /// Foundries on two machines that change the same host know nothing of each other's.
 ///
 /// Whoever has the lock removes the file, and whoever gets one looks whether it still is the file of that name: so none
