@@ -129,7 +129,8 @@ fn a_redirected_stderr_does_not_answer_the_question() {
 #[test]
 fn words_of_others_reach_no_terminal_raw() {
     let ran = on_test(&["get", "a\u{1b}[2J\u{1b}]0;x\u{7}b"]);
-    assert!(ran.stderr.starts_with("error: there is no VM 'ab'"), "{:?}", ran.stderr);
+    let shown = r"error: there is no VM 'a\u{1b}[2J\u{1b}]0;x\u{7}b'";
+    assert!(ran.stderr.starts_with(shown), "{:?}", ran.stderr);
     assert!(!ran.stderr.contains('\u{1b}'), "{:?}", ran.stderr);
     let ran = on_test(&["-vv", "get", "a\u{1b}[2Jb"]);
     assert!(!ran.stderr.contains('\u{1b}'), "{:?}", ran.stderr);

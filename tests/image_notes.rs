@@ -241,7 +241,7 @@ fn an_image_that_took_the_place_of_one_on_its_way_is_left_alone() {
         let calls = bench.host.calls();
         (0..calls.len()).filter(|n| calls[*n].starts_with("download")).collect::<Vec<_>>()
     };
-    assert!(looks.len() >= 2, "{looks:?}");
+    assert!(!looks.is_empty(), "nothing looks whose the volume is");
     for n in looks {
         let bench = Bench::new();
         bench.host.on_call(n, replace);
