@@ -281,7 +281,8 @@ fn all_advice() -> Vec<(String, String)> {
         let name = path.strip_prefix(root).unwrap().display().to_string();
         all.extend(literals(told).into_iter().map(|(line, text)| (format!("{name}:{line}"), text)));
     }
-    let documents = vec![root.join("README.md"), root.join("CLOUDINIT.md"), root.join("src/error/codes.md")];
+    let documents =
+        vec![root.join("README.md"), root.join("CLOUDINIT.md"), root.join("src/core/error/codes.md")];
     for path in documents {
         let name = path.strip_prefix(root).unwrap().display().to_string();
         let text = fs::read_to_string(&path).unwrap();

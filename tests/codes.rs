@@ -6,8 +6,8 @@ mod support;
 use std::collections::BTreeSet;
 
 use clap::Parser;
+use foundry::Cli;
 use foundry::Code;
-use foundry::cli::Cli;
 use support::SMALL;
 use support::command::{on_test, run, run_with};
 

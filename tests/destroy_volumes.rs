@@ -4,8 +4,9 @@
 mod support;
 
 use foundry::Kind;
-use foundry::host::{DomainState, Host, METADATA_NAMESPACE, Reach};
+use foundry::host::{DomainState, Host, Reach};
 use foundry::operations::destroy::Options;
+use foundry::record::METADATA_NAMESPACE;
 use support::{Bench, FORCE, GENTLE, GIB, KEEP, KEY, WEB, foreign, plan, plan_with, whole};
 
 const NOTHING: [&str; 0] = [];

@@ -13,7 +13,7 @@ use std::process::{Command, Output, Stdio};
 use clap::Parser;
 use deadline::{ChildInTime as _, CommandInTime as _};
 use documents::{Block, blocks};
-use foundry::cli::Cli;
+use foundry::Cli;
 
 fn foundry(args: &[&str], stdin: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_foundry"))

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::Command as Program;
 
 use clap::{Command, Parser};
-use foundry::cli::{Cli, command};
 use foundry::schema::{self, Field};
+use foundry::{Cli, command};
 use support::command::{Ran, foundry, run, skip_without};
 use support::deadline::CommandInTime as _;
 

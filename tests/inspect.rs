@@ -7,11 +7,12 @@ use std::net::IpAddr;
 
 use foundry::cloud_init;
 use foundry::host::memory::{Effect, Guest};
-use foundry::host::{AddressSource, DomainState, GuestAddress, Host, METADATA_NAMESPACE, View, Why};
+use foundry::host::{AddressSource, DomainState, GuestAddress, Host, View, Why};
 use foundry::manifest::{self, Phase, Status};
 use foundry::operations::Settings;
 use foundry::operations::inspect::{Seen, add_secrets, get, list};
 use foundry::plan::VmPlan;
+use foundry::record::METADATA_NAMESPACE;
 use foundry::{Kind, yaml};
 use support::{Bench, HASH, KEY, SMALL, WEB, foreign, plan, plan_with, whole};
 

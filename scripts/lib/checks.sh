@@ -6,11 +6,11 @@ check_fmt() {
 }
 
 check_clippy() {
-  cargo clippy --quiet --all-targets -- -D warnings
+  cargo clippy --quiet --workspace --all-targets -- -D warnings
 }
 
 check_doc() {
-  RUSTDOCFLAGS=-Dwarnings cargo doc --quiet --no-deps
+  RUSTDOCFLAGS=-Dwarnings cargo doc --quiet --workspace --no-deps
 }
 
 check_shellcheck() {
@@ -79,8 +79,8 @@ test_targets() {
 # Everything that needs no virtual machine; the documentation's examples are a run of their own in cargo.
 check_unit() {
   # shellcheck disable=SC2046
-  cargo test --quiet --no-fail-fast --lib --bins --examples $(test_targets pure)
-  cargo test --quiet --doc
+  cargo test --quiet --workspace --no-fail-fast --lib --bins --examples $(test_targets pure)
+  cargo test --quiet --workspace --doc
 }
 
 # One after the other; those of the other lane are check_live_own_host's.

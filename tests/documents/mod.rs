@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// The documents whose blocks are tested.
-pub(crate) const FILES: [&str; 4] = ["README.md", "CLOUDINIT.md", "DESIGN.md", "src/error/codes.md"];
+pub(crate) const FILES: [&str; 4] = ["README.md", "CLOUDINIT.md", "DESIGN.md", "src/core/error/codes.md"];
 
 /// A fenced block.
 pub(crate) struct Block {
