@@ -115,10 +115,11 @@ fn the_readers_tour_works_as_it_stands() {
     let server = image_server(&bed);
     let run = |line: &str| run(&bed, &server, line);
     let readme = commands_of("README.md");
+    let guide = commands_of("src/cli/guide.md");
     // So scripts/quickstart.sh leaves a host.
     let quickstart = || run("foundry image import debian-12-genericcloud-amd64.qcow2 debian-12");
     quickstart();
-    readme.iter().for_each(|line| run(line));
+    readme.iter().chain(&guide).for_each(|line| run(line));
     bed.uses_address("10.77.0.95");
     assert_eq!(bed.traces(), [], "the tour ends where it began");
     quickstart();

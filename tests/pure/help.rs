@@ -207,11 +207,20 @@ fn every_field_is_described_in_words_for_users() {
     }
 }
 
+/// The pages of a section, written by `foundry man`: their folder and their names.
+fn pages_of(directory: &Path, section: u8) -> (std::path::PathBuf, Vec<String>) {
+    let folder = directory.join(format!("man{section}"));
+    let entries = std::fs::read_dir(&folder).unwrap();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    (folder, names)
+}
+
 #[test]
 fn there_is_a_clean_man_page_for_each_command() {
     let directory = tempfile::tempdir().unwrap();
-    let pages = directory.path().join("man1");
-    let ran = run(&["man", pages.to_str().unwrap()]);
+    let ran = run(&["man", directory.path().to_str().unwrap()]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     let mut expected: Vec<String> = commands()
         .iter()
@@ -220,11 +229,7 @@ fn there_is_a_clean_man_page_for_each_command() {
         .chain(["foundry.1".to_owned()])
         .collect();
     expected.sort();
-    let mut found: Vec<String> = std::fs::read_dir(&pages)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    found.sort();
+    let (pages, found) = pages_of(directory.path(), 1);
     assert_eq!(found, expected);
     for page in &found {
         let text = std::fs::read_to_string(pages.join(page)).unwrap();
@@ -234,11 +239,44 @@ fn there_is_a_clean_man_page_for_each_command() {
     }
     let create = std::fs::read_to_string(pages.join("foundry-create.1")).unwrap();
     assert!(create.contains("foundry create [OPTIONS] [FILE]..."), "several files may be given:\n{create}");
-    lint(&pages, &found);
+    lint(&pages, &found, "foundry image pull debian-13");
 }
 
-/// mandoc and groff judge them.
-fn lint(pages: &Path, names: &[String]) {
+#[test]
+fn the_manifest_has_a_clean_man_page_with_every_field() {
+    let directory = tempfile::tempdir().unwrap();
+    assert_eq!(run(&["man", directory.path().to_str().unwrap()]).code, 0);
+    let (pages, found) = pages_of(directory.path(), 5);
+    assert_eq!(found, ["foundry.5"]);
+    let page = std::fs::read_to_string(pages.join("foundry.5")).unwrap();
+    let schema = schema::document();
+    let fields = Field::document(&schema).all();
+    assert!(fields.len() > 50);
+    for field in fields {
+        let entry = format!("\\fB{}\\fR", field.path);
+        assert!(page.contains(&entry), "foundry(5) does not describe {}", field.path);
+    }
+    assert!(page.contains("\\fBspec.vcpus\\fR \\fIinteger, required\\fR"), "{page}");
+    lint(&pages, &found, "sizeGiB: 20");
+}
+
+#[test]
+fn the_guide_is_a_clean_man_page() {
+    let directory = tempfile::tempdir().unwrap();
+    assert_eq!(run(&["man", directory.path().to_str().unwrap()]).code, 0);
+    let (pages, found) = pages_of(directory.path(), 7);
+    assert_eq!(found, ["foundry-guide.7"]);
+    let page = std::fs::read_to_string(pages.join("foundry-guide.7")).unwrap();
+    for mark in ["```", "**", "|---", "](", "\n## "] {
+        assert!(!page.contains(mark), "{mark:?} is left of the Markdown");
+    }
+    lint(&pages, &found, "foundry image import disk.raw.xz --checksum SHA512SUMS");
+    // A row of a table is an entry, with the headings of its columns.
+    assert!(page.contains(".TP\n\\fBvmPool\\fR, \\fBimagePool\\fR\nflag: \\fB\\-\\-vm\\-pool\\fR"), "{page}");
+}
+
+/// mandoc and groff judge them; an example is shown in one line.
+fn lint(pages: &Path, names: &[String], example: &str) {
     let mandoc = Program::new("mandoc")
         .args(["-T", "lint", "-W", "error"])
         .args(names)
@@ -259,7 +297,7 @@ fn lint(pages: &Path, names: &[String]) {
             let told = String::from_utf8_lossy(&done.stderr);
             assert!(done.status.success() && told.is_empty(), "{told}");
             let shown = String::from_utf8_lossy(&done.stdout);
-            assert!(shown.contains("foundry image pull debian-13"), "examples are shown: {shown}");
+            assert!(shown.contains(example), "examples are shown: {shown}");
         }
         Err(_) => skip_without("man", "man-db"),
     }
