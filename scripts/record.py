@@ -2,9 +2,9 @@
 """Makes the recording that README.md shows: examples/tour.cast (asciinema, version 2) and examples/tour.svg, drawn from it.
 
     eval "$(scripts/test.sh --setup)" && scripts/record.py
-    scripts/record.py CAST SVG      into other files; tests/live_recording.rs compares these with those that are shown
+    scripts/record.py CAST SVG      into other files; tests/live/recording.rs compares these with those that are shown
 
-The commands really run, as root, on a libvirtd of their own in namespaces (tests/common/private_host.sh): pools, bridge
+The commands really run, as root, on a libvirtd of their own in namespaces (tests/support/private_host.sh): pools, bridge
 and names are those of a new host, and nothing of the machine is in the recording. The image is the small guest of the
 tests (FOUNDRY_TEST_TINY) in the place of Debian's, which boots for a minute where there is no KVM. FOUNDRY names the
 program. Needs python3-pyte.
@@ -15,7 +15,9 @@ import json
 import os
 import pathlib
 import pty
+import re
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -27,15 +29,17 @@ import draw_cast
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 COLUMNS, ROWS = 88, 28
-# What a person at the keyboard does: each command, and the answer where it asks.
+# What a person at the keyboard does: each command, and what is typed at each prompt of a shell inside of it. The
+# recording ends at the prompt after the last of these.
 COMMANDS = [
-    ("foundry create web.yaml --wait", None),
-    ("foundry list", None),
-    ("foundry destroy web", "y\n"),
-    ("foundry list --all", None),
+    ("foundry create web.yaml --wait", []),
+    ("foundry list", []),
+    ("ssh root@10.20.30.40", ["hostname", "ip route"]),
 ]
-QUESTION = b"[y/N] "
-# Seconds between two words that are typed, and between an answer and the next command.
+PROMPT = b"# "
+# What a terminal does not show: colours, and the question for the place of the cursor that busybox asks.
+ESCAPES = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
+# Seconds between two words that are typed, and before something is typed at a prompt or after a command.
 TYPING, READING = 0.15, 1.0
 # QEMU's translator sometimes loses the timer's interrupt of a guest with several processors, which then stands still
 # for ever: foundry's exit code for what did not come in time, and how often it is recorded anew.
@@ -61,21 +65,21 @@ class Cast:
 
 def type_in(cast, command):
     cast.shows("\x1b[32m$\x1b[0m ")
-    for word in command.split(" "):
+    for number, word in enumerate(command.split(" ")):
         cast.pause(TYPING)
-        cast.shows(word if word == "foundry" else " " + word)
+        cast.shows(" " + word if number else word)
     cast.pause(3 * TYPING)
     cast.shows("\r\n")
 
 
-def run(cast, command, answer):
-    """Runs a command on a terminal of its own; its exit code."""
+def run(cast, command, typed):
+    """Runs a command on a terminal of its own; its exit code, 0 if it is left at the last prompt."""
     child, terminal = pty.fork()
     if child == 0:
         words = command.split()
         os.execvp(words[0], words)
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
-    seen = b""
+    lines, seen = iter(typed), b""
     while True:
         try:
             piece = os.read(terminal, 65536)
@@ -85,12 +89,33 @@ def run(cast, command, answer):
             break
         seen += piece
         cast.shows(piece.decode(errors="replace"))
-        if answer and seen.endswith(QUESTION):
-            cast.pause(2 * READING)
-            os.write(terminal, answer.encode())
-            answer = None
+        if typed and ESCAPES.sub(b"", seen).endswith(PROMPT):
+            line = next(lines, None)
+            if line is None:
+                os.close(terminal)
+                os.kill(child, signal.SIGHUP)
+                os.waitpid(child, 0)
+                return 0
+            cast.pause(READING)
+            seen = b""
+            os.write(terminal, line.encode() + b"\n")
     os.close(terminal)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    # A shell that ends before its last prompt was no shell.
+    return code or (1 if typed else 0)
+
+
+def prepare_ssh(scratch):
+    """The reader's own key, in the manifest, and an ssh that knows it: whoever has logged in before is asked nothing."""
+    key = scratch / "id_ed25519"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "alice@example.com", "-f", key], check=True)
+    manifest = (ROOT / "examples/simple-vm.yaml").read_text()
+    public = key.with_suffix(".pub").read_text().strip()
+    pathlib.Path("web.yaml").write_text(re.sub(r"ssh-ed25519 \S+ alice@example.com", public, manifest))
+    options = "-o LogLevel=ERROR -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
+    wrapper = scratch / "bin/ssh"
+    wrapper.write_text(f'#!/bin/sh\nexec /usr/bin/ssh -F none -i {key} {options} "$@"\n')
+    wrapper.chmod(0o755)
 
 
 def inside(scratch):
@@ -102,13 +127,15 @@ def inside(scratch):
     os.environ["FOUNDRY_DESTROY_TIMEOUT"] = "2m"
     os.environ["FOUNDRY_WAIT_TIMEOUT"] = "2m"
     os.chdir(os.environ["HOME"])
-    shutil.copy(ROOT / "examples/simple-vm.yaml", "web.yaml")
+    prepare_ssh(scratch)
     subprocess.run(["ip", "address", "add", "10.20.30.1/24", "dev", "br0"], check=True)
     subprocess.run(["foundry", "-q", "image", "import", f"{scratch}/image.qcow2", "debian-12.qcow2"], check=True, stdout=sys.stderr)
+    # At the first question libvirt probes QEMU, which takes seconds on a busy machine.
+    subprocess.run(["virsh", "-c", "qemu:///system", "domcapabilities"], check=True, stdout=subprocess.DEVNULL)
     cast = Cast()
-    for command, answer in COMMANDS:
+    for command, typed in COMMANDS:
         type_in(cast, command)
-        if code := run(cast, command, answer):
+        if code := run(cast, command, typed):
             print(f"{command}: exit code {code}\n{cast.written()}", file=sys.stderr)
             sys.exit(code)
         cast.pause(READING)
@@ -124,7 +151,7 @@ def played(directory):
     (scratch / "host").mkdir()
     shutil.copy(os.environ.get("FOUNDRY", ROOT / "target/debug/foundry"), scratch / "bin/foundry")
     shutil.copy(os.environ["FOUNDRY_TEST_TINY"], scratch / "image.qcow2")
-    host = ["bash", ROOT / "tests/common/private_host.sh", scratch / "host", __file__, "--inside", scratch]
+    host = ["bash", ROOT / "tests/support/private_host.sh", scratch / "host", __file__, "--inside", scratch]
     namespaces = ["--mount", "--net", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc"]
     # All in there ends when this end of its standard input does.
     with subprocess.Popen(["unshare", *namespaces, *host], stdin=subprocess.PIPE) as running:

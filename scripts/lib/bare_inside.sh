@@ -69,20 +69,23 @@ quickstart() {
   done
 }
 
-# README's first commands as they stand there, but for who is asked about the key of an unknown host, and who types there.
+# README's five commands as they stand there, but for who is asked about the key of an unknown host, and who types there.
 readme() {
   local lines line
   check test -s web.yaml
-  mapfile -t lines < <(sed -n '/^After the first/,/^```$/s/^\$ //p' README.md)
-  check test "$(printf '%s\n' "${lines[@]}" | cut -d' ' -f1 | paste -sd,)" = foundry,ssh,foundry
+  # shellcheck disable=SC2016
+  mapfile -t lines < <(sed -n '/^## A manifest and five commands/,/^## /{/^```console$/,/^```$/s/^\$ //p}' README.md | head -n 5)
+  check test "$(printf '%s\n' "${lines[@]}" | cut -d' ' -f1 | paste -sd,)" = foundry,foundry,ssh,virsh,foundry
   for line in "${lines[@]}"; do
     echo "\$ $line"
-    if [[ $line == ssh\ * ]]; then
-      check test "$(ssh -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null "${line#ssh }" hostname)" = web
-      foundry list
-    else
-      eval "$line"
-    fi
+    case $line in
+      ssh\ *)
+        check test "$(ssh -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null "${line#ssh }" hostname)" = web
+        ;;
+      # It needs a terminal of its own; that there is a console to open is what can be asked.
+      "virsh console "*) check test -n "$(virsh ttyconsole "${line#virsh console }")" ;;
+      *) eval "$line" ;;
+    esac
   done
   check test -z "$(foundry list --all -o name)"
 }

@@ -86,10 +86,13 @@ package_root() {
 
 # package_installed_well ROOT ZSHFOLDER: the program runs, and what it brings is where its readers look.
 package_installed_well() {
+  local page
   [[ $("$1/usr/bin/foundry" --version) == "foundry $(package_version)" ]] || package_wrong "$1: another version"
   package_documents "$1/usr/share/doc/foundry-vm"
   package_completes "$1" "$2"
-  package_has "$1" usr/share/man/man1/foundry.1.gz
+  for page in man1/foundry.1 man5/foundry.5 man7/foundry-guide.7; do
+    package_has "$1" "usr/share/man/$page.gz"
+  done
   zcat "$1/usr/share/man/man1/foundry-create.1.gz" | grep -q '^\.TH' || package_wrong 'foundry-create.1 is no man page'
   package_has "$1" etc/foundry/config.yaml
   ! grep -q '^[^#]' "$1/etc/foundry/config.yaml" || package_wrong 'the configuration decides something'

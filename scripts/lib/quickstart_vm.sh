@@ -38,7 +38,7 @@ metadata:
 spec:
   vcpus: $(vcpus)
   memoryGiB: 1
-  bootDisk: {sizeGB: $(disk_size_gib "$IMAGE"), image: $IMAGE_NAME}
+  bootDisk: {sizeGiB: $(disk_size_gib "$IMAGE"), image: $IMAGE_NAME}
   networkInterfaces:
     - {ip: $SUBNET.10/24, gateway: $SUBNET.1, bridge: $BRIDGE, dnsServers: [$SUBNET.1]}
   cloudInit:
