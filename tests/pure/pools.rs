@@ -4,7 +4,10 @@ use crate::support::bench::{Bench, GENTLE, GIB, foreign, host_with_neighbours, w
 use crate::support::manifests::{WEB, plan_with};
 use foundry::host::Host;
 use foundry::host::memory::MemoryHost;
-use foundry::operations::{gc, images, pools, storage};
+use foundry::operations::gc;
+use foundry::operations::image;
+use foundry::operations::storage::pools;
+use foundry::operations::storage::status;
 use foundry::pool::Source;
 use foundry::{Code, Kind};
 
@@ -199,9 +202,9 @@ fn a_stopped_pool_is_not_taken_for_an_empty_one() {
     bench.host.stop_pool("foundry-vms").unwrap();
     let session = bench.session();
     for error in [
-        images::list(&session, "foundry-images").unwrap_err(),
-        images::info(&session, "foundry-images", "debian-12").unwrap_err(),
-        images::dispensable(&session, "foundry-images", true).unwrap_err(),
+        image::list(&session, "foundry-images").unwrap_err(),
+        image::info(&session, "foundry-images", "debian-12").unwrap_err(),
+        image::dispensable(&session, "foundry-images", true).unwrap_err(),
     ] {
         assert_eq!(error.code(), Code::PoolInactive, "{}", whole(&error));
         assert_eq!(error.hint_text(), Some("foundry pool start foundry-images"));

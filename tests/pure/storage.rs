@@ -6,7 +6,7 @@ use crate::support::bench::{Bench, GIB, foreign, host_with_neighbours};
 use crate::support::manifests::{WEB, plan, plan_with};
 use foundry::host::Host;
 use foundry::host::memory::MemoryHost;
-use foundry::operations::storage::{self, PoolStatus, StorageStatus};
+use foundry::operations::storage::status::{self, PoolStatus, StorageStatus};
 
 const NOTHING: [&str; 0] = [];
 /// What an empty qcow2 takes on the host in memory.
