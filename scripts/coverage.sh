@@ -56,11 +56,7 @@ measure() {
   rm -rf "$FOLDER" && mkdir -p "$FOLDER"
   printf '#!/bin/sh\nexec "$@" -C instrument-coverage\n' >"$FOLDER/rustc" && chmod +x "$FOLDER/rustc"
   export RUSTC_WORKSPACE_WRAPPER=$PWD/$FOLDER/rustc LLVM_PROFILE_FILE=$PWD/$FOLDER/%m_%p.profraw
-  local tests=(--lib --bins) file
-  for file in tests/*.rs; do
-    file=$(basename "$file" .rs)
-    [[ $file == live_* ]] || tests+=(--test "$file")
-  done
+  local tests=(--lib --bins --test pure)
   cargo test --quiet "${tests[@]}" >"$FOLDER/tests.log" 2>&1 || {
     tail -50 "$FOLDER/tests.log" >&2
     die 'the tests fail'

@@ -2,9 +2,9 @@
 """Makes the recording that README.md shows: examples/tour.cast (asciinema, version 2) and examples/tour.svg, drawn from it.
 
     eval "$(scripts/test.sh --setup)" && scripts/record.py
-    scripts/record.py CAST SVG      into other files; tests/live_recording.rs compares these with those that are shown
+    scripts/record.py CAST SVG      into other files; tests/live/recording.rs compares these with those that are shown
 
-The commands really run, as root, on a libvirtd of their own in namespaces (tests/common/private_host.sh): pools, bridge
+The commands really run, as root, on a libvirtd of their own in namespaces (tests/support/private_host.sh): pools, bridge
 and names are those of a new host, and nothing of the machine is in the recording. The image is the small guest of the
 tests (FOUNDRY_TEST_TINY) in the place of Debian's, which boots for a minute where there is no KVM. FOUNDRY names the
 program. Needs python3-pyte.
@@ -151,7 +151,7 @@ def played(directory):
     (scratch / "host").mkdir()
     shutil.copy(os.environ.get("FOUNDRY", ROOT / "target/debug/foundry"), scratch / "bin/foundry")
     shutil.copy(os.environ["FOUNDRY_TEST_TINY"], scratch / "image.qcow2")
-    host = ["bash", ROOT / "tests/common/private_host.sh", scratch / "host", __file__, "--inside", scratch]
+    host = ["bash", ROOT / "tests/support/private_host.sh", scratch / "host", __file__, "--inside", scratch]
     namespaces = ["--mount", "--net", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc"]
     # All in there ends when this end of its standard input does.
     with subprocess.Popen(["unshare", *namespaces, *host], stdin=subprocess.PIPE) as running:

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-#[path = "../../tests/common/private_host.rs"]
+#[path = "../../tests/support/private_host.rs"]
 mod private_host;
 
 /// The binary that is measured.

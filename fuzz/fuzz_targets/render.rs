@@ -6,7 +6,7 @@ use foundry::operations::Settings;
 use foundry::plan::VmPlan;
 
 #[allow(dead_code, reason = "the tests take more of it")]
-#[path = "../../tests/hostile_manifests/rendered.rs"]
+#[path = "../../tests/support/rendered.rs"]
 mod rendered;
 
 libfuzzer_sys::fuzz_target!(|text: &str| {

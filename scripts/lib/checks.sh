@@ -17,7 +17,7 @@ check_shellcheck() {
   find scripts .ci -type f \( -name '*.sh' -o -path .ci/run \) -exec shellcheck -x {} +
 }
 
-# That it can be read; what its recipes do is tests/live_just.rs.
+# That it can be read; what its recipes do is tests/live/just.rs.
 check_justfile() {
   PATH=$(tools_dir):$PATH just --justfile examples/justfile --summary
 }
@@ -55,70 +55,55 @@ check_fuzz() {
 
 # Hostile manifests in numbers that only the optimizing compiler makes quick.
 check_hostile() {
-  FOUNDRY_TEST_CASES=${HOSTILE_CASES:-100000} nice -n 19 scripts/lib/cargo_release.sh test --quiet --release --test hostile_manifests -- --nocapture
+  FOUNDRY_TEST_CASES=${HOSTILE_CASES:-100000} nice -n 19 scripts/lib/cargo_release.sh test --quiet --release --test pure hostile_manifests:: -- --nocapture
 }
 
 check_build() {
   scripts/lib/cargo_release.sh build --quiet --release
 }
 
-# test_targets live|pure: `--test NAME` for each integration test of that kind
-test_targets() {
-  local path name
-  for path in tests/*.rs tests/*/main.rs; do
-    [[ -e $path ]] || continue
-    name=${path#tests/}
-    name=${name%/main.rs}
-    name=${name%.rs}
-    case $1:$name in
-      live:live* | pure:[!l]* | pure:l[!i]* | pure:li[!v]* | pure:liv[!e]*) printf -- '--test %s ' "$name" ;;
-    esac
-  done
-}
-
 # Everything that needs no virtual machine; the documentation's examples are a run of their own in cargo.
 check_unit() {
-  # shellcheck disable=SC2046
-  cargo test --quiet --no-fail-fast --lib --bins --examples $(test_targets pure)
-  cargo test --quiet --doc
+  cargo test --quiet --no-fail-fast --workspace --lib --bins --examples --test pure
+  cargo test --quiet --workspace --doc
 }
 
 # One after the other; those of the other lane are check_live_own_host's.
 check_live() {
-  local targets
-  read -r -a targets <<<"$(live_lane machine)"
-  ((${#targets[@]} > 0)) || skip 'there is no tests/live*.rs'
-  cargo test --no-fail-fast "${targets[@]}" -- --test-threads=1
+  local modules
+  read -r -a modules <<<"$(live_lane machine)"
+  cargo test --test live -- --test-threads=1 "${modules[@]}"
 }
 
 # These need no machine, only a libvirtd: they have one of their own, in namespaces, beside the machine's, as a guest
 # keeps one core busy.
-LIVE_OWN_HOST=' live_create live_destroy live_disks live_gc live_images live_secrets '
+LIVE_OWN_HOST=' create destroy disks gc images secrets '
 
-# live_lane machine|own: `--test NAME` for each. Where no namespaces can be made, all are the machine's.
+# live_lane machine|own: the modules of tests/live in that lane. Where no namespaces can be made, all are the machine's.
 live_lane() {
-  local word lane own=''
+  local path name lane own=''
   ! unshare --mount --net --uts --pid --fork --mount-proc true 2>/dev/null || own=$LIVE_OWN_HOST
-  for word in $(test_targets live); do
+  for path in tests/live/*.rs; do
+    name=$(basename "$path" .rs)
     lane=machine
-    [[ $own != *" $word "* ]] || lane=own
-    [[ $word == --test || $lane != "$1" ]] || printf -- '--test %s ' "$word"
+    [[ $own != *" $name "* ]] || lane=own
+    [[ $lane != "$1" ]] || printf 'live::%s:: ' "$name"
   done
 }
 
-# By tests/common/private_host.sh, as tests/common/private_host.rs starts it: it ends when nobody holds its input.
+# By tests/support/private_host.sh, as tests/support/private_host.rs starts it: it ends when nobody holds its input.
 check_live_own_host() {
-  local targets host hold cargo_home=${CARGO_HOME:-$HOME/.cargo} rustup_home=${RUSTUP_HOME:-$HOME/.rustup}
-  read -r -a targets <<<"$(live_lane own)"
-  ((${#targets[@]} > 0)) || skip 'no namespaces can be made here: they run on the machine'\''s own libvirtd'
-  cargo test --no-run --quiet "${targets[@]}"
+  local modules host hold cargo_home=${CARGO_HOME:-$HOME/.cargo} rustup_home=${RUSTUP_HOME:-$HOME/.rustup}
+  read -r -a modules <<<"$(live_lane own)"
+  ((${#modules[@]} > 0)) || skip 'no namespaces can be made here: they run on the machine'\''s own libvirtd'
+  cargo test --no-run --quiet --test live
   host=$(mktemp -d /var/tmp/foundry-test-lane.XXXXXX)
   chmod 755 "$host"
   mkfifo "$STAGE_DIR/$STAGE.hold"
   exec {hold}<>"$STAGE_DIR/$STAGE.hold"
   CARGO_HOME=$cargo_home RUSTUP_HOME=$rustup_home FOUNDRY_TEST_BRIDGE=br0 \
     unshare --mount --net --uts --pid --fork --kill-child --mount-proc \
-    bash tests/common/private_host.sh "$host" cargo test --no-fail-fast "${targets[@]}" -- --test-threads=1 \
+    bash tests/support/private_host.sh "$host" cargo test --test live -- --test-threads=1 "${modules[@]}" \
     <"$STAGE_DIR/$STAGE.hold" {hold}>&-
 }
 

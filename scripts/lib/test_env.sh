@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # The environment of the live tests: the host with its bridge, two guest images, a key, and the variables that
-# tests/common reads. Needs the other libraries.
+# tests/support reads. Needs the other libraries.
 
 TEST_BRIDGE=fdt0
 TEST_BRIDGE_ADDRESS=10.77.0.1/24

@@ -64,7 +64,7 @@ pub enum Zeros {
 
 /// What foundry asks of a virtualization host.
 ///
-/// The contract that each implementation keeps is `tests/host_contract.rs`.
+/// The contract that each implementation keeps is `tests/pure/host_contract.rs`.
 pub trait Host: Send + Sync {
     /// The URI of the connection, for messages.
     fn uri(&self) -> &str;

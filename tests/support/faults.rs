@@ -1,12 +1,11 @@
 //! A fault at every call, and what may be left then.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should stop")]
 
 use std::collections::BTreeSet;
 
 use foundry::Error;
 use foundry::host::memory::{Effect, MemoryHost};
 
-use super::{Bench, whole};
+use super::bench::{Bench, whole};
 
 /// Runs `act` on a fresh bench with each effect at each call until no call is left to go wrong; `judge`
 /// gets the bench healed, the error and a label for messages. How many faults there were.

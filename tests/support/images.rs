@@ -6,7 +6,7 @@ use foundry::operations::images::{self, Source};
 use foundry::origin::Origin;
 use foundry::{Error, host::memory::MemoryHost};
 
-use super::{Bench, GIB};
+use super::bench::{Bench, GIB};
 
 /// An image as a test wants it.
 pub(crate) struct Image<C> {

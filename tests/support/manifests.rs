@@ -1,9 +1,10 @@
-//! Manifests for the tests of operations.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+//! Manifests of the tests, and what they are planned with.
+
+use std::path::{Path, PathBuf};
 
 use foundry::manifest;
 use foundry::operations::Settings;
-use foundry::plan::VmPlan;
+use foundry::plan::{Defaults, VmPlan};
 
 /// A public key.
 pub(crate) const KEY: &str =
@@ -58,4 +59,25 @@ pub(crate) fn plan_with(manifest: &str, replaced: &[(&str, &str)]) -> VmPlan {
     }
     let manifests = manifest::load(&text, "vm.yaml").unwrap();
     VmPlan::from_manifest(&manifests[0], &Settings::default().defaults(None)).unwrap()
+}
+
+/// The defaults of a host that nobody has configured.
+pub(crate) fn defaults() -> Defaults {
+    Defaults {
+        vm_pool: "foundry-vms".parse().unwrap(),
+        image_pool: "foundry-images".parse().unwrap(),
+        pool_override: None,
+        bridge: None,
+        dns: Vec::new(),
+    }
+}
+
+/// The YAML files of a directory, in order.
+pub(crate) fn yaml_files(directory: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(Path::new(directory)).unwrap();
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|e| e == "yaml"));
+    files.sort();
+    assert!(!files.is_empty(), "no YAML in {directory}");
+    files
 }

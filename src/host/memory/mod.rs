@@ -3,7 +3,7 @@
 //! [`MemoryHost`] is no record of calls with canned answers: it keeps domains, pools, files and
 //! networks, and says yes and no where libvirt 11.3 does. A domain may be defined before its
 //! volumes exist and then does not start; undefining a running one leaves it running; a file that
-//! libvirt has not seen is no volume and still in the way. `tests/host_contract.rs` asks the same
+//! libvirt has not seen is no volume and still in the way. `tests/pure/host_contract.rs` asks the same
 //! of it and of the real thing.
 //!
 //! What goes wrong is data ([`Effect`]), given for the n-th call or for calls of a name:

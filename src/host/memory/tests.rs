@@ -1,4 +1,4 @@
-//! What is the in-memory host's own: faults, hooks, guests. The rest is in `tests/host_contract.rs`.
+//! What is the in-memory host's own: faults, hooks, guests. The rest is in `tests/pure/host_contract.rs`.
 
 use super::*;
 use crate::content::Content;

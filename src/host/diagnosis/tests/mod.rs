@@ -1,5 +1,5 @@
 //! Real texts, and what is made of them. Where no source is given, libvirt 11.3 and QEMU 10.0 said it here (see
-//! `tests/live_causes.rs`); the others are of older versions, from reports of their users.
+//! `tests/live/causes.rs`); the others are of older versions, from reports of their users.
 
 mod texts;
 

@@ -1,0 +1,217 @@
+//! The main job, whole: a Debian guest with real cloud-init, on a bridge, made, looked at from inside,
+//! and taken away without a trace. One test, as the guest takes a minute or two to come up.
+
+use std::time::{Duration, Instant};
+
+use crate::support::live::{Bed, Guest, Manifest, environment, program};
+
+/// SHA-512 crypt of "foundry", made by `openssl passwd -6 -salt livetest foundry`.
+const HASH: &str =
+    "$6$livetest$r4BU9CTPN953m7NZ3vm1RaKP5T6coinreRQj2RqHJpgK6Etg6FGKFwt28UCRQlJWJ5UpSjU3mhwz8/LETIzFa/";
+const TOKEN: &str = "token-4711-of-nobody";
+
+fn manifest(bed: &Bed) -> Manifest {
+    let bridge = bed.bridge();
+    bed.uses_address("10.78.0.90");
+    bed.manifest("web", 90)
+        .memory("1")
+        .boot_disk("{sizeGB: 8, image: debian.qcow2}")
+        .disk("vdb", 2)
+        .disk("vdd", 3)
+        .interfaces(&[
+            &format!("{{ip: 10.77.0.90/24, gateway: 10.77.0.1, dnsServers: [10.77.0.1, 192.0.2.53], bridge: {bridge}}}"),
+            &format!("{{ip: 10.78.0.90/24, gateway: 10.78.0.1, defaultRoute: false, bridge: {bridge}}}"),
+        ])
+        .cloud_init(&format!(
+            "passwordHash: {HASH}
+userData:
+  ssh_genkeytypes: [ed25519]
+  write_files:
+    - {{path: /etc/foundry-test, content: \"{TOKEN} & <it's>\\n\", permissions: \"0640\"}}
+  runcmd:
+    - [sh, -c, \"uname -m >/run/foundry-ran\"]"
+        ))
+}
+
+#[test]
+fn a_debian_guest_is_what_its_manifest_says_and_leaves_nothing() {
+    let Some(image) = environment("FOUNDRY_TEST_DEBIAN") else { return };
+    let Some(bed) = Bed::new("debian") else { return };
+    bed.import(&image, "debian.qcow2");
+    let manifest = manifest(&bed);
+    let begun = Instant::now();
+    let made = bed
+        .foundry(&["create", "-", "--wait=cloud-init", "--timeout", "20m", "--pool", &bed.vm_pool()])
+        .reads(&manifest)
+        .run()
+        .exits(0);
+    println!("cloud-init was done after {:?}", begun.elapsed());
+    let made = made.prints(&format!("Successfully created VM '{}'\n", manifest.name));
+    made.mentions("✓ cloud-init is done after ");
+
+    let guest = bed.guest("10.77.0.90");
+    names(&guest, &manifest.name);
+    addresses_and_routes(&guest);
+    disks(&guest);
+    cloud_init(&guest);
+    seed(&guest, &bed, &manifest.name);
+    secrets(&bed, &manifest);
+    instance_id_survives_a_reboot(&guest, &bed, &manifest.name);
+    the_seed_is_ejected(&guest, &bed, &manifest.name);
+    nothing_is_left(&bed, &manifest.name);
+}
+
+fn names(guest: &Guest, name: &str) {
+    assert_eq!(guest.says("hostname"), name);
+    assert_eq!(guest.says("hostname -f"), format!("{name}.example.com"));
+    assert_eq!(guest.says("id -un"), "root");
+}
+
+fn addresses_and_routes(guest: &Guest) {
+    let addresses: serde_json::Value = serde_json::from_str(&guest.says("ip -j addr")).unwrap();
+    let of_link = |mac: &str| -> Vec<String> {
+        let link = addresses.as_array().unwrap().iter().find(|l| l["address"] == mac).unwrap();
+        let list = link["addr_info"].as_array().unwrap();
+        list.iter()
+            .filter(|a| a["family"] == "inet")
+            .map(|a| format!("{}/{}", a["local"].as_str().unwrap(), a["prefixlen"]))
+            .collect()
+    };
+    assert_eq!(of_link("be:ef:0a:4d:00:5a"), ["10.77.0.90/24"]);
+    assert_eq!(of_link("be:ef:0a:4e:00:5a"), ["10.78.0.90/24"]);
+    let defaults = guest.says("ip -4 route show default");
+    assert!(defaults.starts_with("default via 10.77.0.1 ") && defaults.lines().count() == 1, "{defaults}");
+    assert!(guest.says("ip -4 route get 10.78.0.1").contains(" src 10.78.0.90"));
+    let dns = guest.says("resolvectl dns 2>/dev/null || cat /etc/resolv.conf");
+    assert!(dns.contains("10.77.0.1") && dns.contains("192.0.2.53"), "{dns}");
+}
+
+fn disks(guest: &Guest) {
+    let size = |device: &str| guest.says(&format!("blockdev --getsize64 {device}")).parse::<u64>().unwrap();
+    assert_eq!(size("/dev/vda"), 8 << 30);
+    assert_eq!((size("/dev/vdb"), size("/dev/disk/by-id/virtio-vdb")), (2 << 30, 2 << 30));
+    let by_id = guest.says("readlink -f /dev/disk/by-id/virtio-vdb /dev/disk/by-id/virtio-vdd");
+    let real: Vec<&str> = by_id.lines().collect();
+    assert_eq!(real[0], "/dev/vdb");
+    assert_eq!(size("/dev/disk/by-id/virtio-vdd"), 3 << 30, "{by_id}");
+    // The image's own file system has 3 GiB; it grew into the disk's 8.
+    let root = guest.says("df --output=size -B1 / | tail -1").trim().parse::<u64>().unwrap();
+    assert!((7 << 30..8 << 30).contains(&root), "/ has {root} bytes");
+    // Trimmed blocks go back to the host.
+    assert!(guest.says("lsblk -bndo DISC-MAX /dev/vda").trim().parse::<u64>().unwrap() > 0);
+}
+
+fn cloud_init(guest: &Guest) {
+    // Its exit code is 2 for "done" with recoverable errors.
+    let status = guest.tries("cloud-init status --long").exits(0);
+    assert!(status.stdout.starts_with("status: done\n"), "{status:?}");
+    let result = guest.says("cat /run/cloud-init/result.json");
+    let result: serde_json::Value = serde_json::from_str(&result).unwrap();
+    assert_eq!(result["v1"]["errors"], serde_json::json!([]));
+    assert!(result["v1"]["datasource"].as_str().unwrap().contains("DataSourceNoCloud"), "{result}");
+    let warnings = guest.says("grep -h WARNING /var/log/cloud-init.log || true");
+    assert_eq!(warnings, "", "cloud-init warns");
+    assert_eq!(
+        guest.says("cat /etc/foundry-test; stat -c %a /etc/foundry-test"),
+        format!("{TOKEN} & <it's>\n640")
+    );
+    assert_eq!(guest.says("cat /run/foundry-ran"), std::env::consts::ARCH);
+    assert_eq!(guest.says("ls /etc/ssh/ssh_host_*_key"), "/etc/ssh/ssh_host_ed25519_key");
+    let shadow = guest.says("getent shadow root");
+    assert_eq!(shadow.split(':').nth(1), Some(HASH));
+    assert_eq!(guest.says("sshd -T | grep ^passwordauthentication"), "passwordauthentication no");
+}
+
+/// The seed as the guest's own kernel sees it.
+fn seed(guest: &Guest, bed: &Bed, vm: &str) {
+    guest.says("mkdir -p /mnt/seed && mount -o ro /dev/sr0 /mnt/seed");
+    assert_eq!(guest.says("ls -A /mnt/seed"), "meta-data\nnetwork-config\nuser-data");
+    assert_eq!(guest.says("blkid -o value -s LABEL /dev/sr0"), "cidata");
+    let user_data = guest.says("cat /mnt/seed/user-data");
+    assert!(user_data.starts_with("#cloud-config\n") && user_data.contains(HASH), "{user_data}");
+    let instance = bed.record(vm)["instanceId"].as_str().unwrap().to_owned();
+    assert!(guest.says("cat /mnt/seed/meta-data").contains(&instance));
+    assert_eq!(guest.says("cloud-init query instance_id"), instance);
+    guest.says("umount /mnt/seed");
+}
+
+/// A read-only connection shows the metadata, so it must not hold what is in the seed.
+fn secrets(bed: &Bed, manifest: &Manifest) {
+    let vm = &manifest.name;
+    let seen =
+        program("virsh", &["-r", "-c", &environment("FOUNDRY_TEST_URI").unwrap(), "dumpxml", vm]).exits(0);
+    let got = bed.foundry(&["get", vm, "-o", "yaml"]).run().exits(0);
+    assert_eq!(
+        got.stderr,
+        "secrets left out: spec.cloudInit.passwordHash, spec.cloudInit.userData; --with-secrets reads them from the seed volume\n"
+    );
+    for text in [&seen.stdout, &got.stdout, &got.stderr] {
+        assert!(!text.contains("$6$") && !text.contains(TOKEN) && !text.contains("runcmd"), "{text}");
+    }
+    assert!(seen.stdout.contains(vm.as_str()) && got.stdout.contains("fqdn: "), "{}", got.stdout);
+
+    let with = bed.foundry(&["get", vm, "-o", "yaml", "--with-secrets"]).run().exits(0).tells("");
+    assert!(with.stdout.contains(HASH) && with.stdout.contains(TOKEN), "{}", with.stdout);
+    // What it gives back makes the same machine, and the same seed.
+    for what in ["domain", "user-data", "network-config", "meta-data"] {
+        let render =
+            |text: String| bed.foundry(&["render", "-", "--what", what]).reads(text).run().exits(0).stdout;
+        assert_eq!(render(with.stdout.clone()), render(manifest.to_string()), "{what}");
+    }
+}
+
+/// The guest is done with it: it needs none at its next boot, and keeps what it made of it.
+fn the_seed_is_ejected(guest: &Guest, bed: &Bed, vm: &str) {
+    guest.tries("cloud-init status --wait");
+    let ran = bed.foundry(&["seed", "eject", vm]).run().exits(0);
+    ran.prints(&format!("Successfully ejected the seed of VM '{vm}'\n"));
+    assert_eq!(guest.says("ls /sys/block | grep ^sr || true"), "");
+    assert!(!bed.disk(&format!("{vm}_cloudinit")).exists());
+    let got = bed.foundry(&["get", vm, "-o", "yaml"]).run().exits(0);
+    got.mentions("; the seed that held them was ejected, and only the guest has them\n");
+    if std::env::var_os("FOUNDRY_TEST_FULL").is_none() {
+        return;
+    }
+    let kept =
+        "cat /var/lib/cloud/data/instance-id /etc/ssh/ssh_host_ed25519_key.pub; ip -4 route show default";
+    let before = guest.says(kept);
+    reboots(guest);
+    assert_eq!(guest.says(kept), before, "without its seed it is the same instance");
+    println!("cloud-init without its seed: {}", guest.tries("cloud-init status --long").stdout);
+}
+
+/// Reboots the guest, and waits until it is up again.
+fn reboots(guest: &Guest) {
+    let boot = guest.says("cat /proc/sys/kernel/random/boot_id");
+    guest.tries("systemctl reboot");
+    let begun = Instant::now();
+    loop {
+        let now = guest.tries("cat /proc/sys/kernel/random/boot_id");
+        if now.code == 0 && now.stdout.trim() != boot {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(240), "it does not come up again");
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    println!("the reboot took {:?}", begun.elapsed());
+}
+
+fn instance_id_survives_a_reboot(guest: &Guest, bed: &Bed, vm: &str) {
+    let before =
+        (bed.record(vm), guest.says("cloud-init query instance_id; cat /etc/ssh/ssh_host_ed25519_key.pub"));
+    reboots(guest);
+    let after =
+        (bed.record(vm), guest.says("cloud-init query instance_id; cat /etc/ssh/ssh_host_ed25519_key.pub"));
+    assert_eq!(after, before, "a new instance would have made new host keys");
+    assert_eq!(guest.says("ls /var/lib/cloud/instances | wc -l"), "1");
+}
+
+fn nothing_is_left(bed: &Bed, vm: &str) {
+    let begun = Instant::now();
+    let ran = bed.foundry(&["destroy", vm, "--timeout", "60s"]).run().exits(0);
+    assert!(!ran.stderr.contains("warning"), "{ran:#?}");
+    ran.prints(&format!("Successfully destroyed VM '{vm}'\n"));
+    println!("it was destroyed in {:?}", begun.elapsed());
+    assert_eq!(bed.traces(), []);
+    bed.foundry(&["image", "info", "debian.qcow2"]).run().exits(0);
+}

@@ -1,0 +1,97 @@
+//! All tests that need no virtual machine, as one program: foundry is linked once.
+//!
+//! `cargo test --test pure catalog::` runs those of `tests/pure/catalog.rs`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test fails by panic, and says aloud what it skips"
+)]
+
+/// What they share.
+#[path = "support"]
+mod support {
+    pub(crate) mod again;
+    pub(crate) mod bench;
+    pub(crate) mod codes;
+    pub(crate) mod command;
+    pub(crate) mod deadline;
+    pub(crate) mod documents;
+    pub(crate) mod faults;
+    pub(crate) mod host_contract;
+    pub(crate) mod http;
+    pub(crate) mod images;
+    pub(crate) mod manifests;
+    pub(crate) mod rendered;
+    pub(crate) mod stray;
+    pub(crate) mod words;
+}
+
+#[path = "pure"]
+mod pure {
+    mod advice;
+    mod calls;
+    mod catalog;
+    mod cli;
+    mod cli_terminal;
+    mod cloud_init;
+    mod codes;
+    mod completion;
+    mod config;
+    mod convert;
+    mod create;
+    mod create_faults;
+    mod destroy;
+    mod destroy_faults;
+    mod destroy_users;
+    mod destroy_volumes;
+    mod disk_faults;
+    mod disk_image;
+    mod disks;
+    mod docs;
+    mod doctor;
+    mod examples;
+    mod foreign_values;
+    mod forged_records;
+    mod gc;
+    mod help;
+    mod host_contract;
+    mod hostile_manifests;
+    mod hostile_records;
+    mod image_commands;
+    mod image_notes;
+    mod image_users;
+    mod images;
+    mod init;
+    mod inspect;
+    mod interrupted;
+    mod invalid;
+    mod layout;
+    mod manifest_limits;
+    mod meanwhile;
+    mod names_as_typed;
+    mod output;
+    mod own_disks;
+    mod planning;
+    mod pool_media;
+    mod pool_sources;
+    mod pools;
+    mod preflight;
+    mod progress;
+    mod reading;
+    mod render;
+    mod room;
+    mod same_address;
+    mod saved;
+    mod schema;
+    mod scripts;
+    mod secrets;
+    mod seed;
+    mod storage;
+    mod transfer;
+    mod turns;
+    mod users;
+    mod wait;
+}

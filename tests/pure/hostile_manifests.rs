@@ -1,0 +1,408 @@
+//! Whatever a manifest says, reading and judging it never panics, and a plan that comes out of it
+//! keeps what the rest of foundry builds on.
+
+mod rendering;
+mod slots;
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::{Duration, Instant};
+
+use crate::support::manifests;
+use foundry::manifest::{
+    BootDisk, CloudInit, DataDisk, Firmware, Metadata, NetworkInterface, Number, Spec, VirtualMachine, load,
+};
+use foundry::plan::{BootSource, ImageRef, UserData, VmPlan, check_batch};
+use proptest::collection::{btree_map, vec};
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEscSspP1mQ9axbaNwKeA7IUiQVnqhBeWjqy42RO5udD a";
+
+/// What somebody might write where one of `good` is meant.
+fn text(good: &'static [&'static str]) -> impl Strategy<Value = String> {
+    const HOSTILE: &[&str] = &[
+        "",
+        " ",
+        "..",
+        ".",
+        "/",
+        "../../etc/passwd",
+        "a/b",
+        "-rf",
+        "--",
+        "a\0b",
+        "a\nb",
+        "\u{1b}[2J",
+        "é",
+        "\u{202e}x",
+        "$(id)",
+        "'\"`",
+        "<a>&amp;]]>",
+        "{{7*7}}",
+        "%s%n",
+        "null",
+        "~",
+        "true",
+        "0x41",
+        "1e9",
+        "::",
+        ":",
+        "=",
+        ",",
+        "\u{feff}",
+        "\u{ffff}",
+        "K",
+    ];
+    prop_oneof![
+        80 => select(good).prop_map(str::to_owned),
+        2 => select(HOSTILE).prop_map(str::to_owned),
+        1 => ".{0,40}",
+        1 => (select(good), any::<char>(), any::<prop::sample::Index>()).prop_map(|(word, stray, at)| {
+            let mut chars: Vec<char> = word.chars().collect();
+            chars.insert(at.index(chars.len() + 1), stray);
+            chars.into_iter().collect()
+        }),
+    ]
+}
+
+fn number(good: &'static [i64]) -> impl Strategy<Value = Number> {
+    prop_oneof![
+        60 => select(good).prop_map(Number::Whole),
+        1 => any::<i64>().prop_map(Number::Whole),
+        1 => any::<f64>().prop_map(Number::Real),
+        1 => select(&[0.5, 1.0, -0.0, f64::NAN, f64::INFINITY, 1e300, 9e15][..]).prop_map(Number::Real),
+    ]
+}
+
+/// Present most of the time.
+fn given<T: std::fmt::Debug>(strategy: impl Strategy<Value = T>) -> impl Strategy<Value = Option<T>> {
+    option::weighted(0.98, strategy)
+}
+
+/// Left out most of the time.
+fn rarely<T: std::fmt::Debug>(strategy: impl Strategy<Value = T>) -> impl Strategy<Value = Option<T>> {
+    option::weighted(0.1, strategy)
+}
+
+/// For a field that can be wrong beside many others: rare enough that manifests without a fault stay many.
+fn seldom<T: std::fmt::Debug>(strategy: impl Strategy<Value = T>) -> impl Strategy<Value = Option<T>> {
+    option::weighted(0.03, strategy)
+}
+
+fn words() -> impl Strategy<Value = BTreeMap<String, String>> {
+    btree_map(text(&["role", "env", "a.b/c"]), text(&["web", "", "a b"]), 0..3)
+}
+
+fn metadata() -> impl Strategy<Value = Metadata> {
+    let name = given(text(&["web", "db-1", "Web_1", " a1 "]));
+    (name, words(), words(), option::of(0..=i64::MAX as u64)).prop_map(
+        |(name, labels, annotations, generation)| Metadata {
+            name,
+            labels,
+            annotations,
+            generation,
+            ..Metadata::default()
+        },
+    )
+}
+
+fn boot_disk() -> impl Strategy<Value = BootDisk> {
+    let image = given(text(&["debian-12", "golden:debian-12", "/srv/images//debian-12.qcow2"]));
+    let sizes = (given(number(&[1, 20, 500])), rarely(number(&[20])));
+    let rest = (rarely(text(&["golden"])), rarely(any::<bool>()), rarely(text(&["qcow2", "raw"])));
+    (image, sizes, rest).prop_map(|(image, (size_gb, size_gib), (image_pool, empty, format))| BootDisk {
+        size_gb,
+        size_gib,
+        image,
+        image_pool,
+        empty,
+        format,
+    })
+}
+
+fn data_disk() -> impl Strategy<Value = DataDisk> {
+    (given(text(&["vdb", "vdc", "vdd", "vde", "vdz"])), given(number(&[1, 100])))
+        .prop_map(|(device, size_gb)| DataDisk { device, size_gb, ..DataDisk::default() })
+}
+
+fn interface() -> impl Strategy<Value = NetworkInterface> {
+    const IPS: &[&str] = &["10.0.0.5/24", "10.0.0.6/24", "10.0.7.7/16", "10.0.8.8/16", "10.0.0.5/16"];
+    const MORE: &[&str] = &["2001:db8::1/64", "2001:DB8:0::1/48", "10.9.0.1/32", "::ffff:10.0.0.5/96"];
+    let addresses = (
+        given(text(IPS)),
+        vec(text(MORE), 0..2),
+        given(text(&["10.0.0.1", "10.0.0.1", "10.0.0.2", "10.9.0.1"])),
+    );
+    let links = prop_oneof![
+        12 => text(&["br0", "br1"]).prop_map(|bridge| (Some(bridge), None)),
+        3 => text(&["default"]).prop_map(|network| (None, Some(network))),
+        1 => (option::of(text(&["br0"])), option::of(text(&["default"]))),
+    ];
+    let rest =
+        (vec(text(&["1.1.1.1", "2606:4700::1111"]), 0..3), rarely(any::<bool>()), rarely(number(&[1, 4094])));
+    let routes = (seldom(text(&["2001:db8::fe", "fe80::1", "10.0.0.1"])), seldom(any::<bool>()));
+    let macs = &["52:54:00:00:00:01", "BE-EF-0A-00-00-05", "fe:00:00:00:00:01"];
+    let words = (
+        seldom(text(&["example.com", "_tcp.Example.org."])).prop_map(Vec::from_iter),
+        seldom(text(macs)),
+        seldom(number(&[68, 1280, 9000])),
+        seldom(text(&["openvswitch"])),
+    );
+    (addresses, links, rest, option::of(any::<bool>()), routes, words).prop_map(
+        |(
+            (ip, addresses, gateway),
+            (bridge, network),
+            (dns_servers, default_route, vlan),
+            pxe_boot,
+            routes,
+            words,
+        )| {
+            let ((gateway6, on_link), (search_domains, mac_address, mtu, virtualport)) = (routes, words);
+            NetworkInterface {
+                ip,
+                addresses,
+                gateway,
+                gateway6,
+                on_link,
+                dns_servers,
+                search_domains,
+                bridge,
+                network,
+                mac_address,
+                mtu,
+                default_route,
+                vlan,
+                virtualport,
+                pxe_boot,
+            }
+        },
+    )
+}
+
+fn cloud_init() -> impl Strategy<Value = CloudInit> {
+    const OTHER_KEYS: &[&str] =
+        &[KEY, KEY, KEY, KEY, "from=\"10.0.0.0/8\" ssh-ed25519 AAAA", "ssh-rsa AAAAB3NzaC1yc2EAAAAAAAAAAA=="];
+    const HASHES: &[&str] = &[
+        "$6$salt$aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+        "$y$j9T$a$b",
+    ];
+    const RAW: &[&str] = &["#cloud-config\n{}\n", "#!/bin/sh\n\ttrue\n", "#include\nhttp://x\n"];
+    const MERGED: &[&str] = &["packages: [git]\n", "{a: 0755, on: yes}", "a: &a [x]\nb: *a\n"];
+    const NETWORKS: &[&str] = &[
+        "{version: 2}",
+        "network: {version: 1, config: []}\n",
+        "network: {config: disabled}",
+        "{version: '2'}",
+    ];
+    let name = (option::of(text(&["web.example.com", "WEB.Example.org."])), vec(text(OTHER_KEYS), 0..3));
+    let access = (rarely(text(HASHES)), rarely(any::<bool>()), rarely(any::<bool>()));
+    (name, access, (rarely(text(RAW)), rarely(text(MERGED))), rarely(text(NETWORKS))).prop_map(
+        |(
+            (fqdn, ssh_authorized_keys),
+            (password_hash, ssh_pwauth, ssh_password_auth),
+            (raw_user_data, user_data),
+            network_config,
+        )| {
+            CloudInit {
+                fqdn,
+                ssh_authorized_keys,
+                password_hash,
+                ssh_pwauth,
+                ssh_password_auth,
+                raw_user_data,
+                user_data,
+                network_config,
+            }
+        },
+    )
+}
+
+prop_compose! {
+    fn spec()(
+        sizes in (given(number(&[1, 4096])), given(number(&[1, 16]))),
+        boot_disk in given(boot_disk()),
+        data_disks in vec(data_disk(), 0..3),
+        network_interfaces in prop_oneof![8 => vec(interface(), 1..3), 1 => Just(vec![])],
+        cloud_init in option::of(cloud_init()),
+        rest in (rarely(text(&["host-model", "host-passthrough"])), option::of(any::<bool>()), rarely(text(&["ssd"]))),
+        platform in (rarely(text(&["efi", "bios"])), rarely(any::<bool>()), rarely(text(&["x86_64", "aarch64"]))),
+    ) -> Spec {
+        let ((vcpus, memory_gib), (cpu_mode, autostart, storage_pool)) = (sizes, rest);
+        let (kind, secure_boot, arch) = platform;
+        let firmware = Some(Firmware { kind, secure_boot });
+        Spec { vcpus, memory_gib, boot_disk, data_disks, network_interfaces, cloud_init, cpu_mode, autostart, storage_pool, firmware, arch }
+    }
+}
+
+fn manifest() -> impl Strategy<Value = VirtualMachine> {
+    (metadata(), spec()).prop_map(|(metadata, spec)| VirtualMachine {
+        api_version: foundry::manifest::API_VERSION.to_owned(),
+        kind: foundry::manifest::KIND.to_owned(),
+        metadata,
+        spec,
+        status: None,
+    })
+}
+
+fn plan(manifest: &VirtualMachine) -> Option<VmPlan> {
+    let begun = Instant::now();
+    let outcome = VmPlan::from_manifest(manifest, &manifests::defaults());
+    assert!(begun.elapsed() < Duration::from_secs(2));
+    if let Err(problems) = &outcome {
+        assert!(!problems.list.is_empty());
+        let said = problems.to_string();
+        assert!(said.chars().all(|c| c == '\n' || !c.is_control()), "{said:?}");
+        assert_eq!(said.lines().count(), 1 + problems.list.len(), "{said:?}");
+    }
+    outcome.ok()
+}
+
+/// What the rest of foundry takes for granted.
+fn check(plan: &VmPlan) {
+    check_names(plan);
+    check_interfaces(plan);
+    assert!(plan.memory.0.is_multiple_of(1024) && plan.memory.0 >= 64 << 20);
+    assert!((1..=4096).contains(&plan.vcpus));
+    let sizes = plan.data_disks.iter().map(|disk| disk.size).chain([plan.boot_disk.size]);
+    assert!(sizes.into_iter().all(|size| size.0 >= 1 << 30 && i64::try_from(size.0).is_ok()));
+    let again = VmPlan::from_manifest(&plan.manifest, &manifests::defaults());
+    assert_eq!(again.as_ref(), Ok(plan), "a plan's manifest is the plan's");
+    check_batch(std::slice::from_ref(plan), "vm.yaml").unwrap();
+    check_batch(&[plan.clone(), plan.clone()], "vm.yaml").unwrap_err();
+}
+
+fn check_names(plan: &VmPlan) {
+    let mut volumes = vec![plan.boot_disk.volume.as_str()];
+    volumes.extend(plan.data_disks.iter().map(|disk| disk.volume.as_str()));
+    volumes.extend(plan.seed.iter().map(|seed| seed.volume.as_str()));
+    assert_eq!(volumes.iter().collect::<HashSet<_>>().len(), volumes.len(), "{volumes:?}");
+    let mut names = volumes;
+    names.extend([plan.name.as_str(), plan.pool.as_str()]);
+    match &plan.boot_disk.source {
+        BootSource::Image(ImageRef::Volume { pool, volume }) => {
+            names.extend([pool.as_str(), volume.as_str()])
+        }
+        BootSource::Image(ImageRef::Path(path)) => {
+            assert!(path.starts_with('/') && !path.split('/').any(|part| part == ".."), "{path:?}");
+        }
+        BootSource::Empty => {}
+    }
+    for name in names {
+        assert!(!name.is_empty() && name != "." && name != ".." && !name.starts_with('-'), "{name:?}");
+        assert!(!name.contains(|c: char| c == '/' || c.is_control()), "{name:?}");
+    }
+    for text in plan.labels.iter().flat_map(|(key, value)| [key, value]) {
+        assert!(!text.contains(char::is_control), "{text:?}");
+    }
+    check_seed(plan);
+}
+
+fn check_seed(plan: &VmPlan) {
+    let Some(seed) = &plan.seed else { return };
+    let is_label = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    assert!(
+        seed.hostname.chars().all(is_label) && (1..=63).contains(&seed.hostname.len()),
+        "{:?}",
+        seed.hostname
+    );
+    assert!(
+        seed.ssh_keys
+            .iter()
+            .chain(&seed.password_hash)
+            .all(|line| line.chars().all(|c| !c.is_control() || c == '\t'))
+    );
+    match &seed.user_data {
+        UserData::Merged(text) => {
+            assert!(text.chars().all(|c| !c.is_control() || matches!(c, '\n' | '\t' | '\r')), "{text:?}");
+        }
+        UserData::Raw(text) => assert!(!text.contains('\0'), "{text:?}"),
+        UserData::Generated => {}
+    }
+}
+
+fn check_interfaces(plan: &VmPlan) {
+    let nics = &plan.interfaces;
+    assert!(!nics.is_empty());
+    assert_eq!(nics.iter().map(|nic| nic.mac).collect::<HashSet<_>>().len(), nics.len());
+    assert!(nics.iter().filter(|nic| nic.default_route).count() <= 1);
+    assert!(nics.iter().filter(|nic| nic.default_route6).count() <= 1);
+    let mut addresses = HashSet::new();
+    for nic in nics {
+        assert_eq!(nic.tap.is_some(), nic.ip.is_some());
+        assert!(nic.tap.as_ref().is_none_or(|tap| tap.len() <= 15));
+        assert!(nic.vlan.is_none_or(|tag| (1..=4094).contains(&tag)));
+        let all = nic.ip.map(|ip| ip.addr().into()).into_iter().chain(nic.addresses.iter().map(|a| a.addr()));
+        all.for_each(|address: std::net::IpAddr| {
+            assert!(addresses.insert(address.to_canonical()), "{address}")
+        });
+        if let Some(gateway) = nic.gateway {
+            assert!(nic.ip.is_some() && nic.fixed().all(|net| net.addr() != gateway));
+        }
+        if let Some(gateway) = nic.gateway6 {
+            assert!(nic.addresses.iter().all(|net| net.addr() != gateway));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_manifest_makes_a_wrong_plan(manifest in manifest()) {
+        if let Some(plan) = plan(&manifest) {
+            check(&plan);
+        }
+    }
+
+    /// What is written as YAML is read back as it was, so that the two halves of this module agree.
+    #[test]
+    fn a_written_manifest_is_read_back(manifest in manifest()) {
+        let text = foundry::yaml::write(&manifest).unwrap();
+        let read = load(&text, "vm.yaml").unwrap_or_else(|e| panic!("{e}\n{text}"));
+        // Not-a-number differs from itself, so the texts are compared.
+        prop_assert_eq!(format!("{:?}", &read[..]), format!("{:?}", &[manifest][..]), "{}", text);
+    }
+
+    #[test]
+    fn no_text_stops_the_reader(text in ".{0,200}") {
+        let _ = load(&text, "vm.yaml");
+    }
+
+    #[test]
+    fn no_punctuation_stops_the_reader(text in "[-:{}\\[\\]&*!|>'\"%@`#?, \n\tab<0.]{0,120}") {
+        let _ = load(&text, "vm.yaml");
+        let _ = load(&format!("apiVersion: foundry.cofront.xyz/v1alpha1\nkind: VirtualMachine\nspec:\n  cloudInit:\n    userData: {text}"), "vm.yaml");
+    }
+
+    #[test]
+    fn no_change_of_a_good_manifest_makes_a_wrong_plan(
+        file in any::<prop::sample::Index>(),
+        edits in vec((any::<prop::sample::Index>(), 0..12usize, "[-:{}\\[\\]&*!|>'\"#?, \n\tab<0.]{0,6}"), 1..4),
+    ) {
+        let files = manifests::yaml_files("examples");
+        let mut text: Vec<char> = std::fs::read_to_string(&files[file.index(files.len())]).unwrap().chars().collect();
+        for (at, gone, new) in edits {
+            let at = at.index(text.len() + 1);
+            let end = (at + gone).min(text.len());
+            text.splice(at..end, new.chars());
+        }
+        let text: String = text.into_iter().collect();
+        for manifest in load(&text, "vm.yaml").unwrap_or_default() {
+            if let Some(plan) = plan(&manifest) {
+                check(&plan);
+            }
+        }
+    }
+}
+
+/// The strategy above would prove nothing if all it made were refused.
+#[test]
+fn many_of_the_manifests_can_be_planned() {
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+    let mut runner = TestRunner::deterministic();
+    let planned =
+        (0..500).filter(|_| plan(&manifest().new_tree(&mut runner).unwrap().current()).is_some()).count();
+    assert!(planned > 50, "{planned} of 500");
+}

@@ -1,0 +1,224 @@
+//! What the tests of operations share: a host in memory with neighbours on it, a clock that does not
+//! wait, and a way to run the verbs.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use super::manifests::{WEB, plan};
+use foundry::Error;
+use foundry::host::memory::{Fingerprint, MemoryHost};
+use foundry::host::{Bridge, Host};
+use foundry::operations::create::{CreatedVm, create};
+use foundry::operations::destroy::{Demolition, Options, carry_out, survey};
+use foundry::operations::disks::Request;
+use foundry::operations::{Cancel, Clock, Event, Progress, Session, Settings};
+use foundry::plan::{DiskFormat, VmPlan};
+use foundry::record::{Owner, Record};
+use foundry::units::Bytes;
+use serde_json::Value;
+
+/// Bytes of a gibibyte.
+pub(crate) const GIB: u64 = 1 << 30;
+
+/// A host and everything that an operation is given beside it.
+pub(crate) struct Bench {
+    pub(crate) host: MemoryHost,
+    pub(crate) settings: Settings,
+    pub(crate) clock: TestClock,
+    pub(crate) told: Told,
+    pub(crate) cancel: Cancel,
+    /// The host when the bench was handed out.
+    pub(crate) start: Option<Fingerprint>,
+}
+
+impl Bench {
+    pub(crate) fn on(host: MemoryHost) -> Self {
+        Self {
+            host,
+            settings: Settings::default(),
+            clock: TestClock::default(),
+            told: Told::default(),
+            cancel: Cancel::default(),
+            start: None,
+        }
+    }
+
+    /// With both default pools, an image, and neighbours that nothing may touch.
+    pub(crate) fn new() -> Self {
+        Self::on(host_with_neighbours())
+    }
+
+    /// With `web` created and running.
+    pub(crate) fn with_web() -> Self {
+        let mut bench = Self::new();
+        bench.create(&plan(WEB)).unwrap();
+        bench.host.forget_calls();
+        bench.told.forget();
+        bench.start = Some(bench.host.fingerprint());
+        bench
+    }
+
+    pub(crate) fn session(&self) -> Session<'_> {
+        Session {
+            host: &self.host,
+            settings: &self.settings,
+            progress: &self.told,
+            clock: &self.clock,
+            cancel: &self.cancel,
+        }
+    }
+
+    pub(crate) fn create(&self, plan: &VmPlan) -> Result<CreatedVm, Error> {
+        create(&self.session(), plan)
+    }
+
+    pub(crate) fn survey(&self, name: &str, options: Options) -> Result<Demolition, Error> {
+        survey(&self.session(), name, options)
+    }
+
+    pub(crate) fn destroy(&self, name: &str, options: Options) -> Result<(), Error> {
+        carry_out(&self.session(), &self.survey(name, options)?)
+    }
+
+    /// The record of a VM as it stands in libvirt.
+    pub(crate) fn record(&self, name: &str) -> Record {
+        let text = self.host.domain(name).unwrap().unwrap().record;
+        let Owner::Foundry(record) = Owner::of(text.as_deref()) else { panic!("{text:?} is no record") };
+        *record
+    }
+
+    /// Changes the record of a VM, if there is one.
+    pub(crate) fn edit_record(&self, name: &str, edit: impl FnOnce(&mut Value)) {
+        let Some(domain) = self.host.domain(name).unwrap() else { return };
+        let Some(text) = domain.record else { return };
+        let mut record = serde_json::from_str(&text).unwrap();
+        edit(&mut record);
+        self.host.set_record(domain.uuid, &record.to_string()).unwrap();
+    }
+
+    /// Lets the process that made a VM have ended: the tests are one process, foundry is one each time.
+    pub(crate) fn bury_maker(&self, name: &str) {
+        self.edit_record(name, |record| record["maker"]["started"] = 1.into());
+    }
+
+    /// The next run of foundry, after this one ended in whatever way.
+    pub(crate) fn next_run(&mut self, name: &str) {
+        self.host.heal();
+        self.cancel = Cancel::default();
+        self.bury_maker(name);
+    }
+}
+
+/// How most tests destroy.
+pub(crate) const GENTLE: Options =
+    Options { force: false, keep_disks: false, timeout: Duration::from_secs(5) };
+/// With `--force`.
+pub(crate) const FORCE: Options = Options { force: true, ..GENTLE };
+/// With `--keep-disks`.
+pub(crate) const KEEP: Options = Options { keep_disks: true, ..GENTLE };
+
+/// Another run of foundry on the same host.
+pub(crate) fn as_rival<T>(host: &MemoryHost, act: impl FnOnce(&Session<'_>) -> T) -> T {
+    let (settings, cancel) = (Settings::default(), Cancel::default());
+    act(&Session { host, settings: &settings, progress: &(), clock: &TestClock::default(), cancel: &cancel })
+}
+
+/// The wish for a new disk of that VM's, of so many GiB and with nothing else said.
+pub(crate) fn disk_request(vm: &str, gib: u64) -> Request<'_> {
+    Request {
+        vm,
+        size: Bytes(gib * GIB),
+        device: None,
+        format: DiskFormat::Qcow2,
+        serial: None,
+        at_next_start: false,
+    }
+}
+
+/// Volumes and domains whose names begin like `web`'s, an image, a domain of somebody else's.
+pub(crate) fn host_with_neighbours() -> MemoryHost {
+    MemoryHost::new()
+        .with_pool("foundry-vms", "/pool/vms")
+        .with_pool("foundry-images", "/pool/images")
+        .with_image("foundry-images", "debian-12", "qcow2", 2 * GIB)
+        .with_image("foundry-images", "web_boot", "qcow2", 2 * GIB)
+        .with_image("foundry-vms", "web_1_boot", "qcow2", GIB)
+        .with_image("foundry-vms", "web_data-vdx", "qcow2", GIB)
+        .with_image("foundry-vms", "web_boot.qcow2", "qcow2", GIB)
+        .with_bridges(&[bridge("br0", false), bridge("br1", true)])
+        .with_network("default", true)
+        .with_foreign_domain(&foreign("other", "/pool/vms/web_1_boot"))
+}
+
+pub(crate) fn bridge(name: &str, filters_vlans: bool) -> Bridge {
+    Bridge { name: name.into(), filters_vlans, ..Bridge::default() }
+}
+
+/// A domain that foundry did not make, with one disk. Its UUID follows from its name, so that two hosts
+/// with it compare equal.
+pub(crate) fn foreign(name: &str, disk: &str) -> String {
+    let number = name.bytes().fold(7_u128, |sum, byte| sum * 131 + u128::from(byte));
+    let uuid = uuid::Uuid::from_u128(number);
+    format!(
+        "<domain type='kvm'><name>{name}</name><uuid>{uuid}</uuid><memory unit='GiB'>1</memory><vcpu>1</vcpu>\
+         <os><type>hvm</type></os><devices><disk type='file' device='disk'><source file='{disk}'/>\
+         <target dev='vda'/></disk></devices></domain>"
+    )
+}
+
+/// A clock that moves only when somebody sleeps.
+#[derive(Default)]
+pub(crate) struct TestClock(Mutex<Duration>);
+
+impl Clock for TestClock {
+    fn timestamp(&self) -> String {
+        let seconds = self.elapsed().as_secs();
+        format!("2026-01-02T03:{:02}:{:02}Z", seconds / 60 % 60, seconds % 60)
+    }
+
+    fn elapsed(&self) -> Duration {
+        *self.0.lock().unwrap()
+    }
+
+    fn sleep(&self, time: Duration) {
+        *self.0.lock().unwrap() += time;
+    }
+}
+
+/// Everything that was told on the way.
+#[derive(Default)]
+pub(crate) struct Told(Mutex<Vec<Event>>);
+
+impl Progress for Told {
+    fn tell(&self, event: Event) {
+        self.0.lock().unwrap().push(event);
+    }
+}
+
+impl Told {
+    pub(crate) fn forget(&self) {
+        self.0.lock().unwrap().clear();
+    }
+
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        self.pick(|event| if let Event::Warning(text) = event { Some(text.clone()) } else { None })
+    }
+
+    pub(crate) fn done(&self) -> Vec<String> {
+        self.pick(|event| if let Event::Done(text) = event { Some(text.clone()) } else { None })
+    }
+
+    pub(crate) fn bytes(&self) -> Vec<(u64, Option<u64>)> {
+        self.pick(|event| if let Event::Bytes { done, total } = event { Some((*done, *total)) } else { None })
+    }
+
+    fn pick<T>(&self, choose: impl Fn(&Event) -> Option<T>) -> Vec<T> {
+        self.0.lock().unwrap().iter().filter_map(choose).collect()
+    }
+}
+
+/// What an error says, all of it.
+pub(crate) fn whole(error: &Error) -> String {
+    let hint = error.hint_text().map(|h| format!("\nhint: {h}")).unwrap_or_default();
+    format!("{error}{hint}\n{}", error.outcomes().join("\n"))
+}

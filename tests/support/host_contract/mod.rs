@@ -1,0 +1,9 @@
+//! The cases of the contract that every host keeps.
+
+pub(crate) mod bench;
+mod disks;
+mod domains;
+mod pools;
+mod running;
+mod transfers;
+mod volumes;
