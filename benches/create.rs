@@ -41,7 +41,7 @@ use virt::sys as c;
 /// What `foundry create` may cost, in libvirt calls alone.
 const TARGET: f64 = 1.05;
 const CALLS: &str = "--libvirt-calls";
-const NAMESPACE: &str = foundry::host::METADATA_NAMESPACE;
+const NAMESPACE: &str = foundry::record::METADATA_NAMESPACE;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();

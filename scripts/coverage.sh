@@ -13,7 +13,7 @@ export LC_ALL=C.UTF-8
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # What decides, as a pattern of paths below src/.
-DECIDES='^(yaml|manifest|plan|cloud_init|domain_xml|operations)(/|\.rs$)|^names\.rs$'
+DECIDES='^(core|engine)/'
 FOLDER=target/coverage
 AT_LEAST=0
 MISSING=0

@@ -41,7 +41,7 @@ put() {
 # Each where the others' links look for it. The scripts are for the source tree: of them there is the name only.
 documents() {
   local file
-  for file in *.md src/error/codes.md src/cli/guide.md examples/tour.* examples/justfile examples/*.yaml examples/config/*; do
+  for file in *.md src/core/error/codes.md src/cli/guide.md examples/tour.* examples/justfile examples/*.yaml examples/config/*; do
     put "$file" "$DOCUMENTS/$file"
   done
   # shellcheck disable=SC2016

@@ -6,11 +6,11 @@ check_fmt() {
 }
 
 check_clippy() {
-  cargo clippy --quiet --all-targets -- -D warnings
+  cargo clippy --quiet --workspace --all-targets -- -D warnings
 }
 
 check_doc() {
-  RUSTDOCFLAGS=-Dwarnings cargo doc --quiet --no-deps
+  RUSTDOCFLAGS=-Dwarnings cargo doc --quiet --workspace --no-deps
 }
 
 check_shellcheck() {

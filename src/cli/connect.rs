@@ -3,9 +3,9 @@
 use super::Global;
 use super::ui::Ui;
 use crate::config::{Key, Origin};
-use crate::error::Error;
-use crate::host::{Libvirt, Patience, run_event_loop};
-use crate::operations::{Cancel, Session, Settings, SystemClock};
+use foundry_core::error::Error;
+use foundry_engine::{Cancel, Session, Settings, SystemClock};
+use foundry_host::{Libvirt, Patience, run_event_loop};
 
 /// A connection with everything that an operation needs.
 pub(super) struct Connected<'a> {

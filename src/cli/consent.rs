@@ -1,9 +1,9 @@
 //! What somebody at a terminal is asked before anything goes for good.
 
 use super::ui::Ui;
-use crate::error::{Code, Error};
-use crate::operations::destroy::Doomed;
-use crate::text::printable;
+use foundry_core::error::{Code, Error};
+use foundry_core::text::printable;
+use foundry_engine::destroy::Doomed;
 
 /// Goes on if the user agrees; `otherwise` says what did not happen.
 pub(super) fn agree(question: &str, otherwise: &str, ui: &Ui) -> Result<(), Error> {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::Global;
 use super::connect::uri;
 use super::output::parse_duration;
-use crate::host::{Libvirt, Patience};
-use crate::operations::{Cancel, Session, Settings, SystemClock};
+use foundry_engine::{Cancel, Session, Settings, SystemClock};
+use foundry_host::{Libvirt, Patience};
 
 /// Nobody waits longer for names, unless their host is far away and they say so.
 const PATIENCE: Duration = Duration::from_secs(1);

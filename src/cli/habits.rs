@@ -10,7 +10,7 @@ use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use strsim::osa_distance;
 
-use crate::text::shell_word;
+use foundry_core::text::shell_word;
 
 /// Verbs that foundry does not have, with what does it. `{vm}` is the name that was typed behind the verb.
 const WAYS: &[(&[&str], &[&str])] = &[
@@ -242,7 +242,7 @@ mod tests {
     /// Each verb has one way, and none that foundry has is in the list.
     #[test]
     fn each_verb_stands_once_and_is_none_of_foundrys() {
-        let command = crate::cli::command();
+        let command = crate::command();
         let mut seen = std::collections::BTreeSet::new();
         for verb in WAYS.iter().flat_map(|(verbs, _)| *verbs) {
             assert!(seen.insert(verb), "{verb} stands twice");
@@ -264,7 +264,7 @@ mod tests {
                 "SIZE" => "1GiB",
                 word => word,
             });
-            let parsed = crate::cli::command().try_get_matches_from(std::iter::once("foundry").chain(words));
+            let parsed = crate::command().try_get_matches_from(std::iter::once("foundry").chain(words));
             let is_shown = |error: &clap::Error| {
                 matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion)
             };

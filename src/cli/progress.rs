@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::error::{Code, Error, Kind};
-use crate::text::visible_json;
+use foundry_core::error::{Code, Error, Kind};
+use foundry_core::text::visible_json;
 
 /// The forms of progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

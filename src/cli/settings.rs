@@ -12,10 +12,10 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches};
 
 use crate::config::{self, Config, ConfigFile, Inputs, Key, Origin, Sourced};
-use crate::domain_xml::VirtType;
-use crate::error::Error;
-use crate::operations::{Settings, is_root};
-use crate::units::parse_duration;
+use foundry_core::domain_xml::VirtType;
+use foundry_core::error::Error;
+use foundry_core::units::parse_duration;
+use foundry_engine::{Settings, is_root};
 
 /// The flags of all settings that every command takes, as far as they were given.
 #[derive(Debug, Clone, Default)]

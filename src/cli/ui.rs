@@ -11,10 +11,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::progress::{self, Line, Times};
-use crate::error::{Code, Error};
-use crate::host::CallObserver;
-use crate::operations::{Event, Progress};
-use crate::text::{printable, printable_lines};
+use foundry_core::error::{Code, Error};
+use foundry_core::text::{printable, printable_lines};
+use foundry_engine::{Event, Progress};
+use foundry_host::CallObserver;
 
 /// Owns the terminal.
 pub struct Ui {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::Global;
 use super::connect::{Connected, connect};
 use super::ui::Ui;
-use crate::error::{Error, Kind};
-use crate::operations::Session;
+use foundry_core::error::{Error, Kind};
+use foundry_engine::Session;
 
 /// Between two looks, and between two tries to connect.
 const PAUSE: Duration = Duration::from_secs(1);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::diagnosis::advice::{KVM_IS_CLOSED, OPEN_KVM};
 use super::diagnosis::{self, Diagnosis};
-use crate::error::{Code, Kind};
+use foundry_core::error::{Code, Error, Kind};
 
 /// The content of a transfer ends with this inside an [`std::io::Error`] when the user stops it.
 #[derive(Debug, thiserror::Error)]
@@ -177,6 +177,22 @@ impl HostError {
     }
 }
 
+impl From<HostError> for Error {
+    fn from(error: HostError) -> Self {
+        let mut told = Self::new(error.code(), error.to_string());
+        if let Some(cause) = error.cause() {
+            told = told.because(cause);
+        }
+        if let Some(detail) = error.detail() {
+            told = told.detail(detail);
+        }
+        match error.hint() {
+            Some(hint) => told.hint(hint),
+            None => told,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -221,7 +237,7 @@ mod tests {
             (0, 0, 0o666, false),
             (5, 0, 0o600, false),
         ] {
-            assert_eq!(crate::host::only_roots(uid, gid, mode), closed, "{uid} {gid} {mode:o}");
+            assert_eq!(crate::only_roots(uid, gid, mode), closed, "{uid} {gid} {mode:o}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! What the machine under a host is like, as libvirt tells it.
 
-use crate::units::Bytes;
+use foundry_core::units::Bytes;
 
 /// What libvirt says of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub struct Machine {
 
 /// Whether nobody but root reads and writes a file of that owner, group and mode: neither everybody, nor a group that
 /// others are in.
-pub(crate) fn only_roots(uid: u32, gid: u32, mode: u32) -> bool {
+pub fn only_roots(uid: u32, gid: u32, mode: u32) -> bool {
     uid == 0 && mode & 0o006 != 0o006 && (gid == 0 || mode & 0o060 != 0o060)
 }
 

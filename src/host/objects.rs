@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{SecurityModel, Why};
-use crate::text::{is_unseen, shell_word};
-use crate::units::Bytes;
+use foundry_core::text::{is_unseen, shell_word};
+use foundry_core::units::Bytes;
 
 /// What a host can run, from its capabilities.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,7 +114,7 @@ pub struct Domain {
     /// Whether it is off with its memory saved (libvirt's managed save): its next start goes on from there, with the
     /// disks that it had then.
     pub saved: bool,
-    /// The inner text of foundry's metadata element, if there is one; see [`crate::record`].
+    /// The inner text of foundry's metadata element, if there is one; see [`foundry_core::record`].
     pub record: Option<String>,
 }
 
@@ -129,7 +129,7 @@ pub struct Kept {
 
 /// A domain in a command to be copied: its name, or, where that holds what nobody sees, its UUID. Whoever copies a name
 /// that looks like another's means the other.
-pub(crate) fn word_of(name: &str, uuid: Uuid) -> Cow<'_, str> {
+pub fn word_of(name: &str, uuid: Uuid) -> Cow<'_, str> {
     if name.chars().any(is_unseen) { uuid.to_string().into() } else { shell_word(name) }
 }
 
@@ -281,7 +281,7 @@ pub struct Neighbour {
 }
 
 /// Whether a network interface is up, by its flags as sysfs has them: the first one is IFF_UP (netdevice(7)).
-pub(crate) fn is_up(flags: &str) -> bool {
+pub fn is_up(flags: &str) -> bool {
     u32::from_str_radix(flags.trim().trim_start_matches("0x"), 16).is_ok_and(|flags| flags & 1 == 1)
 }
 

@@ -1,8 +1,7 @@
 //! What a host's storage consists of: pools, what they are of, and volumes.
 
-use uuid::Uuid;
-
-use crate::units::Bytes;
+use foundry_core::pool::{PoolAuth, Server};
+use foundry_core::units::Bytes;
 
 /// The state of a storage pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,43 +41,6 @@ pub struct PoolSource {
     pub format: Option<String>,
     /// As whom it is asked for.
     pub auth: Option<PoolAuth>,
-}
-
-/// A machine that serves storage.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Server {
-    /// Its name or address.
-    pub host: String,
-    /// Its port; `None` is the protocol's own.
-    pub port: Option<u16>,
-}
-
-/// As whom storage of another machine is asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PoolAuth {
-    /// The user's name there.
-    pub user: String,
-    /// Where libvirt finds the secret.
-    pub secret: Secret,
-}
-
-/// How a secret that libvirt keeps is found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Secret {
-    /// By its UUID.
-    Uuid(Uuid),
-    /// By what it is for (libvirt's `usage`).
-    Usage(String),
-}
-
-impl std::fmt::Display for Server {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match (self.port, self.host.contains(':')) {
-            (None, _) => f.write_str(&self.host),
-            (Some(port), false) => write!(f, "{}:{port}", self.host),
-            (Some(port), true) => write!(f, "[{}]:{port}", self.host),
-        }
-    }
 }
 
 impl std::fmt::Display for PoolSource {

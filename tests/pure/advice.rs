@@ -280,8 +280,8 @@ fn all_advice() -> Vec<(String, String)> {
         let name = path.strip_prefix(root).unwrap().display().to_string();
         all.extend(literals(told).into_iter().map(|(line, text)| (format!("{name}:{line}"), text)));
     }
-    let documents =
-        ["README.md", "src/cli/guide.md", "CLOUDINIT.md", "src/error/codes.md"].map(|name| root.join(name));
+    let documents = ["README.md", "src/cli/guide.md", "CLOUDINIT.md", "src/core/error/codes.md"]
+        .map(|name| root.join(name));
     for path in documents {
         let name = path.strip_prefix(root).unwrap().display().to_string();
         let text = fs::read_to_string(&path).unwrap();

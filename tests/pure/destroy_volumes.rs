@@ -5,8 +5,9 @@ use crate::support::bench::{Bench, FORCE, GENTLE, GIB, KEEP, foreign, whole};
 use crate::support::manifests::HASH;
 use crate::support::manifests::{KEY, WEB, plan, plan_with};
 use foundry::Kind;
-use foundry::host::{DomainState, Host, METADATA_NAMESPACE, Reach};
+use foundry::host::{DomainState, Host, Reach};
 use foundry::operations::destroy::Options;
+use foundry::record::METADATA_NAMESPACE;
 
 const NOTHING: [&str; 0] = [];
 

@@ -8,7 +8,7 @@ use crate::support::deadline::{ChildInTime as _, CommandInTime as _};
 use crate::support::documents;
 use crate::support::documents::{Block, blocks};
 use clap::Parser;
-use foundry::cli::Cli;
+use foundry::Cli;
 
 fn foundry(args: &[&str], stdin: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_foundry"))

@@ -6,8 +6,8 @@ use std::process::Command as Program;
 use crate::support::command::{Ran, foundry, run, skip_without};
 use crate::support::deadline::CommandInTime as _;
 use clap::{Command, Parser};
-use foundry::cli::{Cli, command};
 use foundry::schema::{self, Field};
+use foundry::{Cli, command};
 
 /// A screen: 80 columns, which every terminal has, and half of the lines that one has on a whole display.
 const LINES: usize = 40;

@@ -503,7 +503,7 @@ fn a_configuration_is_one_to_the_schema_too() {
         let read = foundry::config::read(text, Path::new("c.yaml"));
         assert_eq!(read.is_ok(), index < taken.len(), "{text}");
     }
-    let Some(judgements) = judged(&schema::configuration(), &texts) else { return };
+    let Some(judgements) = judged(&foundry::config::schema::configuration(), &texts) else { return };
     for (index, (text, wrong)) in texts.iter().zip(judgements).enumerate() {
         assert_eq!(wrong.is_none(), index < taken.len(), "{text}: {wrong:?}");
     }
@@ -523,7 +523,7 @@ fn every_command_that_writes_json_has_a_schema() {
         }
     }
     let mut all = Vec::new();
-    inner(String::new(), &foundry::cli::command(), &mut all);
+    inner(String::new(), &foundry::command(), &mut all);
     assert!(all.len() >= 14, "{all:?}");
     for path in all {
         let what = match path.as_str() {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 /// The documents whose blocks are tested.
 pub(crate) const FILES: [&str; 5] =
-    ["README.md", "src/cli/guide.md", "CLOUDINIT.md", "DESIGN.md", "src/error/codes.md"];
+    ["README.md", "src/cli/guide.md", "CLOUDINIT.md", "DESIGN.md", "src/core/error/codes.md"];
 
 /// A fenced block.
 pub(crate) struct Block {

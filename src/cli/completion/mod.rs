@@ -17,7 +17,7 @@ use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, complete};
 
 use super::command;
 use super::ui::Ui;
-use crate::error::Error;
+use foundry_core::error::Error;
 use names::{FILES, Line, is_file};
 
 /// Print what makes a shell complete foundry's commands, options and names
@@ -104,7 +104,7 @@ fn lines(mut found: Vec<CompletionCandidate>, line: &Line) -> String {
         let value = own.get(&value).filter(|name| name.starts_with(current)).unwrap_or(&value);
         let help = candidate.get_help().map(ToString::to_string).unwrap_or_default();
         match help.lines().next() {
-            Some(help) => format!("{value}\t{}\n", crate::text::printable(help)),
+            Some(help) => format!("{value}\t{}\n", foundry_core::text::printable(help)),
             None => format!("{value}\n"),
         }
     };

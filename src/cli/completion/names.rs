@@ -7,14 +7,15 @@ use std::sync::Arc;
 use clap::{ArgMatches, FromArgMatches};
 use clap_complete::engine::CompletionCandidate;
 
-use crate::cli::glimpse::{on_host, within_patience};
-use crate::cli::{Global, command, image};
+use crate::commands::image;
 use crate::config::{ContextName, Key, Sourced};
-use crate::error::Code;
-use crate::operations::{Session, disks, images, inspect};
-use crate::record::Role;
-use crate::schema::{self, Field};
-use crate::text::shell_word;
+use crate::glimpse::{on_host, within_patience};
+use crate::{Global, command};
+use foundry_core::error::Code;
+use foundry_core::record::Role;
+use foundry_core::schema::{self, Field};
+use foundry_core::text::shell_word;
+use foundry_engine::{Session, disks, images, inspect};
 
 /// Has the shell look for files. No name is like it: none needs quotes.
 pub(super) const FILES: &str = "<files>";

@@ -10,7 +10,7 @@ use super::table;
 
 /// Columns: each a header and a path.
 #[derive(Debug, Clone, PartialEq)]
-pub(in crate::cli) struct Columns(Vec<(String, JsonPath)>);
+pub(crate) struct Columns(Vec<(String, JsonPath)>);
 
 impl Columns {
     pub(super) fn table(&self, items: &[Value], no_headers: bool, fit: Option<u16>) -> String {

@@ -9,11 +9,11 @@ use clap::{Arg, Command};
 use super::columns::Columns;
 use super::path::Template;
 use crate::config::OUTPUT_WORDS;
-use crate::names::nearest;
+use foundry_core::names::nearest;
 
 /// A form, as kubectl knows them.
 #[derive(Debug, Clone, PartialEq)]
-pub(in crate::cli) enum Form {
+pub(crate) enum Form {
     Table,
     Wide,
     Yaml,
@@ -27,7 +27,7 @@ pub(in crate::cli) enum Form {
 
 impl Form {
     /// Whether it is for people.
-    pub(in crate::cli) fn is_table(&self) -> bool {
+    pub(crate) fn is_table(&self) -> bool {
         matches!(self, Self::Table | Self::Wide)
     }
 }

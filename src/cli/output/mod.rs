@@ -25,10 +25,10 @@ use serde_json::{Value, json};
 use super::Global;
 use super::ui::Ui;
 use crate::config::Key;
-use crate::error::{Error, Kind};
-use crate::text::visible_json;
-pub(super) use crate::units::parse_duration;
-use crate::yaml;
+use foundry_core::error::{Error, Kind};
+use foundry_core::text::visible_json;
+pub(super) use foundry_core::units::parse_duration;
+use foundry_core::yaml;
 
 /// What is listed, and how.
 pub(super) trait Listed {

@@ -14,11 +14,11 @@ use std::str::FromStr;
 use serde_json::Value;
 use serde_json_path::JsonPath;
 
-use crate::text::{printable, visible_json};
+use foundry_core::text::{printable, visible_json};
 
 /// A template.
 #[derive(Debug, Clone, PartialEq)]
-pub(in crate::cli) struct Template(Vec<Part>);
+pub(crate) struct Template(Vec<Part>);
 
 #[derive(Debug, Clone, PartialEq)]
 enum Part {

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 /// A choice of VMs by label (kubectl's equality-based selectors).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::cli) struct Selector(Vec<Requirement>);
+pub(crate) struct Selector(Vec<Requirement>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Requirement {
@@ -16,7 +16,7 @@ enum Requirement {
 }
 
 impl Selector {
-    pub(in crate::cli) fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+    pub(crate) fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
         self.0.iter().all(|requirement| match requirement {
             Requirement::Is(key, value) => labels.get(key) == Some(value),
             Requirement::IsNot(key, value) => labels.get(key) != Some(value),

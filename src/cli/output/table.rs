@@ -2,12 +2,12 @@
 
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width};
 
-use crate::text::printable;
+use foundry_core::text::printable;
 
 /// A table in kubectl's style: columns apart by blanks, none at the end of a line. Where it would be wider than so many
 /// `columns`, which only a terminal has, its cells have several lines, broken between words, and within the longest words
 /// where it must be. One that would have to be broken everywhere stays whole: the terminal does no worse.
-pub(in crate::cli) fn table(
+pub(crate) fn table(
     headers: &[&str],
     rows: impl Iterator<Item = Vec<String>>,
     no_headers: bool,
@@ -67,7 +67,7 @@ fn width(text: &str) -> u16 {
 }
 
 /// What is known of one thing, a line each: a label, which takes so many columns, and its value.
-pub(in crate::cli) fn details(label: u16, rows: &[(String, String)], columns: Option<u16>) -> String {
+pub(crate) fn details(label: u16, rows: &[(String, String)], columns: Option<u16>) -> String {
     let mut table = within(columns);
     let labelled = |label: &str| if label.is_empty() { String::new() } else { format!("{label}:") };
     table.add_rows(rows.iter().map(|(label, value)| vec![labelled(label), printable(value)]));
@@ -94,12 +94,12 @@ fn lines(table: &Table) -> String {
 }
 
 /// A cell of what may not be there.
-pub(in crate::cli) fn or_dash(text: Option<String>) -> String {
+pub(crate) fn or_dash(text: Option<String>) -> String {
     text.unwrap_or_else(|| "-".into())
 }
 
 /// The time since an RFC 3339 timestamp, in its largest unit.
-pub(in crate::cli) fn age(since: &str) -> String {
+pub(crate) fn age(since: &str) -> String {
     let Ok(then) = since.parse::<jiff::Timestamp>() else { return "-".into() };
     let seconds = (jiff::Timestamp::now().as_second() - then.as_second()).max(0);
     match seconds {

@@ -3,12 +3,12 @@
 use super::Diagnosis;
 use super::advice::GROUP_OF_ROOTS;
 use super::words::{has_any, quoted_after};
-use crate::error::Code;
-use crate::host::is_local_uri;
-use crate::text::shell_word;
+use crate::is_local_uri;
+use foundry_core::error::Code;
+use foundry_core::text::shell_word;
 
 /// Why no connection could be made.
-pub(in crate::host) fn cannot_connect(uri: &str, text: &str) -> Option<Diagnosis> {
+pub(crate) fn cannot_connect(uri: &str, text: &str) -> Option<Diagnosis> {
     by_ssh(uri, text)
         .or_else(|| certificate(text))
         .or_else(|| forbidden(uri, text))
@@ -19,7 +19,7 @@ pub(in crate::host) fn cannot_connect(uri: &str, text: &str) -> Option<Diagnosis
 }
 
 /// Why a connection broke: the sentence only, since the outcome is open and what to do is to look.
-pub(in crate::host) fn lost(text: &str) -> Option<&'static str> {
+pub(crate) fn lost(text: &str) -> Option<&'static str> {
     [
         ("keepalive timeout", "it does not answer any more, or cannot be reached"),
         ("client socket is closed", "it was lost before that"),
@@ -192,12 +192,12 @@ fn uri_wrong(uri: &str, text: &str) -> Option<Diagnosis> {
 }
 
 /// What is left to try.
-pub(in crate::host) fn check(uri: &str) -> String {
+pub(crate) fn check(uri: &str) -> String {
     format!("check the URI and that `virsh -c {} uri` answers", shell_word(uri))
 }
 
 /// A daemon that hangs stays so, and ending it harms no guest.
-pub(in crate::host) fn wake(uri: &str) -> String {
+pub(crate) fn wake(uri: &str) -> String {
     format!(
         "if `virsh -c {} list` hangs too: systemctl restart libvirtd there (virtqemud and virtstoraged on hosts with modular daemons; VMs run on); --call-timeout gives a slow one more time",
         shell_word(uri)

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::text::printable;
+use foundry_core::text::printable;
 
 /// What confines a guest's QEMU beside owners and modes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

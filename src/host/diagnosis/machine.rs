@@ -3,8 +3,8 @@
 use super::advice::OPEN_KVM;
 use super::words::{between, has_any, named_after};
 use super::{Diagnosis, Evidence};
-use crate::error::Code;
-use crate::text::shell_word;
+use foundry_core::error::Code;
+use foundry_core::text::shell_word;
 
 /// What libvirt starts a guest with besides itself.
 pub(super) fn helper_down(text: &str, _: &Evidence) -> Option<Diagnosis> {

@@ -26,8 +26,8 @@ pub use permission::{Barrier, RefusedFile, is_behind, is_denied, let_pass, refus
 pub use storage::{Holder, locked_file};
 pub(super) use words::first_line;
 
-use crate::error::{Code, Error};
-use crate::text::{is_unseen, printable};
+use foundry_core::error::{Code, Error};
+use foundry_core::text::{is_unseen, printable};
 
 /// Longest sentence that is made of others' words.
 const LONGEST: usize = 600;

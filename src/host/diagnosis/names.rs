@@ -2,8 +2,8 @@
 
 use super::words::{has_any, named_after, quoted_after};
 use super::{Diagnosis, Evidence};
-use crate::error::Code;
-use crate::text::shell_word;
+use foundry_core::error::Code;
+use foundry_core::text::shell_word;
 
 const TAKEN: [&str; 3] = ["already exists with", "is already defined with uuid", "exists already"];
 

@@ -2,8 +2,8 @@
 
 use super::words::{between, has_any, interface, named_after};
 use super::{Diagnosis, Evidence};
-use crate::error::Code;
-use crate::text::shell_word;
+use foundry_core::error::Code;
+use foundry_core::text::shell_word;
 
 /// The largest MTU of a tap device (Linux, drivers/net/tun.c: 65535 less an Ethernet header).
 const TAP_MTU: u32 = 65_521;

@@ -4,8 +4,8 @@ use super::advice::{LABELLED_MOUNT, label_pattern};
 use super::denial::Guard;
 use super::words::{has_any, named_after};
 use super::{Denial, Diagnosis, Evidence};
-use crate::error::Code;
-use crate::text::shell_word;
+use foundry_core::error::Code;
+use foundry_core::text::shell_word;
 
 /// What QEMU's user has no right to, on the way to a file.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use std::fmt;
 use super::permission::{is_denied, refused_file};
 use super::words::{first_line, has_any, named_after, parenthesized, quoted_after};
 use super::{Diagnosis, Evidence};
-use crate::error::Code;
-use crate::text::shell_word;
+use foundry_core::error::Code;
+use foundry_core::text::shell_word;
 
 /// A process that has a file open.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Reading libvirt's and QEMU's sentences.
 
 /// The first line; libvirt adds QEMU's and ssh's output below.
-pub(in crate::host) fn first_line(libvirt: &str) -> &str {
+pub(crate) fn first_line(libvirt: &str) -> &str {
     libvirt.trim().lines().next().unwrap_or_default().trim_end()
 }
 

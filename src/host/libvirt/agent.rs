@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::host::GuestAddress;
+use crate::GuestAddress;
 
 /// The command for the addresses of a guest. libvirt's own call for it waits for ever on an agent that is
 /// connected and does not answer.

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use virt::error::{Error as VirtError, ErrorNumber};
 
 use super::Libvirt;
-use crate::error::Kind;
-use crate::host::{Host, HostError, Result, only_roots};
+use crate::{Host, HostError, Result, only_roots};
+use foundry_core::error::Kind;
 
 /// A call that was given up.
 pub(super) struct Unanswered {

@@ -13,7 +13,7 @@ use super::machine::Told;
 use super::sockets::Sockets;
 use super::watchdog::Watchdog;
 use super::{CallObserver, Libvirt, Patience, alive};
-use crate::host::{HostError, Result};
+use crate::{HostError, Result};
 
 /// A call that opens a connection.
 type Way = fn(Option<&str>) -> std::result::Result<Connect, VirtError>;

@@ -17,8 +17,8 @@ use virt::storage_vol::StorageVol;
 
 use super::sending::{Target, transfer_failed};
 use super::{Asked, Libvirt, libvirt_xml};
-use crate::host::{Host, HostError, Result};
-use crate::ownership;
+use crate::{Host, HostError, Result};
+use foundry_fetch::ownership;
 
 /// The user that a file server makes of root, where it does so (exports(5), `root_squash`).
 const SQUASHED: u32 = 65534;

@@ -6,8 +6,8 @@ use virt::sys as c;
 
 use super::domains::name_of;
 use super::{Asked, Libvirt, libvirt_xml, storage, sys, vm};
-use crate::host::{Reach, Result, View};
-use crate::units::Bytes;
+use crate::{Reach, Result, View};
+use foundry_core::units::Bytes;
 
 impl Libvirt {
     pub(super) fn plug(&self, domain: Uuid, xml: &str, reach: Reach) -> Result<()> {

@@ -1,5 +1,6 @@
 //! Domains through libvirt.
 
+use foundry_core::record::METADATA_NAMESPACE;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -12,10 +13,8 @@ use virt::sys as c;
 use super::calling::is_absence;
 use super::why::{state_of, why};
 use super::{Asked, Libvirt, agent, libvirt_xml, sys, vm};
-use crate::host::{
-    AddressSource, Domain, DomainState, GuestAddress, Kept, METADATA_NAMESPACE, Result, StateNow, View,
-};
-use crate::units::Bytes;
+use crate::{AddressSource, Domain, DomainState, GuestAddress, Kept, Result, StateNow, View};
+use foundry_core::units::Bytes;
 
 /// Prefix that libvirt gives foundry's element in the domain's XML.
 const METADATA_KEY: &str = "foundry";

@@ -8,8 +8,8 @@ use uuid::Uuid;
 use virt::sys as c;
 
 use super::{Libvirt, libvirt_xml, vm};
-use crate::host::{GuestMachine, Machine, Result};
-use crate::units::Bytes;
+use crate::{GuestMachine, Machine, Result};
+use foundry_core::units::Bytes;
 
 /// What a connection was told of what the host can do.
 #[derive(Default)]

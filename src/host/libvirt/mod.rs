@@ -44,8 +44,8 @@ use super::{
     Neighbourhood, Network, NoTurn, Pool, Reach, Result, StateNow, Turn, View, Volume, Zeros, libvirt_xml,
     netlink,
 };
-use crate::content::{Content, Sink};
-use crate::units::Bytes;
+use foundry_core::units::Bytes;
+use foundry_fetch::content::{Content, Sink};
 
 /// Is told of each call of libvirt's.
 pub trait CallObserver: Send + Sync {
@@ -411,7 +411,7 @@ fn kernel_bridges() -> std::io::Result<Vec<Bridge>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Kind;
+    use foundry_core::error::Kind;
 
     #[test]
     fn only_this_machines_qemu_is_local() {

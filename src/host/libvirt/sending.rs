@@ -1,8 +1,8 @@
 //! Taking content apart for an upload: data in large pieces, and holes.
 
 use super::Asked;
-use crate::content::{Content, is_zero};
-use crate::host::{HostError, Result, Stopped, Zeros};
+use crate::{HostError, Result, Stopped, Zeros};
+use foundry_fetch::content::{Content, is_zero};
 
 /// Bytes that are taken at once, and of one message of a stream: the fastest size measured, far below the protocol's
 /// 32 MiB.

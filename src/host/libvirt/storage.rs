@@ -5,7 +5,7 @@ use virt::storage_pool::StoragePool;
 use virt::storage_vol::StorageVol;
 
 use super::{Asked, Libvirt, libvirt_xml, storage};
-use crate::host::{HostError, Pool, Result, Volume};
+use crate::{HostError, Pool, Result, Volume};
 
 impl Libvirt {
     fn pool_handle(&self, name: &str) -> Result<Option<StoragePool>> {

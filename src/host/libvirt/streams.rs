@@ -8,8 +8,8 @@ use super::linger::{Lingering, linger};
 use super::sending::{Sending, Target, transfer_failed};
 use super::sys::{self, Received};
 use super::{Asked, Libvirt, libvirt_xml, storage};
-use crate::content::{Content, Sink};
-use crate::host::{HostError, Result, Zeros};
+use crate::{HostError, Result, Zeros};
+use foundry_fetch::content::{Content, Sink};
 
 /// Bytes that are taken at once.
 const CHUNK: usize = 256 * 1024;

@@ -2,7 +2,7 @@
 
 use virt::sys as c;
 
-use crate::host::{DomainState, Why};
+use crate::{DomainState, Why};
 
 pub(super) fn state_of(raw: u32) -> DomainState {
     match raw {

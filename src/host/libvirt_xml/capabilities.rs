@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use roxmltree::Node;
 
 use super::{child, children, parse, text_at, text_of, unreadable};
-use crate::host::Result;
+use crate::Result;
 
 /// Reads the host's architecture and, for each guest architecture of full virtualization, the
 /// domain types that it can be run with.

@@ -1,13 +1,14 @@
 //! `<domain>`: what a domain is made of, and foundry's record in it.
 
+use foundry_core::record::METADATA_NAMESPACE;
 use std::path::Path;
 
 use roxmltree::Node;
 use uuid::Uuid;
 
 use super::{Mentions, attribute, child, children, descend, parse, size, text_at, text_of, unreadable};
-use crate::host::{METADATA_NAMESPACE, Result};
-use crate::units::Bytes;
+use crate::Result;
+use foundry_core::units::Bytes;
 
 /// What a domain's XML says, as far as foundry cares.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -194,12 +195,12 @@ pub fn disk_element<'a>(xml: &'a str, target: &str) -> Result<Option<&'a str>> {
 }
 
 /// Whether a node is foundry's metadata element, whatever its prefix and name.
-pub(in crate::host) fn is_record(node: Node<'_, '_>) -> bool {
+pub(crate) fn is_record(node: Node<'_, '_>) -> bool {
     node.is_element() && node.tag_name().namespace() == Some(METADATA_NAMESPACE)
 }
 
 /// Whether a node is libvirt's own element of that name.
-pub(in crate::host) fn is_tag(node: Node<'_, '_>, name: &str) -> bool {
+pub(crate) fn is_tag(node: Node<'_, '_>, name: &str) -> bool {
     node.is_element() && node.tag_name().name() == name && node.tag_name().namespace().is_none()
 }
 

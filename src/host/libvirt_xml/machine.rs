@@ -3,7 +3,7 @@
 use roxmltree::Node;
 
 use super::{attribute, child, children, descend, parse, text_at, text_of};
-use crate::host::{GuestMachine, Result, SecurityModel};
+use crate::{GuestMachine, Result, SecurityModel};
 
 /// Reads the security drivers and whether there is an IOMMU, from `<capabilities>`.
 ///

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use roxmltree::Node;
 
 use super::{attribute, child, parse};
-use crate::host::Result;
+use crate::Result;
 
 /// What was named.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! What libvirt's XML says, read by namespace and element and never by text search.
 //!
 //! These are pure readers: XML in, a value or [`HostError::Unreadable`] out. The adapter reads with
-//! them what libvirt answers, and [`super::memory`] what it is asked to define, so that both see the
+//! them what libvirt answers, and `memory` what it is asked to define, so that both see the
 //! same domain in the same text. Writing is the business of `domain_xml` and `storage_xml`: nothing
 //! read here is written back, because a reader that knows only some elements loses the others.
 
@@ -13,14 +13,17 @@ mod network;
 mod storage;
 
 pub use capabilities::capabilities;
+#[cfg(feature = "testing")]
+pub(super) use domain::is_record;
+pub(super) use domain::is_tag;
 pub use domain::{
     DiskDescription, DiskDevice, DiskSource, DomainDescription, InterfaceDescription, disk_element,
     metadata_text,
 };
-pub(super) use domain::{is_record, is_tag};
 pub use machine::{guest_machine, has_free_port, host_machine, selinux_label};
 pub use mentions::{Mentions, snapshot_memory};
 pub use network::network;
+#[cfg(feature = "testing")]
 pub(super) use storage::{PoolParts, VolumeParts};
 pub use storage::{pool, volume, volume_name};
 

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use roxmltree::Node;
 
 use super::{attribute, child, children, parse};
-use crate::host::{Result, Subnet};
+use crate::{Result, Subnet};
 
 /// Reads how packets leave the network (`<forward mode>`), and its subnets.
 ///

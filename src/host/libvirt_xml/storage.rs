@@ -3,8 +3,10 @@
 use roxmltree::Node;
 
 use super::{attribute, child, children, descend, parse, size, text_at, unreadable};
-use crate::host::{Pool, PoolAuth, PoolSource, Result, Secret, Server, Volume};
-use crate::units::Bytes;
+use foundry_core::pool::{PoolAuth, Secret, Server};
+
+use crate::{Pool, PoolSource, Result, Volume};
+use foundry_core::units::Bytes;
 
 /// Reads the description of a pool; whether it is active and starts by itself is not in it.
 ///
@@ -57,18 +59,18 @@ pub fn volume_name(xml: &str) -> Result<String> {
 }
 
 /// What a `<pool>` says.
-pub(in crate::host) struct PoolParts {
-    pub(in crate::host) name: String,
-    pub(in crate::host) kind: String,
-    pub(in crate::host) target: Option<String>,
-    pub(in crate::host) source: PoolSource,
-    pub(in crate::host) capacity: u64,
-    pub(in crate::host) allocation: u64,
-    pub(in crate::host) available: u64,
+pub(crate) struct PoolParts {
+    pub(crate) name: String,
+    pub(crate) kind: String,
+    pub(crate) target: Option<String>,
+    pub(crate) source: PoolSource,
+    pub(crate) capacity: u64,
+    pub(crate) allocation: u64,
+    pub(crate) available: u64,
 }
 
 impl PoolParts {
-    pub(in crate::host) fn read(xml: &str) -> Result<Self> {
+    pub(crate) fn read(xml: &str) -> Result<Self> {
         let document = parse(xml, "pool", "the description of a pool")?;
         let root = document.root_element();
         let name = named(root, "the description of a pool")?;
@@ -110,19 +112,20 @@ fn auth(node: Node<'_, '_>) -> Option<PoolAuth> {
 }
 
 /// What a `<volume>` says: the description of one, or the wish for one.
-pub(in crate::host) struct VolumeParts {
-    pub(in crate::host) name: String,
-    pub(in crate::host) path: Option<String>,
-    pub(in crate::host) format: Option<String>,
-    pub(in crate::host) capacity: Option<u64>,
-    pub(in crate::host) allocation: Option<u64>,
-    pub(in crate::host) backing: Option<String>,
-    pub(in crate::host) backing_format: Option<String>,
-    pub(in crate::host) mode: Option<u32>,
+pub(crate) struct VolumeParts {
+    pub(crate) name: String,
+    pub(crate) path: Option<String>,
+    pub(crate) format: Option<String>,
+    pub(crate) capacity: Option<u64>,
+    pub(crate) allocation: Option<u64>,
+    pub(crate) backing: Option<String>,
+    #[cfg(feature = "testing")]
+    pub(crate) backing_format: Option<String>,
+    pub(crate) mode: Option<u32>,
 }
 
 impl VolumeParts {
-    pub(in crate::host) fn read(xml: &str) -> Result<Self> {
+    pub(crate) fn read(xml: &str) -> Result<Self> {
         let document = parse(xml, "volume", "the description of a volume")?;
         let root = document.root_element();
         let name = named(root, "the description of a volume")?;
@@ -134,6 +137,7 @@ impl VolumeParts {
             capacity: bytes("capacity")?,
             allocation: bytes("allocation")?,
             backing: text_at(root, &["backingStore", "path"]).filter(|p| !p.is_empty()),
+            #[cfg(feature = "testing")]
             backing_format: descend(root, &["backingStore", "format"]).and_then(|f| attribute(f, "type")),
             mode: descend(root, &["target", "permissions", "mode"]).map(|m| mode(m, &what)).transpose()?,
             name,

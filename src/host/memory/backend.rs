@@ -1,7 +1,7 @@
 //! What libvirt's storage backends can and cannot do (its `src/storage/storage_backend_*.c`).
 
 use super::{Answer, Failure, File};
-use crate::host::libvirt_xml::VolumeParts;
+use crate::libvirt_xml::VolumeParts;
 
 /// LVM's default extent (lvm.conf(5)).
 const EXTENT: u64 = 4 << 20;

@@ -1,8 +1,8 @@
 //! The calls that were made, and what is to go wrong with those to come.
 
 use super::{Failure, MemoryHost, URI};
-use crate::error::Kind;
-use crate::host::HostError;
+use crate::HostError;
+use foundry_core::error::Kind;
 
 /// How a call goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,8 +4,8 @@ use uuid::Uuid;
 
 use super::domains::refused;
 use super::{Answer, OnUnplug, State, xml};
-use crate::host::libvirt_xml::{DiskSource, DomainDescription};
-use crate::host::{DomainState, Reach};
+use crate::libvirt_xml::{DiskSource, DomainDescription};
+use crate::{DomainState, Reach};
 
 impl State {
     pub(super) fn attach_disk(&mut self, uuid: Uuid, disk: &str, reach: Reach) -> Answer<()> {

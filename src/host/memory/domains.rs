@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 use super::{Answer, Failure, Guest, Live, Machine, State, xml};
-use crate::host::libvirt_xml::{DiskSource, DomainDescription, InterfaceDescription};
-use crate::host::{AddressSource, Domain, DomainState, GuestAddress, HostError, Kept, StateNow, View, Why};
+use crate::libvirt_xml::{DiskSource, DomainDescription, InterfaceDescription};
+use crate::{AddressSource, Domain, DomainState, GuestAddress, HostError, Kept, StateNow, View, Why};
 
 /// What cannot be read was given by the caller, so it is a refusal.
 pub(super) fn refused(error: &HostError) -> Failure {

@@ -1,6 +1,6 @@
 //! How a guest behaves.
 
-use crate::host::{AddressSource, GuestAddress};
+use crate::{AddressSource, GuestAddress};
 
 /// What a guest does when it is asked to power off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -8,15 +8,15 @@ use uuid::Uuid;
 
 use super::calls::Call;
 use super::{MemoryHost, URI};
-use crate::content::{Content, Sink};
-use crate::error::Kind;
-use crate::host::libvirt_xml::{DomainDescription, PoolParts, volume_name};
-use crate::host::turn::Places;
-use crate::host::{
+use crate::libvirt_xml::{DomainDescription, PoolParts, volume_name};
+use crate::turn::Places;
+use crate::{
     AddressSource, Bridge, Capabilities, Domain, GuestAddress, GuestMachine, Host, Kept, Machine,
     Neighbourhood, Network, NoTurn, Pool, Reach, Result, StateNow, Turn, View, Volume, Zeros,
 };
-use crate::units::Bytes;
+use foundry_core::error::Kind;
+use foundry_core::units::Bytes;
+use foundry_fetch::content::{Content, Sink};
 
 impl MemoryHost {
     /// A call on a domain, under the name that it has now.

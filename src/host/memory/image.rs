@@ -1,6 +1,6 @@
 //! The files of the host: sizes, first bytes, and what libvirt makes of them.
 
-use crate::disk_image::{DiskImage, probe};
+use foundry_fetch::disk_image::{DiskImage, probe};
 
 /// First bytes of a qcow2 image.
 const QCOW2_MAGIC: &[u8; 4] = b"QFI\xfb";

@@ -8,10 +8,10 @@ use uuid::Uuid;
 
 use super::calls::Calls;
 use super::{File, Guest, Inside, Live, MemoryHost, PoolCell, State};
-use crate::host::{
+use crate::{
     Bridge, Capabilities, DomainState, GuestMachine, Machine, Neighbourhood, Network, SecurityModel, Why,
 };
-use crate::units::Bytes;
+use foundry_core::units::Bytes;
 
 /// Size of the host's file system, where a test does not care.
 const SPACE: u64 = 1 << 40;

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use super::backend::{self, Backend};
 use super::{Answer, Failure, File, PoolCell, State};
-use crate::content::{Content, Sink};
-use crate::host::libvirt_xml::{PoolParts, VolumeParts};
-use crate::host::{HostError, Pool, PoolSource, Stopped, Volume, Zeros};
-use crate::units::Bytes;
+use crate::libvirt_xml::{PoolParts, VolumeParts};
+use crate::{HostError, Pool, PoolSource, Stopped, Volume, Zeros};
+use foundry_core::units::Bytes;
+use foundry_fetch::content::{Content, Sink};
 
 /// Formats that a volume of a directory pool can be given.
 const FORMATS: [&str; 6] = ["raw", "qcow2", "qcow", "iso", "vmdk", "vdi"];

@@ -1,10 +1,10 @@
 //! What is the in-memory host's own: faults, hooks, guests. The rest is in `tests/pure/host_contract.rs`.
 
 use super::*;
-use crate::content::Content;
-use crate::error::Kind;
-use crate::host::libvirt_xml::DomainDescription;
-use crate::host::{AddressSource, DomainState, GuestAddress, Host, HostError, Stopped, View};
+use crate::libvirt_xml::DomainDescription;
+use crate::{AddressSource, DomainState, GuestAddress, Host, HostError, Stopped, View};
+use foundry_core::error::Kind;
+use foundry_fetch::content::Content;
 
 fn domain(name: &str, devices: &str) -> String {
     format!(

@@ -1,13 +1,14 @@
 //! What libvirt adds to a domain's XML: a UUID, the record, and the backing chains of a running one.
 
+use foundry_core::record::METADATA_NAMESPACE;
 use std::ops::Range;
 
 use quick_xml::escape::escape;
 use roxmltree::Node;
 use uuid::Uuid;
 
-use crate::host::libvirt_xml::{disk_element, is_record, is_tag, parse};
-use crate::host::{METADATA_NAMESPACE, Result};
+use crate::Result;
+use crate::libvirt_xml::{disk_element, is_record, is_tag, parse};
 
 /// Gives a definition the UUID that libvirt gave the domain, unless it has one.
 pub(super) fn with_uuid(xml: &str, uuid: Uuid) -> Result<String> {
@@ -107,7 +108,7 @@ fn replace(xml: &str, range: Range<usize>, text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::libvirt_xml::DomainDescription;
+    use crate::libvirt_xml::DomainDescription;
 
     fn record_of(xml: &str) -> String {
         DomainDescription::read(xml).unwrap().record.unwrap()

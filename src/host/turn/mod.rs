@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use self::place::Place;
 pub(super) use self::place::Places;
-use crate::record::digest;
+use foundry_core::record::digest;
 
 /// How often a file is opened anew that is another one by the time that it is locked. Each time another foundry came
 /// and went.

@@ -10,7 +10,7 @@ use rustix::fs::{Access, AtFlags, CWD, Gid, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::NoTurn;
-use crate::ownership::Trusted;
+use foundry_fetch::ownership::Trusted;
 
 /// Of all that may use the system's libvirt. It is gone with the boot.
 const SYSTEM: &str = "/run/foundry";
@@ -19,7 +19,7 @@ const GROUP: &str = "libvirt";
 
 /// The directories that lock files may be in, the first that this user may use.
 #[derive(Debug, Clone)]
-pub(in crate::host) struct Places {
+pub(crate) struct Places {
     shared: Option<PathBuf>,
     own: Option<PathBuf>,
     is_root: bool,
@@ -35,18 +35,19 @@ pub(super) struct Place {
 
 impl Places {
     /// For what all of this machine's foundries act on that may use the system's libvirt, or another host's.
-    pub(in crate::host) fn of_all() -> Self {
+    pub(crate) fn of_all() -> Self {
         Self { shared: Some(SYSTEM.into()), own: own(), is_root: rustix::process::geteuid().is_root() }
     }
 
     /// For what only this user's foundries act on. Root's have one place for everything.
-    pub(in crate::host) fn of_user() -> Self {
+    pub(crate) fn of_user() -> Self {
         let all = Self::of_all();
         Self { shared: all.shared.filter(|_| all.is_root), ..all }
     }
 
     /// One directory of a user's own.
-    pub(in crate::host) fn only(own: &Path) -> Self {
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn only(own: &Path) -> Self {
         Self { shared: None, own: Some(own.to_owned()), is_root: false }
     }
 
@@ -170,7 +171,7 @@ pub(super) mod tests {
     use super::*;
 
     /// A shared directory as root makes it, of a group.
-    pub(in crate::host::turn) fn shared(path: &Path, group: Option<u32>) -> Places {
+    pub(in crate::turn) fn shared(path: &Path, group: Option<u32>) -> Places {
         put_shared(path, group).unwrap();
         Places { shared: Some(path.to_owned()), own: None, is_root: false }
     }

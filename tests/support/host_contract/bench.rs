@@ -3,7 +3,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use foundry::host::{Domain, DomainState, Host, HostError, METADATA_NAMESPACE, Pool, Volume};
+use foundry::host::{Domain, DomainState, Host, HostError, Pool, Volume};
+use foundry::record::METADATA_NAMESPACE;
 use foundry::{Kind, host};
 use uuid::Uuid;
 

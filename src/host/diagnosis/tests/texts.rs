@@ -1,6 +1,6 @@
 //! What libvirt and QEMU say, and the cause that it is.
 
-use crate::error::Code;
+use foundry_core::error::Code;
 
 /// Text, code, cause, a part of the hint.
 pub(super) const WORDS: &[(&str, Code, &str, &str)] = &[

@@ -1,0 +1,243 @@
+//! `foundry config`
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use clap::{Args, Subcommand};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::Global;
+use crate::config::{self, Config, ContextName, Key, Origin, Sourced};
+use crate::output::{Listed, ListingArgs, to_yaml};
+use crate::settings::variable;
+use crate::ui::Ui;
+use foundry_core::error::{Code, Error};
+
+/// Show what is set and where, and choose among contexts
+#[derive(Debug, Args)]
+pub(crate) struct ConfigArgs {
+    #[command(subcommand)]
+    command: ConfigCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Show the settings that count
+    #[command(after_help = "Examples:
+  foundry config view
+  foundry config view --origin
+  foundry config view -o jsonpath={.vmPool}")]
+    View {
+        /// Show where each of them comes from: a flag, a variable, a line of a file, or the default
+        #[arg(long)]
+        origin: bool,
+        #[command(flatten)]
+        listing: ListingArgs,
+    },
+    /// Connect as this context says from now on
+    #[command(after_help = "Examples:\n  foundry config use-context lab")]
+    UseContext {
+        /// Its name
+        #[arg(value_name = "CONTEXT")]
+        name: ContextName,
+    },
+    /// List the contexts
+    #[command(after_help = "Examples:\n  foundry config get-contexts\n  foundry config get-contexts -o name")]
+    GetContexts {
+        #[command(flatten)]
+        listing: ListingArgs,
+    },
+    /// Show the name of the context that counts
+    #[command(after_help = "Examples:\n  foundry config current-context")]
+    CurrentContext,
+}
+
+pub(super) fn run(args: &ConfigArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let config = global.config();
+    match &args.command {
+        ConfigCommand::View { origin, listing } => {
+            view(config, *origin, listing, global, ui)?;
+            global.found().check()
+        }
+        ConfigCommand::UseContext { name } => use_context(name, global, ui),
+        ConfigCommand::GetContexts { listing } => {
+            let contexts: Vec<ContextView<'_>> = ContextView::all(config);
+            listing.show(&contexts, "No contexts", (global, ui))?;
+            global.found().check()
+        }
+        ConfigCommand::CurrentContext => match config.context() {
+            Some(context) => ui.line(&context.text),
+            None => {
+                global.found().check()?;
+                Err(Error::new(Code::ContextMissing, "there is no current context")
+                    .hint("foundry config use-context NAME makes one the current one"))
+            }
+        },
+    }
+}
+
+/// Without origins it is a configuration itself, so that YAML is its table.
+fn view(config: &Config, origin: bool, listing: &ListingArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    if origin {
+        return listing.show(&SettingView::all(config), "", (global, ui));
+    }
+    let document = document(config);
+    if listing.form(global).is_table() {
+        return ui.shown(&to_yaml(&document)?);
+    }
+    let names: Vec<&str> = document.keys().map(String::as_str).collect();
+    listing.output.show(&document, &names, |_| String::new(), (global, ui))
+}
+
+/// What counts, as a configuration that says all of it.
+fn document(config: &Config) -> Map<String, Value> {
+    let set = Key::ALL.into_iter().filter_map(|key| config.get(key).map(|value| (key, value)));
+    let mut document = settings(set);
+    if let Some(context) = config.context() {
+        document.insert("currentContext".into(), context.text.clone().into());
+    }
+    if !config.contexts().is_empty() {
+        let context = |set: &BTreeMap<Key, Sourced>| settings(set.iter().map(|(key, value)| (*key, value)));
+        let all: Map<String, Value> =
+            config.contexts().iter().map(|(name, set)| (name.to_string(), context(set).into())).collect();
+        document.insert("contexts".into(), all.into());
+    }
+    document
+}
+
+fn settings<'a>(set: impl Iterator<Item = (Key, &'a Sourced)>) -> Map<String, Value> {
+    set.map(|(key, value)| (key.name().to_owned(), written(key, value))).collect()
+}
+
+fn written(key: Key, value: &Sourced) -> Value {
+    if key.is_list() { value.elements().collect() } else { value.text.as_str().into() }
+}
+
+/// A setting with where it comes from.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct SettingView<'a> {
+    /// Its name in a file.
+    name: &'static str,
+    /// `null` where it is not set.
+    value: Value,
+    /// `flag`, `variable`, `file` or `default`.
+    from: &'static str,
+    /// The flag, the variable, or the file with the line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<String>,
+    /// The context that says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    context: Option<&'a str>,
+}
+
+impl<'a> SettingView<'a> {
+    fn all(config: &'a Config) -> Vec<Self> {
+        let context =
+            config.context().map(|c| Self::new("currentContext", c.text.as_str().into(), &c.origin));
+        let setting = |key: Key| match config.get(key) {
+            Some(value) => Self::new(key.name(), written(key, value), &value.origin),
+            None => Self::new(key.name(), Value::Null, &Origin::Default),
+        };
+        context.into_iter().chain(Key::ALL.into_iter().map(setting)).collect()
+    }
+
+    fn new(name: &'static str, value: Value, origin: &'a Origin) -> Self {
+        let (from, at, context) = match origin {
+            Origin::Flag(flag) => ("flag", Some(flag.clone()), None),
+            Origin::Variable(name) => ("variable", Some((*name).to_owned()), None),
+            Origin::File { path, line, context } => {
+                ("file", Some(format!("{}:{line}", path.display())), context.as_ref())
+            }
+            Origin::Default => ("default", None, None),
+        };
+        Self { name, value, from, at, context: context.map(ContextName::as_str) }
+    }
+}
+
+impl Listed for SettingView<'_> {
+    type Object = Self;
+    const HEADERS: &'static [&'static str] = &["SETTING", "VALUE", "ORIGIN"];
+
+    fn object(&self) -> &Self {
+        self
+    }
+
+    fn name(&self) -> Option<String> {
+        Some(self.name.to_owned())
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let value = match &self.value {
+            Value::Null => "-".to_owned(),
+            Value::Array(all) => all.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(","),
+            other => other.as_str().unwrap_or_default().to_owned(),
+        };
+        let context = self.context.map(|name| format!(" (context {name})")).unwrap_or_default();
+        vec![self.name.to_owned(), value, format!("{}{context}", self.at.as_deref().unwrap_or(self.from))]
+    }
+}
+
+/// A context as it is listed.
+#[derive(Debug, Serialize)]
+struct ContextView<'a> {
+    name: &'a str,
+    current: bool,
+    #[serde(flatten)]
+    settings: Map<String, Value>,
+}
+
+impl<'a> ContextView<'a> {
+    fn all(config: &'a Config) -> Vec<Self> {
+        let current = config.context().map(|context| context.text.as_str());
+        let view = |(name, set): (&'a ContextName, &BTreeMap<Key, Sourced>)| Self {
+            name: name.as_str(),
+            current: current == Some(name.as_str()),
+            settings: settings(set.iter().map(|(key, value)| (*key, value))),
+        };
+        config.contexts().iter().map(view).collect()
+    }
+
+    fn setting(&self, key: Key) -> String {
+        self.settings.get(key.name()).and_then(Value::as_str).unwrap_or("-").to_owned()
+    }
+}
+
+impl Listed for ContextView<'_> {
+    type Object = Self;
+    const HEADERS: &'static [&'static str] = &["CURRENT", "NAME", "CONNECT"];
+    const WIDE_HEADERS: &'static [&'static str] = &["VM POOL", "IMAGE POOL", "STORAGE PATH"];
+
+    fn object(&self) -> &Self {
+        self
+    }
+
+    fn name(&self) -> Option<String> {
+        Some(self.name.to_owned())
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let mark = if self.current { "*" } else { "" };
+        vec![mark.to_owned(), self.name.to_owned(), self.setting(Key::Connect)]
+    }
+
+    fn wide_cells(&self) -> Vec<String> {
+        [Key::VmPool, Key::ImagePool, Key::StoragePath].map(|key| self.setting(key)).into()
+    }
+}
+
+fn use_context(name: &ContextName, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let config = global.config();
+    config.check_context(name.as_str())?;
+    let named = global.settings.named_file().map(Path::to_owned);
+    let file = named.or_else(|| config::user_file(variable)).ok_or_else(|| {
+        Error::new(Code::NoDirectory, "there is no directory for a configuration")
+            .hint("set XDG_CONFIG_HOME or HOME")
+    })?;
+    config::save_current_context(&file, name)?;
+    if let Some(set) = variable("FOUNDRY_CONTEXT").filter(|set| !set.is_empty() && set != name.as_str()) {
+        ui.warn(&format!("FOUNDRY_CONTEXT is set and goes before it: {set}"));
+    }
+    ui.line(&format!("Context '{name}' is the current one, by {}", file.display()))
+}

@@ -1,0 +1,260 @@
+//! `foundry create`
+
+use std::path::Path;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use crate::Global;
+use crate::config::Key;
+use crate::connect::{Connected, connect};
+use crate::interrupt;
+use crate::output::parse_duration;
+use crate::ui::Ui;
+use foundry_core::error::{Error, Kind, Several};
+use foundry_core::manifest::{PartlyRead, read_file};
+use foundry_core::names::PoolName;
+use foundry_core::plan::{Defaults, Problems, VmPlan, check_batch};
+use foundry_engine::create::CreatedVm;
+use foundry_engine::preflight::preflight;
+use foundry_engine::wait::{self, Goal};
+use foundry_engine::{Session, create};
+
+/// Create VMs from a manifest and start them
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  foundry create vm.yaml
+  foundry create vm.yaml --wait --timeout 3m
+  foundry create web.yaml db.yaml
+  cat *.yaml | foundry create -
+  foundry create vm.yaml --dry-run -o xml")]
+pub(crate) struct CreateArgs {
+    /// Manifests; - reads standard input
+    #[arg(required_unless_present = "filenames", value_name = "FILE")]
+    files: Vec<String>,
+    /// The same, as kubectl has it
+    #[arg(short, long = "filename", value_name = "FILE")]
+    filenames: Vec<String>,
+    /// Put the disks into this pool, whatever the manifest says
+    #[arg(long)]
+    pool: Option<PoolName>,
+    /// Check everything on the host and make nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// With --dry-run, print what would be defined
+    #[arg(short, long, value_enum, requires = "dry_run")]
+    output: Option<DryRunOutput>,
+    /// Wait until the VM can be used; without a goal, until SSH answers
+    #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "ssh", value_name = "GOAL")]
+    wait: Option<GoalArg>,
+    /// How long to wait, as in 90s or 5m; the VM stays [default: 5m] [env: FOUNDRY_WAIT_TIMEOUT]
+    #[arg(long, requires = "wait", value_parser = parse_duration)]
+    timeout: Option<Duration>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum GoalArg {
+    /// Its SSH server greets on the VM's address
+    Ssh,
+    /// Its guest agent answers
+    Agent,
+    /// Cloud-init has ended without an error
+    CloudInit,
+    /// An address of it is known
+    Ip,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum DryRunOutput {
+    Xml,
+}
+
+impl From<GoalArg> for Goal {
+    fn from(arg: GoalArg) -> Self {
+        match arg {
+            GoalArg::Ssh => Self::Ssh,
+            GoalArg::Agent => Self::Agent,
+            GoalArg::CloudInit => Self::CloudInit,
+            GoalArg::Ip => Self::Ip,
+        }
+    }
+}
+
+pub(super) fn run(args: &CreateArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let files = [&args.files[..], &args.filenames].concat();
+    let plans = plan_all(&files, &global.settings()?.defaults(args.pool.clone()))?;
+    let connected = connect(global, ui)?;
+    if args.dry_run {
+        return dry_run(args, &connected.session(), &plans, ui);
+    }
+    interrupt::guard(&connected.cancel)?;
+    // A single one is looked at by its creation.
+    if plans.len() > 1 {
+        check_all(&connected.session(), &plans, ui)?;
+    }
+    let timeout = args.timeout.unwrap_or_else(|| global.found().timeout(Key::WaitTimeout));
+    create_all(args.wait.map(|goal| (goal.into(), timeout)), &connected, &plans, ui)
+}
+
+/// Reads and judges all documents of all files; all their problems come at once.
+pub(super) fn plan_all(files: &[String], defaults: &Defaults) -> Result<Vec<VmPlan>, Error> {
+    let (documents, mut wrong) = read_all(files);
+    let mut plans = Vec::new();
+    let mut problems: Vec<Problems> = Vec::new();
+    for document in &documents {
+        let judged = document.manifest.as_ref().map(|m| VmPlan::from_manifest(m, defaults));
+        match judged {
+            Some(Ok(plan)) => plans.push(plan),
+            Some(Err(found)) => problems.extend(found.without(&document.unread)),
+            None => {}
+        }
+        wrong.extend(document.errors.iter().cloned().map(Error::from));
+    }
+    if !problems.is_empty() {
+        wrong.push(told(&problems));
+    }
+    if let Some(error) = Error::together(&wrong) {
+        return Err(error);
+    }
+    check_batch(&plans, &files.join(", "))?;
+    Ok(plans)
+}
+
+/// The problems of several VMs, of so many as a person reads.
+fn told(problems: &[Problems]) -> Error {
+    const TOLD: usize = 20;
+    let codes: Several = problems.iter().flat_map(Problems::codes).collect();
+    let mut all: Vec<String> = problems.iter().take(TOLD).map(|one| one.told(&codes)).collect();
+    if problems.len() > TOLD {
+        all.push(format!("… and {} more VMs with problems", problems.len() - TOLD));
+    }
+    Error::of_text(codes.worst().unwrap_or(Kind::Validation.into()), all.join("\n"))
+}
+
+/// All documents of all files as far as they can be read, and what of the files cannot be.
+fn read_all(files: &[String]) -> (Vec<PartlyRead>, Vec<Error>) {
+    let mut documents = Vec::new();
+    let mut wrong = Vec::new();
+    for file in files {
+        match read_file(Path::new(file)) {
+            Ok(read) => documents.extend(read),
+            Err(error) => wrong.push(error.into()),
+        }
+    }
+    (documents, wrong)
+}
+
+fn dry_run(args: &CreateArgs, session: &Session<'_>, plans: &[VmPlan], ui: &Ui) -> Result<(), Error> {
+    for_all(plans, ui, |plan| {
+        let blueprint = create::dry_run(session, plan)?;
+        let removes = blueprint.removes.join(", ");
+        let first = format!("Remains of an interrupted creation would be removed first: {removes}");
+        match args.output {
+            Some(DryRunOutput::Xml) => {
+                if !removes.is_empty() {
+                    ui.note(&first);
+                }
+                ui.result(&blueprint.domain_xml)
+            }
+            None if !removes.is_empty() => {
+                ui.line(&first)?;
+                ui.line(&format!("VM '{}' can be created; nothing was changed", plan.name))
+            }
+            None => ui.line(&format!("VM '{}' can be created; nothing was changed", plan.name)),
+        }
+    })
+}
+
+/// Asks the host about all documents before anything is made of the first one.
+fn check_all(session: &Session<'_>, plans: &[VmPlan], ui: &Ui) -> Result<(), Error> {
+    for_all(plans, ui, |plan| {
+        session.cancel.check().map_err(|stopped| stopped.outcome("nothing was changed"))?;
+        preflight(session, plan).map(drop)
+    })
+}
+
+/// Goes on after a failure, unless all others would fail alike; the worst one is the outcome.
+fn for_all(
+    plans: &[VmPlan],
+    ui: &Ui,
+    mut act: impl FnMut(&VmPlan) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut worst: Option<Error> = None;
+    for plan in plans {
+        let Err(error) = act(plan) else { continue };
+        let last = matches!(error.kind(), Kind::Connection | Kind::Interrupted);
+        worst = Some(worse(worst, error, ui));
+        if last {
+            break;
+        }
+    }
+    worst.map_or(Ok(()), Err)
+}
+
+/// One VM after the other, then the waiting for all of them. One that fails is undone by itself and the
+/// earlier ones stay; the worst code is the exit code.
+fn create_all(
+    wait: Option<(Goal, Duration)>,
+    connected: &Connected<'_>,
+    plans: &[VmPlan],
+    ui: &Ui,
+) -> Result<(), Error> {
+    let session = connected.session();
+    let mut worst: Option<Error> = None;
+    let mut made: Vec<CreatedVm> = Vec::new();
+    for (index, plan) in plans.iter().enumerate() {
+        if connected.cancel.is_requested() {
+            worst = Some(not_begun(worst, &plans[index..], ui));
+            break;
+        }
+        if let Err(error) = create_one(&session, plan, &mut made, ui) {
+            worst = Some(worse(worst, error, ui));
+        }
+    }
+    for vm in &made {
+        if let Err(error) = wait_for(wait, &session, vm, ui) {
+            worst = Some(worse(worst, error, ui));
+        }
+    }
+    worst.map_or(Ok(()), Err)
+}
+
+/// After an interruption the rest is not begun, which is no success even where all before it was one.
+fn not_begun(worst: Option<Error>, rest: &[VmPlan], ui: &Ui) -> Error {
+    let names: Vec<String> = rest.iter().map(|plan| format!("'{}'", plan.name)).collect();
+    let sentence = format!("not begun: VM {}", names.join(", "));
+    match worst {
+        Some(error) if error.kind() == Kind::Interrupted => error.outcome(sentence),
+        earlier => worse(earlier, Error::new(Kind::Interrupted, "interrupted").outcome(sentence), ui),
+    }
+}
+
+/// Tells the lesser of two errors at once, of two alike the earlier one; the worst of all is told by whoever called.
+fn worse(earlier: Option<Error>, error: Error, ui: &Ui) -> Error {
+    let Some(earlier) = earlier else { return error };
+    let (lesser, worse) = if error.kind() >= earlier.kind() { (earlier, error) } else { (error, earlier) };
+    ui.error(&lesser);
+    worse
+}
+
+/// A VM that was made is one to wait for, also where nobody can be told that it was made.
+fn create_one(session: &Session<'_>, plan: &VmPlan, made: &mut Vec<CreatedVm>, ui: &Ui) -> Result<(), Error> {
+    made.push(create::create(session, plan)?);
+    let name = &plan.name;
+    ui.line(&format!("Successfully created VM '{name}'")).map_err(|unwritten| {
+        unwritten.outcome(format!("VM '{name}' was created and stays; foundry destroy {name} removes it"))
+    })
+}
+
+fn wait_for(
+    wait: Option<(Goal, Duration)>,
+    session: &Session<'_>,
+    vm: &CreatedVm,
+    ui: &Ui,
+) -> Result<(), Error> {
+    let Some((goal, timeout)) = wait else { return Ok(()) };
+    let addresses = wait::wait(session, vm, goal, timeout)?;
+    let name = vm.record.manifest.metadata.name.as_deref().unwrap_or_default();
+    ui.note(&format!("VM '{name}' is ready: {}", addresses.join(", ")));
+    Ok(())
+}

@@ -1,0 +1,153 @@
+//! `foundry destroy`
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::Global;
+use crate::config::Key;
+use crate::connect::connect;
+use crate::consent::{self, name_spared, name_volumes};
+use crate::interrupt;
+use crate::output::parse_duration;
+use crate::ui::Ui;
+use foundry_core::error::{Code, Error};
+use foundry_core::manifest::load_file;
+use foundry_core::text::{printable, shell_word};
+use foundry_engine::Session;
+use foundry_engine::destroy::{Demolition, Options, carry_out, survey};
+
+/// Stop VMs and delete them with their disks
+#[derive(Debug, Args)]
+#[command(visible_aliases = ["delete", "rm"], after_help = "Examples:
+  foundry destroy web
+  foundry destroy web db --yes
+  foundry destroy web --keep-disks")]
+pub(crate) struct DestroyArgs {
+    /// Names of the VMs
+    #[arg(required = true, value_name = "VM")]
+    names: Vec<String>,
+    /// Do not ask on a terminal
+    #[arg(short, long)]
+    yes: bool,
+    /// Do not wait for the guest to shut down; and destroy domains that foundry did not make
+    #[arg(short, long)]
+    force: bool,
+    /// Keep boot and data disks, and print their names
+    #[arg(long)]
+    keep_disks: bool,
+    /// How long the guest may take to shut down [default: 5s] [env: FOUNDRY_DESTROY_TIMEOUT]
+    #[arg(long, value_parser = parse_duration)]
+    timeout: Option<Duration>,
+}
+
+pub(super) fn run(args: &DestroyArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let connected = connect(global, ui)?;
+    let session = connected.session();
+    let timeout = args.timeout.unwrap_or_else(|| global.found().timeout(Key::DestroyTimeout));
+    let options = Options { force: args.force, keep_disks: args.keep_disks, timeout };
+    let surveys = args.names.iter().map(|name| survey(&session, name, options));
+    let (found, refused): (Vec<_>, Vec<_>) = surveys.partition(Result::is_ok);
+    let demolitions: Vec<Demolition> = found.into_iter().filter_map(Result::ok).collect();
+    let mut failures: Vec<Error> = refused.into_iter().filter_map(Result::err).collect();
+    if let Some(error) = manifest_among(args, &failures) {
+        return Err(error);
+    }
+    let demolitions = distinct(demolitions);
+    if let Err(declined) = agree(args, &demolitions, ui) {
+        failures.push(declined);
+        return tell_all(failures, ui);
+    }
+    // Only now: until the answer a signal ends the program at once.
+    interrupt::guard(&connected.cancel)?;
+    let asked = !args.yes && ui.can_ask();
+    for demolition in &demolitions {
+        if !asked && ui.is_watched() {
+            name_what_goes(demolition, ui);
+        }
+        if let Err(error) = destroy_one(&session, demolition, ui) {
+            failures.push(error);
+        }
+    }
+    tell_all(failures, ui)
+}
+
+/// Whoever was not asked and watches is told what goes before it does.
+fn name_what_goes(demolition: &Demolition, ui: &Ui) {
+    if !demolition.volumes.is_empty() {
+        let (vm, volumes) = (&demolition.domain.name, demolition.named_volumes());
+        ui.note(&format!("With VM '{vm}' go for good: {}", volumes.join(", ")));
+    }
+}
+
+/// Whoever names a manifest means the VMs in it, and by `-f` kubectl's file: then nothing is destroyed.
+fn manifest_among(args: &DestroyArgs, failures: &[Error]) -> Option<Error> {
+    failures.iter().find(|error| error.code() == Code::VmMissing)?;
+    let is_manifest = |name: &&String| {
+        let path = Path::new(name.as_str());
+        path.extension().is_some_and(|e| ["yaml", "yml", "json"].iter().any(|known| e == *known))
+            && path.is_file()
+    };
+    let file = args.names.iter().find(is_manifest)?;
+    let names: Vec<String> = load_file(Path::new(file))
+        .into_iter()
+        .flatten()
+        .filter_map(|vm| vm.metadata.name)
+        .map(|name| shell_word(&name).into_owned())
+        .collect();
+    let hint = if names.is_empty() { "VM…".to_owned() } else { names.join(" ") };
+    let force = if args.force { "; -f is --force" } else { "" };
+    Some(
+        Error::new(Code::VmMissing, format!("'{file}' is a file, and destroy takes names of VMs{force}"))
+            .hint(format!("foundry destroy {hint}"))
+            .outcome("nothing was destroyed"),
+    )
+}
+
+/// One VM under two of its names is one VM.
+fn distinct(mut demolitions: Vec<Demolition>) -> Vec<Demolition> {
+    let mut seen = HashSet::new();
+    demolitions.retain(|d| seen.insert(d.domain.uuid));
+    demolitions
+}
+
+/// Asks whoever sits at the terminal.
+fn agree(args: &DestroyArgs, demolitions: &[Demolition], ui: &Ui) -> Result<(), Error> {
+    if demolitions.is_empty() || args.yes {
+        return Ok(());
+    }
+    consent::agree(&question(demolitions), "nothing was destroyed", ui)
+}
+
+/// Tells all failures but the worst one, which is told by whoever called.
+pub(super) fn tell_all(mut failures: Vec<Error>, ui: &Ui) -> Result<(), Error> {
+    failures.sort_by_key(Error::kind);
+    let worst = failures.pop();
+    failures.iter().for_each(|error| ui.error(error));
+    worst.map_or(Ok(()), Err)
+}
+
+fn destroy_one(session: &Session<'_>, demolition: &Demolition, ui: &Ui) -> Result<(), Error> {
+    carry_out(session, demolition)?;
+    let name = &demolition.domain.name;
+    let kept =
+        demolition.kept.iter().map(|kept| format!("{}/{}\n", printable(&kept.pool), printable(&kept.name)));
+    let text = kept.chain([format!("Successfully destroyed VM '{}'\n", printable(name))]).collect::<String>();
+    ui.shown(&text).map_err(|unwritten| unwritten.outcome(format!("VM '{name}' was destroyed")))
+}
+
+/// Names every disk that would go.
+fn question(demolitions: &[Demolition]) -> String {
+    let mut text = String::new();
+    for demolition in demolitions {
+        let domain = &demolition.domain;
+        text.push_str(&format!("Destroy VM '{}' ({})\n", printable(&domain.name), domain.state));
+        name_volumes(&mut text, "and delete these disks for good:", &demolition.volumes);
+        name_volumes(&mut text, "and keep these disks:", &demolition.kept);
+        name_spared(&mut text, &[demolition.spared.as_slice(), &demolition.left].concat());
+    }
+    text.push_str("Go ahead?");
+    text
+}

@@ -1,0 +1,250 @@
+//! `foundry disk`
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use crate::Global;
+use crate::config::Key;
+use crate::connect::connect;
+use crate::consent::{self, name_spared, name_volumes};
+use crate::interrupt;
+use crate::output::{Listed, ListingArgs, or_dash, parse_duration};
+use crate::ui::Ui;
+use foundry_core::error::Error;
+use foundry_core::names::{DiskSerial, DiskTarget};
+use foundry_core::plan::DiskFormat;
+use foundry_core::record::Role;
+use foundry_core::text::printable;
+use foundry_core::units::{Bytes, SizeWish};
+use foundry_engine::Session;
+use foundry_engine::disks::{self, Detachment, Disk, Request, Resized};
+
+/// List, grow, attach and detach the disks of VMs
+#[derive(Debug, Args)]
+pub(crate) struct DiskArgs {
+    #[command(subcommand)]
+    command: DiskCommand,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum FormatArg {
+    Qcow2,
+    Raw,
+}
+
+#[derive(Debug, Subcommand)]
+enum DiskCommand {
+    /// List the disks of one VM, or of all
+    #[command(
+        visible_alias = "ls",
+        after_help = "Examples:\n  foundry disk list\n  foundry disk list web -o wide"
+    )]
+    List {
+        /// Name of the VM
+        vm: Option<String>,
+        #[command(flatten)]
+        listing: ListingArgs,
+    },
+    /// Grow a disk, while the guest runs or while it is off
+    #[command(
+        after_help = "Examples:\n  foundry disk resize web boot 40GiB\n  foundry disk resize web vdb +10GiB"
+    )]
+    Resize {
+        /// Name of the VM
+        vm: String,
+        /// The disk: its device (vda), boot, or the name of its volume
+        disk: String,
+        /// Its new size in GiB (40GiB, 40G or 40), or how much more (+10GiB)
+        #[arg(allow_hyphen_values = true)]
+        size: SizeWish,
+    },
+    /// Make a disk and attach it
+    #[command(
+        after_help = "Examples:\n  foundry disk attach web 20GiB\n  foundry disk attach web 100GiB --device vdd --format raw"
+    )]
+    Attach {
+        /// Name of the VM
+        vm: String,
+        /// Its size in GiB: 20GiB, 20G or 20
+        #[arg(value_parser = whole_size)]
+        size: Bytes,
+        /// The guest's name of it, vdb to vdz [default: the next free one]
+        #[arg(long)]
+        device: Option<DiskTarget>,
+        /// Its format
+        #[arg(long, value_enum, default_value = "qcow2")]
+        format: FormatArg,
+        /// What the guest calls it in /dev/disk/by-id/virtio-... [default: its device]
+        #[arg(long)]
+        serial: Option<DiskSerial>,
+        /// A running guest gets it when it starts next, and not now
+        #[arg(long)]
+        at_next_start: bool,
+    },
+    /// Detach a data disk and delete its volume
+    #[command(after_help = "Examples:\n  foundry disk detach web vdb\n  foundry disk detach web vdb --keep")]
+    Detach {
+        /// Name of the VM
+        vm: String,
+        /// The disk: its device (vdb), or the name of its volume
+        disk: String,
+        /// Keep its volume, and print its name
+        #[arg(long)]
+        keep: bool,
+        /// Do not ask on a terminal
+        #[arg(short, long)]
+        yes: bool,
+        /// How long the guest may take to let go of it [default: 30s] [env: FOUNDRY_DETACH_TIMEOUT]
+        #[arg(long, value_parser = parse_duration)]
+        timeout: Option<Duration>,
+    },
+}
+
+fn whole_size(text: &str) -> Result<Bytes, String> {
+    match text.parse()? {
+        SizeWish::To(size) => Ok(size),
+        SizeWish::By(_) => Err("a new disk has a size and nothing to add it to".into()),
+    }
+}
+
+pub(super) fn run(args: &DiskArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let connected = connect(global, ui)?;
+    let session = connected.session();
+    if let DiskCommand::Resize { .. } | DiskCommand::Attach { .. } = &args.command {
+        interrupt::guard(&connected.cancel)?;
+    }
+    match &args.command {
+        DiskCommand::List { vm, listing } => {
+            listing.show(&disks::list(&session, vm.as_deref())?, "No disks", (global, ui))
+        }
+        DiskCommand::Resize { vm, disk, size } => told(&disks::resize(&session, vm, disk, *size)?, ui),
+        DiskCommand::Attach { vm, size, device, format, serial, at_next_start } => {
+            let format = match format {
+                FormatArg::Qcow2 => DiskFormat::Qcow2,
+                FormatArg::Raw => DiskFormat::Raw,
+            };
+            let (device, serial) = (device.clone(), serial.clone());
+            let at_next_start = *at_next_start;
+            attach(&session, &Request { vm, size: *size, device, format, serial, at_next_start }, ui)
+        }
+        DiskCommand::Detach { vm, disk, keep, yes, timeout } => {
+            let detachment = disks::survey(&session, vm, disk, *keep)?;
+            if !yes {
+                consent::agree(&question(&detachment), "nothing was detached", ui)?;
+            }
+            // Only now: until the answer a signal ends the program at once.
+            interrupt::guard(&connected.cancel)?;
+            let timeout = timeout.unwrap_or_else(|| global.found().timeout(Key::DetachTimeout));
+            disks::detach(&session, &detachment, timeout)?;
+            detached(&detachment, ui)
+        }
+    }
+}
+
+impl Listed for Disk {
+    type Object = Self;
+    const HEADERS: &'static [&'static str] =
+        &["VM", "DEVICE", "ROLE", "FORMAT", "SIZE", "ALLOCATED", "VOLUME", "STATE"];
+    const WIDE_HEADERS: &'static [&'static str] = &["PATH", "BACKING"];
+
+    fn object(&self) -> &Self {
+        self
+    }
+
+    fn name(&self) -> Option<String> {
+        Some(format!("{}/{}", self.vm, self.device))
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let volume =
+            self.pool.as_ref().zip(self.volume.as_ref()).map(|(pool, name)| format!("{pool}/{name}"));
+        vec![
+            self.vm.clone(),
+            self.device.clone(),
+            self.role.map_or("-", role_word).into(),
+            or_dash(self.format.clone()),
+            or_dash(self.size.map(|s| s.to_string())),
+            or_dash(self.allocated.map(|s| s.to_string())),
+            or_dash(volume),
+            self.presence.as_str().into(),
+        ]
+    }
+
+    fn wide_cells(&self) -> Vec<String> {
+        vec![or_dash(self.path.clone()), or_dash(self.backing.clone())]
+    }
+}
+
+fn role_word(role: Role) -> &'static str {
+    match role {
+        Role::Boot => "boot",
+        Role::Data => "data",
+        Role::Seed => "seed",
+    }
+}
+
+/// What became of it, and what the guest is still to do.
+fn told(resized: &Resized, ui: &Ui) -> Result<(), Error> {
+    let Resized { vm, target, from, to, live, .. } = resized;
+    if from == to {
+        return ui.line(&format!("Disk '{target}' of VM '{vm}' has {to} already"));
+    }
+    ui.line(&format!("Successfully grew disk '{target}' of VM '{vm}' from {from} to {to}"))?;
+    ui.note(if *live { "The guest was told of the new size." } else { "The guest sees it when it starts." });
+    if resized.agent == Some(true) {
+        ui.note("Its guest agent answers; it does not grow partitions.");
+    }
+    if resized.role == Role::Boot {
+        ui.note(
+            "The root partition and its file system: where the image has cloud-init, it grows them at the next boot \
+             (growpart and resizefs, on by default).",
+        );
+        if *live {
+            ui.note(
+                "Or now, in the guest: growpart /dev/vda 1 && resize2fs /dev/vda1 (xfs_growfs / for XFS)",
+            );
+        }
+    } else {
+        let serial = resized.serial.as_deref().unwrap_or(target);
+        ui.note(&format!(
+            "Its file system, in the guest: resize2fs /dev/disk/by-id/virtio-{serial} (xfs_growfs with its mount point for XFS)"
+        ));
+    }
+    Ok(())
+}
+
+fn attach(session: &Session<'_>, request: &Request<'_>, ui: &Ui) -> Result<(), Error> {
+    let attached = disks::attach(session, request)?;
+    let (vm, disk) = (&attached.vm, &attached.disk);
+    ui.line(&format!("Successfully attached disk '{}' ({}) to VM '{vm}'", disk.target, disk.size))?;
+    let serial = disk.serial.as_ref().map_or(disk.target.as_str(), DiskSerial::as_str);
+    ui.note(&format!("It is /dev/disk/by-id/virtio-{serial} in the guest, and empty."));
+    Ok(())
+}
+
+fn question(detachment: &Detachment) -> String {
+    let Detachment { vm, target, live, volume, kept, .. } = detachment;
+    let mut text = format!("Detach disk '{}' from VM '{}'\n", printable(target), printable(vm));
+    if *live {
+        text.push_str("  which runs: unmount it in the guest first\n");
+    }
+    name_volumes(&mut text, "and delete for good:", volume.as_slice());
+    name_spared(&mut text, kept.as_slice());
+    text.push_str("Go ahead?");
+    text
+}
+
+fn detached(detachment: &Detachment, ui: &Ui) -> Result<(), Error> {
+    let Detachment { vm, target, .. } = detachment;
+    let kept = detachment
+        .released()
+        .map(|(pool, name)| format!("{}\n", printable(&format!("{pool}/{name}"))))
+        .unwrap_or_default();
+    if let Some((pool, name)) = detachment.lost() {
+        ui.warn(&format!("volume '{name}' in pool '{pool}' is not there any more, and nothing is kept"));
+    }
+    let (target, vm) = (printable(target), printable(vm));
+    let text = format!("{kept}Successfully detached disk '{target}' from VM '{vm}'\n");
+    ui.shown(&text).map_err(|unwritten| unwritten.outcome(format!("disk '{target}' was detached")))
+}

@@ -1,0 +1,136 @@
+//! `foundry doctor`
+
+use clap::Args;
+
+use super::create::plan_all;
+use crate::Global;
+use crate::connect::{connect, uri};
+use crate::interrupt;
+use crate::output::{OutputArgs, table};
+use crate::ui::Ui;
+use foundry_core::error::{Error, Kind};
+use foundry_core::names::PoolName;
+use foundry_engine::doctor::{self, Check, Report, State};
+use foundry_host::is_local_uri;
+
+/// Check whether this host can run VMs well; or, with manifests, whether it can run those
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  foundry doctor
+  foundry doctor --probe
+  foundry doctor -o json
+  foundry doctor vm.yaml")]
+pub(crate) struct DoctorArgs {
+    /// Manifests: check what create would check, and nothing else; - reads standard input
+    #[arg(value_name = "FILE")]
+    files: Vec<String>,
+    /// Start a guest without disks for two seconds, to see that one really runs
+    #[arg(long, conflicts_with = "files")]
+    probe: bool,
+    /// As in create
+    #[arg(long, requires = "files")]
+    pool: Option<PoolName>,
+    #[command(flatten)]
+    output: OutputArgs,
+    /// Leave out the table's headers
+    #[arg(long)]
+    no_headers: bool,
+}
+
+pub(super) fn run(args: &DoctorArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    if args.files.is_empty() { host(args, global, ui) } else { manifests(args, global, ui) }
+}
+
+/// A libvirt that does not answer is what this command is for, and still the exit code of every other.
+fn host(args: &DoctorArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let connected = match connect(global, ui) {
+        Ok(connected) => connected,
+        Err(error) if error.kind() == Kind::Connection => {
+            let uri = uri(global);
+            let report = doctor::examine_without_libvirt(&uri, is_local_uri(&uri), &error);
+            show(&report, args, (global, ui))?;
+            verdict(&report, "VMs", args, (global, ui))?;
+            return Err(error);
+        }
+        Err(error) => return Err(error),
+    };
+    if args.probe {
+        interrupt::guard(&connected.cancel)?;
+    }
+    let report = doctor::examine(&connected.session(), args.probe)?;
+    show(&report, args, (global, ui))?;
+    verdict(&report, "VMs", args, (global, ui))?;
+    report.outcome()
+}
+
+fn manifests(args: &DoctorArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let plans = plan_all(&args.files, &global.settings()?.defaults(args.pool.clone()))?;
+    let connected = connect(global, ui)?;
+    let mut report = Report { checks: Vec::new(), left_out: Vec::new() };
+    let mut worst: Option<Error> = None;
+    for plan in &plans {
+        let found = doctor::examine_vm(&connected.session(), plan)?;
+        report.checks.extend(found.checks);
+        let error = found.outcome.err();
+        worst = worst.into_iter().chain(error).max_by_key(Error::kind);
+    }
+    show(&report, args, (global, ui))?;
+    let names: Vec<&str> = plans.iter().map(|plan| plan.name.as_str()).collect();
+    verdict(&report, &names.join(", "), args, (global, ui))?;
+    worst.map_or(Ok(()), |error| {
+        let problems = report.checks.iter().filter(|check| check.state == State::Problem).count();
+        let verb = if problems == 1 { "stands" } else { "stand" };
+        Err(Error::new(error.code(), format!("{problems} of these {verb} in the way")))
+    })
+}
+
+fn show(report: &Report, args: &DoctorArgs, (global, ui): (&Global, &Ui)) -> Result<(), Error> {
+    let names: Vec<String> = report.checks.iter().map(name).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let rows = || {
+        let rows = report.checks.iter().flat_map(rows);
+        table(&["CHECK", "STATE", "FOUND"], rows, args.no_headers, ui.columns())
+    };
+    args.output.show(report, &names, |_| rows(), (global, ui))?;
+    if args.output.form(global).is_table() && !report.left_out.is_empty() {
+        ui.note(&format!("Not looked at, since this is another machine: {}", report.left_out.join("; ")));
+    }
+    Ok(())
+}
+
+/// The last line of a table: whether these can be made here, or what stands in the way.
+fn verdict(
+    report: &Report,
+    what: &str,
+    args: &DoctorArgs,
+    (global, ui): (&Global, &Ui),
+) -> Result<(), Error> {
+    if !args.output.form(global).is_table() {
+        return Ok(());
+    }
+    let of = |state| report.checks.iter().filter(move |check| check.state == state);
+    let mut problems: Vec<String> = of(State::Problem).map(Check::title).collect();
+    problems.dedup();
+    if !problems.is_empty() {
+        return ui.line(&format!("Not ready: in the way of {what} here: {}", problems.join(", ")));
+    }
+    let warnings = match of(State::Warning).count() {
+        0 => String::new(),
+        1 => " (1 warning)".into(),
+        n => format!(" ({n} warnings)"),
+    };
+    ui.line(&format!("Ready: {what} can be created here{warnings}"))
+}
+
+/// What was looked at, as kubectl has TYPE/NAME.
+fn name(check: &Check) -> String {
+    check.object.as_ref().map_or_else(|| check.name.to_string(), |object| format!("{}/{object}", check.name))
+}
+
+/// What to do stands below what was found.
+fn rows(check: &Check) -> Vec<Vec<String>> {
+    let code = check.code.map(|code| format!(" [{code}]")).unwrap_or_default();
+    let first = vec![check.title(), check.state.as_str().to_owned(), format!("{}{code}", check.found)];
+    let todo = check.todo.iter().map(|what| vec![String::new(), String::new(), format!("→ {what}")]);
+    std::iter::once(first).chain(todo).collect()
+}

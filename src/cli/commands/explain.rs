@@ -1,0 +1,113 @@
+//! `foundry explain`
+
+use std::fmt::Write as _;
+
+use clap::Args;
+
+use super::explain_code;
+use crate::ui::Ui;
+use foundry_core::error::{Code, Error};
+use foundry_core::manifest::{API_VERSION, KIND};
+use foundry_core::schema::{self, Field, NoField};
+use foundry_core::text::{shell_word, wrapped};
+
+/// Explain a field of the manifest, or the code of an error: what it means, what to do
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  foundry explain
+  foundry explain spec.bootDisk
+  foundry explain virtualmachine.spec.networkInterfaces.ip
+  foundry explain vm.spec --recursive
+  foundry explain FND-4201
+  foundry explain --codes")]
+pub(crate) struct ExplainArgs {
+    /// Path of the field, none for the whole manifest; or a code, as errors have it: FND-4201
+    #[arg(value_name = "FIELD|CODE")]
+    field: Option<String>,
+    /// Show the names and types of all fields in it, at any depth
+    #[arg(short, long)]
+    recursive: bool,
+    /// List the codes of all errors
+    #[arg(long, conflicts_with_all = ["field", "recursive"])]
+    codes: bool,
+}
+
+/// Columns of a terminal that nobody has made wider.
+pub(super) const WIDTH: usize = 80;
+pub(super) const INDENT: &str = "    ";
+
+pub(super) fn run(args: &ExplainArgs, ui: &Ui) -> Result<(), Error> {
+    match &args.field {
+        _ if args.codes => explain_code::list(ui),
+        Some(text) if explain_code::is_meant(text) => explain_code::explain(text, ui),
+        _ => explain_field(args, ui),
+    }
+}
+
+fn explain_field(args: &ExplainArgs, ui: &Ui) -> Result<(), Error> {
+    let schema = schema::document();
+    let field = match &args.field {
+        Some(path) => Field::find(&schema, path).map_err(unknown)?,
+        None => Field::document(&schema),
+    };
+    ui.shown(&explained(&field, args.recursive))
+}
+
+fn unknown(error: NoField) -> Error {
+    let hint = match &error.meant {
+        Some(path) => format!("did you mean {path}? foundry explain {}", shell_word(path)),
+        None => "foundry explain --recursive shows all fields".to_owned(),
+    };
+    Error::new(Code::FieldMissing, error.to_string()).hint(hint)
+}
+
+fn explained(field: &Field<'_>, recursive: bool) -> String {
+    let mut text = format!("KIND:       {KIND}\nVERSION:    {API_VERSION}\n");
+    if !field.path.is_empty() {
+        push(&mut text, format_args!("FIELD:      {} {}", field.path, tag(field)));
+    }
+    push(&mut text, format_args!("\nDESCRIPTION:"));
+    description(&mut text, field);
+    let fields = field.fields();
+    if !fields.is_empty() {
+        text.push_str("\nFIELDS:\n");
+        if recursive { tree(&mut text, &fields, 1) } else { list(&mut text, &fields) }
+    }
+    text
+}
+
+fn description(text: &mut String, field: &Field<'_>) {
+    for line in wrapped(field.description(), WIDTH - INDENT.len()) {
+        push(text, format_args!("{INDENT}{line}"));
+    }
+    for (name, fact) in field.facts() {
+        push(text, format_args!("{INDENT}{name}: {fact}"));
+    }
+}
+
+fn list(text: &mut String, fields: &[Field<'_>]) {
+    for (index, field) in fields.iter().enumerate() {
+        let apart = if index > 0 { "\n" } else { "" };
+        push(text, format_args!("{apart}  {} {}", field.name(), tag(field)));
+        description(text, field);
+    }
+}
+
+fn tree(text: &mut String, fields: &[Field<'_>], depth: usize) {
+    for field in fields {
+        push(text, format_args!("{:indent$}{} {}", "", field.name(), tag(field), indent = depth * 2));
+        tree(text, &field.fields(), depth + 1);
+    }
+}
+
+fn tag(field: &Field<'_>) -> String {
+    // Foundry writes the status, and nobody has to.
+    let written = field.path.split('.').next() == Some("status");
+    let required = if field.required && !written { " -required-" } else { "" };
+    format!("<{}>{required}", field.kind())
+}
+
+fn push(text: &mut String, line: std::fmt::Arguments<'_>) {
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "{line}");
+}

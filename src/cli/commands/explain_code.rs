@@ -1,0 +1,53 @@
+//! What the code of an error means.
+
+use std::fmt::Write as _;
+
+use super::explain::{INDENT, WIDTH};
+use crate::ui::Ui;
+use foundry_core::error::{Code, Error};
+use foundry_core::text::wrapped;
+
+/// Whether somebody means a code by it, and no field: `FND-4201`, `fnd-4201`, `4201`.
+pub(super) fn is_meant(text: &str) -> bool {
+    let text = text.trim();
+    let begins = text.get(..4).is_some_and(|begin| begin.eq_ignore_ascii_case("fnd-"));
+    begins || (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()))
+}
+
+pub(super) fn explain(text: &str, ui: &Ui) -> Result<(), Error> {
+    ui.shown(&explained(Code::parse(text).ok_or_else(|| unknown(text))?))
+}
+
+/// All codes with their titles.
+pub(super) fn list(ui: &Ui) -> Result<(), Error> {
+    ui.shown(&Code::ALL.iter().map(|code| format!("{code}  {}\n", code.title())).collect::<String>())
+}
+
+fn unknown(text: &str) -> Error {
+    let known: Vec<String> = Code::ALL.iter().map(ToString::to_string).collect();
+    let digits = text.trim_start_matches(|c: char| !c.is_ascii_digit());
+    // Two digits that differ are another code.
+    let near = known.iter().find(|id| strsim::osa_distance(&format!("FND-{digits}"), id) == 1);
+    let hint = match near {
+        Some(near) => format!("did you mean {near}? foundry explain {near}"),
+        None => "foundry explain --codes lists all".to_owned(),
+    };
+    Error::new(Code::CodeMissing, format!("there is no code {text:?}")).hint(hint)
+}
+
+fn explained(code: Code) -> String {
+    let told = code.explanation();
+    let mut text = format!("CODE:       {code}\nTITLE:      {}\n", told.title);
+    // Of an interruption the signal says more, and of all others this is it.
+    let _ = writeln!(text, "EXIT CODE:  {}", code.kind().exit_code());
+    for (heading, prose) in [("MEANING", told.meaning), ("CAUSES", told.causes), ("REMEDY", told.remedy)] {
+        let _ = writeln!(text, "\n{heading}:");
+        for line in wrapped(&prose.replace('`', ""), WIDTH - INDENT.len()) {
+            let _ = writeln!(text, "{INDENT}{line}");
+        }
+    }
+    if !told.commands.is_empty() {
+        let _ = writeln!(text, "\n{}", told.commands);
+    }
+    text
+}

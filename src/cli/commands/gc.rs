@@ -1,0 +1,164 @@
+//! `foundry gc`
+
+use std::fmt::Write as _;
+
+use clap::Args;
+
+use super::destroy::tell_all;
+use crate::Global;
+use crate::connect::connect;
+use crate::interrupt;
+use crate::output::{Listed, ListingArgs, age, or_dash};
+use crate::ui::Ui;
+use foundry_core::error::{Code, Error};
+use foundry_core::text::printable;
+use foundry_core::units::Bytes;
+use foundry_engine::gc::{self, Choice, Fate, Places, Remains, Survey};
+
+/// Finish what was interrupted, and list what nobody uses
+///
+/// VMs, disks and images whose making or destroying was broken off are finished or removed, as their records say.
+/// Volumes that no VM uses, and EFI variables of domains that are gone, are listed; nothing says whose they are, so
+/// that they are removed only if they are named.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  foundry gc --dry-run
+  foundry gc --yes
+  foundry gc foundry-vms/old_boot")]
+pub(crate) struct GcArgs {
+    /// Do this only: a VM, POOL/VOLUME, or a file with EFI variables, as they are listed
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// Show what would go, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask; needed where nobody can be asked
+    #[arg(short, long)]
+    yes: bool,
+    #[command(flatten)]
+    listing: ListingArgs,
+}
+
+pub(super) fn run(args: &GcArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let connected = connect(global, ui)?;
+    let session = connected.session();
+    let places = Places::of(session.host.uri());
+    let named: Vec<Choice> = args.names.iter().map(|name| name.as_str().into()).collect();
+    let found = gc::survey_for(&session, places.as_ref(), &named)?;
+    found
+        .unseen
+        .iter()
+        .chain(&found.unseen_pools)
+        .for_each(|unseen| ui.warn(&format!("not looked at: {unseen}")));
+    // A name that is none ends it before anything is done.
+    let chosen = gc::choose(&session, &found, &named)?;
+    show(args, &found, (global, ui))?;
+    if args.dry_run || chosen.is_empty() {
+        return Ok(());
+    }
+    if !args.yes {
+        agree(&chosen, ui)?;
+    }
+    // Only now: until the answer a signal ends the program at once.
+    interrupt::guard(&connected.cancel)?;
+    let (mut count, mut freed) = (0, Bytes(0));
+    let outcome = gc::carry_out(&session, places.as_ref(), &chosen, |remains| {
+        (count, freed) = (count + 1, freed.saturating_add(remains.size.unwrap_or_default()));
+    });
+    if let Err(failures) = outcome {
+        ui.note(&format!("{count} of {} finished or removed", chosen.len()));
+        return tell_all(failures, ui);
+    }
+    tell_success(args.listing.form(global).is_table(), count, freed, ui)
+}
+
+/// Behind a listing for a program there is nothing more to read.
+fn tell_success(to_people: bool, count: usize, freed: Bytes, ui: &Ui) -> Result<(), Error> {
+    let freed = if freed > Bytes(0) { format!(", {freed}") } else { String::new() };
+    let text = format!("Successfully cleaned up {count}{freed}");
+    if to_people {
+        return ui.line(&text);
+    }
+    ui.note(&text);
+    Ok(())
+}
+
+fn show(args: &GcArgs, found: &Survey, (global, ui): (&Global, &Ui)) -> Result<(), Error> {
+    let nothing = match found.unseen_pools.is_empty() {
+        true => "Nothing was left",
+        false => "Nothing was left where it could be looked",
+    };
+    args.listing.show(&found.remains, nothing, (global, ui))?;
+    if args.listing.form(global).is_table() {
+        hint(args, &found.remains, ui);
+    }
+    Ok(())
+}
+
+impl Listed for Remains {
+    type Object = Self;
+    const HEADERS: &'static [&'static str] = &["WHAT", "NAME", "AGE", "SIZE", "FATE", "VOLUMES", "REASON"];
+    const WIDE_HEADERS: &'static [&'static str] = &["OR"];
+
+    fn object(&self) -> &Self {
+        self
+    }
+
+    fn name(&self) -> Option<String> {
+        Some(self.name.clone())
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let volumes = Some(self.volumes.join(", ")).filter(|v| !v.is_empty());
+        vec![
+            self.kind.as_str().to_owned(),
+            self.name.clone(),
+            or_dash(self.since.as_deref().map(age)),
+            or_dash(self.size.map(|size| size.to_string())),
+            self.fate.as_str().to_owned(),
+            or_dash(volumes),
+            self.reason.clone(),
+        ]
+    }
+
+    fn wide_cells(&self) -> Vec<String> {
+        vec![or_dash(self.hint.clone())]
+    }
+}
+
+/// How to go on.
+fn hint(args: &GcArgs, remains: &[Remains], ui: &Ui) {
+    let has = |fate| remains.iter().any(|r| r.fate == fate);
+    if args.dry_run && has(Fate::Goes) {
+        ui.note("foundry gc --yes finishes and removes what goes.");
+    }
+    if args.names.is_empty() && has(Fate::WhenNamed) {
+        ui.note("Nothing says whose the others are: foundry gc NAME... removes those that you name.");
+    }
+}
+
+/// Nobody named what goes by itself, so that silence is no consent.
+fn agree(chosen: &[&Remains], ui: &Ui) -> Result<(), Error> {
+    if !ui.can_ask() {
+        return Err(Error::new(Code::NobodyToAsk, "nobody can be asked whether what was left may go")
+            .hint("--yes removes it without a question, --dry-run shows it")
+            .outcome("nothing was changed"));
+    }
+    match ui.confirm(&question(chosen))? {
+        true => Ok(()),
+        false => Err(Error::new(Code::StorageDeclined, "nothing was changed")),
+    }
+}
+
+/// One line for each, whatever their names hold.
+fn question(chosen: &[&Remains]) -> String {
+    let mut text = String::from("Finish or remove for good:\n");
+    for remains in chosen {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "  {}: {}", printable(&remains.to_string()), printable(&remains.reason));
+        for volume in &remains.volumes {
+            let _ = writeln!(text, "    {}", printable(volume));
+        }
+    }
+    text + "Go ahead?"
+}

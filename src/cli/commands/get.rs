@@ -1,0 +1,162 @@
+//! `foundry get` and `foundry vm info`
+
+use clap::{Args, Subcommand};
+
+use crate::Global;
+use crate::connect::connect;
+use crate::habits::KINDS;
+use crate::output::{Form, OutputArgs, age, details};
+use crate::ui::Ui;
+use crate::watch::watch;
+use foundry_core::error::{Code, Error};
+use foundry_core::record::Record;
+use foundry_engine::inspect::{self, Seen};
+
+/// Show one VM: its manifest and its status
+#[derive(Debug, Args)]
+#[command(
+    visible_alias = "describe",
+    after_help = "Examples:
+  foundry get web
+  foundry get web -o yaml > web.yaml
+  foundry get web -o yaml --with-secrets
+  foundry get web -o jsonpath={.status.addresses[0].address}"
+)]
+pub(crate) struct GetArgs {
+    /// Name of the VM
+    #[arg(value_name = "VM")]
+    name: String,
+    #[command(flatten)]
+    output: OutputArgs,
+    /// Read password hash and user-data back from the seed volume
+    #[arg(long)]
+    with_secrets: bool,
+    /// Go on, and show what changes
+    #[arg(short, long, conflicts_with = "with_secrets")]
+    watch: bool,
+}
+
+/// Show one VM (another spelling of get)
+#[derive(Debug, Args)]
+pub(crate) struct VmArgs {
+    #[command(subcommand)]
+    command: VmCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum VmCommand {
+    Info(GetArgs),
+}
+
+pub(super) fn run_vm(args: &VmArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    match &args.command {
+        VmCommand::Info(args) => run(args, global, ui),
+    }
+}
+
+pub(super) fn run(args: &GetArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    if args.watch {
+        let mut last = None;
+        return watch(global, ui, |session| {
+            let seen = inspect::get(session, &args.name)?;
+            let is_same = last.as_ref() == Some(&seen.vm);
+            last = Some(seen.vm.clone());
+            if is_same { Ok(()) } else { show_again(args, &seen, (global, ui)) }
+        });
+    }
+    let connected = connect(global, ui)?;
+    let session = connected.session();
+    let mut seen = inspect::get(&session, &args.name).map_err(|error| of_a_kind(args, error))?;
+    if args.with_secrets {
+        inspect::add_secrets(&session, &mut seen)?;
+    }
+    tell_left_out(args, &seen, ui);
+    show(args, &seen, (global, ui))
+}
+
+/// Kubectl's users ask for `get vms`.
+fn of_a_kind(args: &GetArgs, error: Error) -> Error {
+    let is_kind = error.code() == Code::VmMissing && KINDS.contains(&args.name.as_str());
+    if is_kind { error.hint("foundry list --all lists the VMs; foundry get VM shows one") } else { error }
+}
+
+fn tell_left_out(args: &GetArgs, seen: &Seen, ui: &Ui) {
+    let left_out: Vec<&str> =
+        seen.vm.status.iter().flat_map(|s| &s.secrets_left_out).map(String::as_str).collect();
+    if !left_out.is_empty() {
+        let why = if args.with_secrets {
+            "the seed volume does not have them as they were given"
+        } else if seen.record().is_some_and(Record::is_seed_gone) {
+            "the seed that held them was ejected, and only the guest has them"
+        } else {
+            "--with-secrets reads them from the seed volume"
+        };
+        ui.note(&format!("secrets left out: {}; {why}", left_out.join(", ")));
+    }
+}
+
+fn show(args: &GetArgs, seen: &Seen, terminal: (&Global, &Ui)) -> Result<(), Error> {
+    args.output.show(&seen.vm, &[&seen.domain.name], |_| text(seen, terminal.1), terminal)
+}
+
+/// What is another by now: in the place of what was shown on a terminal, else behind it.
+fn show_again(args: &GetArgs, seen: &Seen, (global, ui): (&Global, &Ui)) -> Result<(), Error> {
+    match args.output.form(global) {
+        form if form.is_table() && ui.can_redraw() => ui.redraw(&text(seen, ui)),
+        form => {
+            let end = match form {
+                Form::Table | Form::Wide => "\n",
+                Form::Yaml => "---\n",
+                _ => "",
+            };
+            show(args, seen, (global, ui)).and_then(|()| ui.result(end))
+        }
+    }
+}
+
+/// A few lines for people; programs take JSON or YAML.
+fn text(seen: &Seen, ui: &Ui) -> String {
+    let mut lines = Vec::new();
+    let mut line = |name: &str, value: &str| lines.push((name.to_owned(), value.to_owned()));
+    let domain = &seen.domain;
+    line("Name", &domain.name);
+    line("State", &domain.state.to_string());
+    if let Some(status) = &seen.vm.status {
+        line("Phase", status.phase.as_str());
+        status.conditions.iter().for_each(|c| line(&c.kind, &format!("{} ({})", c.status, c.message)));
+    }
+    line("UUID", &domain.uuid.to_string());
+    line("VCPUs", &domain.vcpus.to_string());
+    line("Memory", &domain.memory.to_string());
+    line("Autostart", if domain.autostart { "yes" } else { "no" });
+    for (key, value) in &seen.vm.metadata.labels {
+        line("Label", &format!("{key}={value}"));
+    }
+    for address in seen.vm.status.iter().flat_map(|s| &s.addresses) {
+        line("Address", &format!("{} ({})", address.address, address.source));
+    }
+    recorded(seen, &mut line);
+    details(13, &lines, ui.columns())
+}
+
+fn recorded(seen: &Seen, line: &mut impl FnMut(&str, &str)) {
+    let Some(record) = seen.record() else {
+        let first = seen.owner.manifest().is_some();
+        line("Managed", if first { "yes, by the first foundry" } else { seen.managed() });
+        return;
+    };
+    line("Created", &format!("{} ({} ago)", record.created_at, age(&record.created_at)));
+    if let Some(image) = &record.image {
+        line("Image", image);
+    }
+    if let Some(origin) = &record.image_origin {
+        line("Image from", &origin.source);
+        line("", &format!("{} {}", origin.fetched, origin.digest.as_deref().unwrap_or("")));
+    }
+    for volume in &record.volumes {
+        line("Volume", &format!("{}/{}  {}  {}", volume.pool, volume.name, volume.format, volume.capacity));
+    }
+    if let Some(log) = &record.console_log {
+        line("Console log", log);
+    }
+}

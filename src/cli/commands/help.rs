@@ -1,0 +1,52 @@
+//! Help that fits on a screen.
+//!
+//! A command shows its own options; those of all commands are shown once, by `foundry options`, as kubectl has it. The man
+//! pages say more.
+
+use clap::builder::StyledStr;
+use clap::{Arg, ArgAction, Args, Command};
+
+use crate::command;
+use crate::ui::Ui;
+use foundry_core::error::Error;
+
+/// What is said below the options of each command.
+pub(super) const ELSEWHERE: &str = "Options of all commands: foundry options";
+
+/// The command line, with help of one screen for each command.
+pub(crate) fn on_one_screen(command: Command) -> Command {
+    let help = Arg::new("help").short('h').long("help").help("Print help").action(ArgAction::HelpShort);
+    let version = Arg::new("version").short('V').long("version").help("Print version");
+    let command = command.disable_version_flag(true).arg(version.action(ArgAction::Version).global(true));
+    let shared: Vec<Arg> =
+        command.get_arguments().filter(|arg| arg.is_global_set()).map(|arg| arg.clone().hide(true)).collect();
+    let command = command.mut_subcommands(|sub| without(sub, &shared));
+    shown(command, false).after_help(ELSEWHERE).disable_help_flag(true).arg(help.global(true))
+}
+
+/// The command line, which shows the options of all commands, or does not.
+pub(super) fn shown(command: Command, show: bool) -> Command {
+    command.mut_args(|arg| if arg.get_help_heading().is_some() { arg.hide(!show) } else { arg })
+}
+
+/// List the options of all commands
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  foundry options")]
+pub(crate) struct OptionsArgs {}
+
+pub(super) fn run(_: &OptionsArgs, ui: &Ui) -> Result<(), Error> {
+    ui.result(&shown(command(), true).help_template("{options}\n").render_help().to_string())
+}
+
+/// Clap gives a command the options of all commands, except for those that it has itself; so it has hidden ones.
+fn without(command: Command, shared: &[Arg]) -> Command {
+    let mut below = command.get_after_help().map_or_else(StyledStr::new, |text| {
+        let mut text = text.clone();
+        text.push_str("\n\n");
+        text
+    });
+    below.push_str(ELSEWHERE);
+    let is_new = |arg: &&Arg| command.get_arguments().all(|own| own.get_id() != arg.get_id());
+    let hidden: Vec<Arg> = shared.iter().filter(is_new).cloned().collect();
+    command.args(hidden).after_help(below).mut_subcommands(|sub| without(sub, shared))
+}

@@ -1,0 +1,173 @@
+//! `foundry image delete` and `foundry image prune`
+
+use clap::Args;
+
+use super::InPool;
+use crate::Global;
+use crate::connect::connect;
+use crate::interrupt;
+use crate::ui::Ui;
+use foundry_core::error::{Code, Error};
+use foundry_core::text::printable;
+use foundry_core::units::Bytes;
+use foundry_engine::images::{self, Dispensable};
+
+/// Delete an image that no VM uses
+#[derive(Debug, Args)]
+#[command(
+    visible_alias = "rm",
+    after_help = "Examples:
+  foundry image delete debian-12.qcow2
+  foundry image delete debian-12.qcow2 --force"
+)]
+pub(crate) struct DeleteArgs {
+    /// Its name
+    #[arg(value_name = "IMAGE")]
+    name: String,
+    #[command(flatten)]
+    pool: InPool,
+    /// Delete it though VMs use it, which ruins their disks, or though it is not whole; asks for its name where it is
+    /// used
+    #[arg(short, long)]
+    force: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+}
+
+pub(super) fn run(args: &DeleteArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let connected = connect(global, ui)?;
+    let (session, pool) = (connected.session(), args.pool.name(global));
+    let name = &images::meant(&session, &pool, &args.name)?;
+    if args.force {
+        let found = images::info(&session, &pool, name)?;
+        let users = [found.vms, found.overlays].concat();
+        if !users.is_empty() && !args.yes {
+            agree(name, &users, ui)?;
+        }
+        interrupt::guard(&connected.cancel)?;
+        images::delete_used(&session, &pool, name)?;
+    } else {
+        interrupt::guard(&connected.cancel)?;
+        images::delete(&session, &pool, name)?;
+    }
+    ui.line(&format!("Successfully deleted image '{name}'"))
+}
+
+/// Nobody loses disks by a slip of the pen.
+fn agree(name: &str, users: &[String], ui: &Ui) -> Result<(), Error> {
+    let question = format!(
+        "Image '{}' is in use by {}. Without it their disks are lost.\nTo delete it all the same, type its name: ",
+        printable(name),
+        printable(&users.join(", "))
+    );
+    match ui.typed(&question)? {
+        Some(answer) if answer == name || answer == printable(name) => Ok(()),
+        Some(_) => {
+            Err(Error::new(Code::StorageDeclined, "that is not its name").outcome("nothing was changed"))
+        }
+        None => {
+            Err(Error::new(Code::ImageInUse, format!("image '{name}' is in use by {}", users.join(", ")))
+                .hint("where nobody can be asked, --force needs --yes")
+                .outcome("nothing was changed"))
+        }
+    }
+}
+
+/// Delete all images that no VM uses and that can be pulled again
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  foundry image prune --dry-run
+  foundry image prune --all --yes")]
+pub(crate) struct PruneArgs {
+    #[command(flatten)]
+    pool: InPool,
+    /// Those of unknown origin, too
+    #[arg(short, long)]
+    all: bool,
+    /// Show what would go, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask; needed where nobody can be asked
+    #[arg(short, long)]
+    yes: bool,
+}
+
+pub(super) fn run_prune(args: &PruneArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let connected = connect(global, ui)?;
+    let session = connected.session();
+    let found = images::dispensable(&session, &args.pool.name(global), args.all)?;
+    if found.is_empty() {
+        ui.note("No image is dispensable");
+        return Ok(());
+    }
+    if args.dry_run {
+        return ui.shown(&format!("Would delete:\n{}", lines(&found)));
+    }
+    if !args.yes {
+        agree_to_all(&found, ui)?;
+    }
+    interrupt::guard(&connected.cancel)?;
+    let (mut freed, mut count) = (0, 0);
+    images::prune(&session, &found, |image| (freed, count) = (freed + image.allocation.0, count + 1))
+        .map_err(|e| e.outcome(format!("{count} of {} images were deleted", found.len())))?;
+    let images = if count == 1 { "image" } else { "images" };
+    ui.line(&format!("Successfully deleted {count} {images}, {}", Bytes(freed)))
+}
+
+/// Nobody named these images, so that silence is no consent.
+fn agree_to_all(found: &[Dispensable], ui: &Ui) -> Result<(), Error> {
+    if !ui.can_ask() {
+        return Err(Error::new(Code::NobodyToAsk, "nobody can be asked whether these images may go")
+            .hint("--yes deletes them without a question, --dry-run shows them")
+            .outcome("nothing was deleted"));
+    }
+    match ui.confirm(&format!("Delete these images for good:\n{}Go ahead?", lines(found)))? {
+        true => Ok(()),
+        false => Err(Error::new(Code::StorageDeclined, "nothing was deleted")),
+    }
+}
+
+/// One line for each, whatever their names and notes hold.
+fn lines(found: &[Dispensable]) -> String {
+    let line = |d: &Dispensable| {
+        let origin = d.origin.as_ref().map_or("of unknown origin", |origin| origin.source.as_str());
+        format!("  {}  {}  {}\n", printable(&d.image.name), d.image.allocation, printable(origin))
+    };
+    found.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use foundry_core::origin::Origin;
+    use foundry_host::Volume;
+
+    #[test]
+    fn a_note_forges_no_line() {
+        let image = Volume {
+            pool: "images".into(),
+            name: "a\u{202e}".into(),
+            path: "/a".into(),
+            format: "raw".into(),
+            capacity: Bytes(1),
+            allocation: Bytes(1),
+            backing: None,
+            mode: None,
+        };
+        let origin = Origin {
+            source_id: None,
+            source: "https://a\n  other  1 B  https://b\u{1b}[2J".into(),
+            alias: None,
+            digest: None,
+            verified_by: None,
+            compression: None,
+            converted_from: None,
+            etag: None,
+            last_modified: None,
+            fetched: String::new(),
+        };
+        let text = lines(&[Dispensable { image, origin: Some(origin) }]);
+        assert_eq!(text, "  a\\u{202e}  1 B  https://a\\n  other  1 B  https://b\\u{1b}[2J\n");
+    }
+}

@@ -1,0 +1,104 @@
+//! What `image import` and `image pull` have in common.
+
+use clap::{Args, ValueEnum};
+
+use foundry_core::error::{Code, Error};
+use foundry_core::names::VolumeName;
+use foundry_engine::images::extension;
+use foundry_fetch::convert::ImageFormat;
+use foundry_fetch::transfer::{Client, Expected, Format, HttpSettings, Proxies};
+
+/// How the bytes of an image are taken.
+#[derive(Debug, Args)]
+pub(crate) struct FetchArgs {
+    /// What its digest must be: sha256:HEX, sha512:HEX, or the file or URL of a list like SHA256SUMS
+    #[arg(long, value_name = "DIGEST|FILE|URL", value_parser = parse_expected)]
+    pub(super) checksum: Option<Expected>,
+    /// Convert it first, with this machine's qemu-img: takes VMDK, VDI, VHD, VHDX and QED, too
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    convert: Option<ConvertTo>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ConvertTo {
+    Qcow2,
+    Raw,
+}
+
+impl FetchArgs {
+    pub(super) fn convert(&self) -> Option<ImageFormat> {
+        self.convert.map(|to| match to {
+            ConvertTo::Qcow2 => ImageFormat::Qcow2,
+            ConvertTo::Raw => ImageFormat::Raw,
+        })
+    }
+}
+
+fn parse_expected(text: &str) -> Result<Expected, String> {
+    text.parse().map_err(|e: foundry_fetch::transfer::TransferError| e.to_string())
+}
+
+/// Makes requests as the environment says.
+pub(super) fn client() -> Client {
+    Client::new(HttpSettings { proxies: Proxies::from_env(), ..HttpSettings::default() })
+}
+
+/// The name of an image: the one that was asked for, else that of its file without what the content decides.
+/// Distributions call qcow2 images .img and compress them.
+pub(super) fn image_name(
+    asked: Option<&str>,
+    file: Option<String>,
+    converted: bool,
+    what: &str,
+) -> Result<VolumeName, Error> {
+    let bad = |cause: String| {
+        Error::new(Code::ImageNameUnfit, format!("cannot import {what}"))
+            .because(cause)
+            .outcome("nothing was changed")
+    };
+    let name = match (asked, file) {
+        (Some(name), _) => name.to_owned(),
+        (None, Some(file)) => stem(&file, converted),
+        (None, None) => return Err(bad("it has no name; give one for the image".into())),
+    };
+    name.parse().map_err(|e| bad(format!("the image's name {e}")))
+}
+
+/// What a name will be at least: the content decides which extension one without gets.
+pub(super) fn with_shortest_extension(name: &str) -> String {
+    if extension(name).is_some() { name.to_owned() } else { format!("{name}.raw") }
+}
+
+fn stem(file: &str, converted: bool) -> String {
+    let packed = [Format::Gzip, Format::Xz, Format::Zstd, Format::Bzip2];
+    let file = packed.iter().fold(file, |name, format| format.stem(name));
+    let Some(end) = extension(file) else { return file.to_owned() };
+    let stem = &file[..file.len() - end.len() - 1];
+    let end = end.to_ascii_lowercase();
+    if end == "img" || converted { stem.to_owned() } else { format!("{stem}.{end}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_content_decides_is_no_part_of_a_name() {
+        for (file, converted, name) in [
+            ("noble-server-cloudimg-amd64.img", false, "noble-server-cloudimg-amd64"),
+            ("debian-12.5.qcow2", false, "debian-12.5.qcow2"),
+            ("haos_ova-13.qcow2.xz", false, "haos_ova-13.qcow2"),
+            ("disk.img.gz", false, "disk"),
+            ("box.vmdk", true, "box"),
+            ("box.vmdk", false, "box.vmdk"),
+            ("Disk.VMDK", true, "Disk"),
+            ("win.VHD", true, "win"),
+            ("A.QCOW2.XZ", false, "A.qcow2"),
+            ("A.Qcow2", true, "A"),
+            ("DISK.IMG.GZ", false, "DISK"),
+            ("DISK.RAW", false, "DISK.raw"),
+        ] {
+            assert_eq!(stem(file, converted), name);
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! `foundry image import`
+
+use clap::Args;
+
+use super::InPool;
+use super::fetch::{FetchArgs, client, image_name, with_shortest_extension};
+use crate::Global;
+use crate::connect::connect;
+use crate::interrupt;
+use crate::ui::Ui;
+use foundry_core::error::{Code, Error};
+use foundry_core::text::{io_cause, shell_word};
+use foundry_engine::images::{Fetch, check_length, import};
+use foundry_fetch::transfer::Location;
+
+/// Import a disk image: qcow2 or raw, as it is or compressed by gzip, xz, zstd or bzip2
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  foundry image import debian-13-generic-amd64.qcow2 debian-13
+  foundry image import --checksum SHA512SUMS disk.raw.xz
+  zstdcat disk.zst | foundry image import - disk
+  foundry image import --convert qcow2 appliance.vmdk")]
+pub(crate) struct ImportArgs {
+    /// The image file, - for standard input
+    file: String,
+    /// Its name in the pool, with or without .qcow2 or .raw [default: the file's]
+    name: Option<String>,
+    #[command(flatten)]
+    pool: InPool,
+    #[command(flatten)]
+    fetch: FetchArgs,
+}
+
+pub(super) fn run(args: &ImportArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let location = location(&args.file)?;
+    let converted = args.fetch.convert();
+    let name = image_name(args.name.as_deref(), location.file_name(), converted.is_some(), &args.file)?;
+    if args.fetch.checksum.is_some() || converted.is_some() {
+        check_length(&with_shortest_extension(name.as_str()))?;
+    }
+    let connected = connect(global, ui)?;
+    interrupt::guard(&connected.cancel)?;
+    let session = connected.session();
+    let client = client();
+    let fetch = Fetch {
+        location: &location,
+        expected: args.fetch.checksum.as_ref(),
+        convert: converted,
+        alias: None,
+        client: &client,
+        cache: None,
+    };
+    let pool = args.pool.name(global);
+    let image = fetch.open(&session, |source| import(&session, &pool, &name, source))?;
+    ui.line(&format!("Successfully imported image '{}' ({}, {})", image.name, image.format, image.capacity))
+}
+
+/// A file that is not there is the command line's fault, not the storage's.
+fn location(file: &str) -> Result<Location, Error> {
+    let bad = |cause: String| {
+        Error::new(Code::FileUnreadable, format!("cannot import {file}"))
+            .because(cause)
+            .outcome("nothing was changed")
+    };
+    let location = file.parse()?;
+    match &location {
+        Location::Url(_) => Err(bad("it is not on this machine".into())
+            .hint(format!("foundry image pull {} downloads it", shell_word(file)))),
+        Location::File(path) => match std::fs::metadata(path) {
+            Ok(there) if there.is_dir() => Err(bad("it is a directory".into())),
+            Ok(_) => Ok(location),
+            Err(e) => Err(bad(io_cause(&e))),
+        },
+        Location::StandardInput => Ok(location),
+    }
+}

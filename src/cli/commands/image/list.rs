@@ -1,0 +1,263 @@
+//! `foundry image list`, `info` and `outdated`
+
+use clap::Args;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::fetch::client;
+use super::{InPool, catalog};
+use crate::Global;
+use crate::connect::connect;
+use crate::output::{Form, Listed, ListingArgs, OutputArgs, age, details};
+use crate::ui::Ui;
+use foundry_core::error::Error;
+use foundry_core::origin::Origin;
+use foundry_core::units::Bytes;
+use foundry_engine::Session;
+use foundry_engine::images::{self, Age, Freshness, Wholeness};
+use foundry_host::Volume;
+
+/// List images
+#[derive(Debug, Args)]
+#[command(
+    visible_alias = "ls",
+    after_help = "Examples:
+  foundry image list
+  foundry image list --pool ssd -o wide"
+)]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    pool: InPool,
+    #[command(flatten)]
+    listing: ListingArgs,
+}
+
+/// Show an image, where it came from and who uses it
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  foundry image info debian-12.qcow2")]
+pub(crate) struct InfoArgs {
+    /// Its name
+    #[arg(value_name = "IMAGE")]
+    name: String,
+    #[command(flatten)]
+    pool: InPool,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Ask the servers whether they have newer images; none is downloaded
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  foundry image outdated
+  foundry image outdated -o name")]
+pub(crate) struct OutdatedArgs {
+    #[command(flatten)]
+    pool: InPool,
+    #[command(flatten)]
+    listing: ListingArgs,
+}
+
+/// An image as it is listed.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ImageView<'a> {
+    name: &'a str,
+    pool: &'a str,
+    format: &'a str,
+    /// Bytes that a guest would see.
+    virtual_size: u64,
+    /// Bytes that it takes on the host.
+    allocation: u64,
+    path: &'a str,
+    /// An import of it was broken off, or still goes on.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    incomplete: bool,
+    /// Where it came from; nothing where nobody noted it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origin: Option<Origin>,
+    /// Names of the VMs whose disks are or lie on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    used_by: Option<&'a [String]>,
+    /// Volumes that lie on it, as POOL/VOLUME.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    overlays: Option<&'a [String]>,
+}
+
+impl ImageView<'_> {
+    /// What is incomplete has no format yet.
+    fn shown_format(&self) -> &str {
+        if self.incomplete { "incomplete" } else { self.format }
+    }
+}
+
+fn view<'a>(
+    session: &Session<'_>,
+    image: &'a Volume,
+    origin: Option<Origin>,
+) -> Result<ImageView<'a>, Error> {
+    let wholeness = images::wholeness(session, image)?;
+    Ok(ImageView {
+        name: &image.name,
+        pool: &image.pool,
+        // "raw" is what libvirt calls anything that it does not recognize.
+        format: if wholeness == Wholeness::Unknown { "unknown" } else { &image.format },
+        virtual_size: image.capacity.0,
+        allocation: image.allocation.0,
+        path: &image.path,
+        incomplete: wholeness == Wholeness::Unfinished,
+        origin,
+        used_by: None,
+        overlays: None,
+    })
+}
+
+pub(super) fn run(args: &ListArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let connected = connect(global, ui)?;
+    let session = connected.session();
+    let images = images::list(&session, &args.pool.name(global))?;
+    let form = args.listing.form(global);
+    if form == Form::Name {
+        return ui.names(images.iter().map(|i| i.name.as_str()));
+    }
+    // The table does without the origins, which are in a volume each.
+    let origin = |image: &Volume| match form {
+        Form::Table => Ok(None),
+        _ => images::origin(&session, &image.pool, &image.name),
+    };
+    let views: Result<Vec<_>, Error> = images.iter().map(|i| view(&session, i, origin(i)?)).collect();
+    args.listing.show(&views?, "No images; foundry image import FILE adds one", (global, ui))
+}
+
+impl Listed for ImageView<'_> {
+    type Object = Self;
+    const HEADERS: &'static [&'static str] = &["NAME", "FORMAT", "SIZE", "ALLOCATED"];
+    const WIDE_HEADERS: &'static [&'static str] = &["ORIGIN", "PATH"];
+
+    fn object(&self) -> &Self {
+        self
+    }
+
+    fn name(&self) -> Option<String> {
+        Some(self.name.to_owned())
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let (size, allocated) = (Bytes(self.virtual_size), Bytes(self.allocation));
+        vec![self.name.into(), self.shown_format().into(), size.to_string(), allocated.to_string()]
+    }
+
+    fn wide_cells(&self) -> Vec<String> {
+        let origin = self.origin.as_ref().map_or("unknown", |origin| &origin.source);
+        vec![origin.to_owned(), self.path.to_owned()]
+    }
+}
+
+pub(super) fn run_info(args: &InfoArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let connected = connect(global, ui)?;
+    let session = connected.session();
+    let pool = args.pool.name(global);
+    let name = images::meant(&session, &pool, &args.name)?;
+    let found = images::info(&session, &pool, &name)?;
+    let known = view(&session, &found.volume, found.origin)?;
+    let image = ImageView { used_by: Some(&found.vms), overlays: Some(&found.overlays), ..known };
+    args.output.show(&image, &[&name], |_| text(&image, ui.columns()), (global, ui))
+}
+
+fn text(image: &ImageView<'_>, columns: Option<u16>) -> String {
+    let mut lines = Vec::new();
+    let mut line = |name: &str, value: &str| lines.push((name.to_owned(), value.to_owned()));
+    line("Name", image.name);
+    line("Pool", image.pool);
+    line("Format", image.shown_format());
+    line("Size", &Bytes(image.virtual_size).to_string());
+    line("Allocated", &Bytes(image.allocation).to_string());
+    line("Path", image.path);
+    origin(image.origin.as_ref(), &mut line);
+    line("Used by", &users(image.used_by.unwrap_or_default(), image.overlays.unwrap_or_default()));
+    details(12, &lines, columns)
+}
+
+/// The VMs, and the volumes that lie on the image, be they a VM's or nobody's.
+fn users(vms: &[String], overlays: &[String]) -> String {
+    let overlays = overlays.iter().map(|overlay| format!("volume {overlay}"));
+    let users: Vec<String> = vms.iter().cloned().chain(overlays).collect();
+    if users.is_empty() { "-".to_owned() } else { users.join(", ") }
+}
+
+fn origin(origin: Option<&Origin>, line: &mut impl FnMut(&str, &str)) {
+    let Some(origin) = origin else { return line("Origin", "unknown") };
+    let packed =
+        origin.compression.as_ref().map_or(String::new(), |packed| format!(", compressed by {packed}"));
+    let converted =
+        origin.converted_from.as_ref().map_or(String::new(), |from| format!(", converted from {from}"));
+    let alias = origin.alias.as_ref().map_or(String::new(), |alias| format!("{alias}, "));
+    line("Origin", &format!("{alias}{}{packed}{converted}", origin.source));
+    line("Fetched", &format!("{} ({} ago)", origin.fetched, age(&origin.fetched)));
+    if let Some(digest) = &origin.digest {
+        line("Digest", digest);
+    }
+    line("Verified", &origin.verified_by.as_ref().map_or("no".to_owned(), |by| format!("by {by}")));
+}
+
+/// An image as `outdated` lists it.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct FreshnessView<'a> {
+    name: &'a str,
+    pool: &'a str,
+    /// `current`, `outdated` or `unknown`.
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origin: Option<&'a Origin>,
+    used_by: &'a [String],
+    /// Volumes that lie on it, as POOL/VOLUME.
+    overlays: &'a [String],
+}
+
+pub(super) fn run_outdated(args: &OutdatedArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let lists = catalog::load(global)?.checksums()?;
+    let connected = connect(global, ui)?;
+    let found = images::outdated(&connected.session(), &args.pool.name(global), &client(), &lists)?;
+    let views: Vec<FreshnessView<'_>> = found.iter().map(freshness).collect();
+    args.listing.show(&views, "No images", (global, ui))
+}
+
+impl Listed for FreshnessView<'_> {
+    type Object = Self;
+    const HEADERS: &'static [&'static str] = &["NAME", "STATE", "USED BY", "ORIGIN"];
+
+    fn object(&self) -> &Self {
+        self
+    }
+
+    fn name(&self) -> Option<String> {
+        (self.state == "outdated").then(|| self.name.to_owned())
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let users = users(self.used_by, self.overlays);
+        let source = self.origin.map_or("unknown", |origin| origin.source.as_str());
+        let why = self.reason.map_or_else(|| source.to_owned(), |reason| format!("{source}: {reason}"));
+        vec![self.name.to_owned(), self.state.to_owned(), users, why]
+    }
+}
+
+fn freshness(found: &Freshness) -> FreshnessView<'_> {
+    let (state, reason) = match &found.age {
+        Age::Current => ("current", None),
+        Age::Outdated => ("outdated", None),
+        Age::Unknown(reason) => ("unknown", Some(reason.as_str())),
+    };
+    FreshnessView {
+        name: &found.image.name,
+        pool: &found.image.pool,
+        state,
+        reason,
+        origin: found.origin.as_ref(),
+        used_by: &found.vms,
+        overlays: &found.overlays,
+    }
+}

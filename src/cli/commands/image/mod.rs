@@ -1,0 +1,85 @@
+//! `foundry image`
+
+mod catalog;
+mod delete;
+mod export;
+mod fetch;
+mod import;
+mod list;
+mod login;
+mod pull;
+
+pub(super) use catalog::View as CatalogView;
+pub(super) use list::{FreshnessView, ImageView};
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::Global;
+use crate::config::Key;
+use crate::ui::Ui;
+use foundry_core::error::Error;
+use foundry_core::names::PoolName;
+use foundry_fetch::catalog::CatalogImage;
+
+/// Import, pull, list and delete images
+#[derive(Debug, Args)]
+pub(crate) struct ImageArgs {
+    #[command(subcommand)]
+    command: ImageCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum ImageCommand {
+    Import(import::ImportArgs),
+    Pull(pull::PullArgs),
+    List(list::ListArgs),
+    Info(list::InfoArgs),
+    Outdated(list::OutdatedArgs),
+    Delete(delete::DeleteArgs),
+    Prune(delete::PruneArgs),
+    Export(export::ExportArgs),
+    Catalog(catalog::CatalogArgs),
+}
+
+/// In which pool.
+#[derive(Debug, Args)]
+struct InPool {
+    /// The pool [default: the image pool]
+    #[arg(long)]
+    pool: Option<PoolName>,
+}
+
+impl InPool {
+    fn name(&self, global: &Global) -> String {
+        let set = global.config().text(Key::ImagePool).unwrap_or_default();
+        self.pool.as_ref().map_or(set, PoolName::as_str).to_owned()
+    }
+}
+
+/// One of the XDG Base Directory Specification's directories: its variable's, else that one in the home directory.
+fn user_directory(variable: &str, in_home: &str) -> Option<PathBuf> {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let named = set(variable).filter(|path| path.is_absolute());
+    named.or_else(|| set("HOME").map(|home| home.join(in_home)))
+}
+
+/// The images that `pull` knows for this machine; `None` where the catalogue cannot be read.
+pub(crate) fn known_aliases(global: &Global) -> Option<Vec<CatalogImage>> {
+    catalog::load(global).ok()?.list(catalog::parse_arch(std::env::consts::ARCH).ok()?).ok()
+}
+
+pub(super) fn run(args: &ImageArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    match &args.command {
+        ImageCommand::Import(args) => import::run(args, global, ui),
+        ImageCommand::Pull(args) => pull::run(args, global, ui),
+        ImageCommand::List(args) => list::run(args, global, ui),
+        ImageCommand::Info(args) => list::run_info(args, global, ui),
+        ImageCommand::Outdated(args) => list::run_outdated(args, global, ui),
+        ImageCommand::Delete(args) => delete::run(args, global, ui),
+        ImageCommand::Prune(args) => delete::run_prune(args, global, ui),
+        ImageCommand::Export(args) => export::run(args, global, ui),
+        ImageCommand::Catalog(args) => catalog::run(args, global, ui),
+    }
+}

@@ -1,0 +1,186 @@
+//! `foundry image pull`
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::catalog;
+use super::fetch::{FetchArgs, client, image_name, with_shortest_extension};
+use super::{InPool, login, user_directory};
+use crate::Global;
+use crate::connect::connect;
+use crate::interrupt;
+use crate::ui::Ui;
+use foundry_core::error::{Code, Error};
+use foundry_core::text::shell_word;
+use foundry_engine::images::{Fetch, Pulled, Request, check_length, pull};
+use foundry_fetch::catalog::CatalogImage;
+use foundry_fetch::transfer::{Cache, Expected, Location, Login};
+use foundry_host::Volume;
+
+/// Download an image, verify and unpack it on its way
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  foundry image pull debian-13
+  foundry image pull https://example.org/disk.qcow2 \\
+      --checksum https://example.org/SHA256SUMS
+  foundry image pull https://example.org/disk.raw.xz --name disk --refresh
+  foundry image pull https://example.org/private.qcow2 --login-file ~/.netrc")]
+pub(crate) struct PullArgs {
+    /// Address of the image: http://, https:// or file://; or its name in the catalogue
+    #[arg(value_name = "URL|NAME")]
+    image: String,
+    /// Its name in the pool, with or without .qcow2 or .raw [default: the file's]
+    #[arg(long)]
+    name: Option<String>,
+    #[command(flatten)]
+    pool: InPool,
+    #[command(flatten)]
+    fetch: FetchArgs,
+    /// Log in with what is in FILE, which only you may read: USER:PASSWORD, a token, or entries as ~/.netrc has them;
+    /// the variable FOUNDRY_PULL_AUTH holds one of the first two itself
+    #[arg(long, value_name = "FILE")]
+    login_file: Option<PathBuf>,
+    /// Replace an image that is there if the server has a newer one
+    #[arg(long)]
+    refresh: bool,
+    /// Keep what was downloaded in the cache directory, for the next pull and for one that was broken off
+    #[arg(long)]
+    keep_compressed_cache: bool,
+}
+
+pub(super) fn run(args: &PullArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    // What is wrong in a catalogue is found before anybody is asked.
+    let login = login::given(args.login_file.as_deref())?;
+    let catalog = if is_alias(&args.image) { Some(catalog::load(global)?) } else { None };
+    let connected = connect(global, ui)?;
+    let session = connected.session();
+    let wanted = match catalog {
+        Some(catalog) => {
+            let arch = catalog::parse_arch(&session.host.capabilities()?.arch)?;
+            Wanted::listed(catalog.find(&args.image, arch)?)
+        }
+        None => Wanted::at(address(&args.image)?),
+    };
+    let wanted = wanted.with_login(login.as_ref(), args.login_file.is_some(), ui);
+    interrupt::guard(&connected.cancel)?;
+    let converted = args.fetch.convert();
+    let name = image_name(args.name.as_deref(), wanted.name(), converted.is_some(), &args.image)?;
+    if matches!(wanted.location, Location::Url(_)) || args.fetch.checksum.is_some() || converted.is_some() {
+        check_length(&with_shortest_extension(name.as_str()))?;
+    }
+    let (client, cache) = (client(), args.keep_compressed_cache.then(cache).transpose()?);
+    let checksum = args.fetch.checksum.clone().or_else(|| wanted.checksum.clone());
+    let checksum = checksum.map(|expected| wanted.asked_for(expected, login.as_ref()));
+    let fetch = Fetch {
+        location: &wanted.location,
+        expected: checksum.as_ref(),
+        convert: converted,
+        alias: wanted.alias.as_deref(),
+        client: &client,
+        cache: cache.as_ref(),
+    };
+    let pool = args.pool.name(global);
+    let request = Request {
+        fetch,
+        pool: &pool,
+        name: &name,
+        refresh: args.refresh,
+        insist: args.fetch.checksum.is_some(),
+    };
+    ui.line(&sentence(&pull(&session, &request)?))
+}
+
+/// What has no scheme is a file, which needs no pull.
+fn address(image: &str) -> Result<Location, Error> {
+    if image.contains("://") {
+        return Ok(image.parse()?);
+    }
+    Err(Error::new(Code::DownloadUnfit, format!("{image} is neither an address nor a name in the catalogue"))
+        .hint(format!("foundry image import {} takes a file", shell_word(image))))
+}
+
+/// What is no address and no path is a short name.
+fn is_alias(image: &str) -> bool {
+    !image.contains("://") && !image.contains('/') && image != "-"
+}
+
+/// What is to be pulled.
+struct Wanted {
+    location: Location,
+    checksum: Option<Expected>,
+    alias: Option<String>,
+    /// Whether the user named its server, on the command line or in a catalogue.
+    is_users: bool,
+}
+
+impl Wanted {
+    fn at(location: Location) -> Self {
+        Self { location, checksum: None, alias: None, is_users: true }
+    }
+
+    fn listed(image: CatalogImage) -> Self {
+        Self {
+            location: image.location,
+            checksum: image.checksum,
+            alias: Some(image.alias.to_string()),
+            is_users: image.own,
+        }
+    }
+
+    /// Gives it a login. One that says not for whom it is goes to no server of the built-in catalogue, which the user
+    /// did not name.
+    fn with_login(self, login: Option<&Login>, is_named: bool, ui: &Ui) -> Self {
+        let Some(login) = login else { return self };
+        if !self.is_users && !login.names_hosts() {
+            if is_named {
+                ui.warn("the login is not sent: the servers of the built-in catalogue want none");
+            }
+            return self;
+        }
+        let location = login.given_to(self.location.clone(), &self.location);
+        if let Location::Url(url) = &location
+            && url.has_login()
+            && url.is_open_on_the_way()
+        {
+            ui.warn(&format!("the login goes to {url} unencrypted: who is on the way can read it"));
+        }
+        Self { location, ..self }
+    }
+
+    /// A list of checksums lies beside the image mostly, and wants the same login.
+    fn asked_for(&self, expected: Expected, login: Option<&Login>) -> Expected {
+        match (expected, login) {
+            (Expected::ListedIn(list), Some(login)) if self.is_users || login.names_hosts() => {
+                Expected::ListedIn(login.given_to(list, &self.location))
+            }
+            (expected, _) => expected,
+        }
+    }
+
+    /// An image of the catalogue is called as it is there.
+    fn name(&self) -> Option<String> {
+        self.alias.clone().or_else(|| self.location.file_name())
+    }
+}
+
+fn sentence(pulled: &Pulled) -> String {
+    let what = |image: &Volume| format!("image '{}' ({}, {})", image.name, image.format, image.capacity);
+    match pulled {
+        Pulled::New(image) => format!("Successfully pulled {}", what(image)),
+        Pulled::There(image) => {
+            format!("There is {} from there already; --refresh looks for a newer one", what(image))
+        }
+        Pulled::Current(image) => format!("There is no newer one than {}", what(image)),
+        Pulled::Replaced(image) => format!("Successfully replaced {}", what(image)),
+    }
+}
+
+/// The XDG Base Directory Specification's directory for what can be had again.
+fn cache() -> Result<Cache, Error> {
+    match user_directory("XDG_CACHE_HOME", ".cache") {
+        Some(base) => Ok(Cache::new(base.join("foundry/downloads"))),
+        None => Err(Error::new(Code::NoDirectory, "there is no directory to keep downloads in")
+            .hint("set XDG_CACHE_HOME or HOME")),
+    }
+}

@@ -1,0 +1,111 @@
+//! `foundry list`
+
+use clap::Args;
+
+use crate::Global;
+use crate::connect::connect;
+use crate::output::{Listed, ListingArgs, Selector, Shown, age, or_dash};
+use crate::ui::Ui;
+use crate::watch::watch;
+use foundry_core::error::Error;
+use foundry_core::manifest::{Phase, VirtualMachine};
+use foundry_engine::Session;
+use foundry_engine::inspect::{self, Seen};
+use foundry_host::DomainState;
+
+/// List running VMs, or all of them
+#[derive(Debug, Args)]
+#[command(
+    visible_alias = "ls",
+    after_help = "Examples:
+  foundry list --all
+  foundry list -l role=web -o name
+  foundry list --all -o json
+  foundry list --watch
+  foundry list -o custom-columns=NAME:.metadata.name,PHASE:.status.phase"
+)]
+pub(crate) struct ListArgs {
+    /// Include VMs that do not run
+    #[arg(short, long)]
+    all: bool,
+    #[command(flatten)]
+    listing: ListingArgs,
+    /// Go on, and show what changes
+    #[arg(short, long)]
+    watch: bool,
+    /// Show VMs with these labels only: key, key=value, key!=value, several with commas
+    #[arg(short = 'l', long, value_name = "LABELS")]
+    selector: Option<Selector>,
+}
+
+pub(super) fn run(args: &ListArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let empty = if args.all { "No VMs" } else { "No running VMs; --all shows the others" };
+    if args.watch {
+        let mut shown = Shown::default();
+        return watch(global, ui, |session| {
+            args.listing.show_again(&args.found(session)?, empty, &mut shown, (global, ui))
+        });
+    }
+    let connected = connect(global, ui)?;
+    args.listing.show(&args.found(&connected.session())?, empty, (global, ui))
+}
+
+impl ListArgs {
+    /// The VMs that are asked for.
+    fn found(&self, session: &Session<'_>) -> Result<Vec<Seen>, Error> {
+        let mut seen = inspect::list(session, self.all)?;
+        if let Some(selector) = &self.selector {
+            seen.retain(|vm| selector.matches(&vm.vm.metadata.labels));
+        }
+        Ok(seen)
+    }
+}
+
+impl Listed for Seen {
+    type Object = VirtualMachine;
+    const HEADERS: &'static [&'static str] =
+        &["NAME", "STATE", "VCPUS", "MEMORY", "IP ADDRESS", "AGE", "MANAGED"];
+    const WIDE_HEADERS: &'static [&'static str] = &["IMAGE", "POOL", "UUID"];
+
+    fn object(&self) -> &VirtualMachine {
+        &self.vm
+    }
+
+    fn name(&self) -> Option<String> {
+        Some(self.domain.name.clone())
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let addresses: Vec<&str> =
+            self.vm.status.iter().flat_map(|s| &s.addresses).map(|a| a.address.as_str()).collect();
+        vec![
+            self.domain.name.clone(),
+            state_word(self),
+            self.domain.vcpus.to_string(),
+            self.domain.memory.to_string(),
+            or_dash((!addresses.is_empty()).then(|| addresses.join(","))),
+            or_dash(self.created_at().map(age)),
+            self.managed().into(),
+        ]
+    }
+
+    fn wide_cells(&self) -> Vec<String> {
+        let record = self.record();
+        let image = record.and_then(|r| r.image.clone());
+        let pool = record.and_then(|r| r.volumes.first()).map(|v| v.pool.clone());
+        vec![or_dash(image), or_dash(pool), self.domain.uuid.to_string()]
+    }
+}
+
+/// libvirt's word, or foundry's where it knows better.
+fn state_word(seen: &Seen) -> String {
+    match seen.vm.status.as_ref().map(|s| s.phase) {
+        Some(Phase::Pending) => "interrupted".into(),
+        Some(Phase::Creating) => "creating".into(),
+        Some(Phase::Destroying) => "half destroyed".into(),
+        Some(Phase::Saved) => "saved".into(),
+        Some(Phase::Failed) if seen.domain.state == DomainState::Crashed => seen.domain.state.to_string(),
+        Some(Phase::Failed) => format!("{} ({})", seen.domain.state, seen.domain.why.word()),
+        _ => seen.domain.state.to_string(),
+    }
+}

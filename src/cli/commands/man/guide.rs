@@ -1,0 +1,27 @@
+//! foundry-guide(7): the guide, made from `guide.md`, which is also read as it is.
+
+use roff::{Roff, bold, roman};
+
+use super::{Page, markdown};
+
+const GUIDE: &str = include_str!("../../guide.md");
+
+pub(super) fn page() -> Page {
+    let mut page = Roff::new();
+    page.control("SH", ["NAME"]);
+    page.text([roman(
+        "foundry-guide - images, pools, disks, cleaning up, configuration and output of foundry",
+    )]);
+    page.control("SH", ["DESCRIPTION"]);
+    markdown::add(&mut page, GUIDE);
+    page.control("SH", ["SEE ALSO"]);
+    page.text([
+        bold("foundry"),
+        roman("(1), "),
+        bold("foundry"),
+        roman("(5), "),
+        bold("virsh"),
+        roman("(1)"),
+    ]);
+    Page { name: "foundry-guide".into(), section: 7, body: page.render() }
+}

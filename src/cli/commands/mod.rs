@@ -1,0 +1,106 @@
+//! One file for each command: its arguments directly above its handler.
+
+mod config;
+pub(crate) mod create;
+pub(crate) mod destroy;
+mod disk;
+mod doctor;
+mod explain;
+mod explain_code;
+mod gc;
+pub(crate) mod get;
+pub(crate) mod help;
+pub(crate) mod image;
+mod init;
+mod init_answers;
+mod list;
+mod man;
+pub(crate) mod pool;
+mod pool_add;
+mod render;
+mod schema;
+mod seed;
+mod storage;
+mod test_conn;
+
+use clap::Subcommand;
+
+use crate::ui::Ui;
+use crate::{Global, completion};
+use foundry_core::error::Error;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Create(create::CreateArgs),
+    Destroy(destroy::DestroyArgs),
+    List(list::ListArgs),
+    Get(get::GetArgs),
+    Render(render::RenderArgs),
+    /// Show one VM (another spelling of get)
+    Vm(get::VmArgs),
+    Image(image::ImageArgs),
+    Disk(disk::DiskArgs),
+    Pool(pool::PoolArgs),
+    Storage(storage::StorageArgs),
+    Seed(seed::SeedArgs),
+    Gc(gc::GcArgs),
+    Config(config::ConfigArgs),
+    Init(init::InitArgs),
+    Explain(explain::ExplainArgs),
+    Schema(schema::SchemaArgs),
+    Options(help::OptionsArgs),
+    Completion(completion::CompletionArgs),
+    Man(man::ManArgs),
+    #[command(name = "__complete")]
+    Complete(completion::CompleteArgs),
+    TestConn(test_conn::TestConnArgs),
+    Doctor(doctor::DoctorArgs),
+}
+
+impl Command {
+    /// Whether it shows or mends the configuration, or has no use for one.
+    fn does_without_configuration(&self) -> bool {
+        matches!(
+            self,
+            Self::Config(_)
+                | Self::Explain(_)
+                | Self::Schema(_)
+                | Self::Options(_)
+                | Self::Completion(_)
+                | Self::Man(_)
+                | Self::Complete(_)
+        )
+    }
+}
+
+/// Runs the command.
+pub(crate) fn run(command: &Command, global: &Global, ui: &Ui) -> Result<(), Error> {
+    if !command.does_without_configuration() {
+        global.found().check()?;
+        global.found().ignored().iter().for_each(|why| ui.warn(why));
+    }
+    match command {
+        Command::Create(args) => create::run(args, global, ui),
+        Command::Destroy(args) => destroy::run(args, global, ui),
+        Command::List(args) => list::run(args, global, ui),
+        Command::Get(args) => get::run(args, global, ui),
+        Command::Vm(args) => get::run_vm(args, global, ui),
+        Command::Render(args) => render::run(args, global, ui),
+        Command::Image(args) => image::run(args, global, ui),
+        Command::Disk(args) => disk::run(args, global, ui),
+        Command::Pool(args) => pool::run(args, global, ui),
+        Command::Storage(args) => storage::run(args, global, ui),
+        Command::Seed(args) => seed::run(args, global, ui),
+        Command::Gc(args) => gc::run(args, global, ui),
+        Command::Config(args) => config::run(args, global, ui),
+        Command::Init(args) => init::run(args, global, ui),
+        Command::Explain(args) => explain::run(args, ui),
+        Command::Schema(args) => schema::run(args, ui),
+        Command::Options(args) => help::run(args, ui),
+        Command::Completion(args) => completion::run(args, ui),
+        Command::Man(args) => man::run(args, ui),
+        Command::Complete(args) => completion::run_complete(args, ui),
+        Command::TestConn(args) => test_conn::run(args, global, ui),
+        Command::Doctor(args) => doctor::run(args, global, ui),
+    }
+}

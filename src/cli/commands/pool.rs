@@ -1,0 +1,263 @@
+//! `foundry pool`
+
+use clap::{Args, Subcommand};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::pool_add::{AddArgs, add};
+use crate::Global;
+use crate::connect::connect;
+use crate::interrupt;
+use crate::output::{Listed, ListingArgs, OutputArgs, details, table};
+use crate::ui::Ui;
+use foundry_core::error::Error;
+use foundry_core::units::Bytes;
+use foundry_engine::pools::PoolInfo;
+use foundry_engine::{Session, pools};
+use foundry_host::Pool;
+
+/// List, add, start, stop and delete storage pools
+#[derive(Debug, Args)]
+pub(crate) struct PoolArgs {
+    #[command(subcommand)]
+    command: PoolCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum PoolCommand {
+    /// List pools
+    #[command(
+        visible_alias = "ls",
+        after_help = "Examples:\n  foundry pool list\n  foundry pool list -o name"
+    )]
+    List {
+        #[command(flatten)]
+        listing: ListingArgs,
+    },
+    /// Show a pool, its volumes and who uses them
+    #[command(after_help = "Examples:\n  foundry pool info ssd")]
+    Info {
+        /// Its name
+        #[arg(value_name = "POOL")]
+        name: String,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    Add(AddArgs),
+    /// Start a pool; a file system is mounted
+    #[command(after_help = "Examples:\n  foundry pool start ssd\n  foundry pool start ssd --autostart")]
+    Start {
+        /// Its name
+        #[arg(value_name = "POOL")]
+        name: String,
+        /// Have it start with the host from now on
+        #[arg(long)]
+        autostart: bool,
+    },
+    /// Stop a pool that no running VM uses; a file system is unmounted
+    #[command(after_help = "Examples:\n  foundry pool stop ssd\n  foundry pool stop ssd --no-autostart")]
+    Stop {
+        /// Its name
+        #[arg(value_name = "POOL")]
+        name: String,
+        /// Have it not start with the host any more
+        #[arg(long)]
+        no_autostart: bool,
+    },
+    /// Make libvirt look at a pool's volumes anew
+    #[command(after_help = "Examples:\n  foundry pool refresh ssd")]
+    Refresh {
+        /// Its name
+        #[arg(value_name = "POOL")]
+        name: String,
+    },
+    /// Stop and forget a pool; its volumes stay where they are
+    #[command(
+        visible_alias = "rm",
+        after_help = "Examples:\n  foundry pool delete ssd\n  foundry pool delete ssd --force"
+    )]
+    Delete {
+        /// Its name
+        #[arg(value_name = "POOL")]
+        name: String,
+        /// Even if it has volumes, or is stopped, so that they cannot be seen
+        #[arg(short, long)]
+        force: bool,
+    },
+}
+
+/// A pool as it is listed.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PoolView<'a> {
+    name: &'a str,
+    /// Its type, in libvirt's words.
+    #[serde(rename = "type")]
+    kind: &'a str,
+    /// Whether it is started.
+    active: bool,
+    /// Whether it starts with the host.
+    autostart: bool,
+    /// Its directory or device on the host.
+    target: Option<&'a str>,
+    /// Bytes of its file system or device.
+    capacity: u64,
+    /// Bytes that are taken there.
+    allocation: u64,
+    /// Bytes that are left there.
+    available: u64,
+    /// What it is made of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<String>,
+    /// How many volumes it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    volumes: Option<usize>,
+    /// Names of the VMs that have disks in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    used_by: Option<&'a [String]>,
+}
+
+pub(super) fn run(args: &PoolArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    // The words of a new pool are judged before anything is connected to.
+    if let PoolCommand::Add(args) = &args.command {
+        return add(args, global, ui);
+    }
+    let connected = connect(global, ui)?;
+    if !matches!(args.command, PoolCommand::List { .. } | PoolCommand::Info { .. }) {
+        interrupt::guard(&connected.cancel)?;
+    }
+    act(&args.command, &connected.session(), (global, ui))
+}
+
+fn act(command: &PoolCommand, session: &Session<'_>, (global, ui): (&Global, &Ui)) -> Result<(), Error> {
+    match command {
+        // It has a way of its own, and nothing is left to do here.
+        PoolCommand::Add(_) => Ok(()),
+        PoolCommand::List { listing } => {
+            let pools = pools::list(session)?;
+            let views: Vec<PoolView<'_>> = pools.iter().map(view).collect();
+            listing.show(&views, "No pools; the default ones are made on their first use", (global, ui))
+        }
+        PoolCommand::Info { name, output } => {
+            let found = pools::info(session, name)?;
+            let volumes = found.pool.active.then_some(found.volumes.len());
+            let view = PoolView { volumes, used_by: Some(&found.users), ..view(&found.pool) };
+            output.show(&view, &[view.name], |_| text(&found, ui.columns()), (global, ui))
+        }
+        PoolCommand::Start { name, autostart } => {
+            let done = pools::start(session, name, *autostart)?;
+            ui.line(&told(name, done, "started"))
+        }
+        PoolCommand::Stop { name, no_autostart } => {
+            let done = pools::stop(session, name, *no_autostart)?;
+            ui.line(&told(name, done, "stopped"))
+        }
+        PoolCommand::Refresh { name } => {
+            pools::refresh(session, name)?;
+            ui.line(&format!("Successfully refreshed pool '{name}'"))
+        }
+        PoolCommand::Delete { name, force } => {
+            pools::delete(session, name, *force)?;
+            ui.line(&format!("Successfully deleted pool '{name}'; its volumes stay"))
+        }
+    }
+}
+
+/// What became of a pool that was to be in that state.
+fn told(name: &str, done: bool, state: &str) -> String {
+    if done {
+        format!("Successfully {state} pool '{name}'")
+    } else {
+        format!("Pool '{name}' is {state} already")
+    }
+}
+
+fn view(pool: &Pool) -> PoolView<'_> {
+    PoolView {
+        name: &pool.name,
+        kind: &pool.kind,
+        active: pool.active,
+        autostart: pool.autostart,
+        target: pool.target.as_deref(),
+        capacity: pool.capacity.0,
+        allocation: pool.allocation.0,
+        available: pool.available.0,
+        source: source(pool),
+        volumes: None,
+        used_by: None,
+    }
+}
+
+impl Listed for PoolView<'_> {
+    type Object = Self;
+    const HEADERS: &'static [&'static str] = &["NAME", "TYPE", "STATE", "SIZE", "AVAILABLE", "TARGET"];
+    const WIDE_HEADERS: &'static [&'static str] = &["ALLOCATED", "AUTOSTART", "SOURCE"];
+
+    fn object(&self) -> &Self {
+        self
+    }
+
+    fn name(&self) -> Option<String> {
+        Some(self.name.to_owned())
+    }
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.name.to_owned(),
+            self.kind.to_owned(),
+            if self.active { "active" } else { "inactive" }.into(),
+            self.size(self.capacity),
+            self.size(self.available),
+            self.target.unwrap_or("-").to_owned(),
+        ]
+    }
+
+    fn wide_cells(&self) -> Vec<String> {
+        let source = self.source.clone().unwrap_or_else(|| "-".into());
+        let autostart = if self.autostart { "yes" } else { "no" };
+        vec![self.size(self.allocation), autostart.into(), source]
+    }
+}
+
+impl PoolView<'_> {
+    /// What is not active has no sizes.
+    fn size(&self, bytes: u64) -> String {
+        if self.active { Bytes(bytes).to_string() } else { "-".into() }
+    }
+}
+
+/// What it is made of; of a directory that is the target.
+fn source(pool: &Pool) -> Option<String> {
+    Some(pool.source.to_string()).filter(|text| !text.is_empty())
+}
+
+fn text(found: &PoolInfo, columns: Option<u16>) -> String {
+    let pool = &found.pool;
+    let or_none = |text: Option<String>| text.filter(|t| !t.is_empty()).unwrap_or_else(|| "-".into());
+    let format = pool.source.format.as_ref().map(|f| format!(" ({f})")).unwrap_or_default();
+    let source = source(pool).map(|source| source + &format);
+    let count = pool.active.then(|| found.volumes.len().to_string());
+    let lines = [
+        ("Name", pool.name.clone()),
+        ("Type", pool.kind.clone()),
+        ("State", if pool.active { "active" } else { "inactive" }.into()),
+        ("Autostart", if pool.autostart { "yes" } else { "no" }.into()),
+        ("Source", or_none(source)),
+        ("Target", or_none(pool.target.clone())),
+        ("Size", pool.capacity.to_string()),
+        ("Allocated", pool.allocation.to_string()),
+        ("Available", pool.available.to_string()),
+        ("Volumes", or_none(count)),
+        ("Used by", or_none(Some(found.users.join(", ")))),
+    ];
+    let mut text = details(12, &lines.map(|(name, value)| (name.to_owned(), value)), columns);
+    let rows = found
+        .volumes
+        .iter()
+        .map(|v| vec![v.name.clone(), v.format.clone(), v.capacity.to_string(), v.allocation.to_string()]);
+    if !found.volumes.is_empty() {
+        text.push('\n');
+        text.push_str(&table(&["VOLUME", "FORMAT", "SIZE", "ALLOCATED"], rows, false, columns));
+    }
+    text
+}

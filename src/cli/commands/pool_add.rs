@@ -1,0 +1,143 @@
+//! `foundry pool add`
+
+use clap::{Args, ValueEnum};
+
+use crate::Global;
+use crate::connect::connect;
+use crate::interrupt;
+use crate::ui::Ui;
+use foundry_core::error::Error;
+use foundry_core::names::PoolName;
+use foundry_core::pool::{PoolType, Source, Wanted};
+use foundry_engine::pools;
+
+/// Add a pool, start it, and have it start with the host
+///
+/// A directory that exists keeps its owner and mode; one that is missing is made. Nothing else is made: file
+/// systems, volume groups, datasets and Ceph pools are there before, and nothing on them is changed.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  foundry pool add ssd dir /mnt/ssd/foundry
+  foundry pool add disk fs /dev/disk/by-label/vms --target /srv/vms
+  foundry pool add shared netfs nas.example.com:/export/vms --target /srv/shared
+  foundry pool add fast logical vg0
+  foundry pool add tank zfs tank/vms
+  foundry pool add ceph rbd vms --monitor mon1.example.com \\
+      --auth-user libvirt --secret 'client.libvirt secret'
+  foundry pool add luns iscsi san.example.com iqn.2026-01.com.example:disks
+
+A secret is never on the command line: libvirt gets it by virsh secret-define
+and secret-set-value, and --secret says which one it is.")]
+pub(crate) struct AddArgs {
+    /// Its name
+    name: PoolName,
+    /// Its type
+    #[arg(value_enum)]
+    kind: PoolTypeArg,
+    /// By type: a directory; a block device; HOST:/DIRECTORY; a volume group; a ZFS or Ceph pool; a portal and the
+    /// target's qualified name
+    #[arg(required = true, num_args = 1..=2)]
+    source: Vec<String>,
+    /// fs, netfs: where libvirt mounts it
+    #[arg(long, value_name = "PATH")]
+    target: Option<String>,
+    /// fs: ext4, … [default: auto]; netfs: cifs, … [default: nfs]
+    #[arg(long)]
+    format: Option<String>,
+    /// netfs: version of NFS
+    #[arg(long, value_name = "VERSION")]
+    protocol_ver: Option<String>,
+    /// rbd: one of Ceph's monitors; once for each
+    #[arg(long, value_name = "HOST[:PORT]")]
+    monitor: Vec<String>,
+    /// rbd, iscsi: user's name there
+    #[arg(long, value_name = "USER")]
+    auth_user: Option<String>,
+    /// rbd, iscsi: which of libvirt's secrets
+    #[arg(long, value_name = "UUID|USAGE")]
+    secret: Option<String>,
+    /// iscsi: the name that this host calls itself
+    #[arg(long, value_name = "IQN")]
+    initiator_iqn: Option<String>,
+    /// Do not start it with the host
+    #[arg(long)]
+    no_autostart: bool,
+    /// Print what libvirt would be told; change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum PoolTypeArg {
+    /// A directory
+    Dir,
+    /// A file system on a block device of the host
+    Fs,
+    /// A file system that another machine serves: NFS, CIFS, GlusterFS
+    Netfs,
+    /// An LVM volume group
+    Logical,
+    /// A ZFS pool or dataset
+    Zfs,
+    /// A Ceph pool
+    Rbd,
+    /// The units of an iSCSI target
+    Iscsi,
+}
+
+impl From<PoolTypeArg> for PoolType {
+    fn from(arg: PoolTypeArg) -> Self {
+        match arg {
+            PoolTypeArg::Dir => Self::Dir,
+            PoolTypeArg::Fs => Self::Fs,
+            PoolTypeArg::Netfs => Self::NetFs,
+            PoolTypeArg::Logical => Self::Logical,
+            PoolTypeArg::Zfs => Self::Zfs,
+            PoolTypeArg::Rbd => Self::Rbd,
+            PoolTypeArg::Iscsi => Self::Iscsi,
+        }
+    }
+}
+
+impl AddArgs {
+    /// # Errors
+    /// All that is wrong with the words, before anything is connected to.
+    fn judge(&self) -> Result<Source, Error> {
+        let wanted = Wanted {
+            source: self.source.clone(),
+            target: self.target.clone(),
+            format: self.format.clone(),
+            protocol_version: self.protocol_ver.clone(),
+            monitors: self.monitor.clone(),
+            auth_user: self.auth_user.clone(),
+            secret: self.secret.clone(),
+            initiator: self.initiator_iqn.clone(),
+        };
+        Source::judge(self.kind.into(), &wanted)
+    }
+}
+
+pub(super) fn add(args: &AddArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let (name, source) = (&args.name, args.judge()?);
+    let connected = connect(global, ui)?;
+    if args.dry_run {
+        ui.result(&pools::plan(&connected.session(), name, &source)?)?;
+        ui.note(&would(name, &source, args.no_autostart));
+        return Ok(());
+    }
+    interrupt::guard(&connected.cancel)?;
+    pools::add(&connected.session(), name, &source, !args.no_autostart)?;
+    ui.line(&format!("Successfully added pool '{name}'"))
+}
+
+/// What adding it would do beyond the XML.
+fn would(name: &PoolName, source: &Source, no_autostart: bool) -> String {
+    let mut steps = vec!["be defined".to_owned()];
+    steps.extend(source.directory().map(|path| format!("get its directory {path} if that is missing")));
+    steps.push("be started".into());
+    if !no_autostart {
+        steps.push("start with the host".into());
+    }
+    let last = steps.pop().unwrap_or_default();
+    format!("Pool '{name}' would {} and {last}; nothing was changed", steps.join(", "))
+}

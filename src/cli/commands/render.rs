@@ -1,0 +1,168 @@
+//! `foundry render`
+
+use clap::{Args, ValueEnum};
+
+use super::create::plan_all;
+use crate::Global;
+use crate::ui::Ui;
+use foundry_core::cloud_init;
+use foundry_core::domain_xml::{self, DiskSource, Placement, VirtType};
+use foundry_core::error::{Error, Kind};
+use foundry_core::names::PoolName;
+use foundry_core::plan::{Arch, BootSource, DiskFormat, ImageRef, VmPlan};
+use foundry_core::record::Role;
+use foundry_core::storage_xml::{self, VolumeSpec};
+use foundry_core::units::Bytes;
+use foundry_engine::{PlannedVolume, Settings, console, planned_volumes};
+
+/// The instance-id's variable part in a rendering, so that a manifest always renders alike.
+const RENDERED_INSTANCE: &str = "00000000-0000-0000-0000-000000000000";
+
+/// Print what foundry would tell libvirt and cloud-init; connects to nothing
+#[derive(Debug, Args)]
+#[command(after_help = "Disks and images are named by pool and volume: paths are the host's to say.
+An image called *.raw is taken for raw, any other for qcow2.
+foundry create --dry-run -o xml prints what libvirt is told.
+
+Examples:
+  foundry render vm.yaml
+  foundry render vm.yaml --what=user-data
+  foundry render vm.yaml --what=all --virt-type qemu")]
+pub(crate) struct RenderArgs {
+    /// Manifests; - reads standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<String>,
+    /// What to print
+    #[arg(long, value_enum, default_value = "domain")]
+    what: What,
+    /// Put the disks into this pool, whatever the manifest says
+    #[arg(long)]
+    pool: Option<PoolName>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum What {
+    Domain,
+    Volumes,
+    UserData,
+    MetaData,
+    NetworkConfig,
+    All,
+}
+
+pub(super) fn run(args: &RenderArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let settings = global.settings()?;
+    let plans = plan_all(&args.files, &settings.defaults(args.pool.clone()))?;
+    let mut text = String::new();
+    for (index, plan) in plans.iter().enumerate() {
+        if index > 0 && args.what != What::Domain && args.what != What::Volumes {
+            text.push_str("---\n");
+        }
+        text.push_str(&render(plan, args.what, &settings)?);
+    }
+    ui.result(&text)
+}
+
+fn render(plan: &VmPlan, what: What, settings: &Settings) -> Result<String, Error> {
+    match what {
+        What::Domain => domain(plan, settings),
+        What::Volumes => volumes(plan),
+        What::UserData => documents(plan).map(|d| d.map_or_else(String::new, |d| d.user_data)),
+        What::MetaData => documents(plan).map(|d| d.map_or_else(String::new, |d| d.meta_data)),
+        What::NetworkConfig => documents(plan).map(|d| d.map_or_else(String::new, |d| d.network_config)),
+        What::All => all(plan, settings),
+    }
+}
+
+fn all(plan: &VmPlan, settings: &Settings) -> Result<String, Error> {
+    let mut parts = vec![("domain", domain(plan, settings)?), ("volumes", volumes(plan)?)];
+    if let Some(seed) = documents(plan)? {
+        parts.push(("user-data", seed.user_data));
+        parts.push(("meta-data", seed.meta_data));
+        parts.push(("network-config", seed.network_config));
+    }
+    Ok(parts.into_iter().map(|(name, text)| format!("### {name}\n{text}\n")).collect())
+}
+
+fn domain(plan: &VmPlan, settings: &Settings) -> Result<String, Error> {
+    let disks = planned_volumes(plan).into_iter().map(|volume| disk(plan, volume)).collect();
+    let native = Arch::ALL.into_iter().find(|a| a.as_str() == std::env::consts::ARCH);
+    let arch = plan.arch.or(native).unwrap_or(Arch::X86_64);
+    let log = console::log_path("qemu:///system", plan.name.as_str());
+    let placement = Placement {
+        uuid: None,
+        virt_type: settings.virt_type.unwrap_or(VirtType::Kvm),
+        arch,
+        native: native == Some(arch),
+        disks,
+        console_log: log.as_deref(),
+        record: None,
+    };
+    Ok(domain_xml::render(plan, &placement)?)
+}
+
+/// By pool and name: the paths that libvirt is told are the host's to say.
+fn disk(plan: &VmPlan, planned: PlannedVolume) -> DiskSource {
+    let own = DiskSource::Volume { pool: plan.pool.to_string(), volume: planned.name.to_string() };
+    match &plan.boot_disk.source {
+        BootSource::Image(image) if planned.is_overlay() => {
+            let (image, name) = match image {
+                ImageRef::Path(path) => (DiskSource::File(path.clone()), path.as_str()),
+                ImageRef::Volume { pool, volume } => {
+                    let place = DiskSource::Volume { pool: pool.to_string(), volume: volume.to_string() };
+                    (place, volume.as_str())
+                }
+            };
+            // The host reads the format from the image; here its name is all there is.
+            let format = if name.ends_with(".raw") { DiskFormat::Raw } else { DiskFormat::Qcow2 };
+            let format = format.as_str().to_owned();
+            DiskSource::Overlay { own: Box::new(own), image: Box::new(image), format }
+        }
+        _ => own,
+    }
+}
+
+fn volumes(plan: &VmPlan) -> Result<String, Error> {
+    let mut text = String::new();
+    for planned in planned_volumes(plan) {
+        let size = if planned.role == Role::Seed { seed_size(plan)? } else { Bytes(0) };
+        let spec = VolumeSpec {
+            name: planned.name.to_string(),
+            format: planned.format.as_str().into(),
+            capacity: planned.capacity.max(size),
+            allocation: size,
+            backing: None,
+        };
+        text.push_str(&storage_xml::volume(&spec)?);
+        text.push('\n');
+        if let BootSource::Image(image) = &plan.boot_disk.source
+            && planned.role == Role::Boot
+        {
+            text.push_str(&image_comment(image, planned.is_overlay()));
+        }
+    }
+    Ok(text)
+}
+
+/// Where an image is and what it really is nobody knows without the host; `create --dry-run` asks it.
+fn image_comment(image: &ImageRef, is_overlay: bool) -> String {
+    let what = if is_overlay { "backing" } else { "content" };
+    // "--" would end the comment (XML 1.0, 2.5).
+    let image = image.to_string().replace("--", "- -");
+    format!("<!-- {what}: image {image}, its path and format are the host's to say -->\n")
+}
+
+/// A seed takes its whole size at once.
+fn seed_size(plan: &VmPlan) -> Result<Bytes, Error> {
+    let Some(documents) = documents(plan)? else { return Ok(Bytes(0)) };
+    let iso = cloud_init::iso(&documents).map_err(|e| Error::new(Kind::Vm, e.to_string()))?;
+    Ok(Bytes(iso.len() as u64))
+}
+
+fn documents(plan: &VmPlan) -> Result<Option<cloud_init::Documents>, Error> {
+    let Some(seed) = &plan.seed else { return Ok(None) };
+    let instance_id = format!("{}-{RENDERED_INSTANCE}", plan.name);
+    cloud_init::documents(plan, seed, &instance_id).map(Some).map_err(|e| {
+        Error::new(Kind::Vm, format!("cannot make the seed of VM '{}'", plan.name)).because(e.to_string())
+    })
+}

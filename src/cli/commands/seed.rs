@@ -1,0 +1,67 @@
+//! `foundry seed`
+
+use clap::{Args, Subcommand};
+
+use crate::Global;
+use crate::connect::connect;
+use crate::consent::{self, name_spared, name_volumes};
+use crate::interrupt;
+use crate::ui::Ui;
+use foundry_core::error::Error;
+use foundry_core::text::printable;
+use foundry_engine::seed::{self, Ejection};
+
+/// Take away the cloud-init seed of a VM
+#[derive(Debug, Args)]
+pub(crate) struct SeedArgs {
+    #[command(subcommand)]
+    command: SeedCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum SeedCommand {
+    /// Detach the seed and delete its volume, once cloud-init is done
+    ///
+    /// What it held (the password hash, the user-data) only the guest has from then on, and you.
+    #[command(
+        after_help = "Examples:\n  foundry create web.yaml --wait=cloud-init && foundry seed eject web"
+    )]
+    Eject {
+        /// Name of the VM
+        #[arg(value_name = "VM")]
+        name: String,
+        /// Eject it though cloud-init is not known to be done, or had errors
+        #[arg(short, long)]
+        force: bool,
+        /// Do not ask on a terminal
+        #[arg(short, long)]
+        yes: bool,
+    },
+}
+
+pub(super) fn run(args: &SeedArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let connected = connect(global, ui)?;
+    let session = connected.session();
+    let SeedCommand::Eject { name, force, yes } = &args.command;
+    let Some(ejection) = seed::survey(&session, name, *force)? else {
+        return ui.line(&format!("The seed of VM '{name}' was ejected already"));
+    };
+    if !yes {
+        consent::agree(&question(&ejection), "nothing was ejected", ui)?;
+    }
+    // Only now: until the answer a signal ends the program at once.
+    interrupt::guard(&connected.cancel)?;
+    seed::eject(&session, &ejection)?;
+    let vm = &ejection.vm;
+    ui.line(&format!("Successfully ejected the seed of VM '{vm}'"))
+        .map_err(|unwritten| unwritten.outcome(format!("the seed of VM '{vm}' was ejected")))
+}
+
+fn question(ejection: &Ejection) -> String {
+    let Ejection { vm, live, volume, kept, .. } = ejection;
+    let runs = if *live { ", which runs" } else { "" };
+    let mut text = format!("Detach the seed of VM '{}'{runs}\n", printable(vm));
+    name_volumes(&mut text, "and delete for good:", volume.as_slice());
+    name_spared(&mut text, kept.as_slice());
+    text + "Go ahead?"
+}

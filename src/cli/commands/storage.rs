@@ -1,0 +1,139 @@
+//! `foundry storage`
+
+use clap::{Args, Subcommand};
+
+use crate::Global;
+use crate::connect::connect;
+use crate::output::{Form, ListingArgs, table};
+use crate::ui::Ui;
+use foundry_core::error::Error;
+use foundry_core::units::Bytes;
+use foundry_engine::storage::{self, FileSystem, Orphan, PoolStatus, StorageStatus, Tally};
+
+/// Show what the storage of the host has and has promised
+#[derive(Debug, Args)]
+pub(crate) struct StorageArgs {
+    #[command(subcommand)]
+    command: StorageCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum StorageCommand {
+    /// Show all pools together
+    #[command(after_help = "Examples:\n  foundry storage status\n  foundry storage status -o wide")]
+    Status {
+        #[command(flatten)]
+        listing: ListingArgs,
+    },
+}
+
+pub(super) fn run(args: &StorageArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let connected = connect(global, ui)?;
+    let StorageCommand::Status { listing } = &args.command;
+    let status = storage::status(&connected.session())?;
+    let names: Vec<&str> = status.pools.iter().map(|p| p.name.as_str()).collect();
+    let text = |form: &Form| text(&status, *form == Form::Wide, listing.no_headers, ui.columns());
+    listing.output.show(&status, &names, text, (global, ui))?;
+    if listing.form(global).is_table() {
+        status.file_systems.iter().filter_map(warning).for_each(|text| ui.warn(&text));
+    }
+    Ok(())
+}
+
+const HEADERS: [&str; 9] =
+    ["POOL", "TYPE", "STATE", "SIZE", "AVAILABLE", "ALLOCATED", "CAN GROW BY", "IMAGES", "DISKS"];
+const WIDE_HEADERS: [&str; 3] = ["VOLUMES", "ORPHANS", "TARGET"];
+const FILE_SYSTEM_HEADERS: [&str; 6] =
+    ["FILE SYSTEM OF", "SIZE", "ALLOCATED", "AVAILABLE", "CAN GROW BY", "WITHOUT ROOM"];
+const ORPHAN_HEADERS: [&str; 4] = ["ORPHAN", "POOL", "ALLOCATED", "SIZE"];
+
+fn text(status: &StorageStatus, wide: bool, no_headers: bool, fit: Option<u16>) -> String {
+    let headers = [&HEADERS[..], if wide { &WIDE_HEADERS } else { &[] }].concat();
+    let mut text = table(&headers, status.pools.iter().map(|pool| row(pool, wide)), no_headers, fit);
+    if wide {
+        text += &format!(
+            "\n{}",
+            table(&FILE_SYSTEM_HEADERS, status.file_systems.iter().map(file_system), no_headers, fit)
+        );
+    }
+    text += &format!(
+        "\nAll file systems: {} of {} available; the disks can grow by {}{}\nImages: {}; disks: {}\n",
+        status.available,
+        status.capacity,
+        status.growth,
+        without_room(&status.file_systems),
+        tally(status.images),
+        tally(status.disks),
+    );
+    text + &orphans(&status.orphans, wide, no_headers, fit)
+}
+
+fn row(pool: &PoolStatus, wide: bool) -> Vec<String> {
+    let size = |bytes: Bytes| if pool.active { bytes.to_string() } else { "-".into() };
+    let count = |tally: Tally| if pool.active { tally.count.to_string() } else { "-".into() };
+    let mut row = vec![
+        pool.name.clone(),
+        pool.kind.clone(),
+        if pool.active { "active" } else { "inactive" }.into(),
+        size(pool.capacity),
+        size(pool.available),
+        size(pool.allocation),
+        size(pool.growth),
+        count(pool.images),
+        count(pool.disks),
+    ];
+    if wide {
+        let volumes = if pool.active { pool.volumes.to_string() } else { "-".into() };
+        row.extend([volumes, count(pool.orphans), pool.target.clone().unwrap_or_else(|| "-".into())]);
+    }
+    row
+}
+
+fn file_system(file_system: &FileSystem) -> Vec<String> {
+    let FileSystem { pools, capacity, allocation, available, growth, overcommit } = file_system;
+    let mut row = vec![pools.join(", ")];
+    row.extend([capacity, allocation, available, growth, overcommit].map(ToString::to_string));
+    row
+}
+
+fn without_room(file_systems: &[FileSystem]) -> String {
+    match file_systems.iter().map(|f| f.overcommit).fold(Bytes(0), Bytes::saturating_add) {
+        Bytes(0) => String::new(),
+        overcommit => format!(", {overcommit} of it without room"),
+    }
+}
+
+/// Those that nobody needs, one each line where there is room for them.
+fn orphans(orphans: &[Orphan], wide: bool, no_headers: bool, fit: Option<u16>) -> String {
+    if orphans.is_empty() {
+        return String::new();
+    }
+    if wide {
+        let size = |bytes: Bytes| bytes.to_string();
+        let row = |o: &Orphan| vec![o.name.clone(), o.pool.clone(), size(o.allocation), size(o.capacity)];
+        return format!("\n{}", table(&ORPHAN_HEADERS, orphans.iter().map(row), no_headers, fit));
+    }
+    let allocation = orphans.iter().map(|o| o.allocation).fold(Bytes(0), Bytes::saturating_add);
+    let take = if orphans.len() == 1 { "volume of no VM takes" } else { "volumes of no VM take" };
+    format!("Orphans: {} {take} {allocation}; -o wide names them\n", orphans.len())
+}
+
+fn tally(tally: Tally) -> String {
+    match tally.count {
+        0 => "none".into(),
+        count => format!("{count}, {} of {}", tally.allocation, tally.capacity),
+    }
+}
+
+/// What is to be said of disks that can outgrow their file system.
+fn warning(file_system: &FileSystem) -> Option<String> {
+    (file_system.overcommit > Bytes(0)).then(|| {
+        let pools = if file_system.pools.len() == 1 { "pool" } else { "pools" };
+        format!(
+            "the disks in {pools} '{}' can grow by {}, and {} are available: their guests would stop",
+            file_system.pools.join("', '"),
+            file_system.growth,
+            file_system.available
+        )
+    })
+}

@@ -1,0 +1,34 @@
+//! `foundry test-conn`
+
+use clap::Args;
+
+use crate::Global;
+use crate::connect::{connect, uri};
+use crate::ui::Ui;
+use foundry_core::error::Error;
+
+/// Check that libvirt can be reached, and say what it offers
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  foundry test-conn
+  foundry test-conn -c qemu+ssh://root@hv2/system")]
+pub(crate) struct TestConnArgs {}
+
+pub(super) fn run(_: &TestConnArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let connected = connect(global, ui)?;
+    let host = connected.session().host.capabilities()?;
+    let version = host.libvirt_version;
+    ui.line(&format!(
+        "Connected to {} on {}: libvirt {}.{}.{}, {}",
+        uri(global),
+        host.hostname,
+        version / 1_000_000,
+        version / 1000 % 1000,
+        version % 1000,
+        host.arch
+    ))?;
+    for (arch, types) in &host.guests {
+        ui.line(&format!("  {arch} guests: {}", types.join(", ")))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,161 @@
+//! One line of a configuration file changed, and nothing else: comments, order and spelling are its owner's.
+
+use std::io;
+use std::path::Path;
+
+use super::file::{self, CURRENT};
+use super::{ConfigFile, ContextName, read};
+use foundry_core::error::{Code, Error};
+use foundry_core::text::io_cause;
+use foundry_core::yaml::node::Node;
+use foundry_core::yaml::{Position, read_manifests};
+use foundry_fetch::replace::replace;
+
+/// Makes a context the current one in a file, which is made if it is missing.
+///
+/// # Errors
+/// [`foundry_core::error::Kind::Configuration`] where the file cannot be read, is none of [`read`]'s, or cannot be changed in one line or
+/// written. Then nothing was changed.
+pub fn save_current_context(path: &Path, name: &ContextName) -> Result<(), Error> {
+    let unwritable = |e: &io::Error| {
+        Error::new(Code::FileUnwritable, format!("cannot write {}", path.display()))
+            .because(io_cause(e))
+            .outcome("nothing was changed")
+    };
+    let before = match file::text(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => String::new(),
+        read => read.map_err(|e| unwritable(&e))?,
+    };
+    let after = with_current_context(&before, name, path)?;
+    replace(path, &after).map_err(|e| unwritable(&e))
+}
+
+/// The text of a file with another current context. `path` is its name in messages.
+///
+/// # Errors
+/// As [`save_current_context`].
+pub fn with_current_context(text: &str, name: &ContextName, path: &Path) -> Result<String, Error> {
+    let before = read(text, path)?;
+    let word = Node::string(name.as_str()).to_yaml();
+    let after = edited(text, word.trim_end());
+    // The edit is by the line, and YAML has ways to write a value that are not.
+    let is_right = |after: &str| read(after, path).is_ok_and(|read| is_but_for_current(&read, &before, name));
+    after.filter(|after| is_right(after)).ok_or_else(|| {
+        Error::new(Code::FileUnwritable, format!("cannot change {CURRENT} in {}", path.display()))
+            .because("its value is not a word on the key's line")
+            .hint(format!("write '{CURRENT}: {name}' there"))
+            .outcome("nothing was changed")
+    })
+}
+
+fn is_but_for_current(after: &ConfigFile, before: &ConfigFile, name: &ContextName) -> bool {
+    after.current.as_ref().is_some_and(|current| current.text == name.as_str())
+        && after.settings == before.settings
+        && after.contexts == before.contexts
+}
+
+fn edited(text: &str, word: &str) -> Option<String> {
+    match key_position(text)? {
+        Some(at) => replaced(text, at, word),
+        None => {
+            let line_break = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+            Some(format!("{text}{line_break}{CURRENT}: {word}\n"))
+        }
+    }
+}
+
+/// Where the key is, if it is there.
+fn key_position(text: &str) -> Option<Option<Position>> {
+    let documents = read_manifests(text).ok()?;
+    let mapping = documents.nodes.iter().find_map(Node::as_mapping);
+    let entry = mapping.and_then(|m| m.entries().iter().find(|entry| entry.key.text() == CURRENT));
+    match entry {
+        Some(entry) => entry.at.map(Some),
+        None => Some(None),
+    }
+}
+
+fn replaced(text: &str, at: Position, word: &str) -> Option<String> {
+    let start: usize = text.split_inclusive('\n').take(at.line - 1).map(str::len).sum();
+    let line = text[start..].lines().next()?;
+    let (key, _) = line.char_indices().nth(at.column - 1)?;
+    let colon = key + line[key..].find(':')? + 1;
+    let rest = line[colon..].trim_start();
+    let value = line.len() - rest.len();
+    let (begin, end, blank) = match scalar_length(rest)? {
+        0 => (colon, colon, " "),
+        length => (value, value + length, ""),
+    };
+    Some([&text[..start + begin], blank, word, &text[start + end..]].concat())
+}
+
+/// How many bytes of the rest of a line are its first scalar.
+fn scalar_length(rest: &str) -> Option<usize> {
+    match rest.chars().next() {
+        Some(quote @ ('"' | '\'')) => Some(rest[1..].find(quote)? + 2),
+        None | Some('#') => Some(0),
+        Some(_) => Some(rest.find([' ', '\t', ',', '}']).unwrap_or(rest.len())),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+mod tests {
+    use super::*;
+
+    fn edit(text: &str) -> Result<String, Error> {
+        with_current_context(text, &"lab".parse().unwrap(), Path::new("c.yaml"))
+    }
+
+    #[test]
+    fn only_the_word_changes() {
+        for (before, after) in [
+            ("", "currentContext: lab\n"),
+            ("# mine\n", "# mine\ncurrentContext: lab\n"),
+            ("output: wide", "output: wide\ncurrentContext: lab\n"),
+            ("currentContext: old\n", "currentContext: lab\n"),
+            (
+                "currentContext:   old   # why\noutput: wide\n",
+                "currentContext:   lab   # why\noutput: wide\n",
+            ),
+            (
+                "currentContext: \"old\" # x\r\noutput: wide\r\n",
+                "currentContext: lab # x\r\noutput: wide\r\n",
+            ),
+            ("currentContext: 'old'\n", "currentContext: lab\n"),
+            ("'currentContext': old\n", "'currentContext': lab\n"),
+            ("{currentContext: old, output: wide}\n", "{currentContext: lab, output: wide}\n"),
+            ("currentContext:\noutput: wide\n", "currentContext: lab\noutput: wide\n"),
+            ("currentContext: # none\n", "currentContext: lab # none\n"),
+            ("output: &o wide\ncurrentContext: *o\n", "output: &o wide\ncurrentContext: lab\n"),
+            ("currentContext: ~\n", "currentContext: lab\n"),
+            (
+                "---\ncontexts:\n  a: {connect: x}\n",
+                "---\ncontexts:\n  a: {connect: x}\ncurrentContext: lab\n",
+            ),
+        ] {
+            assert_eq!(edit(before).unwrap(), after, "{before:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_word_on_its_line_is_left_alone() {
+        for text in [
+            "currentContext: >-\n  old\n",
+            "currentContext:\n  old\n",
+            "currentContext: &c old\ncontexts: {a: {bridge: *c}}\n",
+            "{output: wide}\n",
+            "output: wide\n...\n",
+        ] {
+            let error = edit(text).unwrap_err();
+            assert_eq!(error.outcomes(), ["nothing was changed"], "{text:?}");
+            assert_eq!(error.hint_text(), Some("write 'currentContext: lab' there"));
+        }
+    }
+
+    #[test]
+    fn a_name_that_yaml_takes_for_something_else_is_quoted() {
+        let null = with_current_context("", &"null".parse().unwrap(), Path::new("c.yaml")).unwrap();
+        assert_eq!(null, "currentContext: \"null\"\n");
+    }
+}

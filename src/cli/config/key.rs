@@ -1,0 +1,222 @@
+//! The settings: their names in files, on the command line and in the environment, and what they may be.
+
+use std::net::IpAddr;
+
+use foundry_core::names::{BridgeName, NameError, PoolName};
+use foundry_core::plan;
+use foundry_core::units::parse_duration;
+use foundry_engine::Settings;
+
+/// What `virtType` can be.
+pub const VIRT_TYPE_WORDS: [&str; 3] = ["auto", "kvm", "qemu"];
+/// What `output` can be: the forms that suit every listing.
+pub const OUTPUT_WORDS: [&str; 5] = ["table", "wide", "yaml", "json", "name"];
+/// What `color` can be.
+pub const COLOR_WORDS: [&str; 3] = ["auto", "always", "never"];
+/// What `progress` can be.
+pub const PROGRESS_WORDS: [&str; 4] = ["auto", "plain", "json", "none"];
+
+/// A setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Key {
+    /// libvirt's URI.
+    Connect,
+    /// Pool of VM disks, where a manifest names none.
+    VmPool,
+    /// Pool of images, where a manifest names none.
+    ImagePool,
+    /// Directory on the host in which these two pools are made.
+    StoragePath,
+    /// How guests run.
+    VirtType,
+    /// Bridge of interfaces that name neither bridge nor network.
+    Bridge,
+    /// Name servers of interfaces that name none.
+    DnsServers,
+    /// The user's own catalogue of images.
+    Catalog,
+    /// How long `create --wait` waits.
+    WaitTimeout,
+    /// How long a guest may take to shut down.
+    DestroyTimeout,
+    /// How long a guest may take to let go of a disk.
+    DetachTimeout,
+    /// How long one call of libvirt's may take.
+    CallTimeout,
+    /// Form of listings.
+    Output,
+    /// Whether there are colours.
+    Color,
+    /// How the progress of an operation is shown.
+    Progress,
+}
+
+impl Key {
+    /// All of them, in the order in which they are shown.
+    pub const ALL: [Self; 15] = [
+        Self::Connect,
+        Self::VmPool,
+        Self::ImagePool,
+        Self::StoragePath,
+        Self::VirtType,
+        Self::Bridge,
+        Self::DnsServers,
+        Self::Catalog,
+        Self::WaitTimeout,
+        Self::DestroyTimeout,
+        Self::DetachTimeout,
+        Self::CallTimeout,
+        Self::Output,
+        Self::Color,
+        Self::Progress,
+    ];
+
+    /// Its name in a file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::VmPool => "vmPool",
+            Self::ImagePool => "imagePool",
+            Self::StoragePath => "storagePath",
+            Self::VirtType => "virtType",
+            Self::Bridge => "bridge",
+            Self::DnsServers => "dnsServers",
+            Self::Catalog => "catalog",
+            Self::WaitTimeout => "waitTimeout",
+            Self::DestroyTimeout => "destroyTimeout",
+            Self::DetachTimeout => "detachTimeout",
+            Self::CallTimeout => "callTimeout",
+            Self::Output => "output",
+            Self::Color => "color",
+            Self::Progress => "progress",
+        }
+    }
+
+    /// What it decides, for people.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Connect => "Connect to this libvirt",
+            Self::VmPool => "Pool of VM disks, where a manifest names none",
+            Self::ImagePool => "Pool of images, where a manifest names none",
+            Self::StoragePath => "Directory on the host in which these two pools are made",
+            Self::VirtType => {
+                "How guests run: by the processor (kvm), by QEMU's translator (qemu), or as the host offers"
+            }
+            Self::Bridge => "Bridge of interfaces that name neither bridge nor network",
+            Self::DnsServers => "Name servers of VMs that name none, for interfaces with a gateway",
+            Self::Catalog => "Your own catalogue of images",
+            Self::WaitTimeout => "How long to wait for a VM that was made, as in 90s or 5m",
+            Self::DestroyTimeout => "How long the guest may take to shut down",
+            Self::DetachTimeout => "How long the guest may take to let go of a disk",
+            Self::CallTimeout => {
+                "Give up a call that libvirt has not answered for so long, 0 for never; what copies data has 60 times as long"
+            }
+            Self::Output => "Form of listings",
+            Self::Color => "Whether there are colours",
+            Self::Progress => "How progress is shown",
+        }
+    }
+
+    /// The setting of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|key| key.name() == name)
+    }
+
+    /// The variables that set it; the first that is there counts.
+    pub fn variables(self) -> &'static [&'static str] {
+        match self {
+            // libvirt's own, which virsh takes too (its page "Connection URIs").
+            Self::Connect => &["FOUNDRY_CONNECT", "LIBVIRT_DEFAULT_URI"],
+            Self::VmPool => &["FOUNDRY_VM_POOL"],
+            Self::ImagePool => &["FOUNDRY_IMAGE_POOL"],
+            Self::StoragePath => &["FOUNDRY_STORAGE_PATH"],
+            Self::VirtType => &["FOUNDRY_VIRT_TYPE"],
+            Self::Bridge => &["FOUNDRY_BRIDGE"],
+            Self::DnsServers => &["FOUNDRY_DNS_SERVERS"],
+            Self::Catalog => &["FOUNDRY_CATALOG"],
+            Self::WaitTimeout => &["FOUNDRY_WAIT_TIMEOUT"],
+            Self::DestroyTimeout => &["FOUNDRY_DESTROY_TIMEOUT"],
+            Self::DetachTimeout => &["FOUNDRY_DETACH_TIMEOUT"],
+            Self::CallTimeout => &["FOUNDRY_CALL_TIMEOUT"],
+            Self::Output => &["FOUNDRY_OUTPUT"],
+            Self::Color => &["FOUNDRY_COLOR"],
+            Self::Progress => &["FOUNDRY_PROGRESS"],
+        }
+    }
+
+    /// What it is where nobody set it, if that does not depend on who asks.
+    pub fn default(self) -> Option<&'static str> {
+        match self {
+            Self::Connect | Self::StoragePath | Self::Bridge | Self::DnsServers | Self::Catalog => None,
+            Self::VmPool => Some(Settings::DEFAULT_VM_POOL),
+            Self::ImagePool => Some(Settings::DEFAULT_IMAGE_POOL),
+            Self::WaitTimeout => Some("5m"),
+            Self::DestroyTimeout => Some("5s"),
+            Self::DetachTimeout => Some("30s"),
+            Self::CallTimeout => Some("60s"),
+            Self::Output => Some("table"),
+            Self::VirtType | Self::Color | Self::Progress => Some("auto"),
+        }
+    }
+
+    /// Whether a file gives it as a list.
+    pub fn is_list(self) -> bool {
+        self == Self::DnsServers
+    }
+
+    /// The words that it can be, where it is one of a few.
+    pub fn words(self) -> Option<&'static [&'static str]> {
+        match self {
+            Self::VirtType => Some(&VIRT_TYPE_WORDS),
+            Self::Output => Some(&OUTPUT_WORDS),
+            Self::Color => Some(&COLOR_WORDS),
+            Self::Progress => Some(&PROGRESS_WORDS),
+            _ => None,
+        }
+    }
+
+    /// Judges a value.
+    ///
+    /// # Errors
+    /// Why it is none, as the rest of a sentence that begins with it.
+    pub fn check(self, text: &str) -> Result<(), String> {
+        if text.is_empty() || text.contains(char::is_control) {
+            let what = if text.is_empty() { "is empty" } else { "has control characters" };
+            return Err(what.to_owned());
+        }
+        match self {
+            Self::Connect => Ok(()),
+            Self::VmPool | Self::ImagePool => named(text.parse::<PoolName>()),
+            Self::Bridge => named(text.parse::<BridgeName>()),
+            Self::StoragePath if !text.starts_with('/') => Err("is not an absolute path".into()),
+            Self::Catalog if text.starts_with('~') => Err("begins with '~', which only a shell knows".into()),
+            Self::StoragePath | Self::Catalog => Ok(()),
+            Self::DnsServers => name_servers(text).map(drop),
+            Self::WaitTimeout | Self::DestroyTimeout | Self::DetachTimeout | Self::CallTimeout => {
+                let wrong = |_| "is no time of at most 30 days; write 90s, 5m or 1h30m".to_owned();
+                parse_duration(text).map(drop).map_err(wrong)
+            }
+            Self::VirtType | Self::Output | Self::Color | Self::Progress => self.check_word(text),
+        }
+    }
+
+    fn check_word(self, text: &str) -> Result<(), String> {
+        let words = self.words().unwrap_or_default();
+        if words.contains(&text) { Ok(()) } else { Err(format!("is none of {}", words.join(", "))) }
+    }
+}
+
+fn named<T>(parsed: Result<T, NameError>) -> Result<(), String> {
+    parsed.map(drop).map_err(|e| e.to_string())
+}
+
+/// The elements of a list in one text.
+pub(super) fn elements(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim)
+}
+
+fn name_servers(text: &str) -> Result<Vec<IpAddr>, String> {
+    elements(text)
+        .map(|one| plan::name_server(one).map_err(|why| format!("has {one:?}, which {why}")))
+        .collect()
+}

@@ -1,0 +1,136 @@
+//! What a user set: where each value comes from, and which one counts.
+//!
+//! ```text
+//!  flag ▸ variable ▸ context ▸ user's file ▸ system's file ▸ default          the first that is there counts
+//!                    └── ConfigFile: read() of a text, with the line of each value
+//! ```
+//!
+//! Nothing here looks at the process: flags, variables and files are given, so that a [`Config`] is a function of them.
+//! The library does without it; who uses it makes its [`Settings`](foundry_engine::Settings) from it.
+
+mod edit;
+mod file;
+mod key;
+mod places;
+mod resolve;
+pub mod schema;
+
+pub use edit::{save_current_context, with_current_context};
+pub use file::{ConfigFile, ContextName, ignored, load, read};
+pub use key::{COLOR_WORDS, Key, OUTPUT_WORDS, PROGRESS_WORDS, VIRT_TYPE_WORDS};
+pub use places::{Place, catalog_path, places, user_file};
+pub use resolve::{Inputs, resolve};
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use foundry_core::error::{Code, Error};
+
+/// Where a value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// A flag of the command line, with its dashes.
+    Flag(String),
+    /// A variable of the environment.
+    Variable(&'static str),
+    /// A line of a configuration file.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// The context that it is in, if it is in one.
+        context: Option<ContextName>,
+    },
+    /// Nobody set it.
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(flag) => f.write_str(flag),
+            Self::Variable(name) => f.write_str(name),
+            Self::File { path, line, context: None } => write!(f, "{}:{line}", path.display()),
+            Self::File { path, line, context: Some(name) } => {
+                write!(f, "{}:{line} (context {name})", path.display())
+            }
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
+
+/// A value with its origin. Those of a list are apart by commas.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sourced {
+    /// The value as it was written.
+    pub text: String,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+impl Sourced {
+    /// The elements of a list.
+    pub fn elements(&self) -> impl Iterator<Item = &str> {
+        key::elements(&self.text)
+    }
+
+    /// The value as what it stands for.
+    ///
+    /// # Errors
+    /// [`foundry_core::error::Kind::Configuration`] where it is none, with its origin.
+    pub fn parse<T: FromStr<Err: fmt::Display>>(&self) -> Result<T, Error> {
+        self.text.parse().map_err(|e: T::Err| {
+            Error::new(Code::SettingWrong, format!("{}: {:?} {e}", self.origin, self.text))
+        })
+    }
+}
+
+/// Contexts by name, each with its settings.
+pub type Contexts = BTreeMap<ContextName, BTreeMap<Key, Sourced>>;
+
+/// All settings that count, with their origins.
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    values: BTreeMap<Key, Sourced>,
+    /// The context that counts, if one does.
+    context: Option<Sourced>,
+    contexts: Contexts,
+}
+
+impl Config {
+    /// What a setting is; `None` where nobody set it and it has no default.
+    pub fn get(&self, key: Key) -> Option<&Sourced> {
+        self.values.get(&key)
+    }
+
+    /// The text of [`get`](Self::get).
+    pub fn text(&self, key: Key) -> Option<&str> {
+        self.get(key).map(|value| value.text.as_str())
+    }
+
+    /// The values of a list.
+    pub fn list(&self, key: Key) -> impl Iterator<Item = &str> {
+        self.get(key).into_iter().flat_map(Sourced::elements)
+    }
+
+    /// The context that counts, if one does.
+    pub fn context(&self) -> Option<&Sourced> {
+        self.context.as_ref()
+    }
+
+    /// All contexts of all files, by name, with their settings.
+    pub fn contexts(&self) -> &Contexts {
+        &self.contexts
+    }
+
+    /// Whether there is a context of that name.
+    ///
+    /// # Errors
+    /// [`foundry_core::error::Kind::Configuration`] where there is none, with the one that was probably meant.
+    pub fn check_context(&self, name: &str) -> Result<(), Error> {
+        resolve::check_context("", name, &self.contexts)
+    }
+}

@@ -1,0 +1,105 @@
+//! Which value counts.
+
+use std::collections::BTreeMap;
+
+use super::{Config, ConfigFile, ContextName, Contexts, Key, Origin, Sourced};
+use foundry_core::error::{Code, Error};
+use foundry_core::names::nearest;
+
+/// Everything that can set something.
+pub struct Inputs<'a> {
+    /// What was given on the command line, by setting: the flag with its dashes, and the value.
+    pub flags: &'a BTreeMap<Key, (String, String)>,
+    /// The context that the command line names.
+    pub context: Option<&'a str>,
+    /// The environment; a variable that is empty counts as not set.
+    pub variable: &'a dyn Fn(&str) -> Option<String>,
+    /// Configuration files, the one that counts most first.
+    pub files: &'a [ConfigFile],
+    /// What counts where nobody set it.
+    pub default: &'a dyn Fn(Key) -> Option<String>,
+}
+
+/// Finds what counts. What is wrong with it comes beside it: a configuration that is partly wrong can still be shown.
+pub fn resolve(inputs: &Inputs<'_>) -> (Config, Vec<Error>) {
+    let mut wrong = Vec::new();
+    let contexts = merged(inputs.files);
+    let context = current(inputs).and_then(|named| {
+        let known = check_context(&format!("{}: ", named.origin), &named.text, &contexts);
+        keep(known.map(|()| named), &mut wrong)
+    });
+    let settings =
+        context.as_ref().and_then(|context| contexts.get(&context.text.parse::<ContextName>().ok()?));
+    let values = Key::ALL.into_iter().filter_map(|key| {
+        let value = value(key, inputs, settings)?;
+        Some((key, keep(checked(key, value), &mut wrong)?))
+    });
+    let values = values.collect();
+    (Config { values, context, contexts }, wrong)
+}
+
+fn keep<T>(found: Result<T, Error>, wrong: &mut Vec<Error>) -> Option<T> {
+    found.map_err(|error| wrong.push(error)).ok()
+}
+
+/// The first that says what a setting is.
+fn value(key: Key, inputs: &Inputs<'_>, context: Option<&BTreeMap<Key, Sourced>>) -> Option<Sourced> {
+    let flag = inputs
+        .flags
+        .get(&key)
+        .map(|(flag, text)| Sourced { text: text.clone(), origin: Origin::Flag(flag.clone()) });
+    let variable = || key.variables().iter().find_map(|name| variable(inputs, name));
+    let in_context = || context?.get(&key).cloned();
+    let in_file = || inputs.files.iter().find_map(|file| file.settings.get(&key).cloned());
+    let default = || (inputs.default)(key).map(|text| Sourced { text, origin: Origin::Default });
+    flag.or_else(variable).or_else(in_context).or_else(in_file).or_else(default)
+}
+
+/// The contexts of all files; of one that several name, each setting is the first one's that has it.
+fn merged(files: &[ConfigFile]) -> Contexts {
+    let mut all = Contexts::new();
+    for (name, settings) in files.iter().flat_map(|file| &file.contexts) {
+        let known = all.entry(name.clone()).or_default();
+        for (key, value) in settings {
+            known.entry(*key).or_insert_with(|| value.clone());
+        }
+    }
+    all
+}
+
+fn variable(inputs: &Inputs<'_>, name: &'static str) -> Option<Sourced> {
+    let text = (inputs.variable)(name).filter(|text| !text.is_empty())?;
+    Some(Sourced { text, origin: Origin::Variable(name) })
+}
+
+/// The context that counts: `--context`, its variable, then what the files say.
+fn current(inputs: &Inputs<'_>) -> Option<Sourced> {
+    let flag = inputs
+        .context
+        .map(|name| Sourced { text: name.to_owned(), origin: Origin::Flag("--context".into()) });
+    let variable = || variable(inputs, "FOUNDRY_CONTEXT");
+    flag.or_else(variable).or_else(|| inputs.files.iter().find_map(|file| file.current.clone()))
+}
+
+/// What files say was judged when they were read.
+fn checked(key: Key, value: Sourced) -> Result<Sourced, Error> {
+    if let Origin::File { .. } | Origin::Default = value.origin {
+        return Ok(value);
+    }
+    match key.check(&value.text) {
+        Ok(()) => Ok(value),
+        Err(why) => Err(Error::new(Code::SettingWrong, format!("{} {:?} {why}", value.origin, value.text))),
+    }
+}
+
+/// `said` is the beginning of the message, which tells where the name comes from.
+pub(super) fn check_context(said: &str, name: &str, contexts: &Contexts) -> Result<(), Error> {
+    if contexts.keys().any(|known| known.as_str() == name) {
+        return Ok(());
+    }
+    let error = Error::new(Code::ContextMissing, format!("{said}there is no context {name:?}"));
+    Err(match nearest(name, contexts.keys().map(ContextName::as_str)) {
+        Some(near) => error.hint(format!("did you mean {near}?")),
+        None => error.hint("foundry config get-contexts lists all"),
+    })
+}

@@ -1,0 +1,140 @@
+//! The command line: one file for each command, its arguments directly above its handler.
+//!
+//! Results go to stdout, everything else to stderr. Only [`ui`] writes to either.
+
+mod commands;
+mod completion;
+pub mod config;
+mod connect;
+mod consent;
+mod glimpse;
+mod habits;
+mod interrupt;
+mod output;
+mod progress;
+mod settings;
+pub mod ui;
+mod watch;
+
+// The rooms below under one roof, for programs that use foundry as a library and for the tests.
+pub use foundry_core::{
+    Code, Error, Kind, cloud_init, domain_xml, error, manifest, names, origin, plan, pool, record, schema,
+    starter, storage_xml, text, units, yaml,
+};
+pub use foundry_engine as operations;
+pub use foundry_fetch::{catalog, content, convert, disk_image, transfer};
+pub use foundry_host as host;
+
+use std::ffi::OsStr;
+
+use clap::error::{ContextKind, ContextValue};
+use clap::{Args, CommandFactory, FromArgMatches, Parser};
+
+use crate::commands::{Command, help};
+use crate::config::{Config, Key};
+use foundry_core::text::printable;
+use foundry_engine::Settings;
+use settings::{Found, HEADING, SettingArgs};
+use ui::Ui;
+
+/// The exit code for a command line that cannot be understood (sysexits.h, `EX_USAGE`).
+pub const EXIT_USAGE: u8 = 64;
+
+/// Turn one YAML file into a running VM on libvirt, and take it away again
+#[derive(Debug, Parser)]
+#[command(name = "foundry", version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub struct Global {
+    #[command(flatten)]
+    settings: SettingArgs,
+    /// Show libvirt's own words; twice, each call with its time
+    #[arg(short, long, global = true, help_heading = HEADING, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// Show results and errors only
+    #[arg(short, long, global = true, help_heading = HEADING)]
+    quiet: bool,
+}
+
+impl Global {
+    /// What flags, the environment and configuration files come to.
+    fn found(&self) -> &Found {
+        self.settings.found()
+    }
+
+    /// # Errors
+    /// Where the configuration is wrong.
+    fn settings(&self) -> Result<Settings, Error> {
+        self.found().settings()
+    }
+
+    /// What counts.
+    fn config(&self) -> &Config {
+        self.found().config()
+    }
+}
+
+/// Runs the command line of this process; the exit code.
+pub fn run() -> u8 {
+    let arguments = habits::join_goals(std::env::args_os());
+    let parsed = command()
+        .try_get_matches_from(&arguments)
+        .and_then(|mut given| Cli::from_arg_matches_mut(&mut given));
+    let cli = match parsed {
+        Ok(cli) => cli,
+        Err(mut usage) => {
+            habits::add_ways(&mut usage, &command(), &arguments);
+            show_whole(&mut usage);
+            return tell_usage(&usage);
+        }
+    };
+    let global = &cli.global;
+    let word = |key| global.config().text(key).unwrap_or_default();
+    let ui = Ui::new(global.quiet, global.verbose, word(Key::Color), word(Key::Progress));
+    match commands::run(&cli.command, global, &ui) {
+        Ok(()) => 0,
+        Err(error) => {
+            ui.error(&error);
+            interrupt::exit_code(error.kind())
+        }
+    }
+}
+
+/// The command line, in which a variable that is set to nothing counts as not set.
+pub fn command() -> clap::Command {
+    let is_empty = |variable: &OsStr| std::env::var_os(variable).is_some_and(|value| value.is_empty());
+    let command = Cli::command().mut_args(|arg| {
+        if arg.get_env().is_some_and(is_empty) { arg.env(None::<&'static str>) } else { arg }
+    });
+    help::on_one_screen(command)
+}
+
+/// What was typed may be a word of somebody else's, that a script handed on.
+fn show_whole(usage: &mut clap::Error) {
+    let typed = [
+        ContextKind::InvalidSubcommand,
+        ContextKind::InvalidArg,
+        ContextKind::InvalidValue,
+        ContextKind::PriorArg,
+    ];
+    for kind in typed {
+        if let Some(ContextValue::String(text)) = usage.get(kind) {
+            let shown = printable(text);
+            usage.insert(kind, ContextValue::String(shown));
+        }
+    }
+}
+
+/// Help and version are results; anything else that clap says is a usage error.
+fn tell_usage(usage: &clap::Error) -> u8 {
+    // A closed stdout or stderr leaves nobody to tell.
+    let _ = usage.print();
+    if usage.use_stderr() { EXIT_USAGE } else { 0 }
+}

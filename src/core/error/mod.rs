@@ -1,0 +1,205 @@
+//! What went wrong, in the user's words, and the exit code that says so to a script.
+//!
+//! Each layer has an error type of its own; here they become the one [`Error`] that leaves the
+//! library. Each has a [`Code`], from which its [`Kind`] and with it the exit code follows.
+
+mod catalogue;
+mod code;
+mod several;
+
+use std::fmt;
+
+pub use catalogue::Explanation;
+pub use code::Code;
+pub use several::Several;
+
+use crate::text::{printable, printable_lines};
+
+/// The kinds of failure, one exit code each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// A file is missing, is not YAML, has an unknown field or the wrong kind.
+    Configuration,
+    /// A value of the manifest is missing or wrong.
+    Validation,
+    /// libvirt cannot be reached.
+    Connection,
+    /// The domain, its network or the host refused.
+    Vm,
+    /// A pool, a volume or an image refused.
+    Storage,
+    /// What was waited for did not come in time.
+    Timeout,
+    /// The user stopped it.
+    Interrupted,
+}
+
+impl Kind {
+    /// The process's exit code for this kind of failure.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Configuration => 1,
+            Self::Validation => 2,
+            Self::Connection => 3,
+            Self::Vm => 4,
+            Self::Storage => 5,
+            Self::Timeout => 6,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
+/// A failure as it is told to a person: what failed, why, what became of what was begun, what to do.
+#[derive(Debug, Clone)]
+pub struct Error(Box<Told>);
+
+/// Behind a box, so that a `Result` stays small on the way where nothing fails.
+#[derive(Debug, Clone)]
+struct Told {
+    code: Code,
+    message: String,
+    cause: Option<String>,
+    detail: Option<String>,
+    hint: Option<String>,
+    outcome: Vec<String>,
+}
+
+impl Error {
+    /// Makes an error from one sentence that names the object. A [`Kind`] stands for its general code.
+    ///
+    /// A sentence is one line: what ends a line in it, or is not seen, is of a value of somebody else's, and is written out
+    /// as [`printable`] does. So it is with all that is added to it.
+    pub fn new(code: impl Into<Code>, message: impl Into<String>) -> Self {
+        Self::of_text(code, printable(&message.into()))
+    }
+
+    /// Makes an error of several lines: a title, and others below it.
+    pub fn of_lines(code: impl Into<Code>, lines: impl IntoIterator<Item = String>) -> Self {
+        Self::of_text(code, lines.into_iter().map(|line| printable(&line)).collect::<Vec<_>>().join("\n"))
+    }
+
+    /// Makes an error of lines in which each value is shown as [`printable`] shows it.
+    pub fn of_text(code: impl Into<Code>, message: impl Into<String>) -> Self {
+        Self(Box::new(Told {
+            code: code.into(),
+            message: printable_lines(&message.into()),
+            cause: None,
+            detail: None,
+            hint: None,
+            outcome: Vec::new(),
+        }))
+    }
+
+    /// One error for several that are of equal weight, a line each; `None` where there is none.
+    pub fn together(errors: &[Self]) -> Option<Self> {
+        let codes: Several = errors.iter().map(Self::code).collect();
+        let line = |error: &Self| format!("{error}{}", codes.mark(error.code()));
+        match errors {
+            [one] => Some(one.clone()),
+            _ => Some(Self::of_text(codes.worst()?, errors.iter().map(line).collect::<Vec<_>>().join("\n"))),
+        }
+    }
+
+    /// Adds why it failed.
+    #[must_use]
+    pub fn because(mut self, cause: impl Into<String>) -> Self {
+        self.0.cause = Some(printable(&cause.into()));
+        self
+    }
+
+    /// Adds what to do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.hint = Some(printable(&hint.into()));
+        self
+    }
+
+    /// Adds libvirt's own words, shown with `--verbose` only.
+    #[must_use]
+    pub fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.0.detail = Some(printable_lines(&detail.into()));
+        self
+    }
+
+    /// Adds a sentence on what was removed again or left behind.
+    #[must_use]
+    pub fn outcome(mut self, sentence: impl Into<String>) -> Self {
+        self.0.outcome.push(printable(&sentence.into()));
+        self
+    }
+
+    /// Adds a sentence with lines of others below it, each with a mark before it.
+    #[must_use]
+    pub fn outcome_with(mut self, sentence: &str, lines: &[String]) -> Self {
+        let lines = lines.iter().map(|line| format!("\n  | {}", line.replace('\n', "\\n")));
+        self.0.outcome.push(printable_lines(&format!("{sentence}{}", lines.collect::<String>())));
+        self
+    }
+
+    /// Gives it another kind, where the same refusal of libvirt's means something else: that kind's general code.
+    #[must_use]
+    pub fn of_kind(mut self, kind: Kind) -> Self {
+        self.0.code = kind.into();
+        self
+    }
+
+    /// Gives it another code, where the cause became known later.
+    #[must_use]
+    pub fn with_code(mut self, code: Code) -> Self {
+        self.0.code = code;
+        self
+    }
+
+    /// Why it failed, by an id that does not change and that `foundry explain` knows.
+    pub fn code(&self) -> Code {
+        self.0.code
+    }
+
+    /// The kind, from which the exit code follows.
+    pub fn kind(&self) -> Kind {
+        self.0.code.kind()
+    }
+
+    /// What failed, in one sentence or, for several problems, one line each.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// Why it failed.
+    pub fn cause(&self) -> Option<&str> {
+        self.0.cause.as_deref()
+    }
+
+    /// libvirt's own words.
+    pub fn detail_text(&self) -> Option<&str> {
+        self.0.detail.as_deref()
+    }
+
+    /// What to do about it.
+    pub fn hint_text(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+
+    /// What was removed again or left behind.
+    pub fn outcomes(&self) -> &[String] {
+        &self.0.outcome
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)?;
+        if let Some(cause) = &self.0.cause {
+            write!(f, ": {cause}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<quick_xml::SeError> for Error {
+    fn from(error: quick_xml::SeError) -> Self {
+        Self::new(Kind::Vm, "cannot write the XML for libvirt").because(error.to_string())
+    }
+}

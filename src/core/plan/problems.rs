@@ -1,0 +1,91 @@
+//! What is wrong with a manifest, all of it.
+
+use std::fmt;
+
+use crate::error::{Code, Error, Kind, Several};
+use crate::text::printable;
+
+/// One wrong or missing value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Where, `spec.networkInterfaces[1].ip` for one.
+    pub path: String,
+    /// What was written, as text; `None` where nothing was.
+    pub value: Option<String>,
+    /// What is wrong and what would be right.
+    pub message: String,
+    /// Which rule it breaks, of [`Kind::Validation`].
+    pub code: Code,
+}
+
+/// All problems of one manifest, never empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problems {
+    /// The VM's name as far as it is known, else the file's.
+    pub subject: String,
+    /// The problems, in the manifest's order.
+    pub list: Vec<Problem>,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let line = match &self.value {
+            Some(value) => format!("{}: {value:?} {}", self.path, self.message),
+            None => format!("{}: {}", self.path, self.message),
+        };
+        f.write_str(&printable(&line))
+    }
+}
+
+/// How many problems a message lists: who has more has made one mistake many times.
+const TOLD: usize = 50;
+
+impl Problems {
+    /// These without what is said of fields that could not be read; `None` where nothing remains.
+    #[must_use]
+    pub fn without(mut self, unread: &[String]) -> Option<Self> {
+        let is_within = |path: &str, field: &str| {
+            path.strip_prefix(field).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        self.list.retain(|problem| !unread.iter().any(|field| is_within(&problem.path, field)));
+        (!self.list.is_empty()).then_some(self)
+    }
+
+    /// The codes of all of them.
+    pub fn codes(&self) -> impl Iterator<Item = Code> {
+        self.list.iter().map(|problem| problem.code)
+    }
+
+    /// The code of the whole.
+    pub fn code(&self) -> Code {
+        self.codes().collect::<Several>().worst().unwrap_or(Kind::Validation.into())
+    }
+
+    /// All that is said of them, where they are told together with those of `codes`.
+    pub fn told(&self, codes: &Several) -> String {
+        let count = self.list.len();
+        let subject = printable(&self.subject);
+        let mut text = format!("{subject}: {count} problem{}", if count == 1 { "" } else { "s" });
+        for problem in self.list.iter().take(TOLD) {
+            text.push_str(&format!("\n  {problem}{}", codes.mark(problem.code)));
+        }
+        match count.saturating_sub(TOLD) {
+            0 => text,
+            more => format!("{text}\n  … and {more} more"),
+        }
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.told(&self.codes().collect()))
+    }
+}
+
+impl std::error::Error for Problems {}
+
+impl From<Problems> for Error {
+    fn from(problems: Problems) -> Self {
+        Self::of_text(problems.code(), problems.to_string())
+    }
+}

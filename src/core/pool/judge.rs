@@ -1,0 +1,182 @@
+//! From the words of a command line to a source that libvirt can be told of.
+
+use super::PoolAuth;
+use super::words::{self, Judged};
+use super::{PoolType, Source};
+use crate::error::{Code, Error};
+
+/// What somebody wants a pool to be, in words.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// What it is made of, one word, of iSCSI two.
+    pub source: Vec<String>,
+    /// `--target`: where it is mounted.
+    pub target: Option<String>,
+    /// `--format`: of its file system.
+    pub format: Option<String>,
+    /// `--protocol-ver`: of NFS.
+    pub protocol_version: Option<String>,
+    /// `--monitor`: Ceph's.
+    pub monitors: Vec<String>,
+    /// `--auth-user`.
+    pub auth_user: Option<String>,
+    /// `--secret`: UUID or usage.
+    pub secret: Option<String>,
+    /// `--initiator-iqn`.
+    pub initiator: Option<String>,
+}
+
+impl Source {
+    /// Judges what somebody wants.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Validation`] with all problems, a line each.
+    pub fn judge(kind: PoolType, wanted: &Wanted) -> Result<Self, Error> {
+        let mut judge = Judge { kind, rest: wanted.clone(), problems: Vec::new() };
+        let source = judge.source();
+        judge.refuse_the_rest();
+        match source.filter(|_| judge.problems.is_empty()) {
+            Some(source) => Ok(source),
+            None => {
+                Err(Error::of_lines(Code::PoolSourceUnfit, judge.problems).outcome("nothing was changed"))
+            }
+        }
+    }
+}
+
+/// Takes what a type needs and gathers what is wrong with it; what is left over has no meaning for it.
+struct Judge {
+    kind: PoolType,
+    rest: Wanted,
+    problems: Vec<String>,
+}
+
+impl Judge {
+    /// Takes everything before it looks at any verdict, so that no problem hides another.
+    fn source(&mut self) -> Option<Source> {
+        match self.kind {
+            PoolType::Dir => Some(Source::Dir { path: self.word("the path of a directory", words::path)? }),
+            PoolType::Fs => {
+                let device = self.word("a block device", words::device);
+                let (target, format) = (self.target(), self.format("auto", &words::FS_FORMATS));
+                Some(Source::Fs { device: device?, target: target?, format: format? })
+            }
+            PoolType::NetFs => self.served(),
+            PoolType::Logical => {
+                Some(Source::Logical { group: self.word("a volume group", words::volume_group)? })
+            }
+            PoolType::Zfs => {
+                Some(Source::Zfs { dataset: self.word("a ZFS pool or dataset", words::dataset)? })
+            }
+            PoolType::Rbd => {
+                let pool = self.word("a Ceph pool", words::ceph_pool);
+                let monitors = self.monitors();
+                let auth = self.auth();
+                Some(Source::Rbd { pool: pool?, monitors: monitors?, auth: auth? })
+            }
+            PoolType::Iscsi => {
+                let portal = self.word("a portal, HOST or HOST:PORT", words::server);
+                let target = self.word("the target's qualified name", words::iqn);
+                let initiator = self.rest.initiator.take().map(|word| words::iqn(&word)).transpose();
+                let (initiator, auth) = (self.note(initiator), self.auth());
+                Some(Source::Iscsi { portal: portal?, target: target?, initiator: initiator?, auth: auth? })
+            }
+        }
+    }
+
+    fn served(&mut self) -> Option<Source> {
+        let (format, target) = (self.format("nfs", &words::NETFS_FORMATS), self.target());
+        let is_nfs = format.as_deref().is_none_or(|f| matches!(f, "nfs" | "auto"));
+        let export = self.word("what is served, HOST:/DIRECTORY", |word| words::export(word, is_nfs));
+        // Left where it is, it is told of as what has no meaning.
+        let version = if format.as_deref() == Some("nfs") { self.rest.protocol_version.take() } else { None };
+        let version = version.map(|word| words::version(&word)).transpose();
+        let version = self.note(version);
+        let (server, export) = export?;
+        Some(Source::NetFs { server, export, target: target?, format: format?, version: version? })
+    }
+
+    fn note<T>(&mut self, judged: Judged<T>) -> Option<T> {
+        judged.map_err(|problem| self.problems.push(problem)).ok()
+    }
+
+    /// The next word of the source.
+    fn word<T>(&mut self, what: &str, check: impl FnOnce(&str) -> Judged<T>) -> Option<T> {
+        if self.rest.source.is_empty() {
+            self.problems.push(format!("a pool of type {} needs {what}", self.kind.as_str()));
+            return None;
+        }
+        let word = self.rest.source.remove(0);
+        self.note(check(&word))
+    }
+
+    fn target(&mut self) -> Option<String> {
+        let Some(target) = self.rest.target.take() else {
+            let needs = "needs --target, the directory where it is mounted";
+            self.problems.push(format!("a pool of type {} {needs}", self.kind.as_str()));
+            return None;
+        };
+        self.note(words::path(&target).map_err(|problem| format!("--target {problem}")))
+    }
+
+    fn format(&mut self, default: &str, known: &[&str]) -> Option<String> {
+        let format = self.rest.format.take();
+        self.note(words::format(format.as_deref().unwrap_or(default), known))
+    }
+
+    fn monitors(&mut self) -> Option<Vec<super::Server>> {
+        let monitors = std::mem::take(&mut self.rest.monitors);
+        if monitors.is_empty() {
+            self.problems
+                .push("a pool of type rbd needs --monitor HOST[:PORT], once for each of Ceph's".into());
+            return None;
+        }
+        let judged: Vec<_> = monitors
+            .iter()
+            .map(|word| self.note(words::server(word).map_err(|problem| format!("--monitor {problem}"))))
+            .collect();
+        judged.into_iter().collect()
+    }
+
+    /// Both or none; the outer option is whether that was right.
+    fn auth(&mut self) -> Option<Option<PoolAuth>> {
+        match (self.rest.auth_user.take(), self.rest.secret.take()) {
+            (None, None) => Some(None),
+            (Some(user), Some(secret)) => {
+                let (user, secret) = (self.note(words::user(&user)), self.note(words::secret(&secret)));
+                Some(Some(PoolAuth { user: user?, secret: secret? }))
+            }
+            (given, _) => {
+                let missing = if given.is_some() { "--secret" } else { "--auth-user" };
+                self.problems.push(format!("--auth-user and --secret go together; {missing} is missing"));
+                None
+            }
+        }
+    }
+
+    fn refuse_the_rest(&mut self) {
+        let Wanted { source, target, format, protocol_version, monitors, auth_user, secret, initiator } =
+            &self.rest;
+        let given = [
+            ("--target", target.is_some()),
+            ("--format", format.is_some()),
+            ("--protocol-ver", protocol_version.is_some()),
+            ("--monitor", !monitors.is_empty()),
+            ("--auth-user", auth_user.is_some()),
+            ("--secret", secret.is_some()),
+            ("--initiator-iqn", initiator.is_some()),
+        ];
+        let kind = self.kind.as_str();
+        let mut said: Vec<String> =
+            source.iter().map(|word| format!("{word:?} is one word too many")).collect();
+        for (option, _) in given.into_iter().filter(|(_, given)| *given) {
+            said.push(match option {
+                "--protocol-ver" if self.kind == PoolType::NetFs => {
+                    "--protocol-ver is for --format nfs".into()
+                }
+                _ => format!("{option} has no meaning for a pool of type {kind}"),
+            });
+        }
+        self.problems.extend(said);
+    }
+}

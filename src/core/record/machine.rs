@@ -1,0 +1,96 @@
+//! What this machine is called where others can read it, and what only this machine can have written.
+//!
+//! machine-id(5) asks that the id itself is shown to nobody: who needs an id of the machine makes one for its own use, as
+//! `sd_id128_get_machine_app_specific(3)` does.
+
+use std::fs;
+
+use sha2::{Digest, Sha256};
+
+/// What foundry asks for an id of the machine with; any fixed number will do.
+const NAME: [u8; 16] = *b"\x5f\x0e\x8c\x61\xb7\x3a\x4d\x02\x9d\x1f\x2e\x47\xc5\x90\x6a\xd3";
+/// The same, of the key of [`proof`]. What it gives is shown to nobody.
+const KEY: [u8; 16] = *b"\xa4\x17\x3c\x9e\x20\x6b\x4f\xd8\x8a\x55\xf1\x0d\x72\xce\x39\xb6";
+
+/// The machine's own id, as machine-id(5) has it; empty where it has none.
+pub(super) fn own_id() -> String {
+    let read = |file: &&str| fs::read_to_string(file).ok().filter(|text| !text.trim().is_empty());
+    let id = ["/etc/machine-id", "/var/lib/dbus/machine-id"].iter().find_map(read);
+    id.unwrap_or_default().trim().to_owned()
+}
+
+/// The id that foundry shows of a machine of that id: what `systemd-id128 -a APP machine-id` says. What is no id stays
+/// as it is.
+pub(super) fn shown_id(own: &str) -> String {
+    let Some(own) = octets(own) else { return own.to_owned() };
+    let mut id = [0; 16];
+    id.copy_from_slice(&hmac(&own, &NAME)[..16]);
+    // As a UUID of version 4, variant 1 (RFC 9562).
+    id[6] = (id[6] & 0x0f) | 0x40;
+    id[8] = (id[8] & 0x3f) | 0x80;
+    hex(&id)
+}
+
+/// What only a process of this machine can have written about a thing, and no guest: it is made with the machine's id,
+/// which no guest can read. `None` where the machine has no id.
+pub fn proof(thing: &str) -> Option<String> {
+    let key = hmac(&octets(&own_id())?, &KEY);
+    Some(hex(&hmac(&key, thing.as_bytes())))
+}
+
+/// 32 hexadecimal digits.
+fn octets(id: &str) -> Option<[u8; 16]> {
+    u128::from_str_radix(id, 16).ok().filter(|_| id.len() == 32).map(u128::to_be_bytes)
+}
+
+fn hex(octets: &[u8]) -> String {
+    octets.iter().map(|octet| format!("{octet:02x}")).collect()
+}
+
+/// HMAC-SHA256 (RFC 2104) with a key that is no longer than a block.
+fn hmac(key: &[u8], message: &[u8]) -> [u8; 32] {
+    let padded = |pad: u8| -> Vec<u8> {
+        let key = key.iter().copied().chain(std::iter::repeat(0));
+        key.take(64).map(|octet| octet ^ pad).collect()
+    };
+    let inner = Sha256::new().chain_update(padded(0x36)).chain_update(message).finalize();
+    Sha256::new().chain_update(padded(0x5c)).chain_update(inner).finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 4231, test cases 1 and 2.
+    #[test]
+    fn hmac_is_the_one_of_the_standard() {
+        assert_eq!(
+            hex(&hmac(&[0x0b; 20], b"Hi There")),
+            "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"
+        );
+        assert_eq!(
+            hex(&hmac(b"Jefe", b"what do ya want for nothing?")),
+            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+        );
+    }
+
+    #[test]
+    fn the_id_that_is_shown_tells_nothing_of_the_machines_own() {
+        let own = "0123456789abcdef0123456789abcdef";
+        let shown = shown_id(own);
+        assert!(shown.len() == 32 && shown != own, "{shown}");
+        assert_eq!(shown_id(own), shown);
+        assert_ne!(shown_id("0123456789abcdef0123456789abcdee"), shown);
+        assert_eq!(shown_id(""), "");
+    }
+
+    #[test]
+    fn a_proof_is_of_one_thing() {
+        if own_id().is_empty() {
+            return;
+        }
+        assert_eq!(proof("a"), proof("a"));
+        assert_ne!(proof("a"), proof("b"));
+        assert_ne!(proof("a").unwrap()[..32], shown_id(&own_id()));
+    }
+}

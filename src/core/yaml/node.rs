@@ -1,0 +1,337 @@
+//! A YAML tree in which each scalar is still what its author wrote, and each node knows its place.
+//!
+//! A tree of booleans, numbers and strings would have to decide what `0755`, `on` or `1:30` is, and the
+//! readers of the world disagree. This tree only knows whether a scalar was written plain, and so open to
+//! a reader's interpretation, or quoted, and so a string to everyone.
+
+use std::rc::Rc;
+
+pub use super::broken::ReadError;
+pub use super::builder::{MAX_ALIASED_BYTES, MAX_ALIASED_NODES};
+pub use super::documents::{MAX_DEPTH, read_documents};
+use super::fault::{Position, Step};
+use super::scalar::Plain;
+pub use super::scalar::Scalar;
+
+/// One node of a YAML document, merge keys (`<<`) applied. A clone is the same node once more and costs
+/// nothing, and that is what an alias is.
+///
+/// Nodes are equal if every reader takes them for the same value: places, quoting and the order of a
+/// mapping's keys do not matter.
+#[derive(Debug, Clone)]
+pub struct Node(Rc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    /// Where it begins, if it was read.
+    at: Option<Position>,
+    /// The tag of a list or mapping; a scalar has its own.
+    tag: Option<String>,
+    content: Content,
+    extent: Extent,
+}
+
+/// What a node holds.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Content {
+    /// A leaf.
+    Scalar(Scalar),
+    /// A list.
+    Sequence(Vec<Node>),
+    /// Keys and values.
+    Mapping(Mapping),
+}
+
+/// How much a node is once its aliases are expanded.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Extent {
+    /// How many levels of lists and mappings, itself included.
+    pub(super) levels: usize,
+    /// How many nodes, keys and itself included.
+    pub(super) nodes: usize,
+    /// How many bytes of text.
+    pub(super) bytes: usize,
+}
+
+/// Keys and values in the order in which they were written; no key comes twice.
+#[derive(Debug, Clone, Default)]
+pub struct Mapping {
+    entries: Vec<Entry>,
+}
+
+/// One entry of a mapping.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Where the key begins, if it was read.
+    pub at: Option<Position>,
+    /// The key.
+    pub key: Scalar,
+    /// What it is set to.
+    pub value: Node,
+}
+
+impl Node {
+    /// A string, whatever its text looks like.
+    pub fn string(text: impl Into<String>) -> Self {
+        Content::Scalar(Scalar::string(text)).into()
+    }
+
+    /// `true` or `false`.
+    pub fn boolean(value: bool) -> Self {
+        Content::Scalar(Scalar::plain(value.to_string())).into()
+    }
+
+    /// A whole number.
+    pub fn integer(value: u64) -> Self {
+        Content::Scalar(Scalar::plain(value.to_string())).into()
+    }
+
+    /// A list.
+    pub fn sequence(items: Vec<Self>) -> Self {
+        Content::Sequence(items).into()
+    }
+
+    /// A node that was read.
+    pub(super) fn read_at(at: Position, tag: Option<String>, content: Content) -> Self {
+        Self::new(Some(at), tag, content)
+    }
+
+    fn new(at: Option<Position>, tag: Option<String>, content: Content) -> Self {
+        let extent = content.extent();
+        Self(Rc::new(Parts { at, tag, content, extent }))
+    }
+
+    /// A copy without the field that the steps lead to; `None` where they lead to none.
+    pub fn without(&self, steps: &[&Step]) -> Option<Self> {
+        let (first, rest) = steps.split_first()?;
+        let content = match (self.content(), first) {
+            (Content::Sequence(items), Step::Index(index)) => {
+                let mut items = items.clone();
+                let item = items.get_mut(*index)?;
+                *item = item.without(rest)?;
+                Content::Sequence(items)
+            }
+            (Content::Mapping(mapping), Step::Key(name)) => {
+                let mut entries = mapping.entries.clone();
+                let place = entries.iter().position(|entry| entry.key.text() == name)?;
+                if rest.is_empty() {
+                    entries.remove(place);
+                } else {
+                    entries[place].value = entries[place].value.without(rest)?;
+                }
+                Content::Mapping(Mapping { entries })
+            }
+            _ => return None,
+        };
+        Some(self.with_content(content))
+    }
+
+    /// The same place and tag with another content.
+    pub fn with_content(&self, content: Content) -> Self {
+        Self::new(self.0.at, self.0.tag.clone(), content)
+    }
+
+    /// What it holds.
+    pub fn content(&self) -> &Content {
+        &self.0.content
+    }
+
+    /// Where it begins, if it was read; an alias stands where its anchor does.
+    pub fn at(&self) -> Option<Position> {
+        self.0.at
+    }
+
+    /// Its tag, if it has one that is not `!!str`.
+    pub(super) fn tag(&self) -> Option<&str> {
+        match self.content() {
+            Content::Scalar(scalar) => scalar.tag(),
+            Content::Sequence(_) | Content::Mapping(_) => self.0.tag.as_deref(),
+        }
+    }
+
+    pub(super) fn extent(&self) -> Extent {
+        self.0.extent
+    }
+
+    /// The value of a key, where this is a mapping that has it.
+    pub fn get(&self, key: &str) -> Option<&Self> {
+        self.as_mapping()?.get(key)
+    }
+
+    /// The mapping, if it is one.
+    pub fn as_mapping(&self) -> Option<&Mapping> {
+        match self.content() {
+            Content::Mapping(mapping) => Some(mapping),
+            Content::Scalar(_) | Content::Sequence(_) => None,
+        }
+    }
+
+    /// The list, if it is one.
+    pub fn as_sequence(&self) -> Option<&[Self]> {
+        match self.content() {
+            Content::Sequence(items) => Some(items),
+            Content::Scalar(_) | Content::Mapping(_) => None,
+        }
+    }
+
+    /// The text of a leaf as it was written (after unfolding and escapes), whatever it means.
+    pub fn as_text(&self) -> Option<&str> {
+        match self.content() {
+            Content::Scalar(scalar) => Some(scalar.text()),
+            Content::Sequence(_) | Content::Mapping(_) => None,
+        }
+    }
+
+    /// Whether it is a leaf that says "nothing": empty, `~` or `null`, not quoted.
+    pub fn is_null(&self) -> bool {
+        matches!(self.content(), Content::Scalar(scalar) if scalar.to_foundry() == Plain::Null)
+    }
+
+    /// What it is, for a message.
+    pub fn kind(&self) -> &'static str {
+        match self.content() {
+            Content::Scalar(_) if self.is_null() => "nothing",
+            Content::Scalar(_) => "a single value",
+            Content::Sequence(_) => "a list",
+            Content::Mapping(_) => "a mapping",
+        }
+    }
+}
+
+impl PartialEq for Node {
+    fn eq(&self, other: &Self) -> bool {
+        self.content() == other.content()
+    }
+}
+
+impl From<Content> for Node {
+    fn from(content: Content) -> Self {
+        Self::new(None, None, content)
+    }
+}
+
+impl From<Mapping> for Node {
+    fn from(mapping: Mapping) -> Self {
+        Content::Mapping(mapping).into()
+    }
+}
+
+impl Content {
+    fn extent(&self) -> Extent {
+        match self {
+            Self::Scalar(scalar) => Extent { levels: 0, nodes: 1, bytes: scalar.text().len() },
+            Self::Sequence(items) => items.iter().fold(Extent::COLLECTION, Extent::with),
+            Self::Mapping(mapping) => mapping.entries.iter().fold(Extent::COLLECTION, |extent, entry| {
+                let bytes = extent.bytes.saturating_add(entry.key.text().len());
+                Extent { nodes: extent.nodes.saturating_add(1), bytes, ..extent }.with(&entry.value)
+            }),
+        }
+    }
+}
+
+impl Extent {
+    const COLLECTION: Self = Self { levels: 1, nodes: 1, bytes: 0 };
+
+    fn with(self, child: &Node) -> Self {
+        let Self { levels, nodes, bytes } = child.extent();
+        Self {
+            levels: self.levels.max(levels + 1),
+            nodes: self.nodes.saturating_add(nodes),
+            bytes: self.bytes.saturating_add(bytes),
+        }
+    }
+}
+
+impl Mapping {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The same with one more entry, or with another value for a key that is there.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: Node) -> Self {
+        self.set(Scalar::string(key), value);
+        self
+    }
+
+    /// The value of the first key with this text.
+    pub fn get(&self, key: &str) -> Option<&Node> {
+        self.entries.iter().find(|entry| entry.key.text() == key).map(|entry| &entry.value)
+    }
+
+    /// The entries in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&Scalar, &Node)> {
+        self.entries.iter().map(|entry| (&entry.key, &entry.value))
+    }
+
+    /// The entries in order, with their places.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The value of a key that every reader takes for this one.
+    pub fn value(&self, key: &Scalar) -> Option<&Node> {
+        self.entries.iter().find(|entry| entry.key == *key).map(|entry| &entry.value)
+    }
+
+    /// Sets the value of a key, in its place if it has one, else at the end.
+    pub fn set(&mut self, key: Scalar, value: Node) {
+        match self.entries.iter_mut().find(|entry| entry.key == key) {
+            Some(entry) => entry.value = value,
+            None => self.entries.push(Entry { at: None, key, value }),
+        }
+    }
+
+    /// Takes entries whose keys are known to differ.
+    pub(super) fn from_distinct(entries: Vec<Entry>) -> Self {
+        Self { entries }
+    }
+}
+
+impl PartialEq for Mapping {
+    fn eq(&self, other: &Self) -> bool {
+        self.len() == other.len() && self.iter().all(|(key, value)| other.value(key) == Some(value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quoting_tells_a_string_from_what_a_reader_may_take_it_for() {
+        let plain = |t: &str| Node::from(Content::Scalar(Scalar::plain(t)));
+        assert_eq!(plain("web"), Node::string("web"));
+        for open in ["on", "0755", "1:30", "2024-01-01", "~", ""] {
+            assert_ne!(plain(open), Node::string(open), "{open}");
+        }
+    }
+
+    #[test]
+    fn mappings_are_equal_in_any_order() {
+        let a = Mapping::new().with("x", Node::integer(1)).with("y", Node::boolean(true));
+        let b = Mapping::new().with("y", Node::boolean(true)).with("x", Node::integer(1));
+        assert_eq!(a, b);
+        assert_ne!(a, b.with("z", Node::integer(1)));
+    }
+
+    #[test]
+    fn only_an_unquoted_nothing_is_null() {
+        for null in ["", "~", "null", "Null", "NULL"] {
+            assert!(Node::from(Content::Scalar(Scalar::plain(null))).is_null());
+            assert!(!Node::string(null).is_null());
+        }
+        assert!(!Node::from(Content::Scalar(Scalar::plain("nil"))).is_null());
+    }
+}

@@ -1,0 +1,228 @@
+//! Types from a tree: serde's deserializer over [`Node`].
+//!
+//! It differs from a YAML library's own where a manifest wants it strict or lenient:
+//!
+//! * a text field takes any scalar as it was spelled, so `version: 1.10` is the text `1.10`;
+//! * a number or boolean field takes neither quotes nor YAML 1.1's `yes` and `on`;
+//! * a field whose value is null is as good as not there;
+//! * an unknown field is named together with the one that was probably meant.
+
+use serde::de::value::StrDeserializer;
+use serde::de::{self, Deserialize, DeserializeSeed, IntoDeserializer, Unexpected, Visitor};
+use serde::forward_to_deserialize_any;
+
+use super::fault::{Fault, Step};
+use super::node::{Content, Entry, Node};
+use super::scalar::Plain;
+
+/// Reads a value from a tree.
+///
+/// # Errors
+/// The first wrong type or unknown field.
+pub fn read<'de, T: Deserialize<'de>>(node: &Node) -> Result<T, Fault> {
+    T::deserialize(Reader(node)).map_err(|mut fault| {
+        fault.at = fault.at.or(node.at());
+        fault
+    })
+}
+
+/// What is said of a tag.
+const TAG: &str =
+    "what begins with '!' is a tag, which has no meaning in a manifest; text like that is quoted";
+
+struct Reader<'a>(&'a Node);
+
+impl Reader<'_> {
+    fn found(&self) -> Unexpected<'_> {
+        match self.0.content() {
+            Content::Sequence(_) => Unexpected::Seq,
+            Content::Mapping(_) => Unexpected::Map,
+            Content::Scalar(scalar) => match scalar.to_foundry() {
+                Plain::Null => Unexpected::Unit,
+                Plain::Bool(value) => Unexpected::Bool(value),
+                Plain::Whole(value) => Unexpected::Signed(value),
+                Plain::Real(value) => Unexpected::Float(value),
+                Plain::Text => Unexpected::Str(scalar.text()),
+            },
+        }
+    }
+
+    fn refuse<T>(&self, wanted: &str) -> Result<T, Fault> {
+        Err(de::Error::invalid_type(self.found(), &wanted))
+    }
+
+    fn refuse_tag(&self) -> Result<(), Fault> {
+        match self.0.tag() {
+            // Not named: a password may begin with `!`.
+            Some(_) => Err(Fault::at(self.0.at(), TAG)),
+            None => Ok(()),
+        }
+    }
+
+    fn entries(&self) -> Result<&[Entry], Fault> {
+        self.refuse_tag()?;
+        self.0.as_mapping().map_or_else(|| self.refuse("a mapping"), |mapping| Ok(mapping.entries()))
+    }
+}
+
+impl<'de> de::Deserializer<'de> for Reader<'_> {
+    type Error = Fault;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.refuse_tag()?;
+        match self.found() {
+            Unexpected::Unit => visitor.visit_unit(),
+            Unexpected::Bool(value) => visitor.visit_bool(value),
+            Unexpected::Signed(value) => visitor.visit_i64(value),
+            Unexpected::Float(value) => visitor.visit_f64(value),
+            Unexpected::Str(text) => visitor.visit_str(text),
+            Unexpected::Seq => self.deserialize_seq(visitor),
+            _ => self.deserialize_map(visitor),
+        }
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.refuse_tag()?;
+        match self.found() {
+            Unexpected::Bool(value) => visitor.visit_bool(value),
+            _ => self.refuse("true or false"),
+        }
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.refuse_tag()?;
+        match self.0.as_text() {
+            Some(text) if !self.0.is_null() => visitor.visit_str(text),
+            _ => self.refuse("text"),
+        }
+    }
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.deserialize_string(visitor)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.refuse_tag()?;
+        if self.0.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.refuse_tag()?;
+        match self.0.as_sequence() {
+            Some(items) => visitor.visit_seq(Items(items.iter().enumerate())),
+            None => self.refuse("a list"),
+        }
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_map(Fields::new(self.entries()?.iter().collect()))
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        known: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        let entries = self.entries()?;
+        if let Some(stray) = entries.iter().find(|e| !known.contains(&e.key.text())) {
+            return Err(Fault::unknown_field(stray.at, stray.key.text(), known));
+        }
+        // Behind a tag there may be nothing: `password: !secret`. That is no field left out, but a mistake.
+        let given = |e: &&Entry| !e.value.is_null() || e.value.tag().is_some();
+        visitor.visit_map(Fields::new(entries.iter().filter(given).collect()))
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_unit()
+    }
+
+    forward_to_deserialize_any! {
+        i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf
+        unit unit_struct tuple tuple_struct enum identifier
+    }
+}
+
+struct Items<I>(I);
+
+impl<'de, 'a, I: Iterator<Item = (usize, &'a Node)>> de::SeqAccess<'de> for Items<I> {
+    type Error = Fault;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Fault> {
+        let Some((index, node)) = self.0.next() else { return Ok(None) };
+        seed.deserialize(Reader(node)).map(Some).map_err(|f| f.within(Step::Index(index), node.at()))
+    }
+}
+
+struct Fields<'a> {
+    rest: std::vec::IntoIter<&'a Entry>,
+    current: Option<&'a Entry>,
+}
+
+impl<'a> Fields<'a> {
+    fn new(entries: Vec<&'a Entry>) -> Self {
+        Self { rest: entries.into_iter(), current: None }
+    }
+}
+
+impl<'de> de::MapAccess<'de> for Fields<'_> {
+    type Error = Fault;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Fault> {
+        self.current = self.rest.next();
+        let Some(entry) = self.current else { return Ok(None) };
+        let key: StrDeserializer<'_, Fault> = entry.key.text().into_deserializer();
+        seed.deserialize(key)
+            .map(Some)
+            .map_err(|f| f.within(Step::Key(entry.key.text().to_owned()), entry.at))
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
+        let Some(entry) = self.current else {
+            return Err(de::Error::custom("a value was asked for before its key"));
+        };
+        seed.deserialize(Reader(&entry.value))
+            .map_err(|f| f.within(Step::Key(entry.key.text().to_owned()), entry.value.at()))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn read_text<'de, T: Deserialize<'de>>(text: &str) -> Result<T, Fault> {
+        read(&super::super::read_manifests(text).unwrap().nodes[0])
+    }
+
+    #[test]
+    fn types_that_take_anything_get_what_is_written() {
+        let value: Value = read_text("{a: [1, 0.5, true, ~, 'x', \"1\"], b: {c: yes}}").unwrap();
+        assert_eq!(value, json!({ "a": [1, 0.5, true, null, "x", "1"], "b": { "c": "yes" } }));
+    }
+
+    #[test]
+    fn a_newtype_is_read_like_what_is_in_it() {
+        #[derive(serde::Deserialize, PartialEq, Debug)]
+        struct Names(Vec<String>);
+        assert_eq!(read_text("[1.10, x]"), Ok(Names(vec!["1.10".into(), "x".into()])));
+        let fault = read_text::<Names>("[x, [y]]").unwrap_err();
+        assert_eq!((fault.path().as_str(), fault.to_string().as_str()), ("[1]", "wants text, got a list"));
+    }
+
+    #[test]
+    fn a_fault_of_the_root_stands_at_the_root() {
+        let fault = read_text::<bool>("\n  1.5").unwrap_err();
+        assert_eq!(fault.to_string(), "wants true or false, got the number 1.5");
+        assert_eq!((fault.at.unwrap().line, fault.path().as_str()), (2, ""));
+    }
+}

@@ -1,0 +1,63 @@
+//! What is known of a host, before anybody judges it.
+
+use super::local::Local;
+use super::trial::Trial;
+use crate::Settings;
+use crate::storage::StorageStatus;
+use foundry_core::domain_xml::VirtType;
+use foundry_core::plan::Arch;
+use foundry_host::{Bridge, Capabilities, Domain, GuestMachine, Machine, Network, Pool};
+
+/// What was asked of the host, or why it did not say.
+pub(super) type Said<T> = Result<T, String>;
+
+/// All that the checks look at.
+pub(super) struct Facts {
+    pub(super) uri: String,
+    /// Whether it is a user's own libvirt, whose guests run as that user.
+    pub(super) is_session: bool,
+    pub(super) settings: Settings,
+    pub(super) capabilities: Capabilities,
+    pub(super) machine: Said<Machine>,
+    /// What a guest of the host's own architecture can have; of no other is anything promised.
+    pub(super) guest_machine: Said<GuestMachine>,
+    pub(super) pools: Said<Vec<Pool>>,
+    pub(super) storage: Said<StorageStatus>,
+    pub(super) domains: Said<Vec<Domain>>,
+    /// Names; `None` where they cannot be known.
+    pub(super) bridges: Said<Option<Vec<Bridge>>>,
+    pub(super) networks: Said<Vec<Network>>,
+    pub(super) trial: Trial,
+    /// Only of this machine.
+    pub(super) local: Option<Local>,
+}
+
+impl Facts {
+    /// The two pools in which VMs and images are by default.
+    pub(super) fn default_pools(&self) -> [&str; 2] {
+        [self.settings.vm_pool.as_str(), self.settings.image_pool.as_str()]
+    }
+
+    /// Pools that are started and whose volumes are files in a directory of theirs, with it.
+    pub(super) fn directories(&self) -> Vec<(&Pool, &str)> {
+        let files = |pool: &&Pool| pool.active && matches!(pool.kind.as_str(), "dir" | "fs" | "netfs");
+        let pools = self.pools.as_deref().unwrap_or_default().iter().filter(files);
+        pools.filter_map(|pool| Some((pool, pool.target.as_deref()?))).collect()
+    }
+}
+
+/// The host's own architecture, where foundry knows it.
+pub(super) fn arch_of(capabilities: &Capabilities) -> Option<Arch> {
+    Arch::ALL.into_iter().find(|arch| arch.as_str() == capabilities.arch)
+}
+
+/// How guests run that nobody says anything of, as `create` chooses.
+pub(super) fn virt_type_of(settings: &Settings, capabilities: &Capabilities) -> Option<VirtType> {
+    let offered = capabilities.guests.get(&capabilities.arch);
+    let offers = |wanted: &VirtType| offered.is_some_and(|types| types.iter().any(|t| t == wanted.as_str()));
+    let wanted = match settings.virt_type {
+        Some(wanted) => vec![wanted],
+        None => vec![VirtType::Kvm, VirtType::Qemu],
+    };
+    wanted.into_iter().find(offers)
+}

@@ -1,0 +1,88 @@
+//! Asks libvirt, and this machine, for the facts.
+
+use std::path::Path;
+
+use super::facts::{Facts, Said, arch_of, virt_type_of};
+use super::local::Local;
+use super::trial;
+use crate::session::is_session;
+use crate::{Session, Settings, storage};
+use foundry_core::error::{Error, Kind};
+use foundry_host::{Capabilities, Network, Pool};
+
+pub(super) fn facts(session: &Session<'_>, probe: bool) -> Result<Facts, Error> {
+    let host = session.host;
+    let capabilities = host.capabilities()?;
+    let machine = said(host.machine())?;
+    let guest_machine = guest_machine(session, &capabilities)?;
+    let trial = trial::run(session, &capabilities, guest_machine.as_ref().ok(), probe)?;
+    let storage = said(storage::status(session))?;
+    let mut pools = said(host.pools())?;
+    pools.iter_mut().for_each(|pools| pools.sort_by(|a, b| a.name.cmp(&b.name)));
+    session.cancel.check()?;
+    let local = host.is_local().then(|| {
+        let targets = targets(session.settings, host.uri(), pools.as_deref().unwrap_or_default());
+        Local::read(Path::new("/"), &targets)
+    });
+    Ok(Facts {
+        uri: host.uri().to_owned(),
+        is_session: is_session(host.uri()),
+        settings: session.settings.clone(),
+        machine,
+        guest_machine,
+        pools,
+        storage,
+        domains: said(host.domains(false))?,
+        bridges: said(host.bridges())?,
+        networks: networks(session)?,
+        trial,
+        local,
+        capabilities,
+    })
+}
+
+/// A refusal is a fact like any other; a connection that broke leaves nothing to go on with.
+pub(super) fn said<T>(answer: Result<T, impl Into<Error>>) -> Result<Said<T>, Error> {
+    match answer.map_err(Into::into) {
+        Ok(value) => Ok(Ok(value)),
+        Err(error) if matches!(error.kind(), Kind::Connection | Kind::Interrupted) => Err(error),
+        Err(error) => Ok(Err(error.to_string())),
+    }
+}
+
+fn guest_machine(
+    session: &Session<'_>,
+    capabilities: &Capabilities,
+) -> Result<Said<foundry_host::GuestMachine>, Error> {
+    let Some(arch) = arch_of(capabilities) else {
+        return Ok(Err(format!("the host's architecture {} is not supported", capabilities.arch)));
+    };
+    let Some(virt_type) = virt_type_of(session.settings, capabilities) else {
+        return Ok(Err(format!("the host cannot run {} guests", arch.as_str())));
+    };
+    said(session.host.guest_machine(arch.as_str(), arch.machine(), virt_type.as_str()))
+}
+
+fn networks(session: &Session<'_>) -> Result<Said<Vec<Network>>, Error> {
+    let names = match said(session.host.networks())? {
+        Ok(names) => names,
+        Err(why) => return Ok(Err(why)),
+    };
+    let mut networks = Vec::new();
+    for name in names {
+        if let Ok(Some(network)) = said(session.host.network(&name))? {
+            networks.push(network);
+        }
+    }
+    networks.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(Ok(networks))
+}
+
+/// The directories of the pools, those included that are made on first use.
+fn targets(settings: &Settings, uri: &str, pools: &[Pool]) -> Vec<String> {
+    let missing = [&settings.vm_pool, &settings.image_pool].into_iter().map(|name| name.as_str());
+    let missing = missing.filter(|name| !pools.iter().any(|pool| pool.name == *name));
+    let planned = missing.filter_map(|name| settings.default_target(name, uri));
+    let there = pools.iter().filter_map(|pool| pool.target.clone()).filter(|target| target.starts_with('/'));
+    there.chain(planned).collect()
+}

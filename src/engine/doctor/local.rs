@@ -1,0 +1,363 @@
+//! What this machine's kernel and files tell: everything below one root, so that a test can have its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use crate::rights::{Accounts, Rights, User, below, rights, way};
+use foundry_host::is_up;
+
+/// This machine, as far as the checks ask.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Local {
+    /// Owner and mode of `/dev/kvm`; `None` where there is no such device.
+    pub(super) kvm_device: Option<Rights>,
+    /// KVM's modules that are there, built in or loaded: `kvm_intel`, `kvm_amd`, `kvm_pvm`, …
+    pub(super) kvm_modules: Vec<String>,
+    /// Whether the processor offers virtualization (`vmx`, `svm`), for x86.
+    pub(super) virtualization: bool,
+    /// Whether KVM lets guests have that, too; `None` where the module does not say.
+    pub(super) nested: Option<bool>,
+    /// Who runs this.
+    pub(super) user: User,
+    pub(super) accounts: Accounts,
+    /// libvirt's sockets that are there, the one of the single daemon first.
+    pub(super) sockets: Vec<(String, Rights)>,
+    pub(super) apparmor: bool,
+    /// Whether SELinux enforces; `None` where there is none.
+    pub(super) selinux_enforces: Option<bool>,
+    pub(super) virtlogd: Logd,
+    /// Whether some firmware on this machine has Secure Boot; `None` where nothing describes any.
+    pub(super) secure_boot: Option<bool>,
+    /// By name.
+    pub(super) links: BTreeMap<String, Link>,
+    /// Whether frames on bridges pass the machine's IP filter.
+    pub(super) bridges_are_filtered: bool,
+    /// By the path that libvirt gives.
+    pub(super) directories: BTreeMap<String, Directory>,
+}
+
+/// The daemon that writes consoles into logs; without it no guest starts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Logd {
+    /// Its socket takes connections, or may.
+    #[default]
+    There,
+    /// There is no socket, or nobody listens at it.
+    Missing,
+    /// QEMU writes files itself (`stdio_handler` in qemu.conf).
+    NotNeeded,
+}
+
+/// A network interface.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Link {
+    pub(super) is_up: bool,
+    /// Whether a network is reached by it directly, so that it has an address.
+    pub(super) has_address: bool,
+    /// What is attached to it, guests apart.
+    pub(super) uplinks: Vec<String>,
+}
+
+/// Where a pool's files are, or will be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Directory {
+    /// The part of it that exists, links followed.
+    pub(super) real: String,
+    /// Each directory from the root to it; `None` where this user cannot even look.
+    pub(super) way: Option<Vec<(String, Rights)>>,
+    /// Inodes of its file system, and how many are left; both 0 where it counts none.
+    pub(super) inodes: (u64, u64),
+    /// Bytes left to anybody.
+    pub(super) available: u64,
+}
+
+/// Where the sockets of libvirt's daemons are.
+const SOCKETS: [&str; 2] = ["run/libvirt/libvirt-sock", "run/libvirt/virtqemud-sock"];
+
+impl Local {
+    /// `targets` are the directories of pools.
+    pub(super) fn read(root: &Path, targets: &[String]) -> Self {
+        let text = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
+        let user = User::from_status(&text("proc/self/status"));
+        Self {
+            kvm_device: rights(&root.join("dev/kvm")),
+            kvm_modules: names_in(&root.join("sys/module"))
+                .into_iter()
+                .filter(|m| m.starts_with("kvm_"))
+                .collect(),
+            virtualization: has_virtualization(&text("proc/cpuinfo")),
+            nested: nested(&text),
+            accounts: Accounts::read(&text("etc/passwd"), &text("etc/group")),
+            sockets: SOCKETS
+                .iter()
+                .filter_map(|path| Some((format!("/{path}"), rights(&root.join(path))?)))
+                .collect(),
+            apparmor: text("sys/module/apparmor/parameters/enabled").trim() == "Y",
+            selinux_enforces: enforces(&text("sys/fs/selinux/enforce")),
+            virtlogd: virtlogd(root, &text("etc/libvirt/qemu.conf")),
+            secure_boot: secure_boot(root),
+            links: links(root),
+            bridges_are_filtered: text("proc/sys/net/bridge/bridge-nf-call-iptables").trim() == "1",
+            directories: targets.iter().map(|path| (path.clone(), Directory::read(root, path))).collect(),
+            user,
+        }
+    }
+}
+
+fn names_in(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries.map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+fn has_virtualization(cpuinfo: &str) -> bool {
+    let flags = cpuinfo.lines().find(|line| line.starts_with("flags")).unwrap_or_default();
+    flags.split_whitespace().any(|flag| matches!(flag, "vmx" | "svm"))
+}
+
+fn nested(text: &impl Fn(&str) -> String) -> Option<bool> {
+    let said = ["kvm_intel", "kvm_amd"].map(|module| text(&format!("sys/module/{module}/parameters/nested")));
+    said.iter().find_map(|word| match word.trim() {
+        "Y" | "1" => Some(true),
+        "N" | "0" => Some(false),
+        _ => None,
+    })
+}
+
+fn enforces(word: &str) -> Option<bool> {
+    match word.trim() {
+        "1" => Some(true),
+        "0" => Some(false),
+        _ => None,
+    }
+}
+
+/// A plain user may not read qemu.conf nor use the socket; then it counts as there.
+fn virtlogd(root: &Path, qemu_conf: &str) -> Logd {
+    let set =
+        |line: &str| line.split('=').map(str::trim).collect::<Vec<_>>() == ["stdio_handler", "\"file\""];
+    if qemu_conf.lines().any(|line| set(line.trim())) {
+        return Logd::NotNeeded;
+    }
+    match UnixStream::connect(root.join("run/libvirt/virtlogd-sock")) {
+        Err(e)
+            if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused) =>
+        {
+            Logd::Missing
+        }
+        _ => Logd::There,
+    }
+}
+
+/// By the descriptions of firmware that QEMU's packages bring (QEMU's docs/interop/firmware.json).
+fn secure_boot(root: &Path) -> Option<bool> {
+    let directory = root.join("usr/share/qemu/firmware");
+    let texts = names_in(&directory).into_iter().filter_map(|name| fs::read(directory.join(name)).ok());
+    let described: Vec<serde_json::Value> =
+        texts.filter_map(|text| serde_json::from_slice(&text).ok()).collect();
+    let has = |one: &serde_json::Value| {
+        one["features"].as_array().is_some_and(|features| features.iter().any(|f| f == "secure-boot"))
+    };
+    (!described.is_empty()).then(|| described.iter().any(has))
+}
+
+fn links(root: &Path) -> BTreeMap<String, Link> {
+    let routed = routed_links(root);
+    let net = root.join("sys/class/net");
+    let link = |name: String| {
+        let flags = fs::read_to_string(net.join(&name).join("flags")).unwrap_or_default();
+        let ports = names_in(&net.join(&name).join("brif"));
+        // A guest's end is a TUN/TAP device, which has this file.
+        let uplinks = ports.into_iter().filter(|port| !net.join(port).join("tun_flags").exists()).collect();
+        (name.clone(), Link { is_up: is_up(&flags), has_address: routed.contains(&name), uplinks })
+    };
+    names_in(&net).into_iter().map(link).collect()
+}
+
+/// The interfaces by which a network is reached without a gateway. An address brings such a route, IPv6's own of
+/// each link apart.
+fn routed_links(root: &Path) -> BTreeSet<String> {
+    let text = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
+    let v4 = text("proc/net/route");
+    let v4 = v4.lines().skip(1).filter_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        (fields.get(2) == Some(&"00000000")).then(|| fields[0].to_owned())
+    });
+    // Address, index, length of prefix, scope (00 is global), flags, name.
+    let v6 = text("proc/net/if_inet6");
+    let v6 = v6.lines().filter_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        (fields.get(3) == Some(&"00")).then(|| fields.get(5).map(|name| (*name).to_owned()))?
+    });
+    v4.chain(v6).collect()
+}
+
+impl Directory {
+    fn read(root: &Path, target: &str) -> Self {
+        let wanted = root.join(target.trim_start_matches('/'));
+        // Of a pool that is made on its first use, the part that exists.
+        let Some(there) = wanted.ancestors().find_map(|path| path.canonicalize().ok()) else {
+            return Self::default();
+        };
+        let room = rustix::fs::statvfs(&there).ok();
+        Self {
+            way: way(root, &there),
+            inodes: room.as_ref().map_or((0, 0), |r| (r.f_files, r.f_favail)),
+            available: room.as_ref().map_or(0, |r| r.f_bavail.saturating_mul(r.f_frsize)),
+            real: below(root, &there),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::net::UnixListener;
+
+    /// A machine made of files.
+    struct Tree(tempfile::TempDir);
+
+    impl Tree {
+        fn new(files: &[(&str, &str)]) -> Self {
+            let tree = Self(tempfile::tempdir().unwrap());
+            for (path, content) in files {
+                let path = tree.0.path().join(path);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, content).unwrap();
+            }
+            tree
+        }
+
+        fn directory(&self, path: &str, mode: u32) {
+            let path = self.0.path().join(path);
+            fs::create_dir_all(&path).unwrap();
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        }
+
+        fn read(&self, targets: &[&str]) -> Local {
+            Local::read(self.0.path(), &targets.iter().map(|t| (*t).to_owned()).collect::<Vec<_>>())
+        }
+    }
+
+    #[test]
+    fn an_empty_machine_has_nothing_and_stops_nobody() {
+        let local = Tree::new(&[]).read(&[]);
+        assert_eq!((local.kvm_device, local.kvm_modules.len(), local.virtualization), (None, 0, false));
+        assert_eq!((local.nested, local.selinux_enforces, local.secure_boot), (None, None, None));
+        assert_eq!((local.virtlogd, local.apparmor, local.sockets.len()), (Logd::Missing, false, 0));
+    }
+
+    #[test]
+    fn kvm_is_a_device_a_module_and_a_flag() {
+        let tree = Tree::new(&[
+            ("dev/kvm", ""),
+            ("proc/cpuinfo", "processor : 0\nflags\t\t: fpu svm sse\n"),
+            ("sys/module/kvm_amd/parameters/nested", "1\n"),
+            ("sys/module/ext4/x", ""),
+        ]);
+        let local = tree.read(&[]);
+        assert!(local.kvm_device.is_some() && local.virtualization);
+        assert_eq!((local.kvm_modules, local.nested), (vec!["kvm_amd".to_owned()], Some(true)));
+    }
+
+    #[test]
+    fn a_user_has_effective_ids_and_all_groups() {
+        let tree = Tree::new(&[(
+            "proc/self/status",
+            "Name:\tx\nUid:\t1000\t1001\t0\t0\nGid:\t5\t6\t5\t5\nGroups:\t106 993 \n",
+        )]);
+        assert_eq!(tree.read(&[]).user, User { uid: 1001, groups: [6, 106, 993].into() });
+    }
+
+    #[test]
+    fn libvirts_user_has_its_own_group_those_that_list_it_and_the_one_that_libvirt_says() {
+        let tree = Tree::new(&[
+            ("etc/passwd", "root:x:0:0::/root:/bin/sh\nlibvirt-qemu:x:64055:993::/:/sbin/nologin\n"),
+            ("etc/group", "kvm:x:993:\nimages:x:77:alice,libvirt-qemu\nlibvirt:x:106:alice\n"),
+        ]);
+        let accounts = tree.read(&[]).accounts;
+        assert_eq!(accounts.user(64055, 64055).groups, [77, 993, 64055].into());
+        assert_eq!((accounts.name_of(64055).as_str(), accounts.name_of(7).as_str()), ("libvirt-qemu", "7"));
+        assert!(accounts.lists(106, "alice") && !accounts.lists(106, "lice"));
+    }
+
+    #[test]
+    fn virtlogd_is_there_when_somebody_listens_or_nobody_needs_it() {
+        let tree = Tree::new(&[("run/libvirt/x", "")]);
+        let socket = tree.0.path().join("run/libvirt/virtlogd-sock");
+        let listens = UnixListener::bind(&socket).unwrap();
+        assert_eq!(tree.read(&[]).virtlogd, Logd::There);
+        drop(listens);
+        assert_eq!(tree.read(&[]).virtlogd, Logd::Missing, "the socket of one that has ended stays");
+        fs::create_dir_all(tree.0.path().join("etc/libvirt")).unwrap();
+        let conf = |text: &str| fs::write(tree.0.path().join("etc/libvirt/qemu.conf"), text).unwrap();
+        conf("#stdio_handler = \"file\"\n");
+        assert_eq!(tree.read(&[]).virtlogd, Logd::Missing);
+        conf("user = \"root\"\nstdio_handler=\"file\"\n");
+        assert_eq!(tree.read(&[]).virtlogd, Logd::NotNeeded);
+    }
+
+    #[test]
+    fn secure_boot_is_said_by_the_descriptions_of_firmware() {
+        let plain = ("usr/share/qemu/firmware/60-plain.json", "{\"features\": [\"acpi-s3\"]}");
+        assert_eq!(Tree::new(&[plain]).read(&[]).secure_boot, Some(false));
+        let secure = (
+            "usr/share/qemu/firmware/40-secure.json",
+            "{\"features\": [\"enrolled-keys\", \"secure-boot\"]}",
+        );
+        assert_eq!(
+            Tree::new(&[plain, secure, ("usr/share/qemu/firmware/x", "no JSON")]).read(&[]).secure_boot,
+            Some(true)
+        );
+    }
+
+    #[test]
+    fn a_link_is_up_addressed_and_has_uplinks_that_are_no_guests() {
+        let tree = Tree::new(&[
+            ("sys/class/net/br0/flags", "0x1003\n"),
+            ("sys/class/net/br0/brif/eth0/x", ""),
+            ("sys/class/net/br0/brif/vnet3/x", ""),
+            ("sys/class/net/vnet3/tun_flags", "0x5002"),
+            ("sys/class/net/eth0/flags", "0x1003\n"),
+            ("sys/class/net/br1/flags", "0x1002\n"),
+            ("sys/class/net/br2/flags", "0x1003\n"),
+            (
+                "proc/net/route",
+                "Iface\tDestination\tGateway\nbr1\t00000000\t010200C0\t0003\nbr0\t00004D0A\t00000000\t0001\n",
+            ),
+            (
+                "proc/net/if_inet6",
+                "fe80000000000000 05 40 20 80 br1\nfd000000000000000000000000000001 04 40 00 80 br2\n",
+            ),
+        ]);
+        let links = tree.read(&[]).links;
+        let link = |is_up, has_address, uplinks: &[&str]| Link {
+            is_up,
+            has_address,
+            uplinks: uplinks.iter().map(|u| (*u).to_owned()).collect(),
+        };
+        assert_eq!(links["br0"], link(true, true, &["eth0"]));
+        assert_eq!(links["br1"], link(false, false, &[]));
+        assert_eq!(links["br2"], link(true, true, &[]));
+    }
+
+    #[test]
+    fn the_way_to_a_directory_is_the_one_behind_its_links() {
+        let tree = Tree::new(&[]);
+        tree.directory("srv/vms", 0o711);
+        tree.directory("srv", 0o700);
+        symlink("srv/vms", tree.0.path().join("link")).unwrap();
+        let found = tree.read(&["/link", "/srv/vms/not/yet"]).directories;
+        let modes = |path: &str| -> Vec<(String, u32)> {
+            let way = found[path].way.clone().unwrap();
+            way.into_iter().map(|(step, rights)| (step, rights.mode & 0o777)).skip(1).collect()
+        };
+        assert_eq!(modes("/link"), [("/srv".to_owned(), 0o700), ("/srv/vms".to_owned(), 0o711)]);
+        assert_eq!(modes("/srv/vms/not/yet"), modes("/link"), "what is not there yet is made below it");
+        assert!(found["/link"].inodes.1 <= found["/link"].inodes.0 && found["/link"].available > 0);
+    }
+}

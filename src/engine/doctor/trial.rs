@@ -1,0 +1,105 @@
+//! A guest without disks, for two seconds: a host can offer KVM, start a domain with it, and have the guest die
+//! at its first instructions. Nothing else shows that.
+
+use std::time::Duration;
+
+use quick_xml::escape::escape;
+use uuid::Uuid;
+
+use super::facts::{arch_of, virt_type_of};
+use super::gather::said;
+use crate::Session;
+use foundry_core::domain_xml::VirtType;
+use foundry_core::error::Error;
+use foundry_core::plan::Arch;
+use foundry_host::{Capabilities, GuestMachine};
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Trial {
+    /// Nobody asked for it.
+    NotTried,
+    /// There is no way to.
+    Impossible(String),
+    /// libvirt could not start it.
+    Refused(String),
+    /// The hypervisor stopped it.
+    Stopped(VirtType),
+    /// It ran to the end of the trial.
+    Ran(VirtType),
+}
+
+/// One name, so that libvirt's log of it is one, and two trials at a time do not happen.
+const NAME: &str = "foundry-doctor";
+/// Several times what firmware takes to its first drivers, under the translator, too.
+const LASTS: Duration = Duration::from_secs(2);
+/// Between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// libvirt's first version with firmware that has no store of variables (its page "Domain XML", `stateless`):
+/// the file of one would stay behind.
+const STATELESS: u32 = 8_006_000;
+
+/// Runs it, where somebody asks for it, as `create` would run a VM.
+pub(super) fn run(
+    session: &Session<'_>,
+    capabilities: &Capabilities,
+    machine: Option<&GuestMachine>,
+    probe: bool,
+) -> Result<Trial, Error> {
+    if !probe {
+        return Ok(Trial::NotTried);
+    }
+    let (Some(arch), Some(virt_type)) = (arch_of(capabilities), virt_type_of(session.settings, capabilities))
+    else {
+        return Ok(Trial::Impossible("the host offers no guests of its own architecture".into()));
+    };
+    if capabilities.libvirt_version < STATELESS {
+        return Ok(Trial::Impossible(
+            "libvirt before 8.6 would leave the trial guest's EFI variables behind".into(),
+        ));
+    }
+    let loader = machine.and_then(plain_firmware);
+    session.working("Running a guest for a moment");
+    match said(session.host.run_for_a_moment(&xml(arch, virt_type, loader)))? {
+        Ok(uuid) => watch(session, uuid, virt_type),
+        Err(why) => Ok(Trial::Refused(why)),
+    }
+}
+
+/// Firmware that starts anything. Fedora and Debian name the other builds so.
+fn plain_firmware(machine: &GuestMachine) -> Option<&str> {
+    let is_secure =
+        |path: &str| ["secboot", ".ms.", "snakeoil", "secure"].iter().any(|word| path.contains(word));
+    machine.loaders.iter().map(String::as_str).find(|path| !is_secure(path))
+}
+
+fn xml(arch: Arch, virt_type: VirtType, loader: Option<&str>) -> String {
+    let loader = loader.map(|path| {
+        format!("<loader readonly='yes' type='pflash' stateless='yes'>{}</loader>", escape(path))
+    });
+    let cpu = if virt_type == VirtType::Kvm { "host-model" } else { "maximum" };
+    format!(
+        "<domain type='{}'><name>{NAME}</name><memory unit='MiB'>256</memory><vcpu>1</vcpu>\
+         <os><type arch='{}' machine='{}'>hvm</type>{}</os><features><acpi/></features><cpu mode='{cpu}'/>\
+         <on_poweroff>destroy</on_poweroff><on_reboot>destroy</on_reboot><on_crash>destroy</on_crash>\
+         <devices><memballoon model='none'/></devices></domain>",
+        virt_type.as_str(),
+        arch.as_str(),
+        arch.machine(),
+        loader.unwrap_or_default()
+    )
+}
+
+/// Looks until its time is over, and takes it away. Should that fail, it goes with the connection.
+fn watch(session: &Session<'_>, uuid: Uuid, virt_type: VirtType) -> Result<Trial, Error> {
+    let begun = session.clock.elapsed();
+    let mut ran = true;
+    while ran && session.clock.elapsed().saturating_sub(begun) < LASTS && !session.cancel.is_requested() {
+        session.clock.sleep(LOOK_EVERY);
+        let now = session.host.state(uuid)?;
+        ran = now.is_some_and(|now| !now.stopped_by_error());
+    }
+    session.host.force_off(uuid)?;
+    session.cancel.check()?;
+    Ok(if ran { Trial::Ran(virt_type) } else { Trial::Stopped(virt_type) })
+}

@@ -1,0 +1,130 @@
+//! What the kernel's audit wrote down meanwhile: in its own log, or where rsyslog and auditd put it.
+
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use super::following::Mark;
+use foundry_host::diagnosis::Denial;
+
+/// Where the lines go where auditd or rsyslog takes them. Not the log of all programs, into which anybody writes.
+const FILES: [&str; 2] = ["var/log/audit/audit.log", "var/log/kern.log"];
+/// How much of a file is read, from its end.
+const FILE_BYTES: u64 = 256 << 10;
+/// The kernel's buffer holds some thousands of records.
+const MOST_RECORDS: usize = 10_000;
+/// Longest record that the kernel gives (its CONSOLE_EXT_LOG_MAX).
+const RECORD: usize = 8192;
+
+/// The kernel's log from some moment on. Where nothing of it can be read, it is empty.
+pub(super) struct KernelLog {
+    /// `/dev/kmsg`, which a reader follows from where it began (the kernel's Documentation/ABI/testing/dev-kmsg).
+    messages: Option<File>,
+    files: Vec<Mark>,
+}
+
+impl KernelLog {
+    /// From now on.
+    pub(super) fn at_end(root: &Path) -> Self {
+        Self {
+            messages: messages(root),
+            files: FILES.iter().map(|path| Mark::at_end(&root.join(path))).collect(),
+        }
+    }
+
+    /// The denials since, without those that are told twice.
+    pub(super) fn denials(&mut self) -> Vec<Denial> {
+        let mut found: Vec<Denial> = Vec::new();
+        let files: Vec<String> = self.files.iter().filter_map(|mark| mark.since(FILE_BYTES)).collect();
+        let records = self.messages.as_mut().map(records).unwrap_or_default();
+        for denial in records
+            .iter()
+            .map(String::as_str)
+            .chain(files.iter().flat_map(|text| text.lines()))
+            .filter_map(Denial::read)
+        {
+            if !found.iter().any(|known| known.is_same(&denial)) {
+                found.push(denial);
+            }
+        }
+        found
+    }
+}
+
+fn messages(root: &Path) -> Option<File> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let mut file = OpenOptions::new().read(true).custom_flags(flags).open(root.join("dev/kmsg")).ok()?;
+    file.seek(SeekFrom::End(0)).ok()?;
+    Some(file)
+}
+
+/// One read gives one record, and says so when there are no more. EPIPE means that some were overwritten meanwhile.
+fn records(messages: &mut File) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut record = [0_u8; RECORD];
+    for _ in 0..MOST_RECORDS {
+        match messages.read(&mut record) {
+            Ok(length) if length > 0 => found.push(text_of(&String::from_utf8_lossy(&record[..length]))),
+            Err(e) if matches!(e.kind(), ErrorKind::BrokenPipe | ErrorKind::Interrupted) => {}
+            _ => break,
+        }
+    }
+    found.retain(|record| record.contains("DENIED") || record.contains("denied"));
+    found
+}
+
+/// What a record says, behind its numbers: `5,1234,4711,-;audit: …`
+fn text_of(record: &str) -> String {
+    record.split_once(';').map_or(record, |(_, text)| text).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    const DENIED: &str = "audit: type=1400 audit(1.2:3): apparmor=\"DENIED\" operation=\"open\" profile=\"libvirt-x\" name=\"/srv/a\" pid=1\n";
+
+    #[test]
+    fn denials_since_the_beginning_are_found_wherever_they_are_written_and_once() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(root.path().join("var/log/audit")).unwrap();
+        let log = |name: &str, text: &str| {
+            let path = root.path().join("var/log").join(name);
+            OpenOptions::new()
+                .append(true)
+                .create(true)
+                .open(path)
+                .unwrap()
+                .write_all(text.as_bytes())
+                .unwrap();
+        };
+        log("kern.log", &DENIED.replace("/srv/a", "/srv/old"));
+        let mut kernel = KernelLog::at_end(root.path());
+        assert_eq!(kernel.denials(), []);
+        log("kern.log", DENIED);
+        log("kern.log", &format!("Nov 21 host kernel: {DENIED}"));
+        // Any program writes there, what it likes.
+        log("syslog", &format!("Nov 21 host kernel: {}", DENIED.replace("/srv/a", "/srv/forged")));
+        log(
+            "audit/audit.log",
+            "avc:  denied  { read } for name=\"b\" scontext=u:r:svirt_t:s0 tcontext=u:o:nfs_t:s0 permissive=0\n",
+        );
+        let files: Vec<String> = kernel.denials().into_iter().map(|denial| denial.file).collect();
+        assert_eq!(files, ["b", "/srv/a"]);
+    }
+
+    #[test]
+    fn a_machine_without_logs_has_no_denials() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(KernelLog::at_end(root.path()).denials(), []);
+    }
+
+    /// Of the real one: where it may be read at all, it says at once that there is nothing new.
+    #[test]
+    fn reading_the_kernels_log_does_not_wait() {
+        let mut kernel = KernelLog::at_end(Path::new("/"));
+        let _ = kernel.denials();
+    }
+}

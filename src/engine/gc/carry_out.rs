@@ -1,0 +1,150 @@
+//! Does what a survey said, each thing after another look at it.
+
+use super::{Fate, NvramFile, Places, Remains, Work, nvram, vms, volumes};
+use crate::destroy::{self, Demolition};
+use crate::preflight::record_of;
+use crate::usage::Usage;
+use crate::{Session, disks, images};
+use foundry_core::error::{Code, Error, Kind};
+use foundry_core::record::State;
+use foundry_core::text::{io_cause, shell_word};
+use foundry_host::{Domain, Volume};
+
+/// Finishes and removes; `done` is told of each that is. Goes on after a failure, so that one stubborn thing does
+/// not keep the others; all failures are returned.
+///
+/// # Errors
+/// Each that failed. What was broken off is finished by another run.
+pub fn carry_out(
+    session: &Session<'_>,
+    places: Option<&Places>,
+    chosen: &[&Remains],
+    mut done: impl FnMut(&Remains),
+) -> Result<(), Vec<Error>> {
+    let mut failures = Vec::new();
+    for remains in chosen {
+        let outcome = session.cancel.check().and_then(|()| finish(session, places, remains));
+        match outcome {
+            Ok(()) => done(remains),
+            Err(failed) => {
+                let ends = matches!(failed.kind(), Kind::Interrupted | Kind::Connection);
+                failures.push(failed);
+                if ends {
+                    break;
+                }
+            }
+        }
+    }
+    if failures.is_empty() { Ok(()) } else { Err(failures) }
+}
+
+fn finish(session: &Session<'_>, places: Option<&Places>, remains: &Remains) -> Result<(), Error> {
+    let told = match &remains.work {
+        Work::Nothing => None,
+        Work::Destroy(demolition) => destroy_half(session, demolition)?,
+        Work::FinishAttach(attempt) => disks::finish_attach(session, attempt)?,
+        Work::DeleteTorso { volume, mark } => delete_torso(session, remains, volume, mark)?,
+        Work::ForgetNote { pool, image } => forget_note(session, remains, pool, image)?,
+        Work::DeleteVolume(volume) => delete_volume(session, remains, volume)?,
+        Work::DeleteNvram(file) => delete_nvram(session, places, remains, file)?,
+    };
+    told.into_iter().for_each(|sentence| session.done(sentence));
+    Ok(())
+}
+
+/// What is to be told when it is done, where that was not told on the way.
+type Done = Result<Option<String>, Error>;
+
+/// Somebody else may have begun to finish it since, or be done with it.
+fn destroy_half(session: &Session<'_>, demolition: &Demolition) -> Done {
+    let Domain { uuid, name, state, .. } = &demolition.domain;
+    let now = session.host.domain(name)?.filter(|d| d.uuid == *uuid);
+    let Some((now, record)) = now.and_then(|now| record_of(&now).map(|record| (now, record))) else {
+        return Ok(Some(format!("VM '{name}' was taken away by somebody else meanwhile")));
+    };
+    let was_started = now.state.is_active() && !state.is_active();
+    let busy = vms::busy(&record)
+        .or((record.state == State::Created).then(|| "it is whole now".into()))
+        .or(was_started.then(|| "it runs now".into()));
+    if let Some(cause) = busy {
+        return Err(Error::new(
+            Code::ChangedMeanwhile,
+            format!("VM '{name}' has changed since it was looked at"),
+        )
+        .because(cause)
+        .outcome(format!("VM '{name}' stays as it is")));
+    }
+    destroy::carry_out(session, demolition)?;
+    let volumes = demolition.named_volumes().join(", ");
+    let with = if volumes.is_empty() { String::new() } else { format!(" with {volumes}") };
+    Ok(Some(format!("VM '{name}' removed{with}")))
+}
+
+fn delete_torso(session: &Session<'_>, remains: &Remains, volume: &Volume, mark: &[u8]) -> Done {
+    let Some(now) = look_again(session, remains, volume)? else { return Ok(Some(gone(remains))) };
+    match images::torso(session, &now)? {
+        Some(images::Torso::Marked { mark: found, .. }) if found == mark => {
+            session.working(format!("Deleting {remains}"));
+            images::remove(session, &volume.pool, &volume.name)?;
+            Ok(Some(format!("Image '{}' removed, of which there was a part", volume.name)))
+        }
+        _ => Err(changed(remains, "it is something else now")),
+    }
+}
+
+fn forget_note(session: &Session<'_>, remains: &Remains, pool: &str, image: &str) -> Done {
+    if session.host.volume(pool, image)?.is_some() {
+        return Err(changed(remains, &format!("there is an image '{image}' again")));
+    }
+    images::forget_note(session, pool, image)?;
+    Ok(Some(format!("Note on image '{image}' removed")))
+}
+
+fn delete_volume(session: &Session<'_>, remains: &Remains, volume: &Volume) -> Done {
+    let Some(now) = look_again(session, remains, volume)? else { return Ok(Some(gone(remains))) };
+    let judged = volumes::judge(session, &now)?;
+    if judged.is_none_or(|r| !matches!(r.work, Work::DeleteVolume(_))) {
+        return Err(changed(remains, "it is something else now, or a program has it open and locked"));
+    }
+    session.working(format!("Deleting {remains}"));
+    session.host.delete_volume(&volume.pool, &volume.name)?;
+    Ok(Some(format!("Volume '{}' deleted", volume.name)))
+}
+
+/// The volume as it is now, if it is the one that was found and still nobody's; `None` where it is gone.
+fn look_again(session: &Session<'_>, remains: &Remains, volume: &Volume) -> Result<Option<Volume>, Error> {
+    let Some(now) = session.host.volume(&volume.pool, &volume.name)? else { return Ok(None) };
+    if (&now.path, &now.format, now.capacity) != (&volume.path, &volume.format, volume.capacity) {
+        return Err(changed(remains, "it is another one now"));
+    }
+    match Usage::look(session, None)?.reason(&now) {
+        Some(reason) => Err(changed(remains, &reason)),
+        None => Ok(Some(now)),
+    }
+}
+
+fn delete_nvram(session: &Session<'_>, places: Option<&Places>, remains: &Remains, file: &NvramFile) -> Done {
+    let is_free = places.map_or(Ok(false), |places| nvram::is_still_free(session, places, file))?;
+    if !is_free {
+        return Err(changed(remains, "it is gone, or another one, or a domain's"));
+    }
+    // unlink(2) does not follow a link.
+    std::fs::remove_file(&file.path)
+        .map_err(|e| Error::new(Kind::Vm, format!("cannot remove {remains}")).because(io_cause(&e)))?;
+    Ok(Some(format!("{} removed", file.path.display())))
+}
+
+fn gone(remains: &Remains) -> String {
+    format!("{remains} is gone already")
+}
+
+fn changed(remains: &Remains, cause: &str) -> Error {
+    let named = match remains.fate {
+        Fate::WhenNamed => format!(" {}", shell_word(&remains.name)),
+        Fate::Goes | Fate::Stays => String::new(),
+    };
+    Error::new(Code::VolumeChanged, format!("{remains} has changed since it was looked at"))
+        .because(cause)
+        .hint(format!("foundry gc{named} looks again"))
+        .outcome("it was left alone")
+}

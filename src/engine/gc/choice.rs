@@ -1,0 +1,151 @@
+//! What the user names on the command line, compared with what was found.
+
+use std::fmt;
+
+use super::{Fate, Remains, Survey};
+use crate::{Session, images};
+use foundry_core::error::{Code, Error};
+use foundry_core::text::shell_word;
+
+/// Something that a user names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Choice {
+    /// A volume of a pool, or a disk of a VM.
+    Volume {
+        /// The pool.
+        pool: String,
+        /// The volume.
+        name: String,
+    },
+    /// A file of the host.
+    Path(String),
+    /// A VM.
+    Vm(String),
+}
+
+impl From<&str> for Choice {
+    fn from(text: &str) -> Self {
+        match text.split_once('/') {
+            Some(("", _)) => Self::Path(text.to_owned()),
+            Some((pool, name)) => Self::Volume { pool: pool.to_owned(), name: name.to_owned() },
+            None => Self::Vm(text.to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Volume { pool, name } => write!(f, "{pool}/{name}"),
+            Self::Path(text) | Self::Vm(text) => f.write_str(text),
+        }
+    }
+}
+
+/// What is to be done: what was named, or, where nothing was, everything that goes by itself.
+///
+/// # Errors
+/// [`foundry_core::error::Kind::Storage`] at the first name that is none of those that may go.
+pub fn choose<'a>(
+    session: &Session<'_>,
+    survey: &'a Survey,
+    named: &[Choice],
+) -> Result<Vec<&'a Remains>, Error> {
+    if named.is_empty() {
+        return Ok(survey.remains.iter().filter(|remains| remains.fate == Fate::Goes).collect());
+    }
+    let mut chosen: Vec<&Remains> = Vec::new();
+    for choice in named {
+        let found = named_one(session, survey, choice)?;
+        if !chosen.iter().any(|known| std::ptr::eq(*known, found)) {
+            chosen.push(found);
+        }
+    }
+    Ok(chosen)
+}
+
+fn named_one<'a>(session: &Session<'_>, survey: &'a Survey, choice: &Choice) -> Result<&'a Remains, Error> {
+    let name = choice.to_string();
+    let found: Vec<&Remains> = survey.remains.iter().filter(|remains| remains.name == name).collect();
+    match found.as_slice() {
+        [] => Err(explain(session, survey, choice)?.outcome("nothing was changed")),
+        [one] if one.fate == Fate::Stays => Err(stays(one)),
+        [one] => Ok(one),
+        [one, other, ..] => Err(Error::new(Code::NotLeftOver, format!("{name} is more than one thing"))
+            .because(format!("{one} and {other} are called so"))
+            .outcome("nothing was changed")),
+    }
+}
+
+fn stays(found: &Remains) -> Error {
+    let error = Error::new(Code::NotLeftOver, format!("{found} is not removed"))
+        .because(found.reason.clone())
+        .outcome("nothing was changed");
+    match &found.hint {
+        Some(hint) => error.hint(hint.clone()),
+        None => error,
+    }
+}
+
+/// Why something that was named is none of those that may go.
+fn explain(session: &Session<'_>, survey: &Survey, choice: &Choice) -> Result<Error, Error> {
+    let refused = |cause: String| {
+        Error::new(Code::NotLeftOver, format!("{choice} is not among what was left")).because(cause)
+    };
+    let (pool, name) = match choice {
+        Choice::Volume { pool, name } => (pool, name),
+        Choice::Path(path) => return Ok(refused(no_orphan(session, survey, path))),
+        Choice::Vm(vm) => {
+            let word = shell_word(vm);
+            return Ok(refused("no VM of that name is half there".into())
+                .hint(format!("foundry destroy {word} takes away a whole one")));
+        }
+    };
+    match session.host.pool(pool)? {
+        None => return images::no_pool(session, pool),
+        Some(found) if !found.active => {
+            return Ok(refused(format!("pool '{pool}' is not started"))
+                .hint(format!("foundry pool start {}", shell_word(pool))));
+        }
+        Some(_) => {}
+    }
+    let Some(volume) = session.host.volume(pool, name)? else {
+        return Ok(refused(format!("there is no volume '{name}' in pool '{pool}'")));
+    };
+    if let Some(reason) = survey.usage.as_ref().and_then(|usage| usage.reason(&volume)) {
+        return Ok(refused(reason));
+    }
+    let (pool_word, word) = (shell_word(pool), shell_word(name));
+    if !survey.pools.contains(pool) {
+        return Ok(refused(format!("pool '{pool}' is none that foundry keeps disks in")));
+    }
+    Ok(refused("it is an image".into())
+        .hint(format!("foundry image delete {word} --pool {pool_word} deletes it")))
+}
+
+fn no_orphan(session: &Session<'_>, survey: &Survey, path: &str) -> String {
+    if !session.host.is_local() {
+        return "the host's files can be seen on the host only".into();
+    }
+    match survey.unseen.first() {
+        Some(unseen) => format!("nobody can tell here: {unseen}"),
+        None if std::fs::symlink_metadata(path).is_err() => "there is no such file".into(),
+        None => "it is no file with the EFI variables of a domain that is gone".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_a_vm_a_volume_or_a_path() {
+        let volume = Choice::Volume { pool: "a".into(), name: "b/c".into() };
+        for (text, choice) in
+            [("a/b/c", volume), ("/a/b", Choice::Path("/a/b".into())), ("web", Choice::Vm("web".into()))]
+        {
+            assert_eq!(Choice::from(text), choice);
+            assert_eq!(choice.to_string(), text);
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! The EFI variables that libvirt keeps of each domain, on this machine.
+//!
+//! libvirt names the file after the domain and removes it when the domain is undefined with it. One that stays behind
+//! is found by whoever next makes a domain of that name, and gets the old one's boot entries and keys.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::{Remains, Sort, Work, modified};
+use crate::session::is_session;
+use crate::usage::Usage;
+use crate::{Session, held};
+use foundry_core::error::Error;
+use foundry_core::units::Bytes;
+use foundry_host::libvirt_xml::DomainDescription;
+use foundry_host::{Domain, View};
+
+/// How libvirt ends their names (its `qemuDomainNVRAMPathFormat`).
+pub(crate) const ENDS: [&str; 2] = ["_VARS.fd", "_VARS.qcow2"];
+
+/// Where a libvirt of this machine keeps files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Places {
+    /// The EFI variables.
+    pub nvram: PathBuf,
+    /// What domains are defined by.
+    pub definitions: PathBuf,
+    /// The memory of domains that were saved (managed save).
+    pub saved: PathBuf,
+}
+
+impl Places {
+    /// Those of the libvirt that a URI means (its page "Drivers", QEMU: location of configuration files).
+    pub fn of(uri: &str) -> Option<Self> {
+        if !is_session(uri) {
+            let (nvram, definitions) = ("/var/lib/libvirt/qemu/nvram".into(), "/etc/libvirt/qemu".into());
+            return Some(Self { nvram, definitions, saved: "/var/lib/libvirt/qemu/save".into() });
+        }
+        let config = std::env::var_os("XDG_CONFIG_HOME").filter(|d| !d.is_empty()).map(PathBuf::from);
+        let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config"));
+        let definitions = config.or_else(home)?.join("libvirt/qemu");
+        Some(Self { nvram: definitions.join("nvram"), saved: definitions.join("save"), definitions })
+    }
+}
+
+/// A file with EFI variables, as it was when it was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NvramFile {
+    pub(super) path: PathBuf,
+    identity: (u64, u64),
+    modified: Option<String>,
+    size: u64,
+}
+
+/// What domains there are, as far as their EFI variables go.
+struct Owners {
+    names: Vec<String>,
+    files: Vec<PathBuf>,
+}
+
+/// The files of domains that are gone; or why nobody can tell.
+pub(super) fn survey(
+    session: &Session<'_>,
+    places: &Places,
+    domains: &[Domain],
+    usage: &Usage,
+) -> Result<Result<Vec<Remains>, String>, Error> {
+    let mut owners = owners(session, domains)?;
+    let looked = owners.add_defined(&places.definitions).and_then(|()| files(&places.nvram));
+    Ok(match looked {
+        Ok(files) => {
+            let orphans = files.into_iter().filter(|file| {
+                let path = file.path.display().to_string();
+                !owners.own(&file.path) && usage.of_file(&path).is_empty()
+            });
+            Ok(orphans.map(|file| remains(session, file)).collect())
+        }
+        Err(e) => Err(format!("the EFI variables in {}: {e}", places.nvram.display())),
+    })
+}
+
+/// Looks again whether a file is the one that was found, and still nobody's.
+///
+/// # Errors
+/// The host's.
+pub(super) fn is_still_free(session: &Session<'_>, places: &Places, file: &NvramFile) -> Result<bool, Error> {
+    let domains = session.host.domains(false)?;
+    let usage = Usage::look(session, None)?;
+    let found = survey(session, places, &domains, &usage)?.unwrap_or_default();
+    Ok(found.iter().any(|remains| matches!(&remains.work, Work::DeleteNvram(now) if now == file)))
+}
+
+fn remains(session: &Session<'_>, file: NvramFile) -> Remains {
+    let path = file.path.display().to_string();
+    let remains = Remains {
+        since: file.modified.clone(),
+        size: Some(Bytes(file.size)),
+        ..Remains::new(Sort::Nvram, path.clone(), "its domain is gone")
+    };
+    if let Some(held) = held::reason(session, &path) {
+        return Remains { reason: format!("no domain has it, but {held}"), ..remains };
+    }
+    remains.when_named(Work::DeleteNvram(file))
+}
+
+/// The regular files of the directory that are named as libvirt names them.
+fn files(directory: &Path) -> io::Result<Vec<NvramFile>> {
+    // The user that runs QEMU owns the directory above, and could have this one lead anywhere.
+    if fs::symlink_metadata(directory).is_ok_and(|found| found.is_symlink()) {
+        return Err(io::Error::other("it is a link, which is not followed"));
+    }
+    let entries = match fs::read_dir(directory) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        // One that vanished since is not there.
+        let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
+        if metadata.is_file() && domain_of(&path).is_some() {
+            let identity = (metadata.dev(), metadata.ino());
+            let (modified, size) = (modified(&metadata), metadata.blocks() * 512);
+            found.push(NvramFile { path, identity, modified, size });
+        }
+    }
+    Ok(found)
+}
+
+/// The domain that a file is named after. A name that is no text is none of a domain's.
+fn domain_of(path: &Path) -> Option<&str> {
+    let name = path.file_name()?.to_str()?;
+    ENDS.iter().find_map(|end| name.strip_suffix(end))
+}
+
+fn owners(session: &Session<'_>, domains: &[Domain]) -> Result<Owners, Error> {
+    let mut owners = Owners { names: domains.iter().map(|d| d.name.clone()).collect(), files: Vec::new() };
+    for domain in domains {
+        for view in [View::Current, View::Persistent] {
+            // One that is gone since it was listed counts by its name.
+            session.host.describe(domain.uuid, view)?.into_iter().for_each(|d| owners.add(d));
+        }
+    }
+    Ok(owners)
+}
+
+impl Owners {
+    fn add(&mut self, described: DomainDescription) {
+        self.files.extend(described.nvram.map(PathBuf::from));
+        self.names.push(described.name);
+    }
+
+    /// Adds what is defined in files. There may be a second libvirtd, or this one may see other files than we do:
+    /// then its domains are not those whose variables lie here.
+    fn add_defined(&mut self, directory: &Path) -> io::Result<()> {
+        let entries = match fs::read_dir(directory) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries?,
+        };
+        for entry in entries {
+            let path = entry?.path();
+            if path.extension().is_some_and(|end| end == "xml") && path.is_file() {
+                let text = fs::read_to_string(&path)?;
+                let described = DomainDescription::read(&text).map_err(|e| {
+                    io::Error::other(format!("{} is no definition of a domain ({e})", path.display()))
+                })?;
+                self.add(described);
+            }
+        }
+        Ok(())
+    }
+
+    fn own(&self, path: &Path) -> bool {
+        let same = |file: &PathBuf| file == path || identity(file).is_some_and(|i| Some(i) == identity(path));
+        domain_of(path).is_some_and(|name| self.names.iter().any(|n| n == name))
+            || self.files.iter().any(same)
+    }
+}
+
+/// Links are followed: it is the file that counts.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path).ok().map(|m| (m.dev(), m.ino()))
+}

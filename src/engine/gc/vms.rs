@@ -1,0 +1,127 @@
+//! VMs that are half made or half destroyed, and disks that are half attached or half detached.
+
+use super::{Remains, Sort, Work, at_work};
+use crate::destroy::{self, Options};
+use crate::preflight::record_of;
+use crate::usage::Usage;
+use crate::{Session, disks};
+use foundry_core::error::{Error, Kind};
+use foundry_core::record::{Record, RecordedVolume, Role, State};
+use foundry_core::text::shell_word;
+use foundry_host::Domain;
+
+use std::time::Duration;
+
+/// As `destroy` does it: a guest that still runs, and was named, is asked first.
+const OPTIONS: Options = Options { force: false, keep_disks: false, timeout: Duration::from_secs(5) };
+
+pub(super) fn survey(
+    session: &Session<'_>,
+    domains: &[Domain],
+    usage: &Usage,
+) -> Result<Vec<Remains>, Error> {
+    let mut found = Vec::new();
+    for domain in domains {
+        let Some(record) = record_of(domain) else { continue };
+        match record.state {
+            State::Created => found.extend(half_disks(session, domain, &record, usage)?),
+            State::Creating | State::Destroying => found.push(half_vm(session, domain, &record)?),
+        }
+    }
+    Ok(found)
+}
+
+/// Why nobody but its maker may touch a VM that is half there.
+pub(super) fn busy(record: &Record) -> Option<String> {
+    at_work(&record.maker, if record.state == State::Creating { "creates it" } else { "destroys it" })
+}
+
+fn half_vm(session: &Session<'_>, domain: &Domain, record: &Record) -> Result<Remains, Error> {
+    let what = if record.state == State::Creating { "creation" } else { "destruction" };
+    let remains = |reason: String| {
+        Remains::new(Sort::Vm, domain.name.clone(), reason).since(Some(record.changed_at.clone()))
+    };
+    let by_force = if record.state == State::Creating { " --force" } else { "" };
+    let by_hand = format!("foundry destroy {}{by_force}", domain.word());
+    if let Some(busy) = busy(record) {
+        return Ok(remains(busy).hint(by_hand));
+    }
+    match destroy::survey(session, &domain.name, OPTIONS) {
+        Err(lost) if lost.kind() == Kind::Connection => Err(lost),
+        Err(refused) => {
+            let hint = refused.hint_text().map_or(by_hand, str::to_owned);
+            Ok(remains(format!("its {what} was interrupted, and {refused}")).hint(hint))
+        }
+        Ok(demolition) => {
+            let volumes = demolition.named_volumes();
+            let stays = demolition.spared.iter().map(|(what, why)| format!("; {what} stays: {why}"));
+            let stays: String = stays.collect();
+            // Nothing stops a guest without being told to by name: somebody may work in it.
+            let domain = &demolition.domain;
+            let state = match (domain.state.is_active(), domain.saved) {
+                (true, _) => ", and it runs",
+                (false, true) => ", and its memory is saved",
+                (false, false) => "",
+            };
+            let reason = format!("its {what} was interrupted{state}{stays}");
+            let remains = Remains { volumes, ..remains(reason) };
+            let work = Work::Destroy(Box::new(demolition));
+            Ok(if !state.is_empty() { remains.when_named(work) } else { remains.goes(work) })
+        }
+    }
+}
+
+/// Disks that the record names and the domain does not have, or not surely.
+fn half_disks(
+    session: &Session<'_>,
+    domain: &Domain,
+    record: &Record,
+    usage: &Usage,
+) -> Result<Vec<Remains>, Error> {
+    let mut found = Vec::new();
+    for volume in &record.volumes {
+        match &volume.attaching {
+            Some(_) => found.push(half_attached(session, domain, volume)?),
+            None if !usage.has(&domain.name, volume) => found.push(half_detached(domain, volume)),
+            None => {}
+        }
+    }
+    Ok(found.into_iter().map(|remains| remains.since(Some(record.changed_at.clone()))).collect())
+}
+
+fn half_attached(session: &Session<'_>, domain: &Domain, volume: &RecordedVolume) -> Result<Remains, Error> {
+    let busy = volume.attaching.as_ref().and_then(|maker| at_work(maker, "attaches it"));
+    if let Some(busy) = busy {
+        return Ok(disk(domain, volume, busy));
+    }
+    match disks::broken_attach(session, domain, volume) {
+        Err(lost) if lost.kind() == Kind::Connection => Err(lost),
+        Err(refused) => Ok(disk(domain, volume, format!("its attaching was interrupted, and {refused}"))),
+        Ok(attempt) => {
+            let (reason, volumes) = if attempt.is_plugged() {
+                ("its attaching was interrupted when the VM had it: it is written down", Vec::new())
+            } else {
+                let named = |v: &destroy::Doomed| format!("{}/{}", v.pool, v.name);
+                ("its attaching was interrupted", attempt.volume().iter().map(|v| named(v)).collect())
+            };
+            let remains = Remains { volumes, ..disk(domain, volume, reason.into()) };
+            Ok(Remains { hint: None, ..remains }.goes(Work::FinishAttach(Box::new(attempt))))
+        }
+    }
+}
+
+/// Nothing tells whether a detach was broken off, still goes on, or the user unplugged it and wants it back.
+fn half_detached(domain: &Domain, volume: &RecordedVolume) -> Remains {
+    disk(domain, volume, "the VM does not have it, and its record names it".into())
+}
+
+fn disk(domain: &Domain, volume: &RecordedVolume, reason: String) -> Remains {
+    let target = volume.target().unwrap_or_else(|| volume.name.clone());
+    let (vm, word) = (domain.word(), shell_word(&target));
+    let remains = Remains::new(Sort::Disk, format!("{}/{target}", domain.name), reason);
+    match volume.role {
+        Role::Boot => remains,
+        Role::Seed => remains.hint(format!("foundry seed eject {vm} removes it")),
+        Role::Data => remains.hint(format!("foundry disk detach {vm} {word} removes it")),
+    }
+}

@@ -1,0 +1,152 @@
+//! Whose import it is that a volume holds.
+//!
+//! A volume is found by its name, and while an image comes in somebody may delete it and make another of that name. So
+//! the place of the image's beginning, which goes last, holds a mark until then: a word that says what this is, which
+//! import's, and which process does it. Who finds another mark there, or an image, has lost the volume and leaves it
+//! alone; who finds the mark of a process that ended has found what a kill left.
+
+use uuid::Uuid;
+
+use crate::Session;
+use foundry_core::error::Error;
+use foundry_core::record::{Maker, proof};
+use foundry_core::units::Bytes;
+use foundry_fetch::disk_image::{ON_ITS_WAY, is_torso};
+use foundry_host::{HostError, Volume};
+
+/// No mark is longer: the longest name of a machine that Linux allows is 64 bytes.
+const LONGEST: u64 = 4096;
+
+/// The mark of one import.
+pub(super) struct Claim(Vec<u8>);
+
+/// What an import that was broken off left, or one that goes on has so far.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Torso {
+    /// It bears the mark of an import.
+    Marked {
+        /// The whole mark, which no other import has.
+        mark: Vec<u8>,
+        /// Who imports it, where the mark says so.
+        maker: Option<Maker>,
+        /// Whether a foundry of this machine wrote it, for this volume. Else it may be what a guest wrote to its disk.
+        proven: bool,
+    },
+    /// It begins with zeros, and nothing says what it is.
+    Blank,
+}
+
+impl Claim {
+    /// A new one, for that volume of that many bytes: one too small for all of it gets no more than its identity.
+    pub(super) fn new(pool: &str, volume: &str, room: u64) -> Self {
+        let id = Uuid::new_v4();
+        let mark = |rest: &str| [ON_ITS_WAY.as_slice(), format!("{id}{rest}\n").as_bytes()].concat();
+        let maker = serde_json::to_string(&Maker::current()).unwrap_or_default();
+        let proof =
+            proof_of(pool, volume, &id.to_string()).map(|proof| format!(" {proof}")).unwrap_or_default();
+        let whole = mark(&format!("{proof}\n{maker}"));
+        Self(if whole.len() as u64 <= room { whole } else { mark("") })
+    }
+
+    /// Puts it on a volume that was just made.
+    pub(super) fn put(&self, session: &Session<'_>, pool: &str, name: &str) -> Result<(), HostError> {
+        session.host.upload_all(pool, name, &mut &*self.0, self.0.len() as u64)
+    }
+
+    /// Whether the volume has it, or nothing yet.
+    pub(super) fn holds(&self, session: &Session<'_>, pool: &str, name: &str) -> Result<bool, HostError> {
+        let mut found = Vec::new();
+        session.host.download(pool, name, &mut found, self.0.len() as u64)?;
+        Ok(found == self.0 || found.iter().all(|byte| *byte == 0))
+    }
+}
+
+/// A mark is bytes at the beginning of a volume, and of a disk a guest writes these.
+fn proof_of(pool: &str, volume: &str, id: &str) -> Option<String> {
+    proof(&format!("import {id} into volume {volume} of pool {pool}"))
+}
+
+/// Whether a volume is no whole image, and whose it is; `None` for anything else, and for what cannot be read.
+///
+/// # Errors
+/// A connection that is lost.
+pub(crate) fn torso(session: &Session<'_>, volume: &Volume) -> Result<Option<Torso>, Error> {
+    if volume.format != "raw" || volume.capacity == Bytes(0) || !volume.path.starts_with('/') {
+        return Ok(None);
+    }
+    let mut head = Vec::new();
+    let length = LONGEST.min(volume.allocation.0.max(volume.capacity.0));
+    match session.host.download(&volume.pool, &volume.name, &mut head, length) {
+        Err(lost) if lost.outcome_unknown() => Err(lost.into()),
+        Err(_) => Ok(None),
+        Ok(()) => Ok(read(&volume.pool, &volume.name, &head)),
+    }
+}
+
+fn read(pool: &str, volume: &str, head: &[u8]) -> Option<Torso> {
+    if !is_torso(head) {
+        return None;
+    }
+    let Some(rest) = head.strip_prefix(ON_ITS_WAY.as_slice()) else { return Some(Torso::Blank) };
+    // Behind the mark are zeros, or bytes of the image.
+    let mut lines = rest.splitn(3, |byte| *byte == b'\n');
+    let (id, maker) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+    let maker = serde_json::from_slice(maker).ok();
+    let mark = [ON_ITS_WAY.as_slice(), id].concat();
+    let said = std::str::from_utf8(id).ok().and_then(|id| id.split_once(' '));
+    let proven = said.is_some_and(|(id, said)| proof_of(pool, volume, id).is_some_and(|proof| proof == said));
+    Some(Torso::Marked { mark, maker, proven })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use foundry_core::record::Liveness;
+
+    #[test]
+    fn a_mark_tells_who_imports() {
+        let claim = Claim::new("p", "v", 64 << 10);
+        let head = [claim.0.as_slice(), &[0; 100]].concat();
+        let Some(Torso::Marked { mark, maker: Some(maker), proven: true }) = read("p", "v", &head) else {
+            panic!("{head:?}")
+        };
+        assert!(claim.0.starts_with(&mark) && mark.len() > ON_ITS_WAY.len() + 30);
+        assert_eq!(maker.liveness(), Liveness::Alive);
+    }
+
+    /// Who reads all of a mark, or makes one up, has no proof for another volume.
+    #[test]
+    fn a_mark_is_proven_for_the_volume_that_it_was_made_for() {
+        let claim = Claim::new("p", "v", 64 << 10);
+        let is_proven = |pool: &str, volume: &str, head: &[u8]| match read(pool, volume, head) {
+            Some(Torso::Marked { proven, .. }) => proven,
+            other => panic!("{other:?}"),
+        };
+        assert!(is_proven("p", "v", &claim.0));
+        assert!(!is_proven("p", "w", &claim.0) && !is_proven("q", "v", &claim.0));
+        let text = String::from_utf8(claim.0.clone()).unwrap();
+        let (begin, rest) = (&text[..32], &text[32..]);
+        let forged = format!("{begin}{}{}", Uuid::new_v4(), &rest[36..]);
+        assert!(!is_proven("p", "v", forged.as_bytes()));
+        let bare = format!("{begin}{}\n{}", &rest[..36], &rest[36 + 66..]);
+        assert!(!is_proven("p", "v", bare.as_bytes()));
+    }
+
+    #[test]
+    fn a_small_volume_has_a_short_mark() {
+        let claim = Claim::new("p", "v", 100);
+        assert!(claim.0.len() <= 100, "{}", claim.0.len());
+        let head = [claim.0.as_slice(), &[0; 10]].concat();
+        assert!(
+            matches!(read("p", "v", &head), Some(Torso::Marked { maker: None, proven: false, .. })),
+            "{head:?}"
+        );
+    }
+
+    #[test]
+    fn zeros_are_nobodys_and_anything_else_is_no_torso() {
+        assert_eq!(read("p", "v", &[0; 512]), Some(Torso::Blank));
+        assert_eq!(read("p", "v", b"QFI\xfb"), None);
+        assert_eq!(read("p", "v", b""), None);
+    }
+}

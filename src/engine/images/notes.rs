@@ -1,0 +1,199 @@
+//! The notes on where images came from.
+//!
+//! libvirt keeps no notes with a volume, so they are in a small volume beside it. An image without one is of
+//! unknown origin, which is no fault.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Session;
+use foundry_core::error::{Code, Error, Kind};
+use foundry_core::origin::Origin;
+use foundry_core::storage_xml::{self, VolumeSpec};
+use foundry_core::units::Bytes;
+use foundry_fetch::disk_image::HEADER_LENGTH;
+use foundry_fetch::transfer::{Algorithm, Digest};
+use foundry_host::{HostError, Volume};
+
+/// What the volume's name ends in, behind the image's.
+const SUFFIX: &str = ".origin.json";
+/// No note is longer.
+const LONGEST: u64 = 64 << 10;
+
+/// The note as it is stored; the word in front says whose it is.
+#[derive(Serialize, Deserialize)]
+struct Note {
+    #[serde(rename = "foundryImage")]
+    image: String,
+    /// The digest of the image's first bytes: what was noted of another image of that name is none of this one's.
+    head: String,
+    #[serde(flatten)]
+    origin: Origin,
+}
+
+/// The longest name of an image beside which there is room for a note: a file's name has 255 bytes at most
+/// (pathname(7)).
+const LONGEST_NOTED_NAME: usize = 255 - SUFFIX.len();
+
+/// Makes sure, before anything is transferred, that an image's origin can be noted.
+///
+/// # Errors
+/// [`Kind::Validation`] where the name is too long, [`Kind::Storage`] where something else lies there.
+pub(super) fn check_place(session: &Session<'_>, pool: &str, image: &str) -> Result<(), Error> {
+    check_length(image)?;
+    let name = note_name(image);
+    let Some(volume) = session.host.volume(pool, &name)? else { return Ok(()) };
+    match noted_by_anybody(&content(session, &volume)?) {
+        true => Ok(()),
+        false => Err(in_the_way(pool, image).outcome("nothing was changed")),
+    }
+}
+
+/// Makes sure that there is room for a note beside an image of that name.
+///
+/// # Errors
+/// [`Kind::Validation`] where the name is too long.
+pub fn check_length(image: &str) -> Result<(), Error> {
+    if image.len() <= LONGEST_NOTED_NAME {
+        return Ok(());
+    }
+    Err(Error::new(Code::ImageNameUnfit, format!("image '{image}' cannot have so long a name"))
+        .because(format!(
+            "it has {} bytes of {LONGEST_NOTED_NAME}: the note on its origin is called so, too, with {SUFFIX} behind it",
+            image.len()
+        ))
+        .hint("give a shorter name")
+        .outcome("nothing was changed"))
+}
+
+fn in_the_way(pool: &str, image: &str) -> Error {
+    Error::new(Code::VolumeTaken, format!("volume '{}' in pool '{pool}' is in the way", note_name(image)))
+        .because(format!("the origin of image '{image}' would be noted there, and it is something else"))
+}
+
+/// A kill between the two steps of [`write`] leaves a note of zeros.
+fn noted_by_anybody(bytes: &[u8]) -> bool {
+    serde_json::from_slice::<Note>(bytes).is_ok() || bytes.iter().all(|byte| *byte == 0)
+}
+
+/// Name of the volume with an image's origin.
+pub(super) fn note_name(image: &str) -> String {
+    format!("{image}{SUFFIX}")
+}
+
+/// The image that a volume is the note of, by its name.
+pub(crate) fn noted_image(volume: &str) -> Option<&str> {
+    volume.strip_suffix(SUFFIX).filter(|image| !image.is_empty())
+}
+
+/// The origin of an image; `None` where nobody noted it.
+///
+/// # Errors
+/// A connection that is lost. A note that cannot be read is none.
+pub(super) fn read(session: &Session<'_>, pool: &str, image: &str) -> Result<Option<Origin>, Error> {
+    read_beside(session, pool, image, || {
+        let mut head = Vec::new();
+        session.host.download(pool, image, &mut head, HEADER_LENGTH).map(|()| head)
+    })
+}
+
+/// As [`read`], for who can say what the image begins with. It is asked only where there is a note.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn read_beside(
+    session: &Session<'_>,
+    pool: &str,
+    image: &str,
+    head: impl FnOnce() -> Result<Vec<u8>, HostError>,
+) -> Result<Option<Origin>, Error> {
+    let Some(volume) = session.host.volume(pool, &note_name(image))? else { return Ok(None) };
+    let noted = content(session, &volume).and_then(|bytes| match parse(&bytes, image) {
+        Some(note) => Ok((note.head == digest(&head()?)).then_some(note.origin)),
+        None => Ok(None),
+    });
+    match noted {
+        Ok(origin) => Ok(origin),
+        Err(e) if e.outcome_unknown() => Err(e.into()),
+        Err(_) => Ok(None),
+    }
+}
+
+/// What a volume is that bears the name of a note.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Noted {
+    /// The note on that image.
+    Note,
+    /// Zeros: a note that was not written any more, or anything.
+    Blank,
+    /// Something else.
+    Other,
+}
+
+/// Whether a volume is the note on an image, by its content.
+///
+/// # Errors
+/// A connection that is lost.
+pub(crate) fn noted(session: &Session<'_>, volume: &Volume, image: &str) -> Result<Noted, Error> {
+    match content(session, volume) {
+        Err(lost) if lost.outcome_unknown() => Err(lost.into()),
+        Err(_) => Ok(Noted::Other),
+        Ok(bytes) if parse(&bytes, image).is_some() => Ok(Noted::Note),
+        Ok(bytes) if bytes.iter().all(|byte| *byte == 0) => Ok(Noted::Blank),
+        Ok(_) => Ok(Noted::Other),
+    }
+}
+
+fn digest(head: &[u8]) -> String {
+    Digest::of(Algorithm::Sha256, head).to_string()
+}
+
+fn content(session: &Session<'_>, volume: &Volume) -> Result<Vec<u8>, HostError> {
+    let mut bytes = Vec::new();
+    session.host.download(&volume.pool, &volume.name, &mut bytes, LONGEST)?;
+    Ok(bytes)
+}
+
+/// A note on another image is none of this one's.
+fn parse(bytes: &[u8], image: &str) -> Option<Note> {
+    serde_json::from_slice::<Note>(bytes).ok().filter(|note| note.image == image)
+}
+
+/// Notes where an image is from. What was noted of an earlier image of that name is replaced.
+pub(super) fn write(
+    session: &Session<'_>,
+    pool: &str,
+    image: &str,
+    origin: &Origin,
+    head: &[u8],
+) -> Result<(), Error> {
+    forget(session, pool, image)?;
+    let note = Note { image: image.to_owned(), head: digest(head), origin: origin.clone() };
+    let failed = |cause: String| {
+        Error::new(Kind::Storage, format!("cannot note the origin of image '{image}'")).because(cause)
+    };
+    let bytes = serde_json::to_vec(&note).map_err(|e| failed(e.to_string()))?;
+    let length = bytes.len() as u64;
+    if length > LONGEST {
+        return Err(failed(format!("it would take {}", Bytes(length))));
+    }
+    let spec = VolumeSpec {
+        name: note_name(image),
+        format: "raw".into(),
+        capacity: Bytes(length),
+        allocation: Bytes(length),
+        backing: None,
+    };
+    let xml = storage_xml::volume(&spec).map_err(|e| failed(e.to_string()))?;
+    session.host.create_volume(pool, &xml)?;
+    Ok(session.host.upload_all(pool, &spec.name, &mut &*bytes, length)?)
+}
+
+/// Removes the note on an image. A volume of that name that is no note stays, and is in the way.
+pub(crate) fn forget(session: &Session<'_>, pool: &str, image: &str) -> Result<(), Error> {
+    let name = note_name(image);
+    let Some(volume) = session.host.volume(pool, &name)? else { return Ok(()) };
+    if noted_by_anybody(&content(session, &volume)?) {
+        return Ok(session.host.delete_volume(pool, &name)?);
+    }
+    Err(in_the_way(pool, image))
+}

@@ -1,0 +1,28 @@
+//! A source of bytes that ends when the user asks for it.
+
+use std::io::Read;
+
+use super::Cancel;
+use foundry_fetch::content::Content;
+use foundry_host::Stopped;
+
+/// A source that ends with [`Stopped`] as soon as the user asks for it.
+pub(super) struct Interruptible<'a, R> {
+    pub(super) content: R,
+    pub(super) cancel: &'a Cancel,
+}
+
+impl<R: Read> Read for Interruptible<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.cancel.is_requested() {
+            return Err(std::io::Error::other(Stopped));
+        }
+        self.content.read(buffer)
+    }
+}
+
+impl<C: Content> Content for Interruptible<'_, C> {
+    fn skip_hole(&mut self, limit: u64) -> std::io::Result<u64> {
+        self.content.skip_hole(limit)
+    }
+}

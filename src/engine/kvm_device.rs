@@ -1,0 +1,94 @@
+//! `/dev/kvm`, where QEMU's user may not open it: libvirt is slow then, whatever is asked of it.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use super::Session;
+use super::rights::{Accounts, Rights, User, rights};
+use super::session::is_session;
+use foundry_core::text::shell_word;
+use foundry_host::Capabilities;
+use foundry_host::diagnosis::advice::OPEN_KVM;
+
+/// A libvirt that knows QEMU answers in milliseconds. One that looks at QEMU for the answer takes longer.
+const SLOW: Duration = Duration::from_secs(1);
+
+/// A device that QEMU's user may not open.
+pub(super) struct ClosedKvm {
+    user: String,
+    rights: Rights,
+    group: String,
+    /// Whether the user is in the group that the device is to be of.
+    is_in_kvm: bool,
+}
+
+impl ClosedKvm {
+    /// `None` where that user may open it. An access list may let it in: of a device that has one, nothing is said.
+    pub(super) fn of(user: &User, accounts: &Accounts, device: &Rights) -> Option<Self> {
+        let kvm = accounts.groups.iter().find(|(name, ..)| name == "kvm");
+        (!user.may_use(device) && !device.has_acl).then(|| Self {
+            user: accounts.name_of(user.uid),
+            rights: *device,
+            group: accounts.group_name(device.gid),
+            is_in_kvm: kvm.is_some_and(|(_, gid, _)| user.groups.contains(gid)),
+        })
+    }
+
+    /// Of the machine that is below this root, for the user as whom libvirt says that guests run.
+    fn read(root: &Path, session: &Session<'_>, capabilities: &Capabilities) -> Option<Self> {
+        let text = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
+        let device = rights(&root.join("dev/kvm"))?;
+        let accounts = Accounts::read(&text("etc/passwd"), &text("etc/group"));
+        let user = if is_session(session.host.uri()) {
+            User::current()
+        } else {
+            let (uid, gid) = capabilities.guest_ids()?;
+            accounts.user(uid, gid)
+        };
+        Self::of(&user, &accounts, &device)
+    }
+
+    /// Who may not open it.
+    pub(super) fn sentence(&self) -> String {
+        format!(
+            "{}, as whom guests run, may not open /dev/kvm (group {}, mode {:o})",
+            self.user,
+            self.group,
+            self.rights.mode & 0o777
+        )
+    }
+
+    /// As [`Self::sentence`], with what comes of it.
+    pub(super) fn found(&self) -> String {
+        format!("{}: libvirt then looks at QEMU anew at every call, which takes seconds", self.sentence())
+    }
+
+    /// The device becomes the group kvm's, as udev makes it; nobody joins the group that it is of by chance.
+    pub(super) fn todo(&self) -> Vec<String> {
+        let is_kvms = self.group == "kvm" && self.rights.mode & 0o060 == 0o060;
+        let open = (!is_kvms).then(|| OPEN_KVM.to_owned());
+        let join = (!self.is_in_kvm)
+            .then(|| format!("sudo usermod -aG kvm {}, then restart libvirtd", shell_word(&self.user)));
+        open.into_iter().chain(join).collect()
+    }
+}
+
+/// Whether libvirt looked at QEMU for its answer; the first one after its start does so rightly.
+pub(super) fn is_slow(capabilities: &Capabilities) -> bool {
+    capabilities.took > SLOW
+}
+
+/// What is to be said where libvirt was slow to say what the host can do, with the cause where that can be seen.
+pub(super) fn slowness(session: &Session<'_>, capabilities: &Capabilities) -> Option<String> {
+    let took = is_slow(capabilities).then_some(capabilities.took.as_secs_f32())?;
+    let told = format!("libvirt took {took:.1} s to say what the host can do");
+    let closed =
+        session.host.is_local().then(|| ClosedKvm::read(Path::new("/"), session, capabilities)).flatten();
+    Some(match closed {
+        Some(closed) => format!("{told}: {}: {}", closed.found(), closed.todo().join("; ")),
+        None => format!(
+            "{told}; if it does so again, /dev/kvm of the host may be closed to QEMU's user: foundry doctor there tells"
+        ),
+    })
+}

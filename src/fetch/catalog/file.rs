@@ -1,0 +1,126 @@
+//! Catalogues as files.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Alias, Entry};
+use crate::ownership;
+use crate::replace::replace;
+use foundry_core::error::{Code, Error};
+use foundry_core::text::io_cause;
+use foundry_core::yaml::{self, Fault, Position, printable, shortened};
+
+/// The largest catalogue that is read, in bytes.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// A catalogue's document.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    #[serde(default)]
+    images: BTreeMap<String, Entry>,
+}
+
+/// What became of a user's catalogue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    /// An entry of that name was there before.
+    pub replaced: bool,
+    /// The file had comments, which are gone.
+    pub comments_lost: bool,
+}
+
+/// Reads a user's catalogue; one that is not there is empty.
+pub(super) fn load(path: &Path) -> Result<BTreeMap<Alias, Entry>, Error> {
+    read(&text(path)?, &path.display().to_string())
+}
+
+fn text(path: &Path) -> Result<String, Error> {
+    let unreadable = |e: io::Error| {
+        Error::new(Code::FileUnreadable, format!("cannot read {}", path.display())).because(io_cause(&e))
+    };
+    let read = ownership::open_obeyed(path).and_then(|file| {
+        let mut text = String::new();
+        file.take(MAX_BYTES + 1).read_to_string(&mut text)?;
+        match text.len() as u64 {
+            0..=MAX_BYTES => Ok(text),
+            _ => Err(io::Error::other("larger than 1 MiB, which no catalogue is")),
+        }
+    });
+    read.or_else(|e| if e.kind() == io::ErrorKind::NotFound { Ok(String::new()) } else { Err(unreadable(e)) })
+}
+
+/// Reads a catalogue; `file` is its name in messages.
+pub(super) fn read(text: &str, file: &str) -> Result<BTreeMap<Alias, Entry>, Error> {
+    let told = |code: Code, at: Option<Position>, path: &str, message: &str| {
+        let at = at.map(|at| format!(":{at}")).unwrap_or_default();
+        let path = if path.is_empty() { String::new() } else { format!("{path}: ") };
+        Error::new(code, format!("{file}{at}: {path}{}", printable(message)))
+    };
+    let fault = |fault: Fault| told(fault.code, fault.at, &fault.path(), &fault.message);
+    let documents = yaml::read_manifests(text).map_err(|e| told(e.code(), Some(e.at), "", &e.rule()))?;
+    let mut filled = documents.nodes.iter().filter(|node| !node.is_null());
+    let Some(node) = filled.next() else { return Ok(BTreeMap::new()) };
+    if let Some(second) = filled.next() {
+        return Err(told(Code::WrongType, second.at(), "", "a catalogue is one document"));
+    }
+    let document: Document = yaml::read(node).map_err(fault)?;
+    let checked = document.images.into_iter().map(|(name, entry)| {
+        let path = format!("images.{}", printable(&shortened(&name)));
+        let at = node.get("images").and_then(|images| images.get(&name)).and_then(|entry| entry.at());
+        let alias: Alias = name.parse().map_err(|e| told(Code::WrongType, at, &path, &format!("{e}")))?;
+        match entry.fault() {
+            Some((field, message)) => Err(told(Code::WrongType, at, &format!("{path}.{field}"), &message)),
+            None => Ok((alias, entry)),
+        }
+    });
+    checked.collect()
+}
+
+/// Puts an image into a user's catalogue, which is made if it is missing, for its owner alone (mode 0600); one that is
+/// there keeps its mode. Its other entries stay; comments do not.
+///
+/// # Errors
+/// [`foundry_core::error::Kind::Configuration`] where the file is none that [`Catalog::load`](super::Catalog::load) takes, or cannot be
+/// written; [`foundry_core::error::Kind::Validation`] where the entry is wrong. Then nothing was changed.
+pub fn add(path: &Path, alias: &Alias, entry: Entry) -> Result<Written, Error> {
+    if let Some((field, message)) = entry.fault() {
+        return Err(Error::new(Code::CatalogueEntryUnfit, format!("{alias}.{field}: {message}")));
+    }
+    change(path, |images| images.insert(alias.clone(), entry).is_some())
+}
+
+/// Takes an image out of a user's catalogue.
+///
+/// # Errors
+/// As [`add`]; [`foundry_core::error::Kind::Validation`] where it is not in there, as all of the built-in ones.
+pub fn remove(path: &Path, alias: &Alias) -> Result<Written, Error> {
+    if !load(path)?.contains_key(alias) {
+        return Err(Error::new(
+            Code::CatalogueImageMissing,
+            format!("{} has no image {alias}", path.display()),
+        )
+        .hint("only your own images can be removed; one of the same name goes before a built-in one"));
+    }
+    change(path, |images| images.remove(alias).is_some())
+}
+
+fn change(path: &Path, change: impl FnOnce(&mut BTreeMap<Alias, Entry>) -> bool) -> Result<Written, Error> {
+    let before = text(path)?;
+    let mut images = read(&before, &path.display().to_string())?;
+    let replaced = change(&mut images);
+    let unwritable = |cause: String| {
+        Error::new(Code::FileUnwritable, format!("cannot write {}", path.display()))
+            .because(cause)
+            .outcome("nothing was changed")
+    };
+    let images = images.into_iter().map(|(alias, entry)| (alias.into(), entry)).collect();
+    let after = yaml::write(&Document { images }).map_err(unwritable)?;
+    replace(path, &after).map_err(|e| unwritable(e.to_string()))?;
+    // A '#' within a text is no comment, but that is worth no more than a word too many.
+    let comments_lost = before.lines().any(|line| line.trim_start().starts_with('#') || line.contains(" #"));
+    Ok(Written { replaced, comments_lost })
+}

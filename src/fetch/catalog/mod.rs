@@ -1,0 +1,217 @@
+//! Images by short names: `debian-13` instead of an address and another one of its checksum file.
+//!
+//! The catalogue that foundry comes with is a data file; a user's own is one of the same form, and what it names goes
+//! before. Both are read strictly: a field that is not known is an error with line and column.
+
+mod file;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::file::{Written, add, remove};
+use crate::transfer::{Expected, Location};
+use foundry_core::error::{Code, Error};
+use foundry_core::names::{NameError, nearest};
+use foundry_core::plan::Arch;
+
+/// The short name of an image: 1–63 characters of `a-z0-9._-`, beginning with a letter or digit. So it is never an
+/// address, a path or an option.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Alias(String);
+
+impl Alias {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Alias {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        if !(1..=63).contains(&text.len()) {
+            return Err(NameError("has not 1 to 63 characters".into()));
+        }
+        if !text.starts_with(plain) || !text.chars().all(|c| plain(c) || "._-".contains(c)) {
+            return Err(NameError(
+                "may hold only a-z, 0-9, '.', '_' and '-', and begins with one of the former".into(),
+            ));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for Alias {
+    type Error = NameError;
+
+    fn try_from(text: String) -> Result<Self, NameError> {
+        text.parse()
+    }
+}
+
+impl From<Alias> for String {
+    fn from(alias: Alias) -> Self {
+        alias.0
+    }
+}
+
+impl fmt::Display for Alias {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// An image of a catalogue, as it is written there.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// What it is, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Where it is, without a login; `{arch}` and `{deb-arch}` stand for the architecture.
+    pub url: String,
+    /// Its digest, or where its checksum file is, with the same marks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checksum: Option<String>,
+    /// The architectures that it is for, where it is not for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arch: Option<Vec<String>>,
+}
+
+/// An image of a catalogue, for one architecture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CatalogImage {
+    /// Its short name.
+    pub alias: Alias,
+    /// What it is.
+    pub description: String,
+    /// Where it is.
+    pub location: Location,
+    /// How it is verified, if it is.
+    pub checksum: Option<Expected>,
+    /// Whether the user's own catalogue names it.
+    pub own: bool,
+}
+
+/// The built-in catalogue with the user's own over it.
+#[derive(Debug, Clone)]
+pub struct Catalog {
+    /// Each with whether it is the user's own.
+    entries: BTreeMap<Alias, (Entry, bool)>,
+}
+
+impl Catalog {
+    /// The catalogue that foundry comes with and, over it, the user's own; a file that does not exist is an empty one.
+    ///
+    /// # Errors
+    /// [`foundry_core::error::Kind::Configuration`] where the user's cannot be read or says what no catalogue does, with line and column.
+    pub fn load(own: Option<&Path>) -> Result<Self, Error> {
+        let built_in = file::read(include_str!("builtin.yaml"), "the built-in catalogue")?;
+        let own = own.map(file::load).transpose()?.unwrap_or_default();
+        let marked =
+            |entries: BTreeMap<Alias, Entry>, own| entries.into_iter().map(move |(a, e)| (a, (e, own)));
+        Ok(Self { entries: marked(built_in, false).chain(marked(own, true)).collect() })
+    }
+
+    /// Whether it has that name.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.entries.keys().any(|alias| alias.as_str() == name)
+    }
+
+    /// All images for an architecture, by name.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub fn list(&self, arch: Arch) -> Result<Vec<CatalogImage>, Error> {
+        let fitting = self.entries.iter().filter(|(_, (entry, _))| entry.is_for(arch));
+        fitting.map(|(alias, (entry, own))| entry.resolve(alias, arch, *own)).collect()
+    }
+
+    /// By what its images are verified, those of all architectures.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub fn checksums(&self) -> Result<Vec<Expected>, Error> {
+        let images = Arch::ALL.iter().map(|arch| self.list(*arch)).collect::<Result<Vec<_>, _>>()?;
+        Ok(images.into_iter().flatten().filter_map(|image| image.checksum).collect())
+    }
+
+    /// The image of that name for an architecture.
+    ///
+    /// # Errors
+    /// [`foundry_core::error::Kind::Validation`] where there is none, with the name that was probably meant, or none for that architecture.
+    pub fn find(&self, name: &str, arch: Arch) -> Result<CatalogImage, Error> {
+        let known = name.parse::<Alias>().ok().and_then(|alias| self.entries.get_key_value(&alias));
+        let Some((alias, (entry, own))) = known else { return Err(self.unknown(name)) };
+        if !entry.is_for(arch) {
+            let message = format!("the catalogue has {alias} not for {}", arch.as_str());
+            return Err(Error::new(Code::CatalogueImageMissing, message));
+        }
+        entry.resolve(alias, arch, *own)
+    }
+
+    fn unknown(&self, name: &str) -> Error {
+        let hint = match nearest(name, self.entries.keys().map(Alias::as_str)) {
+            Some(near) => format!("did you mean {near}?"),
+            None => {
+                "foundry image catalog lists all; anything else is given by its address, https://...".into()
+            }
+        };
+        Error::new(Code::CatalogueImageMissing, format!("the catalogue has no image {name:?}")).hint(hint)
+    }
+}
+
+impl Entry {
+    fn is_for(&self, arch: Arch) -> bool {
+        self.arch.as_ref().is_none_or(|all| all.iter().any(|one| one == arch.as_str()))
+    }
+
+    /// With the architecture put in.
+    fn resolve(&self, alias: &Alias, arch: Arch, own: bool) -> Result<CatalogImage, Error> {
+        let debian = match arch {
+            Arch::X86_64 => "amd64",
+            Arch::Aarch64 => "arm64",
+        };
+        let put_in = |text: &str| text.replace("{arch}", arch.as_str()).replace("{deb-arch}", debian);
+        Ok(CatalogImage {
+            alias: alias.clone(),
+            description: self.description.clone().unwrap_or_default(),
+            location: put_in(&self.url).parse()?,
+            checksum: self.checksum.as_deref().map(|text| put_in(text).parse()).transpose()?,
+            own,
+        })
+    }
+
+    /// Why it cannot be in a catalogue, with the field.
+    fn fault(&self) -> Option<(&'static str, String)> {
+        let known = |arch: &String| Arch::ALL.iter().any(|known| known.as_str() == arch);
+        if let Some(stray) = self.arch.iter().flatten().find(|arch| !known(arch)) {
+            return Some(("arch", format!("{stray:?} is none of x86_64 and aarch64")));
+        }
+        let image = match self.resolve(&Alias(String::new()), Arch::X86_64, true) {
+            Ok(image) => image,
+            Err(e) => {
+                let field = if self.url.parse::<Location>().is_err() { "url" } else { "checksum" };
+                return Some((field, e.to_string()));
+            }
+        };
+        let login = "it holds a user name or password, which a catalogue does not keep; \
+                     give such an address to foundry image pull itself";
+        match (&image.location, &image.checksum) {
+            (Location::StandardInput, _) => Some(("url", "standard input is no place of an image".into())),
+            (Location::Url(url), _) if url.has_login() => Some(("url", login.into())),
+            (_, Some(Expected::ListedIn(Location::Url(url)))) if url.has_login() => {
+                Some(("checksum", login.into()))
+            }
+            _ => None,
+        }
+    }
+}

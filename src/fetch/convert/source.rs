@@ -1,0 +1,148 @@
+//! What an image to be converted is, and what of it must come out.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+
+use crate::disk_image::{self, DiskImage, Reach};
+use foundry_core::units::Bytes;
+
+/// Length of the footer of a VHD image.
+const FOOTER: u64 = 512;
+
+/// An image that can be converted.
+pub(super) struct SourceImage {
+    /// QEMU's driver for it.
+    pub(super) driver: &'static str,
+    /// Its disk's bytes, as it says itself.
+    pub(super) disk: u64,
+}
+
+/// Why an image cannot be converted.
+pub(super) enum Unfit {
+    /// It is none, or needs other files.
+    Kind(String),
+    /// It is shorter than it says.
+    CutOff(String),
+    /// It cannot be read.
+    Unreadable(io::Error),
+}
+
+impl From<io::Error> for Unfit {
+    fn from(error: io::Error) -> Self {
+        Self::Unreadable(error)
+    }
+}
+
+/// What the first bytes of a file are.
+pub(super) fn look(file: &File) -> Result<(DiskImage, Vec<u8>), Unfit> {
+    let mut head = Vec::new();
+    AtStart { file, offset: 0 }.take(disk_image::HEADER_LENGTH).read_to_end(&mut head)?;
+    let image = disk_image::probe(&head).map_err(|e| Unfit::Kind(e.to_string()))?;
+    Ok((image, head))
+}
+
+/// Judges an image: of a kind that needs no other file, and as long as its own tables say.
+pub(super) fn judge(file: &File) -> Result<SourceImage, Unfit> {
+    let length = file.metadata()?.len();
+    let (image, head) = look(file)?;
+    let driver = match (image.driver(), image.refusal()) {
+        (Some(driver), _) => driver,
+        (None, reason) => return Err(Unfit::Kind(reason.unwrap_or_default())),
+    };
+    if driver == "raw" {
+        // The end tells that the last sector is none of the disk's.
+        if let Some(disk) = footer(file, length)? {
+            let is_whole = disk <= length - FOOTER;
+            let cut = || Unfit::CutOff(cut_off(disk + FOOTER, length));
+            return is_whole.then_some(SourceImage { driver: "vpc", disk }).ok_or_else(cut);
+        }
+    }
+    let mut reach = Reach::of(&image, &head);
+    reach.complete(length, |at, table| fill(file, at, table))?;
+    if reach.end() > length {
+        return Err(Unfit::CutOff(cut_off(reach.end(), length)));
+    }
+    Ok(SourceImage { driver, disk: reach.disk().unwrap_or(length) })
+}
+
+fn cut_off(end: u64, length: u64) -> String {
+    format!(
+        "it is cut off: by its own tables it is longer ({end} bytes at least, of which {length} are there)"
+    )
+}
+
+/// The size that the footer of a fixed VHD gives the disk.
+fn footer(file: &File, length: u64) -> io::Result<Option<u64>> {
+    let Some(at) = length.checked_sub(FOOTER) else { return Ok(None) };
+    let mut tail = [0; FOOTER as usize];
+    file.read_exact_at(&mut tail, at)?;
+    Ok(disk_image::is_vhd_footer(&tail).then(|| disk_image::vhd_disk(&tail)).flatten())
+}
+
+/// Makes sure that a result holds all of the disk: as many bytes as the image said, and all that its partition table
+/// names. QEMU counts sizes in whole sectors.
+pub(super) fn check_whole(result: &File, image: &DiskImage, disk: u64) -> Result<(), String> {
+    let made = match image {
+        DiskImage::Qcow2(header) => header.virtual_size.0,
+        _ => result.metadata().map_err(|e| e.to_string())?.len(),
+    };
+    if made.abs_diff(disk) >= 512 {
+        return Err(format!("qemu-img made a disk of {made} bytes of one that has {disk}"));
+    }
+    let end = disk_image::partitions_end(&first_bytes(result, image).map_err(|e| e.to_string())?);
+    if end <= made {
+        return Ok(());
+    }
+    let (made, end) = (Bytes(made), Bytes(end));
+    Err(format!("the disk inside is cut off: it has {made}, and its partition table reaches to {end}"))
+}
+
+/// The first bytes of the disk in a result, which is raw, or qcow2 without compression.
+fn first_bytes(result: &File, image: &DiskImage) -> io::Result<Vec<u8>> {
+    let DiskImage::Qcow2(header) = image else {
+        let mut head = Vec::new();
+        AtStart { file: result, offset: 0 }.take(disk_image::HEADER_LENGTH).read_to_end(&mut head)?;
+        return Ok(head);
+    };
+    let number = |at| {
+        let mut bytes = [0; 8];
+        fill(result, at, &mut bytes).map(|()| u64::from_be_bytes(bytes))
+    };
+    let place = |entry: u64| entry & 0x00ff_ffff_ffff_fe00;
+    let table = place(number(number(40)?)?);
+    let cluster = if table == 0 { 0 } else { place(number(table)?) };
+    let length = header.cluster_size.0.min(disk_image::HEADER_LENGTH);
+    let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
+    if cluster > 0 {
+        fill(result, cluster, &mut bytes)?;
+    }
+    Ok(bytes)
+}
+
+/// Reads what is there; the rest is zeros, as QEMU reads it.
+fn fill(file: &File, at: u64, buffer: &mut [u8]) -> io::Result<()> {
+    buffer.fill(0);
+    let mut done = 0;
+    while done < buffer.len() {
+        match file.read_at(&mut buffer[done..], at.saturating_add(done as u64))? {
+            0 => break,
+            read => done += read,
+        }
+    }
+    Ok(())
+}
+
+/// Reads a file from its beginning, wherever others have come in it.
+struct AtStart<'a> {
+    file: &'a File,
+    offset: u64,
+}
+
+impl Read for AtStart<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, self.offset)?;
+        self.offset += read as u64;
+        Ok(read)
+    }
+}

@@ -1,0 +1,18 @@
+//! How the content of an image was verified when it was fetched, as its [`Origin`] notes it.
+
+use foundry_core::origin::Origin;
+
+use crate::transfer::{Expected, Location};
+
+/// The list on a server by which it was verified. A digest that was given by hand says nothing about what
+/// the server has by now.
+pub fn checksum_list(origin: &Origin) -> Option<Expected> {
+    let by: Expected = origin.verified_by.as_deref()?.parse().ok()?;
+    matches!(by, Expected::ListedIn(Location::Url(_))).then_some(by)
+}
+
+/// The digest that somebody gave by hand.
+pub fn pinned_digest(origin: &Origin) -> Option<&str> {
+    let by = origin.verified_by.as_deref()?;
+    matches!(by.parse(), Ok(Expected::Digest(_))).then_some(by)
+}

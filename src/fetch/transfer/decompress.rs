@@ -1,0 +1,243 @@
+//! gzip, xz, zstd and bzip2, told by their first bytes and never by a name, unpacked as a stream.
+//!
+//! All of them take what their own tools concatenate: members of gzip (RFC 1952, 2.2), streams of xz with padding,
+//! frames of zstd (RFC 8878, also skippable ones, with which all begins that pzstd writes), streams of bzip2. Damage and
+//! a missing end are errors. So is anything else behind the end, which `xz` and `zstd` refuse, too; for gzip and bzip2
+//! see `members`.
+//!
+//! # Memory
+//!
+//! The packer chose how far back its data refer, and whoever unpacks must hold as much. That comes on top of the
+//! 64 MiB within which foundry stays otherwise:
+//!
+//! ```text
+//!  gzip        32 KiB      xz, xz -6    9 MiB      zstd, zstd -3     2 MiB
+//!  bzip2        4 MiB      xz -9       65 MiB      zstd --long=27  128 MiB
+//! ```
+//!
+//! It is bounded whatever the data ask for: 128 MiB for xz, its decoder included, and a window of 128 MiB (2^27) for
+//! zstd, which is what `zstd -d` itself takes unless it is told more. Less would refuse what
+//! `xz -9` and `zstd --long` make, with which images are packed. What asks for more is an error.
+//!
+//! How long the content gets is not bounded here; a few bytes can unpack to anything, and who stores it has to count.
+
+use std::io::{self, BufReader, Cursor, Read};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use super::error::{Reason, TransferError};
+use super::location::Location;
+use super::members::Members;
+use crate::content::Content;
+use foundry_core::text::shell_word;
+use foundry_core::units::Bytes;
+
+/// The most memory for xz's dictionary and the decoder around it, in bytes: twice what `xz -9` wants.
+const XZ_MEMORY: u64 = 128 << 20;
+
+/// The largest window of zstd, as a power of two: 128 MiB, the `ZSTD_WINDOWLOG_LIMIT_DEFAULT` of its library.
+const ZSTD_WINDOW_LOG: u32 = 27;
+
+/// How many bytes are read at once of what is packed.
+const INPUT: usize = 128 * 1024;
+
+/// How far skippable frames are looked through for what follows them. Behind more it is zstd: nothing else but lz4 has
+/// such frames, and lz4 writes none by itself.
+const LOOKED_THROUGH: usize = 1 << 20;
+
+/// A format of compressed data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// gzip.
+    Gzip,
+    /// xz.
+    Xz,
+    /// Zstandard.
+    Zstd,
+    /// bzip2.
+    Bzip2,
+}
+
+impl Format {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Xz => "xz",
+            Self::Zstd => "zstd",
+            Self::Bzip2 => "bzip2",
+        }
+    }
+
+    /// The format of which these are the first bytes; six are enough.
+    pub fn of(head: &[u8]) -> Option<Self> {
+        match head {
+            [0x1f, 0x8b, 8, ..] => Some(Self::Gzip),
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some(Self::Xz),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Self::Zstd),
+            [b'B', b'Z', b'h', b'1'..=b'9', ..] => Some(Self::Bzip2),
+            _ => None,
+        }
+    }
+
+    /// A name without this format's extension, where it has it: `disk.raw.xz` is `disk.raw`. Capitals make no
+    /// difference.
+    pub fn stem(self, name: &str) -> &str {
+        let extensions: &[&str] = match self {
+            Self::Gzip => &[".gz"],
+            Self::Xz => &[".xz"],
+            Self::Zstd => &[".zst", ".zstd"],
+            Self::Bzip2 => &[".bz2"],
+        };
+        let without = |end: &&str| {
+            let at = name.len().checked_sub(end.len())?;
+            name.get(at..).filter(|last| last.eq_ignore_ascii_case(end)).map(|_| &name[..at])
+        };
+        extensions.iter().find_map(without).unwrap_or(name)
+    }
+}
+
+/// How much a skippable frame takes with its header of eight bytes, if bytes begin with one (RFC 8878, 3.1.2).
+pub(crate) fn skippable_frame(bytes: &[u8]) -> Option<u64> {
+    let [0x50..=0x5f, 0x2a, 0x4d, 0x18, a, b, c, d, ..] = *bytes else { return None };
+    Some(8 + u64::from(u32::from_le_bytes([a, b, c, d])))
+}
+
+/// What came of looking at the first bytes.
+pub(super) struct Packed<'a> {
+    /// Unpacked, or as it was.
+    pub(super) content: Box<dyn Content + 'a>,
+    pub(super) format: Option<Format>,
+    /// How many bytes behind the end of the packed data were passed over, at its end.
+    pub(super) passed_over: Arc<AtomicU64>,
+}
+
+/// Unpacks what is packed and passes on what is not, with its holes; says which it was. `verified` says that the whole
+/// of it is compared with a digest.
+///
+/// # Errors
+/// Those of the source while its first bytes are read.
+pub(super) fn unpack<'a, C: Content + 'a>(
+    mut packed: C,
+    name: &str,
+    verified: bool,
+) -> io::Result<Packed<'a>> {
+    let mut head = Vec::new();
+    let format = look(&mut packed, &mut head)?;
+    let passed_over = Arc::default();
+    let whole = Begun { head: Cursor::new(head), rest: packed };
+    let Some(format) = format else { return Ok(Packed { content: Box::new(whole), format, passed_over }) };
+    let packed = BufReader::with_capacity(INPUT, whole);
+    let decoder: Box<dyn Read + 'a> = match format {
+        Format::Gzip | Format::Bzip2 => {
+            Box::new(Members::new(packed, format, name, verified, Arc::clone(&passed_over)))
+        }
+        Format::Xz => {
+            let stream =
+                liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, liblzma::stream::CONCATENATED)?;
+            Box::new(liblzma::bufread::XzDecoder::new_stream(packed, stream))
+        }
+        Format::Zstd => {
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(packed)?;
+            decoder.window_log_max(ZSTD_WINDOW_LOG)?;
+            Box::new(decoder)
+        }
+    };
+    let content = Box::new(Unpacked { decoder, format, name: name.to_owned() });
+    Ok(Packed { content, format: Some(format), passed_over })
+}
+
+/// Reads the first bytes into `head`, and tells the format by them.
+fn look(packed: &mut impl Read, head: &mut Vec<u8>) -> io::Result<Option<Format>> {
+    let mut at = 0_usize;
+    loop {
+        packed.by_ref().take((at + 8).saturating_sub(head.len()) as u64).read_to_end(head)?;
+        let here = head.get(at..).unwrap_or_default();
+        match skippable_frame(here) {
+            Some(length) => at += usize::try_from(length).unwrap_or(LOOKED_THROUGH),
+            None if at == 0 => return Ok(Format::of(here)),
+            // Nothing but skippable frames is zstd's nothing.
+            None if here.is_empty() => return Ok(Some(Format::Zstd)),
+            None => return Ok(Format::of(here).filter(|format| *format == Format::Zstd)),
+        }
+        if at > LOOKED_THROUGH {
+            return Ok(Some(Format::Zstd));
+        }
+    }
+}
+
+/// The commands that unpack it without foundry's limits, and import it.
+pub(super) fn unpacking_command(format: Format, name: &str) -> String {
+    let program = match format {
+        Format::Gzip => "gunzip -c",
+        Format::Xz => "xz -dc",
+        Format::Zstd => "zstd -dc --long=31",
+        Format::Bzip2 => "bunzip2 -c",
+    };
+    let is_file = !name.contains("://") && name != Location::StandardInput.to_string();
+    let file = if is_file { shell_word(name) } else { "FILE".into() };
+    format!("{program} {file} | foundry image import - NAME")
+}
+
+/// Content of which the first bytes are read already.
+struct Begun<C> {
+    head: Cursor<Vec<u8>>,
+    rest: C,
+}
+
+impl<C: Content> Begun<C> {
+    fn head_is_read(&self) -> bool {
+        self.head.position() >= self.head.get_ref().len() as u64
+    }
+}
+
+impl<C: Content> Read for Begun<C> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.head_is_read() { self.rest.read(buffer) } else { self.head.read(buffer) }
+    }
+}
+
+impl<C: Content> Content for Begun<C> {
+    fn skip_hole(&mut self, limit: u64) -> io::Result<u64> {
+        if self.head_is_read() { self.rest.skip_hole(limit) } else { Ok(0) }
+    }
+}
+
+struct Unpacked<'a> {
+    decoder: Box<dyn Read + 'a>,
+    format: Format,
+    name: String,
+}
+
+impl Unpacked<'_> {
+    /// What the decoder found, unless it is what its source said.
+    fn damaged(&self, error: io::Error) -> io::Error {
+        if TransferError::in_io(&error).is_some() || error.kind() == io::ErrorKind::Interrupted {
+            return error;
+        }
+        let cause = error.to_string();
+        // zstd: "Frame requires too much memory for decoding"; xz: "memory limit reached".
+        if cause.contains("memory") {
+            let limit = Bytes(XZ_MEMORY);
+            return TransferError::new(Reason::Damaged, format!("cannot unpack {}", self.name))
+                .because(format!("it wants more than the {limit} of memory that foundry gives to unpacking"))
+                .hint(unpacking_command(self.format, &self.name))
+                .into();
+        }
+        let cause = match error.kind() {
+            io::ErrorKind::UnexpectedEof => "it is cut off".to_owned(),
+            _ => cause,
+        };
+        TransferError::new(Reason::Damaged, format!("{} is not sound {} data", self.name, self.format.name()))
+            .because(cause)
+            .into()
+    }
+}
+
+impl Read for Unpacked<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.decoder.read(buffer).map_err(|error| self.damaged(error))
+    }
+}
+
+impl Content for Unpacked<'_> {}

@@ -1,0 +1,139 @@
+//! Why a transfer failed.
+
+use std::fmt;
+use std::io;
+
+use foundry_core::error::{Code, Error};
+use foundry_core::text::io_cause;
+
+/// The sorts of failure that somebody decides by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The address or the checksum as it was given makes no sense.
+    Input,
+    /// A local file cannot be read or written, or changed while it was read.
+    Local,
+    /// The server was not reached, or the connection broke too often.
+    Unreachable,
+    /// The server answered with a refusal.
+    Refused,
+    /// The server's answer contradicts HTTP or itself.
+    Answer,
+    /// What the server has is not any more what it had when the transfer began.
+    Changed,
+    /// The bytes are not those that the checksum is of.
+    Checksum,
+    /// Compressed data that is damaged, cut off or followed by something else.
+    Damaged,
+    /// The user stopped it.
+    Stopped,
+}
+
+impl Reason {
+    /// The cause by its code.
+    pub fn code(self) -> Code {
+        match self {
+            Self::Input => Code::DownloadUnfit,
+            Self::Local => Code::LocalFile,
+            Self::Unreachable => Code::ServerUnreachable,
+            Self::Refused => Code::ServerRefused,
+            Self::Answer => Code::ServerAnswer,
+            Self::Changed => Code::ContentChanged,
+            Self::Checksum => Code::ChecksumWrong,
+            Self::Damaged => Code::ContentDamaged,
+            Self::Stopped => Code::Interrupted,
+        }
+    }
+}
+
+/// Why a transfer failed: what, why, and what to do.
+///
+/// Inside a stream it travels in an [`io::Error`], from which [`TransferError::from_io`] gets it back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TransferError {
+    reason: Reason,
+    message: String,
+    cause: Option<String>,
+    hint: Option<String>,
+}
+
+impl TransferError {
+    pub(crate) fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into(), cause: None, hint: None }
+    }
+
+    pub(crate) fn stopped() -> Self {
+        Self::new(Reason::Stopped, "interrupted")
+    }
+
+    #[must_use]
+    pub(crate) fn because(mut self, cause: impl Into<String>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same of the address that somebody asked for, which led to the one that failed.
+    #[must_use]
+    pub(crate) fn led_from(self, asked: &impl fmt::Display, at: &impl fmt::Display) -> Self {
+        let there = self.cause.unwrap_or(self.message);
+        let cause = Some(format!("it leads to {at}: {there}"));
+        Self { reason: self.reason, message: format!("cannot download {asked}"), cause, hint: self.hint }
+    }
+
+    /// The sort of failure.
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// What to do about it.
+    pub fn hint_text(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    /// The failure that an error of a stream carries. One of the system's own becomes a failure to read `what`.
+    pub fn from_io(error: io::Error, what: &str) -> Self {
+        match error.downcast::<Self>() {
+            Ok(own) => own,
+            Err(error) => Self::new(Reason::Local, format!("cannot read {what}")).because(io_cause(&error)),
+        }
+    }
+
+    /// The failure that an error of a stream carries, if it does.
+    pub fn in_io(error: &io::Error) -> Option<&Self> {
+        error.get_ref()?.downcast_ref()
+    }
+}
+
+impl fmt::Display for TransferError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        self.cause.as_ref().map_or(Ok(()), |cause| write!(f, ": {cause}"))
+    }
+}
+
+impl std::error::Error for TransferError {}
+
+impl From<TransferError> for io::Error {
+    fn from(error: TransferError) -> Self {
+        Self::other(error)
+    }
+}
+
+impl From<TransferError> for Error {
+    fn from(failed: TransferError) -> Self {
+        let mut error = Self::new(failed.reason.code(), failed.message);
+        if let Some(cause) = failed.cause {
+            error = error.because(cause);
+        }
+        match failed.hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! One request.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ureq::http::header::{ACCEPT_ENCODING, AUTHORIZATION, LOCATION};
+use ureq::http::{HeaderMap, Response};
+use ureq::tls::{RootCerts, TlsConfig};
+use ureq::unversioned::transport::DefaultConnector;
+use ureq::{Agent, Body, BodyReader};
+
+use super::super::error::{Reason, TransferError};
+use super::super::location::Url;
+use super::super::reference::percent_encoded;
+use super::far::{FarOnly, is_near};
+use super::proxy::Proxies;
+use foundry_core::text::io_cause;
+
+/// The most redirections that are followed.
+const REDIRECTS: u32 = 10;
+
+/// How patient a client is.
+#[derive(Debug, Clone)]
+pub struct HttpSettings {
+    /// For a name to be resolved, and again for a connection.
+    pub connect_timeout: Duration,
+    /// For a server to answer, and for the next byte of what it sends.
+    pub stall_timeout: Duration,
+    /// How often a try is repeated. Each MiB that comes earns the same number again.
+    pub retries: u32,
+    /// The wait before the first repetition; each further one takes twice as long.
+    pub backoff: Duration,
+    /// The longest wait, also one that a server asks for (`Retry-After`); one that asks for more is given up.
+    pub longest_wait: Duration,
+    /// The proxies.
+    pub proxies: Proxies,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(20),
+            stall_timeout: Duration::from_secs(30),
+            retries: 5,
+            backoff: Duration::from_secs(1),
+            longest_wait: Duration::from_secs(120),
+            proxies: Proxies::default(),
+        }
+    }
+}
+
+/// Makes requests. The certificates that it trusts are the machine's own. A clone shares its connections.
+#[derive(Debug, Clone)]
+pub struct Client {
+    agent: Agent,
+    /// For where servers lead to: it connects to nothing that only this machine reaches.
+    far: Agent,
+    settings: Arc<HttpSettings>,
+}
+
+/// A request.
+#[derive(Debug)]
+pub(super) struct Ask {
+    pub(super) head_only: bool,
+    pub(super) url: Url,
+    pub(super) headers: Vec<(&'static str, String)>,
+}
+
+/// An answer, as far as its body.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    /// Where redirections ended.
+    pub(super) found_at: Url,
+}
+
+/// Why a try failed, and whether another one may do.
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub(super) error: TransferError,
+    /// That a repetition may help: `Never`, or after a time that the server asked for.
+    pub(super) again: Again,
+    /// The address that it is the fault of, which redirections may have led to.
+    pub(super) at: Option<Box<Url>>,
+}
+
+/// Whether a try is worth another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Again {
+    /// It would fail the same way.
+    Never,
+    /// Only where bytes have come before: then the server was there, and will be again.
+    IfBegun,
+    /// After the usual wait, but not often unless bytes have come before: it hardly gets better soon.
+    Seldom,
+    /// After the usual wait.
+    Soon,
+    /// Not before that time.
+    After(Duration),
+}
+
+impl Client {
+    /// Makes one. Nothing is connected yet.
+    pub fn new(settings: HttpSettings) -> Self {
+        let config = Agent::config_builder()
+            .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build())
+            .user_agent(concat!("foundry/", env!("CARGO_PKG_VERSION")))
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .proxy(None)
+            .timeout_resolve(Some(settings.connect_timeout))
+            .timeout_connect(Some(settings.connect_timeout))
+            .timeout_send_request(Some(settings.stall_timeout))
+            .timeout_recv_response(Some(settings.stall_timeout))
+            .timeout_per_read(Some(settings.stall_timeout))
+            .build();
+        let far = Agent::with_parts(config.clone(), DefaultConnector::default(), FarOnly::default());
+        Self { agent: config.into(), far, settings: Arc::new(settings) }
+    }
+
+    pub(super) fn settings(&self) -> &HttpSettings {
+        &self.settings
+    }
+
+    /// Asks and waits for the beginning of the answer, through all redirections.
+    pub(super) fn send(&self, ask: &Ask) -> Result<(Head, BodyReader<'static>), Fault> {
+        let mut url = ask.url.clone();
+        let mut from: Option<Url> = None;
+        for _ in 0..=REDIRECTS {
+            let answer = self.ask_at(&url, from.as_ref(), ask)?;
+            let Some(next) = leads_to(&url, &answer)? else {
+                let (parts, body) = answer.into_parts();
+                let head = Head { status: parts.status.as_u16(), headers: parts.headers, found_at: url };
+                return Ok((head, body.into_with_config().limit(u64::MAX).reader()));
+            };
+            from = Some(std::mem::replace(&mut url, next));
+        }
+        let error = TransferError::new(Reason::Answer, format!("cannot download {}", ask.url));
+        Err(Fault::never(error.because(format!("it leads through more than {REDIRECTS} redirections"))))
+    }
+
+    /// Asks at one address, to which another one may have led, and which may lead to another one.
+    fn ask_at(&self, url: &Url, from: Option<&Url>, ask: &Ask) -> Result<Response<Body>, Fault> {
+        let uri = url.uri().clone();
+        // A proxy looks the name up where it is, and may itself be on this machine.
+        let proxy = self.settings.proxies.of(url).filter(|proxy| !proxy.is_no_proxy(&uri));
+        let is_led = proxy.is_none() && from.is_some_and(|from| !from.may_lead_near(url));
+        let agent = if is_led { &self.far } else { &self.agent };
+        let mut request = if ask.head_only { agent.head(uri) } else { agent.get(uri) };
+        // The bytes of the file itself are wanted, as their checksum is.
+        request = request.header(ACCEPT_ENCODING, "identity");
+        if let Some(authorization) = url.authorization() {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        for (name, value) in &ask.headers {
+            request = request.header(*name, value);
+        }
+        request.config().proxy(proxy).build().call().map_err(|e| match (from, &e) {
+            (Some(from), ureq::Error::Io(io)) if is_near(io) => Fault::never(led_near(from, url, io)),
+            _ => self.fault(url, &e),
+        })
+    }
+
+    fn fault(&self, url: &Url, error: &ureq::Error) -> Fault {
+        use ureq::Error as E;
+        let failed = |reason, cause: String| {
+            TransferError::new(reason, format!("cannot download {url}")).because(cause)
+        };
+        let (reason, cause, again) = match error {
+            E::Timeout(ureq::Timeout::Resolve) => {
+                (Reason::Unreachable, "no name server answers for its host's name".into(), Again::Seldom)
+            }
+            E::Timeout(_) => (Reason::Unreachable, self.timeout_text(), Again::Soon),
+            E::HostNotFound => (Reason::Unreachable, "its host's name is not known".into(), Again::IfBegun),
+            E::Io(io) if is_refusal(io) => (Reason::Unreachable, io_cause(io), Again::IfBegun),
+            E::Io(io) if is_lookup(io) => (Reason::Unreachable, io.to_string(), Again::Seldom),
+            E::Io(io) if is_tls(io) => return Fault::never(untrusted(url, io.to_string())).at(url),
+            E::Io(io) => (Reason::Unreachable, io_cause(io), Again::Soon),
+            E::ConnectionFailed => (Reason::Unreachable, error.to_string(), Again::IfBegun),
+            E::ConnectProxyFailed(_) => (Reason::Unreachable, error.to_string(), Again::IfBegun),
+            // Who speaks no HTTP now speaks none in a second.
+            E::Protocol(_) => (Reason::Answer, error.to_string(), Again::IfBegun),
+            E::Tls(_) | E::Rustls(_) => return Fault::never(untrusted(url, error.to_string())).at(url),
+            other => (Reason::Answer, other.to_string(), Again::Never),
+        };
+        Fault { error: failed(reason, cause), again, at: Some(Box::new(url.clone())) }
+    }
+
+    /// A connection that broke while the content came.
+    pub(super) fn broken(&self, url: &Url, error: &io::Error) -> Fault {
+        let timeout = error.get_ref().and_then(|e| e.downcast_ref::<ureq::Error>());
+        let cause = match timeout {
+            Some(ureq::Error::Timeout(_)) => self.timeout_text(),
+            _ if error.kind() == io::ErrorKind::TimedOut => self.timeout_text(),
+            _ if error.kind() == io::ErrorKind::UnexpectedEof => "the connection was closed".into(),
+            _ => io_cause(error),
+        };
+        let error = TransferError::new(Reason::Unreachable, format!("cannot download {url}")).because(cause);
+        Fault::soon(error).at(url)
+    }
+
+    fn timeout_text(&self) -> String {
+        format!("nothing came for {} s", self.settings.stall_timeout.as_secs_f32())
+    }
+}
+
+impl Fault {
+    pub(super) fn never(error: TransferError) -> Self {
+        Self { error, again: Again::Never, at: None }
+    }
+
+    pub(super) fn soon(error: TransferError) -> Self {
+        Self { error, again: Again::Soon, at: None }
+    }
+
+    pub(super) fn at(mut self, url: &Url) -> Self {
+        self.at = Some(Box::new(url.clone()));
+        self
+    }
+}
+
+impl From<TransferError> for Fault {
+    fn from(error: TransferError) -> Self {
+        Self::never(error)
+    }
+}
+
+/// Where a redirection leads (RFC 9110, 15.4). The library would follow any, and log in as the server says.
+fn leads_to(url: &Url, answer: &Response<Body>) -> Result<Option<Url>, TransferError> {
+    let location = answer.headers().get(LOCATION);
+    match (answer.status().as_u16(), location) {
+        (301 | 302 | 303 | 307 | 308, Some(location)) => {
+            url.led_to(&percent_encoded(location.as_bytes())).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+fn led_near(from: &Url, url: &Url, why: &io::Error) -> TransferError {
+    TransferError::new(Reason::Refused, format!("cannot download {from}"))
+        .because(format!("it leads to {url}, whose name {why}"))
+}
+
+fn untrusted(url: &Url, cause: String) -> TransferError {
+    TransferError::new(Reason::Unreachable, format!("cannot download {url}"))
+        .because(cause)
+        .hint("the certificate must be one that this machine trusts (package ca-certificates, SSL_CERT_FILE)")
+}
+
+fn is_refusal(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable
+    )
+}
+
+/// The standard library has no kind for getaddrinfo(3)'s own errors.
+fn is_lookup(error: &io::Error) -> bool {
+    error.to_string().contains("failed to lookup address information")
+}
+
+/// rustls reports what it does not like as invalid data.
+fn is_tls(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidData
+        || error.get_ref().and_then(|e| e.source()).is_some_and(|e| e.to_string().contains("certificate"))
+}

@@ -1,0 +1,396 @@
+//! A file from a server, whole, however often the connection breaks.
+
+use std::io::{self, Read};
+use std::time::Duration;
+
+use ureq::http::HeaderMap;
+
+use super::super::error::{Reason, TransferError};
+use super::super::location::Url;
+use super::super::pace::{Pace, wait};
+use super::client::{Again, Ask, Client, Fault, Head};
+use super::headers::{content_length, content_range, status_text};
+use super::stream::Stream;
+use super::validators::Validators;
+use crate::content::Content;
+use foundry_core::units::Bytes;
+
+/// What must come for a connection to be worth as many new tries as the first one.
+const PROGRESS: u64 = 1 << 20;
+
+/// How often what hardly gets better soon is tried again.
+const SELDOM: u32 = 2;
+
+/// A password in an address stands in the list of processes.
+const WANTS_LOGIN: &str = "it may want a login, which 'foundry image pull' takes from --login-file FILE or from the \
+    variable FOUNDRY_PULL_AUTH (USER:PASSWORD, or a token)";
+
+/// Reads a file from a server.
+///
+/// A connection that breaks, stalls or ends too early is taken up again where it was (`Range`, RFC 9110 14.2), by
+/// `If-Range` only if the file is still the same. From a server that knows no ranges it comes anew and is read past
+/// what is there already, if it is recognized as the same. Where nothing recognizes it, the download fails, unless
+/// somebody compares the digest of the whole with the expected one: that tells a mixture at the end.
+pub struct Download<'a> {
+    pub(super) client: Client,
+    pub(super) pace: &'a dyn Pace,
+    pub(super) url: Url,
+    /// Whether what came is compared with a digest at its end.
+    verified: bool,
+    /// What is known of the file since the first answer.
+    file: Option<Found>,
+    position: u64,
+    stream: Option<Stream>,
+    complete: bool,
+    /// Repetitions since there was progress, and where that was.
+    tries: u32,
+    earned_at: u64,
+}
+
+/// A file on a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// How many bytes it has, where the server says so.
+    pub length: Option<u64>,
+    /// What it is recognized by.
+    pub validators: Validators,
+    /// Where redirections ended.
+    pub found_at: Url,
+}
+
+/// Where an answer begins to be of use.
+enum Begin {
+    Here,
+    After(u64),
+    AtEnd,
+}
+
+impl<'a> Download<'a> {
+    /// Asks for a file, and again as the settings say, until the beginning of an answer is there.
+    ///
+    /// # Errors
+    /// [`Reason::Unreachable`], [`Reason::Refused`], [`Reason::Answer`], [`Reason::Stopped`].
+    pub fn open(
+        client: &Client,
+        url: &Url,
+        pace: &'a dyn Pace,
+        verified: bool,
+    ) -> Result<Self, TransferError> {
+        Self::begin(Self::new(client, url, pace, verified))
+    }
+
+    /// As [`open`](Self::open), from behind a part that an earlier run has. `verified` is for the part, too: what is
+    /// expected now was expected then.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); [`Reason::Changed`] where the file is not recognized as the one of the part.
+    pub fn open_behind(
+        client: &Client,
+        url: &Url,
+        pace: &'a dyn Pace,
+        part: u64,
+        validators: Validators,
+        verified: bool,
+    ) -> Result<Self, TransferError> {
+        let file = Found { length: None, validators: validators.usable(), found_at: url.clone() };
+        Self::begin(Self {
+            file: Some(file),
+            position: part,
+            earned_at: part,
+            ..Self::new(client, url, pace, verified)
+        })
+    }
+
+    pub(super) fn new(client: &Client, url: &Url, pace: &'a dyn Pace, verified: bool) -> Self {
+        Self {
+            verified,
+            client: client.clone(),
+            pace,
+            url: url.clone(),
+            file: None,
+            position: 0,
+            stream: None,
+            complete: false,
+            tries: 0,
+            earned_at: 0,
+        }
+    }
+
+    fn begin(mut self) -> Result<Self, TransferError> {
+        self.connect()?;
+        Ok(self)
+    }
+
+    /// What the server said of the file.
+    pub fn found(&self) -> Found {
+        // There is one since `open`.
+        self.file.clone().unwrap_or_else(|| Found {
+            length: None,
+            validators: Validators::default(),
+            found_at: self.url.clone(),
+        })
+    }
+
+    /// Tries until there is an answer to read from.
+    fn connect(&mut self) -> Result<(), TransferError> {
+        loop {
+            match self.attempt() {
+                Ok(()) => return Ok(()),
+                Err(fault) => self.pause(fault)?,
+            }
+        }
+    }
+
+    fn attempt(&mut self) -> Result<(), Fault> {
+        let ask = self.ask()?;
+        let mut stream = Stream::start(&self.client, ask)?;
+        let head = stream.head(self.pace)?;
+        match self.judge(&head)? {
+            Begin::AtEnd => self.complete = true,
+            Begin::Here => self.stream = Some(stream),
+            Begin::After(known) => {
+                self.read_past(&mut stream, known)?;
+                self.stream = Some(stream);
+            }
+        }
+        Ok(())
+    }
+
+    /// Each other try asks where the file was found the last time: what redirects may lead to another mirror, and
+    /// where it led to may be gone.
+    fn ask(&self) -> Result<Ask, Fault> {
+        let file = self.file.as_ref().filter(|_| self.tries % 2 == 1);
+        let url = file.map_or(&self.url, |file| &file.found_at).clone();
+        Ok(Ask { head_only: false, url, headers: self.range()? })
+    }
+
+    fn range(&self) -> Result<Vec<(&'static str, String)>, Fault> {
+        let Some(file) = self.file.as_ref().filter(|_| self.position > 0) else { return Ok(Vec::new()) };
+        let mut headers = vec![("Range", format!("bytes={}-", self.position))];
+        match file.validators.for_range() {
+            Some(condition) => headers.push(("If-Range", condition.to_owned())),
+            None if self.verified => {}
+            None => {
+                return Err(self.changed("the connection broke, and the server says nothing by which to tell that it is still the same file").into());
+            }
+        }
+        Ok(headers)
+    }
+
+    /// What an answer means.
+    fn judge(&mut self, head: &Head) -> Result<Begin, Fault> {
+        match head.status {
+            200 => self.judge_whole(head),
+            206 if self.position > 0 => self.judge_part(head),
+            416 if self.position > 0 => self.judge_end(head),
+            _ => Err(self.refusal(head)),
+        }
+    }
+
+    fn judge_whole(&mut self, head: &Head) -> Result<Begin, Fault> {
+        let now = Found {
+            length: content_length(&head.headers),
+            validators: Validators::of(&head.headers),
+            found_at: head.found_at.clone(),
+        };
+        let before = match &self.file {
+            Some(before) if self.position > 0 || !self.verified => before,
+            _ => {
+                self.file = Some(now);
+                return Ok(Begin::Here);
+            }
+        };
+        let same = if self.verified {
+            true
+        } else if self.position == 0 {
+            before.validators.may_be_same(&now.validators)
+        } else {
+            before.validators.same_bytes(&now.validators)
+        };
+        if !same || before.length.is_some_and(|length| now.length.is_some_and(|n| n != length)) {
+            return Err(self.changed("it is another file now than when the download began").into());
+        }
+        self.note(now.length, head);
+        Ok(Begin::After(self.position))
+    }
+
+    fn judge_part(&mut self, head: &Head) -> Result<Begin, Fault> {
+        let position = self.position;
+        let Some((_, length)) = content_range(&head.headers).filter(|(first, _)| *first == Some(position))
+        else {
+            return Err(Fault::never(
+                self.answer("the server sent another part of the file than was asked for"),
+            ));
+        };
+        let known = self.found();
+        let differs = known.length.is_some() && length.is_some() && known.length != length;
+        let may_be_same = self.verified || known.validators.may_be_same(&Validators::of(&head.headers));
+        if differs || !may_be_same {
+            return Err(self.changed("it is another file now than when the download began").into());
+        }
+        self.note(length, head);
+        Ok(Begin::Here)
+    }
+
+    /// "Range not satisfiable": there is nothing behind what is here already, or the server has less.
+    fn judge_end(&mut self, head: &Head) -> Result<Begin, Fault> {
+        let length = content_range(&head.headers).and_then(|(_, length)| length);
+        if length == Some(self.position) && self.found().length.is_none_or(|known| known == self.position) {
+            self.note(length, head);
+            return Ok(Begin::AtEnd);
+        }
+        Err(self.changed("the server has less of it than it sent before").into())
+    }
+
+    fn note(&mut self, length: Option<u64>, head: &Head) {
+        if let Some(file) = &mut self.file {
+            file.length = file.length.or(length);
+            file.found_at = head.found_at.clone();
+        }
+    }
+
+    fn read_past(&self, stream: &mut Stream, known: u64) -> Result<(), Fault> {
+        let mut buffer = vec![0; 64 * 1024];
+        let mut left = known;
+        while left > 0 {
+            let wanted = usize::try_from(left).map_or(buffer.len(), |n| n.min(buffer.len()));
+            match stream.read(&mut buffer[..wanted], self.pace)? {
+                0 => return Err(Fault::soon(self.answer("the connection was closed"))),
+                read => left -= read as u64,
+            }
+        }
+        Ok(())
+    }
+
+    /// An answer that is no content.
+    pub(super) fn refusal(&self, head: &Head) -> Fault {
+        let said = format!("the server answers {}", status_text(head.status));
+        let error =
+            TransferError::new(Reason::Refused, format!("cannot download {}", head.found_at)).because(said);
+        let fault = match head.status {
+            408 | 429 | 500..=599 => Fault { error, again: self.asked_wait(&head.headers), at: None },
+            407 => {
+                Fault::never(error.hint("the proxy wants a login, which its address in https_proxy can have"))
+            }
+            401 | 403 if head.found_at.has_login() => {
+                Fault::never(error.hint("the login may be wrong, or not be one for this file"))
+            }
+            401 | 403 => Fault::never(error.hint(WANTS_LOGIN)),
+            404 | 410 => Fault::never(error.hint("see whether the address is still right")),
+            400..=499 => Fault::never(error),
+            _ => return Fault::never(error),
+        };
+        fault.at(&head.found_at)
+    }
+
+    /// What is wrong with a mirror is no reason to give up the address that led there, which may lead to another one
+    /// the next time. The address itself is named, too.
+    fn led_elsewhere(&self, fault: Fault) -> Fault {
+        match &fault.at {
+            Some(at) if **at != self.url && !self.url.is_plain_form_of(at) => {
+                let again = match fault.again {
+                    Again::After(time) => Again::After(time),
+                    _ => Again::Soon,
+                };
+                Fault { error: fault.error.led_from(&self.url, at), again, at: None }
+            }
+            _ => fault,
+        }
+    }
+
+    /// `Retry-After` in seconds (RFC 9110, 10.2.3); a date there is passed over.
+    fn asked_wait(&self, headers: &HeaderMap) -> Again {
+        let seconds = headers.get("retry-after").and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        match seconds.map(Duration::from_secs) {
+            None => Again::Soon,
+            Some(time) if time <= self.client.settings().longest_wait => Again::After(time),
+            Some(_) => Again::Never,
+        }
+    }
+
+    /// Waits before the next try, if there is to be one.
+    pub(super) fn pause(&mut self, fault: Fault) -> Result<(), TransferError> {
+        self.stream = None;
+        let fault = self.led_elsewhere(fault);
+        let settings = self.client.settings();
+        let begun = self.file.is_some() && self.position > 0;
+        if fault.again == Again::Never || (fault.again == Again::IfBegun && !begun) {
+            return Err(fault.error);
+        }
+        if self.position >= self.earned_at + PROGRESS {
+            (self.tries, self.earned_at) = (0, self.position);
+        }
+        let few = fault.again == Again::Seldom && !begun;
+        if self.tries >= settings.retries.min(if few { SELDOM } else { u32::MAX }) {
+            return Err(given_up(fault.error, self.tries));
+        }
+        let usual = settings.backoff.saturating_mul(1 << self.tries.min(16)).min(settings.longest_wait);
+        let time = if let Again::After(time) = fault.again { time.max(usual) } else { usual };
+        self.tries += 1;
+        self.pace.again(&format!("{}; trying again in {} s", fault.error, time.as_secs_f32()));
+        wait(self.pace, time)
+    }
+
+    fn answer(&self, cause: &str) -> TransferError {
+        TransferError::new(Reason::Answer, format!("cannot download {}", self.url)).because(cause)
+    }
+
+    fn changed(&self, cause: &str) -> TransferError {
+        TransferError::new(Reason::Changed, format!("cannot go on with the download of {}", self.url))
+            .because(cause)
+            .hint("run it again")
+    }
+
+    /// An answer that ends before the file does.
+    fn cut_off(&self, length: u64) -> Fault {
+        let cause = format!("it ended after {} of {length} bytes", self.position);
+        Fault::soon(
+            TransferError::new(Reason::Unreachable, format!("cannot download {}", self.url)).because(cause),
+        )
+    }
+
+    fn too_long(&self, length: u64) -> TransferError {
+        self.answer(&format!("more came than the {} that the server announced", Bytes(length)))
+    }
+
+    /// What a stream gave, as far as it is what was announced.
+    fn took(&mut self, read: usize) -> Result<usize, Fault> {
+        let length = self.file.as_ref().and_then(|file| file.length);
+        self.position += read as u64;
+        match length {
+            Some(length) if self.position > length => return Err(self.too_long(length).into()),
+            Some(length) if read == 0 && self.position < length => return Err(self.cut_off(length)),
+            _ => {}
+        }
+        self.complete = read == 0;
+        Ok(read)
+    }
+}
+
+impl Read for Download<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while !self.complete && !buffer.is_empty() {
+            let Some(stream) = &mut self.stream else {
+                self.connect()?;
+                continue;
+            };
+            let read = stream.read(buffer, self.pace);
+            match read.and_then(|read| self.took(read)) {
+                Ok(read) => return Ok(read),
+                Err(fault) => self.pause(fault)?,
+            }
+        }
+        Ok(0)
+    }
+}
+
+impl Content for Download<'_> {}
+
+fn given_up(error: TransferError, tries: u32) -> TransferError {
+    let tried = format!("given up after {} tries", tries + 1);
+    let hint = match error.hint_text() {
+        Some(hint) => format!("{hint}; {tried}"),
+        None => format!("{tried}; run it again later"),
+    };
+    error.hint(hint)
+}

@@ -1,7 +1,0 @@
-//! The `foundry` command.
-
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    ExitCode::from(foundry::cli::run())
-}
