@@ -62,7 +62,7 @@ fn look_at_all(bench: &Bench, name: &str, of: &str) {
         look(disk::resize(&session, name, disk, SizeWish::To(Bytes(GIB))), of);
     }
     look(gc::survey(&session, None), of);
-    look(storage::status(&session), of);
+    look(status::status(&session), of);
     look(preflight(&session, &plan(WEB)), of);
     look(examine(&session, false), of);
     for pool in session.host.pools().unwrap() {
