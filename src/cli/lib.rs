@@ -40,7 +40,7 @@ use ui::Ui;
 /// The exit code for a command line that cannot be understood (sysexits.h, `EX_USAGE`).
 pub const EXIT_USAGE: u8 = 64;
 
-/// Turn one YAML file into a running VM on libvirt, and take it away again
+/// Turn one YAML file into a running VM on libvirt, and delete it again
 #[derive(Debug, Parser)]
 #[command(name = "foundry", version, propagate_version = true, max_term_width = 100)]
 pub struct Cli {
@@ -55,7 +55,7 @@ pub struct Cli {
 pub struct Global {
     #[command(flatten)]
     settings: SettingArgs,
-    /// Show libvirt's own words; twice, each call with its time
+    /// Show libvirt's messages; -vv: log each call with its duration
     #[arg(short, long, global = true, help_heading = HEADING, action = clap::ArgAction::Count)]
     verbose: u8,
     /// Show results and errors only

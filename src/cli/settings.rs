@@ -28,7 +28,7 @@ pub(super) struct SettingArgs {
 }
 
 /// Where help shows what every command takes.
-pub(super) const HEADING: &str = "Options of all commands";
+pub(super) const HEADING: &str = "Global options";
 
 /// The flag of a setting, and what its value is called; those of some commands alone are these commands' own.
 fn flag(key: Key) -> Option<(&'static str, &'static str)> {
@@ -96,7 +96,7 @@ impl clap::Args for SettingArgs {
             .global(true)
             .help_heading(HEADING)
             .value_name("FILE")
-            .help("Read this configuration, and no other one")
+            .help("Use only this configuration file")
             .env("FOUNDRY_CONFIG")
             .hide_env_values(true)
             .value_parser(clap::value_parser!(PathBuf));

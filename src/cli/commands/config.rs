@@ -15,7 +15,7 @@ use crate::settings::variable;
 use crate::ui::Ui;
 use foundry_core::error::{Code, Error};
 
-/// Show what is set and where, and choose among contexts
+/// Show the configuration and switch contexts
 #[derive(Debug, Args)]
 pub(crate) struct ConfigArgs {
     #[command(subcommand)]
@@ -24,32 +24,32 @@ pub(crate) struct ConfigArgs {
 
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
-    /// Show the settings that count
+    /// Show the effective settings
     #[command(after_help = "Examples:
   foundry config view
   foundry config view --origin
   foundry config view -o jsonpath={.vmPool}")]
     View {
-        /// Show where each of them comes from: a flag, a variable, a line of a file, or the default
+        /// Show the source of each: flag, variable, file with line, or default
         #[arg(long)]
         origin: bool,
         #[command(flatten)]
         listing: ListingArgs,
     },
-    /// Connect as this context says from now on
+    /// Set the current context
     #[command(after_help = "Examples:\n  foundry config use-context lab")]
     UseContext {
-        /// Its name
+        /// Name of the context
         #[arg(value_name = "CONTEXT")]
         name: ContextName,
     },
-    /// List the contexts
+    /// List contexts
     #[command(after_help = "Examples:\n  foundry config get-contexts\n  foundry config get-contexts -o name")]
     GetContexts {
         #[command(flatten)]
         listing: ListingArgs,
     },
-    /// Show the name of the context that counts
+    /// Show the current context
     #[command(after_help = "Examples:\n  foundry config current-context")]
     CurrentContext,
 }
@@ -91,7 +91,7 @@ fn view(config: &Config, origin: bool, listing: &ListingArgs, global: &Global, u
     listing.output.show(&document, &names, |_| String::new(), (global, ui))
 }
 
-/// What counts, as a configuration that says all of it.
+/// The effective settings, as a configuration.
 fn document(config: &Config) -> Map<String, Value> {
     let set = Key::ALL.into_iter().filter_map(|key| config.get(key).map(|value| (key, value)));
     let mut document = settings(set);
@@ -115,19 +115,19 @@ fn written(key: Key, value: &Sourced) -> Value {
     if key.is_list() { value.elements().collect() } else { value.text.as_str().into() }
 }
 
-/// A setting with where it comes from.
+/// A setting and its source.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct SettingView<'a> {
-    /// Its name in a file.
+    /// Key in a configuration file.
     name: &'static str,
-    /// `null` where it is not set.
+    /// `null` if it is not set.
     value: Value,
     /// `flag`, `variable`, `file` or `default`.
     from: &'static str,
     /// The flag, the variable, or the file with the line.
     #[serde(skip_serializing_if = "Option::is_none")]
     at: Option<String>,
-    /// The context that says so.
+    /// The context that sets it.
     #[serde(skip_serializing_if = "Option::is_none")]
     context: Option<&'a str>,
 }
@@ -179,7 +179,7 @@ impl Listed for SettingView<'_> {
     }
 }
 
-/// A context as it is listed.
+/// One context of the listing.
 #[derive(Debug, Serialize)]
 struct ContextView<'a> {
     name: &'a str,

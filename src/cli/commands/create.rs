@@ -30,22 +30,22 @@ use foundry_engine::vm::wait::{self, Goal};
   cat *.yaml | foundry create -
   foundry create vm.yaml --dry-run -o xml")]
 pub(crate) struct CreateArgs {
-    /// Manifests; - reads standard input
+    /// Manifest files; - for standard input
     #[arg(required_unless_present = "filenames", value_name = "FILE")]
     files: Vec<String>,
-    /// The same, as kubectl has it
+    /// Manifest file, as in kubectl
     #[arg(short, long = "filename", value_name = "FILE")]
     filenames: Vec<String>,
-    /// Put the disks into this pool, whatever the manifest says
+    /// Put the disks into this pool; overrides the manifest
     #[arg(long)]
     pool: Option<PoolName>,
-    /// Check everything on the host and make nothing
+    /// Run all checks without creating anything
     #[arg(long)]
     dry_run: bool,
-    /// With --dry-run, print what would be defined
+    /// With --dry-run, print the domain XML
     #[arg(short, long, value_enum, requires = "dry_run")]
     output: Option<DryRunOutput>,
-    /// Wait until the VM can be used; without a goal, until SSH answers
+    /// Wait until the VM is ready [default goal: ssh]
     #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "ssh", value_name = "GOAL")]
     wait: Option<GoalArg>,
     /// How long to wait, as in 90s or 5m; the VM stays [default: 5m] [env: FOUNDRY_WAIT_TIMEOUT]
@@ -55,13 +55,13 @@ pub(crate) struct CreateArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum GoalArg {
-    /// Its SSH server greets on the VM's address
+    /// The SSH server answers on the VM's address
     Ssh,
-    /// Its guest agent answers
+    /// The guest agent answers
     Agent,
-    /// Cloud-init has ended without an error
+    /// Cloud-init has finished without errors
     CloudInit,
-    /// An address of it is known
+    /// An address of the VM is known
     Ip,
 }
 

@@ -29,13 +29,13 @@ pub(crate) struct DestroyArgs {
     /// Names of the VMs
     #[arg(required = true, value_name = "VM")]
     names: Vec<String>,
-    /// Do not ask on a terminal
+    /// Do not ask for confirmation
     #[arg(short, long)]
     yes: bool,
-    /// Do not wait for the guest to shut down; and destroy domains that foundry did not make
+    /// Do not wait for the guest to shut down; also destroy domains that foundry did not create
     #[arg(short, long)]
     force: bool,
-    /// Keep boot and data disks, and print their names
+    /// Keep boot and data disks, and print their volume names
     #[arg(long)]
     keep_disks: bool,
     /// How long the guest may take to shut down [default: 5s] [env: FOUNDRY_DESTROY_TIMEOUT]

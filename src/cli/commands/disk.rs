@@ -35,7 +35,7 @@ enum FormatArg {
 
 #[derive(Debug, Subcommand)]
 enum DiskCommand {
-    /// List the disks of one VM, or of all
+    /// List the disks of one VM, or of all VMs
     #[command(
         visible_alias = "ls",
         after_help = "Examples:\n  foundry disk list\n  foundry disk list web -o wide"
@@ -46,39 +46,39 @@ enum DiskCommand {
         #[command(flatten)]
         listing: ListingArgs,
     },
-    /// Grow a disk, while the guest runs or while it is off
+    /// Grow a disk of a running or stopped VM
     #[command(
         after_help = "Examples:\n  foundry disk resize web boot 40GiB\n  foundry disk resize web vdb +10GiB"
     )]
     Resize {
         /// Name of the VM
         vm: String,
-        /// The disk: its device (vda), boot, or the name of its volume
+        /// Disk: its device (vda), boot, or its volume name
         disk: String,
-        /// Its new size in GiB (40GiB, 40G or 40), or how much more (+10GiB)
+        /// New size in GiB (40GiB, 40G or 40), or the increase (+10GiB)
         #[arg(allow_hyphen_values = true)]
         size: SizeWish,
     },
-    /// Make a disk and attach it
+    /// Create a disk and attach it
     #[command(
         after_help = "Examples:\n  foundry disk attach web 20GiB\n  foundry disk attach web 100GiB --device vdd --format raw"
     )]
     Attach {
         /// Name of the VM
         vm: String,
-        /// Its size in GiB: 20GiB, 20G or 20
+        /// Size in GiB: 20GiB, 20G or 20
         #[arg(value_parser = whole_size)]
         size: Bytes,
-        /// The guest's name of it, vdb to vdz [default: the next free one]
+        /// Device name in the guest, vdb to vdz [default: the next free one]
         #[arg(long)]
         device: Option<DiskTarget>,
-        /// Its format
+        /// Disk format
         #[arg(long, value_enum, default_value = "qcow2")]
         format: FormatArg,
-        /// What the guest calls it in /dev/disk/by-id/virtio-... [default: its device]
+        /// Serial number, /dev/disk/by-id/virtio-SERIAL in the guest [default: the device]
         #[arg(long)]
         serial: Option<DiskSerial>,
-        /// A running guest gets it when it starts next, and not now
+        /// Attach it at the next boot instead of now
         #[arg(long)]
         at_next_start: bool,
     },
@@ -87,12 +87,12 @@ enum DiskCommand {
     Detach {
         /// Name of the VM
         vm: String,
-        /// The disk: its device (vdb), or the name of its volume
+        /// Disk: its device (vdb), or its volume name
         disk: String,
-        /// Keep its volume, and print its name
+        /// Keep the volume, and print its name
         #[arg(long)]
         keep: bool,
-        /// Do not ask on a terminal
+        /// Do not ask for confirmation
         #[arg(short, long)]
         yes: bool,
         /// How long the guest may take to let go of it [default: 30s] [env: FOUNDRY_DETACH_TIMEOUT]

@@ -13,7 +13,7 @@ use foundry_core::names::PoolName;
 use foundry_engine::doctor::{self, Check, Report, State};
 use foundry_host::is_local_uri;
 
-/// Check whether this host can run VMs well; or, with manifests, whether it can run those
+/// Check the host, or check whether it can run the given manifests
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   foundry doctor
@@ -21,18 +21,18 @@ use foundry_host::is_local_uri;
   foundry doctor -o json
   foundry doctor vm.yaml")]
 pub(crate) struct DoctorArgs {
-    /// Manifests: check what create would check, and nothing else; - reads standard input
+    /// Manifest files: run only the checks of create; - for standard input
     #[arg(value_name = "FILE")]
     files: Vec<String>,
-    /// Start a guest without disks for two seconds, to see that one really runs
+    /// Also start a diskless test guest for two seconds
     #[arg(long, conflicts_with = "files")]
     probe: bool,
-    /// As in create
+    /// Check as if created with this pool
     #[arg(long, requires = "files")]
     pool: Option<PoolName>,
     #[command(flatten)]
     output: OutputArgs,
-    /// Leave out the table's headers
+    /// Omit the headers of the table
     #[arg(long)]
     no_headers: bool,
 }

@@ -11,7 +11,7 @@ use foundry_core::manifest::{API_VERSION, KIND};
 use foundry_core::schema::{self, Field, NoField};
 use foundry_core::text::{shell_word, wrapped};
 
-/// Explain a field of the manifest, or the code of an error: what it means, what to do
+/// Explain a field of the manifest, or an error code
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   foundry explain
@@ -21,18 +21,18 @@ use foundry_core::text::{shell_word, wrapped};
   foundry explain FND-4201
   foundry explain --codes")]
 pub(crate) struct ExplainArgs {
-    /// Path of the field, none for the whole manifest; or a code, as errors have it: FND-4201
+    /// Path of a field (default: the whole manifest), or an error code such as FND-4201
     #[arg(value_name = "FIELD|CODE")]
     field: Option<String>,
-    /// Show the names and types of all fields in it, at any depth
+    /// Show the names and types of all fields below it
     #[arg(short, long)]
     recursive: bool,
-    /// List the codes of all errors
+    /// List all error codes
     #[arg(long, conflicts_with_all = ["field", "recursive"])]
     codes: bool,
 }
 
-/// Columns of a terminal that nobody has made wider.
+/// The default width of a terminal.
 pub(super) const WIDTH: usize = 80;
 pub(super) const INDENT: &str = "    ";
 

@@ -15,24 +15,24 @@ use foundry_core::text::printable;
 use foundry_core::units::Bytes;
 use foundry_engine::gc::{self, Choice, Fate, Places, Remains, Survey};
 
-/// Finish what was interrupted, and list what nobody uses
+/// Clean up after interrupted commands and list unused volumes
 ///
-/// VMs, disks and images whose making or destroying was broken off are finished or removed, as their records say.
-/// Volumes that no VM uses, and EFI variables of domains that are gone, are listed; nothing says whose they are, so
-/// that they are removed only if they are named.
+/// VMs, disks and images whose creation or deletion was interrupted are completed or deleted, as their records say.
+/// Volumes that no VM uses, and EFI variables of deleted domains, are listed; their owner is unknown, so they are
+/// deleted only if you name them.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   foundry gc --dry-run
   foundry gc --yes
   foundry gc foundry-vms/old_boot")]
 pub(crate) struct GcArgs {
-    /// Do this only: a VM, POOL/VOLUME, or a file with EFI variables, as they are listed
+    /// Clean up only these (a VM, POOL/VOLUME or EFI variables file, as listed)
     #[arg(value_name = "NAME")]
     names: Vec<String>,
-    /// Show what would go, and change nothing
+    /// Show what would be deleted, without changing anything
     #[arg(long)]
     dry_run: bool,
-    /// Do not ask; needed where nobody can be asked
+    /// Do not ask for confirmation; required when stdin is not a terminal
     #[arg(short, long)]
     yes: bool,
     #[command(flatten)]

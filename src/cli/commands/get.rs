@@ -28,15 +28,15 @@ pub(crate) struct GetArgs {
     name: String,
     #[command(flatten)]
     output: OutputArgs,
-    /// Read password hash and user-data back from the seed volume
+    /// Also read password hash and user-data from the seed
     #[arg(long)]
     with_secrets: bool,
-    /// Go on, and show what changes
+    /// Keep running and show changes
     #[arg(short, long, conflicts_with = "with_secrets")]
     watch: bool,
 }
 
-/// Show one VM (another spelling of get)
+/// Show one VM (same as get)
 #[derive(Debug, Args)]
 pub(crate) struct VmArgs {
     #[command(subcommand)]

@@ -10,10 +10,10 @@ use crate::command;
 use crate::ui::Ui;
 use foundry_core::error::Error;
 
-/// What is said below the options of each command.
-pub(super) const ELSEWHERE: &str = "Options of all commands: foundry options";
+/// The last line of each command's help.
+pub(super) const ELSEWHERE: &str = "Global options: foundry options";
 
-/// The command line, with help of one screen for each command.
+/// The command line, with help that fits on one screen.
 pub(crate) fn on_one_screen(command: Command) -> Command {
     let help = Arg::new("help").short('h').long("help").help("Print help").action(ArgAction::HelpShort);
     let version = Arg::new("version").short('V').long("version").help("Print version");
@@ -24,12 +24,12 @@ pub(crate) fn on_one_screen(command: Command) -> Command {
     shown(command, false).after_help(ELSEWHERE).disable_help_flag(true).arg(help.global(true))
 }
 
-/// The command line, which shows the options of all commands, or does not.
+/// The command line, with the global options shown or hidden.
 pub(super) fn shown(command: Command, show: bool) -> Command {
     command.mut_args(|arg| if arg.get_help_heading().is_some() { arg.hide(!show) } else { arg })
 }
 
-/// List the options of all commands
+/// List the options that every command accepts
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  foundry options")]
 pub(crate) struct OptionsArgs {}
@@ -38,7 +38,7 @@ pub(super) fn run(_: &OptionsArgs, ui: &Ui) -> Result<(), Error> {
     ui.result(&shown(command(), true).help_template("{options}\n").render_help().to_string())
 }
 
-/// Clap gives a command the options of all commands, except for those that it has itself; so it has hidden ones.
+/// Clap adds the global options to each command unless it has its own of that name; so each gets hidden ones.
 fn without(command: Command, shared: &[Arg]) -> Command {
     let mut below = command.get_after_help().map_or_else(StyledStr::new, |text| {
         let mut text = text.clone();

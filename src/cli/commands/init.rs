@@ -17,7 +17,7 @@ use foundry_core::names::{BridgeName, NetworkName};
 use foundry_core::plan::VmPlan;
 use foundry_core::text::{io_cause, shell_word};
 
-/// Write a first manifest; on a terminal it asks for what is not given
+/// Create a manifest, prompting for missing values
 ///
 /// What it has no flag for (labels, IPv6, mtu, data disks, user-data, …) is added in the file: 'foundry explain
 /// --recursive' lists all fields.
@@ -29,28 +29,28 @@ use foundry_core::text::{io_cause, shell_word};
   foundry init --name db --image debian-13.qcow2 --bridge br0 \\
       --ip 10.20.30.41/24 --gateway 10.20.30.1 --dns 10.20.30.1 --output -")]
 pub(crate) struct InitArgs {
-    /// The VM's name
+    /// Name of the VM
     #[arg(long)]
     pub(super) name: Option<String>,
     /// What it boots: a volume of the image pool, POOL:VOLUME, or an absolute path on the host
     #[arg(long)]
     pub(super) image: Option<String>,
-    /// The bridge of the host that it is attached to
+    /// Bridge of the host to attach it to
     #[arg(long, conflicts_with = "network")]
     pub(super) bridge: Option<BridgeName>,
-    /// Its IPv4 address on the bridge, with prefix length
+    /// IPv4 address on the bridge, with prefix length
     #[arg(long, value_name = "ADDRESS/LENGTH", conflicts_with = "network")]
     pub(super) ip: Option<Ipv4Net>,
     /// IPv4 gateway; without one the VM is isolated
     #[arg(long, value_name = "ADDRESS", conflicts_with = "network")]
     pub(super) gateway: Option<Ipv4Addr>,
-    /// A name server; once for each
+    /// Name server (repeatable)
     #[arg(long, value_name = "ADDRESS", conflicts_with = "network")]
     pub(super) dns: Vec<IpAddr>,
-    /// In place of a bridge: a libvirt network, which gives it an address by DHCP
+    /// libvirt network with DHCP, instead of a bridge
     #[arg(long)]
     pub(super) network: Option<NetworkName>,
-    /// File of a public key that may log in as root; once for each
+    /// File with a public key for root (repeatable)
     #[arg(long, value_name = "FILE")]
     pub(super) ssh_key: Vec<PathBuf>,
     /// Virtual CPUs
@@ -59,10 +59,10 @@ pub(crate) struct InitArgs {
     /// Memory in GiB
     #[arg(long, value_name = "GIB", default_value = "2", value_parser = number)]
     pub(super) memory: Number,
-    /// Size of its disk in GiB
+    /// Size of the boot disk in GiB
     #[arg(long, value_name = "GIB", default_value = "20")]
     pub(super) disk: u64,
-    /// The manifest, - for standard output; one that is there is not replaced [default: NAME.yaml]
+    /// Output file, - for standard output; never overwritten [default: NAME.yaml]
     #[arg(short, long, value_name = "FILE")]
     output: Option<String>,
 }

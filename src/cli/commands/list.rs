@@ -13,7 +13,7 @@ use foundry_engine::Session;
 use foundry_engine::vm::inspect::{self, Seen};
 use foundry_host::DomainState;
 
-/// List running VMs, or all of them
+/// List running VMs, or all VMs
 #[derive(Debug, Args)]
 #[command(
     visible_alias = "ls",
@@ -25,15 +25,15 @@ use foundry_host::DomainState;
   foundry list -o custom-columns=NAME:.metadata.name,PHASE:.status.phase"
 )]
 pub(crate) struct ListArgs {
-    /// Include VMs that do not run
+    /// Include stopped VMs
     #[arg(short, long)]
     all: bool,
     #[command(flatten)]
     listing: ListingArgs,
-    /// Go on, and show what changes
+    /// Keep running and show changes
     #[arg(short, long)]
     watch: bool,
-    /// Show VMs with these labels only: key, key=value, key!=value, several with commas
+    /// Filter by label: key, key=value, key!=value; separate several with commas
     #[arg(short = 'l', long, value_name = "LABELS")]
     selector: Option<Selector>,
 }

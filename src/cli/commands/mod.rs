@@ -36,7 +36,7 @@ pub(crate) enum Command {
     List(list::ListArgs),
     Get(get::GetArgs),
     Render(render::RenderArgs),
-    /// Show one VM (another spelling of get)
+    /// Show one VM (same as get)
     Vm(get::VmArgs),
     Image(image::ImageArgs),
     Disk(disk::DiskArgs),

@@ -35,82 +35,82 @@ enum PoolCommand {
         #[command(flatten)]
         listing: ListingArgs,
     },
-    /// Show a pool, its volumes and who uses them
+    /// Show a pool, its volumes and their users
     #[command(after_help = "Examples:\n  foundry pool info ssd")]
     Info {
-        /// Its name
+        /// Name of the pool
         #[arg(value_name = "POOL")]
         name: String,
         #[command(flatten)]
         output: OutputArgs,
     },
     Add(AddArgs),
-    /// Start a pool; a file system is mounted
+    /// Start a pool (mounts its file system)
     #[command(after_help = "Examples:\n  foundry pool start ssd\n  foundry pool start ssd --autostart")]
     Start {
-        /// Its name
+        /// Name of the pool
         #[arg(value_name = "POOL")]
         name: String,
-        /// Have it start with the host from now on
+        /// Enable autostart
         #[arg(long)]
         autostart: bool,
     },
-    /// Stop a pool that no running VM uses; a file system is unmounted
+    /// Stop a pool that no running VM uses (unmounts its file system)
     #[command(after_help = "Examples:\n  foundry pool stop ssd\n  foundry pool stop ssd --no-autostart")]
     Stop {
-        /// Its name
+        /// Name of the pool
         #[arg(value_name = "POOL")]
         name: String,
-        /// Have it not start with the host any more
+        /// Disable autostart
         #[arg(long)]
         no_autostart: bool,
     },
-    /// Make libvirt look at a pool's volumes anew
+    /// Rescan a pool's volumes
     #[command(after_help = "Examples:\n  foundry pool refresh ssd")]
     Refresh {
-        /// Its name
+        /// Name of the pool
         #[arg(value_name = "POOL")]
         name: String,
     },
-    /// Stop and forget a pool; its volumes stay where they are
+    /// Stop a pool and delete its definition; its volumes are kept
     #[command(
         visible_alias = "rm",
         after_help = "Examples:\n  foundry pool delete ssd\n  foundry pool delete ssd --force"
     )]
     Delete {
-        /// Its name
+        /// Name of the pool
         #[arg(value_name = "POOL")]
         name: String,
-        /// Even if it has volumes, or is stopped, so that they cannot be seen
+        /// Delete even if the pool has volumes or is stopped
         #[arg(short, long)]
         force: bool,
     },
 }
 
-/// A pool as it is listed.
+/// One pool of the listing.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct PoolView<'a> {
     name: &'a str,
-    /// Its type, in libvirt's words.
+    /// Pool type, as libvirt names it.
     #[serde(rename = "type")]
     kind: &'a str,
-    /// Whether it is started.
+    /// Whether the pool is active.
     active: bool,
-    /// Whether it starts with the host.
+    /// Whether the pool starts with the host.
     autostart: bool,
-    /// Its directory or device on the host.
+    /// Directory or device on the host.
     target: Option<&'a str>,
-    /// Bytes of its file system or device.
+    /// Capacity of its file system or device, in bytes.
     capacity: u64,
-    /// Bytes that are taken there.
+    /// Used space, in bytes.
     allocation: u64,
-    /// Bytes that are left there.
+    /// Free space, in bytes.
     available: u64,
-    /// What it is made of.
+    /// Source of the pool: device, server, volume group.
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<String>,
-    /// How many volumes it has.
+    /// Number of volumes.
     #[serde(skip_serializing_if = "Option::is_none")]
     volumes: Option<usize>,
     /// Names of the VMs that have disks in it.

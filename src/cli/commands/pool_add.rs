@@ -11,7 +11,7 @@ use foundry_core::names::PoolName;
 use foundry_core::pool::{PoolType, Source, Wanted};
 use foundry_engine::storage::pools;
 
-/// Add a pool, start it, and have it start with the host
+/// Create, start and autostart a pool
 ///
 /// A directory that exists keeps its owner and mode; one that is missing is made. Nothing else is made: file
 /// systems, volume groups, datasets and Ceph pools are there before, and nothing on them is changed.
@@ -29,40 +29,40 @@ use foundry_engine::storage::pools;
 A secret is never on the command line: libvirt gets it by virsh secret-define
 and secret-set-value, and --secret says which one it is.")]
 pub(crate) struct AddArgs {
-    /// Its name
+    /// Name of the pool
     name: PoolName,
-    /// Its type
+    /// Type of the pool
     #[arg(value_enum)]
     kind: PoolTypeArg,
-    /// By type: a directory; a block device; HOST:/DIRECTORY; a volume group; a ZFS or Ceph pool; a portal and the
-    /// target's qualified name
+    /// Source, by type: directory; block device; HOST:/DIRECTORY; volume group; ZFS or Ceph pool; iSCSI portal and
+    /// target IQN
     #[arg(required = true, num_args = 1..=2)]
     source: Vec<String>,
-    /// fs, netfs: where libvirt mounts it
+    /// fs, netfs: mount point on the host
     #[arg(long, value_name = "PATH")]
     target: Option<String>,
     /// fs: ext4, … [default: auto]; netfs: cifs, … [default: nfs]
     #[arg(long)]
     format: Option<String>,
-    /// netfs: version of NFS
+    /// netfs: NFS version
     #[arg(long, value_name = "VERSION")]
     protocol_ver: Option<String>,
-    /// rbd: one of Ceph's monitors; once for each
+    /// rbd: a Ceph monitor (repeatable)
     #[arg(long, value_name = "HOST[:PORT]")]
     monitor: Vec<String>,
-    /// rbd, iscsi: user's name there
+    /// rbd, iscsi: user name on the server
     #[arg(long, value_name = "USER")]
     auth_user: Option<String>,
-    /// rbd, iscsi: which of libvirt's secrets
+    /// rbd, iscsi: UUID or usage of the libvirt secret
     #[arg(long, value_name = "UUID|USAGE")]
     secret: Option<String>,
-    /// iscsi: the name that this host calls itself
+    /// iscsi: this host's initiator IQN
     #[arg(long, value_name = "IQN")]
     initiator_iqn: Option<String>,
-    /// Do not start it with the host
+    /// Do not enable autostart
     #[arg(long)]
     no_autostart: bool,
-    /// Print what libvirt would be told; change nothing
+    /// Print the pool XML, without changing anything
     #[arg(long)]
     dry_run: bool,
 }

@@ -21,7 +21,7 @@ use foundry_engine::vm::console;
 /// The instance-id's variable part in a rendering, so that a manifest always renders alike.
 const RENDERED_INSTANCE: &str = "00000000-0000-0000-0000-000000000000";
 
-/// Print what foundry would tell libvirt and cloud-init; connects to nothing
+/// Print the generated libvirt XML and cloud-init data, offline
 #[derive(Debug, Args)]
 #[command(after_help = "Disks and images are named by pool and volume: paths are the host's to say.
 An image called *.raw is taken for raw, any other for qcow2.
@@ -32,13 +32,13 @@ Examples:
   foundry render vm.yaml --what=user-data
   foundry render vm.yaml --what=all --virt-type qemu")]
 pub(crate) struct RenderArgs {
-    /// Manifests; - reads standard input
+    /// Manifest files; - for standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<String>,
     /// What to print
     #[arg(long, value_enum, default_value = "domain")]
     what: What,
-    /// Put the disks into this pool, whatever the manifest says
+    /// Put the disks into this pool; overrides the manifest
     #[arg(long)]
     pool: Option<PoolName>,
 }

@@ -17,7 +17,7 @@ use foundry_engine::doctor::Report;
 use foundry_engine::gc::Remains;
 use foundry_engine::storage::status::StorageStatus;
 
-/// Print the JSON Schema of manifests, configurations, or what a command writes as JSON
+/// Print the JSON Schema of manifests, configurations or JSON output
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   foundry schema > foundry.schema.json
@@ -26,14 +26,14 @@ use foundry_engine::storage::status::StorageStatus;
 Editors with the YAML language server complete and check what begins with this:
   # yaml-language-server: $schema=foundry.schema.json")]
 pub(crate) struct SchemaArgs {
-    /// The manifest, or the command
+    /// What to describe
     #[arg(value_enum, default_value = "manifest")]
     what: What,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum What {
-    /// A manifest, which create and render read
+    /// A manifest, for create and render
     Manifest,
     /// foundry list
     List,

@@ -11,7 +11,7 @@ use foundry_core::error::Error;
 use foundry_core::text::printable;
 use foundry_engine::vm::seed::{self, Ejection};
 
-/// Take away the cloud-init seed of a VM
+/// Delete the cloud-init seed of a VM
 #[derive(Debug, Args)]
 pub(crate) struct SeedArgs {
     #[command(subcommand)]
@@ -22,7 +22,7 @@ pub(crate) struct SeedArgs {
 enum SeedCommand {
     /// Detach the seed and delete its volume, once cloud-init is done
     ///
-    /// What it held (the password hash, the user-data) only the guest has from then on, and you.
+    /// After that its content (password hash, user-data) exists only in the guest and in your manifest.
     #[command(
         after_help = "Examples:\n  foundry create web.yaml --wait=cloud-init && foundry seed eject web"
     )]
@@ -30,10 +30,10 @@ enum SeedCommand {
         /// Name of the VM
         #[arg(value_name = "VM")]
         name: String,
-        /// Eject it though cloud-init is not known to be done, or had errors
+        /// Eject even if cloud-init may not be done, or failed
         #[arg(short, long)]
         force: bool,
-        /// Do not ask on a terminal
+        /// Do not ask for confirmation
         #[arg(short, long)]
         yes: bool,
     },

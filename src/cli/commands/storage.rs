@@ -10,7 +10,7 @@ use foundry_core::error::Error;
 use foundry_core::units::Bytes;
 use foundry_engine::storage::status::{self, FileSystem, Orphan, PoolStatus, StorageStatus, Tally};
 
-/// Show what the storage of the host has and has promised
+/// Show storage capacity, usage and over-commit
 #[derive(Debug, Args)]
 pub(crate) struct StorageArgs {
     #[command(subcommand)]
@@ -19,7 +19,7 @@ pub(crate) struct StorageArgs {
 
 #[derive(Debug, Subcommand)]
 enum StorageCommand {
-    /// Show all pools together
+    /// Show all pools
     #[command(after_help = "Examples:\n  foundry storage status\n  foundry storage status -o wide")]
     Status {
         #[command(flatten)]

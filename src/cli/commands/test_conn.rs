@@ -7,7 +7,7 @@ use crate::connect::{connect, uri};
 use crate::ui::Ui;
 use foundry_core::error::Error;
 
-/// Check that libvirt can be reached, and say what it offers
+/// Check the connection to libvirt, and show what the host supports
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   foundry test-conn

@@ -20,7 +20,7 @@ use super::ui::Ui;
 use foundry_core::error::Error;
 use names::{FILES, Line, is_file};
 
-/// Print what makes a shell complete foundry's commands, options and names
+/// Print a shell completion script
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   source <(foundry completion bash)

@@ -21,15 +21,15 @@ pub const PROGRESS_WORDS: [&str; 4] = ["auto", "plain", "json", "none"];
 pub enum Key {
     /// libvirt's URI.
     Connect,
-    /// Pool of VM disks, where a manifest names none.
+    /// Pool of VM disks, unless the manifest names one.
     VmPool,
-    /// Pool of images, where a manifest names none.
+    /// Pool of images, unless the manifest names one.
     ImagePool,
-    /// Directory on the host in which these two pools are made.
+    /// Directory on the host for the default pools.
     StoragePath,
     /// How guests run.
     VirtType,
-    /// Bridge of interfaces that name neither bridge nor network.
+    /// Bridge of interfaces without bridge or network.
     Bridge,
     /// Name servers of interfaces that name none.
     DnsServers,
@@ -96,24 +96,24 @@ impl Key {
     pub fn meaning(self) -> &'static str {
         match self {
             Self::Connect => "Connect to this libvirt",
-            Self::VmPool => "Pool of VM disks, where a manifest names none",
-            Self::ImagePool => "Pool of images, where a manifest names none",
-            Self::StoragePath => "Directory on the host in which these two pools are made",
+            Self::VmPool => "Pool of VM disks, unless the manifest names one",
+            Self::ImagePool => "Pool of images, unless the manifest names one",
+            Self::StoragePath => "Directory on the host for the default pools",
             Self::VirtType => {
-                "How guests run: by the processor (kvm), by QEMU's translator (qemu), or as the host offers"
+                "Virtualization: kvm (hardware), qemu (emulation) or auto"
             }
-            Self::Bridge => "Bridge of interfaces that name neither bridge nor network",
-            Self::DnsServers => "Name servers of VMs that name none, for interfaces with a gateway",
-            Self::Catalog => "Your own catalogue of images",
-            Self::WaitTimeout => "How long to wait for a VM that was made, as in 90s or 5m",
+            Self::Bridge => "Bridge of interfaces without bridge or network",
+            Self::DnsServers => "Default name servers, for interfaces with a gateway",
+            Self::Catalog => "Your image catalogue",
+            Self::WaitTimeout => "How long to wait for a created VM, as in 90s or 5m",
             Self::DestroyTimeout => "How long the guest may take to shut down",
-            Self::DetachTimeout => "How long the guest may take to let go of a disk",
+            Self::DetachTimeout => "How long the guest may take to release a disk",
             Self::CallTimeout => {
-                "Give up a call that libvirt has not answered for so long, 0 for never; what copies data has 60 times as long"
+                "Timeout for a libvirt call, 0 for none; data copies get 60 times as long"
             }
-            Self::Output => "Form of listings",
-            Self::Color => "Whether there are colours",
-            Self::Progress => "How progress is shown",
+            Self::Output => "Output format of listings",
+            Self::Color => "Colour output",
+            Self::Progress => "Progress display",
         }
     }
 
@@ -189,11 +189,11 @@ impl Key {
             Self::VmPool | Self::ImagePool => named(text.parse::<PoolName>()),
             Self::Bridge => named(text.parse::<BridgeName>()),
             Self::StoragePath if !text.starts_with('/') => Err("is not an absolute path".into()),
-            Self::Catalog if text.starts_with('~') => Err("begins with '~', which only a shell knows".into()),
+            Self::Catalog if text.starts_with('~') => Err("begins with '~', which only a shell expands".into()),
             Self::StoragePath | Self::Catalog => Ok(()),
             Self::DnsServers => name_servers(text).map(drop),
             Self::WaitTimeout | Self::DestroyTimeout | Self::DetachTimeout | Self::CallTimeout => {
-                let wrong = |_| "is no time of at most 30 days; write 90s, 5m or 1h30m".to_owned();
+                let wrong = |_| "is not a duration of at most 30 days; write 90s, 5m or 1h30m".to_owned();
                 parse_duration(text).map(drop).map_err(wrong)
             }
             Self::VirtType | Self::Output | Self::Color | Self::Progress => self.check_word(text),
@@ -202,7 +202,7 @@ impl Key {
 
     fn check_word(self, text: &str) -> Result<(), String> {
         let words = self.words().unwrap_or_default();
-        if words.contains(&text) { Ok(()) } else { Err(format!("is none of {}", words.join(", "))) }
+        if words.contains(&text) { Ok(()) } else { Err(format!("is not one of {}", words.join(", "))) }
     }
 }
 

@@ -54,7 +54,7 @@ pub(super) trait Listed {
 /// The form of one object.
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct OutputArgs {
-    /// Form of the output [default: table] [env: FOUNDRY_OUTPUT]
+    /// Output format [default: table] [env: FOUNDRY_OUTPUT]
     #[arg(short, long, value_parser = form::Parser, value_name = "FORM")]
     output: Option<Form>,
 }
@@ -64,7 +64,7 @@ pub(super) struct OutputArgs {
 pub(super) struct ListingArgs {
     #[command(flatten)]
     pub(super) output: OutputArgs,
-    /// Leave out the table's headers
+    /// Omit the headers of the table
     #[arg(long)]
     pub(super) no_headers: bool,
 }

@@ -31,7 +31,7 @@ pub const API_VERSION: &str = "foundry.cofront.xyz/v1alpha1";
 /// The only `kind`.
 pub const KIND: &str = "VirtualMachine";
 
-/// A virtual machine: what it is called, and what it is to be.
+/// A virtual machine: its metadata and its desired state.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-required" = ["apiVersion", "kind", "metadata", "spec"]))]
@@ -45,77 +45,77 @@ pub struct VirtualMachine {
     /// Name, labels and annotations.
     #[serde(default)]
     pub metadata: Metadata,
-    /// What the VM is to be.
+    /// Desired state.
     #[serde(default)]
     pub spec: Spec,
-    /// What the VM is. Written by foundry; passed over when read.
+    /// Actual state, written by foundry, ignored on input.
     #[serde(default, deserialize_with = "ignore", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Status>")]
     pub status: Option<Status>,
 }
 
-/// A VM's name and what is said about it.
+/// Name, labels and annotations of a VM.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-required" = ["name"]))]
 pub struct Metadata {
-    /// The name of the VM and of libvirt's domain, and the host name where there is no fqdn. Made lower case. It has
-    /// 2 to 63 of a-z, 0-9, '-' and '_', with a letter or a digit at both ends.
+    /// The name of the VM and of the libvirt domain; also the host name, unless fqdn is set. Converted to lower case.
+    /// 2 to 63 characters of a-z, 0-9, '-' and '_', with a letter or a digit at both ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "text", extend("pattern" = r"^\s*[A-Za-z0-9][A-Za-z0-9_-]{0,61}[A-Za-z0-9]\s*$", "examples" = ["web"]))]
     pub name: Option<String>,
-    /// Key-value pairs to select by, as in 'foundry list -l role=web', 256 KiB at most.
+    /// Key-value pairs for filtering, as in 'foundry list -l role=web'. At most 256 KiB.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(
         schema_with = "texts",
         extend("propertyNames" = { "pattern": r"^[^\s=,\x00-\x1f]([^=,\x00-\x1f]*[^\s=,\x00-\x1f])?$" }, "examples" = [{ "role": "web" }])
     )]
     pub labels: BTreeMap<String, String>,
-    /// Key-value pairs to remember, 256 KiB at most.
+    /// Key-value pairs for your own notes. At most 256 KiB.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "texts", extend("propertyNames" = { "minLength": 1 }))]
     pub annotations: BTreeMap<String, String>,
-    /// The UUID of libvirt's domain. Written by foundry; passed over when a VM is made.
+    /// UUID of the libvirt domain. Written by foundry, ignored on input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "text")]
     pub uid: Option<String>,
-    /// How often the spec changed. Written by foundry; passed over when a VM is made.
+    /// Number of spec changes. Written by foundry, ignored on input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,
-    /// When the VM was made (RFC 3339). Written by foundry; passed over when a VM is made.
+    /// Creation time (RFC 3339). Written by foundry, ignored on input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "text")]
     pub creation_timestamp: Option<String>,
 }
 
-/// What a VM is to be.
+/// The desired state of a VM.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-required" = ["vcpus", "memoryGiB", "bootDisk", "networkInterfaces"]))]
 pub struct Spec {
-    /// The number of virtual CPUs.
+    /// Number of virtual CPUs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("type" = "integer", "minimum" = 1, "maximum" = 4096, "examples" = [2]))]
     pub vcpus: Option<Number>,
-    /// Memory in GiB. Decimals are allowed; the least is 0.0625, which are 64 MiB.
+    /// Memory in GiB; decimals are allowed, minimum 0.0625 (64 MiB).
     #[serde(default, rename = "memoryGiB", skip_serializing_if = "Option::is_none")]
     #[schemars(extend("minimum" = 0.0625, "maximum" = 4_194_304, "examples" = [4, 0.5]))]
     pub memory_gib: Option<Number>,
     /// The disk that the VM boots from, /dev/vda in the guest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot_disk: Option<BootDisk>,
-    /// Further disks. They are empty when the VM is made.
+    /// Additional data disks. They are empty when the VM is created.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("maxItems" = 25))]
     pub data_disks: Vec<DataDisk>,
-    /// Network interfaces in the order in which the guest sees them.
+    /// Network interfaces, in the order that the guest sees.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("minItems" = 1, "maxItems" = 64))]
     pub network_interfaces: Vec<NetworkInterface>,
-    /// What cloud-init in the guest is told. Without it the VM gets no seed, and the guest is on its own.
+    /// Data for cloud-init in the guest. Without it the VM gets no seed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloud_init: Option<CloudInit>,
-    /// The guest's CPU: one like the host's (host-model), or the host's own (host-passthrough, which needs KVM).
+    /// CPU model of the guest: similar to the host's (host-model), or the host's own (host-passthrough, needs KVM).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = ["host-model", "host-passthrough"], "default" = "host-model"))]
     pub cpu_mode: Option<String>,
@@ -123,14 +123,14 @@ pub struct Spec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = true))]
     pub autostart: Option<bool>,
-    /// The storage pool of all disks of this VM; --pool beats it. Left out, it is foundry's own, foundry-vms.
+    /// Storage pool of all disks of this VM; --pool overrides it. The default is the VM pool, foundry-vms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "text", extend("pattern" = r"^[^-/][^/]{0,254}$"))]
     pub storage_pool: Option<String>,
-    /// What the VM boots with.
+    /// Firmware of the VM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub firmware: Option<Firmware>,
-    /// The guest's architecture. Left out, it is the host's.
+    /// Architecture of the guest. The default is the host's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = ["x86_64", "aarch64"]))]
     pub arch: Option<String>,
@@ -146,16 +146,16 @@ pub struct Spec {
     never_both(given("imagePool"), shape::says("empty", true)),
 ])))]
 pub struct BootDisk {
-    /// The size in GiB, under the name that it always had. This or sizeGiB is required.
+    /// Old name of sizeGiB. One of the two is required.
     #[serde(default, rename = "sizeGB", skip_serializing_if = "Option::is_none")]
     #[schemars(extend("type" = "integer", "minimum" = 1, "maximum" = 8_589_934_591_u64))]
     pub size_gb: Option<Number>,
-    /// The size in GiB (2^30 bytes), at least that of the image. This or sizeGB is required.
+    /// Size in GiB (2^30 bytes), at least that of the image. Required.
     #[serde(default, rename = "sizeGiB", skip_serializing_if = "Option::is_none")]
     #[schemars(extend("type" = "integer", "minimum" = 1, "maximum" = 8_589_934_591_u64, "examples" = [20]))]
     pub size_gib: Option<Number>,
-    /// What is on the disk: a volume, a pool and a volume, or an absolute path on the host. 'foundry image list' shows
-    /// what there is. This or 'empty: true' is required.
+    /// Image of the disk: a volume, a pool and a volume, or an absolute path on the host. 'foundry image list' shows
+    /// the images. This or 'empty: true' is required.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         schema_with = "text",
@@ -163,50 +163,50 @@ pub struct BootDisk {
             "examples" = ["debian-12.qcow2", "foundry-images:debian-12.qcow2", "/srv/images/debian-12.qcow2"])
     )]
     pub image: Option<String>,
-    /// The storage pool of the image. Left out, it is what stands before the ':' in image, or else foundry-images.
+    /// Storage pool of the image. The default is the part before the ':' in image, or else foundry-images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "text", extend("pattern" = r"^[^-/][^/]{0,254}$"))]
     pub image_pool: Option<String>,
-    /// Whether the disk is empty, in place of an image, to install from the network.
+    /// Whether the disk is empty instead of having an image, for an installation from the network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = false))]
     pub empty: Option<bool>,
-    /// The format of the disk: qcow2 grows as it is written, raw is what the guest writes and nothing else.
+    /// Format of the disk: qcow2 grows as it is written, raw has no metadata or snapshots.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = ["qcow2", "raw"], "default" = "qcow2"))]
     pub format: Option<String>,
 }
 
-/// A further disk, empty when the VM is made: its device and its size.
+/// A data disk, empty when the VM is created: its device and its size.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-required" = ["device"], "x-rules" = all_of([either(given("sizeGiB"), given("sizeGB"))])))]
 pub struct DataDisk {
-    /// What the disk is called, vdb to vdz, each once. The guest finds it by its serial; its kernel names disks in their
-    /// order, so that the names are the same where no letter is left out.
+    /// Device name, vdb to vdz, unique. The guest's kernel names disks in their order, so the names match if no
+    /// letter is skipped; the serial always matches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("pattern" = "^vd[b-z]$", "examples" = ["vdb"]))]
     pub device: Option<String>,
-    /// The size in GiB, under the name that it always had. This or sizeGiB is required.
+    /// Old name of sizeGiB. One of the two is required.
     #[serde(default, rename = "sizeGB", skip_serializing_if = "Option::is_none")]
     #[schemars(extend("type" = "integer", "minimum" = 1, "maximum" = 8_589_934_591_u64))]
     pub size_gb: Option<Number>,
-    /// The size in GiB (2^30 bytes). This or sizeGB is required.
+    /// Size in GiB (2^30 bytes). Required.
     #[serde(default, rename = "sizeGiB", skip_serializing_if = "Option::is_none")]
     #[schemars(extend("type" = "integer", "minimum" = 1, "maximum" = 8_589_934_591_u64, "examples" = [100]))]
     pub size_gib: Option<Number>,
-    /// The format of the disk: qcow2 grows as it is written, raw is what the guest writes and nothing else.
+    /// Format of the disk: qcow2 grows as it is written, raw has no metadata or snapshots.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = ["qcow2", "raw"], "default" = "qcow2"))]
     pub format: Option<String>,
-    /// The serial number of the disk, by which the guest finds it as /dev/disk/by-id/virtio-SERIAL: 1 to 20 of
-    /// A-Z, a-z, 0-9, '_', '.', '+' and '-'. Left out, it is the device.
+    /// Serial number of the disk: the guest has it as /dev/disk/by-id/virtio-SERIAL. 1 to 20 characters of A-Z, a-z,
+    /// 0-9, '_', '.', '+' and '-'. The default is the device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "text", extend("pattern" = "^[A-Za-z0-9_.+-]{1,20}$"))]
     pub serial: Option<String>,
 }
 
-/// A network interface: what it is attached to, and its addresses.
+/// A network interface: its bridge or network, and its addresses.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-rules" = all_of([
@@ -219,12 +219,12 @@ pub struct DataDisk {
     never_both(given("virtualport"), given("network")),
 ])))]
 pub struct NetworkInterface {
-    /// IPv4 address with prefix length. It names the MAC address and the tap interface, so that it must be unique on
-    /// the host. Left out, the guest asks by DHCP; not on a bridge where addresses are given, which then are all.
+    /// IPv4 address with prefix length. MAC address and tap interface are derived from it, so it must be unique on
+    /// the host. Without it the guest uses DHCP, except on a bridge with addresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("pattern" = shape::IPV4_NET, "examples" = ["10.20.30.40/24"]))]
     pub ip: Option<String>,
-    /// Further addresses with prefix length, IPv4 or IPv6. On a bridge without ip they are IPv6 only.
+    /// Additional addresses with prefix length, IPv4 or IPv6. On a bridge without ip they must be IPv6.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(inner(regex(pattern = "^[0-9A-Fa-f.:]+/[0-9]{1,3}$")), extend("examples" = [["2001:db8::40/64"]]))]
     pub addresses: Vec<String>,
@@ -232,50 +232,50 @@ pub struct NetworkInterface {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("pattern" = shape::IPV4, "examples" = ["10.20.30.1"]))]
     pub gateway: Option<String>,
-    /// IPv6 gateway, inside the network of one of addresses, or link-local (fe80::1), or with onLink. Left out, an
-    /// interface with IPv6 addresses takes it from router advertisements, where the guest listens to them.
+    /// IPv6 gateway, inside the network of one of addresses, or link-local (fe80::1), or with onLink. By default an
+    /// interface with IPv6 addresses takes it from router advertisements, if the guest accepts them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("pattern" = "^[0-9A-Fa-f.:]+$", "examples" = ["2001:db8::1"]))]
     pub gateway6: Option<String>,
-    /// Whether the gateways are reached directly though they are outside of the interface's networks, as for a /32.
+    /// Whether the gateways are reached directly although they are outside the interface's networks, as with a /32.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = false))]
     pub on_link: Option<bool>,
-    /// Name servers, IPv4 or IPv6. Left out, there are none, or by DHCP the network's.
+    /// Name servers, IPv4 or IPv6. The default is none; with DHCP, the network's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(inner(regex(pattern = "^[0-9A-Fa-f.:]+$")), extend("examples" = [["10.20.30.1"]]))]
     pub dns_servers: Vec<String>,
-    /// Domains in which names without a dot are looked up. Left out, there are none, or by DHCP the network's.
+    /// Search domains for names without a dot. The default is none; with DHCP, the network's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(inner(regex(pattern = shape::DOMAIN)), extend("examples" = [["example.com"]]))]
     pub search_domains: Vec<String>,
-    /// The bridge of the host to attach to. This or network is required.
+    /// Bridge of the host to attach to. This or network is required.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "text", extend("pattern" = r"^[^\s/:\x00-\x1f]{1,15}$", "examples" = ["br0"]))]
     pub bridge: Option<String>,
-    /// The libvirt network to attach to. This or bridge is required.
+    /// libvirt network to attach to. This or bridge is required.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "text", extend("pattern" = r"^[^-/][^/]{0,254}$", "examples" = ["default"]))]
     pub network: Option<String>,
-    /// The MAC address, of a single interface. Left out, it follows from ip, or else from the VM's name, and is the same at
-    /// each creation.
+    /// MAC address (unicast). By default it is derived from ip, or else from the VM's name, so it is the same at each
+    /// creation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("pattern" = "^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$", "examples" = ["52:54:00:12:34:56"]))]
     pub mac_address: Option<String>,
-    /// The largest packet in bytes. Left out, it is the bridge's. With IPv6 addresses at least 1280.
+    /// Largest packet in bytes. The default is the bridge's. With IPv6 addresses at least 1280.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("type" = "integer", "minimum" = 68, "maximum" = 65521, "examples" = [9000]))]
     pub mtu: Option<Number>,
-    /// Whether the default route goes this way; at most one interface can say true. Left out, the first interface with
-    /// a gateway has it, for IPv4 and for IPv6. An isolated VM, without any gateway, says false once.
+    /// Whether this interface has the default route; true on at most one. By default the first interface with a
+    /// gateway has it, for IPv4 and for IPv6. For an isolated VM set this to false on one interface.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_route: Option<bool>,
-    /// VLAN tag, on a bridge that filters VLANs or is Open vSwitch's.
+    /// VLAN tag, on a bridge that filters VLANs or an Open vSwitch bridge.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("type" = "integer", "minimum" = 1, "maximum" = 4094))]
     pub vlan: Option<Number>,
-    /// Whose bridge it is, where it is not the kernel's. Left out, foundry looks; only on another machine, or where
-    /// Open vSwitch works outside of the kernel, it has to be said.
+    /// Type of the bridge, if it is not the kernel's. By default foundry detects it; needed only on a remote host, or
+    /// if Open vSwitch runs outside the kernel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = ["openvswitch"]))]
     pub virtualport: Option<String>,
@@ -285,12 +285,12 @@ pub struct NetworkInterface {
     pub pxe_boot: Option<bool>,
 }
 
-/// What cloud-init in the guest is told.
+/// Data for cloud-init in the guest.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-rules" = all_of([never_both(given("rawUserData"), given("userData"))])))]
 pub struct CloudInit {
-    /// Fully qualified name of the guest. Made lower case; its first part is the host name. Left out, that is
+    /// Fully qualified name of the guest, converted to lower case; its first part is the host name. The default is
     /// metadata.name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("pattern" = shape::FQDN, "allOf" = shape::fqdn_beyond(), "examples" = ["web.example.com"]))]
@@ -299,27 +299,28 @@ pub struct CloudInit {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(inner(regex(pattern = shape::SSH_KEY)), extend("examples" = [["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEscSspP1mQ9axbaNwKeA7IUiQVnqhBeWjqy42RO5udD alice@example.com"]]))]
     pub ssh_authorized_keys: Vec<String>,
-    /// Root's password, hashed (crypt(5)): mkpasswd --method=SHA-512, or openssl passwd -6. Left out, there is none.
+    /// Password hash of root (crypt(5)): mkpasswd --method=SHA-512, or openssl passwd -6. The default is no password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("pattern" = r"^\$(6|5|y|gy|7|2[abxy])\$[^\s:]+$"))]
     pub password_hash: Option<String>,
-    /// Whether SSH takes passwords.
+    /// Whether SSH accepts passwords.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = false))]
     pub ssh_pwauth: Option<bool>,
-    /// Another spelling of sshPwauth.
+    /// Same as sshPwauth.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ssh_password_auth: Option<bool>,
-    /// User-data in place of the generated one, taken as it is.
+    /// User-data that replaces the generated one, used as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub raw_user_data: Option<String>,
-    /// A cloud-config that is merged with the generated one: a mapping, or YAML text.
+    /// A cloud-config to merge with the generated one: a mapping, or a YAML string.
     // A mapping is turned into text by `load`, with each scalar as it was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "user_data_shape", extend("examples" = [{ "packages": ["qemu-guest-agent"] }]))]
     pub user_data: Option<String>,
-    /// A network-config of cloud-init's, version 1 or 2, in place of the generated one: a mapping, or YAML text, also with
-    /// 'network' around it. What networkInterfaces say of gateways, routes and name servers has no effect then.
+    /// A cloud-init network-config, version 1 or 2, that replaces the generated one: a mapping, or a YAML string,
+    /// optionally with a top-level 'network' key. Gateways, routes and name servers of networkInterfaces then have no
+    /// effect.
     // A mapping is turned into text by `load`, with each scalar as it was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "user_data_shape", extend("examples" = [{ "version": 2, "ethernets": { "enp1s0": { "dhcp4": true } } }]))]
@@ -331,17 +332,17 @@ pub struct CloudInit {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-rules" = all_of([never_both(shape::says("type", "bios"), shape::says("secureBoot", true))])))]
 pub struct Firmware {
-    /// UEFI (efi), or the PC's BIOS (bios), which aarch64 does not have.
+    /// UEFI (efi) or BIOS (bios; not on aarch64).
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = ["efi", "bios"], "default" = "efi"))]
     pub kind: Option<String>,
-    /// Whether only signed boot loaders start; efi only.
+    /// Whether to enable Secure Boot, which starts only signed boot loaders; efi only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = false))]
     pub secure_boot: Option<bool>,
 }
 
-/// Reads over whatever is there: `status` in a manifest is foundry's own earlier output.
+/// Ignores any value: `status` in a manifest is earlier output of foundry.
 fn ignore<'de, D: serde::Deserializer<'de>, T>(from: D) -> Result<Option<T>, D::Error> {
     serde::de::IgnoredAny::deserialize(from)?;
     Ok(None)

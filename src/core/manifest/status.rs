@@ -9,52 +9,52 @@ use super::Number;
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
-    /// One word for the state of the VM.
+    /// State of the VM, in one word.
     pub phase: Phase,
-    /// The state of libvirt's domain, in libvirt's words.
+    /// State of the libvirt domain, as libvirt names it.
     pub state: String,
-    /// Virtual CPUs that it has, whatever the spec says.
+    /// Actual number of virtual CPUs.
     pub vcpus: u32,
-    /// Memory that it has, in GiB, whatever the spec says.
+    /// Actual memory in GiB.
     #[serde(rename = "memoryGiB")]
     pub memory_gib: Number,
-    /// What is true of the VM, and since when.
+    /// Conditions of the VM, with their times.
     pub conditions: Vec<Condition>,
-    /// The addresses of the VM, the manifest's first.
+    /// Addresses of the VM, those of the manifest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<Address>,
-    /// The generation of the spec that this host runs.
+    /// Generation of the spec that this host runs.
     pub observed_generation: u64,
-    /// Whether foundry made the VM.
+    /// Whether foundry created the VM.
     pub managed: bool,
-    /// Fields of the spec whose values are in the seed volume only; 'foundry get --with-secrets' reads them.
+    /// Fields whose values are in the seed volume only; 'foundry get --with-secrets' reads them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub secrets_left_out: Vec<String>,
 }
 
-/// One word for the state of a VM.
+/// State of a VM, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub enum Phase {
-    /// Its creation was begun and did not finish.
+    /// Its creation was interrupted.
     Pending,
-    /// A foundry process is making it.
+    /// A foundry process is creating it.
     Creating,
-    /// It executes.
+    /// It is running.
     Running,
-    /// It is off, or suspended.
+    /// It is off or suspended.
     Stopped,
-    /// It is off, and its memory is saved: its next start goes on from there.
+    /// It is off with saved memory; its next start resumes it.
     Saved,
     /// It was stopped by an error.
     Failed,
-    /// Its destruction was begun.
+    /// Its deletion has started.
     Destroying,
-    /// libvirt says something that this foundry does not know.
+    /// libvirt reports a state that this version does not know.
     Unknown,
 }
 
 impl Phase {
-    /// The word.
+    /// The word as it is shown.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "Pending",
@@ -69,30 +69,30 @@ impl Phase {
     }
 }
 
-/// Something that is true of a VM, or not (Kubernetes API conventions, "Typical status properties").
+/// A condition of a VM (Kubernetes API conventions, "Typical status properties").
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// What the condition is about.
+    /// Type of the condition.
     #[serde(rename = "type")]
     pub kind: String,
     /// True, False or Unknown.
     pub status: String,
-    /// When foundry last changed something about the VM (RFC 3339).
+    /// Time of foundry's last change to the VM (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_transition_time: Option<String>,
-    /// The reason, as a word for programs.
+    /// Reason, as a word for programs.
     pub reason: String,
-    /// The reason, as a sentence for people.
+    /// Reason, as a sentence for people.
     pub message: String,
 }
 
-/// An address of a VM and who says so.
+/// An address of a VM and its source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Address {
-    /// The address, without prefix length.
+    /// Address without prefix length.
     pub address: String,
-    /// Who says so: manifest, lease, agent or arp.
+    /// Source of the address: manifest, lease, agent or arp.
     pub source: String,
 }

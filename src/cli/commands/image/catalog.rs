@@ -34,7 +34,7 @@ enum CatalogCommand {
     Remove(RemoveArgs),
 }
 
-/// List the catalogue: the built-in one, and over it your own
+/// List the catalogue (your entries override the built-in ones)
 #[derive(Debug, Args)]
 #[command(
     visible_alias = "ls",
@@ -57,17 +57,17 @@ struct ListArgs {
       https://images.example.com/golden-{arch}.qcow2 \\
       --checksum https://images.example.com/SHA256SUMS")]
 struct AddArgs {
-    /// Its short name
+    /// Short name of the image
     name: Alias,
-    /// Its address; {arch} and {deb-arch} stand for the architecture
+    /// URL of the image; {arch} and {deb-arch} stand for the architecture
     url: String,
-    /// Its digest, or the address of a list like SHA256SUMS
+    /// Checksum, or the URL of a list like SHA256SUMS
     #[arg(long, value_name = "DIGEST|URL")]
     checksum: Option<String>,
-    /// What it is
+    /// Description
     #[arg(long)]
     description: Option<String>,
-    /// An architecture that it is for, several times if need be [default: all]
+    /// Architecture of the image (repeatable) [default: all]
     #[arg(long)]
     arch: Vec<String>,
 }
@@ -76,7 +76,7 @@ struct AddArgs {
 #[derive(Debug, Args)]
 #[command(visible_alias = "rm", after_help = "Examples:\n  foundry image catalog remove golden")]
 struct RemoveArgs {
-    /// Its short name
+    /// Short name of the image
     name: Alias,
 }
 
@@ -92,7 +92,7 @@ pub(super) fn run(args: &CatalogArgs, global: &Global, ui: &Ui) -> Result<(), Er
     }
 }
 
-/// An image as the catalogue lists it.
+/// One image of the catalogue.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct View {
@@ -101,7 +101,7 @@ pub(crate) struct View {
     url: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     checksum: Option<String>,
-    /// Whether it is from the user's own catalogue.
+    /// Whether the entry is in the user's own catalogue.
     own: bool,
 }
 
@@ -162,7 +162,7 @@ fn tell_lost(written: &Written, ui: &Ui) {
     }
 }
 
-/// The catalogue of whoever runs this.
+/// The catalogue of the current user.
 pub(super) fn load(global: &Global) -> Result<Catalog, Error> {
     Catalog::load(global.found().catalog().as_deref())
 }
@@ -176,7 +176,7 @@ pub(super) fn parse_arch(text: &str) -> Result<Arch, Error> {
     })
 }
 
-/// The user's own.
+/// The user's own catalogue.
 fn file(global: &Global) -> Option<PathBuf> {
     global.config().text(Key::Catalog).map(PathBuf::from)
 }

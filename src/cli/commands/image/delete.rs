@@ -21,16 +21,15 @@ use foundry_engine::image::{self, Dispensable};
   foundry image delete debian-12.qcow2 --force"
 )]
 pub(crate) struct DeleteArgs {
-    /// Its name
+    /// Name of the image
     #[arg(value_name = "IMAGE")]
     name: String,
     #[command(flatten)]
     pool: InPool,
-    /// Delete it though VMs use it, which ruins their disks, or though it is not whole; asks for its name where it is
-    /// used
+    /// Delete even if in use (this destroys the VMs' disks) or incomplete; asks you to type the name
     #[arg(short, long)]
     force: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short, long)]
     yes: bool,
 }
@@ -54,7 +53,7 @@ pub(super) fn run(args: &DeleteArgs, global: &Global, ui: &Ui) -> Result<(), Err
     ui.line(&format!("Successfully deleted image '{name}'"))
 }
 
-/// Nobody loses disks by a slip of the pen.
+/// The user types the name, so a typo does not destroy disks.
 fn agree(name: &str, users: &[String], ui: &Ui) -> Result<(), Error> {
     let question = format!(
         "Image '{}' is in use by {}. Without it their disks are lost.\nTo delete it all the same, type its name: ",
@@ -82,13 +81,13 @@ fn agree(name: &str, users: &[String], ui: &Ui) -> Result<(), Error> {
 pub(crate) struct PruneArgs {
     #[command(flatten)]
     pool: InPool,
-    /// Those of unknown origin, too
+    /// Also delete images that cannot be pulled again
     #[arg(short, long)]
     all: bool,
-    /// Show what would go, and change nothing
+    /// Show what would be deleted, without changing anything
     #[arg(long)]
     dry_run: bool,
-    /// Do not ask; needed where nobody can be asked
+    /// Do not ask for confirmation; required when stdin is not a terminal
     #[arg(short, long)]
     yes: bool,
 }

@@ -22,21 +22,21 @@ use foundry_fetch::content::Sink;
 use foundry_fetch::ownership::Trusted;
 use foundry_fetch::transfer::SparseWriter;
 
-/// Write an image to a file, byte for byte and with its holes
+/// Write an image to a file, byte for byte, sparse
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   foundry image export debian-13.qcow2 debian-13.qcow2
   foundry image export debian-13.qcow2 - \\
       | ssh hv2 foundry image import - debian-13")]
 pub(crate) struct ExportArgs {
-    /// Its name
+    /// Name of the image
     #[arg(value_name = "IMAGE")]
     name: String,
-    /// The file, - for standard output; your own FIFO or a character device is written into
+    /// Output file, - for standard output; can be your own FIFO or a character device
     file: String,
     #[command(flatten)]
     pool: InPool,
-    /// Replace a file that is there
+    /// Overwrite an existing file
     #[arg(short, long)]
     force: bool,
 }

@@ -8,13 +8,13 @@ use foundry_engine::image::extension;
 use foundry_fetch::convert::ImageFormat;
 use foundry_fetch::transfer::{Client, Expected, Format, HttpSettings, Proxies};
 
-/// How the bytes of an image are taken.
+/// Options for transferring an image.
 #[derive(Debug, Args)]
 pub(crate) struct FetchArgs {
-    /// What its digest must be: sha256:HEX, sha512:HEX, or the file or URL of a list like SHA256SUMS
+    /// Expected checksum: sha256:HEX, sha512:HEX, or the file or URL of a list like SHA256SUMS
     #[arg(long, value_name = "DIGEST|FILE|URL", value_parser = parse_expected)]
     pub(super) checksum: Option<Expected>,
-    /// Convert it first, with this machine's qemu-img: takes VMDK, VDI, VHD, VHDX and QED, too
+    /// Convert it first with qemu-img of this machine; also accepts VMDK, VDI, VHD, VHDX and QED
     #[arg(long, value_enum, value_name = "FORMAT")]
     convert: Option<ConvertTo>,
 }

@@ -13,7 +13,7 @@ use foundry_core::text::{io_cause, shell_word};
 use foundry_engine::image::{Fetch, check_length, import};
 use foundry_fetch::transfer::Location;
 
-/// Import a disk image: qcow2 or raw, as it is or compressed by gzip, xz, zstd or bzip2
+/// Import a disk image (qcow2 or raw, optionally compressed with gzip, xz, zstd or bzip2)
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   foundry image import debian-13-generic-amd64.qcow2 debian-13
@@ -21,9 +21,9 @@ use foundry_fetch::transfer::Location;
   zstdcat disk.zst | foundry image import - disk
   foundry image import --convert qcow2 appliance.vmdk")]
 pub(crate) struct ImportArgs {
-    /// The image file, - for standard input
+    /// Image file, - for standard input
     file: String,
-    /// Its name in the pool, with or without .qcow2 or .raw [default: the file's]
+    /// Name in the pool, with or without .qcow2 or .raw [default: the file's name]
     name: Option<String>,
     #[command(flatten)]
     pool: InPool,

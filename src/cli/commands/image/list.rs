@@ -32,12 +32,12 @@ pub(crate) struct ListArgs {
     listing: ListingArgs,
 }
 
-/// Show an image, where it came from and who uses it
+/// Show an image, its origin and its users
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   foundry image info debian-12.qcow2")]
 pub(crate) struct InfoArgs {
-    /// Its name
+    /// Name of the image
     #[arg(value_name = "IMAGE")]
     name: String,
     #[command(flatten)]
@@ -46,7 +46,7 @@ pub(crate) struct InfoArgs {
     output: OutputArgs,
 }
 
-/// Ask the servers whether they have newer images; none is downloaded
+/// Check which images have a newer version upstream
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   foundry image outdated
@@ -58,34 +58,34 @@ pub(crate) struct OutdatedArgs {
     listing: ListingArgs,
 }
 
-/// An image as it is listed.
+/// One image of the listing.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ImageView<'a> {
     name: &'a str,
     pool: &'a str,
     format: &'a str,
-    /// Bytes that a guest would see.
+    /// Virtual size, in bytes.
     virtual_size: u64,
-    /// Bytes that it takes on the host.
+    /// Allocated size on the host, in bytes.
     allocation: u64,
     path: &'a str,
-    /// An import of it was broken off, or still goes on.
+    /// Whether its import was interrupted or is still running.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     incomplete: bool,
-    /// Where it came from; nothing where nobody noted it.
+    /// Origin; empty if unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     origin: Option<Origin>,
-    /// Names of the VMs whose disks are or lie on it.
+    /// Names of the VMs that use the image.
     #[serde(skip_serializing_if = "Option::is_none")]
     used_by: Option<&'a [String]>,
-    /// Volumes that lie on it, as POOL/VOLUME.
+    /// Overlays of the image, as POOL/VOLUME.
     #[serde(skip_serializing_if = "Option::is_none")]
     overlays: Option<&'a [String]>,
 }
 
 impl ImageView<'_> {
-    /// What is incomplete has no format yet.
+    /// Empty for an incomplete image.
     fn shown_format(&self) -> &str {
         if self.incomplete { "incomplete" } else { self.format }
     }
@@ -178,7 +178,7 @@ fn text(image: &ImageView<'_>, columns: Option<u16>) -> String {
     details(12, &lines, columns)
 }
 
-/// The VMs, and the volumes that lie on the image, be they a VM's or nobody's.
+/// The VMs and the overlays, used or not.
 fn users(vms: &[String], overlays: &[String]) -> String {
     let overlays = overlays.iter().map(|overlay| format!("volume {overlay}"));
     let users: Vec<String> = vms.iter().cloned().chain(overlays).collect();
@@ -200,7 +200,7 @@ fn origin(origin: Option<&Origin>, line: &mut impl FnMut(&str, &str)) {
     line("Verified", &origin.verified_by.as_ref().map_or("no".to_owned(), |by| format!("by {by}")));
 }
 
-/// An image as `outdated` lists it.
+/// One image of `image outdated`.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct FreshnessView<'a> {
@@ -213,7 +213,7 @@ pub(crate) struct FreshnessView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     origin: Option<&'a Origin>,
     used_by: &'a [String],
-    /// Volumes that lie on it, as POOL/VOLUME.
+    /// Overlays of the image, as POOL/VOLUME.
     overlays: &'a [String],
 }
 

@@ -43,10 +43,10 @@ enum ImageCommand {
     Catalog(catalog::CatalogArgs),
 }
 
-/// In which pool.
+/// The pool of an image.
 #[derive(Debug, Args)]
 struct InPool {
-    /// The pool [default: the image pool]
+    /// Pool of the image [default: the image pool]
     #[arg(long)]
     pool: Option<PoolName>,
 }

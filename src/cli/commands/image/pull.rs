@@ -18,7 +18,7 @@ use foundry_fetch::catalog::CatalogImage;
 use foundry_fetch::transfer::{Cache, Expected, Location, Login};
 use foundry_host::Volume;
 
-/// Download an image, verify and unpack it on its way
+/// Download, verify and unpack an image
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   foundry image pull debian-13
@@ -27,24 +27,24 @@ use foundry_host::Volume;
   foundry image pull https://example.org/disk.raw.xz --name disk --refresh
   foundry image pull https://example.org/private.qcow2 --login-file ~/.netrc")]
 pub(crate) struct PullArgs {
-    /// Address of the image: http://, https:// or file://; or its name in the catalogue
+    /// URL of the image (http://, https:// or file://), or its name in the catalogue
     #[arg(value_name = "URL|NAME")]
     image: String,
-    /// Its name in the pool, with or without .qcow2 or .raw [default: the file's]
+    /// Name in the pool, with or without .qcow2 or .raw [default: the file's name]
     #[arg(long)]
     name: Option<String>,
     #[command(flatten)]
     pool: InPool,
     #[command(flatten)]
     fetch: FetchArgs,
-    /// Log in with what is in FILE, which only you may read: USER:PASSWORD, a token, or entries as ~/.netrc has them;
-    /// the variable FOUNDRY_PULL_AUTH holds one of the first two itself
+    /// Read the login from FILE (mode 0600): USER:PASSWORD, a token, or entries as in ~/.netrc; alternatively set
+    /// FOUNDRY_PULL_AUTH to one of the first two
     #[arg(long, value_name = "FILE")]
     login_file: Option<PathBuf>,
-    /// Replace an image that is there if the server has a newer one
+    /// Replace the existing image if the server has a newer one
     #[arg(long)]
     refresh: bool,
-    /// Keep what was downloaded in the cache directory, for the next pull and for one that was broken off
+    /// Keep the download in the cache directory for later or interrupted pulls
     #[arg(long)]
     keep_compressed_cache: bool,
 }
