@@ -1,4 +1,4 @@
-//! Which libvirt, and what a command has of it.
+//! Connects to libvirt, and gives a command its session.
 
 use super::Global;
 use super::ui::Ui;

@@ -1,4 +1,4 @@
-//! What people type who come from virsh, kubectl, incus or terraform, and what does it here.
+//! Maps the verbs of virsh, kubectl, incus and terraform to commands that do the same here.
 //!
 //! A verb that foundry does not have is answered with the line to type, and never with a neighbour that deletes
 //! something.
@@ -250,7 +250,7 @@ mod tests {
         }
     }
 
-    /// What is told can be typed.
+    /// Each suggested command can be typed.
     #[test]
     fn each_way_of_foundrys_is_a_command() {
         let told =

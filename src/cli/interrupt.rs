@@ -1,8 +1,8 @@
-//! Signals: the first stops an operation and has it undone, the second stops the undoing, the third ends all.
+//! Signals: the first stops an operation and rolls it back, the second stops the rollback, the third exits.
 //!
-//! A command that only looks is ended at once. One that changes something says so with [`guard`]; from
-//! then on a signal raises the operation's [`Cancel`] and the operation ends itself. Where it cannot, because
-//! a call of libvirt's does not return, the second signal says what may be left, and ends the process.
+//! A command that only looks is ended at once. One that changes something says so with [`guard`]; from then on a signal
+//! raises the operation's [`Cancel`] and the operation ends itself. Where it cannot, because a libvirt call does not
+//! return, the second signal says what may be left, and ends the process.
 //!
 //! A terminal that closes sends SIGHUP more than once: the shell passes on its own, and the kernel sends one
 //! when the shell has gone. Nobody is there to insist, so that all of them together count as one wish.
@@ -20,7 +20,7 @@ use foundry_core::error::{Code, Error, Kind};
 use foundry_engine::Cancel;
 use foundry_engine::own_status;
 
-/// How long the end after a first wish may take without a word, and after a second at all.
+/// Time before the "still stopping" notice (first signal) and before a forced exit (second).
 const FIRST_PATIENCE: Duration = Duration::from_secs(2);
 const LAST_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -102,7 +102,7 @@ fn give_up(cancel: &Cancel) {
     process::exit(i32::from(exit_code(Kind::Interrupted)));
 }
 
-/// The signals that this process was told to ignore, one bit each.
+/// The signals that this process ignores, one bit each.
 fn ignored() -> u64 {
     own_status("SigIgn").and_then(|mask| u64::from_str_radix(&mask, 16).ok()).unwrap_or(0)
 }

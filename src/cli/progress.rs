@@ -1,4 +1,4 @@
-//! How the progress of an operation is shown; and, for programs, the events of which it is made.
+//! Shows the progress of an operation; for programs, as events.
 //!
 //! `--progress=json` makes every line on stderr one JSON object with an `event`. Fields are added to events and events to
 //! the list; none is renamed, and none changes its meaning.
@@ -63,7 +63,7 @@ pub(super) enum Line<'a> {
         hint: Option<&'a str>,
         outcomes: &'a [String],
     },
-    /// A call of libvirt's, with `-vv`.
+    /// A libvirt call, with `-vv`.
     Call { function: &'a str, operation: &'a str, seconds: f64, error: Option<&'a str> },
 }
 

@@ -1,4 +1,4 @@
-//! What was set for this run: flags, the environment and configuration files brought together.
+//! The settings of this run: flags, environment and configuration files merged.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -30,7 +30,7 @@ pub(super) struct SettingArgs {
 /// Where help shows what every command takes.
 pub(super) const HEADING: &str = "Global options";
 
-/// The flag of a setting, and what its value is called; those of some commands alone are these commands' own.
+/// The flag of a setting, and what its value is called; command-specific flags are declared by their command.
 fn flag(key: Key) -> Option<(&'static str, &'static str)> {
     match key {
         Key::Connect => Some(("connect", "URI")),
@@ -48,7 +48,7 @@ fn flag(key: Key) -> Option<(&'static str, &'static str)> {
     }
 }
 
-/// What it is where nobody set it, in words.
+/// What it is if it is not set, in words.
 fn default_in_words(key: Key) -> Option<&'static str> {
     match key {
         Key::Connect => Some("LIBVIRT_DEFAULT_URI, else qemu:///system as root, else qemu:///session"),
@@ -145,7 +145,7 @@ impl SettingArgs {
     }
 }
 
-/// What counts where nobody set it, also where that depends on who asks.
+/// What counts if it is not set, also where that depends on who asks.
 fn default(key: Key) -> Option<String> {
     match key {
         Key::Connect => Some(if is_root() { "qemu:///system" } else { "qemu:///session" }.to_owned()),
@@ -158,7 +158,7 @@ pub(super) fn variable(name: &str) -> Option<String> {
     env::var(name).ok()
 }
 
-/// The catalogue that counts where nobody named one.
+/// The catalogue in effect if none is named.
 fn default_catalog(config: &Config) -> Option<PathBuf> {
     let file = config.get(Key::Catalog).filter(|file| file.origin == Origin::Default)?;
     Some(PathBuf::from(&file.text))
@@ -217,7 +217,7 @@ impl Found {
         Error::together(&self.wrong).map_or(Ok(()), Err)
     }
 
-    /// What operations are told.
+    /// The settings for operations.
     ///
     /// # Errors
     /// None that [`check`](Self::check) does not have.

@@ -136,7 +136,7 @@ impl Ui {
         }
     }
 
-    /// Says on stderr what was told as a warning, once.
+    /// Shows a warning on stderr, once.
     pub fn warn(&self, text: &str) {
         if self.warned.lock().is_ok_and(|mut warned| !warned.insert(text.to_owned())) {
             return;
@@ -314,7 +314,7 @@ fn mark(error: &Error) -> String {
     format!("error[{}]: ", error.code())
 }
 
-/// Who is told what to do, or has said no, has no need of more.
+/// A user who got a hint, or who declined, needs no more text.
 fn is_worth_explaining(error: &Error) -> bool {
     let code = error.code();
     error.hint_text().is_none() && !code.is_general() && !is_declined(error)
@@ -365,7 +365,7 @@ fn ask(question: &str) -> io::Result<()> {
     terminal.flush()
 }
 
-/// Shows each call of libvirt's, for `-vv`.
+/// Shows each libvirt call, for `-vv`.
 pub struct CallLog {
     to_program: bool,
 }

@@ -1,4 +1,4 @@
-//! `--watch`: a look again and again, until somebody stops it.
+//! `--watch`: lists repeatedly until somebody stops it.
 
 use std::thread;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use foundry_engine::Session;
 /// Between two looks, and between two tries to connect.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Looks until the reader of stdout has gone, or a signal ends the process. A connection that breaks is made anew; what
+/// Looks until the reader of stdout has gone, or a signal ends the process. A connection that breaks is recreated; what
 /// else fails ends it.
 ///
 /// # Errors

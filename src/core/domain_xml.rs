@@ -1,4 +1,4 @@
-//! From a plan to the XML of a libvirt domain (libvirt's "Domain XML format").
+//! Turns a plan into the XML of a libvirt domain (libvirt's "Domain XML format").
 //!
 //! Elements stand in the order in which libvirt prints them, so that a diff with `virsh dumpxml` is
 //! short. Everything that two hosts could choose differently (firmware, CPU, machine) is named.

@@ -1,4 +1,4 @@
-//! What foundry knows without asking anybody: manifests, plans, records, and what they become for libvirt and cloud-init.
+//! The pure part of foundry: manifests, plans, records, and the XML and cloud-init data made from them.
 //!
 //! ```text
 //!   yaml ─▶ manifest ─▶ plan ─▶ domain_xml, storage_xml, cloud_init        record: what a domain's metadata says

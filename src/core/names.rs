@@ -1,4 +1,4 @@
-//! The names that foundry gives and takes, each a type that only a valid name can become.
+//! The names that foundry uses; each is a type that accepts only valid names.
 //!
 //! A name ends up in a file path on the hypervisor (a volume), in a kernel interface name (a tap)
 //! or in libvirt's own name space (a domain, a pool). Parsing it once, here, is what lets the rest

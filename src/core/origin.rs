@@ -1,4 +1,4 @@
-//! Where an image came from: noted beside the image, and in each VM that is made from it.
+//! Where an image came from: stored next to the image, and in each VM made from it.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

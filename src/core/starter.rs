@@ -1,4 +1,4 @@
-//! A first manifest, for who has none yet: the fields that every VM needs, each with what it means.
+//! A first manifest: the fields that every VM needs, each with its meaning.
 //!
 //! The comments are the descriptions of [`crate::schema`].
 

@@ -1,4 +1,4 @@
-//! What libvirt is told about volumes (libvirt's "Storage pool and volume XML format").
+//! The XML of volumes (libvirt's "Storage pool and volume XML format").
 
 use serde::Serialize;
 

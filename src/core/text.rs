@@ -1,4 +1,4 @@
-//! Words of others in foundry's own lines: on a terminal, and in a command to be copied.
+//! Escapes foreign text for a terminal, and quotes it for a command to be copied.
 //!
 //! A guest writes its console, any domain has a name, a record can be anybody's: what comes from there
 //! may hold sequences that a terminal obeys.

@@ -1,4 +1,4 @@
-//! Sizes: bytes inside, GiB in manifests, binary units on a screen.
+//! Sizes: bytes inside, GiB in manifests, binary units in output.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,4 +1,4 @@
-//! What an operation is given: a host, settings, a clock, somebody to tell, a way to be stopped.
+//! What an operation needs: host, settings, clock, progress, cancellation.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ pub struct Session<'a> {
     pub host: &'a dyn Host,
     /// What the user set.
     pub settings: &'a Settings,
-    /// Is told how it goes.
+    /// Receives the progress.
     pub progress: &'a dyn Progress,
     /// Says what time it is, and waits.
     pub clock: &'a dyn Clock,
@@ -157,13 +157,13 @@ pub enum Event {
     },
 }
 
-/// Is told how an operation goes.
+/// Receives the progress of an operation.
 pub trait Progress: Sync {
     /// Takes an event.
     fn tell(&self, event: Event);
 }
 
-/// Tells nobody.
+/// Discards the progress.
 impl Progress for () {
     fn tell(&self, _: Event) {}
 }

@@ -1,4 +1,4 @@
-//! A source of bytes that ends when the user asks for it.
+//! A source of bytes that ends when the user interrupts.
 
 use std::io::Read;
 

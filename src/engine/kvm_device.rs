@@ -1,4 +1,4 @@
-//! `/dev/kvm`, where QEMU's user may not open it: libvirt is slow then, whatever is asked of it.
+//! Detects a `/dev/kvm` that QEMU's user cannot open: libvirt is slow then.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Waiting for one's turn with a thing that several foundries change at the same time.
+//! Waits for a lock on a resource that several foundry processes change.
 //!
 //! Nobody goes on without: the one that has the turn may be stopped right before it deletes what the other needs.
 

@@ -1,4 +1,4 @@
-//! The bytes of an image on their way, with the holes between them where they are known.
+//! Image data in transit, with its holes as far as they are known.
 
 use std::io::{Empty, Read, Result, Write};
 

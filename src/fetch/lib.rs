@@ -1,4 +1,4 @@
-//! Content on its way: from a file or a server, verified, decompressed and converted. It knows no libvirt.
+//! Content from files and servers: verified, decompressed and converted. Independent of libvirt.
 //!
 //! ```text
 //!   catalog ─▶ transfer ─▶ disk_image (is it one?) ─▶ convert (qemu-img) ─▶ content (what a volume is filled with)

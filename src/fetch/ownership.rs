@@ -1,4 +1,4 @@
-//! Who could put another file in the place of one.
+//! Decides who could replace a file.
 //!
 //! A file that somebody else can change or replace is not what was looked at when it is used. So what is believed, obeyed
 //! or handed to a guest belongs to root or to the caller, and so does each directory on its way (as sshd(8) and

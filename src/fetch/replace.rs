@@ -1,8 +1,8 @@
-//! Files of foundry's own, written as a whole.
+//! Writes files atomically.
 //!
-//! None is opened by a name that somebody could know before: it is made anew, under a name by chance that nobody has yet
-//! (open(2), `O_EXCL`), and takes its place when it is whole. A link that somebody put there is replaced, and nothing that
-//! it leads to is touched.
+//! None is opened by a name that somebody could know before: it is recreated, under a name by chance that nobody has
+//! yet (open(2), `O_EXCL`), and takes its place when it is whole. A link that somebody put there is replaced, and
+//! nothing that it leads to is touched.
 
 use std::fs::{self, Permissions};
 use std::io::{self, Write};

@@ -1,4 +1,4 @@
-//! How a host says no.
+//! Errors from a host.
 
 use std::time::Duration;
 

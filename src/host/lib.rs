@@ -1,4 +1,4 @@
-//! One virtualization host, in foundry's words.
+//! One virtualization host, in foundry's terms.
 //!
 //! [`Host`] is all that foundry asks of libvirt. Absence is `Ok(None)` and never an error, domains
 //! are named by UUID once they are found (a name can be redefined under our hands, a UUID cannot),

@@ -1,4 +1,4 @@
-//! What the machine under a host is like, as libvirt tells it.
+//! The machine under a host, as libvirt describes it.
 
 use foundry_core::units::Bytes;
 

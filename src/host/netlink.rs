@@ -1,4 +1,4 @@
-//! What the kernel of this machine says of its network, by rtnetlink(7): interfaces, addresses, routes, neighbours.
+//! Interfaces, addresses, routes and neighbours of this machine's kernel, by rtnetlink(7).
 //!
 //! Numbers are those of `linux/rtnetlink.h`, `linux/if_link.h` and `linux/neighbour.h`. What cannot be read is passed over: a
 //! newer kernel may say more than is known here, never less.

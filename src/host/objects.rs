@@ -1,4 +1,4 @@
-//! What a host has beside its storage: domains, guests' addresses, bridges, networks.
+//! The objects of a host besides its storage: domains, guests' addresses, bridges, networks.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -32,7 +32,7 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
-    /// User and group as whom guests run, where libvirt says so.
+    /// User and group that guests run as, where libvirt says so.
     pub fn guest_ids(&self) -> Option<(u32, u32)> {
         let label = self.security.iter().find(|model| model.name == "dac")?.label.as_deref()?;
         let (uid, gid) = label.split_once(':')?;
@@ -226,7 +226,7 @@ pub struct Bridge {
     pub filters_vlans: bool,
     /// Whether it carries anything at all (`ip link set NAME up`).
     pub is_up: bool,
-    /// Whether it is Open vSwitch's, as libvirt has to be told.
+    /// Whether it is an Open vSwitch bridge, which the domain's XML must say.
     pub is_open_vswitch: bool,
     /// The largest packet that passes it, in bytes.
     pub mtu: u32,

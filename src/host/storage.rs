@@ -1,4 +1,4 @@
-//! What a host's storage consists of: pools, what they are of, and volumes.
+//! The storage of a host: pools, their sources, and volumes.
 
 use foundry_core::pool::{PoolAuth, Server};
 use foundry_core::units::Bytes;

@@ -280,7 +280,7 @@ fn listings_have_the_forms_of_kubectl() {
     assert!(on_test(&["list", "-o", "wide"]).stdout.contains("6695eb01-f6a4-8304-79aa-97f2502e193f"));
     assert!(on_test(&["pool", "info", "default-pool"]).stdout.contains("Target:     /default-pool\n"));
     let yaml = on_test(&["vm", "info", "test", "-o", "yaml"]).stdout;
-    assert_eq!(yaml, on_test(&["get", "test", "-o", "yaml"]).stdout, "another spelling of get");
+    assert_eq!(yaml, on_test(&["get", "test", "-o", "yaml"]).stdout, "same as get");
     foundry::manifest::load(&yaml, "get.yaml").unwrap();
     assert!(on_test(&["get", "test"]).stdout.contains("Managed:     no\n"));
     assert!(

@@ -238,7 +238,7 @@ fn worse(earlier: Option<Error>, error: Error, ui: &Ui) -> Error {
     worse
 }
 
-/// A VM that was made is one to wait for, also where nobody can be told that it was made.
+/// A created VM is waited for even if its creation cannot be reported.
 fn create_one(session: &Session<'_>, plan: &VmPlan, made: &mut Vec<CreatedVm>, ui: &Ui) -> Result<(), Error> {
     made.push(create::create(session, plan)?);
     let name = &plan.name;

@@ -74,7 +74,7 @@ pub(super) fn run(args: &DestroyArgs, global: &Global, ui: &Ui) -> Result<(), Er
     tell_all(failures, ui)
 }
 
-/// Whoever was not asked and watches is told what goes before it does.
+/// Without a question, the disks are listed before they are deleted.
 fn name_what_goes(demolition: &Demolition, ui: &Ui) {
     if !demolition.volumes.is_empty() {
         let (vm, volumes) = (&demolition.domain.name, demolition.named_volumes());
@@ -121,7 +121,7 @@ fn agree(args: &DestroyArgs, demolitions: &[Demolition], ui: &Ui) -> Result<(), 
     consent::agree(&question(demolitions), "nothing was destroyed", ui)
 }
 
-/// Tells all failures but the worst one, which is told by whoever called.
+/// Reports all failures except the worst one, which the caller reports.
 pub(super) fn tell_all(mut failures: Vec<Error>, ui: &Ui) -> Result<(), Error> {
     failures.sort_by_key(Error::kind);
     let worst = failures.pop();

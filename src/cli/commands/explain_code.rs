@@ -1,4 +1,4 @@
-//! What the code of an error means.
+//! Explains an error code.
 
 use std::fmt::Write as _;
 

@@ -106,7 +106,7 @@ fn missing(args: &InitArgs) -> Vec<&'static str> {
     needed.into_iter().filter(|(_, missing)| *missing).map(|(flag, _)| flag).collect()
 }
 
-/// Where nobody can be asked, all that is missing is told at once.
+/// Without a terminal, all missing values are reported together.
 fn incomplete(args: &InitArgs) -> Error {
     Error::new(Code::NobodyToAsk, "nobody can be asked what the manifest is to say")
         .hint(format!("give {}", missing(args).join(", ")))

@@ -1,4 +1,4 @@
-//! What the flags of `foundry init` say, and what somebody at the terminal answers to the rest.
+//! Answers for `foundry init`: from its flags, and otherwise from the user on a terminal.
 //!
 //! A wrong answer is asked for again. What the host has is offered, where it tells that at once.
 

@@ -221,7 +221,7 @@ impl Listed for PoolView<'_> {
 }
 
 impl PoolView<'_> {
-    /// What is not active has no sizes.
+    /// An inactive pool has no sizes.
     fn size(&self, bytes: u64) -> String {
         if self.active { Bytes(bytes).to_string() } else { "-".into() }
     }

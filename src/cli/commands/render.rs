@@ -147,7 +147,7 @@ fn volumes(plan: &VmPlan) -> Result<String, Error> {
     Ok(text)
 }
 
-/// Where an image is and what it really is nobody knows without the host; `create --dry-run` asks it.
+/// Path and format of an image are unknown without the host; `create --dry-run` asks it.
 fn image_comment(image: &ImageRef, is_overlay: bool) -> String {
     let what = if is_overlay { "backing" } else { "content" };
     // "--" would end the comment (XML 1.0, 2.5).

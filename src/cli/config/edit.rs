@@ -1,4 +1,4 @@
-//! One line of a configuration file changed, and nothing else: comments, order and spelling are its owner's.
+//! Changes one line of a configuration file and nothing else: comments, order and spelling stay.
 
 use std::io;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! One configuration file: a text to settings, each with its line.
+//! Reads one configuration file: settings, each with its line.
 
 use std::collections::BTreeMap;
 use std::fmt;

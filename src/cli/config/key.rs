@@ -1,4 +1,4 @@
-//! The settings: their names in files, on the command line and in the environment, and what they may be.
+//! The settings: their names in files, on the command line and in the environment, and their values.
 
 use std::net::IpAddr;
 
@@ -41,7 +41,7 @@ pub enum Key {
     DestroyTimeout,
     /// How long a guest may take to let go of a disk.
     DetachTimeout,
-    /// How long one call of libvirt's may take.
+    /// How long one libvirt call may take.
     CallTimeout,
     /// Form of listings.
     Output,
@@ -99,18 +99,14 @@ impl Key {
             Self::VmPool => "Pool of VM disks, unless the manifest names one",
             Self::ImagePool => "Pool of images, unless the manifest names one",
             Self::StoragePath => "Directory on the host for the default pools",
-            Self::VirtType => {
-                "Virtualization: kvm (hardware), qemu (emulation) or auto"
-            }
+            Self::VirtType => "Virtualization: kvm (hardware), qemu (emulation) or auto",
             Self::Bridge => "Bridge of interfaces without bridge or network",
             Self::DnsServers => "Default name servers, for interfaces with a gateway",
             Self::Catalog => "Your image catalogue",
             Self::WaitTimeout => "How long to wait for a created VM, as in 90s or 5m",
             Self::DestroyTimeout => "How long the guest may take to shut down",
             Self::DetachTimeout => "How long the guest may take to release a disk",
-            Self::CallTimeout => {
-                "Timeout for a libvirt call, 0 for none; data copies get 60 times as long"
-            }
+            Self::CallTimeout => "Timeout for a libvirt call, 0 for none; data copies get 60 times as long",
             Self::Output => "Output format of listings",
             Self::Color => "Colour output",
             Self::Progress => "Progress display",
@@ -144,7 +140,7 @@ impl Key {
         }
     }
 
-    /// What it is where nobody set it, if that does not depend on who asks.
+    /// What it is if it is not set, if that does not depend on who asks.
     pub fn default(self) -> Option<&'static str> {
         match self {
             Self::Connect | Self::StoragePath | Self::Bridge | Self::DnsServers | Self::Catalog => None,
@@ -189,7 +185,9 @@ impl Key {
             Self::VmPool | Self::ImagePool => named(text.parse::<PoolName>()),
             Self::Bridge => named(text.parse::<BridgeName>()),
             Self::StoragePath if !text.starts_with('/') => Err("is not an absolute path".into()),
-            Self::Catalog if text.starts_with('~') => Err("begins with '~', which only a shell expands".into()),
+            Self::Catalog if text.starts_with('~') => {
+                Err("begins with '~', which only a shell expands".into())
+            }
             Self::StoragePath | Self::Catalog => Ok(()),
             Self::DnsServers => name_servers(text).map(drop),
             Self::WaitTimeout | Self::DestroyTimeout | Self::DetachTimeout | Self::CallTimeout => {

@@ -1,4 +1,4 @@
-//! What a user set: where each value comes from, and which one counts.
+//! The user's settings: where each value comes from, and which one is in effect.
 //!
 //! ```text
 //!  flag ▸ variable ▸ context ▸ user's file ▸ system's file ▸ default          the first that is there counts
@@ -101,7 +101,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// What a setting is; `None` where nobody set it and it has no default.
+    /// What a setting is; `None` if it is not set and it has no default.
     pub fn get(&self, key: Key) -> Option<&Sourced> {
         self.values.get(&key)
     }

@@ -24,7 +24,7 @@ pub fn places(named: Option<&Path>, variable: impl Fn(&str) -> Option<String>) -
     standard.into_iter().flatten().map(|path| Place { path, required: false }).collect()
 }
 
-/// A user's own configuration; `None` where nothing says where the user's home is.
+/// A user's own configuration; `None` if the user's home is unknown.
 pub fn user_file(variable: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
     Some(user_folder(variable)?.join("config.yaml"))
 }

@@ -1,4 +1,4 @@
-//! Which value counts.
+//! Decides which value of a setting is in effect.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ pub struct Inputs<'a> {
     pub variable: &'a dyn Fn(&str) -> Option<String>,
     /// Configuration files, the one that counts most first.
     pub files: &'a [ConfigFile],
-    /// What counts where nobody set it.
+    /// What counts if it is not set.
     pub default: &'a dyn Fn(Key) -> Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What configurations look like; made of the settings themselves, which no type of Rust's holds.
+//! The JSON Schema of configurations, made from the settings, because no Rust type holds them.
 
 use serde_json::{Map, Value, json};
 

@@ -1,4 +1,4 @@
-//! What a user's own user-data must be like.
+//! Validates a user's own user-data.
 
 use super::header::Header;
 use crate::yaml::node::{Mapping, Node, read_documents};

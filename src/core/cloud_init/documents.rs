@@ -1,4 +1,4 @@
-//! From a plan to the three files.
+//! Makes the three files of a seed from a plan.
 
 use super::check::SeedError;
 use super::meta_data::meta_data;

@@ -1,4 +1,4 @@
-//! By what beginning cloud-init knows what a user-data is.
+//! How cloud-init detects the type of user-data.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! The seed as an ISO 9660 image, out and in.
+//! The seed as an ISO 9660 image: writes and reads it.
 //!
 //! Written with Rock Ridge, which Linux prefers, and Joliet, which Windows reads; both keep the names with
 //! their `-` and small letters. The writer reads no clock, so the same documents give the same bytes.

@@ -1,4 +1,4 @@
-//! The user's cloud-config on top of the generated one.
+//! Merges the user's cloud-config into the generated one.
 //!
 //! Mappings merge key by key; where both have a single value, the user's wins; lists are the generated
 //! entries, then those of the user's that are not among them. Entries of lists of users are told apart by

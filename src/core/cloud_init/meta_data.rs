@@ -1,4 +1,4 @@
-//! The meta-data: which instance this is.
+//! The meta-data, which identifies the instance.
 
 use crate::record::Salt;
 use crate::yaml::node::{Mapping, Node};

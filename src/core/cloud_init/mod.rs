@@ -1,4 +1,4 @@
-//! The seed: what cloud-init is told, and the ISO 9660 image that carries it.
+//! The seed: the data for cloud-init, and the ISO 9660 image that carries it.
 //!
 //! ```text
 //! VmPlan + SeedPlan + instance-id ── documents() ──▶ Documents ── iso() ──▶ bytes of the seed volume

@@ -1,4 +1,4 @@
-//! A user's own network-config, which takes the place of the generated one.
+//! A user's own network-config, which replaces the generated one.
 
 use super::check::{only_document, within_mapping};
 use crate::yaml::node::{Mapping, Node};

@@ -1,4 +1,4 @@
-//! Secrets back from a seed.
+//! Reads secrets back from a seed.
 //!
 //! A VM's record in libvirt is readable by anyone who may look; the seed is not. So the password hash is in
 //! the seed only, and this reads it there.

@@ -1,4 +1,4 @@
-//! What each code means, as `codes.md` has it for readers of the project and `foundry explain` for users.
+//! Reads the explanation of each code from `codes.md`, for `foundry explain`.
 
 use super::Code;
 

@@ -1,4 +1,4 @@
-//! What went wrong, in the user's words, and the exit code that says so to a script.
+//! Errors in the user's terms, each with an exit code for scripts.
 //!
 //! Each layer has an error type of its own; here they become the one [`Error`] that leaves the
 //! library. Each has a [`Code`], from which its [`Kind`] and with it the exit code follows.
@@ -49,7 +49,7 @@ impl Kind {
     }
 }
 
-/// A failure as it is told to a person: what failed, why, what became of what was begun, what to do.
+/// A failure as shown to a person: what failed, why, the outcome, and what to do.
 #[derive(Debug, Clone)]
 pub struct Error(Box<Told>);
 

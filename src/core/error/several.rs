@@ -1,8 +1,8 @@
-//! One error that tells of several things.
+//! Combines several errors into one.
 
 use super::Code;
 
-/// The codes of several things that are told together.
+/// The codes of several errors that are reported together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Several(Vec<Code>);
 

@@ -1,4 +1,4 @@
-//! From a file's bytes to manifests.
+//! Reads manifests from the bytes of a file.
 //!
 //! ```text
 //! bytes ─▶ text (≤ MAX_BYTES, UTF-8) ─▶ trees, one per document ─▶ header known? ─▶ VirtualMachine
@@ -207,7 +207,7 @@ fn read(text: &str, file: &str) -> Result<Vec<PartlyRead>, LoadError> {
     Ok(read)
 }
 
-/// So many faults of one document are told: who has more has made one mistake many times.
+/// At most this many faults of one document are shown: more are usually one mistake repeated.
 const FAULTS_TOLD: usize = 20;
 
 /// What a document says, and what is wrong with the rest. The reader stops at the first field that it cannot read, so it

@@ -1,4 +1,4 @@
-//! What a user wrote: the manifest, without judgement.
+//! The manifest as a user wrote it, not validated.
 //!
 //! Reading decides only what YAML and the field names can decide (exit code 1). Whether a *value* is
 //! missing, too large or not a known word is decided by [`crate::plan`], which reports all of it at

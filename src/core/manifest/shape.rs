@@ -1,4 +1,4 @@
-//! What JSON Schema says of a manifest beyond the types of its fields: the words in their attributes.
+//! JSON Schema of a manifest beyond the types of its fields: the attributes of its fields.
 //!
 //! Patterns are of the kind that all dialects have: editors know ECMA-262's, other programs RE2's. So there is no
 //! looking ahead in them.

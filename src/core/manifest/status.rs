@@ -1,4 +1,4 @@
-//! What foundry says about a VM, in the shape of a Kubernetes status.
+//! The status of a VM, in the shape of a Kubernetes status.
 
 use schemars::JsonSchema;
 use serde::Serialize;

@@ -1,4 +1,4 @@
-//! `cloudInit.userData` and `networkConfig` as mappings: each becomes the text that it would have been.
+//! `cloudInit.userData` and `networkConfig` as mappings: each is turned into the text that it could have been.
 //!
 //! Types that are made from a tree see text only. The tree knows how to repeat a scalar so that
 //! cloud-init's reader takes it as it was meant.

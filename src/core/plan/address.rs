@@ -1,4 +1,4 @@
-//! Addresses as text, judged one by one; what they mean beside each other is [`super::network`]'s.
+//! Validates single addresses; [`super::network`] checks how they fit together.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -1,4 +1,4 @@
-//! What the documents of one file must not share.
+//! Checks that the documents of one file do not conflict.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

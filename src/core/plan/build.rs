@@ -1,4 +1,4 @@
-//! From what was written to what is meant.
+//! Turns a manifest into a plan.
 
 use std::net::IpAddr;
 

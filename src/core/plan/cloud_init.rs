@@ -1,4 +1,4 @@
-//! What cloud-init is told.
+//! Validates the cloud-init fields.
 
 use super::judge::{Judge, Judged, all, is_unprintable, name_of};
 use super::{SeedPlan, UserData, crypt, ssh_key};

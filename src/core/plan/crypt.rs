@@ -1,4 +1,4 @@
-//! Password hashes as crypt(5) of libxcrypt describes them.
+//! Validates password hashes as crypt(5) of libxcrypt describes them.
 
 /// What a user does who has a password and no hash.
 const MAKE_ONE: &str = "make one with 'mkpasswd --method=SHA-512' or 'openssl passwd -6'";

@@ -1,4 +1,4 @@
-//! The collector of problems, and the checks that every kind of value shares.
+//! Collects problems, and has the checks that every kind of value shares.
 
 use std::fmt::Display;
 use std::str::FromStr;

@@ -1,4 +1,4 @@
-//! What foundry will do: a manifest judged, completed and made of types that cannot be wrong.
+//! What foundry will do: a manifest validated and completed, in types that cannot be wrong.
 //!
 //! [`VmPlan::from_manifest`] is pure. It returns *all* problems of a manifest, each with its path;
 //! what only a host can tell is the engine's preflight. A plan is deliberately not
@@ -36,7 +36,7 @@ use crate::names::{
 };
 use crate::units::Bytes;
 
-/// A VM that can be made, as far as that can be told without a host.
+/// A valid VM, as far as that can be checked without a host.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VmPlan {
     /// The domain's name.
@@ -63,7 +63,7 @@ pub struct VmPlan {
     pub data_disks: Vec<DataDisk>,
     /// In the guest's order.
     pub interfaces: Vec<Interface>,
-    /// What cloud-init is told; without it there is no seed volume.
+    /// The data for cloud-init; without it there is no seed volume.
     pub seed: Option<SeedPlan>,
     /// The manifest that it was made from, normalized (name and FQDN in lower case).
     pub manifest: VirtualMachine,
@@ -279,7 +279,7 @@ pub enum Link {
     Network(NetworkName),
 }
 
-/// What cloud-init is told.
+/// The data for cloud-init.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SeedPlan {
     /// The seed's volume.

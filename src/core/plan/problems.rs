@@ -1,4 +1,4 @@
-//! What is wrong with a manifest, all of it.
+//! All problems of a manifest.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Which interface carries the default route, of each version of IP.
+//! Decides which interface has the default route, for IPv4 and IPv6.
 //!
 //! | version | in this order, among those that do not say `defaultRoute: false` |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! SSH public keys, as a line of sshd's authorized_keys file holds them.
+//! Validates SSH public keys, as lines of sshd's authorized_keys file.
 //!
 //! `[options] type base64 [comment]` (sshd(8), "AUTHORIZED_KEYS FILE FORMAT"). The base64 part repeats
 //! the type and then holds the key's numbers, each with its length (RFC 4253, section 6.6); a key that

@@ -1,4 +1,4 @@
-//! From the words of a command line to a source that libvirt can be told of.
+//! Turns the arguments of a command line into a source for libvirt.
 
 use super::PoolAuth;
 use super::words::{self, Judged};

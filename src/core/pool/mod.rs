@@ -1,4 +1,4 @@
-//! A storage pool to be added: what was asked for, judged, and what libvirt is told of it.
+//! A storage pool to be added: the request, validated, and its XML.
 //!
 //! Each type is one of libvirt's own backends (its page "Storage Management"). Judging is pure: [`Source::judge`]
 //! returns all problems at once, and [`Source::to_xml`] writes nothing that was not judged. A secret is never
@@ -50,7 +50,7 @@ impl PoolType {
     }
 }
 
-/// What a pool can be made of, as far as that can be told without a host: where its volumes are.
+/// The source of a pool, validated without a host: where its volumes are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// In a directory of the host.

@@ -1,4 +1,4 @@
-//! Machines that serve storage, and how libvirt logs in there.
+//! Storage servers, and libvirt's login there.
 
 use uuid::Uuid;
 

@@ -1,4 +1,4 @@
-//! The words that a pool is described with, each one somebody's input.
+//! The parts of a pool description, each a user's input.
 
 use std::net::IpAddr;
 

@@ -1,4 +1,4 @@
-//! `<pool>`, as libvirt is told of it ("Storage pool and volume XML format").
+//! The XML of a `<pool>` ("Storage pool and volume XML format").
 
 use serde::Serialize;
 

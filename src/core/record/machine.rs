@@ -1,4 +1,4 @@
-//! What this machine is called where others can read it, and what only this machine can have written.
+//! Identifies this machine in records, and proves what only this machine can have written.
 //!
 //! machine-id(5) asks that the id itself is shown to nobody: who needs an id of the machine makes one for its own use, as
 //! `sd_id128_get_machine_app_specific(3)` does.

@@ -1,4 +1,4 @@
-//! The process that makes a VM, told so that another can see whether it still does.
+//! Identifies the process that makes a VM, so that another can check whether it is still running.
 
 use std::fs;
 use std::sync::OnceLock;
@@ -35,7 +35,7 @@ pub enum Liveness {
     Alive,
     /// It does not run any more.
     Dead,
-    /// It is on another machine, so that nobody here can say.
+    /// It is on another machine, so its liveness cannot be checked.
     Elsewhere,
 }
 
@@ -71,7 +71,7 @@ impl Maker {
         }
     }
 
-    /// Of another boot than this one, which began at `boot`: one that began its work before it ended with its own boot.
+    /// A maker from an earlier boot (this one began at `boot`) is dead; one that started after this boot is on a clone.
     /// One that began later is of another machine with the same id and the same name, a clone of this one.
     fn before_boot(&self, boot: Option<u64>) -> Liveness {
         match (self.since, boot) {

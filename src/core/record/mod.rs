@@ -1,4 +1,4 @@
-//! What a domain's metadata says: who makes or made it, from what, and which volumes are its own.
+//! The content of a domain's metadata: its maker, its manifest and its volumes.
 //!
 //! The record is the only state that foundry keeps, and it is written first, inside the defined XML:
 //!

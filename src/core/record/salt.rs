@@ -1,4 +1,4 @@
-//! Digests of secrets by which nobody can try guesses who sees the record only.
+//! Salted digests of secrets: the record alone does not allow guessing a weak one.
 
 use uuid::Uuid;
 
@@ -13,7 +13,7 @@ const SALTED: &str = "salted-";
 pub struct Salt(String);
 
 impl Salt {
-    /// One that nobody knows before: 122 bits by chance.
+    /// A new one: 122 random bits.
     pub fn fresh() -> Self {
         Self(Uuid::new_v4().simple().to_string())
     }

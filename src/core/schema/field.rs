@@ -1,4 +1,4 @@
-//! One field of a schema, as somebody asks for it: `spec.bootDisk.image`.
+//! One field of a schema, by the path that a user gives: `spec.bootDisk.image`.
 
 use std::fmt;
 

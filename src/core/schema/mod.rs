@@ -1,4 +1,4 @@
-//! What manifests, configurations and listings look like, as JSON Schema: for editors, other programs and `foundry explain`.
+//! JSON Schema of manifests, configurations and listings: for editors, other programs and `foundry explain`.
 //!
 //! The schema of manifests is made of the types of [`crate::manifest`], their docstrings and the limits beside them. It is of
 //! draft 7, which is what editors know (the YAML language server of VS Code, vim and others) and everybody else, too.

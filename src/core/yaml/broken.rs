@@ -1,4 +1,4 @@
-//! The rules that a YAML text can break, and whom they bind.
+//! The rules that a YAML text can break, and for which documents they apply.
 
 use super::documents::MAX_DEPTH;
 use super::fault::{Position, outlined};
@@ -53,7 +53,7 @@ pub(crate) enum BrokenRule {
 }
 
 impl BrokenRule {
-    /// Its code, where it ends the reading of a manifest or another file of foundry's.
+    /// Its code, where it ends the reading of a manifest or another foundry file.
     pub(crate) fn code(&self) -> Code {
         match self {
             Self::KeyTwice { .. } => Code::KeyTwice,

@@ -1,4 +1,4 @@
-//! YAML text to trees.
+//! Parses YAML text into trees.
 
 use serde_saphyr::granit_parser::{self, Marker, Parser};
 

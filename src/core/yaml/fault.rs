@@ -1,4 +1,4 @@
-//! What is wrong with a text that should be a manifest, and where.
+//! Describes what is wrong with a manifest's text, and where.
 
 use std::fmt;
 

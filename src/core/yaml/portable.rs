@@ -1,4 +1,4 @@
-//! What a text must not hold if it is to be the same to every reader.
+//! Rejects text that YAML 1.1 and YAML 1.2 parsers read differently.
 //!
 //! PyYAML, cloud-init's reader, follows YAML 1.1, and foundry's parser YAML 1.2. Where the two take a text
 //! for different things, or PyYAML's `SafeLoader` refuses it, it is better refused here.

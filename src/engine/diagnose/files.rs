@@ -1,4 +1,4 @@
-//! What this machine's files say: rights on the way to one, who has one open, MTUs.
+//! Evidence from this machine's files: permissions along a path, open files, MTUs.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

@@ -1,4 +1,4 @@
-//! Reading what was added to a log since a moment.
+//! Reads what was appended to a log since a given position.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};

@@ -1,4 +1,4 @@
-//! What the kernel's audit wrote down meanwhile: in its own log, or where rsyslog and auditd put it.
+//! Denials from the kernel's audit log, `/dev/kmsg`, or the logs of rsyslog and auditd.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
@@ -33,7 +33,7 @@ impl KernelLog {
         }
     }
 
-    /// The denials since, without those that are told twice.
+    /// The denials since then, without duplicates.
     pub(super) fn denials(&mut self) -> Vec<Denial> {
         let mut found: Vec<Denial> = Vec::new();
         let files: Vec<String> = self.files.iter().filter_map(|mark| mark.since(FILE_BYTES)).collect();

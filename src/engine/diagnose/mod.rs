@@ -1,5 +1,5 @@
-//! What else is to be seen of an operation that libvirt refused: QEMU's log, the kernel's denials, who may pass which
-//! directory, who has a file open.
+//! Collects evidence about an operation that libvirt refused: QEMU's log, the kernel's denials, directory permissions,
+//! open files.
 //!
 //! Only of this machine, only what came after the operation began, and never much of it. What cannot be read is no
 //! evidence, and no error. Nothing here is judged; that is [`diagnosis`].
@@ -53,7 +53,7 @@ impl Witness {
         Self { asked, local }
     }
 
-    /// The error that a refusal is, with the cause where that can be told.
+    /// The error for a refusal, with its cause if that is known.
     pub(super) fn explain(mut self, session: &Session<'_>, error: HostError) -> Error {
         let HostError::Refused { libvirt, .. } = &error else { return error.into() };
         let evidence = self.gather(session, libvirt.clone());

@@ -1,4 +1,4 @@
-//! Attaches a new disk: note its volume, make it, plug it in, write it into the manifest.
+//! Attaches a new disk: note its volume, create it, plug it in, add it to the manifest.
 
 use super::attach_plan::{Job, Request, prepare, rivalled};
 use super::attach_undo::{Made, removal, undo, unnoted};
@@ -32,7 +32,7 @@ pub struct Attached {
     pub live: bool,
 }
 
-/// Makes a volume and attaches it to a VM of foundry's.
+/// Makes a volume and attaches it to a foundry VM.
 ///
 /// # Errors
 /// What stands in the way, before anything is made; else what failed, after everything that was made is
@@ -127,7 +127,7 @@ fn make_volume(session: &Session<'_>, job: &Job, made: &mut Made) -> Result<(), 
             check_path(&job.volume, &volume)
         }
         Err(failed) => {
-            // It may have been made all the same, or be another's that was made since the look.
+            // It may have been made anyway, or be another's that was made since the look.
             let there = session.host.volume(pool, name);
             made.doubtful = failed.outcome_unknown() || !matches!(there, Ok(None));
             Err(failed.into())

@@ -1,4 +1,4 @@
-//! Decides what disk is to be attached, and whether that can be done; changes nothing.
+//! Plans an attach: which disk, and whether it is possible; changes nothing.
 
 use super::handle::{Subject, refused};
 use super::resize::unfinished;
@@ -40,7 +40,7 @@ pub(super) struct Job {
     pub(super) disk: DataDisk,
     pub(super) volume: RecordedVolume,
     pub(super) pool: ReadyPool,
-    /// How the domain is told of the volume.
+    /// How the domain's XML refers to the volume.
     pub(super) source: DiskSource,
     /// What the volume takes at once.
     pub(super) allocation: Bytes,

@@ -1,4 +1,4 @@
-//! Takes back what an attach made before it failed.
+//! Rolls back a failed attach.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Which files belong to a domain beyond the ones its record names.
+//! Finds the files of a domain beyond the ones that its record names.
 
 use crate::Session;
 use crate::storage::usage;

@@ -1,4 +1,4 @@
-//! The end of a volume that was a VM's.
+//! Deletes a volume of a VM.
 
 use super::record_update::read;
 use crate::Session;

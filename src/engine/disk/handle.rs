@@ -1,4 +1,4 @@
-//! The VM whose disks are to change, and the one disk that is meant.
+//! Finds the VM whose disks are to change, and the disk.
 
 use crate::Session;
 use crate::disk::backing_chain;

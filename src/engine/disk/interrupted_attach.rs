@@ -1,5 +1,5 @@
-//! Finishes an attach that was broken off, for who cleans up: a disk that the VM has is written down, since there may
-//! be data on it by now; one that it does not have goes.
+//! Completes an interrupted attach on behalf of `gc`: if the VM already has the disk, record it (it may hold data);
+//! otherwise delete it.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What disks there are.
+//! Lists disks.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -36,7 +36,7 @@ pub struct Disk {
     /// Its file or device on the host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// Its format, as QEMU is told.
+    /// Its format in the domain's XML.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
     /// Bytes that the guest sees.

@@ -1,4 +1,4 @@
-//! Which disk of a domain is on which volume of its record.
+//! Decides which disk of a domain is on which volume of its record.
 //!
 //! It is the volume that counts, not the guest's name of the disk: virt-manager gives a disk on another bus another
 //! target, and `virsh edit` swaps two. Nor is it the path in the record: whoever moves a pool gives its volumes, and the

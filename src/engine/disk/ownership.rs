@@ -1,4 +1,4 @@
-//! Which of the volumes that a record names are surely that VM's own.
+//! Decides which volumes in a record certainly belong to that VM.
 //!
 //! A record is data: whoever may define a domain can write into it what he likes, and a VM's name changes. So a record
 //! alone gives no right to delete. A volume is the VM's where foundry would have given it that name for a VM of this

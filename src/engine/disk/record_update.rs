@@ -1,4 +1,4 @@
-//! What record and manifest say of a disk, and how that is changed while others may change it too.
+//! Updates the disks in record and manifest while other processes may change them, too.
 
 use crate::Session;
 use crate::lock;

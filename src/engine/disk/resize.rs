@@ -1,4 +1,4 @@
-//! Grows a disk: while the guest runs, or its volume while the VM is off.
+//! Grows a disk of a running VM, or its volume while the VM is off.
 //!
 //! The disk grows first and is written down after. Growing is the one step that nothing can take back (what
 //! is behind a smaller end is lost), and a record that still says the old size does no harm: it describes,
@@ -43,13 +43,13 @@ pub struct Resized {
     pub from: Bytes,
     /// What it has.
     pub to: Bytes,
-    /// Whether the guest runs and was told.
+    /// Whether the running guest sees the new size.
     pub live: bool,
     /// Whether the guest's agent answers; `None` where it was not asked.
     pub agent: Option<bool>,
 }
 
-/// Grows a disk of a VM of foundry's.
+/// Grows a disk of a foundry VM.
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Validation`] for a size smaller than it has, [`foundry_core::error::Kind::Vm`] and [`foundry_core::error::Kind::Storage`] for what stands
@@ -296,7 +296,7 @@ fn grow(
     let outcome = if let Some(live) = &found.live {
         session.host.resize_disk(*uuid, &live.target, size)
     } else {
-        // Of a VM that is made anew the volume may have the same name.
+        // Of a VM that is recreated the volume may have the same name.
         let _turn = lock::with_vm(session, *uuid, name)?;
         read(session, &subject.domain)?;
         session.host.resize_volume(&volume.pool, &volume.name, size)

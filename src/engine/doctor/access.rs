@@ -1,4 +1,4 @@
-//! The way to libvirt: its daemon, its sockets, who may use them; and the daemon of the consoles.
+//! Checks the access to libvirt: its daemon, its sockets, their permissions; and the console daemon.
 
 use super::Check;
 use super::facts::Facts;

@@ -1,4 +1,4 @@
-//! AppArmor and SELinux: what they let a guest's QEMU read and write beside what file modes let it.
+//! AppArmor and SELinux: which files a guest's QEMU can use beyond its file permissions.
 
 use super::Check;
 use super::facts::Facts;

@@ -1,4 +1,4 @@
-//! What is known of a host, before anybody judges it.
+//! The facts about a host, before they are judged.
 
 use super::local::Local;
 use super::trial::Trial;
@@ -51,7 +51,7 @@ pub(super) fn arch_of(capabilities: &Capabilities) -> Option<Arch> {
     Arch::ALL.into_iter().find(|arch| arch.as_str() == capabilities.arch)
 }
 
-/// How guests run that nobody says anything of, as `create` chooses.
+/// How guests run by default, as `create` chooses.
 pub(super) fn virt_type_of(settings: &Settings, capabilities: &Capabilities) -> Option<VirtType> {
     let offered = capabilities.guests.get(&capabilities.arch);
     let offers = |wanted: &VirtType| offered.is_some_and(|types| types.iter().any(|t| t == wanted.as_str()));

@@ -1,4 +1,4 @@
-//! The machine type, and what guests boot with.
+//! Checks machine types and firmware.
 
 use super::Check;
 use super::facts::{Facts, arch_of};

@@ -1,4 +1,4 @@
-//! Asks libvirt, and this machine, for the facts.
+//! Collects the facts from libvirt and this machine.
 
 use std::path::Path;
 

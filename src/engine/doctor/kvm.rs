@@ -1,4 +1,4 @@
-//! KVM: whether guests run by the processor, and what of it they can have.
+//! Checks KVM: whether guests can use it, nested virtualization, and device passthrough.
 
 use super::Check;
 use super::facts::Facts;

@@ -1,4 +1,4 @@
-//! Bridges and networks that a VM can be attached to, and those that VMs are attached to.
+//! Checks the bridges and networks that VMs can attach to, and those that VMs use.
 
 use super::Check;
 use super::facts::Facts;
@@ -35,7 +35,7 @@ pub(super) fn check(facts: &Facts) -> Vec<Check> {
     checks
 }
 
-/// An interface of a VM of foundry's that is on a bridge.
+/// An interface of a foundry VM that is on a bridge.
 struct Use {
     vm: String,
     bridge: String,

@@ -1,4 +1,4 @@
-//! What this machine's kernel and files tell: everything below one root, so that a test can have its own.
+//! Facts from this machine's kernel and files. All paths are below one root, so that a test can have its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

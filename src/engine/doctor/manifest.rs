@@ -1,4 +1,4 @@
-//! The preflight of a VM as a list: what `create` looks at, whether it is well or not.
+//! The preflight of a VM as a list: every check of `create`, passed or not.
 
 use std::sync::Mutex;
 
@@ -46,7 +46,7 @@ fn judge(look: &Look) -> Vec<Check> {
     look.findings.iter().map(check).collect()
 }
 
-/// Keeps what would be told on the way.
+/// Keeps the messages that would be shown.
 #[derive(Default)]
 struct Warnings(Mutex<Vec<String>>);
 

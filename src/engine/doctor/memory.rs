@@ -1,4 +1,4 @@
-//! The host's memory, and what of it VMs were promised.
+//! Checks the host's memory, and how much of it is assigned to VMs.
 
 use super::Check;
 use super::facts::Facts;

@@ -1,4 +1,4 @@
-//! Whether a host can run VMs well; and, for a manifest, whether it can run that one.
+//! Checks whether a host can run VMs or, with a manifest, whether it can run that VM.
 //!
 //! First `gather` asks libvirt and, where the host is this machine, its kernel; what they say is `Facts`.
 //! Everything after that is pure: each file judges one group of facts. Nothing is changed, but that a trial
@@ -64,7 +64,7 @@ pub enum State {
     Warning,
     /// VMs cannot be made, or some that exist cannot run.
     Problem,
-    /// It cannot be told from here, or was not tried.
+    /// It cannot be checked from here, or was not tested.
     Unknown,
 }
 

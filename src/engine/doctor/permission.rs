@@ -1,4 +1,4 @@
-//! Whether the user as whom guests run gets to the directories of the pools.
+//! Checks whether the QEMU user can reach the directories of the pools.
 
 use super::Check;
 use super::facts::Facts;
@@ -59,7 +59,7 @@ fn judge(local: &Local, user: &User, directory: &Directory) -> Check {
     }
 }
 
-/// The user as whom guests run: libvirt says so of the system's, and a session's run as whoever asks.
+/// The user that guests run as: libvirt says so of the system's, and a session's run as whoever asks.
 pub(super) fn qemu_user(facts: &Facts) -> Option<User> {
     let local = facts.local.as_ref()?;
     if facts.is_session {

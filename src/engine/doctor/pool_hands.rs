@@ -1,4 +1,4 @@
-//! Whether somebody else can put files in the place of volumes: libvirtd writes to them, and reads them, as root.
+//! Checks whether other users could replace volumes with their own files: libvirtd opens volumes as root.
 
 use super::Check;
 use super::facts::Facts;

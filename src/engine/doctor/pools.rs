@@ -1,4 +1,4 @@
-//! The pools: the two default ones there, started, starting with the host; the others started.
+//! Checks the pools: the two default ones exist, are started and autostart; the others are started.
 
 use super::Check;
 use super::facts::Facts;

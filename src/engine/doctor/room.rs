@@ -1,4 +1,4 @@
-//! Room: bytes and inodes left, and what disks were promised beyond that.
+//! Checks free space and inodes, and over-committed disks.
 
 use super::Check;
 use super::facts::Facts;

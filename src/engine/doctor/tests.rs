@@ -1,4 +1,4 @@
-//! A host on which all is well, one thing wrong with it at a time, and what is said of that.
+//! A healthy host, one problem with it at a time, and what doctor reports.
 
 use std::collections::BTreeMap;
 
@@ -100,7 +100,7 @@ fn status(file_systems: Vec<FileSystem>) -> StorageStatus {
     }
 }
 
-/// A domain of foundry's on a bridge.
+/// A foundry domain on a bridge.
 fn vm(bridge: &str, vlan: bool) -> Domain {
     let vlan = if vlan { ", \"vlan\": 7" } else { "" };
     let record = format!(
@@ -235,7 +235,7 @@ fn kvm_that_is_offered_may_still_not_work() {
             "{text}"
         );
         assert!(!text.contains("usermod"), "{text}");
-        // Nobody wants KVM, and every call is slow all the same.
+        // Nobody wants KVM, and every call is slow anyway.
         let unused = change(|f| {
             f.settings.virt_type = Some(VirtType::Qemu);
             f.local.as_mut().unwrap().kvm_device = Some(rights(0, 0, mode));
@@ -531,7 +531,7 @@ fn a_socket_that_may_not_be_used_names_its_group() {
         (State::Problem, &["sudo usermod -aG libvirt alice, and log in anew (whoever is in the group libvirt can become root on that host)".to_owned()][..])
     );
     assert_eq!(alice(&[1000], true).todo, ["log out and in again"]);
-    // Of other groups nobody knows what they give: none is joined for a socket, least of all root's.
+    // Of other groups it is unknown what they give: none is joined for a socket, least of all root's.
     for (gid, name, mode) in [
         (0, "root", 0o600),
         (0, "root", 0o660),

@@ -1,4 +1,4 @@
-//! A guest without disks, for two seconds: a host can offer KVM, start a domain with it, and have the guest die
+//! Runs a diskless test guest for two seconds: a host can offer KVM, start a domain with it, and the guest still crashes
 //! at its first instructions. Nothing else shows that.
 
 use std::time::Duration;

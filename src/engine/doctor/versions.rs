@@ -1,4 +1,4 @@
-//! Versions of libvirt and QEMU: what foundry uses that an older one lacks, and faults that concern it.
+//! Checks the versions of libvirt and QEMU for missing features and known bugs.
 
 use super::Check;
 use super::facts::Facts;

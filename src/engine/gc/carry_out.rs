@@ -1,4 +1,4 @@
-//! Does what a survey said, each thing after another look at it.
+//! Executes a cleanup; checks each object again before it is deleted.
 
 use super::{Fate, NvramFile, Places, Remains, Work, nvram, vms, volumes};
 use crate::Session;
@@ -54,7 +54,7 @@ fn finish(session: &Session<'_>, places: Option<&Places>, remains: &Remains) -> 
     Ok(())
 }
 
-/// What is to be told when it is done, where that was not told on the way.
+/// The final message, unless it was already shown.
 type Done = Result<Option<String>, Error>;
 
 /// Somebody else may have begun to finish it since, or be done with it.
@@ -113,7 +113,7 @@ fn delete_volume(session: &Session<'_>, remains: &Remains, volume: &Volume) -> D
     Ok(Some(format!("Volume '{}' deleted", volume.name)))
 }
 
-/// The volume as it is now, if it is the one that was found and still nobody's; `None` where it is gone.
+/// The volume as it is now, if it is still the same and unused; `None` if it was deleted.
 fn look_again(session: &Session<'_>, remains: &Remains, volume: &Volume) -> Result<Option<Volume>, Error> {
     let Some(now) = session.host.volume(&volume.pool, &volume.name)? else { return Ok(None) };
     if (&now.path, &now.format, now.capacity) != (&volume.path, &volume.format, volume.capacity) {

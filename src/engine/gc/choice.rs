@@ -1,4 +1,4 @@
-//! What the user names on the command line, compared with what was found.
+//! Matches the names on the command line with the leftovers.
 
 use std::fmt;
 

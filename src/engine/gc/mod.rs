@@ -1,11 +1,11 @@
-//! What was left on a host, and who may take it away.
+//! Finds leftovers on a host, and decides who may delete them.
 //!
 //! It has two halves, as `destroy` has. [`survey`] looks and says what there is, how old and how large, and what
 //! would become of it; the user sees that and agrees. [`carry_out`] does it, each thing after another look.
 //!
 //! What a record or a mark of foundry's names, and whose process ended, goes. What nothing names (a volume that no
-//! domain uses, the EFI variables of a domain that is gone) may be somebody's all the same: it goes only when the user
-//! names it. What a process still works on, here or on another machine, stays.
+//! domain uses, the EFI variables of a domain that is gone) may be somebody's anyway: it goes only when the user names
+//! it. What a process still works on, here or on another machine, stays.
 
 mod carry_out;
 mod choice;
@@ -88,7 +88,7 @@ pub enum Sort {
     Image,
     /// The note on where an image came from that is gone.
     Note,
-    /// A volume that nobody uses.
+    /// A volume that is unused.
     Volume,
     /// The EFI variables of a domain that is gone.
     Nvram,

@@ -1,4 +1,4 @@
-//! The EFI variables that libvirt keeps of each domain, on this machine.
+//! The EFI variables files of libvirt on this machine.
 //!
 //! libvirt names the file after the domain and removes it when the domain is undefined with it. One that stays behind
 //! is found by whoever next makes a domain of that name, and gets the old one's boot entries and keys.
@@ -61,7 +61,7 @@ struct Owners {
     files: Vec<PathBuf>,
 }
 
-/// The files of domains that are gone; or why nobody can tell.
+/// The files of deleted domains; or why they cannot be checked.
 pub(super) fn survey(
     session: &Session<'_>,
     places: &Places,
@@ -82,7 +82,7 @@ pub(super) fn survey(
     })
 }
 
-/// Looks again whether a file is the one that was found, and still nobody's.
+/// Checks again that a file is the same and still unused.
 ///
 /// # Errors
 /// The host's.

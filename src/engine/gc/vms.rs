@@ -1,4 +1,4 @@
-//! VMs that are half made or half destroyed, and disks that are half attached or half detached.
+//! Finds half-made and half-destroyed VMs, and half-attached and half-detached disks.
 
 use super::{Remains, Sort, Work, at_work};
 use crate::Session;
@@ -32,7 +32,7 @@ pub(super) fn survey(
     Ok(found)
 }
 
-/// Why nobody but its maker may touch a VM that is half there.
+/// Why only its maker may touch a half-made VM.
 pub(super) fn busy(record: &Record) -> Option<String> {
     at_work(&record.maker, if record.state == State::Creating { "creates it" } else { "destroys it" })
 }

@@ -1,4 +1,4 @@
-//! Volumes that nobody uses: parts of images, notes on images that are gone, and those of which nothing is known.
+//! Finds unused volumes: partial images, notes on deleted images, and volumes of unknown origin.
 
 use std::collections::BTreeSet;
 
@@ -51,7 +51,7 @@ pub(super) fn survey(session: &Session<'_>, pools: &[String], usage: &Usage) -> 
     Ok(found)
 }
 
-/// What a volume is that nobody uses; `None` for what somebody may want as it is.
+/// What a volume is that is unused; `None` for what somebody may want as it is.
 pub(super) fn judge(session: &Session<'_>, volume: &Volume) -> Result<Option<Remains>, Error> {
     let is_image_pool = volume.pool == session.settings.image_pool.as_str();
     if let Some(image) = image::noted_image(&volume.name) {

@@ -1,4 +1,4 @@
-//! Deleting images.
+//! Deletes images.
 
 use super::ImageUse;
 use super::Wholeness;
@@ -12,7 +12,7 @@ use crate::storage::usage;
 use foundry_core::error::{Code, Error, Kind};
 use foundry_core::text::shell_word;
 
-/// Deletes an image that nobody uses; or the note on one that is gone.
+/// Deletes an image that is unused; or the note on one that is gone.
 ///
 /// Nobody defines a VM on it between the look and the deletion: that takes the same turn. A foundry of another machine
 /// may; its [`create`](crate::vm::create::create) looks at its image once more when all is made.

@@ -1,4 +1,4 @@
-//! Getting an image out of its pool again.
+//! Copies an image out of its pool.
 
 use std::io::{Result as IoResult, Write};
 

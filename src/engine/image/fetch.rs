@@ -1,4 +1,4 @@
-//! An image from outside: a file, standard input or a server; verified on its way, converted if asked for.
+//! Gets an image from a file, standard input or a server; verifies and, if requested, converts it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Empty, Seek, Write};

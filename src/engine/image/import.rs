@@ -1,4 +1,4 @@
-//! Importing an image: read its beginning, find room, send the rest, note its origin, send the beginning.
+//! Imports an image: read its header, check the space, send the rest, store its origin, write the header.
 
 use std::io::Read;
 
@@ -20,7 +20,7 @@ use foundry_fetch::disk_image::{self, DiskImage, Reach};
 use foundry_fetch::transfer::TransferError;
 use foundry_host::{HostError, Stopped, Volume, Zeros};
 
-/// No image is longer: what libvirt is told where nobody knows.
+/// Upper limit for an image; the length for libvirt if it is unknown.
 const LONGEST: u64 = 1 << 50;
 
 /// The longest that an image with that beginning can be. qcow2 has each cluster of its disk once, and tables of less
@@ -105,7 +105,7 @@ pub fn import(
         return Err(import.undo(failed, begun));
     }
     session.done("Image imported");
-    // A host whose version nobody knows is taken for a new one.
+    // A host of unknown version is treated as a new one.
     let qemu = || session.host.machine().map_or(u32::MAX, |machine| machine.hypervisor_version);
     if let Some(note) = image.note().and_then(|_| image.note_for(qemu())) {
         session.warn(format!("image '{name}': {note}"));
@@ -334,7 +334,7 @@ impl Import<'_> {
     }
 
     /// What is there after a refusal is somebody else's, who was faster, or was there all along unseen; only of a call
-    /// without an answer nobody knows.
+    /// without an answer it is unknown.
     fn doubt(&self, failed: HostError) -> Error {
         let (name, pool) = (self.name, self.pool);
         if failed.outcome_unknown() {

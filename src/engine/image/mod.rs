@@ -1,4 +1,4 @@
-//! Images: what VMs' boot disks are made from.
+//! Images, from which boot disks are made.
 
 mod delete;
 mod export;

@@ -1,4 +1,4 @@
-//! The notes on where images came from.
+//! The notes that store where images came from.
 //!
 //! libvirt keeps no notes with a volume, so they are in a small volume beside it. An image without one is of
 //! unknown origin, which is no fault.
@@ -85,7 +85,7 @@ pub(crate) fn noted_image(volume: &str) -> Option<&str> {
     volume.strip_suffix(SUFFIX).filter(|image| !image.is_empty())
 }
 
-/// The origin of an image; `None` where nobody noted it.
+/// The origin of an image; `None` if it is unknown.
 ///
 /// # Errors
 /// A connection that is lost. A note that cannot be read is none.

@@ -1,4 +1,4 @@
-//! Which images are not what their servers have by now.
+//! Finds images that have a newer version on their servers.
 
 use super::Fetch;
 use super::list;

@@ -1,4 +1,4 @@
-//! Deleting all images that nobody uses.
+//! Deletes all unused images.
 
 use super::Wholeness;
 use super::delete;
@@ -13,7 +13,7 @@ use foundry_core::error::Error;
 use foundry_core::origin::Origin;
 use foundry_host::Volume;
 
-/// An image that nobody uses.
+/// An image that is unused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dispensable {
     /// The image.

@@ -1,4 +1,4 @@
-//! Pulling an image from a server, once, and again when there is a newer one.
+//! Pulls an image from a server, and replaces it by a newer version.
 
 use super::Fetch;
 use super::Source;

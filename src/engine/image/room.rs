@@ -1,9 +1,9 @@
-//! Whether there is room for an image, and how it is kept from running out.
+//! Checks the space for an image, and keeps an upload from running out of it.
 //!
-//! A write that fails inside an upload ends libvirtd 11.3 for everybody, so a full disk has to be found
-//! before. Where an image has no holes, its volume takes its whole size when it is made, and libvirt refuses
-//! that cleanly. Where it has, or where nobody knows, that would waste what the holes save; then the pool's own
-//! numbers say how much may be written, and are asked again and again.
+//! A write that fails inside an upload ends libvirtd 11.3 for everybody, so a full disk has to be found before. Where
+//! an image has no holes, its volume takes its whole size when it is made, and libvirt refuses that cleanly. Where it
+//! has, or where it is unknown, that would waste what the holes save; then the pool's own numbers say how much may be
+//! written, and are asked again and again.
 
 use crate::Session;
 use foundry_core::error::{Code, Error};
@@ -83,8 +83,8 @@ pub(super) fn fits_instead(session: &Session<'_>, present: &Volume, data: u64) -
     Err(Error::new(Code::OutOfSpace, message).outcome("nothing was changed"))
 }
 
-/// What is left over for others. Where nobody knows how much will come, it may be without an end, and the disks of running
-/// VMs grow on the same file system: a twentieth of it is theirs.
+/// What is left over for others. Where it is unknown how much will come, it may be without an end, and the disks of
+/// running VMs grow on the same file system: a twentieth of it is theirs.
 pub(super) fn spare(session: &Session<'_>, pool: &str, length: Option<u64>) -> Result<u64, Error> {
     let capacity = || Ok::<_, Error>(session.host.pool(pool)?.map_or(0, |pool| pool.capacity.0));
     Ok(if length.is_some() { MARGIN } else { (capacity()? / 20).clamp(MARGIN, LARGEST_MARGIN) })

@@ -1,4 +1,4 @@
-//! Whose import it is that a volume holds.
+//! Marks which import is writing a volume.
 //!
 //! A volume is found by its name, and while an image comes in somebody may delete it and make another of that name. So
 //! the place of the image's beginning, which goes last, holds a mark until then: a word that says what this is, which

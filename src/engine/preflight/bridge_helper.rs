@@ -1,4 +1,4 @@
-//! QEMU's bridge helper, by which guests of a session come to a bridge (qemu, qemu-bridge-helper.c).
+//! QEMU's bridge helper, which session guests need for bridges (qemu, qemu-bridge-helper.c).
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,4 +1,4 @@
-//! What a VM must not have in common with any other domain of the host.
+//! What a VM must not share with any other domain of the host: addresses, MAC addresses, tap names.
 
 use std::net::IpAddr;
 
@@ -58,7 +58,7 @@ pub(crate) fn check<'a>(
     Ok(Neighbours { domains, strangers })
 }
 
-/// The other VMs of foundry's that have an address of the plan's, and with it MAC and tap.
+/// The other foundry VMs that have an address of the plan's, and with it MAC and tap.
 pub(crate) fn of_foundry<'a>(plan: &VmPlan, domains: &'a [Domain]) -> Vec<(&'a Domain, Finding)> {
     let mut found = Vec::new();
     for domain in domains.iter().filter(|d| d.name != plan.name.as_str()) {
@@ -98,7 +98,7 @@ fn shared_addresses(interface: &Interface, theirs: &[IpAddr], vm: &str) -> Vec<S
     first.into_iter().chain(further.map(|a| format!("addresses: VM '{vm}' has the address {a}"))).collect()
 }
 
-/// What was copied from a VM of foundry's without its record has the MAC address. Its IP addresses nobody knows.
+/// A copy of a foundry VM without its record has the same MAC address. Its IP addresses are unknown.
 fn check_stranger(
     session: &Session<'_>,
     plan: &VmPlan,

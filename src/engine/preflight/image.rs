@@ -1,4 +1,4 @@
-//! The part of the preflight that looks at the image.
+//! The part of the preflight that checks the image.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! What stands in the way of something, gathered by what was looked at.
+//! Collects problems by the object that was checked.
 
 use foundry_core::error::{Code, Error, Kind, Several};
 use foundry_core::text::printable;

@@ -1,4 +1,4 @@
-//! What a VM's interfaces are attached to, and whether its addresses go with that.
+//! Checks the bridges and networks of a VM's interfaces, and whether its addresses fit them.
 //!
 //! What cannot work is a finding. What may be meant, since another router or another machine may make it work, is a warning.
 
@@ -97,8 +97,8 @@ impl Desk<'_> {
             }
             return None;
         };
-        // libvirt attaches to it all the same, and no frame ever comes through. An interface of Open vSwitch's for the
-        // bridge itself may be down while the bridge works.
+        // libvirt attaches to it anyway, and no frame ever comes through. An interface of Open vSwitch's for the bridge
+        // itself may be down while the bridge works.
         if !bridge.is_up && !bridge.is_open_vswitch {
             self.find(
                 Code::BridgeDown,

@@ -1,4 +1,4 @@
-//! Everything about a host that can be known before anything is made.
+//! All checks on the host before anything is created.
 //!
 //! All findings come at once. Only this file can make a [`ReadyVm`].
 
@@ -120,7 +120,7 @@ fn newcomer(session: &Session<'_>, plan: &VmPlan, taken: Option<&Domain>) -> Res
 }
 
 /// The name must be free, but for the remains of a creation whose maker died: whether it is those. Foundry starts
-/// nothing before it is whole: what runs all the same, somebody started, and may be needed.
+/// nothing before it is whole: what runs anyway, somebody started, and may be needed.
 fn check_name(plan: &VmPlan, taken: &Domain, findings: &mut Findings) -> bool {
     let finding = match Owner::of_domain(taken.uuid, taken.record.as_deref()) {
         Owner::Foundry(record) if record.state == State::Creating => match record.maker.liveness() {

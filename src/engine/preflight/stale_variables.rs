@@ -1,6 +1,5 @@
-//! What an earlier domain left under the name that a new VM is to have, and that libvirt takes for the new one's: a file
-//! with EFI variables is used as it is, with the old one's boot entries and keys, and saved memory of another domain stops
-//! the start.
+//! Leftovers of an earlier domain with the name of a new VM, which libvirt would use for the new one: EFI variables with
+//! the old boot entries and keys, and saved memory, which prevents the start.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;

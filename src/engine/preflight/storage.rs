@@ -1,4 +1,4 @@
-//! The part of the preflight that looks at pools and volumes.
+//! The part of the preflight that checks pools and volumes.
 
 use super::conflicts::Neighbours;
 use super::{alternatives, record_of};

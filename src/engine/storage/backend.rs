@@ -1,4 +1,4 @@
-//! What volumes are in pools of each type, and what libvirt can do with them.
+//! What each type of pool supports.
 //!
 //! From libvirt's storage backends (its `src/storage/storage_backend_*.c`), by the calls that each one has:
 //!
@@ -73,7 +73,7 @@ impl Medium {
         self != Self::Ceph
     }
 
-    /// How a domain is told of a volume.
+    /// How a domain's XML refers to a volume.
     pub(crate) fn disk_source(self, path: &str, pool: &PoolSource) -> DiskSource {
         let path = path.to_owned();
         match self {

@@ -1,4 +1,4 @@
-//! What the kernel of this machine says of a file.
+//! Locks on a file, as this machine's kernel lists them.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -25,7 +25,7 @@ pub(crate) fn reason(session: &Session<'_>, path: &str) -> Option<String> {
     judge(fs::read_to_string("/proc/locks"), &file)
 }
 
-/// Whether a program surely has a file open and locked; where that cannot be seen, nobody knows.
+/// Whether a program surely has a file open and locked; where that cannot be seen, it is unknown.
 pub(crate) fn is_locked(session: &Session<'_>, path: &str) -> bool {
     let is_here = session.host.is_local() && path.starts_with('/');
     let file = is_here.then(|| fs::metadata(path).ok()).flatten().filter(Metadata::is_file);

@@ -1,4 +1,4 @@
-//! What libvirt may still make for a foundry that has ended.
+//! Waits for what libvirt may still create for a foundry process that has ended.
 //!
 //! libvirt finishes a call whose caller is gone. A volume whose program, qemu-img for one, has just begun has no file
 //! yet, and libvirt then says that there is no such volume: who takes away what was left would pass it by. libvirt refuses to

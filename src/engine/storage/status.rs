@@ -1,4 +1,4 @@
-//! The host's storage as a whole.
+//! Capacity and usage of the host's storage as a whole.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;

@@ -1,4 +1,4 @@
-//! Who uses a file: the one answer for everything that deletes or forgets one.
+//! Finds the users of a file. Everything that deletes a file asks here.
 //!
 //! A file is used by the volumes that lie on it, however many overlays are between; by the domains that name it or one
 //! of those, in what runs, in what starts next, in a snapshot that they can go back to, or in the memory that libvirt
@@ -149,7 +149,7 @@ impl Usage {
         self.own_memory.iter().filter(|path| self.of_file(path).is_empty())
     }
 
-    /// The volumes of the active pools that pass, and that nobody uses or names.
+    /// The volumes of the active pools that pass, and that is unused or names.
     pub(crate) fn unused(&self, passes: impl Fn(&Volume) -> bool) -> Vec<&Volume> {
         self.volumes.iter().filter(|v| passes(v) && self.reason(v).is_none()).collect()
     }
@@ -265,8 +265,8 @@ impl Usage {
     }
 }
 
-/// Below which path all volumes of a pool are, and nobody else's. The units of iSCSI and SCSI are where all
-/// disks of the host are.
+/// The path prefix that holds this pool's volumes and nothing else. The units of iSCSI and SCSI are where all disks of
+/// the host are.
 fn place(pool: &Pool) -> Option<String> {
     match pool.kind.as_str() {
         "rbd" => pool.source.name.clone(),

@@ -1,4 +1,4 @@
-//! Making the volumes of a VM.
+//! Creates the volumes of a VM.
 
 use super::backend::Medium;
 use crate::Session;

@@ -1,4 +1,4 @@
-//! Who gets an address that two creations want at the same moment.
+//! Decides which of two simultaneous creations gets an address.
 //!
 //! Nothing at libvirt refuses a second domain with the same address: the look before the definition cannot see one
 //! that is defined right after it. So there is a second look when all is made, right before the VM is marked as
@@ -22,7 +22,7 @@ use foundry_host::Domain;
 /// Time between two looks at one that makes up its mind.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// How long one is waited for of which nobody here can say whether it still lives.
+/// How long to wait for a creator on another machine, whose liveness cannot be checked.
 const STRANGERS_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Returns when the addresses of a VM that was defined are surely its own.

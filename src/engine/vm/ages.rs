@@ -1,4 +1,4 @@
-//! A domain's records where what runs has another one than what starts next.
+//! A domain's records, if the running definition has another one than the persistent definition.
 //!
 //! Foundry writes both at once. What was saved and is restored brings back the record of then with what runs, and who
 //! defines an old description brings it back with what starts next.

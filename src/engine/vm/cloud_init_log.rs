@@ -1,4 +1,4 @@
-//! What a VM's console tells of cloud-init, where no guest agent can be asked.
+//! Reads the state of cloud-init from a VM's console, if there is no guest agent.
 
 /// Whether cloud-init has begun.
 pub(crate) fn is_at_work(console: &str) -> bool {

@@ -1,4 +1,4 @@
-//! Makes a VM: define, volumes, seed, autostart, mark, start; or nothing at all.
+//! Creates a VM (define, volumes, seed, autostart, mark, start), or nothing at all.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ pub struct CreatedVm {
     pub record: Record,
 }
 
-/// All that libvirt will be told, and what the record will say.
+/// All XML for libvirt, and the record.
 #[derive(Debug)]
 pub struct Blueprint {
     /// The domain's XML, record included.
@@ -124,8 +124,8 @@ fn leftover_volumes(session: &Session<'_>, ready: &ReadyVm) -> Result<Vec<String
     }
 }
 
-/// A signal during a call may surface as that call's failure; what the user did comes first. And what a call says
-/// that missed the image is not the whole of it.
+/// A signal can surface as a failed call; report the interruption. If the image was deleted meanwhile, report that
+/// rather than the call's error.
 fn cause_of(session: &Session<'_>, ready: &ReadyVm, error: Error) -> Error {
     if session.cancel.is_requested() {
         return error.of_kind(Kind::Interrupted);
@@ -188,8 +188,8 @@ fn make_and_start(session: &Session<'_>, pool: &ReadyPool) -> Result<(), Error> 
     start_pool(session, &pool.name, is_ours)
 }
 
-/// Another foundry may be at it with the same pool, and libvirt refuses who comes while a pool starts or is built:
-/// what counts is that it is started in the end.
+/// Another foundry process may be starting the same pool, and libvirt refuses this one meanwhile: what counts is that
+/// it is started in the end.
 fn start_pool(session: &Session<'_>, name: &str, is_ours: bool) -> Result<(), Error> {
     let is_active = || session.host.pool(name).map(|p| p.is_some_and(|p| p.active));
     if is_active()? {
@@ -238,7 +238,7 @@ fn blueprint(session: &Session<'_>, ready: &ReadyVm) -> Result<Blueprint, Error>
     Ok(Blueprint { domain_xml, removes: Vec::new(), record, iso, uuid })
 }
 
-/// How the domain is told of a volume, which may not be there yet.
+/// How the domain's XML refers to a volume, which may not exist yet.
 fn disk_source(storage: &ReadyStorage, volume: &RecordedVolume) -> DiskSource {
     match &storage.seed {
         Some((_, medium)) if volume.role == Role::Seed => {
@@ -385,7 +385,7 @@ fn start(
     creation: &mut Creation,
 ) -> Result<(), Error> {
     session.working("Starting the VM");
-    // A start that fails may have begun the log, and the guest may run all the same.
+    // A start that fails may have begun the log, and the guest may run anyway.
     if let Some(log) = &blueprint.record.console_log {
         console::prepare(session.host, log)?;
         creation.note_possible(Created::ConsoleLog(log.clone()));

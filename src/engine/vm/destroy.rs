@@ -1,13 +1,13 @@
-//! Takes a VM away: mark, stop, delete what the record names, undefine last.
+//! Destroys a VM: mark, stop, delete the recorded volumes, undefine last.
 //!
 //! It has two halves. [`survey`] looks and says exactly what would go and what would stay; the user
 //! sees that and agrees. [`carry_out`] does it. The definition goes last because it holds the record:
 //! killed anywhere, a second `destroy` finds the rest and finishes. Where the guest was not stopped and still runs,
 //! nothing has gone yet: the mark is taken back, and the VM is whole.
 //!
-//! As long as the definition is there, its name is taken and no other VM of foundry's can have volumes of
-//! these names. So before each deletion it is looked for again: somebody else may have finished this work
-//! while a guest was waited for, and made a new VM.
+//! As long as the definition is there, its name is taken and no other foundry VM can have volumes of these names. So
+//! before each deletion it is looked for again: somebody else may have finished this work while a guest was waited for,
+//! and made a new VM.
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ pub struct Demolition {
     pub spared: Vec<(String, String)>,
     /// What of the VM foundry does not delete and nobody uses: it is told when all is done.
     pub left: Vec<(String, String)>,
-    /// What its record names and nobody finds: one sentence for each.
+    /// What its record lists and was not found: one sentence each.
     pub missing: Vec<String>,
     pub(crate) record: Option<Record>,
     /// The volumes that only an older record names, which a restored or an old description brought back.
@@ -99,7 +99,7 @@ struct Mark {
 enum Marking {
     /// It stands; nothing to take back where the VM has no record.
     Written(Option<Mark>),
-    /// Something else works on the VM, and libvirt lets nobody write.
+    /// Something else is working on the VM, and libvirt refuses changes.
     Held,
     /// There is no room for it.
     NoRoom,
@@ -174,7 +174,7 @@ fn mark(session: &Session<'_>, demolition: &Demolition) -> Result<Marking, Error
 }
 
 /// Now that the guest is off, nothing holds its VM any more. Where there still is no room for the mark, deleting makes
-/// some: the definition goes last all the same, and until then it names all that is left.
+/// some: the definition goes last anyway, and until then it names all that is left.
 fn mark_stopped(session: &Session<'_>, demolition: &Demolition) -> Result<(), Error> {
     let name = &demolition.domain.name;
     match write_mark(session, demolition).map_err(|e| e.outcome(format!("VM '{name}' is off")))? {

@@ -1,4 +1,4 @@
-//! What is there: the VMs of a host, as manifests with a status.
+//! The VMs of a host, as manifests with a status.
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,8 @@
-//! What a creation has made so far.
+//! The journal of a creation: what it has created so far.
 //!
-//! The list is data: it can be printed, compared and gone through backwards. A thing is noted only
-//! after the call that made it succeeded; where a connection broke inside the call, nobody knows, and
-//! the thing is named to the user and not deleted on suspicion.
+//! The list is data: it can be printed, compared and gone through backwards. A thing is noted only after the call that
+//! made it succeeded; where a connection broke inside the call, it is unknown, and the thing is named to the user and
+//! not deleted on suspicion.
 
 use std::fmt;
 
@@ -67,7 +67,7 @@ pub(crate) struct Creation {
 }
 
 impl Creation {
-    /// Notes what a call made, or that nobody knows whether it did.
+    /// Notes what a call made, or that it is unknown whether it did.
     pub(crate) fn note<T>(
         &mut self,
         session: &Session<'_>,
@@ -97,9 +97,9 @@ impl Creation {
         }
     }
 
-    /// A call that failed may have done its work all the same: broken off before the answer, or refused
-    /// halfway. A definition is surely ours by its UUID. A volume that is there now may be anybody's, and
-    /// one of another form than the planned one surely is.
+    /// A call that failed may have done its work anyway: broken off before the answer, or refused halfway. A definition
+    /// is surely ours by its UUID. A volume that is there now may be anybody's, and one of another form than the
+    /// planned one surely is.
     fn doubt(&mut self, session: &Session<'_>, what: Created, failed: &HostError) {
         let there = match &what {
             Created::Domain { uuid, .. } => session.host.state(*uuid).map(|now| now.is_some()),

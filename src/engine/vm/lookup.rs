@@ -1,4 +1,4 @@
-//! A VM by the name that a user types.
+//! Finds a VM by the name that a user types.
 
 use uuid::Uuid;
 

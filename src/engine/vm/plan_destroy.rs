@@ -1,4 +1,4 @@
-//! What would go with a VM and what would stay.
+//! Plans a destroy: what would be deleted with a VM, and what would be kept.
 
 use std::path::Path;
 
@@ -394,8 +394,8 @@ impl Demolition {
         Ok(())
     }
 
-    /// A volume that libvirt does not show is gone, unless its pool is stopped: forgetting it then would
-    /// leave a disk that nobody knows of.
+    /// A volume that libvirt does not list was deleted, unless its pool is stopped: forgetting it then would leave an
+    /// unknown disk.
     fn add_hidden(&mut self, session: &Session<'_>, pool: &str, name: &str) -> Result<(), Error> {
         match session.host.pool(pool)? {
             Some(found) if found.active => Ok(()),

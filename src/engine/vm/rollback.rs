@@ -1,4 +1,4 @@
-//! Takes back what a creation made.
+//! Rolls back a creation.
 //!
 //! No disk goes while the guest may run. The definition goes last and only if all volumes are gone: it holds the record
 //! that names them. Where it is gone already, the name may be another VM's by now: then nothing that goes by the name is
@@ -31,7 +31,7 @@ pub(crate) struct Undoing<'a> {
 }
 
 impl<'a> Undoing<'a> {
-    /// Of things of which nobody knows whether this run made them, only the names are told.
+    /// Resources that may or may not be ours are reported, never deleted.
     pub(crate) fn begin(
         session: &'a Session<'a>,
         domain: Option<Uuid>,

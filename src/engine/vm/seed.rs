@@ -1,4 +1,4 @@
-//! Ejects the cloud-init seed of a VM: [`survey`] looks whether cloud-init is done with it, [`eject`] takes it away.
+//! Ejects the cloud-init seed of a VM: [`survey`] checks whether cloud-init is done with it, [`eject`] deletes it.
 //!
 //! ```text
 //!   unplug the CD-ROM ▸ delete the volume ▸ out of the record
@@ -45,7 +45,7 @@ pub struct Ejection {
 }
 
 /// Looks whether the seed of a VM can go; `None` where it is gone already. Changes nothing. With `force` it goes though
-/// nobody knows whether cloud-init is done.
+/// it is unknown whether cloud-init is done.
 ///
 /// # Errors
 /// [`Kind::Vm`] where there is no such VM, it was made without a seed, or cloud-init is not known to be done.

@@ -1,4 +1,4 @@
-//! Stops a domain, whatever it is doing, and returns only when it is off.
+//! Stops a domain, whatever its state, and returns when it is off.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ pub(crate) fn stop(session: &Session<'_>, domain: Uuid, name: &str, patience: Pa
     }
 }
 
-/// Asks the guest and waits; whether it is off then. A refusal means that it cannot be asked.
+/// Requests shutdown and waits; returns whether the guest is off. A refusal means that it cannot be asked.
 fn shut_down(session: &Session<'_>, domain: Uuid, time: Duration) -> Result<bool, Error> {
     match session.host.request_shutdown(domain) {
         Err(lost) if lost.outcome_unknown() => return Err(lost.into()),

@@ -1,4 +1,4 @@
-//! Waits until a VM can be used, and says how far it came where it cannot.
+//! Waits until a VM is ready, and reports the stage that it reached otherwise.
 //!
 //! Whatever happens here, the VM stays: undoing ends with its start.
 
@@ -83,8 +83,8 @@ pub fn wait(
     }
 }
 
-/// Whether cloud-init in a VM of foundry's is known to be done: by its agent, or by its console, also that of a VM that
-/// is off. It waits only where the console says so and an agent that answers may know more.
+/// Whether cloud-init in a foundry VM is known to be done: by its agent, or by its console, also that of a VM that is
+/// off. It waits only where the console says so and an agent that answers may know more.
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Vm`] where it is done, with errors.

@@ -1,4 +1,4 @@
-//! Images by short names: `debian-13` instead of an address and another one of its checksum file.
+//! Images by short name: `debian-13` instead of a URL and the URL of its checksum list.
 //!
 //! The catalogue that foundry comes with is a data file; a user's own is one of the same form, and what it names goes
 //! before. Both are read strictly: a field that is not known is an error with line and column.

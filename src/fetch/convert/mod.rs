@@ -84,7 +84,7 @@ pub fn convert(conversion: Conversion<'_>) -> Result<File, Error> {
     Ok(result)
 }
 
-/// The image, as qemu-img is told of it.
+/// The image, as qemu-img gets it.
 fn described(image: &SourceImage) -> String {
     // Each image has one file only. Where qemu-img opens a second one after all, that is none of a chain.
     let mut source = serde_json::json!({

@@ -1,9 +1,9 @@
-//! qemu-img where it can open nothing but itself and the two files that it is given.
+//! Runs qemu-img so that it can open only itself and the two files that it is given.
 //!
 //! A reader of disk images is a large program that does what an image says. What an image names beyond its head, and
 //! what a fault of the program lets an image do, ends here: Landlock (landlock(7)) lets the child open its own program
 //! and libraries, and the image and the result by their inodes. Where the kernel has it not (before 5.13, or switched
-//! off), the child runs all the same, with the format fixed and chains cut off as before.
+//! off), the child runs anyway, with the format fixed and chains cut off as before.
 
 use std::ffi::OsStr;
 use std::fs::File;

@@ -1,4 +1,4 @@
-//! What an image to be converted is, and what of it must come out.
+//! Checks an image before its conversion, and the result afterwards.
 
 use std::fs::File;
 use std::io::{self, Read};

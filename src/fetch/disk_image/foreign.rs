@@ -1,4 +1,4 @@
-//! Disk images of other kinds, which are named, and taken after a conversion by qemu-img.
+//! Disk images in other formats, which are accepted after a conversion by qemu-img.
 //!
 //! Some can say that their data lies in other files. qemu-img would open whatever path they name, in the
 //! name of its caller, so that those are told apart here and never converted. The places of the fields are

@@ -1,4 +1,4 @@
-//! What a disk image is, by its first bytes and not by its name.
+//! Detects the format of a disk image by its first bytes, not by its name.
 //!
 //! Everything here is pure and total: any bytes give an answer, and none of them is followed, opened or
 //! believed further than the answer says. What a VM must not be given has a [`DiskImage::refusal`]; what it

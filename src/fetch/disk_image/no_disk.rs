@@ -1,4 +1,4 @@
-//! What comes where a disk image is wanted and is none: installers, archives, web pages.
+//! Recognizes files that are not disk images: installers, archives, web pages.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Raw images: bytes as the guest's disk has them, known only by what a firmware looks for.
+//! Raw images: recognized only by a boot sector or partition table.
 //!
 //! MBR: code up to byte 440, four partition entries from 446, the signature `55 aa` at 510. GPT: the header
 //! "EFI PART" in the second sector, of 512 or 4096 bytes (UEFI specification 2.10, chapter 5).

@@ -1,4 +1,4 @@
-//! A file whose bytes may be long in coming: a pipe, a FIFO, a terminal.
+//! Reads a file whose bytes may take long to arrive: a pipe, a FIFO, a terminal.
 
 use std::io::{self, Read};
 

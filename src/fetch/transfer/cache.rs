@@ -1,4 +1,4 @@
-//! Downloads that are kept, as they were transferred.
+//! Keeps downloads, as they were transferred.
 //!
 //! ```text
 //!  KEY         a whole download, verified       KEY.json   a digest of its address, how to recognize it, its digest

@@ -1,4 +1,4 @@
-//! Downloads through the cache: a kept one if the server has nothing newer, a part that is taken up, or a new one.
+//! Downloads through the cache: reuse a kept one if it is current, resume a part, or start a new one.
 
 use std::fs::File;
 use std::io::{self, Read, Take};

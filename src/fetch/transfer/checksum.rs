@@ -1,4 +1,4 @@
-//! What a user gives as a checksum: a digest, or where a checksum file is.
+//! A checksum as a user gives it: a digest, or the place of a checksum file.
 
 use super::checksum_file::{ChecksumFile, Wanted};
 use super::digest::Digest;

@@ -1,4 +1,4 @@
-//! One line of a checksum file, in the forms that the tools of all systems write.
+//! One line of a checksum file, in the formats of all common tools.
 
 use super::digest::Digest;
 use super::hash_name::HashName;

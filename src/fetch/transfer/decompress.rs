@@ -1,4 +1,4 @@
-//! gzip, xz, zstd and bzip2, told by their first bytes and never by a name, unpacked as a stream.
+//! Decompresses gzip, xz, zstd and bzip2 as a stream, recognized by their first bytes, never by a name.
 //!
 //! All of them take what their own tools concatenate: members of gzip (RFC 1952, 2.2), streams of xz with padding,
 //! frames of zstd (RFC 8878, also skippable ones, with which all begins that pzstd writes), streams of bzip2. Damage and

@@ -1,4 +1,4 @@
-//! Which hash function a word, a heading or the name of a list tells of.
+//! Recognizes the hash function named by a word, a heading or the name of a list.
 //!
 //! The number of digits does not say it: BLAKE2b and SHA3-512 have as many as SHA-512, SHA3-256 and BLAKE3 as many as
 //! SHA-256.

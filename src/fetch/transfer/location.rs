@@ -1,4 +1,4 @@
-//! Where an image or a checksum file is: an address, a file, standard input.
+//! Where an image or a checksum file is: a URL, a file, standard input.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -70,7 +70,7 @@ fn bad(text: &str) -> TransferError {
     TransferError::new(Reason::Input, format!("{:?} is not an address to download from", concealed(text)))
 }
 
-/// What is shown of a text that is no URL, as it may hold a password or a token all the same.
+/// What is shown of a text that is no URL, as it may hold a password or a token anyway.
 fn concealed(text: &str) -> String {
     let (scheme, rest) = match text.split_once("://") {
         Some((scheme, rest)) if is_scheme(scheme) => (format!("{scheme}://"), rest),

@@ -1,4 +1,4 @@
-//! A login for a download, from a file or a variable: what stands in an address stands in the list of processes, too.
+//! The login for a download, from a file or a variable: a URL would show it in the process list.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -6,7 +6,7 @@ use base64::prelude::BASE64_STANDARD;
 use super::location::{Location, Url};
 use super::netrc::{Entry, entries};
 
-/// Whom a server is told that the caller is. It is shown nowhere.
+/// The login for a server. It is never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Login(Kind);
 

@@ -1,4 +1,4 @@
-//! gzip's members and bzip2's streams, one behind the other, and what follows the last one.
+//! gzip's members and bzip2's streams, one after the other, and what follows the last one.
 //!
 //! Both programs take zeros there, which tapes and blocks leave, and pass over anything else with a warning. OpenWrt
 //! puts a signature there. Here it is passed over only where the digest of the whole file is known: then it is what

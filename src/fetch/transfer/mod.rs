@@ -1,4 +1,4 @@
-//! Bytes from elsewhere: files, standard input, servers; verified, unpacked, with their holes, in bounded memory.
+//! Reads files, standard input and servers: verified, decompressed, sparse, in bounded memory.
 //!
 //! ```text
 //!  file, pipe ─┐

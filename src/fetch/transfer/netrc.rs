@@ -1,4 +1,5 @@
-//! Logins by host, as netrc(5) has them and curl reads it: words with blanks between them, quoted where they hold some.
+//! Logins by host, in the format of netrc(5) as curl reads it: words separated by spaces, quoted if they contain
+//! some.
 
 /// A login; without a host it is for all others.
 #[derive(Clone, PartialEq, Eq)]

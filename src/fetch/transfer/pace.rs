@@ -1,4 +1,4 @@
-//! Waiting between tries, and being stopped.
+//! Waits between retries, and stops on cancellation.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ impl Pace for () {
 /// How often a user's wish to stop is looked for.
 pub(super) const TICK: Duration = Duration::from_millis(100);
 
-/// Waits as long as nobody asks to stop.
+/// Waits unless cancelled.
 pub(super) fn wait(pace: &dyn Pace, time: Duration) -> Result<(), TransferError> {
     let mut left = time;
     while !left.is_zero() {

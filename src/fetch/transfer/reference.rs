@@ -1,4 +1,4 @@
-//! Where a reference leads, as a server writes it in `Location` (RFC 3986, 5.2).
+//! Resolves a reference, as a server writes it in `Location` (RFC 3986, 5.2).
 
 use ureq::http::Uri;
 

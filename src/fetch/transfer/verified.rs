@@ -1,4 +1,4 @@
-//! The layer that nobody gets past: it ends only if what came is what was expected.
+//! Checksum layer: reports the end of the content only if the digest matches.
 
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -72,7 +72,7 @@ impl<C: Content> Verified<C> {
         self.shelf.as_mut().map_or(Ok(()), |shelf| shelf.write(bytes))
     }
 
-    /// Nothing more comes. Whoever reads again is told the same again.
+    /// Nothing more comes. A further read gives the same result.
     fn end(&mut self) -> Result<(), TransferError> {
         if self.done.get().is_none() && self.failed.is_none() {
             self.failed = self.judge().err();

@@ -1,4 +1,4 @@
-//! Holes in what comes without: runs of zeros in a download or in unpacked data.
+//! Finds holes in data without any: runs of zeros in a download or in decompressed data.
 
 use std::io::{self, Read};
 

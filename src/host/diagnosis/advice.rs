@@ -1,4 +1,4 @@
-//! Advice that several places give. None of it grants more than the one thing that is needed.
+//! Advice that several places give. None of it grants more than what is needed.
 
 /// What udev's rule does where udev runs (systemd's 50-udev-default.rules): QEMU's user is in that group.
 pub const OPEN_KVM: &str = "sudo chgrp kvm /dev/kvm && sudo chmod 0660 /dev/kvm";

@@ -1,4 +1,4 @@
-//! Why libvirt cannot be reached, or could not be any more.
+//! Why libvirt cannot be reached, or the connection was lost.
 
 use super::Diagnosis;
 use super::advice::GROUP_OF_ROOTS;

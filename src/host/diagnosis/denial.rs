@@ -1,4 +1,4 @@
-//! What the kernel's audit says of AppArmor's and SELinux's refusals, a line each.
+//! Reads denials of AppArmor and SELinux from the kernel's audit, one per line.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! The hypervisor and the machine that it makes: KVM, machine types, firmware, memory, what of a domain lies around.
+//! Causes in the hypervisor: KVM, machine types, firmware, memory, leftovers of a domain.
 
 use super::advice::OPEN_KVM;
 use super::words::{between, has_any, named_after};

@@ -1,4 +1,4 @@
-//! What stands behind a refusal of libvirt's: its cause by a code, in a sentence that names the object, with what to do.
+//! Maps libvirt's error text to a code, a cause and a hint.
 //!
 //! libvirt's texts name functions, file descriptors and command lines of QEMU, and often say only that something was
 //! not permitted. What else was seen (QEMU's log, what the kernel denied meanwhile, who may pass which directory) is

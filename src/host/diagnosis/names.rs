@@ -1,4 +1,4 @@
-//! Names that somebody else has.
+//! Names that are already in use.
 
 use super::words::{has_any, named_after, quoted_after};
 use super::{Diagnosis, Evidence};

@@ -68,7 +68,7 @@ fn helper_refused(text: &str, evidence: &Evidence) -> Option<(&'static str, Stri
     ))
 }
 
-/// What a bridge helper says no with, as people are told.
+/// The refusals of the bridge helper, in plain words.
 pub const HELPER_REFUSES: &str = "QEMU's bridge helper lets this user not use that bridge";
 
 /// A right of root's for the members of a group of its own, and kept over upgrades (dpkg-statoverride(1)).

@@ -1,4 +1,4 @@
-//! Files that QEMU, or libvirt as QEMU's user, may not open: who says no, and at which directory.
+//! Files that QEMU's user cannot open: what denies it, and at which directory.
 
 use super::advice::{LABELLED_MOUNT, label_pattern};
 use super::denial::Guard;

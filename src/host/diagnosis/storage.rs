@@ -1,4 +1,4 @@
-//! Pools, volumes, and the files that disks lie on.
+//! Causes in pools, volumes, and the files below disks.
 
 use std::fmt;
 

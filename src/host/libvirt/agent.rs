@@ -1,4 +1,4 @@
-//! What the guest agent says (QEMU's page "QEMU Guest Agent Protocol Reference").
+//! Reads answers of the guest agent (QEMU's page "QEMU Guest Agent Protocol Reference").
 
 use serde::Deserialize;
 

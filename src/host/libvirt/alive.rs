@@ -1,4 +1,4 @@
-//! Noticing that the other end is gone, also where nothing says so: a pulled cable, a host without power.
+//! Keepalives: detect a peer that vanished without closing, after a pulled cable or a power loss.
 
 use std::sync::Once;
 use std::thread;
@@ -19,7 +19,7 @@ use super::patience::{PINGS, Patience};
 pub fn run_event_loop() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // Without one, connections are as they are without: a call has its time limit all the same.
+        // Without one, connections are as they are without: a call has its time limit anyway.
         if event_register_default_impl().is_ok() {
             let turn = || while event_run_default_impl().is_ok() {};
             let _ = thread::Builder::new().name("libvirt-events".into()).spawn(turn);

@@ -1,4 +1,4 @@
-//! One call of libvirt's: timed, limited, and named in whatever goes wrong.
+//! One libvirt call: timed, limited, and named in its errors.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

@@ -1,4 +1,4 @@
-//! Making the connection.
+//! Opens the connection.
 
 use std::fs::File;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};

@@ -1,4 +1,4 @@
-//! Writing to a volume's file where it is within reach, as to any other file.
+//! Writes to a volume's file directly, if it is accessible.
 //!
 //! A stream copies each byte four times more, and a write that fails inside of one ends libvirtd 11.3 for everybody.
 //! So libvirt makes the volume, with the owner, the mode and the label that it wants, and the bytes go into its file

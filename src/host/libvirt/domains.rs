@@ -276,8 +276,8 @@ impl Libvirt {
         self.call("virDomainResume", &asked, || handle.resume())
     }
 
-    /// Asked for no way in particular, libvirt has a guest's agent do it where there is one, and returns only when
-    /// the guest is off or a minute is over. The button returns at once, and how long to wait is the caller's to say.
+    /// Without a flag, libvirt uses the guest agent if there is one, and returns only when the guest is off or a minute
+    /// is over. The button returns at once, and how long to wait is the caller's to say.
     pub(super) fn press_power_button(&self, domain: Uuid) -> Result<()> {
         let handle = self.handle(domain)?;
         let asked = vm(format!("shut down domain '{}'", name_of(&handle)));

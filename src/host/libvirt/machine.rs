@@ -11,7 +11,7 @@ use super::{Libvirt, libvirt_xml, vm};
 use crate::{GuestMachine, Machine, Result};
 use foundry_core::units::Bytes;
 
-/// What a connection was told of what the host can do.
+/// What libvirt reported about the host, cached for a connection.
 #[derive(Default)]
 pub(super) struct Told {
     /// `<capabilities>`, and how long they took.

@@ -1,9 +1,9 @@
 //! A host behind libvirt: the only code that knows the bindings.
 //!
-//! Each call of libvirt's goes through [`Libvirt::call`], which times it for whoever watches, ends
-//! it when it has no answer, and turns libvirt's error into one that names what was asked. Lookups are not cached: a handle is
-//! fetched where it is used, so that what foundry acts on is what is there now. What the host can do is asked once for
-//! each connection: where libvirt looks at QEMU anew for each such answer, each takes seconds.
+//! Each libvirt call goes through [`Libvirt::call`], which times it for whoever watches, ends it when it has no answer,
+//! and turns libvirt's error into one that names what was asked. Lookups are not cached: a handle is fetched where it
+//! is used, so that what foundry acts on is what is there now. What the host can do is asked once for each connection:
+//! where libvirt looks at QEMU anew for each such answer, each takes seconds.
 
 mod agent;
 mod alive;
@@ -47,7 +47,7 @@ use super::{
 use foundry_core::units::Bytes;
 use foundry_fetch::content::{Content, Sink};
 
-/// Is told of each call of libvirt's.
+/// Receives each libvirt call.
 pub trait CallObserver: Send + Sync {
     /// `function` is libvirt's name of the call, `operation` what foundry wants with it.
     fn called(&self, function: &str, operation: &str, took: Duration, error: Option<&str>);

@@ -1,4 +1,4 @@
-//! How long libvirt may take to answer. It has no limits of its own: a call to a daemon that hangs never returns.
+//! Timeouts of calls. libvirt has none of its own: a call to a hung daemon never returns.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ impl Patience {
         self.0
     }
 
-    /// For a call of libvirt's, by its name.
+    /// For a libvirt call, by its name.
     pub(super) fn limit_of(self, function: &str) -> Option<Duration> {
         let is_labour =
             LABOURS.contains(&function) || STORAGE.iter().any(|begin| function.starts_with(begin));

@@ -1,4 +1,4 @@
-//! Taking content apart for an upload: data in large pieces, and holes.
+//! Splits content for an upload into data, in large pieces, and holes.
 
 use super::Asked;
 use crate::{HostError, Result, Stopped, Zeros};

@@ -1,4 +1,4 @@
-//! Which descriptors of this process are a connection's sockets. libvirt does not tell.
+//! Finds the descriptors of a connection's sockets, because libvirt does not expose them.
 
 use std::fs;
 use std::os::fd::RawFd;

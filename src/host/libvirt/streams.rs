@@ -1,4 +1,4 @@
-//! The bytes of volumes, there and back, through libvirt's streams.
+//! Uploads and downloads of volumes through libvirt's streams.
 
 use virt::storage_vol::StorageVol;
 use virt::stream::Stream;

@@ -40,7 +40,7 @@ impl Watchdog {
     pub(super) fn over(sockets: Sockets) -> Self {
         let shared = Arc::new(Shared { sockets, state: Mutex::default(), changed: Condvar::new() });
         let own = Arc::clone(&shared);
-        // Without a thread, calls have the time that they take, as with every other client of libvirt's.
+        // Without a thread, calls have the time that they take, as with every other libvirt client.
         let _ = thread::Builder::new().name("libvirt-calls".into()).spawn(move || own.watch());
         Self(shared)
     }

@@ -1,4 +1,4 @@
-//! Whether the daemon at the other end of a socket is this machine's, and lives among the files that foundry sees.
+//! Whether the daemon at the other end of a socket runs on this machine, with the files that foundry sees.
 //!
 //! A socket of this machine may lead to another one (`ssh -L`, socat), or into a container: then bridges, locks, logs
 //! and /proc of this machine say nothing of that host.

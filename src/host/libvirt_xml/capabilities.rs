@@ -1,4 +1,4 @@
-//! `<capabilities>`: what a host can run.
+//! `<capabilities>`: the guests that a host supports.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! `<domain>`: what a domain is made of, and foundry's record in it.
+//! `<domain>`: the parts of a domain, and foundry's record in it.
 
 use foundry_core::record::METADATA_NAMESPACE;
 use std::path::Path;
@@ -50,7 +50,7 @@ pub struct DiskDescription {
     pub device: DiskDevice,
     /// Where its data are.
     pub source: DiskSource,
-    /// The format that QEMU is told.
+    /// The format in the domain's XML.
     pub format: Option<String>,
     /// Paths of the files below its source, nearest first. libvirt knows them while the domain runs.
     pub backing_chain: Vec<String>,

@@ -1,4 +1,4 @@
-//! What libvirt says of the machine: parts of `<capabilities>`, and `<domainCapabilities>`.
+//! The machine: parts of `<capabilities>`, and `<domainCapabilities>`.
 
 use roxmltree::Node;
 

@@ -1,4 +1,4 @@
-//! What a domain's XML names of the host's storage, in whatever element.
+//! Finds the host's storage that a domain's XML names, in any element.
 //!
 //! libvirt's XML grows: mirrors of a copy that is under way, data files beside a qcow2 image, EFI variables in a volume,
 //! memory in a file. Who deletes a file must know that a domain needs it, also where an element says so that did

@@ -1,4 +1,4 @@
-//! What libvirt's XML says, read by namespace and element and never by text search.
+//! Reads libvirt's XML by namespace and element, never by text search.
 //!
 //! These are pure readers: XML in, a value or [`HostError::Unreadable`] out. The adapter reads with
 //! them what libvirt answers, and `memory` what it is asked to define, so that both see the

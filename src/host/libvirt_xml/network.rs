@@ -1,4 +1,4 @@
-//! `<network>`: what libvirt knows of the addresses of one of its networks.
+//! `<network>`: the addresses of a libvirt network.
 
 use std::net::IpAddr;
 

@@ -1,4 +1,4 @@
-//! The calls that were made, and what is to go wrong with those to come.
+//! The calls made so far, and the faults to inject into later ones.
 
 use super::{Failure, MemoryHost, URI};
 use crate::HostError;

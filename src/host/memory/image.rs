@@ -1,4 +1,4 @@
-//! The files of the host: sizes, first bytes, and what libvirt makes of them.
+//! The files of the host: sizes, first bytes, and how libvirt sees them.
 
 use foundry_fetch::disk_image::{DiskImage, probe};
 

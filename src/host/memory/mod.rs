@@ -1,4 +1,4 @@
-//! A host in memory, with state and refusals, for tests of order and faults.
+//! A host in memory, with state and injected faults, for tests of order and errors.
 //!
 //! [`MemoryHost`] is no record of calls with canned answers: it keeps domains, pools, files and
 //! networks, and says yes and no where libvirt 11.3 does. A domain may be defined before its
@@ -68,7 +68,7 @@ pub struct MemoryHost {
     inside: Mutex<Inside>,
 }
 
-/// One lock for everything, so that each call is as atomic as a call of libvirt's.
+/// One lock for everything, so that each call is as atomic as a libvirt call.
 struct Inside {
     state: State,
     calls: Calls,
@@ -87,9 +87,9 @@ struct State {
     networks: BTreeMap<String, bool>,
     /// What is known of some of them besides.
     known_networks: BTreeMap<String, Network>,
-    /// What its machine is among its neighbours; `None` where nobody knows.
+    /// Interfaces and addresses of its machine; `None` if unknown.
     neighbourhood: Option<Neighbourhood>,
-    /// `None`: nobody knows, and every bridge is there.
+    /// `None`: it is unknown, and every bridge is there.
     bridges: Option<Vec<Bridge>>,
     /// Size of the one file system that all pools are on.
     space: u64,
@@ -132,7 +132,7 @@ struct Live {
     unplugging: BTreeMap<String, OnUnplug>,
     /// The disks that a block job works on.
     block_jobs: BTreeSet<String>,
-    /// Whether a job of libvirt's keeps everybody else from it.
+    /// Whether a libvirt job keeps everybody else from it.
     has_job: bool,
 }
 

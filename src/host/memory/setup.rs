@@ -1,4 +1,4 @@
-//! What a test puts on a host, and what may happen to it from outside.
+//! How a test sets up a host, and changes it from outside.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -200,7 +200,7 @@ impl MemoryHost {
         })
     }
 
-    /// Says what its machine is among its neighbours. Without this nobody knows, as of a remote host.
+    /// Sets the interfaces and addresses of its machine. Without this they are unknown, as on a remote host.
     #[must_use]
     pub fn with_neighbourhood(self, neighbourhood: Neighbourhood) -> Self {
         self.change(|state| state.neighbourhood = Some(neighbourhood))
@@ -291,7 +291,7 @@ impl MemoryHost {
         }
     }
 
-    /// Lets a job of libvirt's hold a running domain until it is off, as where QEMU hangs.
+    /// Lets a libvirt job hold a running domain until it is off, as where QEMU hangs.
     pub fn set_job(&self, name: &str) {
         let state = &mut self.inside().state;
         let machine = state.named(name).and_then(|uuid| state.machines.get_mut(&uuid));

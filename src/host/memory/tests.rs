@@ -1,4 +1,4 @@
-//! What is the in-memory host's own: faults, hooks, guests. The rest is in `tests/pure/host_contract.rs`.
+//! Tests of the in-memory host itself: faults, hooks, guests. The rest is in `tests/pure/host_contract.rs`.
 
 use super::*;
 use crate::libvirt_xml::DomainDescription;

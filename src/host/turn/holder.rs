@@ -1,4 +1,4 @@
-//! Which process has a lock, as the kernel says: what is written in a file, anybody may have written.
+//! Finds the process that holds a lock, as the kernel lists it: the content of a file proves nothing.
 
 use rustix::fs::{Stat, major, minor};
 

@@ -1,4 +1,4 @@
-//! One at a time: the right to act on a thing, among the foundries of one machine.
+//! Locks on a resource, among the foundry processes of one machine.
 
 mod holder;
 mod place;

@@ -1,4 +1,4 @@
-//! Where the lock files of turns are: a directory that only those may open who may use that libvirt.
+//! The directory of the lock files: accessible only to those who may use that libvirt.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;

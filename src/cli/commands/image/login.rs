@@ -1,4 +1,4 @@
-//! The login of a pull: from a file that nobody else reads, or from a variable.
+//! The login of a pull: from a private file, or from a variable.
 
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;

@@ -1,4 +1,4 @@
-//! foundry-guide(7): the guide, made from `guide.md`, which is also read as it is.
+//! foundry-guide(7): the guide, made from `guide.md`, which is readable as it is, too.
 
 use roff::{Roff, bold, roman};
 

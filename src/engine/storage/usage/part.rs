@@ -1,4 +1,4 @@
-//! What each volume is to the domains, for all volumes at once.
+//! How each volume is used by the domains, for all volumes at once.
 
 use std::collections::BTreeSet;
 

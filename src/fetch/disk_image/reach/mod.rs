@@ -1,4 +1,4 @@
-//! How far an image reaches by its own tables, so that one that was cut off is told from a whole one.
+//! Computes how far an image extends according to its own tables, to detect a truncated one.
 //!
 //! Formats with tables keep the data anywhere behind them, and their readers take what lies behind the file's end for
 //! zeros. So each table is followed to the data that it names. The tables are read where they pass by in a transfer

@@ -1,4 +1,4 @@
-//! One request.
+//! Sends one request.
 
 use std::io;
 use std::sync::Arc;

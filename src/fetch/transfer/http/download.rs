@@ -1,4 +1,4 @@
-//! A file from a server, whole, however often the connection breaks.
+//! Downloads a whole file, resuming whenever the connection breaks.
 
 use std::io::{self, Read};
 use std::time::Duration;

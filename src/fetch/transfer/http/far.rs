@@ -1,4 +1,4 @@
-//! Names that a server elsewhere leads to, looked up: none of them stands for this machine.
+//! Looks up the hosts of redirects: none may be this machine.
 //!
 //! What an address is called says nothing of where it is: `127.1`, `2130706433` and any name in anybody's DNS can stand
 //! for loopback, or for an address of the machine's own link that services of a cloud answer on.

@@ -1,4 +1,4 @@
-//! What answers say in their headers.
+//! Reads the headers of responses.
 
 use ureq::http::HeaderMap;
 

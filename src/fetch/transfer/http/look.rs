@@ -1,4 +1,4 @@
-//! A look at a file on a server, without its content.
+//! Asks about a file on a server, without its content.
 
 use super::super::error::TransferError;
 use super::super::location::Url;

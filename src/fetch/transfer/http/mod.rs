@@ -1,4 +1,4 @@
-//! HTTP(S), over ureq: one request at a time, told apart into what can be tried again and what cannot.
+//! HTTP(S) over ureq: one request at a time; distinguishes errors that can be retried from others.
 //!
 //! ```text
 //!  Client ── one request ──▶ Stream ── bytes ──▶ Download   (resumes, counts, gives up)

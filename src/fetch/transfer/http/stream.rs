@@ -1,5 +1,4 @@
-//! An answer that arrives on a thread of its own: what hangs there does not keep the user from stopping it, and the
-//! next bytes come while the last ones are stored.
+//! Receives a response on its own thread: a stalled one can be cancelled, and receiving overlaps with storing.
 
 use std::io::Read;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -88,7 +87,7 @@ fn died() -> Fault {
     Fault::never(TransferError::new(Reason::Local, "the download ended unexpectedly"))
 }
 
-/// Sends what comes until nobody wants it any more.
+/// Sends the data until the receiver is gone.
 fn deliver(client: &Client, ask: &Ask, to: &SyncSender<Message>) {
     let last = match client.send(ask) {
         Err(fault) => Message::Fault(fault),
@@ -106,7 +105,7 @@ fn deliver(client: &Client, ask: &Ask, to: &SyncSender<Message>) {
     let _ = to.send(last);
 }
 
-/// The last message, or `None` where nobody listens.
+/// The last message, or `None` if the receiver is gone.
 fn pass_on(
     client: &Client,
     ask: &Ask,

@@ -1,4 +1,4 @@
-//! What a server says by which a file can be recognized (RFC 9110, 8.8).
+//! The headers that identify a version of a file (RFC 9110, 8.8).
 
 use serde::{Deserialize, Serialize};
 use ureq::http::HeaderMap;

@@ -1,4 +1,4 @@
-//! What libvirt and QEMU say, and the cause that it is.
+//! Texts of libvirt and QEMU, and their causes.
 
 use foundry_core::error::Code;
 

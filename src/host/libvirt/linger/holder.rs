@@ -1,4 +1,4 @@
-//! What the child does, from its first to its last moment: what signal-safety(7) allows and bare system calls
+//! The code of the child process: only what signal-safety(7) allows and bare system calls
 //! (`close_range`, `ioctl`). It allocates nothing, takes no lock and never returns.
 
 use std::os::fd::RawFd;

@@ -36,8 +36,8 @@ pub(super) struct Lingering {
     _alive: PipeWriter,
 }
 
-/// Starts the child that holds a connection's sockets. Without one a transfer is as it is with every other
-/// client of libvirt's: nothing that would be worth failing for.
+/// Starts the child that holds a connection's sockets. Without one a transfer is as it is with every other libvirt
+/// client: nothing that would be worth failing for.
 pub(super) fn linger(sockets: &Sockets) -> Option<Lingering> {
     let sockets = sockets.still_open();
     if sockets.is_empty() {
