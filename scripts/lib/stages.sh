@@ -164,13 +164,13 @@ stage_full() {
   local stamp
   stamp=$(cache_dir)/full/$1
   if [[ -z ${FULL:-} && ${ONLY:-} != "$1" ]]; then
-    stage_leave_out "$1" "--full has it; it last went well $(cat "$stamp" 2>/dev/null || echo 'nobody knows when')"
+    stage_leave_out "$1" "only with --full; last success: $(cat "$stamp" 2>/dev/null || echo 'not known')"
     return 0
   fi
   stage "$@"
   if [[ -n ${FULL:-} ]] && stage_ok "$1"; then
     mkdir -p "$(dirname "$stamp")"
-    date -u '+on %F' >"$stamp"
+    date -u +%F >"$stamp"
   fi
 }
 
