@@ -1,7 +1,7 @@
 //! What `disk list` shows.
 
 use foundry::host::{Host, Reach};
-use foundry::operations::disks::{Presence, list};
+use foundry::operations::disk::{Presence, list};
 use foundry::record::Role;
 use foundry::units::Bytes;
 
