@@ -23,6 +23,7 @@ mod sys;
 mod watchdog;
 mod whereabouts;
 mod why;
+mod write_behind;
 
 use std::net::IpAddr;
 use std::path::Path;
