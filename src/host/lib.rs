@@ -15,21 +15,25 @@ mod machine;
 pub mod memory;
 mod netlink;
 mod objects;
+mod state;
 mod storage;
 mod turn;
+mod uri;
 mod why;
 
 pub use error::{HostError, Stopped};
-pub use libvirt::{CallObserver, Libvirt, Patience, is_local_uri, run_event_loop};
+pub use libvirt::{CallObserver, Libvirt, Patience, run_event_loop};
 pub use machine::only_roots;
 pub use machine::{GuestMachine, Machine, SecurityModel};
 pub use objects::{
-    AddressSource, Bridge, Capabilities, Domain, DomainState, GuestAddress, Kept, LinkAddress, Neighbour,
-    Neighbourhood, Network, Reach, StateNow, Subnet, View,
+    AddressSource, Bridge, Capabilities, Domain, GuestAddress, Kept, LinkAddress, Neighbour, Neighbourhood,
+    Network, Reach, StateNow, Subnet, View,
 };
 pub use objects::{is_up, word_of};
+pub use state::DomainState;
 pub use storage::{Pool, PoolSource, Volume};
 pub use turn::{NoTurn, Turn};
+pub use uri::is_local_uri;
 pub use why::Why;
 
 use std::net::IpAddr;

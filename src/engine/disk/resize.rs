@@ -213,7 +213,11 @@ pub(crate) fn check_snapshots(session: &Session<'_>, subject: &Subject, why: &st
     let vm = subject.name();
     Err(refused(Code::SnapshotInTheWay, format!("VM '{vm}' has snapshots: {}", snapshots.join(", ")))
         .because(why)
-        .hint(format!("virsh snapshot-delete {} {} removes one", subject.domain.word(), shell_word(first))))
+        .hint(format!(
+            "if nobody wants to go back to it, virsh snapshot-delete {} {} removes one; the disks stay as they are now",
+            subject.domain.word(),
+            shell_word(first)
+        )))
 }
 
 /// QEMU does one thing with a disk at a time.

@@ -14,6 +14,7 @@ use super::sockets::Sockets;
 use super::watchdog::Watchdog;
 use super::{CallObserver, Libvirt, Patience, alive};
 use crate::{HostError, Result};
+use foundry_core::text::io_cause;
 
 /// A call that opens a connection.
 type Way = fn(Option<&str>) -> std::result::Result<Connect, VirtError>;
@@ -99,7 +100,7 @@ fn missing_file(uri: &str) -> Option<String> {
     match opened {
         Ok(file) if file.is_file() => None,
         Ok(_) => Some(format!("{path} is no file")),
-        Err(e) => Some(format!("cannot open {path}: {e}")),
+        Err(e) => Some(format!("cannot open {path}: {}", io_cause(&e))),
     }
 }
 
@@ -125,5 +126,17 @@ fn open(way: Way, uri: &str, limit: Option<Duration>) -> std::result::Result<(Co
             Err(format!("no answer within {} s", limit.unwrap_or_default().as_secs_f32()))
         }
         Err(RecvTimeoutError::Disconnected) => Err("the bindings panicked".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_test_host_is_named_without_an_error_number() {
+        let cause = missing_file("test:///nowhere/host.xml");
+        assert_eq!(cause.as_deref(), Some("cannot open /nowhere/host.xml: no such file"));
+        assert_eq!(missing_file("test:///default"), None);
     }
 }

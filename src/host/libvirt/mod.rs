@@ -23,6 +23,7 @@ mod sys;
 mod watchdog;
 mod whereabouts;
 mod why;
+mod write_behind;
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -44,6 +45,7 @@ use super::{
     Neighbourhood, Network, NoTurn, Pool, Reach, Result, StateNow, Turn, View, Volume, Zeros, libvirt_xml,
     netlink,
 };
+use crate::uri::is_local_uri;
 use foundry_core::units::Bytes;
 use foundry_fetch::content::{Content, Sink};
 
@@ -114,15 +116,6 @@ fn driver_of(uri: &str) -> &str {
     let rest = uri.split_once("://").map_or("", |(_, rest)| rest);
     let path = rest.find('/').map_or("", |at| &rest[at..]);
     path.split(['?', '#']).next().unwrap_or_default()
-}
-
-/// Whether a URI means the machine that foundry runs on: no transport to elsewhere and no host. A socket that leads
-/// elsewhere shows only when it is connected: [`Host::is_local`] tells.
-pub fn is_local_uri(uri: &str) -> bool {
-    let Some((scheme, rest)) = uri.split_once("://") else { return false };
-    let authority = rest.split('/').next().unwrap_or_default();
-    let (driver, transport) = scheme.split_once('+').unwrap_or((scheme, ""));
-    driver == "qemu" && authority.is_empty() && matches!(transport, "" | "unix")
 }
 
 impl Host for Libvirt {
