@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::support::command::{Ran, TEST_DRIVER, foundry, run};
 use crate::support::deadline::{ChildInTime as _, CommandInTime as _};
-use foundry::host::{Host, HostError, Libvirt, Patience};
+use foundry::host::{Domains, HostError, Libvirt, Patience, Pools};
 
 /// What is offered for the last of these words.
 fn offered(words: &[&str]) -> Vec<String> {

@@ -5,7 +5,7 @@ use crate::support::bench::{Bench, FORCE, GENTLE, GIB, KEEP, foreign, whole};
 use crate::support::manifests::HASH;
 use crate::support::manifests::{KEY, WEB, plan, plan_with};
 use foundry::Kind;
-use foundry::host::{DomainState, Host, Reach};
+use foundry::host::{Disks, DomainState, Domains, Pools, Reach, Volumes};
 use foundry::operations::destroy::Options;
 use foundry::record::METADATA_NAMESPACE;
 

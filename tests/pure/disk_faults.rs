@@ -9,7 +9,7 @@ use crate::support::bench::{Bench, FORCE, GIB, disk_request, whole};
 use crate::support::faults::{each_fault, shape};
 use foundry::host::libvirt_xml::DomainDescription;
 use foundry::host::memory::{Guest, OnUnplug};
-use foundry::host::{DomainState, Host, View};
+use foundry::host::{DomainState, Domains, View, Volumes};
 use foundry::operations::Cancel;
 use foundry::operations::disks::{attach, detach, resize, survey};
 use foundry::record::Role;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::support::bench::{Bench, GIB, disk_request, whole};
 use foundry::host::libvirt_xml::DomainDescription;
-use foundry::host::{DomainState, Host, View};
+use foundry::host::{DomainState, Domains, View, Volumes};
 use foundry::operations::disks::{self as operations, Attached, Disk, Request, Resized};
 use foundry::operations::inspect::get;
 use foundry::{Error, Kind, manifest};

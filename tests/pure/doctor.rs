@@ -9,7 +9,7 @@ use crate::support::manifests::{WEB, plan, plan_with};
 use foundry::Kind;
 use foundry::domain_xml::VirtType;
 use foundry::host::memory::{Effect, Guest, MemoryHost};
-use foundry::host::{Capabilities, Host};
+use foundry::host::{Capabilities, HostInfo};
 use foundry::operations::doctor::{Check, Report, State, examine, examine_vm};
 use foundry::operations::preflight::preflight;
 

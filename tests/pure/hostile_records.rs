@@ -9,7 +9,7 @@ use crate::support::bench::Bench;
 use crate::support::command::run;
 use crate::support::stray::is_stray;
 use crate::support::words;
-use foundry::host::Host;
+use foundry::host::Domains;
 use foundry::record::{Owner, Record};
 use proptest::prelude::*;
 use serde_json::Value;

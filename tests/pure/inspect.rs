@@ -7,7 +7,7 @@ use crate::support::bench::{Bench, foreign, whole};
 use crate::support::manifests::{HASH, KEY, SMALL, WEB, plan, plan_with};
 use foundry::cloud_init;
 use foundry::host::memory::{Effect, Guest};
-use foundry::host::{AddressSource, DomainState, GuestAddress, Host, View, Why};
+use foundry::host::{AddressSource, DomainState, Domains, GuestAddress, Transfers, View, Volumes, Why};
 use foundry::manifest::{self, Phase, Status};
 use foundry::operations::Settings;
 use foundry::operations::inspect::{Seen, add_secrets, get, list};

@@ -9,7 +9,7 @@ use crate::support::faults::assert_named;
 use crate::support::manifests::{SMALL, WEB, plan};
 use foundry::Error;
 use foundry::host::memory::MemoryHost;
-use foundry::host::{DomainState, Host};
+use foundry::host::{DomainState, Domains, Volumes};
 use foundry::operations::disks::{self, Request, attach};
 use foundry::operations::{create, destroy, gc, images, inspect, seed};
 use foundry::record::{Owner, State};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::support::bench::foreign;
 use crate::support::bench::{Bench, GENTLE, GIB, whole};
-use foundry::host::{DomainState, Host, View};
+use foundry::host::{DomainState, Domains, Pools, View, Volumes};
 use foundry::operations::disks::{self, Disk, Presence};
 use foundry::operations::{gc, seed};
 use foundry::units::{Bytes, SizeWish};

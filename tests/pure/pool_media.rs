@@ -14,7 +14,7 @@ use crate::support::images::{Image, raw};
 use crate::support::manifests::{HASH, WEB, plan_with};
 use foundry::Kind;
 use foundry::host::memory::MemoryHost;
-use foundry::host::{DomainState, Host, View};
+use foundry::host::{DomainState, Domains, Pools, View, Volumes};
 use foundry::operations::create::dry_run;
 use foundry::operations::disks::{self, Request};
 use foundry::operations::images::import;

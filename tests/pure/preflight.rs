@@ -6,7 +6,8 @@ use crate::support::manifests::{SMALL, WEB, plan, plan_with};
 use foundry::domain_xml::VirtType;
 use foundry::host::memory::MemoryHost;
 use foundry::host::{
-    Bridge, Capabilities, GuestMachine, Host, LinkAddress, Neighbour, Neighbourhood, Network, Subnet,
+    Bridge, Capabilities, Domains, GuestMachine, HostInfo, LinkAddress, Neighbour, Neighbourhood, Network,
+    Pools, Subnet, Transfers, Volumes,
 };
 use foundry::operations::preflight::preflight;
 use foundry::plan::{Arch, VmPlan};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::support::bench::host_with_neighbours;
 use crate::support::bench::{Bench, FORCE, GENTLE, GIB, disk_request};
 use crate::support::manifests::{WEB, plan};
-use foundry::host::{Host, Reach};
+use foundry::host::{Disks, Domains, Reach};
 use foundry::operations::{disks, gc, images, inspect, seed};
 use foundry::units::{Bytes, SizeWish};
 use foundry::{Code, Error};

@@ -10,7 +10,7 @@ use crate::support::manifests::{SMALL, WEB, plan};
 use base64::Engine;
 use foundry::host::libvirt_xml::DomainDescription;
 use foundry::host::memory::{Effect, Guest, MemoryHost, OnUnplug};
-use foundry::host::{DomainState, Host, Reach, View};
+use foundry::host::{Disks, DomainState, Domains, Reach, View};
 use foundry::operations::inspect;
 use foundry::operations::seed::{eject, survey};
 use foundry::record::Role;

@@ -7,7 +7,7 @@ use crate::support::bench::disk_request;
 use crate::support::bench::{Bench, FORCE, GENTLE, GIB, foreign, host_with_neighbours};
 use crate::support::manifests::{SMALL, WEB, plan, plan_with};
 use foundry::host::memory::MemoryHost;
-use foundry::host::{DomainState, Host, Reach};
+use foundry::host::{Disks, DomainState, Domains, Pools, Reach, Volumes};
 use foundry::operations::{disks, gc, images, pools, seed};
 use foundry::units::{Bytes, SizeWish};
 use foundry::{Code, Error};

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use virt::error::{Error as VirtError, ErrorNumber};
 
 use super::Libvirt;
-use crate::{Host, HostError, Result, only_roots};
+use crate::{HostError, HostInfo, Result, only_roots};
 use foundry_core::error::Kind;
 
 /// A call that was given up.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use virt::connect::Connect;
 use virt::error::{Error as VirtError, clear_error_callback};
 
-use super::machine::Told;
+use super::info::Told;
 use super::sockets::Sockets;
 use super::watchdog::Watchdog;
 use super::{CallObserver, Libvirt, Patience, alive};
@@ -125,5 +125,27 @@ fn open(way: Way, uri: &str, limit: Option<Duration>) -> std::result::Result<(Co
             Err(format!("no answer within {} s", limit.unwrap_or_default().as_secs_f32()))
         }
         Err(RecvTimeoutError::Disconnected) => Err("the bindings panicked".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use foundry_core::error::Kind;
+
+    #[test]
+    fn a_refused_connection_says_which_and_why() {
+        let Err(error) = Libvirt::connect("qemu+unix:///system?socket=/nonexistent/sock", Arc::new(()))
+        else {
+            panic!("connected to a socket that does not exist");
+        };
+        assert_eq!(error.kind(), Kind::Connection);
+        assert!(error.cause().is_some_and(|c| c.contains("/nonexistent/sock")), "{error:?}");
+        assert!(error.hint().is_some_and(|h| h.contains("libvirtd")));
+    }
+
+    #[test]
+    fn a_nul_byte_in_a_uri_is_an_error_and_no_panic() {
+        assert!(matches!(Libvirt::connect("a\0b", Arc::new(())), Err(HostError::Connect { .. })));
     }
 }

@@ -8,7 +8,7 @@ use super::linger::{Lingering, linger};
 use super::sending::{Sending, Target, transfer_failed};
 use super::sys::{self, Received};
 use super::{Asked, Libvirt, libvirt_xml, storage};
-use crate::{HostError, Result, Zeros};
+use crate::{HostError, Result, Transfers, Zeros};
 use foundry_fetch::content::{Content, Sink};
 
 /// Bytes that are taken at once.
@@ -27,24 +27,6 @@ struct ToVolume<'a> {
 }
 
 impl Libvirt {
-    pub(super) fn send(
-        &self,
-        volume: (&str, &str),
-        content: &mut dyn Content,
-        offset: u64,
-        length: u64,
-        zeros: Zeros,
-    ) -> Result<u64> {
-        let (pool, name) = volume;
-        let asked = storage(format!("upload to volume '{name}' in pool '{pool}'"));
-        let volume = self.volume_handle(pool, name, &asked)?;
-        if let Some(mut file) = self.file_of(&volume, &asked, offset)? {
-            let sent = Sending::new(content, &asked, length, zeros).to(&mut file);
-            return sent.and_then(|sent| file.finish().map(|()| sent));
-        }
-        self.stream_to(&volume, content, &asked, (offset, length), zeros)
-    }
-
     /// Sends to a stream, which is told that at most `span.1` bytes come, from `span.0` on.
     fn stream_to(
         &self,
@@ -63,35 +45,6 @@ impl Libvirt {
         let sent = Sending::new(content, asked, span.1, zeros).to(&mut target);
         let sent = sent.and_then(|sent| target.tell_hole().map(|()| sent));
         self.end(stream, sent, asked, lingering)
-    }
-
-    pub(super) fn receive(
-        &self,
-        pool: &str,
-        name: &str,
-        into: &mut dyn Sink,
-        (offset, length): (u64, u64),
-    ) -> Result<()> {
-        let asked = storage(format!("download volume '{name}' in pool '{pool}'"));
-        let volume = self.volume_handle(pool, name, &asked)?;
-        let mut done = 0;
-        let before = if length > PIECE { Some(self.version(&volume, &asked)?) } else { None };
-        while done < length {
-            let wanted = PIECE.min(length - done);
-            let received = self.receive_piece(&volume, into, &asked, (offset + done, wanted))?;
-            done += received;
-            if received < wanted {
-                break;
-            }
-        }
-        match before {
-            Some(before) if self.version(&volume, &asked)? != before => Err(HostError::Transfer {
-                operation: asked.operation,
-                cause: "somebody wrote to it or replaced it meanwhile".into(),
-                interrupted: false,
-            }),
-            _ => Ok(()),
-        }
     }
 
     fn receive_piece(
@@ -158,6 +111,55 @@ impl Libvirt {
                     done += length;
                 }
             }
+        }
+    }
+}
+
+impl Transfers for Libvirt {
+    fn upload(
+        &self,
+        pool: &str,
+        name: &str,
+        content: &mut dyn Content,
+        offset: u64,
+        length: u64,
+        zeros: Zeros,
+    ) -> Result<u64> {
+        let asked = storage(format!("upload to volume '{name}' in pool '{pool}'"));
+        let volume = self.volume_handle(pool, name, &asked)?;
+        if let Some(mut file) = self.file_of(&volume, &asked, offset)? {
+            let sent = Sending::new(content, &asked, length, zeros).to(&mut file);
+            return sent.and_then(|sent| file.finish().map(|()| sent));
+        }
+        self.stream_to(&volume, content, &asked, (offset, length), zeros)
+    }
+
+    fn download_span(
+        &self,
+        pool: &str,
+        name: &str,
+        into: &mut dyn Sink,
+        (offset, length): (u64, u64),
+    ) -> Result<()> {
+        let asked = storage(format!("download volume '{name}' in pool '{pool}'"));
+        let volume = self.volume_handle(pool, name, &asked)?;
+        let mut done = 0;
+        let before = if length > PIECE { Some(self.version(&volume, &asked)?) } else { None };
+        while done < length {
+            let wanted = PIECE.min(length - done);
+            let received = self.receive_piece(&volume, into, &asked, (offset + done, wanted))?;
+            done += received;
+            if received < wanted {
+                break;
+            }
+        }
+        match before {
+            Some(before) if self.version(&volume, &asked)? != before => Err(HostError::Transfer {
+                operation: asked.operation,
+                cause: "somebody wrote to it or replaced it meanwhile".into(),
+                interrupted: false,
+            }),
+            _ => Ok(()),
         }
     }
 }

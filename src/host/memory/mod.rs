@@ -23,10 +23,14 @@ mod disks;
 mod domains;
 mod fingerprint;
 mod guest;
-mod host;
 mod image;
+mod info;
+mod machine;
+mod networks;
+mod pools;
 mod setup;
-mod storage;
+mod transfers;
+mod volumes;
 mod xml;
 
 #[cfg(test)]
@@ -45,8 +49,8 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::{
-    Bridge, Capabilities, DomainState, GuestMachine, Machine as HostMachine, Neighbourhood, Network,
-    PoolSource, Result, Why,
+    Bridge, Capabilities, DomainState, GuestMachine, HostError, Machine as HostMachine, Neighbourhood,
+    Network, PoolSource, Result, Why,
 };
 use backend::Backend;
 use calls::{Call, Calls};
@@ -171,10 +175,20 @@ impl<T: Into<String>> From<T> for Failure {
     }
 }
 
+/// What cannot be read was given by the caller, so it is a refusal.
+fn refused(error: &HostError) -> Failure {
+    Failure::Refused(format!("XML error: {}", error.cause().unwrap_or_default()))
+}
+
 impl MemoryHost {
     fn inside(&self) -> MutexGuard<'_, Inside> {
         // A test that panicked inside of a call has failed; the others may still look.
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A call on a domain, under the name that it has now.
+    fn on(&self, method: &str, verb: &str, domain: Uuid) -> Call {
+        Call::domain(method, verb, &self.inside().state.machine_name(domain))
     }
 
     /// Makes one call: counts it, lets its hook run, and has the fault that is due come before or

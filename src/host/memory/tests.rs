@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::libvirt_xml::DomainDescription;
-use crate::{AddressSource, DomainState, GuestAddress, Host, HostError, Stopped, View};
+use crate::{
+    AddressSource, DomainState, Domains, GuestAddress, Guests, HostError, Pools, Stopped, Transfers, View,
+    Volumes,
+};
 use foundry_core::error::Kind;
 use foundry_fetch::content::Content;
 

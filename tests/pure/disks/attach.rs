@@ -1,7 +1,7 @@
 //! How a disk comes.
 
 use foundry::host::libvirt_xml::DomainDescription;
-use foundry::host::{Host, View};
+use foundry::host::{Domains, View, Volumes};
 use foundry::operations::Settings;
 use foundry::operations::disks::{Presence, Request, attach};
 use foundry::operations::inspect::get;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use foundry::Kind;
 use foundry::host::memory::{Guest, MemoryHost, OnUnplug};
-use foundry::host::{DomainState, Host, Reach};
+use foundry::host::{Disks, DomainState, Domains, Reach, Volumes};
 use foundry::operations::disks::{detach, survey};
 use foundry::units::Bytes;
 

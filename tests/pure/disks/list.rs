@@ -1,6 +1,6 @@
 //! What `disk list` shows.
 
-use foundry::host::{Host, Reach};
+use foundry::host::{Disks, Pools, Reach};
 use foundry::operations::disks::{Presence, list};
 use foundry::record::Role;
 use foundry::units::Bytes;

@@ -2,7 +2,7 @@
 
 use foundry::Kind;
 use foundry::host::memory::Guest;
-use foundry::host::{DomainState, Host, Reach};
+use foundry::host::{Disks, DomainState, Domains, Pools, Reach, Volumes};
 use foundry::operations::disks::{attach, resize, survey};
 use foundry::units::{Bytes, SizeWish};
 

@@ -1,7 +1,7 @@
 //! Others who are at it at the same time.
 
 use foundry::Error;
-use foundry::host::Host;
+use foundry::host::Domains;
 use foundry::operations::destroy::{self, carry_out};
 use foundry::operations::disks::{Attached, attach};
 use foundry::record::{Maker, Role, State};
