@@ -5,7 +5,7 @@ use super::ui::Ui;
 use crate::config::{Key, Origin};
 use foundry_core::error::Error;
 use foundry_engine::{Cancel, Session, Settings, SystemClock};
-use foundry_host::{Libvirt, Patience, run_event_loop};
+use foundry_host::{CallTimeouts, Libvirt, run_event_loop};
 
 /// A connection with everything that an operation needs.
 pub(super) struct Connected<'a> {
@@ -35,7 +35,7 @@ pub(super) fn connect<'a>(global: &Global, ui: &'a Ui) -> Result<Connected<'a>, 
     let settings = global.settings()?;
     tell_overruled(global, ui);
     run_event_loop();
-    let patience = Patience::of(global.found().timeout(Key::CallTimeout));
+    let patience = CallTimeouts::of(global.found().timeout(Key::CallTimeout));
     let host = Libvirt::connect_within(&uri(global), ui.observer(), patience)?;
     Ok(Connected { host, settings, clock: SystemClock::default(), ui, cancel: Cancel::default() })
 }

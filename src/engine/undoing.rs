@@ -11,7 +11,7 @@ use super::usage::Usage;
 use super::{Session, console, lookup};
 use foundry_core::error::{Error, Kind};
 use foundry_core::record::RecordedVolume;
-use foundry_host::{HostError, Kept, View};
+use foundry_host::{HostError, KeptOnUndefine, View};
 
 /// How far it has come.
 pub(super) struct Undoing<'a> {
@@ -131,13 +131,13 @@ fn is_gone(session: &Session<'_>, planned: &RecordedVolume) -> bool {
 
 /// What libvirt would remove with the definition that this run did not make: memory that is saved under the name, and
 /// EFI variables that another domain names, or of which nobody can tell.
-fn not_ours(session: &Session<'_>, uuid: Uuid) -> Kept {
+fn not_ours(session: &Session<'_>, uuid: Uuid) -> KeptOnUndefine {
     let is_shared = || -> Result<bool, Error> {
-        let described = session.host.describe(uuid, View::Persistent)?;
+        let described = session.host.describe(uuid, View::Config)?;
         let Some(path) = described.and_then(|described| described.nvram) else { return Ok(false) };
         Ok(!Usage::look(session, Some(uuid))?.of_file(&path).is_empty())
     };
-    Kept { nvram: is_shared().unwrap_or(true), saved: true }
+    KeptOnUndefine { nvram: is_shared().unwrap_or(true), saved: true }
 }
 
 fn remove(session: &Session<'_>, what: &Created) -> Result<(), String> {
@@ -145,7 +145,7 @@ fn remove(session: &Session<'_>, what: &Created) -> Result<(), String> {
     match what {
         Created::Domain { uuid, .. } => {
             session.host.force_off(*uuid).map_err(told)?;
-            session.host.undefine_but(*uuid, not_ours(session, *uuid)).map_err(told)
+            session.host.undefine_keeping(*uuid, not_ours(session, *uuid)).map_err(told)
         }
         Created::Volume(planned) => session.host.delete_volume(&planned.pool, &planned.name).map_err(told),
         Created::Mark { uuid, before } => session.host.set_record(*uuid, before).map_err(told),

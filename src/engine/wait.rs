@@ -164,7 +164,7 @@ impl Watch<'_> {
 
     /// What can be done about a guest that stopped for that reason.
     fn with_way_on(&self, error: Error, now: StateNow) -> Error {
-        let word = foundry_host::word_of(&self.name, self.vm.uuid);
+        let word = foundry_host::shell_name(&self.name, self.vm.uuid);
         match (now.state, now.why) {
             (DomainState::Paused, Why::NotSaid) => {
                 error.hint("a host can offer KVM and still not run this guest: try --virt-type qemu; libvirt's log of the VM tells more")
@@ -355,7 +355,7 @@ impl Watch<'_> {
         let (seen, is_by_user) = self.stands_still();
         let error = error.because(seen.unwrap_or(self.seen));
         let resume =
-            || format!("virsh resume {} lets it go on", foundry_host::word_of(&self.name, self.vm.uuid));
+            || format!("virsh resume {} lets it go on", foundry_host::shell_name(&self.name, self.vm.uuid));
         let error = if is_by_user { error.hint(resume()) } else { error };
         let interfaces = self.vm.record.manifest.spec.network_interfaces.iter();
         let bridges = interfaces.filter_map(|i| i.bridge.as_deref());
@@ -378,7 +378,7 @@ impl Watch<'_> {
         format!(
             "VM '{}' stays as it is; foundry destroy {} removes it",
             self.name,
-            foundry_host::word_of(&self.name, self.vm.uuid)
+            foundry_host::shell_name(&self.name, self.vm.uuid)
         )
     }
 

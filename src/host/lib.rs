@@ -10,6 +10,7 @@ pub mod diagnosis;
 mod error;
 mod libvirt;
 pub mod libvirt_xml;
+mod lock;
 mod machine;
 #[cfg(feature = "testing")]
 pub mod memory;
@@ -17,21 +18,20 @@ mod netlink;
 mod objects;
 mod storage;
 mod traits;
-mod turn;
 mod why;
 
 pub use error::{HostError, Stopped};
-pub use libvirt::{CallObserver, Libvirt, Patience, is_local_uri, run_event_loop};
+pub use libvirt::{CallObserver, CallTimeouts, Libvirt, is_local_uri, run_event_loop};
+pub use lock::{HostLock, LockError};
 pub use machine::only_roots;
 pub use machine::{GuestMachine, Machine, SecurityModel};
 pub use objects::{
-    AddressSource, Bridge, Capabilities, Domain, DomainState, GuestAddress, Kept, LinkAddress, Neighbour,
-    Neighbourhood, Network, Reach, StateNow, Subnet, View,
+    AddressSource, Affect, Bridge, Capabilities, Domain, DomainState, GuestAddress, KeptOnUndefine,
+    LinkAddress, Neighbour, Neighbourhood, Network, StateNow, Subnet, View,
 };
-pub use objects::{is_up, word_of};
+pub use objects::{is_up, shell_name};
 pub use storage::{Pool, PoolSource, Volume};
 pub use traits::{Disks, Domains, Guests, Host, HostInfo, Networks, Pools, Transfers, Volumes, Zeros};
-pub use turn::{NoTurn, Turn};
 pub use why::Why;
 
 /// The result of asking the host for something.

@@ -50,7 +50,7 @@ fn disk(bench: &Bench, device: &str) -> Disk {
 /// Targets as it runs, and as it starts next.
 fn targets(bench: &Bench) -> [Vec<String>; 2] {
     let uuid = bench.host.uuid_of("web").unwrap();
-    [View::Current, View::Persistent].map(|view| {
+    [View::Current, View::Config].map(|view| {
         let read = DomainDescription::read(&bench.host.domain_xml(uuid, view).unwrap().unwrap()).unwrap();
         read.disks.into_iter().map(|d| d.target).collect()
     })

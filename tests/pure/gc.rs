@@ -413,7 +413,7 @@ fn a_half_vm_that_was_replaced_since_stays() {
 fn a_disk_that_was_unplugged_stays_with_a_word() {
     let bench = Bench::with_web();
     let uuid = bench.host.uuid_of("web").unwrap();
-    bench.host.detach_disk(uuid, "vdb", foundry::host::Reach::Both).unwrap();
+    bench.host.detach_disk(uuid, "vdb", foundry::host::Affect::Both).unwrap();
     let found = look(&bench);
     assert_eq!(fates(&found), [("web/vdb".to_owned(), Fate::Stays)].into());
     let why = refused(&bench, &["web/vdb"]);

@@ -110,7 +110,7 @@ fn what_a_vm_has_is_told_beside_what_was_asked_for() {
     };
     assert_eq!(told(&bench), ["2", "2", "4", "4"]);
     bench.host.force_off(uuid).unwrap();
-    let xml = bench.host.domain_xml(uuid, View::Persistent).unwrap().unwrap();
+    let xml = bench.host.domain_xml(uuid, View::Config).unwrap().unwrap();
     let changed = xml.replace(">4194304</memory>", ">1572864</memory>").replace(">2</vcpu>", ">1</vcpu>");
     bench.host.define_domain(&changed).unwrap();
     assert_eq!(told(&bench), ["2", "1", "4", "1.5"]);

@@ -118,7 +118,7 @@ fn each_call(
 
 /// With `web`, on a machine whose foundries wait for each other.
 fn shared() -> Bench {
-    let bench = Bench::on(host_with_neighbours().with_turns().unwrap());
+    let bench = Bench::on(host_with_neighbours().with_locks().unwrap());
     bench.create(&plan(WEB)).unwrap();
     bench
 }
@@ -259,7 +259,7 @@ fn creates(host: &MemoryHost) {
 
 #[test]
 fn an_image_that_a_vm_is_made_from_meanwhile_stays() {
-    let fresh = || Bench::on(host_with_neighbours().with_turns().unwrap());
+    let fresh = || Bench::on(host_with_neighbours().with_locks().unwrap());
     let prune: Command = |b| {
         let found = images::dispensable(&b.session(), "foundry-images", true)?;
         images::prune(&b.session(), &found, |_| {})

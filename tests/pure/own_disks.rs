@@ -13,7 +13,7 @@ use foundry::units::{Bytes, SizeWish};
 /// Edits the definition of `web` as `virsh edit` does.
 fn edit(bench: &Bench, edit: impl Fn(String) -> String) {
     let uuid = bench.host.uuid_of("web").unwrap();
-    let xml = bench.host.domain_xml(uuid, View::Persistent).unwrap().unwrap();
+    let xml = bench.host.domain_xml(uuid, View::Config).unwrap().unwrap();
     let edited = edit(xml.clone());
     assert!(edited != xml, "nothing was edited");
     bench.host.define_domain(&edited).unwrap();

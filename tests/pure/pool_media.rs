@@ -58,7 +58,7 @@ fn bench(pool: &str) -> Bench {
 
 /// The disks of a domain, as libvirt has it.
 fn disks_of(bench: &Bench) -> Vec<String> {
-    let xml = bench.host.domain_xml(bench.host.uuid_of("web").unwrap(), View::Persistent).unwrap().unwrap();
+    let xml = bench.host.domain_xml(bench.host.uuid_of("web").unwrap(), View::Config).unwrap().unwrap();
     xml.split("<disk ")
         .skip(1)
         .map(|disk| disk.split("</disk>").next().unwrap().replace("\n      ", ""))

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use virt::connect::Connect;
 use virt::error::{Error as VirtError, clear_error_callback};
 
-use super::info::Told;
+use super::info::CapabilityCache;
 use super::sockets::Sockets;
 use super::watchdog::Watchdog;
-use super::{CallObserver, Libvirt, Patience, alive};
+use super::{CallObserver, CallTimeouts, Libvirt, keepalive};
 use crate::{HostError, Result};
 
 /// A call that opens a connection.
@@ -22,21 +22,25 @@ type Way = fn(Option<&str>) -> std::result::Result<Connect, VirtError>;
 static CONNECTING: Mutex<()> = Mutex::new(());
 
 impl Libvirt {
-    /// Connects, with the usual patience; `uri` is libvirt's (its page "Connection URIs"), empty for libvirt's own
+    /// Connects, with the usual timeouts; `uri` is libvirt's (its page "Connection URIs"), empty for libvirt's own
     /// choice.
     ///
     /// # Errors
     /// [`HostError::Connect`] with libvirt's reason.
     pub fn connect(uri: &str, observer: Arc<dyn CallObserver>) -> Result<Self> {
-        Self::connect_within(uri, observer, Patience::default())
+        Self::connect_within(uri, observer, CallTimeouts::default())
     }
 
     /// Connects. A call that has no answer in time fails, and with it the connection.
     ///
     /// # Errors
     /// [`HostError::Connect`] with libvirt's reason.
-    pub fn connect_within(uri: &str, observer: Arc<dyn CallObserver>, patience: Patience) -> Result<Self> {
-        Self::connect_by(("virConnectOpen", Connect::open), uri, observer, patience)
+    pub fn connect_within(
+        uri: &str,
+        observer: Arc<dyn CallObserver>,
+        timeouts: CallTimeouts,
+    ) -> Result<Self> {
+        Self::connect_by(("virConnectOpen", Connect::open), uri, observer, timeouts)
     }
 
     /// Connects to look only: nobody is asked who they are (libvirt's page "Connection authentication"), and what would
@@ -44,15 +48,19 @@ impl Libvirt {
     ///
     /// # Errors
     /// As [`Self::connect_within`].
-    pub fn connect_read_only(uri: &str, observer: Arc<dyn CallObserver>, patience: Patience) -> Result<Self> {
-        Self::connect_by(("virConnectOpenReadOnly", Connect::open_read_only), uri, observer, patience)
+    pub fn connect_read_only(
+        uri: &str,
+        observer: Arc<dyn CallObserver>,
+        timeouts: CallTimeouts,
+    ) -> Result<Self> {
+        Self::connect_by(("virConnectOpenReadOnly", Connect::open_read_only), uri, observer, timeouts)
     }
 
     fn connect_by(
         (function, way): (&str, Way),
         uri: &str,
         observer: Arc<dyn CallObserver>,
-        patience: Patience,
+        timeouts: CallTimeouts,
     ) -> Result<Self> {
         // Otherwise the library writes each error to stderr on its own, the expected ones too.
         clear_error_callback();
@@ -65,11 +73,11 @@ impl Libvirt {
             return Err(failed(cause));
         }
         let begun = Instant::now();
-        let opened = open(way, uri, patience.limit());
+        let opened = open(way, uri, timeouts.limit());
         let error = opened.as_ref().err().cloned();
         observer.called(function, &format!("connect to {uri}"), begun.elapsed(), error.as_deref());
         let (connection, sockets) = opened.map_err(failed)?;
-        alive::keep_alive(&connection, patience);
+        keepalive::keep_alive(&connection, timeouts);
         let watchdog = Watchdog::over(sockets.clone());
         let (uri, unanswered) = (uri.to_owned(), OnceLock::new());
         Ok(Self {
@@ -78,10 +86,10 @@ impl Libvirt {
             observer,
             streams_only: false,
             sockets,
-            patience,
+            timeouts,
             watchdog,
             unanswered,
-            told: Told::default(),
+            told: CapabilityCache::default(),
             is_here: OnceLock::new(),
             name: OnceLock::new(),
         })

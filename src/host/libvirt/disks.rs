@@ -6,7 +6,7 @@ use virt::sys as c;
 
 use super::domains::name_of;
 use super::{Asked, Libvirt, libvirt_xml, storage, sys, vm};
-use crate::{Disks, Domains, Reach, Result, View};
+use crate::{Affect, Disks, Domains, Result, View};
 use foundry_core::units::Bytes;
 
 impl Libvirt {
@@ -25,20 +25,20 @@ impl Libvirt {
 }
 
 impl Disks for Libvirt {
-    fn attach_disk(&self, domain: Uuid, xml: &str, reach: Reach) -> Result<()> {
+    fn attach_disk(&self, domain: Uuid, xml: &str, affect: Affect) -> Result<()> {
         self.on_domain(domain, "virDomainAttachDeviceFlags", "attach a disk to", |d| {
-            d.attach_device_flags(xml, flags(reach))
+            d.attach_device_flags(xml, flags(affect))
         })
     }
 
     /// libvirt takes the disk's own element, whatever kind of disk it is, and finds it by its target.
-    fn detach_disk(&self, domain: Uuid, target: &str, reach: Reach) -> Result<()> {
+    fn detach_disk(&self, domain: Uuid, target: &str, affect: Affect) -> Result<()> {
         // One call for each: where one of them does not have the disk, "both" is refused as a whole.
-        let views: &[(View, u32)] = match reach {
-            Reach::Live => &[(View::Current, c::VIR_DOMAIN_AFFECT_LIVE)],
-            Reach::Persistent => &[(View::Persistent, c::VIR_DOMAIN_AFFECT_CONFIG)],
-            Reach::Both => {
-                &[(View::Current, c::VIR_DOMAIN_AFFECT_LIVE), (View::Persistent, c::VIR_DOMAIN_AFFECT_CONFIG)]
+        let views: &[(View, u32)] = match affect {
+            Affect::Live => &[(View::Current, c::VIR_DOMAIN_AFFECT_LIVE)],
+            Affect::Config => &[(View::Config, c::VIR_DOMAIN_AFFECT_CONFIG)],
+            Affect::Both => {
+                &[(View::Current, c::VIR_DOMAIN_AFFECT_LIVE), (View::Config, c::VIR_DOMAIN_AFFECT_CONFIG)]
             }
         };
         views.iter().try_for_each(|(view, flag)| self.unplug_from(domain, target, *view, *flag))
@@ -61,10 +61,10 @@ impl Disks for Libvirt {
     }
 }
 
-fn flags(reach: Reach) -> u32 {
-    match reach {
-        Reach::Live => c::VIR_DOMAIN_AFFECT_LIVE,
-        Reach::Persistent => c::VIR_DOMAIN_AFFECT_CONFIG,
-        Reach::Both => c::VIR_DOMAIN_AFFECT_LIVE | c::VIR_DOMAIN_AFFECT_CONFIG,
+fn flags(affect: Affect) -> u32 {
+    match affect {
+        Affect::Live => c::VIR_DOMAIN_AFFECT_LIVE,
+        Affect::Config => c::VIR_DOMAIN_AFFECT_CONFIG,
+        Affect::Both => c::VIR_DOMAIN_AFFECT_LIVE | c::VIR_DOMAIN_AFFECT_CONFIG,
     }
 }

@@ -12,7 +12,7 @@ use virt::sys as c;
 use super::calling::is_absence;
 use super::why::{state_of, why};
 use super::{Libvirt, libvirt_xml, sys, vm};
-use crate::{Domain, DomainState, Domains, Kept, Result, StateNow, View};
+use crate::{Domain, DomainState, Domains, KeptOnUndefine, Result, StateNow, View};
 use foundry_core::units::Bytes;
 
 /// Prefix that libvirt gives foundry's element in the domain's XML.
@@ -167,7 +167,7 @@ impl Domains for Libvirt {
     fn domain_xml(&self, domain: Uuid, view: View) -> Result<Option<String>> {
         let flags = match view {
             View::Current => 0,
-            View::Persistent => c::VIR_DOMAIN_XML_INACTIVE,
+            View::Config => c::VIR_DOMAIN_XML_INACTIVE,
         };
         let Some(handle) = self.find_handle(domain)? else { return Ok(None) };
         let asked = vm(format!("describe domain '{}'", name_of(&handle)));
@@ -210,7 +210,7 @@ impl Domains for Libvirt {
     }
 
     /// libvirt itself stops it when the connection ends, in whatever way.
-    fn run_for_a_moment(&self, xml: &str) -> Result<Uuid> {
+    fn start_transient(&self, xml: &str) -> Result<Uuid> {
         let asked = vm("start a guest for a moment");
         let started = self.call("virDomainCreateXML", &asked, || {
             self.connection.create_domain_xml(xml, c::VIR_DOMAIN_START_AUTODESTROY)
@@ -256,7 +256,7 @@ impl Domains for Libvirt {
         }
     }
 
-    fn undefine_but(&self, domain: Uuid, kept: Kept) -> Result<()> {
+    fn undefine_keeping(&self, domain: Uuid, kept: KeptOnUndefine) -> Result<()> {
         let Some(handle) = self.find_handle(domain)? else { return Ok(()) };
         let asked = vm(format!("undefine domain '{}'", name_of(&handle)));
         let last = UNDEFINE_FLAGS.len() - 1;
@@ -308,7 +308,7 @@ impl Domains for Libvirt {
 }
 
 /// libvirt wants to be told of each store of variables whether it goes or stays.
-fn undefine_flags(known: u32, kept: Kept) -> u32 {
+fn undefine_flags(known: u32, kept: KeptOnUndefine) -> u32 {
     let saved = if kept.saved { 0 } else { c::VIR_DOMAIN_UNDEFINE_MANAGED_SAVE };
     let nvram = known & c::VIR_DOMAIN_UNDEFINE_NVRAM;
     if kept.nvram && nvram != 0 {
@@ -318,7 +318,7 @@ fn undefine_flags(known: u32, kept: Kept) -> u32 {
 }
 
 pub(super) fn name_of(handle: &Handle) -> String {
-    // Kept in the handle since its lookup; this asks nobody.
+    // KeptOnUndefine in the handle since its lookup; this asks nobody.
     handle.name().unwrap_or_default()
 }
 

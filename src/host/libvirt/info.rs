@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use super::uri::{driver_of, is_local_uri};
 use super::{Libvirt, libvirt_xml, vm, whereabouts};
-use crate::turn::Places;
-use crate::{Capabilities, GuestMachine, HostInfo, Machine, NoTurn, Result, Turn};
+use crate::lock::LockDirectories;
+use crate::{Capabilities, GuestMachine, HostInfo, HostLock, LockError, Machine, Result};
 use foundry_core::units::Bytes;
 
 /// What a connection was told of what the host can do.
 #[derive(Default)]
-pub(super) struct Told {
+pub(super) struct CapabilityCache {
     /// `<capabilities>`, and how long they took.
     capabilities: OnceLock<(String, Duration)>,
     hypervisor_version: OnceLock<u32>,
@@ -74,13 +74,13 @@ impl HostInfo for Libvirt {
         *self.is_here.get_or_init(|| is_local_uri(&self.uri) && self.leads_here())
     }
 
-    fn turn(&self, thing: &str) -> std::result::Result<Turn, NoTurn> {
+    fn lock(&self, thing: &str) -> std::result::Result<HostLock, LockError> {
         let driver = driver_of(&self.uri);
         // This machine's libvirt has several addresses.
         let host = if self.is_local() { "this machine" } else { self.host_name() };
         let is_users = self.is_local() && driver == "/session";
-        let places = if is_users { Places::of_user() } else { Places::of_all() };
-        Turn::take(&places, &format!("{thing} of {host}{driver}"))
+        let places = if is_users { LockDirectories::of_user() } else { LockDirectories::of_all() };
+        HostLock::take(&places, &format!("{thing} of {host}{driver}"))
     }
 
     fn capabilities(&self) -> Result<Capabilities> {

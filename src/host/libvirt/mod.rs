@@ -5,7 +5,7 @@
 //! fetched where it is used, so that what foundry acts on is what is there now. What the host can do is asked once for
 //! each connection: where libvirt looks at QEMU anew for each such answer, each takes seconds.
 
-mod alive;
+mod call_timeouts;
 mod calling;
 mod connecting;
 mod direct;
@@ -13,12 +13,12 @@ mod disks;
 mod domains;
 mod guests;
 mod info;
-mod linger;
+mod keepalive;
 mod listing;
 mod networks;
-mod patience;
 mod pools;
 mod sending;
+mod socket_keeper;
 mod sockets;
 mod streams;
 mod sys;
@@ -33,10 +33,10 @@ use std::time::Duration;
 
 use virt::connect::Connect;
 
-pub use self::alive::run_event_loop;
+pub use self::call_timeouts::CallTimeouts;
 use self::calling::{Asked, Unanswered, storage, vm};
-use self::info::Told;
-pub use self::patience::Patience;
+use self::info::CapabilityCache;
+pub use self::keepalive::run_event_loop;
 use self::sockets::Sockets;
 pub use self::uri::is_local_uri;
 use self::watchdog::Watchdog;
@@ -60,11 +60,11 @@ pub struct Libvirt {
     observer: Arc<dyn CallObserver>,
     streams_only: bool,
     sockets: Sockets,
-    patience: Patience,
+    timeouts: CallTimeouts,
     watchdog: Watchdog,
     /// The call that ended the connection by having no answer.
     unanswered: OnceLock<Unanswered>,
-    told: Told,
+    told: CapabilityCache,
     /// Whether the host is this machine, once somebody asked.
     is_here: OnceLock<bool>,
     /// The host's name, once somebody asked.

@@ -4,8 +4,8 @@ use virt::storage_vol::StorageVol;
 use virt::stream::Stream;
 use virt::sys as c;
 
-use super::linger::{Lingering, linger};
 use super::sending::{Sending, Target, transfer_failed};
+use super::socket_keeper::{SocketKeeper, keep_sockets};
 use super::sys::{self, Received};
 use super::{Asked, Libvirt, libvirt_xml, storage};
 use crate::{HostError, Result, Transfers, Zeros};
@@ -14,7 +14,7 @@ use foundry_fetch::content::{Content, Sink};
 /// Bytes that are taken at once.
 const CHUNK: usize = 256 * 1024;
 /// Bytes of one download. One that is left half read hangs libvirtd unless somebody reads it to its end
-/// (see [`super::linger`]), so that the end is never far.
+/// (see [`super::socket_keeper`]), so that the end is never far.
 const PIECE: u64 = 256 << 20;
 
 /// A stream to a volume.
@@ -37,14 +37,14 @@ impl Libvirt {
         zeros: Zeros,
     ) -> Result<u64> {
         let stream = self.call("virStreamNew", asked, || Stream::new(&self.connection, 0))?;
-        let lingering = linger(&self.sockets);
+        let keeper = keep_sockets(&self.sockets);
         let sparse = zeros != Zeros::Written;
         let flags = if sparse { c::VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM } else { 0 };
         self.call("virStorageVolUpload", asked, || volume.upload(&stream, span.0, span.1, flags))?;
         let mut target = ToVolume { host: self, stream: &stream, asked, hole: 0 };
         let sent = Sending::new(content, asked, span.1, zeros).to(&mut target);
         let sent = sent.and_then(|sent| target.tell_hole().map(|()| sent));
-        self.end(stream, sent, asked, lingering)
+        self.end(stream, sent, asked, keeper)
     }
 
     fn receive_piece(
@@ -55,11 +55,11 @@ impl Libvirt {
         span: (u64, u64),
     ) -> Result<u64> {
         let stream = self.call("virStreamNew", asked, || Stream::new(&self.connection, 0))?;
-        let lingering = linger(&self.sockets);
+        let keeper = keep_sockets(&self.sockets);
         let flags = c::VIR_STORAGE_VOL_DOWNLOAD_SPARSE_STREAM;
         self.call("virStorageVolDownload", asked, || volume.download(&stream, span.0, span.1, flags))?;
         let received = self.receive_all(&stream, into, asked);
-        self.end(stream, received, asked, lingering)
+        self.end(stream, received, asked, keeper)
     }
 
     fn end(
@@ -67,7 +67,7 @@ impl Libvirt {
         stream: Stream,
         outcome: Result<u64>,
         asked: &Asked,
-        lingering: Option<Lingering>,
+        keeper: Option<SocketKeeper>,
     ) -> Result<u64> {
         let ended = match outcome {
             Ok(bytes) => self.call("virStreamFinish", asked, || stream.finish()).map(|()| bytes),
@@ -77,7 +77,7 @@ impl Libvirt {
                 Err(e)
             }
         };
-        if let Some(child) = lingering.filter(|_| !self.connection.is_alive().unwrap_or(false)) {
+        if let Some(child) = keeper.filter(|_| !self.connection.is_alive().unwrap_or(false)) {
             child.stay();
         }
         ended

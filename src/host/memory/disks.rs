@@ -2,17 +2,17 @@
 
 use uuid::Uuid;
 
-use super::{Answer, MemoryHost, OnUnplug, State, refused, xml};
+use super::{MemoryHost, OnUnplug, State, StateResult, refused, xml};
 use crate::libvirt_xml::{DiskSource, DomainDescription};
-use crate::{Disks, DomainState, Reach, Result};
+use crate::{Affect, Disks, DomainState, Result};
 use foundry_core::error::Kind;
 use foundry_core::units::Bytes;
 
 impl Disks for MemoryHost {
-    fn attach_disk(&self, domain: Uuid, xml: &str, reach: Reach) -> Result<()> {
+    fn attach_disk(&self, domain: Uuid, xml: &str, affect: Affect) -> Result<()> {
         let call = self.on("attach_disk", "attach a disk to", domain);
         self.call(&call, |state| {
-            let (live, persistent) = places(reach);
+            let (live, persistent) = places(affect);
             let plugged = if live { Some(state.plugged(domain, xml)?) } else { None };
             if persistent {
                 let machine = state.machine(domain)?;
@@ -27,10 +27,10 @@ impl Disks for MemoryHost {
         })
     }
 
-    fn detach_disk(&self, domain: Uuid, target: &str, reach: Reach) -> Result<()> {
+    fn detach_disk(&self, domain: Uuid, target: &str, affect: Affect) -> Result<()> {
         let call = self.on("detach_disk", &format!("detach disk '{target}' from"), domain);
         self.call(&call, |state| {
-            let (live, persistent) = places(reach);
+            let (live, persistent) = places(affect);
             let shown = state.machine(domain)?.xml();
             let is_there = xml::without_disk(shown, target).map_err(|e| refused(&e))? != shown;
             if live && is_there {
@@ -86,7 +86,7 @@ impl Disks for MemoryHost {
 
 impl State {
     /// The running domain with a further disk: its file must be there, and a slot for it.
-    fn plugged(&mut self, uuid: Uuid, disk: &str) -> Answer<String> {
+    fn plugged(&mut self, uuid: Uuid, disk: &str) -> StateResult<String> {
         let xml = with_disk(&self.active(uuid)?.xml, disk)?;
         let described = DomainDescription::read(&xml).map_err(|e| refused(&e))?;
         if let Some(path) = described.disks.last().and_then(|d| d.source.path()) {
@@ -99,7 +99,7 @@ impl State {
     }
 
     /// Lets time pass for the disks that a guest was asked to let go of; one that does not run does nothing.
-    pub(super) fn let_go(&mut self, uuid: Uuid) -> Answer<()> {
+    pub(super) fn let_go(&mut self, uuid: Uuid) -> StateResult<()> {
         let Some(live) = self.machine(uuid)?.live.as_mut() else { return Ok(()) };
         if live.state != DomainState::Running {
             return Ok(());
@@ -121,12 +121,12 @@ impl State {
 
 const NO_DEFINITION: &str = "Requested operation is not valid: cannot modify device on transient domain";
 
-fn places(reach: Reach) -> (bool, bool) {
-    (reach != Reach::Persistent, reach != Reach::Live)
+fn places(affect: Affect) -> (bool, bool) {
+    (affect != Affect::Config, affect != Affect::Live)
 }
 
 /// A target belongs to one disk.
-fn with_disk(xml: &str, disk: &str) -> Answer<String> {
+fn with_disk(xml: &str, disk: &str) -> StateResult<String> {
     let described = DomainDescription::read(xml).map_err(|e| refused(&e))?;
     let with = xml::with_disk(xml, disk).map_err(|e| refused(&e))?;
     let new = DomainDescription::read(&with).map_err(|e| refused(&e))?;

@@ -3,9 +3,9 @@
 use uuid::Uuid;
 
 use super::calls::Call;
-use super::{Answer, Failure, Live, Machine, MemoryHost, State, refused, xml};
+use super::{Failure, Live, MemoryDomain, MemoryHost, State, StateResult, refused, xml};
 use crate::libvirt_xml::DomainDescription;
-use crate::{Domain, DomainState, Domains, Kept, Result, StateNow, View, Why};
+use crate::{Domain, DomainState, Domains, KeptOnUndefine, Result, StateNow, View, Why};
 
 impl Domains for MemoryHost {
     fn domains(&self, active_only: bool) -> Result<Vec<Domain>> {
@@ -44,7 +44,7 @@ impl Domains for MemoryHost {
             Ok(Some(match view {
                 View::Current => machine.xml().to_owned(),
                 // Of a transient domain libvirt shows what runs.
-                View::Persistent => machine.definition.as_deref().unwrap_or(machine.xml()).to_owned(),
+                View::Config => machine.definition.as_deref().unwrap_or(machine.xml()).to_owned(),
             }))
         })
     }
@@ -92,8 +92,8 @@ impl Domains for MemoryHost {
     }
 
     /// A domain of that name that is there already stays as it is.
-    fn run_for_a_moment(&self, xml: &str) -> Result<Uuid> {
-        self.call(&Call::host("run_for_a_moment", "start a guest for a moment"), |state| {
+    fn start_transient(&self, xml: &str) -> Result<Uuid> {
+        self.call(&Call::host("start_transient", "start a guest for a moment"), |state| {
             let name = DomainDescription::read(xml).map_err(|e| refused(&e))?.name;
             if let Some(uuid) = state.named(&name) {
                 return Err(
@@ -103,7 +103,7 @@ impl Domains for MemoryHost {
             let uuid = state.define(xml)?;
             let started = state.start(uuid);
             // Without a definition it is gone when it stops, or at once where it did not start.
-            let gone = state.undefine(uuid, Kept::default());
+            let gone = state.undefine(uuid, KeptOnUndefine::default());
             started.and(gone).map(|()| uuid)
         })
     }
@@ -153,7 +153,7 @@ impl Domains for MemoryHost {
         })
     }
 
-    fn undefine_but(&self, domain: Uuid, kept: Kept) -> Result<()> {
+    fn undefine_keeping(&self, domain: Uuid, kept: KeptOnUndefine) -> Result<()> {
         self.call(&self.on("undefine", "undefine", domain), |state| state.undefine(domain, kept))
     }
 
@@ -179,7 +179,7 @@ impl Domains for MemoryHost {
 }
 
 impl State {
-    pub(super) fn define(&mut self, text: &str) -> Answer<Uuid> {
+    pub(super) fn define(&mut self, text: &str) -> StateResult<Uuid> {
         let described = DomainDescription::read(text).map_err(|e| refused(&e))?;
         let name = described.name;
         check_domain_name(&name)?;
@@ -189,7 +189,7 @@ impl State {
         let uuid = described.uuid.unwrap_or_else(Uuid::new_v4);
         self.check_identity(&name, uuid)?;
         let definition = xml::with_uuid(text, uuid).map_err(|e| refused(&e))?;
-        let new = Machine {
+        let new = MemoryDomain {
             name,
             definition: None,
             live: None,
@@ -204,7 +204,7 @@ impl State {
     }
 
     /// A name belongs to one UUID and a UUID to one name.
-    fn check_identity(&self, name: &str, uuid: Uuid) -> Answer<()> {
+    fn check_identity(&self, name: &str, uuid: Uuid) -> StateResult<()> {
         if let Some(holder) = self.named(name).filter(|holder| *holder != uuid) {
             return Err(format!("operation failed: domain '{name}' already exists with uuid {holder}").into());
         }
@@ -217,7 +217,7 @@ impl State {
         }
     }
 
-    fn start(&mut self, uuid: Uuid) -> Answer<()> {
+    fn start(&mut self, uuid: Uuid) -> StateResult<()> {
         let machine = self.machine(uuid)?;
         if machine.live.is_some() {
             return Err("Requested operation is not valid: domain is already running".into());
@@ -239,7 +239,7 @@ impl State {
     }
 
     /// libvirt lets an active domain run on without a definition.
-    fn undefine(&mut self, uuid: Uuid, kept: Kept) -> Answer<()> {
+    fn undefine(&mut self, uuid: Uuid, kept: KeptOnUndefine) -> StateResult<()> {
         let Some(machine) = self.machines.get_mut(&uuid) else { return Ok(()) };
         if kept.saved && machine.saved.is_some() {
             return Err("Requested operation is not valid: Refusing to undefine while domain managed save image exists".into());
@@ -257,7 +257,7 @@ impl State {
     }
 }
 
-fn check_domain_name(name: &str) -> Answer<()> {
+fn check_domain_name(name: &str) -> StateResult<()> {
     match name.chars().find(|c| matches!(c, '/' | '\n')) {
         Some(c) => Err(format!("XML error: name {name} cannot contain '{c}'").into()),
         None => Ok(()),

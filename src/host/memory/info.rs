@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering;
 
 use super::calls::Call;
 use super::{MemoryHost, URI};
-use crate::turn::Places;
-use crate::{Capabilities, GuestMachine, HostInfo, Machine, NoTurn, Result, Turn};
+use crate::lock::LockDirectories;
+use crate::{Capabilities, GuestMachine, HostInfo, HostLock, LockError, Machine, Result};
 use foundry_core::units::Bytes;
 
 impl HostInfo for MemoryHost {
@@ -17,13 +17,13 @@ impl HostInfo for MemoryHost {
         self.local
     }
 
-    fn turn(&self, thing: &str) -> std::result::Result<Turn, NoTurn> {
+    fn lock(&self, thing: &str) -> std::result::Result<HostLock, LockError> {
         if self.busy.load(Ordering::SeqCst) {
-            return Err(NoTurn::Taken(Some(std::process::id())));
+            return Err(LockError::Taken(Some(std::process::id())));
         }
-        match &self.turns {
-            None => Ok(Turn::free()),
-            Some(place) => Turn::take(&Places::only(place.path()), thing),
+        match &self.locks {
+            None => Ok(HostLock::free()),
+            Some(place) => HostLock::take(&LockDirectories::only(place.path()), thing),
         }
     }
 

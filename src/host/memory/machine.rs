@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
-use super::{Answer, Failure, Guest, Live, Machine, State, refused};
+use super::{Failure, Guest, Live, MemoryDomain, State, StateResult, refused};
 use crate::libvirt_xml::{DiskSource, DomainDescription, InterfaceDescription};
 use crate::{Domain, DomainState, StateNow, Why};
 
-impl Machine {
+impl MemoryDomain {
     /// What describes it now.
     pub(super) fn xml(&self) -> &str {
         let live = self.live.as_ref().map(|live| live.xml.as_str());
@@ -23,7 +23,7 @@ impl Machine {
         self.live.as_ref().map_or(self.why_off, |live| live.why)
     }
 
-    pub(super) fn describe(&self, uuid: Uuid) -> Answer<Domain> {
+    pub(super) fn describe(&self, uuid: Uuid) -> StateResult<Domain> {
         let described = DomainDescription::read(self.xml()).map_err(|e| refused(&e))?;
         Ok(Domain {
             uuid,
@@ -46,12 +46,12 @@ impl State {
         self.machines.get(&uuid).map_or_else(|| uuid.to_string(), |m| m.name.clone())
     }
 
-    pub(super) fn machine(&mut self, uuid: Uuid) -> Answer<&mut Machine> {
+    pub(super) fn machine(&mut self, uuid: Uuid) -> StateResult<&mut MemoryDomain> {
         let absent = || format!("Domain not found: no domain with matching uuid '{uuid}'");
         self.machines.get_mut(&uuid).ok_or_else(|| absent().into())
     }
 
-    pub(super) fn active(&mut self, uuid: Uuid) -> Answer<&mut Live> {
+    pub(super) fn active(&mut self, uuid: Uuid) -> StateResult<&mut Live> {
         let live = self.machine(uuid)?.live.as_mut();
         live.ok_or_else(|| "Requested operation is not valid: domain is not running".into())
     }
@@ -93,7 +93,7 @@ impl State {
     }
 
     /// A disk's volume and every file below it must be there.
-    pub(super) fn check_disks(&self, domain: &DomainDescription) -> Answer<()> {
+    pub(super) fn check_disks(&self, domain: &DomainDescription) -> StateResult<()> {
         for disk in &domain.disks {
             match &disk.source {
                 DiskSource::File(path) | DiskSource::Block(path) | DiskSource::Rbd(path) => {
@@ -108,7 +108,7 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn check_files(&self, path: &str) -> Answer<()> {
+    pub(super) fn check_files(&self, path: &str) -> StateResult<()> {
         let chain = std::iter::once(path.to_owned()).chain(self.chain(path));
         let missing = chain.into_iter().find(|path| !self.files.contains_key(path));
         let refusal =
@@ -123,7 +123,7 @@ impl State {
         std::iter::successors(below(&path.to_owned()), below).take(self.files.len() + 1).collect()
     }
 
-    pub(super) fn check_interface(&self, interface: &InterfaceDescription) -> Answer<()> {
+    pub(super) fn check_interface(&self, interface: &InterfaceDescription) -> StateResult<()> {
         let source = interface.source.as_deref().unwrap_or_default();
         match (interface.kind.as_str(), &self.bridges) {
             ("network", _) => match self.networks.get(source) {

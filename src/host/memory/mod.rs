@@ -49,8 +49,8 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::{
-    Bridge, Capabilities, DomainState, GuestMachine, HostError, Machine as HostMachine, Neighbourhood,
-    Network, PoolSource, Result, Why,
+    Bridge, Capabilities, DomainState, GuestMachine, HostError, Machine, Neighbourhood, Network, PoolSource,
+    Result, Why,
 };
 use backend::Backend;
 use calls::{Call, Calls};
@@ -62,13 +62,13 @@ const URI: &str = "memory:///";
 /// A virtualization host in memory; see the module.
 pub struct MemoryHost {
     capabilities: Capabilities,
-    machine: HostMachine,
+    machine: Machine,
     guest_machine: GuestMachine,
     local: bool,
-    /// Whether another foundry has the turn with everything.
+    /// Whether another foundry holds every lock.
     busy: AtomicBool,
-    /// Where their turns are, where rivals are foundries of one machine.
-    turns: Option<TempDir>,
+    /// Where their lock files are, if rivals are foundries of one machine.
+    locks: Option<TempDir>,
     inside: Mutex<Inside>,
 }
 
@@ -81,7 +81,7 @@ struct Inside {
 /// Everything that is on the host.
 #[derive(Default)]
 struct State {
-    machines: BTreeMap<Uuid, Machine>,
+    machines: BTreeMap<Uuid, MemoryDomain>,
     /// How guests behave, by the name of their domain; it may not exist yet.
     guests: BTreeMap<String, Guest>,
     pools: BTreeMap<String, PoolCell>,
@@ -106,7 +106,7 @@ struct State {
 }
 
 /// A domain.
-struct Machine {
+struct MemoryDomain {
     name: String,
     /// Its definition; a transient domain has none.
     definition: Option<String>,
@@ -167,7 +167,7 @@ enum Failure {
 }
 
 /// What the parts of the state answer; the call around it says what was asked.
-type Answer<T> = std::result::Result<T, Failure>;
+type StateResult<T> = std::result::Result<T, Failure>;
 
 impl<T: Into<String>> From<T> for Failure {
     fn from(libvirt: T) -> Self {
@@ -193,7 +193,7 @@ impl MemoryHost {
 
     /// Makes one call: counts it, lets its hook run, and has the fault that is due come before or
     /// after its effect.
-    fn call<T>(&self, call: &Call, act: impl FnOnce(&mut State) -> Answer<T>) -> Result<T> {
+    fn call<T>(&self, call: &Call, act: impl FnOnce(&mut State) -> StateResult<T>) -> Result<T> {
         self.run_hook();
         let Inside { state, calls } = &mut *self.inside();
         let effect = calls.enter(call);

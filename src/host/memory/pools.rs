@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::backend::Backend;
 use super::calls::Call;
-use super::{Answer, MemoryHost, PoolCell, State, refused};
+use super::{MemoryHost, PoolCell, State, StateResult, refused};
 use crate::libvirt_xml::PoolParts;
 use crate::{Pool, PoolSource, Pools, Result};
 use foundry_core::units::Bytes;
@@ -100,12 +100,12 @@ impl Pools for MemoryHost {
 }
 
 impl State {
-    pub(super) fn existing_pool(&mut self, name: &str) -> Answer<&mut PoolCell> {
+    pub(super) fn existing_pool(&mut self, name: &str) -> StateResult<&mut PoolCell> {
         let absent = || format!("Storage pool not found: no storage pool with matching name '{name}'");
         self.pools.get_mut(name).ok_or_else(|| absent().into())
     }
 
-    pub(super) fn pool_that_is(&mut self, active: bool, name: &str) -> Answer<&mut PoolCell> {
+    pub(super) fn pool_that_is(&mut self, active: bool, name: &str) -> StateResult<&mut PoolCell> {
         let pool = self.existing_pool(name)?;
         if pool.active == active {
             return Ok(pool);
@@ -134,7 +134,7 @@ impl State {
         })
     }
 
-    pub(super) fn define_pool(&mut self, xml: &str) -> Answer<String> {
+    pub(super) fn define_pool(&mut self, xml: &str) -> StateResult<String> {
         let PoolParts { name, kind, target, source, .. } = PoolParts::read(xml).map_err(|e| refused(&e))?;
         if let Some(c) = name.chars().find(|c| matches!(c, '/' | '\n')) {
             return Err(format!("XML error: name {name} cannot contain '{c}'").into());
@@ -152,7 +152,7 @@ impl State {
         Ok(name)
     }
 
-    fn refresh_pool(&mut self, name: &str) -> Answer<()> {
+    fn refresh_pool(&mut self, name: &str) -> StateResult<()> {
         let pool = self.pool_that_is(true, name)?;
         let (directory, files) = (format!("{}/", pool.target), pool.kind.holds_files());
         let mut known = BTreeSet::new();

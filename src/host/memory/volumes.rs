@@ -2,7 +2,7 @@
 
 use super::backend;
 use super::calls::Call;
-use super::{Answer, Failure, File, MemoryHost, State, refused};
+use super::{Failure, File, MemoryHost, State, StateResult, refused};
 use crate::libvirt_xml::{VolumeParts, volume_name};
 use crate::{Result, Volume, Volumes};
 use foundry_core::units::Bytes;
@@ -94,7 +94,7 @@ impl State {
     }
 
     /// Path of a volume that libvirt has seen in an active pool.
-    pub(super) fn known_path(&self, pool: &str, name: &str) -> Answer<String> {
+    pub(super) fn known_path(&self, pool: &str, name: &str) -> StateResult<String> {
         let absent =
             || Failure::from(format!("Storage volume not found: no storage vol with matching name '{name}'"));
         let pool = self.pools.get(pool).filter(|p| p.active).ok_or_else(absent)?;
@@ -108,13 +108,13 @@ impl State {
         self.volume(pool, name)
     }
 
-    pub(super) fn file(&mut self, pool: &str, name: &str) -> Answer<&mut File> {
+    pub(super) fn file(&mut self, pool: &str, name: &str) -> StateResult<&mut File> {
         let path = self.known_path(pool, name)?;
         let gone = format!("cannot open '{path}': No such file or directory");
         self.files.get_mut(&path).ok_or_else(|| gone.into())
     }
 
-    fn add_volume(&mut self, pool: &str, wish: &VolumeParts, mut made: File) -> Answer<Volume> {
+    fn add_volume(&mut self, pool: &str, wish: &VolumeParts, mut made: File) -> StateResult<Volume> {
         let path = self.free_path(pool, &wish.name)?;
         self.check_format(wish)?;
         made.mode = wish.mode.unwrap_or(made.mode);
@@ -136,7 +136,7 @@ impl State {
     }
 
     /// A file in the way is refused, seen by libvirt or not.
-    fn free_path(&mut self, pool: &str, name: &str) -> Answer<String> {
+    fn free_path(&mut self, pool: &str, name: &str) -> StateResult<String> {
         let cell = self.pool_that_is(true, pool)?;
         if name.contains('/') {
             return Err(
@@ -155,7 +155,7 @@ impl State {
         Ok(path)
     }
 
-    fn check_format(&self, wish: &VolumeParts) -> Answer<()> {
+    fn check_format(&self, wish: &VolumeParts) -> StateResult<()> {
         if let Some(unknown) = wish.format.as_deref().filter(|f| !FORMATS.contains(f)) {
             return Err(format!("unknown volume format type {unknown}").into());
         }

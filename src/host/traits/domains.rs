@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use crate::libvirt_xml::DomainDescription;
-use crate::{Domain, Kept, Result, StateNow, View};
+use crate::{Domain, KeptOnUndefine, Result, StateNow, View};
 
 /// Domains: their definitions, states and snapshots.
 pub trait Domains: Send + Sync {
@@ -31,7 +31,7 @@ pub trait Domains: Send + Sync {
     fn start(&self, domain: Uuid) -> Result<()>;
     /// Starts a domain that has no definition and is gone when it stops or the connection ends. Refused where
     /// its name is taken.
-    fn run_for_a_moment(&self, xml: &str) -> Result<Uuid>;
+    fn start_transient(&self, xml: &str) -> Result<Uuid>;
     /// Asks the guest to power off; returns at once.
     fn request_shutdown(&self, domain: Uuid) -> Result<()>;
     /// Continues a paused or suspended domain.
@@ -41,10 +41,10 @@ pub trait Domains: Send + Sync {
     /// Removes the definition with NVRAM, managed save, TPM state and the metadata of snapshots and
     /// checkpoints. The caller has stopped it. A domain that is already gone is `Ok`.
     fn undefine(&self, domain: Uuid) -> Result<()> {
-        self.undefine_but(domain, Kept::default())
+        self.undefine_keeping(domain, KeptOnUndefine::default())
     }
     /// As [`Self::undefine`], and some of it stays.
-    fn undefine_but(&self, domain: Uuid, kept: Kept) -> Result<()>;
+    fn undefine_keeping(&self, domain: Uuid, kept: KeptOnUndefine) -> Result<()>;
     /// The description that the saved memory of a domain is restored with; `None` where none is saved.
     fn saved_xml(&self, domain: Uuid) -> Result<Option<String>>;
     /// Names of the snapshots that libvirt knows of.

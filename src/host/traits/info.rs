@@ -1,6 +1,6 @@
 //! The host itself.
 
-use crate::{Capabilities, GuestMachine, Machine, NoTurn, Result, Turn};
+use crate::{Capabilities, GuestMachine, HostLock, LockError, Machine, Result};
 use foundry_core::units::Bytes;
 
 /// The host itself: where it is, what it is like, what it can run.
@@ -9,13 +9,13 @@ pub trait HostInfo: Send + Sync {
     fn uri(&self) -> &str;
     /// Whether the host is the machine foundry runs on, so that its kernel can be asked directly.
     fn is_local(&self) -> bool;
-    /// The turn with a thing of the host's among the foundries of this machine, if no other has it.
+    /// The lock of a thing of the host among the foundries of this machine, if no other holds it.
     ///
     /// # Errors
     /// Why there is none, of which the host knows nothing.
-    fn turn(&self, thing: &str) -> std::result::Result<Turn, NoTurn> {
+    fn lock(&self, thing: &str) -> std::result::Result<HostLock, LockError> {
         let _ = thing;
-        Ok(Turn::free())
+        Ok(HostLock::free())
     }
     /// Name, versions and guest types of the host.
     fn capabilities(&self) -> Result<Capabilities>;
