@@ -104,7 +104,8 @@ package_documents() {
   package_has "$1" README.md
   for file in "$1"/*.md; do
     while read -r link; do
-      [[ $link == http* ]] || package_has "$1" "$link"
+      # Without the heading that it leads to
+      [[ $link == http* || $link == '#'* ]] || package_has "$1" "${link%%#*}"
     done < <(grep -o ']([^)]*)' "$file" | sed 's/^](\(.*\))$/\1/')
   done
 }

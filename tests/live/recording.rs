@@ -143,9 +143,11 @@ fn the_readme_shows_it_and_its_commands() {
     let played: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("$ ")).collect();
     assert!(played.len() >= 3, "{played:?}");
     let blocks = documents::blocks();
-    let taught = blocks
+    let shown: Vec<_> = blocks
         .iter()
         .filter(|block| (block.file, block.info.as_str()) == ("README.md", "console"))
-        .any(|block| block.commands().take(played.len()).eq(played.iter().copied()));
-    assert!(taught, "README.md does not explain {played:?}");
+        .map(|block| (block.line, block.commands().take(played.len()).collect::<Vec<_>>()))
+        .collect();
+    let taught = shown.iter().any(|(_, commands)| *commands == played);
+    assert!(taught, "README.md does not explain {played:?}, but by line {shown:#?}");
 }

@@ -122,15 +122,52 @@ fn every_command_is_one_that_foundry_takes() {
     assert!(seen >= 15, "only {seen} commands were found: does this test still read the documents?");
 }
 
+/// The name by which a link leads to a heading, as GitHub makes it.
+fn anchor(heading: &str) -> String {
+    let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+    heading
+        .trim_start_matches('#')
+        .trim()
+        .to_lowercase()
+        .chars()
+        .filter(kept)
+        .collect::<String>()
+        .replace(' ', "-")
+}
+
 #[test]
-fn every_file_that_is_linked_to_is_there() {
+fn every_file_and_heading_that_is_linked_to_is_there() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     for file in documents::FILES {
         let text = std::fs::read_to_string(root.join(file)).unwrap();
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            assert!(target.starts_with("http") || root.join(target).exists(), "{file}: {target}");
+            if target.starts_with("http") {
+                continue;
+            }
+            let (path, heading) = target.split_once('#').unwrap_or((target, ""));
+            let path = if path.is_empty() { file } else { path };
+            assert!(root.join(path).exists(), "{file}: {target}");
+            if !heading.is_empty() {
+                let text = std::fs::read_to_string(root.join(path)).unwrap();
+                let found = text.lines().any(|line| line.starts_with('#') && anchor(line) == heading);
+                assert!(found, "{file}: {target}");
+            }
         }
     }
+}
+
+/// Also in an editor that does not break lines, or beside the code.
+#[test]
+fn no_line_of_the_design_is_longer_than_120_columns() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("DESIGN.md")).unwrap();
+    let long: Vec<usize> = text
+        .lines()
+        .zip(1..)
+        .filter(|(line, _)| line.chars().count() > 120)
+        .map(|(_, number)| number)
+        .collect();
+    assert!(long.is_empty(), "lines {long:?}");
 }
 
 /// The page that README.md leads to for them.
