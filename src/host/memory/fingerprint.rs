@@ -1,6 +1,5 @@
 //! Everything on the host in one value that compares and prints.
 
-use crate::Domains;
 use std::collections::BTreeSet;
 use std::fmt;
 
