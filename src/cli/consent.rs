@@ -3,7 +3,7 @@
 use super::ui::Ui;
 use foundry_core::error::{Code, Error};
 use foundry_core::text::printable;
-use foundry_engine::destroy::Doomed;
+use foundry_engine::vm::destroy::Doomed;
 
 /// Goes on if the user agrees; `otherwise` says what did not happen.
 pub(super) fn agree(question: &str, otherwise: &str, ui: &Ui) -> Result<(), Error> {

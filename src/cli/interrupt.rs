@@ -17,7 +17,8 @@ use signal_hook::iterator::Signals;
 
 use super::ui;
 use foundry_core::error::{Code, Error, Kind};
-use foundry_engine::{Cancel, own_status};
+use foundry_engine::Cancel;
+use foundry_engine::own_status;
 
 /// How long the end after a first wish may take without a word, and after a second at all.
 const FIRST_PATIENCE: Duration = Duration::from_secs(2);

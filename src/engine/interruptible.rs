@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use super::Cancel;
+use crate::Cancel;
 use foundry_fetch::content::Content;
 use foundry_host::Stopped;
 

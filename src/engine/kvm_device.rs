@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use super::Session;
-use super::rights::{Accounts, Rights, User, rights};
-use super::session::is_session;
+use crate::Session;
+use crate::context::is_session;
+use crate::rights::{Accounts, Rights, User, rights};
 use foundry_core::text::shell_word;
 use foundry_host::Capabilities;
 use foundry_host::diagnosis::advice::OPEN_KVM;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::support::bench::{Bench, GENTLE, GIB, disk_request};
 use crate::support::manifests::{SMALL, WEB, plan};
-use foundry::operations::disks::{self, attach, detach, resize, survey};
-use foundry::operations::inspect::{get, list};
+use foundry::operations::disk::{self, attach, detach, resize, survey};
+use foundry::operations::vm::inspect::{get, list};
 use foundry::units::{Bytes, SizeWish};
 
 /// The calls, one a line, in a form that can be read.
@@ -226,7 +226,7 @@ fn detach_asks_once_before_and_once_after_the_guest() {
 #[test]
 fn a_list_of_disks_asks_for_each_vm_and_each_disk() {
     let bench = Bench::with_web();
-    disks::list(&bench.session(), None).unwrap();
+    disk::list(&bench.session(), None).unwrap();
     insta::assert_snapshot!(calls(&bench), @r"
     domains
     domain_xml other

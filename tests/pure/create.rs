@@ -8,7 +8,7 @@ use crate::support::manifests::{HASH, SMALL, WEB, plan, plan_with};
 use foundry::Kind;
 use foundry::host::memory::MemoryHost;
 use foundry::host::{DomainState, Domains, Pools, Volumes};
-use foundry::operations::create::dry_run;
+use foundry::operations::vm::create::dry_run;
 use foundry::record::{Role, State};
 
 /// The calls that change something, in the order of ARCHITECTURE.md.

@@ -6,7 +6,7 @@ use crate::support::manifests::HASH;
 use crate::support::manifests::{KEY, WEB, plan, plan_with};
 use foundry::Kind;
 use foundry::host::{Affect, Disks, DomainState, Domains, Pools, Volumes};
-use foundry::operations::destroy::Options;
+use foundry::operations::vm::destroy::Options;
 use foundry::record::METADATA_NAMESPACE;
 
 const NOTHING: [&str; 0] = [];
@@ -115,7 +115,7 @@ fn a_vm_of_the_first_foundry_goes_without_force() {
 fn its_disks_can_be_kept_too() {
     let bench = first_foundry();
     let survey = bench.survey("old", KEEP).unwrap();
-    let names = |list: &[foundry::operations::destroy::Doomed]| -> Vec<String> {
+    let names = |list: &[foundry::operations::vm::destroy::Doomed]| -> Vec<String> {
         list.iter().map(|v| v.name.clone()).collect()
     };
     assert_eq!(names(&survey.kept), ["old_boot.qcow2", "old_data-vdb.qcow2"]);

@@ -11,7 +11,7 @@ use foundry::host::libvirt_xml::DomainDescription;
 use foundry::host::memory::{Guest, OnUnplug};
 use foundry::host::{DomainState, Domains, View, Volumes};
 use foundry::operations::Cancel;
-use foundry::operations::disks::{attach, detach, resize, survey};
+use foundry::operations::disk::{attach, detach, resize, survey};
 use foundry::record::Role;
 use foundry::units::{Bytes, SizeWish};
 use foundry::{Error, Kind};

@@ -11,8 +11,8 @@ use std::time::Duration;
 use crate::support::bench::{Bench, GIB, disk_request, whole};
 use foundry::host::libvirt_xml::DomainDescription;
 use foundry::host::{DomainState, Domains, View, Volumes};
-use foundry::operations::disks::{self as operations, Attached, Disk, Request, Resized};
-use foundry::operations::inspect::get;
+use foundry::operations::disk::{self as operations, Attached, Disk, Request, Resized};
+use foundry::operations::vm::inspect::get;
 use foundry::{Error, Kind, manifest};
 
 const NOTHING: [&str; 0] = [];

@@ -11,9 +11,16 @@ use crate::support::stray::{FORGED, HOSTILE, HOSTILE_NAME, assert_lines, is_stra
 use base64::Engine;
 use foundry::host::memory::Guest;
 use foundry::host::{DomainState, Domains};
+use foundry::operations::disk;
 use foundry::operations::doctor::examine;
-use foundry::operations::wait::{Goal, wait};
-use foundry::operations::{disks, gc, images, inspect, pools, preflight::preflight, seed, storage};
+use foundry::operations::gc;
+use foundry::operations::image;
+use foundry::operations::preflight::preflight;
+use foundry::operations::storage::pools;
+use foundry::operations::storage::status;
+use foundry::operations::vm::inspect;
+use foundry::operations::vm::seed;
+use foundry::operations::vm::wait::{Goal, wait};
 use foundry::text::{is_unseen, printable, shell_word};
 use foundry::units::{Bytes, SizeWish};
 use foundry::{Error, Kind};
@@ -44,32 +51,32 @@ fn look_at_all(bench: &Bench, name: &str, of: &str) {
     let session = bench.session();
     look(inspect::list(&session, true), of);
     look(inspect::get(&session, name), of);
-    look(disks::list(&session, Some(name)), of);
+    look(disk::list(&session, Some(name)), of);
     for options in [GENTLE, KEEP, FORCE] {
         look(bench.survey(name, options), of);
     }
     look(seed::survey(&session, name, false), of);
     look(seed::survey(&session, name, true), of);
     for disk in ["vda", "vdb", HOSTILE] {
-        look(disks::survey(&session, name, disk, false), of);
-        look(disks::resize(&session, name, disk, SizeWish::To(Bytes(GIB))), of);
+        look(disk::survey(&session, name, disk, false), of);
+        look(disk::resize(&session, name, disk, SizeWish::To(Bytes(GIB))), of);
     }
     look(gc::survey(&session, None), of);
-    look(storage::status(&session), of);
+    look(status::status(&session), of);
     look(preflight(&session, &plan(WEB)), of);
     look(examine(&session, false), of);
     for pool in session.host.pools().unwrap() {
         look(pools::info(&session, &pool.name), of);
         look(pools::delete(&session, &pool.name, false), of);
         look(pools::start(&session, &pool.name, false), of);
-        look(images::list(&session, &pool.name), of);
+        look(image::list(&session, &pool.name), of);
         for volume in session.host.volumes(&pool.name).unwrap_or_default() {
-            look(images::info(&session, &pool.name, &volume.name), of);
+            look(image::info(&session, &pool.name, &volume.name), of);
         }
     }
     look(inspect::get(&session, HOSTILE), of);
-    look(images::info(&session, HOSTILE, HOSTILE), of);
-    look(images::delete(&session, "foundry-images", HOSTILE), of);
+    look(image::info(&session, HOSTILE, HOSTILE), of);
+    look(image::delete(&session, "foundry-images", HOSTILE), of);
 }
 
 /// Pointers to all texts in a value.
@@ -175,7 +182,7 @@ fn a_command_has_the_uuid_of_a_vm_whose_name_is_not_seen() {
     let seen = inspect::get(&bench.session(), name).unwrap();
     let said = format!("{:?}", seen.vm.status);
     assert!(said.contains(&format!("foundry destroy {uuid} removes it")), "{said}");
-    let error = disks::resize(&bench.session(), name, "vda", SizeWish::To(Bytes(99 * GIB))).unwrap_err();
+    let error = disk::resize(&bench.session(), name, "vda", SizeWish::To(Bytes(99 * GIB))).unwrap_err();
     let hint = error.hint_text().unwrap();
     assert!(hint.contains(&format!("foundry destroy {uuid} removes it")), "{hint}");
     assert!(error.message().contains(r"'web\u{202e}'"), "{error}");
@@ -195,8 +202,8 @@ fn what_a_guest_says_of_its_file_systems_makes_no_line() {
     });
     let answer = json!({"return": [system]}).to_string();
     bench.host.set_guest("web", Guest::new().agent_answer("guest-get-fsinfo", &answer));
-    let error = disks::survey(&bench.session(), "web", "vdb", false)
-        .and_then(|detachment| disks::detach(&bench.session(), &detachment, Duration::from_secs(1)))
+    let error = disk::survey(&bench.session(), "web", "vdb", false)
+        .and_then(|detachment| disk::detach(&bench.session(), &detachment, Duration::from_secs(1)))
         .unwrap_err();
     assert!(error.message().contains("is mounted in the guest at"), "{error}");
     assert_error(&error, "a mount point");

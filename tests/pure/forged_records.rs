@@ -8,9 +8,13 @@ use crate::support::images::{Image, qcow2};
 use crate::support::manifests::{WEB, plan};
 use foundry::host::memory::{Effect, MemoryHost};
 use foundry::host::{DomainState, Domains, Pools, Volumes};
-use foundry::operations::create::{create, dry_run};
+use foundry::operations::Event;
+use foundry::operations::Progress;
+use foundry::operations::Session;
+use foundry::operations::disk;
 use foundry::operations::gc::{Choice, Fate, carry_out, choose, survey};
-use foundry::operations::{Event, Progress, Session, disks, seed};
+use foundry::operations::vm::create::{create, dry_run};
+use foundry::operations::vm::seed;
 use foundry::record::Maker;
 use serde_json::{Value, json};
 
@@ -194,7 +198,7 @@ fn detach_and_eject_delete_the_vms_own_only() {
     });
     let session = bench.session();
     for word in ["web_1_data-vdb", "vdb"] {
-        if let Ok(detachment) = disks::survey(&session, "web", word, false) {
+        if let Ok(detachment) = disk::survey(&session, "web", word, false) {
             assert_eq!(detachment.volume, None, "{word}");
         }
     }

@@ -12,7 +12,7 @@ use crate::support::manifests::{SMALL, plan_with};
 use crate::support::manifests::{WEB, plan};
 use foundry::host::memory::{Effect, MemoryHost};
 use foundry::host::{Disks, DomainState, Domains, Volumes};
-use foundry::operations::disks::attach;
+use foundry::operations::disk::attach;
 use foundry::operations::gc::{Choice, Fate, Places, Sort, Survey, carry_out, choose, survey};
 use foundry::record::State;
 use foundry::units::Bytes;

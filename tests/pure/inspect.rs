@@ -10,7 +10,7 @@ use foundry::host::memory::{Effect, Guest};
 use foundry::host::{AddressSource, DomainState, Domains, GuestAddress, Transfers, View, Volumes, Why};
 use foundry::manifest::{self, Phase, Status};
 use foundry::operations::Settings;
-use foundry::operations::inspect::{Seen, add_secrets, get, list};
+use foundry::operations::vm::inspect::{Seen, add_secrets, get, list};
 use foundry::plan::VmPlan;
 use foundry::record::METADATA_NAMESPACE;
 use foundry::{Kind, yaml};

@@ -10,8 +10,13 @@ use crate::support::manifests::{SMALL, WEB, plan};
 use foundry::Error;
 use foundry::host::memory::MemoryHost;
 use foundry::host::{DomainState, Domains, Volumes};
-use foundry::operations::disks::{self, Request, attach};
-use foundry::operations::{create, destroy, gc, images, inspect, seed};
+use foundry::operations::disk::{self, Request, attach};
+use foundry::operations::gc;
+use foundry::operations::image;
+use foundry::operations::vm::create;
+use foundry::operations::vm::destroy;
+use foundry::operations::vm::inspect;
+use foundry::operations::vm::seed;
 use foundry::record::{Owner, State};
 
 const NOTHING: [&str; 0] = [];
@@ -46,14 +51,14 @@ const CHANGING: [(&str, Fresh, Command); 15] = [
 const LOOKING: [(&str, Command); 6] = [
     ("list", |b| inspect::list(&b.session(), true).map(drop)),
     ("get", |b| inspect::get(&b.session(), "web").map(drop)),
-    ("disk list", |b| disks::list(&b.session(), Some("web")).map(drop)),
+    ("disk list", |b| disk::list(&b.session(), Some("web")).map(drop)),
     ("create --dry-run", |b| create::dry_run(&b.session(), &plan(SMALL)).map(drop)),
-    ("image info", |b| images::info(&b.session(), "foundry-images", "debian-12").map(drop)),
-    ("image delete", |b| images::delete(&b.session(), "foundry-images", "debian-12")),
+    ("image info", |b| image::info(&b.session(), "foundry-images", "debian-12").map(drop)),
+    ("image delete", |b| image::delete(&b.session(), "foundry-images", "debian-12")),
 ];
 
 fn resize(bench: &Bench) -> Result<(), Error> {
-    disks::resize(&bench.session(), "web", "vdb", "+5GiB".parse().unwrap()).map(drop)
+    disk::resize(&bench.session(), "web", "vdb", "+5GiB".parse().unwrap()).map(drop)
 }
 
 fn gc(bench: &Bench) -> Result<(), Error> {
@@ -64,8 +69,8 @@ fn gc(bench: &Bench) -> Result<(), Error> {
 }
 
 fn detach(bench: &Bench, keep: bool) -> Result<(), Error> {
-    let found = disks::survey(&bench.session(), "web", "vdb", keep)?;
-    disks::detach(&bench.session(), &found, Duration::from_secs(5))
+    let found = disk::survey(&bench.session(), "web", "vdb", keep)?;
+    disk::detach(&bench.session(), &found, Duration::from_secs(5))
 }
 
 /// As `virsh destroy` and `virsh undefine --nvram --remove-all-storage` do, without a thought for foundry.
@@ -261,10 +266,10 @@ fn creates(host: &MemoryHost) {
 fn an_image_that_a_vm_is_made_from_meanwhile_stays() {
     let fresh = || Bench::on(host_with_neighbours().with_locks().unwrap());
     let prune: Command = |b| {
-        let found = images::dispensable(&b.session(), "foundry-images", true)?;
-        images::prune(&b.session(), &found, |_| {})
+        let found = image::dispensable(&b.session(), "foundry-images", true)?;
+        image::prune(&b.session(), &found, |_| {})
     };
-    let delete: Command = |b| images::delete(&b.session(), "foundry-images", "debian-12");
+    let delete: Command = |b| image::delete(&b.session(), "foundry-images", "debian-12");
     for (name, command) in [("image delete", delete), ("image prune", prune)] {
         let mut made = [0, 0];
         for n in 0..each_call(fresh, command, |_| {}, |_, _, _| {}) {

@@ -5,8 +5,9 @@ use crate::support::bench::{Bench, FORCE, GENTLE, GIB, disk_request, foreign, ho
 use crate::support::manifests::WEB;
 use crate::support::manifests::plan;
 use foundry::host::Domains;
-use foundry::operations::disks::{self, attach};
-use foundry::operations::{inspect, seed};
+use foundry::operations::disk::{self, attach};
+use foundry::operations::vm::inspect;
+use foundry::operations::vm::seed;
 use foundry::units::{Bytes, SizeWish};
 use foundry::{Code, Error};
 
@@ -21,8 +22,8 @@ fn each_change(bench: &Bench, name: &str) -> Vec<(&'static str, Error)> {
         ("destroy", bench.destroy(name, GENTLE).unwrap_err()),
         ("destroy --force", bench.destroy(name, FORCE).unwrap_err()),
         ("disk attach", attach(&session, &disk_request(name, 1)).unwrap_err()),
-        ("disk resize", disks::resize(&session, name, "vdb", size).unwrap_err()),
-        ("disk detach", disks::survey(&session, name, "vdb", false).unwrap_err()),
+        ("disk resize", disk::resize(&session, name, "vdb", size).unwrap_err()),
+        ("disk detach", disk::survey(&session, name, "vdb", false).unwrap_err()),
         ("seed eject", seed::survey(&session, name, true).unwrap_err()),
     ]
 }
@@ -63,7 +64,7 @@ fn who_only_looks_finds_what_a_manifest_of_that_name_makes() {
     let bench = Bench::with_web();
     for name in ["Web", " web", "web "] {
         assert_eq!(inspect::get(&bench.session(), name).unwrap().domain.name, "web");
-        assert_eq!(disks::list(&bench.session(), Some(name)).unwrap()[0].vm, "web");
+        assert_eq!(disk::list(&bench.session(), Some(name)).unwrap()[0].vm, "web");
     }
     inspect::get(&bench.session(), "w eb").unwrap_err();
 }

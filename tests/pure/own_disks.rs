@@ -6,8 +6,9 @@ use std::time::Duration;
 use crate::support::bench::foreign;
 use crate::support::bench::{Bench, GENTLE, GIB, whole};
 use foundry::host::{DomainState, Domains, Pools, View, Volumes};
-use foundry::operations::disks::{self, Disk, Presence};
-use foundry::operations::{gc, seed};
+use foundry::operations::disk::{self, Disk, Presence};
+use foundry::operations::gc;
+use foundry::operations::vm::seed;
 use foundry::units::{Bytes, SizeWish};
 
 /// Edits the definition of `web` as `virsh edit` does.
@@ -41,13 +42,13 @@ fn swapped(xml: String) -> String {
 }
 
 fn listed(bench: &Bench) -> Vec<Disk> {
-    disks::list(&bench.session(), Some("web")).unwrap()
+    disk::list(&bench.session(), Some("web")).unwrap()
 }
 
 fn detach(bench: &Bench, disk: &str) {
     let session = bench.session();
-    let detachment = disks::survey(&session, "web", disk, false).unwrap();
-    disks::detach(&session, &detachment, Duration::from_secs(5)).unwrap();
+    let detachment = disk::survey(&session, "web", disk, false).unwrap();
+    disk::detach(&session, &detachment, Duration::from_secs(5)).unwrap();
 }
 
 /// All but that the console's log is on the host, which is not this machine.
@@ -77,7 +78,7 @@ fn a_disk_on_another_bus_is_the_same_disk() {
         assert!(disk.role.is_some());
 
         let size = SizeWish::To(Bytes(600 * GIB));
-        disks::resize(&bench.session(), "web", word, size).unwrap();
+        disk::resize(&bench.session(), "web", word, size).unwrap();
         let record = bench.record("web");
         let volume = record.volumes.iter().find(|v| v.name == "web_data-vdb").unwrap();
         assert_eq!(volume.capacity, Bytes(600 * GIB));
@@ -111,7 +112,7 @@ fn of_two_disks_that_changed_names_each_keeps_its_volume() {
     };
     let before = sizes(&bench);
     edit(&bench, swapped);
-    disks::resize(&bench.session(), "web", "vdb", SizeWish::To(Bytes(700 * GIB))).unwrap();
+    disk::resize(&bench.session(), "web", "vdb", SizeWish::To(Bytes(700 * GIB))).unwrap();
     for ((name, was), (_, is)) in before.iter().zip(sizes(&bench)) {
         assert_eq!(is, if name == "web_data-vdc" { Bytes(700 * GIB) } else { *was }, "{name}");
     }
@@ -149,7 +150,7 @@ fn storage_that_was_moved_with_its_vm_is_still_the_vms() {
     assert!(all.iter().all(|d| d.role.is_some() && d.presence == Presence::Attached), "{all:?}");
     let left = gc::survey(&bench.session(), None).unwrap();
     assert!(left.remains.iter().all(|r| !r.name.starts_with("web/")), "{:?}", left.remains);
-    disks::resize(&bench.session(), "web", "vdb", SizeWish::To(Bytes(600 * GIB))).unwrap();
+    disk::resize(&bench.session(), "web", "vdb", SizeWish::To(Bytes(600 * GIB))).unwrap();
     detach(&bench, "vdb");
     let ejection = seed::survey(&bench.session(), "web", true).unwrap().unwrap();
     seed::eject(&bench.session(), &ejection).unwrap();
@@ -184,7 +185,7 @@ fn what_took_the_place_of_a_disk_and_is_no_snapshot_is_not_committed() {
     bench.host.put_file("/pool/vms/copy", b"");
     edit(&bench, |xml| moved_to(&xml, "/pool/vms/web_data-vdb", "/pool/vms/copy"));
     let size = SizeWish::To(Bytes(600 * GIB));
-    let error = disks::resize(&bench.session(), "web", "vdb", size).unwrap_err();
+    let error = disk::resize(&bench.session(), "web", "vdb", size).unwrap_err();
     assert!(whole(&error).contains("is not on its own volume"), "{}", whole(&error));
     assert!(!whole(&error).contains("blockcommit"), "{}", whole(&error));
 }

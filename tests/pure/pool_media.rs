@@ -15,11 +15,11 @@ use crate::support::manifests::{HASH, WEB, plan_with};
 use foundry::Kind;
 use foundry::host::memory::MemoryHost;
 use foundry::host::{DomainState, Domains, Pools, View, Volumes};
-use foundry::operations::create::dry_run;
-use foundry::operations::disks::{self, Request};
-use foundry::operations::images::import;
-use foundry::operations::inspect::{add_secrets, get};
-use foundry::operations::pools;
+use foundry::operations::disk::{self, Request};
+use foundry::operations::image::import;
+use foundry::operations::storage::pools;
+use foundry::operations::vm::create::dry_run;
+use foundry::operations::vm::inspect::{add_secrets, get};
 use foundry::plan::{DiskFormat, VmPlan};
 use foundry::units::{Bytes, SizeWish};
 
@@ -152,7 +152,7 @@ fn at_ceph_the_boot_disk_is_a_clone_and_the_seed_is_elsewhere() {
         "{said:?}"
     );
     // What a boot disk was cloned from stays as long as that is there.
-    let info = foundry::operations::images::info(&bench.session(), "fast", "debian").unwrap();
+    let info = foundry::operations::image::info(&bench.session(), "fast", "debian").unwrap();
     assert_eq!(info.vms, ["web"]);
 }
 
@@ -329,14 +329,14 @@ fn a_further_disk_is_as_those_of_its_pool_are() {
         bench.create(&web(image(pool))).unwrap();
         let before = bench.host.fingerprint();
         let request = disk_request("web", 2);
-        let attached = disks::attach(&bench.session(), &request).unwrap();
+        let attached = disk::attach(&bench.session(), &request).unwrap();
         assert_eq!((attached.disk.format, attached.live), (DiskFormat::Raw, true), "{pool}");
         let made = bench.host.volume("fast", "web_data-vdd").unwrap().unwrap();
         assert_eq!((made.capacity.0, made.allocation.0), (2 * GIB, takes), "{pool}");
         let xml = disks_of(&bench).pop().unwrap();
         assert!(xml.starts_with(&format!("type=\"{kind}\"")) && xml.contains(path), "{pool}: {xml}");
-        let found = disks::survey(&bench.session(), "web", "vdd", false).unwrap();
-        disks::detach(&bench.session(), &found, Duration::from_secs(1)).unwrap();
+        let found = disk::survey(&bench.session(), "web", "vdd", false).unwrap();
+        disk::detach(&bench.session(), &found, Duration::from_secs(1)).unwrap();
         assert_eq!(
             bench.host.changes_since(&before).iter().filter(|c| c.contains("file ")).count(),
             0,
@@ -355,7 +355,7 @@ fn what_libvirt_cannot_grow_is_said_with_what_can() {
         let bench = bench(pool);
         bench.create(&web(image(pool))).unwrap();
         let before = bench.host.fingerprint();
-        let outcome = disks::resize(&bench.session(), "web", "vdb", SizeWish::To(Bytes(40 * GIB)));
+        let outcome = disk::resize(&bench.session(), "web", "vdb", SizeWish::To(Bytes(40 * GIB)));
         match by_hand {
             Some(command) => {
                 let error = outcome.unwrap_err();
@@ -376,7 +376,7 @@ fn a_volume_group_without_room_takes_no_further_disk() {
     let size = Bytes(60 * GIB);
     let (device, format, serial) = (None, DiskFormat::Qcow2, None);
     let request = Request { vm: "web", size, device, format, serial, at_next_start: false };
-    let error = disks::attach(&bench.session(), &request).unwrap_err();
+    let error = disk::attach(&bench.session(), &request).unwrap_err();
     assert_eq!(error.kind(), Kind::Storage);
     assert!(whole(&error).contains("the disk needs 60 GiB at once"), "{}", whole(&error));
     assert_eq!(bench.host.changes_since(&before), NOTHING);

@@ -4,7 +4,10 @@ use crate::support::bench::{Bench, GENTLE, GIB, foreign, host_with_neighbours, w
 use crate::support::manifests::{WEB, plan_with};
 use foundry::host::Pools;
 use foundry::host::memory::MemoryHost;
-use foundry::operations::{gc, images, pools, storage};
+use foundry::operations::gc;
+use foundry::operations::image;
+use foundry::operations::storage::pools;
+use foundry::operations::storage::status;
 use foundry::pool::Source;
 use foundry::{Code, Kind};
 
@@ -121,20 +124,20 @@ fn deleting_a_pool_leaves_its_volumes() {
 fn storage_status_looks_anew() {
     let bench = Bench::on(host_with_neighbours().with_space(100 * GIB));
     bench.host.take_space(60 * GIB);
-    assert!(storage::status(&bench.session()).unwrap().available.0 <= 40 * GIB);
+    assert!(status::status(&bench.session()).unwrap().available.0 <= 40 * GIB);
     bench.host.forget_calls();
-    storage::status(&bench.session()).unwrap();
+    status::status(&bench.session()).unwrap();
     let look = bench.host.calls().iter().position(|c| c == "volumes foundry-vms").unwrap();
     bench.host.forget_calls();
     bench.host.on_call(look, |host| host.stop_pool("foundry-vms").unwrap());
-    assert_eq!(storage::status(&bench.session()).unwrap().pools[1].volumes, 0);
+    assert_eq!(status::status(&bench.session()).unwrap().pools[1].volumes, 0);
 }
 
 /// FACTS 22: a file system counts once, however many pools are on it.
 #[test]
 fn storage_status_counts_a_file_system_once() {
     let bench = Bench::on(host_with_neighbours().with_inactive_pool("off", "/off").with_space(100 * GIB));
-    let status = storage::status(&bench.session()).unwrap();
+    let status = status::status(&bench.session()).unwrap();
     assert_eq!(status.capacity.0, 100 * GIB);
     assert!(status.available.0 > 90 * GIB && status.available.0 <= 100 * GIB);
     let promised: u64 = status.pools.iter().map(|p| p.promised.0).sum();
@@ -199,9 +202,9 @@ fn a_stopped_pool_is_not_taken_for_an_empty_one() {
     bench.host.stop_pool("foundry-vms").unwrap();
     let session = bench.session();
     for error in [
-        images::list(&session, "foundry-images").unwrap_err(),
-        images::info(&session, "foundry-images", "debian-12").unwrap_err(),
-        images::dispensable(&session, "foundry-images", true).unwrap_err(),
+        image::list(&session, "foundry-images").unwrap_err(),
+        image::info(&session, "foundry-images", "debian-12").unwrap_err(),
+        image::dispensable(&session, "foundry-images", true).unwrap_err(),
     ] {
         assert_eq!(error.code(), Code::PoolInactive, "{}", whole(&error));
         assert_eq!(error.hint_text(), Some("foundry pool start foundry-images"));

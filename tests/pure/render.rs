@@ -15,7 +15,7 @@ use crate::support::deadline::CommandInTime as _;
 use foundry::host::memory::MemoryHost;
 use foundry::manifest;
 use foundry::operations::Settings;
-use foundry::operations::create::dry_run;
+use foundry::operations::vm::create::dry_run;
 use foundry::plan::{BootSource, ImageRef, VmPlan};
 
 /// The one example that is rendered for QEMU's translator too: what differs is the same in all.

@@ -4,7 +4,7 @@ use crate::support::bench::{Bench, whole};
 use crate::support::manifests::{WEB, plan, plan_with};
 use foundry::Kind;
 use foundry::host::Domains;
-use foundry::operations::create::dry_run;
+use foundry::operations::vm::create::dry_run;
 use uuid::Uuid;
 
 const LOWEST: Uuid = Uuid::from_u128(0x0000_0000_0000_4000_8000_0000_0000_0001);

@@ -6,7 +6,11 @@ use crate::support::bench::host_with_neighbours;
 use crate::support::bench::{Bench, FORCE, GENTLE, GIB, disk_request};
 use crate::support::manifests::{WEB, plan};
 use foundry::host::{Affect, Disks, Domains};
-use foundry::operations::{disks, gc, images, inspect, seed};
+use foundry::operations::disk;
+use foundry::operations::gc;
+use foundry::operations::image;
+use foundry::operations::vm::inspect;
+use foundry::operations::vm::seed;
 use foundry::units::{Bytes, SizeWish};
 use foundry::{Code, Error};
 
@@ -23,11 +27,11 @@ fn saved() -> Bench {
 fn nothing_changes_the_disks_of_a_saved_vm() {
     type Verb = fn(&Bench) -> Result<(), Error>;
     let verbs: [(&str, Verb); 7] = [
-        ("attach", |b| disks::attach(&b.session(), &disk_request("web", 1)).map(drop)),
-        ("resize", |b| disks::resize(&b.session(), "web", "vdb", SizeWish::To(Bytes(40 * GIB))).map(drop)),
-        ("resize boot", |b| disks::resize(&b.session(), "web", "boot", SizeWish::By(Bytes(GIB))).map(drop)),
-        ("detach", |b| disks::survey(&b.session(), "web", "vdb", false).map(drop)),
-        ("detach --keep", |b| disks::survey(&b.session(), "web", "vdb", true).map(drop)),
+        ("attach", |b| disk::attach(&b.session(), &disk_request("web", 1)).map(drop)),
+        ("resize", |b| disk::resize(&b.session(), "web", "vdb", SizeWish::To(Bytes(40 * GIB))).map(drop)),
+        ("resize boot", |b| disk::resize(&b.session(), "web", "boot", SizeWish::By(Bytes(GIB))).map(drop)),
+        ("detach", |b| disk::survey(&b.session(), "web", "vdb", false).map(drop)),
+        ("detach --keep", |b| disk::survey(&b.session(), "web", "vdb", true).map(drop)),
         ("seed eject", |b| seed::survey(&b.session(), "web", false).map(drop)),
         ("seed eject --force", |b| seed::survey(&b.session(), "web", true).map(drop)),
     ];
@@ -47,9 +51,9 @@ fn nothing_changes_the_disks_of_a_saved_vm() {
 #[test]
 fn a_vm_that_is_saved_meanwhile_keeps_its_disk() {
     let bench = Bench::with_web();
-    let found = disks::survey(&bench.session(), "web", "vdb", false).unwrap();
+    let found = disk::survey(&bench.session(), "web", "vdb", false).unwrap();
     bench.host.save("web");
-    let _ = disks::detach(&bench.session(), &found, Duration::from_secs(1));
+    let _ = disk::detach(&bench.session(), &found, Duration::from_secs(1));
     assert!(bench.host.files().contains(&"/pool/vms/web_data-vdb".to_owned()));
 }
 
@@ -66,7 +70,7 @@ fn a_disk_that_only_the_saved_memory_names_is_used() {
     assert!(!found.remains.iter().any(|r| r.name.ends_with("/extra")), "{:?}", found.remains);
     let named = gc::choose(&bench.session(), &found, &["foundry-vms/extra".into()]).unwrap_err();
     assert!(named.to_string().contains("domain 'web' uses it"), "{named}");
-    let users = images::info(&bench.session(), "foundry-vms", "extra").unwrap().vms;
+    let users = image::info(&bench.session(), "foundry-vms", "extra").unwrap().vms;
     assert_eq!(users, ["web"]);
     // It is no disk of foundry's: with the VM it only loses its user.
     bench.destroy("web", GENTLE).unwrap();

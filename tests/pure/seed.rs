@@ -11,8 +11,8 @@ use base64::Engine;
 use foundry::host::libvirt_xml::DomainDescription;
 use foundry::host::memory::{Effect, Guest, MemoryHost, OnUnplug};
 use foundry::host::{Affect, Disks, DomainState, Domains, View};
-use foundry::operations::inspect;
-use foundry::operations::seed::{eject, survey};
+use foundry::operations::vm::inspect;
+use foundry::operations::vm::seed::{eject, survey};
 use foundry::record::Role;
 use foundry::{Error, Kind};
 

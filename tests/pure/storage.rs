@@ -6,14 +6,14 @@ use crate::support::bench::{Bench, GIB, foreign, host_with_neighbours};
 use crate::support::manifests::{WEB, plan, plan_with};
 use foundry::host::memory::MemoryHost;
 use foundry::host::{Domains, Pools};
-use foundry::operations::storage::{self, PoolStatus, StorageStatus};
+use foundry::operations::storage::status::{self, PoolStatus, StorageStatus};
 
 const NOTHING: [&str; 0] = [];
 /// What an empty qcow2 takes on the host in memory.
 const QCOW2: u64 = 196_616;
 
 fn status(bench: &Bench) -> StorageStatus {
-    storage::status(&bench.session()).unwrap()
+    status::status(&bench.session()).unwrap()
 }
 
 fn pool<'a>(status: &'a StorageStatus, name: &str) -> &'a PoolStatus {

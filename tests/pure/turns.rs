@@ -4,8 +4,15 @@ use std::time::Duration;
 
 use crate::support::bench::{Bench, GENTLE, TestClock, disk_request, whole};
 use crate::support::manifests::{WEB, plan};
-use foundry::operations::disks::{attach, detach, survey};
-use foundry::operations::{Cancel, Clock, Event, Progress, Session, create, destroy, images};
+use foundry::operations::Cancel;
+use foundry::operations::Clock;
+use foundry::operations::Event;
+use foundry::operations::Progress;
+use foundry::operations::Session;
+use foundry::operations::disk::{attach, detach, survey};
+use foundry::operations::image;
+use foundry::operations::vm::create;
+use foundry::operations::vm::destroy;
 use foundry::{Error, Kind};
 
 const NOTHING: [&str; 0] = [];
@@ -62,7 +69,7 @@ fn creates(session: &Session<'_>) -> Result<(), Error> {
 }
 
 fn deletes(session: &Session<'_>) -> Result<(), Error> {
-    images::delete(session, "foundry-images", "debian-12")
+    image::delete(session, "foundry-images", "debian-12")
 }
 
 /// The rival may be right before the deletion of the image.

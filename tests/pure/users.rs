@@ -8,7 +8,11 @@ use crate::support::bench::{Bench, FORCE, GENTLE, GIB, foreign, host_with_neighb
 use crate::support::manifests::{SMALL, WEB, plan, plan_with};
 use foundry::host::memory::MemoryHost;
 use foundry::host::{Affect, Disks, DomainState, Domains, Pools, Volumes};
-use foundry::operations::{disks, gc, images, pools, seed};
+use foundry::operations::disk;
+use foundry::operations::gc;
+use foundry::operations::image;
+use foundry::operations::storage::pools;
+use foundry::operations::vm::seed;
 use foundry::units::{Bytes, SizeWish};
 use foundry::{Code, Error};
 
@@ -98,15 +102,15 @@ const VERBS: [Verb; 9] = [
         path: DISK,
         pool: "foundry-vms",
         act: |b| {
-            let found = disks::survey(&b.session(), "web", "vdb", false)?;
-            disks::detach(&b.session(), &found, Duration::from_secs(1))
+            let found = disk::survey(&b.session(), "web", "vdb", false)?;
+            disk::detach(&b.session(), &found, Duration::from_secs(1))
         },
     },
     Verb {
         name: "disk resize",
         path: DISK,
         pool: "foundry-vms",
-        act: |b| disks::resize(&b.session(), "web", "vdb", SizeWish::By(Bytes(GIB))).map(drop),
+        act: |b| disk::resize(&b.session(), "web", "vdb", SizeWish::By(Bytes(GIB))).map(drop),
     },
     Verb {
         name: "seed eject --force",
@@ -131,15 +135,15 @@ const VERBS: [Verb; 9] = [
         name: "image delete",
         path: "/pool/images/spare",
         pool: "foundry-images",
-        act: |b| images::delete(&b.session(), "foundry-images", "spare"),
+        act: |b| image::delete(&b.session(), "foundry-images", "spare"),
     },
     Verb {
         name: "image prune --all",
         path: "/pool/images/spare",
         pool: "foundry-images",
         act: |b| {
-            let found = images::dispensable(&b.session(), "foundry-images", true)?;
-            images::prune(&b.session(), &found, |_| ())
+            let found = image::dispensable(&b.session(), "foundry-images", true)?;
+            image::prune(&b.session(), &found, |_| ())
         },
     },
     Verb {
@@ -226,10 +230,10 @@ fn what_a_program_has_locked_is_not_taken_from_a_vm_that_is_off() {
     type Act = fn(&Bench) -> Result<(), Error>;
     let verbs: [(&str, Act, &str); 5] = [
         ("destroy", |b| b.destroy("web", GENTLE), "web_data-vdb"),
-        ("detach", |b| disks::survey(&b.session(), "web", "vdb", false).map(drop), "web_data-vdb"),
+        ("detach", |b| disk::survey(&b.session(), "web", "vdb", false).map(drop), "web_data-vdb"),
         (
             "resize",
-            |b| disks::resize(&b.session(), "web", "vdb", SizeWish::By(Bytes(GIB))).map(drop),
+            |b| disk::resize(&b.session(), "web", "vdb", SizeWish::By(Bytes(GIB))).map(drop),
             "web_data-vdb",
         ),
         ("seed eject", |b| seed::survey(&b.session(), "web", false).map(drop), "web_cloudinit"),
@@ -307,7 +311,7 @@ fn a_disk_that_an_older_record_forgets_is_named() {
     let bench = web();
     let uuid = bench.host.uuid_of("web").unwrap();
     let old = bench.host.domain_xml(uuid, foundry::host::View::Config).unwrap().unwrap();
-    disks::attach(&bench.session(), &disk_request("web", 1)).unwrap();
+    disk::attach(&bench.session(), &disk_request("web", 1)).unwrap();
     bench.host.define_domain(&old).unwrap();
     bench.destroy("web", GENTLE).unwrap();
     let told = bench.told.warnings().join("\n");
@@ -323,14 +327,14 @@ fn a_record_that_went_back_in_time_loses_no_volume() {
     let bench = web();
     let uuid = bench.host.uuid_of("web").unwrap();
     let old = bench.host.domain_xml(uuid, foundry::host::View::Config).unwrap().unwrap();
-    disks::attach(&bench.session(), &disk_request("web", 1)).unwrap();
+    disk::attach(&bench.session(), &disk_request("web", 1)).unwrap();
     let new = bench.host.domain_xml(uuid, foundry::host::View::Config).unwrap().unwrap();
     // As a restore of what was saved before does.
     bench.host.define_domain(&old).unwrap();
     bench.host.start(uuid).unwrap();
     bench.host.define_domain(&new).unwrap();
     assert!(!bench.record("web").volumes.iter().any(|v| v.name == "web_data-vdd"));
-    disks::attach(&bench.session(), &disk_request("web", 2)).unwrap();
+    disk::attach(&bench.session(), &disk_request("web", 2)).unwrap();
     let names: Vec<String> = bench.record("web").volumes.into_iter().map(|v| v.name).collect();
     assert!(
         names.contains(&"web_data-vdd".to_owned()) && names.contains(&"web_data-vde".to_owned()),
@@ -348,7 +352,7 @@ fn destroy_goes_by_the_newer_record() {
     let bench = web();
     let uuid = bench.host.uuid_of("web").unwrap();
     let old = bench.host.domain_xml(uuid, foundry::host::View::Config).unwrap().unwrap();
-    disks::attach(&bench.session(), &disk_request("web", 1)).unwrap();
+    disk::attach(&bench.session(), &disk_request("web", 1)).unwrap();
     let new = bench.host.domain_xml(uuid, foundry::host::View::Config).unwrap().unwrap();
     for (runs, next) in [(&old, &new), (&new, &old)] {
         bench.host.force_off(uuid).unwrap();
@@ -393,17 +397,17 @@ fn a_seed_stays_beside_a_snapshot() {
 #[test]
 fn an_image_is_free_when_the_disk_was_copied_off_it() {
     let bench = web();
-    assert_eq!(images::info(&bench.session(), "foundry-images", "debian-12").unwrap().vms, ["web"]);
+    assert_eq!(image::info(&bench.session(), "foundry-images", "debian-12").unwrap().vms, ["web"]);
     let alone = MemoryHost::new().with_image("vms", "web_boot", "qcow2", 30 * GIB);
     bench.host.put_file("/pool/vms/web_boot", &alone.content("/pool/vms/web_boot").unwrap());
     bench.host.refresh_pool("foundry-vms").unwrap();
     // The definition still says that it lies on the image, and would not start without.
-    assert_eq!(images::info(&bench.session(), "foundry-images", "debian-12").unwrap().vms, ["web"]);
+    assert_eq!(image::info(&bench.session(), "foundry-images", "debian-12").unwrap().vms, ["web"]);
     let uuid = bench.host.uuid_of("web").unwrap();
     let xml = bench.host.domain_xml(uuid, foundry::host::View::Config).unwrap().unwrap();
     let (before, rest) = xml.split_once("<backingStore type").unwrap();
     let (_, after) = rest.split_once("</backingStore>").unwrap();
     // As libvirt leaves it after virsh blockpull.
     bench.host.define_domain(&format!("{before}<backingStore/>{after}")).unwrap();
-    assert_eq!(images::info(&bench.session(), "foundry-images", "debian-12").unwrap().vms, NOTHING);
+    assert_eq!(image::info(&bench.session(), "foundry-images", "debian-12").unwrap().vms, NOTHING);
 }

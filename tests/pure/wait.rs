@@ -11,8 +11,8 @@ use base64::Engine;
 use foundry::host::memory::{Effect, Guest};
 use foundry::host::{AddressSource, Bridge, DomainState, GuestAddress, Why};
 use foundry::operations::Clock;
-use foundry::operations::create::CreatedVm;
-use foundry::operations::wait::{Goal, wait};
+use foundry::operations::vm::create::CreatedVm;
+use foundry::operations::vm::wait::{Goal, wait};
 use foundry::{Error, Kind};
 
 const MINUTE: Duration = Duration::from_secs(60);

@@ -2,7 +2,7 @@
 
 use foundry::content::Content;
 use foundry::host::Volume;
-use foundry::operations::images::{self, Source};
+use foundry::operations::image::{self, Source};
 use foundry::origin::Origin;
 use foundry::{Error, host::memory::MemoryHost};
 
@@ -34,7 +34,7 @@ impl<C: Content> Image<C> {
 
     /// Imports it.
     pub(crate) fn import(mut self, bench: &Bench, name: &str) -> Result<Volume, Error> {
-        images::import(&bench.session(), "foundry-images", &name.parse().unwrap(), &mut self)
+        image::import(&bench.session(), "foundry-images", &name.parse().unwrap(), &mut self)
     }
 }
 

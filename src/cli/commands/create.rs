@@ -15,10 +15,11 @@ use foundry_core::error::{Error, Kind, Several};
 use foundry_core::manifest::{PartlyRead, read_file};
 use foundry_core::names::PoolName;
 use foundry_core::plan::{Defaults, Problems, VmPlan, check_batch};
-use foundry_engine::create::CreatedVm;
+use foundry_engine::Session;
 use foundry_engine::preflight::preflight;
-use foundry_engine::wait::{self, Goal};
-use foundry_engine::{Session, create};
+use foundry_engine::vm::create;
+use foundry_engine::vm::create::CreatedVm;
+use foundry_engine::vm::wait::{self, Goal};
 
 /// Create VMs from a manifest and start them
 #[derive(Debug, Args)]

@@ -17,7 +17,7 @@ use foundry_core::error::{Code, Error};
 use foundry_core::manifest::load_file;
 use foundry_core::text::{printable, shell_word};
 use foundry_engine::Session;
-use foundry_engine::destroy::{Demolition, Options, carry_out, survey};
+use foundry_engine::vm::destroy::{Demolition, Options, carry_out, survey};
 
 /// Stop VMs and delete them with their disks
 #[derive(Debug, Args)]

@@ -18,7 +18,7 @@ use foundry_core::record::Role;
 use foundry_core::text::printable;
 use foundry_core::units::{Bytes, SizeWish};
 use foundry_engine::Session;
-use foundry_engine::disks::{self, Detachment, Disk, Request, Resized};
+use foundry_engine::disk::{self, Detachment, Disk, Request, Resized};
 
 /// List, grow, attach and detach the disks of VMs
 #[derive(Debug, Args)]
@@ -116,9 +116,9 @@ pub(super) fn run(args: &DiskArgs, global: &Global, ui: &Ui) -> Result<(), Error
     }
     match &args.command {
         DiskCommand::List { vm, listing } => {
-            listing.show(&disks::list(&session, vm.as_deref())?, "No disks", (global, ui))
+            listing.show(&disk::list(&session, vm.as_deref())?, "No disks", (global, ui))
         }
-        DiskCommand::Resize { vm, disk, size } => told(&disks::resize(&session, vm, disk, *size)?, ui),
+        DiskCommand::Resize { vm, disk, size } => told(&disk::resize(&session, vm, disk, *size)?, ui),
         DiskCommand::Attach { vm, size, device, format, serial, at_next_start } => {
             let format = match format {
                 FormatArg::Qcow2 => DiskFormat::Qcow2,
@@ -129,14 +129,14 @@ pub(super) fn run(args: &DiskArgs, global: &Global, ui: &Ui) -> Result<(), Error
             attach(&session, &Request { vm, size: *size, device, format, serial, at_next_start }, ui)
         }
         DiskCommand::Detach { vm, disk, keep, yes, timeout } => {
-            let detachment = disks::survey(&session, vm, disk, *keep)?;
+            let detachment = disk::survey(&session, vm, disk, *keep)?;
             if !yes {
                 consent::agree(&question(&detachment), "nothing was detached", ui)?;
             }
             // Only now: until the answer a signal ends the program at once.
             interrupt::guard(&connected.cancel)?;
             let timeout = timeout.unwrap_or_else(|| global.found().timeout(Key::DetachTimeout));
-            disks::detach(&session, &detachment, timeout)?;
+            disk::detach(&session, &detachment, timeout)?;
             detached(&detachment, ui)
         }
     }
@@ -215,7 +215,7 @@ fn told(resized: &Resized, ui: &Ui) -> Result<(), Error> {
 }
 
 fn attach(session: &Session<'_>, request: &Request<'_>, ui: &Ui) -> Result<(), Error> {
-    let attached = disks::attach(session, request)?;
+    let attached = disk::attach(session, request)?;
     let (vm, disk) = (&attached.vm, &attached.disk);
     ui.line(&format!("Successfully attached disk '{}' ({}) to VM '{vm}'", disk.target, disk.size))?;
     let serial = disk.serial.as_ref().map_or(disk.target.as_str(), DiskSerial::as_str);

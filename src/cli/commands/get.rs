@@ -10,7 +10,7 @@ use crate::ui::Ui;
 use crate::watch::watch;
 use foundry_core::error::{Code, Error};
 use foundry_core::record::Record;
-use foundry_engine::inspect::{self, Seen};
+use foundry_engine::vm::inspect::{self, Seen};
 
 /// Show one VM: its manifest and its status
 #[derive(Debug, Args)]

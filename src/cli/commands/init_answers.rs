@@ -18,7 +18,7 @@ use foundry_core::error::{Code, Error};
 use foundry_core::names::{BridgeName, NetworkName, VmName};
 use foundry_core::plan::ipv4_net;
 use foundry_core::starter::{Link, Starter};
-use foundry_engine::images;
+use foundry_engine::image;
 
 /// A keyboard that is none would answer wrongly for ever.
 const TRIES: usize = 5;
@@ -68,7 +68,7 @@ pub(super) fn starter(args: &InitArgs, asks: bool, global: &Global, ui: &Ui) -> 
 fn offers(global: &Global) -> Offers {
     on_host(global, |session| {
         let pool = session.settings.image_pool.to_string();
-        let images = images::list(session, &pool).unwrap_or_default();
+        let images = image::list(session, &pool).unwrap_or_default();
         let bridges = session.host.bridges().ok().flatten().unwrap_or_default();
         Some(Offers {
             images: images.into_iter().map(|image| image.name).collect(),

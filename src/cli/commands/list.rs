@@ -10,7 +10,7 @@ use crate::watch::watch;
 use foundry_core::error::Error;
 use foundry_core::manifest::{Phase, VirtualMachine};
 use foundry_engine::Session;
-use foundry_engine::inspect::{self, Seen};
+use foundry_engine::vm::inspect::{self, Seen};
 use foundry_host::DomainState;
 
 /// List running VMs, or all of them

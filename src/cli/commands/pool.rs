@@ -12,8 +12,9 @@ use crate::output::{Listed, ListingArgs, OutputArgs, details, table};
 use crate::ui::Ui;
 use foundry_core::error::Error;
 use foundry_core::units::Bytes;
-use foundry_engine::pools::PoolInfo;
-use foundry_engine::{Session, pools};
+use foundry_engine::Session;
+use foundry_engine::storage::pools;
+use foundry_engine::storage::pools::PoolInfo;
 use foundry_host::Pool;
 
 /// List, add, start, stop and delete storage pools

@@ -9,7 +9,7 @@ use crate::ui::Ui;
 use foundry_core::error::Error;
 use foundry_core::names::PoolName;
 use foundry_core::pool::{PoolType, Source, Wanted};
-use foundry_engine::pools;
+use foundry_engine::storage::pools;
 
 /// Add a pool, start it, and have it start with the host
 ///

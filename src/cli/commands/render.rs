@@ -13,7 +13,10 @@ use foundry_core::plan::{Arch, BootSource, DiskFormat, ImageRef, VmPlan};
 use foundry_core::record::Role;
 use foundry_core::storage_xml::{self, VolumeSpec};
 use foundry_core::units::Bytes;
-use foundry_engine::{PlannedVolume, Settings, console, planned_volumes};
+use foundry_engine::Settings;
+use foundry_engine::preflight::PlannedVolume;
+use foundry_engine::preflight::planned_volumes;
+use foundry_engine::vm::console;
 
 /// The instance-id's variable part in a rendering, so that a manifest always renders alike.
 const RENDERED_INSTANCE: &str = "00000000-0000-0000-0000-000000000000";

@@ -12,10 +12,10 @@ use crate::ui::Ui;
 use foundry_core::error::Error;
 use foundry_core::manifest::VirtualMachine;
 use foundry_core::schema::{self, written};
-use foundry_engine::disks::Disk;
+use foundry_engine::disk::Disk;
 use foundry_engine::doctor::Report;
 use foundry_engine::gc::Remains;
-use foundry_engine::storage::StorageStatus;
+use foundry_engine::storage::status::StorageStatus;
 
 /// Print the JSON Schema of manifests, configurations, or what a command writes as JSON
 #[derive(Debug, Args)]

@@ -9,7 +9,7 @@ use crate::interrupt;
 use crate::ui::Ui;
 use foundry_core::error::Error;
 use foundry_core::text::printable;
-use foundry_engine::seed::{self, Ejection};
+use foundry_engine::vm::seed::{self, Ejection};
 
 /// Take away the cloud-init seed of a VM
 #[derive(Debug, Args)]

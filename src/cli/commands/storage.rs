@@ -8,7 +8,7 @@ use crate::output::{Form, ListingArgs, table};
 use crate::ui::Ui;
 use foundry_core::error::Error;
 use foundry_core::units::Bytes;
-use foundry_engine::storage::{self, FileSystem, Orphan, PoolStatus, StorageStatus, Tally};
+use foundry_engine::storage::status::{self, FileSystem, Orphan, PoolStatus, StorageStatus, Tally};
 
 /// Show what the storage of the host has and has promised
 #[derive(Debug, Args)]
@@ -30,7 +30,7 @@ enum StorageCommand {
 pub(super) fn run(args: &StorageArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     let connected = connect(global, ui)?;
     let StorageCommand::Status { listing } = &args.command;
-    let status = storage::status(&connected.session())?;
+    let status = status::status(&connected.session())?;
     let names: Vec<&str> = status.pools.iter().map(|p| p.name.as_str()).collect();
     let text = |form: &Form| text(&status, *form == Form::Wide, listing.no_headers, ui.columns());
     listing.output.show(&status, &names, text, (global, ui))?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use clap::{ArgMatches, FromArgMatches};
 use clap_complete::engine::CompletionCandidate;
 
-use crate::commands::image;
+use crate::commands::image::known_aliases;
 use crate::config::{ContextName, Key, Sourced};
 use crate::glimpse::{on_host, within_patience};
 use crate::{Global, command};
@@ -15,7 +15,10 @@ use foundry_core::error::Code;
 use foundry_core::record::Role;
 use foundry_core::schema::{self, Field};
 use foundry_core::text::shell_word;
-use foundry_engine::{Session, disks, images, inspect};
+use foundry_engine::Session;
+use foundry_engine::disk;
+use foundry_engine::image;
+use foundry_engine::vm::inspect;
 
 /// Has the shell look for files. No name is like it: none needs quotes.
 pub(super) const FILES: &str = "<files>";
@@ -136,20 +139,20 @@ fn pools(line: &Written) -> Option<Vec<Name>> {
 fn image_names(line: &Written) -> Option<Vec<Name>> {
     line.on_host(|session| {
         let pool = line.value("pool").unwrap_or_else(|| session.settings.image_pool.to_string());
-        let images = images::list(session, &pool).ok()?;
+        let images = image::list(session, &pool).ok()?;
         Some(images.into_iter().map(|image| (image.name, image.capacity.to_string())).collect())
     })
 }
 
 fn disk_names(line: &Written) -> Option<Vec<Name>> {
     line.on_host(|session| {
-        let disks = disks::list(session, Some(&line.value("vm")?)).ok()?;
+        let disks = disk::list(session, Some(&line.value("vm")?)).ok()?;
         Some(disks.into_iter().filter(|disk| disk.role != Some(Role::Seed)).map(disk_name).collect())
     })
 }
 
 /// The boot disk has a word of its own, which the reader of a command line knows again.
-fn disk_name(disk: disks::Disk) -> Name {
+fn disk_name(disk: disk::Disk) -> Name {
     let name = if disk.role == Some(Role::Boot) { "boot".into() } else { disk.device };
     (name, disk.size.map(|size| size.to_string()).unwrap_or_default())
 }
@@ -171,7 +174,7 @@ fn bridges(line: &Written) -> Option<Vec<Name>> {
 }
 
 fn aliases(line: &Written) -> Option<Vec<Name>> {
-    let known = image::known_aliases(&line.global()?)?;
+    let known = known_aliases(&line.global()?)?;
     Some(known.into_iter().map(|image| (image.alias.to_string(), image.description)).collect())
 }
 

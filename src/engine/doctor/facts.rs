@@ -3,7 +3,7 @@
 use super::local::Local;
 use super::trial::Trial;
 use crate::Settings;
-use crate::storage::StorageStatus;
+use crate::storage::status::StorageStatus;
 use foundry_core::domain_xml::VirtType;
 use foundry_core::plan::Arch;
 use foundry_host::{Bridge, Capabilities, Domain, GuestMachine, Machine, Network, Pool};

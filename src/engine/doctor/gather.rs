@@ -5,8 +5,10 @@ use std::path::Path;
 use super::facts::{Facts, Said, arch_of, virt_type_of};
 use super::local::Local;
 use super::trial;
-use crate::session::is_session;
-use crate::{Session, Settings, storage};
+use crate::Session;
+use crate::Settings;
+use crate::context::is_session;
+use crate::storage::status;
 use foundry_core::error::{Error, Kind};
 use foundry_host::{Capabilities, Network, Pool};
 
@@ -16,7 +18,7 @@ pub(super) fn facts(session: &Session<'_>, probe: bool) -> Result<Facts, Error> 
     let machine = said(host.machine())?;
     let guest_machine = guest_machine(session, &capabilities)?;
     let trial = trial::run(session, &capabilities, guest_machine.as_ref().ok(), probe)?;
-    let storage = said(storage::status(session))?;
+    let storage = said(status::status(session))?;
     let mut pools = said(host.pools())?;
     pools.iter_mut().for_each(|pools| pools.sort_by(|a, b| a.name.cmp(&b.name)));
     session.cancel.check()?;

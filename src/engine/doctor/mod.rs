@@ -29,7 +29,7 @@ use std::borrow::Cow;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::Session;
+use crate::Session;
 use facts::Facts;
 use foundry_core::error::{Code, Error};
 pub use manifest::{Preflight, examine_vm};

@@ -2,7 +2,7 @@
 
 use super::Check;
 use super::facts::Facts;
-use crate::storage::FileSystem;
+use crate::storage::status::FileSystem;
 use foundry_core::error::Code;
 use foundry_core::units::Bytes;
 use foundry_host::Pool;

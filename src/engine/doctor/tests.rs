@@ -8,7 +8,7 @@ use super::trial::Trial;
 use super::{Check, State, access, judge};
 use crate::Settings;
 use crate::rights::{Accounts, Rights, User};
-use crate::storage::{FileSystem, StorageStatus, Tally};
+use crate::storage::status::{FileSystem, StorageStatus, Tally};
 use foundry_core::domain_xml::VirtType;
 use foundry_core::error::{Error, Kind};
 use foundry_core::units::Bytes;

@@ -1,10 +1,12 @@
 //! Does what a survey said, each thing after another look at it.
 
 use super::{Fate, NvramFile, Places, Remains, Work, nvram, vms, volumes};
-use crate::destroy::{self, Demolition};
+use crate::Session;
+use crate::disk;
+use crate::image;
 use crate::preflight::record_of;
-use crate::usage::Usage;
-use crate::{Session, disks, images};
+use crate::storage::usage::Usage;
+use crate::vm::destroy::{self, Demolition};
 use foundry_core::error::{Code, Error, Kind};
 use foundry_core::record::State;
 use foundry_core::text::{io_cause, shell_word};
@@ -42,7 +44,7 @@ fn finish(session: &Session<'_>, places: Option<&Places>, remains: &Remains) -> 
     let told = match &remains.work {
         Work::Nothing => None,
         Work::Destroy(demolition) => destroy_half(session, demolition)?,
-        Work::FinishAttach(attempt) => disks::finish_attach(session, attempt)?,
+        Work::FinishAttach(attempt) => disk::finish_attach(session, attempt)?,
         Work::DeleteTorso { volume, mark } => delete_torso(session, remains, volume, mark)?,
         Work::ForgetNote { pool, image } => forget_note(session, remains, pool, image)?,
         Work::DeleteVolume(volume) => delete_volume(session, remains, volume)?,
@@ -82,10 +84,10 @@ fn destroy_half(session: &Session<'_>, demolition: &Demolition) -> Done {
 
 fn delete_torso(session: &Session<'_>, remains: &Remains, volume: &Volume, mark: &[u8]) -> Done {
     let Some(now) = look_again(session, remains, volume)? else { return Ok(Some(gone(remains))) };
-    match images::torso(session, &now)? {
-        Some(images::Torso::Marked { mark: found, .. }) if found == mark => {
+    match image::torso(session, &now)? {
+        Some(image::Torso::Marked { mark: found, .. }) if found == mark => {
             session.working(format!("Deleting {remains}"));
-            images::remove(session, &volume.pool, &volume.name)?;
+            image::remove(session, &volume.pool, &volume.name)?;
             Ok(Some(format!("Image '{}' removed, of which there was a part", volume.name)))
         }
         _ => Err(changed(remains, "it is something else now")),
@@ -96,7 +98,7 @@ fn forget_note(session: &Session<'_>, remains: &Remains, pool: &str, image: &str
     if session.host.volume(pool, image)?.is_some() {
         return Err(changed(remains, &format!("there is an image '{image}' again")));
     }
-    images::forget_note(session, pool, image)?;
+    image::forget_note(session, pool, image)?;
     Ok(Some(format!("Note on image '{image}' removed")))
 }
 

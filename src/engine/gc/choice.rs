@@ -3,7 +3,8 @@
 use std::fmt;
 
 use super::{Fate, Remains, Survey};
-use crate::{Session, images};
+use crate::Session;
+use crate::image;
 use foundry_core::error::{Code, Error};
 use foundry_core::text::shell_word;
 
@@ -102,7 +103,7 @@ fn explain(session: &Session<'_>, survey: &Survey, choice: &Choice) -> Result<Er
         }
     };
     match session.host.pool(pool)? {
-        None => return images::no_pool(session, pool),
+        None => return image::no_pool(session, pool),
         Some(found) if !found.active => {
             return Ok(refused(format!("pool '{pool}' is not started"))
                 .hint(format!("foundry pool start {}", shell_word(pool))));

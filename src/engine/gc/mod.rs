@@ -19,10 +19,13 @@ use std::fs::Metadata;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::destroy::Demolition;
-use super::session::rfc3339;
-use super::usage::{self, Usage};
-use super::{Session, disks, held};
+use crate::Session;
+use crate::context::rfc3339;
+use crate::disk;
+use crate::storage::file_locks;
+use crate::storage::usage;
+use crate::storage::usage::Usage;
+use crate::vm::destroy::Demolition;
 use foundry_core::error::Error;
 use foundry_core::record::{Liveness, Maker};
 use foundry_core::units::Bytes;
@@ -108,7 +111,7 @@ pub enum Fate {
 enum Work {
     Nothing,
     Destroy(Box<Demolition>),
-    FinishAttach(Box<disks::Attempt>),
+    FinishAttach(Box<disk::Attempt>),
     DeleteTorso { volume: Volume, mark: Vec<u8> },
     ForgetNote { pool: String, image: String },
     DeleteVolume(Volume),
@@ -163,7 +166,7 @@ impl Remains {
 
     fn of_volume(session: &Session<'_>, kind: Sort, volume: &Volume, reason: impl Into<String>) -> Self {
         let name = format!("{}/{}", volume.pool, volume.name);
-        let since = held::metadata(session, &volume.path).as_ref().and_then(modified);
+        let since = file_locks::metadata(session, &volume.path).as_ref().and_then(modified);
         Self { since, size: Some(volume.allocation), ..Self::new(kind, name, reason) }
     }
 

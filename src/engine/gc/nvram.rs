@@ -9,9 +9,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::{Remains, Sort, Work, modified};
-use crate::session::is_session;
-use crate::usage::Usage;
-use crate::{Session, held};
+use crate::Session;
+use crate::context::is_session;
+use crate::storage::file_locks;
+use crate::storage::usage::Usage;
 use foundry_core::error::Error;
 use foundry_core::units::Bytes;
 use foundry_host::libvirt_xml::DomainDescription;
@@ -99,7 +100,7 @@ fn remains(session: &Session<'_>, file: NvramFile) -> Remains {
         size: Some(Bytes(file.size)),
         ..Remains::new(Sort::Nvram, path.clone(), "its domain is gone")
     };
-    if let Some(held) = held::reason(session, &path) {
+    if let Some(held) = file_locks::reason(session, &path) {
         return Remains { reason: format!("no domain has it, but {held}"), ..remains };
     }
     remains.when_named(Work::DeleteNvram(file))

@@ -1,10 +1,11 @@
 //! VMs that are half made or half destroyed, and disks that are half attached or half detached.
 
 use super::{Remains, Sort, Work, at_work};
-use crate::destroy::{self, Options};
+use crate::Session;
+use crate::disk;
 use crate::preflight::record_of;
-use crate::usage::Usage;
-use crate::{Session, disks};
+use crate::storage::usage::Usage;
+use crate::vm::destroy::{self, Options};
 use foundry_core::error::{Error, Kind};
 use foundry_core::record::{Record, RecordedVolume, Role, State};
 use foundry_core::text::shell_word;
@@ -94,7 +95,7 @@ fn half_attached(session: &Session<'_>, domain: &Domain, volume: &RecordedVolume
     if let Some(busy) = busy {
         return Ok(disk(domain, volume, busy));
     }
-    match disks::broken_attach(session, domain, volume) {
+    match disk::broken_attach(session, domain, volume) {
         Err(lost) if lost.kind() == Kind::Connection => Err(lost),
         Err(refused) => Ok(disk(domain, volume, format!("its attaching was interrupted, and {refused}"))),
         Ok(attempt) => {

@@ -3,10 +3,15 @@
 use std::collections::BTreeSet;
 
 use super::{Remains, Sort, Work, at_work};
-use crate::images::{self, Noted, Torso};
+use crate::Session;
+use crate::image;
+use crate::image::Noted;
+use crate::image::Torso;
 use crate::preflight::record_of;
-use crate::usage::{self, Part, Usage};
-use crate::{Session, held};
+use crate::storage::file_locks;
+use crate::storage::usage;
+use crate::storage::usage::Part;
+use crate::storage::usage::Usage;
 use foundry_core::error::Error;
 use foundry_core::names::VolumeOf;
 use foundry_core::record::Maker;
@@ -49,11 +54,11 @@ pub(super) fn survey(session: &Session<'_>, pools: &[String], usage: &Usage) -> 
 /// What a volume is that nobody uses; `None` for what somebody may want as it is.
 pub(super) fn judge(session: &Session<'_>, volume: &Volume) -> Result<Option<Remains>, Error> {
     let is_image_pool = volume.pool == session.settings.image_pool.as_str();
-    if let Some(image) = images::noted_image(&volume.name) {
+    if let Some(image) = image::noted_image(&volume.name) {
         return lonely_note(session, volume, image);
     }
     // The first bytes of a VM's disk are its guest's: a disk that was kept is none of an import's.
-    let torso = if VolumeOf::read(&volume.name).is_none() { images::torso(session, volume)? } else { None };
+    let torso = if VolumeOf::read(&volume.name).is_none() { image::torso(session, volume)? } else { None };
     match torso {
         Some(Torso::Marked { mark, maker, proven }) => {
             let counts = proven && is_image_pool;
@@ -63,7 +68,7 @@ pub(super) fn judge(session: &Session<'_>, volume: &Volume) -> Result<Option<Rem
             let reason = "it begins with zeros: an import that was interrupted at once, or nothing";
             Ok(Some(free(session, Sort::Image, volume, reason)))
         }
-        _ if is_image_pool || images::origin(session, &volume.pool, &volume.name)?.is_some() => Ok(None),
+        _ if is_image_pool || image::origin(session, &volume.pool, &volume.name)?.is_some() => Ok(None),
         _ => Ok(Some(free(session, Sort::Volume, volume, "no domain uses it, and nothing lies on it"))),
     }
 }
@@ -99,7 +104,7 @@ fn lonely_note(session: &Session<'_>, volume: &Volume, image: &str) -> Result<Op
     }
     let work = || Work::ForgetNote { pool: volume.pool.clone(), image: image.to_owned() };
     let remains = |reason| Remains::of_volume(session, Sort::Note, volume, reason);
-    Ok(match images::noted(session, volume, image)? {
+    Ok(match image::noted(session, volume, image)? {
         Noted::Note => Some(remains(format!("image '{image}' is gone")).goes(work())),
         Noted::Blank => {
             Some(remains("it holds nothing, and its image is gone".to_owned()).when_named(work()))
@@ -111,7 +116,7 @@ fn lonely_note(session: &Session<'_>, volume: &Volume, image: &str) -> Result<Op
 /// What nothing is known of.
 fn free(session: &Session<'_>, kind: Sort, volume: &Volume, reason: &str) -> Remains {
     let remains = Remains::of_volume(session, kind, volume, reason);
-    if let Some(held) = held::reason(session, &volume.path) {
+    if let Some(held) = file_locks::reason(session, &volume.path) {
         return Remains { reason: format!("{reason}, but {held}"), ..remains };
     }
     remains.when_named(Work::DeleteVolume(volume.clone()))

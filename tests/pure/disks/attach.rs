@@ -3,8 +3,8 @@
 use foundry::host::libvirt_xml::DomainDescription;
 use foundry::host::{Domains, View, Volumes};
 use foundry::operations::Settings;
-use foundry::operations::disks::{Presence, Request, attach};
-use foundry::operations::inspect::get;
+use foundry::operations::disk::{Presence, Request, attach};
+use foundry::operations::vm::inspect::get;
 use foundry::plan::{DiskFormat, VmPlan};
 use foundry::units::Bytes;
 use foundry::{Kind, manifest, yaml};
@@ -75,7 +75,7 @@ fn create_of_what_get_shows_makes_the_same_vm() {
     let sizes = |b: &Bench| disks(b).into_iter().map(|d| (d.device, d.size, d.format)).collect::<Vec<_>>();
     let (as_it_is, sizes_now) = (live(&bench), sizes(&bench));
     let mut seen = get(&bench.session(), "web").unwrap();
-    foundry::operations::inspect::add_secrets(&bench.session(), &mut seen).unwrap();
+    foundry::operations::vm::inspect::add_secrets(&bench.session(), &mut seen).unwrap();
     let text = yaml::write(&seen.vm).unwrap();
     bench.destroy("web", GENTLE).unwrap();
     let again = manifest::load(&text, "vm.yaml").unwrap();

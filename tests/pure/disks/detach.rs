@@ -5,7 +5,7 @@ use std::time::Duration;
 use foundry::Kind;
 use foundry::host::memory::{Guest, MemoryHost, OnUnplug};
 use foundry::host::{Affect, Disks, DomainState, Domains, Volumes};
-use foundry::operations::disks::{detach, survey};
+use foundry::operations::disk::{detach, survey};
 use foundry::units::Bytes;
 
 use super::{NOTHING, assert_refused, data_disks, detach_one, off, pairs, recorded, targets};

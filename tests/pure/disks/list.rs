@@ -1,7 +1,7 @@
 //! What `disk list` shows.
 
 use foundry::host::{Affect, Disks, Pools};
-use foundry::operations::disks::{Presence, list};
+use foundry::operations::disk::{Presence, list};
 use foundry::record::Role;
 use foundry::units::Bytes;
 

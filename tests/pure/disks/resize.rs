@@ -3,7 +3,7 @@
 use foundry::Kind;
 use foundry::host::memory::Guest;
 use foundry::host::{Affect, Disks, DomainState, Domains, Pools, Volumes};
-use foundry::operations::disks::{attach, resize, survey};
+use foundry::operations::disk::{attach, resize, survey};
 use foundry::units::{Bytes, SizeWish};
 
 use super::{NOTHING, assert_refused, capacity, data_disks, detach_one, disk, grow, off, pairs};

@@ -2,8 +2,8 @@
 
 use foundry::Error;
 use foundry::host::Domains;
-use foundry::operations::destroy::{self, carry_out};
-use foundry::operations::disks::{Attached, attach};
+use foundry::operations::disk::{Attached, attach};
+use foundry::operations::vm::destroy::{self, carry_out};
 use foundry::record::{Maker, Role, State};
 use foundry::units::Bytes;
 

@@ -10,7 +10,7 @@ use crate::ui::Ui;
 use foundry_core::error::{Code, Error};
 use foundry_core::text::printable;
 use foundry_core::units::Bytes;
-use foundry_engine::images::{self, Dispensable};
+use foundry_engine::image::{self, Dispensable};
 
 /// Delete an image that no VM uses
 #[derive(Debug, Args)]
@@ -38,18 +38,18 @@ pub(crate) struct DeleteArgs {
 pub(super) fn run(args: &DeleteArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     let connected = connect(global, ui)?;
     let (session, pool) = (connected.session(), args.pool.name(global));
-    let name = &images::meant(&session, &pool, &args.name)?;
+    let name = &image::meant(&session, &pool, &args.name)?;
     if args.force {
-        let found = images::info(&session, &pool, name)?;
+        let found = image::info(&session, &pool, name)?;
         let users = [found.vms, found.overlays].concat();
         if !users.is_empty() && !args.yes {
             agree(name, &users, ui)?;
         }
         interrupt::guard(&connected.cancel)?;
-        images::delete_used(&session, &pool, name)?;
+        image::delete_used(&session, &pool, name)?;
     } else {
         interrupt::guard(&connected.cancel)?;
-        images::delete(&session, &pool, name)?;
+        image::delete(&session, &pool, name)?;
     }
     ui.line(&format!("Successfully deleted image '{name}'"))
 }
@@ -96,7 +96,7 @@ pub(crate) struct PruneArgs {
 pub(super) fn run_prune(args: &PruneArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     let connected = connect(global, ui)?;
     let session = connected.session();
-    let found = images::dispensable(&session, &args.pool.name(global), args.all)?;
+    let found = image::dispensable(&session, &args.pool.name(global), args.all)?;
     if found.is_empty() {
         ui.note("No image is dispensable");
         return Ok(());
@@ -109,7 +109,7 @@ pub(super) fn run_prune(args: &PruneArgs, global: &Global, ui: &Ui) -> Result<()
     }
     interrupt::guard(&connected.cancel)?;
     let (mut freed, mut count) = (0, 0);
-    images::prune(&session, &found, |image| (freed, count) = (freed + image.allocation.0, count + 1))
+    image::prune(&session, &found, |image| (freed, count) = (freed + image.allocation.0, count + 1))
         .map_err(|e| e.outcome(format!("{count} of {} images were deleted", found.len())))?;
     let images = if count == 1 { "image" } else { "images" };
     ui.line(&format!("Successfully deleted {count} {images}, {}", Bytes(freed)))

@@ -17,7 +17,7 @@ use crate::ui::Ui;
 use foundry_core::error::{Code, Error};
 use foundry_core::text::io_cause;
 use foundry_core::units::Bytes;
-use foundry_engine::images::{export, meant};
+use foundry_engine::image::{export, meant};
 use foundry_fetch::content::Sink;
 use foundry_fetch::ownership::Trusted;
 use foundry_fetch::transfer::SparseWriter;

@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 
 use foundry_core::error::{Code, Error};
 use foundry_core::names::VolumeName;
-use foundry_engine::images::extension;
+use foundry_engine::image::extension;
 use foundry_fetch::convert::ImageFormat;
 use foundry_fetch::transfer::{Client, Expected, Format, HttpSettings, Proxies};
 

@@ -10,7 +10,7 @@ use crate::interrupt;
 use crate::ui::Ui;
 use foundry_core::error::{Code, Error};
 use foundry_core::text::{io_cause, shell_word};
-use foundry_engine::images::{Fetch, check_length, import};
+use foundry_engine::image::{Fetch, check_length, import};
 use foundry_fetch::transfer::Location;
 
 /// Import a disk image: qcow2 or raw, as it is or compressed by gzip, xz, zstd or bzip2

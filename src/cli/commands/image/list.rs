@@ -14,7 +14,7 @@ use foundry_core::error::Error;
 use foundry_core::origin::Origin;
 use foundry_core::units::Bytes;
 use foundry_engine::Session;
-use foundry_engine::images::{self, Age, Freshness, Wholeness};
+use foundry_engine::image::{self, Age, Freshness, Wholeness};
 use foundry_host::Volume;
 
 /// List images
@@ -96,7 +96,7 @@ fn view<'a>(
     image: &'a Volume,
     origin: Option<Origin>,
 ) -> Result<ImageView<'a>, Error> {
-    let wholeness = images::wholeness(session, image)?;
+    let wholeness = image::wholeness(session, image)?;
     Ok(ImageView {
         name: &image.name,
         pool: &image.pool,
@@ -115,7 +115,7 @@ fn view<'a>(
 pub(super) fn run(args: &ListArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     let connected = connect(global, ui)?;
     let session = connected.session();
-    let images = images::list(&session, &args.pool.name(global))?;
+    let images = image::list(&session, &args.pool.name(global))?;
     let form = args.listing.form(global);
     if form == Form::Name {
         return ui.names(images.iter().map(|i| i.name.as_str()));
@@ -123,7 +123,7 @@ pub(super) fn run(args: &ListArgs, global: &Global, ui: &Ui) -> Result<(), Error
     // The table does without the origins, which are in a volume each.
     let origin = |image: &Volume| match form {
         Form::Table => Ok(None),
-        _ => images::origin(&session, &image.pool, &image.name),
+        _ => image::origin(&session, &image.pool, &image.name),
     };
     let views: Result<Vec<_>, Error> = images.iter().map(|i| view(&session, i, origin(i)?)).collect();
     args.listing.show(&views?, "No images; foundry image import FILE adds one", (global, ui))
@@ -157,8 +157,8 @@ pub(super) fn run_info(args: &InfoArgs, global: &Global, ui: &Ui) -> Result<(), 
     let connected = connect(global, ui)?;
     let session = connected.session();
     let pool = args.pool.name(global);
-    let name = images::meant(&session, &pool, &args.name)?;
-    let found = images::info(&session, &pool, &name)?;
+    let name = image::meant(&session, &pool, &args.name)?;
+    let found = image::info(&session, &pool, &name)?;
     let known = view(&session, &found.volume, found.origin)?;
     let image = ImageView { used_by: Some(&found.vms), overlays: Some(&found.overlays), ..known };
     args.output.show(&image, &[&name], |_| text(&image, ui.columns()), (global, ui))
@@ -220,7 +220,7 @@ pub(crate) struct FreshnessView<'a> {
 pub(super) fn run_outdated(args: &OutdatedArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     let lists = catalog::load(global)?.checksums()?;
     let connected = connect(global, ui)?;
-    let found = images::outdated(&connected.session(), &args.pool.name(global), &client(), &lists)?;
+    let found = image::outdated(&connected.session(), &args.pool.name(global), &client(), &lists)?;
     let views: Vec<FreshnessView<'_>> = found.iter().map(freshness).collect();
     args.listing.show(&views, "No images", (global, ui))
 }

@@ -13,7 +13,7 @@ use crate::interrupt;
 use crate::ui::Ui;
 use foundry_core::error::{Code, Error};
 use foundry_core::text::shell_word;
-use foundry_engine::images::{Fetch, Pulled, Request, check_length, pull};
+use foundry_engine::image::{Fetch, Pulled, Request, check_length, pull};
 use foundry_fetch::catalog::CatalogImage;
 use foundry_fetch::transfer::{Cache, Expected, Location, Login};
 use foundry_host::Volume;

@@ -1,0 +1,237 @@
+//! What else is to be seen of an operation that libvirt refused: QEMU's log, the kernel's denials, who may pass which
+//! directory, who has a file open.
+//!
+//! Only of this machine, only what came after the operation began, and never much of it. What cannot be read is no
+//! evidence, and no error. Nothing here is judged; that is [`diagnosis`].
+
+mod files;
+pub(super) use self::files::name_of;
+pub(super) mod following;
+mod kernel;
+
+use std::path::{Path, PathBuf};
+
+use self::following::Mark;
+use self::kernel::KernelLog;
+use crate::Session;
+use crate::context::is_session;
+use crate::rights::User;
+use foundry_core::error::Error;
+use foundry_core::text::{printable, shell_word};
+use foundry_host::diagnosis::{self, Asked, Denial, Diagnosis, Evidence};
+use foundry_host::libvirt_xml::selinux_label;
+use foundry_host::{HostError, View};
+
+/// How much of what QEMU wrote is read, from its end.
+const LOG_BYTES: u64 = 32 << 10;
+/// How much of what others wrote is shown with `--verbose`.
+const SHOWN: usize = 5;
+
+/// Begins before an operation, so that what was there already is not taken for its cause.
+pub(super) struct Witness {
+    asked: Asked,
+    /// What lies on this machine; `None` where the host is another one.
+    local: Option<Place>,
+}
+
+/// Where this machine writes down what goes wrong.
+struct Place {
+    root: PathBuf,
+    log: Option<Mark>,
+    kernel: KernelLog,
+}
+
+impl Witness {
+    /// Of an operation on a domain.
+    pub(super) fn new(session: &Session<'_>, asked: Asked) -> Self {
+        let root = Path::new("/");
+        let local = session.host.is_local().then(|| Place {
+            root: root.to_owned(),
+            log: log_of(session.host.uri(), &asked.vm).map(|path| Mark::at_end(&path)),
+            kernel: KernelLog::at_end(root),
+        });
+        Self { asked, local }
+    }
+
+    /// The error that a refusal is, with the cause where that can be told.
+    pub(super) fn explain(mut self, session: &Session<'_>, error: HostError) -> Error {
+        let HostError::Refused { libvirt, .. } = &error else { return error.into() };
+        let evidence = self.gather(session, libvirt.clone());
+        let shown = shown(&evidence);
+        let libvirt = libvirt.clone();
+        let told = match diagnosis::diagnose(&evidence) {
+            Some(found) => found.blame(error.into()).detail(libvirt.clone()),
+            None => error.into(),
+        };
+        match shown {
+            None => told,
+            Some(more) => told.detail(format!("{}\n{more}", libvirt.trim_end())),
+        }
+    }
+
+    fn gather(&mut self, session: &Session<'_>, libvirt: String) -> Evidence {
+        let mut evidence = Evidence { libvirt, asked: self.asked.clone(), ..Evidence::default() };
+        let Some(place) = &mut self.local else { return evidence };
+        if let Some(written) = place.log.as_ref().and_then(|mark| mark.since(LOG_BYTES)) {
+            evidence.log = said_by_qemu(&written);
+        }
+        let words = format!("{}\n{}", evidence.libvirt, evidence.log);
+        if let Some(refused) = diagnosis::refused_file(&words).filter(|_| diagnosis::is_denied(&words)) {
+            let ids = refused.as_user.or_else(|| session.host.capabilities().ok()?.guest_ids());
+            let user = |accounts: &crate::rights::Accounts| match ids {
+                Some((uid, gid)) => Some(accounts.user(uid, gid)),
+                None => is_session(session.host.uri()).then(User::current),
+            };
+            evidence.denials = believed(session, &self.asked, place.kernel.denials());
+            evidence.barrier = files::barrier(&place.root, refused.path, user);
+        }
+        if let Some(locked) = diagnosis::locked_file(&words) {
+            evidence.holders = files::holders(&place.root, locked, &pid_files(session));
+        }
+        if words.contains("MTU") {
+            evidence.mtus = files::mtus(&place.root, &self.asked.bridges);
+        }
+        evidence
+    }
+}
+
+/// The denials of a guard that libvirt has for its guests, and of this domain's own label where that is known. What a
+/// host without SELinux is told of SELinux, somebody made up.
+fn believed(session: &Session<'_>, asked: &Asked, denials: Vec<Denial>) -> Vec<Denial> {
+    let Some(capabilities) = session.host.capabilities().ok().filter(|_| !denials.is_empty()) else {
+        return Vec::new();
+    };
+    let uuid = asked.uuid.parse::<uuid::Uuid>().ok();
+    let xml = uuid.and_then(|uuid| session.host.domain_xml(uuid, View::Current).ok().flatten());
+    let own = xml.and_then(|xml| selinux_label(&xml));
+    let is_its = |denial: &Denial| own.is_none() || denial.context.is_none() || denial.context == own;
+    let has = |denial: &Denial| capabilities.confines_by(denial.guard.driver());
+    denials.into_iter().filter(|denial| has(denial) && is_its(denial)).collect()
+}
+
+/// Where libvirt writes down the processes of its guests (libvirt's page "Drivers", QEMU): as root, or in the user's own
+/// directory of a session.
+fn pid_files(session: &Session<'_>) -> PathBuf {
+    if is_session(session.host.uri()) {
+        let runtime = std::env::var("XDG_RUNTIME_DIR").unwrap_or_default();
+        return PathBuf::from(runtime).join("libvirt/qemu/run");
+    }
+    PathBuf::from("/run/libvirt/qemu")
+}
+
+/// What others than libvirt said, for whoever wants to see all of it. What libvirt repeats is not said twice.
+fn shown(evidence: &Evidence) -> Option<String> {
+    let qemu = evidence.log.lines().filter(|line| !evidence.libvirt.contains(line.trim()));
+    let mut lines: Vec<String> = qemu.rev().take(SHOWN).map(|line| format!("QEMU's log: {line}")).collect();
+    lines.reverse();
+    let about = evidence.denials.iter().filter(|denial| diagnosis::is_behind(denial, evidence));
+    lines.extend(about.take(SHOWN).map(|denial| format!("the kernel's log: {}", denial.line)));
+    (!lines.is_empty()).then(|| lines.join("\n"))
+}
+
+/// QEMU's log of a domain (libvirt's page "Drivers", QEMU: location of configuration files).
+fn log_of(uri: &str, vm: &str) -> Option<PathBuf> {
+    let is_name = !vm.is_empty() && !vm.contains('/') && !vm.starts_with('.');
+    let console = crate::vm::console::log_path(uri, vm).filter(|_| is_name)?;
+    Some(Path::new(&console).parent()?.join(format!("{vm}.log")))
+}
+
+/// What QEMU said of itself, in the last of the runs that its log tells of; `None` where that one ended as guests do.
+fn last_words(session: &Session<'_>, vm: &str) -> Option<String> {
+    let path = log_of(session.host.uri(), vm).filter(|_| session.host.is_local())?;
+    let written = following::tail(&path, 0, LOG_BYTES)?;
+    let ended_well = [" shutting down, reason=shutdown", " shutting down, reason=destroyed"];
+    if ended_well.iter().any(|end| written.lines().last().is_some_and(|line| line.ends_with(end))) {
+        return None;
+    }
+    Some(said_by_qemu(&written)).filter(|said| !said.is_empty())
+}
+
+/// Lines of QEMU's own, without libvirt's about the run and without the command line, from which one word may be
+/// another's complaint. A guest has no say in them but by odd devices: still they are only looked at.
+fn said_by_qemu(written: &str) -> String {
+    let run = written.rfind(": starting up libvirt").map_or(written, |at| &written[at..]);
+    let mut said: Vec<String> = Vec::new();
+    let mut goes_on = false;
+    for line in run.lines() {
+        let is_command = goes_on || line.contains(": starting up libvirt") || line.starts_with("LC_ALL=");
+        goes_on = line.ends_with(" \\");
+        if !is_command && !goes_on && !is_libvirts(line) && !line.trim().is_empty() {
+            said.push(printable(line).chars().take(1000).collect());
+        }
+    }
+    said.join("\n")
+}
+
+/// `2026-11-21 21:31:08.718+0000: shutting down, reason=failed`, and where the console goes.
+fn is_libvirts(line: &str) -> bool {
+    line.contains("shutting down, reason=") || line.starts_with("char device redirected to")
+}
+
+/// Why QEMU stopped a guest that ran, where its log tells of a cause that is known.
+pub(super) fn stopped_by(session: &Session<'_>, vm: &str) -> Option<Diagnosis> {
+    let log = last_words(session, vm)?;
+    diagnosis::diagnose(&Evidence { log, ..Evidence::default() })
+}
+
+/// A bridge that went down keeps a guest from being heard: says so, where one of these is.
+pub(super) fn with_bridges<'a>(
+    session: &Session<'_>,
+    names: impl Iterator<Item = &'a str>,
+    error: Error,
+) -> Error {
+    let bridges = session.host.bridges().ok().flatten().unwrap_or_default();
+    let is_down = |name: &&str| bridges.iter().any(|bridge| bridge.name == *name && !bridge.is_up);
+    let Some(bridge) = { names }.find(is_down) else { return error };
+    error.hint(format!("bridge '{bridge}' is down: ip link set {} up", shell_word(bridge)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOG: &str =
+        "2026-11-20 10:00:00.000+0000: starting up libvirt version: 11.3.0, package: x, qemu version: 10.0.2
+LC_ALL=C \\
+/usr/bin/qemu-system-x86_64 \\
+-name guest=old
+2026-11-20T10:00:01Z qemu-system-x86_64: cannot set up guest memory 'pc.ram': Cannot allocate memory
+2026-11-20 10:00:02.000+0000: shutting down, reason=failed
+2026-11-21 21:33:35.700+0000: starting up libvirt version: 11.3.0, package: x, qemu version: 10.0.2
+LC_ALL=C \\
+PATH=/bin \\
+/usr/bin/qemu-system-x86_64 \\
+-blockdev '{\"filename\":\"No space left on device\"}' \\
+-msg timestamp=on
+char device redirected to /dev/pts/0 (label charserial0)
+2026-11-21T21:33:35.785706Z qemu-system-x86_64: \u{1b}[31mFailed to get shared \"write\" lock
+Is another process using the image [/srv/tiny.qcow2]?
+2026-11-21 21:33:35.798+0000: shutting down, reason=failed
+";
+
+    #[test]
+    fn only_what_qemu_said_in_the_last_run_counts() {
+        assert_eq!(
+            said_by_qemu(LOG),
+            "2026-11-21T21:33:35.785706Z qemu-system-x86_64: \\u{1b}[31mFailed to get shared \"write\" lock\nIs another process using the image [/srv/tiny.qcow2]?"
+        );
+        assert_eq!(said_by_qemu(""), "");
+    }
+
+    #[test]
+    fn a_name_that_leads_elsewhere_has_no_log() {
+        let system = "qemu:///system";
+        assert_eq!(log_of(system, "web"), Some("/var/log/libvirt/qemu/web.log".into()));
+        for name in ["", "../x", "a/b", ".x"] {
+            assert_eq!(log_of(system, name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_libvirt_repeats_is_not_shown_twice() {
+        let log = "one\ntwo".to_owned();
+        let evidence = Evidence { libvirt: "error: one".into(), log, ..Evidence::default() };
+        assert_eq!(shown(&evidence).as_deref(), Some("QEMU's log: two"));
+        assert_eq!(shown(&Evidence::default()), None);
+    }
+}

@@ -1,0 +1,182 @@
+//! Attaches a new disk: note its volume, make it, plug it in, write it into the manifest.
+
+use super::attach_plan::{Job, Request, prepare, rivalled};
+use super::attach_undo::{Made, removal, undo, unnoted};
+use super::record_update::{add_disk, rewrite, strike_volume};
+use crate::Event;
+use crate::Session;
+use crate::diagnose::Witness;
+use crate::preflight::storage::PoolNeed;
+use crate::storage::volumes::{check_path, volume_xml};
+use crate::vm::create::ensure_pool;
+use crate::vm::lookup::or_taken_away;
+use foundry_core::domain_xml;
+use foundry_core::error::Error;
+use foundry_core::plan::DataDisk;
+use foundry_core::record::{Liveness, Record, RecordedVolume, Role};
+use foundry_core::units::GIB;
+use foundry_host::diagnosis::Asked;
+use foundry_host::libvirt_xml::has_free_port;
+use foundry_host::{HostError, View};
+
+/// A disk that was attached.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attached {
+    /// The VM.
+    pub vm: String,
+    /// The disk.
+    pub disk: DataDisk,
+    /// Its volume.
+    pub volume: RecordedVolume,
+    /// Whether a running guest has it already.
+    pub live: bool,
+}
+
+/// Makes a volume and attaches it to a VM of foundry's.
+///
+/// # Errors
+/// What stands in the way, before anything is made; else what failed, after everything that was made is
+/// removed again, and what is left where that failed too.
+pub fn attach(session: &Session<'_>, request: &Request<'_>) -> Result<Attached, Error> {
+    let job = reserved(session, request)?;
+    let volume = format!("volume '{}' in pool '{}'", job.volume.name, job.volume.pool);
+    let _leaves = session.cancel.leaves([format!("may be left behind: {volume}"), removal(&job)]);
+    let mut made = Made::default();
+    build(session, &job, &mut made).map_err(|error| undo(session, &job, &made, error))?;
+    Ok(Attached {
+        vm: job.subject.name().to_owned(),
+        live: job.live,
+        volume: RecordedVolume { attaching: None, ..job.volume.clone() },
+        disk: job.disk,
+    })
+}
+
+/// Decides what is to be made and writes that down. Where another process took the same target at the same
+/// moment, the next one is taken, unless the user named it.
+fn reserved(session: &Session<'_>, request: &Request<'_>) -> Result<Job, Error> {
+    let mut job = prepare(session, request)?;
+    warn_of_snapshots(session, &job)?;
+    let name = job.subject.name();
+    session.progress.tell(Event::Begins(format!("Attaching a disk of {} to VM '{name}'...", request.size)));
+    while !reserve(session, &job)? {
+        if request.device.is_some() {
+            return Err(rivalled(job.subject.name(), &job.disk.target));
+        }
+        job = prepare(session, request)?;
+    }
+    Ok(job)
+}
+
+/// A snapshot brings back the VM without the disk, whose volume then is nobody's.
+fn warn_of_snapshots(session: &Session<'_>, job: &Job) -> Result<(), Error> {
+    let domain = &job.subject.domain;
+    let listed = session.host.snapshots(domain.uuid);
+    let snapshots = listed.map_err(|e| or_taken_away(session, domain, e.into()))?;
+    if !snapshots.is_empty() {
+        session.warn(format!(
+            "VM '{}' has snapshots: {}; to go back to one takes the disk away and leaves its volume '{}'",
+            job.subject.name(),
+            snapshots.join(", "),
+            job.volume.name
+        ));
+    }
+    Ok(())
+}
+
+/// Writes down what is about to be made. Of several processes that want the same target one stands there in
+/// the end; whether it is this one.
+fn reserve(session: &Session<'_>, job: &Job) -> Result<bool, Error> {
+    session.cancel.check_unchanged()?;
+    if job.pool.need != PoolNeed::Nothing {
+        ensure_pool(session, &job.pool)?;
+    }
+    let noted = rewrite(session, &job.subject.domain, |record| note(record, &job.volume))
+        .map_err(|error| unnoted(session, job, error))?;
+    Ok(noted.volumes.contains(&job.volume))
+}
+
+/// The steps that change the host, in their order.
+fn build(session: &Session<'_>, job: &Job, made: &mut Made) -> Result<(), Error> {
+    session.cancel.check()?;
+    if !job.volume_is_there {
+        make_volume(session, job, made)?;
+    }
+    session.done(format!("Volume '{}' made", job.volume.name));
+    session.cancel.check()?;
+    if let Some(reach) = job.reach {
+        let xml = domain_xml::data_disk(&job.disk, &job.source)?;
+        made.plugged = true;
+        let domain = &job.subject.domain;
+        let asked = Asked { vm: domain.name.clone(), uuid: domain.uuid.to_string(), ..Asked::default() };
+        let witness = Witness::new(session, asked);
+        let plugged = session.host.attach_disk(domain.uuid, &xml, reach);
+        plugged.map_err(|refused| not_plugged(session, witness, job, refused))?;
+    }
+    session.done(if job.live { "Disk attached" } else { "Disk attached from the next start on" });
+    session.cancel.check()?;
+    rewrite(session, &job.subject.domain, |record| settle(record, job)).map(drop)
+}
+
+/// A volume that is somebody else's is not one of ours, whoever is faster.
+fn make_volume(session: &Session<'_>, job: &Job, made: &mut Made) -> Result<(), Error> {
+    let RecordedVolume { pool, name, .. } = &job.volume;
+    session.working(format!("Making volume {name}"));
+    match session.host.create_volume(pool, &volume_xml(&job.volume, job.allocation, None)?) {
+        Ok(volume) => {
+            made.volume = true;
+            check_path(&job.volume, &volume)
+        }
+        Err(failed) => {
+            // It may have been made all the same, or be another's that was made since the look.
+            let there = session.host.volume(pool, name);
+            made.doubtful = failed.outcome_unknown() || !matches!(there, Ok(None));
+            Err(failed.into())
+        }
+    }
+}
+
+/// As the running guest's description says: libvirtd's words may be of any language.
+fn has_no_port(session: &Session<'_>, job: &Job) -> bool {
+    let xml = session.host.domain_xml(job.subject.domain.uuid, View::Current).ok().flatten();
+    xml.is_some_and(|xml| has_free_port(&xml) == Some(false))
+}
+
+/// libvirt cannot add a slot to a running guest.
+fn not_plugged(session: &Session<'_>, witness: Witness, job: &Job, error: HostError) -> Error {
+    let no_slot = matches!(&error, HostError::Refused { libvirt, .. } if libvirt.contains("PCI slots"))
+        || (matches!(&error, HostError::Refused { .. }) && has_no_port(session, job));
+    let error = witness.explain(session, error);
+    if !no_slot {
+        return error;
+    }
+    error.hint(format!(
+        "the guest has no free slot for a disk; foundry disk attach {} {} --at-next-start attaches it when it starts next",
+        job.subject.domain.shell_name(),
+        job.disk.size.0 / GIB
+    ))
+}
+
+/// Puts the volume into the record, in place of an attempt whose process ended.
+fn note(record: &mut Record, volume: &RecordedVolume) {
+    match record.volumes.iter_mut().find(|v| v.pool == volume.pool && v.name == volume.name) {
+        Some(noted) => {
+            if noted.attaching.as_ref().is_some_and(|maker| maker.liveness() == Liveness::Dead) {
+                noted.clone_from(volume);
+            }
+        }
+        None => insert(record, volume.clone()),
+    }
+}
+
+/// Before the seed, as a creation has it.
+pub(super) fn insert(record: &mut Record, volume: RecordedVolume) {
+    let at = record.volumes.iter().position(|v| v.role == Role::Seed).unwrap_or(record.volumes.len());
+    record.volumes.insert(at, volume);
+}
+
+/// From here on it is a disk of the VM's like any other.
+fn settle(record: &mut Record, job: &Job) {
+    strike_volume(record, &job.volume.pool, &job.volume.name);
+    insert(record, RecordedVolume { attaching: None, ..job.volume.clone() });
+    add_disk(&mut record.manifest.spec, &job.disk);
+}

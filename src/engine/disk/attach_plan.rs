@@ -1,0 +1,264 @@
+//! Decides what disk is to be attached, and whether that can be done; changes nothing.
+
+use super::handle::{Subject, refused};
+use super::resize::unfinished;
+use crate::Session;
+use crate::preflight::issues::{Findings, report};
+use crate::preflight::storage::{self, EMPTY_QCOW2, ReadyPool};
+use crate::storage::backend::Medium;
+use crate::storage::usage;
+use crate::vm::plan_destroy::differs_from_plan;
+use foundry_core::domain_xml::DiskSource;
+use foundry_core::error::{Code, Error};
+use foundry_core::names::{DiskSerial, DiskTarget, PoolName, VmName};
+use foundry_core::plan::{DataDisk, DiskFormat};
+use foundry_core::record::{Liveness, Maker, RecordedVolume, Role};
+use foundry_core::units::Bytes;
+use foundry_host::libvirt_xml::DomainDescription;
+use foundry_host::{Affect, Pool, Volume};
+
+/// What is wanted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request<'a> {
+    /// The VM.
+    pub vm: &'a str,
+    /// What the guest is to see.
+    pub size: Bytes,
+    /// The guest's name of it; `None` takes the next free one.
+    pub device: Option<DiskTarget>,
+    /// Its format.
+    pub format: DiskFormat,
+    /// What the guest calls it, where that is not its target.
+    pub serial: Option<DiskSerial>,
+    /// A running guest gets it at its next start and not now.
+    pub at_next_start: bool,
+}
+
+/// Everything that is decided before the first change.
+pub(super) struct Job {
+    pub(super) subject: Subject,
+    pub(super) disk: DataDisk,
+    pub(super) volume: RecordedVolume,
+    pub(super) pool: ReadyPool,
+    /// How the domain is told of the volume.
+    pub(super) source: DiskSource,
+    /// What the volume takes at once.
+    pub(super) allocation: Bytes,
+    /// Whether an earlier run, which was broken off, made the volume.
+    pub(super) volume_is_there: bool,
+    /// Where it is still to be plugged in.
+    pub(super) reach: Option<Affect>,
+    pub(super) live: bool,
+}
+
+impl Job {
+    /// The disk, as the volume that is there says.
+    pub(super) fn disk_as(&self, volume: &Volume) -> DataDisk {
+        let known = DiskFormat::ALL.into_iter().find(|f| f.as_str() == volume.format);
+        let format = known.unwrap_or(self.disk.format);
+        DataDisk { size: volume.capacity, format, ..self.disk.clone() }
+    }
+}
+
+/// Decides; changes nothing.
+pub(super) fn prepare(session: &Session<'_>, request: &Request<'_>) -> Result<Job, Error> {
+    let subject = Subject::look(session, request.vm)?;
+    let (pool, medium, found) = ready_pool(session, &subject)?;
+    let format = medium.format(request.format);
+    let (target, volume, volume_is_there) = match earlier_attempt(session, &subject, request, format)? {
+        Some(earlier) => earlier,
+        None => {
+            let target = match &request.device {
+                Some(device) => free_target(session, &subject, device, &pool)?,
+                None => next_target(session, &subject, &pool)?,
+            };
+            let volume = planned_volume(&subject, &target, (&pool, medium), format, request.size)?;
+            (target, volume, false)
+        }
+    };
+    let source = found.as_ref().map(|p| p.source.clone()).unwrap_or_default();
+    if let Some(found) = found.filter(|p| p.active && !volume_is_there) {
+        check_room(session, &found, medium, request.size)?;
+    }
+    let disk = DataDisk {
+        volume: volume
+            .name
+            .parse()
+            .map_err(|e| refused(Code::NotFoundrys, format!("volume '{}' {e}", volume.name)))?,
+        target,
+        size: request.size,
+        format,
+        serial: request.serial.clone(),
+    };
+    let source = medium.disk_source(&volume.path, &source);
+    let allocation = medium.allocation(volume.capacity);
+    let (live, reach) = places(&subject, disk.target.as_str(), request.at_next_start);
+    Ok(Job { disk, volume, pool, source, allocation, volume_is_there, reach, live, subject })
+}
+
+/// Whether a running guest has it afterwards, and where it is still to be plugged in.
+fn places(subject: &Subject, target: &str, at_next_start: bool) -> (bool, Option<Affect>) {
+    let has = |described: &DomainDescription| described.disk(target).is_some();
+    let has_live = subject.live.as_ref().is_some_and(has);
+    let needs_live = subject.live.is_some() && !has_live && !at_next_start;
+    (has_live || needs_live, Affect::of(needs_live, !has(&subject.next)))
+}
+
+/// The pool of the VM's other disks.
+fn ready_pool(session: &Session<'_>, subject: &Subject) -> Result<(ReadyPool, Medium, Option<Pool>), Error> {
+    let volumes = &subject.record.volumes;
+    let boot = volumes.iter().find(|v| v.role == Role::Boot).or(volumes.first());
+    let name = match boot {
+        Some(volume) => volume
+            .pool
+            .parse::<PoolName>()
+            .map_err(|e| refused(Code::NotFoundrys, format!("its pool '{}' {e}", volume.pool)))?,
+        None => session.settings.vm_pool.clone(),
+    };
+    usage::refresh(session, name.as_str())?;
+    let mut findings = Findings::default();
+    match storage::check_pool(session, &name, &mut findings)? {
+        Some(ready) => Ok(ready),
+        None => Err(report(subject.name(), &findings)),
+    }
+}
+
+/// An attach of the same disk that was broken off, which this one finishes: its target, its volume, and whether
+/// that was made already.
+fn earlier_attempt(
+    session: &Session<'_>,
+    subject: &Subject,
+    request: &Request<'_>,
+    format: DiskFormat,
+) -> Result<Option<(DiskTarget, RecordedVolume, bool)>, Error> {
+    for volume in &subject.record.volumes {
+        let Some(maker) = &volume.attaching else { continue };
+        let Some(target) = VmName::target_of_volume(&volume.name) else { continue };
+        let is_meant = request.device.as_ref().is_none_or(|d| *d == target);
+        let is_same = volume.capacity == request.size && volume.format == format.as_str();
+        if is_meant && is_same && maker.liveness() == Liveness::Dead {
+            let found = session.host.volume(&volume.pool, &volume.name)?;
+            let is_other =
+                |v: &Volume| differs_from_plan(volume, v).or_else(|| subject.ownership().doubt(volume, v));
+            if let Some(other) = found.as_ref().and_then(is_other) {
+                return Err(exists(&volume.pool, &volume.name).because(other));
+            }
+            let ours = RecordedVolume { attaching: Some(Maker::current()), ..volume.clone() };
+            return Ok(Some((target, ours, found.is_some())));
+        }
+        if request.device.as_ref() == Some(&target) && maker.liveness() != Liveness::Dead {
+            let (vm, pid) = (subject.name(), maker.pid);
+            return Err(refused(
+                Code::DiskBusy,
+                format!("process {pid} is attaching disk '{target}' to VM '{vm}'"),
+            ));
+        }
+    }
+    Ok(None)
+}
+
+/// A target that the user named.
+fn free_target(
+    session: &Session<'_>,
+    subject: &Subject,
+    device: &DiskTarget,
+    pool: &ReadyPool,
+) -> Result<DiskTarget, Error> {
+    let vm = subject.name();
+    let described = subject.live.iter().chain([&subject.next]).any(|d| d.disk(device.as_str()).is_some());
+    if described {
+        return Err(refused(Code::DeviceTaken, format!("VM '{vm}' has a disk '{device}'"))
+            .hint("without --device the next free one is taken"));
+    }
+    if subject.targets().iter().any(|taken| taken == device.as_str()) {
+        return Err(unfinished(subject, device.as_str()));
+    }
+    let volume = volume_name(subject, device)?;
+    if session.host.volume(&pool.name, &volume)?.is_none() {
+        return Ok(device.clone());
+    }
+    // It is another process's, if that has written it down since.
+    let now = Subject::look(session, vm)?;
+    let is_taken = now.targets().iter().any(|taken| taken == device.as_str());
+    Err(if is_taken { rivalled(vm, device) } else { exists(&pool.name, &volume) })
+}
+
+/// Another process was faster.
+pub(super) fn rivalled(vm: &str, target: &DiskTarget) -> Error {
+    refused(Code::DiskBusy, format!("another process is attaching a disk '{target}' to VM '{vm}'"))
+}
+
+fn exists(pool: &str, volume: &str) -> Error {
+    Error::new(Code::VolumeTaken, format!("volume '{volume}' exists in pool '{pool}'"))
+        .hint("it may hold data that somebody kept: choose another --device")
+        .outcome("nothing was changed")
+}
+
+/// The first target that neither the domain nor the record has, and whose volume's name is free: disks that
+/// were kept keep their names.
+fn next_target(session: &Session<'_>, subject: &Subject, pool: &ReadyPool) -> Result<DiskTarget, Error> {
+    let taken = subject.targets();
+    for target in DiskTarget::all().filter(|t| !taken.iter().any(|taken| taken == t.as_str())) {
+        if session.host.volume(&pool.name, &volume_name(subject, &target)?)?.is_none() {
+            return Ok(target);
+        }
+    }
+    Err(refused(
+        Code::DeviceTaken,
+        format!(
+            "VM '{}' has no free device: vdb to vdz, or the names of their volumes, are taken",
+            subject.name()
+        ),
+    ))
+}
+
+/// As a creation would name it.
+fn volume_name(subject: &Subject, target: &DiskTarget) -> Result<String, Error> {
+    let vm: VmName = subject.name().parse().map_err(|e| {
+        refused(
+            Code::NotFoundrys,
+            format!("VM '{}' has a name that foundry would not give: it {e}", subject.name()),
+        )
+    })?;
+    Ok(vm.data_volume(target).to_string())
+}
+
+fn planned_volume(
+    subject: &Subject,
+    target: &DiskTarget,
+    (pool, medium): (&ReadyPool, Medium),
+    format: DiskFormat,
+    size: Bytes,
+) -> Result<RecordedVolume, Error> {
+    let name = volume_name(subject, target)?;
+    Ok(RecordedVolume {
+        role: Role::Data,
+        pool: pool.name.clone(),
+        path: storage::volume_path(&pool.target, &name),
+        name,
+        format: format.as_str().to_owned(),
+        capacity: medium.capacity(size),
+        backing: None,
+        attaching: Some(Maker::current()),
+    })
+}
+
+/// Disks are thin: little is needed now, and more is promised than may be there. Those of LVM are not.
+fn check_room(session: &Session<'_>, pool: &Pool, medium: Medium, size: Bytes) -> Result<(), Error> {
+    let needed = medium.allocation(size).max(EMPTY_QCOW2);
+    if pool.available < needed {
+        let (name, left) = (&pool.name, pool.available);
+        return Err(Error::new(
+            Code::OutOfSpace,
+            format!("pool '{name}' has {left} left; the disk needs {needed} at once"),
+        )
+        .outcome("nothing was changed"));
+    }
+    if pool.available < size {
+        session.warn(format!(
+            "the disk can grow to {size}, and pool '{}' has {} left",
+            pool.name, pool.available
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,41 @@
+//! The end of a volume that was a VM's.
+
+use super::record_update::read;
+use crate::Session;
+use crate::lock;
+use crate::storage::usage::Usage;
+use crate::vm::destroy::Doomed;
+use foundry_core::error::{Code, Error};
+use foundry_core::record::RecordedVolume;
+use foundry_host::Domain;
+
+/// Deletes a volume that the VM's record still names (`is_same`) and that no disk is on any more, neither of this VM
+/// nor of another: else it stays, and that is told.
+///
+/// While the guest was waited for, somebody else may have finished this work and given the name to a new disk, or
+/// destroyed the VM and made it anew, with volumes of the same names. Both have to wait for the turn that this takes.
+///
+/// # Errors
+/// [`foundry_core::error::Kind::Vm`] where somebody else was faster, of which `what` says what that did; else the host's.
+pub(crate) fn delete_unplugged(
+    session: &Session<'_>,
+    domain: &Domain,
+    volume: &Doomed,
+    is_same: impl Fn(&RecordedVolume) -> bool,
+    what: &str,
+) -> Result<(), Error> {
+    session.cancel.check()?;
+    let _turn = lock::with_vm(session, domain.uuid, &domain.name)?;
+    if !read(session, domain)?.volumes.iter().any(is_same) {
+        return Err(Error::new(Code::ChangedMeanwhile, format!("{what} by somebody else")));
+    }
+    let users = Usage::look(session, None)?.of(&volume.pool, &volume.name, &volume.path);
+    if let Some(reason) = users.reason() {
+        session.warn(format!("left: volume '{}' in pool '{}': {reason}", volume.name, volume.pool));
+        return Ok(());
+    }
+    session.working(format!("Deleting volume {}", volume.name));
+    session.host.delete_volume(&volume.pool, &volume.name)?;
+    session.done(format!("Volume '{}' deleted", volume.name));
+    Ok(())
+}

@@ -1,0 +1,402 @@
+//! Detaches a disk and deletes its volume: [`survey`] looks and says what would go, [`detach`] does it.
+//!
+//! The record names the volume until it is deleted, so that a command that was killed on the way is finished
+//! by the same command again, or by `destroy`. A volume that is to be kept leaves the record first: nothing
+//! that happens from then on may delete it.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::delete::delete_unplugged;
+use super::handle::{Found, Subject, refused};
+use super::record_update::{remove_disk, rewrite, strike_volume};
+use super::resize::{check_block_job, check_snapshots};
+use crate::Event;
+use crate::Session;
+use crate::disk::own_disk::is_same_file;
+use crate::storage::settling::settle;
+use crate::storage::usage::Usage;
+use crate::vm::destroy::Doomed;
+use crate::vm::lookup::or_taken_away;
+use crate::vm::plan_destroy::differs_from_plan;
+use foundry_core::error::{Code, Error};
+use foundry_core::record::{Liveness, Record, RecordedVolume, Role};
+use foundry_core::text::shell_word;
+use foundry_host::libvirt_xml::{DiskDevice, DiskSource};
+use foundry_host::{Affect, View, Volume};
+
+/// Time between two looks at a guest that lets go of a disk.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// How long the guest's agent may take to tell what is mounted.
+const AGENT_WITHIN: Duration = Duration::from_secs(2);
+
+/// What would be detached, and what would become of its volume.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Detachment {
+    /// The VM.
+    pub vm: String,
+    /// The guest's name of the disk.
+    pub target: String,
+    /// Whether a running guest has it.
+    pub live: bool,
+    /// The volume that goes.
+    pub volume: Option<Doomed>,
+    /// What stays, and why.
+    pub kept: Option<(String, String)>,
+    subject: Subject,
+    found: Found,
+    keep: bool,
+    /// Whether the volume is not there any more.
+    gone: bool,
+}
+
+/// Looks at a disk and decides what would go with it; changes nothing.
+///
+/// # Errors
+/// [`foundry_core::error::Kind::Vm`] where there is no such disk or it cannot be detached.
+pub fn survey(session: &Session<'_>, vm: &str, disk: &str, keep: bool) -> Result<Detachment, Error> {
+    let subject = Subject::look(session, vm)?;
+    let found = subject.disk(disk)?;
+    check(session, &subject, &found, keep).map_err(|e| or_taken_away(session, &subject.domain, e))?;
+    if found.recorded.as_ref().is_some_and(|recorded| recorded.attaching.is_some()) {
+        settle(session, &subject.record)?;
+    }
+    let mut detachment = Detachment {
+        vm: subject.name().to_owned(),
+        target: found.target.clone(),
+        live: found.live.is_some(),
+        volume: None,
+        kept: None,
+        subject,
+        found,
+        keep,
+        gone: false,
+    };
+    let decided = detachment.decide(session);
+    decided.map_err(|e| or_taken_away(session, &detachment.subject.domain, e))?;
+    Ok(detachment)
+}
+
+/// What stands in the way.
+fn check(session: &Session<'_>, subject: &Subject, found: &Found, keep: bool) -> Result<(), Error> {
+    let (vm, target) = (subject.name(), &found.target);
+    let what = match found.recorded.as_ref().map(|r| r.role) {
+        Some(Role::Boot) => Some("its boot disk"),
+        Some(Role::Seed) => Some("its cloud-init seed"),
+        _ if found.described().is_some_and(|d| d.device != DiskDevice::Disk) => Some("no hard disk"),
+        _ => None,
+    };
+    if let Some(what) = what {
+        return Err(refused(
+            Code::DiskNotOwn,
+            format!("disk '{target}' of VM '{vm}' is {what} and is not detached"),
+        ));
+    }
+    refuse_if_attaching(subject, found, keep)?;
+    if found.live.is_some() && !subject.executes() {
+        return Err(refused(Code::GuestPaused, format!("VM '{vm}' is {}", subject.domain.state))
+            .because("a guest that does not execute cannot let go of a disk")
+            .hint(format!("virsh resume {0}, or stop it: virsh shutdown {0}", subject.domain.shell_name())));
+    }
+    check_block_job(session, subject, found)?;
+    check_mounted(session, subject, found)
+}
+
+/// Who attaches it from another machine may be at it, and nobody here can say: to keep the volume does no harm then.
+fn refuse_if_attaching(subject: &Subject, found: &Found, keep: bool) -> Result<(), Error> {
+    let (vm, target) = (subject.name(), &found.target);
+    let Some(maker) = found.recorded.as_ref().and_then(|r| r.attaching.as_ref()) else { return Ok(()) };
+    let busy = || {
+        refused(Code::DiskBusy, format!("process {} is attaching disk '{target}' to VM '{vm}'", maker.pid))
+    };
+    match maker.liveness() {
+        Liveness::Dead => Ok(()),
+        Liveness::Elsewhere if keep => Ok(()),
+        Liveness::Elsewhere => Err(busy().because("it runs on another machine").hint(format!(
+            "if that was given up: foundry disk detach {} {} --keep, which keeps the volume",
+            subject.domain.shell_name(),
+            shell_word(target)
+        ))),
+        Liveness::Alive => {
+            Err(busy().hint("wait for it, or stop that process; it then removes what it made"))
+        }
+    }
+}
+
+/// Linux lets go of a disk that is mounted, and what was not written yet is lost. Where an agent answers, it
+/// is asked; one that does not know the question is no reason to refuse.
+fn check_mounted(session: &Session<'_>, subject: &Subject, found: &Found) -> Result<(), Error> {
+    if found.live.is_none() {
+        return Ok(());
+    }
+    let question = r#"{"execute":"guest-get-fsinfo"}"#;
+    let answer = session.host.agent(subject.domain.uuid, question, AGENT_WITHIN)?.unwrap_or_default();
+    let serial = found.live.as_ref().and_then(|d| d.serial.as_deref());
+    let mounts = mounts_on(&answer, serial.unwrap_or(&found.target));
+    let Some(first) = mounts.first() else { return Ok(()) };
+    let (vm, target) = (subject.name(), &found.target);
+    Err(refused(
+        Code::DiskBusy,
+        format!("disk '{target}' of VM '{vm}' is mounted in the guest at {}", mounts.join(", ")),
+    )
+    .hint(format!("in the guest: umount {}", shell_word(first))))
+}
+
+/// Where a disk is mounted, by the agent's answer to `guest-get-fsinfo` (QEMU Guest Agent Protocol
+/// Reference). The disk is known by its serial: its name is the guest's own choice, in the order in which it
+/// finds them. A guest may say anything.
+fn mounts_on(answer: &str, serial: &str) -> Vec<String> {
+    let answer: serde_json::Value = serde_json::from_str(answer).unwrap_or_default();
+    let systems = answer["return"].as_array().into_iter().flatten();
+    let is_on = |system: &&serde_json::Value| {
+        let mut disks = system["disk"].as_array().into_iter().flatten();
+        disks.any(|d| d["serial"].as_str() == Some(serial))
+    };
+    systems.filter(is_on).filter_map(|s| s["mountpoint"].as_str().map(str::to_owned)).collect()
+}
+
+impl Detachment {
+    /// What becomes of the volume: it goes only if the record names it, the disk is on it, and nobody else
+    /// uses it.
+    fn decide(&mut self, session: &Session<'_>) -> Result<(), Error> {
+        let Some(recorded) = self.found.recorded.clone() else {
+            self.kept = self.source().map(|path| (path, "foundry did not make it".into()));
+            return Ok(());
+        };
+        self.found.own_volume(session, &self.subject)?;
+        let Some(volume) = session.host.volume(&recorded.pool, &recorded.name)? else {
+            return self.missing(session, &recorded);
+        };
+        let described = format!("volume '{}' in pool '{}'", volume.name, volume.pool);
+        if self.keep {
+            self.kept = Some((described, "as wanted".into()));
+            return Ok(());
+        }
+        let why = "they may need the disk; --keep detaches it and keeps its volume";
+        check_snapshots(session, &self.subject, why)?;
+        self.subject.check_held(session, &recorded)?;
+        match self.reason_to_stay(session, &recorded, &volume)? {
+            Some(reason) => self.kept = Some((described, reason)),
+            None => self.volume = Some(doomed(volume)),
+        }
+        Ok(())
+    }
+
+    /// Pool and name of the volume that was to be kept and is not there any more.
+    pub fn lost(&self) -> Option<(&str, &str)> {
+        let recorded = self.found.recorded.as_ref().filter(|_| self.keep && self.gone);
+        recorded.map(|r| (r.pool.as_str(), r.name.as_str()))
+    }
+
+    /// Pool and name of the volume that was to be kept.
+    pub fn released(&self) -> Option<(&str, &str)> {
+        let recorded = self.found.recorded.as_ref().filter(|_| self.keep && !self.gone);
+        recorded.map(|r| (r.pool.as_str(), r.name.as_str()))
+    }
+
+    fn source(&self) -> Option<String> {
+        match &self.found.described()?.source {
+            DiskSource::Volume { pool, volume } => Some(format!("volume '{volume}' in pool '{pool}'")),
+            source => source.path().map(str::to_owned),
+        }
+    }
+
+    /// A volume that libvirt does not show is gone, unless its pool is stopped.
+    fn missing(&mut self, session: &Session<'_>, recorded: &RecordedVolume) -> Result<(), Error> {
+        let pool = session.host.pool(&recorded.pool)?;
+        self.gone = pool.as_ref().is_none_or(|pool| pool.active);
+        match pool {
+            Some(pool) if !pool.active && !self.keep => Err(Error::new(
+                Code::PoolInactive,
+                format!("pool '{}' with volume '{}' is not started", recorded.pool, recorded.name),
+            )
+            .hint(format!("foundry pool start {}", shell_word(&recorded.pool)))
+            .outcome("nothing was changed")),
+            _ => Ok(()),
+        }
+    }
+
+    fn reason_to_stay(
+        &self,
+        session: &Session<'_>,
+        recorded: &RecordedVolume,
+        volume: &Volume,
+    ) -> Result<Option<String>, Error> {
+        if !is_same_file(session, &volume.path, &recorded.path) {
+            return Ok(Some(format!("it is at {} and not at {}", volume.path, recorded.path)));
+        }
+        if let Some(doubt) = self.subject.ownership().doubt(recorded, volume) {
+            return Ok(Some(doubt));
+        }
+        if recorded.attaching.is_some()
+            && let Some(reason) = differs_from_plan(recorded, volume)
+        {
+            return Ok(Some(reason));
+        }
+        let usage = Usage::look(session, Some(self.subject.domain.uuid))?;
+        Ok(usage.reason_to_stay((&volume.pool, &volume.name, &volume.path), &[]))
+    }
+}
+
+fn doomed(volume: Volume) -> Doomed {
+    Doomed {
+        pool: volume.pool,
+        name: volume.name,
+        path: volume.path,
+        capacity: volume.capacity,
+        role: Some(Role::Data),
+    }
+}
+
+/// Does what a survey said. `patience` is how long the guest may take to let go of the disk.
+///
+/// # Errors
+/// [`foundry_core::error::Kind::Timeout`] where the guest does not let go: then nothing is deleted. Else what failed; the same
+/// command again finishes.
+pub fn detach(session: &Session<'_>, detachment: &Detachment, patience: Duration) -> Result<(), Error> {
+    let Detachment { vm, target, subject, found, .. } = detachment;
+    session.progress.tell(Event::Begins(format!("Detaching disk '{target}' from VM '{vm}'...")));
+    session.cancel.check_unchanged()?;
+    let unfinished =
+        |error: Error| or_taken_away(session, &subject.domain, error.outcome(finishing(detachment)));
+    let half = format!("disk '{target}' of VM '{vm}' may be half detached");
+    let _leaves = session.cancel.leaves([half, finishing(detachment)]);
+    if detachment.keep && found.recorded.is_some() {
+        release(session, detachment).map_err(unfinished)?;
+    }
+    if let Some(live) = &found.live {
+        let unplugged = unplug(session, detachment, &live.target, patience);
+        unplugged.map_err(|error| reclaim(session, detachment, unfinished(error)))?;
+    }
+    if let Some(next) = &found.next {
+        let detached = session.host.detach_disk(subject.domain.uuid, &next.target, Affect::Config);
+        detached.map_err(|e| unfinished(e.into()))?;
+    }
+    session.done("Disk detached");
+    delete_volume(session, detachment).map_err(unfinished)?;
+    forget(session, detachment).map_err(unfinished)?;
+    if let Some((what, why)) = detachment.kept.as_ref().filter(|_| !detachment.keep) {
+        session.warn(format!("left: {what}: {why}"));
+    }
+    Ok(())
+}
+
+fn finishing(detachment: &Detachment) -> String {
+    let keep = if detachment.keep { " --keep" } else { "" };
+    let (vm, target) = (detachment.subject.domain.shell_name(), shell_word(&detachment.target));
+    format!("foundry disk detach {vm} {target}{keep} finishes it")
+}
+
+/// From here on nothing deletes the volume.
+fn release(session: &Session<'_>, detachment: &Detachment) -> Result<(), Error> {
+    let Some(RecordedVolume { pool, name, .. }) = &detachment.found.recorded else { return Ok(()) };
+    rewrite(session, &detachment.subject.domain, |record| strike_volume(record, pool, name)).map(drop)
+}
+
+/// The disk stays, and so it is the VM's again.
+fn reclaim(session: &Session<'_>, detachment: &Detachment, error: Error) -> Error {
+    let Some(recorded) = detachment.found.recorded.clone().filter(|_| detachment.keep) else { return error };
+    let put_back = |record: &mut Record| {
+        if !record.volumes.iter().any(|v| v.pool == recorded.pool && v.name == recorded.name) {
+            let at = record.volumes.iter().position(|v| v.role == Role::Seed);
+            record.volumes.insert(at.unwrap_or(record.volumes.len()), recorded.clone());
+        }
+    };
+    match rewrite(session, &detachment.subject.domain, put_back) {
+        Ok(_) => error,
+        Err(_) => error.outcome(format!(
+            "foundry does not count volume '{}' in pool '{}' as the VM's any more: destroy keeps it",
+            recorded.name, recorded.pool
+        )),
+    }
+}
+
+/// libvirt only passes the wish on: the guest lets go of a disk, or it does not.
+fn unplug(
+    session: &Session<'_>,
+    detachment: &Detachment,
+    target: &str,
+    patience: Duration,
+) -> Result<(), Error> {
+    let Detachment { vm, subject, .. } = detachment;
+    let uuid = subject.domain.uuid;
+    session.working("Waiting for the guest to let go of the disk");
+    session.host.detach_disk(uuid, target, Affect::Live)?;
+    if is_let_go(session, uuid, target, patience, || session.cancel.is_requested())? {
+        return Ok(());
+    }
+    session.cancel.check().map_err(|e| e.outcome("the guest was asked and may still let go of the disk"))?;
+    Err(Error::new(
+        Code::DiskHeld,
+        format!("the guest of VM '{vm}' did not let go of disk '{target}' in {} s", patience.as_secs()),
+    )
+    .hint("is it still booting, or is its kernel without PCI hotplug? A VM that is off needs no guest")
+    .outcome("nothing was deleted; it may still let go, and has the disk again at its next start"))
+}
+
+/// Looks at a running domain until it has no such disk; false where that does not come about.
+pub(crate) fn is_let_go(
+    session: &Session<'_>,
+    uuid: Uuid,
+    target: &str,
+    patience: Duration,
+    give_up: impl Fn() -> bool,
+) -> Result<bool, Error> {
+    let until = session.clock.elapsed().saturating_add(patience);
+    loop {
+        let is_off = session.host.state(uuid)?.is_none_or(|now| !now.state.is_active());
+        let described = if is_off { None } else { session.host.describe(uuid, View::Current)? };
+        if described.is_none_or(|now| now.disk(target).is_none()) {
+            return Ok(true);
+        }
+        if give_up() || session.clock.elapsed() >= until {
+            return Ok(false);
+        }
+        session.clock.sleep(LOOK_EVERY);
+    }
+}
+
+fn delete_volume(session: &Session<'_>, detachment: &Detachment) -> Result<(), Error> {
+    let (Some(volume), Some(recorded)) = (&detachment.volume, &detachment.found.recorded) else {
+        return Ok(());
+    };
+    let is_same = |v: &RecordedVolume| {
+        (&recorded.pool, &recorded.name, &recorded.attaching) == (&v.pool, &v.name, &v.attaching)
+    };
+    let what = format!("disk '{}' was detached", detachment.target);
+    delete_unplugged(session, &detachment.subject.domain, volume, is_same, &what)
+}
+
+/// The VM is now one without that disk.
+fn forget(session: &Session<'_>, detachment: &Detachment) -> Result<(), Error> {
+    let Detachment { target, subject, found, .. } = detachment;
+    rewrite(session, &subject.domain, |record| {
+        if let Some(RecordedVolume { pool, name, .. }) = &found.recorded {
+            strike_volume(record, pool, name);
+        }
+        let made_for = found.recorded.as_ref().and_then(RecordedVolume::target);
+        remove_disk(&mut record.manifest.spec, made_for.as_deref().unwrap_or(target));
+    })
+    .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_agent_tells_where_a_disk_is_mounted() {
+        let answer = r#"{"return": [
+            {"name": "vda1", "mountpoint": "/", "type": "ext4", "disk": [{"serial": "vda", "dev": "/dev/vda1"}]},
+            {"name": "vdc", "mountpoint": "/data", "type": "xfs", "disk": [{"serial": "vdb", "dev": "/dev/vdc"}]},
+            {"name": "vdc2", "mountpoint": "/more", "type": "xfs", "disk": [{"serial": "vdb"}, {"serial": "x"}]},
+            {"name": "tmpfs", "mountpoint": "/tmp", "disk": []}, {"name": "odd"}]}"#;
+        assert_eq!(mounts_on(answer, "vdb"), ["/data", "/more"]);
+        assert_eq!(mounts_on(answer, "vdc"), [] as [String; 0]);
+        for nothing in ["", "{", "[]", r#"{"return": {}}"#, r#"{"error": {"class": "CommandNotFound"}}"#] {
+            assert_eq!(mounts_on(nothing, "vdb"), [] as [String; 0], "{nothing}");
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! The VM whose disks are to change, and the one disk that is meant.
+
+use crate::Session;
+use crate::disk::backing_chain;
+use crate::disk::own_disk::{disk_on, follow_moves, is_on, recorded_of};
+use crate::disk::ownership::Ownership;
+use crate::storage::file_locks;
+use crate::vm::ages::Ages;
+use crate::vm::lookup::{absent, find};
+use foundry_core::error::{Code, Error};
+use foundry_core::names::nearest;
+use foundry_core::record::{Liveness, Owner, Record, RecordedVolume, State};
+use foundry_core::text::shell_word;
+use foundry_host::libvirt_xml::{DiskDescription, DomainDescription};
+use foundry_host::{Domain, DomainState, View};
+
+/// A whole VM of foundry's, as it is now.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Subject {
+    pub(crate) domain: Domain,
+    pub(crate) record: Record,
+    /// As it runs; `None` while it is off.
+    pub(crate) live: Option<DomainDescription>,
+    /// As it starts next.
+    pub(crate) next: DomainDescription,
+}
+
+/// One disk of a VM: in the domain, in the record, or in both.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Found {
+    pub(super) target: String,
+    pub(super) live: Option<DiskDescription>,
+    pub(super) next: Option<DiskDescription>,
+    pub(super) recorded: Option<RecordedVolume>,
+}
+
+impl Subject {
+    /// Looks at a VM whose disks are to be changed.
+    ///
+    /// # Errors
+    /// [`foundry_core::error::Kind::Vm`] where there is none, it is not foundry's, or it is only half there.
+    pub(crate) fn look(session: &Session<'_>, name: &str) -> Result<Self, Error> {
+        let Some(domain) = find(session, name)? else { return Err(absent(session, name)?) };
+        let record = whole_record(&domain)?;
+        if !domain.persistent {
+            return Err(refused(
+                Code::ChangedMeanwhile,
+                format!("VM '{}' has no definition any more", domain.name),
+            )
+            .because("somebody undefined it while it runs"));
+        }
+        if domain.saved {
+            return Err(saved(&domain));
+        }
+        let described = |view| session.host.describe(domain.uuid, view);
+        let live = if domain.state.is_active() { described(View::Current)? } else { None };
+        let Some(next) = described(View::Config)? else { return Err(absent(session, name)?) };
+        let mut record = Ages::of(&domain, record, live.is_some().then_some(&next)).merged();
+        let views: Vec<&DomainDescription> = live.iter().chain([&next]).collect();
+        follow_moves(session, &mut record, &views)?;
+        Ok(Self { domain, record, live, next })
+    }
+
+    /// The domain's name.
+    pub(crate) fn name(&self) -> &str {
+        &self.domain.name
+    }
+
+    /// The guest executes, and so can answer to what is done to its disks.
+    pub(super) fn executes(&self) -> bool {
+        matches!(self.domain.state, DomainState::Running | DomainState::Blocked)
+    }
+
+    /// A disk of a VM that is off here may be one that runs elsewhere: its QEMU holds a lock on it.
+    ///
+    /// # Errors
+    /// [`foundry_core::error::Kind::Storage`] where a program has it open and locked.
+    pub(crate) fn check_held(&self, session: &Session<'_>, volume: &RecordedVolume) -> Result<(), Error> {
+        if self.live.is_some() || !file_locks::is_locked(session, &volume.path) {
+            return Ok(());
+        }
+        Err(file_locks::refused(self.name(), &volume.pool, &volume.name).outcome("nothing was changed"))
+    }
+
+    /// What tells its own volumes from others'.
+    pub(crate) fn ownership(&self) -> Ownership<'_> {
+        Ownership::of(&self.domain, self.live.iter().chain([&self.next]), &[])
+    }
+
+    /// The disk that a word means: a target, `boot`, or the name of a volume.
+    ///
+    /// # Errors
+    /// [`foundry_core::error::Kind::Vm`] where there is none.
+    pub(super) fn disk(&self, word: &str) -> Result<Found, Error> {
+        let named = if word == "boot" { "vda" } else { word };
+        if let Some(described) = self.described().find(|d| d.target == named) {
+            return Ok(self.found(described.target.clone(), self.recorded_of(described)));
+        }
+        // The name of a volume; or the target that a disk was made for, and that it need not have any more.
+        let is_meant = |v: &&RecordedVolume| v.name == word || v.target().as_deref() == Some(named);
+        if let Some(recorded) = self.record.volumes.iter().find(is_meant) {
+            let on_it = self.described().find(|d| is_on(d, recorded)).map(|d| d.target.clone());
+            let target = on_it.or_else(|| recorded.target()).unwrap_or_else(|| word.to_owned());
+            return Ok(self.found(target, Some(recorded)));
+        }
+        let targets = self.targets();
+        if targets.iter().any(|target| target == named) {
+            return Ok(self.found(named.to_owned(), None));
+        }
+        let error = refused(Code::DiskMissing, format!("VM '{}' has no disk '{word}'", self.name()));
+        let hint = match nearest(word, targets.iter().map(String::as_str)) {
+            Some(near) => format!("did you mean '{near}'? It has {}", targets.join(", ")),
+            None => format!("it has {}", targets.join(", ")),
+        };
+        Err(error.hint(hint))
+    }
+
+    /// The disks as they are now and as they are at the next start.
+    fn described(&self) -> impl Iterator<Item = &DiskDescription> {
+        self.live.iter().chain([&self.next]).flat_map(|d| &d.disks)
+    }
+
+    fn recorded_of(&self, disk: &DiskDescription) -> Option<&RecordedVolume> {
+        let views: Vec<&DomainDescription> = self.live.iter().chain([&self.next]).collect();
+        recorded_of(&self.record.volumes, &views, disk)
+    }
+
+    /// Live and at the next start a disk may have two targets: it is on one volume.
+    fn found(&self, target: String, recorded: Option<&RecordedVolume>) -> Found {
+        let of = |described: &DomainDescription| {
+            let on_it = recorded.and_then(|recorded| disk_on(described, recorded));
+            let by_target = || {
+                described.disk(&target).filter(|d| self.recorded_of(d).is_none_or(|r| Some(r) == recorded))
+            };
+            on_it.or_else(by_target).cloned()
+        };
+        Found {
+            live: self.live.as_ref().and_then(of),
+            next: of(&self.next),
+            recorded: recorded.cloned(),
+            target,
+        }
+    }
+
+    /// All targets that are taken, in the domain or in the record, sorted.
+    pub(super) fn targets(&self) -> Vec<String> {
+        let mut all: Vec<String> = self.described().map(|d| d.target.clone()).collect();
+        all.extend(self.record.volumes.iter().filter_map(RecordedVolume::target));
+        all.extend(self.record.manifest.spec.data_disks.iter().filter_map(|d| d.device.clone()));
+        all.sort();
+        all.dedup();
+        all
+    }
+}
+
+impl Found {
+    /// How the domain describes it: as it runs, else as it starts next.
+    pub(super) fn described(&self) -> Option<&DiskDescription> {
+        self.live.as_ref().or(self.next.as_ref())
+    }
+
+    /// The volume, where the disk is the very one that foundry made, and not what a snapshot or somebody
+    /// put in its place.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub(super) fn own_volume(&self, session: &Session<'_>, of: &Subject) -> Result<&RecordedVolume, Error> {
+        let (vm, target) = (of.name(), &self.target);
+        let Some(recorded) = &self.recorded else {
+            return Err(refused(
+                Code::DiskNotOwn,
+                format!("disk '{target}' of VM '{vm}' was not made by foundry"),
+            ));
+        };
+        match self.live.iter().chain(&self.next).find(|d| !is_on(d, recorded)) {
+            None => Ok(recorded),
+            Some(other) => Err(self.not_on_its_own(session, of, recorded, other)?),
+        }
+    }
+
+    /// What took the volume's place is a snapshot's where the volume lies below it, and then it can be taken back.
+    fn not_on_its_own(
+        &self,
+        session: &Session<'_>,
+        of: &Subject,
+        recorded: &RecordedVolume,
+        other: &DiskDescription,
+    ) -> Result<Error, Error> {
+        let (vm, target) = (of.name(), &self.target);
+        let place = other.source.path().unwrap_or("another volume");
+        let error =
+            refused(Code::DiskNotOwn, format!("disk '{target}' of VM '{vm}' is not on its own volume"));
+        let (vm, word) = (of.domain.shell_name(), shell_word(&other.target));
+        let is_known = self.live.as_ref().is_some_and(|d| d.backing_chain.contains(&recorded.path));
+        let is_snapshot = is_known || backing_chain::lies_on(session, place, recorded)?;
+        Ok(match is_snapshot {
+            // Without --base, libvirt commits the whole chain, down into the image that other VMs lie on.
+            true => error.because(format!("it is on {place}, which an external snapshot made")).hint(format!(
+                "virsh blockcommit {vm} {word} --active --pivot --base {} brings it back into the volume while the VM runs; \
+                 without --base it would go into the image below",
+                shell_word(recorded.path.as_str())
+            )),
+            false => error
+                .because(format!("it is on {place}, and volume '{}' was made for it", recorded.name))
+                .hint(format!("virsh domblklist {vm} --details shows what each disk is on")),
+        })
+    }
+}
+
+/// The error for a VM that goes on from its saved memory: that knows its disks as they were.
+fn saved(domain: &Domain) -> Error {
+    let (vm, word) = (&domain.name, domain.shell_name());
+    refused(Code::SavedMemoryInTheWay, format!("VM '{vm}' is off with its memory saved"))
+        .because("its guest goes on where it stopped, with the disks that it had then")
+        .hint(format!(
+            "virsh start {word} lets it go on, and then its disks can change; \
+             virsh managedsave-remove {word} throws its memory away, as if its plug had been pulled"
+        ))
+}
+
+/// The record of a VM that is nobody's work in progress.
+fn whole_record(domain: &Domain) -> Result<Record, Error> {
+    let name = &domain.name;
+    let word = domain.shell_name();
+    match Owner::of_domain(domain.uuid, domain.record.as_deref()) {
+        Owner::Foundry(record) => match record.state {
+            State::Created => Ok(*record),
+            State::Destroying => Err(refused(Code::HalfDestroyed, format!("VM '{name}' is half destroyed"))
+                .hint(format!("foundry destroy {word} finishes it"))),
+            State::Creating if record.maker.liveness() == Liveness::Dead => {
+                Err(refused(Code::HalfCreated, format!("the creation of VM '{name}' was interrupted"))
+                    .hint(format!("foundry create again replaces it, foundry destroy {word} removes it")))
+            }
+            State::Creating => {
+                Err(refused(Code::BeingCreated, format!("VM '{name}' is being created")).hint("wait for it"))
+            }
+        },
+        Owner::FirstFoundry(_) => {
+            Err(refused(Code::NotFoundrys, format!("VM '{name}' was made by the first foundry"))
+                .because("its record does not say which volumes are its own")
+                .hint("virsh changes its disks"))
+        }
+        Owner::Foreign => Err(refused(Code::NotFoundrys, format!("domain '{name}' was not made by foundry"))
+            .hint("virsh changes its disks")),
+        Owner::Newer(version) => {
+            Err(refused(Code::RecordUnreadable, format!("VM '{name}' was made by a newer foundry"))
+                .because(format!("its record has version {version}"))
+                .hint("use that foundry"))
+        }
+        Owner::Unreadable(reason) => {
+            Err(refused(Code::RecordUnreadable, format!("foundry's record of VM '{name}' cannot be read"))
+                .because(reason))
+        }
+    }
+}
+
+/// An error before anything was done.
+pub(crate) fn refused(code: Code, message: impl Into<String>) -> Error {
+    Error::new(code, message).outcome("nothing was changed")
+}

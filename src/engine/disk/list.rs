@@ -1,0 +1,206 @@
+//! What disks there are.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::Session;
+use crate::disk::own_disk::{disk_on, follow_moves, is_on, recorded_of};
+use crate::preflight::record_of;
+use crate::storage::usage;
+use crate::vm::lookup::{absent, find_to_show};
+use foundry_core::error::Error;
+use foundry_core::record::{RecordedVolume, Role};
+use foundry_core::units::Bytes;
+use foundry_host::libvirt_xml::{DiskDescription, DiskDevice, DiskSource, DomainDescription};
+use foundry_host::{Domain, View, Volume};
+
+/// One disk of a VM's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Disk {
+    /// The domain.
+    pub vm: String,
+    /// The guest's name of it.
+    pub device: String,
+    /// What it is for, as foundry's record has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
+    /// When the guest has it.
+    pub presence: Presence,
+    /// The pool of its volume, where it is in one that is started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
+    /// Its volume.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume: Option<String>,
+    /// Its file or device on the host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Its format, as QEMU is told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+    /// Bytes that the guest sees.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<Bytes>,
+    /// Bytes that it takes on the host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allocated: Option<Bytes>,
+    /// The file that it lies on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backing: Option<String>,
+    /// Whether the guest may only read it.
+    pub read_only: bool,
+}
+
+/// When a guest has a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Presence {
+    /// Now, if it runs, and at its next start.
+    Attached,
+    /// From its next start on.
+    NextStart,
+    /// Until it stops.
+    UntilStop,
+    /// Not at all: an attach or a detach was broken off.
+    Unfinished,
+}
+
+impl Presence {
+    /// The words of the table.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Attached => "attached",
+            Self::NextStart => "at next start",
+            Self::UntilStop => "until stop",
+            Self::Unfinished => "unfinished",
+        }
+    }
+}
+
+/// The disks of one VM, or of all, by VM. Changes nothing.
+///
+/// # Errors
+/// [`foundry_core::error::Kind::Vm`] where there is no such VM; the host's.
+pub fn list(session: &Session<'_>, vm: Option<&str>) -> Result<Vec<Disk>, Error> {
+    let domains = match vm {
+        None => session.host.domains(false)?,
+        Some(name) => match find_to_show(session, name)? {
+            Some(domain) => vec![domain],
+            None => return Err(absent(session, name)?),
+        },
+    };
+    let mut disks = Vec::new();
+    for domain in &domains {
+        disks.extend(disks_of(session, domain)?);
+    }
+    disks.sort_by(|a: &Disk, b: &Disk| (&a.vm, &a.device).cmp(&(&b.vm, &b.device)));
+    Ok(disks)
+}
+
+fn disks_of(session: &Session<'_>, domain: &Domain) -> Result<Vec<Disk>, Error> {
+    let Some((live, next)) = describe(session, domain)? else { return Ok(Vec::new()) };
+    let views: Vec<&DomainDescription> = live.iter().chain(&next).collect();
+    let mut record = record_of(domain);
+    if let Some(record) = &mut record {
+        follow_moves(session, record, &views)?;
+    }
+    let volumes: &[RecordedVolume] = record.as_ref().map_or(&[], |record| &record.volumes);
+    let mut disks = Vec::new();
+    let only_next = next.iter().flat_map(|n| &n.disks).filter(|d| !has(live.as_ref(), &d.target));
+    for disk in live.iter().flat_map(|l| &l.disks).chain(only_next) {
+        let presence = match (has(live.as_ref(), &disk.target), has(next.as_ref(), &disk.target)) {
+            (true, false) if domain.persistent => Presence::UntilStop,
+            (false, true) if live.is_some() => Presence::NextStart,
+            _ => Presence::Attached,
+        };
+        disks.push(seen(session, domain, recorded_of(volumes, &views, disk), disk, presence)?);
+    }
+    for volume in volumes {
+        let has_its_place = |d: &Disk| volume.target().as_ref() == Some(&d.device);
+        let is_used = views.iter().any(|described| disk_on(described, volume).is_some());
+        if !is_used && !disks.iter().any(has_its_place) {
+            disks.push(unfinished(session, domain, volume)?);
+        }
+    }
+    Ok(disks)
+}
+
+/// As it runs and as it starts next; `None` where it vanished since it was listed.
+type Views = (Option<DomainDescription>, Option<DomainDescription>);
+
+fn describe(session: &Session<'_>, domain: &Domain) -> Result<Option<Views>, Error> {
+    let view = |view| session.host.describe(domain.uuid, view);
+    let live = if domain.state.is_active() { view(View::Current)? } else { None };
+    let next = if domain.persistent { view(View::Config)? } else { None };
+    Ok((live.is_some() || next.is_some()).then_some((live, next)))
+}
+
+fn has(described: Option<&DomainDescription>, target: &str) -> bool {
+    described.is_some_and(|d| d.disk(target).is_some())
+}
+
+fn seen(
+    session: &Session<'_>,
+    domain: &Domain,
+    recorded: Option<&RecordedVolume>,
+    disk: &DiskDescription,
+    presence: Presence,
+) -> Result<Disk, Error> {
+    let named = disk.source.path().map(str::to_owned);
+    let volume = match (&named, &disk.source) {
+        (Some(path), _) => session.host.volume_at(path)?,
+        (None, DiskSource::Volume { pool, volume }) => session.host.volume(pool, volume)?,
+        (None, _) => None,
+    };
+    // What a snapshot put in its place is another file, of which the record says nothing, nor libvirt until it looks anew.
+    let same = recorded.filter(|r| is_on(disk, r));
+    let volume = match (volume, &named, recorded) {
+        (None, Some(path), Some(recorded)) if same.is_none() => {
+            usage::refresh(session, &recorded.pool)?;
+            session.host.volume_at(path)?
+        }
+        (volume, ..) => volume,
+    };
+    let known = Disk::of(domain, &disk.target, same, volume, presence);
+    Ok(Disk {
+        role: recorded.map(|r| r.role),
+        path: named.or(known.path),
+        format: disk.format.clone().or(known.format),
+        backing: disk.backing_chain.first().cloned().or(known.backing),
+        read_only: disk.readonly || disk.device == DiskDevice::Cdrom,
+        ..known
+    })
+}
+
+fn unfinished(session: &Session<'_>, domain: &Domain, recorded: &RecordedVolume) -> Result<Disk, Error> {
+    let volume = session.host.volume(&recorded.pool, &recorded.name)?;
+    let target = recorded.target().unwrap_or_else(|| "-".into());
+    Ok(Disk::of(domain, &target, Some(recorded), volume, Presence::Unfinished))
+}
+
+impl Disk {
+    /// What the volume says, and where libvirt does not show it, what the record says.
+    fn of(
+        domain: &Domain,
+        target: &str,
+        recorded: Option<&RecordedVolume>,
+        volume: Option<Volume>,
+        presence: Presence,
+    ) -> Self {
+        Self {
+            vm: domain.name.clone(),
+            device: target.to_owned(),
+            role: recorded.map(|r| r.role),
+            presence,
+            size: volume.as_ref().map(|v| v.capacity).or(recorded.map(|r| r.capacity)),
+            allocated: volume.as_ref().map(|v| v.allocation),
+            format: recorded.map(|r| r.format.clone()).or(volume.as_ref().map(|v| v.format.clone())),
+            backing: volume.as_ref().and_then(|v| v.backing.clone()),
+            path: volume.as_ref().map(|v| v.path.clone()).or(recorded.map(|r| r.path.clone())),
+            pool: volume.as_ref().map(|v| v.pool.clone()).or(recorded.map(|r| r.pool.clone())),
+            volume: volume.map(|v| v.name).or(recorded.map(|r| r.name.clone())),
+            read_only: false,
+        }
+    }
+}

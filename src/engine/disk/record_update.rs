@@ -1,0 +1,158 @@
+//! What record and manifest say of a disk, and how that is changed while others may change it too.
+
+use crate::Session;
+use crate::lock;
+use crate::vm::ages::{self, Ages};
+use crate::vm::lookup::taken_away;
+use foundry_core::error::{Code, Error};
+use foundry_core::manifest::{DataDisk, Number, Spec};
+use foundry_core::plan;
+use foundry_core::record::{Owner, Record, RecordedVolume, Role, State};
+use foundry_core::units::{Bytes, GIB};
+use foundry_host::{Domain, HostError};
+
+/// How often a record that others write at the same time is written again.
+const TRIES: usize = 8;
+
+/// Changes the record of a VM until it says so. `change` is applied to what stands there at that moment, and
+/// changes nothing where that is as wanted already.
+///
+/// libvirt has no "write if it is still the same". Foundries of one machine do this in turn. For those of another
+/// the record is read right before it is written and again
+/// after it, and written anew where another process put what it had read before over it.
+///
+/// # Errors
+/// Where the VM is gone or no longer whole, or the host refuses.
+pub(super) fn rewrite(
+    session: &Session<'_>,
+    domain: &Domain,
+    change: impl Fn(&mut Record),
+) -> Result<Record, Error> {
+    let _turn = lock::with_vm(session, domain.uuid, &domain.name)?;
+    let mut failed: Option<HostError> = None;
+    for attempt in 0..TRIES {
+        // What is written goes into both records, so that they are one from then on.
+        let (before, is_one) =
+            if attempt == 0 { read_both(session, domain)? } else { (read(session, domain)?, true) };
+        let mut after = before.clone();
+        change(&mut after);
+        if after == before && is_one {
+            return Ok(before);
+        }
+        // A refusal may have come after the effect, which the look has answered.
+        if let Some(refused) = failed.take() {
+            return Err(refused.into());
+        }
+        after.generation += u64::from(after.manifest != before.manifest);
+        after.changed_at = session.clock.timestamp();
+        failed = session.host.set_record(domain.uuid, &after.to_text()?).err();
+    }
+    Err(failed.map_or_else(
+        || {
+            Error::new(
+                Code::ChangedMeanwhile,
+                format!("the record of VM '{}' does not stay as it is written", domain.name),
+            )
+        },
+        Error::from,
+    ))
+}
+
+/// The record of the same domain, as it stands now.
+///
+/// # Errors
+/// Where the VM is gone or no longer whole.
+pub(super) fn read(session: &Session<'_>, domain: &Domain) -> Result<Record, Error> {
+    find(session, domain).map(|(_, record)| record)
+}
+
+/// The record of the same domain with all volumes that what runs and what starts next name, and whether both have the
+/// same.
+fn read_both(session: &Session<'_>, domain: &Domain) -> Result<(Record, bool), Error> {
+    let (now, record) = find(session, domain)?;
+    let next = ages::next(session, &now)?;
+    let ages = Ages::of(&now, record, next.as_ref());
+    let is_one = ages.is_one;
+    Ok((ages.merged(), is_one))
+}
+
+fn find(session: &Session<'_>, domain: &Domain) -> Result<(Domain, Record), Error> {
+    let name = &domain.name;
+    let now = session.host.domain(name)?.filter(|d| d.uuid == domain.uuid).ok_or_else(|| taken_away(name))?;
+    match Owner::of_domain(now.uuid, now.record.as_deref()) {
+        Owner::Foundry(record) if record.state == State::Created => Ok((now, *record)),
+        Owner::Foundry(_) => Err(Error::new(Code::HalfDestroyed, format!("VM '{name}' is being destroyed"))),
+        _ => Err(Error::new(
+            Code::ChangedMeanwhile,
+            format!("the record of VM '{name}' was changed by somebody else"),
+        )),
+    }
+}
+
+/// Strikes a volume out of the record of a VM.
+///
+/// # Errors
+/// As [`rewrite`].
+pub(crate) fn strike_out(
+    session: &Session<'_>,
+    domain: &Domain,
+    pool: &str,
+    name: &str,
+) -> Result<(), Error> {
+    rewrite(session, domain, |record| strike_volume(record, pool, name)).map(drop)
+}
+
+/// Strikes a volume out: from here on nothing deletes it.
+pub(super) fn strike_volume(record: &mut Record, pool: &str, name: &str) {
+    record.volumes.retain(|v| v.pool != pool || v.name != name);
+}
+
+/// Takes a data disk out of the manifest.
+pub(super) fn remove_disk(spec: &mut Spec, target: &str) {
+    spec.data_disks.retain(|d| d.device.as_deref() != Some(target));
+}
+
+/// Puts a data disk into the manifest, in the order of the devices.
+pub(super) fn add_disk(spec: &mut Spec, disk: &plan::DataDisk) {
+    if spec.data_disks.iter().any(|d| d.device.as_deref() == Some(disk.target.as_str())) {
+        return;
+    }
+    let is_default = disk.format == plan::DiskFormat::Qcow2;
+    let entry = DataDisk {
+        device: Some(disk.target.to_string()),
+        size_gb: Some(gib(disk.size)),
+        size_gib: None,
+        format: (!is_default).then(|| disk.format.as_str().to_owned()),
+        serial: disk.serial.as_ref().map(ToString::to_string),
+    };
+    let at = spec.data_disks.partition_point(|d| d.device < entry.device);
+    spec.data_disks.insert(at, entry);
+}
+
+/// Sets the size of a disk in record and manifest, under the names that the manifest gives it. That calls it as the
+/// volume was made for, whatever the guest calls it by now.
+pub(super) fn set_size(record: &mut Record, disk: &RecordedVolume, size: Bytes) {
+    let volume = record.volumes.iter_mut().find(|v| v.pool == disk.pool && v.name == disk.name);
+    volume.into_iter().for_each(|v| v.capacity = size);
+    let target = disk.target();
+    let target = target.as_deref();
+    let spec = &mut record.manifest.spec;
+    let data = spec.data_disks.iter_mut().find(|d| target.is_some() && d.device.as_deref() == target);
+    let sizes = match data {
+        Some(disk) => Some((&mut disk.size_gb, &mut disk.size_gib)),
+        None if disk.role == Role::Boot => spec.boot_disk.as_mut().map(|d| (&mut d.size_gb, &mut d.size_gib)),
+        None => None,
+    };
+    let Some((size_gb, size_gib)) = sizes else { return };
+    if size_gib.is_some() {
+        *size_gib = Some(gib(size));
+    }
+    if size_gb.is_some() || size_gib.is_none() {
+        *size_gb = Some(gib(size));
+    }
+}
+
+fn gib(size: Bytes) -> Number {
+    // A size is at most 2^63 - 1 bytes, 2^33 GiB.
+    Number::Whole(i64::try_from(size.0 / GIB).unwrap_or(i64::MAX))
+}

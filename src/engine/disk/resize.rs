@@ -1,0 +1,322 @@
+//! Grows a disk: while the guest runs, or its volume while the VM is off.
+//!
+//! The disk grows first and is written down after. Growing is the one step that nothing can take back (what
+//! is behind a smaller end is lost), and a record that still says the old size does no harm: it describes,
+//! and the same command again finds the disk as large as wanted and writes it down.
+
+use std::time::Duration;
+
+use super::handle::{Found, Subject, refused};
+use super::record_update::{read, rewrite, set_size};
+use crate::Event;
+use crate::Session;
+use crate::lock;
+use crate::storage::backend::Medium;
+use crate::storage::usage;
+use crate::storage::usage::Usage;
+use crate::vm::lookup::or_taken_away;
+use foundry_core::error::{Code, Error};
+use foundry_core::record::{RecordedVolume, Role};
+use foundry_core::text::shell_word;
+use foundry_core::units::{Bytes, GIB, SizeWish};
+use foundry_host::libvirt_xml::DiskDevice;
+use foundry_host::{Domain, Pool, View, Volume};
+
+/// A qcow2 image writes its new tables at once; this is more than they take.
+const ROOM_FOR_TABLES: Bytes = Bytes(1 << 20);
+
+/// How long a guest agent may take to answer that it is there.
+const AGENT_WITHIN: Duration = Duration::from_secs(2);
+
+/// A disk that is as large as it was to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resized {
+    /// The VM.
+    pub vm: String,
+    /// The guest's name of the disk.
+    pub target: String,
+    /// The serial number that the guest reads.
+    pub serial: Option<String>,
+    /// What it is for.
+    pub role: Role,
+    /// What it had; the same as `to` where there was nothing to do.
+    pub from: Bytes,
+    /// What it has.
+    pub to: Bytes,
+    /// Whether the guest runs and was told.
+    pub live: bool,
+    /// Whether the guest's agent answers; `None` where it was not asked.
+    pub agent: Option<bool>,
+}
+
+/// Grows a disk of a VM of foundry's.
+///
+/// # Errors
+/// [`foundry_core::error::Kind::Validation`] for a size smaller than it has, [`foundry_core::error::Kind::Vm`] and [`foundry_core::error::Kind::Storage`] for what stands
+/// in the way, before anything is changed; else the host's, with what became of the disk.
+pub fn resize(session: &Session<'_>, vm: &str, disk: &str, wish: SizeWish) -> Result<Resized, Error> {
+    let subject = Subject::look(session, vm)?;
+    let found = subject.disk(disk)?;
+    resize_found(session, &subject, found, wish).map_err(|e| or_taken_away(session, &subject.domain, e))
+}
+
+fn resize_found(
+    session: &Session<'_>,
+    subject: &Subject,
+    found: Found,
+    wish: SizeWish,
+) -> Result<Resized, Error> {
+    let volume = growable(session, subject, &found)?;
+    let size = wanted(subject, &found, &volume, wish)?;
+    let live = found.live.is_some();
+    let grown = format!("disk '{}' may have {size} by now", found.target);
+    let _leaves = session.cancel.leaves([grown, again(subject, &found.target, size)]);
+    if size > volume.capacity {
+        check_idle(session, subject, &found)?;
+        check_room(session, &volume, size)?;
+        session.cancel.check_unchanged()?;
+        session.progress.tell(Event::Working(format!("Growing disk {} to {size}", found.target)));
+        grow(session, subject, &found, &volume, size)?;
+    }
+    let write_down = rewrite(session, &subject.domain, |record| {
+        found.recorded.iter().for_each(|volume| set_size(record, volume, size));
+    });
+    write_down.map_err(|e| {
+        e.outcome(format!("disk '{}' has {size} now", found.target)).outcome(again(
+            subject,
+            &found.target,
+            size,
+        ))
+    })?;
+    Ok(Resized {
+        vm: subject.name().to_owned(),
+        serial: found.described().and_then(|d| d.serial.clone()),
+        role: found.recorded.map_or(Role::Data, |r| r.role),
+        target: found.target,
+        from: volume.capacity,
+        to: size,
+        agent: live.then(|| agent_answers(session, subject)),
+        live,
+    })
+}
+
+/// What to do about a growth that the record may not say.
+fn again(subject: &Subject, target: &str, size: Bytes) -> String {
+    let (vm, target) = (subject.domain.shell_name(), shell_word(target));
+    let again = format!("foundry disk resize {vm} {target} {}GiB", size.0 / GIB);
+    format!("its record does not say so: {again} writes it")
+}
+
+/// The volume of a disk that may grow.
+fn growable(session: &Session<'_>, subject: &Subject, found: &Found) -> Result<Volume, Error> {
+    let vm = subject.name();
+    let target = &found.target;
+    let is_cdrom = found.described().is_some_and(|d| d.device != DiskDevice::Disk);
+    if is_cdrom || found.recorded.as_ref().is_some_and(|r| r.role == Role::Seed) {
+        return Err(refused(
+            Code::DiskNotOwn,
+            format!("disk '{target}' of VM '{vm}' is a CD-ROM, which does not grow"),
+        ));
+    }
+    let recorded = found.own_volume(session, subject)?;
+    let Some(described) = found.described().filter(|_| recorded.attaching.is_none()) else {
+        return Err(unfinished(subject, target));
+    };
+    if described.readonly || described.shareable {
+        let what = if described.readonly { "read-only" } else { "shared with other domains" };
+        return Err(refused(Code::DiskNotOwn, format!("disk '{target}' of VM '{vm}' is {what}")));
+    }
+    existing_volume(session, recorded)
+}
+
+/// An attach or a detach that was broken off.
+pub(super) fn unfinished(subject: &Subject, target: &str) -> Error {
+    let message = format!("disk '{target}' of VM '{}' is only half there", subject.name());
+    refused(Code::DiskHalfThere, message).hint(format!(
+        "foundry disk detach {} {} removes what an attach or a detach left",
+        subject.domain.shell_name(),
+        shell_word(target)
+    ))
+}
+
+/// The volume as libvirt sees it.
+pub(super) fn existing_volume(session: &Session<'_>, recorded: &RecordedVolume) -> Result<Volume, Error> {
+    let RecordedVolume { pool, name, .. } = recorded;
+    if let Some(volume) = session.host.volume(pool, name)? {
+        return Ok(volume);
+    }
+    let told = |code, message: String| Error::new(code, message).outcome("nothing was changed");
+    Err(match session.host.pool(pool)? {
+        Some(found) if found.active => {
+            told(Code::VolumeMissing, format!("volume '{name}' is not in pool '{pool}'"))
+                .hint(format!("foundry pool refresh {} looks again", shell_word(pool)))
+        }
+        Some(_) => told(Code::PoolInactive, format!("pool '{pool}' with volume '{name}' is not started"))
+            .hint(format!("foundry pool start {}", shell_word(pool))),
+        None => told(
+            Code::PoolMissing,
+            format!("there is no pool '{pool}' any more, which volume '{name}' was in"),
+        ),
+    })
+}
+
+/// The size that it is to have; at least the one that it has.
+fn wanted(subject: &Subject, found: &Found, volume: &Volume, wish: SizeWish) -> Result<Bytes, Error> {
+    let has = volume.capacity;
+    let wrong = |code, message: String| Error::new(code, message).outcome("nothing was changed");
+    let name = format!("disk '{}' of VM '{}'", found.target, subject.name());
+    let size = match wish {
+        SizeWish::To(size) => size,
+        SizeWish::By(more) if !has.0.is_multiple_of(GIB) => {
+            return Err(wrong(
+                Code::NumberUnfit,
+                format!("{name} has {} bytes, which is not a whole number of GiB", has.0),
+            )
+            .hint(format!("say how large it is to be: {}GiB", has.saturating_add(more).0 / GIB)));
+        }
+        SizeWish::By(more) => Bytes::from_gib(has.saturating_add(more).0 / GIB)
+            .ok_or_else(|| wrong(Code::NumberUnfit, format!("{name} would be larger than a disk can be")))?,
+    };
+    if size < has {
+        return Err(wrong(Code::DiskWouldShrink, format!("{name} has {has} and does not shrink to {size}"))
+            .because("what is stored behind the new end would be lost"));
+    }
+    Ok(size)
+}
+
+/// Nothing else may be at work on the disk, and nothing may need it as it is.
+fn check_idle(session: &Session<'_>, subject: &Subject, found: &Found) -> Result<(), Error> {
+    let (vm, target) = (subject.name(), &found.target);
+    check_snapshots(session, subject, "to go back to one would bring back the smaller disk")?;
+    check_block_job(session, subject, found)?;
+    let recorded = found.own_volume(session, subject)?;
+    subject.check_held(session, recorded)?;
+    let usage = Usage::look(session, Some(subject.domain.uuid))?;
+    let RecordedVolume { pool, name, path, .. } = recorded;
+    match usage.reason_to_stay((pool, name, path), &[]) {
+        None => Ok(()),
+        Some(reason) => Err(refused(
+            Code::DiskNotOwn,
+            format!("disk '{target}' of VM '{vm}' is not its own alone: {reason}"),
+        )
+        .because("none of them would know that the other's disk grew")
+        .hint(
+            "foundry gc POOL/VOLUME deletes a file that a snapshot left behind, if nothing uses it any more",
+        )),
+    }
+}
+
+/// A snapshot describes the disks as they were.
+pub(crate) fn check_snapshots(session: &Session<'_>, subject: &Subject, why: &str) -> Result<(), Error> {
+    let snapshots = session.host.snapshots(subject.domain.uuid)?;
+    let Some(first) = snapshots.first() else { return Ok(()) };
+    let vm = subject.name();
+    Err(refused(Code::SnapshotInTheWay, format!("VM '{vm}' has snapshots: {}", snapshots.join(", ")))
+        .because(why)
+        .hint(format!(
+            "virsh snapshot-delete {} {} removes one",
+            subject.domain.shell_name(),
+            shell_word(first)
+        )))
+}
+
+/// QEMU does one thing with a disk at a time.
+pub(super) fn check_block_job(session: &Session<'_>, subject: &Subject, found: &Found) -> Result<(), Error> {
+    let (vm, target) = (subject.name(), &found.target);
+    let Some(live) = &found.live else { return Ok(()) };
+    if !has_block_job(session, subject, &live.target)? {
+        return Ok(());
+    }
+    Err(refused(Code::DiskBusy, format!("a block job works on disk '{target}' of VM '{vm}'")).hint(format!(
+        "virsh blockjob {} {} shows it; wait for its end",
+        subject.domain.shell_name(),
+        shell_word(target)
+    )))
+}
+
+/// A disk that the guest lets go of at this moment has none.
+fn has_block_job(session: &Session<'_>, subject: &Subject, target: &str) -> Result<bool, Error> {
+    let uuid = subject.domain.uuid;
+    let refused = match session.host.has_block_job(uuid, target) {
+        Err(refused) if !refused.outcome_unknown() => refused,
+        answer => return Ok(answer?),
+    };
+    let now = session.host.describe(uuid, View::Current)?;
+    if now.is_some_and(|now| now.disk(target).is_some()) { Err(refused.into()) } else { Ok(false) }
+}
+
+/// Neither LVM's volumes nor ZFS's are grown by libvirt.
+fn check_growing(pool: &Pool, volume: &Volume, size: Bytes) -> Result<(), Error> {
+    let path = shell_word(&volume.path);
+    let by_hand = match Medium::of(&pool.kind) {
+        Some(Medium::Lvm) => format!("lvextend --size {}b {path}", size.0),
+        Some(Medium::Zfs) => {
+            format!("zfs set volsize={} {}", size.0, shell_word(volume.path.trim_start_matches("/dev/zvol/")))
+        }
+        Some(Medium::Files | Medium::Ceph) | None => return Ok(()),
+    };
+    let Pool { name, kind, .. } = pool;
+    let what = format!("libvirt cannot grow volume '{}' in pool '{name}' of type {kind}", volume.name);
+    Err(Error::new(Code::PoolUnfit, what).outcome("nothing was changed").hint(format!(
+        "on the host: {by_hand}; a guest that runs sees it when it starts again. \
+         Then foundry pool refresh {}, and this command again writes it down",
+        shell_word(name)
+    )))
+}
+
+/// Disks are thin: they promise more than they take.
+fn check_room(session: &Session<'_>, volume: &Volume, size: Bytes) -> Result<(), Error> {
+    // What libvirt knows of the room is from its last look.
+    usage::refresh(session, &volume.pool)?;
+    let Some(pool) = session.host.pool(&volume.pool)? else { return Ok(()) };
+    check_growing(&pool, volume, size)?;
+    if volume.format != "raw" && pool.available < ROOM_FOR_TABLES {
+        return Err(Error::new(
+            Code::OutOfSpace,
+            format!("pool '{}' has only {} left", pool.name, pool.available),
+        )
+        .because(format!("a {} image writes tables when it grows", volume.format))
+        .outcome("nothing was changed"));
+    }
+    let promised = Bytes(size.0.saturating_sub(volume.allocation.0));
+    if pool.available < promised {
+        session.warn(format!(
+            "the disk can take {promised} more, and pool '{}' has {} left",
+            pool.name, pool.available
+        ));
+    }
+    Ok(())
+}
+
+/// A call that failed may have done its work: the volume says.
+fn grow(
+    session: &Session<'_>,
+    subject: &Subject,
+    found: &Found,
+    volume: &Volume,
+    size: Bytes,
+) -> Result<(), Error> {
+    let Domain { uuid, name, .. } = &subject.domain;
+    let outcome = if let Some(live) = &found.live {
+        session.host.resize_disk(*uuid, &live.target, size)
+    } else {
+        // Of a VM that is made anew the volume may have the same name.
+        let _turn = lock::with_vm(session, *uuid, name)?;
+        read(session, &subject.domain)?;
+        session.host.resize_volume(&volume.pool, &volume.name, size)
+    };
+    let Err(failed) = outcome else { return Ok(()) };
+    match session.host.volume(&volume.pool, &volume.name) {
+        Ok(Some(now)) if now.capacity >= size => Ok(()),
+        Ok(Some(_)) => Err(Error::from(failed).outcome("nothing was changed")),
+        _ => Err(Error::from(failed)
+            .outcome(format!("disk '{}' may have grown; the same command again sees to it", found.target))),
+    }
+}
+
+/// Only a kindness: the work is done, and what fails here is no failure.
+fn agent_answers(session: &Session<'_>, subject: &Subject) -> bool {
+    let ping = r#"{"execute":"guest-ping"}"#;
+    let answer = || session.host.agent(subject.domain.uuid, ping, AGENT_WITHIN);
+    subject.executes() && matches!(answer(), Ok(Some(_)))
+}

@@ -1,0 +1,133 @@
+//! Deleting images.
+
+use super::ImageUse;
+use super::Wholeness;
+use super::info;
+use super::notes;
+use super::wholeness;
+use crate::Session;
+use crate::lock;
+use crate::storage::file_locks;
+use crate::storage::usage;
+use foundry_core::error::{Code, Error, Kind};
+use foundry_core::text::shell_word;
+
+/// Deletes an image that nobody uses; or the note on one that is gone.
+///
+/// Nobody defines a VM on it between the look and the deletion: that takes the same turn. A foundry of another machine
+/// may; its [`create`](crate::vm::create::create) looks at its image once more when all is made.
+///
+/// # Errors
+/// [`Kind::Storage`] where there is none, where it may still be on its way, where VMs or overlays use it or a program
+/// holds it, or where another foundry works on it: nothing is changed then.
+pub fn delete(session: &Session<'_>, pool: &str, name: &str) -> Result<(), Error> {
+    if forget_orphan(session, pool, name)? {
+        return Ok(());
+    }
+    // What was put there by hand may lie on it, too. That may take a while, and so it is not done in the turn.
+    usage::refresh_all(session)?;
+    let _turn = lock::with_image(session, pool, name).map_err(|e| e.outcome("nothing was changed"))?;
+    refuse_unfinished(session, pool, name)?;
+    let found = info(session, pool, name)?;
+    refuse_used(session, &found)?;
+    remove(session, pool, name)
+}
+
+fn refuse_used(session: &Session<'_>, found: &ImageUse) -> Result<(), Error> {
+    let name = &found.volume.name;
+    if let Some(users) = users(found) {
+        return Err(Error::new(Code::ImageInUse, format!("image '{name}' is in use by {users}"))
+            .hint(until_unused(found))
+            .outcome("nothing was changed"));
+    }
+    match file_locks::reason(session, &found.volume.path) {
+        None => Ok(()),
+        Some(reason) => Err(Error::new(Code::ImageInUse, format!("image '{name}' may be in use"))
+            .because(reason)
+            .hint(format!(
+                "if nobody needs it: foundry image delete {} --pool {} --force",
+                shell_word(name),
+                shell_word(&found.volume.pool)
+            ))
+            .outcome("nothing was changed")),
+    }
+}
+
+/// What would have to be before the image can go. Its users have disks of their own that would go with them, so that
+/// nobody is told to take them away.
+fn until_unused(found: &ImageUse) -> String {
+    let who = match (found.vms.as_slice(), found.overlays.as_slice()) {
+        ([_], _) => "that VM needs it as long as it is there",
+        ([], [_]) => "that volume needs it as long as it is there",
+        ([], _) => "those volumes need it as long as they are there",
+        _ => "those VMs need it as long as they are there",
+    };
+    format!("keep the image: {who}; a newer image can be pulled beside it with --name")
+}
+
+/// Deletes an image that VMs or overlays may lie on, and that may not be whole. Without it they are lost.
+///
+/// # Errors
+/// [`Kind::Storage`] where there is none.
+pub fn delete_used(session: &Session<'_>, pool: &str, name: &str) -> Result<(), Error> {
+    if forget_orphan(session, pool, name)? {
+        return Ok(());
+    }
+    usage::refresh_all(session)?;
+    info(session, pool, name)?;
+    remove(session, pool, name)
+}
+
+/// A note goes with its image; one whose image is gone goes by its own name. Whether it was one and is gone.
+fn forget_orphan(session: &Session<'_>, pool: &str, name: &str) -> Result<bool, Error> {
+    let Some(image) = notes::noted_image(name) else { return Ok(false) };
+    usage::refresh_all(session)?;
+    if session.host.volume(pool, image)?.is_some() {
+        return Err(Error::new(
+            Kind::Storage,
+            format!("'{name}' is no image, but the note on where '{image}' came from"),
+        )
+        .hint(format!("foundry image delete {} deletes both", shell_word(image)))
+        .outcome("nothing was changed"));
+    }
+    if session.host.volume(pool, name)?.is_none() {
+        return Ok(false);
+    }
+    notes::forget(session, pool, image).map(|()| true)
+}
+
+/// What may be on its way is not taken away from under who sends it.
+fn refuse_unfinished(session: &Session<'_>, pool: &str, name: &str) -> Result<(), Error> {
+    let Some(image) = session.host.volume(pool, name)? else { return Ok(()) };
+    let (state, why) = match wholeness(session, &image)? {
+        Wholeness::Whole => return Ok(()),
+        Wholeness::Unfinished => ("is not whole", "its import was interrupted, or still goes on"),
+        Wholeness::Unknown => {
+            ("may not be whole", "its beginning cannot be read, and an import of it may still go on")
+        }
+    };
+    Err(Error::new(Code::ImageIncomplete, format!("image '{name}' {state}"))
+        .because(why)
+        .hint(format!(
+            "foundry image delete {} --pool {} --force deletes it",
+            shell_word(name),
+            shell_word(pool)
+        ))
+        .outcome("nothing was changed"))
+}
+
+/// Who uses an image, as a list in a sentence.
+pub(super) fn users(found: &ImageUse) -> Option<String> {
+    let users: Vec<String> = if found.vms.is_empty() {
+        found.overlays.iter().map(|o| format!("volume {o}")).collect()
+    } else {
+        found.vms.iter().map(|vm| format!("VM '{vm}'")).collect()
+    };
+    (!users.is_empty()).then(|| users.join(", "))
+}
+
+/// The image first: a note without an image says nothing to anybody, an image without its note has lost something.
+pub(crate) fn remove(session: &Session<'_>, pool: &str, name: &str) -> Result<(), Error> {
+    session.host.delete_volume(pool, name)?;
+    notes::forget(session, pool, name).map_err(|e| e.outcome(format!("image '{name}' is deleted")))
+}

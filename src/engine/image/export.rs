@@ -1,0 +1,62 @@
+//! Getting an image out of its pool again.
+
+use std::io::{Result as IoResult, Write};
+
+use super::is_unfinished;
+use super::no_image;
+use crate::Event;
+use crate::Session;
+use foundry_core::error::{Code, Error};
+use foundry_fetch::content::Sink;
+use foundry_host::Stopped;
+
+/// Writes an image to a sink, byte for byte as it lies in its pool, and returns how many bytes that were.
+///
+/// # Errors
+/// [`foundry_core::error::Kind::Storage`] where there is no such image, it is not whole, or it cannot be read or written to its end.
+pub fn export(session: &Session<'_>, pool: &str, name: &str, into: &mut dyn Sink) -> Result<u64, Error> {
+    let Some(volume) = session.host.volume(pool, name)? else { return Err(no_image(session, pool, name)?) };
+    if is_unfinished(session, &volume)? {
+        return Err(Error::new(Code::ImageIncomplete, format!("image '{name}' is not whole"))
+            .because("an import of it was interrupted, or still goes on"));
+    }
+    let mut counted = Counted { into, done: 0, session };
+    session.host.download(pool, name, &mut counted, u64::MAX)?;
+    Ok(counted.done)
+}
+
+/// Tells how much is done, and ends when the user asks for it.
+struct Counted<'a> {
+    into: &'a mut dyn Sink,
+    done: u64,
+    session: &'a Session<'a>,
+}
+
+impl Counted<'_> {
+    fn count(&mut self, bytes: u64) -> IoResult<()> {
+        if self.session.cancel.is_requested() {
+            return Err(std::io::Error::other(Stopped));
+        }
+        self.done += bytes;
+        self.session.progress.tell(Event::Bytes { done: self.done, total: None });
+        Ok(())
+    }
+}
+
+impl Write for Counted<'_> {
+    fn write(&mut self, bytes: &[u8]) -> IoResult<usize> {
+        let written = self.into.write(bytes)?;
+        self.count(written as u64).map(|()| written)
+    }
+
+    fn flush(&mut self) -> IoResult<()> {
+        self.into.flush()
+    }
+}
+
+impl Sink for Counted<'_> {
+    fn skip(&mut self, length: u64) -> IoResult<()> {
+        self.into.skip(length)?;
+        self.count(length)
+    }
+}

@@ -1,0 +1,389 @@
+//! An image from outside: a file, standard input or a server; verified on its way, converted if asked for.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Empty, Seek, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::PathBuf;
+
+use super::Source;
+use super::import::{Counted, unreadable};
+use crate::Event;
+use crate::Session;
+use crate::interruptible::Interruptible;
+use foundry_core::error::{Code, Error};
+use foundry_core::origin::Origin;
+use foundry_fetch::content::Content;
+use foundry_fetch::convert::{Conversion, ImageFormat, convert};
+use foundry_fetch::disk_image::{self, DiskImage};
+use foundry_fetch::ownership;
+use foundry_fetch::transfer::{
+    self, Algorithm, Cache, Check, Client, Digest, Expected, Location, Opened, Options, Pace, SparseFile,
+    SparseWriter, TransferError, Transferred, expected_digest,
+};
+
+/// An image that is to be fetched.
+#[derive(Clone, Copy)]
+pub struct Fetch<'a> {
+    /// Where it is.
+    pub location: &'a Location,
+    /// What its digest must be.
+    pub expected: Option<&'a Expected>,
+    /// What it is converted to.
+    pub convert: Option<ImageFormat>,
+    /// The name in the catalogue that was asked for.
+    pub alias: Option<&'a str>,
+    /// Makes requests.
+    pub client: &'a Client,
+    /// Where downloads are kept, if they are.
+    pub cache: Option<&'a Cache>,
+}
+
+/// Lets a transfer be stopped and wait as the session does.
+pub(super) struct SessionPace<'a>(pub(super) &'a Session<'a>);
+
+impl Pace for SessionPace<'_> {
+    fn stopped(&self) -> bool {
+        self.0.cancel.is_requested()
+    }
+
+    fn sleep(&self, time: std::time::Duration) {
+        self.0.clock.sleep(time);
+    }
+
+    fn again(&self, what: &str) {
+        self.0.warn(what);
+    }
+}
+
+impl Fetch<'_> {
+    /// Opens it, and hands it to somebody who reads it.
+    ///
+    /// # Errors
+    /// Those of the file or the server, of the conversion, and of `read`.
+    pub fn open<T>(
+        &self,
+        session: &Session<'_>,
+        read: impl FnOnce(&mut dyn Source) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        if self.convert.is_some() {
+            return read(&mut self.aside(session)?.source()?);
+        }
+        let pace = SessionPace(session);
+        let check = self.check(&pace)?;
+        let mut incoming = self.incoming(session, self.options(&check, &pace))?;
+        let passed_over = incoming.passed_over();
+        let read = read(&mut incoming)?;
+        self.tell_passed_over(session, passed_over());
+        Ok(read)
+    }
+
+    /// Says how much of what was verified is not in the image.
+    fn tell_passed_over(&self, session: &Session<'_>, bytes: u64) {
+        if bytes > 0 {
+            let bytes = if bytes == 1 { "1 byte".to_owned() } else { format!("{bytes} bytes") };
+            session.warn(format!(
+                "{bytes} behind the end of the compressed data of {} are left out",
+                self.location
+            ));
+        }
+    }
+
+    fn incoming<'a>(&self, session: &Session<'_>, options: Options<'a>) -> Result<Incoming<'a>, Error> {
+        let opened = transfer::open(self.location, options)?;
+        let mut draft = self.draft(session);
+        draft.compression = opened.compressed.map(|format| format.name().to_owned());
+        let noted = *options.check != Check::Nothing;
+        Ok(Incoming::new(self.location.to_string(), opened, draft, noted))
+    }
+
+    fn options<'a>(&'a self, check: &'a Check, pace: &'a dyn Pace) -> Options<'a> {
+        Options { check, client: self.client, pace, cache: self.cache }
+    }
+
+    /// The digest that it must have, looked up if need be.
+    pub(super) fn wanted(&self, pace: &dyn Pace) -> Result<Option<Digest>, TransferError> {
+        let look_up = |by| expected_digest(by, self.location, self.options(&Check::Nothing, pace));
+        self.expected.map(look_up).transpose()
+    }
+
+    /// What a server sends is always hashed, which costs nothing beside its way here; a file only if asked for.
+    fn check(&self, pace: &dyn Pace) -> Result<Check, TransferError> {
+        Ok(match (self.wanted(pace)?, self.location) {
+            (Some(digest), _) => Check::Expect(digest),
+            (None, Location::Url(_)) => Check::Note(Algorithm::Sha256),
+            (None, _) => Check::Nothing,
+        })
+    }
+
+    /// What is known of its origin before it is read.
+    fn draft(&self, session: &Session<'_>) -> Origin {
+        Origin {
+            source: source_of(self.location),
+            source_id: identity(self.location),
+            alias: self.alias.map(str::to_owned),
+            digest: None,
+            verified_by: self.expected.map(ToString::to_string),
+            compression: None,
+            converted_from: None,
+            etag: state_of(self.location),
+            last_modified: None,
+            fetched: session.clock.timestamp(),
+        }
+    }
+
+    /// Fetches all of it, verified and converted, into a file aside that nobody else sees.
+    pub(super) fn aside(&self, session: &Session<'_>) -> Result<Aside, Error> {
+        let pace = SessionPace(session);
+        let check = self.check(&pace)?;
+        let mut incoming = self.incoming(session, self.options(&check, &pace))?;
+        let passed_over = incoming.passed_over();
+        let file = self.as_file(session, &mut incoming)?;
+        self.tell_passed_over(session, passed_over());
+        let (from, mut origin) = (incoming.from.clone(), incoming.ended());
+        let Some(to) = self.convert else { return Ok(Aside { file, from, origin }) };
+        origin.converted_from = Some(format_of(&file, &from)?);
+        let file = converted(session, &from, &file, to)?;
+        Ok(Aside { file, from, origin })
+    }
+
+    /// The image in a file of its own, which nobody else has open: what is looked at is what is read afterwards, whoever
+    /// may write to the one that it came from.
+    fn as_file(&self, session: &Session<'_>, incoming: &mut Incoming<'_>) -> Result<File, Error> {
+        let from = incoming.from.clone();
+        if let Some(copy) = self.cloned().filter(|_| incoming.origin.compression.is_none()) {
+            incoming.body = Body::Done(std::io::empty());
+            return Ok(copy);
+        }
+        let mut content = Counted::new(session, incoming, 0);
+        let mut content = Interruptible { content: &mut content, cancel: session.cancel };
+        spool(&mut content, &from)
+    }
+
+    /// A local file, nothing of which has to be verified, where its file system shares blocks between files.
+    fn cloned(&self) -> Option<File> {
+        let (Location::File(path), None) = (self.location, self.expected) else { return None };
+        let (file, ..) = ownership::open_regular(path).ok()?;
+        let copy = tempfile::tempfile_in(aside_directory()).ok()?;
+        rustix::fs::ioctl_ficlone(&copy, &file).ok().map(|()| copy)
+    }
+}
+
+/// Writes all of it to a file without a name, with its holes.
+fn spool(content: &mut dyn Content, from: &str) -> Result<File, Error> {
+    let directory = aside_directory();
+    let unwritable = |e: std::io::Error| {
+        Error::new(Code::LocalFile, format!("cannot keep a copy of {from} in {}", directory.display()))
+            .because(e.to_string())
+            .hint("TMPDIR names another directory")
+            .outcome("nothing was changed")
+    };
+    let mut spool = tempfile::tempfile_in(&directory).and_then(SparseWriter::new).map_err(unwritable)?;
+    let mut chunk = vec![0; 1 << 20];
+    loop {
+        let hole = content.skip_hole(u64::MAX).map_err(|e| unreadable(from, e))?;
+        spool.hole(hole).map_err(unwritable)?;
+        match content.read(&mut chunk) {
+            Ok(0) => return spool.finish().map_err(unwritable),
+            Ok(read) => spool.write_all(&chunk[..read]).map_err(unwritable)?,
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(unreadable(from, e)),
+        }
+    }
+}
+
+/// qemu-img reads here and there in an image, so that it needs a file of it.
+fn converted(session: &Session<'_>, from: &str, image: &File, to: ImageFormat) -> Result<File, Error> {
+    session.working(format!("Converting {from} to {}", to.as_str()));
+    convert(Conversion {
+        from,
+        image,
+        to,
+        directory: &aside_directory(),
+        stop: &|| session.cancel.is_requested(),
+        written: &|written| session.progress.tell(Event::Bytes { done: written.0, total: None }),
+    })
+}
+
+/// An image that lies aside, whole and verified, in a file without a name.
+pub(super) struct Aside {
+    file: File,
+    from: String,
+    origin: Origin,
+}
+
+impl Aside {
+    /// It, from its beginning.
+    pub(super) fn source(&self) -> Result<impl Source, Error> {
+        let file = self.file.try_clone().map_err(|e| TransferError::from_io(e, &self.from))?;
+        Incoming::of_file(file, self.from.clone(), self.origin.clone())
+    }
+
+    /// Gives it a name, so that it is not lost; where it is then.
+    pub(super) fn rescue(&self, name: &str) -> std::io::Result<PathBuf> {
+        let path = aside_directory().join(format!("foundry-{}-{name}", std::process::id()));
+        let to = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+        let mut from = self.file.try_clone()?;
+        from.rewind()?;
+        let mut to = SparseWriter::new(to)?;
+        std::io::copy(&mut from, &mut to)?;
+        to.finish().map(|_| path)
+    }
+}
+
+/// Where images lie for a while: on a disk, as the directory for what outlives a restart is, and not in memory, as
+/// the one for what does not may be (file-hierarchy(7)).
+fn aside_directory() -> PathBuf {
+    let set = std::env::var_os("TMPDIR").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let lasting = || Some(PathBuf::from("/var/tmp")).filter(|path| path.is_dir());
+    set.or_else(lasting).unwrap_or_else(std::env::temp_dir)
+}
+
+/// What is noted of a place: an address without anything secret, a path that is one anywhere on this machine.
+pub(super) fn source_of(location: &Location) -> String {
+    match location {
+        Location::File(path) => {
+            let whole = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+            Location::File(whole).to_string()
+        }
+        other => other.to_string(),
+    }
+}
+
+/// By which two places are told apart that look alike without their secrets.
+pub(super) fn identity(location: &Location) -> Option<String> {
+    location.identity().filter(|_| matches!(location, Location::Url(_)))
+}
+
+/// By which a local file is recognized that did not change since, in the place of a server's word.
+pub(super) fn state_of(location: &Location) -> Option<String> {
+    let Location::File(path) = location else { return None };
+    let now = std::fs::metadata(path).ok()?;
+    Some(format!("{}.{}-{}", now.mtime(), now.mtime_nsec(), now.len()))
+}
+
+/// What the image was before it was converted.
+fn format_of(image: &File, from: &str) -> Result<String, Error> {
+    use std::os::unix::fs::FileExt;
+    let mut head = vec![0; usize::try_from(disk_image::HEADER_LENGTH).unwrap_or(0)];
+    let read = image.read_at(&mut head, 0).map_err(|e| TransferError::from_io(e, from))?;
+    let probed = disk_image::probe(&head[..read]);
+    let unfit = |e: disk_image::HeaderError| {
+        Error::new(Code::NotAnImage, format!("{from} cannot be an image"))
+            .because(e.to_string())
+            .outcome("nothing was changed")
+    };
+    probed.map(|image: DiskImage| image.to_string()).map_err(unfit)
+}
+
+/// Adds what is known after the end.
+fn complete(origin: &mut Origin, transferred: Option<Transferred>) {
+    let Some(transferred) = transferred else { return };
+    origin.digest = transferred.digest.map(|digest| digest.to_string());
+    if let Some(found) = transferred.found {
+        origin.etag = found.validators.etag;
+        origin.last_modified = found.validators.last_modified;
+    }
+}
+
+/// An image that comes in.
+struct Incoming<'a> {
+    from: String,
+    /// Whether there is something to note of its origin.
+    noted: bool,
+    length: Option<u64>,
+    data: Option<u64>,
+    body: Body<'a>,
+    origin: Origin,
+}
+
+enum Body<'a> {
+    Opened(Opened<'a>, Box<dyn Fn() -> u64>),
+    File(SparseFile),
+    /// It was read to its end.
+    Done(Empty),
+}
+
+impl<'a> Incoming<'a> {
+    fn new(from: String, opened: Opened<'a>, draft: Origin, noted: bool) -> Self {
+        let length = opened.length.filter(|_| opened.compressed.is_none());
+        let transferred = opened.transferred();
+        Self {
+            from,
+            noted,
+            length,
+            data: opened.data_bytes,
+            body: Body::Opened(opened, Box::new(transferred)),
+            origin: draft,
+        }
+    }
+
+    /// Says after its end how many bytes behind the compressed data were passed over.
+    fn passed_over(&self) -> Box<dyn Fn() -> u64> {
+        match &self.body {
+            Body::Opened(opened, _) => Box::new(opened.passed_over()),
+            _ => Box::new(|| 0),
+        }
+    }
+
+    /// What is known of its origin after its end.
+    fn ended(&mut self) -> Origin {
+        let mut origin = self.origin.clone();
+        if let Body::Opened(opened, _) = std::mem::replace(&mut self.body, Body::Done(std::io::empty())) {
+            // The end was seen, so that nothing is left to fail.
+            complete(&mut origin, opened.finish().ok());
+        }
+        origin
+    }
+}
+
+impl Incoming<'static> {
+    fn of_file(file: File, from: String, origin: Origin) -> Result<Self, Error> {
+        let file = SparseFile::new(file, from.clone())?;
+        let data = file.data_bytes().map_err(|e| TransferError::from_io(e, &from))?;
+        let noted = is_worth_a_note(&origin);
+        Ok(Self { length: file.length(), data: Some(data), from, noted, body: Body::File(file), origin })
+    }
+}
+
+impl Source for Incoming<'_> {
+    fn from(&self) -> &str {
+        &self.from
+    }
+
+    fn content(&mut self) -> &mut dyn Content {
+        match &mut self.body {
+            Body::Opened(opened, _) => &mut opened.content,
+            Body::File(file) => file,
+            Body::Done(empty) => empty,
+        }
+    }
+
+    fn length(&self) -> Option<u64> {
+        self.length
+    }
+
+    fn data(&self) -> Option<u64> {
+        self.data
+    }
+
+    fn transferred(&self) -> Option<(u64, Option<u64>)> {
+        match &self.body {
+            Body::Opened(opened, done) => Some((done(), opened.length)),
+            _ => None,
+        }
+    }
+
+    fn is_noted(&self) -> bool {
+        self.noted
+    }
+
+    fn origin(&mut self) -> Option<Origin> {
+        let origin = self.ended();
+        is_worth_a_note(&origin).then_some(origin)
+    }
+}
+
+/// That somebody had it in a file is nothing worth a note.
+fn is_worth_a_note(origin: &Origin) -> bool {
+    origin.digest.is_some() || origin.converted_from.is_some()
+}

@@ -1,0 +1,456 @@
+//! Importing an image: read its beginning, find room, send the rest, note its origin, send the beginning.
+
+use std::io::Read;
+
+use super::notes;
+use super::room::{self, Known, Space};
+use super::upload_marker::Claim;
+use super::writable_pool;
+use crate::Event;
+use crate::Session;
+use crate::interruptible::Interruptible;
+use foundry_core::error::{Code, Error, Kind};
+use foundry_core::names::VolumeName;
+use foundry_core::origin::Origin;
+use foundry_core::storage_xml::{self, VolumeSpec};
+use foundry_core::text::shell_word;
+use foundry_core::units::Bytes;
+use foundry_fetch::content::Content;
+use foundry_fetch::disk_image::{self, DiskImage, Reach};
+use foundry_fetch::transfer::TransferError;
+use foundry_host::{HostError, Stopped, Volume, Zeros};
+
+/// No image is longer: what libvirt is told where nobody knows.
+const LONGEST: u64 = 1 << 50;
+
+/// The longest that an image with that beginning can be. qcow2 has each cluster of its disk once, and tables of less
+/// than an eighth of that; one with snapshots has older clusters, too.
+fn longest(image: &DiskImage) -> u64 {
+    match image {
+        DiskImage::Qcow2(header) if header.snapshots == 0 => {
+            let disk = header.virtual_size.0;
+            disk.saturating_add(disk / 8).saturating_add(TABLES).min(LONGEST)
+        }
+        _ => LONGEST,
+    }
+}
+
+/// What a qcow2 image has beside its clusters and their tables at most: its first tables, bitmaps, what was discarded.
+const TABLES: u64 = 256 << 20;
+
+/// An image on its way to a pool: its bytes, and what is known of them.
+pub trait Source {
+    /// Where it is from, for messages.
+    fn from(&self) -> &str;
+    /// Its bytes, from the first. Their end comes only if they are the right ones.
+    fn content(&mut self) -> &mut dyn Content;
+    /// How many there are, where that is known before the end.
+    fn length(&self) -> Option<u64>;
+    /// How many of them are no holes, where that is known before the end.
+    fn data(&self) -> Option<u64>;
+    /// How much was transferred, and of how much, where that is something else than what came out.
+    fn transferred(&self) -> Option<(u64, Option<u64>)> {
+        None
+    }
+    /// Whether there will be something to remember of where it came from, as far as can be said before the end.
+    fn is_noted(&self) -> bool {
+        false
+    }
+    /// What is to be remembered of where it came from. Asked once, after the end.
+    fn origin(&mut self) -> Option<Origin> {
+        None
+    }
+}
+
+/// Imports an image into a pool, which is made if it is the default one and missing. A name without an
+/// extension gets the one that the content calls for.
+///
+/// # Errors
+/// [`Kind::Storage`] where it is no image, its name does not fit its format, the name is taken or there is
+/// no room; then nothing was changed. Where the transfer fails, the volume is removed again.
+pub fn import(
+    session: &Session<'_>,
+    pool: &str,
+    name: &VolumeName,
+    source: &mut dyn Source,
+) -> Result<Volume, Error> {
+    session.progress.tell(Event::Begins(format!("Importing image '{name}'...")));
+    let head = read_head(source)?;
+    let image = fitting_image(source.from(), &head)?;
+    let name = fitting_name(name, source.from(), &image)?;
+    let pool = writable_pool(session, pool)?;
+    refuse_taken(session, &pool, &name)?;
+    if source.is_noted() {
+        notes::check_place(session, &pool, name.as_str())?;
+    }
+    let compact = matches!(image, DiskImage::Qcow2(_));
+    let known = Known { length: source.length(), data: source.data(), compact };
+    let (space, available) = known.space(session, &pool)?;
+    let import = Import {
+        session,
+        pool: &pool,
+        name: &name,
+        length: known.length,
+        longest: longest(&image),
+        claim: Claim::new(&pool, name.as_str(), first_size(&space, known.length)),
+        space,
+        available,
+    };
+    let volume = format!("may be left behind: volume '{name}' in pool '{pool}'");
+    let _leaves = session.cancel.leaves([volume, import.removal()]);
+    import.make_volume()?;
+    let mut begun = false;
+    let reach = Reach::of(&image, &head);
+    if let Err(failed) = import.fill((&head, reach), source, &mut begun) {
+        return Err(import.undo(failed, begun));
+    }
+    session.done("Image imported");
+    // A host whose version nobody knows is taken for a new one.
+    let qemu = || session.host.machine().map_or(u32::MAX, |machine| machine.hypervisor_version);
+    if let Some(note) = image.note().and_then(|_| image.note_for(qemu())) {
+        session.warn(format!("image '{name}': {note}"));
+    }
+    import.found()
+}
+
+fn read_head(source: &mut dyn Source) -> Result<Vec<u8>, Error> {
+    let mut head = Vec::new();
+    let read = source.content().take(disk_image::HEADER_LENGTH).read_to_end(&mut head);
+    read.map_err(|e| unreadable(source.from(), e).outcome("nothing was changed"))?;
+    Ok(head)
+}
+
+/// Makes sure that an image can be imported under that very name.
+pub(super) fn fits_name(name: &VolumeName, source: &mut dyn Source) -> Result<(), Error> {
+    let head = read_head(source)?;
+    let fitting = fitting_name(name, source.from(), &fitting_image(source.from(), &head)?)?;
+    if fitting == *name {
+        return Ok(());
+    }
+    let from = source.from();
+    Err(Error::new(Code::ImageMisnamed, format!("what {from} has now would be called '{fitting}'"))
+        .hint("pull it under another name with --name")
+        .outcome("nothing was changed"))
+}
+
+/// What a transfer says of itself is better than what can be said of it here.
+pub(super) fn unreadable(from: &str, error: std::io::Error) -> Error {
+    if error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Stopped>) {
+        return Error::new(Kind::Interrupted, "interrupted");
+    }
+    TransferError::from_io(error, from).into()
+}
+
+fn refuse_taken(session: &Session<'_>, pool: &str, name: &VolumeName) -> Result<(), Error> {
+    if session.host.volume(pool, name.as_str())?.is_none() {
+        return Ok(());
+    }
+    Err(Error::new(Code::ImageTaken, format!("image '{name}' exists in pool '{pool}'"))
+        .hint(format!("foundry image delete {} removes it", shell_word(name.as_str())))
+        .outcome("nothing was changed"))
+}
+
+/// Extensions of disk images; anything else behind a dot is part of the name (`debian-12.5`).
+pub const EXTENSIONS: [&str; 7] = ["qcow2", "raw", "img", "vmdk", "vdi", "vhd", "vhdx"];
+
+/// The extension by which a name says that it is an image's, as it is written there. Capitals make no difference.
+pub fn extension(name: &str) -> Option<&str> {
+    let (_, end) = name.rsplit_once('.')?;
+    EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(end)).then_some(end)
+}
+
+/// What it is, if a VM may be given it.
+fn fitting_image(from: &str, head: &[u8]) -> Result<DiskImage, Error> {
+    let image = disk_image::probe(head).map_err(|e| unfit(from, e.to_string()))?;
+    match image.refusal() {
+        Some(reason) => Err(unfit(from, reason)),
+        None => Ok(image),
+    }
+}
+
+fn unfit(from: &str, cause: String) -> Error {
+    Error::new(Code::NotAnImage, format!("{from} cannot be an image"))
+        .because(cause)
+        .outcome("nothing was changed")
+}
+
+/// The name must end as the content is, so that a name never lies.
+fn fitting_name(name: &VolumeName, from: &str, image: &DiskImage) -> Result<VolumeName, Error> {
+    let right = if matches!(image, DiskImage::Qcow2(_)) { "qcow2" } else { "raw" };
+    let end = extension(name.as_str());
+    match end.map(|end| (&name.as_str()[..name.as_str().len() - end.len() - 1], end)) {
+        Some((_, end)) if end.eq_ignore_ascii_case(right) => Ok(name.clone()),
+        None => format!("{name}.{right}").parse().map_err(|e| unfit(from, format!("its name {e}"))),
+        Some((stem, _)) => {
+            Err(Error::new(Code::ImageMisnamed, format!("'{name}' is not a name for this image"))
+                .because(format!("{from} is {image}, and the names of such images end in .{right}"))
+                .hint(format!("call it {stem}.{right}"))
+                .outcome("nothing was changed"))
+        }
+    }
+}
+
+/// How large the volume is made.
+fn first_size(space: &Space, length: Option<u64>) -> u64 {
+    match space {
+        Space::Whole(length) => *length,
+        Space::AsWritten => length.unwrap_or(disk_image::HEADER_LENGTH),
+    }
+}
+
+/// One image on its way into one pool.
+struct Import<'a> {
+    session: &'a Session<'a>,
+    pool: &'a str,
+    name: &'a VolumeName,
+    length: Option<u64>,
+    /// How long it can be at most, where its length is not known.
+    longest: u64,
+    space: Space,
+    /// What the pool had left right before.
+    available: u64,
+    claim: Claim,
+}
+
+impl Import<'_> {
+    fn make_volume(&self) -> Result<(), Error> {
+        let capacity = first_size(&self.space, self.length);
+        let allocation = if matches!(self.space, Space::Whole(_)) { capacity } else { 0 };
+        let spec = VolumeSpec {
+            name: self.name.to_string(),
+            format: "raw".into(),
+            capacity: Bytes(capacity),
+            allocation: Bytes(allocation),
+            backing: None,
+        };
+        let xml = storage_xml::volume(&spec).map_err(|e| Error::new(Kind::Storage, e.to_string()))?;
+        self.session.host.create_volume(self.pool, &xml).map(drop).map_err(|failed| self.doubt(failed))
+    }
+
+    /// The beginning goes last. Volumes cannot be renamed, so that an import that is killed leaves a part of
+    /// the image under its name; without a beginning nobody takes that for an image.
+    fn fill(
+        &self,
+        (head, reach): (&[u8], Reach),
+        source: &mut dyn Source,
+        begun: &mut bool,
+    ) -> Result<(), Error> {
+        self.claim.put(self.session, self.pool, self.name.as_str())?;
+        let mut counted = Counted::new(self.session, source, head.len() as u64).tracing(reach);
+        let mut content = Interruptible { content: &mut counted, cancel: self.session.cancel };
+        let length = self.send_rest(head.len() as u64, &mut content)?;
+        if let Some(reach) = counted.reach.take() {
+            self.check_reach(reach, head, length, source.from())?;
+        }
+        self.check_claim()?;
+        if let Some(origin) = source.origin() {
+            notes::write(self.session, self.pool, self.name.as_str(), &origin, head)?;
+        }
+        self.session.cancel.check()?;
+        *begun = true;
+        let host = self.session.host;
+        host.upload_all(self.pool, self.name.as_str(), &mut &*head, head.len() as u64)?;
+        // What a guest sees of it is known only after libvirt has looked into it again.
+        Ok(host.refresh_pool(self.pool)?)
+    }
+
+    /// Others may have deleted the volume and made one of their own.
+    fn check_claim(&self) -> Result<(), Error> {
+        if self.claim.holds(self.session, self.pool, self.name.as_str())? {
+            return Ok(());
+        }
+        Err(Error::new(
+            Code::VolumeChanged,
+            format!(
+                "volume '{}' in pool '{}' was replaced while the image was on its way",
+                self.name, self.pool
+            ),
+        ))
+    }
+
+    /// How much may be written now; before each stretch but the first the volume must still be this import's.
+    fn zeros(&self, is_first: bool) -> Result<Zeros, Error> {
+        if matches!(self.space, Space::Whole(_)) {
+            return Ok(Zeros::Written);
+        }
+        let available = if is_first {
+            self.available
+        } else {
+            self.check_claim()?;
+            room::available(self.session, self.pool)?
+        };
+        let spare = room::spare(self.session, self.pool, self.length)?;
+        Ok(Zeros::Skipped { at_most: room::next_stretch(available, self.pool, spare)? })
+    }
+
+    /// The image must hold what its own tables say. Those that passed by unrecognized, in front of what names them, are
+    /// read from the volume, whose beginning is not in it yet.
+    fn check_reach(&self, mut reach: Reach, head: &[u8], length: u64, from: &str) -> Result<(), Error> {
+        reach.complete(length, |at, table| {
+            let mut read = Vec::new();
+            let span = (at, table.len() as u64);
+            self.session.host.download_span(self.pool, self.name.as_str(), &mut read, span)?;
+            // No more came than was asked for.
+            let read = read.get(..table.len()).unwrap_or(&read);
+            table[..read.len()].copy_from_slice(read);
+            let begin = usize::try_from(at).ok().and_then(|at| head.get(at..)).unwrap_or_default();
+            let begin = begin.get(..table.len()).unwrap_or(begin);
+            table[..begin.len()].copy_from_slice(begin);
+            Ok::<(), HostError>(())
+        })?;
+        if reach.end() <= length {
+            return Ok(());
+        }
+        let cause = format!(
+            "it is cut off: by its own tables it is longer ({} bytes at least, of which {length} are there)",
+            reach.end()
+        );
+        Err(Error::new(Code::ContentDamaged, format!("cannot read {from}")).because(cause))
+    }
+
+    /// Sends everything behind the beginning, and sees the end of the content; returns the whole length.
+    fn send_rest(&self, begun: u64, content: &mut Interruptible<'_, &mut Counted<'_>>) -> Result<u64, Error> {
+        let mut offset = begun;
+        let whole = self.length.unwrap_or(self.longest);
+        while offset < whole && !content.content.ended {
+            let zeros = self.zeros(offset == begun)?;
+            let left = whole - offset;
+            let sent = self.session.host.upload(self.pool, self.name.as_str(), content, offset, left, zeros);
+            offset += match (sent, content.content.failure.take()) {
+                // What the host makes of it says less.
+                (Err(_), Some(failure)) => return Err(failure.into()),
+                (sent, _) => sent?,
+            };
+        }
+        let from = content.content.source.from().to_owned();
+        let cause = match content.read(&mut [0]) {
+            Ok(0) if self.length.is_some_and(|length| offset < length) => "it ended before its length",
+            Ok(0) => return Ok(offset),
+            Ok(_) if self.length.is_none() => "it is longer than an image of a disk of its size can be",
+            Ok(_) => "it is longer than it said",
+            Err(e) => return Err(unreadable(&from, e)),
+        };
+        Err(Error::new(Code::ContentDamaged, format!("cannot read {from}")).because(cause))
+    }
+
+    /// What is there after a refusal is somebody else's, who was faster, or was there all along unseen; only of a call
+    /// without an answer nobody knows.
+    fn doubt(&self, failed: HostError) -> Error {
+        let (name, pool) = (self.name, self.pool);
+        if failed.outcome_unknown() {
+            return Error::from(failed)
+                .outcome(format!("left behind: volume '{name}' in pool '{pool}' (it may exist)"))
+                .outcome(self.removal());
+        }
+        match self.session.host.volume(pool, name.as_str()) {
+            Ok(Some(_)) => Error::from(failed)
+                .outcome(format!(
+                    "there is a volume '{name}' in pool '{pool}' by now, which somebody else made meanwhile"
+                ))
+                .hint(format!("foundry image info {} shows it", shell_word(name.as_str()))),
+            _ => Error::from(failed).outcome("nothing was changed"),
+        }
+    }
+
+    fn removal(&self) -> String {
+        format!("foundry image delete --force {} removes it", shell_word(self.name.as_str()))
+    }
+
+    /// Once the beginning is on its way, there is no mark any more; the look right before saw it.
+    fn undo(&self, failed: Error, begun: bool) -> Error {
+        let (session, name) = (self.session, self.name.as_str());
+        let left = |error: Error| {
+            format!("left behind: volume '{name}' in pool '{}' ({})", self.pool, error.message())
+        };
+        match self.claim.holds(session, self.pool, name) {
+            Ok(false) if !begun => {
+                return failed.outcome(format!("volume '{name}' is somebody else's by now, and stays"));
+            }
+            Err(lost) if lost.outcome_unknown() => {
+                return failed.outcome(left(lost.into())).outcome(self.removal());
+            }
+            // What is gone already is as it should be.
+            _ => {}
+        }
+        if let Err(error) = session.host.delete_volume(self.pool, name) {
+            return failed.outcome(left(error.into())).outcome(self.removal());
+        }
+        match notes::forget(session, self.pool, name) {
+            Ok(()) => failed.outcome("the volume is removed again"),
+            Err(error) => failed.outcome(format!(
+                "the volume is removed again, but not the note on its origin ({})",
+                error.message()
+            )),
+        }
+    }
+
+    fn found(&self) -> Result<Volume, Error> {
+        let looked = self.session.host.volume(self.pool, self.name.as_str());
+        let there = format!("image '{}' was imported all the same", self.name);
+        looked.map_err(|e| Error::from(e).outcome(there))?.ok_or_else(|| {
+            Error::new(
+                Code::VolumeChanged,
+                format!(
+                    "image '{}' vanished from pool '{}' as soon as it was imported",
+                    self.name, self.pool
+                ),
+            )
+        })
+    }
+}
+
+/// Tells how much of a transfer is done, and notices its end.
+pub(super) struct Counted<'a> {
+    source: &'a mut dyn Source,
+    done: u64,
+    ended: bool,
+    /// Why the transfer failed, in its own words.
+    failure: Option<TransferError>,
+    /// What of the image's tables passed by.
+    reach: Option<Reach>,
+    session: &'a Session<'a>,
+}
+
+impl<'a> Counted<'a> {
+    pub(super) fn new(session: &'a Session<'a>, source: &'a mut dyn Source, done: u64) -> Self {
+        Self { source, done, ended: false, failure: None, reach: None, session }
+    }
+
+    fn tracing(self, reach: Reach) -> Self {
+        Self { reach: Some(reach), ..self }
+    }
+
+    fn keep(&mut self, error: std::io::Error) -> std::io::Error {
+        self.failure = TransferError::in_io(&error).cloned();
+        error
+    }
+
+    fn count(&mut self, bytes: u64) {
+        self.done += bytes;
+        let (done, total) = self.source.transferred().unwrap_or((self.done, self.source.length()));
+        self.session.progress.tell(Event::Bytes { done, total });
+    }
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.source.content().read(buffer).map_err(|e| self.keep(e))?;
+        self.ended |= read == 0 && !buffer.is_empty();
+        if let Some(reach) = &mut self.reach {
+            reach.see(self.done, &buffer[..read]);
+        }
+        self.count(read as u64);
+        Ok(read)
+    }
+}
+
+impl Content for Counted<'_> {
+    fn skip_hole(&mut self, limit: u64) -> std::io::Result<u64> {
+        let skipped = self.source.content().skip_hole(limit).map_err(|e| self.keep(e))?;
+        if let Some(reach) = &mut self.reach {
+            reach.see_hole(self.done, skipped);
+        }
+        self.count(skipped);
+        Ok(skipped)
+    }
+}

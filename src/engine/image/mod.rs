@@ -1,0 +1,181 @@
+//! Images: what VMs' boot disks are made from.
+
+mod delete;
+mod export;
+mod fetch;
+mod import;
+mod notes;
+mod outdated;
+mod prune;
+mod pull;
+mod room;
+mod upload_marker;
+
+pub use delete::{delete, delete_used};
+pub use export::export;
+pub use fetch::Fetch;
+pub use import::{EXTENSIONS, Source, extension, import};
+pub use notes::check_length;
+pub use outdated::{Age, Freshness, outdated};
+pub use prune::{Dispensable, dispensable, prune};
+pub use pull::{Pulled, Request, pull};
+
+pub use crate::preflight::image::Wholeness;
+pub(crate) use delete::remove;
+pub(crate) use notes::{Noted, forget as forget_note, noted, noted_image, read_beside as origin_beside};
+pub(crate) use upload_marker::{Torso, torso};
+
+use crate::Session;
+use crate::preflight::image;
+use crate::preflight::image::{Named, several};
+use crate::preflight::storage::{PoolNeed, ReadyPool};
+use crate::storage::backend::Medium;
+use crate::storage::usage::Usage;
+use crate::vm::create::ensure_pool;
+use foundry_core::error::{Code, Error};
+use foundry_core::origin::Origin;
+use foundry_core::text::shell_word;
+use foundry_host::{Pool, Volume};
+
+/// The name of an active pool; a default pool is made and an inactive one started.
+pub(crate) fn writable_pool(session: &Session<'_>, name: &str) -> Result<String, Error> {
+    let (target, need) = match session.host.pool(name)? {
+        Some(pool) if Medium::of(&pool.kind) != Some(Medium::Files) => return Err(no_files(&pool)),
+        Some(pool) if is_ready(session, &pool) => return Ok(pool.name),
+        Some(pool) => (pool.target.unwrap_or_default(), PoolNeed::Start),
+        None => match session.settings.default_target(name, session.host.uri()) {
+            Some(target) => (target, PoolNeed::Make),
+            None => return Err(no_pool(session, name)?),
+        },
+    };
+    ensure_pool(session, &ReadyPool { name: name.to_owned(), target, need })?;
+    Ok(name.to_owned())
+}
+
+/// One of foundry's own that does not start with the host is one whose making was broken off.
+fn is_ready(session: &Session<'_>, pool: &Pool) -> bool {
+    let is_own = || session.settings.default_target(&pool.name, session.host.uri()) == pool.target;
+    pool.active && (pool.autostart || !is_own())
+}
+
+/// An image is its bytes under a name that says what they are, beside a note on where they came from.
+fn no_files(pool: &Pool) -> Error {
+    Error::new(
+        Code::PoolUnfit,
+        format!("pool '{}' is of type {}, and images are files", pool.name, pool.kind),
+    )
+    .hint("import it into a pool of type dir, fs or netfs")
+    .outcome("nothing was changed")
+}
+
+pub(crate) fn no_pool(session: &Session<'_>, name: &str) -> Result<Error, Error> {
+    let known: Vec<String> = session.host.pools()?.into_iter().map(|p| p.name).collect();
+    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+    Ok(Error::new(Code::PoolMissing, format!("there is no pool '{name}'"))
+        .hint(crate::preflight::alternatives(name, &known)))
+}
+
+/// The images of a pool; none where the default one was not made yet. Changes nothing.
+///
+/// # Errors
+/// The host's; [`foundry_core::error::Kind::Storage`] where a pool that is not the default one is missing, or the pool is not started:
+/// libvirt shows nothing of such a one, which does not mean that nothing is there.
+pub fn list(session: &Session<'_>, pool: &str) -> Result<Vec<Volume>, Error> {
+    match session.host.pool(pool)? {
+        Some(found) if found.active => {
+            let mut volumes = session.host.volumes(pool)?;
+            volumes.retain(|volume| notes::noted_image(&volume.name).is_none());
+            volumes.sort_by(|a, b| a.name.cmp(&b.name));
+            Ok(volumes)
+        }
+        Some(_) => Err(Error::new(Code::PoolInactive, format!("pool '{pool}' is not started"))
+            .because("what is in it cannot be seen")
+            .hint(format!("foundry pool start {}", shell_word(pool)))),
+        None if session.settings.default_target(pool, session.host.uri()).is_some() => Ok(Vec::new()),
+        None => Err(no_pool(session, pool)?),
+    }
+}
+
+/// Whether an image is whole, by its beginning.
+///
+/// # Errors
+/// A connection that is lost.
+pub fn wholeness(session: &Session<'_>, image: &Volume) -> Result<Wholeness, Error> {
+    image::wholeness(session, image)
+}
+
+/// Whether an import of that image surely was broken off by a kill, or still goes on.
+///
+/// # Errors
+/// A connection that is lost.
+pub fn is_unfinished(session: &Session<'_>, image: &Volume) -> Result<bool, Error> {
+    Ok(wholeness(session, image)? == Wholeness::Unfinished)
+}
+
+/// An image and who uses it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageUse {
+    /// The image.
+    pub volume: Volume,
+    /// Where it came from, where that was noted.
+    pub origin: Option<Origin>,
+    /// Names of the VMs whose disks are or lie on it.
+    pub vms: Vec<String>,
+    /// Volumes that lie on it, as `pool/name`.
+    pub overlays: Vec<String>,
+}
+
+/// Looks at an image and at everybody who uses it.
+///
+/// # Errors
+/// [`foundry_core::error::Kind::Storage`] where there is no such image.
+pub fn info(session: &Session<'_>, pool: &str, name: &str) -> Result<ImageUse, Error> {
+    let Some(volume) = session.host.volume(pool, name)? else { return Err(no_image(session, pool, name)?) };
+    let origin = notes::read(session, pool, name)?;
+    // Last, so that it is as fresh as can be for who deletes the image after it.
+    let usage = Usage::look(session, None)?;
+    let mut users = usage.of(pool, name, &volume.path);
+    let recorder = usage.recorder(pool, name).filter(|vm| !users.vms.contains(vm));
+    users.vms.extend(recorder);
+    let overlays = users.overlays.into_iter().map(|o| format!("{}/{}", o.pool, o.name)).collect();
+    Ok(ImageUse { volume, origin, vms: users.vms, overlays })
+}
+
+/// Where an image came from, where that was noted.
+///
+/// # Errors
+/// A connection that is lost.
+pub fn origin(session: &Session<'_>, pool: &str, name: &str) -> Result<Option<Origin>, Error> {
+    notes::read(session, pool, name)
+}
+
+/// The name of the image that is meant: the given one; or the only one that has an extension beside, as `debian-12` is
+/// for `debian-12.qcow2`. One that is not there stays as it is.
+///
+/// # Errors
+/// [`foundry_core::error::Kind::Storage`] where several may be meant.
+pub fn meant(session: &Session<'_>, pool: &str, name: &str) -> Result<String, Error> {
+    match image::named(session, pool, name)? {
+        Named::One(volume) => Ok(volume.name),
+        Named::Nothing => Ok(name.to_owned()),
+        Named::Several(names) => Err(Error::new(Code::ImageMissing, several(pool, name, &names))
+            .hint("give the name with its extension")
+            .outcome("nothing was changed")),
+    }
+}
+
+fn no_image(session: &Session<'_>, pool: &str, name: &str) -> Result<Error, Error> {
+    let known: Vec<String> = list(session, pool)?.into_iter().map(|v| v.name).collect();
+    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+    let error = Error::new(Code::ImageMissing, format!("there is no image '{name}' in pool '{pool}'"));
+    let near = crate::preflight::alternatives(name, &known);
+    if !session
+        .settings
+        .catalogue_has(extension(name).map_or(name, |end| &name[..name.len() - end.len() - 1]))
+    {
+        return Ok(error.hint(near));
+    }
+    let other = (pool != session.settings.image_pool.as_str()).then_some(pool);
+    let bring = image::bringing(session, name, other);
+    Ok(error.hint(format!("{near}; {bring} brings it")))
+}

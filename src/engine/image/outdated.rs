@@ -1,0 +1,110 @@
+//! Which images are not what their servers have by now.
+
+use super::Fetch;
+use super::list;
+use super::notes;
+use super::pull::is_current;
+use crate::Session;
+use crate::storage::usage::Usage;
+use foundry_core::error::{Error, Kind};
+use foundry_core::origin::Origin;
+use foundry_fetch::origin::checksum_list;
+use foundry_fetch::transfer::{Client, Expected, Location};
+use foundry_host::Volume;
+
+/// How an image compares with what its server has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Age {
+    /// It is the same.
+    Current,
+    /// The server has another one.
+    Outdated,
+    /// Nobody can say: why.
+    Unknown(String),
+}
+
+/// An image, and whether there is a newer one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Freshness {
+    /// The image.
+    pub image: Volume,
+    /// Where it came from, where that was noted.
+    pub origin: Option<Origin>,
+    /// How it compares.
+    pub age: Age,
+    /// Names of the VMs whose disks are or lie on it.
+    pub vms: Vec<String>,
+    /// Volumes that lie on it, as `pool/name`.
+    pub overlays: Vec<String>,
+}
+
+/// Asks for each image of a pool whether its server has another one. No image is transferred.
+///
+/// A note beside an image can be anybody's who may write to the pool. So the list of checksums that one names is asked
+/// only where it is on the host that the image came from, or is one of `lists`, those of the catalogue.
+///
+/// # Errors
+/// The host's; a server that does not answer makes its images [`Age::Unknown`].
+pub fn outdated(
+    session: &Session<'_>,
+    pool: &str,
+    client: &Client,
+    lists: &[Expected],
+) -> Result<Vec<Freshness>, Error> {
+    let usage = Usage::look(session, None)?;
+    let look = |image: Volume| {
+        let origin = notes::read(session, pool, &image.name)?;
+        let age = age(session, client, origin.as_ref(), lists)?;
+        let users = usage.of(pool, &image.name, &image.path);
+        let overlays = users.overlays.into_iter().map(|o| format!("{}/{}", o.pool, o.name)).collect();
+        Ok(Freshness { image, origin, age, vms: users.vms, overlays })
+    };
+    list(session, pool)?.into_iter().map(look).collect()
+}
+
+fn age(
+    session: &Session<'_>,
+    client: &Client,
+    origin: Option<&Origin>,
+    lists: &[Expected],
+) -> Result<Age, Error> {
+    let Some(origin) = origin.filter(|origin| origin.can_be_had_again()) else {
+        return Ok(Age::Unknown("nobody noted an address that it came from".into()));
+    };
+    session.working(format!("Asking for {}", origin.source));
+    match ask(session, client, origin, lists) {
+        Ok(true) => Ok(Age::Current),
+        Ok(false) => Ok(Age::Outdated),
+        Err(e) if e.kind() == Kind::Interrupted => Err(e),
+        Err(e) => Ok(Age::Unknown(e.to_string())),
+    }
+}
+
+fn ask(session: &Session<'_>, client: &Client, origin: &Origin, lists: &[Expected]) -> Result<bool, Error> {
+    let location: Location = origin.source.parse()?;
+    let expected = checksum_list(origin);
+    if let Some(list) = expected.as_ref().filter(|list| !is_vouched_for(list, &location, lists)) {
+        return Err(Error::new(
+            Kind::Storage,
+            format!("its note names a list of checksums on another host, {list}, which was not asked"),
+        ));
+    }
+    if expected.is_none() && origin.etag.is_none() && origin.last_modified.is_none() {
+        return Err(Error::new(
+            Kind::Storage,
+            "its server says nothing by which a newer image would be recognized",
+        ));
+    }
+    let expected = expected.as_ref();
+    let fetch = Fetch { location: &location, expected, convert: None, alias: None, client, cache: None };
+    is_current(session, &fetch, origin)
+}
+
+/// Whether a list that a note names is more than the note's word.
+fn is_vouched_for(list: &Expected, image: &Location, lists: &[Expected]) -> bool {
+    let on_its_host = match (list, image) {
+        (Expected::ListedIn(Location::Url(list)), Location::Url(image)) => list.is_on_host_of(image),
+        _ => false,
+    };
+    on_its_host || lists.contains(list)
+}

@@ -1,0 +1,65 @@
+//! Deleting all images that nobody uses.
+
+use super::Wholeness;
+use super::delete;
+use super::list;
+use super::notes;
+use super::wholeness;
+use crate::Session;
+use crate::storage::file_locks;
+use crate::storage::usage;
+use crate::storage::usage::Usage;
+use foundry_core::error::Error;
+use foundry_core::origin::Origin;
+use foundry_host::Volume;
+
+/// An image that nobody uses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dispensable {
+    /// The image.
+    pub image: Volume,
+    /// Where it can be had again.
+    pub origin: Option<Origin>,
+}
+
+/// The images of a pool that no VM and no overlay uses. Those that cannot be had again, because nobody noted
+/// a URL, only if `all` are asked for. One that is not surely whole may be on its way: it is left alone, as is one
+/// that a program holds.
+///
+/// # Errors
+/// As [`list`].
+pub fn dispensable(session: &Session<'_>, pool: &str, all: bool) -> Result<Vec<Dispensable>, Error> {
+    usage::refresh_all(session)?;
+    let usage = Usage::look(session, None)?;
+    let mut found = Vec::new();
+    for image in list(session, pool)? {
+        if usage.reason(&image).is_some()
+            || file_locks::reason(session, &image.path).is_some()
+            || wholeness(session, &image)? != Wholeness::Whole
+        {
+            continue;
+        }
+        let origin = notes::read(session, pool, &image.name)?;
+        if all || origin.as_ref().is_some_and(Origin::can_be_had_again) {
+            found.push(Dispensable { image, origin });
+        }
+    }
+    Ok(found)
+}
+
+/// Deletes images that [`dispensable`] found, each only if still nobody uses it. Names those that went.
+///
+/// # Errors
+/// As [`delete`], at the first that cannot go; what went before is gone.
+pub fn prune(
+    session: &Session<'_>,
+    images: &[Dispensable],
+    mut gone: impl FnMut(&Volume),
+) -> Result<(), Error> {
+    for Dispensable { image, .. } in images {
+        session.cancel.check()?;
+        delete(session, &image.pool, &image.name)?;
+        gone(image);
+    }
+    Ok(())
+}

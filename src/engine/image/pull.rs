@@ -1,0 +1,213 @@
+//! Pulling an image from a server, once, and again when there is a newer one.
+
+use super::Fetch;
+use super::Source;
+use super::delete;
+use super::fetch::{SessionPace, identity, source_of, state_of};
+use super::import;
+use super::import::{extension, fits_name};
+use super::info;
+use super::is_unfinished;
+use super::notes;
+use super::room;
+use crate::Session;
+use foundry_core::error::{Code, Error, Kind};
+use foundry_core::names::VolumeName;
+use foundry_core::origin::Origin;
+use foundry_core::text::shell_word;
+use foundry_fetch::origin::{checksum_list, pinned_digest};
+use foundry_fetch::transfer::{Fresh, Location, Validators, look};
+use foundry_host::Volume;
+
+/// What is to be pulled, and into what.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    /// How it is fetched.
+    pub fetch: Fetch<'a>,
+    /// The pool.
+    pub pool: &'a str,
+    /// The image's name, with or without an extension.
+    pub name: &'a VolumeName,
+    /// Whether an image that is there is replaced when there is a newer one.
+    pub refresh: bool,
+    /// Whether what is there must have the digest that is expected, too.
+    pub insist: bool,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pulled {
+    /// It was transferred.
+    New(Volume),
+    /// It is there already, from the same place; nobody was asked whether there is a newer one.
+    There(Volume),
+    /// It is there already, and there is no newer one.
+    Current(Volume),
+    /// It was replaced by a newer one.
+    Replaced(Volume),
+}
+
+/// Pulls an image into a pool. One that is there stays, and with `refresh` is replaced when the server has a newer
+/// one: only after that was transferred whole and verified, and only if nobody uses the old one.
+///
+/// # Errors
+/// Those of [`import`] and of the transfer; [`Kind::Storage`] where an image of that name is from elsewhere, is not
+/// whole, or is in use and would be replaced.
+pub fn pull(session: &Session<'_>, request: &Request<'_>) -> Result<Pulled, Error> {
+    let Some(image) = existing(session, request)? else {
+        tell_unprotected(session, &request.fetch);
+        let import = |source: &mut dyn Source| import(session, request.pool, request.name, source);
+        return request.fetch.open(session, import).map(Pulled::New);
+    };
+    let origin = same_origin(session, request, &image)?;
+    if !request.refresh {
+        return check_there(session, request, &origin).map(|()| Pulled::There(image));
+    }
+    // What was verified once is not replaced by something that is not.
+    let listed = checksum_list(&origin);
+    let fetch = Fetch { expected: request.fetch.expected.or(listed.as_ref()), ..request.fetch };
+    let request = &Request { fetch, ..*request };
+    if is_current(session, &fetch, &origin)? {
+        return Ok(Pulled::Current(image));
+    }
+    if let Some(pinned) = pinned_digest(&origin).filter(|_| fetch.expected.is_none()) {
+        return Err(Error::new(
+            Code::ImageDiffers,
+            format!("image '{}' was pinned to {pinned}, and there is another one now", image.name),
+        )
+        .hint("give the new one's digest with --checksum")
+        .outcome("nothing was changed"));
+    }
+    replace(session, request, &image).map(Pulled::Replaced)
+}
+
+/// Whoever is on the way of plain http can send another image, and then has a VM inside of the network.
+fn tell_unprotected(session: &Session<'_>, fetch: &Fetch<'_>) {
+    if let (Location::Url(url), None) = (fetch.location, fetch.expected)
+        && !url.is_https()
+    {
+        session.warn(format!(
+            "{url} is plain http and no checksum was given: anybody on the way can send another image"
+        ));
+    }
+}
+
+/// That an image is there already says nothing about what was asked of it.
+fn check_there(session: &Session<'_>, request: &Request<'_>, origin: &Origin) -> Result<(), Error> {
+    if !request.insist {
+        return Ok(());
+    }
+    let Some(wanted) = request.fetch.wanted(&SessionPace(session))? else { return Ok(()) };
+    let wanted = wanted.to_string();
+    if origin.digest.as_ref() == Some(&wanted) {
+        return Ok(());
+    }
+    let has = origin.digest.as_deref().unwrap_or("not known");
+    Err(Error::new(
+        Code::ImageDiffers,
+        format!("the image that is there is not what --checksum wants, {wanted}"),
+    )
+    .because(format!("the digest of what it was made from is {has}"))
+    .hint("--refresh replaces it, --name pulls another one beside it")
+    .outcome("nothing was changed"))
+}
+
+/// The image under that name or under that name with the extension that it would get.
+fn existing(session: &Session<'_>, request: &Request<'_>) -> Result<Option<Volume>, Error> {
+    let name = request.name.as_str();
+    let names = if extension(name).is_some() {
+        vec![name.to_owned()]
+    } else {
+        vec![format!("{name}.qcow2"), format!("{name}.raw")]
+    };
+    for name in names {
+        if let Some(found) = session.host.volume(request.pool, &name)? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+/// The origin of an image that is there, if it is the one that is asked for.
+fn same_origin(session: &Session<'_>, request: &Request<'_>, image: &Volume) -> Result<Origin, Error> {
+    let (name, source) = (&image.name, source_of(request.fetch.location));
+    let id = identity(request.fetch.location);
+    let refused = |code, message: String| Error::new(code, message).outcome("nothing was changed");
+    let delete = format!("foundry image delete {} removes it", shell_word(name));
+    if is_unfinished(session, image)? {
+        let message = format!(
+            "image '{name}' in pool '{}' is not whole: its import was interrupted, or still goes on",
+            image.pool
+        );
+        return Err(refused(Code::ImageIncomplete, message)
+            .hint(format!("foundry image delete --force {} removes it", shell_word(name))));
+    }
+    match notes::read(session, &image.pool, name)? {
+        Some(origin) if origin.source == source && (origin.source_id.is_none() || origin.source_id == id) => {
+            Ok(origin)
+        }
+        other => {
+            let from = other.map_or("unknown".to_owned(), |origin| origin.source);
+            Err(refused(
+                Code::ImageTaken,
+                format!("image '{name}' exists in pool '{}', and is not from {source}", image.pool),
+            )
+            .because(format!("its origin is {from}"))
+            .hint(format!("pull it under another name with --name; {delete}")))
+        }
+    }
+}
+
+/// Whether what would be fetched is still what an image was made from: by the digest, where there is one to compare
+/// with; else by what the server says of the file. In neither case does the image travel.
+pub(super) fn is_current(session: &Session<'_>, fetch: &Fetch<'_>, origin: &Origin) -> Result<bool, Error> {
+    let pace = SessionPace(session);
+    if let Some(digest) = &origin.digest
+        && let Some(wanted) = fetch.wanted(&pace)?
+        && digest.split_once(':').is_some_and(|(name, _)| name == wanted.algorithm().name())
+    {
+        return Ok(wanted.to_string() == *digest);
+    }
+    let Location::Url(url) = fetch.location else {
+        return Ok(origin.etag.is_some() && origin.etag == state_of(fetch.location));
+    };
+    let known = Validators { etag: origin.etag.clone(), last_modified: origin.last_modified.clone() };
+    Ok(!known.is_empty() && look(fetch.client, url, &known, &pace)? == Fresh::Unchanged)
+}
+
+/// libvirt cannot rename volumes, so that the old image goes before the new one comes: which then lies here, whole
+/// and verified. Nobody is asked for anything after the old one is gone.
+fn replace(session: &Session<'_>, request: &Request<'_>, image: &Volume) -> Result<Volume, Error> {
+    let name = &image.name;
+    if let Some(users) = delete::users(&info(session, &image.pool, name)?) {
+        return Err(Error::new(
+            Code::ImageInUse,
+            format!("there is a newer image '{name}', but the present one is in use by {users}"),
+        )
+        .hint("pull the newer one under another name with --name, and make new VMs from that")
+        .outcome("nothing was changed"));
+    }
+    let wanted = name.parse().map_err(|e| Error::new(Kind::Storage, format!("its name {e}")))?;
+    tell_unprotected(session, &request.fetch);
+    session.working(format!("Downloading {}", request.fetch.location));
+    let aside = request.fetch.aside(session).map_err(|e| e.outcome("the present image stays as it is"))?;
+    let mut source = aside.source()?;
+    fits_name(&wanted, &mut source)?;
+    room::fits_instead(session, image, source.data().unwrap_or(0))?;
+    session.cancel.check()?;
+    delete::delete(session, &image.pool, name)?;
+    import(session, request.pool, &wanted, &mut aside.source()?).map_err(|e| {
+        let e = e.outcome(format!("the old image '{name}' is deleted"));
+        match aside.rescue(name) {
+            Ok(path) => {
+                let path = path.display().to_string();
+                e.outcome(format!(
+                    "the newer one is in {path}: foundry image import {} {} brings it in",
+                    shell_word(&path),
+                    shell_word(name)
+                ))
+            }
+            Err(lost) => e.outcome(format!("the newer one could not be kept ({lost}); pull it again")),
+        }
+    })
+}

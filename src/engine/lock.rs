@@ -1,0 +1,129 @@
+//! Waiting for one's turn with a thing that several foundries change at the same time.
+//!
+//! Nobody goes on without: the one that has the turn may be stopped right before it deletes what the other needs.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::Session;
+use crate::diagnose::name_of;
+use crate::rights::Accounts;
+use foundry_core::error::{Code, Error};
+use foundry_core::text::printable;
+use foundry_host::{HostLock, LockError};
+
+/// What is done in a turn takes a few calls; who keeps it longer hangs, or deletes from a slow pool.
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// Time between two tries.
+const TRY_EVERY: Duration = Duration::from_millis(10);
+
+/// The turn with a VM's record and volumes.
+///
+/// # Errors
+/// [`foundry_core::error::Kind::Vm`] where another foundry keeps it, or nobody can have one; [`foundry_core::error::Kind::Interrupted`] where the user
+/// asks to stop during the wait. One who had asked before takes something back, and that only a second wish ends.
+pub(super) fn with_vm(session: &Session<'_>, domain: Uuid, name: &str) -> Result<HostLock, Error> {
+    let undoes = session.cancel.is_requested();
+    let is_over = || if undoes { session.cancel.is_insisted() } else { session.cancel.is_requested() };
+    let what = format!("VM '{name}'");
+    let taken = take(session, &of_vm(domain), &what, is_over);
+    taken.map_err(|none| refused(session, Code::VmTurnTaken, &what, &none))
+}
+
+/// The turn of who takes back what it made of a VM. Without one, where another foundry keeps it, or the user asked twice
+/// to stop: why.
+pub(super) fn to_undo(session: &Session<'_>, domain: Uuid) -> Result<HostLock, String> {
+    let taken = take(session, &of_vm(domain), "the VM", || session.cancel.is_insisted());
+    taken.map_err(|none| match none {
+        LockError::Taken(holder) => {
+            let who = holder.map(|pid| format!(": {}", process(pid))).unwrap_or_default();
+            format!("another foundry works on this VM{who}")
+        }
+        LockError::Unusable(why) => printable(&why),
+    })
+}
+
+/// The turn with an image, to delete it or to say that a VM needs it.
+///
+/// # Errors
+/// [`foundry_core::error::Kind::Storage`] where another foundry keeps it; [`foundry_core::error::Kind::Vm`] where nobody can have one;
+/// [`foundry_core::error::Kind::Interrupted`] where the user asked to stop.
+pub(super) fn with_image(session: &Session<'_>, pool: &str, name: &str) -> Result<HostLock, Error> {
+    session.cancel.check()?;
+    let what = format!("image '{name}' in pool '{pool}'");
+    let thing = format!("volume {name} in pool {pool}");
+    let taken = take(session, &thing, &what, || session.cancel.is_requested());
+    taken.map_err(|none| refused(session, Code::VolumeTurnTaken, &what, &none))
+}
+
+fn of_vm(domain: Uuid) -> String {
+    format!("domain {domain}")
+}
+
+fn refused(session: &Session<'_>, code: Code, what: &str, none: &LockError) -> Error {
+    let holder = match none {
+        LockError::Unusable(why) => return unusable(why),
+        LockError::Taken(holder) => *holder,
+    };
+    if let Err(interrupted) = session.cancel.check() {
+        return interrupted;
+    }
+    let error = Error::new(code, format!("another foundry works on {what}"));
+    let waited = format!("it was waited for {} s", LONGEST.as_secs());
+    match holder {
+        Some(pid) => error.because(format!("{waited}; {} has the turn", process(pid))).hint(format!(
+            "ps -fp {pid} shows what it does; the same command again, when that one is done"
+        )),
+        None => error
+            .because(format!("{waited}; which process has the turn does not show from here"))
+            .hint("as root, lslocks shows who has a file in /run/foundry; the same command again, when that one is done"),
+    }
+}
+
+fn unusable(why: &str) -> Error {
+    Error::new(Code::TurnsUnsafe, "foundries cannot take turns on this machine").because(printable(why)).hint(
+        "root or you should have it, and nobody else put it there: move it away, and foundry makes it anew",
+    )
+}
+
+/// Who has it: what /proc says of a process, of which the name is its own choice.
+fn process(pid: u32) -> String {
+    let process = Path::new("/proc").join(pid.to_string());
+    let accounts = Accounts::read(&fs::read_to_string("/etc/passwd").unwrap_or_default(), "");
+    let user = fs::metadata(&process).map(|found| accounts.name_of(found.uid()));
+    let user = user.map(|user| format!(" of user '{}'", printable(&user))).unwrap_or_default();
+    let stopped = if is_stopped(&process) { ", which is stopped," } else { "" };
+    format!("process {pid} ('{}'){user}{stopped}", name_of(&process))
+}
+
+/// By proc_pid_status(5): `T (stopped)`, as after Ctrl-Z.
+fn is_stopped(process: &Path) -> bool {
+    let status = fs::read_to_string(process.join("status")).unwrap_or_default();
+    let state = status.lines().find_map(|line| line.strip_prefix("State:"));
+    state.is_some_and(|state| state.trim_start().starts_with('T'))
+}
+
+fn take(
+    session: &Session<'_>,
+    thing: &str,
+    what: &str,
+    is_over: impl Fn() -> bool,
+) -> Result<HostLock, LockError> {
+    let until = session.clock.elapsed().saturating_add(LONGEST);
+    let mut told = false;
+    loop {
+        let turn = session.host.lock(thing);
+        if !matches!(turn, Err(LockError::Taken(_))) || is_over() || session.clock.elapsed() >= until {
+            return turn;
+        }
+        if !std::mem::replace(&mut told, true) {
+            session.working(format!("Waiting for another foundry that works on {what}"));
+        }
+        session.clock.sleep(TRY_EVERY);
+    }
+}

@@ -1,0 +1,109 @@
+//! QEMU's bridge helper, by which guests of a session come to a bridge (qemu, qemu-bridge-helper.c).
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::issues::Finding;
+use crate::Session;
+use crate::context::is_session;
+use foundry_core::error::Code;
+use foundry_host::diagnosis::{HELPER_AS_ROOT, HELPER_REFUSES, allow_in_helper};
+
+/// Where distributions put it (Debian; Fedora; Arch).
+const PROGRAMS: [&str; 3] = [
+    "usr/lib/qemu/qemu-bridge-helper",
+    "usr/libexec/qemu-bridge-helper",
+    "usr/libexec/qemu/qemu-bridge-helper",
+];
+const RULES: &str = "etc/qemu/bridge.conf";
+
+/// What keeps guests of a session on this machine from a bridge; of other libvirts nothing, which need no helper.
+pub(crate) fn of_session(session: &Session<'_>, bridge: &str) -> Option<Finding> {
+    let needs_helper = session.host.is_local() && is_session(session.host.uri());
+    needs_helper.then(|| refusal(Path::new("/"), bridge))?
+}
+
+/// What keeps a user's guests from a bridge, as far as this user can see it.
+fn refusal(root: &Path, bridge: &str) -> Option<Finding> {
+    let say = |why: &str, hint: String| {
+        Some(Finding::new(Code::TapRefused, format!("bridge '{bridge}': {why}")).hint(hint))
+    };
+    if is_refused(root, bridge) {
+        return say(HELPER_REFUSES, allow_in_helper(bridge));
+    }
+    let program = PROGRAMS.iter().map(|path| root.join(path)).find(|path| path.is_file())?;
+    let is_raised = fs::metadata(&program).is_ok_and(|file| file.permissions().mode() & 0o4000 != 0)
+        || rustix::fs::getxattr(&program, "security.capability", &mut [0_u8; 0][..]).is_ok();
+    if is_raised {
+        return None;
+    }
+    say(
+        "QEMU's bridge helper may not make tap devices, since it does not run as root",
+        format!("{HELPER_AS_ROOT}; or use --connect qemu:///system"),
+    )
+}
+
+/// By the helper's rules: what is denied once stays so, and what no rule allows is refused. Of rules that this user may
+/// not read, or that others are included in, nothing is said.
+fn is_refused(root: &Path, bridge: &str) -> bool {
+    let text = match fs::read_to_string(root.join(RULES)) {
+        Ok(text) => text,
+        Err(e) => return e.kind() == std::io::ErrorKind::NotFound,
+    };
+    let rules: Vec<Vec<&str>> = text
+        .lines()
+        .map(|line| line.split('#').next().unwrap_or_default().split_whitespace().collect())
+        .collect();
+    let has = |verb: &str| {
+        rules.iter().any(|rule| {
+            rule.first() == Some(&verb) && rule.get(1).is_some_and(|w| *w == bridge || *w == "all")
+        })
+    };
+    let includes = rules.iter().any(|rule| rule.first() == Some(&"include"));
+    has("deny") || (!has("allow") && !includes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_helper_that_says_no_is_found_before_a_guest_starts() {
+        let root = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        let found = || refusal(root.path(), "br0");
+        let finding = found().unwrap();
+        assert_eq!(finding.code, Code::TapRefused);
+        assert!(finding.hints[0].contains("echo 'allow br0' >>/etc/qemu/bridge.conf"), "{finding:?}");
+        for (rules, refused) in [
+            ("", true),
+            ("allow br1\n", true),
+            ("allow br0\n", false),
+            ("# allow br0\n", true),
+            ("allow all\ndeny br0\n", true),
+            ("allow all\n", false),
+            ("allow br0\ndeny all\n", true),
+            ("include /etc/qemu/alice.conf\n", false),
+        ] {
+            write(RULES, rules);
+            assert_eq!(found().is_some(), refused, "{rules}");
+        }
+        write(RULES, "allow br0\n");
+        let program = PROGRAMS[0];
+        write(program, "");
+        let path = root.path().join(program);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        let finding = found().unwrap();
+        assert!(
+            finding.hints[0].contains("dpkg-statoverride") && !finding.hints[0].contains("u+s"),
+            "{finding:?}"
+        );
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o4750)).unwrap();
+        assert!(found().is_none());
+    }
+}

@@ -1,0 +1,189 @@
+//! What a VM must not have in common with any other domain of the host.
+
+use std::net::IpAddr;
+
+use super::record_of;
+use crate::Session;
+use crate::preflight::issues::{Finding, Findings};
+use foundry_core::error::{Code, Error};
+use foundry_core::manifest::VirtualMachine;
+use foundry_core::names::{MacAddress, VmName};
+use foundry_core::plan::{Interface, VmPlan, mac_address};
+use foundry_core::record::Owner;
+use foundry_host::libvirt_xml::{
+    DiskDescription, DiskDevice, DiskSource, DomainDescription, InterfaceDescription,
+};
+use foundry_host::{Domain, Neighbourhood, View};
+
+/// The domains of a host, and what those are made of that have no manifest.
+#[derive(Debug)]
+pub(crate) struct Neighbours<'a> {
+    domains: &'a [Domain],
+    strangers: Vec<(&'a str, DomainDescription)>,
+}
+
+impl Neighbours<'_> {
+    /// Who writes to that volume as a disk, or has it in a record: a domain that it is no image for others of.
+    pub(crate) fn writer(&self, pool: &str, name: &str, path: &str) -> Option<String> {
+        let is_recorded = |d: &&Domain| {
+            record_of(d).is_some_and(|r| r.volumes.iter().any(|v| v.pool == pool && v.name == name))
+        };
+        let recorded = self.domains.iter().find(is_recorded).map(|d| d.name.clone());
+        let writes = |disk: &DiskDescription| {
+            let is_it = match &disk.source {
+                DiskSource::Volume { pool: p, volume } => p == pool && volume == name,
+                source => source.path() == Some(path),
+            };
+            is_it && disk.device == DiskDevice::Disk && !disk.readonly
+        };
+        let stranger = || self.strangers.iter().find(|(_, described)| described.disks.iter().any(writes));
+        recorded.or_else(|| stranger().map(|(name, _)| (*name).to_owned()))
+    }
+}
+
+/// Looks for MAC, tap and addresses among the domains of other names.
+pub(crate) fn check<'a>(
+    session: &Session<'_>,
+    plan: &VmPlan,
+    domains: &'a [Domain],
+    findings: &mut Findings,
+) -> Result<Neighbours<'a>, Error> {
+    findings.extend(of_foundry(plan, domains).into_iter().map(|(_, finding)| finding));
+    let others = domains.iter().filter(|d| d.name != plan.name.as_str());
+    let mut strangers = Vec::new();
+    for domain in others.filter(|d| Owner::of_domain(d.uuid, d.record.as_deref()).manifest().is_none()) {
+        let described = check_stranger(session, plan, domain, findings)?;
+        strangers.extend(described.map(|described| (domain.name.as_str(), described)));
+    }
+    Ok(Neighbours { domains, strangers })
+}
+
+/// The other VMs of foundry's that have an address of the plan's, and with it MAC and tap.
+pub(crate) fn of_foundry<'a>(plan: &VmPlan, domains: &'a [Domain]) -> Vec<(&'a Domain, Finding)> {
+    let mut found = Vec::new();
+    for domain in domains.iter().filter(|d| d.name != plan.name.as_str()) {
+        let owner = Owner::of_domain(domain.uuid, domain.record.as_deref());
+        let theirs = owner.manifest().map(addresses_of).unwrap_or_default();
+        let macs = owner.manifest().map(|vm| macs_of(&domain.name, vm)).unwrap_or_default();
+        for (index, interface) in plan.interfaces.iter().enumerate() {
+            let at = format!("spec.networkInterfaces[{index}]");
+            let shared = shared_addresses(interface, &theirs, &domain.name);
+            // A MAC address that follows from the IP address was told with it.
+            if macs.contains(&interface.mac) && shared.is_empty() {
+                let message = format!("{at}: VM '{}' has the MAC {} too", domain.name, interface.mac);
+                found.push((domain, Finding::new(Code::MacTaken, message).hint("choose another macAddress")));
+            }
+            let told = |said| {
+                let message = format!("{at}.{said}");
+                (domain, Finding::new(Code::AddressTaken, message).hint("choose another address"))
+            };
+            found.extend(shared.into_iter().map(told));
+        }
+    }
+    found
+}
+
+/// Which addresses of an interface another VM has, a sentence each.
+fn shared_addresses(interface: &Interface, theirs: &[IpAddr], vm: &str) -> Vec<String> {
+    let ip = interface.ip.map(|net| net.addr()).filter(|ip| theirs.contains(&IpAddr::V4(*ip)));
+    let tap = interface.tap.as_deref().unwrap_or("-");
+    let first = ip.map(|ip| {
+        if interface.mac == MacAddress::from_ipv4(ip) {
+            format!("ip: VM '{vm}' has the address {ip}, and with it MAC {} and tap {tap}", interface.mac)
+        } else {
+            format!("ip: VM '{vm}' has the address {ip}, and with it the tap {tap}")
+        }
+    });
+    let further = interface.addresses.iter().map(ipnet::IpNet::addr).filter(|a| theirs.contains(a));
+    first.into_iter().chain(further.map(|a| format!("addresses: VM '{vm}' has the address {a}"))).collect()
+}
+
+/// What was copied from a VM of foundry's without its record has the MAC address. Its IP addresses nobody knows.
+fn check_stranger(
+    session: &Session<'_>,
+    plan: &VmPlan,
+    domain: &Domain,
+    findings: &mut Findings,
+) -> Result<Option<DomainDescription>, Error> {
+    let described = match session.host.describe(domain.uuid, View::Current) {
+        Err(lost) if lost.outcome_unknown() => return Err(lost.into()),
+        described => described,
+    };
+    // One that vanished since has nothing; one that cannot be read is no reason against all others.
+    let Ok(Some(described)) = described else { return Ok(None) };
+    for (index, interface) in plan.interfaces.iter().enumerate() {
+        if let Some((code, what)) =
+            described.interfaces.iter().find_map(|theirs| in_common(interface, theirs))
+        {
+            let at = format!("spec.networkInterfaces[{index}]");
+            findings.push(
+                Finding::new(
+                    code,
+                    format!("{at}: domain '{}', which is not foundry's, has {what}", domain.name),
+                )
+                .hint("choose another address, or change that domain"),
+            );
+        }
+    }
+    Ok(Some(described))
+}
+
+fn in_common(ours: &Interface, theirs: &InterfaceDescription) -> Option<(Code, String)> {
+    let mac = ours.mac.to_string();
+    if theirs.mac.as_ref() == Some(&mac) {
+        return Some((Code::MacTaken, format!("the MAC {mac} too")));
+    }
+    let tap = ours.tap.as_ref().filter(|tap| theirs.target.as_ref() == Some(tap))?;
+    Some((Code::TapTaken, format!("the tap {tap} too")))
+}
+
+/// A VM's MAC addresses, those that follow from its name or addresses among them.
+pub(crate) fn macs_of(name: &str, manifest: &VirtualMachine) -> Vec<MacAddress> {
+    let Ok(name) = VmName::normalized(name) else { return Vec::new() };
+    let interfaces = manifest.spec.network_interfaces.iter().enumerate();
+    interfaces.filter_map(|(index, interface)| mac_address(&name, index, interface)).collect()
+}
+
+/// Whether an address is known to be another machine's than that with these MAC addresses.
+pub(crate) fn is_anothers(around: &Neighbourhood, ip: IpAddr, macs: &[MacAddress]) -> bool {
+    let is_own = around.addresses.iter().any(|own| own.net.addr() == ip);
+    let mut known = around.neighbours.iter().filter(|n| n.ip == ip && !n.mac.is_empty()).peekable();
+    let is_known = known.peek().is_some();
+    is_own || is_known && !known.any(|n| macs.iter().any(|mac| mac.to_string() == n.mac))
+}
+
+fn addresses_of(manifest: &VirtualMachine) -> Vec<IpAddr> {
+    let written = manifest.spec.network_interfaces.iter().flat_map(|i| i.ip.iter().chain(&i.addresses));
+    written.filter_map(|text| text.split('/').next()?.trim().parse().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use foundry_host::{LinkAddress, Neighbour};
+
+    #[test]
+    fn an_address_is_anothers_by_its_mac_address_or_as_the_hosts_own() {
+        let neighbour =
+            |ip: &str, mac: &str| Neighbour { link: "br0".into(), ip: ip.parse().unwrap(), mac: mac.into() };
+        let around = Neighbourhood {
+            addresses: vec![LinkAddress { link: "br0".into(), net: "10.0.0.254/24".parse().unwrap() }],
+            routes: Vec::new(),
+            neighbours: vec![
+                neighbour("10.0.0.1", "be:ef:0a:00:00:01"),
+                neighbour("10.0.0.2", "52:54:00:00:00:02"),
+                neighbour("10.0.0.3", ""),
+            ],
+        };
+        let macs = ["be:ef:0a:00:00:01".parse().unwrap(), "be:ef:0a:00:00:02".parse().unwrap()];
+        for (ip, expected) in [
+            ("10.0.0.1", false),
+            ("10.0.0.2", true),
+            ("10.0.0.3", false),
+            ("10.0.0.4", false),
+            ("10.0.0.254", true),
+        ] {
+            assert_eq!(is_anothers(&around, ip.parse().unwrap(), &macs), expected, "{ip}");
+        }
+    }
+}

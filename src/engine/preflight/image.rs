@@ -1,0 +1,433 @@
+//! The part of the preflight that looks at the image.
+
+use std::path::Path;
+
+use super::alternatives;
+use super::conflicts::Neighbours;
+use crate::Session;
+use crate::image;
+use crate::preflight::issues::{Finding, Findings};
+use crate::storage::backend::Medium;
+use crate::storage::usage::Usage;
+use foundry_core::error::{Code, Error, Kind};
+use foundry_core::origin::Origin;
+use foundry_core::plan::{DiskFormat, ImageRef, VmPlan};
+use foundry_core::text::{io_cause, shell_word};
+use foundry_core::units::{Bytes, GIB};
+use foundry_fetch::disk_image::{self, DiskImage};
+use foundry_fetch::ownership::{self, Trusted};
+use foundry_host::{Pool, Volume};
+
+/// An image that a boot disk can be made from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadyImage {
+    /// As the manifest names it, in full.
+    pub reference: ImageRef,
+    /// Its volume, where it is in a pool.
+    pub volume: Option<(String, String)>,
+    /// Its path on the host.
+    pub path: String,
+    /// Its real format, by its header.
+    pub format: String,
+    /// What a guest would see.
+    pub virtual_size: Bytes,
+    /// Where it came from, where that was noted.
+    pub origin: Option<Origin>,
+}
+
+impl ReadyImage {
+    /// Whether it is no file and no device of the host: its path is Ceph's name of it.
+    pub(crate) fn is_at_ceph(&self) -> bool {
+        !self.path.starts_with('/')
+    }
+}
+
+/// Looks at the image of a boot disk. `None` where it cannot be used.
+pub(crate) fn check_image(
+    session: &Session<'_>,
+    plan: &VmPlan,
+    reference: &ImageRef,
+    neighbours: &Neighbours<'_>,
+    findings: &mut Findings,
+) -> Result<Option<ReadyImage>, Error> {
+    let found = match reference {
+        ImageRef::Volume { pool, volume } => {
+            image_in_pool(session, pool.as_str(), volume.as_str(), findings)?
+        }
+        ImageRef::Path(path) => image_at_path(session, path, findings)?,
+    };
+    let Some(found) = found else { return Ok(None) };
+    let reference = &found.named_in_full(reference);
+    if let Some(vm) = writer(session, &found, neighbours)? {
+        let message = format!("image '{reference}' is a disk of domain '{vm}', which writes to it");
+        findings.push(
+            Finding::new(Code::ImageIsDisk, message)
+                .hint("while it is off, foundry image export copies its disk into a file, and foundry image import makes an image of that"),
+        );
+        return Ok(None);
+    }
+    let Some(mut image) = judge_image(reference, &found, findings) else { return Ok(None) };
+    if let (Some((pool, name)), Head::Read(head)) = (&found.volume, found.head) {
+        image.origin = image::origin_beside(session, pool, name, || Ok(head))?;
+    }
+    if plan.boot_disk.size < image.virtual_size {
+        findings.push(
+            Finding::new(
+                Code::DiskSmallerThanImage,
+                format!(
+                    "spec.bootDisk.sizeGB: image '{reference}' needs {}, the boot disk has {}",
+                    image.virtual_size, plan.boot_disk.size
+                ),
+            )
+            .hint(format!(
+                "spec.bootDisk.sizeGB: {}, or more; a smaller disk would cut the image off",
+                image.virtual_size.0.div_ceil(GIB)
+            )),
+        );
+    }
+    if plan.boot_disk.format == DiskFormat::Raw && image.volume.is_none() {
+        findings.push(
+            Finding::new(
+                Code::ImageOutsidePools,
+                format!("image '{reference}' is in no pool, so that libvirt cannot copy it to a raw disk"),
+            )
+            .hint("import it with foundry image import"),
+        );
+    }
+    Ok(Some(image))
+}
+
+/// An image that is there, and its first bytes.
+struct FoundImage {
+    volume: Option<(String, String)>,
+    path: String,
+    /// Its size as a file or as libvirt says it, which is the virtual size of a raw image.
+    size: Bytes,
+    head: Head,
+}
+
+impl FoundImage {
+    /// The reference with the name that the volume has, where that is longer.
+    fn named_in_full(&self, reference: &ImageRef) -> ImageRef {
+        match (reference, self.volume.as_ref().and_then(|(_, name)| name.parse().ok())) {
+            (ImageRef::Volume { pool, .. }, Some(volume)) => ImageRef::Volume { pool: pool.clone(), volume },
+            _ => reference.clone(),
+        }
+    }
+}
+
+/// What is known of an image's first bytes.
+enum Head {
+    /// They were read.
+    Read(Vec<u8>),
+    /// libvirt reads no image at Ceph, and there are only raw ones.
+    AtCeph,
+}
+
+/// The domain that has an image as its disk. What is in the pool of images is compared with what was looked at anyway;
+/// elsewhere everybody is asked, since disks are there.
+fn writer(
+    session: &Session<'_>,
+    found: &FoundImage,
+    neighbours: &Neighbours<'_>,
+) -> Result<Option<String>, Error> {
+    let (pool, name) = found.volume.clone().unwrap_or_default();
+    if let Some(writer) = neighbours.writer(&pool, &name, &found.path) {
+        return Ok(Some(writer));
+    }
+    if pool == session.settings.image_pool.as_str() {
+        return Ok(None);
+    }
+    Ok(Usage::look(session, None)?.writer(&pool, &name, &found.path))
+}
+
+fn judge_image(reference: &ImageRef, found: &FoundImage, findings: &mut Findings) -> Option<ReadyImage> {
+    let (probed, is_torso) = match &found.head {
+        Head::Read(head) => (disk_image::probe(head).map_err(|e| e.to_string()), disk_image::is_torso(head)),
+        Head::AtCeph => (Ok(DiskImage::Raw), false),
+    };
+    let refusal = probed.as_ref().map_or_else(|e| Some(e.clone()), DiskImage::refusal);
+    if let Some(reason) = refusal {
+        findings.push(match &found.volume {
+            Some((pool, name)) if is_torso => unfinished(reference, pool, name),
+            _ => Finding::new(Code::NotAnImage, format!("image '{reference}' cannot be used: {reason}")),
+        });
+        return None;
+    }
+    let image = probed.ok()?;
+    if let Some(claim) = false_claim(&found.path, &image) {
+        findings.push(Finding::new(
+            Code::ImageMisnamed,
+            format!("image '{reference}' calls itself {claim} and is {image}"),
+        ));
+        return None;
+    }
+    let virtual_size = match &image {
+        DiskImage::Qcow2(header) => header.virtual_size,
+        _ => found.size,
+    };
+    let format = image.format()?.to_owned();
+    Some(ReadyImage {
+        reference: reference.clone(),
+        volume: found.volume.clone(),
+        path: found.path.clone(),
+        format,
+        virtual_size,
+        origin: None,
+    })
+}
+
+fn unfinished(reference: &ImageRef, pool: &str, name: &str) -> Finding {
+    Finding::new(
+        Code::ImageIncomplete,
+        format!("image '{reference}' cannot be used: an import of it was interrupted, or still goes on"),
+    )
+    .hint(format!(
+        "foundry image delete {} --pool {} --force removes it",
+        shell_word(name),
+        shell_word(pool)
+    ))
+}
+
+/// What an image's beginning says of the rest: an import sends it last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wholeness {
+    /// All of it is there.
+    Whole,
+    /// Its import was broken off by a kill, or still goes on.
+    Unfinished,
+    /// The beginning cannot be read, so that it may be either.
+    Unknown,
+}
+
+/// Whether a volume is what an import that was killed leaves: the beginning, which goes last, is missing.
+pub(crate) fn wholeness(session: &Session<'_>, volume: &Volume) -> Result<Wholeness, Error> {
+    // What libvirt calls anything else has a beginning.
+    if volume.format != "raw" || volume.capacity == Bytes(0) {
+        return Ok(Wholeness::Whole);
+    }
+    match read_head(session, volume.clone()).map(|found| found.head) {
+        Ok(Head::Read(head)) if disk_image::is_torso(&head) => Ok(Wholeness::Unfinished),
+        Ok(_) => Ok(Wholeness::Whole),
+        Err(e) if e.kind() == Kind::Storage => Ok(Wholeness::Unknown),
+        Err(e) => Err(e),
+    }
+}
+
+/// The format that a file's name promises, where its content is another. `.img` promises nothing.
+fn false_claim(path: &str, image: &DiskImage) -> Option<&'static str> {
+    let claim = ["qcow2", "raw"].into_iter().find(|format| path.ends_with(&format!(".{format}")))?;
+    (image.format() != Some(claim)).then_some(claim)
+}
+
+/// Reads the first bytes of a volume, whatever its name or libvirt's last look say of it.
+fn read_head(session: &Session<'_>, volume: Volume) -> Result<FoundImage, Error> {
+    let head = if volume.path.starts_with('/') {
+        let mut head = Vec::new();
+        let length = disk_image::HEADER_LENGTH.min(volume.allocation.0.max(volume.capacity.0));
+        session.host.download(&volume.pool, &volume.name, &mut head, length)?;
+        Head::Read(head)
+    } else {
+        Head::AtCeph
+    };
+    Ok(FoundImage {
+        volume: Some((volume.pool, volume.name)),
+        path: volume.path,
+        size: volume.capacity,
+        head,
+    })
+}
+
+fn image_in_pool(
+    session: &Session<'_>,
+    pool: &str,
+    name: &str,
+    findings: &mut Findings,
+) -> Result<Option<FoundImage>, Error> {
+    match named(session, pool, name)? {
+        Named::One(volume) => {
+            let whole = volume.name.clone();
+            if let Some(what) = planted(session, &volume)? {
+                let message = format!("image '{whole}' in pool '{pool}' cannot be used: its file is {what}");
+                findings.push(Finding::new(Code::NotAnImage, message));
+                return Ok(None);
+            }
+            match read_head(session, volume) {
+                // Deleted since the look.
+                Err(_) if matches!(session.host.volume(pool, &whole), Ok(None)) => {}
+                found => return found.map(Some),
+            }
+        }
+        Named::Several(names) => {
+            findings.push(
+                Finding::new(Code::ImageMissing, several(pool, name, &names))
+                    .hint("give the name with its extension"),
+            );
+            return Ok(None);
+        }
+        Named::Nothing => {}
+    }
+    let is_ours = pool == session.settings.image_pool.as_str();
+    let bring = bringing(session, name, (!is_ours).then_some(pool));
+    let finding = match session.host.pool(pool)? {
+        None => {
+            Finding::new(Code::ImageMissing, format!("image '{name}' not found: there is no pool '{pool}'"))
+                .hint(if is_ours { bring } else { "foundry pool list shows all pools".into() })
+        }
+        Some(found) if !found.active => Finding::new(
+            Code::PoolInactive,
+            format!("image '{name}' not found: pool '{pool}' is not started"),
+        )
+        .hint(format!("foundry pool start {}", shell_word(pool))),
+        Some(_) => {
+            let known: Vec<String> = session.host.volumes(pool)?.into_iter().map(|v| v.name).collect();
+            let known: Vec<&str> = known.iter().map(String::as_str).collect();
+            Finding::new(Code::ImageMissing, format!("image '{name}' not found in pool '{pool}'"))
+                .hint(alternatives(name, &known))
+                .hint(format!(
+                    "{bring} adds one; foundry pool refresh {} finds files put there by hand",
+                    shell_word(pool)
+                ))
+        }
+    };
+    findings.push(finding);
+    Ok(None)
+}
+
+/// What lies in a pool of files that is none, on this machine: a device would be the host's own disk to the guest.
+fn planted(session: &Session<'_>, volume: &Volume) -> Result<Option<&'static str>, Error> {
+    if !session.host.is_local() {
+        return Ok(None);
+    }
+    let found = std::fs::metadata(&volume.path).ok().and_then(|found| ownership::no_file(&found));
+    // Those of LVM and ZFS are devices.
+    let is_of_files = || Ok::<_, Error>(session.host.pool(&volume.pool)?.is_some_and(|pool| is_files(&pool)));
+    Ok(if found.is_some() && is_of_files()? { found } else { None })
+}
+
+fn is_files(pool: &Pool) -> bool {
+    Medium::of(&pool.kind) == Some(Medium::Files)
+}
+
+/// What an image's name means in a pool.
+pub(crate) enum Named {
+    /// That volume.
+    One(Volume),
+    /// None is called so.
+    Nothing,
+    /// It is the beginning of the names of several.
+    Several(Vec<String>),
+}
+
+/// What stands for what it is in an image's name, where that is left out.
+const LEFT_OUT: [&str; 3] = ["qcow2", "raw", "img"];
+
+/// The volume that an image's name means: the one of that very name; else, as `image pull debian-12` makes
+/// `debian-12.qcow2`, the one with an extension, if there is only one.
+pub(crate) fn named(session: &Session<'_>, pool: &str, name: &str) -> Result<Named, Error> {
+    if let Some(volume) = session.host.volume(pool, name)? {
+        return Ok(Named::One(volume));
+    }
+    if name.is_empty() || image::extension(name).is_some() {
+        return Ok(Named::Nothing);
+    }
+    let mut found = Vec::new();
+    for end in LEFT_OUT {
+        // A name that gets too long is nobody's.
+        found.extend(session.host.volume(pool, &format!("{name}.{end}"))?);
+    }
+    Ok(match found.pop() {
+        None => Named::Nothing,
+        Some(only) if found.is_empty() => Named::One(only),
+        Some(last) => Named::Several(found.into_iter().chain([last]).map(|volume| volume.name).collect()),
+    })
+}
+
+/// That a name means none of several.
+pub(crate) fn several(pool: &str, name: &str, names: &[String]) -> String {
+    format!("image '{name}' in pool '{pool}' may be any of {}", names.join(", "))
+}
+
+/// The command that brings an image of that name, into a pool that is not the default one; those of the distributions
+/// are in the catalogue.
+pub(crate) fn bringing(session: &Session<'_>, name: &str, pool: Option<&str>) -> String {
+    let stem = image::extension(name).map_or(name, |end| &name[..name.len() - end.len() - 1]);
+    let command = match session.settings.catalogue_has(stem) {
+        true => format!("foundry image pull {stem}"),
+        false => format!("foundry image import FILE {}", shell_word(name)),
+    };
+    match pool {
+        Some(pool) => format!("{command} --pool {}", shell_word(pool)),
+        None => command,
+    }
+}
+
+/// A file in no pool can be looked at on this machine only.
+fn image_at_path(
+    session: &Session<'_>,
+    path: &str,
+    findings: &mut Findings,
+) -> Result<Option<FoundImage>, Error> {
+    if let Some(volume) = session.host.volume_at(path)? {
+        return read_head(session, volume).map(Some);
+    }
+    let import = format!("foundry image import {} NAME.qcow2, then image: NAME.qcow2", shell_word(path));
+    if !session.host.is_local() {
+        findings.push(
+            Finding::new(Code::ImageOutsidePools, format!("image '{path}' is in no pool of the host"))
+                .hint(import),
+        );
+        return Ok(None);
+    }
+    match read_local_head(session, path) {
+        Ok(Local::Image(found)) => Ok(Some(found)),
+        Ok(Local::OfOthers(who)) => {
+            let message = format!("image '{path}' cannot be used: {who}");
+            let why =
+                "who writes there could put another one in its place, and QEMU would open what that names";
+            findings.push(Finding::new(Code::ImageOfOthers, format!("{message}; {why}")).hint(import));
+            Ok(None)
+        }
+        Err(e) if e.kind() == std::io::ErrorKind::InvalidInput => {
+            findings.push(Finding::new(Code::NotAnImage, format!("image '{path}' cannot be used: {e}")));
+            Ok(None)
+        }
+        Err(e) => {
+            let is_missing = e.kind() == std::io::ErrorKind::NotFound;
+            let code = if is_missing { Code::ImageMissing } else { Code::DiskUnreadable };
+            let cause = io_cause(&e);
+            findings.push(Finding::new(code, format!("image '{path}' cannot be read: {cause}")).hint(import));
+            Ok(None)
+        }
+    }
+}
+
+/// What lies at a path of this machine.
+enum Local {
+    Image(FoundImage),
+    /// It, or a directory on its way, is in the hands of others: whose.
+    OfOthers(String),
+}
+
+/// Links are resolved, and the VM is given the place where the file is: what was looked at is what is used, since nobody
+/// else can put something in its place.
+fn read_local_head(session: &Session<'_>, path: &str) -> std::io::Result<Local> {
+    let (file, whole, found) = ownership::open_regular(Path::new(path))?;
+    // While a VM runs, libvirt has its files belong to the user that runs QEMU.
+    let qemu = || Some(session.host.capabilities().ok()?.guest_ids()?.0);
+    let trusted = Trusted::caller();
+    let stranger = match trusted.stranger(&whole, &found)? {
+        Some(_) => trusted.and(qemu()).stranger(&whole, &found)?,
+        None => None,
+    };
+    if let Some(who) = stranger {
+        return Ok(Local::OfOthers(who));
+    }
+    let Some(whole) = whole.to_str() else {
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "its real path is no text"));
+    };
+    let mut head = Vec::new();
+    std::io::Read::read_to_end(&mut std::io::Read::take(file, disk_image::HEADER_LENGTH), &mut head)?;
+    let (path, size) = (whole.to_owned(), Bytes(found.len()));
+    Ok(Local::Image(FoundImage { volume: None, path, size, head: Head::Read(head) }))
+}

@@ -1,0 +1,254 @@
+//! What a VM's interfaces are attached to, and whether its addresses go with that.
+//!
+//! What cannot work is a finding. What may be meant, since another router or another machine may make it work, is a warning.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::alternatives;
+use super::bridge_helper;
+use crate::Session;
+use crate::preflight::issues::{Finding, Findings};
+use foundry_core::error::{Code, Error};
+use foundry_core::plan::{Interface, Link, VmPlan};
+use foundry_core::text::{printable, shell_word};
+use foundry_host::diagnosis::advice::BRIDGE_WITH_VLANS;
+use foundry_host::{Bridge, Neighbourhood, Network};
+
+/// libvirt's first version with VLAN tags on a plain Linux bridge (its news for 11.0.0).
+const VLAN_ON_BRIDGES: u32 = 11_000_000;
+
+/// Ethernet's MTU, which a guest has unless it is told another.
+const USUAL_MTU: u32 = 1500;
+
+/// Looks at the links of all interfaces. Returns the interfaces with what the host knows of them.
+pub(crate) fn check(
+    session: &Session<'_>,
+    plan: &VmPlan,
+    libvirt: u32,
+    findings: &mut Findings,
+) -> Result<Vec<Interface>, Error> {
+    let needs_bridges = plan.interfaces.iter().any(|i| matches!(i.link, Link::Bridge(_)));
+    let bridges = if needs_bridges { session.host.bridges()? } else { None };
+    if needs_bridges && bridges.is_none() {
+        session.warn("bridges of a remote host cannot be checked before the VM starts");
+    }
+    let fixed: Vec<IpAddr> =
+        plan.interfaces.iter().flat_map(Interface::fixed).map(|net| net.addr()).collect();
+    let wants_neighbours = session.host.is_local() && !fixed.is_empty();
+    let neighbourhood = if wants_neighbours { session.host.neighbourhood(&fixed)? } else { None };
+    let mut interfaces = Vec::new();
+    for (index, interface) in plan.interfaces.iter().enumerate() {
+        let at = format!("spec.networkInterfaces[{index}]");
+        findings.begin(&at, well_linked(&interface.link, bridges.is_some()));
+        let mut desk = Desk { session, at, interface, findings };
+        let bridge = match &interface.link {
+            Link::Bridge(name) => desk.bridge(name.as_str(), bridges.as_deref()),
+            Link::Network(name) => desk.network(name.as_str()).map(|()| None)?,
+        };
+        let on_open_vswitch = interface.on_open_vswitch || bridge.is_some_and(|b| b.is_open_vswitch);
+        desk.vlan(bridge, libvirt, on_open_vswitch);
+        if let Some(neighbourhood) = &neighbourhood {
+            desk.addresses(bridge, neighbourhood);
+        }
+        let mtu = bridge.map(|bridge| bridge.mtu).filter(|mtu| *mtu != USUAL_MTU);
+        let link_mtu = mtu.and_then(|mtu| u16::try_from(mtu).ok());
+        interfaces.push(Interface { on_open_vswitch, link_mtu, ..interface.clone() });
+    }
+    Ok(interfaces)
+}
+
+fn well_linked(link: &Link, are_bridges_known: bool) -> String {
+    match link {
+        Link::Bridge(name) if are_bridges_known => format!("bridge '{name}' is there, and up"),
+        Link::Bridge(name) => format!("bridge '{name}' is only looked for when the VM starts"),
+        Link::Network(name) => format!("network '{name}' is started"),
+    }
+}
+
+/// Where one interface is looked at.
+struct Desk<'a> {
+    session: &'a Session<'a>,
+    at: String,
+    interface: &'a Interface,
+    findings: &'a mut Findings,
+}
+
+impl Desk<'_> {
+    fn find(&mut self, code: Code, message: String, hint: impl Into<String>) {
+        self.findings.push(Finding::new(code, format!("{}{message}", self.at)).hint(hint));
+    }
+
+    fn warn(&self, message: impl AsRef<str>) {
+        self.session.warn(format!("{}{}", self.at, message.as_ref()));
+    }
+
+    /// The bridge of that name, as far as bridges are known.
+    fn bridge<'b>(&mut self, name: &str, bridges: Option<&'b [Bridge]>) -> Option<&'b Bridge> {
+        let bridges = bridges?;
+        let word = shell_word(name);
+        let Some(bridge) = bridges.iter().find(|b| b.name == name) else {
+            // One of Open vSwitch's outside of the kernel cannot be seen.
+            if !self.interface.on_open_vswitch {
+                let known: Vec<&str> = bridges.iter().map(|b| b.name.as_str()).collect();
+                let message = format!(".bridge: there is no bridge '{name}'");
+                self.find(Code::BridgeMissing, message, alternatives(name, &known));
+            }
+            return None;
+        };
+        // libvirt attaches to it all the same, and no frame ever comes through. An interface of Open vSwitch's for the
+        // bridge itself may be down while the bridge works.
+        if !bridge.is_up && !bridge.is_open_vswitch {
+            self.find(
+                Code::BridgeDown,
+                format!(".bridge: bridge '{name}' is down"),
+                format!("ip link set {word} up"),
+            );
+        }
+        self.findings.extend(bridge_helper::of_session(self.session, name));
+        if let Some(mtu) = self.interface.mtu.filter(|mtu| u32::from(*mtu) > bridge.mtu) {
+            self.warn(format!(
+                ".mtu: {mtu} is more than bridge '{name}' passes ({}): larger packets vanish",
+                bridge.mtu
+            ));
+        }
+        // The kernel's `br_mtu_auto_adjust`; Open vSwitch does so, too.
+        if let Some(mtu) = self.interface.mtu.filter(|mtu| u32::from(*mtu) < bridge.mtu) {
+            self.warn(format!(
+                ".mtu: while the VM runs, bridge '{name}' has {mtu}, too, for the host itself, unless its own ({}) was set by hand",
+                bridge.mtu
+            ));
+        }
+        Some(bridge)
+    }
+
+    fn vlan(&mut self, bridge: Option<&Bridge>, libvirt: u32, on_open_vswitch: bool) {
+        if self.interface.vlan.is_none() || on_open_vswitch {
+            return;
+        }
+        if let Some(bridge) = bridge.filter(|b| !b.filters_vlans) {
+            let message = format!(".vlan: bridge '{}' does not tell VLANs apart", bridge.name);
+            self.find(Code::VlanUnsupported, message, BRIDGE_WITH_VLANS);
+        }
+        if libvirt < VLAN_ON_BRIDGES {
+            let (major, minor) = (libvirt / 1_000_000, libvirt / 1000 % 1000);
+            let message =
+                format!(".vlan: libvirt {major}.{minor} cannot tag VLANs on a Linux bridge; 11.0 can");
+            self.find(Code::VlanUnsupported, message, "attach to a bridge that is on the VLAN already");
+        }
+    }
+
+    fn network(&mut self, name: &str) -> Result<(), Error> {
+        match self.session.host.network(name)? {
+            Some(network) => {
+                if !network.active {
+                    let message = format!(".network: network '{name}' is not started");
+                    self.find(
+                        Code::NetworkInactive,
+                        message,
+                        format!("virsh net-start {}", shell_word(name)),
+                    );
+                }
+                self.subnets(&network);
+            }
+            None => {
+                let known = self.session.host.networks()?;
+                let known: Vec<&str> = known.iter().map(String::as_str).collect();
+                let message = format!(".network: there is no network '{name}'");
+                self.find(Code::NetworkMissing, message, alternatives(name, &known));
+            }
+        }
+        Ok(())
+    }
+
+    /// What libvirt knows of the addresses of its network.
+    fn subnets(&mut self, network: &Network) {
+        let name = &network.name;
+        let is_libvirts = !network.subnets.is_empty() || network.forward.is_none();
+        if self.interface.dhcp
+            && is_libvirts
+            && !network.subnets.iter().any(|s| s.has_dhcp && s.host.addr().is_ipv4())
+        {
+            self.warn(format!(
+                ": network '{name}' gives no addresses by DHCP: unless another machine on it does, the guest has none; give the interface an ip"
+            ));
+        }
+        for ip in self.interface.fixed().map(|net| net.addr()) {
+            let of_kind = || network.subnets.iter().filter(|s| s.host.addr().is_ipv4() == ip.is_ipv4());
+            if of_kind().any(|s| s.host.addr() == ip) {
+                let message = format!(": {ip} is the address of network '{name}' itself");
+                self.find(Code::AddressOfHost, message, "choose another address");
+            } else if of_kind().next().is_some() && !of_kind().any(|s| s.host.contains(&ip)) {
+                let nets: Vec<String> = of_kind().map(|s| s.host.trunc().to_string()).collect();
+                self.warn(format!(": {ip} is not in the subnet of network '{name}', {}", nets.join(" or ")));
+            }
+            let ranges = of_kind().flat_map(|s| &s.ranges);
+            if let Some((first, last)) = ranges.into_iter().find(|(first, last)| *first <= ip && ip <= *last)
+            {
+                self.warn(format!(
+                    ": {ip} is one that network '{name}' gives by DHCP ({first} to {last}): another guest may get it; choose one outside"
+                ));
+            }
+        }
+    }
+
+    /// The VM's addresses beside those of this machine and of its neighbours.
+    fn addresses(&mut self, bridge: Option<&Bridge>, around: &Neighbourhood) {
+        for net in self.interface.fixed() {
+            let ip = net.addr();
+            if let Some(own) = around.addresses.iter().find(|own| own.net.addr() == ip) {
+                let message = format!(": {ip} is this host's own address, on {}", own.link);
+                // Of a network's own address its subnets say so.
+                if !self
+                    .findings
+                    .all()
+                    .any(|f| f.code == Code::AddressOfHost && f.message.contains(&format!(": {ip} is ")))
+                {
+                    self.find(Code::AddressOfHost, message, "choose another address");
+                }
+                continue;
+            }
+            let mac = self.interface.mac.to_string();
+            if let Some(other) =
+                around.neighbours.iter().find(|n| n.ip == ip && n.mac != mac && !n.mac.is_empty())
+            {
+                self.warn(format!(
+                    ": another machine has {ip}, or had it just now: {} behind {}, and the VM will be {mac}",
+                    printable(&other.mac),
+                    printable(&other.link)
+                ));
+            }
+            if let Some(bridge) = bridge {
+                self.subnet(bridge, net, around);
+            }
+        }
+    }
+
+    /// Whoever copies an example onto a bridge of another subnet waits in vain for the guest.
+    fn subnet(&self, bridge: &Bridge, net: IpNet, around: &Neighbourhood) {
+        let own = bridge.addresses.iter().filter(|a| a.addr().is_ipv4() == net.addr().is_ipv4());
+        let own: Vec<String> = own.filter(|a| !is_link_local(a.addr())).map(ToString::to_string).collect();
+        let leads = around.addresses.iter().map(|a| a.net).chain(around.routes.iter().copied());
+        // What has a VLAN's tag is in that VLAN's subnet, not in the bridge's.
+        if own.is_empty()
+            || self.interface.vlan.is_some()
+            || is_link_local(net.addr())
+            || leads.into_iter().any(|known| known.contains(&net.addr()))
+        {
+            return;
+        }
+        self.warn(format!(
+            ": {net} is not in the subnet of bridge '{}', where this host is {}: it does not reach the VM unless a router knows the way",
+            bridge.name,
+            own.join(", ")
+        ));
+    }
+}
+
+fn is_link_local(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    }
+}

@@ -1,0 +1,313 @@
+//! Everything about a host that can be known before anything is made.
+//!
+//! All findings come at once. Only this file can make a [`ReadyVm`].
+
+pub(crate) mod bridge_helper;
+pub(crate) mod conflicts;
+pub(crate) mod image;
+pub(crate) mod issues;
+pub(crate) mod links;
+mod stale_variables;
+pub(crate) mod storage;
+
+use crate::Session;
+use crate::kvm_device;
+use foundry_core::cloud_init::without_effect;
+use foundry_core::domain_xml::VirtType;
+use foundry_core::error::{Code, Error};
+use foundry_core::names::{DiskTarget, nearest};
+use foundry_core::plan::{Arch, CpuMode, Firmware, UserData, VmPlan};
+use foundry_core::record::{Liveness, Owner, Record, State};
+use foundry_host::diagnosis::emulator_hint;
+use foundry_host::{Capabilities, Domain};
+pub use issues::Finding;
+use issues::{Findings, report};
+use storage::ReadyStorage;
+pub use storage::{PlannedVolume, planned_volumes};
+
+/// libvirt's first version that gives a PC with more than 255 CPUs what its interrupts need (its news for 10.10.0).
+const MANY_CPUS: u32 = 10_010_000;
+/// Every machine type has as many CPUs as this.
+const FEW_CPUS: u32 = 64;
+
+/// A VM that this host can make, as far as can be known beforehand.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReadyVm {
+    /// What to make, with what the host knows of its interfaces.
+    pub plan: VmPlan,
+    /// How it runs.
+    pub virt_type: VirtType,
+    /// Its architecture.
+    pub arch: Arch,
+    /// Whether that is the host's own.
+    pub native: bool,
+    /// Its pool, volumes and image.
+    pub storage: ReadyStorage,
+    /// An interrupted creation of the same name, to be removed first.
+    pub leftover: Option<Domain>,
+}
+
+impl ReadyVm {
+    /// Pool and name of its image, where that is in one.
+    pub(super) fn image_volume(&self) -> Option<&(String, String)> {
+        self.storage.image.as_ref()?.volume.as_ref()
+    }
+}
+
+/// Looks whether a host can make a VM; changes nothing.
+///
+/// # Errors
+/// All findings in one error: exit code 5 if one of them is about storage, else 4; or the host's own.
+pub fn preflight(session: &Session<'_>, plan: &VmPlan) -> Result<ReadyVm, Error> {
+    let looked = look(session, plan)?;
+    looked.ready.ok_or_else(|| report(plan.name.as_str(), &looked.findings))
+}
+
+/// What the preflight looked at, and what it found.
+pub(super) struct Looked {
+    pub(super) findings: Findings,
+    /// Where nothing stands in the way.
+    pub(super) ready: Option<ReadyVm>,
+}
+
+/// Looks at everything, whatever is found.
+pub(super) fn look(session: &Session<'_>, plan: &VmPlan) -> Result<Looked, Error> {
+    let mut findings = Findings::default();
+    let domains = session.host.domains(false)?;
+    let capabilities = session.host.capabilities()?;
+    kvm_device::slowness(session, &capabilities).into_iter().for_each(|slow| session.warn(slow));
+    let taken = domains.iter().find(|d| d.name == plan.name.as_str());
+    findings.begin("name", format!("no other domain is called '{}'", plan.name));
+    let leftover = taken.filter(|domain| check_name(plan, domain, &mut findings)).cloned();
+    if taken.is_none() {
+        stale_variables::check(session, plan, &mut findings)?;
+    }
+    findings.begin("addresses", "no other domain has them, nor the MAC addresses");
+    let neighbours = conflicts::check(session, plan, &domains, &mut findings)?;
+    findings.begin("machine", "the host runs such guests");
+    let machine = choose_machine(session, plan, &capabilities, &mut findings);
+    check_size(session, plan, &capabilities, machine, &mut findings)?;
+    let interfaces = links::check(session, plan, capabilities.libvirt_version, &mut findings)?;
+    let storage = storage::check(session, plan, taken, &neighbours, &mut findings)?;
+    let ready = match (machine, storage) {
+        (Some((virt_type, arch, native)), Some(storage)) if findings.is_empty() => {
+            warn_of_cpu(session, plan, virt_type);
+            warn_of_names(session, plan);
+            warn_of_user_data(session, plan);
+            warn_of_own_network(session, plan);
+            let plan = plan.with_image(storage.image.as_ref().map(|image| &image.reference));
+            let plan = VmPlan { interfaces, ..plan };
+            Some(ReadyVm { plan, virt_type, arch, native, storage, leftover })
+        }
+        _ => {
+            findings = newcomer(session, plan, taken)?.unwrap_or(findings);
+            None
+        }
+    };
+    Ok(Looked { findings, ready })
+}
+
+/// Who has the name by now, where nobody had it: then the volumes that were found are that one's, and nothing that
+/// could be advised about them is right.
+fn newcomer(session: &Session<'_>, plan: &VmPlan, taken: Option<&Domain>) -> Result<Option<Findings>, Error> {
+    let Some(newcomer) = session.host.domain(plan.name.as_str())?.filter(|_| taken.is_none()) else {
+        return Ok(None);
+    };
+    let mut findings = Findings::default();
+    findings.begin("name", "");
+    let is_dead = check_name(plan, &newcomer, &mut findings);
+    Ok((!is_dead).then_some(findings))
+}
+
+/// The name must be free, but for the remains of a creation whose maker died: whether it is those. Foundry starts
+/// nothing before it is whole: what runs all the same, somebody started, and may be needed.
+fn check_name(plan: &VmPlan, taken: &Domain, findings: &mut Findings) -> bool {
+    let finding = match Owner::of_domain(taken.uuid, taken.record.as_deref()) {
+        Owner::Foundry(record) if record.state == State::Creating => match record.maker.liveness() {
+            Liveness::Dead if !taken.state.is_active() && !taken.saved => return true,
+            Liveness::Dead => Finding::new(
+                Code::HalfCreated,
+                format!(
+                    "VM '{}' {}, though its creation was interrupted",
+                    plan.name,
+                    if taken.saved { "was started and is saved" } else { "runs" }
+                ),
+            )
+            .hint(format!("foundry destroy {} removes it", plan.name)),
+            Liveness::Alive => Finding::new(
+                Code::BeingCreated,
+                format!("VM '{}' is being created by process {}", plan.name, record.maker.pid),
+            ),
+            Liveness::Elsewhere => Finding::new(
+                Code::BeingCreated,
+                format!("VM '{}' is being created from another machine", plan.name),
+            )
+            .hint(format!("if that was given up: foundry destroy {} --force", plan.name)),
+        },
+        Owner::Foundry(record) if record.state == State::Destroying => {
+            Finding::new(Code::HalfDestroyed, format!("VM '{}' is half destroyed", plan.name))
+                .hint(format!("foundry destroy {} finishes it", plan.name))
+        }
+        Owner::Foreign => {
+            Finding::new(Code::NameTaken, format!("a domain '{}' exists and is not foundry's", plan.name))
+                .hint("choose another name")
+        }
+        _ => Finding::new(Code::NameTaken, format!("VM '{}' exists", plan.name))
+            .hint(format!("choose another name, or foundry destroy {} first", plan.name)),
+    };
+    findings.push(finding);
+    false
+}
+
+/// The architecture and whether the processor runs it, or QEMU's translator.
+fn choose_machine(
+    session: &Session<'_>,
+    plan: &VmPlan,
+    capabilities: &Capabilities,
+    findings: &mut Findings,
+) -> Option<(VirtType, Arch, bool)> {
+    let name = plan.arch.map_or(capabilities.arch.as_str(), |arch| arch.as_str());
+    let Some(arch) = Arch::ALL.into_iter().find(|a| a.as_str() == name) else {
+        findings.push(
+            Finding::new(Code::ArchUnsupported, format!("the host's architecture {name} is not supported"))
+                .hint("set spec.arch"),
+        );
+        return None;
+    };
+    let offered = capabilities.guests.get(name).cloned().unwrap_or_default();
+    let offers = |wanted: VirtType| offered.iter().any(|o| o == wanted.as_str());
+    let chosen = match session.settings.virt_type {
+        Some(wanted) => Some(wanted).filter(|w| offers(*w)),
+        None => [VirtType::Kvm, VirtType::Qemu].into_iter().find(|t| offers(*t)),
+    };
+    if chosen.is_none() {
+        let wanted = session.settings.virt_type.map(|t| format!(" with {}", t.as_str())).unwrap_or_default();
+        let listed = if offered.is_empty() { "nothing".to_owned() } else { offered.join(", ") };
+        // What is offered in another way only is no question of the architecture.
+        let wants_kvm = session.settings.virt_type == Some(VirtType::Kvm) && !offered.is_empty();
+        let code = if wants_kvm { Code::NoKvm } else { Code::ArchUnsupported };
+        let message = format!("the host cannot run {name} guests{wanted}; it offers {listed}");
+        let hint = match code {
+            Code::NoKvm => {
+                "foundry doctor tells why; --virt-type qemu does without, many times slower".to_owned()
+            }
+            _ => emulator_hint(name),
+        };
+        findings.push(Finding::new(code, message).hint(hint));
+    }
+    if arch == Arch::Aarch64 && plan.firmware == Firmware::Bios {
+        findings.push(
+            Finding::new(Code::FirmwareMissing, "spec.firmware.type: aarch64 machines have no BIOS")
+                .hint("leave it out, or say efi"),
+        );
+    }
+    chosen.map(|virt_type| (virt_type, arch, name == capabilities.arch))
+}
+
+/// Whether the machine can have so many CPUs, and the host so much memory: QEMU would say so when the disks are made.
+fn check_size(
+    session: &Session<'_>,
+    plan: &VmPlan,
+    capabilities: &Capabilities,
+    machine: Option<(VirtType, Arch, bool)>,
+    findings: &mut Findings,
+) -> Result<(), Error> {
+    let memory = session.host.memory()?;
+    if plan.memory > memory {
+        let message =
+            format!("spec.memoryGiB: the VM wants {} of memory, and the host has {memory}", plan.memory);
+        findings.push(Finding::new(Code::OutOfMemory, message).hint("give the VM less"));
+    }
+    let Some((virt_type, arch, _)) = machine.filter(|_| plan.vcpus > FEW_CPUS) else { return Ok(()) };
+    let asked = session.host.guest_machine(arch.as_str(), arch.machine(), virt_type.as_str());
+    let most = match asked {
+        Err(lost) if lost.outcome_unknown() => return Err(lost.into()),
+        // What a host does not say is no reason against it.
+        asked => asked.ok().and_then(|machine| machine.max_vcpus),
+    };
+    let finding = |message| Finding::new(Code::TooManyCpus, format!("spec.vcpus: {message}"));
+    if let Some(most) = most.filter(|most| plan.vcpus > *most) {
+        let message =
+            format!("a {} machine of this host has at most {most} CPUs, not {}", arch.machine(), plan.vcpus);
+        findings.push(finding(message));
+    } else if arch == Arch::X86_64 && plan.vcpus > 255 && capabilities.libvirt_version < MANY_CPUS {
+        let message =
+            "more than 255 CPUs need an IOMMU, which libvirt adds from 10.10 on; this host's is older";
+        findings.push(finding(message.to_owned()).hint("write at most 255"));
+    }
+    Ok(())
+}
+
+/// A guest's kernel names disks in their order, whatever they are called here.
+fn warn_of_names(session: &Session<'_>, plan: &VmPlan) {
+    let mut targets: Vec<_> = plan.data_disks.iter().map(|disk| &disk.target).collect();
+    targets.sort();
+    if let Some((target, name)) = targets.into_iter().zip(DiskTarget::all()).find(|(t, name)| *t != name) {
+        session.warn(format!(
+            "spec.dataDisks: letters are left out: the guest's kernel calls '{target}' /dev/{name}; by /dev/disk/by-id/virtio-SERIAL each is sure to be found"
+        ));
+    }
+}
+
+fn warn_of_user_data(session: &Session<'_>, plan: &VmPlan) {
+    let Some(UserData::Merged(text)) = plan.seed.as_ref().map(|seed| &seed.user_data) else { return };
+    for key in without_effect(text) {
+        session.warn(format!(
+            "spec.cloudInit.userData: '{key}' is about the image's own user, which is not made: add 'default' to users, or say it of root"
+        ));
+    }
+}
+
+/// The fields of interfaces that only the generated network-config would repeat to the guest.
+fn warn_of_own_network(session: &Session<'_>, plan: &VmPlan) {
+    if plan.seed.as_ref().is_none_or(|seed| seed.network_config.is_none()) {
+        return;
+    }
+    for (index, nic) in plan.manifest.spec.network_interfaces.iter().enumerate() {
+        let said = [
+            ("gateway", nic.gateway.is_some()),
+            ("gateway6", nic.gateway6.is_some()),
+            ("onLink", nic.on_link.is_some()),
+            ("dnsServers", !nic.dns_servers.is_empty()),
+            ("searchDomains", !nic.search_domains.is_empty()),
+            ("defaultRoute", nic.default_route.is_some()),
+        ];
+        let idle: Vec<&str> =
+            said.into_iter().filter(|(_, is_said)| *is_said).map(|(field, _)| field).collect();
+        if !idle.is_empty() {
+            session.warn(format!(
+                "spec.networkInterfaces[{index}]: no effect of {}: spec.cloudInit.networkConfig is what the guest gets",
+                idle.join(", ")
+            ));
+        }
+    }
+}
+
+/// Said once per VM, on the way to success only.
+fn warn_of_cpu(session: &Session<'_>, plan: &VmPlan, virt_type: VirtType) {
+    if session.settings.virt_type.is_none() && virt_type == VirtType::Qemu {
+        session.warn("the host offers no KVM: the guest runs under QEMU's translator, many times slower");
+    }
+    if plan.cpu_mode == CpuMode::HostPassthrough && virt_type == VirtType::Qemu {
+        session.warn("spec.cpuMode: host-passthrough needs KVM; the guest gets QEMU's largest CPU (maximum)");
+    }
+}
+
+/// Names what is there, the most likely one first.
+pub(super) fn alternatives(word: &str, known: &[&str]) -> String {
+    match (nearest(word, known.iter().copied()), known) {
+        (_, []) => "there is none".into(),
+        (Some(near), [_]) => format!("did you mean '{near}'?"),
+        (Some(near), all) => format!("did you mean '{near}'? There are {}", all.join(", ")),
+        (None, [only]) => format!("there is only '{only}'"),
+        (None, all) => format!("there are {}", all.join(", ")),
+    }
+}
+
+/// What foundry knows of its own record of a domain.
+pub(super) fn record_of(domain: &Domain) -> Option<Record> {
+    match Owner::of_domain(domain.uuid, domain.record.as_deref()) {
+        Owner::Foundry(record) => Some(*record),
+        _ => None,
+    }
+}

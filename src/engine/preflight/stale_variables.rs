@@ -1,0 +1,91 @@
+//! What an earlier domain left under the name that a new VM is to have, and that libvirt takes for the new one's: a file
+//! with EFI variables is used as it is, with the old one's boot entries and keys, and saved memory of another domain stops
+//! the start.
+
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+use crate::Session;
+use crate::gc::{Places, nvram::ENDS};
+use crate::preflight::issues::{Finding, Findings};
+use crate::storage::usage::Usage;
+use foundry_core::error::{Code, Error};
+use foundry_core::plan::{Firmware, VmPlan};
+use foundry_core::text::shell_word;
+
+/// Looks on this machine, as far as the user may: of another one's files libvirt tells nothing.
+pub(crate) fn check(session: &Session<'_>, plan: &VmPlan, findings: &mut Findings) -> Result<(), Error> {
+    let uri = session.host.uri();
+    let places = Places::of(uri).filter(|_| session.host.is_local() && uri.starts_with("qemu"));
+    let Some(places) = places else { return Ok(()) };
+    let name = plan.name.as_str();
+    if plan.firmware != Firmware::Bios
+        && let Some(path) = variables(&places, name)
+    {
+        findings.push(taken_over(session, &path.display().to_string())?);
+    }
+    if let Some(path) = memory(&places, name) {
+        let word = shell_word(&path.display().to_string()).into_owned();
+        let message =
+            format!("libvirt has saved memory of another domain '{name}', and would not start this one");
+        findings.push(Finding::new(Code::SavedMemoryInTheWay, message).hint(format!(
+            "virsh save-image-dumpxml {word} shows whose it is; move it elsewhere, or choose another name"
+        )));
+    }
+    Ok(())
+}
+
+fn taken_over(session: &Session<'_>, path: &str) -> Result<Finding, Error> {
+    let users = Usage::look(session, None)?.of_file(path);
+    let finding = Finding::new(
+        Code::NvramInTheWay,
+        format!("the EFI variables of an earlier domain of that name would be this VM's: {path}"),
+    );
+    Ok(finding.hint(if users.is_empty() {
+        format!("choose another name, or, if nobody needs them, foundry gc {}", shell_word(path))
+    } else {
+        format!("domain '{}' uses them: choose another name", users.join("', '"))
+    }))
+}
+
+fn variables(places: &Places, vm: &str) -> Option<PathBuf> {
+    ENDS.iter().map(|end| places.nvram.join(format!("{vm}{end}"))).find(is_there)
+}
+
+fn memory(places: &Places, vm: &str) -> Option<PathBuf> {
+    Some(places.saved.join(format!("{vm}.save"))).filter(is_there)
+}
+
+/// What may not be seen is not known to be there.
+#[allow(clippy::ptr_arg, reason = "it is a predicate of paths that are owned")]
+fn is_there(path: &PathBuf) -> bool {
+    match std::fs::symlink_metadata(path) {
+        Ok(_) => true,
+        Err(e) => {
+            !matches!(e.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::NotADirectory)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_earlier_domain_of_the_name_left_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let places = Places { nvram: at("nvram"), definitions: at("qemu"), saved: at("save") };
+        assert_eq!((variables(&places, "web"), memory(&places, "web")), (None, None));
+        for (place, name) in [("nvram", "web_VARS.fd"), ("nvram", "db_VARS.qcow2"), ("save", "web.save")] {
+            std::fs::create_dir_all(at(place)).unwrap();
+            std::fs::write(at(place).join(name), "x").unwrap();
+        }
+        assert_eq!(variables(&places, "web"), Some(at("nvram").join("web_VARS.fd")));
+        assert_eq!(variables(&places, "db"), Some(at("nvram").join("db_VARS.qcow2")));
+        assert_eq!(memory(&places, "web"), Some(at("save").join("web.save")));
+        for other in ["we", "web2", "eb"] {
+            assert_eq!((variables(&places, other), memory(&places, other)), (None, None), "{other}");
+        }
+    }
+}

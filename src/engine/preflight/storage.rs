@@ -1,0 +1,376 @@
+//! The part of the preflight that looks at pools and volumes.
+
+use super::conflicts::Neighbours;
+use super::{alternatives, record_of};
+use crate::Session;
+use crate::preflight::image::{ReadyImage, check_image};
+use crate::preflight::issues::{Finding, Findings};
+use crate::storage::backend::{Medium, seed_pool};
+use crate::storage::usage;
+use crate::storage::usage::Usage;
+use foundry_core::error::{Code, Error};
+use foundry_core::names::{PoolName, VolumeName};
+use foundry_core::plan::{BootSource, DiskFormat, VmPlan};
+use foundry_core::record::{RecordedVolume, Role};
+use foundry_core::text::shell_word;
+use foundry_core::units::Bytes;
+use foundry_host::{Domain, Pool, PoolSource, Volume};
+
+/// Room that a new qcow2 volume takes before anything is written to it, rounded up generously
+/// (a 1 TiB one takes about 200 KiB).
+pub(crate) const EMPTY_QCOW2: Bytes = Bytes(1 << 20);
+
+/// Where a VM's volumes will be, and what will be below the boot disk.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReadyStorage {
+    /// The pool of the VM.
+    pub pool: ReadyPool,
+    /// What its volumes are.
+    pub medium: Medium,
+    /// What it is made of.
+    pub source: PoolSource,
+    /// The pool of the seed and what its volumes are, where the VM's own cannot hold it.
+    pub seed: Option<(ReadyPool, Medium)>,
+    /// Boot disk, data disks, seed; the capacity of the seed is known when it is made.
+    pub volumes: Vec<RecordedVolume>,
+    /// The image of the boot disk.
+    pub image: Option<ReadyImage>,
+}
+
+/// A pool, and what it needs before a volume can be made in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadyPool {
+    /// Its name.
+    pub name: String,
+    /// Where its volumes are: its directory, or what [`Medium`] says.
+    pub target: String,
+    /// What it needs.
+    pub need: PoolNeed,
+}
+
+/// What a pool needs before it can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PoolNeed {
+    /// Nothing.
+    Nothing,
+    /// To be started.
+    Start,
+    /// To be made: a default pool before its first use.
+    Make,
+}
+
+/// Looks at all of it. `None` where a finding leaves nothing to go on with.
+pub(crate) fn check(
+    session: &Session<'_>,
+    plan: &VmPlan,
+    taken: Option<&Domain>,
+    neighbours: &Neighbours<'_>,
+    findings: &mut Findings,
+) -> Result<Option<ReadyStorage>, Error> {
+    let image = match &plan.boot_disk.source {
+        BootSource::Empty => None,
+        BootSource::Image(reference) => {
+            findings.begin("image", format!("'{reference}' can be used, and fits into the boot disk"));
+            check_image(session, plan, reference, neighbours, findings)?
+        }
+    };
+    findings.begin("pool", format!("'{}' can hold the disks", plan.pool));
+    // What libvirt knows of the room is from its last look, and others fill the file system too. A pool that is
+    // missing or stopped refuses this one, and is found so below.
+    usage::refresh(session, plan.pool.as_str())?;
+    let Some((pool, medium, found)) = check_pool(session, &plan.pool, findings)? else { return Ok(None) };
+    let seed = if plan.seed.is_some() && !medium.takes_uploads() {
+        seed_pool(session, &pool.name, findings)?
+    } else {
+        None
+    };
+    check_medium(plan, &pool.name, medium, image.as_ref(), findings);
+    let volumes =
+        recorded_volumes(plan, (&pool, medium), seed.as_ref().map(|(p, m)| (p, *m)), image.as_ref());
+    let source = found.as_ref().map(|p| p.source.clone()).unwrap_or_default();
+    let storage = ReadyStorage { pool, medium, source, seed, volumes, image };
+    if let Some(found) = found.filter(|pool| pool.active) {
+        findings.begin("room", format!("pool '{}' has enough of it for now", found.name));
+        check_room(session, plan, medium, &found, findings);
+        findings.begin("volumes", "none of that name exists");
+        check_free(session, &storage, taken, findings)?;
+    }
+    Ok(Some(storage))
+}
+
+/// Blocks hold the guest's bytes as they are.
+fn check_formats(plan: &VmPlan, pool: &str, findings: &mut Findings) {
+    let spec = &plan.manifest.spec;
+    let boot = spec.boot_disk.iter().map(|disk| ("spec.bootDisk".to_owned(), &disk.format));
+    let data = spec.data_disks.iter().enumerate();
+    let data = data.map(|(index, disk)| (format!("spec.dataDisks[{index}]"), &disk.format));
+    for (at, format) in boot.chain(data) {
+        if let Some(format) = format.as_ref().filter(|f| *f != DiskFormat::Raw.as_str()) {
+            findings.push(
+                Finding::new(
+                    Code::PoolUnfit,
+                    format!("{at}.format: pool '{pool}' holds raw disks, not {format}"),
+                )
+                .hint("leave the format out, or use a pool of type dir, fs or netfs"),
+            );
+        }
+    }
+}
+
+/// What the pool can hold is not all that a manifest can ask for.
+fn check_medium(
+    plan: &VmPlan,
+    pool: &str,
+    medium: Medium,
+    image: Option<&ReadyImage>,
+    findings: &mut Findings,
+) {
+    if let Some(image) = image.filter(|image| medium != Medium::Ceph && image.is_at_ceph()) {
+        let holder = image.volume.as_ref().map_or("", |(pool, _)| pool.as_str());
+        findings.push(
+            Finding::new(
+                Code::PoolUnfit,
+                format!("image '{}' is at Ceph, where libvirt only clones", image.reference),
+            )
+            .hint(format!("spec.storagePool: {holder} puts the VM's disks there, too")),
+        );
+        return;
+    }
+    if medium == Medium::Files {
+        return;
+    }
+    check_formats(plan, pool, findings);
+    let Some(image) = image else { return };
+    let holder = image.volume.as_ref().map(|(pool, _)| pool.as_str());
+    let reference = &image.reference;
+    match (medium, holder) {
+        (Medium::Lvm, None) => findings.push(
+            Finding::new(
+                Code::ImageOutsidePools,
+                format!("image '{reference}' is in no pool, so that libvirt cannot copy it to a raw disk"),
+            )
+            .hint("import it with foundry image import"),
+        ),
+        (Medium::Zfs, _) => findings.push(
+            Finding::new(Code::PoolUnfit, format!("libvirt cannot copy image '{reference}' into a ZFS pool"))
+                .hint("a pool of type dir on a mounted dataset can have disks from images")
+                .hint("'empty: true' makes a boot disk here without an image"),
+        ),
+        (Medium::Ceph, holder) if holder != Some(pool) => findings.push(
+            Finding::new(
+                Code::PoolUnfit,
+                format!("libvirt can clone an image to Ceph pool '{pool}' only from that pool"),
+            )
+            .hint(format!(
+                "put it there: qemu-img convert -O raw FILE rbd:CEPHPOOL/NAME, then image: {pool}:NAME"
+            )),
+        ),
+        _ => {}
+    }
+}
+
+/// Looks whether a pool that was just started has room for a VM and none of its volumes: while it was
+/// stopped, nobody could tell.
+pub(crate) fn check_started(
+    session: &Session<'_>,
+    plan: &VmPlan,
+    storage: &ReadyStorage,
+    taken: Option<&Domain>,
+    findings: &mut Findings,
+) -> Result<(), Error> {
+    match session.host.pool(&storage.pool.name)? {
+        Some(pool) if pool.active => check_room(session, plan, storage.medium, &pool, findings),
+        _ => findings.push(Finding::new(
+            Code::PoolInactive,
+            format!("pool '{}' was stopped again", storage.pool.name),
+        )),
+    }
+    check_free(session, storage, taken, findings)
+}
+
+/// What belongs to a VM of that name goes with it, or that VM itself stands in the way.
+fn check_free(
+    session: &Session<'_>,
+    storage: &ReadyStorage,
+    taken: Option<&Domain>,
+    findings: &mut Findings,
+) -> Result<(), Error> {
+    let ours = taken.and_then(record_of).map(|r| r.volumes).unwrap_or_default();
+    check_names(session, &storage.volumes, &ours, findings)
+}
+
+/// A volume of a plan, wherever it will be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedVolume {
+    /// What it is for.
+    pub role: Role,
+    /// Its name.
+    pub name: VolumeName,
+    /// Its format.
+    pub format: DiskFormat,
+    /// What the guest sees; of a seed it is known when that is made.
+    pub capacity: Bytes,
+}
+
+/// The volumes of a plan: boot disk, data disks, seed.
+pub fn planned_volumes(plan: &VmPlan) -> Vec<PlannedVolume> {
+    let volume = |role, name: &VolumeName, format, capacity| PlannedVolume {
+        role,
+        name: name.clone(),
+        format,
+        capacity,
+    };
+    let boot = &plan.boot_disk;
+    let mut list = vec![volume(Role::Boot, &boot.volume, boot.format, boot.size)];
+    list.extend(plan.data_disks.iter().map(|d| volume(Role::Data, &d.volume, d.format, d.size)));
+    list.extend(plan.seed.iter().map(|s| volume(Role::Seed, &s.volume, DiskFormat::Raw, Bytes(0))));
+    list
+}
+
+/// The volumes of a plan, with the path that each will have: the pool's place and its name.
+fn recorded_volumes(
+    plan: &VmPlan,
+    own: (&ReadyPool, Medium),
+    seed: Option<(&ReadyPool, Medium)>,
+    image: Option<&ReadyImage>,
+) -> Vec<RecordedVolume> {
+    let recorded = |planned: PlannedVolume| {
+        let (pool, medium) = if planned.role == Role::Seed { seed.unwrap_or(own) } else { own };
+        let lies_on_image = planned.role == Role::Boot
+            && (medium == Medium::Ceph || (medium == Medium::Files && planned.is_overlay()));
+        RecordedVolume {
+            pool: pool.name.clone(),
+            path: volume_path(&pool.target, planned.name.as_str()),
+            format: medium.format(planned.format).as_str().to_owned(),
+            backing: image.filter(|_| lies_on_image).map(|i| i.path.clone()),
+            capacity: medium.capacity(planned.capacity),
+            role: planned.role,
+            name: planned.name.to_string(),
+            attaching: None,
+        }
+    };
+    planned_volumes(plan).into_iter().map(recorded).collect()
+}
+
+/// The path that a volume will have in a pool with that target.
+pub(crate) fn volume_path(target: &str, name: &str) -> String {
+    format!("{}/{name}", target.trim_end_matches('/'))
+}
+
+impl PlannedVolume {
+    /// Whether it lies on the image, where there is one; a raw boot disk is a copy.
+    pub fn is_overlay(&self) -> bool {
+        self.role == Role::Boot && self.format == DiskFormat::Qcow2
+    }
+}
+
+/// No volume may be there already; one that is is somebody's and stays.
+fn check_names(
+    session: &Session<'_>,
+    volumes: &[RecordedVolume],
+    ours: &[RecordedVolume],
+    findings: &mut Findings,
+) -> Result<(), Error> {
+    let mut usage: Option<Usage> = None;
+    for planned in volumes {
+        if ours.iter().any(|o| o.pool == planned.pool && o.name == planned.name) {
+            continue;
+        }
+        let Some(found) = session.host.volume(&planned.pool, &planned.name)? else { continue };
+        let message = format!("volume '{}' exists in pool '{}'", planned.name, planned.pool);
+        let usage = match &mut usage {
+            Some(usage) => usage,
+            none => none.insert(Usage::look(session, None)?),
+        };
+        findings.push(Finding::new(Code::VolumeTaken, message).hint(way_around(usage, &found)));
+    }
+    Ok(())
+}
+
+/// What to do about a volume that is in the way: one that somebody uses stays, and nobody is told to delete one without
+/// another look at who uses it.
+fn way_around(usage: &Usage, found: &Volume) -> String {
+    match usage.reason(found) {
+        Some(reason) => format!("{reason}: choose another name for the VM"),
+        None => format!(
+            "it may hold data that somebody kept: choose another name for the VM, or, if nobody needs it, foundry gc {}",
+            shell_word(&format!("{}/{}", found.pool, found.name))
+        ),
+    }
+}
+
+pub(crate) fn check_pool(
+    session: &Session<'_>,
+    name: &PoolName,
+    findings: &mut Findings,
+) -> Result<Option<(ReadyPool, Medium, Option<Pool>)>, Error> {
+    let ready = |target: String, need| ReadyPool { name: name.to_string(), target, need };
+    let Some(pool) = session.host.pool(name.as_str())? else {
+        let target = session.settings.default_target(name.as_str(), session.host.uri());
+        if target.is_none() {
+            findings.push(missing_pool(session, name.as_str())?);
+        }
+        return Ok(target.map(|t| (ready(t, PoolNeed::Make), Medium::Files, None)));
+    };
+    let Some(medium) = Medium::of(&pool.kind) else {
+        let why = match pool.kind.as_str() {
+            "iscsi" | "iscsi-direct" | "scsi" | "mpath" => "whose units are there, and libvirt makes none",
+            _ => "in which foundry makes no disks",
+        };
+        findings.push(
+            Finding::new(Code::PoolUnfit, format!("pool '{name}' is of type {}, {why}", pool.kind))
+                .hint("use a pool of type dir, fs, netfs, logical, zfs or rbd"),
+        );
+        return Ok(None);
+    };
+    let Some(place) = medium.place(&pool) else {
+        findings.push(Finding::new(Code::PoolUnfit, format!("pool '{name}' has no target path")));
+        return Ok(None);
+    };
+    // One of foundry's own that does not start with the host is one whose making was broken off: a libvirtd that
+    // starts finds its directory there and takes it for started.
+    let is_own =
+        || session.settings.default_target(name.as_str(), session.host.uri()).as_ref() == Some(&place);
+    let is_ready = pool.active && (pool.autostart || !is_own());
+    let need = if is_ready { PoolNeed::Nothing } else { PoolNeed::Start };
+    Ok(Some((ready(place, need), medium, Some(pool))))
+}
+
+fn missing_pool(session: &Session<'_>, name: &str) -> Result<Finding, Error> {
+    let known: Vec<String> = session.host.pools()?.into_iter().map(|p| p.name).collect();
+    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+    Ok(Finding::new(Code::PoolMissing, format!("there is no pool '{name}'"))
+        .hint(alternatives(name, &known))
+        .hint(format!("foundry pool add {} dir PATH makes one", shell_word(name))))
+}
+
+/// Disks are thin: little is needed now, and more is promised than may be there. Those of LVM are not.
+fn check_room(session: &Session<'_>, plan: &VmPlan, medium: Medium, pool: &Pool, findings: &mut Findings) {
+    let promised =
+        plan.data_disks.iter().fold(plan.boot_disk.size, |sum, disk| sum.saturating_add(disk.size));
+    let needed = match medium {
+        Medium::Files => room_for_files(plan),
+        Medium::Lvm => promised.saturating_add(EMPTY_QCOW2),
+        Medium::Zfs | Medium::Ceph => EMPTY_QCOW2,
+    };
+    if pool.available < needed {
+        let message =
+            format!("pool '{}' has {} left; the VM needs {needed} at once", pool.name, pool.available);
+        findings.push(
+            Finding::new(Code::OutOfSpace, message)
+                .hint("foundry gc --dry-run lists what nobody uses; spec.storagePool names another pool"),
+        );
+        return;
+    }
+    if pool.available < promised {
+        session.warn(format!(
+            "the disks can grow to {promised}, and pool '{}' has {} left",
+            pool.name, pool.available
+        ));
+    }
+}
+
+fn room_for_files(plan: &VmPlan) -> Bytes {
+    let boot = if plan.boot_disk.format == DiskFormat::Raw { plan.boot_disk.size } else { EMPTY_QCOW2 };
+    plan.data_disks.iter().fold(boot.saturating_add(EMPTY_QCOW2), |sum, _| sum.saturating_add(EMPTY_QCOW2))
+}

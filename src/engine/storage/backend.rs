@@ -1,0 +1,119 @@
+//! What volumes are in pools of each type, and what libvirt can do with them.
+//!
+//! From libvirt's storage backends (its `src/storage/storage_backend_*.c`), by the calls that each one has:
+//!
+//! | | files | LVM | ZFS | Ceph |
+//! |---|---|---|---|---|
+//! | a volume from an image (`buildVolFrom`) | overlay or copy | copy, by qemu-img | no | clone, within one pool |
+//! | upload (`uploadVol`) | yes | yes | yes | no |
+//! | other size (`resizeVol`) | yes | no | no | yes |
+//! | takes room at once | no | yes | no | no |
+
+use crate::Session;
+use crate::preflight::issues::{Finding, Findings};
+use crate::preflight::storage::ReadyPool;
+use foundry_core::domain_xml::DiskSource;
+use foundry_core::error::{Code, Error};
+use foundry_core::plan::DiskFormat;
+use foundry_core::units::Bytes;
+use foundry_host::{Pool, PoolSource};
+
+/// Volumes on block devices have whole numbers of these: LVM and ZFS round up, or refuse (a zvol is a multiple of
+/// its block size, at most 128 KiB by default).
+const BLOCK_UNIT: u64 = 1 << 20;
+
+/// What the volumes of a pool are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Medium {
+    /// Files of the host, in which a qcow2 image can be.
+    Files,
+    /// Logical volumes of LVM: block devices that take their whole size at once.
+    Lvm,
+    /// Volumes of ZFS: block devices that take room as they are written.
+    Zfs,
+    /// Images at Ceph, which QEMU reaches itself.
+    Ceph,
+}
+
+impl Medium {
+    /// By the type of the pool; `None` where libvirt makes no volumes in such a pool, or none that foundry knows.
+    pub(crate) fn of(kind: &str) -> Option<Self> {
+        match kind {
+            "dir" | "fs" | "netfs" => Some(Self::Files),
+            "logical" => Some(Self::Lvm),
+            "zfs" => Some(Self::Zfs),
+            "rbd" => Some(Self::Ceph),
+            _ => None,
+        }
+    }
+
+    /// Below which path the volumes of such a pool are; of a Ceph pool that is its name there.
+    pub(crate) fn place(self, pool: &Pool) -> Option<String> {
+        if self == Self::Ceph { pool.source.name.clone() } else { pool.target.clone() }
+    }
+
+    /// The format of a disk: blocks hold the guest's bytes as they are.
+    pub(crate) fn format(self, planned: DiskFormat) -> DiskFormat {
+        if self == Self::Files { planned } else { DiskFormat::Raw }
+    }
+
+    /// The size of a volume that has to hold so much.
+    pub(crate) fn capacity(self, needed: Bytes) -> Bytes {
+        if self == Self::Files { needed } else { Bytes(needed.0.next_multiple_of(BLOCK_UNIT)) }
+    }
+
+    /// What a new disk of that size takes at once.
+    pub(crate) fn allocation(self, capacity: Bytes) -> Bytes {
+        // Anything less makes libvirt's LVM backend create a snapshot that runs full.
+        if self == Self::Lvm { capacity } else { Bytes(0) }
+    }
+
+    /// Whether libvirt can write into a volume, so that a seed can be there.
+    pub(crate) fn takes_uploads(self) -> bool {
+        self != Self::Ceph
+    }
+
+    /// How a domain is told of a volume.
+    pub(crate) fn disk_source(self, path: &str, pool: &PoolSource) -> DiskSource {
+        let path = path.to_owned();
+        match self {
+            Self::Files => DiskSource::File(path),
+            Self::Lvm | Self::Zfs => DiskSource::Block(path),
+            Self::Ceph => {
+                DiskSource::Rbd { image: path, monitors: pool.servers.clone(), auth: pool.auth.clone() }
+            }
+        }
+    }
+
+    /// What a boot disk made from an image is, for people.
+    pub(crate) fn boot_disk(self) -> Option<&'static str> {
+        match self {
+            Self::Files => None,
+            Self::Lvm | Self::Zfs => Some("a copy of the image"),
+            Self::Ceph => Some("a clone of the image"),
+        }
+    }
+}
+
+/// The pool of the seed where the VM's own cannot hold one: the default one of VM disks.
+pub(crate) fn seed_pool(
+    session: &Session<'_>,
+    vm_pool: &str,
+    findings: &mut Findings,
+) -> Result<Option<(ReadyPool, Medium)>, Error> {
+    use crate::preflight::storage::check_pool;
+    let own = &session.settings.vm_pool;
+    let default = crate::Settings::default().vm_pool;
+    let name = if own.as_str() == vm_pool { &default } else { own };
+    let found = check_pool(session, name, findings)?.filter(|(_, medium, _)| medium.takes_uploads());
+    if found.is_none() {
+        findings.push(
+            Finding::new(
+                Code::PoolUnfit,
+                format!("pool '{vm_pool}' cannot hold a cloud-init seed, nor can pool '{name}'"),
+            )
+            .hint("name a pool of files with --vm-pool; the VM's disks stay where its manifest says"),
+        );
+    }
+    Ok(found.map(|(pool, medium, _)| (pool, medium)))
+}

@@ -1,0 +1,12 @@
+//! Pools and volumes of a host, and who uses a volume.
+
+pub mod pools;
+pub mod status;
+
+pub(crate) mod backend;
+pub(crate) mod file_locks;
+pub(crate) mod settling;
+pub(crate) mod usage;
+pub(crate) mod volumes;
+
+pub use backend::Medium;

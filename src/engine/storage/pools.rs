@@ -1,0 +1,332 @@
+//! Storage pools.
+
+use std::path::Path;
+
+use super::backend::Medium;
+use super::usage::Usage;
+use super::usage::Who;
+use crate::Session;
+use crate::Settings;
+use crate::disk::own_disk::is_same_file;
+use crate::image::no_pool;
+use foundry_core::error::{Code, Error};
+use foundry_core::names::PoolName;
+use foundry_core::pool::Source;
+use foundry_core::text::shell_word;
+use foundry_core::units::Bytes;
+use foundry_fetch::ownership::Trusted;
+use foundry_host::{HostError, Pool, Volume};
+
+/// All pools, by name. Changes nothing.
+///
+/// # Errors
+/// The host's.
+pub fn list(session: &Session<'_>) -> Result<Vec<Pool>, Error> {
+    let mut pools = session.host.pools()?;
+    pools.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(pools)
+}
+
+/// A pool and what is in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolInfo {
+    /// The pool.
+    pub pool: Pool,
+    /// Its volumes by name; of a pool that is not started libvirt shows none.
+    pub volumes: Vec<Volume>,
+    /// The domains with a disk in it, or on something in it.
+    pub users: Vec<String>,
+}
+
+/// A pool, its volumes, and who uses them.
+///
+/// # Errors
+/// [`foundry_core::error::Kind::Storage`] where there is no such pool.
+pub fn info(session: &Session<'_>, name: &str) -> Result<PoolInfo, Error> {
+    let pool = existing(session, name)?;
+    let mut volumes = if pool.active { session.host.volumes(name)? } else { Vec::new() };
+    volumes.sort_by(|a, b| a.name.cmp(&b.name));
+    let users = users(session, &pool, Who::All)?;
+    Ok(PoolInfo { pool, volumes, users })
+}
+
+fn existing(session: &Session<'_>, name: &str) -> Result<Pool, Error> {
+    match session.host.pool(name)? {
+        Some(pool) => Ok(pool),
+        None => Err(no_pool(session, name)?),
+    }
+}
+
+fn users(session: &Session<'_>, pool: &Pool, who: Who) -> Result<Vec<String>, Error> {
+    Ok(Usage::look(session, None)?.of_pool(pool, session.host.is_local(), who))
+}
+
+fn refused(code: Code, message: String) -> Error {
+    Error::new(code, message).outcome("nothing was changed")
+}
+
+/// What libvirt would be told of a new pool; looks whether its name is free.
+///
+/// # Errors
+/// [`foundry_core::error::Kind::Storage`] where the name is taken.
+pub fn plan(session: &Session<'_>, name: &PoolName, source: &Source) -> Result<String, Error> {
+    if session.host.pool(name.as_str())?.is_some() {
+        return Err(refused(Code::PoolTaken, format!("pool '{name}' exists")));
+    }
+    if let Some(path) = source.directory()
+        && let Some(other) = session.host.pools()?.into_iter().find(|p| is_at(session, p, path))
+    {
+        let place = other.target.unwrap_or_default();
+        return Err(refused(Code::PoolTaken, format!("pool '{}' has that directory", other.name)).because(
+            format!("{path} and {place} are one directory, and what is in it would be there twice"),
+        ));
+    }
+    Ok(source.to_xml(name.as_str())?)
+}
+
+/// Adds a pool and starts it; `autostart` has it start with the host. The directory that it is in, or is mounted
+/// on, is made if it is missing; one that exists keeps its owner and mode. Nothing else is ever made: no file
+/// system, no volume group, no dataset. What a kill left of an addition is finished.
+///
+/// # Errors
+/// [`foundry_core::error::Kind::Storage`] where the name is taken or libvirt refuses; what was defined is removed again.
+pub fn add(session: &Session<'_>, name: &PoolName, source: &Source, autostart: bool) -> Result<(), Error> {
+    let known = session.host.pool(name.as_str())?;
+    session.cancel.check_unchanged()?;
+    if known.is_some_and(|pool| is_begun(&pool, source, autostart)) {
+        return start_new(session, name.as_str(), source, autostart).map_err(|e| e.outcome(AGAIN));
+    }
+    let xml = plan(session, name, source)?;
+    session.host.define_pool(&xml).map_err(|refused| {
+        let may_be = if refused.outcome_unknown() { AGAIN } else { "nothing was changed" };
+        Error::from(refused).outcome(may_be)
+    })?;
+    tell_strangers(session, source);
+    start_new(session, name.as_str(), source, autostart).map_err(|error| {
+        let error = explain(source, error);
+        match session.host.undefine_pool(name.as_str()) {
+            Ok(()) => error.outcome("the pool is undefined again"),
+            Err(left) => {
+                error.outcome(format!("left behind: pool '{name}' ({})", Error::from(left))).outcome(AGAIN)
+            }
+        }
+    })
+}
+
+/// libvirtd writes to a pool's volumes as root, by their names.
+fn tell_strangers(session: &Session<'_>, source: &Source) {
+    let directory = source.directory().filter(|_| session.host.is_local());
+    if let Some(who) = directory.and_then(|path| Trusted::caller().stranger_at(Path::new(path))) {
+        session.warn(format!(
+            "{who}: who can write there can put a link in a volume's place, and libvirtd follows it as root"
+        ));
+    }
+}
+
+const AGAIN: &str = "the pool may be there, and not as it should be; the same command again finishes it";
+
+/// Whether a pool in a directory is what an addition of it left that was broken off.
+fn is_begun(pool: &Pool, source: &Source, autostart: bool) -> bool {
+    let is_same =
+        matches!(source, Source::Dir { path } if pool.kind == "dir" && pool.target.as_ref() == Some(path));
+    is_same && !(pool.active && (pool.autostart || !autostart))
+}
+
+fn start_new(session: &Session<'_>, name: &str, source: &Source, autostart: bool) -> Result<(), Error> {
+    match session.host.start_pool(name) {
+        Err(_) if matches!(session.host.pool(name), Ok(Some(now)) if now.active) => {}
+        // Building sets owner and mode of a directory that exists, so it is done only for one that does not.
+        Err(refused) if refused.outcome_unknown() || !may_be_missing(session, source) => {
+            return Err(refused.into());
+        }
+        Err(_) => {
+            session.host.build_pool(name)?;
+            let path = source.directory().unwrap_or_default();
+            let stays = |refused| Error::from(refused).outcome(format!("its directory {path} stays"));
+            session.host.start_pool(name).map_err(stays)?;
+        }
+        Ok(()) => {}
+    }
+    check_seen(session, name, source)?;
+    if !autostart {
+        return Ok(());
+    }
+    session.host.set_pool_autostart(name, true).map_err(|refused| {
+        // A pool that runs cannot be undefined.
+        let _ = session.host.stop_pool(name);
+        Error::from(refused)
+    })
+}
+
+/// libvirt starts a pool of a ZFS that is not there, and shows it without any size (its ZFS backend ends its
+/// look at the pool with success whatever came of it).
+fn check_seen(session: &Session<'_>, name: &str, source: &Source) -> Result<(), Error> {
+    let Source::Zfs { dataset } = source else { return Ok(()) };
+    if session.host.pool(name)?.is_some_and(|pool| pool.capacity > Bytes(0)) {
+        return Ok(());
+    }
+    session.host.stop_pool(name)?;
+    Err(Error::new(
+        Code::PoolSourceMissing,
+        format!("libvirt finds no ZFS pool with dataset '{dataset}' on the host"),
+    ))
+}
+
+/// Whether the pool has a directory that may be missing: on this machine that is known.
+fn may_be_missing(session: &Session<'_>, source: &Source) -> bool {
+    let there = |path: &str| !matches!(std::fs::symlink_metadata(path), Err(e) if e.kind() == std::io::ErrorKind::NotFound);
+    source.directory().is_some_and(|path| !(session.host.is_local() && there(path)))
+}
+
+/// What must be there before such a pool starts, where foundry does not make it.
+fn explain(source: &Source, error: Error) -> Error {
+    let hint = match source {
+        Source::Dir { .. } => return error,
+        Source::Fs { device, .. } => {
+            format!("is there a file system on it? lsblk -f {} shows", shell_word(device))
+        }
+        Source::NetFs { server, .. } => {
+            format!("does {server} serve it to this host, and is mount's helper there?")
+        }
+        Source::Logical { group } => {
+            format!(
+                "vgs {0} on the host shows the volume group, vgcreate {0} DEVICE makes one",
+                shell_word(group)
+            )
+        }
+        Source::Zfs { dataset } => {
+            format!(
+                "zfs list {0} on the host shows the dataset, zfs create {0} makes one",
+                shell_word(dataset)
+            )
+        }
+        Source::Rbd { pool, .. } => {
+            format!("ceph osd pool ls shows the pools, rbd pool init {} makes one ready", shell_word(pool))
+        }
+        Source::Iscsi { portal, .. } => {
+            format!(
+                "iscsiadm -m discovery -t st -p {} on the host shows its targets",
+                shell_word(&portal.to_string())
+            )
+        }
+    };
+    error.hint(hint)
+}
+
+/// Starts a pool, and with `autostart` has it start with the host from now on. Whether it was stopped.
+///
+/// # Errors
+/// [`foundry_core::error::Kind::Storage`] where there is no such pool or libvirt cannot start it. Its directory is not made: that may
+/// be where something is yet to be mounted.
+pub fn start(session: &Session<'_>, name: &str, autostart: bool) -> Result<bool, Error> {
+    let pool = existing(session, name)?;
+    session.cancel.check_unchanged()?;
+    // Another program may have started it since we looked.
+    let is_active = || matches!(session.host.pool(name), Ok(Some(now)) if now.active);
+    if !pool.active
+        && let Err(failed) = session.host.start_pool(name)
+        && !is_active()
+    {
+        return Err(Error::from(failed)
+            .hint("is what it is made of there: its directory, its device, the machine that serves it?")
+            .outcome("nothing was changed"));
+    }
+    if autostart && !pool.autostart {
+        session.host.set_pool_autostart(name, true)?;
+    }
+    Ok(!pool.active)
+}
+
+/// Stops a pool, and with `no_autostart` has it not start with the host any more. Whether it was started.
+///
+/// # Errors
+/// [`foundry_core::error::Kind::Storage`] where there is no such pool, or a VM that runs has a disk in it or on something in it.
+pub fn stop(session: &Session<'_>, name: &str, no_autostart: bool) -> Result<bool, Error> {
+    let pool = existing(session, name)?;
+    if pool.active {
+        let users = users(session, &pool, Who::Active)?;
+        if !users.is_empty() {
+            return Err(in_use(name, &users).hint("stop them first"));
+        }
+        session.cancel.check_unchanged()?;
+        session.host.stop_pool(name)?;
+    }
+    if no_autostart && pool.autostart {
+        session.host.set_pool_autostart(name, false)?;
+    }
+    Ok(pool.active)
+}
+
+fn in_use(pool: &str, users: &[String]) -> Error {
+    refused(Code::PoolInUse, format!("pool '{pool}' is in use by VM '{}'", users.join("', '")))
+}
+
+/// Makes libvirt look at a pool's volumes anew.
+///
+/// # Errors
+/// [`foundry_core::error::Kind::Storage`] where there is no such pool or it is not started.
+pub fn refresh(session: &Session<'_>, name: &str) -> Result<(), Error> {
+    existing(session, name)?;
+    Ok(session.host.refresh_pool(name)?)
+}
+
+/// Stops and undefines a pool. Its volumes stay where they are.
+///
+/// # Errors
+/// [`foundry_core::error::Kind::Storage`] where it is one of the two default pools, or VMs use its volumes, or, without
+/// `force`, it has volumes at all, or is stopped, so that nobody can tell.
+pub fn delete(session: &Session<'_>, name: &str, force: bool) -> Result<(), Error> {
+    if [Settings::DEFAULT_VM_POOL, Settings::DEFAULT_IMAGE_POOL].contains(&name) {
+        return Err(refused(
+            Code::PoolInUse,
+            format!("pool '{name}' is one of foundry's own and is not deleted"),
+        ));
+    }
+    let PoolInfo { pool, volumes, users } = info(session, name)?;
+    let twin = twin(session, &pool)?;
+    // What another pool shows as well is not lost with this one, unless somebody knows it by this one's name.
+    let users = if twin.is_some() { Usage::look(session, None)?.naming_pool(name) } else { users };
+    if !users.is_empty() {
+        return Err(in_use(name, &users).hint("destroy them first"));
+    }
+    if let Some(what) = contents(&pool, &volumes).filter(|_| !force && twin.is_none()) {
+        return Err(refused(Code::PoolNotEmpty, what)
+            .hint("--force forgets the pool and leaves its volumes where they are"));
+    }
+    session.cancel.check_unchanged()?;
+    if pool.active {
+        session.host.stop_pool(name).map_err(|e| half_deleted(name, e))?;
+    }
+    session.host.undefine_pool(name).map_err(|e| half_deleted(name, e))
+}
+
+/// Whether a pool is of that very directory, by whatever path. Only on this machine that is known.
+fn is_at(session: &Session<'_>, pool: &Pool, path: &str) -> bool {
+    let directory = pool.target.as_deref().filter(|_| Medium::of(&pool.kind) == Some(Medium::Files));
+    directory.is_some_and(|target| is_same_file(session, target, path))
+}
+
+/// Another pool that is started and of the same directory.
+fn twin(session: &Session<'_>, pool: &Pool) -> Result<Option<Pool>, Error> {
+    let Some(path) = pool.target.as_deref().filter(|_| pool.kind == "dir") else { return Ok(None) };
+    let mut others = session.host.pools()?.into_iter().filter(|p| p.active && p.name != pool.name);
+    Ok(others.find(|other| is_at(session, other, path)))
+}
+
+/// Only a stopped pool can be undefined, and of a stopped one nobody can tell what is in it.
+fn half_deleted(name: &str, failed: HostError) -> Error {
+    Error::from(failed)
+        .outcome("the pool may be stopped by now")
+        .outcome(format!("foundry pool delete {} --force finishes it", shell_word(name)))
+}
+
+/// What would be forgotten with a pool, as far as libvirt shows it.
+fn contents(pool: &Pool, volumes: &[Volume]) -> Option<String> {
+    let name = &pool.name;
+    match volumes.len() {
+        _ if !pool.active => Some(format!("pool '{name}' is not started, so its volumes cannot be seen")),
+        0 => None,
+        1 => Some(format!("pool '{name}' has 1 volume")),
+        count => Some(format!("pool '{name}' has {count} volumes")),
+    }
+}

@@ -1,0 +1,305 @@
+//! The host's storage as a whole.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::usage::Part;
+use super::usage::Usage;
+use crate::Session;
+use crate::Settings;
+use crate::image::noted_image;
+use crate::storage::usage;
+use foundry_core::error::Error;
+use foundry_core::units::Bytes;
+use foundry_host::{Pool, Volume};
+
+/// What the pools of a host have together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StorageStatus {
+    /// Each file system or device that started pools are on, once.
+    pub file_systems: Vec<FileSystem>,
+    /// Each pool.
+    pub pools: Vec<PoolStatus>,
+    /// Bytes of all file systems together.
+    pub capacity: Bytes,
+    /// Bytes left on them.
+    pub available: Bytes,
+    /// Bytes that guests see on all volumes, images included.
+    pub promised: Bytes,
+    /// Bytes by which the disks can grow.
+    pub growth: Bytes,
+    /// The images of all pools.
+    pub images: Tally,
+    /// The disks of all pools.
+    pub disks: Tally,
+    /// What is in the pool of VM disks and belongs to nobody.
+    pub orphans: Vec<Orphan>,
+}
+
+/// A file system, or the device of a pool that is on none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FileSystem {
+    /// Names of the pools on it.
+    pub pools: Vec<String>,
+    /// Its bytes.
+    pub capacity: Bytes,
+    /// Bytes that are taken, by whatever.
+    pub allocation: Bytes,
+    /// Bytes that are left.
+    pub available: Bytes,
+    /// Bytes by which the disks on it can grow: what guests have not written to yet.
+    pub growth: Bytes,
+    /// How much of that growth has no room.
+    pub overcommit: Bytes,
+}
+
+/// One pool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PoolStatus {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Whether it is started.
+    pub active: bool,
+    /// Its directory or device on the host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// Bytes of its file system or device.
+    pub capacity: Bytes,
+    /// Bytes left there.
+    pub available: Bytes,
+    /// How many volumes it has.
+    pub volumes: usize,
+    /// Bytes that its volumes take.
+    pub allocation: Bytes,
+    /// Bytes that guests see on its volumes.
+    pub promised: Bytes,
+    /// Bytes by which the disks in it can grow.
+    pub growth: Bytes,
+    /// What VMs are made from: all of the image pool, and what disks of other pools lie on.
+    pub images: Tally,
+    /// What VMs have, and what those lie on in the pool of VM disks.
+    pub disks: Tally,
+    /// What is in the pool of VM disks, is none of a VM's, and has nothing lying on it.
+    pub orphans: Tally,
+}
+
+/// Some volumes together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Tally {
+    /// How many.
+    pub count: usize,
+    /// Bytes that they take.
+    pub allocation: Bytes,
+    /// Bytes that a guest sees.
+    pub capacity: Bytes,
+}
+
+/// A volume that belongs to nobody.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Orphan {
+    /// Its pool.
+    pub pool: String,
+    /// Its name.
+    pub name: String,
+    /// Its path on the host.
+    pub path: String,
+    /// Bytes that it takes.
+    pub allocation: Bytes,
+    /// Bytes that a guest would see.
+    pub capacity: Bytes,
+}
+
+/// Looks at all pools, each anew (libvirt knows what was left when it looked last), and at who uses what
+/// is in them. Changes nothing.
+///
+/// # Errors
+/// The host's.
+pub fn status(session: &Session<'_>) -> Result<StorageStatus, Error> {
+    usage::refresh_all(session)?;
+    let usage = Usage::look(session, None)?;
+    let parts = usage.parts();
+    let mut found = session.host.pools()?;
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    let of_pools = |parts: &[(&Volume, Part)]| -> Vec<PoolStatus> {
+        found.iter().map(|pool| look(session.settings, pool, parts)).collect()
+    };
+    let pools = of_pools(&parts);
+    // Two pools may be of one directory: what is in it is there once.
+    let distinct = distinct(session, &parts);
+    let counted = of_pools(&distinct);
+    let file_systems = file_systems(session, &found, &counted);
+    Ok(StorageStatus {
+        capacity: sum(file_systems.iter().map(|f| f.capacity)),
+        available: sum(file_systems.iter().map(|f| f.available)),
+        promised: sum(counted.iter().map(|p| p.promised)),
+        growth: sum(counted.iter().map(|p| p.growth)),
+        images: counted.iter().map(|p| p.images).fold(Tally::default(), Tally::and),
+        disks: counted.iter().map(|p| p.disks).fold(Tally::default(), Tally::and),
+        orphans: orphans(session.settings, &distinct),
+        file_systems,
+        pools,
+    })
+}
+
+/// Each file once, as foundry's own pools have it.
+fn distinct<'a>(session: &Session<'_>, parts: &[(&'a Volume, Part)]) -> Vec<(&'a Volume, Part)> {
+    let own = [session.settings.vm_pool.as_str(), session.settings.image_pool.as_str()];
+    let mut sorted: Vec<(&Volume, Part)> = parts.to_vec();
+    sorted.sort_by_key(|(volume, _)| !own.contains(&volume.pool.as_str()));
+    let mut seen = BTreeSet::new();
+    let mut is_new = |volume: &Volume| {
+        let identity = if session.host.is_local() { usage::identity(&volume.path) } else { None };
+        seen.insert((identity, identity.is_none().then(|| volume.path.clone())))
+    };
+    sorted.retain(|(volume, _)| is_new(volume));
+    sorted
+}
+
+/// What a volume is to foundry.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Image,
+    Disk,
+    Orphan,
+    /// A note on an image, or in a pool that other things may be in, too.
+    Other,
+}
+
+fn role(settings: &Settings, volume: &Volume, part: Part) -> Role {
+    let (is_for_vms, is_for_images) =
+        (volume.pool == settings.vm_pool.as_str(), volume.pool == settings.image_pool.as_str());
+    match part {
+        _ if is_for_images && noted_image(&volume.name).is_some() => Role::Other,
+        _ if is_for_images => Role::Image,
+        Part::Unused if is_for_vms => Role::Orphan,
+        Part::Unused => Role::Other,
+        Part::Below if !is_for_vms => Role::Image,
+        Part::Disk | Part::Below => Role::Disk,
+    }
+}
+
+fn look(settings: &Settings, pool: &Pool, parts: &[(&Volume, Part)]) -> PoolStatus {
+    let own: Vec<(&Volume, Part)> = parts.iter().filter(|(v, _)| v.pool == pool.name).copied().collect();
+    let of = |wanted| own.iter().filter(|(v, p)| role(settings, v, *p) == wanted).map(|(v, _)| *v).collect();
+    PoolStatus {
+        name: pool.name.clone(),
+        kind: pool.kind.clone(),
+        active: pool.active,
+        target: pool.target.clone(),
+        capacity: pool.capacity,
+        available: pool.available,
+        volumes: own.len(),
+        allocation: sum(own.iter().map(|(v, _)| v.allocation)),
+        promised: sum(own.iter().map(|(v, _)| v.capacity)),
+        growth: sum(own.iter().map(|(v, part)| growth(settings, v, *part))),
+        images: of(Role::Image),
+        disks: of(Role::Disk),
+        orphans: of(Role::Orphan),
+    }
+}
+
+/// By how much a volume can grow. An overlay grows to all that its guest sees, whatever of that it reads from
+/// below; what is below is not written to.
+fn growth(settings: &Settings, volume: &Volume, part: Part) -> Bytes {
+    let is_written = part == Part::Disk && role(settings, volume, part) == Role::Disk;
+    Bytes(if is_written { volume.capacity.0.saturating_sub(volume.allocation.0) } else { 0 })
+}
+
+fn orphans(settings: &Settings, parts: &[(&Volume, Part)]) -> Vec<Orphan> {
+    let mut orphans: Vec<Orphan> = parts
+        .iter()
+        .filter(|(volume, part)| role(settings, volume, *part) == Role::Orphan)
+        .map(|(volume, _)| Orphan {
+            pool: volume.pool.clone(),
+            name: volume.name.clone(),
+            path: volume.path.clone(),
+            allocation: volume.allocation,
+            capacity: volume.capacity,
+        })
+        .collect();
+    orphans.sort_by(|a, b| (&a.pool, &a.name).cmp(&(&b.pool, &b.name)));
+    orphans
+}
+
+/// The file systems of the started pools, in the order of the first pool on each.
+fn file_systems(session: &Session<'_>, pools: &[Pool], looked: &[PoolStatus]) -> Vec<FileSystem> {
+    let mut distinct: Vec<(&Pool, FileSystem)> = Vec::new();
+    for (pool, status) in pools.iter().zip(looked).filter(|(pool, _)| pool.active) {
+        match distinct.iter_mut().find(|(known, _)| same_file_system(session, known, pool)) {
+            Some((_, known)) => known.take(status),
+            None => distinct.push((pool, FileSystem::of(pool, status))),
+        }
+    }
+    distinct.into_iter().map(|(_, file_system)| file_system).collect()
+}
+
+impl FileSystem {
+    fn of(pool: &Pool, status: &PoolStatus) -> Self {
+        let mut file_system = Self {
+            pools: Vec::new(),
+            capacity: pool.capacity,
+            allocation: pool.allocation,
+            available: pool.available,
+            growth: Bytes(0),
+            overcommit: Bytes(0),
+        };
+        file_system.take(status);
+        file_system
+    }
+
+    fn take(&mut self, pool: &PoolStatus) {
+        self.pools.push(pool.name.clone());
+        self.growth = self.growth.saturating_add(pool.growth);
+        self.overcommit = Bytes(self.growth.0.saturating_sub(self.available.0));
+    }
+}
+
+/// On this machine the kernel tells; elsewhere nobody does, and two pools with the same size and nearly the
+/// same space left (the second was asked a moment later) are taken for one file system. What is no directory
+/// is a pool of its own.
+fn same_file_system(session: &Session<'_>, a: &Pool, b: &Pool) -> bool {
+    let is_directory = |pool: &Pool| matches!(pool.kind.as_str(), "dir" | "fs" | "netfs");
+    let device = |pool: &Pool| {
+        let path = pool.target.as_deref().filter(|_| session.host.is_local())?;
+        std::fs::metadata(path).ok().map(|m| m.dev())
+    };
+    let is_alike = || a.capacity == b.capacity && a.available.0.abs_diff(b.available.0) < a.capacity.0 / 1000;
+    is_directory(a)
+        && is_directory(b)
+        && match (device(a), device(b)) {
+            (Some(a), Some(b)) => a == b,
+            _ => is_alike(),
+        }
+}
+
+impl Tally {
+    fn and(self, other: Self) -> Self {
+        Self {
+            count: self.count + other.count,
+            allocation: self.allocation.saturating_add(other.allocation),
+            capacity: self.capacity.saturating_add(other.capacity),
+        }
+    }
+}
+
+impl<'a> FromIterator<&'a Volume> for Tally {
+    fn from_iter<T: IntoIterator<Item = &'a Volume>>(volumes: T) -> Self {
+        let one = |v: &Volume| Self { count: 1, allocation: v.allocation, capacity: v.capacity };
+        volumes.into_iter().map(one).fold(Self::default(), Self::and)
+    }
+}
+
+fn sum(sizes: impl Iterator<Item = Bytes>) -> Bytes {
+    sizes.fold(Bytes(0), Bytes::saturating_add)
+}

@@ -1,0 +1,94 @@
+//! Making the volumes of a VM.
+
+use super::backend::Medium;
+use crate::Session;
+use crate::interruptible::Interruptible;
+use crate::preflight::ReadyVm;
+use crate::vm::journal::{Created, Creation};
+use foundry_core::error::{Code, Error, Kind};
+use foundry_core::plan::DiskFormat;
+use foundry_core::record::{RecordedVolume, Role};
+use foundry_core::storage_xml::{self, VolumeSpec};
+use foundry_core::units::Bytes;
+use foundry_host::Volume;
+
+pub(crate) fn make_disk(
+    session: &Session<'_>,
+    ready: &ReadyVm,
+    planned: &RecordedVolume,
+    creation: &mut Creation,
+) -> Result<(), Error> {
+    session.working(format!("Making volume {}", planned.name));
+    let medium = ready.storage.medium;
+    let image = ready.storage.image.as_ref().filter(|_| planned.role == Role::Boot);
+    // What Ceph clones lies on the image, and libvirt is not to be told of it.
+    let overlaid = planned.backing.clone().filter(|_| medium == Medium::Files);
+    let xml = volume_xml(
+        planned,
+        medium.allocation(planned.capacity),
+        overlaid.zip(image.map(|i| i.format.clone())),
+    )?;
+    let note = Created::Volume(planned.clone());
+    let source = image.and_then(|i| i.volume.as_ref()).filter(|_| planned.format == DiskFormat::Raw.as_str());
+    let made = match source {
+        Some((pool, name)) => {
+            creation.note(session, note, session.host.clone_volume(&planned.pool, &xml, pool, name))?
+        }
+        None => creation.note(session, note, session.host.create_volume(&planned.pool, &xml))?,
+    };
+    if source.is_some() && made.capacity < planned.capacity {
+        session.host.resize_volume(&planned.pool, &planned.name, planned.capacity)?;
+    }
+    check_path(planned, &made)
+}
+
+pub(crate) fn volume_xml(
+    planned: &RecordedVolume,
+    allocation: Bytes,
+    backing: Option<(String, String)>,
+) -> Result<String, Error> {
+    Ok(storage_xml::volume(&VolumeSpec {
+        name: planned.name.clone(),
+        format: planned.format.clone(),
+        capacity: planned.capacity,
+        allocation,
+        backing,
+    })?)
+}
+
+/// The domain was defined with the path that the volume was to have. A pool that puts its volumes
+/// elsewhere would leave the VM without its disk.
+pub(crate) fn check_path(planned: &RecordedVolume, made: &Volume) -> Result<(), Error> {
+    if made.path == planned.path {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::PoolUnfit,
+        format!("volume '{}' was made at {}, not at {}", planned.name, made.path, planned.path),
+    )
+    .hint(format!(
+        "pool '{}' does not keep its volumes in its target directory; use a pool of type dir",
+        planned.pool
+    )))
+}
+
+/// The seed takes its whole size at once, so that a full disk is found here and not inside the upload,
+/// where libvirtd 11.3 ends itself.
+pub(crate) fn fill_seed(
+    session: &Session<'_>,
+    planned: &RecordedVolume,
+    iso: &[u8],
+    creation: &mut Creation,
+) -> Result<(), Error> {
+    let xml = volume_xml(planned, planned.capacity, None)?;
+    let note = Created::Volume(planned.clone());
+    let made = creation.note(session, note, session.host.create_volume(&planned.pool, &xml))?;
+    check_path(planned, &made)?;
+    if made.capacity.0 < iso.len() as u64 {
+        // A byte past its end would end libvirtd.
+        let message = format!("volume '{}' has {}, less than the seed", planned.name, made.capacity);
+        return Err(Error::new(Kind::Storage, message));
+    }
+    let mut content = Interruptible { content: iso, cancel: session.cancel };
+    Ok(session.host.upload_all(&planned.pool, &planned.name, &mut content, iso.len() as u64)?)
+}

@@ -1,0 +1,70 @@
+//! Who gets an address that two creations want at the same moment.
+//!
+//! Nothing at libvirt refuses a second domain with the same address: the look before the definition cannot see one
+//! that is defined right after it. So there is a second look when all is made, right before the VM is marked as
+//! whole. Each has announced itself by its definition before it looks, and says by its mark that it has looked.
+//! Of two that see each other the one with the lower UUID has the address. A higher one may not have seen it: so
+//! the lower one waits until that has marked itself, and then goes, or has gone. So no two stay, however many there
+//! are and whenever they come. One stays, unless the lowest is undone for another reason while the others look: until
+//! its definition is gone, they cannot tell it from one that goes on, and leave too.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::Session;
+use crate::preflight::conflicts;
+use foundry_core::error::{Code, Error};
+use foundry_core::plan::VmPlan;
+use foundry_core::record::{Liveness, Owner, State};
+use foundry_host::Domain;
+
+/// Time between two looks at one that makes up its mind.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// How long one is waited for of which nobody here can say whether it still lives.
+const STRANGERS_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Returns when the addresses of a VM that was defined are surely its own.
+///
+/// # Errors
+/// [`foundry_core::error::Kind::Vm`] where another VM has one of them.
+pub(crate) fn settle(session: &Session<'_>, plan: &VmPlan, own: Uuid) -> Result<(), Error> {
+    if plan.interfaces.iter().all(|i| i.ip.is_none() && i.addresses.is_empty()) {
+        return Ok(());
+    }
+    let until = session.clock.elapsed().saturating_add(STRANGERS_PATIENCE);
+    loop {
+        let domains = session.host.domains(false)?;
+        let rivals = conflicts::of_foundry(plan, &domains);
+        if rivals.is_empty() {
+            return Ok(());
+        }
+        let patient = session.clock.elapsed() < until;
+        for (rival, finding) in &rivals {
+            if has_it(session, rival, own, patient)? {
+                return Err(Error::new(Code::AddressTaken, format!("cannot create VM '{}'", plan.name))
+                    .because(format!("{}, which was made at the same moment", finding.message)));
+            }
+        }
+        session.working("Waiting for another VM that wants the same address");
+        session.cancel.check()?;
+        session.clock.sleep(LOOK_EVERY);
+    }
+}
+
+/// Whether another VM has the address, and does not only want it.
+fn has_it(session: &Session<'_>, rival: &Domain, own: Uuid, patient: bool) -> Result<bool, Error> {
+    let Owner::Foundry(record) = Owner::of_domain(rival.uuid, rival.record.as_deref()) else {
+        return Ok(true);
+    };
+    if record.state != State::Creating {
+        return Ok(true);
+    }
+    Ok(match record.maker.liveness() {
+        Liveness::Alive => rival.uuid < own,
+        Liveness::Elsewhere => rival.uuid < own || !patient,
+        // One that gave way has ended, too, and its domain went before it did: since we looked.
+        Liveness::Dead => session.host.state(rival.uuid)?.is_some(),
+    })
+}

@@ -1,0 +1,139 @@
+//! The log of a VM's serial console, on the host.
+
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use crate::context::is_session;
+use crate::diagnose::following::tail_if;
+use foundry_core::error::{Error, Kind};
+use foundry_core::text::{io_cause, without_sequences};
+use foundry_host::Host;
+
+/// Where the console of a VM is logged: in libvirt's own log directory, where virtlogd may write
+/// (its page "Drivers", QEMU). `None` where that directory cannot be known.
+pub fn log_path(uri: &str, vm: &str) -> Option<String> {
+    let directory = if !is_session(uri) {
+        "/var/log/libvirt/qemu".to_owned()
+    } else {
+        let cache = std::env::var("XDG_CACHE_HOME").ok().filter(|d| !d.is_empty());
+        let cache = cache.or_else(|| std::env::var("HOME").ok().map(|home| format!("{home}/.cache")))?;
+        format!("{cache}/libvirt/qemu/log")
+    };
+    Some(format!("{directory}/{vm}-console.log"))
+}
+
+/// Makes the directory of the log where it is this user's own: a session's libvirtd does not make it before
+/// its first VM starts, and then cannot open the log in it.
+pub(crate) fn prepare(host: &dyn Host, path: &str) -> Result<(), Error> {
+    if !(host.is_local() && is_session(host.uri())) {
+        return Ok(());
+    }
+    let directory = Path::new(path).parent().unwrap_or(Path::new("/"));
+    std::fs::create_dir_all(directory).map_err(|e| {
+        Error::new(Kind::Vm, format!("cannot make {}", directory.display())).because(io_cause(&e))
+    })
+}
+
+/// No more of a console's log is read: a guest writes it, and how much is its choice.
+const MOST: u64 = 256 << 10;
+
+/// The last lines of a VM's console log, without the escape sequences of a terminal. Empty where the log
+/// cannot be read from here.
+pub fn tail(host: &dyn Host, vm: &str, path: Option<&str>, lines: usize) -> Vec<String> {
+    let text = read(host, vm, path).unwrap_or_default();
+    let mut last: Vec<String> = text
+        .lines()
+        .map(without_sequences)
+        .filter(|line| !line.trim().is_empty())
+        .rev()
+        .take(lines)
+        .collect();
+    last.reverse();
+    last
+}
+
+/// The end of a VM's log, if it can be read from here: of a plain file, neither through a link nor from a pipe or a
+/// device.
+///
+/// The path is of the record, which others can write. Where it is not the one that foundry gives (a VM that was renamed, or
+/// another cache directory), only a file of this user's is read that nobody else can write.
+pub fn read(host: &dyn Host, vm: &str, path: Option<&str>) -> Option<String> {
+    let path = path.filter(|_| host.is_local())?;
+    let is_own_path = log_path(host.uri(), vm).as_deref() == Some(path);
+    let user = rustix::process::geteuid().as_raw();
+    let is_own_file = |file: &Metadata| file.uid() == user && file.mode() & 0o022 == 0 && file.nlink() == 1;
+    tail_if(Path::new(path), 0, MOST, |file| is_own_path || is_own_file(file))
+}
+
+/// Removes the log and what virtlogd rotated out of it. Says what is left where that cannot be done from here.
+pub fn remove(host: &dyn Host, path: &str) -> Result<(), String> {
+    if !host.is_local() {
+        return Err(format!("the console log {path} on the host"));
+    }
+    remove_file(path)?;
+    // virtlogd(8): PATH.0 is the newest backup, max_backups says how many there are.
+    (0..)
+        .map(|n| remove_file(&format!("{path}.{n}")))
+        .find(|removed| *removed != Ok(true))
+        .map_or(Ok(()), |r| r.map(drop))
+}
+
+/// Whether there was such a file.
+fn remove_file(path: &str) -> Result<bool, String> {
+    match std::fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(format!("the console log {path} ({e})")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use foundry_host::memory::MemoryHost;
+
+    #[test]
+    fn what_virtlogd_rotated_goes_too_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name);
+        for name in ["web-console.log", "web-console.log.0", "web-console.log.1", "web-console.log.old"] {
+            std::fs::write(file(name), "text\n").unwrap();
+        }
+        let log = file("web-console.log").display().to_string();
+        let elsewhere = remove(&MemoryHost::new(), &log).unwrap_err();
+        assert!(elsewhere.contains(&log) && file("web-console.log.0").exists());
+        remove(&MemoryHost::new().local(), &log).unwrap();
+        let left: Vec<_> =
+            std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(left, ["web-console.log.old"]);
+        remove(&MemoryHost::new().local(), &log).unwrap();
+    }
+
+    /// A record may name anything.
+    #[test]
+    fn what_is_no_plain_file_of_ones_own_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let host = MemoryHost::new().local();
+        std::fs::write(path("log"), "x".repeat(1 << 20)).unwrap();
+        assert_eq!(read(&host, "web", Some(&path("log"))).unwrap().len(), 256 << 10);
+        std::os::unix::fs::symlink(path("log"), path("link")).unwrap();
+        let pipe = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, path("pipe"), pipe, 0o600.into(), 0).unwrap();
+        std::fs::write(path("shared"), "x").unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+        std::fs::set_permissions(path("shared"), mode).unwrap();
+        for foreign in [path("link"), path("pipe"), path("shared"), "/dev/zero".into(), path(".")] {
+            assert_eq!(read(&host, "web", Some(&foreign)), None, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn the_log_is_in_libvirts_own_directory() {
+        assert_eq!(
+            log_path("qemu:///system", "web").as_deref(),
+            Some("/var/log/libvirt/qemu/web-console.log")
+        );
+    }
+}

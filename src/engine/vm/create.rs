@@ -1,0 +1,433 @@
+//! Makes a VM: define, volumes, seed, autostart, mark, start; or nothing at all.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::console;
+use super::destroy;
+use crate::Event;
+use crate::Session;
+use crate::diagnose::Witness;
+use crate::lock;
+use crate::preflight::issues::{Findings, report};
+use crate::preflight::storage::{self, PoolNeed, ReadyPool, ReadyStorage};
+use crate::preflight::{ReadyVm, preflight, record_of};
+use crate::storage::backend::Medium;
+use crate::storage::volumes::{fill_seed, make_disk};
+use crate::vm::address_race;
+use crate::vm::journal::{Created, Creation};
+use foundry_core::cloud_init;
+use foundry_core::domain_xml::{self, DiskSource, Placement};
+use foundry_core::error::{Code, Error, Kind};
+use foundry_core::plan::{Firmware, Link, VmPlan};
+use foundry_core::pool::Source;
+use foundry_core::record::{self, Maker, Record, RecordedVolume, Role, Salt, State};
+use foundry_core::text::shell_word;
+use foundry_core::units::Bytes;
+use foundry_host::PoolSource;
+use foundry_host::diagnosis::Asked;
+
+/// How often a default pool is built and started that others build and start too, and the time between.
+const POOL_TRIES: usize = 10;
+const POOL_PAUSE: Duration = Duration::from_millis(100);
+
+/// A VM that was made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CreatedVm {
+    /// The domain.
+    pub uuid: Uuid,
+    /// Its record.
+    pub record: Record,
+}
+
+/// All that libvirt will be told, and what the record will say.
+#[derive(Debug)]
+pub struct Blueprint {
+    /// The domain's XML, record included.
+    pub domain_xml: String,
+    /// The volumes that an interrupted creation left and that go first, as `POOL/VOLUME`; of a dry run only.
+    pub removes: Vec<String>,
+    record: Record,
+    iso: Option<Vec<u8>>,
+    uuid: Uuid,
+}
+
+impl Blueprint {
+    /// What an end in the middle of the creation may leave.
+    fn remains(&self) -> Vec<String> {
+        let name = self.record.manifest.metadata.name.clone().unwrap_or_default();
+        let volumes = self.record.volumes.iter().map(|v| format!("volume '{}' in pool '{}'", v.name, v.pool));
+        let all: Vec<String> = std::iter::once(format!("domain '{name}'")).chain(volumes).collect();
+        vec![
+            format!("may be left behind: {}", all.join(", ")),
+            format!("foundry destroy {} removes it", shell_word(&name)),
+        ]
+    }
+}
+
+/// Makes a VM from a plan and starts it.
+///
+/// # Errors
+/// What stands in the way, before anything is made; or what failed, after everything that was made is
+/// removed again, and what is left where that failed too.
+pub fn create(session: &Session<'_>, plan: &VmPlan) -> Result<CreatedVm, Error> {
+    let name = plan.name.as_str();
+    session.progress.tell(Event::Begins(format!("Creating VM '{name}'...")));
+    let ready = preflight(session, plan)?;
+    session.done("Configuration validated");
+    session.cancel.check_unchanged()?;
+    // First, since libvirt hides what an interrupted creation left in a pool that is stopped.
+    prepare_pool(session, &ready)?;
+    if let Some(leftover) = &ready.leftover {
+        destroy::remove_leftover(session, leftover)?;
+        session.done("Remains of an interrupted creation removed");
+    }
+    let blueprint = blueprint(session, &ready)?;
+    let _leaves = session.cancel.leaves(blueprint.remains());
+    let mut creation = Creation::default();
+    match build(session, &ready, &blueprint, &mut creation) {
+        Ok(()) => {}
+        Err(error) => return Err(creation.undo(session, cause_of(session, &ready, error))),
+    }
+    session.done("VM started");
+    Ok(CreatedVm {
+        uuid: blueprint.uuid,
+        record: blueprint.record.turned(State::Created, &session.clock.timestamp()),
+    })
+}
+
+/// Everything that [`create`] would tell libvirt, without doing it.
+///
+/// # Errors
+/// As [`preflight`]'s.
+pub fn dry_run(session: &Session<'_>, plan: &VmPlan) -> Result<Blueprint, Error> {
+    let ready = preflight(session, plan)?;
+    let removes = leftover_volumes(session, &ready)?;
+    Ok(Blueprint { removes, ..blueprint(session, &ready)? })
+}
+
+/// The volumes of an interrupted creation that [`create`] would remove first.
+fn leftover_volumes(session: &Session<'_>, ready: &ReadyVm) -> Result<Vec<String>, Error> {
+    let Some(domain) = &ready.leftover else { return Ok(Vec::new()) };
+    let is_stopped = || ready.storage.pool.need != PoolNeed::Nothing;
+    match destroy::leftover(session, domain) {
+        Ok(demolition) => Ok(demolition.named_volumes()),
+        Err(_) if matches!(session.host.domain(&domain.name), Ok(None)) => Ok(Vec::new()),
+        // What is in a pool that is stopped shows when it is started.
+        Err(hidden) if hidden.code() == Code::PoolInactive && is_stopped() => {
+            let recorded = record_of(domain).map(|record| record.volumes).unwrap_or_default();
+            let own = recorded.iter().filter(|v| ready.plan.name.owns_by_convention(&v.name));
+            Ok(own.map(|v| format!("{}/{}", v.pool, v.name)).collect())
+        }
+        Err(refused) => Err(refused),
+    }
+}
+
+/// A signal during a call may surface as that call's failure; what the user did comes first. And what a call says
+/// that missed the image is not the whole of it.
+fn cause_of(session: &Session<'_>, ready: &ReadyVm, error: Error) -> Error {
+    if session.cancel.is_requested() {
+        return error.of_kind(Kind::Interrupted);
+    }
+    match check_image_stayed(session, ready) {
+        Err(gone) if error.kind() != Kind::Connection => gone,
+        _ => error,
+    }
+}
+
+/// Starts the pool, or makes it on its first use; it stays, whatever becomes of the VM.
+fn prepare_pool(session: &Session<'_>, ready: &ReadyVm) -> Result<(), Error> {
+    let ReadyStorage { pool, seed, .. } = &ready.storage;
+    let pools = std::iter::once(pool).chain(seed.as_ref().map(|(pool, _)| pool));
+    let mut any = false;
+    for pool in pools.filter(|pool| pool.need != PoolNeed::Nothing) {
+        ensure_pool(session, pool)?;
+        any = true;
+    }
+    if !any {
+        return Ok(());
+    }
+    let mut findings = Findings::default();
+    let leftover = ready.leftover.as_ref();
+    storage::check_started(session, &ready.plan, &ready.storage, leftover, &mut findings)?;
+    if findings.is_empty() { Ok(()) } else { Err(report(ready.plan.name.as_str(), &findings)) }
+}
+
+/// Makes and starts a default pool, or starts a user's own.
+///
+/// Only the target of a default pool is ever made, and only where the start says that it is missing: a
+/// directory that is there keeps its owner and mode, which building would set. The target of a user's pool
+/// may be a mount point whose file system is not mounted; disks made below it would vanish under the mount.
+pub(crate) fn ensure_pool(session: &Session<'_>, pool: &ReadyPool) -> Result<(), Error> {
+    let outcome = match pool.need {
+        PoolNeed::Make => {
+            format!("pool '{}' stays as far as it is made; the same command again goes on with it", pool.name)
+        }
+        _ => "nothing was changed".to_owned(),
+    };
+    make_and_start(session, pool).map_err(|e| e.outcome(outcome))
+}
+
+fn make_and_start(session: &Session<'_>, pool: &ReadyPool) -> Result<(), Error> {
+    if pool.need == PoolNeed::Make {
+        let xml = Source::Dir { path: pool.target.clone() }.to_xml(&pool.name)?;
+        // Another foundry may have made it since we looked: then its definition is as good as ours.
+        if let Err(refused) = session.host.define_pool(&xml)
+            && session.host.pool(&pool.name)?.is_none()
+        {
+            return Err(refused.into());
+        }
+    }
+    let is_ours =
+        session.settings.default_target(&pool.name, session.host.uri()).as_deref() == Some(&pool.target);
+    if is_ours {
+        // A pool of ours that was stopped may be one whose making was broken off here.
+        session.host.set_pool_autostart(&pool.name, true)?;
+    }
+    start_pool(session, &pool.name, is_ours)
+}
+
+/// Another foundry may be at it with the same pool, and libvirt refuses who comes while a pool starts or is built:
+/// what counts is that it is started in the end.
+fn start_pool(session: &Session<'_>, name: &str, is_ours: bool) -> Result<(), Error> {
+    let is_active = || session.host.pool(name).map(|p| p.is_some_and(|p| p.active));
+    if is_active()? {
+        return Ok(());
+    }
+    let mut outcome = session.host.start_pool(name);
+    let tries = if is_ours { POOL_TRIES } else { 0 };
+    for _ in 0..tries {
+        if outcome.is_ok() || is_active()? {
+            return Ok(());
+        }
+        let built = session.host.build_pool(name);
+        outcome = built.and_then(|()| session.host.start_pool(name));
+        if outcome.is_err() {
+            session.clock.sleep(POOL_PAUSE);
+        }
+    }
+    match outcome {
+        Err(refused) if !is_active()? => {
+            Err(Error::from(refused).hint("is its file system mounted, its directory there?"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Decides everything that is not decided yet: identity, seed, record.
+fn blueprint(session: &Session<'_>, ready: &ReadyVm) -> Result<Blueprint, Error> {
+    let plan = &ready.plan;
+    // Always a fresh one: a definition with a UUID that exists silently replaces that domain.
+    let uuid = Uuid::new_v4();
+    let instance_id = format!("{}-{uuid}", plan.name);
+    let salt = Salt::fresh();
+    let iso = seed_iso(plan, &instance_id, &salt)?;
+    let record = new_record(session, ready, uuid, iso.as_deref(), instance_id, &salt);
+    let text = record.to_text()?;
+    let placement = Placement {
+        uuid: Some(uuid),
+        virt_type: ready.virt_type,
+        arch: ready.arch,
+        native: ready.native,
+        disks: record.volumes.iter().map(|v| disk_source(&ready.storage, v)).collect(),
+        console_log: record.console_log.as_deref(),
+        record: Some(&text),
+    };
+    let domain_xml = domain_xml::render(plan, &placement)?;
+    Ok(Blueprint { domain_xml, removes: Vec::new(), record, iso, uuid })
+}
+
+/// How the domain is told of a volume, which may not be there yet.
+fn disk_source(storage: &ReadyStorage, volume: &RecordedVolume) -> DiskSource {
+    match &storage.seed {
+        Some((_, medium)) if volume.role == Role::Seed => {
+            medium.disk_source(&volume.path, &PoolSource::default())
+        }
+        _ => over(storage, volume, storage.medium.disk_source(&volume.path, &storage.source)),
+    }
+}
+
+/// A boot disk that is an overlay lies on the image as it was looked at, which lies on nothing.
+fn over(storage: &ReadyStorage, volume: &RecordedVolume, own: DiskSource) -> DiskSource {
+    let image = storage.image.as_ref().filter(|_| storage.medium == Medium::Files);
+    match (image, &volume.backing) {
+        (Some(image), Some(path)) => DiskSource::Overlay {
+            own: Box::new(own),
+            image: Box::new(DiskSource::File(path.clone())),
+            format: image.format.clone(),
+        },
+        _ => own,
+    }
+}
+
+fn seed_iso(plan: &VmPlan, instance_id: &str, salt: &Salt) -> Result<Option<Vec<u8>>, Error> {
+    let Some(seed) = &plan.seed else { return Ok(None) };
+    let failed = |cause: String| {
+        Error::new(Kind::Vm, format!("cannot make the cloud-init seed of VM '{}'", plan.name))
+            .because(cause)
+            .outcome("nothing was changed")
+    };
+    let mut documents = cloud_init::documents(plan, seed, instance_id).map_err(|e| failed(e.to_string()))?;
+    documents.meta_data = cloud_init::with_salt(&documents.meta_data, salt);
+    cloud_init::iso(&documents).map(Some).map_err(|e| failed(e.to_string()))
+}
+
+fn new_record(
+    session: &Session<'_>,
+    ready: &ReadyVm,
+    uuid: Uuid,
+    iso: Option<&[u8]>,
+    instance_id: String,
+    salt: &Salt,
+) -> Record {
+    let (manifest, secrets) = record::without_secrets(&ready.plan.manifest);
+    let secrets = secrets.into_iter().map(|(path, secret)| (path, salt.digest(&secret))).collect();
+    let now = session.clock.timestamp();
+    let mut volumes = ready.storage.volumes.clone();
+    let medium = ready.storage.seed.as_ref().map_or(ready.storage.medium, |(_, medium)| *medium);
+    for seed in volumes.iter_mut().filter(|v| v.role == Role::Seed) {
+        seed.capacity = medium.capacity(Bytes(iso.map_or(0, |bytes| bytes.len() as u64)));
+    }
+    Record {
+        version: record::VERSION,
+        domain: uuid,
+        state: State::Creating,
+        manifest,
+        secrets,
+        volumes,
+        maker: Maker::current(),
+        created_at: now.clone(),
+        changed_at: now,
+        generation: 1,
+        instance_id: iso.map(|_| instance_id),
+        console_log: console::log_path(session.host.uri(), ready.plan.name.as_str()),
+        image: ready.storage.image.as_ref().map(|i| i.reference.to_string()),
+        image_origin: ready.storage.image.as_ref().and_then(|i| i.origin.clone()),
+    }
+}
+
+/// The steps that change the host, in their order. What each made is in `creation`, for the undoing.
+fn build(
+    session: &Session<'_>,
+    ready: &ReadyVm,
+    blueprint: &Blueprint,
+    creation: &mut Creation,
+) -> Result<(), Error> {
+    let name = ready.plan.name.to_string();
+    session.working("Defining the domain");
+    let domain = Created::Domain { uuid: blueprint.uuid, name };
+    let uuid = {
+        // Who deletes the image looks who needs it: before that, or after this.
+        let image = ready.image_volume();
+        let _turn = image.map(|(pool, name)| lock::with_image(session, pool, name)).transpose()?;
+        session.cancel.check()?;
+        let witness = witness(session, &ready.plan, blueprint.uuid);
+        let defined = session.host.define_domain(&blueprint.domain_xml);
+        creation.note_with(session, domain, defined, |refused| witness.explain(session, refused))?
+    };
+    session.done("Domain defined");
+    for planned in &blueprint.record.volumes {
+        session.cancel.check()?;
+        if planned.role == Role::Seed {
+            session.done(storage_sentence(ready));
+            fill_seed(session, planned, blueprint.iso.as_deref().unwrap_or_default(), creation)?;
+            session.done("Cloud-init ISO generated");
+        } else {
+            make_disk(session, ready, planned, creation)?;
+        }
+    }
+    if blueprint.iso.is_none() {
+        session.done(storage_sentence(ready));
+    }
+    session.cancel.check()?;
+    address_race::settle(session, &ready.plan, uuid)?;
+    // Before the mark: what is killed behind it is whole but for its start.
+    if ready.plan.autostart {
+        session.host.set_autostart(uuid, true)?;
+    }
+    session.cancel.check()?;
+    mark_created(session, uuid, &blueprint.record, creation)?;
+    session.cancel.check()?;
+    let started = start(session, ready, uuid, blueprint, creation);
+    // It says better why a start failed.
+    check_image_stayed(session, ready)?;
+    started
+}
+
+/// Who deletes an image looks first who uses it, and may have looked before the domain was there. What is deleted
+/// before the start makes that fail; what is deleted later, while QEMU holds it open, shows here.
+///
+/// The VM runs: that nobody can be asked is no reason to take it away again.
+fn check_image_stayed(session: &Session<'_>, ready: &ReadyVm) -> Result<(), Error> {
+    let lies_on_it = ready.storage.volumes.iter().any(|v| v.role == Role::Boot && v.backing.is_some());
+    let Some(image) = ready.storage.image.as_ref().filter(|_| lies_on_it) else { return Ok(()) };
+    let Some((pool, name)) = &image.volume else { return Ok(()) };
+    let is_there = match session.host.volume(pool, name) {
+        Ok(Some(found)) => found.path == image.path,
+        // Nor are the volumes of a pool to be seen that was stopped meanwhile.
+        Ok(None) => !matches!(session.host.pool(pool), Ok(Some(found)) if found.active),
+        Err(_) => true,
+    };
+    if is_there {
+        return Ok(());
+    }
+    let message =
+        format!("image '{}' was deleted while VM '{}' was made from it", image.reference, ready.plan.name);
+    Err(Error::new(Code::VolumeChanged, message))
+}
+
+fn start(
+    session: &Session<'_>,
+    ready: &ReadyVm,
+    uuid: Uuid,
+    blueprint: &Blueprint,
+    creation: &mut Creation,
+) -> Result<(), Error> {
+    session.working("Starting the VM");
+    // A start that fails may have begun the log, and the guest may run all the same.
+    if let Some(log) = &blueprint.record.console_log {
+        console::prepare(session.host, log)?;
+        creation.note_possible(Created::ConsoleLog(log.clone()));
+    }
+    let name = blueprint.record.manifest.metadata.name.clone().unwrap_or_default();
+    creation.note_possible(Created::Guest { uuid, name });
+    let witness = witness(session, &ready.plan, uuid);
+    session.host.start(uuid).map_err(|refused| witness.explain(session, refused))
+}
+
+/// Sees what else shows why libvirt refuses the VM.
+fn witness(session: &Session<'_>, plan: &VmPlan, uuid: Uuid) -> Witness {
+    let bridges = plan.interfaces.iter().filter_map(|interface| match &interface.link {
+        Link::Bridge(name) => Some(name.to_string()),
+        Link::Network(_) => None,
+    });
+    let asked = Asked {
+        vm: plan.name.to_string(),
+        uuid: uuid.to_string(),
+        secure_boot: matches!(plan.firmware, Firmware::Efi { secure_boot: true }),
+        bridges: bridges.collect(),
+    };
+    Witness::new(session, asked)
+}
+
+fn mark_created(
+    session: &Session<'_>,
+    uuid: Uuid,
+    record: &Record,
+    creation: &mut Creation,
+) -> Result<(), Error> {
+    let marked = record.turned(State::Created, &session.clock.timestamp()).to_text()?;
+    creation.note_possible(Created::Mark { uuid, before: record.to_text()? });
+    Ok(session.host.set_record(uuid, &marked)?)
+}
+
+/// `Storage created (50 GiB boot + 300 GiB data)`; beside files, also what the boot disk is to the image.
+fn storage_sentence(ready: &ReadyVm) -> String {
+    let plan = &ready.plan;
+    let data = plan.data_disks.iter().fold(Bytes(0), |sum, disk| sum.saturating_add(disk.size));
+    let extra = if plan.data_disks.is_empty() { String::new() } else { format!(" + {data} data") };
+    let origin = ready.storage.image.as_ref().and_then(|_| ready.storage.medium.boot_disk());
+    let origin = origin.map(|what| format!(", {what}")).unwrap_or_default();
+    format!("Storage created ({} boot{extra}{origin})", plan.boot_disk.size)
+}

@@ -1,0 +1,441 @@
+//! Takes a VM away: mark, stop, delete what the record names, undefine last.
+//!
+//! It has two halves. [`survey`] looks and says exactly what would go and what would stay; the user
+//! sees that and agrees. [`carry_out`] does it. The definition goes last because it holds the record:
+//! killed anywhere, a second `destroy` finds the rest and finishes. Where the guest was not stopped and still runs,
+//! nothing has gone yet: the mark is taken back, and the VM is whole.
+//!
+//! As long as the definition is there, its name is taken and no other VM of foundry's can have volumes of
+//! these names. So before each deletion it is looked for again: somebody else may have finished this work
+//! while a guest was waited for, and made a new VM.
+
+use std::time::Duration;
+
+use super::console;
+use super::lookup;
+use super::stop::{Patience, stop};
+use crate::Event;
+use crate::Session;
+use crate::lock;
+use crate::preflight::record_of;
+use crate::storage::file_locks;
+use foundry_core::error::{Code, Error};
+use foundry_core::record::{Maker, Record, RecordedVolume, Role, State};
+use foundry_core::units::Bytes;
+use foundry_host::{Domain, HostError, KeptOnUndefine};
+
+pub use super::plan_destroy::survey;
+
+/// How to destroy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// No graceful shutdown; and domains without foundry's record too.
+    pub force: bool,
+    /// Boot and data disks stay.
+    pub keep_disks: bool,
+    /// How long the guest may take to shut down.
+    pub timeout: Duration,
+}
+
+/// What would go and what would stay.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Demolition {
+    /// The domain.
+    pub domain: Domain,
+    /// The volumes that go.
+    pub volumes: Vec<Doomed>,
+    /// The disks that stay because the user wants them.
+    pub kept: Vec<Doomed>,
+    /// What stays because it is not, or not surely, the VM's: a volume and the reason.
+    pub spared: Vec<(String, String)>,
+    /// What of the VM foundry does not delete and nobody uses: it is told when all is done.
+    pub left: Vec<(String, String)>,
+    /// What its record names and nobody finds: one sentence for each.
+    pub missing: Vec<String>,
+    pub(crate) record: Option<Record>,
+    /// The volumes that only an older record names, which a restored or an old description brought back.
+    pub(crate) only_older: Vec<RecordedVolume>,
+    /// Whether what runs has another record than what starts next.
+    pub(crate) has_two_records: bool,
+    /// The file with its EFI variables.
+    pub(crate) nvram: Option<String>,
+    /// What is not removed with the definition.
+    pub(crate) stays: KeptOnUndefine,
+    pub(crate) console_log: Option<String>,
+    pub(crate) options: Options,
+}
+
+impl Demolition {
+    /// The volumes that go, as `POOL/VOLUME`.
+    pub fn named_volumes(&self) -> Vec<String> {
+        self.volumes.iter().map(|v| format!("{}/{}", v.pool, v.name)).collect()
+    }
+}
+
+/// A volume that goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Doomed {
+    /// Its pool.
+    pub pool: String,
+    /// Its name.
+    pub name: String,
+    /// Its path on the host.
+    pub path: String,
+    /// What the guest sees of it.
+    pub capacity: Bytes,
+    /// What it is for; `None` for an overlay that a snapshot made.
+    pub role: Option<Role>,
+}
+
+/// The mark that a VM is being destroyed.
+struct Mark {
+    /// The text of the record before it.
+    before: String,
+    /// Who destroys it.
+    maker: Maker,
+}
+
+/// How far the mark came.
+enum Marking {
+    /// It stands; nothing to take back where the VM has no record.
+    Written(Option<Mark>),
+    /// Something else works on the VM, and libvirt lets nobody write.
+    Held,
+    /// There is no room for it.
+    NoRoom,
+}
+
+impl Marking {
+    fn mark(&self) -> Option<&Mark> {
+        match self {
+            Self::Written(mark) => mark.as_ref(),
+            Self::Held | Self::NoRoom => None,
+        }
+    }
+}
+
+/// Does what a survey said.
+///
+/// # Errors
+/// What failed, and what is left; the record then stays, so that another `destroy` finishes.
+pub fn carry_out(session: &Session<'_>, demolition: &Demolition) -> Result<(), Error> {
+    let name = &demolition.domain.name;
+    session.progress.tell(Event::Begins(format!("Destroying VM '{name}'...")));
+    session.cancel.check_unchanged()?;
+    let _leaves = session.cancel.leaves(remains(demolition));
+    let marking = mark(session, demolition)?;
+    let unfinished = |error: Error| unfinished(session, demolition, error);
+    let patience =
+        if demolition.options.force { Patience::None } else { Patience::For(demolition.options.timeout) };
+    stop(session, demolition.domain.uuid, name, patience)
+        .map_err(|error| spared(session, demolition, marking.mark(), error))?;
+    session.done("VM stopped");
+    // What was found to be this VM's may be another's of the same name as soon as somebody else is done with it.
+    let _turn = lock::with_vm(session, demolition.domain.uuid, name).map_err(unfinished)?;
+    if !demolition.options.force {
+        refuse_held(session, demolition).map_err(unfinished)?;
+    }
+    if !matches!(marking, Marking::Written(_)) {
+        mark_stopped(session, demolition)?;
+    }
+    delete_volumes(session, demolition).map_err(unfinished)?;
+    if !demolition.volumes.is_empty() {
+        let only_seed = demolition.volumes.iter().all(|volume| volume.role == Some(Role::Seed));
+        session.done(if only_seed { "Seed removed" } else { "Storage removed" });
+    }
+    // Before the definition: that names the log, and after a kill in between nothing else would.
+    let log = remove_log(session, demolition);
+    forget(session, demolition).map_err(unfinished)?;
+    session.done("Domain undefined");
+    let left = demolition.spared.iter().chain(&demolition.left).map(|(what, why)| format!("{what}: {why}"));
+    for left in log.into_iter().chain(left) {
+        session.warn(format!("left: {left}"));
+    }
+    for missing in &demolition.missing {
+        session.warn(format!("{missing}; if it comes back, foundry gc finds it"));
+    }
+    Ok(())
+}
+
+/// Writes what is going on into the record, and only the volumes that go: nothing that happens from here
+/// on may delete one that was decided to stay.
+fn mark(session: &Session<'_>, demolition: &Demolition) -> Result<Marking, Error> {
+    let Domain { uuid, name, .. } = &demolition.domain;
+    // Also without a record: who cannot have the turn now had better not stop the guest.
+    let _turn = lock::with_vm(session, *uuid, name).map_err(|e| e.outcome("nothing was removed"))?;
+    if demolition.record.is_none() {
+        return Ok(Marking::Written(None));
+    }
+    let marking = write_mark(session, demolition)?;
+    if matches!(marking, Marking::Held) {
+        session.warn(format!("something else works on VM '{name}', and its plug is pulled all the same"));
+    }
+    Ok(marking)
+}
+
+/// Now that the guest is off, nothing holds its VM any more. Where there still is no room for the mark, deleting makes
+/// some: the definition goes last all the same, and until then it names all that is left.
+fn mark_stopped(session: &Session<'_>, demolition: &Demolition) -> Result<(), Error> {
+    let name = &demolition.domain.name;
+    match write_mark(session, demolition).map_err(|e| e.outcome(format!("VM '{name}' is off")))? {
+        Marking::Written(_) => Ok(()),
+        Marking::NoRoom => {
+            session.warn(format!("the host has no room to note that VM '{name}' is being destroyed"));
+            Ok(())
+        }
+        Marking::Held => Err(Error::new(Code::VmHeld, format!("something else works on VM '{name}'"))
+            .hint(end_of_job(&demolition.domain))
+            .outcome(format!("nothing was removed; VM '{name}' is off"))),
+    }
+}
+
+fn end_of_job(domain: &Domain) -> String {
+    let word = domain.shell_name();
+    format!("virsh domjobinfo {word} shows what it is, virsh domjobabort {word} ends it")
+}
+
+fn write_mark(session: &Session<'_>, demolition: &Demolition) -> Result<Marking, Error> {
+    let Some(record) = &demolition.record else { return Ok(Marking::Written(None)) };
+    let Domain { uuid, .. } = &demolition.domain;
+    let before = check_nothing_came(session, demolition, record)?;
+    let mut marked = record.turned(State::Destroying, &session.clock.timestamp());
+    // From here on the VM is this process's work in progress.
+    marked.maker = Maker::current();
+    marked
+        .volumes
+        .retain(|v| demolition.volumes.iter().any(|goes| goes.pool == v.pool && goes.name == v.name));
+    let text = marked.to_text()?;
+    // A refusal may come after one of the two places was written: the mark is there then, and nothing else.
+    match session.host.set_record(*uuid, &text) {
+        Ok(()) => Ok(Marking::Written(before.map(|before| Mark { before, maker: marked.maker }))),
+        Err(refused) => unmarked(session, demolition, refused),
+    }
+}
+
+/// What a refusal of the mark means. Of a VM whose QEMU hangs nothing can be written while it runs, and on a full file
+/// system nothing before something is deleted: a destruction that insisted on its mark would never come about. What is to
+/// stay of a VM's disks stays only by the mark.
+fn unmarked(session: &Session<'_>, demolition: &Demolition, refused: HostError) -> Result<Marking, Error> {
+    let Options { force, keep_disks, .. } = demolition.options;
+    if matches!(is_still_there(session, demolition), Ok(false)) {
+        return Err(taken_away(demolition));
+    }
+    let word = demolition.domain.shell_name();
+    let is_full = refused.code() == Code::OutOfSpace;
+    match &refused {
+        HostError::Busy { .. } if force => return Ok(Marking::Held),
+        HostError::Busy { .. } => {
+            let hint = end_of_job(&demolition.domain);
+            return Err(Error::from(refused)
+                .hint(format!("{hint}; foundry destroy {word} --force pulls the plug first"))
+                .outcome("nothing was removed"));
+        }
+        _ if is_full && !keep_disks && !demolition.volumes.is_empty() => return Ok(Marking::NoRoom),
+        _ => {}
+    }
+    let error = Error::from(refused).outcome("nothing was removed");
+    Err(if is_full { error } else { error.outcome(format!("foundry destroy {word} finishes it")) })
+}
+
+/// While the user thought about it, another process may have attached a disk. It was not asked for, and a mark
+/// that does not name it would leave it to nobody.
+///
+/// Returns the record's text.
+fn check_nothing_came(
+    session: &Session<'_>,
+    demolition: &Demolition,
+    record: &Record,
+) -> Result<Option<String>, Error> {
+    let Domain { uuid, name, .. } = &demolition.domain;
+    let domain = session.host.domain(name)?.filter(|d| d.uuid == *uuid);
+    let now = domain.as_ref().and_then(record_of);
+    let known = || record.volumes.iter().chain(&demolition.only_older);
+    let is_new = |v: &&RecordedVolume| !known().any(|r| r.pool == v.pool && r.name == v.name);
+    match now.iter().flat_map(|n| &n.volumes).find(is_new) {
+        // What is taken back goes into both.
+        None if demolition.has_two_records => record.to_text().map(Some),
+        None => Ok(domain.and_then(|d| d.record)),
+        Some(new) => Err(Error::new(
+            Code::ChangedMeanwhile,
+            format!("VM '{name}' has got a disk since it was looked at"),
+        )
+        .because(format!("volume '{}' in pool '{}' is in its record now", new.name, new.pool))
+        .hint(format!("foundry destroy {} looks again", demolition.domain.shell_name()))
+        .outcome("nothing was removed")),
+    }
+}
+
+/// What a guest that still runs means, because it could not be stopped or somebody thought better of it: nothing has
+/// gone yet, and with its old record the VM is what it was. A mark that stayed would give its disks to `gc`.
+fn spared(session: &Session<'_>, demolition: &Demolition, mark: Option<&Mark>, error: Error) -> Error {
+    let Domain { uuid, name, .. } = &demolition.domain;
+    let runs = session.host.state(*uuid).is_ok_and(|now| now.is_some_and(|now| now.state.is_active()));
+    if !runs || !mark.is_none_or(|mark| take_back(session, &demolition.domain, mark)) {
+        return unfinished(session, demolition, error);
+    }
+    let error = error.outcome(format!("nothing was removed; VM '{name}' still runs"));
+    match &demolition.record {
+        Some(record) if record.state != State::Created => {
+            error.outcome(format!("foundry destroy {} finishes it", demolition.domain.shell_name()))
+        }
+        _ => error,
+    }
+}
+
+/// Writes the old record over the mark, unless that is another process's by now; whether it did.
+fn take_back(session: &Session<'_>, domain: &Domain, mark: &Mark) -> bool {
+    let Ok(_turn) = lock::to_undo(session, domain.uuid) else { return false };
+    let now = session.host.domain(&domain.name).ok().flatten().filter(|d| d.uuid == domain.uuid);
+    let is_ours = |record: Record| record.state == State::Destroying && record.maker == mark.maker;
+    now.and_then(|d| record_of(&d)).is_some_and(is_ours)
+        && session.host.set_record(domain.uuid, &mark.before).is_ok()
+}
+
+/// What a failure on the way means: that the rest is left to another run, or that there is no rest.
+fn unfinished(session: &Session<'_>, demolition: &Demolition, error: Error) -> Error {
+    if matches!(is_still_there(session, demolition), Ok(false)) {
+        return taken_away(demolition);
+    }
+    remains(demolition).into_iter().fold(error, Error::outcome)
+}
+
+/// What an end in the middle of it leaves.
+fn remains(demolition: &Demolition) -> [String; 2] {
+    let name = &demolition.domain.name;
+    if !demolition.domain.persistent {
+        return [
+            format!("VM '{name}' has no definition, so that nothing names what is left when it is off"),
+            "foundry gc lists which volumes nobody uses".to_owned(),
+        ];
+    }
+    let force = if demolition.record.is_none() && demolition.options.force { " --force" } else { "" };
+    [
+        format!("VM '{name}' is half destroyed; its definition still names what is left"),
+        format!("foundry destroy {}{force} finishes it", demolition.domain.shell_name()),
+    ]
+}
+
+/// Goes on after a failure, so that one stubborn volume does not keep the others.
+fn delete_volumes(session: &Session<'_>, demolition: &Demolition) -> Result<(), Error> {
+    let mut failures: Vec<Error> = Vec::new();
+    for volume in &demolition.volumes {
+        session.cancel.check()?;
+        check_still_there(session, demolition)?;
+        session.working(format!("Deleting volume {}", volume.name));
+        if let Err(failed) = session.host.delete_volume(&volume.pool, &volume.name) {
+            let lost = failed.outcome_unknown();
+            failures.push(failed.into());
+            if lost {
+                break;
+            }
+        }
+    }
+    match failures.len() {
+        0 => Ok(()),
+        1 => Err(failures.remove(0)),
+        _ => {
+            let all: Vec<String> = failures.iter().map(ToString::to_string).collect();
+            Err(Error::new(failures[0].code(), format!("{} volumes cannot be deleted", all.len()))
+                .because(all.join("; ")))
+        }
+    }
+}
+
+/// Ends the work if the domain is gone: its name may be another VM's by now, and so may these volumes.
+fn check_still_there(session: &Session<'_>, demolition: &Demolition) -> Result<(), Error> {
+    if is_still_there(session, demolition)? { Ok(()) } else { Err(taken_away(demolition)) }
+}
+
+/// One that was only ever transient is gone when it stops, and then its name must be nobody's.
+fn is_still_there(session: &Session<'_>, demolition: &Demolition) -> Result<bool, Error> {
+    let Domain { uuid, name, persistent, .. } = &demolition.domain;
+    if *persistent {
+        return Ok(session.host.state(*uuid)?.is_some());
+    }
+    Ok(session.host.domain(name)?.is_none_or(|d| d.uuid == *uuid))
+}
+
+fn taken_away(demolition: &Demolition) -> Error {
+    lookup::taken_away(&demolition.domain.name).outcome("nothing more was deleted")
+}
+
+/// A definition that is gone afterwards was undefined, whatever the call said.
+fn forget(session: &Session<'_>, demolition: &Demolition) -> Result<(), Error> {
+    match session.host.undefine_keeping(demolition.domain.uuid, demolition.stays) {
+        Err(failed) if !lookup::is_taken_away(session, demolition.domain.uuid) => Err(failed.into()),
+        _ => Ok(()),
+    }
+}
+
+/// No disk goes that a program has open which this libvirt does not know: a guest of another host or of another libvirt
+/// runs from it.
+pub(crate) fn refuse_held(session: &Session<'_>, demolition: &Demolition) -> Result<(), Error> {
+    let name = &demolition.domain.name;
+    let held = demolition.volumes.iter().find(|volume| file_locks::is_locked(session, &volume.path));
+    let Some(volume) = held else { return Ok(()) };
+    Err(file_locks::refused(name, &volume.pool, &volume.name)
+        .hint(format!("if nobody needs it: foundry destroy {} --force", demolition.domain.shell_name())))
+}
+
+/// What is left of the console's log, if anything is.
+fn remove_log(session: &Session<'_>, demolition: &Demolition) -> Option<String> {
+    let log = demolition.console_log.as_deref()?;
+    console::remove(session.host, log).err()
+}
+
+/// Removes what an interrupted creation left, before its name is used again, and says first which volumes go. Somebody
+/// else may do so meanwhile.
+pub(crate) fn remove_leftover(session: &Session<'_>, domain: &Domain) -> Result<(), Error> {
+    match remove_half_made(session, domain) {
+        Err(_) if matches!(session.host.domain(&domain.name), Ok(None)) => Ok(()),
+        outcome => outcome,
+    }
+}
+
+fn remove_half_made(session: &Session<'_>, domain: &Domain) -> Result<(), Error> {
+    let demolition = leftover(session, domain)?;
+    let volumes = demolition.named_volumes();
+    if !volumes.is_empty() {
+        session.progress.tell(Event::Begins(format!(
+            "Removing what an interrupted creation left: {}",
+            volumes.join(", ")
+        )));
+    }
+    let quiet = Session { progress: &(), ..*session };
+    carry_out(&quiet, &demolition)
+}
+
+/// What an interrupted creation left, where all of it may go; changes nothing.
+///
+/// # Errors
+/// Where it is something else by now, or something of it may not go.
+pub(crate) fn leftover(session: &Session<'_>, domain: &Domain) -> Result<Demolition, Error> {
+    let options = Options { force: true, keep_disks: false, timeout: Duration::ZERO };
+    let mut demolition = survey(session, &domain.name, options)?;
+    // What is there under its name, and was not seen as its own, is another one's.
+    demolition.stays.saved = true;
+    refuse_held(session, &demolition).map_err(|e| e.outcome("nothing was changed"))?;
+    if demolition.domain.uuid != domain.uuid {
+        return Err(Error::new(
+            Code::ChangedMeanwhile,
+            format!("domain '{}' was redefined meanwhile", domain.name),
+        )
+        .outcome("nothing was changed"));
+    }
+    if demolition.domain.state.is_active() || demolition.domain.saved {
+        return Err(Error::new(Code::HalfCreated, format!("VM '{}' was started meanwhile", domain.name))
+            .because("its creation was interrupted, and it runs")
+            .hint(format!("foundry destroy {} removes it", domain.shell_name()))
+            .outcome("nothing was changed"));
+    }
+    if let Some((what, reason)) = demolition.spared.first() {
+        return Err(Error::new(
+            Code::VolumeTaken,
+            format!("an interrupted creation of VM '{}' left {what}", domain.name),
+        )
+        .because(reason.clone())
+        .hint(format!("look at it; foundry destroy {} removes the rest and leaves it", domain.shell_name()))
+        .outcome("nothing was changed"));
+    }
+    Ok(demolition)
+}

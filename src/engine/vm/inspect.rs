@@ -1,0 +1,361 @@
+//! What is there: the VMs of a host, as manifests with a status.
+
+use std::collections::BTreeMap;
+
+use foundry_core::cloud_init::{self, Documents};
+use foundry_core::error::{Code, Error};
+use foundry_core::manifest::{
+    API_VERSION, Address, Condition, KIND, Metadata, Number, Phase, Spec, Status, VirtualMachine,
+};
+use foundry_core::record::{Liveness, Owner, Record, Role, State, is_recorded, without_secrets};
+use foundry_core::units::{Bytes, GIB};
+use foundry_host::{AddressSource, Domain, DomainState, Why};
+
+use super::lookup::{absent, find_to_show};
+use crate::Session;
+
+/// One VM, foundry's or not.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Seen {
+    /// The domain.
+    pub domain: Domain,
+    /// Whose it is.
+    pub owner: Owner,
+    /// Manifest and status.
+    pub vm: VirtualMachine,
+}
+
+impl Seen {
+    /// The record, if it is ours.
+    pub fn record(&self) -> Option<&Record> {
+        match &self.owner {
+            Owner::Foundry(record) => Some(record),
+            _ => None,
+        }
+    }
+
+    /// Whose it is, in a word: `yes`, `no`, or `unreadable` for foundry's with a record that cannot be read.
+    pub fn managed(&self) -> &'static str {
+        match self.owner {
+            Owner::Foundry(_) | Owner::FirstFoundry(_) => "yes",
+            Owner::Foreign => "no",
+            Owner::Unreadable(_) | Owner::Newer(_) => "unreadable",
+        }
+    }
+
+    /// When its creation began, RFC 3339.
+    pub fn created_at(&self) -> Option<&str> {
+        self.record().map(|record| record.created_at.as_str())
+    }
+}
+
+/// All VMs of a host by name; `all` includes those that do not run.
+///
+/// # Errors
+/// The host's.
+pub fn list(session: &Session<'_>, all: bool) -> Result<Vec<Seen>, Error> {
+    let mut domains = session.host.domains(!all)?;
+    if !all {
+        domains.retain(|d| d.state != DomainState::ShutOff);
+    }
+    domains.sort_by(|a, b| a.name.cmp(&b.name));
+    domains.into_iter().map(|domain| see(session, domain, false)).collect()
+}
+
+/// One VM by name.
+///
+/// # Errors
+/// [`foundry_core::error::Kind::Vm`] where there is none.
+pub fn get(session: &Session<'_>, name: &str) -> Result<Seen, Error> {
+    match find_to_show(session, name)? {
+        Some(domain) => see(session, domain, true),
+        None => Err(absent(session, name)?),
+    }
+}
+
+/// `closely` asks the guest for its addresses even where the manifest names some.
+fn see(session: &Session<'_>, domain: Domain, closely: bool) -> Result<Seen, Error> {
+    let owner = Owner::of_domain(domain.uuid, domain.record.as_deref());
+    // The first foundry kept secrets in its record; they are shown only to who asks for them.
+    let (mut vm, secrets) = match &owner {
+        Owner::Foundry(record) => (record.manifest.clone(), record.secrets.clone()),
+        Owner::FirstFoundry(manifest) => without_secrets(manifest),
+        Owner::Foreign | Owner::Unreadable(_) | Owner::Newer(_) => (bare(&domain), BTreeMap::new()),
+    };
+    let addresses = addresses(session, &domain, &vm, closely)?;
+    vm.api_version = API_VERSION.into();
+    vm.kind = KIND.into();
+    vm.metadata.name = Some(domain.name.clone());
+    vm.metadata.uid = Some(domain.uuid.to_string());
+    if let Owner::Foundry(record) = &owner {
+        vm.metadata.creation_timestamp = Some(record.created_at.clone());
+        vm.metadata.generation = Some(record.generation);
+    }
+    vm.status = Some(status(&domain, &owner, addresses, secrets.into_keys().collect()));
+    Ok(Seen { domain, owner, vm })
+}
+
+/// What libvirt knows of a domain that foundry did not make.
+fn bare(domain: &Domain) -> VirtualMachine {
+    VirtualMachine {
+        metadata: Metadata { name: Some(domain.name.clone()), ..Metadata::default() },
+        spec: Spec {
+            vcpus: Some(Number::Whole(i64::from(domain.vcpus))),
+            memory_gib: Some(gib(domain.memory)),
+            autostart: Some(domain.autostart),
+            ..Spec::default()
+        },
+        ..VirtualMachine::default()
+    }
+}
+
+/// Memory as a manifest has it.
+fn gib(memory: Bytes) -> Number {
+    #[allow(clippy::cast_precision_loss, reason = "memory in GiB, for people")]
+    let gib = memory.0 as f64 / GIB as f64;
+    let whole = memory.0.is_multiple_of(GIB).then(|| i64::try_from(memory.0 / GIB).ok()).flatten();
+    whole.map_or(Number::Real(gib), Number::Whole)
+}
+
+/// The manifest's addresses; where it has none, what the first source that knows any says.
+fn addresses(
+    session: &Session<'_>,
+    domain: &Domain,
+    vm: &VirtualMachine,
+    closely: bool,
+) -> Result<Vec<Address>, Error> {
+    let plain = |text: &String| text.split('/').next().unwrap_or_default().to_owned();
+    let interfaces = &vm.spec.network_interfaces;
+    let mut found: Vec<Address> = interfaces
+        .iter()
+        .flat_map(|i| i.ip.iter().chain(&i.addresses))
+        .map(|ip| Address { address: plain(ip), source: "manifest".into() })
+        .collect();
+    if domain.state == DomainState::Running && (found.is_empty() || closely) {
+        for address in guest_addresses(session, domain)? {
+            if !found.iter().any(|known| known.address == address.address) {
+                found.push(address);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// What the first source that knows anything says of a running guest's addresses.
+pub(crate) fn guest_addresses(session: &Session<'_>, domain: &Domain) -> Result<Vec<Address>, Error> {
+    let sources =
+        [(AddressSource::Lease, "lease"), (AddressSource::Agent, "agent"), (AddressSource::Arp, "arp")];
+    for (source, name) in sources {
+        let list = session.host.addresses(domain.uuid, source)?;
+        // The agent tells of loopback and link-local ones too, at which nobody reaches the guest.
+        let useful = list.into_iter().map(|a| a.ip).filter(|ip| !ip.is_loopback() && !is_link_local(*ip));
+        let found: Vec<Address> =
+            useful.map(|ip| Address { address: ip.to_string(), source: name.into() }).collect();
+        if !found.is_empty() {
+            return Ok(found);
+        }
+    }
+    Ok(Vec::new())
+}
+
+fn is_link_local(ip: std::net::IpAddr) -> bool {
+    match ip {
+        std::net::IpAddr::V4(v4) => v4.is_link_local(),
+        std::net::IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    }
+}
+
+fn status(domain: &Domain, owner: &Owner, addresses: Vec<Address>, secrets_left_out: Vec<String>) -> Status {
+    let (phase, reason, message) = judge(domain, owner);
+    let record = if let Owner::Foundry(record) = owner { Some(record) } else { None };
+    let ready = Condition {
+        kind: "Ready".into(),
+        status: match phase {
+            Phase::Running => "True",
+            Phase::Unknown => "Unknown",
+            _ => "False",
+        }
+        .into(),
+        last_transition_time: record.map(|r| r.changed_at.clone()),
+        reason: reason.into(),
+        message,
+    };
+    Status {
+        phase,
+        state: domain.state.to_string(),
+        vcpus: domain.vcpus,
+        memory_gib: gib(domain.memory),
+        conditions: [Some(ready), unreadable(owner)].into_iter().flatten().collect(),
+        addresses,
+        observed_generation: record.map_or(0, |r| r.generation),
+        managed: !matches!(owner, Owner::Foreign),
+        secrets_left_out,
+    }
+}
+
+/// A record that this foundry cannot read: the VM is foundry's, and more is not known.
+fn unreadable(owner: &Owner) -> Option<Condition> {
+    let reason = match owner {
+        Owner::Unreadable(reason) => reason.clone(),
+        Owner::Newer(version) => format!("a newer foundry wrote it, in version {version}"),
+        Owner::Foundry(_) | Owner::FirstFoundry(_) | Owner::Foreign => return None,
+    };
+    Some(Condition {
+        kind: "Recorded".into(),
+        status: "False".into(),
+        last_transition_time: None,
+        reason: "RecordUnreadable".into(),
+        message: format!("foundry's record of it cannot be read: {reason}"),
+    })
+}
+
+/// Phase, a word for programs, a sentence for people.
+fn judge(domain: &Domain, owner: &Owner) -> (Phase, &'static str, String) {
+    if let Owner::Foundry(record) = owner {
+        if record.state == State::Creating {
+            return judge_creating(&record.maker.liveness(), record.maker.pid, &domain.shell_name());
+        }
+        if record.state == State::Destroying {
+            let word = domain.shell_name();
+            let message = format!("its destruction was begun; foundry destroy {word} finishes it");
+            return (Phase::Destroying, "VMDestroying", message);
+        }
+    }
+    let word = domain.shell_name();
+    let why = domain.why.sentence(domain.state);
+    if domain.state == DomainState::Paused && domain.stopped_by_error() {
+        let message = format!("VM is paused by an error: {}", why.unwrap_or_default());
+        return (Phase::Failed, "VMStoppedByError", message);
+    }
+    match domain.state {
+        DomainState::Running | DomainState::Blocked => {
+            (Phase::Running, "VMRunning", "VM is running successfully".into())
+        }
+        DomainState::Crashed => (Phase::Failed, "VMCrashed", "the guest crashed".into()),
+        DomainState::ShutOff if domain.saved => {
+            let message = format!(
+                "VM is off with its memory saved; virsh start {word} goes on from there, \
+                 virsh managedsave-remove {word} throws it away"
+            );
+            (Phase::Saved, "VMSaved", message)
+        }
+        DomainState::ShutOff => {
+            let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+            let message = format!("VM is off{why}; virsh start {word} starts it");
+            match domain.why {
+                Why::Crashed => (Phase::Failed, "VMCrashed", message),
+                Why::NotStarted => (Phase::Failed, "VMNotStarted", message),
+                _ => (Phase::Stopped, "VMShutOff", message),
+            }
+        }
+        DomainState::Paused => {
+            let why = why.unwrap_or("it is paused");
+            let hint = match domain.why {
+                Why::ByUser | Why::FromSnapshot => format!("; virsh resume {word} lets it go on"),
+                _ => String::new(),
+            };
+            (Phase::Stopped, "VMPaused", format!("{why}{hint}"))
+        }
+        DomainState::Unknown(number) => (
+            Phase::Unknown,
+            "VMStateUnknown",
+            format!("libvirt says that it is in state {number}, which this foundry does not know"),
+        ),
+        other => (Phase::Stopped, "VMNotRunning", format!("VM is {other}")),
+    }
+}
+
+fn judge_creating(liveness: &Liveness, pid: u32, word: &str) -> (Phase, &'static str, String) {
+    match liveness {
+        Liveness::Alive => (Phase::Creating, "VMCreating", format!("process {pid} is creating it")),
+        Liveness::Dead => (
+            Phase::Pending,
+            "CreationInterrupted",
+            format!(
+                "its creation was interrupted; foundry create again replaces it, foundry destroy {word} removes it"
+            ),
+        ),
+        Liveness::Elsewhere => {
+            (Phase::Creating, "VMCreatingElsewhere", "another machine is creating it".into())
+        }
+    }
+}
+
+/// Reads the secrets of a VM back from its seed volume, where they live, into the manifest. What is not
+/// there, or is another than was recorded, stays in the list of what is left out.
+///
+/// # Errors
+/// Where the seed is gone or cannot be read.
+pub fn add_secrets(session: &Session<'_>, seen: &mut Seen) -> Result<(), Error> {
+    let mut missing = Vec::new();
+    if let Owner::FirstFoundry(manifest) = &seen.owner {
+        seen.vm.spec = manifest.spec.clone();
+    } else if let Some(record) = seen.record().cloned().filter(|r| !r.secrets.is_empty()) {
+        missing = add_from_seed(session, seen, &record)?;
+    }
+    if let Some(status) = &mut seen.vm.status {
+        status.secrets_left_out = missing;
+    }
+    Ok(())
+}
+
+/// The paths of those that did not come back.
+fn add_from_seed(session: &Session<'_>, seen: &mut Seen, record: &Record) -> Result<Vec<String>, Error> {
+    let Documents { user_data, network_config, meta_data } = read_seed(session, record, &seen.domain.name)?;
+    let cloud_init = seen.vm.spec.cloud_init.get_or_insert_default();
+    let salt = cloud_init::salt_of(&meta_data);
+    let mut missing = Vec::new();
+    for (path, recorded) in &record.secrets {
+        let same = |found: &String| is_recorded(found, recorded, salt.as_ref());
+        let place = match path.as_str() {
+            "spec.cloudInit.passwordHash" => {
+                // User-data of the user's own may have another one, or none.
+                cloud_init.password_hash = cloud_init::recover(&user_data).password_hash.filter(same);
+                &cloud_init.password_hash
+            }
+            "spec.cloudInit.userData" => {
+                // The merged document: merged again with the generated one it is still the same.
+                cloud_init.user_data = Some(user_data.clone());
+                &cloud_init.user_data
+            }
+            "spec.cloudInit.rawUserData" => {
+                cloud_init.raw_user_data = Some(user_data.clone()).filter(same);
+                &cloud_init.raw_user_data
+            }
+            "spec.cloudInit.networkConfig" => {
+                cloud_init.network_config = Some(network_config.clone()).filter(same);
+                &cloud_init.network_config
+            }
+            _ => &None,
+        };
+        missing.extend(place.is_none().then(|| path.clone()));
+    }
+    Ok(missing)
+}
+
+fn read_seed(session: &Session<'_>, record: &Record, name: &str) -> Result<Documents, Error> {
+    let failed = |cause: String| {
+        Error::new(Code::SeedUnreadable, format!("the seed of VM '{name}' cannot be read")).because(cause)
+    };
+    let seed = record
+        .volumes
+        .iter()
+        .find(|v| v.role == Role::Seed)
+        .ok_or_else(|| failed("it was ejected".into()))?;
+    let volume = session
+        .host
+        .volume(&seed.pool, &seed.name)?
+        .ok_or_else(|| failed(format!("volume '{}' in pool '{}' is gone", seed.name, seed.pool)))?;
+    // A block device may be larger than what was written to it.
+    let is_device = volume.path.starts_with("/dev/");
+    let size = if is_device { volume.capacity.min(seed.capacity) } else { volume.capacity };
+    if size > LARGEST_SEED {
+        return Err(failed(format!("it has {size}, more than a seed of foundry's can have")));
+    }
+    let mut bytes = Vec::new();
+    session.host.download(&seed.pool, &seed.name, &mut bytes, size.0)?;
+    cloud_init::read_iso(&bytes).map_err(|e| failed(e.to_string()))
+}
+
+/// A seed holds at most a manifest of 1 MiB, a few times over.
+const LARGEST_SEED: Bytes = Bytes(16 << 20);

@@ -1,0 +1,17 @@
+//! The life of a VM: create it, wait for it, show it, destroy it.
+
+pub mod console;
+pub mod create;
+pub mod destroy;
+pub mod inspect;
+pub mod seed;
+pub mod wait;
+
+pub(crate) mod address_race;
+pub(crate) mod ages;
+pub(crate) mod cloud_init_log;
+pub(crate) mod journal;
+pub(crate) mod lookup;
+pub(crate) mod plan_destroy;
+pub(crate) mod rollback;
+pub(crate) mod stop;

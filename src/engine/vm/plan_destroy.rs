@@ -1,0 +1,500 @@
+//! What would go with a VM and what would stay.
+
+use std::path::Path;
+
+use super::ages::{self, Ages};
+use super::console;
+use super::destroy::{Demolition, Doomed, Options, refuse_held};
+use super::lookup::{absent, find};
+use crate::Session;
+use crate::disk::backing_chain;
+use crate::disk::own_disk::{follow_moves, is_on, is_same_file};
+use crate::disk::ownership::Ownership;
+use crate::storage::settling::settle;
+use crate::storage::usage;
+use crate::storage::usage::Usage;
+use foundry_core::error::{Code, Error};
+use foundry_core::names::VmName;
+use foundry_core::record::{Liveness, Maker, Owner, Record, RecordedVolume, Role, State};
+use foundry_core::text::shell_word;
+use foundry_host::libvirt_xml::{DiskSource, DomainDescription};
+use foundry_host::{Domain, KeptOnUndefine, View, Volume};
+
+/// Looks at a VM and decides what would go with it; changes nothing.
+///
+/// # Errors
+/// [`foundry_core::error::Kind::Vm`] where there is no such VM, or foundry must not touch it.
+pub fn survey(session: &Session<'_>, name: &str, options: Options) -> Result<Demolition, Error> {
+    let Some(domain) = find(session, name)? else { return Err(absent(session, name)?) };
+    let refused = |code, message: String| Error::new(code, message).outcome("nothing was changed");
+    let by_force = format!(
+        "foundry destroy {} --force deletes it and those of its disks that are named as foundry names them",
+        domain.shell_name()
+    );
+    match Owner::of_domain(domain.uuid, domain.record.as_deref()) {
+        Owner::Foundry(record) => survey_recorded(session, domain, *record, options),
+        Owner::FirstFoundry(_) => survey_by_convention(session, domain, options),
+        Owner::Newer(version) => {
+            Err(refused(Code::RecordUnreadable, format!("VM '{name}' was made by a newer foundry"))
+                .because(format!("its record has version {version}"))
+                .hint("use that foundry"))
+        }
+        Owner::Foreign | Owner::Unreadable(_) if options.force => {
+            survey_by_convention(session, domain, options)
+        }
+        Owner::Foreign => {
+            Err(refused(Code::NotFoundrys, format!("domain '{name}' was not made by foundry")).hint(by_force))
+        }
+        Owner::Unreadable(reason) => {
+            Err(refused(Code::RecordUnreadable, format!("foundry's record of VM '{name}' cannot be read"))
+                .because(reason)
+                .hint(by_force))
+        }
+    }
+}
+
+fn survey_recorded(
+    session: &Session<'_>,
+    domain: Domain,
+    record: Record,
+    options: Options,
+) -> Result<Demolition, Error> {
+    refuse_if_busy(&domain, &record, options)?;
+    let described = description(session, &domain, View::Current)?;
+    let next = ages::next(session, &domain)?;
+    let ages = Ages::of(&domain, record, next.as_ref());
+    refuse_if_busy(&domain, &ages.newest, options)?;
+    let mut record = ages.newest;
+    settle(session, &record)?;
+    let views: Vec<&DomainDescription> = std::iter::once(&described).chain(&next).collect();
+    follow_moves(session, &mut record, &views)?;
+    let own_log = own_log(session, &domain, &record, &described)?;
+    let mut demolition = Demolition::of(domain, options);
+    demolition.nvram = described.nvram.clone();
+    (demolition.only_older, demolition.has_two_records) = (ages.only_older, !ages.is_one);
+    demolition.add_log(record.console_log.clone(), own_log);
+    let overlays = overlays_on(session, &record, &described)?;
+    let named = demolition.domain.clone();
+    let own = Ownership::of(&named, std::iter::once(&described).chain(&next), &overlays);
+    for recorded in &record.volumes {
+        demolition.add_recorded(session, recorded, record.state, &own)?;
+    }
+    demolition.add_overlays(session, &described, overlays)?;
+    demolition.name_the_rest(&described, &record.volumes);
+    next.iter().for_each(|next| demolition.name_the_rest(next, &record.volumes));
+    demolition.record = Some(record);
+    demolition.finish(session)
+}
+
+/// What snapshots put on those of its volumes that have a VM's names.
+fn overlays_on(
+    session: &Session<'_>,
+    record: &Record,
+    described: &DomainDescription,
+) -> Result<Vec<Volume>, Error> {
+    let is_recorded = |path: &String| record.volumes.iter().any(|v| v.path == *path);
+    if !described.disks.iter().any(|d| matches!(&d.source, DiskSource::File(p) if !is_recorded(p))) {
+        return Ok(Vec::new());
+    }
+    refresh_pools(session, &record.volumes)?;
+    let has_its_name = |v: &&RecordedVolume| Role::of_volume(&v.name) == Some(v.role);
+    let bases: Vec<String> = record.volumes.iter().filter(has_its_name).map(|v| v.path.clone()).collect();
+    backing_chain::snapshot_overlays(session, described, &bases)
+}
+
+/// The log that foundry would have named; of a VM that was renamed it is named by the old name, as long as the domain
+/// itself writes there and nobody else is called so.
+fn own_log(
+    session: &Session<'_>,
+    domain: &Domain,
+    record: &Record,
+    described: &DomainDescription,
+) -> Result<Option<String>, Error> {
+    let path = |name: &str| console::log_path(session.host.uri(), name);
+    let before = record.manifest.metadata.name.as_deref().filter(|name| *name != domain.name);
+    let (Some(before), true) = (before, record.console_log.is_some()) else { return Ok(path(&domain.name)) };
+    // The record is data; a name in it that is none may lead anywhere.
+    let is_name = VmName::normalized(before).is_ok_and(|name| name.as_str() == before);
+    let is_its_own =
+        is_name && described.console_log == record.console_log && path(before) == record.console_log;
+    let is_free = is_its_own && session.host.domain(before)?.is_none();
+    Ok(if is_free { path(before) } else { path(&domain.name) })
+}
+
+/// Another one may have destroyed it since it was found.
+fn description(session: &Session<'_>, domain: &Domain, view: View) -> Result<DomainDescription, Error> {
+    match session.host.describe(domain.uuid, view)? {
+        Some(described) => Ok(described),
+        None => Err(absent(session, &domain.name)?),
+    }
+}
+
+/// A creation that goes on is left alone; one of another machine is its user's to judge.
+fn refuse_if_busy(domain: &Domain, record: &Record, options: Options) -> Result<(), Error> {
+    let name = &domain.name;
+    if record.state != State::Creating {
+        return refuse_if_attaching(domain, record, options);
+    }
+    match record.maker.liveness() {
+        Liveness::Dead => Ok(()),
+        Liveness::Elsewhere if options.force => Ok(()),
+        Liveness::Elsewhere => {
+            Err(Error::new(Code::BeingCreated, format!("VM '{name}' is being created from another machine"))
+                .hint(format!("if that was given up: foundry destroy {} --force", domain.shell_name()))
+                .outcome("nothing was changed"))
+        }
+        Liveness::Alive => Err(Error::new(
+            Code::BeingCreated,
+            format!("VM '{name}' is being created by process {}", record.maker.pid),
+        )
+        .hint("wait for it, or stop that process; it then removes what it made")
+        .outcome("nothing was changed")),
+    }
+}
+
+/// A disk that is just being made would be left.
+fn refuse_if_attaching(domain: &Domain, record: &Record, options: Options) -> Result<(), Error> {
+    let name = &domain.name;
+    let works = |maker: &&Maker| match maker.liveness() {
+        Liveness::Dead => false,
+        Liveness::Elsewhere => !options.force,
+        Liveness::Alive => true,
+    };
+    let Some(maker) = record.volumes.iter().filter_map(|v| v.attaching.as_ref()).find(works) else {
+        return Ok(());
+    };
+    let busy = format!("process {} is attaching a disk to VM '{name}'", maker.pid);
+    let error = Error::new(Code::DiskBusy, busy).outcome("nothing was changed");
+    Err(match maker.liveness() {
+        Liveness::Elsewhere => error
+            .because("it runs on another machine")
+            .hint(format!("if that was given up: foundry destroy {} --force", domain.shell_name())),
+        _ => error.hint("wait for it, or stop that process"),
+    })
+}
+
+/// libvirt does not know the files that snapshots made until it looks again.
+fn refresh_pools(session: &Session<'_>, volumes: &[RecordedVolume]) -> Result<(), Error> {
+    let mut pools: Vec<&str> = volumes.iter().map(|v| v.pool.as_str()).collect();
+    pools.sort_unstable();
+    pools.dedup();
+    for pool in pools {
+        // One that is stopped or gone is told of when its volumes are looked for.
+        if session.host.pool(pool)?.is_some_and(|p| p.active && !usage::is_directory_away(session, &p)) {
+            session.host.refresh_pool(pool)?;
+        }
+    }
+    Ok(())
+}
+
+/// For a domain without a record that foundry can use: only volumes that its own XML references *and*
+/// that are named as foundry names the volumes of a VM of this name.
+fn survey_by_convention(
+    session: &Session<'_>,
+    domain: Domain,
+    options: Options,
+) -> Result<Demolition, Error> {
+    let described = description(session, &domain, View::Config)?;
+    let name: Option<VmName> = domain.name.parse().ok();
+    let mut demolition = Demolition::of(domain, options);
+    demolition.nvram = described.nvram.clone();
+    for disk in &described.disks {
+        let found = match &disk.source {
+            DiskSource::File(path) | DiskSource::Block(path) | DiskSource::Rbd(path) => {
+                session.host.volume_at(path)?
+            }
+            DiskSource::Volume { pool, volume } => match session.host.volume(pool, volume)? {
+                Some(found) => Some(found),
+                None => {
+                    demolition.add_hidden(session, pool, volume)?;
+                    continue;
+                }
+            },
+            DiskSource::None | DiskSource::Other(_) => continue,
+        };
+        let Some(volume) = found else {
+            demolition.name_file(&disk.source, "it is in no started pool");
+            continue;
+        };
+        if name.as_ref().is_some_and(|n| n.owns_by_convention(&volume.name)) {
+            let role = Role::of_volume(&volume.name);
+            demolition.sort_in(doomed(volume, role));
+        } else {
+            demolition.spared.push((
+                describe(&volume.pool, &volume.name),
+                "it is not named as foundry names disks".into(),
+            ));
+        }
+    }
+    demolition.finish(session)
+}
+
+fn doomed(volume: Volume, role: Option<Role>) -> Doomed {
+    Doomed { pool: volume.pool, name: volume.name, path: volume.path, capacity: volume.capacity, role }
+}
+
+fn describe(pool: &str, name: &str) -> String {
+    format!("volume '{name}' in pool '{pool}'")
+}
+
+impl Demolition {
+    fn of(domain: Domain, options: Options) -> Self {
+        Self {
+            domain,
+            volumes: Vec::new(),
+            kept: Vec::new(),
+            spared: Vec::new(),
+            left: Vec::new(),
+            missing: Vec::new(),
+            record: None,
+            only_older: Vec::new(),
+            has_two_records: false,
+            nvram: None,
+            stays: KeptOnUndefine::default(),
+            console_log: None,
+            options,
+        }
+    }
+
+    /// A record is data that others can write, and a log is removed with the rights of whoever destroys. So
+    /// only the one goes that foundry itself would have named.
+    fn add_log(&mut self, recorded: Option<String>, own: Option<String>) {
+        if recorded == own {
+            self.console_log = recorded;
+        } else if let Some(path) = recorded {
+            self.spared.push((format!("the console log {path}"), "foundry logs elsewhere here".into()));
+        }
+    }
+
+    /// Disks that somebody attached, and overlays that libvirt cannot follow, stay and are named.
+    fn name_the_rest(&mut self, described: &DomainDescription, recorded: &[RecordedVolume]) {
+        for disk in described.disks.iter().filter(|disk| !recorded.iter().any(|v| is_on(disk, v))) {
+            let known = |path: &String| self.volumes.iter().chain(&self.kept).any(|v| v.path == *path);
+            match &disk.source {
+                DiskSource::File(path) | DiskSource::Block(path) | DiskSource::Rbd(path) if !known(path) => {
+                    self.name_file(&disk.source, "foundry did not make it");
+                }
+                DiskSource::Volume { pool, volume } => {
+                    self.spare(describe(pool, volume), "foundry did not make it");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Of the overlays those on volumes that are the VM's, before what they lie on.
+    fn add_overlays(
+        &mut self,
+        session: &Session<'_>,
+        described: &DomainDescription,
+        overlays: Vec<Volume>,
+    ) -> Result<(), Error> {
+        if overlays.is_empty() {
+            return Ok(());
+        }
+        let below = std::mem::take(&mut self.volumes);
+        let own: Vec<String> = below.iter().chain(&self.kept).map(|v| v.path.clone()).collect();
+        let on_own = backing_chain::snapshot_overlays(session, described, &own)?;
+        on_own.into_iter().for_each(|volume| self.sort_in(doomed(volume, None)));
+        self.volumes.extend(below);
+        Ok(())
+    }
+
+    fn name_file(&mut self, source: &DiskSource, reason: &str) {
+        if let DiskSource::File(path) | DiskSource::Block(path) | DiskSource::Rbd(path) = source {
+            self.spare(path.clone(), reason);
+        }
+    }
+
+    /// Names it once, also where what runs and what starts next both have it.
+    fn spare(&mut self, what: String, reason: &str) {
+        if !self.spared.iter().any(|(spared, _)| *spared == what) {
+            self.spared.push((what, reason.to_owned()));
+        }
+    }
+
+    fn sort_in(&mut self, volume: Doomed) {
+        let keep = self.options.keep_disks && volume.role != Some(Role::Seed);
+        if keep { self.kept.push(volume) } else { self.volumes.push(volume) }
+    }
+
+    /// A volume that the record names goes if it is the one that was made: at its path and, while it is
+    /// not sure that it was ever made, of the planned form.
+    fn add_recorded(
+        &mut self,
+        session: &Session<'_>,
+        recorded: &RecordedVolume,
+        state: State,
+        own: &Ownership<'_>,
+    ) -> Result<(), Error> {
+        let Some(found) = session.host.volume(&recorded.pool, &recorded.name)? else {
+            return self.add_missing(session, recorded, state, own);
+        };
+        if is_same_file(session, &found.path, &recorded.path) {
+            self.take_or_spare(recorded, found, state, own);
+        } else {
+            let reason = format!("it is at {} and not at {}", found.path, recorded.path);
+            self.spared.push((describe(&found.pool, &found.name), reason));
+        }
+        Ok(())
+    }
+
+    /// Of what was found for a recorded volume nothing goes that may be another's.
+    fn take_or_spare(&mut self, recorded: &RecordedVolume, found: Volume, state: State, own: &Ownership<'_>) {
+        let is_planned = state == State::Creating || recorded.attaching.is_some();
+        let differs = || if is_planned { differs_from_plan(recorded, &found) } else { None };
+        match own.doubt(recorded, &found).or_else(differs) {
+            Some(reason) => self.spared.push((describe(&found.pool, &found.name), reason)),
+            None => self.sort_in(doomed(found, Some(recorded.role))),
+        }
+    }
+
+    /// A volume that is not where the record says is gone, unless its pool now has another directory: then
+    /// the file may still be at its path, in this pool or in none.
+    fn add_missing(
+        &mut self,
+        session: &Session<'_>,
+        recorded: &RecordedVolume,
+        state: State,
+        own: &Ownership<'_>,
+    ) -> Result<(), Error> {
+        let pool = session.host.pool(&recorded.pool)?;
+        let moved = pool.filter(|p| p.active).and_then(|p| p.target).is_some_and(|target| {
+            Path::new(&recorded.path).parent() != Some(Path::new(target.trim_end_matches('/')))
+        });
+        if !moved {
+            return self.add_unseen(session, recorded, state);
+        }
+        let reason = format!("pool '{}' has another directory now", recorded.pool);
+        match session.host.volume_at(&recorded.path)? {
+            Some(found) => self.take_or_spare(recorded, found, state, own),
+            None => self.spared.push((recorded.path.clone(), reason)),
+        }
+        Ok(())
+    }
+
+    /// Of a whole VM every volume should be there. What an earlier run deleted, or never came to make, is no news, unless
+    /// the directory is away.
+    fn add_unseen(
+        &mut self,
+        session: &Session<'_>,
+        recorded: &RecordedVolume,
+        state: State,
+    ) -> Result<(), Error> {
+        self.add_hidden(session, &recorded.pool, &recorded.name)?;
+        let Some(pool) = session.host.pool(&recorded.pool)? else { return Ok(()) };
+        let is_away = usage::is_directory_away(session, &pool);
+        if is_away || (state == State::Created && recorded.attaching.is_none()) {
+            let volume = describe(&recorded.pool, &recorded.name);
+            self.missing.push(match pool.target.filter(|_| is_away) {
+                Some(target) => format!("{volume} was not there, nor is the pool's directory {target}"),
+                None => format!("{volume} was not there"),
+            });
+        }
+        Ok(())
+    }
+
+    /// A volume that libvirt does not show is gone, unless its pool is stopped: forgetting it then would
+    /// leave a disk that nobody knows of.
+    fn add_hidden(&mut self, session: &Session<'_>, pool: &str, name: &str) -> Result<(), Error> {
+        match session.host.pool(pool)? {
+            Some(found) if found.active => Ok(()),
+            Some(_) => Err(Error::new(
+                Code::PoolInactive,
+                format!("pool '{pool}' with volume '{name}' is not started"),
+            )
+            .hint(format!("foundry pool start {}", shell_word(pool)))
+            .outcome("nothing was changed")),
+            None => {
+                self.spared.push((describe(pool, name), "there is no such pool any more".into()));
+                Ok(())
+            }
+        }
+    }
+
+    /// Looks who else needs what would go, and what else there is.
+    fn finish(mut self, session: &Session<'_>) -> Result<Self, Error> {
+        if !(self.volumes.is_empty() && self.nvram.is_none()) {
+            let usage = Usage::look(session, Some(self.domain.uuid))?;
+            self.spare_shared(&usage);
+            self.spare_files(&usage);
+            self.name_left(session, &usage);
+        }
+        if !(self.options.force || self.domain.state.is_active()) {
+            refuse_held(session, &self).map_err(|e| e.outcome("nothing was changed"))?;
+        }
+        Ok(self)
+    }
+
+    /// What another domain uses or another volume lies on stays, whatever the record says.
+    fn spare_shared(&mut self, usage: &Usage) {
+        let going: Vec<_> = self.volumes.iter().map(|v| (v.pool.clone(), v.name.clone())).collect();
+        for volume in std::mem::take(&mut self.volumes) {
+            match usage.reason_to_stay((&volume.pool, &volume.name, &volume.path), &going) {
+                Some(reason) => self.spared.push((describe(&volume.pool, &volume.name), reason)),
+                None => self.volumes.push(volume),
+            }
+        }
+    }
+
+    /// A copy of its definition names the same EFI variables and the same log.
+    fn spare_files(&mut self, usage: &Usage) {
+        let used = |path: &Option<String>| {
+            let users = path.as_deref().map(|path| usage.of_file(path)).unwrap_or_default();
+            (!users.is_empty()).then(|| format!("domain '{}' uses it too", users.join("', '")))
+        };
+        if let Some(reason) = used(&self.nvram) {
+            self.stays.nvram = true;
+            let what = format!("the EFI variables {}", self.nvram.as_deref().unwrap_or_default());
+            self.left.push((what, reason));
+        }
+        if let Some(reason) = used(&self.console_log) {
+            let log = self.console_log.take().unwrap_or_default();
+            self.left.push((format!("the console log {log}"), reason));
+        }
+    }
+
+    /// Disks that are named as this VM's, and that neither it nor anybody else has any more: an older record was brought
+    /// back, or somebody kept them. And the memory of its snapshots, which libvirt leaves.
+    fn name_left(&mut self, session: &Session<'_>, usage: &Usage) {
+        let Ok(name) = self.domain.name.parse::<VmName>() else { return };
+        let known: Vec<(String, String)> =
+            self.volumes.iter().chain(&self.kept).map(|v| (v.pool.clone(), v.name.clone())).collect();
+        let is_left = |v: &Volume| {
+            name.owns_by_convention(&v.name) && !known.contains(&(v.pool.clone(), v.name.clone()))
+        };
+        for volume in usage.unused(is_left) {
+            let what = describe(&volume.pool, &volume.name);
+            if !self.spared.iter().any(|(spared, _)| *spared == what || *spared == volume.path) {
+                let place = format!("{}/{}", volume.pool, volume.name);
+                let word = shell_word(&place);
+                let why = format!("no domain has it; foundry gc {word} removes it if nobody needs it");
+                self.left.push((what, why));
+            }
+        }
+        let is_there = |path: &&String| !session.host.is_local() || Path::new(path).exists();
+        let memory = usage.own_memory().filter(is_there).cloned();
+        self.left.extend(memory.map(|path| (path, "it is the memory of a snapshot".to_owned())));
+    }
+}
+
+/// The most that LVM or ZFS make of a size by rounding it up: the largest extents that are in common use.
+const ROUNDING: u64 = 64 << 20;
+
+/// Why a volume may not be the one that an interrupted creation planned.
+pub(crate) fn differs_from_plan(planned: &RecordedVolume, found: &Volume) -> Option<String> {
+    // libvirt looks into a raw volume and calls one with a seed in it an ISO image.
+    let same_format = found.format == planned.format || (planned.format == "raw" && found.format == "iso");
+    let (is_block, is_at_ceph) = (planned.path.starts_with("/dev/"), !planned.path.starts_with('/'));
+    let rounded = found.capacity.0.checked_sub(planned.capacity.0).is_some_and(|more| more < ROUNDING);
+    // A clone at Ceph has its image's size until it is grown, and libvirt does not say what it lies on.
+    let not_grown = planned.backing.is_some() && found.capacity < planned.capacity;
+    let same_size = found.capacity == planned.capacity || (is_block && rounded) || (is_at_ceph && not_grown);
+    let same_backing = found.backing == planned.backing || is_at_ceph;
+    (!(same_format && same_size && same_backing)).then(|| {
+        format!(
+            "it may be another's: {} of {} was planned, it is {} of {}",
+            planned.format, planned.capacity, found.format, found.capacity
+        )
+    })
+}

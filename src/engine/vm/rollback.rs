@@ -1,0 +1,159 @@
+//! Takes back what a creation made.
+//!
+//! No disk goes while the guest may run. The definition goes last and only if all volumes are gone: it holds the record
+//! that names them. Where it is gone already, the name may be another VM's by now: then nothing that goes by the name is
+//! touched.
+
+use uuid::Uuid;
+
+use super::console;
+use super::journal::Created;
+use super::lookup;
+use crate::Session;
+use crate::storage::usage::Usage;
+use foundry_core::error::{Error, Kind};
+use foundry_core::record::RecordedVolume;
+use foundry_host::{HostError, KeptOnUndefine, View};
+
+/// How far it has come.
+pub(crate) struct Undoing<'a> {
+    session: &'a Session<'a>,
+    domain: Option<Uuid>,
+    /// Why this one has no turn with the VM.
+    kept: Option<String>,
+    /// The definition was gone before it was undone.
+    is_lost: bool,
+    /// The guest could not be stopped.
+    runs: bool,
+    /// Something is left that only the record names.
+    is_needed: bool,
+    left: Vec<String>,
+}
+
+impl<'a> Undoing<'a> {
+    /// Of things of which nobody knows whether this run made them, only the names are told.
+    pub(crate) fn begin(
+        session: &'a Session<'a>,
+        domain: Option<Uuid>,
+        kept: Option<String>,
+        unknown: &[Created],
+    ) -> Self {
+        let left: Vec<String> = unknown.iter().map(|u| format!("{u} (it may exist)")).collect();
+        let is_needed = !left.is_empty();
+        Self { session, domain, kept, is_lost: false, runs: false, is_needed, left }
+    }
+
+    /// Takes one thing back, or notes why it stays.
+    pub(crate) fn take_back(&mut self, what: &Created) {
+        self.is_lost = self.is_lost || self.name_is_lost();
+        let outcome = match self.obstacle(what) {
+            _ if self.is_lost => self.given_up(what),
+            Some(obstacle) => Err(obstacle),
+            None => remove(self.session, what),
+        };
+        if let Err(reason) = outcome {
+            self.leave(what, &reason);
+        }
+    }
+
+    /// Whether our own definition is gone, and with it the name that kept these volumes ours.
+    fn name_is_lost(&self) -> bool {
+        self.domain.is_some_and(|uuid| lookup::is_taken_away(self.session, uuid))
+    }
+
+    fn obstacle(&self, what: &Created) -> Option<String> {
+        let kept = self.kept.as_ref().filter(|_| matches!(what, Created::Volume(_)));
+        match (what, kept) {
+            _ if self.runs => Some("the guest may run".to_owned()),
+            (_, Some(kept)) => Some(kept.clone()),
+            (Created::Domain { .. }, _) if self.is_needed => Some("its record names the rest".to_owned()),
+            _ if self.session.cancel.is_insisted() => Some("the undoing was interrupted".to_owned()),
+            _ => None,
+        }
+    }
+
+    /// Whoever took the definition away has mostly taken the volumes, too.
+    fn given_up(&self, what: &Created) -> Result<(), String> {
+        match what {
+            Created::Domain { .. } | Created::Guest { .. } | Created::Mark { .. } => Ok(()),
+            Created::Volume(planned) if is_gone(self.session, planned) => Ok(()),
+            _ => Err("it may be somebody else's by now".to_owned()),
+        }
+    }
+
+    fn leave(&mut self, what: &Created, reason: &str) {
+        self.runs |= matches!(what, Created::Guest { .. });
+        self.is_needed |= matches!(what, Created::Volume(_) | Created::Domain { .. } | Created::Guest { .. });
+        // A mark that stays is no thing that could be found.
+        if !matches!(what, Created::Mark { .. }) {
+            self.left.push(format!("{what} ({reason})"));
+        }
+    }
+
+    /// The error, with what became of all that was made.
+    pub(crate) fn tell(self, error: Error, vm: Option<&str>, had_made_any: bool) -> Error {
+        let is_insisted = self.session.cancel.is_insisted();
+        let error = if is_insisted { error.of_kind(Kind::Interrupted) } else { error };
+        if self.is_lost {
+            return tell_loss(error, &self.left, vm.unwrap_or_default());
+        }
+        tell_outcome(error, had_made_any, &self.left, vm.filter(|_| self.is_needed))
+    }
+}
+
+fn tell_outcome(error: Error, had_made_any: bool, left: &[String], vm: Option<&str>) -> Error {
+    match (left, vm) {
+        ([], _) if had_made_any => error.outcome("everything that was made is removed again"),
+        ([], _) => error.outcome("nothing was changed"),
+        (left, Some(vm)) => error
+            .outcome(format!("left behind: {}", left.join(", ")))
+            .outcome(format!("foundry destroy {vm} removes it")),
+        (left, None) => error.outcome(format!("left behind: {}", left.join(", "))),
+    }
+}
+
+/// Whoever took the definition away may have made another VM of that name: no advice may lead to that.
+fn tell_loss(error: Error, left: &[String], vm: &str) -> Error {
+    let error = match error.kind() {
+        // What failed then failed because of that.
+        Kind::Vm | Kind::Storage => lookup::taken_away(vm),
+        _ => error.outcome(format!("VM '{vm}' was taken away by somebody else meanwhile")),
+    };
+    if left.is_empty() {
+        return error;
+    }
+    error
+        .outcome(format!("still there: {}", left.join(", ")))
+        .outcome("foundry gc lists which volumes nobody uses")
+}
+
+fn is_gone(session: &Session<'_>, planned: &RecordedVolume) -> bool {
+    matches!(session.host.volume(&planned.pool, &planned.name), Ok(None))
+}
+
+/// What libvirt would remove with the definition that this run did not make: memory that is saved under the name, and
+/// EFI variables that another domain names, or of which nobody can tell.
+fn not_ours(session: &Session<'_>, uuid: Uuid) -> KeptOnUndefine {
+    let is_shared = || -> Result<bool, Error> {
+        let described = session.host.describe(uuid, View::Config)?;
+        let Some(path) = described.and_then(|described| described.nvram) else { return Ok(false) };
+        Ok(!Usage::look(session, Some(uuid))?.of_file(&path).is_empty())
+    };
+    KeptOnUndefine { nvram: is_shared().unwrap_or(true), saved: true }
+}
+
+fn remove(session: &Session<'_>, what: &Created) -> Result<(), String> {
+    let told = |e: HostError| Error::from(e).to_string();
+    match what {
+        Created::Domain { uuid, .. } => {
+            session.host.force_off(*uuid).map_err(told)?;
+            session.host.undefine_keeping(*uuid, not_ours(session, *uuid)).map_err(told)
+        }
+        Created::Volume(planned) => session.host.delete_volume(&planned.pool, &planned.name).map_err(told),
+        Created::Mark { uuid, before } => session.host.set_record(*uuid, before).map_err(told),
+        Created::ConsoleLog(path) => {
+            console::remove(session.host, path).map_err(|_| "it may exist on the host".into())
+        }
+        Created::Guest { uuid, .. } => session.host.force_off(*uuid).map_err(told),
+    }
+}

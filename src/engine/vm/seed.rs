@@ -1,0 +1,192 @@
+//! Ejects the cloud-init seed of a VM: [`survey`] looks whether cloud-init is done with it, [`eject`] takes it away.
+//!
+//! ```text
+//!   unplug the CD-ROM ▸ delete the volume ▸ out of the record
+//! ```
+//!
+//! The record names the volume until it is deleted, so that what was killed on the way is finished by the same command
+//! again, or by `destroy`. What the seed held, only the guest has from then on; the record keeps the digests.
+
+use std::time::Duration;
+
+use super::destroy::Doomed;
+use super::lookup::or_taken_away;
+use super::wait;
+use crate::Event;
+use crate::Session;
+use crate::disk;
+use crate::disk::Subject;
+use crate::disk::own_disk::{is_on, is_same_file};
+use crate::disk::refused;
+use crate::storage::usage::Usage;
+use foundry_core::error::{Code, Error, Kind};
+use foundry_core::record::{RecordedVolume, Role};
+use foundry_core::text::shell_word;
+use foundry_host::libvirt_xml::{DiskDescription, DiskDevice, DiskSource, DomainDescription};
+use foundry_host::{Affect, Volume};
+
+/// How long a guest may take to let go of a CD-ROM. On SCSI it is not asked.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What would be ejected.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ejection {
+    /// The VM.
+    pub vm: String,
+    /// Whether a running guest has the seed.
+    pub live: bool,
+    /// The volume that goes.
+    pub volume: Option<Doomed>,
+    /// What stays, and why.
+    pub kept: Option<(String, String)>,
+    subject: Subject,
+    seed: RecordedVolume,
+    force: bool,
+}
+
+/// Looks whether the seed of a VM can go; `None` where it is gone already. Changes nothing. With `force` it goes though
+/// nobody knows whether cloud-init is done.
+///
+/// # Errors
+/// [`Kind::Vm`] where there is no such VM, it was made without a seed, or cloud-init is not known to be done.
+pub fn survey(session: &Session<'_>, vm: &str, force: bool) -> Result<Option<Ejection>, Error> {
+    let subject = Subject::look(session, vm)?;
+    let vm = subject.domain.name.clone();
+    let Some(seed) = subject.record.volumes.iter().find(|v| v.role == Role::Seed).cloned() else {
+        return match subject.record.instance_id {
+            Some(_) => Ok(None),
+            None => Err(refused(Code::SeedMissing, format!("VM '{vm}' was made without a cloud-init seed"))),
+        };
+    };
+    let live = subject.live.as_ref().is_some_and(|d| drive(d, &seed).is_some());
+    // An ejection that was broken off behind this point has seen that it is done.
+    if !force && (live || drive(&subject.next, &seed).is_some()) {
+        check_done(session, &subject).map_err(|e| or_taken_away(session, &subject.domain, e))?;
+    }
+    disk::check_snapshots(session, &subject, "to go back to one would want the seed again")
+        .map_err(|e| or_taken_away(session, &subject.domain, e))?;
+    if !force {
+        let by_force =
+            format!("foundry seed eject {} --force ejects it all the same", subject.domain.shell_name());
+        subject.check_held(session, &seed).map_err(|e| e.hint(by_force))?;
+    }
+    let mut ejection = Ejection { vm, live, volume: None, kept: None, subject, seed, force };
+    ejection.decide(session)?;
+    Ok(Some(ejection))
+}
+
+/// The CD-ROM drive with the seed, or the empty one that it was in.
+fn drive<'a>(described: &'a DomainDescription, seed: &RecordedVolume) -> Option<&'a DiskDescription> {
+    let target = seed.target()?;
+    let has_it = |d: &&DiskDescription| {
+        let is_empty = d.target == target && d.device == DiskDevice::Cdrom && d.source == DiskSource::None;
+        is_empty || is_on(d, seed)
+    };
+    described.disks.iter().find(has_it)
+}
+
+fn check_done(session: &Session<'_>, subject: &Subject) -> Result<(), Error> {
+    let (vm, word) = (&subject.domain.name, subject.domain.shell_name());
+    let by_force = format!("foundry seed eject {word} --force ejects it all the same");
+    let is_done = wait::is_cloud_init_done(session, &subject.domain, &subject.record)
+        .map_err(|e| if e.kind() == Kind::Vm { e.hint(by_force.clone()) } else { e })?;
+    if is_done {
+        return Ok(());
+    }
+    Err(refused(Code::CloudInitUndone, format!("cloud-init in VM '{vm}' is not known to be done"))
+        .because("neither its guest agent nor its console says so")
+        .hint(format!("wait for it; if you know that it is done: {by_force}")))
+}
+
+impl Ejection {
+    /// The volume goes if it is the very one, and nobody else uses it.
+    fn decide(&mut self, session: &Session<'_>) -> Result<(), Error> {
+        let RecordedVolume { pool, name, path, .. } = &self.seed;
+        let Some(found) = session.host.volume(pool, name)? else { return self.missing(session) };
+        let reason = if !is_same_file(session, &found.path, path) {
+            Some(format!("it is at {} and not at {path}", found.path))
+        } else if let Some(doubt) = self.subject.ownership().doubt(&self.seed, &found) {
+            Some(doubt)
+        } else {
+            Usage::look(session, Some(self.subject.domain.uuid))?.reason_to_stay((pool, name, path), &[])
+        };
+        match reason {
+            Some(reason) => self.kept = Some((format!("volume '{name}' in pool '{pool}'"), reason)),
+            None => self.volume = Some(doomed(found)),
+        }
+        Ok(())
+    }
+
+    /// A volume that libvirt does not show is gone, unless its pool is stopped.
+    fn missing(&self, session: &Session<'_>) -> Result<(), Error> {
+        let RecordedVolume { pool, name, .. } = &self.seed;
+        match session.host.pool(pool)? {
+            Some(found) if !found.active => Err(Error::new(
+                Code::PoolInactive,
+                format!("pool '{pool}' with volume '{name}' is not started"),
+            )
+            .hint(format!("foundry pool start {}", shell_word(pool)))
+            .outcome("nothing was changed")),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn doomed(volume: Volume) -> Doomed {
+    let Volume { pool, name, path, capacity, .. } = volume;
+    Doomed { pool, name, path, capacity, role: Some(Role::Seed) }
+}
+
+/// Does what a survey said.
+///
+/// # Errors
+/// What failed; the same command again finishes it.
+pub fn eject(session: &Session<'_>, ejection: &Ejection) -> Result<(), Error> {
+    let vm = &ejection.vm;
+    session.progress.tell(Event::Begins(format!("Ejecting the seed of VM '{vm}'...")));
+    session.cancel.check_unchanged()?;
+    // Nobody knows better than before whether cloud-init is done, and the drive may still be there.
+    let force = if ejection.force { " --force" } else { "" };
+    let finishing = format!("foundry seed eject {}{force} finishes it", ejection.subject.domain.shell_name());
+    let unfinished =
+        |error: Error| or_taken_away(session, &ejection.subject.domain, error.outcome(finishing.as_str()));
+    unplug(session, ejection).map_err(unfinished)?;
+    session.done("CD-ROM detached");
+    delete_volume(session, ejection).map_err(unfinished)?;
+    let RecordedVolume { pool, name, .. } = &ejection.seed;
+    disk::strike_out(session, &ejection.subject.domain, pool, name).map_err(unfinished)?;
+    if let Some((what, why)) = &ejection.kept {
+        session.warn(format!("left: {what}: {why}"));
+    }
+    Ok(())
+}
+
+/// Where the drive is gone already, or has another medium by now, there is nothing to do.
+fn unplug(session: &Session<'_>, ejection: &Ejection) -> Result<(), Error> {
+    let Ejection { vm, subject, seed, .. } = ejection;
+    let uuid = subject.domain.uuid;
+    let target = |described: Option<&DomainDescription>| {
+        described.and_then(|d| drive(d, seed)).map(|d| d.target.clone())
+    };
+    if let Some(target) = target(subject.live.as_ref()) {
+        session.host.detach_disk(uuid, &target, Affect::Live)?;
+        if !disk::is_let_go(session, uuid, &target, PATIENCE, || session.cancel.is_requested())? {
+            session.cancel.check()?;
+            let message = format!("the guest of VM '{vm}' does not let go of its CD-ROM '{target}'");
+            return Err(Error::new(Code::DiskHeld, message));
+        }
+    }
+    if let Some(target) = target(Some(&subject.next)) {
+        session.cancel.check()?;
+        session.host.detach_disk(uuid, &target, Affect::Config)?;
+    }
+    Ok(())
+}
+
+fn delete_volume(session: &Session<'_>, ejection: &Ejection) -> Result<(), Error> {
+    let Some(volume) = &ejection.volume else { return Ok(()) };
+    let what = format!("the seed of VM '{}' was ejected", ejection.vm);
+    // The path may be another one, where the pool was moved.
+    let is_seed = |v: &RecordedVolume| (&v.pool, &v.name) == (&ejection.seed.pool, &ejection.seed.name);
+    disk::delete_unplugged(session, &ejection.subject.domain, volume, |v| is_seed(v), &what)
+}

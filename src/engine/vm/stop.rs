@@ -1,0 +1,64 @@
+//! Stops a domain, whatever it is doing, and returns only when it is off.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::Session;
+use foundry_core::error::{Code, Error};
+use foundry_host::DomainState;
+
+/// Time between two looks at a guest that shuts down; ACPI shutdowns take seconds.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// How long to ask a guest before its plug is pulled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// Not at all.
+    None,
+    /// That long.
+    For(Duration),
+}
+
+/// Stops the domain. A domain that is gone is off.
+pub(crate) fn stop(session: &Session<'_>, domain: Uuid, name: &str, patience: Patience) -> Result<(), Error> {
+    let look = || session.host.state(domain).map(|now| now.map_or(DomainState::ShutOff, |n| n.state));
+    let state = look()?;
+    if state == DomainState::ShutOff {
+        return Ok(());
+    }
+    // Only an executing guest hears the power button: paused, crashed and suspended ones do not.
+    let hears = matches!(state, DomainState::Running | DomainState::Blocked | DomainState::ShuttingDown);
+    if let (Patience::For(time), true) = (patience, hears) {
+        if shut_down(session, domain, time)? {
+            return Ok(());
+        }
+        session.warn(format!("VM '{name}' did not shut down in {} s and is forced off", time.as_secs_f32()));
+    }
+    session.host.force_off(domain)?;
+    match look()? {
+        DomainState::ShutOff => Ok(()),
+        state => Err(Error::new(Code::GuestUnstoppable, format!("VM '{name}' cannot be stopped"))
+            .because(format!("it is still {state}"))),
+    }
+}
+
+/// Asks the guest and waits; whether it is off then. A refusal means that it cannot be asked.
+fn shut_down(session: &Session<'_>, domain: Uuid, time: Duration) -> Result<bool, Error> {
+    match session.host.request_shutdown(domain) {
+        Err(lost) if lost.outcome_unknown() => return Err(lost.into()),
+        _ => {}
+    }
+    session.working("Waiting for the guest to shut down");
+    let until = session.clock.elapsed().saturating_add(time);
+    loop {
+        if session.host.state(domain)?.is_none_or(|now| now.state == DomainState::ShutOff) {
+            return Ok(true);
+        }
+        session.cancel.check()?;
+        if session.clock.elapsed() >= until {
+            return Ok(false);
+        }
+        session.clock.sleep(LOOK_EVERY);
+    }
+}

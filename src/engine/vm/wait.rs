@@ -1,0 +1,465 @@
+//! Waits until a VM can be used, and says how far it came where it cannot.
+//!
+//! Whatever happens here, the VM stays: undoing ends with its start.
+
+use std::io::Read;
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::cloud_init_log;
+use super::console;
+use super::create::CreatedVm;
+use super::inspect::guest_addresses;
+use super::lookup;
+use crate::Session;
+use crate::diagnose;
+use crate::preflight::conflicts;
+use foundry_core::error::{Code, Error};
+use foundry_core::record::Record;
+use foundry_core::text::without_sequences;
+use foundry_host::{Domain, DomainState, StateNow, Why};
+
+/// What to wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Goal {
+    /// An address is known.
+    Ip,
+    /// The guest agent answers.
+    Agent,
+    /// An SSH server greets at one of the addresses.
+    Ssh,
+    /// cloud-init is done, without errors.
+    CloudInit,
+}
+
+/// Time between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(300);
+/// How long one attempt to connect may take; a guest that is not up yet does not answer at all.
+const CONNECT_WITHIN: Duration = Duration::from_millis(700);
+/// How long the agent may take to answer.
+const AGENT_WITHIN: Duration = Duration::from_secs(1);
+/// How long after cloud-init's last words an agent that answers may take to find its result.
+const RESULT_WITHIN: Duration = Duration::from_secs(10);
+/// How many lines of the console a failure shows.
+const CONSOLE_LINES: usize = 10;
+/// How much of a file is asked of the agent; cloud-init's result is a few hundred bytes.
+const AGENT_READS: u64 = 65536;
+
+/// Waits for a VM that was just made. Returns the addresses at which it is known.
+///
+/// # Errors
+/// [`foundry_core::error::Kind::Timeout`], [`foundry_core::error::Kind::Interrupted`], or [`foundry_core::error::Kind::Vm`] where the guest stopped or cloud-init failed.
+pub fn wait(
+    session: &Session<'_>,
+    vm: &CreatedVm,
+    goal: Goal,
+    timeout: Duration,
+) -> Result<Vec<String>, Error> {
+    let name = vm.record.manifest.metadata.name.clone().unwrap_or_default();
+    let mut watch = Watch { session, vm, name, seen: "the guest has not been heard of", finished: None };
+    watch.warn_of_silence(goal);
+    session.working(format!("Waiting for {}", goal.as_str()));
+    let begun = session.clock.elapsed();
+    let until = begun.saturating_add(timeout);
+    loop {
+        if session.cancel.is_requested() {
+            return Err(watch.gave_up(Code::Interrupted, "interrupted while waiting for".into(), goal));
+        }
+        if watch.look(goal).map_err(|e| watch.assure(e))? {
+            session.done(format!(
+                "{} after {:.0} s",
+                goal.reached(),
+                session.clock.elapsed().saturating_sub(begun).as_secs_f32()
+            ));
+            return watch.addresses().map_err(|e| watch.assure(e));
+        }
+        if session.clock.elapsed() >= until {
+            return Err(watch.gave_up(Code::NotReady, format!("waited {} s for", timeout.as_secs()), goal));
+        }
+        session.clock.sleep(LOOK_EVERY);
+    }
+}
+
+/// Whether cloud-init in a VM of foundry's is known to be done: by its agent, or by its console, also that of a VM that
+/// is off. It waits only where the console says so and an agent that answers may know more.
+///
+/// # Errors
+/// [`foundry_core::error::Kind::Vm`] where it is done, with errors.
+pub(crate) fn is_cloud_init_done(
+    session: &Session<'_>,
+    domain: &Domain,
+    record: &Record,
+) -> Result<bool, Error> {
+    let vm = CreatedVm { uuid: domain.uuid, record: record.clone() };
+    let name = domain.name.clone();
+    let mut watch = Watch { session, vm: &vm, name, seen: "", finished: None };
+    let until = session.clock.elapsed().saturating_add(RESULT_WITHIN * 2);
+    loop {
+        if watch.cloud_init_done()? {
+            return Ok(true);
+        }
+        if watch.finished.is_none() || session.clock.elapsed() >= until {
+            return Ok(false);
+        }
+        session.cancel.check()?;
+        session.clock.sleep(LOOK_EVERY);
+    }
+}
+
+impl Goal {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Ip => "an address",
+            Self::Agent => "the guest agent",
+            Self::Ssh => "SSH",
+            Self::CloudInit => "cloud-init",
+        }
+    }
+
+    fn reached(self) -> &'static str {
+        match self {
+            Self::Ip => "Address known",
+            Self::Agent => "Guest agent answers",
+            Self::Ssh => "SSH answers",
+            Self::CloudInit => "cloud-init is done",
+        }
+    }
+}
+
+struct Watch<'a> {
+    session: &'a Session<'a>,
+    vm: &'a CreatedVm,
+    name: String,
+    /// The furthest that was seen.
+    seen: &'static str,
+    /// When the console first said that cloud-init is done.
+    finished: Option<Duration>,
+}
+
+impl Watch<'_> {
+    fn look(&mut self, goal: Goal) -> Result<bool, Error> {
+        self.check_guest()?;
+        self.reached(goal)
+    }
+
+    /// Says that the VM stays, if the error does not say so yet.
+    fn assure(&self, error: Error) -> Error {
+        let stays = self.stays();
+        let is_told = error.outcomes().contains(&stays) || lookup::is_taken_away(self.session, self.vm.uuid);
+        if is_told { error } else { error.outcome(stays) }
+    }
+
+    /// A guest that stopped will not come up, however long one waits.
+    fn check_guest(&self) -> Result<(), Error> {
+        let error = Error::new(Code::GuestStopped, format!("VM '{}' stopped before it was ready", self.name));
+        let Some(now) = self.session.host.state(self.vm.uuid)? else { return Err(self.is_gone(error)) };
+        if !(now.stopped_by_error() || matches!(now.state, DomainState::ShutOff | DomainState::Crashed)) {
+            return Ok(());
+        }
+        let error = error.because(now.why.sentence(now.state).unwrap_or("it is off"));
+        let error = match diagnose::stopped_by(self.session, &self.name) {
+            Some(found) => found.blame(error),
+            None => self.with_way_on(error, now),
+        };
+        Err(self.with_console(error).outcome(self.stays()))
+    }
+
+    /// What can be done about a guest that stopped for that reason.
+    fn with_way_on(&self, error: Error, now: StateNow) -> Error {
+        let word = foundry_host::shell_name(&self.name, self.vm.uuid);
+        match (now.state, now.why) {
+            (DomainState::Paused, Why::NotSaid) => {
+                error.hint("a host can offer KVM and still not run this guest: try --virt-type qemu; libvirt's log of the VM tells more")
+            }
+            (DomainState::Paused, Why::IoError) => {
+                error.hint(format!("virsh domblkerror {word} says which disk; virsh resume {word} lets it go on when there is room again"))
+            }
+            (DomainState::Paused, Why::Watchdog | Why::NotResumed) => {
+                error.hint(format!("virsh resume {word} lets it go on"))
+            }
+            (DomainState::ShutOff, Why::Saved) => error.hint(format!("virsh start {word} goes on from there")),
+            (DomainState::ShutOff, Why::Crashed) => error.hint("if the host ran out of memory, the kernel's log says so: journalctl -k; libvirt's log of the VM may tell more"),
+            _ => error,
+        }
+    }
+
+    /// By now the name may be another VM's: what is left is found by who looks at everything.
+    fn is_gone(&self, error: Error) -> Error {
+        error
+            .because("it is gone: somebody else took it away")
+            .outcome("foundry gc lists which volumes nobody uses")
+    }
+
+    fn reached(&mut self, goal: Goal) -> Result<bool, Error> {
+        match goal {
+            Goal::Ip => self.has_address(),
+            Goal::Agent => self.agent_answers(),
+            Goal::Ssh => self.ssh_answers(),
+            Goal::CloudInit => self.cloud_init_done(),
+        }
+    }
+
+    /// What the manifest says is not yet so: a fixed address counts when something answers there.
+    fn has_address(&mut self) -> Result<bool, Error> {
+        if self.fixed_addresses().is_empty() {
+            return Ok(!self.addresses()?.is_empty());
+        }
+        if !guest_addresses(self.session, &self.domain())?.is_empty() {
+            return Ok(true);
+        }
+        for ip in self.fixed_addresses().iter().filter_map(|address| address.parse::<IpAddr>().ok()) {
+            if !matches!(greet(SocketAddr::new(ip, 22)), Greeting::None) && !self.is_anothers(ip)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether the machine that just answered at an address is another one: this host, or one with another MAC address.
+    /// What lies behind a router has none that could be seen.
+    fn is_anothers(&mut self, ip: IpAddr) -> Result<bool, Error> {
+        if !self.session.host.is_local() {
+            return Ok(false);
+        }
+        let Some(around) = self.session.host.neighbourhood(&[])? else { return Ok(false) };
+        let macs = conflicts::macs_of(&self.name, &self.vm.record.manifest);
+        let is_anothers = conflicts::is_anothers(&around, ip, &macs);
+        if is_anothers {
+            self.seen = "another machine answers at the VM's address: its MAC address is not the VM's";
+        }
+        Ok(is_anothers)
+    }
+
+    fn fixed_addresses(&self) -> Vec<String> {
+        let interfaces = &self.vm.record.manifest.spec.network_interfaces;
+        let fixed = interfaces.iter().flat_map(|i| i.ip.iter().chain(&i.addresses));
+        fixed.filter_map(|a| a.split('/').next()).map(str::to_owned).collect()
+    }
+
+    /// The manifest's, or what the host has learned.
+    fn addresses(&self) -> Result<Vec<String>, Error> {
+        let fixed = self.fixed_addresses();
+        if !fixed.is_empty() {
+            return Ok(fixed);
+        }
+        let learned = guest_addresses(self.session, &self.domain())?;
+        Ok(learned.into_iter().map(|a| a.address).collect())
+    }
+
+    /// As much of the domain as the address sources need.
+    fn domain(&self) -> Domain {
+        Domain {
+            uuid: self.vm.uuid,
+            name: self.name.clone(),
+            state: DomainState::Running,
+            why: Why::default(),
+            vcpus: 0,
+            memory: foundry_core::units::Bytes(0),
+            persistent: true,
+            autostart: false,
+            saved: false,
+            record: None,
+        }
+    }
+
+    fn agent_answers(&mut self) -> Result<bool, Error> {
+        let answers = self.ping()?;
+        if answers {
+            self.seen = "the guest agent answers";
+        }
+        Ok(answers)
+    }
+
+    fn ping(&self) -> Result<bool, Error> {
+        let answer = self.session.host.agent(self.vm.uuid, r#"{"execute":"guest-ping"}"#, AGENT_WITHIN)?;
+        Ok(answer.is_some())
+    }
+
+    fn ssh_answers(&mut self) -> Result<bool, Error> {
+        for address in self.addresses()? {
+            let Ok(ip) = address.parse::<IpAddr>() else { continue };
+            match greet(SocketAddr::new(ip, 22)) {
+                Greeting::Ssh if !self.is_anothers(ip)? => return Ok(true),
+                Greeting::Ssh => {}
+                Greeting::Silent => self.seen = "port 22 is open and no SSH server has greeted",
+                Greeting::Refused => self.seen = "the guest's network answers and its SSH server does not",
+                Greeting::None => {}
+            }
+        }
+        Ok(false)
+    }
+
+    /// Asks the agent for cloud-init's own result; where there is no agent, the console tells.
+    fn cloud_init_done(&mut self) -> Result<bool, Error> {
+        if let Some(result) = guest_file(self.session, self.vm.uuid, "/run/cloud-init/result.json")? {
+            return self.judge_result(&result);
+        }
+        let log = console::read(self.session.host, &self.name, self.vm.record.console_log.as_deref())
+            .unwrap_or_default();
+        if cloud_init_log::is_at_work(&log) {
+            self.seen = "cloud-init is at work";
+        }
+        if !cloud_init_log::is_finished(&log) || self.result_is_due()? {
+            return Ok(false);
+        }
+        let failures = cloud_init_log::failures(&log);
+        if !failures.is_empty() {
+            return Err(self.cloud_init_failed(&failures));
+        }
+        self.session.warn(format!(
+            "cloud-init in VM '{}' is done; whether it had errors, its console does not surely tell, and there is no guest agent to ask",
+            self.name
+        ));
+        Ok(true)
+    }
+
+    /// cloud-init writes its result just after its last words on the console, and an agent tells it then;
+    /// one that may not read files never does.
+    fn result_is_due(&mut self) -> Result<bool, Error> {
+        let now = self.session.clock.elapsed();
+        let since = *self.finished.get_or_insert(now);
+        Ok(now.saturating_sub(since) < RESULT_WITHIN && self.ping()?)
+    }
+
+    /// Says before a long wait that it may be in vain.
+    fn warn_of_silence(&self, goal: Goal) {
+        let readable = self.session.host.is_local() && self.vm.record.console_log.is_some();
+        if goal == Goal::CloudInit && !readable {
+            self.session.warn(format!(
+                "the console of VM '{}' cannot be read from here: without a guest agent in the VM, waiting for cloud-init can only time out",
+                self.name
+            ));
+        }
+    }
+
+    /// cloud-init's page "CLI commands / status": `result.json` appears when the last stage is done.
+    fn judge_result(&self, result: &str) -> Result<bool, Error> {
+        let parsed: Value = serde_json::from_str(result).unwrap_or_default();
+        let Some(errors) = parsed.pointer("/v1/errors").and_then(Value::as_array) else { return Ok(false) };
+        if errors.is_empty() {
+            return Ok(true);
+        }
+        let list: Vec<String> =
+            errors.iter().map(|e| e.as_str().map_or_else(|| e.to_string(), str::to_owned)).collect();
+        Err(self.cloud_init_failed(&list))
+    }
+
+    fn cloud_init_failed<S: AsRef<str>>(&self, errors: &[S]) -> Error {
+        let told: Vec<String> = errors.iter().map(|e| without_sequences(e.as_ref())).collect();
+        Error::new(Code::CloudInitFailed, format!("cloud-init in VM '{}' ended with errors", self.name))
+            .because(told.join("; "))
+            .hint("in the guest: cloud-init status --long, /var/log/cloud-init.log")
+            .outcome(self.stays())
+    }
+
+    fn gave_up(&self, code: Code, how: String, goal: Goal) -> Error {
+        let error = Error::new(code, format!("VM '{}': {how} {}", self.name, goal.as_str()));
+        let (seen, is_by_user) = self.stands_still();
+        let error = error.because(seen.unwrap_or(self.seen));
+        let resume =
+            || format!("virsh resume {} lets it go on", foundry_host::shell_name(&self.name, self.vm.uuid));
+        let error = if is_by_user { error.hint(resume()) } else { error };
+        let interfaces = self.vm.record.manifest.spec.network_interfaces.iter();
+        let bridges = interfaces.filter_map(|i| i.bridge.as_deref());
+        let error = diagnose::with_bridges(self.session, bridges, error);
+        self.with_console(error).outcome(self.stays())
+    }
+
+    /// Why a guest that does not execute does not, and whether somebody has to let it go on: how far it came is no
+    /// answer then.
+    fn stands_still(&self) -> (Option<&'static str>, bool) {
+        let now = self.session.host.state(self.vm.uuid).ok().flatten();
+        let still = now.filter(|now| !matches!(now.state, DomainState::Running | DomainState::Blocked));
+        let is_by_user = still.is_some_and(|now| {
+            now.state == DomainState::Paused && matches!(now.why, Why::ByUser | Why::FromSnapshot)
+        });
+        (still.and_then(|now| now.why.sentence(now.state)), is_by_user)
+    }
+
+    fn stays(&self) -> String {
+        format!(
+            "VM '{}' stays as it is; foundry destroy {} removes it",
+            self.name,
+            foundry_host::shell_name(&self.name, self.vm.uuid)
+        )
+    }
+
+    fn with_console(&self, error: Error) -> Error {
+        let lines = console::tail(
+            self.session.host,
+            &self.name,
+            self.vm.record.console_log.as_deref(),
+            CONSOLE_LINES,
+        );
+        if lines.is_empty() { error } else { error.outcome_with("the console's last lines:", &lines) }
+    }
+}
+
+enum Greeting {
+    Ssh,
+    Silent,
+    Refused,
+    None,
+}
+
+/// A real greeting counts, not an open port: a server that is starting accepts before it can talk
+/// (RFC 4253, section 4.2: the identification string begins with `SSH-`).
+fn greet(at: SocketAddr) -> Greeting {
+    let mut stream = match TcpStream::connect_timeout(&at, CONNECT_WITHIN) {
+        Ok(stream) => stream,
+        Err(e) if e.kind() == std::io::ErrorKind::ConnectionRefused => return Greeting::Refused,
+        Err(_) => return Greeting::None,
+    };
+    let mut banner = [0; 4];
+    // Without a time-out set, a silent server would hold the wait for ever.
+    if stream.set_read_timeout(Some(CONNECT_WITHIN * 3)).is_err() || stream.read_exact(&mut banner).is_err() {
+        return Greeting::Silent;
+    }
+    if &banner == b"SSH-" { Greeting::Ssh } else { Greeting::Silent }
+}
+
+/// Reads a small file of the guest's through its agent (QEMU guest agent protocol, `guest-file-*`).
+fn guest_file(session: &Session<'_>, vm: Uuid, path: &str) -> Result<Option<String>, Error> {
+    let ask = |command: Value| -> Result<Option<Value>, Error> {
+        let answer = session.host.agent(vm, &command.to_string(), AGENT_WITHIN)?;
+        Ok(answer
+            .and_then(|text| serde_json::from_str::<Value>(&text).ok())
+            .and_then(|v| v.get("return").cloned()))
+    };
+    let open = serde_json::json!({"execute": "guest-file-open", "arguments": {"path": path, "mode": "r"}});
+    let Some(handle) = ask(open)?.filter(Value::is_i64) else { return Ok(None) };
+    let read = serde_json::json!({"execute": "guest-file-read", "arguments": {"handle": handle, "count": AGENT_READS}});
+    let content = ask(read)?;
+    ask(serde_json::json!({"execute": "guest-file-close", "arguments": {"handle": handle}}))?;
+    let encoded = content.as_ref().and_then(|c| c.get("buf-b64")).and_then(Value::as_str);
+    let decode = |text| base64::Engine::decode(&base64::engine::general_purpose::STANDARD, text).ok();
+    Ok(encoded.and_then(decode).and_then(|bytes| String::from_utf8(bytes).ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::net::TcpListener;
+
+    #[test]
+    fn an_open_port_without_a_greeting_is_not_ssh() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        assert!(matches!(greet(at), Greeting::Silent));
+    }
+
+    #[test]
+    fn a_greeting_is() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        let server =
+            std::thread::spawn(move || listener.accept().unwrap().0.write_all(b"SSH-2.0-test\r\n").unwrap());
+        assert!(matches!(greet(at), Greeting::Ssh));
+        server.join().unwrap();
+        assert!(matches!(greet(at), Greeting::Refused));
+    }
+}
