@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # package.sh - builds foundry's .deb and .rpm into target/package/.
 #
-#   scripts/package.sh
+#   scripts/package.sh           both
+#   scripts/package.sh --tree    only what is in them, laid out
 #
 # Needs cargo-deb and cargo-generate-rpm (cargo install cargo-deb cargo-generate-rpm), dpkg-dev, rpm, and what a build
 # needs. What is in the packages is laid out in target/package/tree first; Cargo.toml says the rest.
@@ -27,6 +28,7 @@ main() {
   completions
   configuration
   put scripts/lib/tmpfiles.conf usr/lib/tmpfiles.d/foundry.conf
+  [[ ${1:-} != --tree ]] || return 0
   cargo deb --quiet --no-build --output "$OUT/"
   as_fedora_has_it
   cargo generate-rpm --auto-req "$REQUIRES" --output "$OUT/"
@@ -78,4 +80,4 @@ configuration() {
   sed 's/^\([^#]\)/#\1/' examples/config/config.yaml >"$TREE/etc/foundry/config.yaml"
 }
 
-main
+main "$@"

@@ -7,9 +7,10 @@
 # the suite away and lists the packages. A /dev/kvm that was opened to QEMU stays so until --teardown or the next boot.
 # Builds, guests and tools stay in target/ and in ~/.cache/foundry-test.
 #
-#   scripts/test.sh               all of it
+#   scripts/test.sh               all that every change needs
 #   scripts/test.sh --fast        without the Debian guest, the quickstart and the bare machines
-#   scripts/test.sh --full        with a bare Debian 13, and every fault at every call in place of a sample: hours
+#   scripts/test.sh --full        with what is slow and seldom needed: every fault at every call in place of a sample, a bare
+#                                 Debian 13, builds and second runs on bare machines, fuzzing, packages: hours
 #   scripts/test.sh --only STAGE  one stage of the table, with what it needs
 #   scripts/test.sh --setup       only the environment, kept; prints it for: eval "$(scripts/test.sh --setup)"
 #   scripts/test.sh --teardown    removes what --setup and aborted runs left
@@ -20,7 +21,7 @@ shopt -s inherit_errexit
 export LC_ALL=C.UTF-8
 
 SCRIPTS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-for lib in log privilege cache apt apt_install packages libvirtd bridge kvm tools stages signals leftovers debian_tree\
+for lib in log privilege cache apt apt_install packages libvirtd bridge kvm tools stages test_times signals leftovers debian_tree\
   way_out kvm_access bare test_env checks package_checks; do
   # shellcheck source=/dev/null
   . "$SCRIPTS/lib/$lib.sh"
@@ -169,12 +170,12 @@ pure_checks() {
   run_if_wanted clippy check_clippy
   run_if_wanted doc check_doc
   run_if_wanted build check_build
+  run_if_wanted package-tree check_package_tree
   stage_finish tiny debian
   run_if_wanted unit check_unit
 }
 
-# Minutes of compiling, fuzzing and hostile manifests that only need a processor. The live tests wait for guests, and
-# leave some of it idle.
+# The live tests wait for guests, and leave some of the processors idle.
 begin_side_work() {
   if wanted bare && [[ -z $FAST && $ONLY != bare ]]; then
     stage_background bare check_bare_beside
@@ -182,9 +183,6 @@ begin_side_work() {
   if wanted deny || wanted advisories; then
     stage_background cargo-deny tool_cargo_deny
   fi
-  ! wanted hostile || stage_background hostile check_hostile
-  ! wanted fuzz || stage_background fuzz check_fuzz
-  ! wanted package || stage_background package check_package
 }
 
 finish_side_work() {
@@ -192,10 +190,13 @@ finish_side_work() {
   stage_finish cargo-deny
   run_if_wanted deny check_deny
   run_if_wanted advisories check_advisories
-  stage_finish hostile fuzz package
+  ! wanted hostile || stage_full hostile check_hostile
+  ! wanted fuzz || stage_full fuzz check_fuzz
+  ! wanted package || stage_full package check_package
 }
 
 live_checks() {
+  local image=${FOUNDRY_TEST_DEBIAN:-}
   needs_guests || return 0
   if ! stage_ok libvirtd || ! stage_ok bridge || ! stage_ok tiny; then
     stage_leave_out live 'there is no host with a guest to run it on'
@@ -206,9 +207,11 @@ live_checks() {
   if [[ -n $FAST ]] || ! stage_ok debian; then
     ! wanted quickstart || stage_leave_out quickstart "no Debian guest${FAST:+ (--fast)}"
   elif wanted quickstart; then
-    stage quickstart check_quickstart "$FOUNDRY_TEST_DEBIAN"
+    # An emulated Debian guest takes minutes: then the tiny one is enough, which goes the same way.
+    [[ -n $FULL || $FOUNDRY_VIRT_TYPE == kvm ]] || image=$FOUNDRY_TEST_TINY
+    stage quickstart check_quickstart "$image"
     # Any guest will do to see that it can be run again.
-    stage quickstart-again check_quickstart "$FOUNDRY_TEST_TINY"
+    stage_full quickstart-again check_quickstart "$FOUNDRY_TEST_TINY"
   fi
   stage_finish live-own-host
   stage leaks check_leaks

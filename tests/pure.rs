@@ -20,6 +20,7 @@ mod support {
     pub(crate) mod deadline;
     pub(crate) mod documents;
     pub(crate) mod faults;
+    pub(crate) mod fuzzed;
     pub(crate) mod host_contract;
     pub(crate) mod http;
     pub(crate) mod images;
@@ -55,6 +56,7 @@ mod pure {
     mod examples;
     mod foreign_values;
     mod forged_records;
+    mod fuzz;
     mod gc;
     mod help;
     mod host_contract;

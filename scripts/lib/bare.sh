@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # Machines on which nothing of this is installed: plain Debian trees in namespaces of their own, with a network of
 # their own (slirp4netns) through which APT reaches the mirror. Toolchain, cargo's cache and target/ are the outer
-# machine's. Needs log.sh, cache.sh, apt.sh, debian_tree.sh, stages.sh.
+# machine's. They take the program that the run has built; with --full each builds its own, and all is run a second time.
+# Needs log.sh, cache.sh, apt.sh, debian_tree.sh, stages.sh, checks.sh.
 
 # plain: Debian 12, and no D-Bus daemon. backports: with qemu-utils from there, and D-Bus. trixie: Debian 13.
 BARE_VARIANTS=${BARE_VARIANTS:-plain backports}
@@ -12,6 +13,11 @@ BARE_OUTER_LOOPBACK=10.0.2.2
 check_bare() {
   local variant suite status failed='' pids=() variants
   bare_possible
+  BARE_PROGRAM=''
+  if [[ -z ${FULL:-} && $(bare_target) != "$(bare_dir)/target" ]]; then
+    check_build
+    BARE_PROGRAM=$(bare_target)/release/foundry
+  fi
   read -r -a variants <<<"$BARE_VARIANTS${FULL:+ trixie}"
   for suite in $(for variant in "${variants[@]}"; do bare_suite "$variant"; done | sort -u); do
     bare_base "$suite"
@@ -164,14 +170,14 @@ bare_tree() {
   find "$kept/archives" -name '*.deb' -ctime +60 -delete
   cp -a --reflink=auto "$(bare_dir)/base-$(bare_suite "$1")" "$tree"
   mkdir -p "$tree$PWD"
-  tar --exclude=./target --exclude=./fuzz/target --exclude=./.git --exclude=./web.yaml -c . | tar -x -C "$tree$PWD"
+  tar --exclude=./target --exclude=./.ci/fuzz/target --exclude=./.git --exclude=./web.yaml -c . | tar -x -C "$tree$PWD"
 }
 
 # bare_run VARIANT: scripts/lib/bare_enter.sh makes the tree the root of namespaces, and runs bare_inside.sh there.
 bare_run() {
   local pid network status=0
   BARE_TREE=$(bare_dir)/$1 BARE_KEPT=$(bare_dir)/kept-$1 BARE_PROJECT=$PWD BARE_TARGET=$(bare_target) \
-    BARE_CARGO=$(bare_cargo_home) BARE_SYSROOT=$(bare_sysroot) BARE_OUTER_LOOPBACK=$BARE_OUTER_LOOPBACK \
+    BARE_CARGO=$(bare_cargo_home) BARE_SYSROOT=$(bare_sysroot) BARE_PROGRAM=$BARE_PROGRAM BARE_FULL=${FULL:-} BARE_OUTER_LOOPBACK=$BARE_OUTER_LOOPBACK \
     unshare --mount --net --uts --ipc bash "$SCRIPTS/lib/bare_enter.sh" "$1" </dev/null &
   pid=$!
   # Its own namespaces are there a moment later than the process.

@@ -78,6 +78,7 @@ for name in http_proxy https_proxy no_proxy; do
   [[ -z ${!name:-} ]] || proxies+=("$name=$(sed -E "s,//(localhost|127\.0\.0\.1)([:/]|$),//$BARE_OUTER_LOOPBACK\2," <<<"${!name}")")
 done
 exec env -i HOME=/root LC_ALL=C.UTF-8 CARGO_HOME="$BARE_CARGO" CARGO_TARGET_DIR="$BARE_TARGET" \
+  QUICKSTART_PROGRAM="$BARE_PROGRAM" FULL="$BARE_FULL" \
   PATH="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:$BARE_SYSROOT/bin" "${proxies[@]}" \
   unshare --pid --fork --kill-child --mount-proc --propagation private \
   bash "$BARE_PROJECT/scripts/lib/bare_inside.sh" "$1" "$BARE_PROJECT"

@@ -6,7 +6,7 @@ check_fmt() {
 }
 
 check_clippy() {
-  cargo clippy --quiet --workspace --all-targets -- -D warnings
+  CLIPPY_CONF_DIR=$PWD/.ci cargo clippy --quiet --workspace --all-targets -- -D warnings
 }
 
 check_doc() {
@@ -23,39 +23,37 @@ check_justfile() {
 }
 
 check_deny() {
-  [[ -e deny.toml ]] || skip 'there is no deny.toml'
-  PATH=$(tools_dir):$PATH cargo deny --log-level error check bans licenses sources
+  PATH=$(tools_dir):$PATH cargo deny --log-level error check --config .ci/deny.toml bans licenses sources
 }
 
 # The database is a git repository, which is not everywhere within reach.
 check_advisories() {
-  [[ -e deny.toml ]] || skip 'there is no deny.toml'
   compgen -G "${CARGO_HOME:-$HOME/.cargo}/advisory-db*/*" >/dev/null \
     || skip 'no advisory database here (cargo deny fetch db gets one)'
-  PATH=$(tools_dir):$PATH cargo deny --offline --log-level error check advisories
+  PATH=$(tools_dir):$PATH cargo deny --offline --log-level error check --config .ci/deny.toml advisories
 }
 
 # Each target for a while, from the inputs that earlier runs found. libFuzzer needs options of rustc's that are
 # nightly's; the stable compiler has them, too, and RUSTC_BOOTSTRAP lets them through.
 check_fuzz() {
   local target kept
-  [[ -e fuzz/Cargo.toml ]] || skip 'there is no fuzz/Cargo.toml'
   command -v c++ >/dev/null || skip 'there is no C++ compiler for libFuzzer'
   tool_cargo_fuzz
   export PATH RUSTC_BOOTSTRAP=1
   PATH=$(tools_dir):$PATH
   # Not the folder of the tests, whose compiler options are others. No sanitizer: what is fuzzed has no unsafe code.
-  export CARGO_TARGET_DIR=$PWD/fuzz/target
-  for target in $(cargo fuzz list); do
+  export CARGO_TARGET_DIR=$PWD/.ci/fuzz/target
+  for target in $(cargo fuzz list --fuzz-dir .ci/fuzz); do
     kept=$(cache_dir)/fuzz/$target
     mkdir -p "$kept"
-    nice -n 19 cargo fuzz run --sanitizer none "$target" "$kept" -- -max_total_time="${FUZZ_SECONDS:-10}" -verbosity=0 -print_final_stats=1
+    nice -n 19 cargo fuzz run --fuzz-dir .ci/fuzz --sanitizer none "$target" "$kept" -- -max_total_time="${FUZZ_SECONDS:-10}" -verbosity=0 -print_final_stats=1
   done
 }
 
-# Hostile manifests in numbers that only the optimizing compiler makes quick.
+# Hostile manifests in far greater numbers than the unit tests have, by the same program: for an optimized one all would be
+# compiled a third time.
 check_hostile() {
-  FOUNDRY_TEST_CASES=${HOSTILE_CASES:-100000} nice -n 19 scripts/lib/cargo_release.sh test --quiet --release --test pure hostile_manifests:: -- --nocapture
+  FOUNDRY_TEST_CASES=${HOSTILE_CASES:-100000} cargo test --quiet --test pure hostile_manifests:: -- --nocapture
 }
 
 check_build() {
@@ -64,7 +62,9 @@ check_build() {
 
 # Everything that needs no virtual machine; the documentation's examples are a run of their own in cargo.
 check_unit() {
-  cargo test --quiet --no-fail-fast --workspace --lib --bins --examples --test pure
+  local TEST_THREADS
+  TEST_THREADS=$(nproc)
+  cargo test --no-fail-fast --workspace --lib --bins --examples --test pure -- --test-threads="$TEST_THREADS" 2>&1 | tests_timed quietly
   cargo test --quiet --workspace --doc
 }
 
@@ -72,12 +72,12 @@ check_unit() {
 check_live() {
   local modules
   read -r -a modules <<<"$(live_lane machine)"
-  cargo test --test live -- --test-threads=1 "${modules[@]}"
+  cargo test --test live -- --test-threads=1 "${modules[@]}" 2>&1 | tests_timed
 }
 
 # These need no machine, only a libvirtd: they have one of their own, in namespaces, beside the machine's, as a guest
-# keeps one core busy.
-LIVE_OWN_HOST=' create destroy disks gc images secrets '
+# keeps one core busy. Both lanes take about as long.
+LIVE_OWN_HOST=' causes cost create daemon destroy disks gc images kill linger neighbours pools refusals secrets storage '
 
 # live_lane machine|own: the modules of tests/live in that lane. Where no namespaces can be made, all are the machine's.
 live_lane() {
@@ -91,7 +91,8 @@ live_lane() {
   done
 }
 
-# By tests/support/private_host.sh, as tests/support/private_host.rs starts it: it ends when nobody holds its input.
+# By tests/support/private_host.sh, as tests/support/private_host.rs starts it: it ends when nobody holds its input. What a
+# shell runs in the background ignores SIGINT, and so would each foundry that is to be interrupted.
 check_live_own_host() {
   local modules host hold cargo_home=${CARGO_HOME:-$HOME/.cargo} rustup_home=${RUSTUP_HOME:-$HOME/.rustup}
   read -r -a modules <<<"$(live_lane own)"
@@ -103,8 +104,8 @@ check_live_own_host() {
   exec {hold}<>"$STAGE_DIR/$STAGE.hold"
   CARGO_HOME=$cargo_home RUSTUP_HOME=$rustup_home FOUNDRY_TEST_BRIDGE=br0 \
     unshare --mount --net --uts --pid --fork --kill-child --mount-proc \
-    bash tests/support/private_host.sh "$host" cargo test --test live -- --test-threads=1 "${modules[@]}" \
-    <"$STAGE_DIR/$STAGE.hold" {hold}>&-
+    bash tests/support/private_host.sh "$host" env --default-signal cargo test --test live -- --test-threads=1 "${modules[@]}" \
+    <"$STAGE_DIR/$STAGE.hold" {hold}>&- 2>&1 | tests_timed
 }
 
 # check_quickstart IMAGE

@@ -6,6 +6,14 @@
 # is the C library's.
 PACKAGE_LINKS='ld-linux-aarch64.so.1 ld-linux-x86-64.so.2 libc.so.6 libgcc_s.so.1 libm.so.6 libvirt-qemu.so.0 libvirt.so.0'
 
+# What would be in them, for every run: to build them and to have lintian read them takes minutes.
+check_package_tree() {
+  scripts/package.sh --tree
+  package_links target/release/foundry
+  package_documents target/package/tree/usr/share/doc/foundry-vm
+  package_completes target/package/tree vendor-completions
+}
+
 check_package() {
   local scratch
   tool_cargo_deb

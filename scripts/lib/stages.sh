@@ -158,6 +158,22 @@ stage_leave_out() {
   say "==> $1: skipped: $2"
 }
 
+# stage_full NAME FUNCTION...: what is neither quick nor needed in every run. It runs with --full or when it is asked for
+# by name; otherwise the table says when it last went well with all of --full.
+stage_full() {
+  local stamp
+  stamp=$(cache_dir)/full/$1
+  if [[ -z ${FULL:-} && ${ONLY:-} != "$1" ]]; then
+    stage_leave_out "$1" "only with --full; last success: $(cat "$stamp" 2>/dev/null || echo 'not known')"
+    return 0
+  fi
+  stage "$@"
+  if [[ -n ${FULL:-} ]] && stage_ok "$1"; then
+    mkdir -p "$(dirname "$stamp")"
+    date -u +%F >"$stamp"
+  fi
+}
+
 stage_ok() {
   [[ ${STAGE_OUTCOME[$1]:-} == ok ]]
 }
@@ -183,6 +199,7 @@ stage_table() {
     printf '%-16s %-8s %9s  %s\n' "$name" "${STAGE_OUTCOME[$name]:-failed}" "$(seconds "${STAGE_TIME[$name]:-0}")" \
       "${STAGE_REASON[$name]:-}"
   done
+  tests_slowest 10
   echo
   echo "$CHECKS_PASSED passed, $CHECKS_FAILED failed, $CHECKS_SKIPPED skipped"
 }

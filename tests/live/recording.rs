@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::support::arena::is_full;
 use crate::support::deadline::{CommandInTime as _, of_a_whole_test, within_limit};
 use crate::support::documents;
 
@@ -71,6 +72,10 @@ fn but_times(text: &str) -> String {
 #[test]
 fn the_recording_is_what_foundry_says_today() {
     if environment("FOUNDRY_TEST_TINY").is_none() {
+        return;
+    }
+    if !is_full() {
+        println!("skipped: it takes minutes, and scripts/test.sh --full has it");
         return;
     }
     let Some(before) = text_of(&root().join("examples/tour.cast")) else { return };

@@ -368,6 +368,48 @@ fn each_live_test_is_in_one_lane() {
     assert_eq!((lanes("machine"), lanes("own")), (all, vec![]));
 }
 
+/// How long each test took follows from when the tests end: they begin in the order of their names, as many at once as
+/// there are threads.
+#[test]
+fn the_slowest_tests_are_told() {
+    let machine = Machine::new();
+    let said = "(echo 'running 3 tests'; sleep 0.1; echo 'test b::x ... ok'; sleep 0.6; echo 'test a ... FAILED'; \
+        echo 'test c ... ok'; echo; echo 'test result: FAILED. 2 passed; 1 failed;')";
+    let script = format!(
+        "STAGE_DIR=$(mktemp -d) STAGE=unit TEST_THREADS=2; {said} | tests_timed quietly; tests_slowest 2; rm -r $STAGE_DIR"
+    );
+    let (well, said) = machine.runs(&["log", "stages", "test_times"], &script);
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(well && lines[..2] == ["running 3 tests", "test a ... FAILED"], "{said}");
+    // It began as the first one ended, so it is not the third.
+    let slowest: Vec<&str> =
+        lines[lines.len() - 2..].iter().filter_map(|line| line.split_whitespace().last()).collect();
+    assert_eq!(slowest, ["a", "c"], "{said}");
+}
+
+/// What is in a full run alone says when that was, and a run of that stage alone does not count.
+#[test]
+fn a_stage_of_a_full_run_says_when_it_last_went_well() {
+    let machine = Machine::new();
+    let head = format!(
+        "shopt -s inherit_errexit; cache_dir() {{ echo {}; }}; STAGE_DIR=$(mktemp -d); one() {{ echo done; }};",
+        machine.path().display()
+    );
+    let run = |script: &str| {
+        let (_, said) = machine.runs(
+            &["log", "stages", "test_times"],
+            &format!("{head} {script}; stage_table; rm -r $STAGE_DIR"),
+        );
+        said.lines().find(|line| line.starts_with("one ")).unwrap_or_else(|| panic!("{said}")).to_owned()
+    };
+    assert!(run("stage_full one one").contains("last success: not known"));
+    assert!(run("ONLY=one stage_full one one").contains("ok"));
+    assert!(run("stage_full one one").contains("last success: not known"));
+    assert!(run("FULL=yes stage_full one one").contains("ok"));
+    let left_out = run("stage_full one one");
+    assert!(left_out.contains("skipped") && left_out.contains("last success: 20"), "{left_out}");
+}
+
 /// What a machine reaches at its own loopback has another address in the network of a bare machine, and only that.
 #[test]
 fn a_mirror_at_the_loopback_is_elsewhere_for_a_bare_machine() {

@@ -67,7 +67,7 @@ const CHANGING: [&str; 22] = [
     "virStoragePoolRefresh",
 ];
 /// As many faults does a sample take for a command.
-const SAMPLE: usize = 5;
+const SAMPLE: usize = 3;
 
 /// The runs for a command that makes these calls: all of them, or a sample, the same in every run: some of the faults,
 /// each at one of the calls that change something, from the first to the last, and one at another call.

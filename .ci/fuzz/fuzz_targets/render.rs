@@ -1,0 +1,5 @@
+#![no_main]
+
+mod support;
+
+libfuzzer_sys::fuzz_target!(|text: &str| support::fuzzed::render(text));
