@@ -66,6 +66,7 @@ mod pure {
     mod image_notes;
     mod image_users;
     mod images;
+    mod imports;
     mod init;
     mod inspect;
     mod interrupted;

@@ -16,22 +16,26 @@ mod machine;
 pub mod memory;
 mod netlink;
 mod objects;
+mod state;
 mod storage;
 mod traits;
+mod uri;
 mod why;
 
 pub use error::{HostError, Stopped};
-pub use libvirt::{CallObserver, CallTimeouts, Libvirt, is_local_uri, run_event_loop};
+pub use libvirt::{CallObserver, CallTimeouts, Libvirt, run_event_loop};
 pub use lock::{HostLock, LockError};
 pub use machine::only_roots;
 pub use machine::{GuestMachine, Machine, SecurityModel};
 pub use objects::{
-    AddressSource, Affect, Bridge, Capabilities, Domain, DomainState, GuestAddress, KeptOnUndefine,
-    LinkAddress, Neighbour, Neighbourhood, Network, StateNow, Subnet, View,
+    AddressSource, Affect, Bridge, Capabilities, Domain, GuestAddress, KeptOnUndefine, LinkAddress,
+    Neighbour, Neighbourhood, Network, StateNow, Subnet, View,
 };
 pub use objects::{is_up, shell_name};
+pub use state::DomainState;
 pub use storage::{Pool, PoolSource, Volume};
 pub use traits::{Disks, Domains, Guests, Host, HostInfo, Networks, Pools, Transfers, Volumes, Zeros};
+pub use uri::is_local_uri;
 pub use why::Why;
 
 /// The result of asking the host for something.

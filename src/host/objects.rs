@@ -6,10 +6,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{SecurityModel, Why};
+use super::{DomainState, SecurityModel, Why};
 use foundry_core::text::{is_unseen, shell_word};
 use foundry_core::units::Bytes;
 
@@ -43,52 +42,6 @@ impl Capabilities {
     /// Whether a security driver of that name confines guests.
     pub fn confines_by(&self, name: &str) -> bool {
         self.security.iter().any(|model| model.name == name)
-    }
-}
-
-/// The states of a domain (libvirt's `virDomainState`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum DomainState {
-    /// Executing.
-    Running,
-    /// Waiting for a resource.
-    Blocked,
-    /// Stopped by a user, by an I/O error or by an error inside the hypervisor.
-    Paused,
-    /// Being shut down; still active.
-    ShuttingDown,
-    /// Off.
-    ShutOff,
-    /// Stopped because the guest or the hypervisor crashed; may still be active.
-    Crashed,
-    /// Suspended by the guest's power management.
-    Suspended,
-    /// A state that this foundry does not know, by libvirt's number: a newer daemon's, or none at all (0). What it
-    /// means is not guessed; as far as it matters, the domain is active.
-    Unknown(u32),
-}
-
-impl DomainState {
-    /// Whether a hypervisor process may exist for it, so that its disks may be in use.
-    pub fn is_active(self) -> bool {
-        !matches!(self, Self::ShutOff)
-    }
-}
-
-impl std::fmt::Display for DomainState {
-    /// The words that `virsh list` uses for the state.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Running => "running",
-            Self::Blocked => "idle",
-            Self::Paused => "paused",
-            Self::ShuttingDown => "in shutdown",
-            Self::ShutOff => "shut off",
-            Self::Crashed => "crashed",
-            Self::Suspended => "pmsuspended",
-            Self::Unknown(number) => return write!(f, "unknown ({number})"),
-        })
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use clap::Args;
 
 use super::explain_code;
+use super::explain_code::{INDENT, WIDTH};
 use crate::ui::Ui;
 use foundry_core::error::{Code, Error};
 use foundry_core::manifest::{API_VERSION, KIND};
@@ -31,10 +32,6 @@ pub(crate) struct ExplainArgs {
     #[arg(long, conflicts_with_all = ["field", "recursive"])]
     codes: bool,
 }
-
-/// Columns of a terminal that nobody has made wider.
-pub(super) const WIDTH: usize = 80;
-pub(super) const INDENT: &str = "    ";
 
 pub(super) fn run(args: &ExplainArgs, ui: &Ui) -> Result<(), Error> {
     match &args.field {

@@ -2,10 +2,13 @@
 
 use std::fmt::Write as _;
 
-use super::explain::{INDENT, WIDTH};
 use crate::ui::Ui;
 use foundry_core::error::{Code, Error};
 use foundry_core::text::wrapped;
+
+/// Columns of a terminal that nobody has made wider.
+pub(super) const WIDTH: usize = 80;
+pub(super) const INDENT: &str = "    ";
 
 /// Whether somebody means a code by it, and no field: `FND-4201`, `fnd-4201`, `4201`.
 pub(super) fn is_meant(text: &str) -> bool {

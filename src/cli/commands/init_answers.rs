@@ -10,7 +10,7 @@ use std::str::FromStr;
 
 use ipnet::Ipv4Net;
 
-use super::init::InitArgs;
+use super::init_args::InitArgs;
 use crate::Global;
 use crate::glimpse::on_host;
 use crate::ui::Ui;

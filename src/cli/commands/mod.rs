@@ -13,6 +13,7 @@ pub(crate) mod help;
 pub(crate) mod image;
 mod init;
 mod init_answers;
+mod init_args;
 mod list;
 mod man;
 pub(crate) mod pool;
@@ -45,7 +46,7 @@ pub(crate) enum Command {
     Seed(seed::SeedArgs),
     Gc(gc::GcArgs),
     Config(config::ConfigArgs),
-    Init(init::InitArgs),
+    Init(init_args::InitArgs),
     Explain(explain::ExplainArgs),
     Schema(schema::SchemaArgs),
     Options(help::OptionsArgs),

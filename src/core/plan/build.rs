@@ -1,26 +1,9 @@
 //! From what was written to what is meant.
 
-use std::net::IpAddr;
-
 use super::judge::{Judge, Judged};
-use super::{Problems, SeedPlan, VmPlan, cloud_init, disks, metadata, network, resources};
+use super::{Defaults, Problems, SeedPlan, VmPlan, cloud_init, disks, metadata, network, resources};
 use crate::manifest::{API_VERSION, CloudInit, KIND, Metadata, Spec, VirtualMachine, printable, shortened};
-use crate::names::{BridgeName, PoolName, VmName};
-
-/// What stands in for what a manifest leaves out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Defaults {
-    /// Pool of the VMs' disks.
-    pub vm_pool: PoolName,
-    /// Pool of the images.
-    pub image_pool: PoolName,
-    /// A pool that beats the manifest's (`--pool`).
-    pub pool_override: Option<PoolName>,
-    /// Bridge of an interface that names neither bridge nor network.
-    pub bridge: Option<BridgeName>,
-    /// Name servers of a VM whose interfaces name none; they go to those with a gateway.
-    pub dns: Vec<IpAddr>,
-}
+use crate::names::{PoolName, VmName};
 
 impl VmPlan {
     /// Judges a manifest. `apiVersion` and `kind` are taken for granted, since reading looks at them.

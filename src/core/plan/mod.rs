@@ -9,6 +9,7 @@ mod batch;
 mod build;
 mod cloud_init;
 mod crypt;
+mod defaults;
 mod disks;
 mod image;
 mod judge;
@@ -21,7 +22,7 @@ mod ssh_key;
 
 pub use address::{ipv4_net, name_server};
 pub use batch::check_batch;
-pub use build::Defaults;
+pub use defaults::Defaults;
 pub use network::mac_address;
 pub use problems::{Problem, Problems};
 

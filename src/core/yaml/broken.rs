@@ -1,8 +1,12 @@
 //! The rules that a YAML text can break, and whom they bind.
 
-use super::documents::MAX_DEPTH;
 use super::fault::{Position, outlined};
 use crate::error::Code;
+
+/// The deepest nesting of mappings and lists that is read, aliases expanded; a manifest needs six levels,
+/// a cloud-config some more. Everything that walks a tree does so by recursion, and PyYAML itself gives up
+/// near 200 levels (Python's limit of 1,000 frames).
+pub const MAX_DEPTH: usize = 64;
 
 /// The most that all documents of a manifest may hold once aliases are expanded, in bytes and nodes.
 pub(super) const MAX_EXPANDED: usize = 8 << 20;

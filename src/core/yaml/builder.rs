@@ -11,11 +11,17 @@ use std::collections::HashMap;
 
 use serde_saphyr::granit_parser::{Event, ScalarStyle, StructureStyle, Tag};
 
-use super::broken::{BrokenRule, MAX_EXPANDED, ReadError, Rules};
-use super::documents::{Documents, MAX_DEPTH};
+use super::broken::{BrokenRule, MAX_DEPTH, MAX_EXPANDED, ReadError, Rules};
 use super::fault::Position;
 use super::node::{Content, Entry, Mapping, Node, Scalar};
 use super::portable;
+
+/// All documents of a text, empty ones (as a null scalar) included.
+pub struct Documents {
+    pub nodes: Vec<Node>,
+    /// The first thing, if any, that would be refused in a cloud-config.
+    pub doubt: Option<ReadError>,
+}
 
 /// How many nodes all aliases of a text together may stand for; the text's own nodes are not counted.
 pub const MAX_ALIASED_NODES: usize = 100_000;

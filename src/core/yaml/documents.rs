@@ -2,23 +2,11 @@
 
 use serde_saphyr::granit_parser::{self, Marker, Parser};
 
-use super::broken::{BrokenRule, ReadError, Rules};
-use super::builder::Builder;
+use super::broken::{BrokenRule, MAX_DEPTH, ReadError, Rules};
+use super::builder::{Builder, Documents};
 use super::fault::Position;
 use super::node::Node;
 use super::portable;
-
-/// The deepest nesting of mappings and lists that is read, aliases expanded; a manifest needs six levels,
-/// a cloud-config some more. Everything that walks a tree does so by recursion, and PyYAML itself gives up
-/// near 200 levels (Python's limit of 1,000 frames).
-pub const MAX_DEPTH: usize = 64;
-
-/// All documents of a text, empty ones (as a null scalar) included.
-pub struct Documents {
-    pub nodes: Vec<Node>,
-    /// The first thing, if any, that would be refused in a cloud-config.
-    pub doubt: Option<ReadError>,
-}
 
 /// Reads all documents of a text; a text without any is an empty list.
 ///

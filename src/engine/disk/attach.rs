@@ -2,7 +2,7 @@
 
 use super::attach_plan::{Job, Request, prepare, rivalled};
 use super::attach_undo::{Made, removal, undo, unnoted};
-use super::record_update::{add_disk, rewrite, strike_volume};
+use super::record_update::{add_disk, insert_volume, rewrite, strike_volume};
 use crate::Event;
 use crate::Session;
 use crate::diagnose::Witness;
@@ -13,7 +13,7 @@ use crate::vm::lookup::or_taken_away;
 use foundry_core::domain_xml;
 use foundry_core::error::Error;
 use foundry_core::plan::DataDisk;
-use foundry_core::record::{Liveness, Record, RecordedVolume, Role};
+use foundry_core::record::{Liveness, Record, RecordedVolume};
 use foundry_core::units::GIB;
 use foundry_host::diagnosis::Asked;
 use foundry_host::libvirt_xml::has_free_port;
@@ -164,19 +164,13 @@ fn note(record: &mut Record, volume: &RecordedVolume) {
                 noted.clone_from(volume);
             }
         }
-        None => insert(record, volume.clone()),
+        None => insert_volume(record, volume.clone()),
     }
-}
-
-/// Before the seed, as a creation has it.
-pub(super) fn insert(record: &mut Record, volume: RecordedVolume) {
-    let at = record.volumes.iter().position(|v| v.role == Role::Seed).unwrap_or(record.volumes.len());
-    record.volumes.insert(at, volume);
 }
 
 /// From here on it is a disk of the VM's like any other.
 fn settle(record: &mut Record, job: &Job) {
     strike_volume(record, &job.volume.pool, &job.volume.name);
-    insert(record, RecordedVolume { attaching: None, ..job.volume.clone() });
+    insert_volume(record, RecordedVolume { attaching: None, ..job.volume.clone() });
     add_disk(&mut record.manifest.spec, &job.disk);
 }

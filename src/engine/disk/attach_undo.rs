@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use super::attach::insert;
 use super::attach_plan::Job;
 use super::detach::is_let_go;
-use super::record_update::{add_disk, read, remove_disk, rewrite, strike_volume};
+use super::record_update::{add_disk, insert_volume, read, remove_disk, rewrite, strike_volume};
 use crate::Session;
 use crate::vm::lookup::{is_taken_away, or_taken_away};
 use foundry_core::error::{Error, Kind};
@@ -158,7 +157,7 @@ fn leave_to_its_maker(session: &Session<'_>, job: &Job) -> Result<(), String> {
         if record.volumes.contains(&job.volume) {
             let (capacity, format) = (found.capacity, found.format.clone());
             strike_volume(record, pool, name);
-            insert(record, RecordedVolume { attaching: None, capacity, format, ..job.volume.clone() });
+            insert_volume(record, RecordedVolume { attaching: None, capacity, format, ..job.volume.clone() });
             add_disk(&mut record.manifest.spec, &job.disk_as(&found));
         }
     })

@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::attach::insert;
 use super::detach::{self, Detachment};
 use super::handle::{Found, Subject, refused};
-use super::record_update::{add_disk, rewrite, strike_volume};
+use super::record_update::{add_disk, insert_volume, rewrite, strike_volume};
 use crate::Session;
 use crate::vm::destroy::Doomed;
 use foundry_core::error::{Code, Error};
@@ -152,7 +151,7 @@ pub(crate) fn finish_attach(session: &Session<'_>, attempt: &Attempt) -> Result<
     rewrite(session, domain, |record| {
         if record.volumes.iter().any(|v| is_same(v, noted)) {
             strike_volume(record, &volume.pool, &volume.name);
-            insert(record, volume.clone());
+            insert_volume(record, volume.clone());
             add_disk(&mut record.manifest.spec, disk);
         }
     })?;

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::Session;
 use crate::disk::own_disk::{disk_on, follow_moves, is_on, recorded_of};
-use crate::preflight::record_of;
+use crate::own_record::record_of;
 use crate::storage::usage;
 use crate::vm::lookup::{absent, find_to_show};
 use foundry_core::error::Error;

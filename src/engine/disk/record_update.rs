@@ -156,3 +156,9 @@ fn gib(size: Bytes) -> Number {
     // A size is at most 2^63 - 1 bytes, 2^33 GiB.
     Number::Whole(i64::try_from(size.0 / GIB).unwrap_or(i64::MAX))
 }
+
+/// Puts a volume before the seed, as a creation has it.
+pub(super) fn insert_volume(record: &mut Record, volume: RecordedVolume) {
+    let at = record.volumes.iter().position(|v| v.role == Role::Seed).unwrap_or(record.volumes.len());
+    record.volumes.insert(at, volume);
+}

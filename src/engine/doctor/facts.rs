@@ -1,15 +1,39 @@
 //! What is known of a host, before anybody judges it.
 
 use super::local::Local;
-use super::trial::Trial;
 use crate::Settings;
 use crate::storage::status::StorageStatus;
 use foundry_core::domain_xml::VirtType;
+use foundry_core::error::{Error, Kind};
 use foundry_core::plan::Arch;
 use foundry_host::{Bridge, Capabilities, Domain, GuestMachine, Machine, Network, Pool};
 
 /// What was asked of the host, or why it did not say.
 pub(super) type Said<T> = Result<T, String>;
+
+/// A refusal is a fact like any other; a connection that broke leaves nothing to go on with.
+pub(super) fn said<T>(answer: Result<T, impl Into<Error>>) -> Result<Said<T>, Error> {
+    match answer.map_err(Into::into) {
+        Ok(value) => Ok(Ok(value)),
+        Err(error) if matches!(error.kind(), Kind::Connection | Kind::Interrupted) => Err(error),
+        Err(error) => Ok(Err(error.to_string())),
+    }
+}
+
+/// What came of the trial guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Trial {
+    /// Nobody asked for it.
+    NotTried,
+    /// There is no way to.
+    Impossible(String),
+    /// libvirt could not start it.
+    Refused(String),
+    /// The hypervisor stopped it.
+    Stopped(VirtType),
+    /// It ran to the end of the trial.
+    Ran(VirtType),
+}
 
 /// All that the checks look at.
 pub(super) struct Facts {

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use super::facts::{Facts, Said, arch_of, virt_type_of};
+use super::facts::{Facts, Said, arch_of, said, virt_type_of};
 use super::local::Local;
 use super::trial;
 use crate::Session;
 use crate::Settings;
 use crate::context::is_session;
 use crate::storage::status;
-use foundry_core::error::{Error, Kind};
+use foundry_core::error::Error;
 use foundry_host::{Capabilities, Network, Pool};
 
 pub(super) fn facts(session: &Session<'_>, probe: bool) -> Result<Facts, Error> {
@@ -41,15 +41,6 @@ pub(super) fn facts(session: &Session<'_>, probe: bool) -> Result<Facts, Error> 
         local,
         capabilities,
     })
-}
-
-/// A refusal is a fact like any other; a connection that broke leaves nothing to go on with.
-pub(super) fn said<T>(answer: Result<T, impl Into<Error>>) -> Result<Said<T>, Error> {
-    match answer.map_err(Into::into) {
-        Ok(value) => Ok(Ok(value)),
-        Err(error) if matches!(error.kind(), Kind::Connection | Kind::Interrupted) => Err(error),
-        Err(error) => Ok(Err(error.to_string())),
-    }
 }
 
 fn guest_machine(

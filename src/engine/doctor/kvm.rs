@@ -2,9 +2,9 @@
 
 use super::Check;
 use super::facts::Facts;
+use super::facts::Trial;
 use super::local::Local;
 use super::permission::qemu_user;
-use super::trial::Trial;
 use crate::kvm_device::ClosedKvm;
 use crate::rights::Rights;
 use foundry_core::domain_xml::VirtType;

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::facts::Facts;
+use super::facts::Trial;
 use super::local::{Directory, Link, Local, Logd};
-use super::trial::Trial;
 use super::{Check, State, access, judge};
 use crate::Settings;
 use crate::rights::{Accounts, Rights, User};

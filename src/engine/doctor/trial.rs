@@ -6,28 +6,12 @@ use std::time::Duration;
 use quick_xml::escape::escape;
 use uuid::Uuid;
 
-use super::facts::{arch_of, virt_type_of};
-use super::gather::said;
+use super::facts::{Trial, arch_of, said, virt_type_of};
 use crate::Session;
 use foundry_core::domain_xml::VirtType;
 use foundry_core::error::Error;
 use foundry_core::plan::Arch;
 use foundry_host::{Capabilities, GuestMachine};
-
-/// What came of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Trial {
-    /// Nobody asked for it.
-    NotTried,
-    /// There is no way to.
-    Impossible(String),
-    /// libvirt could not start it.
-    Refused(String),
-    /// The hypervisor stopped it.
-    Stopped(VirtType),
-    /// It ran to the end of the trial.
-    Ran(VirtType),
-}
 
 /// One name, so that libvirt's log of it is one, and two trials at a time do not happen.
 const NAME: &str = "foundry-doctor";

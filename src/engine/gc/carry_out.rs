@@ -4,7 +4,7 @@ use super::{Fate, NvramFile, Places, Remains, Work, nvram, vms, volumes};
 use crate::Session;
 use crate::disk;
 use crate::image;
-use crate::preflight::record_of;
+use crate::own_record::record_of;
 use crate::storage::usage::Usage;
 use crate::vm::destroy::{self, Demolition};
 use foundry_core::error::{Code, Error, Kind};

@@ -3,7 +3,7 @@
 use super::{Remains, Sort, Work, at_work};
 use crate::Session;
 use crate::disk;
-use crate::preflight::record_of;
+use crate::own_record::record_of;
 use crate::storage::usage::Usage;
 use crate::vm::destroy::{self, Options};
 use foundry_core::error::{Error, Kind};

@@ -7,7 +7,7 @@ use crate::Session;
 use crate::image;
 use crate::image::Noted;
 use crate::image::Torso;
-use crate::preflight::record_of;
+use crate::own_record::record_of;
 use crate::storage::file_locks;
 use crate::storage::usage;
 use crate::storage::usage::Part;

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::record_of;
 use crate::Session;
+use crate::own_record::record_of;
 use crate::preflight::issues::{Finding, Findings};
 use foundry_core::error::{Code, Error};
 use foundry_core::manifest::VirtualMachine;

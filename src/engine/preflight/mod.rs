@@ -17,7 +17,7 @@ use foundry_core::domain_xml::VirtType;
 use foundry_core::error::{Code, Error};
 use foundry_core::names::{DiskTarget, nearest};
 use foundry_core::plan::{Arch, CpuMode, Firmware, UserData, VmPlan};
-use foundry_core::record::{Liveness, Owner, Record, State};
+use foundry_core::record::{Liveness, Owner, State};
 use foundry_host::diagnosis::emulator_hint;
 use foundry_host::{Capabilities, Domain};
 pub use issues::Finding;
@@ -301,13 +301,5 @@ pub(super) fn alternatives(word: &str, known: &[&str]) -> String {
         (Some(near), all) => format!("did you mean '{near}'? There are {}", all.join(", ")),
         (None, [only]) => format!("there is only '{only}'"),
         (None, all) => format!("there are {}", all.join(", ")),
-    }
-}
-
-/// What foundry knows of its own record of a domain.
-pub(super) fn record_of(domain: &Domain) -> Option<Record> {
-    match Owner::of_domain(domain.uuid, domain.record.as_deref()) {
-        Owner::Foundry(record) => Some(*record),
-        _ => None,
     }
 }

@@ -1,11 +1,12 @@
 //! The part of the preflight that looks at pools and volumes.
 
+use super::alternatives;
 use super::conflicts::Neighbours;
-use super::{alternatives, record_of};
 use crate::Session;
+use crate::own_record::record_of;
 use crate::preflight::image::{ReadyImage, check_image};
 use crate::preflight::issues::{Finding, Findings};
-use crate::storage::backend::{Medium, seed_pool};
+use crate::storage::backend::Medium;
 use crate::storage::usage;
 use crate::storage::usage::Usage;
 use foundry_core::error::{Code, Error};
@@ -373,4 +374,26 @@ fn check_room(session: &Session<'_>, plan: &VmPlan, medium: Medium, pool: &Pool,
 fn room_for_files(plan: &VmPlan) -> Bytes {
     let boot = if plan.boot_disk.format == DiskFormat::Raw { plan.boot_disk.size } else { EMPTY_QCOW2 };
     plan.data_disks.iter().fold(boot.saturating_add(EMPTY_QCOW2), |sum, _| sum.saturating_add(EMPTY_QCOW2))
+}
+
+/// The pool of the seed where the VM's own cannot hold one: the default one of VM disks.
+fn seed_pool(
+    session: &Session<'_>,
+    vm_pool: &str,
+    findings: &mut Findings,
+) -> Result<Option<(ReadyPool, Medium)>, Error> {
+    let own = &session.settings.vm_pool;
+    let default = crate::Settings::default().vm_pool;
+    let name = if own.as_str() == vm_pool { &default } else { own };
+    let found = check_pool(session, name, findings)?.filter(|(_, medium, _)| medium.takes_uploads());
+    if found.is_none() {
+        findings.push(
+            Finding::new(
+                Code::PoolUnfit,
+                format!("pool '{vm_pool}' cannot hold a cloud-init seed, nor can pool '{name}'"),
+            )
+            .hint("name a pool of files with --vm-pool; the VM's disks stay where its manifest says"),
+        );
+    }
+    Ok(found.map(|(pool, medium, _)| (pool, medium)))
 }

@@ -9,11 +9,7 @@
 //! | other size (`resizeVol`) | yes | no | no | yes |
 //! | takes room at once | no | yes | no | no |
 
-use crate::Session;
-use crate::preflight::issues::{Finding, Findings};
-use crate::preflight::storage::ReadyPool;
 use foundry_core::domain_xml::DiskSource;
-use foundry_core::error::{Code, Error};
 use foundry_core::plan::DiskFormat;
 use foundry_core::units::Bytes;
 use foundry_host::{Pool, PoolSource};
@@ -93,27 +89,4 @@ impl Medium {
             Self::Ceph => Some("a clone of the image"),
         }
     }
-}
-
-/// The pool of the seed where the VM's own cannot hold one: the default one of VM disks.
-pub(crate) fn seed_pool(
-    session: &Session<'_>,
-    vm_pool: &str,
-    findings: &mut Findings,
-) -> Result<Option<(ReadyPool, Medium)>, Error> {
-    use crate::preflight::storage::check_pool;
-    let own = &session.settings.vm_pool;
-    let default = crate::Settings::default().vm_pool;
-    let name = if own.as_str() == vm_pool { &default } else { own };
-    let found = check_pool(session, name, findings)?.filter(|(_, medium, _)| medium.takes_uploads());
-    if found.is_none() {
-        findings.push(
-            Finding::new(
-                Code::PoolUnfit,
-                format!("pool '{vm_pool}' cannot hold a cloud-init seed, nor can pool '{name}'"),
-            )
-            .hint("name a pool of files with --vm-pool; the VM's disks stay where its manifest says"),
-        );
-    }
-    Ok(found.map(|(pool, medium, _)| (pool, medium)))
 }

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use super::backend::Medium;
 use crate::Session;
-use crate::preflight::record_of;
+use crate::own_record::record_of;
 use foundry_core::error::Error;
 use foundry_core::record::{Record, RecordedVolume};
 use foundry_fetch::disk_image::{self, DiskImage};

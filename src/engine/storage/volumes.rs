@@ -4,7 +4,8 @@ use super::backend::Medium;
 use crate::Session;
 use crate::interruptible::Interruptible;
 use crate::preflight::ReadyVm;
-use crate::vm::journal::{Created, Creation};
+use crate::vm::created::CreatedResource;
+use crate::vm::journal::Journal;
 use foundry_core::error::{Code, Error, Kind};
 use foundry_core::plan::DiskFormat;
 use foundry_core::record::{RecordedVolume, Role};
@@ -16,7 +17,7 @@ pub(crate) fn make_disk(
     session: &Session<'_>,
     ready: &ReadyVm,
     planned: &RecordedVolume,
-    creation: &mut Creation,
+    creation: &mut Journal,
 ) -> Result<(), Error> {
     session.working(format!("Making volume {}", planned.name));
     let medium = ready.storage.medium;
@@ -28,7 +29,7 @@ pub(crate) fn make_disk(
         medium.allocation(planned.capacity),
         overlaid.zip(image.map(|i| i.format.clone())),
     )?;
-    let note = Created::Volume(planned.clone());
+    let note = CreatedResource::Volume(planned.clone());
     let source = image.and_then(|i| i.volume.as_ref()).filter(|_| planned.format == DiskFormat::Raw.as_str());
     let made = match source {
         Some((pool, name)) => {
@@ -78,10 +79,10 @@ pub(crate) fn fill_seed(
     session: &Session<'_>,
     planned: &RecordedVolume,
     iso: &[u8],
-    creation: &mut Creation,
+    creation: &mut Journal,
 ) -> Result<(), Error> {
     let xml = volume_xml(planned, planned.capacity, None)?;
-    let note = Created::Volume(planned.clone());
+    let note = CreatedResource::Volume(planned.clone());
     let made = creation.note(session, note, session.host.create_volume(&planned.pool, &xml))?;
     check_path(planned, &made)?;
     if made.capacity.0 < iso.len() as u64 {

@@ -4,7 +4,7 @@
 //! defines an old description brings it back with what starts next.
 
 use crate::Session;
-use crate::preflight::record_of;
+use crate::own_record::record_of;
 use foundry_core::error::Error;
 use foundry_core::record::{Record, RecordedVolume};
 use foundry_host::libvirt_xml::DomainDescription;

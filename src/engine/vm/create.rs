@@ -10,13 +10,15 @@ use crate::Event;
 use crate::Session;
 use crate::diagnose::Witness;
 use crate::lock;
+use crate::own_record::record_of;
 use crate::preflight::issues::{Findings, report};
 use crate::preflight::storage::{self, PoolNeed, ReadyPool, ReadyStorage};
-use crate::preflight::{ReadyVm, preflight, record_of};
+use crate::preflight::{ReadyVm, preflight};
 use crate::storage::backend::Medium;
 use crate::storage::volumes::{fill_seed, make_disk};
 use crate::vm::address_race;
-use crate::vm::journal::{Created, Creation};
+use crate::vm::created::CreatedResource;
+use crate::vm::journal::Journal;
 use foundry_core::cloud_init;
 use foundry_core::domain_xml::{self, DiskSource, Placement};
 use foundry_core::error::{Code, Error, Kind};
@@ -85,7 +87,7 @@ pub fn create(session: &Session<'_>, plan: &VmPlan) -> Result<CreatedVm, Error> 
     }
     let blueprint = blueprint(session, &ready)?;
     let _leaves = session.cancel.leaves(blueprint.remains());
-    let mut creation = Creation::default();
+    let mut creation = Journal::default();
     match build(session, &ready, &blueprint, &mut creation) {
         Ok(()) => {}
         Err(error) => return Err(creation.undo(session, cause_of(session, &ready, error))),
@@ -312,11 +314,11 @@ fn build(
     session: &Session<'_>,
     ready: &ReadyVm,
     blueprint: &Blueprint,
-    creation: &mut Creation,
+    creation: &mut Journal,
 ) -> Result<(), Error> {
     let name = ready.plan.name.to_string();
     session.working("Defining the domain");
-    let domain = Created::Domain { uuid: blueprint.uuid, name };
+    let domain = CreatedResource::Domain { uuid: blueprint.uuid, name };
     let uuid = {
         // Who deletes the image looks who needs it: before that, or after this.
         let image = ready.image_volume();
@@ -382,16 +384,16 @@ fn start(
     ready: &ReadyVm,
     uuid: Uuid,
     blueprint: &Blueprint,
-    creation: &mut Creation,
+    creation: &mut Journal,
 ) -> Result<(), Error> {
     session.working("Starting the VM");
     // A start that fails may have begun the log, and the guest may run all the same.
     if let Some(log) = &blueprint.record.console_log {
         console::prepare(session.host, log)?;
-        creation.note_possible(Created::ConsoleLog(log.clone()));
+        creation.note_possible(CreatedResource::ConsoleLog(log.clone()));
     }
     let name = blueprint.record.manifest.metadata.name.clone().unwrap_or_default();
-    creation.note_possible(Created::Guest { uuid, name });
+    creation.note_possible(CreatedResource::Guest { uuid, name });
     let witness = witness(session, &ready.plan, uuid);
     session.host.start(uuid).map_err(|refused| witness.explain(session, refused))
 }
@@ -415,10 +417,10 @@ fn mark_created(
     session: &Session<'_>,
     uuid: Uuid,
     record: &Record,
-    creation: &mut Creation,
+    creation: &mut Journal,
 ) -> Result<(), Error> {
     let marked = record.turned(State::Created, &session.clock.timestamp()).to_text()?;
-    creation.note_possible(Created::Mark { uuid, before: record.to_text()? });
+    creation.note_possible(CreatedResource::Mark { uuid, before: record.to_text()? });
     Ok(session.host.set_record(uuid, &marked)?)
 }
 

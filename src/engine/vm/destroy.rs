@@ -17,7 +17,7 @@ use super::stop::{Patience, stop};
 use crate::Event;
 use crate::Session;
 use crate::lock;
-use crate::preflight::record_of;
+use crate::own_record::record_of;
 use crate::storage::file_locks;
 use foundry_core::error::{Code, Error};
 use foundry_core::record::{Maker, Record, RecordedVolume, Role, State};

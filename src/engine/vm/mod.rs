@@ -10,6 +10,7 @@ pub mod wait;
 pub(crate) mod address_race;
 pub(crate) mod ages;
 pub(crate) mod cloud_init_log;
+pub(crate) mod created;
 pub(crate) mod journal;
 pub(crate) mod lookup;
 pub(crate) mod plan_destroy;

@@ -7,7 +7,7 @@
 use uuid::Uuid;
 
 use super::console;
-use super::journal::Created;
+use super::created::CreatedResource;
 use super::lookup;
 use crate::Session;
 use crate::storage::usage::Usage;
@@ -16,7 +16,7 @@ use foundry_core::record::RecordedVolume;
 use foundry_host::{HostError, KeptOnUndefine, View};
 
 /// How far it has come.
-pub(crate) struct Undoing<'a> {
+pub(crate) struct Rollback<'a> {
     session: &'a Session<'a>,
     domain: Option<Uuid>,
     /// Why this one has no turn with the VM.
@@ -30,13 +30,13 @@ pub(crate) struct Undoing<'a> {
     left: Vec<String>,
 }
 
-impl<'a> Undoing<'a> {
+impl<'a> Rollback<'a> {
     /// Of things of which nobody knows whether this run made them, only the names are told.
     pub(crate) fn begin(
         session: &'a Session<'a>,
         domain: Option<Uuid>,
         kept: Option<String>,
-        unknown: &[Created],
+        unknown: &[CreatedResource],
     ) -> Self {
         let left: Vec<String> = unknown.iter().map(|u| format!("{u} (it may exist)")).collect();
         let is_needed = !left.is_empty();
@@ -44,7 +44,7 @@ impl<'a> Undoing<'a> {
     }
 
     /// Takes one thing back, or notes why it stays.
-    pub(crate) fn take_back(&mut self, what: &Created) {
+    pub(crate) fn take_back(&mut self, what: &CreatedResource) {
         self.is_lost = self.is_lost || self.name_is_lost();
         let outcome = match self.obstacle(what) {
             _ if self.is_lost => self.given_up(what),
@@ -61,31 +61,38 @@ impl<'a> Undoing<'a> {
         self.domain.is_some_and(|uuid| lookup::is_taken_away(self.session, uuid))
     }
 
-    fn obstacle(&self, what: &Created) -> Option<String> {
-        let kept = self.kept.as_ref().filter(|_| matches!(what, Created::Volume(_)));
+    fn obstacle(&self, what: &CreatedResource) -> Option<String> {
+        let kept = self.kept.as_ref().filter(|_| matches!(what, CreatedResource::Volume(_)));
         match (what, kept) {
             _ if self.runs => Some("the guest may run".to_owned()),
             (_, Some(kept)) => Some(kept.clone()),
-            (Created::Domain { .. }, _) if self.is_needed => Some("its record names the rest".to_owned()),
+            (CreatedResource::Domain { .. }, _) if self.is_needed => {
+                Some("its record names the rest".to_owned())
+            }
             _ if self.session.cancel.is_insisted() => Some("the undoing was interrupted".to_owned()),
             _ => None,
         }
     }
 
     /// Whoever took the definition away has mostly taken the volumes, too.
-    fn given_up(&self, what: &Created) -> Result<(), String> {
+    fn given_up(&self, what: &CreatedResource) -> Result<(), String> {
         match what {
-            Created::Domain { .. } | Created::Guest { .. } | Created::Mark { .. } => Ok(()),
-            Created::Volume(planned) if is_gone(self.session, planned) => Ok(()),
+            CreatedResource::Domain { .. } | CreatedResource::Guest { .. } | CreatedResource::Mark { .. } => {
+                Ok(())
+            }
+            CreatedResource::Volume(planned) if is_gone(self.session, planned) => Ok(()),
             _ => Err("it may be somebody else's by now".to_owned()),
         }
     }
 
-    fn leave(&mut self, what: &Created, reason: &str) {
-        self.runs |= matches!(what, Created::Guest { .. });
-        self.is_needed |= matches!(what, Created::Volume(_) | Created::Domain { .. } | Created::Guest { .. });
+    fn leave(&mut self, what: &CreatedResource, reason: &str) {
+        self.runs |= matches!(what, CreatedResource::Guest { .. });
+        self.is_needed |= matches!(
+            what,
+            CreatedResource::Volume(_) | CreatedResource::Domain { .. } | CreatedResource::Guest { .. }
+        );
         // A mark that stays is no thing that could be found.
-        if !matches!(what, Created::Mark { .. }) {
+        if !matches!(what, CreatedResource::Mark { .. }) {
             self.left.push(format!("{what} ({reason})"));
         }
     }
@@ -142,18 +149,20 @@ fn not_ours(session: &Session<'_>, uuid: Uuid) -> KeptOnUndefine {
     KeptOnUndefine { nvram: is_shared().unwrap_or(true), saved: true }
 }
 
-fn remove(session: &Session<'_>, what: &Created) -> Result<(), String> {
+fn remove(session: &Session<'_>, what: &CreatedResource) -> Result<(), String> {
     let told = |e: HostError| Error::from(e).to_string();
     match what {
-        Created::Domain { uuid, .. } => {
+        CreatedResource::Domain { uuid, .. } => {
             session.host.force_off(*uuid).map_err(told)?;
             session.host.undefine_keeping(*uuid, not_ours(session, *uuid)).map_err(told)
         }
-        Created::Volume(planned) => session.host.delete_volume(&planned.pool, &planned.name).map_err(told),
-        Created::Mark { uuid, before } => session.host.set_record(*uuid, before).map_err(told),
-        Created::ConsoleLog(path) => {
+        CreatedResource::Volume(planned) => {
+            session.host.delete_volume(&planned.pool, &planned.name).map_err(told)
+        }
+        CreatedResource::Mark { uuid, before } => session.host.set_record(*uuid, before).map_err(told),
+        CreatedResource::ConsoleLog(path) => {
             console::remove(session.host, path).map_err(|_| "it may exist on the host".into())
         }
-        Created::Guest { uuid, .. } => session.host.force_off(*uuid).map_err(told),
+        CreatedResource::Guest { uuid, .. } => session.host.force_off(*uuid).map_err(told),
     }
 }

@@ -25,11 +25,10 @@ use std::io::{self, BufReader, Cursor, Read};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use super::compression::{Format, unpacking_command};
 use super::error::{Reason, TransferError};
-use super::location::Location;
 use super::members::Members;
 use crate::content::Content;
-use foundry_core::text::shell_word;
 use foundry_core::units::Bytes;
 
 /// The most memory for xz's dictionary and the decoder around it, in bytes: twice what `xz -9` wants.
@@ -44,58 +43,6 @@ const INPUT: usize = 128 * 1024;
 /// How far skippable frames are looked through for what follows them. Behind more it is zstd: nothing else but lz4 has
 /// such frames, and lz4 writes none by itself.
 const LOOKED_THROUGH: usize = 1 << 20;
-
-/// A format of compressed data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// gzip.
-    Gzip,
-    /// xz.
-    Xz,
-    /// Zstandard.
-    Zstd,
-    /// bzip2.
-    Bzip2,
-}
-
-impl Format {
-    /// Its name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Gzip => "gzip",
-            Self::Xz => "xz",
-            Self::Zstd => "zstd",
-            Self::Bzip2 => "bzip2",
-        }
-    }
-
-    /// The format of which these are the first bytes; six are enough.
-    pub fn of(head: &[u8]) -> Option<Self> {
-        match head {
-            [0x1f, 0x8b, 8, ..] => Some(Self::Gzip),
-            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some(Self::Xz),
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Self::Zstd),
-            [b'B', b'Z', b'h', b'1'..=b'9', ..] => Some(Self::Bzip2),
-            _ => None,
-        }
-    }
-
-    /// A name without this format's extension, where it has it: `disk.raw.xz` is `disk.raw`. Capitals make no
-    /// difference.
-    pub fn stem(self, name: &str) -> &str {
-        let extensions: &[&str] = match self {
-            Self::Gzip => &[".gz"],
-            Self::Xz => &[".xz"],
-            Self::Zstd => &[".zst", ".zstd"],
-            Self::Bzip2 => &[".bz2"],
-        };
-        let without = |end: &&str| {
-            let at = name.len().checked_sub(end.len())?;
-            name.get(at..).filter(|last| last.eq_ignore_ascii_case(end)).map(|_| &name[..at])
-        };
-        extensions.iter().find_map(without).unwrap_or(name)
-    }
-}
 
 /// How much a skippable frame takes with its header of eight bytes, if bytes begin with one (RFC 8878, 3.1.2).
 pub(crate) fn skippable_frame(bytes: &[u8]) -> Option<u64> {
@@ -164,19 +111,6 @@ fn look(packed: &mut impl Read, head: &mut Vec<u8>) -> io::Result<Option<Format>
             return Ok(Some(Format::Zstd));
         }
     }
-}
-
-/// The commands that unpack it without foundry's limits, and import it.
-pub(super) fn unpacking_command(format: Format, name: &str) -> String {
-    let program = match format {
-        Format::Gzip => "gunzip -c",
-        Format::Xz => "xz -dc",
-        Format::Zstd => "zstd -dc --long=31",
-        Format::Bzip2 => "bunzip2 -c",
-    };
-    let is_file = !name.contains("://") && name != Location::StandardInput.to_string();
-    let file = if is_file { shell_word(name) } else { "FILE".into() };
-    format!("{program} {file} | foundry image import - NAME")
 }
 
 /// Content of which the first bytes are read already.

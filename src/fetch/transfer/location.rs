@@ -9,9 +9,9 @@ use std::str::FromStr;
 use percent_encoding::percent_decode_str;
 use ureq::http::Uri;
 
+use super::basic_auth;
 use super::digest::{Algorithm, Digest};
 use super::error::{Reason, TransferError};
-use super::login;
 use super::reference::{is_scheme, resolved, scheme};
 use foundry_core::text::printable;
 use foundry_core::yaml::shortened;
@@ -197,7 +197,7 @@ fn without_login(text: &str) -> (String, Option<&str>) {
 fn basic(login: &str) -> String {
     let (user, password) = login.split_once(':').unwrap_or((login, ""));
     let decoded = |text| percent_decode_str(text).collect::<Vec<u8>>();
-    login::basic(&decoded(user), &decoded(password))
+    basic_auth::basic(&decoded(user), &decoded(password))
 }
 
 impl Url {

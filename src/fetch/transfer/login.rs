@@ -1,8 +1,6 @@
 //! A login for a download, from a file or a variable: what stands in an address stands in the list of processes, too.
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
-
+use super::basic_auth::basic;
 use super::location::{Location, Url};
 use super::netrc::{Entry, entries};
 
@@ -92,11 +90,6 @@ fn token(token: &str) -> Result<Login, &'static str> {
         return Err("is neither USER:PASSWORD nor a token");
     }
     Ok(Login(Kind::One(format!("Bearer {token}"))))
-}
-
-/// Basic authentication (RFC 7617).
-pub(super) fn basic(user: &[u8], password: &[u8]) -> String {
-    format!("Basic {}", BASE64_STANDARD.encode([user, b":", password].concat()))
 }
 
 #[cfg(test)]

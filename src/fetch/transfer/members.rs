@@ -8,7 +8,7 @@ use std::io::{self, BufRead, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::decompress::{Format, unpacking_command};
+use super::compression::{Format, unpacking_command};
 use super::error::{Reason, TransferError};
 
 /// Of more bytes behind the end nobody needs the number.

@@ -17,12 +17,14 @@
 //! It knows nothing of libvirt, of hosts, or of the terminal. A signature is checked nowhere: see [`checksum_file`].
 
 mod awaited;
+mod basic_auth;
 mod cache;
 mod cached;
 mod checksum;
 pub mod checksum_file;
 mod checksum_line;
-pub mod decompress;
+pub mod compression;
+mod decompress;
 mod digest;
 mod error;
 mod hash_name;
@@ -45,7 +47,7 @@ use std::sync::{Arc, OnceLock};
 
 pub use cache::Cache;
 pub use checksum::{Expected, expected_digest};
-pub use decompress::Format;
+pub use compression::Format;
 pub(crate) use decompress::skippable_frame;
 pub use digest::{Algorithm, Digest, Hasher};
 pub use error::{Reason, TransferError};

@@ -5,9 +5,10 @@ use std::path::Path;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::uri::{driver_of, is_local_uri};
+use super::uri::driver_of;
 use super::{Libvirt, libvirt_xml, vm, whereabouts};
 use crate::lock::LockDirectories;
+use crate::uri::is_local_uri;
 use crate::{Capabilities, GuestMachine, HostInfo, HostLock, LockError, Machine, Result};
 use foundry_core::units::Bytes;
 

@@ -38,7 +38,6 @@ use self::calling::{Asked, Unanswered, storage, vm};
 use self::info::CapabilityCache;
 pub use self::keepalive::run_event_loop;
 use self::sockets::Sockets;
-pub use self::uri::is_local_uri;
 use self::watchdog::Watchdog;
 use super::libvirt_xml;
 

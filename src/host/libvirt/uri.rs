@@ -7,18 +7,10 @@ pub(super) fn driver_of(uri: &str) -> &str {
     path.split(['?', '#']).next().unwrap_or_default()
 }
 
-/// Whether a URI means the machine that foundry runs on: no transport to elsewhere and no host. A socket that leads
-/// elsewhere shows only when it is connected: [`HostInfo::is_local`](crate::HostInfo::is_local) tells.
-pub fn is_local_uri(uri: &str) -> bool {
-    let Some((scheme, rest)) = uri.split_once("://") else { return false };
-    let authority = rest.split('/').next().unwrap_or_default();
-    let (driver, transport) = scheme.split_once('+').unwrap_or((scheme, ""));
-    driver == "qemu" && authority.is_empty() && matches!(transport, "" | "unix")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::is_local_uri;
 
     #[test]
     fn only_this_machines_qemu_is_local() {

@@ -1,0 +1,65 @@
+//! What `foundry init` can be told.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+use clap::Args;
+use foundry_core::manifest::Number;
+use foundry_core::names::{BridgeName, NetworkName};
+use ipnet::Ipv4Net;
+
+/// Write a first manifest; on a terminal it asks for what is not given
+///
+/// What it has no flag for (labels, IPv6, mtu, data disks, user-data, …) is added in the file: 'foundry explain
+/// --recursive' lists all fields.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  foundry init
+  foundry init --name web --image debian-13.qcow2 --network default \\
+      --ssh-key ~/.ssh/id_ed25519.pub
+  foundry init --name db --image debian-13.qcow2 --bridge br0 \\
+      --ip 10.20.30.41/24 --gateway 10.20.30.1 --dns 10.20.30.1 --output -")]
+pub(crate) struct InitArgs {
+    /// The VM's name
+    #[arg(long)]
+    pub(super) name: Option<String>,
+    /// What it boots: a volume of the image pool, POOL:VOLUME, or an absolute path on the host
+    #[arg(long)]
+    pub(super) image: Option<String>,
+    /// The bridge of the host that it is attached to
+    #[arg(long, conflicts_with = "network")]
+    pub(super) bridge: Option<BridgeName>,
+    /// Its IPv4 address on the bridge, with prefix length
+    #[arg(long, value_name = "ADDRESS/LENGTH", conflicts_with = "network")]
+    pub(super) ip: Option<Ipv4Net>,
+    /// IPv4 gateway; without one the VM is isolated
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "network")]
+    pub(super) gateway: Option<Ipv4Addr>,
+    /// A name server; once for each
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "network")]
+    pub(super) dns: Vec<IpAddr>,
+    /// In place of a bridge: a libvirt network, which gives it an address by DHCP
+    #[arg(long)]
+    pub(super) network: Option<NetworkName>,
+    /// File of a public key that may log in as root; once for each
+    #[arg(long, value_name = "FILE")]
+    pub(super) ssh_key: Vec<PathBuf>,
+    /// Virtual CPUs
+    #[arg(long, default_value = "2")]
+    pub(super) vcpus: u32,
+    /// Memory in GiB
+    #[arg(long, value_name = "GIB", default_value = "2", value_parser = number)]
+    pub(super) memory: Number,
+    /// Size of its disk in GiB
+    #[arg(long, value_name = "GIB", default_value = "20")]
+    pub(super) disk: u64,
+    /// The manifest, - for standard output; one that is there is not replaced [default: NAME.yaml]
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) output: Option<String>,
+}
+
+/// A number as a manifest has it.
+fn number(text: &str) -> Result<Number, String> {
+    let real = || text.parse().map(Number::Real).map_err(|_| format!("'{text}' is no number"));
+    text.parse().map(Number::Whole).or_else(|_: std::num::ParseIntError| real())
+}

@@ -1,0 +1,49 @@
+//! What a domain is doing.
+
+use serde::{Deserialize, Serialize};
+
+/// The states of a domain (libvirt's `virDomainState`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DomainState {
+    /// Executing.
+    Running,
+    /// Waiting for a resource.
+    Blocked,
+    /// Stopped by a user, by an I/O error or by an error inside the hypervisor.
+    Paused,
+    /// Being shut down; still active.
+    ShuttingDown,
+    /// Off.
+    ShutOff,
+    /// Stopped because the guest or the hypervisor crashed; may still be active.
+    Crashed,
+    /// Suspended by the guest's power management.
+    Suspended,
+    /// A state that this foundry does not know, by libvirt's number: a newer daemon's, or none at all (0). What it
+    /// means is not guessed; as far as it matters, the domain is active.
+    Unknown(u32),
+}
+
+impl DomainState {
+    /// Whether a hypervisor process may exist for it, so that its disks may be in use.
+    pub fn is_active(self) -> bool {
+        !matches!(self, Self::ShutOff)
+    }
+}
+
+impl std::fmt::Display for DomainState {
+    /// The words that `virsh list` uses for the state.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Running => "running",
+            Self::Blocked => "idle",
+            Self::Paused => "paused",
+            Self::ShuttingDown => "in shutdown",
+            Self::ShutOff => "shut off",
+            Self::Crashed => "crashed",
+            Self::Suspended => "pmsuspended",
+            Self::Unknown(number) => return write!(f, "unknown ({number})"),
+        })
+    }
+}
