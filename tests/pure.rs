@@ -17,6 +17,7 @@ mod support {
     pub(crate) mod bench;
     pub(crate) mod codes;
     pub(crate) mod command;
+    pub(crate) mod cpu;
     pub(crate) mod deadline;
     pub(crate) mod documents;
     pub(crate) mod faults;

@@ -3,10 +3,11 @@
 
 use std::fmt::Write as _;
 use std::sync::LazyLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::support::bench::Bench;
 use crate::support::command::run;
+use crate::support::cpu;
 use crate::support::stray::is_stray;
 use crate::support::words;
 use foundry::host::Domains;
@@ -52,8 +53,7 @@ fn with(record: &Value, leaf: &str, text: &str) -> Value {
 
 /// A record that is read is written as it was; one that is not says why in words for a terminal.
 fn judged(text: &str) {
-    let begun = Instant::now();
-    match Owner::of(Some(text)) {
+    let ((), took) = cpu::time(|| match Owner::of(Some(text)) {
         Owner::Foundry(record) => {
             let written = Record::to_text(&record).unwrap();
             assert_eq!(Owner::of(Some(&written)), Owner::Foundry(record));
@@ -61,8 +61,8 @@ fn judged(text: &str) {
         Owner::Unreadable(why) => assert!(!why.contains(is_stray), "{why:?}"),
         Owner::Foreign => panic!("{text:?} bears foundry's mark"),
         Owner::FirstFoundry(_) | Owner::Newer(_) => {}
-    }
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    });
+    assert!(took < Duration::from_secs(10), "{took:?}");
 }
 
 #[test]

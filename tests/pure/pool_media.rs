@@ -217,7 +217,14 @@ fn what_such_a_pool_cannot_hold_is_refused_before_anything_is_made() {
 /// `format: raw` says what is so anyway.
 #[test]
 fn raw_may_be_said() {
-    bench(LVM).create(&web(&[("image: debian-12}", "image: debian-12, format: raw}")])).unwrap();
+    let (bench, plain) = (bench(LVM), bench(LVM));
+    bench.create(&web(&[("image: debian-12}", "image: debian-12, format: raw}")])).unwrap();
+    plain.create(&web(&[])).unwrap();
+    let formats = |bench: &Bench| -> Vec<String> {
+        let volumes = bench.host.volumes("fast").unwrap();
+        volumes.into_iter().map(|volume| format!("{}: {}", volume.name, volume.format)).collect()
+    };
+    assert_eq!(formats(&bench), formats(&plain));
 }
 
 #[test]

@@ -306,6 +306,9 @@ fn a_console_that_cannot_be_read_is_told_before_the_wait() {
 fn the_longest_time_is_no_overflow() {
     let (bench, vm) = small(Guest::new().agent_answer("guest-ping", r#"{"return":{}}"#).agent_after(2));
     wait(&bench.session(), &vm, Goal::Agent, Duration::MAX).unwrap();
+    // It did wait, for the agent and not for longer.
+    let waited_for = bench.clock.elapsed();
+    assert!(waited_for > Duration::ZERO && waited_for < MINUTE, "{waited_for:?}");
 }
 
 #[test]

@@ -40,7 +40,8 @@ pub(crate) fn inside(module: &str, test: &str, act: impl FnOnce(&Arena)) {
     let _held = inside.stdin.take();
     let output = BufReader::new(inside.stdout.take().unwrap());
     let told = thread::spawn(move || {
-        let tell = |line: &String| println!("{line}");
+        // Not to be taken for a line of this program's own.
+        let tell = |line: &String| println!("inside: {line}");
         output.lines().map_while(Result::ok).inspect(tell).any(|line| again::has_passed(&line))
     });
     assert!(inside.wait_within(of_a_whole_test()).unwrap().success(), "see above");

@@ -214,7 +214,7 @@ pub(crate) fn check_snapshots(session: &Session<'_>, subject: &Subject, why: &st
     Err(refused(Code::SnapshotInTheWay, format!("VM '{vm}' has snapshots: {}", snapshots.join(", ")))
         .because(why)
         .hint(format!(
-            "virsh snapshot-delete {} {} removes one",
+            "if nobody wants to go back to it, virsh snapshot-delete {} {} removes one; the disks stay as they are now",
             subject.domain.shell_name(),
             shell_word(first)
         )))

@@ -2,6 +2,7 @@
 //!
 //! Whatever happens here, the VM stays: undoing ends with its start.
 
+use std::borrow::Cow;
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
@@ -169,16 +170,16 @@ impl Watch<'_> {
 
     /// What can be done about a guest that stopped for that reason.
     fn with_way_on(&self, error: Error, now: StateNow) -> Error {
-        let word = foundry_host::shell_name(&self.name, self.vm.uuid);
+        let word = self.word();
         match (now.state, now.why) {
             (DomainState::Paused, Why::NotSaid) => {
                 error.hint("a host can offer KVM and still not run this guest: try --virt-type qemu; libvirt's log of the VM tells more")
             }
             (DomainState::Paused, Why::IoError) => {
-                error.hint(format!("virsh domblkerror {word} says which disk; virsh resume {word} lets it go on when there is room again"))
+                error.hint(format!("virsh domblkerror {word} says which disk; {} when there is room again", self.resume_hint()))
             }
             (DomainState::Paused, Why::Watchdog | Why::NotResumed) => {
-                error.hint(format!("virsh resume {word} lets it go on"))
+                error.hint(self.resume_hint())
             }
             (DomainState::ShutOff, Why::Saved) => error.hint(format!("virsh start {word} goes on from there")),
             (DomainState::ShutOff, Why::Crashed) => error.hint("if the host ran out of memory, the kernel's log says so: journalctl -k; libvirt's log of the VM may tell more"),
@@ -359,9 +360,7 @@ impl Watch<'_> {
         let error = Error::new(code, format!("VM '{}': {how} {}", self.name, goal.as_str()));
         let (seen, is_by_user) = self.stands_still();
         let error = error.because(seen.unwrap_or(self.seen));
-        let resume =
-            || format!("virsh resume {} lets it go on", foundry_host::shell_name(&self.name, self.vm.uuid));
-        let error = if is_by_user { error.hint(resume()) } else { error };
+        let error = if is_by_user { error.hint(self.resume_hint()) } else { error };
         let interfaces = self.vm.record.manifest.spec.network_interfaces.iter();
         let bridges = interfaces.filter_map(|i| i.bridge.as_deref());
         let error = diagnose::with_bridges(self.session, bridges, error);
@@ -380,11 +379,16 @@ impl Watch<'_> {
     }
 
     fn stays(&self) -> String {
-        format!(
-            "VM '{}' stays as it is; foundry destroy {} removes it",
-            self.name,
-            foundry_host::shell_name(&self.name, self.vm.uuid)
-        )
+        format!("VM '{}' stays as it is; foundry destroy {} removes it", self.name, self.word())
+    }
+
+    /// The VM as a shell's word, for commands that are advised.
+    fn word(&self) -> Cow<'_, str> {
+        foundry_host::shell_name(&self.name, self.vm.uuid)
+    }
+
+    fn resume_hint(&self) -> String {
+        format!("virsh resume {} lets it go on", self.word())
     }
 
     fn with_console(&self, error: Error) -> Error {

@@ -6,6 +6,8 @@
 //!  http(s) ────┘   (verified)                    (gz, xz, zst, bz2)
 //! ```
 //!
+//! A local file that is not packed has the holes that it has: its zeros are left to whoever writes.
+//!
 //! What is hashed are the bytes as they are transferred, which are those that a checksum file is about. The content
 //! **ends** (`Ok(0)`) only when all of them came and their digest is the expected one, also where the unpacked
 //! content was complete before; anything else is an [`io::Error`] with a [`TransferError`] in it. So whoever reads to
@@ -129,10 +131,21 @@ fn standard_input(name: &str) -> Result<SparseFile, TransferError> {
 fn local(file: SparseFile, name: String, options: Options<'_>) -> Result<Opened<'_>, TransferError> {
     let length = file.length();
     let data = file.data_bytes().map_err(|e| TransferError::from_io(e, &name))?;
-    let mut opened = layered(Awaited { file, pace: options.pace }, name, options.check, None)?;
+    let mut opened =
+        layered(Awaited { file, pace: options.pace }, name, options.check, None, Zeros::AsTheyAre)?;
     opened.length = length;
     opened.data_bytes = length.filter(|_| opened.compressed.is_none()).map(|_| data);
     Ok(opened)
+}
+
+/// What becomes of zeros that are no holes in the source.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Zeros {
+    /// Nothing, unless they come out of compressed data: to look for them takes a copy of every byte, and whoever writes
+    /// looks for them again. A file has holes where its maker wanted some.
+    AsTheyAre,
+    /// Whole blocks of them are holes.
+    AsHoles,
 }
 
 /// The layers above a source.
@@ -141,6 +154,7 @@ fn layered<'a, C: Content + 'a>(
     name: String,
     check: &Check,
     shelf: Option<Box<dyn Shelf>>,
+    zeros: Zeros,
 ) -> Result<Opened<'a>, TransferError> {
     let verified = Verified::new(source, name.clone(), check, shelf);
     let (count, done) = (Arc::clone(&verified.count), Arc::clone(&verified.done));
@@ -148,7 +162,11 @@ fn layered<'a, C: Content + 'a>(
     let packed =
         decompress::unpack(verified, &name, is_verified).map_err(|e| TransferError::from_io(e, &name))?;
     let (compressed, passed_over) = (packed.format, packed.passed_over);
-    let whole = Whole { content: ZerosAsHoles::new(packed.content), done: Arc::clone(&done), name };
+    let content: Box<dyn Content + 'a> = match zeros {
+        Zeros::AsTheyAre if compressed.is_none() => packed.content,
+        _ => Box::new(ZerosAsHoles::new(packed.content)),
+    };
+    let whole = Whole { content, done: Arc::clone(&done), name };
     Ok(Opened {
         content: Box::new(whole),
         compressed,
@@ -178,7 +196,7 @@ fn downloaded<'a, C: Content + 'a>(
     check: &Check,
     shelf: Option<Box<dyn Shelf>>,
 ) -> Result<Opened<'a>, TransferError> {
-    let mut opened = layered(source, name, check, shelf)?;
+    let mut opened = layered(source, name, check, shelf, Zeros::AsHoles)?;
     opened.length = found.length;
     opened.found = Some(found);
     Ok(opened)
@@ -212,13 +230,13 @@ impl Opened<'_> {
 }
 
 /// The outermost layer: no end before the source's own was verified.
-struct Whole<C> {
-    content: C,
+struct Whole<'a> {
+    content: Box<dyn Content + 'a>,
     done: Arc<OnceLock<Option<Digest>>>,
     name: String,
 }
 
-impl<C: Content> Read for Whole<C> {
+impl Read for Whole<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.content.read(buffer)?;
         if read == 0 && !buffer.is_empty() && self.done.get().is_none() {
@@ -230,7 +248,7 @@ impl<C: Content> Read for Whole<C> {
     }
 }
 
-impl<C: Content> Content for Whole<C> {
+impl Content for Whole<'_> {
     fn skip_hole(&mut self, limit: u64) -> io::Result<u64> {
         self.content.skip_hole(limit)
     }

@@ -228,9 +228,9 @@ pub(super) fn snapshot_in_the_way(text: &str, evidence: &Evidence) -> Option<Dia
     has_any(text, &refused).then(|| {
         let vm = shell_word(&evidence.asked.vm);
         let hint = if evidence.asked.vm.is_empty() {
-            "virsh snapshot-list VM lists them, virsh snapshot-delete VM SNAPSHOT removes one".to_owned()
+            "virsh snapshot-list VM lists them; if nobody wants to go back to it, virsh snapshot-delete VM SNAPSHOT removes one".to_owned()
         } else {
-            format!("virsh snapshot-list {vm} lists them, virsh snapshot-delete {vm} SNAPSHOT removes one")
+            format!("virsh snapshot-list {vm} lists them; if nobody wants to go back to it, virsh snapshot-delete {vm} SNAPSHOT removes one")
         };
         Diagnosis::new(Code::SnapshotInTheWay, "the domain has snapshots, which need its disks as they are")
             .hint(hint)

@@ -14,6 +14,7 @@ use super::sockets::Sockets;
 use super::watchdog::Watchdog;
 use super::{CallObserver, CallTimeouts, Libvirt, keepalive};
 use crate::{HostError, Result};
+use foundry_core::text::io_cause;
 
 /// A call that opens a connection.
 type Way = fn(Option<&str>) -> std::result::Result<Connect, VirtError>;
@@ -107,7 +108,7 @@ fn missing_file(uri: &str) -> Option<String> {
     match opened {
         Ok(file) if file.is_file() => None,
         Ok(_) => Some(format!("{path} is no file")),
-        Err(e) => Some(format!("cannot open {path}: {e}")),
+        Err(e) => Some(format!("cannot open {path}: {}", io_cause(&e))),
     }
 }
 
@@ -155,5 +156,12 @@ mod tests {
     #[test]
     fn a_nul_byte_in_a_uri_is_an_error_and_no_panic() {
         assert!(matches!(Libvirt::connect("a\0b", Arc::new(())), Err(HostError::Connect { .. })));
+    }
+
+    #[test]
+    fn a_missing_test_host_is_named_without_an_error_number() {
+        let cause = missing_file("test:///nowhere/host.xml");
+        assert_eq!(cause.as_deref(), Some("cannot open /nowhere/host.xml: no such file"));
+        assert_eq!(missing_file("test:///default"), None);
     }
 }

@@ -27,6 +27,7 @@ mod volumes;
 mod watchdog;
 mod whereabouts;
 mod why;
+mod write_behind;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;

@@ -1,21 +1,31 @@
 //! Taking content apart for an upload: data in large pieces, and holes.
 
+use std::ops::Range;
+
 use super::Asked;
 use crate::{HostError, Result, Stopped, Zeros};
 use foundry_fetch::content::{Content, is_zero};
 
-/// Bytes that are taken at once, and of one message of a stream: the fastest size measured, far below the protocol's
-/// 32 MiB.
-const CHUNK: usize = 256 * 1024;
+/// Bytes that are taken at once, and the most of one message of a stream: the fastest size measured, far below the
+/// protocol's 32 MiB.
+pub(super) const CHUNK: usize = 256 * 1024;
 /// Zeros of this length, a cluster of most qcow2 images, become a hole.
 const BLOCK: usize = 64 * 1024;
 
 /// Where an upload goes.
 pub(super) trait Target {
-    /// Writes behind what came before.
-    fn write(&mut self, data: &[u8]) -> Result<()>;
-    /// Leaves a hole behind what came before.
-    fn skip(&mut self, length: u64) -> Result<()>;
+    /// Takes the pieces of a chunk, which follow what came before. It may keep the chunk, and leaves one of [`CHUNK`]
+    /// bytes for what comes next.
+    fn put(&mut self, chunk: &mut Vec<u8>, pieces: Vec<Piece>) -> Result<()>;
+}
+
+/// What a chunk is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Piece {
+    /// These of its bytes.
+    Data(Range<usize>),
+    /// So many zeros, which are left out.
+    Hole(u64),
 }
 
 /// An upload on its way.
@@ -53,11 +63,11 @@ impl<'a> Sending<'a> {
             let want = self.left.min(self.room).min(CHUNK as u64);
             let want = &mut chunk[..usize::try_from(want).unwrap_or(CHUNK)];
             let next = self.next(want).map_err(|e| transfer_failed(self.asked, &e))?;
-            self.send(&chunk[..next.data], target)?;
-            self.skip(next.hole, target)?;
             if next.data == 0 && next.hole == 0 {
                 return Ok(length - self.left);
             }
+            let pieces = self.take_apart(&chunk[..next.data], next.hole);
+            target.put(&mut chunk, pieces)?;
         }
     }
 
@@ -79,27 +89,26 @@ impl<'a> Sending<'a> {
         }
     }
 
-    /// Blocks of zeros go as holes, those between them in as few pieces as they can.
-    fn send(&mut self, data: &[u8], target: &mut dyn Target) -> Result<()> {
-        let mut rest = data;
-        while !rest.is_empty() {
+    /// Blocks of zeros are holes, and those between them come in as few pieces as they can.
+    fn take_apart(&mut self, data: &[u8], hole: u64) -> Vec<Piece> {
+        let mut pieces = Vec::new();
+        let mut at = 0;
+        while at < data.len() {
+            let rest = &data[at..];
             let (zero, length) = if self.sparse { run(rest) } else { (false, rest.len()) };
-            let (piece, behind) = rest.split_at(length);
             if zero {
-                self.skip(length as u64, target)?;
+                pieces.push(Piece::Hole(length as u64));
             } else {
-                self.left -= length as u64;
                 self.room -= length as u64;
-                target.write(piece)?;
+                pieces.push(Piece::Data(at..at + length));
             }
-            rest = behind;
+            at += length;
         }
-        Ok(())
-    }
-
-    fn skip(&mut self, length: u64, target: &mut dyn Target) -> Result<()> {
-        self.left -= length;
-        if length > 0 { target.skip(length) } else { Ok(()) }
+        if hole > 0 {
+            pieces.push(Piece::Hole(hole));
+        }
+        self.left -= data.len() as u64 + hole;
+        pieces
     }
 }
 

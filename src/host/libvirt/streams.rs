@@ -1,10 +1,13 @@
 //! The bytes of volumes, there and back, through libvirt's streams.
 
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+
 use virt::storage_vol::StorageVol;
 use virt::stream::Stream;
 use virt::sys as c;
 
-use super::sending::{Sending, Target, transfer_failed};
+use super::sending::{Piece, Sending, Target, transfer_failed};
 use super::socket_keeper::{SocketKeeper, keep_sockets};
 use super::sys::{self, Received};
 use super::{Asked, Libvirt, libvirt_xml, storage};
@@ -16,6 +19,10 @@ const CHUNK: usize = 256 * 1024;
 /// Bytes of one download. One that is left half read hangs libvirtd unless somebody reads it to its end
 /// (see [`super::socket_keeper`]), so that the end is never far.
 const PIECE: u64 = 256 << 20;
+
+/// Up to so much is read from the volume's file where that is within reach. More comes through streams, since others may
+/// write to it meanwhile.
+const READ_AT_ONCE: u64 = 1 << 20;
 
 /// A stream to a volume.
 struct ToVolume<'a> {
@@ -127,9 +134,8 @@ impl Transfers for Libvirt {
     ) -> Result<u64> {
         let asked = storage(format!("upload to volume '{name}' in pool '{pool}'"));
         let volume = self.volume_handle(pool, name, &asked)?;
-        if let Some(mut file) = self.file_of(&volume, &asked, offset)? {
-            let sent = Sending::new(content, &asked, length, zeros).to(&mut file);
-            return sent.and_then(|sent| file.finish().map(|()| sent));
+        if let Some(file) = self.file_to_write(&volume, &asked, offset)? {
+            return file.fill(Sending::new(content, &asked, length, zeros), length);
         }
         self.stream_to(&volume, content, &asked, (offset, length), zeros)
     }
@@ -143,6 +149,11 @@ impl Transfers for Libvirt {
     ) -> Result<()> {
         let asked = storage(format!("download volume '{name}' in pool '{pool}'"));
         let volume = self.volume_handle(pool, name, &asked)?;
+        if length <= READ_AT_ONCE
+            && let Some(file) = self.file_to_read(&volume, &asked)
+        {
+            return read_span(&file, into, (offset, length)).map_err(|e| transfer_failed(&asked, &e));
+        }
         let mut done = 0;
         let before = if length > PIECE { Some(self.version(&volume, &asked)?) } else { None };
         while done < length {
@@ -164,6 +175,15 @@ impl Transfers for Libvirt {
     }
 }
 
+/// Reads from a file what a stream would give: less where it ends before.
+fn read_span(file: &File, into: &mut dyn Sink, (offset, length): (u64, u64)) -> std::io::Result<()> {
+    let mut bytes = Vec::new();
+    let mut file = file;
+    file.seek(SeekFrom::Start(offset))?;
+    file.take(length).read_to_end(&mut bytes)?;
+    into.write_all(&bytes)
+}
+
 impl ToVolume<'_> {
     fn tell_hole(&mut self) -> Result<()> {
         match std::mem::take(&mut self.hole) {
@@ -171,9 +191,7 @@ impl ToVolume<'_> {
             hole => self.host.piece(self.asked, || sys::send_hole(self.stream, hole)),
         }
     }
-}
 
-impl Target for ToVolume<'_> {
     fn write(&mut self, mut data: &[u8]) -> Result<()> {
         self.tell_hole()?;
         while !data.is_empty() {
@@ -183,9 +201,16 @@ impl Target for ToVolume<'_> {
         }
         Ok(())
     }
+}
 
-    fn skip(&mut self, length: u64) -> Result<()> {
-        self.hole += length;
+impl Target for ToVolume<'_> {
+    fn put(&mut self, chunk: &mut Vec<u8>, pieces: Vec<Piece>) -> Result<()> {
+        for piece in pieces {
+            match piece {
+                Piece::Data(range) => self.write(&chunk[range])?,
+                Piece::Hole(length) => self.hole += length,
+            }
+        }
         Ok(())
     }
 }
