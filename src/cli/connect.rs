@@ -8,7 +8,7 @@ use foundry_engine::Cancel;
 use foundry_engine::Session;
 use foundry_engine::Settings;
 use foundry_engine::SystemClock;
-use foundry_host::{Libvirt, Patience, run_event_loop};
+use foundry_host::{CallTimeouts, Libvirt, run_event_loop};
 
 /// A connection with everything that an operation needs.
 pub(super) struct Connected<'a> {
@@ -38,7 +38,7 @@ pub(super) fn connect<'a>(global: &Global, ui: &'a Ui) -> Result<Connected<'a>, 
     let settings = global.settings()?;
     tell_overruled(global, ui);
     run_event_loop();
-    let patience = Patience::of(global.found().timeout(Key::CallTimeout));
+    let patience = CallTimeouts::of(global.found().timeout(Key::CallTimeout));
     let host = Libvirt::connect_within(&uri(global), ui.observer(), patience)?;
     Ok(Connected { host, settings, clock: SystemClock::default(), ui, cancel: Cancel::default() })
 }

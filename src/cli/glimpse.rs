@@ -12,7 +12,7 @@ use foundry_engine::Cancel;
 use foundry_engine::Session;
 use foundry_engine::Settings;
 use foundry_engine::SystemClock;
-use foundry_host::{Libvirt, Patience};
+use foundry_host::{CallTimeouts, Libvirt};
 
 /// Nobody waits longer for names, unless their host is far away and they say so.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -34,7 +34,8 @@ pub(super) fn on_host<T>(global: &Global, look: impl FnOnce(&Session<'_>) -> Opt
     global.found().check().ok()?;
     let settings: Settings = global.settings().ok()?;
     let host =
-        Libvirt::connect_read_only(&unattended(uri(global)), Arc::new(()), Patience::of(patience())).ok()?;
+        Libvirt::connect_read_only(&unattended(uri(global)), Arc::new(()), CallTimeouts::of(patience()))
+            .ok()?;
     let (clock, cancel) = (SystemClock::default(), Cancel::default());
     look(&Session { host: &host, settings: &settings, progress: &(), clock: &clock, cancel: &cancel })
 }

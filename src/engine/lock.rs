@@ -14,7 +14,7 @@ use crate::diagnose::name_of;
 use crate::rights::Accounts;
 use foundry_core::error::{Code, Error};
 use foundry_core::text::printable;
-use foundry_host::{NoTurn, Turn};
+use foundry_host::{HostLock, LockError};
 
 /// What is done in a turn takes a few calls; who keeps it longer hangs, or deletes from a slow pool.
 const LONGEST: Duration = Duration::from_secs(10);
@@ -27,7 +27,7 @@ const TRY_EVERY: Duration = Duration::from_millis(10);
 /// # Errors
 /// [`foundry_core::error::Kind::Vm`] where another foundry keeps it, or nobody can have one; [`foundry_core::error::Kind::Interrupted`] where the user
 /// asks to stop during the wait. One who had asked before takes something back, and that only a second wish ends.
-pub(super) fn with_vm(session: &Session<'_>, domain: Uuid, name: &str) -> Result<Turn, Error> {
+pub(super) fn with_vm(session: &Session<'_>, domain: Uuid, name: &str) -> Result<HostLock, Error> {
     let undoes = session.cancel.is_requested();
     let is_over = || if undoes { session.cancel.is_insisted() } else { session.cancel.is_requested() };
     let what = format!("VM '{name}'");
@@ -37,14 +37,14 @@ pub(super) fn with_vm(session: &Session<'_>, domain: Uuid, name: &str) -> Result
 
 /// The turn of who takes back what it made of a VM. Without one, where another foundry keeps it, or the user asked twice
 /// to stop: why.
-pub(super) fn to_undo(session: &Session<'_>, domain: Uuid) -> Result<Turn, String> {
+pub(super) fn to_undo(session: &Session<'_>, domain: Uuid) -> Result<HostLock, String> {
     let taken = take(session, &of_vm(domain), "the VM", || session.cancel.is_insisted());
     taken.map_err(|none| match none {
-        NoTurn::Taken(holder) => {
+        LockError::Taken(holder) => {
             let who = holder.map(|pid| format!(": {}", process(pid))).unwrap_or_default();
             format!("another foundry works on this VM{who}")
         }
-        NoTurn::Unusable(why) => printable(&why),
+        LockError::Unusable(why) => printable(&why),
     })
 }
 
@@ -53,7 +53,7 @@ pub(super) fn to_undo(session: &Session<'_>, domain: Uuid) -> Result<Turn, Strin
 /// # Errors
 /// [`foundry_core::error::Kind::Storage`] where another foundry keeps it; [`foundry_core::error::Kind::Vm`] where nobody can have one;
 /// [`foundry_core::error::Kind::Interrupted`] where the user asked to stop.
-pub(super) fn with_image(session: &Session<'_>, pool: &str, name: &str) -> Result<Turn, Error> {
+pub(super) fn with_image(session: &Session<'_>, pool: &str, name: &str) -> Result<HostLock, Error> {
     session.cancel.check()?;
     let what = format!("image '{name}' in pool '{pool}'");
     let thing = format!("volume {name} in pool {pool}");
@@ -65,10 +65,10 @@ fn of_vm(domain: Uuid) -> String {
     format!("domain {domain}")
 }
 
-fn refused(session: &Session<'_>, code: Code, what: &str, none: &NoTurn) -> Error {
+fn refused(session: &Session<'_>, code: Code, what: &str, none: &LockError) -> Error {
     let holder = match none {
-        NoTurn::Unusable(why) => return unusable(why),
-        NoTurn::Taken(holder) => *holder,
+        LockError::Unusable(why) => return unusable(why),
+        LockError::Taken(holder) => *holder,
     };
     if let Err(interrupted) = session.cancel.check() {
         return interrupted;
@@ -108,12 +108,17 @@ fn is_stopped(process: &Path) -> bool {
     state.is_some_and(|state| state.trim_start().starts_with('T'))
 }
 
-fn take(session: &Session<'_>, thing: &str, what: &str, is_over: impl Fn() -> bool) -> Result<Turn, NoTurn> {
+fn take(
+    session: &Session<'_>,
+    thing: &str,
+    what: &str,
+    is_over: impl Fn() -> bool,
+) -> Result<HostLock, LockError> {
     let until = session.clock.elapsed().saturating_add(LONGEST);
     let mut told = false;
     loop {
-        let turn = session.host.turn(thing);
-        if !matches!(turn, Err(NoTurn::Taken(_))) || is_over() || session.clock.elapsed() >= until {
+        let turn = session.host.lock(thing);
+        if !matches!(turn, Err(LockError::Taken(_))) || is_over() || session.clock.elapsed() >= until {
             return turn;
         }
         if !std::mem::replace(&mut told, true) {

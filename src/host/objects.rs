@@ -73,7 +73,7 @@ pub struct Domain {
 
 /// What stays when a definition goes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Kept {
+pub struct KeptOnUndefine {
     /// The file with its EFI variables.
     pub nvram: bool,
     /// Its saved memory: where there is any, libvirt refuses to remove the definition then.
@@ -82,14 +82,14 @@ pub struct Kept {
 
 /// A domain in a command to be copied: its name, or, where that holds what nobody sees, its UUID. Whoever copies a name
 /// that looks like another's means the other.
-pub fn word_of(name: &str, uuid: Uuid) -> Cow<'_, str> {
+pub fn shell_name(name: &str, uuid: Uuid) -> Cow<'_, str> {
     if name.chars().any(is_unseen) { uuid.to_string().into() } else { shell_word(name) }
 }
 
 impl Domain {
-    /// As `word_of`.
-    pub fn word(&self) -> Cow<'_, str> {
-        word_of(&self.name, self.uuid)
+    /// As [`shell_name`].
+    pub fn shell_name(&self) -> Cow<'_, str> {
+        shell_name(&self.name, self.uuid)
     }
 }
 
@@ -99,27 +99,27 @@ pub enum View {
     /// As it is now.
     Current,
     /// As it is at its next start.
-    Persistent,
+    Config,
 }
 
 /// Where a change of a domain's devices takes place (libvirt's `virDomainModificationImpact`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
+pub enum Affect {
     /// In the running domain only: gone at its next start.
     Live,
     /// In the definition only: from its next start on.
-    Persistent,
+    Config,
     /// In both, or in neither where one of them refuses.
     Both,
 }
 
-impl Reach {
+impl Affect {
     /// The places where a change is needed; `None` where it is needed in neither.
     pub fn of(live: bool, persistent: bool) -> Option<Self> {
         match (live, persistent) {
             (true, true) => Some(Self::Both),
             (true, false) => Some(Self::Live),
-            (false, true) => Some(Self::Persistent),
+            (false, true) => Some(Self::Config),
             (false, false) => None,
         }
     }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use crate::support::live;
 use crate::support::live::{Bed, Foundry, program};
 use foundry::content::Content;
-use foundry::host::{Host, Libvirt, Zeros};
+use foundry::host::{Libvirt, Transfers, Volumes, Zeros};
 
 /// Far more than the daemon takes for what it was sent here.
 const AT_MOST: Duration = Duration::from_secs(33);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::support::command::{Ran, TEST_DRIVER, foundry, run};
 use crate::support::deadline::{ChildInTime as _, CommandInTime as _};
-use foundry::host::{Host, HostError, Libvirt, Patience};
+use foundry::host::{CallTimeouts, Domains, HostError, Libvirt, Pools};
 
 /// What is offered for the last of these words.
 fn offered(words: &[&str]) -> Vec<String> {
@@ -177,7 +177,7 @@ fn a_daemon_that_does_not_answer_is_not_waited_for() {
 
 #[test]
 fn names_are_asked_for_by_a_connection_that_can_only_look() {
-    let host = Libvirt::connect_read_only(TEST_DRIVER, Arc::new(()), Patience::default()).unwrap();
+    let host = Libvirt::connect_read_only(TEST_DRIVER, Arc::new(()), CallTimeouts::default()).unwrap();
     let domain = host.domain("test").unwrap().unwrap();
     for refused in [host.force_off(domain.uuid), host.undefine(domain.uuid), host.stop_pool("default-pool")] {
         let error = refused.unwrap_err();

@@ -7,7 +7,7 @@ use crate::support::faults::shape;
 use crate::support::manifests::{HASH, SMALL, WEB, plan, plan_with};
 use foundry::Kind;
 use foundry::host::memory::MemoryHost;
-use foundry::host::{DomainState, Host};
+use foundry::host::{DomainState, Domains, Pools, Volumes};
 use foundry::operations::vm::create::dry_run;
 use foundry::record::{Role, State};
 

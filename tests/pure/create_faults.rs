@@ -7,7 +7,7 @@ use crate::support::faults::{assert_named, each_fault, shape};
 use crate::support::manifests::plan_with;
 use crate::support::manifests::{WEB, plan};
 use foundry::host::memory::Effect;
-use foundry::host::{DomainState, Host};
+use foundry::host::{DomainState, Domains, Pools, Volumes};
 use foundry::{Error, Kind};
 
 const NOTHING: [&str; 0] = [];

@@ -8,7 +8,7 @@ use crate::support::bench::{foreign, host_with_neighbours};
 use crate::support::manifests::{WEB, plan};
 use foundry::Kind;
 use foundry::host::memory::{Guest, OnShutdown};
-use foundry::host::{DomainState, Host};
+use foundry::host::{DomainState, Domains};
 use foundry::operations::Clock;
 use foundry::operations::vm::destroy::Options;
 

@@ -3,7 +3,7 @@
 use crate::support::bench::{Bench, FORCE, GENTLE, KEEP, whole};
 use crate::support::faults::each_fault;
 use foundry::host::memory::{Effect, Guest, MemoryHost, OnShutdown};
-use foundry::host::{Domain, Host};
+use foundry::host::{Domain, Domains};
 use foundry::operations::Cancel;
 use foundry::record::State;
 use foundry::{Code, Error, Kind};

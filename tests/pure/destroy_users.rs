@@ -3,7 +3,7 @@
 use crate::support::bench::host_with_neighbours;
 use crate::support::bench::{Bench, FORCE, GENTLE, GIB, foreign};
 use crate::support::manifests::{WEB, plan};
-use foundry::host::{DomainState, Host};
+use foundry::host::{DomainState, Domains, Volumes};
 
 fn is_there(bench: &Bench, path: &str) -> bool {
     bench.host.files().iter().any(|f| f == path)

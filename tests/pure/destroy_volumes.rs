@@ -5,7 +5,7 @@ use crate::support::bench::{Bench, FORCE, GENTLE, GIB, KEEP, foreign, whole};
 use crate::support::manifests::HASH;
 use crate::support::manifests::{KEY, WEB, plan, plan_with};
 use foundry::Kind;
-use foundry::host::{DomainState, Host, Reach};
+use foundry::host::{Affect, Disks, DomainState, Domains, Pools, Volumes};
 use foundry::operations::vm::destroy::Options;
 use foundry::record::METADATA_NAMESPACE;
 
@@ -139,7 +139,7 @@ fn a_record_that_cannot_be_read_is_left_alone() {
 fn a_volume_that_came_to_be_elsewhere_is_another() {
     let bench = Bench::with_web();
     bench.edit_record("web", |record| record["volumes"][1]["path"] = "/pool/old/web_data-vdb".into());
-    bench.host.detach_disk(bench.host.uuid_of("web").unwrap(), "vdb", Reach::Both).unwrap();
+    bench.host.detach_disk(bench.host.uuid_of("web").unwrap(), "vdb", Affect::Both).unwrap();
     bench.destroy("web", GENTLE).unwrap();
     assert!(is_there(&bench, "/pool/vms/web_data-vdb"));
     let told = "left: volume 'web_data-vdb' in pool 'foundry-vms': it is at /pool/vms/web_data-vdb and not at /pool/old/web_data-vdb";
@@ -232,7 +232,7 @@ fn with_snapshots() -> Bench {
     };
     overlay("web_boot.snap1", "/pool/vms/web_boot");
     overlay("web_boot.snap2", "/pool/vms/web_boot.snap1");
-    let xml = bench.host.domain_xml(uuid, foundry::host::View::Persistent).unwrap().unwrap();
+    let xml = bench.host.domain_xml(uuid, foundry::host::View::Config).unwrap().unwrap();
     bench
         .host
         .define_domain(
@@ -279,7 +279,7 @@ fn a_disk_added_by_hand_stays() {
     let bench = Bench::with_web();
     bench.host.create_volume("foundry-vms", &volume_xml("by-hand", "qcow2", GIB)).unwrap();
     let uuid = bench.host.uuid_of("web").unwrap();
-    let xml = bench.host.domain_xml(uuid, foundry::host::View::Persistent).unwrap().unwrap();
+    let xml = bench.host.domain_xml(uuid, foundry::host::View::Config).unwrap().unwrap();
     let disk = "<disk type='file'><source file='/pool/vms/by-hand'/><target dev='vdz'/></disk></devices>";
     bench.host.define_domain(&xml.replace("</devices>", disk)).unwrap();
     bench.host.set_state("web", DomainState::ShutOff);

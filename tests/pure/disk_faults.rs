@@ -9,7 +9,7 @@ use crate::support::bench::{Bench, FORCE, GIB, disk_request, whole};
 use crate::support::faults::{each_fault, shape};
 use foundry::host::libvirt_xml::DomainDescription;
 use foundry::host::memory::{Guest, OnUnplug};
-use foundry::host::{DomainState, Host, View};
+use foundry::host::{DomainState, Domains, View, Volumes};
 use foundry::operations::Cancel;
 use foundry::operations::disk::{attach, detach, resize, survey};
 use foundry::record::Role;
@@ -69,7 +69,7 @@ fn bury(bench: &mut Bench) {
 /// The target is in both descriptions of a domain, or in neither.
 fn has(bench: &Bench, target: &str) -> bool {
     let uuid = bench.host.uuid_of("web").unwrap();
-    let [now, next] = [View::Current, View::Persistent].map(|view| {
+    let [now, next] = [View::Current, View::Config].map(|view| {
         let read = DomainDescription::read(&bench.host.domain_xml(uuid, view).unwrap().unwrap()).unwrap();
         read.disk(target).is_some()
     });
@@ -277,7 +277,7 @@ fn a_disk_that_is_to_be_kept_is_kept_whatever_fails() {
             bury(bench);
             let owned = bench.record("web").volumes.iter().any(|v| v.path == OLD);
             let attached =
-                bench.host.domain_xml(bench.host.uuid_of("web").unwrap(), View::Persistent).unwrap().unwrap();
+                bench.host.domain_xml(bench.host.uuid_of("web").unwrap(), View::Config).unwrap().unwrap();
             assert!(!owned || attached.contains(OLD), "{label}: destroy would take a disk that was let go");
             if has_any(bench) || in_manifest(bench, "vdb") {
                 detach_it(bench, "vdb", true).unwrap_or_else(|e| panic!("{label}, again: {}", whole(&e)));
@@ -291,7 +291,7 @@ fn a_disk_that_is_to_be_kept_is_kept_whatever_fails() {
 
 fn has_any(bench: &Bench) -> bool {
     let uuid = bench.host.uuid_of("web").unwrap();
-    [View::Current, View::Persistent].iter().any(|view| {
+    [View::Current, View::Config].iter().any(|view| {
         let read = DomainDescription::read(&bench.host.domain_xml(uuid, *view).unwrap().unwrap()).unwrap();
         read.disk("vdb").is_some()
     })

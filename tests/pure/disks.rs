@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::support::bench::{Bench, GIB, disk_request, whole};
 use foundry::host::libvirt_xml::DomainDescription;
-use foundry::host::{DomainState, Host, View};
+use foundry::host::{DomainState, Domains, View, Volumes};
 use foundry::operations::disk::{self as operations, Attached, Disk, Request, Resized};
 use foundry::operations::vm::inspect::get;
 use foundry::{Error, Kind, manifest};
@@ -50,7 +50,7 @@ fn disk(bench: &Bench, device: &str) -> Disk {
 /// Targets as it runs, and as it starts next.
 fn targets(bench: &Bench) -> [Vec<String>; 2] {
     let uuid = bench.host.uuid_of("web").unwrap();
-    [View::Current, View::Persistent].map(|view| {
+    [View::Current, View::Config].map(|view| {
         let read = DomainDescription::read(&bench.host.domain_xml(uuid, view).unwrap().unwrap()).unwrap();
         read.disks.into_iter().map(|d| d.target).collect()
     })

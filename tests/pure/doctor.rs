@@ -9,7 +9,7 @@ use crate::support::manifests::{WEB, plan, plan_with};
 use foundry::Kind;
 use foundry::domain_xml::VirtType;
 use foundry::host::memory::{Effect, Guest, MemoryHost};
-use foundry::host::{Capabilities, Host};
+use foundry::host::{Capabilities, HostInfo};
 use foundry::operations::doctor::{Check, Report, State, examine, examine_vm};
 use foundry::operations::preflight::preflight;
 
@@ -36,7 +36,7 @@ fn a_host_is_looked_at_without_being_changed() {
     assert_eq!(named(&report, "guest").state, State::Unknown);
     assert_eq!(named(&report, "pool foundry-vms").state, State::Ok);
     assert!(report.left_out.contains(&"bridges"), "a host in memory is none of this machine's");
-    assert!(!bench.host.calls().iter().any(|call| call.starts_with("run_for_a_moment")));
+    assert!(!bench.host.calls().iter().any(|call| call.starts_with("start_transient")));
 }
 
 /// Beside a /dev/kvm that QEMU's user may not open, each answer takes seconds.
@@ -79,7 +79,7 @@ fn a_trial_guest_runs_and_is_gone() {
         (named(&report, "guest").state, named(&report, "guest").found.as_str()),
         (State::Ok, "one runs by KVM")
     );
-    assert!(bench.host.calls().iter().any(|call| call.starts_with("run_for_a_moment")));
+    assert!(bench.host.calls().iter().any(|call| call.starts_with("start_transient")));
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn a_guest_runs_in_a_trial_as_create_would_run_it() {
 #[test]
 fn a_trial_that_is_refused_says_why() {
     let bench = Bench::new();
-    bench.host.fail_calls_named("run_for_a_moment");
+    bench.host.fail_calls_named("start_transient");
     let report = look(&bench, true);
     assert!(named(&report, "guest").found.contains("a fault that the test asked for"));
 }

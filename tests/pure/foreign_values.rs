@@ -10,7 +10,7 @@ use crate::support::manifests::{SMALL, WEB, plan};
 use crate::support::stray::{FORGED, HOSTILE, HOSTILE_NAME, assert_lines, is_stray};
 use base64::Engine;
 use foundry::host::memory::Guest;
-use foundry::host::{DomainState, Host};
+use foundry::host::{DomainState, Domains};
 use foundry::operations::disk;
 use foundry::operations::doctor::examine;
 use foundry::operations::gc;

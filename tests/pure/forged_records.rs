@@ -7,7 +7,7 @@ use crate::support::bench::{Bench, FORCE, GENTLE, KEEP, host_with_neighbours, wh
 use crate::support::images::{Image, qcow2};
 use crate::support::manifests::{WEB, plan};
 use foundry::host::memory::{Effect, MemoryHost};
-use foundry::host::{DomainState, Host};
+use foundry::host::{DomainState, Domains, Pools, Volumes};
 use foundry::operations::Event;
 use foundry::operations::Progress;
 use foundry::operations::Session;

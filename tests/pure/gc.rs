@@ -11,7 +11,7 @@ use crate::support::images::{Image, qcow2};
 use crate::support::manifests::{SMALL, plan_with};
 use crate::support::manifests::{WEB, plan};
 use foundry::host::memory::{Effect, MemoryHost};
-use foundry::host::{DomainState, Host};
+use foundry::host::{Disks, DomainState, Domains, Volumes};
 use foundry::operations::disk::attach;
 use foundry::operations::gc::{Choice, Fate, Places, Sort, Survey, carry_out, choose, survey};
 use foundry::record::State;
@@ -413,7 +413,7 @@ fn a_half_vm_that_was_replaced_since_stays() {
 fn a_disk_that_was_unplugged_stays_with_a_word() {
     let bench = Bench::with_web();
     let uuid = bench.host.uuid_of("web").unwrap();
-    bench.host.detach_disk(uuid, "vdb", foundry::host::Reach::Both).unwrap();
+    bench.host.detach_disk(uuid, "vdb", foundry::host::Affect::Both).unwrap();
     let found = look(&bench);
     assert_eq!(fates(&found), [("web/vdb".to_owned(), Fate::Stays)].into());
     let why = refused(&bench, &["web/vdb"]);

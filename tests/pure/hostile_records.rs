@@ -10,7 +10,7 @@ use crate::support::command::run;
 use crate::support::cpu;
 use crate::support::stray::is_stray;
 use crate::support::words;
-use foundry::host::Host;
+use foundry::host::Domains;
 use foundry::record::{Owner, Record};
 use proptest::prelude::*;
 use serde_json::Value;

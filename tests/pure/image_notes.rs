@@ -6,7 +6,7 @@ use crate::support::images::{Image, origin, qcow2, raw};
 use crate::support::manifests::{WEB, plan_with};
 use foundry::Kind;
 use foundry::host::memory::Effect;
-use foundry::host::{Host, Volume};
+use foundry::host::{Pools, Transfers, Volume, Volumes};
 use foundry::operations::image::{self, Age, Dispensable, Wholeness};
 use foundry::origin::Origin;
 use foundry::transfer::{Client, Expected, HttpSettings};

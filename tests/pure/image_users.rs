@@ -2,8 +2,8 @@
 
 use crate::support::bench::{Bench, GIB, foreign, host_with_neighbours, whole};
 use crate::support::manifests::{WEB, plan, plan_with};
-use foundry::host::Host;
 use foundry::host::memory::{Effect, MemoryHost};
+use foundry::host::{Domains, Pools};
 use foundry::operations::image;
 use foundry::{Error, Kind};
 

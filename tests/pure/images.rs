@@ -9,7 +9,7 @@ use crate::support::images::{Image, qcow2, raw};
 use crate::support::manifests::{WEB, plan_with};
 use foundry::content::Content;
 use foundry::host::memory::{Effect, MemoryHost};
-use foundry::host::{Host, Volume};
+use foundry::host::{Pools, Transfers, Volume, Volumes};
 use foundry::operations::image;
 use foundry::{Error, Kind};
 

@@ -7,7 +7,7 @@ use crate::support::bench::{Bench, foreign, whole};
 use crate::support::manifests::{HASH, KEY, SMALL, WEB, plan, plan_with};
 use foundry::cloud_init;
 use foundry::host::memory::{Effect, Guest};
-use foundry::host::{AddressSource, DomainState, GuestAddress, Host, View, Why};
+use foundry::host::{AddressSource, DomainState, Domains, GuestAddress, Transfers, View, Volumes, Why};
 use foundry::manifest::{self, Phase, Status};
 use foundry::operations::Settings;
 use foundry::operations::vm::inspect::{Seen, add_secrets, get, list};
@@ -110,7 +110,7 @@ fn what_a_vm_has_is_told_beside_what_was_asked_for() {
     };
     assert_eq!(told(&bench), ["2", "2", "4", "4"]);
     bench.host.force_off(uuid).unwrap();
-    let xml = bench.host.domain_xml(uuid, View::Persistent).unwrap().unwrap();
+    let xml = bench.host.domain_xml(uuid, View::Config).unwrap().unwrap();
     let changed = xml.replace(">4194304</memory>", ">1572864</memory>").replace(">2</vcpu>", ">1</vcpu>");
     bench.host.define_domain(&changed).unwrap();
     assert_eq!(told(&bench), ["2", "1", "4", "1.5"]);

@@ -5,7 +5,7 @@ use crate::support::bench::{Bench, FORCE, GENTLE, whole};
 use crate::support::faults::shape;
 use crate::support::manifests::{WEB, plan, plan_with};
 use foundry::host::memory::{Effect, MemoryHost};
-use foundry::host::{DomainState, Host};
+use foundry::host::{DomainState, Domains, Pools, Volumes};
 use foundry::record::State;
 use foundry::{Error, Kind};
 

@@ -9,7 +9,7 @@ use crate::support::faults::assert_named;
 use crate::support::manifests::{SMALL, WEB, plan};
 use foundry::Error;
 use foundry::host::memory::MemoryHost;
-use foundry::host::{DomainState, Host};
+use foundry::host::{DomainState, Domains, Volumes};
 use foundry::operations::disk::{self, Request, attach};
 use foundry::operations::gc;
 use foundry::operations::image;
@@ -123,7 +123,7 @@ fn each_call(
 
 /// With `web`, on a machine whose foundries wait for each other.
 fn shared() -> Bench {
-    let bench = Bench::on(host_with_neighbours().with_turns().unwrap());
+    let bench = Bench::on(host_with_neighbours().with_locks().unwrap());
     bench.create(&plan(WEB)).unwrap();
     bench
 }
@@ -264,7 +264,7 @@ fn creates(host: &MemoryHost) {
 
 #[test]
 fn an_image_that_a_vm_is_made_from_meanwhile_stays() {
-    let fresh = || Bench::on(host_with_neighbours().with_turns().unwrap());
+    let fresh = || Bench::on(host_with_neighbours().with_locks().unwrap());
     let prune: Command = |b| {
         let found = image::dispensable(&b.session(), "foundry-images", true)?;
         image::prune(&b.session(), &found, |_| {})

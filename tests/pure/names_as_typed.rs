@@ -4,7 +4,7 @@
 use crate::support::bench::{Bench, FORCE, GENTLE, GIB, disk_request, foreign, host_with_neighbours, whole};
 use crate::support::manifests::WEB;
 use crate::support::manifests::plan;
-use foundry::host::Host;
+use foundry::host::Domains;
 use foundry::operations::disk::{self, attach};
 use foundry::operations::vm::inspect;
 use foundry::operations::vm::seed;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::support::bench::foreign;
 use crate::support::bench::{Bench, GENTLE, GIB, whole};
-use foundry::host::{DomainState, Host, View};
+use foundry::host::{DomainState, Domains, Pools, View, Volumes};
 use foundry::operations::disk::{self, Disk, Presence};
 use foundry::operations::gc;
 use foundry::operations::vm::seed;
@@ -14,7 +14,7 @@ use foundry::units::{Bytes, SizeWish};
 /// Edits the definition of `web` as `virsh edit` does.
 fn edit(bench: &Bench, edit: impl Fn(String) -> String) {
     let uuid = bench.host.uuid_of("web").unwrap();
-    let xml = bench.host.domain_xml(uuid, View::Persistent).unwrap().unwrap();
+    let xml = bench.host.domain_xml(uuid, View::Config).unwrap().unwrap();
     let edited = edit(xml.clone());
     assert!(edited != xml, "nothing was edited");
     bench.host.define_domain(&edited).unwrap();

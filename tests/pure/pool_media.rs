@@ -14,7 +14,7 @@ use crate::support::images::{Image, raw};
 use crate::support::manifests::{HASH, WEB, plan_with};
 use foundry::Kind;
 use foundry::host::memory::MemoryHost;
-use foundry::host::{DomainState, Host, View};
+use foundry::host::{DomainState, Domains, Pools, View, Volumes};
 use foundry::operations::disk::{self, Request};
 use foundry::operations::image::import;
 use foundry::operations::storage::pools;
@@ -58,7 +58,7 @@ fn bench(pool: &str) -> Bench {
 
 /// The disks of a domain, as libvirt has it.
 fn disks_of(bench: &Bench) -> Vec<String> {
-    let xml = bench.host.domain_xml(bench.host.uuid_of("web").unwrap(), View::Persistent).unwrap().unwrap();
+    let xml = bench.host.domain_xml(bench.host.uuid_of("web").unwrap(), View::Config).unwrap().unwrap();
     xml.split("<disk ")
         .skip(1)
         .map(|disk| disk.split("</disk>").next().unwrap().replace("\n      ", ""))

@@ -2,7 +2,7 @@
 
 use crate::support::bench::{Bench, GENTLE, GIB, foreign, host_with_neighbours, whole};
 use crate::support::manifests::{WEB, plan_with};
-use foundry::host::Host;
+use foundry::host::Pools;
 use foundry::host::memory::MemoryHost;
 use foundry::operations::gc;
 use foundry::operations::image;

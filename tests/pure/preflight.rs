@@ -6,7 +6,8 @@ use crate::support::manifests::{SMALL, WEB, plan, plan_with};
 use foundry::domain_xml::VirtType;
 use foundry::host::memory::MemoryHost;
 use foundry::host::{
-    Bridge, Capabilities, GuestMachine, Host, LinkAddress, Neighbour, Neighbourhood, Network, Subnet,
+    Bridge, Capabilities, Domains, GuestMachine, HostInfo, LinkAddress, Neighbour, Neighbourhood, Network,
+    Pools, Subnet, Transfers, Volumes,
 };
 use foundry::operations::preflight::preflight;
 use foundry::plan::{Arch, VmPlan};
@@ -586,7 +587,7 @@ fn the_mtu_of_the_bridge_is_the_guests() {
         let plan = preflight(&bench.session(), &vm).unwrap().plan;
         bench.create(&vm).unwrap();
         let uuid = bench.host.uuid_of("web").unwrap();
-        let xml = bench.host.domain_xml(uuid, foundry::host::View::Persistent).unwrap().unwrap();
+        let xml = bench.host.domain_xml(uuid, foundry::host::View::Config).unwrap().unwrap();
         (plan.interfaces[0].link_mtu, xml, bench.told.warnings())
     };
     for mtu in [1400, 9000] {
@@ -609,7 +610,7 @@ fn a_bridge_of_open_vswitch_is_recognised_and_tags_vlans_with_every_libvirt() {
     let vm = plan_with(WEB, &[("bridge: br0}", "bridge: br0, vlan: 7}")]);
     bench.create(&vm).unwrap();
     let uuid = bench.host.uuid_of("web").unwrap();
-    let xml = bench.host.domain_xml(uuid, foundry::host::View::Persistent).unwrap().unwrap();
+    let xml = bench.host.domain_xml(uuid, foundry::host::View::Config).unwrap().unwrap();
     assert!(xml.contains("<virtualport type=\"openvswitch\"/>"), "{xml}");
     // One that works outside of the kernel cannot be seen, and is believed.
     let bench = Bench::on(host_with_neighbours().with_bridges(&[]));

@@ -4,7 +4,7 @@ use crate::support::bench::bridge;
 use crate::support::bench::{Bench, GIB, host_with_neighbours, whole};
 use crate::support::manifests::{WEB, plan};
 use foundry::Kind;
-use foundry::host::Host;
+use foundry::host::Pools;
 use foundry::host::memory::MemoryHost;
 use foundry::operations::preflight::preflight;
 use foundry::plan::VmPlan;

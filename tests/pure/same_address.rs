@@ -3,7 +3,7 @@
 use crate::support::bench::{Bench, whole};
 use crate::support::manifests::{WEB, plan, plan_with};
 use foundry::Kind;
-use foundry::host::Host;
+use foundry::host::Domains;
 use foundry::operations::vm::create::dry_run;
 use uuid::Uuid;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::support::bench::host_with_neighbours;
 use crate::support::bench::{Bench, FORCE, GENTLE, GIB, disk_request};
 use crate::support::manifests::{WEB, plan};
-use foundry::host::{Host, Reach};
+use foundry::host::{Affect, Disks, Domains};
 use foundry::operations::disk;
 use foundry::operations::gc;
 use foundry::operations::image;
@@ -64,7 +64,7 @@ fn a_disk_that_only_the_saved_memory_names_is_used() {
     bench.create(&plan(WEB)).unwrap();
     let disk = "<disk type='file' device='disk'><source file='/pool/vms/extra'/><target dev='vdx' bus='virtio'/></disk>";
     let web = bench.host.uuid_of("web").unwrap();
-    bench.host.attach_disk(web, disk, Reach::Live).unwrap();
+    bench.host.attach_disk(web, disk, Affect::Live).unwrap();
     bench.host.save("web");
     let found = gc::survey(&bench.session(), None).unwrap();
     assert!(!found.remains.iter().any(|r| r.name.ends_with("/extra")), "{:?}", found.remains);
@@ -84,7 +84,7 @@ fn destroy_spares_what_another_ones_saved_memory_names() {
     let disk = "<disk type='file' device='disk'><source file='/pool/vms/web_data-vdb'/><target dev='vdx' bus='virtio'/></disk>";
     let other = bench.host.uuid_of("other").unwrap();
     bench.host.set_state("other", foundry::host::DomainState::Running);
-    bench.host.attach_disk(other, disk, Reach::Live).unwrap();
+    bench.host.attach_disk(other, disk, Affect::Live).unwrap();
     bench.host.save("other");
     bench.destroy("web", FORCE).unwrap();
     assert!(bench.host.files().contains(&"/pool/vms/web_data-vdb".to_owned()));

@@ -10,7 +10,7 @@ use crate::support::manifests::{SMALL, WEB, plan};
 use base64::Engine;
 use foundry::host::libvirt_xml::DomainDescription;
 use foundry::host::memory::{Effect, Guest, MemoryHost, OnUnplug};
-use foundry::host::{DomainState, Host, Reach, View};
+use foundry::host::{Affect, Disks, DomainState, Domains, View};
 use foundry::operations::vm::inspect;
 use foundry::operations::vm::seed::{eject, survey};
 use foundry::record::Role;
@@ -59,7 +59,7 @@ fn drives(host: &MemoryHost, view: View) -> usize {
 #[track_caller]
 fn assert_ejected(bench: &Bench) {
     assert!(!bench.host.files().contains(&SEED.to_owned()));
-    assert_eq!((drives(&bench.host, View::Current), drives(&bench.host, View::Persistent)), (0, 0));
+    assert_eq!((drives(&bench.host, View::Current), drives(&bench.host, View::Config)), (0, 0));
     let (record, before) = (bench.record("web"), Bench::with_web().record("web"));
     assert!(record.volumes.iter().all(|v| v.role != Role::Seed));
     assert_eq!(record.volumes.len() + 1, before.volumes.len());
@@ -149,14 +149,14 @@ fn a_vm_without_a_seed_has_none_to_eject() {
 fn a_drive_with_another_medium_stays() {
     let bench = bench();
     let uuid = bench.host.uuid_of("web").unwrap();
-    bench.host.detach_disk(uuid, "sda", Reach::Both).unwrap();
+    bench.host.detach_disk(uuid, "sda", Affect::Both).unwrap();
     let other = "<disk type='file' device='cdrom'><source file='/pool/vms/web_1_boot'/><target dev='sda' bus='scsi'/></disk>";
-    bench.host.attach_disk(uuid, other, Reach::Both).unwrap();
+    bench.host.attach_disk(uuid, other, Affect::Both).unwrap();
     // cloud-init is not asked: the guest has no seed.
     bench.host.set_guest("web", Guest::new());
     assert!(run(&bench, false).unwrap());
     assert_ejected(&bench);
-    let xml = bench.host.domain_xml(uuid, View::Persistent).unwrap().unwrap();
+    let xml = bench.host.domain_xml(uuid, View::Config).unwrap().unwrap();
     assert!(DomainDescription::read(&xml).unwrap().disk("sda").is_some());
 }
 
@@ -166,7 +166,7 @@ fn a_seed_that_another_domain_uses_stays_as_a_volume() {
     bench.host.define_domain(&foreign("reader", SEED)).unwrap();
     run(&bench, false).unwrap();
     assert!(bench.host.files().contains(&SEED.to_owned()));
-    assert_eq!(drives(&bench.host, View::Persistent), 0);
+    assert_eq!(drives(&bench.host, View::Config), 0);
     assert!(bench.told.warnings()[0].contains("domain 'reader' uses it too"), "{:?}", bench.told.warnings());
 }
 
@@ -178,7 +178,7 @@ fn a_guest_that_does_not_let_go_keeps_it() {
     assert_eq!(error.kind(), Kind::Timeout);
     assert!(whole(&error).contains("foundry seed eject web finishes it"), "{}", whole(&error));
     assert!(bench.host.files().contains(&SEED.to_owned()));
-    assert_eq!(drives(&bench.host, View::Persistent), 1);
+    assert_eq!(drives(&bench.host, View::Config), 1);
 }
 
 /// Whoever forced it is told the command that is not refused.

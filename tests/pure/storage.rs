@@ -4,8 +4,8 @@ use std::os::unix::fs::MetadataExt;
 
 use crate::support::bench::{Bench, GIB, foreign, host_with_neighbours};
 use crate::support::manifests::{WEB, plan, plan_with};
-use foundry::host::Host;
 use foundry::host::memory::MemoryHost;
+use foundry::host::{Domains, Pools};
 use foundry::operations::storage::status::{self, PoolStatus, StorageStatus};
 
 const NOTHING: [&str; 0] = [];

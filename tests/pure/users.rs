@@ -7,7 +7,7 @@ use crate::support::bench::disk_request;
 use crate::support::bench::{Bench, FORCE, GENTLE, GIB, foreign, host_with_neighbours};
 use crate::support::manifests::{SMALL, WEB, plan, plan_with};
 use foundry::host::memory::MemoryHost;
-use foundry::host::{DomainState, Host, Reach};
+use foundry::host::{Affect, Disks, DomainState, Domains, Pools, Volumes};
 use foundry::operations::disk;
 use foundry::operations::gc;
 use foundry::operations::image;
@@ -28,7 +28,7 @@ const KINDS: [(&str, Use); 7] = [
     ("live XML", |bench, path, _| {
         let uuid = bench.host.define_domain(&foreign("box", "/x")).unwrap();
         bench.host.set_state("box", DomainState::Running);
-        bench.host.attach_disk(uuid, &disk(path), Reach::Live).unwrap();
+        bench.host.attach_disk(uuid, &disk(path), Affect::Live).unwrap();
     }),
     ("snapshot", |bench, path, _| {
         bench.host.define_domain(&foreign("box", path)).unwrap();
@@ -284,7 +284,7 @@ fn destroy_leaves_the_variables_that_a_copy_names() {
     let own = |bench: &Bench| {
         let uuid = bench.host.uuid_of("web").unwrap();
         bench.host.force_off(uuid).unwrap();
-        let xml = bench.host.domain_xml(uuid, foundry::host::View::Persistent).unwrap().unwrap();
+        let xml = bench.host.domain_xml(uuid, foundry::host::View::Config).unwrap().unwrap();
         let with = xml.replace("</os>", &format!("<nvram>{nvram}</nvram></os>"));
         assert_ne!(xml, with);
         bench.host.define_domain(&with).unwrap();
@@ -310,7 +310,7 @@ fn destroy_leaves_the_variables_that_a_copy_names() {
 fn a_disk_that_an_older_record_forgets_is_named() {
     let bench = web();
     let uuid = bench.host.uuid_of("web").unwrap();
-    let old = bench.host.domain_xml(uuid, foundry::host::View::Persistent).unwrap().unwrap();
+    let old = bench.host.domain_xml(uuid, foundry::host::View::Config).unwrap().unwrap();
     disk::attach(&bench.session(), &disk_request("web", 1)).unwrap();
     bench.host.define_domain(&old).unwrap();
     bench.destroy("web", GENTLE).unwrap();
@@ -326,9 +326,9 @@ fn a_disk_that_an_older_record_forgets_is_named() {
 fn a_record_that_went_back_in_time_loses_no_volume() {
     let bench = web();
     let uuid = bench.host.uuid_of("web").unwrap();
-    let old = bench.host.domain_xml(uuid, foundry::host::View::Persistent).unwrap().unwrap();
+    let old = bench.host.domain_xml(uuid, foundry::host::View::Config).unwrap().unwrap();
     disk::attach(&bench.session(), &disk_request("web", 1)).unwrap();
-    let new = bench.host.domain_xml(uuid, foundry::host::View::Persistent).unwrap().unwrap();
+    let new = bench.host.domain_xml(uuid, foundry::host::View::Config).unwrap().unwrap();
     // As a restore of what was saved before does.
     bench.host.define_domain(&old).unwrap();
     bench.host.start(uuid).unwrap();
@@ -351,9 +351,9 @@ fn a_record_that_went_back_in_time_loses_no_volume() {
 fn destroy_goes_by_the_newer_record() {
     let bench = web();
     let uuid = bench.host.uuid_of("web").unwrap();
-    let old = bench.host.domain_xml(uuid, foundry::host::View::Persistent).unwrap().unwrap();
+    let old = bench.host.domain_xml(uuid, foundry::host::View::Config).unwrap().unwrap();
     disk::attach(&bench.session(), &disk_request("web", 1)).unwrap();
-    let new = bench.host.domain_xml(uuid, foundry::host::View::Persistent).unwrap().unwrap();
+    let new = bench.host.domain_xml(uuid, foundry::host::View::Config).unwrap().unwrap();
     for (runs, next) in [(&old, &new), (&new, &old)] {
         bench.host.force_off(uuid).unwrap();
         bench.host.define_domain(runs).unwrap();
@@ -404,7 +404,7 @@ fn an_image_is_free_when_the_disk_was_copied_off_it() {
     // The definition still says that it lies on the image, and would not start without.
     assert_eq!(image::info(&bench.session(), "foundry-images", "debian-12").unwrap().vms, ["web"]);
     let uuid = bench.host.uuid_of("web").unwrap();
-    let xml = bench.host.domain_xml(uuid, foundry::host::View::Persistent).unwrap().unwrap();
+    let xml = bench.host.domain_xml(uuid, foundry::host::View::Config).unwrap().unwrap();
     let (before, rest) = xml.split_once("<backingStore type").unwrap();
     let (_, after) = rest.split_once("</backingStore>").unwrap();
     // As libvirt leaves it after virsh blockpull.

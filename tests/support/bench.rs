@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::manifests::{WEB, plan};
 use foundry::Error;
 use foundry::host::memory::{Fingerprint, MemoryHost};
-use foundry::host::{Bridge, Host};
+use foundry::host::{Bridge, Domains};
 use foundry::operations::Cancel;
 use foundry::operations::Clock;
 use foundry::operations::Event;

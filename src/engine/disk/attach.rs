@@ -151,7 +151,7 @@ fn not_plugged(session: &Session<'_>, witness: Witness, job: &Job, error: HostEr
     }
     error.hint(format!(
         "the guest has no free slot for a disk; foundry disk attach {} {} --at-next-start attaches it when it starts next",
-        job.subject.domain.word(),
+        job.subject.domain.shell_name(),
         job.disk.size.0 / GIB
     ))
 }

@@ -15,7 +15,7 @@ use foundry_core::plan::{DataDisk, DiskFormat};
 use foundry_core::record::{Liveness, Maker, RecordedVolume, Role};
 use foundry_core::units::Bytes;
 use foundry_host::libvirt_xml::DomainDescription;
-use foundry_host::{Pool, Reach, Volume};
+use foundry_host::{Affect, Pool, Volume};
 
 /// What is wanted.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,7 +47,7 @@ pub(super) struct Job {
     /// Whether an earlier run, which was broken off, made the volume.
     pub(super) volume_is_there: bool,
     /// Where it is still to be plugged in.
-    pub(super) reach: Option<Reach>,
+    pub(super) reach: Option<Affect>,
     pub(super) live: bool,
 }
 
@@ -97,11 +97,11 @@ pub(super) fn prepare(session: &Session<'_>, request: &Request<'_>) -> Result<Jo
 }
 
 /// Whether a running guest has it afterwards, and where it is still to be plugged in.
-fn places(subject: &Subject, target: &str, at_next_start: bool) -> (bool, Option<Reach>) {
+fn places(subject: &Subject, target: &str, at_next_start: bool) -> (bool, Option<Affect>) {
     let has = |described: &DomainDescription| described.disk(target).is_some();
     let has_live = subject.live.as_ref().is_some_and(has);
     let needs_live = subject.live.is_some() && !has_live && !at_next_start;
-    (has_live || needs_live, Reach::of(needs_live, !has(&subject.next)))
+    (has_live || needs_live, Affect::of(needs_live, !has(&subject.next)))
 }
 
 /// The pool of the VM's other disks.

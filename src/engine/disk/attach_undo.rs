@@ -11,7 +11,7 @@ use foundry_core::error::{Error, Kind};
 use foundry_core::plan::DiskFormat;
 use foundry_core::record::{Record, RecordedVolume};
 use foundry_core::units::GIB;
-use foundry_host::{HostError, Reach, View};
+use foundry_host::{Affect, HostError, View};
 
 /// How long a guest may take to let go of a disk that it was just given.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -54,14 +54,14 @@ pub(super) fn unnoted(session: &Session<'_>, job: &Job, error: Error) -> Error {
 
 /// What to do about what is left.
 pub(super) fn removal(job: &Job) -> String {
-    let (vm, target) = (job.subject.domain.word(), &job.disk.target);
+    let (vm, target) = (job.subject.domain.shell_name(), &job.disk.target);
     format!("{} finishes it, foundry disk detach {vm} {target} removes it", again(job))
 }
 
 /// The command that goes on with this very disk: without its device it would attach a second one where this one turns
 /// out to be whole.
 fn again(job: &Job) -> String {
-    let (vm, disk) = (job.subject.domain.word(), &job.disk);
+    let (vm, disk) = (job.subject.domain.shell_name(), &job.disk);
     let mut command = format!("foundry disk attach {vm} {}GiB --device {}", disk.size.0 / GIB, disk.target);
     if disk.format == DiskFormat::Raw {
         command.push_str(" --format raw");
@@ -148,7 +148,7 @@ fn is_noted_by_us(session: &Session<'_>, job: &Job) -> Result<bool, String> {
 fn leave_to_its_maker(session: &Session<'_>, job: &Job) -> Result<(), String> {
     let left = Err("it may exist".to_owned());
     let told = |e: HostError| Error::from(e).to_string();
-    if !is_plugged(session, job, View::Persistent)? {
+    if !is_plugged(session, job, View::Config)? {
         return left;
     }
     let RecordedVolume { pool, name, .. } = &job.volume;
@@ -180,14 +180,14 @@ fn unplug(session: &Session<'_>, job: &Job, made: &Made) -> Result<(), String> {
     let (uuid, target) = (job.subject.domain.uuid, job.disk.target.as_str());
     let is_active = session.host.state(uuid).map_err(told)?.is_some_and(|now| now.state.is_active());
     if is_active && is_plugged(session, job, View::Current)? {
-        session.host.detach_disk(uuid, target, Reach::Live).map_err(told)?;
+        session.host.detach_disk(uuid, target, Affect::Live).map_err(told)?;
         let give_up = || session.cancel.is_insisted();
         if !is_let_go(session, uuid, target, PATIENCE, give_up).map_err(|e| e.to_string())? {
             return Err("the guest does not let go of it".into());
         }
     }
-    if is_plugged(session, job, View::Persistent)? {
-        session.host.detach_disk(uuid, target, Reach::Persistent).map_err(told)?;
+    if is_plugged(session, job, View::Config)? {
+        session.host.detach_disk(uuid, target, Affect::Config).map_err(told)?;
     }
     Ok(())
 }

@@ -24,7 +24,7 @@ use foundry_core::error::{Code, Error};
 use foundry_core::record::{Liveness, Record, RecordedVolume, Role};
 use foundry_core::text::shell_word;
 use foundry_host::libvirt_xml::{DiskDevice, DiskSource};
-use foundry_host::{Reach, View, Volume};
+use foundry_host::{Affect, View, Volume};
 
 /// Time between two looks at a guest that lets go of a disk.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -98,7 +98,7 @@ fn check(session: &Session<'_>, subject: &Subject, found: &Found, keep: bool) ->
     if found.live.is_some() && !subject.executes() {
         return Err(refused(Code::GuestPaused, format!("VM '{vm}' is {}", subject.domain.state))
             .because("a guest that does not execute cannot let go of a disk")
-            .hint(format!("virsh resume {0}, or stop it: virsh shutdown {0}", subject.domain.word())));
+            .hint(format!("virsh resume {0}, or stop it: virsh shutdown {0}", subject.domain.shell_name())));
     }
     check_block_job(session, subject, found)?;
     check_mounted(session, subject, found)
@@ -116,7 +116,7 @@ fn refuse_if_attaching(subject: &Subject, found: &Found, keep: bool) -> Result<(
         Liveness::Elsewhere if keep => Ok(()),
         Liveness::Elsewhere => Err(busy().because("it runs on another machine").hint(format!(
             "if that was given up: foundry disk detach {} {} --keep, which keeps the volume",
-            subject.domain.word(),
+            subject.domain.shell_name(),
             shell_word(target)
         ))),
         Liveness::Alive => {
@@ -271,7 +271,7 @@ pub fn detach(session: &Session<'_>, detachment: &Detachment, patience: Duration
         unplugged.map_err(|error| reclaim(session, detachment, unfinished(error)))?;
     }
     if let Some(next) = &found.next {
-        let detached = session.host.detach_disk(subject.domain.uuid, &next.target, Reach::Persistent);
+        let detached = session.host.detach_disk(subject.domain.uuid, &next.target, Affect::Config);
         detached.map_err(|e| unfinished(e.into()))?;
     }
     session.done("Disk detached");
@@ -285,7 +285,7 @@ pub fn detach(session: &Session<'_>, detachment: &Detachment, patience: Duration
 
 fn finishing(detachment: &Detachment) -> String {
     let keep = if detachment.keep { " --keep" } else { "" };
-    let (vm, target) = (detachment.subject.domain.word(), shell_word(&detachment.target));
+    let (vm, target) = (detachment.subject.domain.shell_name(), shell_word(&detachment.target));
     format!("foundry disk detach {vm} {target}{keep} finishes it")
 }
 
@@ -323,7 +323,7 @@ fn unplug(
     let Detachment { vm, subject, .. } = detachment;
     let uuid = subject.domain.uuid;
     session.working("Waiting for the guest to let go of the disk");
-    session.host.detach_disk(uuid, target, Reach::Live)?;
+    session.host.detach_disk(uuid, target, Affect::Live)?;
     if is_let_go(session, uuid, target, patience, || session.cancel.is_requested())? {
         return Ok(());
     }

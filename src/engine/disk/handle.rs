@@ -54,7 +54,7 @@ impl Subject {
         }
         let described = |view| session.host.describe(domain.uuid, view);
         let live = if domain.state.is_active() { described(View::Current)? } else { None };
-        let Some(next) = described(View::Persistent)? else { return Err(absent(session, name)?) };
+        let Some(next) = described(View::Config)? else { return Err(absent(session, name)?) };
         let mut record = Ages::of(&domain, record, live.is_some().then_some(&next)).merged();
         let views: Vec<&DomainDescription> = live.iter().chain([&next]).collect();
         follow_moves(session, &mut record, &views)?;
@@ -190,7 +190,7 @@ impl Found {
         let place = other.source.path().unwrap_or("another volume");
         let error =
             refused(Code::DiskNotOwn, format!("disk '{target}' of VM '{vm}' is not on its own volume"));
-        let (vm, word) = (of.domain.word(), shell_word(&other.target));
+        let (vm, word) = (of.domain.shell_name(), shell_word(&other.target));
         let is_known = self.live.as_ref().is_some_and(|d| d.backing_chain.contains(&recorded.path));
         let is_snapshot = is_known || backing_chain::lies_on(session, place, recorded)?;
         Ok(match is_snapshot {
@@ -209,7 +209,7 @@ impl Found {
 
 /// The error for a VM that goes on from its saved memory: that knows its disks as they were.
 fn saved(domain: &Domain) -> Error {
-    let (vm, word) = (&domain.name, domain.word());
+    let (vm, word) = (&domain.name, domain.shell_name());
     refused(Code::SavedMemoryInTheWay, format!("VM '{vm}' is off with its memory saved"))
         .because("its guest goes on where it stopped, with the disks that it had then")
         .hint(format!(
@@ -221,7 +221,7 @@ fn saved(domain: &Domain) -> Error {
 /// The record of a VM that is nobody's work in progress.
 fn whole_record(domain: &Domain) -> Result<Record, Error> {
     let name = &domain.name;
-    let word = domain.word();
+    let word = domain.shell_name();
     match Owner::of_domain(domain.uuid, domain.record.as_deref()) {
         Owner::Foundry(record) => match record.state {
             State::Created => Ok(*record),

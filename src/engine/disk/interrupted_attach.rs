@@ -94,7 +94,8 @@ fn plugged(
     let (vm, target) = (subject.name(), &found.target);
     found.own_volume(session, subject)?;
     let by_hand = |what: &str| {
-        let hint = format!("foundry disk detach {} {} removes it", subject.domain.word(), shell_word(target));
+        let hint =
+            format!("foundry disk detach {} {} removes it", subject.domain.shell_name(), shell_word(target));
         refused(Code::DiskHalfThere, format!("disk '{target}' of VM '{vm}' {what}")).hint(hint)
     };
     let Some(next) = &found.next else { return Err(by_hand("is there until the VM stops only")) };

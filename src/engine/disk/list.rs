@@ -132,7 +132,7 @@ type Views = (Option<DomainDescription>, Option<DomainDescription>);
 fn describe(session: &Session<'_>, domain: &Domain) -> Result<Option<Views>, Error> {
     let view = |view| session.host.describe(domain.uuid, view);
     let live = if domain.state.is_active() { view(View::Current)? } else { None };
-    let next = if domain.persistent { view(View::Persistent)? } else { None };
+    let next = if domain.persistent { view(View::Config)? } else { None };
     Ok((live.is_some() || next.is_some()).then_some((live, next)))
 }
 

@@ -102,7 +102,7 @@ fn resize_found(
 
 /// What to do about a growth that the record may not say.
 fn again(subject: &Subject, target: &str, size: Bytes) -> String {
-    let (vm, target) = (subject.domain.word(), shell_word(target));
+    let (vm, target) = (subject.domain.shell_name(), shell_word(target));
     let again = format!("foundry disk resize {vm} {target} {}GiB", size.0 / GIB);
     format!("its record does not say so: {again} writes it")
 }
@@ -134,7 +134,7 @@ pub(super) fn unfinished(subject: &Subject, target: &str) -> Error {
     let message = format!("disk '{target}' of VM '{}' is only half there", subject.name());
     refused(Code::DiskHalfThere, message).hint(format!(
         "foundry disk detach {} {} removes what an attach or a detach left",
-        subject.domain.word(),
+        subject.domain.shell_name(),
         shell_word(target)
     ))
 }
@@ -215,7 +215,7 @@ pub(crate) fn check_snapshots(session: &Session<'_>, subject: &Subject, why: &st
         .because(why)
         .hint(format!(
             "if nobody wants to go back to it, virsh snapshot-delete {} {} removes one; the disks stay as they are now",
-            subject.domain.word(),
+            subject.domain.shell_name(),
             shell_word(first)
         )))
 }
@@ -229,7 +229,7 @@ pub(super) fn check_block_job(session: &Session<'_>, subject: &Subject, found: &
     }
     Err(refused(Code::DiskBusy, format!("a block job works on disk '{target}' of VM '{vm}'")).hint(format!(
         "virsh blockjob {} {} shows it; wait for its end",
-        subject.domain.word(),
+        subject.domain.shell_name(),
         shell_word(target)
     )))
 }

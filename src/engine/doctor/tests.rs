@@ -14,7 +14,7 @@ use foundry_core::error::{Error, Kind};
 use foundry_core::units::Bytes;
 use foundry_host::memory::MemoryHost;
 use foundry_host::{
-    Bridge, Capabilities, Domain, DomainState, GuestMachine, Host, Machine, Network, Pool, PoolSource,
+    Bridge, Capabilities, Domain, DomainState, GuestMachine, HostInfo, Machine, Network, Pool, PoolSource,
     SecurityModel,
 };
 

@@ -44,7 +44,7 @@ pub(super) fn run(
     }
     let loader = machine.and_then(plain_firmware);
     session.working("Running a guest for a moment");
-    match said(session.host.run_for_a_moment(&xml(arch, virt_type, loader)))? {
+    match said(session.host.start_transient(&xml(arch, virt_type, loader)))? {
         Ok(uuid) => watch(session, uuid, virt_type),
         Err(why) => Ok(Trial::Refused(why)),
     }

@@ -139,7 +139,7 @@ fn domain_of(path: &Path) -> Option<&str> {
 fn owners(session: &Session<'_>, domains: &[Domain]) -> Result<Owners, Error> {
     let mut owners = Owners { names: domains.iter().map(|d| d.name.clone()).collect(), files: Vec::new() };
     for domain in domains {
-        for view in [View::Current, View::Persistent] {
+        for view in [View::Current, View::Config] {
             // One that is gone since it was listed counts by its name.
             session.host.describe(domain.uuid, view)?.into_iter().for_each(|d| owners.add(d));
         }

@@ -43,7 +43,7 @@ fn half_vm(session: &Session<'_>, domain: &Domain, record: &Record) -> Result<Re
         Remains::new(Sort::Vm, domain.name.clone(), reason).since(Some(record.changed_at.clone()))
     };
     let by_force = if record.state == State::Creating { " --force" } else { "" };
-    let by_hand = format!("foundry destroy {}{by_force}", domain.word());
+    let by_hand = format!("foundry destroy {}{by_force}", domain.shell_name());
     if let Some(busy) = busy(record) {
         return Ok(remains(busy).hint(by_hand));
     }
@@ -118,7 +118,7 @@ fn half_detached(domain: &Domain, volume: &RecordedVolume) -> Remains {
 
 fn disk(domain: &Domain, volume: &RecordedVolume, reason: String) -> Remains {
     let target = volume.target().unwrap_or_else(|| volume.name.clone());
-    let (vm, word) = (domain.word(), shell_word(&target));
+    let (vm, word) = (domain.shell_name(), shell_word(&target));
     let remains = Remains::new(Sort::Disk, format!("{}/{target}", domain.name), reason);
     match volume.role {
         Role::Boot => remains,

@@ -306,7 +306,7 @@ pub(crate) fn refresh_all(session: &Session<'_>) -> Result<(), Error> {
 fn claims(session: &Session<'_>, domain: &Domain, snapshots: &[(Uuid, String)]) -> Result<Claims, Error> {
     let mut claims = Claims::of_domain(domain);
     let both = domain.persistent && domain.state.is_active();
-    let views: &[View] = if both { &[View::Current, View::Persistent] } else { &[View::Current] };
+    let views: &[View] = if both { &[View::Current, View::Config] } else { &[View::Current] };
     for view in views {
         // One that vanished since uses nothing; that it cannot be seen for another reason is no sign of that.
         let described = session.host.describe(domain.uuid, *view)?;

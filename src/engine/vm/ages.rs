@@ -52,5 +52,5 @@ pub(crate) fn next(session: &Session<'_>, domain: &Domain) -> Result<Option<Doma
     if !(domain.persistent && domain.state.is_active()) {
         return Ok(None);
     }
-    Ok(session.host.describe(domain.uuid, View::Persistent)?)
+    Ok(session.host.describe(domain.uuid, View::Config)?)
 }

@@ -22,7 +22,7 @@ use crate::storage::file_locks;
 use foundry_core::error::{Code, Error};
 use foundry_core::record::{Maker, Record, RecordedVolume, Role, State};
 use foundry_core::units::Bytes;
-use foundry_host::{Domain, HostError, Kept};
+use foundry_host::{Domain, HostError, KeptOnUndefine};
 
 pub use super::plan_destroy::survey;
 
@@ -60,7 +60,7 @@ pub struct Demolition {
     /// The file with its EFI variables.
     pub(crate) nvram: Option<String>,
     /// What is not removed with the definition.
-    pub(crate) stays: Kept,
+    pub(crate) stays: KeptOnUndefine,
     pub(crate) console_log: Option<String>,
     pub(crate) options: Options,
 }
@@ -190,7 +190,7 @@ fn mark_stopped(session: &Session<'_>, demolition: &Demolition) -> Result<(), Er
 }
 
 fn end_of_job(domain: &Domain) -> String {
-    let word = domain.word();
+    let word = domain.shell_name();
     format!("virsh domjobinfo {word} shows what it is, virsh domjobabort {word} ends it")
 }
 
@@ -220,7 +220,7 @@ fn unmarked(session: &Session<'_>, demolition: &Demolition, refused: HostError) 
     if matches!(is_still_there(session, demolition), Ok(false)) {
         return Err(taken_away(demolition));
     }
-    let word = demolition.domain.word();
+    let word = demolition.domain.shell_name();
     let is_full = refused.code() == Code::OutOfSpace;
     match &refused {
         HostError::Busy { .. } if force => return Ok(Marking::Held),
@@ -260,7 +260,7 @@ fn check_nothing_came(
             format!("VM '{name}' has got a disk since it was looked at"),
         )
         .because(format!("volume '{}' in pool '{}' is in its record now", new.name, new.pool))
-        .hint(format!("foundry destroy {} looks again", demolition.domain.word()))
+        .hint(format!("foundry destroy {} looks again", demolition.domain.shell_name()))
         .outcome("nothing was removed")),
     }
 }
@@ -276,7 +276,7 @@ fn spared(session: &Session<'_>, demolition: &Demolition, mark: Option<&Mark>, e
     let error = error.outcome(format!("nothing was removed; VM '{name}' still runs"));
     match &demolition.record {
         Some(record) if record.state != State::Created => {
-            error.outcome(format!("foundry destroy {} finishes it", demolition.domain.word()))
+            error.outcome(format!("foundry destroy {} finishes it", demolition.domain.shell_name()))
         }
         _ => error,
     }
@@ -311,7 +311,7 @@ fn remains(demolition: &Demolition) -> [String; 2] {
     let force = if demolition.record.is_none() && demolition.options.force { " --force" } else { "" };
     [
         format!("VM '{name}' is half destroyed; its definition still names what is left"),
-        format!("foundry destroy {}{force} finishes it", demolition.domain.word()),
+        format!("foundry destroy {}{force} finishes it", demolition.domain.shell_name()),
     ]
 }
 
@@ -361,7 +361,7 @@ fn taken_away(demolition: &Demolition) -> Error {
 
 /// A definition that is gone afterwards was undefined, whatever the call said.
 fn forget(session: &Session<'_>, demolition: &Demolition) -> Result<(), Error> {
-    match session.host.undefine_but(demolition.domain.uuid, demolition.stays) {
+    match session.host.undefine_keeping(demolition.domain.uuid, demolition.stays) {
         Err(failed) if !lookup::is_taken_away(session, demolition.domain.uuid) => Err(failed.into()),
         _ => Ok(()),
     }
@@ -374,7 +374,7 @@ pub(crate) fn refuse_held(session: &Session<'_>, demolition: &Demolition) -> Res
     let held = demolition.volumes.iter().find(|volume| file_locks::is_locked(session, &volume.path));
     let Some(volume) = held else { return Ok(()) };
     Err(file_locks::refused(name, &volume.pool, &volume.name)
-        .hint(format!("if nobody needs it: foundry destroy {} --force", demolition.domain.word())))
+        .hint(format!("if nobody needs it: foundry destroy {} --force", demolition.domain.shell_name())))
 }
 
 /// What is left of the console's log, if anything is.
@@ -425,7 +425,7 @@ pub(crate) fn leftover(session: &Session<'_>, domain: &Domain) -> Result<Demolit
     if demolition.domain.state.is_active() || demolition.domain.saved {
         return Err(Error::new(Code::HalfCreated, format!("VM '{}' was started meanwhile", domain.name))
             .because("its creation was interrupted, and it runs")
-            .hint(format!("foundry destroy {} removes it", domain.word()))
+            .hint(format!("foundry destroy {} removes it", domain.shell_name()))
             .outcome("nothing was changed"));
     }
     if let Some((what, reason)) = demolition.spared.first() {
@@ -434,7 +434,7 @@ pub(crate) fn leftover(session: &Session<'_>, domain: &Domain) -> Result<Demolit
             format!("an interrupted creation of VM '{}' left {what}", domain.name),
         )
         .because(reason.clone())
-        .hint(format!("look at it; foundry destroy {} removes the rest and leaves it", domain.word()))
+        .hint(format!("look at it; foundry destroy {} removes the rest and leaves it", domain.shell_name()))
         .outcome("nothing was changed"));
     }
     Ok(demolition)

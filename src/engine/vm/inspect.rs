@@ -213,15 +213,15 @@ fn unreadable(owner: &Owner) -> Option<Condition> {
 fn judge(domain: &Domain, owner: &Owner) -> (Phase, &'static str, String) {
     if let Owner::Foundry(record) = owner {
         if record.state == State::Creating {
-            return judge_creating(&record.maker.liveness(), record.maker.pid, &domain.word());
+            return judge_creating(&record.maker.liveness(), record.maker.pid, &domain.shell_name());
         }
         if record.state == State::Destroying {
-            let word = domain.word();
+            let word = domain.shell_name();
             let message = format!("its destruction was begun; foundry destroy {word} finishes it");
             return (Phase::Destroying, "VMDestroying", message);
         }
     }
-    let word = domain.word();
+    let word = domain.shell_name();
     let why = domain.why.sentence(domain.state);
     if domain.state == DomainState::Paused && domain.stopped_by_error() {
         let message = format!("VM is paused by an error: {}", why.unwrap_or_default());

@@ -18,7 +18,7 @@ use foundry_core::names::VmName;
 use foundry_core::record::{Liveness, Maker, Owner, Record, RecordedVolume, Role, State};
 use foundry_core::text::shell_word;
 use foundry_host::libvirt_xml::{DiskSource, DomainDescription};
-use foundry_host::{Domain, Kept, View, Volume};
+use foundry_host::{Domain, KeptOnUndefine, View, Volume};
 
 /// Looks at a VM and decides what would go with it; changes nothing.
 ///
@@ -29,7 +29,7 @@ pub fn survey(session: &Session<'_>, name: &str, options: Options) -> Result<Dem
     let refused = |code, message: String| Error::new(code, message).outcome("nothing was changed");
     let by_force = format!(
         "foundry destroy {} --force deletes it and those of its disks that are named as foundry names them",
-        domain.word()
+        domain.shell_name()
     );
     match Owner::of_domain(domain.uuid, domain.record.as_deref()) {
         Owner::Foundry(record) => survey_recorded(session, domain, *record, options),
@@ -140,7 +140,7 @@ fn refuse_if_busy(domain: &Domain, record: &Record, options: Options) -> Result<
         Liveness::Elsewhere if options.force => Ok(()),
         Liveness::Elsewhere => {
             Err(Error::new(Code::BeingCreated, format!("VM '{name}' is being created from another machine"))
-                .hint(format!("if that was given up: foundry destroy {} --force", domain.word()))
+                .hint(format!("if that was given up: foundry destroy {} --force", domain.shell_name()))
                 .outcome("nothing was changed"))
         }
         Liveness::Alive => Err(Error::new(
@@ -168,7 +168,7 @@ fn refuse_if_attaching(domain: &Domain, record: &Record, options: Options) -> Re
     Err(match maker.liveness() {
         Liveness::Elsewhere => error
             .because("it runs on another machine")
-            .hint(format!("if that was given up: foundry destroy {} --force", domain.word())),
+            .hint(format!("if that was given up: foundry destroy {} --force", domain.shell_name())),
         _ => error.hint("wait for it, or stop that process"),
     })
 }
@@ -194,7 +194,7 @@ fn survey_by_convention(
     domain: Domain,
     options: Options,
 ) -> Result<Demolition, Error> {
-    let described = description(session, &domain, View::Persistent)?;
+    let described = description(session, &domain, View::Config)?;
     let name: Option<VmName> = domain.name.parse().ok();
     let mut demolition = Demolition::of(domain, options);
     demolition.nvram = described.nvram.clone();
@@ -250,7 +250,7 @@ impl Demolition {
             only_older: Vec::new(),
             has_two_records: false,
             nvram: None,
-            stays: Kept::default(),
+            stays: KeptOnUndefine::default(),
             console_log: None,
             options,
         }

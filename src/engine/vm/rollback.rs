@@ -13,7 +13,7 @@ use crate::Session;
 use crate::storage::usage::Usage;
 use foundry_core::error::{Error, Kind};
 use foundry_core::record::RecordedVolume;
-use foundry_host::{HostError, Kept, View};
+use foundry_host::{HostError, KeptOnUndefine, View};
 
 /// How far it has come.
 pub(crate) struct Rollback<'a> {
@@ -140,13 +140,13 @@ fn is_gone(session: &Session<'_>, planned: &RecordedVolume) -> bool {
 
 /// What libvirt would remove with the definition that this run did not make: memory that is saved under the name, and
 /// EFI variables that another domain names, or of which nobody can tell.
-fn not_ours(session: &Session<'_>, uuid: Uuid) -> Kept {
+fn not_ours(session: &Session<'_>, uuid: Uuid) -> KeptOnUndefine {
     let is_shared = || -> Result<bool, Error> {
-        let described = session.host.describe(uuid, View::Persistent)?;
+        let described = session.host.describe(uuid, View::Config)?;
         let Some(path) = described.and_then(|described| described.nvram) else { return Ok(false) };
         Ok(!Usage::look(session, Some(uuid))?.of_file(&path).is_empty())
     };
-    Kept { nvram: is_shared().unwrap_or(true), saved: true }
+    KeptOnUndefine { nvram: is_shared().unwrap_or(true), saved: true }
 }
 
 fn remove(session: &Session<'_>, what: &CreatedResource) -> Result<(), String> {
@@ -154,7 +154,7 @@ fn remove(session: &Session<'_>, what: &CreatedResource) -> Result<(), String> {
     match what {
         CreatedResource::Domain { uuid, .. } => {
             session.host.force_off(*uuid).map_err(told)?;
-            session.host.undefine_but(*uuid, not_ours(session, *uuid)).map_err(told)
+            session.host.undefine_keeping(*uuid, not_ours(session, *uuid)).map_err(told)
         }
         CreatedResource::Volume(planned) => {
             session.host.delete_volume(&planned.pool, &planned.name).map_err(told)

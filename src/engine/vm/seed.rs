@@ -23,7 +23,7 @@ use foundry_core::error::{Code, Error, Kind};
 use foundry_core::record::{RecordedVolume, Role};
 use foundry_core::text::shell_word;
 use foundry_host::libvirt_xml::{DiskDescription, DiskDevice, DiskSource, DomainDescription};
-use foundry_host::{Reach, Volume};
+use foundry_host::{Affect, Volume};
 
 /// How long a guest may take to let go of a CD-ROM. On SCSI it is not asked.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -66,7 +66,8 @@ pub fn survey(session: &Session<'_>, vm: &str, force: bool) -> Result<Option<Eje
     disk::check_snapshots(session, &subject, "to go back to one would want the seed again")
         .map_err(|e| or_taken_away(session, &subject.domain, e))?;
     if !force {
-        let by_force = format!("foundry seed eject {} --force ejects it all the same", subject.domain.word());
+        let by_force =
+            format!("foundry seed eject {} --force ejects it all the same", subject.domain.shell_name());
         subject.check_held(session, &seed).map_err(|e| e.hint(by_force))?;
     }
     let mut ejection = Ejection { vm, live, volume: None, kept: None, subject, seed, force };
@@ -85,7 +86,7 @@ fn drive<'a>(described: &'a DomainDescription, seed: &RecordedVolume) -> Option<
 }
 
 fn check_done(session: &Session<'_>, subject: &Subject) -> Result<(), Error> {
-    let (vm, word) = (&subject.domain.name, subject.domain.word());
+    let (vm, word) = (&subject.domain.name, subject.domain.shell_name());
     let by_force = format!("foundry seed eject {word} --force ejects it all the same");
     let is_done = wait::is_cloud_init_done(session, &subject.domain, &subject.record)
         .map_err(|e| if e.kind() == Kind::Vm { e.hint(by_force.clone()) } else { e })?;
@@ -146,7 +147,7 @@ pub fn eject(session: &Session<'_>, ejection: &Ejection) -> Result<(), Error> {
     session.cancel.check_unchanged()?;
     // Nobody knows better than before whether cloud-init is done, and the drive may still be there.
     let force = if ejection.force { " --force" } else { "" };
-    let finishing = format!("foundry seed eject {}{force} finishes it", ejection.subject.domain.word());
+    let finishing = format!("foundry seed eject {}{force} finishes it", ejection.subject.domain.shell_name());
     let unfinished =
         |error: Error| or_taken_away(session, &ejection.subject.domain, error.outcome(finishing.as_str()));
     unplug(session, ejection).map_err(unfinished)?;
@@ -168,7 +169,7 @@ fn unplug(session: &Session<'_>, ejection: &Ejection) -> Result<(), Error> {
         described.and_then(|d| drive(d, seed)).map(|d| d.target.clone())
     };
     if let Some(target) = target(subject.live.as_ref()) {
-        session.host.detach_disk(uuid, &target, Reach::Live)?;
+        session.host.detach_disk(uuid, &target, Affect::Live)?;
         if !disk::is_let_go(session, uuid, &target, PATIENCE, || session.cancel.is_requested())? {
             session.cancel.check()?;
             let message = format!("the guest of VM '{vm}' does not let go of its CD-ROM '{target}'");
@@ -177,7 +178,7 @@ fn unplug(session: &Session<'_>, ejection: &Ejection) -> Result<(), Error> {
     }
     if let Some(target) = target(Some(&subject.next)) {
         session.cancel.check()?;
-        session.host.detach_disk(uuid, &target, Reach::Persistent)?;
+        session.host.detach_disk(uuid, &target, Affect::Config)?;
     }
     Ok(())
 }

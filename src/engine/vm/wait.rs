@@ -384,7 +384,7 @@ impl Watch<'_> {
 
     /// The VM as a shell's word, for commands that are advised.
     fn word(&self) -> Cow<'_, str> {
-        foundry_host::word_of(&self.name, self.vm.uuid)
+        foundry_host::shell_name(&self.name, self.vm.uuid)
     }
 
     fn resume_hint(&self) -> String {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use virt::error::{Error as VirtError, ErrorNumber};
 
 use super::Libvirt;
-use crate::{Host, HostError, Result, only_roots};
+use crate::{HostError, HostInfo, Result, only_roots};
 use foundry_core::error::Kind;
 
 /// A call that was given up.
@@ -49,7 +49,7 @@ impl Libvirt {
         call: impl FnOnce() -> std::result::Result<T, VirtError>,
     ) -> std::result::Result<T, VirtError> {
         let begun = Instant::now();
-        let answer = self.within(self.patience.limit_of(function), asked, call);
+        let answer = self.within(self.timeouts.limit_of(function), asked, call);
         let error = answer.as_ref().err().map(ToString::to_string);
         self.observer.called(function, &asked.operation, begun.elapsed(), error.as_deref());
         answer
@@ -61,7 +61,7 @@ impl Libvirt {
         asked: &Asked,
         call: impl FnOnce() -> std::result::Result<T, VirtError>,
     ) -> Result<T> {
-        self.within(self.patience.limit(), asked, call).map_err(|e| self.failed(asked, &e))
+        self.within(self.timeouts.limit(), asked, call).map_err(|e| self.failed(asked, &e))
     }
 
     fn within<T>(&self, limit: Option<Duration>, asked: &Asked, call: impl FnOnce() -> T) -> T {

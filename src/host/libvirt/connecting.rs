@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use virt::connect::Connect;
 use virt::error::{Error as VirtError, clear_error_callback};
 
-use super::machine::Told;
+use super::info::CapabilityCache;
 use super::sockets::Sockets;
 use super::watchdog::Watchdog;
-use super::{CallObserver, Libvirt, Patience, alive};
+use super::{CallObserver, CallTimeouts, Libvirt, keepalive};
 use crate::{HostError, Result};
 use foundry_core::text::io_cause;
 
@@ -23,21 +23,25 @@ type Way = fn(Option<&str>) -> std::result::Result<Connect, VirtError>;
 static CONNECTING: Mutex<()> = Mutex::new(());
 
 impl Libvirt {
-    /// Connects, with the usual patience; `uri` is libvirt's (its page "Connection URIs"), empty for libvirt's own
+    /// Connects, with the usual timeouts; `uri` is libvirt's (its page "Connection URIs"), empty for libvirt's own
     /// choice.
     ///
     /// # Errors
     /// [`HostError::Connect`] with libvirt's reason.
     pub fn connect(uri: &str, observer: Arc<dyn CallObserver>) -> Result<Self> {
-        Self::connect_within(uri, observer, Patience::default())
+        Self::connect_within(uri, observer, CallTimeouts::default())
     }
 
     /// Connects. A call that has no answer in time fails, and with it the connection.
     ///
     /// # Errors
     /// [`HostError::Connect`] with libvirt's reason.
-    pub fn connect_within(uri: &str, observer: Arc<dyn CallObserver>, patience: Patience) -> Result<Self> {
-        Self::connect_by(("virConnectOpen", Connect::open), uri, observer, patience)
+    pub fn connect_within(
+        uri: &str,
+        observer: Arc<dyn CallObserver>,
+        timeouts: CallTimeouts,
+    ) -> Result<Self> {
+        Self::connect_by(("virConnectOpen", Connect::open), uri, observer, timeouts)
     }
 
     /// Connects to look only: nobody is asked who they are (libvirt's page "Connection authentication"), and what would
@@ -45,15 +49,19 @@ impl Libvirt {
     ///
     /// # Errors
     /// As [`Self::connect_within`].
-    pub fn connect_read_only(uri: &str, observer: Arc<dyn CallObserver>, patience: Patience) -> Result<Self> {
-        Self::connect_by(("virConnectOpenReadOnly", Connect::open_read_only), uri, observer, patience)
+    pub fn connect_read_only(
+        uri: &str,
+        observer: Arc<dyn CallObserver>,
+        timeouts: CallTimeouts,
+    ) -> Result<Self> {
+        Self::connect_by(("virConnectOpenReadOnly", Connect::open_read_only), uri, observer, timeouts)
     }
 
     fn connect_by(
         (function, way): (&str, Way),
         uri: &str,
         observer: Arc<dyn CallObserver>,
-        patience: Patience,
+        timeouts: CallTimeouts,
     ) -> Result<Self> {
         // Otherwise the library writes each error to stderr on its own, the expected ones too.
         clear_error_callback();
@@ -66,11 +74,11 @@ impl Libvirt {
             return Err(failed(cause));
         }
         let begun = Instant::now();
-        let opened = open(way, uri, patience.limit());
+        let opened = open(way, uri, timeouts.limit());
         let error = opened.as_ref().err().cloned();
         observer.called(function, &format!("connect to {uri}"), begun.elapsed(), error.as_deref());
         let (connection, sockets) = opened.map_err(failed)?;
-        alive::keep_alive(&connection, patience);
+        keepalive::keep_alive(&connection, timeouts);
         let watchdog = Watchdog::over(sockets.clone());
         let (uri, unanswered) = (uri.to_owned(), OnceLock::new());
         Ok(Self {
@@ -79,10 +87,10 @@ impl Libvirt {
             observer,
             streams_only: false,
             sockets,
-            patience,
+            timeouts,
             watchdog,
             unanswered,
-            told: Told::default(),
+            told: CapabilityCache::default(),
             is_here: OnceLock::new(),
             name: OnceLock::new(),
         })
@@ -132,6 +140,23 @@ fn open(way: Way, uri: &str, limit: Option<Duration>) -> std::result::Result<(Co
 #[cfg(test)]
 mod tests {
     use super::*;
+    use foundry_core::error::Kind;
+
+    #[test]
+    fn a_refused_connection_says_which_and_why() {
+        let Err(error) = Libvirt::connect("qemu+unix:///system?socket=/nonexistent/sock", Arc::new(()))
+        else {
+            panic!("connected to a socket that does not exist");
+        };
+        assert_eq!(error.kind(), Kind::Connection);
+        assert!(error.cause().is_some_and(|c| c.contains("/nonexistent/sock")), "{error:?}");
+        assert!(error.hint().is_some_and(|h| h.contains("libvirtd")));
+    }
+
+    #[test]
+    fn a_nul_byte_in_a_uri_is_an_error_and_no_panic() {
+        assert!(matches!(Libvirt::connect("a\0b", Arc::new(())), Err(HostError::Connect { .. })));
+    }
 
     #[test]
     fn a_missing_test_host_is_named_without_an_error_number() {

@@ -21,7 +21,7 @@ use virt::storage_vol::StorageVol;
 use super::sending::{CHUNK, Sending, transfer_failed};
 use super::write_behind::{InPlace, WriteBehind};
 use super::{Asked, Libvirt, libvirt_xml};
-use crate::{Host, HostError, Result};
+use crate::{HostError, HostInfo, Result};
 use foundry_fetch::ownership;
 
 /// The user that a file server makes of root, where it does so (exports(5), `root_squash`).

@@ -2,29 +2,21 @@
 
 use foundry_core::record::METADATA_NAMESPACE;
 use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
-use std::time::Duration;
 
 use uuid::Uuid;
 use virt::domain::Domain as Handle;
+use virt::domain_snapshot::DomainSnapshot;
 use virt::error::{Error as VirtError, ErrorNumber};
 use virt::sys as c;
 
 use super::calling::is_absence;
 use super::why::{state_of, why};
-use super::{Asked, Libvirt, agent, libvirt_xml, sys, vm};
-use crate::{AddressSource, Domain, DomainState, GuestAddress, Kept, Result, StateNow, View};
+use super::{Libvirt, libvirt_xml, sys, vm};
+use crate::{Domain, DomainState, Domains, KeptOnUndefine, Result, StateNow, View};
 use foundry_core::units::Bytes;
 
 /// Prefix that libvirt gives foundry's element in the domain's XML.
 const METADATA_KEY: &str = "foundry";
-
-/// How many threads fetch records when many domains are listed. A call waits for its answer most of its time; beyond four
-/// libvirt's client spends more on handing its one connection from thread to thread than is won (measured with 9.0).
-const LIST_THREADS: usize = 4;
-
-/// How long the agent may take to tell the guest's addresses; one that hangs must not hold up a listing.
-const AGENT_WITHIN: Duration = Duration::from_secs(1);
 
 /// Everything that a definition may drag along but its saved memory, least widely known first: a daemon that does not
 /// know a flag refuses the call, and the next set is tried (`--tpm` came with libvirt 8.9).
@@ -40,11 +32,6 @@ const UNDEFINE_FLAGS: [u32; 4] = [
     c::VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA,
 ];
 
-/// CPUs, and memory in KiB.
-type Size = (u32, u64);
-/// A domain's record and size.
-type Details = (Option<String>, Size);
-
 impl Libvirt {
     pub(super) fn handle(&self, domain: Uuid) -> Result<Handle> {
         self.call("virDomainLookupByUUID", &vm(format!("look up domain {domain}")), || {
@@ -52,7 +39,7 @@ impl Libvirt {
         })
     }
 
-    fn find_handle(&self, domain: Uuid) -> Result<Option<Handle>> {
+    pub(super) fn find_handle(&self, domain: Uuid) -> Result<Option<Handle>> {
         self.find("virDomainLookupByUUID", &vm(format!("look up domain {domain}")), || {
             self.connection.lookup_domain_by_uuid(domain)
         })
@@ -70,45 +57,32 @@ impl Libvirt {
         self.call(function, &vm(format!("{verb} domain '{}'", name_of(&handle))), || act(&handle))
     }
 
-    pub(super) fn find_domain(&self, name: &str) -> Result<Option<Domain>> {
-        let asked = vm(format!("look up domain '{name}'"));
-        let found =
-            self.find("virDomainLookupByName", &asked, || self.connection.lookup_domain_by_name(name))?;
-        let Some(handle) = found else { return Ok(None) };
-        // A domain can vanish between two calls; then it is absent.
-        let Some(info) = self.find("virDomainGetInfo", &asked, || handle.info())? else { return Ok(None) };
-        let Some((state, reason)) = self.find("virDomainGetState", &asked, || sys::state(&handle))? else {
-            return Ok(None);
-        };
-        let persistent =
-            self.find("virDomainIsPersistent", &asked, || handle.is_persistent())?.unwrap_or(false);
-        let autostart = if persistent {
-            self.find("virDomainGetAutostart", &asked, || handle.autostart())?
-        } else {
-            None
-        };
-        Ok(Some(Domain {
-            uuid: self.call("virDomainGetUUID", &asked, || handle.uuid())?,
-            name: name.to_owned(),
-            state: state_of(state),
-            why: why(state, reason),
-            vcpus: info.nr_virt_cpu,
-            memory: Bytes(info.max_mem * 1024),
-            persistent,
-            autostart: autostart.unwrap_or(false),
-            saved: !state_of(state).is_active() && self.is_saved(&handle)?,
-            record: self.read_record(&handle)?,
-        }))
+    /// Whether its next start restores it; not every driver saves.
+    fn is_saved(&self, handle: &Handle) -> Result<bool> {
+        let asked = vm(format!("look for the saved memory of domain '{}'", name_of(handle)));
+        match self.raw("virDomainHasManagedSaveImage", &asked, || handle.has_managed_save(0)) {
+            Ok(saved) => Ok(saved),
+            Err(e) if is_absence(&e) || e.code().is(ErrorNumber::NoSupport) => Ok(false),
+            Err(e) => Err(self.failed(&asked, &e)),
+        }
     }
 
-    pub(super) fn state_now(&self, domain: Uuid) -> Result<Option<StateNow>> {
-        let Some(handle) = self.find_handle(domain)? else { return Ok(None) };
-        let asked = vm(format!("look at domain '{}'", name_of(&handle)));
-        let now = self.find("virDomainGetState", &asked, || sys::state(&handle))?;
-        Ok(now.map(|(state, reason)| StateNow { state: state_of(state), why: why(state, reason) }))
+    pub(super) fn read_record(&self, handle: &Handle) -> Result<Option<String>> {
+        let asked = vm(format!("read foundry's record of domain '{}'", name_of(handle)));
+        let element = self.find("virDomainGetMetadata", &asked, || {
+            handle.metadata(
+                c::VIR_DOMAIN_METADATA_ELEMENT.cast_signed(),
+                Some(METADATA_NAMESPACE),
+                c::VIR_DOMAIN_AFFECT_CURRENT,
+            )
+        })?;
+        // What cannot be read is passed on as it is: it is somebody's record, and not "no record".
+        Ok(element.map(|xml| libvirt_xml::metadata_text(&xml).unwrap_or(xml)))
     }
+}
 
-    pub(super) fn list_domains(&self, active_only: bool) -> Result<Vec<Domain>> {
+impl Domains for Libvirt {
+    fn domains(&self, active_only: bool) -> Result<Vec<Domain>> {
         let asked = vm("list the domains");
         let stats = self
             .call("virConnectGetAllDomainStats", &asked, || sys::all_states(&self.connection, active_only))?;
@@ -142,84 +116,65 @@ impl Libvirt {
         listed.collect()
     }
 
-    /// Whether its next start restores it; not every driver saves.
-    fn is_saved(&self, handle: &Handle) -> Result<bool> {
-        let asked = vm(format!("look for the saved memory of domain '{}'", name_of(handle)));
-        match self.raw("virDomainHasManagedSaveImage", &asked, || handle.has_managed_save(0)) {
-            Ok(saved) => Ok(saved),
-            Err(e) if is_absence(&e) || e.code().is(ErrorNumber::NoSupport) => Ok(false),
-            Err(e) => Err(self.failed(&asked, &e)),
-        }
-    }
-
-    pub(super) fn saved_description(&self, domain: Uuid) -> Result<Option<String>> {
-        let Some(handle) = self.find_handle(domain)? else { return Ok(None) };
-        let asked = vm(format!("describe the saved memory of domain '{}'", name_of(&handle)));
-        match self.call("virDomainManagedSaveGetXMLDesc", &asked, || sys::saved_xml(&handle)) {
-            // It may have been restored, or thrown away, since it was seen.
-            Err(refused) if !refused.outcome_unknown() && !self.is_saved(&handle)? => Ok(None),
-            described => described.map(Some),
-        }
-    }
-
-    /// CPUs and memory in KiB of the domains that are off. Not every driver has them among the bulk call's numbers.
-    fn sizes_of_inactive(&self, asked: &Asked) -> Result<HashMap<Uuid, Size>> {
-        let look = || sys::sizes_of_inactive(&self.connection);
-        match self.call("virConnectGetAllDomainStats", asked, look) {
-            Ok(all) => Ok(all.into_iter().map(|one| (one.uuid, (one.vcpus, one.memory_kib))).collect()),
-            Err(lost) if lost.outcome_unknown() => Err(lost),
-            Err(_) => Ok(HashMap::new()),
-        }
-    }
-
-    /// What libvirt knows without asking QEMU.
-    fn size_of(&self, one: &sys::DomainStats, sizes: &HashMap<Uuid, Size>) -> Result<Size> {
-        match sizes.get(&one.uuid) {
-            Some((vcpus, memory_kib)) if *vcpus > 0 && *memory_kib > 0 => Ok((*vcpus, *memory_kib)),
-            _ => {
-                let asked = vm(format!("look at domain '{}'", one.name));
-                let info = self.find("virDomainGetInfo", &asked, || one.handle.info())?;
-                Ok(info.map_or((0, 0), |info| (info.nr_virt_cpu, info.max_mem)))
-            }
-        }
-    }
-
-    /// Record and size of each. libvirt has no bulk call for metadata, so the round trips are made side by side.
-    fn read_details(
-        &self,
-        domains: &[sys::DomainStats],
-        sizes: &HashMap<Uuid, Size>,
-    ) -> Result<Vec<Details>> {
-        let share = domains.len().div_ceil(LIST_THREADS).max(1);
-        let read = |chunk: &[sys::DomainStats]| -> Result<Vec<Details>> {
-            chunk.iter().map(|d| Ok((self.read_record(&d.handle)?, self.size_of(d, sizes)?))).collect()
+    fn domain(&self, name: &str) -> Result<Option<Domain>> {
+        let asked = vm(format!("look up domain '{name}'"));
+        let found =
+            self.find("virDomainLookupByName", &asked, || self.connection.lookup_domain_by_name(name))?;
+        let Some(handle) = found else { return Ok(None) };
+        // A domain can vanish between two calls; then it is absent.
+        let Some(info) = self.find("virDomainGetInfo", &asked, || handle.info())? else { return Ok(None) };
+        let Some((state, reason)) = self.find("virDomainGetState", &asked, || sys::state(&handle))? else {
+            return Ok(None);
         };
-        let answers: Vec<Result<Vec<Details>>> = std::thread::scope(|scope| {
-            let running: Vec<_> =
-                domains.chunks(share).map(|chunk| scope.spawn(move || read(chunk))).collect();
-            running
-                .into_iter()
-                .map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-                .collect()
-        });
-        let lists = answers.into_iter().collect::<Result<Vec<_>>>()?;
-        Ok(lists.into_iter().flatten().collect())
+        let persistent =
+            self.find("virDomainIsPersistent", &asked, || handle.is_persistent())?.unwrap_or(false);
+        let autostart = if persistent {
+            self.find("virDomainGetAutostart", &asked, || handle.autostart())?
+        } else {
+            None
+        };
+        Ok(Some(Domain {
+            uuid: self.call("virDomainGetUUID", &asked, || handle.uuid())?,
+            name: name.to_owned(),
+            state: state_of(state),
+            why: why(state, reason),
+            vcpus: info.nr_virt_cpu,
+            memory: Bytes(info.max_mem * 1024),
+            persistent,
+            autostart: autostart.unwrap_or(false),
+            saved: !state_of(state).is_active() && self.is_saved(&handle)?,
+            record: self.read_record(&handle)?,
+        }))
     }
 
-    fn read_record(&self, handle: &Handle) -> Result<Option<String>> {
-        let asked = vm(format!("read foundry's record of domain '{}'", name_of(handle)));
-        let element = self.find("virDomainGetMetadata", &asked, || {
-            handle.metadata(
-                c::VIR_DOMAIN_METADATA_ELEMENT.cast_signed(),
-                Some(METADATA_NAMESPACE),
-                c::VIR_DOMAIN_AFFECT_CURRENT,
-            )
+    fn state(&self, domain: Uuid) -> Result<Option<StateNow>> {
+        let Some(handle) = self.find_handle(domain)? else { return Ok(None) };
+        let asked = vm(format!("look at domain '{}'", name_of(&handle)));
+        let now = self.find("virDomainGetState", &asked, || sys::state(&handle))?;
+        Ok(now.map(|(state, reason)| StateNow { state: state_of(state), why: why(state, reason) }))
+    }
+
+    fn define_domain(&self, xml: &str) -> Result<Uuid> {
+        let name = libvirt_xml::DomainDescription::read(xml).map(|d| d.name).unwrap_or_default();
+        let asked = vm(format!("define domain '{name}'"));
+        let flags = c::VIR_DOMAIN_DEFINE_VALIDATE;
+        let handle = self.call("virDomainDefineXMLFlags", &asked, || {
+            self.connection.define_domain_xml_flags(xml, flags)
         })?;
-        // What cannot be read is passed on as it is: it is somebody's record, and not "no record".
-        Ok(element.map(|xml| libvirt_xml::metadata_text(&xml).unwrap_or(xml)))
+        self.call("virDomainGetUUID", &asked, || handle.uuid())
     }
 
-    pub(super) fn write_record(&self, domain: Uuid, text: &str) -> Result<()> {
+    fn domain_xml(&self, domain: Uuid, view: View) -> Result<Option<String>> {
+        let flags = match view {
+            View::Current => 0,
+            View::Config => c::VIR_DOMAIN_XML_INACTIVE,
+        };
+        let Some(handle) = self.find_handle(domain)? else { return Ok(None) };
+        let asked = vm(format!("describe domain '{}'", name_of(&handle)));
+        self.find("virDomainGetXMLDesc", &asked, || handle.xml_desc(flags))
+    }
+
+    fn set_record(&self, domain: Uuid, text: &str) -> Result<()> {
         let handle = self.handle(domain)?;
         let asked = vm(format!("write foundry's record of domain '{}'", name_of(&handle)));
         let is_active = || self.call("virDomainIsActive", &asked, || handle.is_active());
@@ -246,39 +201,26 @@ impl Libvirt {
         }
     }
 
-    pub(super) fn define(&self, xml: &str) -> Result<Uuid> {
-        let name = libvirt_xml::DomainDescription::read(xml).map(|d| d.name).unwrap_or_default();
-        let asked = vm(format!("define domain '{name}'"));
-        let flags = c::VIR_DOMAIN_DEFINE_VALIDATE;
-        let handle = self.call("virDomainDefineXMLFlags", &asked, || {
-            self.connection.define_domain_xml_flags(xml, flags)
+    fn set_autostart(&self, domain: Uuid, on: bool) -> Result<()> {
+        self.on_domain(domain, "virDomainSetAutostart", "set autostart of", |d| d.set_autostart(on))
+    }
+
+    fn start(&self, domain: Uuid) -> Result<()> {
+        self.on_domain(domain, "virDomainCreate", "start", Handle::create)
+    }
+
+    /// libvirt itself stops it when the connection ends, in whatever way.
+    fn start_transient(&self, xml: &str) -> Result<Uuid> {
+        let asked = vm("start a guest for a moment");
+        let started = self.call("virDomainCreateXML", &asked, || {
+            self.connection.create_domain_xml(xml, c::VIR_DOMAIN_START_AUTODESTROY)
         })?;
-        self.call("virDomainGetUUID", &asked, || handle.uuid())
+        self.call("virDomainGetUUID", &asked, || started.uuid())
     }
 
-    pub(super) fn description(&self, domain: Uuid, view: View) -> Result<Option<String>> {
-        let flags = match view {
-            View::Current => 0,
-            View::Persistent => c::VIR_DOMAIN_XML_INACTIVE,
-        };
-        let Some(handle) = self.find_handle(domain)? else { return Ok(None) };
-        let asked = vm(format!("describe domain '{}'", name_of(&handle)));
-        self.find("virDomainGetXMLDesc", &asked, || handle.xml_desc(flags))
-    }
-
-    pub(super) fn wake(&self, domain: Uuid) -> Result<()> {
-        let handle = self.handle(domain)?;
-        let asked = vm(format!("resume domain '{}'", name_of(&handle)));
-        let (state, _) = self.call("virDomainGetState", &asked, || sys::state(&handle))?;
-        if state_of(state) == DomainState::Suspended {
-            return self.call("virDomainPMWakeup", &asked, || handle.pm_wakeup(0));
-        }
-        self.call("virDomainResume", &asked, || handle.resume())
-    }
-
-    /// Without a flag, libvirt uses the guest agent if there is one, and returns only when the guest is off or a minute
-    /// is over. The button returns at once, and how long to wait is the caller's to say.
-    pub(super) fn press_power_button(&self, domain: Uuid) -> Result<()> {
+    /// Asked for no way in particular, libvirt has a guest's agent do it where there is one, and returns only when
+    /// the guest is off or a minute is over. The button returns at once, and how long to wait is the caller's to say.
+    fn request_shutdown(&self, domain: Uuid) -> Result<()> {
         let handle = self.handle(domain)?;
         let asked = vm(format!("shut down domain '{}'", name_of(&handle)));
         let press = || handle.shutdown_flags(virt::sys::VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN);
@@ -289,7 +231,17 @@ impl Libvirt {
         }
     }
 
-    pub(super) fn pull_the_plug(&self, domain: Uuid) -> Result<()> {
+    fn resume(&self, domain: Uuid) -> Result<()> {
+        let handle = self.handle(domain)?;
+        let asked = vm(format!("resume domain '{}'", name_of(&handle)));
+        let (state, _) = self.call("virDomainGetState", &asked, || sys::state(&handle))?;
+        if state_of(state) == DomainState::Suspended {
+            return self.call("virDomainPMWakeup", &asked, || handle.pm_wakeup(0));
+        }
+        self.call("virDomainResume", &asked, || handle.resume())
+    }
+
+    fn force_off(&self, domain: Uuid) -> Result<()> {
         let Some(handle) = self.find_handle(domain)? else { return Ok(()) };
         let asked = vm(format!("force off domain '{}'", name_of(&handle)));
         // libvirt's codes for "already off" differ by driver, so look, act, and look again.
@@ -304,7 +256,7 @@ impl Libvirt {
         }
     }
 
-    pub(super) fn forget(&self, domain: Uuid, kept: Kept) -> Result<()> {
+    fn undefine_keeping(&self, domain: Uuid, kept: KeptOnUndefine) -> Result<()> {
         let Some(handle) = self.find_handle(domain)? else { return Ok(()) };
         let asked = vm(format!("undefine domain '{}'", name_of(&handle)));
         let last = UNDEFINE_FLAGS.len() - 1;
@@ -320,41 +272,43 @@ impl Libvirt {
         Ok(())
     }
 
-    pub(super) fn guest_addresses(&self, domain: Uuid, source: AddressSource) -> Result<Vec<GuestAddress>> {
-        let source = match source {
-            AddressSource::Lease => c::VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE,
-            AddressSource::Agent => {
-                let answer = self.ask_agent(domain, agent::GET_INTERFACES, AGENT_WITHIN)?;
-                return Ok(answer.map(|text| agent::addresses(&text)).unwrap_or_default());
-            }
-            AddressSource::Arp => c::VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_ARP,
-        };
-        let Some(handle) = self.find_handle(domain)? else { return Ok(Vec::new()) };
-        let asked = vm(format!("ask for the addresses of domain '{}'", name_of(&handle)));
-        match self.call("virDomainInterfaceAddresses", &asked, || handle.interface_addresses(source, 0)) {
-            Ok(interfaces) => Ok(interfaces.into_iter().flat_map(addresses_of).collect()),
-            Err(lost) if lost.outcome_unknown() => Err(lost),
-            // No agent, no lease file, no such source in this driver: it knows nothing.
-            Err(_) => Ok(Vec::new()),
+    fn saved_xml(&self, domain: Uuid) -> Result<Option<String>> {
+        let Some(handle) = self.find_handle(domain)? else { return Ok(None) };
+        let asked = vm(format!("describe the saved memory of domain '{}'", name_of(&handle)));
+        match self.call("virDomainManagedSaveGetXMLDesc", &asked, || sys::saved_xml(&handle)) {
+            // It may have been restored, or thrown away, since it was seen.
+            Err(refused) if !refused.outcome_unknown() && !self.is_saved(&handle)? => Ok(None),
+            described => described.map(Some),
         }
     }
 
-    pub(super) fn ask_agent(&self, domain: Uuid, command: &str, timeout: Duration) -> Result<Option<String>> {
-        let Some(handle) = self.find_handle(domain)? else { return Ok(None) };
-        let asked = vm(format!("ask the guest agent of domain '{}'", name_of(&handle)));
-        let seconds = i32::try_from(timeout.as_secs().max(1)).unwrap_or(i32::MAX);
-        match self
-            .call("virDomainQemuAgentCommand", &asked, || handle.qemu_agent_command(command, seconds, 0))
-        {
-            Ok(answer) => Ok(Some(answer)),
-            Err(lost) if lost.outcome_unknown() => Err(lost),
-            Err(_) => Ok(None),
+    fn snapshots(&self, domain: Uuid) -> Result<Vec<String>> {
+        self.on_domain(domain, "virDomainListAllSnapshots", "list the snapshots of", |d| {
+            d.list_all_snapshots(0)?.iter().map(DomainSnapshot::name).collect()
+        })
+    }
+
+    /// One call where there are none. A domain or a snapshot that vanishes meanwhile has none.
+    fn all_snapshots(&self) -> Result<Vec<(Uuid, String)>> {
+        let asked = vm("describe the snapshots");
+        let flag = c::VIR_CONNECT_LIST_DOMAINS_HAS_SNAPSHOT;
+        let domains =
+            self.call("virConnectListAllDomains", &asked, || self.connection.list_all_domains(flag))?;
+        let mut all = Vec::new();
+        for domain in &domains {
+            let uuid = self.call("virDomainGetUUID", &asked, || domain.uuid())?;
+            let listed = self.find("virDomainListAllSnapshots", &asked, || domain.list_all_snapshots(0))?;
+            for snapshot in listed.unwrap_or_default() {
+                let xml = self.find("virDomainSnapshotGetXMLDesc", &asked, || snapshot.xml_desc(0))?;
+                all.extend(xml.map(|xml| (uuid, xml)));
+            }
         }
+        Ok(all)
     }
 }
 
 /// libvirt wants to be told of each store of variables whether it goes or stays.
-fn undefine_flags(known: u32, kept: Kept) -> u32 {
+fn undefine_flags(known: u32, kept: KeptOnUndefine) -> u32 {
     let saved = if kept.saved { 0 } else { c::VIR_DOMAIN_UNDEFINE_MANAGED_SAVE };
     let nvram = known & c::VIR_DOMAIN_UNDEFINE_NVRAM;
     if kept.nvram && nvram != 0 {
@@ -364,16 +318,8 @@ fn undefine_flags(known: u32, kept: Kept) -> u32 {
 }
 
 pub(super) fn name_of(handle: &Handle) -> String {
-    // Kept in the handle since its lookup; this asks nobody.
+    // KeptOnUndefine in the handle since its lookup; this asks nobody.
     handle.name().unwrap_or_default()
-}
-
-fn addresses_of(interface: virt::domain::Interface) -> impl Iterator<Item = GuestAddress> {
-    let mac = interface.hwaddr.unwrap_or_default().to_lowercase();
-    interface.addrs.into_iter().filter_map(move |one| {
-        let ip: IpAddr = one.addr.parse().ok()?;
-        Some(GuestAddress { mac: mac.clone(), ip, prefix: u8::try_from(one.prefix).ok()? })
-    })
 }
 
 /// Both codes are in use for a flag that the daemon or the driver does not know.

@@ -7,17 +7,17 @@ use virt::storage_vol::StorageVol;
 use virt::stream::Stream;
 use virt::sys as c;
 
-use super::linger::{Lingering, linger};
 use super::sending::{Piece, Sending, Target, transfer_failed};
+use super::socket_keeper::{SocketKeeper, keep_sockets};
 use super::sys::{self, Received};
 use super::{Asked, Libvirt, libvirt_xml, storage};
-use crate::{HostError, Result, Zeros};
+use crate::{HostError, Result, Transfers, Zeros};
 use foundry_fetch::content::{Content, Sink};
 
 /// Bytes that are taken at once.
 const CHUNK: usize = 256 * 1024;
 /// Bytes of one download. One that is left half read hangs libvirtd unless somebody reads it to its end
-/// (see [`super::linger`]), so that the end is never far.
+/// (see [`super::socket_keeper`]), so that the end is never far.
 const PIECE: u64 = 256 << 20;
 
 /// Up to so much is read from the volume's file where that is within reach. More comes through streams, since others may
@@ -34,23 +34,6 @@ struct ToVolume<'a> {
 }
 
 impl Libvirt {
-    pub(super) fn send(
-        &self,
-        volume: (&str, &str),
-        content: &mut dyn Content,
-        offset: u64,
-        length: u64,
-        zeros: Zeros,
-    ) -> Result<u64> {
-        let (pool, name) = volume;
-        let asked = storage(format!("upload to volume '{name}' in pool '{pool}'"));
-        let volume = self.volume_handle(pool, name, &asked)?;
-        if let Some(file) = self.file_to_write(&volume, &asked, offset)? {
-            return file.fill(Sending::new(content, &asked, length, zeros), length);
-        }
-        self.stream_to(&volume, content, &asked, (offset, length), zeros)
-    }
-
     /// Sends to a stream, which is told that at most `span.1` bytes come, from `span.0` on.
     fn stream_to(
         &self,
@@ -61,48 +44,14 @@ impl Libvirt {
         zeros: Zeros,
     ) -> Result<u64> {
         let stream = self.call("virStreamNew", asked, || Stream::new(&self.connection, 0))?;
-        let lingering = linger(&self.sockets);
+        let keeper = keep_sockets(&self.sockets);
         let sparse = zeros != Zeros::Written;
         let flags = if sparse { c::VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM } else { 0 };
         self.call("virStorageVolUpload", asked, || volume.upload(&stream, span.0, span.1, flags))?;
         let mut target = ToVolume { host: self, stream: &stream, asked, hole: 0 };
         let sent = Sending::new(content, asked, span.1, zeros).to(&mut target);
         let sent = sent.and_then(|sent| target.tell_hole().map(|()| sent));
-        self.end(stream, sent, asked, lingering)
-    }
-
-    pub(super) fn receive(
-        &self,
-        pool: &str,
-        name: &str,
-        into: &mut dyn Sink,
-        (offset, length): (u64, u64),
-    ) -> Result<()> {
-        let asked = storage(format!("download volume '{name}' in pool '{pool}'"));
-        let volume = self.volume_handle(pool, name, &asked)?;
-        if length <= READ_AT_ONCE
-            && let Some(file) = self.file_to_read(&volume, &asked)
-        {
-            return read_span(&file, into, (offset, length)).map_err(|e| transfer_failed(&asked, &e));
-        }
-        let mut done = 0;
-        let before = if length > PIECE { Some(self.version(&volume, &asked)?) } else { None };
-        while done < length {
-            let wanted = PIECE.min(length - done);
-            let received = self.receive_piece(&volume, into, &asked, (offset + done, wanted))?;
-            done += received;
-            if received < wanted {
-                break;
-            }
-        }
-        match before {
-            Some(before) if self.version(&volume, &asked)? != before => Err(HostError::Transfer {
-                operation: asked.operation,
-                cause: "somebody wrote to it or replaced it meanwhile".into(),
-                interrupted: false,
-            }),
-            _ => Ok(()),
-        }
+        self.end(stream, sent, asked, keeper)
     }
 
     fn receive_piece(
@@ -113,11 +62,11 @@ impl Libvirt {
         span: (u64, u64),
     ) -> Result<u64> {
         let stream = self.call("virStreamNew", asked, || Stream::new(&self.connection, 0))?;
-        let lingering = linger(&self.sockets);
+        let keeper = keep_sockets(&self.sockets);
         let flags = c::VIR_STORAGE_VOL_DOWNLOAD_SPARSE_STREAM;
         self.call("virStorageVolDownload", asked, || volume.download(&stream, span.0, span.1, flags))?;
         let received = self.receive_all(&stream, into, asked);
-        self.end(stream, received, asked, lingering)
+        self.end(stream, received, asked, keeper)
     }
 
     fn end(
@@ -125,7 +74,7 @@ impl Libvirt {
         stream: Stream,
         outcome: Result<u64>,
         asked: &Asked,
-        lingering: Option<Lingering>,
+        keeper: Option<SocketKeeper>,
     ) -> Result<u64> {
         let ended = match outcome {
             Ok(bytes) => self.call("virStreamFinish", asked, || stream.finish()).map(|()| bytes),
@@ -135,7 +84,7 @@ impl Libvirt {
                 Err(e)
             }
         };
-        if let Some(child) = lingering.filter(|_| !self.connection.is_alive().unwrap_or(false)) {
+        if let Some(child) = keeper.filter(|_| !self.connection.is_alive().unwrap_or(false)) {
             child.stay();
         }
         ended
@@ -169,6 +118,59 @@ impl Libvirt {
                     done += length;
                 }
             }
+        }
+    }
+}
+
+impl Transfers for Libvirt {
+    fn upload(
+        &self,
+        pool: &str,
+        name: &str,
+        content: &mut dyn Content,
+        offset: u64,
+        length: u64,
+        zeros: Zeros,
+    ) -> Result<u64> {
+        let asked = storage(format!("upload to volume '{name}' in pool '{pool}'"));
+        let volume = self.volume_handle(pool, name, &asked)?;
+        if let Some(file) = self.file_to_write(&volume, &asked, offset)? {
+            return file.fill(Sending::new(content, &asked, length, zeros), length);
+        }
+        self.stream_to(&volume, content, &asked, (offset, length), zeros)
+    }
+
+    fn download_span(
+        &self,
+        pool: &str,
+        name: &str,
+        into: &mut dyn Sink,
+        (offset, length): (u64, u64),
+    ) -> Result<()> {
+        let asked = storage(format!("download volume '{name}' in pool '{pool}'"));
+        let volume = self.volume_handle(pool, name, &asked)?;
+        if length <= READ_AT_ONCE
+            && let Some(file) = self.file_to_read(&volume, &asked)
+        {
+            return read_span(&file, into, (offset, length)).map_err(|e| transfer_failed(&asked, &e));
+        }
+        let mut done = 0;
+        let before = if length > PIECE { Some(self.version(&volume, &asked)?) } else { None };
+        while done < length {
+            let wanted = PIECE.min(length - done);
+            let received = self.receive_piece(&volume, into, &asked, (offset + done, wanted))?;
+            done += received;
+            if received < wanted {
+                break;
+            }
+        }
+        match before {
+            Some(before) if self.version(&volume, &asked)? != before => Err(HostError::Transfer {
+                operation: asked.operation,
+                cause: "somebody wrote to it or replaced it meanwhile".into(),
+                interrupted: false,
+            }),
+            _ => Ok(()),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What libvirt's storage backends can and cannot do (its `src/storage/storage_backend_*.c`).
 
-use super::{Answer, Failure, File};
+use super::{Failure, File, StateResult};
 use crate::libvirt_xml::VolumeParts;
 
 /// LVM's default extent (lvm.conf(5)).
@@ -51,7 +51,7 @@ impl Backend {
     }
 
     /// Makes of a new volume what the backend would, or refuses it.
-    pub(super) fn fit(&self, wish: &VolumeParts, made: &mut File) -> Answer<()> {
+    pub(super) fn fit(&self, wish: &VolumeParts, made: &mut File) -> StateResult<()> {
         match self {
             Self::Files(_) => Ok(()),
             Self::Fixed(_) => {
@@ -77,7 +77,7 @@ impl Backend {
         }
     }
 
-    pub(super) fn check_clone(&self, same_pool: bool, from: &str) -> Answer<()> {
+    pub(super) fn check_clone(&self, same_pool: bool, from: &str) -> StateResult<()> {
         match self {
             Self::Files(_) | Self::Logical => Ok(()),
             Self::Rbd if same_pool => Ok(()),
@@ -91,14 +91,14 @@ impl Backend {
         if *self == Self::Rbd { source } else { asked.max(source) }
     }
 
-    pub(super) fn check_resize(&self) -> Answer<()> {
+    pub(super) fn check_resize(&self) -> StateResult<()> {
         match self {
             Self::Files(_) | Self::Rbd => Ok(()),
             Self::Logical | Self::Zfs | Self::Fixed(_) => Err("this function is not supported by the connection driver: storage pool does not support changing of volume capacity".into()),
         }
     }
 
-    pub(super) fn check_upload(&self) -> Answer<()> {
+    pub(super) fn check_upload(&self) -> StateResult<()> {
         match self {
             Self::Rbd => Err("this function is not supported by the connection driver: storage pool doesn't support volume upload".into()),
             _ => Ok(()),
@@ -106,14 +106,14 @@ impl Backend {
     }
 
     /// A device has an end; what libvirtd 11.3 does there is what it does on a full disk.
-    pub(super) fn check_end(&self, file: &File, end: u64) -> Answer<()> {
+    pub(super) fn check_end(&self, file: &File, end: u64) -> StateResult<()> {
         if self.holds_files() || end <= file.capacity {
             return Ok(());
         }
         Err(Failure::Lost("Cannot recv data: Connection reset by peer".into()))
     }
 
-    pub(super) fn check_download(&self) -> Answer<()> {
+    pub(super) fn check_download(&self) -> StateResult<()> {
         match self {
             Self::Rbd => Err("this function is not supported by the connection driver: storage pool doesn't support volume download".into()),
             _ => Ok(()),

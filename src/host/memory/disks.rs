@@ -2,29 +2,91 @@
 
 use uuid::Uuid;
 
-use super::domains::refused;
-use super::{Answer, OnUnplug, State, xml};
+use super::{MemoryHost, OnUnplug, State, StateResult, refused, xml};
 use crate::libvirt_xml::{DiskSource, DomainDescription};
-use crate::{DomainState, Reach};
+use crate::{Affect, Disks, DomainState, Result};
+use foundry_core::error::Kind;
+use foundry_core::units::Bytes;
 
-impl State {
-    pub(super) fn attach_disk(&mut self, uuid: Uuid, disk: &str, reach: Reach) -> Answer<()> {
-        let (live, persistent) = places(reach);
-        let plugged = if live { Some(self.plugged(uuid, disk)?) } else { None };
-        if persistent {
-            let machine = self.machine(uuid)?;
-            let definition = machine.definition.as_deref().ok_or(NO_DEFINITION)?;
-            machine.definition = Some(with_disk(definition, disk)?);
-        }
-        if let Some(xml) = plugged {
-            self.slots = self.slots.map(|left| left - 1);
-            self.active(uuid)?.xml = xml;
-        }
-        Ok(())
+impl Disks for MemoryHost {
+    fn attach_disk(&self, domain: Uuid, xml: &str, affect: Affect) -> Result<()> {
+        let call = self.on("attach_disk", "attach a disk to", domain);
+        self.call(&call, |state| {
+            let (live, persistent) = places(affect);
+            let plugged = if live { Some(state.plugged(domain, xml)?) } else { None };
+            if persistent {
+                let machine = state.machine(domain)?;
+                let definition = machine.definition.as_deref().ok_or(NO_DEFINITION)?;
+                machine.definition = Some(with_disk(definition, xml)?);
+            }
+            if let Some(with) = plugged {
+                state.slots = state.slots.map(|left| left - 1);
+                state.active(domain)?.xml = with;
+            }
+            Ok(())
+        })
     }
 
+    fn detach_disk(&self, domain: Uuid, target: &str, affect: Affect) -> Result<()> {
+        let call = self.on("detach_disk", &format!("detach disk '{target}' from"), domain);
+        self.call(&call, |state| {
+            let (live, persistent) = places(affect);
+            let shown = state.machine(domain)?.xml();
+            let is_there = xml::without_disk(shown, target).map_err(|e| refused(&e))? != shown;
+            if live && is_there {
+                let name = state.machine_name(domain);
+                let behaviour = state.guest(&name).on_unplug;
+                state.active(domain)?.unplugging.insert(target.to_owned(), behaviour);
+                state.let_go(domain)?;
+            }
+            if persistent {
+                let machine = state.machine(domain)?;
+                let definition = machine.definition.as_deref().ok_or(NO_DEFINITION)?;
+                machine.definition = Some(xml::without_disk(definition, target).map_err(|e| refused(&e))?);
+            }
+            Ok(())
+        })
+    }
+
+    fn resize_disk(&self, domain: Uuid, target: &str, capacity: Bytes) -> Result<()> {
+        let call = self.on("resize_disk", &format!("resize disk '{target}' of"), domain);
+        self.call(&call.of_kind(Kind::Storage), |state| {
+            let described = DomainDescription::read(&state.active(domain)?.xml).map_err(|e| refused(&e))?;
+            let source = described.disk(target).map(|d| d.source.clone());
+            let absent = || format!("invalid argument: disk '{target}' was not found in the domain config");
+            let path = match source {
+                Some(DiskSource::File(path) | DiskSource::Rbd(path)) => path,
+                // QEMU only looks how large a device is by now.
+                Some(DiskSource::Block(_)) => {
+                    return Err(
+                    "internal error: unable to execute QEMU command 'block_resize': Cannot grow device files"
+                        .into(),
+                );
+                }
+                _ => return Err(absent().into()),
+            };
+            let file = state.files.get_mut(&path);
+            file.ok_or_else(|| format!("cannot open '{path}'"))?.resize(capacity.0);
+            Ok(())
+        })
+    }
+
+    fn has_block_job(&self, domain: Uuid, target: &str) -> Result<bool> {
+        let call = self.on("has_block_job", &format!("look for block jobs on disk '{target}' of"), domain);
+        self.call(&call, |state| {
+            let live = state.active(domain)?;
+            let described = DomainDescription::read(&live.xml).map_err(|e| refused(&e))?;
+            if described.disk(target).is_none() {
+                return Err(format!("invalid argument: disk {target} not found in domain").into());
+            }
+            Ok(live.block_jobs.contains(target))
+        })
+    }
+}
+
+impl State {
     /// The running domain with a further disk: its file must be there, and a slot for it.
-    fn plugged(&mut self, uuid: Uuid, disk: &str) -> Answer<String> {
+    fn plugged(&mut self, uuid: Uuid, disk: &str) -> StateResult<String> {
         let xml = with_disk(&self.active(uuid)?.xml, disk)?;
         let described = DomainDescription::read(&xml).map_err(|e| refused(&e))?;
         if let Some(path) = described.disks.last().and_then(|d| d.source.path()) {
@@ -36,26 +98,8 @@ impl State {
         xml::with_backing_chains(&xml, |path| self.chain(path)).map_err(|e| refused(&e))
     }
 
-    pub(super) fn detach_disk(&mut self, uuid: Uuid, target: &str, reach: Reach) -> Answer<()> {
-        let (live, persistent) = places(reach);
-        let shown = self.machine(uuid)?.xml();
-        let is_there = xml::without_disk(shown, target).map_err(|e| refused(&e))? != shown;
-        if live && is_there {
-            let name = self.machine_name(uuid);
-            let behaviour = self.guest(&name).on_unplug;
-            self.active(uuid)?.unplugging.insert(target.to_owned(), behaviour);
-            self.let_go(uuid)?;
-        }
-        if persistent {
-            let machine = self.machine(uuid)?;
-            let definition = machine.definition.as_deref().ok_or(NO_DEFINITION)?;
-            machine.definition = Some(xml::without_disk(definition, target).map_err(|e| refused(&e))?);
-        }
-        Ok(())
-    }
-
     /// Lets time pass for the disks that a guest was asked to let go of; one that does not run does nothing.
-    pub(super) fn let_go(&mut self, uuid: Uuid) -> Answer<()> {
+    pub(super) fn let_go(&mut self, uuid: Uuid) -> StateResult<()> {
         let Some(live) = self.machine(uuid)?.live.as_mut() else { return Ok(()) };
         if live.state != DomainState::Running {
             return Ok(());
@@ -73,45 +117,16 @@ impl State {
         }
         Ok(())
     }
-
-    pub(super) fn resize_disk(&mut self, uuid: Uuid, target: &str, capacity: u64) -> Answer<()> {
-        let described = DomainDescription::read(&self.active(uuid)?.xml).map_err(|e| refused(&e))?;
-        let source = described.disk(target).map(|d| d.source.clone());
-        let absent = || format!("invalid argument: disk '{target}' was not found in the domain config");
-        let path = match source {
-            Some(DiskSource::File(path) | DiskSource::Rbd(path)) => path,
-            // QEMU only looks how large a device is by now.
-            Some(DiskSource::Block(_)) => {
-                return Err(
-                    "internal error: unable to execute QEMU command 'block_resize': Cannot grow device files"
-                        .into(),
-                );
-            }
-            _ => return Err(absent().into()),
-        };
-        let file = self.files.get_mut(&path);
-        file.ok_or_else(|| format!("cannot open '{path}'"))?.resize(capacity);
-        Ok(())
-    }
-
-    pub(super) fn has_block_job(&mut self, uuid: Uuid, target: &str) -> Answer<bool> {
-        let live = self.active(uuid)?;
-        let described = DomainDescription::read(&live.xml).map_err(|e| refused(&e))?;
-        if described.disk(target).is_none() {
-            return Err(format!("invalid argument: disk {target} not found in domain").into());
-        }
-        Ok(live.block_jobs.contains(target))
-    }
 }
 
 const NO_DEFINITION: &str = "Requested operation is not valid: cannot modify device on transient domain";
 
-fn places(reach: Reach) -> (bool, bool) {
-    (reach != Reach::Persistent, reach != Reach::Live)
+fn places(affect: Affect) -> (bool, bool) {
+    (affect != Affect::Config, affect != Affect::Live)
 }
 
 /// A target belongs to one disk.
-fn with_disk(xml: &str, disk: &str) -> Answer<String> {
+fn with_disk(xml: &str, disk: &str) -> StateResult<String> {
     let described = DomainDescription::read(xml).map_err(|e| refused(&e))?;
     let with = xml::with_disk(xml, disk).map_err(|e| refused(&e))?;
     let new = DomainDescription::read(&with).map_err(|e| refused(&e))?;

@@ -1,116 +1,185 @@
 //! Domains: what libvirt's QEMU driver does with them.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use uuid::Uuid;
 
-use super::{Answer, Failure, Guest, Live, Machine, State, xml};
-use crate::libvirt_xml::{DiskSource, DomainDescription, InterfaceDescription};
-use crate::{AddressSource, Domain, DomainState, GuestAddress, HostError, Kept, StateNow, View, Why};
+use super::calls::Call;
+use super::{Failure, Live, MemoryDomain, MemoryHost, State, StateResult, refused, xml};
+use crate::libvirt_xml::DomainDescription;
+use crate::{Domain, DomainState, Domains, KeptOnUndefine, Result, StateNow, View, Why};
 
-/// What cannot be read was given by the caller, so it is a refusal.
-pub(super) fn refused(error: &HostError) -> Failure {
-    Failure::Refused(format!("XML error: {}", error.cause().unwrap_or_default()))
-}
-
-impl Machine {
-    /// What describes it now.
-    pub(super) fn xml(&self) -> &str {
-        let live = self.live.as_ref().map(|live| live.xml.as_str());
-        live.or(self.definition.as_deref()).unwrap_or_default()
+impl Domains for MemoryHost {
+    fn domains(&self, active_only: bool) -> Result<Vec<Domain>> {
+        self.call(&Call::host("domains", "list the domains"), |state| {
+            let uuids: Vec<_> = state.machines.keys().copied().collect();
+            uuids.into_iter().for_each(|uuid| state.look(uuid));
+            let listed = state.machines.iter().filter(|(_, m)| !active_only || m.live.is_some());
+            listed.map(|(uuid, m)| m.describe(*uuid)).collect()
+        })
     }
 
-    pub(super) fn state(&self) -> DomainState {
-        self.live.as_ref().map_or(DomainState::ShutOff, |live| live.state)
+    fn domain(&self, name: &str) -> Result<Option<Domain>> {
+        self.call(&Call::domain("domain", "look up", name), |state| {
+            let Some(uuid) = state.named(name) else { return Ok(None) };
+            state.look(uuid);
+            state.machines.get(&uuid).map(|m| m.describe(uuid)).transpose()
+        })
     }
 
-    fn why(&self) -> Why {
-        self.live.as_ref().map_or(self.why_off, |live| live.why)
+    fn state(&self, domain: Uuid) -> Result<Option<StateNow>> {
+        self.call(&self.on("state", "look at", domain), |state| Ok(state.state_now(domain)))
     }
 
-    fn describe(&self, uuid: Uuid) -> Answer<Domain> {
-        let described = DomainDescription::read(self.xml()).map_err(|e| refused(&e))?;
-        Ok(Domain {
-            uuid,
-            name: self.name.clone(),
-            state: self.state(),
-            why: self.why(),
-            vcpus: described.vcpus,
-            memory: described.memory,
-            persistent: self.definition.is_some(),
-            autostart: self.autostart,
-            saved: self.live.is_none() && self.saved.is_some(),
-            record: described.record,
+    fn define_domain(&self, xml: &str) -> Result<Uuid> {
+        let name = DomainDescription::read(xml).map(|d| d.name).unwrap_or_default();
+        self.call(&Call::domain("define_domain", "define", &name), |state| state.define(xml))
+    }
+
+    fn domain_xml(&self, domain: Uuid, view: View) -> Result<Option<String>> {
+        self.call(&self.on("domain_xml", "describe", domain), |state| {
+            if !state.machines.contains_key(&domain) {
+                return Ok(None);
+            }
+            state.let_go(domain)?;
+            let machine = state.machine(domain)?;
+            Ok(Some(match view {
+                View::Current => machine.xml().to_owned(),
+                // Of a transient domain libvirt shows what runs.
+                View::Config => machine.definition.as_deref().unwrap_or(machine.xml()).to_owned(),
+            }))
+        })
+    }
+
+    fn set_record(&self, domain: Uuid, text: &str) -> Result<()> {
+        let call = self.on("set_record", "write foundry's record of", domain);
+        self.call(&call, |state| {
+            if state.no_room_for_definitions {
+                return Err(
+                    "cannot write config file '/etc/libvirt/qemu/web.xml.new': No space left on device"
+                        .into(),
+                );
+            }
+            let machine = state.machine(domain)?;
+            if machine.live.as_ref().is_some_and(|live| live.has_job) {
+                let held = "cannot acquire state change lock (held by monitor=remoteDispatchDomainSave)";
+                return Err(Failure::Busy(format!("Timed out during operation: {held}")));
+            }
+            let change = |xml: &str| xml::with_record(xml, text).map_err(|e| refused(&e));
+            let definition = machine.definition.as_deref().map(change).transpose()?;
+            if let Some(live) = &mut machine.live {
+                live.xml = change(&live.xml)?;
+            }
+            machine.definition = definition;
+            Ok(())
+        })
+    }
+
+    fn set_autostart(&self, domain: Uuid, on: bool) -> Result<()> {
+        let call = self.on("set_autostart", "set autostart of", domain);
+        self.call(&call, |state| {
+            let machine = state.machine(domain)?;
+            if machine.definition.is_none() {
+                return Err(
+                    "Requested operation is not valid: cannot set autostart for transient domain".into()
+                );
+            }
+            machine.autostart = on;
+            Ok(())
+        })
+    }
+
+    fn start(&self, domain: Uuid) -> Result<()> {
+        self.call(&self.on("start", "start", domain), |state| state.start(domain))
+    }
+
+    /// A domain of that name that is there already stays as it is.
+    fn start_transient(&self, xml: &str) -> Result<Uuid> {
+        self.call(&Call::host("start_transient", "start a guest for a moment"), |state| {
+            let name = DomainDescription::read(xml).map_err(|e| refused(&e))?.name;
+            if let Some(uuid) = state.named(&name) {
+                return Err(
+                    format!("operation failed: domain '{name}' already exists with uuid {uuid}").into()
+                );
+            }
+            let uuid = state.define(xml)?;
+            let started = state.start(uuid);
+            // Without a definition it is gone when it stops, or at once where it did not start.
+            let gone = state.undefine(uuid, KeptOnUndefine::default());
+            started.and(gone).map(|()| uuid)
+        })
+    }
+
+    fn request_shutdown(&self, domain: Uuid) -> Result<()> {
+        let call = self.on("request_shutdown", "shut down", domain);
+        self.call(&call, |state| {
+            use super::OnShutdown::{AfterLooks, AtOnce, Never};
+            let name = state.machine_name(domain);
+            let behaviour = state.guest(&name).on_shutdown;
+            let live = state.active(domain)?;
+            if live.state != DomainState::Running {
+                return Err("Requested operation is not valid: domain is not running".into());
+            }
+            match behaviour {
+                AtOnce => state.power_off(domain, Why::ShutDown),
+                AfterLooks(looks) => live.looks_left = Some(looks),
+                Never => {}
+            }
+            Ok(())
+        })
+    }
+
+    fn resume(&self, domain: Uuid) -> Result<()> {
+        self.call(&self.on("resume", "resume", domain), |state| {
+            let live = state.active(domain)?;
+            match live.state {
+                DomainState::Running => {
+                    Err("Requested operation is not valid: domain is already running".into())
+                }
+                // What stopped it once stops it again.
+                _ if live.why.is_error(live.state) => Ok(()),
+                _ => {
+                    live.state = DomainState::Running;
+                    live.why = Why::NotSaid;
+                    Ok(())
+                }
+            }
+        })
+    }
+
+    fn force_off(&self, domain: Uuid) -> Result<()> {
+        let call = self.on("force_off", "force off", domain);
+        self.call(&call, |state| {
+            state.power_off(domain, Why::Destroyed);
+            Ok(())
+        })
+    }
+
+    fn undefine_keeping(&self, domain: Uuid, kept: KeptOnUndefine) -> Result<()> {
+        self.call(&self.on("undefine", "undefine", domain), |state| state.undefine(domain, kept))
+    }
+
+    fn saved_xml(&self, domain: Uuid) -> Result<Option<String>> {
+        let call = self.on("saved_xml", "describe the saved memory of", domain);
+        self.call(&call, |state| Ok(state.machines.get(&domain).and_then(|m| m.saved.clone())))
+    }
+
+    fn snapshots(&self, domain: Uuid) -> Result<Vec<String>> {
+        let call = self.on("snapshots", "list the snapshots of", domain);
+        self.call(&call, |state| Ok(state.machine(domain)?.snapshots.iter().map(|s| s.0.clone()).collect()))
+    }
+
+    fn all_snapshots(&self) -> Result<Vec<(Uuid, String)>> {
+        self.call(&Call::host("all_snapshots", "describe the snapshots"), |state| {
+            let of = |(name, domain): &(String, String)| {
+                format!("<domainsnapshot><name>{name}</name>{domain}</domainsnapshot>")
+            };
+            let all = state.machines.iter().flat_map(|(uuid, m)| m.snapshots.iter().map(|s| (*uuid, of(s))));
+            Ok(all.collect())
         })
     }
 }
 
 impl State {
-    pub(super) fn machine_name(&self, uuid: Uuid) -> String {
-        // libvirt names what it does not find by UUID.
-        self.machines.get(&uuid).map_or_else(|| uuid.to_string(), |m| m.name.clone())
-    }
-
-    pub(super) fn machine(&mut self, uuid: Uuid) -> Answer<&mut Machine> {
-        let absent = || format!("Domain not found: no domain with matching uuid '{uuid}'");
-        self.machines.get_mut(&uuid).ok_or_else(|| absent().into())
-    }
-
-    pub(super) fn active(&mut self, uuid: Uuid) -> Answer<&mut Live> {
-        let live = self.machine(uuid)?.live.as_mut();
-        live.ok_or_else(|| "Requested operation is not valid: domain is not running".into())
-    }
-
-    pub(super) fn named(&self, name: &str) -> Option<Uuid> {
-        self.machines.iter().find(|(_, m)| m.name == name).map(|(uuid, _)| *uuid)
-    }
-
-    pub(super) fn guest(&self, name: &str) -> Guest {
-        self.guests.get(name).cloned().unwrap_or_default()
-    }
-
-    pub(super) fn domains(&mut self, active_only: bool) -> Answer<Vec<Domain>> {
-        let uuids: Vec<_> = self.machines.keys().copied().collect();
-        uuids.into_iter().for_each(|uuid| self.look(uuid));
-        let listed = self.machines.iter().filter(|(_, m)| !active_only || m.live.is_some());
-        listed.map(|(uuid, m)| m.describe(*uuid)).collect()
-    }
-
-    pub(super) fn domain(&mut self, name: &str) -> Answer<Option<Domain>> {
-        let Some(uuid) = self.named(name) else { return Ok(None) };
-        self.look(uuid);
-        self.machines.get(&uuid).map(|m| m.describe(uuid)).transpose()
-    }
-
-    pub(super) fn state_now(&mut self, uuid: Uuid) -> Option<StateNow> {
-        self.look(uuid);
-        let machine = self.machines.get(&uuid)?;
-        Some(StateNow { state: machine.state(), why: machine.why() })
-    }
-
-    /// Lets time pass for a guest: it has no other clock than the looks at it.
-    fn look(&mut self, uuid: Uuid) {
-        let live = self.machines.get_mut(&uuid).and_then(|m| m.live.as_mut());
-        match live.and_then(|live| live.looks_left.as_mut()) {
-            Some(0) => self.power_off(uuid, Why::ShutDown),
-            Some(left) => *left -= 1,
-            None => {}
-        }
-    }
-
-    /// A transient domain is gone when it is off.
-    fn power_off(&mut self, uuid: Uuid, why: Why) {
-        if let Some(machine) = self.machines.get_mut(&uuid) {
-            if machine.live.take().is_some() {
-                machine.why_off = why;
-            }
-            if machine.definition.is_none() {
-                self.machines.remove(&uuid);
-            }
-        }
-    }
-
-    pub(super) fn define(&mut self, text: &str) -> Answer<Uuid> {
+    pub(super) fn define(&mut self, text: &str) -> StateResult<Uuid> {
         let described = DomainDescription::read(text).map_err(|e| refused(&e))?;
         let name = described.name;
         check_domain_name(&name)?;
@@ -120,7 +189,7 @@ impl State {
         let uuid = described.uuid.unwrap_or_else(Uuid::new_v4);
         self.check_identity(&name, uuid)?;
         let definition = xml::with_uuid(text, uuid).map_err(|e| refused(&e))?;
-        let new = Machine {
+        let new = MemoryDomain {
             name,
             definition: None,
             live: None,
@@ -135,7 +204,7 @@ impl State {
     }
 
     /// A name belongs to one UUID and a UUID to one name.
-    fn check_identity(&self, name: &str, uuid: Uuid) -> Answer<()> {
+    fn check_identity(&self, name: &str, uuid: Uuid) -> StateResult<()> {
         if let Some(holder) = self.named(name).filter(|holder| *holder != uuid) {
             return Err(format!("operation failed: domain '{name}' already exists with uuid {holder}").into());
         }
@@ -148,49 +217,7 @@ impl State {
         }
     }
 
-    pub(super) fn domain_xml(&mut self, uuid: Uuid, view: View) -> Answer<Option<String>> {
-        if !self.machines.contains_key(&uuid) {
-            return Ok(None);
-        }
-        self.let_go(uuid)?;
-        let machine = self.machine(uuid)?;
-        Ok(Some(match view {
-            View::Current => machine.xml().to_owned(),
-            // Of a transient domain libvirt shows what runs.
-            View::Persistent => machine.definition.as_deref().unwrap_or(machine.xml()).to_owned(),
-        }))
-    }
-
-    pub(super) fn set_record(&mut self, uuid: Uuid, text: &str) -> Answer<()> {
-        if self.no_room_for_definitions {
-            return Err(
-                "cannot write config file '/etc/libvirt/qemu/web.xml.new': No space left on device".into()
-            );
-        }
-        let machine = self.machine(uuid)?;
-        if machine.live.as_ref().is_some_and(|live| live.has_job) {
-            let held = "cannot acquire state change lock (held by monitor=remoteDispatchDomainSave)";
-            return Err(Failure::Busy(format!("Timed out during operation: {held}")));
-        }
-        let change = |xml: &str| xml::with_record(xml, text).map_err(|e| refused(&e));
-        let definition = machine.definition.as_deref().map(change).transpose()?;
-        if let Some(live) = &mut machine.live {
-            live.xml = change(&live.xml)?;
-        }
-        machine.definition = definition;
-        Ok(())
-    }
-
-    pub(super) fn set_autostart(&mut self, uuid: Uuid, on: bool) -> Answer<()> {
-        let machine = self.machine(uuid)?;
-        if machine.definition.is_none() {
-            return Err("Requested operation is not valid: cannot set autostart for transient domain".into());
-        }
-        machine.autostart = on;
-        Ok(())
-    }
-
-    pub(super) fn start(&mut self, uuid: Uuid) -> Answer<()> {
+    fn start(&mut self, uuid: Uuid) -> StateResult<()> {
         let machine = self.machine(uuid)?;
         if machine.live.is_some() {
             return Err("Requested operation is not valid: domain is already running".into());
@@ -211,103 +238,8 @@ impl State {
         Ok(())
     }
 
-    /// A domain of that name that is there already stays as it is.
-    pub(super) fn run_for_a_moment(&mut self, text: &str) -> Answer<Uuid> {
-        let name = DomainDescription::read(text).map_err(|e| refused(&e))?.name;
-        if let Some(uuid) = self.named(&name) {
-            return Err(format!("operation failed: domain '{name}' already exists with uuid {uuid}").into());
-        }
-        let uuid = self.define(text)?;
-        let started = self.start(uuid);
-        // Without a definition it is gone when it stops, or at once where it did not start.
-        let gone = self.undefine(uuid, Kept::default());
-        started.and(gone).map(|()| uuid)
-    }
-
-    /// A disk's volume and every file below it must be there.
-    fn check_disks(&self, domain: &DomainDescription) -> Answer<()> {
-        for disk in &domain.disks {
-            match &disk.source {
-                DiskSource::File(path) | DiskSource::Block(path) | DiskSource::Rbd(path) => {
-                    self.check_files(path)?;
-                }
-                DiskSource::Volume { pool, volume } => {
-                    self.check_files(&self.known_path(pool, volume)?)?;
-                }
-                DiskSource::None | DiskSource::Other(_) => {}
-            }
-        }
-        Ok(())
-    }
-
-    pub(super) fn check_files(&self, path: &str) -> Answer<()> {
-        let chain = std::iter::once(path.to_owned()).chain(self.chain(path));
-        let missing = chain.into_iter().find(|path| !self.files.contains_key(path));
-        let refusal =
-            |p| Failure::from(format!("Cannot access storage file '{p}': No such file or directory"));
-        missing.map_or(Ok(()), |path| Err(refusal(path)))
-    }
-
-    /// Paths below a file, nearest first; one that is missing ends it.
-    pub(super) fn chain(&self, path: &str) -> Vec<String> {
-        let below = |path: &String| self.files.get(path)?.backing.clone();
-        // No more steps than there are files: somebody may have made a circle.
-        std::iter::successors(below(&path.to_owned()), below).take(self.files.len() + 1).collect()
-    }
-
-    fn check_interface(&self, interface: &InterfaceDescription) -> Answer<()> {
-        let source = interface.source.as_deref().unwrap_or_default();
-        match (interface.kind.as_str(), &self.bridges) {
-            ("network", _) => match self.networks.get(source) {
-                Some(true) => Ok(()),
-                Some(false) => {
-                    Err(format!("Requested operation is not valid: network '{source}' is not active").into())
-                }
-                None => Err(format!("Network not found: no network with matching name '{source}'").into()),
-            },
-            ("bridge", Some(bridges)) if !bridges.iter().any(|b| b.name == source) => {
-                Err(format!("Cannot get interface MTU on '{source}': No such device").into())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    pub(super) fn request_shutdown(&mut self, uuid: Uuid) -> Answer<()> {
-        use super::OnShutdown::{AfterLooks, AtOnce, Never};
-        let name = self.machine_name(uuid);
-        let behaviour = self.guest(&name).on_shutdown;
-        let live = self.active(uuid)?;
-        if live.state != DomainState::Running {
-            return Err("Requested operation is not valid: domain is not running".into());
-        }
-        match behaviour {
-            AtOnce => self.power_off(uuid, Why::ShutDown),
-            AfterLooks(looks) => live.looks_left = Some(looks),
-            Never => {}
-        }
-        Ok(())
-    }
-
-    pub(super) fn resume(&mut self, uuid: Uuid) -> Answer<()> {
-        let live = self.active(uuid)?;
-        match live.state {
-            DomainState::Running => Err("Requested operation is not valid: domain is already running".into()),
-            // What stopped it once stops it again.
-            _ if live.why.is_error(live.state) => Ok(()),
-            _ => {
-                live.state = DomainState::Running;
-                live.why = Why::NotSaid;
-                Ok(())
-            }
-        }
-    }
-
-    pub(super) fn force_off(&mut self, uuid: Uuid) {
-        self.power_off(uuid, Why::Destroyed);
-    }
-
     /// libvirt lets an active domain run on without a definition.
-    pub(super) fn undefine(&mut self, uuid: Uuid, kept: Kept) -> Answer<()> {
+    fn undefine(&mut self, uuid: Uuid, kept: KeptOnUndefine) -> StateResult<()> {
         let Some(machine) = self.machines.get_mut(&uuid) else { return Ok(()) };
         if kept.saved && machine.saved.is_some() {
             return Err("Requested operation is not valid: Refusing to undefine while domain managed save image exists".into());
@@ -323,46 +255,9 @@ impl State {
         named.filter(|_| !kept.nvram).map(|path| self.files.remove(&path));
         Ok(())
     }
-
-    pub(super) fn addresses(&mut self, uuid: Uuid, source: AddressSource) -> Answer<Vec<GuestAddress>> {
-        let Some(machine) = self.machines.get_mut(&uuid) else { return Ok(Vec::new()) };
-        let (name, live) = (machine.name.clone(), machine.live.as_mut());
-        let Some(live) = live.filter(|live| live.state == DomainState::Running) else {
-            return Ok(Vec::new());
-        };
-        let looks = live.address_looks;
-        live.address_looks += 1;
-        Ok(self.guest(&name).addresses_of(source, looks))
-    }
-
-    pub(super) fn agent(&mut self, uuid: Uuid, command: &str) -> Answer<Option<String>> {
-        let Some(machine) = self.machines.get_mut(&uuid) else { return Ok(None) };
-        let (name, live) = (machine.name.clone(), machine.live.as_mut());
-        let Some(live) = live.filter(|live| live.state == DomainState::Running) else { return Ok(None) };
-        let looks = live.agent_looks;
-        live.agent_looks += 1;
-        Ok(self.guest(&name).answer(command, looks))
-    }
 }
 
-impl Live {
-    pub(super) fn new(xml: String, stopped_by_error: bool) -> Self {
-        let state = if stopped_by_error { DomainState::Paused } else { DomainState::Running };
-        Self {
-            xml,
-            state,
-            why: Why::NotSaid,
-            looks_left: None,
-            address_looks: 0,
-            agent_looks: 0,
-            unplugging: BTreeMap::new(),
-            block_jobs: BTreeSet::new(),
-            has_job: false,
-        }
-    }
-}
-
-fn check_domain_name(name: &str) -> Answer<()> {
+fn check_domain_name(name: &str) -> StateResult<()> {
     match name.chars().find(|c| matches!(c, '/' | '\n')) {
         Some(c) => Err(format!("XML error: name {name} cannot contain '{c}'").into()),
         None => Ok(()),

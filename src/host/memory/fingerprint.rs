@@ -6,7 +6,7 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{File, Machine, MemoryHost, PoolCell, State};
+use super::{File, MemoryDomain, MemoryHost, PoolCell, State};
 
 /// Everything on a host, one line for each thing.
 ///
@@ -56,8 +56,8 @@ fn lines(state: &State) -> BTreeSet<String> {
     machines.chain(pools).chain(files).chain(directories).chain(networks).collect()
 }
 
-fn domain_line(uuid: Uuid, machine: &Machine) -> String {
-    let Machine { name, definition, live, autostart, nvram, saved, why_off: _, snapshots: _ } = machine;
+fn domain_line(uuid: Uuid, machine: &MemoryDomain) -> String {
+    let MemoryDomain { name, definition, live, autostart, nvram, saved, why_off: _, snapshots: _ } = machine;
     let digest = |xml: &String| digest(xml.as_bytes());
     format!(
         "domain {name} {uuid}: {}{}, definition {}, live {}, autostart {autostart}, nvram {nvram}",

@@ -1,6 +1,11 @@
-//! How a guest behaves.
+//! How a guest behaves, and what it says of itself.
 
-use crate::{AddressSource, GuestAddress};
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::MemoryHost;
+use crate::{AddressSource, DomainState, GuestAddress, Guests, Result};
 
 /// What a guest does when it is asked to power off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -95,5 +100,33 @@ impl Guest {
         let awake = looks >= self.agent_after;
         let known = self.agent_answers.iter().find(|(part, _)| awake && command.contains(part.as_str()));
         known.map(|(_, answer)| answer.clone())
+    }
+}
+
+impl Guests for MemoryHost {
+    fn addresses(&self, domain: Uuid, source: AddressSource) -> Result<Vec<GuestAddress>> {
+        let call = self.on("addresses", "ask for the addresses of", domain);
+        self.call(&call, |state| {
+            let Some(machine) = state.machines.get_mut(&domain) else { return Ok(Vec::new()) };
+            let (name, live) = (machine.name.clone(), machine.live.as_mut());
+            let Some(live) = live.filter(|live| live.state == DomainState::Running) else {
+                return Ok(Vec::new());
+            };
+            let looks = live.address_looks;
+            live.address_looks += 1;
+            Ok(state.guest(&name).addresses_of(source, looks))
+        })
+    }
+
+    fn agent(&self, domain: Uuid, command: &str, _timeout: Duration) -> Result<Option<String>> {
+        let call = self.on("agent", "ask the guest agent of", domain);
+        self.call(&call, |state| {
+            let Some(machine) = state.machines.get_mut(&domain) else { return Ok(None) };
+            let (name, live) = (machine.name.clone(), machine.live.as_mut());
+            let Some(live) = live.filter(|live| live.state == DomainState::Running) else { return Ok(None) };
+            let looks = live.agent_looks;
+            live.agent_looks += 1;
+            Ok(state.guest(&name).answer(command, looks))
+        })
     }
 }

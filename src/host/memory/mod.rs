@@ -23,10 +23,14 @@ mod disks;
 mod domains;
 mod fingerprint;
 mod guest;
-mod host;
 mod image;
+mod info;
+mod machine;
+mod networks;
+mod pools;
 mod setup;
-mod storage;
+mod transfers;
+mod volumes;
 mod xml;
 
 #[cfg(test)]
@@ -45,8 +49,8 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::{
-    Bridge, Capabilities, DomainState, GuestMachine, Machine as HostMachine, Neighbourhood, Network,
-    PoolSource, Result, Why,
+    Bridge, Capabilities, DomainState, GuestMachine, HostError, Machine, Neighbourhood, Network, PoolSource,
+    Result, Why,
 };
 use backend::Backend;
 use calls::{Call, Calls};
@@ -58,13 +62,13 @@ const URI: &str = "memory:///";
 /// A virtualization host in memory; see the module.
 pub struct MemoryHost {
     capabilities: Capabilities,
-    machine: HostMachine,
+    machine: Machine,
     guest_machine: GuestMachine,
     local: bool,
-    /// Whether another foundry has the turn with everything.
+    /// Whether another foundry holds every lock.
     busy: AtomicBool,
-    /// Where their turns are, where rivals are foundries of one machine.
-    turns: Option<TempDir>,
+    /// Where their lock files are, if rivals are foundries of one machine.
+    locks: Option<TempDir>,
     inside: Mutex<Inside>,
 }
 
@@ -77,7 +81,7 @@ struct Inside {
 /// Everything that is on the host.
 #[derive(Default)]
 struct State {
-    machines: BTreeMap<Uuid, Machine>,
+    machines: BTreeMap<Uuid, MemoryDomain>,
     /// How guests behave, by the name of their domain; it may not exist yet.
     guests: BTreeMap<String, Guest>,
     pools: BTreeMap<String, PoolCell>,
@@ -102,7 +106,7 @@ struct State {
 }
 
 /// A domain.
-struct Machine {
+struct MemoryDomain {
     name: String,
     /// Its definition; a transient domain has none.
     definition: Option<String>,
@@ -163,12 +167,17 @@ enum Failure {
 }
 
 /// What the parts of the state answer; the call around it says what was asked.
-type Answer<T> = std::result::Result<T, Failure>;
+type StateResult<T> = std::result::Result<T, Failure>;
 
 impl<T: Into<String>> From<T> for Failure {
     fn from(libvirt: T) -> Self {
         Self::Refused(libvirt.into())
     }
+}
+
+/// What cannot be read was given by the caller, so it is a refusal.
+fn refused(error: &HostError) -> Failure {
+    Failure::Refused(format!("XML error: {}", error.cause().unwrap_or_default()))
 }
 
 impl MemoryHost {
@@ -177,9 +186,14 @@ impl MemoryHost {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A call on a domain, under the name that it has now.
+    fn on(&self, method: &str, verb: &str, domain: Uuid) -> Call {
+        Call::domain(method, verb, &self.inside().state.machine_name(domain))
+    }
+
     /// Makes one call: counts it, lets its hook run, and has the fault that is due come before or
     /// after its effect.
-    fn call<T>(&self, call: &Call, act: impl FnOnce(&mut State) -> Answer<T>) -> Result<T> {
+    fn call<T>(&self, call: &Call, act: impl FnOnce(&mut State) -> StateResult<T>) -> Result<T> {
         self.run_hook();
         let Inside { state, calls } = &mut *self.inside();
         let effect = calls.enter(call);

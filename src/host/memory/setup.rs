@@ -61,7 +61,7 @@ impl MemoryHost {
             guest_machine,
             local: false,
             busy: AtomicBool::new(false),
-            turns: None,
+            locks: None,
             inside: Mutex::new(Inside { state, calls: Calls::default() }),
         }
     }
@@ -71,8 +71,8 @@ impl MemoryHost {
     ///
     /// # Errors
     /// Where there is no place for their lock files.
-    pub fn with_turns(mut self) -> std::io::Result<Self> {
-        self.turns = Some(tempfile::tempdir()?);
+    pub fn with_locks(mut self) -> std::io::Result<Self> {
+        self.locks = Some(tempfile::tempdir()?);
         Ok(self)
     }
 

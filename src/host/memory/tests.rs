@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::libvirt_xml::DomainDescription;
-use crate::{AddressSource, DomainState, GuestAddress, Host, HostError, Stopped, View};
+use crate::{
+    AddressSource, DomainState, Domains, GuestAddress, Guests, HostError, Pools, Stopped, Transfers, View,
+    Volumes,
+};
 use foundry_core::error::Kind;
 use foundry_fetch::content::Content;
 
@@ -194,7 +197,7 @@ fn a_running_domain_shows_its_chain_and_a_hole_in_it_stops_a_start() {
         DomainDescription::read(&xml).unwrap().disks[0].backing_chain.clone()
     };
     assert_eq!(chain(View::Current), ["/pool/vms/base"]);
-    assert!(chain(View::Persistent).is_empty());
+    assert!(chain(View::Config).is_empty());
 }
 
 #[test]

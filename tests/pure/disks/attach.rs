@@ -1,7 +1,7 @@
 //! How a disk comes.
 
 use foundry::host::libvirt_xml::DomainDescription;
-use foundry::host::{Host, View};
+use foundry::host::{Domains, View, Volumes};
 use foundry::operations::Settings;
 use foundry::operations::disk::{Presence, Request, attach};
 use foundry::operations::vm::inspect::get;
@@ -68,7 +68,7 @@ fn create_of_what_get_shows_makes_the_same_vm() {
     let live = |b: &Bench| {
         let uuid = b.host.uuid_of("web").unwrap();
         let mut read =
-            DomainDescription::read(&b.host.domain_xml(uuid, View::Persistent).unwrap().unwrap()).unwrap();
+            DomainDescription::read(&b.host.domain_xml(uuid, View::Config).unwrap().unwrap()).unwrap();
         read.disks.sort_by(|a, b| a.target.cmp(&b.target));
         read.disks
     };

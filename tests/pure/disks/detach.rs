@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use foundry::Kind;
 use foundry::host::memory::{Guest, MemoryHost, OnUnplug};
-use foundry::host::{DomainState, Host, Reach};
+use foundry::host::{Affect, Disks, DomainState, Domains, Volumes};
 use foundry::operations::disk::{detach, survey};
 use foundry::units::Bytes;
 
@@ -131,7 +131,7 @@ fn a_disk_that_foundry_did_not_make_is_detached_and_its_file_stays() {
     let uuid = bench.host.uuid_of("web").unwrap();
     bench.host.put_file("/srv/precious", b"data");
     let xml = "<disk type='file' device='disk'><source file='/srv/precious'/><target dev='vdx' bus='virtio'/></disk>";
-    bench.host.attach_disk(uuid, xml, Reach::Both).unwrap();
+    bench.host.attach_disk(uuid, xml, Affect::Both).unwrap();
     detach_one(&bench, "vdx", false).unwrap();
     assert!(bench.host.files().contains(&"/srv/precious".to_owned()));
     assert!(!targets(&bench)[0].contains(&"vdx".to_owned()));

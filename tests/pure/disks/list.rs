@@ -1,6 +1,6 @@
 //! What `disk list` shows.
 
-use foundry::host::{Host, Reach};
+use foundry::host::{Affect, Disks, Pools};
 use foundry::operations::disk::{Presence, list};
 use foundry::record::Role;
 use foundry::units::Bytes;
@@ -43,11 +43,11 @@ fn all_vms_are_listed_foreign_ones_without_a_role() {
 fn what_is_in_one_description_only_says_so() {
     let bench = Bench::with_web();
     let uuid = bench.host.uuid_of("web").unwrap();
-    bench.host.detach_disk(uuid, "vdb", Reach::Persistent).unwrap();
-    bench.host.detach_disk(uuid, "vdc", Reach::Live).unwrap();
+    bench.host.detach_disk(uuid, "vdb", Affect::Config).unwrap();
+    bench.host.detach_disk(uuid, "vdc", Affect::Live).unwrap();
     assert_eq!(disk(&bench, "vdb").presence, Presence::UntilStop);
     assert_eq!(disk(&bench, "vdc").presence, Presence::NextStart);
-    bench.host.detach_disk(uuid, "vdc", Reach::Persistent).unwrap();
+    bench.host.detach_disk(uuid, "vdc", Affect::Config).unwrap();
     assert_eq!(disk(&bench, "vdc").presence, Presence::Unfinished);
 }
 

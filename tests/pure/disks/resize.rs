@@ -2,7 +2,7 @@
 
 use foundry::Kind;
 use foundry::host::memory::Guest;
-use foundry::host::{DomainState, Host, Reach};
+use foundry::host::{Affect, Disks, DomainState, Domains, Pools, Volumes};
 use foundry::operations::disk::{attach, resize, survey};
 use foundry::units::{Bytes, SizeWish};
 
@@ -120,8 +120,8 @@ fn swap_disk(bench: &Bench, target: &str, path: &str, element: &str) {
         "<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='{path}'/>\
          <target dev='{target}' bus='virtio'/>{element}</disk>"
     );
-    bench.host.detach_disk(uuid, target, Reach::Both).unwrap();
-    bench.host.attach_disk(uuid, &xml, Reach::Both).unwrap();
+    bench.host.detach_disk(uuid, target, Affect::Both).unwrap();
+    bench.host.attach_disk(uuid, &xml, Affect::Both).unwrap();
 }
 
 #[test]

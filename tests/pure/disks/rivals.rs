@@ -1,7 +1,7 @@
 //! Others who are at it at the same time.
 
 use foundry::Error;
-use foundry::host::Host;
+use foundry::host::Domains;
 use foundry::operations::disk::{Attached, attach};
 use foundry::operations::vm::destroy::{self, carry_out};
 use foundry::record::{Maker, Role, State};

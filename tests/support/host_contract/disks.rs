@@ -2,7 +2,7 @@
 
 use foundry::Kind;
 use foundry::host::libvirt_xml::{DiskSource, DomainDescription};
-use foundry::host::{Reach, View};
+use foundry::host::{Affect, View};
 use foundry::units::Bytes;
 use uuid::Uuid;
 
@@ -50,7 +50,7 @@ fn targets(bench: &Bench<'_>, uuid: Uuid, view: View) -> Vec<String> {
 
 /// What runs, and what starts next.
 fn both(bench: &Bench<'_>, uuid: Uuid) -> (Vec<String>, Vec<String>) {
-    (targets(bench, uuid, View::Current), targets(bench, uuid, View::Persistent))
+    (targets(bench, uuid, View::Current), targets(bench, uuid, View::Config))
 }
 
 fn list(targets: &[&str]) -> Vec<String> {
@@ -61,7 +61,7 @@ fn a_disk_attached_to_a_definition_is_there_at_the_next_start(bench: &Bench<'_>)
     let pool = bench.pool();
     let disk = qcow2(&volume(bench, &pool, "a & b"), "vdb");
     let uuid = start(bench);
-    bench.host().attach_disk(uuid, &disk, Reach::Persistent).unwrap();
+    bench.host().attach_disk(uuid, &disk, Affect::Config).unwrap();
     assert_eq!(both(bench, uuid), (list(&[]), list(&["vdb"])));
     bench.host().force_off(uuid).unwrap();
     bench.host().start(uuid).unwrap();
@@ -75,7 +75,7 @@ fn a_disk_attached_to_both_is_in_both(bench: &Bench<'_>) {
     let uuid = start(bench);
     bench.host().set_record(uuid, "record").unwrap();
     let disk = qcow2(&volume(bench, &pool, "a"), "vdc");
-    bench.host().attach_disk(uuid, &disk, Reach::Both).unwrap();
+    bench.host().attach_disk(uuid, &disk, Affect::Both).unwrap();
     assert_eq!(both(bench, uuid), (list(&["vdc"]), list(&["vdc"])));
     assert_eq!(bench.domain(&bench.name("a")).record.as_deref(), Some("record"));
 }
@@ -83,7 +83,7 @@ fn a_disk_attached_to_both_is_in_both(bench: &Bench<'_>) {
 fn a_disk_attached_to_what_runs_is_gone_with_it(bench: &Bench<'_>) {
     let pool = bench.pool();
     let uuid = start(bench);
-    bench.host().attach_disk(uuid, &qcow2(&volume(bench, &pool, "a"), "vdb"), Reach::Live).unwrap();
+    bench.host().attach_disk(uuid, &qcow2(&volume(bench, &pool, "a"), "vdb"), Affect::Live).unwrap();
     assert_eq!(both(bench, uuid), (list(&["vdb"]), list(&[])));
     bench.host().force_off(uuid).unwrap();
     assert_eq!(targets(bench, uuid, View::Current), list(&[]));
@@ -93,14 +93,14 @@ fn a_target_is_taken_once(bench: &Bench<'_>) {
     let pool = bench.pool();
     let uuid = start(bench);
     let (first, second) = (volume(bench, &pool, "a"), volume(bench, &pool, "b"));
-    bench.host().attach_disk(uuid, &qcow2(&first, "vdb"), Reach::Both).unwrap();
-    for reach in [Reach::Both, Reach::Live, Reach::Persistent] {
+    bench.host().attach_disk(uuid, &qcow2(&first, "vdb"), Affect::Both).unwrap();
+    for reach in [Affect::Both, Affect::Live, Affect::Config] {
         refused(bench.host().attach_disk(uuid, &qcow2(&second, "vdb"), reach), Kind::Vm);
     }
     // Taken in one of two places: it comes into neither.
-    bench.host().attach_disk(uuid, &qcow2(&second, "vdc"), Reach::Persistent).unwrap();
+    bench.host().attach_disk(uuid, &qcow2(&second, "vdc"), Affect::Config).unwrap();
     let third = qcow2(&volume(bench, &pool, "c"), "vdc");
-    refused(bench.host().attach_disk(uuid, &third, Reach::Both), Kind::Vm);
+    refused(bench.host().attach_disk(uuid, &third, Affect::Both), Kind::Vm);
     assert_eq!(both(bench, uuid), (list(&["vdb"]), list(&["vdb", "vdc"])));
 }
 
@@ -108,18 +108,18 @@ fn a_domain_that_is_off_has_no_disk_attached_now(bench: &Bench<'_>) {
     let pool = bench.pool();
     let uuid = bench.define(&bench.name("a"));
     let disk = qcow2(&volume(bench, &pool, "a"), "vdb");
-    refused(bench.host().attach_disk(uuid, &disk, Reach::Live), Kind::Vm);
-    refused(bench.host().attach_disk(uuid, &disk, Reach::Both), Kind::Vm);
-    assert_eq!(targets(bench, uuid, View::Persistent), list(&[]));
-    bench.host().attach_disk(uuid, &disk, Reach::Persistent).unwrap();
-    refused(bench.host().detach_disk(uuid, "vdb", Reach::Live), Kind::Vm);
-    assert_eq!(targets(bench, uuid, View::Persistent), list(&["vdb"]));
+    refused(bench.host().attach_disk(uuid, &disk, Affect::Live), Kind::Vm);
+    refused(bench.host().attach_disk(uuid, &disk, Affect::Both), Kind::Vm);
+    assert_eq!(targets(bench, uuid, View::Config), list(&[]));
+    bench.host().attach_disk(uuid, &disk, Affect::Config).unwrap();
+    refused(bench.host().detach_disk(uuid, "vdb", Affect::Live), Kind::Vm);
+    assert_eq!(targets(bench, uuid, View::Config), list(&["vdb"]));
 }
 
 fn a_disk_without_its_file_is_attached_nowhere(bench: &Bench<'_>) {
     let uuid = start(bench);
     let absent = qcow2(&bench.directory("absent"), "vdb");
-    refused(bench.host().attach_disk(uuid, &absent, Reach::Both), Kind::Vm);
+    refused(bench.host().attach_disk(uuid, &absent, Affect::Both), Kind::Vm);
     assert_eq!(both(bench, uuid), (list(&[]), list(&[])));
 }
 
@@ -129,10 +129,10 @@ fn a_disk_is_detached_from_the_definition_whatever_kind_it_is(bench: &Bench<'_>)
                <disk type='block' device='disk'><source dev='/dev/absent'/><target dev='vdc' bus='virtio'/></disk>";
     let xml = bench.domain_xml(&bench.name("a"), None, Some("record"), odd);
     let uuid = bench.host().define_domain(&xml).unwrap();
-    bench.host().detach_disk(uuid, "vdb", Reach::Persistent).unwrap();
-    assert_eq!(targets(bench, uuid, View::Persistent), list(&["vdc"]));
-    bench.host().detach_disk(uuid, "vdc", Reach::Persistent).unwrap();
-    assert_eq!(targets(bench, uuid, View::Persistent), list(&[]));
+    bench.host().detach_disk(uuid, "vdb", Affect::Config).unwrap();
+    assert_eq!(targets(bench, uuid, View::Config), list(&["vdc"]));
+    bench.host().detach_disk(uuid, "vdc", Affect::Config).unwrap();
+    assert_eq!(targets(bench, uuid, View::Config), list(&[]));
     assert_eq!(bench.domain(&bench.name("a")).record.as_deref(), Some("record"));
 }
 
@@ -140,14 +140,14 @@ fn a_disk_is_detached_from_the_definition_whatever_kind_it_is(bench: &Bench<'_>)
 fn a_guest_is_asked_to_let_go_and_the_definition_stays(bench: &Bench<'_>) {
     let pool = bench.pool();
     let uuid = start(bench);
-    bench.host().attach_disk(uuid, &qcow2(&volume(bench, &pool, "a"), "vdb"), Reach::Both).unwrap();
-    bench.host().detach_disk(uuid, "vdb", Reach::Live).unwrap();
-    assert_eq!(targets(bench, uuid, View::Persistent), list(&["vdb"]));
+    bench.host().attach_disk(uuid, &qcow2(&volume(bench, &pool, "a"), "vdb"), Affect::Both).unwrap();
+    bench.host().detach_disk(uuid, "vdb", Affect::Live).unwrap();
+    assert_eq!(targets(bench, uuid, View::Config), list(&["vdb"]));
 }
 
 fn a_disk_that_is_not_there_is_detached(bench: &Bench<'_>) {
     let uuid = start(bench);
-    for reach in [Reach::Live, Reach::Persistent, Reach::Both] {
+    for reach in [Affect::Live, Affect::Config, Affect::Both] {
         bench.host().detach_disk(uuid, "vdz", reach).unwrap();
     }
 }
@@ -155,7 +155,7 @@ fn a_disk_that_is_not_there_is_detached(bench: &Bench<'_>) {
 fn a_disk_of_a_running_domain_grows(bench: &Bench<'_>) {
     let pool = bench.pool();
     let uuid = start(bench);
-    bench.host().attach_disk(uuid, &qcow2(&volume(bench, &pool, "a"), "vdb"), Reach::Both).unwrap();
+    bench.host().attach_disk(uuid, &qcow2(&volume(bench, &pool, "a"), "vdb"), Affect::Both).unwrap();
     bench.host().resize_disk(uuid, "vdb", Bytes(5 << 20)).unwrap();
     // At once, without another look at the pool.
     assert_eq!(bench.volume(&pool, "a").capacity, Bytes(5 << 20));
@@ -189,8 +189,8 @@ fn a_domain_has_no_snapshots_but_those_that_were_made(bench: &Bench<'_>) {
 
 fn an_absent_domain_has_no_disks(bench: &Bench<'_>) {
     let (host, absent) = (bench.host(), Uuid::new_v4());
-    refused(host.attach_disk(absent, &file_disk("/x", "vdb"), Reach::Persistent), Kind::Vm);
-    refused(host.detach_disk(absent, "vdb", Reach::Persistent), Kind::Vm);
+    refused(host.attach_disk(absent, &file_disk("/x", "vdb"), Affect::Config), Kind::Vm);
+    refused(host.detach_disk(absent, "vdb", Affect::Config), Kind::Vm);
     refused(host.has_block_job(absent, "vdb"), Kind::Vm);
     refused(host.snapshots(absent), Kind::Vm);
 }

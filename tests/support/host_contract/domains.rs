@@ -118,7 +118,7 @@ fn a_definition_may_name_disks_that_do_not_exist(bench: &Bench<'_>) {
         + "<target dev='vdb' bus='virtio'/></disk>";
     let xml = bench.domain_xml(&bench.name("a"), None, None, &disks);
     let uuid = bench.host().define_domain(&xml).unwrap();
-    for view in [View::Current, View::Persistent] {
+    for view in [View::Current, View::Config] {
         let read = DomainDescription::read(&bench.host().domain_xml(uuid, view).unwrap().unwrap()).unwrap();
         assert_eq!((read.uuid, read.name), (Some(uuid), bench.name("a")));
         assert_eq!(read.disks[0].source, DiskSource::File(file.clone()));
@@ -178,7 +178,7 @@ fn a_record_is_replaced(bench: &Bench<'_>) {
     for text in ["first", "second", ""] {
         bench.host().set_record(uuid, text).unwrap();
         assert_eq!(bench.domain(&name).record.as_deref(), Some(text));
-        let xml = bench.host().domain_xml(uuid, View::Persistent).unwrap().unwrap();
+        let xml = bench.host().domain_xml(uuid, View::Config).unwrap().unwrap();
         assert_eq!(DomainDescription::read(&xml).unwrap().record.as_deref(), Some(text));
     }
 }

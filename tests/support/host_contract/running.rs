@@ -54,7 +54,7 @@ fn a_record_set_while_it_runs_is_in_both_definitions(bench: &Bench<'_>) {
     let uuid = bench.host().define_domain(&bench.domain_xml(&name, None, Some("old"), "")).unwrap();
     bench.host().start(uuid).unwrap();
     bench.host().set_record(uuid, "new <&>").unwrap();
-    for view in [View::Current, View::Persistent] {
+    for view in [View::Current, View::Config] {
         let read = DomainDescription::read(&bench.host().domain_xml(uuid, view).unwrap().unwrap()).unwrap();
         assert_eq!(read.record.as_deref(), Some("new <&>"), "{view:?}");
     }
@@ -80,7 +80,7 @@ fn a_domain_without_definition_refuses_what_needs_one(bench: &Bench<'_>) {
     // Its record is with what runs.
     bench.host().set_record(uuid, "text").unwrap();
     assert_eq!(bench.domain(&bench.name("a")).record.as_deref(), Some("text"));
-    let shown = bench.host().domain_xml(uuid, View::Persistent).unwrap().unwrap();
+    let shown = bench.host().domain_xml(uuid, View::Config).unwrap().unwrap();
     assert_eq!(DomainDescription::read(&shown).unwrap().uuid, Some(uuid));
 }
 

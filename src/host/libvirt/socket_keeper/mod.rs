@@ -29,23 +29,23 @@ use std::ptr;
 use super::sockets::Sockets;
 
 /// The child, for as long as data flow. Dropped, it ends.
-pub(super) struct Lingering {
+pub(super) struct SocketKeeper {
     /// 0 for one that was left to itself.
     child: libc::pid_t,
     /// Nothing is ever written: that its other end reads an end is how the child learns that foundry is gone.
     _alive: PipeWriter,
 }
 
-/// Starts the child that holds a connection's sockets. Without one a transfer is as it is with every other libvirt
-/// client: nothing that would be worth failing for.
-pub(super) fn linger(sockets: &Sockets) -> Option<Lingering> {
+/// Starts the child that holds a connection's sockets. Without one a transfer is as it is with every other
+/// client of libvirt's: nothing that would be worth failing for.
+pub(super) fn keep_sockets(sockets: &Sockets) -> Option<SocketKeeper> {
     let sockets = sockets.still_open();
     if sockets.is_empty() {
         return None;
     }
     let (ended, alive) = pipe().ok()?;
     let child = start(ended.as_raw_fd(), &sockets);
-    (child > 0).then_some(Lingering { child, _alive: alive })
+    (child > 0).then_some(SocketKeeper { child, _alive: alive })
 }
 
 /// The child begins with all signals blocked, so that no handler of this program's ever runs in it.
@@ -79,7 +79,7 @@ fn fork_unnoticed() -> libc::pid_t {
     libc::pid_t::try_from(child).unwrap_or(-1)
 }
 
-impl Lingering {
+impl SocketKeeper {
     /// Leaves the child to itself, as if foundry had been killed: for a connection that broke under the transfer, with
     /// data that may still wait in the daemon.
     pub(super) fn stay(mut self) {
@@ -87,7 +87,7 @@ impl Lingering {
     }
 }
 
-impl Drop for Lingering {
+impl Drop for SocketKeeper {
     fn drop(&mut self) {
         if self.child == 0 {
             return;

@@ -14,9 +14,9 @@ fn file_of(thing: &str) -> String {
     digest(thing).replace("sha256:", "")
 }
 
-fn refusal(places: &Places) -> String {
-    match Turn::take(places, "a") {
-        Err(NoTurn::Unusable(why)) => why,
+fn refusal(places: &LockDirectories) -> String {
+    match HostLock::take(places, "a") {
+        Err(LockError::Unusable(why)) => why,
         other => panic!("{other:?}"),
     }
 }
@@ -39,12 +39,12 @@ fn rival(file: &Path) -> Child {
 #[test]
 fn one_has_it_until_it_is_dropped() {
     let dir = tempfile::tempdir().unwrap();
-    let places = Places::only(&dir.path().join("turns"));
-    let first = Turn::take(&places, "a").unwrap();
-    assert_eq!(Turn::take(&places, "a").unwrap_err(), NoTurn::Taken(Some(std::process::id())));
-    let other = Turn::take(&places, "b").unwrap();
+    let places = LockDirectories::only(&dir.path().join("turns"));
+    let first = HostLock::take(&places, "a").unwrap();
+    assert_eq!(HostLock::take(&places, "a").unwrap_err(), LockError::Taken(Some(std::process::id())));
+    let other = HostLock::take(&places, "b").unwrap();
     drop(first);
-    drop(Turn::take(&places, "a").unwrap());
+    drop(HostLock::take(&places, "a").unwrap());
     drop(other);
     assert_eq!(fs::read_dir(dir.path().join("turns")).unwrap().count(), 0, "nothing lies around");
     assert_eq!(fs::metadata(dir.path().join("turns")).unwrap().mode() & 0o7777, 0o700);
@@ -52,39 +52,39 @@ fn one_has_it_until_it_is_dropped() {
 
 /// What is written in a file is nobody's word: the kernel knows who has it.
 #[test]
-fn the_holder_is_named_and_its_death_frees_the_turn() {
+fn the_holder_is_named_and_its_death_frees_the_lock() {
     let dir = tempfile::tempdir().unwrap();
-    let places = Places::only(dir.path());
+    let places = LockDirectories::only(dir.path());
     fs::set_permissions(dir.path(), Permissions::from_mode(0o700)).unwrap();
     let file = dir.path().join(file_of("a"));
     fs::write(&file, "1\n").unwrap();
     let mut child = rival(&file);
-    assert_eq!(Turn::take(&places, "a").unwrap_err(), NoTurn::Taken(Some(child.id())));
+    assert_eq!(HostLock::take(&places, "a").unwrap_err(), LockError::Taken(Some(child.id())));
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(file.exists(), "a file that was left");
-    drop(Turn::take(&places, "a").unwrap());
+    drop(HostLock::take(&places, "a").unwrap());
     assert!(!file.exists(), "goes with the next one that has it");
 }
 
-/// A file that was removed is no other one's turn, and the one that is there by then stays.
+/// A file that was removed is no other one's lock, and the one that is there by then stays.
 #[test]
 fn only_the_file_of_the_name_counts() {
     let dir = tempfile::tempdir().unwrap();
-    let places = Places::only(dir.path());
+    let places = LockDirectories::only(dir.path());
     fs::set_permissions(dir.path(), Permissions::from_mode(0o700)).unwrap();
     let file = dir.path().join(file_of("a"));
-    let swept = Turn::take(&places, "a").unwrap();
+    let swept = HostLock::take(&places, "a").unwrap();
     fs::remove_file(&file).unwrap();
-    let second = Turn::take(&places, "a").unwrap();
+    let second = HostLock::take(&places, "a").unwrap();
     drop(swept);
     assert!(file.exists());
-    assert!(matches!(Turn::take(&places, "a"), Err(NoTurn::Taken(Some(_)))));
+    assert!(matches!(HostLock::take(&places, "a"), Err(LockError::Taken(Some(_)))));
     drop(second);
 
     // Opened before, locked after the other had removed it.
     let place = places.open().unwrap().unwrap();
-    let first = Turn::take(&places, "a").unwrap();
+    let first = HostLock::take(&places, "a").unwrap();
     let opened = open(&place, &file_of("a")).unwrap();
     drop(first);
     rustix::fs::flock(&opened, FlockOperation::NonBlockingLockExclusive).unwrap();
@@ -100,37 +100,40 @@ fn what_was_planted_is_refused_with_words() {
     fs::create_dir(at("real")).unwrap();
     set(&at("real"), 0o700);
     symlink(at("real"), at("link")).unwrap();
-    assert!(refusal(&Places::only(&at("link"))).contains("is a link, or no directory"));
+    assert!(refusal(&LockDirectories::only(&at("link"))).contains("is a link, or no directory"));
     fs::write(at("file"), "").unwrap();
-    assert!(refusal(&Places::only(&at("file"))).contains("no directory"));
+    assert!(refusal(&LockDirectories::only(&at("file"))).contains("no directory"));
     set(&at("real"), 0o777);
-    assert!(refusal(&Places::only(&at("real"))).contains("may be written to by everybody (mode 777)"));
+    assert!(
+        refusal(&LockDirectories::only(&at("real"))).contains("may be written to by everybody (mode 777)")
+    );
     set(&at("real"), 0o1777);
-    assert!(refusal(&Places::only(&at("real"))).contains("by everybody (mode 1777)"));
+    assert!(refusal(&LockDirectories::only(&at("real"))).contains("by everybody (mode 1777)"));
     set(&at("real"), 0o700);
     fs::write(at("secret"), "secret").unwrap();
     let lock = at("real").join(file_of("a"));
     symlink(at("secret"), &lock).unwrap();
-    assert!(refusal(&Places::only(&at("real"))).contains("is a link"));
+    assert!(refusal(&LockDirectories::only(&at("real"))).contains("is a link"));
     fs::remove_file(&lock).unwrap();
     rustix::fs::mknodat(rustix::fs::CWD, &lock, FileType::Fifo, 0o600.into(), 0).unwrap();
-    assert!(refusal(&Places::only(&at("real"))).contains("is no regular file"));
+    assert!(refusal(&LockDirectories::only(&at("real"))).contains("is no regular file"));
     fs::remove_file(&lock).unwrap();
     set(dir.path(), 0o777);
-    assert!(refusal(&Places::only(&at("real"))).contains("is not safe: directory"));
+    assert!(refusal(&LockDirectories::only(&at("real"))).contains("is not safe: directory"));
     set(dir.path(), 0o700);
     assert_eq!(fs::read_to_string(at("secret")).unwrap(), "secret");
     if rustix::process::geteuid().is_root() {
         chown(at("real"), Some(12345), None).unwrap();
         assert!(
-            refusal(&Places::only(&at("real"))).contains("belongs to user 12345, neither to you nor to root")
+            refusal(&LockDirectories::only(&at("real")))
+                .contains("belongs to user 12345, neither to you nor to root")
         );
     }
 }
 
 /// Whoever may not open the directory has no way to the lock, not even of a file whose name is known.
 #[test]
-fn another_user_cannot_take_a_turn() {
+fn another_user_cannot_take_a_lock() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
@@ -138,8 +141,8 @@ fn another_user_cannot_take_a_turn() {
     fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
     let path = dir.path().join("foundry");
     // A group with no other members here.
-    let places = place::tests::shared(&path, Some(12345));
-    let held = Turn::take(&places, "a").unwrap();
+    let places = directory::tests::shared(&path, Some(12345));
+    let held = HostLock::take(&places, "a").unwrap();
     let file = path.join(file_of("a"));
     let made = fs::metadata(&file).unwrap();
     assert_eq!((made.gid(), made.mode() & 0o7777), (12345, 0o660));

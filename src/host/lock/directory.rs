@@ -1,4 +1,4 @@
-//! The directory of the lock files: accessible only to those who may use that libvirt.
+//! Where the lock files are: a directory that only those may open who may use that libvirt.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, AtFlags, CWD, Gid, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::NoTurn;
+use super::LockError;
 use foundry_fetch::ownership::Trusted;
 
 /// Of all that may use the system's libvirt. It is gone with the boot.
@@ -19,21 +19,21 @@ const GROUP: &str = "libvirt";
 
 /// The directories that lock files may be in, the first that this user may use.
 #[derive(Debug, Clone)]
-pub(crate) struct Places {
+pub(crate) struct LockDirectories {
     shared: Option<PathBuf>,
     own: Option<PathBuf>,
     is_root: bool,
 }
 
 /// A directory for lock files, open.
-pub(super) struct Place {
+pub(super) struct LockDirectory {
     pub(super) directory: OwnedFd,
     path: PathBuf,
     /// The group that its files are for, too.
     group: Option<Gid>,
 }
 
-impl Places {
+impl LockDirectories {
     /// For what all of this machine's foundries act on that may use the system's libvirt, or another host's.
     pub(crate) fn of_all() -> Self {
         Self { shared: Some(SYSTEM.into()), own: own(), is_root: rustix::process::geteuid().is_root() }
@@ -55,27 +55,27 @@ impl Places {
     ///
     /// # Errors
     /// Where one is there, and others than those who may use it could have a hand in it.
-    pub(super) fn open(&self) -> Result<Option<Place>, NoTurn> {
+    pub(super) fn open(&self) -> Result<Option<LockDirectory>, LockError> {
         if let Some(path) = &self.shared {
             if self.is_root {
                 make_shared(path);
             }
-            if let Some(place) = Place::open(path)? {
+            if let Some(place) = LockDirectory::open(path)? {
                 return Ok(Some(place));
             }
         }
         let Some(path) = &self.own else { return Ok(None) };
         // That it is there already is what mostly comes of it; all else shows when it is opened.
         let _ = DirBuilder::new().recursive(true).mode(0o700).create(path);
-        Place::open(path)
+        LockDirectory::open(path)
     }
 }
 
-impl Place {
+impl LockDirectory {
     /// `None` where it is not there, or this user may not make files in it.
-    fn open(path: &Path) -> Result<Option<Self>, NoTurn> {
+    fn open(path: &Path) -> Result<Option<Self>, LockError> {
         let shown = format!("{:?}", path.display().to_string());
-        let unusable = |why: &str| Err(NoTurn::Unusable(format!("directory {shown} {why}")));
+        let unusable = |why: &str| Err(LockError::Unusable(format!("directory {shown} {why}")));
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let directory = match rustix::fs::open(path, flags, Mode::empty()) {
             Ok(directory) => directory,
@@ -95,7 +95,7 @@ impl Place {
             return unusable(&format!("may be written to by everybody (mode {:o})", found.st_mode & 0o7777));
         }
         if let Some(stranger) = path.parent().and_then(|parent| Trusted::caller().stranger_at(parent)) {
-            return Err(NoTurn::Unusable(format!("directory {shown} is not safe: {stranger}")));
+            return Err(LockError::Unusable(format!("directory {shown} is not safe: {stranger}")));
         }
         if rustix::fs::accessat(&directory, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::empty())
             .is_err()
@@ -171,9 +171,9 @@ pub(super) mod tests {
     use super::*;
 
     /// A shared directory as root makes it, of a group.
-    pub(in crate::turn) fn shared(path: &Path, group: Option<u32>) -> Places {
+    pub(in crate::lock) fn shared(path: &Path, group: Option<u32>) -> LockDirectories {
         put_shared(path, group).unwrap();
-        Places { shared: Some(path.to_owned()), own: None, is_root: false }
+        LockDirectories { shared: Some(path.to_owned()), own: None, is_root: false }
     }
 
     #[test]
@@ -197,12 +197,12 @@ pub(super) mod tests {
     fn who_may_not_use_the_first_one_has_a_directory_of_his_own() {
         let root = tempfile::tempdir().unwrap();
         let at = |name: &str| root.path().join(name);
-        let places = Places { shared: Some(at("shared")), own: Some(at("run/own")), is_root: false };
+        let places = LockDirectories { shared: Some(at("shared")), own: Some(at("run/own")), is_root: false };
         assert_eq!(places.open().unwrap().unwrap().path, at("run/own"), "nobody made the shared one");
-        let as_root = Places { is_root: true, ..places.clone() };
+        let as_root = LockDirectories { is_root: true, ..places.clone() };
         assert_eq!(as_root.open().unwrap().unwrap().path, at("shared"));
         assert_eq!(places.open().unwrap().unwrap().path, at("shared"));
-        let nowhere = Places { shared: None, own: Some("/proc/none".into()), is_root: false };
+        let nowhere = LockDirectories { shared: None, own: Some("/proc/none".into()), is_root: false };
         assert!(nowhere.open().unwrap().is_none());
     }
 }

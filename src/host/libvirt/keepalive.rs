@@ -6,7 +6,7 @@ use std::thread;
 use virt::connect::Connect;
 use virt::event::{event_register_default_impl, event_run_default_impl};
 
-use super::patience::{PINGS, Patience};
+use super::call_timeouts::{CallTimeouts, PINGS};
 
 /// Runs libvirt's event loop in a thread, from the first call to the end of the process.
 ///
@@ -28,8 +28,8 @@ pub fn run_event_loop() {
 }
 
 /// Has a connection ping its daemon. That there is no event loop, or no daemon, is no failure.
-pub(super) fn keep_alive(connection: &Connect, patience: Patience) {
-    if let Some(interval) = patience.ping_interval() {
+pub(super) fn keep_alive(connection: &Connect, timeouts: CallTimeouts) {
+    if let Some(interval) = timeouts.ping_interval() {
         let _ = connection.set_keep_alive(interval, PINGS);
     }
 }

@@ -1,15 +1,15 @@
 //! Locks on a resource, among the foundry processes of one machine.
 
+mod directory;
 mod holder;
-mod place;
 
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use self::place::Place;
-pub(super) use self::place::Places;
+pub(super) use self::directory::LockDirectories;
+use self::directory::LockDirectory;
 use foundry_core::record::digest;
 
 /// How often a file is opened anew that is another one by the time that it is locked. Each time another foundry came
@@ -26,27 +26,27 @@ const TRIES: usize = 32;
 /// lies around but those of processes that were killed, which the next one takes and removes.
 #[derive(Debug)]
 #[must_use]
-pub struct Turn {
+pub struct HostLock {
     _held: Option<Held>,
 }
 
-/// Why there is no turn.
+/// Why a lock was not taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NoTurn {
+pub enum LockError {
     /// Another has it: the process, as the kernel says, where it does.
     Taken(Option<u32>),
     /// The directory of the lock files, or what lies there, can be somebody else's, or does not work: a sentence.
     Unusable(String),
 }
 
-impl Turn {
-    /// The turn of who need not wait for anybody.
+impl HostLock {
+    /// The lock of one that need not wait for anybody.
     pub fn free() -> Self {
         Self { _held: None }
     }
 
-    /// Takes the turn with a thing of that name. Where there is no place for files, or no locks, nobody waits.
-    pub(super) fn take(places: &Places, thing: &str) -> Result<Self, NoTurn> {
+    /// Takes the lock of a thing of that name. If there is no directory for files, or no flock(2), nobody waits.
+    pub(super) fn take(places: &LockDirectories, thing: &str) -> Result<Self, LockError> {
         let Some(place) = places.open()? else { return Ok(Self::free()) };
         let name = digest(thing).replace("sha256:", "");
         for _ in 0..TRIES {
@@ -56,7 +56,7 @@ impl Turn {
                 Locked::Stale => {}
             }
         }
-        Err(NoTurn::Taken(None))
+        Err(LockError::Taken(None))
     }
 }
 
@@ -77,12 +77,12 @@ enum Locked {
 }
 
 impl Held {
-    fn lock(place: &Place, name: &str) -> Result<Locked, NoTurn> {
-        let unusable = |why: &str| NoTurn::Unusable(format!("{} {why}", place.shown(name)));
+    fn lock(place: &LockDirectory, name: &str) -> Result<Locked, LockError> {
+        let unusable = |why: &str| LockError::Unusable(format!("{} {why}", place.shown(name)));
         let file = match open(place, name) {
             Ok(file) => file,
             // Being made by another, or the directory was just removed.
-            Err(Errno::ACCESS | Errno::NOENT) => return Err(NoTurn::Taken(None)),
+            Err(Errno::ACCESS | Errno::NOENT) => return Err(LockError::Taken(None)),
             Err(Errno::LOOP) => return Err(unusable("is a link")),
             Err(e) => return Err(unusable(&format!("cannot be opened: {e}"))),
         };
@@ -92,7 +92,7 @@ impl Held {
         }
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Err(NoTurn::Taken(holder::of(&found))),
+            Err(Errno::WOULDBLOCK) => return Err(LockError::Taken(holder::of(&found))),
             Err(Errno::INTR) => return Ok(Locked::Stale),
             Err(_) => return Ok(Locked::Impossible),
         }
@@ -123,7 +123,7 @@ impl Drop for Held {
 
 /// Opens a lock file, and makes it where there is none. What lies there may be a link or a FIFO: neither is followed nor
 /// waited for. Only a file that was made here is given rights.
-fn open(place: &Place, name: &str) -> Result<OwnedFd, Errno> {
+fn open(place: &LockDirectory, name: &str) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let made = flags | OFlags::CREATE | OFlags::EXCL;
     match rustix::fs::openat(&place.directory, name, made, Mode::RUSR | Mode::WUSR) {

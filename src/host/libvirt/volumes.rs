@@ -1,0 +1,123 @@
+//! Volumes through libvirt.
+
+use virt::storage_vol::StorageVol;
+
+use super::{Asked, Libvirt, libvirt_xml, storage};
+use crate::{HostError, Result, Volume, Volumes};
+use foundry_core::units::Bytes;
+
+impl Libvirt {
+    fn describe_volume(&self, pool: &str, volume: &StorageVol, asked: &Asked) -> Result<Option<Volume>> {
+        match self.find("virStorageVolGetXMLDesc", asked, || volume.xml_desc(0))? {
+            Some(xml) => libvirt_xml::volume(pool, &xml).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// `None` where the pool or the volume is absent, or the pool is not started.
+    fn lookup_volume(&self, pool: &str, name: &str) -> Result<Option<StorageVol>> {
+        let asked = storage(format!("look up volume '{name}' in pool '{pool}'"));
+        let Some(handle) = self.pool_handle(pool)? else { return Ok(None) };
+        let look =
+            || self.find("virStorageVolLookupByName", &asked, || handle.lookup_storage_vol_by_name(name));
+        match look() {
+            // libvirt has no code of its own for "the pool is not started": look whether that is it, or was.
+            Err(refusal) if !refusal.outcome_unknown() => {
+                let active = self.call("virStoragePoolIsActive", &asked, || handle.is_active())?;
+                if active { look() } else { Ok(None) }
+            }
+            answer => answer,
+        }
+    }
+
+    pub(super) fn volume_handle(&self, pool: &str, name: &str, asked: &Asked) -> Result<StorageVol> {
+        self.lookup_volume(pool, name)?.ok_or_else(|| HostError::Refused {
+            operation: asked.operation.clone(),
+            kind: asked.kind,
+            libvirt: "there is no such volume".into(),
+        })
+    }
+
+    fn make_volume(&self, pool: &str, xml: &str, from: Option<(&str, &str)>) -> Result<Volume> {
+        let name = libvirt_xml::volume_name(xml)?;
+        let asked = storage(format!("create volume '{name}' in pool '{pool}'"));
+        let handle = self.existing_pool(pool, &asked)?;
+        let volume = match from {
+            None => {
+                self.call("virStorageVolCreateXML", &asked, || StorageVol::create_xml(&handle, xml, 0))?
+            }
+            Some((from_pool, from_name)) => {
+                let source = self.volume_handle(from_pool, from_name, &asked)?;
+                self.call("virStorageVolCreateXMLFrom", &asked, || {
+                    StorageVol::create_xml_from(&handle, xml, &source, 0)
+                })?
+            }
+        };
+        match self.describe_volume(pool, &volume, &asked) {
+            Ok(Some(described)) => Ok(described),
+            Ok(None) => Err(HostError::Refused {
+                operation: asked.operation,
+                kind: asked.kind,
+                libvirt: "the volume vanished as soon as it was made".into(),
+            }),
+            Err(e) => {
+                // "Refused" means that nothing was made. If this fails too, whoever asked looks and finds it.
+                let _ = self.raw("virStorageVolDelete", &asked, || volume.delete(0));
+                Err(e)
+            }
+        }
+    }
+}
+
+impl Volumes for Libvirt {
+    fn volumes(&self, pool: &str) -> Result<Vec<Volume>> {
+        let asked = storage(format!("list the volumes of pool '{pool}'"));
+        let handle = self.existing_pool(pool, &asked)?;
+        let volumes = self.call("virStoragePoolListAllVolumes", &asked, || handle.list_all_volumes(0))?;
+        let described = volumes.iter().map(|v| self.describe_volume(pool, v, &asked));
+        described.filter_map(Result::transpose).collect()
+    }
+
+    fn volume(&self, pool: &str, name: &str) -> Result<Option<Volume>> {
+        match self.lookup_volume(pool, name)? {
+            Some(volume) => {
+                self.describe_volume(pool, &volume, &storage(format!("describe volume '{name}'")))
+            }
+            None => Ok(None),
+        }
+    }
+
+    fn volume_at(&self, path: &str) -> Result<Option<Volume>> {
+        let asked = storage(format!("look up the volume at {path}"));
+        let found = self
+            .find("virStorageVolLookupByPath", &asked, || self.connection.lookup_storage_vol_by_path(path))?;
+        let Some(volume) = found else { return Ok(None) };
+        let Some(pool) =
+            self.find("virStoragePoolLookupByVolume", &asked, || volume.lookup_storage_pool())?
+        else {
+            return Ok(None);
+        };
+        let pool = pool.name().map_err(|e| self.failed(&asked, &e))?;
+        self.describe_volume(&pool, &volume, &asked)
+    }
+
+    fn create_volume(&self, pool: &str, xml: &str) -> Result<Volume> {
+        self.make_volume(pool, xml, None)
+    }
+
+    fn clone_volume(&self, pool: &str, xml: &str, from_pool: &str, from_name: &str) -> Result<Volume> {
+        self.make_volume(pool, xml, Some((from_pool, from_name)))
+    }
+
+    fn resize_volume(&self, pool: &str, name: &str, capacity: Bytes) -> Result<()> {
+        let asked = storage(format!("resize volume '{name}' in pool '{pool}'"));
+        let volume = self.volume_handle(pool, name, &asked)?;
+        self.call("virStorageVolResize", &asked, || volume.resize(capacity.0, 0))
+    }
+
+    fn delete_volume(&self, pool: &str, name: &str) -> Result<()> {
+        let Some(volume) = self.lookup_volume(pool, name)? else { return Ok(()) };
+        let asked = storage(format!("delete volume '{name}' in pool '{pool}'"));
+        self.find("virStorageVolDelete", &asked, || volume.delete(0)).map(drop)
+    }
+}
