@@ -150,7 +150,7 @@ fn the_context_is_the_flags_then_the_variables_then_the_files() {
 #[test]
 fn a_wrong_variable_is_told_by_its_name() {
     let (config, wrong) = Setup { variables: vec![("FOUNDRY_OUTPUT", "xml")], ..Setup::default() }.resolved();
-    assert_eq!(wrong[0].to_string(), "FOUNDRY_OUTPUT \"xml\" is none of table, wide, yaml, json, name");
+    assert_eq!(wrong[0].to_string(), "FOUNDRY_OUTPUT \"xml\" is not one of table, wide, yaml, json, name");
     assert_eq!(wrong[0].kind(), Kind::Configuration);
     assert_eq!(config.text(Key::Color), Some("auto"), "the others can be shown");
 }
@@ -171,7 +171,7 @@ fn what_is_wrong_in_a_file_is_told_with_its_place() {
         ("vmPool: a/b\n", "c.yaml:1:9: vmPool: \"a/b\""),
         ("storagePath: rel\n", "storagePath: \"rel\" is not an absolute path"),
         ("catalog: ~/x.yaml\n", "catalog: \"~/x.yaml\" begins with '~'"),
-        ("output: xml\n", "output: \"xml\" is none of table, wide, yaml, json, name"),
+        ("output: xml\n", "output: \"xml\" is not one of table, wide, yaml, json, name"),
         ("waitTimeout: soon\n", "waitTimeout: \"soon\" is no time"),
         ("dnsServers: 9.9.9.9\n", "dnsServers: wants a list"),
         ("dnsServers: [9.9.9.9, x]\n", "has \"x\", which is not an IP address"),

@@ -88,7 +88,7 @@ pub struct PoolStatus {
     pub images: Tally,
     /// What VMs have, and what those lie on in the pool of VM disks.
     pub disks: Tally,
-    /// What is in the pool of VM disks, is none of a VM's, and has nothing lying on it.
+    /// Volumes in the pool of VM disks that belong to no VM and that no overlay is based on.
     pub orphans: Tally,
 }
 

@@ -14,7 +14,7 @@
 //! the end has verified, and who gives up before has nothing that was verified.
 //!
 //! The memory that it takes does not grow with what is transferred: a few MiB. Unpacking adds the window that the packer
-//! chose, 128 MiB at most (see [`decompress`]).
+//! chose, 128 MiB at most (see `decompress`).
 //!
 //! It knows nothing of libvirt, of hosts, or of the terminal. A signature is checked nowhere: see [`checksum_file`].
 

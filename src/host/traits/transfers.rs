@@ -22,7 +22,7 @@ pub trait Transfers: Send + Sync {
     /// Writes `content` to a volume from `offset` on, until the content ends or `length` bytes are reached,
     /// and returns how far it came. Never sends more: one byte past the declared length ends libvirtd 11.3,
     /// as does a full disk, so that whoever calls makes sure of room. libvirt finds out some time later
-    /// what was written (format, capacity); after [`Self::refresh_pool`] it knows.
+    /// what was written (format, capacity); after [`Pools::refresh_pool`](super::Pools::refresh_pool) it knows.
     fn upload(
         &self,
         pool: &str,

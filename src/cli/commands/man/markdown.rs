@@ -80,8 +80,11 @@ fn cells(row: &str) -> Vec<&str> {
     row.trim_matches('|').split(" | ").map(str::trim).collect()
 }
 
+/// How text between two marks is set.
+type Setting = fn(String) -> Inline;
+
 /// Marks that enclose a text, and how the text looks. The longer mark comes before its half.
-const MARKS: [(&str, fn(String) -> Inline); 3] = [("`", bold), ("**", bold), ("*", italic)];
+const MARKS: [(&str, Setting); 3] = [("`", bold), ("**", bold), ("*", italic)];
 
 fn inlines(text: &str) -> Vec<Inline> {
     let mut found = Vec::new();
