@@ -172,7 +172,7 @@ fn what_is_wrong_in_a_file_is_told_with_its_place() {
         ("storagePath: rel\n", "storagePath: \"rel\" is not an absolute path"),
         ("catalog: ~/x.yaml\n", "catalog: \"~/x.yaml\" begins with '~'"),
         ("output: xml\n", "output: \"xml\" is not one of table, wide, yaml, json, name"),
-        ("waitTimeout: soon\n", "waitTimeout: \"soon\" is no time"),
+        ("waitTimeout: soon\n", "waitTimeout: \"soon\" is not a duration"),
         ("dnsServers: 9.9.9.9\n", "dnsServers: wants a list"),
         ("dnsServers: [9.9.9.9, x]\n", "has \"x\", which is not an IP address"),
         ("connect: ''\n", "connect: \"\" is empty"),
