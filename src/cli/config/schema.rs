@@ -9,10 +9,9 @@ const DRAFT: &str = "http://json-schema.org/draft-07/schema#";
 /// A configuration file, which `config view` writes, too. A key whose value is null counts as left out.
 pub fn configuration() -> Value {
     let mut properties = settings();
-    properties
-        .insert("currentContext".into(), described("The context that counts", json!(["string", "null"])));
+    properties.insert("currentContext".into(), described("The current context", json!(["string", "null"])));
     let mut contexts =
-        described("Connections by name, each with any of the settings", json!(["object", "null"]));
+        described("Named connections, each with any of the settings", json!(["object", "null"]));
     contexts["additionalProperties"] =
         json!({ "type": ["object", "null"], "properties": settings(), "additionalProperties": false });
     properties.insert("contexts".into(), contexts);
@@ -28,8 +27,8 @@ pub fn configuration() -> Value {
 /// What `config get-contexts` writes: each context with its settings.
 pub fn contexts() -> Value {
     let mut properties = Map::new();
-    properties.insert("name".into(), described("Its name", json!("string")));
-    properties.insert("current".into(), described("Whether it is the one that counts", json!("boolean")));
+    properties.insert("name".into(), described("Name", json!("string")));
+    properties.insert("current".into(), described("Whether it is the current context", json!("boolean")));
     properties.extend(settings());
     json!({
         "$schema": DRAFT,
