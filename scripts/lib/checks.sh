@@ -23,14 +23,14 @@ check_justfile() {
 }
 
 check_deny() {
-  PATH=$(tools_dir):$PATH cargo deny --log-level error check --config .ci/deny.toml bans licenses sources
+  PATH=$(tools_dir):$PATH cargo deny --log-level error --config .ci/deny.toml check bans licenses sources
 }
 
 # The database is a git repository, which is not everywhere within reach.
 check_advisories() {
   compgen -G "${CARGO_HOME:-$HOME/.cargo}/advisory-db*/*" >/dev/null \
     || skip 'no advisory database here (cargo deny fetch db gets one)'
-  PATH=$(tools_dir):$PATH cargo deny --offline --log-level error check --config .ci/deny.toml advisories
+  PATH=$(tools_dir):$PATH cargo deny --offline --log-level error --config .ci/deny.toml check advisories
 }
 
 # Each target for a while, from the inputs that earlier runs found. libFuzzer needs options of rustc's that are

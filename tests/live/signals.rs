@@ -179,9 +179,9 @@ fn what_libvirt_still_makes_goes_too() {
         run(&["chmod", "755", slow.to_str().unwrap()]);
         let manifest = arena.vm("web", 10);
         arena.round("killed while a volume is made", |arena| {
-            let mut started = arena.bed.foundry(&["create", "-", "-vv"]).reads(&manifest).start();
-            assert!(started.until(|line| line.contains("virDomainDefineXML")));
+            // Before it starts: a quick machine makes the volume before a mount that waits for the definition.
             run(&["mount", "--bind", slow.to_str().unwrap(), "/usr/bin/qemu-img"]);
+            let mut started = arena.bed.foundry(&["create", "-", "-vv"]).reads(&manifest).start();
             appears(&begun);
             started.signal("KILL");
             started.end();
