@@ -9,7 +9,7 @@
 //! What goes wrong is data ([`Effect`]), given for the n-th call or for calls of a name:
 //!
 //! ```
-//! # use foundry::host::{Host, memory::{Effect, MemoryHost}};
+//! # use foundry_host::{Pools, memory::{Effect, MemoryHost}};
 //! let host = MemoryHost::new().with_pool("vms", "/pool/vms");
 //! let before = host.fingerprint();
 //! host.fail_at(0, Effect::LostAfterEffect);
