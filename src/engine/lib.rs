@@ -22,7 +22,6 @@ mod context;
 mod interruptible;
 mod kvm_device;
 mod lock;
-mod own_record;
 mod rights;
 
 pub use context::{Cancel, Clock, Event, Progress, Session, Settings, SystemClock, is_root, own_status};

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use uuid::Uuid;
 
 use super::{DomainState, SecurityModel, Why};
+use foundry_core::record::{Owner, Record};
 use foundry_core::text::{is_unseen, shell_word};
 use foundry_core::units::Bytes;
 
@@ -90,6 +91,19 @@ impl Domain {
     /// As [`shell_name`].
     pub fn shell_name(&self) -> Cow<'_, str> {
         shell_name(&self.name, self.uuid)
+    }
+
+    /// Whose it is, by its metadata.
+    pub fn owner(&self) -> Owner {
+        Owner::of_domain(self.uuid, self.record.as_deref())
+    }
+
+    /// Foundry's record of it, if it is foundry's and the record can be read.
+    pub fn own_record(&self) -> Option<Record> {
+        match self.owner() {
+            Owner::Foundry(record) => Some(*record),
+            _ => None,
+        }
     }
 }
 

@@ -78,9 +78,7 @@ fn virsh(host: &MemoryHost) {
     let Some(domain) = host.domain("web").unwrap() else { return };
     host.force_off(domain.uuid).unwrap();
     host.undefine(domain.uuid).unwrap();
-    let Owner::Foundry(record) = Owner::of_domain(domain.uuid, domain.record.as_deref()) else {
-        panic!("{domain:?}")
-    };
+    let Owner::Foundry(record) = domain.owner() else { panic!("{domain:?}") };
     for volume in record.volumes {
         host.delete_volume(&volume.pool, &volume.name).unwrap();
     }

@@ -222,7 +222,7 @@ fn saved(domain: &Domain) -> Error {
 fn whole_record(domain: &Domain) -> Result<Record, Error> {
     let name = &domain.name;
     let word = domain.shell_name();
-    match Owner::of_domain(domain.uuid, domain.record.as_deref()) {
+    match domain.owner() {
         Owner::Foundry(record) => match record.state {
             State::Created => Ok(*record),
             State::Destroying => Err(refused(Code::HalfDestroyed, format!("VM '{name}' is half destroyed"))

@@ -5,7 +5,6 @@ use serde::Serialize;
 
 use crate::Session;
 use crate::disk::own_disk::{disk_on, follow_moves, is_on, recorded_of};
-use crate::own_record::record_of;
 use crate::storage::usage;
 use crate::vm::lookup::{absent, find_to_show};
 use foundry_core::error::Error;
@@ -101,7 +100,7 @@ pub fn list(session: &Session<'_>, vm: Option<&str>) -> Result<Vec<Disk>, Error>
 fn disks_of(session: &Session<'_>, domain: &Domain) -> Result<Vec<Disk>, Error> {
     let Some((live, next)) = describe(session, domain)? else { return Ok(Vec::new()) };
     let views: Vec<&DomainDescription> = live.iter().chain(&next).collect();
-    let mut record = record_of(domain);
+    let mut record = domain.own_record();
     if let Some(record) = &mut record {
         follow_moves(session, record, &views)?;
     }

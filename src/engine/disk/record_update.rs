@@ -79,7 +79,7 @@ fn read_both(session: &Session<'_>, domain: &Domain) -> Result<(Record, bool), E
 fn find(session: &Session<'_>, domain: &Domain) -> Result<(Domain, Record), Error> {
     let name = &domain.name;
     let now = session.host.domain(name)?.filter(|d| d.uuid == domain.uuid).ok_or_else(|| taken_away(name))?;
-    match Owner::of_domain(now.uuid, now.record.as_deref()) {
+    match now.owner() {
         Owner::Foundry(record) if record.state == State::Created => Ok((now, *record)),
         Owner::Foundry(_) => Err(Error::new(Code::HalfDestroyed, format!("VM '{name}' is being destroyed"))),
         _ => Err(Error::new(

@@ -5,7 +5,6 @@ use super::facts::Facts;
 use super::local::{Link, Local};
 use foundry_core::error::Code;
 use foundry_core::manifest::NetworkInterface;
-use foundry_core::record::Owner;
 use foundry_core::text::shell_word;
 use foundry_host::diagnosis::advice::BRIDGE_WITH_VLANS;
 use foundry_host::{Bridge, Domain, Network};
@@ -45,7 +44,7 @@ struct Use {
 fn uses(domains: &[Domain]) -> Vec<Use> {
     let mut uses = Vec::new();
     for domain in domains {
-        let owner = Owner::of_domain(domain.uuid, domain.record.as_deref());
+        let owner = domain.owner();
         let interfaces: &[NetworkInterface] =
             owner.manifest().map(|manifest| manifest.spec.network_interfaces.as_slice()).unwrap_or_default();
         uses.extend(interfaces.iter().filter_map(|interface| {

@@ -4,7 +4,6 @@ use super::{Fate, NvramFile, Places, Remains, Work, nvram, vms, volumes};
 use crate::Session;
 use crate::disk;
 use crate::image;
-use crate::own_record::record_of;
 use crate::storage::usage::Usage;
 use crate::vm::destroy::{self, Demolition};
 use foundry_core::error::{Code, Error, Kind};
@@ -61,7 +60,7 @@ type Done = Result<Option<String>, Error>;
 fn destroy_half(session: &Session<'_>, demolition: &Demolition) -> Done {
     let Domain { uuid, name, state, .. } = &demolition.domain;
     let now = session.host.domain(name)?.filter(|d| d.uuid == *uuid);
-    let Some((now, record)) = now.and_then(|now| record_of(&now).map(|record| (now, record))) else {
+    let Some((now, record)) = now.and_then(|now| now.own_record().map(|record| (now, record))) else {
         return Ok(Some(format!("VM '{name}' was taken away by somebody else meanwhile")));
     };
     let was_started = now.state.is_active() && !state.is_active();

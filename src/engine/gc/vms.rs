@@ -3,7 +3,6 @@
 use super::{Remains, Sort, Work, at_work};
 use crate::Session;
 use crate::disk;
-use crate::own_record::record_of;
 use crate::storage::usage::Usage;
 use crate::vm::destroy::{self, Options};
 use foundry_core::error::{Error, Kind};
@@ -23,7 +22,7 @@ pub(super) fn survey(
 ) -> Result<Vec<Remains>, Error> {
     let mut found = Vec::new();
     for domain in domains {
-        let Some(record) = record_of(domain) else { continue };
+        let Some(record) = domain.own_record() else { continue };
         match record.state {
             State::Created => found.extend(half_disks(session, domain, &record, usage)?),
             State::Creating | State::Destroying => found.push(half_vm(session, domain, &record)?),

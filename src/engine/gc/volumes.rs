@@ -7,7 +7,6 @@ use crate::Session;
 use crate::image;
 use crate::image::Noted;
 use crate::image::Torso;
-use crate::own_record::record_of;
 use crate::storage::file_locks;
 use crate::storage::usage;
 use crate::storage::usage::Part;
@@ -20,7 +19,7 @@ use foundry_host::{Domain, Pool, Volume};
 
 /// The pools that foundry keeps anything in: the two of the settings, and those that records name.
 pub(super) fn pools(session: &Session<'_>, domains: &[Domain]) -> Vec<String> {
-    let recorded = domains.iter().filter_map(record_of).flat_map(|r| r.volumes).map(|v| v.pool);
+    let recorded = domains.iter().filter_map(Domain::own_record).flat_map(|r| r.volumes).map(|v| v.pool);
     let own = [session.settings.vm_pool.to_string(), session.settings.image_pool.to_string()];
     let all: BTreeSet<String> = own.into_iter().chain(recorded).collect();
     all.into_iter().collect()

@@ -3,13 +3,11 @@
 use std::net::IpAddr;
 
 use crate::Session;
-use crate::own_record::record_of;
 use crate::preflight::issues::{Finding, Findings};
 use foundry_core::error::{Code, Error};
 use foundry_core::manifest::VirtualMachine;
 use foundry_core::names::{MacAddress, VmName};
 use foundry_core::plan::{Interface, VmPlan, mac_address};
-use foundry_core::record::Owner;
 use foundry_host::libvirt_xml::{
     DiskDescription, DiskDevice, DiskSource, DomainDescription, InterfaceDescription,
 };
@@ -26,7 +24,7 @@ impl Neighbours<'_> {
     /// Who writes to that volume as a disk, or has it in a record: a domain that it is no image for others of.
     pub(crate) fn writer(&self, pool: &str, name: &str, path: &str) -> Option<String> {
         let is_recorded = |d: &&Domain| {
-            record_of(d).is_some_and(|r| r.volumes.iter().any(|v| v.pool == pool && v.name == name))
+            d.own_record().is_some_and(|r| r.volumes.iter().any(|v| v.pool == pool && v.name == name))
         };
         let recorded = self.domains.iter().find(is_recorded).map(|d| d.name.clone());
         let writes = |disk: &DiskDescription| {
@@ -51,7 +49,7 @@ pub(crate) fn check<'a>(
     findings.extend(of_foundry(plan, domains).into_iter().map(|(_, finding)| finding));
     let others = domains.iter().filter(|d| d.name != plan.name.as_str());
     let mut strangers = Vec::new();
-    for domain in others.filter(|d| Owner::of_domain(d.uuid, d.record.as_deref()).manifest().is_none()) {
+    for domain in others.filter(|d| d.owner().manifest().is_none()) {
         let described = check_stranger(session, plan, domain, findings)?;
         strangers.extend(described.map(|described| (domain.name.as_str(), described)));
     }
@@ -62,7 +60,7 @@ pub(crate) fn check<'a>(
 pub(crate) fn of_foundry<'a>(plan: &VmPlan, domains: &'a [Domain]) -> Vec<(&'a Domain, Finding)> {
     let mut found = Vec::new();
     for domain in domains.iter().filter(|d| d.name != plan.name.as_str()) {
-        let owner = Owner::of_domain(domain.uuid, domain.record.as_deref());
+        let owner = domain.owner();
         let theirs = owner.manifest().map(addresses_of).unwrap_or_default();
         let macs = owner.manifest().map(|vm| macs_of(&domain.name, vm)).unwrap_or_default();
         for (index, interface) in plan.interfaces.iter().enumerate() {

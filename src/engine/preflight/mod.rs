@@ -122,7 +122,7 @@ fn newcomer(session: &Session<'_>, plan: &VmPlan, taken: Option<&Domain>) -> Res
 /// The name must be free, but for the remains of a creation whose maker died: whether it is those. Foundry starts
 /// nothing before it is whole: what runs anyway, somebody started, and may be needed.
 fn check_name(plan: &VmPlan, taken: &Domain, findings: &mut Findings) -> bool {
-    let finding = match Owner::of_domain(taken.uuid, taken.record.as_deref()) {
+    let finding = match taken.owner() {
         Owner::Foundry(record) if record.state == State::Creating => match record.maker.liveness() {
             Liveness::Dead if !taken.state.is_active() && !taken.saved => return true,
             Liveness::Dead => Finding::new(

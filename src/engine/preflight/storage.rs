@@ -3,7 +3,6 @@
 use super::alternatives;
 use super::conflicts::Neighbours;
 use crate::Session;
-use crate::own_record::record_of;
 use crate::preflight::image::{ReadyImage, check_image};
 use crate::preflight::issues::{Finding, Findings};
 use crate::storage::backend::Medium;
@@ -196,7 +195,7 @@ fn check_free(
     taken: Option<&Domain>,
     findings: &mut Findings,
 ) -> Result<(), Error> {
-    let ours = taken.and_then(record_of).map(|r| r.volumes).unwrap_or_default();
+    let ours = taken.and_then(Domain::own_record).map(|r| r.volumes).unwrap_or_default();
     check_names(session, &storage.volumes, &ours, findings)
 }
 

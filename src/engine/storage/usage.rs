@@ -19,7 +19,6 @@ use uuid::Uuid;
 
 use super::backend::Medium;
 use crate::Session;
-use crate::own_record::record_of;
 use foundry_core::error::Error;
 use foundry_core::record::{Record, RecordedVolume};
 use foundry_fetch::disk_image::{self, DiskImage};
@@ -376,7 +375,7 @@ impl Claims {
             written: BTreeSet::new(),
             below: Vec::new(),
         };
-        claims.add_record(record_of(domain));
+        claims.add_record(domain.own_record());
         claims
     }
 
@@ -390,7 +389,7 @@ impl Claims {
         let of_disks = described.disks.iter().flat_map(DiskDescription::files);
         self.files.extend(of_disks.map(|f| f.display().to_string()));
         if described.record != domain.record {
-            self.add_record(record_of(&Domain { record: described.record, ..domain.clone() }));
+            self.add_record(Domain { record: described.record, ..domain.clone() }.own_record());
         }
         self.add_mentions(described.mentions);
     }

@@ -55,7 +55,7 @@ pub(crate) fn settle(session: &Session<'_>, plan: &VmPlan, own: Uuid) -> Result<
 
 /// Whether another VM has the address, and does not only want it.
 fn has_it(session: &Session<'_>, rival: &Domain, own: Uuid, patient: bool) -> Result<bool, Error> {
-    let Owner::Foundry(record) = Owner::of_domain(rival.uuid, rival.record.as_deref()) else {
+    let Owner::Foundry(record) = rival.owner() else {
         return Ok(true);
     };
     if record.state != State::Creating {

@@ -4,7 +4,6 @@
 //! defines an old description brings it back with what starts next.
 
 use crate::Session;
-use crate::own_record::record_of;
 use foundry_core::error::Error;
 use foundry_core::record::{Record, RecordedVolume};
 use foundry_host::libvirt_xml::DomainDescription;
@@ -26,7 +25,7 @@ impl Ages {
     pub(crate) fn of(domain: &Domain, record: Record, next: Option<&DomainDescription>) -> Self {
         let text = next.and_then(|described| described.record.clone());
         let is_one = next.is_none() || text == domain.record;
-        let other = if is_one { None } else { record_of(&Domain { record: text, ..domain.clone() }) };
+        let other = if is_one { None } else { Domain { record: text, ..domain.clone() }.own_record() };
         let Some(other) = other else { return Self { newest: record, only_older: Vec::new(), is_one } };
         let age = |record: &Record| (record.generation, record.changed_at.clone());
         let (newest, older) = if age(&other) > age(&record) { (other, record) } else { (record, other) };

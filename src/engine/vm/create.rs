@@ -10,7 +10,6 @@ use crate::Event;
 use crate::Session;
 use crate::diagnose::Witness;
 use crate::lock;
-use crate::own_record::record_of;
 use crate::preflight::issues::{Findings, report};
 use crate::preflight::storage::{self, PoolNeed, ReadyPool, ReadyStorage};
 use crate::preflight::{ReadyVm, preflight};
@@ -118,7 +117,7 @@ fn leftover_volumes(session: &Session<'_>, ready: &ReadyVm) -> Result<Vec<String
         Err(_) if matches!(session.host.domain(&domain.name), Ok(None)) => Ok(Vec::new()),
         // What is in a pool that is stopped shows when it is started.
         Err(hidden) if hidden.code() == Code::PoolInactive && is_stopped() => {
-            let recorded = record_of(domain).map(|record| record.volumes).unwrap_or_default();
+            let recorded = domain.own_record().map(|record| record.volumes).unwrap_or_default();
             let own = recorded.iter().filter(|v| ready.plan.name.owns_by_convention(&v.name));
             Ok(own.map(|v| format!("{}/{}", v.pool, v.name)).collect())
         }

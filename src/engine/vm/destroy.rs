@@ -17,7 +17,6 @@ use super::stop::{Patience, stop};
 use crate::Event;
 use crate::Session;
 use crate::lock;
-use crate::own_record::record_of;
 use crate::storage::file_locks;
 use foundry_core::error::{Code, Error};
 use foundry_core::record::{Maker, Record, RecordedVolume, Role, State};
@@ -248,7 +247,7 @@ fn check_nothing_came(
 ) -> Result<Option<String>, Error> {
     let Domain { uuid, name, .. } = &demolition.domain;
     let domain = session.host.domain(name)?.filter(|d| d.uuid == *uuid);
-    let now = domain.as_ref().and_then(record_of);
+    let now = domain.as_ref().and_then(Domain::own_record);
     let known = || record.volumes.iter().chain(&demolition.only_older);
     let is_new = |v: &&RecordedVolume| !known().any(|r| r.pool == v.pool && r.name == v.name);
     match now.iter().flat_map(|n| &n.volumes).find(is_new) {
@@ -287,7 +286,7 @@ fn take_back(session: &Session<'_>, domain: &Domain, mark: &Mark) -> bool {
     let Ok(_turn) = lock::to_undo(session, domain.uuid) else { return false };
     let now = session.host.domain(&domain.name).ok().flatten().filter(|d| d.uuid == domain.uuid);
     let is_ours = |record: Record| record.state == State::Destroying && record.maker == mark.maker;
-    now.and_then(|d| record_of(&d)).is_some_and(is_ours)
+    now.and_then(|d| d.own_record()).is_some_and(is_ours)
         && session.host.set_record(domain.uuid, &mark.before).is_ok()
 }
 

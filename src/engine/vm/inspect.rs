@@ -75,7 +75,7 @@ pub fn get(session: &Session<'_>, name: &str) -> Result<Seen, Error> {
 
 /// `closely` asks the guest for its addresses even where the manifest names some.
 fn see(session: &Session<'_>, domain: Domain, closely: bool) -> Result<Seen, Error> {
-    let owner = Owner::of_domain(domain.uuid, domain.record.as_deref());
+    let owner = domain.owner();
     // The first foundry kept secrets in its record; they are shown only to who asks for them.
     let (mut vm, secrets) = match &owner {
         Owner::Foundry(record) => (record.manifest.clone(), record.secrets.clone()),

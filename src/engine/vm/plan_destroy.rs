@@ -31,7 +31,7 @@ pub fn survey(session: &Session<'_>, name: &str, options: Options) -> Result<Dem
         "foundry destroy {} --force deletes it and those of its disks that are named as foundry names them",
         domain.shell_name()
     );
-    match Owner::of_domain(domain.uuid, domain.record.as_deref()) {
+    match domain.owner() {
         Owner::Foundry(record) => survey_recorded(session, domain, *record, options),
         Owner::FirstFoundry(_) => survey_by_convention(session, domain, options),
         Owner::Newer(version) => {
