@@ -25,13 +25,11 @@ mod why;
 pub use error::{HostError, Stopped};
 pub use libvirt::{CallObserver, CallTimeouts, Libvirt, run_event_loop};
 pub use lock::{HostLock, LockError};
-pub use machine::only_roots;
-pub use machine::{GuestMachine, Machine, SecurityModel};
+pub use machine::{GuestMachine, Machine, SecurityModel, only_roots};
 pub use objects::{
     AddressSource, Affect, Bridge, Capabilities, Domain, GuestAddress, KeptOnUndefine, LinkAddress,
-    Neighbour, Neighbourhood, Network, StateNow, Subnet, View,
+    Neighbour, Neighbourhood, Network, StateNow, Subnet, View, is_up, shell_name,
 };
-pub use objects::{is_up, shell_name};
 pub use state::DomainState;
 pub use storage::{Pool, PoolSource, Volume};
 pub use traits::{Disks, Domains, Guests, Host, HostInfo, Networks, Pools, Transfers, Volumes, Zeros};

@@ -5,10 +5,9 @@ use std::path::Path;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::uri::driver_of;
 use super::{Libvirt, libvirt_xml, vm, whereabouts};
 use crate::lock::LockDirectories;
-use crate::uri::is_local_uri;
+use crate::uri::{driver_of, is_local_uri};
 use crate::{Capabilities, GuestMachine, HostInfo, HostLock, LockError, Machine, Result};
 use foundry_core::units::Bytes;
 

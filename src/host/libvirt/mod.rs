@@ -22,7 +22,6 @@ mod socket_keeper;
 mod sockets;
 mod streams;
 mod sys;
-mod uri;
 mod volumes;
 mod watchdog;
 mod whereabouts;

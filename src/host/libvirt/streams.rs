@@ -7,15 +7,13 @@ use virt::storage_vol::StorageVol;
 use virt::stream::Stream;
 use virt::sys as c;
 
-use super::sending::{Piece, Sending, Target, transfer_failed};
+use super::sending::{CHUNK, Piece, Sending, Target, transfer_failed};
 use super::socket_keeper::{SocketKeeper, keep_sockets};
 use super::sys::{self, Received};
 use super::{Asked, Libvirt, libvirt_xml, storage};
 use crate::{HostError, Result, Transfers, Zeros};
 use foundry_fetch::content::{Content, Sink};
 
-/// Bytes that are taken at once.
-const CHUNK: usize = 256 * 1024;
 /// Bytes of one download. One that is left half read hangs libvirtd unless somebody reads it to its end
 /// (see [`super::socket_keeper`]), so that the end is never far.
 const PIECE: u64 = 256 << 20;

@@ -23,12 +23,6 @@ struct Write {
     position: u64,
 }
 
-impl Write {
-    fn to(&self, file: &File) -> io::Result<u64> {
-        write_pieces(file, self.position, &self.chunk, &self.pieces)
-    }
-}
-
 /// Writes the pieces of a chunk from `position` on; returns where the next ones go.
 fn write_pieces(file: &File, mut position: u64, chunk: &[u8], pieces: &[Piece]) -> io::Result<u64> {
     for piece in pieces {
@@ -89,7 +83,7 @@ impl<'a> WriteBehind<'a> {
         thread::scope(|scope| {
             let writer = scope.spawn(move || -> io::Result<()> {
                 for write in to_write {
-                    write.to(file)?;
+                    write_pieces(file, write.position, &write.chunk, &write.pieces)?;
                     // The reader may be done.
                     let _ = give_back.send(write.chunk);
                 }
