@@ -4,10 +4,7 @@ use super::Global;
 use super::ui::Ui;
 use crate::config::{Key, Origin};
 use foundry_core::error::Error;
-use foundry_engine::Cancel;
-use foundry_engine::Session;
-use foundry_engine::Settings;
-use foundry_engine::SystemClock;
+use foundry_engine::{Cancel, Session, Settings, SystemClock};
 use foundry_host::{CallTimeouts, Libvirt, run_event_loop};
 
 /// A connection with everything that an operation needs.

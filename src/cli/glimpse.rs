@@ -8,10 +8,7 @@ use std::time::Duration;
 use super::Global;
 use super::connect::uri;
 use super::output::parse_duration;
-use foundry_engine::Cancel;
-use foundry_engine::Session;
-use foundry_engine::Settings;
-use foundry_engine::SystemClock;
+use foundry_engine::{Cancel, Session, Settings, SystemClock};
 use foundry_host::{CallTimeouts, Libvirt};
 
 /// Nobody waits longer for names, unless their host is far away and they say so.

@@ -15,8 +15,7 @@ use crate::config::{self, Config, ConfigFile, Inputs, Key, Origin, Sourced};
 use foundry_core::domain_xml::VirtType;
 use foundry_core::error::Error;
 use foundry_core::units::parse_duration;
-use foundry_engine::Settings;
-use foundry_engine::is_root;
+use foundry_engine::{Settings, is_root};
 
 /// The flags of all settings that every command takes, as far as they were given.
 #[derive(Debug, Clone, Default)]

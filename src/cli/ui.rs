@@ -13,8 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::progress::{self, Line, Times};
 use foundry_core::error::{Code, Error};
 use foundry_core::text::{printable, printable_lines};
-use foundry_engine::Event;
-use foundry_engine::Progress;
+use foundry_engine::{Event, Progress};
 use foundry_host::CallObserver;
 
 /// Owns the terminal.

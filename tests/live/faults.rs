@@ -10,13 +10,12 @@ use std::path::Path;
 use std::process::Stdio;
 use std::thread;
 
-use crate::support::again;
 use crate::support::deadline::{ChildInTime as _, of_a_whole_test};
 use crate::support::fault::INSIDE;
 use crate::support::fault::judge::Class;
 use crate::support::fault::table::{Verdict, table, told};
 use crate::support::fault::worker::{Share, work};
-use crate::support::private_host;
+use crate::support::{again, private_host};
 
 /// As many as there are processors in the smallest machine that runs the tests.
 const HOSTS: usize = 2;

@@ -3,8 +3,7 @@
 
 use crate::support::command::{Ran, TEST_DRIVER, foundry, on_test, run, run_with};
 use crate::support::deadline::{ChildInTime as _, CommandInTime as _};
-use crate::support::manifests::{HASH, KEY};
-use crate::support::manifests::{SMALL, WEB};
+use crate::support::manifests::{HASH, KEY, SMALL, WEB};
 use serde_json::Value;
 
 /// One error, once, on stderr; nothing on stdout.

@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use crate::support::command::{on_test, run, run_with};
 use crate::support::manifests::SMALL;
 use clap::Parser;
-use foundry::Cli;
-use foundry::Code;
+use foundry::{Cli, Code};
 
 /// Ids that were ever given, each with its name. Lines are only ever added.
 const GIVEN: &str = include_str!("../data/codes.txt");

@@ -1,8 +1,7 @@
 //! Creating a VM on the host in memory: the order of the steps, the record, what is refused.
 //! What becomes of it when something goes wrong is in `create_faults.rs`.
 
-use crate::support::bench::host_with_neighbours;
-use crate::support::bench::{Bench, GENTLE, GIB, bridge, whole};
+use crate::support::bench::{Bench, GENTLE, GIB, bridge, host_with_neighbours, whole};
 use crate::support::faults::shape;
 use crate::support::manifests::{HASH, SMALL, WEB, plan, plan_with};
 use foundry::Kind;

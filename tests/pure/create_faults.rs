@@ -1,11 +1,9 @@
 //! A creation that goes wrong: at every call, in every way, with a fault in the undoing, by Ctrl-C, and
 //! beside another creation.
 
-use crate::support::bench::{Bench, FORCE, GENTLE, whole};
-use crate::support::bench::{GIB, bridge, foreign, host_with_neighbours};
+use crate::support::bench::{Bench, FORCE, GENTLE, GIB, bridge, foreign, host_with_neighbours, whole};
 use crate::support::faults::{assert_named, each_fault, shape};
-use crate::support::manifests::plan_with;
-use crate::support::manifests::{WEB, plan};
+use crate::support::manifests::{WEB, plan, plan_with};
 use foundry::host::memory::Effect;
 use foundry::host::{DomainState, Domains, Pools, Volumes};
 use foundry::{Error, Kind};

@@ -3,8 +3,7 @@
 
 use std::time::Duration;
 
-use crate::support::bench::{Bench, FORCE, GENTLE, whole};
-use crate::support::bench::{foreign, host_with_neighbours};
+use crate::support::bench::{Bench, FORCE, GENTLE, foreign, host_with_neighbours, whole};
 use crate::support::manifests::{WEB, plan};
 use foundry::Kind;
 use foundry::host::memory::{Guest, OnShutdown};

@@ -1,7 +1,6 @@
 //! What destruction leaves because somebody else's disk lies on it.
 
-use crate::support::bench::host_with_neighbours;
-use crate::support::bench::{Bench, FORCE, GENTLE, GIB, foreign};
+use crate::support::bench::{Bench, FORCE, GENTLE, GIB, foreign, host_with_neighbours};
 use crate::support::manifests::{WEB, plan};
 use foundry::host::{DomainState, Domains, Volumes};
 

@@ -1,9 +1,7 @@
 //! Whose a volume is: what a destruction may take, what stays, and for whose domains.
 
-use crate::support::bench::host_with_neighbours;
-use crate::support::bench::{Bench, FORCE, GENTLE, GIB, KEEP, foreign, whole};
-use crate::support::manifests::HASH;
-use crate::support::manifests::{KEY, WEB, plan, plan_with};
+use crate::support::bench::{Bench, FORCE, GENTLE, GIB, KEEP, foreign, host_with_neighbours, whole};
+use crate::support::manifests::{HASH, KEY, WEB, plan, plan_with};
 use foundry::Kind;
 use foundry::host::{Affect, Disks, DomainState, Domains, Pools, Volumes};
 use foundry::operations::vm::destroy::Options;

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::bench::GIB;
-use crate::support::bench::{Bench, bridge, host_with_neighbours, whole};
+use crate::support::bench::{Bench, GIB, bridge, host_with_neighbours, whole};
 use crate::support::command::{on_test, run_with};
 use crate::support::manifests::{WEB, plan, plan_with};
 use foundry::Kind;

@@ -8,13 +8,10 @@ use crate::support::images::{Image, qcow2};
 use crate::support::manifests::{WEB, plan};
 use foundry::host::memory::{Effect, MemoryHost};
 use foundry::host::{DomainState, Domains, Pools, Volumes};
-use foundry::operations::Event;
-use foundry::operations::Progress;
-use foundry::operations::Session;
-use foundry::operations::disk;
 use foundry::operations::gc::{Choice, Fate, carry_out, choose, survey};
 use foundry::operations::vm::create::{create, dry_run};
 use foundry::operations::vm::seed;
+use foundry::operations::{Event, Progress, Session, disk};
 use foundry::record::Maker;
 use serde_json::{Value, json};
 

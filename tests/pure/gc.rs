@@ -4,12 +4,10 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
-use crate::support::bench::{Bench, GENTLE, GIB, disk_request, whole};
-use crate::support::bench::{foreign, host_with_neighbours};
+use crate::support::bench::{Bench, GENTLE, GIB, disk_request, foreign, host_with_neighbours, whole};
 use crate::support::faults::{each_fault, shape};
 use crate::support::images::{Image, qcow2};
-use crate::support::manifests::{SMALL, plan_with};
-use crate::support::manifests::{WEB, plan};
+use crate::support::manifests::{SMALL, WEB, plan, plan_with};
 use foundry::host::memory::{Effect, MemoryHost};
 use foundry::host::{Disks, DomainState, Domains, Volumes};
 use foundry::operations::disk::attach;

@@ -7,8 +7,7 @@ mod slots;
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
-use crate::support::cpu;
-use crate::support::manifests;
+use crate::support::{cpu, manifests};
 use foundry::manifest::{
     BootDisk, CloudInit, DataDisk, Firmware, Metadata, NetworkInterface, Number, Spec, VirtualMachine, load,
 };

@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use crate::support::bench::Bench;
 use crate::support::command::run;
-use crate::support::cpu;
 use crate::support::stray::is_stray;
-use crate::support::words;
+use crate::support::{cpu, words};
 use foundry::host::Domains;
 use foundry::record::{Owner, Record};
 use proptest::prelude::*;

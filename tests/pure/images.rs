@@ -3,8 +3,7 @@
 use std::io::Read;
 
 use crate::support::bench::{Bench, GIB, host_with_neighbours, whole};
-use crate::support::faults::assert_named;
-use crate::support::faults::each_fault;
+use crate::support::faults::{assert_named, each_fault};
 use crate::support::images::{Image, qcow2, raw};
 use crate::support::manifests::{WEB, plan_with};
 use foundry::content::Content;

@@ -2,10 +2,8 @@
 
 use std::net::IpAddr;
 
-use crate::support::bench::host_with_neighbours;
-use crate::support::bench::{Bench, foreign, whole};
+use crate::support::bench::{Bench, foreign, host_with_neighbours, whole};
 use crate::support::manifests::{HASH, KEY, SMALL, WEB, plan, plan_with};
-use foundry::cloud_init;
 use foundry::host::memory::{Effect, Guest};
 use foundry::host::{AddressSource, DomainState, Domains, GuestAddress, Transfers, View, Volumes, Why};
 use foundry::manifest::{self, Phase, Status};
@@ -13,7 +11,7 @@ use foundry::operations::Settings;
 use foundry::operations::vm::inspect::{Seen, add_secrets, get, list};
 use foundry::plan::VmPlan;
 use foundry::record::METADATA_NAMESPACE;
-use foundry::{Kind, yaml};
+use foundry::{Kind, cloud_init, yaml};
 
 fn status(seen: &Seen) -> &Status {
     seen.vm.status.as_ref().unwrap()

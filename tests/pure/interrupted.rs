@@ -1,7 +1,6 @@
 //! What an interrupted creation leaves, and who may take it away: the same `create` again, or `destroy`.
 
-use crate::support::bench::foreign;
-use crate::support::bench::{Bench, FORCE, GENTLE, whole};
+use crate::support::bench::{Bench, FORCE, GENTLE, foreign, whole};
 use crate::support::faults::shape;
 use crate::support::manifests::{WEB, plan, plan_with};
 use foundry::host::memory::{Effect, MemoryHost};

@@ -3,20 +3,17 @@
 
 use std::time::Duration;
 
-use crate::support::bench::host_with_neighbours;
-use crate::support::bench::{Bench, FORCE, GENTLE, KEEP, as_rival, disk_request, whole};
+use crate::support::bench::{
+    Bench, FORCE, GENTLE, KEEP, as_rival, disk_request, host_with_neighbours, whole,
+};
 use crate::support::faults::assert_named;
 use crate::support::manifests::{SMALL, WEB, plan};
 use foundry::Error;
 use foundry::host::memory::MemoryHost;
 use foundry::host::{DomainState, Domains, Volumes};
 use foundry::operations::disk::{self, Request, attach};
-use foundry::operations::gc;
-use foundry::operations::image;
-use foundry::operations::vm::create;
-use foundry::operations::vm::destroy;
-use foundry::operations::vm::inspect;
-use foundry::operations::vm::seed;
+use foundry::operations::vm::{create, destroy, inspect, seed};
+use foundry::operations::{gc, image};
 use foundry::record::{Owner, State};
 
 const NOTHING: [&str; 0] = [];

@@ -2,12 +2,10 @@
 //! capitals, with any letters. What changes a VM never takes another spelling for it; what only looks may.
 
 use crate::support::bench::{Bench, FORCE, GENTLE, GIB, disk_request, foreign, host_with_neighbours, whole};
-use crate::support::manifests::WEB;
-use crate::support::manifests::plan;
+use crate::support::manifests::{WEB, plan};
 use foundry::host::Domains;
 use foundry::operations::disk::{self, attach};
-use foundry::operations::vm::inspect;
-use foundry::operations::vm::seed;
+use foundry::operations::vm::{inspect, seed};
 use foundry::units::{Bytes, SizeWish};
 use foundry::{Code, Error};
 

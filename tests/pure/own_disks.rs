@@ -3,8 +3,7 @@
 
 use std::time::Duration;
 
-use crate::support::bench::foreign;
-use crate::support::bench::{Bench, GENTLE, GIB, whole};
+use crate::support::bench::{Bench, GENTLE, GIB, foreign, whole};
 use foundry::host::{DomainState, Domains, Pools, View, Volumes};
 use foundry::operations::disk::{self, Disk, Presence};
 use foundry::operations::gc;

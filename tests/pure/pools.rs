@@ -4,10 +4,8 @@ use crate::support::bench::{Bench, GENTLE, GIB, foreign, host_with_neighbours, w
 use crate::support::manifests::{WEB, plan_with};
 use foundry::host::Pools;
 use foundry::host::memory::MemoryHost;
-use foundry::operations::gc;
-use foundry::operations::image;
-use foundry::operations::storage::pools;
-use foundry::operations::storage::status;
+use foundry::operations::storage::{pools, status};
+use foundry::operations::{gc, image};
 use foundry::pool::Source;
 use foundry::{Code, Kind};
 

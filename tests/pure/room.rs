@@ -1,7 +1,6 @@
 //! The room that a VM needs, where libvirt's number is old or the pool is not started.
 
-use crate::support::bench::bridge;
-use crate::support::bench::{Bench, GIB, host_with_neighbours, whole};
+use crate::support::bench::{Bench, GIB, bridge, host_with_neighbours, whole};
 use crate::support::manifests::{WEB, plan};
 use foundry::Kind;
 use foundry::host::Pools;

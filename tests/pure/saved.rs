@@ -2,15 +2,11 @@
 
 use std::time::Duration;
 
-use crate::support::bench::host_with_neighbours;
-use crate::support::bench::{Bench, FORCE, GENTLE, GIB, disk_request};
+use crate::support::bench::{Bench, FORCE, GENTLE, GIB, disk_request, host_with_neighbours};
 use crate::support::manifests::{WEB, plan};
 use foundry::host::{Affect, Disks, Domains};
-use foundry::operations::disk;
-use foundry::operations::gc;
-use foundry::operations::image;
-use foundry::operations::vm::inspect;
-use foundry::operations::vm::seed;
+use foundry::operations::vm::{inspect, seed};
+use foundry::operations::{disk, gc, image};
 use foundry::units::{Bytes, SizeWish};
 use foundry::{Code, Error};
 

@@ -8,9 +8,8 @@ use std::process::{Command, Stdio};
 use crate::support::command::{on_test, run, skip_without};
 use crate::support::deadline::{ChildInTime as _, CommandInTime as _};
 use crate::support::manifests;
-use foundry::manifest;
 use foundry::plan::VmPlan;
-use foundry::schema;
+use foundry::{manifest, schema};
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use serde_json::{Value, json};
 

@@ -2,11 +2,9 @@
 
 use std::cell::Cell;
 
-use crate::support::bench::{Bench, GENTLE, whole};
-use crate::support::bench::{foreign, host_with_neighbours};
+use crate::support::bench::{Bench, GENTLE, foreign, host_with_neighbours, whole};
 use crate::support::faults::{each_fault, shape};
-use crate::support::manifests::plan_with;
-use crate::support::manifests::{SMALL, WEB, plan};
+use crate::support::manifests::{SMALL, WEB, plan, plan_with};
 use base64::Engine;
 use foundry::host::libvirt_xml::DomainDescription;
 use foundry::host::memory::{Effect, Guest, MemoryHost, OnUnplug};

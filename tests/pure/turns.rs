@@ -4,15 +4,9 @@ use std::time::Duration;
 
 use crate::support::bench::{Bench, GENTLE, TestClock, disk_request, whole};
 use crate::support::manifests::{WEB, plan};
-use foundry::operations::Cancel;
-use foundry::operations::Clock;
-use foundry::operations::Event;
-use foundry::operations::Progress;
-use foundry::operations::Session;
 use foundry::operations::disk::{attach, detach, survey};
-use foundry::operations::image;
-use foundry::operations::vm::create;
-use foundry::operations::vm::destroy;
+use foundry::operations::vm::{create, destroy};
+use foundry::operations::{Cancel, Clock, Event, Progress, Session, image};
 use foundry::{Error, Kind};
 
 const NOTHING: [&str; 0] = [];

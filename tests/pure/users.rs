@@ -3,16 +3,13 @@
 use std::fs::File;
 use std::time::Duration;
 
-use crate::support::bench::disk_request;
-use crate::support::bench::{Bench, FORCE, GENTLE, GIB, foreign, host_with_neighbours};
+use crate::support::bench::{Bench, FORCE, GENTLE, GIB, disk_request, foreign, host_with_neighbours};
 use crate::support::manifests::{SMALL, WEB, plan, plan_with};
 use foundry::host::memory::MemoryHost;
 use foundry::host::{Affect, Disks, DomainState, Domains, Pools, Volumes};
-use foundry::operations::disk;
-use foundry::operations::gc;
-use foundry::operations::image;
 use foundry::operations::storage::pools;
 use foundry::operations::vm::seed;
+use foundry::operations::{disk, gc, image};
 use foundry::units::{Bytes, SizeWish};
 use foundry::{Code, Error};
 

@@ -4,8 +4,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::support::bench::{Bench, bridge, whole};
-use crate::support::bench::{FORCE, host_with_neighbours};
+use crate::support::bench::{Bench, FORCE, bridge, host_with_neighbours, whole};
 use crate::support::manifests::{SMALL, WEB, plan};
 use base64::Engine;
 use foundry::host::memory::{Effect, Guest};

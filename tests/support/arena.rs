@@ -9,10 +9,9 @@ use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
-use crate::support::again;
 use crate::support::deadline::{ChildInTime as _, of_a_whole_test};
 use crate::support::live::{Bed, Foundry, Manifest, Ran, environment, program};
-use crate::support::private_host;
+use crate::support::{again, private_host};
 
 const INSIDE: &str = "FOUNDRY_ARENA_INSIDE";
 

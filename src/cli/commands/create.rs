@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use crate::Global;
 use crate::config::Key;
 use crate::connect::{Connected, connect};
-use crate::interrupt;
 use crate::output::parse_duration;
 use crate::ui::Ui;
+use crate::{Global, interrupt};
 use foundry_core::error::{Error, Kind, Several};
 use foundry_core::manifest::{PartlyRead, read_file};
 use foundry_core::names::PoolName;

@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::Global;
 use crate::config::Key;
 use crate::connect::connect;
 use crate::consent::{self, name_spared, name_volumes};
-use crate::interrupt;
 use crate::output::parse_duration;
 use crate::ui::Ui;
+use crate::{Global, interrupt};
 use foundry_core::error::{Code, Error};
 use foundry_core::manifest::load_file;
 use foundry_core::text::{printable, shell_word};

@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::Global;
 use crate::config::Key;
 use crate::connect::connect;
 use crate::consent::{self, name_spared, name_volumes};
-use crate::interrupt;
 use crate::output::{Listed, ListingArgs, or_dash, parse_duration};
 use crate::ui::Ui;
+use crate::{Global, interrupt};
 use foundry_core::error::Error;
 use foundry_core::names::{DiskSerial, DiskTarget};
 use foundry_core::plan::DiskFormat;

@@ -3,11 +3,10 @@
 use clap::Args;
 
 use super::create::plan_all;
-use crate::Global;
 use crate::connect::{connect, uri};
-use crate::interrupt;
 use crate::output::{OutputArgs, table};
 use crate::ui::Ui;
+use crate::{Global, interrupt};
 use foundry_core::error::{Error, Kind};
 use foundry_core::names::PoolName;
 use foundry_engine::doctor::{self, Check, Report, State};

@@ -5,11 +5,10 @@ use std::fmt::Write as _;
 use clap::Args;
 
 use super::destroy::tell_all;
-use crate::Global;
 use crate::connect::connect;
-use crate::interrupt;
 use crate::output::{Listed, ListingArgs, age, or_dash};
 use crate::ui::Ui;
+use crate::{Global, interrupt};
 use foundry_core::error::{Code, Error};
 use foundry_core::text::printable;
 use foundry_core::units::Bytes;

@@ -5,11 +5,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::pool_add::{AddArgs, add};
-use crate::Global;
 use crate::connect::connect;
-use crate::interrupt;
 use crate::output::{Listed, ListingArgs, OutputArgs, details, table};
 use crate::ui::Ui;
+use crate::{Global, interrupt};
 use foundry_core::error::Error;
 use foundry_core::units::Bytes;
 use foundry_engine::Session;

@@ -2,10 +2,9 @@
 
 use clap::{Args, ValueEnum};
 
-use crate::Global;
 use crate::connect::connect;
-use crate::interrupt;
 use crate::ui::Ui;
+use crate::{Global, interrupt};
 use foundry_core::error::Error;
 use foundry_core::names::PoolName;
 use foundry_core::pool::{PoolType, Source, Wanted};

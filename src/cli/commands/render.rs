@@ -14,8 +14,7 @@ use foundry_core::record::Role;
 use foundry_core::storage_xml::{self, VolumeSpec};
 use foundry_core::units::Bytes;
 use foundry_engine::Settings;
-use foundry_engine::preflight::PlannedVolume;
-use foundry_engine::preflight::planned_volumes;
+use foundry_engine::preflight::{PlannedVolume, planned_volumes};
 use foundry_engine::vm::console;
 
 /// The instance-id's variable part in a rendering, so that a manifest always renders alike.

@@ -2,11 +2,10 @@
 
 use clap::{Args, Subcommand};
 
-use crate::Global;
 use crate::connect::connect;
 use crate::consent::{self, name_spared, name_volumes};
-use crate::interrupt;
 use crate::ui::Ui;
+use crate::{Global, interrupt};
 use foundry_core::error::Error;
 use foundry_core::text::printable;
 use foundry_engine::vm::seed::{self, Ejection};

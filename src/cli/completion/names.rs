@@ -15,10 +15,8 @@ use foundry_core::error::Code;
 use foundry_core::record::Role;
 use foundry_core::schema::{self, Field};
 use foundry_core::text::shell_word;
-use foundry_engine::Session;
-use foundry_engine::disk;
-use foundry_engine::image;
 use foundry_engine::vm::inspect;
+use foundry_engine::{Session, disk, image};
 
 /// Has the shell look for files. No name is like it: none needs quotes.
 pub(super) const FILES: &str = "<files>";

@@ -13,8 +13,7 @@ mod shape;
 mod status;
 mod user_data;
 
-pub use crate::yaml::Position;
-pub use crate::yaml::{printable, shortened};
+pub use crate::yaml::{Position, printable, shortened};
 pub use load::{LoadError, MAX_BYTES, PartlyRead, load, load_file, load_from, read_file};
 pub use number::Number;
 pub use status::{Address, Condition, Phase, Status};

@@ -1,8 +1,7 @@
 //! Turns the arguments of a command line into a source for libvirt.
 
-use super::PoolAuth;
 use super::words::{self, Judged};
-use super::{PoolType, Source};
+use super::{PoolAuth, PoolType, Source};
 use crate::error::{Code, Error};
 
 /// What somebody wants a pool to be, in words.

@@ -2,8 +2,7 @@
 
 use serde::Serialize;
 
-use super::Source;
-use super::{PoolAuth, Secret, Server};
+use super::{PoolAuth, Secret, Server, Source};
 
 /// Where the kernel shows the units of iSCSI targets under names that stay.
 const ISCSI_UNITS: &str = "/dev/disk/by-path";

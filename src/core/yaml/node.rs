@@ -6,8 +6,7 @@
 
 use std::rc::Rc;
 
-pub use super::broken::MAX_DEPTH;
-pub use super::broken::ReadError;
+pub use super::broken::{MAX_DEPTH, ReadError};
 pub use super::builder::{MAX_ALIASED_BYTES, MAX_ALIASED_NODES};
 pub use super::documents::read_documents;
 use super::fault::{Position, Step};

@@ -3,13 +3,12 @@
 use super::attach_plan::{Job, Request, prepare, rivalled};
 use super::attach_undo::{Made, removal, undo, unnoted};
 use super::record_update::{add_disk, insert_volume, rewrite, strike_volume};
-use crate::Event;
-use crate::Session;
 use crate::diagnose::Witness;
 use crate::preflight::storage::PoolNeed;
 use crate::storage::volumes::{check_path, volume_xml};
 use crate::vm::create::ensure_pool;
 use crate::vm::lookup::or_taken_away;
+use crate::{Event, Session};
 use foundry_core::domain_xml;
 use foundry_core::error::Error;
 use foundry_core::plan::DataDisk;

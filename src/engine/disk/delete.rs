@@ -1,10 +1,9 @@
 //! Deletes a volume of a VM.
 
 use super::record_update::read;
-use crate::Session;
-use crate::lock;
 use crate::storage::usage::Usage;
 use crate::vm::destroy::Doomed;
+use crate::{Session, lock};
 use foundry_core::error::{Code, Error};
 use foundry_core::record::RecordedVolume;
 use foundry_host::Domain;

@@ -1,9 +1,8 @@
 //! Updates the disks in record and manifest while other processes may change them, too.
 
-use crate::Session;
-use crate::lock;
 use crate::vm::ages::{self, Ages};
 use crate::vm::lookup::taken_away;
+use crate::{Session, lock};
 use foundry_core::error::{Code, Error};
 use foundry_core::manifest::{DataDisk, Number, Spec};
 use foundry_core::plan;

@@ -8,13 +8,11 @@ use std::time::Duration;
 
 use super::handle::{Found, Subject, refused};
 use super::record_update::{read, rewrite, set_size};
-use crate::Event;
-use crate::Session;
-use crate::lock;
 use crate::storage::backend::Medium;
 use crate::storage::usage;
 use crate::storage::usage::Usage;
 use crate::vm::lookup::or_taken_away;
+use crate::{Event, Session, lock};
 use foundry_core::error::{Code, Error};
 use foundry_core::record::{RecordedVolume, Role};
 use foundry_core::text::shell_word;

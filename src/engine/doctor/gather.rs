@@ -5,10 +5,9 @@ use std::path::Path;
 use super::facts::{Facts, Said, arch_of, said, virt_type_of};
 use super::local::Local;
 use super::trial;
-use crate::Session;
-use crate::Settings;
 use crate::context::is_session;
 use crate::storage::status;
+use crate::{Session, Settings};
 use foundry_core::error::Error;
 use foundry_host::{Capabilities, Network, Pool};
 

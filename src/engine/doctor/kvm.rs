@@ -1,8 +1,7 @@
 //! Checks KVM: whether guests can use it, nested virtualization, and device passthrough.
 
 use super::Check;
-use super::facts::Facts;
-use super::facts::Trial;
+use super::facts::{Facts, Trial};
 use super::local::Local;
 use super::permission::qemu_user;
 use crate::kvm_device::ClosedKvm;

@@ -3,11 +3,9 @@
 use std::sync::Mutex;
 
 use super::{Check, State};
-use crate::Event;
-use crate::Progress;
-use crate::Session;
 use crate::preflight::issues::{Finding, Look, report};
 use crate::preflight::look;
+use crate::{Event, Progress, Session};
 use foundry_core::error::Error;
 use foundry_core::plan::VmPlan;
 

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::facts::Facts;
-use super::facts::Trial;
+use super::facts::{Facts, Trial};
 use super::local::{Directory, Link, Local, Logd};
 use super::{Check, State, access, judge};
 use crate::Settings;

@@ -1,11 +1,9 @@
 //! Executes a cleanup; checks each object again before it is deleted.
 
 use super::{Fate, NvramFile, Places, Remains, Work, nvram, vms, volumes};
-use crate::Session;
-use crate::disk;
-use crate::image;
 use crate::storage::usage::Usage;
 use crate::vm::destroy::{self, Demolition};
+use crate::{Session, disk, image};
 use foundry_core::error::{Code, Error, Kind};
 use foundry_core::record::State;
 use foundry_core::text::{io_cause, shell_word};

@@ -3,8 +3,7 @@
 use std::fmt;
 
 use super::{Fate, Remains, Survey};
-use crate::Session;
-use crate::image;
+use crate::{Session, image};
 use foundry_core::error::{Code, Error};
 use foundry_core::text::shell_word;
 

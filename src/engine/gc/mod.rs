@@ -19,13 +19,11 @@ use std::fs::Metadata;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::Session;
 use crate::context::rfc3339;
-use crate::disk;
-use crate::storage::file_locks;
-use crate::storage::usage;
 use crate::storage::usage::Usage;
+use crate::storage::{file_locks, usage};
 use crate::vm::destroy::Demolition;
+use crate::{Session, disk};
 use foundry_core::error::Error;
 use foundry_core::record::{Liveness, Maker};
 use foundry_core::units::Bytes;

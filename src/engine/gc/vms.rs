@@ -1,10 +1,9 @@
 //! Finds half-made and half-destroyed VMs, and half-attached and half-detached disks.
 
 use super::{Remains, Sort, Work, at_work};
-use crate::Session;
-use crate::disk;
 use crate::storage::usage::Usage;
 use crate::vm::destroy::{self, Options};
+use crate::{Session, disk};
 use foundry_core::error::{Error, Kind};
 use foundry_core::record::{Record, RecordedVolume, Role, State};
 use foundry_core::text::shell_word;

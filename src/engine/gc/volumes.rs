@@ -3,14 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::{Remains, Sort, Work, at_work};
-use crate::Session;
-use crate::image;
-use crate::image::Noted;
-use crate::image::Torso;
-use crate::storage::file_locks;
-use crate::storage::usage;
-use crate::storage::usage::Part;
-use crate::storage::usage::Usage;
+use crate::image::{Noted, Torso};
+use crate::storage::usage::{Part, Usage};
+use crate::storage::{file_locks, usage};
+use crate::{Session, image};
 use foundry_core::error::Error;
 use foundry_core::names::VolumeOf;
 use foundry_core::record::Maker;

@@ -1,14 +1,8 @@
 //! Deletes images.
 
-use super::ImageUse;
-use super::Wholeness;
-use super::info;
-use super::notes;
-use super::wholeness;
-use crate::Session;
-use crate::lock;
-use crate::storage::file_locks;
-use crate::storage::usage;
+use super::{ImageUse, Wholeness, info, notes, wholeness};
+use crate::storage::{file_locks, usage};
+use crate::{Session, lock};
 use foundry_core::error::{Code, Error, Kind};
 use foundry_core::text::shell_word;
 

@@ -2,10 +2,8 @@
 
 use std::io::{Result as IoResult, Write};
 
-use super::is_unfinished;
-use super::no_image;
-use crate::Event;
-use crate::Session;
+use super::{is_unfinished, no_image};
+use crate::{Event, Session};
 use foundry_core::error::{Code, Error};
 use foundry_fetch::content::Sink;
 use foundry_host::Stopped;

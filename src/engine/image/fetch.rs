@@ -7,9 +7,8 @@ use std::path::PathBuf;
 
 use super::Source;
 use super::import::{Counted, unreadable};
-use crate::Event;
-use crate::Session;
 use crate::interruptible::Interruptible;
+use crate::{Event, Session};
 use foundry_core::error::{Code, Error};
 use foundry_core::origin::Origin;
 use foundry_fetch::content::Content;

@@ -2,13 +2,11 @@
 
 use std::io::Read;
 
-use super::notes;
 use super::room::{self, Known, Space};
 use super::upload_marker::Claim;
-use super::writable_pool;
-use crate::Event;
-use crate::Session;
+use super::{notes, writable_pool};
 use crate::interruptible::Interruptible;
+use crate::{Event, Session};
 use foundry_core::error::{Code, Error, Kind};
 use foundry_core::names::VolumeName;
 use foundry_core::origin::Origin;

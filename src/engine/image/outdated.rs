@@ -1,9 +1,7 @@
 //! Finds images that have a newer version on their servers.
 
-use super::Fetch;
-use super::list;
-use super::notes;
 use super::pull::is_current;
+use super::{Fetch, list, notes};
 use crate::Session;
 use crate::storage::usage::Usage;
 use foundry_core::error::{Error, Kind};

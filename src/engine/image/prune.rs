@@ -1,14 +1,9 @@
 //! Deletes all unused images.
 
-use super::Wholeness;
-use super::delete;
-use super::list;
-use super::notes;
-use super::wholeness;
+use super::{Wholeness, delete, list, notes, wholeness};
 use crate::Session;
-use crate::storage::file_locks;
-use crate::storage::usage;
 use crate::storage::usage::Usage;
+use crate::storage::{file_locks, usage};
 use foundry_core::error::Error;
 use foundry_core::origin::Origin;
 use foundry_host::Volume;

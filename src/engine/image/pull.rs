@@ -1,15 +1,8 @@
 //! Pulls an image from a server, and replaces it by a newer version.
 
-use super::Fetch;
-use super::Source;
-use super::delete;
 use super::fetch::{SessionPace, identity, source_of, state_of};
-use super::import;
 use super::import::{extension, fits_name};
-use super::info;
-use super::is_unfinished;
-use super::notes;
-use super::room;
+use super::{Fetch, Source, delete, import, info, is_unfinished, notes, room};
 use crate::Session;
 use foundry_core::error::{Code, Error, Kind};
 use foundry_core::names::VolumeName;

@@ -4,11 +4,10 @@ use std::path::Path;
 
 use super::alternatives;
 use super::conflicts::Neighbours;
-use crate::Session;
-use crate::image;
 use crate::preflight::issues::{Finding, Findings};
 use crate::storage::backend::Medium;
 use crate::storage::usage::Usage;
+use crate::{Session, image};
 use foundry_core::error::{Code, Error, Kind};
 use foundry_core::origin::Origin;
 use foundry_core::plan::{DiskFormat, ImageRef, VmPlan};

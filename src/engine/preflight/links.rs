@@ -6,8 +6,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::alternatives;
-use super::bridge_helper;
+use super::{alternatives, bridge_helper};
 use crate::Session;
 use crate::preflight::issues::{Finding, Findings};
 use foundry_core::error::{Code, Error};

@@ -10,8 +10,7 @@ pub(crate) mod links;
 mod stale_variables;
 pub(crate) mod storage;
 
-use crate::Session;
-use crate::kvm_device;
+use crate::{Session, kvm_device};
 use foundry_core::cloud_init::without_effect;
 use foundry_core::domain_xml::VirtType;
 use foundry_core::error::{Code, Error};

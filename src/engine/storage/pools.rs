@@ -3,12 +3,10 @@
 use std::path::Path;
 
 use super::backend::Medium;
-use super::usage::Usage;
-use super::usage::Who;
-use crate::Session;
-use crate::Settings;
+use super::usage::{Usage, Who};
 use crate::disk::own_disk::is_same_file;
 use crate::image::no_pool;
+use crate::{Session, Settings};
 use foundry_core::error::{Code, Error};
 use foundry_core::names::PoolName;
 use foundry_core::pool::Source;

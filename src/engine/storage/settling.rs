@@ -7,8 +7,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::usage::is_directory_away;
-use super::usage::refresh;
+use super::usage::{is_directory_away, refresh};
 use crate::Session;
 use foundry_core::error::Error;
 use foundry_core::record::{Record, State};

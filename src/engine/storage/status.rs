@@ -6,12 +6,10 @@ use std::os::unix::fs::MetadataExt;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::usage::Part;
-use super::usage::Usage;
-use crate::Session;
-use crate::Settings;
+use super::usage::{Part, Usage};
 use crate::image::noted_image;
 use crate::storage::usage;
+use crate::{Session, Settings};
 use foundry_core::error::Error;
 use foundry_core::units::Bytes;
 use foundry_host::{Pool, Volume};

@@ -4,12 +4,8 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::console;
-use super::destroy;
-use crate::Event;
-use crate::Session;
+use super::{console, destroy};
 use crate::diagnose::Witness;
-use crate::lock;
 use crate::preflight::issues::{Findings, report};
 use crate::preflight::storage::{self, PoolNeed, ReadyPool, ReadyStorage};
 use crate::preflight::{ReadyVm, preflight};
@@ -18,6 +14,7 @@ use crate::storage::volumes::{fill_seed, make_disk};
 use crate::vm::address_race;
 use crate::vm::created::CreatedResource;
 use crate::vm::journal::Journal;
+use crate::{Event, Session, lock};
 use foundry_core::cloud_init;
 use foundry_core::domain_xml::{self, DiskSource, Placement};
 use foundry_core::error::{Code, Error, Kind};

@@ -11,13 +11,10 @@
 
 use std::time::Duration;
 
-use super::console;
-use super::lookup;
 use super::stop::{Patience, stop};
-use crate::Event;
-use crate::Session;
-use crate::lock;
+use super::{console, lookup};
 use crate::storage::file_locks;
+use crate::{Event, Session, lock};
 use foundry_core::error::{Code, Error};
 use foundry_core::record::{Maker, Record, RecordedVolume, Role, State};
 use foundry_core::units::Bytes;

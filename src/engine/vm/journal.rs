@@ -9,8 +9,7 @@ use uuid::Uuid;
 use super::created::CreatedResource;
 use super::plan_destroy::differs_from_plan;
 use super::rollback::Rollback;
-use crate::Session;
-use crate::lock;
+use crate::{Session, lock};
 use foundry_core::error::Error;
 use foundry_host::HostError;
 

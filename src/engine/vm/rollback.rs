@@ -6,9 +6,8 @@
 
 use uuid::Uuid;
 
-use super::console;
 use super::created::CreatedResource;
-use super::lookup;
+use super::{console, lookup};
 use crate::Session;
 use crate::storage::usage::Usage;
 use foundry_core::error::{Error, Kind};

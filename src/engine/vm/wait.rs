@@ -10,14 +10,11 @@ use std::time::Duration;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::cloud_init_log;
-use super::console;
 use super::create::CreatedVm;
 use super::inspect::guest_addresses;
-use super::lookup;
-use crate::Session;
-use crate::diagnose;
+use super::{cloud_init_log, console, lookup};
 use crate::preflight::conflicts;
+use crate::{Session, diagnose};
 use foundry_core::error::{Code, Error};
 use foundry_core::record::Record;
 use foundry_core::text::without_sequences;

@@ -1,8 +1,7 @@
 //! Volumes: what libvirt's storage driver does with them.
 
-use super::backend;
 use super::calls::Call;
-use super::{Failure, File, MemoryHost, State, StateResult, refused};
+use super::{Failure, File, MemoryHost, State, StateResult, backend, refused};
 use crate::libvirt_xml::{VolumeParts, volume_name};
 use crate::{Result, Volume, Volumes};
 use foundry_core::units::Bytes;

@@ -3,10 +3,9 @@
 use clap::Args;
 
 use super::InPool;
-use crate::Global;
 use crate::connect::connect;
-use crate::interrupt;
 use crate::ui::Ui;
+use crate::{Global, interrupt};
 use foundry_core::error::{Code, Error};
 use foundry_core::text::printable;
 use foundry_core::units::Bytes;

@@ -10,10 +10,9 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::InPool;
-use crate::Global;
 use crate::connect::connect;
-use crate::interrupt;
 use crate::ui::Ui;
+use crate::{Global, interrupt};
 use foundry_core::error::{Code, Error};
 use foundry_core::text::io_cause;
 use foundry_core::units::Bytes;

@@ -4,10 +4,9 @@ use clap::Args;
 
 use super::InPool;
 use super::fetch::{FetchArgs, client, image_name, with_shortest_extension};
-use crate::Global;
 use crate::connect::connect;
-use crate::interrupt;
 use crate::ui::Ui;
+use crate::{Global, interrupt};
 use foundry_core::error::{Code, Error};
 use foundry_core::text::{io_cause, shell_word};
 use foundry_engine::image::{Fetch, check_length, import};

@@ -4,13 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::catalog;
 use super::fetch::{FetchArgs, client, image_name, with_shortest_extension};
-use super::{InPool, login, user_directory};
-use crate::Global;
+use super::{InPool, catalog, login, user_directory};
 use crate::connect::connect;
-use crate::interrupt;
 use crate::ui::Ui;
+use crate::{Global, interrupt};
 use foundry_core::error::{Code, Error};
 use foundry_core::text::shell_word;
 use foundry_engine::image::{Fetch, Pulled, Request, check_length, pull};
