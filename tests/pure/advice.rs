@@ -2,7 +2,9 @@
 //! deletes what somebody may need. All of it is read in the source, wherever it is said.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use crate::support::sources::{files_below, is_at, without_tests};
 
 /// Groups whose members are, or easily become, more than what they were let in for (Debian's base-passwd, users-and-groups).
 const GROUPS: [&str; 19] = [
@@ -254,29 +256,16 @@ fn literals(source: &str) -> Vec<(usize, String)> {
     found
 }
 
-fn files(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
-        let path = entry.path();
-        let is_test =
-            path.file_name().is_some_and(|name| name == "tests" || name == "tests.rs" || name == "memory");
-        if path.is_dir() && !is_test {
-            files(&path, ending, found);
-        } else if path.extension().is_some_and(|e| e == ending) && !is_test {
-            found.push(path);
-        }
-    }
-}
-
 /// What is advised: where, and the text.
 fn all_advice() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut all = Vec::new();
-    let mut sources = Vec::new();
-    files(&root.join("src"), "rs", &mut sources);
+    let mut sources = files_below(&root.join("src"), "rs");
+    sources.retain(|path| !is_at(path, &["tests", "tests.rs", "memory"]));
     assert!(sources.len() > 150, "{}", sources.len());
     for path in sources {
         let text = fs::read_to_string(&path).unwrap();
-        let told = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        let told = without_tests(&text);
         let name = path.strip_prefix(root).unwrap().display().to_string();
         all.extend(literals(told).into_iter().map(|(line, text)| (format!("{name}:{line}"), text)));
     }
@@ -290,9 +279,7 @@ fn all_advice() -> Vec<(String, String)> {
         );
     }
     // Of scripts, what they print.
-    let mut scripts = Vec::new();
-    files(&root.join("scripts"), "sh", &mut scripts);
-    for path in scripts {
+    for path in files_below(&root.join("scripts"), "sh") {
         let name = path.strip_prefix(root).unwrap().display().to_string();
         let text = fs::read_to_string(&path).unwrap();
         let printed = |line: &str| {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::support::command::{on_test, run, run_with};
 use crate::support::manifests::SMALL;
+use crate::support::sources::{files_below, is_at};
 use clap::Parser;
 use foundry::{Cli, Code};
 
@@ -36,17 +37,9 @@ fn the_thousands_are_the_exit_code() {
 /// What is promised in the list happens somewhere.
 #[test]
 fn every_code_but_the_general_ones_is_given() {
-    let mut text = String::new();
-    let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
-            match entry.file_type().unwrap().is_dir() {
-                true if entry.file_name() != "error" => folders.push(entry.path()),
-                false => text.push_str(&std::fs::read_to_string(entry.path()).unwrap()),
-                true => {}
-            }
-        }
-    }
+    let mut sources = files_below(concat!(env!("CARGO_MANIFEST_DIR"), "/src").as_ref(), "rs");
+    sources.retain(|path| !is_at(path, &["error"]));
+    let text: String = sources.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
     let words: BTreeSet<&str> = text.split(|c: char| !c.is_alphanumeric() && c != ':').collect();
     let never = Code::ALL.iter().filter(|code| !code.is_general());
     let never: Vec<_> = never.filter(|code| !words.contains(format!("Code::{code:?}").as_str())).collect();

@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::support::sources::{files_below, is_at, without_tests};
+
 /// Each crate with those below it.
 const CRATES: [(&str, &[&str]); 5] = [
     ("core", &[]),
@@ -103,19 +105,12 @@ fn module(name: &str) -> Module {
 
 /// Files of Rust below a folder, without tests of their own.
 fn texts(folder: &Path) -> Vec<(PathBuf, String)> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        if path.is_dir() && name != "tests" {
-            found.extend(texts(&path));
-        } else if name.ends_with(".rs") && !name.ends_with("tests.rs") {
-            let text = fs::read_to_string(&path).unwrap();
-            let text = text.split("\n#[cfg(test)]\nmod tests {").next().unwrap().to_owned();
-            found.push((path, text));
-        }
-    }
-    found
+    let sources = files_below(folder, "rs")
+        .into_iter()
+        .filter(|path| !is_at(path, &["tests", "tests.rs", "domain_tests.rs"]));
+    sources
+        .map(|path| (path.clone(), without_tests(&fs::read_to_string(&path).unwrap()).to_owned()))
+        .collect()
 }
 
 fn files_of(folder: &Path) -> BTreeMap<Module, File> {

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::support::sources::files_below;
+
 /// The lines `mod NAME;` of a file, whatever is before them.
 fn modules(text: &str) -> impl Iterator<Item = &str> {
     text.lines().filter_map(|line| {
@@ -19,16 +21,6 @@ fn reach(folder: &Path, name: &str, found: &mut BTreeSet<PathBuf>) {
     let text = fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
     assert!(found.insert(file), "{name} twice");
     modules(&text).for_each(|module| reach(&within, module, found));
-}
-
-/// All Rust files below a folder.
-fn files(folder: &Path) -> BTreeSet<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let (folders, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
-    let mut all: BTreeSet<PathBuf> =
-        files.into_iter().filter(|path| path.extension().is_some_and(|e| e == "rs")).collect();
-    folders.iter().for_each(|folder| all.extend(self::files(folder)));
-    all
 }
 
 #[test]
@@ -54,8 +46,8 @@ fn every_file_is_reached() {
         found.extend(shared);
     }
     assert!(found.len() > 100, "{found:?}");
-    assert_eq!(found, files(&root));
+    assert_eq!(found, files_below(&root, "rs"));
     let tests = |text: &str| text.matches("#[test]").count();
-    let live = files(&root.join("live"));
+    let live = files_below(&root.join("live"), "rs");
     assert!(live.iter().map(|file| tests(&fs::read_to_string(file).unwrap())).sum::<usize>() > 50);
 }
