@@ -47,7 +47,7 @@ fn flag(key: Key) -> Option<(&'static str, &'static str)> {
     }
 }
 
-/// What it is if it is not set, in words.
+/// The default as the help shows it.
 fn default_in_words(key: Key) -> Option<&'static str> {
     match key {
         Key::Connect => Some("LIBVIRT_DEFAULT_URI, else qemu:///system as root, else qemu:///session"),
@@ -144,7 +144,7 @@ impl SettingArgs {
     }
 }
 
-/// What counts if it is not set, also where that depends on who asks.
+/// The default of a setting, for this user.
 fn default(key: Key) -> Option<String> {
     match key {
         Key::Connect => Some(if is_root() { "qemu:///system" } else { "qemu:///session" }.to_owned()),

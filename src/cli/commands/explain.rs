@@ -4,8 +4,7 @@ use std::fmt::Write as _;
 
 use clap::Args;
 
-use super::explain_code;
-use super::explain_code::{INDENT, WIDTH};
+use super::explain_code::{self, INDENT, WIDTH};
 use crate::ui::Ui;
 use foundry_core::error::{Code, Error};
 use foundry_core::manifest::{API_VERSION, KIND};

@@ -33,7 +33,7 @@ pub(super) fn run(args: &InitArgs, global: &Global, ui: &Ui) -> Result<(), Error
     Ok(())
 }
 
-/// What every manifest says and nobody has said yet.
+/// The flags that are still missing: every manifest needs their values.
 fn missing(args: &InitArgs) -> Vec<&'static str> {
     let on_bridge = args.network.is_none();
     let needed = [
@@ -45,14 +45,14 @@ fn missing(args: &InitArgs) -> Vec<&'static str> {
     needed.into_iter().filter(|(_, missing)| *missing).map(|(flag, _)| flag).collect()
 }
 
-/// Where nobody can be asked, all that is missing is told at once.
+/// The error for a run without a terminal: it names all missing flags at once.
 fn incomplete(args: &InitArgs) -> Error {
     Error::new(Code::NobodyToAsk, "nobody can be asked what the manifest is to say")
         .hint(format!("give {}", missing(args).join(", ")))
         .outcome("nothing was written")
 }
 
-/// What is written can be made: as far as that can be told without a host, and with the same words.
+/// Checks the manifest as `create` does before it connects.
 fn judge(text: &str, global: &Global) -> Result<(), Error> {
     let defaults = global.settings()?.defaults(None);
     let judged = manifest::load(text, "the manifest").map_err(Error::from).and_then(|manifests| {

@@ -1,4 +1,4 @@
-//! What `foundry init` can be told.
+//! The arguments of `foundry init`.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;

@@ -140,7 +140,7 @@ impl Key {
         }
     }
 
-    /// What it is if it is not set, if that does not depend on who asks.
+    /// The built-in default; `None` if there is none or if it depends on the user.
     pub fn default(self) -> Option<&'static str> {
         match self {
             Self::Connect | Self::StoragePath | Self::Bridge | Self::DnsServers | Self::Catalog => None,

@@ -101,7 +101,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// What a setting is; `None` if it is not set and it has no default.
+    /// The value of a setting and where it comes from; `None` if it is not set and has no default.
     pub fn get(&self, key: Key) -> Option<&Sourced> {
         self.values.get(&key)
     }

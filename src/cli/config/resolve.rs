@@ -16,7 +16,7 @@ pub struct Inputs<'a> {
     pub variable: &'a dyn Fn(&str) -> Option<String>,
     /// Configuration files, the one that counts most first.
     pub files: &'a [ConfigFile],
-    /// What counts if it is not set.
+    /// The default of a setting, for this user.
     pub default: &'a dyn Fn(Key) -> Option<String>,
 }
 

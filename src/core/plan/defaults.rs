@@ -1,4 +1,4 @@
-//! What this user has set, for what a manifest leaves out.
+//! The user's defaults for fields that a manifest leaves out.
 
 use std::net::IpAddr;
 
