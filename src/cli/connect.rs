@@ -1,43 +1,28 @@
-//! Connects to libvirt, and gives a command its session.
+//! Connects to libvirt, and gives a command its context.
+
+use std::sync::Arc;
 
 use super::Global;
 use super::ui::Ui;
 use crate::config::{Key, Origin};
 use foundry_core::error::Error;
-use foundry_engine::{Cancel, Session, Settings, SystemClock};
+use foundry_engine::{Cancel, Context, SystemClock};
 use foundry_host::{CallTimeouts, Libvirt, run_event_loop};
 
-/// A connection with everything that an operation needs.
-pub(super) struct Connected<'a> {
-    host: Libvirt,
-    settings: Settings,
-    clock: SystemClock,
-    ui: &'a Ui,
-    /// Raised by signals, once a command says that it changes something.
-    pub(super) cancel: Cancel,
-}
-
-impl Connected<'_> {
-    /// What operations take.
-    pub(super) fn session(&self) -> Session<'_> {
-        Session {
-            host: &self.host,
-            settings: &self.settings,
-            progress: self.ui,
-            clock: &self.clock,
-            cancel: &self.cancel,
-        }
-    }
-}
-
-/// Connects to the libvirt that the flags and the environment name.
-pub(super) fn connect<'a>(global: &Global, ui: &'a Ui) -> Result<Connected<'a>, Error> {
+/// Connects to the libvirt that the flags and the environment name, and returns what operations need.
+pub(super) fn connect(global: &Global, ui: &Ui) -> Result<Context, Error> {
     let settings = global.settings()?;
     tell_overruled(global, ui);
     run_event_loop();
-    let patience = CallTimeouts::of(global.found().timeout(Key::CallTimeout));
-    let host = Libvirt::connect_within(&uri(global), ui.observer(), patience)?;
-    Ok(Connected { host, settings, clock: SystemClock::default(), ui, cancel: Cancel::default() })
+    let timeouts = CallTimeouts::of(global.found().timeout(Key::CallTimeout));
+    let host = Libvirt::connect_within(&uri(global), ui.observer(), timeouts)?;
+    Ok(Context {
+        host: Arc::new(host),
+        settings: Arc::new(settings),
+        progress: Arc::new(ui.clone()),
+        clock: Arc::new(SystemClock::default()),
+        cancel: Cancel::default(),
+    })
 }
 
 /// The URI of that libvirt.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Global;
 use super::connect::uri;
 use super::output::parse_duration;
-use foundry_engine::{Cancel, Session, Settings, SystemClock};
+use foundry_engine::{Cancel, Context, Settings, SystemClock};
 use foundry_host::{CallTimeouts, Libvirt};
 
 /// Nobody waits longer for names, unless their host is far away and they say so.
@@ -26,15 +26,20 @@ pub(super) fn within_patience<T: Send + 'static>(
 }
 
 /// Looks at the host that is meant, over a connection that can change nothing.
-pub(super) fn on_host<T>(global: &Global, look: impl FnOnce(&Session<'_>) -> Option<T>) -> Option<T> {
+pub(super) fn on_host<T>(global: &Global, look: impl FnOnce(&Context) -> Option<T>) -> Option<T> {
     // Names of another host would be worse than none.
     global.found().check().ok()?;
     let settings: Settings = global.settings().ok()?;
     let host =
         Libvirt::connect_read_only(&unattended(uri(global)), Arc::new(()), CallTimeouts::of(patience()))
             .ok()?;
-    let (clock, cancel) = (SystemClock::default(), Cancel::default());
-    look(&Session { host: &host, settings: &settings, progress: &(), clock: &clock, cancel: &cancel })
+    look(&Context {
+        host: Arc::new(host),
+        settings: Arc::new(settings),
+        progress: Arc::new(()),
+        clock: Arc::new(SystemClock::default()),
+        cancel: Cancel::default(),
+    })
 }
 
 fn patience() -> Duration {

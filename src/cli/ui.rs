@@ -16,19 +16,20 @@ use foundry_core::text::{printable, printable_lines};
 use foundry_engine::{Event, Progress};
 use foundry_host::CallObserver;
 
-/// Owns the terminal.
+/// Owns the terminal. A copy writes to the same one.
+#[derive(Clone)]
 pub struct Ui {
     quiet: bool,
     verbose: u8,
     colour: bool,
     progress: progress::Form,
-    times: Mutex<Times>,
+    times: Arc<Mutex<Times>>,
     /// Whether stdout was a terminal in the beginning: one that was closed is none any more.
     shows: bool,
     /// Shown on a terminal while something takes time.
-    spinner: Mutex<Option<ProgressBar>>,
+    spinner: Arc<Mutex<Option<ProgressBar>>>,
     /// Warnings that were given already: what is true of the host is said once, not once for each VM.
-    warned: Mutex<BTreeSet<String>>,
+    warned: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Ui {
@@ -45,7 +46,7 @@ impl Ui {
             _ => set("CLICOLOR_FORCE").is_some_and(|value| value != "0") || io::stderr().is_terminal(),
         };
         let progress = progress::Form::of(progress, io::stderr().is_terminal());
-        let times = Mutex::default();
+        let times = Arc::default();
         let shows = io::stdout().is_terminal();
         Self {
             quiet,
@@ -54,8 +55,8 @@ impl Ui {
             progress,
             times,
             shows,
-            spinner: Mutex::new(None),
-            warned: Mutex::default(),
+            spinner: Arc::default(),
+            warned: Arc::default(),
         }
     }
 

@@ -4,10 +4,10 @@ use std::thread;
 use std::time::Duration;
 
 use super::Global;
-use super::connect::{Connected, connect};
+use super::connect::connect;
 use super::ui::Ui;
 use foundry_core::error::{Error, Kind};
-use foundry_engine::Session;
+use foundry_engine::Context;
 
 /// Between two looks, and between two tries to connect.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -20,15 +20,15 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(super) fn watch(
     global: &Global,
     ui: &Ui,
-    mut look: impl FnMut(&Session<'_>) -> Result<(), Error>,
+    mut look: impl FnMut(&Context) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let mut connected = connect(global, ui)?;
+    let mut context = connect(global, ui)?;
     while !ui.is_unread() {
-        match look(&connected.session()) {
+        match look(&context) {
             Err(lost) if lost.kind() == Kind::Connection => {
                 ui.note(&format!("the connection is lost, and tried again: {lost}"));
                 match reconnected(global, ui) {
-                    Some(anew) => connected = anew,
+                    Some(anew) => context = anew,
                     None => break,
                 }
             }
@@ -40,12 +40,12 @@ pub(super) fn watch(
 }
 
 /// A connection, as soon as there is one; `None` where nobody reads any more.
-fn reconnected<'a>(global: &Global, ui: &'a Ui) -> Option<Connected<'a>> {
+fn reconnected(global: &Global, ui: &Ui) -> Option<Context> {
     while !ui.is_unread() {
         thread::sleep(PAUSE);
-        if let Ok(connected) = connect(global, ui) {
+        if let Ok(context) = connect(global, ui) {
             ui.note("connected again");
-            return Some(connected);
+            return Some(context);
         }
     }
     None

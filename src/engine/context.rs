@@ -13,19 +13,20 @@ use foundry_core::plan::Defaults;
 use foundry_fetch::catalog::Catalog;
 use foundry_host::Host;
 
-/// All that an operation needs of the world.
-#[derive(Clone, Copy)]
-pub struct Session<'a> {
+/// Everything that an operation needs from outside. It owns its parts, so a thread can take a copy along, and each
+/// of several hosts can have its own.
+#[derive(Clone)]
+pub struct Context {
     /// The host to act on.
-    pub host: &'a dyn Host,
+    pub host: Arc<dyn Host>,
     /// What the user set.
-    pub settings: &'a Settings,
+    pub settings: Arc<Settings>,
     /// Receives the progress.
-    pub progress: &'a dyn Progress,
+    pub progress: Arc<dyn Progress>,
     /// Says what time it is, and waits.
-    pub clock: &'a dyn Clock,
+    pub clock: Arc<dyn Clock>,
     /// Says whether to stop.
-    pub cancel: &'a Cancel,
+    pub cancel: Cancel,
 }
 
 /// What a user set for all VMs.
@@ -158,7 +159,7 @@ pub enum Event {
 }
 
 /// Receives the progress of an operation.
-pub trait Progress: Sync {
+pub trait Progress: Send + Sync {
     /// Takes an event.
     fn tell(&self, event: Event);
 }
@@ -169,7 +170,7 @@ impl Progress for () {
 }
 
 /// What time it is.
-pub trait Clock: Sync {
+pub trait Clock: Send + Sync {
     /// Now, as RFC 3339 in UTC, to the second.
     fn timestamp(&self) -> String;
     /// Time since some moment that does not change.
@@ -276,7 +277,13 @@ impl Drop for Leaves<'_> {
     }
 }
 
-impl Session<'_> {
+impl Context {
+    /// The same, but the progress is reported elsewhere.
+    #[must_use]
+    pub fn with_progress(&self, progress: Arc<dyn Progress>) -> Self {
+        Self { progress, ..self.clone() }
+    }
+
     pub(super) fn done(&self, sentence: impl Into<String>) {
         self.progress.tell(Event::Done(sentence.into()));
     }

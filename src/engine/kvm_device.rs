@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::Session;
+use crate::Context;
 use crate::context::is_session;
 use crate::rights::{Accounts, Rights, User, rights};
 use foundry_core::text::shell_word;
@@ -36,11 +36,11 @@ impl ClosedKvm {
     }
 
     /// Of the machine that is below this root, for the user as whom libvirt says that guests run.
-    fn read(root: &Path, session: &Session<'_>, capabilities: &Capabilities) -> Option<Self> {
+    fn read(root: &Path, context: &Context, capabilities: &Capabilities) -> Option<Self> {
         let text = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
         let device = rights(&root.join("dev/kvm"))?;
         let accounts = Accounts::read(&text("etc/passwd"), &text("etc/group"));
-        let user = if is_session(session.host.uri()) {
+        let user = if is_session(context.host.uri()) {
             User::current()
         } else {
             let (uid, gid) = capabilities.guest_ids()?;
@@ -80,11 +80,11 @@ pub(super) fn is_slow(capabilities: &Capabilities) -> bool {
 }
 
 /// What is to be said where libvirt was slow to say what the host can do, with the cause where that can be seen.
-pub(super) fn slowness(session: &Session<'_>, capabilities: &Capabilities) -> Option<String> {
+pub(super) fn slowness(context: &Context, capabilities: &Capabilities) -> Option<String> {
     let took = is_slow(capabilities).then_some(capabilities.took.as_secs_f32())?;
     let told = format!("libvirt took {took:.1} s to say what the host can do");
     let closed =
-        session.host.is_local().then(|| ClosedKvm::read(Path::new("/"), session, capabilities)).flatten();
+        context.host.is_local().then(|| ClosedKvm::read(Path::new("/"), context, capabilities)).flatten();
     Some(match closed {
         Some(closed) => format!("{told}: {}: {}", closed.found(), closed.todo().join("; ")),
         None => format!(

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! None of it prints, asks or reads a clock by itself: what it needs of the world comes in a
-//! [`Session`], so that a program other than the command line can use it.
+//! [`Context`], so that a program other than the command line can use it.
 
 pub mod diagnose;
 pub mod disk;
@@ -24,7 +24,7 @@ mod kvm_device;
 mod lock;
 mod rights;
 
-pub use context::{Cancel, Clock, Event, Progress, Session, Settings, SystemClock, is_root, own_status};
+pub use context::{Cancel, Clock, Context, Event, Progress, Settings, SystemClock, is_root, own_status};
 
 #[cfg(doc)]
 use foundry_host::Host;

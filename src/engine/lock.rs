@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::Session;
+use crate::Context;
 use crate::diagnose::name_of;
 use crate::rights::Accounts;
 use foundry_core::error::{Code, Error};
@@ -27,18 +27,18 @@ const TRY_EVERY: Duration = Duration::from_millis(10);
 /// # Errors
 /// [`foundry_core::error::Kind::Vm`] where another foundry keeps it, or nobody can have one; [`foundry_core::error::Kind::Interrupted`] where the user
 /// asks to stop during the wait. One who had asked before takes something back, and that only a second wish ends.
-pub(super) fn with_vm(session: &Session<'_>, domain: Uuid, name: &str) -> Result<HostLock, Error> {
-    let undoes = session.cancel.is_requested();
-    let is_over = || if undoes { session.cancel.is_insisted() } else { session.cancel.is_requested() };
+pub(super) fn with_vm(context: &Context, domain: Uuid, name: &str) -> Result<HostLock, Error> {
+    let undoes = context.cancel.is_requested();
+    let is_over = || if undoes { context.cancel.is_insisted() } else { context.cancel.is_requested() };
     let what = format!("VM '{name}'");
-    let taken = take(session, &of_vm(domain), &what, is_over);
-    taken.map_err(|none| refused(session, Code::VmTurnTaken, &what, &none))
+    let taken = take(context, &of_vm(domain), &what, is_over);
+    taken.map_err(|none| refused(context, Code::VmTurnTaken, &what, &none))
 }
 
 /// The turn of who takes back what it made of a VM. Without one, where another foundry keeps it, or the user asked twice
 /// to stop: why.
-pub(super) fn to_undo(session: &Session<'_>, domain: Uuid) -> Result<HostLock, String> {
-    let taken = take(session, &of_vm(domain), "the VM", || session.cancel.is_insisted());
+pub(super) fn to_undo(context: &Context, domain: Uuid) -> Result<HostLock, String> {
+    let taken = take(context, &of_vm(domain), "the VM", || context.cancel.is_insisted());
     taken.map_err(|none| match none {
         LockError::Taken(holder) => {
             let who = holder.map(|pid| format!(": {}", process(pid))).unwrap_or_default();
@@ -53,24 +53,24 @@ pub(super) fn to_undo(session: &Session<'_>, domain: Uuid) -> Result<HostLock, S
 /// # Errors
 /// [`foundry_core::error::Kind::Storage`] where another foundry keeps it; [`foundry_core::error::Kind::Vm`] where nobody can have one;
 /// [`foundry_core::error::Kind::Interrupted`] where the user asked to stop.
-pub(super) fn with_image(session: &Session<'_>, pool: &str, name: &str) -> Result<HostLock, Error> {
-    session.cancel.check()?;
+pub(super) fn with_image(context: &Context, pool: &str, name: &str) -> Result<HostLock, Error> {
+    context.cancel.check()?;
     let what = format!("image '{name}' in pool '{pool}'");
     let thing = format!("volume {name} in pool {pool}");
-    let taken = take(session, &thing, &what, || session.cancel.is_requested());
-    taken.map_err(|none| refused(session, Code::VolumeTurnTaken, &what, &none))
+    let taken = take(context, &thing, &what, || context.cancel.is_requested());
+    taken.map_err(|none| refused(context, Code::VolumeTurnTaken, &what, &none))
 }
 
 fn of_vm(domain: Uuid) -> String {
     format!("domain {domain}")
 }
 
-fn refused(session: &Session<'_>, code: Code, what: &str, none: &LockError) -> Error {
+fn refused(context: &Context, code: Code, what: &str, none: &LockError) -> Error {
     let holder = match none {
         LockError::Unusable(why) => return unusable(why),
         LockError::Taken(holder) => *holder,
     };
-    if let Err(interrupted) = session.cancel.check() {
+    if let Err(interrupted) = context.cancel.check() {
         return interrupted;
     }
     let error = Error::new(code, format!("another foundry works on {what}"));
@@ -109,21 +109,21 @@ fn is_stopped(process: &Path) -> bool {
 }
 
 fn take(
-    session: &Session<'_>,
+    context: &Context,
     thing: &str,
     what: &str,
     is_over: impl Fn() -> bool,
 ) -> Result<HostLock, LockError> {
-    let until = session.clock.elapsed().saturating_add(LONGEST);
+    let until = context.clock.elapsed().saturating_add(LONGEST);
     let mut told = false;
     loop {
-        let turn = session.host.lock(thing);
-        if !matches!(turn, Err(LockError::Taken(_))) || is_over() || session.clock.elapsed() >= until {
+        let turn = context.host.lock(thing);
+        if !matches!(turn, Err(LockError::Taken(_))) || is_over() || context.clock.elapsed() >= until {
             return turn;
         }
         if !std::mem::replace(&mut told, true) {
-            session.working(format!("Waiting for another foundry that works on {what}"));
+            context.working(format!("Waiting for another foundry that works on {what}"));
         }
-        session.clock.sleep(TRY_EVERY);
+        context.clock.sleep(TRY_EVERY);
     }
 }

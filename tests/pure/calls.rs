@@ -110,14 +110,14 @@ fn destroy_asks_once() {
 #[test]
 fn a_listing_is_one_call() {
     let bench = Bench::with_web();
-    list(&bench.session(), true).unwrap();
+    list(&bench.context(), true).unwrap();
     insta::assert_snapshot!(calls(&bench), @"domains");
 }
 
 #[test]
 fn get_asks_for_addresses_too() {
     let bench = Bench::with_web();
-    get(&bench.session(), "web").unwrap();
+    get(&bench.context(), "web").unwrap();
     insta::assert_snapshot!(calls(&bench), @r"
     domain web
     addresses web
@@ -132,7 +132,7 @@ fn get_asks_for_addresses_too() {
 fn attach_asks_once() {
     let bench = Bench::with_web();
     let request = disk_request("web", 1);
-    attach(&bench.session(), &request).unwrap();
+    attach(&bench.context(), &request).unwrap();
     insta::assert_snapshot!(calls(&bench), @r"
     domain web
     domain_xml web
@@ -157,7 +157,7 @@ fn attach_asks_once() {
 #[test]
 fn resize_asks_once() {
     let bench = Bench::with_web();
-    resize(&bench.session(), "web", "boot", SizeWish::To(Bytes(40 * GIB))).unwrap();
+    resize(&bench.context(), "web", "boot", SizeWish::To(Bytes(40 * GIB))).unwrap();
     insta::assert_snapshot!(calls(&bench), @r"
     domain web
     domain_xml web
@@ -186,8 +186,8 @@ fn resize_asks_once() {
 #[test]
 fn detach_asks_once_before_and_once_after_the_guest() {
     let bench = Bench::with_web();
-    let found = survey(&bench.session(), "web", "vdb", false).unwrap();
-    detach(&bench.session(), &found, Duration::from_secs(1)).unwrap();
+    let found = survey(&bench.context(), "web", "vdb", false).unwrap();
+    detach(&bench.context(), &found, Duration::from_secs(1)).unwrap();
     insta::assert_snapshot!(calls(&bench), @r"
     domain web
     domain_xml web
@@ -226,7 +226,7 @@ fn detach_asks_once_before_and_once_after_the_guest() {
 #[test]
 fn a_list_of_disks_asks_for_each_vm_and_each_disk() {
     let bench = Bench::with_web();
-    disk::list(&bench.session(), None).unwrap();
+    disk::list(&bench.context(), None).unwrap();
     insta::assert_snapshot!(calls(&bench), @r"
     domains
     domain_xml other

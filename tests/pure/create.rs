@@ -214,7 +214,7 @@ fn a_directory_that_exists_is_not_built() {
 fn a_dry_run_shows_the_definition_and_changes_nothing() {
     let bench = Bench::new();
     let before = bench.host.fingerprint();
-    let xml = dry_run(&bench.session(), &plan(WEB)).unwrap().domain_xml;
+    let xml = dry_run(&bench.context(), &plan(WEB)).unwrap().domain_xml;
     assert!(xml.contains("<name>web</name>") && xml.contains("/pool/vms/web_boot"), "{xml}");
     assert_eq!(bench.host.changes_since(&before), [] as [String; 0]);
 }

@@ -22,16 +22,16 @@ const OLD: &str = "/pool/vms/web_data-vdb";
 
 fn attach_it(bench: &Bench) -> Result<(), Error> {
     let request = disk_request("web", 5);
-    attach(&bench.session(), &request).map(drop)
+    attach(&bench.context(), &request).map(drop)
 }
 
 fn detach_it(bench: &Bench, disk: &str, keep: bool) -> Result<(), Error> {
-    let found = survey(&bench.session(), "web", disk, keep)?;
-    detach(&bench.session(), &found, Duration::from_secs(5))
+    let found = survey(&bench.context(), "web", disk, keep)?;
+    detach(&bench.context(), &found, Duration::from_secs(5))
 }
 
 fn grow_it(bench: &Bench) -> Result<(), Error> {
-    resize(&bench.session(), "web", "vdb", SizeWish::To(Bytes(15 * GIB))).map(drop)
+    resize(&bench.context(), "web", "vdb", SizeWish::To(Bytes(15 * GIB))).map(drop)
 }
 
 /// A VM whose guest takes a moment to let go of a disk.

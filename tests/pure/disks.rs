@@ -18,21 +18,21 @@ use foundry::{Error, Kind, manifest};
 const NOTHING: [&str; 0] = [];
 
 fn attach_one(bench: &Bench, gib: u64) -> Result<Attached, Error> {
-    operations::attach(&bench.session(), &disk_request("web", gib))
+    operations::attach(&bench.context(), &disk_request("web", gib))
 }
 
 fn attach_as(bench: &Bench, gib: u64, device: &str) -> Result<Attached, Error> {
     let device = Some(device.parse().unwrap());
-    operations::attach(&bench.session(), &Request { device, ..disk_request("web", gib) })
+    operations::attach(&bench.context(), &Request { device, ..disk_request("web", gib) })
 }
 
 fn grow(bench: &Bench, disk: &str, size: &str) -> Result<Resized, Error> {
-    operations::resize(&bench.session(), "web", disk, size.parse().unwrap())
+    operations::resize(&bench.context(), "web", disk, size.parse().unwrap())
 }
 
 fn detach_one(bench: &Bench, disk: &str, keep: bool) -> Result<(), Error> {
-    let found = operations::survey(&bench.session(), "web", disk, keep)?;
-    operations::detach(&bench.session(), &found, Duration::from_secs(30))
+    let found = operations::survey(&bench.context(), "web", disk, keep)?;
+    operations::detach(&bench.context(), &found, Duration::from_secs(30))
 }
 
 fn off(bench: &Bench) {
@@ -40,7 +40,7 @@ fn off(bench: &Bench) {
 }
 
 fn disks(bench: &Bench) -> Vec<Disk> {
-    operations::list(&bench.session(), Some("web")).unwrap()
+    operations::list(&bench.context(), Some("web")).unwrap()
 }
 
 fn disk(bench: &Bench, device: &str) -> Disk {
@@ -66,7 +66,7 @@ fn recorded(bench: &Bench) -> Vec<String> {
 
 /// The data disks of the manifest that `get` shows, as device and size.
 fn data_disks(bench: &Bench) -> Vec<(String, String)> {
-    let spec = get(&bench.session(), "web").unwrap().vm.spec;
+    let spec = get(&bench.context(), "web").unwrap().vm.spec;
     let told = |d: manifest::DataDisk| (d.device.unwrap(), d.size_gb.unwrap().to_string());
     spec.data_disks.into_iter().map(told).collect()
 }

@@ -17,7 +17,7 @@ const NOTHING: [&str; 0] = [];
 /// What a look finds; the host must be as it was.
 fn look(bench: &Bench, probe: bool) -> Report {
     let before = bench.host.fingerprint();
-    let report = examine(&bench.session(), probe).unwrap();
+    let report = examine(&bench.context(), probe).unwrap();
     assert_eq!(bench.host.changes_since(&before), NOTHING);
     report
 }
@@ -63,7 +63,7 @@ fn a_libvirt_that_is_slow_to_say_what_the_host_can_do_is_named() {
         (check.state, check.found.as_str()),
         (State::Warning, "libvirt took 4.1 s to say what the host can do")
     );
-    preflight(&slow.session(), &plan(WEB)).unwrap();
+    preflight(&slow.context(), &plan(WEB)).unwrap();
     let warned = slow.told.warnings().join("\n");
     assert!(warned.contains("libvirt took 4.1 s") && warned.contains("/dev/kvm"), "{warned}");
     let quick = after(900);
@@ -119,7 +119,7 @@ fn a_trial_is_over_when_somebody_interrupts() {
     let at = calls.iter().position(|call| call.starts_with("state ")).unwrap();
     bench.host.forget_calls();
     bench.host.on_call(at, move |_| cancel.request());
-    assert_eq!(examine(&bench.session(), true).unwrap_err().kind(), Kind::Interrupted);
+    assert_eq!(examine(&bench.context(), true).unwrap_err().kind(), Kind::Interrupted);
     assert_eq!(bench.host.changes_since(&before), NOTHING);
 }
 
@@ -129,18 +129,18 @@ fn what_is_refused_is_unknown_and_a_broken_connection_ends_it() {
     for refused in ["machine", "networks", "domains"] {
         bench.host.fail_calls_named(refused);
     }
-    let report = examine(&bench.session(), false).unwrap();
+    let report = examine(&bench.context(), false).unwrap();
     assert_eq!([named(&report, "qemu").state, named(&report, "network").state], [State::Unknown; 2]);
     bench.host.heal();
     bench.host.fail_at(3, Effect::BrokenBefore);
-    assert_eq!(examine(&bench.session(), false).unwrap_err().kind(), Kind::Connection);
+    assert_eq!(examine(&bench.context(), false).unwrap_err().kind(), Kind::Connection);
 }
 
 #[test]
 fn a_manifest_that_can_be_made_has_only_good_checks() {
     let bench = Bench::new();
     let before = bench.host.fingerprint();
-    let found = examine_vm(&bench.session(), &plan(WEB)).unwrap();
+    let found = examine_vm(&bench.context(), &plan(WEB)).unwrap();
     found.outcome.unwrap();
     assert!(found.checks.iter().all(|check| check.state == State::Ok), "{:#?}", found.checks);
     let names: Vec<&str> = found.checks.iter().map(|check| check.name.as_ref()).collect();
@@ -156,8 +156,8 @@ fn a_manifest_that_cannot_be_made_ends_as_create_does() {
     let host = MemoryHost::new().with_pool("foundry-vms", "/pool/vms").with_bridges(&[bridge("br1", false)]);
     let bench = Bench::on(host);
     let vm = plan_with(WEB, &[("bridge: br0}", "bridge: br1, vlan: 7}")]);
-    let found = examine_vm(&bench.session(), &vm).unwrap();
-    let create = preflight(&bench.session(), &vm).unwrap_err();
+    let found = examine_vm(&bench.context(), &vm).unwrap();
+    let create = preflight(&bench.context(), &vm).unwrap_err();
     let outcome = found.outcome.unwrap_err();
     assert_eq!((whole(&outcome), outcome.kind()), (whole(&create), create.kind()));
     // Each of the findings is one of the checks, with what to do.
@@ -178,7 +178,7 @@ fn what_create_warns_of_is_in_the_list_and_not_told_twice() {
         .with_image("foundry-images", "debian-12", "qcow2", GIB)
         .with_pool("foundry-vms", "/v");
     let bench = Bench::on(host);
-    let found = examine_vm(&bench.session(), &plan(WEB)).unwrap();
+    let found = examine_vm(&bench.context(), &plan(WEB)).unwrap();
     let warnings: Vec<&Check> = found.checks.iter().filter(|c| c.state == State::Warning).collect();
     assert_eq!(warnings.len(), 1);
     assert_eq!(warnings[0].found, "bridges of a remote host cannot be checked before the VM starts");

@@ -43,35 +43,35 @@ fn look<T>(result: Result<T, Error>, of: &str) {
 
 /// Everything that reads VMs, or refuses to change one.
 fn look_at_all(bench: &Bench, name: &str, of: &str) {
-    let session = bench.session();
-    look(inspect::list(&session, true), of);
-    look(inspect::get(&session, name), of);
-    look(disk::list(&session, Some(name)), of);
+    let context = bench.context();
+    look(inspect::list(&context, true), of);
+    look(inspect::get(&context, name), of);
+    look(disk::list(&context, Some(name)), of);
     for options in [GENTLE, KEEP, FORCE] {
         look(bench.survey(name, options), of);
     }
-    look(seed::survey(&session, name, false), of);
-    look(seed::survey(&session, name, true), of);
+    look(seed::survey(&context, name, false), of);
+    look(seed::survey(&context, name, true), of);
     for disk in ["vda", "vdb", HOSTILE] {
-        look(disk::survey(&session, name, disk, false), of);
-        look(disk::resize(&session, name, disk, SizeWish::To(Bytes(GIB))), of);
+        look(disk::survey(&context, name, disk, false), of);
+        look(disk::resize(&context, name, disk, SizeWish::To(Bytes(GIB))), of);
     }
-    look(gc::survey(&session, None), of);
-    look(status::status(&session), of);
-    look(preflight(&session, &plan(WEB)), of);
-    look(examine(&session, false), of);
-    for pool in session.host.pools().unwrap() {
-        look(pools::info(&session, &pool.name), of);
-        look(pools::delete(&session, &pool.name, false), of);
-        look(pools::start(&session, &pool.name, false), of);
-        look(image::list(&session, &pool.name), of);
-        for volume in session.host.volumes(&pool.name).unwrap_or_default() {
-            look(image::info(&session, &pool.name, &volume.name), of);
+    look(gc::survey(&context, None), of);
+    look(status::status(&context), of);
+    look(preflight(&context, &plan(WEB)), of);
+    look(examine(&context, false), of);
+    for pool in context.host.pools().unwrap() {
+        look(pools::info(&context, &pool.name), of);
+        look(pools::delete(&context, &pool.name, false), of);
+        look(pools::start(&context, &pool.name, false), of);
+        look(image::list(&context, &pool.name), of);
+        for volume in context.host.volumes(&pool.name).unwrap_or_default() {
+            look(image::info(&context, &pool.name, &volume.name), of);
         }
     }
-    look(inspect::get(&session, HOSTILE), of);
-    look(image::info(&session, HOSTILE, HOSTILE), of);
-    look(image::delete(&session, "foundry-images", HOSTILE), of);
+    look(inspect::get(&context, HOSTILE), of);
+    look(image::info(&context, HOSTILE, HOSTILE), of);
+    look(image::delete(&context, "foundry-images", HOSTILE), of);
 }
 
 /// Pointers to all texts in a value.
@@ -157,9 +157,9 @@ fn names_of_domains_pools_volumes_and_networks_are_seen_and_stay_in_their_lines(
         look_at_all(&bench, name, name);
     }
     // What one wants is not there: all that is there is named.
-    let session = bench.session();
+    let context = bench.context();
     for change in [("bridge: br0", "bridge: br9"), ("image: debian-12", "image: debian-99")] {
-        look(preflight(&session, &plan_with(WEB, &[change])), change.1);
+        look(preflight(&context, &plan_with(WEB, &[change])), change.1);
     }
 }
 
@@ -174,15 +174,15 @@ fn a_command_has_the_uuid_of_a_vm_whose_name_is_not_seen() {
     bench.host.rename("small", name);
     bench.edit_record(name, |record| record["state"] = "creating".into());
     let uuid = bench.host.domain(name).unwrap().unwrap().uuid.to_string();
-    let seen = inspect::get(&bench.session(), name).unwrap();
+    let seen = inspect::get(&bench.context(), name).unwrap();
     let said = format!("{:?}", seen.vm.status);
     assert!(said.contains(&format!("foundry destroy {uuid} removes it")), "{said}");
-    let error = disk::resize(&bench.session(), name, "vda", SizeWish::To(Bytes(99 * GIB))).unwrap_err();
+    let error = disk::resize(&bench.context(), name, "vda", SizeWish::To(Bytes(99 * GIB))).unwrap_err();
     let hint = error.hint_text().unwrap();
     assert!(hint.contains(&format!("foundry destroy {uuid} removes it")), "{hint}");
     assert!(error.message().contains(r"'web\u{202e}'"), "{error}");
     // The UUID is taken for the name.
-    assert_eq!(inspect::get(&bench.session(), &uuid).unwrap().domain.name, name);
+    assert_eq!(inspect::get(&bench.context(), &uuid).unwrap().domain.name, name);
     bench.destroy(&uuid, FORCE).unwrap();
     assert_eq!(bench.host.domain(name).unwrap(), None);
 }
@@ -197,8 +197,8 @@ fn what_a_guest_says_of_its_file_systems_makes_no_line() {
     });
     let answer = json!({"return": [system]}).to_string();
     bench.host.set_guest("web", Guest::new().agent_answer("guest-get-fsinfo", &answer));
-    let error = disk::survey(&bench.session(), "web", "vdb", false)
-        .and_then(|detachment| disk::detach(&bench.session(), &detachment, Duration::from_secs(1)))
+    let error = disk::survey(&bench.context(), "web", "vdb", false)
+        .and_then(|detachment| disk::detach(&bench.context(), &detachment, Duration::from_secs(1)))
         .unwrap_err();
     assert!(error.message().contains("is mounted in the guest at"), "{error}");
     assert_error(&error, "a mount point");
@@ -225,7 +225,7 @@ fn what_cloud_init_in_a_guest_says_makes_no_line() {
     let bench = Bench::new();
     bench.host.set_guest("small", guest);
     let vm = bench.create(&plan(SMALL)).unwrap();
-    let error = wait(&bench.session(), &vm, Goal::CloudInit, Duration::from_secs(60)).unwrap_err();
+    let error = wait(&bench.context(), &vm, Goal::CloudInit, Duration::from_secs(60)).unwrap_err();
     assert!(error.to_string().contains("forged"), "{error}");
     assert_error(&error, "cloud-init's errors");
 }

@@ -1,7 +1,7 @@
 //! A record is data that others write, and a mark is bytes that a guest may write: neither gives a right to what is not
 //! that VM's, and what goes is named before.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use crate::support::bench::{Bench, FORCE, GENTLE, KEEP, host_with_neighbours, whole};
 use crate::support::images::{Image, qcow2};
@@ -11,7 +11,7 @@ use foundry::host::{DomainState, Domains, Pools, Volumes};
 use foundry::operations::gc::{Choice, Fate, carry_out, choose, survey};
 use foundry::operations::vm::create::{create, dry_run};
 use foundry::operations::vm::seed;
-use foundry::operations::{Event, Progress, Session, disk};
+use foundry::operations::{Event, Progress, disk};
 use foundry::record::Maker;
 use serde_json::{Value, json};
 
@@ -95,8 +95,8 @@ fn no_state_of_a_record_gives_others_volumes_to_destroy() {
 fn cleaning_up_names_what_goes_and_what_stays() {
     for state in ["creating", "destroying"] {
         let bench = forged(state);
-        let session = bench.session();
-        let found = survey(&session, None).unwrap();
+        let context = bench.context();
+        let found = survey(&context, None).unwrap();
         let web = found.remains.iter().find(|r| r.name == "web").unwrap();
         assert_eq!(web.fate, Fate::Goes);
         assert!(web.volumes.contains(&"foundry-vms/web_boot".to_owned()), "{:?}", web.volumes);
@@ -109,8 +109,8 @@ fn cleaning_up_names_what_goes_and_what_stays() {
             );
         }
         let named: [Choice; 0] = [];
-        let chosen = choose(&session, &found, &named).unwrap();
-        carry_out(&session, None, &chosen, |_| {}).unwrap();
+        let chosen = choose(&context, &found, &named).unwrap();
+        carry_out(&context, None, &chosen, |_| {}).unwrap();
         assert_others_are_there(&bench, state);
         let done = bench.told.done();
         let told = done.iter().find(|line| line.starts_with("VM 'web' removed with ")).unwrap();
@@ -121,7 +121,7 @@ fn cleaning_up_names_what_goes_and_what_stays() {
 #[test]
 fn a_creation_does_not_begin_with_others_volumes() {
     let bench = forged("creating");
-    for outcome in [bench.create(&plan(WEB)).map(drop), dry_run(&bench.session(), &plan(WEB)).map(drop)] {
+    for outcome in [bench.create(&plan(WEB)).map(drop), dry_run(&bench.context(), &plan(WEB)).map(drop)] {
         let error = whole(&outcome.unwrap_err());
         assert!(error.contains("an interrupted creation of VM 'web' left volume '"), "{error}");
         assert_eq!(bench.host.changes_since(bench.start.as_ref().unwrap()), NOTHING);
@@ -135,11 +135,11 @@ fn a_creation_names_the_remains_that_it_removes() {
     bench.create(&plan(WEB)).unwrap_err();
     bench.next_run("web");
     let boot = "foundry-vms/web_boot".to_owned();
-    let blueprint = dry_run(&bench.session(), &plan(WEB)).unwrap();
+    let blueprint = dry_run(&bench.context(), &plan(WEB)).unwrap();
     assert!(blueprint.removes.contains(&boot), "{:?}", blueprint.removes);
-    let heard = Heard::default();
-    create(&Session { progress: &heard, ..bench.session() }, &plan(WEB)).unwrap();
-    let heard = heard.0.into_inner().unwrap();
+    let heard = Arc::new(Heard::default());
+    create(&bench.context().with_progress(heard.clone()), &plan(WEB)).unwrap();
+    let heard = heard.0.lock().unwrap();
     let at = |begin: &str| heard.iter().position(|line| line.starts_with(begin)).unwrap();
     let named = at("Removing what an interrupted creation left: ");
     assert!(blueprint.removes.iter().all(|volume| heard[named].contains(volume)), "{}", heard[named]);
@@ -193,15 +193,15 @@ fn detach_and_eject_delete_the_vms_own_only() {
         volumes.retain(|v| v["role"] != "seed" || v["pool"] == "foundry-images");
         volumes.retain(|v| v["name"] != "web_data-vdb");
     });
-    let session = bench.session();
+    let context = bench.context();
     for word in ["web_1_data-vdb", "vdb"] {
-        if let Ok(detachment) = disk::survey(&session, "web", word, false) {
+        if let Ok(detachment) = disk::survey(&context, "web", word, false) {
             assert_eq!(detachment.volume, None, "{word}");
         }
     }
-    if let Ok(Some(ejection)) = seed::survey(&session, "web", true) {
+    if let Ok(Some(ejection)) = seed::survey(&context, "web", true) {
         assert_eq!(ejection.volume, None);
-        seed::eject(&session, &ejection).unwrap();
+        seed::eject(&context, &ejection).unwrap();
     }
     assert_others_are_there(&bench, "detach and eject");
 }
@@ -224,12 +224,12 @@ fn bytes_that_a_guest_wrote_take_no_disk_away() {
     ] {
         let content = [mark_of_a_guest(), vec![0; 1 << 16]].concat();
         let bench = Bench::on(host_with_neighbours().with_volume(pool, name, &content));
-        let session = bench.session();
+        let context = bench.context();
         let before = bench.host.fingerprint();
-        let found = survey(&session, None).unwrap();
+        let found = survey(&context, None).unwrap();
         let named: [Choice; 0] = [];
-        let chosen = choose(&session, &found, &named).unwrap();
-        carry_out(&session, None, &chosen, |_| {}).unwrap();
+        let chosen = choose(&context, &found, &named).unwrap();
+        carry_out(&context, None, &chosen, |_| {}).unwrap();
         assert_eq!(bench.host.changes_since(&before), NOTHING, "{pool}/{name}");
     }
 }
@@ -250,7 +250,7 @@ fn a_mark_of_another_volume_proves_nothing() {
     bench.host.put_file("/pool/images/new.qcow2", &dead);
     bench.host.put_file("/pool/images/other.raw", &dead);
     bench.host.refresh_pool("foundry-images").unwrap();
-    let found = survey(&bench.session(), None).unwrap();
+    let found = survey(&bench.context(), None).unwrap();
     let fate = |name: &str| found.remains.iter().find(|r| r.name == name).map(|r| r.fate);
     assert_eq!(fate("foundry-images/new.qcow2"), Some(Fate::Goes));
     assert_eq!(fate("foundry-images/other.raw"), Some(Fate::WhenNamed));

@@ -22,7 +22,7 @@ const NOTHING: [&str; 0] = [];
 const NEIGHBOURS: [&str; 2] = ["foundry-vms/web_boot.qcow2", "foundry-vms/web_data-vdx"];
 
 fn look(bench: &Bench) -> Survey {
-    survey(&bench.session(), None).unwrap()
+    survey(&bench.context(), None).unwrap()
 }
 
 /// Everything that was found but the neighbours: its name, and what becomes of it.
@@ -36,11 +36,11 @@ fn run(bench: &Bench, named: &[&str]) -> Result<(), Vec<Error>> {
 }
 
 fn run_in(bench: &Bench, places: Option<&Places>, named: &[&str]) -> Result<(), Vec<Error>> {
-    let session = bench.session();
-    let found = survey(&session, places).map_err(|e| vec![e])?;
+    let context = bench.context();
+    let found = survey(&context, places).map_err(|e| vec![e])?;
     let named: Vec<Choice> = named.iter().map(|name| Choice::from(*name)).collect();
-    let chosen = choose(&session, &found, &named).map_err(|e| vec![e])?;
-    carry_out(&session, places, &chosen, |_| {})
+    let chosen = choose(&context, &found, &named).map_err(|e| vec![e])?;
+    carry_out(&context, places, &chosen, |_| {})
 }
 
 /// The one reason why a name is refused, after which nothing was changed.
@@ -140,7 +140,7 @@ fn an_attach_broken_off_at_any_call_is_finished_or_taken_back() {
     let request = || disk_request("web", 1);
     let before = shape(&Bench::with_web().host);
     let whole = Bench::with_web();
-    attach(&whole.session(), &request()).unwrap();
+    attach(&whole.context(), &request()).unwrap();
     let after = shape(&whole.host);
     let seen = RefCell::new(BTreeSet::new());
     let judge = |bench: &mut Bench, _: Result<_, Error>, effect: Effect, label: &str| {
@@ -158,7 +158,7 @@ fn an_attach_broken_off_at_any_call_is_finished_or_taken_back() {
         assert_eq!(fates(&look(bench)), [].into(), "{label}");
         seen.borrow_mut().insert(has_disk);
     };
-    each_fault(Bench::with_web, |bench| attach(&bench.session(), &request()), judge);
+    each_fault(Bench::with_web, |bench| attach(&bench.context(), &request()), judge);
     assert_eq!(seen.take().len(), 2, "some went back and some went on");
 }
 
@@ -306,12 +306,12 @@ fn a_half_vm_that_runs_goes_only_when_it_is_named() {
 #[test]
 fn a_half_vm_that_was_started_since_stays() {
     let bench = littered();
-    let session = bench.session();
-    let found = survey(&session, None).unwrap();
-    let chosen = choose(&session, &found, &["web".into()]).unwrap();
+    let context = bench.context();
+    let found = survey(&context, None).unwrap();
+    let chosen = choose(&context, &found, &["web".into()]).unwrap();
     bench.host.set_state("web", DomainState::Running);
     let before = bench.host.fingerprint();
-    let errors = carry_out(&session, None, &chosen, |_| {}).unwrap_err();
+    let errors = carry_out(&context, None, &chosen, |_| {}).unwrap_err();
     assert!(whole(&errors[0]).contains("it runs now"), "{errors:?}");
     assert_eq!(bench.host.changes_since(&before), NOTHING);
 }
@@ -379,12 +379,12 @@ fn a_volume_that_is_used_since_it_was_looked_at_stays() {
     ];
     for (why, change) in changes {
         let bench = Bench::new();
-        let session = bench.session();
-        let found = survey(&session, None).unwrap();
-        let chosen = choose(&session, &found, &[orphan.into()]).unwrap();
+        let context = bench.context();
+        let found = survey(&context, None).unwrap();
+        let chosen = choose(&context, &found, &[orphan.into()]).unwrap();
         change(&bench.host);
         let before = bench.host.fingerprint();
-        let errors = carry_out(&session, None, &chosen, |_| {}).unwrap_err();
+        let errors = carry_out(&context, None, &chosen, |_| {}).unwrap_err();
         assert!(whole(&errors[0]).contains(why), "{why}: {errors:?}");
         assert_eq!(errors[0].kind(), Kind::Storage);
         assert_eq!(bench.host.changes_since(&before), NOTHING);
@@ -395,13 +395,13 @@ fn a_volume_that_is_used_since_it_was_looked_at_stays() {
 #[test]
 fn a_half_vm_that_was_replaced_since_stays() {
     let bench = littered();
-    let session = bench.session();
-    let found = survey(&session, None).unwrap();
-    let chosen = choose(&session, &found, &["web".into()]).unwrap();
+    let context = bench.context();
+    let found = survey(&context, None).unwrap();
+    let chosen = choose(&context, &found, &["web".into()]).unwrap();
     bench.destroy("web", GENTLE).unwrap();
     bench.create(&plan(WEB)).unwrap();
     let before = bench.host.fingerprint();
-    carry_out(&session, None, &chosen, |_| {}).unwrap();
+    carry_out(&context, None, &chosen, |_| {}).unwrap();
     assert_eq!(bench.host.changes_since(&before), NOTHING);
     assert!(bench.told.done().contains(&"VM 'web' was taken away by somebody else meanwhile".to_owned()));
 }
@@ -440,7 +440,7 @@ fn efi_variables_of_domains_that_are_gone_go_when_named() {
         .replace("</os>", &format!("<nvram>{}</nvram></os>", file("odd_VARS.fd").display()));
     std::fs::write(places.definitions.join("defined.xml"), foreign("defined", "/x")).unwrap();
     let bench = Bench::on(host_with_neighbours().with_foreign_domain(&odd).local());
-    let found = survey(&bench.session(), Some(&places)).unwrap();
+    let found = survey(&bench.context(), Some(&places)).unwrap();
     let nvram: Vec<_> =
         found.remains.iter().filter(|r| r.kind == Sort::Nvram).map(|r| (&r.name, r.fate)).collect();
     let gone = file("gone_VARS.fd").display().to_string();
@@ -473,7 +473,7 @@ fn where_definitions_cannot_be_read_nothing_is_said_of_efi_variables() {
     std::fs::write(places.nvram.join("gone_VARS.fd"), "x").unwrap();
     std::fs::write(folder.path().join("broken.xml"), "<domain").unwrap();
     let bench = Bench::on(host_with_neighbours().local());
-    let found = survey(&bench.session(), Some(&places)).unwrap();
+    let found = survey(&bench.context(), Some(&places)).unwrap();
     assert!(found.remains.iter().all(|r| r.kind != Sort::Nvram));
     assert!(found.unseen[0].contains("broken.xml is no definition of a domain"), "{:?}", found.unseen);
 }
@@ -503,12 +503,12 @@ fn efi_variables_that_were_replaced_since_stay() {
         std::fs::write(&file, "x").unwrap();
         std::fs::write(&target, "y").unwrap();
         let bench = Bench::on(host_with_neighbours().local());
-        let session = bench.session();
-        let found = survey(&session, Some(&places)).unwrap();
+        let context = bench.context();
+        let found = survey(&context, Some(&places)).unwrap();
         let name = file.display().to_string();
-        let chosen = choose(&session, &found, &[name.as_str().into()]).unwrap();
+        let chosen = choose(&context, &found, &[name.as_str().into()]).unwrap();
         change(&file, &target);
-        carry_out(&session, Some(&places), &chosen, |_| {}).unwrap_err();
+        carry_out(&context, Some(&places), &chosen, |_| {}).unwrap_err();
         assert!(std::fs::symlink_metadata(&file).is_ok());
     }
 }

@@ -18,7 +18,7 @@ fn status(seen: &Seen) -> &Status {
 }
 
 fn see(bench: &Bench, name: &str) -> Seen {
-    get(&bench.session(), name).unwrap()
+    get(&bench.context(), name).unwrap()
 }
 
 fn addresses(seen: &Seen) -> Vec<(&str, &str)> {
@@ -30,7 +30,7 @@ fn address(ip: &str) -> GuestAddress {
 }
 
 fn names(bench: &Bench, all: bool) -> Vec<String> {
-    list(&bench.session(), all).unwrap().into_iter().map(|s| s.domain.name).collect()
+    list(&bench.context(), all).unwrap().into_iter().map(|s| s.domain.name).collect()
 }
 
 #[test]
@@ -47,8 +47,8 @@ fn a_list_is_of_the_running_ones_and_all_on_demand() {
 #[test]
 fn looking_changes_nothing() {
     let bench = Bench::with_web();
-    list(&bench.session(), true).unwrap();
-    add_secrets(&bench.session(), &mut see(&bench, "web")).unwrap();
+    list(&bench.context(), true).unwrap();
+    add_secrets(&bench.context(), &mut see(&bench, "web")).unwrap();
     assert_eq!(bench.host.changes_since(bench.start.as_ref().unwrap()), [] as [String; 0]);
 }
 
@@ -112,7 +112,7 @@ fn what_a_vm_has_is_told_beside_what_was_asked_for() {
     let changed = xml.replace(">4194304</memory>", ">1572864</memory>").replace(">2</vcpu>", ">1</vcpu>");
     bench.host.define_domain(&changed).unwrap();
     assert_eq!(told(&bench), ["2", "1", "4", "1.5"]);
-    let listed = list(&bench.session(), true).unwrap();
+    let listed = list(&bench.context(), true).unwrap();
     let web = listed.iter().find(|seen| seen.domain.name == "web").unwrap();
     assert_eq!(status(web).vcpus, 1);
 }
@@ -205,7 +205,7 @@ fn a_creation_that_was_interrupted_or_goes_on_is_seen_as_such() {
 fn addresses_come_from_the_manifest_then_lease_agent_arp() {
     let bench = Bench::with_web();
     bench.host.set_guest("web", Guest::new().address(AddressSource::Agent, 0, address("10.0.0.77")));
-    assert_eq!(addresses(&list(&bench.session(), false).unwrap()[0]), [("10.0.0.1", "manifest")]);
+    assert_eq!(addresses(&list(&bench.context(), false).unwrap()[0]), [("10.0.0.1", "manifest")]);
     assert_eq!(addresses(&see(&bench, "web")), [("10.0.0.1", "manifest"), ("10.0.0.77", "agent")]);
 
     bench.create(&plan(SMALL)).unwrap();
@@ -226,7 +226,7 @@ fn addresses_come_from_the_manifest_then_lease_agent_arp() {
 fn get_finds_the_manifests_spelling_and_tells_the_nearest() {
     let bench = Bench::with_web();
     assert_eq!(see(&bench, "Web ").domain.name, "web");
-    let error = get(&bench.session(), "webb").unwrap_err();
+    let error = get(&bench.context(), "webb").unwrap_err();
     assert_eq!((error.kind(), error.message()), (Kind::Vm, "there is no VM 'webb'"));
     assert_eq!(error.hint_text(), Some("did you mean 'web'?"));
 }
@@ -246,7 +246,7 @@ fn what_get_prints_can_be_created_again() {
         let shown = yaml::write(&seen.vm).unwrap();
         assert!(!shown.contains(HASH) && !shown.contains("token-of-the-user"), "{shown}");
         assert_eq!(shown.contains("secretsLeftOut"), vm.name.as_str() == "web");
-        add_secrets(&bench.session(), &mut seen).unwrap();
+        add_secrets(&bench.context(), &mut seen).unwrap();
         let text = yaml::write(&seen.vm).unwrap();
         let again = &manifest::load(&text, "get.yaml").unwrap()[0];
         let again = VmPlan::from_manifest(again, &Settings::default().defaults(None)).unwrap();
@@ -285,7 +285,7 @@ fn secrets_that_cannot_be_read_are_an_error_and_not_left_out() {
     for (cause, spoil) in cases {
         let bench = Bench::with_web();
         spoil(&bench);
-        let error = add_secrets(&bench.session(), &mut see(&bench, "web")).unwrap_err();
+        let error = add_secrets(&bench.context(), &mut see(&bench, "web")).unwrap_err();
         assert_eq!((error.kind(), error.message()), (Kind::Storage, "the seed of VM 'web' cannot be read"));
         assert!(error.cause().unwrap().contains(cause), "{}", whole(&error));
     }
@@ -304,7 +304,7 @@ fn a_vm_of_the_first_foundry_is_managed_and_its_secrets_are_shown_on_demand_only
     assert_eq!(status(&seen).secrets_left_out, ["spec.cloudInit.passwordHash", "spec.cloudInit.userData"]);
     assert!(!yaml::write(&seen.vm).unwrap().contains(HASH));
     assert_eq!(addresses(&seen), [("10.0.0.1", "manifest")]);
-    add_secrets(&bench.session(), &mut seen).unwrap();
+    add_secrets(&bench.context(), &mut seen).unwrap();
     assert_eq!(seen.vm.spec.cloud_init.as_ref().unwrap().password_hash.as_deref(), Some(HASH));
     assert!(status(&seen).secrets_left_out.is_empty());
 }
@@ -317,7 +317,7 @@ fn a_record_that_cannot_be_read_is_managed_all_the_same() {
     assert!(status(&seen).managed, "it is foundry's, of whichever version");
     assert_eq!(seen.domain.vcpus, 2);
     assert_eq!((seen.record(), seen.managed()), (None, "unreadable"));
-    let listed = list(&bench.session(), true).unwrap().into_iter().find(|s| s.domain.name == "web").unwrap();
+    let listed = list(&bench.context(), true).unwrap().into_iter().find(|s| s.domain.name == "web").unwrap();
     for seen in [&seen, &listed] {
         let condition = &status(seen).conditions[1];
         assert_eq!((condition.kind.as_str(), condition.status.as_str()), ("Recorded", "False"));
@@ -333,7 +333,7 @@ fn a_secret_that_does_not_come_back_stays_left_out() {
     let bench = Bench::new();
     bench.create(&raw_plan(raw)).unwrap();
     let mut seen = see(&bench, "web");
-    add_secrets(&bench.session(), &mut seen).unwrap();
+    add_secrets(&bench.context(), &mut seen).unwrap();
     assert_eq!(status(&seen).secrets_left_out, ["spec.cloudInit.passwordHash"]);
     let cloud_init = seen.vm.spec.cloud_init.as_ref().unwrap();
     assert!(cloud_init.raw_user_data.as_ref().unwrap().contains("echo token"));
@@ -349,12 +349,12 @@ fn a_network_config_comes_back_as_the_seed_has_it_or_not_at_all() {
     let mut seen = see(&bench, "web");
     assert_eq!(status(&seen).secrets_left_out, ["spec.cloudInit.networkConfig"]);
     assert_eq!(seen.vm.spec.cloud_init.as_ref().unwrap().network_config, None);
-    add_secrets(&bench.session(), &mut seen).unwrap();
+    add_secrets(&bench.context(), &mut seen).unwrap();
     let found = seen.vm.spec.cloud_init.as_ref().unwrap().network_config.clone();
     assert_eq!(found.as_deref(), Some("version: 2\nethernets:\n  a:\n    dhcp4: on\n"));
     bench.edit_record("web", |record| record["secrets"]["spec.cloudInit.networkConfig"] = "sha256:0".into());
     let mut seen = see(&bench, "web");
-    add_secrets(&bench.session(), &mut seen).unwrap();
+    add_secrets(&bench.context(), &mut seen).unwrap();
     assert_eq!(status(&seen).secrets_left_out, ["spec.cloudInit.networkConfig"]);
 }
 
@@ -364,7 +364,7 @@ fn another_secret_than_the_recorded_is_left_out() {
     let bench = Bench::with_web();
     bench.edit_record("web", |record| record["secrets"]["spec.cloudInit.passwordHash"] = "sha256:0".into());
     let mut seen = see(&bench, "web");
-    add_secrets(&bench.session(), &mut seen).unwrap();
+    add_secrets(&bench.context(), &mut seen).unwrap();
     assert_eq!(status(&seen).secrets_left_out, ["spec.cloudInit.passwordHash"]);
 }
 
@@ -382,7 +382,7 @@ fn digests_of_the_record_do_not_let_a_reader_try_guesses() {
         let mut seen = see(bench, "web");
         let text = format!("{:?} {}", seen.record(), seen.domain.record.as_ref().unwrap());
         assert!(!text.contains(&foundry::record::digest(pin)) && !text.contains("salt: "), "{text}");
-        add_secrets(&bench.session(), &mut seen).unwrap();
+        add_secrets(&bench.context(), &mut seen).unwrap();
         assert!(status(&seen).secrets_left_out.is_empty());
         assert_eq!(seen.vm.spec.cloud_init.as_ref().unwrap().raw_user_data.as_deref(), Some(pin));
     }
@@ -391,6 +391,6 @@ fn digests_of_the_record_do_not_let_a_reader_try_guesses() {
     let old = foundry::record::digest(pin);
     one.edit_record("web", |record| record["secrets"]["spec.cloudInit.rawUserData"] = old.clone().into());
     let mut seen = see(&one, "web");
-    add_secrets(&one.session(), &mut seen).unwrap();
+    add_secrets(&one.context(), &mut seen).unwrap();
     assert!(status(&seen).secrets_left_out.is_empty(), "as an older foundry recorded it");
 }

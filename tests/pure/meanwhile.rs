@@ -28,9 +28,9 @@ const CHANGING: [(&str, Fresh, Command); 15] = [
     ("destroy --keep-disks", shared, |b| b.destroy("web", KEEP)),
     ("destroy of one half destroyed", half_destroyed, |b| b.destroy("web", GENTLE)),
     ("create in the place of one half made", half_made, |b| b.create(&plan(WEB)).map(drop)),
-    ("disk attach", shared, |b| attach(&b.session(), &disk_request("web", 1)).map(drop)),
+    ("disk attach", shared, |b| attach(&b.context(), &disk_request("web", 1)).map(drop)),
     ("disk attach --at-next-start", shared, |b| {
-        attach(&b.session(), &Request { at_next_start: true, ..disk_request("web", 1) }).map(drop)
+        attach(&b.context(), &Request { at_next_start: true, ..disk_request("web", 1) }).map(drop)
     }),
     ("disk detach", shared, |b| detach(b, false)),
     ("disk detach --keep", shared, |b| detach(b, true)),
@@ -38,36 +38,36 @@ const CHANGING: [(&str, Fresh, Command); 15] = [
     ("disk resize", shared, resize),
     ("disk resize of one that is off", off, resize),
     ("seed eject", shared, |b| {
-        let Some(ejection) = seed::survey(&b.session(), "web", true)? else { return Ok(()) };
-        seed::eject(&b.session(), &ejection)
+        let Some(ejection) = seed::survey(&b.context(), "web", true)? else { return Ok(()) };
+        seed::eject(&b.context(), &ejection)
     }),
     ("gc after half a destruction", half_destroyed, gc),
     ("gc after half a creation", half_made, gc),
 ];
 
 const LOOKING: [(&str, Command); 6] = [
-    ("list", |b| inspect::list(&b.session(), true).map(drop)),
-    ("get", |b| inspect::get(&b.session(), "web").map(drop)),
-    ("disk list", |b| disk::list(&b.session(), Some("web")).map(drop)),
-    ("create --dry-run", |b| create::dry_run(&b.session(), &plan(SMALL)).map(drop)),
-    ("image info", |b| image::info(&b.session(), "foundry-images", "debian-12").map(drop)),
-    ("image delete", |b| image::delete(&b.session(), "foundry-images", "debian-12")),
+    ("list", |b| inspect::list(&b.context(), true).map(drop)),
+    ("get", |b| inspect::get(&b.context(), "web").map(drop)),
+    ("disk list", |b| disk::list(&b.context(), Some("web")).map(drop)),
+    ("create --dry-run", |b| create::dry_run(&b.context(), &plan(SMALL)).map(drop)),
+    ("image info", |b| image::info(&b.context(), "foundry-images", "debian-12").map(drop)),
+    ("image delete", |b| image::delete(&b.context(), "foundry-images", "debian-12")),
 ];
 
 fn resize(bench: &Bench) -> Result<(), Error> {
-    disk::resize(&bench.session(), "web", "vdb", "+5GiB".parse().unwrap()).map(drop)
+    disk::resize(&bench.context(), "web", "vdb", "+5GiB".parse().unwrap()).map(drop)
 }
 
 fn gc(bench: &Bench) -> Result<(), Error> {
-    let session = bench.session();
-    let found = gc::survey(&session, None)?;
-    let chosen = gc::choose(&session, &found, &[])?;
-    gc::carry_out(&session, None, &chosen, |_| {}).map_err(|mut errors| errors.remove(0))
+    let context = bench.context();
+    let found = gc::survey(&context, None)?;
+    let chosen = gc::choose(&context, &found, &[])?;
+    gc::carry_out(&context, None, &chosen, |_| {}).map_err(|mut errors| errors.remove(0))
 }
 
 fn detach(bench: &Bench, keep: bool) -> Result<(), Error> {
-    let found = disk::survey(&bench.session(), "web", "vdb", keep)?;
-    disk::detach(&bench.session(), &found, Duration::from_secs(5))
+    let found = disk::survey(&bench.context(), "web", "vdb", keep)?;
+    disk::detach(&bench.context(), &found, Duration::from_secs(5))
 }
 
 /// As `virsh destroy` and `virsh undefine --nvram --remove-all-storage` do, without a thought for foundry.
@@ -261,10 +261,10 @@ fn creates(host: &MemoryHost) {
 fn an_image_that_a_vm_is_made_from_meanwhile_stays() {
     let fresh = || Bench::on(host_with_neighbours().with_locks().unwrap());
     let prune: Command = |b| {
-        let found = image::dispensable(&b.session(), "foundry-images", true)?;
-        image::prune(&b.session(), &found, |_| {})
+        let found = image::dispensable(&b.context(), "foundry-images", true)?;
+        image::prune(&b.context(), &found, |_| {})
     };
-    let delete: Command = |b| image::delete(&b.session(), "foundry-images", "debian-12");
+    let delete: Command = |b| image::delete(&b.context(), "foundry-images", "debian-12");
     for (name, command) in [("image delete", delete), ("image prune", prune)] {
         let mut made = [0, 0];
         for n in 0..each_call(fresh, command, |_| {}, |_, _, _| {}) {

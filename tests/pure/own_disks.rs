@@ -41,13 +41,13 @@ fn swapped(xml: String) -> String {
 }
 
 fn listed(bench: &Bench) -> Vec<Disk> {
-    disk::list(&bench.session(), Some("web")).unwrap()
+    disk::list(&bench.context(), Some("web")).unwrap()
 }
 
 fn detach(bench: &Bench, disk: &str) {
-    let session = bench.session();
-    let detachment = disk::survey(&session, "web", disk, false).unwrap();
-    disk::detach(&session, &detachment, Duration::from_secs(5)).unwrap();
+    let context = bench.context();
+    let detachment = disk::survey(&context, "web", disk, false).unwrap();
+    disk::detach(&context, &detachment, Duration::from_secs(5)).unwrap();
 }
 
 /// All but that the console's log is on the host, which is not this machine.
@@ -77,7 +77,7 @@ fn a_disk_on_another_bus_is_the_same_disk() {
         assert!(disk.role.is_some());
 
         let size = SizeWish::To(Bytes(600 * GIB));
-        disk::resize(&bench.session(), "web", word, size).unwrap();
+        disk::resize(&bench.context(), "web", word, size).unwrap();
         let record = bench.record("web");
         let volume = record.volumes.iter().find(|v| v.name == "web_data-vdb").unwrap();
         assert_eq!(volume.capacity, Bytes(600 * GIB));
@@ -111,7 +111,7 @@ fn of_two_disks_that_changed_names_each_keeps_its_volume() {
     };
     let before = sizes(&bench);
     edit(&bench, swapped);
-    disk::resize(&bench.session(), "web", "vdb", SizeWish::To(Bytes(700 * GIB))).unwrap();
+    disk::resize(&bench.context(), "web", "vdb", SizeWish::To(Bytes(700 * GIB))).unwrap();
     for ((name, was), (_, is)) in before.iter().zip(sizes(&bench)) {
         assert_eq!(is, if name == "web_data-vdc" { Bytes(700 * GIB) } else { *was }, "{name}");
     }
@@ -147,12 +147,12 @@ fn storage_that_was_moved_with_its_vm_is_still_the_vms() {
     let bench = moved();
     let all = listed(&bench);
     assert!(all.iter().all(|d| d.role.is_some() && d.presence == Presence::Attached), "{all:?}");
-    let left = gc::survey(&bench.session(), None).unwrap();
+    let left = gc::survey(&bench.context(), None).unwrap();
     assert!(left.remains.iter().all(|r| !r.name.starts_with("web/")), "{:?}", left.remains);
-    disk::resize(&bench.session(), "web", "vdb", SizeWish::To(Bytes(600 * GIB))).unwrap();
+    disk::resize(&bench.context(), "web", "vdb", SizeWish::To(Bytes(600 * GIB))).unwrap();
     detach(&bench, "vdb");
-    let ejection = seed::survey(&bench.session(), "web", true).unwrap().unwrap();
-    seed::eject(&bench.session(), &ejection).unwrap();
+    let ejection = seed::survey(&bench.context(), "web", true).unwrap().unwrap();
+    seed::eject(&bench.context(), &ejection).unwrap();
     assert_eq!(recorded(&bench), ["web_boot", "web_data-vdc"]);
     bench.destroy("web", GENTLE).unwrap();
     let left: Vec<String> = bench.host.files().into_iter().filter(|f| f.starts_with("/other/")).collect();
@@ -184,7 +184,7 @@ fn what_took_the_place_of_a_disk_and_is_no_snapshot_is_not_committed() {
     bench.host.put_file("/pool/vms/copy", b"");
     edit(&bench, |xml| moved_to(&xml, "/pool/vms/web_data-vdb", "/pool/vms/copy"));
     let size = SizeWish::To(Bytes(600 * GIB));
-    let error = disk::resize(&bench.session(), "web", "vdb", size).unwrap_err();
+    let error = disk::resize(&bench.context(), "web", "vdb", size).unwrap_err();
     assert!(whole(&error).contains("is not on its own volume"), "{}", whole(&error));
     assert!(!whole(&error).contains("blockcommit"), "{}", whole(&error));
 }

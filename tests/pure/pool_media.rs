@@ -152,7 +152,7 @@ fn at_ceph_the_boot_disk_is_a_clone_and_the_seed_is_elsewhere() {
         "{said:?}"
     );
     // What a boot disk was cloned from stays as long as that is there.
-    let info = foundry::operations::image::info(&bench.session(), "fast", "debian").unwrap();
+    let info = foundry::operations::image::info(&bench.context(), "fast", "debian").unwrap();
     assert_eq!(info.vms, ["web"]);
 }
 
@@ -234,8 +234,8 @@ fn a_vm_goes_with_exactly_its_own_volumes() {
         bench.host.create_volume("fast", "<volume><name>web_data-vdx</name><capacity>1048576</capacity><allocation>1048576</allocation></volume>").unwrap();
         let before = bench.host.fingerprint();
         bench.create(&web(image(pool))).unwrap();
-        let mut seen = get(&bench.session(), "web").unwrap();
-        add_secrets(&bench.session(), &mut seen).unwrap();
+        let mut seen = get(&bench.context(), "web").unwrap();
+        add_secrets(&bench.context(), &mut seen).unwrap();
         let shown = seen.vm.spec.cloud_init.unwrap().password_hash;
         assert_eq!(shown.as_deref(), Some(HASH), "{pool}: the seed is read back");
         bench.destroy("web", GENTLE).unwrap();
@@ -292,7 +292,7 @@ fn a_volume_under_device_mappers_name_is_the_same_volume() {
     let demolition = bench.survey("web", GENTLE).unwrap();
     let spared: Vec<&str> = demolition.spared.iter().map(|(what, _)| what.as_str()).collect();
     assert_eq!(spared, ["volume 'web_data-vdb' in pool 'fast'"]);
-    let users = pools::info(&bench.session(), "fast").unwrap().users;
+    let users = pools::info(&bench.context(), "fast").unwrap().users;
     assert_eq!(users, ["box", "web"]);
 }
 
@@ -309,19 +309,19 @@ fn a_pool_is_stopped_and_deleted_only_when_nobody_needs_it() {
                 "{pool}"
             );
         };
-        refused(pools::stop(&bench.session(), "fast", true));
+        refused(pools::stop(&bench.context(), "fast", true));
         assert!(bench.host.pool("fast").unwrap().unwrap().autostart, "nothing was changed");
         bench.host.set_state("web", DomainState::ShutOff);
-        assert!(pools::stop(&bench.session(), "fast", true).unwrap());
-        assert!(!pools::stop(&bench.session(), "fast", false).unwrap());
+        assert!(pools::stop(&bench.context(), "fast", true).unwrap());
+        assert!(!pools::stop(&bench.context(), "fast", false).unwrap());
         // Of a stopped pool libvirt shows no volumes; its VMs are still there.
-        refused(pools::delete(&bench.session(), "fast", true).map(|()| true));
-        assert!(pools::start(&bench.session(), "fast", true).unwrap());
-        assert!(!pools::start(&bench.session(), "fast", false).unwrap());
+        refused(pools::delete(&bench.context(), "fast", true).map(|()| true));
+        assert!(pools::start(&bench.context(), "fast", true).unwrap());
+        assert!(!pools::start(&bench.context(), "fast", false).unwrap());
         let now = bench.host.pool("fast").unwrap().unwrap();
         assert!(now.active && now.autostart);
         bench.destroy("web", GENTLE).unwrap();
-        pools::delete(&bench.session(), "fast", true).unwrap();
+        pools::delete(&bench.context(), "fast", true).unwrap();
     }
 }
 
@@ -336,14 +336,14 @@ fn a_further_disk_is_as_those_of_its_pool_are() {
         bench.create(&web(image(pool))).unwrap();
         let before = bench.host.fingerprint();
         let request = disk_request("web", 2);
-        let attached = disk::attach(&bench.session(), &request).unwrap();
+        let attached = disk::attach(&bench.context(), &request).unwrap();
         assert_eq!((attached.disk.format, attached.live), (DiskFormat::Raw, true), "{pool}");
         let made = bench.host.volume("fast", "web_data-vdd").unwrap().unwrap();
         assert_eq!((made.capacity.0, made.allocation.0), (2 * GIB, takes), "{pool}");
         let xml = disks_of(&bench).pop().unwrap();
         assert!(xml.starts_with(&format!("type=\"{kind}\"")) && xml.contains(path), "{pool}: {xml}");
-        let found = disk::survey(&bench.session(), "web", "vdd", false).unwrap();
-        disk::detach(&bench.session(), &found, Duration::from_secs(1)).unwrap();
+        let found = disk::survey(&bench.context(), "web", "vdd", false).unwrap();
+        disk::detach(&bench.context(), &found, Duration::from_secs(1)).unwrap();
         assert_eq!(
             bench.host.changes_since(&before).iter().filter(|c| c.contains("file ")).count(),
             0,
@@ -362,7 +362,7 @@ fn what_libvirt_cannot_grow_is_said_with_what_can() {
         let bench = bench(pool);
         bench.create(&web(image(pool))).unwrap();
         let before = bench.host.fingerprint();
-        let outcome = disk::resize(&bench.session(), "web", "vdb", SizeWish::To(Bytes(40 * GIB)));
+        let outcome = disk::resize(&bench.context(), "web", "vdb", SizeWish::To(Bytes(40 * GIB)));
         match by_hand {
             Some(command) => {
                 let error = outcome.unwrap_err();
@@ -383,7 +383,7 @@ fn a_volume_group_without_room_takes_no_further_disk() {
     let size = Bytes(60 * GIB);
     let (device, format, serial) = (None, DiskFormat::Qcow2, None);
     let request = Request { vm: "web", size, device, format, serial, at_next_start: false };
-    let error = disk::attach(&bench.session(), &request).unwrap_err();
+    let error = disk::attach(&bench.context(), &request).unwrap_err();
     assert_eq!(error.kind(), Kind::Storage);
     assert!(whole(&error).contains("the disk needs 60 GiB at once"), "{}", whole(&error));
     assert_eq!(bench.host.changes_since(&before), NOTHING);
@@ -398,8 +398,8 @@ fn units_of_other_targets_are_not_a_pools() {
         .replace("type='file'", "type='block'")
         .replace("file=", "dev=");
     let bench = Bench::on(host_with_neighbours().with_pool_of(luns).with_foreign_domain(&other));
-    assert_eq!(pools::info(&bench.session(), "luns").unwrap().users, Vec::<String>::new());
-    pools::delete(&bench.session(), "luns", true).unwrap();
+    assert_eq!(pools::info(&bench.context(), "luns").unwrap().users, Vec::<String>::new());
+    pools::delete(&bench.context(), "luns", true).unwrap();
 }
 
 #[test]
@@ -409,7 +409,7 @@ fn images_are_imported_into_pools_of_files_only() {
         let before = bench.host.fingerprint();
         let bytes = raw();
         let mut image = Image::unknown(&*bytes);
-        let error = import(&bench.session(), "fast", &"x.raw".parse().unwrap(), &mut image).unwrap_err();
+        let error = import(&bench.context(), "fast", &"x.raw".parse().unwrap(), &mut image).unwrap_err();
         assert!(error.message().ends_with("and images are files"), "{}", whole(&error));
         assert_eq!(bench.host.changes_since(&before), NOTHING);
     }
@@ -419,7 +419,7 @@ fn images_are_imported_into_pools_of_files_only() {
 #[test]
 fn the_domains_are_valid() {
     for pool in [LVM, ZFS, CEPH] {
-        let xml = dry_run(&bench(pool).session(), &web(image(pool))).unwrap().domain_xml;
+        let xml = dry_run(&bench(pool).context(), &web(image(pool))).unwrap().domain_xml;
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("domain.xml");
         std::fs::write(&file, &xml).unwrap();

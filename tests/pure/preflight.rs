@@ -18,7 +18,7 @@ const NOTHING: [&str; 0] = [];
 /// What the preflight of a plan finds; the host must be as it was.
 fn found(bench: &Bench, plan: &VmPlan) -> Error {
     let before = bench.host.fingerprint();
-    let error = preflight(&bench.session(), plan).unwrap_err();
+    let error = preflight(&bench.context(), plan).unwrap_err();
     assert_eq!(bench.host.changes_since(&before), NOTHING);
     assert_eq!(error.outcomes(), ["nothing was changed"]);
     error
@@ -101,7 +101,7 @@ fn bridges_that_cannot_be_known_are_a_warning() {
         .with_image("foundry-images", "debian-12", "qcow2", GIB)
         .with_pool("foundry-vms", "/v");
     let bench = Bench::on(host);
-    preflight(&bench.session(), &plan(WEB)).unwrap();
+    preflight(&bench.context(), &plan(WEB)).unwrap();
     assert_eq!(bench.told.warnings(), ["bridges of a remote host cannot be checked before the VM starts"]);
 }
 
@@ -116,7 +116,7 @@ fn networks_must_be_there_and_started() {
         Kind::Vm,
         "there is no network 'defualt'\n    did you mean 'default'?",
     );
-    preflight(&bench.session(), &small("default")).unwrap();
+    preflight(&bench.context(), &small("default")).unwrap();
 }
 
 fn old_libvirt(version: u32) -> MemoryHost {
@@ -134,7 +134,7 @@ fn vlans_need_a_new_libvirt_and_a_bridge_that_filters() {
         Kind::Vm,
         "bridge 'br0' does not tell VLANs apart\n    attach it to a bridge that is on the VLAN already",
     );
-    preflight(&bench.session(), &tagged("br1")).unwrap();
+    preflight(&bench.context(), &tagged("br1")).unwrap();
     let bench = Bench::on(old_libvirt(10_999_000));
     assert_finds(
         &bench,
@@ -142,8 +142,8 @@ fn vlans_need_a_new_libvirt_and_a_bridge_that_filters() {
         Kind::Vm,
         "vlan: libvirt 10.999 cannot tag VLANs on a Linux bridge; 11.0 can",
     );
-    preflight(&Bench::on(old_libvirt(11_000_000)).session(), &tagged("br1")).unwrap();
-    preflight(&bench.session(), &plan(WEB)).unwrap();
+    preflight(&Bench::on(old_libvirt(11_000_000)).context(), &tagged("br1")).unwrap();
+    preflight(&bench.context(), &plan(WEB)).unwrap();
 }
 
 /// FACTS 31: addresses are compared as addresses, whatever their prefix length.
@@ -153,7 +153,7 @@ fn an_address_of_another_vm_is_told_with_what_it_names() {
     let other = |ip: &str| plan_with(WEB, &[("name: web,", "name: shop,"), ("10.0.0.1/24", ip)]);
     let sentence = "spec.networkInterfaces[0].ip: VM 'web' has the address 10.0.0.1, and with it MAC be:ef:0a:00:00:01 and tap vm0a000001";
     assert_finds(&bench, &other("10.0.0.1/16"), Kind::Vm, sentence);
-    preflight(&bench.session(), &other("10.0.0.2/24")).unwrap();
+    preflight(&bench.context(), &other("10.0.0.2/24")).unwrap();
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn a_mac_address_of_another_vm_is_found_whichever_way_either_came_by_it() {
     };
     let sentence = "spec.networkInterfaces[0]: VM 'web' has the MAC be:ef:0a:00:00:01 too\n    choose another macAddress";
     assert_finds(&bench, &small("BE-EF-0A-00-00-01"), Kind::Vm, sentence);
-    preflight(&bench.session(), &small("be:ef:0a:00:00:99")).unwrap();
+    preflight(&bench.context(), &small("be:ef:0a:00:00:99")).unwrap();
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn fields_that_an_own_network_config_replaces_are_warned_of_and_not_asked_for() 
         let own = "networkConfig: {version: 2, ethernets: {a: {dhcp4: true}}}\n    fqdn: web.example.com";
         let old = "{ip: 10.0.0.1/24, gateway: 10.0.0.254, dnsServers: [10.0.0.254], bridge: br0}";
         let vm = plan_with(WEB, &[(old, interfaces), ("fqdn: web.example.com", own)]);
-        preflight(&bench.session(), &vm).unwrap();
+        preflight(&bench.context(), &vm).unwrap();
         bench.told.warnings()
     };
     assert_eq!(warnings("{ip: 10.0.0.1/24, bridge: br0}"), NOTHING, "the way out is not ours to know");
@@ -227,7 +227,7 @@ fn fields_that_an_own_network_config_replaces_are_warned_of_and_not_asked_for() 
 
 #[test]
 fn how_the_guest_runs_follows_the_host() {
-    let ready = |bench: &Bench, plan: &VmPlan| preflight(&bench.session(), plan).unwrap();
+    let ready = |bench: &Bench, plan: &VmPlan| preflight(&bench.context(), plan).unwrap();
     let bench = Bench::new();
     assert_eq!(ready(&bench, &plan(WEB)).virt_type, VirtType::Kvm);
     assert_eq!(bench.told.warnings(), NOTHING);
@@ -261,7 +261,7 @@ fn an_arm_host_has_no_bios() {
     let bios = plan_with(WEB, &[("vcpus: 2", "vcpus: 2\n  firmware: {type: bios}")]);
     let bench = Bench::on(host);
     assert_finds(&bench, &bios, Kind::Vm, "spec.firmware.type: aarch64 machines have no BIOS");
-    let ready = preflight(&bench.session(), &plan(WEB)).unwrap();
+    let ready = preflight(&bench.context(), &plan(WEB)).unwrap();
     assert_eq!((ready.arch, ready.virt_type, ready.native), (Arch::Aarch64, VirtType::Kvm, true));
 }
 
@@ -314,7 +314,7 @@ fn disks_need_room_now_and_later() {
     let bench = Bench::on(host_with_neighbours().with_space(3 << 20));
     assert_finds(&bench, &plan(WEB), Kind::Storage, "the VM needs 4 MiB at once");
     let bench = Bench::on(host_with_neighbours().with_space(30 * GIB));
-    preflight(&bench.session(), &plan(WEB)).unwrap();
+    preflight(&bench.context(), &plan(WEB)).unwrap();
     assert!(bench.told.warnings()[0].starts_with("the disks can grow to 60 GiB, and pool 'foundry-vms' has"));
     let raw = plan_with(
         WEB,
@@ -367,7 +367,7 @@ fn a_disk_that_is_smaller_than_its_image_is_refused() {
         "spec.bootDisk.sizeGB: image 'foundry-images:big' needs 21 GiB, the boot disk has 20 GiB",
     );
     let bench = Bench::on(host_with_neighbours().with_image("foundry-images", "fits", "qcow2", 20 * GIB));
-    preflight(&bench.session(), &with_image("fits")).unwrap();
+    preflight(&bench.context(), &with_image("fits")).unwrap();
 }
 
 /// What libvirt says of an image may be from before it was written.
@@ -377,7 +377,7 @@ fn the_header_says_what_an_image_is_not_libvirt() {
     let mut boot_sector: &[u8] = &[&[0xeb, 0xfe][..], &[0; 508], &[0x55, 0xaa]].concat();
     bench.host.upload_all("foundry-images", "debian-12", &mut boot_sector, 512).unwrap();
     assert_eq!(bench.host.volume("foundry-images", "debian-12").unwrap().unwrap().format, "qcow2");
-    let ready = preflight(&bench.session(), &plan(WEB)).unwrap();
+    let ready = preflight(&bench.context(), &plan(WEB)).unwrap();
     assert_eq!(ready.storage.image.unwrap().format, "raw");
 
     // And the other way round: a qcow2 of 30 GiB in what libvirt takes for a raw file of 1 MiB.
@@ -425,7 +425,7 @@ fn what_is_no_bootable_image_is_refused_with_the_reason() {
 #[test]
 fn an_image_by_path_is_a_volume_or_a_file_of_this_machine() {
     let bench = Bench::new();
-    let ready = preflight(&bench.session(), &with_image("/pool/images/debian-12")).unwrap();
+    let ready = preflight(&bench.context(), &with_image("/pool/images/debian-12")).unwrap();
     assert_eq!(ready.storage.image.unwrap().volume.unwrap().1, "debian-12");
     assert_finds(
         &bench,
@@ -441,12 +441,12 @@ fn an_image_by_path_is_a_volume_or_a_file_of_this_machine() {
     // FACTS 15: the file is looked for.
     assert_finds(&bench, &with_image(path), Kind::Storage, "cannot be read: no such file");
     std::fs::write(path, bench.host.content("/pool/images/debian-12").unwrap()).unwrap();
-    let image = preflight(&bench.session(), &with_image(path)).unwrap().storage.image.unwrap();
+    let image = preflight(&bench.context(), &with_image(path)).unwrap().storage.image.unwrap();
     assert_eq!((image.path.as_str(), image.format.as_str(), image.virtual_size.0), (path, "qcow2", 2 * GIB));
     // A link is followed once, and what it led to is what the VM gets.
     let link = folder.path().join("link.img");
     std::os::unix::fs::symlink(path, &link).unwrap();
-    let linked = preflight(&bench.session(), &with_image(link.to_str().unwrap())).unwrap();
+    let linked = preflight(&bench.context(), &with_image(link.to_str().unwrap())).unwrap();
     assert_eq!(linked.storage.image.unwrap().path, path);
     let raw = plan_with(WEB, &[("image: debian-12}", &format!("image: '{path}', format: raw}}"))]);
     assert_finds(&bench, &raw, Kind::Storage, "is in no pool, so that libvirt cannot copy it to a raw disk");
@@ -466,7 +466,7 @@ fn an_image_by_path_that_others_can_replace_is_refused() {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     };
     let refused = || found(&bench, &with_image(path.to_str().unwrap()));
-    let fine = || preflight(&bench.session(), &with_image(path.to_str().unwrap())).unwrap();
+    let fine = || preflight(&bench.context(), &with_image(path.to_str().unwrap())).unwrap();
     set(&path, 0o644);
     fine();
     set(&below, 0o777);
@@ -543,7 +543,7 @@ fn an_address_of_the_hosts_own_is_refused_on_whichever_interface_it_is() {
 fn an_address_that_another_machine_has_is_a_warning() {
     let warnings = |mac: &str| {
         let bench = local("10.0.0.254/24", 1500, around(&[("br0", "10.0.0.254/24")], &[("10.0.0.1", mac)]));
-        preflight(&bench.session(), &plan(WEB)).unwrap();
+        preflight(&bench.context(), &plan(WEB)).unwrap();
         bench.told.warnings()
     };
     assert_eq!(
@@ -560,7 +560,7 @@ fn an_address_that_another_machine_has_is_a_warning() {
 fn a_subnet_that_the_host_does_not_reach_is_a_warning_with_both() {
     let warnings = |address: &str, around: Neighbourhood| {
         let bench = local(address, 1500, around);
-        preflight(&bench.session(), &plan(WEB)).unwrap();
+        preflight(&bench.context(), &plan(WEB)).unwrap();
         bench.told.warnings()
     };
     let off = around(&[("br0", "10.77.0.1/16")], &[]);
@@ -584,7 +584,7 @@ fn the_mtu_of_the_bridge_is_the_guests() {
     let ready = |mtu: u32, more: &str| {
         let bench = local("10.0.0.254/24", mtu, around(&[("br0", "10.0.0.254/24")], &[]));
         let vm = plan_with(WEB, &[("bridge: br0}", &format!("bridge: br0{more}}}"))]);
-        let plan = preflight(&bench.session(), &vm).unwrap().plan;
+        let plan = preflight(&bench.context(), &vm).unwrap().plan;
         bench.create(&vm).unwrap();
         let uuid = bench.host.uuid_of("web").unwrap();
         let xml = bench.host.domain_xml(uuid, foundry::host::View::Config).unwrap().unwrap();
@@ -616,7 +616,7 @@ fn a_bridge_of_open_vswitch_is_recognised_and_tags_vlans_with_every_libvirt() {
     let bench = Bench::on(host_with_neighbours().with_bridges(&[]));
     assert_finds(&bench, &plan(WEB), Kind::Vm, "there is no bridge 'br0'");
     let said = plan_with(WEB, &[("bridge: br0}", "bridge: br0, virtualport: openvswitch}")]);
-    assert!(preflight(&bench.session(), &said).unwrap().plan.interfaces[0].on_open_vswitch);
+    assert!(preflight(&bench.context(), &said).unwrap().plan.interfaces[0].on_open_vswitch);
 }
 
 fn lab(forward: Option<&str>, dhcp: bool) -> Network {
@@ -634,7 +634,7 @@ fn what_libvirt_knows_of_a_networks_addresses_is_compared() {
     let looked = |network: Network, more: &str| {
         let bench = Bench::on(host_with_neighbours().with_network_of(network));
         let vm = plan_with(SMALL, &[("network: default", &format!("network: lab{more}"))]);
-        let outcome = preflight(&bench.session(), &vm).map(drop).map_err(|e| e.code());
+        let outcome = preflight(&bench.context(), &vm).map(drop).map_err(|e| e.code());
         (outcome, bench.told.warnings().join("\n"))
     };
     assert_eq!(looked(lab(Some("nat"), true), ""), (Ok(()), String::new()));
@@ -676,19 +676,19 @@ fn a_vm_larger_than_the_machine_is_refused_before_anything_is_made() {
         "spec.vcpus: a q35 machine of this host has at most 288 CPUs, not 289",
     );
     assert_eq!(found(&bench, &cpus(4096)).code(), Code::TooManyCpus);
-    preflight(&bench.session(), &cpus(288)).unwrap();
+    preflight(&bench.context(), &cpus(288)).unwrap();
     let old = Bench::on(old_libvirt(9_000_000));
     assert_finds(&old, &cpus(256), Kind::Vm, "more than 255 CPUs need an IOMMU");
-    preflight(&old.session(), &cpus(255)).unwrap();
+    preflight(&old.context(), &cpus(255)).unwrap();
     let silent = Bench::on(host_with_neighbours().with_guest_machine(GuestMachine::default()));
-    preflight(&silent.session(), &cpus(4096)).unwrap();
+    preflight(&silent.context(), &cpus(4096)).unwrap();
 }
 
 #[test]
 fn what_the_guest_will_not_do_is_a_warning() {
     let warnings = |from: &str, to: &str| {
         let bench = Bench::new();
-        preflight(&bench.session(), &plan_with(WEB, &[(from, to)])).unwrap();
+        preflight(&bench.context(), &plan_with(WEB, &[(from, to)])).unwrap();
         bench.told.warnings().join("\n")
     };
     assert_eq!(warnings("vcpus: 2", "vcpus: 2"), "");

@@ -152,7 +152,7 @@ fn every_definition_is_valid_too() {
     for file in examples() {
         for manifest in manifest::load_file(&file).unwrap() {
             let plan = VmPlan::from_manifest(&manifest, &Settings::default().defaults(None)).unwrap();
-            let xml = dry_run(&host_for(&plan).session(), &plan).unwrap().domain_xml;
+            let xml = dry_run(&host_for(&plan).context(), &plan).unwrap().domain_xml;
             assert!(xml.contains("<uuid>") && xml.contains("creating"), "{xml}");
             if validate(&xml, &file.display().to_string()).is_none() {
                 return;

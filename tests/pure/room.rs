@@ -11,7 +11,7 @@ use foundry::plan::VmPlan;
 const NOTHING: [&str; 0] = [];
 
 fn assert_finds(bench: &Bench, plan: &VmPlan, kind: Kind, sentence: &str) {
-    let error = preflight(&bench.session(), plan).unwrap_err();
+    let error = preflight(&bench.context(), plan).unwrap_err();
     assert_eq!(error.kind(), kind, "{}", whole(&error));
     assert!(error.message().contains(sentence), "{}", whole(&error));
 }
@@ -26,10 +26,10 @@ fn the_room_is_what_is_left_now() {
     assert_finds(&bench, &plan(WEB), Kind::Storage, "the VM needs 4 MiB at once");
     assert_eq!(bench.host.changes_since(&before), NOTHING);
     bench.host.take_space(0);
-    preflight(&bench.session(), &plan(WEB)).unwrap();
+    preflight(&bench.context(), &plan(WEB)).unwrap();
     // A pool that is busy cannot be looked at anew; what it said last must do.
     bench.host.fail_calls_named("refresh_pool");
-    preflight(&bench.session(), &plan(WEB)).unwrap();
+    preflight(&bench.context(), &plan(WEB)).unwrap();
 }
 
 /// What a stopped pool has nobody knows before it is started; then nothing is made that has no room.

@@ -13,7 +13,7 @@ const HIGHEST: Uuid = Uuid::from_u128(0xffff_ffff_ffff_4fff_bfff_ffff_ffff_ffff)
 /// The definition of a VM `rival` with the address of `web`, which this living process is creating.
 fn rival(uuid: Uuid) -> String {
     let bench = Bench::new();
-    let blueprint = dry_run(&bench.session(), &plan_with(WEB, &[("name: web", "name: rival")])).unwrap();
+    let blueprint = dry_run(&bench.context(), &plan_with(WEB, &[("name: web", "name: rival")])).unwrap();
     let xml = blueprint.domain_xml;
     let own = xml.split("<uuid>").nth(1).unwrap().split('<').next().unwrap().to_owned();
     xml.replace(&own, &uuid.to_string())

@@ -40,9 +40,9 @@ fn bench() -> Bench {
 }
 
 fn run(bench: &Bench, force: bool) -> Result<bool, Error> {
-    let session = bench.session();
-    match survey(&session, "web", force)? {
-        Some(ejection) => eject(&session, &ejection).map(|()| true),
+    let context = bench.context();
+    match survey(&context, "web", force)? {
+        Some(ejection) => eject(&context, &ejection).map(|()| true),
         None => Ok(false),
     }
 }
@@ -83,8 +83,8 @@ fn the_seed_goes_when_cloud_init_is_done() {
 fn what_it_held_cannot_be_read_back_any_more() {
     let bench = bench();
     run(&bench, false).unwrap();
-    let mut seen = inspect::get(&bench.session(), "web").unwrap();
-    let error = inspect::add_secrets(&bench.session(), &mut seen).unwrap_err();
+    let mut seen = inspect::get(&bench.context(), "web").unwrap();
+    let error = inspect::add_secrets(&bench.context(), &mut seen).unwrap_err();
     assert_eq!(error.to_string(), "the seed of VM 'web' cannot be read: it was ejected");
 }
 

@@ -1,46 +1,56 @@
 //! Who waits for another foundry and does not get its turn changes nothing.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::support::bench::{Bench, GENTLE, TestClock, disk_request, whole};
+use crate::support::bench::{Bench, GENTLE, TestClock, Told, disk_request, whole};
 use crate::support::manifests::{WEB, plan};
+use foundry::host::memory::MemoryHost;
 use foundry::operations::disk::{attach, detach, survey};
 use foundry::operations::vm::{create, destroy};
-use foundry::operations::{Cancel, Clock, Event, Progress, Session, image};
+use foundry::operations::{Cancel, Clock, Context, Event, Progress, image};
 use foundry::{Error, Kind};
 
 const NOTHING: [&str; 0] = [];
 
 /// Another foundry that begins to work on everything when this one says so, and asks to stop while that is waited for.
-struct Rival<'a> {
-    bench: &'a Bench,
-    begins: &'a str,
+struct Rival {
+    host: MemoryHost,
+    told: Arc<Told>,
+    begins: &'static str,
     stops: bool,
     clock: TestClock,
     cancel: Cancel,
 }
 
-impl<'a> Rival<'a> {
-    fn of(bench: &'a Bench, begins: &'a str, stops: bool) -> Self {
-        Self { bench, begins, stops, clock: TestClock::default(), cancel: Cancel::default() }
+impl Rival {
+    fn of(bench: &Bench, begins: &'static str, stops: bool) -> Arc<Self> {
+        let (host, told) = (bench.host.clone(), bench.told.clone());
+        Arc::new(Self { host, told, begins, stops, clock: TestClock::default(), cancel: Cancel::default() })
     }
 
-    fn session(&self) -> Session<'_> {
-        Session { progress: self, clock: self, cancel: &self.cancel, ..self.bench.session() }
+    fn context(self: &Arc<Self>) -> Context {
+        Context {
+            host: Arc::new(self.host.clone()),
+            settings: Arc::default(),
+            progress: self.clone(),
+            clock: self.clone(),
+            cancel: self.cancel.clone(),
+        }
     }
 }
 
-impl Progress for Rival<'_> {
+impl Progress for Rival {
     fn tell(&self, event: Event) {
         let (Event::Begins(said) | Event::Working(said) | Event::Done(said)) = &event else { return };
         if said.starts_with(self.begins) {
-            self.bench.host.set_busy(true);
+            self.host.set_busy(true);
         }
-        self.bench.told.tell(event);
+        self.told.tell(event);
     }
 }
 
-impl Clock for Rival<'_> {
+impl Clock for Rival {
     fn timestamp(&self) -> String {
         self.clock.timestamp()
     }
@@ -58,12 +68,12 @@ impl Clock for Rival<'_> {
     }
 }
 
-fn creates(session: &Session<'_>) -> Result<(), Error> {
-    create::create(session, &plan(WEB)).map(drop)
+fn creates(context: &Context) -> Result<(), Error> {
+    create::create(context, &plan(WEB)).map(drop)
 }
 
-fn deletes(session: &Session<'_>) -> Result<(), Error> {
-    image::delete(session, "foundry-images", "debian-12")
+fn deletes(context: &Context) -> Result<(), Error> {
+    image::delete(context, "foundry-images", "debian-12")
 }
 
 /// The rival may be right before the deletion of the image.
@@ -74,7 +84,7 @@ fn no_image_is_deleted_and_no_vm_made_from_it_while_another_works_on_it() {
         bench.host.set_busy(true);
         let before = bench.host.fingerprint();
         let rival = Rival::of(&bench, "never", false);
-        let error = command(&rival.session()).unwrap_err();
+        let error = command(&rival.context()).unwrap_err();
         let told = "another foundry works on image 'debian-12' in pool 'foundry-images'";
         assert_eq!((error.kind(), error.message()), (Kind::Storage, told));
         assert_eq!(error.outcomes(), ["nothing was changed"]);
@@ -82,7 +92,7 @@ fn no_image_is_deleted_and_no_vm_made_from_it_while_another_works_on_it() {
         assert!(rival.clock.elapsed() >= Duration::from_secs(10), "it waits");
 
         let rival = Rival::of(&bench, "never", true);
-        let error = command(&rival.session()).unwrap_err();
+        let error = command(&rival.context()).unwrap_err();
         assert_eq!(
             (error.kind(), error.outcomes()),
             (Kind::Interrupted, &["nothing was changed".to_owned()][..])
@@ -91,7 +101,7 @@ fn no_image_is_deleted_and_no_vm_made_from_it_while_another_works_on_it() {
         assert!(rival.clock.elapsed() < Duration::from_secs(1), "it does not wait on");
 
         bench.host.set_busy(false);
-        command(&bench.session()).unwrap();
+        command(&bench.context()).unwrap();
     }
 }
 
@@ -102,7 +112,7 @@ fn destroy_deletes_no_volume_while_another_works_on_the_vm() {
         let files = bench.host.files();
         let rival = Rival::of(&bench, "VM stopped", stops);
         let found = bench.survey("web", GENTLE).unwrap();
-        let error = destroy::carry_out(&rival.session(), &found).unwrap_err();
+        let error = destroy::carry_out(&rival.context(), &found).unwrap_err();
         assert_eq!(error.kind(), if stops { Kind::Interrupted } else { Kind::Vm }, "{}", whole(&error));
         assert!(whole(&error).contains("foundry destroy web finishes it"), "{}", whole(&error));
         assert_eq!(bench.host.files(), files);
@@ -114,20 +124,20 @@ fn destroy_deletes_no_volume_while_another_works_on_the_vm() {
 #[test]
 fn no_disk_comes_or_goes_while_another_works_on_the_vm() {
     let bench = Bench::with_web();
-    let found = survey(&bench.session(), "web", "vdb", false).unwrap();
+    let found = survey(&bench.context(), "web", "vdb", false).unwrap();
     bench.host.set_busy(true);
     let files = bench.host.files();
     let rival = Rival::of(&bench, "never", false);
     let wish = disk_request("web", 1);
     let before = bench.host.fingerprint();
-    let error = attach(&rival.session(), &wish).unwrap_err();
+    let error = attach(&rival.context(), &wish).unwrap_err();
     assert_eq!(error.message(), "another foundry works on VM 'web'");
     // The one that has it here is this process. Nothing was noted yet, and so nothing is left.
     let holder = format!("process {} (", std::process::id());
     assert!(error.cause().unwrap().contains(&holder), "{}", whole(&error));
     assert_eq!(error.outcomes(), ["nothing was changed"]);
     assert_eq!(bench.host.changes_since(&before), NOTHING);
-    detach(&rival.session(), &found, Duration::from_secs(5)).unwrap_err();
+    detach(&rival.context(), &found, Duration::from_secs(5)).unwrap_err();
     assert_eq!(bench.host.files(), files);
 }
 
@@ -137,7 +147,7 @@ fn an_undoing_deletes_no_volume_while_another_works_on_the_vm() {
     let bench = Bench::new();
     bench.host.fail_calls_named("start web");
     let rival = Rival::of(&bench, "Starting the VM", false);
-    let error = creates(&rival.session()).unwrap_err();
+    let error = creates(&rival.context()).unwrap_err();
     assert!(whole(&error).contains("another foundry works on this VM"), "{}", whole(&error));
     assert!(whole(&error).contains("foundry destroy web removes it"), "{}", whole(&error));
     assert!(bench.host.files().contains(&"/pool/vms/web_boot".to_owned()));

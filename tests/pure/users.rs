@@ -99,22 +99,22 @@ const VERBS: [Verb; 9] = [
         path: DISK,
         pool: "foundry-vms",
         act: |b| {
-            let found = disk::survey(&b.session(), "web", "vdb", false)?;
-            disk::detach(&b.session(), &found, Duration::from_secs(1))
+            let found = disk::survey(&b.context(), "web", "vdb", false)?;
+            disk::detach(&b.context(), &found, Duration::from_secs(1))
         },
     },
     Verb {
         name: "disk resize",
         path: DISK,
         pool: "foundry-vms",
-        act: |b| disk::resize(&b.session(), "web", "vdb", SizeWish::By(Bytes(GIB))).map(drop),
+        act: |b| disk::resize(&b.context(), "web", "vdb", SizeWish::By(Bytes(GIB))).map(drop),
     },
     Verb {
         name: "seed eject --force",
         path: "/pool/vms/web_cloudinit",
         pool: "foundry-vms",
-        act: |b| match seed::survey(&b.session(), "web", true)? {
-            Some(found) => seed::eject(&b.session(), &found),
+        act: |b| match seed::survey(&b.context(), "web", true)? {
+            Some(found) => seed::eject(&b.context(), &found),
             None => Ok(()),
         },
     },
@@ -123,31 +123,31 @@ const VERBS: [Verb; 9] = [
         path: "/pool/vms/orphan",
         pool: "foundry-vms",
         act: |b| {
-            let found = gc::survey(&b.session(), None)?;
-            let chosen = gc::choose(&b.session(), &found, &["foundry-vms/orphan".into()])?;
-            gc::carry_out(&b.session(), None, &chosen, |_| ()).map_err(|mut all| all.remove(0))
+            let found = gc::survey(&b.context(), None)?;
+            let chosen = gc::choose(&b.context(), &found, &["foundry-vms/orphan".into()])?;
+            gc::carry_out(&b.context(), None, &chosen, |_| ()).map_err(|mut all| all.remove(0))
         },
     },
     Verb {
         name: "image delete",
         path: "/pool/images/spare",
         pool: "foundry-images",
-        act: |b| image::delete(&b.session(), "foundry-images", "spare"),
+        act: |b| image::delete(&b.context(), "foundry-images", "spare"),
     },
     Verb {
         name: "image prune --all",
         path: "/pool/images/spare",
         pool: "foundry-images",
         act: |b| {
-            let found = image::dispensable(&b.session(), "foundry-images", true)?;
-            image::prune(&b.session(), &found, |_| ())
+            let found = image::dispensable(&b.context(), "foundry-images", true)?;
+            image::prune(&b.context(), &found, |_| ())
         },
     },
     Verb {
         name: "pool delete --force",
         path: "/pool/extra/thing",
         pool: "extra",
-        act: |b| pools::delete(&b.session(), "extra", true),
+        act: |b| pools::delete(&b.context(), "extra", true),
     },
 ];
 
@@ -227,13 +227,13 @@ fn what_a_program_has_locked_is_not_taken_from_a_vm_that_is_off() {
     type Act = fn(&Bench) -> Result<(), Error>;
     let verbs: [(&str, Act, &str); 5] = [
         ("destroy", |b| b.destroy("web", GENTLE), "web_data-vdb"),
-        ("detach", |b| disk::survey(&b.session(), "web", "vdb", false).map(drop), "web_data-vdb"),
+        ("detach", |b| disk::survey(&b.context(), "web", "vdb", false).map(drop), "web_data-vdb"),
         (
             "resize",
-            |b| disk::resize(&b.session(), "web", "vdb", SizeWish::By(Bytes(GIB))).map(drop),
+            |b| disk::resize(&b.context(), "web", "vdb", SizeWish::By(Bytes(GIB))).map(drop),
             "web_data-vdb",
         ),
-        ("seed eject", |b| seed::survey(&b.session(), "web", false).map(drop), "web_cloudinit"),
+        ("seed eject", |b| seed::survey(&b.context(), "web", false).map(drop), "web_cloudinit"),
         (
             "create over remains",
             |b| {
@@ -308,7 +308,7 @@ fn a_disk_that_an_older_record_forgets_is_named() {
     let bench = web();
     let uuid = bench.host.uuid_of("web").unwrap();
     let old = bench.host.domain_xml(uuid, foundry::host::View::Config).unwrap().unwrap();
-    disk::attach(&bench.session(), &disk_request("web", 1)).unwrap();
+    disk::attach(&bench.context(), &disk_request("web", 1)).unwrap();
     bench.host.define_domain(&old).unwrap();
     bench.destroy("web", GENTLE).unwrap();
     let told = bench.told.warnings().join("\n");
@@ -324,14 +324,14 @@ fn a_record_that_went_back_in_time_loses_no_volume() {
     let bench = web();
     let uuid = bench.host.uuid_of("web").unwrap();
     let old = bench.host.domain_xml(uuid, foundry::host::View::Config).unwrap().unwrap();
-    disk::attach(&bench.session(), &disk_request("web", 1)).unwrap();
+    disk::attach(&bench.context(), &disk_request("web", 1)).unwrap();
     let new = bench.host.domain_xml(uuid, foundry::host::View::Config).unwrap().unwrap();
     // As a restore of what was saved before does.
     bench.host.define_domain(&old).unwrap();
     bench.host.start(uuid).unwrap();
     bench.host.define_domain(&new).unwrap();
     assert!(!bench.record("web").volumes.iter().any(|v| v.name == "web_data-vdd"));
-    disk::attach(&bench.session(), &disk_request("web", 2)).unwrap();
+    disk::attach(&bench.context(), &disk_request("web", 2)).unwrap();
     let names: Vec<String> = bench.record("web").volumes.into_iter().map(|v| v.name).collect();
     assert!(
         names.contains(&"web_data-vdd".to_owned()) && names.contains(&"web_data-vde".to_owned()),
@@ -349,7 +349,7 @@ fn destroy_goes_by_the_newer_record() {
     let bench = web();
     let uuid = bench.host.uuid_of("web").unwrap();
     let old = bench.host.domain_xml(uuid, foundry::host::View::Config).unwrap().unwrap();
-    disk::attach(&bench.session(), &disk_request("web", 1)).unwrap();
+    disk::attach(&bench.context(), &disk_request("web", 1)).unwrap();
     let new = bench.host.domain_xml(uuid, foundry::host::View::Config).unwrap().unwrap();
     for (runs, next) in [(&old, &new), (&new, &old)] {
         bench.host.force_off(uuid).unwrap();
@@ -383,7 +383,7 @@ fn a_seed_stays_beside_a_snapshot() {
     let bench = Bench::with_web();
     bench.host.set_snapshots("web", &["before"]);
     for force in [false, true] {
-        let error = seed::survey(&bench.session(), "web", force).unwrap_err();
+        let error = seed::survey(&bench.context(), "web", force).unwrap_err();
         let is_named =
             error.code() == Code::SnapshotInTheWay || (!force && error.code() == Code::CloudInitUndone);
         assert!(is_named, "{error}");
@@ -394,17 +394,17 @@ fn a_seed_stays_beside_a_snapshot() {
 #[test]
 fn an_image_is_free_when_the_disk_was_copied_off_it() {
     let bench = web();
-    assert_eq!(image::info(&bench.session(), "foundry-images", "debian-12").unwrap().vms, ["web"]);
+    assert_eq!(image::info(&bench.context(), "foundry-images", "debian-12").unwrap().vms, ["web"]);
     let alone = MemoryHost::new().with_image("vms", "web_boot", "qcow2", 30 * GIB);
     bench.host.put_file("/pool/vms/web_boot", &alone.content("/pool/vms/web_boot").unwrap());
     bench.host.refresh_pool("foundry-vms").unwrap();
     // The definition still says that it lies on the image, and would not start without.
-    assert_eq!(image::info(&bench.session(), "foundry-images", "debian-12").unwrap().vms, ["web"]);
+    assert_eq!(image::info(&bench.context(), "foundry-images", "debian-12").unwrap().vms, ["web"]);
     let uuid = bench.host.uuid_of("web").unwrap();
     let xml = bench.host.domain_xml(uuid, foundry::host::View::Config).unwrap().unwrap();
     let (before, rest) = xml.split_once("<backingStore type").unwrap();
     let (_, after) = rest.split_once("</backingStore>").unwrap();
     // As libvirt leaves it after virsh blockpull.
     bench.host.define_domain(&format!("{before}<backingStore/>{after}")).unwrap();
-    assert_eq!(image::info(&bench.session(), "foundry-images", "debian-12").unwrap().vms, NOTHING);
+    assert_eq!(image::info(&bench.context(), "foundry-images", "debian-12").unwrap().vms, NOTHING);
 }

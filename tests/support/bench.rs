@@ -1,7 +1,7 @@
 //! What the tests of operations share: a host in memory with neighbours on it, a clock that does not
 //! wait, and a way to run the verbs.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::manifests::{WEB, plan};
@@ -11,7 +11,7 @@ use foundry::host::{Bridge, Domains};
 use foundry::operations::disk::Request;
 use foundry::operations::vm::create::{CreatedVm, create};
 use foundry::operations::vm::destroy::{Demolition, Options, carry_out, survey};
-use foundry::operations::{Cancel, Clock, Event, Progress, Session, Settings};
+use foundry::operations::{Cancel, Clock, Context, Event, Progress, Settings};
 use foundry::plan::{DiskFormat, VmPlan};
 use foundry::record::{Owner, Record};
 use foundry::units::Bytes;
@@ -24,8 +24,8 @@ pub(crate) const GIB: u64 = 1 << 30;
 pub(crate) struct Bench {
     pub(crate) host: MemoryHost,
     pub(crate) settings: Settings,
-    pub(crate) clock: TestClock,
-    pub(crate) told: Told,
+    pub(crate) clock: Arc<TestClock>,
+    pub(crate) told: Arc<Told>,
     pub(crate) cancel: Cancel,
     /// The host when the bench was handed out.
     pub(crate) start: Option<Fingerprint>,
@@ -36,8 +36,8 @@ impl Bench {
         Self {
             host,
             settings: Settings::default(),
-            clock: TestClock::default(),
-            told: Told::default(),
+            clock: Arc::default(),
+            told: Arc::default(),
             cancel: Cancel::default(),
             start: None,
         }
@@ -58,26 +58,26 @@ impl Bench {
         bench
     }
 
-    pub(crate) fn session(&self) -> Session<'_> {
-        Session {
-            host: &self.host,
-            settings: &self.settings,
-            progress: &self.told,
-            clock: &self.clock,
-            cancel: &self.cancel,
+    pub(crate) fn context(&self) -> Context {
+        Context {
+            host: Arc::new(self.host.clone()),
+            settings: Arc::new(self.settings.clone()),
+            progress: self.told.clone(),
+            clock: self.clock.clone(),
+            cancel: self.cancel.clone(),
         }
     }
 
     pub(crate) fn create(&self, plan: &VmPlan) -> Result<CreatedVm, Error> {
-        create(&self.session(), plan)
+        create(&self.context(), plan)
     }
 
     pub(crate) fn survey(&self, name: &str, options: Options) -> Result<Demolition, Error> {
-        survey(&self.session(), name, options)
+        survey(&self.context(), name, options)
     }
 
     pub(crate) fn destroy(&self, name: &str, options: Options) -> Result<(), Error> {
-        carry_out(&self.session(), &self.survey(name, options)?)
+        carry_out(&self.context(), &self.survey(name, options)?)
     }
 
     /// The record of a VM as it stands in libvirt.
@@ -118,9 +118,8 @@ pub(crate) const FORCE: Options = Options { force: true, ..GENTLE };
 pub(crate) const KEEP: Options = Options { keep_disks: true, ..GENTLE };
 
 /// Another run of foundry on the same host.
-pub(crate) fn as_rival<T>(host: &MemoryHost, act: impl FnOnce(&Session<'_>) -> T) -> T {
-    let (settings, cancel) = (Settings::default(), Cancel::default());
-    act(&Session { host, settings: &settings, progress: &(), clock: &TestClock::default(), cancel: &cancel })
+pub(crate) fn as_rival<T>(host: &MemoryHost, act: impl FnOnce(&Context) -> T) -> T {
+    act(&Bench { host: host.clone(), ..Bench::on(MemoryHost::new()) }.context())
 }
 
 /// The wish for a new disk of that VM's, of so many GiB and with nothing else said.

@@ -34,7 +34,7 @@ impl<C: Content> Image<C> {
 
     /// Imports it.
     pub(crate) fn import(mut self, bench: &Bench, name: &str) -> Result<Volume, Error> {
-        image::import(&bench.session(), "foundry-images", &name.parse().unwrap(), &mut self)
+        image::import(&bench.context(), "foundry-images", &name.parse().unwrap(), &mut self)
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use crate::config::Key;
-use crate::connect::{Connected, connect};
+use crate::connect::connect;
 use crate::output::parse_duration;
 use crate::ui::Ui;
 use crate::{Global, interrupt};
@@ -14,7 +14,7 @@ use foundry_core::error::{Error, Kind, Several};
 use foundry_core::manifest::{PartlyRead, read_file};
 use foundry_core::names::PoolName;
 use foundry_core::plan::{Defaults, Problems, VmPlan, check_batch};
-use foundry_engine::Session;
+use foundry_engine::Context;
 use foundry_engine::preflight::preflight;
 use foundry_engine::vm::create;
 use foundry_engine::vm::create::CreatedVm;
@@ -83,17 +83,17 @@ impl From<GoalArg> for Goal {
 pub(super) fn run(args: &CreateArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     let files = [&args.files[..], &args.filenames].concat();
     let plans = plan_all(&files, &global.settings()?.defaults(args.pool.clone()))?;
-    let connected = connect(global, ui)?;
+    let context = connect(global, ui)?;
     if args.dry_run {
-        return dry_run(args, &connected.session(), &plans, ui);
+        return dry_run(args, &context, &plans, ui);
     }
-    interrupt::guard(&connected.cancel)?;
+    interrupt::guard(&context.cancel)?;
     // A single one is looked at by its creation.
     if plans.len() > 1 {
-        check_all(&connected.session(), &plans, ui)?;
+        check_all(&context, &plans, ui)?;
     }
     let timeout = args.timeout.unwrap_or_else(|| global.found().timeout(Key::WaitTimeout));
-    create_all(args.wait.map(|goal| (goal.into(), timeout)), &connected, &plans, ui)
+    create_all(args.wait.map(|goal| (goal.into(), timeout)), &context, &plans, ui)
 }
 
 /// Reads and judges all documents of all files; all their problems come at once.
@@ -144,9 +144,9 @@ fn read_all(files: &[String]) -> (Vec<PartlyRead>, Vec<Error>) {
     (documents, wrong)
 }
 
-fn dry_run(args: &CreateArgs, session: &Session<'_>, plans: &[VmPlan], ui: &Ui) -> Result<(), Error> {
+fn dry_run(args: &CreateArgs, context: &Context, plans: &[VmPlan], ui: &Ui) -> Result<(), Error> {
     for_all(plans, ui, |plan| {
-        let blueprint = create::dry_run(session, plan)?;
+        let blueprint = create::dry_run(context, plan)?;
         let removes = blueprint.removes.join(", ");
         let first = format!("Remains of an interrupted creation would be removed first: {removes}");
         match args.output {
@@ -166,10 +166,10 @@ fn dry_run(args: &CreateArgs, session: &Session<'_>, plans: &[VmPlan], ui: &Ui) 
 }
 
 /// Asks the host about all documents before anything is made of the first one.
-fn check_all(session: &Session<'_>, plans: &[VmPlan], ui: &Ui) -> Result<(), Error> {
+fn check_all(context: &Context, plans: &[VmPlan], ui: &Ui) -> Result<(), Error> {
     for_all(plans, ui, |plan| {
-        session.cancel.check().map_err(|stopped| stopped.outcome("nothing was changed"))?;
-        preflight(session, plan).map(drop)
+        context.cancel.check().map_err(|stopped| stopped.outcome("nothing was changed"))?;
+        preflight(context, plan).map(drop)
     })
 }
 
@@ -195,24 +195,23 @@ fn for_all(
 /// earlier ones stay; the worst code is the exit code.
 fn create_all(
     wait: Option<(Goal, Duration)>,
-    connected: &Connected<'_>,
+    context: &Context,
     plans: &[VmPlan],
     ui: &Ui,
 ) -> Result<(), Error> {
-    let session = connected.session();
     let mut worst: Option<Error> = None;
     let mut made: Vec<CreatedVm> = Vec::new();
     for (index, plan) in plans.iter().enumerate() {
-        if connected.cancel.is_requested() {
+        if context.cancel.is_requested() {
             worst = Some(not_begun(worst, &plans[index..], ui));
             break;
         }
-        if let Err(error) = create_one(&session, plan, &mut made, ui) {
+        if let Err(error) = create_one(&context, plan, &mut made, ui) {
             worst = Some(worse(worst, error, ui));
         }
     }
     for vm in &made {
-        if let Err(error) = wait_for(wait, &session, vm, ui) {
+        if let Err(error) = wait_for(wait, &context, vm, ui) {
             worst = Some(worse(worst, error, ui));
         }
     }
@@ -238,22 +237,17 @@ fn worse(earlier: Option<Error>, error: Error, ui: &Ui) -> Error {
 }
 
 /// A created VM is waited for even if its creation cannot be reported.
-fn create_one(session: &Session<'_>, plan: &VmPlan, made: &mut Vec<CreatedVm>, ui: &Ui) -> Result<(), Error> {
-    made.push(create::create(session, plan)?);
+fn create_one(context: &Context, plan: &VmPlan, made: &mut Vec<CreatedVm>, ui: &Ui) -> Result<(), Error> {
+    made.push(create::create(context, plan)?);
     let name = &plan.name;
     ui.line(&format!("Successfully created VM '{name}'")).map_err(|unwritten| {
         unwritten.outcome(format!("VM '{name}' was created and stays; foundry destroy {name} removes it"))
     })
 }
 
-fn wait_for(
-    wait: Option<(Goal, Duration)>,
-    session: &Session<'_>,
-    vm: &CreatedVm,
-    ui: &Ui,
-) -> Result<(), Error> {
+fn wait_for(wait: Option<(Goal, Duration)>, context: &Context, vm: &CreatedVm, ui: &Ui) -> Result<(), Error> {
     let Some((goal, timeout)) = wait else { return Ok(()) };
-    let addresses = wait::wait(session, vm, goal, timeout)?;
+    let addresses = wait::wait(context, vm, goal, timeout)?;
     let name = vm.record.manifest.metadata.name.as_deref().unwrap_or_default();
     ui.note(&format!("VM '{name}' is ready: {}", addresses.join(", ")));
     Ok(())

@@ -15,7 +15,7 @@ use crate::{Global, interrupt};
 use foundry_core::error::{Code, Error};
 use foundry_core::manifest::load_file;
 use foundry_core::text::{printable, shell_word};
-use foundry_engine::Session;
+use foundry_engine::Context;
 use foundry_engine::vm::destroy::{Demolition, Options, carry_out, survey};
 
 /// Stop VMs and delete them with their disks
@@ -43,11 +43,10 @@ pub(crate) struct DestroyArgs {
 }
 
 pub(super) fn run(args: &DestroyArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    let connected = connect(global, ui)?;
-    let session = connected.session();
+    let context = connect(global, ui)?;
     let timeout = args.timeout.unwrap_or_else(|| global.found().timeout(Key::DestroyTimeout));
     let options = Options { force: args.force, keep_disks: args.keep_disks, timeout };
-    let surveys = args.names.iter().map(|name| survey(&session, name, options));
+    let surveys = args.names.iter().map(|name| survey(&context, name, options));
     let (found, refused): (Vec<_>, Vec<_>) = surveys.partition(Result::is_ok);
     let demolitions: Vec<Demolition> = found.into_iter().filter_map(Result::ok).collect();
     let mut failures: Vec<Error> = refused.into_iter().filter_map(Result::err).collect();
@@ -60,13 +59,13 @@ pub(super) fn run(args: &DestroyArgs, global: &Global, ui: &Ui) -> Result<(), Er
         return tell_all(failures, ui);
     }
     // Only now: until the answer a signal ends the program at once.
-    interrupt::guard(&connected.cancel)?;
+    interrupt::guard(&context.cancel)?;
     let asked = !args.yes && ui.can_ask();
     for demolition in &demolitions {
         if !asked && ui.is_watched() {
             name_what_goes(demolition, ui);
         }
-        if let Err(error) = destroy_one(&session, demolition, ui) {
+        if let Err(error) = destroy_one(&context, demolition, ui) {
             failures.push(error);
         }
     }
@@ -128,8 +127,8 @@ pub(super) fn tell_all(mut failures: Vec<Error>, ui: &Ui) -> Result<(), Error> {
     worst.map_or(Ok(()), Err)
 }
 
-fn destroy_one(session: &Session<'_>, demolition: &Demolition, ui: &Ui) -> Result<(), Error> {
-    carry_out(session, demolition)?;
+fn destroy_one(context: &Context, demolition: &Demolition, ui: &Ui) -> Result<(), Error> {
+    carry_out(context, demolition)?;
     let name = &demolition.domain.name;
     let kept =
         demolition.kept.iter().map(|kept| format!("{}/{}\n", printable(&kept.pool), printable(&kept.name)));

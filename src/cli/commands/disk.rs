@@ -16,7 +16,7 @@ use foundry_core::plan::DiskFormat;
 use foundry_core::record::Role;
 use foundry_core::text::printable;
 use foundry_core::units::{Bytes, SizeWish};
-use foundry_engine::Session;
+use foundry_engine::Context;
 use foundry_engine::disk::{self, Detachment, Disk, Request, Resized};
 
 /// List, grow, attach and detach the disks of VMs
@@ -108,16 +108,15 @@ fn whole_size(text: &str) -> Result<Bytes, String> {
 }
 
 pub(super) fn run(args: &DiskArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    let connected = connect(global, ui)?;
-    let session = connected.session();
+    let context = connect(global, ui)?;
     if let DiskCommand::Resize { .. } | DiskCommand::Attach { .. } = &args.command {
-        interrupt::guard(&connected.cancel)?;
+        interrupt::guard(&context.cancel)?;
     }
     match &args.command {
         DiskCommand::List { vm, listing } => {
-            listing.show(&disk::list(&session, vm.as_deref())?, "No disks", (global, ui))
+            listing.show(&disk::list(&context, vm.as_deref())?, "No disks", (global, ui))
         }
-        DiskCommand::Resize { vm, disk, size } => told(&disk::resize(&session, vm, disk, *size)?, ui),
+        DiskCommand::Resize { vm, disk, size } => told(&disk::resize(&context, vm, disk, *size)?, ui),
         DiskCommand::Attach { vm, size, device, format, serial, at_next_start } => {
             let format = match format {
                 FormatArg::Qcow2 => DiskFormat::Qcow2,
@@ -125,17 +124,17 @@ pub(super) fn run(args: &DiskArgs, global: &Global, ui: &Ui) -> Result<(), Error
             };
             let (device, serial) = (device.clone(), serial.clone());
             let at_next_start = *at_next_start;
-            attach(&session, &Request { vm, size: *size, device, format, serial, at_next_start }, ui)
+            attach(&context, &Request { vm, size: *size, device, format, serial, at_next_start }, ui)
         }
         DiskCommand::Detach { vm, disk, keep, yes, timeout } => {
-            let detachment = disk::survey(&session, vm, disk, *keep)?;
+            let detachment = disk::survey(&context, vm, disk, *keep)?;
             if !yes {
                 consent::agree(&question(&detachment), "nothing was detached", ui)?;
             }
             // Only now: until the answer a signal ends the program at once.
-            interrupt::guard(&connected.cancel)?;
+            interrupt::guard(&context.cancel)?;
             let timeout = timeout.unwrap_or_else(|| global.found().timeout(Key::DetachTimeout));
-            disk::detach(&session, &detachment, timeout)?;
+            disk::detach(&context, &detachment, timeout)?;
             detached(&detachment, ui)
         }
     }
@@ -213,8 +212,8 @@ fn told(resized: &Resized, ui: &Ui) -> Result<(), Error> {
     Ok(())
 }
 
-fn attach(session: &Session<'_>, request: &Request<'_>, ui: &Ui) -> Result<(), Error> {
-    let attached = disk::attach(session, request)?;
+fn attach(context: &Context, request: &Request<'_>, ui: &Ui) -> Result<(), Error> {
+    let attached = disk::attach(context, request)?;
     let (vm, disk) = (&attached.vm, &attached.disk);
     ui.line(&format!("Successfully attached disk '{}' ({}) to VM '{vm}'", disk.target, disk.size))?;
     let serial = disk.serial.as_ref().map_or(disk.target.as_str(), DiskSerial::as_str);

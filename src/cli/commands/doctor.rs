@@ -42,8 +42,8 @@ pub(super) fn run(args: &DoctorArgs, global: &Global, ui: &Ui) -> Result<(), Err
 
 /// A libvirt that does not answer is what this command is for, and still the exit code of every other.
 fn host(args: &DoctorArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    let connected = match connect(global, ui) {
-        Ok(connected) => connected,
+    let context = match connect(global, ui) {
+        Ok(context) => context,
         Err(error) if error.kind() == Kind::Connection => {
             let uri = uri(global);
             let report = doctor::examine_without_libvirt(&uri, is_local_uri(&uri), &error);
@@ -54,9 +54,9 @@ fn host(args: &DoctorArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
         Err(error) => return Err(error),
     };
     if args.probe {
-        interrupt::guard(&connected.cancel)?;
+        interrupt::guard(&context.cancel)?;
     }
-    let report = doctor::examine(&connected.session(), args.probe)?;
+    let report = doctor::examine(&context, args.probe)?;
     show(&report, args, (global, ui))?;
     verdict(&report, "VMs", args, (global, ui))?;
     report.outcome()
@@ -64,11 +64,11 @@ fn host(args: &DoctorArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
 
 fn manifests(args: &DoctorArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     let plans = plan_all(&args.files, &global.settings()?.defaults(args.pool.clone()))?;
-    let connected = connect(global, ui)?;
+    let context = connect(global, ui)?;
     let mut report = Report { checks: Vec::new(), left_out: Vec::new() };
     let mut worst: Option<Error> = None;
     for plan in &plans {
-        let found = doctor::examine_vm(&connected.session(), plan)?;
+        let found = doctor::examine_vm(&context, plan)?;
         report.checks.extend(found.checks);
         let error = found.outcome.err();
         worst = worst.into_iter().chain(error).max_by_key(Error::kind);

@@ -39,18 +39,17 @@ pub(crate) struct GcArgs {
 }
 
 pub(super) fn run(args: &GcArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    let connected = connect(global, ui)?;
-    let session = connected.session();
-    let places = Places::of(session.host.uri());
+    let context = connect(global, ui)?;
+    let places = Places::of(context.host.uri());
     let named: Vec<Choice> = args.names.iter().map(|name| name.as_str().into()).collect();
-    let found = gc::survey_for(&session, places.as_ref(), &named)?;
+    let found = gc::survey_for(&context, places.as_ref(), &named)?;
     found
         .unseen
         .iter()
         .chain(&found.unseen_pools)
         .for_each(|unseen| ui.warn(&format!("not looked at: {unseen}")));
     // A name that is none ends it before anything is done.
-    let chosen = gc::choose(&session, &found, &named)?;
+    let chosen = gc::choose(&context, &found, &named)?;
     show(args, &found, (global, ui))?;
     if args.dry_run || chosen.is_empty() {
         return Ok(());
@@ -59,9 +58,9 @@ pub(super) fn run(args: &GcArgs, global: &Global, ui: &Ui) -> Result<(), Error> 
         agree(&chosen, ui)?;
     }
     // Only now: until the answer a signal ends the program at once.
-    interrupt::guard(&connected.cancel)?;
+    interrupt::guard(&context.cancel)?;
     let (mut count, mut freed) = (0, Bytes(0));
-    let outcome = gc::carry_out(&session, places.as_ref(), &chosen, |remains| {
+    let outcome = gc::carry_out(&context, places.as_ref(), &chosen, |remains| {
         (count, freed) = (count + 1, freed.saturating_add(remains.size.unwrap_or_default()));
     });
     if let Err(failures) = outcome {

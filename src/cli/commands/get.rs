@@ -57,18 +57,17 @@ pub(super) fn run_vm(args: &VmArgs, global: &Global, ui: &Ui) -> Result<(), Erro
 pub(super) fn run(args: &GetArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     if args.watch {
         let mut last = None;
-        return watch(global, ui, |session| {
-            let seen = inspect::get(session, &args.name)?;
+        return watch(global, ui, |context| {
+            let seen = inspect::get(context, &args.name)?;
             let is_same = last.as_ref() == Some(&seen.vm);
             last = Some(seen.vm.clone());
             if is_same { Ok(()) } else { show_again(args, &seen, (global, ui)) }
         });
     }
-    let connected = connect(global, ui)?;
-    let session = connected.session();
-    let mut seen = inspect::get(&session, &args.name).map_err(|error| of_a_kind(args, error))?;
+    let context = connect(global, ui)?;
+    let mut seen = inspect::get(&context, &args.name).map_err(|error| of_a_kind(args, error))?;
     if args.with_secrets {
-        inspect::add_secrets(&session, &mut seen)?;
+        inspect::add_secrets(&context, &mut seen)?;
     }
     tell_left_out(args, &seen, ui);
     show(args, &seen, (global, ui))

@@ -66,14 +66,14 @@ pub(super) fn starter(args: &InitArgs, asks: bool, global: &Global, ui: &Ui) -> 
 
 /// What the host has; nothing where it does not tell at once.
 fn offers(global: &Global) -> Offers {
-    on_host(global, |session| {
-        let pool = session.settings.image_pool.to_string();
-        let images = image::list(session, &pool).unwrap_or_default();
-        let bridges = session.host.bridges().ok().flatten().unwrap_or_default();
+    on_host(global, |context| {
+        let pool = context.settings.image_pool.to_string();
+        let images = image::list(context, &pool).unwrap_or_default();
+        let bridges = context.host.bridges().ok().flatten().unwrap_or_default();
         Some(Offers {
             images: images.into_iter().map(|image| image.name).collect(),
             bridges: bridges.into_iter().map(|bridge| bridge.name).collect(),
-            networks: session.host.networks().unwrap_or_default(),
+            networks: context.host.networks().unwrap_or_default(),
         })
     })
     .unwrap_or_default()

@@ -9,7 +9,7 @@ use crate::ui::Ui;
 use crate::watch::watch;
 use foundry_core::error::Error;
 use foundry_core::manifest::{Phase, VirtualMachine};
-use foundry_engine::Session;
+use foundry_engine::Context;
 use foundry_engine::vm::inspect::{self, Seen};
 use foundry_host::DomainState;
 
@@ -42,18 +42,18 @@ pub(super) fn run(args: &ListArgs, global: &Global, ui: &Ui) -> Result<(), Error
     let empty = if args.all { "No VMs" } else { "No running VMs; --all shows the others" };
     if args.watch {
         let mut shown = Shown::default();
-        return watch(global, ui, |session| {
-            args.listing.show_again(&args.found(session)?, empty, &mut shown, (global, ui))
+        return watch(global, ui, |context| {
+            args.listing.show_again(&args.found(context)?, empty, &mut shown, (global, ui))
         });
     }
-    let connected = connect(global, ui)?;
-    args.listing.show(&args.found(&connected.session())?, empty, (global, ui))
+    let context = connect(global, ui)?;
+    args.listing.show(&args.found(&context)?, empty, (global, ui))
 }
 
 impl ListArgs {
     /// The VMs that are asked for.
-    fn found(&self, session: &Session<'_>) -> Result<Vec<Seen>, Error> {
-        let mut seen = inspect::list(session, self.all)?;
+    fn found(&self, context: &Context) -> Result<Vec<Seen>, Error> {
+        let mut seen = inspect::list(context, self.all)?;
         if let Some(selector) = &self.selector {
             seen.retain(|vm| selector.matches(&vm.vm.metadata.labels));
         }

@@ -11,7 +11,7 @@ use crate::ui::Ui;
 use crate::{Global, interrupt};
 use foundry_core::error::Error;
 use foundry_core::units::Bytes;
-use foundry_engine::Session;
+use foundry_engine::Context;
 use foundry_engine::storage::pools;
 use foundry_engine::storage::pools::PoolInfo;
 use foundry_host::Pool;
@@ -122,42 +122,42 @@ pub(super) fn run(args: &PoolArgs, global: &Global, ui: &Ui) -> Result<(), Error
     if let PoolCommand::Add(args) = &args.command {
         return add(args, global, ui);
     }
-    let connected = connect(global, ui)?;
+    let context = connect(global, ui)?;
     if !matches!(args.command, PoolCommand::List { .. } | PoolCommand::Info { .. }) {
-        interrupt::guard(&connected.cancel)?;
+        interrupt::guard(&context.cancel)?;
     }
-    act(&args.command, &connected.session(), (global, ui))
+    act(&args.command, &context, (global, ui))
 }
 
-fn act(command: &PoolCommand, session: &Session<'_>, (global, ui): (&Global, &Ui)) -> Result<(), Error> {
+fn act(command: &PoolCommand, context: &Context, (global, ui): (&Global, &Ui)) -> Result<(), Error> {
     match command {
         // It has a way of its own, and nothing is left to do here.
         PoolCommand::Add(_) => Ok(()),
         PoolCommand::List { listing } => {
-            let pools = pools::list(session)?;
+            let pools = pools::list(context)?;
             let views: Vec<PoolView<'_>> = pools.iter().map(view).collect();
             listing.show(&views, "No pools; the default ones are made on their first use", (global, ui))
         }
         PoolCommand::Info { name, output } => {
-            let found = pools::info(session, name)?;
+            let found = pools::info(context, name)?;
             let volumes = found.pool.active.then_some(found.volumes.len());
             let view = PoolView { volumes, used_by: Some(&found.users), ..view(&found.pool) };
             output.show(&view, &[view.name], |_| text(&found, ui.columns()), (global, ui))
         }
         PoolCommand::Start { name, autostart } => {
-            let done = pools::start(session, name, *autostart)?;
+            let done = pools::start(context, name, *autostart)?;
             ui.line(&told(name, done, "started"))
         }
         PoolCommand::Stop { name, no_autostart } => {
-            let done = pools::stop(session, name, *no_autostart)?;
+            let done = pools::stop(context, name, *no_autostart)?;
             ui.line(&told(name, done, "stopped"))
         }
         PoolCommand::Refresh { name } => {
-            pools::refresh(session, name)?;
+            pools::refresh(context, name)?;
             ui.line(&format!("Successfully refreshed pool '{name}'"))
         }
         PoolCommand::Delete { name, force } => {
-            pools::delete(session, name, *force)?;
+            pools::delete(context, name, *force)?;
             ui.line(&format!("Successfully deleted pool '{name}'; its volumes stay"))
         }
     }

@@ -118,14 +118,14 @@ impl AddArgs {
 
 pub(super) fn add(args: &AddArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     let (name, source) = (&args.name, args.judge()?);
-    let connected = connect(global, ui)?;
+    let context = connect(global, ui)?;
     if args.dry_run {
-        ui.result(&pools::plan(&connected.session(), name, &source)?)?;
+        ui.result(&pools::plan(&context, name, &source)?)?;
         ui.note(&would(name, &source, args.no_autostart));
         return Ok(());
     }
-    interrupt::guard(&connected.cancel)?;
-    pools::add(&connected.session(), name, &source, !args.no_autostart)?;
+    interrupt::guard(&context.cancel)?;
+    pools::add(&context, name, &source, !args.no_autostart)?;
     ui.line(&format!("Successfully added pool '{name}'"))
 }
 

@@ -39,18 +39,17 @@ enum SeedCommand {
 }
 
 pub(super) fn run(args: &SeedArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    let connected = connect(global, ui)?;
-    let session = connected.session();
+    let context = connect(global, ui)?;
     let SeedCommand::Eject { name, force, yes } = &args.command;
-    let Some(ejection) = seed::survey(&session, name, *force)? else {
+    let Some(ejection) = seed::survey(&context, name, *force)? else {
         return ui.line(&format!("The seed of VM '{name}' was ejected already"));
     };
     if !yes {
         consent::agree(&question(&ejection), "nothing was ejected", ui)?;
     }
     // Only now: until the answer a signal ends the program at once.
-    interrupt::guard(&connected.cancel)?;
-    seed::eject(&session, &ejection)?;
+    interrupt::guard(&context.cancel)?;
+    seed::eject(&context, &ejection)?;
     let vm = &ejection.vm;
     ui.line(&format!("Successfully ejected the seed of VM '{vm}'"))
         .map_err(|unwritten| unwritten.outcome(format!("the seed of VM '{vm}' was ejected")))

@@ -28,9 +28,9 @@ enum StorageCommand {
 }
 
 pub(super) fn run(args: &StorageArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    let connected = connect(global, ui)?;
+    let context = connect(global, ui)?;
     let StorageCommand::Status { listing } = &args.command;
-    let status = status::status(&connected.session())?;
+    let status = status::status(&context)?;
     let names: Vec<&str> = status.pools.iter().map(|p| p.name.as_str()).collect();
     let text = |form: &Form| text(&status, *form == Form::Wide, listing.no_headers, ui.columns());
     listing.output.show(&status, &names, text, (global, ui))?;

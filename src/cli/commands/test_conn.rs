@@ -15,8 +15,8 @@ use foundry_core::error::Error;
 pub(crate) struct TestConnArgs {}
 
 pub(super) fn run(_: &TestConnArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    let connected = connect(global, ui)?;
-    let host = connected.session().host.capabilities()?;
+    let context = connect(global, ui)?;
+    let host = context.host.capabilities()?;
     let version = host.libvirt_version;
     ui.line(&format!(
         "Connected to {} on {}: libvirt {}.{}.{}, {}",

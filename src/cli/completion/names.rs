@@ -16,7 +16,7 @@ use foundry_core::record::Role;
 use foundry_core::schema::{self, Field};
 use foundry_core::text::shell_word;
 use foundry_engine::vm::inspect;
-use foundry_engine::{Session, disk, image};
+use foundry_engine::{Context, disk, image};
 
 /// Has the shell look for files. No name is like it: none needs quotes.
 pub(super) const FILES: &str = "<files>";
@@ -116,35 +116,35 @@ impl Written {
         Some(leaf.try_get_raw(id).ok()??.next()?.to_string_lossy().into_owned())
     }
 
-    fn on_host<T>(&self, look: impl FnOnce(&Session<'_>) -> Option<T>) -> Option<T> {
+    fn on_host<T>(&self, look: impl FnOnce(&Context) -> Option<T>) -> Option<T> {
         on_host(&self.global()?, look)
     }
 }
 
 fn vms(line: &Written) -> Option<Vec<Name>> {
-    line.on_host(|session| {
-        let domains = session.host.domains(false).ok()?;
+    line.on_host(|context| {
+        let domains = context.host.domains(false).ok()?;
         Some(domains.into_iter().map(|d| (d.name, d.state.to_string())).collect())
     })
 }
 
 fn pools(line: &Written) -> Option<Vec<Name>> {
-    line.on_host(|session| {
-        Some(session.host.pools().ok()?.into_iter().map(|pool| (pool.name, String::new())).collect())
+    line.on_host(|context| {
+        Some(context.host.pools().ok()?.into_iter().map(|pool| (pool.name, String::new())).collect())
     })
 }
 
 fn image_names(line: &Written) -> Option<Vec<Name>> {
-    line.on_host(|session| {
-        let pool = line.value("pool").unwrap_or_else(|| session.settings.image_pool.to_string());
-        let images = image::list(session, &pool).ok()?;
+    line.on_host(|context| {
+        let pool = line.value("pool").unwrap_or_else(|| context.settings.image_pool.to_string());
+        let images = image::list(context, &pool).ok()?;
         Some(images.into_iter().map(|image| (image.name, image.capacity.to_string())).collect())
     })
 }
 
 fn disk_names(line: &Written) -> Option<Vec<Name>> {
-    line.on_host(|session| {
-        let disks = disk::list(session, Some(&line.value("vm")?)).ok()?;
+    line.on_host(|context| {
+        let disks = disk::list(context, Some(&line.value("vm")?)).ok()?;
         Some(disks.into_iter().filter(|disk| disk.role != Some(Role::Seed)).map(disk_name).collect())
     })
 }
@@ -157,8 +157,8 @@ fn disk_name(disk: disk::Disk) -> Name {
 
 /// The labels that VMs of this host have.
 fn labels(line: &Written) -> Option<Vec<Name>> {
-    line.on_host(|session| {
-        let seen = inspect::list(session, true).ok()?;
+    line.on_host(|context| {
+        let seen = inspect::list(context, true).ok()?;
         let pairs = seen.into_iter().flat_map(|vm| vm.vm.metadata.labels);
         let distinct: BTreeSet<String> = pairs.map(|(key, value)| format!("{key}={value}")).collect();
         Some(distinct.into_iter().map(|label| (label, String::new())).collect())
@@ -166,8 +166,8 @@ fn labels(line: &Written) -> Option<Vec<Name>> {
 }
 
 fn bridges(line: &Written) -> Option<Vec<Name>> {
-    line.on_host(|session| {
-        Some(session.host.bridges().ok()??.into_iter().map(|bridge| (bridge.name, String::new())).collect())
+    line.on_host(|context| {
+        Some(context.host.bridges().ok()??.into_iter().map(|bridge| (bridge.name, String::new())).collect())
     })
 }
 

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use self::following::Mark;
 use self::kernel::KernelLog;
-use crate::Session;
+use crate::Context;
 use crate::context::is_session;
 use crate::rights::User;
 use foundry_core::error::Error;
@@ -43,20 +43,20 @@ struct Place {
 
 impl Witness {
     /// Of an operation on a domain.
-    pub(super) fn new(session: &Session<'_>, asked: Asked) -> Self {
+    pub(super) fn new(context: &Context, asked: Asked) -> Self {
         let root = Path::new("/");
-        let local = session.host.is_local().then(|| Place {
+        let local = context.host.is_local().then(|| Place {
             root: root.to_owned(),
-            log: log_of(session.host.uri(), &asked.vm).map(|path| Mark::at_end(&path)),
+            log: log_of(context.host.uri(), &asked.vm).map(|path| Mark::at_end(&path)),
             kernel: KernelLog::at_end(root),
         });
         Self { asked, local }
     }
 
     /// The error for a refusal, with its cause if that is known.
-    pub(super) fn explain(mut self, session: &Session<'_>, error: HostError) -> Error {
+    pub(super) fn explain(mut self, context: &Context, error: HostError) -> Error {
         let HostError::Refused { libvirt, .. } = &error else { return error.into() };
-        let evidence = self.gather(session, libvirt.clone());
+        let evidence = self.gather(context, libvirt.clone());
         let shown = shown(&evidence);
         let libvirt = libvirt.clone();
         let told = match diagnosis::diagnose(&evidence) {
@@ -69,7 +69,7 @@ impl Witness {
         }
     }
 
-    fn gather(&mut self, session: &Session<'_>, libvirt: String) -> Evidence {
+    fn gather(&mut self, context: &Context, libvirt: String) -> Evidence {
         let mut evidence = Evidence { libvirt, asked: self.asked.clone(), ..Evidence::default() };
         let Some(place) = &mut self.local else { return evidence };
         if let Some(written) = place.log.as_ref().and_then(|mark| mark.since(LOG_BYTES)) {
@@ -77,16 +77,16 @@ impl Witness {
         }
         let words = format!("{}\n{}", evidence.libvirt, evidence.log);
         if let Some(refused) = diagnosis::refused_file(&words).filter(|_| diagnosis::is_denied(&words)) {
-            let ids = refused.as_user.or_else(|| session.host.capabilities().ok()?.guest_ids());
+            let ids = refused.as_user.or_else(|| context.host.capabilities().ok()?.guest_ids());
             let user = |accounts: &crate::rights::Accounts| match ids {
                 Some((uid, gid)) => Some(accounts.user(uid, gid)),
-                None => is_session(session.host.uri()).then(User::current),
+                None => is_session(context.host.uri()).then(User::current),
             };
-            evidence.denials = believed(session, &self.asked, place.kernel.denials());
+            evidence.denials = believed(context, &self.asked, place.kernel.denials());
             evidence.barrier = files::barrier(&place.root, refused.path, user);
         }
         if let Some(locked) = diagnosis::locked_file(&words) {
-            evidence.holders = files::holders(&place.root, locked, &pid_files(session));
+            evidence.holders = files::holders(&place.root, locked, &pid_files(context));
         }
         if words.contains("MTU") {
             evidence.mtus = files::mtus(&place.root, &self.asked.bridges);
@@ -97,12 +97,12 @@ impl Witness {
 
 /// The denials of a guard that libvirt has for its guests, and of this domain's own label where that is known. What a
 /// host without SELinux is told of SELinux, somebody made up.
-fn believed(session: &Session<'_>, asked: &Asked, denials: Vec<Denial>) -> Vec<Denial> {
-    let Some(capabilities) = session.host.capabilities().ok().filter(|_| !denials.is_empty()) else {
+fn believed(context: &Context, asked: &Asked, denials: Vec<Denial>) -> Vec<Denial> {
+    let Some(capabilities) = context.host.capabilities().ok().filter(|_| !denials.is_empty()) else {
         return Vec::new();
     };
     let uuid = asked.uuid.parse::<uuid::Uuid>().ok();
-    let xml = uuid.and_then(|uuid| session.host.domain_xml(uuid, View::Current).ok().flatten());
+    let xml = uuid.and_then(|uuid| context.host.domain_xml(uuid, View::Current).ok().flatten());
     let own = xml.and_then(|xml| selinux_label(&xml));
     let is_its = |denial: &Denial| own.is_none() || denial.context.is_none() || denial.context == own;
     let has = |denial: &Denial| capabilities.confines_by(denial.guard.driver());
@@ -110,9 +110,9 @@ fn believed(session: &Session<'_>, asked: &Asked, denials: Vec<Denial>) -> Vec<D
 }
 
 /// Where libvirt writes down the processes of its guests (libvirt's page "Drivers", QEMU): as root, or in the user's own
-/// directory of a session.
-fn pid_files(session: &Session<'_>) -> PathBuf {
-    if is_session(session.host.uri()) {
+/// directory of a context.
+fn pid_files(context: &Context) -> PathBuf {
+    if is_session(context.host.uri()) {
         let runtime = std::env::var("XDG_RUNTIME_DIR").unwrap_or_default();
         return PathBuf::from(runtime).join("libvirt/qemu/run");
     }
@@ -137,8 +137,8 @@ fn log_of(uri: &str, vm: &str) -> Option<PathBuf> {
 }
 
 /// What QEMU said of itself, in the last of the runs that its log tells of; `None` where that one ended as guests do.
-fn last_words(session: &Session<'_>, vm: &str) -> Option<String> {
-    let path = log_of(session.host.uri(), vm).filter(|_| session.host.is_local())?;
+fn last_words(context: &Context, vm: &str) -> Option<String> {
+    let path = log_of(context.host.uri(), vm).filter(|_| context.host.is_local())?;
     let written = following::tail(&path, 0, LOG_BYTES)?;
     let ended_well = [" shutting down, reason=shutdown", " shutting down, reason=destroyed"];
     if ended_well.iter().any(|end| written.lines().last().is_some_and(|line| line.ends_with(end))) {
@@ -169,18 +169,18 @@ fn is_libvirts(line: &str) -> bool {
 }
 
 /// Why QEMU stopped a guest that ran, where its log tells of a cause that is known.
-pub(super) fn stopped_by(session: &Session<'_>, vm: &str) -> Option<Diagnosis> {
-    let log = last_words(session, vm)?;
+pub(super) fn stopped_by(context: &Context, vm: &str) -> Option<Diagnosis> {
+    let log = last_words(context, vm)?;
     diagnosis::diagnose(&Evidence { log, ..Evidence::default() })
 }
 
 /// A bridge that went down keeps a guest from being heard: says so, where one of these is.
 pub(super) fn with_bridges<'a>(
-    session: &Session<'_>,
+    context: &Context,
     names: impl Iterator<Item = &'a str>,
     error: Error,
 ) -> Error {
-    let bridges = session.host.bridges().ok().flatten().unwrap_or_default();
+    let bridges = context.host.bridges().ok().flatten().unwrap_or_default();
     let is_down = |name: &&str| bridges.iter().any(|bridge| bridge.name == *name && !bridge.is_up);
     let Some(bridge) = { names }.find(is_down) else { return error };
     error.hint(format!("bridge '{bridge}' is down: ip link set {} up", shell_word(bridge)))

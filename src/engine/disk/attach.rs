@@ -8,7 +8,7 @@ use crate::preflight::storage::PoolNeed;
 use crate::storage::volumes::{check_path, volume_xml};
 use crate::vm::create::ensure_pool;
 use crate::vm::lookup::or_taken_away;
-use crate::{Event, Session};
+use crate::{Context, Event};
 use foundry_core::domain_xml;
 use foundry_core::error::Error;
 use foundry_core::plan::DataDisk;
@@ -36,12 +36,12 @@ pub struct Attached {
 /// # Errors
 /// What stands in the way, before anything is made; else what failed, after everything that was made is
 /// removed again, and what is left where that failed too.
-pub fn attach(session: &Session<'_>, request: &Request<'_>) -> Result<Attached, Error> {
-    let job = reserved(session, request)?;
+pub fn attach(context: &Context, request: &Request<'_>) -> Result<Attached, Error> {
+    let job = reserved(context, request)?;
     let volume = format!("volume '{}' in pool '{}'", job.volume.name, job.volume.pool);
-    let _leaves = session.cancel.leaves([format!("may be left behind: {volume}"), removal(&job)]);
+    let _leaves = context.cancel.leaves([format!("may be left behind: {volume}"), removal(&job)]);
     let mut made = Made::default();
-    build(session, &job, &mut made).map_err(|error| undo(session, &job, &made, error))?;
+    build(context, &job, &mut made).map_err(|error| undo(context, &job, &made, error))?;
     Ok(Attached {
         vm: job.subject.name().to_owned(),
         live: job.live,
@@ -52,27 +52,27 @@ pub fn attach(session: &Session<'_>, request: &Request<'_>) -> Result<Attached, 
 
 /// Decides what is to be made and writes that down. Where another process took the same target at the same
 /// moment, the next one is taken, unless the user named it.
-fn reserved(session: &Session<'_>, request: &Request<'_>) -> Result<Job, Error> {
-    let mut job = prepare(session, request)?;
-    warn_of_snapshots(session, &job)?;
+fn reserved(context: &Context, request: &Request<'_>) -> Result<Job, Error> {
+    let mut job = prepare(context, request)?;
+    warn_of_snapshots(context, &job)?;
     let name = job.subject.name();
-    session.progress.tell(Event::Begins(format!("Attaching a disk of {} to VM '{name}'...", request.size)));
-    while !reserve(session, &job)? {
+    context.progress.tell(Event::Begins(format!("Attaching a disk of {} to VM '{name}'...", request.size)));
+    while !reserve(context, &job)? {
         if request.device.is_some() {
             return Err(rivalled(job.subject.name(), &job.disk.target));
         }
-        job = prepare(session, request)?;
+        job = prepare(context, request)?;
     }
     Ok(job)
 }
 
 /// A snapshot brings back the VM without the disk, whose volume then is nobody's.
-fn warn_of_snapshots(session: &Session<'_>, job: &Job) -> Result<(), Error> {
+fn warn_of_snapshots(context: &Context, job: &Job) -> Result<(), Error> {
     let domain = &job.subject.domain;
-    let listed = session.host.snapshots(domain.uuid);
-    let snapshots = listed.map_err(|e| or_taken_away(session, domain, e.into()))?;
+    let listed = context.host.snapshots(domain.uuid);
+    let snapshots = listed.map_err(|e| or_taken_away(context, domain, e.into()))?;
     if !snapshots.is_empty() {
-        session.warn(format!(
+        context.warn(format!(
             "VM '{}' has snapshots: {}; to go back to one takes the disk away and leaves its volume '{}'",
             job.subject.name(),
             snapshots.join(", "),
@@ -84,50 +84,50 @@ fn warn_of_snapshots(session: &Session<'_>, job: &Job) -> Result<(), Error> {
 
 /// Writes down what is about to be made. Of several processes that want the same target one stands there in
 /// the end; whether it is this one.
-fn reserve(session: &Session<'_>, job: &Job) -> Result<bool, Error> {
-    session.cancel.check_unchanged()?;
+fn reserve(context: &Context, job: &Job) -> Result<bool, Error> {
+    context.cancel.check_unchanged()?;
     if job.pool.need != PoolNeed::Nothing {
-        ensure_pool(session, &job.pool)?;
+        ensure_pool(context, &job.pool)?;
     }
-    let noted = rewrite(session, &job.subject.domain, |record| note(record, &job.volume))
-        .map_err(|error| unnoted(session, job, error))?;
+    let noted = rewrite(context, &job.subject.domain, |record| note(record, &job.volume))
+        .map_err(|error| unnoted(context, job, error))?;
     Ok(noted.volumes.contains(&job.volume))
 }
 
 /// The steps that change the host, in their order.
-fn build(session: &Session<'_>, job: &Job, made: &mut Made) -> Result<(), Error> {
-    session.cancel.check()?;
+fn build(context: &Context, job: &Job, made: &mut Made) -> Result<(), Error> {
+    context.cancel.check()?;
     if !job.volume_is_there {
-        make_volume(session, job, made)?;
+        make_volume(context, job, made)?;
     }
-    session.done(format!("Volume '{}' made", job.volume.name));
-    session.cancel.check()?;
+    context.done(format!("Volume '{}' made", job.volume.name));
+    context.cancel.check()?;
     if let Some(reach) = job.reach {
         let xml = domain_xml::data_disk(&job.disk, &job.source)?;
         made.plugged = true;
         let domain = &job.subject.domain;
         let asked = Asked { vm: domain.name.clone(), uuid: domain.uuid.to_string(), ..Asked::default() };
-        let witness = Witness::new(session, asked);
-        let plugged = session.host.attach_disk(domain.uuid, &xml, reach);
-        plugged.map_err(|refused| not_plugged(session, witness, job, refused))?;
+        let witness = Witness::new(context, asked);
+        let plugged = context.host.attach_disk(domain.uuid, &xml, reach);
+        plugged.map_err(|refused| not_plugged(context, witness, job, refused))?;
     }
-    session.done(if job.live { "Disk attached" } else { "Disk attached from the next start on" });
-    session.cancel.check()?;
-    rewrite(session, &job.subject.domain, |record| settle(record, job)).map(drop)
+    context.done(if job.live { "Disk attached" } else { "Disk attached from the next start on" });
+    context.cancel.check()?;
+    rewrite(context, &job.subject.domain, |record| settle(record, job)).map(drop)
 }
 
 /// A volume that is somebody else's is not one of ours, whoever is faster.
-fn make_volume(session: &Session<'_>, job: &Job, made: &mut Made) -> Result<(), Error> {
+fn make_volume(context: &Context, job: &Job, made: &mut Made) -> Result<(), Error> {
     let RecordedVolume { pool, name, .. } = &job.volume;
-    session.working(format!("Making volume {name}"));
-    match session.host.create_volume(pool, &volume_xml(&job.volume, job.allocation, None)?) {
+    context.working(format!("Making volume {name}"));
+    match context.host.create_volume(pool, &volume_xml(&job.volume, job.allocation, None)?) {
         Ok(volume) => {
             made.volume = true;
             check_path(&job.volume, &volume)
         }
         Err(failed) => {
             // It may have been made anyway, or be another's that was made since the look.
-            let there = session.host.volume(pool, name);
+            let there = context.host.volume(pool, name);
             made.doubtful = failed.outcome_unknown() || !matches!(there, Ok(None));
             Err(failed.into())
         }
@@ -135,16 +135,16 @@ fn make_volume(session: &Session<'_>, job: &Job, made: &mut Made) -> Result<(), 
 }
 
 /// As the running guest's description says: libvirtd's words may be of any language.
-fn has_no_port(session: &Session<'_>, job: &Job) -> bool {
-    let xml = session.host.domain_xml(job.subject.domain.uuid, View::Current).ok().flatten();
+fn has_no_port(context: &Context, job: &Job) -> bool {
+    let xml = context.host.domain_xml(job.subject.domain.uuid, View::Current).ok().flatten();
     xml.is_some_and(|xml| has_free_port(&xml) == Some(false))
 }
 
 /// libvirt cannot add a slot to a running guest.
-fn not_plugged(session: &Session<'_>, witness: Witness, job: &Job, error: HostError) -> Error {
+fn not_plugged(context: &Context, witness: Witness, job: &Job, error: HostError) -> Error {
     let no_slot = matches!(&error, HostError::Refused { libvirt, .. } if libvirt.contains("PCI slots"))
-        || (matches!(&error, HostError::Refused { .. }) && has_no_port(session, job));
-    let error = witness.explain(session, error);
+        || (matches!(&error, HostError::Refused { .. }) && has_no_port(context, job));
+    let error = witness.explain(context, error);
     if !no_slot {
         return error;
     }

@@ -2,7 +2,7 @@
 
 use super::handle::{Subject, refused};
 use super::resize::unfinished;
-use crate::Session;
+use crate::Context;
 use crate::preflight::issues::{Findings, report};
 use crate::preflight::storage::{self, EMPTY_QCOW2, ReadyPool};
 use crate::storage::backend::Medium;
@@ -61,16 +61,16 @@ impl Job {
 }
 
 /// Decides; changes nothing.
-pub(super) fn prepare(session: &Session<'_>, request: &Request<'_>) -> Result<Job, Error> {
-    let subject = Subject::look(session, request.vm)?;
-    let (pool, medium, found) = ready_pool(session, &subject)?;
+pub(super) fn prepare(context: &Context, request: &Request<'_>) -> Result<Job, Error> {
+    let subject = Subject::look(context, request.vm)?;
+    let (pool, medium, found) = ready_pool(context, &subject)?;
     let format = medium.format(request.format);
-    let (target, volume, volume_is_there) = match earlier_attempt(session, &subject, request, format)? {
+    let (target, volume, volume_is_there) = match earlier_attempt(context, &subject, request, format)? {
         Some(earlier) => earlier,
         None => {
             let target = match &request.device {
-                Some(device) => free_target(session, &subject, device, &pool)?,
-                None => next_target(session, &subject, &pool)?,
+                Some(device) => free_target(context, &subject, device, &pool)?,
+                None => next_target(context, &subject, &pool)?,
             };
             let volume = planned_volume(&subject, &target, (&pool, medium), format, request.size)?;
             (target, volume, false)
@@ -78,7 +78,7 @@ pub(super) fn prepare(session: &Session<'_>, request: &Request<'_>) -> Result<Jo
     };
     let source = found.as_ref().map(|p| p.source.clone()).unwrap_or_default();
     if let Some(found) = found.filter(|p| p.active && !volume_is_there) {
-        check_room(session, &found, medium, request.size)?;
+        check_room(context, &found, medium, request.size)?;
     }
     let disk = DataDisk {
         volume: volume
@@ -105,7 +105,7 @@ fn places(subject: &Subject, target: &str, at_next_start: bool) -> (bool, Option
 }
 
 /// The pool of the VM's other disks.
-fn ready_pool(session: &Session<'_>, subject: &Subject) -> Result<(ReadyPool, Medium, Option<Pool>), Error> {
+fn ready_pool(context: &Context, subject: &Subject) -> Result<(ReadyPool, Medium, Option<Pool>), Error> {
     let volumes = &subject.record.volumes;
     let boot = volumes.iter().find(|v| v.role == Role::Boot).or(volumes.first());
     let name = match boot {
@@ -113,11 +113,11 @@ fn ready_pool(session: &Session<'_>, subject: &Subject) -> Result<(ReadyPool, Me
             .pool
             .parse::<PoolName>()
             .map_err(|e| refused(Code::NotFoundrys, format!("its pool '{}' {e}", volume.pool)))?,
-        None => session.settings.vm_pool.clone(),
+        None => context.settings.vm_pool.clone(),
     };
-    usage::refresh(session, name.as_str())?;
+    usage::refresh(context, name.as_str())?;
     let mut findings = Findings::default();
-    match storage::check_pool(session, &name, &mut findings)? {
+    match storage::check_pool(context, &name, &mut findings)? {
         Some(ready) => Ok(ready),
         None => Err(report(subject.name(), &findings)),
     }
@@ -126,7 +126,7 @@ fn ready_pool(session: &Session<'_>, subject: &Subject) -> Result<(ReadyPool, Me
 /// An attach of the same disk that was broken off, which this one finishes: its target, its volume, and whether
 /// that was made already.
 fn earlier_attempt(
-    session: &Session<'_>,
+    context: &Context,
     subject: &Subject,
     request: &Request<'_>,
     format: DiskFormat,
@@ -137,7 +137,7 @@ fn earlier_attempt(
         let is_meant = request.device.as_ref().is_none_or(|d| *d == target);
         let is_same = volume.capacity == request.size && volume.format == format.as_str();
         if is_meant && is_same && maker.liveness() == Liveness::Dead {
-            let found = session.host.volume(&volume.pool, &volume.name)?;
+            let found = context.host.volume(&volume.pool, &volume.name)?;
             let is_other =
                 |v: &Volume| differs_from_plan(volume, v).or_else(|| subject.ownership().doubt(volume, v));
             if let Some(other) = found.as_ref().and_then(is_other) {
@@ -159,7 +159,7 @@ fn earlier_attempt(
 
 /// A target that the user named.
 fn free_target(
-    session: &Session<'_>,
+    context: &Context,
     subject: &Subject,
     device: &DiskTarget,
     pool: &ReadyPool,
@@ -174,11 +174,11 @@ fn free_target(
         return Err(unfinished(subject, device.as_str()));
     }
     let volume = volume_name(subject, device)?;
-    if session.host.volume(&pool.name, &volume)?.is_none() {
+    if context.host.volume(&pool.name, &volume)?.is_none() {
         return Ok(device.clone());
     }
     // It is another process's, if that has written it down since.
-    let now = Subject::look(session, vm)?;
+    let now = Subject::look(context, vm)?;
     let is_taken = now.targets().iter().any(|taken| taken == device.as_str());
     Err(if is_taken { rivalled(vm, device) } else { exists(&pool.name, &volume) })
 }
@@ -196,10 +196,10 @@ fn exists(pool: &str, volume: &str) -> Error {
 
 /// The first target that neither the domain nor the record has, and whose volume's name is free: disks that
 /// were kept keep their names.
-fn next_target(session: &Session<'_>, subject: &Subject, pool: &ReadyPool) -> Result<DiskTarget, Error> {
+fn next_target(context: &Context, subject: &Subject, pool: &ReadyPool) -> Result<DiskTarget, Error> {
     let taken = subject.targets();
     for target in DiskTarget::all().filter(|t| !taken.iter().any(|taken| taken == t.as_str())) {
-        if session.host.volume(&pool.name, &volume_name(subject, &target)?)?.is_none() {
+        if context.host.volume(&pool.name, &volume_name(subject, &target)?)?.is_none() {
             return Ok(target);
         }
     }
@@ -244,7 +244,7 @@ fn planned_volume(
 }
 
 /// Disks are thin: little is needed now, and more is promised than may be there. Those of LVM are not.
-fn check_room(session: &Session<'_>, pool: &Pool, medium: Medium, size: Bytes) -> Result<(), Error> {
+fn check_room(context: &Context, pool: &Pool, medium: Medium, size: Bytes) -> Result<(), Error> {
     let needed = medium.allocation(size).max(EMPTY_QCOW2);
     if pool.available < needed {
         let (name, left) = (&pool.name, pool.available);
@@ -255,7 +255,7 @@ fn check_room(session: &Session<'_>, pool: &Pool, medium: Medium, size: Bytes) -
         .outcome("nothing was changed"));
     }
     if pool.available < size {
-        session.warn(format!(
+        context.warn(format!(
             "the disk can grow to {size}, and pool '{}' has {} left",
             pool.name, pool.available
         ));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::attach_plan::Job;
 use super::detach::is_let_go;
 use super::record_update::{add_disk, insert_volume, read, remove_disk, rewrite, strike_volume};
-use crate::Session;
+use crate::Context;
 use crate::vm::lookup::{is_taken_away, or_taken_away};
 use foundry_core::error::{Error, Kind};
 use foundry_core::plan::DiskFormat;
@@ -29,14 +29,14 @@ pub(super) struct Made {
 
 /// Takes everything away again, newest first. The note stays as long as anything else does: it is what
 /// `detach` and `destroy` find it by.
-pub(super) fn undo(session: &Session<'_>, job: &Job, made: &Made, error: Error) -> Error {
-    let error = if session.cancel.is_requested() { error.of_kind(Kind::Interrupted) } else { error };
-    let taken_back = take_back(session, job, made);
+pub(super) fn undo(context: &Context, job: &Job, made: &Made, error: Error) -> Error {
+    let error = if context.cancel.is_requested() { error.of_kind(Kind::Interrupted) } else { error };
+    let taken_back = take_back(context, job, made);
     let domain = &job.subject.domain;
-    let error = or_taken_away(session, domain, error);
+    let error = or_taken_away(context, domain, error);
     match taken_back {
         Ok(()) => error.outcome("everything that was made is removed again"),
-        Err(left) if is_taken_away(session, domain.uuid) => error
+        Err(left) if is_taken_away(context, domain.uuid) => error
             .outcome(format!("still there: {left}"))
             .outcome("foundry gc lists which volumes nobody uses"),
         Err(left) => error.outcome(format!("left behind: {left}")).outcome(removal(job)),
@@ -44,12 +44,12 @@ pub(super) fn undo(session: &Session<'_>, job: &Job, made: &Made, error: Error) 
 }
 
 /// As [`undo`], where not even the note is known to be there: who could not write it has nothing to strike out.
-pub(super) fn unnoted(session: &Session<'_>, job: &Job, error: Error) -> Error {
-    if !matches!(is_noted_by_us(session, job), Ok(false)) {
-        return undo(session, job, &Made::default(), error);
+pub(super) fn unnoted(context: &Context, job: &Job, error: Error) -> Error {
+    if !matches!(is_noted_by_us(context, job), Ok(false)) {
+        return undo(context, job, &Made::default(), error);
     }
-    let error = if session.cancel.is_requested() { error.of_kind(Kind::Interrupted) } else { error };
-    or_taken_away(session, &job.subject.domain, error).outcome("nothing was changed")
+    let error = if context.cancel.is_requested() { error.of_kind(Kind::Interrupted) } else { error };
+    or_taken_away(context, &job.subject.domain, error).outcome("nothing was changed")
 }
 
 /// What to do about what is left.
@@ -76,30 +76,30 @@ fn again(job: &Job) -> String {
 }
 
 /// What is left and why, where not all can be taken back.
-fn take_back(session: &Session<'_>, job: &Job, made: &Made) -> Result<(), String> {
+fn take_back(context: &Context, job: &Job, made: &Made) -> Result<(), String> {
     let volume = format!("volume '{}' in pool '{}'", job.volume.name, job.volume.pool);
-    check_insisted(session, &volume)?;
+    check_insisted(context, &volume)?;
     let told = |e: HostError| Error::from(e).to_string();
-    if is_taken_away(session, job.subject.domain.uuid) {
-        return clear_after_destroy(session, job, made).map_err(|reason| format!("{volume} ({reason})"));
+    if is_taken_away(context, job.subject.domain.uuid) {
+        return clear_after_destroy(context, job, made).map_err(|reason| format!("{volume} ({reason})"));
     }
     if made.plugged {
-        unplug(session, job, made).map_err(|reason| {
+        unplug(context, job, made).map_err(|reason| {
             format!("disk '{}' of VM '{}' with {volume} ({reason})", job.disk.target, job.subject.name())
         })?;
     }
-    check_insisted(session, &volume)?;
+    check_insisted(context, &volume)?;
     if made.doubtful {
-        return leave_to_its_maker(session, job).map_err(|reason| format!("{volume} ({reason})"));
+        return leave_to_its_maker(context, job).map_err(|reason| format!("{volume} ({reason})"));
     }
     if job.volume_is_there {
         return Err(format!("{volume} (an earlier run made it)"));
     }
     if made.volume {
-        let deleted = session.host.delete_volume(&job.volume.pool, &job.volume.name);
+        let deleted = context.host.delete_volume(&job.volume.pool, &job.volume.name);
         deleted.map_err(|e| format!("{volume} ({})", told(e)))?;
     }
-    change(session, job, |record| {
+    change(context, job, |record| {
         record.volumes.retain(|v| *v != job.volume);
         if made.volume {
             // It may have been a disk of the VM's for a moment.
@@ -111,25 +111,25 @@ fn take_back(session: &Session<'_>, job: &Job, made: &Made) -> Result<(), String
 
 /// The VM was destroyed meanwhile, and its record is gone. As long as no other VM has its name, nobody else can
 /// have made a volume of this name.
-fn clear_after_destroy(session: &Session<'_>, job: &Job, made: &Made) -> Result<(), String> {
+fn clear_after_destroy(context: &Context, job: &Job, made: &Made) -> Result<(), String> {
     let told = |e: HostError| Error::from(e).to_string();
     let RecordedVolume { pool, name, .. } = &job.volume;
-    if made.volume && session.host.domain(job.subject.name()).map_err(told)?.is_none() {
-        return session.host.delete_volume(pool, name).map_err(told);
+    if made.volume && context.host.domain(job.subject.name()).map_err(told)?.is_none() {
+        return context.host.delete_volume(pool, name).map_err(told);
     }
-    match session.host.volume(pool, name).map_err(told)? {
+    match context.host.volume(pool, name).map_err(told)? {
         None => Ok(()),
         Some(_) => Err("the VM was taken away by somebody else meanwhile; it may be another's now".into()),
     }
 }
 
-fn check_insisted(session: &Session<'_>, volume: &str) -> Result<(), String> {
-    if session.cancel.is_insisted() { Err(format!("{volume} (the undoing was interrupted)")) } else { Ok(()) }
+fn check_insisted(context: &Context, volume: &str) -> Result<(), String> {
+    if context.cancel.is_insisted() { Err(format!("{volume} (the undoing was interrupted)")) } else { Ok(()) }
 }
 
-fn change(session: &Session<'_>, job: &Job, act: impl Fn(&mut Record)) -> Result<(), String> {
+fn change(context: &Context, job: &Job, act: impl Fn(&mut Record)) -> Result<(), String> {
     let RecordedVolume { pool, name, .. } = &job.volume;
-    rewrite(session, &job.subject.domain, act).map(drop).map_err(|e| {
+    rewrite(context, &job.subject.domain, act).map(drop).map_err(|e| {
         format!(
             "the note of volume '{name}' in pool '{pool}' in the record of VM '{}' ({e})",
             job.subject.name()
@@ -138,22 +138,22 @@ fn change(session: &Session<'_>, job: &Job, act: impl Fn(&mut Record)) -> Result
 }
 
 /// Another process may have had the same idea in the same moment and written its own note over this one's.
-fn is_noted_by_us(session: &Session<'_>, job: &Job) -> Result<bool, String> {
-    let record = read(session, &job.subject.domain).map_err(|e| e.to_string())?;
+fn is_noted_by_us(context: &Context, job: &Job) -> Result<bool, String> {
+    let record = read(context, &job.subject.domain).map_err(|e| e.to_string())?;
     Ok(record.volumes.contains(&job.volume))
 }
 
 /// A volume that may be another process's is not deleted. Where it is a disk of the domain's already, that
 /// process has finished, and this one's note may be what stands over its: then that is put right.
-fn leave_to_its_maker(session: &Session<'_>, job: &Job) -> Result<(), String> {
+fn leave_to_its_maker(context: &Context, job: &Job) -> Result<(), String> {
     let left = Err("it may exist".to_owned());
     let told = |e: HostError| Error::from(e).to_string();
-    if !is_plugged(session, job, View::Config)? {
+    if !is_plugged(context, job, View::Config)? {
         return left;
     }
     let RecordedVolume { pool, name, .. } = &job.volume;
-    let Some(found) = session.host.volume(pool, name).map_err(told)? else { return left };
-    change(session, job, |record| {
+    let Some(found) = context.host.volume(pool, name).map_err(told)? else { return left };
+    change(context, job, |record| {
         if record.volumes.contains(&job.volume) {
             let (capacity, format) = (found.capacity, found.format.clone());
             strike_volume(record, pool, name);
@@ -164,30 +164,30 @@ fn leave_to_its_maker(session: &Session<'_>, job: &Job) -> Result<(), String> {
 }
 
 /// Whether the domain has this very disk.
-fn is_plugged(session: &Session<'_>, job: &Job, view: View) -> Result<bool, String> {
-    let described = session.host.describe(job.subject.domain.uuid, view);
+fn is_plugged(context: &Context, job: &Job, view: View) -> Result<bool, String> {
+    let described = context.host.describe(job.subject.domain.uuid, view);
     let described = described.map_err(|e| Error::from(e).to_string())?;
     let disk = described.as_ref().and_then(|d| d.disk(job.disk.target.as_str()));
     Ok(disk.and_then(|d| d.source.path()) == Some(&job.volume.path))
 }
 
 /// Unplugs the disk wherever it is, and returns when it is nowhere.
-fn unplug(session: &Session<'_>, job: &Job, made: &Made) -> Result<(), String> {
-    if !made.volume && !is_noted_by_us(session, job)? {
+fn unplug(context: &Context, job: &Job, made: &Made) -> Result<(), String> {
+    if !made.volume && !is_noted_by_us(context, job)? {
         return Ok(());
     }
     let told = |e: HostError| Error::from(e).to_string();
     let (uuid, target) = (job.subject.domain.uuid, job.disk.target.as_str());
-    let is_active = session.host.state(uuid).map_err(told)?.is_some_and(|now| now.state.is_active());
-    if is_active && is_plugged(session, job, View::Current)? {
-        session.host.detach_disk(uuid, target, Affect::Live).map_err(told)?;
-        let give_up = || session.cancel.is_insisted();
-        if !is_let_go(session, uuid, target, PATIENCE, give_up).map_err(|e| e.to_string())? {
+    let is_active = context.host.state(uuid).map_err(told)?.is_some_and(|now| now.state.is_active());
+    if is_active && is_plugged(context, job, View::Current)? {
+        context.host.detach_disk(uuid, target, Affect::Live).map_err(told)?;
+        let give_up = || context.cancel.is_insisted();
+        if !is_let_go(context, uuid, target, PATIENCE, give_up).map_err(|e| e.to_string())? {
             return Err("the guest does not let go of it".into());
         }
     }
-    if is_plugged(session, job, View::Config)? {
-        session.host.detach_disk(uuid, target, Affect::Config).map_err(told)?;
+    if is_plugged(context, job, View::Config)? {
+        context.host.detach_disk(uuid, target, Affect::Config).map_err(told)?;
     }
     Ok(())
 }

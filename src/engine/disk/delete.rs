@@ -3,7 +3,7 @@
 use super::record_update::read;
 use crate::storage::usage::Usage;
 use crate::vm::destroy::Doomed;
-use crate::{Session, lock};
+use crate::{Context, lock};
 use foundry_core::error::{Code, Error};
 use foundry_core::record::RecordedVolume;
 use foundry_host::Domain;
@@ -17,24 +17,24 @@ use foundry_host::Domain;
 /// # Errors
 /// [`foundry_core::error::Kind::Vm`] where somebody else was faster, of which `what` says what that did; else the host's.
 pub(crate) fn delete_unplugged(
-    session: &Session<'_>,
+    context: &Context,
     domain: &Domain,
     volume: &Doomed,
     is_same: impl Fn(&RecordedVolume) -> bool,
     what: &str,
 ) -> Result<(), Error> {
-    session.cancel.check()?;
-    let _turn = lock::with_vm(session, domain.uuid, &domain.name)?;
-    if !read(session, domain)?.volumes.iter().any(is_same) {
+    context.cancel.check()?;
+    let _turn = lock::with_vm(context, domain.uuid, &domain.name)?;
+    if !read(context, domain)?.volumes.iter().any(is_same) {
         return Err(Error::new(Code::ChangedMeanwhile, format!("{what} by somebody else")));
     }
-    let users = Usage::look(session, None)?.of(&volume.pool, &volume.name, &volume.path);
+    let users = Usage::look(context, None)?.of(&volume.pool, &volume.name, &volume.path);
     if let Some(reason) = users.reason() {
-        session.warn(format!("left: volume '{}' in pool '{}': {reason}", volume.name, volume.pool));
+        context.warn(format!("left: volume '{}' in pool '{}': {reason}", volume.name, volume.pool));
         return Ok(());
     }
-    session.working(format!("Deleting volume {}", volume.name));
-    session.host.delete_volume(&volume.pool, &volume.name)?;
-    session.done(format!("Volume '{}' deleted", volume.name));
+    context.working(format!("Deleting volume {}", volume.name));
+    context.host.delete_volume(&volume.pool, &volume.name)?;
+    context.done(format!("Volume '{}' deleted", volume.name));
     Ok(())
 }

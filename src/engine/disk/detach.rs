@@ -18,7 +18,7 @@ use crate::storage::usage::Usage;
 use crate::vm::destroy::Doomed;
 use crate::vm::lookup::or_taken_away;
 use crate::vm::plan_destroy::differs_from_plan;
-use crate::{Event, Session};
+use crate::{Context, Event};
 use foundry_core::error::{Code, Error};
 use foundry_core::record::{Liveness, Record, RecordedVolume, Role};
 use foundry_core::text::shell_word;
@@ -55,12 +55,12 @@ pub struct Detachment {
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Vm`] where there is no such disk or it cannot be detached.
-pub fn survey(session: &Session<'_>, vm: &str, disk: &str, keep: bool) -> Result<Detachment, Error> {
-    let subject = Subject::look(session, vm)?;
+pub fn survey(context: &Context, vm: &str, disk: &str, keep: bool) -> Result<Detachment, Error> {
+    let subject = Subject::look(context, vm)?;
     let found = subject.disk(disk)?;
-    check(session, &subject, &found, keep).map_err(|e| or_taken_away(session, &subject.domain, e))?;
+    check(context, &subject, &found, keep).map_err(|e| or_taken_away(context, &subject.domain, e))?;
     if found.recorded.as_ref().is_some_and(|recorded| recorded.attaching.is_some()) {
-        settle(session, &subject.record)?;
+        settle(context, &subject.record)?;
     }
     let mut detachment = Detachment {
         vm: subject.name().to_owned(),
@@ -73,13 +73,13 @@ pub fn survey(session: &Session<'_>, vm: &str, disk: &str, keep: bool) -> Result
         keep,
         gone: false,
     };
-    let decided = detachment.decide(session);
-    decided.map_err(|e| or_taken_away(session, &detachment.subject.domain, e))?;
+    let decided = detachment.decide(context);
+    decided.map_err(|e| or_taken_away(context, &detachment.subject.domain, e))?;
     Ok(detachment)
 }
 
 /// What stands in the way.
-fn check(session: &Session<'_>, subject: &Subject, found: &Found, keep: bool) -> Result<(), Error> {
+fn check(context: &Context, subject: &Subject, found: &Found, keep: bool) -> Result<(), Error> {
     let (vm, target) = (subject.name(), &found.target);
     let what = match found.recorded.as_ref().map(|r| r.role) {
         Some(Role::Boot) => Some("its boot disk"),
@@ -99,8 +99,8 @@ fn check(session: &Session<'_>, subject: &Subject, found: &Found, keep: bool) ->
             .because("a guest that does not execute cannot let go of a disk")
             .hint(format!("virsh resume {0}, or stop it: virsh shutdown {0}", subject.domain.shell_name())));
     }
-    check_block_job(session, subject, found)?;
-    check_mounted(session, subject, found)
+    check_block_job(context, subject, found)?;
+    check_mounted(context, subject, found)
 }
 
 /// Who attaches it from another machine may be at it, and nobody here can say: to keep the volume does no harm then.
@@ -126,12 +126,12 @@ fn refuse_if_attaching(subject: &Subject, found: &Found, keep: bool) -> Result<(
 
 /// Linux lets go of a disk that is mounted, and what was not written yet is lost. Where an agent answers, it
 /// is asked; one that does not know the question is no reason to refuse.
-fn check_mounted(session: &Session<'_>, subject: &Subject, found: &Found) -> Result<(), Error> {
+fn check_mounted(context: &Context, subject: &Subject, found: &Found) -> Result<(), Error> {
     if found.live.is_none() {
         return Ok(());
     }
     let question = r#"{"execute":"guest-get-fsinfo"}"#;
-    let answer = session.host.agent(subject.domain.uuid, question, AGENT_WITHIN)?.unwrap_or_default();
+    let answer = context.host.agent(subject.domain.uuid, question, AGENT_WITHIN)?.unwrap_or_default();
     let serial = found.live.as_ref().and_then(|d| d.serial.as_deref());
     let mounts = mounts_on(&answer, serial.unwrap_or(&found.target));
     let Some(first) = mounts.first() else { return Ok(()) };
@@ -159,14 +159,14 @@ fn mounts_on(answer: &str, serial: &str) -> Vec<String> {
 impl Detachment {
     /// What becomes of the volume: it goes only if the record names it, the disk is on it, and nobody else
     /// uses it.
-    fn decide(&mut self, session: &Session<'_>) -> Result<(), Error> {
+    fn decide(&mut self, context: &Context) -> Result<(), Error> {
         let Some(recorded) = self.found.recorded.clone() else {
             self.kept = self.source().map(|path| (path, "foundry did not make it".into()));
             return Ok(());
         };
-        self.found.own_volume(session, &self.subject)?;
-        let Some(volume) = session.host.volume(&recorded.pool, &recorded.name)? else {
-            return self.missing(session, &recorded);
+        self.found.own_volume(context, &self.subject)?;
+        let Some(volume) = context.host.volume(&recorded.pool, &recorded.name)? else {
+            return self.missing(context, &recorded);
         };
         let described = format!("volume '{}' in pool '{}'", volume.name, volume.pool);
         if self.keep {
@@ -174,9 +174,9 @@ impl Detachment {
             return Ok(());
         }
         let why = "they may need the disk; --keep detaches it and keeps its volume";
-        check_snapshots(session, &self.subject, why)?;
-        self.subject.check_held(session, &recorded)?;
-        match self.reason_to_stay(session, &recorded, &volume)? {
+        check_snapshots(context, &self.subject, why)?;
+        self.subject.check_held(context, &recorded)?;
+        match self.reason_to_stay(context, &recorded, &volume)? {
             Some(reason) => self.kept = Some((described, reason)),
             None => self.volume = Some(doomed(volume)),
         }
@@ -203,8 +203,8 @@ impl Detachment {
     }
 
     /// A volume that libvirt does not show is gone, unless its pool is stopped.
-    fn missing(&mut self, session: &Session<'_>, recorded: &RecordedVolume) -> Result<(), Error> {
-        let pool = session.host.pool(&recorded.pool)?;
+    fn missing(&mut self, context: &Context, recorded: &RecordedVolume) -> Result<(), Error> {
+        let pool = context.host.pool(&recorded.pool)?;
         self.gone = pool.as_ref().is_none_or(|pool| pool.active);
         match pool {
             Some(pool) if !pool.active && !self.keep => Err(Error::new(
@@ -219,11 +219,11 @@ impl Detachment {
 
     fn reason_to_stay(
         &self,
-        session: &Session<'_>,
+        context: &Context,
         recorded: &RecordedVolume,
         volume: &Volume,
     ) -> Result<Option<String>, Error> {
-        if !is_same_file(session, &volume.path, &recorded.path) {
+        if !is_same_file(context, &volume.path, &recorded.path) {
             return Ok(Some(format!("it is at {} and not at {}", volume.path, recorded.path)));
         }
         if let Some(doubt) = self.subject.ownership().doubt(recorded, volume) {
@@ -234,7 +234,7 @@ impl Detachment {
         {
             return Ok(Some(reason));
         }
-        let usage = Usage::look(session, Some(self.subject.domain.uuid))?;
+        let usage = Usage::look(context, Some(self.subject.domain.uuid))?;
         Ok(usage.reason_to_stay((&volume.pool, &volume.name, &volume.path), &[]))
     }
 }
@@ -254,30 +254,30 @@ fn doomed(volume: Volume) -> Doomed {
 /// # Errors
 /// [`foundry_core::error::Kind::Timeout`] where the guest does not let go: then nothing is deleted. Else what failed; the same
 /// command again finishes.
-pub fn detach(session: &Session<'_>, detachment: &Detachment, patience: Duration) -> Result<(), Error> {
+pub fn detach(context: &Context, detachment: &Detachment, patience: Duration) -> Result<(), Error> {
     let Detachment { vm, target, subject, found, .. } = detachment;
-    session.progress.tell(Event::Begins(format!("Detaching disk '{target}' from VM '{vm}'...")));
-    session.cancel.check_unchanged()?;
+    context.progress.tell(Event::Begins(format!("Detaching disk '{target}' from VM '{vm}'...")));
+    context.cancel.check_unchanged()?;
     let unfinished =
-        |error: Error| or_taken_away(session, &subject.domain, error.outcome(finishing(detachment)));
+        |error: Error| or_taken_away(context, &subject.domain, error.outcome(finishing(detachment)));
     let half = format!("disk '{target}' of VM '{vm}' may be half detached");
-    let _leaves = session.cancel.leaves([half, finishing(detachment)]);
+    let _leaves = context.cancel.leaves([half, finishing(detachment)]);
     if detachment.keep && found.recorded.is_some() {
-        release(session, detachment).map_err(unfinished)?;
+        release(context, detachment).map_err(unfinished)?;
     }
     if let Some(live) = &found.live {
-        let unplugged = unplug(session, detachment, &live.target, patience);
-        unplugged.map_err(|error| reclaim(session, detachment, unfinished(error)))?;
+        let unplugged = unplug(context, detachment, &live.target, patience);
+        unplugged.map_err(|error| reclaim(context, detachment, unfinished(error)))?;
     }
     if let Some(next) = &found.next {
-        let detached = session.host.detach_disk(subject.domain.uuid, &next.target, Affect::Config);
+        let detached = context.host.detach_disk(subject.domain.uuid, &next.target, Affect::Config);
         detached.map_err(|e| unfinished(e.into()))?;
     }
-    session.done("Disk detached");
-    delete_volume(session, detachment).map_err(unfinished)?;
-    forget(session, detachment).map_err(unfinished)?;
+    context.done("Disk detached");
+    delete_volume(context, detachment).map_err(unfinished)?;
+    forget(context, detachment).map_err(unfinished)?;
     if let Some((what, why)) = detachment.kept.as_ref().filter(|_| !detachment.keep) {
-        session.warn(format!("left: {what}: {why}"));
+        context.warn(format!("left: {what}: {why}"));
     }
     Ok(())
 }
@@ -289,13 +289,13 @@ fn finishing(detachment: &Detachment) -> String {
 }
 
 /// From here on nothing deletes the volume.
-fn release(session: &Session<'_>, detachment: &Detachment) -> Result<(), Error> {
+fn release(context: &Context, detachment: &Detachment) -> Result<(), Error> {
     let Some(RecordedVolume { pool, name, .. }) = &detachment.found.recorded else { return Ok(()) };
-    rewrite(session, &detachment.subject.domain, |record| strike_volume(record, pool, name)).map(drop)
+    rewrite(context, &detachment.subject.domain, |record| strike_volume(record, pool, name)).map(drop)
 }
 
 /// The disk stays, and so it is the VM's again.
-fn reclaim(session: &Session<'_>, detachment: &Detachment, error: Error) -> Error {
+fn reclaim(context: &Context, detachment: &Detachment, error: Error) -> Error {
     let Some(recorded) = detachment.found.recorded.clone().filter(|_| detachment.keep) else { return error };
     let put_back = |record: &mut Record| {
         if !record.volumes.iter().any(|v| v.pool == recorded.pool && v.name == recorded.name) {
@@ -303,7 +303,7 @@ fn reclaim(session: &Session<'_>, detachment: &Detachment, error: Error) -> Erro
             record.volumes.insert(at.unwrap_or(record.volumes.len()), recorded.clone());
         }
     };
-    match rewrite(session, &detachment.subject.domain, put_back) {
+    match rewrite(context, &detachment.subject.domain, put_back) {
         Ok(_) => error,
         Err(_) => error.outcome(format!(
             "foundry does not count volume '{}' in pool '{}' as the VM's any more: destroy keeps it",
@@ -313,20 +313,15 @@ fn reclaim(session: &Session<'_>, detachment: &Detachment, error: Error) -> Erro
 }
 
 /// libvirt only passes the wish on: the guest lets go of a disk, or it does not.
-fn unplug(
-    session: &Session<'_>,
-    detachment: &Detachment,
-    target: &str,
-    patience: Duration,
-) -> Result<(), Error> {
+fn unplug(context: &Context, detachment: &Detachment, target: &str, patience: Duration) -> Result<(), Error> {
     let Detachment { vm, subject, .. } = detachment;
     let uuid = subject.domain.uuid;
-    session.working("Waiting for the guest to let go of the disk");
-    session.host.detach_disk(uuid, target, Affect::Live)?;
-    if is_let_go(session, uuid, target, patience, || session.cancel.is_requested())? {
+    context.working("Waiting for the guest to let go of the disk");
+    context.host.detach_disk(uuid, target, Affect::Live)?;
+    if is_let_go(context, uuid, target, patience, || context.cancel.is_requested())? {
         return Ok(());
     }
-    session.cancel.check().map_err(|e| e.outcome("the guest was asked and may still let go of the disk"))?;
+    context.cancel.check().map_err(|e| e.outcome("the guest was asked and may still let go of the disk"))?;
     Err(Error::new(
         Code::DiskHeld,
         format!("the guest of VM '{vm}' did not let go of disk '{target}' in {} s", patience.as_secs()),
@@ -337,27 +332,27 @@ fn unplug(
 
 /// Looks at a running domain until it has no such disk; false where that does not come about.
 pub(crate) fn is_let_go(
-    session: &Session<'_>,
+    context: &Context,
     uuid: Uuid,
     target: &str,
     patience: Duration,
     give_up: impl Fn() -> bool,
 ) -> Result<bool, Error> {
-    let until = session.clock.elapsed().saturating_add(patience);
+    let until = context.clock.elapsed().saturating_add(patience);
     loop {
-        let is_off = session.host.state(uuid)?.is_none_or(|now| !now.state.is_active());
-        let described = if is_off { None } else { session.host.describe(uuid, View::Current)? };
+        let is_off = context.host.state(uuid)?.is_none_or(|now| !now.state.is_active());
+        let described = if is_off { None } else { context.host.describe(uuid, View::Current)? };
         if described.is_none_or(|now| now.disk(target).is_none()) {
             return Ok(true);
         }
-        if give_up() || session.clock.elapsed() >= until {
+        if give_up() || context.clock.elapsed() >= until {
             return Ok(false);
         }
-        session.clock.sleep(LOOK_EVERY);
+        context.clock.sleep(LOOK_EVERY);
     }
 }
 
-fn delete_volume(session: &Session<'_>, detachment: &Detachment) -> Result<(), Error> {
+fn delete_volume(context: &Context, detachment: &Detachment) -> Result<(), Error> {
     let (Some(volume), Some(recorded)) = (&detachment.volume, &detachment.found.recorded) else {
         return Ok(());
     };
@@ -365,13 +360,13 @@ fn delete_volume(session: &Session<'_>, detachment: &Detachment) -> Result<(), E
         (&recorded.pool, &recorded.name, &recorded.attaching) == (&v.pool, &v.name, &v.attaching)
     };
     let what = format!("disk '{}' was detached", detachment.target);
-    delete_unplugged(session, &detachment.subject.domain, volume, is_same, &what)
+    delete_unplugged(context, &detachment.subject.domain, volume, is_same, &what)
 }
 
 /// The VM is now one without that disk.
-fn forget(session: &Session<'_>, detachment: &Detachment) -> Result<(), Error> {
+fn forget(context: &Context, detachment: &Detachment) -> Result<(), Error> {
     let Detachment { target, subject, found, .. } = detachment;
-    rewrite(session, &subject.domain, |record| {
+    rewrite(context, &subject.domain, |record| {
         if let Some(RecordedVolume { pool, name, .. }) = &found.recorded {
             strike_volume(record, pool, name);
         }

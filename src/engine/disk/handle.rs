@@ -1,6 +1,6 @@
 //! Finds the VM whose disks are to change, and the disk.
 
-use crate::Session;
+use crate::Context;
 use crate::disk::backing_chain;
 use crate::disk::own_disk::{disk_on, follow_moves, is_on, recorded_of};
 use crate::disk::ownership::Ownership;
@@ -39,8 +39,8 @@ impl Subject {
     ///
     /// # Errors
     /// [`foundry_core::error::Kind::Vm`] where there is none, it is not foundry's, or it is only half there.
-    pub(crate) fn look(session: &Session<'_>, name: &str) -> Result<Self, Error> {
-        let Some(domain) = find(session, name)? else { return Err(absent(session, name)?) };
+    pub(crate) fn look(context: &Context, name: &str) -> Result<Self, Error> {
+        let Some(domain) = find(context, name)? else { return Err(absent(context, name)?) };
         let record = whole_record(&domain)?;
         if !domain.persistent {
             return Err(refused(
@@ -52,12 +52,12 @@ impl Subject {
         if domain.saved {
             return Err(saved(&domain));
         }
-        let described = |view| session.host.describe(domain.uuid, view);
+        let described = |view| context.host.describe(domain.uuid, view);
         let live = if domain.state.is_active() { described(View::Current)? } else { None };
-        let Some(next) = described(View::Config)? else { return Err(absent(session, name)?) };
+        let Some(next) = described(View::Config)? else { return Err(absent(context, name)?) };
         let mut record = Ages::of(&domain, record, live.is_some().then_some(&next)).merged();
         let views: Vec<&DomainDescription> = live.iter().chain([&next]).collect();
-        follow_moves(session, &mut record, &views)?;
+        follow_moves(context, &mut record, &views)?;
         Ok(Self { domain, record, live, next })
     }
 
@@ -75,8 +75,8 @@ impl Subject {
     ///
     /// # Errors
     /// [`foundry_core::error::Kind::Storage`] where a program has it open and locked.
-    pub(crate) fn check_held(&self, session: &Session<'_>, volume: &RecordedVolume) -> Result<(), Error> {
-        if self.live.is_some() || !file_locks::is_locked(session, &volume.path) {
+    pub(crate) fn check_held(&self, context: &Context, volume: &RecordedVolume) -> Result<(), Error> {
+        if self.live.is_some() || !file_locks::is_locked(context, &volume.path) {
             return Ok(());
         }
         Err(file_locks::refused(self.name(), &volume.pool, &volume.name).outcome("nothing was changed"))
@@ -164,7 +164,7 @@ impl Found {
     ///
     /// # Errors
     /// Why it is not.
-    pub(super) fn own_volume(&self, session: &Session<'_>, of: &Subject) -> Result<&RecordedVolume, Error> {
+    pub(super) fn own_volume(&self, context: &Context, of: &Subject) -> Result<&RecordedVolume, Error> {
         let (vm, target) = (of.name(), &self.target);
         let Some(recorded) = &self.recorded else {
             return Err(refused(
@@ -174,14 +174,14 @@ impl Found {
         };
         match self.live.iter().chain(&self.next).find(|d| !is_on(d, recorded)) {
             None => Ok(recorded),
-            Some(other) => Err(self.not_on_its_own(session, of, recorded, other)?),
+            Some(other) => Err(self.not_on_its_own(context, of, recorded, other)?),
         }
     }
 
     /// What took the volume's place is a snapshot's where the volume lies below it, and then it can be taken back.
     fn not_on_its_own(
         &self,
-        session: &Session<'_>,
+        context: &Context,
         of: &Subject,
         recorded: &RecordedVolume,
         other: &DiskDescription,
@@ -192,7 +192,7 @@ impl Found {
             refused(Code::DiskNotOwn, format!("disk '{target}' of VM '{vm}' is not on its own volume"));
         let (vm, word) = (of.domain.shell_name(), shell_word(&other.target));
         let is_known = self.live.as_ref().is_some_and(|d| d.backing_chain.contains(&recorded.path));
-        let is_snapshot = is_known || backing_chain::lies_on(session, place, recorded)?;
+        let is_snapshot = is_known || backing_chain::lies_on(context, place, recorded)?;
         Ok(match is_snapshot {
             // Without --base, libvirt commits the whole chain, down into the image that other VMs lie on.
             true => error.because(format!("it is on {place}, which an external snapshot made")).hint(format!(

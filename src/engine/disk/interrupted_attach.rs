@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::detach::{self, Detachment};
 use super::handle::{Found, Subject, refused};
 use super::record_update::{add_disk, insert_volume, rewrite, strike_volume};
-use crate::Session;
+use crate::Context;
 use crate::vm::destroy::Doomed;
 use foundry_core::error::{Code, Error};
 use foundry_core::names::DiskTarget;
@@ -62,11 +62,11 @@ impl Attempt {
 /// # Errors
 /// Where it cannot be finished without its user, and the host's.
 pub(crate) fn broken_attach(
-    session: &Session<'_>,
+    context: &Context,
     domain: &Domain,
     noted: &RecordedVolume,
 ) -> Result<Attempt, Error> {
-    let subject = Subject::look(session, &domain.name)?;
+    let subject = Subject::look(context, &domain.name)?;
     let vm = subject.name().to_owned();
     let is_dead = |v: &RecordedVolume| {
         is_same(v, noted) && v.attaching.as_ref().is_some_and(|maker| maker.liveness() == Liveness::Dead)
@@ -79,27 +79,27 @@ pub(crate) fn broken_attach(
         .ok_or_else(|| refused(Code::DiskNotOwn, format!("volume '{}' is no disk's", noted.name)))?;
     let found = subject.disk(&target)?;
     let outcome = match found.described() {
-        None => Outcome::Apart(Box::new(detach::survey(session, &vm, &target, false)?)),
-        Some(_) => plugged(session, &subject, &found, noted)?,
+        None => Outcome::Apart(Box::new(detach::survey(context, &vm, &target, false)?)),
+        Some(_) => plugged(context, &subject, &found, noted)?,
     };
     Ok(Attempt { domain: domain.uuid, vm, noted: noted.clone(), outcome })
 }
 
 fn plugged(
-    session: &Session<'_>,
+    context: &Context,
     subject: &Subject,
     found: &Found,
     noted: &RecordedVolume,
 ) -> Result<Outcome, Error> {
     let (vm, target) = (subject.name(), &found.target);
-    found.own_volume(session, subject)?;
+    found.own_volume(context, subject)?;
     let by_hand = |what: &str| {
         let hint =
             format!("foundry disk detach {} {} removes it", subject.domain.shell_name(), shell_word(target));
         refused(Code::DiskHalfThere, format!("disk '{target}' of VM '{vm}' {what}")).hint(hint)
     };
     let Some(next) = &found.next else { return Err(by_hand("is there until the VM stops only")) };
-    let Some(volume) = session.host.volume(&noted.pool, &noted.name)? else {
+    let Some(volume) = context.host.volume(&noted.pool, &noted.name)? else {
         return Err(by_hand("is on a volume that cannot be seen"));
     };
     let settled = RecordedVolume {
@@ -135,20 +135,20 @@ fn is_same(one: &RecordedVolume, other: &RecordedVolume) -> bool {
 ///
 /// # Errors
 /// What failed; another run finishes it.
-pub(crate) fn finish_attach(session: &Session<'_>, attempt: &Attempt) -> Result<Option<String>, Error> {
+pub(crate) fn finish_attach(context: &Context, attempt: &Attempt) -> Result<Option<String>, Error> {
     let Attempt { domain, vm, noted, outcome } = attempt;
-    let now = Subject::look(session, vm)?;
+    let now = Subject::look(context, vm)?;
     if now.domain.uuid != *domain || !now.record.volumes.iter().any(|v| is_same(v, noted)) {
         return Err(refused(Code::ChangedMeanwhile, format!("VM '{vm}' has changed since it was looked at")));
     }
     let Plugged { domain, disk, volume } = match outcome {
         // The guest does not have it, so that there is nothing to wait for.
         Outcome::Apart(detachment) => {
-            return detach::detach(session, detachment, Duration::ZERO).map(|()| None);
+            return detach::detach(context, detachment, Duration::ZERO).map(|()| None);
         }
         Outcome::Plugged(plugged) => &**plugged,
     };
-    rewrite(session, domain, |record| {
+    rewrite(context, domain, |record| {
         if record.volumes.iter().any(|v| is_same(v, noted)) {
             strike_volume(record, &volume.pool, &volume.name);
             insert_volume(record, volume.clone());

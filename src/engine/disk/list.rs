@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::Session;
+use crate::Context;
 use crate::disk::own_disk::{disk_on, follow_moves, is_on, recorded_of};
 use crate::storage::usage;
 use crate::vm::lookup::{absent, find_to_show};
@@ -81,28 +81,28 @@ impl Presence {
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Vm`] where there is no such VM; the host's.
-pub fn list(session: &Session<'_>, vm: Option<&str>) -> Result<Vec<Disk>, Error> {
+pub fn list(context: &Context, vm: Option<&str>) -> Result<Vec<Disk>, Error> {
     let domains = match vm {
-        None => session.host.domains(false)?,
-        Some(name) => match find_to_show(session, name)? {
+        None => context.host.domains(false)?,
+        Some(name) => match find_to_show(context, name)? {
             Some(domain) => vec![domain],
-            None => return Err(absent(session, name)?),
+            None => return Err(absent(context, name)?),
         },
     };
     let mut disks = Vec::new();
     for domain in &domains {
-        disks.extend(disks_of(session, domain)?);
+        disks.extend(disks_of(context, domain)?);
     }
     disks.sort_by(|a: &Disk, b: &Disk| (&a.vm, &a.device).cmp(&(&b.vm, &b.device)));
     Ok(disks)
 }
 
-fn disks_of(session: &Session<'_>, domain: &Domain) -> Result<Vec<Disk>, Error> {
-    let Some((live, next)) = describe(session, domain)? else { return Ok(Vec::new()) };
+fn disks_of(context: &Context, domain: &Domain) -> Result<Vec<Disk>, Error> {
+    let Some((live, next)) = describe(context, domain)? else { return Ok(Vec::new()) };
     let views: Vec<&DomainDescription> = live.iter().chain(&next).collect();
     let mut record = domain.own_record();
     if let Some(record) = &mut record {
-        follow_moves(session, record, &views)?;
+        follow_moves(context, record, &views)?;
     }
     let volumes: &[RecordedVolume] = record.as_ref().map_or(&[], |record| &record.volumes);
     let mut disks = Vec::new();
@@ -113,13 +113,13 @@ fn disks_of(session: &Session<'_>, domain: &Domain) -> Result<Vec<Disk>, Error> 
             (false, true) if live.is_some() => Presence::NextStart,
             _ => Presence::Attached,
         };
-        disks.push(seen(session, domain, recorded_of(volumes, &views, disk), disk, presence)?);
+        disks.push(seen(context, domain, recorded_of(volumes, &views, disk), disk, presence)?);
     }
     for volume in volumes {
         let has_its_place = |d: &Disk| volume.target().as_ref() == Some(&d.device);
         let is_used = views.iter().any(|described| disk_on(described, volume).is_some());
         if !is_used && !disks.iter().any(has_its_place) {
-            disks.push(unfinished(session, domain, volume)?);
+            disks.push(unfinished(context, domain, volume)?);
         }
     }
     Ok(disks)
@@ -128,8 +128,8 @@ fn disks_of(session: &Session<'_>, domain: &Domain) -> Result<Vec<Disk>, Error> 
 /// As it runs and as it starts next; `None` where it vanished since it was listed.
 type Views = (Option<DomainDescription>, Option<DomainDescription>);
 
-fn describe(session: &Session<'_>, domain: &Domain) -> Result<Option<Views>, Error> {
-    let view = |view| session.host.describe(domain.uuid, view);
+fn describe(context: &Context, domain: &Domain) -> Result<Option<Views>, Error> {
+    let view = |view| context.host.describe(domain.uuid, view);
     let live = if domain.state.is_active() { view(View::Current)? } else { None };
     let next = if domain.persistent { view(View::Config)? } else { None };
     Ok((live.is_some() || next.is_some()).then_some((live, next)))
@@ -140,7 +140,7 @@ fn has(described: Option<&DomainDescription>, target: &str) -> bool {
 }
 
 fn seen(
-    session: &Session<'_>,
+    context: &Context,
     domain: &Domain,
     recorded: Option<&RecordedVolume>,
     disk: &DiskDescription,
@@ -148,16 +148,16 @@ fn seen(
 ) -> Result<Disk, Error> {
     let named = disk.source.path().map(str::to_owned);
     let volume = match (&named, &disk.source) {
-        (Some(path), _) => session.host.volume_at(path)?,
-        (None, DiskSource::Volume { pool, volume }) => session.host.volume(pool, volume)?,
+        (Some(path), _) => context.host.volume_at(path)?,
+        (None, DiskSource::Volume { pool, volume }) => context.host.volume(pool, volume)?,
         (None, _) => None,
     };
     // What a snapshot put in its place is another file, of which the record says nothing, nor libvirt until it looks anew.
     let same = recorded.filter(|r| is_on(disk, r));
     let volume = match (volume, &named, recorded) {
         (None, Some(path), Some(recorded)) if same.is_none() => {
-            usage::refresh(session, &recorded.pool)?;
-            session.host.volume_at(path)?
+            usage::refresh(context, &recorded.pool)?;
+            context.host.volume_at(path)?
         }
         (volume, ..) => volume,
     };
@@ -172,8 +172,8 @@ fn seen(
     })
 }
 
-fn unfinished(session: &Session<'_>, domain: &Domain, recorded: &RecordedVolume) -> Result<Disk, Error> {
-    let volume = session.host.volume(&recorded.pool, &recorded.name)?;
+fn unfinished(context: &Context, domain: &Domain, recorded: &RecordedVolume) -> Result<Disk, Error> {
+    let volume = context.host.volume(&recorded.pool, &recorded.name)?;
     let target = recorded.target().unwrap_or_else(|| "-".into());
     Ok(Disk::of(domain, &target, Some(recorded), volume, Presence::Unfinished))
 }

@@ -4,7 +4,7 @@
 //! target, and `virsh edit` swaps two. Nor is it the path in the record: whoever moves a pool gives its volumes, and the
 //! domain, other paths, and pool and name stay.
 
-use crate::Session;
+use crate::Context;
 use crate::storage::usage::identity;
 use foundry_core::error::Error;
 use foundry_core::record::{Record, RecordedVolume};
@@ -49,7 +49,7 @@ pub(crate) fn recorded_of<'r>(
 /// # Errors
 /// The host's.
 pub(crate) fn follow_moves(
-    session: &Session<'_>,
+    context: &Context,
     record: &mut Record,
     views: &[&DomainDescription],
 ) -> Result<(), Error> {
@@ -65,9 +65,9 @@ pub(crate) fn follow_moves(
         if disks().any(|disk| is_on(disk, volume)) {
             continue;
         }
-        let Some(found) = session.host.volume(&volume.pool, &volume.name)? else { continue };
+        let Some(found) = context.host.volume(&volume.pool, &volume.name)? else { continue };
         let has_it = |disk: &&&DiskDescription| {
-            disk.source.path().is_some_and(|path| is_same_file(session, path, &found.path))
+            disk.source.path().is_some_and(|path| is_same_file(context, path, &found.path))
         };
         // The domain's own word for the path is the one that its disks are compared by.
         if let Some(path) = unknown.iter().find(has_it).and_then(|disk| disk.source.path()) {
@@ -78,7 +78,7 @@ pub(crate) fn follow_moves(
 }
 
 /// Whether two paths lead to one file. Where the kernel can be asked, it says.
-pub(crate) fn is_same_file(session: &Session<'_>, one: &str, other: &str) -> bool {
+pub(crate) fn is_same_file(context: &Context, one: &str, other: &str) -> bool {
     let same = || identity(one).zip(identity(other)).is_some_and(|(one, other)| one == other);
-    one == other || (session.host.is_local() && same())
+    one == other || (context.host.is_local() && same())
 }

@@ -2,7 +2,7 @@
 
 use crate::vm::ages::{self, Ages};
 use crate::vm::lookup::taken_away;
-use crate::{Session, lock};
+use crate::{Context, lock};
 use foundry_core::error::{Code, Error};
 use foundry_core::manifest::{DataDisk, Number, Spec};
 use foundry_core::plan;
@@ -23,16 +23,16 @@ const TRIES: usize = 8;
 /// # Errors
 /// Where the VM is gone or no longer whole, or the host refuses.
 pub(super) fn rewrite(
-    session: &Session<'_>,
+    context: &Context,
     domain: &Domain,
     change: impl Fn(&mut Record),
 ) -> Result<Record, Error> {
-    let _turn = lock::with_vm(session, domain.uuid, &domain.name)?;
+    let _turn = lock::with_vm(context, domain.uuid, &domain.name)?;
     let mut failed: Option<HostError> = None;
     for attempt in 0..TRIES {
         // What is written goes into both records, so that they are one from then on.
         let (before, is_one) =
-            if attempt == 0 { read_both(session, domain)? } else { (read(session, domain)?, true) };
+            if attempt == 0 { read_both(context, domain)? } else { (read(context, domain)?, true) };
         let mut after = before.clone();
         change(&mut after);
         if after == before && is_one {
@@ -43,8 +43,8 @@ pub(super) fn rewrite(
             return Err(refused.into());
         }
         after.generation += u64::from(after.manifest != before.manifest);
-        after.changed_at = session.clock.timestamp();
-        failed = session.host.set_record(domain.uuid, &after.to_text()?).err();
+        after.changed_at = context.clock.timestamp();
+        failed = context.host.set_record(domain.uuid, &after.to_text()?).err();
     }
     Err(failed.map_or_else(
         || {
@@ -61,23 +61,23 @@ pub(super) fn rewrite(
 ///
 /// # Errors
 /// Where the VM is gone or no longer whole.
-pub(super) fn read(session: &Session<'_>, domain: &Domain) -> Result<Record, Error> {
-    find(session, domain).map(|(_, record)| record)
+pub(super) fn read(context: &Context, domain: &Domain) -> Result<Record, Error> {
+    find(context, domain).map(|(_, record)| record)
 }
 
 /// The record of the same domain with all volumes that what runs and what starts next name, and whether both have the
 /// same.
-fn read_both(session: &Session<'_>, domain: &Domain) -> Result<(Record, bool), Error> {
-    let (now, record) = find(session, domain)?;
-    let next = ages::next(session, &now)?;
+fn read_both(context: &Context, domain: &Domain) -> Result<(Record, bool), Error> {
+    let (now, record) = find(context, domain)?;
+    let next = ages::next(context, &now)?;
     let ages = Ages::of(&now, record, next.as_ref());
     let is_one = ages.is_one;
     Ok((ages.merged(), is_one))
 }
 
-fn find(session: &Session<'_>, domain: &Domain) -> Result<(Domain, Record), Error> {
+fn find(context: &Context, domain: &Domain) -> Result<(Domain, Record), Error> {
     let name = &domain.name;
-    let now = session.host.domain(name)?.filter(|d| d.uuid == domain.uuid).ok_or_else(|| taken_away(name))?;
+    let now = context.host.domain(name)?.filter(|d| d.uuid == domain.uuid).ok_or_else(|| taken_away(name))?;
     match now.owner() {
         Owner::Foundry(record) if record.state == State::Created => Ok((now, *record)),
         Owner::Foundry(_) => Err(Error::new(Code::HalfDestroyed, format!("VM '{name}' is being destroyed"))),
@@ -92,13 +92,8 @@ fn find(session: &Session<'_>, domain: &Domain) -> Result<(Domain, Record), Erro
 ///
 /// # Errors
 /// As [`rewrite`].
-pub(crate) fn strike_out(
-    session: &Session<'_>,
-    domain: &Domain,
-    pool: &str,
-    name: &str,
-) -> Result<(), Error> {
-    rewrite(session, domain, |record| strike_volume(record, pool, name)).map(drop)
+pub(crate) fn strike_out(context: &Context, domain: &Domain, pool: &str, name: &str) -> Result<(), Error> {
+    rewrite(context, domain, |record| strike_volume(record, pool, name)).map(drop)
 }
 
 /// Strikes a volume out: from here on nothing deletes it.

@@ -12,7 +12,7 @@ use crate::storage::backend::Medium;
 use crate::storage::usage;
 use crate::storage::usage::Usage;
 use crate::vm::lookup::or_taken_away;
-use crate::{Event, Session, lock};
+use crate::{Context, Event, lock};
 use foundry_core::error::{Code, Error};
 use foundry_core::record::{RecordedVolume, Role};
 use foundry_core::text::shell_word;
@@ -52,31 +52,31 @@ pub struct Resized {
 /// # Errors
 /// [`foundry_core::error::Kind::Validation`] for a size smaller than it has, [`foundry_core::error::Kind::Vm`] and [`foundry_core::error::Kind::Storage`] for what stands
 /// in the way, before anything is changed; else the host's, with what became of the disk.
-pub fn resize(session: &Session<'_>, vm: &str, disk: &str, wish: SizeWish) -> Result<Resized, Error> {
-    let subject = Subject::look(session, vm)?;
+pub fn resize(context: &Context, vm: &str, disk: &str, wish: SizeWish) -> Result<Resized, Error> {
+    let subject = Subject::look(context, vm)?;
     let found = subject.disk(disk)?;
-    resize_found(session, &subject, found, wish).map_err(|e| or_taken_away(session, &subject.domain, e))
+    resize_found(context, &subject, found, wish).map_err(|e| or_taken_away(context, &subject.domain, e))
 }
 
 fn resize_found(
-    session: &Session<'_>,
+    context: &Context,
     subject: &Subject,
     found: Found,
     wish: SizeWish,
 ) -> Result<Resized, Error> {
-    let volume = growable(session, subject, &found)?;
+    let volume = growable(context, subject, &found)?;
     let size = wanted(subject, &found, &volume, wish)?;
     let live = found.live.is_some();
     let grown = format!("disk '{}' may have {size} by now", found.target);
-    let _leaves = session.cancel.leaves([grown, again(subject, &found.target, size)]);
+    let _leaves = context.cancel.leaves([grown, again(subject, &found.target, size)]);
     if size > volume.capacity {
-        check_idle(session, subject, &found)?;
-        check_room(session, &volume, size)?;
-        session.cancel.check_unchanged()?;
-        session.progress.tell(Event::Working(format!("Growing disk {} to {size}", found.target)));
-        grow(session, subject, &found, &volume, size)?;
+        check_idle(context, subject, &found)?;
+        check_room(context, &volume, size)?;
+        context.cancel.check_unchanged()?;
+        context.progress.tell(Event::Working(format!("Growing disk {} to {size}", found.target)));
+        grow(context, subject, &found, &volume, size)?;
     }
-    let write_down = rewrite(session, &subject.domain, |record| {
+    let write_down = rewrite(context, &subject.domain, |record| {
         found.recorded.iter().for_each(|volume| set_size(record, volume, size));
     });
     write_down.map_err(|e| {
@@ -93,7 +93,7 @@ fn resize_found(
         target: found.target,
         from: volume.capacity,
         to: size,
-        agent: live.then(|| agent_answers(session, subject)),
+        agent: live.then(|| agent_answers(context, subject)),
         live,
     })
 }
@@ -106,7 +106,7 @@ fn again(subject: &Subject, target: &str, size: Bytes) -> String {
 }
 
 /// The volume of a disk that may grow.
-fn growable(session: &Session<'_>, subject: &Subject, found: &Found) -> Result<Volume, Error> {
+fn growable(context: &Context, subject: &Subject, found: &Found) -> Result<Volume, Error> {
     let vm = subject.name();
     let target = &found.target;
     let is_cdrom = found.described().is_some_and(|d| d.device != DiskDevice::Disk);
@@ -116,7 +116,7 @@ fn growable(session: &Session<'_>, subject: &Subject, found: &Found) -> Result<V
             format!("disk '{target}' of VM '{vm}' is a CD-ROM, which does not grow"),
         ));
     }
-    let recorded = found.own_volume(session, subject)?;
+    let recorded = found.own_volume(context, subject)?;
     let Some(described) = found.described().filter(|_| recorded.attaching.is_none()) else {
         return Err(unfinished(subject, target));
     };
@@ -124,7 +124,7 @@ fn growable(session: &Session<'_>, subject: &Subject, found: &Found) -> Result<V
         let what = if described.readonly { "read-only" } else { "shared with other domains" };
         return Err(refused(Code::DiskNotOwn, format!("disk '{target}' of VM '{vm}' is {what}")));
     }
-    existing_volume(session, recorded)
+    existing_volume(context, recorded)
 }
 
 /// An attach or a detach that was broken off.
@@ -138,13 +138,13 @@ pub(super) fn unfinished(subject: &Subject, target: &str) -> Error {
 }
 
 /// The volume as libvirt sees it.
-pub(super) fn existing_volume(session: &Session<'_>, recorded: &RecordedVolume) -> Result<Volume, Error> {
+pub(super) fn existing_volume(context: &Context, recorded: &RecordedVolume) -> Result<Volume, Error> {
     let RecordedVolume { pool, name, .. } = recorded;
-    if let Some(volume) = session.host.volume(pool, name)? {
+    if let Some(volume) = context.host.volume(pool, name)? {
         return Ok(volume);
     }
     let told = |code, message: String| Error::new(code, message).outcome("nothing was changed");
-    Err(match session.host.pool(pool)? {
+    Err(match context.host.pool(pool)? {
         Some(found) if found.active => {
             told(Code::VolumeMissing, format!("volume '{name}' is not in pool '{pool}'"))
                 .hint(format!("foundry pool refresh {} looks again", shell_word(pool)))
@@ -183,13 +183,13 @@ fn wanted(subject: &Subject, found: &Found, volume: &Volume, wish: SizeWish) -> 
 }
 
 /// Nothing else may be at work on the disk, and nothing may need it as it is.
-fn check_idle(session: &Session<'_>, subject: &Subject, found: &Found) -> Result<(), Error> {
+fn check_idle(context: &Context, subject: &Subject, found: &Found) -> Result<(), Error> {
     let (vm, target) = (subject.name(), &found.target);
-    check_snapshots(session, subject, "to go back to one would bring back the smaller disk")?;
-    check_block_job(session, subject, found)?;
-    let recorded = found.own_volume(session, subject)?;
-    subject.check_held(session, recorded)?;
-    let usage = Usage::look(session, Some(subject.domain.uuid))?;
+    check_snapshots(context, subject, "to go back to one would bring back the smaller disk")?;
+    check_block_job(context, subject, found)?;
+    let recorded = found.own_volume(context, subject)?;
+    subject.check_held(context, recorded)?;
+    let usage = Usage::look(context, Some(subject.domain.uuid))?;
     let RecordedVolume { pool, name, path, .. } = recorded;
     match usage.reason_to_stay((pool, name, path), &[]) {
         None => Ok(()),
@@ -205,8 +205,8 @@ fn check_idle(session: &Session<'_>, subject: &Subject, found: &Found) -> Result
 }
 
 /// A snapshot describes the disks as they were.
-pub(crate) fn check_snapshots(session: &Session<'_>, subject: &Subject, why: &str) -> Result<(), Error> {
-    let snapshots = session.host.snapshots(subject.domain.uuid)?;
+pub(crate) fn check_snapshots(context: &Context, subject: &Subject, why: &str) -> Result<(), Error> {
+    let snapshots = context.host.snapshots(subject.domain.uuid)?;
     let Some(first) = snapshots.first() else { return Ok(()) };
     let vm = subject.name();
     Err(refused(Code::SnapshotInTheWay, format!("VM '{vm}' has snapshots: {}", snapshots.join(", ")))
@@ -219,10 +219,10 @@ pub(crate) fn check_snapshots(session: &Session<'_>, subject: &Subject, why: &st
 }
 
 /// QEMU does one thing with a disk at a time.
-pub(super) fn check_block_job(session: &Session<'_>, subject: &Subject, found: &Found) -> Result<(), Error> {
+pub(super) fn check_block_job(context: &Context, subject: &Subject, found: &Found) -> Result<(), Error> {
     let (vm, target) = (subject.name(), &found.target);
     let Some(live) = &found.live else { return Ok(()) };
-    if !has_block_job(session, subject, &live.target)? {
+    if !has_block_job(context, subject, &live.target)? {
         return Ok(());
     }
     Err(refused(Code::DiskBusy, format!("a block job works on disk '{target}' of VM '{vm}'")).hint(format!(
@@ -233,13 +233,13 @@ pub(super) fn check_block_job(session: &Session<'_>, subject: &Subject, found: &
 }
 
 /// A disk that the guest lets go of at this moment has none.
-fn has_block_job(session: &Session<'_>, subject: &Subject, target: &str) -> Result<bool, Error> {
+fn has_block_job(context: &Context, subject: &Subject, target: &str) -> Result<bool, Error> {
     let uuid = subject.domain.uuid;
-    let refused = match session.host.has_block_job(uuid, target) {
+    let refused = match context.host.has_block_job(uuid, target) {
         Err(refused) if !refused.outcome_unknown() => refused,
         answer => return Ok(answer?),
     };
-    let now = session.host.describe(uuid, View::Current)?;
+    let now = context.host.describe(uuid, View::Current)?;
     if now.is_some_and(|now| now.disk(target).is_some()) { Err(refused.into()) } else { Ok(false) }
 }
 
@@ -263,10 +263,10 @@ fn check_growing(pool: &Pool, volume: &Volume, size: Bytes) -> Result<(), Error>
 }
 
 /// Disks are thin: they promise more than they take.
-fn check_room(session: &Session<'_>, volume: &Volume, size: Bytes) -> Result<(), Error> {
+fn check_room(context: &Context, volume: &Volume, size: Bytes) -> Result<(), Error> {
     // What libvirt knows of the room is from its last look.
-    usage::refresh(session, &volume.pool)?;
-    let Some(pool) = session.host.pool(&volume.pool)? else { return Ok(()) };
+    usage::refresh(context, &volume.pool)?;
+    let Some(pool) = context.host.pool(&volume.pool)? else { return Ok(()) };
     check_growing(&pool, volume, size)?;
     if volume.format != "raw" && pool.available < ROOM_FOR_TABLES {
         return Err(Error::new(
@@ -278,7 +278,7 @@ fn check_room(session: &Session<'_>, volume: &Volume, size: Bytes) -> Result<(),
     }
     let promised = Bytes(size.0.saturating_sub(volume.allocation.0));
     if pool.available < promised {
-        session.warn(format!(
+        context.warn(format!(
             "the disk can take {promised} more, and pool '{}' has {} left",
             pool.name, pool.available
         ));
@@ -288,7 +288,7 @@ fn check_room(session: &Session<'_>, volume: &Volume, size: Bytes) -> Result<(),
 
 /// A call that failed may have done its work: the volume says.
 fn grow(
-    session: &Session<'_>,
+    context: &Context,
     subject: &Subject,
     found: &Found,
     volume: &Volume,
@@ -296,15 +296,15 @@ fn grow(
 ) -> Result<(), Error> {
     let Domain { uuid, name, .. } = &subject.domain;
     let outcome = if let Some(live) = &found.live {
-        session.host.resize_disk(*uuid, &live.target, size)
+        context.host.resize_disk(*uuid, &live.target, size)
     } else {
         // Of a VM that is recreated the volume may have the same name.
-        let _turn = lock::with_vm(session, *uuid, name)?;
-        read(session, &subject.domain)?;
-        session.host.resize_volume(&volume.pool, &volume.name, size)
+        let _turn = lock::with_vm(context, *uuid, name)?;
+        read(context, &subject.domain)?;
+        context.host.resize_volume(&volume.pool, &volume.name, size)
     };
     let Err(failed) = outcome else { return Ok(()) };
-    match session.host.volume(&volume.pool, &volume.name) {
+    match context.host.volume(&volume.pool, &volume.name) {
         Ok(Some(now)) if now.capacity >= size => Ok(()),
         Ok(Some(_)) => Err(Error::from(failed).outcome("nothing was changed")),
         _ => Err(Error::from(failed)
@@ -313,8 +313,8 @@ fn grow(
 }
 
 /// Only a kindness: the work is done, and what fails here is no failure.
-fn agent_answers(session: &Session<'_>, subject: &Subject) -> bool {
+fn agent_answers(context: &Context, subject: &Subject) -> bool {
     let ping = r#"{"execute":"guest-ping"}"#;
-    let answer = || session.host.agent(subject.domain.uuid, ping, AGENT_WITHIN);
+    let answer = || context.host.agent(subject.domain.uuid, ping, AGENT_WITHIN);
     subject.executes() && matches!(answer(), Ok(Some(_)))
 }

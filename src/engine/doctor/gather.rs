@@ -7,35 +7,35 @@ use super::local::Local;
 use super::trial;
 use crate::context::is_session;
 use crate::storage::status;
-use crate::{Session, Settings};
+use crate::{Context, Settings};
 use foundry_core::error::Error;
 use foundry_host::{Capabilities, Network, Pool};
 
-pub(super) fn facts(session: &Session<'_>, probe: bool) -> Result<Facts, Error> {
-    let host = session.host;
+pub(super) fn facts(context: &Context, probe: bool) -> Result<Facts, Error> {
+    let host = context.host.as_ref();
     let capabilities = host.capabilities()?;
     let machine = said(host.machine())?;
-    let guest_machine = guest_machine(session, &capabilities)?;
-    let trial = trial::run(session, &capabilities, guest_machine.as_ref().ok(), probe)?;
-    let storage = said(status::status(session))?;
+    let guest_machine = guest_machine(context, &capabilities)?;
+    let trial = trial::run(context, &capabilities, guest_machine.as_ref().ok(), probe)?;
+    let storage = said(status::status(context))?;
     let mut pools = said(host.pools())?;
     pools.iter_mut().for_each(|pools| pools.sort_by(|a, b| a.name.cmp(&b.name)));
-    session.cancel.check()?;
+    context.cancel.check()?;
     let local = host.is_local().then(|| {
-        let targets = targets(session.settings, host.uri(), pools.as_deref().unwrap_or_default());
+        let targets = targets(&context.settings, host.uri(), pools.as_deref().unwrap_or_default());
         Local::read(Path::new("/"), &targets)
     });
     Ok(Facts {
         uri: host.uri().to_owned(),
         is_session: is_session(host.uri()),
-        settings: session.settings.clone(),
+        settings: Settings::clone(&context.settings),
         machine,
         guest_machine,
         pools,
         storage,
         domains: said(host.domains(false))?,
         bridges: said(host.bridges())?,
-        networks: networks(session)?,
+        networks: networks(context)?,
         trial,
         local,
         capabilities,
@@ -43,26 +43,26 @@ pub(super) fn facts(session: &Session<'_>, probe: bool) -> Result<Facts, Error> 
 }
 
 fn guest_machine(
-    session: &Session<'_>,
+    context: &Context,
     capabilities: &Capabilities,
 ) -> Result<Said<foundry_host::GuestMachine>, Error> {
     let Some(arch) = arch_of(capabilities) else {
         return Ok(Err(format!("the host's architecture {} is not supported", capabilities.arch)));
     };
-    let Some(virt_type) = virt_type_of(session.settings, capabilities) else {
+    let Some(virt_type) = virt_type_of(&context.settings, capabilities) else {
         return Ok(Err(format!("the host cannot run {} guests", arch.as_str())));
     };
-    said(session.host.guest_machine(arch.as_str(), arch.machine(), virt_type.as_str()))
+    said(context.host.guest_machine(arch.as_str(), arch.machine(), virt_type.as_str()))
 }
 
-fn networks(session: &Session<'_>) -> Result<Said<Vec<Network>>, Error> {
-    let names = match said(session.host.networks())? {
+fn networks(context: &Context) -> Result<Said<Vec<Network>>, Error> {
+    let names = match said(context.host.networks())? {
         Ok(names) => names,
         Err(why) => return Ok(Err(why)),
     };
     let mut networks = Vec::new();
     for name in names {
-        if let Ok(Some(network)) = said(session.host.network(&name))? {
+        if let Ok(Some(network)) = said(context.host.network(&name))? {
             networks.push(network);
         }
     }

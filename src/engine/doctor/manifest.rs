@@ -1,11 +1,11 @@
 //! The preflight of a VM as a list: every check of `create`, passed or not.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use super::{Check, State};
 use crate::preflight::issues::{Finding, Look, report};
 use crate::preflight::look;
-use crate::{Event, Progress, Session};
+use crate::{Context, Event, Progress};
 use foundry_core::error::Error;
 use foundry_core::plan::VmPlan;
 
@@ -22,9 +22,9 @@ pub struct Preflight {
 ///
 /// # Errors
 /// Where the host refuses to say what there is.
-pub fn examine_vm(session: &Session<'_>, plan: &VmPlan) -> Result<Preflight, Error> {
-    let warnings = Warnings::default();
-    let looked = look(&Session { progress: &warnings, ..*session }, plan)?;
+pub fn examine_vm(context: &Context, plan: &VmPlan) -> Result<Preflight, Error> {
+    let warnings = Arc::new(Warnings::default());
+    let looked = look(&context.with_progress(warnings.clone()), plan)?;
     let name = plan.name.as_str();
     let checks =
         looked.findings.looks().iter().flat_map(judge).chain(warnings.checks()).map(|check| check.of(name));
@@ -57,8 +57,8 @@ impl Progress for Warnings {
 }
 
 impl Warnings {
-    fn checks(self) -> Vec<Check> {
-        let texts = self.0.into_inner().unwrap_or_default();
+    fn checks(&self) -> Vec<Check> {
+        let texts = self.0.lock().map(|texts| texts.clone()).unwrap_or_default();
         texts.into_iter().map(|text| Check::new("warning", State::Warning, text)).collect()
     }
 }

@@ -29,7 +29,7 @@ use std::borrow::Cow;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::Session;
+use crate::Context;
 use facts::Facts;
 use foundry_core::error::{Code, Error};
 pub use manifest::{Preflight, examine_vm};
@@ -167,8 +167,8 @@ impl Report {
 ///
 /// # Errors
 /// Where the connection breaks, or somebody interrupts.
-pub fn examine(session: &Session<'_>, probe: bool) -> Result<Report, Error> {
-    Ok(judge(&gather::facts(session, probe)?))
+pub fn examine(context: &Context, probe: bool) -> Result<Report, Error> {
+    Ok(judge(&gather::facts(context, probe)?))
 }
 
 /// Looks at this machine as far as that goes without libvirt, which answered with `error`.

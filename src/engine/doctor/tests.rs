@@ -341,9 +341,9 @@ fn guests_get_to_the_directories_of_pools() {
     let words = ["libvirt-qemu", "may not pass /vms (mode 700)", "setfacl -m u:libvirt-qemu:x /vms"];
     assert_only(&closed(false), "pool-path foundry-vms", State::Problem, &words);
     assert_only(&closed(true), "pool-path foundry-vms", State::Unknown, &["getfacl /vms"]);
-    let mut session = closed(false);
-    (session.is_session, session.uri) = (true, "qemu:///session".into());
-    assert_eq!(not_well(&session), [], "a session's guests run as whoever asks, here root");
+    let mut context = closed(false);
+    (context.is_session, context.uri) = (true, "qemu:///session".into());
+    assert_eq!(not_well(&context), [], "a session's guests run as whoever asks, here root");
     let hidden = change_local(|l| l.directories.get_mut("/vms").unwrap().way = None);
     assert_only(&hidden, "pool-path foundry-vms", State::Unknown, &["/vms"]);
 }

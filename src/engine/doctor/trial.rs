@@ -7,7 +7,7 @@ use quick_xml::escape::escape;
 use uuid::Uuid;
 
 use super::facts::{Trial, arch_of, said, virt_type_of};
-use crate::Session;
+use crate::Context;
 use foundry_core::domain_xml::VirtType;
 use foundry_core::error::Error;
 use foundry_core::plan::Arch;
@@ -25,7 +25,7 @@ const STATELESS: u32 = 8_006_000;
 
 /// Runs it, where somebody asks for it, as `create` would run a VM.
 pub(super) fn run(
-    session: &Session<'_>,
+    context: &Context,
     capabilities: &Capabilities,
     machine: Option<&GuestMachine>,
     probe: bool,
@@ -33,7 +33,8 @@ pub(super) fn run(
     if !probe {
         return Ok(Trial::NotTried);
     }
-    let (Some(arch), Some(virt_type)) = (arch_of(capabilities), virt_type_of(session.settings, capabilities))
+    let (Some(arch), Some(virt_type)) =
+        (arch_of(capabilities), virt_type_of(&context.settings, capabilities))
     else {
         return Ok(Trial::Impossible("the host offers no guests of its own architecture".into()));
     };
@@ -43,9 +44,9 @@ pub(super) fn run(
         ));
     }
     let loader = machine.and_then(plain_firmware);
-    session.working("Running a guest for a moment");
-    match said(session.host.start_transient(&xml(arch, virt_type, loader)))? {
-        Ok(uuid) => watch(session, uuid, virt_type),
+    context.working("Running a guest for a moment");
+    match said(context.host.start_transient(&xml(arch, virt_type, loader)))? {
+        Ok(uuid) => watch(context, uuid, virt_type),
         Err(why) => Ok(Trial::Refused(why)),
     }
 }
@@ -75,15 +76,15 @@ fn xml(arch: Arch, virt_type: VirtType, loader: Option<&str>) -> String {
 }
 
 /// Looks until its time is over, and takes it away. Should that fail, it goes with the connection.
-fn watch(session: &Session<'_>, uuid: Uuid, virt_type: VirtType) -> Result<Trial, Error> {
-    let begun = session.clock.elapsed();
+fn watch(context: &Context, uuid: Uuid, virt_type: VirtType) -> Result<Trial, Error> {
+    let begun = context.clock.elapsed();
     let mut ran = true;
-    while ran && session.clock.elapsed().saturating_sub(begun) < LASTS && !session.cancel.is_requested() {
-        session.clock.sleep(LOOK_EVERY);
-        let now = session.host.state(uuid)?;
+    while ran && context.clock.elapsed().saturating_sub(begun) < LASTS && !context.cancel.is_requested() {
+        context.clock.sleep(LOOK_EVERY);
+        let now = context.host.state(uuid)?;
         ran = now.is_some_and(|now| !now.stopped_by_error());
     }
-    session.host.force_off(uuid)?;
-    session.cancel.check()?;
+    context.host.force_off(uuid)?;
+    context.cancel.check()?;
     Ok(if ran { Trial::Ran(virt_type) } else { Trial::Stopped(virt_type) })
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Fate, Remains, Survey};
-use crate::{Session, image};
+use crate::{Context, image};
 use foundry_core::error::{Code, Error};
 use foundry_core::text::shell_word;
 
@@ -47,7 +47,7 @@ impl fmt::Display for Choice {
 /// # Errors
 /// [`foundry_core::error::Kind::Storage`] at the first name that is none of those that may go.
 pub fn choose<'a>(
-    session: &Session<'_>,
+    context: &Context,
     survey: &'a Survey,
     named: &[Choice],
 ) -> Result<Vec<&'a Remains>, Error> {
@@ -56,7 +56,7 @@ pub fn choose<'a>(
     }
     let mut chosen: Vec<&Remains> = Vec::new();
     for choice in named {
-        let found = named_one(session, survey, choice)?;
+        let found = named_one(context, survey, choice)?;
         if !chosen.iter().any(|known| std::ptr::eq(*known, found)) {
             chosen.push(found);
         }
@@ -64,11 +64,11 @@ pub fn choose<'a>(
     Ok(chosen)
 }
 
-fn named_one<'a>(session: &Session<'_>, survey: &'a Survey, choice: &Choice) -> Result<&'a Remains, Error> {
+fn named_one<'a>(context: &Context, survey: &'a Survey, choice: &Choice) -> Result<&'a Remains, Error> {
     let name = choice.to_string();
     let found: Vec<&Remains> = survey.remains.iter().filter(|remains| remains.name == name).collect();
     match found.as_slice() {
-        [] => Err(explain(session, survey, choice)?.outcome("nothing was changed")),
+        [] => Err(explain(context, survey, choice)?.outcome("nothing was changed")),
         [one] if one.fate == Fate::Stays => Err(stays(one)),
         [one] => Ok(one),
         [one, other, ..] => Err(Error::new(Code::NotLeftOver, format!("{name} is more than one thing"))
@@ -88,28 +88,28 @@ fn stays(found: &Remains) -> Error {
 }
 
 /// Why something that was named is none of those that may go.
-fn explain(session: &Session<'_>, survey: &Survey, choice: &Choice) -> Result<Error, Error> {
+fn explain(context: &Context, survey: &Survey, choice: &Choice) -> Result<Error, Error> {
     let refused = |cause: String| {
         Error::new(Code::NotLeftOver, format!("{choice} is not among what was left")).because(cause)
     };
     let (pool, name) = match choice {
         Choice::Volume { pool, name } => (pool, name),
-        Choice::Path(path) => return Ok(refused(no_orphan(session, survey, path))),
+        Choice::Path(path) => return Ok(refused(no_orphan(context, survey, path))),
         Choice::Vm(vm) => {
             let word = shell_word(vm);
             return Ok(refused("no VM of that name is half there".into())
                 .hint(format!("foundry destroy {word} takes away a whole one")));
         }
     };
-    match session.host.pool(pool)? {
-        None => return image::no_pool(session, pool),
+    match context.host.pool(pool)? {
+        None => return image::no_pool(context, pool),
         Some(found) if !found.active => {
             return Ok(refused(format!("pool '{pool}' is not started"))
                 .hint(format!("foundry pool start {}", shell_word(pool))));
         }
         Some(_) => {}
     }
-    let Some(volume) = session.host.volume(pool, name)? else {
+    let Some(volume) = context.host.volume(pool, name)? else {
         return Ok(refused(format!("there is no volume '{name}' in pool '{pool}'")));
     };
     if let Some(reason) = survey.usage.as_ref().and_then(|usage| usage.reason(&volume)) {
@@ -123,8 +123,8 @@ fn explain(session: &Session<'_>, survey: &Survey, choice: &Choice) -> Result<Er
         .hint(format!("foundry image delete {word} --pool {pool_word} deletes it")))
 }
 
-fn no_orphan(session: &Session<'_>, survey: &Survey, path: &str) -> String {
-    if !session.host.is_local() {
+fn no_orphan(context: &Context, survey: &Survey, path: &str) -> String {
+    if !context.host.is_local() {
         return "the host's files can be seen on the host only".into();
     }
     match survey.unseen.first() {

@@ -23,7 +23,7 @@ use crate::context::rfc3339;
 use crate::storage::usage::Usage;
 use crate::storage::{file_locks, usage};
 use crate::vm::destroy::Demolition;
-use crate::{Session, disk};
+use crate::{Context, disk};
 use foundry_core::error::Error;
 use foundry_core::record::{Liveness, Maker};
 use foundry_core::units::Bytes;
@@ -162,9 +162,9 @@ impl Remains {
         Self { kind, name, since, size, fate: Fate::Stays, reason, hint, volumes, work: Work::Nothing }
     }
 
-    fn of_volume(session: &Session<'_>, kind: Sort, volume: &Volume, reason: impl Into<String>) -> Self {
+    fn of_volume(context: &Context, kind: Sort, volume: &Volume, reason: impl Into<String>) -> Self {
         let name = format!("{}/{}", volume.pool, volume.name);
-        let since = file_locks::metadata(session, &volume.path).as_ref().and_then(modified);
+        let since = file_locks::metadata(context, &volume.path).as_ref().and_then(modified);
         Self { since, size: Some(volume.allocation), ..Self::new(kind, name, reason) }
     }
 
@@ -190,28 +190,28 @@ impl Remains {
 ///
 /// # Errors
 /// The host's.
-pub fn survey(session: &Session<'_>, places: Option<&Places>) -> Result<Survey, Error> {
-    survey_for(session, places, &[])
+pub fn survey(context: &Context, places: Option<&Places>) -> Result<Survey, Error> {
+    survey_for(context, places, &[])
 }
 
 /// As [`survey`], and in the pools of what a user names.
 ///
 /// # Errors
 /// The host's.
-pub fn survey_for(session: &Session<'_>, places: Option<&Places>, named: &[Choice]) -> Result<Survey, Error> {
-    usage::refresh_all(session)?;
-    let domains = session.host.domains(false)?;
-    let usage = Usage::look(session, None)?;
-    let mut found = Survey { pools: volumes::pools(session, &domains), ..Survey::default() };
+pub fn survey_for(context: &Context, places: Option<&Places>, named: &[Choice]) -> Result<Survey, Error> {
+    usage::refresh_all(context)?;
+    let domains = context.host.domains(false)?;
+    let usage = Usage::look(context, None)?;
+    let mut found = Survey { pools: volumes::pools(context, &domains), ..Survey::default() };
     found.pools.extend(named.iter().filter_map(|choice| match choice {
         Choice::Volume { pool, .. } => Some(pool.clone()),
         Choice::Path(_) | Choice::Vm(_) => None,
     }));
-    found.unseen_pools = volumes::unseen(session, &found.pools)?;
-    found.remains.extend(vms::survey(session, &domains, &usage)?);
-    found.remains.extend(volumes::survey(session, &found.pools, &usage)?);
-    if let Some(places) = places.filter(|_| session.host.is_local()) {
-        match nvram::survey(session, places, &domains, &usage)? {
+    found.unseen_pools = volumes::unseen(context, &found.pools)?;
+    found.remains.extend(vms::survey(context, &domains, &usage)?);
+    found.remains.extend(volumes::survey(context, &found.pools, &usage)?);
+    if let Some(places) = places.filter(|_| context.host.is_local()) {
+        match nvram::survey(context, places, &domains, &usage)? {
             Ok(files) => found.remains.extend(files),
             Err(unseen) => found.unseen.push(unseen),
         }

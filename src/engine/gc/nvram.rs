@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::{Remains, Sort, Work, modified};
-use crate::Session;
+use crate::Context;
 use crate::context::is_session;
 use crate::storage::file_locks;
 use crate::storage::usage::Usage;
@@ -63,12 +63,12 @@ struct Owners {
 
 /// The files of deleted domains; or why they cannot be checked.
 pub(super) fn survey(
-    session: &Session<'_>,
+    context: &Context,
     places: &Places,
     domains: &[Domain],
     usage: &Usage,
 ) -> Result<Result<Vec<Remains>, String>, Error> {
-    let mut owners = owners(session, domains)?;
+    let mut owners = owners(context, domains)?;
     let looked = owners.add_defined(&places.definitions).and_then(|()| files(&places.nvram));
     Ok(match looked {
         Ok(files) => {
@@ -76,7 +76,7 @@ pub(super) fn survey(
                 let path = file.path.display().to_string();
                 !owners.own(&file.path) && usage.of_file(&path).is_empty()
             });
-            Ok(orphans.map(|file| remains(session, file)).collect())
+            Ok(orphans.map(|file| remains(context, file)).collect())
         }
         Err(e) => Err(format!("the EFI variables in {}: {e}", places.nvram.display())),
     })
@@ -86,21 +86,21 @@ pub(super) fn survey(
 ///
 /// # Errors
 /// The host's.
-pub(super) fn is_still_free(session: &Session<'_>, places: &Places, file: &NvramFile) -> Result<bool, Error> {
-    let domains = session.host.domains(false)?;
-    let usage = Usage::look(session, None)?;
-    let found = survey(session, places, &domains, &usage)?.unwrap_or_default();
+pub(super) fn is_still_free(context: &Context, places: &Places, file: &NvramFile) -> Result<bool, Error> {
+    let domains = context.host.domains(false)?;
+    let usage = Usage::look(context, None)?;
+    let found = survey(context, places, &domains, &usage)?.unwrap_or_default();
     Ok(found.iter().any(|remains| matches!(&remains.work, Work::DeleteNvram(now) if now == file)))
 }
 
-fn remains(session: &Session<'_>, file: NvramFile) -> Remains {
+fn remains(context: &Context, file: NvramFile) -> Remains {
     let path = file.path.display().to_string();
     let remains = Remains {
         since: file.modified.clone(),
         size: Some(Bytes(file.size)),
         ..Remains::new(Sort::Nvram, path.clone(), "its domain is gone")
     };
-    if let Some(held) = file_locks::reason(session, &path) {
+    if let Some(held) = file_locks::reason(context, &path) {
         return Remains { reason: format!("no domain has it, but {held}"), ..remains };
     }
     remains.when_named(Work::DeleteNvram(file))
@@ -136,12 +136,12 @@ fn domain_of(path: &Path) -> Option<&str> {
     ENDS.iter().find_map(|end| name.strip_suffix(end))
 }
 
-fn owners(session: &Session<'_>, domains: &[Domain]) -> Result<Owners, Error> {
+fn owners(context: &Context, domains: &[Domain]) -> Result<Owners, Error> {
     let mut owners = Owners { names: domains.iter().map(|d| d.name.clone()).collect(), files: Vec::new() };
     for domain in domains {
         for view in [View::Current, View::Config] {
             // One that is gone since it was listed counts by its name.
-            session.host.describe(domain.uuid, view)?.into_iter().for_each(|d| owners.add(d));
+            context.host.describe(domain.uuid, view)?.into_iter().for_each(|d| owners.add(d));
         }
     }
     Ok(owners)

@@ -3,7 +3,7 @@
 use super::{Remains, Sort, Work, at_work};
 use crate::storage::usage::Usage;
 use crate::vm::destroy::{self, Options};
-use crate::{Session, disk};
+use crate::{Context, disk};
 use foundry_core::error::{Error, Kind};
 use foundry_core::record::{Record, RecordedVolume, Role, State};
 use foundry_core::text::shell_word;
@@ -14,17 +14,13 @@ use std::time::Duration;
 /// As `destroy` does it: a guest that still runs, and was named, is asked first.
 const OPTIONS: Options = Options { force: false, keep_disks: false, timeout: Duration::from_secs(5) };
 
-pub(super) fn survey(
-    session: &Session<'_>,
-    domains: &[Domain],
-    usage: &Usage,
-) -> Result<Vec<Remains>, Error> {
+pub(super) fn survey(context: &Context, domains: &[Domain], usage: &Usage) -> Result<Vec<Remains>, Error> {
     let mut found = Vec::new();
     for domain in domains {
         let Some(record) = domain.own_record() else { continue };
         match record.state {
-            State::Created => found.extend(half_disks(session, domain, &record, usage)?),
-            State::Creating | State::Destroying => found.push(half_vm(session, domain, &record)?),
+            State::Created => found.extend(half_disks(context, domain, &record, usage)?),
+            State::Creating | State::Destroying => found.push(half_vm(context, domain, &record)?),
         }
     }
     Ok(found)
@@ -35,7 +31,7 @@ pub(super) fn busy(record: &Record) -> Option<String> {
     at_work(&record.maker, if record.state == State::Creating { "creates it" } else { "destroys it" })
 }
 
-fn half_vm(session: &Session<'_>, domain: &Domain, record: &Record) -> Result<Remains, Error> {
+fn half_vm(context: &Context, domain: &Domain, record: &Record) -> Result<Remains, Error> {
     let what = if record.state == State::Creating { "creation" } else { "destruction" };
     let remains = |reason: String| {
         Remains::new(Sort::Vm, domain.name.clone(), reason).since(Some(record.changed_at.clone()))
@@ -45,7 +41,7 @@ fn half_vm(session: &Session<'_>, domain: &Domain, record: &Record) -> Result<Re
     if let Some(busy) = busy(record) {
         return Ok(remains(busy).hint(by_hand));
     }
-    match destroy::survey(session, &domain.name, OPTIONS) {
+    match destroy::survey(context, &domain.name, OPTIONS) {
         Err(lost) if lost.kind() == Kind::Connection => Err(lost),
         Err(refused) => {
             let hint = refused.hint_text().map_or(by_hand, str::to_owned);
@@ -72,7 +68,7 @@ fn half_vm(session: &Session<'_>, domain: &Domain, record: &Record) -> Result<Re
 
 /// Disks that the record names and the domain does not have, or not surely.
 fn half_disks(
-    session: &Session<'_>,
+    context: &Context,
     domain: &Domain,
     record: &Record,
     usage: &Usage,
@@ -80,7 +76,7 @@ fn half_disks(
     let mut found = Vec::new();
     for volume in &record.volumes {
         match &volume.attaching {
-            Some(_) => found.push(half_attached(session, domain, volume)?),
+            Some(_) => found.push(half_attached(context, domain, volume)?),
             None if !usage.has(&domain.name, volume) => found.push(half_detached(domain, volume)),
             None => {}
         }
@@ -88,12 +84,12 @@ fn half_disks(
     Ok(found.into_iter().map(|remains| remains.since(Some(record.changed_at.clone()))).collect())
 }
 
-fn half_attached(session: &Session<'_>, domain: &Domain, volume: &RecordedVolume) -> Result<Remains, Error> {
+fn half_attached(context: &Context, domain: &Domain, volume: &RecordedVolume) -> Result<Remains, Error> {
     let busy = volume.attaching.as_ref().and_then(|maker| at_work(maker, "attaches it"));
     if let Some(busy) = busy {
         return Ok(disk(domain, volume, busy));
     }
-    match disk::broken_attach(session, domain, volume) {
+    match disk::broken_attach(context, domain, volume) {
         Err(lost) if lost.kind() == Kind::Connection => Err(lost),
         Err(refused) => Ok(disk(domain, volume, format!("its attaching was interrupted, and {refused}"))),
         Ok(attempt) => {

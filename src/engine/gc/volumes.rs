@@ -6,7 +6,7 @@ use super::{Remains, Sort, Work, at_work};
 use crate::image::{Noted, Torso};
 use crate::storage::usage::{Part, Usage};
 use crate::storage::{file_locks, usage};
-use crate::{Session, image};
+use crate::{Context, image};
 use foundry_core::error::Error;
 use foundry_core::names::VolumeOf;
 use foundry_core::record::Maker;
@@ -14,67 +14,67 @@ use foundry_core::text::shell_word;
 use foundry_host::{Domain, Pool, Volume};
 
 /// The pools that foundry keeps anything in: the two of the settings, and those that records name.
-pub(super) fn pools(session: &Session<'_>, domains: &[Domain]) -> Vec<String> {
+pub(super) fn pools(context: &Context, domains: &[Domain]) -> Vec<String> {
     let recorded = domains.iter().filter_map(Domain::own_record).flat_map(|r| r.volumes).map(|v| v.pool);
-    let own = [session.settings.vm_pool.to_string(), session.settings.image_pool.to_string()];
+    let own = [context.settings.vm_pool.to_string(), context.settings.image_pool.to_string()];
     let all: BTreeSet<String> = own.into_iter().chain(recorded).collect();
     all.into_iter().collect()
 }
 
 /// Which of these pools show nothing of what is in them.
-pub(super) fn unseen(session: &Session<'_>, pools: &[String]) -> Result<Vec<String>, Error> {
+pub(super) fn unseen(context: &Context, pools: &[String]) -> Result<Vec<String>, Error> {
     let told = |pool: Pool| {
         let name = &pool.name;
         if !pool.active {
             return Some(format!("pool '{name}' is not started: foundry pool start {}", shell_word(name)));
         }
-        let target = pool.target.clone().filter(|_| usage::is_directory_away(session, &pool))?;
+        let target = pool.target.clone().filter(|_| usage::is_directory_away(context, &pool))?;
         Some(format!("pool '{name}': its directory {target} is not there"))
     };
-    let listed = session.host.pools()?.into_iter().filter(|pool| pools.contains(&pool.name));
+    let listed = context.host.pools()?.into_iter().filter(|pool| pools.contains(&pool.name));
     Ok(listed.filter_map(told).collect())
 }
 
-pub(super) fn survey(session: &Session<'_>, pools: &[String], usage: &Usage) -> Result<Vec<Remains>, Error> {
+pub(super) fn survey(context: &Context, pools: &[String], usage: &Usage) -> Result<Vec<Remains>, Error> {
     let mut found = Vec::new();
     for (volume, part) in usage.parts() {
         let is_free = part == Part::Unused && usage.reason(volume).is_none();
         if is_free && pools.contains(&volume.pool) {
-            found.extend(judge(session, volume)?);
+            found.extend(judge(context, volume)?);
         }
     }
     Ok(found)
 }
 
 /// What a volume is that is unused; `None` for what somebody may want as it is.
-pub(super) fn judge(session: &Session<'_>, volume: &Volume) -> Result<Option<Remains>, Error> {
-    let is_image_pool = volume.pool == session.settings.image_pool.as_str();
+pub(super) fn judge(context: &Context, volume: &Volume) -> Result<Option<Remains>, Error> {
+    let is_image_pool = volume.pool == context.settings.image_pool.as_str();
     if let Some(image) = image::noted_image(&volume.name) {
-        return lonely_note(session, volume, image);
+        return lonely_note(context, volume, image);
     }
     // The first bytes of a VM's disk are its guest's: a disk that was kept is none of an import's.
-    let torso = if VolumeOf::read(&volume.name).is_none() { image::torso(session, volume)? } else { None };
+    let torso = if VolumeOf::read(&volume.name).is_none() { image::torso(context, volume)? } else { None };
     match torso {
         Some(Torso::Marked { mark, maker, proven }) => {
             let counts = proven && is_image_pool;
-            Ok(Some(part_of_image(session, volume, mark, maker.as_ref().map(|maker| (maker, counts)))))
+            Ok(Some(part_of_image(context, volume, mark, maker.as_ref().map(|maker| (maker, counts)))))
         }
         Some(Torso::Blank) if is_image_pool => {
             let reason = "it begins with zeros: an import that was interrupted at once, or nothing";
-            Ok(Some(free(session, Sort::Image, volume, reason)))
+            Ok(Some(free(context, Sort::Image, volume, reason)))
         }
-        _ if is_image_pool || image::origin(session, &volume.pool, &volume.name)?.is_some() => Ok(None),
-        _ => Ok(Some(free(session, Sort::Volume, volume, "no domain uses it, and nothing lies on it"))),
+        _ if is_image_pool || image::origin(context, &volume.pool, &volume.name)?.is_some() => Ok(None),
+        _ => Ok(Some(free(context, Sort::Volume, volume, "no domain uses it, and nothing lies on it"))),
     }
 }
 
 fn part_of_image(
-    session: &Session<'_>,
+    context: &Context,
     volume: &Volume,
     mark: Vec<u8>,
     maker: Option<(&Maker, bool)>,
 ) -> Remains {
-    let remains = |reason: &str| Remains::of_volume(session, Sort::Image, volume, reason);
+    let remains = |reason: &str| Remains::of_volume(context, Sort::Image, volume, reason);
     let work = Work::DeleteTorso { volume: volume.clone(), mark };
     let Some((maker, counts)) = maker else {
         let unknown = "its import was interrupted, or still goes on: it does not say whose it is";
@@ -93,13 +93,13 @@ fn part_of_image(
 }
 
 /// A note goes with its image; one that is left is foundry's own, by its content.
-fn lonely_note(session: &Session<'_>, volume: &Volume, image: &str) -> Result<Option<Remains>, Error> {
-    if session.host.volume(&volume.pool, image)?.is_some() {
+fn lonely_note(context: &Context, volume: &Volume, image: &str) -> Result<Option<Remains>, Error> {
+    if context.host.volume(&volume.pool, image)?.is_some() {
         return Ok(None);
     }
     let work = || Work::ForgetNote { pool: volume.pool.clone(), image: image.to_owned() };
-    let remains = |reason| Remains::of_volume(session, Sort::Note, volume, reason);
-    Ok(match image::noted(session, volume, image)? {
+    let remains = |reason| Remains::of_volume(context, Sort::Note, volume, reason);
+    Ok(match image::noted(context, volume, image)? {
         Noted::Note => Some(remains(format!("image '{image}' is gone")).goes(work())),
         Noted::Blank => {
             Some(remains("it holds nothing, and its image is gone".to_owned()).when_named(work()))
@@ -109,9 +109,9 @@ fn lonely_note(session: &Session<'_>, volume: &Volume, image: &str) -> Result<Op
 }
 
 /// What nothing is known of.
-fn free(session: &Session<'_>, kind: Sort, volume: &Volume, reason: &str) -> Remains {
-    let remains = Remains::of_volume(session, kind, volume, reason);
-    if let Some(held) = file_locks::reason(session, &volume.path) {
+fn free(context: &Context, kind: Sort, volume: &Volume, reason: &str) -> Remains {
+    let remains = Remains::of_volume(context, kind, volume, reason);
+    if let Some(held) = file_locks::reason(context, &volume.path) {
         return Remains { reason: format!("{reason}, but {held}"), ..remains };
     }
     remains.when_named(Work::DeleteVolume(volume.clone()))

@@ -2,7 +2,7 @@
 
 use super::{ImageUse, Wholeness, info, notes, wholeness};
 use crate::storage::{file_locks, usage};
-use crate::{Session, lock};
+use crate::{Context, lock};
 use foundry_core::error::{Code, Error, Kind};
 use foundry_core::text::shell_word;
 
@@ -14,27 +14,27 @@ use foundry_core::text::shell_word;
 /// # Errors
 /// [`Kind::Storage`] where there is none, where it may still be on its way, where VMs or overlays use it or a program
 /// holds it, or where another foundry works on it: nothing is changed then.
-pub fn delete(session: &Session<'_>, pool: &str, name: &str) -> Result<(), Error> {
-    if forget_orphan(session, pool, name)? {
+pub fn delete(context: &Context, pool: &str, name: &str) -> Result<(), Error> {
+    if forget_orphan(context, pool, name)? {
         return Ok(());
     }
     // What was put there by hand may lie on it, too. That may take a while, and so it is not done in the turn.
-    usage::refresh_all(session)?;
-    let _turn = lock::with_image(session, pool, name).map_err(|e| e.outcome("nothing was changed"))?;
-    refuse_unfinished(session, pool, name)?;
-    let found = info(session, pool, name)?;
-    refuse_used(session, &found)?;
-    remove(session, pool, name)
+    usage::refresh_all(context)?;
+    let _turn = lock::with_image(context, pool, name).map_err(|e| e.outcome("nothing was changed"))?;
+    refuse_unfinished(context, pool, name)?;
+    let found = info(context, pool, name)?;
+    refuse_used(context, &found)?;
+    remove(context, pool, name)
 }
 
-fn refuse_used(session: &Session<'_>, found: &ImageUse) -> Result<(), Error> {
+fn refuse_used(context: &Context, found: &ImageUse) -> Result<(), Error> {
     let name = &found.volume.name;
     if let Some(users) = users(found) {
         return Err(Error::new(Code::ImageInUse, format!("image '{name}' is in use by {users}"))
             .hint(until_unused(found))
             .outcome("nothing was changed"));
     }
-    match file_locks::reason(session, &found.volume.path) {
+    match file_locks::reason(context, &found.volume.path) {
         None => Ok(()),
         Some(reason) => Err(Error::new(Code::ImageInUse, format!("image '{name}' may be in use"))
             .because(reason)
@@ -63,20 +63,20 @@ fn until_unused(found: &ImageUse) -> String {
 ///
 /// # Errors
 /// [`Kind::Storage`] where there is none.
-pub fn delete_used(session: &Session<'_>, pool: &str, name: &str) -> Result<(), Error> {
-    if forget_orphan(session, pool, name)? {
+pub fn delete_used(context: &Context, pool: &str, name: &str) -> Result<(), Error> {
+    if forget_orphan(context, pool, name)? {
         return Ok(());
     }
-    usage::refresh_all(session)?;
-    info(session, pool, name)?;
-    remove(session, pool, name)
+    usage::refresh_all(context)?;
+    info(context, pool, name)?;
+    remove(context, pool, name)
 }
 
 /// A note goes with its image; one whose image is gone goes by its own name. Whether it was one and is gone.
-fn forget_orphan(session: &Session<'_>, pool: &str, name: &str) -> Result<bool, Error> {
+fn forget_orphan(context: &Context, pool: &str, name: &str) -> Result<bool, Error> {
     let Some(image) = notes::noted_image(name) else { return Ok(false) };
-    usage::refresh_all(session)?;
-    if session.host.volume(pool, image)?.is_some() {
+    usage::refresh_all(context)?;
+    if context.host.volume(pool, image)?.is_some() {
         return Err(Error::new(
             Kind::Storage,
             format!("'{name}' is no image, but the note on where '{image}' came from"),
@@ -84,16 +84,16 @@ fn forget_orphan(session: &Session<'_>, pool: &str, name: &str) -> Result<bool, 
         .hint(format!("foundry image delete {} deletes both", shell_word(image)))
         .outcome("nothing was changed"));
     }
-    if session.host.volume(pool, name)?.is_none() {
+    if context.host.volume(pool, name)?.is_none() {
         return Ok(false);
     }
-    notes::forget(session, pool, image).map(|()| true)
+    notes::forget(context, pool, image).map(|()| true)
 }
 
 /// What may be on its way is not taken away from under who sends it.
-fn refuse_unfinished(session: &Session<'_>, pool: &str, name: &str) -> Result<(), Error> {
-    let Some(image) = session.host.volume(pool, name)? else { return Ok(()) };
-    let (state, why) = match wholeness(session, &image)? {
+fn refuse_unfinished(context: &Context, pool: &str, name: &str) -> Result<(), Error> {
+    let Some(image) = context.host.volume(pool, name)? else { return Ok(()) };
+    let (state, why) = match wholeness(context, &image)? {
         Wholeness::Whole => return Ok(()),
         Wholeness::Unfinished => ("is not whole", "its import was interrupted, or still goes on"),
         Wholeness::Unknown => {
@@ -121,7 +121,7 @@ pub(super) fn users(found: &ImageUse) -> Option<String> {
 }
 
 /// The image first: a note without an image says nothing to anybody, an image without its note has lost something.
-pub(crate) fn remove(session: &Session<'_>, pool: &str, name: &str) -> Result<(), Error> {
-    session.host.delete_volume(pool, name)?;
-    notes::forget(session, pool, name).map_err(|e| e.outcome(format!("image '{name}' is deleted")))
+pub(crate) fn remove(context: &Context, pool: &str, name: &str) -> Result<(), Error> {
+    context.host.delete_volume(pool, name)?;
+    notes::forget(context, pool, name).map_err(|e| e.outcome(format!("image '{name}' is deleted")))
 }

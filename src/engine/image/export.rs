@@ -3,7 +3,7 @@
 use std::io::{Result as IoResult, Write};
 
 use super::{is_unfinished, no_image};
-use crate::{Event, Session};
+use crate::{Context, Event};
 use foundry_core::error::{Code, Error};
 use foundry_fetch::content::Sink;
 use foundry_host::Stopped;
@@ -12,14 +12,14 @@ use foundry_host::Stopped;
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Storage`] where there is no such image, it is not whole, or it cannot be read or written to its end.
-pub fn export(session: &Session<'_>, pool: &str, name: &str, into: &mut dyn Sink) -> Result<u64, Error> {
-    let Some(volume) = session.host.volume(pool, name)? else { return Err(no_image(session, pool, name)?) };
-    if is_unfinished(session, &volume)? {
+pub fn export(context: &Context, pool: &str, name: &str, into: &mut dyn Sink) -> Result<u64, Error> {
+    let Some(volume) = context.host.volume(pool, name)? else { return Err(no_image(context, pool, name)?) };
+    if is_unfinished(context, &volume)? {
         return Err(Error::new(Code::ImageIncomplete, format!("image '{name}' is not whole"))
             .because("an import of it was interrupted, or still goes on"));
     }
-    let mut counted = Counted { into, done: 0, session };
-    session.host.download(pool, name, &mut counted, u64::MAX)?;
+    let mut counted = Counted { into, done: 0, context };
+    context.host.download(pool, name, &mut counted, u64::MAX)?;
     Ok(counted.done)
 }
 
@@ -27,16 +27,16 @@ pub fn export(session: &Session<'_>, pool: &str, name: &str, into: &mut dyn Sink
 struct Counted<'a> {
     into: &'a mut dyn Sink,
     done: u64,
-    session: &'a Session<'a>,
+    context: &'a Context,
 }
 
 impl Counted<'_> {
     fn count(&mut self, bytes: u64) -> IoResult<()> {
-        if self.session.cancel.is_requested() {
+        if self.context.cancel.is_requested() {
             return Err(std::io::Error::other(Stopped));
         }
         self.done += bytes;
-        self.session.progress.tell(Event::Bytes { done: self.done, total: None });
+        self.context.progress.tell(Event::Bytes { done: self.done, total: None });
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use super::Source;
 use super::import::{Counted, unreadable};
 use crate::interruptible::Interruptible;
-use crate::{Event, Session};
+use crate::{Context, Event};
 use foundry_core::error::{Code, Error};
 use foundry_core::origin::Origin;
 use foundry_fetch::content::Content;
@@ -38,9 +38,9 @@ pub struct Fetch<'a> {
 }
 
 /// Lets a transfer be stopped and wait as the session does.
-pub(super) struct SessionPace<'a>(pub(super) &'a Session<'a>);
+pub(super) struct ContextPace<'a>(pub(super) &'a Context);
 
-impl Pace for SessionPace<'_> {
+impl Pace for ContextPace<'_> {
     fn stopped(&self) -> bool {
         self.0.cancel.is_requested()
     }
@@ -61,35 +61,35 @@ impl Fetch<'_> {
     /// Those of the file or the server, of the conversion, and of `read`.
     pub fn open<T>(
         &self,
-        session: &Session<'_>,
+        context: &Context,
         read: impl FnOnce(&mut dyn Source) -> Result<T, Error>,
     ) -> Result<T, Error> {
         if self.convert.is_some() {
-            return read(&mut self.aside(session)?.source()?);
+            return read(&mut self.aside(context)?.source()?);
         }
-        let pace = SessionPace(session);
+        let pace = ContextPace(context);
         let check = self.check(&pace)?;
-        let mut incoming = self.incoming(session, self.options(&check, &pace))?;
+        let mut incoming = self.incoming(context, self.options(&check, &pace))?;
         let passed_over = incoming.passed_over();
         let read = read(&mut incoming)?;
-        self.tell_passed_over(session, passed_over());
+        self.tell_passed_over(context, passed_over());
         Ok(read)
     }
 
     /// Says how much of what was verified is not in the image.
-    fn tell_passed_over(&self, session: &Session<'_>, bytes: u64) {
+    fn tell_passed_over(&self, context: &Context, bytes: u64) {
         if bytes > 0 {
             let bytes = if bytes == 1 { "1 byte".to_owned() } else { format!("{bytes} bytes") };
-            session.warn(format!(
+            context.warn(format!(
                 "{bytes} behind the end of the compressed data of {} are left out",
                 self.location
             ));
         }
     }
 
-    fn incoming<'a>(&self, session: &Session<'_>, options: Options<'a>) -> Result<Incoming<'a>, Error> {
+    fn incoming<'a>(&self, context: &Context, options: Options<'a>) -> Result<Incoming<'a>, Error> {
         let opened = transfer::open(self.location, options)?;
-        let mut draft = self.draft(session);
+        let mut draft = self.draft(context);
         draft.compression = opened.compressed.map(|format| format.name().to_owned());
         let noted = *options.check != Check::Nothing;
         Ok(Incoming::new(self.location.to_string(), opened, draft, noted))
@@ -115,7 +115,7 @@ impl Fetch<'_> {
     }
 
     /// What is known of its origin before it is read.
-    fn draft(&self, session: &Session<'_>) -> Origin {
+    fn draft(&self, context: &Context) -> Origin {
         Origin {
             source: source_of(self.location),
             source_id: identity(self.location),
@@ -126,35 +126,35 @@ impl Fetch<'_> {
             converted_from: None,
             etag: state_of(self.location),
             last_modified: None,
-            fetched: session.clock.timestamp(),
+            fetched: context.clock.timestamp(),
         }
     }
 
     /// Fetches all of it, verified and converted, into a file aside that nobody else sees.
-    pub(super) fn aside(&self, session: &Session<'_>) -> Result<Aside, Error> {
-        let pace = SessionPace(session);
+    pub(super) fn aside(&self, context: &Context) -> Result<Aside, Error> {
+        let pace = ContextPace(context);
         let check = self.check(&pace)?;
-        let mut incoming = self.incoming(session, self.options(&check, &pace))?;
+        let mut incoming = self.incoming(context, self.options(&check, &pace))?;
         let passed_over = incoming.passed_over();
-        let file = self.as_file(session, &mut incoming)?;
-        self.tell_passed_over(session, passed_over());
+        let file = self.as_file(context, &mut incoming)?;
+        self.tell_passed_over(context, passed_over());
         let (from, mut origin) = (incoming.from.clone(), incoming.ended());
         let Some(to) = self.convert else { return Ok(Aside { file, from, origin }) };
         origin.converted_from = Some(format_of(&file, &from)?);
-        let file = converted(session, &from, &file, to)?;
+        let file = converted(context, &from, &file, to)?;
         Ok(Aside { file, from, origin })
     }
 
     /// The image in a file of its own, which nobody else has open: what is looked at is what is read afterwards, whoever
     /// may write to the one that it came from.
-    fn as_file(&self, session: &Session<'_>, incoming: &mut Incoming<'_>) -> Result<File, Error> {
+    fn as_file(&self, context: &Context, incoming: &mut Incoming<'_>) -> Result<File, Error> {
         let from = incoming.from.clone();
         if let Some(copy) = self.cloned().filter(|_| incoming.origin.compression.is_none()) {
             incoming.body = Body::Done(std::io::empty());
             return Ok(copy);
         }
-        let mut content = Counted::new(session, incoming, 0);
-        let mut content = Interruptible { content: &mut content, cancel: session.cancel };
+        let mut content = Counted::new(context, incoming, 0);
+        let mut content = Interruptible { content: &mut content, cancel: &context.cancel };
         spool(&mut content, &from)
     }
 
@@ -191,15 +191,15 @@ fn spool(content: &mut dyn Content, from: &str) -> Result<File, Error> {
 }
 
 /// qemu-img reads here and there in an image, so that it needs a file of it.
-fn converted(session: &Session<'_>, from: &str, image: &File, to: ImageFormat) -> Result<File, Error> {
-    session.working(format!("Converting {from} to {}", to.as_str()));
+fn converted(context: &Context, from: &str, image: &File, to: ImageFormat) -> Result<File, Error> {
+    context.working(format!("Converting {from} to {}", to.as_str()));
     convert(Conversion {
         from,
         image,
         to,
         directory: &aside_directory(),
-        stop: &|| session.cancel.is_requested(),
-        written: &|written| session.progress.tell(Event::Bytes { done: written.0, total: None }),
+        stop: &|| context.cancel.is_requested(),
+        written: &|written| context.progress.tell(Event::Bytes { done: written.0, total: None }),
     })
 }
 

@@ -6,7 +6,7 @@ use super::room::{self, Known, Space};
 use super::upload_marker::Claim;
 use super::{notes, writable_pool};
 use crate::interruptible::Interruptible;
-use crate::{Event, Session};
+use crate::{Context, Event};
 use foundry_core::error::{Code, Error, Kind};
 use foundry_core::names::VolumeName;
 use foundry_core::origin::Origin;
@@ -67,25 +67,25 @@ pub trait Source {
 /// [`Kind::Storage`] where it is no image, its name does not fit its format, the name is taken or there is
 /// no room; then nothing was changed. Where the transfer fails, the volume is removed again.
 pub fn import(
-    session: &Session<'_>,
+    context: &Context,
     pool: &str,
     name: &VolumeName,
     source: &mut dyn Source,
 ) -> Result<Volume, Error> {
-    session.progress.tell(Event::Begins(format!("Importing image '{name}'...")));
+    context.progress.tell(Event::Begins(format!("Importing image '{name}'...")));
     let head = read_head(source)?;
     let image = fitting_image(source.from(), &head)?;
     let name = fitting_name(name, source.from(), &image)?;
-    let pool = writable_pool(session, pool)?;
-    refuse_taken(session, &pool, &name)?;
+    let pool = writable_pool(context, pool)?;
+    refuse_taken(context, &pool, &name)?;
     if source.is_noted() {
-        notes::check_place(session, &pool, name.as_str())?;
+        notes::check_place(context, &pool, name.as_str())?;
     }
     let compact = matches!(image, DiskImage::Qcow2(_));
     let known = Known { length: source.length(), data: source.data(), compact };
-    let (space, available) = known.space(session, &pool)?;
+    let (space, available) = known.space(context, &pool)?;
     let import = Import {
-        session,
+        context,
         pool: &pool,
         name: &name,
         length: known.length,
@@ -95,18 +95,18 @@ pub fn import(
         available,
     };
     let volume = format!("may be left behind: volume '{name}' in pool '{pool}'");
-    let _leaves = session.cancel.leaves([volume, import.removal()]);
+    let _leaves = context.cancel.leaves([volume, import.removal()]);
     import.make_volume()?;
     let mut begun = false;
     let reach = Reach::of(&image, &head);
     if let Err(failed) = import.fill((&head, reach), source, &mut begun) {
         return Err(import.undo(failed, begun));
     }
-    session.done("Image imported");
+    context.done("Image imported");
     // A host of unknown version is treated as a new one.
-    let qemu = || session.host.machine().map_or(u32::MAX, |machine| machine.hypervisor_version);
+    let qemu = || context.host.machine().map_or(u32::MAX, |machine| machine.hypervisor_version);
     if let Some(note) = image.note().and_then(|_| image.note_for(qemu())) {
-        session.warn(format!("image '{name}': {note}"));
+        context.warn(format!("image '{name}': {note}"));
     }
     import.found()
 }
@@ -139,8 +139,8 @@ pub(super) fn unreadable(from: &str, error: std::io::Error) -> Error {
     TransferError::from_io(error, from).into()
 }
 
-fn refuse_taken(session: &Session<'_>, pool: &str, name: &VolumeName) -> Result<(), Error> {
-    if session.host.volume(pool, name.as_str())?.is_none() {
+fn refuse_taken(context: &Context, pool: &str, name: &VolumeName) -> Result<(), Error> {
+    if context.host.volume(pool, name.as_str())?.is_none() {
         return Ok(());
     }
     Err(Error::new(Code::ImageTaken, format!("image '{name}' exists in pool '{pool}'"))
@@ -198,7 +198,7 @@ fn first_size(space: &Space, length: Option<u64>) -> u64 {
 
 /// One image on its way into one pool.
 struct Import<'a> {
-    session: &'a Session<'a>,
+    context: &'a Context,
     pool: &'a str,
     name: &'a VolumeName,
     length: Option<u64>,
@@ -222,7 +222,7 @@ impl Import<'_> {
             backing: None,
         };
         let xml = storage_xml::volume(&spec).map_err(|e| Error::new(Kind::Storage, e.to_string()))?;
-        self.session.host.create_volume(self.pool, &xml).map(drop).map_err(|failed| self.doubt(failed))
+        self.context.host.create_volume(self.pool, &xml).map(drop).map_err(|failed| self.doubt(failed))
     }
 
     /// The beginning goes last. Volumes cannot be renamed, so that an import that is killed leaves a part of
@@ -233,20 +233,20 @@ impl Import<'_> {
         source: &mut dyn Source,
         begun: &mut bool,
     ) -> Result<(), Error> {
-        self.claim.put(self.session, self.pool, self.name.as_str())?;
-        let mut counted = Counted::new(self.session, source, head.len() as u64).tracing(reach);
-        let mut content = Interruptible { content: &mut counted, cancel: self.session.cancel };
+        self.claim.put(self.context, self.pool, self.name.as_str())?;
+        let mut counted = Counted::new(self.context, source, head.len() as u64).tracing(reach);
+        let mut content = Interruptible { content: &mut counted, cancel: &self.context.cancel };
         let length = self.send_rest(head.len() as u64, &mut content)?;
         if let Some(reach) = counted.reach.take() {
             self.check_reach(reach, head, length, source.from())?;
         }
         self.check_claim()?;
         if let Some(origin) = source.origin() {
-            notes::write(self.session, self.pool, self.name.as_str(), &origin, head)?;
+            notes::write(self.context, self.pool, self.name.as_str(), &origin, head)?;
         }
-        self.session.cancel.check()?;
+        self.context.cancel.check()?;
         *begun = true;
-        let host = self.session.host;
+        let host = &self.context.host;
         host.upload_all(self.pool, self.name.as_str(), &mut &*head, head.len() as u64)?;
         // What a guest sees of it is known only after libvirt has looked into it again.
         Ok(host.refresh_pool(self.pool)?)
@@ -254,7 +254,7 @@ impl Import<'_> {
 
     /// Others may have deleted the volume and made one of their own.
     fn check_claim(&self) -> Result<(), Error> {
-        if self.claim.holds(self.session, self.pool, self.name.as_str())? {
+        if self.claim.holds(self.context, self.pool, self.name.as_str())? {
             return Ok(());
         }
         Err(Error::new(
@@ -275,9 +275,9 @@ impl Import<'_> {
             self.available
         } else {
             self.check_claim()?;
-            room::available(self.session, self.pool)?
+            room::available(self.context, self.pool)?
         };
-        let spare = room::spare(self.session, self.pool, self.length)?;
+        let spare = room::spare(self.context, self.pool, self.length)?;
         Ok(Zeros::Skipped { at_most: room::next_stretch(available, self.pool, spare)? })
     }
 
@@ -287,7 +287,7 @@ impl Import<'_> {
         reach.complete(length, |at, table| {
             let mut read = Vec::new();
             let span = (at, table.len() as u64);
-            self.session.host.download_span(self.pool, self.name.as_str(), &mut read, span)?;
+            self.context.host.download_span(self.pool, self.name.as_str(), &mut read, span)?;
             // No more came than was asked for.
             let read = read.get(..table.len()).unwrap_or(&read);
             table[..read.len()].copy_from_slice(read);
@@ -313,7 +313,7 @@ impl Import<'_> {
         while offset < whole && !content.content.ended {
             let zeros = self.zeros(offset == begun)?;
             let left = whole - offset;
-            let sent = self.session.host.upload(self.pool, self.name.as_str(), content, offset, left, zeros);
+            let sent = self.context.host.upload(self.pool, self.name.as_str(), content, offset, left, zeros);
             offset += match (sent, content.content.failure.take()) {
                 // What the host makes of it says less.
                 (Err(_), Some(failure)) => return Err(failure.into()),
@@ -340,7 +340,7 @@ impl Import<'_> {
                 .outcome(format!("left behind: volume '{name}' in pool '{pool}' (it may exist)"))
                 .outcome(self.removal());
         }
-        match self.session.host.volume(pool, name.as_str()) {
+        match self.context.host.volume(pool, name.as_str()) {
             Ok(Some(_)) => Error::from(failed)
                 .outcome(format!(
                     "there is a volume '{name}' in pool '{pool}' by now, which somebody else made meanwhile"
@@ -356,11 +356,11 @@ impl Import<'_> {
 
     /// Once the beginning is on its way, there is no mark any more; the look right before saw it.
     fn undo(&self, failed: Error, begun: bool) -> Error {
-        let (session, name) = (self.session, self.name.as_str());
+        let (context, name) = (self.context, self.name.as_str());
         let left = |error: Error| {
             format!("left behind: volume '{name}' in pool '{}' ({})", self.pool, error.message())
         };
-        match self.claim.holds(session, self.pool, name) {
+        match self.claim.holds(context, self.pool, name) {
             Ok(false) if !begun => {
                 return failed.outcome(format!("volume '{name}' is somebody else's by now, and stays"));
             }
@@ -370,10 +370,10 @@ impl Import<'_> {
             // What is gone already is as it should be.
             _ => {}
         }
-        if let Err(error) = session.host.delete_volume(self.pool, name) {
+        if let Err(error) = context.host.delete_volume(self.pool, name) {
             return failed.outcome(left(error.into())).outcome(self.removal());
         }
-        match notes::forget(session, self.pool, name) {
+        match notes::forget(context, self.pool, name) {
             Ok(()) => failed.outcome("the volume is removed again"),
             Err(error) => failed.outcome(format!(
                 "the volume is removed again, but not the note on its origin ({})",
@@ -383,7 +383,7 @@ impl Import<'_> {
     }
 
     fn found(&self) -> Result<Volume, Error> {
-        let looked = self.session.host.volume(self.pool, self.name.as_str());
+        let looked = self.context.host.volume(self.pool, self.name.as_str());
         let there = format!("image '{}' was imported all the same", self.name);
         looked.map_err(|e| Error::from(e).outcome(there))?.ok_or_else(|| {
             Error::new(
@@ -406,12 +406,12 @@ pub(super) struct Counted<'a> {
     failure: Option<TransferError>,
     /// What of the image's tables passed by.
     reach: Option<Reach>,
-    session: &'a Session<'a>,
+    context: &'a Context,
 }
 
 impl<'a> Counted<'a> {
-    pub(super) fn new(session: &'a Session<'a>, source: &'a mut dyn Source, done: u64) -> Self {
-        Self { source, done, ended: false, failure: None, reach: None, session }
+    pub(super) fn new(context: &'a Context, source: &'a mut dyn Source, done: u64) -> Self {
+        Self { source, done, ended: false, failure: None, reach: None, context }
     }
 
     fn tracing(self, reach: Reach) -> Self {
@@ -426,7 +426,7 @@ impl<'a> Counted<'a> {
     fn count(&mut self, bytes: u64) {
         self.done += bytes;
         let (done, total) = self.source.transferred().unwrap_or((self.done, self.source.length()));
-        self.session.progress.tell(Event::Bytes { done, total });
+        self.context.progress.tell(Event::Bytes { done, total });
     }
 }
 

@@ -25,7 +25,7 @@ pub(crate) use delete::remove;
 pub(crate) use notes::{Noted, forget as forget_note, noted, noted_image, read_beside as origin_beside};
 pub(crate) use upload_marker::{Torso, torso};
 
-use crate::Session;
+use crate::Context;
 use crate::preflight::image;
 use crate::preflight::image::{Named, several};
 use crate::preflight::storage::{PoolNeed, ReadyPool};
@@ -38,23 +38,23 @@ use foundry_core::text::shell_word;
 use foundry_host::{Pool, Volume};
 
 /// The name of an active pool; a default pool is made and an inactive one started.
-pub(crate) fn writable_pool(session: &Session<'_>, name: &str) -> Result<String, Error> {
-    let (target, need) = match session.host.pool(name)? {
+pub(crate) fn writable_pool(context: &Context, name: &str) -> Result<String, Error> {
+    let (target, need) = match context.host.pool(name)? {
         Some(pool) if Medium::of(&pool.kind) != Some(Medium::Files) => return Err(no_files(&pool)),
-        Some(pool) if is_ready(session, &pool) => return Ok(pool.name),
+        Some(pool) if is_ready(context, &pool) => return Ok(pool.name),
         Some(pool) => (pool.target.unwrap_or_default(), PoolNeed::Start),
-        None => match session.settings.default_target(name, session.host.uri()) {
+        None => match context.settings.default_target(name, context.host.uri()) {
             Some(target) => (target, PoolNeed::Make),
-            None => return Err(no_pool(session, name)?),
+            None => return Err(no_pool(context, name)?),
         },
     };
-    ensure_pool(session, &ReadyPool { name: name.to_owned(), target, need })?;
+    ensure_pool(context, &ReadyPool { name: name.to_owned(), target, need })?;
     Ok(name.to_owned())
 }
 
 /// One of foundry's own that does not start with the host is one whose making was broken off.
-fn is_ready(session: &Session<'_>, pool: &Pool) -> bool {
-    let is_own = || session.settings.default_target(&pool.name, session.host.uri()) == pool.target;
+fn is_ready(context: &Context, pool: &Pool) -> bool {
+    let is_own = || context.settings.default_target(&pool.name, context.host.uri()) == pool.target;
     pool.active && (pool.autostart || !is_own())
 }
 
@@ -68,8 +68,8 @@ fn no_files(pool: &Pool) -> Error {
     .outcome("nothing was changed")
 }
 
-pub(crate) fn no_pool(session: &Session<'_>, name: &str) -> Result<Error, Error> {
-    let known: Vec<String> = session.host.pools()?.into_iter().map(|p| p.name).collect();
+pub(crate) fn no_pool(context: &Context, name: &str) -> Result<Error, Error> {
+    let known: Vec<String> = context.host.pools()?.into_iter().map(|p| p.name).collect();
     let known: Vec<&str> = known.iter().map(String::as_str).collect();
     Ok(Error::new(Code::PoolMissing, format!("there is no pool '{name}'"))
         .hint(crate::preflight::alternatives(name, &known)))
@@ -80,10 +80,10 @@ pub(crate) fn no_pool(session: &Session<'_>, name: &str) -> Result<Error, Error>
 /// # Errors
 /// The host's; [`foundry_core::error::Kind::Storage`] where a pool that is not the default one is missing, or the pool is not started:
 /// libvirt shows nothing of such a one, which does not mean that nothing is there.
-pub fn list(session: &Session<'_>, pool: &str) -> Result<Vec<Volume>, Error> {
-    match session.host.pool(pool)? {
+pub fn list(context: &Context, pool: &str) -> Result<Vec<Volume>, Error> {
+    match context.host.pool(pool)? {
         Some(found) if found.active => {
-            let mut volumes = session.host.volumes(pool)?;
+            let mut volumes = context.host.volumes(pool)?;
             volumes.retain(|volume| notes::noted_image(&volume.name).is_none());
             volumes.sort_by(|a, b| a.name.cmp(&b.name));
             Ok(volumes)
@@ -91,8 +91,8 @@ pub fn list(session: &Session<'_>, pool: &str) -> Result<Vec<Volume>, Error> {
         Some(_) => Err(Error::new(Code::PoolInactive, format!("pool '{pool}' is not started"))
             .because("what is in it cannot be seen")
             .hint(format!("foundry pool start {}", shell_word(pool)))),
-        None if session.settings.default_target(pool, session.host.uri()).is_some() => Ok(Vec::new()),
-        None => Err(no_pool(session, pool)?),
+        None if context.settings.default_target(pool, context.host.uri()).is_some() => Ok(Vec::new()),
+        None => Err(no_pool(context, pool)?),
     }
 }
 
@@ -100,16 +100,16 @@ pub fn list(session: &Session<'_>, pool: &str) -> Result<Vec<Volume>, Error> {
 ///
 /// # Errors
 /// A connection that is lost.
-pub fn wholeness(session: &Session<'_>, image: &Volume) -> Result<Wholeness, Error> {
-    image::wholeness(session, image)
+pub fn wholeness(context: &Context, image: &Volume) -> Result<Wholeness, Error> {
+    image::wholeness(context, image)
 }
 
 /// Whether an import of that image surely was broken off by a kill, or still goes on.
 ///
 /// # Errors
 /// A connection that is lost.
-pub fn is_unfinished(session: &Session<'_>, image: &Volume) -> Result<bool, Error> {
-    Ok(wholeness(session, image)? == Wholeness::Unfinished)
+pub fn is_unfinished(context: &Context, image: &Volume) -> Result<bool, Error> {
+    Ok(wholeness(context, image)? == Wholeness::Unfinished)
 }
 
 /// An image and who uses it.
@@ -129,11 +129,11 @@ pub struct ImageUse {
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Storage`] where there is no such image.
-pub fn info(session: &Session<'_>, pool: &str, name: &str) -> Result<ImageUse, Error> {
-    let Some(volume) = session.host.volume(pool, name)? else { return Err(no_image(session, pool, name)?) };
-    let origin = notes::read(session, pool, name)?;
+pub fn info(context: &Context, pool: &str, name: &str) -> Result<ImageUse, Error> {
+    let Some(volume) = context.host.volume(pool, name)? else { return Err(no_image(context, pool, name)?) };
+    let origin = notes::read(context, pool, name)?;
     // Last, so that it is as fresh as can be for who deletes the image after it.
-    let usage = Usage::look(session, None)?;
+    let usage = Usage::look(context, None)?;
     let mut users = usage.of(pool, name, &volume.path);
     let recorder = usage.recorder(pool, name).filter(|vm| !users.vms.contains(vm));
     users.vms.extend(recorder);
@@ -145,8 +145,8 @@ pub fn info(session: &Session<'_>, pool: &str, name: &str) -> Result<ImageUse, E
 ///
 /// # Errors
 /// A connection that is lost.
-pub fn origin(session: &Session<'_>, pool: &str, name: &str) -> Result<Option<Origin>, Error> {
-    notes::read(session, pool, name)
+pub fn origin(context: &Context, pool: &str, name: &str) -> Result<Option<Origin>, Error> {
+    notes::read(context, pool, name)
 }
 
 /// The name of the image that is meant: the given one; or the only one that has an extension beside, as `debian-12` is
@@ -154,8 +154,8 @@ pub fn origin(session: &Session<'_>, pool: &str, name: &str) -> Result<Option<Or
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Storage`] where several may be meant.
-pub fn meant(session: &Session<'_>, pool: &str, name: &str) -> Result<String, Error> {
-    match image::named(session, pool, name)? {
+pub fn meant(context: &Context, pool: &str, name: &str) -> Result<String, Error> {
+    match image::named(context, pool, name)? {
         Named::One(volume) => Ok(volume.name),
         Named::Nothing => Ok(name.to_owned()),
         Named::Several(names) => Err(Error::new(Code::ImageMissing, several(pool, name, &names))
@@ -164,18 +164,18 @@ pub fn meant(session: &Session<'_>, pool: &str, name: &str) -> Result<String, Er
     }
 }
 
-fn no_image(session: &Session<'_>, pool: &str, name: &str) -> Result<Error, Error> {
-    let known: Vec<String> = list(session, pool)?.into_iter().map(|v| v.name).collect();
+fn no_image(context: &Context, pool: &str, name: &str) -> Result<Error, Error> {
+    let known: Vec<String> = list(context, pool)?.into_iter().map(|v| v.name).collect();
     let known: Vec<&str> = known.iter().map(String::as_str).collect();
     let error = Error::new(Code::ImageMissing, format!("there is no image '{name}' in pool '{pool}'"));
     let near = crate::preflight::alternatives(name, &known);
-    if !session
+    if !context
         .settings
         .catalogue_has(extension(name).map_or(name, |end| &name[..name.len() - end.len() - 1]))
     {
         return Ok(error.hint(near));
     }
-    let other = (pool != session.settings.image_pool.as_str()).then_some(pool);
-    let bring = image::bringing(session, name, other);
+    let other = (pool != context.settings.image_pool.as_str()).then_some(pool);
+    let bring = image::bringing(context, name, other);
     Ok(error.hint(format!("{near}; {bring} brings it")))
 }

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Session;
+use crate::Context;
 use foundry_core::error::{Code, Error, Kind};
 use foundry_core::origin::Origin;
 use foundry_core::storage_xml::{self, VolumeSpec};
@@ -38,11 +38,11 @@ const LONGEST_NOTED_NAME: usize = 255 - SUFFIX.len();
 ///
 /// # Errors
 /// [`Kind::Validation`] where the name is too long, [`Kind::Storage`] where something else lies there.
-pub(super) fn check_place(session: &Session<'_>, pool: &str, image: &str) -> Result<(), Error> {
+pub(super) fn check_place(context: &Context, pool: &str, image: &str) -> Result<(), Error> {
     check_length(image)?;
     let name = note_name(image);
-    let Some(volume) = session.host.volume(pool, &name)? else { return Ok(()) };
-    match noted_by_anybody(&content(session, &volume)?) {
+    let Some(volume) = context.host.volume(pool, &name)? else { return Ok(()) };
+    match noted_by_anybody(&content(context, &volume)?) {
         true => Ok(()),
         false => Err(in_the_way(pool, image).outcome("nothing was changed")),
     }
@@ -89,10 +89,10 @@ pub(crate) fn noted_image(volume: &str) -> Option<&str> {
 ///
 /// # Errors
 /// A connection that is lost. A note that cannot be read is none.
-pub(super) fn read(session: &Session<'_>, pool: &str, image: &str) -> Result<Option<Origin>, Error> {
-    read_beside(session, pool, image, || {
+pub(super) fn read(context: &Context, pool: &str, image: &str) -> Result<Option<Origin>, Error> {
+    read_beside(context, pool, image, || {
         let mut head = Vec::new();
-        session.host.download(pool, image, &mut head, HEADER_LENGTH).map(|()| head)
+        context.host.download(pool, image, &mut head, HEADER_LENGTH).map(|()| head)
     })
 }
 
@@ -101,13 +101,13 @@ pub(super) fn read(session: &Session<'_>, pool: &str, image: &str) -> Result<Opt
 /// # Errors
 /// As [`read`].
 pub(crate) fn read_beside(
-    session: &Session<'_>,
+    context: &Context,
     pool: &str,
     image: &str,
     head: impl FnOnce() -> Result<Vec<u8>, HostError>,
 ) -> Result<Option<Origin>, Error> {
-    let Some(volume) = session.host.volume(pool, &note_name(image))? else { return Ok(None) };
-    let noted = content(session, &volume).and_then(|bytes| match parse(&bytes, image) {
+    let Some(volume) = context.host.volume(pool, &note_name(image))? else { return Ok(None) };
+    let noted = content(context, &volume).and_then(|bytes| match parse(&bytes, image) {
         Some(note) => Ok((note.head == digest(&head()?)).then_some(note.origin)),
         None => Ok(None),
     });
@@ -133,8 +133,8 @@ pub(crate) enum Noted {
 ///
 /// # Errors
 /// A connection that is lost.
-pub(crate) fn noted(session: &Session<'_>, volume: &Volume, image: &str) -> Result<Noted, Error> {
-    match content(session, volume) {
+pub(crate) fn noted(context: &Context, volume: &Volume, image: &str) -> Result<Noted, Error> {
+    match content(context, volume) {
         Err(lost) if lost.outcome_unknown() => Err(lost.into()),
         Err(_) => Ok(Noted::Other),
         Ok(bytes) if parse(&bytes, image).is_some() => Ok(Noted::Note),
@@ -147,9 +147,9 @@ fn digest(head: &[u8]) -> String {
     Digest::of(Algorithm::Sha256, head).to_string()
 }
 
-fn content(session: &Session<'_>, volume: &Volume) -> Result<Vec<u8>, HostError> {
+fn content(context: &Context, volume: &Volume) -> Result<Vec<u8>, HostError> {
     let mut bytes = Vec::new();
-    session.host.download(&volume.pool, &volume.name, &mut bytes, LONGEST)?;
+    context.host.download(&volume.pool, &volume.name, &mut bytes, LONGEST)?;
     Ok(bytes)
 }
 
@@ -160,13 +160,13 @@ fn parse(bytes: &[u8], image: &str) -> Option<Note> {
 
 /// Notes where an image is from. What was noted of an earlier image of that name is replaced.
 pub(super) fn write(
-    session: &Session<'_>,
+    context: &Context,
     pool: &str,
     image: &str,
     origin: &Origin,
     head: &[u8],
 ) -> Result<(), Error> {
-    forget(session, pool, image)?;
+    forget(context, pool, image)?;
     let note = Note { image: image.to_owned(), head: digest(head), origin: origin.clone() };
     let failed = |cause: String| {
         Error::new(Kind::Storage, format!("cannot note the origin of image '{image}'")).because(cause)
@@ -184,16 +184,16 @@ pub(super) fn write(
         backing: None,
     };
     let xml = storage_xml::volume(&spec).map_err(|e| failed(e.to_string()))?;
-    session.host.create_volume(pool, &xml)?;
-    Ok(session.host.upload_all(pool, &spec.name, &mut &*bytes, length)?)
+    context.host.create_volume(pool, &xml)?;
+    Ok(context.host.upload_all(pool, &spec.name, &mut &*bytes, length)?)
 }
 
 /// Removes the note on an image. A volume of that name that is no note stays, and is in the way.
-pub(crate) fn forget(session: &Session<'_>, pool: &str, image: &str) -> Result<(), Error> {
+pub(crate) fn forget(context: &Context, pool: &str, image: &str) -> Result<(), Error> {
     let name = note_name(image);
-    let Some(volume) = session.host.volume(pool, &name)? else { return Ok(()) };
-    if noted_by_anybody(&content(session, &volume)?) {
-        return Ok(session.host.delete_volume(pool, &name)?);
+    let Some(volume) = context.host.volume(pool, &name)? else { return Ok(()) };
+    if noted_by_anybody(&content(context, &volume)?) {
+        return Ok(context.host.delete_volume(pool, &name)?);
     }
     Err(in_the_way(pool, image))
 }

@@ -2,7 +2,7 @@
 
 use super::pull::is_current;
 use super::{Fetch, list, notes};
-use crate::Session;
+use crate::Context;
 use crate::storage::usage::Usage;
 use foundry_core::error::{Error, Kind};
 use foundry_core::origin::Origin;
@@ -44,24 +44,24 @@ pub struct Freshness {
 /// # Errors
 /// The host's; a server that does not answer makes its images [`Age::Unknown`].
 pub fn outdated(
-    session: &Session<'_>,
+    context: &Context,
     pool: &str,
     client: &Client,
     lists: &[Expected],
 ) -> Result<Vec<Freshness>, Error> {
-    let usage = Usage::look(session, None)?;
+    let usage = Usage::look(context, None)?;
     let look = |image: Volume| {
-        let origin = notes::read(session, pool, &image.name)?;
-        let age = age(session, client, origin.as_ref(), lists)?;
+        let origin = notes::read(context, pool, &image.name)?;
+        let age = age(context, client, origin.as_ref(), lists)?;
         let users = usage.of(pool, &image.name, &image.path);
         let overlays = users.overlays.into_iter().map(|o| format!("{}/{}", o.pool, o.name)).collect();
         Ok(Freshness { image, origin, age, vms: users.vms, overlays })
     };
-    list(session, pool)?.into_iter().map(look).collect()
+    list(context, pool)?.into_iter().map(look).collect()
 }
 
 fn age(
-    session: &Session<'_>,
+    context: &Context,
     client: &Client,
     origin: Option<&Origin>,
     lists: &[Expected],
@@ -69,8 +69,8 @@ fn age(
     let Some(origin) = origin.filter(|origin| origin.can_be_had_again()) else {
         return Ok(Age::Unknown("nobody noted an address that it came from".into()));
     };
-    session.working(format!("Asking for {}", origin.source));
-    match ask(session, client, origin, lists) {
+    context.working(format!("Asking for {}", origin.source));
+    match ask(context, client, origin, lists) {
         Ok(true) => Ok(Age::Current),
         Ok(false) => Ok(Age::Outdated),
         Err(e) if e.kind() == Kind::Interrupted => Err(e),
@@ -78,7 +78,7 @@ fn age(
     }
 }
 
-fn ask(session: &Session<'_>, client: &Client, origin: &Origin, lists: &[Expected]) -> Result<bool, Error> {
+fn ask(context: &Context, client: &Client, origin: &Origin, lists: &[Expected]) -> Result<bool, Error> {
     let location: Location = origin.source.parse()?;
     let expected = checksum_list(origin);
     if let Some(list) = expected.as_ref().filter(|list| !is_vouched_for(list, &location, lists)) {
@@ -95,7 +95,7 @@ fn ask(session: &Session<'_>, client: &Client, origin: &Origin, lists: &[Expecte
     }
     let expected = expected.as_ref();
     let fetch = Fetch { location: &location, expected, convert: None, alias: None, client, cache: None };
-    is_current(session, &fetch, origin)
+    is_current(context, &fetch, origin)
 }
 
 /// Whether a list that a note names is more than the note's word.

@@ -1,7 +1,7 @@
 //! Deletes all unused images.
 
 use super::{Wholeness, delete, list, notes, wholeness};
-use crate::Session;
+use crate::Context;
 use crate::storage::usage::Usage;
 use crate::storage::{file_locks, usage};
 use foundry_core::error::Error;
@@ -23,18 +23,18 @@ pub struct Dispensable {
 ///
 /// # Errors
 /// As [`list`].
-pub fn dispensable(session: &Session<'_>, pool: &str, all: bool) -> Result<Vec<Dispensable>, Error> {
-    usage::refresh_all(session)?;
-    let usage = Usage::look(session, None)?;
+pub fn dispensable(context: &Context, pool: &str, all: bool) -> Result<Vec<Dispensable>, Error> {
+    usage::refresh_all(context)?;
+    let usage = Usage::look(context, None)?;
     let mut found = Vec::new();
-    for image in list(session, pool)? {
+    for image in list(context, pool)? {
         if usage.reason(&image).is_some()
-            || file_locks::reason(session, &image.path).is_some()
-            || wholeness(session, &image)? != Wholeness::Whole
+            || file_locks::reason(context, &image.path).is_some()
+            || wholeness(context, &image)? != Wholeness::Whole
         {
             continue;
         }
-        let origin = notes::read(session, pool, &image.name)?;
+        let origin = notes::read(context, pool, &image.name)?;
         if all || origin.as_ref().is_some_and(Origin::can_be_had_again) {
             found.push(Dispensable { image, origin });
         }
@@ -46,14 +46,10 @@ pub fn dispensable(session: &Session<'_>, pool: &str, all: bool) -> Result<Vec<D
 ///
 /// # Errors
 /// As [`delete`], at the first that cannot go; what went before is gone.
-pub fn prune(
-    session: &Session<'_>,
-    images: &[Dispensable],
-    mut gone: impl FnMut(&Volume),
-) -> Result<(), Error> {
+pub fn prune(context: &Context, images: &[Dispensable], mut gone: impl FnMut(&Volume)) -> Result<(), Error> {
     for Dispensable { image, .. } in images {
-        session.cancel.check()?;
-        delete(session, &image.pool, &image.name)?;
+        context.cancel.check()?;
+        delete(context, &image.pool, &image.name)?;
         gone(image);
     }
     Ok(())

@@ -1,9 +1,9 @@
 //! Pulls an image from a server, and replaces it by a newer version.
 
-use super::fetch::{SessionPace, identity, source_of, state_of};
+use super::fetch::{ContextPace, identity, source_of, state_of};
 use super::import::{extension, fits_name};
 use super::{Fetch, Source, delete, import, info, is_unfinished, notes, room};
-use crate::Session;
+use crate::Context;
 use foundry_core::error::{Code, Error, Kind};
 use foundry_core::names::VolumeName;
 use foundry_core::origin::Origin;
@@ -46,21 +46,21 @@ pub enum Pulled {
 /// # Errors
 /// Those of [`import`] and of the transfer; [`Kind::Storage`] where an image of that name is from elsewhere, is not
 /// whole, or is in use and would be replaced.
-pub fn pull(session: &Session<'_>, request: &Request<'_>) -> Result<Pulled, Error> {
-    let Some(image) = existing(session, request)? else {
-        tell_unprotected(session, &request.fetch);
-        let import = |source: &mut dyn Source| import(session, request.pool, request.name, source);
-        return request.fetch.open(session, import).map(Pulled::New);
+pub fn pull(context: &Context, request: &Request<'_>) -> Result<Pulled, Error> {
+    let Some(image) = existing(context, request)? else {
+        tell_unprotected(context, &request.fetch);
+        let import = |source: &mut dyn Source| import(context, request.pool, request.name, source);
+        return request.fetch.open(context, import).map(Pulled::New);
     };
-    let origin = same_origin(session, request, &image)?;
+    let origin = same_origin(context, request, &image)?;
     if !request.refresh {
-        return check_there(session, request, &origin).map(|()| Pulled::There(image));
+        return check_there(context, request, &origin).map(|()| Pulled::There(image));
     }
     // What was verified once is not replaced by something that is not.
     let listed = checksum_list(&origin);
     let fetch = Fetch { expected: request.fetch.expected.or(listed.as_ref()), ..request.fetch };
     let request = &Request { fetch, ..*request };
-    if is_current(session, &fetch, &origin)? {
+    if is_current(context, &fetch, &origin)? {
         return Ok(Pulled::Current(image));
     }
     if let Some(pinned) = pinned_digest(&origin).filter(|_| fetch.expected.is_none()) {
@@ -71,26 +71,26 @@ pub fn pull(session: &Session<'_>, request: &Request<'_>) -> Result<Pulled, Erro
         .hint("give the new one's digest with --checksum")
         .outcome("nothing was changed"));
     }
-    replace(session, request, &image).map(Pulled::Replaced)
+    replace(context, request, &image).map(Pulled::Replaced)
 }
 
 /// Whoever is on the way of plain http can send another image, and then has a VM inside of the network.
-fn tell_unprotected(session: &Session<'_>, fetch: &Fetch<'_>) {
+fn tell_unprotected(context: &Context, fetch: &Fetch<'_>) {
     if let (Location::Url(url), None) = (fetch.location, fetch.expected)
         && !url.is_https()
     {
-        session.warn(format!(
+        context.warn(format!(
             "{url} is plain http and no checksum was given: anybody on the way can send another image"
         ));
     }
 }
 
 /// That an image is there already says nothing about what was asked of it.
-fn check_there(session: &Session<'_>, request: &Request<'_>, origin: &Origin) -> Result<(), Error> {
+fn check_there(context: &Context, request: &Request<'_>, origin: &Origin) -> Result<(), Error> {
     if !request.insist {
         return Ok(());
     }
-    let Some(wanted) = request.fetch.wanted(&SessionPace(session))? else { return Ok(()) };
+    let Some(wanted) = request.fetch.wanted(&ContextPace(context))? else { return Ok(()) };
     let wanted = wanted.to_string();
     if origin.digest.as_ref() == Some(&wanted) {
         return Ok(());
@@ -106,7 +106,7 @@ fn check_there(session: &Session<'_>, request: &Request<'_>, origin: &Origin) ->
 }
 
 /// The image under that name or under that name with the extension that it would get.
-fn existing(session: &Session<'_>, request: &Request<'_>) -> Result<Option<Volume>, Error> {
+fn existing(context: &Context, request: &Request<'_>) -> Result<Option<Volume>, Error> {
     let name = request.name.as_str();
     let names = if extension(name).is_some() {
         vec![name.to_owned()]
@@ -114,7 +114,7 @@ fn existing(session: &Session<'_>, request: &Request<'_>) -> Result<Option<Volum
         vec![format!("{name}.qcow2"), format!("{name}.raw")]
     };
     for name in names {
-        if let Some(found) = session.host.volume(request.pool, &name)? {
+        if let Some(found) = context.host.volume(request.pool, &name)? {
             return Ok(Some(found));
         }
     }
@@ -122,12 +122,12 @@ fn existing(session: &Session<'_>, request: &Request<'_>) -> Result<Option<Volum
 }
 
 /// The origin of an image that is there, if it is the one that is asked for.
-fn same_origin(session: &Session<'_>, request: &Request<'_>, image: &Volume) -> Result<Origin, Error> {
+fn same_origin(context: &Context, request: &Request<'_>, image: &Volume) -> Result<Origin, Error> {
     let (name, source) = (&image.name, source_of(request.fetch.location));
     let id = identity(request.fetch.location);
     let refused = |code, message: String| Error::new(code, message).outcome("nothing was changed");
     let delete = format!("foundry image delete {} removes it", shell_word(name));
-    if is_unfinished(session, image)? {
+    if is_unfinished(context, image)? {
         let message = format!(
             "image '{name}' in pool '{}' is not whole: its import was interrupted, or still goes on",
             image.pool
@@ -135,7 +135,7 @@ fn same_origin(session: &Session<'_>, request: &Request<'_>, image: &Volume) -> 
         return Err(refused(Code::ImageIncomplete, message)
             .hint(format!("foundry image delete --force {} removes it", shell_word(name))));
     }
-    match notes::read(session, &image.pool, name)? {
+    match notes::read(context, &image.pool, name)? {
         Some(origin) if origin.source == source && (origin.source_id.is_none() || origin.source_id == id) => {
             Ok(origin)
         }
@@ -153,8 +153,8 @@ fn same_origin(session: &Session<'_>, request: &Request<'_>, image: &Volume) -> 
 
 /// Whether what would be fetched is still what an image was made from: by the digest, where there is one to compare
 /// with; else by what the server says of the file. In neither case does the image travel.
-pub(super) fn is_current(session: &Session<'_>, fetch: &Fetch<'_>, origin: &Origin) -> Result<bool, Error> {
-    let pace = SessionPace(session);
+pub(super) fn is_current(context: &Context, fetch: &Fetch<'_>, origin: &Origin) -> Result<bool, Error> {
+    let pace = ContextPace(context);
     if let Some(digest) = &origin.digest
         && let Some(wanted) = fetch.wanted(&pace)?
         && digest.split_once(':').is_some_and(|(name, _)| name == wanted.algorithm().name())
@@ -170,9 +170,9 @@ pub(super) fn is_current(session: &Session<'_>, fetch: &Fetch<'_>, origin: &Orig
 
 /// libvirt cannot rename volumes, so that the old image goes before the new one comes: which then lies here, whole
 /// and verified. Nobody is asked for anything after the old one is gone.
-fn replace(session: &Session<'_>, request: &Request<'_>, image: &Volume) -> Result<Volume, Error> {
+fn replace(context: &Context, request: &Request<'_>, image: &Volume) -> Result<Volume, Error> {
     let name = &image.name;
-    if let Some(users) = delete::users(&info(session, &image.pool, name)?) {
+    if let Some(users) = delete::users(&info(context, &image.pool, name)?) {
         return Err(Error::new(
             Code::ImageInUse,
             format!("there is a newer image '{name}', but the present one is in use by {users}"),
@@ -181,15 +181,15 @@ fn replace(session: &Session<'_>, request: &Request<'_>, image: &Volume) -> Resu
         .outcome("nothing was changed"));
     }
     let wanted = name.parse().map_err(|e| Error::new(Kind::Storage, format!("its name {e}")))?;
-    tell_unprotected(session, &request.fetch);
-    session.working(format!("Downloading {}", request.fetch.location));
-    let aside = request.fetch.aside(session).map_err(|e| e.outcome("the present image stays as it is"))?;
+    tell_unprotected(context, &request.fetch);
+    context.working(format!("Downloading {}", request.fetch.location));
+    let aside = request.fetch.aside(context).map_err(|e| e.outcome("the present image stays as it is"))?;
     let mut source = aside.source()?;
     fits_name(&wanted, &mut source)?;
-    room::fits_instead(session, image, source.data().unwrap_or(0))?;
-    session.cancel.check()?;
-    delete::delete(session, &image.pool, name)?;
-    import(session, request.pool, &wanted, &mut aside.source()?).map_err(|e| {
+    room::fits_instead(context, image, source.data().unwrap_or(0))?;
+    context.cancel.check()?;
+    delete::delete(context, &image.pool, name)?;
+    import(context, request.pool, &wanted, &mut aside.source()?).map_err(|e| {
         let e = e.outcome(format!("the old image '{name}' is deleted"));
         match aside.rescue(name) {
             Ok(path) => {

@@ -5,7 +5,7 @@
 //! has, or where it is unknown, that would waste what the holes save; then the pool's own numbers say how much may be
 //! written, and are asked again and again.
 
-use crate::Session;
+use crate::Context;
 use foundry_core::error::{Code, Error};
 use foundry_core::units::Bytes;
 use foundry_host::Volume;
@@ -42,8 +42,8 @@ pub(super) struct Known {
 
 impl Known {
     /// How the volume is to get its space, once the pool has room for it as far as one can know; and how much is left.
-    pub(super) fn space(self, session: &Session<'_>, pool: &str) -> Result<(Space, u64), Error> {
-        let available = available(session, pool)?;
+    pub(super) fn space(self, context: &Context, pool: &str) -> Result<(Space, u64), Error> {
+        let available = available(context, pool)?;
         let (space, needed) = match (self.length, self.data) {
             (Some(length), Some(data)) if data >= length => (Space::Whole(length), length),
             (Some(length), None) if self.compact => (Space::Whole(length), length),
@@ -70,8 +70,8 @@ impl Known {
 }
 
 /// Makes sure that an image with so many bytes that are no holes has room once the present one is gone.
-pub(super) fn fits_instead(session: &Session<'_>, present: &Volume, data: u64) -> Result<(), Error> {
-    let (room, needed) = (available(session, &present.pool)? + present.allocation.0, data + MARGIN);
+pub(super) fn fits_instead(context: &Context, present: &Volume, data: u64) -> Result<(), Error> {
+    let (room, needed) = (available(context, &present.pool)? + present.allocation.0, data + MARGIN);
     if room >= needed {
         return Ok(());
     }
@@ -85,8 +85,8 @@ pub(super) fn fits_instead(session: &Session<'_>, present: &Volume, data: u64) -
 
 /// What is left over for others. Where it is unknown how much will come, it may be without an end, and the disks of
 /// running VMs grow on the same file system: a twentieth of it is theirs.
-pub(super) fn spare(session: &Session<'_>, pool: &str, length: Option<u64>) -> Result<u64, Error> {
-    let capacity = || Ok::<_, Error>(session.host.pool(pool)?.map_or(0, |pool| pool.capacity.0));
+pub(super) fn spare(context: &Context, pool: &str, length: Option<u64>) -> Result<u64, Error> {
+    let capacity = || Ok::<_, Error>(context.host.pool(pool)?.map_or(0, |pool| pool.capacity.0));
     Ok(if length.is_some() { MARGIN } else { (capacity()? / 20).clamp(MARGIN, LARGEST_MARGIN) })
 }
 
@@ -108,12 +108,12 @@ pub(super) fn next_stretch(available: u64, pool: &str, spare: u64) -> Result<u64
 
 /// What libvirt knows is from its last look. A pool that cannot be looked at any more, since its directory is gone, has
 /// no room at all: then that says why.
-pub(super) fn available(session: &Session<'_>, pool: &str) -> Result<u64, Error> {
-    let refused = match session.host.refresh_pool(pool) {
+pub(super) fn available(context: &Context, pool: &str) -> Result<u64, Error> {
+    let refused = match context.host.refresh_pool(pool) {
         Err(lost) if lost.outcome_unknown() => return Err(lost.into()),
         looked => looked.err(),
     };
-    let available = session.host.pool(pool)?.map_or(0, |p| p.available.0);
+    let available = context.host.pool(pool)?.map_or(0, |p| p.available.0);
     match refused {
         Some(refused) if available == 0 => Err(Error::from(refused).outcome("nothing was changed")),
         _ => Ok(available),

@@ -7,7 +7,7 @@
 
 use uuid::Uuid;
 
-use crate::Session;
+use crate::Context;
 use foundry_core::error::Error;
 use foundry_core::record::{Maker, proof};
 use foundry_core::units::Bytes;
@@ -49,14 +49,14 @@ impl Claim {
     }
 
     /// Puts it on a volume that was just made.
-    pub(super) fn put(&self, session: &Session<'_>, pool: &str, name: &str) -> Result<(), HostError> {
-        session.host.upload_all(pool, name, &mut &*self.0, self.0.len() as u64)
+    pub(super) fn put(&self, context: &Context, pool: &str, name: &str) -> Result<(), HostError> {
+        context.host.upload_all(pool, name, &mut &*self.0, self.0.len() as u64)
     }
 
     /// Whether the volume has it, or nothing yet.
-    pub(super) fn holds(&self, session: &Session<'_>, pool: &str, name: &str) -> Result<bool, HostError> {
+    pub(super) fn holds(&self, context: &Context, pool: &str, name: &str) -> Result<bool, HostError> {
         let mut found = Vec::new();
-        session.host.download(pool, name, &mut found, self.0.len() as u64)?;
+        context.host.download(pool, name, &mut found, self.0.len() as u64)?;
         Ok(found == self.0 || found.iter().all(|byte| *byte == 0))
     }
 }
@@ -70,13 +70,13 @@ fn proof_of(pool: &str, volume: &str, id: &str) -> Option<String> {
 ///
 /// # Errors
 /// A connection that is lost.
-pub(crate) fn torso(session: &Session<'_>, volume: &Volume) -> Result<Option<Torso>, Error> {
+pub(crate) fn torso(context: &Context, volume: &Volume) -> Result<Option<Torso>, Error> {
     if volume.format != "raw" || volume.capacity == Bytes(0) || !volume.path.starts_with('/') {
         return Ok(None);
     }
     let mut head = Vec::new();
     let length = LONGEST.min(volume.allocation.0.max(volume.capacity.0));
-    match session.host.download(&volume.pool, &volume.name, &mut head, length) {
+    match context.host.download(&volume.pool, &volume.name, &mut head, length) {
         Err(lost) if lost.outcome_unknown() => Err(lost.into()),
         Err(_) => Ok(None),
         Ok(()) => Ok(read(&volume.pool, &volume.name, &head)),

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::issues::Finding;
-use crate::Session;
+use crate::Context;
 use crate::context::is_session;
 use foundry_core::error::Code;
 use foundry_host::diagnosis::{HELPER_AS_ROOT, HELPER_REFUSES, allow_in_helper};
@@ -19,8 +19,8 @@ const PROGRAMS: [&str; 3] = [
 const RULES: &str = "etc/qemu/bridge.conf";
 
 /// What keeps guests of a session on this machine from a bridge; of other libvirts nothing, which need no helper.
-pub(crate) fn of_session(session: &Session<'_>, bridge: &str) -> Option<Finding> {
-    let needs_helper = session.host.is_local() && is_session(session.host.uri());
+pub(crate) fn of_session(context: &Context, bridge: &str) -> Option<Finding> {
+    let needs_helper = context.host.is_local() && is_session(context.host.uri());
     needs_helper.then(|| refusal(Path::new("/"), bridge))?
 }
 

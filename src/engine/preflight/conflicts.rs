@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::Session;
+use crate::Context;
 use crate::preflight::issues::{Finding, Findings};
 use foundry_core::error::{Code, Error};
 use foundry_core::manifest::VirtualMachine;
@@ -41,7 +41,7 @@ impl Neighbours<'_> {
 
 /// Looks for MAC, tap and addresses among the domains of other names.
 pub(crate) fn check<'a>(
-    session: &Session<'_>,
+    context: &Context,
     plan: &VmPlan,
     domains: &'a [Domain],
     findings: &mut Findings,
@@ -50,7 +50,7 @@ pub(crate) fn check<'a>(
     let others = domains.iter().filter(|d| d.name != plan.name.as_str());
     let mut strangers = Vec::new();
     for domain in others.filter(|d| d.owner().manifest().is_none()) {
-        let described = check_stranger(session, plan, domain, findings)?;
+        let described = check_stranger(context, plan, domain, findings)?;
         strangers.extend(described.map(|described| (domain.name.as_str(), described)));
     }
     Ok(Neighbours { domains, strangers })
@@ -98,12 +98,12 @@ fn shared_addresses(interface: &Interface, theirs: &[IpAddr], vm: &str) -> Vec<S
 
 /// A copy of a foundry VM without its record has the same MAC address. Its IP addresses are unknown.
 fn check_stranger(
-    session: &Session<'_>,
+    context: &Context,
     plan: &VmPlan,
     domain: &Domain,
     findings: &mut Findings,
 ) -> Result<Option<DomainDescription>, Error> {
-    let described = match session.host.describe(domain.uuid, View::Current) {
+    let described = match context.host.describe(domain.uuid, View::Current) {
         Err(lost) if lost.outcome_unknown() => return Err(lost.into()),
         described => described,
     };

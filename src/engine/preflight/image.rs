@@ -7,7 +7,7 @@ use super::conflicts::Neighbours;
 use crate::preflight::issues::{Finding, Findings};
 use crate::storage::backend::Medium;
 use crate::storage::usage::Usage;
-use crate::{Session, image};
+use crate::{Context, image};
 use foundry_core::error::{Code, Error, Kind};
 use foundry_core::origin::Origin;
 use foundry_core::plan::{DiskFormat, ImageRef, VmPlan};
@@ -43,7 +43,7 @@ impl ReadyImage {
 
 /// Looks at the image of a boot disk. `None` where it cannot be used.
 pub(crate) fn check_image(
-    session: &Session<'_>,
+    context: &Context,
     plan: &VmPlan,
     reference: &ImageRef,
     neighbours: &Neighbours<'_>,
@@ -51,13 +51,13 @@ pub(crate) fn check_image(
 ) -> Result<Option<ReadyImage>, Error> {
     let found = match reference {
         ImageRef::Volume { pool, volume } => {
-            image_in_pool(session, pool.as_str(), volume.as_str(), findings)?
+            image_in_pool(context, pool.as_str(), volume.as_str(), findings)?
         }
-        ImageRef::Path(path) => image_at_path(session, path, findings)?,
+        ImageRef::Path(path) => image_at_path(context, path, findings)?,
     };
     let Some(found) = found else { return Ok(None) };
     let reference = &found.named_in_full(reference);
-    if let Some(vm) = writer(session, &found, neighbours)? {
+    if let Some(vm) = writer(context, &found, neighbours)? {
         let message = format!("image '{reference}' is a disk of domain '{vm}', which writes to it");
         findings.push(
             Finding::new(Code::ImageIsDisk, message)
@@ -67,7 +67,7 @@ pub(crate) fn check_image(
     }
     let Some(mut image) = judge_image(reference, &found, findings) else { return Ok(None) };
     if let (Some((pool, name)), Head::Read(head)) = (&found.volume, found.head) {
-        image.origin = image::origin_beside(session, pool, name, || Ok(head))?;
+        image.origin = image::origin_beside(context, pool, name, || Ok(head))?;
     }
     if plan.boot_disk.size < image.virtual_size {
         findings.push(
@@ -126,7 +126,7 @@ enum Head {
 /// The domain that has an image as its disk. What is in the pool of images is compared with what was looked at anyway;
 /// elsewhere everybody is asked, since disks are there.
 fn writer(
-    session: &Session<'_>,
+    context: &Context,
     found: &FoundImage,
     neighbours: &Neighbours<'_>,
 ) -> Result<Option<String>, Error> {
@@ -134,10 +134,10 @@ fn writer(
     if let Some(writer) = neighbours.writer(&pool, &name, &found.path) {
         return Ok(Some(writer));
     }
-    if pool == session.settings.image_pool.as_str() {
+    if pool == context.settings.image_pool.as_str() {
         return Ok(None);
     }
-    Ok(Usage::look(session, None)?.writer(&pool, &name, &found.path))
+    Ok(Usage::look(context, None)?.writer(&pool, &name, &found.path))
 }
 
 fn judge_image(reference: &ImageRef, found: &FoundImage, findings: &mut Findings) -> Option<ReadyImage> {
@@ -200,12 +200,12 @@ pub enum Wholeness {
 }
 
 /// Whether a volume is what an import that was killed leaves: the beginning, which goes last, is missing.
-pub(crate) fn wholeness(session: &Session<'_>, volume: &Volume) -> Result<Wholeness, Error> {
+pub(crate) fn wholeness(context: &Context, volume: &Volume) -> Result<Wholeness, Error> {
     // What libvirt calls anything else has a beginning.
     if volume.format != "raw" || volume.capacity == Bytes(0) {
         return Ok(Wholeness::Whole);
     }
-    match read_head(session, volume.clone()).map(|found| found.head) {
+    match read_head(context, volume.clone()).map(|found| found.head) {
         Ok(Head::Read(head)) if disk_image::is_torso(&head) => Ok(Wholeness::Unfinished),
         Ok(_) => Ok(Wholeness::Whole),
         Err(e) if e.kind() == Kind::Storage => Ok(Wholeness::Unknown),
@@ -220,11 +220,11 @@ fn false_claim(path: &str, image: &DiskImage) -> Option<&'static str> {
 }
 
 /// Reads the first bytes of a volume, whatever its name or libvirt's last look say of it.
-fn read_head(session: &Session<'_>, volume: Volume) -> Result<FoundImage, Error> {
+fn read_head(context: &Context, volume: Volume) -> Result<FoundImage, Error> {
     let head = if volume.path.starts_with('/') {
         let mut head = Vec::new();
         let length = disk_image::HEADER_LENGTH.min(volume.allocation.0.max(volume.capacity.0));
-        session.host.download(&volume.pool, &volume.name, &mut head, length)?;
+        context.host.download(&volume.pool, &volume.name, &mut head, length)?;
         Head::Read(head)
     } else {
         Head::AtCeph
@@ -238,22 +238,22 @@ fn read_head(session: &Session<'_>, volume: Volume) -> Result<FoundImage, Error>
 }
 
 fn image_in_pool(
-    session: &Session<'_>,
+    context: &Context,
     pool: &str,
     name: &str,
     findings: &mut Findings,
 ) -> Result<Option<FoundImage>, Error> {
-    match named(session, pool, name)? {
+    match named(context, pool, name)? {
         Named::One(volume) => {
             let whole = volume.name.clone();
-            if let Some(what) = planted(session, &volume)? {
+            if let Some(what) = planted(context, &volume)? {
                 let message = format!("image '{whole}' in pool '{pool}' cannot be used: its file is {what}");
                 findings.push(Finding::new(Code::NotAnImage, message));
                 return Ok(None);
             }
-            match read_head(session, volume) {
+            match read_head(context, volume) {
                 // Deleted since the look.
-                Err(_) if matches!(session.host.volume(pool, &whole), Ok(None)) => {}
+                Err(_) if matches!(context.host.volume(pool, &whole), Ok(None)) => {}
                 found => return found.map(Some),
             }
         }
@@ -266,9 +266,9 @@ fn image_in_pool(
         }
         Named::Nothing => {}
     }
-    let is_ours = pool == session.settings.image_pool.as_str();
-    let bring = bringing(session, name, (!is_ours).then_some(pool));
-    let finding = match session.host.pool(pool)? {
+    let is_ours = pool == context.settings.image_pool.as_str();
+    let bring = bringing(context, name, (!is_ours).then_some(pool));
+    let finding = match context.host.pool(pool)? {
         None => {
             Finding::new(Code::ImageMissing, format!("image '{name}' not found: there is no pool '{pool}'"))
                 .hint(if is_ours { bring } else { "foundry pool list shows all pools".into() })
@@ -279,7 +279,7 @@ fn image_in_pool(
         )
         .hint(format!("foundry pool start {}", shell_word(pool))),
         Some(_) => {
-            let known: Vec<String> = session.host.volumes(pool)?.into_iter().map(|v| v.name).collect();
+            let known: Vec<String> = context.host.volumes(pool)?.into_iter().map(|v| v.name).collect();
             let known: Vec<&str> = known.iter().map(String::as_str).collect();
             Finding::new(Code::ImageMissing, format!("image '{name}' not found in pool '{pool}'"))
                 .hint(alternatives(name, &known))
@@ -294,13 +294,13 @@ fn image_in_pool(
 }
 
 /// What lies in a pool of files that is none, on this machine: a device would be the host's own disk to the guest.
-fn planted(session: &Session<'_>, volume: &Volume) -> Result<Option<&'static str>, Error> {
-    if !session.host.is_local() {
+fn planted(context: &Context, volume: &Volume) -> Result<Option<&'static str>, Error> {
+    if !context.host.is_local() {
         return Ok(None);
     }
     let found = std::fs::metadata(&volume.path).ok().and_then(|found| ownership::no_file(&found));
     // Those of LVM and ZFS are devices.
-    let is_of_files = || Ok::<_, Error>(session.host.pool(&volume.pool)?.is_some_and(|pool| is_files(&pool)));
+    let is_of_files = || Ok::<_, Error>(context.host.pool(&volume.pool)?.is_some_and(|pool| is_files(&pool)));
     Ok(if found.is_some() && is_of_files()? { found } else { None })
 }
 
@@ -323,8 +323,8 @@ const LEFT_OUT: [&str; 3] = ["qcow2", "raw", "img"];
 
 /// The volume that an image's name means: the one of that very name; else, as `image pull debian-12` makes
 /// `debian-12.qcow2`, the one with an extension, if there is only one.
-pub(crate) fn named(session: &Session<'_>, pool: &str, name: &str) -> Result<Named, Error> {
-    if let Some(volume) = session.host.volume(pool, name)? {
+pub(crate) fn named(context: &Context, pool: &str, name: &str) -> Result<Named, Error> {
+    if let Some(volume) = context.host.volume(pool, name)? {
         return Ok(Named::One(volume));
     }
     if name.is_empty() || image::extension(name).is_some() {
@@ -333,7 +333,7 @@ pub(crate) fn named(session: &Session<'_>, pool: &str, name: &str) -> Result<Nam
     let mut found = Vec::new();
     for end in LEFT_OUT {
         // A name that gets too long is nobody's.
-        found.extend(session.host.volume(pool, &format!("{name}.{end}"))?);
+        found.extend(context.host.volume(pool, &format!("{name}.{end}"))?);
     }
     Ok(match found.pop() {
         None => Named::Nothing,
@@ -349,9 +349,9 @@ pub(crate) fn several(pool: &str, name: &str, names: &[String]) -> String {
 
 /// The command that brings an image of that name, into a pool that is not the default one; those of the distributions
 /// are in the catalogue.
-pub(crate) fn bringing(session: &Session<'_>, name: &str, pool: Option<&str>) -> String {
+pub(crate) fn bringing(context: &Context, name: &str, pool: Option<&str>) -> String {
     let stem = image::extension(name).map_or(name, |end| &name[..name.len() - end.len() - 1]);
-    let command = match session.settings.catalogue_has(stem) {
+    let command = match context.settings.catalogue_has(stem) {
         true => format!("foundry image pull {stem}"),
         false => format!("foundry image import FILE {}", shell_word(name)),
     };
@@ -363,22 +363,22 @@ pub(crate) fn bringing(session: &Session<'_>, name: &str, pool: Option<&str>) ->
 
 /// A file in no pool can be looked at on this machine only.
 fn image_at_path(
-    session: &Session<'_>,
+    context: &Context,
     path: &str,
     findings: &mut Findings,
 ) -> Result<Option<FoundImage>, Error> {
-    if let Some(volume) = session.host.volume_at(path)? {
-        return read_head(session, volume).map(Some);
+    if let Some(volume) = context.host.volume_at(path)? {
+        return read_head(context, volume).map(Some);
     }
     let import = format!("foundry image import {} NAME.qcow2, then image: NAME.qcow2", shell_word(path));
-    if !session.host.is_local() {
+    if !context.host.is_local() {
         findings.push(
             Finding::new(Code::ImageOutsidePools, format!("image '{path}' is in no pool of the host"))
                 .hint(import),
         );
         return Ok(None);
     }
-    match read_local_head(session, path) {
+    match read_local_head(context, path) {
         Ok(Local::Image(found)) => Ok(Some(found)),
         Ok(Local::OfOthers(who)) => {
             let message = format!("image '{path}' cannot be used: {who}");
@@ -410,10 +410,10 @@ enum Local {
 
 /// Links are resolved, and the VM is given the place where the file is: what was looked at is what is used, since nobody
 /// else can put something in its place.
-fn read_local_head(session: &Session<'_>, path: &str) -> std::io::Result<Local> {
+fn read_local_head(context: &Context, path: &str) -> std::io::Result<Local> {
     let (file, whole, found) = ownership::open_regular(Path::new(path))?;
     // While a VM runs, libvirt has its files belong to the user that runs QEMU.
-    let qemu = || Some(session.host.capabilities().ok()?.guest_ids()?.0);
+    let qemu = || Some(context.host.capabilities().ok()?.guest_ids()?.0);
     let trusted = Trusted::caller();
     let stranger = match trusted.stranger(&whole, &found)? {
         Some(_) => trusted.and(qemu()).stranger(&whole, &found)?,

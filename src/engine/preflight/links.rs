@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::{alternatives, bridge_helper};
-use crate::Session;
+use crate::Context;
 use crate::preflight::issues::{Finding, Findings};
 use foundry_core::error::{Code, Error};
 use foundry_core::plan::{Interface, Link, VmPlan};
@@ -23,25 +23,25 @@ const USUAL_MTU: u32 = 1500;
 
 /// Looks at the links of all interfaces. Returns the interfaces with what the host knows of them.
 pub(crate) fn check(
-    session: &Session<'_>,
+    context: &Context,
     plan: &VmPlan,
     libvirt: u32,
     findings: &mut Findings,
 ) -> Result<Vec<Interface>, Error> {
     let needs_bridges = plan.interfaces.iter().any(|i| matches!(i.link, Link::Bridge(_)));
-    let bridges = if needs_bridges { session.host.bridges()? } else { None };
+    let bridges = if needs_bridges { context.host.bridges()? } else { None };
     if needs_bridges && bridges.is_none() {
-        session.warn("bridges of a remote host cannot be checked before the VM starts");
+        context.warn("bridges of a remote host cannot be checked before the VM starts");
     }
     let fixed: Vec<IpAddr> =
         plan.interfaces.iter().flat_map(Interface::fixed).map(|net| net.addr()).collect();
-    let wants_neighbours = session.host.is_local() && !fixed.is_empty();
-    let neighbourhood = if wants_neighbours { session.host.neighbourhood(&fixed)? } else { None };
+    let wants_neighbours = context.host.is_local() && !fixed.is_empty();
+    let neighbourhood = if wants_neighbours { context.host.neighbourhood(&fixed)? } else { None };
     let mut interfaces = Vec::new();
     for (index, interface) in plan.interfaces.iter().enumerate() {
         let at = format!("spec.networkInterfaces[{index}]");
         findings.begin(&at, well_linked(&interface.link, bridges.is_some()));
-        let mut desk = Desk { session, at, interface, findings };
+        let mut desk = Desk { context, at, interface, findings };
         let bridge = match &interface.link {
             Link::Bridge(name) => desk.bridge(name.as_str(), bridges.as_deref()),
             Link::Network(name) => desk.network(name.as_str()).map(|()| None)?,
@@ -68,7 +68,7 @@ fn well_linked(link: &Link, are_bridges_known: bool) -> String {
 
 /// Where one interface is looked at.
 struct Desk<'a> {
-    session: &'a Session<'a>,
+    context: &'a Context,
     at: String,
     interface: &'a Interface,
     findings: &'a mut Findings,
@@ -80,7 +80,7 @@ impl Desk<'_> {
     }
 
     fn warn(&self, message: impl AsRef<str>) {
-        self.session.warn(format!("{}{}", self.at, message.as_ref()));
+        self.context.warn(format!("{}{}", self.at, message.as_ref()));
     }
 
     /// The bridge of that name, as far as bridges are known.
@@ -105,7 +105,7 @@ impl Desk<'_> {
                 format!("ip link set {word} up"),
             );
         }
-        self.findings.extend(bridge_helper::of_session(self.session, name));
+        self.findings.extend(bridge_helper::of_session(self.context, name));
         if let Some(mtu) = self.interface.mtu.filter(|mtu| u32::from(*mtu) > bridge.mtu) {
             self.warn(format!(
                 ".mtu: {mtu} is more than bridge '{name}' passes ({}): larger packets vanish",
@@ -139,7 +139,7 @@ impl Desk<'_> {
     }
 
     fn network(&mut self, name: &str) -> Result<(), Error> {
-        match self.session.host.network(name)? {
+        match self.context.host.network(name)? {
             Some(network) => {
                 if !network.active {
                     let message = format!(".network: network '{name}' is not started");
@@ -152,7 +152,7 @@ impl Desk<'_> {
                 self.subnets(&network);
             }
             None => {
-                let known = self.session.host.networks()?;
+                let known = self.context.host.networks()?;
                 let known: Vec<&str> = known.iter().map(String::as_str).collect();
                 let message = format!(".network: there is no network '{name}'");
                 self.find(Code::NetworkMissing, message, alternatives(name, &known));

@@ -10,7 +10,7 @@ pub(crate) mod links;
 mod stale_variables;
 pub(crate) mod storage;
 
-use crate::{Session, kvm_device};
+use crate::{Context, kvm_device};
 use foundry_core::cloud_init::without_effect;
 use foundry_core::domain_xml::VirtType;
 use foundry_core::error::{Code, Error};
@@ -57,8 +57,8 @@ impl ReadyVm {
 ///
 /// # Errors
 /// All findings in one error: exit code 5 if one of them is about storage, else 4; or the host's own.
-pub fn preflight(session: &Session<'_>, plan: &VmPlan) -> Result<ReadyVm, Error> {
-    let looked = look(session, plan)?;
+pub fn preflight(context: &Context, plan: &VmPlan) -> Result<ReadyVm, Error> {
+    let looked = look(context, plan)?;
     looked.ready.ok_or_else(|| report(plan.name.as_str(), &looked.findings))
 }
 
@@ -70,36 +70,36 @@ pub(super) struct Looked {
 }
 
 /// Looks at everything, whatever is found.
-pub(super) fn look(session: &Session<'_>, plan: &VmPlan) -> Result<Looked, Error> {
+pub(super) fn look(context: &Context, plan: &VmPlan) -> Result<Looked, Error> {
     let mut findings = Findings::default();
-    let domains = session.host.domains(false)?;
-    let capabilities = session.host.capabilities()?;
-    kvm_device::slowness(session, &capabilities).into_iter().for_each(|slow| session.warn(slow));
+    let domains = context.host.domains(false)?;
+    let capabilities = context.host.capabilities()?;
+    kvm_device::slowness(context, &capabilities).into_iter().for_each(|slow| context.warn(slow));
     let taken = domains.iter().find(|d| d.name == plan.name.as_str());
     findings.begin("name", format!("no other domain is called '{}'", plan.name));
     let leftover = taken.filter(|domain| check_name(plan, domain, &mut findings)).cloned();
     if taken.is_none() {
-        stale_variables::check(session, plan, &mut findings)?;
+        stale_variables::check(context, plan, &mut findings)?;
     }
     findings.begin("addresses", "no other domain has them, nor the MAC addresses");
-    let neighbours = conflicts::check(session, plan, &domains, &mut findings)?;
+    let neighbours = conflicts::check(context, plan, &domains, &mut findings)?;
     findings.begin("machine", "the host runs such guests");
-    let machine = choose_machine(session, plan, &capabilities, &mut findings);
-    check_size(session, plan, &capabilities, machine, &mut findings)?;
-    let interfaces = links::check(session, plan, capabilities.libvirt_version, &mut findings)?;
-    let storage = storage::check(session, plan, taken, &neighbours, &mut findings)?;
+    let machine = choose_machine(context, plan, &capabilities, &mut findings);
+    check_size(context, plan, &capabilities, machine, &mut findings)?;
+    let interfaces = links::check(context, plan, capabilities.libvirt_version, &mut findings)?;
+    let storage = storage::check(context, plan, taken, &neighbours, &mut findings)?;
     let ready = match (machine, storage) {
         (Some((virt_type, arch, native)), Some(storage)) if findings.is_empty() => {
-            warn_of_cpu(session, plan, virt_type);
-            warn_of_names(session, plan);
-            warn_of_user_data(session, plan);
-            warn_of_own_network(session, plan);
+            warn_of_cpu(context, plan, virt_type);
+            warn_of_names(context, plan);
+            warn_of_user_data(context, plan);
+            warn_of_own_network(context, plan);
             let plan = plan.with_image(storage.image.as_ref().map(|image| &image.reference));
             let plan = VmPlan { interfaces, ..plan };
             Some(ReadyVm { plan, virt_type, arch, native, storage, leftover })
         }
         _ => {
-            findings = newcomer(session, plan, taken)?.unwrap_or(findings);
+            findings = newcomer(context, plan, taken)?.unwrap_or(findings);
             None
         }
     };
@@ -108,8 +108,8 @@ pub(super) fn look(session: &Session<'_>, plan: &VmPlan) -> Result<Looked, Error
 
 /// Who has the name by now, where nobody had it: then the volumes that were found are that one's, and nothing that
 /// could be advised about them is right.
-fn newcomer(session: &Session<'_>, plan: &VmPlan, taken: Option<&Domain>) -> Result<Option<Findings>, Error> {
-    let Some(newcomer) = session.host.domain(plan.name.as_str())?.filter(|_| taken.is_none()) else {
+fn newcomer(context: &Context, plan: &VmPlan, taken: Option<&Domain>) -> Result<Option<Findings>, Error> {
+    let Some(newcomer) = context.host.domain(plan.name.as_str())?.filter(|_| taken.is_none()) else {
         return Ok(None);
     };
     let mut findings = Findings::default();
@@ -160,7 +160,7 @@ fn check_name(plan: &VmPlan, taken: &Domain, findings: &mut Findings) -> bool {
 
 /// The architecture and whether the processor runs it, or QEMU's translator.
 fn choose_machine(
-    session: &Session<'_>,
+    context: &Context,
     plan: &VmPlan,
     capabilities: &Capabilities,
     findings: &mut Findings,
@@ -175,15 +175,15 @@ fn choose_machine(
     };
     let offered = capabilities.guests.get(name).cloned().unwrap_or_default();
     let offers = |wanted: VirtType| offered.iter().any(|o| o == wanted.as_str());
-    let chosen = match session.settings.virt_type {
+    let chosen = match context.settings.virt_type {
         Some(wanted) => Some(wanted).filter(|w| offers(*w)),
         None => [VirtType::Kvm, VirtType::Qemu].into_iter().find(|t| offers(*t)),
     };
     if chosen.is_none() {
-        let wanted = session.settings.virt_type.map(|t| format!(" with {}", t.as_str())).unwrap_or_default();
+        let wanted = context.settings.virt_type.map(|t| format!(" with {}", t.as_str())).unwrap_or_default();
         let listed = if offered.is_empty() { "nothing".to_owned() } else { offered.join(", ") };
         // What is offered in another way only is no question of the architecture.
-        let wants_kvm = session.settings.virt_type == Some(VirtType::Kvm) && !offered.is_empty();
+        let wants_kvm = context.settings.virt_type == Some(VirtType::Kvm) && !offered.is_empty();
         let code = if wants_kvm { Code::NoKvm } else { Code::ArchUnsupported };
         let message = format!("the host cannot run {name} guests{wanted}; it offers {listed}");
         let hint = match code {
@@ -205,20 +205,20 @@ fn choose_machine(
 
 /// Whether the machine can have so many CPUs, and the host so much memory: QEMU would say so when the disks are made.
 fn check_size(
-    session: &Session<'_>,
+    context: &Context,
     plan: &VmPlan,
     capabilities: &Capabilities,
     machine: Option<(VirtType, Arch, bool)>,
     findings: &mut Findings,
 ) -> Result<(), Error> {
-    let memory = session.host.memory()?;
+    let memory = context.host.memory()?;
     if plan.memory > memory {
         let message =
             format!("spec.memoryGiB: the VM wants {} of memory, and the host has {memory}", plan.memory);
         findings.push(Finding::new(Code::OutOfMemory, message).hint("give the VM less"));
     }
     let Some((virt_type, arch, _)) = machine.filter(|_| plan.vcpus > FEW_CPUS) else { return Ok(()) };
-    let asked = session.host.guest_machine(arch.as_str(), arch.machine(), virt_type.as_str());
+    let asked = context.host.guest_machine(arch.as_str(), arch.machine(), virt_type.as_str());
     let most = match asked {
         Err(lost) if lost.outcome_unknown() => return Err(lost.into()),
         // What a host does not say is no reason against it.
@@ -238,27 +238,27 @@ fn check_size(
 }
 
 /// A guest's kernel names disks in their order, whatever they are called here.
-fn warn_of_names(session: &Session<'_>, plan: &VmPlan) {
+fn warn_of_names(context: &Context, plan: &VmPlan) {
     let mut targets: Vec<_> = plan.data_disks.iter().map(|disk| &disk.target).collect();
     targets.sort();
     if let Some((target, name)) = targets.into_iter().zip(DiskTarget::all()).find(|(t, name)| *t != name) {
-        session.warn(format!(
+        context.warn(format!(
             "spec.dataDisks: letters are left out: the guest's kernel calls '{target}' /dev/{name}; by /dev/disk/by-id/virtio-SERIAL each is sure to be found"
         ));
     }
 }
 
-fn warn_of_user_data(session: &Session<'_>, plan: &VmPlan) {
+fn warn_of_user_data(context: &Context, plan: &VmPlan) {
     let Some(UserData::Merged(text)) = plan.seed.as_ref().map(|seed| &seed.user_data) else { return };
     for key in without_effect(text) {
-        session.warn(format!(
+        context.warn(format!(
             "spec.cloudInit.userData: '{key}' is about the image's own user, which is not made: add 'default' to users, or say it of root"
         ));
     }
 }
 
 /// The fields of interfaces that only the generated network-config would repeat to the guest.
-fn warn_of_own_network(session: &Session<'_>, plan: &VmPlan) {
+fn warn_of_own_network(context: &Context, plan: &VmPlan) {
     if plan.seed.as_ref().is_none_or(|seed| seed.network_config.is_none()) {
         return;
     }
@@ -274,7 +274,7 @@ fn warn_of_own_network(session: &Session<'_>, plan: &VmPlan) {
         let idle: Vec<&str> =
             said.into_iter().filter(|(_, is_said)| *is_said).map(|(field, _)| field).collect();
         if !idle.is_empty() {
-            session.warn(format!(
+            context.warn(format!(
                 "spec.networkInterfaces[{index}]: no effect of {}: spec.cloudInit.networkConfig is what the guest gets",
                 idle.join(", ")
             ));
@@ -283,12 +283,12 @@ fn warn_of_own_network(session: &Session<'_>, plan: &VmPlan) {
 }
 
 /// Said once per VM, on the way to success only.
-fn warn_of_cpu(session: &Session<'_>, plan: &VmPlan, virt_type: VirtType) {
-    if session.settings.virt_type.is_none() && virt_type == VirtType::Qemu {
-        session.warn("the host offers no KVM: the guest runs under QEMU's translator, many times slower");
+fn warn_of_cpu(context: &Context, plan: &VmPlan, virt_type: VirtType) {
+    if context.settings.virt_type.is_none() && virt_type == VirtType::Qemu {
+        context.warn("the host offers no KVM: the guest runs under QEMU's translator, many times slower");
     }
     if plan.cpu_mode == CpuMode::HostPassthrough && virt_type == VirtType::Qemu {
-        session.warn("spec.cpuMode: host-passthrough needs KVM; the guest gets QEMU's largest CPU (maximum)");
+        context.warn("spec.cpuMode: host-passthrough needs KVM; the guest gets QEMU's largest CPU (maximum)");
     }
 }
 

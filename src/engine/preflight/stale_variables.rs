@@ -4,7 +4,7 @@
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
-use crate::Session;
+use crate::Context;
 use crate::gc::{Places, nvram::ENDS};
 use crate::preflight::issues::{Finding, Findings};
 use crate::storage::usage::Usage;
@@ -13,15 +13,15 @@ use foundry_core::plan::{Firmware, VmPlan};
 use foundry_core::text::shell_word;
 
 /// Looks on this machine, as far as the user may: of another one's files libvirt tells nothing.
-pub(crate) fn check(session: &Session<'_>, plan: &VmPlan, findings: &mut Findings) -> Result<(), Error> {
-    let uri = session.host.uri();
-    let places = Places::of(uri).filter(|_| session.host.is_local() && uri.starts_with("qemu"));
+pub(crate) fn check(context: &Context, plan: &VmPlan, findings: &mut Findings) -> Result<(), Error> {
+    let uri = context.host.uri();
+    let places = Places::of(uri).filter(|_| context.host.is_local() && uri.starts_with("qemu"));
     let Some(places) = places else { return Ok(()) };
     let name = plan.name.as_str();
     if plan.firmware != Firmware::Bios
         && let Some(path) = variables(&places, name)
     {
-        findings.push(taken_over(session, &path.display().to_string())?);
+        findings.push(taken_over(context, &path.display().to_string())?);
     }
     if let Some(path) = memory(&places, name) {
         let word = shell_word(&path.display().to_string()).into_owned();
@@ -34,8 +34,8 @@ pub(crate) fn check(session: &Session<'_>, plan: &VmPlan, findings: &mut Finding
     Ok(())
 }
 
-fn taken_over(session: &Session<'_>, path: &str) -> Result<Finding, Error> {
-    let users = Usage::look(session, None)?.of_file(path);
+fn taken_over(context: &Context, path: &str) -> Result<Finding, Error> {
+    let users = Usage::look(context, None)?.of_file(path);
     let finding = Finding::new(
         Code::NvramInTheWay,
         format!("the EFI variables of an earlier domain of that name would be this VM's: {path}"),

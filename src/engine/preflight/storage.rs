@@ -2,7 +2,7 @@
 
 use super::alternatives;
 use super::conflicts::Neighbours;
-use crate::Session;
+use crate::Context;
 use crate::preflight::image::{ReadyImage, check_image};
 use crate::preflight::issues::{Finding, Findings};
 use crate::storage::backend::Medium;
@@ -61,7 +61,7 @@ pub enum PoolNeed {
 
 /// Looks at all of it. `None` where a finding leaves nothing to go on with.
 pub(crate) fn check(
-    session: &Session<'_>,
+    context: &Context,
     plan: &VmPlan,
     taken: Option<&Domain>,
     neighbours: &Neighbours<'_>,
@@ -71,16 +71,16 @@ pub(crate) fn check(
         BootSource::Empty => None,
         BootSource::Image(reference) => {
             findings.begin("image", format!("'{reference}' can be used, and fits into the boot disk"));
-            check_image(session, plan, reference, neighbours, findings)?
+            check_image(context, plan, reference, neighbours, findings)?
         }
     };
     findings.begin("pool", format!("'{}' can hold the disks", plan.pool));
     // What libvirt knows of the room is from its last look, and others fill the file system too. A pool that is
     // missing or stopped refuses this one, and is found so below.
-    usage::refresh(session, plan.pool.as_str())?;
-    let Some((pool, medium, found)) = check_pool(session, &plan.pool, findings)? else { return Ok(None) };
+    usage::refresh(context, plan.pool.as_str())?;
+    let Some((pool, medium, found)) = check_pool(context, &plan.pool, findings)? else { return Ok(None) };
     let seed = if plan.seed.is_some() && !medium.takes_uploads() {
-        seed_pool(session, &pool.name, findings)?
+        seed_pool(context, &pool.name, findings)?
     } else {
         None
     };
@@ -91,9 +91,9 @@ pub(crate) fn check(
     let storage = ReadyStorage { pool, medium, source, seed, volumes, image };
     if let Some(found) = found.filter(|pool| pool.active) {
         findings.begin("room", format!("pool '{}' has enough of it for now", found.name));
-        check_room(session, plan, medium, &found, findings);
+        check_room(context, plan, medium, &found, findings);
         findings.begin("volumes", "none of that name exists");
-        check_free(session, &storage, taken, findings)?;
+        check_free(context, &storage, taken, findings)?;
     }
     Ok(Some(storage))
 }
@@ -172,31 +172,31 @@ fn check_medium(
 /// Looks whether a pool that was just started has room for a VM and none of its volumes: while it was
 /// stopped, nobody could tell.
 pub(crate) fn check_started(
-    session: &Session<'_>,
+    context: &Context,
     plan: &VmPlan,
     storage: &ReadyStorage,
     taken: Option<&Domain>,
     findings: &mut Findings,
 ) -> Result<(), Error> {
-    match session.host.pool(&storage.pool.name)? {
-        Some(pool) if pool.active => check_room(session, plan, storage.medium, &pool, findings),
+    match context.host.pool(&storage.pool.name)? {
+        Some(pool) if pool.active => check_room(context, plan, storage.medium, &pool, findings),
         _ => findings.push(Finding::new(
             Code::PoolInactive,
             format!("pool '{}' was stopped again", storage.pool.name),
         )),
     }
-    check_free(session, storage, taken, findings)
+    check_free(context, storage, taken, findings)
 }
 
 /// What belongs to a VM of that name goes with it, or that VM itself stands in the way.
 fn check_free(
-    session: &Session<'_>,
+    context: &Context,
     storage: &ReadyStorage,
     taken: Option<&Domain>,
     findings: &mut Findings,
 ) -> Result<(), Error> {
     let ours = taken.and_then(Domain::own_record).map(|r| r.volumes).unwrap_or_default();
-    check_names(session, &storage.volumes, &ours, findings)
+    check_names(context, &storage.volumes, &ours, findings)
 }
 
 /// A volume of a plan, wherever it will be.
@@ -266,7 +266,7 @@ impl PlannedVolume {
 
 /// No volume may be there already; one that is is somebody's and stays.
 fn check_names(
-    session: &Session<'_>,
+    context: &Context,
     volumes: &[RecordedVolume],
     ours: &[RecordedVolume],
     findings: &mut Findings,
@@ -276,11 +276,11 @@ fn check_names(
         if ours.iter().any(|o| o.pool == planned.pool && o.name == planned.name) {
             continue;
         }
-        let Some(found) = session.host.volume(&planned.pool, &planned.name)? else { continue };
+        let Some(found) = context.host.volume(&planned.pool, &planned.name)? else { continue };
         let message = format!("volume '{}' exists in pool '{}'", planned.name, planned.pool);
         let usage = match &mut usage {
             Some(usage) => usage,
-            none => none.insert(Usage::look(session, None)?),
+            none => none.insert(Usage::look(context, None)?),
         };
         findings.push(Finding::new(Code::VolumeTaken, message).hint(way_around(usage, &found)));
     }
@@ -300,15 +300,15 @@ fn way_around(usage: &Usage, found: &Volume) -> String {
 }
 
 pub(crate) fn check_pool(
-    session: &Session<'_>,
+    context: &Context,
     name: &PoolName,
     findings: &mut Findings,
 ) -> Result<Option<(ReadyPool, Medium, Option<Pool>)>, Error> {
     let ready = |target: String, need| ReadyPool { name: name.to_string(), target, need };
-    let Some(pool) = session.host.pool(name.as_str())? else {
-        let target = session.settings.default_target(name.as_str(), session.host.uri());
+    let Some(pool) = context.host.pool(name.as_str())? else {
+        let target = context.settings.default_target(name.as_str(), context.host.uri());
         if target.is_none() {
-            findings.push(missing_pool(session, name.as_str())?);
+            findings.push(missing_pool(context, name.as_str())?);
         }
         return Ok(target.map(|t| (ready(t, PoolNeed::Make), Medium::Files, None)));
     };
@@ -330,14 +330,14 @@ pub(crate) fn check_pool(
     // One of foundry's own that does not start with the host is one whose making was broken off: a libvirtd that
     // starts finds its directory there and takes it for started.
     let is_own =
-        || session.settings.default_target(name.as_str(), session.host.uri()).as_ref() == Some(&place);
+        || context.settings.default_target(name.as_str(), context.host.uri()).as_ref() == Some(&place);
     let is_ready = pool.active && (pool.autostart || !is_own());
     let need = if is_ready { PoolNeed::Nothing } else { PoolNeed::Start };
     Ok(Some((ready(place, need), medium, Some(pool))))
 }
 
-fn missing_pool(session: &Session<'_>, name: &str) -> Result<Finding, Error> {
-    let known: Vec<String> = session.host.pools()?.into_iter().map(|p| p.name).collect();
+fn missing_pool(context: &Context, name: &str) -> Result<Finding, Error> {
+    let known: Vec<String> = context.host.pools()?.into_iter().map(|p| p.name).collect();
     let known: Vec<&str> = known.iter().map(String::as_str).collect();
     Ok(Finding::new(Code::PoolMissing, format!("there is no pool '{name}'"))
         .hint(alternatives(name, &known))
@@ -345,7 +345,7 @@ fn missing_pool(session: &Session<'_>, name: &str) -> Result<Finding, Error> {
 }
 
 /// Disks are thin: little is needed now, and more is promised than may be there. Those of LVM are not.
-fn check_room(session: &Session<'_>, plan: &VmPlan, medium: Medium, pool: &Pool, findings: &mut Findings) {
+fn check_room(context: &Context, plan: &VmPlan, medium: Medium, pool: &Pool, findings: &mut Findings) {
     let promised =
         plan.data_disks.iter().fold(plan.boot_disk.size, |sum, disk| sum.saturating_add(disk.size));
     let needed = match medium {
@@ -363,7 +363,7 @@ fn check_room(session: &Session<'_>, plan: &VmPlan, medium: Medium, pool: &Pool,
         return;
     }
     if pool.available < promised {
-        session.warn(format!(
+        context.warn(format!(
             "the disks can grow to {promised}, and pool '{}' has {} left",
             pool.name, pool.available
         ));
@@ -377,14 +377,14 @@ fn room_for_files(plan: &VmPlan) -> Bytes {
 
 /// The pool of the seed where the VM's own cannot hold one: the default one of VM disks.
 fn seed_pool(
-    session: &Session<'_>,
+    context: &Context,
     vm_pool: &str,
     findings: &mut Findings,
 ) -> Result<Option<(ReadyPool, Medium)>, Error> {
-    let own = &session.settings.vm_pool;
+    let own = &context.settings.vm_pool;
     let default = crate::Settings::default().vm_pool;
     let name = if own.as_str() == vm_pool { &default } else { own };
-    let found = check_pool(session, name, findings)?.filter(|(_, medium, _)| medium.takes_uploads());
+    let found = check_pool(context, name, findings)?.filter(|(_, medium, _)| medium.takes_uploads());
     if found.is_none() {
         findings.push(
             Finding::new(

@@ -6,28 +6,28 @@ use std::os::unix::fs::MetadataExt;
 
 use rustix::fs::{major, minor};
 
-use crate::Session;
+use crate::Context;
 use foundry_core::error::{Code, Error};
 
 /// The file itself, and not what a link leads to; `None` elsewhere, and where it cannot be seen.
-pub(crate) fn metadata(session: &Session<'_>, path: &str) -> Option<Metadata> {
-    let is_here = session.host.is_local() && path.starts_with('/');
+pub(crate) fn metadata(context: &Context, path: &str) -> Option<Metadata> {
+    let is_here = context.host.is_local() && path.starts_with('/');
     is_here.then(|| fs::symlink_metadata(path).ok()).flatten()
 }
 
 /// Why a file is to stay by what the kernel says of its locks, if it is: QEMU holds one on each image that it works on
 /// (its option `locking` of the block driver `file`), also where no libvirt knows of it. Of another machine's files
 /// nobody can tell.
-pub(crate) fn reason(session: &Session<'_>, path: &str) -> Option<String> {
-    let is_here = session.host.is_local() && path.starts_with('/');
+pub(crate) fn reason(context: &Context, path: &str) -> Option<String> {
+    let is_here = context.host.is_local() && path.starts_with('/');
     // The file that a link leads to is the one that is locked.
     let file = is_here.then(|| fs::metadata(path).ok()).flatten().filter(Metadata::is_file)?;
     judge(fs::read_to_string("/proc/locks"), &file)
 }
 
 /// Whether a program surely has a file open and locked; where that cannot be seen, it is unknown.
-pub(crate) fn is_locked(session: &Session<'_>, path: &str) -> bool {
-    let is_here = session.host.is_local() && path.starts_with('/');
+pub(crate) fn is_locked(context: &Context, path: &str) -> bool {
+    let is_here = context.host.is_local() && path.starts_with('/');
     let file = is_here.then(|| fs::metadata(path).ok()).flatten().filter(Metadata::is_file);
     let locks = file.as_ref().and_then(|_| fs::read_to_string("/proc/locks").ok());
     file.zip(locks).is_some_and(|(file, locks)| has_lock(&locks, file.dev(), file.ino()))

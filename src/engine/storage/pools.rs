@@ -6,7 +6,7 @@ use super::backend::Medium;
 use super::usage::{Usage, Who};
 use crate::disk::own_disk::is_same_file;
 use crate::image::no_pool;
-use crate::{Session, Settings};
+use crate::{Context, Settings};
 use foundry_core::error::{Code, Error};
 use foundry_core::names::PoolName;
 use foundry_core::pool::Source;
@@ -19,8 +19,8 @@ use foundry_host::{HostError, Pool, Volume};
 ///
 /// # Errors
 /// The host's.
-pub fn list(session: &Session<'_>) -> Result<Vec<Pool>, Error> {
-    let mut pools = session.host.pools()?;
+pub fn list(context: &Context) -> Result<Vec<Pool>, Error> {
+    let mut pools = context.host.pools()?;
     pools.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(pools)
 }
@@ -40,23 +40,23 @@ pub struct PoolInfo {
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Storage`] where there is no such pool.
-pub fn info(session: &Session<'_>, name: &str) -> Result<PoolInfo, Error> {
-    let pool = existing(session, name)?;
-    let mut volumes = if pool.active { session.host.volumes(name)? } else { Vec::new() };
+pub fn info(context: &Context, name: &str) -> Result<PoolInfo, Error> {
+    let pool = existing(context, name)?;
+    let mut volumes = if pool.active { context.host.volumes(name)? } else { Vec::new() };
     volumes.sort_by(|a, b| a.name.cmp(&b.name));
-    let users = users(session, &pool, Who::All)?;
+    let users = users(context, &pool, Who::All)?;
     Ok(PoolInfo { pool, volumes, users })
 }
 
-fn existing(session: &Session<'_>, name: &str) -> Result<Pool, Error> {
-    match session.host.pool(name)? {
+fn existing(context: &Context, name: &str) -> Result<Pool, Error> {
+    match context.host.pool(name)? {
         Some(pool) => Ok(pool),
-        None => Err(no_pool(session, name)?),
+        None => Err(no_pool(context, name)?),
     }
 }
 
-fn users(session: &Session<'_>, pool: &Pool, who: Who) -> Result<Vec<String>, Error> {
-    Ok(Usage::look(session, None)?.of_pool(pool, session.host.is_local(), who))
+fn users(context: &Context, pool: &Pool, who: Who) -> Result<Vec<String>, Error> {
+    Ok(Usage::look(context, None)?.of_pool(pool, context.host.is_local(), who))
 }
 
 fn refused(code: Code, message: String) -> Error {
@@ -67,12 +67,12 @@ fn refused(code: Code, message: String) -> Error {
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Storage`] where the name is taken.
-pub fn plan(session: &Session<'_>, name: &PoolName, source: &Source) -> Result<String, Error> {
-    if session.host.pool(name.as_str())?.is_some() {
+pub fn plan(context: &Context, name: &PoolName, source: &Source) -> Result<String, Error> {
+    if context.host.pool(name.as_str())?.is_some() {
         return Err(refused(Code::PoolTaken, format!("pool '{name}' exists")));
     }
     if let Some(path) = source.directory()
-        && let Some(other) = session.host.pools()?.into_iter().find(|p| is_at(session, p, path))
+        && let Some(other) = context.host.pools()?.into_iter().find(|p| is_at(context, p, path))
     {
         let place = other.target.unwrap_or_default();
         return Err(refused(Code::PoolTaken, format!("pool '{}' has that directory", other.name)).because(
@@ -88,21 +88,21 @@ pub fn plan(session: &Session<'_>, name: &PoolName, source: &Source) -> Result<S
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Storage`] where the name is taken or libvirt refuses; what was defined is removed again.
-pub fn add(session: &Session<'_>, name: &PoolName, source: &Source, autostart: bool) -> Result<(), Error> {
-    let known = session.host.pool(name.as_str())?;
-    session.cancel.check_unchanged()?;
+pub fn add(context: &Context, name: &PoolName, source: &Source, autostart: bool) -> Result<(), Error> {
+    let known = context.host.pool(name.as_str())?;
+    context.cancel.check_unchanged()?;
     if known.is_some_and(|pool| is_begun(&pool, source, autostart)) {
-        return start_new(session, name.as_str(), source, autostart).map_err(|e| e.outcome(AGAIN));
+        return start_new(context, name.as_str(), source, autostart).map_err(|e| e.outcome(AGAIN));
     }
-    let xml = plan(session, name, source)?;
-    session.host.define_pool(&xml).map_err(|refused| {
+    let xml = plan(context, name, source)?;
+    context.host.define_pool(&xml).map_err(|refused| {
         let may_be = if refused.outcome_unknown() { AGAIN } else { "nothing was changed" };
         Error::from(refused).outcome(may_be)
     })?;
-    tell_strangers(session, source);
-    start_new(session, name.as_str(), source, autostart).map_err(|error| {
+    tell_strangers(context, source);
+    start_new(context, name.as_str(), source, autostart).map_err(|error| {
         let error = explain(source, error);
-        match session.host.undefine_pool(name.as_str()) {
+        match context.host.undefine_pool(name.as_str()) {
             Ok(()) => error.outcome("the pool is undefined again"),
             Err(left) => {
                 error.outcome(format!("left behind: pool '{name}' ({})", Error::from(left))).outcome(AGAIN)
@@ -112,10 +112,10 @@ pub fn add(session: &Session<'_>, name: &PoolName, source: &Source, autostart: b
 }
 
 /// libvirtd writes to a pool's volumes as root, by their names.
-fn tell_strangers(session: &Session<'_>, source: &Source) {
-    let directory = source.directory().filter(|_| session.host.is_local());
+fn tell_strangers(context: &Context, source: &Source) {
+    let directory = source.directory().filter(|_| context.host.is_local());
     if let Some(who) = directory.and_then(|path| Trusted::caller().stranger_at(Path::new(path))) {
-        session.warn(format!(
+        context.warn(format!(
             "{who}: who can write there can put a link in a volume's place, and libvirtd follows it as root"
         ));
     }
@@ -130,40 +130,40 @@ fn is_begun(pool: &Pool, source: &Source, autostart: bool) -> bool {
     is_same && !(pool.active && (pool.autostart || !autostart))
 }
 
-fn start_new(session: &Session<'_>, name: &str, source: &Source, autostart: bool) -> Result<(), Error> {
-    match session.host.start_pool(name) {
-        Err(_) if matches!(session.host.pool(name), Ok(Some(now)) if now.active) => {}
+fn start_new(context: &Context, name: &str, source: &Source, autostart: bool) -> Result<(), Error> {
+    match context.host.start_pool(name) {
+        Err(_) if matches!(context.host.pool(name), Ok(Some(now)) if now.active) => {}
         // Building sets owner and mode of a directory that exists, so it is done only for one that does not.
-        Err(refused) if refused.outcome_unknown() || !may_be_missing(session, source) => {
+        Err(refused) if refused.outcome_unknown() || !may_be_missing(context, source) => {
             return Err(refused.into());
         }
         Err(_) => {
-            session.host.build_pool(name)?;
+            context.host.build_pool(name)?;
             let path = source.directory().unwrap_or_default();
             let stays = |refused| Error::from(refused).outcome(format!("its directory {path} stays"));
-            session.host.start_pool(name).map_err(stays)?;
+            context.host.start_pool(name).map_err(stays)?;
         }
         Ok(()) => {}
     }
-    check_seen(session, name, source)?;
+    check_seen(context, name, source)?;
     if !autostart {
         return Ok(());
     }
-    session.host.set_pool_autostart(name, true).map_err(|refused| {
+    context.host.set_pool_autostart(name, true).map_err(|refused| {
         // A pool that runs cannot be undefined.
-        let _ = session.host.stop_pool(name);
+        let _ = context.host.stop_pool(name);
         Error::from(refused)
     })
 }
 
 /// libvirt starts a pool of a ZFS that is not there, and shows it without any size (its ZFS backend ends its
 /// look at the pool with success whatever came of it).
-fn check_seen(session: &Session<'_>, name: &str, source: &Source) -> Result<(), Error> {
+fn check_seen(context: &Context, name: &str, source: &Source) -> Result<(), Error> {
     let Source::Zfs { dataset } = source else { return Ok(()) };
-    if session.host.pool(name)?.is_some_and(|pool| pool.capacity > Bytes(0)) {
+    if context.host.pool(name)?.is_some_and(|pool| pool.capacity > Bytes(0)) {
         return Ok(());
     }
-    session.host.stop_pool(name)?;
+    context.host.stop_pool(name)?;
     Err(Error::new(
         Code::PoolSourceMissing,
         format!("libvirt finds no ZFS pool with dataset '{dataset}' on the host"),
@@ -171,9 +171,9 @@ fn check_seen(session: &Session<'_>, name: &str, source: &Source) -> Result<(), 
 }
 
 /// Whether the pool has a directory that may be missing: on this machine that is known.
-fn may_be_missing(session: &Session<'_>, source: &Source) -> bool {
+fn may_be_missing(context: &Context, source: &Source) -> bool {
     let there = |path: &str| !matches!(std::fs::symlink_metadata(path), Err(e) if e.kind() == std::io::ErrorKind::NotFound);
-    source.directory().is_some_and(|path| !(session.host.is_local() && there(path)))
+    source.directory().is_some_and(|path| !(context.host.is_local() && there(path)))
 }
 
 /// What must be there before such a pool starts, where foundry does not make it.
@@ -216,13 +216,13 @@ fn explain(source: &Source, error: Error) -> Error {
 /// # Errors
 /// [`foundry_core::error::Kind::Storage`] where there is no such pool or libvirt cannot start it. Its directory is not made: that may
 /// be where something is yet to be mounted.
-pub fn start(session: &Session<'_>, name: &str, autostart: bool) -> Result<bool, Error> {
-    let pool = existing(session, name)?;
-    session.cancel.check_unchanged()?;
+pub fn start(context: &Context, name: &str, autostart: bool) -> Result<bool, Error> {
+    let pool = existing(context, name)?;
+    context.cancel.check_unchanged()?;
     // Another program may have started it since we looked.
-    let is_active = || matches!(session.host.pool(name), Ok(Some(now)) if now.active);
+    let is_active = || matches!(context.host.pool(name), Ok(Some(now)) if now.active);
     if !pool.active
-        && let Err(failed) = session.host.start_pool(name)
+        && let Err(failed) = context.host.start_pool(name)
         && !is_active()
     {
         return Err(Error::from(failed)
@@ -230,7 +230,7 @@ pub fn start(session: &Session<'_>, name: &str, autostart: bool) -> Result<bool,
             .outcome("nothing was changed"));
     }
     if autostart && !pool.autostart {
-        session.host.set_pool_autostart(name, true)?;
+        context.host.set_pool_autostart(name, true)?;
     }
     Ok(!pool.active)
 }
@@ -239,18 +239,18 @@ pub fn start(session: &Session<'_>, name: &str, autostart: bool) -> Result<bool,
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Storage`] where there is no such pool, or a VM that runs has a disk in it or on something in it.
-pub fn stop(session: &Session<'_>, name: &str, no_autostart: bool) -> Result<bool, Error> {
-    let pool = existing(session, name)?;
+pub fn stop(context: &Context, name: &str, no_autostart: bool) -> Result<bool, Error> {
+    let pool = existing(context, name)?;
     if pool.active {
-        let users = users(session, &pool, Who::Active)?;
+        let users = users(context, &pool, Who::Active)?;
         if !users.is_empty() {
             return Err(in_use(name, &users).hint("stop them first"));
         }
-        session.cancel.check_unchanged()?;
-        session.host.stop_pool(name)?;
+        context.cancel.check_unchanged()?;
+        context.host.stop_pool(name)?;
     }
     if no_autostart && pool.autostart {
-        session.host.set_pool_autostart(name, false)?;
+        context.host.set_pool_autostart(name, false)?;
     }
     Ok(pool.active)
 }
@@ -263,9 +263,9 @@ fn in_use(pool: &str, users: &[String]) -> Error {
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Storage`] where there is no such pool or it is not started.
-pub fn refresh(session: &Session<'_>, name: &str) -> Result<(), Error> {
-    existing(session, name)?;
-    Ok(session.host.refresh_pool(name)?)
+pub fn refresh(context: &Context, name: &str) -> Result<(), Error> {
+    existing(context, name)?;
+    Ok(context.host.refresh_pool(name)?)
 }
 
 /// Stops and undefines a pool. Its volumes stay where they are.
@@ -273,17 +273,17 @@ pub fn refresh(session: &Session<'_>, name: &str) -> Result<(), Error> {
 /// # Errors
 /// [`foundry_core::error::Kind::Storage`] where it is one of the two default pools, or VMs use its volumes, or, without
 /// `force`, it has volumes at all, or is stopped, so that nobody can tell.
-pub fn delete(session: &Session<'_>, name: &str, force: bool) -> Result<(), Error> {
+pub fn delete(context: &Context, name: &str, force: bool) -> Result<(), Error> {
     if [Settings::DEFAULT_VM_POOL, Settings::DEFAULT_IMAGE_POOL].contains(&name) {
         return Err(refused(
             Code::PoolInUse,
             format!("pool '{name}' is one of foundry's own and is not deleted"),
         ));
     }
-    let PoolInfo { pool, volumes, users } = info(session, name)?;
-    let twin = twin(session, &pool)?;
+    let PoolInfo { pool, volumes, users } = info(context, name)?;
+    let twin = twin(context, &pool)?;
     // What another pool shows as well is not lost with this one, unless somebody knows it by this one's name.
-    let users = if twin.is_some() { Usage::look(session, None)?.naming_pool(name) } else { users };
+    let users = if twin.is_some() { Usage::look(context, None)?.naming_pool(name) } else { users };
     if !users.is_empty() {
         return Err(in_use(name, &users).hint("destroy them first"));
     }
@@ -291,24 +291,24 @@ pub fn delete(session: &Session<'_>, name: &str, force: bool) -> Result<(), Erro
         return Err(refused(Code::PoolNotEmpty, what)
             .hint("--force forgets the pool and leaves its volumes where they are"));
     }
-    session.cancel.check_unchanged()?;
+    context.cancel.check_unchanged()?;
     if pool.active {
-        session.host.stop_pool(name).map_err(|e| half_deleted(name, e))?;
+        context.host.stop_pool(name).map_err(|e| half_deleted(name, e))?;
     }
-    session.host.undefine_pool(name).map_err(|e| half_deleted(name, e))
+    context.host.undefine_pool(name).map_err(|e| half_deleted(name, e))
 }
 
 /// Whether a pool is of that very directory, by whatever path. Only on this machine that is known.
-fn is_at(session: &Session<'_>, pool: &Pool, path: &str) -> bool {
+fn is_at(context: &Context, pool: &Pool, path: &str) -> bool {
     let directory = pool.target.as_deref().filter(|_| Medium::of(&pool.kind) == Some(Medium::Files));
-    directory.is_some_and(|target| is_same_file(session, target, path))
+    directory.is_some_and(|target| is_same_file(context, target, path))
 }
 
 /// Another pool that is started and of the same directory.
-fn twin(session: &Session<'_>, pool: &Pool) -> Result<Option<Pool>, Error> {
+fn twin(context: &Context, pool: &Pool) -> Result<Option<Pool>, Error> {
     let Some(path) = pool.target.as_deref().filter(|_| pool.kind == "dir") else { return Ok(None) };
-    let mut others = session.host.pools()?.into_iter().filter(|p| p.active && p.name != pool.name);
-    Ok(others.find(|other| is_at(session, other, path)))
+    let mut others = context.host.pools()?.into_iter().filter(|p| p.active && p.name != pool.name);
+    Ok(others.find(|other| is_at(context, other, path)))
 }
 
 /// Only a stopped pool can be undefined, and of a stopped one nobody can tell what is in it.

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::usage::{is_directory_away, refresh};
-use crate::Session;
+use crate::Context;
 use foundry_core::error::Error;
 use foundry_core::record::{Record, State};
 
@@ -20,21 +20,21 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// The host's, and a user's wish to stop.
-pub(crate) fn settle(session: &Session<'_>, record: &Record) -> Result<(), Error> {
+pub(crate) fn settle(context: &Context, record: &Record) -> Result<(), Error> {
     let begun = record.volumes.iter().filter(|v| record.state == State::Creating || v.attaching.is_some());
     let pools: BTreeSet<&str> = begun.map(|v| v.pool.as_str()).collect();
-    let until = session.clock.elapsed().saturating_add(WITHIN);
+    let until = context.clock.elapsed().saturating_add(WITHIN);
     for pool in pools {
-        while is_usable(session, pool)? && !refresh(session, pool)? && session.clock.elapsed() < until {
-            session.working(format!("Waiting for what libvirt still makes in pool '{pool}'"));
-            session.cancel.check_unchanged()?;
-            session.clock.sleep(LOOK_EVERY);
+        while is_usable(context, pool)? && !refresh(context, pool)? && context.clock.elapsed() < until {
+            context.working(format!("Waiting for what libvirt still makes in pool '{pool}'"));
+            context.cancel.check_unchanged()?;
+            context.clock.sleep(LOOK_EVERY);
         }
     }
     Ok(())
 }
 
 /// One that is stopped or gone is told of when its volumes are looked for.
-fn is_usable(session: &Session<'_>, pool: &str) -> Result<bool, Error> {
-    Ok(session.host.pool(pool)?.is_some_and(|p| p.active && !is_directory_away(session, &p)))
+fn is_usable(context: &Context, pool: &str) -> Result<bool, Error> {
+    Ok(context.host.pool(pool)?.is_some_and(|p| p.active && !is_directory_away(context, &p)))
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::usage::{Part, Usage};
 use crate::image::noted_image;
 use crate::storage::usage;
-use crate::{Session, Settings};
+use crate::{Context, Settings};
 use foundry_core::error::Error;
 use foundry_core::units::Bytes;
 use foundry_host::{Pool, Volume};
@@ -123,20 +123,20 @@ pub struct Orphan {
 ///
 /// # Errors
 /// The host's.
-pub fn status(session: &Session<'_>) -> Result<StorageStatus, Error> {
-    usage::refresh_all(session)?;
-    let usage = Usage::look(session, None)?;
+pub fn status(context: &Context) -> Result<StorageStatus, Error> {
+    usage::refresh_all(context)?;
+    let usage = Usage::look(context, None)?;
     let parts = usage.parts();
-    let mut found = session.host.pools()?;
+    let mut found = context.host.pools()?;
     found.sort_by(|a, b| a.name.cmp(&b.name));
     let of_pools = |parts: &[(&Volume, Part)]| -> Vec<PoolStatus> {
-        found.iter().map(|pool| look(session.settings, pool, parts)).collect()
+        found.iter().map(|pool| look(&context.settings, pool, parts)).collect()
     };
     let pools = of_pools(&parts);
     // Two pools may be of one directory: what is in it is there once.
-    let distinct = distinct(session, &parts);
+    let distinct = distinct(context, &parts);
     let counted = of_pools(&distinct);
-    let file_systems = file_systems(session, &found, &counted);
+    let file_systems = file_systems(context, &found, &counted);
     Ok(StorageStatus {
         capacity: sum(file_systems.iter().map(|f| f.capacity)),
         available: sum(file_systems.iter().map(|f| f.available)),
@@ -144,20 +144,20 @@ pub fn status(session: &Session<'_>) -> Result<StorageStatus, Error> {
         growth: sum(counted.iter().map(|p| p.growth)),
         images: counted.iter().map(|p| p.images).fold(Tally::default(), Tally::and),
         disks: counted.iter().map(|p| p.disks).fold(Tally::default(), Tally::and),
-        orphans: orphans(session.settings, &distinct),
+        orphans: orphans(&context.settings, &distinct),
         file_systems,
         pools,
     })
 }
 
 /// Each file once, as foundry's own pools have it.
-fn distinct<'a>(session: &Session<'_>, parts: &[(&'a Volume, Part)]) -> Vec<(&'a Volume, Part)> {
-    let own = [session.settings.vm_pool.as_str(), session.settings.image_pool.as_str()];
+fn distinct<'a>(context: &Context, parts: &[(&'a Volume, Part)]) -> Vec<(&'a Volume, Part)> {
+    let own = [context.settings.vm_pool.as_str(), context.settings.image_pool.as_str()];
     let mut sorted: Vec<(&Volume, Part)> = parts.to_vec();
     sorted.sort_by_key(|(volume, _)| !own.contains(&volume.pool.as_str()));
     let mut seen = BTreeSet::new();
     let mut is_new = |volume: &Volume| {
-        let identity = if session.host.is_local() { usage::identity(&volume.path) } else { None };
+        let identity = if context.host.is_local() { usage::identity(&volume.path) } else { None };
         seen.insert((identity, identity.is_none().then(|| volume.path.clone())))
     };
     sorted.retain(|(volume, _)| is_new(volume));
@@ -231,10 +231,10 @@ fn orphans(settings: &Settings, parts: &[(&Volume, Part)]) -> Vec<Orphan> {
 }
 
 /// The file systems of the started pools, in the order of the first pool on each.
-fn file_systems(session: &Session<'_>, pools: &[Pool], looked: &[PoolStatus]) -> Vec<FileSystem> {
+fn file_systems(context: &Context, pools: &[Pool], looked: &[PoolStatus]) -> Vec<FileSystem> {
     let mut distinct: Vec<(&Pool, FileSystem)> = Vec::new();
     for (pool, status) in pools.iter().zip(looked).filter(|(pool, _)| pool.active) {
-        match distinct.iter_mut().find(|(known, _)| same_file_system(session, known, pool)) {
+        match distinct.iter_mut().find(|(known, _)| same_file_system(context, known, pool)) {
             Some((_, known)) => known.take(status),
             None => distinct.push((pool, FileSystem::of(pool, status))),
         }
@@ -266,10 +266,10 @@ impl FileSystem {
 /// On this machine the kernel tells; elsewhere nobody does, and two pools with the same size and nearly the
 /// same space left (the second was asked a moment later) are taken for one file system. What is no directory
 /// is a pool of its own.
-fn same_file_system(session: &Session<'_>, a: &Pool, b: &Pool) -> bool {
+fn same_file_system(context: &Context, a: &Pool, b: &Pool) -> bool {
     let is_directory = |pool: &Pool| matches!(pool.kind.as_str(), "dir" | "fs" | "netfs");
     let device = |pool: &Pool| {
-        let path = pool.target.as_deref().filter(|_| session.host.is_local())?;
+        let path = pool.target.as_deref().filter(|_| context.host.is_local())?;
         std::fs::metadata(path).ok().map(|m| m.dev())
     };
     let is_alike = || a.capacity == b.capacity && a.available.0.abs_diff(b.available.0) < a.capacity.0 / 1000;

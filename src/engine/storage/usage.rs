@@ -18,7 +18,7 @@ use std::path::{Component, Path, PathBuf};
 use uuid::Uuid;
 
 use super::backend::Medium;
-use crate::Session;
+use crate::Context;
 use foundry_core::error::Error;
 use foundry_core::record::{Record, RecordedVolume};
 use foundry_fetch::disk_image::{self, DiskImage};
@@ -102,20 +102,20 @@ impl Usage {
     /// Looks at everything but that domain.
     ///
     /// The domains come first: one that is being made after that look shows by its volumes.
-    pub(crate) fn look(session: &Session<'_>, except: Option<Uuid>) -> Result<Self, Error> {
-        let listed = session.host.domains(false)?.into_iter().filter(|d| Some(d.uuid) != except);
-        let snapshots = session.host.all_snapshots()?;
+    pub(crate) fn look(context: &Context, except: Option<Uuid>) -> Result<Self, Error> {
+        let listed = context.host.domains(false)?.into_iter().filter(|d| Some(d.uuid) != except);
+        let snapshots = context.host.all_snapshots()?;
         let mut domains =
-            listed.map(|d| claims(session, &d, &snapshots)).collect::<Result<Vec<_>, Error>>()?;
-        let pools = session.host.pools()?;
-        let volumes = all_volumes(session, &pools, &domains)?;
+            listed.map(|d| claims(context, &d, &snapshots)).collect::<Result<Vec<_>, Error>>()?;
+        let pools = context.host.pools()?;
+        let volumes = all_volumes(context, &pools, &domains)?;
         for claims in &mut domains {
             claims.find_below(&volumes);
-            claims.find_devices(session, &volumes)?;
+            claims.find_devices(context, &volumes)?;
             claims.find_unlisted(&pools, &volumes);
-            claims.resolve(&volumes, session.host.is_local());
+            claims.resolve(&volumes, context.host.is_local());
         }
-        let local = session.host.is_local();
+        let local = context.host.is_local();
         let identities = if local { identities(&volumes, &domains) } else { BTreeMap::new() };
         let own = snapshots.iter().filter(|(uuid, _)| Some(*uuid) == except);
         let own_memory = own.map(|(_, xml)| memory_of_snapshot(xml)).collect::<Result<Vec<_>, _>>()?;
@@ -276,8 +276,8 @@ fn place(pool: &Pool) -> Option<String> {
 
 /// Has libvirt look at a pool anew, where it can: it refuses while a volume is being made in it, and then
 /// what it knew last must do.
-pub(crate) fn refresh(session: &Session<'_>, pool: &str) -> Result<bool, Error> {
-    match session.host.refresh_pool(pool) {
+pub(crate) fn refresh(context: &Context, pool: &str) -> Result<bool, Error> {
+    match context.host.refresh_pool(pool) {
         Ok(()) => Ok(true),
         Err(lost) if lost.outcome_unknown() => Err(lost.into()),
         Err(_) => Ok(false),
@@ -286,33 +286,33 @@ pub(crate) fn refresh(session: &Session<'_>, pool: &str) -> Result<bool, Error> 
 
 /// Whether the directory of a pool is surely not there, as where its file system is not mounted. libvirt stops a pool
 /// whose directory it cannot read when it looks at it anew, and who only looks changes nothing.
-pub(crate) fn is_directory_away(session: &Session<'_>, pool: &Pool) -> bool {
+pub(crate) fn is_directory_away(context: &Context, pool: &Pool) -> bool {
     let is_away = |target: &String| matches!(std::fs::metadata(target), Err(e) if e.kind() == std::io::ErrorKind::NotFound);
     Medium::of(&pool.kind) == Some(Medium::Files)
-        && session.host.is_local()
+        && context.host.is_local()
         && pool.target.as_ref().is_some_and(is_away)
 }
 
 /// Has libvirt look at all active pools anew.
-pub(crate) fn refresh_all(session: &Session<'_>) -> Result<(), Error> {
-    let pools = session.host.pools()?;
-    let mut active = pools.iter().filter(|p| p.active && !is_directory_away(session, p));
-    active.try_for_each(|pool| refresh(session, &pool.name).map(drop))
+pub(crate) fn refresh_all(context: &Context) -> Result<(), Error> {
+    let pools = context.host.pools()?;
+    let mut active = pools.iter().filter(|p| p.active && !is_directory_away(context, p));
+    active.try_for_each(|pool| refresh(context, &pool.name).map(drop))
 }
 
 /// What a listed domain needs, running, at its next start, to go on from its saved memory, and to go back to one of its
 /// snapshots.
-fn claims(session: &Session<'_>, domain: &Domain, snapshots: &[(Uuid, String)]) -> Result<Claims, Error> {
+fn claims(context: &Context, domain: &Domain, snapshots: &[(Uuid, String)]) -> Result<Claims, Error> {
     let mut claims = Claims::of_domain(domain);
     let both = domain.persistent && domain.state.is_active();
     let views: &[View] = if both { &[View::Current, View::Config] } else { &[View::Current] };
     for view in views {
         // One that vanished since uses nothing; that it cannot be seen for another reason is no sign of that.
-        let described = session.host.describe(domain.uuid, *view)?;
+        let described = context.host.describe(domain.uuid, *view)?;
         described.into_iter().for_each(|described| claims.add(domain, described));
     }
     if domain.saved
-        && let Some(xml) = session.host.saved_xml(domain.uuid)?
+        && let Some(xml) = context.host.saved_xml(domain.uuid)?
     {
         claims.add(domain, DomainDescription::read(&xml)?);
     }
@@ -329,13 +329,13 @@ fn memory_of_snapshot(xml: &str) -> Result<Option<String>, Error> {
 
 /// The volumes of all active pools. A pool that a disk is in and that does not show it is looked at anew:
 /// what that disk lies on is known only then.
-fn all_volumes(session: &Session<'_>, pools: &[Pool], domains: &[Claims]) -> Result<Vec<Volume>, Error> {
+fn all_volumes(context: &Context, pools: &[Pool], domains: &[Claims]) -> Result<Vec<Volume>, Error> {
     let mut all = Vec::new();
     for pool in pools.iter().filter(|p| p.active) {
-        let mut listed = volumes(session, &pool.name)?;
-        let hides = hides_a_disk(pool, &listed, domains) && !is_directory_away(session, pool);
-        if hides && refresh(session, &pool.name)? {
-            listed = volumes(session, &pool.name)?;
+        let mut listed = volumes(context, &pool.name)?;
+        let hides = hides_a_disk(pool, &listed, domains) && !is_directory_away(context, pool);
+        if hides && refresh(context, &pool.name)? {
+            listed = volumes(context, &pool.name)?;
         }
         all.extend(listed);
     }
@@ -352,11 +352,11 @@ fn hides_a_disk(pool: &Pool, listed: &[Volume], domains: &[Claims]) -> bool {
 }
 
 /// The volumes of a pool that was active a moment ago; none where somebody stopped it since.
-pub(crate) fn volumes(session: &Session<'_>, pool: &str) -> Result<Vec<Volume>, Error> {
-    match session.host.volumes(pool) {
+pub(crate) fn volumes(context: &Context, pool: &str) -> Result<Vec<Volume>, Error> {
+    match context.host.volumes(pool) {
         Ok(volumes) => Ok(volumes),
         Err(lost) if lost.outcome_unknown() => Err(lost.into()),
-        Err(refused) => match session.host.pool(pool)? {
+        Err(refused) => match context.host.pool(pool)? {
             Some(found) if found.active => Err(refused.into()),
             _ => Ok(Vec::new()),
         },
@@ -420,7 +420,7 @@ impl Claims {
 
     /// Adds the paths of volumes that it names otherwise: a volume of LVM's is also `/dev/mapper/…` and `/dev/dm-N`,
     /// and libvirt knows which one is which. It is asked only where there is such a pool.
-    fn find_devices(&mut self, session: &Session<'_>, listed: &[Volume]) -> Result<(), Error> {
+    fn find_devices(&mut self, context: &Context, listed: &[Volume]) -> Result<(), Error> {
         let is_device = |path: &str| path.starts_with("/dev/");
         if !listed.iter().any(|v| is_device(&v.path)) {
             return Ok(());
@@ -429,7 +429,7 @@ impl Claims {
         let unknown: Vec<String> =
             self.files.iter().filter(|f| is_device(f) && !is_listed(f)).cloned().collect();
         for file in unknown {
-            self.files.extend(session.host.volume_at(&file)?.map(|volume| volume.path));
+            self.files.extend(context.host.volume_at(&file)?.map(|volume| volume.path));
         }
         Ok(())
     }

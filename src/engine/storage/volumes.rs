@@ -1,7 +1,7 @@
 //! Creates the volumes of a VM.
 
 use super::backend::Medium;
-use crate::Session;
+use crate::Context;
 use crate::interruptible::Interruptible;
 use crate::preflight::ReadyVm;
 use crate::vm::created::CreatedResource;
@@ -14,12 +14,12 @@ use foundry_core::units::Bytes;
 use foundry_host::Volume;
 
 pub(crate) fn make_disk(
-    session: &Session<'_>,
+    context: &Context,
     ready: &ReadyVm,
     planned: &RecordedVolume,
     creation: &mut Journal,
 ) -> Result<(), Error> {
-    session.working(format!("Making volume {}", planned.name));
+    context.working(format!("Making volume {}", planned.name));
     let medium = ready.storage.medium;
     let image = ready.storage.image.as_ref().filter(|_| planned.role == Role::Boot);
     // What Ceph clones lies on the image, and libvirt is not to be told of it.
@@ -33,12 +33,12 @@ pub(crate) fn make_disk(
     let source = image.and_then(|i| i.volume.as_ref()).filter(|_| planned.format == DiskFormat::Raw.as_str());
     let made = match source {
         Some((pool, name)) => {
-            creation.note(session, note, session.host.clone_volume(&planned.pool, &xml, pool, name))?
+            creation.note(context, note, context.host.clone_volume(&planned.pool, &xml, pool, name))?
         }
-        None => creation.note(session, note, session.host.create_volume(&planned.pool, &xml))?,
+        None => creation.note(context, note, context.host.create_volume(&planned.pool, &xml))?,
     };
     if source.is_some() && made.capacity < planned.capacity {
-        session.host.resize_volume(&planned.pool, &planned.name, planned.capacity)?;
+        context.host.resize_volume(&planned.pool, &planned.name, planned.capacity)?;
     }
     check_path(planned, &made)
 }
@@ -76,20 +76,20 @@ pub(crate) fn check_path(planned: &RecordedVolume, made: &Volume) -> Result<(), 
 /// The seed takes its whole size at once, so that a full disk is found here and not inside the upload,
 /// where libvirtd 11.3 ends itself.
 pub(crate) fn fill_seed(
-    session: &Session<'_>,
+    context: &Context,
     planned: &RecordedVolume,
     iso: &[u8],
     creation: &mut Journal,
 ) -> Result<(), Error> {
     let xml = volume_xml(planned, planned.capacity, None)?;
     let note = CreatedResource::Volume(planned.clone());
-    let made = creation.note(session, note, session.host.create_volume(&planned.pool, &xml))?;
+    let made = creation.note(context, note, context.host.create_volume(&planned.pool, &xml))?;
     check_path(planned, &made)?;
     if made.capacity.0 < iso.len() as u64 {
         // A byte past its end would end libvirtd.
         let message = format!("volume '{}' has {}, less than the seed", planned.name, made.capacity);
         return Err(Error::new(Kind::Storage, message));
     }
-    let mut content = Interruptible { content: iso, cancel: session.cancel };
-    Ok(session.host.upload_all(&planned.pool, &planned.name, &mut content, iso.len() as u64)?)
+    let mut content = Interruptible { content: iso, cancel: &context.cancel };
+    Ok(context.host.upload_all(&planned.pool, &planned.name, &mut content, iso.len() as u64)?)
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::Session;
+use crate::Context;
 use crate::preflight::conflicts;
 use foundry_core::error::{Code, Error};
 use foundry_core::plan::VmPlan;
@@ -29,32 +29,32 @@ const STRANGERS_PATIENCE: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Vm`] where another VM has one of them.
-pub(crate) fn settle(session: &Session<'_>, plan: &VmPlan, own: Uuid) -> Result<(), Error> {
+pub(crate) fn settle(context: &Context, plan: &VmPlan, own: Uuid) -> Result<(), Error> {
     if plan.interfaces.iter().all(|i| i.ip.is_none() && i.addresses.is_empty()) {
         return Ok(());
     }
-    let until = session.clock.elapsed().saturating_add(STRANGERS_PATIENCE);
+    let until = context.clock.elapsed().saturating_add(STRANGERS_PATIENCE);
     loop {
-        let domains = session.host.domains(false)?;
+        let domains = context.host.domains(false)?;
         let rivals = conflicts::of_foundry(plan, &domains);
         if rivals.is_empty() {
             return Ok(());
         }
-        let patient = session.clock.elapsed() < until;
+        let patient = context.clock.elapsed() < until;
         for (rival, finding) in &rivals {
-            if has_it(session, rival, own, patient)? {
+            if has_it(context, rival, own, patient)? {
                 return Err(Error::new(Code::AddressTaken, format!("cannot create VM '{}'", plan.name))
                     .because(format!("{}, which was made at the same moment", finding.message)));
             }
         }
-        session.working("Waiting for another VM that wants the same address");
-        session.cancel.check()?;
-        session.clock.sleep(LOOK_EVERY);
+        context.working("Waiting for another VM that wants the same address");
+        context.cancel.check()?;
+        context.clock.sleep(LOOK_EVERY);
     }
 }
 
 /// Whether another VM has the address, and does not only want it.
-fn has_it(session: &Session<'_>, rival: &Domain, own: Uuid, patient: bool) -> Result<bool, Error> {
+fn has_it(context: &Context, rival: &Domain, own: Uuid, patient: bool) -> Result<bool, Error> {
     let Owner::Foundry(record) = rival.owner() else {
         return Ok(true);
     };
@@ -65,6 +65,6 @@ fn has_it(session: &Session<'_>, rival: &Domain, own: Uuid, patient: bool) -> Re
         Liveness::Alive => rival.uuid < own,
         Liveness::Elsewhere => rival.uuid < own || !patient,
         // One that gave way has ended, too, and its domain went before it did: since we looked.
-        Liveness::Dead => session.host.state(rival.uuid)?.is_some(),
+        Liveness::Dead => context.host.state(rival.uuid)?.is_some(),
     })
 }

@@ -3,7 +3,7 @@
 //! Foundry writes both at once. What was saved and is restored brings back the record of then with what runs, and who
 //! defines an old description brings it back with what starts next.
 
-use crate::Session;
+use crate::Context;
 use foundry_core::error::Error;
 use foundry_core::record::{Record, RecordedVolume};
 use foundry_host::libvirt_xml::DomainDescription;
@@ -47,9 +47,9 @@ impl Ages {
 ///
 /// # Errors
 /// The host's.
-pub(crate) fn next(session: &Session<'_>, domain: &Domain) -> Result<Option<DomainDescription>, Error> {
+pub(crate) fn next(context: &Context, domain: &Domain) -> Result<Option<DomainDescription>, Error> {
     if !(domain.persistent && domain.state.is_active()) {
         return Ok(None);
     }
-    Ok(session.host.describe(domain.uuid, View::Config)?)
+    Ok(context.host.describe(domain.uuid, View::Config)?)
 }

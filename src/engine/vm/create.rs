@@ -14,7 +14,7 @@ use crate::storage::volumes::{fill_seed, make_disk};
 use crate::vm::address_race;
 use crate::vm::created::CreatedResource;
 use crate::vm::journal::Journal;
-use crate::{Event, Session, lock};
+use crate::{Context, Event, lock};
 use foundry_core::cloud_init;
 use foundry_core::domain_xml::{self, DiskSource, Placement};
 use foundry_core::error::{Code, Error, Kind};
@@ -69,29 +69,29 @@ impl Blueprint {
 /// # Errors
 /// What stands in the way, before anything is made; or what failed, after everything that was made is
 /// removed again, and what is left where that failed too.
-pub fn create(session: &Session<'_>, plan: &VmPlan) -> Result<CreatedVm, Error> {
+pub fn create(context: &Context, plan: &VmPlan) -> Result<CreatedVm, Error> {
     let name = plan.name.as_str();
-    session.progress.tell(Event::Begins(format!("Creating VM '{name}'...")));
-    let ready = preflight(session, plan)?;
-    session.done("Configuration validated");
-    session.cancel.check_unchanged()?;
+    context.progress.tell(Event::Begins(format!("Creating VM '{name}'...")));
+    let ready = preflight(context, plan)?;
+    context.done("Configuration validated");
+    context.cancel.check_unchanged()?;
     // First, since libvirt hides what an interrupted creation left in a pool that is stopped.
-    prepare_pool(session, &ready)?;
+    prepare_pool(context, &ready)?;
     if let Some(leftover) = &ready.leftover {
-        destroy::remove_leftover(session, leftover)?;
-        session.done("Remains of an interrupted creation removed");
+        destroy::remove_leftover(context, leftover)?;
+        context.done("Remains of an interrupted creation removed");
     }
-    let blueprint = blueprint(session, &ready)?;
-    let _leaves = session.cancel.leaves(blueprint.remains());
+    let blueprint = blueprint(context, &ready)?;
+    let _leaves = context.cancel.leaves(blueprint.remains());
     let mut creation = Journal::default();
-    match build(session, &ready, &blueprint, &mut creation) {
+    match build(context, &ready, &blueprint, &mut creation) {
         Ok(()) => {}
-        Err(error) => return Err(creation.undo(session, cause_of(session, &ready, error))),
+        Err(error) => return Err(creation.undo(context, cause_of(context, &ready, error))),
     }
-    session.done("VM started");
+    context.done("VM started");
     Ok(CreatedVm {
         uuid: blueprint.uuid,
-        record: blueprint.record.turned(State::Created, &session.clock.timestamp()),
+        record: blueprint.record.turned(State::Created, &context.clock.timestamp()),
     })
 }
 
@@ -99,19 +99,19 @@ pub fn create(session: &Session<'_>, plan: &VmPlan) -> Result<CreatedVm, Error> 
 ///
 /// # Errors
 /// As [`preflight`]'s.
-pub fn dry_run(session: &Session<'_>, plan: &VmPlan) -> Result<Blueprint, Error> {
-    let ready = preflight(session, plan)?;
-    let removes = leftover_volumes(session, &ready)?;
-    Ok(Blueprint { removes, ..blueprint(session, &ready)? })
+pub fn dry_run(context: &Context, plan: &VmPlan) -> Result<Blueprint, Error> {
+    let ready = preflight(context, plan)?;
+    let removes = leftover_volumes(context, &ready)?;
+    Ok(Blueprint { removes, ..blueprint(context, &ready)? })
 }
 
 /// The volumes of an interrupted creation that [`create`] would remove first.
-fn leftover_volumes(session: &Session<'_>, ready: &ReadyVm) -> Result<Vec<String>, Error> {
+fn leftover_volumes(context: &Context, ready: &ReadyVm) -> Result<Vec<String>, Error> {
     let Some(domain) = &ready.leftover else { return Ok(Vec::new()) };
     let is_stopped = || ready.storage.pool.need != PoolNeed::Nothing;
-    match destroy::leftover(session, domain) {
+    match destroy::leftover(context, domain) {
         Ok(demolition) => Ok(demolition.named_volumes()),
-        Err(_) if matches!(session.host.domain(&domain.name), Ok(None)) => Ok(Vec::new()),
+        Err(_) if matches!(context.host.domain(&domain.name), Ok(None)) => Ok(Vec::new()),
         // What is in a pool that is stopped shows when it is started.
         Err(hidden) if hidden.code() == Code::PoolInactive && is_stopped() => {
             let recorded = domain.own_record().map(|record| record.volumes).unwrap_or_default();
@@ -124,23 +124,23 @@ fn leftover_volumes(session: &Session<'_>, ready: &ReadyVm) -> Result<Vec<String
 
 /// A signal can surface as a failed call; report the interruption. If the image was deleted meanwhile, report that
 /// rather than the call's error.
-fn cause_of(session: &Session<'_>, ready: &ReadyVm, error: Error) -> Error {
-    if session.cancel.is_requested() {
+fn cause_of(context: &Context, ready: &ReadyVm, error: Error) -> Error {
+    if context.cancel.is_requested() {
         return error.of_kind(Kind::Interrupted);
     }
-    match check_image_stayed(session, ready) {
+    match check_image_stayed(context, ready) {
         Err(gone) if error.kind() != Kind::Connection => gone,
         _ => error,
     }
 }
 
 /// Starts the pool, or makes it on its first use; it stays, whatever becomes of the VM.
-fn prepare_pool(session: &Session<'_>, ready: &ReadyVm) -> Result<(), Error> {
+fn prepare_pool(context: &Context, ready: &ReadyVm) -> Result<(), Error> {
     let ReadyStorage { pool, seed, .. } = &ready.storage;
     let pools = std::iter::once(pool).chain(seed.as_ref().map(|(pool, _)| pool));
     let mut any = false;
     for pool in pools.filter(|pool| pool.need != PoolNeed::Nothing) {
-        ensure_pool(session, pool)?;
+        ensure_pool(context, pool)?;
         any = true;
     }
     if !any {
@@ -148,7 +148,7 @@ fn prepare_pool(session: &Session<'_>, ready: &ReadyVm) -> Result<(), Error> {
     }
     let mut findings = Findings::default();
     let leftover = ready.leftover.as_ref();
-    storage::check_started(session, &ready.plan, &ready.storage, leftover, &mut findings)?;
+    storage::check_started(context, &ready.plan, &ready.storage, leftover, &mut findings)?;
     if findings.is_empty() { Ok(()) } else { Err(report(ready.plan.name.as_str(), &findings)) }
 }
 
@@ -157,52 +157,52 @@ fn prepare_pool(session: &Session<'_>, ready: &ReadyVm) -> Result<(), Error> {
 /// Only the target of a default pool is ever made, and only where the start says that it is missing: a
 /// directory that is there keeps its owner and mode, which building would set. The target of a user's pool
 /// may be a mount point whose file system is not mounted; disks made below it would vanish under the mount.
-pub(crate) fn ensure_pool(session: &Session<'_>, pool: &ReadyPool) -> Result<(), Error> {
+pub(crate) fn ensure_pool(context: &Context, pool: &ReadyPool) -> Result<(), Error> {
     let outcome = match pool.need {
         PoolNeed::Make => {
             format!("pool '{}' stays as far as it is made; the same command again goes on with it", pool.name)
         }
         _ => "nothing was changed".to_owned(),
     };
-    make_and_start(session, pool).map_err(|e| e.outcome(outcome))
+    make_and_start(context, pool).map_err(|e| e.outcome(outcome))
 }
 
-fn make_and_start(session: &Session<'_>, pool: &ReadyPool) -> Result<(), Error> {
+fn make_and_start(context: &Context, pool: &ReadyPool) -> Result<(), Error> {
     if pool.need == PoolNeed::Make {
         let xml = Source::Dir { path: pool.target.clone() }.to_xml(&pool.name)?;
         // Another foundry may have made it since we looked: then its definition is as good as ours.
-        if let Err(refused) = session.host.define_pool(&xml)
-            && session.host.pool(&pool.name)?.is_none()
+        if let Err(refused) = context.host.define_pool(&xml)
+            && context.host.pool(&pool.name)?.is_none()
         {
             return Err(refused.into());
         }
     }
     let is_ours =
-        session.settings.default_target(&pool.name, session.host.uri()).as_deref() == Some(&pool.target);
+        context.settings.default_target(&pool.name, context.host.uri()).as_deref() == Some(&pool.target);
     if is_ours {
         // A pool of ours that was stopped may be one whose making was broken off here.
-        session.host.set_pool_autostart(&pool.name, true)?;
+        context.host.set_pool_autostart(&pool.name, true)?;
     }
-    start_pool(session, &pool.name, is_ours)
+    start_pool(context, &pool.name, is_ours)
 }
 
 /// Another foundry process may be starting the same pool, and libvirt refuses this one meanwhile: what counts is that
 /// it is started in the end.
-fn start_pool(session: &Session<'_>, name: &str, is_ours: bool) -> Result<(), Error> {
-    let is_active = || session.host.pool(name).map(|p| p.is_some_and(|p| p.active));
+fn start_pool(context: &Context, name: &str, is_ours: bool) -> Result<(), Error> {
+    let is_active = || context.host.pool(name).map(|p| p.is_some_and(|p| p.active));
     if is_active()? {
         return Ok(());
     }
-    let mut outcome = session.host.start_pool(name);
+    let mut outcome = context.host.start_pool(name);
     let tries = if is_ours { POOL_TRIES } else { 0 };
     for _ in 0..tries {
         if outcome.is_ok() || is_active()? {
             return Ok(());
         }
-        let built = session.host.build_pool(name);
-        outcome = built.and_then(|()| session.host.start_pool(name));
+        let built = context.host.build_pool(name);
+        outcome = built.and_then(|()| context.host.start_pool(name));
         if outcome.is_err() {
-            session.clock.sleep(POOL_PAUSE);
+            context.clock.sleep(POOL_PAUSE);
         }
     }
     match outcome {
@@ -214,14 +214,14 @@ fn start_pool(session: &Session<'_>, name: &str, is_ours: bool) -> Result<(), Er
 }
 
 /// Decides everything that is not decided yet: identity, seed, record.
-fn blueprint(session: &Session<'_>, ready: &ReadyVm) -> Result<Blueprint, Error> {
+fn blueprint(context: &Context, ready: &ReadyVm) -> Result<Blueprint, Error> {
     let plan = &ready.plan;
     // Always a fresh one: a definition with a UUID that exists silently replaces that domain.
     let uuid = Uuid::new_v4();
     let instance_id = format!("{}-{uuid}", plan.name);
     let salt = Salt::fresh();
     let iso = seed_iso(plan, &instance_id, &salt)?;
-    let record = new_record(session, ready, uuid, iso.as_deref(), instance_id, &salt);
+    let record = new_record(context, ready, uuid, iso.as_deref(), instance_id, &salt);
     let text = record.to_text()?;
     let placement = Placement {
         uuid: Some(uuid),
@@ -272,7 +272,7 @@ fn seed_iso(plan: &VmPlan, instance_id: &str, salt: &Salt) -> Result<Option<Vec<
 }
 
 fn new_record(
-    session: &Session<'_>,
+    context: &Context,
     ready: &ReadyVm,
     uuid: Uuid,
     iso: Option<&[u8]>,
@@ -281,7 +281,7 @@ fn new_record(
 ) -> Record {
     let (manifest, secrets) = record::without_secrets(&ready.plan.manifest);
     let secrets = secrets.into_iter().map(|(path, secret)| (path, salt.digest(&secret))).collect();
-    let now = session.clock.timestamp();
+    let now = context.clock.timestamp();
     let mut volumes = ready.storage.volumes.clone();
     let medium = ready.storage.seed.as_ref().map_or(ready.storage.medium, |(_, medium)| *medium);
     for seed in volumes.iter_mut().filter(|v| v.role == Role::Seed) {
@@ -299,7 +299,7 @@ fn new_record(
         changed_at: now,
         generation: 1,
         instance_id: iso.map(|_| instance_id),
-        console_log: console::log_path(session.host.uri(), ready.plan.name.as_str()),
+        console_log: console::log_path(context.host.uri(), ready.plan.name.as_str()),
         image: ready.storage.image.as_ref().map(|i| i.reference.to_string()),
         image_origin: ready.storage.image.as_ref().and_then(|i| i.origin.clone()),
     }
@@ -307,49 +307,49 @@ fn new_record(
 
 /// The steps that change the host, in their order. What each made is in `creation`, for the undoing.
 fn build(
-    session: &Session<'_>,
+    context: &Context,
     ready: &ReadyVm,
     blueprint: &Blueprint,
     creation: &mut Journal,
 ) -> Result<(), Error> {
     let name = ready.plan.name.to_string();
-    session.working("Defining the domain");
+    context.working("Defining the domain");
     let domain = CreatedResource::Domain { uuid: blueprint.uuid, name };
     let uuid = {
         // Who deletes the image looks who needs it: before that, or after this.
         let image = ready.image_volume();
-        let _turn = image.map(|(pool, name)| lock::with_image(session, pool, name)).transpose()?;
-        session.cancel.check()?;
-        let witness = witness(session, &ready.plan, blueprint.uuid);
-        let defined = session.host.define_domain(&blueprint.domain_xml);
-        creation.note_with(session, domain, defined, |refused| witness.explain(session, refused))?
+        let _turn = image.map(|(pool, name)| lock::with_image(context, pool, name)).transpose()?;
+        context.cancel.check()?;
+        let witness = witness(context, &ready.plan, blueprint.uuid);
+        let defined = context.host.define_domain(&blueprint.domain_xml);
+        creation.note_with(context, domain, defined, |refused| witness.explain(context, refused))?
     };
-    session.done("Domain defined");
+    context.done("Domain defined");
     for planned in &blueprint.record.volumes {
-        session.cancel.check()?;
+        context.cancel.check()?;
         if planned.role == Role::Seed {
-            session.done(storage_sentence(ready));
-            fill_seed(session, planned, blueprint.iso.as_deref().unwrap_or_default(), creation)?;
-            session.done("Cloud-init ISO generated");
+            context.done(storage_sentence(ready));
+            fill_seed(context, planned, blueprint.iso.as_deref().unwrap_or_default(), creation)?;
+            context.done("Cloud-init ISO generated");
         } else {
-            make_disk(session, ready, planned, creation)?;
+            make_disk(context, ready, planned, creation)?;
         }
     }
     if blueprint.iso.is_none() {
-        session.done(storage_sentence(ready));
+        context.done(storage_sentence(ready));
     }
-    session.cancel.check()?;
-    address_race::settle(session, &ready.plan, uuid)?;
+    context.cancel.check()?;
+    address_race::settle(context, &ready.plan, uuid)?;
     // Before the mark: what is killed behind it is whole but for its start.
     if ready.plan.autostart {
-        session.host.set_autostart(uuid, true)?;
+        context.host.set_autostart(uuid, true)?;
     }
-    session.cancel.check()?;
-    mark_created(session, uuid, &blueprint.record, creation)?;
-    session.cancel.check()?;
-    let started = start(session, ready, uuid, blueprint, creation);
+    context.cancel.check()?;
+    mark_created(context, uuid, &blueprint.record, creation)?;
+    context.cancel.check()?;
+    let started = start(context, ready, uuid, blueprint, creation);
     // It says better why a start failed.
-    check_image_stayed(session, ready)?;
+    check_image_stayed(context, ready)?;
     started
 }
 
@@ -357,14 +357,14 @@ fn build(
 /// before the start makes that fail; what is deleted later, while QEMU holds it open, shows here.
 ///
 /// The VM runs: that nobody can be asked is no reason to take it away again.
-fn check_image_stayed(session: &Session<'_>, ready: &ReadyVm) -> Result<(), Error> {
+fn check_image_stayed(context: &Context, ready: &ReadyVm) -> Result<(), Error> {
     let lies_on_it = ready.storage.volumes.iter().any(|v| v.role == Role::Boot && v.backing.is_some());
     let Some(image) = ready.storage.image.as_ref().filter(|_| lies_on_it) else { return Ok(()) };
     let Some((pool, name)) = &image.volume else { return Ok(()) };
-    let is_there = match session.host.volume(pool, name) {
+    let is_there = match context.host.volume(pool, name) {
         Ok(Some(found)) => found.path == image.path,
         // Nor are the volumes of a pool to be seen that was stopped meanwhile.
-        Ok(None) => !matches!(session.host.pool(pool), Ok(Some(found)) if found.active),
+        Ok(None) => !matches!(context.host.pool(pool), Ok(Some(found)) if found.active),
         Err(_) => true,
     };
     if is_there {
@@ -376,26 +376,26 @@ fn check_image_stayed(session: &Session<'_>, ready: &ReadyVm) -> Result<(), Erro
 }
 
 fn start(
-    session: &Session<'_>,
+    context: &Context,
     ready: &ReadyVm,
     uuid: Uuid,
     blueprint: &Blueprint,
     creation: &mut Journal,
 ) -> Result<(), Error> {
-    session.working("Starting the VM");
+    context.working("Starting the VM");
     // A start that fails may have begun the log, and the guest may run anyway.
     if let Some(log) = &blueprint.record.console_log {
-        console::prepare(session.host, log)?;
+        console::prepare(context.host.as_ref(), log)?;
         creation.note_possible(CreatedResource::ConsoleLog(log.clone()));
     }
     let name = blueprint.record.manifest.metadata.name.clone().unwrap_or_default();
     creation.note_possible(CreatedResource::Guest { uuid, name });
-    let witness = witness(session, &ready.plan, uuid);
-    session.host.start(uuid).map_err(|refused| witness.explain(session, refused))
+    let witness = witness(context, &ready.plan, uuid);
+    context.host.start(uuid).map_err(|refused| witness.explain(context, refused))
 }
 
 /// Sees what else shows why libvirt refuses the VM.
-fn witness(session: &Session<'_>, plan: &VmPlan, uuid: Uuid) -> Witness {
+fn witness(context: &Context, plan: &VmPlan, uuid: Uuid) -> Witness {
     let bridges = plan.interfaces.iter().filter_map(|interface| match &interface.link {
         Link::Bridge(name) => Some(name.to_string()),
         Link::Network(_) => None,
@@ -406,18 +406,13 @@ fn witness(session: &Session<'_>, plan: &VmPlan, uuid: Uuid) -> Witness {
         secure_boot: matches!(plan.firmware, Firmware::Efi { secure_boot: true }),
         bridges: bridges.collect(),
     };
-    Witness::new(session, asked)
+    Witness::new(context, asked)
 }
 
-fn mark_created(
-    session: &Session<'_>,
-    uuid: Uuid,
-    record: &Record,
-    creation: &mut Journal,
-) -> Result<(), Error> {
-    let marked = record.turned(State::Created, &session.clock.timestamp()).to_text()?;
+fn mark_created(context: &Context, uuid: Uuid, record: &Record, creation: &mut Journal) -> Result<(), Error> {
+    let marked = record.turned(State::Created, &context.clock.timestamp()).to_text()?;
     creation.note_possible(CreatedResource::Mark { uuid, before: record.to_text()? });
-    Ok(session.host.set_record(uuid, &marked)?)
+    Ok(context.host.set_record(uuid, &marked)?)
 }
 
 /// `Storage created (50 GiB boot + 300 GiB data)`; beside files, also what the boot disk is to the image.

@@ -9,12 +9,13 @@
 //! before each deletion it is looked for again: somebody else may have finished this work while a guest was waited for,
 //! and made a new VM.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::stop::{Patience, stop};
 use super::{console, lookup};
 use crate::storage::file_locks;
-use crate::{Event, Session, lock};
+use crate::{Context, Event, lock};
 use foundry_core::error::{Code, Error};
 use foundry_core::record::{Maker, Record, RecordedVolume, Role, State};
 use foundry_core::units::Bytes;
@@ -114,69 +115,69 @@ impl Marking {
 ///
 /// # Errors
 /// What failed, and what is left; the record then stays, so that another `destroy` finishes.
-pub fn carry_out(session: &Session<'_>, demolition: &Demolition) -> Result<(), Error> {
+pub fn carry_out(context: &Context, demolition: &Demolition) -> Result<(), Error> {
     let name = &demolition.domain.name;
-    session.progress.tell(Event::Begins(format!("Destroying VM '{name}'...")));
-    session.cancel.check_unchanged()?;
-    let _leaves = session.cancel.leaves(remains(demolition));
-    let marking = mark(session, demolition)?;
-    let unfinished = |error: Error| unfinished(session, demolition, error);
+    context.progress.tell(Event::Begins(format!("Destroying VM '{name}'...")));
+    context.cancel.check_unchanged()?;
+    let _leaves = context.cancel.leaves(remains(demolition));
+    let marking = mark(context, demolition)?;
+    let unfinished = |error: Error| unfinished(context, demolition, error);
     let patience =
         if demolition.options.force { Patience::None } else { Patience::For(demolition.options.timeout) };
-    stop(session, demolition.domain.uuid, name, patience)
-        .map_err(|error| spared(session, demolition, marking.mark(), error))?;
-    session.done("VM stopped");
+    stop(context, demolition.domain.uuid, name, patience)
+        .map_err(|error| spared(context, demolition, marking.mark(), error))?;
+    context.done("VM stopped");
     // What was found to be this VM's may be another's of the same name as soon as somebody else is done with it.
-    let _turn = lock::with_vm(session, demolition.domain.uuid, name).map_err(unfinished)?;
+    let _turn = lock::with_vm(context, demolition.domain.uuid, name).map_err(unfinished)?;
     if !demolition.options.force {
-        refuse_held(session, demolition).map_err(unfinished)?;
+        refuse_held(context, demolition).map_err(unfinished)?;
     }
     if !matches!(marking, Marking::Written(_)) {
-        mark_stopped(session, demolition)?;
+        mark_stopped(context, demolition)?;
     }
-    delete_volumes(session, demolition).map_err(unfinished)?;
+    delete_volumes(context, demolition).map_err(unfinished)?;
     if !demolition.volumes.is_empty() {
         let only_seed = demolition.volumes.iter().all(|volume| volume.role == Some(Role::Seed));
-        session.done(if only_seed { "Seed removed" } else { "Storage removed" });
+        context.done(if only_seed { "Seed removed" } else { "Storage removed" });
     }
     // Before the definition: that names the log, and after a kill in between nothing else would.
-    let log = remove_log(session, demolition);
-    forget(session, demolition).map_err(unfinished)?;
-    session.done("Domain undefined");
+    let log = remove_log(context, demolition);
+    forget(context, demolition).map_err(unfinished)?;
+    context.done("Domain undefined");
     let left = demolition.spared.iter().chain(&demolition.left).map(|(what, why)| format!("{what}: {why}"));
     for left in log.into_iter().chain(left) {
-        session.warn(format!("left: {left}"));
+        context.warn(format!("left: {left}"));
     }
     for missing in &demolition.missing {
-        session.warn(format!("{missing}; if it comes back, foundry gc finds it"));
+        context.warn(format!("{missing}; if it comes back, foundry gc finds it"));
     }
     Ok(())
 }
 
 /// Writes what is going on into the record, and only the volumes that go: nothing that happens from here
 /// on may delete one that was decided to stay.
-fn mark(session: &Session<'_>, demolition: &Demolition) -> Result<Marking, Error> {
+fn mark(context: &Context, demolition: &Demolition) -> Result<Marking, Error> {
     let Domain { uuid, name, .. } = &demolition.domain;
     // Also without a record: who cannot have the turn now had better not stop the guest.
-    let _turn = lock::with_vm(session, *uuid, name).map_err(|e| e.outcome("nothing was removed"))?;
+    let _turn = lock::with_vm(context, *uuid, name).map_err(|e| e.outcome("nothing was removed"))?;
     if demolition.record.is_none() {
         return Ok(Marking::Written(None));
     }
-    let marking = write_mark(session, demolition)?;
+    let marking = write_mark(context, demolition)?;
     if matches!(marking, Marking::Held) {
-        session.warn(format!("something else works on VM '{name}', and its plug is pulled all the same"));
+        context.warn(format!("something else works on VM '{name}', and its plug is pulled all the same"));
     }
     Ok(marking)
 }
 
 /// Now that the guest is off, nothing holds its VM any more. Where there still is no room for the mark, deleting makes
 /// some: the definition goes last anyway, and until then it names all that is left.
-fn mark_stopped(session: &Session<'_>, demolition: &Demolition) -> Result<(), Error> {
+fn mark_stopped(context: &Context, demolition: &Demolition) -> Result<(), Error> {
     let name = &demolition.domain.name;
-    match write_mark(session, demolition).map_err(|e| e.outcome(format!("VM '{name}' is off")))? {
+    match write_mark(context, demolition).map_err(|e| e.outcome(format!("VM '{name}' is off")))? {
         Marking::Written(_) => Ok(()),
         Marking::NoRoom => {
-            session.warn(format!("the host has no room to note that VM '{name}' is being destroyed"));
+            context.warn(format!("the host has no room to note that VM '{name}' is being destroyed"));
             Ok(())
         }
         Marking::Held => Err(Error::new(Code::VmHeld, format!("something else works on VM '{name}'"))
@@ -190,11 +191,11 @@ fn end_of_job(domain: &Domain) -> String {
     format!("virsh domjobinfo {word} shows what it is, virsh domjobabort {word} ends it")
 }
 
-fn write_mark(session: &Session<'_>, demolition: &Demolition) -> Result<Marking, Error> {
+fn write_mark(context: &Context, demolition: &Demolition) -> Result<Marking, Error> {
     let Some(record) = &demolition.record else { return Ok(Marking::Written(None)) };
     let Domain { uuid, .. } = &demolition.domain;
-    let before = check_nothing_came(session, demolition, record)?;
-    let mut marked = record.turned(State::Destroying, &session.clock.timestamp());
+    let before = check_nothing_came(context, demolition, record)?;
+    let mut marked = record.turned(State::Destroying, &context.clock.timestamp());
     // From here on the VM is this process's work in progress.
     marked.maker = Maker::current();
     marked
@@ -202,18 +203,18 @@ fn write_mark(session: &Session<'_>, demolition: &Demolition) -> Result<Marking,
         .retain(|v| demolition.volumes.iter().any(|goes| goes.pool == v.pool && goes.name == v.name));
     let text = marked.to_text()?;
     // A refusal may come after one of the two places was written: the mark is there then, and nothing else.
-    match session.host.set_record(*uuid, &text) {
+    match context.host.set_record(*uuid, &text) {
         Ok(()) => Ok(Marking::Written(before.map(|before| Mark { before, maker: marked.maker }))),
-        Err(refused) => unmarked(session, demolition, refused),
+        Err(refused) => unmarked(context, demolition, refused),
     }
 }
 
 /// What a refusal of the mark means. Of a VM whose QEMU hangs nothing can be written while it runs, and on a full file
 /// system nothing before something is deleted: a destruction that insisted on its mark would never come about. What is to
 /// stay of a VM's disks stays only by the mark.
-fn unmarked(session: &Session<'_>, demolition: &Demolition, refused: HostError) -> Result<Marking, Error> {
+fn unmarked(context: &Context, demolition: &Demolition, refused: HostError) -> Result<Marking, Error> {
     let Options { force, keep_disks, .. } = demolition.options;
-    if matches!(is_still_there(session, demolition), Ok(false)) {
+    if matches!(is_still_there(context, demolition), Ok(false)) {
         return Err(taken_away(demolition));
     }
     let word = demolition.domain.shell_name();
@@ -238,12 +239,12 @@ fn unmarked(session: &Session<'_>, demolition: &Demolition, refused: HostError) 
 ///
 /// Returns the record's text.
 fn check_nothing_came(
-    session: &Session<'_>,
+    context: &Context,
     demolition: &Demolition,
     record: &Record,
 ) -> Result<Option<String>, Error> {
     let Domain { uuid, name, .. } = &demolition.domain;
-    let domain = session.host.domain(name)?.filter(|d| d.uuid == *uuid);
+    let domain = context.host.domain(name)?.filter(|d| d.uuid == *uuid);
     let now = domain.as_ref().and_then(Domain::own_record);
     let known = || record.volumes.iter().chain(&demolition.only_older);
     let is_new = |v: &&RecordedVolume| !known().any(|r| r.pool == v.pool && r.name == v.name);
@@ -263,11 +264,11 @@ fn check_nothing_came(
 
 /// What a guest that still runs means, because it could not be stopped or somebody thought better of it: nothing has
 /// gone yet, and with its old record the VM is what it was. A mark that stayed would give its disks to `gc`.
-fn spared(session: &Session<'_>, demolition: &Demolition, mark: Option<&Mark>, error: Error) -> Error {
+fn spared(context: &Context, demolition: &Demolition, mark: Option<&Mark>, error: Error) -> Error {
     let Domain { uuid, name, .. } = &demolition.domain;
-    let runs = session.host.state(*uuid).is_ok_and(|now| now.is_some_and(|now| now.state.is_active()));
-    if !runs || !mark.is_none_or(|mark| take_back(session, &demolition.domain, mark)) {
-        return unfinished(session, demolition, error);
+    let runs = context.host.state(*uuid).is_ok_and(|now| now.is_some_and(|now| now.state.is_active()));
+    if !runs || !mark.is_none_or(|mark| take_back(context, &demolition.domain, mark)) {
+        return unfinished(context, demolition, error);
     }
     let error = error.outcome(format!("nothing was removed; VM '{name}' still runs"));
     match &demolition.record {
@@ -279,17 +280,17 @@ fn spared(session: &Session<'_>, demolition: &Demolition, mark: Option<&Mark>, e
 }
 
 /// Writes the old record over the mark, unless that is another process's by now; whether it did.
-fn take_back(session: &Session<'_>, domain: &Domain, mark: &Mark) -> bool {
-    let Ok(_turn) = lock::to_undo(session, domain.uuid) else { return false };
-    let now = session.host.domain(&domain.name).ok().flatten().filter(|d| d.uuid == domain.uuid);
+fn take_back(context: &Context, domain: &Domain, mark: &Mark) -> bool {
+    let Ok(_turn) = lock::to_undo(context, domain.uuid) else { return false };
+    let now = context.host.domain(&domain.name).ok().flatten().filter(|d| d.uuid == domain.uuid);
     let is_ours = |record: Record| record.state == State::Destroying && record.maker == mark.maker;
     now.and_then(|d| d.own_record()).is_some_and(is_ours)
-        && session.host.set_record(domain.uuid, &mark.before).is_ok()
+        && context.host.set_record(domain.uuid, &mark.before).is_ok()
 }
 
 /// What a failure on the way means: that the rest is left to another run, or that there is no rest.
-fn unfinished(session: &Session<'_>, demolition: &Demolition, error: Error) -> Error {
-    if matches!(is_still_there(session, demolition), Ok(false)) {
+fn unfinished(context: &Context, demolition: &Demolition, error: Error) -> Error {
+    if matches!(is_still_there(context, demolition), Ok(false)) {
         return taken_away(demolition);
     }
     remains(demolition).into_iter().fold(error, Error::outcome)
@@ -312,13 +313,13 @@ fn remains(demolition: &Demolition) -> [String; 2] {
 }
 
 /// Goes on after a failure, so that one stubborn volume does not keep the others.
-fn delete_volumes(session: &Session<'_>, demolition: &Demolition) -> Result<(), Error> {
+fn delete_volumes(context: &Context, demolition: &Demolition) -> Result<(), Error> {
     let mut failures: Vec<Error> = Vec::new();
     for volume in &demolition.volumes {
-        session.cancel.check()?;
-        check_still_there(session, demolition)?;
-        session.working(format!("Deleting volume {}", volume.name));
-        if let Err(failed) = session.host.delete_volume(&volume.pool, &volume.name) {
+        context.cancel.check()?;
+        check_still_there(context, demolition)?;
+        context.working(format!("Deleting volume {}", volume.name));
+        if let Err(failed) = context.host.delete_volume(&volume.pool, &volume.name) {
             let lost = failed.outcome_unknown();
             failures.push(failed.into());
             if lost {
@@ -338,17 +339,17 @@ fn delete_volumes(session: &Session<'_>, demolition: &Demolition) -> Result<(), 
 }
 
 /// Ends the work if the domain is gone: its name may be another VM's by now, and so may these volumes.
-fn check_still_there(session: &Session<'_>, demolition: &Demolition) -> Result<(), Error> {
-    if is_still_there(session, demolition)? { Ok(()) } else { Err(taken_away(demolition)) }
+fn check_still_there(context: &Context, demolition: &Demolition) -> Result<(), Error> {
+    if is_still_there(context, demolition)? { Ok(()) } else { Err(taken_away(demolition)) }
 }
 
 /// One that was only ever transient is gone when it stops, and then its name must be nobody's.
-fn is_still_there(session: &Session<'_>, demolition: &Demolition) -> Result<bool, Error> {
+fn is_still_there(context: &Context, demolition: &Demolition) -> Result<bool, Error> {
     let Domain { uuid, name, persistent, .. } = &demolition.domain;
     if *persistent {
-        return Ok(session.host.state(*uuid)?.is_some());
+        return Ok(context.host.state(*uuid)?.is_some());
     }
-    Ok(session.host.domain(name)?.is_none_or(|d| d.uuid == *uuid))
+    Ok(context.host.domain(name)?.is_none_or(|d| d.uuid == *uuid))
 }
 
 fn taken_away(demolition: &Demolition) -> Error {
@@ -356,48 +357,48 @@ fn taken_away(demolition: &Demolition) -> Error {
 }
 
 /// A definition that is gone afterwards was undefined, whatever the call said.
-fn forget(session: &Session<'_>, demolition: &Demolition) -> Result<(), Error> {
-    match session.host.undefine_keeping(demolition.domain.uuid, demolition.stays) {
-        Err(failed) if !lookup::is_taken_away(session, demolition.domain.uuid) => Err(failed.into()),
+fn forget(context: &Context, demolition: &Demolition) -> Result<(), Error> {
+    match context.host.undefine_keeping(demolition.domain.uuid, demolition.stays) {
+        Err(failed) if !lookup::is_taken_away(context, demolition.domain.uuid) => Err(failed.into()),
         _ => Ok(()),
     }
 }
 
 /// No disk goes that a program has open which this libvirt does not know: a guest of another host or of another libvirt
 /// runs from it.
-pub(crate) fn refuse_held(session: &Session<'_>, demolition: &Demolition) -> Result<(), Error> {
+pub(crate) fn refuse_held(context: &Context, demolition: &Demolition) -> Result<(), Error> {
     let name = &demolition.domain.name;
-    let held = demolition.volumes.iter().find(|volume| file_locks::is_locked(session, &volume.path));
+    let held = demolition.volumes.iter().find(|volume| file_locks::is_locked(context, &volume.path));
     let Some(volume) = held else { return Ok(()) };
     Err(file_locks::refused(name, &volume.pool, &volume.name)
         .hint(format!("if nobody needs it: foundry destroy {} --force", demolition.domain.shell_name())))
 }
 
 /// What is left of the console's log, if anything is.
-fn remove_log(session: &Session<'_>, demolition: &Demolition) -> Option<String> {
+fn remove_log(context: &Context, demolition: &Demolition) -> Option<String> {
     let log = demolition.console_log.as_deref()?;
-    console::remove(session.host, log).err()
+    console::remove(context.host.as_ref(), log).err()
 }
 
 /// Removes what an interrupted creation left, before its name is used again, and says first which volumes go. Somebody
 /// else may do so meanwhile.
-pub(crate) fn remove_leftover(session: &Session<'_>, domain: &Domain) -> Result<(), Error> {
-    match remove_half_made(session, domain) {
-        Err(_) if matches!(session.host.domain(&domain.name), Ok(None)) => Ok(()),
+pub(crate) fn remove_leftover(context: &Context, domain: &Domain) -> Result<(), Error> {
+    match remove_half_made(context, domain) {
+        Err(_) if matches!(context.host.domain(&domain.name), Ok(None)) => Ok(()),
         outcome => outcome,
     }
 }
 
-fn remove_half_made(session: &Session<'_>, domain: &Domain) -> Result<(), Error> {
-    let demolition = leftover(session, domain)?;
+fn remove_half_made(context: &Context, domain: &Domain) -> Result<(), Error> {
+    let demolition = leftover(context, domain)?;
     let volumes = demolition.named_volumes();
     if !volumes.is_empty() {
-        session.progress.tell(Event::Begins(format!(
+        context.progress.tell(Event::Begins(format!(
             "Removing what an interrupted creation left: {}",
             volumes.join(", ")
         )));
     }
-    let quiet = Session { progress: &(), ..*session };
+    let quiet = context.with_progress(Arc::new(()));
     carry_out(&quiet, &demolition)
 }
 
@@ -405,12 +406,12 @@ fn remove_half_made(session: &Session<'_>, domain: &Domain) -> Result<(), Error>
 ///
 /// # Errors
 /// Where it is something else by now, or something of it may not go.
-pub(crate) fn leftover(session: &Session<'_>, domain: &Domain) -> Result<Demolition, Error> {
+pub(crate) fn leftover(context: &Context, domain: &Domain) -> Result<Demolition, Error> {
     let options = Options { force: true, keep_disks: false, timeout: Duration::ZERO };
-    let mut demolition = survey(session, &domain.name, options)?;
+    let mut demolition = survey(context, &domain.name, options)?;
     // What is there under its name, and was not seen as its own, is another one's.
     demolition.stays.saved = true;
-    refuse_held(session, &demolition).map_err(|e| e.outcome("nothing was changed"))?;
+    refuse_held(context, &demolition).map_err(|e| e.outcome("nothing was changed"))?;
     if demolition.domain.uuid != domain.uuid {
         return Err(Error::new(
             Code::ChangedMeanwhile,

@@ -12,7 +12,7 @@ use foundry_core::units::{Bytes, GIB};
 use foundry_host::{AddressSource, Domain, DomainState, Why};
 
 use super::lookup::{absent, find_to_show};
-use crate::Session;
+use crate::Context;
 
 /// One VM, foundry's or not.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,28 +53,28 @@ impl Seen {
 ///
 /// # Errors
 /// The host's.
-pub fn list(session: &Session<'_>, all: bool) -> Result<Vec<Seen>, Error> {
-    let mut domains = session.host.domains(!all)?;
+pub fn list(context: &Context, all: bool) -> Result<Vec<Seen>, Error> {
+    let mut domains = context.host.domains(!all)?;
     if !all {
         domains.retain(|d| d.state != DomainState::ShutOff);
     }
     domains.sort_by(|a, b| a.name.cmp(&b.name));
-    domains.into_iter().map(|domain| see(session, domain, false)).collect()
+    domains.into_iter().map(|domain| see(context, domain, false)).collect()
 }
 
 /// One VM by name.
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Vm`] where there is none.
-pub fn get(session: &Session<'_>, name: &str) -> Result<Seen, Error> {
-    match find_to_show(session, name)? {
-        Some(domain) => see(session, domain, true),
-        None => Err(absent(session, name)?),
+pub fn get(context: &Context, name: &str) -> Result<Seen, Error> {
+    match find_to_show(context, name)? {
+        Some(domain) => see(context, domain, true),
+        None => Err(absent(context, name)?),
     }
 }
 
 /// `closely` asks the guest for its addresses even where the manifest names some.
-fn see(session: &Session<'_>, domain: Domain, closely: bool) -> Result<Seen, Error> {
+fn see(context: &Context, domain: Domain, closely: bool) -> Result<Seen, Error> {
     let owner = domain.owner();
     // The first foundry kept secrets in its record; they are shown only to who asks for them.
     let (mut vm, secrets) = match &owner {
@@ -82,7 +82,7 @@ fn see(session: &Session<'_>, domain: Domain, closely: bool) -> Result<Seen, Err
         Owner::FirstFoundry(manifest) => without_secrets(manifest),
         Owner::Foreign | Owner::Unreadable(_) | Owner::Newer(_) => (bare(&domain), BTreeMap::new()),
     };
-    let addresses = addresses(session, &domain, &vm, closely)?;
+    let addresses = addresses(context, &domain, &vm, closely)?;
     vm.api_version = API_VERSION.into();
     vm.kind = KIND.into();
     vm.metadata.name = Some(domain.name.clone());
@@ -119,7 +119,7 @@ fn gib(memory: Bytes) -> Number {
 
 /// The manifest's addresses; where it has none, what the first source that knows any says.
 fn addresses(
-    session: &Session<'_>,
+    context: &Context,
     domain: &Domain,
     vm: &VirtualMachine,
     closely: bool,
@@ -132,7 +132,7 @@ fn addresses(
         .map(|ip| Address { address: plain(ip), source: "manifest".into() })
         .collect();
     if domain.state == DomainState::Running && (found.is_empty() || closely) {
-        for address in guest_addresses(session, domain)? {
+        for address in guest_addresses(context, domain)? {
             if !found.iter().any(|known| known.address == address.address) {
                 found.push(address);
             }
@@ -142,11 +142,11 @@ fn addresses(
 }
 
 /// What the first source that knows anything says of a running guest's addresses.
-pub(crate) fn guest_addresses(session: &Session<'_>, domain: &Domain) -> Result<Vec<Address>, Error> {
+pub(crate) fn guest_addresses(context: &Context, domain: &Domain) -> Result<Vec<Address>, Error> {
     let sources =
         [(AddressSource::Lease, "lease"), (AddressSource::Agent, "agent"), (AddressSource::Arp, "arp")];
     for (source, name) in sources {
-        let list = session.host.addresses(domain.uuid, source)?;
+        let list = context.host.addresses(domain.uuid, source)?;
         // The agent tells of loopback and link-local ones too, at which nobody reaches the guest.
         let useful = list.into_iter().map(|a| a.ip).filter(|ip| !ip.is_loopback() && !is_link_local(*ip));
         let found: Vec<Address> =
@@ -286,12 +286,12 @@ fn judge_creating(liveness: &Liveness, pid: u32, word: &str) -> (Phase, &'static
 ///
 /// # Errors
 /// Where the seed is gone or cannot be read.
-pub fn add_secrets(session: &Session<'_>, seen: &mut Seen) -> Result<(), Error> {
+pub fn add_secrets(context: &Context, seen: &mut Seen) -> Result<(), Error> {
     let mut missing = Vec::new();
     if let Owner::FirstFoundry(manifest) = &seen.owner {
         seen.vm.spec = manifest.spec.clone();
     } else if let Some(record) = seen.record().cloned().filter(|r| !r.secrets.is_empty()) {
-        missing = add_from_seed(session, seen, &record)?;
+        missing = add_from_seed(context, seen, &record)?;
     }
     if let Some(status) = &mut seen.vm.status {
         status.secrets_left_out = missing;
@@ -300,8 +300,8 @@ pub fn add_secrets(session: &Session<'_>, seen: &mut Seen) -> Result<(), Error> 
 }
 
 /// The paths of those that did not come back.
-fn add_from_seed(session: &Session<'_>, seen: &mut Seen, record: &Record) -> Result<Vec<String>, Error> {
-    let Documents { user_data, network_config, meta_data } = read_seed(session, record, &seen.domain.name)?;
+fn add_from_seed(context: &Context, seen: &mut Seen, record: &Record) -> Result<Vec<String>, Error> {
+    let Documents { user_data, network_config, meta_data } = read_seed(context, record, &seen.domain.name)?;
     let cloud_init = seen.vm.spec.cloud_init.get_or_insert_default();
     let salt = cloud_init::salt_of(&meta_data);
     let mut missing = Vec::new();
@@ -333,7 +333,7 @@ fn add_from_seed(session: &Session<'_>, seen: &mut Seen, record: &Record) -> Res
     Ok(missing)
 }
 
-fn read_seed(session: &Session<'_>, record: &Record, name: &str) -> Result<Documents, Error> {
+fn read_seed(context: &Context, record: &Record, name: &str) -> Result<Documents, Error> {
     let failed = |cause: String| {
         Error::new(Code::SeedUnreadable, format!("the seed of VM '{name}' cannot be read")).because(cause)
     };
@@ -342,7 +342,7 @@ fn read_seed(session: &Session<'_>, record: &Record, name: &str) -> Result<Docum
         .iter()
         .find(|v| v.role == Role::Seed)
         .ok_or_else(|| failed("it was ejected".into()))?;
-    let volume = session
+    let volume = context
         .host
         .volume(&seed.pool, &seed.name)?
         .ok_or_else(|| failed(format!("volume '{}' in pool '{}' is gone", seed.name, seed.pool)))?;
@@ -353,7 +353,7 @@ fn read_seed(session: &Session<'_>, record: &Record, name: &str) -> Result<Docum
         return Err(failed(format!("it has {size}, more than a seed of foundry's can have")));
     }
     let mut bytes = Vec::new();
-    session.host.download(&seed.pool, &seed.name, &mut bytes, size.0)?;
+    context.host.download(&seed.pool, &seed.name, &mut bytes, size.0)?;
     cloud_init::read_iso(&bytes).map_err(|e| failed(e.to_string()))
 }
 

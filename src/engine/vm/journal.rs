@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::created::CreatedResource;
 use super::plan_destroy::differs_from_plan;
 use super::rollback::Rollback;
-use crate::{Session, lock};
+use crate::{Context, lock};
 use foundry_core::error::Error;
 use foundry_host::HostError;
 
@@ -24,17 +24,17 @@ impl Journal {
     /// Notes what a call made, or that nobody knows whether it did.
     pub(crate) fn note<T>(
         &mut self,
-        session: &Session<'_>,
+        context: &Context,
         what: CreatedResource,
         outcome: Result<T, HostError>,
     ) -> Result<T, Error> {
-        self.note_with(session, what, outcome, Error::from)
+        self.note_with(context, what, outcome, Error::from)
     }
 
     /// As [`Self::note`], with the error that a refusal is.
     pub(crate) fn note_with<T>(
         &mut self,
-        session: &Session<'_>,
+        context: &Context,
         what: CreatedResource,
         outcome: Result<T, HostError>,
         explain: impl FnOnce(HostError) -> Error,
@@ -45,7 +45,7 @@ impl Journal {
                 Ok(done)
             }
             Err(failed) => {
-                self.doubt(session, what, &failed);
+                self.doubt(context, what, &failed);
                 Err(explain(failed))
             }
         }
@@ -54,10 +54,10 @@ impl Journal {
     /// A call that failed may have done its work all the same: broken off before the answer, or refused
     /// halfway. A definition is surely ours by its UUID. A volume that is there now may be anybody's, and
     /// one of another form than the planned one surely is.
-    fn doubt(&mut self, session: &Session<'_>, what: CreatedResource, failed: &HostError) {
+    fn doubt(&mut self, context: &Context, what: CreatedResource, failed: &HostError) {
         let there = match &what {
-            CreatedResource::Domain { uuid, .. } => session.host.state(*uuid).map(|now| now.is_some()),
-            CreatedResource::Volume(planned) => session
+            CreatedResource::Domain { uuid, .. } => context.host.state(*uuid).map(|now| now.is_some()),
+            CreatedResource::Volume(planned) => context
                 .host
                 .volume(&planned.pool, &planned.name)
                 .map(|found| found.is_some_and(|v| differs_from_plan(planned, &v).is_none())),
@@ -79,10 +79,10 @@ impl Journal {
     }
 
     /// Takes everything away again, newest first, and adds to the error what became of it.
-    pub(crate) fn undo(self, session: &Session<'_>, error: Error) -> Error {
-        let turn = self.domain().map(|uuid| lock::to_undo(session, uuid)).transpose();
+    pub(crate) fn undo(self, context: &Context, error: Error) -> Error {
+        let turn = self.domain().map(|uuid| lock::to_undo(context, uuid)).transpose();
         let kept = turn.as_ref().err().cloned();
-        let mut undoing = Rollback::begin(session, self.domain(), kept, &self.unknown);
+        let mut undoing = Rollback::begin(context, self.domain(), kept, &self.unknown);
         self.made.iter().rev().for_each(|what| undoing.take_back(what));
         undoing.tell(error, self.vm_name().as_deref(), !self.made.is_empty())
     }

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::Session;
+use crate::Context;
 use crate::preflight::alternatives;
 use foundry_core::error::{Code, Error, Kind};
 use foundry_core::names::VmName;
@@ -11,21 +11,21 @@ use foundry_host::Domain;
 /// The domain of exactly that name. libvirt knows names that foundry would never give, with blanks and capitals: to
 /// what changes something, another spelling is another VM. Where no domain has it, it may be one's UUID, as
 /// virsh takes it: what a command to be copied has for a name in which something is not seen.
-pub(crate) fn find(session: &Session<'_>, name: &str) -> Result<Option<Domain>, Error> {
-    if let Some(found) = session.host.domain(name)? {
+pub(crate) fn find(context: &Context, name: &str) -> Result<Option<Domain>, Error> {
+    if let Some(found) = context.host.domain(name)? {
         return Ok(Some(found));
     }
     let Ok(uuid) = name.parse::<Uuid>() else { return Ok(None) };
-    Ok(session.host.domains(false)?.into_iter().find(|domain| domain.uuid == uuid))
+    Ok(context.host.domains(false)?.into_iter().find(|domain| domain.uuid == uuid))
 }
 
 /// For who only looks: the domain of that name; where there is none, the one that a manifest with that name makes.
-pub(crate) fn find_to_show(session: &Session<'_>, name: &str) -> Result<Option<Domain>, Error> {
-    if let Some(found) = find(session, name)? {
+pub(crate) fn find_to_show(context: &Context, name: &str) -> Result<Option<Domain>, Error> {
+    if let Some(found) = find(context, name)? {
         return Ok(Some(found));
     }
     match VmName::normalized(name) {
-        Ok(normalized) if normalized.as_str() != name => find(session, normalized.as_str()),
+        Ok(normalized) if normalized.as_str() != name => find(context, normalized.as_str()),
         _ => Ok(None),
     }
 }
@@ -37,19 +37,19 @@ pub(crate) fn taken_away(name: &str) -> Error {
 
 /// A failure, or, where the VM is gone by now, that: what libvirt says of a domain that it does not find helps
 /// nobody, and what would finish the work is for nothing.
-pub(crate) fn or_taken_away(session: &Session<'_>, domain: &Domain, error: Error) -> Error {
+pub(crate) fn or_taken_away(context: &Context, domain: &Domain, error: Error) -> Error {
     let is_refusal = matches!(error.kind(), Kind::Vm | Kind::Storage);
-    if is_refusal && is_taken_away(session, domain.uuid) { taken_away(&domain.name) } else { error }
+    if is_refusal && is_taken_away(context, domain.uuid) { taken_away(&domain.name) } else { error }
 }
 
 /// Whether a domain surely is gone by now.
-pub(crate) fn is_taken_away(session: &Session<'_>, domain: Uuid) -> bool {
-    matches!(session.host.state(domain), Ok(None))
+pub(crate) fn is_taken_away(context: &Context, domain: Uuid) -> bool {
+    matches!(context.host.state(domain), Ok(None))
 }
 
 /// The error for a name that no domain has.
-pub(crate) fn absent(session: &Session<'_>, name: &str) -> Result<Error, Error> {
-    let names: Vec<String> = session.host.domains(false)?.into_iter().map(|d| d.name).collect();
+pub(crate) fn absent(context: &Context, name: &str) -> Result<Error, Error> {
+    let names: Vec<String> = context.host.domains(false)?.into_iter().map(|d| d.name).collect();
     let known: Vec<&str> = names.iter().map(String::as_str).collect();
     let error = Error::new(Code::VmMissing, format!("there is no VM '{name}'"));
     Ok(match foundry_core::names::nearest(name, known.iter().copied()) {

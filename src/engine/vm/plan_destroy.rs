@@ -6,7 +6,7 @@ use super::ages::{self, Ages};
 use super::console;
 use super::destroy::{Demolition, Doomed, Options, refuse_held};
 use super::lookup::{absent, find};
-use crate::Session;
+use crate::Context;
 use crate::disk::backing_chain;
 use crate::disk::own_disk::{follow_moves, is_on, is_same_file};
 use crate::disk::ownership::Ownership;
@@ -24,23 +24,23 @@ use foundry_host::{Domain, KeptOnUndefine, View, Volume};
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Vm`] where there is no such VM, or foundry must not touch it.
-pub fn survey(session: &Session<'_>, name: &str, options: Options) -> Result<Demolition, Error> {
-    let Some(domain) = find(session, name)? else { return Err(absent(session, name)?) };
+pub fn survey(context: &Context, name: &str, options: Options) -> Result<Demolition, Error> {
+    let Some(domain) = find(context, name)? else { return Err(absent(context, name)?) };
     let refused = |code, message: String| Error::new(code, message).outcome("nothing was changed");
     let by_force = format!(
         "foundry destroy {} --force deletes it and those of its disks that are named as foundry names them",
         domain.shell_name()
     );
     match domain.owner() {
-        Owner::Foundry(record) => survey_recorded(session, domain, *record, options),
-        Owner::FirstFoundry(_) => survey_by_convention(session, domain, options),
+        Owner::Foundry(record) => survey_recorded(context, domain, *record, options),
+        Owner::FirstFoundry(_) => survey_by_convention(context, domain, options),
         Owner::Newer(version) => {
             Err(refused(Code::RecordUnreadable, format!("VM '{name}' was made by a newer foundry"))
                 .because(format!("its record has version {version}"))
                 .hint("use that foundry"))
         }
         Owner::Foreign | Owner::Unreadable(_) if options.force => {
-            survey_by_convention(session, domain, options)
+            survey_by_convention(context, domain, options)
         }
         Owner::Foreign => {
             Err(refused(Code::NotFoundrys, format!("domain '{name}' was not made by foundry")).hint(by_force))
@@ -54,41 +54,41 @@ pub fn survey(session: &Session<'_>, name: &str, options: Options) -> Result<Dem
 }
 
 fn survey_recorded(
-    session: &Session<'_>,
+    context: &Context,
     domain: Domain,
     record: Record,
     options: Options,
 ) -> Result<Demolition, Error> {
     refuse_if_busy(&domain, &record, options)?;
-    let described = description(session, &domain, View::Current)?;
-    let next = ages::next(session, &domain)?;
+    let described = description(context, &domain, View::Current)?;
+    let next = ages::next(context, &domain)?;
     let ages = Ages::of(&domain, record, next.as_ref());
     refuse_if_busy(&domain, &ages.newest, options)?;
     let mut record = ages.newest;
-    settle(session, &record)?;
+    settle(context, &record)?;
     let views: Vec<&DomainDescription> = std::iter::once(&described).chain(&next).collect();
-    follow_moves(session, &mut record, &views)?;
-    let own_log = own_log(session, &domain, &record, &described)?;
+    follow_moves(context, &mut record, &views)?;
+    let own_log = own_log(context, &domain, &record, &described)?;
     let mut demolition = Demolition::of(domain, options);
     demolition.nvram = described.nvram.clone();
     (demolition.only_older, demolition.has_two_records) = (ages.only_older, !ages.is_one);
     demolition.add_log(record.console_log.clone(), own_log);
-    let overlays = overlays_on(session, &record, &described)?;
+    let overlays = overlays_on(context, &record, &described)?;
     let named = demolition.domain.clone();
     let own = Ownership::of(&named, std::iter::once(&described).chain(&next), &overlays);
     for recorded in &record.volumes {
-        demolition.add_recorded(session, recorded, record.state, &own)?;
+        demolition.add_recorded(context, recorded, record.state, &own)?;
     }
-    demolition.add_overlays(session, &described, overlays)?;
+    demolition.add_overlays(context, &described, overlays)?;
     demolition.name_the_rest(&described, &record.volumes);
     next.iter().for_each(|next| demolition.name_the_rest(next, &record.volumes));
     demolition.record = Some(record);
-    demolition.finish(session)
+    demolition.finish(context)
 }
 
 /// What snapshots put on those of its volumes that have a VM's names.
 fn overlays_on(
-    session: &Session<'_>,
+    context: &Context,
     record: &Record,
     described: &DomainDescription,
 ) -> Result<Vec<Volume>, Error> {
@@ -96,36 +96,36 @@ fn overlays_on(
     if !described.disks.iter().any(|d| matches!(&d.source, DiskSource::File(p) if !is_recorded(p))) {
         return Ok(Vec::new());
     }
-    refresh_pools(session, &record.volumes)?;
+    refresh_pools(context, &record.volumes)?;
     let has_its_name = |v: &&RecordedVolume| Role::of_volume(&v.name) == Some(v.role);
     let bases: Vec<String> = record.volumes.iter().filter(has_its_name).map(|v| v.path.clone()).collect();
-    backing_chain::snapshot_overlays(session, described, &bases)
+    backing_chain::snapshot_overlays(context, described, &bases)
 }
 
 /// The log that foundry would have named; of a VM that was renamed it is named by the old name, as long as the domain
 /// itself writes there and nobody else is called so.
 fn own_log(
-    session: &Session<'_>,
+    context: &Context,
     domain: &Domain,
     record: &Record,
     described: &DomainDescription,
 ) -> Result<Option<String>, Error> {
-    let path = |name: &str| console::log_path(session.host.uri(), name);
+    let path = |name: &str| console::log_path(context.host.uri(), name);
     let before = record.manifest.metadata.name.as_deref().filter(|name| *name != domain.name);
     let (Some(before), true) = (before, record.console_log.is_some()) else { return Ok(path(&domain.name)) };
     // The record is data; a name in it that is none may lead anywhere.
     let is_name = VmName::normalized(before).is_ok_and(|name| name.as_str() == before);
     let is_its_own =
         is_name && described.console_log == record.console_log && path(before) == record.console_log;
-    let is_free = is_its_own && session.host.domain(before)?.is_none();
+    let is_free = is_its_own && context.host.domain(before)?.is_none();
     Ok(if is_free { path(before) } else { path(&domain.name) })
 }
 
 /// Another one may have destroyed it since it was found.
-fn description(session: &Session<'_>, domain: &Domain, view: View) -> Result<DomainDescription, Error> {
-    match session.host.describe(domain.uuid, view)? {
+fn description(context: &Context, domain: &Domain, view: View) -> Result<DomainDescription, Error> {
+    match context.host.describe(domain.uuid, view)? {
         Some(described) => Ok(described),
-        None => Err(absent(session, &domain.name)?),
+        None => Err(absent(context, &domain.name)?),
     }
 }
 
@@ -174,14 +174,14 @@ fn refuse_if_attaching(domain: &Domain, record: &Record, options: Options) -> Re
 }
 
 /// libvirt does not know the files that snapshots made until it looks again.
-fn refresh_pools(session: &Session<'_>, volumes: &[RecordedVolume]) -> Result<(), Error> {
+fn refresh_pools(context: &Context, volumes: &[RecordedVolume]) -> Result<(), Error> {
     let mut pools: Vec<&str> = volumes.iter().map(|v| v.pool.as_str()).collect();
     pools.sort_unstable();
     pools.dedup();
     for pool in pools {
         // One that is stopped or gone is told of when its volumes are looked for.
-        if session.host.pool(pool)?.is_some_and(|p| p.active && !usage::is_directory_away(session, &p)) {
-            session.host.refresh_pool(pool)?;
+        if context.host.pool(pool)?.is_some_and(|p| p.active && !usage::is_directory_away(context, &p)) {
+            context.host.refresh_pool(pool)?;
         }
     }
     Ok(())
@@ -189,24 +189,20 @@ fn refresh_pools(session: &Session<'_>, volumes: &[RecordedVolume]) -> Result<()
 
 /// For a domain without a record that foundry can use: only volumes that its own XML references *and*
 /// that are named as foundry names the volumes of a VM of this name.
-fn survey_by_convention(
-    session: &Session<'_>,
-    domain: Domain,
-    options: Options,
-) -> Result<Demolition, Error> {
-    let described = description(session, &domain, View::Config)?;
+fn survey_by_convention(context: &Context, domain: Domain, options: Options) -> Result<Demolition, Error> {
+    let described = description(context, &domain, View::Config)?;
     let name: Option<VmName> = domain.name.parse().ok();
     let mut demolition = Demolition::of(domain, options);
     demolition.nvram = described.nvram.clone();
     for disk in &described.disks {
         let found = match &disk.source {
             DiskSource::File(path) | DiskSource::Block(path) | DiskSource::Rbd(path) => {
-                session.host.volume_at(path)?
+                context.host.volume_at(path)?
             }
-            DiskSource::Volume { pool, volume } => match session.host.volume(pool, volume)? {
+            DiskSource::Volume { pool, volume } => match context.host.volume(pool, volume)? {
                 Some(found) => Some(found),
                 None => {
-                    demolition.add_hidden(session, pool, volume)?;
+                    demolition.add_hidden(context, pool, volume)?;
                     continue;
                 }
             },
@@ -226,7 +222,7 @@ fn survey_by_convention(
             ));
         }
     }
-    demolition.finish(session)
+    demolition.finish(context)
 }
 
 fn doomed(volume: Volume, role: Option<Role>) -> Doomed {
@@ -285,7 +281,7 @@ impl Demolition {
     /// Of the overlays those on volumes that are the VM's, before what they lie on.
     fn add_overlays(
         &mut self,
-        session: &Session<'_>,
+        context: &Context,
         described: &DomainDescription,
         overlays: Vec<Volume>,
     ) -> Result<(), Error> {
@@ -294,7 +290,7 @@ impl Demolition {
         }
         let below = std::mem::take(&mut self.volumes);
         let own: Vec<String> = below.iter().chain(&self.kept).map(|v| v.path.clone()).collect();
-        let on_own = backing_chain::snapshot_overlays(session, described, &own)?;
+        let on_own = backing_chain::snapshot_overlays(context, described, &own)?;
         on_own.into_iter().for_each(|volume| self.sort_in(doomed(volume, None)));
         self.volumes.extend(below);
         Ok(())
@@ -322,15 +318,15 @@ impl Demolition {
     /// not sure that it was ever made, of the planned form.
     fn add_recorded(
         &mut self,
-        session: &Session<'_>,
+        context: &Context,
         recorded: &RecordedVolume,
         state: State,
         own: &Ownership<'_>,
     ) -> Result<(), Error> {
-        let Some(found) = session.host.volume(&recorded.pool, &recorded.name)? else {
-            return self.add_missing(session, recorded, state, own);
+        let Some(found) = context.host.volume(&recorded.pool, &recorded.name)? else {
+            return self.add_missing(context, recorded, state, own);
         };
-        if is_same_file(session, &found.path, &recorded.path) {
+        if is_same_file(context, &found.path, &recorded.path) {
             self.take_or_spare(recorded, found, state, own);
         } else {
             let reason = format!("it is at {} and not at {}", found.path, recorded.path);
@@ -353,20 +349,20 @@ impl Demolition {
     /// the file may still be at its path, in this pool or in none.
     fn add_missing(
         &mut self,
-        session: &Session<'_>,
+        context: &Context,
         recorded: &RecordedVolume,
         state: State,
         own: &Ownership<'_>,
     ) -> Result<(), Error> {
-        let pool = session.host.pool(&recorded.pool)?;
+        let pool = context.host.pool(&recorded.pool)?;
         let moved = pool.filter(|p| p.active).and_then(|p| p.target).is_some_and(|target| {
             Path::new(&recorded.path).parent() != Some(Path::new(target.trim_end_matches('/')))
         });
         if !moved {
-            return self.add_unseen(session, recorded, state);
+            return self.add_unseen(context, recorded, state);
         }
         let reason = format!("pool '{}' has another directory now", recorded.pool);
-        match session.host.volume_at(&recorded.path)? {
+        match context.host.volume_at(&recorded.path)? {
             Some(found) => self.take_or_spare(recorded, found, state, own),
             None => self.spared.push((recorded.path.clone(), reason)),
         }
@@ -377,13 +373,13 @@ impl Demolition {
     /// the directory is away.
     fn add_unseen(
         &mut self,
-        session: &Session<'_>,
+        context: &Context,
         recorded: &RecordedVolume,
         state: State,
     ) -> Result<(), Error> {
-        self.add_hidden(session, &recorded.pool, &recorded.name)?;
-        let Some(pool) = session.host.pool(&recorded.pool)? else { return Ok(()) };
-        let is_away = usage::is_directory_away(session, &pool);
+        self.add_hidden(context, &recorded.pool, &recorded.name)?;
+        let Some(pool) = context.host.pool(&recorded.pool)? else { return Ok(()) };
+        let is_away = usage::is_directory_away(context, &pool);
         if is_away || (state == State::Created && recorded.attaching.is_none()) {
             let volume = describe(&recorded.pool, &recorded.name);
             self.missing.push(match pool.target.filter(|_| is_away) {
@@ -396,8 +392,8 @@ impl Demolition {
 
     /// A volume that libvirt does not list was deleted, unless its pool is stopped: forgetting it then would leave an
     /// unknown disk.
-    fn add_hidden(&mut self, session: &Session<'_>, pool: &str, name: &str) -> Result<(), Error> {
-        match session.host.pool(pool)? {
+    fn add_hidden(&mut self, context: &Context, pool: &str, name: &str) -> Result<(), Error> {
+        match context.host.pool(pool)? {
             Some(found) if found.active => Ok(()),
             Some(_) => Err(Error::new(
                 Code::PoolInactive,
@@ -413,15 +409,15 @@ impl Demolition {
     }
 
     /// Looks who else needs what would go, and what else there is.
-    fn finish(mut self, session: &Session<'_>) -> Result<Self, Error> {
+    fn finish(mut self, context: &Context) -> Result<Self, Error> {
         if !(self.volumes.is_empty() && self.nvram.is_none()) {
-            let usage = Usage::look(session, Some(self.domain.uuid))?;
+            let usage = Usage::look(context, Some(self.domain.uuid))?;
             self.spare_shared(&usage);
             self.spare_files(&usage);
-            self.name_left(session, &usage);
+            self.name_left(context, &usage);
         }
         if !(self.options.force || self.domain.state.is_active()) {
-            refuse_held(session, &self).map_err(|e| e.outcome("nothing was changed"))?;
+            refuse_held(context, &self).map_err(|e| e.outcome("nothing was changed"))?;
         }
         Ok(self)
     }
@@ -456,7 +452,7 @@ impl Demolition {
 
     /// Disks that are named as this VM's, and that neither it nor anybody else has any more: an older record was brought
     /// back, or somebody kept them. And the memory of its snapshots, which libvirt leaves.
-    fn name_left(&mut self, session: &Session<'_>, usage: &Usage) {
+    fn name_left(&mut self, context: &Context, usage: &Usage) {
         let Ok(name) = self.domain.name.parse::<VmName>() else { return };
         let known: Vec<(String, String)> =
             self.volumes.iter().chain(&self.kept).map(|v| (v.pool.clone(), v.name.clone())).collect();
@@ -472,7 +468,7 @@ impl Demolition {
                 self.left.push((what, why));
             }
         }
-        let is_there = |path: &&String| !session.host.is_local() || Path::new(path).exists();
+        let is_there = |path: &&String| !context.host.is_local() || Path::new(path).exists();
         let memory = usage.own_memory().filter(is_there).cloned();
         self.left.extend(memory.map(|path| (path, "it is the memory of a snapshot".to_owned())));
     }

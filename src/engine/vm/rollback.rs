@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::created::CreatedResource;
 use super::{console, lookup};
-use crate::Session;
+use crate::Context;
 use crate::storage::usage::Usage;
 use foundry_core::error::{Error, Kind};
 use foundry_core::record::RecordedVolume;
@@ -16,7 +16,7 @@ use foundry_host::{HostError, KeptOnUndefine, View};
 
 /// How far it has come.
 pub(crate) struct Rollback<'a> {
-    session: &'a Session<'a>,
+    context: &'a Context,
     domain: Option<Uuid>,
     /// Why this one has no turn with the VM.
     kept: Option<String>,
@@ -32,14 +32,14 @@ pub(crate) struct Rollback<'a> {
 impl<'a> Rollback<'a> {
     /// Of things of which nobody knows whether this run made them, only the names are told.
     pub(crate) fn begin(
-        session: &'a Session<'a>,
+        context: &'a Context,
         domain: Option<Uuid>,
         kept: Option<String>,
         unknown: &[CreatedResource],
     ) -> Self {
         let left: Vec<String> = unknown.iter().map(|u| format!("{u} (it may exist)")).collect();
         let is_needed = !left.is_empty();
-        Self { session, domain, kept, is_lost: false, runs: false, is_needed, left }
+        Self { context, domain, kept, is_lost: false, runs: false, is_needed, left }
     }
 
     /// Takes one thing back, or notes why it stays.
@@ -48,7 +48,7 @@ impl<'a> Rollback<'a> {
         let outcome = match self.obstacle(what) {
             _ if self.is_lost => self.given_up(what),
             Some(obstacle) => Err(obstacle),
-            None => remove(self.session, what),
+            None => remove(self.context, what),
         };
         if let Err(reason) = outcome {
             self.leave(what, &reason);
@@ -57,7 +57,7 @@ impl<'a> Rollback<'a> {
 
     /// Whether our own definition is gone, and with it the name that kept these volumes ours.
     fn name_is_lost(&self) -> bool {
-        self.domain.is_some_and(|uuid| lookup::is_taken_away(self.session, uuid))
+        self.domain.is_some_and(|uuid| lookup::is_taken_away(self.context, uuid))
     }
 
     fn obstacle(&self, what: &CreatedResource) -> Option<String> {
@@ -68,7 +68,7 @@ impl<'a> Rollback<'a> {
             (CreatedResource::Domain { .. }, _) if self.is_needed => {
                 Some("its record names the rest".to_owned())
             }
-            _ if self.session.cancel.is_insisted() => Some("the undoing was interrupted".to_owned()),
+            _ if self.context.cancel.is_insisted() => Some("the undoing was interrupted".to_owned()),
             _ => None,
         }
     }
@@ -79,7 +79,7 @@ impl<'a> Rollback<'a> {
             CreatedResource::Domain { .. } | CreatedResource::Guest { .. } | CreatedResource::Mark { .. } => {
                 Ok(())
             }
-            CreatedResource::Volume(planned) if is_gone(self.session, planned) => Ok(()),
+            CreatedResource::Volume(planned) if is_gone(self.context, planned) => Ok(()),
             _ => Err("it may be somebody else's by now".to_owned()),
         }
     }
@@ -98,7 +98,7 @@ impl<'a> Rollback<'a> {
 
     /// The error, with what became of all that was made.
     pub(crate) fn tell(self, error: Error, vm: Option<&str>, had_made_any: bool) -> Error {
-        let is_insisted = self.session.cancel.is_insisted();
+        let is_insisted = self.context.cancel.is_insisted();
         let error = if is_insisted { error.of_kind(Kind::Interrupted) } else { error };
         if self.is_lost {
             return tell_loss(error, &self.left, vm.unwrap_or_default());
@@ -133,35 +133,35 @@ fn tell_loss(error: Error, left: &[String], vm: &str) -> Error {
         .outcome("foundry gc lists which volumes nobody uses")
 }
 
-fn is_gone(session: &Session<'_>, planned: &RecordedVolume) -> bool {
-    matches!(session.host.volume(&planned.pool, &planned.name), Ok(None))
+fn is_gone(context: &Context, planned: &RecordedVolume) -> bool {
+    matches!(context.host.volume(&planned.pool, &planned.name), Ok(None))
 }
 
 /// What libvirt would remove with the definition that this run did not make: memory that is saved under the name, and
 /// EFI variables that another domain names, or of which nobody can tell.
-fn not_ours(session: &Session<'_>, uuid: Uuid) -> KeptOnUndefine {
+fn not_ours(context: &Context, uuid: Uuid) -> KeptOnUndefine {
     let is_shared = || -> Result<bool, Error> {
-        let described = session.host.describe(uuid, View::Config)?;
+        let described = context.host.describe(uuid, View::Config)?;
         let Some(path) = described.and_then(|described| described.nvram) else { return Ok(false) };
-        Ok(!Usage::look(session, Some(uuid))?.of_file(&path).is_empty())
+        Ok(!Usage::look(context, Some(uuid))?.of_file(&path).is_empty())
     };
     KeptOnUndefine { nvram: is_shared().unwrap_or(true), saved: true }
 }
 
-fn remove(session: &Session<'_>, what: &CreatedResource) -> Result<(), String> {
+fn remove(context: &Context, what: &CreatedResource) -> Result<(), String> {
     let told = |e: HostError| Error::from(e).to_string();
     match what {
         CreatedResource::Domain { uuid, .. } => {
-            session.host.force_off(*uuid).map_err(told)?;
-            session.host.undefine_keeping(*uuid, not_ours(session, *uuid)).map_err(told)
+            context.host.force_off(*uuid).map_err(told)?;
+            context.host.undefine_keeping(*uuid, not_ours(context, *uuid)).map_err(told)
         }
         CreatedResource::Volume(planned) => {
-            session.host.delete_volume(&planned.pool, &planned.name).map_err(told)
+            context.host.delete_volume(&planned.pool, &planned.name).map_err(told)
         }
-        CreatedResource::Mark { uuid, before } => session.host.set_record(*uuid, before).map_err(told),
+        CreatedResource::Mark { uuid, before } => context.host.set_record(*uuid, before).map_err(told),
         CreatedResource::ConsoleLog(path) => {
-            console::remove(session.host, path).map_err(|_| "it may exist on the host".into())
+            console::remove(context.host.as_ref(), path).map_err(|_| "it may exist on the host".into())
         }
-        CreatedResource::Guest { uuid, .. } => session.host.force_off(*uuid).map_err(told),
+        CreatedResource::Guest { uuid, .. } => context.host.force_off(*uuid).map_err(told),
     }
 }

@@ -15,7 +15,7 @@ use super::wait;
 use crate::disk::own_disk::{is_on, is_same_file};
 use crate::disk::{Subject, refused};
 use crate::storage::usage::Usage;
-use crate::{Event, Session, disk};
+use crate::{Context, Event, disk};
 use foundry_core::error::{Code, Error, Kind};
 use foundry_core::record::{RecordedVolume, Role};
 use foundry_core::text::shell_word;
@@ -46,8 +46,8 @@ pub struct Ejection {
 ///
 /// # Errors
 /// [`Kind::Vm`] where there is no such VM, it was made without a seed, or cloud-init is not known to be done.
-pub fn survey(session: &Session<'_>, vm: &str, force: bool) -> Result<Option<Ejection>, Error> {
-    let subject = Subject::look(session, vm)?;
+pub fn survey(context: &Context, vm: &str, force: bool) -> Result<Option<Ejection>, Error> {
+    let subject = Subject::look(context, vm)?;
     let vm = subject.domain.name.clone();
     let Some(seed) = subject.record.volumes.iter().find(|v| v.role == Role::Seed).cloned() else {
         return match subject.record.instance_id {
@@ -58,17 +58,17 @@ pub fn survey(session: &Session<'_>, vm: &str, force: bool) -> Result<Option<Eje
     let live = subject.live.as_ref().is_some_and(|d| drive(d, &seed).is_some());
     // An ejection that was broken off behind this point has seen that it is done.
     if !force && (live || drive(&subject.next, &seed).is_some()) {
-        check_done(session, &subject).map_err(|e| or_taken_away(session, &subject.domain, e))?;
+        check_done(context, &subject).map_err(|e| or_taken_away(context, &subject.domain, e))?;
     }
-    disk::check_snapshots(session, &subject, "to go back to one would want the seed again")
-        .map_err(|e| or_taken_away(session, &subject.domain, e))?;
+    disk::check_snapshots(context, &subject, "to go back to one would want the seed again")
+        .map_err(|e| or_taken_away(context, &subject.domain, e))?;
     if !force {
         let by_force =
             format!("foundry seed eject {} --force ejects it all the same", subject.domain.shell_name());
-        subject.check_held(session, &seed).map_err(|e| e.hint(by_force))?;
+        subject.check_held(context, &seed).map_err(|e| e.hint(by_force))?;
     }
     let mut ejection = Ejection { vm, live, volume: None, kept: None, subject, seed, force };
-    ejection.decide(session)?;
+    ejection.decide(context)?;
     Ok(Some(ejection))
 }
 
@@ -82,10 +82,10 @@ fn drive<'a>(described: &'a DomainDescription, seed: &RecordedVolume) -> Option<
     described.disks.iter().find(has_it)
 }
 
-fn check_done(session: &Session<'_>, subject: &Subject) -> Result<(), Error> {
+fn check_done(context: &Context, subject: &Subject) -> Result<(), Error> {
     let (vm, word) = (&subject.domain.name, subject.domain.shell_name());
     let by_force = format!("foundry seed eject {word} --force ejects it all the same");
-    let is_done = wait::is_cloud_init_done(session, &subject.domain, &subject.record)
+    let is_done = wait::is_cloud_init_done(context, &subject.domain, &subject.record)
         .map_err(|e| if e.kind() == Kind::Vm { e.hint(by_force.clone()) } else { e })?;
     if is_done {
         return Ok(());
@@ -97,15 +97,15 @@ fn check_done(session: &Session<'_>, subject: &Subject) -> Result<(), Error> {
 
 impl Ejection {
     /// The volume goes if it is the very one, and nobody else uses it.
-    fn decide(&mut self, session: &Session<'_>) -> Result<(), Error> {
+    fn decide(&mut self, context: &Context) -> Result<(), Error> {
         let RecordedVolume { pool, name, path, .. } = &self.seed;
-        let Some(found) = session.host.volume(pool, name)? else { return self.missing(session) };
-        let reason = if !is_same_file(session, &found.path, path) {
+        let Some(found) = context.host.volume(pool, name)? else { return self.missing(context) };
+        let reason = if !is_same_file(context, &found.path, path) {
             Some(format!("it is at {} and not at {path}", found.path))
         } else if let Some(doubt) = self.subject.ownership().doubt(&self.seed, &found) {
             Some(doubt)
         } else {
-            Usage::look(session, Some(self.subject.domain.uuid))?.reason_to_stay((pool, name, path), &[])
+            Usage::look(context, Some(self.subject.domain.uuid))?.reason_to_stay((pool, name, path), &[])
         };
         match reason {
             Some(reason) => self.kept = Some((format!("volume '{name}' in pool '{pool}'"), reason)),
@@ -115,9 +115,9 @@ impl Ejection {
     }
 
     /// A volume that libvirt does not show is gone, unless its pool is stopped.
-    fn missing(&self, session: &Session<'_>) -> Result<(), Error> {
+    fn missing(&self, context: &Context) -> Result<(), Error> {
         let RecordedVolume { pool, name, .. } = &self.seed;
-        match session.host.pool(pool)? {
+        match context.host.pool(pool)? {
             Some(found) if !found.active => Err(Error::new(
                 Code::PoolInactive,
                 format!("pool '{pool}' with volume '{name}' is not started"),
@@ -138,52 +138,52 @@ fn doomed(volume: Volume) -> Doomed {
 ///
 /// # Errors
 /// What failed; the same command again finishes it.
-pub fn eject(session: &Session<'_>, ejection: &Ejection) -> Result<(), Error> {
+pub fn eject(context: &Context, ejection: &Ejection) -> Result<(), Error> {
     let vm = &ejection.vm;
-    session.progress.tell(Event::Begins(format!("Ejecting the seed of VM '{vm}'...")));
-    session.cancel.check_unchanged()?;
+    context.progress.tell(Event::Begins(format!("Ejecting the seed of VM '{vm}'...")));
+    context.cancel.check_unchanged()?;
     // Nobody knows better than before whether cloud-init is done, and the drive may still be there.
     let force = if ejection.force { " --force" } else { "" };
     let finishing = format!("foundry seed eject {}{force} finishes it", ejection.subject.domain.shell_name());
     let unfinished =
-        |error: Error| or_taken_away(session, &ejection.subject.domain, error.outcome(finishing.as_str()));
-    unplug(session, ejection).map_err(unfinished)?;
-    session.done("CD-ROM detached");
-    delete_volume(session, ejection).map_err(unfinished)?;
+        |error: Error| or_taken_away(context, &ejection.subject.domain, error.outcome(finishing.as_str()));
+    unplug(context, ejection).map_err(unfinished)?;
+    context.done("CD-ROM detached");
+    delete_volume(context, ejection).map_err(unfinished)?;
     let RecordedVolume { pool, name, .. } = &ejection.seed;
-    disk::strike_out(session, &ejection.subject.domain, pool, name).map_err(unfinished)?;
+    disk::strike_out(context, &ejection.subject.domain, pool, name).map_err(unfinished)?;
     if let Some((what, why)) = &ejection.kept {
-        session.warn(format!("left: {what}: {why}"));
+        context.warn(format!("left: {what}: {why}"));
     }
     Ok(())
 }
 
 /// Where the drive is gone already, or has another medium by now, there is nothing to do.
-fn unplug(session: &Session<'_>, ejection: &Ejection) -> Result<(), Error> {
+fn unplug(context: &Context, ejection: &Ejection) -> Result<(), Error> {
     let Ejection { vm, subject, seed, .. } = ejection;
     let uuid = subject.domain.uuid;
     let target = |described: Option<&DomainDescription>| {
         described.and_then(|d| drive(d, seed)).map(|d| d.target.clone())
     };
     if let Some(target) = target(subject.live.as_ref()) {
-        session.host.detach_disk(uuid, &target, Affect::Live)?;
-        if !disk::is_let_go(session, uuid, &target, PATIENCE, || session.cancel.is_requested())? {
-            session.cancel.check()?;
+        context.host.detach_disk(uuid, &target, Affect::Live)?;
+        if !disk::is_let_go(context, uuid, &target, PATIENCE, || context.cancel.is_requested())? {
+            context.cancel.check()?;
             let message = format!("the guest of VM '{vm}' does not let go of its CD-ROM '{target}'");
             return Err(Error::new(Code::DiskHeld, message));
         }
     }
     if let Some(target) = target(Some(&subject.next)) {
-        session.cancel.check()?;
-        session.host.detach_disk(uuid, &target, Affect::Config)?;
+        context.cancel.check()?;
+        context.host.detach_disk(uuid, &target, Affect::Config)?;
     }
     Ok(())
 }
 
-fn delete_volume(session: &Session<'_>, ejection: &Ejection) -> Result<(), Error> {
+fn delete_volume(context: &Context, ejection: &Ejection) -> Result<(), Error> {
     let Some(volume) = &ejection.volume else { return Ok(()) };
     let what = format!("the seed of VM '{}' was ejected", ejection.vm);
     // The path may be another one, where the pool was moved.
     let is_seed = |v: &RecordedVolume| (&v.pool, &v.name) == (&ejection.seed.pool, &ejection.seed.name);
-    disk::delete_unplugged(session, &ejection.subject.domain, volume, |v| is_seed(v), &what)
+    disk::delete_unplugged(context, &ejection.subject.domain, volume, |v| is_seed(v), &what)
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::Session;
+use crate::Context;
 use foundry_core::error::{Code, Error};
 use foundry_host::DomainState;
 
@@ -21,8 +21,8 @@ pub(crate) enum Patience {
 }
 
 /// Stops the domain. A domain that is gone is off.
-pub(crate) fn stop(session: &Session<'_>, domain: Uuid, name: &str, patience: Patience) -> Result<(), Error> {
-    let look = || session.host.state(domain).map(|now| now.map_or(DomainState::ShutOff, |n| n.state));
+pub(crate) fn stop(context: &Context, domain: Uuid, name: &str, patience: Patience) -> Result<(), Error> {
+    let look = || context.host.state(domain).map(|now| now.map_or(DomainState::ShutOff, |n| n.state));
     let state = look()?;
     if state == DomainState::ShutOff {
         return Ok(());
@@ -30,12 +30,12 @@ pub(crate) fn stop(session: &Session<'_>, domain: Uuid, name: &str, patience: Pa
     // Only an executing guest hears the power button: paused, crashed and suspended ones do not.
     let hears = matches!(state, DomainState::Running | DomainState::Blocked | DomainState::ShuttingDown);
     if let (Patience::For(time), true) = (patience, hears) {
-        if shut_down(session, domain, time)? {
+        if shut_down(context, domain, time)? {
             return Ok(());
         }
-        session.warn(format!("VM '{name}' did not shut down in {} s and is forced off", time.as_secs_f32()));
+        context.warn(format!("VM '{name}' did not shut down in {} s and is forced off", time.as_secs_f32()));
     }
-    session.host.force_off(domain)?;
+    context.host.force_off(domain)?;
     match look()? {
         DomainState::ShutOff => Ok(()),
         state => Err(Error::new(Code::GuestUnstoppable, format!("VM '{name}' cannot be stopped"))
@@ -44,21 +44,21 @@ pub(crate) fn stop(session: &Session<'_>, domain: Uuid, name: &str, patience: Pa
 }
 
 /// Requests shutdown and waits; returns whether the guest is off. A refusal means that it cannot be asked.
-fn shut_down(session: &Session<'_>, domain: Uuid, time: Duration) -> Result<bool, Error> {
-    match session.host.request_shutdown(domain) {
+fn shut_down(context: &Context, domain: Uuid, time: Duration) -> Result<bool, Error> {
+    match context.host.request_shutdown(domain) {
         Err(lost) if lost.outcome_unknown() => return Err(lost.into()),
         _ => {}
     }
-    session.working("Waiting for the guest to shut down");
-    let until = session.clock.elapsed().saturating_add(time);
+    context.working("Waiting for the guest to shut down");
+    let until = context.clock.elapsed().saturating_add(time);
     loop {
-        if session.host.state(domain)?.is_none_or(|now| now.state == DomainState::ShutOff) {
+        if context.host.state(domain)?.is_none_or(|now| now.state == DomainState::ShutOff) {
             return Ok(true);
         }
-        session.cancel.check()?;
-        if session.clock.elapsed() >= until {
+        context.cancel.check()?;
+        if context.clock.elapsed() >= until {
             return Ok(false);
         }
-        session.clock.sleep(LOOK_EVERY);
+        context.clock.sleep(LOOK_EVERY);
     }
 }

@@ -14,7 +14,7 @@ use super::create::CreatedVm;
 use super::inspect::guest_addresses;
 use super::{cloud_init_log, console, lookup};
 use crate::preflight::conflicts;
-use crate::{Session, diagnose};
+use crate::{Context, diagnose};
 use foundry_core::error::{Code, Error};
 use foundry_core::record::Record;
 use foundry_core::text::without_sequences;
@@ -50,34 +50,29 @@ const AGENT_READS: u64 = 65536;
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Timeout`], [`foundry_core::error::Kind::Interrupted`], or [`foundry_core::error::Kind::Vm`] where the guest stopped or cloud-init failed.
-pub fn wait(
-    session: &Session<'_>,
-    vm: &CreatedVm,
-    goal: Goal,
-    timeout: Duration,
-) -> Result<Vec<String>, Error> {
+pub fn wait(context: &Context, vm: &CreatedVm, goal: Goal, timeout: Duration) -> Result<Vec<String>, Error> {
     let name = vm.record.manifest.metadata.name.clone().unwrap_or_default();
-    let mut watch = Watch { session, vm, name, seen: "the guest has not been heard of", finished: None };
+    let mut watch = Watch { context, vm, name, seen: "the guest has not been heard of", finished: None };
     watch.warn_of_silence(goal);
-    session.working(format!("Waiting for {}", goal.as_str()));
-    let begun = session.clock.elapsed();
+    context.working(format!("Waiting for {}", goal.as_str()));
+    let begun = context.clock.elapsed();
     let until = begun.saturating_add(timeout);
     loop {
-        if session.cancel.is_requested() {
+        if context.cancel.is_requested() {
             return Err(watch.gave_up(Code::Interrupted, "interrupted while waiting for".into(), goal));
         }
         if watch.look(goal).map_err(|e| watch.assure(e))? {
-            session.done(format!(
+            context.done(format!(
                 "{} after {:.0} s",
                 goal.reached(),
-                session.clock.elapsed().saturating_sub(begun).as_secs_f32()
+                context.clock.elapsed().saturating_sub(begun).as_secs_f32()
             ));
             return watch.addresses().map_err(|e| watch.assure(e));
         }
-        if session.clock.elapsed() >= until {
+        if context.clock.elapsed() >= until {
             return Err(watch.gave_up(Code::NotReady, format!("waited {} s for", timeout.as_secs()), goal));
         }
-        session.clock.sleep(LOOK_EVERY);
+        context.clock.sleep(LOOK_EVERY);
     }
 }
 
@@ -86,24 +81,20 @@ pub fn wait(
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Vm`] where it is done, with errors.
-pub(crate) fn is_cloud_init_done(
-    session: &Session<'_>,
-    domain: &Domain,
-    record: &Record,
-) -> Result<bool, Error> {
+pub(crate) fn is_cloud_init_done(context: &Context, domain: &Domain, record: &Record) -> Result<bool, Error> {
     let vm = CreatedVm { uuid: domain.uuid, record: record.clone() };
     let name = domain.name.clone();
-    let mut watch = Watch { session, vm: &vm, name, seen: "", finished: None };
-    let until = session.clock.elapsed().saturating_add(RESULT_WITHIN * 2);
+    let mut watch = Watch { context, vm: &vm, name, seen: "", finished: None };
+    let until = context.clock.elapsed().saturating_add(RESULT_WITHIN * 2);
     loop {
         if watch.cloud_init_done()? {
             return Ok(true);
         }
-        if watch.finished.is_none() || session.clock.elapsed() >= until {
+        if watch.finished.is_none() || context.clock.elapsed() >= until {
             return Ok(false);
         }
-        session.cancel.check()?;
-        session.clock.sleep(LOOK_EVERY);
+        context.cancel.check()?;
+        context.clock.sleep(LOOK_EVERY);
     }
 }
 
@@ -128,7 +119,7 @@ impl Goal {
 }
 
 struct Watch<'a> {
-    session: &'a Session<'a>,
+    context: &'a Context,
     vm: &'a CreatedVm,
     name: String,
     /// The furthest that was seen.
@@ -146,19 +137,19 @@ impl Watch<'_> {
     /// Says that the VM stays, if the error does not say so yet.
     fn assure(&self, error: Error) -> Error {
         let stays = self.stays();
-        let is_told = error.outcomes().contains(&stays) || lookup::is_taken_away(self.session, self.vm.uuid);
+        let is_told = error.outcomes().contains(&stays) || lookup::is_taken_away(self.context, self.vm.uuid);
         if is_told { error } else { error.outcome(stays) }
     }
 
     /// A guest that stopped will not come up, however long one waits.
     fn check_guest(&self) -> Result<(), Error> {
         let error = Error::new(Code::GuestStopped, format!("VM '{}' stopped before it was ready", self.name));
-        let Some(now) = self.session.host.state(self.vm.uuid)? else { return Err(self.is_gone(error)) };
+        let Some(now) = self.context.host.state(self.vm.uuid)? else { return Err(self.is_gone(error)) };
         if !(now.stopped_by_error() || matches!(now.state, DomainState::ShutOff | DomainState::Crashed)) {
             return Ok(());
         }
         let error = error.because(now.why.sentence(now.state).unwrap_or("it is off"));
-        let error = match diagnose::stopped_by(self.session, &self.name) {
+        let error = match diagnose::stopped_by(self.context, &self.name) {
             Some(found) => found.blame(error),
             None => self.with_way_on(error, now),
         };
@@ -205,7 +196,7 @@ impl Watch<'_> {
         if self.fixed_addresses().is_empty() {
             return Ok(!self.addresses()?.is_empty());
         }
-        if !guest_addresses(self.session, &self.domain())?.is_empty() {
+        if !guest_addresses(self.context, &self.domain())?.is_empty() {
             return Ok(true);
         }
         for ip in self.fixed_addresses().iter().filter_map(|address| address.parse::<IpAddr>().ok()) {
@@ -219,10 +210,10 @@ impl Watch<'_> {
     /// Whether the machine that just answered at an address is another one: this host, or one with another MAC address.
     /// What lies behind a router has none that could be seen.
     fn is_anothers(&mut self, ip: IpAddr) -> Result<bool, Error> {
-        if !self.session.host.is_local() {
+        if !self.context.host.is_local() {
             return Ok(false);
         }
-        let Some(around) = self.session.host.neighbourhood(&[])? else { return Ok(false) };
+        let Some(around) = self.context.host.neighbourhood(&[])? else { return Ok(false) };
         let macs = conflicts::macs_of(&self.name, &self.vm.record.manifest);
         let is_anothers = conflicts::is_anothers(&around, ip, &macs);
         if is_anothers {
@@ -243,7 +234,7 @@ impl Watch<'_> {
         if !fixed.is_empty() {
             return Ok(fixed);
         }
-        let learned = guest_addresses(self.session, &self.domain())?;
+        let learned = guest_addresses(self.context, &self.domain())?;
         Ok(learned.into_iter().map(|a| a.address).collect())
     }
 
@@ -272,7 +263,7 @@ impl Watch<'_> {
     }
 
     fn ping(&self) -> Result<bool, Error> {
-        let answer = self.session.host.agent(self.vm.uuid, r#"{"execute":"guest-ping"}"#, AGENT_WITHIN)?;
+        let answer = self.context.host.agent(self.vm.uuid, r#"{"execute":"guest-ping"}"#, AGENT_WITHIN)?;
         Ok(answer.is_some())
     }
 
@@ -292,11 +283,12 @@ impl Watch<'_> {
 
     /// Asks the agent for cloud-init's own result; where there is no agent, the console tells.
     fn cloud_init_done(&mut self) -> Result<bool, Error> {
-        if let Some(result) = guest_file(self.session, self.vm.uuid, "/run/cloud-init/result.json")? {
+        if let Some(result) = guest_file(self.context, self.vm.uuid, "/run/cloud-init/result.json")? {
             return self.judge_result(&result);
         }
-        let log = console::read(self.session.host, &self.name, self.vm.record.console_log.as_deref())
-            .unwrap_or_default();
+        let log =
+            console::read(self.context.host.as_ref(), &self.name, self.vm.record.console_log.as_deref())
+                .unwrap_or_default();
         if cloud_init_log::is_at_work(&log) {
             self.seen = "cloud-init is at work";
         }
@@ -307,7 +299,7 @@ impl Watch<'_> {
         if !failures.is_empty() {
             return Err(self.cloud_init_failed(&failures));
         }
-        self.session.warn(format!(
+        self.context.warn(format!(
             "cloud-init in VM '{}' is done; whether it had errors, its console does not surely tell, and there is no guest agent to ask",
             self.name
         ));
@@ -317,16 +309,16 @@ impl Watch<'_> {
     /// cloud-init writes its result just after its last words on the console, and an agent tells it then;
     /// one that may not read files never does.
     fn result_is_due(&mut self) -> Result<bool, Error> {
-        let now = self.session.clock.elapsed();
+        let now = self.context.clock.elapsed();
         let since = *self.finished.get_or_insert(now);
         Ok(now.saturating_sub(since) < RESULT_WITHIN && self.ping()?)
     }
 
     /// Says before a long wait that it may be in vain.
     fn warn_of_silence(&self, goal: Goal) {
-        let readable = self.session.host.is_local() && self.vm.record.console_log.is_some();
+        let readable = self.context.host.is_local() && self.vm.record.console_log.is_some();
         if goal == Goal::CloudInit && !readable {
-            self.session.warn(format!(
+            self.context.warn(format!(
                 "the console of VM '{}' cannot be read from here: without a guest agent in the VM, waiting for cloud-init can only time out",
                 self.name
             ));
@@ -360,14 +352,14 @@ impl Watch<'_> {
         let error = if is_by_user { error.hint(self.resume_hint()) } else { error };
         let interfaces = self.vm.record.manifest.spec.network_interfaces.iter();
         let bridges = interfaces.filter_map(|i| i.bridge.as_deref());
-        let error = diagnose::with_bridges(self.session, bridges, error);
+        let error = diagnose::with_bridges(self.context, bridges, error);
         self.with_console(error).outcome(self.stays())
     }
 
     /// Why a guest that does not execute does not, and whether somebody has to let it go on: how far it came is no
     /// answer then.
     fn stands_still(&self) -> (Option<&'static str>, bool) {
-        let now = self.session.host.state(self.vm.uuid).ok().flatten();
+        let now = self.context.host.state(self.vm.uuid).ok().flatten();
         let still = now.filter(|now| !matches!(now.state, DomainState::Running | DomainState::Blocked));
         let is_by_user = still.is_some_and(|now| {
             now.state == DomainState::Paused && matches!(now.why, Why::ByUser | Why::FromSnapshot)
@@ -390,7 +382,7 @@ impl Watch<'_> {
 
     fn with_console(&self, error: Error) -> Error {
         let lines = console::tail(
-            self.session.host,
+            self.context.host.as_ref(),
             &self.name,
             self.vm.record.console_log.as_deref(),
             CONSOLE_LINES,
@@ -423,9 +415,9 @@ fn greet(at: SocketAddr) -> Greeting {
 }
 
 /// Reads a small file of the guest's through its agent (QEMU guest agent protocol, `guest-file-*`).
-fn guest_file(session: &Session<'_>, vm: Uuid, path: &str) -> Result<Option<String>, Error> {
+fn guest_file(context: &Context, vm: Uuid, path: &str) -> Result<Option<String>, Error> {
     let ask = |command: Value| -> Result<Option<Value>, Error> {
-        let answer = session.host.agent(vm, &command.to_string(), AGENT_WITHIN)?;
+        let answer = context.host.agent(vm, &command.to_string(), AGENT_WITHIN)?;
         Ok(answer
             .and_then(|text| serde_json::from_str::<Value>(&text).ok())
             .and_then(|v| v.get("return").cloned()))

@@ -43,7 +43,7 @@ pub use guest::{Guest, OnShutdown, OnUnplug};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -59,17 +59,18 @@ use image::File;
 /// The URI of a host in memory, for messages.
 const URI: &str = "memory:///";
 
-/// A virtualization host in memory; see the module.
+/// A virtualization host in memory; see the module. A clone is the same host.
+#[derive(Clone)]
 pub struct MemoryHost {
     capabilities: Capabilities,
     machine: Machine,
     guest_machine: GuestMachine,
     local: bool,
     /// Whether another foundry holds every lock.
-    busy: AtomicBool,
+    busy: Arc<AtomicBool>,
     /// Where their lock files are, if rivals are foundries of one machine.
-    locks: Option<TempDir>,
-    inside: Mutex<Inside>,
+    locks: Option<Arc<TempDir>>,
+    inside: Arc<Mutex<Inside>>,
 }
 
 /// One lock for everything, so that each call is as atomic as a libvirt call.

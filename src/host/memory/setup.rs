@@ -1,7 +1,7 @@
 //! How a test sets up a host, and changes it from outside.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -60,9 +60,9 @@ impl MemoryHost {
             machine,
             guest_machine,
             local: false,
-            busy: AtomicBool::new(false),
+            busy: Arc::default(),
             locks: None,
-            inside: Mutex::new(Inside { state, calls: Calls::default() }),
+            inside: Arc::new(Mutex::new(Inside { state, calls: Calls::default() })),
         }
     }
 
@@ -72,7 +72,7 @@ impl MemoryHost {
     /// # Errors
     /// Where there is no place for their lock files.
     pub fn with_locks(mut self) -> std::io::Result<Self> {
-        self.locks = Some(tempfile::tempdir()?);
+        self.locks = Some(Arc::new(tempfile::tempdir()?));
         Ok(self)
     }
 

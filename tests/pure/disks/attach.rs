@@ -61,7 +61,7 @@ fn create_of_what_get_shows_makes_the_same_vm() {
         serial: Some("archive".parse().unwrap()),
         ..disk_request("web", 7)
     };
-    attach(&bench.session(), &raw).unwrap();
+    attach(&bench.context(), &raw).unwrap();
     attach_one(&bench, 5).unwrap();
     grow(&bench, "vda", "25").unwrap();
     detach_one(&bench, "vdb", false).unwrap();
@@ -74,8 +74,8 @@ fn create_of_what_get_shows_makes_the_same_vm() {
     };
     let sizes = |b: &Bench| disks(b).into_iter().map(|d| (d.device, d.size, d.format)).collect::<Vec<_>>();
     let (as_it_is, sizes_now) = (live(&bench), sizes(&bench));
-    let mut seen = get(&bench.session(), "web").unwrap();
-    foundry::operations::vm::inspect::add_secrets(&bench.session(), &mut seen).unwrap();
+    let mut seen = get(&bench.context(), "web").unwrap();
+    foundry::operations::vm::inspect::add_secrets(&bench.context(), &mut seen).unwrap();
     let text = yaml::write(&seen.vm).unwrap();
     bench.destroy("web", GENTLE).unwrap();
     let again = manifest::load(&text, "vm.yaml").unwrap();
@@ -102,7 +102,7 @@ fn a_kept_disks_name_is_passed_over() {
 #[test]
 fn at_the_next_start_means_not_now() {
     let bench = Bench::with_web();
-    let later = attach(&bench.session(), &Request { at_next_start: true, ..disk_request("web", 1) }).unwrap();
+    let later = attach(&bench.context(), &Request { at_next_start: true, ..disk_request("web", 1) }).unwrap();
     assert!(!later.live);
     let [now, next] = targets(&bench);
     assert!(!now.contains(&"vdd".to_owned()) && next.contains(&"vdd".to_owned()));

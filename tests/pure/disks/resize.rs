@@ -75,7 +75,7 @@ fn a_relative_size_counts_from_what_is_there() {
     bench.host.resize_volume("foundry-vms", "web_data-vdb", Bytes(13 * GIB + 512)).unwrap();
     let error = grow(&bench, "vdb", "+1").unwrap_err();
     assert!(whole(&error).contains("say how large it is to be: 14GiB"), "{}", whole(&error));
-    let much = resize(&bench.session(), "web", "vda", SizeWish::By(Bytes(i64::MAX as u64 / GIB * GIB)));
+    let much = resize(&bench.context(), "web", "vda", SizeWish::By(Bytes(i64::MAX as u64 / GIB * GIB)));
     assert_eq!(much.unwrap_err().kind(), Kind::Validation);
 }
 
@@ -145,13 +145,13 @@ fn foreign_and_absent_vms_are_refused() {
     let mut bench = Bench::with_web();
     bench.start = Some(bench.host.fingerprint());
     for outcome in [
-        resize(&bench.session(), "other", "vda", SizeWish::To(Bytes(GIB))).map(drop),
-        attach(&bench.session(), &disk_request("other", 1)).map(drop),
-        survey(&bench.session(), "other", "vda", false).map(drop),
+        resize(&bench.context(), "other", "vda", SizeWish::To(Bytes(GIB))).map(drop),
+        attach(&bench.context(), &disk_request("other", 1)).map(drop),
+        survey(&bench.context(), "other", "vda", false).map(drop),
     ] {
         assert_refused(&bench, outcome, Kind::Vm, "was not made by foundry");
     }
-    assert_eq!(attach(&bench.session(), &disk_request("wbe", 1)).unwrap_err().kind(), Kind::Vm);
+    assert_eq!(attach(&bench.context(), &disk_request("wbe", 1)).unwrap_err().kind(), Kind::Vm);
 }
 
 #[test]

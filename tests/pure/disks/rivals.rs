@@ -23,7 +23,7 @@ fn with_rival_at(n: usize) -> (Bench, Result<Attached, Error>) {
     let bench = Bench::with_web();
     bench.host.forget_calls();
     bench.host.on_call(n, |host| {
-        as_rival(host, |session| attach(session, &disk_request("web", 6))).unwrap();
+        as_rival(host, |context| attach(context, &disk_request("web", 6))).unwrap();
     });
     let outcome = attach_one(&bench, 5);
     (bench, outcome)
@@ -100,7 +100,7 @@ fn a_disk_that_came_after_the_question_is_not_destroyed_unasked() {
     let asked = bench.survey("web", GENTLE).unwrap();
     attach_one(&bench, 5).unwrap();
     let before = bench.host.fingerprint();
-    let error = carry_out(&bench.session(), &asked).unwrap_err();
+    let error = carry_out(&bench.context(), &asked).unwrap_err();
     assert!(whole(&error).contains("'web_data-vdd'"), "{}", whole(&error));
     assert!(whole(&error).contains("nothing was removed"), "{}", whole(&error));
     assert_eq!(bench.host.changes_since(&before), NOTHING);
@@ -122,7 +122,7 @@ fn a_destroy_in_the_middle_of_an_attach_leaves_nothing() {
         bench.host.forget_calls();
         bench.host.on_call(n, |host| {
             // Refused while the attach is noted; before and after it the VM goes.
-            let _ = as_rival(host, |session| carry_out(session, &destroy::survey(session, "web", GENTLE)?));
+            let _ = as_rival(host, |context| carry_out(context, &destroy::survey(context, "web", GENTLE)?));
         });
         let outcome = attach_one(&bench, 5);
         if bench.host.domain("web").unwrap().is_some() {

@@ -34,20 +34,20 @@ pub(crate) struct DeleteArgs {
 }
 
 pub(super) fn run(args: &DeleteArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    let connected = connect(global, ui)?;
-    let (session, pool) = (connected.session(), args.pool.name(global));
-    let name = &image::meant(&session, &pool, &args.name)?;
+    let context = connect(global, ui)?;
+    let pool = args.pool.name(global);
+    let name = &image::meant(&context, &pool, &args.name)?;
     if args.force {
-        let found = image::info(&session, &pool, name)?;
+        let found = image::info(&context, &pool, name)?;
         let users = [found.vms, found.overlays].concat();
         if !users.is_empty() && !args.yes {
             agree(name, &users, ui)?;
         }
-        interrupt::guard(&connected.cancel)?;
-        image::delete_used(&session, &pool, name)?;
+        interrupt::guard(&context.cancel)?;
+        image::delete_used(&context, &pool, name)?;
     } else {
-        interrupt::guard(&connected.cancel)?;
-        image::delete(&session, &pool, name)?;
+        interrupt::guard(&context.cancel)?;
+        image::delete(&context, &pool, name)?;
     }
     ui.line(&format!("Successfully deleted image '{name}'"))
 }
@@ -92,9 +92,8 @@ pub(crate) struct PruneArgs {
 }
 
 pub(super) fn run_prune(args: &PruneArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    let connected = connect(global, ui)?;
-    let session = connected.session();
-    let found = image::dispensable(&session, &args.pool.name(global), args.all)?;
+    let context = connect(global, ui)?;
+    let found = image::dispensable(&context, &args.pool.name(global), args.all)?;
     if found.is_empty() {
         ui.note("No image is dispensable");
         return Ok(());
@@ -105,9 +104,9 @@ pub(super) fn run_prune(args: &PruneArgs, global: &Global, ui: &Ui) -> Result<()
     if !args.yes {
         agree_to_all(&found, ui)?;
     }
-    interrupt::guard(&connected.cancel)?;
+    interrupt::guard(&context.cancel)?;
     let (mut freed, mut count) = (0, 0);
-    image::prune(&session, &found, |image| (freed, count) = (freed + image.allocation.0, count + 1))
+    image::prune(&context, &found, |image| (freed, count) = (freed + image.allocation.0, count + 1))
         .map_err(|e| e.outcome(format!("{count} of {} images were deleted", found.len())))?;
     let images = if count == 1 { "image" } else { "images" };
     ui.line(&format!("Successfully deleted {count} {images}, {}", Bytes(freed)))

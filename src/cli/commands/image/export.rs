@@ -42,11 +42,11 @@ pub(crate) struct ExportArgs {
 
 pub(super) fn run(args: &ExportArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     let pipe = pipe(&args.file)?;
-    let connected = connect(global, ui)?;
-    let (session, pool) = (connected.session(), args.pool.name(global));
-    let name = meant(&session, &pool, &args.name)?;
+    let context = connect(global, ui)?;
+    let pool = args.pool.name(global);
+    let name = meant(&context, &pool, &args.name)?;
     if let Some(mut out) = pipe {
-        let written = export(&session, &pool, &name, &mut out);
+        let written = export(&context, &pool, &name, &mut out);
         // As with all results: a reader who has gone has read what it wanted. It is the caller's own.
         if out.unread {
             return Ok(());
@@ -59,8 +59,8 @@ pub(super) fn run(args: &ExportArgs, global: &Global, ui: &Ui) -> Result<(), Err
         return ui.line(&exported(&name, &args.file, written));
     }
     let target = Target::new(&args.file, args.force)?;
-    interrupt::guard(&connected.cancel)?;
-    let written = target.fill(|out| export(&session, &pool, &name, out))?;
+    interrupt::guard(&context.cancel)?;
+    let written = target.fill(|out| export(&context, &pool, &name, out))?;
     ui.line(&exported(&name, &args.file, Bytes(written)))
 }
 

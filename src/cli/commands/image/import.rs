@@ -37,9 +37,8 @@ pub(super) fn run(args: &ImportArgs, global: &Global, ui: &Ui) -> Result<(), Err
     if args.fetch.checksum.is_some() || converted.is_some() {
         check_length(&with_shortest_extension(name.as_str()))?;
     }
-    let connected = connect(global, ui)?;
-    interrupt::guard(&connected.cancel)?;
-    let session = connected.session();
+    let context = connect(global, ui)?;
+    interrupt::guard(&context.cancel)?;
     let client = client();
     let fetch = Fetch {
         location: &location,
@@ -50,7 +49,7 @@ pub(super) fn run(args: &ImportArgs, global: &Global, ui: &Ui) -> Result<(), Err
         cache: None,
     };
     let pool = args.pool.name(global);
-    let image = fetch.open(&session, |source| import(&session, &pool, &name, source))?;
+    let image = fetch.open(&context, |source| import(&context, &pool, &name, source))?;
     ui.line(&format!("Successfully imported image '{}' ({}, {})", image.name, image.format, image.capacity))
 }
 

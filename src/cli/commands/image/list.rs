@@ -13,7 +13,7 @@ use crate::ui::Ui;
 use foundry_core::error::Error;
 use foundry_core::origin::Origin;
 use foundry_core::units::Bytes;
-use foundry_engine::Session;
+use foundry_engine::Context;
 use foundry_engine::image::{self, Age, Freshness, Wholeness};
 use foundry_host::Volume;
 
@@ -91,12 +91,8 @@ impl ImageView<'_> {
     }
 }
 
-fn view<'a>(
-    session: &Session<'_>,
-    image: &'a Volume,
-    origin: Option<Origin>,
-) -> Result<ImageView<'a>, Error> {
-    let wholeness = image::wholeness(session, image)?;
+fn view<'a>(context: &Context, image: &'a Volume, origin: Option<Origin>) -> Result<ImageView<'a>, Error> {
+    let wholeness = image::wholeness(context, image)?;
     Ok(ImageView {
         name: &image.name,
         pool: &image.pool,
@@ -113,9 +109,8 @@ fn view<'a>(
 }
 
 pub(super) fn run(args: &ListArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    let connected = connect(global, ui)?;
-    let session = connected.session();
-    let images = image::list(&session, &args.pool.name(global))?;
+    let context = connect(global, ui)?;
+    let images = image::list(&context, &args.pool.name(global))?;
     let form = args.listing.form(global);
     if form == Form::Name {
         return ui.names(images.iter().map(|i| i.name.as_str()));
@@ -123,9 +118,9 @@ pub(super) fn run(args: &ListArgs, global: &Global, ui: &Ui) -> Result<(), Error
     // The table does without the origins, which are in a volume each.
     let origin = |image: &Volume| match form {
         Form::Table => Ok(None),
-        _ => image::origin(&session, &image.pool, &image.name),
+        _ => image::origin(&context, &image.pool, &image.name),
     };
-    let views: Result<Vec<_>, Error> = images.iter().map(|i| view(&session, i, origin(i)?)).collect();
+    let views: Result<Vec<_>, Error> = images.iter().map(|i| view(&context, i, origin(i)?)).collect();
     args.listing.show(&views?, "No images; foundry image import FILE adds one", (global, ui))
 }
 
@@ -154,12 +149,11 @@ impl Listed for ImageView<'_> {
 }
 
 pub(super) fn run_info(args: &InfoArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    let connected = connect(global, ui)?;
-    let session = connected.session();
+    let context = connect(global, ui)?;
     let pool = args.pool.name(global);
-    let name = image::meant(&session, &pool, &args.name)?;
-    let found = image::info(&session, &pool, &name)?;
-    let known = view(&session, &found.volume, found.origin)?;
+    let name = image::meant(&context, &pool, &args.name)?;
+    let found = image::info(&context, &pool, &name)?;
+    let known = view(&context, &found.volume, found.origin)?;
     let image = ImageView { used_by: Some(&found.vms), overlays: Some(&found.overlays), ..known };
     args.output.show(&image, &[&name], |_| text(&image, ui.columns()), (global, ui))
 }
@@ -219,8 +213,8 @@ pub(crate) struct FreshnessView<'a> {
 
 pub(super) fn run_outdated(args: &OutdatedArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     let lists = catalog::load(global)?.checksums()?;
-    let connected = connect(global, ui)?;
-    let found = image::outdated(&connected.session(), &args.pool.name(global), &client(), &lists)?;
+    let context = connect(global, ui)?;
+    let found = image::outdated(&context, &args.pool.name(global), &client(), &lists)?;
     let views: Vec<FreshnessView<'_>> = found.iter().map(freshness).collect();
     args.listing.show(&views, "No images", (global, ui))
 }

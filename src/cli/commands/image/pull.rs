@@ -51,17 +51,16 @@ pub(super) fn run(args: &PullArgs, global: &Global, ui: &Ui) -> Result<(), Error
     // What is wrong in a catalogue is found before anybody is asked.
     let login = login::given(args.login_file.as_deref())?;
     let catalog = if is_alias(&args.image) { Some(catalog::load(global)?) } else { None };
-    let connected = connect(global, ui)?;
-    let session = connected.session();
+    let context = connect(global, ui)?;
     let wanted = match catalog {
         Some(catalog) => {
-            let arch = catalog::parse_arch(&session.host.capabilities()?.arch)?;
+            let arch = catalog::parse_arch(&context.host.capabilities()?.arch)?;
             Wanted::listed(catalog.find(&args.image, arch)?)
         }
         None => Wanted::at(address(&args.image)?),
     };
     let wanted = wanted.with_login(login.as_ref(), args.login_file.is_some(), ui);
-    interrupt::guard(&connected.cancel)?;
+    interrupt::guard(&context.cancel)?;
     let converted = args.fetch.convert();
     let name = image_name(args.name.as_deref(), wanted.name(), converted.is_some(), &args.image)?;
     if matches!(wanted.location, Location::Url(_)) || args.fetch.checksum.is_some() || converted.is_some() {
@@ -86,7 +85,7 @@ pub(super) fn run(args: &PullArgs, global: &Global, ui: &Ui) -> Result<(), Error
         refresh: args.refresh,
         insist: args.fetch.checksum.is_some(),
     };
-    ui.line(&sentence(&pull(&session, &request)?))
+    ui.line(&sentence(&pull(&context, &request)?))
 }
 
 /// What has no scheme is a file, which needs no pull.
