@@ -206,12 +206,12 @@ fn create_all(
             worst = Some(not_begun(worst, &plans[index..], ui));
             break;
         }
-        if let Err(error) = create_one(&context, plan, &mut made, ui) {
+        if let Err(error) = create_one(context, plan, &mut made, ui) {
             worst = Some(worse(worst, error, ui));
         }
     }
     for vm in &made {
-        if let Err(error) = wait_for(wait, &context, vm, ui) {
+        if let Err(error) = wait_for(wait, context, vm, ui) {
             worst = Some(worse(worst, error, ui));
         }
     }
