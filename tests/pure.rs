@@ -27,6 +27,7 @@ mod support {
     pub(crate) mod images;
     pub(crate) mod manifests;
     pub(crate) mod rendered;
+    pub(crate) mod shown;
     pub(crate) mod sources;
     pub(crate) mod stray;
     pub(crate) mod words;

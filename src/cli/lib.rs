@@ -15,6 +15,7 @@ mod progress;
 mod settings;
 pub mod ui;
 mod watch;
+pub mod words;
 
 // The rooms below under one roof, for programs that use foundry as a library and for the tests.
 pub use foundry_core::{

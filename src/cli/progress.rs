@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::words;
+
 use foundry_core::error::{Code, Error, Kind};
 use foundry_core::text::visible_json;
 
@@ -57,11 +59,11 @@ pub(super) enum Line<'a> {
         code: Code,
         kind: &'static str,
         exit_code: u8,
-        message: &'a str,
+        message: String,
         cause: Option<&'a str>,
         detail: Option<&'a str>,
-        hint: Option<&'a str>,
-        outcomes: &'a [String],
+        hint: Option<String>,
+        outcomes: Vec<String>,
     },
     /// A libvirt call, with `-vv`.
     Call { function: &'a str, operation: &'a str, seconds: f64, error: Option<&'a str> },
@@ -83,11 +85,11 @@ impl<'a> From<&'a Error> for Line<'a> {
             code: error.code(),
             kind: word(error.kind()),
             exit_code: error.kind().exit_code(),
-            message: error.message(),
+            message: words::message(error),
             cause: error.cause(),
             detail: error.detail_text(),
-            hint: error.hint_text(),
-            outcomes: error.outcomes(),
+            hint: words::hint(error),
+            outcomes: words::outcomes(error),
         }
     }
 }

@@ -11,6 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::progress::{self, Line, Times};
+use super::words;
 use foundry_core::error::{Code, Error};
 use foundry_core::text::{printable, printable_lines};
 use foundry_engine::{Event, Progress};
@@ -264,7 +265,7 @@ impl Ui {
 impl Progress for Ui {
     fn tell(&self, event: Event) {
         match event {
-            Event::Warning(what) => self.warn(&what),
+            Event::Warning { message, advice } => self.warn(&words::with_advice(&message, advice.as_ref())),
             _ if self.quiet || self.progress == progress::Form::None => {}
             Event::Begins(what) => {
                 self.step();
@@ -317,7 +318,7 @@ fn mark(error: &Error) -> String {
 /// A user who got a hint, or who declined, needs no more text.
 fn is_worth_explaining(error: &Error) -> bool {
     let code = error.code();
-    error.hint_text().is_none() && !code.is_general() && !is_declined(error)
+    error.advice().is_none() && !code.is_general() && !is_declined(error)
 }
 
 fn is_declined(error: &Error) -> bool {
@@ -326,14 +327,14 @@ fn is_declined(error: &Error) -> bool {
 
 /// All that an error says.
 fn told(error: &Error, verbose: u8) -> String {
-    let mut text = error.to_string();
+    let mut text = words::error(error);
     if let Some(detail) = error.detail_text().filter(|_| verbose > 0) {
         let _ = write!(text, "\n  libvirt: {}", detail.trim_end().replace('\n', "\n    "));
     }
-    if let Some(hint) = error.hint_text() {
+    if let Some(hint) = words::hint(error) {
         let _ = write!(text, "\n  hint: {hint}");
     }
-    for outcome in error.outcomes() {
+    for outcome in words::outcomes(error) {
         let _ = write!(text, "\n  {outcome}");
     }
     text

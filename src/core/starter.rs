@@ -51,8 +51,8 @@ pub enum Link {
 
 impl Starter {
     /// The manifest.
-    pub fn to_yaml(&self) -> String {
-        let mut page = Page::new();
+    pub fn to_yaml(&self, head: &str) -> String {
+        let mut page = Page::new(head);
         page.line(0, &format!("apiVersion: {API_VERSION}"));
         page.line(0, &format!("kind: {KIND}"));
         page.line(0, "metadata:");
@@ -98,9 +98,8 @@ struct Page {
 }
 
 impl Page {
-    fn new() -> Self {
-        let text = "# A VM for foundry. 'foundry create FILE' makes it, 'foundry explain' tells what else it can have.\n";
-        Self { schema: schema::document(), text: text.into() }
+    fn new(head: &str) -> Self {
+        Self { schema: schema::document(), text: head.into() }
     }
 
     fn line(&mut self, depth: usize, line: &str) {

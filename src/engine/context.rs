@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use foundry_core::domain_xml::VirtType;
-use foundry_core::error::{Error, Kind};
+use foundry_core::error::{Advice, Error, Kind, Outcome};
 use foundry_core::names::{BridgeName, PoolName};
 use foundry_core::plan::Defaults;
 use foundry_fetch::catalog::Catalog;
@@ -148,7 +148,12 @@ pub enum Event {
     /// A step is done: a sentence.
     Done(String),
     /// Something that the user should know and that stops nothing.
-    Warning(String),
+    Warning {
+        /// A sentence.
+        message: String,
+        /// What to do about it.
+        advice: Option<Advice>,
+    },
     /// Bytes of a transfer so far, and in all.
     Bytes {
         /// So far.
@@ -213,7 +218,7 @@ pub(super) fn rfc3339(time: jiff::Timestamp) -> String {
 #[derive(Debug, Clone, Default)]
 pub struct Cancel {
     asked: Arc<AtomicUsize>,
-    remains: Arc<Mutex<Vec<String>>>,
+    remains: Arc<Mutex<Vec<Outcome>>>,
 }
 
 impl Cancel {
@@ -245,24 +250,24 @@ impl Cancel {
     /// # Errors
     /// [`Kind::Interrupted`] then, and it says that nothing was changed.
     pub(super) fn check_unchanged(&self) -> Result<(), Error> {
-        self.check().map_err(|interrupted| interrupted.outcome("nothing was changed"))
+        self.check().map_err(|interrupted| interrupted.unchanged())
     }
 
     /// What may be left if the process ended now, in the middle of a call that does not return: a sentence each,
     /// and the command that takes it away. Nothing where nothing is being changed.
-    pub fn remains(&self) -> Vec<String> {
+    pub fn remains(&self) -> Vec<Outcome> {
         self.remains.lock().map(|remains| remains.clone()).unwrap_or_default()
     }
 
     /// Says what may be left from here on, until what this returns is dropped.
-    pub(super) fn leaves(&self, sentences: impl IntoIterator<Item = String>) -> Leaves<'_> {
-        self.set_remains(sentences.into_iter().collect());
+    pub(super) fn leaves(&self, outcomes: impl IntoIterator<Item = Outcome>) -> Leaves<'_> {
+        self.set_remains(outcomes.into_iter().collect());
         Leaves(self)
     }
 
-    fn set_remains(&self, sentences: Vec<String>) {
+    fn set_remains(&self, outcomes: Vec<Outcome>) {
         if let Ok(mut remains) = self.remains.lock() {
-            *remains = sentences;
+            *remains = outcomes;
         }
     }
 }
@@ -292,8 +297,12 @@ impl Context {
         self.progress.tell(Event::Working(what.into()));
     }
 
-    pub(super) fn warn(&self, sentence: impl Into<String>) {
-        self.progress.tell(Event::Warning(sentence.into()));
+    pub(super) fn warn(&self, message: impl Into<String>) {
+        self.progress.tell(Event::Warning { message: message.into(), advice: None });
+    }
+
+    pub(super) fn warn_about(&self, message: impl Into<String>, advice: Option<Advice>) {
+        self.progress.tell(Event::Warning { message: message.into(), advice });
     }
 }
 

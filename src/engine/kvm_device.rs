@@ -1,5 +1,6 @@
 //! Detects a `/dev/kvm` that QEMU's user cannot open: libvirt is slow then.
 
+use foundry_core::error::{Advice, Verb};
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -80,15 +81,16 @@ pub(super) fn is_slow(capabilities: &Capabilities) -> bool {
 }
 
 /// What is to be said where libvirt was slow to say what the host can do, with the cause where that can be seen.
-pub(super) fn slowness(context: &Context, capabilities: &Capabilities) -> Option<String> {
+pub(super) fn slowness(context: &Context, capabilities: &Capabilities) -> Option<(String, Advice)> {
     let took = is_slow(capabilities).then_some(capabilities.took.as_secs_f32())?;
     let told = format!("libvirt took {took:.1} s to say what the host can do");
     let closed =
         context.host.is_local().then(|| ClosedKvm::read(Path::new("/"), context, capabilities)).flatten();
     Some(match closed {
-        Some(closed) => format!("{told}: {}: {}", closed.found(), closed.todo().join("; ")),
-        None => format!(
-            "{told}; if it does so again, /dev/kvm of the host may be closed to QEMU's user: foundry doctor there tells"
-        ),
+        Some(closed) => (format!("{told}: {}", closed.found()), closed.todo().join("; ").into()),
+        None => {
+            let again = "if it does so again, /dev/kvm of the host may be closed to QEMU's user: ";
+            (told, Advice::from(again).run(Verb::Doctor).text(" there shows it"))
+        }
     })
 }

@@ -18,6 +18,7 @@ pub mod preflight;
 pub mod storage;
 pub mod vm;
 
+mod advice;
 mod context;
 mod interruptible;
 mod kvm_device;

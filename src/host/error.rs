@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::diagnosis::advice::{KVM_IS_CLOSED, OPEN_KVM};
 use super::diagnosis::{self, Diagnosis};
-use foundry_core::error::{Code, Error, Kind};
+use foundry_core::error::{Advice, Code, Error, Kind, Verb};
 
 /// The content of a transfer ends with this inside an [`std::io::Error`] when the user stops it.
 #[derive(Debug, thiserror::Error)]
@@ -157,21 +157,28 @@ impl HostError {
     }
 
     /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+    pub fn advice(&self) -> Option<Advice> {
         match self {
-            Self::Connect { uri, .. } => {
-                Some(self.diagnosis().and_then(|found| found.hint).unwrap_or_else(|| diagnosis::check(uri)))
-            }
-            Self::Refused { .. } | Self::Transfer { .. } => self.diagnosis().and_then(|found| found.hint),
+            Self::Connect { uri, .. } => Some(
+                self.diagnosis()
+                    .and_then(|found| found.advice)
+                    .unwrap_or_else(|| diagnosis::check(uri).into()),
+            ),
+            Self::Refused { .. } | Self::Transfer { .. } => self.diagnosis().and_then(|found| found.advice),
             Self::Lost { .. } => {
-                Some("foundry list --all shows what is there once libvirt answers again".into())
+                Some(Advice::from(Verb::ListAll).text(" shows what is there once libvirt answers again"))
             }
-            Self::Silent { kvm_is_closed: true, .. } => Some(format!(
-                "{OPEN_KVM}; or --call-timeout gives it more time; then foundry list --all shows what is there"
-            )),
-            Self::Silent { uri, .. } => {
-                Some(format!("{}; then foundry list --all shows what is there", diagnosis::wake(uri)))
-            }
+            Self::Silent { kvm_is_closed: true, .. } => Some(
+                Advice::from(format!("{OPEN_KVM}; or --call-timeout gives it more time; then "))
+                    .run(Verb::ListAll)
+                    .text(" shows what is there"),
+            ),
+            Self::Silent { uri, .. } => Some(
+                Advice::from(diagnosis::wake(uri))
+                    .text("; then ")
+                    .run(Verb::ListAll)
+                    .text(" shows what is there"),
+            ),
             _ => None,
         }
     }
@@ -186,10 +193,11 @@ impl From<HostError> for Error {
         if let Some(detail) = error.detail() {
             told = told.detail(detail);
         }
-        match error.hint() {
-            Some(hint) => told.hint(hint),
+        let told = match error.advice() {
+            Some(advice) => told.hint(advice),
             None => told,
-        }
+        };
+        told.caused_by(error)
     }
 }
 
@@ -220,14 +228,15 @@ mod tests {
         };
         let closed = silent(true);
         assert!(closed.cause().unwrap().contains("nobody but root may open /dev/kvm"));
-        let hint = closed.hint().unwrap();
+        let hint = format!("{:?}", closed.advice().unwrap());
         assert!(
-            hint.starts_with("sudo chgrp kvm /dev/kvm && sudo chmod 0660 /dev/kvm;")
+            hint.contains("sudo chgrp kvm /dev/kvm && sudo chmod 0660 /dev/kvm;")
                 && !hint.contains("restart"),
             "{hint}"
         );
         assert!(
-            silent(false).cause().is_none() && silent(false).hint().unwrap().contains("systemctl restart")
+            silent(false).cause().is_none()
+                && format!("{:?}", silent(false).advice()).contains("systemctl restart")
         );
         for (uid, gid, mode, closed) in [
             (0, 0, 0o600, true),

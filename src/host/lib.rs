@@ -28,7 +28,7 @@ pub use lock::{HostLock, LockError};
 pub use machine::{GuestMachine, Machine, SecurityModel, only_roots};
 pub use objects::{
     AddressSource, Affect, Bridge, Capabilities, Domain, GuestAddress, KeptOnUndefine, LinkAddress,
-    Neighbour, Neighbourhood, Network, StateNow, Subnet, View, is_up, shell_name,
+    Neighbour, Neighbourhood, Network, StateNow, Subnet, View, command_name, is_up, shell_name,
 };
 pub use state::DomainState;
 pub use storage::{Pool, PoolSource, Volume};

@@ -87,7 +87,17 @@ pub fn shell_name(name: &str, uuid: Uuid) -> Cow<'_, str> {
     if name.chars().any(is_unseen) { uuid.to_string().into() } else { shell_word(name) }
 }
 
+/// What a command calls a domain: its name, or its UUID if the name holds something unseen.
+pub fn command_name(name: &str, uuid: Uuid) -> String {
+    if name.chars().any(is_unseen) { uuid.to_string() } else { name.to_owned() }
+}
+
 impl Domain {
+    /// As [`command_name`].
+    pub fn command_name(&self) -> String {
+        command_name(&self.name, self.uuid)
+    }
+
     /// As [`shell_name`].
     pub fn shell_name(&self) -> Cow<'_, str> {
         shell_name(&self.name, self.uuid)

@@ -66,7 +66,7 @@ const IMPORT: [&str; 5] = ["image", "import", "-", "part.raw", "-vv"];
 #[track_caller]
 fn takes_away_the_rest(host: &PrivateHost, ran: &Ran) {
     assert!(ran.stderr.contains("left behind: volume 'part.raw' in pool 'foundry-test-images'"), "{ran:#?}");
-    let command = "foundry image delete --force part.raw removes it";
+    let command = "foundry image delete part.raw --force removes it";
     assert!(ran.stderr.contains(command), "{ran:#?}");
     let listed = host.foundry(&["image", "list"]).run().exits(0).stdout;
     assert!(listed.contains("part.raw"), "{listed}");

@@ -4,11 +4,11 @@
 use crate::support::live;
 use crate::support::live::{Bed, Manifest, Ran, Trace, files_in, program};
 
-/// Tries to create it; it must be refused with that code, whose thousands are the exit code, and exactly these findings.
+/// Tries to create it; it must be refused with that code, whose thousands are the exit code, and exactly these report.
 #[track_caller]
-fn refuses(bed: &Bed, manifest: &Manifest, code: &str, findings: &str) {
+fn refuses(bed: &Bed, manifest: &Manifest, code: &str, report: &str) {
     let (name, exit) = (&manifest.name, code["FND-".len()..][..1].parse().unwrap());
-    let error = format!("error: cannot create VM '{name}' on this host\n{findings}  nothing was changed\n");
+    let error = format!("error: cannot create VM '{name}' on this host\n{report}  nothing was changed\n");
     let dry = bed.foundry(&["create", "-", "--dry-run"]).reads(manifest).run().exits(exit).has_code(code);
     dry.prints("").tells(&error);
     let begun = format!("Creating VM '{name}'...\n");
@@ -16,7 +16,7 @@ fn refuses(bed: &Bed, manifest: &Manifest, code: &str, findings: &str) {
     ran.prints("").tells(&(begun + &error));
 }
 
-/// The bridges of this machine as a finding names them.
+/// The bridges of this machine as a issue names them.
 fn bridges() -> Vec<String> {
     let is_bridge = |name: &String| std::path::Path::new("/sys/class/net").join(name).join("bridge").exists();
     files_in("/sys/class/net", "").into_iter().filter(is_bridge).collect()
@@ -54,13 +54,13 @@ fn an_existing_volume_of_a_planned_name_stays_as_it_is() {
     }
     bed.virsh().does(&["pool-refresh", &bed.vm_pool()]);
     let before = bed.traces();
-    let finding = |name: &String| {
+    let issue = |name: &String| {
         format!(
             "  volume '{name}' exists in pool '{pool}'\n    it may hold data that somebody kept: choose another name for the VM, or, if nobody needs it, foundry gc {pool}/{name}\n",
             pool = bed.vm_pool()
         )
     };
-    refuses(&bed, &manifest, "FND-5202", &kept.iter().map(finding).collect::<String>());
+    refuses(&bed, &manifest, "FND-5202", &kept.iter().map(issue).collect::<String>());
     for name in &kept {
         assert_eq!(std::fs::read_to_string(bed.disk(name)).unwrap(), format!("what {name} holds"));
     }
@@ -90,14 +90,14 @@ fn a_taken_name_is_refused_whoever_has_it() {
     let manifest = bed.manifest("web", 24);
     let vm = &manifest.name;
     foreign(&bed, vm);
-    let finding = format!("  a domain '{vm}' exists and is not foundry's\n    choose another name\n");
-    refuses(&bed, &manifest, "FND-4001", &finding);
+    let issue = format!("  a domain '{vm}' exists and is not foundry's\n    choose another name\n");
+    refuses(&bed, &manifest, "FND-4001", &issue);
     bed.virsh().does(&["undefine", vm]);
 
     bed.creates(&manifest);
     let before = bed.virsh().definition(vm);
-    let finding = format!("  VM '{vm}' exists\n    choose another name, or foundry destroy {vm} first\n");
-    refuses(&bed, &manifest, "FND-4001", &finding);
+    let issue = format!("  VM '{vm}' exists\n    choose another name, or foundry destroy {vm} first\n");
+    refuses(&bed, &manifest, "FND-4001", &issue);
     assert_eq!(bed.virsh().definition(vm), before, "a second define would have replaced it");
 }
 
@@ -147,10 +147,10 @@ fn a_boot_disk_smaller_than_its_image_is_refused() {
     bed.import(large.to_str().unwrap(), "large.qcow2");
     let manifest = bed.manifest("web", 26).boot_disk("{sizeGB: 1, image: large.qcow2}");
     let image = format!("{}:large.qcow2", bed.image_pool());
-    let finding = format!(
+    let issue = format!(
         "  spec.bootDisk.sizeGB: image '{image}' needs 2 GiB, the boot disk has 1 GiB\n    spec.bootDisk.sizeGB: 2, or more; a smaller disk would cut the image off\n"
     );
-    refuses(&bed, &manifest, "FND-5102", &finding);
+    refuses(&bed, &manifest, "FND-5102", &issue);
     assert_eq!(bed.virsh().names("pool-list", &bed.name("")), [bed.image_pool()], "not even a pool was made");
     bed.creates(&bed.manifest("web", 26).boot_disk("{sizeGB: 2, image: large.qcow2}"));
 }

@@ -1,5 +1,6 @@
 //! Images by short names: what foundry comes with, and a user's own over it.
 
+use crate::support::shown::Shown;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
@@ -64,7 +65,10 @@ fn the_architecture_is_put_in_as_each_distribution_spells_it() {
 fn who_mistypes_is_told_what_was_probably_meant() {
     let catalog = Catalog::load(None).unwrap();
     let error = catalog.find("debain-13", Arch::X86_64).unwrap_err();
-    assert_eq!((error.kind(), error.hint_text()), (Kind::Validation, Some("did you mean debian-13?")));
+    assert_eq!(
+        (error.kind(), error.hint_text().as_deref()),
+        (Kind::Validation, Some("did you mean debian-13?"))
+    );
     for hostile in ["", "../x", "a b", "\u{1b}[2J", "DEBIAN-13", "zzz"] {
         assert!(!catalog.find(hostile, Arch::X86_64).unwrap_err().message().contains('\u{1b}'));
     }

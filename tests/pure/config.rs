@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::support::command::{Ran, TEST_DRIVER, foundry};
 use crate::support::deadline::CommandInTime as _;
 use crate::support::manifests::SMALL;
+use crate::support::shown::Shown;
 use foundry::config::{
     Config, ConfigFile, Inputs, Key, Origin, Place, load, places, read, resolve, save_current_context,
     user_file,
@@ -346,7 +347,7 @@ fn a_file_for_the_current_context_is_made_where_it_is_missing() {
     assert_eq!(fs::read_to_string(&path).unwrap(), "currentContext: lab\n");
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let error = save_current_context(&path.join("x"), &"lab".parse().unwrap()).unwrap_err();
-    assert_eq!(error.outcomes(), ["nothing was changed"]);
+    assert_eq!(error.outcome_texts(), ["nothing was changed"]);
 }
 
 #[test]

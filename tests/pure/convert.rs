@@ -9,6 +9,7 @@ use std::process::Command;
 
 use crate::support::again;
 use crate::support::deadline::CommandInTime as _;
+use crate::support::shown::Shown;
 use foundry::convert::{Conversion, ImageFormat, convert};
 use foundry::disk_image::{DiskImage, probe};
 use foundry::{Error, Kind};
@@ -60,7 +61,7 @@ fn refuses(directory: &Path, name: &str, why: &str) {
             (Kind::Storage, format!("cannot convert disk.img to {}", to.as_str()).as_str())
         );
         assert!(error.cause().unwrap().contains(why), "{error}");
-        assert_eq!(error.outcomes(), ["nothing was changed"]);
+        assert_eq!(error.outcome_texts(), ["nothing was changed"]);
     }
 }
 
@@ -364,7 +365,7 @@ fn a_lack_of_room_is_found_before() {
             cause.starts_with("it needs up to ") && cause.contains(" for the time being, and 1"),
             "{cause}"
         );
-        assert_eq!(error.hint_text(), Some("TMPDIR names another directory"));
+        assert_eq!(error.hint_text().as_deref(), Some("TMPDIR names another directory"));
     }
 }
 

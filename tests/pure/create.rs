@@ -4,6 +4,7 @@
 use crate::support::bench::{Bench, GENTLE, GIB, bridge, host_with_neighbours, whole};
 use crate::support::faults::shape;
 use crate::support::manifests::{HASH, SMALL, WEB, plan, plan_with};
+use crate::support::shown::Shown;
 use foundry::Kind;
 use foundry::host::memory::MemoryHost;
 use foundry::host::{DomainState, Domains, Pools, Volumes};
@@ -227,10 +228,7 @@ fn a_volume_of_a_planned_name_is_refused_and_untouched() {
         let before = bench.host.fingerprint();
         let error = bench.create(&plan(WEB)).unwrap_err();
         assert_eq!(error.kind(), Kind::Storage, "{error}");
-        assert!(
-            error.message().contains(&format!("volume '{name}' exists in pool 'foundry-vms'")),
-            "{error}"
-        );
+        assert!(error.text().contains(&format!("volume '{name}' exists in pool 'foundry-vms'")), "{error}");
         assert_eq!(bench.host.changes_since(&before), [] as [String; 0]);
     }
 }
@@ -243,7 +241,7 @@ fn a_volume_in_a_stopped_pool_is_found_before_the_domain_is_defined() {
     let bench = Bench::on(host);
     let error = bench.create(&plan(WEB)).unwrap_err();
     assert_eq!(error.kind(), Kind::Storage);
-    assert!(error.message().contains("volume 'web_data-vdc' exists in pool 'foundry-vms'"), "{error}");
+    assert!(error.text().contains("volume 'web_data-vdc' exists in pool 'foundry-vms'"), "{error}");
     assert!(!bench.host.calls().iter().any(|c| c.starts_with("define_domain")));
 }
 
@@ -254,9 +252,9 @@ fn a_file_that_libvirt_does_not_know_is_in_the_way_and_stays() {
     let bench = Bench::on(host_with_neighbours().with_file("/pool/vms/web_data-vdc", b"precious"));
     let before = bench.host.fingerprint();
     let error = bench.create(&plan(WEB)).unwrap_err();
-    assert!(error.message().contains("volume 'web_data-vdc' exists in pool 'foundry-vms'"), "{error}");
+    assert!(error.text().contains("volume 'web_data-vdc' exists in pool 'foundry-vms'"), "{error}");
     assert_eq!(bench.host.changes_since(&before), [] as [String; 0]);
-    assert_eq!(error.outcomes(), ["nothing was changed"]);
+    assert_eq!(error.outcome_texts(), ["nothing was changed"]);
 
     let at = first_call(&Bench::new(), "define_domain");
     let bench = Bench::new();
@@ -264,7 +262,7 @@ fn a_file_that_libvirt_does_not_know_is_in_the_way_and_stays() {
     let error = bench.create(&plan(WEB)).unwrap_err();
     assert_eq!(error.kind(), Kind::Storage, "{}", whole(&error));
     assert_eq!(bench.host.content("/pool/vms/web_data-vdc").unwrap(), b"precious");
-    assert_eq!(error.outcomes(), ["everything that was made is removed again"]);
+    assert_eq!(error.outcome_texts(), ["everything that was made is removed again"]);
     bench.host.remove_file("/pool/vms/web_data-vdc");
     assert_eq!(bench.host.changes_since(&Bench::new().host.fingerprint()), [] as [String; 0]);
 }

@@ -4,6 +4,7 @@
 use crate::support::bench::{Bench, FORCE, GENTLE, GIB, bridge, foreign, host_with_neighbours, whole};
 use crate::support::faults::{assert_named, each_fault, shape};
 use crate::support::manifests::{WEB, plan, plan_with};
+use crate::support::shown::Shown;
 use foundry::host::memory::Effect;
 use foundry::host::{DomainState, Domains, Pools, Volumes};
 use foundry::{Error, Kind};
@@ -65,7 +66,7 @@ fn before_and_now(before: &foundry::host::memory::Fingerprint, bench: &Bench) ->
 /// An error that says "nothing" or "everything is removed" must not leave anything, and one that says
 /// that something is left is only right where it is, or where nobody can know.
 fn assert_honest(left: &[String], error: &Error, label: &str) {
-    let told = error.outcomes().join("\n");
+    let told = error.outcome_texts().join("\n");
     if !left.is_empty() {
         assert!(
             !told.contains("nothing was changed") && !told.contains("removed again"),
@@ -111,7 +112,7 @@ fn after_a_kill_at_every_call_the_same_create_ends_with_what_was_asked_for() {
             let whole_already =
                 bench.record("web").state == foundry::record::State::Created && again.is_err();
             if whole_already {
-                assert!(again.unwrap_err().message().contains("VM 'web' exists"), "{label}");
+                assert!(again.unwrap_err().text().contains("VM 'web' exists"), "{label}");
             } else {
                 assert_eq!(shape(&bench.host), wanted, "{label}");
             }
@@ -346,7 +347,7 @@ fn a_rival_that_defines_the_name_in_between_keeps_everything() {
         });
         let error = bench.create(&plan(WEB)).unwrap_err();
         assert_eq!(error.kind(), Kind::Vm, "{}", whole(&error));
-        assert_eq!(error.outcomes(), ["nothing was changed"]);
+        assert_eq!(error.outcome_texts(), ["nothing was changed"]);
         assert_eq!(
             shape(&bench.host).difference(&shape(&Bench::new().host)).count(),
             1,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::support::bench::{Bench, FORCE, GENTLE, foreign, host_with_neighbours, whole};
 use crate::support::manifests::{WEB, plan};
+use crate::support::shown::Shown;
 use foundry::Kind;
 use foundry::host::memory::{Guest, OnShutdown};
 use foundry::host::{DomainState, Domains};
@@ -124,9 +125,9 @@ fn an_unknown_name_is_told_with_the_nearest() {
     let before = bench.host.fingerprint();
     let error = bench.destroy("webb", GENTLE).unwrap_err();
     assert_eq!((error.kind(), error.message()), (Kind::Vm, "there is no VM 'webb'"));
-    assert_eq!(error.hint_text(), Some("did you mean 'web'?"));
+    assert_eq!(error.hint_text().as_deref(), Some("did you mean 'web'?"));
     let error = bench.destroy("database", GENTLE).unwrap_err();
-    assert_eq!(error.hint_text(), Some("foundry list --all shows all VMs"));
+    assert_eq!(error.hint_text().as_deref(), Some("foundry list --all shows all VMs"));
     assert_eq!(bench.host.changes_since(&before), NOTHING);
 }
 

@@ -2,6 +2,7 @@
 
 use crate::support::bench::{Bench, FORCE, GENTLE, KEEP, whole};
 use crate::support::faults::each_fault;
+use crate::support::shown::Shown;
 use foundry::host::memory::{Effect, Guest, MemoryHost, OnShutdown};
 use foundry::host::{Domain, Domains};
 use foundry::operations::Cancel;
@@ -41,7 +42,7 @@ fn after_a_failure_at_every_call_a_second_destroy_finishes() {
                 return;
             };
             let unchanged = bench.host.changes_since(bench.start.as_ref().unwrap()).is_empty();
-            let told = error.outcomes().join("\n");
+            let told = error.outcome_texts().join("\n");
             assert!(
                 unchanged || told.contains("foundry destroy web finishes it"),
                 "{label}: {}",
@@ -106,7 +107,7 @@ fn ctrl_c_at_every_call_leaves_something_to_finish() {
             interrupted += 1;
             assert_eq!(error.kind(), Kind::Interrupted, "at {n}: {}", whole(&error));
             let unchanged = bench.host.changes_since(bench.start.as_ref().unwrap()).is_empty();
-            let told = error.outcomes().join("\n");
+            let told = error.outcome_texts().join("\n");
             let spared = ["nothing was changed", "nothing was removed; VM 'web' still runs"]
                 .iter()
                 .any(|s| told.contains(s));
@@ -138,7 +139,7 @@ fn at_call(name: &str, act: impl FnOnce(&MemoryHost) + Send + 'static) -> (Bench
 fn ctrl_c_while_the_guest_is_waited_for_leaves_the_vm_whole() {
     let (bench, error) = at_call("request_shutdown", |_| {});
     assert_eq!(error.kind(), Kind::Interrupted);
-    assert_eq!(error.outcomes(), ["nothing was removed; VM 'web' still runs"]);
+    assert_eq!(error.outcome_texts(), ["nothing was removed; VM 'web' still runs"]);
     assert_eq!(bench.record("web").state, State::Created);
     assert_eq!(bench.host.changes_since(bench.start.as_ref().unwrap()), NOTHING);
 }
@@ -152,7 +153,7 @@ fn the_mark_of_another_process_is_not_taken_back() {
         record["maker"]["host"] = "another machine".into();
         host.set_record(domain.uuid, &record.to_string()).unwrap();
     });
-    let told = error.outcomes().join("\n");
+    let told = error.outcome_texts().join("\n");
     assert!(told.contains("VM 'web' is half destroyed") && !told.contains("nothing was removed"), "{told}");
     let record = bench.record("web");
     assert_eq!((record.state, record.maker.host.as_str()), (State::Destroying, "another machine"));
@@ -179,7 +180,7 @@ fn a_guest_that_cannot_be_forced_off_is_told_in_libvirts_words() {
     bench.host.fail_calls_named("force_off");
     let error = bench.destroy("web", FORCE).unwrap_err();
     assert_eq!(error.message(), "cannot force off domain 'web'");
-    assert_eq!(error.outcomes(), ["nothing was removed; VM 'web' still runs"]);
+    assert_eq!(error.outcome_texts(), ["nothing was removed; VM 'web' still runs"]);
     assert_eq!(bench.host.changes_since(bench.start.as_ref().unwrap()), NOTHING);
     assert!(!bench.host.calls().iter().any(|c| c.starts_with("delete_volume")));
 }

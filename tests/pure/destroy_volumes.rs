@@ -2,6 +2,7 @@
 
 use crate::support::bench::{Bench, FORCE, GENTLE, GIB, KEEP, foreign, host_with_neighbours, whole};
 use crate::support::manifests::{HASH, KEY, WEB, plan, plan_with};
+use crate::support::shown::Shown;
 use foundry::Kind;
 use foundry::host::{Affect, Disks, DomainState, Domains, Pools, Volumes};
 use foundry::operations::vm::destroy::Options;
@@ -32,7 +33,7 @@ fn a_foreign_domain_needs_force_and_keeps_its_disks() {
         let error = bench.destroy("other", options).unwrap_err();
         assert_eq!((error.kind(), error.message()), (Kind::Vm, "domain 'other' was not made by foundry"));
         assert!(error.hint_text().unwrap().starts_with("foundry destroy other --force"));
-        assert_eq!(error.outcomes(), ["nothing was changed"]);
+        assert_eq!(error.outcome_texts(), ["nothing was changed"]);
     }
     assert_eq!(bench.host.changes_since(&before), NOTHING);
     bench.destroy("other", FORCE).unwrap();
@@ -295,7 +296,7 @@ fn kept_disks_are_told_and_the_seed_goes() {
     assert!(is_there(&bench, "/pool/vms/web_boot") && !is_there(&bench, "/pool/vms/web_cloudinit"));
     let error = bench.create(&plan(WEB)).unwrap_err();
     assert!(
-        error.message().contains("volume 'web_boot' exists"),
+        error.text().contains("volume 'web_boot' exists"),
         "what was kept is in nobody's way unseen: {error}"
     );
 }
@@ -316,7 +317,7 @@ fn volumes_of_a_pool_that_is_not_there_are_not_forgotten() {
     bench.host.stop_pool("foundry-vms").unwrap();
     let before = bench.host.fingerprint();
     let error = bench.destroy("web", GENTLE).unwrap_err();
-    assert_eq!(error.hint_text(), Some("foundry pool start foundry-vms"));
+    assert_eq!(error.hint_text().as_deref(), Some("foundry pool start foundry-vms"));
     assert_eq!(bench.host.changes_since(&before), NOTHING);
     bench.host.undefine_pool("foundry-vms").unwrap();
     bench.destroy("web", GENTLE).unwrap();

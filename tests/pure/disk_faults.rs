@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::support::bench::{Bench, FORCE, GIB, disk_request, whole};
 use crate::support::faults::{each_fault, shape};
+use crate::support::shown::Shown;
 use foundry::host::libvirt_xml::DomainDescription;
 use foundry::host::memory::{Guest, OnUnplug};
 use foundry::host::{DomainState, Domains, View, Volumes};
@@ -115,7 +116,7 @@ fn judge_attach(bench: &mut Bench, outcome: Result<(), Error>, label: &str) -> b
     match outcome {
         Ok(()) => assert_whole(bench, "vdd", NEW, label),
         Err(error) => {
-            let told = error.outcomes().join("\n");
+            let told = error.outcome_texts().join("\n");
             let clean = told.contains("nothing was changed") || told.contains("is removed again");
             assert!(!clean || unchanged, "{label}: {}\n{:?}", whole(&error), bench.host.files());
             assert!(clean || unchanged || told.contains("web_data-vdd"), "{label}: {}", whole(&error));
@@ -220,7 +221,7 @@ fn judge_detach(bench: &mut Bench, outcome: Result<(), Error>, label: &str) {
         Ok(()) => assert_gone(bench, "vdb", OLD, label),
         Err(error) => {
             let unchanged = bench.host.changes_since(bench.start.as_ref().unwrap()).is_empty();
-            let told = error.outcomes().join("\n");
+            let told = error.outcome_texts().join("\n");
             assert!(
                 unchanged || told.contains("foundry disk detach web vdb finishes it"),
                 "{label}: {}",
@@ -323,7 +324,7 @@ fn a_resize_that_fails_at_any_call_is_finished_by_the_same_again() {
         let faults = each_fault(fresh, grow_it, |bench, outcome, effect, label| {
             let size = |b: &Bench| b.host.volume("foundry-vms", "web_data-vdb").unwrap().unwrap().capacity;
             if let Err(error) = &outcome {
-                let told = error.outcomes().join("\n");
+                let told = error.outcome_texts().join("\n");
                 let unchanged = bench.host.changes_since(bench.start.as_ref().unwrap()).is_empty();
                 assert!(unchanged || !told.contains("nothing was changed"), "{label}: {}", whole(error));
                 assert!(unchanged || told.contains("disk 'vdb'"), "{label}: {}", whole(error));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::support::bench::{Bench, GIB, bridge, host_with_neighbours, whole};
 use crate::support::command::{on_test, run_with};
 use crate::support::manifests::{WEB, plan, plan_with};
+use crate::support::shown::Shown;
 use foundry::Kind;
 use foundry::domain_xml::VirtType;
 use foundry::host::memory::{Effect, Guest, MemoryHost};
@@ -160,14 +161,14 @@ fn a_manifest_that_cannot_be_made_ends_as_create_does() {
     let create = preflight(&bench.context(), &vm).unwrap_err();
     let outcome = found.outcome.unwrap_err();
     assert_eq!((whole(&outcome), outcome.kind()), (whole(&create), create.kind()));
-    // Each of the findings is one of the checks, with what to do.
+    // Each of the report is one of the checks, with what to do.
     let problems: Vec<&Check> = found.checks.iter().filter(|c| c.state == State::Problem).collect();
     assert_eq!(
         problems.iter().map(|c| c.title()).collect::<Vec<_>>(),
         ["spec.networkInterfaces[0] web", "image web"]
     );
     for problem in problems {
-        assert!(create.message().contains(&problem.found) && !problem.todo.is_empty(), "{problem:?}");
+        assert!(create.text().contains(&problem.found) && !problem.advice.is_empty(), "{problem:?}");
     }
     assert_eq!(found.checks.iter().find(|c| c.name == "name").unwrap().state, State::Ok);
 }

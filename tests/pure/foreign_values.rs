@@ -6,8 +6,10 @@ use std::time::Duration;
 use crate::support::bench::{Bench, FORCE, GENTLE, GIB, KEEP, bridge, foreign, host_with_neighbours};
 use crate::support::command::run;
 use crate::support::manifests::{SMALL, WEB, plan, plan_with};
+use crate::support::shown::Shown;
 use crate::support::stray::{FORGED, HOSTILE, HOSTILE_NAME, assert_lines, is_stray};
 use base64::Engine;
+use foundry::error::Outcome;
 use foundry::host::memory::Guest;
 use foundry::host::{DomainState, Domains};
 use foundry::operations::doctor::examine;
@@ -18,6 +20,7 @@ use foundry::operations::vm::{inspect, seed};
 use foundry::operations::{disk, gc, image};
 use foundry::text::{is_unseen, printable, shell_word};
 use foundry::units::{Bytes, SizeWish};
+use foundry::words;
 use foundry::{Error, Kind};
 use serde_json::{Value, json};
 
@@ -29,8 +32,9 @@ const USAGE: i32 = 64;
 
 /// All that an error says is lines for people.
 fn assert_error(error: &Error, of: &str) {
-    let parts = [Some(error.message()), error.cause(), error.detail_text(), error.hint_text()];
-    for part in parts.into_iter().flatten().chain(error.outcomes().iter().map(String::as_str)) {
+    let (text, hint) = (error.text(), error.hint_text());
+    let parts = [Some(text.as_str()), error.cause(), error.detail_text(), hint.as_deref()];
+    for part in parts.into_iter().flatten().chain(error.outcome_texts().iter().map(String::as_str)) {
         assert_lines(part, of);
     }
 }
@@ -175,7 +179,7 @@ fn a_command_has_the_uuid_of_a_vm_whose_name_is_not_seen() {
     bench.edit_record(name, |record| record["state"] = "creating".into());
     let uuid = bench.host.domain(name).unwrap().unwrap().uuid.to_string();
     let seen = inspect::get(&bench.context(), name).unwrap();
-    let said = format!("{:?}", seen.vm.status);
+    let said = seen.advice.as_ref().map(words::advice).unwrap_or_default();
     assert!(said.contains(&format!("foundry destroy {uuid} removes it")), "{said}");
     let error = disk::resize(&bench.context(), name, "vda", SizeWish::To(Bytes(99 * GIB))).unwrap_err();
     let hint = error.hint_text().unwrap();
@@ -234,8 +238,8 @@ fn what_cloud_init_in_a_guest_says_makes_no_line() {
 #[test]
 fn lines_of_a_console_are_marked() {
     let lines = ["one".to_owned(), HOSTILE.to_owned()];
-    let error = Error::new(Kind::Vm, "x").outcome_with("the console's last lines:", &lines);
-    let said = &error.outcomes()[0];
+    let error = Error::new(Kind::Vm, "x").outcome(Outcome::excerpt("the console's last lines:", &lines));
+    let said = &error.outcome_texts()[0];
     assert_lines(said, "the console");
     assert!(said.lines().skip(1).all(|line| line.starts_with("  | ")), "{said}");
 }

@@ -8,6 +8,7 @@ use crate::support::bench::{Bench, GENTLE, GIB, disk_request, foreign, host_with
 use crate::support::faults::{each_fault, shape};
 use crate::support::images::{Image, qcow2};
 use crate::support::manifests::{SMALL, WEB, plan, plan_with};
+use crate::support::shown::Shown;
 use foundry::host::memory::{Effect, MemoryHost};
 use foundry::host::{Disks, DomainState, Domains, Volumes};
 use foundry::operations::disk::attach;
@@ -50,7 +51,7 @@ fn refused(bench: &Bench, named: &[&str]) -> String {
     let errors = run(bench, named).unwrap_err();
     assert_eq!(bench.host.changes_since(&before), NOTHING);
     let [error] = errors.as_slice() else { panic!("{errors:?}") };
-    assert_eq!(error.outcomes(), ["nothing was changed"]);
+    assert_eq!(error.outcome_texts(), ["nothing was changed"]);
     whole(error)
 }
 

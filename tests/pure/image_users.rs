@@ -2,6 +2,7 @@
 
 use crate::support::bench::{Bench, GIB, foreign, host_with_neighbours, whole};
 use crate::support::manifests::{WEB, plan, plan_with};
+use crate::support::shown::Shown;
 use foundry::host::memory::{Effect, MemoryHost};
 use foundry::host::{Domains, Pools};
 use foundry::operations::image;
@@ -32,7 +33,7 @@ fn assert_in_use(bench: &Bench, sentence: &str) {
         (error.kind(), error.message()),
         (Kind::Storage, format!("image 'debian-12' is in use by {sentence}").as_str())
     );
-    assert_eq!(error.outcomes(), ["nothing was changed"]);
+    assert_eq!(error.outcome_texts(), ["nothing was changed"]);
     assert_eq!(bench.host.changes_since(&before), NOTHING);
 }
 

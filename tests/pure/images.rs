@@ -6,6 +6,7 @@ use crate::support::bench::{Bench, GIB, host_with_neighbours, whole};
 use crate::support::faults::{assert_named, each_fault};
 use crate::support::images::{Image, qcow2, raw};
 use crate::support::manifests::{WEB, plan_with};
+use crate::support::shown::Shown;
 use foundry::content::Content;
 use foundry::host::memory::{Effect, MemoryHost};
 use foundry::host::{Pools, Transfers, Volume, Volumes};
@@ -61,7 +62,7 @@ fn a_name_never_lies() {
             (error.kind(), error.message()),
             (Kind::Storage, format!("'{name}' is not a name for this image").as_str())
         );
-        assert_eq!(error.hint_text(), Some(format!("call it {right}").as_str()));
+        assert_eq!(error.hint_text().as_deref(), Some(format!("call it {right}").as_str()));
     }
     assert_eq!(bench.host.changes_since(&before), NOTHING);
 }
@@ -79,7 +80,7 @@ fn what_is_no_image_is_not_imported() {
         let error = import(&bench, "x.qcow2", &bytes).unwrap_err();
         assert_eq!(error.kind(), Kind::Storage);
         assert!(error.to_string().contains(reason), "{error}");
-        assert_eq!(error.outcomes(), ["nothing was changed"]);
+        assert_eq!(error.outcome_texts(), ["nothing was changed"]);
     }
     assert_eq!(bench.host.changes_since(&before), NOTHING);
 }
@@ -213,7 +214,7 @@ fn ctrl_c_in_an_import_leaves_no_volume() {
     impl Content for Slow<'_> {}
     let error = Image::dense(Slow(&bench, &bytes), bytes.len() as u64).import(&bench, "x.raw").unwrap_err();
     assert_eq!(error.kind(), Kind::Interrupted);
-    assert_eq!(error.outcomes(), ["the volume is removed again"]);
+    assert_eq!(error.outcome_texts(), ["the volume is removed again"]);
     assert_eq!(bench.host.changes_since(&before), NOTHING);
 }
 
@@ -248,7 +249,7 @@ fn killed(import: impl Fn(&[u8], &Bench, &str) -> Result<Volume, Error>) {
                 let told = format!(
                     "image 'foundry-images:{name}' cannot be used: an import of it was interrupted, or still goes on\n    foundry image delete {name} --pool foundry-images --force removes it"
                 );
-                assert!(error.message().contains(&told), "call {n}: {error}");
+                assert!(error.text().contains(&told), "call {n}: {error}");
                 let error = image::delete(&bench.context(), "foundry-images", name).unwrap_err();
                 assert!(error.hint_text().unwrap().contains("--force"), "call {n}: {}", whole(&error));
                 image::delete_used(&bench.context(), "foundry-images", name).unwrap();
@@ -345,7 +346,7 @@ fn a_name_without_its_extension_means_the_only_image() {
 
     import(&bench, "short.raw", &raw()).unwrap();
     let error = meant("short").unwrap_err();
-    assert!(error.message().contains("may be any of short.qcow2, short.raw"), "{error}");
+    assert!(error.text().contains("may be any of short.qcow2, short.raw"), "{error}");
     let wanted = plan_with(WEB, &[("image: debian-12", "image: short"), ("name: web", "name: other")]);
     let told = whole(&bench.create(&wanted).unwrap_err());
     assert!(told.contains("may be any of short.qcow2, short.raw"), "{told}");
@@ -399,8 +400,8 @@ fn the_place_of_the_note_is_looked_at_before_the_transfer() {
     for name in [&long, &"n".repeat(238)] {
         let error = import(&bench, name);
         assert_eq!(
-            (error.kind(), error.outcomes()),
-            (Kind::Validation, &["nothing was changed".to_owned()][..])
+            (error.kind(), error.outcome_texts()),
+            (Kind::Validation, vec!["nothing was changed".to_owned()])
         );
         assert!(whole(&error).contains("243"), "{}", whole(&error));
     }
@@ -437,5 +438,5 @@ fn an_extension_is_one_whatever_its_capitals() {
     let bench = Bench::new();
     assert_eq!(import(&bench, "A.QCOW2", &qcow2()).unwrap().name, "A.QCOW2");
     let error = import(&bench, "B.IMG", &qcow2()).unwrap_err();
-    assert_eq!(error.hint_text(), Some("call it B.qcow2"));
+    assert_eq!(error.hint_text().as_deref(), Some("call it B.qcow2"));
 }

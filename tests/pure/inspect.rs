@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use crate::support::bench::{Bench, foreign, host_with_neighbours, whole};
 use crate::support::manifests::{HASH, KEY, SMALL, WEB, plan, plan_with};
+use crate::support::shown::Shown;
 use foundry::host::memory::{Effect, Guest};
 use foundry::host::{AddressSource, DomainState, Domains, GuestAddress, Transfers, View, Volumes, Why};
 use foundry::manifest::{self, Phase, Status};
@@ -11,6 +12,7 @@ use foundry::operations::Settings;
 use foundry::operations::vm::inspect::{Seen, add_secrets, get, list};
 use foundry::plan::VmPlan;
 use foundry::record::METADATA_NAMESPACE;
+use foundry::words;
 use foundry::{Kind, cloud_init, yaml};
 
 fn status(seen: &Seen) -> &Status {
@@ -179,7 +181,7 @@ fn a_creation_that_was_interrupted_or_goes_on_is_seen_as_such() {
         (
             status(&seen).phase,
             status(&seen).conditions[0].reason.clone(),
-            status(&seen).conditions[0].message.clone(),
+            words::with_advice(&status(&seen).conditions[0].message, seen.advice.as_ref()),
         )
     };
     let pid = std::process::id();
@@ -228,7 +230,7 @@ fn get_finds_the_manifests_spelling_and_tells_the_nearest() {
     assert_eq!(see(&bench, "Web ").domain.name, "web");
     let error = get(&bench.context(), "webb").unwrap_err();
     assert_eq!((error.kind(), error.message()), (Kind::Vm, "there is no VM 'webb'"));
-    assert_eq!(error.hint_text(), Some("did you mean 'web'?"));
+    assert_eq!(error.hint_text().as_deref(), Some("did you mean 'web'?"));
 }
 
 /// What `get -o yaml --with-secrets` prints, `create` takes: the same VM comes of it, secrets included.

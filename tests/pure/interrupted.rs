@@ -3,6 +3,7 @@
 use crate::support::bench::{Bench, FORCE, GENTLE, foreign, whole};
 use crate::support::faults::shape;
 use crate::support::manifests::{WEB, plan, plan_with};
+use crate::support::shown::Shown;
 use foundry::host::memory::{Effect, MemoryHost};
 use foundry::host::{DomainState, Domains, Pools, Volumes};
 use foundry::record::State;
@@ -38,11 +39,11 @@ fn a_creation_that_goes_on_is_left_alone() {
     let error = bench.create(&plan(WEB)).unwrap_err();
     assert_eq!(error.kind(), Kind::Vm);
     let pid = std::process::id();
-    assert!(error.message().contains(&format!("VM 'web' is being created by process {pid}")), "{error}");
+    assert!(error.text().contains(&format!("VM 'web' is being created by process {pid}")), "{error}");
     for options in [GENTLE, FORCE] {
         let error = bench.destroy("web", options).unwrap_err();
-        assert!(error.message().contains(&format!("is being created by process {pid}")), "{error}");
-        assert_eq!(error.outcomes(), ["nothing was changed"]);
+        assert!(error.text().contains(&format!("is being created by process {pid}")), "{error}");
+        assert_eq!(error.outcome_texts(), ["nothing was changed"]);
     }
     assert_eq!(bench.host.changes_since(&before), NOTHING);
 }
@@ -54,7 +55,7 @@ fn one_of_another_machine_needs_force() {
     let error = bench.create(&plan(WEB)).unwrap_err();
     assert!(whole(&error).contains("foundry destroy web --force"), "{}", whole(&error));
     let error = bench.destroy("web", GENTLE).unwrap_err();
-    assert!(error.message().contains("from another machine"), "{error}");
+    assert!(error.text().contains("from another machine"), "{error}");
     assert!(whole(&error).contains("foundry destroy web --force"), "{}", whole(&error));
     assert_eq!(bench.host.changes_since(&before), NOTHING);
     bench.destroy("web", FORCE).unwrap();
@@ -122,7 +123,7 @@ fn remains_that_run_are_not_replaced() {
     let before = bench.host.fingerprint();
     let error = bench.create(&plan(WEB)).unwrap_err();
     assert_eq!(error.kind(), Kind::Vm);
-    assert!(error.message().contains("VM 'web' runs, though its creation was interrupted"), "{error}");
+    assert!(error.text().contains("VM 'web' runs, though its creation was interrupted"), "{error}");
     assert!(whole(&error).contains("foundry destroy web removes it"), "{}", whole(&error));
     assert_eq!(bench.host.changes_since(&before), NOTHING);
     bench.destroy("web", GENTLE).unwrap();
@@ -173,7 +174,7 @@ fn a_planned_volume_that_differs_stays_and_is_named() {
         let before = bench.host.fingerprint();
         let error = bench.create(&plan(WEB)).unwrap_err();
         assert_eq!(error.kind(), Kind::Storage, "{what}: {}", whole(&error));
-        assert!(error.message().contains("volume 'web_boot' in pool 'foundry-vms'"), "{what}: {error}");
+        assert!(error.text().contains("volume 'web_boot' in pool 'foundry-vms'"), "{what}: {error}");
         assert_eq!(bench.host.changes_since(&before), NOTHING, "{what}");
 
         let survey = bench.survey("web", GENTLE).unwrap();
@@ -225,7 +226,7 @@ fn change_hands(act: impl FnOnce(&MemoryHost) + Send + 'static) -> (Bench, Error
 #[test]
 fn remains_that_were_started_stay() {
     let (bench, error) = change_hands(|host| host.set_state("web", DomainState::Running));
-    assert!(error.message().contains("VM 'web' was started meanwhile"), "{error}");
+    assert!(error.text().contains("VM 'web' was started meanwhile"), "{error}");
     assert_eq!(bench.host.domain("web").unwrap().unwrap().state, DomainState::Running);
 }
 
@@ -243,7 +244,7 @@ fn a_half_destroyed_vm_is_finished_first() {
     let bench = Bench::with_web();
     bench.edit_record("web", |record| record["state"] = "destroying".into());
     let error = bench.create(&plan(WEB)).unwrap_err();
-    assert!(error.message().contains("VM 'web' is half destroyed"), "{error}");
+    assert!(error.text().contains("VM 'web' is half destroyed"), "{error}");
     assert!(whole(&error).contains("foundry destroy web finishes it"), "{}", whole(&error));
     bench.destroy("web", GENTLE).unwrap();
     bench.create(&plan(WEB)).unwrap();

@@ -12,6 +12,7 @@ use crate::support::deadline::CommandInTime as _;
 use crate::support::faults::each_fault;
 use crate::support::images::{Image, raw};
 use crate::support::manifests::{HASH, WEB, plan_with};
+use crate::support::shown::Shown;
 use foundry::Kind;
 use foundry::host::memory::MemoryHost;
 use foundry::host::{DomainState, Domains, Pools, View, Volumes};
@@ -110,7 +111,7 @@ fn on_lvm_disks_are_raw_volumes_of_full_size() {
 fn on_zfs_disks_are_thin_and_boot_from_no_image() {
     let bench = bench(ZFS);
     let error = bench.create(&web(&[])).unwrap_err();
-    assert!(error.message().contains("libvirt cannot copy image 'foundry-images:debian-12' into a ZFS pool"));
+    assert!(error.text().contains("libvirt cannot copy image 'foundry-images:debian-12' into a ZFS pool"));
     bench.create(&web(image(ZFS))).unwrap();
     let volumes = bench.host.volumes("fast").unwrap();
     for volume in volumes.iter().filter(|v| !v.name.ends_with("cloudinit")) {
@@ -174,7 +175,7 @@ fn the_seed_finds_a_pool_of_its_own() {
     );
     let error = bench.create(&plan).unwrap_err();
     let sentence = "pool 'fast' cannot hold a cloud-init seed, nor can pool 'foundry-vms'";
-    assert!(error.message().contains(sentence), "{}", whole(&error));
+    assert!(error.text().contains(sentence), "{}", whole(&error));
 }
 
 #[test]
@@ -193,7 +194,7 @@ fn what_such_a_pool_cannot_hold_is_refused_before_anything_is_made() {
         let before = bench.host.fingerprint();
         let error = bench.create(&web(replaced)).unwrap_err();
         assert_eq!(error.kind(), Kind::Storage);
-        assert!(error.message().contains(sentence), "{}", whole(&error));
+        assert!(error.text().contains(sentence), "{}", whole(&error));
         assert_eq!(bench.host.changes_since(&before), NOTHING);
     }
     // What is at Ceph no other pool's disks can lie on, nor be copied from.
@@ -206,12 +207,12 @@ fn what_such_a_pool_cannot_hold_is_refused_before_anything_is_made() {
             Some(xml) => (host.with_pool_of(xml), web(&replaced)),
         };
         let error = Bench::on(host).create(&plan).unwrap_err();
-        assert!(error.message().contains("image 'ceph:debian' is at Ceph"), "{}", whole(&error));
+        assert!(error.text().contains("image 'ceph:debian' is at Ceph"), "{}", whole(&error));
     }
     // LVM takes everything at once.
     let small = Bench::on(host(LVM).with_space(50 * GIB));
     let error = small.create(&web(&[])).unwrap_err();
-    assert!(error.message().contains("the VM needs 60 GiB"), "{}", whole(&error));
+    assert!(error.text().contains("the VM needs 60 GiB"), "{}", whole(&error));
 }
 
 /// `format: raw` says what is so anyway.
@@ -261,7 +262,7 @@ fn every_fault_is_undone_or_told() {
             |bench| bench.create(&web(image(pool))),
             |bench, outcome, _, label| {
                 let Err(error) = outcome else { return };
-                let told = error.outcomes().join("\n");
+                let told = error.outcome_texts().join("\n");
                 let left = bench.host.changes_since(&before);
                 let files: Vec<&String> = left.iter().filter(|c| c.contains("file ")).collect();
                 for file in &files {

@@ -4,6 +4,7 @@ use std::process::Command;
 
 use crate::support::command::skip_without;
 use crate::support::deadline::CommandInTime as _;
+use crate::support::shown::Shown;
 use foundry::Kind;
 use foundry::host::libvirt_xml;
 use foundry::pool::{PoolType, Source, Wanted};
@@ -166,8 +167,8 @@ fn what_is_wrong_is_said_in_full_and_changes_nothing() {
     ] {
         let error = judge(line).unwrap_err();
         assert_eq!(
-            (error.kind(), error.outcomes()),
-            (Kind::Validation, &["nothing was changed".to_owned()][..])
+            (error.kind(), error.outcome_texts()),
+            (Kind::Validation, vec!["nothing was changed".to_owned()])
         );
         for problem in problems {
             assert!(error.message().contains(problem), "{line}: {}", error.message());

@@ -2,6 +2,7 @@
 
 use crate::support::bench::{Bench, GENTLE, GIB, foreign, host_with_neighbours, whole};
 use crate::support::manifests::{WEB, plan_with};
+use crate::support::shown::Shown;
 use foundry::host::Pools;
 use foundry::host::memory::MemoryHost;
 use foundry::operations::storage::{pools, status};
@@ -49,11 +50,11 @@ fn a_pool_that_cannot_be_started_is_not_left_defined() {
     let before = bench.host.fingerprint();
     bench.host.fail_calls_named("build_pool");
     let error = add(&bench, "ssd", "/mnt/ssd").unwrap_err();
-    assert_eq!(error.outcomes(), ["the pool is undefined again"]);
+    assert_eq!(error.outcome_texts(), ["the pool is undefined again"]);
     assert_eq!(bench.host.changes_since(&before), NOTHING);
     bench.host.fail_calls_named("undefine_pool");
     let error = add(&bench, "ssd", "/mnt/ssd").unwrap_err();
-    assert!(error.outcomes()[0].starts_with("left behind: pool 'ssd'"), "{}", whole(&error));
+    assert!(error.outcome_texts()[0].starts_with("left behind: pool 'ssd'"), "{}", whole(&error));
 }
 
 #[test]
@@ -64,7 +65,7 @@ fn foundrys_own_pools_and_pools_in_use_are_not_deleted() {
         let before = bench.host.fingerprint();
         let error = pools::delete(&bench.context(), name, force).unwrap_err();
         assert_eq!((error.kind(), error.message()), (Kind::Storage, sentence));
-        assert_eq!(error.outcomes(), ["nothing was changed"]);
+        assert_eq!(error.outcome_texts(), ["nothing was changed"]);
         assert_eq!(bench.host.changes_since(&before), NOTHING);
     };
     for force in [false, true] {
@@ -106,7 +107,10 @@ fn deleting_a_pool_leaves_its_volumes() {
         Bench::on(host_with_neighbours().with_image("ssd", "a", "raw", 1).with_inactive_pool("off", "/off"));
     let error = pools::delete(&bench.context(), "off", false).unwrap_err();
     assert_eq!(error.message(), "pool 'off' is not started, so its volumes cannot be seen");
-    assert_eq!((error.kind(), error.outcomes()), (Kind::Storage, &["nothing was changed".to_owned()][..]));
+    assert_eq!(
+        (error.kind(), error.outcome_texts()),
+        (Kind::Storage, vec!["nothing was changed".to_owned()])
+    );
     assert!(error.hint_text().unwrap().starts_with("--force forgets the pool"));
     assert!(bench.host.pool("off").unwrap().is_some_and(|p| !p.active), "it was not started to look");
     pools::delete(&bench.context(), "off", true).unwrap();
@@ -154,7 +158,7 @@ fn a_zfs_pool_that_is_not_there_is_not_left_defined() {
     let before = bench.host.fingerprint();
     let error = add(&bench).unwrap_err();
     assert_eq!(error.message(), "libvirt finds no ZFS pool with dataset 'tank/vms' on the host");
-    assert_eq!(error.outcomes(), ["the pool is undefined again"]);
+    assert_eq!(error.outcome_texts(), ["the pool is undefined again"]);
     assert_eq!(bench.host.changes_since(&before), NOTHING);
     add(&Bench::on(MemoryHost::new().with_directory("/dev/zvol/tank/vms"))).unwrap();
 }
@@ -205,8 +209,10 @@ fn a_stopped_pool_is_not_taken_for_an_empty_one() {
         image::dispensable(&context, "foundry-images", true).unwrap_err(),
     ] {
         assert_eq!(error.code(), Code::PoolInactive, "{}", whole(&error));
-        assert_eq!(error.hint_text(), Some("foundry pool start foundry-images"));
+        assert_eq!(error.hint_text().as_deref(), Some("foundry pool start foundry-images"));
     }
-    let unseen = gc::survey(&context, None).unwrap().unseen_pools.join("; ");
+    let unseen = gc::survey(&context, None).unwrap().unseen_pools;
+    let unseen: Vec<String> = unseen.iter().map(foundry::words::advice).collect();
+    let unseen = unseen.join("; ");
     assert!(unseen.contains("pool 'foundry-vms' is not started: foundry pool start foundry-vms"), "{unseen}");
 }

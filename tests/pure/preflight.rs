@@ -3,6 +3,7 @@
 
 use crate::support::bench::{Bench, GIB, bridge, foreign, host_with_neighbours, whole};
 use crate::support::manifests::{SMALL, WEB, plan, plan_with};
+use crate::support::shown::Shown;
 use foundry::domain_xml::VirtType;
 use foundry::host::memory::MemoryHost;
 use foundry::host::{
@@ -20,14 +21,14 @@ fn found(bench: &Bench, plan: &VmPlan) -> Error {
     let before = bench.host.fingerprint();
     let error = preflight(&bench.context(), plan).unwrap_err();
     assert_eq!(bench.host.changes_since(&before), NOTHING);
-    assert_eq!(error.outcomes(), ["nothing was changed"]);
+    assert_eq!(error.outcome_texts(), ["nothing was changed"]);
     error
 }
 
 fn assert_finds(bench: &Bench, plan: &VmPlan, kind: Kind, sentence: &str) {
     let error = found(bench, plan);
     assert_eq!(error.kind(), kind, "{}", whole(&error));
-    assert!(error.message().contains(sentence), "{sentence}\nis not in\n{}", error.message());
+    assert!(error.text().contains(sentence), "{sentence}\nis not in\n{}", error.text());
 }
 
 fn with_image(image: &str) -> VmPlan {
@@ -46,7 +47,7 @@ fn all_findings_come_at_once_and_the_worst_is_the_code() {
         Bench::on(host.with_foreign_domain(&foreign("web", "/x")).with_bridges(&[bridge("br1", false)]));
     let error = found(&bench, &plan_with(WEB, &[("bridge: br0}", "bridge: br0, vlan: 7}")]));
     assert_eq!((error.kind(), error.code()), (Kind::Storage, Code::ImageMissing));
-    insta::assert_snapshot!(error.message(), @r"
+    insta::assert_snapshot!(error.text(), @r"
     cannot create VM 'web' on this host
       a domain 'web' exists and is not foundry's [FND-4001]
         choose another name
@@ -68,7 +69,7 @@ fn what_is_not_about_storage_is_exit_4() {
         Kind::Vm,
         "VM 'web' exists\n    choose another name, or foundry destroy web first",
     );
-    // Its own volumes are no findings: nobody should be told to delete them.
+    // Its own volumes are no report: nobody should be told to delete them.
     assert!(!whole(&found(&bench, &plan(WEB))).contains("gc "));
 }
 
@@ -295,7 +296,7 @@ fn pools_must_be_there_and_be_such_that_disks_can_be_made() {
         Kind::Storage,
         "there is no pool 'foundry-vm'\n    did you mean 'foundry-vms'?",
     );
-    assert!(found(&bench, &in_pool("ssd")).message().contains("foundry pool add ssd dir PATH makes one"));
+    assert!(found(&bench, &in_pool("ssd")).text().contains("foundry pool add ssd dir PATH makes one"));
     let xml = "<pool type='iscsi'><name>luns</name><target><path>/dev/disk/by-path</path></target></pool>";
     bench.host.define_pool(xml).unwrap();
     assert_finds(
@@ -415,7 +416,7 @@ fn what_is_no_bootable_image_is_refused_with_the_reason() {
             &format!("image 'foundry-images:{name}' cannot be used"),
         );
         assert!(
-            found(&bench, &with_image(name)).message().contains(reason),
+            found(&bench, &with_image(name)).text().contains(reason),
             "{}",
             found(&bench, &with_image(name))
         );
@@ -472,7 +473,7 @@ fn an_image_by_path_that_others_can_replace_is_refused() {
     set(&below, 0o777);
     let error = refused();
     assert_eq!((error.kind(), error.code()), (Kind::Storage, Code::ImageOfOthers));
-    assert!(error.message().contains("may be written to by others (mode 777)"), "{}", whole(&error));
+    assert!(error.text().contains("may be written to by others (mode 777)"), "{}", whole(&error));
     set(&below, 0o1777);
     fine();
     set(&path, 0o666);
@@ -481,7 +482,7 @@ fn an_image_by_path_that_others_can_replace_is_refused() {
     set(&below, 0o755);
     // Only root can give a file away.
     if chown(&path, Some(12345), None).is_ok() {
-        assert!(refused().message().contains("belongs to user 12345"));
+        assert!(refused().text().contains("belongs to user 12345"));
     }
 }
 
@@ -502,7 +503,7 @@ fn an_image_by_path_is_a_regular_file() {
     ] {
         let error = found(&bench, &with_image(path));
         assert_eq!(error.code(), Code::NotAnImage, "{}", whole(&error));
-        assert!(error.message().contains(what), "{}", whole(&error));
+        assert!(error.text().contains(what), "{}", whole(&error));
     }
 }
 

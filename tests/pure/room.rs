@@ -2,6 +2,7 @@
 
 use crate::support::bench::{Bench, GIB, bridge, host_with_neighbours, whole};
 use crate::support::manifests::{WEB, plan};
+use crate::support::shown::Shown;
 use foundry::Kind;
 use foundry::host::Pools;
 use foundry::host::memory::MemoryHost;
@@ -13,7 +14,7 @@ const NOTHING: [&str; 0] = [];
 fn assert_finds(bench: &Bench, plan: &VmPlan, kind: Kind, sentence: &str) {
     let error = preflight(&bench.context(), plan).unwrap_err();
     assert_eq!(error.kind(), kind, "{}", whole(&error));
-    assert!(error.message().contains(sentence), "{}", whole(&error));
+    assert!(error.text().contains(sentence), "{}", whole(&error));
 }
 
 /// libvirt says what was left when it looked last.
@@ -46,7 +47,7 @@ fn the_room_of_a_pool_that_had_to_be_started_is_looked_at_too() {
         bench.host.forget_calls();
         let error = bench.create(&plan(WEB)).unwrap_err();
         assert_eq!(error.kind(), Kind::Storage);
-        assert!(error.message().contains("the VM needs 4 MiB at once"), "{}", whole(&error));
+        assert!(error.text().contains("the VM needs 4 MiB at once"), "{}", whole(&error));
         assert!(!bench.host.calls().iter().any(|c| c.starts_with("define_domain")));
         assert_eq!(bench.host.files(), files);
     }

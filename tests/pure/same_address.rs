@@ -2,6 +2,7 @@
 
 use crate::support::bench::{Bench, whole};
 use crate::support::manifests::{WEB, plan, plan_with};
+use crate::support::shown::Shown;
 use foundry::Kind;
 use foundry::host::Domains;
 use foundry::operations::vm::create::dry_run;
@@ -42,7 +43,7 @@ fn the_higher_one_goes() {
     let error = bench.create(&plan(WEB)).unwrap_err();
     assert_eq!(error.kind(), Kind::Vm);
     assert!(error.cause().unwrap().contains("VM 'rival' has the address"), "{}", whole(&error));
-    assert_eq!(error.outcomes(), ["everything that was made is removed again"]);
+    assert_eq!(error.outcome_texts(), ["everything that was made is removed again"]);
     assert!(bench.host.domain("web").unwrap().is_none());
     assert!(bench.host.domain("rival").unwrap().is_some());
     assert!(!bench.host.files().iter().any(|file| file == "/pool/vms/web_boot"));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::support::bench::{Bench, FORCE, GENTLE, GIB, disk_request, host_with_neighbours};
 use crate::support::manifests::{WEB, plan};
+use crate::support::shown::Shown;
 use foundry::host::{Affect, Disks, Domains};
 use foundry::operations::vm::{inspect, seed};
 use foundry::operations::{disk, gc, image};
@@ -36,7 +37,7 @@ fn nothing_changes_the_disks_of_a_saved_vm() {
         let before = bench.host.fingerprint();
         let error = act(&bench).unwrap_err();
         assert_eq!(error.code(), Code::SavedMemoryInTheWay, "{verb}: {error}");
-        assert_eq!(error.outcomes(), ["nothing was changed"], "{verb}");
+        assert_eq!(error.outcome_texts(), ["nothing was changed"], "{verb}");
         let hint = error.hint_text().unwrap();
         assert!(hint.contains("virsh start web") && hint.contains("virsh managedsave-remove web"), "{hint}");
         assert_eq!(bench.host.changes_since(&before), NOTHING, "{verb}");

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::support::bench::{Bench, GENTLE, TestClock, Told, disk_request, whole};
 use crate::support::manifests::{WEB, plan};
+use crate::support::shown::Shown;
 use foundry::host::memory::MemoryHost;
 use foundry::operations::disk::{attach, detach, survey};
 use foundry::operations::vm::{create, destroy};
@@ -87,15 +88,15 @@ fn no_image_is_deleted_and_no_vm_made_from_it_while_another_works_on_it() {
         let error = command(&rival.context()).unwrap_err();
         let told = "another foundry works on image 'debian-12' in pool 'foundry-images'";
         assert_eq!((error.kind(), error.message()), (Kind::Storage, told));
-        assert_eq!(error.outcomes(), ["nothing was changed"]);
+        assert_eq!(error.outcome_texts(), ["nothing was changed"]);
         assert_eq!(bench.host.changes_since(&before), NOTHING);
         assert!(rival.clock.elapsed() >= Duration::from_secs(10), "it waits");
 
         let rival = Rival::of(&bench, "never", true);
         let error = command(&rival.context()).unwrap_err();
         assert_eq!(
-            (error.kind(), error.outcomes()),
-            (Kind::Interrupted, &["nothing was changed".to_owned()][..])
+            (error.kind(), error.outcome_texts()),
+            (Kind::Interrupted, vec!["nothing was changed".to_owned()])
         );
         assert_eq!(bench.host.changes_since(&before), NOTHING);
         assert!(rival.clock.elapsed() < Duration::from_secs(1), "it does not wait on");
@@ -135,7 +136,7 @@ fn no_disk_comes_or_goes_while_another_works_on_the_vm() {
     // The one that has it here is this process. Nothing was noted yet, and so nothing is left.
     let holder = format!("process {} (", std::process::id());
     assert!(error.cause().unwrap().contains(&holder), "{}", whole(&error));
-    assert_eq!(error.outcomes(), ["nothing was changed"]);
+    assert_eq!(error.outcome_texts(), ["nothing was changed"]);
     assert_eq!(bench.host.changes_since(&before), NOTHING);
     detach(&rival.context(), &found, Duration::from_secs(5)).unwrap_err();
     assert_eq!(bench.host.files(), files);

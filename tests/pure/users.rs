@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::support::bench::{Bench, FORCE, GENTLE, GIB, disk_request, foreign, host_with_neighbours};
 use crate::support::manifests::{SMALL, WEB, plan, plan_with};
+use crate::support::shown::Shown;
 use foundry::host::memory::MemoryHost;
 use foundry::host::{Affect, Disks, DomainState, Domains, Pools, Volumes};
 use foundry::operations::storage::pools;
@@ -214,7 +215,7 @@ fn a_disk_is_no_image_and_no_remains() {
         let bench = Bench::on(host_with_neighbours().with_image("foundry-vms", "web_boot", "qcow2", GIB));
         put(&bench, "/pool/vms/web_boot", "foundry-vms");
         let error = bench.create(&plan(WEB)).unwrap_err();
-        let text = error.to_string();
+        let text = error.text();
         assert_eq!(error.code(), Code::VolumeTaken, "{kind}: {text}");
         assert!(!text.contains("vol-delete") && !text.contains("foundry gc"), "{kind}: {text}");
         assert!(text.contains("choose another name"), "{kind}: {text}");

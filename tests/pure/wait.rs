@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::support::bench::{Bench, FORCE, bridge, host_with_neighbours, whole};
 use crate::support::manifests::{SMALL, WEB, plan};
+use crate::support::shown::Shown;
 use base64::Engine;
 use foundry::host::memory::{Effect, Guest};
 use foundry::host::{AddressSource, Bridge, DomainState, GuestAddress, Why};
@@ -88,7 +89,7 @@ fn what_does_not_come_in_time_is_exit_6_with_the_stage_it_reached() {
         let (bench, vm) = small(Guest::new());
         let error = waited(&bench, &vm, goal).unwrap_err();
         assert_eq!((error.kind(), error.to_string().as_str()), (Kind::Timeout, sentence));
-        assert_eq!(error.outcomes(), [STAYS]);
+        assert_eq!(error.outcome_texts(), [STAYS]);
         assert!(bench.clock.elapsed() >= MINUTE);
     }
 }
@@ -98,10 +99,10 @@ fn what_does_not_come_in_time_is_exit_6_with_the_stage_it_reached() {
 fn a_bridge_that_went_down_is_told_of() {
     let mut bench = Bench::new();
     let vm = bench.create(&plan(WEB)).unwrap();
-    assert_eq!(waited(&bench, &vm, Goal::Agent).unwrap_err().hint_text(), None);
+    assert_eq!(waited(&bench, &vm, Goal::Agent).unwrap_err().hint_text().as_deref(), None);
     bench.host = bench.host.with_bridges(&[Bridge { is_up: false, ..bridge("br0", false) }]);
     let error = waited(&bench, &vm, Goal::Agent).unwrap_err();
-    assert_eq!(error.hint_text(), Some("bridge 'br0' is down: ip link set br0 up"));
+    assert_eq!(error.hint_text().as_deref(), Some("bridge 'br0' is down: ip link set br0 up"));
 }
 
 #[test]
@@ -115,7 +116,7 @@ fn ctrl_c_ends_the_waiting_and_not_the_vm() {
         (error.kind(), error.message()),
         (Kind::Interrupted, "VM 'small': interrupted while waiting for the guest agent")
     );
-    assert_eq!(error.outcomes(), [STAYS]);
+    assert_eq!(error.outcome_texts(), [STAYS]);
     assert!(bench.clock.elapsed() < MINUTE);
 }
 
@@ -130,7 +131,7 @@ fn a_guest_that_the_hypervisor_stopped_is_recognised() {
         "VM 'small' stopped before it was ready: the hypervisor stopped it with an error of its own"
     );
     assert!(error.hint_text().unwrap().contains("--virt-type qemu"), "{}", whole(&error));
-    assert_eq!(error.outcomes(), [STAYS]);
+    assert_eq!(error.outcome_texts(), [STAYS]);
     assert_eq!(bench.clock.elapsed(), Duration::ZERO, "there is nothing to wait for");
 }
 
@@ -168,7 +169,7 @@ fn a_guest_that_went_is_not_waited_for() {
         assert!(error.kind() == Kind::Vm && error.cause().unwrap().starts_with(cause), "{}", whole(&error));
         assert_eq!(error.hint_text().is_some(), hint.is_some(), "{}", whole(&error));
         assert!(hint.is_none_or(|hint| error.hint_text().unwrap().contains(hint)), "{}", whole(&error));
-        assert_eq!(error.outcomes(), [STAYS]);
+        assert_eq!(error.outcome_texts(), [STAYS]);
     }
 }
 
@@ -179,8 +180,8 @@ fn a_vm_that_was_taken_away_does_not_stay() {
     bench.destroy("small", FORCE).unwrap();
     let error = wait(&bench.context(), &vm, Goal::Ip, MINUTE).unwrap_err();
     assert_eq!((error.kind(), error.cause()), (Kind::Vm, Some("it is gone: somebody else took it away")));
-    assert_eq!(error.hint_text(), None);
-    assert_eq!(error.outcomes(), ["foundry gc lists which volumes nobody uses"]);
+    assert_eq!(error.hint_text().as_deref(), None);
+    assert_eq!(error.outcome_texts(), ["foundry gc lists which volumes nobody uses"]);
 }
 
 /// Somebody may let it go on, and so it is waited for; that it is paused is the reason when nobody does.
@@ -194,8 +195,11 @@ fn a_guest_that_is_paused_is_told_of() {
         let (bench, vm) = small(Guest::new());
         bench.host.set_state_because("small", DomainState::Paused, why);
         let error = waited(&bench, &vm, Goal::Agent).unwrap_err();
-        assert_eq!((error.kind(), error.cause(), error.hint_text()), (Kind::Timeout, Some(cause), hint));
-        assert_eq!(error.outcomes(), [STAYS]);
+        assert_eq!(
+            (error.kind(), error.cause(), error.hint_text().as_deref()),
+            (Kind::Timeout, Some(cause), hint)
+        );
+        assert_eq!(error.outcome_texts(), [STAYS]);
     }
 }
 
@@ -214,7 +218,7 @@ fn cloud_inits_errors_are_the_vms() {
     let error = waited(&bench, &vm, Goal::CloudInit).unwrap_err();
     assert_eq!((error.kind(), error.message()), (Kind::Vm, "cloud-init in VM 'small' ended with errors"));
     assert!(error.cause().unwrap().contains("1 of 2 failed"), "{error}");
-    assert_eq!(error.outcomes(), [STAYS]);
+    assert_eq!(error.outcome_texts(), [STAYS]);
 }
 
 #[test]
@@ -238,7 +242,7 @@ fn the_console_tells_of_cloud_init_and_of_failures() {
     let error = waited(&bench, &vm, Goal::CloudInit).unwrap_err();
     assert_eq!(error.cause(), Some("cloud-init is at work"));
     assert_eq!(
-        error.outcomes()[0],
+        error.outcome_texts()[0],
         "the console's last lines:\n  | [    0.0] Linux\n  | [  OK  ] net\n  | cloud-init[9]: Cloud-init v. 24.1 running 'modules:final'"
     );
 
@@ -276,7 +280,7 @@ fn a_failure_on_the_console_is_one() {
     let error = waited(&bench, &vm, Goal::CloudInit).unwrap_err();
     assert_eq!((error.kind(), error.message()), (Kind::Vm, "cloud-init in VM 'small' ended with errors"));
     assert_eq!(error.cause(), Some("util.py[WARNING]: Running module scripts_user (<module>) failed"));
-    assert_eq!(error.outcomes(), [STAYS]);
+    assert_eq!(error.outcome_texts(), [STAYS]);
 }
 
 /// The result is written after the last words: an agent that answers is asked for it a little longer.
@@ -318,6 +322,6 @@ fn a_lost_connection_does_not_take_the_vm_with_it() {
         bench.host.fail_at(n, Effect::BrokenBefore);
         let error = waited(&bench, &vm, Goal::Ip).unwrap_err();
         assert_eq!(error.kind(), Kind::Connection);
-        assert_eq!(error.outcomes(), [STAYS], "{}", whole(&error));
+        assert_eq!(error.outcome_texts(), [STAYS], "{}", whole(&error));
     }
 }

@@ -1,11 +1,11 @@
 //! What the tests of operations share: a host in memory with neighbours on it, a clock that does not
 //! wait, and a way to run the verbs.
 
+use super::shown::Shown;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::manifests::{WEB, plan};
-use foundry::Error;
 use foundry::host::memory::{Fingerprint, MemoryHost};
 use foundry::host::{Bridge, Domains};
 use foundry::operations::disk::Request;
@@ -15,6 +15,7 @@ use foundry::operations::{Cancel, Clock, Context, Event, Progress, Settings};
 use foundry::plan::{DiskFormat, VmPlan};
 use foundry::record::{Owner, Record};
 use foundry::units::Bytes;
+use foundry::{Error, words};
 use serde_json::Value;
 
 /// Bytes of a gibibyte.
@@ -200,7 +201,10 @@ impl Told {
     }
 
     pub(crate) fn warnings(&self) -> Vec<String> {
-        self.pick(|event| if let Event::Warning(text) = event { Some(text.clone()) } else { None })
+        self.pick(|event| match event {
+            Event::Warning { message, advice } => Some(words::with_advice(message, advice.as_ref())),
+            _ => None,
+        })
     }
 
     pub(crate) fn done(&self) -> Vec<String> {
@@ -219,5 +223,5 @@ impl Told {
 /// What an error says, all of it.
 pub(crate) fn whole(error: &Error) -> String {
     let hint = error.hint_text().map(|h| format!("\nhint: {h}")).unwrap_or_default();
-    format!("{error}{hint}\n{}", error.outcomes().join("\n"))
+    format!("{}{hint}\n{}", error.text(), error.outcome_texts().join("\n"))
 }

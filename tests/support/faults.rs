@@ -1,5 +1,6 @@
 //! A fault at every call, and what may be left then.
 
+use super::shown::Shown;
 use std::collections::BTreeSet;
 
 use foundry::Error;
@@ -36,7 +37,7 @@ pub(crate) fn each_fault<T>(
 
 /// Every difference must be named by the error, but for pools: those stay once they are made.
 pub(crate) fn assert_named(changes: &[String], error: &Error, label: &str) {
-    let told = error.outcomes().join("\n");
+    let told = error.outcome_texts().join("\n");
     for change in changes {
         let mut words = change[2..].split([' ', ':']);
         let (kind, name) = (words.next().unwrap(), words.next().unwrap());

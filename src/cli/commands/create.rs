@@ -168,7 +168,7 @@ fn dry_run(args: &CreateArgs, context: &Context, plans: &[VmPlan], ui: &Ui) -> R
 /// Asks the host about all documents before anything is made of the first one.
 fn check_all(context: &Context, plans: &[VmPlan], ui: &Ui) -> Result<(), Error> {
     for_all(plans, ui, |plan| {
-        context.cancel.check().map_err(|stopped| stopped.outcome("nothing was changed"))?;
+        context.cancel.check().map_err(|stopped| stopped.unchanged())?;
         preflight(context, plan).map(drop)
     })
 }

@@ -11,6 +11,7 @@ use crate::connect::connect;
 use crate::consent::{self, name_spared, name_volumes};
 use crate::output::parse_duration;
 use crate::ui::Ui;
+use crate::words;
 use crate::{Global, interrupt};
 use foundry_core::error::{Code, Error};
 use foundry_core::manifest::load_file;
@@ -144,7 +145,12 @@ fn question(demolitions: &[Demolition]) -> String {
         text.push_str(&format!("Destroy VM '{}' ({})\n", printable(&domain.name), domain.state));
         name_volumes(&mut text, "and delete these disks for good:", &demolition.volumes);
         name_volumes(&mut text, "and keep these disks:", &demolition.kept);
-        name_spared(&mut text, &[demolition.spared.as_slice(), &demolition.left].concat());
+        let left = demolition
+            .left
+            .iter()
+            .map(|left| (left.what.clone(), words::with_advice(&left.why, left.advice.as_ref())));
+        let spared: Vec<(String, String)> = demolition.spared.iter().cloned().chain(left).collect();
+        name_spared(&mut text, &spared);
     }
     text.push_str("Go ahead?");
     text

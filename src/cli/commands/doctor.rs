@@ -1,11 +1,14 @@
 //! `foundry doctor`
 
 use clap::Args;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::create::plan_all;
 use crate::connect::{connect, uri};
 use crate::output::{OutputArgs, table};
 use crate::ui::Ui;
+use crate::words;
 use crate::{Global, interrupt};
 use foundry_core::error::{Error, Kind};
 use foundry_core::names::PoolName;
@@ -90,7 +93,7 @@ fn show(report: &Report, args: &DoctorArgs, (global, ui): (&Global, &Ui)) -> Res
         let rows = report.checks.iter().flat_map(rows);
         table(&["CHECK", "STATE", "FOUND"], rows, args.no_headers, ui.columns())
     };
-    args.output.show(report, &names, |_| rows(), (global, ui))?;
+    args.output.show(&ReportView::of(report), &names, |_| rows(), (global, ui))?;
     if args.output.form(global).is_table() && !report.left_out.is_empty() {
         ui.note(&format!("Not looked at, since this is another machine: {}", report.left_out.join("; ")));
     }
@@ -121,6 +124,33 @@ fn verdict(
     ui.line(&format!("Ready: {what} can be created here{warnings}"))
 }
 
+/// All that was found.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ReportView<'a> {
+    /// In the order in which one thing needs another.
+    checks: Vec<CheckView<'a>>,
+    /// What could not be looked at because the host is another machine.
+    left_out: &'a [&'static str],
+}
+
+/// What one look found.
+#[derive(Debug, Serialize, JsonSchema)]
+struct CheckView<'a> {
+    #[serde(flatten)]
+    check: &'a Check,
+    /// What to do about it: sentences, or commands.
+    todo: Vec<String>,
+}
+
+impl<'a> ReportView<'a> {
+    fn of(report: &'a Report) -> Self {
+        let view =
+            |check: &'a Check| CheckView { check, todo: check.advice.iter().map(words::advice).collect() };
+        Self { checks: report.checks.iter().map(view).collect(), left_out: &report.left_out }
+    }
+}
+
 /// What was looked at, as kubectl has TYPE/NAME.
 fn name(check: &Check) -> String {
     check.object.as_ref().map_or_else(|| check.name.to_string(), |object| format!("{}/{object}", check.name))
@@ -130,6 +160,7 @@ fn name(check: &Check) -> String {
 fn rows(check: &Check) -> Vec<Vec<String>> {
     let code = check.code.map(|code| format!(" [{code}]")).unwrap_or_default();
     let first = vec![check.title(), check.state.as_str().to_owned(), format!("{}{code}", check.found)];
-    let todo = check.todo.iter().map(|what| vec![String::new(), String::new(), format!("→ {what}")]);
+    let todo = check.advice.iter().map(words::advice);
+    let todo = todo.map(|what| vec![String::new(), String::new(), format!("→ {what}")]);
     std::iter::once(first).chain(todo).collect()
 }

@@ -3,11 +3,14 @@
 use std::fmt::Write as _;
 
 use clap::Args;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::destroy::tell_all;
 use crate::connect::connect;
 use crate::output::{Listed, ListingArgs, age, or_dash};
 use crate::ui::Ui;
+use crate::words;
 use crate::{Global, interrupt};
 use foundry_core::error::{Code, Error};
 use foundry_core::text::printable;
@@ -43,11 +46,9 @@ pub(super) fn run(args: &GcArgs, global: &Global, ui: &Ui) -> Result<(), Error> 
     let places = Places::of(context.host.uri());
     let named: Vec<Choice> = args.names.iter().map(|name| name.as_str().into()).collect();
     let found = gc::survey_for(&context, places.as_ref(), &named)?;
-    found
-        .unseen
-        .iter()
-        .chain(&found.unseen_pools)
-        .for_each(|unseen| ui.warn(&format!("not looked at: {unseen}")));
+    let pools = found.unseen_pools.iter().map(words::advice);
+    let unseen = found.unseen.iter().cloned().chain(pools);
+    unseen.for_each(|unseen| ui.warn(&format!("not looked at: {unseen}")));
     // A name that is none ends it before anything is done.
     let chosen = gc::choose(&context, &found, &named)?;
     show(args, &found, (global, ui))?;
@@ -86,14 +87,31 @@ fn show(args: &GcArgs, found: &Survey, (global, ui): (&Global, &Ui)) -> Result<(
         true => "Nothing was left",
         false => "Nothing was left where it could be looked",
     };
-    args.listing.show(&found.remains, nothing, (global, ui))?;
+    let views: Vec<RemainsView<'_>> = found.remains.iter().map(RemainsView::of).collect();
+    args.listing.show(&views, nothing, (global, ui))?;
     if args.listing.form(global).is_table() {
         hint(args, &found.remains, ui);
     }
     Ok(())
 }
 
-impl Listed for Remains {
+/// One thing that was left.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct RemainsView<'a> {
+    #[serde(flatten)]
+    remains: &'a Remains,
+    /// What else can be done about it: a command.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+}
+
+impl<'a> RemainsView<'a> {
+    fn of(remains: &'a Remains) -> Self {
+        Self { remains, hint: remains.advice.as_ref().map(words::advice) }
+    }
+}
+
+impl Listed for RemainsView<'_> {
     type Object = Self;
     const HEADERS: &'static [&'static str] = &["WHAT", "NAME", "AGE", "SIZE", "FATE", "VOLUMES", "REASON"];
     const WIDE_HEADERS: &'static [&'static str] = &["OR"];
@@ -103,19 +121,20 @@ impl Listed for Remains {
     }
 
     fn name(&self) -> Option<String> {
-        Some(self.name.clone())
+        Some(self.remains.name.clone())
     }
 
     fn cells(&self) -> Vec<String> {
-        let volumes = Some(self.volumes.join(", ")).filter(|v| !v.is_empty());
+        let Remains { kind, name, since, size, fate, volumes, reason, .. } = self.remains;
+        let volumes = Some(volumes.join(", ")).filter(|v| !v.is_empty());
         vec![
-            self.kind.as_str().to_owned(),
-            self.name.clone(),
-            or_dash(self.since.as_deref().map(age)),
-            or_dash(self.size.map(|size| size.to_string())),
-            self.fate.as_str().to_owned(),
+            kind.as_str().to_owned(),
+            name.clone(),
+            or_dash(since.as_deref().map(age)),
+            or_dash(size.map(|size| size.to_string())),
+            fate.as_str().to_owned(),
             or_dash(volumes),
-            self.reason.clone(),
+            reason.clone(),
         ]
     }
 
@@ -140,7 +159,7 @@ fn agree(chosen: &[&Remains], ui: &Ui) -> Result<(), Error> {
     if !ui.can_ask() {
         return Err(Error::new(Code::NobodyToAsk, "nobody can be asked whether what was left may go")
             .hint("--yes removes it without a question, --dry-run shows it")
-            .outcome("nothing was changed"));
+            .unchanged());
     }
     match ui.confirm(&question(chosen))? {
         true => Ok(()),

@@ -8,6 +8,7 @@ use crate::habits::KINDS;
 use crate::output::{Form, OutputArgs, age, details};
 use crate::ui::Ui;
 use crate::watch::watch;
+use crate::words;
 use foundry_core::error::{Code, Error};
 use foundry_core::record::Record;
 use foundry_engine::vm::inspect::{self, Seen};
@@ -58,7 +59,8 @@ pub(super) fn run(args: &GetArgs, global: &Global, ui: &Ui) -> Result<(), Error>
     if args.watch {
         let mut last = None;
         return watch(global, ui, |context| {
-            let seen = inspect::get(context, &args.name)?;
+            let mut seen = inspect::get(context, &args.name)?;
+            words::add_advice(&mut seen);
             let is_same = last.as_ref() == Some(&seen.vm);
             last = Some(seen.vm.clone());
             if is_same { Ok(()) } else { show_again(args, &seen, (global, ui)) }
@@ -66,6 +68,7 @@ pub(super) fn run(args: &GetArgs, global: &Global, ui: &Ui) -> Result<(), Error>
     }
     let context = connect(global, ui)?;
     let mut seen = inspect::get(&context, &args.name).map_err(|error| of_a_kind(args, error))?;
+    words::add_advice(&mut seen);
     if args.with_secrets {
         inspect::add_secrets(&context, &mut seen)?;
     }

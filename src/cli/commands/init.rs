@@ -7,6 +7,7 @@ use super::init_answers::starter;
 use super::init_args::InitArgs;
 use crate::Global;
 use crate::ui::Ui;
+use crate::words;
 use foundry_core::error::{Code, Error};
 use foundry_core::manifest;
 use foundry_core::plan::VmPlan;
@@ -18,7 +19,7 @@ pub(super) fn run(args: &InitArgs, global: &Global, ui: &Ui) -> Result<(), Error
         return Err(incomplete(args));
     }
     let starter = starter(args, asks, global, ui)?;
-    let text = starter.to_yaml();
+    let text = starter.to_yaml(words::MANIFEST_HEAD);
     judge(&text, global)?;
     if starter.ssh_keys.is_empty() {
         ui.note("Nobody can log in to this VM: no --ssh-key was given");
@@ -71,6 +72,6 @@ fn write_new(file: &str, text: &str) -> Result<(), Error> {
             }
             _ => what(Code::FileUnwritable).because(io_cause(&error)),
         }
-        .outcome("nothing was changed")
+        .unchanged()
     })
 }

@@ -7,6 +7,7 @@ use crate::connect::connect;
 use crate::output::{Listed, ListingArgs, Selector, Shown, age, or_dash};
 use crate::ui::Ui;
 use crate::watch::watch;
+use crate::words;
 use foundry_core::error::Error;
 use foundry_core::manifest::{Phase, VirtualMachine};
 use foundry_engine::Context;
@@ -57,6 +58,7 @@ impl ListArgs {
         if let Some(selector) = &self.selector {
             seen.retain(|vm| selector.matches(&vm.vm.metadata.labels));
         }
+        seen.iter_mut().for_each(words::add_advice);
         Ok(seen)
     }
 }

@@ -4,6 +4,8 @@ use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use super::config::SettingView;
+use super::doctor::ReportView;
+use super::gc::RemainsView;
 use super::image::{CatalogView, FreshnessView, ImageView};
 use super::pool::PoolView;
 use crate::config;
@@ -13,8 +15,6 @@ use foundry_core::error::Error;
 use foundry_core::manifest::VirtualMachine;
 use foundry_core::schema::{self, written};
 use foundry_engine::disk::Disk;
-use foundry_engine::doctor::Report;
-use foundry_engine::gc::Remains;
 use foundry_engine::storage::status::StorageStatus;
 
 /// Print the JSON Schema of manifests, configurations or JSON output
@@ -84,8 +84,8 @@ fn of(what: What) -> Value {
         What::PoolInfo => written::<PoolView<'_>>(),
         What::DiskList => written::<Vec<Disk>>(),
         What::StorageStatus => written::<StorageStatus>(),
-        What::Gc => written::<Vec<Remains>>(),
-        What::Doctor => written::<Report>(),
+        What::Gc => written::<Vec<RemainsView<'_>>>(),
+        What::Doctor => written::<ReportView<'_>>(),
         What::Config => config::schema::configuration(),
         What::ConfigOrigins => written::<Vec<SettingView<'_>>>(),
         What::ConfigContexts => config::schema::contexts(),

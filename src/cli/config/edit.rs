@@ -20,7 +20,7 @@ pub fn save_current_context(path: &Path, name: &ContextName) -> Result<(), Error
     let unwritable = |e: &io::Error| {
         Error::new(Code::FileUnwritable, format!("cannot write {}", path.display()))
             .because(io_cause(e))
-            .outcome("nothing was changed")
+            .unchanged()
     };
     let before = match file::text(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => String::new(),
@@ -44,7 +44,7 @@ pub fn with_current_context(text: &str, name: &ContextName, path: &Path) -> Resu
         Error::new(Code::FileUnwritable, format!("cannot change {CURRENT} in {}", path.display()))
             .because("its value is not a word on the key's line")
             .hint(format!("write '{CURRENT}: {name}' there"))
-            .outcome("nothing was changed")
+            .unchanged()
     })
 }
 
@@ -102,6 +102,7 @@ fn scalar_length(rest: &str) -> Option<usize> {
 #[allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 mod tests {
     use super::*;
+    use crate::words;
 
     fn edit(text: &str) -> Result<String, Error> {
         with_current_context(text, &"lab".parse().unwrap(), Path::new("c.yaml"))
@@ -148,8 +149,8 @@ mod tests {
             "output: wide\n...\n",
         ] {
             let error = edit(text).unwrap_err();
-            assert_eq!(error.outcomes(), ["nothing was changed"], "{text:?}");
-            assert_eq!(error.hint_text(), Some("write 'currentContext: lab' there"));
+            assert_eq!(words::outcomes(&error), ["nothing was changed"], "{text:?}");
+            assert_eq!(words::hint(&error).as_deref(), Some("write 'currentContext: lab' there"));
         }
     }
 

@@ -3,14 +3,22 @@
 //! Each layer has an error type of its own; here they become the one [`Error`] that leaves the
 //! library. Each has a [`Code`], from which its [`Kind`] and with it the exit code follows.
 
+mod advice;
 mod catalogue;
 mod code;
+mod issue;
+mod outcome;
 mod several;
 
+use std::error::Error as Source;
 use std::fmt;
+use std::sync::Arc;
 
+pub use advice::{Advice, AdvicePart, Verb};
 pub use catalogue::Explanation;
 pub use code::Code;
+pub use issue::Issue;
+pub use outcome::{Outcome, Remainder};
 pub use several::Several;
 
 use crate::text::{printable, printable_lines};
@@ -49,19 +57,23 @@ impl Kind {
     }
 }
 
-/// A failure as shown to a person: what failed, why, the outcome, and what to do.
+/// A failure: what failed, why, what to do about it, and what became of what was begun.
+///
+/// Code, advice and outcomes are data that a program can act on; the command line makes sentences of them.
 #[derive(Debug, Clone)]
-pub struct Error(Box<Told>);
+pub struct Error(Box<ErrorInner>);
 
 /// Behind a box, so that a `Result` stays small on the way where nothing fails.
 #[derive(Debug, Clone)]
-struct Told {
+struct ErrorInner {
     code: Code,
     message: String,
+    issues: Vec<Issue>,
     cause: Option<String>,
     detail: Option<String>,
-    hint: Option<String>,
-    outcome: Vec<String>,
+    advice: Option<Advice>,
+    outcomes: Vec<Outcome>,
+    source: Option<Arc<dyn Source + Send + Sync>>,
 }
 
 impl Error {
@@ -80,14 +92,24 @@ impl Error {
 
     /// Makes an error of lines in which each value is shown as [`printable`] shows it.
     pub fn of_text(code: impl Into<Code>, message: impl Into<String>) -> Self {
-        Self(Box::new(Told {
+        Self(Box::new(ErrorInner {
             code: code.into(),
             message: printable_lines(&message.into()),
+            issues: Vec::new(),
             cause: None,
             detail: None,
-            hint: None,
-            outcome: Vec::new(),
+            advice: None,
+            outcomes: Vec::new(),
+            source: None,
         }))
+    }
+
+    /// Makes an error of all that stands in the way of something, with the worst code of them.
+    pub fn of_issues(title: impl Into<String>, issues: Vec<Issue>) -> Self {
+        let codes: Several = issues.iter().map(|issue| issue.code).collect();
+        let mut error = Self::new(codes.worst().unwrap_or(Kind::Vm.into()), title);
+        error.0.issues = issues;
+        error
     }
 
     /// One error for several that are of equal weight, a line each; `None` where there is none.
@@ -107,10 +129,17 @@ impl Error {
         self
     }
 
-    /// Adds what to do about it.
+    /// Adds what to do about it, in place of what was advised before.
     #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.0.hint = Some(printable(&hint.into()));
+    pub fn hint(mut self, advice: impl Into<Advice>) -> Self {
+        self.0.advice = Some(advice.into());
+        self
+    }
+
+    /// Adds the error that it was made of.
+    #[must_use]
+    pub fn caused_by(mut self, source: impl Source + Send + Sync + 'static) -> Self {
+        self.0.source = Some(Arc::new(source));
         self
     }
 
@@ -121,19 +150,17 @@ impl Error {
         self
     }
 
-    /// Adds a sentence on what was removed again or left behind.
+    /// Adds what became of what was begun, or of one object.
     #[must_use]
-    pub fn outcome(mut self, sentence: impl Into<String>) -> Self {
-        self.0.outcome.push(printable(&sentence.into()));
+    pub fn outcome(mut self, outcome: impl Into<Outcome>) -> Self {
+        self.0.outcomes.push(outcome.into());
         self
     }
 
-    /// Adds a sentence with lines of others below it, each with a mark before it.
+    /// Adds that nothing was changed.
     #[must_use]
-    pub fn outcome_with(mut self, sentence: &str, lines: &[String]) -> Self {
-        let lines = lines.iter().map(|line| format!("\n  | {}", line.replace('\n', "\\n")));
-        self.0.outcome.push(printable_lines(&format!("{sentence}{}", lines.collect::<String>())));
-        self
+    pub fn unchanged(self) -> Self {
+        self.outcome(Outcome::Unchanged)
     }
 
     /// Gives it another kind, where the same refusal of libvirt's means something else: that kind's general code.
@@ -165,6 +192,11 @@ impl Error {
         &self.0.message
     }
 
+    /// What stands in the way, if it is more than one thing or a look found it.
+    pub fn issues(&self) -> &[Issue] {
+        &self.0.issues
+    }
+
     /// Why it failed.
     pub fn cause(&self) -> Option<&str> {
         self.0.cause.as_deref()
@@ -176,19 +208,23 @@ impl Error {
     }
 
     /// What to do about it.
-    pub fn hint_text(&self) -> Option<&str> {
-        self.0.hint.as_deref()
+    pub fn advice(&self) -> Option<&Advice> {
+        self.0.advice.as_ref()
     }
 
     /// What was removed again or left behind.
-    pub fn outcomes(&self) -> &[String] {
-        &self.0.outcome
+    pub fn outcomes(&self) -> &[Outcome] {
+        &self.0.outcomes
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.message)?;
+        let codes: Several = self.0.issues.iter().map(|issue| issue.code).collect();
+        for issue in &self.0.issues {
+            write!(f, "\n  {}{}", issue.message, codes.mark(issue.code))?;
+        }
         if let Some(cause) = &self.0.cause {
             write!(f, ": {cause}")?;
         }
@@ -196,7 +232,12 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl Source for Error {
+    fn source(&self) -> Option<&(dyn Source + 'static)> {
+        let source = self.0.source.as_ref()?;
+        Some(source.as_ref())
+    }
+}
 
 impl From<quick_xml::SeError> for Error {
     fn from(error: quick_xml::SeError) -> Self {

@@ -64,6 +64,7 @@ impl Batch {
                     path: format!("{}: {path}", plan.name),
                     value: Some(taken.key().clone()),
                     code,
+                    advice: None,
                     message: format!("is taken by another VM of this file ({})", taken.get()),
                 });
                 false

@@ -2,9 +2,8 @@
 
 use super::judge::{Judge, Judged};
 use super::{Defaults, ImageRef};
-use crate::error::Code;
+use crate::error::{Advice, Code, Verb};
 use crate::names::{NameError, PoolName, VolumeName};
-use crate::text::shell_word;
 
 const IMAGE: &str = "spec.bootDisk.image";
 const POOL: &str = "spec.bootDisk.imagePool";
@@ -42,36 +41,39 @@ enum Named {
 
 fn image(judge: &mut Judge, image: &str) -> Judged<Named> {
     let image = judge.text(IMAGE, image)?;
-    let named = match (misplaced(image), image.split_once(':')) {
-        (Some(message), _) => Err(message),
+    if let Some((message, advice)) = misplaced(image) {
+        let rejected = judge.wrong(Code::ImageReference, IMAGE, image, message);
+        advice.into_iter().for_each(|advice| judge.advise(advice));
+        return Err(rejected);
+    }
+    let named = match image.split_once(':') {
         _ if image.starts_with('/') => path(image).map(Named::Path),
-        (_, Some((pool, volume))) => in_pool(pool, volume),
-        (_, None) => {
-            image.parse().map(|volume| Named::Volume(None, volume)).map_err(|e: NameError| e.to_string())
-        }
+        Some((pool, volume)) => in_pool(pool, volume),
+        None => image.parse().map(|volume| Named::Volume(None, volume)).map_err(|e: NameError| e.to_string()),
     };
     named.map_err(|message| judge.wrong(Code::ImageReference, IMAGE, image, message))
 }
 
-/// What people write that is none of the three forms, with the way to get there.
-fn misplaced(image: &str) -> Option<String> {
+/// What people write that is none of the three forms, and what leads to one of them.
+fn misplaced(image: &str) -> Option<(&'static str, Option<Advice>)> {
     if image.is_empty() {
-        return Some("is empty; for a disk without an image leave it out and write 'empty: true'".into());
+        return Some(("is empty; for a disk without an image leave it out and write 'empty: true'", None));
     }
     if image.contains("://") {
         // What could be a password is not repeated, nor what is too long to be read or not plain.
         let is_short = image.len() <= 100 && image.chars().all(|c| c.is_ascii_graphic() && !"@?".contains(c));
-        let url = if is_short { shell_word(image) } else { "URL".into() };
-        return Some(format!(
-            "is a URL; 'foundry image pull {url}' downloads it; give the image's name here"
-        ));
+        let url = if is_short { image } else { "URL" };
+        let pull = Verb::ImagePull { image: Some(url.into()) };
+        let advice = Advice::from(pull).text(" downloads it and prints the image's name");
+        return Some(("is a URL; give the name of an image here", Some(advice)));
     }
     if image.contains('/') && !image.starts_with('/') && !image.contains(':') {
-        return Some(
+        let import = Verb::ImageImport { file: Some(image.into()), name: None, convert: false };
+        return Some((
             "is a relative path, and the hypervisor has no directory to start from; \
-             give an absolute path, or 'foundry image import' it and give the volume's name"
-                .into(),
-        );
+             give an absolute path, or the name of an image",
+            Some(Advice::from(import).text(" makes an image of the file and prints its name")),
+        ));
     }
     None
 }

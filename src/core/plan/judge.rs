@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use super::{Problem, Problems};
-use crate::error::Code;
+use crate::error::{Advice, Code};
 use crate::manifest::{Number, shortened};
 use crate::names::{NameError, nearest};
 
@@ -38,7 +38,7 @@ impl Judge {
         message: impl Into<String>,
     ) -> Rejected {
         let value = Some(shortened(&value.to_string()));
-        self.record(Problem { path: path.into(), value, message: message.into(), code })
+        self.record(Problem { path: path.into(), value, message: message.into(), code, advice: None })
     }
 
     /// Records what is wrong with a value that must not be shown, or is too much to be.
@@ -48,7 +48,14 @@ impl Judge {
         path: impl Into<String>,
         message: impl Into<String>,
     ) -> Rejected {
-        self.record(Problem { path: path.into(), value: None, message: message.into(), code })
+        self.record(Problem { path: path.into(), value: None, message: message.into(), code, advice: None })
+    }
+
+    /// Adds to the problem that was recorded last what leads to a right value.
+    pub(super) fn advise(&mut self, advice: Advice) {
+        if let Some(problem) = self.problems.last_mut() {
+            problem.advice = Some(advice);
+        }
     }
 
     /// Records what is missing.

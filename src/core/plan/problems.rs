@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::error::{Code, Error, Kind, Several};
+use crate::error::{Advice, Code, Error, Kind, Several};
 use crate::text::printable;
 
 /// One wrong or missing value.
@@ -16,6 +16,8 @@ pub struct Problem {
     pub message: String,
     /// Which rule it breaks, of [`Kind::Validation`].
     pub code: Code,
+    /// What leads to a right value.
+    pub advice: Option<Advice>,
 }
 
 /// All problems of one manifest, never empty.
@@ -56,6 +58,11 @@ impl Problems {
         self.list.iter().map(|problem| problem.code)
     }
 
+    /// What to do about the first of them for which that is known.
+    pub fn advice(&self) -> Option<&Advice> {
+        self.list.iter().find_map(|problem| problem.advice.as_ref())
+    }
+
     /// The code of the whole.
     pub fn code(&self) -> Code {
         self.codes().collect::<Several>().worst().unwrap_or(Kind::Validation.into())
@@ -86,6 +93,10 @@ impl std::error::Error for Problems {}
 
 impl From<Problems> for Error {
     fn from(problems: Problems) -> Self {
-        Self::of_text(problems.code(), problems.to_string())
+        let error = Self::of_text(problems.code(), problems.to_string());
+        match problems.advice() {
+            Some(advice) => error.hint(advice.clone()),
+            None => error,
+        }
     }
 }

@@ -36,9 +36,7 @@ impl Source {
         judge.refuse_the_rest();
         match source.filter(|_| judge.problems.is_empty()) {
             Some(source) => Ok(source),
-            None => {
-                Err(Error::of_lines(Code::PoolSourceUnfit, judge.problems).outcome("nothing was changed"))
-            }
+            None => Err(Error::of_lines(Code::PoolSourceUnfit, judge.problems).unchanged()),
         }
     }
 }

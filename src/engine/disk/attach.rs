@@ -10,7 +10,7 @@ use crate::vm::create::ensure_pool;
 use crate::vm::lookup::or_taken_away;
 use crate::{Context, Event};
 use foundry_core::domain_xml;
-use foundry_core::error::Error;
+use foundry_core::error::{Advice, Error, Verb};
 use foundry_core::plan::DataDisk;
 use foundry_core::record::{Liveness, Record, RecordedVolume};
 use foundry_core::units::GIB;
@@ -39,7 +39,8 @@ pub struct Attached {
 pub fn attach(context: &Context, request: &Request<'_>) -> Result<Attached, Error> {
     let job = reserved(context, request)?;
     let volume = format!("volume '{}' in pool '{}'", job.volume.name, job.volume.pool);
-    let _leaves = context.cancel.leaves([format!("may be left behind: {volume}"), removal(&job)]);
+    let _leaves =
+        context.cancel.leaves([format!("may be left behind: {volume}").into(), removal(&job).into()]);
     let mut made = Made::default();
     build(context, &job, &mut made).map_err(|error| undo(context, &job, &made, error))?;
     Ok(Attached {
@@ -148,11 +149,19 @@ fn not_plugged(context: &Context, witness: Witness, job: &Job, error: HostError)
     if !no_slot {
         return error;
     }
-    error.hint(format!(
-        "the guest has no free slot for a disk; foundry disk attach {} {} --at-next-start attaches it when it starts next",
-        job.subject.domain.shell_name(),
-        job.disk.size.0 / GIB
-    ))
+    let attach = Verb::DiskAttach {
+        vm: job.subject.domain.command_name(),
+        size_gib: job.disk.size.0 / GIB,
+        target: None,
+        raw: false,
+        serial: None,
+        at_next_start: true,
+    };
+    error.hint(
+        Advice::from("the guest has no free slot for a disk; ")
+            .run(attach)
+            .text(" attaches it when it starts next"),
+    )
 }
 
 /// Puts the volume into the record, in place of an attempt whose process ended.

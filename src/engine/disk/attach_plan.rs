@@ -3,7 +3,7 @@
 use super::handle::{Subject, refused};
 use super::resize::unfinished;
 use crate::Context;
-use crate::preflight::issues::{Findings, report};
+use crate::preflight::issues::PreflightReport;
 use crate::preflight::storage::{self, EMPTY_QCOW2, ReadyPool};
 use crate::storage::backend::Medium;
 use crate::storage::usage;
@@ -116,10 +116,10 @@ fn ready_pool(context: &Context, subject: &Subject) -> Result<(ReadyPool, Medium
         None => context.settings.vm_pool.clone(),
     };
     usage::refresh(context, name.as_str())?;
-    let mut findings = Findings::default();
-    match storage::check_pool(context, &name, &mut findings)? {
+    let mut report = PreflightReport::default();
+    match storage::check_pool(context, &name, &mut report)? {
         Some(ready) => Ok(ready),
-        None => Err(report(subject.name(), &findings)),
+        None => Err(report.to_error(subject.name())),
     }
 }
 
@@ -191,7 +191,7 @@ pub(super) fn rivalled(vm: &str, target: &DiskTarget) -> Error {
 fn exists(pool: &str, volume: &str) -> Error {
     Error::new(Code::VolumeTaken, format!("volume '{volume}' exists in pool '{pool}'"))
         .hint("it may hold data that somebody kept: choose another --device")
-        .outcome("nothing was changed")
+        .unchanged()
 }
 
 /// The first target that neither the domain nor the record has, and whose volume's name is free: disks that
@@ -252,7 +252,7 @@ fn check_room(context: &Context, pool: &Pool, medium: Medium, size: Bytes) -> Re
             Code::OutOfSpace,
             format!("pool '{name}' has {left} left; the disk needs {needed} at once"),
         )
-        .outcome("nothing was changed"));
+        .unchanged());
     }
     if pool.available < size {
         context.warn(format!(

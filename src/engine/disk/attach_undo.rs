@@ -6,8 +6,9 @@ use super::attach_plan::Job;
 use super::detach::is_let_go;
 use super::record_update::{add_disk, insert_volume, read, remove_disk, rewrite, strike_volume};
 use crate::Context;
+use crate::advice::list_unused;
 use crate::vm::lookup::{is_taken_away, or_taken_away};
-use foundry_core::error::{Error, Kind};
+use foundry_core::error::{Advice, Error, Kind, Outcome, Remainder, Verb};
 use foundry_core::plan::DiskFormat;
 use foundry_core::record::{Record, RecordedVolume};
 use foundry_core::units::GIB;
@@ -35,11 +36,11 @@ pub(super) fn undo(context: &Context, job: &Job, made: &Made, error: Error) -> E
     let domain = &job.subject.domain;
     let error = or_taken_away(context, domain, error);
     match taken_back {
-        Ok(()) => error.outcome("everything that was made is removed again"),
-        Err(left) if is_taken_away(context, domain.uuid) => error
-            .outcome(format!("still there: {left}"))
-            .outcome("foundry gc lists which volumes nobody uses"),
-        Err(left) => error.outcome(format!("left behind: {left}")).outcome(removal(job)),
+        Ok(()) => error.outcome(Outcome::RolledBack),
+        Err(left) => {
+            let next = if is_taken_away(context, domain.uuid) { list_unused() } else { removal(job) };
+            error.outcome(Outcome::Left(vec![left])).outcome(next)
+        }
     }
 }
 
@@ -49,55 +50,55 @@ pub(super) fn unnoted(context: &Context, job: &Job, error: Error) -> Error {
         return undo(context, job, &Made::default(), error);
     }
     let error = if context.cancel.is_requested() { error.of_kind(Kind::Interrupted) } else { error };
-    or_taken_away(context, &job.subject.domain, error).outcome("nothing was changed")
+    or_taken_away(context, &job.subject.domain, error).unchanged()
 }
 
 /// What to do about what is left.
-pub(super) fn removal(job: &Job) -> String {
-    let (vm, target) = (job.subject.domain.shell_name(), &job.disk.target);
-    format!("{} finishes it, foundry disk detach {vm} {target} removes it", again(job))
+pub(super) fn removal(job: &Job) -> Advice {
+    let (vm, target) = (job.subject.domain.command_name(), job.disk.target.to_string());
+    Advice::from(again(job))
+        .text(" finishes it, ")
+        .run(Verb::DiskDetach { vm, target, keep: false })
+        .text(" removes it")
 }
 
 /// The command that goes on with this very disk: without its device it would attach a second one where this one turns
 /// out to be whole.
-fn again(job: &Job) -> String {
-    let (vm, disk) = (job.subject.domain.shell_name(), &job.disk);
-    let mut command = format!("foundry disk attach {vm} {}GiB --device {}", disk.size.0 / GIB, disk.target);
-    if disk.format == DiskFormat::Raw {
-        command.push_str(" --format raw");
+fn again(job: &Job) -> Verb {
+    let disk = &job.disk;
+    Verb::DiskAttach {
+        vm: job.subject.domain.command_name(),
+        size_gib: disk.size.0 / GIB,
+        target: Some(disk.target.to_string()),
+        raw: disk.format == DiskFormat::Raw,
+        serial: disk.serial.as_ref().map(ToString::to_string),
+        at_next_start: job.subject.live.is_some() && !job.live,
     }
-    if let Some(serial) = &disk.serial {
-        command.push_str(&format!(" --serial {serial}"));
-    }
-    if job.subject.live.is_some() && !job.live {
-        command.push_str(" --at-next-start");
-    }
-    command
 }
 
 /// What is left and why, where not all can be taken back.
-fn take_back(context: &Context, job: &Job, made: &Made) -> Result<(), String> {
+fn take_back(context: &Context, job: &Job, made: &Made) -> Result<(), Remainder> {
     let volume = format!("volume '{}' in pool '{}'", job.volume.name, job.volume.pool);
+    let remains = |object: &str, why: String| Remainder { object: object.to_owned(), why };
     check_insisted(context, &volume)?;
     let told = |e: HostError| Error::from(e).to_string();
     if is_taken_away(context, job.subject.domain.uuid) {
-        return clear_after_destroy(context, job, made).map_err(|reason| format!("{volume} ({reason})"));
+        return clear_after_destroy(context, job, made).map_err(|why| remains(&volume, why));
     }
     if made.plugged {
-        unplug(context, job, made).map_err(|reason| {
-            format!("disk '{}' of VM '{}' with {volume} ({reason})", job.disk.target, job.subject.name())
-        })?;
+        let disk = format!("disk '{}' of VM '{}' with {volume}", job.disk.target, job.subject.name());
+        unplug(context, job, made).map_err(|why| remains(&disk, why))?;
     }
     check_insisted(context, &volume)?;
     if made.doubtful {
-        return leave_to_its_maker(context, job).map_err(|reason| format!("{volume} ({reason})"));
+        return leave_to_its_maker(context, job);
     }
     if job.volume_is_there {
-        return Err(format!("{volume} (an earlier run made it)"));
+        return Err(remains(&volume, "an earlier run made it".into()));
     }
     if made.volume {
         let deleted = context.host.delete_volume(&job.volume.pool, &job.volume.name);
-        deleted.map_err(|e| format!("{volume} ({})", told(e)))?;
+        deleted.map_err(|e| remains(&volume, told(e)))?;
     }
     change(context, job, |record| {
         record.volumes.retain(|v| *v != job.volume);
@@ -123,17 +124,17 @@ fn clear_after_destroy(context: &Context, job: &Job, made: &Made) -> Result<(), 
     }
 }
 
-fn check_insisted(context: &Context, volume: &str) -> Result<(), String> {
-    if context.cancel.is_insisted() { Err(format!("{volume} (the undoing was interrupted)")) } else { Ok(()) }
+fn check_insisted(context: &Context, volume: &str) -> Result<(), Remainder> {
+    let remainder = || Remainder { object: volume.to_owned(), why: "the undoing was interrupted".into() };
+    if context.cancel.is_insisted() { Err(remainder()) } else { Ok(()) }
 }
 
-fn change(context: &Context, job: &Job, act: impl Fn(&mut Record)) -> Result<(), String> {
+fn change(context: &Context, job: &Job, act: impl Fn(&mut Record)) -> Result<(), Remainder> {
     let RecordedVolume { pool, name, .. } = &job.volume;
-    rewrite(context, &job.subject.domain, act).map(drop).map_err(|e| {
-        format!(
-            "the note of volume '{name}' in pool '{pool}' in the record of VM '{}' ({e})",
-            job.subject.name()
-        )
+    let vm = job.subject.name();
+    rewrite(context, &job.subject.domain, act).map(drop).map_err(|e| Remainder {
+        object: format!("the note of volume '{name}' in pool '{pool}' in the record of VM '{vm}'"),
+        why: e.to_string(),
     })
 }
 
@@ -145,14 +146,15 @@ fn is_noted_by_us(context: &Context, job: &Job) -> Result<bool, String> {
 
 /// A volume that may be another process's is not deleted. Where it is a disk of the domain's already, that
 /// process has finished, and this one's note may be what stands over its: then that is put right.
-fn leave_to_its_maker(context: &Context, job: &Job) -> Result<(), String> {
-    let left = Err("it may exist".to_owned());
-    let told = |e: HostError| Error::from(e).to_string();
-    if !is_plugged(context, job, View::Config)? {
-        return left;
-    }
+fn leave_to_its_maker(context: &Context, job: &Job) -> Result<(), Remainder> {
     let RecordedVolume { pool, name, .. } = &job.volume;
-    let Some(found) = context.host.volume(pool, name).map_err(told)? else { return left };
+    let left = |why: String| Remainder { object: format!("volume '{name}' in pool '{pool}'"), why };
+    let unknown = || Err(left("it may exist".into()));
+    let told = |e: HostError| Error::from(e).to_string();
+    if !is_plugged(context, job, View::Config).map_err(left)? {
+        return unknown();
+    }
+    let Some(found) = context.host.volume(pool, name).map_err(|e| left(told(e)))? else { return unknown() };
     change(context, job, |record| {
         if record.volumes.contains(&job.volume) {
             let (capacity, format) = (found.capacity, found.format.clone());

@@ -19,7 +19,7 @@ use crate::vm::destroy::Doomed;
 use crate::vm::lookup::or_taken_away;
 use crate::vm::plan_destroy::differs_from_plan;
 use crate::{Context, Event};
-use foundry_core::error::{Code, Error};
+use foundry_core::error::{Advice, Code, Error, Verb};
 use foundry_core::record::{Liveness, Record, RecordedVolume, Role};
 use foundry_core::text::shell_word;
 use foundry_host::libvirt_xml::{DiskDevice, DiskSource};
@@ -113,11 +113,15 @@ fn refuse_if_attaching(subject: &Subject, found: &Found, keep: bool) -> Result<(
     match maker.liveness() {
         Liveness::Dead => Ok(()),
         Liveness::Elsewhere if keep => Ok(()),
-        Liveness::Elsewhere => Err(busy().because("it runs on another machine").hint(format!(
-            "if that was given up: foundry disk detach {} {} --keep, which keeps the volume",
-            subject.domain.shell_name(),
-            shell_word(target)
-        ))),
+        Liveness::Elsewhere => Err(busy().because("it runs on another machine").hint(
+            Advice::from("if that was given up: ")
+                .run(Verb::DiskDetach {
+                    vm: subject.domain.command_name(),
+                    target: target.to_owned(),
+                    keep: true,
+                })
+                .text(", which keeps the volume"),
+        )),
         Liveness::Alive => {
             Err(busy().hint("wait for it, or stop that process; it then removes what it made"))
         }
@@ -211,8 +215,8 @@ impl Detachment {
                 Code::PoolInactive,
                 format!("pool '{}' with volume '{}' is not started", recorded.pool, recorded.name),
             )
-            .hint(format!("foundry pool start {}", shell_word(&recorded.pool)))
-            .outcome("nothing was changed")),
+            .hint(Verb::PoolStart { pool: recorded.pool.clone() })
+            .unchanged()),
             _ => Ok(()),
         }
     }
@@ -261,7 +265,7 @@ pub fn detach(context: &Context, detachment: &Detachment, patience: Duration) ->
     let unfinished =
         |error: Error| or_taken_away(context, &subject.domain, error.outcome(finishing(detachment)));
     let half = format!("disk '{target}' of VM '{vm}' may be half detached");
-    let _leaves = context.cancel.leaves([half, finishing(detachment)]);
+    let _leaves = context.cancel.leaves([half.into(), finishing(detachment).into()]);
     if detachment.keep && found.recorded.is_some() {
         release(context, detachment).map_err(unfinished)?;
     }
@@ -282,10 +286,9 @@ pub fn detach(context: &Context, detachment: &Detachment, patience: Duration) ->
     Ok(())
 }
 
-fn finishing(detachment: &Detachment) -> String {
-    let keep = if detachment.keep { " --keep" } else { "" };
-    let (vm, target) = (detachment.subject.domain.shell_name(), shell_word(&detachment.target));
-    format!("foundry disk detach {vm} {target}{keep} finishes it")
+fn finishing(detachment: &Detachment) -> Advice {
+    let (vm, target) = (detachment.subject.domain.command_name(), detachment.target.clone());
+    Advice::from(Verb::DiskDetach { vm, target, keep: detachment.keep }).text(" finishes it")
 }
 
 /// From here on nothing deletes the volume.

@@ -1,13 +1,14 @@
 //! Finds the VM whose disks are to change, and the disk.
 
 use crate::Context;
+use crate::advice::{destroy, interrupted_creation};
 use crate::disk::backing_chain;
 use crate::disk::own_disk::{disk_on, follow_moves, is_on, recorded_of};
 use crate::disk::ownership::Ownership;
 use crate::storage::file_locks;
 use crate::vm::ages::Ages;
 use crate::vm::lookup::{absent, find};
-use foundry_core::error::{Code, Error};
+use foundry_core::error::{Advice, Code, Error};
 use foundry_core::names::nearest;
 use foundry_core::record::{Liveness, Owner, Record, RecordedVolume, State};
 use foundry_core::text::shell_word;
@@ -79,7 +80,7 @@ impl Subject {
         if self.live.is_some() || !file_locks::is_locked(context, &volume.path) {
             return Ok(());
         }
-        Err(file_locks::refused(self.name(), &volume.pool, &volume.name).outcome("nothing was changed"))
+        Err(file_locks::refused(self.name(), &volume.pool, &volume.name).unchanged())
     }
 
     /// What tells its own volumes from others'.
@@ -221,15 +222,14 @@ fn saved(domain: &Domain) -> Error {
 /// The record of a VM that is nobody's work in progress.
 fn whole_record(domain: &Domain) -> Result<Record, Error> {
     let name = &domain.name;
-    let word = domain.shell_name();
     match domain.owner() {
         Owner::Foundry(record) => match record.state {
             State::Created => Ok(*record),
             State::Destroying => Err(refused(Code::HalfDestroyed, format!("VM '{name}' is half destroyed"))
-                .hint(format!("foundry destroy {word} finishes it"))),
+                .hint(Advice::from(destroy(domain, false)).text(" finishes it"))),
             State::Creating if record.maker.liveness() == Liveness::Dead => {
                 Err(refused(Code::HalfCreated, format!("the creation of VM '{name}' was interrupted"))
-                    .hint(format!("foundry create again replaces it, foundry destroy {word} removes it")))
+                    .hint(interrupted_creation(domain)))
             }
             State::Creating => {
                 Err(refused(Code::BeingCreated, format!("VM '{name}' is being created")).hint("wait for it"))
@@ -256,5 +256,5 @@ fn whole_record(domain: &Domain) -> Result<Record, Error> {
 
 /// An error before anything was done.
 pub(crate) fn refused(code: Code, message: impl Into<String>) -> Error {
-    Error::new(code, message).outcome("nothing was changed")
+    Error::new(code, message).unchanged()
 }

@@ -10,11 +10,10 @@ use super::handle::{Found, Subject, refused};
 use super::record_update::{add_disk, insert_volume, rewrite, strike_volume};
 use crate::Context;
 use crate::vm::destroy::Doomed;
-use foundry_core::error::{Code, Error};
+use foundry_core::error::{Advice, Code, Error, Verb};
 use foundry_core::names::DiskTarget;
 use foundry_core::plan::{DataDisk, DiskFormat};
 use foundry_core::record::{Liveness, RecordedVolume};
-use foundry_core::text::shell_word;
 use foundry_host::{Domain, Volume};
 
 /// An attach whose process ended.
@@ -94,9 +93,10 @@ fn plugged(
     let (vm, target) = (subject.name(), &found.target);
     found.own_volume(context, subject)?;
     let by_hand = |what: &str| {
-        let hint =
-            format!("foundry disk detach {} {} removes it", subject.domain.shell_name(), shell_word(target));
-        refused(Code::DiskHalfThere, format!("disk '{target}' of VM '{vm}' {what}")).hint(hint)
+        let detach =
+            Verb::DiskDetach { vm: subject.domain.command_name(), target: target.clone(), keep: false };
+        refused(Code::DiskHalfThere, format!("disk '{target}' of VM '{vm}' {what}"))
+            .hint(Advice::from(detach).text(" removes it"))
     };
     let Some(next) = &found.next else { return Err(by_hand("is there until the VM stops only")) };
     let Some(volume) = context.host.volume(&noted.pool, &noted.name)? else {

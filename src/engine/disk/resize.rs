@@ -13,7 +13,7 @@ use crate::storage::usage;
 use crate::storage::usage::Usage;
 use crate::vm::lookup::or_taken_away;
 use crate::{Context, Event, lock};
-use foundry_core::error::{Code, Error};
+use foundry_core::error::{Advice, Code, Error, Verb};
 use foundry_core::record::{RecordedVolume, Role};
 use foundry_core::text::shell_word;
 use foundry_core::units::{Bytes, GIB, SizeWish};
@@ -68,7 +68,7 @@ fn resize_found(
     let size = wanted(subject, &found, &volume, wish)?;
     let live = found.live.is_some();
     let grown = format!("disk '{}' may have {size} by now", found.target);
-    let _leaves = context.cancel.leaves([grown, again(subject, &found.target, size)]);
+    let _leaves = context.cancel.leaves([grown.into(), again(subject, &found.target, size).into()]);
     if size > volume.capacity {
         check_idle(context, subject, &found)?;
         check_room(context, &volume, size)?;
@@ -99,10 +99,11 @@ fn resize_found(
 }
 
 /// What to do about a growth that the record may not say.
-fn again(subject: &Subject, target: &str, size: Bytes) -> String {
-    let (vm, target) = (subject.domain.shell_name(), shell_word(target));
-    let again = format!("foundry disk resize {vm} {target} {}GiB", size.0 / GIB);
-    format!("its record does not say so: {again} writes it")
+fn again(subject: &Subject, target: &str, size: Bytes) -> Advice {
+    let (vm, target) = (subject.domain.command_name(), target.to_owned());
+    Advice::from("its record does not say so: ")
+        .run(Verb::DiskResize { vm, target, size_gib: size.0 / GIB })
+        .text(" writes it")
 }
 
 /// The volume of a disk that may grow.
@@ -130,11 +131,14 @@ fn growable(context: &Context, subject: &Subject, found: &Found) -> Result<Volum
 /// An attach or a detach that was broken off.
 pub(super) fn unfinished(subject: &Subject, target: &str) -> Error {
     let message = format!("disk '{target}' of VM '{}' is only half there", subject.name());
-    refused(Code::DiskHalfThere, message).hint(format!(
-        "foundry disk detach {} {} removes what an attach or a detach left",
-        subject.domain.shell_name(),
-        shell_word(target)
-    ))
+    refused(Code::DiskHalfThere, message).hint(
+        Advice::from(Verb::DiskDetach {
+            vm: subject.domain.command_name(),
+            target: target.to_owned(),
+            keep: false,
+        })
+        .text(" removes what an attach or a detach left"),
+    )
 }
 
 /// The volume as libvirt sees it.
@@ -143,14 +147,14 @@ pub(super) fn existing_volume(context: &Context, recorded: &RecordedVolume) -> R
     if let Some(volume) = context.host.volume(pool, name)? {
         return Ok(volume);
     }
-    let told = |code, message: String| Error::new(code, message).outcome("nothing was changed");
+    let told = |code, message: String| Error::new(code, message).unchanged();
     Err(match context.host.pool(pool)? {
         Some(found) if found.active => {
             told(Code::VolumeMissing, format!("volume '{name}' is not in pool '{pool}'"))
-                .hint(format!("foundry pool refresh {} looks again", shell_word(pool)))
+                .hint(Advice::from(Verb::PoolRefresh { pool: pool.clone() }).text(" looks again"))
         }
         Some(_) => told(Code::PoolInactive, format!("pool '{pool}' with volume '{name}' is not started"))
-            .hint(format!("foundry pool start {}", shell_word(pool))),
+            .hint(Verb::PoolStart { pool: pool.clone() }),
         None => told(
             Code::PoolMissing,
             format!("there is no pool '{pool}' any more, which volume '{name}' was in"),
@@ -161,7 +165,7 @@ pub(super) fn existing_volume(context: &Context, recorded: &RecordedVolume) -> R
 /// The size that it is to have; at least the one that it has.
 fn wanted(subject: &Subject, found: &Found, volume: &Volume, wish: SizeWish) -> Result<Bytes, Error> {
     let has = volume.capacity;
-    let wrong = |code, message: String| Error::new(code, message).outcome("nothing was changed");
+    let wrong = |code, message: String| Error::new(code, message).unchanged();
     let name = format!("disk '{}' of VM '{}'", found.target, subject.name());
     let size = match wish {
         SizeWish::To(size) => size,
@@ -199,7 +203,8 @@ fn check_idle(context: &Context, subject: &Subject, found: &Found) -> Result<(),
         )
         .because("none of them would know that the other's disk grew")
         .hint(
-            "foundry gc POOL/VOLUME deletes a file that a snapshot left behind, if nothing uses it any more",
+            Advice::from(Verb::Gc { only: Some("POOL/VOLUME".into()) })
+                .text(" deletes a file that a snapshot left behind, if nothing uses it any more"),
         )),
     }
 }
@@ -255,11 +260,13 @@ fn check_growing(pool: &Pool, volume: &Volume, size: Bytes) -> Result<(), Error>
     };
     let Pool { name, kind, .. } = pool;
     let what = format!("libvirt cannot grow volume '{}' in pool '{name}' of type {kind}", volume.name);
-    Err(Error::new(Code::PoolUnfit, what).outcome("nothing was changed").hint(format!(
-        "on the host: {by_hand}; a guest that runs sees it when it starts again. \
-         Then foundry pool refresh {}, and this command again writes it down",
-        shell_word(name)
-    )))
+    Err(Error::new(Code::PoolUnfit, what).unchanged().hint(
+        Advice::from(format!(
+            "on the host: {by_hand}; a guest that runs sees it when it starts again. Then "
+        ))
+        .run(Verb::PoolRefresh { pool: name.clone() })
+        .text(", and this command again writes it down"),
+    ))
 }
 
 /// Disks are thin: they promise more than they take.
@@ -274,7 +281,7 @@ fn check_room(context: &Context, volume: &Volume, size: Bytes) -> Result<(), Err
             format!("pool '{}' has only {} left", pool.name, pool.available),
         )
         .because(format!("a {} image writes tables when it grows", volume.format))
-        .outcome("nothing was changed"));
+        .unchanged());
     }
     let promised = Bytes(size.0.saturating_sub(volume.allocation.0));
     if pool.available < promised {
@@ -306,7 +313,7 @@ fn grow(
     let Err(failed) = outcome else { return Ok(()) };
     match context.host.volume(&volume.pool, &volume.name) {
         Ok(Some(now)) if now.capacity >= size => Ok(()),
-        Ok(Some(_)) => Err(Error::from(failed).outcome("nothing was changed")),
+        Ok(Some(_)) => Err(Error::from(failed).unchanged()),
         _ => Err(Error::from(failed)
             .outcome(format!("disk '{}' may have grown; the same command again sees to it", found.target))),
     }

@@ -49,8 +49,8 @@ fn virtlogd(local: &Local) -> Check {
 pub(super) fn unreachable(uri: &str, error: &Error) -> Check {
     let why = error.cause().unwrap_or(error.message());
     let check = Check::problem(NAME, format!("{uri} does not answer: {why}")).known_as(error.code());
-    match error.hint_text() {
-        Some(hint) => check.todo(hint),
+    match error.advice() {
+        Some(advice) => check.todo(advice.clone()),
         None => check,
     }
 }

@@ -7,7 +7,7 @@ use super::permission::qemu_user;
 use crate::kvm_device::ClosedKvm;
 use crate::rights::Rights;
 use foundry_core::domain_xml::VirtType;
-use foundry_core::error::Code;
+use foundry_core::error::{Advice, Code, Verb};
 use foundry_host::diagnosis::advice::OPEN_KVM;
 
 const NAME: &str = "kvm";
@@ -32,7 +32,8 @@ fn not_used(facts: &Facts, offered: bool) -> Check {
     let device = facts.local.as_ref().and_then(|local| Some((local, local.kvm_device.as_ref()?)));
     match device.and_then(|(local, device)| closed(facts, local, device)).filter(|_| offered) {
         Some(closed) => told(&closed, Check::warning(NAME, format!("{}; {WHY}", closed.found()))),
-        None => Check::warning(NAME, WHY).todo("foundry doctor --virt-type kvm --probe tries it"),
+        None => Check::warning(NAME, WHY)
+            .todo(Advice::from(Verb::DoctorProbe { virt_type: Some("kvm") }).text(" tries it")),
     }
 }
 
@@ -53,7 +54,7 @@ fn offered_here(facts: &Facts) -> Check {
             NAME,
             "libvirt offers it; it is PVM, which has no hardware and few guests run on it",
         )
-        .todo("foundry doctor --probe tells whether one does")
+        .todo(Advice::from(Verb::DoctorProbe { virt_type: None }).text(" shows whether one does"))
         .todo("if not: --virt-type qemu, or FOUNDRY_VIRT_TYPE=qemu");
     }
     Check::ok(NAME, "libvirt offers it, and guests may open /dev/kvm")
@@ -119,12 +120,13 @@ fn trial(facts: &Facts) -> Check {
     };
     match &facts.trial {
         Trial::NotTried => {
-            Check::unknown(NAME, "not tried: that one really runs shows only when it is started")
-                .todo("foundry doctor --probe starts one without disks for two seconds")
+            Check::unknown(NAME, "not tried: that one really runs shows only when it is started").todo(
+                Advice::from(Verb::DoctorProbe { virt_type: None })
+                    .text(" starts one without disks for two seconds"),
+            )
         }
-        Trial::Impossible(why) => {
-            Check::unknown(NAME, format!("not tried: {why}")).todo("foundry create --wait tells, too")
-        }
+        Trial::Impossible(why) => Check::unknown(NAME, format!("not tried: {why}"))
+            .todo(Advice::from(Verb::CreateAndWait).text(" shows it, too")),
         Trial::Refused(why) => Check::problem(NAME, format!("none can be started: {why}"))
             .todo(log_of_trial(facts))
             .todo("--virt-type qemu does without KVM"),

@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex};
 
 use super::{Check, State};
-use crate::preflight::issues::{Finding, Look, report};
+use crate::preflight::issues::PreflightCheck;
 use crate::preflight::look;
 use crate::{Context, Event, Progress};
-use foundry_core::error::Error;
+use foundry_core::error::{Error, Issue};
 use foundry_core::plan::VmPlan;
 
 /// What `create` would find.
@@ -27,38 +27,38 @@ pub fn examine_vm(context: &Context, plan: &VmPlan) -> Result<Preflight, Error> 
     let looked = look(&context.with_progress(warnings.clone()), plan)?;
     let name = plan.name.as_str();
     let checks =
-        looked.findings.looks().iter().flat_map(judge).chain(warnings.checks()).map(|check| check.of(name));
-    let outcome = if looked.ready.is_some() { Ok(()) } else { Err(report(name, &looked.findings)) };
+        looked.report.checks().iter().flat_map(judge).chain(warnings.checks()).map(|check| check.of(name));
+    let outcome = if looked.ready.is_some() { Ok(()) } else { Err(looked.report.to_error(name)) };
     Ok(Preflight { checks: checks.collect(), outcome })
 }
 
-fn judge(look: &Look) -> Vec<Check> {
-    if look.findings.is_empty() {
-        return vec![Check::new(look.what.clone(), State::Ok, look.well.clone())];
+fn judge(look: &PreflightCheck) -> Vec<Check> {
+    if look.issues.is_empty() {
+        return vec![Check::new(look.what.clone(), State::Ok, look.ok_text.clone())];
     }
-    let check = |finding: &Finding| Check {
-        code: Some(finding.code),
-        todo: finding.hints.clone(),
-        ..Check::new(look.what.clone(), State::Problem, finding.message.clone())
+    let check = |issue: &Issue| Check {
+        code: Some(issue.code),
+        advice: issue.advice.clone(),
+        ..Check::new(look.what.clone(), State::Problem, issue.message.clone())
     };
-    look.findings.iter().map(check).collect()
+    look.issues.iter().map(check).collect()
 }
 
 /// Keeps the messages that would be shown.
 #[derive(Default)]
-struct Warnings(Mutex<Vec<String>>);
+struct Warnings(Mutex<Vec<Check>>);
 
 impl Progress for Warnings {
     fn tell(&self, event: Event) {
-        if let (Event::Warning(text), Ok(mut kept)) = (event, self.0.lock()) {
-            kept.push(text);
+        if let (Event::Warning { message, advice }, Ok(mut kept)) = (event, self.0.lock()) {
+            let check = Check::new("warning", State::Warning, message);
+            kept.push(advice.into_iter().fold(check, Check::todo));
         }
     }
 }
 
 impl Warnings {
     fn checks(&self) -> Vec<Check> {
-        let texts = self.0.lock().map(|texts| texts.clone()).unwrap_or_default();
-        texts.into_iter().map(|text| Check::new("warning", State::Warning, text)).collect()
+        self.0.lock().map(|checks| checks.clone()).unwrap_or_default()
     }
 }

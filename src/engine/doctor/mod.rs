@@ -31,7 +31,7 @@ use serde::Serialize;
 
 use crate::Context;
 use facts::Facts;
-use foundry_core::error::{Code, Error};
+use foundry_core::error::{Advice, Code, Error};
 pub use manifest::{Preflight, examine_vm};
 
 /// What one look found.
@@ -50,8 +50,9 @@ pub struct Check {
     /// Of a problem: the code of the error that it is or will be, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<Code>,
-    /// What to do about it: sentences, or commands.
-    pub todo: Vec<String>,
+    /// What to do about it.
+    #[serde(skip)]
+    pub advice: Vec<Advice>,
 }
 
 /// How it is.
@@ -101,7 +102,7 @@ const LOCAL_ONLY: [&str; 5] = [
 
 impl Check {
     fn new(name: impl Into<Cow<'static, str>>, state: State, found: impl Into<String>) -> Self {
-        Self { name: name.into(), object: None, state, found: found.into(), code: None, todo: Vec::new() }
+        Self { name: name.into(), object: None, state, found: found.into(), code: None, advice: Vec::new() }
     }
 
     fn ok(name: &'static str, found: impl Into<String>) -> Self {
@@ -130,8 +131,8 @@ impl Check {
         self
     }
 
-    fn todo(mut self, what: impl Into<String>) -> Self {
-        self.todo.push(what.into());
+    fn todo(mut self, what: impl Into<Advice>) -> Self {
+        self.advice.push(what.into());
         self
     }
 

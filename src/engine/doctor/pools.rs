@@ -2,8 +2,7 @@
 
 use super::Check;
 use super::facts::Facts;
-use foundry_core::error::Code;
-use foundry_core::text::shell_word;
+use foundry_core::error::{Advice, Code, Verb};
 use foundry_host::Pool;
 
 const NAME: &str = "pool";
@@ -28,19 +27,19 @@ fn missing(facts: &Facts, name: &str) -> Check {
         None => Check::problem(NAME, "there is no such pool")
             .known_as(Code::PoolMissing)
             .of(name)
-            .todo(format!("foundry pool add {} dir PATH", shell_word(name))),
+            .todo(Verb::PoolAdd { pool: name.into() }),
     }
 }
 
 fn judge(pool: &Pool) -> Check {
-    let start = format!("foundry pool start {}", shell_word(&pool.name));
+    let start = Verb::PoolStart { pool: pool.name.clone() };
     let place = pool.target.as_deref().map(|target| format!(" at {target}")).unwrap_or_default();
     match (pool.active, pool.autostart) {
         (true, true) => Check::ok(NAME, format!("{}{place}, starts with the host", pool.kind)),
         (true, false) => Check::warning(NAME, format!("{}{place} does not start with the host", pool.kind))
-            .todo(format!("{start} --autostart")),
+            .todo(Advice::from(start).text(" --autostart")),
         (false, _) => Check::warning(NAME, format!("{}{place} is not started", pool.kind))
-            .todo(format!("{start} --autostart")),
+            .todo(Advice::from(start).text(" --autostart")),
     }
     .of(&pool.name)
 }

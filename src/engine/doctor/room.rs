@@ -3,7 +3,7 @@
 use super::Check;
 use super::facts::Facts;
 use crate::storage::status::FileSystem;
-use foundry_core::error::Code;
+use foundry_core::error::{Advice, Code, Verb};
 use foundry_core::units::Bytes;
 use foundry_host::Pool;
 
@@ -47,9 +47,9 @@ fn room(facts: &Facts, pool: &Pool) -> Check {
     let check = if available.0 < TOO_LITTLE && is_default {
         Check::problem(NAME, found)
             .known_as(Code::OutOfSpace)
-            .todo("foundry image prune removes images that nobody uses")
+            .todo(Advice::from(Verb::ImagePrune).text(" removes images that nobody uses"))
     } else if available.0 < TOO_LITTLE || available.0 < pool.capacity.0 / SCARCE {
-        Check::warning(NAME, found).todo("foundry storage status -o wide shows what takes it")
+        Check::warning(NAME, found).todo(Advice::from(Verb::StorageStatus).text(" shows what takes it"))
     } else {
         Check::ok(NAME, found)
     };
@@ -86,6 +86,6 @@ fn overcommit(system: &FileSystem) -> Option<Check> {
             ),
         )
         .of(names)
-        .todo("foundry storage status -o wide shows which")
+        .todo(Advice::from(Verb::StorageStatus).text(" shows which"))
     })
 }

@@ -9,7 +9,7 @@ use crate::Settings;
 use crate::rights::{Accounts, Rights, User};
 use crate::storage::status::{FileSystem, StorageStatus, Tally};
 use foundry_core::domain_xml::VirtType;
-use foundry_core::error::{Error, Kind};
+use foundry_core::error::{Advice, Error, Kind};
 use foundry_core::units::Bytes;
 use foundry_host::memory::MemoryHost;
 use foundry_host::{
@@ -18,6 +18,11 @@ use foundry_host::{
 };
 
 const GIB: u64 = 1 << 30;
+
+/// What a check advises, a line each.
+fn todo(check: &Check) -> Vec<String> {
+    check.advice.iter().map(Advice::outline).collect()
+}
 
 fn rights(uid: u32, gid: u32, mode: u32) -> Rights {
     Rights { uid, gid, mode, has_acl: false }
@@ -132,8 +137,11 @@ fn only(facts: &Facts) -> (String, State, String) {
     let found = not_well(facts);
     assert_eq!(found.len(), 1, "{found:#?}");
     let check = &found[0];
-    assert!(!check.todo.is_empty() || check.state == State::Unknown, "{check:?} says nothing of what to do");
-    (check.title(), check.state, format!("{}\n{}", check.found, check.todo.join("\n")))
+    assert!(
+        !check.advice.is_empty() || check.state == State::Unknown,
+        "{check:?} says nothing of what to do"
+    );
+    (check.title(), check.state, format!("{}\n{}", check.found, todo(check).join("\n")))
 }
 
 #[track_caller]
@@ -256,7 +264,7 @@ fn kvm_that_is_offered_may_still_not_work() {
     let gone = change_local(|l| l.kvm_device = None);
     assert_only(&gone, "kvm", State::Problem, &["no /dev/kvm any more"]);
     let pvm = change_local(|l| l.kvm_modules = vec!["kvm_pvm".into()]);
-    assert_only(&pvm, "kvm", State::Warning, &["PVM", "--probe"]);
+    assert_only(&pvm, "kvm", State::Warning, &["PVM", "[DoctorProbe"]);
     let unused = change(|f| f.settings.virt_type = Some(VirtType::Qemu));
     assert_only(&unused, "kvm", State::Warning, &["many times slower"]);
 }
@@ -264,7 +272,7 @@ fn kvm_that_is_offered_may_still_not_work() {
 #[test]
 fn what_a_trial_shows() {
     for (trial, state, words) in [
-        (Trial::NotTried, State::Unknown, "--probe"),
+        (Trial::NotTried, State::Unknown, "[DoctorProbe"),
         (Trial::Impossible("why".into()), State::Unknown, "why"),
         (
             Trial::Refused("QEMU ended".into()),
@@ -319,15 +327,15 @@ fn pools_are_there_started_and_start_again() {
         &stopped,
         "pool foundry-vms",
         State::Warning,
-        &["not started", "foundry pool start foundry-vms --autostart"],
+        &["not started", "[PoolStart { pool: \"foundry-vms\" }] --autostart"],
     );
     let once = with(|p| p[0].autostart = false);
     assert_only(&once, "pool foundry-images", State::Warning, &["does not start with the host"]);
     assert_eq!(not_well(&with(Vec::clear)), [], "they are made on first use");
     let named = change(|f| f.settings.vm_pool = "my.pool".parse().unwrap());
-    assert_only(&named, "pool my.pool", State::Problem, &["foundry pool add my.pool dir PATH"]);
+    assert_only(&named, "pool my.pool", State::Problem, &["[PoolAdd { pool: \"my.pool\" }]"]);
     let other = with(|p| p.push(Pool { active: false, ..pool("x; reboot", "/x") }));
-    assert_only(&other, "pool x; reboot", State::Warning, &["foundry pool start 'x; reboot'"]);
+    assert_only(&other, "pool x; reboot", State::Warning, &["[PoolStart { pool: \"x; reboot\" }]"]);
 }
 
 #[test]
@@ -362,7 +370,7 @@ fn the_place_of_a_pool_that_is_not_made_yet_is_looked_at_too() {
 fn room_runs_out_in_bytes_inodes_and_promises() {
     let left = |bytes| change_local(move |l| l.directories.get_mut("/vms").unwrap().available = bytes);
     assert_only(&left(GIB / 2), "room foundry-vms", State::Problem, &["512 MiB of 100 GiB"]);
-    assert_only(&left(4 * GIB), "room foundry-vms", State::Warning, &["storage status"]);
+    assert_only(&left(4 * GIB), "room foundry-vms", State::Warning, &["[StorageStatus]"]);
     let inodes =
         |left| change_local(move |l| l.directories.get_mut("/images").unwrap().inodes = (1000, left));
     assert_only(&inodes(0), "inodes foundry-images", State::Problem, &["0 of 1000", "df -i"]);
@@ -450,7 +458,7 @@ fn confinement_lets_guests_to_their_images() {
     let selinux: Vec<String> = not_well(&at("selinux", "/srv/it's"))
         .iter()
         .filter(|c| c.object.as_deref() == Some("x"))
-        .flat_map(|c| c.todo.clone())
+        .flat_map(todo)
         .collect();
     assert_eq!(
         selinux,
@@ -526,10 +534,10 @@ fn a_socket_that_may_not_be_used_names_its_group() {
     };
     let out = alice(&[1000], false);
     assert_eq!(
-        (out.state, out.todo.as_slice()),
-        (State::Problem, &["sudo usermod -aG libvirt alice, and log in anew (whoever is in the group libvirt can become root on that host)".to_owned()][..])
+        (out.state, todo(&out)),
+        (State::Problem, vec!["sudo usermod -aG libvirt alice, and log in anew (whoever is in the group libvirt can become root on that host)".to_owned()])
     );
-    assert_eq!(alice(&[1000], true).todo, ["log out and in again"]);
+    assert_eq!(todo(&alice(&[1000], true)), ["log out and in again"]);
     // Of other groups it is unknown what they give: none is joined for a socket, least of all root's.
     for (gid, name, mode) in [
         (0, "root", 0o600),
@@ -543,7 +551,7 @@ fn a_socket_that_may_not_be_used_names_its_group() {
         local.accounts.groups = vec![(name.into(), gid, vec![]), ("libvirt".into(), 106, vec![])];
         local.sockets[0].1 = rights(0, gid, mode);
         let check = access::socket("qemu:///system", &local).remove(0);
-        let text = check.todo.join("\n");
+        let text = todo(&check).join("\n");
         assert_eq!(check.state, State::Problem, "{text}");
         assert!(name == "libvirt" || !text.contains(&format!("-aG {name}")), "{text}");
         assert!(text.contains("unix_sock_group"), "{text}");
@@ -551,7 +559,7 @@ fn a_socket_that_may_not_be_used_names_its_group() {
     assert_eq!(alice(&[1000, 106], true).state, State::Ok);
     let nobody = access::socket("qemu:///system", &Local::default()).remove(0);
     assert!(
-        nobody.state == State::Problem && nobody.todo[1].contains("systemctl enable --now libvirtd.socket")
+        nobody.state == State::Problem && todo(&nobody)[1].contains("systemctl enable --now libvirtd.socket")
     );
     assert_eq!(access::socket("qemu:///session?x", &Local::default()), []);
 }
@@ -564,5 +572,5 @@ fn a_libvirt_that_does_not_answer_is_said_with_its_reason() {
         (check.state, check.found.as_str()),
         (State::Problem, "qemu:///system does not answer: it is off")
     );
-    assert_eq!(check.todo, ["turn it on"]);
+    assert_eq!(todo(&check), ["turn it on"]);
 }

@@ -3,6 +3,7 @@
 use super::Check;
 use super::facts::Facts;
 use crate::kvm_device::is_slow;
+use foundry_core::error::{Advice, Verb};
 
 /// What came with a version.
 struct Feature {
@@ -52,7 +53,8 @@ fn slowness(facts: &Facts) -> Option<Check> {
     is_slow(capabilities).then(|| {
         let took = capabilities.took.as_secs_f32();
         Check::warning("capabilities", format!("libvirt took {took:.1} s to say what the host can do")).todo(
-            "foundry doctor again: if it is as slow, see what it says of kvm; each call takes as long then",
+            Advice::from(Verb::Doctor)
+                .text(" again: if it is as slow, see what it says of kvm; each call takes as long then"),
         )
     })
 }

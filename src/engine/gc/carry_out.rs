@@ -4,9 +4,9 @@ use super::{Fate, NvramFile, Places, Remains, Work, nvram, vms, volumes};
 use crate::storage::usage::Usage;
 use crate::vm::destroy::{self, Demolition};
 use crate::{Context, disk, image};
-use foundry_core::error::{Code, Error, Kind};
+use foundry_core::error::{Advice, Code, Error, Kind, Verb};
 use foundry_core::record::State;
-use foundry_core::text::{io_cause, shell_word};
+use foundry_core::text::io_cause;
 use foundry_host::{Domain, Volume};
 
 /// Finishes and removes; `done` is told of each that is. Goes on after a failure, so that one stubborn thing does
@@ -138,12 +138,9 @@ fn gone(remains: &Remains) -> String {
 }
 
 fn changed(remains: &Remains, cause: &str) -> Error {
-    let named = match remains.fate {
-        Fate::WhenNamed => format!(" {}", shell_word(&remains.name)),
-        Fate::Goes | Fate::Stays => String::new(),
-    };
+    let only = (remains.fate == Fate::WhenNamed).then(|| remains.name.clone());
     Error::new(Code::VolumeChanged, format!("{remains} has changed since it was looked at"))
         .because(cause)
-        .hint(format!("foundry gc{named} looks again"))
+        .hint(Advice::from(Verb::Gc { only }).text(" looks again"))
         .outcome("it was left alone")
 }

@@ -4,8 +4,7 @@ use std::fmt;
 
 use super::{Fate, Remains, Survey};
 use crate::{Context, image};
-use foundry_core::error::{Code, Error};
-use foundry_core::text::shell_word;
+use foundry_core::error::{Advice, Code, Error, Verb};
 
 /// Something that a user names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,21 +67,21 @@ fn named_one<'a>(context: &Context, survey: &'a Survey, choice: &Choice) -> Resu
     let name = choice.to_string();
     let found: Vec<&Remains> = survey.remains.iter().filter(|remains| remains.name == name).collect();
     match found.as_slice() {
-        [] => Err(explain(context, survey, choice)?.outcome("nothing was changed")),
+        [] => Err(explain(context, survey, choice)?.unchanged()),
         [one] if one.fate == Fate::Stays => Err(stays(one)),
         [one] => Ok(one),
         [one, other, ..] => Err(Error::new(Code::NotLeftOver, format!("{name} is more than one thing"))
             .because(format!("{one} and {other} are called so"))
-            .outcome("nothing was changed")),
+            .unchanged()),
     }
 }
 
 fn stays(found: &Remains) -> Error {
     let error = Error::new(Code::NotLeftOver, format!("{found} is not removed"))
         .because(found.reason.clone())
-        .outcome("nothing was changed");
-    match &found.hint {
-        Some(hint) => error.hint(hint.clone()),
+        .unchanged();
+    match &found.advice {
+        Some(advice) => error.hint(advice.clone()),
         None => error,
     }
 }
@@ -96,16 +95,17 @@ fn explain(context: &Context, survey: &Survey, choice: &Choice) -> Result<Error,
         Choice::Volume { pool, name } => (pool, name),
         Choice::Path(path) => return Ok(refused(no_orphan(context, survey, path))),
         Choice::Vm(vm) => {
-            let word = shell_word(vm);
+            let destroy = Verb::Destroy { vm: vm.clone(), force: false };
             return Ok(refused("no VM of that name is half there".into())
-                .hint(format!("foundry destroy {word} takes away a whole one")));
+                .hint(Advice::from(destroy).text(" takes away a whole one")));
         }
     };
     match context.host.pool(pool)? {
         None => return image::no_pool(context, pool),
         Some(found) if !found.active => {
-            return Ok(refused(format!("pool '{pool}' is not started"))
-                .hint(format!("foundry pool start {}", shell_word(pool))));
+            return Ok(
+                refused(format!("pool '{pool}' is not started")).hint(Verb::PoolStart { pool: pool.clone() })
+            );
         }
         Some(_) => {}
     }
@@ -115,12 +115,11 @@ fn explain(context: &Context, survey: &Survey, choice: &Choice) -> Result<Error,
     if let Some(reason) = survey.usage.as_ref().and_then(|usage| usage.reason(&volume)) {
         return Ok(refused(reason));
     }
-    let (pool_word, word) = (shell_word(pool), shell_word(name));
     if !survey.pools.contains(pool) {
         return Ok(refused(format!("pool '{pool}' is none that foundry keeps disks in")));
     }
-    Ok(refused("it is an image".into())
-        .hint(format!("foundry image delete {word} --pool {pool_word} deletes it")))
+    let delete = Verb::ImageDelete { image: name.clone(), pool: Some(pool.clone()), force: false };
+    Ok(refused("it is an image".into()).hint(Advice::from(delete).text(" deletes it")))
 }
 
 fn no_orphan(context: &Context, survey: &Survey, path: &str) -> String {

@@ -24,7 +24,7 @@ use crate::storage::usage::Usage;
 use crate::storage::{file_locks, usage};
 use crate::vm::destroy::Demolition;
 use crate::{Context, disk};
-use foundry_core::error::Error;
+use foundry_core::error::{Advice, Error};
 use foundry_core::record::{Liveness, Maker};
 use foundry_core::units::Bytes;
 use foundry_host::Volume;
@@ -41,7 +41,7 @@ pub struct Survey {
     /// Where it could not be looked, and why.
     pub unseen: Vec<String>,
     /// Pools whose volumes could not be seen, and why.
-    pub unseen_pools: Vec<String>,
+    pub unseen_pools: Vec<Advice>,
     usage: Option<Usage>,
     pools: Vec<String>,
 }
@@ -64,9 +64,9 @@ pub struct Remains {
     pub fate: Fate,
     /// Why it is here.
     pub reason: String,
-    /// What else can be done about it: a command.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub hint: Option<String>,
+    /// What else can be done about it.
+    #[serde(skip)]
+    pub advice: Option<Advice>,
     /// The volumes that go with it, as `POOL/VOLUME`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<String>,
@@ -157,9 +157,9 @@ impl fmt::Display for Remains {
 
 impl Remains {
     fn new(kind: Sort, name: String, reason: impl Into<String>) -> Self {
-        let (since, size, hint, volumes) = (None, None, None, Vec::new());
+        let (since, size, advice, volumes) = (None, None, None, Vec::new());
         let reason = reason.into();
-        Self { kind, name, since, size, fate: Fate::Stays, reason, hint, volumes, work: Work::Nothing }
+        Self { kind, name, since, size, fate: Fate::Stays, reason, advice, volumes, work: Work::Nothing }
     }
 
     fn of_volume(context: &Context, kind: Sort, volume: &Volume, reason: impl Into<String>) -> Self {
@@ -172,8 +172,8 @@ impl Remains {
         Self { since, ..self }
     }
 
-    fn hint(self, hint: String) -> Self {
-        Self { hint: Some(hint), ..self }
+    fn hint(self, advice: impl Into<Advice>) -> Self {
+        Self { advice: Some(advice.into()), ..self }
     }
 
     fn goes(self, work: Work) -> Self {

@@ -4,9 +4,8 @@ use super::{Remains, Sort, Work, at_work};
 use crate::storage::usage::Usage;
 use crate::vm::destroy::{self, Options};
 use crate::{Context, disk};
-use foundry_core::error::{Error, Kind};
+use foundry_core::error::{Advice, Error, Kind, Verb};
 use foundry_core::record::{Record, RecordedVolume, Role, State};
-use foundry_core::text::shell_word;
 use foundry_host::Domain;
 
 use std::time::Duration;
@@ -36,16 +35,15 @@ fn half_vm(context: &Context, domain: &Domain, record: &Record) -> Result<Remain
     let remains = |reason: String| {
         Remains::new(Sort::Vm, domain.name.clone(), reason).since(Some(record.changed_at.clone()))
     };
-    let by_force = if record.state == State::Creating { " --force" } else { "" };
-    let by_hand = format!("foundry destroy {}{by_force}", domain.shell_name());
+    let by_hand = Verb::Destroy { vm: domain.command_name(), force: record.state == State::Creating };
     if let Some(busy) = busy(record) {
         return Ok(remains(busy).hint(by_hand));
     }
     match destroy::survey(context, &domain.name, OPTIONS) {
         Err(lost) if lost.kind() == Kind::Connection => Err(lost),
         Err(refused) => {
-            let hint = refused.hint_text().map_or(by_hand, str::to_owned);
-            Ok(remains(format!("its {what} was interrupted, and {refused}")).hint(hint))
+            let advice = refused.advice().cloned().unwrap_or_else(|| by_hand.into());
+            Ok(remains(format!("its {what} was interrupted, and {refused}")).hint(advice))
         }
         Ok(demolition) => {
             let volumes = demolition.named_volumes();
@@ -100,7 +98,7 @@ fn half_attached(context: &Context, domain: &Domain, volume: &RecordedVolume) ->
                 ("its attaching was interrupted", attempt.volume().iter().map(|v| named(v)).collect())
             };
             let remains = Remains { volumes, ..disk(domain, volume, reason.into()) };
-            Ok(Remains { hint: None, ..remains }.goes(Work::FinishAttach(Box::new(attempt))))
+            Ok(Remains { advice: None, ..remains }.goes(Work::FinishAttach(Box::new(attempt))))
         }
     }
 }
@@ -112,11 +110,12 @@ fn half_detached(domain: &Domain, volume: &RecordedVolume) -> Remains {
 
 fn disk(domain: &Domain, volume: &RecordedVolume, reason: String) -> Remains {
     let target = volume.target().unwrap_or_else(|| volume.name.clone());
-    let (vm, word) = (domain.shell_name(), shell_word(&target));
     let remains = Remains::new(Sort::Disk, format!("{}/{target}", domain.name), reason);
-    match volume.role {
-        Role::Boot => remains,
-        Role::Seed => remains.hint(format!("foundry seed eject {vm} removes it")),
-        Role::Data => remains.hint(format!("foundry disk detach {vm} {word} removes it")),
-    }
+    let vm = domain.command_name();
+    let remove = match volume.role {
+        Role::Boot => return remains,
+        Role::Seed => Verb::SeedEject { vm, force: false },
+        Role::Data => Verb::DiskDetach { vm, target, keep: false },
+    };
+    remains.hint(Advice::from(remove).text(" removes it"))
 }

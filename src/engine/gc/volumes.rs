@@ -7,10 +7,9 @@ use crate::image::{Noted, Torso};
 use crate::storage::usage::{Part, Usage};
 use crate::storage::{file_locks, usage};
 use crate::{Context, image};
-use foundry_core::error::Error;
+use foundry_core::error::{Advice, Error, Verb};
 use foundry_core::names::VolumeOf;
 use foundry_core::record::Maker;
-use foundry_core::text::shell_word;
 use foundry_host::{Domain, Pool, Volume};
 
 /// The pools that foundry keeps anything in: the two of the settings, and those that records name.
@@ -22,14 +21,15 @@ pub(super) fn pools(context: &Context, domains: &[Domain]) -> Vec<String> {
 }
 
 /// Which of these pools show nothing of what is in them.
-pub(super) fn unseen(context: &Context, pools: &[String]) -> Result<Vec<String>, Error> {
+pub(super) fn unseen(context: &Context, pools: &[String]) -> Result<Vec<Advice>, Error> {
     let told = |pool: Pool| {
         let name = &pool.name;
         if !pool.active {
-            return Some(format!("pool '{name}' is not started: foundry pool start {}", shell_word(name)));
+            let stopped = Advice::from(format!("pool '{name}' is not started: "));
+            return Some(stopped.run(Verb::PoolStart { pool: name.clone() }));
         }
         let target = pool.target.clone().filter(|_| usage::is_directory_away(context, &pool))?;
-        Some(format!("pool '{name}': its directory {target} is not there"))
+        Some(format!("pool '{name}': its directory {target} is not there").into())
     };
     let listed = context.host.pools()?.into_iter().filter(|pool| pools.contains(&pool.name));
     Ok(listed.filter_map(told).collect())
@@ -84,11 +84,11 @@ fn part_of_image(
         None if counts => remains("its import was interrupted").goes(work),
         None => remains("it begins as an import does that was interrupted; nothing proves that it is one")
             .when_named(work),
-        Some(busy) => remains(&busy).hint(format!(
-            "foundry image delete {} --pool {} --force",
-            shell_word(&volume.name),
-            shell_word(&volume.pool)
-        )),
+        Some(busy) => remains(&busy).hint(Verb::ImageDelete {
+            image: volume.name.clone(),
+            pool: Some(volume.pool.clone()),
+            force: true,
+        }),
     }
 }
 

@@ -3,8 +3,7 @@
 use super::{ImageUse, Wholeness, info, notes, wholeness};
 use crate::storage::{file_locks, usage};
 use crate::{Context, lock};
-use foundry_core::error::{Code, Error, Kind};
-use foundry_core::text::shell_word;
+use foundry_core::error::{Advice, Code, Error, Kind, Verb};
 
 /// Deletes an image that is unused; or the note on one that is gone.
 ///
@@ -20,7 +19,7 @@ pub fn delete(context: &Context, pool: &str, name: &str) -> Result<(), Error> {
     }
     // What was put there by hand may lie on it, too. That may take a while, and so it is not done in the turn.
     usage::refresh_all(context)?;
-    let _turn = lock::with_image(context, pool, name).map_err(|e| e.outcome("nothing was changed"))?;
+    let _turn = lock::with_image(context, pool, name).map_err(|e| e.unchanged())?;
     refuse_unfinished(context, pool, name)?;
     let found = info(context, pool, name)?;
     refuse_used(context, &found)?;
@@ -32,18 +31,14 @@ fn refuse_used(context: &Context, found: &ImageUse) -> Result<(), Error> {
     if let Some(users) = users(found) {
         return Err(Error::new(Code::ImageInUse, format!("image '{name}' is in use by {users}"))
             .hint(until_unused(found))
-            .outcome("nothing was changed"));
+            .unchanged());
     }
     match file_locks::reason(context, &found.volume.path) {
         None => Ok(()),
         Some(reason) => Err(Error::new(Code::ImageInUse, format!("image '{name}' may be in use"))
             .because(reason)
-            .hint(format!(
-                "if nobody needs it: foundry image delete {} --pool {} --force",
-                shell_word(name),
-                shell_word(&found.volume.pool)
-            ))
-            .outcome("nothing was changed")),
+            .hint(Advice::from("if nobody needs it: ").run(forced(&found.volume.pool, name)))
+            .unchanged()),
     }
 }
 
@@ -73,6 +68,11 @@ pub fn delete_used(context: &Context, pool: &str, name: &str) -> Result<(), Erro
 }
 
 /// A note goes with its image; one whose image is gone goes by its own name. Whether it was one and is gone.
+/// The command that deletes it whatever it is.
+fn forced(pool: &str, name: &str) -> Verb {
+    Verb::ImageDelete { image: name.into(), pool: Some(pool.into()), force: true }
+}
+
 fn forget_orphan(context: &Context, pool: &str, name: &str) -> Result<bool, Error> {
     let Some(image) = notes::noted_image(name) else { return Ok(false) };
     usage::refresh_all(context)?;
@@ -81,8 +81,11 @@ fn forget_orphan(context: &Context, pool: &str, name: &str) -> Result<bool, Erro
             Kind::Storage,
             format!("'{name}' is no image, but the note on where '{image}' came from"),
         )
-        .hint(format!("foundry image delete {} deletes both", shell_word(image)))
-        .outcome("nothing was changed"));
+        .hint(
+            Advice::from(Verb::ImageDelete { image: image.into(), pool: None, force: false })
+                .text(" deletes both"),
+        )
+        .unchanged());
     }
     if context.host.volume(pool, name)?.is_none() {
         return Ok(false);
@@ -102,12 +105,8 @@ fn refuse_unfinished(context: &Context, pool: &str, name: &str) -> Result<(), Er
     };
     Err(Error::new(Code::ImageIncomplete, format!("image '{name}' {state}"))
         .because(why)
-        .hint(format!(
-            "foundry image delete {} --pool {} --force deletes it",
-            shell_word(name),
-            shell_word(pool)
-        ))
-        .outcome("nothing was changed"))
+        .hint(Advice::from(forced(pool, name)).text(" deletes it"))
+        .unchanged())
 }
 
 /// Who uses an image, as a list in a sentence.

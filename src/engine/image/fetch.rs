@@ -174,7 +174,7 @@ fn spool(content: &mut dyn Content, from: &str) -> Result<File, Error> {
         Error::new(Code::LocalFile, format!("cannot keep a copy of {from} in {}", directory.display()))
             .because(e.to_string())
             .hint("TMPDIR names another directory")
-            .outcome("nothing was changed")
+            .unchanged()
     };
     let mut spool = tempfile::tempfile_in(&directory).and_then(SparseWriter::new).map_err(unwritable)?;
     let mut chunk = vec![0; 1 << 20];
@@ -267,9 +267,7 @@ fn format_of(image: &File, from: &str) -> Result<String, Error> {
     let read = image.read_at(&mut head, 0).map_err(|e| TransferError::from_io(e, from))?;
     let probed = disk_image::probe(&head[..read]);
     let unfit = |e: disk_image::HeaderError| {
-        Error::new(Code::NotAnImage, format!("{from} cannot be an image"))
-            .because(e.to_string())
-            .outcome("nothing was changed")
+        Error::new(Code::NotAnImage, format!("{from} cannot be an image")).because(e.to_string()).unchanged()
     };
     probed.map(|image: DiskImage| image.to_string()).map_err(unfit)
 }

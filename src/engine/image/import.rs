@@ -7,11 +7,10 @@ use super::upload_marker::Claim;
 use super::{notes, writable_pool};
 use crate::interruptible::Interruptible;
 use crate::{Context, Event};
-use foundry_core::error::{Code, Error, Kind};
+use foundry_core::error::{Advice, Code, Error, Kind, Outcome, Remainder, Verb};
 use foundry_core::names::VolumeName;
 use foundry_core::origin::Origin;
 use foundry_core::storage_xml::{self, VolumeSpec};
-use foundry_core::text::shell_word;
 use foundry_core::units::Bytes;
 use foundry_fetch::content::Content;
 use foundry_fetch::disk_image::{self, DiskImage, Reach};
@@ -95,7 +94,7 @@ pub fn import(
         available,
     };
     let volume = format!("may be left behind: volume '{name}' in pool '{pool}'");
-    let _leaves = context.cancel.leaves([volume, import.removal()]);
+    let _leaves = context.cancel.leaves([volume.into(), import.removal().into()]);
     import.make_volume()?;
     let mut begun = false;
     let reach = Reach::of(&image, &head);
@@ -114,7 +113,7 @@ pub fn import(
 fn read_head(source: &mut dyn Source) -> Result<Vec<u8>, Error> {
     let mut head = Vec::new();
     let read = source.content().take(disk_image::HEADER_LENGTH).read_to_end(&mut head);
-    read.map_err(|e| unreadable(source.from(), e).outcome("nothing was changed"))?;
+    read.map_err(|e| unreadable(source.from(), e).unchanged())?;
     Ok(head)
 }
 
@@ -128,7 +127,7 @@ pub(super) fn fits_name(name: &VolumeName, source: &mut dyn Source) -> Result<()
     let from = source.from();
     Err(Error::new(Code::ImageMisnamed, format!("what {from} has now would be called '{fitting}'"))
         .hint("pull it under another name with --name")
-        .outcome("nothing was changed"))
+        .unchanged())
 }
 
 /// What a transfer says of itself is better than what can be said of it here.
@@ -144,8 +143,11 @@ fn refuse_taken(context: &Context, pool: &str, name: &VolumeName) -> Result<(), 
         return Ok(());
     }
     Err(Error::new(Code::ImageTaken, format!("image '{name}' exists in pool '{pool}'"))
-        .hint(format!("foundry image delete {} removes it", shell_word(name.as_str())))
-        .outcome("nothing was changed"))
+        .hint(
+            Advice::from(Verb::ImageDelete { image: name.to_string(), pool: None, force: false })
+                .text(" removes it"),
+        )
+        .unchanged())
 }
 
 /// Extensions of disk images; anything else behind a dot is part of the name (`debian-12.5`).
@@ -161,15 +163,17 @@ pub fn extension(name: &str) -> Option<&str> {
 fn fitting_image(from: &str, head: &[u8]) -> Result<DiskImage, Error> {
     let image = disk_image::probe(head).map_err(|e| unfit(from, e.to_string()))?;
     match image.refusal() {
+        Some(reason) if image.driver().is_some() => {
+            let convert = Verb::ImageImport { file: Some("FILE".into()), name: None, convert: true };
+            Err(unfit(from, reason).hint(Advice::from(convert).text(" converts it")))
+        }
         Some(reason) => Err(unfit(from, reason)),
         None => Ok(image),
     }
 }
 
 fn unfit(from: &str, cause: String) -> Error {
-    Error::new(Code::NotAnImage, format!("{from} cannot be an image"))
-        .because(cause)
-        .outcome("nothing was changed")
+    Error::new(Code::NotAnImage, format!("{from} cannot be an image")).because(cause).unchanged()
 }
 
 /// The name must end as the content is, so that a name never lies.
@@ -183,7 +187,7 @@ fn fitting_name(name: &VolumeName, from: &str, image: &DiskImage) -> Result<Volu
             Err(Error::new(Code::ImageMisnamed, format!("'{name}' is not a name for this image"))
                 .because(format!("{from} is {image}, and the names of such images end in .{right}"))
                 .hint(format!("call it {stem}.{right}"))
-                .outcome("nothing was changed"))
+                .unchanged())
         }
     }
 }
@@ -336,30 +340,33 @@ impl Import<'_> {
     fn doubt(&self, failed: HostError) -> Error {
         let (name, pool) = (self.name, self.pool);
         if failed.outcome_unknown() {
-            return Error::from(failed)
-                .outcome(format!("left behind: volume '{name}' in pool '{pool}' (it may exist)"))
-                .outcome(self.removal());
+            return Error::from(failed).outcome(self.left("it may exist")).outcome(self.removal());
         }
         match self.context.host.volume(pool, name.as_str()) {
             Ok(Some(_)) => Error::from(failed)
                 .outcome(format!(
                     "there is a volume '{name}' in pool '{pool}' by now, which somebody else made meanwhile"
                 ))
-                .hint(format!("foundry image info {} shows it", shell_word(name.as_str()))),
-            _ => Error::from(failed).outcome("nothing was changed"),
+                .hint(Advice::from(Verb::ImageInfo { image: name.to_string() }).text(" shows it")),
+            _ => Error::from(failed).unchanged(),
         }
     }
 
-    fn removal(&self) -> String {
-        format!("foundry image delete --force {} removes it", shell_word(self.name.as_str()))
+    fn removal(&self) -> Advice {
+        let delete = Verb::ImageDelete { image: self.name.to_string(), pool: None, force: true };
+        Advice::from(delete).text(" removes it")
+    }
+
+    /// The volume as something that is left, and why.
+    fn left(&self, why: impl Into<String>) -> Outcome {
+        let object = format!("volume '{}' in pool '{}'", self.name, self.pool);
+        Outcome::Left(vec![Remainder { object, why: why.into() }])
     }
 
     /// Once the beginning is on its way, there is no mark any more; the look right before saw it.
     fn undo(&self, failed: Error, begun: bool) -> Error {
         let (context, name) = (self.context, self.name.as_str());
-        let left = |error: Error| {
-            format!("left behind: volume '{name}' in pool '{}' ({})", self.pool, error.message())
-        };
+        let left = |error: Error| self.left(error.message());
         match self.claim.holds(context, self.pool, name) {
             Ok(false) if !begun => {
                 return failed.outcome(format!("volume '{name}' is somebody else's by now, and stays"));

@@ -32,9 +32,8 @@ use crate::preflight::storage::{PoolNeed, ReadyPool};
 use crate::storage::backend::Medium;
 use crate::storage::usage::Usage;
 use crate::vm::create::ensure_pool;
-use foundry_core::error::{Code, Error};
+use foundry_core::error::{Advice, Code, Error, Verb};
 use foundry_core::origin::Origin;
-use foundry_core::text::shell_word;
 use foundry_host::{Pool, Volume};
 
 /// The name of an active pool; a default pool is made and an inactive one started.
@@ -65,7 +64,7 @@ fn no_files(pool: &Pool) -> Error {
         format!("pool '{}' is of type {}, and images are files", pool.name, pool.kind),
     )
     .hint("import it into a pool of type dir, fs or netfs")
-    .outcome("nothing was changed")
+    .unchanged()
 }
 
 pub(crate) fn no_pool(context: &Context, name: &str) -> Result<Error, Error> {
@@ -90,7 +89,7 @@ pub fn list(context: &Context, pool: &str) -> Result<Vec<Volume>, Error> {
         }
         Some(_) => Err(Error::new(Code::PoolInactive, format!("pool '{pool}' is not started"))
             .because("what is in it cannot be seen")
-            .hint(format!("foundry pool start {}", shell_word(pool)))),
+            .hint(Verb::PoolStart { pool: pool.into() })),
         None if context.settings.default_target(pool, context.host.uri()).is_some() => Ok(Vec::new()),
         None => Err(no_pool(context, pool)?),
     }
@@ -160,7 +159,7 @@ pub fn meant(context: &Context, pool: &str, name: &str) -> Result<String, Error>
         Named::Nothing => Ok(name.to_owned()),
         Named::Several(names) => Err(Error::new(Code::ImageMissing, several(pool, name, &names))
             .hint("give the name with its extension")
-            .outcome("nothing was changed")),
+            .unchanged()),
     }
 }
 
@@ -177,5 +176,5 @@ fn no_image(context: &Context, pool: &str, name: &str) -> Result<Error, Error> {
     }
     let other = (pool != context.settings.image_pool.as_str()).then_some(pool);
     let bring = image::bringing(context, name, other);
-    Ok(error.hint(format!("{near}; {bring} brings it")))
+    Ok(error.hint(Advice::from(near).then("; ", bring).text(" brings it")))
 }

@@ -44,7 +44,7 @@ pub(super) fn check_place(context: &Context, pool: &str, image: &str) -> Result<
     let Some(volume) = context.host.volume(pool, &name)? else { return Ok(()) };
     match noted_by_anybody(&content(context, &volume)?) {
         true => Ok(()),
-        false => Err(in_the_way(pool, image).outcome("nothing was changed")),
+        false => Err(in_the_way(pool, image).unchanged()),
     }
 }
 
@@ -62,7 +62,7 @@ pub fn check_length(image: &str) -> Result<(), Error> {
             image.len()
         ))
         .hint("give a shorter name")
-        .outcome("nothing was changed"))
+        .unchanged())
 }
 
 fn in_the_way(pool: &str, image: &str) -> Error {

@@ -4,10 +4,9 @@ use super::fetch::{ContextPace, identity, source_of, state_of};
 use super::import::{extension, fits_name};
 use super::{Fetch, Source, delete, import, info, is_unfinished, notes, room};
 use crate::Context;
-use foundry_core::error::{Code, Error, Kind};
+use foundry_core::error::{Advice, Code, Error, Kind, Verb};
 use foundry_core::names::VolumeName;
 use foundry_core::origin::Origin;
-use foundry_core::text::shell_word;
 use foundry_fetch::origin::{checksum_list, pinned_digest};
 use foundry_fetch::transfer::{Fresh, Location, Validators, look};
 use foundry_host::Volume;
@@ -69,7 +68,7 @@ pub fn pull(context: &Context, request: &Request<'_>) -> Result<Pulled, Error> {
             format!("image '{}' was pinned to {pinned}, and there is another one now", image.name),
         )
         .hint("give the new one's digest with --checksum")
-        .outcome("nothing was changed"));
+        .unchanged());
     }
     replace(context, request, &image).map(Pulled::Replaced)
 }
@@ -102,7 +101,7 @@ fn check_there(context: &Context, request: &Request<'_>, origin: &Origin) -> Res
     )
     .because(format!("the digest of what it was made from is {has}"))
     .hint("--refresh replaces it, --name pulls another one beside it")
-    .outcome("nothing was changed"))
+    .unchanged())
 }
 
 /// The image under that name or under that name with the extension that it would get.
@@ -125,15 +124,16 @@ fn existing(context: &Context, request: &Request<'_>) -> Result<Option<Volume>, 
 fn same_origin(context: &Context, request: &Request<'_>, image: &Volume) -> Result<Origin, Error> {
     let (name, source) = (&image.name, source_of(request.fetch.location));
     let id = identity(request.fetch.location);
-    let refused = |code, message: String| Error::new(code, message).outcome("nothing was changed");
-    let delete = format!("foundry image delete {} removes it", shell_word(name));
+    let refused = |code, message: String| Error::new(code, message).unchanged();
+    let delete = |force| {
+        Advice::from(Verb::ImageDelete { image: name.clone(), pool: None, force }).text(" removes it")
+    };
     if is_unfinished(context, image)? {
         let message = format!(
             "image '{name}' in pool '{}' is not whole: its import was interrupted, or still goes on",
             image.pool
         );
-        return Err(refused(Code::ImageIncomplete, message)
-            .hint(format!("foundry image delete --force {} removes it", shell_word(name))));
+        return Err(refused(Code::ImageIncomplete, message).hint(delete(true)));
     }
     match notes::read(context, &image.pool, name)? {
         Some(origin) if origin.source == source && (origin.source_id.is_none() || origin.source_id == id) => {
@@ -146,7 +146,7 @@ fn same_origin(context: &Context, request: &Request<'_>, image: &Volume) -> Resu
                 format!("image '{name}' exists in pool '{}', and is not from {source}", image.pool),
             )
             .because(format!("its origin is {from}"))
-            .hint(format!("pull it under another name with --name; {delete}")))
+            .hint(Advice::from("pull it under another name with --name").then("; ", delete(false))))
         }
     }
 }
@@ -178,7 +178,7 @@ fn replace(context: &Context, request: &Request<'_>, image: &Volume) -> Result<V
             format!("there is a newer image '{name}', but the present one is in use by {users}"),
         )
         .hint("pull the newer one under another name with --name, and make new VMs from that")
-        .outcome("nothing was changed"));
+        .unchanged());
     }
     let wanted = name.parse().map_err(|e| Error::new(Kind::Storage, format!("its name {e}")))?;
     tell_unprotected(context, &request.fetch);
@@ -194,11 +194,9 @@ fn replace(context: &Context, request: &Request<'_>, image: &Volume) -> Result<V
         match aside.rescue(name) {
             Ok(path) => {
                 let path = path.display().to_string();
-                e.outcome(format!(
-                    "the newer one is in {path}: foundry image import {} {} brings it in",
-                    shell_word(&path),
-                    shell_word(name)
-                ))
+                let there = Advice::from(format!("the newer one is in {path}: "));
+                let import = Verb::ImageImport { file: Some(path), name: Some(name.into()), convert: false };
+                e.outcome(there.run(import).text(" brings it in"))
             }
             Err(lost) => e.outcome(format!("the newer one could not be kept ({lost}); pull it again")),
         }

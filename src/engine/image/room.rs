@@ -65,7 +65,7 @@ impl Known {
                 Bytes(needed)
             ),
         )
-        .outcome("nothing was changed"))
+        .unchanged())
     }
 }
 
@@ -80,7 +80,7 @@ pub(super) fn fits_instead(context: &Context, present: &Volume, data: u64) -> Re
         "pool '{pool}' would have {room} without the present image '{}'; the newer one needs {needed}",
         present.name
     );
-    Err(Error::new(Code::OutOfSpace, message).outcome("nothing was changed"))
+    Err(Error::new(Code::OutOfSpace, message).unchanged())
 }
 
 /// What is left over for others. Where it is unknown how much will come, it may be without an end, and the disks of
@@ -115,7 +115,7 @@ pub(super) fn available(context: &Context, pool: &str) -> Result<u64, Error> {
     };
     let available = context.host.pool(pool)?.map_or(0, |p| p.available.0);
     match refused {
-        Some(refused) if available == 0 => Err(Error::from(refused).outcome("nothing was changed")),
+        Some(refused) if available == 0 => Err(Error::from(refused).unchanged()),
         _ => Ok(available),
     }
 }

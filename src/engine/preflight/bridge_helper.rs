@@ -4,10 +4,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::issues::Finding;
 use crate::Context;
 use crate::context::is_session;
 use foundry_core::error::Code;
+use foundry_core::error::Issue;
 use foundry_host::diagnosis::{HELPER_AS_ROOT, HELPER_REFUSES, allow_in_helper};
 
 /// Where distributions put it (Debian; Fedora; Arch).
@@ -19,15 +19,15 @@ const PROGRAMS: [&str; 3] = [
 const RULES: &str = "etc/qemu/bridge.conf";
 
 /// What keeps guests of a session on this machine from a bridge; of other libvirts nothing, which need no helper.
-pub(crate) fn of_session(context: &Context, bridge: &str) -> Option<Finding> {
+pub(crate) fn of_session(context: &Context, bridge: &str) -> Option<Issue> {
     let needs_helper = context.host.is_local() && is_session(context.host.uri());
     needs_helper.then(|| refusal(Path::new("/"), bridge))?
 }
 
 /// What keeps a user's guests from a bridge, as far as this user can see it.
-fn refusal(root: &Path, bridge: &str) -> Option<Finding> {
+fn refusal(root: &Path, bridge: &str) -> Option<Issue> {
     let say = |why: &str, hint: String| {
-        Some(Finding::new(Code::TapRefused, format!("bridge '{bridge}': {why}")).hint(hint))
+        Some(Issue::new(Code::TapRefused, format!("bridge '{bridge}': {why}")).hint(hint))
     };
     if is_refused(root, bridge) {
         return say(HELPER_REFUSES, allow_in_helper(bridge));
@@ -77,9 +77,9 @@ mod tests {
             fs::write(path, text).unwrap();
         };
         let found = || refusal(root.path(), "br0");
-        let finding = found().unwrap();
-        assert_eq!(finding.code, Code::TapRefused);
-        assert!(finding.hints[0].contains("echo 'allow br0' >>/etc/qemu/bridge.conf"), "{finding:?}");
+        let issue = found().unwrap();
+        assert_eq!(issue.code, Code::TapRefused);
+        assert!(issue.advice[0].outline().contains("echo 'allow br0' >>/etc/qemu/bridge.conf"), "{issue:?}");
         for (rules, refused) in [
             ("", true),
             ("allow br1\n", true),
@@ -98,10 +98,11 @@ mod tests {
         write(program, "");
         let path = root.path().join(program);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        let finding = found().unwrap();
+        let issue = found().unwrap();
         assert!(
-            finding.hints[0].contains("dpkg-statoverride") && !finding.hints[0].contains("u+s"),
-            "{finding:?}"
+            issue.advice[0].outline().contains("dpkg-statoverride")
+                && !issue.advice[0].outline().contains("u+s"),
+            "{issue:?}"
         );
         fs::set_permissions(&path, fs::Permissions::from_mode(0o4750)).unwrap();
         assert!(found().is_none());

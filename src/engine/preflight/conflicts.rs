@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use crate::Context;
-use crate::preflight::issues::{Finding, Findings};
-use foundry_core::error::{Code, Error};
+use crate::preflight::issues::PreflightReport;
+use foundry_core::error::{Code, Error, Issue};
 use foundry_core::manifest::VirtualMachine;
 use foundry_core::names::{MacAddress, VmName};
 use foundry_core::plan::{Interface, VmPlan, mac_address};
@@ -44,20 +44,20 @@ pub(crate) fn check<'a>(
     context: &Context,
     plan: &VmPlan,
     domains: &'a [Domain],
-    findings: &mut Findings,
+    report: &mut PreflightReport,
 ) -> Result<Neighbours<'a>, Error> {
-    findings.extend(of_foundry(plan, domains).into_iter().map(|(_, finding)| finding));
+    report.extend(of_foundry(plan, domains).into_iter().map(|(_, issue)| issue));
     let others = domains.iter().filter(|d| d.name != plan.name.as_str());
     let mut strangers = Vec::new();
     for domain in others.filter(|d| d.owner().manifest().is_none()) {
-        let described = check_stranger(context, plan, domain, findings)?;
+        let described = check_stranger(context, plan, domain, report)?;
         strangers.extend(described.map(|described| (domain.name.as_str(), described)));
     }
     Ok(Neighbours { domains, strangers })
 }
 
 /// The other foundry VMs that have an address of the plan's, and with it MAC and tap.
-pub(crate) fn of_foundry<'a>(plan: &VmPlan, domains: &'a [Domain]) -> Vec<(&'a Domain, Finding)> {
+pub(crate) fn of_foundry<'a>(plan: &VmPlan, domains: &'a [Domain]) -> Vec<(&'a Domain, Issue)> {
     let mut found = Vec::new();
     for domain in domains.iter().filter(|d| d.name != plan.name.as_str()) {
         let owner = domain.owner();
@@ -69,11 +69,11 @@ pub(crate) fn of_foundry<'a>(plan: &VmPlan, domains: &'a [Domain]) -> Vec<(&'a D
             // A MAC address that follows from the IP address was told with it.
             if macs.contains(&interface.mac) && shared.is_empty() {
                 let message = format!("{at}: VM '{}' has the MAC {} too", domain.name, interface.mac);
-                found.push((domain, Finding::new(Code::MacTaken, message).hint("choose another macAddress")));
+                found.push((domain, Issue::new(Code::MacTaken, message).hint("choose another macAddress")));
             }
             let told = |said| {
                 let message = format!("{at}.{said}");
-                (domain, Finding::new(Code::AddressTaken, message).hint("choose another address"))
+                (domain, Issue::new(Code::AddressTaken, message).hint("choose another address"))
             };
             found.extend(shared.into_iter().map(told));
         }
@@ -101,7 +101,7 @@ fn check_stranger(
     context: &Context,
     plan: &VmPlan,
     domain: &Domain,
-    findings: &mut Findings,
+    report: &mut PreflightReport,
 ) -> Result<Option<DomainDescription>, Error> {
     let described = match context.host.describe(domain.uuid, View::Current) {
         Err(lost) if lost.outcome_unknown() => return Err(lost.into()),
@@ -114,8 +114,8 @@ fn check_stranger(
             described.interfaces.iter().find_map(|theirs| in_common(interface, theirs))
         {
             let at = format!("spec.networkInterfaces[{index}]");
-            findings.push(
-                Finding::new(
+            report.push(
+                Issue::new(
                     code,
                     format!("{at}: domain '{}', which is not foundry's, has {what}", domain.name),
                 )

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use super::alternatives;
 use super::conflicts::Neighbours;
-use crate::preflight::issues::{Finding, Findings};
+use crate::preflight::issues::PreflightReport;
 use crate::storage::backend::Medium;
 use crate::storage::usage::Usage;
 use crate::{Context, image};
-use foundry_core::error::{Code, Error, Kind};
+use foundry_core::error::{Advice, Code, Error, Issue, Kind, Verb};
 use foundry_core::origin::Origin;
 use foundry_core::plan::{DiskFormat, ImageRef, VmPlan};
 use foundry_core::text::{io_cause, shell_word};
@@ -47,31 +47,34 @@ pub(crate) fn check_image(
     plan: &VmPlan,
     reference: &ImageRef,
     neighbours: &Neighbours<'_>,
-    findings: &mut Findings,
+    report: &mut PreflightReport,
 ) -> Result<Option<ReadyImage>, Error> {
     let found = match reference {
-        ImageRef::Volume { pool, volume } => {
-            image_in_pool(context, pool.as_str(), volume.as_str(), findings)?
-        }
-        ImageRef::Path(path) => image_at_path(context, path, findings)?,
+        ImageRef::Volume { pool, volume } => image_in_pool(context, pool.as_str(), volume.as_str(), report)?,
+        ImageRef::Path(path) => image_at_path(context, path, report)?,
     };
     let Some(found) = found else { return Ok(None) };
     let reference = &found.named_in_full(reference);
     if let Some(vm) = writer(context, &found, neighbours)? {
         let message = format!("image '{reference}' is a disk of domain '{vm}', which writes to it");
-        findings.push(
-            Finding::new(Code::ImageIsDisk, message)
-                .hint("while it is off, foundry image export copies its disk into a file, and foundry image import makes an image of that"),
+        report.push(
+            Issue::new(Code::ImageIsDisk, message).hint(
+                Advice::from("while it is off, ")
+                    .run(Verb::ImageExport)
+                    .text(" copies its disk into a file, and ")
+                    .run(Verb::ImageImport { file: None, name: None, convert: false })
+                    .text(" makes an image of that"),
+            ),
         );
         return Ok(None);
     }
-    let Some(mut image) = judge_image(reference, &found, findings) else { return Ok(None) };
+    let Some(mut image) = judge_image(reference, &found, report) else { return Ok(None) };
     if let (Some((pool, name)), Head::Read(head)) = (&found.volume, found.head) {
         image.origin = image::origin_beside(context, pool, name, || Ok(head))?;
     }
     if plan.boot_disk.size < image.virtual_size {
-        findings.push(
-            Finding::new(
+        report.push(
+            Issue::new(
                 Code::DiskSmallerThanImage,
                 format!(
                     "spec.bootDisk.sizeGB: image '{reference}' needs {}, the boot disk has {}",
@@ -85,12 +88,15 @@ pub(crate) fn check_image(
         );
     }
     if plan.boot_disk.format == DiskFormat::Raw && image.volume.is_none() {
-        findings.push(
-            Finding::new(
+        report.push(
+            Issue::new(
                 Code::ImageOutsidePools,
                 format!("image '{reference}' is in no pool, so that libvirt cannot copy it to a raw disk"),
             )
-            .hint("import it with foundry image import"),
+            .hint(
+                Advice::from(Verb::ImageImport { file: None, name: None, convert: false })
+                    .text(" imports it"),
+            ),
         );
     }
     Ok(Some(image))
@@ -140,22 +146,22 @@ fn writer(
     Ok(Usage::look(context, None)?.writer(&pool, &name, &found.path))
 }
 
-fn judge_image(reference: &ImageRef, found: &FoundImage, findings: &mut Findings) -> Option<ReadyImage> {
+fn judge_image(reference: &ImageRef, found: &FoundImage, report: &mut PreflightReport) -> Option<ReadyImage> {
     let (probed, is_torso) = match &found.head {
         Head::Read(head) => (disk_image::probe(head).map_err(|e| e.to_string()), disk_image::is_torso(head)),
         Head::AtCeph => (Ok(DiskImage::Raw), false),
     };
     let refusal = probed.as_ref().map_or_else(|e| Some(e.clone()), DiskImage::refusal);
     if let Some(reason) = refusal {
-        findings.push(match &found.volume {
+        report.push(match &found.volume {
             Some((pool, name)) if is_torso => unfinished(reference, pool, name),
-            _ => Finding::new(Code::NotAnImage, format!("image '{reference}' cannot be used: {reason}")),
+            _ => Issue::new(Code::NotAnImage, format!("image '{reference}' cannot be used: {reason}")),
         });
         return None;
     }
     let image = probed.ok()?;
     if let Some(claim) = false_claim(&found.path, &image) {
-        findings.push(Finding::new(
+        report.push(Issue::new(
             Code::ImageMisnamed,
             format!("image '{reference}' calls itself {claim} and is {image}"),
         ));
@@ -176,16 +182,15 @@ fn judge_image(reference: &ImageRef, found: &FoundImage, findings: &mut Findings
     })
 }
 
-fn unfinished(reference: &ImageRef, pool: &str, name: &str) -> Finding {
-    Finding::new(
+fn unfinished(reference: &ImageRef, pool: &str, name: &str) -> Issue {
+    Issue::new(
         Code::ImageIncomplete,
         format!("image '{reference}' cannot be used: an import of it was interrupted, or still goes on"),
     )
-    .hint(format!(
-        "foundry image delete {} --pool {} --force removes it",
-        shell_word(name),
-        shell_word(pool)
-    ))
+    .hint(
+        Advice::from(Verb::ImageDelete { image: name.into(), pool: Some(pool.into()), force: true })
+            .text(" removes it"),
+    )
 }
 
 /// What an image's beginning says of the rest: an import sends it last.
@@ -241,14 +246,14 @@ fn image_in_pool(
     context: &Context,
     pool: &str,
     name: &str,
-    findings: &mut Findings,
+    report: &mut PreflightReport,
 ) -> Result<Option<FoundImage>, Error> {
     match named(context, pool, name)? {
         Named::One(volume) => {
             let whole = volume.name.clone();
             if let Some(what) = planted(context, &volume)? {
                 let message = format!("image '{whole}' in pool '{pool}' cannot be used: its file is {what}");
-                findings.push(Finding::new(Code::NotAnImage, message));
+                report.push(Issue::new(Code::NotAnImage, message));
                 return Ok(None);
             }
             match read_head(context, volume) {
@@ -258,8 +263,8 @@ fn image_in_pool(
             }
         }
         Named::Several(names) => {
-            findings.push(
-                Finding::new(Code::ImageMissing, several(pool, name, &names))
+            report.push(
+                Issue::new(Code::ImageMissing, several(pool, name, &names))
                     .hint("give the name with its extension"),
             );
             return Ok(None);
@@ -268,28 +273,29 @@ fn image_in_pool(
     }
     let is_ours = pool == context.settings.image_pool.as_str();
     let bring = bringing(context, name, (!is_ours).then_some(pool));
-    let finding = match context.host.pool(pool)? {
+    let issue = match context.host.pool(pool)? {
         None => {
-            Finding::new(Code::ImageMissing, format!("image '{name}' not found: there is no pool '{pool}'"))
-                .hint(if is_ours { bring } else { "foundry pool list shows all pools".into() })
+            Issue::new(Code::ImageMissing, format!("image '{name}' not found: there is no pool '{pool}'"))
+                .hint(if is_ours { bring } else { Advice::from(Verb::PoolList).text(" lists the pools") })
         }
-        Some(found) if !found.active => Finding::new(
-            Code::PoolInactive,
-            format!("image '{name}' not found: pool '{pool}' is not started"),
-        )
-        .hint(format!("foundry pool start {}", shell_word(pool))),
+        Some(found) if !found.active => {
+            Issue::new(Code::PoolInactive, format!("image '{name}' not found: pool '{pool}' is not started"))
+                .hint(Verb::PoolStart { pool: pool.into() })
+        }
         Some(_) => {
             let known: Vec<String> = context.host.volumes(pool)?.into_iter().map(|v| v.name).collect();
             let known: Vec<&str> = known.iter().map(String::as_str).collect();
-            Finding::new(Code::ImageMissing, format!("image '{name}' not found in pool '{pool}'"))
+            Issue::new(Code::ImageMissing, format!("image '{name}' not found in pool '{pool}'"))
                 .hint(alternatives(name, &known))
-                .hint(format!(
-                    "{bring} adds one; foundry pool refresh {} finds files put there by hand",
-                    shell_word(pool)
-                ))
+                .hint(
+                    bring
+                        .text(" adds one; ")
+                        .run(Verb::PoolRefresh { pool: pool.into() })
+                        .text(" finds files put there by hand"),
+                )
         }
     };
-    findings.push(finding);
+    report.push(issue);
     Ok(None)
 }
 
@@ -349,15 +355,15 @@ pub(crate) fn several(pool: &str, name: &str, names: &[String]) -> String {
 
 /// The command that brings an image of that name, into a pool that is not the default one; those of the distributions
 /// are in the catalogue.
-pub(crate) fn bringing(context: &Context, name: &str, pool: Option<&str>) -> String {
+pub(crate) fn bringing(context: &Context, name: &str, pool: Option<&str>) -> Advice {
     let stem = image::extension(name).map_or(name, |end| &name[..name.len() - end.len() - 1]);
     let command = match context.settings.catalogue_has(stem) {
-        true => format!("foundry image pull {stem}"),
-        false => format!("foundry image import FILE {}", shell_word(name)),
+        true => Verb::ImagePull { image: Some(stem.into()) },
+        false => Verb::ImageImport { file: Some("FILE".into()), name: Some(name.into()), convert: false },
     };
     match pool {
-        Some(pool) => format!("{command} --pool {}", shell_word(pool)),
-        None => command,
+        Some(pool) => Advice::from(command).text(format!(" --pool {}", shell_word(pool))),
+        None => command.into(),
     }
 }
 
@@ -365,15 +371,17 @@ pub(crate) fn bringing(context: &Context, name: &str, pool: Option<&str>) -> Str
 fn image_at_path(
     context: &Context,
     path: &str,
-    findings: &mut Findings,
+    report: &mut PreflightReport,
 ) -> Result<Option<FoundImage>, Error> {
     if let Some(volume) = context.host.volume_at(path)? {
         return read_head(context, volume).map(Some);
     }
-    let import = format!("foundry image import {} NAME.qcow2, then image: NAME.qcow2", shell_word(path));
+    let import =
+        Verb::ImageImport { file: Some(path.into()), name: Some("NAME.qcow2".into()), convert: false };
+    let import = Advice::from(import).text(", then image: NAME.qcow2");
     if !context.host.is_local() {
-        findings.push(
-            Finding::new(Code::ImageOutsidePools, format!("image '{path}' is in no pool of the host"))
+        report.push(
+            Issue::new(Code::ImageOutsidePools, format!("image '{path}' is in no pool of the host"))
                 .hint(import),
         );
         return Ok(None);
@@ -384,18 +392,18 @@ fn image_at_path(
             let message = format!("image '{path}' cannot be used: {who}");
             let why =
                 "who writes there could put another one in its place, and QEMU would open what that names";
-            findings.push(Finding::new(Code::ImageOfOthers, format!("{message}; {why}")).hint(import));
+            report.push(Issue::new(Code::ImageOfOthers, format!("{message}; {why}")).hint(import));
             Ok(None)
         }
         Err(e) if e.kind() == std::io::ErrorKind::InvalidInput => {
-            findings.push(Finding::new(Code::NotAnImage, format!("image '{path}' cannot be used: {e}")));
+            report.push(Issue::new(Code::NotAnImage, format!("image '{path}' cannot be used: {e}")));
             Ok(None)
         }
         Err(e) => {
             let is_missing = e.kind() == std::io::ErrorKind::NotFound;
             let code = if is_missing { Code::ImageMissing } else { Code::DiskUnreadable };
             let cause = io_cause(&e);
-            findings.push(Finding::new(code, format!("image '{path}' cannot be read: {cause}")).hint(import));
+            report.push(Issue::new(code, format!("image '{path}' cannot be read: {cause}")).hint(import));
             Ok(None)
         }
     }

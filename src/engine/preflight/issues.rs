@@ -1,82 +1,55 @@
-//! Collects problems by the object that was checked.
+//! Collects what stands in the way of a VM, by the object that was checked.
 
-use foundry_core::error::{Code, Error, Kind, Several};
-use foundry_core::text::printable;
+use foundry_core::error::{Error, Issue};
 
-/// Something that stands in the way.
+/// One thing that was checked, and what was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// What it is; of [`Kind::Storage`] for pools, volumes and images, else of [`Kind::Vm`].
-    pub code: Code,
-    /// A sentence that names the object.
-    pub message: String,
-    /// What to do about it, a sentence each.
-    pub hints: Vec<String>,
-}
-
-impl Finding {
-    pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: printable(&message.into()), hints: Vec::new() }
-    }
-
-    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hints.push(printable(&hint.into()));
-        self
-    }
-}
-
-/// One thing that was looked at, and what was found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Look {
+pub(crate) struct PreflightCheck {
     pub(crate) what: String,
-    /// What is true where nothing is found.
-    pub(crate) well: String,
-    pub(crate) findings: Vec<Finding>,
+    /// What is true if nothing is found.
+    pub(crate) ok_text: String,
+    pub(crate) issues: Vec<Issue>,
 }
 
-/// Everything that was looked at, in order.
+/// Everything that was checked, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Findings(Vec<Look>);
+pub(crate) struct PreflightReport(Vec<PreflightCheck>);
 
-impl Findings {
-    /// What is found from now on is about this.
-    pub(crate) fn begin(&mut self, what: &str, well: impl Into<String>) {
-        self.0.push(Look { what: what.to_owned(), well: well.into(), findings: Vec::new() });
+impl PreflightReport {
+    /// Begins a check: issues that are pushed from now on are about this.
+    pub(crate) fn check(&mut self, what: &str, ok_text: impl Into<String>) {
+        self.0.push(PreflightCheck { what: what.to_owned(), ok_text: ok_text.into(), issues: Vec::new() });
     }
 
-    pub(crate) fn push(&mut self, finding: Finding) {
+    pub(crate) fn push(&mut self, issue: Issue) {
         match self.0.last_mut() {
-            Some(look) => look.findings.push(finding),
-            None => self.0.push(Look { what: String::new(), well: String::new(), findings: vec![finding] }),
+            Some(check) => check.issues.push(issue),
+            None => {
+                let (what, ok_text) = (String::new(), String::new());
+                self.0.push(PreflightCheck { what, ok_text, issues: vec![issue] });
+            }
         }
     }
 
-    pub(crate) fn extend(&mut self, findings: impl IntoIterator<Item = Finding>) {
-        findings.into_iter().for_each(|finding| self.push(finding));
+    pub(crate) fn extend(&mut self, issues: impl IntoIterator<Item = Issue>) {
+        issues.into_iter().for_each(|issue| self.push(issue));
     }
 
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Finding> {
-        self.0.iter().flat_map(|look| &look.findings)
+    pub(crate) fn issues(&self) -> impl Iterator<Item = &Issue> {
+        self.0.iter().flat_map(|check| &check.issues)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.all().next().is_none()
+        self.issues().next().is_none()
     }
 
-    pub(crate) fn looks(&self) -> &[Look] {
+    pub(crate) fn checks(&self) -> &[PreflightCheck] {
         &self.0
     }
-}
 
-/// One error for all findings.
-pub(crate) fn report(vm: &str, findings: &Findings) -> Error {
-    let codes: Several = findings.all().map(|finding| finding.code).collect();
-    let mut message = format!("cannot create VM '{vm}' on this host");
-    for finding in findings.all() {
-        message.push_str(&format!("\n  {}{}", finding.message, codes.mark(finding.code)));
-        for hint in &finding.hints {
-            message.push_str(&format!("\n    {hint}"));
-        }
+    /// One error for all issues.
+    pub(crate) fn to_error(&self, vm: &str) -> Error {
+        let issues = self.issues().cloned().collect();
+        Error::of_issues(format!("cannot create VM '{vm}' on this host"), issues).unchanged()
     }
-    Error::of_text(codes.worst().unwrap_or(Kind::Vm.into()), message).outcome("nothing was changed")
 }

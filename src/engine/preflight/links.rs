@@ -1,6 +1,6 @@
 //! Checks the bridges and networks of a VM's interfaces, and whether its addresses fit them.
 //!
-//! What cannot work is a finding. What may be meant, since another router or another machine may make it work, is a warning.
+//! What cannot work is a issue. What may be meant, since another router or another machine may make it work, is a warning.
 
 use std::net::IpAddr;
 
@@ -8,8 +8,8 @@ use ipnet::IpNet;
 
 use super::{alternatives, bridge_helper};
 use crate::Context;
-use crate::preflight::issues::{Finding, Findings};
-use foundry_core::error::{Code, Error};
+use crate::preflight::issues::PreflightReport;
+use foundry_core::error::{Advice, Code, Error, Issue};
 use foundry_core::plan::{Interface, Link, VmPlan};
 use foundry_core::text::{printable, shell_word};
 use foundry_host::diagnosis::advice::BRIDGE_WITH_VLANS;
@@ -26,7 +26,7 @@ pub(crate) fn check(
     context: &Context,
     plan: &VmPlan,
     libvirt: u32,
-    findings: &mut Findings,
+    report: &mut PreflightReport,
 ) -> Result<Vec<Interface>, Error> {
     let needs_bridges = plan.interfaces.iter().any(|i| matches!(i.link, Link::Bridge(_)));
     let bridges = if needs_bridges { context.host.bridges()? } else { None };
@@ -40,8 +40,8 @@ pub(crate) fn check(
     let mut interfaces = Vec::new();
     for (index, interface) in plan.interfaces.iter().enumerate() {
         let at = format!("spec.networkInterfaces[{index}]");
-        findings.begin(&at, well_linked(&interface.link, bridges.is_some()));
-        let mut desk = Desk { context, at, interface, findings };
+        report.check(&at, well_linked(&interface.link, bridges.is_some()));
+        let mut desk = Desk { context, at, interface, report };
         let bridge = match &interface.link {
             Link::Bridge(name) => desk.bridge(name.as_str(), bridges.as_deref()),
             Link::Network(name) => desk.network(name.as_str()).map(|()| None)?,
@@ -71,12 +71,12 @@ struct Desk<'a> {
     context: &'a Context,
     at: String,
     interface: &'a Interface,
-    findings: &'a mut Findings,
+    report: &'a mut PreflightReport,
 }
 
 impl Desk<'_> {
-    fn find(&mut self, code: Code, message: String, hint: impl Into<String>) {
-        self.findings.push(Finding::new(code, format!("{}{message}", self.at)).hint(hint));
+    fn find(&mut self, code: Code, message: String, hint: impl Into<Advice>) {
+        self.report.push(Issue::new(code, format!("{}{message}", self.at)).hint(hint));
     }
 
     fn warn(&self, message: impl AsRef<str>) {
@@ -105,7 +105,7 @@ impl Desk<'_> {
                 format!("ip link set {word} up"),
             );
         }
-        self.findings.extend(bridge_helper::of_session(self.context, name));
+        self.report.extend(bridge_helper::of_session(self.context, name));
         if let Some(mtu) = self.interface.mtu.filter(|mtu| u32::from(*mtu) > bridge.mtu) {
             self.warn(format!(
                 ".mtu: {mtu} is more than bridge '{name}' passes ({}): larger packets vanish",
@@ -200,8 +200,8 @@ impl Desk<'_> {
                 let message = format!(": {ip} is this host's own address, on {}", own.link);
                 // Of a network's own address its subnets say so.
                 if !self
-                    .findings
-                    .all()
+                    .report
+                    .issues()
                     .any(|f| f.code == Code::AddressOfHost && f.message.contains(&format!(": {ip} is ")))
                 {
                     self.find(Code::AddressOfHost, message, "choose another address");

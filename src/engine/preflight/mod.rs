@@ -1,6 +1,6 @@
 //! All checks on the host before anything is created.
 //!
-//! All findings come at once. Only this file can make a [`ReadyVm`].
+//! All report come at once. Only this file can make a [`ReadyVm`].
 
 pub(crate) mod bridge_helper;
 pub(crate) mod conflicts;
@@ -13,14 +13,14 @@ pub(crate) mod storage;
 use crate::{Context, kvm_device};
 use foundry_core::cloud_init::without_effect;
 use foundry_core::domain_xml::VirtType;
-use foundry_core::error::{Code, Error};
+use foundry_core::error::Issue;
+use foundry_core::error::{Advice, Code, Error, Verb};
 use foundry_core::names::{DiskTarget, nearest};
 use foundry_core::plan::{Arch, CpuMode, Firmware, UserData, VmPlan};
 use foundry_core::record::{Liveness, Owner, State};
 use foundry_host::diagnosis::emulator_hint;
 use foundry_host::{Capabilities, Domain};
-pub use issues::Finding;
-use issues::{Findings, report};
+use issues::PreflightReport;
 use storage::ReadyStorage;
 pub use storage::{PlannedVolume, planned_volumes};
 
@@ -56,40 +56,42 @@ impl ReadyVm {
 /// Looks whether a host can make a VM; changes nothing.
 ///
 /// # Errors
-/// All findings in one error: exit code 5 if one of them is about storage, else 4; or the host's own.
+/// All report in one error: exit code 5 if one of them is about storage, else 4; or the host's own.
 pub fn preflight(context: &Context, plan: &VmPlan) -> Result<ReadyVm, Error> {
     let looked = look(context, plan)?;
-    looked.ready.ok_or_else(|| report(plan.name.as_str(), &looked.findings))
+    looked.ready.ok_or_else(|| looked.report.to_error(plan.name.as_str()))
 }
 
 /// What the preflight looked at, and what it found.
 pub(super) struct Looked {
-    pub(super) findings: Findings,
+    pub(super) report: PreflightReport,
     /// Where nothing stands in the way.
     pub(super) ready: Option<ReadyVm>,
 }
 
 /// Looks at everything, whatever is found.
 pub(super) fn look(context: &Context, plan: &VmPlan) -> Result<Looked, Error> {
-    let mut findings = Findings::default();
+    let mut report = PreflightReport::default();
     let domains = context.host.domains(false)?;
     let capabilities = context.host.capabilities()?;
-    kvm_device::slowness(context, &capabilities).into_iter().for_each(|slow| context.warn(slow));
-    let taken = domains.iter().find(|d| d.name == plan.name.as_str());
-    findings.begin("name", format!("no other domain is called '{}'", plan.name));
-    let leftover = taken.filter(|domain| check_name(plan, domain, &mut findings)).cloned();
-    if taken.is_none() {
-        stale_variables::check(context, plan, &mut findings)?;
+    if let Some((slow, advice)) = kvm_device::slowness(context, &capabilities) {
+        context.warn_about(slow, Some(advice));
     }
-    findings.begin("addresses", "no other domain has them, nor the MAC addresses");
-    let neighbours = conflicts::check(context, plan, &domains, &mut findings)?;
-    findings.begin("machine", "the host runs such guests");
-    let machine = choose_machine(context, plan, &capabilities, &mut findings);
-    check_size(context, plan, &capabilities, machine, &mut findings)?;
-    let interfaces = links::check(context, plan, capabilities.libvirt_version, &mut findings)?;
-    let storage = storage::check(context, plan, taken, &neighbours, &mut findings)?;
+    let taken = domains.iter().find(|d| d.name == plan.name.as_str());
+    report.check("name", format!("no other domain is called '{}'", plan.name));
+    let leftover = taken.filter(|domain| check_name(plan, domain, &mut report)).cloned();
+    if taken.is_none() {
+        stale_variables::check(context, plan, &mut report)?;
+    }
+    report.check("addresses", "no other domain has them, nor the MAC addresses");
+    let neighbours = conflicts::check(context, plan, &domains, &mut report)?;
+    report.check("machine", "the host runs such guests");
+    let machine = choose_machine(context, plan, &capabilities, &mut report);
+    check_size(context, plan, &capabilities, machine, &mut report)?;
+    let interfaces = links::check(context, plan, capabilities.libvirt_version, &mut report)?;
+    let storage = storage::check(context, plan, taken, &neighbours, &mut report)?;
     let ready = match (machine, storage) {
-        (Some((virt_type, arch, native)), Some(storage)) if findings.is_empty() => {
+        (Some((virt_type, arch, native)), Some(storage)) if report.is_empty() => {
             warn_of_cpu(context, plan, virt_type);
             warn_of_names(context, plan);
             warn_of_user_data(context, plan);
@@ -99,32 +101,36 @@ pub(super) fn look(context: &Context, plan: &VmPlan) -> Result<Looked, Error> {
             Some(ReadyVm { plan, virt_type, arch, native, storage, leftover })
         }
         _ => {
-            findings = newcomer(context, plan, taken)?.unwrap_or(findings);
+            report = newcomer(context, plan, taken)?.unwrap_or(report);
             None
         }
     };
-    Ok(Looked { findings, ready })
+    Ok(Looked { report, ready })
 }
 
 /// Who has the name by now, where nobody had it: then the volumes that were found are that one's, and nothing that
 /// could be advised about them is right.
-fn newcomer(context: &Context, plan: &VmPlan, taken: Option<&Domain>) -> Result<Option<Findings>, Error> {
+fn newcomer(
+    context: &Context,
+    plan: &VmPlan,
+    taken: Option<&Domain>,
+) -> Result<Option<PreflightReport>, Error> {
     let Some(newcomer) = context.host.domain(plan.name.as_str())?.filter(|_| taken.is_none()) else {
         return Ok(None);
     };
-    let mut findings = Findings::default();
-    findings.begin("name", "");
-    let is_dead = check_name(plan, &newcomer, &mut findings);
-    Ok((!is_dead).then_some(findings))
+    let mut report = PreflightReport::default();
+    report.check("name", "");
+    let is_dead = check_name(plan, &newcomer, &mut report);
+    Ok((!is_dead).then_some(report))
 }
 
 /// The name must be free, but for the remains of a creation whose maker died: whether it is those. Foundry starts
 /// nothing before it is whole: what runs anyway, somebody started, and may be needed.
-fn check_name(plan: &VmPlan, taken: &Domain, findings: &mut Findings) -> bool {
-    let finding = match taken.owner() {
+fn check_name(plan: &VmPlan, taken: &Domain, report: &mut PreflightReport) -> bool {
+    let issue = match taken.owner() {
         Owner::Foundry(record) if record.state == State::Creating => match record.maker.liveness() {
             Liveness::Dead if !taken.state.is_active() && !taken.saved => return true,
-            Liveness::Dead => Finding::new(
+            Liveness::Dead => Issue::new(
                 Code::HalfCreated,
                 format!(
                     "VM '{}' {}, though its creation was interrupted",
@@ -132,29 +138,38 @@ fn check_name(plan: &VmPlan, taken: &Domain, findings: &mut Findings) -> bool {
                     if taken.saved { "was started and is saved" } else { "runs" }
                 ),
             )
-            .hint(format!("foundry destroy {} removes it", plan.name)),
-            Liveness::Alive => Finding::new(
+            .hint(
+                Advice::from(Verb::Destroy { vm: plan.name.to_string(), force: false }).text(" removes it"),
+            ),
+            Liveness::Alive => Issue::new(
                 Code::BeingCreated,
                 format!("VM '{}' is being created by process {}", plan.name, record.maker.pid),
             ),
-            Liveness::Elsewhere => Finding::new(
+            Liveness::Elsewhere => Issue::new(
                 Code::BeingCreated,
                 format!("VM '{}' is being created from another machine", plan.name),
             )
-            .hint(format!("if that was given up: foundry destroy {} --force", plan.name)),
+            .hint(
+                Advice::from("if that was given up: ")
+                    .run(Verb::Destroy { vm: plan.name.to_string(), force: true }),
+            ),
         },
         Owner::Foundry(record) if record.state == State::Destroying => {
-            Finding::new(Code::HalfDestroyed, format!("VM '{}' is half destroyed", plan.name))
-                .hint(format!("foundry destroy {} finishes it", plan.name))
+            Issue::new(Code::HalfDestroyed, format!("VM '{}' is half destroyed", plan.name)).hint(
+                Advice::from(Verb::Destroy { vm: plan.name.to_string(), force: false }).text(" finishes it"),
+            )
         }
         Owner::Foreign => {
-            Finding::new(Code::NameTaken, format!("a domain '{}' exists and is not foundry's", plan.name))
+            Issue::new(Code::NameTaken, format!("a domain '{}' exists and is not foundry's", plan.name))
                 .hint("choose another name")
         }
-        _ => Finding::new(Code::NameTaken, format!("VM '{}' exists", plan.name))
-            .hint(format!("choose another name, or foundry destroy {} first", plan.name)),
+        _ => Issue::new(Code::NameTaken, format!("VM '{}' exists", plan.name)).hint(
+            Advice::from("choose another name, or ")
+                .run(Verb::Destroy { vm: plan.name.to_string(), force: false })
+                .text(" first"),
+        ),
     };
-    findings.push(finding);
+    report.push(issue);
     false
 }
 
@@ -163,12 +178,12 @@ fn choose_machine(
     context: &Context,
     plan: &VmPlan,
     capabilities: &Capabilities,
-    findings: &mut Findings,
+    report: &mut PreflightReport,
 ) -> Option<(VirtType, Arch, bool)> {
     let name = plan.arch.map_or(capabilities.arch.as_str(), |arch| arch.as_str());
     let Some(arch) = Arch::ALL.into_iter().find(|a| a.as_str() == name) else {
-        findings.push(
-            Finding::new(Code::ArchUnsupported, format!("the host's architecture {name} is not supported"))
+        report.push(
+            Issue::new(Code::ArchUnsupported, format!("the host's architecture {name} is not supported"))
                 .hint("set spec.arch"),
         );
         return None;
@@ -187,16 +202,15 @@ fn choose_machine(
         let code = if wants_kvm { Code::NoKvm } else { Code::ArchUnsupported };
         let message = format!("the host cannot run {name} guests{wanted}; it offers {listed}");
         let hint = match code {
-            Code::NoKvm => {
-                "foundry doctor tells why; --virt-type qemu does without, many times slower".to_owned()
-            }
-            _ => emulator_hint(name),
+            Code::NoKvm => Advice::from(Verb::Doctor)
+                .text(" shows why; --virt-type qemu does without, many times slower"),
+            _ => emulator_hint(name).into(),
         };
-        findings.push(Finding::new(code, message).hint(hint));
+        report.push(Issue::new(code, message).hint(hint));
     }
     if arch == Arch::Aarch64 && plan.firmware == Firmware::Bios {
-        findings.push(
-            Finding::new(Code::FirmwareMissing, "spec.firmware.type: aarch64 machines have no BIOS")
+        report.push(
+            Issue::new(Code::FirmwareMissing, "spec.firmware.type: aarch64 machines have no BIOS")
                 .hint("leave it out, or say efi"),
         );
     }
@@ -209,13 +223,13 @@ fn check_size(
     plan: &VmPlan,
     capabilities: &Capabilities,
     machine: Option<(VirtType, Arch, bool)>,
-    findings: &mut Findings,
+    report: &mut PreflightReport,
 ) -> Result<(), Error> {
     let memory = context.host.memory()?;
     if plan.memory > memory {
         let message =
             format!("spec.memoryGiB: the VM wants {} of memory, and the host has {memory}", plan.memory);
-        findings.push(Finding::new(Code::OutOfMemory, message).hint("give the VM less"));
+        report.push(Issue::new(Code::OutOfMemory, message).hint("give the VM less"));
     }
     let Some((virt_type, arch, _)) = machine.filter(|_| plan.vcpus > FEW_CPUS) else { return Ok(()) };
     let asked = context.host.guest_machine(arch.as_str(), arch.machine(), virt_type.as_str());
@@ -224,15 +238,15 @@ fn check_size(
         // What a host does not say is no reason against it.
         asked => asked.ok().and_then(|machine| machine.max_vcpus),
     };
-    let finding = |message| Finding::new(Code::TooManyCpus, format!("spec.vcpus: {message}"));
+    let issue = |message| Issue::new(Code::TooManyCpus, format!("spec.vcpus: {message}"));
     if let Some(most) = most.filter(|most| plan.vcpus > *most) {
         let message =
             format!("a {} machine of this host has at most {most} CPUs, not {}", arch.machine(), plan.vcpus);
-        findings.push(finding(message));
+        report.push(issue(message));
     } else if arch == Arch::X86_64 && plan.vcpus > 255 && capabilities.libvirt_version < MANY_CPUS {
         let message =
             "more than 255 CPUs need an IOMMU, which libvirt adds from 10.10 on; this host's is older";
-        findings.push(finding(message.to_owned()).hint("write at most 255"));
+        report.push(issue(message.to_owned()).hint("write at most 255"));
     }
     Ok(())
 }

@@ -6,14 +6,14 @@ use std::path::PathBuf;
 
 use crate::Context;
 use crate::gc::{Places, nvram::ENDS};
-use crate::preflight::issues::{Finding, Findings};
+use crate::preflight::issues::PreflightReport;
 use crate::storage::usage::Usage;
-use foundry_core::error::{Code, Error};
+use foundry_core::error::{Advice, Code, Error, Issue, Verb};
 use foundry_core::plan::{Firmware, VmPlan};
 use foundry_core::text::shell_word;
 
 /// Looks on this machine, as far as the user may: of another one's files libvirt tells nothing.
-pub(crate) fn check(context: &Context, plan: &VmPlan, findings: &mut Findings) -> Result<(), Error> {
+pub(crate) fn check(context: &Context, plan: &VmPlan, report: &mut PreflightReport) -> Result<(), Error> {
     let uri = context.host.uri();
     let places = Places::of(uri).filter(|_| context.host.is_local() && uri.starts_with("qemu"));
     let Some(places) = places else { return Ok(()) };
@@ -21,29 +21,30 @@ pub(crate) fn check(context: &Context, plan: &VmPlan, findings: &mut Findings) -
     if plan.firmware != Firmware::Bios
         && let Some(path) = variables(&places, name)
     {
-        findings.push(taken_over(context, &path.display().to_string())?);
+        report.push(taken_over(context, &path.display().to_string())?);
     }
     if let Some(path) = memory(&places, name) {
         let word = shell_word(&path.display().to_string()).into_owned();
         let message =
             format!("libvirt has saved memory of another domain '{name}', and would not start this one");
-        findings.push(Finding::new(Code::SavedMemoryInTheWay, message).hint(format!(
+        report.push(Issue::new(Code::SavedMemoryInTheWay, message).hint(format!(
             "virsh save-image-dumpxml {word} shows whose it is; move it elsewhere, or choose another name"
         )));
     }
     Ok(())
 }
 
-fn taken_over(context: &Context, path: &str) -> Result<Finding, Error> {
+fn taken_over(context: &Context, path: &str) -> Result<Issue, Error> {
     let users = Usage::look(context, None)?.of_file(path);
-    let finding = Finding::new(
+    let issue = Issue::new(
         Code::NvramInTheWay,
         format!("the EFI variables of an earlier domain of that name would be this VM's: {path}"),
     );
-    Ok(finding.hint(if users.is_empty() {
-        format!("choose another name, or, if nobody needs them, foundry gc {}", shell_word(path))
+    Ok(issue.hint(if users.is_empty() {
+        Advice::from("choose another name, or, if nobody needs them, ")
+            .run(Verb::Gc { only: Some(path.into()) })
     } else {
-        format!("domain '{}' uses them: choose another name", users.join("', '"))
+        format!("domain '{}' uses them: choose another name", users.join("', '")).into()
     }))
 }
 

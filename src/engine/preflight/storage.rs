@@ -4,15 +4,14 @@ use super::alternatives;
 use super::conflicts::Neighbours;
 use crate::Context;
 use crate::preflight::image::{ReadyImage, check_image};
-use crate::preflight::issues::{Finding, Findings};
+use crate::preflight::issues::PreflightReport;
 use crate::storage::backend::Medium;
 use crate::storage::usage;
 use crate::storage::usage::Usage;
-use foundry_core::error::{Code, Error};
+use foundry_core::error::{Advice, Code, Error, Issue, Verb};
 use foundry_core::names::{PoolName, VolumeName};
 use foundry_core::plan::{BootSource, DiskFormat, VmPlan};
 use foundry_core::record::{RecordedVolume, Role};
-use foundry_core::text::shell_word;
 use foundry_core::units::Bytes;
 use foundry_host::{Domain, Pool, PoolSource, Volume};
 
@@ -59,55 +58,55 @@ pub enum PoolNeed {
     Make,
 }
 
-/// Looks at all of it. `None` where a finding leaves nothing to go on with.
+/// Looks at all of it. `None` where a issue leaves nothing to go on with.
 pub(crate) fn check(
     context: &Context,
     plan: &VmPlan,
     taken: Option<&Domain>,
     neighbours: &Neighbours<'_>,
-    findings: &mut Findings,
+    report: &mut PreflightReport,
 ) -> Result<Option<ReadyStorage>, Error> {
     let image = match &plan.boot_disk.source {
         BootSource::Empty => None,
         BootSource::Image(reference) => {
-            findings.begin("image", format!("'{reference}' can be used, and fits into the boot disk"));
-            check_image(context, plan, reference, neighbours, findings)?
+            report.check("image", format!("'{reference}' can be used, and fits into the boot disk"));
+            check_image(context, plan, reference, neighbours, report)?
         }
     };
-    findings.begin("pool", format!("'{}' can hold the disks", plan.pool));
+    report.check("pool", format!("'{}' can hold the disks", plan.pool));
     // What libvirt knows of the room is from its last look, and others fill the file system too. A pool that is
     // missing or stopped refuses this one, and is found so below.
     usage::refresh(context, plan.pool.as_str())?;
-    let Some((pool, medium, found)) = check_pool(context, &plan.pool, findings)? else { return Ok(None) };
+    let Some((pool, medium, found)) = check_pool(context, &plan.pool, report)? else { return Ok(None) };
     let seed = if plan.seed.is_some() && !medium.takes_uploads() {
-        seed_pool(context, &pool.name, findings)?
+        seed_pool(context, &pool.name, report)?
     } else {
         None
     };
-    check_medium(plan, &pool.name, medium, image.as_ref(), findings);
+    check_medium(plan, &pool.name, medium, image.as_ref(), report);
     let volumes =
         recorded_volumes(plan, (&pool, medium), seed.as_ref().map(|(p, m)| (p, *m)), image.as_ref());
     let source = found.as_ref().map(|p| p.source.clone()).unwrap_or_default();
     let storage = ReadyStorage { pool, medium, source, seed, volumes, image };
     if let Some(found) = found.filter(|pool| pool.active) {
-        findings.begin("room", format!("pool '{}' has enough of it for now", found.name));
-        check_room(context, plan, medium, &found, findings);
-        findings.begin("volumes", "none of that name exists");
-        check_free(context, &storage, taken, findings)?;
+        report.check("room", format!("pool '{}' has enough of it for now", found.name));
+        check_room(context, plan, medium, &found, report);
+        report.check("volumes", "none of that name exists");
+        check_free(context, &storage, taken, report)?;
     }
     Ok(Some(storage))
 }
 
 /// Blocks hold the guest's bytes as they are.
-fn check_formats(plan: &VmPlan, pool: &str, findings: &mut Findings) {
+fn check_formats(plan: &VmPlan, pool: &str, report: &mut PreflightReport) {
     let spec = &plan.manifest.spec;
     let boot = spec.boot_disk.iter().map(|disk| ("spec.bootDisk".to_owned(), &disk.format));
     let data = spec.data_disks.iter().enumerate();
     let data = data.map(|(index, disk)| (format!("spec.dataDisks[{index}]"), &disk.format));
     for (at, format) in boot.chain(data) {
         if let Some(format) = format.as_ref().filter(|f| *f != DiskFormat::Raw.as_str()) {
-            findings.push(
-                Finding::new(
+            report.push(
+                Issue::new(
                     Code::PoolUnfit,
                     format!("{at}.format: pool '{pool}' holds raw disks, not {format}"),
                 )
@@ -123,12 +122,12 @@ fn check_medium(
     pool: &str,
     medium: Medium,
     image: Option<&ReadyImage>,
-    findings: &mut Findings,
+    report: &mut PreflightReport,
 ) {
     if let Some(image) = image.filter(|image| medium != Medium::Ceph && image.is_at_ceph()) {
         let holder = image.volume.as_ref().map_or("", |(pool, _)| pool.as_str());
-        findings.push(
-            Finding::new(
+        report.push(
+            Issue::new(
                 Code::PoolUnfit,
                 format!("image '{}' is at Ceph, where libvirt only clones", image.reference),
             )
@@ -139,25 +138,28 @@ fn check_medium(
     if medium == Medium::Files {
         return;
     }
-    check_formats(plan, pool, findings);
+    check_formats(plan, pool, report);
     let Some(image) = image else { return };
     let holder = image.volume.as_ref().map(|(pool, _)| pool.as_str());
     let reference = &image.reference;
     match (medium, holder) {
-        (Medium::Lvm, None) => findings.push(
-            Finding::new(
+        (Medium::Lvm, None) => report.push(
+            Issue::new(
                 Code::ImageOutsidePools,
                 format!("image '{reference}' is in no pool, so that libvirt cannot copy it to a raw disk"),
             )
-            .hint("import it with foundry image import"),
+            .hint(
+                Advice::from(Verb::ImageImport { file: None, name: None, convert: false })
+                    .text(" imports it"),
+            ),
         ),
-        (Medium::Zfs, _) => findings.push(
-            Finding::new(Code::PoolUnfit, format!("libvirt cannot copy image '{reference}' into a ZFS pool"))
+        (Medium::Zfs, _) => report.push(
+            Issue::new(Code::PoolUnfit, format!("libvirt cannot copy image '{reference}' into a ZFS pool"))
                 .hint("a pool of type dir on a mounted dataset can have disks from images")
                 .hint("'empty: true' makes a boot disk here without an image"),
         ),
-        (Medium::Ceph, holder) if holder != Some(pool) => findings.push(
-            Finding::new(
+        (Medium::Ceph, holder) if holder != Some(pool) => report.push(
+            Issue::new(
                 Code::PoolUnfit,
                 format!("libvirt can clone an image to Ceph pool '{pool}' only from that pool"),
             )
@@ -176,16 +178,14 @@ pub(crate) fn check_started(
     plan: &VmPlan,
     storage: &ReadyStorage,
     taken: Option<&Domain>,
-    findings: &mut Findings,
+    report: &mut PreflightReport,
 ) -> Result<(), Error> {
     match context.host.pool(&storage.pool.name)? {
-        Some(pool) if pool.active => check_room(context, plan, storage.medium, &pool, findings),
-        _ => findings.push(Finding::new(
-            Code::PoolInactive,
-            format!("pool '{}' was stopped again", storage.pool.name),
-        )),
+        Some(pool) if pool.active => check_room(context, plan, storage.medium, &pool, report),
+        _ => report
+            .push(Issue::new(Code::PoolInactive, format!("pool '{}' was stopped again", storage.pool.name))),
     }
-    check_free(context, storage, taken, findings)
+    check_free(context, storage, taken, report)
 }
 
 /// What belongs to a VM of that name goes with it, or that VM itself stands in the way.
@@ -193,10 +193,10 @@ fn check_free(
     context: &Context,
     storage: &ReadyStorage,
     taken: Option<&Domain>,
-    findings: &mut Findings,
+    report: &mut PreflightReport,
 ) -> Result<(), Error> {
     let ours = taken.and_then(Domain::own_record).map(|r| r.volumes).unwrap_or_default();
-    check_names(context, &storage.volumes, &ours, findings)
+    check_names(context, &storage.volumes, &ours, report)
 }
 
 /// A volume of a plan, wherever it will be.
@@ -269,7 +269,7 @@ fn check_names(
     context: &Context,
     volumes: &[RecordedVolume],
     ours: &[RecordedVolume],
-    findings: &mut Findings,
+    report: &mut PreflightReport,
 ) -> Result<(), Error> {
     let mut usage: Option<Usage> = None;
     for planned in volumes {
@@ -282,33 +282,33 @@ fn check_names(
             Some(usage) => usage,
             none => none.insert(Usage::look(context, None)?),
         };
-        findings.push(Finding::new(Code::VolumeTaken, message).hint(way_around(usage, &found)));
+        report.push(Issue::new(Code::VolumeTaken, message).hint(way_around(usage, &found)));
     }
     Ok(())
 }
 
 /// What to do about a volume that is in the way: one that somebody uses stays, and nobody is told to delete one without
 /// another look at who uses it.
-fn way_around(usage: &Usage, found: &Volume) -> String {
+fn way_around(usage: &Usage, found: &Volume) -> Advice {
     match usage.reason(found) {
-        Some(reason) => format!("{reason}: choose another name for the VM"),
-        None => format!(
-            "it may hold data that somebody kept: choose another name for the VM, or, if nobody needs it, foundry gc {}",
-            shell_word(&format!("{}/{}", found.pool, found.name))
-        ),
+        Some(reason) => format!("{reason}: choose another name for the VM").into(),
+        None => Advice::from(
+            "it may hold data that somebody kept: choose another name for the VM, or, if nobody needs it, ",
+        )
+        .run(Verb::Gc { only: Some(format!("{}/{}", found.pool, found.name)) }),
     }
 }
 
 pub(crate) fn check_pool(
     context: &Context,
     name: &PoolName,
-    findings: &mut Findings,
+    report: &mut PreflightReport,
 ) -> Result<Option<(ReadyPool, Medium, Option<Pool>)>, Error> {
     let ready = |target: String, need| ReadyPool { name: name.to_string(), target, need };
     let Some(pool) = context.host.pool(name.as_str())? else {
         let target = context.settings.default_target(name.as_str(), context.host.uri());
         if target.is_none() {
-            findings.push(missing_pool(context, name.as_str())?);
+            report.push(missing_pool(context, name.as_str())?);
         }
         return Ok(target.map(|t| (ready(t, PoolNeed::Make), Medium::Files, None)));
     };
@@ -317,14 +317,14 @@ pub(crate) fn check_pool(
             "iscsi" | "iscsi-direct" | "scsi" | "mpath" => "whose units are there, and libvirt makes none",
             _ => "in which foundry makes no disks",
         };
-        findings.push(
-            Finding::new(Code::PoolUnfit, format!("pool '{name}' is of type {}, {why}", pool.kind))
+        report.push(
+            Issue::new(Code::PoolUnfit, format!("pool '{name}' is of type {}, {why}", pool.kind))
                 .hint("use a pool of type dir, fs, netfs, logical, zfs or rbd"),
         );
         return Ok(None);
     };
     let Some(place) = medium.place(&pool) else {
-        findings.push(Finding::new(Code::PoolUnfit, format!("pool '{name}' has no target path")));
+        report.push(Issue::new(Code::PoolUnfit, format!("pool '{name}' has no target path")));
         return Ok(None);
     };
     // One of foundry's own that does not start with the host is one whose making was broken off: a libvirtd that
@@ -336,16 +336,16 @@ pub(crate) fn check_pool(
     Ok(Some((ready(place, need), medium, Some(pool))))
 }
 
-fn missing_pool(context: &Context, name: &str) -> Result<Finding, Error> {
+fn missing_pool(context: &Context, name: &str) -> Result<Issue, Error> {
     let known: Vec<String> = context.host.pools()?.into_iter().map(|p| p.name).collect();
     let known: Vec<&str> = known.iter().map(String::as_str).collect();
-    Ok(Finding::new(Code::PoolMissing, format!("there is no pool '{name}'"))
+    Ok(Issue::new(Code::PoolMissing, format!("there is no pool '{name}'"))
         .hint(alternatives(name, &known))
-        .hint(format!("foundry pool add {} dir PATH makes one", shell_word(name))))
+        .hint(Advice::from(Verb::PoolAdd { pool: name.into() }).text(" makes one")))
 }
 
 /// Disks are thin: little is needed now, and more is promised than may be there. Those of LVM are not.
-fn check_room(context: &Context, plan: &VmPlan, medium: Medium, pool: &Pool, findings: &mut Findings) {
+fn check_room(context: &Context, plan: &VmPlan, medium: Medium, pool: &Pool, report: &mut PreflightReport) {
     let promised =
         plan.data_disks.iter().fold(plan.boot_disk.size, |sum, disk| sum.saturating_add(disk.size));
     let needed = match medium {
@@ -356,10 +356,9 @@ fn check_room(context: &Context, plan: &VmPlan, medium: Medium, pool: &Pool, fin
     if pool.available < needed {
         let message =
             format!("pool '{}' has {} left; the VM needs {needed} at once", pool.name, pool.available);
-        findings.push(
-            Finding::new(Code::OutOfSpace, message)
-                .hint("foundry gc --dry-run lists what nobody uses; spec.storagePool names another pool"),
-        );
+        report.push(Issue::new(Code::OutOfSpace, message).hint(
+            Advice::from(Verb::GcDryRun).text(" lists what nobody uses; spec.storagePool names another pool"),
+        ));
         return;
     }
     if pool.available < promised {
@@ -379,15 +378,15 @@ fn room_for_files(plan: &VmPlan) -> Bytes {
 fn seed_pool(
     context: &Context,
     vm_pool: &str,
-    findings: &mut Findings,
+    report: &mut PreflightReport,
 ) -> Result<Option<(ReadyPool, Medium)>, Error> {
     let own = &context.settings.vm_pool;
     let default = crate::Settings::default().vm_pool;
     let name = if own.as_str() == vm_pool { &default } else { own };
-    let found = check_pool(context, name, findings)?.filter(|(_, medium, _)| medium.takes_uploads());
+    let found = check_pool(context, name, report)?.filter(|(_, medium, _)| medium.takes_uploads());
     if found.is_none() {
-        findings.push(
-            Finding::new(
+        report.push(
+            Issue::new(
                 Code::PoolUnfit,
                 format!("pool '{vm_pool}' cannot hold a cloud-init seed, nor can pool '{name}'"),
             )

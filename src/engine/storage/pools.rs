@@ -7,7 +7,7 @@ use super::usage::{Usage, Who};
 use crate::disk::own_disk::is_same_file;
 use crate::image::no_pool;
 use crate::{Context, Settings};
-use foundry_core::error::{Code, Error};
+use foundry_core::error::{Advice, Code, Error, Outcome, Remainder, Verb};
 use foundry_core::names::PoolName;
 use foundry_core::pool::Source;
 use foundry_core::text::shell_word;
@@ -60,7 +60,7 @@ fn users(context: &Context, pool: &Pool, who: Who) -> Result<Vec<String>, Error>
 }
 
 fn refused(code: Code, message: String) -> Error {
-    Error::new(code, message).outcome("nothing was changed")
+    Error::new(code, message).unchanged()
 }
 
 /// What libvirt would be told of a new pool; looks whether its name is free.
@@ -96,7 +96,7 @@ pub fn add(context: &Context, name: &PoolName, source: &Source, autostart: bool)
     }
     let xml = plan(context, name, source)?;
     context.host.define_pool(&xml).map_err(|refused| {
-        let may_be = if refused.outcome_unknown() { AGAIN } else { "nothing was changed" };
+        let may_be = if refused.outcome_unknown() { AGAIN.into() } else { Outcome::Unchanged };
         Error::from(refused).outcome(may_be)
     })?;
     tell_strangers(context, source);
@@ -105,7 +105,9 @@ pub fn add(context: &Context, name: &PoolName, source: &Source, autostart: bool)
         match context.host.undefine_pool(name.as_str()) {
             Ok(()) => error.outcome("the pool is undefined again"),
             Err(left) => {
-                error.outcome(format!("left behind: pool '{name}' ({})", Error::from(left))).outcome(AGAIN)
+                let why = Error::from(left).to_string();
+                let left = Remainder { object: format!("pool '{name}'"), why };
+                error.outcome(Outcome::Left(vec![left])).outcome(AGAIN)
             }
         }
     })
@@ -227,7 +229,7 @@ pub fn start(context: &Context, name: &str, autostart: bool) -> Result<bool, Err
     {
         return Err(Error::from(failed)
             .hint("is what it is made of there: its directory, its device, the machine that serves it?")
-            .outcome("nothing was changed"));
+            .unchanged());
     }
     if autostart && !pool.autostart {
         context.host.set_pool_autostart(name, true)?;
@@ -315,7 +317,7 @@ fn twin(context: &Context, pool: &Pool) -> Result<Option<Pool>, Error> {
 fn half_deleted(name: &str, failed: HostError) -> Error {
     Error::from(failed)
         .outcome("the pool may be stopped by now")
-        .outcome(format!("foundry pool delete {} --force finishes it", shell_word(name)))
+        .outcome(Advice::from(Verb::PoolDelete { pool: name.into(), force: true }).text(" finishes it"))
 }
 
 /// What would be forgotten with a pool, as far as libvirt shows it.

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{console, destroy};
 use crate::diagnose::Witness;
-use crate::preflight::issues::{Findings, report};
+use crate::preflight::issues::PreflightReport;
 use crate::preflight::storage::{self, PoolNeed, ReadyPool, ReadyStorage};
 use crate::preflight::{ReadyVm, preflight};
 use crate::storage::backend::Medium;
@@ -17,11 +17,10 @@ use crate::vm::journal::Journal;
 use crate::{Context, Event, lock};
 use foundry_core::cloud_init;
 use foundry_core::domain_xml::{self, DiskSource, Placement};
-use foundry_core::error::{Code, Error, Kind};
+use foundry_core::error::{Advice, Code, Error, Kind, Outcome, Verb};
 use foundry_core::plan::{Firmware, Link, VmPlan};
 use foundry_core::pool::Source;
 use foundry_core::record::{self, Maker, Record, RecordedVolume, Role, Salt, State};
-use foundry_core::text::shell_word;
 use foundry_core::units::Bytes;
 use foundry_host::PoolSource;
 use foundry_host::diagnosis::Asked;
@@ -53,13 +52,13 @@ pub struct Blueprint {
 
 impl Blueprint {
     /// What an end in the middle of the creation may leave.
-    fn remains(&self) -> Vec<String> {
+    fn remains(&self) -> Vec<Outcome> {
         let name = self.record.manifest.metadata.name.clone().unwrap_or_default();
         let volumes = self.record.volumes.iter().map(|v| format!("volume '{}' in pool '{}'", v.name, v.pool));
         let all: Vec<String> = std::iter::once(format!("domain '{name}'")).chain(volumes).collect();
         vec![
-            format!("may be left behind: {}", all.join(", ")),
-            format!("foundry destroy {} removes it", shell_word(&name)),
+            format!("may be left behind: {}", all.join(", ")).into(),
+            Advice::from(Verb::Destroy { vm: name, force: false }).text(" removes it").into(),
         ]
     }
 }
@@ -146,10 +145,10 @@ fn prepare_pool(context: &Context, ready: &ReadyVm) -> Result<(), Error> {
     if !any {
         return Ok(());
     }
-    let mut findings = Findings::default();
+    let mut report = PreflightReport::default();
     let leftover = ready.leftover.as_ref();
-    storage::check_started(context, &ready.plan, &ready.storage, leftover, &mut findings)?;
-    if findings.is_empty() { Ok(()) } else { Err(report(ready.plan.name.as_str(), &findings)) }
+    storage::check_started(context, &ready.plan, &ready.storage, leftover, &mut report)?;
+    if report.is_empty() { Ok(()) } else { Err(report.to_error(ready.plan.name.as_str())) }
 }
 
 /// Makes and starts a default pool, or starts a user's own.
@@ -161,8 +160,9 @@ pub(crate) fn ensure_pool(context: &Context, pool: &ReadyPool) -> Result<(), Err
     let outcome = match pool.need {
         PoolNeed::Make => {
             format!("pool '{}' stays as far as it is made; the same command again goes on with it", pool.name)
+                .into()
         }
-        _ => "nothing was changed".to_owned(),
+        _ => Outcome::Unchanged,
     };
     make_and_start(context, pool).map_err(|e| e.outcome(outcome))
 }
@@ -264,7 +264,7 @@ fn seed_iso(plan: &VmPlan, instance_id: &str, salt: &Salt) -> Result<Option<Vec<
     let failed = |cause: String| {
         Error::new(Kind::Vm, format!("cannot make the cloud-init seed of VM '{}'", plan.name))
             .because(cause)
-            .outcome("nothing was changed")
+            .unchanged()
     };
     let mut documents = cloud_init::documents(plan, seed, instance_id).map_err(|e| failed(e.to_string()))?;
     documents.meta_data = cloud_init::with_salt(&documents.meta_data, salt);

@@ -15,8 +15,8 @@ use std::time::Duration;
 use super::stop::{Patience, stop};
 use super::{console, lookup};
 use crate::storage::file_locks;
-use crate::{Context, Event, lock};
-use foundry_core::error::{Code, Error};
+use crate::{Context, Event, advice, lock};
+use foundry_core::error::{Advice, Code, Error, Outcome, Verb};
 use foundry_core::record::{Maker, Record, RecordedVolume, Role, State};
 use foundry_core::units::Bytes;
 use foundry_host::{Domain, HostError, KeptOnUndefine};
@@ -34,6 +34,17 @@ pub struct Options {
     pub timeout: Duration,
 }
 
+/// Something of a VM that nobody claims any more and that foundry does not delete.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Unclaimed {
+    /// The volume, or the path of a file.
+    pub what: String,
+    /// Why it is left.
+    pub why: String,
+    /// What removes it.
+    pub advice: Option<Advice>,
+}
+
 /// What would go and what would stay.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Demolition {
@@ -46,7 +57,7 @@ pub struct Demolition {
     /// What stays because it is not, or not surely, the VM's: a volume and the reason.
     pub spared: Vec<(String, String)>,
     /// What of the VM foundry does not delete and nobody uses: it is told when all is done.
-    pub left: Vec<(String, String)>,
+    pub left: Vec<Unclaimed>,
     /// What its record lists and was not found: one sentence each.
     pub missing: Vec<String>,
     pub(crate) record: Option<Record>,
@@ -144,12 +155,16 @@ pub fn carry_out(context: &Context, demolition: &Demolition) -> Result<(), Error
     let log = remove_log(context, demolition);
     forget(context, demolition).map_err(unfinished)?;
     context.done("Domain undefined");
-    let left = demolition.spared.iter().chain(&demolition.left).map(|(what, why)| format!("{what}: {why}"));
-    for left in log.into_iter().chain(left) {
+    let spared = demolition.spared.iter().map(|(what, why)| format!("{what}: {why}"));
+    for left in log.into_iter().chain(spared) {
         context.warn(format!("left: {left}"));
     }
+    for left in &demolition.left {
+        context.warn_about(format!("left: {}: {}", left.what, left.why), left.advice.clone());
+    }
     for missing in &demolition.missing {
-        context.warn(format!("{missing}; if it comes back, foundry gc finds it"));
+        let back = Advice::from("if it comes back, ").run(Verb::Gc { only: None }).text(" finds it");
+        context.warn_about(missing, Some(back));
     }
     Ok(())
 }
@@ -217,21 +232,29 @@ fn unmarked(context: &Context, demolition: &Demolition, refused: HostError) -> R
     if matches!(is_still_there(context, demolition), Ok(false)) {
         return Err(taken_away(demolition));
     }
-    let word = demolition.domain.shell_name();
     let is_full = refused.code() == Code::OutOfSpace;
     match &refused {
         HostError::Busy { .. } if force => return Ok(Marking::Held),
         HostError::Busy { .. } => {
             let hint = end_of_job(&demolition.domain);
             return Err(Error::from(refused)
-                .hint(format!("{hint}; foundry destroy {word} --force pulls the plug first"))
+                .hint(
+                    Advice::from(hint)
+                        .text("; ")
+                        .run(advice::destroy(&demolition.domain, true))
+                        .text(" pulls the plug first"),
+                )
                 .outcome("nothing was removed"));
         }
         _ if is_full && !keep_disks && !demolition.volumes.is_empty() => return Ok(Marking::NoRoom),
         _ => {}
     }
     let error = Error::from(refused).outcome("nothing was removed");
-    Err(if is_full { error } else { error.outcome(format!("foundry destroy {word} finishes it")) })
+    Err(if is_full {
+        error
+    } else {
+        error.outcome(Advice::from(advice::destroy(&demolition.domain, false)).text(" finishes it"))
+    })
 }
 
 /// While the user thought about it, another process may have attached a disk. It was not asked for, and a mark
@@ -257,7 +280,7 @@ fn check_nothing_came(
             format!("VM '{name}' has got a disk since it was looked at"),
         )
         .because(format!("volume '{}' in pool '{}' is in its record now", new.name, new.pool))
-        .hint(format!("foundry destroy {} looks again", demolition.domain.shell_name()))
+        .hint(Advice::from(advice::destroy(&demolition.domain, false)).text(" looks again"))
         .outcome("nothing was removed")),
     }
 }
@@ -273,7 +296,7 @@ fn spared(context: &Context, demolition: &Demolition, mark: Option<&Mark>, error
     let error = error.outcome(format!("nothing was removed; VM '{name}' still runs"));
     match &demolition.record {
         Some(record) if record.state != State::Created => {
-            error.outcome(format!("foundry destroy {} finishes it", demolition.domain.shell_name()))
+            error.outcome(Advice::from(advice::destroy(&demolition.domain, false)).text(" finishes it"))
         }
         _ => error,
     }
@@ -297,18 +320,19 @@ fn unfinished(context: &Context, demolition: &Demolition, error: Error) -> Error
 }
 
 /// What an end in the middle of it leaves.
-fn remains(demolition: &Demolition) -> [String; 2] {
+fn remains(demolition: &Demolition) -> [Outcome; 2] {
     let name = &demolition.domain.name;
     if !demolition.domain.persistent {
         return [
-            format!("VM '{name}' has no definition, so that nothing names what is left when it is off"),
-            "foundry gc lists which volumes nobody uses".to_owned(),
+            format!("VM '{name}' has no definition, so that nothing names what is left when it is off")
+                .into(),
+            advice::list_unused().into(),
         ];
     }
-    let force = if demolition.record.is_none() && demolition.options.force { " --force" } else { "" };
+    let again = advice::destroy(&demolition.domain, demolition.record.is_none() && demolition.options.force);
     [
-        format!("VM '{name}' is half destroyed; its definition still names what is left"),
-        format!("foundry destroy {}{force} finishes it", demolition.domain.shell_name()),
+        format!("VM '{name}' is half destroyed; its definition still names what is left").into(),
+        Advice::from(again).text(" finishes it").into(),
     ]
 }
 
@@ -371,7 +395,7 @@ pub(crate) fn refuse_held(context: &Context, demolition: &Demolition) -> Result<
     let held = demolition.volumes.iter().find(|volume| file_locks::is_locked(context, &volume.path));
     let Some(volume) = held else { return Ok(()) };
     Err(file_locks::refused(name, &volume.pool, &volume.name)
-        .hint(format!("if nobody needs it: foundry destroy {} --force", demolition.domain.shell_name())))
+        .hint(Advice::from("if nobody needs it: ").run(advice::destroy(&demolition.domain, true))))
 }
 
 /// What is left of the console's log, if anything is.
@@ -411,19 +435,19 @@ pub(crate) fn leftover(context: &Context, domain: &Domain) -> Result<Demolition,
     let mut demolition = survey(context, &domain.name, options)?;
     // What is there under its name, and was not seen as its own, is another one's.
     demolition.stays.saved = true;
-    refuse_held(context, &demolition).map_err(|e| e.outcome("nothing was changed"))?;
+    refuse_held(context, &demolition).map_err(|e| e.unchanged())?;
     if demolition.domain.uuid != domain.uuid {
         return Err(Error::new(
             Code::ChangedMeanwhile,
             format!("domain '{}' was redefined meanwhile", domain.name),
         )
-        .outcome("nothing was changed"));
+        .unchanged());
     }
     if demolition.domain.state.is_active() || demolition.domain.saved {
         return Err(Error::new(Code::HalfCreated, format!("VM '{}' was started meanwhile", domain.name))
             .because("its creation was interrupted, and it runs")
-            .hint(format!("foundry destroy {} removes it", domain.shell_name()))
-            .outcome("nothing was changed"));
+            .hint(Advice::from(advice::destroy(domain, false)).text(" removes it"))
+            .unchanged());
     }
     if let Some((what, reason)) = demolition.spared.first() {
         return Err(Error::new(
@@ -431,8 +455,12 @@ pub(crate) fn leftover(context: &Context, domain: &Domain) -> Result<Demolition,
             format!("an interrupted creation of VM '{}' left {what}", domain.name),
         )
         .because(reason.clone())
-        .hint(format!("look at it; foundry destroy {} removes the rest and leaves it", domain.shell_name()))
-        .outcome("nothing was changed"));
+        .hint(
+            Advice::from("look at it; ")
+                .run(advice::destroy(domain, false))
+                .text(" removes the rest and leaves it"),
+        )
+        .unchanged());
     }
     Ok(demolition)
 }

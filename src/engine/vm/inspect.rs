@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use foundry_core::cloud_init::{self, Documents};
-use foundry_core::error::{Code, Error};
+use foundry_core::error::{Advice, Code, Error};
 use foundry_core::manifest::{
     API_VERSION, Address, Condition, KIND, Metadata, Number, Phase, Spec, Status, VirtualMachine,
 };
@@ -13,6 +13,7 @@ use foundry_host::{AddressSource, Domain, DomainState, Why};
 
 use super::lookup::{absent, find_to_show};
 use crate::Context;
+use crate::advice::{destroy, interrupted_creation};
 
 /// One VM, foundry's or not.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +24,8 @@ pub struct Seen {
     pub owner: Owner,
     /// Manifest and status.
     pub vm: VirtualMachine,
+    /// What to do about a VM that is only half there.
+    pub advice: Option<Advice>,
 }
 
 impl Seen {
@@ -92,7 +95,8 @@ fn see(context: &Context, domain: Domain, closely: bool) -> Result<Seen, Error> 
         vm.metadata.generation = Some(record.generation);
     }
     vm.status = Some(status(&domain, &owner, addresses, secrets.into_keys().collect()));
-    Ok(Seen { domain, owner, vm })
+    let advice = advice(&domain, &owner);
+    Ok(Seen { domain, owner, vm, advice })
 }
 
 /// What libvirt knows of a domain that foundry did not make.
@@ -213,12 +217,10 @@ fn unreadable(owner: &Owner) -> Option<Condition> {
 fn judge(domain: &Domain, owner: &Owner) -> (Phase, &'static str, String) {
     if let Owner::Foundry(record) = owner {
         if record.state == State::Creating {
-            return judge_creating(&record.maker.liveness(), record.maker.pid, &domain.shell_name());
+            return judge_creating(&record.maker.liveness(), record.maker.pid);
         }
         if record.state == State::Destroying {
-            let word = domain.shell_name();
-            let message = format!("its destruction was begun; foundry destroy {word} finishes it");
-            return (Phase::Destroying, "VMDestroying", message);
+            return (Phase::Destroying, "VMDestroying", "its destruction was begun".into());
         }
     }
     let word = domain.shell_name();
@@ -265,16 +267,20 @@ fn judge(domain: &Domain, owner: &Owner) -> (Phase, &'static str, String) {
     }
 }
 
-fn judge_creating(liveness: &Liveness, pid: u32, word: &str) -> (Phase, &'static str, String) {
+/// What finishes a VM that an interrupted command left.
+fn advice(domain: &Domain, owner: &Owner) -> Option<Advice> {
+    let Owner::Foundry(record) = owner else { return None };
+    match record.state {
+        State::Created => None,
+        State::Destroying => Some(Advice::from(destroy(domain, false)).text(" finishes it")),
+        State::Creating => (record.maker.liveness() == Liveness::Dead).then(|| interrupted_creation(domain)),
+    }
+}
+
+fn judge_creating(liveness: &Liveness, pid: u32) -> (Phase, &'static str, String) {
     match liveness {
         Liveness::Alive => (Phase::Creating, "VMCreating", format!("process {pid} is creating it")),
-        Liveness::Dead => (
-            Phase::Pending,
-            "CreationInterrupted",
-            format!(
-                "its creation was interrupted; foundry create again replaces it, foundry destroy {word} removes it"
-            ),
-        ),
+        Liveness::Dead => (Phase::Pending, "CreationInterrupted", "its creation was interrupted".into()),
         Liveness::Elsewhere => {
             (Phase::Creating, "VMCreatingElsewhere", "another machine is creating it".into())
         }

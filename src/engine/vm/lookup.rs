@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use crate::Context;
 use crate::preflight::alternatives;
-use foundry_core::error::{Code, Error, Kind};
+use foundry_core::error::{Advice, Code, Error, Kind, Verb};
 use foundry_core::names::VmName;
 use foundry_host::Domain;
 
@@ -54,6 +54,6 @@ pub(crate) fn absent(context: &Context, name: &str) -> Result<Error, Error> {
     let error = Error::new(Code::VmMissing, format!("there is no VM '{name}'"));
     Ok(match foundry_core::names::nearest(name, known.iter().copied()) {
         Some(near) => error.hint(alternatives(name, &[near])),
-        None => error.hint("foundry list --all shows all VMs"),
+        None => error.hint(Advice::from(Verb::ListAll).text(" shows all VMs")),
     })
 }

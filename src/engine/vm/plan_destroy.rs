@@ -4,19 +4,19 @@ use std::path::Path;
 
 use super::ages::{self, Ages};
 use super::console;
-use super::destroy::{Demolition, Doomed, Options, refuse_held};
+use super::destroy::{Demolition, Doomed, Options, Unclaimed, refuse_held};
 use super::lookup::{absent, find};
 use crate::Context;
+use crate::advice::destroy;
 use crate::disk::backing_chain;
 use crate::disk::own_disk::{follow_moves, is_on, is_same_file};
 use crate::disk::ownership::Ownership;
 use crate::storage::settling::settle;
 use crate::storage::usage;
 use crate::storage::usage::Usage;
-use foundry_core::error::{Code, Error};
+use foundry_core::error::{Advice, Code, Error, Verb};
 use foundry_core::names::VmName;
 use foundry_core::record::{Liveness, Maker, Owner, Record, RecordedVolume, Role, State};
-use foundry_core::text::shell_word;
 use foundry_host::libvirt_xml::{DiskSource, DomainDescription};
 use foundry_host::{Domain, KeptOnUndefine, View, Volume};
 
@@ -26,11 +26,9 @@ use foundry_host::{Domain, KeptOnUndefine, View, Volume};
 /// [`foundry_core::error::Kind::Vm`] where there is no such VM, or foundry must not touch it.
 pub fn survey(context: &Context, name: &str, options: Options) -> Result<Demolition, Error> {
     let Some(domain) = find(context, name)? else { return Err(absent(context, name)?) };
-    let refused = |code, message: String| Error::new(code, message).outcome("nothing was changed");
-    let by_force = format!(
-        "foundry destroy {} --force deletes it and those of its disks that are named as foundry names them",
-        domain.shell_name()
-    );
+    let refused = |code, message: String| Error::new(code, message).unchanged();
+    let by_force = Advice::from(destroy(&domain, true))
+        .text(" deletes it and those of its disks that are named as foundry names them");
     match domain.owner() {
         Owner::Foundry(record) => survey_recorded(context, domain, *record, options),
         Owner::FirstFoundry(_) => survey_by_convention(context, domain, options),
@@ -140,15 +138,15 @@ fn refuse_if_busy(domain: &Domain, record: &Record, options: Options) -> Result<
         Liveness::Elsewhere if options.force => Ok(()),
         Liveness::Elsewhere => {
             Err(Error::new(Code::BeingCreated, format!("VM '{name}' is being created from another machine"))
-                .hint(format!("if that was given up: foundry destroy {} --force", domain.shell_name()))
-                .outcome("nothing was changed"))
+                .hint(Advice::from("if that was given up: ").run(destroy(domain, true)))
+                .unchanged())
         }
         Liveness::Alive => Err(Error::new(
             Code::BeingCreated,
             format!("VM '{name}' is being created by process {}", record.maker.pid),
         )
         .hint("wait for it, or stop that process; it then removes what it made")
-        .outcome("nothing was changed")),
+        .unchanged()),
     }
 }
 
@@ -164,11 +162,11 @@ fn refuse_if_attaching(domain: &Domain, record: &Record, options: Options) -> Re
         return Ok(());
     };
     let busy = format!("process {} is attaching a disk to VM '{name}'", maker.pid);
-    let error = Error::new(Code::DiskBusy, busy).outcome("nothing was changed");
+    let error = Error::new(Code::DiskBusy, busy).unchanged();
     Err(match maker.liveness() {
         Liveness::Elsewhere => error
             .because("it runs on another machine")
-            .hint(format!("if that was given up: foundry destroy {} --force", domain.shell_name())),
+            .hint(Advice::from("if that was given up: ").run(destroy(domain, true))),
         _ => error.hint("wait for it, or stop that process"),
     })
 }
@@ -399,8 +397,8 @@ impl Demolition {
                 Code::PoolInactive,
                 format!("pool '{pool}' with volume '{name}' is not started"),
             )
-            .hint(format!("foundry pool start {}", shell_word(pool)))
-            .outcome("nothing was changed")),
+            .hint(Verb::PoolStart { pool: pool.into() })
+            .unchanged()),
             None => {
                 self.spared.push((describe(pool, name), "there is no such pool any more".into()));
                 Ok(())
@@ -417,7 +415,7 @@ impl Demolition {
             self.name_left(context, &usage);
         }
         if !(self.options.force || self.domain.state.is_active()) {
-            refuse_held(context, &self).map_err(|e| e.outcome("nothing was changed"))?;
+            refuse_held(context, &self).map_err(|e| e.unchanged())?;
         }
         Ok(self)
     }
@@ -442,11 +440,11 @@ impl Demolition {
         if let Some(reason) = used(&self.nvram) {
             self.stays.nvram = true;
             let what = format!("the EFI variables {}", self.nvram.as_deref().unwrap_or_default());
-            self.left.push((what, reason));
+            self.left.push(Unclaimed { what, why: reason, advice: None });
         }
         if let Some(reason) = used(&self.console_log) {
             let log = self.console_log.take().unwrap_or_default();
-            self.left.push((format!("the console log {log}"), reason));
+            self.left.push(Unclaimed { what: format!("the console log {log}"), why: reason, advice: None });
         }
     }
 
@@ -463,14 +461,15 @@ impl Demolition {
             let what = describe(&volume.pool, &volume.name);
             if !self.spared.iter().any(|(spared, _)| *spared == what || *spared == volume.path) {
                 let place = format!("{}/{}", volume.pool, volume.name);
-                let word = shell_word(&place);
-                let why = format!("no domain has it; foundry gc {word} removes it if nobody needs it");
-                self.left.push((what, why));
+                let remove = Verb::Gc { only: Some(place) };
+                let advice = Some(Advice::from(remove).text(" removes it if nobody needs it"));
+                self.left.push(Unclaimed { what, why: "no domain has it".into(), advice });
             }
         }
         let is_there = |path: &&String| !context.host.is_local() || Path::new(path).exists();
         let memory = usage.own_memory().filter(is_there).cloned();
-        self.left.extend(memory.map(|path| (path, "it is the memory of a snapshot".to_owned())));
+        let why = "it is the memory of a snapshot";
+        self.left.extend(memory.map(|path| Unclaimed { what: path, why: why.into(), advice: None }));
     }
 }
 

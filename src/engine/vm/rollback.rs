@@ -9,8 +9,9 @@ use uuid::Uuid;
 use super::created::CreatedResource;
 use super::{console, lookup};
 use crate::Context;
+use crate::advice::list_unused;
 use crate::storage::usage::Usage;
-use foundry_core::error::{Error, Kind};
+use foundry_core::error::{Advice, Error, Kind, Outcome, Remainder, Verb};
 use foundry_core::record::RecordedVolume;
 use foundry_host::{HostError, KeptOnUndefine, View};
 
@@ -26,7 +27,7 @@ pub(crate) struct Rollback<'a> {
     runs: bool,
     /// Something is left that only the record names.
     is_needed: bool,
-    left: Vec<String>,
+    left: Vec<Remainder>,
 }
 
 impl<'a> Rollback<'a> {
@@ -37,7 +38,9 @@ impl<'a> Rollback<'a> {
         kept: Option<String>,
         unknown: &[CreatedResource],
     ) -> Self {
-        let left: Vec<String> = unknown.iter().map(|u| format!("{u} (it may exist)")).collect();
+        let may_exist =
+            |what: &CreatedResource| Remainder { object: what.to_string(), why: "it may exist".into() };
+        let left: Vec<Remainder> = unknown.iter().map(may_exist).collect();
         let is_needed = !left.is_empty();
         Self { context, domain, kept, is_lost: false, runs: false, is_needed, left }
     }
@@ -92,7 +95,7 @@ impl<'a> Rollback<'a> {
         );
         // A mark that stays is no thing that could be found.
         if !matches!(what, CreatedResource::Mark { .. }) {
-            self.left.push(format!("{what} ({reason})"));
+            self.left.push(Remainder { object: what.to_string(), why: reason.to_owned() });
         }
     }
 
@@ -101,25 +104,25 @@ impl<'a> Rollback<'a> {
         let is_insisted = self.context.cancel.is_insisted();
         let error = if is_insisted { error.of_kind(Kind::Interrupted) } else { error };
         if self.is_lost {
-            return tell_loss(error, &self.left, vm.unwrap_or_default());
+            return tell_loss(error, self.left, vm.unwrap_or_default());
         }
-        tell_outcome(error, had_made_any, &self.left, vm.filter(|_| self.is_needed))
+        tell_outcome(error, had_made_any, self.left, vm.filter(|_| self.is_needed))
     }
 }
 
-fn tell_outcome(error: Error, had_made_any: bool, left: &[String], vm: Option<&str>) -> Error {
+fn tell_outcome(error: Error, had_made_any: bool, left: Vec<Remainder>, vm: Option<&str>) -> Error {
     match (left, vm) {
-        ([], _) if had_made_any => error.outcome("everything that was made is removed again"),
-        ([], _) => error.outcome("nothing was changed"),
+        (left, _) if left.is_empty() && had_made_any => error.outcome(Outcome::RolledBack),
+        (left, _) if left.is_empty() => error.unchanged(),
         (left, Some(vm)) => error
-            .outcome(format!("left behind: {}", left.join(", ")))
-            .outcome(format!("foundry destroy {vm} removes it")),
-        (left, None) => error.outcome(format!("left behind: {}", left.join(", "))),
+            .outcome(Outcome::Left(left))
+            .outcome(Advice::from(Verb::Destroy { vm: vm.into(), force: false }).text(" removes it")),
+        (left, None) => error.outcome(Outcome::Left(left)),
     }
 }
 
 /// Whoever took the definition away may have made another VM of that name: no advice may lead to that.
-fn tell_loss(error: Error, left: &[String], vm: &str) -> Error {
+fn tell_loss(error: Error, left: Vec<Remainder>, vm: &str) -> Error {
     let error = match error.kind() {
         // What failed then failed because of that.
         Kind::Vm | Kind::Storage => lookup::taken_away(vm),
@@ -128,9 +131,7 @@ fn tell_loss(error: Error, left: &[String], vm: &str) -> Error {
     if left.is_empty() {
         return error;
     }
-    error
-        .outcome(format!("still there: {}", left.join(", ")))
-        .outcome("foundry gc lists which volumes nobody uses")
+    error.outcome(Outcome::Left(left)).outcome(list_unused())
 }
 
 fn is_gone(context: &Context, planned: &RecordedVolume) -> bool {

@@ -16,9 +16,8 @@ use crate::disk::own_disk::{is_on, is_same_file};
 use crate::disk::{Subject, refused};
 use crate::storage::usage::Usage;
 use crate::{Context, Event, disk};
-use foundry_core::error::{Code, Error, Kind};
+use foundry_core::error::{Advice, Code, Error, Kind, Verb};
 use foundry_core::record::{RecordedVolume, Role};
-use foundry_core::text::shell_word;
 use foundry_host::libvirt_xml::{DiskDescription, DiskDevice, DiskSource, DomainDescription};
 use foundry_host::{Affect, Volume};
 
@@ -63,9 +62,7 @@ pub fn survey(context: &Context, vm: &str, force: bool) -> Result<Option<Ejectio
     disk::check_snapshots(context, &subject, "to go back to one would want the seed again")
         .map_err(|e| or_taken_away(context, &subject.domain, e))?;
     if !force {
-        let by_force =
-            format!("foundry seed eject {} --force ejects it all the same", subject.domain.shell_name());
-        subject.check_held(context, &seed).map_err(|e| e.hint(by_force))?;
+        subject.check_held(context, &seed).map_err(|e| e.hint(by_force(&subject)))?;
     }
     let mut ejection = Ejection { vm, live, volume: None, kept: None, subject, seed, force };
     ejection.decide(context)?;
@@ -82,9 +79,13 @@ fn drive<'a>(described: &'a DomainDescription, seed: &RecordedVolume) -> Option<
     described.disks.iter().find(has_it)
 }
 
+fn by_force(subject: &Subject) -> Advice {
+    Advice::from(Verb::SeedEject { vm: subject.domain.command_name(), force: true })
+        .text(" ejects it all the same")
+}
+
 fn check_done(context: &Context, subject: &Subject) -> Result<(), Error> {
-    let (vm, word) = (&subject.domain.name, subject.domain.shell_name());
-    let by_force = format!("foundry seed eject {word} --force ejects it all the same");
+    let (vm, by_force) = (&subject.domain.name, by_force(subject));
     let is_done = wait::is_cloud_init_done(context, &subject.domain, &subject.record)
         .map_err(|e| if e.kind() == Kind::Vm { e.hint(by_force.clone()) } else { e })?;
     if is_done {
@@ -92,7 +93,7 @@ fn check_done(context: &Context, subject: &Subject) -> Result<(), Error> {
     }
     Err(refused(Code::CloudInitUndone, format!("cloud-init in VM '{vm}' is not known to be done"))
         .because("neither its guest agent nor its console says so")
-        .hint(format!("wait for it; if you know that it is done: {by_force}")))
+        .hint(Advice::from("wait for it").then("; if you know that it is done: ", by_force)))
 }
 
 impl Ejection {
@@ -122,8 +123,8 @@ impl Ejection {
                 Code::PoolInactive,
                 format!("pool '{pool}' with volume '{name}' is not started"),
             )
-            .hint(format!("foundry pool start {}", shell_word(pool)))
-            .outcome("nothing was changed")),
+            .hint(Verb::PoolStart { pool: pool.clone() })
+            .unchanged()),
             _ => Ok(()),
         }
     }
@@ -143,10 +144,10 @@ pub fn eject(context: &Context, ejection: &Ejection) -> Result<(), Error> {
     context.progress.tell(Event::Begins(format!("Ejecting the seed of VM '{vm}'...")));
     context.cancel.check_unchanged()?;
     // Nobody knows better than before whether cloud-init is done, and the drive may still be there.
-    let force = if ejection.force { " --force" } else { "" };
-    let finishing = format!("foundry seed eject {}{force} finishes it", ejection.subject.domain.shell_name());
+    let again = Verb::SeedEject { vm: ejection.subject.domain.command_name(), force: ejection.force };
+    let finishing = Advice::from(again).text(" finishes it");
     let unfinished =
-        |error: Error| or_taken_away(context, &ejection.subject.domain, error.outcome(finishing.as_str()));
+        |error: Error| or_taken_away(context, &ejection.subject.domain, error.outcome(finishing.clone()));
     unplug(context, ejection).map_err(unfinished)?;
     context.done("CD-ROM detached");
     delete_volume(context, ejection).map_err(unfinished)?;

@@ -13,9 +13,10 @@ use uuid::Uuid;
 use super::create::CreatedVm;
 use super::inspect::guest_addresses;
 use super::{cloud_init_log, console, lookup};
+use crate::advice::list_unused;
 use crate::preflight::conflicts;
 use crate::{Context, diagnose};
-use foundry_core::error::{Code, Error};
+use foundry_core::error::{Advice, Code, Error, Outcome, Verb};
 use foundry_core::record::Record;
 use foundry_core::text::without_sequences;
 use foundry_host::{Domain, DomainState, StateNow, Why};
@@ -136,7 +137,7 @@ impl Watch<'_> {
 
     /// Says that the VM stays, if the error does not say so yet.
     fn assure(&self, error: Error) -> Error {
-        let stays = self.stays();
+        let stays = Outcome::from(self.stays());
         let is_told = error.outcomes().contains(&stays) || lookup::is_taken_away(self.context, self.vm.uuid);
         if is_told { error } else { error.outcome(stays) }
     }
@@ -177,9 +178,7 @@ impl Watch<'_> {
 
     /// By now the name may be another VM's: what is left is found by who looks at everything.
     fn is_gone(&self, error: Error) -> Error {
-        error
-            .because("it is gone: somebody else took it away")
-            .outcome("foundry gc lists which volumes nobody uses")
+        error.because("it is gone: somebody else took it away").outcome(list_unused())
     }
 
     fn reached(&mut self, goal: Goal) -> Result<bool, Error> {
@@ -367,8 +366,14 @@ impl Watch<'_> {
         (still.and_then(|now| now.why.sentence(now.state)), is_by_user)
     }
 
-    fn stays(&self) -> String {
-        format!("VM '{}' stays as it is; foundry destroy {} removes it", self.name, self.word())
+    fn stays(&self) -> Advice {
+        let destroy = Verb::Destroy { vm: self.command_name(), force: false };
+        Advice::from(format!("VM '{}' stays as it is; ", self.name)).run(destroy).text(" removes it")
+    }
+
+    /// The VM in a command.
+    fn command_name(&self) -> String {
+        foundry_host::command_name(&self.name, self.vm.uuid)
     }
 
     /// The VM as a shell's word, for commands that are advised.
@@ -387,7 +392,11 @@ impl Watch<'_> {
             self.vm.record.console_log.as_deref(),
             CONSOLE_LINES,
         );
-        if lines.is_empty() { error } else { error.outcome_with("the console's last lines:", &lines) }
+        if lines.is_empty() {
+            error
+        } else {
+            error.outcome(Outcome::excerpt("the console's last lines:", &lines))
+        }
     }
 }
 

@@ -115,7 +115,7 @@ fn change(path: &Path, change: impl FnOnce(&mut BTreeMap<Alias, Entry>) -> bool)
     let unwritable = |cause: String| {
         Error::new(Code::FileUnwritable, format!("cannot write {}", path.display()))
             .because(cause)
-            .outcome("nothing was changed")
+            .unchanged()
     };
     let images = images.into_iter().map(|(alias, entry)| (alias.into(), entry)).collect();
     let after = yaml::write(&Document { images }).map_err(unwritable)?;

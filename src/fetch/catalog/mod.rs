@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::file::{Written, add, remove};
 use crate::transfer::{Expected, Location};
-use foundry_core::error::{Code, Error};
+use foundry_core::error::{Advice, Code, Error, Verb};
 use foundry_core::names::{NameError, nearest};
 use foundry_core::plan::Arch;
 
@@ -160,10 +160,9 @@ impl Catalog {
 
     fn unknown(&self, name: &str) -> Error {
         let hint = match nearest(name, self.entries.keys().map(Alias::as_str)) {
-            Some(near) => format!("did you mean {near}?"),
-            None => {
-                "foundry image catalog lists all; anything else is given by its address, https://...".into()
-            }
+            Some(near) => Advice::from(format!("did you mean {near}?")),
+            None => Advice::from(Verb::CatalogList)
+                .text(" lists all; anything else is given by its address, https://..."),
         };
         Error::new(Code::CatalogueImageMissing, format!("the catalogue has no image {name:?}")).hint(hint)
     }
@@ -204,7 +203,7 @@ impl Entry {
             }
         };
         let login = "it holds a user name or password, which a catalogue does not keep; \
-                     give such an address to foundry image pull itself";
+                     give such an address when you pull the image";
         match (&image.location, &image.checksum) {
             (Location::StandardInput, _) => Some(("url", "standard input is no place of an image".into())),
             (Location::Url(url), _) if url.has_login() => Some(("url", login.into())),

@@ -214,11 +214,10 @@ impl Conversion<'_> {
     fn refused(&self, code: Code, why: impl ToString) -> Error {
         Error::new(code, format!("cannot convert {} to {}", self.from, self.to.as_str()))
             .because(why.to_string())
-            .outcome("nothing was changed")
+            .unchanged()
     }
 
     fn stopped(&self) -> Error {
-        Error::new(Kind::Interrupted, format!("interrupted while {} was converted", self.from))
-            .outcome("nothing was changed")
+        Error::new(Kind::Interrupted, format!("interrupted while {} was converted", self.from)).unchanged()
     }
 }

@@ -132,7 +132,7 @@ impl Foreign {
 
     pub(super) fn refusal(self) -> String {
         match self.dependence {
-            None => format!("it is a {self} image; foundry image import --convert qcow2 takes it"),
+            None => format!("it is a {self} image, which has to be converted"),
             Some(why) => format!("it is a {self} image that {why}; {}", self.way_out()),
         }
     }

@@ -1,6 +1,7 @@
 //! The formats of compressed data, told by their first bytes.
 
 use super::location::Location;
+use foundry_core::error::{Advice, Verb};
 use foundry_core::text::shell_word;
 
 /// A format of compressed data.
@@ -56,7 +57,7 @@ impl Format {
 }
 
 /// The commands that unpack it without foundry's limits, and import it.
-pub(super) fn unpacking_command(format: Format, name: &str) -> String {
+pub(super) fn unpacking_command(format: Format, name: &str) -> Advice {
     let program = match format {
         Format::Gzip => "gunzip -c",
         Format::Xz => "xz -dc",
@@ -65,5 +66,6 @@ pub(super) fn unpacking_command(format: Format, name: &str) -> String {
     };
     let is_file = !name.contains("://") && name != Location::StandardInput.to_string();
     let file = if is_file { shell_word(name) } else { "FILE".into() };
-    format!("{program} {file} | foundry image import - NAME")
+    let import = Verb::ImageImport { file: Some("-".into()), name: Some("NAME".into()), convert: false };
+    Advice::from(format!("{program} {file} | ")).run(import)
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use foundry_core::error::{Code, Error};
+use foundry_core::error::{Advice, Code, Error};
 use foundry_core::text::io_cause;
 
 /// The sorts of failure that somebody decides by.
@@ -54,12 +54,12 @@ pub struct TransferError {
     reason: Reason,
     message: String,
     cause: Option<String>,
-    hint: Option<String>,
+    advice: Option<Advice>,
 }
 
 impl TransferError {
     pub(crate) fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), cause: None, hint: None }
+        Self { reason, message: message.into(), cause: None, advice: None }
     }
 
     pub(crate) fn stopped() -> Self {
@@ -73,8 +73,8 @@ impl TransferError {
     }
 
     #[must_use]
-    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+    pub(crate) fn hint(mut self, advice: impl Into<Advice>) -> Self {
+        self.advice = Some(advice.into());
         self
     }
 
@@ -83,7 +83,7 @@ impl TransferError {
     pub(crate) fn led_from(self, asked: &impl fmt::Display, at: &impl fmt::Display) -> Self {
         let there = self.cause.unwrap_or(self.message);
         let cause = Some(format!("it leads to {at}: {there}"));
-        Self { reason: self.reason, message: format!("cannot download {asked}"), cause, hint: self.hint }
+        Self { reason: self.reason, message: format!("cannot download {asked}"), cause, advice: self.advice }
     }
 
     /// The sort of failure.
@@ -92,8 +92,8 @@ impl TransferError {
     }
 
     /// What to do about it.
-    pub fn hint_text(&self) -> Option<&str> {
-        self.hint.as_deref()
+    pub fn advice(&self) -> Option<&Advice> {
+        self.advice.as_ref()
     }
 
     /// The failure that an error of a stream carries. One of the system's own becomes a failure to read `what`.
@@ -131,8 +131,8 @@ impl From<TransferError> for Error {
         if let Some(cause) = failed.cause {
             error = error.because(cause);
         }
-        match failed.hint {
-            Some(hint) => error.hint(hint),
+        match failed.advice {
+            Some(advice) => error.hint(advice),
             None => error,
         }
     }

@@ -133,10 +133,10 @@ impl Behind {
         };
         TransferError::new(Reason::Damaged, format!("{name} is not only {format} data"))
             .because(format!("{count} behind the end of the {format} data"))
-            .hint(format!(
-                "{} takes it without them; with --checksum for the whole file they are passed over",
+            .hint(
                 unpacking_command(self.format, name)
-            ))
+                    .text(" takes it without them; with --checksum for the whole file they are passed over"),
+            )
     }
 }
 

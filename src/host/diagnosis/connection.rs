@@ -4,7 +4,7 @@ use super::Diagnosis;
 use super::advice::GROUP_OF_ROOTS;
 use super::words::{has_any, quoted_after};
 use crate::is_local_uri;
-use foundry_core::error::Code;
+use foundry_core::error::{Advice, Code, Verb};
 use foundry_core::text::shell_word;
 
 /// Why no connection could be made.
@@ -107,13 +107,15 @@ fn certificate(text: &str) -> Option<Diagnosis> {
 
 fn forbidden(uri: &str, text: &str) -> Option<Diagnosis> {
     let ways = if is_local_uri(uri) {
-        format!(
-            "sudo usermod -aG libvirt \"$USER\" and log in anew ({GROUP_OF_ROOTS}), or run as root, or use --connect qemu:///session; foundry doctor tells more"
-        )
+        Advice::from(format!(
+            "sudo usermod -aG libvirt \"$USER\" and log in anew ({GROUP_OF_ROOTS}), or run as root, or use --connect qemu:///session; "
+        ))
+        .run(Verb::Doctor)
+        .text(" shows more")
     } else {
-        format!(
+        Advice::from(format!(
             "there, as root: usermod -aG libvirt USER for the user who logs in ({GROUP_OF_ROOTS}); or log in as another by qemu+ssh://USER@HOST/system"
-        )
+        ))
     };
     if text.contains("system bus connection") {
         return Some(
@@ -121,7 +123,7 @@ fn forbidden(uri: &str, text: &str) -> Option<Diagnosis> {
                 Code::AuthenticationRefused,
                 "libvirt asks polkit whether this user may, and cannot reach it: D-Bus does not run there",
             )
-            .hint(format!("systemctl start dbus polkit there; then {ways}")),
+            .hint(Advice::from("systemctl start dbus polkit there").then("; then ", ways)),
         );
     }
     if has_any(text, &["authentication unavailable", "authentication failed"]) {

@@ -3,7 +3,7 @@
 use super::advice::OPEN_KVM;
 use super::words::{between, has_any, named_after};
 use super::{Diagnosis, Evidence};
-use foundry_core::error::Code;
+use foundry_core::error::{Advice, Code, Verb};
 use foundry_core::text::shell_word;
 
 /// What libvirt starts a guest with besides itself.
@@ -42,12 +42,12 @@ pub(super) fn no_kvm(text: &str, _: &Evidence) -> Option<Diagnosis> {
     } else if has_any(&lower, &not_there) {
         (
             "the host offers no KVM",
-            "foundry doctor tells why; --virt-type qemu does without, many times slower".to_owned(),
+            Advice::from(Verb::Doctor).text(" shows why; --virt-type qemu does without, many times slower"),
         )
     } else if has_any(&lower, &broken) {
         (
             "KVM on this host does not run this guest",
-            "--virt-type qemu does without KVM, many times slower".to_owned(),
+            "--virt-type qemu does without KVM, many times slower".into(),
         )
     } else {
         return None;
@@ -56,19 +56,23 @@ pub(super) fn no_kvm(text: &str, _: &Evidence) -> Option<Diagnosis> {
 }
 
 /// What open(2) of /dev/kvm said.
-fn why_refused(lower: &str) -> String {
-    let way = if lower.contains("permission denied") {
-        return format!(
-            "QEMU's user may not open /dev/kvm, which is to be the group kvm's: {OPEN_KVM} on the host; foundry doctor there tells whether that user is in the group"
-        );
+fn why_refused(lower: &str) -> Advice {
+    if lower.contains("permission denied") {
+        Advice::from(format!(
+            "QEMU's user may not open /dev/kvm, which the group kvm should own: {OPEN_KVM} on the host; "
+        ))
+        .run(Verb::Doctor)
+        .text(" there shows whether that user is in the group")
     } else if lower.contains("no such file") {
-        "there is no /dev/kvm: modprobe kvm_intel (or kvm_amd); foundry doctor tells more; --virt-type qemu does without"
+        Advice::from("there is no /dev/kvm: modprobe kvm_intel (or kvm_amd); ")
+            .run(Verb::Doctor)
+            .text(" shows more; --virt-type qemu does without")
     } else if lower.contains("resource busy") {
-        "another hypervisor, VirtualBox for one, has the processor's virtualization: end its VMs; --virt-type qemu does without"
+        "another hypervisor, for example VirtualBox, uses the processor's virtualization: end its VMs; --virt-type qemu does without".into()
     } else {
-        "foundry doctor --probe tells whether any guest runs with it; --virt-type qemu does without"
-    };
-    way.to_owned()
+        Advice::from(Verb::DoctorProbe { virt_type: None })
+            .text(" shows whether any guest runs with it; --virt-type qemu does without")
+    }
 }
 
 /// A machine that foundry makes always, in a QEMU that has been built without it; or a domain that is older than QEMU's
@@ -163,13 +167,17 @@ pub(super) fn nvram_in_the_way(text: &str, evidence: &Evidence) -> Option<Diagno
         "{file} holds no EFI variables for this firmware; an earlier VM of that name may have left it"
     );
     // What is undone takes the file with it, where libvirt can remove that.
-    Some(Diagnosis::new(Code::NvramInTheWay, cause).hint(match opened {
-        Some(path) => {
-            let word = shell_word(path);
-            format!("if it is still there: mv {word} {word}.old; then the same command again")
-        }
-        None => "the same command again, since the file goes with the VM that was taken back; foundry gc --dry-run lists those that stay".to_owned(),
-    }))
+    Some(
+        Diagnosis::new(Code::NvramInTheWay, cause).hint(match opened {
+            Some(path) => {
+                let word = shell_word(path);
+                format!("if it is still there: mv {word} {word}.old; then the same command again").into()
+            }
+            None => Advice::from("run the same command again, since the file was removed with the VM; ")
+                .run(Verb::GcDryRun)
+                .text(" lists such files that stay"),
+        }),
+    )
 }
 
 /// As libvirt names a VM's (its `qemuDomainNVRAMPathFormat`); the firmware's own, of which they are copies, are elsewhere.
@@ -212,11 +220,14 @@ pub(super) fn out_of_memory(text: &str, _: &Evidence) -> Option<Diagnosis> {
                 .hint("grep Huge /proc/meminfo there; sysctl vm.nr_hugepages=N reserves some"),
         );
     }
-    has_any(text, &["annot set up guest memory", "Cannot allocate memory", "Out of memory: Killed process"]).then(|| {
-        Diagnosis::new(Code::OutOfMemory, "the host has not enough memory for it").hint(
-            "free -h there shows what is left, foundry list -o wide what the VMs have; a smaller spec.memoryGiB needs less",
-        )
-    })
+    has_any(text, &["annot set up guest memory", "Cannot allocate memory", "Out of memory: Killed process"])
+        .then(|| {
+            Diagnosis::new(Code::OutOfMemory, "the host has not enough memory for it").hint(
+                Advice::from("free -h there shows what is left, ")
+                    .run(Verb::ListWide)
+                    .text(" what the VMs have; a smaller spec.memoryGiB needs less"),
+            )
+        })
 }
 
 pub(super) fn snapshot_in_the_way(text: &str, evidence: &Evidence) -> Option<Diagnosis> {

@@ -26,8 +26,8 @@ pub use permission::{Barrier, RefusedFile, is_behind, is_denied, let_pass, refus
 pub use storage::{Holder, locked_file};
 pub(super) use words::first_line;
 
-use foundry_core::error::{Code, Error};
-use foundry_core::text::{is_unseen, printable};
+use foundry_core::error::{Advice, Code, Error};
+use foundry_core::text::printable;
 
 /// Longest sentence that is made of others' words.
 const LONGEST: usize = 600;
@@ -71,20 +71,20 @@ pub struct Diagnosis {
     pub code: Code,
     /// In a sentence that names the object.
     pub cause: String,
-    /// What to do about it: commands.
-    pub hint: Option<String>,
+    /// What to do about it.
+    pub advice: Option<Advice>,
 }
 
 impl Diagnosis {
     /// Paths and names in it may be anybody's: what a terminal would obey of them is written out.
     fn new(code: Code, cause: impl AsRef<str>) -> Self {
         let cause = printable(&cause.as_ref().replace('\n', " ")).chars().take(LONGEST).collect();
-        Self { code, cause, hint: None }
+        Self { code, cause, advice: None }
     }
 
     /// A command in it is for a name that is seen as what it is; for another there is none.
-    fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into()).filter(|hint| !hint.contains("$'") && !hint.chars().any(is_unseen));
+    fn hint(mut self, advice: impl Into<Advice>) -> Self {
+        self.advice = Some(advice.into()).filter(Advice::is_plain);
         self
     }
 }
@@ -94,8 +94,8 @@ impl Diagnosis {
     #[must_use]
     pub fn blame(self, error: Error) -> Error {
         let error = error.with_code(self.code).because(self.cause);
-        match self.hint {
-            Some(hint) => error.hint(hint),
+        match self.advice {
+            Some(advice) => error.hint(advice),
             None => error,
         }
     }

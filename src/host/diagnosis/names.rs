@@ -2,7 +2,7 @@
 
 use super::words::{has_any, named_after, quoted_after};
 use super::{Diagnosis, Evidence};
-use foundry_core::error::Code;
+use foundry_core::error::{Advice, Code, Verb};
 use foundry_core::text::shell_word;
 
 const TAKEN: [&str; 3] = ["already exists with", "is already defined with uuid", "exists already"];
@@ -10,9 +10,13 @@ const TAKEN: [&str; 3] = ["already exists with", "is already defined with uuid",
 /// `domain 'web' already exists with uuid …`
 pub(super) fn name_taken(text: &str, _: &Evidence) -> Option<Diagnosis> {
     let name = taken(text).filter(|_| !has_any(text, &["storage volume '", "pool '"]))?;
-    Some(Diagnosis::new(Code::NameTaken, format!("the name {name} is taken")).hint(
-        "choose another name; foundry list --all shows foundry's VMs, virsh list --all those of others too",
-    ))
+    Some(
+        Diagnosis::new(Code::NameTaken, format!("the name {name} is taken")).hint(
+            Advice::from("choose another name; ")
+                .run(Verb::ListAll)
+                .text(" shows foundry's VMs, virsh list --all those of others too"),
+        ),
+    )
 }
 
 /// `storage volume 'x' exists already`, and of a file that the pool has not seen yet `volume target path '/srv/x'
@@ -22,8 +26,10 @@ pub(super) fn volume_taken(text: &str, _: &Evidence) -> Option<Diagnosis> {
     {
         let cause = format!("there is a file {file} already, which the pool does not know");
         return Some(
-            Diagnosis::new(Code::VolumeTaken, cause)
-                .hint("foundry pool refresh POOL makes it a volume; if nobody needs it, remove it"),
+            Diagnosis::new(Code::VolumeTaken, cause).hint(
+                Advice::from(Verb::PoolRefresh { pool: "POOL".into() })
+                    .text(" makes it a volume; if nobody needs it, remove it"),
+            ),
         );
     }
     let name = taken(text).filter(|_| text.contains("storage volume '"))?;

@@ -4,7 +4,7 @@ use super::advice::{LABELLED_MOUNT, label_pattern};
 use super::denial::Guard;
 use super::words::{has_any, named_after};
 use super::{Denial, Diagnosis, Evidence};
-use foundry_core::error::Code;
+use foundry_core::error::{Advice, Code, Verb};
 use foundry_core::text::shell_word;
 
 /// What QEMU's user has no right to, on the way to a file.
@@ -70,19 +70,20 @@ pub(super) fn confined(text: &str, evidence: &Evidence) -> Option<Diagnosis> {
 
 /// What lets the guest's QEMU at that one file. Never at the directory that it lies in: that may be somebody's home, or
 /// the root of all.
-fn way_out(denial: &Denial, path: &str, uuid: &str) -> String {
-    let import = format!("an image in a pool is let through: foundry image import {} NAME", shell_word(path));
+fn way_out(denial: &Denial, path: &str, uuid: &str) -> Advice {
+    let import = Verb::ImageImport { file: Some(path.into()), name: Some("NAME".into()), convert: false };
+    let import = Advice::from("an image in a pool is let through: ").run(import);
     let allowed = match denial.guard {
         Guard::AppArmor => rule_of_apparmor(denial, path, uuid),
         Guard::SeLinux if denial.label.as_deref() == Some("nfs_t") => {
-            return LABELLED_MOUNT.to_owned();
+            return LABELLED_MOUNT.into();
         }
         // Of a directory on the way a label of images would be wrong.
         Guard::SeLinux if !denial.is_of(path) => None,
         Guard::SeLinux => Some(label_of_selinux(path)),
     };
     match allowed {
-        Some(way) => format!("{import}; or allow this one: {way}"),
+        Some(way) => import.text(format!("; or allow this one: {way}")),
         None => import,
     }
 }
@@ -146,8 +147,8 @@ pub(super) fn barred(text: &str, evidence: &Evidence) -> Option<Diagnosis> {
 pub(super) fn unreadable(text: &str, _: &Evidence) -> Option<Diagnosis> {
     let file = refused_file(text).filter(|_| is_denied(text))?;
     let cause = format!("the file '{}' may not be read by the hypervisor's user", file.path);
-    Some(Diagnosis::new(Code::DiskUnreadable, cause).hint(format!(
-        "foundry doctor on the host tells which directory keeps it out; namei -l {} shows all of them",
+    Some(Diagnosis::new(Code::DiskUnreadable, cause).hint(Advice::from(Verb::Doctor).text(format!(
+        " on the host shows which directory keeps it out; namei -l {} shows all of them",
         shell_word(file.path)
-    )))
+    ))))
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use super::permission::{is_denied, refused_file};
 use super::words::{first_line, has_any, named_after, parenthesized, quoted_after};
 use super::{Diagnosis, Evidence};
-use foundry_core::error::Code;
+use foundry_core::error::{Advice, Code, Verb};
 use foundry_core::text::shell_word;
 
 /// A process that has a file open.
@@ -38,7 +38,11 @@ impl fmt::Display for Holder {
 pub(super) fn out_of_space(text: &str, _: &Evidence) -> Option<Diagnosis> {
     has_any(text, &["No space left on device", "Disk quota exceeded"]).then(|| {
         Diagnosis::new(Code::OutOfSpace, "no space is left on the host's file system").hint(
-            "df -h and df -i there show it; foundry gc --dry-run lists what nobody uses, foundry image list which images there are",
+            Advice::from("df -h and df -i there show it; ")
+                .run(Verb::GcDryRun)
+                .text(" lists what nobody uses, ")
+                .run(Verb::ImageList)
+                .text(" lists the images"),
         )
     })
 }
@@ -57,20 +61,20 @@ pub(super) fn gone(text: &str, _: &Evidence) -> Option<Diagnosis> {
     if let Some(pool) = named_after(text, "storage pool ").filter(|_| text.contains("is not active")) {
         return Some(
             Diagnosis::new(Code::PoolInactive, format!("pool '{pool}' is not started"))
-                .hint(format!("foundry pool start {}", shell_word(pool))),
+                .hint(Verb::PoolStart { pool: pool.into() }),
         );
     }
     if let Some(pool) = named_after(text, "no storage pool with matching name ") {
         return Some(
             Diagnosis::new(Code::PoolMissing, format!("there is no pool '{pool}'"))
-                .hint("foundry pool list shows those that there are"),
+                .hint(Advice::from(Verb::PoolList).text(" lists the pools")),
         );
     }
     let volume = named_after(text, "no storage vol with matching name ")
         .or_else(|| named_after(text, "no storage vol with matching path "))?;
     Some(
         Diagnosis::new(Code::VolumeMissing, format!("there is no volume '{volume}'"))
-            .hint("foundry pool refresh POOL looks again"),
+            .hint(Advice::from(Verb::PoolRefresh { pool: "POOL".into() }).text(" looks again")),
     )
 }
 
@@ -224,6 +228,6 @@ pub(super) fn not_an_image(text: &str, _: &Evidence) -> Option<Diagnosis> {
             Code::NotAnImage,
             "one of its disks, or what one lies on, is no qcow2 image, and was one",
         )
-        .hint("foundry image list tells what each image is")
+        .hint(Advice::from(Verb::ImageList).text(" shows what each image is"))
     })
 }

@@ -150,7 +150,7 @@ mod tests {
         };
         assert_eq!(error.kind(), Kind::Connection);
         assert!(error.cause().is_some_and(|c| c.contains("/nonexistent/sock")), "{error:?}");
-        assert!(error.hint().is_some_and(|h| h.contains("libvirtd")));
+        assert!(format!("{:?}", error.advice()).contains("libvirtd"));
     }
 
     #[test]

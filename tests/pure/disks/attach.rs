@@ -120,7 +120,7 @@ fn without_a_slot_everything_is_taken_back_and_the_way_out_told() {
     attach_one(&bench, 1).unwrap();
     let before = bench.host.fingerprint();
     let error = attach_one(&bench, 1).unwrap_err();
-    assert!(whole(&error).contains("foundry disk attach web 1 --at-next-start"), "{}", whole(&error));
+    assert!(whole(&error).contains("foundry disk attach web 1GiB --at-next-start"), "{}", whole(&error));
     assert!(whole(&error).contains("everything that was made is removed again"), "{}", whole(&error));
     assert_eq!(bench.host.changes_since(&before), NOTHING);
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::support::deadline::CommandInTime as _;
+use crate::support::shown::Shown;
 use foundry::transfer::checksum_file::ChecksumFile;
 use foundry::transfer::{Algorithm, Digest, Expected, Hasher, Location, Reason, expected_digest};
 use proptest::prelude::*;
@@ -93,7 +94,7 @@ fn what_is_not_listed_or_twice_is_an_error_that_helps() {
     assert!(listed(&format!("\\{}  a\\x\n", a.hex()), "x").is_err(), "an escape that nobody writes");
     let hostile = format!("{}  dis\u{1b}[2Jk\n", a.hex());
     assert_eq!(
-        ChecksumFile::parse(&hostile, "S").digest_of("disk").unwrap_err().hint_text(),
+        ChecksumFile::parse(&hostile, "S").digest_of("disk").unwrap_err().hint_text().as_deref(),
         Some(r#"it lists "dis\u{1b}[2Jk""#)
     );
 }

@@ -6,6 +6,7 @@ use foundry::transfer::{Fresh, HttpSettings, Proxies, Reason, Validators, look};
 
 use super::support::{Bench, TestPace, noise, sha256};
 use crate::support::http::{Reply, Request, Server};
+use crate::support::shown::Shown;
 
 #[test]
 fn a_file_comes_as_it_is_with_what_the_server_says_of_it() {

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::support::deadline::ChildInTime as _;
+use crate::support::shown::Shown;
 use foundry::transfer::{Format, Reason, TransferError};
 
 use super::support::{Bench, noise, read_with_holes, sha256};

@@ -61,13 +61,11 @@ fn agree(name: &str, users: &[String], ui: &Ui) -> Result<(), Error> {
     );
     match ui.typed(&question)? {
         Some(answer) if answer == name || answer == printable(name) => Ok(()),
-        Some(_) => {
-            Err(Error::new(Code::StorageDeclined, "that is not its name").outcome("nothing was changed"))
-        }
+        Some(_) => Err(Error::new(Code::StorageDeclined, "that is not its name").unchanged()),
         None => {
             Err(Error::new(Code::ImageInUse, format!("image '{name}' is in use by {}", users.join(", ")))
                 .hint("where nobody can be asked, --force needs --yes")
-                .outcome("nothing was changed"))
+                .unchanged())
         }
     }
 }

@@ -145,7 +145,7 @@ struct Target<'a> {
 impl<'a> Target<'a> {
     fn new(file: &'a str, force: bool) -> Result<Self, Error> {
         let there = Path::new(file).symlink_metadata();
-        let refused = |message: String| Error::new(Code::FileTaken, message).outcome("nothing was changed");
+        let refused = |message: String| Error::new(Code::FileTaken, message).unchanged();
         match there {
             // Neither what a link leads to nor the link itself is surely what was meant.
             Ok(there) if !there.is_file() => {

@@ -52,9 +52,7 @@ pub(super) fn image_name(
     what: &str,
 ) -> Result<VolumeName, Error> {
     let bad = |cause: String| {
-        Error::new(Code::ImageNameUnfit, format!("cannot import {what}"))
-            .because(cause)
-            .outcome("nothing was changed")
+        Error::new(Code::ImageNameUnfit, format!("cannot import {what}")).because(cause).unchanged()
     };
     let name = match (asked, file) {
         (Some(name), _) => name.to_owned(),

@@ -56,9 +56,7 @@ pub(super) fn run(args: &ImportArgs, global: &Global, ui: &Ui) -> Result<(), Err
 /// A file that is not there is the command line's fault, not the storage's.
 fn location(file: &str) -> Result<Location, Error> {
     let bad = |cause: String| {
-        Error::new(Code::FileUnreadable, format!("cannot import {file}"))
-            .because(cause)
-            .outcome("nothing was changed")
+        Error::new(Code::FileUnreadable, format!("cannot import {file}")).because(cause).unchanged()
     };
     let location = file.parse()?;
     match &location {

@@ -1,5 +1,6 @@
 //! Downloads a whole file, resuming whenever the connection breaks.
 
+use foundry_core::error::{Advice, Verb};
 use std::io::{self, Read};
 use std::time::Duration;
 
@@ -22,8 +23,11 @@ const PROGRESS: u64 = 1 << 20;
 const SELDOM: u32 = 2;
 
 /// A password in an address stands in the list of processes.
-const WANTS_LOGIN: &str = "it may want a login, which 'foundry image pull' takes from --login-file FILE or from the \
-    variable FOUNDRY_PULL_AUTH (USER:PASSWORD, or a token)";
+fn wants_login() -> Advice {
+    Advice::from("it may want a login, which ").run(Verb::ImagePull { image: None }).text(
+        " takes from --login-file FILE or from the variable FOUNDRY_PULL_AUTH (USER:PASSWORD, or a token)",
+    )
+}
 
 /// Reads a file from a server.
 ///
@@ -275,7 +279,7 @@ impl<'a> Download<'a> {
             401 | 403 if head.found_at.has_login() => {
                 Fault::never(error.hint("the login may be wrong, or not be one for this file"))
             }
-            401 | 403 => Fault::never(error.hint(WANTS_LOGIN)),
+            401 | 403 => Fault::never(error.hint(wants_login())),
             404 | 410 => Fault::never(error.hint("see whether the address is still right")),
             400..=499 => Fault::never(error),
             _ => return Fault::never(error),
@@ -388,9 +392,9 @@ impl Content for Download<'_> {}
 
 fn given_up(error: TransferError, tries: u32) -> TransferError {
     let tried = format!("given up after {} tries", tries + 1);
-    let hint = match error.hint_text() {
-        Some(hint) => format!("{hint}; {tried}"),
-        None => format!("{tried}; run it again later"),
+    let advice = match error.advice() {
+        Some(advice) => advice.clone().text(format!("; {tried}")),
+        None => Advice::from(format!("{tried}; run it again later")),
     };
-    error.hint(hint)
+    error.hint(advice)
 }

@@ -6,9 +6,14 @@ mod texts;
 use super::*;
 use texts::WORDS;
 
+fn hint_of(found: &Diagnosis) -> Option<String> {
+    found.advice.as_ref().map(Advice::outline)
+}
+
 fn of(libvirt: &str) -> (Code, String, String) {
     let found = of_words(libvirt).unwrap_or_else(|| panic!("no cause: {libvirt}"));
-    (found.code, found.cause, found.hint.unwrap_or_default())
+    let hint = hint_of(&found).unwrap_or_default();
+    (found.code, found.cause, hint)
 }
 
 #[test]
@@ -29,7 +34,7 @@ fn variables_that_cannot_be_read_just_now_stay() {
     {
         let found = of_words(&format!("Could not open '{file}': {why}"));
         assert_ne!(found.as_ref().map(|found| found.code), Some(Code::NvramInTheWay), "{why}");
-        assert!(!found.and_then(|found| found.hint).unwrap_or_default().contains("rm "), "{why}");
+        assert!(!found.as_ref().and_then(hint_of).unwrap_or_default().contains("rm "), "{why}");
     }
     let template = "Could not open '/usr/share/OVMF/OVMF_VARS.fd': Is a directory";
     assert_eq!(of_words(template), None, "it is the firmware's");
@@ -71,7 +76,7 @@ fn a_directory_on_the_way_is_named_with_the_command_that_opens_it() {
         found.cause,
         "libvirt-qemu, as whom guests run, may not pass the directory /srv/my images (mode 700), and so cannot open '/srv/my images/tiny.qcow2'"
     );
-    assert_eq!(found.hint.as_deref(), Some("setfacl -m u:libvirt-qemu:x '/srv/my images'"));
+    assert_eq!(hint_of(&found).as_deref(), Some("setfacl -m u:libvirt-qemu:x '/srv/my images'"));
 }
 
 /// dmacvicar/terraform-provider-libvirt#546, with the paths of QEMU's own words there.
@@ -93,7 +98,7 @@ fn apparmor_is_named_where_the_kernel_says_that_it_was_it() {
         found.cause,
         "AppArmor does not let the guest's QEMU use '/home/zack/home_vm_network/iso_image/os_image'"
     );
-    let hint = found.hint.unwrap();
+    let hint = hint_of(&found).unwrap();
     assert!(
         hint.ends_with("or allow this one: the line \"/home/zack/home_vm_network/iso_image/os_image\" r, before the last brace of /etc/apparmor.d/libvirt/libvirt-e1ee5c06-1f3c-4fa9-baba-772dd011a8a5, which is this VM's while it is defined; then apparmor_parser -r /etc/apparmor.d/libvirt/libvirt-e1ee5c06-1f3c-4fa9-baba-772dd011a8a5"),
         "{hint}"
@@ -124,9 +129,9 @@ fn selinux_is_named_with_the_label_that_images_have() {
         found.cause
     );
     assert_eq!(
-        found.hint.as_deref(),
+        hint_of(&found).as_deref(),
         Some(
-            "an image in a pool is let through: foundry image import /srv/images/OpenCloudOS-Stream-23-20230530.0142-x86_64-test3.qcow2 NAME; or allow this one: semanage fcontext -a -t virt_image_t '/srv/images/OpenCloudOS-Stream-23-20230530\\.0142-x86_64-test3\\.qcow2' && restorecon /srv/images/OpenCloudOS-Stream-23-20230530.0142-x86_64-test3.qcow2"
+            "an image in a pool is let through: [ImageImport { file: Some(\"/srv/images/OpenCloudOS-Stream-23-20230530.0142-x86_64-test3.qcow2\"), name: Some(\"NAME\"), convert: false }]; or allow this one: semanage fcontext -a -t virt_image_t '/srv/images/OpenCloudOS-Stream-23-20230530\\.0142-x86_64-test3\\.qcow2' && restorecon /srv/images/OpenCloudOS-Stream-23-20230530.0142-x86_64-test3.qcow2"
         )
     );
 }
@@ -151,19 +156,21 @@ fn what_allows_a_file_allows_nothing_else() {
         )
     };
     let hexadecimal = |text: &str| text.bytes().map(|b| format!("{b:02X}")).collect::<String>();
-    let hint = confined("/tiny.qcow2", &of_apparmor("\"/tiny.qcow2\""), "u-1").hint.unwrap();
+    let hint = hint_of(&confined("/tiny.qcow2", &of_apparmor("\"/tiny.qcow2\""), "u-1")).unwrap();
     assert!(hint.contains("the line \"/tiny.qcow2\" r,") && !hint.contains('*'), "{hint}");
     for path in ["/srv/x\" rw, \"/**", "/srv/**", "/srv/{etc,a}", "/srv/@{HOME}", "/srv/[a-z]", "/srv/a\\b"] {
         let found = confined(path, &of_apparmor(&hexadecimal(path)), "u-1");
         assert_eq!(found.code, Code::Confined, "{path}");
-        assert!(!found.hint.unwrap().contains("allow"), "{path}");
+        assert!(!hint_of(&found).unwrap().contains("allow"), "{path}");
     }
     let selinux = "avc:  denied  { search } for comm=\"qemu-system-x86\" name=\"me\" scontext=u:r:svirt_t:s0 tcontext=u:o:user_home_dir_t:s0 permissive=0";
     let found = confined("/home/me/tiny.qcow2", selinux, "u-1");
     assert_eq!(found.code, Code::Confined);
     assert_eq!(
-        found.hint.as_deref(),
-        Some("an image in a pool is let through: foundry image import /home/me/tiny.qcow2 NAME"),
+        hint_of(&found).as_deref(),
+        Some(
+            "an image in a pool is let through: [ImageImport { file: Some(\"/home/me/tiny.qcow2\"), name: Some(\"NAME\"), convert: false }]"
+        ),
         "a home's label is what its owner comes in by"
     );
 }
@@ -208,7 +215,8 @@ fn locked(libvirt: &str, holders: &[(u32, &str, Option<&str>, bool)]) -> (String
     let libvirt = format!("{libvirt}\nIs another process using the image [/srv/tiny.qcow2]?");
     let holders = holders.iter().map(holder).collect();
     let found = diagnose(&Evidence { libvirt, holders, ..Evidence::default() }).unwrap();
-    (found.cause, found.hint.unwrap())
+    let hint = hint_of(&found).unwrap();
+    (found.cause, hint)
 }
 
 #[test]
@@ -245,7 +253,7 @@ fn a_bridge_with_too_large_an_mtu_is_named() {
     let mtus = vec![("br1".to_owned(), 1500), ("br0".to_owned(), 65535)];
     let found = diagnose(&Evidence { libvirt, mtus, ..Evidence::default() }).unwrap();
     assert_eq!(found.cause, "bridge 'br0' has an MTU of 65535, and a VM's tap can have 65521 at most");
-    assert_eq!(found.hint.as_deref(), Some("ip link set br0 mtu 65521"));
+    assert_eq!(hint_of(&found).as_deref(), Some("ip link set br0 mtu 65521"));
 }
 
 #[test]
@@ -255,7 +263,7 @@ fn secure_boot_counts_where_it_was_asked_for() {
     let asked = Asked { secure_boot: true, ..Asked::default() };
     let found = diagnose(&Evidence { libvirt: libvirt.into(), asked, ..Evidence::default() }).unwrap();
     assert_eq!(found.code, Code::SecureBootMissing);
-    assert!(found.hint.unwrap().contains("secureBoot: false"));
+    assert!(hint_of(&found).unwrap().contains("secureBoot: false"));
 }
 
 /// QEMU's accel/kvm: what it writes when it pauses a guest that KVM does not run.
@@ -432,7 +440,7 @@ fn connections_have_their_cause() {
     ] {
         let found = cannot_connect(uri, libvirt).unwrap_or_else(|| panic!("{libvirt}"));
         assert_eq!((found.code, found.cause.as_str()), (code, cause), "{libvirt}");
-        assert!(found.hint.unwrap().contains(hint), "{libvirt}");
+        assert!(hint_of(&found).unwrap().contains(hint), "{libvirt}");
     }
     for (libvirt, told) in [
         ("internal error: client socket is closed", "it was lost before that"),

@@ -35,7 +35,7 @@ pub(super) const WORDS: &[(&str, Code, &str, &str)] = &[
         "unsupported configuration: Emulator '/usr/bin/qemu-system-x86_64' does not support virt type 'kvm'",
         Code::NoKvm,
         "the host offers no KVM",
-        "foundry doctor",
+        "[Doctor]",
     ),
     (
         "unsupported configuration: Emulator '/usr/bin/qemu-system-x86_64' does not support machine type 'pc-q35-99.9'",
@@ -105,7 +105,7 @@ pub(super) const WORDS: &[(&str, Code, &str, &str)] = &[
         "internal error: process exited while connecting to monitor: qemu-system-aarch64: cfi.pflash01 device '/machine/virt.flash1' requires 67108864 bytes, libvirt-pflash1-format block backend provides 4194304 bytes",
         Code::NvramInTheWay,
         "the file with the VM's EFI variables holds no EFI variables for this firmware; an earlier VM of that name may have left it",
-        "foundry gc --dry-run",
+        "[GcDryRun]",
     ),
     (
         "internal error: unable to execute QEMU command 'block_resize': Failed to resize the file: File too large",
@@ -208,32 +208,32 @@ pub(super) const WORDS: &[(&str, Code, &str, &str)] = &[
         "internal error: volume target path '/srv/vms/web_boot' already exists",
         Code::VolumeTaken,
         "there is a file '/srv/vms/web_boot' already, which the pool does not know",
-        "foundry pool refresh",
+        "[PoolRefresh",
     ),
     // Put together from formats in libvirt 11.3's library: what somebody stopped or removed meanwhile.
     (
         "Requested operation is not valid: storage pool 'my images' is not active",
         Code::PoolInactive,
         "pool 'my images' is not started",
-        "foundry pool start 'my images'",
+        "[PoolStart { pool: \"my images\" }]",
     ),
     (
         "Requested operation is not valid: storage pool 'ssd' containing volume 'web_data' is not active",
         Code::PoolInactive,
         "pool 'ssd' is not started",
-        "foundry pool start ssd",
+        "[PoolStart { pool: \"ssd\" }]",
     ),
     (
         "Storage pool not found: no storage pool with matching name 'ssd'",
         Code::PoolMissing,
         "there is no pool 'ssd'",
-        "foundry pool list",
+        "[PoolList]",
     ),
     (
         "Storage volume not found: no storage vol with matching name 'web_boot'",
         Code::VolumeMissing,
         "there is no volume 'web_boot'",
-        "foundry pool refresh POOL",
+        "[PoolRefresh { pool: \"POOL\" }]",
     ),
     // A directory with chattr +i.
     (
@@ -385,7 +385,7 @@ pub(super) const WORDS: &[(&str, Code, &str, &str)] = &[
         "internal error: QEMU unexpectedly closed the monitor (vm='web'): 2026-01-02T03:04:05Z qemu-system-x86_64: -blockdev {\"driver\":\"file\"}: Could not open '/x/y': Permission denied",
         Code::DiskUnreadable,
         "the file '/x/y' may not be read by the hypervisor's user",
-        "foundry doctor",
+        "[Doctor]",
     ),
     // QEMU 2: kayrus/deploy-vm#3.
     (

@@ -1,0 +1,85 @@
+//! What the engine says, in words: the only place that knows how a command of foundry's is typed.
+//!
+//! Below the command line advice and outcomes are data, so that another program can act on them. Here they become the
+//! sentences that a person reads, and the fields of `-o json`.
+
+mod command;
+
+use foundry_core::error::{Advice, AdvicePart, Error, Outcome, Several};
+use foundry_engine::vm::inspect::Seen;
+
+pub use command::command;
+
+/// An advice in one line, its commands as they are typed.
+pub fn advice(advice: &Advice) -> String {
+    let parts = advice.parts().iter().map(|part| match part {
+        AdvicePart::Text(text) => text.clone(),
+        AdvicePart::Run(verb) => command(verb),
+    });
+    parts.collect()
+}
+
+/// What to do about an error.
+pub fn hint(error: &Error) -> Option<String> {
+    error.advice().map(advice)
+}
+
+/// What failed, with all that stands in the way, what to do about each, and why it failed.
+pub fn error(error: &Error) -> String {
+    let cause = error.cause().map(|cause| format!(": {cause}")).unwrap_or_default();
+    format!("{}{cause}", message(error))
+}
+
+/// What failed, with all that stands in the way and what to do about each.
+pub fn message(error: &Error) -> String {
+    let codes: Several = error.issues().iter().map(|issue| issue.code).collect();
+    let mut text = error.message().to_owned();
+    for issue in error.issues() {
+        text.push_str(&format!("\n  {}{}", issue.message, codes.mark(issue.code)));
+        for what in &issue.advice {
+            text.push_str(&format!("\n    {}", advice(what)));
+        }
+    }
+    text
+}
+
+/// A sentence, and what to do about it.
+pub fn with_advice(sentence: &str, what: Option<&Advice>) -> String {
+    what.map_or_else(|| sentence.to_owned(), |what| format!("{sentence}; {}", advice(what)))
+}
+
+/// The comment at the head of a manifest that `init` writes.
+pub(crate) const MANIFEST_HEAD: &str =
+    "# A VM for foundry. 'foundry create FILE' makes it, 'foundry explain' tells what else it can have.\n";
+
+/// Adds to the state of a VM what to do about it.
+pub(crate) fn add_advice(seen: &mut Seen) {
+    let conditions = seen.vm.status.iter_mut().flat_map(|status| &mut status.conditions);
+    for ready in conditions.filter(|condition| condition.kind == "Ready") {
+        ready.message = with_advice(&ready.message, seen.advice.as_ref());
+    }
+}
+
+/// What became of what was begun, a sentence each.
+pub fn outcomes(error: &Error) -> Vec<String> {
+    error.outcomes().iter().map(outcome).collect()
+}
+
+/// What became of the host, of one object, or what finishes the operation.
+pub fn outcome(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Unchanged => "nothing was changed".to_owned(),
+        Outcome::RolledBack => "everything that was made is removed again".to_owned(),
+        Outcome::Left(remainders) => {
+            let all: Vec<String> =
+                remainders.iter().map(|left| format!("{} ({})", left.object, left.why)).collect();
+            format!("left behind: {}", all.join(", "))
+        }
+        Outcome::Note(sentence) => sentence.clone(),
+        Outcome::Next(next) => advice(next),
+        Outcome::Excerpt { title, lines } => {
+            let lines = lines.iter().map(|line| format!("\n  | {line}"));
+            format!("{title}{}", lines.collect::<String>())
+        }
+    }
+}

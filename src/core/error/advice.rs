@@ -1,0 +1,232 @@
+//! What somebody can do about a failure: text with commands in it, as data.
+//!
+//! A command of foundry's is a [`Verb`] with its objects, so a program that uses the library can carry it out, and the
+//! command line alone knows how it is typed.
+
+use crate::text::{is_unseen, printable};
+
+/// Something to do, in one sentence or several.
+///
+/// ```
+/// # use foundry_core::error::{Advice, Verb};
+/// let advice = Advice::from("if nobody needs it: ").run(Verb::Destroy { vm: "web".into(), force: true });
+/// assert_eq!(advice.verbs().count(), 1);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Advice {
+    parts: Vec<AdvicePart>,
+}
+
+/// A part of an [`Advice`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AdvicePart {
+    /// Words, and commands of other programs as a shell takes them.
+    Text(String),
+    /// A command of foundry's.
+    Run(Verb),
+}
+
+impl Advice {
+    /// Adds words.
+    #[must_use]
+    pub fn text(mut self, text: impl AsRef<str>) -> Self {
+        let text = printable(text.as_ref());
+        match self.parts.last_mut() {
+            Some(AdvicePart::Text(before)) => before.push_str(&text),
+            _ => self.parts.push(AdvicePart::Text(text)),
+        }
+        self
+    }
+
+    /// Adds a command of foundry's.
+    #[must_use]
+    pub fn run(mut self, verb: Verb) -> Self {
+        self.parts.push(AdvicePart::Run(verb));
+        self
+    }
+
+    /// Adds another advice after words.
+    #[must_use]
+    pub fn then(self, words: &str, other: impl Into<Self>) -> Self {
+        let begun = self.text(words);
+        other.into().parts.into_iter().fold(begun, |advice, part| match part {
+            AdvicePart::Text(text) => advice.text(text),
+            AdvicePart::Run(verb) => advice.run(verb),
+        })
+    }
+
+    /// The parts, in order.
+    pub fn parts(&self) -> &[AdvicePart] {
+        &self.parts
+    }
+
+    /// The parts in one line, a command as the data that it is: for a log.
+    pub fn outline(&self) -> String {
+        let part = |part: &AdvicePart| match part {
+            AdvicePart::Text(text) => text.clone(),
+            AdvicePart::Run(verb) => format!("[{verb:?}]"),
+        };
+        self.parts.iter().map(part).collect()
+    }
+
+    /// The commands of foundry's in it.
+    pub fn verbs(&self) -> impl Iterator<Item = &Verb> {
+        self.parts.iter().filter_map(|part| match part {
+            AdvicePart::Run(verb) => Some(verb),
+            AdvicePart::Text(_) => None,
+        })
+    }
+
+    /// Whether every name in it is seen as what it is. A name that holds something unseen can look like another, and a
+    /// command with it, copied, would be about that other.
+    pub fn is_plain(&self) -> bool {
+        self.parts.iter().all(|part| match part {
+            AdvicePart::Text(text) => !text.contains("$'") && !text.chars().any(is_unseen),
+            AdvicePart::Run(verb) => verb.objects().iter().all(|object| !object.chars().any(is_unseen)),
+        })
+    }
+}
+
+impl From<&str> for Advice {
+    fn from(text: &str) -> Self {
+        Self::default().text(text)
+    }
+}
+
+impl From<String> for Advice {
+    fn from(text: String) -> Self {
+        Self::default().text(text)
+    }
+}
+
+impl From<Verb> for Advice {
+    fn from(verb: Verb) -> Self {
+        Self::default().run(verb)
+    }
+}
+
+/// A command of foundry's with its objects.
+///
+/// A `vm` is the domain's name, or its UUID if the name holds something unseen. An object in capitals, like `POOL`, stands
+/// for one that the reader has to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(
+    missing_docs,
+    reason = "each variant is a command of the command line, each field its argument of that name"
+)]
+pub enum Verb {
+    Create,
+    CreateAndWait,
+    Destroy {
+        vm: String,
+        force: bool,
+    },
+    ListAll,
+    ListWide,
+    Doctor,
+    DoctorProbe {
+        virt_type: Option<&'static str>,
+    },
+    Gc {
+        only: Option<String>,
+    },
+    GcDryRun,
+    CatalogList,
+    ImageDelete {
+        image: String,
+        pool: Option<String>,
+        force: bool,
+    },
+    ImageExport,
+    ImageImport {
+        file: Option<String>,
+        name: Option<String>,
+        convert: bool,
+    },
+    ImageInfo {
+        image: String,
+    },
+    ImageList,
+    ImagePrune,
+    ImagePull {
+        image: Option<String>,
+    },
+    PoolAdd {
+        pool: String,
+    },
+    PoolDelete {
+        pool: String,
+        force: bool,
+    },
+    PoolList,
+    PoolRefresh {
+        pool: String,
+    },
+    PoolStart {
+        pool: String,
+    },
+    DiskAttach {
+        vm: String,
+        size_gib: u64,
+        target: Option<String>,
+        raw: bool,
+        serial: Option<String>,
+        at_next_start: bool,
+    },
+    DiskDetach {
+        vm: String,
+        target: String,
+        keep: bool,
+    },
+    DiskResize {
+        vm: String,
+        target: String,
+        size_gib: u64,
+    },
+    SeedEject {
+        vm: String,
+        force: bool,
+    },
+    StorageStatus,
+}
+
+impl Verb {
+    /// The names of what it is about.
+    pub fn objects(&self) -> Vec<&str> {
+        match self {
+            Self::Create
+            | Self::CreateAndWait
+            | Self::ListAll
+            | Self::ListWide
+            | Self::Doctor
+            | Self::DoctorProbe { .. }
+            | Self::GcDryRun
+            | Self::CatalogList
+            | Self::ImageExport
+            | Self::ImageList
+            | Self::ImagePrune
+            | Self::PoolList
+            | Self::StorageStatus => Vec::new(),
+            Self::Gc { only } => only.iter().map(String::as_str).collect(),
+            Self::ImageDelete { image, pool, .. } => {
+                [Some(image), pool.as_ref()].into_iter().flatten().map(String::as_str).collect()
+            }
+            Self::ImageImport { file, name, .. } => {
+                [file, name].into_iter().flatten().map(String::as_str).collect()
+            }
+            Self::ImagePull { image } => image.iter().map(String::as_str).collect(),
+            Self::ImageInfo { image } => vec![image],
+            Self::PoolAdd { pool }
+            | Self::PoolDelete { pool, .. }
+            | Self::PoolRefresh { pool }
+            | Self::PoolStart { pool } => vec![pool],
+            Self::Destroy { vm, .. } | Self::SeedEject { vm, .. } => vec![vm],
+            Self::DiskAttach { vm, target, serial, .. } => [Some(vm), target.as_ref(), serial.as_ref()]
+                .into_iter()
+                .flatten()
+                .map(String::as_str)
+                .collect(),
+            Self::DiskDetach { vm, target, .. } | Self::DiskResize { vm, target, .. } => vec![vm, target],
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! Advice that several operations give.
+
+use foundry_core::error::{Advice, Verb};
+use foundry_host::Domain;
+
+/// The command that destroys a domain's VM.
+pub(crate) fn destroy(domain: &Domain, force: bool) -> Verb {
+    Verb::Destroy { vm: domain.command_name(), force }
+}
+
+/// What finds volumes that nothing names any more.
+pub(crate) fn list_unused() -> Advice {
+    Advice::from(Verb::Gc { only: None }).text(" lists which volumes nobody uses")
+}
+
+/// What to do about a creation that was interrupted.
+pub(crate) fn interrupted_creation(domain: &Domain) -> Advice {
+    Advice::from(Verb::Create).text(" again replaces it, ").run(destroy(domain, false)).text(" removes it")
+}
