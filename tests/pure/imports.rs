@@ -297,7 +297,8 @@ fn reached<'a>(graph: &'a BTreeMap<Module, BTreeSet<Module>>, from: &Module) -> 
 /// Advice is data below the command line; only that knows how a command is typed.
 #[test]
 fn commands_are_typed_in_the_command_line_only() {
-    let verbs = ["create", "destroy", "list", "get", "doctor", "gc", "image", "pool", "disk", "seed", "storage"];
+    let verbs =
+        ["create", "destroy", "list", "get", "doctor", "gc", "image", "pool", "disk", "seed", "storage"];
     for (name, _) in CRATES.iter().filter(|(name, _)| *name != "cli") {
         for (path, text) in texts(&source().join(name)) {
             for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
