@@ -52,7 +52,10 @@ fn an_image_is_taken_for_what_it_is_and_called_so() {
     let no_image =
         |from: &str, why: &str| refused(&bed, "a.raw", from, &format!("{from} cannot be an image: {why}"));
     no_image(&file("zeros.raw"), "it has neither a qcow2 header nor a boot sector");
-    no_image(&file("disk.vmdk"), "it is a VMDK image, which has to be converted");
+    no_image(
+        &file("disk.vmdk"),
+        "it is a VMDK image, which has to be converted\n  hint: foundry image import --convert qcow2 FILE converts it",
+    );
     no_image(
         &file("overlay.qcow2"),
         &format!(
