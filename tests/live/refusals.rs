@@ -16,7 +16,7 @@ fn refuses(bed: &Bed, manifest: &Manifest, code: &str, report: &str) {
     ran.prints("").tells(&(begun + &error));
 }
 
-/// The bridges of this machine as a issue names them.
+/// The bridges of this machine as an issue names them.
 fn bridges() -> Vec<String> {
     let is_bridge = |name: &String| std::path::Path::new("/sys/class/net").join(name).join("bridge").exists();
     files_in("/sys/class/net", "").into_iter().filter(is_bridge).collect()

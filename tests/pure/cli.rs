@@ -210,6 +210,14 @@ fn a_variable_set_to_nothing_counts_as_not_set() {
 }
 
 #[test]
+fn an_image_that_is_a_url_leads_to_the_command_that_pulls_it() {
+    let url = "https://example.com/debian.qcow2";
+    let manifest = WEB.replace("image: debian-12", &format!("image: {url}"));
+    assert!(manifest.contains(url));
+    assert_fails(&run_with(&["create", "-"], &manifest), 2, &format!("hint: foundry image pull {url}"));
+}
+
+#[test]
 fn an_unknown_field_is_told_with_place_and_nearest() {
     let wrong = SMALL.replace("autostart: false", "autoStart: false");
     let ran = run_with(&["render", "-"], &wrong);

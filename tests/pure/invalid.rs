@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use crate::support::manifests;
+use crate::support::shown::Shown;
 use foundry::manifest::{self, VirtualMachine};
 use foundry::plan::{VmPlan, check_batch};
 use foundry::{Error, Kind};
@@ -32,7 +33,8 @@ fn every_invalid_manifest_is_told_what_is_wrong() {
             .iter()
             .map(|error| {
                 assert_eq!(error.kind(), expected, "{name}: {error}");
-                format!("exit {}, {}: {error}", error.kind().exit_code(), error.code())
+                let hint = error.hint_text().map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
+                format!("exit {}, {}: {error}{hint}", error.kind().exit_code(), error.code())
             })
             .collect();
         insta::with_settings!({ snapshot_path => "../data/invalid", prepend_module_to_snapshot => false, omit_expression => true }, {

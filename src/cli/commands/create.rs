@@ -128,7 +128,11 @@ fn told(problems: &[Problems]) -> Error {
     if problems.len() > TOLD {
         all.push(format!("… and {} more VMs with problems", problems.len() - TOLD));
     }
-    Error::of_text(codes.worst().unwrap_or(Kind::Validation.into()), all.join("\n"))
+    let error = Error::of_text(codes.worst().unwrap_or(Kind::Validation.into()), all.join("\n"));
+    match problems.iter().find_map(Problems::advice) {
+        Some(advice) => error.hint(advice.clone()),
+        None => error,
+    }
 }
 
 /// All documents of all files as far as they can be read, and what of the files cannot be.

@@ -34,6 +34,13 @@ pub struct Remainder {
     pub why: String,
 }
 
+impl Remainder {
+    /// An object that is left, and why.
+    pub fn new(object: impl Into<String>, why: impl Into<String>) -> Self {
+        Self { object: object.into(), why: why.into() }
+    }
+}
+
 impl Outcome {
     /// An outcome of lines that somebody else wrote.
     pub fn excerpt(title: &str, lines: &[String]) -> Self {

@@ -79,26 +79,25 @@ fn again(job: &Job) -> Verb {
 /// What is left and why, where not all can be taken back.
 fn take_back(context: &Context, job: &Job, made: &Made) -> Result<(), Remainder> {
     let volume = format!("volume '{}' in pool '{}'", job.volume.name, job.volume.pool);
-    let remains = |object: &str, why: String| Remainder { object: object.to_owned(), why };
     check_insisted(context, &volume)?;
     let told = |e: HostError| Error::from(e).to_string();
     if is_taken_away(context, job.subject.domain.uuid) {
-        return clear_after_destroy(context, job, made).map_err(|why| remains(&volume, why));
+        return clear_after_destroy(context, job, made).map_err(|why| Remainder::new(&volume, why));
     }
     if made.plugged {
         let disk = format!("disk '{}' of VM '{}' with {volume}", job.disk.target, job.subject.name());
-        unplug(context, job, made).map_err(|why| remains(&disk, why))?;
+        unplug(context, job, made).map_err(|why| Remainder::new(&disk, why))?;
     }
     check_insisted(context, &volume)?;
     if made.doubtful {
         return leave_to_its_maker(context, job);
     }
     if job.volume_is_there {
-        return Err(remains(&volume, "an earlier run made it".into()));
+        return Err(Remainder::new(&volume, "an earlier run made it"));
     }
     if made.volume {
         let deleted = context.host.delete_volume(&job.volume.pool, &job.volume.name);
-        deleted.map_err(|e| remains(&volume, told(e)))?;
+        deleted.map_err(|e| Remainder::new(&volume, told(e)))?;
     }
     change(context, job, |record| {
         record.volumes.retain(|v| *v != job.volume);
@@ -125,8 +124,10 @@ fn clear_after_destroy(context: &Context, job: &Job, made: &Made) -> Result<(), 
 }
 
 fn check_insisted(context: &Context, volume: &str) -> Result<(), Remainder> {
-    let remainder = || Remainder { object: volume.to_owned(), why: "the undoing was interrupted".into() };
-    if context.cancel.is_insisted() { Err(remainder()) } else { Ok(()) }
+    if context.cancel.is_insisted() {
+        return Err(Remainder::new(volume, "the undoing was interrupted"));
+    }
+    Ok(())
 }
 
 fn change(context: &Context, job: &Job, act: impl Fn(&mut Record)) -> Result<(), Remainder> {
@@ -148,7 +149,7 @@ fn is_noted_by_us(context: &Context, job: &Job) -> Result<bool, String> {
 /// process has finished, and this one's note may be what stands over its: then that is put right.
 fn leave_to_its_maker(context: &Context, job: &Job) -> Result<(), Remainder> {
     let RecordedVolume { pool, name, .. } = &job.volume;
-    let left = |why: String| Remainder { object: format!("volume '{name}' in pool '{pool}'"), why };
+    let left = |why: String| Remainder::new(format!("volume '{name}' in pool '{pool}'"), why);
     let unknown = || Err(left("it may exist".into()));
     let told = |e: HostError| Error::from(e).to_string();
     if !is_plugged(context, job, View::Config).map_err(left)? {

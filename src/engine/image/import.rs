@@ -360,7 +360,7 @@ impl Import<'_> {
     /// The volume as something that is left, and why.
     fn left(&self, why: impl Into<String>) -> Outcome {
         let object = format!("volume '{}' in pool '{}'", self.name, self.pool);
-        Outcome::Left(vec![Remainder { object, why: why.into() }])
+        Outcome::Left(vec![Remainder::new(object, why)])
     }
 
     /// Once the beginning is on its way, there is no mark any more; the look right before saw it.

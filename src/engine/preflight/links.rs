@@ -1,6 +1,6 @@
 //! Checks the bridges and networks of a VM's interfaces, and whether its addresses fit them.
 //!
-//! What cannot work is a issue. What may be meant, since another router or another machine may make it work, is a warning.
+//! What cannot work is an issue. What may be meant, since another router or another machine may make it work, is a warning.
 
 use std::net::IpAddr;
 

@@ -127,6 +127,7 @@ fn newcomer(
 /// The name must be free, but for the remains of a creation whose maker died: whether it is those. Foundry starts
 /// nothing before it is whole: what runs anyway, somebody started, and may be needed.
 fn check_name(plan: &VmPlan, taken: &Domain, report: &mut PreflightReport) -> bool {
+    let destroy = |force| Verb::Destroy { vm: plan.name.to_string(), force };
     let issue = match taken.owner() {
         Owner::Foundry(record) if record.state == State::Creating => match record.maker.liveness() {
             Liveness::Dead if !taken.state.is_active() && !taken.saved => return true,
@@ -138,9 +139,7 @@ fn check_name(plan: &VmPlan, taken: &Domain, report: &mut PreflightReport) -> bo
                     if taken.saved { "was started and is saved" } else { "runs" }
                 ),
             )
-            .hint(
-                Advice::from(Verb::Destroy { vm: plan.name.to_string(), force: false }).text(" removes it"),
-            ),
+            .hint(Advice::from(destroy(false)).text(" removes it")),
             Liveness::Alive => Issue::new(
                 Code::BeingCreated,
                 format!("VM '{}' is being created by process {}", plan.name, record.maker.pid),
@@ -149,25 +148,18 @@ fn check_name(plan: &VmPlan, taken: &Domain, report: &mut PreflightReport) -> bo
                 Code::BeingCreated,
                 format!("VM '{}' is being created from another machine", plan.name),
             )
-            .hint(
-                Advice::from("if that was given up: ")
-                    .run(Verb::Destroy { vm: plan.name.to_string(), force: true }),
-            ),
+            .hint(Advice::from("if that was given up: ").run(destroy(true))),
         },
         Owner::Foundry(record) if record.state == State::Destroying => {
-            Issue::new(Code::HalfDestroyed, format!("VM '{}' is half destroyed", plan.name)).hint(
-                Advice::from(Verb::Destroy { vm: plan.name.to_string(), force: false }).text(" finishes it"),
-            )
+            Issue::new(Code::HalfDestroyed, format!("VM '{}' is half destroyed", plan.name))
+                .hint(Advice::from(destroy(false)).text(" finishes it"))
         }
         Owner::Foreign => {
             Issue::new(Code::NameTaken, format!("a domain '{}' exists and is not foundry's", plan.name))
                 .hint("choose another name")
         }
-        _ => Issue::new(Code::NameTaken, format!("VM '{}' exists", plan.name)).hint(
-            Advice::from("choose another name, or ")
-                .run(Verb::Destroy { vm: plan.name.to_string(), force: false })
-                .text(" first"),
-        ),
+        _ => Issue::new(Code::NameTaken, format!("VM '{}' exists", plan.name))
+            .hint(Advice::from("choose another name, or ").run(destroy(false)).text(" first")),
     };
     report.push(issue);
     false

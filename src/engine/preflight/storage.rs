@@ -58,7 +58,7 @@ pub enum PoolNeed {
     Make,
 }
 
-/// Looks at all of it. `None` where a issue leaves nothing to go on with.
+/// Looks at all of it. `None` where an issue leaves nothing to go on with.
 pub(crate) fn check(
     context: &Context,
     plan: &VmPlan,

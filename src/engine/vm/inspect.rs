@@ -94,8 +94,9 @@ fn see(context: &Context, domain: Domain, closely: bool) -> Result<Seen, Error> 
         vm.metadata.creation_timestamp = Some(record.created_at.clone());
         vm.metadata.generation = Some(record.generation);
     }
-    vm.status = Some(status(&domain, &owner, addresses, secrets.into_keys().collect()));
-    let advice = advice(&domain, &owner);
+    let status = status(&domain, &owner, addresses, secrets.into_keys().collect());
+    let advice = finish_advice(&domain, status.phase);
+    vm.status = Some(status);
     Ok(Seen { domain, owner, vm, advice })
 }
 
@@ -267,13 +268,12 @@ fn judge(domain: &Domain, owner: &Owner) -> (Phase, &'static str, String) {
     }
 }
 
-/// What finishes a VM that an interrupted command left.
-fn advice(domain: &Domain, owner: &Owner) -> Option<Advice> {
-    let Owner::Foundry(record) = owner else { return None };
-    match record.state {
-        State::Created => None,
-        State::Destroying => Some(Advice::from(destroy(domain, false)).text(" finishes it")),
-        State::Creating => (record.maker.liveness() == Liveness::Dead).then(|| interrupted_creation(domain)),
+/// The command that finishes a VM which an interrupted command left in this phase.
+fn finish_advice(domain: &Domain, phase: Phase) -> Option<Advice> {
+    match phase {
+        Phase::Destroying => Some(Advice::from(destroy(domain, false)).text(" finishes it")),
+        Phase::Pending => Some(interrupted_creation(domain)),
+        _ => None,
     }
 }
 

@@ -38,8 +38,7 @@ impl<'a> Rollback<'a> {
         kept: Option<String>,
         unknown: &[CreatedResource],
     ) -> Self {
-        let may_exist =
-            |what: &CreatedResource| Remainder { object: what.to_string(), why: "it may exist".into() };
+        let may_exist = |what: &CreatedResource| Remainder::new(what.to_string(), "it may exist");
         let left: Vec<Remainder> = unknown.iter().map(may_exist).collect();
         let is_needed = !left.is_empty();
         Self { context, domain, kept, is_lost: false, runs: false, is_needed, left }
@@ -95,7 +94,7 @@ impl<'a> Rollback<'a> {
         );
         // A mark that stays is no thing that could be found.
         if !matches!(what, CreatedResource::Mark { .. }) {
-            self.left.push(Remainder { object: what.to_string(), why: reason.to_owned() });
+            self.left.push(Remainder::new(what.to_string(), reason));
         }
     }
 
