@@ -14,7 +14,7 @@ use crate::ui::Ui;
 use foundry_core::error::Error;
 use foundry_core::manifest::VirtualMachine;
 use foundry_core::schema::{self, written};
-use foundry_engine::disk::Disk;
+use foundry_engine::disk::DiskView;
 use foundry_engine::storage::status::StorageStatus;
 
 /// Print the JSON Schema of manifests, configurations or JSON output
@@ -82,7 +82,7 @@ fn of(what: What) -> Value {
         What::ImageCatalog => written::<Vec<CatalogView>>(),
         What::PoolList => written::<Vec<PoolView<'_>>>(),
         What::PoolInfo => written::<PoolView<'_>>(),
-        What::DiskList => written::<Vec<Disk>>(),
+        What::DiskList => written::<Vec<DiskView>>(),
         What::StorageStatus => written::<StorageStatus>(),
         What::Gc => written::<Vec<RemainsView<'_>>>(),
         What::Doctor => written::<ReportView<'_>>(),

@@ -6,7 +6,7 @@
 mod command;
 
 use foundry_core::error::{Advice, AdvicePart, Error, Outcome, Several};
-use foundry_engine::vm::inspect::Seen;
+use foundry_engine::vm::inspect::VmView;
 
 pub use command::command;
 
@@ -53,7 +53,7 @@ pub(crate) const MANIFEST_HEAD: &str =
     "# A VM for foundry. 'foundry create FILE' makes it, 'foundry explain' tells what else it can have.\n";
 
 /// Adds to the state of a VM what to do about it.
-pub(crate) fn add_advice(seen: &mut Seen) {
+pub(crate) fn add_advice(seen: &mut VmView) {
     let conditions = seen.vm.status.iter_mut().flat_map(|status| &mut status.conditions);
     for ready in conditions.filter(|condition| condition.kind == "Ready") {
         ready.message = with_advice(&ready.message, seen.advice.as_ref());
