@@ -41,7 +41,7 @@ use ui::Ui;
 /// The exit code for a command line that cannot be understood (sysexits.h, `EX_USAGE`).
 pub const EXIT_USAGE: u8 = 64;
 
-/// HostLock one YAML file into a running VM on libvirt, and take it away again
+/// Turn one YAML file into a running VM on libvirt, and take it away again
 #[derive(Debug, Parser)]
 #[command(name = "foundry", version, propagate_version = true, max_term_width = 100)]
 pub struct Cli {
