@@ -8,12 +8,12 @@ pub mod config;
 mod connect;
 mod consent;
 mod glimpse;
-mod habits;
 mod interrupt;
 mod output;
 mod progress;
 mod settings;
 pub mod ui;
+mod usage_hints;
 mod watch;
 pub mod words;
 
@@ -88,14 +88,14 @@ pub fn run() -> u8 {
     if std::env::args_os().nth(1).is_some_and(|first| first == SOCKET_KEEPER) {
         return run_socket_keeper();
     }
-    let arguments = habits::join_goals(std::env::args_os());
+    let arguments = usage_hints::join_wait_goal(std::env::args_os());
     let parsed = command()
         .try_get_matches_from(&arguments)
         .and_then(|mut given| Cli::from_arg_matches_mut(&mut given));
     let cli = match parsed {
         Ok(cli) => cli,
         Err(mut usage) => {
-            habits::add_ways(&mut usage, &command(), &arguments);
+            usage_hints::suggest_commands(&mut usage, &command(), &arguments);
             show_whole(&mut usage);
             return tell_usage(&usage);
         }
