@@ -3,7 +3,6 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::support::live;
 use crate::support::live::{Bed, Ran, files_in, program};
 
 /// A raw image with a boot sector, and after it what is surely no zeros.
