@@ -8,12 +8,12 @@ pub mod config;
 mod connect;
 mod consent;
 mod glimpse;
-mod habits;
 mod interrupt;
 mod output;
 mod progress;
 mod settings;
 pub mod ui;
+mod usage_hints;
 mod watch;
 pub mod words;
 
@@ -35,13 +35,14 @@ use crate::commands::{Command, help};
 use crate::config::{Config, Key};
 use foundry_core::text::printable;
 use foundry_engine::Settings;
+use foundry_host::{SOCKET_KEEPER, run_socket_keeper};
 use settings::{Found, HEADING, SettingArgs};
 use ui::Ui;
 
 /// The exit code for a command line that cannot be understood (sysexits.h, `EX_USAGE`).
 pub const EXIT_USAGE: u8 = 64;
 
-/// HostLock one YAML file into a running VM on libvirt, and take it away again
+/// Turn one YAML file into a running VM on libvirt, and take it away again
 #[derive(Debug, Parser)]
 #[command(name = "foundry", version, propagate_version = true, max_term_width = 100)]
 pub struct Cli {
@@ -84,14 +85,17 @@ impl Global {
 
 /// Runs the command line of this process; the exit code.
 pub fn run() -> u8 {
-    let arguments = habits::join_goals(std::env::args_os());
+    if std::env::args_os().nth(1).is_some_and(|first| first == SOCKET_KEEPER) {
+        return run_socket_keeper();
+    }
+    let arguments = usage_hints::join_wait_goal(std::env::args_os());
     let parsed = command()
         .try_get_matches_from(&arguments)
         .and_then(|mut given| Cli::from_arg_matches_mut(&mut given));
     let cli = match parsed {
         Ok(cli) => cli,
         Err(mut usage) => {
-            habits::add_ways(&mut usage, &command(), &arguments);
+            usage_hints::suggest_commands(&mut usage, &command(), &arguments);
             show_whole(&mut usage);
             return tell_usage(&usage);
         }
