@@ -13,9 +13,17 @@ use foundry::host::{CallTimeouts, HostInfo, Libvirt};
 fn swallow_packets() {
     // SAFETY: takes a number, and changes this thread alone.
     assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNET) }, 0, "{}", std::io::Error::last_os_error());
-    program("ip", &["link", "add", "swallows", "type", "dummy"]).exits(0);
-    program("ip", &["address", "add", "192.0.2.1/24", "dev", "swallows"]).exits(0);
-    program("ip", &["link", "set", "swallows", "up"]).exits(0);
+    // The neighbour is said to be at the other end of the cable, where nobody listens.
+    for command in [
+        "link add swallows type veth peer name nobody",
+        "address add 192.0.2.1/24 dev swallows",
+        "link set swallows up",
+        "link set nobody up",
+        "neighbour add 192.0.2.9 lladdr 02:00:00:00:00:09 dev swallows",
+    ] {
+        let words: Vec<&str> = command.split(' ').collect();
+        program("ip", &words).exits(0);
+    }
 }
 
 #[test]
