@@ -10,7 +10,7 @@ use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use strsim::osa_distance;
 
-use foundry_core::text::shell_word;
+use foundry_core::text::quote_for_shell;
 
 /// Verbs that foundry does not have, with what does it. `{vm}` is the name that was typed behind the verb.
 const WAYS: &[(&[&str], &[&str])] = &[
@@ -191,7 +191,7 @@ fn ways_of_verb(usage: &clap::Error, command: &clap::Command, arguments: &[OsStr
 }
 
 fn with_name(way: &str, name: Option<&str>) -> String {
-    way.replace("{vm}", &name.map_or_else(|| "VM".into(), shell_word))
+    way.replace("{vm}", &name.map_or_else(|| "VM".into(), quote_for_shell))
 }
 
 /// The command whose name is nearly the word, if there is one.
@@ -213,7 +213,7 @@ fn ways_of_argument(usage: &clap::Error, arguments: &[OsString]) -> Vec<String> 
     let verb = words.find(|word| !word.starts_with('-')).unwrap_or_default();
     match (verb, argument.as_str()) {
         ("get" | "describe", name) if !name.starts_with('-') => {
-            vec![format!("foundry get {}", shell_word(name))]
+            vec![format!("foundry get {}", quote_for_shell(name))]
         }
         ("destroy" | "delete" | "rm", "--all" | "-a" | "-l" | "--selector") => {
             vec!["foundry destroy $(foundry list --all -l KEY=VALUE -o name)   # the names are shown before anything goes".into()]

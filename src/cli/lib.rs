@@ -33,7 +33,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser};
 
 use crate::commands::{Command, help};
 use crate::config::{Config, Key};
-use foundry_core::text::printable;
+use foundry_core::text::escape_unseen;
 use foundry_engine::Settings;
 use settings::{Found, HEADING, SettingArgs};
 use ui::Ui;
@@ -127,7 +127,7 @@ fn show_whole(usage: &mut clap::Error) {
     ];
     for kind in typed {
         if let Some(ContextValue::String(text)) = usage.get(kind) {
-            let shown = printable(text);
+            let shown = escape_unseen(text);
             usage.insert(kind, ContextValue::String(shown));
         }
     }

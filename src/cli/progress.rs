@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::words;
 
 use foundry_core::error::{Code, Error, Kind};
-use foundry_core::text::visible_json;
+use foundry_core::text::escape_unseen_in_json;
 
 /// The forms of progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +75,7 @@ impl Line<'_> {
         // Nothing in it can fail to be JSON: numbers are finite, keys are words.
         let text = serde_json::to_string(self).unwrap_or_default();
         // JSON escapes the control characters of ASCII; others move a terminal, too.
-        visible_json(&text)
+        escape_unseen_in_json(&text)
     }
 }
 

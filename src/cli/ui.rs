@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::progress::{self, Line, Times};
 use super::words;
 use foundry_core::error::{Code, Error};
-use foundry_core::text::{printable, printable_lines};
+use foundry_core::text::{escape_unseen, escape_unseen_lines};
 use foundry_engine::{Event, Progress};
 use foundry_host::CallObserver;
 
@@ -81,7 +81,7 @@ impl Ui {
     /// # Errors
     /// As [`Ui::result`].
     pub fn shown(&self, text: &str) -> Result<(), Error> {
-        self.result(&printable_lines(text))
+        self.result(&escape_unseen_lines(text))
     }
 
     /// Writes a result for people of one line.
@@ -89,15 +89,15 @@ impl Ui {
     /// # Errors
     /// As [`Ui::result`].
     pub fn line(&self, text: &str) -> Result<(), Error> {
-        self.shown(&format!("{}\n", printable(text)))
+        self.shown(&format!("{}\n", escape_unseen(text)))
     }
 
-    /// Writes names, one each line, as [`printable`] shows them: a program reads any name whole with `-o json`.
+    /// Writes names, one each line, as [`escape_unseen`] shows them: a program reads any name whole with `-o json`.
     ///
     /// # Errors
     /// As [`Ui::result`].
     pub fn names<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<(), Error> {
-        self.result(&names.map(|name| printable(name) + "\n").collect::<String>())
+        self.result(&names.map(|name| escape_unseen(name) + "\n").collect::<String>())
     }
 
     /// How many columns the terminal has that shows results; `None` where a program reads them.
@@ -118,7 +118,7 @@ impl Ui {
     /// # Errors
     /// As [`Ui::result`].
     pub fn redraw(&self, text: &str) -> Result<(), Error> {
-        let lines = printable_lines(text).replace('\n', "\u{1b}[K\n");
+        let lines = escape_unseen_lines(text).replace('\n', "\u{1b}[K\n");
         self.result(&format!("\u{1b}[H{lines}\u{1b}[J"))
     }
 
@@ -133,7 +133,7 @@ impl Ui {
     /// Says something on stderr, unless it is to be quiet.
     pub fn note(&self, text: &str) {
         if !self.quiet {
-            self.say(&Line::Note { message: text }, "", &printable(text));
+            self.say(&Line::Note { message: text }, "", &escape_unseen(text));
         }
     }
 
@@ -143,7 +143,7 @@ impl Ui {
             return;
         }
         if !self.quiet {
-            self.say(&Line::Warning { message: text }, &self.paint("warning: ", "33"), &printable(text));
+            self.say(&Line::Warning { message: text }, &self.paint("warning: ", "33"), &escape_unseen(text));
         }
     }
 
@@ -178,7 +178,7 @@ impl Ui {
             return Ok(true);
         }
         self.clear();
-        ask(&format!("{} [y/N] ", printable_lines(question))).map_err(|e| {
+        ask(&format!("{} [y/N] ", escape_unseen_lines(question))).map_err(|e| {
             Error::new(Code::NobodyToAsk, "cannot ask on the terminal").because(e.to_string())
         })?;
         let mut answer = String::new();
@@ -195,7 +195,7 @@ impl Ui {
             return Ok(None);
         }
         self.clear();
-        ask(&printable_lines(question)).map_err(|e| {
+        ask(&escape_unseen_lines(question)).map_err(|e| {
             Error::new(Code::NobodyToAsk, "cannot ask on the terminal").because(e.to_string())
         })?;
         let mut answer = String::new();
@@ -223,7 +223,7 @@ impl Ui {
     /// `mark` is ours and may be coloured; `text` may hold words of anybody's.
     fn stderr(&self, mark: &str, text: &str) {
         self.clear();
-        write_whole(format!("{mark}{}", printable_lines(text)));
+        write_whole(format!("{mark}{}", escape_unseen_lines(text)));
     }
 
     fn clear(&self) {
@@ -236,7 +236,7 @@ impl Ui {
 
     fn spin(&self, what: &str) {
         self.clear();
-        let bar = ProgressBar::new_spinner().with_message(printable(what));
+        let bar = ProgressBar::new_spinner().with_message(escape_unseen(what));
         bar.enable_steady_tick(Duration::from_millis(100));
         if let Ok(mut spinner) = self.spinner.lock() {
             *spinner = Some(bar);
@@ -269,7 +269,7 @@ impl Progress for Ui {
             _ if self.quiet || self.progress == progress::Form::None => {}
             Event::Begins(what) => {
                 self.step();
-                self.say(&Line::Begin { message: &what }, "", &printable(&what));
+                self.say(&Line::Begin { message: &what }, "", &escape_unseen(&what));
             }
             Event::Working(what) => self.working(&what),
             Event::Done(what) => self.done(&what),
@@ -297,7 +297,7 @@ impl Ui {
         let time =
             if self.progress == progress::Form::Moving { format!(" ({seconds:.1}s)") } else { String::new() };
         let event = Line::Done { message: what, seconds: (seconds * 1000.0).round() / 1000.0 };
-        self.say(&event, &self.paint("✓ ", "32"), &format!("{}{time}", printable(what)));
+        self.say(&event, &self.paint("✓ ", "32"), &format!("{}{time}", escape_unseen(what)));
     }
 
     fn transferred(&self, done: u64, total: Option<u64>) {
@@ -343,7 +343,7 @@ fn told(error: &Error, verbose: u8) -> String {
 /// Says something while an operation hangs, from outside of it; on a terminal on a line of its own.
 pub(super) fn late(text: &str) {
     let begin = if io::stderr().is_terminal() { "\r\u{1b}[K" } else { "" };
-    write_whole(format!("{begin}{}", printable_lines(text)));
+    write_whole(format!("{begin}{}", escape_unseen_lines(text)));
 }
 
 /// Writes a text and the end of its line by one call: several programs may write to the same terminal or log, and a
@@ -381,7 +381,7 @@ impl CallObserver for CallLog {
         let outcome = error.map(|e| format!(": {e}")).unwrap_or_default();
         let line =
             format!("[libvirt] {:>9.3} ms  {function} ({operation}){outcome}", took.as_secs_f64() * 1000.0);
-        write_whole(printable(&line));
+        write_whole(escape_unseen(&line));
     }
 }
 

@@ -97,7 +97,7 @@ name_type!(
 
 impl DiskTarget {
     /// All of them, in order.
-    pub fn all() -> impl Iterator<Item = Self> {
+    pub fn all_targets() -> impl Iterator<Item = Self> {
         ('b'..='z').map(|letter| Self(format!("vd{letter}")))
     }
 }
@@ -107,12 +107,12 @@ impl VmName {
     ///
     /// # Errors
     /// Says what is wrong with the name.
-    pub fn normalized(text: &str) -> Result<Self, NameError> {
+    pub fn parse_normalized(text: &str) -> Result<Self, NameError> {
         text.trim().to_lowercase().parse()
     }
 
     /// The host name of a VM that has no FQDN; a host name has no underscore (RFC 952).
-    pub fn hostname(&self) -> String {
+    pub fn to_host_name(&self) -> String {
         self.0.replace('_', "-")
     }
 
@@ -139,13 +139,13 @@ impl VmName {
     /// Whether a volume name follows the convention for this VM, as this foundry writes it or,
     /// with an extension, as the first one did.
     pub fn owns_by_convention(&self, volume: &str) -> bool {
-        VolumeOf::read(volume).is_some_and(|of| of.vm == self.as_str())
+        VolumeNameParts::parse(volume).is_some_and(|of| of.vm == self.as_str())
     }
 }
 
 /// What the name of a volume says, where it is one that foundry gives to a VM's.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VolumeOf<'a> {
+pub struct VolumeNameParts<'a> {
     /// The VM's name.
     pub vm: &'a str,
     /// What it is to that VM.
@@ -163,10 +163,10 @@ pub enum VmPart {
     Seed,
 }
 
-impl<'a> VolumeOf<'a> {
+impl<'a> VolumeNameParts<'a> {
     /// Reads `VM_boot`, `VM_data-vdX` and `VM_cloudinit`, also with the extension that the first foundry gave; `None`
     /// of any other name.
-    pub fn read(volume: &'a str) -> Option<Self> {
+    pub fn parse(volume: &'a str) -> Option<Self> {
         let extensions = [".qcow2", ".raw", ".iso"];
         let stem = extensions.iter().find_map(|end| volume.strip_suffix(end)).unwrap_or(volume);
         let (vm, part) = stem.rsplit_once('_')?;
@@ -238,10 +238,10 @@ pub fn tap_name(ip: Ipv4Addr) -> String {
 }
 
 /// The known word that is most like `word`, if one is alike enough to have been meant.
-pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn find_nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
         .into_iter()
-        .map(|k| (likeness(&word.to_lowercase(), &k.to_lowercase()), k))
+        .map(|k| (similarity(&word.to_lowercase(), &k.to_lowercase()), k))
         .filter(|(score, _)| *score > 0.8)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, k)| k)
@@ -249,7 +249,7 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
 
 /// From 0, nothing in common, to 1, the same. Of short words Jaro and Winkler find those with one other letter too
 /// unlike.
-fn likeness(word: &str, known: &str) -> f64 {
+fn similarity(word: &str, known: &str) -> f64 {
     let one_letter = word.chars().count() > 2 && strsim::osa_distance(word, known) == 1;
     strsim::jaro_winkler(word, known).max(if one_letter { 0.81 } else { 0.0 })
 }
@@ -369,10 +369,10 @@ mod tests {
     #[test]
     fn vm_names() {
         for good in ["web", "a1", "web_1", "a-b_c"] {
-            assert_eq!(VmName::normalized(&good.to_uppercase()).unwrap().as_str(), good);
+            assert_eq!(VmName::parse_normalized(&good.to_uppercase()).unwrap().as_str(), good);
         }
         for bad in ["", "a", "-web", "web-", "we b", "../x", "wéb", "a/b", &"a".repeat(64)] {
-            VmName::normalized(bad).unwrap_err();
+            VmName::parse_normalized(bad).unwrap_err();
         }
     }
 
@@ -420,7 +420,7 @@ mod tests {
     #[test]
     fn the_nearest_word_is_found_only_if_it_is_near() {
         let known = ["foundry-images", "br0", "networkInterfaces"];
-        assert_eq!(nearest("networkInterface", known), Some("networkInterfaces"));
-        assert_eq!(nearest("zzz", known), None);
+        assert_eq!(find_nearest("networkInterface", known), Some("networkInterfaces"));
+        assert_eq!(find_nearest("zzz", known), None);
     }
 }

@@ -9,12 +9,12 @@ use ipnet::Ipv4Net;
 
 use crate::manifest::{API_VERSION, KIND, Number};
 use crate::schema::{self, Field};
-use crate::text::wrapped;
+use crate::text::wrap_words;
 use crate::yaml;
 
 /// What a first manifest says.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Starter {
+pub struct ManifestWriter {
     /// The VM's name.
     pub name: String,
     /// Virtual CPUs.
@@ -26,14 +26,14 @@ pub struct Starter {
     /// The image, as `spec.bootDisk.image` takes it.
     pub image: String,
     /// What its network interface is attached to.
-    pub link: Link,
+    pub link: InterfaceTemplate,
     /// Public keys that may log in.
     pub ssh_keys: Vec<String>,
 }
 
 /// What the network interface is attached to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Link {
+pub enum InterfaceTemplate {
     /// A bridge, where the VM has an address of its own.
     Bridge {
         /// The bridge.
@@ -49,10 +49,10 @@ pub enum Link {
     Network(String),
 }
 
-impl Starter {
+impl ManifestWriter {
     /// The manifest.
     pub fn to_yaml(&self, head: &str) -> String {
-        let mut page = Page::new(head);
+        let mut page = CommentedYaml::new(head);
         page.line(0, &format!("apiVersion: {API_VERSION}"));
         page.line(0, &format!("kind: {KIND}"));
         page.line(0, "metadata:");
@@ -72,11 +72,11 @@ impl Starter {
         page.text
     }
 
-    fn interface(&self, page: &mut Page) {
+    fn interface(&self, page: &mut CommentedYaml) {
         const PATH: &str = "spec.networkInterfaces";
         match &self.link {
-            Link::Network(network) => page.line(2, &format!("- network: {}", scalar(network))),
-            Link::Bridge { bridge, ip, gateway, dns } => {
+            InterfaceTemplate::Network(network) => page.line(2, &format!("- network: {}", scalar(network))),
+            InterfaceTemplate::Bridge { bridge, ip, gateway, dns } => {
                 page.line(2, &format!("- bridge: {}", scalar(bridge)));
                 page.field(3, &format!("{PATH}.ip"), ip.to_string());
                 match gateway {
@@ -92,12 +92,12 @@ impl Starter {
 }
 
 /// The text as far as it is written.
-struct Page {
+struct CommentedYaml {
     schema: serde_json::Value,
     text: String,
 }
 
-impl Page {
+impl CommentedYaml {
     fn new(head: &str) -> Self {
         Self { schema: schema::document(), text: head.into() }
     }
@@ -127,7 +127,7 @@ impl Page {
     fn comment(&mut self, depth: usize, path: &str) {
         // A path that is no field would have no comment; a test sees that each has one.
         let text = Field::find(&self.schema, path).map(|field| field.description().to_owned());
-        for line in wrapped(&text.unwrap_or_default(), COLUMNS - depth * 2) {
+        for line in wrap_words(&text.unwrap_or_default(), COLUMNS - depth * 2) {
             self.line(depth, &format!("# {line}"));
         }
     }

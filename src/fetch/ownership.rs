@@ -93,7 +93,7 @@ pub fn open_obeyed(path: &Path) -> io::Result<File> {
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     let found = file.metadata()?;
-    let disobeyed = |why: String| io::Error::new(io::ErrorKind::PermissionDenied, Disobeyed(why));
+    let disobeyed = |why: String| io::Error::new(io::ErrorKind::PermissionDenied, UntrustedFile(why));
     if !Trusted::caller().owns(&found) {
         return Err(disobeyed(format!("it belongs to user {}, neither to you nor to root", found.uid())));
     }
@@ -108,11 +108,11 @@ pub fn open_obeyed(path: &Path) -> io::Result<File> {
 /// Why what a file says is not done.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-struct Disobeyed(String);
+struct UntrustedFile(String);
 
 /// Whether a file is there, and another user's.
 pub fn is_disobeyed(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Disobeyed>)
+    error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<UntrustedFile>)
 }
 
 /// A regular file, open, with its place: links on the way are followed before, and none when it is opened, which never

@@ -4,14 +4,14 @@ use crate::support::shown::Shown;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use foundry::catalog::{Alias, Catalog, Entry, Written, add, remove};
+use foundry::catalog::{Alias, Catalog, CatalogEntry, CatalogUpdate, add, remove};
 use foundry::plan::Arch;
 use foundry::transfer::{Expected, Location};
 use foundry::{Error, Kind};
 use tempfile::TempDir;
 
-fn entry(url: &str) -> Entry {
-    Entry { url: url.into(), ..Entry::default() }
+fn entry(url: &str) -> CatalogEntry {
+    CatalogEntry { url: url.into(), ..CatalogEntry::default() }
 }
 
 fn alias(name: &str) -> Alias {
@@ -122,8 +122,8 @@ fn what_is_added_and_removed_leaves_the_rest() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("new/folder/catalog.yaml");
     let put = |name: &str, url: &str| add(&path, &alias(name), entry(url)).unwrap();
-    assert_eq!(put("one", "https://x/1"), Written { replaced: false, comments_lost: false });
-    let full = Entry {
+    assert_eq!(put("one", "https://x/1"), CatalogUpdate { replaced: false, comments_lost: false });
+    let full = CatalogEntry {
         description: Some("on: a #mirror".into()),
         checksum: Some("https://x/SUMS".into()),
         arch: Some(vec!["x86_64".into()]),
@@ -185,7 +185,7 @@ fn a_new_file_is_for_its_owner_alone() {
 fn a_catalogue_keeps_no_password() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("catalog.yaml");
-    let sums = Entry { checksum: Some("https://u:SECRETPW@x/SUMS".into()), ..entry("/x") };
+    let sums = CatalogEntry { checksum: Some("https://u:SECRETPW@x/SUMS".into()), ..entry("/x") };
     for (entry, field) in [(entry("https://u:SECRETPW@x/{arch}"), "x.url: "), (sums, "x.checksum: ")] {
         let error = add(&path, &alias("x"), entry).unwrap_err();
         let told = error.to_string();

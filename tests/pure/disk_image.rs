@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::support::deadline::CommandInTime as _;
 use foundry::disk_image::{
-    DiskImage, Encryption, ForeignFormat, HEADER_LENGTH, HeaderError, NoDisk, Qcow2, is_torso, is_vhd_footer,
+    DiskImage, Encryption, ForeignFormat, HEADER_LENGTH, HeaderError, NotADisk, Qcow2, is_torso, is_vhd_footer,
     probe,
 };
 use foundry::units::Bytes;
@@ -279,7 +279,7 @@ fn installers_are_no_disks_even_where_they_have_a_boot_sector() {
     std::fs::create_dir(dir.path().join("d")).unwrap();
     std::fs::write(dir.path().join("d/boot.bin"), [0xeb; 2048]).unwrap();
     run(dir.path(), "genisoimage", &["-quiet", "-o", "a.img", "d"]);
-    assert_eq!(probe(&head(&dir.path().join("a.img"))), Ok(DiskImage::NoDisk(NoDisk::Iso { boots: false })));
+    assert_eq!(probe(&head(&dir.path().join("a.img"))), Ok(DiskImage::NoDisk(NotADisk::Iso { boots: false })));
     run(dir.path(), "genisoimage", &["-quiet", "-b", "boot.bin", "-no-emul-boot", "-o", "a.img", "d"]);
     let installer = head(&dir.path().join("a.img"));
     refused(&installer, "an installer or a live system and no disk");

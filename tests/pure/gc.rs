@@ -13,7 +13,7 @@ use foundry::host::memory::{Effect, MemoryHost};
 use foundry::host::{Disks, DomainState, Domains, Volumes};
 use foundry::operations::disk::attach;
 use foundry::operations::gc::{Choice, Fate, Places, Sort, Survey, carry_out, choose, survey};
-use foundry::record::State;
+use foundry::record::RecordState;
 use foundry::units::Bytes;
 use foundry::{Error, Kind};
 
@@ -102,7 +102,7 @@ fn a_creation_broken_off_at_any_call_is_removed() {
     let removed = Cell::new(0);
     let judge = |bench: &mut Bench, _: Result<_, Error>, effect: Effect, label: &str| {
         let state = bench.host.domain("web").unwrap().map(|_| bench.record("web").state);
-        if !effect.breaks() || state == Some(State::Created) {
+        if !effect.breaks() || state == Some(RecordState::Created) {
             return;
         }
         bury_all(bench);
@@ -122,7 +122,7 @@ fn a_destruction_broken_off_at_any_call_is_finished() {
     let finished = Cell::new(0);
     let judge = |bench: &mut Bench, _: Result<_, Error>, effect: Effect, label: &str| {
         let half =
-            bench.host.domain("web").unwrap().is_some_and(|_| bench.record("web").state == State::Destroying);
+            bench.host.domain("web").unwrap().is_some_and(|_| bench.record("web").state == RecordState::Destroying);
         if !effect.breaks() || !half {
             return;
         }

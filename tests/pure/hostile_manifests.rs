@@ -336,7 +336,7 @@ fn check_interfaces(plan: &VmPlan) {
             assert!(addresses.insert(address.to_canonical()), "{address}")
         });
         if let Some(gateway) = nic.gateway {
-            assert!(nic.ip.is_some() && nic.fixed().all(|net| net.addr() != gateway));
+            assert!(nic.ip.is_some() && nic.fixed_addresses().all(|net| net.addr() != gateway));
         }
         if let Some(gateway) = nic.gateway6 {
             assert!(nic.addresses.iter().all(|net| net.addr() != gateway));

@@ -3,7 +3,7 @@
 use crate::support::manifests;
 use foundry::manifest::{CloudInit, VirtualMachine, load};
 use foundry::plan::{
-    Arch, BootSource, CpuMode, Defaults, DiskFormat, Firmware, Interface, Link, UserData, VmPlan,
+    Arch, BootSource, CpuMode, Defaults, DiskFormat, FirmwarePlan, InterfacePlan, Link, UserData, VmPlan,
 };
 use foundry::units::{Bytes, GIB};
 
@@ -32,7 +32,7 @@ fn with_spec(lines: &str) -> VmPlan {
     plan(&[("spec:\n", &format!("spec:\n{lines}\n"))])
 }
 
-fn interfaces(yaml: &str) -> Vec<Interface> {
+fn interfaces(yaml: &str) -> Vec<InterfacePlan> {
     plan(&[("[{ip: 10.0.0.5/24, gateway: 10.0.0.1, bridge: br0}]", yaml)]).interfaces
 }
 
@@ -48,7 +48,7 @@ fn what_is_left_out_has_a_default() {
     let plan = plan(&[]);
     assert_eq!((plan.vcpus, plan.memory), (2, Bytes(2 * GIB)));
     assert_eq!((plan.cpu_mode, plan.autostart, plan.arch), (CpuMode::HostModel, true, None));
-    assert_eq!(plan.firmware, Firmware::Efi { secure_boot: false });
+    assert_eq!(plan.firmware, FirmwarePlan::Efi { secure_boot: false });
     assert_eq!(plan.pool.as_str(), "foundry-vms");
     assert_eq!(plan.boot_disk.format, DiskFormat::Qcow2);
     assert_eq!((plan.boot_disk.volume.as_str(), plan.boot_disk.size), ("web_boot", Bytes(20 * GIB)));
@@ -67,14 +67,14 @@ fn what_is_given_is_taken() {
         (plan.cpu_mode, plan.autostart, plan.arch),
         (CpuMode::HostPassthrough, false, Some(Arch::Aarch64))
     );
-    assert_eq!((plan.pool.as_str(), plan.firmware), ("ssd", Firmware::Efi { secure_boot: true }));
+    assert_eq!((plan.pool.as_str(), plan.firmware), ("ssd", FirmwarePlan::Efi { secure_boot: true }));
     let disk = &plan.data_disks[0];
     assert_eq!(
         (disk.target.as_str(), disk.volume.as_str(), disk.size),
         ("vdc", "web_data-vdc", Bytes(7 * GIB))
     );
     let bios = with_spec("  firmware: {type: bios}\n  arch: x86_64");
-    assert_eq!((bios.firmware, bios.arch), (Firmware::Bios, Some(Arch::X86_64)));
+    assert_eq!((bios.firmware, bios.arch), (FirmwarePlan::Bios, Some(Arch::X86_64)));
 }
 
 #[test]

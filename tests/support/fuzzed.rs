@@ -5,14 +5,14 @@ use foundry::manifest::load;
 use foundry::operations::Settings;
 use foundry::plan::VmPlan;
 use foundry::record::{Owner, Record};
-use foundry::transfer::checksum_file::{ChecksumFile, Wanted};
+use foundry::transfer::checksum_file::{ChecksumFile, WantedImage};
 
 use super::rendered;
 
 /// Any text is a checksum file with some digests or none, and a name that is looked up is found or an error.
 pub(crate) fn checksum_file(text: &str, name: &str) {
     let file = ChecksumFile::parse(text, "SUMS");
-    let wanted = Wanted { below: Some(name), path: name };
+    let wanted = WantedImage { below: Some(name), path: name };
     for found in
         [file.digest_of(name), file.digest_for(wanted), file.digest_beside(wanted)].into_iter().flatten()
     {

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use foundry::cloud_init::{Documents, documents, iso, read_iso};
-use foundry::domain_xml::{self, DiskSource, Placement, VirtType};
+use foundry::cloud_init::{SeedFiles, documents, iso, read_iso};
+use foundry::domain_xml::{self, DiskLocation, Placement, VirtType};
 use foundry::manifest::VirtualMachine;
 use foundry::operations::preflight::planned_volumes;
 use foundry::operations::vm::console;
@@ -17,7 +17,7 @@ use roxmltree::Document;
 pub(crate) struct Rendered {
     pub(crate) domain: String,
     pub(crate) volumes: Vec<String>,
-    pub(crate) seed: Option<Documents>,
+    pub(crate) seed: Option<SeedFiles>,
     /// What the domain's metadata would say of the manifest.
     pub(crate) record: String,
 }
@@ -35,7 +35,7 @@ pub(crate) fn rendered(plan: &VmPlan) -> Rendered {
         console_log: log.as_deref(),
         record: Some(&record),
     };
-    let domain = domain_xml::render(plan, &placement).unwrap();
+    let domain = domain_xml::render_domain(plan, &placement).unwrap();
     let seed = plan.seed.as_ref().map(|seed| documents(plan, seed, "web-1").unwrap());
     let volumes = planned_volumes(plan).into_iter().map(|volume| {
         let (name, format) = (volume.name.to_string(), volume.format.as_str().to_owned());
@@ -52,11 +52,11 @@ fn json(manifest: &VirtualMachine) -> String {
 }
 
 /// The boot disk by pool and volume, the others by path.
-fn sources(plan: &VmPlan) -> Vec<DiskSource> {
+fn sources(plan: &VmPlan) -> Vec<DiskLocation> {
     let names = planned_volumes(plan).into_iter().map(|volume| volume.name.to_string());
     let source = |(index, volume)| match index {
-        0 => DiskSource::Volume { pool: plan.pool.to_string(), volume },
-        _ => DiskSource::File(format!("/pool/{volume}")),
+        0 => DiskLocation::Volume { pool: plan.pool.to_string(), volume },
+        _ => DiskLocation::File(format!("/pool/{volume}")),
     };
     names.enumerate().map(source).collect()
 }
@@ -148,7 +148,7 @@ fn check_places(plan: &VmPlan, domain: &Document<'_>) {
 }
 
 /// The three files.
-fn check_seed(plan: &VmPlan, seed: &Documents) {
+fn check_seed(plan: &VmPlan, seed: &SeedFiles) {
     let meta = mapping_of(&seed.meta_data);
     let label = plan.seed.as_ref().map(|s| s.hostname.as_str());
     assert_eq!(meta.get("local-hostname").and_then(Node::as_text), label);

@@ -10,8 +10,8 @@ use crate::connect::connect;
 use crate::output::parse_duration;
 use crate::ui::Ui;
 use crate::{Global, interrupt};
-use foundry_core::error::{Error, Kind, Several};
-use foundry_core::manifest::{PartlyRead, read_file};
+use foundry_core::error::{Error, Kind, ErrorCodes};
+use foundry_core::manifest::{PartialDocument, read_file};
 use foundry_core::names::PoolName;
 use foundry_core::plan::{Defaults, Problems, VmPlan, check_batch};
 use foundry_engine::Context;
@@ -105,7 +105,7 @@ pub(super) fn plan_all(files: &[String], defaults: &Defaults) -> Result<Vec<VmPl
         let judged = document.manifest.as_ref().map(|m| VmPlan::from_manifest(m, defaults));
         match judged {
             Some(Ok(plan)) => plans.push(plan),
-            Some(Err(found)) => problems.extend(found.without(&document.unread)),
+            Some(Err(found)) => problems.extend(found.without_fields(&document.unread)),
             None => {}
         }
         wrong.extend(document.errors.iter().cloned().map(Error::from));
@@ -123,8 +123,8 @@ pub(super) fn plan_all(files: &[String], defaults: &Defaults) -> Result<Vec<VmPl
 /// The problems of several VMs, of so many as a person reads.
 fn told(problems: &[Problems]) -> Error {
     const TOLD: usize = 20;
-    let codes: Several = problems.iter().flat_map(Problems::codes).collect();
-    let mut all: Vec<String> = problems.iter().take(TOLD).map(|one| one.told(&codes)).collect();
+    let codes: ErrorCodes = problems.iter().flat_map(Problems::codes).collect();
+    let mut all: Vec<String> = problems.iter().take(TOLD).map(|one| one.message_with(&codes)).collect();
     if problems.len() > TOLD {
         all.push(format!("… and {} more VMs with problems", problems.len() - TOLD));
     }
@@ -136,7 +136,7 @@ fn told(problems: &[Problems]) -> Error {
 }
 
 /// All documents of all files as far as they can be read, and what of the files cannot be.
-fn read_all(files: &[String]) -> (Vec<PartlyRead>, Vec<Error>) {
+fn read_all(files: &[String]) -> (Vec<PartialDocument>, Vec<Error>) {
     let mut documents = Vec::new();
     let mut wrong = Vec::new();
     for file in files {

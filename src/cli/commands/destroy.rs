@@ -15,7 +15,7 @@ use crate::words;
 use crate::{Global, interrupt};
 use foundry_core::error::{Code, Error};
 use foundry_core::manifest::load_file;
-use foundry_core::text::{printable, shell_word};
+use foundry_core::text::{escape_unseen, quote_for_shell};
 use foundry_engine::Context;
 use foundry_engine::vm::destroy::{Demolition, Options, carry_out, survey};
 
@@ -94,7 +94,7 @@ fn manifest_among(args: &DestroyArgs, failures: &[Error]) -> Option<Error> {
         .into_iter()
         .flatten()
         .filter_map(|vm| vm.metadata.name)
-        .map(|name| shell_word(&name).into_owned())
+        .map(|name| quote_for_shell(&name).into_owned())
         .collect();
     let hint = if names.is_empty() { "VM…".to_owned() } else { names.join(" ") };
     let force = if args.force { "; -f is --force" } else { "" };
@@ -132,8 +132,8 @@ fn destroy_one(context: &Context, demolition: &Demolition, ui: &Ui) -> Result<()
     carry_out(context, demolition)?;
     let name = &demolition.domain.name;
     let kept =
-        demolition.kept.iter().map(|kept| format!("{}/{}\n", printable(&kept.pool), printable(&kept.name)));
-    let text = kept.chain([format!("Successfully destroyed VM '{}'\n", printable(name))]).collect::<String>();
+        demolition.kept.iter().map(|kept| format!("{}/{}\n", escape_unseen(&kept.pool), escape_unseen(&kept.name)));
+    let text = kept.chain([format!("Successfully destroyed VM '{}'\n", escape_unseen(name))]).collect::<String>();
     ui.shown(&text).map_err(|unwritten| unwritten.outcome(format!("VM '{name}' was destroyed")))
 }
 
@@ -142,7 +142,7 @@ fn question(demolitions: &[Demolition]) -> String {
     let mut text = String::new();
     for demolition in demolitions {
         let domain = &demolition.domain;
-        text.push_str(&format!("Destroy VM '{}' ({})\n", printable(&domain.name), domain.state));
+        text.push_str(&format!("Destroy VM '{}' ({})\n", escape_unseen(&domain.name), domain.state));
         name_volumes(&mut text, "and delete these disks for good:", &demolition.volumes);
         name_volumes(&mut text, "and keep these disks:", &demolition.kept);
         let left = demolition

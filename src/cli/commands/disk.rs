@@ -13,9 +13,9 @@ use crate::{Global, interrupt};
 use foundry_core::error::Error;
 use foundry_core::names::{DiskSerial, DiskTarget};
 use foundry_core::plan::DiskFormat;
-use foundry_core::record::Role;
-use foundry_core::text::printable;
-use foundry_core::units::{Bytes, SizeWish};
+use foundry_core::record::VolumeRole;
+use foundry_core::text::escape_unseen;
+use foundry_core::units::{Bytes, SizeRequest};
 use foundry_engine::Context;
 use foundry_engine::disk::{self, Detachment, Disk, Request, Resized};
 
@@ -56,7 +56,7 @@ enum DiskCommand {
         disk: String,
         /// New size in GiB (40GiB, 40G or 40), or the increase (+10GiB)
         #[arg(allow_hyphen_values = true)]
-        size: SizeWish,
+        size: SizeRequest,
     },
     /// Create a disk and attach it
     #[command(
@@ -102,8 +102,8 @@ enum DiskCommand {
 
 fn whole_size(text: &str) -> Result<Bytes, String> {
     match text.parse()? {
-        SizeWish::To(size) => Ok(size),
-        SizeWish::By(_) => Err("a new disk has a size and nothing to add it to".into()),
+        SizeRequest::To(size) => Ok(size),
+        SizeRequest::By(_) => Err("a new disk has a size and nothing to add it to".into()),
     }
 }
 
@@ -174,11 +174,11 @@ impl Listed for Disk {
     }
 }
 
-fn role_word(role: Role) -> &'static str {
+fn role_word(role: VolumeRole) -> &'static str {
     match role {
-        Role::Boot => "boot",
-        Role::Data => "data",
-        Role::Seed => "seed",
+        VolumeRole::Boot => "boot",
+        VolumeRole::Data => "data",
+        VolumeRole::Seed => "seed",
     }
 }
 
@@ -193,7 +193,7 @@ fn told(resized: &Resized, ui: &Ui) -> Result<(), Error> {
     if resized.agent == Some(true) {
         ui.note("Its guest agent answers; it does not grow partitions.");
     }
-    if resized.role == Role::Boot {
+    if resized.role == VolumeRole::Boot {
         ui.note(
             "The root partition and its file system: where the image has cloud-init, it grows them at the next boot \
              (growpart and resizefs, on by default).",
@@ -223,7 +223,7 @@ fn attach(context: &Context, request: &Request<'_>, ui: &Ui) -> Result<(), Error
 
 fn question(detachment: &Detachment) -> String {
     let Detachment { vm, target, live, volume, kept, .. } = detachment;
-    let mut text = format!("Detach disk '{}' from VM '{}'\n", printable(target), printable(vm));
+    let mut text = format!("Detach disk '{}' from VM '{}'\n", escape_unseen(target), escape_unseen(vm));
     if *live {
         text.push_str("  which runs: unmount it in the guest first\n");
     }
@@ -237,12 +237,12 @@ fn detached(detachment: &Detachment, ui: &Ui) -> Result<(), Error> {
     let Detachment { vm, target, .. } = detachment;
     let kept = detachment
         .released()
-        .map(|(pool, name)| format!("{}\n", printable(&format!("{pool}/{name}"))))
+        .map(|(pool, name)| format!("{}\n", escape_unseen(&format!("{pool}/{name}"))))
         .unwrap_or_default();
     if let Some((pool, name)) = detachment.lost() {
         ui.warn(&format!("volume '{name}' in pool '{pool}' is not there any more, and nothing is kept"));
     }
-    let (target, vm) = (printable(target), printable(vm));
+    let (target, vm) = (escape_unseen(target), escape_unseen(vm));
     let text = format!("{kept}Successfully detached disk '{target}' from VM '{vm}'\n");
     ui.shown(&text).map_err(|unwritten| unwritten.outcome(format!("disk '{target}' was detached")))
 }

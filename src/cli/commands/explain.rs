@@ -8,8 +8,8 @@ use super::explain_code::{self, INDENT, WIDTH};
 use crate::ui::Ui;
 use foundry_core::error::{Code, Error};
 use foundry_core::manifest::{API_VERSION, KIND};
-use foundry_core::schema::{self, Field, NoField};
-use foundry_core::text::{shell_word, wrapped};
+use foundry_core::schema::{self, Field, UnknownField};
+use foundry_core::text::{quote_for_shell, wrap_words};
 
 /// Explain a field of the manifest, or an error code
 #[derive(Debug, Args)]
@@ -49,9 +49,9 @@ fn explain_field(args: &ExplainArgs, ui: &Ui) -> Result<(), Error> {
     ui.shown(&explained(&field, args.recursive))
 }
 
-fn unknown(error: NoField) -> Error {
+fn unknown(error: UnknownField) -> Error {
     let hint = match &error.meant {
-        Some(path) => format!("did you mean {path}? foundry explain {}", shell_word(path)),
+        Some(path) => format!("did you mean {path}? foundry explain {}", quote_for_shell(path)),
         None => "foundry explain --recursive shows all fields".to_owned(),
     };
     Error::new(Code::FieldMissing, error.to_string()).hint(hint)
@@ -73,7 +73,7 @@ fn explained(field: &Field<'_>, recursive: bool) -> String {
 }
 
 fn description(text: &mut String, field: &Field<'_>) {
-    for line in wrapped(field.description(), WIDTH - INDENT.len()) {
+    for line in wrap_words(field.description(), WIDTH - INDENT.len()) {
         push(text, format_args!("{INDENT}{line}"));
     }
     for (name, fact) in field.facts() {

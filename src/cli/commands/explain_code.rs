@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::ui::Ui;
 use foundry_core::error::{Code, Error};
-use foundry_core::text::wrapped;
+use foundry_core::text::wrap_words;
 
 /// Columns of a terminal that nobody has made wider.
 pub(super) const WIDTH: usize = 80;
@@ -45,7 +45,7 @@ fn explained(code: Code) -> String {
     let _ = writeln!(text, "EXIT CODE:  {}", code.kind().exit_code());
     for (heading, prose) in [("MEANING", told.meaning), ("CAUSES", told.causes), ("REMEDY", told.remedy)] {
         let _ = writeln!(text, "\n{heading}:");
-        for line in wrapped(&prose.replace('`', ""), WIDTH - INDENT.len()) {
+        for line in wrap_words(&prose.replace('`', ""), WIDTH - INDENT.len()) {
             let _ = writeln!(text, "{INDENT}{line}");
         }
     }

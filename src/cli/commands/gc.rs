@@ -13,7 +13,7 @@ use crate::ui::Ui;
 use crate::words;
 use crate::{Global, interrupt};
 use foundry_core::error::{Code, Error};
-use foundry_core::text::printable;
+use foundry_core::text::escape_unseen;
 use foundry_core::units::Bytes;
 use foundry_engine::gc::{self, Choice, Fate, Places, Remains, Survey};
 
@@ -172,9 +172,9 @@ fn question(chosen: &[&Remains]) -> String {
     let mut text = String::from("Finish or remove for good:\n");
     for remains in chosen {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "  {}: {}", printable(&remains.to_string()), printable(&remains.reason));
+        let _ = writeln!(text, "  {}: {}", escape_unseen(&remains.to_string()), escape_unseen(&remains.reason));
         for volume in &remains.volumes {
-            let _ = writeln!(text, "    {}", printable(volume));
+            let _ = writeln!(text, "    {}", escape_unseen(volume));
         }
     }
     text + "Go ahead?"

@@ -11,7 +11,7 @@ use crate::words;
 use foundry_core::error::{Code, Error};
 use foundry_core::manifest;
 use foundry_core::plan::VmPlan;
-use foundry_core::text::{io_cause, shell_word};
+use foundry_core::text::{describe_io_error, quote_for_shell};
 
 pub(super) fn run(args: &InitArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     let asks = !missing(args).is_empty();
@@ -30,7 +30,7 @@ pub(super) fn run(args: &InitArgs, global: &Global, ui: &Ui) -> Result<(), Error
     }
     write_new(&file, &text)?;
     ui.line(&format!("Successfully wrote {file}"))?;
-    ui.note(&format!("foundry create {} --wait makes the VM", shell_word(&file)));
+    ui.note(&format!("foundry create {} --wait makes the VM", quote_for_shell(&file)));
     Ok(())
 }
 
@@ -70,7 +70,7 @@ fn write_new(file: &str, text: &str) -> Result<(), Error> {
             io::ErrorKind::AlreadyExists => {
                 what(Code::FileTaken).because("it is there already").hint("--output FILE takes another one")
             }
-            _ => what(Code::FileUnwritable).because(io_cause(&error)),
+            _ => what(Code::FileUnwritable).because(describe_io_error(&error)),
         }
         .unchanged()
     })

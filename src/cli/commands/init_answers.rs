@@ -16,8 +16,8 @@ use crate::glimpse::on_host;
 use crate::ui::Ui;
 use foundry_core::error::{Code, Error};
 use foundry_core::names::{BridgeName, NetworkName, VmName};
-use foundry_core::plan::ipv4_net;
-use foundry_core::starter::{Link, Starter};
+use foundry_core::plan::parse_ipv4_net;
+use foundry_core::starter::{InterfaceTemplate, ManifestWriter};
 use foundry_engine::image;
 
 /// A keyboard that is none would answer wrongly for ever.
@@ -34,11 +34,11 @@ struct Offers {
 }
 
 /// Who has to be asked for one thing is asked for what is useful, too.
-pub(super) fn starter(args: &InitArgs, asks: bool, global: &Global, ui: &Ui) -> Result<Starter, Error> {
+pub(super) fn starter(args: &InitArgs, asks: bool, global: &Global, ui: &Ui) -> Result<ManifestWriter, Error> {
     let offers = if asks { offers(global) } else { Offers::default() };
     let name = match &args.name {
         // A wrong one is told with whatever else is wrong.
-        Some(name) => VmName::normalized(name).map_or_else(|_| name.clone(), |name| name.to_string()),
+        Some(name) => VmName::parse_normalized(name).map_or_else(|_| name.clone(), |name| name.to_string()),
         None => ask::<Name>(ui, "Name of the VM", Some("web"))?.0,
     };
     let image = match &args.image {
@@ -49,11 +49,11 @@ pub(super) fn starter(args: &InitArgs, asks: bool, global: &Global, ui: &Ui) -> 
         }
     };
     let link = match &args.network {
-        Some(network) => Link::Network(network.to_string()),
+        Some(network) => InterfaceTemplate::Network(network.to_string()),
         None => link(args, asks, &offers, ui)?,
     };
     let ssh_keys = keys(args, ui)?;
-    Ok(Starter {
+    Ok(ManifestWriter {
         name,
         vcpus: args.vcpus,
         memory_gib: args.memory,
@@ -84,7 +84,7 @@ fn listing(what: &str, kind: &str, names: &[String]) -> String {
     if names.is_empty() { what.to_owned() } else { format!("{what} ({kind}: {})", names.join(", ")) }
 }
 
-fn link(args: &InitArgs, asks: bool, offers: &Offers, ui: &Ui) -> Result<Link, Error> {
+fn link(args: &InitArgs, asks: bool, offers: &Offers, ui: &Ui) -> Result<InterfaceTemplate, Error> {
     if let Some(bridge) = &args.bridge {
         return on_bridge(bridge, args, asks, ui);
     }
@@ -98,7 +98,7 @@ fn link(args: &InitArgs, asks: bool, offers: &Offers, ui: &Ui) -> Result<Link, E
     let name: String = ask(ui, &question, Some(first))?;
     let is_network = offers.networks.contains(&name) && !offers.bridges.contains(&name);
     if is_network && let Ok(network) = name.parse::<NetworkName>() {
-        return Ok(Link::Network(network.to_string()));
+        return Ok(InterfaceTemplate::Network(network.to_string()));
     }
     let bridge = name.parse::<BridgeName>().map_err(|error| {
         Error::new(Code::TextUnfit, format!("bridge {name:?}: {error}")).outcome("nothing was written")
@@ -106,7 +106,7 @@ fn link(args: &InitArgs, asks: bool, offers: &Offers, ui: &Ui) -> Result<Link, E
     on_bridge(&bridge, args, asks, ui)
 }
 
-fn on_bridge(bridge: &BridgeName, args: &InitArgs, asks: bool, ui: &Ui) -> Result<Link, Error> {
+fn on_bridge(bridge: &BridgeName, args: &InitArgs, asks: bool, ui: &Ui) -> Result<InterfaceTemplate, Error> {
     let ip: Ipv4Net = match args.ip {
         Some(ip) => ip,
         None => ask::<Address>(ui, "IPv4 address with prefix length, such as 10.20.30.40/24", None)?.0,
@@ -120,7 +120,7 @@ fn on_bridge(bridge: &BridgeName, args: &InitArgs, asks: bool, ui: &Ui) -> Resul
         ([], Some(gateway)) if asks => vec![ask(ui, "Name server", Some(&gateway.to_string()))?],
         (given, _) => given.to_vec(),
     };
-    Ok(Link::Bridge { bridge: bridge.to_string(), ip, gateway, dns })
+    Ok(InterfaceTemplate::Bridge { bridge: bridge.to_string(), ip, gateway, dns })
 }
 
 /// What is in the files that are named; at a terminal, in the one that is there on most machines or is typed.
@@ -190,7 +190,7 @@ impl FromStr for Name {
     type Err = foundry_core::names::NameError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        VmName::normalized(text).map(|name| Self(name.to_string()))
+        VmName::parse_normalized(text).map(|name| Self(name.to_string()))
     }
 }
 
@@ -201,7 +201,7 @@ impl FromStr for Address {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        ipv4_net(text).map(Self)
+        parse_ipv4_net(text).map(Self)
     }
 }
 

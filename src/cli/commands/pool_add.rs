@@ -7,7 +7,7 @@ use crate::ui::Ui;
 use crate::{Global, interrupt};
 use foundry_core::error::Error;
 use foundry_core::names::PoolName;
-use foundry_core::pool::{PoolType, Source, Wanted};
+use foundry_core::pool::{PoolType, PoolSourceSpec, PoolRequest};
 use foundry_engine::storage::pools;
 
 /// Create, start and autostart a pool
@@ -101,8 +101,8 @@ impl From<PoolTypeArg> for PoolType {
 impl AddArgs {
     /// # Errors
     /// All that is wrong with the words, before anything is connected to.
-    fn judge(&self) -> Result<Source, Error> {
-        let wanted = Wanted {
+    fn judge(&self) -> Result<PoolSourceSpec, Error> {
+        let wanted = PoolRequest {
             source: self.source.clone(),
             target: self.target.clone(),
             format: self.format.clone(),
@@ -112,7 +112,7 @@ impl AddArgs {
             secret: self.secret.clone(),
             initiator: self.initiator_iqn.clone(),
         };
-        Source::judge(self.kind.into(), &wanted)
+        PoolSourceSpec::judge(self.kind.into(), &wanted)
     }
 }
 
@@ -130,7 +130,7 @@ pub(super) fn add(args: &AddArgs, global: &Global, ui: &Ui) -> Result<(), Error>
 }
 
 /// What adding it would do beyond the XML.
-fn would(name: &PoolName, source: &Source, no_autostart: bool) -> String {
+fn would(name: &PoolName, source: &PoolSourceSpec, no_autostart: bool) -> String {
     let mut steps = vec!["be defined".to_owned()];
     steps.extend(source.directory().map(|path| format!("get its directory {path} if that is missing")));
     steps.push("be started".into());

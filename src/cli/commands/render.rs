@@ -6,11 +6,11 @@ use super::create::plan_all;
 use crate::Global;
 use crate::ui::Ui;
 use foundry_core::cloud_init;
-use foundry_core::domain_xml::{self, DiskSource, Placement, VirtType};
+use foundry_core::domain_xml::{self, DiskLocation, Placement, VirtType};
 use foundry_core::error::{Error, Kind};
 use foundry_core::names::PoolName;
 use foundry_core::plan::{Arch, BootSource, DiskFormat, ImageRef, VmPlan};
-use foundry_core::record::Role;
+use foundry_core::record::VolumeRole;
 use foundry_core::storage_xml::{self, VolumeSpec};
 use foundry_core::units::Bytes;
 use foundry_engine::Settings;
@@ -100,25 +100,25 @@ fn domain(plan: &VmPlan, settings: &Settings) -> Result<String, Error> {
         console_log: log.as_deref(),
         record: None,
     };
-    Ok(domain_xml::render(plan, &placement)?)
+    Ok(domain_xml::render_domain(plan, &placement)?)
 }
 
 /// By pool and name: the paths that libvirt is told are the host's to say.
-fn disk(plan: &VmPlan, planned: PlannedVolume) -> DiskSource {
-    let own = DiskSource::Volume { pool: plan.pool.to_string(), volume: planned.name.to_string() };
+fn disk(plan: &VmPlan, planned: PlannedVolume) -> DiskLocation {
+    let own = DiskLocation::Volume { pool: plan.pool.to_string(), volume: planned.name.to_string() };
     match &plan.boot_disk.source {
         BootSource::Image(image) if planned.is_overlay() => {
             let (image, name) = match image {
-                ImageRef::Path(path) => (DiskSource::File(path.clone()), path.as_str()),
+                ImageRef::Path(path) => (DiskLocation::File(path.clone()), path.as_str()),
                 ImageRef::Volume { pool, volume } => {
-                    let place = DiskSource::Volume { pool: pool.to_string(), volume: volume.to_string() };
+                    let place = DiskLocation::Volume { pool: pool.to_string(), volume: volume.to_string() };
                     (place, volume.as_str())
                 }
             };
             // The host reads the format from the image; here its name is all there is.
             let format = if name.ends_with(".raw") { DiskFormat::Raw } else { DiskFormat::Qcow2 };
             let format = format.as_str().to_owned();
-            DiskSource::Overlay { own: Box::new(own), image: Box::new(image), format }
+            DiskLocation::Overlay { own: Box::new(own), image: Box::new(image), format }
         }
         _ => own,
     }
@@ -127,7 +127,7 @@ fn disk(plan: &VmPlan, planned: PlannedVolume) -> DiskSource {
 fn volumes(plan: &VmPlan) -> Result<String, Error> {
     let mut text = String::new();
     for planned in planned_volumes(plan) {
-        let size = if planned.role == Role::Seed { seed_size(plan)? } else { Bytes(0) };
+        let size = if planned.role == VolumeRole::Seed { seed_size(plan)? } else { Bytes(0) };
         let spec = VolumeSpec {
             name: planned.name.to_string(),
             format: planned.format.as_str().into(),
@@ -138,7 +138,7 @@ fn volumes(plan: &VmPlan) -> Result<String, Error> {
         text.push_str(&storage_xml::volume(&spec)?);
         text.push('\n');
         if let BootSource::Image(image) = &plan.boot_disk.source
-            && planned.role == Role::Boot
+            && planned.role == VolumeRole::Boot
         {
             text.push_str(&image_comment(image, planned.is_overlay()));
         }
@@ -161,7 +161,7 @@ fn seed_size(plan: &VmPlan) -> Result<Bytes, Error> {
     Ok(Bytes(iso.len() as u64))
 }
 
-fn documents(plan: &VmPlan) -> Result<Option<cloud_init::Documents>, Error> {
+fn documents(plan: &VmPlan) -> Result<Option<cloud_init::SeedFiles>, Error> {
     let Some(seed) = &plan.seed else { return Ok(None) };
     let instance_id = format!("{}-{RENDERED_INSTANCE}", plan.name);
     cloud_init::documents(plan, seed, &instance_id).map(Some).map_err(|e| {

@@ -7,7 +7,7 @@ use crate::consent::{self, name_spared, name_volumes};
 use crate::ui::Ui;
 use crate::{Global, interrupt};
 use foundry_core::error::Error;
-use foundry_core::text::printable;
+use foundry_core::text::escape_unseen;
 use foundry_engine::vm::seed::{self, Ejection};
 
 /// Delete the cloud-init seed of a VM
@@ -58,7 +58,7 @@ pub(super) fn run(args: &SeedArgs, global: &Global, ui: &Ui) -> Result<(), Error
 fn question(ejection: &Ejection) -> String {
     let Ejection { vm, live, volume, kept, .. } = ejection;
     let runs = if *live { ", which runs" } else { "" };
-    let mut text = format!("Detach the seed of VM '{}'{runs}\n", printable(vm));
+    let mut text = format!("Detach the seed of VM '{}'{runs}\n", escape_unseen(vm));
     name_volumes(&mut text, "and delete for good:", volume.as_slice());
     name_spared(&mut text, kept.as_slice());
     text + "Go ahead?"

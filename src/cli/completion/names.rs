@@ -12,9 +12,9 @@ use crate::config::{ContextName, Key, Sourced};
 use crate::glimpse::{on_host, within_patience};
 use crate::{Global, command};
 use foundry_core::error::Code;
-use foundry_core::record::Role;
+use foundry_core::record::VolumeRole;
 use foundry_core::schema::{self, Field};
-use foundry_core::text::shell_word;
+use foundry_core::text::quote_for_shell;
 use foundry_engine::vm::inspect;
 use foundry_engine::{Context, disk, image};
 
@@ -94,7 +94,7 @@ pub(super) fn is_file(value_name: &str) -> bool {
 fn candidates(found: Option<(Vec<Name>, Arc<Written>)>, begun: &OsStr) -> Vec<CompletionCandidate> {
     let Some((names, line)) = found else { return Vec::new() };
     let begun = begun.to_string_lossy();
-    let plain = |name: &str| shell_word(name) == name;
+    let plain = |name: &str| quote_for_shell(name) == name;
     let fits = |name: &str| name.starts_with(&*begun) && !line.words.iter().any(|word| word == name);
     let candidate = |(name, help): Name| {
         CompletionCandidate::new(name).help(Some(help).filter(|help| !help.is_empty()).map(Into::into))
@@ -145,13 +145,13 @@ fn image_names(line: &Written) -> Option<Vec<Name>> {
 fn disk_names(line: &Written) -> Option<Vec<Name>> {
     line.on_host(|context| {
         let disks = disk::list(context, Some(&line.value("vm")?)).ok()?;
-        Some(disks.into_iter().filter(|disk| disk.role != Some(Role::Seed)).map(disk_name).collect())
+        Some(disks.into_iter().filter(|disk| disk.role != Some(VolumeRole::Seed)).map(disk_name).collect())
     })
 }
 
 /// The boot disk has a word of its own, which the reader of a command line knows again.
 fn disk_name(disk: disk::Disk) -> Name {
-    let name = if disk.role == Some(Role::Boot) { "boot".into() } else { disk.device };
+    let name = if disk.role == Some(VolumeRole::Boot) { "boot".into() } else { disk.device };
     (name, disk.size.map(|size| size.to_string()).unwrap_or_default())
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::file::{self, CURRENT};
 use super::{ConfigFile, ContextName, read};
 use foundry_core::error::{Code, Error};
-use foundry_core::text::io_cause;
+use foundry_core::text::describe_io_error;
 use foundry_core::yaml::node::Node;
 use foundry_core::yaml::{Position, read_manifests};
 use foundry_fetch::replace::replace;
@@ -19,7 +19,7 @@ use foundry_fetch::replace::replace;
 pub fn save_current_context(path: &Path, name: &ContextName) -> Result<(), Error> {
     let unwritable = |e: &io::Error| {
         Error::new(Code::FileUnwritable, format!("cannot write {}", path.display()))
-            .because(io_cause(e))
+            .because(describe_io_error(e))
             .unchanged()
     };
     let before = match file::text(path) {

@@ -10,9 +10,9 @@ use super::places::Place;
 use super::{Contexts, Key, Origin, Sourced};
 use foundry_core::error::{Code, Error};
 use foundry_core::names::NameError;
-use foundry_core::text::io_cause;
-use foundry_core::yaml::node::{Entry, Mapping, Node};
-use foundry_core::yaml::{self, Fault, Position, Step, printable};
+use foundry_core::text::describe_io_error;
+use foundry_core::yaml::node::{MappingEntry, Mapping, Node};
+use foundry_core::yaml::{self, FieldError, Position, PathStep, escape_unseen};
 use foundry_fetch::ownership;
 
 /// The largest configuration that is read, in bytes.
@@ -81,7 +81,7 @@ pub fn load(place: &Place) -> Result<ConfigFile, Error> {
             Err(Error::new(Code::FileUnreadable, what).because(e.to_string()))
         }
         Err(e) => {
-            let cause = io_cause(&e);
+            let cause = describe_io_error(&e);
             let what = format!("cannot read the configuration {}", place.path.display());
             Err(Error::new(Code::FileUnreadable, what).because(cause))
         }
@@ -113,7 +113,7 @@ pub fn read(text: &str, path: &Path) -> Result<ConfigFile, Error> {
     let told = |code: Code, at: Option<Position>, field: &str, message: &str| {
         let at = at.map(|at| format!(":{at}")).unwrap_or_default();
         let field = if field.is_empty() { String::new() } else { format!("{field}: ") };
-        Error::new(code, format!("{}{at}: {field}{}", path.display(), printable(message)))
+        Error::new(code, format!("{}{at}: {field}{}", path.display(), escape_unseen(message)))
     };
     let documents = yaml::read_manifests(text).map_err(|e| told(e.code(), Some(e.at), "", &e.rule()))?;
     let mut filled = documents.nodes.iter().filter(|node| !node.is_null());
@@ -125,7 +125,7 @@ pub fn read(text: &str, path: &Path) -> Result<ConfigFile, Error> {
         .map_err(|fault| told(fault.code, fault.at.or(node.at()), &fault.path(), &fault.message))
 }
 
-fn document(node: &Node, path: &Path) -> Result<ConfigFile, Fault> {
+fn document(node: &Node, path: &Path) -> Result<ConfigFile, FieldError> {
     let mut file = ConfigFile::default();
     for entry in filled_entries(node)? {
         let name = entry.key.text();
@@ -139,10 +139,10 @@ fn document(node: &Node, path: &Path) -> Result<ConfigFile, Fault> {
     Ok(file)
 }
 
-fn contexts(node: &Node, path: &Path) -> Result<Contexts, Fault> {
-    let one = |entry: &Entry| {
+fn contexts(node: &Node, path: &Path) -> Result<Contexts, FieldError> {
+    let one = |entry: &MappingEntry| {
         let name: ContextName = entry.key.text().parse().map_err(|e: NameError| {
-            within(Fault::at(entry.at, e.to_string()).of(Code::SettingWrong), entry)
+            within(FieldError::at(entry.at, e.to_string()).of(Code::SettingWrong), entry)
         })?;
         let settings = context(&name, &entry.value, path).map_err(|fault| within(fault, entry))?;
         Ok((name, settings))
@@ -151,18 +151,18 @@ fn contexts(node: &Node, path: &Path) -> Result<Contexts, Fault> {
     mapping(node)?.entries().iter().map(one).collect()
 }
 
-fn context(name: &ContextName, node: &Node, path: &Path) -> Result<BTreeMap<Key, Sourced>, Fault> {
+fn context(name: &ContextName, node: &Node, path: &Path) -> Result<BTreeMap<Key, Sourced>, FieldError> {
     if node.is_null() {
         return Ok(BTreeMap::new());
     }
-    let one = |entry: &Entry| match Key::named(entry.key.text()) {
+    let one = |entry: &MappingEntry| match Key::named(entry.key.text()) {
         Some(key) => Ok((key, setting(key, entry, path, Some(name))?)),
         None => Err(unknown(entry, &[])),
     };
     filled_entries(node)?.map(one).collect()
 }
 
-fn setting(key: Key, entry: &Entry, path: &Path, context: Option<&ContextName>) -> Result<Sourced, Fault> {
+fn setting(key: Key, entry: &MappingEntry, path: &Path, context: Option<&ContextName>) -> Result<Sourced, FieldError> {
     let text = if key.is_list() {
         yaml::read::<Vec<String>>(&entry.value).map(|list| list.join(","))
     } else {
@@ -170,17 +170,17 @@ fn setting(key: Key, entry: &Entry, path: &Path, context: Option<&ContextName>) 
     };
     let text = text.map_err(|fault| within(fault, entry))?;
     let wrong = |why: String| {
-        within(Fault::at(entry.value.at(), format!("{text:?} {why}")).of(Code::SettingWrong), entry)
+        within(FieldError::at(entry.value.at(), format!("{text:?} {why}")).of(Code::SettingWrong), entry)
     };
     key.check(&text).map_err(wrong)?;
     let text = if key == Key::Catalog { beside(path, &text) } else { text };
     Ok(Sourced { text, origin: origin(entry, path, context) })
 }
 
-fn current(entry: &Entry, path: &Path) -> Result<Sourced, Fault> {
+fn current(entry: &MappingEntry, path: &Path) -> Result<Sourced, FieldError> {
     let text: String = yaml::read(&entry.value).map_err(|fault| within(fault, entry))?;
     let wrong = |e: NameError| {
-        within(Fault::at(entry.value.at(), format!("{text:?} {e}")).of(Code::SettingWrong), entry)
+        within(FieldError::at(entry.value.at(), format!("{text:?} {e}")).of(Code::SettingWrong), entry)
     };
     text.parse::<ContextName>().map_err(wrong)?;
     Ok(Sourced { text, origin: origin(entry, path, None) })
@@ -192,31 +192,31 @@ fn beside(file: &Path, path: &str) -> String {
     folder.join(path).display().to_string()
 }
 
-fn origin(entry: &Entry, path: &Path, context: Option<&ContextName>) -> Origin {
+fn origin(entry: &MappingEntry, path: &Path, context: Option<&ContextName>) -> Origin {
     // What was read has a place.
     let line = entry.at.map_or(0, |at| at.line);
     Origin::File { path: path.to_owned(), line, context: context.cloned() }
 }
 
-fn mapping(node: &Node) -> Result<&Mapping, Fault> {
-    node.as_mapping().ok_or_else(|| Fault::at(node.at(), format!("wants a mapping, got {}", node.kind())))
+fn mapping(node: &Node) -> Result<&Mapping, FieldError> {
+    node.as_mapping().ok_or_else(|| FieldError::at(node.at(), format!("wants a mapping, got {}", node.kind())))
 }
 
 /// What is null is as good as not there, as in a manifest.
-fn filled_entries(node: &Node) -> Result<impl Iterator<Item = &Entry>, Fault> {
+fn filled_entries(node: &Node) -> Result<impl Iterator<Item = &MappingEntry>, FieldError> {
     Ok(mapping(node)?.entries().iter().filter(|entry| !entry.value.is_null() || is_stray(entry)))
 }
 
-fn is_stray(entry: &Entry) -> bool {
+fn is_stray(entry: &MappingEntry) -> bool {
     let name = entry.key.text();
     Key::named(name).is_none() && ![CURRENT, CONTEXTS].contains(&name)
 }
 
-fn within(fault: Fault, entry: &Entry) -> Fault {
-    fault.within(Step::Key(entry.key.text().to_owned()), entry.value.at())
+fn within(fault: FieldError, entry: &MappingEntry) -> FieldError {
+    fault.within(PathStep::Key(entry.key.text().to_owned()), entry.value.at())
 }
 
-fn unknown(entry: &Entry, others: &[&'static str]) -> Fault {
+fn unknown(entry: &MappingEntry, others: &[&'static str]) -> FieldError {
     let known: Vec<&str> = Key::ALL.iter().map(|key| key.name()).chain(others.iter().copied()).collect();
-    Fault::unknown_field(entry.at, entry.key.text(), &known)
+    FieldError::unknown_field(entry.at, entry.key.text(), &known)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Config, ConfigFile, ContextName, Contexts, Key, Origin, Sourced};
 use foundry_core::error::{Code, Error};
-use foundry_core::names::nearest;
+use foundry_core::names::find_nearest;
 
 /// Everything that can set something.
 pub struct Inputs<'a> {
@@ -98,7 +98,7 @@ pub(super) fn check_context(said: &str, name: &str, contexts: &Contexts) -> Resu
         return Ok(());
     }
     let error = Error::new(Code::ContextMissing, format!("{said}there is no context {name:?}"));
-    Err(match nearest(name, contexts.keys().map(ContextName::as_str)) {
+    Err(match find_nearest(name, contexts.keys().map(ContextName::as_str)) {
         Some(near) => error.hint(format!("did you mean {near}?")),
         None => error.hint("foundry config get-contexts lists all"),
     })

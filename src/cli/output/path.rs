@@ -14,7 +14,7 @@ use std::str::FromStr;
 use serde_json::Value;
 use serde_json_path::JsonPath;
 
-use foundry_core::text::{printable, visible_json};
+use foundry_core::text::{escape_unseen, escape_unseen_in_json};
 
 /// A template.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,9 +47,9 @@ fn filled(parts: &[Part], value: &Value) -> String {
     parts.iter().map(one).collect()
 }
 
-/// What a path leads to: texts as [`printable`] shows them, so that none is more than one line, anything else as JSON.
+/// What a path leads to: texts as [`escape_unseen`] shows them, so that none is more than one line, anything else as JSON.
 pub(super) fn found(path: &JsonPath, value: &Value) -> Vec<String> {
-    let word = |found: &Value| found.as_str().map_or_else(|| visible_json(&found.to_string()), printable);
+    let word = |found: &Value| found.as_str().map_or_else(|| escape_unseen_in_json(&found.to_string()), escape_unseen);
     path.query(value).iter().map(|found| word(found)).collect()
 }
 

@@ -2,7 +2,7 @@
 
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width};
 
-use foundry_core::text::printable;
+use foundry_core::text::escape_unseen;
 
 /// A table in kubectl's style: columns apart by blanks, none at the end of a line. Where it would be wider than so many
 /// `columns`, which only a terminal has, its cells have several lines, broken between words, and within the longest words
@@ -13,7 +13,7 @@ pub(crate) fn table(
     no_headers: bool,
     columns: Option<u16>,
 ) -> String {
-    let rows: Vec<Vec<String>> = rows.map(|row| row.iter().map(|cell| printable(cell)).collect()).collect();
+    let rows: Vec<Vec<String>> = rows.map(|row| row.iter().map(|cell| escape_unseen(cell)).collect()).collect();
     // What is between two columns is not needed behind the last one.
     let columns = columns.map(|columns| columns.saturating_add(GAP));
     let least = columns.and_then(|columns| least_widths(headers, &rows, columns));
@@ -70,7 +70,7 @@ fn width(text: &str) -> u16 {
 pub(crate) fn details(label: u16, rows: &[(String, String)], columns: Option<u16>) -> String {
     let mut table = within(columns);
     let labelled = |label: &str| if label.is_empty() { String::new() } else { format!("{label}:") };
-    table.add_rows(rows.iter().map(|(label, value)| vec![labelled(label), printable(value)]));
+    table.add_rows(rows.iter().map(|(label, value)| vec![labelled(label), escape_unseen(value)]));
     table.column_iter_mut().for_each(|column| {
         column.set_padding((0, 0));
     });

@@ -5,7 +5,7 @@
 
 mod command;
 
-use foundry_core::error::{Advice, AdvicePart, Error, Outcome, Several};
+use foundry_core::error::{Advice, AdvicePart, Error, Outcome, ErrorCodes};
 use foundry_engine::vm::inspect::Seen;
 
 pub use command::command;
@@ -32,7 +32,7 @@ pub fn error(error: &Error) -> String {
 
 /// What failed, with all that stands in the way and what to do about each.
 pub fn message(error: &Error) -> String {
-    let codes: Several = error.issues().iter().map(|issue| issue.code).collect();
+    let codes: ErrorCodes = error.issues().iter().map(|issue| issue.code).collect();
     let mut text = error.message().to_owned();
     for issue in error.issues() {
         text.push_str(&format!("\n  {}{}", issue.message, codes.mark(issue.code)));

@@ -8,7 +8,7 @@ use crate::plan::{SeedPlan, VmPlan};
 
 /// The three files of a NoCloud seed (cloud-init's NoCloud page).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Documents {
+pub struct SeedFiles {
     /// `user-data`.
     pub user_data: String,
     /// `meta-data`.
@@ -21,8 +21,8 @@ pub struct Documents {
 ///
 /// # Errors
 /// Where the user's own cloud-config cannot be merged; [`super::check_user_data`] says so beforehand.
-pub fn documents(plan: &VmPlan, seed: &SeedPlan, instance_id: &str) -> Result<Documents, SeedError> {
-    Ok(Documents {
+pub fn documents(plan: &VmPlan, seed: &SeedPlan, instance_id: &str) -> Result<SeedFiles, SeedError> {
+    Ok(SeedFiles {
         user_data: user_data(seed)?,
         meta_data: meta_data(instance_id, &seed.hostname),
         network_config: match &seed.network_config {

@@ -9,7 +9,7 @@ use hadris_iso::sync::IsoFs;
 use hadris_iso::{IsoId, IsoOptions};
 use hadris_storage::{BlockSize, MemDevice};
 
-use super::Documents;
+use super::SeedFiles;
 use super::check::SeedError;
 
 /// The volume id by which cloud-init finds a seed (its NoCloud page; `CIDATA` is as good).
@@ -34,7 +34,7 @@ const MAX_ENTRIES: usize = 64;
 ///
 /// # Errors
 /// Where the files are more than ISO 9660 can hold (4 GiB).
-pub fn iso(documents: &Documents) -> Result<Vec<u8>, SeedError> {
+pub fn iso(documents: &SeedFiles) -> Result<Vec<u8>, SeedError> {
     let tree = tree(documents).map_err(|e| failed("cannot lay out the seed", &e))?;
     let options = IsoOptions::new()
         .with_id(IsoId::Volume, VOLUME_ID)
@@ -69,7 +69,7 @@ fn without_padding(mut image: Vec<u8>) -> Vec<u8> {
     image
 }
 
-fn tree(documents: &Documents) -> Result<Tree, hadris_fs::PathError> {
+fn tree(documents: &SeedFiles) -> Result<Tree, hadris_fs::PathError> {
     let mut tree = Tree::new();
     tree.insert(META_DATA, file(&documents.meta_data))?;
     tree.insert(NETWORK_CONFIG, file(&documents.network_config))?;
@@ -88,29 +88,29 @@ fn file(text: &str) -> Node {
 ///
 /// # Errors
 /// Where the bytes are no ISO 9660 image, or one without user-data, or its text is not UTF-8.
-pub fn read_iso(bytes: &[u8]) -> Result<Documents, SeedError> {
+pub fn read_iso(bytes: &[u8]) -> Result<SeedFiles, SeedError> {
     let device = MemDevice::new(bytes, block_size(READ_BLOCK)?);
     let image = IsoFs::mount(device, MountOptions::new()).map_err(|e| failed("not an ISO 9660 image", &e))?;
-    let mut seed = Seed { image, limit: bytes.len() };
+    let mut seed = SeedImage { image, limit: bytes.len() };
     let files = seed.files()?;
     let mut text = |name: &str| match files.iter().find(|(known, ..)| known == name) {
         Some((_, node, length)) => seed.text(name, *node, *length).map(Some),
         None => Ok(None),
     };
-    Ok(Documents {
+    Ok(SeedFiles {
         user_data: text(USER_DATA)?.ok_or_else(|| SeedError("the image holds no user-data".into()))?,
         meta_data: text(META_DATA)?.unwrap_or_default(),
         network_config: text(NETWORK_CONFIG)?.unwrap_or_default(),
     })
 }
 
-struct Seed<'b> {
+struct SeedImage<'b> {
     image: IsoFs<MemDevice<&'b [u8]>>,
     /// No file is longer than its image, whatever its record says.
     limit: usize,
 }
 
-impl Seed<'_> {
+impl SeedImage<'_> {
     /// The root's entries: name, node, length.
     fn files(&mut self) -> Result<Vec<(String, NodeId, u64)>, SeedError> {
         let root = self.image.root();

@@ -5,7 +5,7 @@
 //! their `name` and merge like mappings. To merge a second time changes nothing, which matters because
 //! `get --with-secrets` returns the merged text as `userData`.
 
-use crate::yaml::node::{Content, Mapping, Node};
+use crate::yaml::node::{NodeContent, Mapping, Node};
 
 /// The paths of lists whose entries are known by their `name`.
 const LISTS_BY_NAME: [&[&str]; 2] = [&["users"], &["chpasswd", "users"]];
@@ -28,9 +28,9 @@ fn mappings(ours: &Mapping, theirs: &Mapping, path: &mut Vec<String>) -> Mapping
 
 fn nodes(ours: &Node, theirs: &Node, path: &mut Vec<String>) -> Node {
     match (ours.content(), theirs.content()) {
-        (Content::Mapping(a), Content::Mapping(b)) => mappings(a, b, path).into(),
-        (Content::Sequence(a), Content::Sequence(b)) if is_by_name(path) => Node::sequence(by_name(a, b)),
-        (Content::Sequence(a), Content::Sequence(b)) => Node::sequence(joined(a, b)),
+        (NodeContent::Mapping(a), NodeContent::Mapping(b)) => mappings(a, b, path).into(),
+        (NodeContent::Sequence(a), NodeContent::Sequence(b)) if is_by_name(path) => Node::sequence(by_name(a, b)),
+        (NodeContent::Sequence(a), NodeContent::Sequence(b)) => Node::sequence(joined(a, b)),
         _ => theirs.clone(),
     }
 }

@@ -22,8 +22,8 @@ mod secrets;
 mod user_data;
 
 pub use check::{SeedError, check_raw_user_data, check_user_data, own_host_name, without_effect};
-pub use documents::{Documents, documents};
+pub use documents::{SeedFiles, documents};
 pub use iso::{VOLUME_ID, iso, read_iso};
 pub use meta_data::{salt_of, with_salt};
 pub use own_network::own_network_config;
-pub use secrets::{Recovered, recover};
+pub use secrets::{SeedSecrets, recover};

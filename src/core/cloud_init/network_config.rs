@@ -4,11 +4,11 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::plan::Interface;
+use crate::plan::InterfacePlan;
 use crate::yaml::node::{Mapping, Node};
 
 /// The network configuration of a guest's interfaces.
-pub(super) fn network_config(interfaces: &[Interface]) -> String {
+pub(super) fn network_config(interfaces: &[InterfacePlan]) -> String {
     let ethernets = interfaces
         .iter()
         .enumerate()
@@ -19,7 +19,7 @@ pub(super) fn network_config(interfaces: &[Interface]) -> String {
 
 /// One interface, known by its MAC address. The key (`eth0`) is only a label: without `set-name` the guest
 /// keeps its own name for it, and no interface has to be renamed while it is in use.
-fn ethernet(interface: &Interface) -> Mapping {
+fn ethernet(interface: &InterfacePlan) -> Mapping {
     let matching = Mapping::new().with("macaddress", Node::string(interface.mac.to_string()));
     let mut config = Mapping::new().with("match", matching.into());
     if let Some(mtu) = interface.mtu {
@@ -28,7 +28,7 @@ fn ethernet(interface: &Interface) -> Mapping {
     if interface.dhcp {
         config = dhcp(interface, config);
     }
-    let addresses: Vec<IpNet> = interface.fixed().collect();
+    let addresses: Vec<IpNet> = interface.fixed_addresses().collect();
     if !addresses.is_empty() {
         config = config.with("addresses", strings(&addresses));
     }
@@ -47,7 +47,7 @@ fn ethernet(interface: &Interface) -> Mapping {
 
 /// A lease is by MAC address: networkd asks by the machine's id otherwise, which all guests have in common whose image
 /// was made of a machine that ran, and a server gives them one address.
-fn dhcp(interface: &Interface, config: Mapping) -> Mapping {
+fn dhcp(interface: &InterfacePlan, config: Mapping) -> Mapping {
     let config = config.with("dhcp4", Node::boolean(true)).with("dhcp-identifier", Node::string("mac"));
     if interface.default_route {
         return config;
@@ -61,14 +61,14 @@ fn dhcp(interface: &Interface, config: Mapping) -> Mapping {
 
 /// Whether router advertisements have anything to say: of a default route, which comes with them, on the interface that
 /// carries it and was not told a gateway. A guest that waits for one in vain boots seconds later.
-fn listens_to_routers(interface: &Interface) -> bool {
+fn listens_to_routers(interface: &InterfacePlan) -> bool {
     interface.default_route6 && interface.gateway6.is_none()
 }
 
 /// Written as `0.0.0.0/0` and `::/0`: cloud-init hands `default` on to netplan, but fails on it ("Address default is
 /// not a valid ip address", LP #1978543) wherever it writes the guest's network files itself: ifupdown,
 /// networkd, NetworkManager, sysconfig.
-fn default_routes(interface: &Interface) -> impl Iterator<Item = Mapping> {
+fn default_routes(interface: &InterfacePlan) -> impl Iterator<Item = Mapping> {
     let v4 = interface.gateway.filter(|_| interface.default_route);
     let v6 = interface.gateway6.filter(|_| interface.default_route6);
     let v4 = v4.map(|gateway| route(interface, "0.0.0.0/0", gateway.into()));
@@ -76,16 +76,16 @@ fn default_routes(interface: &Interface) -> impl Iterator<Item = Mapping> {
     v4.into_iter().chain(v6)
 }
 
-fn route(interface: &Interface, to: &str, via: IpAddr) -> Mapping {
+fn route(interface: &InterfacePlan, to: &str, via: IpAddr) -> Mapping {
     let route = Mapping::new().with("to", Node::string(to)).with("via", Node::string(via.to_string()));
     let is_link_local = matches!(via, IpAddr::V6(via) if via.is_unicast_link_local());
-    if is_link_local || interface.fixed().any(|net| net.contains(&via)) {
+    if is_link_local || interface.fixed_addresses().any(|net| net.contains(&via)) {
         return route;
     }
     route.with("on-link", Node::boolean(true))
 }
 
-fn name_servers(interface: &Interface) -> Option<Mapping> {
+fn name_servers(interface: &InterfacePlan) -> Option<Mapping> {
     let mut servers = Mapping::new();
     if !interface.search.is_empty() {
         servers = servers.with("search", strings(&interface.search));

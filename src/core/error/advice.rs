@@ -3,7 +3,7 @@
 //! A command of foundry's is a [`Verb`] with its objects, so a program that uses the library can carry it out, and the
 //! command line alone knows how it is typed.
 
-use crate::text::{is_unseen, printable};
+use crate::text::{is_unseen, escape_unseen};
 
 /// Something to do, in one sentence or several.
 ///
@@ -30,7 +30,7 @@ impl Advice {
     /// Adds words.
     #[must_use]
     pub fn text(mut self, text: impl AsRef<str>) -> Self {
-        let text = printable(text.as_ref());
+        let text = escape_unseen(text.as_ref());
         match self.parts.last_mut() {
             Some(AdvicePart::Text(before)) => before.push_str(&text),
             _ => self.parts.push(AdvicePart::Text(text)),

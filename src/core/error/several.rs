@@ -4,9 +4,9 @@ use super::Code;
 
 /// The codes of several errors that are reported together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Several(Vec<Code>);
+pub struct ErrorCodes(Vec<Code>);
 
-impl Several {
+impl ErrorCodes {
     /// The code of the whole: the first one of the worst kind, which also gives the exit code.
     pub fn worst(&self) -> Option<Code> {
         let kind = self.0.iter().map(|code| code.kind()).max()?;
@@ -20,7 +20,7 @@ impl Several {
     }
 }
 
-impl FromIterator<Code> for Several {
+impl FromIterator<Code> for ErrorCodes {
     fn from_iter<I: IntoIterator<Item = Code>>(codes: I) -> Self {
         Self(codes.into_iter().collect())
     }
@@ -32,15 +32,15 @@ mod tests {
 
     #[test]
     fn the_first_of_the_worst_kind_speaks_for_all() {
-        let mixed = Several::from_iter([Code::NameTaken, Code::PoolMissing, Code::OutOfSpace]);
+        let mixed = ErrorCodes::from_iter([Code::NameTaken, Code::PoolMissing, Code::OutOfSpace]);
         assert_eq!(mixed.worst(), Some(Code::PoolMissing));
         assert_eq!(mixed.mark(Code::NameTaken), " [FND-4001]");
-        assert_eq!(Several::default().worst(), None);
+        assert_eq!(ErrorCodes::default().worst(), None);
     }
 
     #[test]
     fn what_the_head_says_is_not_said_again() {
-        let same = Several::from_iter([Code::NameTaken, Code::NameTaken]);
+        let same = ErrorCodes::from_iter([Code::NameTaken, Code::NameTaken]);
         assert_eq!(same.mark(Code::NameTaken), "");
     }
 }

@@ -15,10 +15,10 @@ use std::path::Path;
 use super::user_data::as_text;
 use super::{API_VERSION, KIND, VirtualMachine};
 use crate::error::{Code, Error};
-use crate::names::nearest;
-use crate::text::io_cause;
+use crate::names::find_nearest;
+use crate::text::describe_io_error;
 use crate::yaml::node::{Node, ReadError};
-use crate::yaml::{self, BrokenRule, Fault, Position, Step, did_you_mean, outlined, printable, shortened};
+use crate::yaml::{self, BrokenRule, FieldError, Position, PathStep, did_you_mean, outlined, escape_unseen, shortened};
 
 /// The largest manifest that is read, in bytes (1 MiB): what Kubernetes' API server takes, and far
 /// more than the seed of a VM needs.
@@ -55,7 +55,7 @@ pub enum LoadError {
 
 /// One document, as far as it can be read.
 #[derive(Debug)]
-pub struct PartlyRead {
+pub struct PartialDocument {
     /// What it says without the fields that are wrong, where anything is left.
     pub manifest: Option<VirtualMachine>,
     /// What is wrong with the others.
@@ -68,7 +68,7 @@ impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (file, at, document, path, message) = match self {
             Self::Unreadable { file, cause } => {
-                return f.write_str(&printable(&format!("cannot read {file}: {cause}")));
+                return f.write_str(&escape_unseen(&format!("cannot read {file}: {cause}")));
             }
             Self::NotAManifest { file, at, document, path, message, .. } => {
                 (file, at, document, path, message)
@@ -78,13 +78,13 @@ impl fmt::Display for LoadError {
                 return f.write_str(&lines.join("\n"));
             }
         };
-        f.write_str(&printable(file))?;
+        f.write_str(&escape_unseen(file))?;
         at.map_or(Ok(()), |at| write!(f, ":{at}"))?;
         document.map_or(Ok(()), |number| write!(f, ": document {number}"))?;
         if !path.is_empty() {
-            write!(f, ": {}", printable(path))?;
+            write!(f, ": {}", escape_unseen(path))?;
         }
-        write!(f, ": {}", printable(message))
+        write!(f, ": {}", escape_unseen(message))
     }
 }
 
@@ -129,7 +129,7 @@ pub fn load_file(path: &Path) -> Result<Vec<VirtualMachine>, LoadError> {
 ///
 /// # Errors
 /// Where nothing of the file is a manifest: as [`load_file`], but for fields.
-pub fn read_file(path: &Path) -> Result<Vec<PartlyRead>, LoadError> {
+pub fn read_file(path: &Path) -> Result<Vec<PartialDocument>, LoadError> {
     if path == Path::new("-") {
         return read(&text_of(io::stdin().lock(), "standard input")?, "standard input");
     }
@@ -170,7 +170,7 @@ pub fn load(text: &str, file: &str) -> Result<Vec<VirtualMachine>, LoadError> {
 }
 
 /// The manifests of documents that are wholly read.
-fn whole(documents: Vec<PartlyRead>) -> Result<Vec<VirtualMachine>, LoadError> {
+fn whole(documents: Vec<PartialDocument>) -> Result<Vec<VirtualMachine>, LoadError> {
     let mut errors = Vec::new();
     let mut manifests = Vec::new();
     for document in documents {
@@ -180,21 +180,21 @@ fn whole(documents: Vec<PartlyRead>) -> Result<Vec<VirtualMachine>, LoadError> {
     LoadError::together(errors).map_or(Ok(manifests), Err)
 }
 
-fn read(text: &str, file: &str) -> Result<Vec<PartlyRead>, LoadError> {
+fn read(text: &str, file: &str) -> Result<Vec<PartialDocument>, LoadError> {
     refuse_size(text.len(), file)?;
     let documents = yaml::read_manifests(text).map_err(|error| not_yaml(file, &error))?;
     let several = documents.nodes.iter().filter(|d| !d.is_null()).count() > 1;
     let filled = documents.nodes.iter().enumerate().filter(|(_, d)| !d.is_null());
-    let mut read: Vec<PartlyRead> = Vec::new();
+    let mut read: Vec<PartialDocument> = Vec::new();
     let mut told = 0;
     for (index, document) in filled {
         let (manifest, faults) = read_document(document, documents.doubt.as_ref());
         let error = |fault| not_a_manifest(file, several.then_some(index + 1), fault);
         told += faults.len();
-        read.push(PartlyRead {
+        read.push(PartialDocument {
             manifest,
             errors: faults.iter().map(error).collect(),
-            unread: faults.iter().flat_map(Fault::fields_unread).collect(),
+            unread: faults.iter().flat_map(FieldError::fields_unread).collect(),
         });
         // Many documents that are none are a file of another kind.
         if told >= FAULTS_TOLD {
@@ -212,7 +212,7 @@ const FAULTS_TOLD: usize = 20;
 
 /// What a document says, and what is wrong with the rest. The reader stops at the first field that it cannot read, so it
 /// reads anew without that one.
-fn read_document(document: &Node, doubt: Option<&ReadError>) -> (Option<VirtualMachine>, Vec<Fault>) {
+fn read_document(document: &Node, doubt: Option<&ReadError>) -> (Option<VirtualMachine>, Vec<FieldError>) {
     let mut faults = Vec::new();
     if let Err(fault) = check_header(document) {
         return (None, vec![fault]);
@@ -235,25 +235,25 @@ fn read_document(document: &Node, doubt: Option<&ReadError>) -> (Option<VirtualM
 }
 
 /// Refuses another program's document, and another version's, before its fields are looked at.
-fn check_header(document: &Node) -> Result<(), Fault> {
+fn check_header(document: &Node) -> Result<(), FieldError> {
     if document.as_mapping().is_none() {
         let wanted = "wants a mapping with apiVersion, kind, metadata and spec";
-        return Err(Fault::at(document.at(), wanted).of(Code::OtherKind));
+        return Err(FieldError::at(document.at(), wanted).of(Code::OtherKind));
     }
     check_word(document, "kind", KIND)?;
     check_word(document, "apiVersion", API_VERSION)
 }
 
-fn check_word(document: &Node, key: &str, known: &str) -> Result<(), Fault> {
+fn check_word(document: &Node, key: &str, known: &str) -> Result<(), FieldError> {
     let Some(value) = document.get(key).filter(|value| !value.is_null()) else {
         return Err(
-            Fault::at(document.at(), format!("{key} is missing; write '{key}: {known}'")).of(Code::OtherKind)
+            FieldError::at(document.at(), format!("{key} is missing; write '{key}: {known}'")).of(Code::OtherKind)
         );
     };
     let message = match value.as_text() {
         Some(text) if text == known => return Ok(()),
         Some(text) => {
-            let guess = match nearest(text, [known]) {
+            let guess = match find_nearest(text, [known]) {
                 Some(near) => did_you_mean(text, near),
                 None => format!("foundry knows '{known}'"),
             };
@@ -261,7 +261,7 @@ fn check_word(document: &Node, key: &str, known: &str) -> Result<(), Fault> {
         }
         None => format!("wants the text '{known}'"),
     };
-    Err(Fault::at(value.at(), message).of(Code::OtherKind).within(Step::Key(key.to_owned()), value.at()))
+    Err(FieldError::at(value.at(), message).of(Code::OtherKind).within(PathStep::Key(key.to_owned()), value.at()))
 }
 
 fn refuse_size(size: usize, file: &str) -> Result<(), LoadError> {
@@ -277,7 +277,7 @@ fn refuse_size(size: usize, file: &str) -> Result<(), LoadError> {
 
 fn not_yaml(file: &str, error: &ReadError) -> LoadError {
     let document = (error.document > 1).then_some(error.document);
-    not_a_manifest(file, document, &Fault::at(error.at, in_words(&error.broken)).of(error.broken.code()))
+    not_a_manifest(file, document, &FieldError::at(error.at, in_words(&error.broken)).of(error.broken.code()))
 }
 
 /// Says a broken rule as the rest of what is said about manifests.
@@ -294,13 +294,13 @@ fn in_words(broken: &BrokenRule) -> String {
     }
 }
 
-fn not_a_manifest(file: &str, document: Option<usize>, fault: &Fault) -> LoadError {
+fn not_a_manifest(file: &str, document: Option<usize>, fault: &FieldError) -> LoadError {
     LoadError::NotAManifest {
         file: file.to_owned(),
         at: fault.at,
         document,
         path: fault.path(),
-        message: printable(&fault.message),
+        message: escape_unseen(&fault.message),
         code: fault.code,
     }
 }
@@ -317,6 +317,6 @@ fn unreadable_text(file: &str, code: Code, message: String) -> LoadError {
 }
 
 fn unreadable(file: &str, error: &io::Error) -> LoadError {
-    let cause = io_cause(error);
+    let cause = describe_io_error(error);
     LoadError::Unreadable { file: file.to_owned(), cause }
 }

@@ -13,10 +13,10 @@ mod shape;
 mod status;
 mod user_data;
 
-pub use crate::yaml::{Position, printable, shortened};
-pub use load::{LoadError, MAX_BYTES, PartlyRead, load, load_file, load_from, read_file};
+pub use crate::yaml::{Position, escape_unseen, shortened};
+pub use load::{LoadError, MAX_BYTES, PartialDocument, load, load_file, load_from, read_file};
 pub use number::Number;
-pub use status::{Address, Condition, Phase, Status};
+pub use status::{VmAddress, Condition, Phase, Status};
 
 use std::collections::BTreeMap;
 

@@ -1,12 +1,12 @@
 //! Turns the arguments of a command line into a source for libvirt.
 
-use super::words::{self, Judged};
-use super::{PoolAuth, PoolType, Source};
+use super::words::{self, CheckedWord};
+use super::{PoolAuth, PoolType, PoolSourceSpec};
 use crate::error::{Code, Error};
 
 /// What somebody wants a pool to be, in words.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Wanted {
+pub struct PoolRequest {
     /// What it is made of, one word, of iSCSI two.
     pub source: Vec<String>,
     /// `--target`: where it is mounted.
@@ -25,13 +25,13 @@ pub struct Wanted {
     pub initiator: Option<String>,
 }
 
-impl Source {
+impl PoolSourceSpec {
     /// Judges what somebody wants.
     ///
     /// # Errors
     /// [`crate::error::Kind::Validation`] with all problems, a line each.
-    pub fn judge(kind: PoolType, wanted: &Wanted) -> Result<Self, Error> {
-        let mut judge = Judge { kind, rest: wanted.clone(), problems: Vec::new() };
+    pub fn judge(kind: PoolType, wanted: &PoolRequest) -> Result<Self, Error> {
+        let mut judge = SourceJudge { kind, rest: wanted.clone(), problems: Vec::new() };
         let source = judge.source();
         judge.refuse_the_rest();
         match source.filter(|_| judge.problems.is_empty()) {
@@ -42,46 +42,46 @@ impl Source {
 }
 
 /// Takes what a type needs and gathers what is wrong with it; what is left over has no meaning for it.
-struct Judge {
+struct SourceJudge {
     kind: PoolType,
-    rest: Wanted,
+    rest: PoolRequest,
     problems: Vec<String>,
 }
 
-impl Judge {
+impl SourceJudge {
     /// Takes everything before it looks at any verdict, so that no problem hides another.
-    fn source(&mut self) -> Option<Source> {
+    fn source(&mut self) -> Option<PoolSourceSpec> {
         match self.kind {
-            PoolType::Dir => Some(Source::Dir { path: self.word("the path of a directory", words::path)? }),
+            PoolType::Dir => Some(PoolSourceSpec::Dir { path: self.word("the path of a directory", words::path)? }),
             PoolType::Fs => {
                 let device = self.word("a block device", words::device);
                 let (target, format) = (self.target(), self.format("auto", &words::FS_FORMATS));
-                Some(Source::Fs { device: device?, target: target?, format: format? })
+                Some(PoolSourceSpec::Fs { device: device?, target: target?, format: format? })
             }
             PoolType::NetFs => self.served(),
             PoolType::Logical => {
-                Some(Source::Logical { group: self.word("a volume group", words::volume_group)? })
+                Some(PoolSourceSpec::Logical { group: self.word("a volume group", words::volume_group)? })
             }
             PoolType::Zfs => {
-                Some(Source::Zfs { dataset: self.word("a ZFS pool or dataset", words::dataset)? })
+                Some(PoolSourceSpec::Zfs { dataset: self.word("a ZFS pool or dataset", words::dataset)? })
             }
             PoolType::Rbd => {
                 let pool = self.word("a Ceph pool", words::ceph_pool);
                 let monitors = self.monitors();
                 let auth = self.auth();
-                Some(Source::Rbd { pool: pool?, monitors: monitors?, auth: auth? })
+                Some(PoolSourceSpec::Rbd { pool: pool?, monitors: monitors?, auth: auth? })
             }
             PoolType::Iscsi => {
                 let portal = self.word("a portal, HOST or HOST:PORT", words::server);
                 let target = self.word("the target's qualified name", words::iqn);
                 let initiator = self.rest.initiator.take().map(|word| words::iqn(&word)).transpose();
                 let (initiator, auth) = (self.note(initiator), self.auth());
-                Some(Source::Iscsi { portal: portal?, target: target?, initiator: initiator?, auth: auth? })
+                Some(PoolSourceSpec::Iscsi { portal: portal?, target: target?, initiator: initiator?, auth: auth? })
             }
         }
     }
 
-    fn served(&mut self) -> Option<Source> {
+    fn served(&mut self) -> Option<PoolSourceSpec> {
         let (format, target) = (self.format("nfs", &words::NETFS_FORMATS), self.target());
         let is_nfs = format.as_deref().is_none_or(|f| matches!(f, "nfs" | "auto"));
         let export = self.word("what is served, HOST:/DIRECTORY", |word| words::export(word, is_nfs));
@@ -90,15 +90,15 @@ impl Judge {
         let version = version.map(|word| words::version(&word)).transpose();
         let version = self.note(version);
         let (server, export) = export?;
-        Some(Source::NetFs { server, export, target: target?, format: format?, version: version? })
+        Some(PoolSourceSpec::NetFs { server, export, target: target?, format: format?, version: version? })
     }
 
-    fn note<T>(&mut self, judged: Judged<T>) -> Option<T> {
+    fn note<T>(&mut self, judged: CheckedWord<T>) -> Option<T> {
         judged.map_err(|problem| self.problems.push(problem)).ok()
     }
 
     /// The next word of the source.
-    fn word<T>(&mut self, what: &str, check: impl FnOnce(&str) -> Judged<T>) -> Option<T> {
+    fn word<T>(&mut self, what: &str, check: impl FnOnce(&str) -> CheckedWord<T>) -> Option<T> {
         if self.rest.source.is_empty() {
             self.problems.push(format!("a pool of type {} needs {what}", self.kind.as_str()));
             return None;
@@ -152,7 +152,7 @@ impl Judge {
     }
 
     fn refuse_the_rest(&mut self) {
-        let Wanted { source, target, format, protocol_version, monitors, auth_user, secret, initiator } =
+        let PoolRequest { source, target, format, protocol_version, monitors, auth_user, secret, initiator } =
             &self.rest;
         let given = [
             ("--target", target.is_some()),

@@ -48,8 +48,8 @@ impl Maker {
             boot: boot_id(),
             pid,
             started: match look(pid) {
-                Seen::Runs { started } => started,
-                Seen::Hidden | Seen::Ended => 0,
+                ProcessState::Runs { started } => started,
+                ProcessState::Hidden | ProcessState::Ended => 0,
             },
             since: since(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -65,9 +65,9 @@ impl Maker {
             return self.before_boot(boot_time());
         }
         match look(self.pid) {
-            Seen::Runs { started } if started == self.started => Liveness::Alive,
-            Seen::Hidden => Liveness::Elsewhere,
-            Seen::Runs { .. } | Seen::Ended => Liveness::Dead,
+            ProcessState::Runs { started } if started == self.started => Liveness::Alive,
+            ProcessState::Hidden => Liveness::Elsewhere,
+            ProcessState::Runs { .. } | ProcessState::Ended => Liveness::Dead,
         }
     }
 
@@ -83,7 +83,7 @@ impl Maker {
 
 /// What can be seen of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Seen {
+enum ProcessState {
     /// It runs; with its start in clock ticks since boot.
     Runs { started: u64 },
     /// There is a process of that number, and this one may not look at it: another user's, with hidepid (proc(5)).
@@ -92,11 +92,11 @@ enum Seen {
     Ended,
 }
 
-fn look(pid: u32) -> Seen {
+fn look(pid: u32) -> ProcessState {
     match fs::read_to_string(format!("/proc/{pid}/stat")) {
-        Ok(stat) => start_time(&stat).map_or(Seen::Ended, |started| Seen::Runs { started }),
-        Err(_) if exists(pid) => Seen::Hidden,
-        Err(_) => Seen::Ended,
+        Ok(stat) => start_time(&stat).map_or(ProcessState::Ended, |started| ProcessState::Runs { started }),
+        Err(_) if exists(pid) => ProcessState::Hidden,
+        Err(_) => ProcessState::Ended,
     }
 }
 
@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn a_process_that_ended_is_dead_even_while_it_is_a_zombie() {
         let mut child = std::process::Command::new("true").spawn().unwrap();
-        let started = if let Seen::Runs { started } = look(child.id()) { started } else { 1 };
+        let started = if let ProcessState::Runs { started } = look(child.id()) { started } else { 1 };
         let maker = Maker { pid: child.id(), started, ..Maker::current() };
         std::thread::sleep(std::time::Duration::from_millis(300));
         assert_eq!(maker.liveness(), Liveness::Dead);

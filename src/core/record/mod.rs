@@ -29,9 +29,9 @@ use uuid::Uuid;
 
 use crate::error::{Error, Kind};
 use crate::manifest::{CloudInit, VirtualMachine};
-use crate::names::{VmName, VmPart, VolumeOf};
-use crate::origin::Origin;
-use crate::text::printable;
+use crate::names::{VmName, VmPart, VolumeNameParts};
+use crate::origin::ImageOrigin;
+use crate::text::escape_unseen;
 use crate::units::Bytes;
 
 /// XML namespace of foundry's metadata in a domain. The first foundry used it too, so one call
@@ -51,7 +51,7 @@ pub struct Record {
     /// volumes that are not its own.
     pub domain: Uuid,
     /// How far it is.
-    pub state: State,
+    pub state: RecordState,
     /// The manifest without its secrets.
     pub manifest: VirtualMachine,
     /// For each secret that was left out, its path in the manifest and a digest of its value, salted by what is in the
@@ -79,13 +79,13 @@ pub struct Record {
     pub image: Option<String>,
     /// Where that image came from, as it was noted when the VM was made. The image may be another by now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub image_origin: Option<Origin>,
+    pub image_origin: Option<ImageOrigin>,
 }
 
 /// How far a VM is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum State {
+pub enum RecordState {
     /// Its volumes are being made.
     Creating,
     /// It is whole.
@@ -99,7 +99,7 @@ pub enum State {
 #[serde(rename_all = "camelCase")]
 pub struct RecordedVolume {
     /// What it is for.
-    pub role: Role,
+    pub role: VolumeRole,
     /// Its pool.
     pub pool: String,
     /// Its name.
@@ -122,9 +122,9 @@ impl RecordedVolume {
     /// The guest's name of the disk, as foundry gives it by what the volume is for.
     pub fn target(&self) -> Option<String> {
         match self.role {
-            Role::Boot => Some("vda".into()),
-            Role::Seed => Some("sda".into()),
-            Role::Data => VmName::target_of_volume(&self.name).map(String::from),
+            VolumeRole::Boot => Some("vda".into()),
+            VolumeRole::Seed => Some("sda".into()),
+            VolumeRole::Data => VmName::target_of_volume(&self.name).map(String::from),
         }
     }
 }
@@ -132,7 +132,7 @@ impl RecordedVolume {
 /// What a volume is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Role {
+pub enum VolumeRole {
     /// `vda`.
     Boot,
     /// `vdb` to `vdz`.
@@ -141,10 +141,10 @@ pub enum Role {
     Seed,
 }
 
-impl Role {
+impl VolumeRole {
     /// What a volume is for, by its name, where that is one that foundry gives to a VM's, whichever VM it is of.
     pub fn of_volume(name: &str) -> Option<Self> {
-        Some(match VolumeOf::read(name)?.part {
+        Some(match VolumeNameParts::parse(name)?.part {
             VmPart::Boot => Self::Boot,
             VmPart::Data(_) => Self::Data,
             VmPart::Seed => Self::Seed,
@@ -199,7 +199,7 @@ impl Owner {
         match (read, version) {
             (_, Some(newer)) if newer > VERSION => Self::Newer(newer),
             (Ok(record), _) => Self::Foundry(Box::new(record)),
-            (Err(e), _) => Self::Unreadable(printable(&e.to_string())),
+            (Err(e), _) => Self::Unreadable(escape_unseen(&e.to_string())),
         }
     }
 
@@ -234,12 +234,12 @@ impl Record {
 
     /// Whether the VM had a seed and has none any more.
     pub fn is_seed_gone(&self) -> bool {
-        self.instance_id.is_some() && !self.volumes.iter().any(|v| v.role == Role::Seed)
+        self.instance_id.is_some() && !self.volumes.iter().any(|v| v.role == VolumeRole::Seed)
     }
 
     /// The same record in another state, `now` being foundry's act.
     #[must_use]
-    pub fn turned(&self, state: State, now: &str) -> Self {
+    pub fn turned(&self, state: RecordState, now: &str) -> Self {
         Self { state, changed_at: now.to_owned(), ..self.clone() }
     }
 }

@@ -5,8 +5,8 @@ use std::fmt;
 use serde_json::Value;
 
 use crate::manifest::KIND;
-use crate::names::nearest;
-use crate::text::printable;
+use crate::names::find_nearest;
+use crate::text::escape_unseen;
 
 /// Words that may stand before a path for the whole document, in any case.
 const DOCUMENT: [&str; 4] = ["virtualmachine", "virtualmachines", "vm", "vms"];
@@ -23,7 +23,7 @@ pub struct Field<'s> {
 
 /// There is no such field.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NoField {
+pub struct UnknownField {
     /// What was asked for, as far as it is known.
     known: String,
     /// The first name that is not.
@@ -32,15 +32,15 @@ pub struct NoField {
     pub meant: Option<String>,
 }
 
-impl fmt::Display for NoField {
+impl fmt::Display for UnknownField {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { known, name, meant: _ } = self;
         let place = if known.is_empty() { format!("a {KIND}") } else { known.clone() };
-        write!(f, "{place} has no field '{}'", printable(name))
+        write!(f, "{place} has no field '{}'", escape_unseen(name))
     }
 }
 
-impl std::error::Error for NoField {}
+impl std::error::Error for UnknownField {}
 
 impl<'s> Field<'s> {
     /// The whole document.
@@ -53,7 +53,7 @@ impl<'s> Field<'s> {
     ///
     /// # Errors
     /// Names the first part that is not there, and what is most like it.
-    pub fn find(schema: &'s Value, path: &str) -> Result<Self, NoField> {
+    pub fn find(schema: &'s Value, path: &str) -> Result<Self, UnknownField> {
         let document = Self::document(schema);
         let mut names = path.split('.').map(|name| name.split('[').next().unwrap_or(name)).peekable();
         names.next_if(|name| DOCUMENT.contains(&name.to_lowercase().as_str()));
@@ -72,13 +72,13 @@ impl<'s> Field<'s> {
         named.next().is_none().then_some(first)
     }
 
-    fn without(&self, name: &str, document: &Self) -> NoField {
+    fn without(&self, name: &str, document: &Self) -> UnknownField {
         let near = |fields: Vec<Self>| {
-            let meant = nearest(name, fields.iter().map(Field::name))?;
+            let meant = find_nearest(name, fields.iter().map(Field::name))?;
             fields.iter().find(|f| f.name() == meant).map(|f| f.path.clone())
         };
         let meant = near(self.fields()).or_else(|| near(document.all()));
-        NoField { known: self.path.clone(), name: name.to_owned(), meant }
+        UnknownField { known: self.path.clone(), name: name.to_owned(), meant }
     }
 
     /// The last part of its path.

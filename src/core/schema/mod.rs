@@ -5,7 +5,7 @@
 
 mod field;
 
-pub use field::{Field, NoField};
+pub use field::{Field, UnknownField};
 
 use schemars::generate::{Contract, SchemaSettings};
 use schemars::transform::{Transform, transform_subschemas};
@@ -28,7 +28,7 @@ pub fn manifest() -> Value {
 /// What a manifest may be, together with the status that foundry writes into it.
 pub fn document() -> Value {
     let mut schema = generate::<VirtualMachine>(Contract::Deserialize);
-    ToBeRead.transform(&mut schema);
+    ReadSchema.transform(&mut schema);
     schema.to_value()
 }
 
@@ -36,7 +36,7 @@ pub fn document() -> Value {
 /// being one that could be read.
 pub fn written<T: JsonSchema>() -> Value {
     let mut schema = generate::<T>(Contract::Serialize);
-    Written.transform(&mut schema);
+    WrittenSchema.transform(&mut schema);
     schema.to_value()
 }
 
@@ -46,15 +46,15 @@ fn generate<T: JsonSchema>(contract: Contract) -> Schema {
     settings.contract = contract;
     settings.inline_subschemas = true;
     let mut schema = settings.into_generator().into_root_schema_for::<T>();
-    Tidy.transform(&mut schema);
+    TidySchema.transform(&mut schema);
     schema
 }
 
 /// Takes out what says nothing to readers: Rust's names of numbers, defaults that are "nothing", and the two ways of
 /// an optional mapping, of which one is null.
-struct Tidy;
+struct TidySchema;
 
-impl Transform for Tidy {
+impl Transform for TidySchema {
     fn transform(&mut self, schema: &mut Schema) {
         merge_optional(schema);
         schema.remove("format");
@@ -90,9 +90,9 @@ fn in_paragraphs(text: &str) -> String {
 
 /// What holds for a document that is read: fields that are required, rules between fields, and that a field whose value
 /// is null counts as left out. Serde knows nothing of it, so that the types say it in words of their own.
-struct ToBeRead;
+struct ReadSchema;
 
-impl Transform for ToBeRead {
+impl Transform for ReadSchema {
     fn transform(&mut self, schema: &mut Schema) {
         for (own, word) in OWN_WORDS {
             if let Some(value) = schema.remove(own) {
@@ -146,9 +146,9 @@ fn allow_null(field: &mut serde_json::Map<String, Value>, allow: bool) {
 }
 
 /// What holds for a document that is written: nothing is asked of it, and texts are written as texts.
-struct Written;
+struct WrittenSchema;
 
-impl Transform for Written {
+impl Transform for WrittenSchema {
     fn transform(&mut self, schema: &mut Schema) {
         ASKED.iter().chain(&["title", "default", "examples"]).for_each(|word| drop(schema.remove(*word)));
         // What a later version adds is no fault.

@@ -13,11 +13,11 @@ use serde_saphyr::granit_parser::{Event, ScalarStyle, StructureStyle, Tag};
 
 use super::broken::{BrokenRule, MAX_DEPTH, MAX_EXPANDED, ReadError, Rules};
 use super::fault::Position;
-use super::node::{Content, Entry, Mapping, Node, Scalar};
+use super::node::{NodeContent, MappingEntry, Mapping, Node, Scalar};
 use super::portable;
 
 /// All documents of a text, empty ones (as a null scalar) included.
-pub struct Documents {
+pub struct ParsedDocuments {
     pub nodes: Vec<Node>,
     /// The first thing, if any, that would be refused in a cloud-config.
     pub doubt: Option<ReadError>,
@@ -33,7 +33,7 @@ pub(super) struct Builder {
     documents: Vec<Node>,
     /// How many documents have begun.
     begun: usize,
-    open: Vec<Open>,
+    open: Vec<OpenNode>,
     anchors: HashMap<usize, Node>,
     /// What the aliases stand for: nodes, bytes.
     aliased: (usize, usize),
@@ -42,32 +42,32 @@ pub(super) struct Builder {
 }
 
 /// A mapping or list whose end has not come yet.
-struct Open {
+struct OpenNode {
     at: Position,
     anchor: usize,
     tag: Option<String>,
     in_brackets: bool,
-    parts: Parts,
+    parts: OpenContent,
 }
 
-enum Parts {
+enum OpenContent {
     List(Vec<Node>),
     Map(OpenMap),
 }
 
 #[derive(Default)]
 struct OpenMap {
-    entries: Vec<Entry>,
+    entries: Vec<MappingEntry>,
     merged: Vec<Node>,
     /// How many merge keys there are.
     merges: usize,
     /// The line of each key, by what tells keys apart.
     lines: HashMap<String, usize>,
-    key: Option<Key>,
+    key: Option<PendingKey>,
 }
 
 /// The key of the entry whose value comes next.
-enum Key {
+enum PendingKey {
     Own(Position, Scalar),
     /// An unquoted `<<`: the value's entries join the mapping (YAML 1.1, type merge).
     Merge,
@@ -100,11 +100,11 @@ impl Builder {
             Event::Scalar(text, style, anchor, tag) => self.scalar(text, style, anchor, tag.as_deref(), at),
             Event::SequenceStart(style, anchor, tag) => {
                 self.refuse(portable::check_collection_tag(tag.as_deref(), "!!seq"), at)?;
-                self.begin(at, anchor, tag.as_deref(), style, Parts::List(Vec::new()))
+                self.begin(at, anchor, tag.as_deref(), style, OpenContent::List(Vec::new()))
             }
             Event::MappingStart(style, anchor, tag) => {
                 self.refuse(portable::check_collection_tag(tag.as_deref(), "!!map"), at)?;
-                self.begin(at, anchor, tag.as_deref(), style, Parts::Map(OpenMap::default()))
+                self.begin(at, anchor, tag.as_deref(), style, OpenContent::Map(OpenMap::default()))
             }
             Event::SequenceEnd | Event::MappingEnd => self.end(),
             _ => Ok(()),
@@ -126,8 +126,8 @@ impl Builder {
         Ok(())
     }
 
-    pub(super) fn finish(self) -> Documents {
-        Documents { nodes: self.documents, doubt: self.doubt }
+    pub(super) fn finish(self) -> ParsedDocuments {
+        ParsedDocuments { nodes: self.documents, doubt: self.doubt }
     }
 
     fn scalar(
@@ -146,7 +146,7 @@ impl Builder {
         self.weigh(1 + text.len(), at)?;
         let (tag, is_text) = split_tag(tag);
         let scalar = Scalar::written(text, plain && !is_text, tag);
-        self.complete(Node::read_at(at, None, Content::Scalar(scalar)), anchor, at)
+        self.complete(Node::read_at(at, None, NodeContent::Scalar(scalar)), anchor, at)
     }
 
     fn begin(
@@ -155,21 +155,21 @@ impl Builder {
         anchor: usize,
         tag: Option<&Tag>,
         style: StructureStyle,
-        parts: Parts,
+        parts: OpenContent,
     ) -> Result<(), ReadError> {
         self.check_depth(1, at)?;
         self.weigh(1, at)?;
         let in_brackets = style == StructureStyle::Flow || self.is_in_brackets();
-        self.open.push(Open { at, anchor, tag: split_tag(tag).0, in_brackets, parts });
+        self.open.push(OpenNode { at, anchor, tag: split_tag(tag).0, in_brackets, parts });
         Ok(())
     }
 
     fn end(&mut self) -> Result<(), ReadError> {
         // The parser pairs its start and end events; were it not to, nothing would be complete.
-        let Some(Open { at, anchor, tag, parts, .. }) = self.open.pop() else { return Ok(()) };
+        let Some(OpenNode { at, anchor, tag, parts, .. }) = self.open.pop() else { return Ok(()) };
         let content = match parts {
-            Parts::List(items) => Content::Sequence(items),
-            Parts::Map(map) => Content::Mapping(map.finish(self.rules)),
+            OpenContent::List(items) => NodeContent::Sequence(items),
+            OpenContent::Map(map) => NodeContent::Mapping(map.finish(self.rules)),
         };
         self.complete(Node::read_at(at, tag, content), anchor, at)
     }
@@ -203,11 +203,11 @@ impl Builder {
                 self.documents.push(node);
                 None
             }
-            Some(Parts::List(items)) => {
+            Some(OpenContent::List(items)) => {
                 items.push(node);
                 None
             }
-            Some(Parts::Map(map)) => map.add(node, at, self.rules),
+            Some(OpenContent::Map(map)) => map.add(node, at, self.rules),
         };
         broken.map_or(Ok(()), |(broken, at)| self.refuse(broken, at))
     }
@@ -232,11 +232,11 @@ impl OpenMap {
     fn add(&mut self, node: Node, at: Position, rules: Rules) -> Option<(BrokenRule, Position)> {
         match self.key.take() {
             None => self.add_key(&node, at, rules).map(|broken| (broken, at)),
-            Some(Key::Own(at, key)) => {
-                self.entries.push(Entry { at: Some(at), key, value: node });
+            Some(PendingKey::Own(at, key)) => {
+                self.entries.push(MappingEntry { at: Some(at), key, value: node });
                 None
             }
-            Some(Key::Merge) => match node.as_sequence() {
+            Some(PendingKey::Merge) => match node.as_sequence() {
                 Some(sources) => sources.iter().find_map(|s| self.merge(s, s.at().unwrap_or(at))),
                 None => self.merge(&node, at),
             },
@@ -244,13 +244,13 @@ impl OpenMap {
     }
 
     fn add_key(&mut self, node: &Node, at: Position, rules: Rules) -> Option<BrokenRule> {
-        let Content::Scalar(key) = node.content() else { return Some(BrokenRule::KeyIsCollection) };
+        let NodeContent::Scalar(key) = node.content() else { return Some(BrokenRule::KeyIsCollection) };
         if key.is_merge() {
-            self.key = Some(Key::Merge);
+            self.key = Some(PendingKey::Merge);
             self.merges += 1;
             return (self.merges > 1).then_some(BrokenRule::MergeTwice);
         }
-        self.key = Some(Key::Own(at, key.clone()));
+        self.key = Some(PendingKey::Own(at, key.clone()));
         match self.lines.insert(identity(key, rules), at.line) {
             Some(first_line) => Some(BrokenRule::KeyTwice { key: key.text().to_owned(), first_line }),
             None => node.is_null().then_some(BrokenRule::NullKey),

@@ -3,7 +3,7 @@
 use serde_saphyr::granit_parser::{self, Marker, Parser};
 
 use super::broken::{BrokenRule, MAX_DEPTH, ReadError, Rules};
-use super::builder::{Builder, Documents};
+use super::builder::{Builder, ParsedDocuments};
 use super::fault::Position;
 use super::node::Node;
 use super::portable;
@@ -23,11 +23,11 @@ pub fn read_documents(text: &str) -> Result<Vec<Node>, ReadError> {
 ///
 /// # Errors
 /// The first thing that is not YAML or that a limit rules out.
-pub fn read_manifests(text: &str) -> Result<Documents, ReadError> {
+pub fn read_manifests(text: &str) -> Result<ParsedDocuments, ReadError> {
     documents(text, Rules::Manifest)
 }
 
-fn documents(text: &str, rules: Rules) -> Result<Documents, ReadError> {
+fn documents(text: &str, rules: Rules) -> Result<ParsedDocuments, ReadError> {
     let options = granit_parser::options! {
         emit_comments: false,
         emit_anchor_events: true,

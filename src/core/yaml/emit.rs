@@ -7,7 +7,7 @@
 
 use std::ops::{Deref, DerefMut};
 
-use super::node::{Content, Mapping, Node};
+use super::node::{NodeContent, Mapping, Node};
 use super::scalar::{Meaning, Scalar, is_open};
 use crate::text::is_unseen;
 
@@ -26,19 +26,19 @@ impl Node {
     }
 
     fn written(&self, literals: bool) -> String {
-        let mut out = Out { text: String::new(), literals };
+        let mut out = YamlOutput { text: String::new(), literals };
         block(&mut out, self, 0);
         out.text
     }
 }
 
 /// What is written so far, and whether texts of lines are written as literals.
-struct Out {
+struct YamlOutput {
     text: String,
     literals: bool,
 }
 
-impl Deref for Out {
+impl Deref for YamlOutput {
     type Target = String;
 
     fn deref(&self) -> &String {
@@ -46,17 +46,17 @@ impl Deref for Out {
     }
 }
 
-impl DerefMut for Out {
+impl DerefMut for YamlOutput {
     fn deref_mut(&mut self) -> &mut String {
         &mut self.text
     }
 }
 
 /// Writes a node whose first line is already indented.
-fn block(out: &mut Out, node: &Node, indent: usize) {
+fn block(out: &mut YamlOutput, node: &Node, indent: usize) {
     match node.content() {
-        Content::Mapping(mapping) if !mapping.is_empty() => entries(out, mapping, indent),
-        Content::Sequence(items) if !items.is_empty() => sequence(out, items, indent),
+        NodeContent::Mapping(mapping) if !mapping.is_empty() => entries(out, mapping, indent),
+        NodeContent::Sequence(items) if !items.is_empty() => sequence(out, items, indent),
         _ => {
             // A literal's lines stand at least one column in, also at the top.
             inline(out, node, indent.max(2));
@@ -65,7 +65,7 @@ fn block(out: &mut Out, node: &Node, indent: usize) {
     }
 }
 
-fn sequence(out: &mut Out, items: &[Node], indent: usize) {
+fn sequence(out: &mut YamlOutput, items: &[Node], indent: usize) {
     for (i, item) in items.iter().enumerate() {
         if i > 0 {
             pad(out, indent);
@@ -75,7 +75,7 @@ fn sequence(out: &mut Out, items: &[Node], indent: usize) {
     }
 }
 
-fn entries(out: &mut Out, mapping: &Mapping, indent: usize) {
+fn entries(out: &mut YamlOutput, mapping: &Mapping, indent: usize) {
     for (i, (key, value)) in mapping.iter().enumerate() {
         if i > 0 {
             pad(out, indent);
@@ -94,7 +94,7 @@ fn entries(out: &mut Out, mapping: &Mapping, indent: usize) {
 }
 
 /// Writes `key:`, or `? key` and `:` where the key is long.
-fn entry_key(out: &mut Out, key: &Scalar, indent: usize) {
+fn entry_key(out: &mut YamlOutput, key: &Scalar, indent: usize) {
     let text = format!("{}{}", tag(key), one_line(key));
     if text.chars().count() > MAX_SIMPLE_KEY {
         out.push_str("? ");
@@ -109,18 +109,18 @@ fn entry_key(out: &mut Out, key: &Scalar, indent: usize) {
 
 fn is_nested(node: &Node) -> bool {
     match node.content() {
-        Content::Scalar(_) => false,
-        Content::Sequence(items) => !items.is_empty(),
-        Content::Mapping(mapping) => !mapping.is_empty(),
+        NodeContent::Scalar(_) => false,
+        NodeContent::Sequence(items) => !items.is_empty(),
+        NodeContent::Mapping(mapping) => !mapping.is_empty(),
     }
 }
 
 /// Writes what stands on the line of its key or dash; `indent` is for the lines of a literal.
-fn inline(out: &mut Out, node: &Node, indent: usize) {
+fn inline(out: &mut YamlOutput, node: &Node, indent: usize) {
     match node.content() {
-        Content::Sequence(_) => out.push_str("[]"),
-        Content::Mapping(_) => out.push_str("{}"),
-        Content::Scalar(scalar) => {
+        NodeContent::Sequence(_) => out.push_str("[]"),
+        NodeContent::Mapping(_) => out.push_str("{}"),
+        NodeContent::Scalar(scalar) => {
             out.push_str(&tag(scalar));
             if out.literals && scalar.meaning() != Meaning::Open && reads_as_literal(scalar.text()) {
                 literal(out, scalar.text(), indent);

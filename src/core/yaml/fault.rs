@@ -4,10 +4,10 @@ use std::fmt;
 
 use serde::de::{self, Expected, Unexpected};
 
-use super::scalar::{Plain, is_open};
+use super::scalar::{PlainValue, is_open};
 use crate::error::Code;
-use crate::names::nearest;
-pub use crate::text::printable;
+use crate::names::find_nearest;
+pub use crate::text::escape_unseen;
 
 /// A place in a text, both counted from 1, columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,7 +26,7 @@ impl fmt::Display for Position {
 
 /// One step of a path into a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub enum PathStep {
     /// A field of a mapping.
     Key(String),
     /// An element of a list.
@@ -38,11 +38,11 @@ pub enum Step {
 /// It is made where the reader fails, without a path; each mapping and list on the way out adds its
 /// own step, so that nothing has to be tracked while all is well.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct FieldError {
     /// Where; `None` until the node around it says so.
     pub at: Option<Position>,
     /// Innermost step first.
-    steps: Vec<Step>,
+    steps: Vec<PathStep>,
     /// What is wrong and what would be right.
     pub message: String,
     /// Which rule is broken: a value of another kind than is wanted, if nothing else is said.
@@ -51,7 +51,7 @@ pub struct Fault {
     meant: Option<String>,
 }
 
-impl Fault {
+impl FieldError {
     /// A fault whose place is known.
     pub fn at(at: impl Into<Option<Position>>, message: impl Into<String>) -> Self {
         Self { at: at.into(), steps: Vec::new(), message: message.into(), code: Code::WrongType, meant: None }
@@ -64,7 +64,7 @@ impl Fault {
     }
 
     /// Says in which node it happened; the innermost one stays.
-    pub fn within(mut self, step: Step, at: impl Into<Option<Position>>) -> Self {
+    pub fn within(mut self, step: PathStep, at: impl Into<Option<Position>>) -> Self {
         self.at = self.at.or(at.into());
         self.steps.push(step);
         self
@@ -77,9 +77,9 @@ impl Fault {
 
     /// The steps to the field that is at fault, outermost first; those into a list end at the list, whose other elements
     /// would have other numbers without one. Empty where it is the whole document.
-    pub fn field(&self) -> Vec<&Step> {
-        let mut steps: Vec<&Step> = self.steps.iter().rev().collect();
-        while steps.pop_if(|last| matches!(last, Step::Index(_))).is_some() {}
+    pub fn field(&self) -> Vec<&PathStep> {
+        let mut steps: Vec<&PathStep> = self.steps.iter().rev().collect();
+        while steps.pop_if(|last| matches!(last, PathStep::Index(_))).is_some() {}
         steps
     }
 
@@ -100,14 +100,14 @@ impl Fault {
         // Of two names of a field the newer one, unless the older one is meant to the letter.
         let fitting = |name: &&&str| !OLDER_NAMES.contains(*name) || field.eq_ignore_ascii_case(name);
         let is_word = NO_MISSPELLING.contains(&field);
-        let near = nearest(field, known.iter().filter(fitting).copied()).filter(|_| !is_word);
+        let near = find_nearest(field, known.iter().filter(fitting).copied()).filter(|_| !is_word);
         let guess = match near {
             Some(near) => did_you_mean(field, near),
             None => format!("known here are {}", known.join(", ")),
         };
         let fault =
             Self { meant: near.map(str::to_owned), ..Self::at(at, format!("unknown field; {guess}")) };
-        fault.of(Code::FieldUnknown).within(Step::Key(field.to_owned()), at)
+        fault.of(Code::FieldUnknown).within(PathStep::Key(field.to_owned()), at)
     }
 }
 
@@ -117,11 +117,11 @@ const OLDER_NAMES: &[&str] = &["sizeGB", "sshPwauth"];
 const NO_MISSPELLING: &[&str] = &["user"];
 
 /// Steps as a path.
-fn written<'a>(steps: impl Iterator<Item = &'a Step>) -> String {
+fn written<'a>(steps: impl Iterator<Item = &'a PathStep>) -> String {
     steps.fold(String::new(), |path, step| match step {
-        Step::Index(index) => format!("{path}[{index}]"),
-        Step::Key(key) if path.is_empty() => printable(&outlined(key)),
-        Step::Key(key) => format!("{path}.{}", printable(&outlined(key))),
+        PathStep::Index(index) => format!("{path}[{index}]"),
+        PathStep::Key(key) if path.is_empty() => escape_unseen(&outlined(key)),
+        PathStep::Key(key) => format!("{path}.{}", escape_unseen(&outlined(key))),
     })
 }
 
@@ -131,15 +131,15 @@ pub fn did_you_mean(word: &str, near: &str) -> String {
     format!("did you mean '{near}'?{case}")
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for FieldError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
 }
 
-impl std::error::Error for Fault {}
+impl std::error::Error for FieldError {}
 
-impl de::Error for Fault {
+impl de::Error for FieldError {
     fn custom<T: fmt::Display>(message: T) -> Self {
         Self::at(None, message.to_string())
     }
@@ -152,7 +152,7 @@ impl de::Error for Fault {
         };
         let found = discreet(found, &wanted);
         let hint = match found {
-            Unexpected::Str(text) if wanted.contains("number") && Plain::of(text).is_number() => {
+            Unexpected::Str(text) if wanted.contains("number") && PlainValue::of(text).is_number() => {
                 " (a number is written without quotes)".to_owned()
             }
             Unexpected::Str(text) if wanted.contains("number") => in_gib(text),
@@ -230,11 +230,11 @@ mod tests {
     #[test]
     fn a_path_grows_from_the_inside_and_the_innermost_place_stays() {
         let (inner, outer) = (Position { line: 3, column: 7 }, Position { line: 1, column: 1 });
-        let fault = <Fault as de::Error>::custom("no")
-            .within(Step::Key("ip".into()), inner)
-            .within(Step::Index(1), outer)
-            .within(Step::Key("networkInterfaces".into()), outer)
-            .within(Step::Key("spec".into()), outer);
+        let fault = <FieldError as de::Error>::custom("no")
+            .within(PathStep::Key("ip".into()), inner)
+            .within(PathStep::Index(1), outer)
+            .within(PathStep::Key("networkInterfaces".into()), outer)
+            .within(PathStep::Key("spec".into()), outer);
         assert_eq!(fault.path(), "spec.networkInterfaces[1].ip");
         assert_eq!(fault.at, Some(inner));
     }
@@ -242,16 +242,16 @@ mod tests {
     #[test]
     fn a_key_cannot_talk_to_the_terminal() {
         let at = Position { line: 1, column: 1 };
-        let fault = Fault::at(at, "no").within(Step::Key("a\u{1b}[2J".into()), at);
+        let fault = FieldError::at(at, "no").within(PathStep::Key("a\u{1b}[2J".into()), at);
         assert_eq!(fault.path(), "a\\u{1b}[2J");
-        let fault = Fault::at(at, "no").within(Step::Key("a\u{202e}b".into()), at);
+        let fault = FieldError::at(at, "no").within(PathStep::Key("a\u{202e}b".into()), at);
         assert_eq!(fault.path(), "a\\u{202e}b");
     }
 
     #[test]
     fn nothing_that_may_be_a_secret_is_quoted() {
         let told =
-            |text, wanted: &str| <Fault as de::Error>::invalid_type(Unexpected::Str(text), &wanted).message;
+            |text, wanted: &str| <FieldError as de::Error>::invalid_type(Unexpected::Str(text), &wanted).message;
         assert_eq!(told("hunter2", "a mapping"), "wants a mapping, got text");
         assert_eq!(told("hunter2", "true or false"), "wants true or false, got text");
         assert_eq!(told("yes", "true or false"), "wants true or false, got the text \"yes\"");

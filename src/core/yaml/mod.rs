@@ -23,7 +23,7 @@ pub use fault::Position;
 
 pub(crate) use broken::BrokenRule;
 pub use documents::read_manifests;
-pub use fault::{Fault, Step, did_you_mean, outlined, printable, shortened};
+pub use fault::{FieldError, PathStep, did_you_mean, outlined, escape_unseen, shortened};
 pub use reader::read;
 
 use serde::Serialize;

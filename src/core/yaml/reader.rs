@@ -11,15 +11,15 @@ use serde::de::value::StrDeserializer;
 use serde::de::{self, Deserialize, DeserializeSeed, IntoDeserializer, Unexpected, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::fault::{Fault, Step};
-use super::node::{Content, Entry, Node};
-use super::scalar::Plain;
+use super::fault::{FieldError, PathStep};
+use super::node::{NodeContent, MappingEntry, Node};
+use super::scalar::PlainValue;
 
 /// Reads a value from a tree.
 ///
 /// # Errors
 /// The first wrong type or unknown field.
-pub fn read<'de, T: Deserialize<'de>>(node: &Node) -> Result<T, Fault> {
+pub fn read<'de, T: Deserialize<'de>>(node: &Node) -> Result<T, FieldError> {
     T::deserialize(Reader(node)).map_err(|mut fault| {
         fault.at = fault.at.or(node.at());
         fault
@@ -35,40 +35,40 @@ struct Reader<'a>(&'a Node);
 impl Reader<'_> {
     fn found(&self) -> Unexpected<'_> {
         match self.0.content() {
-            Content::Sequence(_) => Unexpected::Seq,
-            Content::Mapping(_) => Unexpected::Map,
-            Content::Scalar(scalar) => match scalar.to_foundry() {
-                Plain::Null => Unexpected::Unit,
-                Plain::Bool(value) => Unexpected::Bool(value),
-                Plain::Whole(value) => Unexpected::Signed(value),
-                Plain::Real(value) => Unexpected::Float(value),
-                Plain::Text => Unexpected::Str(scalar.text()),
+            NodeContent::Sequence(_) => Unexpected::Seq,
+            NodeContent::Mapping(_) => Unexpected::Map,
+            NodeContent::Scalar(scalar) => match scalar.to_foundry() {
+                PlainValue::Null => Unexpected::Unit,
+                PlainValue::Bool(value) => Unexpected::Bool(value),
+                PlainValue::Whole(value) => Unexpected::Signed(value),
+                PlainValue::Real(value) => Unexpected::Float(value),
+                PlainValue::Text => Unexpected::Str(scalar.text()),
             },
         }
     }
 
-    fn refuse<T>(&self, wanted: &str) -> Result<T, Fault> {
+    fn refuse<T>(&self, wanted: &str) -> Result<T, FieldError> {
         Err(de::Error::invalid_type(self.found(), &wanted))
     }
 
-    fn refuse_tag(&self) -> Result<(), Fault> {
+    fn refuse_tag(&self) -> Result<(), FieldError> {
         match self.0.tag() {
             // Not named: a password may begin with `!`.
-            Some(_) => Err(Fault::at(self.0.at(), TAG)),
+            Some(_) => Err(FieldError::at(self.0.at(), TAG)),
             None => Ok(()),
         }
     }
 
-    fn entries(&self) -> Result<&[Entry], Fault> {
+    fn entries(&self) -> Result<&[MappingEntry], FieldError> {
         self.refuse_tag()?;
         self.0.as_mapping().map_or_else(|| self.refuse("a mapping"), |mapping| Ok(mapping.entries()))
     }
 }
 
 impl<'de> de::Deserializer<'de> for Reader<'_> {
-    type Error = Fault;
+    type Error = FieldError;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FieldError> {
         self.refuse_tag()?;
         match self.found() {
             Unexpected::Unit => visitor.visit_unit(),
@@ -81,7 +81,7 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
         }
     }
 
-    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FieldError> {
         self.refuse_tag()?;
         match self.found() {
             Unexpected::Bool(value) => visitor.visit_bool(value),
@@ -89,7 +89,7 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
         }
     }
 
-    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FieldError> {
         self.refuse_tag()?;
         match self.0.as_text() {
             Some(text) if !self.0.is_null() => visitor.visit_str(text),
@@ -97,25 +97,25 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
         }
     }
 
-    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FieldError> {
         self.deserialize_string(visitor)
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FieldError> {
         self.refuse_tag()?;
         if self.0.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FieldError> {
         self.refuse_tag()?;
         match self.0.as_sequence() {
-            Some(items) => visitor.visit_seq(Items(items.iter().enumerate())),
+            Some(items) => visitor.visit_seq(SequenceReader(items.iter().enumerate())),
             None => self.refuse("a list"),
         }
     }
 
-    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        visitor.visit_map(Fields::new(self.entries()?.iter().collect()))
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FieldError> {
+        visitor.visit_map(MappingReader::new(self.entries()?.iter().collect()))
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -123,25 +123,25 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
         _name: &'static str,
         known: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Fault> {
+    ) -> Result<V::Value, FieldError> {
         let entries = self.entries()?;
         if let Some(stray) = entries.iter().find(|e| !known.contains(&e.key.text())) {
-            return Err(Fault::unknown_field(stray.at, stray.key.text(), known));
+            return Err(FieldError::unknown_field(stray.at, stray.key.text(), known));
         }
         // Behind a tag there may be nothing: `password: !secret`. That is no field left out, but a mistake.
-        let given = |e: &&Entry| !e.value.is_null() || e.value.tag().is_some();
-        visitor.visit_map(Fields::new(entries.iter().filter(given).collect()))
+        let given = |e: &&MappingEntry| !e.value.is_null() || e.value.tag().is_some();
+        visitor.visit_map(MappingReader::new(entries.iter().filter(given).collect()))
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
         _name: &'static str,
         visitor: V,
-    ) -> Result<V::Value, Fault> {
+    ) -> Result<V::Value, FieldError> {
         visitor.visit_newtype_struct(self)
     }
 
-    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FieldError> {
         visitor.visit_unit()
     }
 
@@ -151,46 +151,46 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
     }
 }
 
-struct Items<I>(I);
+struct SequenceReader<I>(I);
 
-impl<'de, 'a, I: Iterator<Item = (usize, &'a Node)>> de::SeqAccess<'de> for Items<I> {
-    type Error = Fault;
+impl<'de, 'a, I: Iterator<Item = (usize, &'a Node)>> de::SeqAccess<'de> for SequenceReader<I> {
+    type Error = FieldError;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Fault> {
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, FieldError> {
         let Some((index, node)) = self.0.next() else { return Ok(None) };
-        seed.deserialize(Reader(node)).map(Some).map_err(|f| f.within(Step::Index(index), node.at()))
+        seed.deserialize(Reader(node)).map(Some).map_err(|f| f.within(PathStep::Index(index), node.at()))
     }
 }
 
-struct Fields<'a> {
-    rest: std::vec::IntoIter<&'a Entry>,
-    current: Option<&'a Entry>,
+struct MappingReader<'a> {
+    rest: std::vec::IntoIter<&'a MappingEntry>,
+    current: Option<&'a MappingEntry>,
 }
 
-impl<'a> Fields<'a> {
-    fn new(entries: Vec<&'a Entry>) -> Self {
+impl<'a> MappingReader<'a> {
+    fn new(entries: Vec<&'a MappingEntry>) -> Self {
         Self { rest: entries.into_iter(), current: None }
     }
 }
 
-impl<'de> de::MapAccess<'de> for Fields<'_> {
-    type Error = Fault;
+impl<'de> de::MapAccess<'de> for MappingReader<'_> {
+    type Error = FieldError;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Fault> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, FieldError> {
         self.current = self.rest.next();
         let Some(entry) = self.current else { return Ok(None) };
-        let key: StrDeserializer<'_, Fault> = entry.key.text().into_deserializer();
+        let key: StrDeserializer<'_, FieldError> = entry.key.text().into_deserializer();
         seed.deserialize(key)
             .map(Some)
-            .map_err(|f| f.within(Step::Key(entry.key.text().to_owned()), entry.at))
+            .map_err(|f| f.within(PathStep::Key(entry.key.text().to_owned()), entry.at))
     }
 
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, FieldError> {
         let Some(entry) = self.current else {
             return Err(de::Error::custom("a value was asked for before its key"));
         };
         seed.deserialize(Reader(&entry.value))
-            .map_err(|f| f.within(Step::Key(entry.key.text().to_owned()), entry.value.at()))
+            .map_err(|f| f.within(PathStep::Key(entry.key.text().to_owned()), entry.value.at()))
     }
 }
 
@@ -200,7 +200,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn read_text<'de, T: Deserialize<'de>>(text: &str) -> Result<T, Fault> {
+    fn read_text<'de, T: Deserialize<'de>>(text: &str) -> Result<T, FieldError> {
         read(&super::super::read_manifests(text).unwrap().nodes[0])
     }
 

@@ -11,7 +11,7 @@ use crate::vm::lookup::or_taken_away;
 use crate::{Context, Event};
 use foundry_core::domain_xml;
 use foundry_core::error::{Advice, Error, Verb};
-use foundry_core::plan::DataDisk;
+use foundry_core::plan::DataDiskPlan;
 use foundry_core::record::{Liveness, Record, RecordedVolume};
 use foundry_core::units::GIB;
 use foundry_host::diagnosis::Asked;
@@ -24,7 +24,7 @@ pub struct Attached {
     /// The VM.
     pub vm: String,
     /// The disk.
-    pub disk: DataDisk,
+    pub disk: DataDiskPlan,
     /// Its volume.
     pub volume: RecordedVolume,
     /// Whether a running guest has it already.
@@ -104,7 +104,7 @@ fn build(context: &Context, job: &Job, made: &mut Made) -> Result<(), Error> {
     context.done(format!("Volume '{}' made", job.volume.name));
     context.cancel.check()?;
     if let Some(reach) = job.reach {
-        let xml = domain_xml::data_disk(&job.disk, &job.source)?;
+        let xml = domain_xml::render_data_disk(&job.disk, &job.source)?;
         made.plugged = true;
         let domain = &job.subject.domain;
         let asked = Asked { vm: domain.name.clone(), uuid: domain.uuid.to_string(), ..Asked::default() };

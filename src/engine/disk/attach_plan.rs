@@ -8,11 +8,11 @@ use crate::preflight::storage::{self, EMPTY_QCOW2, ReadyPool};
 use crate::storage::backend::Medium;
 use crate::storage::usage;
 use crate::vm::plan_destroy::differs_from_plan;
-use foundry_core::domain_xml::DiskSource;
+use foundry_core::domain_xml::DiskLocation;
 use foundry_core::error::{Code, Error};
 use foundry_core::names::{DiskSerial, DiskTarget, PoolName, VmName};
-use foundry_core::plan::{DataDisk, DiskFormat};
-use foundry_core::record::{Liveness, Maker, RecordedVolume, Role};
+use foundry_core::plan::{DataDiskPlan, DiskFormat};
+use foundry_core::record::{Liveness, Maker, RecordedVolume, VolumeRole};
 use foundry_core::units::Bytes;
 use foundry_host::libvirt_xml::DomainDescription;
 use foundry_host::{Affect, Pool, Volume};
@@ -37,11 +37,11 @@ pub struct Request<'a> {
 /// Everything that is decided before the first change.
 pub(super) struct Job {
     pub(super) subject: Subject,
-    pub(super) disk: DataDisk,
+    pub(super) disk: DataDiskPlan,
     pub(super) volume: RecordedVolume,
     pub(super) pool: ReadyPool,
     /// How the domain's XML refers to the volume.
-    pub(super) source: DiskSource,
+    pub(super) source: DiskLocation,
     /// What the volume takes at once.
     pub(super) allocation: Bytes,
     /// Whether an earlier run, which was broken off, made the volume.
@@ -53,10 +53,10 @@ pub(super) struct Job {
 
 impl Job {
     /// The disk, as the volume that is there says.
-    pub(super) fn disk_as(&self, volume: &Volume) -> DataDisk {
+    pub(super) fn disk_as(&self, volume: &Volume) -> DataDiskPlan {
         let known = DiskFormat::ALL.into_iter().find(|f| f.as_str() == volume.format);
         let format = known.unwrap_or(self.disk.format);
-        DataDisk { size: volume.capacity, format, ..self.disk.clone() }
+        DataDiskPlan { size: volume.capacity, format, ..self.disk.clone() }
     }
 }
 
@@ -80,7 +80,7 @@ pub(super) fn prepare(context: &Context, request: &Request<'_>) -> Result<Job, E
     if let Some(found) = found.filter(|p| p.active && !volume_is_there) {
         check_room(context, &found, medium, request.size)?;
     }
-    let disk = DataDisk {
+    let disk = DataDiskPlan {
         volume: volume
             .name
             .parse()
@@ -107,7 +107,7 @@ fn places(subject: &Subject, target: &str, at_next_start: bool) -> (bool, Option
 /// The pool of the VM's other disks.
 fn ready_pool(context: &Context, subject: &Subject) -> Result<(ReadyPool, Medium, Option<Pool>), Error> {
     let volumes = &subject.record.volumes;
-    let boot = volumes.iter().find(|v| v.role == Role::Boot).or(volumes.first());
+    let boot = volumes.iter().find(|v| v.role == VolumeRole::Boot).or(volumes.first());
     let name = match boot {
         Some(volume) => volume
             .pool
@@ -198,7 +198,7 @@ fn exists(pool: &str, volume: &str) -> Error {
 /// were kept keep their names.
 fn next_target(context: &Context, subject: &Subject, pool: &ReadyPool) -> Result<DiskTarget, Error> {
     let taken = subject.targets();
-    for target in DiskTarget::all().filter(|t| !taken.iter().any(|taken| taken == t.as_str())) {
+    for target in DiskTarget::all_targets().filter(|t| !taken.iter().any(|taken| taken == t.as_str())) {
         if context.host.volume(&pool.name, &volume_name(subject, &target)?)?.is_none() {
             return Ok(target);
         }
@@ -232,7 +232,7 @@ fn planned_volume(
 ) -> Result<RecordedVolume, Error> {
     let name = volume_name(subject, target)?;
     Ok(RecordedVolume {
-        role: Role::Data,
+        role: VolumeRole::Data,
         pool: pool.name.clone(),
         path: storage::volume_path(&pool.target, &name),
         name,

@@ -20,8 +20,8 @@ use crate::vm::lookup::or_taken_away;
 use crate::vm::plan_destroy::differs_from_plan;
 use crate::{Context, Event};
 use foundry_core::error::{Advice, Code, Error, Verb};
-use foundry_core::record::{Liveness, Record, RecordedVolume, Role};
-use foundry_core::text::shell_word;
+use foundry_core::record::{Liveness, Record, RecordedVolume, VolumeRole};
+use foundry_core::text::quote_for_shell;
 use foundry_host::libvirt_xml::{DiskDevice, DiskSource};
 use foundry_host::{Affect, View, Volume};
 
@@ -82,8 +82,8 @@ pub fn survey(context: &Context, vm: &str, disk: &str, keep: bool) -> Result<Det
 fn check(context: &Context, subject: &Subject, found: &Found, keep: bool) -> Result<(), Error> {
     let (vm, target) = (subject.name(), &found.target);
     let what = match found.recorded.as_ref().map(|r| r.role) {
-        Some(Role::Boot) => Some("its boot disk"),
-        Some(Role::Seed) => Some("its cloud-init seed"),
+        Some(VolumeRole::Boot) => Some("its boot disk"),
+        Some(VolumeRole::Seed) => Some("its cloud-init seed"),
         _ if found.described().is_some_and(|d| d.device != DiskDevice::Disk) => Some("no hard disk"),
         _ => None,
     };
@@ -144,7 +144,7 @@ fn check_mounted(context: &Context, subject: &Subject, found: &Found) -> Result<
         Code::DiskBusy,
         format!("disk '{target}' of VM '{vm}' is mounted in the guest at {}", mounts.join(", ")),
     )
-    .hint(format!("in the guest: umount {}", shell_word(first))))
+    .hint(format!("in the guest: umount {}", quote_for_shell(first))))
 }
 
 /// Where a disk is mounted, by the agent's answer to `guest-get-fsinfo` (QEMU Guest Agent Protocol
@@ -249,7 +249,7 @@ fn doomed(volume: Volume) -> Doomed {
         name: volume.name,
         path: volume.path,
         capacity: volume.capacity,
-        role: Some(Role::Data),
+        role: Some(VolumeRole::Data),
     }
 }
 
@@ -302,7 +302,7 @@ fn reclaim(context: &Context, detachment: &Detachment, error: Error) -> Error {
     let Some(recorded) = detachment.found.recorded.clone().filter(|_| detachment.keep) else { return error };
     let put_back = |record: &mut Record| {
         if !record.volumes.iter().any(|v| v.pool == recorded.pool && v.name == recorded.name) {
-            let at = record.volumes.iter().position(|v| v.role == Role::Seed);
+            let at = record.volumes.iter().position(|v| v.role == VolumeRole::Seed);
             record.volumes.insert(at.unwrap_or(record.volumes.len()), recorded.clone());
         }
     };

@@ -9,9 +9,9 @@ use crate::storage::file_locks;
 use crate::vm::ages::Ages;
 use crate::vm::lookup::{absent, find};
 use foundry_core::error::{Advice, Code, Error};
-use foundry_core::names::nearest;
-use foundry_core::record::{Liveness, Owner, Record, RecordedVolume, State};
-use foundry_core::text::shell_word;
+use foundry_core::names::find_nearest;
+use foundry_core::record::{Liveness, Owner, Record, RecordedVolume, RecordState};
+use foundry_core::text::quote_for_shell;
 use foundry_host::libvirt_xml::{DiskDescription, DomainDescription};
 use foundry_host::{Domain, DomainState, View};
 
@@ -109,7 +109,7 @@ impl Subject {
             return Ok(self.found(named.to_owned(), None));
         }
         let error = refused(Code::DiskMissing, format!("VM '{}' has no disk '{word}'", self.name()));
-        let hint = match nearest(word, targets.iter().map(String::as_str)) {
+        let hint = match find_nearest(word, targets.iter().map(String::as_str)) {
             Some(near) => format!("did you mean '{near}'? It has {}", targets.join(", ")),
             None => format!("it has {}", targets.join(", ")),
         };
@@ -191,7 +191,7 @@ impl Found {
         let place = other.source.path().unwrap_or("another volume");
         let error =
             refused(Code::DiskNotOwn, format!("disk '{target}' of VM '{vm}' is not on its own volume"));
-        let (vm, word) = (of.domain.shell_name(), shell_word(&other.target));
+        let (vm, word) = (of.domain.shell_name(), quote_for_shell(&other.target));
         let is_known = self.live.as_ref().is_some_and(|d| d.backing_chain.contains(&recorded.path));
         let is_snapshot = is_known || backing_chain::lies_on(context, place, recorded)?;
         Ok(match is_snapshot {
@@ -199,7 +199,7 @@ impl Found {
             true => error.because(format!("it is on {place}, which an external snapshot made")).hint(format!(
                 "virsh blockcommit {vm} {word} --active --pivot --base {} brings it back into the volume while the VM runs; \
                  without --base it would go into the image below",
-                shell_word(recorded.path.as_str())
+                quote_for_shell(recorded.path.as_str())
             )),
             false => error
                 .because(format!("it is on {place}, and volume '{}' was made for it", recorded.name))
@@ -224,14 +224,14 @@ fn whole_record(domain: &Domain) -> Result<Record, Error> {
     let name = &domain.name;
     match domain.owner() {
         Owner::Foundry(record) => match record.state {
-            State::Created => Ok(*record),
-            State::Destroying => Err(refused(Code::HalfDestroyed, format!("VM '{name}' is half destroyed"))
+            RecordState::Created => Ok(*record),
+            RecordState::Destroying => Err(refused(Code::HalfDestroyed, format!("VM '{name}' is half destroyed"))
                 .hint(Advice::from(destroy(domain, false)).text(" finishes it"))),
-            State::Creating if record.maker.liveness() == Liveness::Dead => {
+            RecordState::Creating if record.maker.liveness() == Liveness::Dead => {
                 Err(refused(Code::HalfCreated, format!("the creation of VM '{name}' was interrupted"))
                     .hint(interrupted_creation(domain)))
             }
-            State::Creating => {
+            RecordState::Creating => {
                 Err(refused(Code::BeingCreated, format!("VM '{name}' is being created")).hint("wait for it"))
             }
         },

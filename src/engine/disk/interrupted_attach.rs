@@ -12,7 +12,7 @@ use crate::Context;
 use crate::vm::destroy::Doomed;
 use foundry_core::error::{Advice, Code, Error, Verb};
 use foundry_core::names::DiskTarget;
-use foundry_core::plan::{DataDisk, DiskFormat};
+use foundry_core::plan::{DataDiskPlan, DiskFormat};
 use foundry_core::record::{Liveness, RecordedVolume};
 use foundry_host::{Domain, Volume};
 
@@ -37,7 +37,7 @@ enum Outcome {
 #[derive(Debug)]
 struct Plugged {
     domain: Domain,
-    disk: DataDisk,
+    disk: DataDiskPlan,
     volume: RecordedVolume,
 }
 
@@ -113,11 +113,11 @@ fn plugged(
 }
 
 /// The disk as its user would have written it.
-fn disk(target: &str, volume: &Volume, serial: Option<&str>) -> Result<DataDisk, String> {
+fn disk(target: &str, volume: &Volume, serial: Option<&str>) -> Result<DataDiskPlan, String> {
     let unfit = |e: foundry_core::names::NameError| format!("has a name that foundry would not give: it {e}");
     let target: DiskTarget = target.parse().map_err(unfit)?;
     let serial = serial.filter(|serial| *serial != target.as_str());
-    Ok(DataDisk {
+    Ok(DataDiskPlan {
         volume: volume.name.parse().map_err(unfit)?,
         size: volume.capacity,
         format: DiskFormat::ALL.into_iter().find(|f| f.as_str() == volume.format).unwrap_or(DiskFormat::Raw),

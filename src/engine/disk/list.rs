@@ -8,7 +8,7 @@ use crate::disk::own_disk::{disk_on, follow_moves, is_on, recorded_of};
 use crate::storage::usage;
 use crate::vm::lookup::{absent, find_to_show};
 use foundry_core::error::Error;
-use foundry_core::record::{RecordedVolume, Role};
+use foundry_core::record::{RecordedVolume, VolumeRole};
 use foundry_core::units::Bytes;
 use foundry_host::libvirt_xml::{DiskDescription, DiskDevice, DiskSource, DomainDescription};
 use foundry_host::{Domain, View, Volume};
@@ -23,7 +23,7 @@ pub struct Disk {
     pub device: String,
     /// What it is for, as foundry's record has it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub role: Option<Role>,
+    pub role: Option<VolumeRole>,
     /// When the guest has it.
     pub presence: Presence,
     /// The pool of its volume, where it is in one that is started.

@@ -6,7 +6,7 @@ use crate::{Context, lock};
 use foundry_core::error::{Code, Error};
 use foundry_core::manifest::{DataDisk, Number, Spec};
 use foundry_core::plan;
-use foundry_core::record::{Owner, Record, RecordedVolume, Role, State};
+use foundry_core::record::{Owner, Record, RecordedVolume, VolumeRole, RecordState};
 use foundry_core::units::{Bytes, GIB};
 use foundry_host::{Domain, HostError};
 
@@ -79,7 +79,7 @@ fn find(context: &Context, domain: &Domain) -> Result<(Domain, Record), Error> {
     let name = &domain.name;
     let now = context.host.domain(name)?.filter(|d| d.uuid == domain.uuid).ok_or_else(|| taken_away(name))?;
     match now.owner() {
-        Owner::Foundry(record) if record.state == State::Created => Ok((now, *record)),
+        Owner::Foundry(record) if record.state == RecordState::Created => Ok((now, *record)),
         Owner::Foundry(_) => Err(Error::new(Code::HalfDestroyed, format!("VM '{name}' is being destroyed"))),
         _ => Err(Error::new(
             Code::ChangedMeanwhile,
@@ -107,7 +107,7 @@ pub(super) fn remove_disk(spec: &mut Spec, target: &str) {
 }
 
 /// Puts a data disk into the manifest, in the order of the devices.
-pub(super) fn add_disk(spec: &mut Spec, disk: &plan::DataDisk) {
+pub(super) fn add_disk(spec: &mut Spec, disk: &plan::DataDiskPlan) {
     if spec.data_disks.iter().any(|d| d.device.as_deref() == Some(disk.target.as_str())) {
         return;
     }
@@ -134,7 +134,7 @@ pub(super) fn set_size(record: &mut Record, disk: &RecordedVolume, size: Bytes) 
     let data = spec.data_disks.iter_mut().find(|d| target.is_some() && d.device.as_deref() == target);
     let sizes = match data {
         Some(disk) => Some((&mut disk.size_gb, &mut disk.size_gib)),
-        None if disk.role == Role::Boot => spec.boot_disk.as_mut().map(|d| (&mut d.size_gb, &mut d.size_gib)),
+        None if disk.role == VolumeRole::Boot => spec.boot_disk.as_mut().map(|d| (&mut d.size_gb, &mut d.size_gib)),
         None => None,
     };
     let Some((size_gb, size_gib)) = sizes else { return };
@@ -153,6 +153,6 @@ fn gib(size: Bytes) -> Number {
 
 /// Puts a volume before the seed, as a creation has it.
 pub(super) fn insert_volume(record: &mut Record, volume: RecordedVolume) {
-    let at = record.volumes.iter().position(|v| v.role == Role::Seed).unwrap_or(record.volumes.len());
+    let at = record.volumes.iter().position(|v| v.role == VolumeRole::Seed).unwrap_or(record.volumes.len());
     record.volumes.insert(at, volume);
 }

@@ -14,9 +14,9 @@ use crate::storage::usage::Usage;
 use crate::vm::lookup::or_taken_away;
 use crate::{Context, Event, lock};
 use foundry_core::error::{Advice, Code, Error, Verb};
-use foundry_core::record::{RecordedVolume, Role};
-use foundry_core::text::shell_word;
-use foundry_core::units::{Bytes, GIB, SizeWish};
+use foundry_core::record::{RecordedVolume, VolumeRole};
+use foundry_core::text::quote_for_shell;
+use foundry_core::units::{Bytes, GIB, SizeRequest};
 use foundry_host::libvirt_xml::DiskDevice;
 use foundry_host::{Domain, Pool, View, Volume};
 
@@ -36,7 +36,7 @@ pub struct Resized {
     /// The serial number that the guest reads.
     pub serial: Option<String>,
     /// What it is for.
-    pub role: Role,
+    pub role: VolumeRole,
     /// What it had; the same as `to` where there was nothing to do.
     pub from: Bytes,
     /// What it has.
@@ -52,7 +52,7 @@ pub struct Resized {
 /// # Errors
 /// [`foundry_core::error::Kind::Validation`] for a size smaller than it has, [`foundry_core::error::Kind::Vm`] and [`foundry_core::error::Kind::Storage`] for what stands
 /// in the way, before anything is changed; else the host's, with what became of the disk.
-pub fn resize(context: &Context, vm: &str, disk: &str, wish: SizeWish) -> Result<Resized, Error> {
+pub fn resize(context: &Context, vm: &str, disk: &str, wish: SizeRequest) -> Result<Resized, Error> {
     let subject = Subject::look(context, vm)?;
     let found = subject.disk(disk)?;
     resize_found(context, &subject, found, wish).map_err(|e| or_taken_away(context, &subject.domain, e))
@@ -62,7 +62,7 @@ fn resize_found(
     context: &Context,
     subject: &Subject,
     found: Found,
-    wish: SizeWish,
+    wish: SizeRequest,
 ) -> Result<Resized, Error> {
     let volume = growable(context, subject, &found)?;
     let size = wanted(subject, &found, &volume, wish)?;
@@ -89,7 +89,7 @@ fn resize_found(
     Ok(Resized {
         vm: subject.name().to_owned(),
         serial: found.described().and_then(|d| d.serial.clone()),
-        role: found.recorded.map_or(Role::Data, |r| r.role),
+        role: found.recorded.map_or(VolumeRole::Data, |r| r.role),
         target: found.target,
         from: volume.capacity,
         to: size,
@@ -111,7 +111,7 @@ fn growable(context: &Context, subject: &Subject, found: &Found) -> Result<Volum
     let vm = subject.name();
     let target = &found.target;
     let is_cdrom = found.described().is_some_and(|d| d.device != DiskDevice::Disk);
-    if is_cdrom || found.recorded.as_ref().is_some_and(|r| r.role == Role::Seed) {
+    if is_cdrom || found.recorded.as_ref().is_some_and(|r| r.role == VolumeRole::Seed) {
         return Err(refused(
             Code::DiskNotOwn,
             format!("disk '{target}' of VM '{vm}' is a CD-ROM, which does not grow"),
@@ -163,20 +163,20 @@ pub(super) fn existing_volume(context: &Context, recorded: &RecordedVolume) -> R
 }
 
 /// The size that it is to have; at least the one that it has.
-fn wanted(subject: &Subject, found: &Found, volume: &Volume, wish: SizeWish) -> Result<Bytes, Error> {
+fn wanted(subject: &Subject, found: &Found, volume: &Volume, wish: SizeRequest) -> Result<Bytes, Error> {
     let has = volume.capacity;
     let wrong = |code, message: String| Error::new(code, message).unchanged();
     let name = format!("disk '{}' of VM '{}'", found.target, subject.name());
     let size = match wish {
-        SizeWish::To(size) => size,
-        SizeWish::By(more) if !has.0.is_multiple_of(GIB) => {
+        SizeRequest::To(size) => size,
+        SizeRequest::By(more) if !has.0.is_multiple_of(GIB) => {
             return Err(wrong(
                 Code::NumberUnfit,
                 format!("{name} has {} bytes, which is not a whole number of GiB", has.0),
             )
             .hint(format!("say how large it is to be: {}GiB", has.saturating_add(more).0 / GIB)));
         }
-        SizeWish::By(more) => Bytes::from_gib(has.saturating_add(more).0 / GIB)
+        SizeRequest::By(more) => Bytes::from_gib(has.saturating_add(more).0 / GIB)
             .ok_or_else(|| wrong(Code::NumberUnfit, format!("{name} would be larger than a disk can be")))?,
     };
     if size < has {
@@ -219,7 +219,7 @@ pub(crate) fn check_snapshots(context: &Context, subject: &Subject, why: &str) -
         .hint(format!(
             "if nobody wants to go back to it, virsh snapshot-delete {} {} removes one; the disks stay as they are now",
             subject.domain.shell_name(),
-            shell_word(first)
+            quote_for_shell(first)
         )))
 }
 
@@ -233,7 +233,7 @@ pub(super) fn check_block_job(context: &Context, subject: &Subject, found: &Foun
     Err(refused(Code::DiskBusy, format!("a block job works on disk '{target}' of VM '{vm}'")).hint(format!(
         "virsh blockjob {} {} shows it; wait for its end",
         subject.domain.shell_name(),
-        shell_word(target)
+        quote_for_shell(target)
     )))
 }
 
@@ -250,11 +250,11 @@ fn has_block_job(context: &Context, subject: &Subject, target: &str) -> Result<b
 
 /// Neither LVM's volumes nor ZFS's are grown by libvirt.
 fn check_growing(pool: &Pool, volume: &Volume, size: Bytes) -> Result<(), Error> {
-    let path = shell_word(&volume.path);
+    let path = quote_for_shell(&volume.path);
     let by_hand = match Medium::of(&pool.kind) {
         Some(Medium::Lvm) => format!("lvextend --size {}b {path}", size.0),
         Some(Medium::Zfs) => {
-            format!("zfs set volsize={} {}", size.0, shell_word(volume.path.trim_start_matches("/dev/zvol/")))
+            format!("zfs set volsize={} {}", size.0, quote_for_shell(volume.path.trim_start_matches("/dev/zvol/")))
         }
         Some(Medium::Files | Medium::Ceph) | None => return Ok(()),
     };

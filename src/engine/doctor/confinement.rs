@@ -3,7 +3,7 @@
 use super::Check;
 use super::facts::Facts;
 use foundry_core::error::Code;
-use foundry_core::text::shell_word;
+use foundry_core::text::quote_for_shell;
 use foundry_host::diagnosis::advice::{LABELLED_MOUNT, label_pattern};
 
 const NAME: &str = "confinement";
@@ -85,8 +85,8 @@ fn with_selinux(facts: &Facts) -> Vec<Check> {
         } else {
             check.todo(format!(
                 "semanage fcontext -a -t virt_image_t {} && restorecon -R {}",
-                shell_word(&format!("{}(/.*)?", label_pattern(path))),
-                shell_word(path)
+                quote_for_shell(&format!("{}(/.*)?", label_pattern(path))),
+                quote_for_shell(path)
             ))
         });
     }

@@ -52,7 +52,7 @@ fn guest_machine(
     let Some(virt_type) = virt_type_of(&context.settings, capabilities) else {
         return Ok(Err(format!("the host cannot run {} guests", arch.as_str())));
     };
-    said(context.host.guest_machine(arch.as_str(), arch.machine(), virt_type.as_str()))
+    said(context.host.guest_machine(arch.as_str(), arch.machine_type(), virt_type.as_str()))
 }
 
 fn networks(context: &Context) -> Result<Said<Vec<Network>>, Error> {

@@ -5,7 +5,7 @@ use super::facts::Facts;
 use super::local::{Link, Local};
 use foundry_core::error::Code;
 use foundry_core::manifest::NetworkInterface;
-use foundry_core::text::shell_word;
+use foundry_core::text::quote_for_shell;
 use foundry_host::diagnosis::advice::BRIDGE_WITH_VLANS;
 use foundry_host::{Bridge, Domain, Network};
 
@@ -60,14 +60,14 @@ impl Use {
         Check::problem("bridge", format!("there is none of that name, and VM '{}' is on it", self.vm))
             .known_as(Code::BridgeMissing)
             .of(&self.bridge)
-            .todo(format!("ip link add {0} type bridge && ip link set {0} up", shell_word(&self.bridge)))
+            .todo(format!("ip link add {0} type bridge && ip link set {0} up", quote_for_shell(&self.bridge)))
     }
 }
 
 fn judge(local: &Local, bridge: &Bridge, uses: &[Use]) -> Check {
     const NAME: &str = "bridge";
     let uses: Vec<&Use> = uses.iter().filter(|u| u.bridge == bridge.name).collect();
-    let word = shell_word(&bridge.name);
+    let word = quote_for_shell(&bridge.name);
     let link = local.links.get(&bridge.name).cloned().unwrap_or_default();
     let check = if let Some(tagged) = uses.iter().find(|u| u.has_vlan && !bridge.filters_vlans) {
         Check::problem(NAME, format!("does not tell VLANs apart, and VM '{}' has one", tagged.vm))
@@ -118,7 +118,7 @@ fn network(network: &Network) -> Check {
     let check = if network.active {
         Check::ok(NAME, "started")
     } else {
-        Check::warning(NAME, "not started").todo(format!("virsh net-start {}", shell_word(&network.name)))
+        Check::warning(NAME, "not started").todo(format!("virsh net-start {}", quote_for_shell(&network.name)))
     };
     check.of(&network.name)
 }

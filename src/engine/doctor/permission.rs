@@ -5,7 +5,7 @@ use super::facts::Facts;
 use super::local::{Directory, Local};
 use crate::rights::{Rights, User};
 use foundry_core::error::Code;
-use foundry_core::text::shell_word;
+use foundry_core::text::quote_for_shell;
 use foundry_host::diagnosis::let_pass;
 
 const NAME: &str = "pool-path";
@@ -48,7 +48,7 @@ fn judge(local: &Local, user: &User, directory: &Directory) -> Check {
         None => Check::ok(NAME, format!("{name}, as whom guests run, reaches {}", directory.real)),
         Some((step, Rights { has_acl: true, .. })) => {
             Check::unknown(NAME, format!("whether {name} may pass {step} is said by its access list"))
-                .todo(format!("getfacl {}", shell_word(step)))
+                .todo(format!("getfacl {}", quote_for_shell(step)))
         }
         Some((step, rights)) => Check::problem(
             NAME,

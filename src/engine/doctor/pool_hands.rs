@@ -4,7 +4,7 @@ use super::Check;
 use super::facts::Facts;
 use super::permission::qemu_user;
 use crate::rights::Rights;
-use foundry_core::text::shell_word;
+use foundry_core::text::quote_for_shell;
 
 /// As for who reaches the directory: it is said only where something is wrong with it.
 const NAME: &str = "pool-path";
@@ -27,7 +27,7 @@ pub(super) fn check(facts: &Facts) -> Vec<Check> {
 
 /// Why what lies in a directory can be replaced by others, and what takes that from them.
 fn stranger(step: &str, found: &Rights, trusted: &[u32]) -> Option<(String, String, String)> {
-    let word = shell_word(step);
+    let word = quote_for_shell(step);
     let told = |why: String, cure: String| Some((step.to_owned(), why, cure));
     if !trusted.contains(&found.uid) {
         return told(

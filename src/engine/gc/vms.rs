@@ -5,7 +5,7 @@ use crate::storage::usage::Usage;
 use crate::vm::destroy::{self, Options};
 use crate::{Context, disk};
 use foundry_core::error::{Advice, Error, Kind, Verb};
-use foundry_core::record::{Record, RecordedVolume, Role, State};
+use foundry_core::record::{Record, RecordedVolume, VolumeRole, RecordState};
 use foundry_host::Domain;
 
 use std::time::Duration;
@@ -18,8 +18,8 @@ pub(super) fn survey(context: &Context, domains: &[Domain], usage: &Usage) -> Re
     for domain in domains {
         let Some(record) = domain.own_record() else { continue };
         match record.state {
-            State::Created => found.extend(half_disks(context, domain, &record, usage)?),
-            State::Creating | State::Destroying => found.push(half_vm(context, domain, &record)?),
+            RecordState::Created => found.extend(half_disks(context, domain, &record, usage)?),
+            RecordState::Creating | RecordState::Destroying => found.push(half_vm(context, domain, &record)?),
         }
     }
     Ok(found)
@@ -27,15 +27,15 @@ pub(super) fn survey(context: &Context, domains: &[Domain], usage: &Usage) -> Re
 
 /// Why only its maker may touch a half-made VM.
 pub(super) fn busy(record: &Record) -> Option<String> {
-    at_work(&record.maker, if record.state == State::Creating { "creates it" } else { "destroys it" })
+    at_work(&record.maker, if record.state == RecordState::Creating { "creates it" } else { "destroys it" })
 }
 
 fn half_vm(context: &Context, domain: &Domain, record: &Record) -> Result<Remains, Error> {
-    let what = if record.state == State::Creating { "creation" } else { "destruction" };
+    let what = if record.state == RecordState::Creating { "creation" } else { "destruction" };
     let remains = |reason: String| {
         Remains::new(Sort::Vm, domain.name.clone(), reason).since(Some(record.changed_at.clone()))
     };
-    let by_hand = Verb::Destroy { vm: domain.command_name(), force: record.state == State::Creating };
+    let by_hand = Verb::Destroy { vm: domain.command_name(), force: record.state == RecordState::Creating };
     if let Some(busy) = busy(record) {
         return Ok(remains(busy).hint(by_hand));
     }
@@ -113,9 +113,9 @@ fn disk(domain: &Domain, volume: &RecordedVolume, reason: String) -> Remains {
     let remains = Remains::new(Sort::Disk, format!("{}/{target}", domain.name), reason);
     let vm = domain.command_name();
     let remove = match volume.role {
-        Role::Boot => return remains,
-        Role::Seed => Verb::SeedEject { vm, force: false },
-        Role::Data => Verb::DiskDetach { vm, target, keep: false },
+        VolumeRole::Boot => return remains,
+        VolumeRole::Seed => Verb::SeedEject { vm, force: false },
+        VolumeRole::Data => Verb::DiskDetach { vm, target, keep: false },
     };
     remains.hint(Advice::from(remove).text(" removes it"))
 }

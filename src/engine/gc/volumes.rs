@@ -8,7 +8,7 @@ use crate::storage::usage::{Part, Usage};
 use crate::storage::{file_locks, usage};
 use crate::{Context, image};
 use foundry_core::error::{Advice, Error, Verb};
-use foundry_core::names::VolumeOf;
+use foundry_core::names::VolumeNameParts;
 use foundry_core::record::Maker;
 use foundry_host::{Domain, Pool, Volume};
 
@@ -53,7 +53,7 @@ pub(super) fn judge(context: &Context, volume: &Volume) -> Result<Option<Remains
         return lonely_note(context, volume, image);
     }
     // The first bytes of a VM's disk are its guest's: a disk that was kept is none of an import's.
-    let torso = if VolumeOf::read(&volume.name).is_none() { image::torso(context, volume)? } else { None };
+    let torso = if VolumeNameParts::parse(&volume.name).is_none() { image::torso(context, volume)? } else { None };
     match torso {
         Some(Torso::Marked { mark, maker, proven }) => {
             let counts = proven && is_image_pool;

@@ -10,13 +10,13 @@ use super::import::{Counted, unreadable};
 use crate::interruptible::Interruptible;
 use crate::{Context, Event};
 use foundry_core::error::{Code, Error};
-use foundry_core::origin::Origin;
+use foundry_core::origin::ImageOrigin;
 use foundry_fetch::content::Content;
 use foundry_fetch::convert::{Conversion, ImageFormat, convert};
 use foundry_fetch::disk_image::{self, DiskImage};
 use foundry_fetch::ownership;
 use foundry_fetch::transfer::{
-    self, Algorithm, Cache, Check, Client, Digest, Expected, Location, Opened, Options, Pace, SparseFile,
+    self, Algorithm, Cache, DigestCheck, Client, Digest, Expected, Location, Opened, TransferOptions, RetryControl, SparseFile,
     SparseWriter, TransferError, Transferred, expected_digest,
 };
 
@@ -40,7 +40,7 @@ pub struct Fetch<'a> {
 /// Lets a transfer be stopped and wait as the session does.
 pub(super) struct ContextPace<'a>(pub(super) &'a Context);
 
-impl Pace for ContextPace<'_> {
+impl RetryControl for ContextPace<'_> {
     fn stopped(&self) -> bool {
         self.0.cancel.is_requested()
     }
@@ -87,36 +87,36 @@ impl Fetch<'_> {
         }
     }
 
-    fn incoming<'a>(&self, context: &Context, options: Options<'a>) -> Result<Incoming<'a>, Error> {
+    fn incoming<'a>(&self, context: &Context, options: TransferOptions<'a>) -> Result<Incoming<'a>, Error> {
         let opened = transfer::open(self.location, options)?;
         let mut draft = self.draft(context);
         draft.compression = opened.compressed.map(|format| format.name().to_owned());
-        let noted = *options.check != Check::Nothing;
+        let noted = *options.check != DigestCheck::Nothing;
         Ok(Incoming::new(self.location.to_string(), opened, draft, noted))
     }
 
-    fn options<'a>(&'a self, check: &'a Check, pace: &'a dyn Pace) -> Options<'a> {
-        Options { check, client: self.client, pace, cache: self.cache }
+    fn options<'a>(&'a self, check: &'a DigestCheck, pace: &'a dyn RetryControl) -> TransferOptions<'a> {
+        TransferOptions { check, client: self.client, pace, cache: self.cache }
     }
 
     /// The digest that it must have, looked up if need be.
-    pub(super) fn wanted(&self, pace: &dyn Pace) -> Result<Option<Digest>, TransferError> {
-        let look_up = |by| expected_digest(by, self.location, self.options(&Check::Nothing, pace));
+    pub(super) fn wanted(&self, pace: &dyn RetryControl) -> Result<Option<Digest>, TransferError> {
+        let look_up = |by| expected_digest(by, self.location, self.options(&DigestCheck::Nothing, pace));
         self.expected.map(look_up).transpose()
     }
 
     /// What a server sends is always hashed, which costs nothing beside its way here; a file only if asked for.
-    fn check(&self, pace: &dyn Pace) -> Result<Check, TransferError> {
+    fn check(&self, pace: &dyn RetryControl) -> Result<DigestCheck, TransferError> {
         Ok(match (self.wanted(pace)?, self.location) {
-            (Some(digest), _) => Check::Expect(digest),
-            (None, Location::Url(_)) => Check::Note(Algorithm::Sha256),
-            (None, _) => Check::Nothing,
+            (Some(digest), _) => DigestCheck::Expect(digest),
+            (None, Location::Url(_)) => DigestCheck::Note(Algorithm::Sha256),
+            (None, _) => DigestCheck::Nothing,
         })
     }
 
     /// What is known of its origin before it is read.
-    fn draft(&self, context: &Context) -> Origin {
-        Origin {
+    fn draft(&self, context: &Context) -> ImageOrigin {
+        ImageOrigin {
             source: source_of(self.location),
             source_id: identity(self.location),
             alias: self.alias.map(str::to_owned),
@@ -207,7 +207,7 @@ fn converted(context: &Context, from: &str, image: &File, to: ImageFormat) -> Re
 pub(super) struct Aside {
     file: File,
     from: String,
-    origin: Origin,
+    origin: ImageOrigin,
 }
 
 impl Aside {
@@ -273,7 +273,7 @@ fn format_of(image: &File, from: &str) -> Result<String, Error> {
 }
 
 /// Adds what is known after the end.
-fn complete(origin: &mut Origin, transferred: Option<Transferred>) {
+fn complete(origin: &mut ImageOrigin, transferred: Option<Transferred>) {
     let Some(transferred) = transferred else { return };
     origin.digest = transferred.digest.map(|digest| digest.to_string());
     if let Some(found) = transferred.found {
@@ -290,7 +290,7 @@ struct Incoming<'a> {
     length: Option<u64>,
     data: Option<u64>,
     body: Body<'a>,
-    origin: Origin,
+    origin: ImageOrigin,
 }
 
 enum Body<'a> {
@@ -301,7 +301,7 @@ enum Body<'a> {
 }
 
 impl<'a> Incoming<'a> {
-    fn new(from: String, opened: Opened<'a>, draft: Origin, noted: bool) -> Self {
+    fn new(from: String, opened: Opened<'a>, draft: ImageOrigin, noted: bool) -> Self {
         let length = opened.length.filter(|_| opened.compressed.is_none());
         let transferred = opened.transferred();
         Self {
@@ -323,7 +323,7 @@ impl<'a> Incoming<'a> {
     }
 
     /// What is known of its origin after its end.
-    fn ended(&mut self) -> Origin {
+    fn ended(&mut self) -> ImageOrigin {
         let mut origin = self.origin.clone();
         if let Body::Opened(opened, _) = std::mem::replace(&mut self.body, Body::Done(std::io::empty())) {
             // The end was seen, so that nothing is left to fail.
@@ -334,7 +334,7 @@ impl<'a> Incoming<'a> {
 }
 
 impl Incoming<'static> {
-    fn of_file(file: File, from: String, origin: Origin) -> Result<Self, Error> {
+    fn of_file(file: File, from: String, origin: ImageOrigin) -> Result<Self, Error> {
         let file = SparseFile::new(file, from.clone())?;
         let data = file.data_bytes().map_err(|e| TransferError::from_io(e, &from))?;
         let noted = is_worth_a_note(&origin);
@@ -374,13 +374,13 @@ impl Source for Incoming<'_> {
         self.noted
     }
 
-    fn origin(&mut self) -> Option<Origin> {
+    fn origin(&mut self) -> Option<ImageOrigin> {
         let origin = self.ended();
         is_worth_a_note(&origin).then_some(origin)
     }
 }
 
 /// That somebody had it in a file is nothing worth a note.
-fn is_worth_a_note(origin: &Origin) -> bool {
+fn is_worth_a_note(origin: &ImageOrigin) -> bool {
     origin.digest.is_some() || origin.converted_from.is_some()
 }

@@ -9,11 +9,11 @@ use crate::interruptible::Interruptible;
 use crate::{Context, Event};
 use foundry_core::error::{Advice, Code, Error, Kind, Outcome, Remainder, Verb};
 use foundry_core::names::VolumeName;
-use foundry_core::origin::Origin;
+use foundry_core::origin::ImageOrigin;
 use foundry_core::storage_xml::{self, VolumeSpec};
 use foundry_core::units::Bytes;
 use foundry_fetch::content::Content;
-use foundry_fetch::disk_image::{self, DiskImage, Reach};
+use foundry_fetch::disk_image::{self, DiskImage, ImageExtent};
 use foundry_fetch::transfer::TransferError;
 use foundry_host::{HostError, Stopped, Volume, Zeros};
 
@@ -54,7 +54,7 @@ pub trait Source {
         false
     }
     /// What is to be remembered of where it came from. Asked once, after the end.
-    fn origin(&mut self) -> Option<Origin> {
+    fn origin(&mut self) -> Option<ImageOrigin> {
         None
     }
 }
@@ -97,7 +97,7 @@ pub fn import(
     let _leaves = context.cancel.leaves([volume.into(), import.removal().into()]);
     import.make_volume()?;
     let mut begun = false;
-    let reach = Reach::of(&image, &head);
+    let reach = ImageExtent::of(&image, &head);
     if let Err(failed) = import.fill((&head, reach), source, &mut begun) {
         return Err(import.undo(failed, begun));
     }
@@ -233,7 +233,7 @@ impl Import<'_> {
     /// the image under its name; without a beginning nobody takes that for an image.
     fn fill(
         &self,
-        (head, reach): (&[u8], Reach),
+        (head, reach): (&[u8], ImageExtent),
         source: &mut dyn Source,
         begun: &mut bool,
     ) -> Result<(), Error> {
@@ -287,7 +287,7 @@ impl Import<'_> {
 
     /// The image must hold what its own tables say. Those that passed by unrecognized, in front of what names them, are
     /// read from the volume, whose beginning is not in it yet.
-    fn check_reach(&self, mut reach: Reach, head: &[u8], length: u64, from: &str) -> Result<(), Error> {
+    fn check_reach(&self, mut reach: ImageExtent, head: &[u8], length: u64, from: &str) -> Result<(), Error> {
         reach.complete(length, |at, table| {
             let mut read = Vec::new();
             let span = (at, table.len() as u64);
@@ -412,7 +412,7 @@ pub(super) struct Counted<'a> {
     /// Why the transfer failed, in its own words.
     failure: Option<TransferError>,
     /// What of the image's tables passed by.
-    reach: Option<Reach>,
+    reach: Option<ImageExtent>,
     context: &'a Context,
 }
 
@@ -421,7 +421,7 @@ impl<'a> Counted<'a> {
         Self { source, done, ended: false, failure: None, reach: None, context }
     }
 
-    fn tracing(self, reach: Reach) -> Self {
+    fn tracing(self, reach: ImageExtent) -> Self {
         Self { reach: Some(reach), ..self }
     }
 

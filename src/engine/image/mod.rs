@@ -33,7 +33,7 @@ use crate::storage::backend::Medium;
 use crate::storage::usage::Usage;
 use crate::vm::create::ensure_pool;
 use foundry_core::error::{Advice, Code, Error, Verb};
-use foundry_core::origin::Origin;
+use foundry_core::origin::ImageOrigin;
 use foundry_host::{Pool, Volume};
 
 /// The name of an active pool; a default pool is made and an inactive one started.
@@ -117,7 +117,7 @@ pub struct ImageUse {
     /// The image.
     pub volume: Volume,
     /// Where it came from, where that was noted.
-    pub origin: Option<Origin>,
+    pub origin: Option<ImageOrigin>,
     /// Names of the VMs whose disks are or lie on it.
     pub vms: Vec<String>,
     /// Volumes that lie on it, as `pool/name`.
@@ -144,7 +144,7 @@ pub fn info(context: &Context, pool: &str, name: &str) -> Result<ImageUse, Error
 ///
 /// # Errors
 /// A connection that is lost.
-pub fn origin(context: &Context, pool: &str, name: &str) -> Result<Option<Origin>, Error> {
+pub fn origin(context: &Context, pool: &str, name: &str) -> Result<Option<ImageOrigin>, Error> {
     notes::read(context, pool, name)
 }
 

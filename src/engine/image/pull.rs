@@ -6,9 +6,9 @@ use super::{Fetch, Source, delete, import, info, is_unfinished, notes, room};
 use crate::Context;
 use foundry_core::error::{Advice, Code, Error, Kind, Verb};
 use foundry_core::names::VolumeName;
-use foundry_core::origin::Origin;
+use foundry_core::origin::ImageOrigin;
 use foundry_fetch::origin::{checksum_list, pinned_digest};
-use foundry_fetch::transfer::{Fresh, Location, Validators, look};
+use foundry_fetch::transfer::{FileFreshness, Location, Validators, look};
 use foundry_host::Volume;
 
 /// What is to be pulled, and into what.
@@ -85,7 +85,7 @@ fn tell_unprotected(context: &Context, fetch: &Fetch<'_>) {
 }
 
 /// That an image is there already says nothing about what was asked of it.
-fn check_there(context: &Context, request: &Request<'_>, origin: &Origin) -> Result<(), Error> {
+fn check_there(context: &Context, request: &Request<'_>, origin: &ImageOrigin) -> Result<(), Error> {
     if !request.insist {
         return Ok(());
     }
@@ -121,7 +121,7 @@ fn existing(context: &Context, request: &Request<'_>) -> Result<Option<Volume>, 
 }
 
 /// The origin of an image that is there, if it is the one that is asked for.
-fn same_origin(context: &Context, request: &Request<'_>, image: &Volume) -> Result<Origin, Error> {
+fn same_origin(context: &Context, request: &Request<'_>, image: &Volume) -> Result<ImageOrigin, Error> {
     let (name, source) = (&image.name, source_of(request.fetch.location));
     let id = identity(request.fetch.location);
     let refused = |code, message: String| Error::new(code, message).unchanged();
@@ -153,7 +153,7 @@ fn same_origin(context: &Context, request: &Request<'_>, image: &Volume) -> Resu
 
 /// Whether what would be fetched is still what an image was made from: by the digest, where there is one to compare
 /// with; else by what the server says of the file. In neither case does the image travel.
-pub(super) fn is_current(context: &Context, fetch: &Fetch<'_>, origin: &Origin) -> Result<bool, Error> {
+pub(super) fn is_current(context: &Context, fetch: &Fetch<'_>, origin: &ImageOrigin) -> Result<bool, Error> {
     let pace = ContextPace(context);
     if let Some(digest) = &origin.digest
         && let Some(wanted) = fetch.wanted(&pace)?
@@ -165,7 +165,7 @@ pub(super) fn is_current(context: &Context, fetch: &Fetch<'_>, origin: &Origin) 
         return Ok(origin.etag.is_some() && origin.etag == state_of(fetch.location));
     };
     let known = Validators { etag: origin.etag.clone(), last_modified: origin.last_modified.clone() };
-    Ok(!known.is_empty() && look(fetch.client, url, &known, &pace)? == Fresh::Unchanged)
+    Ok(!known.is_empty() && look(fetch.client, url, &known, &pace)? == FileFreshness::Unchanged)
 }
 
 /// libvirt cannot rename volumes, so that the old image goes before the new one comes: which then lies here, whole

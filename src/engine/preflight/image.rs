@@ -9,9 +9,9 @@ use crate::storage::backend::Medium;
 use crate::storage::usage::Usage;
 use crate::{Context, image};
 use foundry_core::error::{Advice, Code, Error, Issue, Kind, Verb};
-use foundry_core::origin::Origin;
+use foundry_core::origin::ImageOrigin;
 use foundry_core::plan::{DiskFormat, ImageRef, VmPlan};
-use foundry_core::text::{io_cause, shell_word};
+use foundry_core::text::{describe_io_error, quote_for_shell};
 use foundry_core::units::{Bytes, GIB};
 use foundry_fetch::disk_image::{self, DiskImage};
 use foundry_fetch::ownership::{self, Trusted};
@@ -31,7 +31,7 @@ pub struct ReadyImage {
     /// What a guest would see.
     pub virtual_size: Bytes,
     /// Where it came from, where that was noted.
-    pub origin: Option<Origin>,
+    pub origin: Option<ImageOrigin>,
 }
 
 impl ReadyImage {
@@ -362,7 +362,7 @@ pub(crate) fn bringing(context: &Context, name: &str, pool: Option<&str>) -> Adv
         false => Verb::ImageImport { file: Some("FILE".into()), name: Some(name.into()), convert: false },
     };
     match pool {
-        Some(pool) => Advice::from(command).text(format!(" --pool {}", shell_word(pool))),
+        Some(pool) => Advice::from(command).text(format!(" --pool {}", quote_for_shell(pool))),
         None => command.into(),
     }
 }
@@ -402,7 +402,7 @@ fn image_at_path(
         Err(e) => {
             let is_missing = e.kind() == std::io::ErrorKind::NotFound;
             let code = if is_missing { Code::ImageMissing } else { Code::DiskUnreadable };
-            let cause = io_cause(&e);
+            let cause = describe_io_error(&e);
             report.push(Issue::new(code, format!("image '{path}' cannot be read: {cause}")).hint(import));
             Ok(None)
         }

@@ -9,8 +9,8 @@ use crate::image::no_pool;
 use crate::{Context, Settings};
 use foundry_core::error::{Advice, Code, Error, Outcome, Remainder, Verb};
 use foundry_core::names::PoolName;
-use foundry_core::pool::Source;
-use foundry_core::text::shell_word;
+use foundry_core::pool::PoolSourceSpec;
+use foundry_core::text::quote_for_shell;
 use foundry_core::units::Bytes;
 use foundry_fetch::ownership::Trusted;
 use foundry_host::{HostError, Pool, Volume};
@@ -67,7 +67,7 @@ fn refused(code: Code, message: String) -> Error {
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Storage`] where the name is taken.
-pub fn plan(context: &Context, name: &PoolName, source: &Source) -> Result<String, Error> {
+pub fn plan(context: &Context, name: &PoolName, source: &PoolSourceSpec) -> Result<String, Error> {
     if context.host.pool(name.as_str())?.is_some() {
         return Err(refused(Code::PoolTaken, format!("pool '{name}' exists")));
     }
@@ -88,7 +88,7 @@ pub fn plan(context: &Context, name: &PoolName, source: &Source) -> Result<Strin
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Storage`] where the name is taken or libvirt refuses; what was defined is removed again.
-pub fn add(context: &Context, name: &PoolName, source: &Source, autostart: bool) -> Result<(), Error> {
+pub fn add(context: &Context, name: &PoolName, source: &PoolSourceSpec, autostart: bool) -> Result<(), Error> {
     let known = context.host.pool(name.as_str())?;
     context.cancel.check_unchanged()?;
     if known.is_some_and(|pool| is_begun(&pool, source, autostart)) {
@@ -114,7 +114,7 @@ pub fn add(context: &Context, name: &PoolName, source: &Source, autostart: bool)
 }
 
 /// libvirtd writes to a pool's volumes as root, by their names.
-fn tell_strangers(context: &Context, source: &Source) {
+fn tell_strangers(context: &Context, source: &PoolSourceSpec) {
     let directory = source.directory().filter(|_| context.host.is_local());
     if let Some(who) = directory.and_then(|path| Trusted::caller().stranger_at(Path::new(path))) {
         context.warn(format!(
@@ -126,13 +126,13 @@ fn tell_strangers(context: &Context, source: &Source) {
 const AGAIN: &str = "the pool may be there, and not as it should be; the same command again finishes it";
 
 /// Whether a pool in a directory is what an addition of it left that was broken off.
-fn is_begun(pool: &Pool, source: &Source, autostart: bool) -> bool {
+fn is_begun(pool: &Pool, source: &PoolSourceSpec, autostart: bool) -> bool {
     let is_same =
-        matches!(source, Source::Dir { path } if pool.kind == "dir" && pool.target.as_ref() == Some(path));
+        matches!(source, PoolSourceSpec::Dir { path } if pool.kind == "dir" && pool.target.as_ref() == Some(path));
     is_same && !(pool.active && (pool.autostart || !autostart))
 }
 
-fn start_new(context: &Context, name: &str, source: &Source, autostart: bool) -> Result<(), Error> {
+fn start_new(context: &Context, name: &str, source: &PoolSourceSpec, autostart: bool) -> Result<(), Error> {
     match context.host.start_pool(name) {
         Err(_) if matches!(context.host.pool(name), Ok(Some(now)) if now.active) => {}
         // Building sets owner and mode of a directory that exists, so it is done only for one that does not.
@@ -160,8 +160,8 @@ fn start_new(context: &Context, name: &str, source: &Source, autostart: bool) ->
 
 /// libvirt starts a pool of a ZFS that is not there, and shows it without any size (its ZFS backend ends its
 /// look at the pool with success whatever came of it).
-fn check_seen(context: &Context, name: &str, source: &Source) -> Result<(), Error> {
-    let Source::Zfs { dataset } = source else { return Ok(()) };
+fn check_seen(context: &Context, name: &str, source: &PoolSourceSpec) -> Result<(), Error> {
+    let PoolSourceSpec::Zfs { dataset } = source else { return Ok(()) };
     if context.host.pool(name)?.is_some_and(|pool| pool.capacity > Bytes(0)) {
         return Ok(());
     }
@@ -173,40 +173,40 @@ fn check_seen(context: &Context, name: &str, source: &Source) -> Result<(), Erro
 }
 
 /// Whether the pool has a directory that may be missing: on this machine that is known.
-fn may_be_missing(context: &Context, source: &Source) -> bool {
+fn may_be_missing(context: &Context, source: &PoolSourceSpec) -> bool {
     let there = |path: &str| !matches!(std::fs::symlink_metadata(path), Err(e) if e.kind() == std::io::ErrorKind::NotFound);
     source.directory().is_some_and(|path| !(context.host.is_local() && there(path)))
 }
 
 /// What must be there before such a pool starts, where foundry does not make it.
-fn explain(source: &Source, error: Error) -> Error {
+fn explain(source: &PoolSourceSpec, error: Error) -> Error {
     let hint = match source {
-        Source::Dir { .. } => return error,
-        Source::Fs { device, .. } => {
-            format!("is there a file system on it? lsblk -f {} shows", shell_word(device))
+        PoolSourceSpec::Dir { .. } => return error,
+        PoolSourceSpec::Fs { device, .. } => {
+            format!("is there a file system on it? lsblk -f {} shows", quote_for_shell(device))
         }
-        Source::NetFs { server, .. } => {
+        PoolSourceSpec::NetFs { server, .. } => {
             format!("does {server} serve it to this host, and is mount's helper there?")
         }
-        Source::Logical { group } => {
+        PoolSourceSpec::Logical { group } => {
             format!(
                 "vgs {0} on the host shows the volume group, vgcreate {0} DEVICE makes one",
-                shell_word(group)
+                quote_for_shell(group)
             )
         }
-        Source::Zfs { dataset } => {
+        PoolSourceSpec::Zfs { dataset } => {
             format!(
                 "zfs list {0} on the host shows the dataset, zfs create {0} makes one",
-                shell_word(dataset)
+                quote_for_shell(dataset)
             )
         }
-        Source::Rbd { pool, .. } => {
-            format!("ceph osd pool ls shows the pools, rbd pool init {} makes one ready", shell_word(pool))
+        PoolSourceSpec::Rbd { pool, .. } => {
+            format!("ceph osd pool ls shows the pools, rbd pool init {} makes one ready", quote_for_shell(pool))
         }
-        Source::Iscsi { portal, .. } => {
+        PoolSourceSpec::Iscsi { portal, .. } => {
             format!(
                 "iscsiadm -m discovery -t st -p {} on the host shows its targets",
-                shell_word(&portal.to_string())
+                quote_for_shell(&portal.to_string())
             )
         }
     };

@@ -16,7 +16,7 @@ use crate::Context;
 use crate::preflight::conflicts;
 use foundry_core::error::{Code, Error};
 use foundry_core::plan::VmPlan;
-use foundry_core::record::{Liveness, Owner, State};
+use foundry_core::record::{Liveness, Owner, RecordState};
 use foundry_host::Domain;
 
 /// Time between two looks at one that makes up its mind.
@@ -58,7 +58,7 @@ fn has_it(context: &Context, rival: &Domain, own: Uuid, patient: bool) -> Result
     let Owner::Foundry(record) = rival.owner() else {
         return Ok(true);
     };
-    if record.state != State::Creating {
+    if record.state != RecordState::Creating {
         return Ok(true);
     }
     Ok(match record.maker.liveness() {

@@ -17,7 +17,7 @@ use super::{console, lookup};
 use crate::storage::file_locks;
 use crate::{Context, Event, advice, lock};
 use foundry_core::error::{Advice, Code, Error, Outcome, Verb};
-use foundry_core::record::{Maker, Record, RecordedVolume, Role, State};
+use foundry_core::record::{Maker, Record, RecordedVolume, VolumeRole, RecordState};
 use foundry_core::units::Bytes;
 use foundry_host::{Domain, HostError, KeptOnUndefine};
 
@@ -92,7 +92,7 @@ pub struct Doomed {
     /// What the guest sees of it.
     pub capacity: Bytes,
     /// What it is for; `None` for an overlay that a snapshot made.
-    pub role: Option<Role>,
+    pub role: Option<VolumeRole>,
 }
 
 /// The mark that a VM is being destroyed.
@@ -148,7 +148,7 @@ pub fn carry_out(context: &Context, demolition: &Demolition) -> Result<(), Error
     }
     delete_volumes(context, demolition).map_err(unfinished)?;
     if !demolition.volumes.is_empty() {
-        let only_seed = demolition.volumes.iter().all(|volume| volume.role == Some(Role::Seed));
+        let only_seed = demolition.volumes.iter().all(|volume| volume.role == Some(VolumeRole::Seed));
         context.done(if only_seed { "Seed removed" } else { "Storage removed" });
     }
     // Before the definition: that names the log, and after a kill in between nothing else would.
@@ -210,7 +210,7 @@ fn write_mark(context: &Context, demolition: &Demolition) -> Result<Marking, Err
     let Some(record) = &demolition.record else { return Ok(Marking::Written(None)) };
     let Domain { uuid, .. } = &demolition.domain;
     let before = check_nothing_came(context, demolition, record)?;
-    let mut marked = record.turned(State::Destroying, &context.clock.timestamp());
+    let mut marked = record.turned(RecordState::Destroying, &context.clock.timestamp());
     // From here on the VM is this process's work in progress.
     marked.maker = Maker::current();
     marked
@@ -295,7 +295,7 @@ fn spared(context: &Context, demolition: &Demolition, mark: Option<&Mark>, error
     }
     let error = error.outcome(format!("nothing was removed; VM '{name}' still runs"));
     match &demolition.record {
-        Some(record) if record.state != State::Created => {
+        Some(record) if record.state != RecordState::Created => {
             error.outcome(Advice::from(advice::destroy(&demolition.domain, false)).text(" finishes it"))
         }
         _ => error,
@@ -306,7 +306,7 @@ fn spared(context: &Context, demolition: &Demolition, mark: Option<&Mark>, error
 fn take_back(context: &Context, domain: &Domain, mark: &Mark) -> bool {
     let Ok(_turn) = lock::to_undo(context, domain.uuid) else { return false };
     let now = context.host.domain(&domain.name).ok().flatten().filter(|d| d.uuid == domain.uuid);
-    let is_ours = |record: Record| record.state == State::Destroying && record.maker == mark.maker;
+    let is_ours = |record: Record| record.state == RecordState::Destroying && record.maker == mark.maker;
     now.and_then(|d| d.own_record()).is_some_and(is_ours)
         && context.host.set_record(domain.uuid, &mark.before).is_ok()
 }

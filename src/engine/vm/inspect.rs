@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use foundry_core::cloud_init::{self, Documents};
+use foundry_core::cloud_init::{self, SeedFiles};
 use foundry_core::error::{Advice, Code, Error};
 use foundry_core::manifest::{
-    API_VERSION, Address, Condition, KIND, Metadata, Number, Phase, Spec, Status, VirtualMachine,
+    API_VERSION, VmAddress, Condition, KIND, Metadata, Number, Phase, Spec, Status, VirtualMachine,
 };
-use foundry_core::record::{Liveness, Owner, Record, Role, State, is_recorded, without_secrets};
+use foundry_core::record::{Liveness, Owner, Record, VolumeRole, RecordState, is_recorded, without_secrets};
 use foundry_core::units::{Bytes, GIB};
 use foundry_host::{AddressSource, Domain, DomainState, Why};
 
@@ -128,13 +128,13 @@ fn addresses(
     domain: &Domain,
     vm: &VirtualMachine,
     closely: bool,
-) -> Result<Vec<Address>, Error> {
+) -> Result<Vec<VmAddress>, Error> {
     let plain = |text: &String| text.split('/').next().unwrap_or_default().to_owned();
     let interfaces = &vm.spec.network_interfaces;
-    let mut found: Vec<Address> = interfaces
+    let mut found: Vec<VmAddress> = interfaces
         .iter()
         .flat_map(|i| i.ip.iter().chain(&i.addresses))
-        .map(|ip| Address { address: plain(ip), source: "manifest".into() })
+        .map(|ip| VmAddress { address: plain(ip), source: "manifest".into() })
         .collect();
     if domain.state == DomainState::Running && (found.is_empty() || closely) {
         for address in guest_addresses(context, domain)? {
@@ -147,15 +147,15 @@ fn addresses(
 }
 
 /// What the first source that knows anything says of a running guest's addresses.
-pub(crate) fn guest_addresses(context: &Context, domain: &Domain) -> Result<Vec<Address>, Error> {
+pub(crate) fn guest_addresses(context: &Context, domain: &Domain) -> Result<Vec<VmAddress>, Error> {
     let sources =
         [(AddressSource::Lease, "lease"), (AddressSource::Agent, "agent"), (AddressSource::Arp, "arp")];
     for (source, name) in sources {
         let list = context.host.addresses(domain.uuid, source)?;
         // The agent tells of loopback and link-local ones too, at which nobody reaches the guest.
         let useful = list.into_iter().map(|a| a.ip).filter(|ip| !ip.is_loopback() && !is_link_local(*ip));
-        let found: Vec<Address> =
-            useful.map(|ip| Address { address: ip.to_string(), source: name.into() }).collect();
+        let found: Vec<VmAddress> =
+            useful.map(|ip| VmAddress { address: ip.to_string(), source: name.into() }).collect();
         if !found.is_empty() {
             return Ok(found);
         }
@@ -170,7 +170,7 @@ fn is_link_local(ip: std::net::IpAddr) -> bool {
     }
 }
 
-fn status(domain: &Domain, owner: &Owner, addresses: Vec<Address>, secrets_left_out: Vec<String>) -> Status {
+fn status(domain: &Domain, owner: &Owner, addresses: Vec<VmAddress>, secrets_left_out: Vec<String>) -> Status {
     let (phase, reason, message) = judge(domain, owner);
     let record = if let Owner::Foundry(record) = owner { Some(record) } else { None };
     let ready = Condition {
@@ -217,10 +217,10 @@ fn unreadable(owner: &Owner) -> Option<Condition> {
 /// Phase, a word for programs, a sentence for people.
 fn judge(domain: &Domain, owner: &Owner) -> (Phase, &'static str, String) {
     if let Owner::Foundry(record) = owner {
-        if record.state == State::Creating {
+        if record.state == RecordState::Creating {
             return judge_creating(&record.maker.liveness(), record.maker.pid);
         }
-        if record.state == State::Destroying {
+        if record.state == RecordState::Destroying {
             return (Phase::Destroying, "VMDestroying", "its destruction was begun".into());
         }
     }
@@ -307,7 +307,7 @@ pub fn add_secrets(context: &Context, seen: &mut Seen) -> Result<(), Error> {
 
 /// The paths of those that did not come back.
 fn add_from_seed(context: &Context, seen: &mut Seen, record: &Record) -> Result<Vec<String>, Error> {
-    let Documents { user_data, network_config, meta_data } = read_seed(context, record, &seen.domain.name)?;
+    let SeedFiles { user_data, network_config, meta_data } = read_seed(context, record, &seen.domain.name)?;
     let cloud_init = seen.vm.spec.cloud_init.get_or_insert_default();
     let salt = cloud_init::salt_of(&meta_data);
     let mut missing = Vec::new();
@@ -339,14 +339,14 @@ fn add_from_seed(context: &Context, seen: &mut Seen, record: &Record) -> Result<
     Ok(missing)
 }
 
-fn read_seed(context: &Context, record: &Record, name: &str) -> Result<Documents, Error> {
+fn read_seed(context: &Context, record: &Record, name: &str) -> Result<SeedFiles, Error> {
     let failed = |cause: String| {
         Error::new(Code::SeedUnreadable, format!("the seed of VM '{name}' cannot be read")).because(cause)
     };
     let seed = record
         .volumes
         .iter()
-        .find(|v| v.role == Role::Seed)
+        .find(|v| v.role == VolumeRole::Seed)
         .ok_or_else(|| failed("it was ejected".into()))?;
     let volume = context
         .host

@@ -24,7 +24,7 @@ pub(crate) fn find_to_show(context: &Context, name: &str) -> Result<Option<Domai
     if let Some(found) = find(context, name)? {
         return Ok(Some(found));
     }
-    match VmName::normalized(name) {
+    match VmName::parse_normalized(name) {
         Ok(normalized) if normalized.as_str() != name => find(context, normalized.as_str()),
         _ => Ok(None),
     }
@@ -52,7 +52,7 @@ pub(crate) fn absent(context: &Context, name: &str) -> Result<Error, Error> {
     let names: Vec<String> = context.host.domains(false)?.into_iter().map(|d| d.name).collect();
     let known: Vec<&str> = names.iter().map(String::as_str).collect();
     let error = Error::new(Code::VmMissing, format!("there is no VM '{name}'"));
-    Ok(match foundry_core::names::nearest(name, known.iter().copied()) {
+    Ok(match foundry_core::names::find_nearest(name, known.iter().copied()) {
         Some(near) => error.hint(alternatives(name, &[near])),
         None => error.hint(Advice::from(Verb::ListAll).text(" shows all VMs")),
     })

@@ -16,7 +16,7 @@ use crate::storage::usage;
 use crate::storage::usage::Usage;
 use foundry_core::error::{Advice, Code, Error, Verb};
 use foundry_core::names::VmName;
-use foundry_core::record::{Liveness, Maker, Owner, Record, RecordedVolume, Role, State};
+use foundry_core::record::{Liveness, Maker, Owner, Record, RecordedVolume, VolumeRole, RecordState};
 use foundry_host::libvirt_xml::{DiskSource, DomainDescription};
 use foundry_host::{Domain, KeptOnUndefine, View, Volume};
 
@@ -95,7 +95,7 @@ fn overlays_on(
         return Ok(Vec::new());
     }
     refresh_pools(context, &record.volumes)?;
-    let has_its_name = |v: &&RecordedVolume| Role::of_volume(&v.name) == Some(v.role);
+    let has_its_name = |v: &&RecordedVolume| VolumeRole::of_volume(&v.name) == Some(v.role);
     let bases: Vec<String> = record.volumes.iter().filter(has_its_name).map(|v| v.path.clone()).collect();
     backing_chain::snapshot_overlays(context, described, &bases)
 }
@@ -112,7 +112,7 @@ fn own_log(
     let before = record.manifest.metadata.name.as_deref().filter(|name| *name != domain.name);
     let (Some(before), true) = (before, record.console_log.is_some()) else { return Ok(path(&domain.name)) };
     // The record is data; a name in it that is none may lead anywhere.
-    let is_name = VmName::normalized(before).is_ok_and(|name| name.as_str() == before);
+    let is_name = VmName::parse_normalized(before).is_ok_and(|name| name.as_str() == before);
     let is_its_own =
         is_name && described.console_log == record.console_log && path(before) == record.console_log;
     let is_free = is_its_own && context.host.domain(before)?.is_none();
@@ -130,7 +130,7 @@ fn description(context: &Context, domain: &Domain, view: View) -> Result<DomainD
 /// A creation that goes on is left alone; one of another machine is its user's to judge.
 fn refuse_if_busy(domain: &Domain, record: &Record, options: Options) -> Result<(), Error> {
     let name = &domain.name;
-    if record.state != State::Creating {
+    if record.state != RecordState::Creating {
         return refuse_if_attaching(domain, record, options);
     }
     match record.maker.liveness() {
@@ -211,7 +211,7 @@ fn survey_by_convention(context: &Context, domain: Domain, options: Options) -> 
             continue;
         };
         if name.as_ref().is_some_and(|n| n.owns_by_convention(&volume.name)) {
-            let role = Role::of_volume(&volume.name);
+            let role = VolumeRole::of_volume(&volume.name);
             demolition.sort_in(doomed(volume, role));
         } else {
             demolition.spared.push((
@@ -223,7 +223,7 @@ fn survey_by_convention(context: &Context, domain: Domain, options: Options) -> 
     demolition.finish(context)
 }
 
-fn doomed(volume: Volume, role: Option<Role>) -> Doomed {
+fn doomed(volume: Volume, role: Option<VolumeRole>) -> Doomed {
     Doomed { pool: volume.pool, name: volume.name, path: volume.path, capacity: volume.capacity, role }
 }
 
@@ -308,7 +308,7 @@ impl Demolition {
     }
 
     fn sort_in(&mut self, volume: Doomed) {
-        let keep = self.options.keep_disks && volume.role != Some(Role::Seed);
+        let keep = self.options.keep_disks && volume.role != Some(VolumeRole::Seed);
         if keep { self.kept.push(volume) } else { self.volumes.push(volume) }
     }
 
@@ -318,7 +318,7 @@ impl Demolition {
         &mut self,
         context: &Context,
         recorded: &RecordedVolume,
-        state: State,
+        state: RecordState,
         own: &Ownership<'_>,
     ) -> Result<(), Error> {
         let Some(found) = context.host.volume(&recorded.pool, &recorded.name)? else {
@@ -334,8 +334,8 @@ impl Demolition {
     }
 
     /// Of what was found for a recorded volume nothing goes that may be another's.
-    fn take_or_spare(&mut self, recorded: &RecordedVolume, found: Volume, state: State, own: &Ownership<'_>) {
-        let is_planned = state == State::Creating || recorded.attaching.is_some();
+    fn take_or_spare(&mut self, recorded: &RecordedVolume, found: Volume, state: RecordState, own: &Ownership<'_>) {
+        let is_planned = state == RecordState::Creating || recorded.attaching.is_some();
         let differs = || if is_planned { differs_from_plan(recorded, &found) } else { None };
         match own.doubt(recorded, &found).or_else(differs) {
             Some(reason) => self.spared.push((describe(&found.pool, &found.name), reason)),
@@ -349,7 +349,7 @@ impl Demolition {
         &mut self,
         context: &Context,
         recorded: &RecordedVolume,
-        state: State,
+        state: RecordState,
         own: &Ownership<'_>,
     ) -> Result<(), Error> {
         let pool = context.host.pool(&recorded.pool)?;
@@ -373,12 +373,12 @@ impl Demolition {
         &mut self,
         context: &Context,
         recorded: &RecordedVolume,
-        state: State,
+        state: RecordState,
     ) -> Result<(), Error> {
         self.add_hidden(context, &recorded.pool, &recorded.name)?;
         let Some(pool) = context.host.pool(&recorded.pool)? else { return Ok(()) };
         let is_away = usage::is_directory_away(context, &pool);
-        if is_away || (state == State::Created && recorded.attaching.is_none()) {
+        if is_away || (state == RecordState::Created && recorded.attaching.is_none()) {
             let volume = describe(&recorded.pool, &recorded.name);
             self.missing.push(match pool.target.filter(|_| is_away) {
                 Some(target) => format!("{volume} was not there, nor is the pool's directory {target}"),

@@ -17,7 +17,7 @@ use crate::disk::{Subject, refused};
 use crate::storage::usage::Usage;
 use crate::{Context, Event, disk};
 use foundry_core::error::{Advice, Code, Error, Kind, Verb};
-use foundry_core::record::{RecordedVolume, Role};
+use foundry_core::record::{RecordedVolume, VolumeRole};
 use foundry_host::libvirt_xml::{DiskDescription, DiskDevice, DiskSource, DomainDescription};
 use foundry_host::{Affect, Volume};
 
@@ -48,7 +48,7 @@ pub struct Ejection {
 pub fn survey(context: &Context, vm: &str, force: bool) -> Result<Option<Ejection>, Error> {
     let subject = Subject::look(context, vm)?;
     let vm = subject.domain.name.clone();
-    let Some(seed) = subject.record.volumes.iter().find(|v| v.role == Role::Seed).cloned() else {
+    let Some(seed) = subject.record.volumes.iter().find(|v| v.role == VolumeRole::Seed).cloned() else {
         return match subject.record.instance_id {
             Some(_) => Ok(None),
             None => Err(refused(Code::SeedMissing, format!("VM '{vm}' was made without a cloud-init seed"))),
@@ -132,7 +132,7 @@ impl Ejection {
 
 fn doomed(volume: Volume) -> Doomed {
     let Volume { pool, name, path, capacity, .. } = volume;
-    Doomed { pool, name, path, capacity, role: Some(Role::Seed) }
+    Doomed { pool, name, path, capacity, role: Some(VolumeRole::Seed) }
 }
 
 /// Does what a survey said.

@@ -18,7 +18,7 @@ use crate::preflight::conflicts;
 use crate::{Context, diagnose};
 use foundry_core::error::{Advice, Code, Error, Outcome, Verb};
 use foundry_core::record::Record;
-use foundry_core::text::without_sequences;
+use foundry_core::text::strip_terminal_sequences;
 use foundry_host::{Domain, DomainState, StateNow, Why};
 
 /// What to wait for.
@@ -337,7 +337,7 @@ impl Watch<'_> {
     }
 
     fn cloud_init_failed<S: AsRef<str>>(&self, errors: &[S]) -> Error {
-        let told: Vec<String> = errors.iter().map(|e| without_sequences(e.as_ref())).collect();
+        let told: Vec<String> = errors.iter().map(|e| strip_terminal_sequences(e.as_ref())).collect();
         Error::new(Code::CloudInitFailed, format!("cloud-init in VM '{}' ended with errors", self.name))
             .because(told.join("; "))
             .hint("in the guest: cloud-init status --long, /var/log/cloud-init.log")

@@ -12,10 +12,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::file::{Written, add, remove};
+pub use self::file::{CatalogUpdate, add, remove};
 use crate::transfer::{Expected, Location};
 use foundry_core::error::{Advice, Code, Error, Verb};
-use foundry_core::names::{NameError, nearest};
+use foundry_core::names::{NameError, find_nearest};
 use foundry_core::plan::Arch;
 
 /// The short name of an image: 1–63 characters of `a-z0-9._-`, beginning with a letter or digit. So it is never an
@@ -71,7 +71,7 @@ impl fmt::Display for Alias {
 /// An image of a catalogue, as it is written there.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Entry {
+pub struct CatalogEntry {
     /// What it is, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
@@ -104,7 +104,7 @@ pub struct CatalogImage {
 #[derive(Debug, Clone)]
 pub struct Catalog {
     /// Each with whether it is the user's own.
-    entries: BTreeMap<Alias, (Entry, bool)>,
+    entries: BTreeMap<Alias, (CatalogEntry, bool)>,
 }
 
 impl Catalog {
@@ -116,7 +116,7 @@ impl Catalog {
         let built_in = file::read(include_str!("builtin.yaml"), "the built-in catalogue")?;
         let own = own.map(file::load).transpose()?.unwrap_or_default();
         let marked =
-            |entries: BTreeMap<Alias, Entry>, own| entries.into_iter().map(move |(a, e)| (a, (e, own)));
+            |entries: BTreeMap<Alias, CatalogEntry>, own| entries.into_iter().map(move |(a, e)| (a, (e, own)));
         Ok(Self { entries: marked(built_in, false).chain(marked(own, true)).collect() })
     }
 
@@ -159,7 +159,7 @@ impl Catalog {
     }
 
     fn unknown(&self, name: &str) -> Error {
-        let hint = match nearest(name, self.entries.keys().map(Alias::as_str)) {
+        let hint = match find_nearest(name, self.entries.keys().map(Alias::as_str)) {
             Some(near) => Advice::from(format!("did you mean {near}?")),
             None => Advice::from(Verb::CatalogList)
                 .text(" lists all; anything else is given by its address, https://..."),
@@ -168,7 +168,7 @@ impl Catalog {
     }
 }
 
-impl Entry {
+impl CatalogEntry {
     fn is_for(&self, arch: Arch) -> bool {
         self.arch.as_ref().is_none_or(|all| all.iter().any(|one| one == arch.as_str()))
     }

@@ -20,10 +20,10 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use foundry_core::error::{Code, Error, Kind};
-use foundry_core::text::printable;
+use foundry_core::text::escape_unseen;
 use foundry_core::units::Bytes;
 use sandbox::Sandbox;
-use source::{SourceImage, Unfit};
+use source::{SourceImage, UnfitImage};
 
 /// What images are converted to: the two formats that VMs use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,11 +100,11 @@ fn described(image: &SourceImage) -> String {
 }
 
 impl Conversion<'_> {
-    fn unfit(&self, unfit: Unfit) -> Error {
+    fn unfit(&self, unfit: UnfitImage) -> Error {
         match unfit {
-            Unfit::Kind(why) => self.failed(why),
-            Unfit::CutOff(why) => self.refused(Code::ContentDamaged, why),
-            Unfit::Unreadable(error) => self.failed(error),
+            UnfitImage::Kind(why) => self.failed(why),
+            UnfitImage::CutOff(why) => self.refused(Code::ContentDamaged, why),
+            UnfitImage::Unreadable(error) => self.failed(error),
         }
     }
 
@@ -196,7 +196,7 @@ impl Conversion<'_> {
             said.lines().find_map(|l| l.strip_prefix("qemu-img: ").filter(|l| !l.starts_with("warning")));
         let Some(error) = error.filter(|_| read.is_ok()) else { return "qemu-img does not say why".into() };
         let error = error.rsplit_once("}': ").map_or(error, |(_, why)| why);
-        printable(&error.replace(STANDARD_INPUT, "the image").replace(STANDARD_OUTPUT, "the result"))
+        escape_unseen(&error.replace(STANDARD_INPUT, "the image").replace(STANDARD_OUTPUT, "the result"))
     }
 
     fn not_started(&self, error: &std::io::Error) -> Error {

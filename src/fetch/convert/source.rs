@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 
-use crate::disk_image::{self, DiskImage, Reach};
+use crate::disk_image::{self, DiskImage, ImageExtent};
 use foundry_core::units::Bytes;
 
 /// Length of the footer of a VHD image.
@@ -19,7 +19,7 @@ pub(super) struct SourceImage {
 }
 
 /// Why an image cannot be converted.
-pub(super) enum Unfit {
+pub(super) enum UnfitImage {
     /// It is none, or needs other files.
     Kind(String),
     /// It is shorter than it says.
@@ -28,40 +28,40 @@ pub(super) enum Unfit {
     Unreadable(io::Error),
 }
 
-impl From<io::Error> for Unfit {
+impl From<io::Error> for UnfitImage {
     fn from(error: io::Error) -> Self {
         Self::Unreadable(error)
     }
 }
 
 /// What the first bytes of a file are.
-pub(super) fn look(file: &File) -> Result<(DiskImage, Vec<u8>), Unfit> {
+pub(super) fn look(file: &File) -> Result<(DiskImage, Vec<u8>), UnfitImage> {
     let mut head = Vec::new();
-    AtStart { file, offset: 0 }.take(disk_image::HEADER_LENGTH).read_to_end(&mut head)?;
-    let image = disk_image::probe(&head).map_err(|e| Unfit::Kind(e.to_string()))?;
+    ReadFromStart { file, offset: 0 }.take(disk_image::HEADER_LENGTH).read_to_end(&mut head)?;
+    let image = disk_image::probe(&head).map_err(|e| UnfitImage::Kind(e.to_string()))?;
     Ok((image, head))
 }
 
 /// Judges an image: of a kind that needs no other file, and as long as its own tables say.
-pub(super) fn judge(file: &File) -> Result<SourceImage, Unfit> {
+pub(super) fn judge(file: &File) -> Result<SourceImage, UnfitImage> {
     let length = file.metadata()?.len();
     let (image, head) = look(file)?;
     let driver = match (image.driver(), image.refusal()) {
         (Some(driver), _) => driver,
-        (None, reason) => return Err(Unfit::Kind(reason.unwrap_or_default())),
+        (None, reason) => return Err(UnfitImage::Kind(reason.unwrap_or_default())),
     };
     if driver == "raw" {
         // The end tells that the last sector is none of the disk's.
         if let Some(disk) = footer(file, length)? {
             let is_whole = disk <= length - FOOTER;
-            let cut = || Unfit::CutOff(cut_off(disk + FOOTER, length));
+            let cut = || UnfitImage::CutOff(cut_off(disk + FOOTER, length));
             return is_whole.then_some(SourceImage { driver: "vpc", disk }).ok_or_else(cut);
         }
     }
-    let mut reach = Reach::of(&image, &head);
+    let mut reach = ImageExtent::of(&image, &head);
     reach.complete(length, |at, table| fill(file, at, table))?;
     if reach.end() > length {
-        return Err(Unfit::CutOff(cut_off(reach.end(), length)));
+        return Err(UnfitImage::CutOff(cut_off(reach.end(), length)));
     }
     Ok(SourceImage { driver, disk: reach.disk().unwrap_or(length) })
 }
@@ -102,7 +102,7 @@ pub(super) fn check_whole(result: &File, image: &DiskImage, disk: u64) -> Result
 fn first_bytes(result: &File, image: &DiskImage) -> io::Result<Vec<u8>> {
     let DiskImage::Qcow2(header) = image else {
         let mut head = Vec::new();
-        AtStart { file: result, offset: 0 }.take(disk_image::HEADER_LENGTH).read_to_end(&mut head)?;
+        ReadFromStart { file: result, offset: 0 }.take(disk_image::HEADER_LENGTH).read_to_end(&mut head)?;
         return Ok(head);
     };
     let number = |at| {
@@ -134,12 +134,12 @@ fn fill(file: &File, at: u64, buffer: &mut [u8]) -> io::Result<()> {
 }
 
 /// Reads a file from its beginning, wherever others have come in it.
-struct AtStart<'a> {
+struct ReadFromStart<'a> {
     file: &'a File,
     offset: u64,
 }
 
-impl Read for AtStart<'_> {
+impl Read for ReadFromStart<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.file.read_at(buffer, self.offset)?;
         self.offset += read as u64;

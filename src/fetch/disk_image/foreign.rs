@@ -10,7 +10,7 @@ use super::{array, be32, be64, has, holds, le32, le64};
 
 /// A disk image that libvirt cannot boot as it is, or should not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Foreign {
+pub struct ForeignImage {
     /// What it is.
     pub format: ForeignFormat,
     /// Why it cannot be had without other files or a secret, if so: half a sentence about "it".
@@ -43,9 +43,9 @@ const PARENT: Option<&str> = Some("lies on another image");
 const ELSEWHERE: Option<&str> = Some("has its data in other files");
 
 /// What it is, if it is one of them.
-pub(super) fn read(head: &[u8]) -> Option<Foreign> {
+pub(super) fn read(head: &[u8]) -> Option<ForeignImage> {
     use ForeignFormat::{Luks, Parallels, Qcow, Qed, Vdi, Vhd, Vhdx, Vmdk};
-    let found = |format, dependence| Some(Foreign { format, dependence });
+    let found = |format, dependence| Some(ForeignImage { format, dependence });
     match head {
         [b'K', b'D', b'M', b'V', ..] => found(Vmdk, vmdk(head)),
         [b'C', b'O', b'W', b'D', ..] => found(Vmdk, Some("is one part of several")),
@@ -114,7 +114,7 @@ fn qcow(head: &[u8]) -> Option<&'static str> {
     PARENT.filter(|_| be64(head, 8) != Some(0))
 }
 
-impl Foreign {
+impl ForeignImage {
     /// QEMU's name of the driver that can read it alone.
     pub(super) fn driver(self) -> Option<&'static str> {
         let driver = match self.format {
@@ -149,7 +149,7 @@ impl Foreign {
     }
 }
 
-impl fmt::Display for Foreign {
+impl fmt::Display for ForeignImage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.format {
             ForeignFormat::Vmdk => "VMDK",

@@ -12,10 +12,10 @@ mod reach;
 
 use std::fmt;
 
-pub use foreign::{Foreign, ForeignFormat, is_vhd_footer, vhd_disk};
-pub use no_disk::NoDisk;
+pub use foreign::{ForeignImage, ForeignFormat, is_vhd_footer, vhd_disk};
+pub use no_disk::NotADisk;
 pub use qcow2::{Encryption, HeaderError, Qcow2};
-pub use reach::Reach;
+pub use reach::ImageExtent;
 
 /// How many bytes of an image [`probe`] wants: a qcow2 header with its extensions and the name of a
 /// backing file lies within the first cluster, whose least size is 512 and whose common one 64 KiB; the
@@ -30,9 +30,9 @@ pub enum DiskImage {
     /// A raw image with a boot sector or a GPT.
     Raw,
     /// A disk image of another kind.
-    Foreign(Foreign),
+    Foreign(ForeignImage),
     /// Something that is known and no disk image.
-    NoDisk(NoDisk),
+    NoDisk(NotADisk),
     /// Nothing that a machine could boot from.
     Unknown,
 }

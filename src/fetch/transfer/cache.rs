@@ -21,7 +21,7 @@ use super::error::{Reason, TransferError};
 use super::http::Validators;
 use super::location::Url;
 use crate::ownership::Trusted;
-use foundry_core::text::io_cause;
+use foundry_core::text::describe_io_error;
 
 /// A directory of downloads, made with the first one.
 #[derive(Debug, Clone)]
@@ -32,7 +32,7 @@ pub struct Cache {
 /// What is noted beside a download.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Note {
+pub(super) struct DownloadRecord {
     /// Of the address ([`Url::identity`]), which itself may hold a token.
     pub(super) address: Digest,
     #[serde(flatten)]
@@ -45,7 +45,7 @@ pub(super) struct Note {
 }
 
 /// What is done beside a transfer with what comes.
-pub(super) trait Shelf {
+pub(super) trait CacheWriter {
     /// Takes what came.
     fn write(&mut self, bytes: &[u8]) -> Result<(), TransferError>;
     /// All of it came and is right.
@@ -56,34 +56,34 @@ pub(super) trait Shelf {
 
 /// A whole download that is there.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(super) struct CachedDownload {
     pub(super) path: PathBuf,
-    pub(super) note: Note,
+    pub(super) note: DownloadRecord,
 }
 
 /// A part that is there, locked for this process.
 #[derive(Debug)]
-pub(super) struct Part {
+pub(super) struct PartialDownload {
     file: File,
     pub(super) path: PathBuf,
     pub(super) length: u64,
     /// `None` for a new one.
-    pub(super) note: Option<Note>,
+    pub(super) note: Option<DownloadRecord>,
 }
 
 /// A download that is being kept.
 #[derive(Debug)]
-pub(super) struct Keep {
+pub(super) struct DownloadWriter {
     file: File,
     part: PathBuf,
     whole: PathBuf,
-    note: Note,
+    note: DownloadRecord,
     /// So many bytes are there already and come again.
     there: u64,
     length: u64,
 }
 
-impl Note {
+impl DownloadRecord {
     /// What is noted when a download begins.
     pub(super) fn new(url: &Url, validators: &Validators) -> Self {
         Self { address: url.identity(), validators: validators.clone(), length: None, digest: None }
@@ -104,7 +104,7 @@ impl Cache {
     }
 
     /// The whole download of an address, if it is there with its note.
-    pub(super) fn kept(&self, url: &Url) -> Option<Kept> {
+    pub(super) fn kept(&self, url: &Url) -> Option<CachedDownload> {
         // What somebody else put there was not downloaded.
         if Trusted::caller().stranger_at(&self.directory).is_some() {
             return None;
@@ -112,16 +112,16 @@ impl Cache {
         let path = self.path(url);
         let note = read_note(&path).filter(|note| note.address == url.identity())?;
         let there = fs::metadata(&path).ok()?.len();
-        (note.length == Some(there)).then_some(Kept { path, note })
+        (note.length == Some(there)).then_some(CachedDownload { path, note })
     }
 
     /// The part of an address, begun if there is none; `None` where another process is at it.
-    pub(super) fn part(&self, url: &Url) -> Result<Option<Part>, TransferError> {
+    pub(super) fn part(&self, url: &Url) -> Result<Option<PartialDownload>, TransferError> {
         let path = with_end(&self.path(url), ".part");
         self.open_part(url, &path).map_err(|e| self.unusable(&e))
     }
 
-    fn open_part(&self, url: &Url, path: &Path) -> io::Result<Option<Part>> {
+    fn open_part(&self, url: &Url, path: &Path) -> io::Result<Option<PartialDownload>> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
         if let Some(who) = Trusted::caller().stranger_at(&self.directory) {
             return Err(io::Error::other(who));
@@ -137,24 +137,24 @@ impl Cache {
         }
         let length = file.metadata()?.len();
         let note = read_note(path).filter(|note| length > 0 && note.address == url.identity());
-        Ok(Some(Part { file, path: path.to_owned(), length, note }))
+        Ok(Some(PartialDownload { file, path: path.to_owned(), length, note }))
     }
 
     /// Keeps what comes: behind `there` bytes of the part, and from its beginning where that is 0.
-    pub(super) fn keep(&self, url: &Url, part: Part, note: Note, there: u64) -> Result<Keep, TransferError> {
+    pub(super) fn keep(&self, url: &Url, part: PartialDownload, note: DownloadRecord, there: u64) -> Result<DownloadWriter, TransferError> {
         let begun = part.file.set_len(there).and_then(|()| write_note(&part.path, &note));
         begun.map_err(|e| self.unusable(&e))?;
         let (file, part) = (part.file, part.path);
-        Ok(Keep { file, part, whole: self.path(url), note, there, length: 0 })
+        Ok(DownloadWriter { file, part, whole: self.path(url), note, there, length: 0 })
     }
 
     fn unusable(&self, error: &io::Error) -> TransferError {
         TransferError::new(Reason::Local, format!("cannot keep downloads in {}", self.directory.display()))
-            .because(io_cause(error))
+            .because(describe_io_error(error))
     }
 }
 
-impl Shelf for Keep {
+impl CacheWriter for DownloadWriter {
     fn write(&mut self, bytes: &[u8]) -> Result<(), TransferError> {
         let known = usize::try_from(self.there.saturating_sub(self.length))
             .map_or(bytes.len(), |n| n.min(bytes.len()));
@@ -176,7 +176,7 @@ impl Shelf for Keep {
     }
 }
 
-impl Keep {
+impl DownloadWriter {
     /// The note goes last: a download without one is not taken for one.
     fn put_in_place(&self) -> io::Result<()> {
         self.file.sync_all()?;
@@ -188,12 +188,12 @@ impl Keep {
 
     fn failed(&self, error: &io::Error) -> TransferError {
         TransferError::new(Reason::Local, format!("cannot keep the download in {}", self.whole.display()))
-            .because(io_cause(error))
+            .because(describe_io_error(error))
     }
 }
 
 /// What is read from the cache is already there.
-impl Shelf for Kept {
+impl CacheWriter for CachedDownload {
     fn write(&mut self, _: &[u8]) -> Result<(), TransferError> {
         Ok(())
     }
@@ -233,11 +233,11 @@ fn remove(path: &Path) -> io::Result<()> {
     fs::remove_file(path).or_else(|e| if e.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(e) })
 }
 
-fn read_note(download: &Path) -> Option<Note> {
+fn read_note(download: &Path) -> Option<DownloadRecord> {
     serde_json::from_slice(&fs::read(with_end(download, ".json")).ok()?).ok()
 }
 
-fn write_note(download: &Path, note: &Note) -> io::Result<()> {
+fn write_note(download: &Path, note: &DownloadRecord) -> io::Result<()> {
     let (path, temporary) = (with_end(download, ".json"), with_end(download, ".json.new"));
     let mut file = private().create(true).truncate(true).open(&temporary)?;
     file.write_all(&serde_json::to_vec_pretty(note)?)?;

@@ -10,7 +10,7 @@
 
 use std::io::Read;
 
-use super::checksum_line::{self, Line};
+use super::checksum_line::{self, ChecksumLine};
 use super::digest::Digest;
 use super::error::{Reason, TransferError};
 use super::hash_name::HashName;
@@ -23,13 +23,13 @@ pub const MAX_BYTES: usize = 1 << 20;
 pub struct ChecksumFile {
     /// Its name in messages.
     from: String,
-    entries: Vec<Entry>,
+    entries: Vec<ListedDigest>,
     /// A hash function of which there are digests that nothing can be checked by.
     other: Option<HashName>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Entry {
+struct ListedDigest {
     /// `None` for a bare digest.
     name: Option<String>,
     digest: Digest,
@@ -37,7 +37,7 @@ struct Entry {
 
 /// By what an image is looked for in a checksum file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wanted<'a> {
+pub struct WantedImage<'a> {
     /// Its path from the folder that the list is in, where it is below that.
     pub below: Option<&'a str>,
     /// As much as is known of its path, with the name at its end.
@@ -71,24 +71,24 @@ impl ChecksumFile {
         let mut next_name = None;
         for line in unsigned(text) {
             match checksum_line::read(line) {
-                Line::Digest { name, digest, function } => {
+                ChecksumLine::Digest { name, digest, function } => {
                     let name = name.or_else(|| next_name.take());
                     let told = function.or_else(|| heading.clone()).filter(|f| f.may_have(&digest));
                     match told {
                         Some(other @ HashName::Other(_)) => file.other = Some(other),
-                        _ => file.entries.push(Entry { name: name.map(|name| plain_name(&name)), digest }),
+                        _ => file.entries.push(ListedDigest { name: name.map(|name| plain_name(&name)), digest }),
                     }
                 }
-                Line::NameOfLast(name) => {
-                    if let Some(Entry { name: last @ None, .. }) = file.entries.last_mut() {
+                ChecksumLine::NameOfLast(name) => {
+                    if let Some(ListedDigest { name: last @ None, .. }) = file.entries.last_mut() {
                         *last = Some(name.to_owned());
                     }
                 }
-                Line::Heading { function, name } => {
+                ChecksumLine::Heading { function, name } => {
                     heading = Some(function);
                     next_name = name.map(str::to_owned);
                 }
-                Line::Nothing => {}
+                ChecksumLine::Nothing => {}
             }
         }
         file
@@ -109,7 +109,7 @@ impl ChecksumFile {
     /// [`Reason::Checksum`] where it is not listed, with the names that are near, and where it is listed twice with
     /// different digests.
     pub fn digest_of(&self, name: &str) -> Result<Digest, TransferError> {
-        self.digest_for(Wanted { below: None, path: name })
+        self.digest_for(WantedImage { below: None, path: name })
     }
 
     /// The strongest digest that is listed for an image: under its path from the list's folder; else under its bare
@@ -117,8 +117,8 @@ impl ChecksumFile {
     ///
     /// # Errors
     /// As [`digest_of`](Self::digest_of).
-    pub fn digest_for(&self, wanted: Wanted<'_>) -> Result<Digest, TransferError> {
-        if let [Entry { name: None, digest }] = self.entries.as_slice() {
+    pub fn digest_for(&self, wanted: WantedImage<'_>) -> Result<Digest, TransferError> {
+        if let [ListedDigest { name: None, digest }] = self.entries.as_slice() {
             return Ok(digest.clone());
         }
         let name = last_component(wanted.path);
@@ -148,7 +148,7 @@ impl ChecksumFile {
     ///
     /// # Errors
     /// As [`digest_of`](Self::digest_of).
-    pub fn digest_beside(&self, wanted: Wanted<'_>) -> Result<Digest, TransferError> {
+    pub fn digest_beside(&self, wanted: WantedImage<'_>) -> Result<Digest, TransferError> {
         match self.entries.as_slice() {
             [only] => Ok(only.digest.clone()),
             _ => self.digest_for(wanted),
@@ -214,7 +214,7 @@ fn unsigned(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// The digests of the names that fit best.
-fn matching<'a>(named: &[(&str, &'a Digest)], wanted: Wanted<'_>) -> Vec<&'a Digest> {
+fn matching<'a>(named: &[(&str, &'a Digest)], wanted: WantedImage<'_>) -> Vec<&'a Digest> {
     let by = |matches: &dyn Fn(&str) -> bool| -> Vec<&'a Digest> {
         named.iter().filter(|(name, _)| matches(name)).map(|(_, digest)| *digest).collect()
     };

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 
 use foundry_core::error::{Advice, Code, Error};
-use foundry_core::text::io_cause;
+use foundry_core::text::describe_io_error;
 
 /// The sorts of failure that somebody decides by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,7 +100,7 @@ impl TransferError {
     pub fn from_io(error: io::Error, what: &str) -> Self {
         match error.downcast::<Self>() {
             Ok(own) => own,
-            Err(error) => Self::new(Reason::Local, format!("cannot read {what}")).because(io_cause(&error)),
+            Err(error) => Self::new(Reason::Local, format!("cannot read {what}")).because(describe_io_error(&error)),
         }
     }
 

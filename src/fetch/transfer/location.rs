@@ -13,7 +13,7 @@ use super::basic_auth;
 use super::digest::{Algorithm, Digest};
 use super::error::{Reason, TransferError};
 use super::reference::{is_scheme, resolved, scheme};
-use foundry_core::text::printable;
+use foundry_core::text::escape_unseen;
 use foundry_core::yaml::shortened;
 
 /// What an address of a machine's own, or of what it is connected to alone, is no place for.
@@ -84,14 +84,14 @@ fn concealed(text: &str) -> String {
         Some((_, host)) => format!("…@{host}{hidden}"),
         None => format!("{place}{hidden}"),
     };
-    printable(&(scheme + &shown))
+    escape_unseen(&(scheme + &shown))
 }
 
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Url(url) => url.fmt(f),
-            Self::File(path) => f.write_str(&printable(&path.display().to_string())),
+            Self::File(path) => f.write_str(&escape_unseen(&path.display().to_string())),
             Self::StandardInput => f.write_str("standard input"),
         }
     }

@@ -2,18 +2,18 @@
 
 use super::basic_auth::basic;
 use super::location::{Location, Url};
-use super::netrc::{Entry, entries};
+use super::netrc::{NetrcEntry, entries};
 
 /// The login for a server. It is never shown.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Login(Kind);
+pub struct Login(LoginKind);
 
 #[derive(Clone, PartialEq, Eq)]
-enum Kind {
+enum LoginKind {
     /// For the server that is named with it: the value of the header `Authorization`.
     One(String),
     /// For each host its own, as netrc has them.
-    Hosts(Vec<Entry>),
+    Hosts(Vec<NetrcEntry>),
 }
 
 impl Login {
@@ -28,7 +28,7 @@ impl Login {
             return Err("is empty");
         }
         if let Some(entries) = entries(text)? {
-            return Ok(Self(Kind::Hosts(entries)));
+            return Ok(Self(LoginKind::Hosts(entries)));
         }
         if text.contains(char::is_control) {
             return Err("has more than one line, or control characters");
@@ -38,27 +38,27 @@ impl Login {
             return token(rest.trim());
         }
         match text.split_once(':') {
-            Some((user, password)) => Ok(Self(Kind::One(basic(user.as_bytes(), password.as_bytes())))),
+            Some((user, password)) => Ok(Self(LoginKind::One(basic(user.as_bytes(), password.as_bytes())))),
             None => token(text),
         }
     }
 
     /// Whether it says itself for which hosts it is.
     pub fn names_hosts(&self) -> bool {
-        matches!(self.0, Kind::Hosts(_))
+        matches!(self.0, LoginKind::Hosts(_))
     }
 
     /// What an address is asked with. One that holds a login keeps it, and one for one server goes to no other: such a
     /// login is for `to` alone.
     fn header_for(&self, url: &Url, to: &Location) -> Option<String> {
         match &self.0 {
-            Kind::One(header) => {
+            LoginKind::One(header) => {
                 matches!(to, Location::Url(to) if to.is_same_server(url)).then(|| header.clone())
             }
-            Kind::Hosts(entries) => {
+            LoginKind::Hosts(entries) => {
                 let host = url.host()?;
                 let is_for =
-                    |entry: &&Entry| entry.host.as_ref().is_none_or(|of| of.eq_ignore_ascii_case(&host));
+                    |entry: &&NetrcEntry| entry.host.as_ref().is_none_or(|of| of.eq_ignore_ascii_case(&host));
                 let entry = entries.iter().find(is_for)?;
                 Some(basic(entry.user.as_bytes(), entry.password.as_bytes()))
             }
@@ -89,7 +89,7 @@ fn token(token: &str) -> Result<Login, &'static str> {
     if token.is_empty() || !token.bytes().all(|octet| octet.is_ascii_graphic()) {
         return Err("is neither USER:PASSWORD nor a token");
     }
-    Ok(Login(Kind::One(format!("Bearer {token}"))))
+    Ok(Login(LoginKind::One(format!("Bearer {token}"))))
 }
 
 #[cfg(test)]

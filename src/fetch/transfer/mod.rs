@@ -49,32 +49,32 @@ use std::sync::{Arc, OnceLock};
 
 pub use cache::Cache;
 pub use checksum::{Expected, expected_digest};
-pub use compression::Format;
+pub use compression::CompressionFormat;
 pub(crate) use decompress::skippable_frame;
 pub use digest::{Algorithm, Digest, Hasher};
 pub use error::{Reason, TransferError};
-pub use http::{Client, Download, Found, Fresh, HttpSettings, Proxies, Validators, look};
+pub use http::{Client, Download, RemoteFile, FileFreshness, HttpSettings, Proxies, Validators, look};
 pub use location::{Location, Url};
 pub use login::Login;
-pub use pace::Pace;
+pub use pace::RetryControl;
 pub use sparse::{SparseFile, SparseWriter};
-pub use verified::Check;
+pub use verified::DigestCheck;
 pub use zeros::ZerosAsHoles;
 
-use self::awaited::Awaited;
-use self::cache::Shelf;
-use self::verified::Verified;
+use self::awaited::InterruptibleFile;
+use self::cache::CacheWriter;
+use self::verified::VerifyingReader;
 use crate::content::Content;
 
 /// How something is opened.
 #[derive(Clone, Copy)]
-pub struct Options<'a> {
+pub struct TransferOptions<'a> {
     /// What becomes of its digest.
-    pub check: &'a Check,
+    pub check: &'a DigestCheck,
     /// Makes requests.
     pub client: &'a Client,
     /// Waits, and says whether to stop.
-    pub pace: &'a dyn Pace,
+    pub pace: &'a dyn RetryControl,
     /// Where downloads are kept, if they are.
     pub cache: Option<&'a Cache>,
 }
@@ -84,13 +84,13 @@ pub struct Opened<'a> {
     /// Unpacked, with its holes. Its end means that all was verified.
     pub content: Box<dyn Content + 'a>,
     /// How it is packed, if it is.
-    pub compressed: Option<Format>,
+    pub compressed: Option<CompressionFormat>,
     /// How many bytes are to be transferred (packed, if it is), where that is known.
     pub length: Option<u64>,
     /// Of a local file that is not packed, how many bytes are data and not holes.
     pub data_bytes: Option<u64>,
     /// What the server said of it, if it is from one.
-    pub found: Option<Found>,
+    pub found: Option<RemoteFile>,
     /// Whether it is a kept download and nothing is transferred.
     pub from_cache: bool,
     passed_over: Arc<AtomicU64>,
@@ -101,19 +101,19 @@ pub struct Opened<'a> {
 /// What was transferred.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transferred {
-    /// The digest of the bytes as they were transferred, unless nobody wanted it ([`Check::Nothing`]).
+    /// The digest of the bytes as they were transferred, unless nobody wanted it ([`DigestCheck::Nothing`]).
     pub digest: Option<Digest>,
     /// How many they were.
     pub bytes: u64,
     /// What the server said of it when it began, if it was from one.
-    pub found: Option<Found>,
+    pub found: Option<RemoteFile>,
 }
 
 /// Opens a file, standard input or an address.
 ///
 /// # Errors
 /// The system's, the server's. Nothing was verified yet.
-pub fn open<'a>(location: &Location, options: Options<'a>) -> Result<Opened<'a>, TransferError> {
+pub fn open<'a>(location: &Location, options: TransferOptions<'a>) -> Result<Opened<'a>, TransferError> {
     let name = location.to_string();
     match location {
         Location::File(path) => local(SparseFile::open(path)?, name, options),
@@ -128,11 +128,11 @@ fn standard_input(name: &str) -> Result<SparseFile, TransferError> {
     SparseFile::new(File::from(own), name.to_owned())
 }
 
-fn local(file: SparseFile, name: String, options: Options<'_>) -> Result<Opened<'_>, TransferError> {
+fn local(file: SparseFile, name: String, options: TransferOptions<'_>) -> Result<Opened<'_>, TransferError> {
     let length = file.length();
     let data = file.data_bytes().map_err(|e| TransferError::from_io(e, &name))?;
     let mut opened =
-        layered(Awaited { file, pace: options.pace }, name, options.check, None, Zeros::AsTheyAre)?;
+        layered(InterruptibleFile { file, pace: options.pace }, name, options.check, None, ZeroHandling::AsTheyAre)?;
     opened.length = length;
     opened.data_bytes = length.filter(|_| opened.compressed.is_none()).map(|_| data);
     Ok(opened)
@@ -140,7 +140,7 @@ fn local(file: SparseFile, name: String, options: Options<'_>) -> Result<Opened<
 
 /// What becomes of zeros that are no holes in the source.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Zeros {
+enum ZeroHandling {
     /// Nothing, unless they come out of compressed data: to look for them takes a copy of every byte, and whoever writes
     /// looks for them again. A file has holes where its maker wanted some.
     AsTheyAre,
@@ -152,21 +152,21 @@ enum Zeros {
 fn layered<'a, C: Content + 'a>(
     source: C,
     name: String,
-    check: &Check,
-    shelf: Option<Box<dyn Shelf>>,
-    zeros: Zeros,
+    check: &DigestCheck,
+    shelf: Option<Box<dyn CacheWriter>>,
+    zeros: ZeroHandling,
 ) -> Result<Opened<'a>, TransferError> {
-    let verified = Verified::new(source, name.clone(), check, shelf);
+    let verified = VerifyingReader::new(source, name.clone(), check, shelf);
     let (count, done) = (Arc::clone(&verified.count), Arc::clone(&verified.done));
-    let is_verified = matches!(check, Check::Expect(_));
+    let is_verified = matches!(check, DigestCheck::Expect(_));
     let packed =
         decompress::unpack(verified, &name, is_verified).map_err(|e| TransferError::from_io(e, &name))?;
     let (compressed, passed_over) = (packed.format, packed.passed_over);
     let content: Box<dyn Content + 'a> = match zeros {
-        Zeros::AsTheyAre if compressed.is_none() => packed.content,
+        ZeroHandling::AsTheyAre if compressed.is_none() => packed.content,
         _ => Box::new(ZerosAsHoles::new(packed.content)),
     };
-    let whole = Whole { content, done: Arc::clone(&done), name };
+    let whole = VerifiedEnd { content, done: Arc::clone(&done), name };
     Ok(Opened {
         content: Box::new(whole),
         compressed,
@@ -180,7 +180,7 @@ fn layered<'a, C: Content + 'a>(
     })
 }
 
-fn from_server<'a>(url: &Url, name: String, options: Options<'a>) -> Result<Opened<'a>, TransferError> {
+fn from_server<'a>(url: &Url, name: String, options: TransferOptions<'a>) -> Result<Opened<'a>, TransferError> {
     if let Some(cache) = options.cache {
         return cached::open(cache, url, name, options);
     }
@@ -191,12 +191,12 @@ fn from_server<'a>(url: &Url, name: String, options: Options<'a>) -> Result<Open
 
 fn downloaded<'a, C: Content + 'a>(
     source: C,
-    found: Found,
+    found: RemoteFile,
     name: String,
-    check: &Check,
-    shelf: Option<Box<dyn Shelf>>,
+    check: &DigestCheck,
+    shelf: Option<Box<dyn CacheWriter>>,
 ) -> Result<Opened<'a>, TransferError> {
-    let mut opened = layered(source, name, check, shelf, Zeros::AsHoles)?;
+    let mut opened = layered(source, name, check, shelf, ZeroHandling::AsHoles)?;
     opened.length = found.length;
     opened.found = Some(found);
     Ok(opened)
@@ -230,13 +230,13 @@ impl Opened<'_> {
 }
 
 /// The outermost layer: no end before the source's own was verified.
-struct Whole<'a> {
+struct VerifiedEnd<'a> {
     content: Box<dyn Content + 'a>,
     done: Arc<OnceLock<Option<Digest>>>,
     name: String,
 }
 
-impl Read for Whole<'_> {
+impl Read for VerifiedEnd<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.content.read(buffer)?;
         if read == 0 && !buffer.is_empty() && self.done.get().is_none() {
@@ -248,7 +248,7 @@ impl Read for Whole<'_> {
     }
 }
 
-impl Content for Whole<'_> {
+impl Content for VerifiedEnd<'_> {
     fn skip_hole(&mut self, limit: u64) -> io::Result<u64> {
         self.content.skip_hole(limit)
     }

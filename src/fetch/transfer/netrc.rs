@@ -3,7 +3,7 @@
 
 /// A login; without a host it is for all others.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct NetrcEntry {
     pub(super) host: Option<String>,
     pub(super) user: String,
     pub(super) password: String,
@@ -13,16 +13,16 @@ pub(super) struct Entry {
 ///
 /// # Errors
 /// Half a sentence that quotes nothing of it.
-pub(super) fn entries(text: &str) -> Result<Option<Vec<Entry>>, &'static str> {
+pub(super) fn entries(text: &str) -> Result<Option<Vec<NetrcEntry>>, &'static str> {
     let words = words(text)?;
     if !matches!(words.first().map(String::as_str), Some("machine" | "default" | "macdef")) {
         return Ok(None);
     }
-    let mut entries: Vec<Entry> = Vec::new();
+    let mut entries: Vec<NetrcEntry> = Vec::new();
     let mut words = words.into_iter();
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or("ends in the middle of an entry");
-        let fresh = |host| Entry { host, user: String::new(), password: String::new() };
+        let fresh = |host| NetrcEntry { host, user: String::new(), password: String::new() };
         match word.as_str() {
             "machine" => entries.push(fresh(Some(value()?))),
             "default" => entries.push(fresh(None)),

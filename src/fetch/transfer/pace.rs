@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::error::TransferError;
 
 /// What a transfer must know of its caller: whether to stop, and how to wait.
-pub trait Pace {
+pub trait RetryControl {
     /// Whether somebody asked to stop.
     fn stopped(&self) -> bool;
 
@@ -21,7 +21,7 @@ pub trait Pace {
 }
 
 /// Nobody stops it.
-impl Pace for () {
+impl RetryControl for () {
     fn stopped(&self) -> bool {
         false
     }
@@ -31,7 +31,7 @@ impl Pace for () {
 pub(super) const TICK: Duration = Duration::from_millis(100);
 
 /// Waits unless cancelled.
-pub(super) fn wait(pace: &dyn Pace, time: Duration) -> Result<(), TransferError> {
+pub(super) fn wait(pace: &dyn RetryControl, time: Duration) -> Result<(), TransferError> {
     let mut left = time;
     while !left.is_zero() {
         if pace.stopped() {

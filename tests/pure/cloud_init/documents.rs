@@ -1,12 +1,12 @@
 //! The three files of a seed, as text and as PyYAML and cloud-init's modules would take them.
 
-use foundry::cloud_init::{Documents, documents};
+use foundry::cloud_init::{SeedFiles, documents};
 use foundry::plan::UserData;
 use foundry::yaml::node::{Node, read_documents};
 
 use super::support::{fixed, network_config, plan, seed};
 
-fn made() -> Documents {
+fn made() -> SeedFiles {
     documents(&plan(), &seed(), "web-1730534400").unwrap()
 }
 

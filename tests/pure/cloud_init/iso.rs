@@ -4,16 +4,16 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::support::cpu;
-use foundry::cloud_init::{Documents, VOLUME_ID, documents, iso, read_iso};
+use foundry::cloud_init::{SeedFiles, VOLUME_ID, documents, iso, read_iso};
 use proptest::prelude::*;
 
 use super::support::{plan, program, run, seed};
 
-fn made() -> Documents {
+fn made() -> SeedFiles {
     documents(&plan(), &seed(), "web-1").unwrap()
 }
 
-fn files(documents: &Documents) -> [(&'static str, &str); 3] {
+fn files(documents: &SeedFiles) -> [(&'static str, &str); 3] {
     [
         ("user-data", &documents.user_data),
         ("meta-data", &documents.meta_data),
@@ -22,7 +22,7 @@ fn files(documents: &Documents) -> [(&'static str, &str); 3] {
 }
 
 /// A seed's image in a file of its own.
-fn in_file(documents: &Documents, test: impl FnOnce(&Path)) {
+fn in_file(documents: &SeedFiles, test: impl FnOnce(&Path)) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("seed.iso");
     std::fs::write(&path, iso(documents).unwrap()).unwrap();
@@ -30,8 +30,8 @@ fn in_file(documents: &Documents, test: impl FnOnce(&Path)) {
 }
 
 /// Documents from nothing to more than a directory or a sector holds.
-fn sizes() -> Vec<Documents> {
-    let of = |n: usize| Documents {
+fn sizes() -> Vec<SeedFiles> {
+    let of = |n: usize| SeedFiles {
         user_data: "u".repeat(n),
         meta_data: "\u{e9}".repeat(n / 3),
         network_config: "n\n".repeat(n / 2),
@@ -131,7 +131,7 @@ fn what_was_written_is_read_back() {
 }
 
 /// Makes a seed with genisoimage and reads it.
-fn by_genisoimage(options: &[&str]) -> Option<Documents> {
+fn by_genisoimage(options: &[&str]) -> Option<SeedFiles> {
     let genisoimage = program("genisoimage")?;
     let directory = tempfile::tempdir().unwrap();
     for (name, text) in files(&made()) {

@@ -8,7 +8,7 @@ use crate::support::deadline::{ChildInTime as _, CommandInTime as _};
 use foundry::manifest::VirtualMachine;
 use foundry::names::{MacAddress, VmName};
 use foundry::plan::{
-    BootDisk, BootSource, CpuMode, Defaults, DiskFormat, Firmware, Interface, Link, SeedPlan, UserData,
+    BootDiskPlan, BootSource, CpuMode, Defaults, DiskFormat, FirmwarePlan, InterfacePlan, Link, SeedPlan, UserData,
     VmPlan,
 };
 use foundry::units::Bytes;
@@ -26,11 +26,11 @@ pub(crate) fn plan() -> VmPlan {
         vcpus: 1,
         memory: Bytes(1 << 30),
         cpu_mode: CpuMode::HostModel,
-        firmware: Firmware::Efi { secure_boot: false },
+        firmware: FirmwarePlan::Efi { secure_boot: false },
         arch: None,
         autostart: true,
         pool: "foundry-vms".parse().unwrap(),
-        boot_disk: BootDisk {
+        boot_disk: BootDiskPlan {
             volume: name.boot_volume(),
             size: Bytes(1 << 30),
             format: DiskFormat::Qcow2,
@@ -85,9 +85,9 @@ pub(crate) fn seed() -> SeedPlan {
 }
 
 /// An interface with addresses, the default route and two name servers.
-pub(crate) fn fixed(ip: &str, more: &[&str]) -> Interface {
+pub(crate) fn fixed(ip: &str, more: &[&str]) -> InterfacePlan {
     let ip: ipnet::Ipv4Net = ip.parse().unwrap();
-    Interface {
+    InterfacePlan {
         link: Link::Bridge("br0".parse().unwrap()),
         mac: MacAddress::from_ipv4(ip.addr()),
         tap: None,
@@ -109,8 +109,8 @@ pub(crate) fn fixed(ip: &str, more: &[&str]) -> Interface {
 }
 
 /// An interface that asks for its address.
-pub(crate) fn dynamic(name: &VmName, index: usize) -> Interface {
-    Interface {
+pub(crate) fn dynamic(name: &VmName, index: usize) -> InterfacePlan {
+    InterfacePlan {
         link: Link::Network("default".parse().unwrap()),
         mac: MacAddress::from_name(name, index),
         tap: None,

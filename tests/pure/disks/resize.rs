@@ -4,7 +4,7 @@ use foundry::Kind;
 use foundry::host::memory::Guest;
 use foundry::host::{Affect, Disks, DomainState, Domains, Pools, Volumes};
 use foundry::operations::disk::{attach, resize, survey};
-use foundry::units::{Bytes, SizeWish};
+use foundry::units::{Bytes, SizeRequest};
 
 use super::{NOTHING, assert_refused, capacity, data_disks, detach_one, disk, grow, off, pairs};
 use crate::support::bench::{Bench, GIB, disk_request, foreign, host_with_neighbours, whole};
@@ -75,7 +75,7 @@ fn a_relative_size_counts_from_what_is_there() {
     bench.host.resize_volume("foundry-vms", "web_data-vdb", Bytes(13 * GIB + 512)).unwrap();
     let error = grow(&bench, "vdb", "+1").unwrap_err();
     assert!(whole(&error).contains("say how large it is to be: 14GiB"), "{}", whole(&error));
-    let much = resize(&bench.context(), "web", "vda", SizeWish::By(Bytes(i64::MAX as u64 / GIB * GIB)));
+    let much = resize(&bench.context(), "web", "vda", SizeRequest::By(Bytes(i64::MAX as u64 / GIB * GIB)));
     assert_eq!(much.unwrap_err().kind(), Kind::Validation);
 }
 
@@ -145,7 +145,7 @@ fn foreign_and_absent_vms_are_refused() {
     let mut bench = Bench::with_web();
     bench.start = Some(bench.host.fingerprint());
     for outcome in [
-        resize(&bench.context(), "other", "vda", SizeWish::To(Bytes(GIB))).map(drop),
+        resize(&bench.context(), "other", "vda", SizeRequest::To(Bytes(GIB))).map(drop),
         attach(&bench.context(), &disk_request("other", 1)).map(drop),
         survey(&bench.context(), "other", "vda", false).map(drop),
     ] {

@@ -4,7 +4,7 @@ use foundry::Error;
 use foundry::host::Domains;
 use foundry::operations::disk::{Attached, attach};
 use foundry::operations::vm::destroy::{self, carry_out};
-use foundry::record::{Maker, Role, State};
+use foundry::record::{Maker, VolumeRole, RecordState};
 use foundry::units::Bytes;
 
 use super::{NOTHING, attach_one, data_disks, detach_one, targets};
@@ -37,7 +37,7 @@ fn an_attach_between_the_steps_of_another_loses_nothing() {
     for n in (0..calls.len()).filter(|n| *n != last_write) {
         let (bench, outcome) = with_rival_at(n);
         let record = bench.record("web");
-        let named: Vec<_> = record.volumes.iter().filter(|v| v.role == Role::Data).collect();
+        let named: Vec<_> = record.volumes.iter().filter(|v| v.role == VolumeRole::Data).collect();
         assert!(named.iter().all(|v| v.attaching.is_none()), "at {n}: {named:?}");
         let wanted = if outcome.is_ok() { 4 } else { 3 };
         assert_eq!(named.len(), wanted, "at {n}: {:?}", outcome.map_err(|e| whole(&e)));
@@ -127,7 +127,7 @@ fn a_destroy_in_the_middle_of_an_attach_leaves_nothing() {
         let outcome = attach_one(&bench, 5);
         if bench.host.domain("web").unwrap().is_some() {
             outcome.unwrap_or_else(|e| panic!("at {n}: {}", whole(&e)));
-            assert_eq!(bench.record("web").state, State::Created);
+            assert_eq!(bench.record("web").state, RecordState::Created);
             bench.destroy("web", GENTLE).unwrap();
         } else {
             outcome.map(drop).unwrap_err();

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use foundry::transfer::{Fresh, HttpSettings, Proxies, Reason, Validators, look};
+use foundry::transfer::{FileFreshness, HttpSettings, Proxies, Reason, Validators, look};
 
 use super::support::{Bench, TestPace, noise, sha256};
 use crate::support::http::{Reply, Request, Server};
@@ -132,7 +132,7 @@ fn what_an_older_run_noted_too_much_is_not_sent() {
     let bench = Bench::new();
     let known = Validators { etag: Some("e".repeat(40_000)), last_modified: Some("a\nb".into()) };
     let fresh = look(&bench.client, &server.url("/x").parse().unwrap(), &known, &bench.pace).unwrap();
-    assert!(matches!(fresh, Fresh::Changed(_)));
+    assert!(matches!(fresh, FileFreshness::Changed(_)));
     assert_eq!(server.requests()[0].header("if-none-match"), None);
 }
 
@@ -298,8 +298,8 @@ fn whether_it_changed_is_asked_without_its_content() {
         let known = Validators { etag: Some(etag.into()), last_modified: None };
         look(&bench.client, &url, &known, &bench.pace).unwrap()
     };
-    assert_eq!(ask("\"v1\""), Fresh::Unchanged);
-    let Fresh::Changed(found) = ask("\"v0\"") else { panic!("it did change") };
+    assert_eq!(ask("\"v1\""), FileFreshness::Unchanged);
+    let FileFreshness::Changed(found) = ask("\"v0\"") else { panic!("it did change") };
     assert_eq!((found.length, found.validators.etag.as_deref()), (Some(200_000), Some("\"v1\"")));
     assert!(server.requests().iter().all(|r| r.method == "HEAD"));
 }
@@ -313,11 +313,11 @@ fn whether_it_changed_is_asked_by_get_where_head_is_refused() {
     let bench = Bench::new();
     let url = server.url("/x").parse().unwrap();
     let known = Validators { etag: None, last_modified: Some("Sat, 01 Nov 2025 10:00:00 GMT".into()) };
-    assert_eq!(look(&bench.client, &url, &known, &bench.pace).unwrap(), Fresh::Unchanged);
+    assert_eq!(look(&bench.client, &url, &known, &bench.pace).unwrap(), FileFreshness::Unchanged);
     let older = Validators { etag: None, last_modified: Some("Sat, 01 Nov 2003 10:00:00 GMT".into()) };
-    assert!(matches!(look(&bench.client, &url, &older, &bench.pace).unwrap(), Fresh::Changed(_)));
+    assert!(matches!(look(&bench.client, &url, &older, &bench.pace).unwrap(), FileFreshness::Changed(_)));
     let weak = Validators { etag: Some("W/\"v1\"".into()), last_modified: None };
-    assert_eq!(look(&bench.client, &url, &weak, &bench.pace).unwrap(), Fresh::Unchanged);
+    assert_eq!(look(&bench.client, &url, &weak, &bench.pace).unwrap(), FileFreshness::Unchanged);
 }
 
 /// Servers that know GET only answer with anything.
@@ -349,8 +349,8 @@ fn whether_it_changed_is_asked_by_get_where_head_says_nothing() {
             let known = Validators { etag: Some(etag.into()), last_modified: Some(date.into()) };
             look(&bench.client, &url, &known, &bench.pace).unwrap()
         };
-        assert_eq!(ask("\"v1\""), Fresh::Unchanged, "{label}");
-        assert!(matches!(ask("\"v0\""), Fresh::Changed(_)), "{label}");
+        assert_eq!(ask("\"v1\""), FileFreshness::Unchanged, "{label}");
+        assert!(matches!(ask("\"v0\""), FileFreshness::Changed(_)), "{label}");
         assert_eq!((server.requests().len(), bench.told().len()), (4, 0), "{label}");
     }
     let server = Server::start(|_| Reply::new(404, ""));

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use crate::support::deadline::CommandInTime as _;
 use foundry::content::Content;
-use foundry::transfer::{Check, Reason, SparseFile, SparseWriter, TransferError, ZerosAsHoles};
+use foundry::transfer::{DigestCheck, Reason, SparseFile, SparseWriter, TransferError, ZerosAsHoles};
 use tempfile::TempDir;
 
 use super::support::{Bench, noise, read_with_holes};
@@ -73,7 +73,7 @@ fn a_digest_that_nobody_wants_is_not_made() {
     let dir = tempfile::tempdir().unwrap();
     let (path, whole) = holey(&dir);
     let mut bench = Bench::new();
-    bench.check = Check::Nothing;
+    bench.check = DigestCheck::Nothing;
     let (bytes, done) = bench.read(path.to_str().unwrap()).unwrap();
     assert!(bytes == whole && done.digest.is_none() && done.bytes == 10 * MIB);
 }

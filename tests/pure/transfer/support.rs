@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use foundry::content::Content;
 use foundry::transfer::{
-    Algorithm, Cache, Check, Client, Digest, HttpSettings, Location, Opened, Options, Pace, TransferError,
+    Algorithm, Cache, DigestCheck, Client, Digest, HttpSettings, Location, Opened, TransferOptions, RetryControl, TransferError,
     Transferred, open,
 };
 
@@ -35,7 +35,7 @@ pub(crate) struct TestPace {
     pub(crate) stop_after: Option<usize>,
 }
 
-impl Pace for TestPace {
+impl RetryControl for TestPace {
     fn stopped(&self) -> bool {
         self.stop_after.is_some_and(|count| self.told.lock().unwrap().len() >= count)
     }
@@ -52,7 +52,7 @@ impl Pace for TestPace {
 pub(crate) struct Bench {
     pub(crate) client: Client,
     pub(crate) pace: TestPace,
-    pub(crate) check: Check,
+    pub(crate) check: DigestCheck,
     pub(crate) cache: Option<Cache>,
 }
 
@@ -62,17 +62,17 @@ impl Bench {
     }
 
     pub(crate) fn with(settings: HttpSettings) -> Self {
-        let check = Check::Note(Algorithm::Sha256);
+        let check = DigestCheck::Note(Algorithm::Sha256);
         Self { client: Client::new(settings), pace: TestPace::default(), check, cache: None }
     }
 
     pub(crate) fn expecting(mut self, digest: Digest) -> Self {
-        self.check = Check::Expect(digest);
+        self.check = DigestCheck::Expect(digest);
         self
     }
 
-    pub(crate) fn options(&self) -> Options<'_> {
-        Options { check: &self.check, client: &self.client, pace: &self.pace, cache: self.cache.as_ref() }
+    pub(crate) fn options(&self) -> TransferOptions<'_> {
+        TransferOptions { check: &self.check, client: &self.client, pace: &self.pace, cache: self.cache.as_ref() }
     }
 
     pub(crate) fn open(&self, location: &str) -> Result<Opened<'_>, TransferError> {

@@ -6,16 +6,16 @@ use std::process::{Command, Stdio};
 
 use crate::support::deadline::ChildInTime as _;
 use crate::support::shown::Shown;
-use foundry::transfer::{Format, Reason, TransferError};
+use foundry::transfer::{CompressionFormat, Reason, TransferError};
 
 use super::support::{Bench, noise, read_with_holes, sha256};
 use crate::support::http::{Reply, Server};
 
-const FORMATS: [(Format, &str, &str); 4] = [
-    (Format::Gzip, "gzip", ".gz"),
-    (Format::Xz, "xz", ".xz"),
-    (Format::Zstd, "zstd", ".zst"),
-    (Format::Bzip2, "bzip2", ".bz2"),
+const FORMATS: [(CompressionFormat, &str, &str); 4] = [
+    (CompressionFormat::Gzip, "gzip", ".gz"),
+    (CompressionFormat::Xz, "xz", ".xz"),
+    (CompressionFormat::Zstd, "zstd", ".zst"),
+    (CompressionFormat::Bzip2, "bzip2", ".bz2"),
 ];
 
 /// What the real program makes of it.
@@ -125,8 +125,8 @@ fn zstd_may_begin_with_frames_to_be_skipped() {
     for (bytes, format) in [
         ([frame(0x50, 4), b"\x04\x22\x4d\x18rest".to_vec()].concat(), None),
         (frame(0x50, 4)[..6].to_vec(), None),
-        (frame(0x50, 4), Some(Format::Zstd)),
-        (zstd, Some(Format::Zstd)),
+        (frame(0x50, 4), Some(CompressionFormat::Zstd)),
+        (zstd, Some(CompressionFormat::Zstd)),
     ] {
         std::fs::write(&file, &bytes).unwrap();
         assert_eq!(bench.open(file.to_str().unwrap()).unwrap().compressed, format, "{bytes:?}");

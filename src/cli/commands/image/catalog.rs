@@ -12,7 +12,7 @@ use crate::output::{Listed, ListingArgs};
 use crate::ui::Ui;
 use foundry_core::error::{Code, Error};
 use foundry_core::plan::Arch;
-use foundry_fetch::catalog::{self, Alias, Catalog, CatalogImage, Entry, Written};
+use foundry_fetch::catalog::{self, Alias, Catalog, CatalogImage, CatalogEntry, CatalogUpdate};
 
 /// List and change the short names that `foundry image pull` knows
 #[derive(Debug, Args)]
@@ -144,7 +144,7 @@ fn view(image: &CatalogImage) -> View {
 }
 
 fn add(args: &AddArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    let entry = Entry {
+    let entry = CatalogEntry {
         description: args.description.clone(),
         url: args.url.clone(),
         checksum: args.checksum.clone(),
@@ -156,7 +156,7 @@ fn add(args: &AddArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     ui.line(&format!("Successfully {done} image '{}' in the catalogue", args.name))
 }
 
-fn tell_lost(written: &Written, ui: &Ui) {
+fn tell_lost(written: &CatalogUpdate, ui: &Ui) {
     if written.comments_lost {
         ui.warn("the comments of the catalogue are lost: only its entries are written");
     }

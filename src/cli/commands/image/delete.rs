@@ -7,7 +7,7 @@ use crate::connect::connect;
 use crate::ui::Ui;
 use crate::{Global, interrupt};
 use foundry_core::error::{Code, Error};
-use foundry_core::text::printable;
+use foundry_core::text::escape_unseen;
 use foundry_core::units::Bytes;
 use foundry_engine::image::{self, Dispensable};
 
@@ -56,11 +56,11 @@ pub(super) fn run(args: &DeleteArgs, global: &Global, ui: &Ui) -> Result<(), Err
 fn agree(name: &str, users: &[String], ui: &Ui) -> Result<(), Error> {
     let question = format!(
         "Image '{}' is in use by {}. Without it their disks are lost.\nTo delete it all the same, type its name: ",
-        printable(name),
-        printable(&users.join(", "))
+        escape_unseen(name),
+        escape_unseen(&users.join(", "))
     );
     match ui.typed(&question)? {
-        Some(answer) if answer == name || answer == printable(name) => Ok(()),
+        Some(answer) if answer == name || answer == escape_unseen(name) => Ok(()),
         Some(_) => Err(Error::new(Code::StorageDeclined, "that is not its name").unchanged()),
         None => {
             Err(Error::new(Code::ImageInUse, format!("image '{name}' is in use by {}", users.join(", ")))
@@ -127,7 +127,7 @@ fn agree_to_all(found: &[Dispensable], ui: &Ui) -> Result<(), Error> {
 fn lines(found: &[Dispensable]) -> String {
     let line = |d: &Dispensable| {
         let origin = d.origin.as_ref().map_or("of unknown origin", |origin| origin.source.as_str());
-        format!("  {}  {}  {}\n", printable(&d.image.name), d.image.allocation, printable(origin))
+        format!("  {}  {}  {}\n", escape_unseen(&d.image.name), d.image.allocation, escape_unseen(origin))
     };
     found.iter().map(line).collect()
 }
@@ -135,7 +135,7 @@ fn lines(found: &[Dispensable]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use foundry_core::origin::Origin;
+    use foundry_core::origin::ImageOrigin;
     use foundry_host::Volume;
 
     #[test]
@@ -150,7 +150,7 @@ mod tests {
             backing: None,
             mode: None,
         };
-        let origin = Origin {
+        let origin = ImageOrigin {
             source_id: None,
             source: "https://a\n  other  1 B  https://b\u{1b}[2J".into(),
             alias: None,

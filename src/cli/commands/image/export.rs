@@ -14,7 +14,7 @@ use crate::connect::connect;
 use crate::ui::Ui;
 use crate::{Global, interrupt};
 use foundry_core::error::{Code, Error};
-use foundry_core::text::io_cause;
+use foundry_core::text::describe_io_error;
 use foundry_core::units::Bytes;
 use foundry_engine::image::{export, meant};
 use foundry_fetch::content::Sink;
@@ -132,7 +132,7 @@ fn open_pipe(path: &Path) -> io::Result<File> {
 }
 
 fn unwritable(file: &str, error: &io::Error) -> Error {
-    Error::new(Code::LocalFile, format!("cannot write {file}")).because(io_cause(error))
+    Error::new(Code::LocalFile, format!("cannot write {file}")).because(describe_io_error(error))
 }
 
 /// A file that appears under its name only when it is whole.

@@ -8,7 +8,7 @@ use crate::connect::connect;
 use crate::ui::Ui;
 use crate::{Global, interrupt};
 use foundry_core::error::{Code, Error};
-use foundry_core::text::{io_cause, shell_word};
+use foundry_core::text::{describe_io_error, quote_for_shell};
 use foundry_engine::image::{Fetch, check_length, import};
 use foundry_fetch::transfer::Location;
 
@@ -61,11 +61,11 @@ fn location(file: &str) -> Result<Location, Error> {
     let location = file.parse()?;
     match &location {
         Location::Url(_) => Err(bad("it is not on this machine".into())
-            .hint(format!("foundry image pull {} downloads it", shell_word(file)))),
+            .hint(format!("foundry image pull {} downloads it", quote_for_shell(file)))),
         Location::File(path) => match std::fs::metadata(path) {
             Ok(there) if there.is_dir() => Err(bad("it is a directory".into())),
             Ok(_) => Ok(location),
-            Err(e) => Err(bad(io_cause(&e))),
+            Err(e) => Err(bad(describe_io_error(&e))),
         },
         Location::StandardInput => Ok(location),
     }

@@ -11,7 +11,7 @@ use crate::connect::connect;
 use crate::output::{Form, Listed, ListingArgs, OutputArgs, age, details};
 use crate::ui::Ui;
 use foundry_core::error::Error;
-use foundry_core::origin::Origin;
+use foundry_core::origin::ImageOrigin;
 use foundry_core::units::Bytes;
 use foundry_engine::Context;
 use foundry_engine::image::{self, Age, Freshness, Wholeness};
@@ -75,7 +75,7 @@ pub(crate) struct ImageView<'a> {
     incomplete: bool,
     /// Origin; empty if unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
-    origin: Option<Origin>,
+    origin: Option<ImageOrigin>,
     /// Names of the VMs that use the image.
     #[serde(skip_serializing_if = "Option::is_none")]
     used_by: Option<&'a [String]>,
@@ -91,7 +91,7 @@ impl ImageView<'_> {
     }
 }
 
-fn view<'a>(context: &Context, image: &'a Volume, origin: Option<Origin>) -> Result<ImageView<'a>, Error> {
+fn view<'a>(context: &Context, image: &'a Volume, origin: Option<ImageOrigin>) -> Result<ImageView<'a>, Error> {
     let wholeness = image::wholeness(context, image)?;
     Ok(ImageView {
         name: &image.name,
@@ -179,7 +179,7 @@ fn users(vms: &[String], overlays: &[String]) -> String {
     if users.is_empty() { "-".to_owned() } else { users.join(", ") }
 }
 
-fn origin(origin: Option<&Origin>, line: &mut impl FnMut(&str, &str)) {
+fn origin(origin: Option<&ImageOrigin>, line: &mut impl FnMut(&str, &str)) {
     let Some(origin) = origin else { return line("Origin", "unknown") };
     let packed =
         origin.compression.as_ref().map_or(String::new(), |packed| format!(", compressed by {packed}"));
@@ -205,7 +205,7 @@ pub(crate) struct FreshnessView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    origin: Option<&'a Origin>,
+    origin: Option<&'a ImageOrigin>,
     used_by: &'a [String],
     /// Overlays of the image, as POOL/VOLUME.
     overlays: &'a [String],

@@ -10,7 +10,7 @@ use crate::connect::connect;
 use crate::ui::Ui;
 use crate::{Global, interrupt};
 use foundry_core::error::{Code, Error};
-use foundry_core::text::shell_word;
+use foundry_core::text::quote_for_shell;
 use foundry_engine::image::{Fetch, Pulled, Request, check_length, pull};
 use foundry_fetch::catalog::CatalogImage;
 use foundry_fetch::transfer::{Cache, Expected, Location, Login};
@@ -94,7 +94,7 @@ fn address(image: &str) -> Result<Location, Error> {
         return Ok(image.parse()?);
     }
     Err(Error::new(Code::DownloadUnfit, format!("{image} is neither an address nor a name in the catalogue"))
-        .hint(format!("foundry image import {} takes a file", shell_word(image))))
+        .hint(format!("foundry image import {} takes a file", quote_for_shell(image))))
 }
 
 /// What is no address and no path is a short name.

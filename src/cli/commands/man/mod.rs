@@ -19,7 +19,7 @@ use super::help::{ELSEWHERE, shown};
 use crate::command;
 use crate::ui::Ui;
 use foundry_core::error::{Code, Error};
-use foundry_core::text::io_cause;
+use foundry_core::text::describe_io_error;
 use foundry_fetch::replace::put;
 
 /// Write the man pages into a directory
@@ -56,7 +56,7 @@ pub(super) fn run(args: &ManArgs, ui: &Ui) -> Result<(), Error> {
     };
     let count = write().map_err(|e: io::Error| {
         Error::new(Code::FileUnwritable, format!("cannot write man pages into {}", args.directory.display()))
-            .because(io_cause(&e))
+            .because(describe_io_error(&e))
     })?;
     ui.line(&format!("Successfully wrote {count} man pages"))
 }

@@ -2,7 +2,7 @@
 //!
 //! Formats with tables keep the data anywhere behind them, and their readers take what lies behind the file's end for
 //! zeros. So each table is followed to the data that it names. The tables are read where they pass by in a transfer
-//! ([`Reach::see`]), or from a file ([`Reach::complete`]), also those that lie in front of what names them.
+//! ([`ImageExtent::see`]), or from a file ([`ImageExtent::complete`]), also those that lie in front of what names them.
 
 mod block_maps;
 mod qcow2;
@@ -23,8 +23,8 @@ const LONGEST_TABLE: u64 = 32 << 20;
 
 /// What an image says of its own length.
 #[derive(Debug, Clone)]
-pub struct Reach {
-    found: Found,
+pub struct ImageExtent {
+    found: ExtentState,
     /// Tables that lie ahead, by the offset of what is missing of them.
     ahead: BTreeMap<(u64, u64), Table>,
     /// Tables that had passed by before it was known what they are.
@@ -33,7 +33,7 @@ pub struct Reach {
 
 /// What was found so far.
 #[derive(Debug, Clone, Default)]
-struct Found {
+struct ExtentState {
     /// The end of the furthest thing that the image has.
     end: u64,
     /// What the guest sees, where the image says it.
@@ -45,22 +45,22 @@ struct Found {
 #[derive(Debug, Clone)]
 struct Table {
     length: u64,
-    kind: Kind,
+    kind: TableKind,
     /// What of it passed by.
     bytes: Vec<u8>,
 }
 
 /// What a table's entries mean.
 #[derive(Debug, Clone, Copy)]
-enum Kind {
-    Qcow2(qcow2::Layout, qcow2::Part),
-    TwoLevels(two_levels::Layout, two_levels::Level),
-    Blocks(block_maps::Layout),
-    Vhdx(vhdx::Part),
+enum TableKind {
+    Qcow2(qcow2::Qcow2Layout, qcow2::Qcow2Table),
+    TwoLevels(two_levels::TwoLevelLayout, two_levels::Level),
+    Blocks(block_maps::BlockMapLayout),
+    Vhdx(vhdx::VhdxTable),
 }
 
-impl Kind {
-    fn read(self, bytes: &[u8], found: &mut Found) {
+impl TableKind {
+    fn read(self, bytes: &[u8], found: &mut ExtentState) {
         match self {
             Self::Qcow2(layout, part) => layout.read(part, bytes, found),
             Self::TwoLevels(layout, level) => layout.read(level, bytes, found),
@@ -70,30 +70,30 @@ impl Kind {
     }
 }
 
-impl Found {
+impl ExtentState {
     /// Something of the image lies there.
     fn has(&mut self, offset: u64, length: u64) {
         self.end = self.end.max(offset.saturating_add(length));
     }
 
     /// A table of the image lies there.
-    fn table(&mut self, offset: u64, length: u64, kind: Kind) {
+    fn table(&mut self, offset: u64, length: u64, kind: TableKind) {
         self.has(offset, length);
         self.table_in_part(offset, length, kind);
     }
 
     /// A table begins there, of which the file need not hold all.
-    fn table_in_part(&mut self, offset: u64, length: u64, kind: Kind) {
+    fn table_in_part(&mut self, offset: u64, length: u64, kind: TableKind) {
         if (1..=LONGEST_TABLE).contains(&length) && self.tables.len() < MOST_TABLES {
             self.tables.push((offset, Table { length, kind, bytes: Vec::new() }));
         }
     }
 }
 
-impl Reach {
+impl ImageExtent {
     /// What the beginning says.
     pub fn of(image: &DiskImage, head: &[u8]) -> Self {
-        let mut found = Found::default();
+        let mut found = ExtentState::default();
         match image {
             DiskImage::Qcow2(header) => qcow2::begin(header, head, &mut found),
             DiskImage::Raw => found.end = raw::least_length(head),

@@ -1,6 +1,6 @@
 //! Formats with a table of tables of clusters: VMDK, QED, and qcow's version 1.
 
-use super::{Found, Kind, be64_entries, le32_entries, le64_entries};
+use super::{ExtentState, TableKind, be64_entries, le32_entries, le64_entries};
 use crate::disk_image::{array, be64, le32, le64};
 
 /// What an entry of a table says.
@@ -15,7 +15,7 @@ enum Entries {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Layout {
+pub(super) struct TwoLevelLayout {
     entries: Entries,
     /// Bytes of a cluster, and of the disk.
     cluster: u64,
@@ -38,7 +38,7 @@ const SECTOR: u64 = 512;
 
 /// VMDK's sparse extent (block/vmdk.c, `VMDK4Header`): capacity, grain, grain tables' entries, directory. The one made
 /// for streams has its directory's place at its end, without which QEMU does not open it.
-pub(super) fn vmdk(head: &[u8], found: &mut Found) {
+pub(super) fn vmdk(head: &[u8], found: &mut ExtentState) {
     let field = |at| le64(head, at).unwrap_or_default();
     let (disk, cluster) = (field(12).saturating_mul(SECTOR), field(20).saturating_mul(SECTOR));
     let second = u64::from(le32(head, 44).unwrap_or_default());
@@ -48,25 +48,25 @@ pub(super) fn vmdk(head: &[u8], found: &mut Found) {
     if field(56) == u64::MAX || is_compressed || second == 0 || cluster == 0 {
         return;
     }
-    let layout = Layout { entries: Entries::Sectors, cluster, disk, second, second_bytes: second * 4 };
+    let layout = TwoLevelLayout { entries: Entries::Sectors, cluster, disk, second, second_bytes: second * 4 };
     let covered = cluster.saturating_mul(second);
     let directory = disk.div_ceil(covered).saturating_mul(4);
-    found.table(field(56).saturating_mul(SECTOR), directory, Kind::TwoLevels(layout, Level::First));
+    found.table(field(56).saturating_mul(SECTOR), directory, TableKind::TwoLevels(layout, Level::First));
 }
 
 /// QED (docs/interop/qed_spec.rst): all tables have one size.
-pub(super) fn qed(head: &[u8], found: &mut Found) {
+pub(super) fn qed(head: &[u8], found: &mut ExtentState) {
     let small = |at| u64::from(le32(head, at).unwrap_or_default());
     let (cluster, disk) = (small(4), le64(head, 48).unwrap_or_default());
     let second_bytes = small(8).saturating_mul(cluster);
     found.disk = Some(disk);
-    let layout = Layout { entries: Entries::Little, cluster, disk, second: second_bytes / 8, second_bytes };
+    let layout = TwoLevelLayout { entries: Entries::Little, cluster, disk, second: second_bytes / 8, second_bytes };
     let first = le64(head, 40).unwrap_or_default();
-    found.table(first, second_bytes, Kind::TwoLevels(layout, Level::First));
+    found.table(first, second_bytes, TableKind::TwoLevels(layout, Level::First));
 }
 
 /// qcow, version 1 (block/qcow.c, `QCowHeader`).
-pub(super) fn qcow(head: &[u8], found: &mut Found) {
+pub(super) fn qcow(head: &[u8], found: &mut ExtentState) {
     let field = |at| be64(head, at).unwrap_or_default();
     let [cluster_bits, second_bits] = array::<2>(head, 32).unwrap_or_default().map(u32::from);
     let disk = field(24);
@@ -77,13 +77,13 @@ pub(super) fn qcow(head: &[u8], found: &mut Found) {
     }
     let (cluster, second) = (1 << cluster_bits, 1 << second_bits);
     let entries = Entries::Big { cluster_bits };
-    let layout = Layout { entries, cluster, disk, second, second_bytes: second * 8 };
+    let layout = TwoLevelLayout { entries, cluster, disk, second, second_bytes: second * 8 };
     let first = disk.div_ceil(cluster * second).saturating_mul(8);
-    found.table(field(40), first, Kind::TwoLevels(layout, Level::First));
+    found.table(field(40), first, TableKind::TwoLevels(layout, Level::First));
 }
 
-impl Layout {
-    pub(super) fn read(self, level: Level, bytes: &[u8], found: &mut Found) {
+impl TwoLevelLayout {
+    pub(super) fn read(self, level: Level, bytes: &[u8], found: &mut ExtentState) {
         match self.entries {
             Entries::Sectors => self.each(level, le32_entries(bytes).map(u64::from), found),
             Entries::Little => self.each(level, le64_entries(bytes), found),
@@ -91,7 +91,7 @@ impl Layout {
         }
     }
 
-    fn each(self, level: Level, entries: impl Iterator<Item = u64>, found: &mut Found) {
+    fn each(self, level: Level, entries: impl Iterator<Item = u64>, found: &mut ExtentState) {
         let (from, step) = match level {
             Level::First => (0, self.cluster.saturating_mul(self.second)),
             Level::Second { from } => (from, self.cluster),
@@ -109,18 +109,18 @@ impl Layout {
         }
     }
 
-    fn table(self, entry: u64, from: u64, found: &mut Found) {
+    fn table(self, entry: u64, from: u64, found: &mut ExtentState) {
         let offset = match self.entries {
             Entries::Sectors => entry * SECTOR,
             Entries::Little | Entries::Big { .. } => entry,
         };
         if offset > 0 {
-            found.table(offset, self.second_bytes, Kind::TwoLevels(self, Level::Second { from }));
+            found.table(offset, self.second_bytes, TableKind::TwoLevels(self, Level::Second { from }));
         }
     }
 
     /// A cluster, of which so many bytes are the disk's.
-    fn data(self, entry: u64, left: u64, found: &mut Found) {
+    fn data(self, entry: u64, left: u64, found: &mut ExtentState) {
         let length = self.cluster.min(left);
         match self.entries {
             _ if entry == 0 => {}

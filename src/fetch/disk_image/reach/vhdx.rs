@@ -1,6 +1,6 @@
 //! VHDX ("MS-VHDX", 2.2 to 2.6): a table of regions, of which one is the table of blocks and one says how large they are.
 
-use super::{Found, Kind, le64_entries};
+use super::{ExtentState, TableKind, le64_entries};
 use crate::disk_image::{array, has, le32, le64};
 
 /// Where the first of two equal tables of regions is, and its length.
@@ -16,7 +16,7 @@ const SECTOR_SIZE: [u8; 16] = *b"\x1d\xbf\x41\x81\x6f\xa9\x09\x47\xba\x47\xf2\x3
 const PRESENT: [u64; 2] = [6, 7];
 
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Part {
+pub(super) enum VhdxTable {
     Regions,
     /// What the disk is like, and where the table of its blocks is.
     Metadata {
@@ -29,12 +29,12 @@ pub(super) enum Part {
     },
 }
 
-pub(super) fn begin(found: &mut Found) {
-    found.table(REGIONS, REGIONS_LENGTH, Kind::Vhdx(Part::Regions));
+pub(super) fn begin(found: &mut ExtentState) {
+    found.table(REGIONS, REGIONS_LENGTH, TableKind::Vhdx(VhdxTable::Regions));
 }
 
-impl Part {
-    pub(super) fn read(self, bytes: &[u8], found: &mut Found) {
+impl VhdxTable {
+    pub(super) fn read(self, bytes: &[u8], found: &mut ExtentState) {
         match self {
             Self::Regions => read_regions(bytes, found),
             Self::Metadata { blocks } => read_metadata(bytes, blocks, found),
@@ -43,7 +43,7 @@ impl Part {
     }
 }
 
-fn read_regions(bytes: &[u8], found: &mut Found) {
+fn read_regions(bytes: &[u8], found: &mut ExtentState) {
     let count = le32(bytes, 8).unwrap_or_default() as usize;
     let entries = bytes.get(16..).unwrap_or_default().as_chunks::<32>().0.iter().take(count);
     let place = |id: [u8; 16]| {
@@ -54,11 +54,11 @@ fn read_regions(bytes: &[u8], found: &mut Found) {
         (has(bytes, 0, b"regi"), place(BLOCKS), place(METADATA))
     {
         found.has(blocks.0, blocks.1);
-        found.table(offset, length, Kind::Vhdx(Part::Metadata { blocks }));
+        found.table(offset, length, TableKind::Vhdx(VhdxTable::Metadata { blocks }));
     }
 }
 
-fn read_metadata(bytes: &[u8], blocks: (u64, u64), found: &mut Found) {
+fn read_metadata(bytes: &[u8], blocks: (u64, u64), found: &mut ExtentState) {
     let count = usize::from(array::<2>(bytes, 10).map_or(0, u16::from_le_bytes));
     let entries = bytes.get(32..).unwrap_or_default().as_chunks::<32>().0.iter().take(count);
     let item = |id: [u8; 16]| {
@@ -76,10 +76,10 @@ fn read_metadata(bytes: &[u8], blocks: (u64, u64), found: &mut Found) {
     let disk = found.disk.unwrap_or_default().div_ceil(block);
     let entries = disk.saturating_add(disk.saturating_sub(1) / ratio);
     let length = entries.saturating_mul(8).min(blocks.1);
-    found.table(blocks.0, length, Kind::Vhdx(Part::Blocks { block, ratio }));
+    found.table(blocks.0, length, TableKind::Vhdx(VhdxTable::Blocks { block, ratio }));
 }
 
-fn read_blocks(bytes: &[u8], block: u64, ratio: u64, found: &mut Found) {
+fn read_blocks(bytes: &[u8], block: u64, ratio: u64, found: &mut ExtentState) {
     for (i, entry) in (0u64..).zip(le64_entries(bytes)) {
         let is_bitmap = i % (ratio + 1) == ratio;
         if !is_bitmap && PRESENT.contains(&(entry & 7)) {

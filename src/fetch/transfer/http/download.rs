@@ -8,10 +8,10 @@ use ureq::http::HeaderMap;
 
 use super::super::error::{Reason, TransferError};
 use super::super::location::Url;
-use super::super::pace::{Pace, wait};
-use super::client::{Again, Ask, Client, Fault, Head};
+use super::super::pace::{RetryControl, wait};
+use super::client::{Retry, HttpRequest, Client, RequestFailure, ResponseHead};
 use super::headers::{content_length, content_range, status_text};
-use super::stream::Stream;
+use super::stream::ResponseStream;
 use super::validators::Validators;
 use crate::content::Content;
 use foundry_core::units::Bytes;
@@ -37,14 +37,14 @@ fn wants_login() -> Advice {
 /// somebody compares the digest of the whole with the expected one: that tells a mixture at the end.
 pub struct Download<'a> {
     pub(super) client: Client,
-    pub(super) pace: &'a dyn Pace,
+    pub(super) pace: &'a dyn RetryControl,
     pub(super) url: Url,
     /// Whether what came is compared with a digest at its end.
     verified: bool,
     /// What is known of the file since the first answer.
-    file: Option<Found>,
+    file: Option<RemoteFile>,
     position: u64,
-    stream: Option<Stream>,
+    stream: Option<ResponseStream>,
     complete: bool,
     /// Repetitions since there was progress, and where that was.
     tries: u32,
@@ -53,7 +53,7 @@ pub struct Download<'a> {
 
 /// A file on a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct RemoteFile {
     /// How many bytes it has, where the server says so.
     pub length: Option<u64>,
     /// What it is recognized by.
@@ -63,7 +63,7 @@ pub struct Found {
 }
 
 /// Where an answer begins to be of use.
-enum Begin {
+enum ReadFrom {
     Here,
     After(u64),
     AtEnd,
@@ -77,7 +77,7 @@ impl<'a> Download<'a> {
     pub fn open(
         client: &Client,
         url: &Url,
-        pace: &'a dyn Pace,
+        pace: &'a dyn RetryControl,
         verified: bool,
     ) -> Result<Self, TransferError> {
         Self::begin(Self::new(client, url, pace, verified))
@@ -91,12 +91,12 @@ impl<'a> Download<'a> {
     pub fn open_behind(
         client: &Client,
         url: &Url,
-        pace: &'a dyn Pace,
+        pace: &'a dyn RetryControl,
         part: u64,
         validators: Validators,
         verified: bool,
     ) -> Result<Self, TransferError> {
-        let file = Found { length: None, validators: validators.usable(), found_at: url.clone() };
+        let file = RemoteFile { length: None, validators: validators.usable(), found_at: url.clone() };
         Self::begin(Self {
             file: Some(file),
             position: part,
@@ -105,7 +105,7 @@ impl<'a> Download<'a> {
         })
     }
 
-    pub(super) fn new(client: &Client, url: &Url, pace: &'a dyn Pace, verified: bool) -> Self {
+    pub(super) fn new(client: &Client, url: &Url, pace: &'a dyn RetryControl, verified: bool) -> Self {
         Self {
             verified,
             client: client.clone(),
@@ -126,9 +126,9 @@ impl<'a> Download<'a> {
     }
 
     /// What the server said of the file.
-    pub fn found(&self) -> Found {
+    pub fn found(&self) -> RemoteFile {
         // There is one since `open`.
-        self.file.clone().unwrap_or_else(|| Found {
+        self.file.clone().unwrap_or_else(|| RemoteFile {
             length: None,
             validators: Validators::default(),
             found_at: self.url.clone(),
@@ -145,14 +145,14 @@ impl<'a> Download<'a> {
         }
     }
 
-    fn attempt(&mut self) -> Result<(), Fault> {
+    fn attempt(&mut self) -> Result<(), RequestFailure> {
         let ask = self.ask()?;
-        let mut stream = Stream::start(&self.client, ask)?;
+        let mut stream = ResponseStream::start(&self.client, ask)?;
         let head = stream.head(self.pace)?;
         match self.judge(&head)? {
-            Begin::AtEnd => self.complete = true,
-            Begin::Here => self.stream = Some(stream),
-            Begin::After(known) => {
+            ReadFrom::AtEnd => self.complete = true,
+            ReadFrom::Here => self.stream = Some(stream),
+            ReadFrom::After(known) => {
                 self.read_past(&mut stream, known)?;
                 self.stream = Some(stream);
             }
@@ -162,13 +162,13 @@ impl<'a> Download<'a> {
 
     /// Each other try asks where the file was found the last time: what redirects may lead to another mirror, and
     /// where it led to may be gone.
-    fn ask(&self) -> Result<Ask, Fault> {
+    fn ask(&self) -> Result<HttpRequest, RequestFailure> {
         let file = self.file.as_ref().filter(|_| self.tries % 2 == 1);
         let url = file.map_or(&self.url, |file| &file.found_at).clone();
-        Ok(Ask { head_only: false, url, headers: self.range()? })
+        Ok(HttpRequest { head_only: false, url, headers: self.range()? })
     }
 
-    fn range(&self) -> Result<Vec<(&'static str, String)>, Fault> {
+    fn range(&self) -> Result<Vec<(&'static str, String)>, RequestFailure> {
         let Some(file) = self.file.as_ref().filter(|_| self.position > 0) else { return Ok(Vec::new()) };
         let mut headers = vec![("Range", format!("bytes={}-", self.position))];
         match file.validators.for_range() {
@@ -182,7 +182,7 @@ impl<'a> Download<'a> {
     }
 
     /// What an answer means.
-    fn judge(&mut self, head: &Head) -> Result<Begin, Fault> {
+    fn judge(&mut self, head: &ResponseHead) -> Result<ReadFrom, RequestFailure> {
         match head.status {
             200 => self.judge_whole(head),
             206 if self.position > 0 => self.judge_part(head),
@@ -191,8 +191,8 @@ impl<'a> Download<'a> {
         }
     }
 
-    fn judge_whole(&mut self, head: &Head) -> Result<Begin, Fault> {
-        let now = Found {
+    fn judge_whole(&mut self, head: &ResponseHead) -> Result<ReadFrom, RequestFailure> {
+        let now = RemoteFile {
             length: content_length(&head.headers),
             validators: Validators::of(&head.headers),
             found_at: head.found_at.clone(),
@@ -201,7 +201,7 @@ impl<'a> Download<'a> {
             Some(before) if self.position > 0 || !self.verified => before,
             _ => {
                 self.file = Some(now);
-                return Ok(Begin::Here);
+                return Ok(ReadFrom::Here);
             }
         };
         let same = if self.verified {
@@ -215,14 +215,14 @@ impl<'a> Download<'a> {
             return Err(self.changed("it is another file now than when the download began").into());
         }
         self.note(now.length, head);
-        Ok(Begin::After(self.position))
+        Ok(ReadFrom::After(self.position))
     }
 
-    fn judge_part(&mut self, head: &Head) -> Result<Begin, Fault> {
+    fn judge_part(&mut self, head: &ResponseHead) -> Result<ReadFrom, RequestFailure> {
         let position = self.position;
         let Some((_, length)) = content_range(&head.headers).filter(|(first, _)| *first == Some(position))
         else {
-            return Err(Fault::never(
+            return Err(RequestFailure::never(
                 self.answer("the server sent another part of the file than was asked for"),
             ));
         };
@@ -233,33 +233,33 @@ impl<'a> Download<'a> {
             return Err(self.changed("it is another file now than when the download began").into());
         }
         self.note(length, head);
-        Ok(Begin::Here)
+        Ok(ReadFrom::Here)
     }
 
     /// "Range not satisfiable": there is nothing behind what is here already, or the server has less.
-    fn judge_end(&mut self, head: &Head) -> Result<Begin, Fault> {
+    fn judge_end(&mut self, head: &ResponseHead) -> Result<ReadFrom, RequestFailure> {
         let length = content_range(&head.headers).and_then(|(_, length)| length);
         if length == Some(self.position) && self.found().length.is_none_or(|known| known == self.position) {
             self.note(length, head);
-            return Ok(Begin::AtEnd);
+            return Ok(ReadFrom::AtEnd);
         }
         Err(self.changed("the server has less of it than it sent before").into())
     }
 
-    fn note(&mut self, length: Option<u64>, head: &Head) {
+    fn note(&mut self, length: Option<u64>, head: &ResponseHead) {
         if let Some(file) = &mut self.file {
             file.length = file.length.or(length);
             file.found_at = head.found_at.clone();
         }
     }
 
-    fn read_past(&self, stream: &mut Stream, known: u64) -> Result<(), Fault> {
+    fn read_past(&self, stream: &mut ResponseStream, known: u64) -> Result<(), RequestFailure> {
         let mut buffer = vec![0; 64 * 1024];
         let mut left = known;
         while left > 0 {
             let wanted = usize::try_from(left).map_or(buffer.len(), |n| n.min(buffer.len()));
             match stream.read(&mut buffer[..wanted], self.pace)? {
-                0 => return Err(Fault::soon(self.answer("the connection was closed"))),
+                0 => return Err(RequestFailure::soon(self.answer("the connection was closed"))),
                 read => left -= read as u64,
             }
         }
@@ -267,69 +267,69 @@ impl<'a> Download<'a> {
     }
 
     /// An answer that is no content.
-    pub(super) fn refusal(&self, head: &Head) -> Fault {
+    pub(super) fn refusal(&self, head: &ResponseHead) -> RequestFailure {
         let said = format!("the server answers {}", status_text(head.status));
         let error =
             TransferError::new(Reason::Refused, format!("cannot download {}", head.found_at)).because(said);
         let fault = match head.status {
-            408 | 429 | 500..=599 => Fault { error, again: self.asked_wait(&head.headers), at: None },
+            408 | 429 | 500..=599 => RequestFailure { error, again: self.asked_wait(&head.headers), at: None },
             407 => {
-                Fault::never(error.hint("the proxy wants a login, which its address in https_proxy can have"))
+                RequestFailure::never(error.hint("the proxy wants a login, which its address in https_proxy can have"))
             }
             401 | 403 if head.found_at.has_login() => {
-                Fault::never(error.hint("the login may be wrong, or not be one for this file"))
+                RequestFailure::never(error.hint("the login may be wrong, or not be one for this file"))
             }
-            401 | 403 => Fault::never(error.hint(wants_login())),
-            404 | 410 => Fault::never(error.hint("see whether the address is still right")),
-            400..=499 => Fault::never(error),
-            _ => return Fault::never(error),
+            401 | 403 => RequestFailure::never(error.hint(wants_login())),
+            404 | 410 => RequestFailure::never(error.hint("see whether the address is still right")),
+            400..=499 => RequestFailure::never(error),
+            _ => return RequestFailure::never(error),
         };
         fault.at(&head.found_at)
     }
 
     /// What is wrong with a mirror is no reason to give up the address that led there, which may lead to another one
     /// the next time. The address itself is named, too.
-    fn led_elsewhere(&self, fault: Fault) -> Fault {
+    fn led_elsewhere(&self, fault: RequestFailure) -> RequestFailure {
         match &fault.at {
             Some(at) if **at != self.url && !self.url.is_plain_form_of(at) => {
                 let again = match fault.again {
-                    Again::After(time) => Again::After(time),
-                    _ => Again::Soon,
+                    Retry::After(time) => Retry::After(time),
+                    _ => Retry::Soon,
                 };
-                Fault { error: fault.error.led_from(&self.url, at), again, at: None }
+                RequestFailure { error: fault.error.led_from(&self.url, at), again, at: None }
             }
             _ => fault,
         }
     }
 
     /// `Retry-After` in seconds (RFC 9110, 10.2.3); a date there is passed over.
-    fn asked_wait(&self, headers: &HeaderMap) -> Again {
+    fn asked_wait(&self, headers: &HeaderMap) -> Retry {
         let seconds = headers.get("retry-after").and_then(|value| value.to_str().ok()?.trim().parse().ok());
         match seconds.map(Duration::from_secs) {
-            None => Again::Soon,
-            Some(time) if time <= self.client.settings().longest_wait => Again::After(time),
-            Some(_) => Again::Never,
+            None => Retry::Soon,
+            Some(time) if time <= self.client.settings().longest_wait => Retry::After(time),
+            Some(_) => Retry::Never,
         }
     }
 
     /// Waits before the next try, if there is to be one.
-    pub(super) fn pause(&mut self, fault: Fault) -> Result<(), TransferError> {
+    pub(super) fn pause(&mut self, fault: RequestFailure) -> Result<(), TransferError> {
         self.stream = None;
         let fault = self.led_elsewhere(fault);
         let settings = self.client.settings();
         let begun = self.file.is_some() && self.position > 0;
-        if fault.again == Again::Never || (fault.again == Again::IfBegun && !begun) {
+        if fault.again == Retry::Never || (fault.again == Retry::IfBegun && !begun) {
             return Err(fault.error);
         }
         if self.position >= self.earned_at + PROGRESS {
             (self.tries, self.earned_at) = (0, self.position);
         }
-        let few = fault.again == Again::Seldom && !begun;
+        let few = fault.again == Retry::Seldom && !begun;
         if self.tries >= settings.retries.min(if few { SELDOM } else { u32::MAX }) {
             return Err(given_up(fault.error, self.tries));
         }
         let usual = settings.backoff.saturating_mul(1 << self.tries.min(16)).min(settings.longest_wait);
-        let time = if let Again::After(time) = fault.again { time.max(usual) } else { usual };
+        let time = if let Retry::After(time) = fault.again { time.max(usual) } else { usual };
         self.tries += 1;
         self.pace.again(&format!("{}; trying again in {} s", fault.error, time.as_secs_f32()));
         wait(self.pace, time)
@@ -346,9 +346,9 @@ impl<'a> Download<'a> {
     }
 
     /// An answer that ends before the file does.
-    fn cut_off(&self, length: u64) -> Fault {
+    fn cut_off(&self, length: u64) -> RequestFailure {
         let cause = format!("it ended after {} of {length} bytes", self.position);
-        Fault::soon(
+        RequestFailure::soon(
             TransferError::new(Reason::Unreachable, format!("cannot download {}", self.url)).because(cause),
         )
     }
@@ -358,7 +358,7 @@ impl<'a> Download<'a> {
     }
 
     /// What a stream gave, as far as it is what was announced.
-    fn took(&mut self, read: usize) -> Result<usize, Fault> {
+    fn took(&mut self, read: usize) -> Result<usize, RequestFailure> {
         let length = self.file.as_ref().and_then(|file| file.length);
         self.position += read as u64;
         match length {

@@ -16,9 +16,9 @@ use super::super::location::nearness_of;
 
 /// Finds the addresses of names, but for those that only this machine reaches.
 #[derive(Debug, Default)]
-pub(super) struct FarOnly(DefaultResolver);
+pub(super) struct RemoteOnlyResolver(DefaultResolver);
 
-impl Resolver for FarOnly {
+impl Resolver for RemoteOnlyResolver {
     fn resolve(
         &self,
         uri: &Uri,
@@ -31,7 +31,7 @@ impl Resolver for FarOnly {
             .filter(|address| nearness_of(address.ip()).is_none())
             .for_each(|address| far.push(*address));
         match all.first().filter(|_| far.is_empty()) {
-            Some(near) => Err(Error::Io(io::Error::other(Near(*near)))),
+            Some(near) => Err(Error::Io(io::Error::other(LocalAddressError(*near)))),
             None => Ok(far),
         }
     }
@@ -40,9 +40,9 @@ impl Resolver for FarOnly {
 /// All that a name stands for is this machine, or on its own link.
 #[derive(Debug, thiserror::Error)]
 #[error("stands for {}, which {}", .0.ip(), nearness_of(.0.ip()).unwrap_or_default())]
-pub(super) struct Near(SocketAddr);
+pub(super) struct LocalAddressError(SocketAddr);
 
 /// Whether a request failed for that.
 pub(super) fn is_near(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<Near>())
+    error.get_ref().is_some_and(|inner| inner.is::<LocalAddressError>())
 }

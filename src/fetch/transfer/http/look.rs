@@ -2,20 +2,20 @@
 
 use super::super::error::TransferError;
 use super::super::location::Url;
-use super::super::pace::Pace;
-use super::client::{Ask, Client, Fault, Head};
-use super::download::{Download, Found};
+use super::super::pace::RetryControl;
+use super::client::{HttpRequest, Client, RequestFailure, ResponseHead};
+use super::download::{Download, RemoteFile};
 use super::headers::content_length;
-use super::stream::Stream;
+use super::stream::ResponseStream;
 use super::validators::Validators;
 
 /// Whether a file on a server is still the one that was downloaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fresh {
+pub enum FileFreshness {
     /// It is.
     Unchanged,
     /// It is another one.
-    Changed(Found),
+    Changed(RemoteFile),
 }
 
 /// Asks whether a file on a server changed; its content is not transferred.
@@ -26,7 +26,7 @@ pub enum Fresh {
 ///
 /// # Errors
 /// As [`Download::open`].
-pub fn look(client: &Client, url: &Url, known: &Validators, pace: &dyn Pace) -> Result<Fresh, TransferError> {
+pub fn look(client: &Client, url: &Url, known: &Validators, pace: &dyn RetryControl) -> Result<FileFreshness, TransferError> {
     let mut download = Download::new(client, url, pace, false);
     let known = &known.clone().usable();
     let mut head_only = true;
@@ -45,11 +45,11 @@ pub fn look(client: &Client, url: &Url, known: &Validators, pace: &dyn Pace) -> 
     }
 }
 
-fn says_enough(head: &Head) -> bool {
+fn says_enough(head: &ResponseHead) -> bool {
     head.status == 304 || (head.status == 200 && !Validators::of(&head.headers).is_empty())
 }
 
-fn ask_whether(download: &Download<'_>, known: &Validators, head_only: bool) -> Result<Head, Fault> {
+fn ask_whether(download: &Download<'_>, known: &Validators, head_only: bool) -> Result<ResponseHead, RequestFailure> {
     let mut headers = Vec::new();
     if let Some(etag) = &known.etag {
         headers.push(("If-None-Match", etag.clone()));
@@ -57,16 +57,16 @@ fn ask_whether(download: &Download<'_>, known: &Validators, head_only: bool) -> 
     if let Some(date) = &known.last_modified {
         headers.push(("If-Modified-Since", date.clone()));
     }
-    let ask = Ask { head_only, url: download.url.clone(), headers };
-    Stream::start(&download.client, ask)?.head(download.pace)
+    let ask = HttpRequest { head_only, url: download.url.clone(), headers };
+    ResponseStream::start(&download.client, ask)?.head(download.pace)
 }
 
-fn verdict(download: &Download<'_>, known: &Validators, head: &Head) -> Result<Fresh, Fault> {
+fn verdict(download: &Download<'_>, known: &Validators, head: &ResponseHead) -> Result<FileFreshness, RequestFailure> {
     let now = Validators::of(&head.headers);
     match head.status {
-        304 => Ok(Fresh::Unchanged),
-        200 if known.unchanged(&now) => Ok(Fresh::Unchanged),
-        200 => Ok(Fresh::Changed(Found {
+        304 => Ok(FileFreshness::Unchanged),
+        200 if known.unchanged(&now) => Ok(FileFreshness::Unchanged),
+        200 => Ok(FileFreshness::Changed(RemoteFile {
             length: content_length(&head.headers),
             validators: now,
             found_at: head.found_at.clone(),

@@ -15,7 +15,7 @@ mod stream;
 mod validators;
 
 pub use client::{Client, HttpSettings};
-pub use download::{Download, Found};
-pub use look::{Fresh, look};
+pub use download::{Download, RemoteFile};
+pub use look::{FileFreshness, look};
 pub use proxy::Proxies;
 pub use validators::Validators;

@@ -7,30 +7,30 @@ use std::thread;
 use ureq::BodyReader;
 
 use super::super::error::{Reason, TransferError};
-use super::super::pace::{Pace, TICK};
-use super::client::{Ask, Client, Fault, Head};
+use super::super::pace::{RetryControl, TICK};
+use super::client::{HttpRequest, Client, RequestFailure, ResponseHead};
 
 /// How many bytes are read at once, and how many such pieces wait for their reader: 2 MiB at most.
 const PIECE: usize = 128 * 1024;
 const PIECES: usize = 16;
 
-enum Message {
-    Head(Head),
+enum StreamMessage {
+    Head(ResponseHead),
     Bytes(Vec<u8>),
     End,
-    Fault(Fault),
+    Fault(RequestFailure),
 }
 
 /// An answer on its way. Whoever drops it ends the connection with the next bytes that come.
-pub(super) struct Stream {
-    messages: Receiver<Message>,
+pub(super) struct ResponseStream {
+    messages: Receiver<StreamMessage>,
     piece: Vec<u8>,
     given: usize,
 }
 
-impl Stream {
+impl ResponseStream {
     /// Asks.
-    pub(super) fn start(client: &Client, ask: Ask) -> Result<Self, Fault> {
+    pub(super) fn start(client: &Client, ask: HttpRequest) -> Result<Self, RequestFailure> {
         let (sender, messages) = sync_channel(PIECES);
         let client = client.clone();
         let no_thread = |e: std::io::Error| {
@@ -44,22 +44,22 @@ impl Stream {
     }
 
     /// Waits for the beginning of the answer.
-    pub(super) fn head(&mut self, pace: &dyn Pace) -> Result<Head, Fault> {
+    pub(super) fn head(&mut self, pace: &dyn RetryControl) -> Result<ResponseHead, RequestFailure> {
         match self.next(pace)? {
-            Message::Head(head) => Ok(head),
-            Message::Fault(fault) => Err(fault),
-            Message::Bytes(_) | Message::End => Err(died()),
+            StreamMessage::Head(head) => Ok(head),
+            StreamMessage::Fault(fault) => Err(fault),
+            StreamMessage::Bytes(_) | StreamMessage::End => Err(died()),
         }
     }
 
     /// As [`Read::read`].
-    pub(super) fn read(&mut self, buffer: &mut [u8], pace: &dyn Pace) -> Result<usize, Fault> {
+    pub(super) fn read(&mut self, buffer: &mut [u8], pace: &dyn RetryControl) -> Result<usize, RequestFailure> {
         if self.given == self.piece.len() {
             match self.next(pace)? {
-                Message::Bytes(piece) => (self.piece, self.given) = (piece, 0),
-                Message::End => return Ok(0),
-                Message::Fault(fault) => return Err(fault),
-                Message::Head(_) => return Err(died()),
+                StreamMessage::Bytes(piece) => (self.piece, self.given) = (piece, 0),
+                StreamMessage::End => return Ok(0),
+                StreamMessage::Fault(fault) => return Err(fault),
+                StreamMessage::Head(_) => return Err(died()),
             }
         }
         let read = buffer.len().min(self.piece.len() - self.given);
@@ -69,7 +69,7 @@ impl Stream {
     }
 
     /// The thread's own timeouts see to it that something comes.
-    fn next(&self, pace: &dyn Pace) -> Result<Message, Fault> {
+    fn next(&self, pace: &dyn RetryControl) -> Result<StreamMessage, RequestFailure> {
         loop {
             if pace.stopped() {
                 return Err(TransferError::stopped().into());
@@ -83,16 +83,16 @@ impl Stream {
     }
 }
 
-fn died() -> Fault {
-    Fault::never(TransferError::new(Reason::Local, "the download ended unexpectedly"))
+fn died() -> RequestFailure {
+    RequestFailure::never(TransferError::new(Reason::Local, "the download ended unexpectedly"))
 }
 
 /// Sends the data until the receiver is gone.
-fn deliver(client: &Client, ask: &Ask, to: &SyncSender<Message>) {
+fn deliver(client: &Client, ask: &HttpRequest, to: &SyncSender<StreamMessage>) {
     let last = match client.send(ask) {
-        Err(fault) => Message::Fault(fault),
+        Err(fault) => StreamMessage::Fault(fault),
         Ok((head, body)) => {
-            if to.send(Message::Head(head)).is_err() {
+            if to.send(StreamMessage::Head(head)).is_err() {
                 return;
             }
             match pass_on(client, ask, body, to) {
@@ -108,17 +108,17 @@ fn deliver(client: &Client, ask: &Ask, to: &SyncSender<Message>) {
 /// The last message, or `None` if the receiver is gone.
 fn pass_on(
     client: &Client,
-    ask: &Ask,
+    ask: &HttpRequest,
     mut body: BodyReader<'static>,
-    to: &SyncSender<Message>,
-) -> Option<Message> {
+    to: &SyncSender<StreamMessage>,
+) -> Option<StreamMessage> {
     let mut buffer = vec![0; PIECE];
     loop {
         match body.read(&mut buffer) {
-            Ok(0) => return Some(Message::End),
-            Ok(read) => to.send(Message::Bytes(buffer[..read].to_vec())).ok()?,
+            Ok(0) => return Some(StreamMessage::End),
+            Ok(read) => to.send(StreamMessage::Bytes(buffer[..read].to_vec())).ok()?,
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(e) => return Some(Message::Fault(client.broken(&ask.url, &e))),
+            Err(e) => return Some(StreamMessage::Fault(client.broken(&ask.url, &e))),
         }
     }
 }
