@@ -213,7 +213,7 @@ impl Found {
     /// # Errors
     /// All that is wrong with the configuration, as one.
     pub(super) fn check(&self) -> Result<(), Error> {
-        Error::together(&self.wrong).map_or(Ok(()), Err)
+        Error::combine(&self.wrong).map_or(Ok(()), Err)
     }
 
     /// The settings for operations.

@@ -12,10 +12,11 @@ use crate::plan::{Arch, CpuMode, DataDiskPlan, DiskFormat, FirmwarePlan, Interfa
 use crate::pool::{PoolAuth, Secret, Server};
 use crate::record::METADATA_NAMESPACE;
 use elements::{
-    ChannelTarget, RngBackend, BackingStore, Boot, Channel, Console, Controller, Cpu, Device, DiskElement, DomainElement, Driver, Empty,
-    Features, FirmwareFeature, FirmwareFeatures, BackingFormat, InterfaceSource, InterfaceXml, Log, Mac, Memory,
-    MetadataElement, Model, Mtu, Os, OsType, RecordElement, Rng, Serial, SerialTarget, SourceElement, SourceAuth,
-    SourceHost, SourceSecret, Tag, DiskTargetElement, TargetDev, Vcpu, Vlan,
+    BackingFormat, BackingStore, Boot, Channel, ChannelTarget, Console, Controller, Cpu, Device, DiskElement,
+    DiskTargetElement, DomainElement, Driver, Empty, Features, FirmwareFeature, FirmwareFeatures,
+    InterfaceSource, InterfaceXml, Log, Mac, Memory, MetadataElement, Model, Mtu, Os, OsType, RecordElement,
+    Rng, RngBackend, Serial, SerialTarget, SourceAuth, SourceElement, SourceHost, SourceSecret, Tag,
+    TargetDev, Vcpu, Vlan,
 };
 
 /// How the guest's instructions are executed.
@@ -246,7 +247,12 @@ fn data_disk_element<'a>(data: &'a DataDiskPlan, source: &'a DiskLocation) -> Di
 
 /// `discard=unmap` gives freed space back to the host; the serial makes the disk
 /// `/dev/disk/by-id/virtio-vdb` in the guest, whatever order its kernel finds the disks in.
-fn disk_element<'a>(target: &'a str, format: DiskFormat, serial: &'a str, source: &'a DiskLocation) -> DiskElement<'a> {
+fn disk_element<'a>(
+    target: &'a str,
+    format: DiskFormat,
+    serial: &'a str,
+    source: &'a DiskLocation,
+) -> DiskElement<'a> {
     DiskElement {
         kind: source_kind(source),
         device: "disk",
@@ -271,7 +277,9 @@ fn backing_store(source: &DiskLocation) -> Option<BackingStore<'_>> {
             source: Some(source_element(image)),
             below: Some(Box::default()),
         }),
-        DiskLocation::Volume { .. } | DiskLocation::File(_) | DiskLocation::Block(_) => Some(BackingStore::default()),
+        DiskLocation::Volume { .. } | DiskLocation::File(_) | DiskLocation::Block(_) => {
+            Some(BackingStore::default())
+        }
     }
 }
 
@@ -282,7 +290,9 @@ fn driver_element<'a>(source: &DiskLocation, format: &'a str) -> Driver<'a> {
     let (cache, io) = match source {
         DiskLocation::Block(_) => (Some("none"), Some("native")),
         DiskLocation::Rbd { .. } => (None, None),
-        DiskLocation::Volume { .. } | DiskLocation::File(_) | DiskLocation::Overlay { .. } => (Some("none"), None),
+        DiskLocation::Volume { .. } | DiskLocation::File(_) | DiskLocation::Overlay { .. } => {
+            (Some("none"), None)
+        }
     };
     Driver { name: "qemu", kind: format, cache, io, discard: Some("unmap") }
 }
@@ -316,7 +326,9 @@ fn source_kind(source: &DiskLocation) -> &'static str {
 fn source_element(source: &DiskLocation) -> SourceElement<'_> {
     let none = SourceElement::default();
     match source.without_overlay() {
-        DiskLocation::Volume { pool, volume } => SourceElement { pool: Some(pool), volume: Some(volume), ..none },
+        DiskLocation::Volume { pool, volume } => {
+            SourceElement { pool: Some(pool), volume: Some(volume), ..none }
+        }
         DiskLocation::File(path) => SourceElement { file: Some(path), ..none },
         DiskLocation::Block(path) => SourceElement { dev: Some(path), ..none },
         DiskLocation::Rbd { image, monitors, auth } => SourceElement {

@@ -62,7 +62,7 @@ struct Backing<'a> {
     format: VolumeFormat<'a>,
 }
 
-fn bytes(size: Bytes) -> SizeElement {
+fn size_in_bytes(size: Bytes) -> SizeElement {
     SizeElement { unit: "bytes", value: size.0 }
 }
 
@@ -70,13 +70,13 @@ fn bytes(size: Bytes) -> SizeElement {
 ///
 /// # Errors
 /// None in practice; the serializer's.
-pub fn volume(spec: &VolumeSpec) -> Result<String, quick_xml::SeError> {
+pub fn render_volume(spec: &VolumeSpec) -> Result<String, quick_xml::SeError> {
     let backing =
         spec.backing.as_ref().map(|(path, format)| Backing { path, format: VolumeFormat { kind: format } });
     quick_xml::se::to_string(&VolumeXml {
         name: &spec.name,
-        capacity: bytes(spec.capacity),
-        allocation: bytes(spec.allocation),
+        capacity: size_in_bytes(spec.capacity),
+        allocation: size_in_bytes(spec.allocation),
         target: VolumeTarget {
             format: VolumeFormat { kind: &spec.format },
             permissions: Permissions { mode: "0600" },
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn an_overlay_names_its_backing_file_and_that_files_format() {
-        let xml = volume(&VolumeSpec {
+        let xml = render_volume(&VolumeSpec {
             name: "web_boot".into(),
             format: "qcow2".into(),
             capacity: Bytes(1 << 30),

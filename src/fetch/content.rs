@@ -40,7 +40,7 @@ pub trait Sink: Write {
     ///
     /// # Errors
     /// The sink's.
-    fn skip(&mut self, length: u64) -> Result<()> {
+    fn write_hole(&mut self, length: u64) -> Result<()> {
         std::io::copy(&mut std::io::repeat(0).take(length), &mut SizedWriter(self)).map(drop)
     }
 }

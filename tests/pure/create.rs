@@ -9,7 +9,7 @@ use foundry::Kind;
 use foundry::host::memory::MemoryHost;
 use foundry::host::{DomainState, Domains, Pools, Volumes};
 use foundry::operations::vm::create::dry_run;
-use foundry::record::{VolumeRole, RecordState};
+use foundry::record::{RecordState, VolumeRole};
 
 /// The calls that change something, in the order of ARCHITECTURE.md.
 #[test]

@@ -191,7 +191,8 @@ fn kept_disks_stay_whatever_fails_and_a_second_destroy_does_not_take_them() {
         slow,
         |bench| bench.destroy("web", KEEP),
         |bench, _, effect, label| {
-            let was_marked = still_there(bench).is_some() && bench.record("web").state == RecordState::Destroying;
+            let was_marked =
+                still_there(bench).is_some() && bench.record("web").state == RecordState::Destroying;
             if was_marked {
                 let named: Vec<_> = bench.record("web").volumes.into_iter().map(|v| v.name).collect();
                 assert_eq!(named, ["web_cloudinit"], "{label}: what the record names goes next time");

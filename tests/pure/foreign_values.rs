@@ -18,7 +18,7 @@ use foundry::operations::storage::{pools, status};
 use foundry::operations::vm::wait::{Goal, wait};
 use foundry::operations::vm::{inspect, seed};
 use foundry::operations::{disk, gc, image};
-use foundry::text::{is_unseen, escape_unseen, quote_for_shell};
+use foundry::text::{escape_unseen, is_unseen, quote_for_shell};
 use foundry::units::{Bytes, SizeRequest};
 use foundry::words;
 use foundry::{Error, Kind};
@@ -238,7 +238,7 @@ fn what_cloud_init_in_a_guest_says_makes_no_line() {
 #[test]
 fn lines_of_a_console_are_marked() {
     let lines = ["one".to_owned(), HOSTILE.to_owned()];
-    let error = Error::new(Kind::Vm, "x").outcome(Outcome::excerpt("the console's last lines:", &lines));
+    let error = Error::new(Kind::Vm, "x").outcome(Outcome::from_lines("the console's last lines:", &lines));
     let said = &error.outcome_texts()[0];
     assert_lines(said, "the console");
     assert!(said.lines().skip(1).all(|line| line.starts_with("  | ")), "{said}");

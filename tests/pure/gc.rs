@@ -121,8 +121,11 @@ fn a_destruction_broken_off_at_any_call_is_finished() {
     let clean = Bench::new().host.fingerprint();
     let finished = Cell::new(0);
     let judge = |bench: &mut Bench, _: Result<_, Error>, effect: Effect, label: &str| {
-        let half =
-            bench.host.domain("web").unwrap().is_some_and(|_| bench.record("web").state == RecordState::Destroying);
+        let half = bench
+            .host
+            .domain("web")
+            .unwrap()
+            .is_some_and(|_| bench.record("web").state == RecordState::Destroying);
         if !effect.breaks() || !half {
             return;
         }

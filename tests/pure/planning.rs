@@ -20,7 +20,7 @@ fn plan_with(replacements: &[(&str, &str)], defaults: &Defaults) -> VmPlan {
         assert!(text.contains(from), "{from:?} is not in the manifest");
         text = text.replace(from, to);
     }
-    let manifests = load(&text, "vm.yaml").unwrap_or_else(|e| panic!("{e}\n{text}"));
+    let manifests = load_text(&text, "vm.yaml").unwrap_or_else(|e| panic!("{e}\n{text}"));
     VmPlan::from_manifest(&manifests[0], defaults).unwrap_or_else(|e| panic!("{e}\n{text}"))
 }
 
@@ -266,5 +266,5 @@ fn a_manifest_is_the_same_after_a_stay_in_json() {
     assert_eq!(serde_json::from_str::<VirtualMachine>(&text).unwrap(), manifest);
     let huge: VirtualMachine =
         serde_json::from_str(&text.replace("\"vcpus\":2", "\"vcpus\":18446744073709551615")).unwrap();
-    assert_eq!(huge.spec.vcpus.unwrap().whole(), None);
+    assert_eq!(huge.spec.vcpus.unwrap().to_u64(), None);
 }

@@ -7,7 +7,7 @@ use crate::support::deadline::CommandInTime as _;
 use crate::support::shown::Shown;
 use foundry::Kind;
 use foundry::host::libvirt_xml;
-use foundry::pool::{PoolType, PoolSourceSpec, PoolRequest};
+use foundry::pool::{PoolRequest, PoolSourceSpec, PoolType};
 
 /// A source from the words of a command line: `fs /dev/sdb1 --target /srv`.
 fn judge(line: &str) -> Result<PoolSourceSpec, foundry::Error> {
@@ -28,7 +28,7 @@ fn judge(line: &str) -> Result<PoolSourceSpec, foundry::Error> {
             source => wanted.source.push(source.into()),
         }
     }
-    PoolSourceSpec::judge(kind, &wanted)
+    PoolSourceSpec::from_request(kind, &wanted)
 }
 
 /// Each option of each type at least once.
@@ -87,10 +87,16 @@ fn a_pool_is_read_as_it_was_written() {
     for line in GOOD {
         let source = judge(line).unwrap();
         let read = libvirt_xml::pool(&source.to_xml("a <b> & c").unwrap(), false, false).unwrap();
-        assert_eq!((read.name.as_str(), read.kind.as_str()), ("a <b> & c", source.kind().as_str()), "{line}");
+        assert_eq!(
+            (read.name.as_str(), read.kind.as_str()),
+            ("a <b> & c", source.pool_type().as_str()),
+            "{line}"
+        );
         let (target, of) = (read.target.as_deref(), read.source);
         match &source {
-            PoolSourceSpec::Dir { path } => assert_eq!((target, of.to_string().as_str()), (Some(path.as_str()), "")),
+            PoolSourceSpec::Dir { path } => {
+                assert_eq!((target, of.to_string().as_str()), (Some(path.as_str()), ""))
+            }
             PoolSourceSpec::Fs { device, target: mounted, format } => {
                 assert_eq!((target, of.to_string()), (Some(mounted.as_str()), device.clone()));
                 assert_eq!(of.format.as_ref(), Some(format));
@@ -193,16 +199,21 @@ fn hostile_words_are_refused_wherever_they_stand() {
             };
             // What Ceph calls its pools is not for a shell to say.
             let harmless = kind == PoolType::Rbd && ["$(id)", "a;b", "a'b", "<a>"].contains(&hostile);
-            assert_eq!(PoolSourceSpec::judge(kind, &wanted).is_ok(), harmless, "{kind:?} {hostile:?}");
+            assert_eq!(PoolSourceSpec::from_request(kind, &wanted).is_ok(), harmless, "{kind:?} {hostile:?}");
         }
-        let good = PoolRequest { source: vec!["/d".into()], target: Some("/t".into()), ..PoolRequest::default() };
-        let ceph = PoolRequest { source: vec!["p".into()], monitors: vec![hostile.into()], ..PoolRequest::default() };
-        PoolSourceSpec::judge(PoolType::Rbd, &ceph).unwrap_err();
+        let good =
+            PoolRequest { source: vec!["/d".into()], target: Some("/t".into()), ..PoolRequest::default() };
+        let ceph = PoolRequest {
+            source: vec!["p".into()],
+            monitors: vec![hostile.into()],
+            ..PoolRequest::default()
+        };
+        PoolSourceSpec::from_request(PoolType::Rbd, &ceph).unwrap_err();
         let mounted = PoolRequest { target: Some(hostile.into()), ..good.clone() };
-        PoolSourceSpec::judge(PoolType::Fs, &mounted).unwrap_err();
+        PoolSourceSpec::from_request(PoolType::Fs, &mounted).unwrap_err();
         let device = PoolRequest { source: vec![hostile.into()], ..good.clone() };
-        PoolSourceSpec::judge(PoolType::Fs, &device).unwrap_err();
+        PoolSourceSpec::from_request(PoolType::Fs, &device).unwrap_err();
         let format = PoolRequest { format: Some(hostile.into()), ..good };
-        PoolSourceSpec::judge(PoolType::Fs, &format).unwrap_err();
+        PoolSourceSpec::from_request(PoolType::Fs, &format).unwrap_err();
     }
 }

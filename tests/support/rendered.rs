@@ -8,7 +8,7 @@ use foundry::manifest::VirtualMachine;
 use foundry::operations::preflight::planned_volumes;
 use foundry::operations::vm::console;
 use foundry::plan::{Arch, UserData, VmPlan};
-use foundry::record::without_secrets;
+use foundry::record::split_secrets;
 use foundry::storage_xml::{self, VolumeSpec};
 use foundry::yaml::node::{Node, read_documents};
 use roxmltree::Document;
@@ -24,7 +24,7 @@ pub(crate) struct Rendered {
 
 /// Renders a plan as `create` does, up to the digits of its UUID and the places of its pools.
 pub(crate) fn rendered(plan: &VmPlan) -> Rendered {
-    let record = format!("{{\"manifest\":{}}}", json(&without_secrets(&plan.manifest).0));
+    let record = format!("{{\"manifest\":{}}}", json(&split_secrets(&plan.manifest).0));
     let log = console::log_path("qemu:///system", plan.name.as_str());
     let placement = Placement {
         uuid: None,
@@ -36,12 +36,13 @@ pub(crate) fn rendered(plan: &VmPlan) -> Rendered {
         record: Some(&record),
     };
     let domain = domain_xml::render_domain(plan, &placement).unwrap();
-    let seed = plan.seed.as_ref().map(|seed| documents(plan, seed, "web-1").unwrap());
+    let seed = plan.seed.as_ref().map(|seed| build_seed_files(plan, seed, "web-1").unwrap());
     let volumes = planned_volumes(plan).into_iter().map(|volume| {
         let (name, format) = (volume.name.to_string(), volume.format.as_str().to_owned());
         let backing = Some((format!("/pool/{name}"), format.clone()));
         let size = volume.capacity;
-        storage_xml::volume(&VolumeSpec { name, format, capacity: size, allocation: size, backing }).unwrap()
+        storage_xml::render_volume(&VolumeSpec { name, format, capacity: size, allocation: size, backing })
+            .unwrap()
     });
     Rendered { volumes: volumes.collect(), domain, seed, record }
 }
@@ -170,7 +171,7 @@ fn check_seed(plan: &VmPlan, seed: &SeedFiles) {
 /// The image of the seed holds the three files as they are.
 pub(crate) fn check_image(rendered: &Rendered) {
     let Some(seed) = &rendered.seed else { return };
-    let image = iso(seed).unwrap();
+    let image = write_iso(seed).unwrap();
     assert!(image.len() < 64 * 2048 + seed.user_data.len(), "{} bytes", image.len());
     assert_eq!(read_iso(&image).as_ref(), Ok(seed));
 }
@@ -186,5 +187,5 @@ fn check_cloud_config(text: &str) {
 fn mapping_of(text: &str) -> Node {
     let mut documents = read_documents(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
     assert!(documents.len() == 1 && documents[0].as_mapping().is_some(), "{text}");
-    documents.remove(0)
+    build_seed_files.remove(0)
 }

@@ -10,7 +10,7 @@ use crate::connect::connect;
 use crate::output::parse_duration;
 use crate::ui::Ui;
 use crate::{Global, interrupt};
-use foundry_core::error::{Error, Kind, ErrorCodes};
+use foundry_core::error::{Error, ErrorCodes, Kind};
 use foundry_core::manifest::{PartialDocument, read_file};
 use foundry_core::names::PoolName;
 use foundry_core::plan::{Defaults, Problems, VmPlan, check_batch};
@@ -113,7 +113,7 @@ pub(super) fn plan_all(files: &[String], defaults: &Defaults) -> Result<Vec<VmPl
     if !problems.is_empty() {
         wrong.push(told(&problems));
     }
-    if let Some(error) = Error::together(&wrong) {
+    if let Some(error) = Error::combine(&wrong) {
         return Err(error);
     }
     check_batch(&plans, &files.join(", "))?;
@@ -128,7 +128,7 @@ fn told(problems: &[Problems]) -> Error {
     if problems.len() > TOLD {
         all.push(format!("… and {} more VMs with problems", problems.len() - TOLD));
     }
-    let error = Error::of_text(codes.worst().unwrap_or(Kind::Validation.into()), all.join("\n"));
+    let error = Error::of_text(codes.worst_code().unwrap_or(Kind::Validation.into()), all.join("\n"));
     match problems.iter().find_map(Problems::advice) {
         Some(advice) => error.hint(advice.clone()),
         None => error,

@@ -131,9 +131,12 @@ pub(super) fn tell_all(mut failures: Vec<Error>, ui: &Ui) -> Result<(), Error> {
 fn destroy_one(context: &Context, demolition: &Demolition, ui: &Ui) -> Result<(), Error> {
     carry_out(context, demolition)?;
     let name = &demolition.domain.name;
-    let kept =
-        demolition.kept.iter().map(|kept| format!("{}/{}\n", escape_unseen(&kept.pool), escape_unseen(&kept.name)));
-    let text = kept.chain([format!("Successfully destroyed VM '{}'\n", escape_unseen(name))]).collect::<String>();
+    let kept = demolition
+        .kept
+        .iter()
+        .map(|kept| format!("{}/{}\n", escape_unseen(&kept.pool), escape_unseen(&kept.name)));
+    let text =
+        kept.chain([format!("Successfully destroyed VM '{}'\n", escape_unseen(name))]).collect::<String>();
     ui.shown(&text).map_err(|unwritten| unwritten.outcome(format!("VM '{name}' was destroyed")))
 }
 

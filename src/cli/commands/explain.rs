@@ -41,10 +41,10 @@ pub(super) fn run(args: &ExplainArgs, ui: &Ui) -> Result<(), Error> {
 }
 
 fn explain_field(args: &ExplainArgs, ui: &Ui) -> Result<(), Error> {
-    let schema = schema::document();
+    let schema = schema::document_schema();
     let field = match &args.field {
         Some(path) => Field::find(&schema, path).map_err(unknown)?,
-        None => Field::document(&schema),
+        None => Field::document_root(&schema),
     };
     ui.shown(&explained(&field, args.recursive))
 }
@@ -64,7 +64,7 @@ fn explained(field: &Field<'_>, recursive: bool) -> String {
     }
     push(&mut text, format_args!("\nDESCRIPTION:"));
     description(&mut text, field);
-    let fields = field.fields();
+    let fields = field.child_fields();
     if !fields.is_empty() {
         text.push_str("\nFIELDS:\n");
         if recursive { tree(&mut text, &fields, 1) } else { list(&mut text, &fields) }
@@ -76,7 +76,7 @@ fn description(text: &mut String, field: &Field<'_>) {
     for line in wrap_words(field.description(), WIDTH - INDENT.len()) {
         push(text, format_args!("{INDENT}{line}"));
     }
-    for (name, fact) in field.facts() {
+    for (name, fact) in field.list_facts() {
         push(text, format_args!("{INDENT}{name}: {fact}"));
     }
 }
@@ -92,7 +92,7 @@ fn list(text: &mut String, fields: &[Field<'_>]) {
 fn tree(text: &mut String, fields: &[Field<'_>], depth: usize) {
     for field in fields {
         push(text, format_args!("{:indent$}{} {}", "", field.name(), tag(field), indent = depth * 2));
-        tree(text, &field.fields(), depth + 1);
+        tree(text, &field.child_fields(), depth + 1);
     }
 }
 
@@ -100,7 +100,7 @@ fn tag(field: &Field<'_>) -> String {
     // Foundry writes the status, and nobody has to.
     let written = field.path.split('.').next() == Some("status");
     let required = if field.required && !written { " -required-" } else { "" };
-    format!("<{}>{required}", field.kind())
+    format!("<{}>{required}", field.type_text())
 }
 
 fn push(text: &mut String, line: std::fmt::Arguments<'_>) {

@@ -172,7 +172,8 @@ fn question(chosen: &[&Remains]) -> String {
     let mut text = String::from("Finish or remove for good:\n");
     for remains in chosen {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "  {}: {}", escape_unseen(&remains.to_string()), escape_unseen(&remains.reason));
+        let _ =
+            writeln!(text, "  {}: {}", escape_unseen(&remains.to_string()), escape_unseen(&remains.reason));
         for volume in &remains.volumes {
             let _ = writeln!(text, "    {}", escape_unseen(volume));
         }

@@ -3,7 +3,7 @@
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 
-use super::init_answers::starter;
+use super::init_answers::manifest_writer;
 use super::init_args::InitArgs;
 use crate::Global;
 use crate::ui::Ui;
@@ -56,7 +56,7 @@ fn incomplete(args: &InitArgs) -> Error {
 /// Checks the manifest as `create` does before it connects.
 fn judge(text: &str, global: &Global) -> Result<(), Error> {
     let defaults = global.settings()?.defaults(None);
-    let judged = manifest::load(text, "the manifest").map_err(Error::from).and_then(|manifests| {
+    let judged = manifest::load_text(text, "the manifest").map_err(Error::from).and_then(|manifests| {
         manifests.iter().try_for_each(|m| VmPlan::from_manifest(m, &defaults).map(drop).map_err(Error::from))
     });
     judged.map_err(|error| error.outcome("nothing was written"))

@@ -15,9 +15,9 @@ use crate::Global;
 use crate::glimpse::on_host;
 use crate::ui::Ui;
 use foundry_core::error::{Code, Error};
+use foundry_core::manifest_writer::{InterfaceTemplate, ManifestWriter};
 use foundry_core::names::{BridgeName, NetworkName, VmName};
 use foundry_core::plan::parse_ipv4_net;
-use foundry_core::starter::{InterfaceTemplate, ManifestWriter};
 use foundry_engine::image;
 
 /// A keyboard that is none would answer wrongly for ever.
@@ -34,7 +34,12 @@ struct Offers {
 }
 
 /// Who has to be asked for one thing is asked for what is useful, too.
-pub(super) fn starter(args: &InitArgs, asks: bool, global: &Global, ui: &Ui) -> Result<ManifestWriter, Error> {
+pub(super) fn starter(
+    args: &InitArgs,
+    asks: bool,
+    global: &Global,
+    ui: &Ui,
+) -> Result<ManifestWriter, Error> {
     let offers = if asks { offers(global) } else { Offers::default() };
     let name = match &args.name {
         // A wrong one is told with whatever else is wrong.

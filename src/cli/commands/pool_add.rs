@@ -7,7 +7,7 @@ use crate::ui::Ui;
 use crate::{Global, interrupt};
 use foundry_core::error::Error;
 use foundry_core::names::PoolName;
-use foundry_core::pool::{PoolType, PoolSourceSpec, PoolRequest};
+use foundry_core::pool::{PoolRequest, PoolSourceSpec, PoolType};
 use foundry_engine::storage::pools;
 
 /// Create, start and autostart a pool
@@ -112,7 +112,7 @@ impl AddArgs {
             secret: self.secret.clone(),
             initiator: self.initiator_iqn.clone(),
         };
-        PoolSourceSpec::judge(self.kind.into(), &wanted)
+        PoolSourceSpec::from_request(self.kind.into(), &wanted)
     }
 }
 
@@ -132,7 +132,7 @@ pub(super) fn add(args: &AddArgs, global: &Global, ui: &Ui) -> Result<(), Error>
 /// What adding it would do beyond the XML.
 fn would(name: &PoolName, source: &PoolSourceSpec, no_autostart: bool) -> String {
     let mut steps = vec!["be defined".to_owned()];
-    steps.extend(source.directory().map(|path| format!("get its directory {path} if that is missing")));
+    steps.extend(source.local_directory().map(|path| format!("get its directory {path} if that is missing")));
     steps.push("be started".into());
     if !no_autostart {
         steps.push("start with the host".into());

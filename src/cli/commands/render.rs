@@ -135,7 +135,7 @@ fn volumes(plan: &VmPlan) -> Result<String, Error> {
             allocation: size,
             backing: None,
         };
-        text.push_str(&storage_xml::volume(&spec)?);
+        text.push_str(&storage_xml::render_volume(&spec)?);
         text.push('\n');
         if let BootSource::Image(image) = &plan.boot_disk.source
             && planned.role == VolumeRole::Boot
@@ -157,14 +157,14 @@ fn image_comment(image: &ImageRef, is_overlay: bool) -> String {
 /// A seed takes its whole size at once.
 fn seed_size(plan: &VmPlan) -> Result<Bytes, Error> {
     let Some(documents) = documents(plan)? else { return Ok(Bytes(0)) };
-    let iso = cloud_init::iso(&documents).map_err(|e| Error::new(Kind::Vm, e.to_string()))?;
+    let iso = cloud_init::write_iso(&documents).map_err(|e| Error::new(Kind::Vm, e.to_string()))?;
     Ok(Bytes(iso.len() as u64))
 }
 
 fn documents(plan: &VmPlan) -> Result<Option<cloud_init::SeedFiles>, Error> {
     let Some(seed) = &plan.seed else { return Ok(None) };
     let instance_id = format!("{}-{RENDERED_INSTANCE}", plan.name);
-    cloud_init::documents(plan, seed, &instance_id).map(Some).map_err(|e| {
+    cloud_init::build_seed_files(plan, seed, &instance_id).map(Some).map_err(|e| {
         Error::new(Kind::Vm, format!("cannot make the seed of VM '{}'", plan.name)).because(e.to_string())
     })
 }

@@ -13,7 +13,7 @@ use crate::output::to_json;
 use crate::ui::Ui;
 use foundry_core::error::Error;
 use foundry_core::manifest::VirtualMachine;
-use foundry_core::schema::{self, written};
+use foundry_core::schema::{self, output_schema};
 use foundry_engine::disk::Disk;
 use foundry_engine::storage::status::StorageStatus;
 
@@ -73,21 +73,21 @@ pub(super) fn run(args: &SchemaArgs, ui: &Ui) -> Result<(), Error> {
 
 fn of(what: What) -> Value {
     match what {
-        What::Manifest => schema::manifest(),
-        What::List => written::<Vec<VirtualMachine>>(),
-        What::Get => written::<VirtualMachine>(),
-        What::ImageList => written::<Vec<ImageView<'_>>>(),
-        What::ImageInfo => written::<ImageView<'_>>(),
-        What::ImageOutdated => written::<Vec<FreshnessView<'_>>>(),
-        What::ImageCatalog => written::<Vec<CatalogView>>(),
-        What::PoolList => written::<Vec<PoolView<'_>>>(),
-        What::PoolInfo => written::<PoolView<'_>>(),
-        What::DiskList => written::<Vec<Disk>>(),
-        What::StorageStatus => written::<StorageStatus>(),
-        What::Gc => written::<Vec<RemainsView<'_>>>(),
-        What::Doctor => written::<ReportView<'_>>(),
+        What::Manifest => schema::manifest_schema(),
+        What::List => output_schema::<Vec<VirtualMachine>>(),
+        What::Get => output_schema::<VirtualMachine>(),
+        What::ImageList => output_schema::<Vec<ImageView<'_>>>(),
+        What::ImageInfo => output_schema::<ImageView<'_>>(),
+        What::ImageOutdated => output_schema::<Vec<FreshnessView<'_>>>(),
+        What::ImageCatalog => output_schema::<Vec<CatalogView>>(),
+        What::PoolList => output_schema::<Vec<PoolView<'_>>>(),
+        What::PoolInfo => output_schema::<PoolView<'_>>(),
+        What::DiskList => output_schema::<Vec<Disk>>(),
+        What::StorageStatus => output_schema::<StorageStatus>(),
+        What::Gc => output_schema::<Vec<RemainsView<'_>>>(),
+        What::Doctor => output_schema::<ReportView<'_>>(),
         What::Config => config::schema::configuration(),
-        What::ConfigOrigins => written::<Vec<SettingView<'_>>>(),
+        What::ConfigOrigins => output_schema::<Vec<SettingView<'_>>>(),
         What::ConfigContexts => config::schema::contexts(),
     }
 }

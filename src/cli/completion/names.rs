@@ -194,7 +194,7 @@ fn fields_or_codes(begun: &str) -> Vec<Name> {
 }
 
 fn fields() -> Vec<Name> {
-    let schema = schema::document();
-    let word = |field: &Field<'_>| (field.path.clone(), field.kind());
-    Field::document(&schema).all().iter().map(word).collect()
+    let schema = schema::document_schema();
+    let word = |field: &Field<'_>| (field.path.clone(), field.type_text());
+    Field::document_root(&schema).all_fields().iter().map(word).collect()
 }

@@ -9,7 +9,7 @@ use foundry_core::error::{Code, Error};
 use foundry_core::text::describe_io_error;
 use foundry_core::yaml::node::Node;
 use foundry_core::yaml::{Position, read_manifests};
-use foundry_fetch::replace::replace;
+use foundry_fetch::atomic_write::replace_text;
 
 /// Makes a context the current one in a file, which is made if it is missing.
 ///
@@ -27,7 +27,7 @@ pub fn save_current_context(path: &Path, name: &ContextName) -> Result<(), Error
         read => read.map_err(|e| unwritable(&e))?,
     };
     let after = with_current_context(&before, name, path)?;
-    replace(path, &after).map_err(|e| unwritable(&e))
+    replace_text(path, &after).map_err(|e| unwritable(&e))
 }
 
 /// The text of a file with another current context. `path` is its name in messages.
@@ -36,7 +36,7 @@ pub fn save_current_context(path: &Path, name: &ContextName) -> Result<(), Error
 /// As [`save_current_context`].
 pub fn with_current_context(text: &str, name: &ContextName, path: &Path) -> Result<String, Error> {
     let before = read(text, path)?;
-    let word = Node::string(name.as_str()).to_yaml();
+    let word = Node::from_string(name.as_str()).to_yaml();
     let after = edited(text, word.trim_end());
     // The edit is by the line, and YAML has ways to write a value that are not.
     let is_right = |after: &str| read(after, path).is_ok_and(|read| is_but_for_current(&read, &before, name));

@@ -11,8 +11,8 @@ use super::{Contexts, Key, Origin, Sourced};
 use foundry_core::error::{Code, Error};
 use foundry_core::names::NameError;
 use foundry_core::text::describe_io_error;
-use foundry_core::yaml::node::{MappingEntry, Mapping, Node};
-use foundry_core::yaml::{self, FieldError, Position, PathStep, escape_unseen};
+use foundry_core::yaml::node::{Mapping, MappingEntry, Node};
+use foundry_core::yaml::{self, FieldError, PathStep, Position, escape_unseen};
 use foundry_fetch::ownership;
 
 /// The largest configuration that is read, in bytes.
@@ -75,8 +75,8 @@ pub fn load(place: &Place) -> Result<ConfigFile, Error> {
         Ok(text) => read(&text, &place.path),
         Err(e) if e.kind() == io::ErrorKind::NotFound && !place.required => Ok(ConfigFile::default()),
         // What another user wrote is not done in this one's name. Why is told by `ignored`.
-        Err(e) if ownership::is_disobeyed(&e) && !place.required => Ok(ConfigFile::default()),
-        Err(e) if ownership::is_disobeyed(&e) => {
+        Err(e) if ownership::is_untrusted(&e) && !place.required => Ok(ConfigFile::default()),
+        Err(e) if ownership::is_untrusted(&e) => {
             let what = format!("the configuration {} is not obeyed", place.path.display());
             Err(Error::new(Code::FileUnreadable, what).because(e.to_string()))
         }
@@ -90,14 +90,14 @@ pub fn load(place: &Place) -> Result<ConfigFile, Error> {
 
 /// Why a file that is there counts as if it were not, where nobody named it: another user decides what it says.
 pub fn ignored(path: &Path) -> Option<String> {
-    let refused = ownership::open_obeyed(path).err().filter(ownership::is_disobeyed)?;
+    let refused = ownership::open_trusted(path).err().filter(ownership::is_untrusted)?;
     Some(format!("{} is ignored: {refused}", path.display()))
 }
 
 /// The text of a file, if it is one of reasonable size.
 pub(super) fn text(path: &Path) -> io::Result<String> {
     let mut text = String::new();
-    ownership::open_obeyed(path)?.take(MAX_BYTES + 1).read_to_string(&mut text)?;
+    ownership::open_trusted(path)?.take(MAX_BYTES + 1).read_to_string(&mut text)?;
     if text.len() as u64 > MAX_BYTES {
         return Err(io::Error::other("larger than 1 MiB, which no configuration is"));
     }
@@ -115,14 +115,14 @@ pub fn read(text: &str, path: &Path) -> Result<ConfigFile, Error> {
         let field = if field.is_empty() { String::new() } else { format!("{field}: ") };
         Error::new(code, format!("{}{at}: {field}{}", path.display(), escape_unseen(message)))
     };
-    let documents = yaml::read_manifests(text).map_err(|e| told(e.code(), Some(e.at), "", &e.rule()))?;
+    let documents = yaml::read_manifests(text).map_err(|e| told(e.code(), Some(e.at), "", &e.rule_text()))?;
     let mut filled = documents.nodes.iter().filter(|node| !node.is_null());
     let Some(node) = filled.next() else { return Ok(ConfigFile::default()) };
     if let Some(second) = filled.next() {
-        return Err(told(Code::WrongType, second.at(), "", "a configuration is one document"));
+        return Err(told(Code::WrongType, second.position(), "", "a configuration is one document"));
     }
     document(node, path)
-        .map_err(|fault| told(fault.code, fault.at.or(node.at()), &fault.path(), &fault.message))
+        .map_err(|fault| told(fault.code, fault.at.or(node.position()), &fault.path_text(), &fault.message))
 }
 
 fn document(node: &Node, path: &Path) -> Result<ConfigFile, FieldError> {
@@ -142,7 +142,7 @@ fn document(node: &Node, path: &Path) -> Result<ConfigFile, FieldError> {
 fn contexts(node: &Node, path: &Path) -> Result<Contexts, FieldError> {
     let one = |entry: &MappingEntry| {
         let name: ContextName = entry.key.text().parse().map_err(|e: NameError| {
-            within(FieldError::at(entry.at, e.to_string()).of(Code::SettingWrong), entry)
+            within(FieldError::new(entry.at, e.to_string()).with_code(Code::SettingWrong), entry)
         })?;
         let settings = context(&name, &entry.value, path).map_err(|fault| within(fault, entry))?;
         Ok((name, settings))
@@ -162,7 +162,12 @@ fn context(name: &ContextName, node: &Node, path: &Path) -> Result<BTreeMap<Key,
     filled_entries(node)?.map(one).collect()
 }
 
-fn setting(key: Key, entry: &MappingEntry, path: &Path, context: Option<&ContextName>) -> Result<Sourced, FieldError> {
+fn setting(
+    key: Key,
+    entry: &MappingEntry,
+    path: &Path,
+    context: Option<&ContextName>,
+) -> Result<Sourced, FieldError> {
     let text = if key.is_list() {
         yaml::read::<Vec<String>>(&entry.value).map(|list| list.join(","))
     } else {
@@ -170,7 +175,10 @@ fn setting(key: Key, entry: &MappingEntry, path: &Path, context: Option<&Context
     };
     let text = text.map_err(|fault| within(fault, entry))?;
     let wrong = |why: String| {
-        within(FieldError::at(entry.value.at(), format!("{text:?} {why}")).of(Code::SettingWrong), entry)
+        within(
+            FieldError::new(entry.value.position(), format!("{text:?} {why}")).with_code(Code::SettingWrong),
+            entry,
+        )
     };
     key.check(&text).map_err(wrong)?;
     let text = if key == Key::Catalog { beside(path, &text) } else { text };
@@ -180,7 +188,10 @@ fn setting(key: Key, entry: &MappingEntry, path: &Path, context: Option<&Context
 fn current(entry: &MappingEntry, path: &Path) -> Result<Sourced, FieldError> {
     let text: String = yaml::read(&entry.value).map_err(|fault| within(fault, entry))?;
     let wrong = |e: NameError| {
-        within(FieldError::at(entry.value.at(), format!("{text:?} {e}")).of(Code::SettingWrong), entry)
+        within(
+            FieldError::new(entry.value.position(), format!("{text:?} {e}")).with_code(Code::SettingWrong),
+            entry,
+        )
     };
     text.parse::<ContextName>().map_err(wrong)?;
     Ok(Sourced { text, origin: origin(entry, path, None) })
@@ -199,7 +210,8 @@ fn origin(entry: &MappingEntry, path: &Path, context: Option<&ContextName>) -> O
 }
 
 fn mapping(node: &Node) -> Result<&Mapping, FieldError> {
-    node.as_mapping().ok_or_else(|| FieldError::at(node.at(), format!("wants a mapping, got {}", node.kind())))
+    node.as_mapping()
+        .ok_or_else(|| FieldError::new(node.position(), format!("wants a mapping, got {}", node.kind_text())))
 }
 
 /// What is null is as good as not there, as in a manifest.
@@ -213,7 +225,7 @@ fn is_stray(entry: &MappingEntry) -> bool {
 }
 
 fn within(fault: FieldError, entry: &MappingEntry) -> FieldError {
-    fault.within(PathStep::Key(entry.key.text().to_owned()), entry.value.at())
+    fault.add_step(PathStep::Key(entry.key.text().to_owned()), entry.value.position())
 }
 
 fn unknown(entry: &MappingEntry, others: &[&'static str]) -> FieldError {

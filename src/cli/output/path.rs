@@ -49,7 +49,9 @@ fn filled(parts: &[Part], value: &Value) -> String {
 
 /// What a path leads to: texts as [`escape_unseen`] shows them, so that none is more than one line, anything else as JSON.
 pub(super) fn found(path: &JsonPath, value: &Value) -> Vec<String> {
-    let word = |found: &Value| found.as_str().map_or_else(|| escape_unseen_in_json(&found.to_string()), escape_unseen);
+    let word = |found: &Value| {
+        found.as_str().map_or_else(|| escape_unseen_in_json(&found.to_string()), escape_unseen)
+    };
     path.query(value).iter().map(|found| word(found)).collect()
 }
 

@@ -13,7 +13,8 @@ pub(crate) fn table(
     no_headers: bool,
     columns: Option<u16>,
 ) -> String {
-    let rows: Vec<Vec<String>> = rows.map(|row| row.iter().map(|cell| escape_unseen(cell)).collect()).collect();
+    let rows: Vec<Vec<String>> =
+        rows.map(|row| row.iter().map(|cell| escape_unseen(cell)).collect()).collect();
     // What is between two columns is not needed behind the last one.
     let columns = columns.map(|columns| columns.saturating_add(GAP));
     let least = columns.and_then(|columns| least_widths(headers, &rows, columns));

@@ -19,7 +19,8 @@ pub fn command(verb: &Verb) -> String {
         Verb::GcDryRun => "gc --dry-run".into(),
         Verb::CatalogList => "image catalog".into(),
         Verb::ImageDelete { image, pool, force } => {
-            let of = pool.as_ref().map(|pool| format!(" --pool {}", quote_for_shell(pool))).unwrap_or_default();
+            let of =
+                pool.as_ref().map(|pool| format!(" --pool {}", quote_for_shell(pool))).unwrap_or_default();
             let force = if *force { " --force" } else { "" };
             format!("image delete {}{of}{force}", quote_for_shell(image))
         }
@@ -60,7 +61,8 @@ pub fn command(verb: &Verb) -> String {
 /// A command with its objects, and the flags that are set.
 fn line(command: &str, objects: &[&String], flags: &[(&str, bool)]) -> String {
     // `-` is standard input; as a name it would be quoted.
-    let word = |word: &&String| if *word == "-" { "-".to_owned() } else { quote_for_shell(word).into_owned() };
+    let word =
+        |word: &&String| if *word == "-" { "-".to_owned() } else { quote_for_shell(word).into_owned() };
     let flags = flags.iter().filter(|(_, is_set)| *is_set).map(|(flag, _)| (*flag).to_owned());
     let words = std::iter::once(command.to_owned()).chain(objects.iter().map(word)).chain(flags);
     words.collect::<Vec<_>>().join(" ")

@@ -5,7 +5,7 @@
 
 mod command;
 
-use foundry_core::error::{Advice, AdvicePart, Error, Outcome, ErrorCodes};
+use foundry_core::error::{Advice, AdvicePart, Error, ErrorCodes, Outcome};
 use foundry_engine::vm::inspect::Seen;
 
 pub use command::command;
@@ -35,7 +35,7 @@ pub fn message(error: &Error) -> String {
     let codes: ErrorCodes = error.issues().iter().map(|issue| issue.code).collect();
     let mut text = error.message().to_owned();
     for issue in error.issues() {
-        text.push_str(&format!("\n  {}{}", issue.message, codes.mark(issue.code)));
+        text.push_str(&format!("\n  {}{}", issue.message, codes.suffix_for(issue.code)));
         for what in &issue.advice {
             text.push_str(&format!("\n    {}", advice(what)));
         }

@@ -13,7 +13,7 @@ pub struct SeedSecrets {
 }
 
 /// Reads the secrets of a user-data. What is no cloud-config has none that foundry put there.
-pub fn recover(user_data: &str) -> SeedSecrets {
+pub fn read_seed_secrets(user_data: &str) -> SeedSecrets {
     let config = read_documents(user_data).ok().and_then(|documents| documents.into_iter().next());
     let chpasswd = config.as_ref().and_then(|c| c.get("chpasswd"));
     let password_hash = chpasswd.and_then(|c| from_users(c).or_else(|| from_list(c)));
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     fn hash_in(user_data: &str) -> Option<String> {
-        recover(user_data).password_hash
+        read_seed_secrets(user_data).password_hash
     }
 
     #[test]

@@ -4,22 +4,22 @@
 //! library. Each has a [`Code`], from which its [`Kind`] and with it the exit code follows.
 
 mod advice;
+mod aggregate;
 mod catalogue;
 mod code;
 mod issue;
 mod outcome;
-mod several;
 
 use std::error::Error as Source;
 use std::fmt;
 use std::sync::Arc;
 
 pub use advice::{Advice, AdvicePart, Verb};
+pub use aggregate::ErrorCodes;
 pub use catalogue::Explanation;
 pub use code::Code;
 pub use issue::Issue;
 pub use outcome::{Outcome, Remainder};
-pub use several::ErrorCodes;
 
 use crate::text::{escape_unseen, escape_unseen_lines};
 
@@ -107,18 +107,21 @@ impl Error {
     /// Makes an error of all that stands in the way of something, with the worst code of them.
     pub fn of_issues(title: impl Into<String>, issues: Vec<Issue>) -> Self {
         let codes: ErrorCodes = issues.iter().map(|issue| issue.code).collect();
-        let mut error = Self::new(codes.worst().unwrap_or(Kind::Vm.into()), title);
+        let mut error = Self::new(codes.worst_code().unwrap_or(Kind::Vm.into()), title);
         error.0.issues = issues;
         error
     }
 
     /// One error for several that are of equal weight, a line each; `None` where there is none.
-    pub fn together(errors: &[Self]) -> Option<Self> {
+    pub fn combine(errors: &[Self]) -> Option<Self> {
         let codes: ErrorCodes = errors.iter().map(Self::code).collect();
-        let line = |error: &Self| format!("{error}{}", codes.mark(error.code()));
+        let line = |error: &Self| format!("{error}{}", codes.suffix_for(error.code()));
         match errors {
             [one] => Some(one.clone()),
-            _ => Some(Self::of_text(codes.worst()?, errors.iter().map(line).collect::<Vec<_>>().join("\n"))),
+            _ => Some(Self::of_text(
+                codes.worst_code()?,
+                errors.iter().map(line).collect::<Vec<_>>().join("\n"),
+            )),
         }
     }
 
@@ -223,7 +226,7 @@ impl fmt::Display for Error {
         f.write_str(&self.0.message)?;
         let codes: ErrorCodes = self.0.issues.iter().map(|issue| issue.code).collect();
         for issue in &self.0.issues {
-            write!(f, "\n  {}{}", issue.message, codes.mark(issue.code))?;
+            write!(f, "\n  {}{}", issue.message, codes.suffix_for(issue.code))?;
         }
         if let Some(cause) = &self.0.cause {
             write!(f, ": {cause}")?;

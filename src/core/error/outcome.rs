@@ -43,8 +43,11 @@ impl Remainder {
 
 impl Outcome {
     /// An outcome of lines that somebody else wrote.
-    pub fn excerpt(title: &str, lines: &[String]) -> Self {
-        Self::Excerpt { title: escape_unseen(title), lines: lines.iter().map(|line| escape_unseen(line)).collect() }
+    pub fn from_lines(title: &str, lines: &[String]) -> Self {
+        Self::Excerpt {
+            title: escape_unseen(title),
+            lines: lines.iter().map(|line| escape_unseen(line)).collect(),
+        }
     }
 }
 

@@ -29,7 +29,8 @@ struct Batch {
 
 impl Batch {
     fn add_plan(&mut self, plan: &VmPlan) {
-        let named = self.claim_value(Code::NameTwice, plan.name.to_string(), "metadata.name".to_owned(), plan);
+        let named =
+            self.claim_value(Code::NameTwice, plan.name.to_string(), "metadata.name".to_owned(), plan);
         // Documents of one name are one mistake, even where they are copies of each other.
         if named {
             plan.interfaces.iter().enumerate().for_each(|(index, nic)| self.add_interface(plan, index, nic));
@@ -77,7 +78,7 @@ impl Batch {
 #[allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 mod tests {
     use super::*;
-    use crate::manifest::load;
+    use crate::manifest::load_text;
     use crate::names::MacAddress;
     use crate::plan::Defaults;
 
@@ -93,7 +94,7 @@ mod tests {
             bridge: None,
             dns: Vec::new(),
         };
-        VmPlan::from_manifest(&load(&text, "vm.yaml").unwrap()[0], &defaults).unwrap()
+        VmPlan::from_manifest(&load_text(&text, "vm.yaml").unwrap()[0], &defaults).unwrap()
     }
 
     #[test]
@@ -108,7 +109,8 @@ mod tests {
 
     #[test]
     fn copies_are_one_problem_each() {
-        let problems = check_batch(&[plan_named("one"), plan_named("one"), plan_named("one")], "vm.yaml").unwrap_err();
+        let problems =
+            check_batch(&[plan_named("one"), plan_named("one"), plan_named("one")], "vm.yaml").unwrap_err();
         assert_eq!(problems.list.len(), 2);
         assert_eq!(check_batch(&[], "vm.yaml"), Ok(()));
     }

@@ -2,7 +2,7 @@
 
 use super::judge::{Judge, Judged};
 use super::{Defaults, Problems, SeedPlan, VmPlan, cloud_init, disks, metadata, network, resources};
-use crate::manifest::{API_VERSION, CloudInit, KIND, Metadata, Spec, VirtualMachine, escape_unseen, shortened};
+use crate::manifest::{API_VERSION, CloudInit, KIND, Metadata, Spec, VirtualMachine, escape_unseen, shorten};
 use crate::names::{PoolName, VmName};
 
 impl VmPlan {
@@ -14,7 +14,7 @@ impl VmPlan {
         let mut judge = Judge::default();
         let manifest = &apply_defaults(manifest, defaults);
         let plan = judge_manifest(&mut judge, manifest, defaults);
-        let name = manifest.metadata.name.as_deref().map(|name| escape_unseen(&shortened(name.trim())));
+        let name = manifest.metadata.name.as_deref().map(|name| escape_unseen(&shorten(name.trim())));
         judge.into_result(plan, name.unwrap_or_else(|| "a VM without a name".to_owned()))
     }
 }
@@ -60,7 +60,8 @@ fn judge_manifest(judge: &mut Judge, manifest: &VirtualMachine, defaults: &Defau
     let memory = resources::judge_memory(judge, *memory_gib);
     let boot_disk = disks::judge_boot_disk(judge, boot_disk.as_ref(), vm, defaults);
     let data_disks = disks::judge_data_disks(judge, data_disks, vm);
-    let interfaces = network::judge_interfaces(judge, network_interfaces, vm, has_own_network(cloud_init.as_ref()));
+    let interfaces =
+        network::judge_interfaces(judge, network_interfaces, vm, has_own_network(cloud_init.as_ref()));
     let seed = cloud_init::judge_cloud_init(judge, cloud_init.as_ref(), vm);
     let cpu_mode = resources::judge_cpu_mode(judge, cpu_mode.as_deref());
     let pool = judge_pool(judge, storage_pool.as_deref(), defaults);

@@ -1,8 +1,8 @@
 //! Validates the cloud-init fields.
 
-use super::judge::{Judge, Judged, collect_all, is_unprintable, describe_character};
+use super::judge::{Judge, Judged, collect_all, describe_character, is_unprintable};
 use super::{SeedPlan, UserData, crypt, ssh_key};
-use crate::cloud_init::{check_raw_user_data, check_user_data, own_host_name, own_network_config};
+use crate::cloud_init::{check_network_config, check_raw_user_data, check_user_data, read_host_name};
 use crate::error::Code;
 use crate::manifest::{self, MAX_BYTES};
 use crate::names::VmName;
@@ -28,11 +28,11 @@ pub(super) fn judge_cloud_init(
         network_config,
     } = manifest;
     let fqdn = fqdn.as_deref().map(|fqdn| self::judge_fqdn(judge, fqdn)).transpose();
-    let keys = collect_all(ssh_authorized_keys
-        .iter()
-        .enumerate()
-        .map(|(index, key)| self::judge_ssh_key(judge, &format!("spec.cloudInit.sshAuthorizedKeys[{index}]"), key)));
-    let password_hash = password_hash.as_deref().map(|hash| self::judge_password_hash(judge, hash)).transpose();
+    let keys = collect_all(ssh_authorized_keys.iter().enumerate().map(|(index, key)| {
+        self::judge_ssh_key(judge, &format!("spec.cloudInit.sshAuthorizedKeys[{index}]"), key)
+    }));
+    let password_hash =
+        password_hash.as_deref().map(|hash| self::judge_password_hash(judge, hash)).transpose();
     let password_auth = judge_password_auth(judge, *ssh_pwauth, *ssh_password_auth);
     let user_data = self::judge_user_data(judge, raw_user_data.as_deref(), user_data.as_deref());
     let network_config =
@@ -41,7 +41,7 @@ pub(super) fn judge_cloud_init(
     let user_data = user_data?;
     let own_fqdn = match &user_data {
         // The first part of it is the host name, as if cloudInit.fqdn said it.
-        UserData::Merged(text) => own_host_name(text).filter(|name| name.split('.').all(is_label)),
+        UserData::Merged(text) => read_host_name(text).filter(|name| name.split('.').all(is_label)),
         UserData::Generated | UserData::Raw(_) => None,
     };
     Ok(Some(SeedPlan {
@@ -129,7 +129,9 @@ fn judge_ssh_key(judge: &mut Judge, path: &str, text: &str) -> Judged<String> {
 fn judge_password_hash(judge: &mut Judge, hash: &str) -> Judged<String> {
     match crypt::check_password_hash(hash) {
         Ok(()) => Ok(hash.to_owned()),
-        Err(message) => Err(judge.reject_unshown(Code::PasswordHashUnfit, "spec.cloudInit.passwordHash", message)),
+        Err(message) => {
+            Err(judge.reject_unshown(Code::PasswordHashUnfit, "spec.cloudInit.passwordHash", message))
+        }
     }
 }
 
@@ -148,7 +150,13 @@ fn judge_user_data(judge: &mut Judge, raw: Option<&str>, merged: Option<&str>) -
     const MERGED: &str = "spec.cloudInit.userData";
     let raw = raw
         .map(|raw| {
-            judge_document(judge, RAW, raw, |c| c == '\0', |raw| check_raw_user_data(raw).map(|()| raw.to_owned()))
+            judge_document(
+                judge,
+                RAW,
+                raw,
+                |c| c == '\0',
+                |raw| check_raw_user_data(raw).map(|()| raw.to_owned()),
+            )
         })
         .transpose();
     let has_raw = raw != Ok(None);
@@ -171,7 +179,7 @@ fn judge_user_data(judge: &mut Judge, raw: Option<&str>, merged: Option<&str>) -
 }
 
 fn judge_network_config(judge: &mut Judge, text: &str) -> Judged<String> {
-    judge_document(judge, "spec.cloudInit.networkConfig", text, is_unreadable, own_network_config)
+    judge_document(judge, "spec.cloudInit.networkConfig", text, is_unreadable, check_network_config)
 }
 
 /// What no cloud-config holds unescaped; its lines may end as Windows' do.
@@ -188,7 +196,11 @@ fn judge_document(
     check: fn(&str) -> Result<String, String>,
 ) -> Judged<String> {
     if let Some(stray) = text.chars().find(|c| is_stray(*c)) {
-        return Err(judge.reject_unshown(Code::UserDataUnfit, path, format!("must not hold {}", describe_character(stray))));
+        return Err(judge.reject_unshown(
+            Code::UserDataUnfit,
+            path,
+            format!("must not hold {}", describe_character(stray)),
+        ));
     }
     if text.len() > MAX_BYTES {
         return Err(judge.reject_unshown(

@@ -101,7 +101,12 @@ fn judge_device(
     };
     let target: DiskTarget = judge.parse_name(path, device)?;
     if !seen.insert(target.clone()) {
-        return Err(judge.reject_value(Code::DeviceTwice, path, device, "is the device of an earlier data disk"));
+        return Err(judge.reject_value(
+            Code::DeviceTwice,
+            path,
+            device,
+            "is the device of an earlier data disk",
+        ));
     }
     Ok(target)
 }
@@ -109,7 +114,7 @@ fn judge_device(
 /// Judges a size, which has two names that both count GiB.
 fn judge_size(judge: &mut Judge, disk: &str, gb: Option<Number>, gib: Option<Number>) -> Judged<Bytes> {
     let (name, number) = match (gb, gib) {
-        (Some(gb), Some(gib)) if gb.real() != gib.real() => {
+        (Some(gb), Some(gib)) if gb.to_f64() != gib.to_f64() => {
             let message = format!("differs from sizeGB ({gb}); both count GiB, leave one out");
             return Err(judge.reject_value(Code::Contradiction, format!("{disk}.sizeGiB"), gib, message));
         }

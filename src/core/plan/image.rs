@@ -18,9 +18,12 @@ pub(super) fn judge_image(
     let named = self::parse_image(judge, image);
     let pool: Judged<Option<PoolName>> = image_pool.map(|pool| judge.parse_name(POOL, pool)).transpose();
     match (named?, pool?) {
-        (ParsedImage::Path(_), Some(pool)) => {
-            Err(judge.reject_value(Code::Contradiction, POOL, pool, "has no meaning for an image given as a path"))
-        }
+        (ParsedImage::Path(_), Some(pool)) => Err(judge.reject_value(
+            Code::Contradiction,
+            POOL,
+            pool,
+            "has no meaning for an image given as a path",
+        )),
         (ParsedImage::Path(path), None) => Ok(ImageRef::Path(path)),
         (ParsedImage::Volume(Some(first), _), Some(second)) if first != second => {
             let message = format!("differs from the pool in image ({first}); leave one out");
@@ -49,7 +52,10 @@ fn parse_image(judge: &mut Judge, image: &str) -> Judged<ParsedImage> {
     let named = match image.split_once(':') {
         _ if image.starts_with('/') => normalize_path(image).map(ParsedImage::Path),
         Some((pool, volume)) => parse_pool_and_volume(pool, volume),
-        None => image.parse().map(|volume| ParsedImage::Volume(None, volume)).map_err(|e: NameError| e.to_string()),
+        None => image
+            .parse()
+            .map(|volume| ParsedImage::Volume(None, volume))
+            .map_err(|e: NameError| e.to_string()),
     };
     named.map_err(|message| judge.reject_value(Code::ImageReference, IMAGE, image, message))
 }

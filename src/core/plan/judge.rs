@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use super::{Problem, Problems};
 use crate::error::{Advice, Code};
-use crate::manifest::{Number, shortened};
+use crate::manifest::{Number, shorten};
 use crate::names::{NameError, find_nearest};
 
 /// The longest text of a field that has no limit of its own, in bytes: a path has at most as many
@@ -37,7 +37,7 @@ impl Judge {
         value: impl Display,
         message: impl Into<String>,
     ) -> Rejected {
-        let value = Some(shortened(&value.to_string()));
+        let value = Some(shorten(&value.to_string()));
         self.record_problem(Problem { path: path.into(), value, message: message.into(), code, advice: None })
     }
 
@@ -48,7 +48,13 @@ impl Judge {
         path: impl Into<String>,
         message: impl Into<String>,
     ) -> Rejected {
-        self.record_problem(Problem { path: path.into(), value: None, message: message.into(), code, advice: None })
+        self.record_problem(Problem {
+            path: path.into(),
+            value: None,
+            message: message.into(),
+            code,
+            advice: None,
+        })
     }
 
     /// Adds to the problem that was recorded last what leads to a right value.
@@ -82,9 +88,19 @@ impl Judge {
     }
 
     /// A text of one line and at most `limit` bytes.
-    pub(super) fn check_line_within<'a>(&mut self, path: &str, text: &'a str, limit: usize) -> Judged<&'a str> {
+    pub(super) fn check_line_within<'a>(
+        &mut self,
+        path: &str,
+        text: &'a str,
+        limit: usize,
+    ) -> Judged<&'a str> {
         if let Some(stray) = text.chars().find(|c| is_unprintable(*c)) {
-            return Err(self.reject_value(Code::TextUnfit, path, text, format!("must not hold {}", describe_character(stray))));
+            return Err(self.reject_value(
+                Code::TextUnfit,
+                path,
+                text,
+                format!("must not hold {}", describe_character(stray)),
+            ));
         }
         if text.len() > limit {
             return Err(self.reject_value(
@@ -100,7 +116,8 @@ impl Judge {
     /// A name that is a type of its own.
     pub(super) fn parse_name<T: FromStr<Err = NameError>>(&mut self, path: &str, text: &str) -> Judged<T> {
         let text = self.check_line(path, text)?;
-        text.parse().map_err(|error: NameError| self.reject_value(Code::NameUnfit, path, text, error.to_string()))
+        text.parse()
+            .map_err(|error: NameError| self.reject_value(Code::NameUnfit, path, text, error.to_string()))
     }
 
     /// One of a few known words, or the first of them where none was given.
@@ -129,7 +146,7 @@ impl Judge {
         (least, most): (u64, u64),
         unit: &str,
     ) -> Judged<u64> {
-        match number.whole().filter(|n| (least..=most).contains(n)) {
+        match number.to_u64().filter(|n| (least..=most).contains(n)) {
             Some(whole) => Ok(whole),
             None => {
                 let message = format!("must be a whole number{unit} from {least} to {most}");

@@ -18,7 +18,8 @@ pub(super) fn judge_name(judge: &mut Judge, name: Option<&str>) -> Judged<VmName
         return Err(judge.reject_missing(PATH, "is required: the VM's name, such as web or db-1"));
     };
     let name = judge.check_line(PATH, name.trim())?;
-    VmName::parse_normalized(name).map_err(|error| judge.reject_value(Code::NameUnfit, PATH, name, error.to_string()))
+    VmName::parse_normalized(name)
+        .map_err(|error| judge.reject_value(Code::NameUnfit, PATH, name, error.to_string()))
 }
 
 /// Judges `metadata.labels` and `metadata.annotations`, of which a plan needs the labels only.

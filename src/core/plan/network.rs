@@ -125,16 +125,19 @@ impl InterfaceJudge<'_> {
             pxe_boot,
         } = manifest;
         let ip = self.judge_ip(ip.as_deref());
-        let addresses = self.judge_list("addresses", addresses, |desk, path, text| desk.judge_address(path, text));
+        let addresses =
+            self.judge_list("addresses", addresses, |desk, path, text| desk.judge_address(path, text));
         let addresses = addresses.and_then(|addresses| self.refuse_ipv4_without_ip(manifest, addresses));
         let own = own_networks(ip, &addresses);
         let within = GatewayNetworks { own: own.as_deref(), on_link: on_link.unwrap_or_default() };
         let gateway = self.judge_gateway(gateway.as_deref(), manifest, within);
         let gateway6 = self.judge_gateway6(gateway6.as_deref(), manifest, within);
         let on_link = self.judge_on_link(*on_link, manifest);
-        let dns = self.judge_list("dnsServers", dns_servers, |desk, path, text| desk.judge_name_server(path, text));
-        let search =
-            self.judge_list("searchDomains", search_domains, |desk, path, text| desk.judge_search_domain(path, text));
+        let dns =
+            self.judge_list("dnsServers", dns_servers, |desk, path, text| desk.judge_name_server(path, text));
+        let search = self.judge_list("searchDomains", search_domains, |desk, path, text| {
+            desk.judge_search_domain(path, text)
+        });
         let link = self.judge_link(bridge.as_deref(), network.as_deref());
         let mac = mac_address.as_deref().map(|mac| self.judge_mac_address(mac)).transpose();
         let mtu = mtu.map(|mtu| self.judge_mtu(mtu, has_ipv6_address(manifest))).transpose();
@@ -176,7 +179,11 @@ impl InterfaceJudge<'_> {
     }
 
     /// On a bridge the first IPv4 address is `ip`: an interface with fixed addresses has MAC and tap by it.
-    fn refuse_ipv4_without_ip(&mut self, manifest: &NetworkInterface, addresses: Vec<IpNet>) -> Judged<Vec<IpNet>> {
+    fn refuse_ipv4_without_ip(
+        &mut self,
+        manifest: &NetworkInterface,
+        addresses: Vec<IpNet>,
+    ) -> Judged<Vec<IpNet>> {
         let first = addresses.iter().position(|address| address.addr().is_ipv4());
         let Some(first) = first.filter(|_| manifest.ip.is_none() && manifest.bridge.is_some()) else {
             return Ok(addresses);
@@ -238,7 +245,8 @@ impl InterfaceJudge<'_> {
         let path = self.field_path("mtu");
         let least = if has_ipv6 { 1280 } else { 68 };
         let bytes = self.judge.check_whole_number(&path, mtu, (least, 65521), " of bytes")?;
-        u16::try_from(bytes).map_err(|_| self.judge.reject_value(Code::NumberUnfit, path, mtu, "is too large"))
+        u16::try_from(bytes)
+            .map_err(|_| self.judge.reject_value(Code::NumberUnfit, path, mtu, "is too large"))
     }
 
     fn judge_virtualport(&mut self, word: Option<&str>, on_network: bool) -> Judged<bool> {
@@ -261,11 +269,20 @@ impl InterfaceJudge<'_> {
 
     fn judge_link(&mut self, bridge: Option<&str>, network: Option<&str>) -> Judged<Link> {
         match (bridge, network) {
-            (Some(bridge), None) => self.judge.parse_name(&self.field_path("bridge"), bridge).map(Link::Bridge),
-            (None, Some(network)) => self.judge.parse_name(&self.field_path("network"), network).map(Link::Network),
+            (Some(bridge), None) => {
+                self.judge.parse_name(&self.field_path("bridge"), bridge).map(Link::Bridge)
+            }
+            (None, Some(network)) => {
+                self.judge.parse_name(&self.field_path("network"), network).map(Link::Network)
+            }
             (Some(_), Some(network)) => {
                 let message = "is given beside a bridge; an interface is attached to one of them";
-                Err(self.judge.reject_value(Code::Contradiction, self.field_path("network"), network, message))
+                Err(self.judge.reject_value(
+                    Code::Contradiction,
+                    self.field_path("network"),
+                    network,
+                    message,
+                ))
             }
             (None, None) => {
                 let message = "needs what it is attached to: a bridge of the host's or a libvirt network";

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::error::{Advice, Code, Error, Kind, ErrorCodes};
+use crate::error::{Advice, Code, Error, ErrorCodes, Kind};
 use crate::text::escape_unseen;
 
 /// One wrong or missing value.
@@ -65,7 +65,7 @@ impl Problems {
 
     /// The code of the whole.
     pub fn code(&self) -> Code {
-        self.codes().collect::<ErrorCodes>().worst().unwrap_or(Kind::Validation.into())
+        self.codes().collect::<ErrorCodes>().worst_code().unwrap_or(Kind::Validation.into())
     }
 
     /// All that is said of them, where they are told together with those of `codes`.
@@ -74,7 +74,7 @@ impl Problems {
         let subject = escape_unseen(&self.subject);
         let mut text = format!("{subject}: {count} problem{}", if count == 1 { "" } else { "s" });
         for problem in self.list.iter().take(TOLD) {
-            text.push_str(&format!("\n  {problem}{}", codes.mark(problem.code)));
+            text.push_str(&format!("\n  {problem}{}", codes.suffix_for(problem.code)));
         }
         match count.saturating_sub(TOLD) {
             0 => text,

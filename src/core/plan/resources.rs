@@ -30,12 +30,12 @@ pub(super) fn judge_memory(judge: &mut Judge, number: Option<Number>) -> Judged<
         return Err(judge.reject_missing(PATH, "is required: the memory in GiB, for instance 4 or 0.5"));
     };
     // A comparison with not-a-number is false, so that one is refused here too.
-    if !(MIN_MEMORY_GIB..=MAX_MEMORY_GIB).contains(&number.real()) {
+    if !(MIN_MEMORY_GIB..=MAX_MEMORY_GIB).contains(&number.to_f64()) {
         let message = format!("must be from {MIN_MEMORY_GIB} (64 MiB) to {MAX_MEMORY_GIB} (4 PiB)");
         return Err(judge.reject_value(Code::NumberUnfit, PATH, number, message));
     }
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in range: checked above")]
-    let kib = (number.real() * f64::from(1 << 20)).round() as u64;
+    let kib = (number.to_f64() * f64::from(1 << 20)).round() as u64;
     Ok(Bytes(kib * 1024))
 }
 

@@ -4,9 +4,9 @@
 //! returns all problems at once, and [`PoolSourceSpec::to_xml`] writes nothing that was not judged. A secret is never
 //! among it; libvirt keeps those, and the pool names one by UUID or usage.
 
+mod arguments;
 mod judge;
 mod server;
-mod words;
 mod xml;
 
 pub use judge::PoolRequest;
@@ -114,7 +114,7 @@ pub enum PoolSourceSpec {
 
 impl PoolSourceSpec {
     /// Its type.
-    pub fn kind(&self) -> PoolType {
+    pub fn pool_type(&self) -> PoolType {
         match self {
             Self::Dir { .. } => PoolType::Dir,
             Self::Fs { .. } => PoolType::Fs,
@@ -127,7 +127,7 @@ impl PoolSourceSpec {
     }
 
     /// The directory of the host that must be there before the pool starts, and that is made where it is not.
-    pub fn directory(&self) -> Option<&str> {
+    pub fn local_directory(&self) -> Option<&str> {
         match self {
             Self::Dir { path } => Some(path),
             Self::Fs { target, .. } | Self::NetFs { target, .. } => Some(target),

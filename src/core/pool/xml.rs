@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{PoolAuth, Secret, Server, PoolSourceSpec};
+use super::{PoolAuth, PoolSourceSpec, Secret, Server};
 
 /// Where the kernel shows the units of iSCSI targets under names that stay.
 const ISCSI_UNITS: &str = "/dev/disk/by-path";
@@ -105,10 +105,10 @@ impl PoolSourceSpec {
     /// None in practice; the serializer's.
     pub fn to_xml(&self, name: &str) -> Result<String, quick_xml::SeError> {
         let pool = PoolXml {
-            kind: self.kind().as_str(),
+            kind: self.pool_type().as_str(),
             name,
-            source: source(self),
-            target: target(self).map(|path| TargetXml { path }),
+            source: source_element(self),
+            target: target_path(self).map(|path| TargetXml { path }),
         };
         let mut text = String::new();
         let mut writer = quick_xml::se::Serializer::new(&mut text);
@@ -119,7 +119,7 @@ impl PoolSourceSpec {
     }
 }
 
-fn source(source: &PoolSourceSpec) -> Option<SourceXml<'_>> {
+fn source_element(source: &PoolSourceSpec) -> Option<SourceXml<'_>> {
     let format = |kind| Some(FormatXml { kind });
     let none = SourceXml::default();
     Some(match source {
@@ -137,26 +137,26 @@ fn source(source: &PoolSourceSpec) -> Option<SourceXml<'_>> {
         PoolSourceSpec::Logical { group } => SourceXml { name: Some(group), format: format("lvm2"), ..none },
         PoolSourceSpec::Zfs { dataset } => SourceXml { name: Some(dataset), ..none },
         PoolSourceSpec::Rbd { pool, monitors, auth } => SourceXml {
-            hosts: monitors.iter().map(host).collect(),
+            hosts: monitors.iter().map(host_element).collect(),
             name: Some(pool),
-            auth: auth.as_ref().map(|a| authentication("ceph", a)),
+            auth: auth.as_ref().map(|a| auth_element("ceph", a)),
             ..none
         },
         PoolSourceSpec::Iscsi { portal, target, initiator, auth } => SourceXml {
-            hosts: vec![host(portal)],
+            hosts: vec![host_element(portal)],
             device: Some(PathXml { path: target }),
             initiator: initiator.as_deref().map(|name| InitiatorXml { iqn: NameXml { name } }),
-            auth: auth.as_ref().map(|a| authentication("chap", a)),
+            auth: auth.as_ref().map(|a| auth_element("chap", a)),
             ..none
         },
     })
 }
 
-fn host(server: &Server) -> HostXml<'_> {
+fn host_element(server: &Server) -> HostXml<'_> {
     HostXml { name: &server.host, port: server.port }
 }
 
-fn authentication<'a>(kind: &'static str, auth: &'a PoolAuth) -> AuthXml<'a> {
+fn auth_element<'a>(kind: &'static str, auth: &'a PoolAuth) -> AuthXml<'a> {
     let (uuid, usage) = match &auth.secret {
         Secret::Uuid(uuid) => (Some(uuid.to_string()), None),
         Secret::Usage(usage) => (None, Some(usage.as_str())),
@@ -164,14 +164,14 @@ fn authentication<'a>(kind: &'static str, auth: &'a PoolAuth) -> AuthXml<'a> {
     AuthXml { kind, user: &auth.user, secret: SecretXml { uuid, usage } }
 }
 
-fn target(source: &PoolSourceSpec) -> Option<String> {
+fn target_path(source: &PoolSourceSpec) -> Option<String> {
     match source {
         PoolSourceSpec::Logical { group } => Some(format!("/dev/{group}")),
         PoolSourceSpec::Zfs { dataset } => Some(format!("/dev/zvol/{dataset}")),
         PoolSourceSpec::Iscsi { .. } => Some(ISCSI_UNITS.to_owned()),
         PoolSourceSpec::Rbd { .. } => None,
         PoolSourceSpec::Dir { .. } | PoolSourceSpec::Fs { .. } | PoolSourceSpec::NetFs { .. } => {
-            source.directory().map(str::to_owned)
+            source.local_directory().map(str::to_owned)
         }
     }
 }

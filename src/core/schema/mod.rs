@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use crate::manifest::VirtualMachine;
 
 /// What a manifest may be: everything that foundry reads, and nothing else as far as a schema can tell.
-pub fn manifest() -> Value {
-    let mut schema = document();
+pub fn manifest_schema() -> Value {
+    let mut schema = document_schema();
     // Whatever it is, it is passed over.
     if let Some(status) = schema.pointer_mut("/properties/status").and_then(Value::as_object_mut) {
         status.retain(|key, _| key == "description");
@@ -26,22 +26,22 @@ pub fn manifest() -> Value {
 }
 
 /// What a manifest may be, together with the status that foundry writes into it.
-pub fn document() -> Value {
-    let mut schema = generate::<VirtualMachine>(Contract::Deserialize);
+pub fn document_schema() -> Value {
+    let mut schema = generate_schema::<VirtualMachine>(Contract::Deserialize);
     ReadSchema.transform(&mut schema);
     schema.to_value()
 }
 
 /// What foundry writes of a type. A domain that is not foundry's is shown in the words of a manifest, too, without
 /// being one that could be read.
-pub fn written<T: JsonSchema>() -> Value {
-    let mut schema = generate::<T>(Contract::Serialize);
+pub fn output_schema<T: JsonSchema>() -> Value {
+    let mut schema = generate_schema::<T>(Contract::Serialize);
     WrittenSchema.transform(&mut schema);
     schema.to_value()
 }
 
 /// Without references: whoever goes through it finds each field in its place.
-fn generate<T: JsonSchema>(contract: Contract) -> Schema {
+fn generate_schema<T: JsonSchema>(contract: Contract) -> Schema {
     let mut settings = SchemaSettings::draft07();
     settings.contract = contract;
     settings.inline_subschemas = true;
@@ -63,7 +63,7 @@ impl Transform for TidySchema {
             schema.remove("default");
         }
         if let Some(Value::String(text)) = schema.get_mut("description") {
-            *text = in_paragraphs(text);
+            *text = join_paragraphs(text);
         }
         transform_subschemas(self, schema);
     }
@@ -83,7 +83,7 @@ fn merge_optional(schema: &mut Schema) {
 }
 
 /// The lines of a docstring end where its source was full.
-fn in_paragraphs(text: &str) -> String {
+fn join_paragraphs(text: &str) -> String {
     let paragraphs = text.split("\n\n").map(|p| p.split_whitespace().collect::<Vec<_>>().join(" "));
     paragraphs.collect::<Vec<_>>().join("\n\n")
 }

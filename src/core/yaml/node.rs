@@ -6,10 +6,10 @@
 
 use std::rc::Rc;
 
-pub use super::broken::{MAX_DEPTH, ReadError};
 pub use super::builder::{MAX_ALIASED_BYTES, MAX_ALIASED_NODES};
 pub use super::documents::read_documents;
-use super::fault::{Position, PathStep};
+use super::field_error::{PathStep, Position};
+pub use super::rules::{MAX_DEPTH, ReadError};
 use super::scalar::PlainValue;
 pub use super::scalar::Scalar;
 
@@ -72,22 +72,22 @@ pub struct MappingEntry {
 
 impl Node {
     /// A string, whatever its text looks like.
-    pub fn string(text: impl Into<String>) -> Self {
-        NodeContent::Scalar(Scalar::string(text)).into()
+    pub fn from_string(text: impl Into<String>) -> Self {
+        NodeContent::Scalar(Scalar::from_string(text)).into()
     }
 
     /// `true` or `false`.
-    pub fn boolean(value: bool) -> Self {
-        NodeContent::Scalar(Scalar::plain(value.to_string())).into()
+    pub fn from_bool(value: bool) -> Self {
+        NodeContent::Scalar(Scalar::from_plain(value.to_string())).into()
     }
 
     /// A whole number.
-    pub fn integer(value: u64) -> Self {
-        NodeContent::Scalar(Scalar::plain(value.to_string())).into()
+    pub fn from_u64(value: u64) -> Self {
+        NodeContent::Scalar(Scalar::from_plain(value.to_string())).into()
     }
 
     /// A list.
-    pub fn sequence(items: Vec<Self>) -> Self {
+    pub fn from_nodes(items: Vec<Self>) -> Self {
         NodeContent::Sequence(items).into()
     }
 
@@ -97,18 +97,18 @@ impl Node {
     }
 
     fn new(at: Option<Position>, tag: Option<String>, content: NodeContent) -> Self {
-        let extent = content.extent();
+        let extent = content.measure();
         Self(Rc::new(NodeData { at, tag, content, extent }))
     }
 
     /// A copy without the field that the steps lead to; `None` where they lead to none.
-    pub fn without(&self, steps: &[&PathStep]) -> Option<Self> {
+    pub fn without_field(&self, steps: &[&PathStep]) -> Option<Self> {
         let (first, rest) = steps.split_first()?;
         let content = match (self.content(), first) {
             (NodeContent::Sequence(items), PathStep::Index(index)) => {
                 let mut items = items.clone();
                 let item = items.get_mut(*index)?;
-                *item = item.without(rest)?;
+                *item = item.without_field(rest)?;
                 NodeContent::Sequence(items)
             }
             (NodeContent::Mapping(mapping), PathStep::Key(name)) => {
@@ -117,7 +117,7 @@ impl Node {
                 if rest.is_empty() {
                     entries.remove(place);
                 } else {
-                    entries[place].value = entries[place].value.without(rest)?;
+                    entries[place].value = entries[place].value.without_field(rest)?;
                 }
                 NodeContent::Mapping(Mapping { entries })
             }
@@ -137,7 +137,7 @@ impl Node {
     }
 
     /// Where it begins, if it was read; an alias stands where its anchor does.
-    pub fn at(&self) -> Option<Position> {
+    pub fn position(&self) -> Option<Position> {
         self.0.at
     }
 
@@ -149,7 +149,7 @@ impl Node {
         }
     }
 
-    pub(super) fn extent(&self) -> NodeSize {
+    pub(super) fn size(&self) -> NodeSize {
         self.0.extent
     }
 
@@ -188,7 +188,7 @@ impl Node {
     }
 
     /// What it is, for a message.
-    pub fn kind(&self) -> &'static str {
+    pub fn kind_text(&self) -> &'static str {
         match self.content() {
             NodeContent::Scalar(_) if self.is_null() => "nothing",
             NodeContent::Scalar(_) => "a single value",
@@ -217,13 +217,13 @@ impl From<Mapping> for Node {
 }
 
 impl NodeContent {
-    fn extent(&self) -> NodeSize {
+    fn measure(&self) -> NodeSize {
         match self {
             Self::Scalar(scalar) => NodeSize { levels: 0, nodes: 1, bytes: scalar.text().len() },
-            Self::Sequence(items) => items.iter().fold(NodeSize::COLLECTION, NodeSize::with),
+            Self::Sequence(items) => items.iter().fold(NodeSize::COLLECTION, NodeSize::add_child),
             Self::Mapping(mapping) => mapping.entries.iter().fold(NodeSize::COLLECTION, |extent, entry| {
                 let bytes = extent.bytes.saturating_add(entry.key.text().len());
-                NodeSize { nodes: extent.nodes.saturating_add(1), bytes, ..extent }.with(&entry.value)
+                NodeSize { nodes: extent.nodes.saturating_add(1), bytes, ..extent }.add_child(&entry.value)
             }),
         }
     }
@@ -232,8 +232,8 @@ impl NodeContent {
 impl NodeSize {
     const COLLECTION: Self = Self { levels: 1, nodes: 1, bytes: 0 };
 
-    fn with(self, child: &Node) -> Self {
-        let Self { levels, nodes, bytes } = child.extent();
+    fn add_child(self, child: &Node) -> Self {
+        let Self { levels, nodes, bytes } = child.size();
         Self {
             levels: self.levels.max(levels + 1),
             nodes: self.nodes.saturating_add(nodes),
@@ -250,8 +250,8 @@ impl Mapping {
 
     /// The same with one more entry, or with another value for a key that is there.
     #[must_use]
-    pub fn with(mut self, key: &str, value: Node) -> Self {
-        self.set(Scalar::string(key), value);
+    pub fn with_entry(mut self, key: &str, value: Node) -> Self {
+        self.insert(Scalar::from_string(key), value);
         self
     }
 
@@ -281,12 +281,12 @@ impl Mapping {
     }
 
     /// The value of a key that every reader takes for this one.
-    pub fn value(&self, key: &Scalar) -> Option<&Node> {
+    pub fn value_of_key(&self, key: &Scalar) -> Option<&Node> {
         self.entries.iter().find(|entry| entry.key == *key).map(|entry| &entry.value)
     }
 
     /// Sets the value of a key, in its place if it has one, else at the end.
-    pub fn set(&mut self, key: Scalar, value: Node) {
+    pub fn insert(&mut self, key: Scalar, value: Node) {
         match self.entries.iter_mut().find(|entry| entry.key == key) {
             Some(entry) => entry.value = value,
             None => self.entries.push(MappingEntry { at: None, key, value }),
@@ -301,7 +301,7 @@ impl Mapping {
 
 impl PartialEq for Mapping {
     fn eq(&self, other: &Self) -> bool {
-        self.len() == other.len() && self.iter().all(|(key, value)| other.value(key) == Some(value))
+        self.len() == other.len() && self.iter().all(|(key, value)| other.value_of_key(key) == Some(value))
     }
 }
 
@@ -311,27 +311,27 @@ mod tests {
 
     #[test]
     fn quoting_tells_a_string_from_what_a_reader_may_take_it_for() {
-        let plain = |t: &str| Node::from(NodeContent::Scalar(Scalar::plain(t)));
-        assert_eq!(plain("web"), Node::string("web"));
+        let plain = |t: &str| Node::from(NodeContent::Scalar(Scalar::from_plain(t)));
+        assert_eq!(plain("web"), Node::from_string("web"));
         for open in ["on", "0755", "1:30", "2024-01-01", "~", ""] {
-            assert_ne!(plain(open), Node::string(open), "{open}");
+            assert_ne!(plain(open), Node::from_string(open), "{open}");
         }
     }
 
     #[test]
     fn mappings_are_equal_in_any_order() {
-        let a = Mapping::new().with("x", Node::integer(1)).with("y", Node::boolean(true));
-        let b = Mapping::new().with("y", Node::boolean(true)).with("x", Node::integer(1));
+        let a = Mapping::new().with_entry("x", Node::from_u64(1)).with_entry("y", Node::from_bool(true));
+        let b = Mapping::new().with_entry("y", Node::from_bool(true)).with_entry("x", Node::from_u64(1));
         assert_eq!(a, b);
-        assert_ne!(a, b.with("z", Node::integer(1)));
+        assert_ne!(a, b.with_entry("z", Node::from_u64(1)));
     }
 
     #[test]
     fn only_an_unquoted_nothing_is_null() {
         for null in ["", "~", "null", "Null", "NULL"] {
-            assert!(Node::from(NodeContent::Scalar(Scalar::plain(null))).is_null());
-            assert!(!Node::string(null).is_null());
+            assert!(Node::from(NodeContent::Scalar(Scalar::from_plain(null))).is_null());
+            assert!(!Node::from_string(null).is_null());
         }
-        assert!(!Node::from(NodeContent::Scalar(Scalar::plain("nil"))).is_null());
+        assert!(!Node::from(NodeContent::Scalar(Scalar::from_plain("nil"))).is_null());
     }
 }

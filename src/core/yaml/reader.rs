@@ -11,8 +11,8 @@ use serde::de::value::StrDeserializer;
 use serde::de::{self, Deserialize, DeserializeSeed, IntoDeserializer, Unexpected, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::fault::{FieldError, PathStep};
-use super::node::{NodeContent, MappingEntry, Node};
+use super::field_error::{FieldError, PathStep};
+use super::node::{MappingEntry, Node, NodeContent};
 use super::scalar::PlainValue;
 
 /// Reads a value from a tree.
@@ -21,7 +21,7 @@ use super::scalar::PlainValue;
 /// The first wrong type or unknown field.
 pub fn read<'de, T: Deserialize<'de>>(node: &Node) -> Result<T, FieldError> {
     T::deserialize(Reader(node)).map_err(|mut fault| {
-        fault.at = fault.at.or(node.at());
+        fault.at = fault.at.or(node.position());
         fault
     })
 }
@@ -33,7 +33,7 @@ const TAG: &str =
 struct Reader<'a>(&'a Node);
 
 impl Reader<'_> {
-    fn found(&self) -> Unexpected<'_> {
+    fn found_type(&self) -> Unexpected<'_> {
         match self.0.content() {
             NodeContent::Sequence(_) => Unexpected::Seq,
             NodeContent::Mapping(_) => Unexpected::Map,
@@ -47,21 +47,21 @@ impl Reader<'_> {
         }
     }
 
-    fn refuse<T>(&self, wanted: &str) -> Result<T, FieldError> {
-        Err(de::Error::invalid_type(self.found(), &wanted))
+    fn refuse_type<T>(&self, wanted: &str) -> Result<T, FieldError> {
+        Err(de::Error::invalid_type(self.found_type(), &wanted))
     }
 
     fn refuse_tag(&self) -> Result<(), FieldError> {
         match self.0.tag() {
             // Not named: a password may begin with `!`.
-            Some(_) => Err(FieldError::at(self.0.at(), TAG)),
+            Some(_) => Err(FieldError::new(self.0.position(), TAG)),
             None => Ok(()),
         }
     }
 
-    fn entries(&self) -> Result<&[MappingEntry], FieldError> {
+    fn mapping_entries(&self) -> Result<&[MappingEntry], FieldError> {
         self.refuse_tag()?;
-        self.0.as_mapping().map_or_else(|| self.refuse("a mapping"), |mapping| Ok(mapping.entries()))
+        self.0.as_mapping().map_or_else(|| self.refuse_type("a mapping"), |mapping| Ok(mapping.entries()))
     }
 }
 
@@ -70,7 +70,7 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FieldError> {
         self.refuse_tag()?;
-        match self.found() {
+        match self.found_type() {
             Unexpected::Unit => visitor.visit_unit(),
             Unexpected::Bool(value) => visitor.visit_bool(value),
             Unexpected::Signed(value) => visitor.visit_i64(value),
@@ -83,9 +83,9 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FieldError> {
         self.refuse_tag()?;
-        match self.found() {
+        match self.found_type() {
             Unexpected::Bool(value) => visitor.visit_bool(value),
-            _ => self.refuse("true or false"),
+            _ => self.refuse_type("true or false"),
         }
     }
 
@@ -93,7 +93,7 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
         self.refuse_tag()?;
         match self.0.as_text() {
             Some(text) if !self.0.is_null() => visitor.visit_str(text),
-            _ => self.refuse("text"),
+            _ => self.refuse_type("text"),
         }
     }
 
@@ -110,12 +110,12 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
         self.refuse_tag()?;
         match self.0.as_sequence() {
             Some(items) => visitor.visit_seq(SequenceReader(items.iter().enumerate())),
-            None => self.refuse("a list"),
+            None => self.refuse_type("a list"),
         }
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FieldError> {
-        visitor.visit_map(MappingReader::new(self.entries()?.iter().collect()))
+        visitor.visit_map(MappingReader::new(self.mapping_entries()?.iter().collect()))
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -124,7 +124,7 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
         known: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, FieldError> {
-        let entries = self.entries()?;
+        let entries = self.mapping_entries()?;
         if let Some(stray) = entries.iter().find(|e| !known.contains(&e.key.text())) {
             return Err(FieldError::unknown_field(stray.at, stray.key.text(), known));
         }
@@ -156,9 +156,14 @@ struct SequenceReader<I>(I);
 impl<'de, 'a, I: Iterator<Item = (usize, &'a Node)>> de::SeqAccess<'de> for SequenceReader<I> {
     type Error = FieldError;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, FieldError> {
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, FieldError> {
         let Some((index, node)) = self.0.next() else { return Ok(None) };
-        seed.deserialize(Reader(node)).map(Some).map_err(|f| f.within(PathStep::Index(index), node.at()))
+        seed.deserialize(Reader(node))
+            .map(Some)
+            .map_err(|f| f.add_step(PathStep::Index(index), node.position()))
     }
 }
 
@@ -182,7 +187,7 @@ impl<'de> de::MapAccess<'de> for MappingReader<'_> {
         let key: StrDeserializer<'_, FieldError> = entry.key.text().into_deserializer();
         seed.deserialize(key)
             .map(Some)
-            .map_err(|f| f.within(PathStep::Key(entry.key.text().to_owned()), entry.at))
+            .map_err(|f| f.add_step(PathStep::Key(entry.key.text().to_owned()), entry.at))
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, FieldError> {
@@ -190,7 +195,7 @@ impl<'de> de::MapAccess<'de> for MappingReader<'_> {
             return Err(de::Error::custom("a value was asked for before its key"));
         };
         seed.deserialize(Reader(&entry.value))
-            .map_err(|f| f.within(PathStep::Key(entry.key.text().to_owned()), entry.value.at()))
+            .map_err(|f| f.add_step(PathStep::Key(entry.key.text().to_owned()), entry.value.position()))
     }
 }
 
@@ -216,13 +221,16 @@ mod tests {
         struct Names(Vec<String>);
         assert_eq!(read_text("[1.10, x]"), Ok(Names(vec!["1.10".into(), "x".into()])));
         let fault = read_text::<Names>("[x, [y]]").unwrap_err();
-        assert_eq!((fault.path().as_str(), fault.to_string().as_str()), ("[1]", "wants text, got a list"));
+        assert_eq!(
+            (fault.path_text().as_str(), fault.to_string().as_str()),
+            ("[1]", "wants text, got a list")
+        );
     }
 
     #[test]
     fn a_fault_of_the_root_stands_at_the_root() {
         let fault = read_text::<bool>("\n  1.5").unwrap_err();
         assert_eq!(fault.to_string(), "wants true or false, got the number 1.5");
-        assert_eq!((fault.at.unwrap().line, fault.path().as_str()), (2, ""));
+        assert_eq!((fault.at.unwrap().line, fault.path_text().as_str()), (2, ""));
     }
 }

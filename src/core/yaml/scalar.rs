@@ -31,17 +31,17 @@ pub(super) enum Meaning<'s> {
 
 impl Scalar {
     /// A scalar that was written plain.
-    pub(super) fn plain(text: impl Into<String>) -> Self {
-        Self::written(text, true, None)
+    pub(super) fn from_plain(text: impl Into<String>) -> Self {
+        Self::from_source(text, true, None)
     }
 
     /// A string.
-    pub fn string(text: impl Into<String>) -> Self {
-        Self::written(text, false, None)
+    pub fn from_string(text: impl Into<String>) -> Self {
+        Self::from_source(text, false, None)
     }
 
     /// A scalar as it was written, with its tag unless that is `!!str`.
-    pub(super) fn written(text: impl Into<String>, plain: bool, tag: Option<String>) -> Self {
+    pub(super) fn from_source(text: impl Into<String>, plain: bool, tag: Option<String>) -> Self {
         Self { text: text.into(), plain, tag }
     }
 
@@ -57,7 +57,7 @@ impl Scalar {
 
     /// What foundry takes it for, whatever its tag.
     pub(super) fn to_foundry(&self) -> PlainValue {
-        if self.plain { PlainValue::of(&self.text) } else { PlainValue::Text }
+        if self.plain { PlainValue::interpret(&self.text) } else { PlainValue::Text }
     }
 
     /// Whether it is, as a key, the one that merges: plain and untagged.
@@ -102,12 +102,12 @@ pub(super) enum PlainValue {
 
 impl PlainValue {
     /// Decides what `text` means where it is not quoted.
-    pub(super) fn of(text: &str) -> Self {
+    pub(super) fn interpret(text: &str) -> Self {
         match text {
             null if is_null(null) => Self::Null,
             "true" => Self::Bool(true),
             "false" => Self::Bool(false),
-            _ => whole(text).or_else(|| real(text)).unwrap_or(Self::Text),
+            _ => parse_whole(text).or_else(|| parse_real(text)).unwrap_or(Self::Text),
         }
     }
 
@@ -118,7 +118,7 @@ impl PlainValue {
 }
 
 /// Whole numbers, decimal, `0x` and `0o`; one beyond 64 bits is left to [`real`] where it is decimal.
-fn whole(text: &str) -> Option<PlainValue> {
+fn parse_whole(text: &str) -> Option<PlainValue> {
     let radix = |digits: &str, radix| i64::from_str_radix(digits, radix).ok().map(PlainValue::Whole);
     let unsigned = |digits: &str| digits.bytes().all(|b| b.is_ascii_alphanumeric());
     match (text.strip_prefix("0x"), text.strip_prefix("0o")) {
@@ -130,7 +130,7 @@ fn whole(text: &str) -> Option<PlainValue> {
 }
 
 /// `[-+]? ( \. [0-9]+ | [0-9]+ ( \. [0-9]* )? ) ( [eE] [-+]? [0-9]+ )?`, infinity and not-a-number.
-fn real(text: &str) -> Option<PlainValue> {
+fn parse_real(text: &str) -> Option<PlainValue> {
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
     match unsigned {
         ".inf" | ".Inf" | ".INF" => {
@@ -185,35 +185,35 @@ mod tests {
     #[test]
     fn numbers_of_the_core_schema() {
         for (text, value) in [("0", 0), ("-7", -7), ("+7", 7), ("0x1F", 31), ("0o17", 15)] {
-            assert_eq!(PlainValue::of(text), PlainValue::Whole(value), "{text}");
+            assert_eq!(PlainValue::interpret(text), PlainValue::Whole(value), "{text}");
         }
         for (text, value) in [("0.5", 0.5), (".5", 0.5), ("1.", 1.0), ("1e3", 1e3), ("-1.5E-1", -0.15)] {
-            assert_eq!(PlainValue::of(text), PlainValue::Real(value), "{text}");
+            assert_eq!(PlainValue::interpret(text), PlainValue::Real(value), "{text}");
         }
-        assert_eq!(PlainValue::of("99999999999999999999"), PlainValue::Real(1e20));
-        assert_eq!(PlainValue::of("-.inf"), PlainValue::Real(f64::NEG_INFINITY));
-        assert!(matches!(PlainValue::of(".nan"), PlainValue::Real(n) if n.is_nan()));
-        assert_eq!(PlainValue::of("1e999"), PlainValue::Real(f64::INFINITY));
+        assert_eq!(PlainValue::interpret("99999999999999999999"), PlainValue::Real(1e20));
+        assert_eq!(PlainValue::interpret("-.inf"), PlainValue::Real(f64::NEG_INFINITY));
+        assert!(matches!(PlainValue::interpret(".nan"), PlainValue::Real(n) if n.is_nan()));
+        assert_eq!(PlainValue::interpret("1e999"), PlainValue::Real(f64::INFINITY));
     }
 
     #[test]
     fn what_readers_disagree_on_is_text() {
         for text in ["yes", "no", "on", "off", "True", "0755", "1_000", "12:30:45", "inf", "nan", "0x", "1e"]
         {
-            assert_eq!(PlainValue::of(text), PlainValue::Text, "{text}");
+            assert_eq!(PlainValue::interpret(text), PlainValue::Text, "{text}");
         }
         for text in ["e5", ".", "+", "-", "1.2.3", "0x-1", "0xg", "--1"] {
-            assert_eq!(PlainValue::of(text), PlainValue::Text, "{text}");
+            assert_eq!(PlainValue::interpret(text), PlainValue::Text, "{text}");
         }
     }
 
     #[test]
     fn nothing_is_null_and_only_two_words_are_booleans() {
         for text in ["", "~", "null", "Null", "NULL"] {
-            assert_eq!(PlainValue::of(text), PlainValue::Null);
+            assert_eq!(PlainValue::interpret(text), PlainValue::Null);
         }
-        assert_eq!(PlainValue::of("true"), PlainValue::Bool(true));
-        assert_eq!(PlainValue::of("false"), PlainValue::Bool(false));
+        assert_eq!(PlainValue::interpret("true"), PlainValue::Bool(true));
+        assert_eq!(PlainValue::interpret("false"), PlainValue::Bool(false));
     }
 
     #[test]

@@ -168,7 +168,7 @@ fn not_plugged(context: &Context, witness: Witness, job: &Job, error: HostError)
 fn note(record: &mut Record, volume: &RecordedVolume) {
     match record.volumes.iter_mut().find(|v| v.pool == volume.pool && v.name == volume.name) {
         Some(noted) => {
-            if noted.attaching.as_ref().is_some_and(|maker| maker.liveness() == Liveness::Dead) {
+            if noted.attaching.as_ref().is_some_and(|maker| maker.check_liveness() == Liveness::Dead) {
                 noted.clone_from(volume);
             }
         }

@@ -136,17 +136,17 @@ fn earlier_attempt(
         let Some(target) = VmName::target_of_volume(&volume.name) else { continue };
         let is_meant = request.device.as_ref().is_none_or(|d| *d == target);
         let is_same = volume.capacity == request.size && volume.format == format.as_str();
-        if is_meant && is_same && maker.liveness() == Liveness::Dead {
+        if is_meant && is_same && maker.check_liveness() == Liveness::Dead {
             let found = context.host.volume(&volume.pool, &volume.name)?;
             let is_other =
                 |v: &Volume| differs_from_plan(volume, v).or_else(|| subject.ownership().doubt(volume, v));
             if let Some(other) = found.as_ref().and_then(is_other) {
                 return Err(exists(&volume.pool, &volume.name).because(other));
             }
-            let ours = RecordedVolume { attaching: Some(Maker::current()), ..volume.clone() };
+            let ours = RecordedVolume { attaching: Some(Maker::this_process()), ..volume.clone() };
             return Ok(Some((target, ours, found.is_some())));
         }
-        if request.device.as_ref() == Some(&target) && maker.liveness() != Liveness::Dead {
+        if request.device.as_ref() == Some(&target) && maker.check_liveness() != Liveness::Dead {
             let (vm, pid) = (subject.name(), maker.pid);
             return Err(refused(
                 Code::DiskBusy,
@@ -239,7 +239,7 @@ fn planned_volume(
         format: format.as_str().to_owned(),
         capacity: medium.capacity(size),
         backing: None,
-        attaching: Some(Maker::current()),
+        attaching: Some(Maker::this_process()),
     })
 }
 

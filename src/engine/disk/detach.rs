@@ -110,7 +110,7 @@ fn refuse_if_attaching(subject: &Subject, found: &Found, keep: bool) -> Result<(
     let busy = || {
         refused(Code::DiskBusy, format!("process {} is attaching disk '{target}' to VM '{vm}'", maker.pid))
     };
-    match maker.liveness() {
+    match maker.check_liveness() {
         Liveness::Dead => Ok(()),
         Liveness::Elsewhere if keep => Ok(()),
         Liveness::Elsewhere => Err(busy().because("it runs on another machine").hint(
@@ -373,7 +373,7 @@ fn forget(context: &Context, detachment: &Detachment) -> Result<(), Error> {
         if let Some(RecordedVolume { pool, name, .. }) = &found.recorded {
             strike_volume(record, pool, name);
         }
-        let made_for = found.recorded.as_ref().and_then(RecordedVolume::target);
+        let made_for = found.recorded.as_ref().and_then(RecordedVolume::disk_target);
         remove_disk(&mut record.manifest.spec, made_for.as_deref().unwrap_or(target));
     })
     .map(drop)

@@ -10,7 +10,7 @@ use crate::vm::ages::Ages;
 use crate::vm::lookup::{absent, find};
 use foundry_core::error::{Advice, Code, Error};
 use foundry_core::names::find_nearest;
-use foundry_core::record::{Liveness, Owner, Record, RecordedVolume, RecordState};
+use foundry_core::record::{Liveness, Owner, Record, RecordState, RecordedVolume};
 use foundry_core::text::quote_for_shell;
 use foundry_host::libvirt_xml::{DiskDescription, DomainDescription};
 use foundry_host::{Domain, DomainState, View};
@@ -98,10 +98,10 @@ impl Subject {
             return Ok(self.found(described.target.clone(), self.recorded_of(described)));
         }
         // The name of a volume; or the target that a disk was made for, and that it need not have any more.
-        let is_meant = |v: &&RecordedVolume| v.name == word || v.target().as_deref() == Some(named);
+        let is_meant = |v: &&RecordedVolume| v.name == word || v.disk_target().as_deref() == Some(named);
         if let Some(recorded) = self.record.volumes.iter().find(is_meant) {
             let on_it = self.described().find(|d| is_on(d, recorded)).map(|d| d.target.clone());
-            let target = on_it.or_else(|| recorded.target()).unwrap_or_else(|| word.to_owned());
+            let target = on_it.or_else(|| recorded.disk_target()).unwrap_or_else(|| word.to_owned());
             return Ok(self.found(target, Some(recorded)));
         }
         let targets = self.targets();
@@ -146,7 +146,7 @@ impl Subject {
     /// All targets that are taken, in the domain or in the record, sorted.
     pub(super) fn targets(&self) -> Vec<String> {
         let mut all: Vec<String> = self.described().map(|d| d.target.clone()).collect();
-        all.extend(self.record.volumes.iter().filter_map(RecordedVolume::target));
+        all.extend(self.record.volumes.iter().filter_map(RecordedVolume::disk_target));
         all.extend(self.record.manifest.spec.data_disks.iter().filter_map(|d| d.device.clone()));
         all.sort();
         all.dedup();
@@ -225,9 +225,11 @@ fn whole_record(domain: &Domain) -> Result<Record, Error> {
     match domain.owner() {
         Owner::Foundry(record) => match record.state {
             RecordState::Created => Ok(*record),
-            RecordState::Destroying => Err(refused(Code::HalfDestroyed, format!("VM '{name}' is half destroyed"))
-                .hint(Advice::from(destroy(domain, false)).text(" finishes it"))),
-            RecordState::Creating if record.maker.liveness() == Liveness::Dead => {
+            RecordState::Destroying => {
+                Err(refused(Code::HalfDestroyed, format!("VM '{name}' is half destroyed"))
+                    .hint(Advice::from(destroy(domain, false)).text(" finishes it")))
+            }
+            RecordState::Creating if record.maker.check_liveness() == Liveness::Dead => {
                 Err(refused(Code::HalfCreated, format!("the creation of VM '{name}' was interrupted"))
                     .hint(interrupted_creation(domain)))
             }

@@ -68,13 +68,14 @@ pub(crate) fn broken_attach(
     let subject = Subject::look(context, &domain.name)?;
     let vm = subject.name().to_owned();
     let is_dead = |v: &RecordedVolume| {
-        is_same(v, noted) && v.attaching.as_ref().is_some_and(|maker| maker.liveness() == Liveness::Dead)
+        is_same(v, noted)
+            && v.attaching.as_ref().is_some_and(|maker| maker.check_liveness() == Liveness::Dead)
     };
     if subject.domain.uuid != domain.uuid || !subject.record.volumes.iter().any(is_dead) {
         return Err(refused(Code::ChangedMeanwhile, format!("VM '{vm}' has changed since it was looked at")));
     }
     let target = noted
-        .target()
+        .disk_target()
         .ok_or_else(|| refused(Code::DiskNotOwn, format!("volume '{}' is no disk's", noted.name)))?;
     let found = subject.disk(&target)?;
     let outcome = match found.described() {

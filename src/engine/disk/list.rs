@@ -116,7 +116,7 @@ fn disks_of(context: &Context, domain: &Domain) -> Result<Vec<Disk>, Error> {
         disks.push(seen(context, domain, recorded_of(volumes, &views, disk), disk, presence)?);
     }
     for volume in volumes {
-        let has_its_place = |d: &Disk| volume.target().as_ref() == Some(&d.device);
+        let has_its_place = |d: &Disk| volume.disk_target().as_ref() == Some(&d.device);
         let is_used = views.iter().any(|described| disk_on(described, volume).is_some());
         if !is_used && !disks.iter().any(has_its_place) {
             disks.push(unfinished(context, domain, volume)?);
@@ -174,7 +174,7 @@ fn seen(
 
 fn unfinished(context: &Context, domain: &Domain, recorded: &RecordedVolume) -> Result<Disk, Error> {
     let volume = context.host.volume(&recorded.pool, &recorded.name)?;
-    let target = recorded.target().unwrap_or_else(|| "-".into());
+    let target = recorded.disk_target().unwrap_or_else(|| "-".into());
     Ok(Disk::of(domain, &target, Some(recorded), volume, Presence::Unfinished))
 }
 

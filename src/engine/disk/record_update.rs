@@ -6,7 +6,7 @@ use crate::{Context, lock};
 use foundry_core::error::{Code, Error};
 use foundry_core::manifest::{DataDisk, Number, Spec};
 use foundry_core::plan;
-use foundry_core::record::{Owner, Record, RecordedVolume, VolumeRole, RecordState};
+use foundry_core::record::{Owner, Record, RecordState, RecordedVolume, VolumeRole};
 use foundry_core::units::{Bytes, GIB};
 use foundry_host::{Domain, HostError};
 
@@ -128,13 +128,15 @@ pub(super) fn add_disk(spec: &mut Spec, disk: &plan::DataDiskPlan) {
 pub(super) fn set_size(record: &mut Record, disk: &RecordedVolume, size: Bytes) {
     let volume = record.volumes.iter_mut().find(|v| v.pool == disk.pool && v.name == disk.name);
     volume.into_iter().for_each(|v| v.capacity = size);
-    let target = disk.target();
+    let target = disk.disk_target();
     let target = target.as_deref();
     let spec = &mut record.manifest.spec;
     let data = spec.data_disks.iter_mut().find(|d| target.is_some() && d.device.as_deref() == target);
     let sizes = match data {
         Some(disk) => Some((&mut disk.size_gb, &mut disk.size_gib)),
-        None if disk.role == VolumeRole::Boot => spec.boot_disk.as_mut().map(|d| (&mut d.size_gb, &mut d.size_gib)),
+        None if disk.role == VolumeRole::Boot => {
+            spec.boot_disk.as_mut().map(|d| (&mut d.size_gb, &mut d.size_gib))
+        }
         None => None,
     };
     let Some((size_gb, size_gib)) = sizes else { return };

@@ -254,7 +254,11 @@ fn check_growing(pool: &Pool, volume: &Volume, size: Bytes) -> Result<(), Error>
     let by_hand = match Medium::of(&pool.kind) {
         Some(Medium::Lvm) => format!("lvextend --size {}b {path}", size.0),
         Some(Medium::Zfs) => {
-            format!("zfs set volsize={} {}", size.0, quote_for_shell(volume.path.trim_start_matches("/dev/zvol/")))
+            format!(
+                "zfs set volsize={} {}",
+                size.0,
+                quote_for_shell(volume.path.trim_start_matches("/dev/zvol/"))
+            )
         }
         Some(Medium::Files | Medium::Ceph) | None => return Ok(()),
     };

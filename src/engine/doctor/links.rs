@@ -118,7 +118,8 @@ fn network(network: &Network) -> Check {
     let check = if network.active {
         Check::ok(NAME, "started")
     } else {
-        Check::warning(NAME, "not started").todo(format!("virsh net-start {}", quote_for_shell(&network.name)))
+        Check::warning(NAME, "not started")
+            .todo(format!("virsh net-start {}", quote_for_shell(&network.name)))
     };
     check.of(&network.name)
 }

@@ -128,8 +128,9 @@ fn delete_nvram(context: &Context, places: Option<&Places>, remains: &Remains, f
         return Err(changed(remains, "it is gone, or another one, or a domain's"));
     }
     // unlink(2) does not follow a link.
-    std::fs::remove_file(&file.path)
-        .map_err(|e| Error::new(Kind::Vm, format!("cannot remove {remains}")).because(describe_io_error(&e)))?;
+    std::fs::remove_file(&file.path).map_err(|e| {
+        Error::new(Kind::Vm, format!("cannot remove {remains}")).because(describe_io_error(&e))
+    })?;
     Ok(Some(format!("{} removed", file.path.display())))
 }
 

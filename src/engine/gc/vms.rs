@@ -5,7 +5,7 @@ use crate::storage::usage::Usage;
 use crate::vm::destroy::{self, Options};
 use crate::{Context, disk};
 use foundry_core::error::{Advice, Error, Kind, Verb};
-use foundry_core::record::{Record, RecordedVolume, VolumeRole, RecordState};
+use foundry_core::record::{Record, RecordState, RecordedVolume, VolumeRole};
 use foundry_host::Domain;
 
 use std::time::Duration;
@@ -109,7 +109,7 @@ fn half_detached(domain: &Domain, volume: &RecordedVolume) -> Remains {
 }
 
 fn disk(domain: &Domain, volume: &RecordedVolume, reason: String) -> Remains {
-    let target = volume.target().unwrap_or_else(|| volume.name.clone());
+    let target = volume.disk_target().unwrap_or_else(|| volume.name.clone());
     let remains = Remains::new(Sort::Disk, format!("{}/{target}", domain.name), reason);
     let vm = domain.command_name();
     let remove = match volume.role {

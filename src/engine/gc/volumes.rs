@@ -53,7 +53,8 @@ pub(super) fn judge(context: &Context, volume: &Volume) -> Result<Option<Remains
         return lonely_note(context, volume, image);
     }
     // The first bytes of a VM's disk are its guest's: a disk that was kept is none of an import's.
-    let torso = if VolumeNameParts::parse(&volume.name).is_none() { image::torso(context, volume)? } else { None };
+    let torso =
+        if VolumeNameParts::parse(&volume.name).is_none() { image::torso(context, volume)? } else { None };
     match torso {
         Some(Torso::Marked { mark, maker, proven }) => {
             let counts = proven && is_image_pool;

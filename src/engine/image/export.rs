@@ -53,8 +53,8 @@ impl Write for Counted<'_> {
 }
 
 impl Sink for Counted<'_> {
-    fn skip(&mut self, length: u64) -> IoResult<()> {
-        self.into.skip(length)?;
+    fn write_hole(&mut self, length: u64) -> IoResult<()> {
+        self.into.write_hole(length)?;
         self.count(length)
     }
 }

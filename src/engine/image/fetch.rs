@@ -12,12 +12,12 @@ use crate::{Context, Event};
 use foundry_core::error::{Code, Error};
 use foundry_core::origin::ImageOrigin;
 use foundry_fetch::content::Content;
-use foundry_fetch::convert::{Conversion, ImageFormat, convert};
+use foundry_fetch::convert::{Conversion, ImageFormat, convert_image};
 use foundry_fetch::disk_image::{self, DiskImage};
 use foundry_fetch::ownership;
 use foundry_fetch::transfer::{
-    self, Algorithm, Cache, DigestCheck, Client, Digest, Expected, Location, Opened, TransferOptions, RetryControl, SparseFile,
-    SparseWriter, TransferError, Transferred, expected_digest,
+    self, Algorithm, Cache, Client, Digest, DigestCheck, Expected, Location, Opened, RetryControl,
+    SparseFile, SparseWriter, TransferError, TransferOptions, Transferred, expected_digest,
 };
 
 /// An image that is to be fetched.
@@ -41,7 +41,7 @@ pub struct Fetch<'a> {
 pub(super) struct ContextPace<'a>(pub(super) &'a Context);
 
 impl RetryControl for ContextPace<'_> {
-    fn stopped(&self) -> bool {
+    fn should_stop(&self) -> bool {
         self.0.cancel.is_requested()
     }
 
@@ -49,7 +49,7 @@ impl RetryControl for ContextPace<'_> {
         self.0.clock.sleep(time);
     }
 
-    fn again(&self, what: &str) {
+    fn on_retry(&self, what: &str) {
         self.0.warn(what);
     }
 }
@@ -88,7 +88,7 @@ impl Fetch<'_> {
     }
 
     fn incoming<'a>(&self, context: &Context, options: TransferOptions<'a>) -> Result<Incoming<'a>, Error> {
-        let opened = transfer::open(self.location, options)?;
+        let opened = transfer::open_location(self.location, options)?;
         let mut draft = self.draft(context);
         draft.compression = opened.compressed.map(|format| format.name().to_owned());
         let noted = *options.check != DigestCheck::Nothing;
@@ -180,7 +180,7 @@ fn spool(content: &mut dyn Content, from: &str) -> Result<File, Error> {
     let mut chunk = vec![0; 1 << 20];
     loop {
         let hole = content.skip_hole(u64::MAX).map_err(|e| unreadable(from, e))?;
-        spool.hole(hole).map_err(unwritable)?;
+        spool.skip_hole(hole).map_err(unwritable)?;
         match content.read(&mut chunk) {
             Ok(0) => return spool.finish().map_err(unwritable),
             Ok(read) => spool.write_all(&chunk[..read]).map_err(unwritable)?,
@@ -193,7 +193,7 @@ fn spool(content: &mut dyn Content, from: &str) -> Result<File, Error> {
 /// qemu-img reads here and there in an image, so that it needs a file of it.
 fn converted(context: &Context, from: &str, image: &File, to: ImageFormat) -> Result<File, Error> {
     context.working(format!("Converting {from} to {}", to.as_str()));
-    convert(Conversion {
+    convert_image(Conversion {
         from,
         image,
         to,
@@ -250,7 +250,7 @@ pub(super) fn source_of(location: &Location) -> String {
 
 /// By which two places are told apart that look alike without their secrets.
 pub(super) fn identity(location: &Location) -> Option<String> {
-    location.identity().filter(|_| matches!(location, Location::Url(_)))
+    location.identity_digest().filter(|_| matches!(location, Location::Url(_)))
 }
 
 /// By which a local file is recognized that did not change since, in the place of a server's word.
@@ -265,7 +265,7 @@ fn format_of(image: &File, from: &str) -> Result<String, Error> {
     use std::os::unix::fs::FileExt;
     let mut head = vec![0; usize::try_from(disk_image::HEADER_LENGTH).unwrap_or(0)];
     let read = image.read_at(&mut head, 0).map_err(|e| TransferError::from_io(e, from))?;
-    let probed = disk_image::probe(&head[..read]);
+    let probed = disk_image::detect_format(&head[..read]);
     let unfit = |e: disk_image::HeaderError| {
         Error::new(Code::NotAnImage, format!("{from} cannot be an image")).because(e.to_string()).unchanged()
     };
@@ -303,7 +303,7 @@ enum Body<'a> {
 impl<'a> Incoming<'a> {
     fn new(from: String, opened: Opened<'a>, draft: ImageOrigin, noted: bool) -> Self {
         let length = opened.length.filter(|_| opened.compressed.is_none());
-        let transferred = opened.transferred();
+        let transferred = opened.byte_counter();
         Self {
             from,
             noted,
@@ -317,7 +317,7 @@ impl<'a> Incoming<'a> {
     /// Says after its end how many bytes behind the compressed data were passed over.
     fn passed_over(&self) -> Box<dyn Fn() -> u64> {
         match &self.body {
-            Body::Opened(opened, _) => Box::new(opened.passed_over()),
+            Body::Opened(opened, _) => Box::new(opened.skipped_counter()),
             _ => Box::new(|| 0),
         }
     }

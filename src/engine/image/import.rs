@@ -97,7 +97,7 @@ pub fn import(
     let _leaves = context.cancel.leaves([volume.into(), import.removal().into()]);
     import.make_volume()?;
     let mut begun = false;
-    let reach = ImageExtent::of(&image, &head);
+    let reach = ImageExtent::from_header(&image, &head);
     if let Err(failed) = import.fill((&head, reach), source, &mut begun) {
         return Err(import.undo(failed, begun));
     }
@@ -161,7 +161,7 @@ pub fn extension(name: &str) -> Option<&str> {
 
 /// What it is, if a VM may be given it.
 fn fitting_image(from: &str, head: &[u8]) -> Result<DiskImage, Error> {
-    let image = disk_image::probe(head).map_err(|e| unfit(from, e.to_string()))?;
+    let image = disk_image::detect_format(head).map_err(|e| unfit(from, e.to_string()))?;
     match image.refusal() {
         Some(reason) if image.driver().is_some() => {
             let convert = Verb::ImageImport { file: Some("FILE".into()), name: None, convert: true };
@@ -225,7 +225,7 @@ impl Import<'_> {
             allocation: Bytes(allocation),
             backing: None,
         };
-        let xml = storage_xml::volume(&spec).map_err(|e| Error::new(Kind::Storage, e.to_string()))?;
+        let xml = storage_xml::render_volume(&spec).map_err(|e| Error::new(Kind::Storage, e.to_string()))?;
         self.context.host.create_volume(self.pool, &xml).map(drop).map_err(|failed| self.doubt(failed))
     }
 
@@ -288,7 +288,7 @@ impl Import<'_> {
     /// The image must hold what its own tables say. Those that passed by unrecognized, in front of what names them, are
     /// read from the volume, whose beginning is not in it yet.
     fn check_reach(&self, mut reach: ImageExtent, head: &[u8], length: u64, from: &str) -> Result<(), Error> {
-        reach.complete(length, |at, table| {
+        reach.read_missing_tables(length, |at, table| {
             let mut read = Vec::new();
             let span = (at, table.len() as u64);
             self.context.host.download_span(self.pool, self.name.as_str(), &mut read, span)?;
@@ -426,7 +426,7 @@ impl<'a> Counted<'a> {
     }
 
     fn keep(&mut self, error: std::io::Error) -> std::io::Error {
-        self.failure = TransferError::in_io(&error).cloned();
+        self.failure = TransferError::find_in(&error).cloned();
         error
     }
 
@@ -442,7 +442,7 @@ impl Read for Counted<'_> {
         let read = self.source.content().read(buffer).map_err(|e| self.keep(e))?;
         self.ended |= read == 0 && !buffer.is_empty();
         if let Some(reach) = &mut self.reach {
-            reach.see(self.done, &buffer[..read]);
+            reach.feed_bytes(self.done, &buffer[..read]);
         }
         self.count(read as u64);
         Ok(read)
@@ -453,7 +453,7 @@ impl Content for Counted<'_> {
     fn skip_hole(&mut self, limit: u64) -> std::io::Result<u64> {
         let skipped = self.source.content().skip_hole(limit).map_err(|e| self.keep(e))?;
         if let Some(reach) = &mut self.reach {
-            reach.see_hole(self.done, skipped);
+            reach.feed_hole(self.done, skipped);
         }
         self.count(skipped);
         Ok(skipped)

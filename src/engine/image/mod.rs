@@ -176,5 +176,5 @@ fn no_image(context: &Context, pool: &str, name: &str) -> Result<Error, Error> {
     }
     let other = (pool != context.settings.image_pool.as_str()).then_some(pool);
     let bring = image::bringing(context, name, other);
-    Ok(error.hint(Advice::from(near).then("; ", bring).text(" brings it")))
+    Ok(error.hint(Advice::from(near).and_then("; ", bring).text(" brings it")))
 }

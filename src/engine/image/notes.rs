@@ -144,7 +144,7 @@ pub(crate) fn noted(context: &Context, volume: &Volume, image: &str) -> Result<N
 }
 
 fn digest(head: &[u8]) -> String {
-    Digest::of(Algorithm::Sha256, head).to_string()
+    Digest::of_bytes(Algorithm::Sha256, head).to_string()
 }
 
 fn content(context: &Context, volume: &Volume) -> Result<Vec<u8>, HostError> {
@@ -183,7 +183,7 @@ pub(super) fn write(
         allocation: Bytes(length),
         backing: None,
     };
-    let xml = storage_xml::volume(&spec).map_err(|e| failed(e.to_string()))?;
+    let xml = storage_xml::render_volume(&spec).map_err(|e| failed(e.to_string()))?;
     context.host.create_volume(pool, &xml)?;
     Ok(context.host.upload_all(pool, &spec.name, &mut &*bytes, length)?)
 }

@@ -6,7 +6,7 @@ use crate::Context;
 use crate::storage::usage::Usage;
 use foundry_core::error::{Error, Kind};
 use foundry_core::origin::ImageOrigin;
-use foundry_fetch::origin::checksum_list;
+use foundry_fetch::origin::find_checksum_list;
 use foundry_fetch::transfer::{Client, Expected, Location};
 use foundry_host::Volume;
 
@@ -80,7 +80,7 @@ fn age(
 
 fn ask(context: &Context, client: &Client, origin: &ImageOrigin, lists: &[Expected]) -> Result<bool, Error> {
     let location: Location = origin.source.parse()?;
-    let expected = checksum_list(origin);
+    let expected = find_checksum_list(origin);
     if let Some(list) = expected.as_ref().filter(|list| !is_vouched_for(list, &location, lists)) {
         return Err(Error::new(
             Kind::Storage,

@@ -7,8 +7,8 @@ use crate::Context;
 use foundry_core::error::{Advice, Code, Error, Kind, Verb};
 use foundry_core::names::VolumeName;
 use foundry_core::origin::ImageOrigin;
-use foundry_fetch::origin::{checksum_list, pinned_digest};
-use foundry_fetch::transfer::{FileFreshness, Location, Validators, look};
+use foundry_fetch::origin::{find_checksum_list, find_pinned_digest};
+use foundry_fetch::transfer::{FileFreshness, Location, Validators, check_freshness};
 use foundry_host::Volume;
 
 /// What is to be pulled, and into what.
@@ -56,13 +56,13 @@ pub fn pull(context: &Context, request: &Request<'_>) -> Result<Pulled, Error> {
         return check_there(context, request, &origin).map(|()| Pulled::There(image));
     }
     // What was verified once is not replaced by something that is not.
-    let listed = checksum_list(&origin);
+    let listed = find_checksum_list(&origin);
     let fetch = Fetch { expected: request.fetch.expected.or(listed.as_ref()), ..request.fetch };
     let request = &Request { fetch, ..*request };
     if is_current(context, &fetch, &origin)? {
         return Ok(Pulled::Current(image));
     }
-    if let Some(pinned) = pinned_digest(&origin).filter(|_| fetch.expected.is_none()) {
+    if let Some(pinned) = find_pinned_digest(&origin).filter(|_| fetch.expected.is_none()) {
         return Err(Error::new(
             Code::ImageDiffers,
             format!("image '{}' was pinned to {pinned}, and there is another one now", image.name),
@@ -146,7 +146,7 @@ fn same_origin(context: &Context, request: &Request<'_>, image: &Volume) -> Resu
                 format!("image '{name}' exists in pool '{}', and is not from {source}", image.pool),
             )
             .because(format!("its origin is {from}"))
-            .hint(Advice::from("pull it under another name with --name").then("; ", delete(false))))
+            .hint(Advice::from("pull it under another name with --name").and_then("; ", delete(false))))
         }
     }
 }
@@ -165,7 +165,7 @@ pub(super) fn is_current(context: &Context, fetch: &Fetch<'_>, origin: &ImageOri
         return Ok(origin.etag.is_some() && origin.etag == state_of(fetch.location));
     };
     let known = Validators { etag: origin.etag.clone(), last_modified: origin.last_modified.clone() };
-    Ok(!known.is_empty() && look(fetch.client, url, &known, &pace)? == FileFreshness::Unchanged)
+    Ok(!known.is_empty() && check_freshness(fetch.client, url, &known, &pace)? == FileFreshness::Unchanged)
 }
 
 /// libvirt cannot rename volumes, so that the old image goes before the new one comes: which then lies here, whole

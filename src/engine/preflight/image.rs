@@ -148,7 +148,9 @@ fn writer(
 
 fn judge_image(reference: &ImageRef, found: &FoundImage, report: &mut PreflightReport) -> Option<ReadyImage> {
     let (probed, is_torso) = match &found.head {
-        Head::Read(head) => (disk_image::probe(head).map_err(|e| e.to_string()), disk_image::is_torso(head)),
+        Head::Read(head) => {
+            (disk_image::detect_format(head).map_err(|e| e.to_string()), disk_image::is_partial_image(head))
+        }
         Head::AtCeph => (Ok(DiskImage::Raw), false),
     };
     let refusal = probed.as_ref().map_or_else(|e| Some(e.clone()), DiskImage::refusal);
@@ -211,7 +213,7 @@ pub(crate) fn wholeness(context: &Context, volume: &Volume) -> Result<Wholeness,
         return Ok(Wholeness::Whole);
     }
     match read_head(context, volume.clone()).map(|found| found.head) {
-        Ok(Head::Read(head)) if disk_image::is_torso(&head) => Ok(Wholeness::Unfinished),
+        Ok(Head::Read(head)) if disk_image::is_partial_image(&head) => Ok(Wholeness::Unfinished),
         Ok(_) => Ok(Wholeness::Whole),
         Err(e) if e.kind() == Kind::Storage => Ok(Wholeness::Unknown),
         Err(e) => Err(e),
@@ -304,7 +306,7 @@ fn planted(context: &Context, volume: &Volume) -> Result<Option<&'static str>, E
     if !context.host.is_local() {
         return Ok(None);
     }
-    let found = std::fs::metadata(&volume.path).ok().and_then(|found| ownership::no_file(&found));
+    let found = std::fs::metadata(&volume.path).ok().and_then(|found| ownership::non_file_kind(&found));
     // Those of LVM and ZFS are devices.
     let is_of_files = || Ok::<_, Error>(context.host.pool(&volume.pool)?.is_some_and(|pool| is_files(&pool)));
     Ok(if found.is_some() && is_of_files()? { found } else { None })
@@ -422,9 +424,9 @@ fn read_local_head(context: &Context, path: &str) -> std::io::Result<Local> {
     let (file, whole, found) = ownership::open_regular(Path::new(path))?;
     // While a VM runs, libvirt has its files belong to the user that runs QEMU.
     let qemu = || Some(context.host.capabilities().ok()?.guest_ids()?.0);
-    let trusted = Trusted::caller();
-    let stranger = match trusted.stranger(&whole, &found)? {
-        Some(_) => trusted.and(qemu()).stranger(&whole, &found)?,
+    let trusted = Trusted::root_and_caller();
+    let stranger = match trusted.find_untrusted(&whole, &found)? {
+        Some(_) => trusted.with_file_owner(qemu()).find_untrusted(&whole, &found)?,
         None => None,
     };
     if let Some(who) = stranger {

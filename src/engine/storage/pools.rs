@@ -71,7 +71,7 @@ pub fn plan(context: &Context, name: &PoolName, source: &PoolSourceSpec) -> Resu
     if context.host.pool(name.as_str())?.is_some() {
         return Err(refused(Code::PoolTaken, format!("pool '{name}' exists")));
     }
-    if let Some(path) = source.directory()
+    if let Some(path) = source.local_directory()
         && let Some(other) = context.host.pools()?.into_iter().find(|p| is_at(context, p, path))
     {
         let place = other.target.unwrap_or_default();
@@ -88,7 +88,12 @@ pub fn plan(context: &Context, name: &PoolName, source: &PoolSourceSpec) -> Resu
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Storage`] where the name is taken or libvirt refuses; what was defined is removed again.
-pub fn add(context: &Context, name: &PoolName, source: &PoolSourceSpec, autostart: bool) -> Result<(), Error> {
+pub fn add(
+    context: &Context,
+    name: &PoolName,
+    source: &PoolSourceSpec,
+    autostart: bool,
+) -> Result<(), Error> {
     let known = context.host.pool(name.as_str())?;
     context.cancel.check_unchanged()?;
     if known.is_some_and(|pool| is_begun(&pool, source, autostart)) {
@@ -115,8 +120,10 @@ pub fn add(context: &Context, name: &PoolName, source: &PoolSourceSpec, autostar
 
 /// libvirtd writes to a pool's volumes as root, by their names.
 fn tell_strangers(context: &Context, source: &PoolSourceSpec) {
-    let directory = source.directory().filter(|_| context.host.is_local());
-    if let Some(who) = directory.and_then(|path| Trusted::caller().stranger_at(Path::new(path))) {
+    let directory = source.local_directory().filter(|_| context.host.is_local());
+    if let Some(who) =
+        directory.and_then(|path| Trusted::root_and_caller().find_untrusted_above(Path::new(path)))
+    {
         context.warn(format!(
             "{who}: who can write there can put a link in a volume's place, and libvirtd follows it as root"
         ));
@@ -127,8 +134,7 @@ const AGAIN: &str = "the pool may be there, and not as it should be; the same co
 
 /// Whether a pool in a directory is what an addition of it left that was broken off.
 fn is_begun(pool: &Pool, source: &PoolSourceSpec, autostart: bool) -> bool {
-    let is_same =
-        matches!(source, PoolSourceSpec::Dir { path } if pool.kind == "dir" && pool.target.as_ref() == Some(path));
+    let is_same = matches!(source, PoolSourceSpec::Dir { path } if pool.kind == "dir" && pool.target.as_ref() == Some(path));
     is_same && !(pool.active && (pool.autostart || !autostart))
 }
 
@@ -141,7 +147,7 @@ fn start_new(context: &Context, name: &str, source: &PoolSourceSpec, autostart: 
         }
         Err(_) => {
             context.host.build_pool(name)?;
-            let path = source.directory().unwrap_or_default();
+            let path = source.local_directory().unwrap_or_default();
             let stays = |refused| Error::from(refused).outcome(format!("its directory {path} stays"));
             context.host.start_pool(name).map_err(stays)?;
         }
@@ -175,7 +181,7 @@ fn check_seen(context: &Context, name: &str, source: &PoolSourceSpec) -> Result<
 /// Whether the pool has a directory that may be missing: on this machine that is known.
 fn may_be_missing(context: &Context, source: &PoolSourceSpec) -> bool {
     let there = |path: &str| !matches!(std::fs::symlink_metadata(path), Err(e) if e.kind() == std::io::ErrorKind::NotFound);
-    source.directory().is_some_and(|path| !(context.host.is_local() && there(path)))
+    source.local_directory().is_some_and(|path| !(context.host.is_local() && there(path)))
 }
 
 /// What must be there before such a pool starts, where foundry does not make it.
@@ -201,7 +207,10 @@ fn explain(source: &PoolSourceSpec, error: Error) -> Error {
             )
         }
         PoolSourceSpec::Rbd { pool, .. } => {
-            format!("ceph osd pool ls shows the pools, rbd pool init {} makes one ready", quote_for_shell(pool))
+            format!(
+                "ceph osd pool ls shows the pools, rbd pool init {} makes one ready",
+                quote_for_shell(pool)
+            )
         }
         PoolSourceSpec::Iscsi { portal, .. } => {
             format!(

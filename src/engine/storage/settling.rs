@@ -21,7 +21,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// # Errors
 /// The host's, and a user's wish to stop.
 pub(crate) fn settle(context: &Context, record: &Record) -> Result<(), Error> {
-    let begun = record.volumes.iter().filter(|v| record.state == RecordState::Creating || v.attaching.is_some());
+    let begun =
+        record.volumes.iter().filter(|v| record.state == RecordState::Creating || v.attaching.is_some());
     let pools: BTreeSet<&str> = begun.map(|v| v.pool.as_str()).collect();
     let until = context.clock.elapsed().saturating_add(WITHIN);
     for pool in pools {

@@ -48,7 +48,7 @@ pub(crate) fn volume_xml(
     allocation: Bytes,
     backing: Option<(String, String)>,
 ) -> Result<String, Error> {
-    Ok(storage_xml::volume(&VolumeSpec {
+    Ok(storage_xml::render_volume(&VolumeSpec {
         name: planned.name.clone(),
         format: planned.format.clone(),
         capacity: planned.capacity,

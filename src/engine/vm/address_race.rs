@@ -61,7 +61,7 @@ fn has_it(context: &Context, rival: &Domain, own: Uuid, patient: bool) -> Result
     if record.state != RecordState::Creating {
         return Ok(true);
     }
-    Ok(match record.maker.liveness() {
+    Ok(match record.maker.check_liveness() {
         Liveness::Alive => rival.uuid < own,
         Liveness::Elsewhere => rival.uuid < own || !patient,
         // One that gave way has ended, too, and its domain went before it did: since we looked.

@@ -20,7 +20,7 @@ use foundry_core::domain_xml::{self, DiskLocation, Placement};
 use foundry_core::error::{Advice, Code, Error, Kind, Outcome, Verb};
 use foundry_core::plan::{FirmwarePlan, Link, VmPlan};
 use foundry_core::pool::PoolSourceSpec;
-use foundry_core::record::{self, Maker, Record, RecordedVolume, VolumeRole, Salt, RecordState};
+use foundry_core::record::{self, Maker, Record, RecordState, RecordedVolume, Salt, VolumeRole};
 use foundry_core::units::Bytes;
 use foundry_host::PoolSource;
 use foundry_host::diagnosis::Asked;
@@ -90,7 +90,7 @@ pub fn create(context: &Context, plan: &VmPlan) -> Result<CreatedVm, Error> {
     context.done("VM started");
     Ok(CreatedVm {
         uuid: blueprint.uuid,
-        record: blueprint.record.turned(RecordState::Created, &context.clock.timestamp()),
+        record: blueprint.record.with_state(RecordState::Created, &context.clock.timestamp()),
     })
 }
 
@@ -219,7 +219,7 @@ fn blueprint(context: &Context, ready: &ReadyVm) -> Result<Blueprint, Error> {
     // Always a fresh one: a definition with a UUID that exists silently replaces that domain.
     let uuid = Uuid::new_v4();
     let instance_id = format!("{}-{uuid}", plan.name);
-    let salt = Salt::fresh();
+    let salt = Salt::generate();
     let iso = seed_iso(plan, &instance_id, &salt)?;
     let record = new_record(context, ready, uuid, iso.as_deref(), instance_id, &salt);
     let text = record.to_text()?;
@@ -266,9 +266,10 @@ fn seed_iso(plan: &VmPlan, instance_id: &str, salt: &Salt) -> Result<Option<Vec<
             .because(cause)
             .unchanged()
     };
-    let mut documents = cloud_init::documents(plan, seed, instance_id).map_err(|e| failed(e.to_string()))?;
-    documents.meta_data = cloud_init::with_salt(&documents.meta_data, salt);
-    cloud_init::iso(&documents).map(Some).map_err(|e| failed(e.to_string()))
+    let mut documents =
+        cloud_init::build_seed_files(plan, seed, instance_id).map_err(|e| failed(e.to_string()))?;
+    documents.meta_data = cloud_init::append_salt(&documents.meta_data, salt);
+    cloud_init::write_iso(&documents).map(Some).map_err(|e| failed(e.to_string()))
 }
 
 fn new_record(
@@ -279,8 +280,8 @@ fn new_record(
     instance_id: String,
     salt: &Salt,
 ) -> Record {
-    let (manifest, secrets) = record::without_secrets(&ready.plan.manifest);
-    let secrets = secrets.into_iter().map(|(path, secret)| (path, salt.digest(&secret))).collect();
+    let (manifest, secrets) = record::split_secrets(&ready.plan.manifest);
+    let secrets = secrets.into_iter().map(|(path, secret)| (path, salt.digest_secret(&secret))).collect();
     let now = context.clock.timestamp();
     let mut volumes = ready.storage.volumes.clone();
     let medium = ready.storage.seed.as_ref().map_or(ready.storage.medium, |(_, medium)| *medium);
@@ -294,7 +295,7 @@ fn new_record(
         manifest,
         secrets,
         volumes,
-        maker: Maker::current(),
+        maker: Maker::this_process(),
         created_at: now.clone(),
         changed_at: now,
         generation: 1,
@@ -410,7 +411,7 @@ fn witness(context: &Context, plan: &VmPlan, uuid: Uuid) -> Witness {
 }
 
 fn mark_created(context: &Context, uuid: Uuid, record: &Record, creation: &mut Journal) -> Result<(), Error> {
-    let marked = record.turned(RecordState::Created, &context.clock.timestamp()).to_text()?;
+    let marked = record.with_state(RecordState::Created, &context.clock.timestamp()).to_text()?;
     creation.note_possible(CreatedResource::Mark { uuid, before: record.to_text()? });
     Ok(context.host.set_record(uuid, &marked)?)
 }

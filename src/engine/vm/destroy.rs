@@ -17,7 +17,7 @@ use super::{console, lookup};
 use crate::storage::file_locks;
 use crate::{Context, Event, advice, lock};
 use foundry_core::error::{Advice, Code, Error, Outcome, Verb};
-use foundry_core::record::{Maker, Record, RecordedVolume, VolumeRole, RecordState};
+use foundry_core::record::{Maker, Record, RecordState, RecordedVolume, VolumeRole};
 use foundry_core::units::Bytes;
 use foundry_host::{Domain, HostError, KeptOnUndefine};
 
@@ -210,9 +210,9 @@ fn write_mark(context: &Context, demolition: &Demolition) -> Result<Marking, Err
     let Some(record) = &demolition.record else { return Ok(Marking::Written(None)) };
     let Domain { uuid, .. } = &demolition.domain;
     let before = check_nothing_came(context, demolition, record)?;
-    let mut marked = record.turned(RecordState::Destroying, &context.clock.timestamp());
+    let mut marked = record.with_state(RecordState::Destroying, &context.clock.timestamp());
     // From here on the VM is this process's work in progress.
-    marked.maker = Maker::current();
+    marked.maker = Maker::this_process();
     marked
         .volumes
         .retain(|v| demolition.volumes.iter().any(|goes| goes.pool == v.pool && goes.name == v.name));

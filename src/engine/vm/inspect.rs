@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use foundry_core::cloud_init::{self, SeedFiles};
 use foundry_core::error::{Advice, Code, Error};
 use foundry_core::manifest::{
-    API_VERSION, VmAddress, Condition, KIND, Metadata, Number, Phase, Spec, Status, VirtualMachine,
+    API_VERSION, Condition, KIND, Metadata, Number, Phase, Spec, Status, VirtualMachine, VmAddress,
 };
-use foundry_core::record::{Liveness, Owner, Record, VolumeRole, RecordState, is_recorded, without_secrets};
+use foundry_core::record::{Liveness, Owner, Record, RecordState, VolumeRole, is_recorded, split_secrets};
 use foundry_core::units::{Bytes, GIB};
 use foundry_host::{AddressSource, Domain, DomainState, Why};
 
@@ -82,7 +82,7 @@ fn see(context: &Context, domain: Domain, closely: bool) -> Result<Seen, Error> 
     // The first foundry kept secrets in its record; they are shown only to who asks for them.
     let (mut vm, secrets) = match &owner {
         Owner::Foundry(record) => (record.manifest.clone(), record.secrets.clone()),
-        Owner::FirstFoundry(manifest) => without_secrets(manifest),
+        Owner::FirstFoundry(manifest) => split_secrets(manifest),
         Owner::Foreign | Owner::Unreadable(_) | Owner::Newer(_) => (bare(&domain), BTreeMap::new()),
     };
     let addresses = addresses(context, &domain, &vm, closely)?;
@@ -170,7 +170,12 @@ fn is_link_local(ip: std::net::IpAddr) -> bool {
     }
 }
 
-fn status(domain: &Domain, owner: &Owner, addresses: Vec<VmAddress>, secrets_left_out: Vec<String>) -> Status {
+fn status(
+    domain: &Domain,
+    owner: &Owner,
+    addresses: Vec<VmAddress>,
+    secrets_left_out: Vec<String>,
+) -> Status {
     let (phase, reason, message) = judge(domain, owner);
     let record = if let Owner::Foundry(record) = owner { Some(record) } else { None };
     let ready = Condition {
@@ -218,7 +223,7 @@ fn unreadable(owner: &Owner) -> Option<Condition> {
 fn judge(domain: &Domain, owner: &Owner) -> (Phase, &'static str, String) {
     if let Owner::Foundry(record) = owner {
         if record.state == RecordState::Creating {
-            return judge_creating(&record.maker.liveness(), record.maker.pid);
+            return judge_creating(&record.maker.check_liveness(), record.maker.pid);
         }
         if record.state == RecordState::Destroying {
             return (Phase::Destroying, "VMDestroying", "its destruction was begun".into());
@@ -309,14 +314,15 @@ pub fn add_secrets(context: &Context, seen: &mut Seen) -> Result<(), Error> {
 fn add_from_seed(context: &Context, seen: &mut Seen, record: &Record) -> Result<Vec<String>, Error> {
     let SeedFiles { user_data, network_config, meta_data } = read_seed(context, record, &seen.domain.name)?;
     let cloud_init = seen.vm.spec.cloud_init.get_or_insert_default();
-    let salt = cloud_init::salt_of(&meta_data);
+    let salt = cloud_init::read_salt(&meta_data);
     let mut missing = Vec::new();
     for (path, recorded) in &record.secrets {
         let same = |found: &String| is_recorded(found, recorded, salt.as_ref());
         let place = match path.as_str() {
             "spec.cloudInit.passwordHash" => {
                 // User-data of the user's own may have another one, or none.
-                cloud_init.password_hash = cloud_init::recover(&user_data).password_hash.filter(same);
+                cloud_init.password_hash =
+                    cloud_init::read_seed_secrets(&user_data).password_hash.filter(same);
                 &cloud_init.password_hash
             }
             "spec.cloudInit.userData" => {

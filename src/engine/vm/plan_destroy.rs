@@ -16,7 +16,7 @@ use crate::storage::usage;
 use crate::storage::usage::Usage;
 use foundry_core::error::{Advice, Code, Error, Verb};
 use foundry_core::names::VmName;
-use foundry_core::record::{Liveness, Maker, Owner, Record, RecordedVolume, VolumeRole, RecordState};
+use foundry_core::record::{Liveness, Maker, Owner, Record, RecordState, RecordedVolume, VolumeRole};
 use foundry_host::libvirt_xml::{DiskSource, DomainDescription};
 use foundry_host::{Domain, KeptOnUndefine, View, Volume};
 
@@ -133,7 +133,7 @@ fn refuse_if_busy(domain: &Domain, record: &Record, options: Options) -> Result<
     if record.state != RecordState::Creating {
         return refuse_if_attaching(domain, record, options);
     }
-    match record.maker.liveness() {
+    match record.maker.check_liveness() {
         Liveness::Dead => Ok(()),
         Liveness::Elsewhere if options.force => Ok(()),
         Liveness::Elsewhere => {
@@ -153,7 +153,7 @@ fn refuse_if_busy(domain: &Domain, record: &Record, options: Options) -> Result<
 /// A disk that is just being made would be left.
 fn refuse_if_attaching(domain: &Domain, record: &Record, options: Options) -> Result<(), Error> {
     let name = &domain.name;
-    let works = |maker: &&Maker| match maker.liveness() {
+    let works = |maker: &&Maker| match maker.check_liveness() {
         Liveness::Dead => false,
         Liveness::Elsewhere => !options.force,
         Liveness::Alive => true,
@@ -163,7 +163,7 @@ fn refuse_if_attaching(domain: &Domain, record: &Record, options: Options) -> Re
     };
     let busy = format!("process {} is attaching a disk to VM '{name}'", maker.pid);
     let error = Error::new(Code::DiskBusy, busy).unchanged();
-    Err(match maker.liveness() {
+    Err(match maker.check_liveness() {
         Liveness::Elsewhere => error
             .because("it runs on another machine")
             .hint(Advice::from("if that was given up: ").run(destroy(domain, true))),
@@ -334,7 +334,13 @@ impl Demolition {
     }
 
     /// Of what was found for a recorded volume nothing goes that may be another's.
-    fn take_or_spare(&mut self, recorded: &RecordedVolume, found: Volume, state: RecordState, own: &Ownership<'_>) {
+    fn take_or_spare(
+        &mut self,
+        recorded: &RecordedVolume,
+        found: Volume,
+        state: RecordState,
+        own: &Ownership<'_>,
+    ) {
         let is_planned = state == RecordState::Creating || recorded.attaching.is_some();
         let differs = || if is_planned { differs_from_plan(recorded, &found) } else { None };
         match own.doubt(recorded, &found).or_else(differs) {

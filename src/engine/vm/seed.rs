@@ -71,7 +71,7 @@ pub fn survey(context: &Context, vm: &str, force: bool) -> Result<Option<Ejectio
 
 /// The CD-ROM drive with the seed, or the empty one that it was in.
 fn drive<'a>(described: &'a DomainDescription, seed: &RecordedVolume) -> Option<&'a DiskDescription> {
-    let target = seed.target()?;
+    let target = seed.disk_target()?;
     let has_it = |d: &&DiskDescription| {
         let is_empty = d.target == target && d.device == DiskDevice::Cdrom && d.source == DiskSource::None;
         is_empty || is_on(d, seed)
@@ -93,7 +93,7 @@ fn check_done(context: &Context, subject: &Subject) -> Result<(), Error> {
     }
     Err(refused(Code::CloudInitUndone, format!("cloud-init in VM '{vm}' is not known to be done"))
         .because("neither its guest agent nor its console says so")
-        .hint(Advice::from("wait for it").then("; if you know that it is done: ", by_force)))
+        .hint(Advice::from("wait for it").and_then("; if you know that it is done: ", by_force)))
 }
 
 impl Ejection {

@@ -395,7 +395,7 @@ impl Watch<'_> {
         if lines.is_empty() {
             error
         } else {
-            error.outcome(Outcome::excerpt("the console's last lines:", &lines))
+            error.outcome(Outcome::from_lines("the console's last lines:", &lines))
         }
     }
 }

@@ -17,21 +17,21 @@ pub(super) enum ChecksumLine<'a> {
 }
 
 /// Reads a line without its end. A backslash in front of it says that its name is escaped.
-pub(super) fn read(line: &str) -> ChecksumLine<'_> {
+pub(super) fn parse_line(line: &str) -> ChecksumLine<'_> {
     let line = line.trim_start_matches(|c: char| c == '\u{feff}' || c.is_whitespace());
     // What a comment says is about no file, but it may say what the next lines are.
     if line.starts_with(['#', ';']) {
-        return without_digest(line);
+        return parse_without_digest(line);
     }
     let (escaped, plain) = line.strip_prefix('\\').map_or((false, line), |rest| (true, rest));
     let found = split_bsd(plain)
         .or_else(|| split_gnu(plain, None))
         .or_else(|| split_named_function(plain))
         .or_else(|| split_name_first(plain))
-        .or_else(|| spaced_digest(plain));
-    let Some(ParsedLine { name, digest, function }) = found else { return without_digest(plain) };
+        .or_else(|| parse_spaced_digest(plain));
+    let Some(ParsedLine { name, digest, function }) = found else { return parse_without_digest(plain) };
     let name = match name {
-        Some(name) if escaped => match unescaped(name) {
+        Some(name) if escaped => match unescape_name(name) {
             Some(name) => Some(name),
             None => return ChecksumLine::Nothing,
         },
@@ -49,7 +49,7 @@ struct ParsedLine<'a> {
 /// `SHA256 (name) = HEX`; OpenSSL leaves the blanks out, version 3 says `SHA2-256`, and others `SHA-256`.
 fn split_bsd(line: &str) -> Option<ParsedLine<'_>> {
     let (function, rest) = line.split_once('(')?;
-    let function = HashName::of(function.trim())?;
+    let function = HashName::parse(function.trim())?;
     let (name, hex) = rest.rsplit_once(')')?;
     let digest = Digest::from_hex(hex.trim_start().strip_prefix('=')?.trim())?;
     Some(ParsedLine { name: Some(name), digest, function: Some(function) })
@@ -73,7 +73,7 @@ fn split_gnu(line: &str, function: Option<HashName>) -> Option<ParsedLine<'_>> {
 /// `sha256:HEX  name`, and the rows of PowerShell's `Get-FileHash`: `SHA256   HEX   C:\name`.
 fn split_named_function(line: &str) -> Option<ParsedLine<'_>> {
     let (word, rest) = line.split_once(|c: char| c == ':' || c == '=' || c.is_whitespace())?;
-    let function = HashName::of(word)?;
+    let function = HashName::parse(word)?;
     let found = split_gnu(rest.trim_start_matches(|c: char| c == '=' || c.is_whitespace()), Some(function))?;
     // A table is filled up with blanks.
     Some(ParsedLine { name: found.name.map(str::trim), ..found })
@@ -85,9 +85,9 @@ fn split_name_first(line: &str) -> Option<ParsedLine<'_>> {
     let line = line.trim_end().trim_end_matches(quotes);
     let start = line.rfind(|c: char| !c.is_ascii_hexdigit()).map_or(0, |at| at + 1);
     let digest = Digest::from_hex(line.get(start..)?)?;
-    let (before, function) = tagged(line[..start].trim_end_matches(quotes));
+    let (before, function) = split_tag(line[..start].trim_end_matches(quotes));
     let name = before.trim_end().strip_suffix([':', '='])?.trim().trim_matches(quotes);
-    if let Some(function) = HashName::of(name) {
+    if let Some(function) = HashName::parse(name) {
         return Some(ParsedLine { name: None, digest, function: Some(function) });
     }
     let name = Some(name).filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case("hash"));
@@ -95,10 +95,10 @@ fn split_name_first(line: &str) -> Option<ParsedLine<'_>> {
 }
 
 /// What stands before a digest, without the function's tag: `name = sha256:`.
-fn tagged(before: &str) -> (&str, Option<HashName>) {
+fn split_tag(before: &str) -> (&str, Option<HashName>) {
     let plain = before.trim_end_matches(':');
     let at = plain.rfind(|c: char| c.is_whitespace() || "\"'=".contains(c)).map_or(0, |at| at + 1);
-    match HashName::of(&plain[at..]) {
+    match HashName::parse(&plain[at..]) {
         Some(function) if plain.len() < before.len() && at > 0 => {
             (plain[..at].trim_end_matches(['"', '\'']), Some(function))
         }
@@ -107,13 +107,13 @@ fn tagged(before: &str) -> (&str, Option<HashName>) {
 }
 
 /// `e3 b0 c4 …`, as certutil of older Windows writes a digest.
-fn spaced_digest(line: &str) -> Option<ParsedLine<'_>> {
+fn parse_spaced_digest(line: &str) -> Option<ParsedLine<'_>> {
     let pairs: Vec<&str> = line.split_whitespace().collect();
     let digest = Digest::from_hex(&pairs.concat()).filter(|_| pairs.iter().all(|pair| pair.len() == 2))?;
     Some(ParsedLine { name: None, digest, function: None })
 }
 
-fn without_digest(line: &str) -> ChecksumLine<'_> {
+fn parse_without_digest(line: &str) -> ChecksumLine<'_> {
     let line = line.trim();
     if let Some((key, value)) = line.split_once(':')
         && key.trim().eq_ignore_ascii_case("path")
@@ -121,7 +121,7 @@ fn without_digest(line: &str) -> ChecksumLine<'_> {
     {
         return ChecksumLine::NameOfLast(value.trim());
     }
-    let (heading, name) = certutil(line).map_or((line, None), |(head, name)| (head, Some(name)));
+    let (heading, name) = split_certutil(line).map_or((line, None), |(head, name)| (head, Some(name)));
     match HashName::in_heading(heading) {
         Some(function) => ChecksumLine::Heading { function, name },
         None => ChecksumLine::Nothing,
@@ -129,14 +129,14 @@ fn without_digest(line: &str) -> ChecksumLine<'_> {
 }
 
 /// `SHA256 hash of disk.qcow2:`; older ones say `hash of file`.
-fn certutil(line: &str) -> Option<(&str, &str)> {
+fn split_certutil(line: &str) -> Option<(&str, &str)> {
     let (function, rest) = line.strip_suffix(':')?.split_once(" hash of ")?;
-    HashName::of(function)?;
+    HashName::parse(function)?;
     Some((function, rest.strip_prefix("file ").unwrap_or(rest)))
 }
 
 /// coreutils' escapes, of the characters that would break the line.
-fn unescaped(name: &str) -> Option<String> {
+fn unescape_name(name: &str) -> Option<String> {
     let mut out = String::new();
     let mut chars = name.chars();
     while let Some(c) = chars.next() {

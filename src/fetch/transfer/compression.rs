@@ -29,7 +29,7 @@ impl CompressionFormat {
     }
 
     /// The format of which these are the first bytes; six are enough.
-    pub fn of(head: &[u8]) -> Option<Self> {
+    pub fn detect(head: &[u8]) -> Option<Self> {
         match head {
             [0x1f, 0x8b, 8, ..] => Some(Self::Gzip),
             [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some(Self::Xz),
@@ -41,7 +41,7 @@ impl CompressionFormat {
 
     /// A name without this format's extension, where it has it: `disk.raw.xz` is `disk.raw`. Capitals make no
     /// difference.
-    pub fn stem(self, name: &str) -> &str {
+    pub fn strip_extension(self, name: &str) -> &str {
         let extensions: &[&str] = match self {
             Self::Gzip => &[".gz"],
             Self::Xz => &[".xz"],

@@ -45,7 +45,7 @@ const INPUT: usize = 128 * 1024;
 const LOOKED_THROUGH: usize = 1 << 20;
 
 /// How much a skippable frame takes with its header of eight bytes, if bytes begin with one (RFC 8878, 3.1.2).
-pub(crate) fn skippable_frame(bytes: &[u8]) -> Option<u64> {
+pub(crate) fn skippable_frame_length(bytes: &[u8]) -> Option<u64> {
     let [0x50..=0x5f, 0x2a, 0x4d, 0x18, a, b, c, d, ..] = *bytes else { return None };
     Some(8 + u64::from(u32::from_le_bytes([a, b, c, d])))
 }
@@ -64,13 +64,13 @@ pub(super) struct Packed<'a> {
 ///
 /// # Errors
 /// Those of the source while its first bytes are read.
-pub(super) fn unpack<'a, C: Content + 'a>(
+pub(super) fn unpack_content<'a, C: Content + 'a>(
     mut packed: C,
     name: &str,
     verified: bool,
 ) -> io::Result<Packed<'a>> {
     let mut head = Vec::new();
-    let format = look(&mut packed, &mut head)?;
+    let format = detect_compression(&mut packed, &mut head)?;
     let passed_over = Arc::default();
     let whole = PeekedContent { head: Cursor::new(head), rest: packed };
     let Some(format) = format else { return Ok(Packed { content: Box::new(whole), format, passed_over }) };
@@ -95,17 +95,21 @@ pub(super) fn unpack<'a, C: Content + 'a>(
 }
 
 /// Reads the first bytes into `head`, and tells the format by them.
-fn look(packed: &mut impl Read, head: &mut Vec<u8>) -> io::Result<Option<CompressionFormat>> {
+fn detect_compression(packed: &mut impl Read, head: &mut Vec<u8>) -> io::Result<Option<CompressionFormat>> {
     let mut at = 0_usize;
     loop {
         packed.by_ref().take((at + 8).saturating_sub(head.len()) as u64).read_to_end(head)?;
         let here = head.get(at..).unwrap_or_default();
-        match skippable_frame(here) {
+        match skippable_frame_length(here) {
             Some(length) => at += usize::try_from(length).unwrap_or(LOOKED_THROUGH),
-            None if at == 0 => return Ok(CompressionFormat::of(here)),
+            None if at == 0 => return Ok(CompressionFormat::detect(here)),
             // Nothing but skippable frames is zstd's nothing.
             None if here.is_empty() => return Ok(Some(CompressionFormat::Zstd)),
-            None => return Ok(CompressionFormat::of(here).filter(|format| *format == CompressionFormat::Zstd)),
+            None => {
+                return Ok(
+                    CompressionFormat::detect(here).filter(|format| *format == CompressionFormat::Zstd)
+                );
+            }
         }
         if at > LOOKED_THROUGH {
             return Ok(Some(CompressionFormat::Zstd));
@@ -145,8 +149,8 @@ struct Unpacked<'a> {
 
 impl Unpacked<'_> {
     /// What the decoder found, unless it is what its source said.
-    fn damaged(&self, error: io::Error) -> io::Error {
-        if TransferError::in_io(&error).is_some() || error.kind() == io::ErrorKind::Interrupted {
+    fn decode_error(&self, error: io::Error) -> io::Error {
+        if TransferError::find_in(&error).is_some() || error.kind() == io::ErrorKind::Interrupted {
             return error;
         }
         let cause = error.to_string();
@@ -170,7 +174,7 @@ impl Unpacked<'_> {
 
 impl Read for Unpacked<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.decoder.read(buffer).map_err(|error| self.damaged(error))
+        self.decoder.read(buffer).map_err(|error| self.decode_error(error))
     }
 }
 

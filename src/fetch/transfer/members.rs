@@ -43,13 +43,19 @@ struct TrailingData {
 }
 
 impl<R: BufRead> MemberReader<R> {
-    pub(super) fn new(packed: R, format: CompressionFormat, name: &str, verified: bool, told: Arc<AtomicU64>) -> Self {
+    pub(super) fn new(
+        packed: R,
+        format: CompressionFormat,
+        name: &str,
+        verified: bool,
+        told: Arc<AtomicU64>,
+    ) -> Self {
         let behind = TrailingData { format, name: name.to_owned(), count: 0, any: false, verified, told };
-        Self { part: MemberState::of(format, PeekReader::new(packed)), behind }
+        Self { part: MemberState::start_member(format, PeekReader::new(packed)), behind }
     }
 
     /// The end of a member: another one begins, or something else.
-    fn next(&mut self) -> io::Result<()> {
+    fn next_member(&mut self) -> io::Result<()> {
         let magic: &[u8] = if self.behind.format == CompressionFormat::Gzip { b"\x1f\x8b" } else { b"BZh" };
         let goes_on = match &mut self.part {
             MemberState::Gzip(member) => member.get_mut().begins_with(magic)?,
@@ -64,13 +70,17 @@ impl<R: BufRead> MemberReader<R> {
                 return Ok(());
             }
         };
-        self.part = if goes_on { MemberState::of(self.behind.format, packed) } else { MemberState::Behind(packed) };
+        self.part = if goes_on {
+            MemberState::start_member(self.behind.format, packed)
+        } else {
+            MemberState::Behind(packed)
+        };
         Ok(())
     }
 }
 
 impl<R: BufRead> MemberState<R> {
-    fn of(format: CompressionFormat, packed: PeekReader<R>) -> Self {
+    fn start_member(format: CompressionFormat, packed: PeekReader<R>) -> Self {
         match format {
             CompressionFormat::Bzip2 => Self::Bzip2(Box::new(bzip2::bufread::BzDecoder::new(packed))),
             _ => Self::Gzip(Box::new(flate2::bufread::GzDecoder::new(packed))),
@@ -87,20 +97,20 @@ impl<R: BufRead> Read for MemberReader<R> {
             let read = match &mut self.part {
                 MemberState::Gzip(member) => member.read(buffer)?,
                 MemberState::Bzip2(member) => member.read(buffer)?,
-                MemberState::Behind(packed) => return self.behind.pass(packed).map(|()| 0),
+                MemberState::Behind(packed) => return self.behind.read_to_end(packed).map(|()| 0),
                 MemberState::Between => return Ok(0),
             };
             if read > 0 {
                 return Ok(read);
             }
-            self.next()?;
+            self.next_member()?;
         }
     }
 }
 
 impl TrailingData {
     /// Reads all that is left. It belongs to what is verified, so that the end of it must be seen.
-    fn pass(&mut self, packed: &mut impl BufRead) -> io::Result<()> {
+    fn read_to_end(&mut self, packed: &mut impl BufRead) -> io::Result<()> {
         loop {
             let bytes = packed.fill_buf()?;
             let length = bytes.len();
@@ -111,7 +121,7 @@ impl TrailingData {
             packed.consume(length);
             self.count += length as u64;
             if self.any && !self.verified && self.count > COUNTED {
-                return Err(self.refused().into());
+                return Err(self.trailing_data_error().into());
             }
         }
         match (self.any, self.verified) {
@@ -120,11 +130,11 @@ impl TrailingData {
                 self.told.store(self.count, Ordering::Relaxed);
                 Ok(())
             }
-            (true, false) => Err(self.refused().into()),
+            (true, false) => Err(self.trailing_data_error().into()),
         }
     }
 
-    fn refused(&self) -> TransferError {
+    fn trailing_data_error(&self) -> TransferError {
         let (format, name) = (self.format.name(), &self.name);
         let count = match self.count {
             1 => "1 byte follows".to_owned(),

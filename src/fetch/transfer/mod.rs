@@ -18,10 +18,9 @@
 //!
 //! It knows nothing of libvirt, of hosts, or of the terminal. A signature is checked nowhere: see [`checksum_file`].
 
-mod awaited;
 mod basic_auth;
 mod cache;
-mod cached;
+mod cached_download;
 mod checksum;
 pub mod checksum_file;
 mod checksum_line;
@@ -31,13 +30,15 @@ mod digest;
 mod error;
 mod hash_name;
 mod http;
+mod interruptible_file;
 mod location;
 mod login;
 mod members;
 mod netrc;
-mod pace;
 mod reference;
+mod retry_control;
 mod sparse;
+mod url;
 mod verified;
 mod zeros;
 
@@ -50,19 +51,22 @@ use std::sync::{Arc, OnceLock};
 pub use cache::Cache;
 pub use checksum::{Expected, expected_digest};
 pub use compression::CompressionFormat;
-pub(crate) use decompress::skippable_frame;
+pub(crate) use decompress::skippable_frame_length;
 pub use digest::{Algorithm, Digest, Hasher};
 pub use error::{Reason, TransferError};
-pub use http::{Client, Download, RemoteFile, FileFreshness, HttpSettings, Proxies, Validators, look};
-pub use location::{Location, Url};
+pub use http::{
+    Client, Download, FileFreshness, HttpSettings, Proxies, RemoteFile, Validators, check_freshness,
+};
+pub use location::Location;
 pub use login::Login;
-pub use pace::RetryControl;
+pub use retry_control::RetryControl;
 pub use sparse::{SparseFile, SparseWriter};
+pub use url::Url;
 pub use verified::DigestCheck;
 pub use zeros::ZerosAsHoles;
 
-use self::awaited::InterruptibleFile;
 use self::cache::CacheWriter;
+use self::interruptible_file::InterruptibleFile;
 use self::verified::VerifyingReader;
 use crate::content::Content;
 
@@ -113,12 +117,15 @@ pub struct Transferred {
 ///
 /// # Errors
 /// The system's, the server's. Nothing was verified yet.
-pub fn open<'a>(location: &Location, options: TransferOptions<'a>) -> Result<Opened<'a>, TransferError> {
+pub fn open_location<'a>(
+    location: &Location,
+    options: TransferOptions<'a>,
+) -> Result<Opened<'a>, TransferError> {
     let name = location.to_string();
     match location {
-        Location::File(path) => local(SparseFile::open(path)?, name, options),
-        Location::StandardInput => local(standard_input(&name)?, name, options),
-        Location::Url(url) => from_server(url, name, options),
+        Location::File(path) => open_local(SparseFile::open(path)?, name, options),
+        Location::StandardInput => open_local(standard_input(&name)?, name, options),
+        Location::Url(url) => open_url(url, name, options),
     }
 }
 
@@ -128,11 +135,20 @@ fn standard_input(name: &str) -> Result<SparseFile, TransferError> {
     SparseFile::new(File::from(own), name.to_owned())
 }
 
-fn local(file: SparseFile, name: String, options: TransferOptions<'_>) -> Result<Opened<'_>, TransferError> {
+fn open_local(
+    file: SparseFile,
+    name: String,
+    options: TransferOptions<'_>,
+) -> Result<Opened<'_>, TransferError> {
     let length = file.length();
     let data = file.data_bytes().map_err(|e| TransferError::from_io(e, &name))?;
-    let mut opened =
-        layered(InterruptibleFile { file, pace: options.pace }, name, options.check, None, ZeroHandling::AsTheyAre)?;
+    let mut opened = add_layers(
+        InterruptibleFile { file, pace: options.pace },
+        name,
+        options.check,
+        None,
+        ZeroHandling::AsTheyAre,
+    )?;
     opened.length = length;
     opened.data_bytes = length.filter(|_| opened.compressed.is_none()).map(|_| data);
     Ok(opened)
@@ -149,7 +165,7 @@ enum ZeroHandling {
 }
 
 /// The layers above a source.
-fn layered<'a, C: Content + 'a>(
+fn add_layers<'a, C: Content + 'a>(
     source: C,
     name: String,
     check: &DigestCheck,
@@ -159,8 +175,8 @@ fn layered<'a, C: Content + 'a>(
     let verified = VerifyingReader::new(source, name.clone(), check, shelf);
     let (count, done) = (Arc::clone(&verified.count), Arc::clone(&verified.done));
     let is_verified = matches!(check, DigestCheck::Expect(_));
-    let packed =
-        decompress::unpack(verified, &name, is_verified).map_err(|e| TransferError::from_io(e, &name))?;
+    let packed = decompress::unpack_content(verified, &name, is_verified)
+        .map_err(|e| TransferError::from_io(e, &name))?;
     let (compressed, passed_over) = (packed.format, packed.passed_over);
     let content: Box<dyn Content + 'a> = match zeros {
         ZeroHandling::AsTheyAre if compressed.is_none() => packed.content,
@@ -180,23 +196,23 @@ fn layered<'a, C: Content + 'a>(
     })
 }
 
-fn from_server<'a>(url: &Url, name: String, options: TransferOptions<'a>) -> Result<Opened<'a>, TransferError> {
+fn open_url<'a>(url: &Url, name: String, options: TransferOptions<'a>) -> Result<Opened<'a>, TransferError> {
     if let Some(cache) = options.cache {
-        return cached::open(cache, url, name, options);
+        return cached_download::open_cached(cache, url, name, options);
     }
     let download = Download::open(options.client, url, options.pace, options.check.is_expected())?;
-    let found = download.found();
-    downloaded(download, found, name, options.check, None)
+    let found = download.remote_file();
+    open_download(download, found, name, options.check, None)
 }
 
-fn downloaded<'a, C: Content + 'a>(
+fn open_download<'a, C: Content + 'a>(
     source: C,
     found: RemoteFile,
     name: String,
     check: &DigestCheck,
     shelf: Option<Box<dyn CacheWriter>>,
 ) -> Result<Opened<'a>, TransferError> {
-    let mut opened = layered(source, name, check, shelf, ZeroHandling::AsHoles)?;
+    let mut opened = add_layers(source, name, check, shelf, ZeroHandling::AsHoles)?;
     opened.length = found.length;
     opened.found = Some(found);
     Ok(opened)
@@ -205,14 +221,14 @@ fn downloaded<'a, C: Content + 'a>(
 impl Opened<'_> {
     /// How many bytes are transferred so far, holes included; to be compared with [`length`](Self::length). It can be
     /// asked from elsewhere while the content is read.
-    pub fn transferred(&self) -> impl Fn() -> u64 + 'static {
+    pub fn byte_counter(&self) -> impl Fn() -> u64 + 'static {
         let count = Arc::clone(&self.count);
         move || count.load(Ordering::Relaxed)
     }
 
     /// How many bytes behind the end of the compressed data were passed over, once the end of the content was seen.
     /// They belong to what was verified.
-    pub fn passed_over(&self) -> impl Fn() -> u64 + 'static {
+    pub fn skipped_counter(&self) -> impl Fn() -> u64 + 'static {
         let passed_over = Arc::clone(&self.passed_over);
         move || passed_over.load(Ordering::Relaxed)
     }

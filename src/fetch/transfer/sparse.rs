@@ -94,7 +94,7 @@ impl SparseFile {
         let Some(regular) = &self.regular else { return Ok(self.length().unwrap_or(0)) };
         let (mut at, mut sum) = (0, 0);
         while at < regular.length {
-            match self.stretch(at, regular.length)? {
+            match self.range_at(at, regular.length)? {
                 FileRange::Data(until) => (sum, at) = (sum + until - at, until),
                 FileRange::Hole(until) => at = until,
             }
@@ -103,7 +103,7 @@ impl SparseFile {
     }
 
     /// What begins at a position that lies within the file.
-    fn stretch(&self, at: u64, length: u64) -> io::Result<FileRange> {
+    fn range_at(&self, at: u64, length: u64) -> io::Result<FileRange> {
         let data = match seek(&self.file, SeekFrom::Data(at)) {
             Ok(data) => data.min(length),
             // No data behind: either it ends with a hole, or it was cut meanwhile, which its end tells.
@@ -183,7 +183,7 @@ impl Content for SparseFile {
         }
         let mut hole_until = regular.hole_until;
         if self.position >= hole_until {
-            match self.stretch(self.position, regular.length)? {
+            match self.range_at(self.position, regular.length)? {
                 FileRange::Hole(until) => hole_until = until,
                 FileRange::Data(until) => {
                     self.regular = Some(RegularFileState { data_until: until, ..*regular });
@@ -228,7 +228,7 @@ impl SparseWriter {
     ///
     /// # Errors
     /// The system's, where the zeros must be written.
-    pub fn hole(&mut self, length: u64) -> io::Result<()> {
+    pub fn skip_hole(&mut self, length: u64) -> io::Result<()> {
         if !self.sparse {
             io::copy(&mut io::repeat(0).take(length), &mut self.file)?;
         }
@@ -260,7 +260,7 @@ impl SparseWriter {
     }
 
     /// Up to the next border of a block, so that runs of zeros are found where blocks are.
-    fn to_border(&self) -> usize {
+    fn bytes_to_block_end(&self) -> usize {
         BLOCK - usize::try_from(self.position % BLOCK as u64).unwrap_or(0)
     }
 }
@@ -273,12 +273,12 @@ impl Write for SparseWriter {
         }
         let mut rest = bytes;
         while !rest.is_empty() {
-            let first = self.to_border().min(rest.len());
+            let first = self.bytes_to_block_end().min(rest.len());
             let zero = is_zero(&rest[..first]);
-            let run = first + run_of(&rest[first..], zero);
+            let run = first + run_length(&rest[first..], zero);
             let (run, behind) = rest.split_at(run);
             if zero {
-                self.hole(run.len() as u64)?
+                self.skip_hole(run.len() as u64)?
             } else {
                 self.write_data(run)?
             }
@@ -293,6 +293,6 @@ impl Write for SparseWriter {
 }
 
 /// How many bytes at the beginning are of whole blocks that are all zero, or none of them.
-fn run_of(bytes: &[u8], zero: bool) -> usize {
+fn run_length(bytes: &[u8], zero: bool) -> usize {
     bytes.chunks(BLOCK).take_while(|block| is_zero(block) == zero).map(<[u8]>::len).sum()
 }

@@ -44,7 +44,12 @@ pub(super) struct VerifyingReader<C> {
 
 impl<C: Content> VerifyingReader<C> {
     /// Takes a source. `count` and `done` are how somebody else sees how far it is.
-    pub(super) fn new(inner: C, name: String, check: &DigestCheck, shelf: Option<Box<dyn CacheWriter>>) -> Self {
+    pub(super) fn new(
+        inner: C,
+        name: String,
+        check: &DigestCheck,
+        shelf: Option<Box<dyn CacheWriter>>,
+    ) -> Self {
         let algorithm = match check {
             DigestCheck::Nothing => None,
             DigestCheck::Note(algorithm) => Some(*algorithm),
@@ -64,7 +69,7 @@ impl<C: Content> VerifyingReader<C> {
         }
     }
 
-    fn took(&mut self, bytes: &[u8]) -> Result<(), TransferError> {
+    fn process_bytes(&mut self, bytes: &[u8]) -> Result<(), TransferError> {
         self.count.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         if let Some(hasher) = &mut self.hasher {
             hasher.update(bytes);
@@ -73,14 +78,14 @@ impl<C: Content> VerifyingReader<C> {
     }
 
     /// Nothing more comes. A further read gives the same result.
-    fn end(&mut self) -> Result<(), TransferError> {
+    fn finish_once(&mut self) -> Result<(), TransferError> {
         if self.done.get().is_none() && self.failed.is_none() {
-            self.failed = self.judge().err();
+            self.failed = self.check_digest().err();
         }
         self.failed.clone().map_or(Ok(()), Err)
     }
 
-    fn judge(&mut self) -> Result<(), TransferError> {
+    fn check_digest(&mut self) -> Result<(), TransferError> {
         let digest = self.hasher.take().map(Hasher::finish);
         let shelf = self.shelf.take();
         if let (Some(expected), Some(found)) = (&self.expected, &digest)
@@ -89,16 +94,16 @@ impl<C: Content> VerifyingReader<C> {
             if let Some(shelf) = shelf {
                 shelf.discard();
             }
-            return Err(mismatch(&self.name, expected, found));
+            return Err(mismatch_error(&self.name, expected, found));
         }
-        shelf.map_or(Ok(()), |shelf| shelf.complete(digest.as_ref()))?;
+        shelf.map_or(Ok(()), |shelf| shelf.finish(digest.as_ref()))?;
         // Nobody else sets it.
         let _ = self.done.set(digest);
         Ok(())
     }
 }
 
-fn mismatch(name: &str, expected: &Digest, found: &Digest) -> TransferError {
+fn mismatch_error(name: &str, expected: &Digest, found: &Digest) -> TransferError {
     TransferError::new(Reason::Checksum, format!("{name} is not what its checksum says"))
         .because(format!("expected {expected}, got {found}"))
         .hint("download it again; if it stays so, the checksum is of another version, or somebody changed the file")
@@ -116,9 +121,9 @@ impl<C: Content> Read for VerifyingReader<C> {
             read => read?,
         };
         if read == 0 {
-            self.end()?
+            self.finish_once()?
         } else {
-            self.took(&buffer[..read])?
+            self.process_bytes(&buffer[..read])?
         }
         Ok(read)
     }

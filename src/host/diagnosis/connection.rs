@@ -123,7 +123,7 @@ fn forbidden(uri: &str, text: &str) -> Option<Diagnosis> {
                 Code::AuthenticationRefused,
                 "libvirt asks polkit whether this user may, and cannot reach it: D-Bus does not run there",
             )
-            .hint(Advice::from("systemctl start dbus polkit there").then("; then ", ways)),
+            .hint(Advice::from("systemctl start dbus polkit there").and_then("; then ", ways)),
         );
     }
     if has_any(text, &["authentication unavailable", "authentication failed"]) {

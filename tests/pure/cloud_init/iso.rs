@@ -10,14 +10,14 @@ use proptest::prelude::*;
 use super::support::{plan, program, run, seed};
 
 fn made() -> SeedFiles {
-    documents(&plan(), &seed(), "web-1").unwrap()
+    build_seed_files(&plan(), &seed(), "web-1").unwrap()
 }
 
 fn files(documents: &SeedFiles) -> [(&'static str, &str); 3] {
     [
-        ("user-data", &documents.user_data),
-        ("meta-data", &documents.meta_data),
-        ("network-config", &documents.network_config),
+        ("user-data", &build_seed_files.user_data),
+        ("meta-data", &build_seed_files.meta_data),
+        ("network-config", &build_seed_files.network_config),
     ]
 }
 
@@ -25,7 +25,7 @@ fn files(documents: &SeedFiles) -> [(&'static str, &str); 3] {
 fn in_file(documents: &SeedFiles, test: impl FnOnce(&Path)) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("seed.iso");
-    std::fs::write(&path, iso(documents).unwrap()).unwrap();
+    std::fs::write(&path, write_iso(build_seed_files).unwrap()).unwrap();
     test(&path);
 }
 
@@ -43,13 +43,13 @@ fn sizes() -> Vec<SeedFiles> {
 fn isoinfo_reads_both_trees() {
     let Some(isoinfo) = program("isoinfo") else { return };
     for documents in sizes() {
-        in_file(&documents, |image| {
+        in_file(&build_seed_files, |image| {
             for tree in ["-R", "-J"] {
                 let list = run(Command::new(&isoinfo).args([tree, "-f", "-i"]).arg(image), b"");
                 let mut names: Vec<&str> = std::str::from_utf8(&list).unwrap().lines().collect();
                 names.sort_unstable();
                 assert_eq!(names, ["/meta-data", "/network-config", "/user-data"], "{tree}");
-                for (name, text) in files(&documents) {
+                for (name, text) in files(&build_seed_files) {
                     let path = format!("/{name}");
                     let content = run(Command::new(&isoinfo).args([tree, "-x", &path, "-i"]).arg(image), b"");
                     assert!(content == text.as_bytes(), "{tree} {name}, {} bytes", content.len());
@@ -104,29 +104,29 @@ fn blkid_finds_the_label() {
 
 #[test]
 fn it_is_only_as_large_as_it_is() {
-    let small = iso(&made()).unwrap().len();
+    let small = write_iso(&made()).unwrap().len();
     assert_eq!(small % 2048, 0);
     assert!(small <= 40 * 2048, "{small}");
     let mut grown = made();
     grown.user_data.push_str(&"#".repeat(5 * 2048));
-    assert_eq!(iso(&grown).unwrap().len(), small + 5 * 2048);
+    assert_eq!(write_iso(&grown).unwrap().len(), small + 5 * 2048);
 }
 
 #[test]
 fn the_same_documents_give_the_same_bytes() {
-    let first = iso(&made()).unwrap();
+    let first = write_iso(&made()).unwrap();
     // The format's dates have seconds: a clock that is read would show.
     std::thread::sleep(std::time::Duration::from_millis(1100));
-    assert_eq!(iso(&made()).unwrap(), first);
+    assert_eq!(write_iso(&made()).unwrap(), first);
     let mut other = made();
     other.meta_data.push('\n');
-    assert_ne!(iso(&other).unwrap(), first);
+    assert_ne!(write_iso(&other).unwrap(), first);
 }
 
 #[test]
 fn what_was_written_is_read_back() {
     for documents in sizes() {
-        assert!(read_iso(&iso(&documents).unwrap()).unwrap() == documents);
+        assert!(read_iso(&write_iso(&documents).unwrap()).unwrap() == documents);
     }
 }
 
@@ -174,14 +174,14 @@ fn a_seed_without_network_config_is_read_and_one_without_user_data_is_not() {
 
 #[test]
 fn what_is_no_image_is_refused() {
-    let whole = iso(&made()).unwrap();
+    let whole = write_iso(&made()).unwrap();
     for bytes in [&[] as &[u8], &[0; 100_000], &whole[..17 * 2048], &whole[..whole.len() - 5 * 2048]] {
         let told = read_iso(bytes).unwrap_err().to_string();
         assert!(!told.is_empty());
     }
     let mut binary = made();
     binary.user_data = "\u{e9}marker".into();
-    let mut image = iso(&binary).unwrap();
+    let mut image = write_iso(&binary).unwrap();
     let at = image.windows(6).position(|w| w == b"marker").unwrap();
     image[at] = 0xff;
     let told = read_iso(&image).unwrap_err().to_string();
@@ -190,7 +190,7 @@ fn what_is_no_image_is_refused() {
 
 /// A seed's image with bytes changed where the structures are, and sometimes cut short.
 fn hostile() -> impl Strategy<Value = Vec<u8>> {
-    let image = iso(&made()).unwrap();
+    let image = write_iso(&made()).unwrap();
     let sectors = image.len() / 2048;
     let change = (16..sectors, 0..2048usize, prop_oneof![any::<u8>(), Just(0), Just(0xff), Just(1)]);
     let low = (16..sectors, 0..200usize, prop_oneof![any::<u8>(), Just(0), Just(0xff), Just(2)]);

@@ -40,7 +40,7 @@ fn judge(program: &PathBuf, kind: &[&str], text: &str) -> Result<(), String> {
 
 fn assert_valid(plan: &VmPlan, seed: &SeedPlan) {
     let Some(program) = cloud_init() else { return };
-    let made = documents(plan, seed, "web-1").unwrap();
+    let made = build_seed_files(plan, seed, "web-1").unwrap();
     judge(&program, &[], &made.user_data).unwrap();
     if knows_network_config(&program) {
         judge(&program, &["--schema-type", "network-config"], &made.network_config).unwrap();

@@ -8,8 +8,8 @@ use crate::support::deadline::{ChildInTime as _, CommandInTime as _};
 use foundry::manifest::VirtualMachine;
 use foundry::names::{MacAddress, VmName};
 use foundry::plan::{
-    BootDiskPlan, BootSource, CpuMode, Defaults, DiskFormat, FirmwarePlan, InterfacePlan, Link, SeedPlan, UserData,
-    VmPlan,
+    BootDiskPlan, BootSource, CpuMode, Defaults, DiskFormat, FirmwarePlan, InterfacePlan, Link, SeedPlan,
+    UserData, VmPlan,
 };
 use foundry::units::Bytes;
 
@@ -57,16 +57,16 @@ pub(crate) fn network_config(interfaces: &str) -> String {
         bridge: None,
         dns: Vec::new(),
     };
-    let manifest = foundry::manifest::load(&text, "vm.yaml").unwrap().remove(0);
+    let manifest = foundry::manifest::load_text(&text, "vm.yaml").unwrap().remove(0);
     let plan = VmPlan::from_manifest(&manifest, &defaults).unwrap();
-    foundry::cloud_init::documents(&plan, &seed(), "i").unwrap().network_config
+    foundry::cloud_init::build_seed_files(&plan, &seed(), "i").unwrap().network_config
 }
 
 /// The network-config of the example that has one of its own.
 pub(crate) fn own_network() -> String {
     let text = include_str!("../../../examples/network-config-vm.yaml");
-    let manifest = foundry::manifest::load(text, "vm.yaml").unwrap().remove(0);
-    foundry::cloud_init::own_network_config(&manifest.spec.cloud_init.unwrap().network_config.unwrap())
+    let manifest = foundry::manifest::load_text(text, "vm.yaml").unwrap().remove(0);
+    foundry::cloud_init::check_network_config(&manifest.spec.cloud_init.unwrap().network_config.unwrap())
         .unwrap()
 }
 

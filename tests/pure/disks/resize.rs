@@ -21,7 +21,7 @@ fn a_disk_grows_while_it_runs_and_the_manifest_says_so() {
     assert!(!bench.host.calls().iter().any(|c| c.starts_with("resize_volume")));
     assert_eq!(data_disks(&bench), pairs(&[("vdb", "15"), ("vdc", "30")]));
     let record = bench.record("web");
-    assert_eq!(record.manifest.spec.boot_disk.unwrap().size_gb.unwrap().whole(), Some(40));
+    assert_eq!(record.manifest.spec.boot_disk.unwrap().size_gb.unwrap().to_u64(), Some(40));
     assert_eq!(record.volumes[0].capacity, Bytes(40 * GIB));
     assert_eq!(record.generation, 3);
 }
@@ -42,7 +42,7 @@ fn the_size_keeps_the_name_that_the_manifest_gave_it() {
     bench.create(&plan_with(WEB, &[("{device: vdb, sizeGB: 10}", "{device: vdb, sizeGiB: 10}")])).unwrap();
     grow(&bench, "vdb", "11").unwrap();
     let data = bench.record("web").manifest.spec.data_disks;
-    assert_eq!((data[0].size_gb, data[0].size_gib.unwrap().whole()), (None, Some(11)));
+    assert_eq!((data[0].size_gb, data[0].size_gib.unwrap().to_u64()), (None, Some(11)));
 }
 
 #[test]

@@ -87,7 +87,7 @@ fn seed() -> u64 {
 
 /// Reads and judges a text; what is refused must be refused well.
 fn planned(text: &str) -> Vec<VmPlan> {
-    let manifests = match load(text, "vm.yaml") {
+    let manifests = match load_text(text, "vm.yaml") {
         Ok(manifests) => manifests,
         Err(error) => {
             assert_points(&error);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use foundry::transfer::{FileFreshness, HttpSettings, Proxies, Reason, Validators, look};
+use foundry::transfer::{FileFreshness, HttpSettings, Proxies, Reason, Validators, check_freshness};
 
 use super::support::{Bench, TestPace, noise, sha256};
 use crate::support::http::{Reply, Request, Server};
@@ -15,7 +15,7 @@ fn a_file_comes_as_it_is_with_what_the_server_says_of_it() {
     let bench = Bench::new().expecting(sha256(&content));
     let opened = bench.open(&server.url("/a/disk.qcow2")).unwrap();
     assert_eq!(opened.length, Some(300_000));
-    let count = opened.transferred();
+    let count = opened.byte_counter();
     let done = opened.finish().unwrap();
     assert_eq!((done.bytes, count()), (300_000, 300_000));
     assert_eq!(done.digest, Some(sha256(&content)));
@@ -131,7 +131,8 @@ fn what_an_older_run_noted_too_much_is_not_sent() {
     let server = Server::of_file(noise(1000));
     let bench = Bench::new();
     let known = Validators { etag: Some("e".repeat(40_000)), last_modified: Some("a\nb".into()) };
-    let fresh = look(&bench.client, &server.url("/x").parse().unwrap(), &known, &bench.pace).unwrap();
+    let fresh =
+        check_freshness(&bench.client, &server.url("/x").parse().unwrap(), &known, &bench.pace).unwrap();
     assert!(matches!(fresh, FileFreshness::Changed(_)));
     assert_eq!(server.requests()[0].header("if-none-match"), None);
 }
@@ -296,7 +297,7 @@ fn whether_it_changed_is_asked_without_its_content() {
     let url = server.url("/x").parse().unwrap();
     let ask = |etag: &str| {
         let known = Validators { etag: Some(etag.into()), last_modified: None };
-        look(&bench.client, &url, &known, &bench.pace).unwrap()
+        check_freshness(&bench.client, &url, &known, &bench.pace).unwrap()
     };
     assert_eq!(ask("\"v1\""), FileFreshness::Unchanged);
     let FileFreshness::Changed(found) = ask("\"v0\"") else { panic!("it did change") };
@@ -313,11 +314,14 @@ fn whether_it_changed_is_asked_by_get_where_head_is_refused() {
     let bench = Bench::new();
     let url = server.url("/x").parse().unwrap();
     let known = Validators { etag: None, last_modified: Some("Sat, 01 Nov 2025 10:00:00 GMT".into()) };
-    assert_eq!(look(&bench.client, &url, &known, &bench.pace).unwrap(), FileFreshness::Unchanged);
+    assert_eq!(check_freshness(&bench.client, &url, &known, &bench.pace).unwrap(), FileFreshness::Unchanged);
     let older = Validators { etag: None, last_modified: Some("Sat, 01 Nov 2003 10:00:00 GMT".into()) };
-    assert!(matches!(look(&bench.client, &url, &older, &bench.pace).unwrap(), FileFreshness::Changed(_)));
+    assert!(matches!(
+        check_freshness(&bench.client, &url, &older, &bench.pace).unwrap(),
+        FileFreshness::Changed(_)
+    ));
     let weak = Validators { etag: Some("W/\"v1\"".into()), last_modified: None };
-    assert_eq!(look(&bench.client, &url, &weak, &bench.pace).unwrap(), FileFreshness::Unchanged);
+    assert_eq!(check_freshness(&bench.client, &url, &weak, &bench.pace).unwrap(), FileFreshness::Unchanged);
 }
 
 /// Servers that know GET only answer with anything.
@@ -347,7 +351,7 @@ fn whether_it_changed_is_asked_by_get_where_head_says_nothing() {
         let (bench, url) = (Bench::new(), server.url("/x").parse().unwrap());
         let ask = |etag: &str| {
             let known = Validators { etag: Some(etag.into()), last_modified: Some(date.into()) };
-            look(&bench.client, &url, &known, &bench.pace).unwrap()
+            check_freshness(&bench.client, &url, &known, &bench.pace).unwrap()
         };
         assert_eq!(ask("\"v1\""), FileFreshness::Unchanged, "{label}");
         assert!(matches!(ask("\"v0\""), FileFreshness::Changed(_)), "{label}");
@@ -356,7 +360,8 @@ fn whether_it_changed_is_asked_by_get_where_head_says_nothing() {
     let server = Server::start(|_| Reply::new(404, ""));
     let known = Validators { etag: Some("\"v1\"".into()), last_modified: None };
     let bench = Bench::new();
-    let failed = look(&bench.client, &server.url("/x").parse().unwrap(), &known, &bench.pace).unwrap_err();
+    let failed =
+        check_freshness(&bench.client, &server.url("/x").parse().unwrap(), &known, &bench.pace).unwrap_err();
     assert_eq!((failed.reason(), server.requests().len()), (Reason::Refused, 2), "{failed}");
 }
 
@@ -370,7 +375,7 @@ fn a_proxy_is_asked_with_its_login_and_not_for_what_is_excepted() {
             "no_proxy" => Some(direct.to_owned()),
             _ => None,
         };
-        HttpSettings { proxies: Proxies::read(read), ..HttpSettings::default() }
+        HttpSettings { proxies: Proxies::from_variables(read), ..HttpSettings::default() }
     };
     let (bytes, _) = Bench::with(settings("")).read("http://images.invalid/x").unwrap();
     assert_eq!(bytes, noise(1000));
@@ -398,7 +403,7 @@ fn a_server_elsewhere_leads_to_no_name_of_this_machine() {
             "no_proxy" => Some(name.to_owned()),
             _ => None,
         };
-        let settings = HttpSettings { proxies: Proxies::read(read), ..HttpSettings::default() };
+        let settings = HttpSettings { proxies: Proxies::from_variables(read), ..HttpSettings::default() };
         let bench = Bench::with(settings);
         let failed = bench.read("http://images.invalid/x").unwrap_err();
         let told = format!(

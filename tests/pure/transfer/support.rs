@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use foundry::content::Content;
 use foundry::transfer::{
-    Algorithm, Cache, DigestCheck, Client, Digest, HttpSettings, Location, Opened, TransferOptions, RetryControl, TransferError,
-    Transferred, open,
+    Algorithm, Cache, Client, Digest, DigestCheck, HttpSettings, Location, Opened, RetryControl,
+    TransferError, TransferOptions, Transferred, open_location,
 };
 
 /// Bytes that no compression makes short and in which each position is told from any other.
@@ -23,7 +23,7 @@ pub(crate) fn noise(length: usize) -> Vec<u8> {
 }
 
 pub(crate) fn sha256(bytes: &[u8]) -> Digest {
-    Digest::of(Algorithm::Sha256, bytes)
+    Digest::of_bytes(Algorithm::Sha256, bytes)
 }
 
 /// Waits for nothing and remembers for how long it should have; stops when told to.
@@ -36,7 +36,7 @@ pub(crate) struct TestPace {
 }
 
 impl RetryControl for TestPace {
-    fn stopped(&self) -> bool {
+    fn should_stop(&self) -> bool {
         self.stop_after.is_some_and(|count| self.told.lock().unwrap().len() >= count)
     }
 
@@ -44,7 +44,7 @@ impl RetryControl for TestPace {
         *self.slept.lock().unwrap() += time;
     }
 
-    fn again(&self, what: &str) {
+    fn on_retry(&self, what: &str) {
         self.told.lock().unwrap().push(what.to_owned());
     }
 }
@@ -72,11 +72,16 @@ impl Bench {
     }
 
     pub(crate) fn options(&self) -> TransferOptions<'_> {
-        TransferOptions { check: &self.check, client: &self.client, pace: &self.pace, cache: self.cache.as_ref() }
+        TransferOptions {
+            check: &self.check,
+            client: &self.client,
+            pace: &self.pace,
+            cache: self.cache.as_ref(),
+        }
     }
 
     pub(crate) fn open(&self, location: &str) -> Result<Opened<'_>, TransferError> {
-        open(&location.parse::<Location>()?, self.options())
+        open_location(&location.parse::<Location>()?, self.options())
     }
 
     /// All of it, and what was transferred.

@@ -12,7 +12,7 @@ use crate::output::{Listed, ListingArgs};
 use crate::ui::Ui;
 use foundry_core::error::{Code, Error};
 use foundry_core::plan::Arch;
-use foundry_fetch::catalog::{self, Alias, Catalog, CatalogImage, CatalogEntry, CatalogUpdate};
+use foundry_fetch::catalog::{self, Alias, Catalog, CatalogEntry, CatalogImage, CatalogUpdate};
 
 /// List and change the short names that `foundry image pull` knows
 #[derive(Debug, Args)]
@@ -86,7 +86,7 @@ pub(super) fn run(args: &CatalogArgs, global: &Global, ui: &Ui) -> Result<(), Er
         Some(CatalogCommand::List(args)) => list(&args.arch, &args.listing, global, ui),
         Some(CatalogCommand::Add(args)) => add(args, global, ui),
         Some(CatalogCommand::Remove(args)) => {
-            tell_lost(&catalog::remove(&needed_file(global)?, &args.name)?, ui);
+            tell_lost(&catalog::remove_entry(&needed_file(global)?, &args.name)?, ui);
             ui.line(&format!("Successfully removed image '{}' from the catalogue", args.name))
         }
     }
@@ -106,7 +106,7 @@ pub(crate) struct View {
 }
 
 fn list(arch: &str, listing: &ListingArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    let images = load(global)?.list(parse_arch(arch)?)?;
+    let images = load(global)?.list_images(parse_arch(arch)?)?;
     let views: Vec<View> = images.iter().map(view).collect();
     listing.show(&views, "No images", (global, ui))
 }
@@ -150,7 +150,7 @@ fn add(args: &AddArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
         checksum: args.checksum.clone(),
         arch: Some(args.arch.clone()).filter(|arch| !arch.is_empty()),
     };
-    let written = catalog::add(&needed_file(global)?, &args.name, entry)?;
+    let written = catalog::add_entry(&needed_file(global)?, &args.name, entry)?;
     let done = if written.replaced { "replaced" } else { "added" };
     tell_lost(&written, ui);
     ui.line(&format!("Successfully {done} image '{}' in the catalogue", args.name))

@@ -91,7 +91,11 @@ impl ImageView<'_> {
     }
 }
 
-fn view<'a>(context: &Context, image: &'a Volume, origin: Option<ImageOrigin>) -> Result<ImageView<'a>, Error> {
+fn view<'a>(
+    context: &Context,
+    image: &'a Volume,
+    origin: Option<ImageOrigin>,
+) -> Result<ImageView<'a>, Error> {
     let wholeness = image::wholeness(context, image)?;
     Ok(ImageView {
         name: &image.name,
@@ -212,7 +216,7 @@ pub(crate) struct FreshnessView<'a> {
 }
 
 pub(super) fn run_outdated(args: &OutdatedArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    let lists = catalog::load(global)?.checksums()?;
+    let lists = catalog::load(global)?.list_checksums()?;
     let context = connect(global, ui)?;
     let found = image::outdated(&context, &args.pool.name(global), &client(), &lists)?;
     let views: Vec<FreshnessView<'_>> = found.iter().map(freshness).collect();

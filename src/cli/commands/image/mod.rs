@@ -67,7 +67,7 @@ fn user_directory(variable: &str, in_home: &str) -> Option<PathBuf> {
 
 /// The images that `pull` knows for this machine; `None` where the catalogue cannot be read.
 pub(crate) fn known_aliases(global: &Global) -> Option<Vec<CatalogImage>> {
-    catalog::load(global).ok()?.list(catalog::parse_arch(std::env::consts::ARCH).ok()?).ok()
+    catalog::load(global).ok()?.list_images(catalog::parse_arch(std::env::consts::ARCH).ok()?).ok()
 }
 
 pub(super) fn run(args: &ImageArgs, global: &Global, ui: &Ui) -> Result<(), Error> {

@@ -55,7 +55,7 @@ pub(super) fn run(args: &PullArgs, global: &Global, ui: &Ui) -> Result<(), Error
     let wanted = match catalog {
         Some(catalog) => {
             let arch = catalog::parse_arch(&context.host.capabilities()?.arch)?;
-            Wanted::listed(catalog.find(&args.image, arch)?)
+            Wanted::listed(catalog.find_image(&args.image, arch)?)
         }
         None => Wanted::at(address(&args.image)?),
     };
@@ -135,10 +135,10 @@ impl Wanted {
             }
             return self;
         }
-        let location = login.given_to(self.location.clone(), &self.location);
+        let location = login.apply_to(self.location.clone(), &self.location);
         if let Location::Url(url) = &location
             && url.has_login()
-            && url.is_open_on_the_way()
+            && url.is_readable_in_transit()
         {
             ui.warn(&format!("the login goes to {url} unencrypted: who is on the way can read it"));
         }
@@ -149,7 +149,7 @@ impl Wanted {
     fn asked_for(&self, expected: Expected, login: Option<&Login>) -> Expected {
         match (expected, login) {
             (Expected::ListedIn(list), Some(login)) if self.is_users || login.names_hosts() => {
-                Expected::ListedIn(login.given_to(list, &self.location))
+                Expected::ListedIn(login.apply_to(list, &self.location))
             }
             (expected, _) => expected,
         }

@@ -9,7 +9,7 @@ use foundry_core::schema::{self, Field};
 const EXAMPLE: &str = include_str!("../../../../examples/simple-vm.yaml");
 
 pub(super) fn page() -> Page {
-    let schema = schema::document();
+    let schema = schema::document_schema();
     let mut page = Roff::new();
     page.control("SH", ["NAME"]);
     page.text([roman("foundry - manifest of a virtual machine")]);
@@ -23,7 +23,7 @@ pub(super) fn page() -> Page {
         "An unknown field is an error. A field whose value is null is treated as omitted. foundry explain shows the same \
          texts, foundry schema prints them as JSON Schema, and foundry init writes a first manifest.",
     );
-    for field in Field::document(&schema).fields() {
+    for field in Field::document_root(&schema).child_fields() {
         page.control("SH", [field.name().to_uppercase().as_str()]);
         describe(&mut page, &field);
         fields(&mut page, &field);
@@ -39,7 +39,7 @@ pub(super) fn page() -> Page {
 
 /// All fields below one, each with its whole path.
 fn fields(page: &mut Roff, parent: &Field<'_>) {
-    for field in parent.fields() {
+    for field in parent.child_fields() {
         page.control("TP", []);
         page.text([bold(field.path.as_str()), roman(" "), italic(kind(&field))]);
         page.text(texts(&field));
@@ -57,12 +57,12 @@ fn describe(page: &mut Roff, field: &Field<'_>) {
 fn kind(field: &Field<'_>) -> String {
     let is_status = field.path.split('.').next() == Some("status");
     let required = if field.required && !is_status { ", required" } else { "" };
-    format!("{}{required}", field.kind())
+    format!("{}{required}", field.type_text())
 }
 
 fn texts(field: &Field<'_>) -> Vec<Inline> {
     let facts = field
-        .facts()
+        .list_facts()
         .into_iter()
         .flat_map(|(name, fact)| [roman(format!(" {}: ", capitalized(name))), bold(fact), roman(".")]);
     [roman(field.description())].into_iter().chain(facts).collect()

@@ -20,7 +20,7 @@ use crate::command;
 use crate::ui::Ui;
 use foundry_core::error::{Code, Error};
 use foundry_core::text::describe_io_error;
-use foundry_fetch::replace::put;
+use foundry_fetch::atomic_write::write_atomically;
 
 /// Write the man pages into a directory
 #[derive(Debug, Args)]
@@ -77,7 +77,11 @@ fn write_page(page: &Page, directory: &Path) -> io::Result<()> {
     let title = format!(".TH {title} {section} \"\" \"foundry {}\" \"foundry\"\n", env!("CARGO_PKG_VERSION"));
     let folder = directory.join(format!("man{section}"));
     fs::create_dir_all(&folder)?;
-    put(&folder.join(format!("{name}.{section}")), format!("{PREAMBLE}{title}{body}").as_bytes(), 0o644)
+    write_atomically(
+        &folder.join(format!("{name}.{section}")),
+        format!("{PREAMBLE}{title}{body}").as_bytes(),
+        0o644,
+    )
 }
 
 fn command_page(command: &Command) -> io::Result<Page> {

@@ -11,10 +11,10 @@ use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Body, BodyReader};
 
 use super::super::error::{Reason, TransferError};
-use super::super::location::Url;
 use super::super::reference::percent_encoded;
-use super::far::{RemoteOnlyResolver, is_near};
+use super::super::url::Url;
 use super::proxy::Proxies;
+use super::remote_resolver::{RemoteOnlyResolver, is_local_address};
 use foundry_core::text::describe_io_error;
 
 /// The most redirections that are followed.
@@ -116,7 +116,8 @@ impl Client {
             .timeout_recv_response(Some(settings.stall_timeout))
             .timeout_per_read(Some(settings.stall_timeout))
             .build();
-        let far = Agent::with_parts(config.clone(), DefaultConnector::default(), RemoteOnlyResolver::default());
+        let far =
+            Agent::with_parts(config.clone(), DefaultConnector::default(), RemoteOnlyResolver::default());
         Self { agent: config.into(), far, settings: Arc::new(settings) }
     }
 
@@ -125,28 +126,39 @@ impl Client {
     }
 
     /// Asks and waits for the beginning of the answer, through all redirections.
-    pub(super) fn send(&self, ask: &HttpRequest) -> Result<(ResponseHead, BodyReader<'static>), RequestFailure> {
+    pub(super) fn send_request(
+        &self,
+        ask: &HttpRequest,
+    ) -> Result<(ResponseHead, BodyReader<'static>), RequestFailure> {
         let mut url = ask.url.clone();
         let mut from: Option<Url> = None;
         for _ in 0..=REDIRECTS {
-            let answer = self.ask_at(&url, from.as_ref(), ask)?;
-            let Some(next) = leads_to(&url, &answer)? else {
+            let answer = self.request_once(&url, from.as_ref(), ask)?;
+            let Some(next) = redirect_target(&url, &answer)? else {
                 let (parts, body) = answer.into_parts();
-                let head = ResponseHead { status: parts.status.as_u16(), headers: parts.headers, found_at: url };
+                let head =
+                    ResponseHead { status: parts.status.as_u16(), headers: parts.headers, found_at: url };
                 return Ok((head, body.into_with_config().limit(u64::MAX).reader()));
             };
             from = Some(std::mem::replace(&mut url, next));
         }
         let error = TransferError::new(Reason::Answer, format!("cannot download {}", ask.url));
-        Err(RequestFailure::never(error.because(format!("it leads through more than {REDIRECTS} redirections"))))
+        Err(RequestFailure::without_retry(
+            error.because(format!("it leads through more than {REDIRECTS} redirections")),
+        ))
     }
 
     /// Asks at one address, to which another one may have led, and which may lead to another one.
-    fn ask_at(&self, url: &Url, from: Option<&Url>, ask: &HttpRequest) -> Result<Response<Body>, RequestFailure> {
+    fn request_once(
+        &self,
+        url: &Url,
+        from: Option<&Url>,
+        ask: &HttpRequest,
+    ) -> Result<Response<Body>, RequestFailure> {
         let uri = url.uri().clone();
         // A proxy looks the name up where it is, and may itself be on this machine.
-        let proxy = self.settings.proxies.of(url).filter(|proxy| !proxy.is_no_proxy(&uri));
-        let is_led = proxy.is_none() && from.is_some_and(|from| !from.may_lead_near(url));
+        let proxy = self.settings.proxies.for_url(url).filter(|proxy| !proxy.is_no_proxy(&uri));
+        let is_led = proxy.is_none() && from.is_some_and(|from| !from.may_redirect_locally(url));
         let agent = if is_led { &self.far } else { &self.agent };
         let mut request = if ask.head_only { agent.head(uri) } else { agent.get(uri) };
         // The bytes of the file itself are wanted, as their checksum is.
@@ -158,12 +170,14 @@ impl Client {
             request = request.header(*name, value);
         }
         request.config().proxy(proxy).build().call().map_err(|e| match (from, &e) {
-            (Some(from), ureq::Error::Io(io)) if is_near(io) => RequestFailure::never(led_near(from, url, io)),
-            _ => self.fault(url, &e),
+            (Some(from), ureq::Error::Io(io)) if is_local_address(io) => {
+                RequestFailure::without_retry(local_redirect_error(from, url, io))
+            }
+            _ => self.classify_error(url, &e),
         })
     }
 
-    fn fault(&self, url: &Url, error: &ureq::Error) -> RequestFailure {
+    fn classify_error(&self, url: &Url, error: &ureq::Error) -> RequestFailure {
         use ureq::Error as E;
         let failed = |reason, cause: String| {
             TransferError::new(reason, format!("cannot download {url}")).because(cause)
@@ -176,20 +190,24 @@ impl Client {
             E::HostNotFound => (Reason::Unreachable, "its host's name is not known".into(), Retry::IfBegun),
             E::Io(io) if is_refusal(io) => (Reason::Unreachable, describe_io_error(io), Retry::IfBegun),
             E::Io(io) if is_lookup(io) => (Reason::Unreachable, io.to_string(), Retry::Seldom),
-            E::Io(io) if is_tls(io) => return RequestFailure::never(untrusted(url, io.to_string())).at(url),
+            E::Io(io) if is_tls(io) => {
+                return RequestFailure::without_retry(certificate_error(url, io.to_string())).for_url(url);
+            }
             E::Io(io) => (Reason::Unreachable, describe_io_error(io), Retry::Soon),
             E::ConnectionFailed => (Reason::Unreachable, error.to_string(), Retry::IfBegun),
             E::ConnectProxyFailed(_) => (Reason::Unreachable, error.to_string(), Retry::IfBegun),
             // Who speaks no HTTP now speaks none in a second.
             E::Protocol(_) => (Reason::Answer, error.to_string(), Retry::IfBegun),
-            E::Tls(_) | E::Rustls(_) => return RequestFailure::never(untrusted(url, error.to_string())).at(url),
+            E::Tls(_) | E::Rustls(_) => {
+                return RequestFailure::without_retry(certificate_error(url, error.to_string())).for_url(url);
+            }
             other => (Reason::Answer, other.to_string(), Retry::Never),
         };
         RequestFailure { error: failed(reason, cause), again, at: Some(Box::new(url.clone())) }
     }
 
     /// A connection that broke while the content came.
-    pub(super) fn broken(&self, url: &Url, error: &io::Error) -> RequestFailure {
+    pub(super) fn broken_connection(&self, url: &Url, error: &io::Error) -> RequestFailure {
         let timeout = error.get_ref().and_then(|e| e.downcast_ref::<ureq::Error>());
         let cause = match timeout {
             Some(ureq::Error::Timeout(_)) => self.timeout_text(),
@@ -198,7 +216,7 @@ impl Client {
             _ => describe_io_error(error),
         };
         let error = TransferError::new(Reason::Unreachable, format!("cannot download {url}")).because(cause);
-        RequestFailure::soon(error).at(url)
+        RequestFailure::with_retry(error).for_url(url)
     }
 
     fn timeout_text(&self) -> String {
@@ -207,15 +225,15 @@ impl Client {
 }
 
 impl RequestFailure {
-    pub(super) fn never(error: TransferError) -> Self {
+    pub(super) fn without_retry(error: TransferError) -> Self {
         Self { error, again: Retry::Never, at: None }
     }
 
-    pub(super) fn soon(error: TransferError) -> Self {
+    pub(super) fn with_retry(error: TransferError) -> Self {
         Self { error, again: Retry::Soon, at: None }
     }
 
-    pub(super) fn at(mut self, url: &Url) -> Self {
+    pub(super) fn for_url(mut self, url: &Url) -> Self {
         self.at = Some(Box::new(url.clone()));
         self
     }
@@ -223,27 +241,27 @@ impl RequestFailure {
 
 impl From<TransferError> for RequestFailure {
     fn from(error: TransferError) -> Self {
-        Self::never(error)
+        Self::without_retry(error)
     }
 }
 
 /// Where a redirection leads (RFC 9110, 15.4). The library would follow any, and log in as the server says.
-fn leads_to(url: &Url, answer: &Response<Body>) -> Result<Option<Url>, TransferError> {
+fn redirect_target(url: &Url, answer: &Response<Body>) -> Result<Option<Url>, TransferError> {
     let location = answer.headers().get(LOCATION);
     match (answer.status().as_u16(), location) {
         (301 | 302 | 303 | 307 | 308, Some(location)) => {
-            url.led_to(&percent_encoded(location.as_bytes())).map(Some)
+            url.redirect_to(&percent_encoded(location.as_bytes())).map(Some)
         }
         _ => Ok(None),
     }
 }
 
-fn led_near(from: &Url, url: &Url, why: &io::Error) -> TransferError {
+fn local_redirect_error(from: &Url, url: &Url, why: &io::Error) -> TransferError {
     TransferError::new(Reason::Refused, format!("cannot download {from}"))
         .because(format!("it leads to {url}, whose name {why}"))
 }
 
-fn untrusted(url: &Url, cause: String) -> TransferError {
+fn certificate_error(url: &Url, cause: String) -> TransferError {
     TransferError::new(Reason::Unreachable, format!("cannot download {url}"))
         .because(cause)
         .hint("the certificate must be one that this machine trusts (package ca-certificates, SSL_CERT_FILE)")

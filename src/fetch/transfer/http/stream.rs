@@ -7,8 +7,8 @@ use std::thread;
 use ureq::BodyReader;
 
 use super::super::error::{Reason, TransferError};
-use super::super::pace::{RetryControl, TICK};
-use super::client::{HttpRequest, Client, RequestFailure, ResponseHead};
+use super::super::retry_control::{RetryControl, TICK};
+use super::client::{Client, HttpRequest, RequestFailure, ResponseHead};
 
 /// How many bytes are read at once, and how many such pieces wait for their reader: 2 MiB at most.
 const PIECE: usize = 128 * 1024;
@@ -30,7 +30,7 @@ pub(super) struct ResponseStream {
 
 impl ResponseStream {
     /// Asks.
-    pub(super) fn start(client: &Client, ask: HttpRequest) -> Result<Self, RequestFailure> {
+    pub(super) fn open(client: &Client, ask: HttpRequest) -> Result<Self, RequestFailure> {
         let (sender, messages) = sync_channel(PIECES);
         let client = client.clone();
         let no_thread = |e: std::io::Error| {
@@ -38,28 +38,32 @@ impl ResponseStream {
         };
         thread::Builder::new()
             .name("download".into())
-            .spawn(move || deliver(&client, &ask, &sender))
+            .spawn(move || run_request(&client, &ask, &sender))
             .map_err(no_thread)?;
         Ok(Self { messages, piece: Vec::new(), given: 0 })
     }
 
     /// Waits for the beginning of the answer.
-    pub(super) fn head(&mut self, pace: &dyn RetryControl) -> Result<ResponseHead, RequestFailure> {
-        match self.next(pace)? {
+    pub(super) fn receive_head(&mut self, pace: &dyn RetryControl) -> Result<ResponseHead, RequestFailure> {
+        match self.receive_message(pace)? {
             StreamMessage::Head(head) => Ok(head),
             StreamMessage::Fault(fault) => Err(fault),
-            StreamMessage::Bytes(_) | StreamMessage::End => Err(died()),
+            StreamMessage::Bytes(_) | StreamMessage::End => Err(thread_ended()),
         }
     }
 
     /// As [`Read::read`].
-    pub(super) fn read(&mut self, buffer: &mut [u8], pace: &dyn RetryControl) -> Result<usize, RequestFailure> {
+    pub(super) fn read(
+        &mut self,
+        buffer: &mut [u8],
+        pace: &dyn RetryControl,
+    ) -> Result<usize, RequestFailure> {
         if self.given == self.piece.len() {
-            match self.next(pace)? {
+            match self.receive_message(pace)? {
                 StreamMessage::Bytes(piece) => (self.piece, self.given) = (piece, 0),
                 StreamMessage::End => return Ok(0),
                 StreamMessage::Fault(fault) => return Err(fault),
-                StreamMessage::Head(_) => return Err(died()),
+                StreamMessage::Head(_) => return Err(thread_ended()),
             }
         }
         let read = buffer.len().min(self.piece.len() - self.given);
@@ -69,33 +73,33 @@ impl ResponseStream {
     }
 
     /// The thread's own timeouts see to it that something comes.
-    fn next(&self, pace: &dyn RetryControl) -> Result<StreamMessage, RequestFailure> {
+    fn receive_message(&self, pace: &dyn RetryControl) -> Result<StreamMessage, RequestFailure> {
         loop {
-            if pace.stopped() {
-                return Err(TransferError::stopped().into());
+            if pace.should_stop() {
+                return Err(TransferError::interrupted().into());
             }
             match self.messages.recv_timeout(TICK) {
                 Ok(message) => return Ok(message),
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return Err(died()),
+                Err(RecvTimeoutError::Disconnected) => return Err(thread_ended()),
             }
         }
     }
 }
 
-fn died() -> RequestFailure {
-    RequestFailure::never(TransferError::new(Reason::Local, "the download ended unexpectedly"))
+fn thread_ended() -> RequestFailure {
+    RequestFailure::without_retry(TransferError::new(Reason::Local, "the download ended unexpectedly"))
 }
 
 /// Sends the data until the receiver is gone.
-fn deliver(client: &Client, ask: &HttpRequest, to: &SyncSender<StreamMessage>) {
-    let last = match client.send(ask) {
+fn run_request(client: &Client, ask: &HttpRequest, to: &SyncSender<StreamMessage>) {
+    let last = match client.send_request(ask) {
         Err(fault) => StreamMessage::Fault(fault),
         Ok((head, body)) => {
             if to.send(StreamMessage::Head(head)).is_err() {
                 return;
             }
-            match pass_on(client, ask, body, to) {
+            match forward_body(client, ask, body, to) {
                 Some(last) => last,
                 None => return,
             }
@@ -106,7 +110,7 @@ fn deliver(client: &Client, ask: &HttpRequest, to: &SyncSender<StreamMessage>) {
 }
 
 /// The last message, or `None` if the receiver is gone.
-fn pass_on(
+fn forward_body(
     client: &Client,
     ask: &HttpRequest,
     mut body: BodyReader<'static>,
@@ -118,7 +122,7 @@ fn pass_on(
             Ok(0) => return Some(StreamMessage::End),
             Ok(read) => to.send(StreamMessage::Bytes(buffer[..read].to_vec())).ok()?,
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(e) => return Some(StreamMessage::Fault(client.broken(&ask.url, &e))),
+            Err(e) => return Some(StreamMessage::Fault(client.broken_connection(&ask.url, &e))),
         }
     }
 }

@@ -53,38 +53,40 @@ impl ManifestWriter {
     /// The manifest.
     pub fn to_yaml(&self, head: &str) -> String {
         let mut page = CommentedYaml::new(head);
-        page.line(0, &format!("apiVersion: {API_VERSION}"));
-        page.line(0, &format!("kind: {KIND}"));
-        page.line(0, "metadata:");
-        page.field(1, "metadata.name", &self.name);
-        page.line(0, "spec:");
-        page.field(1, "spec.vcpus", self.vcpus);
-        page.field(1, "spec.memoryGiB", self.memory_gib);
-        page.head(1, "spec.bootDisk");
-        page.field(2, "spec.bootDisk.sizeGiB", self.disk_gib);
-        page.field(2, "spec.bootDisk.image", &self.image);
-        page.head(1, "spec.networkInterfaces");
-        self.interface(&mut page);
+        page.write_line(0, &format!("apiVersion: {API_VERSION}"));
+        page.write_line(0, &format!("kind: {KIND}"));
+        page.write_line(0, "metadata:");
+        page.write_field(1, "metadata.name", &self.name);
+        page.write_line(0, "spec:");
+        page.write_field(1, "spec.vcpus", self.vcpus);
+        page.write_field(1, "spec.memoryGiB", self.memory_gib);
+        page.write_head(1, "spec.bootDisk");
+        page.write_field(2, "spec.bootDisk.sizeGiB", self.disk_gib);
+        page.write_field(2, "spec.bootDisk.image", &self.image);
+        page.write_head(1, "spec.networkInterfaces");
+        self.write_interface(&mut page);
         if !self.ssh_keys.is_empty() {
-            page.head(1, "spec.cloudInit");
-            page.list(2, "spec.cloudInit.sshAuthorizedKeys", &self.ssh_keys);
+            page.write_head(1, "spec.cloudInit");
+            page.write_list(2, "spec.cloudInit.sshAuthorizedKeys", &self.ssh_keys);
         }
         page.text
     }
 
-    fn interface(&self, page: &mut CommentedYaml) {
+    fn write_interface(&self, page: &mut CommentedYaml) {
         const PATH: &str = "spec.networkInterfaces";
         match &self.link {
-            InterfaceTemplate::Network(network) => page.line(2, &format!("- network: {}", scalar(network))),
+            InterfaceTemplate::Network(network) => {
+                page.write_line(2, &format!("- network: {}", one_line_yaml(network)))
+            }
             InterfaceTemplate::Bridge { bridge, ip, gateway, dns } => {
-                page.line(2, &format!("- bridge: {}", scalar(bridge)));
-                page.field(3, &format!("{PATH}.ip"), ip.to_string());
+                page.write_line(2, &format!("- bridge: {}", one_line_yaml(bridge)));
+                page.write_field(3, &format!("{PATH}.ip"), ip.to_string());
                 match gateway {
-                    Some(gateway) => page.field(3, &format!("{PATH}.gateway"), gateway.to_string()),
-                    None => page.field(3, &format!("{PATH}.defaultRoute"), false),
+                    Some(gateway) => page.write_field(3, &format!("{PATH}.gateway"), gateway.to_string()),
+                    None => page.write_field(3, &format!("{PATH}.defaultRoute"), false),
                 }
                 if !dns.is_empty() {
-                    page.list(3, &format!("{PATH}.dnsServers"), dns);
+                    page.write_list(3, &format!("{PATH}.dnsServers"), dns);
                 }
             }
         }
@@ -99,36 +101,36 @@ struct CommentedYaml {
 
 impl CommentedYaml {
     fn new(head: &str) -> Self {
-        Self { schema: schema::document(), text: head.into() }
+        Self { schema: schema::document_schema(), text: head.into() }
     }
 
-    fn line(&mut self, depth: usize, line: &str) {
+    fn write_line(&mut self, depth: usize, line: &str) {
         // Writing to a string cannot fail.
         let _ = writeln!(self.text, "{:indent$}{line}", "", indent = depth * 2);
     }
 
     /// A field and its value, below what the field means.
-    fn field(&mut self, depth: usize, path: &str, value: impl serde::Serialize) {
-        self.comment(depth, path);
-        self.line(depth, &format!("{}: {}", last(path), scalar(value)));
+    fn write_field(&mut self, depth: usize, path: &str, value: impl serde::Serialize) {
+        self.write_comment(depth, path);
+        self.write_line(depth, &format!("{}: {}", last_name(path), one_line_yaml(value)));
     }
 
     /// A field whose value is in the lines that follow.
-    fn head(&mut self, depth: usize, path: &str) {
-        self.comment(depth, path);
-        self.line(depth, &format!("{}:", last(path)));
+    fn write_head(&mut self, depth: usize, path: &str) {
+        self.write_comment(depth, path);
+        self.write_line(depth, &format!("{}:", last_name(path)));
     }
 
-    fn list(&mut self, depth: usize, path: &str, values: &[impl serde::Serialize]) {
-        self.head(depth, path);
-        values.iter().for_each(|value| self.line(depth + 1, &format!("- {}", scalar(value))));
+    fn write_list(&mut self, depth: usize, path: &str, values: &[impl serde::Serialize]) {
+        self.write_head(depth, path);
+        values.iter().for_each(|value| self.write_line(depth + 1, &format!("- {}", one_line_yaml(value))));
     }
 
-    fn comment(&mut self, depth: usize, path: &str) {
+    fn write_comment(&mut self, depth: usize, path: &str) {
         // A path that is no field would have no comment; a test sees that each has one.
         let text = Field::find(&self.schema, path).map(|field| field.description().to_owned());
         for line in wrap_words(&text.unwrap_or_default(), COLUMNS - depth * 2) {
-            self.line(depth, &format!("# {line}"));
+            self.write_line(depth, &format!("# {line}"));
         }
     }
 }
@@ -136,11 +138,11 @@ impl CommentedYaml {
 /// How wide a line of a comment is.
 const COLUMNS: usize = 98;
 
-fn last(path: &str) -> &str {
+fn last_name(path: &str) -> &str {
     path.rsplit('.').next().unwrap_or(path)
 }
 
 /// A value in one line of YAML, whatever it holds.
-fn scalar(value: impl serde::Serialize) -> String {
+fn one_line_yaml(value: impl serde::Serialize) -> String {
     yaml::write(&value).unwrap_or_default().trim_end().to_owned()
 }

@@ -60,30 +60,30 @@ enum TableKind {
 }
 
 impl TableKind {
-    fn read(self, bytes: &[u8], found: &mut ExtentState) {
+    fn read_table(self, bytes: &[u8], found: &mut ExtentState) {
         match self {
-            Self::Qcow2(layout, part) => layout.read(part, bytes, found),
-            Self::TwoLevels(layout, level) => layout.read(level, bytes, found),
-            Self::Blocks(layout) => layout.read(bytes, found),
-            Self::Vhdx(part) => part.read(bytes, found),
+            Self::Qcow2(layout, part) => layout.read_table(part, bytes, found),
+            Self::TwoLevels(layout, level) => layout.read_table(level, bytes, found),
+            Self::Blocks(layout) => layout.read_table(bytes, found),
+            Self::Vhdx(part) => part.read_table(bytes, found),
         }
     }
 }
 
 impl ExtentState {
     /// Something of the image lies there.
-    fn has(&mut self, offset: u64, length: u64) {
+    fn add_range(&mut self, offset: u64, length: u64) {
         self.end = self.end.max(offset.saturating_add(length));
     }
 
     /// A table of the image lies there.
-    fn table(&mut self, offset: u64, length: u64, kind: TableKind) {
-        self.has(offset, length);
-        self.table_in_part(offset, length, kind);
+    fn add_table(&mut self, offset: u64, length: u64, kind: TableKind) {
+        self.add_range(offset, length);
+        self.add_partial_table(offset, length, kind);
     }
 
     /// A table begins there, of which the file need not hold all.
-    fn table_in_part(&mut self, offset: u64, length: u64, kind: TableKind) {
+    fn add_partial_table(&mut self, offset: u64, length: u64, kind: TableKind) {
         if (1..=LONGEST_TABLE).contains(&length) && self.tables.len() < MOST_TABLES {
             self.tables.push((offset, Table { length, kind, bytes: Vec::new() }));
         }
@@ -92,26 +92,26 @@ impl ExtentState {
 
 impl ImageExtent {
     /// What the beginning says.
-    pub fn of(image: &DiskImage, head: &[u8]) -> Self {
+    pub fn from_header(image: &DiskImage, head: &[u8]) -> Self {
         let mut found = ExtentState::default();
         match image {
-            DiskImage::Qcow2(header) => qcow2::begin(header, head, &mut found),
+            DiskImage::Qcow2(header) => qcow2::read_header(header, head, &mut found),
             DiskImage::Raw => found.end = raw::least_length(head),
             DiskImage::Foreign(foreign) => match foreign.format {
-                ForeignFormat::Vmdk => two_levels::vmdk(head, &mut found),
-                ForeignFormat::Qed => two_levels::qed(head, &mut found),
-                ForeignFormat::Qcow => two_levels::qcow(head, &mut found),
-                ForeignFormat::Vdi => block_maps::vdi(head, &mut found),
-                ForeignFormat::Vhd => block_maps::vhd(head, &mut found),
-                ForeignFormat::Parallels => block_maps::parallels(head, &mut found),
-                ForeignFormat::Vhdx => vhdx::begin(&mut found),
+                ForeignFormat::Vmdk => two_levels::read_vmdk_header(head, &mut found),
+                ForeignFormat::Qed => two_levels::read_qed_header(head, &mut found),
+                ForeignFormat::Qcow => two_levels::read_qcow_header(head, &mut found),
+                ForeignFormat::Vdi => block_maps::read_vdi_header(head, &mut found),
+                ForeignFormat::Vhd => block_maps::read_vhd_header(head, &mut found),
+                ForeignFormat::Parallels => block_maps::read_parallels_header(head, &mut found),
+                ForeignFormat::Vhdx => vhdx::read_header(&mut found),
                 ForeignFormat::Luks => {}
             },
             DiskImage::NoDisk(_) | DiskImage::Unknown => {}
         }
         let mut reach = Self { found, ahead: BTreeMap::new(), missed: Vec::new() };
-        reach.take_up();
-        reach.see(0, head);
+        reach.queue_tables();
+        reach.feed_bytes(0, head);
         reach
     }
 
@@ -121,22 +121,22 @@ impl ImageExtent {
     }
 
     /// What a guest would see, where the image says it.
-    pub fn disk(&self) -> Option<u64> {
+    pub fn disk_size(&self) -> Option<u64> {
         self.found.disk
     }
 
     /// Bytes pass by, each behind those before.
-    pub fn see(&mut self, at: u64, bytes: &[u8]) {
+    pub fn feed_bytes(&mut self, at: u64, bytes: &[u8]) {
         let end = at.saturating_add(bytes.len() as u64);
-        self.pass(at, end, |table, from, to| {
+        self.feed_tables(at, end, |table, from, to| {
             let place = |offset: u64| usize::try_from(offset - at).unwrap_or(usize::MAX);
             table.bytes.extend_from_slice(bytes.get(place(from)..place(to)).unwrap_or_default());
         });
     }
 
     /// A hole passes by.
-    pub fn see_hole(&mut self, at: u64, length: u64) {
-        self.pass(at, at.saturating_add(length), |table, from, to| {
+    pub fn feed_hole(&mut self, at: u64, length: u64) {
+        self.feed_tables(at, at.saturating_add(length), |table, from, to| {
             // No entry of a table that is all zeros names anything.
             if !(table.bytes.is_empty() && to - from == table.length) {
                 table.bytes.resize(table.bytes.len() + usize::try_from(to - from).unwrap_or(0), 0);
@@ -144,7 +144,7 @@ impl ImageExtent {
         });
     }
 
-    fn pass(&mut self, at: u64, end: u64, add: impl Fn(&mut Table, u64, u64)) {
+    fn feed_tables(&mut self, at: u64, end: u64, add: impl Fn(&mut Table, u64, u64)) {
         while let Some(entry) = self.ahead.first_entry().filter(|entry| entry.key().0 < end) {
             let ((next, start), mut table) = entry.remove_entry();
             if next < at {
@@ -158,13 +158,13 @@ impl ImageExtent {
                 self.ahead.insert((until, start), table);
                 continue;
             }
-            table.kind.read(&table.bytes, &mut self.found);
-            self.take_up();
+            table.kind.read_table(&table.bytes, &mut self.found);
+            self.queue_tables();
         }
     }
 
     /// Takes up the tables that were named. One place is one table.
-    fn take_up(&mut self) {
+    fn queue_tables(&mut self) {
         for (offset, table) in std::mem::take(&mut self.found.tables) {
             // Behind the largest offset of any file is nothing.
             if self.ahead.len() + self.missed.len() < MOST_TABLES && i64::try_from(offset).is_ok() {
@@ -178,7 +178,7 @@ impl ImageExtent {
     ///
     /// # Errors
     /// Those of `read`.
-    pub fn complete<E>(
+    pub fn read_missing_tables<E>(
         &mut self,
         length: u64,
         mut read: impl FnMut(u64, &mut [u8]) -> Result<(), E>,
@@ -191,8 +191,8 @@ impl ImageExtent {
             }
             let mut bytes = vec![0; usize::try_from(table.length).unwrap_or(0)];
             read(start, &mut bytes)?;
-            table.kind.read(&bytes, &mut self.found);
-            self.take_up();
+            table.kind.read_table(&bytes, &mut self.found);
+            self.queue_tables();
         }
     }
 }

@@ -6,7 +6,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::error::TransferError;
-use super::pace::{RetryControl, TICK};
+use super::retry_control::{RetryControl, TICK};
 use super::sparse::SparseFile;
 use crate::content::Content;
 
@@ -19,11 +19,11 @@ pub(super) struct InterruptibleFile<'a> {
 
 impl InterruptibleFile<'_> {
     /// Returns when there is something to read, or the end. A regular file always has one or the other.
-    fn wait(&self) -> io::Result<()> {
+    fn wait_for_data(&self) -> io::Result<()> {
         let tick = Timespec { tv_sec: 0, tv_nsec: i64::from(TICK.subsec_nanos()) };
         loop {
-            if self.pace.stopped() {
-                return Err(TransferError::stopped().into());
+            if self.pace.should_stop() {
+                return Err(TransferError::interrupted().into());
             }
             match poll(&mut [PollFd::new(&self.file, PollFlags::IN)], Some(&tick)) {
                 Ok(0) | Err(Errno::INTR) => {}
@@ -38,7 +38,7 @@ impl Read for InterruptibleFile<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             if !self.file.is_regular() {
-                self.wait()?;
+                self.wait_for_data()?;
             }
             match self.file.read(buffer) {
                 // What was there has been read by somebody else who has it open.

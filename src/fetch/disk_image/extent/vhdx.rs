@@ -1,7 +1,7 @@
 //! VHDX ("MS-VHDX", 2.2 to 2.6): a table of regions, of which one is the table of blocks and one says how large they are.
 
 use super::{ExtentState, TableKind, le64_entries};
-use crate::disk_image::{array, has, le32, le64};
+use crate::disk_image::{bytes_at, has_bytes, read_le32, read_le64};
 
 /// Where the first of two equal tables of regions is, and its length.
 const REGIONS: u64 = 192 << 10;
@@ -29,12 +29,12 @@ pub(super) enum VhdxTable {
     },
 }
 
-pub(super) fn begin(found: &mut ExtentState) {
-    found.table(REGIONS, REGIONS_LENGTH, TableKind::Vhdx(VhdxTable::Regions));
+pub(super) fn read_header(found: &mut ExtentState) {
+    found.add_table(REGIONS, REGIONS_LENGTH, TableKind::Vhdx(VhdxTable::Regions));
 }
 
 impl VhdxTable {
-    pub(super) fn read(self, bytes: &[u8], found: &mut ExtentState) {
+    pub(super) fn read_table(self, bytes: &[u8], found: &mut ExtentState) {
         match self {
             Self::Regions => read_regions(bytes, found),
             Self::Metadata { blocks } => read_metadata(bytes, blocks, found),
@@ -44,30 +44,30 @@ impl VhdxTable {
 }
 
 fn read_regions(bytes: &[u8], found: &mut ExtentState) {
-    let count = le32(bytes, 8).unwrap_or_default() as usize;
+    let count = read_le32(bytes, 8).unwrap_or_default() as usize;
     let entries = bytes.get(16..).unwrap_or_default().as_chunks::<32>().0.iter().take(count);
     let place = |id: [u8; 16]| {
         let entry = entries.clone().find(|entry| entry[..16] == id)?;
-        Some((le64(entry, 16)?, u64::from(le32(entry, 24)?)))
+        Some((read_le64(entry, 16)?, u64::from(read_le32(entry, 24)?)))
     };
     if let (true, Some(blocks), Some((offset, length))) =
-        (has(bytes, 0, b"regi"), place(BLOCKS), place(METADATA))
+        (has_bytes(bytes, 0, b"regi"), place(BLOCKS), place(METADATA))
     {
-        found.has(blocks.0, blocks.1);
-        found.table(offset, length, TableKind::Vhdx(VhdxTable::Metadata { blocks }));
+        found.add_range(blocks.0, blocks.1);
+        found.add_table(offset, length, TableKind::Vhdx(VhdxTable::Metadata { blocks }));
     }
 }
 
 fn read_metadata(bytes: &[u8], blocks: (u64, u64), found: &mut ExtentState) {
-    let count = usize::from(array::<2>(bytes, 10).map_or(0, u16::from_le_bytes));
+    let count = usize::from(bytes_at::<2>(bytes, 10).map_or(0, u16::from_le_bytes));
     let entries = bytes.get(32..).unwrap_or_default().as_chunks::<32>().0.iter().take(count);
     let item = |id: [u8; 16]| {
         let entry = entries.clone().find(|entry| entry[..16] == id)?;
-        Some(le32(entry, 16)? as usize)
+        Some(read_le32(entry, 16)? as usize)
     };
-    found.disk = item(DISK_SIZE).and_then(|at| le64(bytes, at));
-    let block = item(FILE_PARAMETERS).and_then(|at| le32(bytes, at)).map_or(0, u64::from);
-    let sector = item(SECTOR_SIZE).and_then(|at| le32(bytes, at)).map_or(0, u64::from);
+    found.disk = item(DISK_SIZE).and_then(|at| read_le64(bytes, at));
+    let block = item(FILE_PARAMETERS).and_then(|at| read_le32(bytes, at)).map_or(0, u64::from);
+    let sector = item(SECTOR_SIZE).and_then(|at| read_le32(bytes, at)).map_or(0, u64::from);
     if block == 0 || sector == 0 {
         return;
     }
@@ -76,14 +76,14 @@ fn read_metadata(bytes: &[u8], blocks: (u64, u64), found: &mut ExtentState) {
     let disk = found.disk.unwrap_or_default().div_ceil(block);
     let entries = disk.saturating_add(disk.saturating_sub(1) / ratio);
     let length = entries.saturating_mul(8).min(blocks.1);
-    found.table(blocks.0, length, TableKind::Vhdx(VhdxTable::Blocks { block, ratio }));
+    found.add_table(blocks.0, length, TableKind::Vhdx(VhdxTable::Blocks { block, ratio }));
 }
 
 fn read_blocks(bytes: &[u8], block: u64, ratio: u64, found: &mut ExtentState) {
     for (i, entry) in (0u64..).zip(le64_entries(bytes)) {
         let is_bitmap = i % (ratio + 1) == ratio;
         if !is_bitmap && PRESENT.contains(&(entry & 7)) {
-            found.has(entry >> 20 << 20, block);
+            found.add_range(entry >> 20 << 20, block);
         }
     }
 }

@@ -5,42 +5,42 @@ use std::io::{self, Read, Take};
 
 use super::cache::{Cache, CachedDownload, DownloadRecord, PartialDownload};
 use super::error::{Reason, TransferError};
-use super::http::{Download, RemoteFile, FileFreshness, look};
-use super::location::Url;
-use super::{Algorithm, DigestCheck, Opened, TransferOptions, SparseFile, downloaded};
+use super::http::{Download, FileFreshness, RemoteFile, check_freshness};
+use super::url::Url;
+use super::{Algorithm, DigestCheck, Opened, SparseFile, TransferOptions, open_download};
 use crate::content::Content;
 
 /// Opens an address, with what is kept of it.
-pub(super) fn open<'a>(
+pub(super) fn open_cached<'a>(
     cache: &Cache,
     url: &Url,
     name: String,
     options: TransferOptions<'a>,
 ) -> Result<Opened<'a>, TransferError> {
-    if let Some(kept) = cache.kept(url)
+    if let Some(kept) = cache.find_download(url)
         && is_current(&kept, url, options)?
     {
-        return from_cache(kept, url, name, options);
+        return open_from_cache(kept, url, name, options);
     }
     // What is kept has a digest, by which a later run knows that it is still whole.
     let check = match options.check {
         DigestCheck::Nothing => &DigestCheck::Note(Algorithm::Sha256),
         check => check,
     };
-    let Some(part) = cache.part(url)? else {
+    let Some(part) = cache.open_partial(url)? else {
         let download = Download::open(options.client, url, options.pace, check.is_expected())?;
-        let found = download.found();
-        return downloaded(download, found, name, check, None);
+        let found = download.remote_file();
+        return open_download(download, found, name, check, None);
     };
     let source = ResumedDownload::open(&part, url, options)?;
-    let found = source.rest.found();
+    let found = source.rest.remote_file();
     let mut note = DownloadRecord::new(url, &found.validators);
     // So that a part is known to be of what is expected the next time, whatever the server says.
     if let DigestCheck::Expect(digest) = check {
         note.digest = Some(digest.clone());
     }
-    let keep = cache.keep(url, part, note, source.there())?;
-    downloaded(source, found, name, check, Some(Box::new(keep)))
+    let keep = cache.start_writing(url, part, note, source.bytes_present())?;
+    open_download(source, found, name, check, Some(Box::new(keep)))
 }
 
 /// Whether nothing newer can be meant: it has the very digest that is asked for, or the server says so.
@@ -51,7 +51,7 @@ fn is_current(kept: &CachedDownload, url: &Url, options: TransferOptions<'_>) ->
     if kept.note.validators.is_empty() {
         return Ok(false);
     }
-    Ok(look(options.client, url, &kept.note.validators, options.pace)? == FileFreshness::Unchanged)
+    Ok(check_freshness(options.client, url, &kept.note.validators, options.pace)? == FileFreshness::Unchanged)
 }
 
 /// Whether a note is about the very bytes that are asked for.
@@ -59,7 +59,7 @@ fn is_expected(check: &DigestCheck, note: &DownloadRecord) -> bool {
     matches!((check, &note.digest), (DigestCheck::Expect(expected), Some(digest)) if expected == digest)
 }
 
-fn from_cache<'a>(
+fn open_from_cache<'a>(
     kept: CachedDownload,
     url: &Url,
     name: String,
@@ -72,7 +72,7 @@ fn from_cache<'a>(
     let file = SparseFile::open(&kept.path)?;
     let (validators, length) = (kept.note.validators.clone(), kept.note.length);
     let found = RemoteFile { length, validators, found_at: url.clone() };
-    let mut opened = downloaded(file, found, name, &check, Some(Box::new(kept)))?;
+    let mut opened = open_download(file, found, name, &check, Some(Box::new(kept)))?;
     opened.from_cache = true;
     Ok(opened)
 }
@@ -90,8 +90,8 @@ impl<'a> ResumedDownload<'a> {
         let known = part.note.as_ref().map(|note| note.validators.clone());
         if let Some(validators) = known.filter(|known| expected || known.can_resume()) {
             let (client, pace, length) = (options.client, options.pace, part.length);
-            match Download::open_behind(client, url, pace, length, validators, expected) {
-                Ok(rest) => return Self::behind(part, rest),
+            match Download::open_after(client, url, pace, length, validators, expected) {
+                Ok(rest) => return Self::after_part(part, rest),
                 Err(e) if e.reason() == Reason::Changed => {}
                 Err(e) => return Err(e),
             }
@@ -99,14 +99,14 @@ impl<'a> ResumedDownload<'a> {
         Ok(Self { part: None, rest: Download::open(options.client, url, options.pace, verified)? })
     }
 
-    fn behind(part: &PartialDownload, rest: Download<'a>) -> Result<Self, TransferError> {
+    fn after_part(part: &PartialDownload, rest: Download<'a>) -> Result<Self, TransferError> {
         let name = part.path.display().to_string();
         let file = File::open(&part.path).map_err(|e| TransferError::from_io(e, &name))?;
         Ok(Self { part: Some(file.take(part.length)), rest })
     }
 
     /// How many bytes are here.
-    fn there(&self) -> u64 {
+    fn bytes_present(&self) -> u64 {
         self.part.as_ref().map_or(0, Take::limit)
     }
 }

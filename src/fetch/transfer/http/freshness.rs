@@ -1,9 +1,9 @@
 //! Asks about a file on a server, without its content.
 
 use super::super::error::TransferError;
-use super::super::location::Url;
-use super::super::pace::RetryControl;
-use super::client::{HttpRequest, Client, RequestFailure, ResponseHead};
+use super::super::retry_control::RetryControl;
+use super::super::url::Url;
+use super::client::{Client, HttpRequest, RequestFailure, ResponseHead};
 use super::download::{Download, RemoteFile};
 use super::headers::content_length;
 use super::stream::ResponseStream;
@@ -26,19 +26,24 @@ pub enum FileFreshness {
 ///
 /// # Errors
 /// As [`Download::open`].
-pub fn look(client: &Client, url: &Url, known: &Validators, pace: &dyn RetryControl) -> Result<FileFreshness, TransferError> {
+pub fn check_freshness(
+    client: &Client,
+    url: &Url,
+    known: &Validators,
+    pace: &dyn RetryControl,
+) -> Result<FileFreshness, TransferError> {
     let mut download = Download::new(client, url, pace, false);
-    let known = &known.clone().usable();
+    let known = &known.clone().only_usable();
     let mut head_only = true;
     loop {
-        match ask_whether(&download, known, head_only) {
+        match ask_server(&download, known, head_only) {
             Ok(head) if head_only && !says_enough(&head) => head_only = false,
-            Ok(head) => match verdict(&download, known, &head) {
+            Ok(head) => match judge_answer(&download, known, &head) {
                 Ok(fresh) => return Ok(fresh),
-                Err(fault) => download.pause(fault)?,
+                Err(fault) => download.wait_for_retry(fault)?,
             },
             Err(fault) => {
-                download.pause(fault)?;
+                download.wait_for_retry(fault)?;
                 head_only = false;
             }
         }
@@ -46,10 +51,14 @@ pub fn look(client: &Client, url: &Url, known: &Validators, pace: &dyn RetryCont
 }
 
 fn says_enough(head: &ResponseHead) -> bool {
-    head.status == 304 || (head.status == 200 && !Validators::of(&head.headers).is_empty())
+    head.status == 304 || (head.status == 200 && !Validators::from_headers(&head.headers).is_empty())
 }
 
-fn ask_whether(download: &Download<'_>, known: &Validators, head_only: bool) -> Result<ResponseHead, RequestFailure> {
+fn ask_server(
+    download: &Download<'_>,
+    known: &Validators,
+    head_only: bool,
+) -> Result<ResponseHead, RequestFailure> {
     let mut headers = Vec::new();
     if let Some(etag) = &known.etag {
         headers.push(("If-None-Match", etag.clone()));
@@ -58,19 +67,23 @@ fn ask_whether(download: &Download<'_>, known: &Validators, head_only: bool) -> 
         headers.push(("If-Modified-Since", date.clone()));
     }
     let ask = HttpRequest { head_only, url: download.url.clone(), headers };
-    ResponseStream::start(&download.client, ask)?.head(download.pace)
+    ResponseStream::open(&download.client, ask)?.receive_head(download.pace)
 }
 
-fn verdict(download: &Download<'_>, known: &Validators, head: &ResponseHead) -> Result<FileFreshness, RequestFailure> {
-    let now = Validators::of(&head.headers);
+fn judge_answer(
+    download: &Download<'_>,
+    known: &Validators,
+    head: &ResponseHead,
+) -> Result<FileFreshness, RequestFailure> {
+    let now = Validators::from_headers(&head.headers);
     match head.status {
         304 => Ok(FileFreshness::Unchanged),
-        200 if known.unchanged(&now) => Ok(FileFreshness::Unchanged),
+        200 if known.is_unchanged(&now) => Ok(FileFreshness::Unchanged),
         200 => Ok(FileFreshness::Changed(RemoteFile {
             length: content_length(&head.headers),
             validators: now,
             found_at: head.found_at.clone(),
         })),
-        _ => Err(download.refusal(head)),
+        _ => Err(download.refusal_failure(head)),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{ExtentState, TableKind, be64_entries};
 use crate::disk_image::qcow2::Qcow2;
-use crate::disk_image::{be32, be64};
+use crate::disk_image::{read_be32, read_be64};
 
 /// An entry's offset of a table or a cluster: bits 9 to 55.
 const OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
@@ -35,9 +35,9 @@ pub(super) enum Qcow2Table {
     Block { from: u64 },
 }
 
-pub(super) fn begin(header: &Qcow2, head: &[u8], found: &mut ExtentState) {
-    let field = |at| be64(head, at).unwrap_or_default();
-    let small = |at| u64::from(be32(head, at).unwrap_or_default());
+pub(super) fn read_header(header: &Qcow2, head: &[u8], found: &mut ExtentState) {
+    let field = |at| read_be64(head, at).unwrap_or_default();
+    let small = |at| u64::from(read_be32(head, at).unwrap_or_default());
     let order = if header.version == 2 { 4 } else { small(96).min(6) };
     let layout = Qcow2Layout {
         cluster: header.cluster_size.0,
@@ -47,18 +47,18 @@ pub(super) fn begin(header: &Qcow2, head: &[u8], found: &mut ExtentState) {
     };
     found.disk = Some(layout.disk);
     let kind = |part| TableKind::Qcow2(layout, part);
-    found.table(field(40), small(36).saturating_mul(8), kind(Qcow2Table::First));
+    found.add_table(field(40), small(36).saturating_mul(8), kind(Qcow2Table::First));
     let (counts, clusters) = (field(48), small(56));
     // Only the first of its clusters has to be there in full.
-    found.has(counts, clusters.min(1) * 512);
+    found.add_range(counts, clusters.min(1) * 512);
     // The clusters of a snapshot are in no table but its own.
     if header.snapshots > 0 {
-        found.table_in_part(counts, clusters.saturating_mul(layout.cluster), kind(Qcow2Table::Counts));
+        found.add_partial_table(counts, clusters.saturating_mul(layout.cluster), kind(Qcow2Table::Counts));
     }
 }
 
 impl Qcow2Layout {
-    pub(super) fn read(self, part: Qcow2Table, bytes: &[u8], found: &mut ExtentState) {
+    pub(super) fn read_table(self, part: Qcow2Table, bytes: &[u8], found: &mut ExtentState) {
         match part {
             Qcow2Table::First => self.read_first(bytes, found),
             Qcow2Table::Second { from } => self.read_second(from, bytes, found),
@@ -73,59 +73,62 @@ impl Qcow2Layout {
 
     fn read_first(self, bytes: &[u8], found: &mut ExtentState) {
         let covered = (self.cluster / self.entry_length()).saturating_mul(self.cluster);
-        for (entry, from) in be64_entries(bytes).zip(steps(covered)).filter(|(_, from)| *from < self.disk) {
-            self.cluster_table(entry & OFFSET, Qcow2Table::Second { from }, found);
+        for (entry, from) in
+            be64_entries(bytes).zip(multiples_of(covered)).filter(|(_, from)| *from < self.disk)
+        {
+            self.add_cluster_table(entry & OFFSET, Qcow2Table::Second { from }, found);
         }
     }
 
     /// QEMU reads no table that is not at the border of a cluster.
-    fn cluster_table(self, offset: u64, part: Qcow2Table, found: &mut ExtentState) {
+    fn add_cluster_table(self, offset: u64, part: Qcow2Table, found: &mut ExtentState) {
         if offset > 0 && offset.is_multiple_of(self.cluster) {
-            found.table(offset, self.cluster, TableKind::Qcow2(self, part));
+            found.add_table(offset, self.cluster, TableKind::Qcow2(self, part));
         }
     }
 
     fn read_second(self, from: u64, bytes: &[u8], found: &mut ExtentState) {
         let length = usize::try_from(self.entry_length()).unwrap_or(8);
-        for (entry, step) in bytes.chunks_exact(length).zip(steps(self.cluster)) {
+        for (entry, step) in bytes.chunks_exact(length).zip(multiples_of(self.cluster)) {
             let place = from.saturating_add(step);
             if place >= self.disk {
                 break;
             }
-            let cluster = be64(entry, 0).unwrap_or_default();
+            let cluster = read_be64(entry, 0).unwrap_or_default();
             if cluster & COMPRESSED != 0 {
-                self.compressed(cluster, found);
+                self.add_compressed(cluster, found);
             } else if cluster & OFFSET != 0 {
-                let parts = if self.extended { self.extended_parts(entry) } else { self.whole(cluster) };
-                found.has(cluster & OFFSET, parts.min(self.disk - place));
+                let parts =
+                    if self.extended { self.extended_data_length(entry) } else { self.data_length(cluster) };
+                found.add_range(cluster & OFFSET, parts.min(self.disk - place));
             }
         }
     }
 
     /// How much of a cluster is data.
-    fn whole(self, entry: u64) -> u64 {
+    fn data_length(self, entry: u64) -> u64 {
         if entry & ZERO == 0 { self.cluster } else { 0 }
     }
 
     /// Up to the last part that is allocated.
-    fn extended_parts(self, entry: &[u8]) -> u64 {
-        let allocated = be64(entry, 8).unwrap_or_default() as u32;
+    fn extended_data_length(self, entry: &[u8]) -> u64 {
+        let allocated = read_be64(entry, 8).unwrap_or_default() as u32;
         u64::from(u32::BITS - allocated.leading_zeros()) * (self.cluster / SUBCLUSTERS)
     }
 
     /// A byte offset, and behind it how many sectors more than its first it takes.
-    fn compressed(self, entry: u64, found: &mut ExtentState) {
+    fn add_compressed(self, entry: u64, found: &mut ExtentState) {
         let sector_bits = self.cluster.trailing_zeros() - 8;
         let offset_bits = 62 - sector_bits;
         let offset = entry & ((1 << offset_bits) - 1);
         let sectors = ((entry & (COMPRESSED - 1)) >> offset_bits) + 1;
-        found.has(offset / 512 * 512, sectors * 512);
+        found.add_range(offset / 512 * 512, sectors * 512);
     }
 
     fn read_counts(self, bytes: &[u8], found: &mut ExtentState) {
         let covered = self.cluster * 8 / self.count_bits;
-        for (entry, from) in be64_entries(bytes).zip(steps(covered)) {
-            self.cluster_table(entry & OFFSET, Qcow2Table::Block { from }, found);
+        for (entry, from) in be64_entries(bytes).zip(multiples_of(covered)) {
+            self.add_cluster_table(entry & OFFSET, Qcow2Table::Block { from }, found);
         }
     }
 
@@ -133,11 +136,11 @@ impl Qcow2Layout {
     fn read_block(self, from: u64, bytes: &[u8], found: &mut ExtentState) {
         let Some(last) = bytes.iter().rposition(|byte| *byte != 0) else { return };
         let cluster = from.saturating_add(last as u64 * 8 / self.count_bits);
-        found.has(cluster.saturating_mul(self.cluster), 1);
+        found.add_range(cluster.saturating_mul(self.cluster), 1);
     }
 }
 
 /// 0, one step, two steps, as far as numbers go.
-fn steps(step: u64) -> impl Iterator<Item = u64> {
+fn multiples_of(step: u64) -> impl Iterator<Item = u64> {
     (0..).map_while(move |i: u64| i.checked_mul(step))
 }
