@@ -190,7 +190,7 @@ fn read_text(text: &str, file: &str) -> Result<Vec<PartialDocument>, LoadError> 
     let mut read: Vec<PartialDocument> = Vec::new();
     let mut told = 0;
     for (index, document) in filled {
-        let (manifest, faults) = read_document(document, documents.doubt.as_ref());
+        let (manifest, faults) = read_document(document, documents.first_violation.as_ref());
         let error = |fault| not_a_manifest(file, several.then_some(index + 1), fault);
         told += faults.len();
         read.push(PartialDocument {
@@ -214,14 +214,17 @@ const FAULTS_TOLD: usize = 20;
 
 /// What a document says, and what is wrong with the rest. The reader stops at the first field that it cannot read, so it
 /// reads anew without that one.
-fn read_document(document: &Node, doubt: Option<&ReadError>) -> (Option<VirtualMachine>, Vec<FieldError>) {
+fn read_document(
+    document: &Node,
+    violation: Option<&ReadError>,
+) -> (Option<VirtualMachine>, Vec<FieldError>) {
     let mut faults = Vec::new();
     if let Err(fault) = check_header(document) {
         return (None, vec![fault]);
     }
     let mut rest = document.clone();
     while faults.len() < FAULTS_TOLD {
-        match user_data_to_text(&rest, doubt).and_then(|text| yaml::read(&text)) {
+        match user_data_to_text(&rest, violation).and_then(|text| yaml::read(&text)) {
             Ok(manifest) => return (Some(manifest), faults),
             Err(fault) => {
                 let without = rest.without_field(&fault.field_steps());

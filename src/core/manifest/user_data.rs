@@ -12,22 +12,22 @@ const PATHS: [[&str; 3]; 2] = [["spec", "cloudInit", "userData"], ["spec", "clou
 /// The document with `userData` and `networkConfig` as text.
 ///
 /// # Errors
-/// A list, and the first thing in the file that cloud-init would refuse (`doubt`) or could take otherwise.
-pub(super) fn user_data_to_text(document: &Node, doubt: Option<&ReadError>) -> Result<Node, FieldError> {
-    PATHS.iter().try_fold(document.clone(), |document, path| field_to_text(&document, path, doubt))
+/// A list, and the first thing in the file that cloud-init would refuse (`violation`) or could take otherwise.
+pub(super) fn user_data_to_text(document: &Node, violation: Option<&ReadError>) -> Result<Node, FieldError> {
+    PATHS.iter().try_fold(document.clone(), |document, path| field_to_text(&document, path, violation))
 }
 
-fn field_to_text(document: &Node, path: &[&str], doubt: Option<&ReadError>) -> Result<Node, FieldError> {
+fn field_to_text(document: &Node, path: &[&str], violation: Option<&ReadError>) -> Result<Node, FieldError> {
     let Some(found) = path.iter().try_fold(document, |node, key| node.get(key)) else {
         return Ok(document.clone());
     };
-    match (found.content(), doubt) {
+    match (found.content(), violation) {
         (NodeContent::Scalar(_), _) => Ok(document.clone()),
         (NodeContent::Sequence(_), _) => {
             Err(field_error(path, found.position(), "wants a mapping or text, got a list"))
         }
-        (NodeContent::Mapping(_), Some(doubt)) => {
-            Err(field_error(path, Some(doubt.at), &doubt.broken.to_string()))
+        (NodeContent::Mapping(_), Some(violation)) => {
+            Err(field_error(path, Some(violation.at), &violation.broken.to_string()))
         }
         (NodeContent::Mapping(_), None) => {
             let text = NodeContent::Scalar(Scalar::from_string(found.to_yaml()));

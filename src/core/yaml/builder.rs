@@ -20,7 +20,7 @@ use super::yaml11;
 pub struct ParsedDocuments {
     pub nodes: Vec<Node>,
     /// The first thing, if any, that would be refused in a cloud-config.
-    pub doubt: Option<ReadError>,
+    pub first_violation: Option<ReadError>,
 }
 
 /// How many nodes all aliases of a text together may stand for; the text's own nodes are not counted.
@@ -38,7 +38,7 @@ pub(super) struct Builder {
     /// What the aliases stand for: nodes, bytes.
     aliased: (usize, usize),
     expanded: usize,
-    doubt: Option<ReadError>,
+    first_violation: Option<ReadError>,
 }
 
 /// A mapping or list whose end has not come yet.
@@ -83,7 +83,7 @@ impl Builder {
             anchors: HashMap::new(),
             aliased: (0, 0),
             expanded: 0,
-            doubt: None,
+            first_violation: None,
         }
     }
 
@@ -124,12 +124,12 @@ impl Builder {
         if error.broken.ends_reading(self.rules) {
             return Err(error);
         }
-        self.doubt.get_or_insert(error);
+        self.first_violation.get_or_insert(error);
         Ok(())
     }
 
     pub(super) fn into_documents(self) -> ParsedDocuments {
-        ParsedDocuments { nodes: self.documents, doubt: self.doubt }
+        ParsedDocuments { nodes: self.documents, first_violation: self.first_violation }
     }
 
     fn add_scalar(

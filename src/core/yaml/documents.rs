@@ -83,8 +83,8 @@ mod tests {
     fn what_cloud_init_would_refuse_is_a_doubt_in_a_manifest_and_the_first_one_counts() {
         let text = "a: b\tc\nd: !vault e\n'1': f\n";
         let manifest = read_manifests(text).unwrap();
-        assert_eq!(manifest.doubt, read_documents(text).err());
-        assert_eq!(manifest.doubt.unwrap().broken, BrokenRule::Tab);
+        assert_eq!(manifest.first_violation, read_documents(text).err());
+        assert_eq!(manifest.first_violation.unwrap().broken, BrokenRule::Tab);
         assert_eq!(manifest.nodes[0].get("d").unwrap().tag(), Some("!vault"));
     }
 

@@ -96,7 +96,7 @@ impl Fetch<'_> {
     }
 
     fn options<'a>(&'a self, check: &'a DigestCheck, pace: &'a dyn RetryControl) -> TransferOptions<'a> {
-        TransferOptions { check, client: self.client, pace, cache: self.cache }
+        TransferOptions { check, client: self.client, control: pace, cache: self.cache }
     }
 
     /// The digest that it must have, looked up if need be.

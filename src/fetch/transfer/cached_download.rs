@@ -28,7 +28,7 @@ pub(super) fn open_cached<'a>(
         check => check,
     };
     let Some(part) = cache.open_partial(url)? else {
-        let download = Download::open(options.client, url, options.pace, check.is_expected())?;
+        let download = Download::open(options.client, url, options.control, check.is_expected())?;
         let found = download.remote_file();
         return open_download(download, found, name, check, None);
     };
@@ -51,7 +51,8 @@ fn is_current(kept: &CachedDownload, url: &Url, options: TransferOptions<'_>) ->
     if kept.note.validators.is_empty() {
         return Ok(false);
     }
-    Ok(check_freshness(options.client, url, &kept.note.validators, options.pace)? == FileFreshness::Unchanged)
+    Ok(check_freshness(options.client, url, &kept.note.validators, options.control)?
+        == FileFreshness::Unchanged)
 }
 
 /// Whether a note is about the very bytes that are asked for.
@@ -89,14 +90,14 @@ impl<'a> ResumedDownload<'a> {
         let expected = part.note.as_ref().is_some_and(|note| is_expected(options.check, note));
         let known = part.note.as_ref().map(|note| note.validators.clone());
         if let Some(validators) = known.filter(|known| expected || known.can_resume()) {
-            let (client, pace, length) = (options.client, options.pace, part.length);
-            match Download::open_after(client, url, pace, length, validators, expected) {
+            let (client, control, length) = (options.client, options.control, part.length);
+            match Download::open_after(client, url, control, length, validators, expected) {
                 Ok(rest) => return Self::after_part(part, rest),
                 Err(e) if e.reason() == Reason::Changed => {}
                 Err(e) => return Err(e),
             }
         }
-        Ok(Self { part: None, rest: Download::open(options.client, url, options.pace, verified)? })
+        Ok(Self { part: None, rest: Download::open(options.client, url, options.control, verified)? })
     }
 
     fn after_part(part: &PartialDownload, rest: Download<'a>) -> Result<Self, TransferError> {

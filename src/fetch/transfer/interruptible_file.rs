@@ -14,7 +14,7 @@ use crate::content::Content;
 /// whose writer is silent returns for no signal: another thread takes it.
 pub(super) struct InterruptibleFile<'a> {
     pub(super) file: SparseFile,
-    pub(super) pace: &'a dyn RetryControl,
+    pub(super) control: &'a dyn RetryControl,
 }
 
 impl InterruptibleFile<'_> {
@@ -22,7 +22,7 @@ impl InterruptibleFile<'_> {
     fn wait_for_data(&self) -> io::Result<()> {
         let tick = Timespec { tv_sec: 0, tv_nsec: i64::from(TICK.subsec_nanos()) };
         loop {
-            if self.pace.should_stop() {
+            if self.control.should_stop() {
                 return Err(TransferError::interrupted().into());
             }
             match poll(&mut [PollFd::new(&self.file, PollFlags::IN)], Some(&tick)) {

@@ -75,7 +75,7 @@ impl Location {
     pub(super) fn whole_path(&self) -> Option<String> {
         self.file_name()?;
         match self {
-            Self::Url(url) => percent_decode_str(url.uri.path()).decode_utf8().ok().map(Into::into),
+            Self::Url(url) => percent_decode_str(url.uri().path()).decode_utf8().ok().map(Into::into),
             Self::File(path) => {
                 let absolute = std::path::absolute(path).ok()?;
                 Some(absolute.to_string_lossy().into_owned())
@@ -87,7 +87,7 @@ impl Location {
     /// Returns the path relative to the folder of a checksum file, if this location is below that folder.
     pub(super) fn relative_to_list(&self, list: &Self) -> Option<String> {
         match (self, list) {
-            (Self::Url(image), Self::Url(list)) if image.normalized_origin() == list.normalized_origin() => {}
+            (Self::Url(image), Self::Url(list)) if image.is_same_server(list) => {}
             (Self::File(_), Self::File(_)) => {}
             _ => return None,
         }

@@ -78,7 +78,7 @@ pub struct TransferOptions<'a> {
     /// Makes requests.
     pub client: &'a Client,
     /// Waits, and says whether to stop.
-    pub pace: &'a dyn RetryControl,
+    pub control: &'a dyn RetryControl,
     /// Where downloads are kept, if they are.
     pub cache: Option<&'a Cache>,
 }
@@ -143,7 +143,7 @@ fn open_local(
     let length = file.length();
     let data = file.data_bytes().map_err(|e| TransferError::from_io(e, &name))?;
     let mut opened = add_layers(
-        InterruptibleFile { file, pace: options.pace },
+        InterruptibleFile { file, control: options.control },
         name,
         options.check,
         None,
@@ -169,10 +169,10 @@ fn add_layers<'a, C: Content + 'a>(
     source: C,
     name: String,
     check: &DigestCheck,
-    shelf: Option<Box<dyn CacheWriter>>,
+    cache_writer: Option<Box<dyn CacheWriter>>,
     zeros: ZeroHandling,
 ) -> Result<Opened<'a>, TransferError> {
-    let verified = VerifyingReader::new(source, name.clone(), check, shelf);
+    let verified = VerifyingReader::new(source, name.clone(), check, cache_writer);
     let (count, done) = (Arc::clone(&verified.count), Arc::clone(&verified.done));
     let is_verified = matches!(check, DigestCheck::Expect(_));
     let packed = decompress::unpack_content(verified, &name, is_verified)
@@ -200,7 +200,7 @@ fn open_url<'a>(url: &Url, name: String, options: TransferOptions<'a>) -> Result
     if let Some(cache) = options.cache {
         return cached_download::open_cached(cache, url, name, options);
     }
-    let download = Download::open(options.client, url, options.pace, options.check.is_expected())?;
+    let download = Download::open(options.client, url, options.control, options.check.is_expected())?;
     let found = download.remote_file();
     open_download(download, found, name, options.check, None)
 }
@@ -210,9 +210,9 @@ fn open_download<'a, C: Content + 'a>(
     found: RemoteFile,
     name: String,
     check: &DigestCheck,
-    shelf: Option<Box<dyn CacheWriter>>,
+    cache_writer: Option<Box<dyn CacheWriter>>,
 ) -> Result<Opened<'a>, TransferError> {
-    let mut opened = add_layers(source, name, check, shelf, ZeroHandling::AsHoles)?;
+    let mut opened = add_layers(source, name, check, cache_writer, ZeroHandling::AsHoles)?;
     opened.length = found.length;
     opened.found = Some(found);
     Ok(opened)

@@ -31,14 +31,14 @@ impl RetryControl for () {
 pub(super) const TICK: Duration = Duration::from_millis(100);
 
 /// Waits unless cancelled.
-pub(super) fn wait_unless_stopped(pace: &dyn RetryControl, time: Duration) -> Result<(), TransferError> {
+pub(super) fn wait_unless_stopped(control: &dyn RetryControl, time: Duration) -> Result<(), TransferError> {
     let mut left = time;
     while !left.is_zero() {
-        if pace.should_stop() {
+        if control.should_stop() {
             return Err(TransferError::interrupted());
         }
         let step = left.min(TICK);
-        pace.sleep(step);
+        control.sleep(step);
         left -= step;
     }
     Ok(())

@@ -34,7 +34,7 @@ pub(super) struct VerifyingReader<C> {
     name: String,
     hasher: Option<Hasher>,
     expected: Option<Digest>,
-    shelf: Option<Box<dyn CacheWriter>>,
+    cache_writer: Option<Box<dyn CacheWriter>>,
     pub(super) count: Arc<AtomicU64>,
     /// That it is not right, which stays so for who asks again.
     failed: Option<TransferError>,
@@ -48,7 +48,7 @@ impl<C: Content> VerifyingReader<C> {
         inner: C,
         name: String,
         check: &DigestCheck,
-        shelf: Option<Box<dyn CacheWriter>>,
+        cache_writer: Option<Box<dyn CacheWriter>>,
     ) -> Self {
         let algorithm = match check {
             DigestCheck::Nothing => None,
@@ -62,7 +62,7 @@ impl<C: Content> VerifyingReader<C> {
             name,
             hasher,
             expected,
-            shelf,
+            cache_writer,
             count: Arc::default(),
             failed: None,
             done: Arc::default(),
@@ -74,7 +74,7 @@ impl<C: Content> VerifyingReader<C> {
         if let Some(hasher) = &mut self.hasher {
             hasher.update(bytes);
         }
-        self.shelf.as_mut().map_or(Ok(()), |shelf| shelf.write(bytes))
+        self.cache_writer.as_mut().map_or(Ok(()), |cache_writer| cache_writer.write(bytes))
     }
 
     /// Nothing more comes. A further read gives the same result.
@@ -87,16 +87,16 @@ impl<C: Content> VerifyingReader<C> {
 
     fn check_digest(&mut self) -> Result<(), TransferError> {
         let digest = self.hasher.take().map(Hasher::finish);
-        let shelf = self.shelf.take();
+        let cache_writer = self.cache_writer.take();
         if let (Some(expected), Some(found)) = (&self.expected, &digest)
             && expected != found
         {
-            if let Some(shelf) = shelf {
-                shelf.discard();
+            if let Some(cache_writer) = cache_writer {
+                cache_writer.discard();
             }
             return Err(mismatch_error(&self.name, expected, found));
         }
-        shelf.map_or(Ok(()), |shelf| shelf.finish(digest.as_ref()))?;
+        cache_writer.map_or(Ok(()), |cache_writer| cache_writer.finish(digest.as_ref()))?;
         // Nobody else sets it.
         let _ = self.done.set(digest);
         Ok(())

@@ -75,7 +75,7 @@ impl Bench {
         TransferOptions {
             check: &self.check,
             client: &self.client,
-            pace: &self.pace,
+            control: &self.pace,
             cache: self.cache.as_ref(),
         }
     }

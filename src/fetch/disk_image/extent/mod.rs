@@ -24,14 +24,14 @@ const LONGEST_TABLE: u64 = 32 << 20;
 /// What an image says of its own length.
 #[derive(Debug, Clone)]
 pub struct ImageExtent {
-    found: ExtentState,
+    state: ExtentState,
     /// Tables that lie ahead, by the offset of what is missing of them.
     ahead: BTreeMap<(u64, u64), Table>,
     /// Tables that had passed by before it was known what they are.
     missed: Vec<(u64, Table)>,
 }
 
-/// What was found so far.
+/// What is known of the image so far.
 #[derive(Debug, Clone, Default)]
 struct ExtentState {
     /// The end of the furthest thing that the image has.
@@ -60,12 +60,12 @@ enum TableKind {
 }
 
 impl TableKind {
-    fn read_table(self, bytes: &[u8], found: &mut ExtentState) {
+    fn read_table(self, bytes: &[u8], state: &mut ExtentState) {
         match self {
-            Self::Qcow2(layout, part) => layout.read_table(part, bytes, found),
-            Self::TwoLevels(layout, level) => layout.read_table(level, bytes, found),
-            Self::Blocks(layout) => layout.read_table(bytes, found),
-            Self::Vhdx(part) => part.read_table(bytes, found),
+            Self::Qcow2(layout, part) => layout.read_table(part, bytes, state),
+            Self::TwoLevels(layout, level) => layout.read_table(level, bytes, state),
+            Self::Blocks(layout) => layout.read_table(bytes, state),
+            Self::Vhdx(part) => part.read_table(bytes, state),
         }
     }
 }
@@ -93,23 +93,23 @@ impl ExtentState {
 impl ImageExtent {
     /// What the beginning says.
     pub fn from_header(image: &DiskImage, head: &[u8]) -> Self {
-        let mut found = ExtentState::default();
+        let mut state = ExtentState::default();
         match image {
-            DiskImage::Qcow2(header) => qcow2::read_header(header, head, &mut found),
-            DiskImage::Raw => found.end = raw::least_length(head),
+            DiskImage::Qcow2(header) => qcow2::read_header(header, head, &mut state),
+            DiskImage::Raw => state.end = raw::least_length(head),
             DiskImage::Foreign(foreign) => match foreign.format {
-                ForeignFormat::Vmdk => two_levels::read_vmdk_header(head, &mut found),
-                ForeignFormat::Qed => two_levels::read_qed_header(head, &mut found),
-                ForeignFormat::Qcow => two_levels::read_qcow_header(head, &mut found),
-                ForeignFormat::Vdi => block_maps::read_vdi_header(head, &mut found),
-                ForeignFormat::Vhd => block_maps::read_vhd_header(head, &mut found),
-                ForeignFormat::Parallels => block_maps::read_parallels_header(head, &mut found),
-                ForeignFormat::Vhdx => vhdx::read_header(&mut found),
+                ForeignFormat::Vmdk => two_levels::read_vmdk_header(head, &mut state),
+                ForeignFormat::Qed => two_levels::read_qed_header(head, &mut state),
+                ForeignFormat::Qcow => two_levels::read_qcow_header(head, &mut state),
+                ForeignFormat::Vdi => block_maps::read_vdi_header(head, &mut state),
+                ForeignFormat::Vhd => block_maps::read_vhd_header(head, &mut state),
+                ForeignFormat::Parallels => block_maps::read_parallels_header(head, &mut state),
+                ForeignFormat::Vhdx => vhdx::read_header(&mut state),
                 ForeignFormat::Luks => {}
             },
             DiskImage::NoDisk(_) | DiskImage::Unknown => {}
         }
-        let mut reach = Self { found, ahead: BTreeMap::new(), missed: Vec::new() };
+        let mut reach = Self { state, ahead: BTreeMap::new(), missed: Vec::new() };
         reach.queue_tables();
         reach.feed_bytes(0, head);
         reach
@@ -117,12 +117,12 @@ impl ImageExtent {
 
     /// The end of the furthest thing that the image has, as far as its tables were read.
     pub fn end(&self) -> u64 {
-        self.found.end
+        self.state.end
     }
 
     /// What a guest would see, where the image says it.
     pub fn disk_size(&self) -> Option<u64> {
-        self.found.disk
+        self.state.disk
     }
 
     /// Bytes pass by, each behind those before.
@@ -158,14 +158,14 @@ impl ImageExtent {
                 self.ahead.insert((until, start), table);
                 continue;
             }
-            table.kind.read_table(&table.bytes, &mut self.found);
+            table.kind.read_table(&table.bytes, &mut self.state);
             self.queue_tables();
         }
     }
 
     /// Takes up the tables that were named. One place is one table.
     fn queue_tables(&mut self) {
-        for (offset, table) in std::mem::take(&mut self.found.tables) {
+        for (offset, table) in std::mem::take(&mut self.state.tables) {
             // Behind the largest offset of any file is nothing.
             if self.ahead.len() + self.missed.len() < MOST_TABLES && i64::try_from(offset).is_ok() {
                 self.ahead.entry((offset, offset)).or_insert(table);
@@ -186,12 +186,12 @@ impl ImageExtent {
         loop {
             let next = self.ahead.pop_first().map(|((_, start), table)| (start, table));
             let Some((start, table)) = next.or_else(|| self.missed.pop()) else { return Ok(()) };
-            if self.found.end > length {
+            if self.state.end > length {
                 return Ok(());
             }
             let mut bytes = vec![0; usize::try_from(table.length).unwrap_or(0)];
             read(start, &mut bytes)?;
-            table.kind.read_table(&bytes, &mut self.found);
+            table.kind.read_table(&bytes, &mut self.state);
             self.queue_tables();
         }
     }

@@ -35,7 +35,7 @@ pub(super) enum Qcow2Table {
     Block { from: u64 },
 }
 
-pub(super) fn read_header(header: &Qcow2, head: &[u8], found: &mut ExtentState) {
+pub(super) fn read_header(header: &Qcow2, head: &[u8], state: &mut ExtentState) {
     let field = |at| read_be64(head, at).unwrap_or_default();
     let small = |at| u64::from(read_be32(head, at).unwrap_or_default());
     let order = if header.version == 2 { 4 } else { small(96).min(6) };
@@ -45,25 +45,25 @@ pub(super) fn read_header(header: &Qcow2, head: &[u8], found: &mut ExtentState) 
         extended: header.extended_l2,
         count_bits: 1 << order,
     };
-    found.disk = Some(layout.disk);
+    state.disk = Some(layout.disk);
     let kind = |part| TableKind::Qcow2(layout, part);
-    found.add_table(field(40), small(36).saturating_mul(8), kind(Qcow2Table::First));
+    state.add_table(field(40), small(36).saturating_mul(8), kind(Qcow2Table::First));
     let (counts, clusters) = (field(48), small(56));
     // Only the first of its clusters has to be there in full.
-    found.add_range(counts, clusters.min(1) * 512);
+    state.add_range(counts, clusters.min(1) * 512);
     // The clusters of a snapshot are in no table but its own.
     if header.snapshots > 0 {
-        found.add_partial_table(counts, clusters.saturating_mul(layout.cluster), kind(Qcow2Table::Counts));
+        state.add_partial_table(counts, clusters.saturating_mul(layout.cluster), kind(Qcow2Table::Counts));
     }
 }
 
 impl Qcow2Layout {
-    pub(super) fn read_table(self, part: Qcow2Table, bytes: &[u8], found: &mut ExtentState) {
+    pub(super) fn read_table(self, part: Qcow2Table, bytes: &[u8], state: &mut ExtentState) {
         match part {
-            Qcow2Table::First => self.read_first(bytes, found),
-            Qcow2Table::Second { from } => self.read_second(from, bytes, found),
-            Qcow2Table::Counts => self.read_counts(bytes, found),
-            Qcow2Table::Block { from } => self.read_block(from, bytes, found),
+            Qcow2Table::First => self.read_first(bytes, state),
+            Qcow2Table::Second { from } => self.read_second(from, bytes, state),
+            Qcow2Table::Counts => self.read_counts(bytes, state),
+            Qcow2Table::Block { from } => self.read_block(from, bytes, state),
         }
     }
 
@@ -71,23 +71,23 @@ impl Qcow2Layout {
         if self.extended { 16 } else { 8 }
     }
 
-    fn read_first(self, bytes: &[u8], found: &mut ExtentState) {
+    fn read_first(self, bytes: &[u8], state: &mut ExtentState) {
         let covered = (self.cluster / self.entry_length()).saturating_mul(self.cluster);
         for (entry, from) in
             be64_entries(bytes).zip(multiples_of(covered)).filter(|(_, from)| *from < self.disk)
         {
-            self.add_cluster_table(entry & OFFSET, Qcow2Table::Second { from }, found);
+            self.add_cluster_table(entry & OFFSET, Qcow2Table::Second { from }, state);
         }
     }
 
     /// QEMU reads no table that is not at the border of a cluster.
-    fn add_cluster_table(self, offset: u64, part: Qcow2Table, found: &mut ExtentState) {
+    fn add_cluster_table(self, offset: u64, part: Qcow2Table, state: &mut ExtentState) {
         if offset > 0 && offset.is_multiple_of(self.cluster) {
-            found.add_table(offset, self.cluster, TableKind::Qcow2(self, part));
+            state.add_table(offset, self.cluster, TableKind::Qcow2(self, part));
         }
     }
 
-    fn read_second(self, from: u64, bytes: &[u8], found: &mut ExtentState) {
+    fn read_second(self, from: u64, bytes: &[u8], state: &mut ExtentState) {
         let length = usize::try_from(self.entry_length()).unwrap_or(8);
         for (entry, step) in bytes.chunks_exact(length).zip(multiples_of(self.cluster)) {
             let place = from.saturating_add(step);
@@ -96,11 +96,11 @@ impl Qcow2Layout {
             }
             let cluster = read_be64(entry, 0).unwrap_or_default();
             if cluster & COMPRESSED != 0 {
-                self.add_compressed(cluster, found);
+                self.add_compressed(cluster, state);
             } else if cluster & OFFSET != 0 {
                 let parts =
                     if self.extended { self.extended_data_length(entry) } else { self.data_length(cluster) };
-                found.add_range(cluster & OFFSET, parts.min(self.disk - place));
+                state.add_range(cluster & OFFSET, parts.min(self.disk - place));
             }
         }
     }
@@ -117,26 +117,26 @@ impl Qcow2Layout {
     }
 
     /// A byte offset, and behind it how many sectors more than its first it takes.
-    fn add_compressed(self, entry: u64, found: &mut ExtentState) {
+    fn add_compressed(self, entry: u64, state: &mut ExtentState) {
         let sector_bits = self.cluster.trailing_zeros() - 8;
         let offset_bits = 62 - sector_bits;
         let offset = entry & ((1 << offset_bits) - 1);
         let sectors = ((entry & (COMPRESSED - 1)) >> offset_bits) + 1;
-        found.add_range(offset / 512 * 512, sectors * 512);
+        state.add_range(offset / 512 * 512, sectors * 512);
     }
 
-    fn read_counts(self, bytes: &[u8], found: &mut ExtentState) {
+    fn read_counts(self, bytes: &[u8], state: &mut ExtentState) {
         let covered = self.cluster * 8 / self.count_bits;
         for (entry, from) in be64_entries(bytes).zip(multiples_of(covered)) {
-            self.add_cluster_table(entry & OFFSET, Qcow2Table::Block { from }, found);
+            self.add_cluster_table(entry & OFFSET, Qcow2Table::Block { from }, state);
         }
     }
 
     /// A cluster that is counted begins in the file; the last one may be there in part.
-    fn read_block(self, from: u64, bytes: &[u8], found: &mut ExtentState) {
+    fn read_block(self, from: u64, bytes: &[u8], state: &mut ExtentState) {
         let Some(last) = bytes.iter().rposition(|byte| *byte != 0) else { return };
         let cluster = from.saturating_add(last as u64 * 8 / self.count_bits);
-        found.add_range(cluster.saturating_mul(self.cluster), 1);
+        state.add_range(cluster.saturating_mul(self.cluster), 1);
     }
 }
 

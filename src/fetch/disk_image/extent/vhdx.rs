@@ -29,21 +29,21 @@ pub(super) enum VhdxTable {
     },
 }
 
-pub(super) fn read_header(found: &mut ExtentState) {
-    found.add_table(REGIONS, REGIONS_LENGTH, TableKind::Vhdx(VhdxTable::Regions));
+pub(super) fn read_header(state: &mut ExtentState) {
+    state.add_table(REGIONS, REGIONS_LENGTH, TableKind::Vhdx(VhdxTable::Regions));
 }
 
 impl VhdxTable {
-    pub(super) fn read_table(self, bytes: &[u8], found: &mut ExtentState) {
+    pub(super) fn read_table(self, bytes: &[u8], state: &mut ExtentState) {
         match self {
-            Self::Regions => read_regions(bytes, found),
-            Self::Metadata { blocks } => read_metadata(bytes, blocks, found),
-            Self::Blocks { block, ratio } => read_blocks(bytes, block, ratio, found),
+            Self::Regions => read_regions(bytes, state),
+            Self::Metadata { blocks } => read_metadata(bytes, blocks, state),
+            Self::Blocks { block, ratio } => read_blocks(bytes, block, ratio, state),
         }
     }
 }
 
-fn read_regions(bytes: &[u8], found: &mut ExtentState) {
+fn read_regions(bytes: &[u8], state: &mut ExtentState) {
     let count = read_le32(bytes, 8).unwrap_or_default() as usize;
     let entries = bytes.get(16..).unwrap_or_default().as_chunks::<32>().0.iter().take(count);
     let place = |id: [u8; 16]| {
@@ -53,19 +53,19 @@ fn read_regions(bytes: &[u8], found: &mut ExtentState) {
     if let (true, Some(blocks), Some((offset, length))) =
         (has_bytes(bytes, 0, b"regi"), place(BLOCKS), place(METADATA))
     {
-        found.add_range(blocks.0, blocks.1);
-        found.add_table(offset, length, TableKind::Vhdx(VhdxTable::Metadata { blocks }));
+        state.add_range(blocks.0, blocks.1);
+        state.add_table(offset, length, TableKind::Vhdx(VhdxTable::Metadata { blocks }));
     }
 }
 
-fn read_metadata(bytes: &[u8], blocks: (u64, u64), found: &mut ExtentState) {
+fn read_metadata(bytes: &[u8], blocks: (u64, u64), state: &mut ExtentState) {
     let count = usize::from(bytes_at::<2>(bytes, 10).map_or(0, u16::from_le_bytes));
     let entries = bytes.get(32..).unwrap_or_default().as_chunks::<32>().0.iter().take(count);
     let item = |id: [u8; 16]| {
         let entry = entries.clone().find(|entry| entry[..16] == id)?;
         Some(read_le32(entry, 16)? as usize)
     };
-    found.disk = item(DISK_SIZE).and_then(|at| read_le64(bytes, at));
+    state.disk = item(DISK_SIZE).and_then(|at| read_le64(bytes, at));
     let block = item(FILE_PARAMETERS).and_then(|at| read_le32(bytes, at)).map_or(0, u64::from);
     let sector = item(SECTOR_SIZE).and_then(|at| read_le32(bytes, at)).map_or(0, u64::from);
     if block == 0 || sector == 0 {
@@ -73,17 +73,17 @@ fn read_metadata(bytes: &[u8], blocks: (u64, u64), found: &mut ExtentState) {
     }
     // One bitmap of a mebibyte has a bit for each sector of so many blocks.
     let ratio = ((1 << 23) * sector / block).max(1);
-    let disk = found.disk.unwrap_or_default().div_ceil(block);
+    let disk = state.disk.unwrap_or_default().div_ceil(block);
     let entries = disk.saturating_add(disk.saturating_sub(1) / ratio);
     let length = entries.saturating_mul(8).min(blocks.1);
-    found.add_table(blocks.0, length, TableKind::Vhdx(VhdxTable::Blocks { block, ratio }));
+    state.add_table(blocks.0, length, TableKind::Vhdx(VhdxTable::Blocks { block, ratio }));
 }
 
-fn read_blocks(bytes: &[u8], block: u64, ratio: u64, found: &mut ExtentState) {
+fn read_blocks(bytes: &[u8], block: u64, ratio: u64, state: &mut ExtentState) {
     for (i, entry) in (0u64..).zip(le64_entries(bytes)) {
         let is_bitmap = i % (ratio + 1) == ratio;
         if !is_bitmap && PRESENT.contains(&(entry & 7)) {
-            found.add_range(entry >> 20 << 20, block);
+            state.add_range(entry >> 20 << 20, block);
         }
     }
 }

@@ -81,8 +81,8 @@ pub(super) struct ResponseHead {
 pub(super) struct RequestFailure {
     pub(super) error: TransferError,
     /// That a repetition may help: `Never`, or after a time that the server asked for.
-    pub(super) again: Retry,
-    /// The address that it is the fault of, which redirections may have led to.
+    pub(super) retry: Retry,
+    /// The address that it is the failure of, which redirections may have led to.
     pub(super) at: Option<Box<Url>>,
 }
 
@@ -128,12 +128,12 @@ impl Client {
     /// Asks and waits for the beginning of the answer, through all redirections.
     pub(super) fn send_request(
         &self,
-        ask: &HttpRequest,
+        request: &HttpRequest,
     ) -> Result<(ResponseHead, BodyReader<'static>), RequestFailure> {
-        let mut url = ask.url.clone();
+        let mut url = request.url.clone();
         let mut from: Option<Url> = None;
         for _ in 0..=REDIRECTS {
-            let answer = self.request_once(&url, from.as_ref(), ask)?;
+            let answer = self.request_once(&url, from.as_ref(), request)?;
             let Some(next) = redirect_target(&url, &answer)? else {
                 let (parts, body) = answer.into_parts();
                 let head =
@@ -142,7 +142,7 @@ impl Client {
             };
             from = Some(std::mem::replace(&mut url, next));
         }
-        let error = TransferError::new(Reason::Answer, format!("cannot download {}", ask.url));
+        let error = TransferError::new(Reason::Answer, format!("cannot download {}", request.url));
         Err(RequestFailure::without_retry(
             error.because(format!("it leads through more than {REDIRECTS} redirections")),
         ))
@@ -153,23 +153,23 @@ impl Client {
         &self,
         url: &Url,
         from: Option<&Url>,
-        ask: &HttpRequest,
+        request: &HttpRequest,
     ) -> Result<Response<Body>, RequestFailure> {
         let uri = url.uri().clone();
         // A proxy looks the name up where it is, and may itself be on this machine.
         let proxy = self.settings.proxies.for_url(url).filter(|proxy| !proxy.is_no_proxy(&uri));
         let is_led = proxy.is_none() && from.is_some_and(|from| !from.may_redirect_locally(url));
         let agent = if is_led { &self.far } else { &self.agent };
-        let mut request = if ask.head_only { agent.head(uri) } else { agent.get(uri) };
+        let mut builder = if request.head_only { agent.head(uri) } else { agent.get(uri) };
         // The bytes of the file itself are wanted, as their checksum is.
-        request = request.header(ACCEPT_ENCODING, "identity");
+        builder = builder.header(ACCEPT_ENCODING, "identity");
         if let Some(authorization) = url.authorization() {
-            request = request.header(AUTHORIZATION, authorization);
+            builder = builder.header(AUTHORIZATION, authorization);
         }
-        for (name, value) in &ask.headers {
-            request = request.header(*name, value);
+        for (name, value) in &request.headers {
+            builder = builder.header(*name, value);
         }
-        request.config().proxy(proxy).build().call().map_err(|e| match (from, &e) {
+        builder.config().proxy(proxy).build().call().map_err(|e| match (from, &e) {
             (Some(from), ureq::Error::Io(io)) if is_local_address(io) => {
                 RequestFailure::without_retry(local_redirect_error(from, url, io))
             }
@@ -182,7 +182,7 @@ impl Client {
         let failed = |reason, cause: String| {
             TransferError::new(reason, format!("cannot download {url}")).because(cause)
         };
-        let (reason, cause, again) = match error {
+        let (reason, cause, retry) = match error {
             E::Timeout(ureq::Timeout::Resolve) => {
                 (Reason::Unreachable, "no name server answers for its host's name".into(), Retry::Seldom)
             }
@@ -203,7 +203,7 @@ impl Client {
             }
             other => (Reason::Answer, other.to_string(), Retry::Never),
         };
-        RequestFailure { error: failed(reason, cause), again, at: Some(Box::new(url.clone())) }
+        RequestFailure { error: failed(reason, cause), retry, at: Some(Box::new(url.clone())) }
     }
 
     /// A connection that broke while the content came.
@@ -226,11 +226,11 @@ impl Client {
 
 impl RequestFailure {
     pub(super) fn without_retry(error: TransferError) -> Self {
-        Self { error, again: Retry::Never, at: None }
+        Self { error, retry: Retry::Never, at: None }
     }
 
     pub(super) fn with_retry(error: TransferError) -> Self {
-        Self { error, again: Retry::Soon, at: None }
+        Self { error, retry: Retry::Soon, at: None }
     }
 
     pub(super) fn for_url(mut self, url: &Url) -> Self {

@@ -37,7 +37,7 @@ fn login_advice() -> Advice {
 /// somebody compares the digest of the whole with the expected one: that tells a mixture at the end.
 pub struct Download<'a> {
     pub(super) client: Client,
-    pub(super) pace: &'a dyn RetryControl,
+    pub(super) control: &'a dyn RetryControl,
     pub(super) url: Url,
     /// Whether what came is compared with a digest at its end.
     verified: bool,
@@ -77,10 +77,10 @@ impl<'a> Download<'a> {
     pub fn open(
         client: &Client,
         url: &Url,
-        pace: &'a dyn RetryControl,
+        control: &'a dyn RetryControl,
         verified: bool,
     ) -> Result<Self, TransferError> {
-        Self::connected(Self::new(client, url, pace, verified))
+        Self::connected(Self::new(client, url, control, verified))
     }
 
     /// As [`open`](Self::open), from behind a part that an earlier run has. `verified` is for the part, too: what is
@@ -91,7 +91,7 @@ impl<'a> Download<'a> {
     pub fn open_after(
         client: &Client,
         url: &Url,
-        pace: &'a dyn RetryControl,
+        control: &'a dyn RetryControl,
         part: u64,
         validators: Validators,
         verified: bool,
@@ -101,15 +101,15 @@ impl<'a> Download<'a> {
             file: Some(file),
             position: part,
             earned_at: part,
-            ..Self::new(client, url, pace, verified)
+            ..Self::new(client, url, control, verified)
         })
     }
 
-    pub(super) fn new(client: &Client, url: &Url, pace: &'a dyn RetryControl, verified: bool) -> Self {
+    pub(super) fn new(client: &Client, url: &Url, control: &'a dyn RetryControl, verified: bool) -> Self {
         Self {
             verified,
             client: client.clone(),
-            pace,
+            control,
             url: url.clone(),
             file: None,
             position: 0,
@@ -140,15 +140,15 @@ impl<'a> Download<'a> {
         loop {
             match self.try_once() {
                 Ok(()) => return Ok(()),
-                Err(fault) => self.wait_for_retry(fault)?,
+                Err(failure) => self.wait_for_retry(failure)?,
             }
         }
     }
 
     fn try_once(&mut self) -> Result<(), RequestFailure> {
-        let ask = self.build_request()?;
-        let mut stream = ResponseStream::open(&self.client, ask)?;
-        let head = stream.receive_head(self.pace)?;
+        let request = self.build_request()?;
+        let mut stream = ResponseStream::open(&self.client, request)?;
+        let head = stream.receive_head(self.control)?;
         match self.judge_response(&head)? {
             ReadFrom::AtEnd => self.complete = true,
             ReadFrom::Here => self.stream = Some(stream),
@@ -261,7 +261,7 @@ impl<'a> Download<'a> {
         let mut left = known;
         while left > 0 {
             let wanted = usize::try_from(left).map_or(buffer.len(), |n| n.min(buffer.len()));
-            match stream.read(&mut buffer[..wanted], self.pace)? {
+            match stream.read(&mut buffer[..wanted], self.control)? {
                 0 => return Err(RequestFailure::with_retry(self.answer_error("the connection was closed"))),
                 read => left -= read as u64,
             }
@@ -274,9 +274,9 @@ impl<'a> Download<'a> {
         let said = format!("the server answers {}", status_text(head.status));
         let error =
             TransferError::new(Reason::Refused, format!("cannot download {}", head.found_at)).because(said);
-        let fault = match head.status {
+        let failure = match head.status {
             408 | 429 | 500..=599 => {
-                RequestFailure { error, again: self.requested_wait(&head.headers), at: None }
+                RequestFailure { error, retry: self.requested_wait(&head.headers), at: None }
             }
             407 => RequestFailure::without_retry(
                 error.hint("the proxy wants a login, which its address in https_proxy can have"),
@@ -289,21 +289,21 @@ impl<'a> Download<'a> {
             400..=499 => RequestFailure::without_retry(error),
             _ => return RequestFailure::without_retry(error),
         };
-        fault.for_url(&head.found_at)
+        failure.for_url(&head.found_at)
     }
 
     /// What is wrong with a mirror is no reason to give up the address that led there, which may lead to another one
     /// the next time. The address itself is named, too.
-    fn blame_mirror(&self, fault: RequestFailure) -> RequestFailure {
-        match &fault.at {
+    fn blame_mirror(&self, failure: RequestFailure) -> RequestFailure {
+        match &failure.at {
             Some(at) if **at != self.url && !self.url.is_plain_form_of(at) => {
-                let again = match fault.again {
+                let retry = match failure.retry {
                     Retry::After(time) => Retry::After(time),
                     _ => Retry::Soon,
                 };
-                RequestFailure { error: fault.error.with_redirect(&self.url, at), again, at: None }
+                RequestFailure { error: failure.error.with_redirect(&self.url, at), retry, at: None }
             }
-            _ => fault,
+            _ => failure,
         }
     }
 
@@ -318,26 +318,26 @@ impl<'a> Download<'a> {
     }
 
     /// Waits before the next try, if there is to be one.
-    pub(super) fn wait_for_retry(&mut self, fault: RequestFailure) -> Result<(), TransferError> {
+    pub(super) fn wait_for_retry(&mut self, failure: RequestFailure) -> Result<(), TransferError> {
         self.stream = None;
-        let fault = self.blame_mirror(fault);
+        let failure = self.blame_mirror(failure);
         let settings = self.client.settings();
         let begun = self.file.is_some() && self.position > 0;
-        if fault.again == Retry::Never || (fault.again == Retry::IfBegun && !begun) {
-            return Err(fault.error);
+        if failure.retry == Retry::Never || (failure.retry == Retry::IfBegun && !begun) {
+            return Err(failure.error);
         }
         if self.position >= self.earned_at + PROGRESS {
             (self.tries, self.earned_at) = (0, self.position);
         }
-        let few = fault.again == Retry::Seldom && !begun;
+        let few = failure.retry == Retry::Seldom && !begun;
         if self.tries >= settings.retries.min(if few { SELDOM } else { u32::MAX }) {
-            return Err(give_up(fault.error, self.tries));
+            return Err(give_up(failure.error, self.tries));
         }
         let usual = settings.backoff.saturating_mul(1 << self.tries.min(16)).min(settings.longest_wait);
-        let time = if let Retry::After(time) = fault.again { time.max(usual) } else { usual };
+        let time = if let Retry::After(time) = failure.retry { time.max(usual) } else { usual };
         self.tries += 1;
-        self.pace.on_retry(&format!("{}; trying again in {} s", fault.error, time.as_secs_f32()));
-        wait_unless_stopped(self.pace, time)
+        self.control.on_retry(&format!("{}; trying again in {} s", failure.error, time.as_secs_f32()));
+        wait_unless_stopped(self.control, time)
     }
 
     fn answer_error(&self, cause: &str) -> TransferError {
@@ -383,10 +383,10 @@ impl Read for Download<'_> {
                 self.connect()?;
                 continue;
             };
-            let read = stream.read(buffer, self.pace);
+            let read = stream.read(buffer, self.control);
             match read.and_then(|read| self.count_read(read)) {
                 Ok(read) => return Ok(read),
-                Err(fault) => self.wait_for_retry(fault)?,
+                Err(failure) => self.wait_for_retry(failure)?,
             }
         }
         Ok(0)

@@ -30,9 +30,9 @@ pub fn check_freshness(
     client: &Client,
     url: &Url,
     known: &Validators,
-    pace: &dyn RetryControl,
+    control: &dyn RetryControl,
 ) -> Result<FileFreshness, TransferError> {
-    let mut download = Download::new(client, url, pace, false);
+    let mut download = Download::new(client, url, control, false);
     let known = &known.clone().only_usable();
     let mut head_only = true;
     loop {
@@ -40,10 +40,10 @@ pub fn check_freshness(
             Ok(head) if head_only && !says_enough(&head) => head_only = false,
             Ok(head) => match judge_answer(&download, known, &head) {
                 Ok(fresh) => return Ok(fresh),
-                Err(fault) => download.wait_for_retry(fault)?,
+                Err(failure) => download.wait_for_retry(failure)?,
             },
-            Err(fault) => {
-                download.wait_for_retry(fault)?;
+            Err(failure) => {
+                download.wait_for_retry(failure)?;
                 head_only = false;
             }
         }
@@ -66,8 +66,8 @@ fn ask_server(
     if let Some(date) = &known.last_modified {
         headers.push(("If-Modified-Since", date.clone()));
     }
-    let ask = HttpRequest { head_only, url: download.url.clone(), headers };
-    ResponseStream::open(&download.client, ask)?.receive_head(download.pace)
+    let request = HttpRequest { head_only, url: download.url.clone(), headers };
+    ResponseStream::open(&download.client, request)?.receive_head(download.control)
 }
 
 fn judge_answer(

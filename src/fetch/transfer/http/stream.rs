@@ -30,7 +30,7 @@ pub(super) struct ResponseStream {
 
 impl ResponseStream {
     /// Asks.
-    pub(super) fn open(client: &Client, ask: HttpRequest) -> Result<Self, RequestFailure> {
+    pub(super) fn open(client: &Client, request: HttpRequest) -> Result<Self, RequestFailure> {
         let (sender, messages) = sync_channel(PIECES);
         let client = client.clone();
         let no_thread = |e: std::io::Error| {
@@ -38,16 +38,19 @@ impl ResponseStream {
         };
         thread::Builder::new()
             .name("download".into())
-            .spawn(move || run_request(&client, &ask, &sender))
+            .spawn(move || run_request(&client, &request, &sender))
             .map_err(no_thread)?;
         Ok(Self { messages, piece: Vec::new(), given: 0 })
     }
 
     /// Waits for the beginning of the answer.
-    pub(super) fn receive_head(&mut self, pace: &dyn RetryControl) -> Result<ResponseHead, RequestFailure> {
-        match self.receive_message(pace)? {
+    pub(super) fn receive_head(
+        &mut self,
+        control: &dyn RetryControl,
+    ) -> Result<ResponseHead, RequestFailure> {
+        match self.receive_message(control)? {
             StreamMessage::Head(head) => Ok(head),
-            StreamMessage::Fault(fault) => Err(fault),
+            StreamMessage::Fault(failure) => Err(failure),
             StreamMessage::Bytes(_) | StreamMessage::End => Err(thread_ended()),
         }
     }
@@ -56,13 +59,13 @@ impl ResponseStream {
     pub(super) fn read(
         &mut self,
         buffer: &mut [u8],
-        pace: &dyn RetryControl,
+        control: &dyn RetryControl,
     ) -> Result<usize, RequestFailure> {
         if self.given == self.piece.len() {
-            match self.receive_message(pace)? {
+            match self.receive_message(control)? {
                 StreamMessage::Bytes(piece) => (self.piece, self.given) = (piece, 0),
                 StreamMessage::End => return Ok(0),
-                StreamMessage::Fault(fault) => return Err(fault),
+                StreamMessage::Fault(failure) => return Err(failure),
                 StreamMessage::Head(_) => return Err(thread_ended()),
             }
         }
@@ -73,9 +76,9 @@ impl ResponseStream {
     }
 
     /// The thread's own timeouts see to it that something comes.
-    fn receive_message(&self, pace: &dyn RetryControl) -> Result<StreamMessage, RequestFailure> {
+    fn receive_message(&self, control: &dyn RetryControl) -> Result<StreamMessage, RequestFailure> {
         loop {
-            if pace.should_stop() {
+            if control.should_stop() {
                 return Err(TransferError::interrupted().into());
             }
             match self.messages.recv_timeout(TICK) {
@@ -92,14 +95,14 @@ fn thread_ended() -> RequestFailure {
 }
 
 /// Sends the data until the receiver is gone.
-fn run_request(client: &Client, ask: &HttpRequest, to: &SyncSender<StreamMessage>) {
-    let last = match client.send_request(ask) {
-        Err(fault) => StreamMessage::Fault(fault),
+fn run_request(client: &Client, request: &HttpRequest, to: &SyncSender<StreamMessage>) {
+    let last = match client.send_request(request) {
+        Err(failure) => StreamMessage::Fault(failure),
         Ok((head, body)) => {
             if to.send(StreamMessage::Head(head)).is_err() {
                 return;
             }
-            match forward_body(client, ask, body, to) {
+            match forward_body(client, request, body, to) {
                 Some(last) => last,
                 None => return,
             }
@@ -112,7 +115,7 @@ fn run_request(client: &Client, ask: &HttpRequest, to: &SyncSender<StreamMessage
 /// The last message, or `None` if the receiver is gone.
 fn forward_body(
     client: &Client,
-    ask: &HttpRequest,
+    request: &HttpRequest,
     mut body: BodyReader<'static>,
     to: &SyncSender<StreamMessage>,
 ) -> Option<StreamMessage> {
@@ -122,7 +125,7 @@ fn forward_body(
             Ok(0) => return Some(StreamMessage::End),
             Ok(read) => to.send(StreamMessage::Bytes(buffer[..read].to_vec())).ok()?,
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(e) => return Some(StreamMessage::Fault(client.broken_connection(&ask.url, &e))),
+            Err(e) => return Some(StreamMessage::Fault(client.broken_connection(&request.url, &e))),
         }
     }
 }
