@@ -8,19 +8,19 @@ pub mod config;
 mod connect;
 mod consent;
 mod glimpse;
-mod habits;
 mod interrupt;
 mod output;
 mod progress;
 mod settings;
 pub mod ui;
+mod usage_hints;
 mod watch;
 pub mod words;
 
 // The rooms below under one roof, for programs that use foundry as a library and for the tests.
 pub use foundry_core::{
-    Code, Error, Kind, cloud_init, domain_xml, error, manifest, names, origin, plan, pool, record, schema,
-    starter, storage_xml, text, units, yaml,
+    Code, Error, Kind, cloud_init, domain_xml, error, manifest, manifest_writer, names, origin, plan, pool,
+    record, schema, storage_xml, text, units, yaml,
 };
 pub use foundry_engine as operations;
 pub use foundry_fetch::{catalog, content, convert, disk_image, transfer};
@@ -84,14 +84,14 @@ impl Global {
 
 /// Runs the command line of this process; the exit code.
 pub fn run() -> u8 {
-    let arguments = habits::join_goals(std::env::args_os());
+    let arguments = usage_hints::join_wait_goal(std::env::args_os());
     let parsed = command()
         .try_get_matches_from(&arguments)
         .and_then(|mut given| Cli::from_arg_matches_mut(&mut given));
     let cli = match parsed {
         Ok(cli) => cli,
         Err(mut usage) => {
-            habits::add_ways(&mut usage, &command(), &arguments);
+            usage_hints::suggest_commands(&mut usage, &command(), &arguments);
             show_whole(&mut usage);
             return tell_usage(&usage);
         }

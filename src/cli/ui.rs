@@ -152,7 +152,7 @@ impl Ui {
         let mut text = told(error, self.verbose);
         // A file has no reader yet.
         if io::stderr().is_terminal() && is_worth_explaining(error) {
-            let _ = write!(text, "\n  foundry explain {} says more", error.code());
+            let _ = write!(text, "\n  {}", words::hints::explain_error(error.code()));
         }
         // Whoever says no knows why.
         let mark = if is_declined(error) { String::new() } else { self.paint(&mark(error), "31") };

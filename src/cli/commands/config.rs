@@ -13,6 +13,7 @@ use crate::config::{self, Config, ContextName, Key, Origin, Sourced};
 use crate::output::{Listed, ListingArgs, to_yaml};
 use crate::settings::variable;
 use crate::ui::Ui;
+use crate::words::hints::USE_CONTEXT;
 use foundry_core::error::{Code, Error};
 
 /// Show the configuration and switch contexts
@@ -71,8 +72,7 @@ pub(super) fn run(args: &ConfigArgs, global: &Global, ui: &Ui) -> Result<(), Err
             Some(context) => ui.line(&context.text),
             None => {
                 global.found().check()?;
-                Err(Error::new(Code::ContextMissing, "there is no current context")
-                    .hint("foundry config use-context NAME makes one the current one"))
+                Err(Error::new(Code::ContextMissing, "there is no current context").hint(USE_CONTEXT))
             }
         },
     }

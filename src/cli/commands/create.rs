@@ -10,7 +10,7 @@ use crate::connect::connect;
 use crate::output::parse_duration;
 use crate::ui::Ui;
 use crate::{Global, interrupt};
-use foundry_core::error::{Error, ErrorCodes, Kind};
+use foundry_core::error::{Advice, Error, ErrorCodes, Kind, Verb};
 use foundry_core::manifest::{PartialDocument, read_file};
 use foundry_core::names::PoolName;
 use foundry_core::plan::{Defaults, Problems, VmPlan, check_batch};
@@ -245,7 +245,10 @@ fn create_one(context: &Context, plan: &VmPlan, made: &mut Vec<CreatedVm>, ui: &
     made.push(create::create(context, plan)?);
     let name = &plan.name;
     ui.line(&format!("Successfully created VM '{name}'")).map_err(|unwritten| {
-        unwritten.outcome(format!("VM '{name}' was created and stays; foundry destroy {name} removes it"))
+        let destroy = Verb::Destroy { vm: name.to_string(), force: false };
+        unwritten.outcome(
+            Advice::from(format!("VM '{name}' was created and is kept; ")).run(destroy).text(" removes it"),
+        )
     })
 }
 

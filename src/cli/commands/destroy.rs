@@ -12,10 +12,11 @@ use crate::consent::{self, name_spared, name_volumes};
 use crate::output::parse_duration;
 use crate::ui::Ui;
 use crate::words;
+use crate::words::hints::destroy_vms;
 use crate::{Global, interrupt};
 use foundry_core::error::{Code, Error};
 use foundry_core::manifest::load_file;
-use foundry_core::text::{escape_unseen, quote_for_shell};
+use foundry_core::text::escape_unseen;
 use foundry_engine::Context;
 use foundry_engine::vm::destroy::{Demolition, Options, carry_out, survey};
 
@@ -90,17 +91,12 @@ fn manifest_among(args: &DestroyArgs, failures: &[Error]) -> Option<Error> {
             && path.is_file()
     };
     let file = args.names.iter().find(is_manifest)?;
-    let names: Vec<String> = load_file(Path::new(file))
-        .into_iter()
-        .flatten()
-        .filter_map(|vm| vm.metadata.name)
-        .map(|name| quote_for_shell(&name).into_owned())
-        .collect();
-    let hint = if names.is_empty() { "VM…".to_owned() } else { names.join(" ") };
+    let names: Vec<String> =
+        load_file(Path::new(file)).into_iter().flatten().filter_map(|vm| vm.metadata.name).collect();
     let force = if args.force { "; -f is --force" } else { "" };
     Some(
         Error::new(Code::VmMissing, format!("'{file}' is a file, and destroy takes names of VMs{force}"))
-            .hint(format!("foundry destroy {hint}"))
+            .hint(destroy_vms(&names))
             .outcome("nothing was destroyed"),
     )
 }

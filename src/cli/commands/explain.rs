@@ -6,10 +6,11 @@ use clap::Args;
 
 use super::explain_code::{self, INDENT, WIDTH};
 use crate::ui::Ui;
+use crate::words::hints;
 use foundry_core::error::{Code, Error};
 use foundry_core::manifest::{API_VERSION, KIND};
 use foundry_core::schema::{self, Field, UnknownField};
-use foundry_core::text::{quote_for_shell, wrap_words};
+use foundry_core::text::wrap_words;
 
 /// Explain a field of the manifest, or an error code
 #[derive(Debug, Args)]
@@ -51,8 +52,8 @@ fn explain_field(args: &ExplainArgs, ui: &Ui) -> Result<(), Error> {
 
 fn unknown(error: UnknownField) -> Error {
     let hint = match &error.meant {
-        Some(path) => format!("did you mean {path}? foundry explain {}", quote_for_shell(path)),
-        None => "foundry explain --recursive shows all fields".to_owned(),
+        Some(path) => hints::explain_similar_field(path),
+        None => hints::LIST_FIELDS.to_owned(),
     };
     Error::new(Code::FieldMissing, error.to_string()).hint(hint)
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::ui::Ui;
+use crate::words::hints;
 use foundry_core::error::{Code, Error};
 use foundry_core::text::wrap_words;
 
@@ -32,8 +33,8 @@ fn unknown(text: &str) -> Error {
     // Two digits that differ are another code.
     let near = known.iter().find(|id| strsim::osa_distance(&format!("FND-{digits}"), id) == 1);
     let hint = match near {
-        Some(near) => format!("did you mean {near}? foundry explain {near}"),
-        None => "foundry explain --codes lists all".to_owned(),
+        Some(near) => hints::explain_similar_code(near),
+        None => hints::LIST_CODES.to_owned(),
     };
     Error::new(Code::CodeMissing, format!("there is no code {text:?}")).hint(hint)
 }

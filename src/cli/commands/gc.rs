@@ -10,7 +10,7 @@ use super::destroy::tell_all;
 use crate::connect::connect;
 use crate::output::{Listed, ListingArgs, age, or_dash};
 use crate::ui::Ui;
-use crate::words;
+use crate::words::{self, hints};
 use crate::{Global, interrupt};
 use foundry_core::error::{Code, Error};
 use foundry_core::text::escape_unseen;
@@ -147,10 +147,10 @@ impl Listed for RemainsView<'_> {
 fn hint(args: &GcArgs, remains: &[Remains], ui: &Ui) {
     let has = |fate| remains.iter().any(|r| r.fate == fate);
     if args.dry_run && has(Fate::Goes) {
-        ui.note("foundry gc --yes finishes and removes what goes.");
+        ui.note(hints::RUN_GC);
     }
     if args.names.is_empty() && has(Fate::WhenNamed) {
-        ui.note("Nothing says whose the others are: foundry gc NAME... removes those that you name.");
+        ui.note(hints::NAME_LEFTOVERS);
     }
 }
 

@@ -4,11 +4,12 @@ use clap::{Args, Subcommand};
 
 use crate::Global;
 use crate::connect::connect;
-use crate::habits::KINDS;
 use crate::output::{Form, OutputArgs, age, details};
 use crate::ui::Ui;
+use crate::usage_hints::KINDS;
 use crate::watch::watch;
 use crate::words;
+use crate::words::hints::LIST_OR_GET;
 use foundry_core::error::{Code, Error};
 use foundry_core::record::Record;
 use foundry_engine::vm::inspect::{self, Seen};
@@ -79,7 +80,7 @@ pub(super) fn run(args: &GetArgs, global: &Global, ui: &Ui) -> Result<(), Error>
 /// Kubectl's users ask for `get vms`.
 fn of_a_kind(args: &GetArgs, error: Error) -> Error {
     let is_kind = error.code() == Code::VmMissing && KINDS.contains(&args.name.as_str());
-    if is_kind { error.hint("foundry list --all lists the VMs; foundry get VM shows one") } else { error }
+    if is_kind { error.hint(LIST_OR_GET) } else { error }
 }
 
 fn tell_left_out(args: &GetArgs, seen: &Seen, ui: &Ui) {

@@ -8,10 +8,8 @@ use clap::{Arg, ArgAction, Args, Command};
 
 use crate::command;
 use crate::ui::Ui;
+use crate::words::hints::GLOBAL_OPTIONS;
 use foundry_core::error::Error;
-
-/// The last line of each command's help.
-pub(super) const ELSEWHERE: &str = "Global options: foundry options";
 
 /// The command line, with help that fits on one screen.
 pub(crate) fn on_one_screen(command: Command) -> Command {
@@ -21,7 +19,7 @@ pub(crate) fn on_one_screen(command: Command) -> Command {
     let shared: Vec<Arg> =
         command.get_arguments().filter(|arg| arg.is_global_set()).map(|arg| arg.clone().hide(true)).collect();
     let command = command.mut_subcommands(|sub| without(sub, &shared));
-    shown(command, false).after_help(ELSEWHERE).disable_help_flag(true).arg(help.global(true))
+    shown(command, false).after_help(GLOBAL_OPTIONS).disable_help_flag(true).arg(help.global(true))
 }
 
 /// The command line, with the global options shown or hidden.
@@ -45,7 +43,7 @@ fn without(command: Command, shared: &[Arg]) -> Command {
         text.push_str("\n\n");
         text
     });
-    below.push_str(ELSEWHERE);
+    below.push_str(GLOBAL_OPTIONS);
     let is_new = |arg: &&Arg| command.get_arguments().all(|own| own.get_id() != arg.get_id());
     let hidden: Vec<Arg> = shared.iter().filter(is_new).cloned().collect();
     command.args(hidden).after_help(below).mut_subcommands(|sub| without(sub, shared))

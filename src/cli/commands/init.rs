@@ -3,15 +3,15 @@
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 
-use super::init_answers::manifest_writer;
+use super::init_answers::starter;
 use super::init_args::InitArgs;
 use crate::Global;
 use crate::ui::Ui;
-use crate::words;
+use crate::words::hints;
 use foundry_core::error::{Code, Error};
 use foundry_core::manifest;
 use foundry_core::plan::VmPlan;
-use foundry_core::text::{describe_io_error, quote_for_shell};
+use foundry_core::text::describe_io_error;
 
 pub(super) fn run(args: &InitArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     let asks = !missing(args).is_empty();
@@ -19,7 +19,7 @@ pub(super) fn run(args: &InitArgs, global: &Global, ui: &Ui) -> Result<(), Error
         return Err(incomplete(args));
     }
     let starter = starter(args, asks, global, ui)?;
-    let text = starter.to_yaml(words::MANIFEST_HEAD);
+    let text = starter.to_yaml(hints::MANIFEST_HEAD);
     judge(&text, global)?;
     if starter.ssh_keys.is_empty() {
         ui.note("Nobody can log in to this VM: no --ssh-key was given");
@@ -30,7 +30,7 @@ pub(super) fn run(args: &InitArgs, global: &Global, ui: &Ui) -> Result<(), Error
     }
     write_new(&file, &text)?;
     ui.line(&format!("Successfully wrote {file}"))?;
-    ui.note(&format!("foundry create {} --wait makes the VM", quote_for_shell(&file)));
+    ui.note(&hints::create_from(&file));
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Config, ConfigFile, ContextName, Contexts, Key, Origin, Sourced};
+use crate::words::hints::LIST_CONTEXTS;
 use foundry_core::error::{Code, Error};
 use foundry_core::names::find_nearest;
 
@@ -100,6 +101,6 @@ pub(super) fn check_context(said: &str, name: &str, contexts: &Contexts) -> Resu
     let error = Error::new(Code::ContextMissing, format!("{said}there is no context {name:?}"));
     Err(match find_nearest(name, contexts.keys().map(ContextName::as_str)) {
         Some(near) => error.hint(format!("did you mean {near}?")),
-        None => error.hint("foundry config get-contexts lists all"),
+        None => error.hint(LIST_CONTEXTS),
     })
 }

@@ -4,6 +4,8 @@
 //! sentences that a person reads, and the fields of `-o json`.
 
 mod command;
+pub(crate) mod hints;
+pub(crate) mod other_tools;
 
 use foundry_core::error::{Advice, AdvicePart, Error, ErrorCodes, Outcome};
 use foundry_engine::vm::inspect::Seen;
@@ -47,10 +49,6 @@ pub fn message(error: &Error) -> String {
 pub fn with_advice(sentence: &str, what: Option<&Advice>) -> String {
     what.map_or_else(|| sentence.to_owned(), |what| format!("{sentence}; {}", advice(what)))
 }
-
-/// The comment at the head of a manifest that `init` writes.
-pub(crate) const MANIFEST_HEAD: &str =
-    "# A VM for foundry. 'foundry create FILE' makes it, 'foundry explain' tells what else it can have.\n";
 
 /// Adds to the state of a VM what to do about it.
 pub(crate) fn add_advice(seen: &mut Seen) {

@@ -7,8 +7,8 @@ use super::fetch::{FetchArgs, client, image_name, with_shortest_extension};
 use crate::connect::connect;
 use crate::ui::Ui;
 use crate::{Global, interrupt};
-use foundry_core::error::{Code, Error};
-use foundry_core::text::{describe_io_error, quote_for_shell};
+use foundry_core::error::{Advice, Code, Error, Verb};
+use foundry_core::text::describe_io_error;
 use foundry_engine::image::{Fetch, check_length, import};
 use foundry_fetch::transfer::Location;
 
@@ -61,7 +61,7 @@ fn location(file: &str) -> Result<Location, Error> {
     let location = file.parse()?;
     match &location {
         Location::Url(_) => Err(bad("it is not on this machine".into())
-            .hint(format!("foundry image pull {} downloads it", quote_for_shell(file)))),
+            .hint(Advice::from(Verb::ImagePull { image: Some(file.into()) }).text(" downloads it"))),
         Location::File(path) => match std::fs::metadata(path) {
             Ok(there) if there.is_dir() => Err(bad("it is a directory".into())),
             Ok(_) => Ok(location),

@@ -10,6 +10,7 @@ use crate::Global;
 use crate::connect::connect;
 use crate::output::{Form, Listed, ListingArgs, OutputArgs, age, details};
 use crate::ui::Ui;
+use crate::words::hints::NO_IMAGES;
 use foundry_core::error::Error;
 use foundry_core::origin::ImageOrigin;
 use foundry_core::units::Bytes;
@@ -125,7 +126,7 @@ pub(super) fn run(args: &ListArgs, global: &Global, ui: &Ui) -> Result<(), Error
         _ => image::origin(&context, &image.pool, &image.name),
     };
     let views: Result<Vec<_>, Error> = images.iter().map(|i| view(&context, i, origin(i)?)).collect();
-    args.listing.show(&views?, "No images; foundry image import FILE adds one", (global, ui))
+    args.listing.show(&views?, NO_IMAGES, (global, ui))
 }
 
 impl Listed for ImageView<'_> {

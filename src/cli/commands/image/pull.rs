@@ -9,8 +9,7 @@ use super::{InPool, catalog, login, user_directory};
 use crate::connect::connect;
 use crate::ui::Ui;
 use crate::{Global, interrupt};
-use foundry_core::error::{Code, Error};
-use foundry_core::text::quote_for_shell;
+use foundry_core::error::{Advice, Code, Error, Verb};
 use foundry_engine::image::{Fetch, Pulled, Request, check_length, pull};
 use foundry_fetch::catalog::CatalogImage;
 use foundry_fetch::transfer::{Cache, Expected, Location, Login};
@@ -93,8 +92,9 @@ fn address(image: &str) -> Result<Location, Error> {
     if image.contains("://") {
         return Ok(image.parse()?);
     }
+    let import = Verb::ImageImport { file: Some(image.into()), name: None, convert: false };
     Err(Error::new(Code::DownloadUnfit, format!("{image} is neither an address nor a name in the catalogue"))
-        .hint(format!("foundry image import {} takes a file", quote_for_shell(image))))
+        .hint(Advice::from(import).text(" takes a file")))
 }
 
 /// What is no address and no path is a short name.

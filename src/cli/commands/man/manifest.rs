@@ -3,6 +3,7 @@
 use roff::{Inline, Roff, bold, italic, roman};
 
 use super::{Page, verbatim};
+use crate::words::hints::MANIFEST_COMMANDS;
 use foundry_core::manifest::{API_VERSION, KIND};
 use foundry_core::schema::{self, Field};
 
@@ -20,8 +21,9 @@ pub(super) fn page() -> Page {
     ))]);
     paragraph(
         &mut page,
-        "An unknown field is an error. A field whose value is null is treated as omitted. foundry explain shows the same \
-         texts, foundry schema prints them as JSON Schema, and foundry init writes a first manifest.",
+        &format!(
+            "An unknown field is an error. A field whose value is null is treated as omitted. {MANIFEST_COMMANDS}"
+        ),
     );
     for field in Field::document_root(&schema).child_fields() {
         page.control("SH", [field.name().to_uppercase().as_str()]);

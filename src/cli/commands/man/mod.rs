@@ -15,9 +15,10 @@ use clap::{Args, Command};
 use clap_mangen::Man;
 use roff::{Roff, bold, roman};
 
-use super::help::{ELSEWHERE, shown};
+use super::help::shown;
 use crate::command;
 use crate::ui::Ui;
+use crate::words::hints::{EXPLAIN_IN_MAN, GLOBAL_OPTIONS};
 use foundry_core::error::{Code, Error};
 use foundry_core::text::describe_io_error;
 use foundry_fetch::atomic_write::write_atomically;
@@ -118,7 +119,7 @@ fn synopsis(command: &Command) -> Roff {
 /// The text below the options in the help. Indented lines are shown as they are.
 fn examples(page: &mut Roff, command: &Command) {
     let below = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-    for paragraph in below.split("\n\n").filter(|p| !p.is_empty() && *p != ELSEWHERE) {
+    for paragraph in below.split("\n\n").filter(|p| !p.is_empty() && *p != GLOBAL_OPTIONS) {
         match paragraph.strip_prefix("Examples:\n") {
             Some(lines) => {
                 page.control("SH", ["EXAMPLES"]);
@@ -189,7 +190,7 @@ fn whole(page: &mut Roff) {
         bold("virsh"),
         roman("(1), "),
         bold("cloud-init"),
-        roman("(1); foundry explain shows the fields of a manifest and the meaning of an error code."),
+        roman(format!("(1){EXPLAIN_IN_MAN}")),
     ]);
 }
 

@@ -1,0 +1,105 @@
+//! Verbs of virsh, kubectl, incus, terraform and others, each with the commands that do the same here.
+
+/// Verbs of other tools, and the commands that do the same. `{vm}` is the name that was typed after the verb.
+pub(crate) const COMMANDS_BY_VERB: &[(&[&str], &[&str])] = &[
+    (
+        &["stop", "shutdown", "halt", "poweroff", "down"],
+        &["virsh shutdown {vm}   # asks the guest to shut down"],
+    ),
+    (&["start", "boot", "wake"], &["virsh start {vm}"]),
+    (&["restart", "reboot", "reload"], &["virsh reboot {vm}   # asks the guest to reboot"]),
+    (&["reset"], &["virsh reset {vm}   # like the reset button"]),
+    (&["pause", "suspend", "freeze"], &["virsh suspend {vm}"]),
+    (&["resume", "unpause", "unfreeze"], &["virsh resume {vm}"]),
+    (&["save", "hibernate"], &["virsh managedsave {vm}   # saves its memory to disk and stops QEMU"]),
+    (&["console", "serial", "attach", "tty"], &["virsh console {vm}   # ^] leaves it"]),
+    (&["vnc", "view", "screen"], &["virsh console {vm}   # VMs have a serial console and no screen"]),
+    (
+        &["ssh", "shell", "login", "enter", "connect"],
+        &["foundry get {vm}   # shows the address", "ssh root@ADDRESS"],
+    ),
+    (&["exec"], &["foundry get {vm}   # shows the address", "ssh root@ADDRESS COMMAND"]),
+    (&["cp", "copy", "scp", "push"], &["foundry get {vm}   # shows the address", "scp FILE root@ADDRESS:"]),
+    (&["logs", "log"], &["foundry get {vm}   # shows the path of its console log"]),
+    (&["wait"], &["foundry create FILE --wait   # waits until SSH answers"]),
+    (&["apply", "up", "run", "deploy", "define"], &["foundry create FILE --wait"]),
+    (&["launch", "new", "quickstart"], &["foundry init   # writes a manifest", "foundry create FILE --wait"]),
+    (
+        &["plan", "validate", "check", "lint", "verify", "test"],
+        &["foundry create FILE --dry-run", "foundry doctor FILE"],
+    ),
+    (&["diff"], &["foundry get {vm} -o yaml | diff - FILE"]),
+    (
+        &["edit", "set", "scale", "modify", "update", "patch"],
+        &[
+            "virsh edit {vm}   # changes CPUs and memory from the next start",
+            "foundry disk --help   # grows, attaches and detaches disks",
+        ],
+    ),
+    (&["label", "annotate"], &["foundry explain metadata.labels   # labels come from the manifest"]),
+    (&["autostart"], &["virsh autostart {vm}"]),
+    (&["snapshot", "checkpoint"], &["virsh snapshot-create-as {vm} SNAPSHOT --disk-only --atomic"]),
+    (
+        &["restore", "revert", "rollback"],
+        &["virsh snapshot-list {vm}", "virsh snapshot-revert {vm} SNAPSHOT"],
+    ),
+    (
+        &["clone"],
+        &[
+            "foundry get {vm} -o yaml > NEW.yaml   # then change name and address in it",
+            "foundry create NEW.yaml",
+        ],
+    ),
+    (&["rename"], &["virsh domrename {vm} NEW   # its disks keep their names"]),
+    (&["migrate"], &["virsh migrate {vm} URI"]),
+    (&["adopt"], &["foundry list --all   # also shows VMs that foundry did not create"]),
+    (
+        &["undefine"],
+        &[
+            "virsh undefine {vm} --nvram   # removes the definition and keeps the disks",
+            "foundry destroy {vm}   # also deletes its disks",
+        ],
+    ),
+    (&["kill"], &["virsh destroy {vm}   # cuts the power and deletes nothing"]),
+    (&["remove", "terminate", "purge"], &["foundry destroy {vm}   # deletes it with its disks"]),
+    (
+        &["uninstall"],
+        &["foundry list --all", "foundry gc --help", "README, under Uninstall, lists what to delete"],
+    ),
+    (&["vms", "ps", "domains"], &["foundry list --all"]),
+    (&["info", "show", "inspect", "status", "dominfo", "domstate"], &["foundry get {vm}"]),
+    (&["dumpxml"], &["virsh dumpxml {vm}", "foundry get {vm}"]),
+    (&["ip", "domifaddr", "whois"], &["foundry get {vm}"]),
+    (&["top", "stats"], &["virsh domstats {vm}"]),
+    (&["events"], &["virsh event --all --loop", "foundry list --watch"]),
+    (&["images"], &["foundry image list"]),
+    (&["pull", "download", "fetch"], &["foundry image pull NAME"]),
+    (&["import", "upload"], &["foundry image import FILE"]),
+    (&["export"], &["foundry image export IMAGE FILE", "foundry get {vm} -o yaml"]),
+    (&["disks", "volume", "volumes", "domblklist"], &["foundry disk list"]),
+    (&["vol-list"], &["foundry image list", "foundry disk list"]),
+    (&["pools", "pool-list", "pool-info"], &["foundry pool list"]),
+    (&["network", "networks", "net", "net-list"], &["virsh net-list --all"]),
+    (&["df", "usage"], &["foundry storage status"]),
+    (&["prune", "cleanup", "clean"], &["foundry gc --dry-run", "foundry image prune --dry-run"]),
+    (&["inventory"], &["foundry list --all -o json"]),
+    (&["context", "contexts", "use-context"], &["foundry config --help"]),
+    (&["version"], &["foundry --version"]),
+];
+
+/// Verbs of other tools below a command of foundry, and the commands that do the same.
+pub(crate) const COMMANDS_BY_SUBVERB: &[(&str, &[&str], &[&str])] = &[
+    ("image", &["ls", "show", "get"], &["foundry image info IMAGE"]),
+    ("image", &["remove", "rmi"], &["foundry image delete IMAGE"]),
+    ("image", &["download", "fetch", "get"], &["foundry image pull NAME"]),
+    ("image", &["add", "create", "upload"], &["foundry image import FILE"]),
+    ("disk", &["add", "create"], &["foundry disk attach VM SIZE"]),
+    ("disk", &["remove", "rm", "delete"], &["foundry disk detach VM DISK"]),
+    ("disk", &["grow", "extend"], &["foundry disk resize VM DISK SIZE"]),
+    ("pool", &["create", "define"], &["foundry pool add --help"]),
+    ("pool", &["remove", "undefine"], &["foundry pool delete POOL"]),
+    ("pool", &["info", "show"], &["foundry pool list -o wide"]),
+    ("storage", &["list", "df", "show"], &["foundry storage status"]),
+    ("seed", &["delete", "remove", "rm"], &["foundry seed eject VM"]),
+    ("config", &["set-context", "set"], &["foundry config view --origin   # shows the file to edit"]),
+];
