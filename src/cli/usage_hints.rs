@@ -1,6 +1,6 @@
 //! Suggestions for a command line that clap rejects.
 //!
-//! A verb of another tool is answered with the line to type. A misspelled verb is answered with the find_nearest command, but
+//! A verb of another tool is answered with the line to type. A misspelled verb is answered with the nearest command, but
 //! a command that deletes something is suggested only for a near miss.
 
 use std::ffi::{OsStr, OsString};

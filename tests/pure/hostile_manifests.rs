@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use crate::support::{cpu, manifests};
 use foundry::manifest::{
-    BootDisk, CloudInit, DataDisk, Firmware, Metadata, NetworkInterface, Number, Spec, VirtualMachine, load,
+    BootDisk, CloudInit, DataDisk, Firmware, Metadata, NetworkInterface, Number, Spec, VirtualMachine,
+    load_text,
 };
 use foundry::plan::{BootSource, ImageRef, UserData, VmPlan, check_batch};
 use proptest::collection::{btree_map, vec};

@@ -1,7 +1,7 @@
 //! What a plan says for manifests that are in order.
 
 use crate::support::manifests;
-use foundry::manifest::{CloudInit, VirtualMachine, load};
+use foundry::manifest::{CloudInit, VirtualMachine, load_text};
 use foundry::plan::{
     Arch, BootSource, CpuMode, Defaults, DiskFormat, FirmwarePlan, InterfacePlan, Link, UserData, VmPlan,
 };

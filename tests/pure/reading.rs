@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::support::cpu;
-use foundry::manifest::{LoadError, MAX_BYTES, Number, VirtualMachine, load, load_file, load_from};
+use foundry::manifest::{LoadError, MAX_BYTES, Number, VirtualMachine, load_file, load_from, load_text};
 
 const HEADER: &str = "apiVersion: foundry.cofront.xyz/v1alpha1\nkind: VirtualMachine\n";
 

@@ -1,7 +1,7 @@
 //! What holds for any input: the checks of the fuzz targets in .ci/fuzz, which `tests/pure/fuzz.rs` runs on some inputs.
 
 use foundry::disk_image::{DiskImage, detect_format, is_partial_image, is_vhd_footer};
-use foundry::manifest::load;
+use foundry::manifest::load_text;
 use foundry::operations::Settings;
 use foundry::plan::VmPlan;
 use foundry::record::{Owner, Record};

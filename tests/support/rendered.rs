@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use foundry::cloud_init::{SeedFiles, documents, iso, read_iso};
+use foundry::cloud_init::{SeedFiles, build_seed_files, read_iso, write_iso};
 use foundry::domain_xml::{self, DiskLocation, Placement, VirtType};
 use foundry::manifest::VirtualMachine;
 use foundry::operations::preflight::planned_volumes;
@@ -187,5 +187,5 @@ fn check_cloud_config(text: &str) {
 fn mapping_of(text: &str) -> Node {
     let mut documents = read_documents(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
     assert!(documents.len() == 1 && documents[0].as_mapping().is_some(), "{text}");
-    build_seed_files.remove(0)
+    documents.remove(0)
 }

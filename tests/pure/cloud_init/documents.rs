@@ -1,6 +1,6 @@
 //! The three files of a seed, as text and as PyYAML and cloud-init's modules would take them.
 
-use foundry::cloud_init::{SeedFiles, documents};
+use foundry::cloud_init::{SeedFiles, build_seed_files};
 use foundry::plan::UserData;
 use foundry::yaml::node::{Node, read_documents};
 

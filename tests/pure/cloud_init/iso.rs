@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::support::cpu;
-use foundry::cloud_init::{SeedFiles, VOLUME_ID, documents, iso, read_iso};
+use foundry::cloud_init::{SeedFiles, VOLUME_ID, build_seed_files, read_iso, write_iso};
 use proptest::prelude::*;
 
 use super::support::{plan, program, run, seed};
@@ -15,9 +15,9 @@ fn made() -> SeedFiles {
 
 fn files(documents: &SeedFiles) -> [(&'static str, &str); 3] {
     [
-        ("user-data", &build_seed_files.user_data),
-        ("meta-data", &build_seed_files.meta_data),
-        ("network-config", &build_seed_files.network_config),
+        ("user-data", &documents.user_data),
+        ("meta-data", &documents.meta_data),
+        ("network-config", &documents.network_config),
     ]
 }
 
@@ -25,7 +25,7 @@ fn files(documents: &SeedFiles) -> [(&'static str, &str); 3] {
 fn in_file(documents: &SeedFiles, test: impl FnOnce(&Path)) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("seed.iso");
-    std::fs::write(&path, write_iso(build_seed_files).unwrap()).unwrap();
+    std::fs::write(&path, write_iso(documents).unwrap()).unwrap();
     test(&path);
 }
 
@@ -43,13 +43,13 @@ fn sizes() -> Vec<SeedFiles> {
 fn isoinfo_reads_both_trees() {
     let Some(isoinfo) = program("isoinfo") else { return };
     for documents in sizes() {
-        in_file(&build_seed_files, |image| {
+        in_file(&documents, |image| {
             for tree in ["-R", "-J"] {
                 let list = run(Command::new(&isoinfo).args([tree, "-f", "-i"]).arg(image), b"");
                 let mut names: Vec<&str> = std::str::from_utf8(&list).unwrap().lines().collect();
                 names.sort_unstable();
                 assert_eq!(names, ["/meta-data", "/network-config", "/user-data"], "{tree}");
-                for (name, text) in files(&build_seed_files) {
+                for (name, text) in files(&documents) {
                     let path = format!("/{name}");
                     let content = run(Command::new(&isoinfo).args([tree, "-x", &path, "-i"]).arg(image), b"");
                     assert!(content == text.as_bytes(), "{tree} {name}, {} bytes", content.len());

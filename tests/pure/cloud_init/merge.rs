@@ -1,6 +1,6 @@
 //! The user's cloud-config on top of the generated one.
 
-use foundry::cloud_init::{check_user_data, documents, find_ineffective_keys, read_seed_secrets};
+use foundry::cloud_init::{build_seed_files, check_user_data, find_ineffective_keys, read_seed_secrets};
 use foundry::plan::{SeedPlan, UserData};
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -1,6 +1,6 @@
 //! A network-config of the user's own.
 
-use foundry::cloud_init::{check_network_config, documents};
+use foundry::cloud_init::{build_seed_files, check_network_config};
 
 use super::support::{plan, seed};
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::support::deadline::CommandInTime as _;
-use foundry::cloud_init::documents;
+use foundry::cloud_init::build_seed_files;
 use foundry::plan::{SeedPlan, UserData, VmPlan};
 
 use super::support::{fixed, own_network, plan, seed, skip};

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
 use crate::support::deadline::{ChildInTime as _, CommandInTime as _};
-use foundry::manifest::{LoadError, load};
+use foundry::manifest::{LoadError, load_text};
 use foundry::plan::VmPlan;
 use proptest::collection::vec;
 use proptest::prelude::*;
