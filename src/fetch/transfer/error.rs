@@ -82,7 +82,7 @@ impl TransferError {
     #[must_use]
     pub(crate) fn with_redirect(self, asked: &impl fmt::Display, at: &impl fmt::Display) -> Self {
         let there = self.cause.unwrap_or(self.message);
-        let cause = Some(format!("it leads to {at}: {there}"));
+        let cause = Some(format!("it redirects to {at}: {there}"));
         Self { reason: self.reason, message: format!("cannot download {asked}"), cause, advice: self.advice }
     }
 

@@ -15,8 +15,8 @@ use foundry_core::text::escape_unseen;
 use foundry_core::yaml::shorten;
 
 /// Why a redirect from another server to such an address is refused: half a sentence.
-const LOOPBACK: &str = "is this machine itself, to which no other server leads";
-const LINK_LOCAL: &str = "is an address of this machine's network alone, to which no server elsewhere leads";
+const LOOPBACK: &str = "is this machine itself; no other server may redirect there";
+const LINK_LOCAL: &str = "is a link-local address of this machine; no other server may redirect there";
 
 /// Returns a half sentence if an address can only be reached from this machine.
 pub(super) fn local_scope_of(address: IpAddr) -> Option<&'static str> {

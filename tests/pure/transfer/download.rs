@@ -100,13 +100,16 @@ fn a_redirection_to_what_is_not_http_is_refused_at_once() {
         let failed = bench.read(&server.url("/x")).unwrap_err();
         let told = failed.to_string();
         assert_eq!((failed.reason(), server.requests().len(), bench.told().len()), (Reason::Refused, 1, 0));
-        assert!(told.starts_with(&format!("cannot download {}: it leads to", server.url("/x"))), "{told}");
+        assert!(
+            told.starts_with(&format!("cannot download {}: it redirects to", server.url("/x"))),
+            "{told}"
+        );
         assert!(!told.contains("SECRETPW") && !told.contains("TTTT"), "{told}");
     }
     let server = Server::start(|_| Reply::redirect("file:///etc/passwd"));
     let told = Bench::new().read(&server.url("/x")).unwrap_err().to_string();
     assert!(
-        told.ends_with("it leads to file:///etc/passwd, which is neither http:// nor https://"),
+        told.ends_with("it redirects to file:///etc/passwd, which is neither http:// nor https://"),
         "{told}"
     );
 }
@@ -219,7 +222,7 @@ fn a_bad_mirror_is_no_reason_to_give_up() {
         assert_eq!((start.requests().len(), bench.slept()), (3, Duration::from_secs(1 + 2)), "{bad}");
         let told = bench.told().remove(0);
         assert!(
-            told.contains(&format!("cannot download {}: it leads to {bad}: ", start.url("/x"))),
+            told.contains(&format!("cannot download {}: it redirects to {bad}: ", start.url("/x"))),
             "{told}"
         );
     }
@@ -237,7 +240,7 @@ fn a_mirror_that_stays_bad_is_named_with_the_address_that_led_there() {
     let told = failed.to_string();
     assert!(
         told.starts_with(&format!(
-            "cannot download {}: it leads to {}",
+            "cannot download {}: it redirects to {}",
             start.url("/x"),
             start.url("/gone?…")
         )),
@@ -386,7 +389,7 @@ fn a_proxy_is_asked_with_its_login_and_not_for_what_is_excepted() {
     assert_eq!(proxy.requests().len(), 2, "the CONNECT and what came through it");
 }
 
-/// The server is reached through a proxy, as one elsewhere is; what it leads to is reached directly.
+/// The server is reached through a proxy, as one elsewhere is; what it redirects to is reached directly.
 #[test]
 fn a_server_elsewhere_leads_to_no_name_of_this_machine() {
     for name in ["127.1", "2130706433", "0x7f.0.0.1", "017700000001"] {
@@ -407,7 +410,7 @@ fn a_server_elsewhere_leads_to_no_name_of_this_machine() {
         let bench = Bench::with(settings);
         let failed = bench.read("http://images.invalid/x").unwrap_err();
         let told = format!(
-            "cannot download http://images.invalid/x: it leads to {to}, whose name stands for 127.0.0.1, which is this machine itself, to which no other server leads"
+            "cannot download http://images.invalid/x: it redirects to {to}, whose name resolves to 127.0.0.1, which is this machine itself; no other server may redirect there"
         );
         assert_eq!((failed.reason(), failed.to_string()), (Reason::Refused, told));
         assert_eq!(bench.told(), [""; 0], "it is not tried again");

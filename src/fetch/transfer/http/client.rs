@@ -143,9 +143,7 @@ impl Client {
             from = Some(std::mem::replace(&mut url, next));
         }
         let error = TransferError::new(Reason::Answer, format!("cannot download {}", request.url));
-        Err(RequestFailure::without_retry(
-            error.because(format!("it leads through more than {REDIRECTS} redirections")),
-        ))
+        Err(RequestFailure::without_retry(error.because(format!("it redirects more than {REDIRECTS} times"))))
     }
 
     /// Asks at one address, to which another one may have led, and which may lead to another one.
@@ -258,7 +256,7 @@ fn redirect_target(url: &Url, answer: &Response<Body>) -> Result<Option<Url>, Tr
 
 fn local_redirect_error(from: &Url, url: &Url, why: &io::Error) -> TransferError {
     TransferError::new(Reason::Refused, format!("cannot download {from}"))
-        .because(format!("it leads to {url}, whose name {why}"))
+        .because(format!("it redirects to {url}, whose name {why}"))
 }
 
 fn certificate_error(url: &Url, cause: String) -> TransferError {

@@ -39,7 +39,7 @@ impl Resolver for RemoteOnlyResolver {
 
 /// All that a name stands for is this machine, or on its own link.
 #[derive(Debug, thiserror::Error)]
-#[error("stands for {}, which {}", .0.ip(), local_scope_of(.0.ip()).unwrap_or_default())]
+#[error("resolves to {}, which {}", .0.ip(), local_scope_of(.0.ip()).unwrap_or_default())]
 pub(super) struct LocalAddressError(SocketAddr);
 
 /// Whether a request failed for that.
