@@ -7,15 +7,18 @@ use super::ui::Ui;
 use crate::config::{Key, Origin};
 use foundry_core::error::Error;
 use foundry_engine::{Cancel, Context, SystemClock};
-use foundry_host::{CallTimeouts, Libvirt, run_event_loop};
+use foundry_host::{CallTimeouts, Libvirt};
+
+/// This program, whatever became of its file since it was started (proc_pid_exe(5)).
+const OWN_PROGRAM: &str = "/proc/self/exe";
 
 /// Connects to the libvirt that the flags and the environment name, and returns what operations need.
 pub(super) fn connect(global: &Global, ui: &Ui) -> Result<Context, Error> {
     let settings = global.settings()?;
     tell_overruled(global, ui);
-    run_event_loop();
     let timeouts = CallTimeouts::of(global.found().timeout(Key::CallTimeout));
     let host = Libvirt::connect_within(&uri(global), ui.observer(), timeouts)?;
+    let host = host.with_socket_keeper(OWN_PROGRAM);
     Ok(Context {
         host: Arc::new(host),
         settings: Arc::new(settings),

@@ -3,7 +3,7 @@
 use super::ui::Ui;
 use foundry_core::error::{Code, Error};
 use foundry_core::text::escape_unseen;
-use foundry_engine::vm::destroy::Doomed;
+use foundry_engine::vm::destroy::VolumeToDelete;
 
 /// Goes on if the user agrees; `otherwise` says what did not happen.
 pub(super) fn agree(question: &str, otherwise: &str, ui: &Ui) -> Result<(), Error> {
@@ -15,7 +15,7 @@ pub(super) fn agree(question: &str, otherwise: &str, ui: &Ui) -> Result<(), Erro
 }
 
 /// Names volumes below a title, if there are any.
-pub(super) fn name_volumes(text: &mut String, title: &str, volumes: &[Doomed]) {
+pub(super) fn name_volumes(text: &mut String, title: &str, volumes: &[VolumeToDelete]) {
     if volumes.is_empty() {
         return;
     }

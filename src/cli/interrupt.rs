@@ -84,7 +84,7 @@ fn slow() -> String {
 }
 
 fn give_up(cancel: &Cancel) {
-    let mut remains = cancel.remains();
+    let mut remains = cancel.possible_leftovers();
     if remains.is_empty() {
         remains.push("what libvirt was asked to do may still take effect".into());
     }

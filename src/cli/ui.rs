@@ -263,7 +263,7 @@ impl Ui {
 }
 
 impl Progress for Ui {
-    fn tell(&self, event: Event) {
+    fn on_event(&self, event: Event) {
         match event {
             Event::Warning { message, advice } => self.warn(&words::with_advice(&message, advice.as_ref())),
             _ if self.quiet || self.progress == progress::Form::None => {}

@@ -10,7 +10,7 @@ use std::process::Command;
 use crate::support::again;
 use crate::support::deadline::CommandInTime as _;
 use crate::support::shown::Shown;
-use foundry::convert::{Conversion, ImageFormat, convert_image};
+use foundry::convert::{Conversion, ImageFormat, convert_file};
 use foundry::disk_image::{DiskImage, detect_format};
 use foundry::{Error, Kind};
 
@@ -43,7 +43,7 @@ fn qemu_img(directory: &Path, arguments: &[&str]) {
 
 fn converted(directory: &Path, name: &str, to: ImageFormat) -> Result<File, Error> {
     let image = File::open(directory.join(name)).unwrap();
-    convert_image(Conversion {
+    convert_file(Conversion {
         from: "disk.img",
         image: &image,
         to,
@@ -328,14 +328,14 @@ fn a_conversion_can_be_stopped() {
         stop: &stop,
         written: &tell,
     };
-    let error = convert_image(conversion).unwrap_err();
+    let error = convert_file(conversion).unwrap_err();
     assert_eq!(
         (error.kind(), error.message()),
         (Kind::Interrupted, "interrupted while disk.img was converted")
     );
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     let stopped = Conversion { stop: &|| true, ..conversion };
-    assert_eq!(convert_image(stopped).unwrap_err().kind(), Kind::Interrupted);
+    assert_eq!(convert_file(stopped).unwrap_err().kind(), Kind::Interrupted);
 }
 
 /// A file system of 1 MiB, where this process may mount one.
@@ -366,7 +366,7 @@ fn a_lack_of_room_is_found_before() {
         let to = ImageFormat::Qcow2;
         let conversion =
             Conversion { from: "disk.img", image: &image, to, directory, stop: &|| false, written: &|_| {} };
-        let error = convert_image(conversion).unwrap_err();
+        let error = convert_file(conversion).unwrap_err();
         let cause = error.cause().unwrap();
         assert!(
             cause.starts_with("it needs up to ") && cause.contains(" for the time being, and 1"),

@@ -18,7 +18,7 @@ use foundry_core::error::{Code, Error};
 use foundry_core::manifest::load_file;
 use foundry_core::text::escape_unseen;
 use foundry_engine::Context;
-use foundry_engine::vm::destroy::{Demolition, Options, carry_out, survey};
+use foundry_engine::vm::destroy::{DestroyOptions, DestroyPlan, execute_destroy, plan_destroy};
 
 /// Stop VMs and delete them with their disks
 #[derive(Debug, Args)]
@@ -47,10 +47,10 @@ pub(crate) struct DestroyArgs {
 pub(super) fn run(args: &DestroyArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     let context = connect(global, ui)?;
     let timeout = args.timeout.unwrap_or_else(|| global.found().timeout(Key::DestroyTimeout));
-    let options = Options { force: args.force, keep_disks: args.keep_disks, timeout };
-    let surveys = args.names.iter().map(|name| survey(&context, name, options));
+    let options = DestroyOptions { force: args.force, keep_disks: args.keep_disks, timeout };
+    let surveys = args.names.iter().map(|name| plan_destroy(&context, name, options));
     let (found, refused): (Vec<_>, Vec<_>) = surveys.partition(Result::is_ok);
-    let demolitions: Vec<Demolition> = found.into_iter().filter_map(Result::ok).collect();
+    let demolitions: Vec<DestroyPlan> = found.into_iter().filter_map(Result::ok).collect();
     let mut failures: Vec<Error> = refused.into_iter().filter_map(Result::err).collect();
     if let Some(error) = manifest_among(args, &failures) {
         return Err(error);
@@ -75,7 +75,7 @@ pub(super) fn run(args: &DestroyArgs, global: &Global, ui: &Ui) -> Result<(), Er
 }
 
 /// Without a question, the disks are listed before they are deleted.
-fn name_what_goes(demolition: &Demolition, ui: &Ui) {
+fn name_what_goes(demolition: &DestroyPlan, ui: &Ui) {
     if !demolition.volumes.is_empty() {
         let (vm, volumes) = (&demolition.domain.name, demolition.named_volumes());
         ui.note(&format!("With VM '{vm}' go for good: {}", volumes.join(", ")));
@@ -102,14 +102,14 @@ fn manifest_among(args: &DestroyArgs, failures: &[Error]) -> Option<Error> {
 }
 
 /// One VM under two of its names is one VM.
-fn distinct(mut demolitions: Vec<Demolition>) -> Vec<Demolition> {
+fn distinct(mut demolitions: Vec<DestroyPlan>) -> Vec<DestroyPlan> {
     let mut seen = HashSet::new();
     demolitions.retain(|d| seen.insert(d.domain.uuid));
     demolitions
 }
 
 /// Asks whoever sits at the terminal.
-fn agree(args: &DestroyArgs, demolitions: &[Demolition], ui: &Ui) -> Result<(), Error> {
+fn agree(args: &DestroyArgs, demolitions: &[DestroyPlan], ui: &Ui) -> Result<(), Error> {
     if demolitions.is_empty() || args.yes {
         return Ok(());
     }
@@ -124,8 +124,8 @@ pub(super) fn tell_all(mut failures: Vec<Error>, ui: &Ui) -> Result<(), Error> {
     worst.map_or(Ok(()), Err)
 }
 
-fn destroy_one(context: &Context, demolition: &Demolition, ui: &Ui) -> Result<(), Error> {
-    carry_out(context, demolition)?;
+fn destroy_one(context: &Context, demolition: &DestroyPlan, ui: &Ui) -> Result<(), Error> {
+    execute_destroy(context, demolition)?;
     let name = &demolition.domain.name;
     let kept = demolition
         .kept
@@ -137,7 +137,7 @@ fn destroy_one(context: &Context, demolition: &Demolition, ui: &Ui) -> Result<()
 }
 
 /// Names every disk that would go.
-fn question(demolitions: &[Demolition]) -> String {
+fn question(demolitions: &[DestroyPlan]) -> String {
     let mut text = String::new();
     for demolition in demolitions {
         let domain = &demolition.domain;
@@ -148,7 +148,7 @@ fn question(demolitions: &[Demolition]) -> String {
             .left
             .iter()
             .map(|left| (left.what.clone(), words::with_advice(&left.why, left.advice.as_ref())));
-        let spared: Vec<(String, String)> = demolition.spared.iter().cloned().chain(left).collect();
+        let spared: Vec<(String, String)> = demolition.kept_back.iter().cloned().chain(left).collect();
         name_spared(&mut text, &spared);
     }
     text.push_str("Go ahead?");

@@ -17,7 +17,7 @@ use foundry_core::record::VolumeRole;
 use foundry_core::text::escape_unseen;
 use foundry_core::units::{Bytes, SizeRequest};
 use foundry_engine::Context;
-use foundry_engine::disk::{self, Detachment, Disk, Request, Resized};
+use foundry_engine::disk::{self, AttachRequest, DetachPlan, DiskView, Resized};
 
 /// List, grow, attach and detach the disks of VMs
 #[derive(Debug, Args)]
@@ -114,7 +114,7 @@ pub(super) fn run(args: &DiskArgs, global: &Global, ui: &Ui) -> Result<(), Error
     }
     match &args.command {
         DiskCommand::List { vm, listing } => {
-            listing.show(&disk::list(&context, vm.as_deref())?, "No disks", (global, ui))
+            listing.show(&disk::list_disks(&context, vm.as_deref())?, "No disks", (global, ui))
         }
         DiskCommand::Resize { vm, disk, size } => told(&disk::resize(&context, vm, disk, *size)?, ui),
         DiskCommand::Attach { vm, size, device, format, serial, at_next_start } => {
@@ -124,10 +124,10 @@ pub(super) fn run(args: &DiskArgs, global: &Global, ui: &Ui) -> Result<(), Error
             };
             let (device, serial) = (device.clone(), serial.clone());
             let at_next_start = *at_next_start;
-            attach(&context, &Request { vm, size: *size, device, format, serial, at_next_start }, ui)
+            attach(&context, &AttachRequest { vm, size: *size, device, format, serial, at_next_start }, ui)
         }
         DiskCommand::Detach { vm, disk, keep, yes, timeout } => {
-            let detachment = disk::survey(&context, vm, disk, *keep)?;
+            let detachment = disk::plan_detach(&context, vm, disk, *keep)?;
             if !yes {
                 consent::agree(&question(&detachment), "nothing was detached", ui)?;
             }
@@ -140,7 +140,7 @@ pub(super) fn run(args: &DiskArgs, global: &Global, ui: &Ui) -> Result<(), Error
     }
 }
 
-impl Listed for Disk {
+impl Listed for DiskView {
     type Object = Self;
     const HEADERS: &'static [&'static str] =
         &["VM", "DEVICE", "ROLE", "FORMAT", "SIZE", "ALLOCATED", "VOLUME", "STATE"];
@@ -212,7 +212,7 @@ fn told(resized: &Resized, ui: &Ui) -> Result<(), Error> {
     Ok(())
 }
 
-fn attach(context: &Context, request: &Request<'_>, ui: &Ui) -> Result<(), Error> {
+fn attach(context: &Context, request: &AttachRequest<'_>, ui: &Ui) -> Result<(), Error> {
     let attached = disk::attach(context, request)?;
     let (vm, disk) = (&attached.vm, &attached.disk);
     ui.line(&format!("Successfully attached disk '{}' ({}) to VM '{vm}'", disk.target, disk.size))?;
@@ -221,8 +221,8 @@ fn attach(context: &Context, request: &Request<'_>, ui: &Ui) -> Result<(), Error
     Ok(())
 }
 
-fn question(detachment: &Detachment) -> String {
-    let Detachment { vm, target, live, volume, kept, .. } = detachment;
+fn question(detachment: &DetachPlan) -> String {
+    let DetachPlan { vm, target, live, volume, kept, .. } = detachment;
     let mut text = format!("Detach disk '{}' from VM '{}'\n", escape_unseen(target), escape_unseen(vm));
     if *live {
         text.push_str("  which runs: unmount it in the guest first\n");
@@ -233,13 +233,13 @@ fn question(detachment: &Detachment) -> String {
     text
 }
 
-fn detached(detachment: &Detachment, ui: &Ui) -> Result<(), Error> {
-    let Detachment { vm, target, .. } = detachment;
+fn detached(detachment: &DetachPlan, ui: &Ui) -> Result<(), Error> {
+    let DetachPlan { vm, target, .. } = detachment;
     let kept = detachment
-        .released()
+        .released_volume()
         .map(|(pool, name)| format!("{}\n", escape_unseen(&format!("{pool}/{name}"))))
         .unwrap_or_default();
-    if let Some((pool, name)) = detachment.lost() {
+    if let Some((pool, name)) = detachment.missing_volume() {
         ui.warn(&format!("volume '{name}' in pool '{pool}' is not there any more, and nothing is kept"));
     }
     let (target, vm) = (escape_unseen(target), escape_unseen(vm));

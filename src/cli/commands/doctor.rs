@@ -12,7 +12,7 @@ use crate::words;
 use crate::{Global, interrupt};
 use foundry_core::error::{Error, Kind};
 use foundry_core::names::PoolName;
-use foundry_engine::doctor::{self, Check, Report, State};
+use foundry_engine::doctor::{self, CheckState, HostCheck, HostReport};
 use foundry_host::is_local_uri;
 
 /// Check the host, or check whether it can run the given manifests
@@ -59,7 +59,7 @@ fn host(args: &DoctorArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     if args.probe {
         interrupt::guard(&context.cancel)?;
     }
-    let report = doctor::examine(&context, args.probe)?;
+    let report = doctor::examine_host(&context, args.probe)?;
     show(&report, args, (global, ui))?;
     verdict(&report, "VMs", args, (global, ui))?;
     report.outcome()
@@ -68,7 +68,7 @@ fn host(args: &DoctorArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
 fn manifests(args: &DoctorArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     let plans = plan_all(&args.files, &global.settings()?.defaults(args.pool.clone()))?;
     let context = connect(global, ui)?;
-    let mut report = Report { checks: Vec::new(), left_out: Vec::new() };
+    let mut report = HostReport { checks: Vec::new(), left_out: Vec::new() };
     let mut worst: Option<Error> = None;
     for plan in &plans {
         let found = doctor::examine_vm(&context, plan)?;
@@ -80,13 +80,13 @@ fn manifests(args: &DoctorArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     let names: Vec<&str> = plans.iter().map(|plan| plan.name.as_str()).collect();
     verdict(&report, &names.join(", "), args, (global, ui))?;
     worst.map_or(Ok(()), |error| {
-        let problems = report.checks.iter().filter(|check| check.state == State::Problem).count();
+        let problems = report.checks.iter().filter(|check| check.state == CheckState::Problem).count();
         let verb = if problems == 1 { "stands" } else { "stand" };
         Err(Error::new(error.code(), format!("{problems} of these {verb} in the way")))
     })
 }
 
-fn show(report: &Report, args: &DoctorArgs, (global, ui): (&Global, &Ui)) -> Result<(), Error> {
+fn show(report: &HostReport, args: &DoctorArgs, (global, ui): (&Global, &Ui)) -> Result<(), Error> {
     let names: Vec<String> = report.checks.iter().map(name).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let rows = || {
@@ -102,7 +102,7 @@ fn show(report: &Report, args: &DoctorArgs, (global, ui): (&Global, &Ui)) -> Res
 
 /// The last line of a table: whether these can be made here, or what stands in the way.
 fn verdict(
-    report: &Report,
+    report: &HostReport,
     what: &str,
     args: &DoctorArgs,
     (global, ui): (&Global, &Ui),
@@ -111,12 +111,12 @@ fn verdict(
         return Ok(());
     }
     let of = |state| report.checks.iter().filter(move |check| check.state == state);
-    let mut problems: Vec<String> = of(State::Problem).map(Check::title).collect();
+    let mut problems: Vec<String> = of(CheckState::Problem).map(HostCheck::title).collect();
     problems.dedup();
     if !problems.is_empty() {
         return ui.line(&format!("Not ready: in the way of {what} here: {}", problems.join(", ")));
     }
-    let warnings = match of(State::Warning).count() {
+    let warnings = match of(CheckState::Warning).count() {
         0 => String::new(),
         1 => " (1 warning)".into(),
         n => format!(" ({n} warnings)"),
@@ -138,26 +138,28 @@ pub(crate) struct ReportView<'a> {
 #[derive(Debug, Serialize, JsonSchema)]
 struct CheckView<'a> {
     #[serde(flatten)]
-    check: &'a Check,
+    check: &'a HostCheck,
     /// What to do about it: sentences, or commands.
     todo: Vec<String>,
 }
 
 impl<'a> ReportView<'a> {
-    fn of(report: &'a Report) -> Self {
-        let view =
-            |check: &'a Check| CheckView { check, todo: check.advice.iter().map(words::advice).collect() };
+    fn of(report: &'a HostReport) -> Self {
+        let view = |check: &'a HostCheck| CheckView {
+            check,
+            todo: check.advice.iter().map(words::advice).collect(),
+        };
         Self { checks: report.checks.iter().map(view).collect(), left_out: &report.left_out }
     }
 }
 
 /// What was looked at, as kubectl has TYPE/NAME.
-fn name(check: &Check) -> String {
+fn name(check: &HostCheck) -> String {
     check.object.as_ref().map_or_else(|| check.name.to_string(), |object| format!("{}/{object}", check.name))
 }
 
 /// What to do stands below what was found.
-fn rows(check: &Check) -> Vec<Vec<String>> {
+fn rows(check: &HostCheck) -> Vec<Vec<String>> {
     let code = check.code.map(|code| format!(" [{code}]")).unwrap_or_default();
     let first = vec![check.title(), check.state.as_str().to_owned(), format!("{}{code}", check.found)];
     let todo = check.advice.iter().map(words::advice);

@@ -15,7 +15,7 @@ use crate::{Global, interrupt};
 use foundry_core::error::{Code, Error};
 use foundry_core::text::escape_unseen;
 use foundry_core::units::Bytes;
-use foundry_engine::gc::{self, Choice, Fate, Places, Remains, Survey};
+use foundry_engine::gc::{self, Leftover, LeftoverAction, LeftoverName, Leftovers, LibvirtPaths};
 
 /// Clean up after interrupted commands and list unused volumes
 ///
@@ -43,14 +43,14 @@ pub(crate) struct GcArgs {
 
 pub(super) fn run(args: &GcArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     let context = connect(global, ui)?;
-    let places = Places::of(context.host.uri());
-    let named: Vec<Choice> = args.names.iter().map(|name| name.as_str().into()).collect();
-    let found = gc::survey_for(&context, places.as_ref(), &named)?;
+    let places = LibvirtPaths::of(context.host.uri());
+    let named: Vec<LeftoverName> = args.names.iter().map(|name| name.as_str().into()).collect();
+    let found = gc::find_leftovers_for(&context, places.as_ref(), &named)?;
     let pools = found.unseen_pools.iter().map(words::advice);
     let unseen = found.unseen.iter().cloned().chain(pools);
     unseen.for_each(|unseen| ui.warn(&format!("not looked at: {unseen}")));
     // A name that is none ends it before anything is done.
-    let chosen = gc::choose(&context, &found, &named)?;
+    let chosen = gc::choose_leftovers(&context, &found, &named)?;
     show(args, &found, (global, ui))?;
     if args.dry_run || chosen.is_empty() {
         return Ok(());
@@ -61,7 +61,7 @@ pub(super) fn run(args: &GcArgs, global: &Global, ui: &Ui) -> Result<(), Error> 
     // Only now: until the answer a signal ends the program at once.
     interrupt::guard(&context.cancel)?;
     let (mut count, mut freed) = (0, Bytes(0));
-    let outcome = gc::carry_out(&context, places.as_ref(), &chosen, |remains| {
+    let outcome = gc::execute_cleanup(&context, places.as_ref(), &chosen, |remains| {
         (count, freed) = (count + 1, freed.saturating_add(remains.size.unwrap_or_default()));
     });
     if let Err(failures) = outcome {
@@ -82,15 +82,15 @@ fn tell_success(to_people: bool, count: usize, freed: Bytes, ui: &Ui) -> Result<
     Ok(())
 }
 
-fn show(args: &GcArgs, found: &Survey, (global, ui): (&Global, &Ui)) -> Result<(), Error> {
+fn show(args: &GcArgs, found: &Leftovers, (global, ui): (&Global, &Ui)) -> Result<(), Error> {
     let nothing = match found.unseen_pools.is_empty() {
         true => "Nothing was left",
         false => "Nothing was left where it could be looked",
     };
-    let views: Vec<RemainsView<'_>> = found.remains.iter().map(RemainsView::of).collect();
+    let views: Vec<RemainsView<'_>> = found.found.iter().map(RemainsView::of).collect();
     args.listing.show(&views, nothing, (global, ui))?;
     if args.listing.form(global).is_table() {
-        hint(args, &found.remains, ui);
+        hint(args, &found.found, ui);
     }
     Ok(())
 }
@@ -99,14 +99,14 @@ fn show(args: &GcArgs, found: &Survey, (global, ui): (&Global, &Ui)) -> Result<(
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct RemainsView<'a> {
     #[serde(flatten)]
-    remains: &'a Remains,
+    remains: &'a Leftover,
     /// What else can be done about it: a command.
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<String>,
 }
 
 impl<'a> RemainsView<'a> {
-    fn of(remains: &'a Remains) -> Self {
+    fn of(remains: &'a Leftover) -> Self {
         Self { remains, hint: remains.advice.as_ref().map(words::advice) }
     }
 }
@@ -125,7 +125,7 @@ impl Listed for RemainsView<'_> {
     }
 
     fn cells(&self) -> Vec<String> {
-        let Remains { kind, name, since, size, fate, volumes, reason, .. } = self.remains;
+        let Leftover { kind, name, since, size, fate, volumes, reason, .. } = self.remains;
         let volumes = Some(volumes.join(", ")).filter(|v| !v.is_empty());
         vec![
             kind.as_str().to_owned(),
@@ -144,18 +144,18 @@ impl Listed for RemainsView<'_> {
 }
 
 /// How to go on.
-fn hint(args: &GcArgs, remains: &[Remains], ui: &Ui) {
+fn hint(args: &GcArgs, remains: &[Leftover], ui: &Ui) {
     let has = |fate| remains.iter().any(|r| r.fate == fate);
-    if args.dry_run && has(Fate::Goes) {
+    if args.dry_run && has(LeftoverAction::Goes) {
         ui.note(hints::RUN_GC);
     }
-    if args.names.is_empty() && has(Fate::WhenNamed) {
+    if args.names.is_empty() && has(LeftoverAction::WhenNamed) {
         ui.note(hints::NAME_LEFTOVERS);
     }
 }
 
 /// Nobody named what goes by itself, so that silence is no consent.
-fn agree(chosen: &[&Remains], ui: &Ui) -> Result<(), Error> {
+fn agree(chosen: &[&Leftover], ui: &Ui) -> Result<(), Error> {
     if !ui.can_ask() {
         return Err(Error::new(Code::NobodyToAsk, "nobody can be asked whether what was left may go")
             .hint("--yes removes it without a question, --dry-run shows it")
@@ -168,7 +168,7 @@ fn agree(chosen: &[&Remains], ui: &Ui) -> Result<(), Error> {
 }
 
 /// One line for each, whatever their names hold.
-fn question(chosen: &[&Remains]) -> String {
+fn question(chosen: &[&Leftover]) -> String {
     let mut text = String::from("Finish or remove for good:\n");
     for remains in chosen {
         // Writing to a string cannot fail.

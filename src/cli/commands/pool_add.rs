@@ -120,12 +120,12 @@ pub(super) fn add(args: &AddArgs, global: &Global, ui: &Ui) -> Result<(), Error>
     let (name, source) = (&args.name, args.judge()?);
     let context = connect(global, ui)?;
     if args.dry_run {
-        ui.result(&pools::plan(&context, name, &source)?)?;
+        ui.result(&pools::plan_pool(&context, name, &source)?)?;
         ui.note(&would(name, &source, args.no_autostart));
         return Ok(());
     }
     interrupt::guard(&context.cancel)?;
-    pools::add(&context, name, &source, !args.no_autostart)?;
+    pools::add_pool(&context, name, &source, !args.no_autostart)?;
     ui.line(&format!("Successfully added pool '{name}'"))
 }
 

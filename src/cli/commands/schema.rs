@@ -14,7 +14,7 @@ use crate::ui::Ui;
 use foundry_core::error::Error;
 use foundry_core::manifest::VirtualMachine;
 use foundry_core::schema::{self, output_schema};
-use foundry_engine::disk::Disk;
+use foundry_engine::disk::DiskView;
 use foundry_engine::storage::status::StorageStatus;
 
 /// Print the JSON Schema of manifests, configurations or JSON output
@@ -82,7 +82,7 @@ fn of(what: What) -> Value {
         What::ImageCatalog => output_schema::<Vec<CatalogView>>(),
         What::PoolList => output_schema::<Vec<PoolView<'_>>>(),
         What::PoolInfo => output_schema::<PoolView<'_>>(),
-        What::DiskList => output_schema::<Vec<Disk>>(),
+        What::DiskList => output_schema::<Vec<DiskView>>(),
         What::StorageStatus => output_schema::<StorageStatus>(),
         What::Gc => output_schema::<Vec<RemainsView<'_>>>(),
         What::Doctor => output_schema::<ReportView<'_>>(),

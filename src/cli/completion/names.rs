@@ -137,20 +137,20 @@ fn pools(line: &Written) -> Option<Vec<Name>> {
 fn image_names(line: &Written) -> Option<Vec<Name>> {
     line.on_host(|context| {
         let pool = line.value("pool").unwrap_or_else(|| context.settings.image_pool.to_string());
-        let images = image::list(context, &pool).ok()?;
+        let images = image::list_images(context, &pool).ok()?;
         Some(images.into_iter().map(|image| (image.name, image.capacity.to_string())).collect())
     })
 }
 
 fn disk_names(line: &Written) -> Option<Vec<Name>> {
     line.on_host(|context| {
-        let disks = disk::list(context, Some(&line.value("vm")?)).ok()?;
+        let disks = disk::list_disks(context, Some(&line.value("vm")?)).ok()?;
         Some(disks.into_iter().filter(|disk| disk.role != Some(VolumeRole::Seed)).map(disk_name).collect())
     })
 }
 
 /// The boot disk has a word of its own, which the reader of a command line knows again.
-fn disk_name(disk: disk::Disk) -> Name {
+fn disk_name(disk: disk::DiskView) -> Name {
     let name = if disk.role == Some(VolumeRole::Boot) { "boot".into() } else { disk.device };
     (name, disk.size.map(|size| size.to_string()).unwrap_or_default())
 }
@@ -158,7 +158,7 @@ fn disk_name(disk: disk::Disk) -> Name {
 /// The labels that VMs of this host have.
 fn labels(line: &Written) -> Option<Vec<Name>> {
     line.on_host(|context| {
-        let seen = inspect::list(context, true).ok()?;
+        let seen = inspect::list_vms(context, true).ok()?;
         let pairs = seen.into_iter().flat_map(|vm| vm.vm.metadata.labels);
         let distinct: BTreeSet<String> = pairs.map(|(key, value)| format!("{key}={value}")).collect();
         Some(distinct.into_iter().map(|label| (label, String::new())).collect())

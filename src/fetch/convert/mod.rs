@@ -73,7 +73,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// # Errors
 /// [`Kind::Storage`] where it is no image or needs other files, where there is no room, and where qemu-img is
 /// missing or fails; [`Kind::Interrupted`] where it was stopped. Nothing is left behind.
-pub fn convert_image(conversion: Conversion<'_>) -> Result<File, Error> {
+pub fn convert_file(conversion: Conversion<'_>) -> Result<File, Error> {
     let image = source::check_source(conversion.image).map_err(|unfit| conversion.unfit_error(unfit))?;
     let source = source_argument(&image);
     conversion.check_room(image.driver, &source)?;

@@ -15,7 +15,7 @@ use foundry_core::error::Error;
 use foundry_core::origin::ImageOrigin;
 use foundry_core::units::Bytes;
 use foundry_engine::Context;
-use foundry_engine::image::{self, Age, Freshness, Wholeness};
+use foundry_engine::image::{self, Age, Freshness, ImageState};
 use foundry_host::Volume;
 
 /// List images
@@ -97,16 +97,16 @@ fn view<'a>(
     image: &'a Volume,
     origin: Option<ImageOrigin>,
 ) -> Result<ImageView<'a>, Error> {
-    let wholeness = image::wholeness(context, image)?;
+    let wholeness = image::image_state(context, image)?;
     Ok(ImageView {
         name: &image.name,
         pool: &image.pool,
         // "raw" is what libvirt calls anything that it does not recognize.
-        format: if wholeness == Wholeness::Unknown { "unknown" } else { &image.format },
+        format: if wholeness == ImageState::Unknown { "unknown" } else { &image.format },
         virtual_size: image.capacity.0,
         allocation: image.allocation.0,
         path: &image.path,
-        incomplete: wholeness == Wholeness::Unfinished,
+        incomplete: wholeness == ImageState::Incomplete,
         origin,
         used_by: None,
         overlays: None,
@@ -115,7 +115,7 @@ fn view<'a>(
 
 pub(super) fn run(args: &ListArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     let context = connect(global, ui)?;
-    let images = image::list(&context, &args.pool.name(global))?;
+    let images = image::list_images(&context, &args.pool.name(global))?;
     let form = args.listing.form(global);
     if form == Form::Name {
         return ui.names(images.iter().map(|i| i.name.as_str()));
@@ -123,7 +123,7 @@ pub(super) fn run(args: &ListArgs, global: &Global, ui: &Ui) -> Result<(), Error
     // The table does without the origins, which are in a volume each.
     let origin = |image: &Volume| match form {
         Form::Table => Ok(None),
-        _ => image::origin(&context, &image.pool, &image.name),
+        _ => image::image_origin(&context, &image.pool, &image.name),
     };
     let views: Result<Vec<_>, Error> = images.iter().map(|i| view(&context, i, origin(i)?)).collect();
     args.listing.show(&views?, NO_IMAGES, (global, ui))
@@ -156,8 +156,8 @@ impl Listed for ImageView<'_> {
 pub(super) fn run_info(args: &InfoArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     let context = connect(global, ui)?;
     let pool = args.pool.name(global);
-    let name = image::meant(&context, &pool, &args.name)?;
-    let found = image::info(&context, &pool, &name)?;
+    let name = image::resolve_name(&context, &pool, &args.name)?;
+    let found = image::image_info(&context, &pool, &name)?;
     let known = view(&context, &found.volume, found.origin)?;
     let image = ImageView { used_by: Some(&found.vms), overlays: Some(&found.overlays), ..known };
     args.output.show(&image, &[&name], |_| text(&image, ui.columns()), (global, ui))
@@ -219,7 +219,7 @@ pub(crate) struct FreshnessView<'a> {
 pub(super) fn run_outdated(args: &OutdatedArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     let lists = catalog::load(global)?.list_checksums()?;
     let context = connect(global, ui)?;
-    let found = image::outdated(&context, &args.pool.name(global), &client(), &lists)?;
+    let found = image::find_outdated(&context, &args.pool.name(global), &client(), &lists)?;
     let views: Vec<FreshnessView<'_>> = found.iter().map(freshness).collect();
     args.listing.show(&views, "No images", (global, ui))
 }
