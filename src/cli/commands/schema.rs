@@ -28,11 +28,11 @@ Editors with the YAML language server complete and check what begins with this:
 pub(crate) struct SchemaArgs {
     /// What to describe
     #[arg(value_enum, default_value = "manifest")]
-    what: What,
+    what: SchemaSubject,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum What {
+enum SchemaSubject {
     /// A manifest, for create and render
     Manifest,
     /// foundry list
@@ -67,27 +67,27 @@ enum What {
     ConfigContexts,
 }
 
-pub(super) fn run(args: &SchemaArgs, ui: &Ui) -> Result<(), Error> {
-    ui.result(&to_json(&of(args.what))?)
+pub(super) fn run_schema(args: &SchemaArgs, ui: &Ui) -> Result<(), Error> {
+    ui.write_result(&to_json(&schema_of(args.what))?)
 }
 
-fn of(what: What) -> Value {
+fn schema_of(what: SchemaSubject) -> Value {
     match what {
-        What::Manifest => schema::manifest(),
-        What::List => written::<Vec<VirtualMachine>>(),
-        What::Get => written::<VirtualMachine>(),
-        What::ImageList => written::<Vec<ImageView<'_>>>(),
-        What::ImageInfo => written::<ImageView<'_>>(),
-        What::ImageOutdated => written::<Vec<FreshnessView<'_>>>(),
-        What::ImageCatalog => written::<Vec<CatalogView>>(),
-        What::PoolList => written::<Vec<PoolView<'_>>>(),
-        What::PoolInfo => written::<PoolView<'_>>(),
-        What::DiskList => written::<Vec<Disk>>(),
-        What::StorageStatus => written::<StorageStatus>(),
-        What::Gc => written::<Vec<RemainsView<'_>>>(),
-        What::Doctor => written::<ReportView<'_>>(),
-        What::Config => config::schema::configuration(),
-        What::ConfigOrigins => written::<Vec<SettingView<'_>>>(),
-        What::ConfigContexts => config::schema::contexts(),
+        SchemaSubject::Manifest => schema::manifest(),
+        SchemaSubject::List => written::<Vec<VirtualMachine>>(),
+        SchemaSubject::Get => written::<VirtualMachine>(),
+        SchemaSubject::ImageList => written::<Vec<ImageView<'_>>>(),
+        SchemaSubject::ImageInfo => written::<ImageView<'_>>(),
+        SchemaSubject::ImageOutdated => written::<Vec<FreshnessView<'_>>>(),
+        SchemaSubject::ImageCatalog => written::<Vec<CatalogView>>(),
+        SchemaSubject::PoolList => written::<Vec<PoolView<'_>>>(),
+        SchemaSubject::PoolInfo => written::<PoolView<'_>>(),
+        SchemaSubject::DiskList => written::<Vec<Disk>>(),
+        SchemaSubject::StorageStatus => written::<StorageStatus>(),
+        SchemaSubject::Gc => written::<Vec<RemainsView<'_>>>(),
+        SchemaSubject::Doctor => written::<ReportView<'_>>(),
+        SchemaSubject::Config => config::schema::configuration_schema(),
+        SchemaSubject::ConfigOrigins => written::<Vec<SettingView<'_>>>(),
+        SchemaSubject::ConfigContexts => config::schema::contexts_schema(),
     }
 }
