@@ -46,7 +46,6 @@ mod live {
     mod images;
     mod just;
     mod kill;
-    mod linger;
     mod neighbours;
     mod network;
     mod network_fields;
@@ -57,6 +56,7 @@ mod live {
     mod rivals;
     mod secrets;
     mod signals;
+    mod socket_keeper;
     mod storage;
     mod turns;
     mod usage;

@@ -3,7 +3,7 @@
 use super::ui::Ui;
 use foundry_core::error::{Code, Error};
 use foundry_core::text::printable;
-use foundry_engine::vm::destroy::Doomed;
+use foundry_engine::vm::destroy::VolumeToDelete;
 
 /// Goes on if the user agrees; `otherwise` says what did not happen.
 pub(super) fn require_consent(question: &str, otherwise: &str, ui: &Ui) -> Result<(), Error> {
@@ -15,7 +15,7 @@ pub(super) fn require_consent(question: &str, otherwise: &str, ui: &Ui) -> Resul
 }
 
 /// Names volumes below a title, if there are any.
-pub(super) fn list_volumes(text: &mut String, title: &str, volumes: &[Doomed]) {
+pub(super) fn list_volumes(text: &mut String, title: &str, volumes: &[VolumeToDelete]) {
     if volumes.is_empty() {
         return;
     }

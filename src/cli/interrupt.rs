@@ -84,7 +84,7 @@ fn stopping_notice() -> String {
 }
 
 fn exit_unfinished(cancel: &Cancel) {
-    let mut remains = cancel.remains();
+    let mut remains = cancel.possible_leftovers();
     if remains.is_empty() {
         remains.push("what libvirt was asked to do may still take effect".into());
     }

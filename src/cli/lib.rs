@@ -35,6 +35,7 @@ use crate::commands::{Command, help};
 use crate::config::{Config, SettingKey};
 use foundry_core::text::printable;
 use foundry_engine::Settings;
+use foundry_host::{SOCKET_KEEPER, run_socket_keeper};
 use settings::{HEADING, ResolvedSettings, SettingArgs};
 use ui::Ui;
 
@@ -84,6 +85,9 @@ impl Global {
 
 /// Runs the command line of this process; the exit code.
 pub fn run() -> u8 {
+    if std::env::args_os().nth(1).is_some_and(|first| first == SOCKET_KEEPER) {
+        return run_socket_keeper();
+    }
     let arguments = usage_hints::join_wait_goal(std::env::args_os());
     let parsed = command()
         .try_get_matches_from(&arguments)

@@ -267,7 +267,7 @@ impl Ui {
 }
 
 impl Progress for Ui {
-    fn tell(&self, event: Event) {
+    fn on_event(&self, event: Event) {
         match event {
             Event::Warning { message, advice } => {
                 self.show_warning(&words::with_advice(&message, advice.as_ref()))

@@ -23,7 +23,7 @@ mod uri;
 mod why;
 
 pub use error::{HostError, Stopped};
-pub use libvirt::{CallObserver, CallTimeouts, Libvirt, run_event_loop};
+pub use libvirt::{CallObserver, CallTimeouts, Libvirt, SOCKET_KEEPER, run_socket_keeper};
 pub use lock::{HostLock, LockError};
 pub use machine::{GuestMachine, Machine, SecurityModel, only_roots};
 pub use objects::{

@@ -12,7 +12,7 @@ use foundry::host::libvirt_xml::DomainDescription;
 use foundry::host::memory::{Guest, OnUnplug};
 use foundry::host::{DomainState, Domains, View, Volumes};
 use foundry::operations::Cancel;
-use foundry::operations::disk::{attach, detach, resize, survey};
+use foundry::operations::disk::{attach, detach, plan_detach, resize};
 use foundry::record::Role;
 use foundry::units::{Bytes, SizeWish};
 use foundry::{Error, Kind};
@@ -27,7 +27,7 @@ fn attach_it(bench: &Bench) -> Result<(), Error> {
 }
 
 fn detach_it(bench: &Bench, disk: &str, keep: bool) -> Result<(), Error> {
-    let found = survey(&bench.context(), "web", disk, keep)?;
+    let found = plan_detach(&bench.context(), "web", disk, keep)?;
     detach(&bench.context(), &found, Duration::from_secs(5))
 }
 

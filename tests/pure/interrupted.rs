@@ -179,7 +179,7 @@ fn a_planned_volume_that_differs_stays_and_is_named() {
 
         let survey = bench.survey("web", GENTLE).unwrap();
         assert!(survey.volumes.iter().all(|v| v.name != "web_boot"), "{what}");
-        assert!(survey.spared[0].0.contains("'web_boot'"), "{what}: {:?}", survey.spared);
+        assert!(survey.kept_back[0].0.contains("'web_boot'"), "{what}: {:?}", survey.kept_back);
         bench.destroy("web", GENTLE).unwrap();
         assert!(bench.host.files().contains(&"/pool/vms/web_boot".to_owned()), "{what}");
         assert!(bench.told.warnings().iter().any(|w| w.contains("left: volume 'web_boot'")), "{what}");

@@ -2,7 +2,7 @@
 
 use foundry::content::Content;
 use foundry::host::Volume;
-use foundry::operations::image::{self, Source};
+use foundry::operations::image::{self, ImageSource};
 use foundry::origin::Origin;
 use foundry::{Error, host::memory::MemoryHost};
 
@@ -34,7 +34,7 @@ impl<C: Content> Image<C> {
 
     /// Imports it.
     pub(crate) fn import(mut self, bench: &Bench, name: &str) -> Result<Volume, Error> {
-        image::import(&bench.context(), "foundry-images", &name.parse().unwrap(), &mut self)
+        image::import_image(&bench.context(), "foundry-images", &name.parse().unwrap(), &mut self)
     }
 }
 
@@ -54,8 +54,8 @@ pub(crate) fn origin(source: &str) -> Origin {
     }
 }
 
-impl<C: Content> Source for Image<C> {
-    fn from(&self) -> &str {
+impl<C: Content> ImageSource for Image<C> {
+    fn source_name(&self) -> &str {
         "disk.img"
     }
 
@@ -67,7 +67,7 @@ impl<C: Content> Source for Image<C> {
         self.length
     }
 
-    fn data(&self) -> Option<u64> {
+    fn data_bytes(&self) -> Option<u64> {
         self.data
     }
 

@@ -242,7 +242,7 @@ fn report_lesser(earlier: Option<Error>, error: Error, ui: &Ui) -> Error {
 
 /// A created VM is waited for even if its creation cannot be reported.
 fn create_one(context: &Context, plan: &VmPlan, made: &mut Vec<CreatedVm>, ui: &Ui) -> Result<(), Error> {
-    made.push(create::create(context, plan)?);
+    made.push(create::create_vm(context, plan)?);
     let name = &plan.name;
     ui.write_line(&format!("Successfully created VM '{name}'")).map_err(|unwritten| {
         let destroy = Verb::Destroy { vm: name.to_string(), force: false };
@@ -254,7 +254,7 @@ fn create_one(context: &Context, plan: &VmPlan, made: &mut Vec<CreatedVm>, ui: &
 
 fn wait_for(wait: Option<(Goal, Duration)>, context: &Context, vm: &CreatedVm, ui: &Ui) -> Result<(), Error> {
     let Some((goal, timeout)) = wait else { return Ok(()) };
-    let addresses = wait::wait(context, vm, goal, timeout)?;
+    let addresses = wait::wait_for_vm(context, vm, goal, timeout)?;
     let name = vm.record.manifest.metadata.name.as_deref().unwrap_or_default();
     ui.show_note(&format!("VM '{name}' is ready: {}", addresses.join(", ")));
     Ok(())

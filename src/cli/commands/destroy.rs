@@ -18,7 +18,7 @@ use foundry_core::error::{Code, Error};
 use foundry_core::manifest::load_file;
 use foundry_core::text::printable;
 use foundry_engine::Context;
-use foundry_engine::vm::destroy::{Demolition, Options, carry_out, survey};
+use foundry_engine::vm::destroy::{DestroyOptions, DestroyPlan, execute_destroy, plan_destroy};
 
 /// Stop VMs and delete them with their disks
 #[derive(Debug, Args)]
@@ -47,27 +47,27 @@ pub(crate) struct DestroyArgs {
 pub(super) fn run_destroy(args: &DestroyArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     let context = connect_host(global, ui)?;
     let timeout = args.timeout.unwrap_or_else(|| global.resolved().timeout_for(SettingKey::DestroyTimeout));
-    let options = Options { force: args.force, keep_disks: args.keep_disks, timeout };
-    let surveys = args.names.iter().map(|name| survey(&context, name, options));
-    let (found, refused): (Vec<_>, Vec<_>) = surveys.partition(Result::is_ok);
-    let demolitions: Vec<Demolition> = found.into_iter().filter_map(Result::ok).collect();
+    let options = DestroyOptions { force: args.force, keep_disks: args.keep_disks, timeout };
+    let plans = args.names.iter().map(|name| plan_destroy(&context, name, options));
+    let (found, refused): (Vec<_>, Vec<_>) = plans.partition(Result::is_ok);
+    let plans: Vec<DestroyPlan> = found.into_iter().filter_map(Result::ok).collect();
     let mut failures: Vec<Error> = refused.into_iter().filter_map(Result::err).collect();
     if let Some(error) = refuse_manifest_file(args, &failures) {
         return Err(error);
     }
-    let demolitions = remove_duplicates(demolitions);
-    if let Err(declined) = confirm_destroy(args, &demolitions, ui) {
+    let plans = remove_duplicates(plans);
+    if let Err(declined) = confirm_destroy(args, &plans, ui) {
         failures.push(declined);
         return report_all(failures, ui);
     }
     // Only now: until the answer a signal ends the program at once.
     interrupt::install_handler(&context.cancel)?;
     let asked = !args.yes && ui.can_ask();
-    for demolition in &demolitions {
+    for plan in &plans {
         if !asked && ui.is_watched() {
-            list_volumes_to_delete(demolition, ui);
+            list_volumes_to_delete(plan, ui);
         }
-        if let Err(error) = destroy_one(&context, demolition, ui) {
+        if let Err(error) = destroy_one(&context, plan, ui) {
             failures.push(error);
         }
     }
@@ -75,9 +75,9 @@ pub(super) fn run_destroy(args: &DestroyArgs, global: &Global, ui: &Ui) -> Resul
 }
 
 /// Without a question, the disks are listed before they are deleted.
-fn list_volumes_to_delete(demolition: &Demolition, ui: &Ui) {
-    if !demolition.volumes.is_empty() {
-        let (vm, volumes) = (&demolition.domain.name, demolition.named_volumes());
+fn list_volumes_to_delete(plan: &DestroyPlan, ui: &Ui) {
+    if !plan.volumes.is_empty() {
+        let (vm, volumes) = (&plan.domain.name, plan.named_volumes());
         ui.show_note(&format!("With VM '{vm}' go for good: {}", volumes.join(", ")));
     }
 }
@@ -102,18 +102,18 @@ fn refuse_manifest_file(args: &DestroyArgs, failures: &[Error]) -> Option<Error>
 }
 
 /// One VM under two of its names is one VM.
-fn remove_duplicates(mut demolitions: Vec<Demolition>) -> Vec<Demolition> {
+fn remove_duplicates(mut plans: Vec<DestroyPlan>) -> Vec<DestroyPlan> {
     let mut seen = HashSet::new();
-    demolitions.retain(|d| seen.insert(d.domain.uuid));
-    demolitions
+    plans.retain(|d| seen.insert(d.domain.uuid));
+    plans
 }
 
 /// Asks whoever sits at the terminal.
-fn confirm_destroy(args: &DestroyArgs, demolitions: &[Demolition], ui: &Ui) -> Result<(), Error> {
-    if demolitions.is_empty() || args.yes {
+fn confirm_destroy(args: &DestroyArgs, plans: &[DestroyPlan], ui: &Ui) -> Result<(), Error> {
+    if plans.is_empty() || args.yes {
         return Ok(());
     }
-    consent::require_consent(&destroy_question(demolitions), "nothing was destroyed", ui)
+    consent::require_consent(&destroy_question(plans), "nothing was destroyed", ui)
 }
 
 /// Reports all failures except the worst one, which the caller reports.
@@ -124,28 +124,27 @@ pub(super) fn report_all(mut failures: Vec<Error>, ui: &Ui) -> Result<(), Error>
     worst.map_or(Ok(()), Err)
 }
 
-fn destroy_one(context: &Context, demolition: &Demolition, ui: &Ui) -> Result<(), Error> {
-    carry_out(context, demolition)?;
-    let name = &demolition.domain.name;
-    let kept =
-        demolition.kept.iter().map(|kept| format!("{}/{}\n", printable(&kept.pool), printable(&kept.name)));
+fn destroy_one(context: &Context, plan: &DestroyPlan, ui: &Ui) -> Result<(), Error> {
+    execute_destroy(context, plan)?;
+    let name = &plan.domain.name;
+    let kept = plan.kept.iter().map(|kept| format!("{}/{}\n", printable(&kept.pool), printable(&kept.name)));
     let text = kept.chain([format!("Successfully destroyed VM '{}'\n", printable(name))]).collect::<String>();
     ui.write_text(&text).map_err(|unwritten| unwritten.outcome(format!("VM '{name}' was destroyed")))
 }
 
 /// Names every disk that would go.
-fn destroy_question(demolitions: &[Demolition]) -> String {
+fn destroy_question(plans: &[DestroyPlan]) -> String {
     let mut text = String::new();
-    for demolition in demolitions {
-        let domain = &demolition.domain;
+    for plan in plans {
+        let domain = &plan.domain;
         text.push_str(&format!("Destroy VM '{}' ({})\n", printable(&domain.name), domain.state));
-        list_volumes(&mut text, "and delete these disks for good:", &demolition.volumes);
-        list_volumes(&mut text, "and keep these disks:", &demolition.kept);
-        let left = demolition
+        list_volumes(&mut text, "and delete these disks for good:", &plan.volumes);
+        list_volumes(&mut text, "and keep these disks:", &plan.kept);
+        let left = plan
             .left
             .iter()
             .map(|left| (left.what.clone(), words::with_advice(&left.why, left.advice.as_ref())));
-        let spared: Vec<(String, String)> = demolition.spared.iter().cloned().chain(left).collect();
+        let spared: Vec<(String, String)> = plan.kept_back.iter().cloned().chain(left).collect();
         list_kept(&mut text, &spared);
     }
     text.push_str("Go ahead?");

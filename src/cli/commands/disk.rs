@@ -17,7 +17,7 @@ use foundry_core::record::Role;
 use foundry_core::text::printable;
 use foundry_core::units::{Bytes, SizeWish};
 use foundry_engine::Context;
-use foundry_engine::disk::{self, Detachment, Disk, Request, Resized};
+use foundry_engine::disk::{self, AttachRequest, DetachPlan, DiskView, Resized};
 
 /// List, grow, attach and detach the disks of VMs
 #[derive(Debug, Args)]
@@ -114,7 +114,7 @@ pub(super) fn run_disk(args: &DiskArgs, global: &Global, ui: &Ui) -> Result<(), 
     }
     match &args.command {
         DiskCommand::List { vm, listing } => {
-            listing.show_list(&disk::list(&context, vm.as_deref())?, "No disks", (global, ui))
+            listing.show_list(&disk::list_disks(&context, vm.as_deref())?, "No disks", (global, ui))
         }
         DiskCommand::Resize { vm, disk, size } => {
             report_resize(&disk::resize(&context, vm, disk, *size)?, ui)
@@ -126,23 +126,27 @@ pub(super) fn run_disk(args: &DiskArgs, global: &Global, ui: &Ui) -> Result<(), 
             };
             let (device, serial) = (device.clone(), serial.clone());
             let at_next_start = *at_next_start;
-            attach_disk(&context, &Request { vm, size: *size, device, format, serial, at_next_start }, ui)
+            attach_disk(
+                &context,
+                &AttachRequest { vm, size: *size, device, format, serial, at_next_start },
+                ui,
+            )
         }
         DiskCommand::Detach { vm, disk, keep, yes, timeout } => {
-            let detachment = disk::survey(&context, vm, disk, *keep)?;
+            let plan = disk::plan_detach(&context, vm, disk, *keep)?;
             if !yes {
-                consent::require_consent(&detach_question(&detachment), "nothing was detached", ui)?;
+                consent::require_consent(&detach_question(&plan), "nothing was detached", ui)?;
             }
             // Only now: until the answer a signal ends the program at once.
             interrupt::install_handler(&context.cancel)?;
             let timeout = timeout.unwrap_or_else(|| global.resolved().timeout_for(SettingKey::DetachTimeout));
-            disk::detach(&context, &detachment, timeout)?;
-            report_detach(&detachment, ui)
+            disk::detach(&context, &plan, timeout)?;
+            report_detach(&plan, ui)
         }
     }
 }
 
-impl TableRow for Disk {
+impl TableRow for DiskView {
     type Object = Self;
     const HEADERS: &'static [&'static str] =
         &["VM", "DEVICE", "ROLE", "FORMAT", "SIZE", "ALLOCATED", "VOLUME", "STATE"];
@@ -218,7 +222,7 @@ fn report_resize(resized: &Resized, ui: &Ui) -> Result<(), Error> {
     Ok(())
 }
 
-fn attach_disk(context: &Context, request: &Request<'_>, ui: &Ui) -> Result<(), Error> {
+fn attach_disk(context: &Context, request: &AttachRequest<'_>, ui: &Ui) -> Result<(), Error> {
     let attached = disk::attach(context, request)?;
     let (vm, disk) = (&attached.vm, &attached.disk);
     ui.write_line(&format!("Successfully attached disk '{}' ({}) to VM '{vm}'", disk.target, disk.size))?;
@@ -227,8 +231,8 @@ fn attach_disk(context: &Context, request: &Request<'_>, ui: &Ui) -> Result<(), 
     Ok(())
 }
 
-fn detach_question(detachment: &Detachment) -> String {
-    let Detachment { vm, target, live, volume, kept, .. } = detachment;
+fn detach_question(plan: &DetachPlan) -> String {
+    let DetachPlan { vm, target, live, volume, kept, .. } = plan;
     let mut text = format!("Detach disk '{}' from VM '{}'\n", printable(target), printable(vm));
     if *live {
         text.push_str("  which runs: unmount it in the guest first\n");
@@ -239,13 +243,13 @@ fn detach_question(detachment: &Detachment) -> String {
     text
 }
 
-fn report_detach(detachment: &Detachment, ui: &Ui) -> Result<(), Error> {
-    let Detachment { vm, target, .. } = detachment;
-    let kept = detachment
-        .released()
+fn report_detach(plan: &DetachPlan, ui: &Ui) -> Result<(), Error> {
+    let DetachPlan { vm, target, .. } = plan;
+    let kept = plan
+        .released_volume()
         .map(|(pool, name)| format!("{}\n", printable(&format!("{pool}/{name}"))))
         .unwrap_or_default();
-    if let Some((pool, name)) = detachment.lost() {
+    if let Some((pool, name)) = plan.missing_volume() {
         ui.show_warning(&format!(
             "volume '{name}' in pool '{pool}' is not there any more, and nothing is kept"
         ));

@@ -12,7 +12,7 @@ use crate::words;
 use crate::{Global, interrupt};
 use foundry_core::error::{Error, Kind};
 use foundry_core::names::PoolName;
-use foundry_engine::doctor::{self, Check, Report, State};
+use foundry_engine::doctor::{self, CheckState, HostCheck, HostReport};
 use foundry_host::is_local_uri;
 
 /// Check the host, or check whether it can run the given manifests
@@ -59,7 +59,7 @@ fn check_host(args: &DoctorArgs, global: &Global, ui: &Ui) -> Result<(), Error> 
     if args.probe {
         interrupt::install_handler(&context.cancel)?;
     }
-    let report = doctor::examine(&context, args.probe)?;
+    let report = doctor::examine_host(&context, args.probe)?;
     show_report(&report, args, (global, ui))?;
     show_verdict(&report, "VMs", args, (global, ui))?;
     report.outcome()
@@ -68,7 +68,7 @@ fn check_host(args: &DoctorArgs, global: &Global, ui: &Ui) -> Result<(), Error> 
 fn check_manifests(args: &DoctorArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     let plans = plan_all(&args.files, &global.engine_settings()?.defaults(args.pool.clone()))?;
     let context = connect_host(global, ui)?;
-    let mut report = Report { checks: Vec::new(), left_out: Vec::new() };
+    let mut report = HostReport { checks: Vec::new(), left_out: Vec::new() };
     let mut worst: Option<Error> = None;
     for plan in &plans {
         let found = doctor::examine_vm(&context, plan)?;
@@ -80,13 +80,13 @@ fn check_manifests(args: &DoctorArgs, global: &Global, ui: &Ui) -> Result<(), Er
     let names: Vec<&str> = plans.iter().map(|plan| plan.name.as_str()).collect();
     show_verdict(&report, &names.join(", "), args, (global, ui))?;
     worst.map_or(Ok(()), |error| {
-        let problems = report.checks.iter().filter(|check| check.state == State::Problem).count();
+        let problems = report.checks.iter().filter(|check| check.state == CheckState::Problem).count();
         let verb = if problems == 1 { "stands" } else { "stand" };
         Err(Error::new(error.code(), format!("{problems} of these {verb} in the way")))
     })
 }
 
-fn show_report(report: &Report, args: &DoctorArgs, (global, ui): (&Global, &Ui)) -> Result<(), Error> {
+fn show_report(report: &HostReport, args: &DoctorArgs, (global, ui): (&Global, &Ui)) -> Result<(), Error> {
     let names: Vec<String> = report.checks.iter().map(check_name).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let rows = || {
@@ -105,7 +105,7 @@ fn show_report(report: &Report, args: &DoctorArgs, (global, ui): (&Global, &Ui))
 
 /// The last line of a table: whether these can be made here, or what stands in the way.
 fn show_verdict(
-    report: &Report,
+    report: &HostReport,
     what: &str,
     args: &DoctorArgs,
     (global, ui): (&Global, &Ui),
@@ -114,12 +114,12 @@ fn show_verdict(
         return Ok(());
     }
     let of = |state| report.checks.iter().filter(move |check| check.state == state);
-    let mut problems: Vec<String> = of(State::Problem).map(Check::title).collect();
+    let mut problems: Vec<String> = of(CheckState::Problem).map(HostCheck::title).collect();
     problems.dedup();
     if !problems.is_empty() {
         return ui.write_line(&format!("Not ready: in the way of {what} here: {}", problems.join(", ")));
     }
-    let warnings = match of(State::Warning).count() {
+    let warnings = match of(CheckState::Warning).count() {
         0 => String::new(),
         1 => " (1 warning)".into(),
         n => format!(" ({n} warnings)"),
@@ -141,14 +141,14 @@ pub(crate) struct ReportView<'a> {
 #[derive(Debug, Serialize, JsonSchema)]
 struct CheckView<'a> {
     #[serde(flatten)]
-    check: &'a Check,
+    check: &'a HostCheck,
     /// What to do about it: sentences, or commands.
     todo: Vec<String>,
 }
 
 impl<'a> ReportView<'a> {
-    fn from_report(report: &'a Report) -> Self {
-        let view = |check: &'a Check| CheckView {
+    fn from_report(report: &'a HostReport) -> Self {
+        let view = |check: &'a HostCheck| CheckView {
             check,
             todo: check.advice.iter().map(words::render_advice).collect(),
         };
@@ -157,12 +157,12 @@ impl<'a> ReportView<'a> {
 }
 
 /// What was looked at, as kubectl has TYPE/NAME.
-fn check_name(check: &Check) -> String {
+fn check_name(check: &HostCheck) -> String {
     check.object.as_ref().map_or_else(|| check.name.to_string(), |object| format!("{}/{object}", check.name))
 }
 
 /// What to do stands below what was found.
-fn check_rows(check: &Check) -> Vec<Vec<String>> {
+fn check_rows(check: &HostCheck) -> Vec<Vec<String>> {
     let code = check.code.map(|code| format!(" [{code}]")).unwrap_or_default();
     let first = vec![check.title(), check.state.as_str().to_owned(), format!("{}{code}", check.found)];
     let todo = check.advice.iter().map(words::render_advice);

@@ -15,7 +15,7 @@ use crate::{Global, interrupt};
 use foundry_core::error::{Code, Error};
 use foundry_core::text::printable;
 use foundry_core::units::Bytes;
-use foundry_engine::gc::{self, Choice, Fate, Places, Remains, Survey};
+use foundry_engine::gc::{self, Leftover, LeftoverAction, LeftoverName, Leftovers, LibvirtPaths};
 
 /// Clean up after interrupted commands and list unused volumes
 ///
@@ -43,14 +43,14 @@ pub(crate) struct GcArgs {
 
 pub(super) fn run_gc(args: &GcArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     let context = connect_host(global, ui)?;
-    let places = Places::of(context.host.uri());
-    let named: Vec<Choice> = args.names.iter().map(|name| name.as_str().into()).collect();
-    let found = gc::survey_for(&context, places.as_ref(), &named)?;
+    let paths = LibvirtPaths::of(context.host.uri());
+    let named: Vec<LeftoverName> = args.names.iter().map(|name| name.as_str().into()).collect();
+    let found = gc::find_leftovers_for(&context, paths.as_ref(), &named)?;
     let pools = found.unseen_pools.iter().map(words::render_advice);
     let unseen = found.unseen.iter().cloned().chain(pools);
     unseen.for_each(|unseen| ui.show_warning(&format!("not looked at: {unseen}")));
     // A name that is none ends it before anything is done.
-    let chosen = gc::choose(&context, &found, &named)?;
+    let chosen = gc::choose_leftovers(&context, &found, &named)?;
     show_leftovers(args, &found, (global, ui))?;
     if args.dry_run || chosen.is_empty() {
         return Ok(());
@@ -61,8 +61,8 @@ pub(super) fn run_gc(args: &GcArgs, global: &Global, ui: &Ui) -> Result<(), Erro
     // Only now: until the answer a signal ends the program at once.
     interrupt::install_handler(&context.cancel)?;
     let (mut count, mut freed) = (0, Bytes(0));
-    let outcome = gc::carry_out(&context, places.as_ref(), &chosen, |remains| {
-        (count, freed) = (count + 1, freed.saturating_add(remains.size.unwrap_or_default()));
+    let outcome = gc::execute_cleanup(&context, paths.as_ref(), &chosen, |leftover| {
+        (count, freed) = (count + 1, freed.saturating_add(leftover.size.unwrap_or_default()));
     });
     if let Err(failures) = outcome {
         ui.show_note(&format!("{count} of {} finished or removed", chosen.len()));
@@ -82,36 +82,36 @@ fn report_success(to_people: bool, count: usize, freed: Bytes, ui: &Ui) -> Resul
     Ok(())
 }
 
-fn show_leftovers(args: &GcArgs, found: &Survey, (global, ui): (&Global, &Ui)) -> Result<(), Error> {
+fn show_leftovers(args: &GcArgs, found: &Leftovers, (global, ui): (&Global, &Ui)) -> Result<(), Error> {
     let nothing = match found.unseen_pools.is_empty() {
         true => "Nothing was left",
         false => "Nothing was left where it could be looked",
     };
-    let views: Vec<RemainsView<'_>> = found.remains.iter().map(RemainsView::from_leftover).collect();
+    let views: Vec<LeftoverView<'_>> = found.found.iter().map(LeftoverView::from_leftover).collect();
     args.listing.show_list(&views, nothing, (global, ui))?;
     if args.listing.chosen_format(global).is_table() {
-        suggest_next(args, &found.remains, ui);
+        suggest_next(args, &found.found, ui);
     }
     Ok(())
 }
 
 /// One thing that was left.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct RemainsView<'a> {
+pub(crate) struct LeftoverView<'a> {
     #[serde(flatten)]
-    remains: &'a Remains,
+    leftover: &'a Leftover,
     /// What else can be done about it: a command.
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<String>,
 }
 
-impl<'a> RemainsView<'a> {
-    fn from_leftover(remains: &'a Remains) -> Self {
-        Self { remains, hint: remains.advice.as_ref().map(words::render_advice) }
+impl<'a> LeftoverView<'a> {
+    fn from_leftover(leftover: &'a Leftover) -> Self {
+        Self { leftover, hint: leftover.advice.as_ref().map(words::render_advice) }
     }
 }
 
-impl TableRow for RemainsView<'_> {
+impl TableRow for LeftoverView<'_> {
     type Object = Self;
     const HEADERS: &'static [&'static str] = &["WHAT", "NAME", "AGE", "SIZE", "FATE", "VOLUMES", "REASON"];
     const WIDE_HEADERS: &'static [&'static str] = &["OR"];
@@ -121,11 +121,11 @@ impl TableRow for RemainsView<'_> {
     }
 
     fn row_name(&self) -> Option<String> {
-        Some(self.remains.name.clone())
+        Some(self.leftover.name.clone())
     }
 
     fn row_cells(&self) -> Vec<String> {
-        let Remains { kind, name, since, size, fate, volumes, reason, .. } = self.remains;
+        let Leftover { kind, name, since, size, fate, volumes, reason, .. } = self.leftover;
         let volumes = Some(volumes.join(", ")).filter(|v| !v.is_empty());
         vec![
             kind.as_str().to_owned(),
@@ -144,18 +144,18 @@ impl TableRow for RemainsView<'_> {
 }
 
 /// How to go on.
-fn suggest_next(args: &GcArgs, remains: &[Remains], ui: &Ui) {
-    let has = |fate| remains.iter().any(|r| r.fate == fate);
-    if args.dry_run && has(Fate::Goes) {
+fn suggest_next(args: &GcArgs, leftover: &[Leftover], ui: &Ui) {
+    let has = |fate| leftover.iter().any(|r| r.fate == fate);
+    if args.dry_run && has(LeftoverAction::Goes) {
         ui.show_note(hints::RUN_GC);
     }
-    if args.names.is_empty() && has(Fate::WhenNamed) {
+    if args.names.is_empty() && has(LeftoverAction::WhenNamed) {
         ui.show_note(hints::NAME_LEFTOVERS);
     }
 }
 
 /// Nobody named what goes by itself, so that silence is no consent.
-fn confirm_cleanup(chosen: &[&Remains], ui: &Ui) -> Result<(), Error> {
+fn confirm_cleanup(chosen: &[&Leftover], ui: &Ui) -> Result<(), Error> {
     if !ui.can_ask() {
         return Err(Error::new(Code::NobodyToAsk, "nobody can be asked whether what was left may go")
             .hint("--yes removes it without a question, --dry-run shows it")
@@ -168,12 +168,12 @@ fn confirm_cleanup(chosen: &[&Remains], ui: &Ui) -> Result<(), Error> {
 }
 
 /// One line for each, whatever their names hold.
-fn cleanup_question(chosen: &[&Remains]) -> String {
+fn cleanup_question(chosen: &[&Leftover]) -> String {
     let mut text = String::from("Finish or remove for good:\n");
-    for remains in chosen {
+    for leftover in chosen {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "  {}: {}", printable(&remains.to_string()), printable(&remains.reason));
-        for volume in &remains.volumes {
+        let _ = writeln!(text, "  {}: {}", printable(&leftover.to_string()), printable(&leftover.reason));
+        for volume in &leftover.volumes {
             let _ = writeln!(text, "    {}", printable(volume));
         }
     }

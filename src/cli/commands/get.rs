@@ -12,7 +12,7 @@ use crate::words;
 use crate::words::hints::LIST_OR_GET;
 use foundry_core::error::{Code, Error};
 use foundry_core::record::Record;
-use foundry_engine::vm::inspect::{self, Seen};
+use foundry_engine::vm::inspect::{self, VmView};
 
 /// Show one VM: its manifest and its status
 #[derive(Debug, Args)]
@@ -60,7 +60,7 @@ pub(super) fn run_get(args: &GetArgs, global: &Global, ui: &Ui) -> Result<(), Er
     if args.watch {
         let mut last = None;
         return watch_host(global, ui, |context| {
-            let mut seen = inspect::get(context, &args.name)?;
+            let mut seen = inspect::get_vm(context, &args.name)?;
             words::add_advice(&mut seen);
             let is_same = last.as_ref() == Some(&seen.vm);
             last = Some(seen.vm.clone());
@@ -68,7 +68,7 @@ pub(super) fn run_get(args: &GetArgs, global: &Global, ui: &Ui) -> Result<(), Er
         });
     }
     let context = connect_host(global, ui)?;
-    let mut seen = inspect::get(&context, &args.name).map_err(|error| hint_for_kind(args, error))?;
+    let mut seen = inspect::get_vm(&context, &args.name).map_err(|error| hint_for_kind(args, error))?;
     words::add_advice(&mut seen);
     if args.with_secrets {
         inspect::add_secrets(&context, &mut seen)?;
@@ -83,7 +83,7 @@ fn hint_for_kind(args: &GetArgs, error: Error) -> Error {
     if is_kind { error.hint(LIST_OR_GET) } else { error }
 }
 
-fn report_left_out_secrets(args: &GetArgs, seen: &Seen, ui: &Ui) {
+fn report_left_out_secrets(args: &GetArgs, seen: &VmView, ui: &Ui) {
     let left_out: Vec<&str> =
         seen.vm.status.iter().flat_map(|s| &s.secrets_left_out).map(String::as_str).collect();
     if !left_out.is_empty() {
@@ -98,12 +98,12 @@ fn report_left_out_secrets(args: &GetArgs, seen: &Seen, ui: &Ui) {
     }
 }
 
-fn show_vm(args: &GetArgs, seen: &Seen, terminal: (&Global, &Ui)) -> Result<(), Error> {
+fn show_vm(args: &GetArgs, seen: &VmView, terminal: (&Global, &Ui)) -> Result<(), Error> {
     args.output.show_object(&seen.vm, &[&seen.domain.name], |_| describe_vm(seen, terminal.1), terminal)
 }
 
 /// What is another by now: in the place of what was shown on a terminal, else behind it.
-fn show_changed(args: &GetArgs, seen: &Seen, (global, ui): (&Global, &Ui)) -> Result<(), Error> {
+fn show_changed(args: &GetArgs, seen: &VmView, (global, ui): (&Global, &Ui)) -> Result<(), Error> {
     match args.output.chosen_format(global) {
         form if form.is_table() && ui.can_redraw() => ui.redraw_screen(&describe_vm(seen, ui)),
         form => {
@@ -118,7 +118,7 @@ fn show_changed(args: &GetArgs, seen: &Seen, (global, ui): (&Global, &Ui)) -> Re
 }
 
 /// A few lines for people; programs take JSON or YAML.
-fn describe_vm(seen: &Seen, ui: &Ui) -> String {
+fn describe_vm(seen: &VmView, ui: &Ui) -> String {
     let mut lines = Vec::new();
     let mut line = |name: &str, value: &str| lines.push((name.to_owned(), value.to_owned()));
     let domain = &seen.domain;
@@ -142,10 +142,10 @@ fn describe_vm(seen: &Seen, ui: &Ui) -> String {
     render_details(13, &lines, ui.terminal_columns())
 }
 
-fn describe_record(seen: &Seen, line: &mut impl FnMut(&str, &str)) {
+fn describe_record(seen: &VmView, line: &mut impl FnMut(&str, &str)) {
     let Some(record) = seen.record() else {
         let first = seen.owner.manifest().is_some();
-        line("Managed", if first { "yes, by the first foundry" } else { seen.managed() });
+        line("Managed", if first { "yes, by the first foundry" } else { seen.managed_word() });
         return;
     };
     line("Created", &format!("{} ({} ago)", record.created_at, format_age(&record.created_at)));

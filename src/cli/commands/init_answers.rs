@@ -77,7 +77,7 @@ pub(super) fn collect_answers(
 fn find_offers(global: &Global) -> Offers {
     query_host(global, |context| {
         let pool = context.settings.image_pool.to_string();
-        let images = image::list(context, &pool).unwrap_or_default();
+        let images = image::list_images(context, &pool).unwrap_or_default();
         let bridges = context.host.bridges().ok().flatten().unwrap_or_default();
         Some(Offers {
             images: images.into_iter().map(|image| image.name).collect(),

@@ -11,7 +11,7 @@ use crate::words;
 use foundry_core::error::Error;
 use foundry_core::manifest::{Phase, VirtualMachine};
 use foundry_engine::Context;
-use foundry_engine::vm::inspect::{self, Seen};
+use foundry_engine::vm::inspect::{self, VmView};
 use foundry_host::DomainState;
 
 /// List running VMs, or all VMs
@@ -53,8 +53,8 @@ pub(super) fn run_list(args: &ListArgs, global: &Global, ui: &Ui) -> Result<(), 
 
 impl ListArgs {
     /// The VMs that are asked for.
-    fn find_vms(&self, context: &Context) -> Result<Vec<Seen>, Error> {
-        let mut seen = inspect::list(context, self.all)?;
+    fn find_vms(&self, context: &Context) -> Result<Vec<VmView>, Error> {
+        let mut seen = inspect::list_vms(context, self.all)?;
         if let Some(selector) = &self.selector {
             seen.retain(|vm| selector.matches_labels(&vm.vm.metadata.labels));
         }
@@ -63,7 +63,7 @@ impl ListArgs {
     }
 }
 
-impl TableRow for Seen {
+impl TableRow for VmView {
     type Object = VirtualMachine;
     const HEADERS: &'static [&'static str] =
         &["NAME", "STATE", "VCPUS", "MEMORY", "IP ADDRESS", "AGE", "MANAGED"];
@@ -87,7 +87,7 @@ impl TableRow for Seen {
             self.domain.memory.to_string(),
             or_dash((!addresses.is_empty()).then(|| addresses.join(","))),
             or_dash(self.created_at().map(format_age)),
-            self.managed().into(),
+            self.managed_word().into(),
         ]
     }
 
@@ -100,7 +100,7 @@ impl TableRow for Seen {
 }
 
 /// libvirt's word, or foundry's where it knows better.
-fn state_word(seen: &Seen) -> String {
+fn state_word(seen: &VmView) -> String {
     match seen.vm.status.as_ref().map(|s| s.phase) {
         Some(Phase::Pending) => "interrupted".into(),
         Some(Phase::Creating) => "creating".into(),

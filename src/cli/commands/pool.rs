@@ -138,12 +138,12 @@ fn run_subcommand(
         // It has a way of its own, and nothing is left to do here.
         PoolCommand::Add(_) => Ok(()),
         PoolCommand::List { listing } => {
-            let pools = pools::list(context)?;
+            let pools = pools::list_pools(context)?;
             let views: Vec<PoolView<'_>> = pools.iter().map(pool_view).collect();
             listing.show_list(&views, "No pools; the default ones are made on their first use", (global, ui))
         }
         PoolCommand::Info { name, output } => {
-            let found = pools::info(context, name)?;
+            let found = pools::pool_info(context, name)?;
             let volumes = found.pool.active.then_some(found.volumes.len());
             let view = PoolView { volumes, used_by: Some(&found.users), ..pool_view(&found.pool) };
             output.show_object(
@@ -154,19 +154,19 @@ fn run_subcommand(
             )
         }
         PoolCommand::Start { name, autostart } => {
-            let done = pools::start(context, name, *autostart)?;
+            let done = pools::start_pool(context, name, *autostart)?;
             ui.write_line(&state_change_text(name, done, "started"))
         }
         PoolCommand::Stop { name, no_autostart } => {
-            let done = pools::stop(context, name, *no_autostart)?;
+            let done = pools::stop_pool(context, name, *no_autostart)?;
             ui.write_line(&state_change_text(name, done, "stopped"))
         }
         PoolCommand::Refresh { name } => {
-            pools::refresh(context, name)?;
+            pools::refresh_pool(context, name)?;
             ui.write_line(&format!("Successfully refreshed pool '{name}'"))
         }
         PoolCommand::Delete { name, force } => {
-            pools::delete(context, name, *force)?;
+            pools::delete_pool(context, name, *force)?;
             ui.write_line(&format!("Successfully deleted pool '{name}'; its volumes stay"))
         }
     }

@@ -120,12 +120,12 @@ pub(super) fn run_pool_add(args: &PoolAddArgs, global: &Global, ui: &Ui) -> Resu
     let (name, source) = (&args.name, args.parse_source()?);
     let context = connect_host(global, ui)?;
     if args.dry_run {
-        ui.write_result(&pools::plan(&context, name, &source)?)?;
+        ui.write_result(&pools::plan_pool(&context, name, &source)?)?;
         ui.show_note(&dry_run_note(name, &source, args.no_autostart));
         return Ok(());
     }
     interrupt::install_handler(&context.cancel)?;
-    pools::add(&context, name, &source, !args.no_autostart)?;
+    pools::add_pool(&context, name, &source, !args.no_autostart)?;
     ui.write_line(&format!("Successfully added pool '{name}'"))
 }
 

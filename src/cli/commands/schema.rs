@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::config::SettingView;
 use super::doctor::ReportView;
-use super::gc::RemainsView;
+use super::gc::LeftoverView;
 use super::image::{CatalogView, FreshnessView, ImageView};
 use super::pool::PoolView;
 use crate::config;
@@ -14,7 +14,7 @@ use crate::ui::Ui;
 use foundry_core::error::Error;
 use foundry_core::manifest::VirtualMachine;
 use foundry_core::schema::{self, written};
-use foundry_engine::disk::Disk;
+use foundry_engine::disk::DiskView;
 use foundry_engine::storage::status::StorageStatus;
 
 /// Print the JSON Schema of manifests, configurations or JSON output
@@ -82,9 +82,9 @@ fn schema_of(what: SchemaSubject) -> Value {
         SchemaSubject::ImageCatalog => written::<Vec<CatalogView>>(),
         SchemaSubject::PoolList => written::<Vec<PoolView<'_>>>(),
         SchemaSubject::PoolInfo => written::<PoolView<'_>>(),
-        SchemaSubject::DiskList => written::<Vec<Disk>>(),
+        SchemaSubject::DiskList => written::<Vec<DiskView>>(),
         SchemaSubject::StorageStatus => written::<StorageStatus>(),
-        SchemaSubject::Gc => written::<Vec<RemainsView<'_>>>(),
+        SchemaSubject::Gc => written::<Vec<LeftoverView<'_>>>(),
         SchemaSubject::Doctor => written::<ReportView<'_>>(),
         SchemaSubject::Config => config::schema::configuration_schema(),
         SchemaSubject::ConfigOrigins => written::<Vec<SettingView<'_>>>(),

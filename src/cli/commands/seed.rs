@@ -8,7 +8,7 @@ use crate::ui::Ui;
 use crate::{Global, interrupt};
 use foundry_core::error::Error;
 use foundry_core::text::printable;
-use foundry_engine::vm::seed::{self, Ejection};
+use foundry_engine::vm::seed::{self, EjectPlan};
 
 /// Delete the cloud-init seed of a VM
 #[derive(Debug, Args)]
@@ -41,7 +41,7 @@ enum SeedCommand {
 pub(super) fn run_seed(args: &SeedArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     let context = connect_host(global, ui)?;
     let SeedCommand::Eject { name, force, yes } = &args.command;
-    let Some(ejection) = seed::survey(&context, name, *force)? else {
+    let Some(ejection) = seed::plan_eject(&context, name, *force)? else {
         return ui.write_line(&format!("The seed of VM '{name}' was ejected already"));
     };
     if !yes {
@@ -49,14 +49,14 @@ pub(super) fn run_seed(args: &SeedArgs, global: &Global, ui: &Ui) -> Result<(), 
     }
     // Only now: until the answer a signal ends the program at once.
     interrupt::install_handler(&context.cancel)?;
-    seed::eject(&context, &ejection)?;
+    seed::eject_seed(&context, &ejection)?;
     let vm = &ejection.vm;
     ui.write_line(&format!("Successfully ejected the seed of VM '{vm}'"))
         .map_err(|unwritten| unwritten.outcome(format!("the seed of VM '{vm}' was ejected")))
 }
 
-fn eject_question(ejection: &Ejection) -> String {
-    let Ejection { vm, live, volume, kept, .. } = ejection;
+fn eject_question(ejection: &EjectPlan) -> String {
+    let EjectPlan { vm, live, volume, kept, .. } = ejection;
     let runs = if *live { ", which runs" } else { "" };
     let mut text = format!("Detach the seed of VM '{}'{runs}\n", printable(vm));
     list_volumes(&mut text, "and delete for good:", volume.as_slice());

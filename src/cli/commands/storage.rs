@@ -30,7 +30,7 @@ enum StorageCommand {
 pub(super) fn run_storage(args: &StorageArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     let context = connect_host(global, ui)?;
     let StorageCommand::Status { listing } = &args.command;
-    let status = status::status(&context)?;
+    let status = status::storage_status(&context)?;
     let names: Vec<&str> = status.pools.iter().map(|p| p.name.as_str()).collect();
     let text = |form: &OutputFormat| {
         status_text(&status, *form == OutputFormat::Wide, listing.no_headers, ui.terminal_columns())

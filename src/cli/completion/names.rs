@@ -140,20 +140,20 @@ fn pool_names(line: &TypedLine) -> Option<Vec<Name>> {
 fn image_names(line: &TypedLine) -> Option<Vec<Name>> {
     line.query_host(|context| {
         let pool = line.arg_value("pool").unwrap_or_else(|| context.settings.image_pool.to_string());
-        let images = image::list(context, &pool).ok()?;
+        let images = image::list_images(context, &pool).ok()?;
         Some(images.into_iter().map(|image| (image.name, image.capacity.to_string())).collect())
     })
 }
 
 fn disk_names(line: &TypedLine) -> Option<Vec<Name>> {
     line.query_host(|context| {
-        let disks = disk::list(context, Some(&line.arg_value("vm")?)).ok()?;
+        let disks = disk::list_disks(context, Some(&line.arg_value("vm")?)).ok()?;
         Some(disks.into_iter().filter(|disk| disk.role != Some(Role::Seed)).map(disk_name).collect())
     })
 }
 
 /// The boot disk has a word of its own, which the reader of a command line knows again.
-fn disk_name(disk: disk::Disk) -> Name {
+fn disk_name(disk: disk::DiskView) -> Name {
     let name = if disk.role == Some(Role::Boot) { "boot".into() } else { disk.device };
     (name, disk.size.map(|size| size.to_string()).unwrap_or_default())
 }
@@ -161,7 +161,7 @@ fn disk_name(disk: disk::Disk) -> Name {
 /// The labels that VMs of this host have.
 fn vm_labels(line: &TypedLine) -> Option<Vec<Name>> {
     line.query_host(|context| {
-        let seen = inspect::list(context, true).ok()?;
+        let seen = inspect::list_vms(context, true).ok()?;
         let pairs = seen.into_iter().flat_map(|vm| vm.vm.metadata.labels);
         let distinct: BTreeSet<String> = pairs.map(|(key, value)| format!("{key}={value}")).collect();
         Some(distinct.into_iter().map(|label| (label, String::new())).collect())

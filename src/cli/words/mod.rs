@@ -8,7 +8,7 @@ pub(crate) mod hints;
 pub(crate) mod other_tools;
 
 use foundry_core::error::{Advice, AdvicePart, Error, Outcome, Several};
-use foundry_engine::vm::inspect::Seen;
+use foundry_engine::vm::inspect::VmView;
 
 pub use command::command_line;
 
@@ -51,7 +51,7 @@ pub fn with_advice(sentence: &str, what: Option<&Advice>) -> String {
 }
 
 /// Adds to the state of a VM what to do about it.
-pub(crate) fn add_advice(seen: &mut Seen) {
+pub(crate) fn add_advice(seen: &mut VmView) {
     let conditions = seen.vm.status.iter_mut().flat_map(|status| &mut status.conditions);
     for ready in conditions.filter(|condition| condition.kind == "Ready") {
         ready.message = with_advice(&ready.message, seen.advice.as_ref());

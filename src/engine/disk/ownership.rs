@@ -43,7 +43,7 @@ impl<'a> Ownership<'a> {
     }
 
     /// Why a volume that was found for what the record names is not surely the VM's.
-    pub(crate) fn doubt(&self, recorded: &RecordedVolume, found: &Volume) -> Option<String> {
+    pub(crate) fn reason_to_doubt(&self, recorded: &RecordedVolume, found: &Volume) -> Option<String> {
         let Some(of) = VolumeOf::read(&found.name) else {
             return Some("it is not named as foundry names a VM's disks, though the record names it".into());
         };
@@ -71,7 +71,7 @@ mod tests {
     use foundry_core::units::Bytes;
     use foundry_host::DomainState;
 
-    fn doubt(role: Role, name: &str, disk: &str) -> Option<String> {
+    fn doubt_about(role: Role, name: &str, disk: &str) -> Option<String> {
         let domain = Domain {
             uuid: Uuid::nil(),
             name: "web".into(),
@@ -109,7 +109,7 @@ mod tests {
             backing: None,
             attaching: None,
         };
-        Ownership::of(&domain, [&described], &[]).doubt(&recorded, &found)
+        Ownership::of(&domain, [&described], &[]).reason_to_doubt(&recorded, &found)
     }
 
     #[test]
@@ -120,9 +120,9 @@ mod tests {
             (Role::Data, "web_data-vdc"),
             (Role::Seed, "web_cloudinit"),
         ] {
-            assert_eq!(doubt(role, name, "/elsewhere"), None, "{name}");
+            assert_eq!(doubt_about(role, name, "/elsewhere"), None, "{name}");
         }
-        assert_eq!(doubt(Role::Boot, "old_boot", "/p/old_boot"), None, "it was renamed");
+        assert_eq!(doubt_about(Role::Boot, "old_boot", "/p/old_boot"), None, "it was renamed");
     }
 
     #[test]
@@ -137,7 +137,7 @@ mod tests {
             (Role::Data, "web_boot", "/p/web_boot"),
             (Role::Data, "web_data-vda", "/p/web_data-vda"),
         ] {
-            assert!(doubt(role, name, disk).is_some(), "{name}");
+            assert!(doubt_about(role, name, disk).is_some(), "{name}");
         }
     }
 }

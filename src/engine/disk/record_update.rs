@@ -1,7 +1,7 @@
 //! Updates the disks in record and manifest while other processes may change them, too.
 
-use crate::vm::ages::{self, Ages};
-use crate::vm::lookup::taken_away;
+use crate::vm::lookup::removed_meanwhile;
+use crate::vm::record_pair::{self, RecordPair};
 use crate::{Context, lock};
 use foundry_core::error::{Code, Error};
 use foundry_core::manifest::{DataDisk, Number, Spec};
@@ -22,17 +22,17 @@ const TRIES: usize = 8;
 ///
 /// # Errors
 /// Where the VM is gone or no longer whole, or the host refuses.
-pub(super) fn rewrite(
+pub(super) fn update_record(
     context: &Context,
     domain: &Domain,
     change: impl Fn(&mut Record),
 ) -> Result<Record, Error> {
-    let _turn = lock::with_vm(context, domain.uuid, &domain.name)?;
+    let _lock = lock::lock_vm(context, domain.uuid, &domain.name)?;
     let mut failed: Option<HostError> = None;
     for attempt in 0..TRIES {
         // What is written goes into both records, so that they are one from then on.
         let (before, is_one) =
-            if attempt == 0 { read_both(context, domain)? } else { (read(context, domain)?, true) };
+            if attempt == 0 { read_both(context, domain)? } else { (read_record(context, domain)?, true) };
         let mut after = before.clone();
         change(&mut after);
         if after == before && is_one {
@@ -61,23 +61,27 @@ pub(super) fn rewrite(
 ///
 /// # Errors
 /// Where the VM is gone or no longer whole.
-pub(super) fn read(context: &Context, domain: &Domain) -> Result<Record, Error> {
-    find(context, domain).map(|(_, record)| record)
+pub(super) fn read_record(context: &Context, domain: &Domain) -> Result<Record, Error> {
+    find_current(context, domain).map(|(_, record)| record)
 }
 
 /// The record of the same domain with all volumes that what runs and what starts next name, and whether both have the
 /// same.
 fn read_both(context: &Context, domain: &Domain) -> Result<(Record, bool), Error> {
-    let (now, record) = find(context, domain)?;
-    let next = ages::next(context, &now)?;
-    let ages = Ages::of(&now, record, next.as_ref());
-    let is_one = ages.is_one;
-    Ok((ages.merged(), is_one))
+    let (now, record) = find_current(context, domain)?;
+    let next = record_pair::next_definition(context, &now)?;
+    let pair = RecordPair::of(&now, record, next.as_ref());
+    let is_one = pair.is_one;
+    Ok((pair.merge_volumes(), is_one))
 }
 
-fn find(context: &Context, domain: &Domain) -> Result<(Domain, Record), Error> {
+fn find_current(context: &Context, domain: &Domain) -> Result<(Domain, Record), Error> {
     let name = &domain.name;
-    let now = context.host.domain(name)?.filter(|d| d.uuid == domain.uuid).ok_or_else(|| taken_away(name))?;
+    let now = context
+        .host
+        .domain(name)?
+        .filter(|d| d.uuid == domain.uuid)
+        .ok_or_else(|| removed_meanwhile(name))?;
     match now.owner() {
         Owner::Foundry(record) if record.state == State::Created => Ok((now, *record)),
         Owner::Foundry(_) => Err(Error::new(Code::HalfDestroyed, format!("VM '{name}' is being destroyed"))),
@@ -91,13 +95,18 @@ fn find(context: &Context, domain: &Domain) -> Result<(Domain, Record), Error> {
 /// Strikes a volume out of the record of a VM.
 ///
 /// # Errors
-/// As [`rewrite`].
-pub(crate) fn strike_out(context: &Context, domain: &Domain, pool: &str, name: &str) -> Result<(), Error> {
-    rewrite(context, domain, |record| strike_volume(record, pool, name)).map(drop)
+/// As [`update_record`].
+pub(crate) fn remove_from_record(
+    context: &Context,
+    domain: &Domain,
+    pool: &str,
+    name: &str,
+) -> Result<(), Error> {
+    update_record(context, domain, |record| remove_volume(record, pool, name)).map(drop)
 }
 
 /// Strikes a volume out: from here on nothing deletes it.
-pub(super) fn strike_volume(record: &mut Record, pool: &str, name: &str) {
+pub(super) fn remove_volume(record: &mut Record, pool: &str, name: &str) {
     record.volumes.retain(|v| v.pool != pool || v.name != name);
 }
 
@@ -114,7 +123,7 @@ pub(super) fn add_disk(spec: &mut Spec, disk: &plan::DataDisk) {
     let is_default = disk.format == plan::DiskFormat::Qcow2;
     let entry = DataDisk {
         device: Some(disk.target.to_string()),
-        size_gb: Some(gib(disk.size)),
+        size_gb: Some(gib_number(disk.size)),
         size_gib: None,
         format: (!is_default).then(|| disk.format.as_str().to_owned()),
         serial: disk.serial.as_ref().map(ToString::to_string),
@@ -139,14 +148,14 @@ pub(super) fn set_size(record: &mut Record, disk: &RecordedVolume, size: Bytes) 
     };
     let Some((size_gb, size_gib)) = sizes else { return };
     if size_gib.is_some() {
-        *size_gib = Some(gib(size));
+        *size_gib = Some(gib_number(size));
     }
     if size_gb.is_some() || size_gib.is_none() {
-        *size_gb = Some(gib(size));
+        *size_gb = Some(gib_number(size));
     }
 }
 
-fn gib(size: Bytes) -> Number {
+fn gib_number(size: Bytes) -> Number {
     // A size is at most 2^63 - 1 bytes, 2^33 GiB.
     Number::Whole(i64::try_from(size.0 / GIB).unwrap_or(i64::MAX))
 }

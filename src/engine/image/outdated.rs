@@ -1,7 +1,7 @@
 //! Finds images that have a newer version on their servers.
 
 use super::pull::is_current;
-use super::{Fetch, list, notes};
+use super::{Fetch, list_images, notes};
 use crate::Context;
 use crate::storage::usage::Usage;
 use foundry_core::error::{Error, Kind};
@@ -43,24 +43,24 @@ pub struct Freshness {
 ///
 /// # Errors
 /// The host's; a server that does not answer makes its images [`Age::Unknown`].
-pub fn outdated(
+pub fn find_outdated(
     context: &Context,
     pool: &str,
     client: &Client,
     lists: &[Expected],
 ) -> Result<Vec<Freshness>, Error> {
-    let usage = Usage::look(context, None)?;
+    let usage = Usage::collect(context, None)?;
     let look = |image: Volume| {
-        let origin = notes::read(context, pool, &image.name)?;
-        let age = age(context, client, origin.as_ref(), lists)?;
-        let users = usage.of(pool, &image.name, &image.path);
+        let origin = notes::read_origin(context, pool, &image.name)?;
+        let age = age_of(context, client, origin.as_ref(), lists)?;
+        let users = usage.users_of(pool, &image.name, &image.path);
         let overlays = users.overlays.into_iter().map(|o| format!("{}/{}", o.pool, o.name)).collect();
         Ok(Freshness { image, origin, age, vms: users.vms, overlays })
     };
-    list(context, pool)?.into_iter().map(look).collect()
+    list_images(context, pool)?.into_iter().map(look).collect()
 }
 
-fn age(
+fn age_of(
     context: &Context,
     client: &Client,
     origin: Option<&Origin>,
@@ -69,8 +69,8 @@ fn age(
     let Some(origin) = origin.filter(|origin| origin.can_be_had_again()) else {
         return Ok(Age::Unknown("nobody noted an address that it came from".into()));
     };
-    context.working(format!("Asking for {}", origin.source));
-    match ask(context, client, origin, lists) {
+    context.report_working(format!("Asking for {}", origin.source));
+    match ask_server(context, client, origin, lists) {
         Ok(true) => Ok(Age::Current),
         Ok(false) => Ok(Age::Outdated),
         Err(e) if e.kind() == Kind::Interrupted => Err(e),
@@ -78,7 +78,12 @@ fn age(
     }
 }
 
-fn ask(context: &Context, client: &Client, origin: &Origin, lists: &[Expected]) -> Result<bool, Error> {
+fn ask_server(
+    context: &Context,
+    client: &Client,
+    origin: &Origin,
+    lists: &[Expected],
+) -> Result<bool, Error> {
     let location: Location = origin.source.parse()?;
     let expected = checksum_list(origin);
     if let Some(list) = expected.as_ref().filter(|list| !is_vouched_for(list, &location, lists)) {

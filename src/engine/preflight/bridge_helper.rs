@@ -19,13 +19,13 @@ const PROGRAMS: [&str; 3] = [
 const RULES: &str = "etc/qemu/bridge.conf";
 
 /// What keeps guests of a session on this machine from a bridge; of other libvirts nothing, which need no helper.
-pub(crate) fn of_session(context: &Context, bridge: &str) -> Option<Issue> {
+pub(crate) fn session_issue(context: &Context, bridge: &str) -> Option<Issue> {
     let needs_helper = context.host.is_local() && is_session(context.host.uri());
-    needs_helper.then(|| refusal(Path::new("/"), bridge))?
+    needs_helper.then(|| helper_issue(Path::new("/"), bridge))?
 }
 
 /// What keeps a user's guests from a bridge, as far as this user can see it.
-fn refusal(root: &Path, bridge: &str) -> Option<Issue> {
+fn helper_issue(root: &Path, bridge: &str) -> Option<Issue> {
     let say = |why: &str, hint: String| {
         Some(Issue::new(Code::TapRefused, format!("bridge '{bridge}': {why}")).hint(hint))
     };
@@ -76,7 +76,7 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         };
-        let found = || refusal(root.path(), "br0");
+        let found = || helper_issue(root.path(), "br0");
         let issue = found().unwrap();
         assert_eq!(issue.code, Code::TapRefused);
         assert!(issue.advice[0].outline().contains("echo 'allow br0' >>/etc/qemu/bridge.conf"), "{issue:?}");

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{alternatives, bridge_helper};
+use super::{bridge_helper, suggest_names};
 use crate::Context;
 use crate::preflight::issues::PreflightReport;
 use foundry_core::error::{Advice, Code, Error, Issue};
@@ -22,7 +22,7 @@ const VLAN_ON_BRIDGES: u32 = 11_000_000;
 const USUAL_MTU: u32 = 1500;
 
 /// Looks at the links of all interfaces. Returns the interfaces with what the host knows of them.
-pub(crate) fn check(
+pub(crate) fn check_links(
     context: &Context,
     plan: &VmPlan,
     libvirt: u32,
@@ -40,16 +40,16 @@ pub(crate) fn check(
     let mut interfaces = Vec::new();
     for (index, interface) in plan.interfaces.iter().enumerate() {
         let at = format!("spec.networkInterfaces[{index}]");
-        report.check(&at, well_linked(&interface.link, bridges.is_some()));
-        let mut desk = Desk { context, at, interface, report };
+        report.begin_check(&at, ok_text_for(&interface.link, bridges.is_some()));
+        let mut checker = InterfaceChecker { context, at, interface, report };
         let bridge = match &interface.link {
-            Link::Bridge(name) => desk.bridge(name.as_str(), bridges.as_deref()),
-            Link::Network(name) => desk.network(name.as_str()).map(|()| None)?,
+            Link::Bridge(name) => checker.check_bridge(name.as_str(), bridges.as_deref()),
+            Link::Network(name) => checker.check_network(name.as_str()).map(|()| None)?,
         };
         let on_open_vswitch = interface.on_open_vswitch || bridge.is_some_and(|b| b.is_open_vswitch);
-        desk.vlan(bridge, libvirt, on_open_vswitch);
+        checker.check_vlan(bridge, libvirt, on_open_vswitch);
         if let Some(neighbourhood) = &neighbourhood {
-            desk.addresses(bridge, neighbourhood);
+            checker.check_addresses(bridge, neighbourhood);
         }
         let mtu = bridge.map(|bridge| bridge.mtu).filter(|mtu| *mtu != USUAL_MTU);
         let link_mtu = mtu.and_then(|mtu| u16::try_from(mtu).ok());
@@ -58,7 +58,7 @@ pub(crate) fn check(
     Ok(interfaces)
 }
 
-fn well_linked(link: &Link, are_bridges_known: bool) -> String {
+fn ok_text_for(link: &Link, are_bridges_known: bool) -> String {
     match link {
         Link::Bridge(name) if are_bridges_known => format!("bridge '{name}' is there, and up"),
         Link::Bridge(name) => format!("bridge '{name}' is only looked for when the VM starts"),
@@ -67,15 +67,15 @@ fn well_linked(link: &Link, are_bridges_known: bool) -> String {
 }
 
 /// Where one interface is looked at.
-struct Desk<'a> {
+struct InterfaceChecker<'a> {
     context: &'a Context,
     at: String,
     interface: &'a Interface,
     report: &'a mut PreflightReport,
 }
 
-impl Desk<'_> {
-    fn find(&mut self, code: Code, message: String, hint: impl Into<Advice>) {
+impl InterfaceChecker<'_> {
+    fn add_issue(&mut self, code: Code, message: String, hint: impl Into<Advice>) {
         self.report.push(Issue::new(code, format!("{}{message}", self.at)).hint(hint));
     }
 
@@ -84,7 +84,7 @@ impl Desk<'_> {
     }
 
     /// The bridge of that name, as far as bridges are known.
-    fn bridge<'b>(&mut self, name: &str, bridges: Option<&'b [Bridge]>) -> Option<&'b Bridge> {
+    fn check_bridge<'b>(&mut self, name: &str, bridges: Option<&'b [Bridge]>) -> Option<&'b Bridge> {
         let bridges = bridges?;
         let word = shell_word(name);
         let Some(bridge) = bridges.iter().find(|b| b.name == name) else {
@@ -92,20 +92,20 @@ impl Desk<'_> {
             if !self.interface.on_open_vswitch {
                 let known: Vec<&str> = bridges.iter().map(|b| b.name.as_str()).collect();
                 let message = format!(".bridge: there is no bridge '{name}'");
-                self.find(Code::BridgeMissing, message, alternatives(name, &known));
+                self.add_issue(Code::BridgeMissing, message, suggest_names(name, &known));
             }
             return None;
         };
         // libvirt attaches to it anyway, and no frame ever comes through. An interface of Open vSwitch's for the bridge
         // itself may be down while the bridge works.
         if !bridge.is_up && !bridge.is_open_vswitch {
-            self.find(
+            self.add_issue(
                 Code::BridgeDown,
                 format!(".bridge: bridge '{name}' is down"),
                 format!("ip link set {word} up"),
             );
         }
-        self.report.extend(bridge_helper::of_session(self.context, name));
+        self.report.extend(bridge_helper::session_issue(self.context, name));
         if let Some(mtu) = self.interface.mtu.filter(|mtu| u32::from(*mtu) > bridge.mtu) {
             self.warn(format!(
                 ".mtu: {mtu} is more than bridge '{name}' passes ({}): larger packets vanish",
@@ -122,47 +122,47 @@ impl Desk<'_> {
         Some(bridge)
     }
 
-    fn vlan(&mut self, bridge: Option<&Bridge>, libvirt: u32, on_open_vswitch: bool) {
+    fn check_vlan(&mut self, bridge: Option<&Bridge>, libvirt: u32, on_open_vswitch: bool) {
         if self.interface.vlan.is_none() || on_open_vswitch {
             return;
         }
         if let Some(bridge) = bridge.filter(|b| !b.filters_vlans) {
             let message = format!(".vlan: bridge '{}' does not tell VLANs apart", bridge.name);
-            self.find(Code::VlanUnsupported, message, BRIDGE_WITH_VLANS);
+            self.add_issue(Code::VlanUnsupported, message, BRIDGE_WITH_VLANS);
         }
         if libvirt < VLAN_ON_BRIDGES {
             let (major, minor) = (libvirt / 1_000_000, libvirt / 1000 % 1000);
             let message =
                 format!(".vlan: libvirt {major}.{minor} cannot tag VLANs on a Linux bridge; 11.0 can");
-            self.find(Code::VlanUnsupported, message, "attach to a bridge that is on the VLAN already");
+            self.add_issue(Code::VlanUnsupported, message, "attach to a bridge that is on the VLAN already");
         }
     }
 
-    fn network(&mut self, name: &str) -> Result<(), Error> {
+    fn check_network(&mut self, name: &str) -> Result<(), Error> {
         match self.context.host.network(name)? {
             Some(network) => {
                 if !network.active {
                     let message = format!(".network: network '{name}' is not started");
-                    self.find(
+                    self.add_issue(
                         Code::NetworkInactive,
                         message,
                         format!("virsh net-start {}", shell_word(name)),
                     );
                 }
-                self.subnets(&network);
+                self.check_network_addresses(&network);
             }
             None => {
                 let known = self.context.host.networks()?;
                 let known: Vec<&str> = known.iter().map(String::as_str).collect();
                 let message = format!(".network: there is no network '{name}'");
-                self.find(Code::NetworkMissing, message, alternatives(name, &known));
+                self.add_issue(Code::NetworkMissing, message, suggest_names(name, &known));
             }
         }
         Ok(())
     }
 
     /// What libvirt knows of the addresses of its network.
-    fn subnets(&mut self, network: &Network) {
+    fn check_network_addresses(&mut self, network: &Network) {
         let name = &network.name;
         let is_libvirts = !network.subnets.is_empty() || network.forward.is_none();
         if self.interface.dhcp
@@ -177,7 +177,7 @@ impl Desk<'_> {
             let of_kind = || network.subnets.iter().filter(|s| s.host.addr().is_ipv4() == ip.is_ipv4());
             if of_kind().any(|s| s.host.addr() == ip) {
                 let message = format!(": {ip} is the address of network '{name}' itself");
-                self.find(Code::AddressOfHost, message, "choose another address");
+                self.add_issue(Code::AddressOfHost, message, "choose another address");
             } else if of_kind().next().is_some() && !of_kind().any(|s| s.host.contains(&ip)) {
                 let nets: Vec<String> = of_kind().map(|s| s.host.trunc().to_string()).collect();
                 self.warn(format!(": {ip} is not in the subnet of network '{name}', {}", nets.join(" or ")));
@@ -193,7 +193,7 @@ impl Desk<'_> {
     }
 
     /// The VM's addresses beside those of this machine and of its neighbours.
-    fn addresses(&mut self, bridge: Option<&Bridge>, around: &Neighbourhood) {
+    fn check_addresses(&mut self, bridge: Option<&Bridge>, around: &Neighbourhood) {
         for net in self.interface.fixed() {
             let ip = net.addr();
             if let Some(own) = around.addresses.iter().find(|own| own.net.addr() == ip) {
@@ -204,7 +204,7 @@ impl Desk<'_> {
                     .issues()
                     .any(|f| f.code == Code::AddressOfHost && f.message.contains(&format!(": {ip} is ")))
                 {
-                    self.find(Code::AddressOfHost, message, "choose another address");
+                    self.add_issue(Code::AddressOfHost, message, "choose another address");
                 }
                 continue;
             }
@@ -219,13 +219,13 @@ impl Desk<'_> {
                 ));
             }
             if let Some(bridge) = bridge {
-                self.subnet(bridge, net, around);
+                self.check_subnet(bridge, net, around);
             }
         }
     }
 
     /// Whoever copies an example onto a bridge of another subnet waits in vain for the guest.
-    fn subnet(&self, bridge: &Bridge, net: IpNet, around: &Neighbourhood) {
+    fn check_subnet(&self, bridge: &Bridge, net: IpNet, around: &Neighbourhood) {
         let own = bridge.addresses.iter().filter(|a| a.addr().is_ipv4() == net.addr().is_ipv4());
         let own: Vec<String> = own.filter(|a| !is_link_local(a.addr())).map(ToString::to_string).collect();
         let leads = around.addresses.iter().map(|a| a.net).chain(around.routes.iter().copied());

@@ -1,6 +1,6 @@
 //! All checks on the host before anything is created.
 //!
-//! All report come at once. Only this file can make a [`ReadyVm`].
+//! All issues are reported together. Only this file can make a [`ReadyVm`].
 
 pub(crate) mod bridge_helper;
 pub(crate) mod conflicts;
@@ -56,40 +56,40 @@ impl ReadyVm {
 /// Looks whether a host can make a VM; changes nothing.
 ///
 /// # Errors
-/// All report in one error: exit code 5 if one of them is about storage, else 4; or the host's own.
+/// All issues in one error: exit code 5 if one of them is about storage, else 4; or the host's own.
 pub fn preflight(context: &Context, plan: &VmPlan) -> Result<ReadyVm, Error> {
-    let looked = look(context, plan)?;
+    let looked = run_preflight(context, plan)?;
     looked.ready.ok_or_else(|| looked.report.to_error(plan.name.as_str()))
 }
 
 /// What the preflight looked at, and what it found.
-pub(super) struct Looked {
+pub(super) struct PreflightOutcome {
     pub(super) report: PreflightReport,
     /// Where nothing stands in the way.
     pub(super) ready: Option<ReadyVm>,
 }
 
 /// Looks at everything, whatever is found.
-pub(super) fn look(context: &Context, plan: &VmPlan) -> Result<Looked, Error> {
+pub(super) fn run_preflight(context: &Context, plan: &VmPlan) -> Result<PreflightOutcome, Error> {
     let mut report = PreflightReport::default();
     let domains = context.host.domains(false)?;
     let capabilities = context.host.capabilities()?;
-    if let Some((slow, advice)) = kvm_device::slowness(context, &capabilities) {
+    if let Some((slow, advice)) = kvm_device::slow_warning(context, &capabilities) {
         context.warn_about(slow, Some(advice));
     }
     let taken = domains.iter().find(|d| d.name == plan.name.as_str());
-    report.check("name", format!("no other domain is called '{}'", plan.name));
+    report.begin_check("name", format!("no other domain is called '{}'", plan.name));
     let leftover = taken.filter(|domain| check_name(plan, domain, &mut report)).cloned();
     if taken.is_none() {
-        stale_variables::check(context, plan, &mut report)?;
+        stale_variables::check_stale_files(context, plan, &mut report)?;
     }
-    report.check("addresses", "no other domain has them, nor the MAC addresses");
-    let neighbours = conflicts::check(context, plan, &domains, &mut report)?;
-    report.check("machine", "the host runs such guests");
+    report.begin_check("addresses", "no other domain has them, nor the MAC addresses");
+    let others = conflicts::check_conflicts(context, plan, &domains, &mut report)?;
+    report.begin_check("machine", "the host runs such guests");
     let machine = choose_machine(context, plan, &capabilities, &mut report);
     check_size(context, plan, &capabilities, machine, &mut report)?;
-    let interfaces = links::check(context, plan, capabilities.libvirt_version, &mut report)?;
-    let storage = storage::check(context, plan, taken, &neighbours, &mut report)?;
+    let interfaces = links::check_links(context, plan, capabilities.libvirt_version, &mut report)?;
+    let storage = storage::check_storage(context, plan, taken, &others, &mut report)?;
     let ready = match (machine, storage) {
         (Some((virt_type, arch, native)), Some(storage)) if report.is_empty() => {
             warn_of_cpu(context, plan, virt_type);
@@ -101,16 +101,16 @@ pub(super) fn look(context: &Context, plan: &VmPlan) -> Result<Looked, Error> {
             Some(ReadyVm { plan, virt_type, arch, native, storage, leftover })
         }
         _ => {
-            report = newcomer(context, plan, taken)?.unwrap_or(report);
+            report = recheck_name(context, plan, taken)?.unwrap_or(report);
             None
         }
     };
-    Ok(Looked { report, ready })
+    Ok(PreflightOutcome { report, ready })
 }
 
 /// Who has the name by now, where nobody had it: then the volumes that were found are that one's, and nothing that
 /// could be advised about them is right.
-fn newcomer(
+fn recheck_name(
     context: &Context,
     plan: &VmPlan,
     taken: Option<&Domain>,
@@ -119,7 +119,7 @@ fn newcomer(
         return Ok(None);
     };
     let mut report = PreflightReport::default();
-    report.check("name", "");
+    report.begin_check("name", "");
     let is_dead = check_name(plan, &newcomer, &mut report);
     Ok((!is_dead).then_some(report))
 }
@@ -299,7 +299,7 @@ fn warn_of_cpu(context: &Context, plan: &VmPlan, virt_type: VirtType) {
 }
 
 /// Names what is there, the most likely one first.
-pub(super) fn alternatives(word: &str, known: &[&str]) -> String {
+pub(super) fn suggest_names(word: &str, known: &[&str]) -> String {
     match (nearest(word, known.iter().copied()), known) {
         (_, []) => "there is none".into(),
         (Some(near), [_]) => format!("did you mean '{near}'?"),

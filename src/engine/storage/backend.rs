@@ -20,7 +20,7 @@ const BLOCK_UNIT: u64 = 1 << 20;
 
 /// What the volumes of a pool are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Medium {
+pub enum PoolBackend {
     /// Files of the host, in which a qcow2 image can be.
     Files,
     /// Logical volumes of LVM: block devices that take their whole size at once.
@@ -31,7 +31,7 @@ pub enum Medium {
     Ceph,
 }
 
-impl Medium {
+impl PoolBackend {
     /// By the type of the pool; `None` where libvirt makes no volumes in such a pool, or none that foundry knows.
     pub(crate) fn of(kind: &str) -> Option<Self> {
         match kind {
@@ -44,7 +44,7 @@ impl Medium {
     }
 
     /// Below which path the volumes of such a pool are; of a Ceph pool that is its name there.
-    pub(crate) fn place(self, pool: &Pool) -> Option<String> {
+    pub(crate) fn volume_prefix(self, pool: &Pool) -> Option<String> {
         if self == Self::Ceph { pool.source.name.clone() } else { pool.target.clone() }
     }
 

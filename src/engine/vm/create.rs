@@ -5,11 +5,11 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::{console, destroy};
-use crate::diagnose::Witness;
+use crate::diagnose::FailureContext;
 use crate::preflight::issues::PreflightReport;
 use crate::preflight::storage::{self, PoolNeed, ReadyPool, ReadyStorage};
 use crate::preflight::{ReadyVm, preflight};
-use crate::storage::backend::Medium;
+use crate::storage::backend::PoolBackend;
 use crate::storage::volumes::{fill_seed, make_disk};
 use crate::vm::address_race;
 use crate::vm::created::CreatedResource;
@@ -52,7 +52,7 @@ pub struct Blueprint {
 
 impl Blueprint {
     /// What an end in the middle of the creation may leave.
-    fn remains(&self) -> Vec<Outcome> {
+    fn possible_leftovers(&self) -> Vec<Outcome> {
         let name = self.record.manifest.metadata.name.clone().unwrap_or_default();
         let volumes = self.record.volumes.iter().map(|v| format!("volume '{}' in pool '{}'", v.name, v.pool));
         let all: Vec<String> = std::iter::once(format!("domain '{name}'")).chain(volumes).collect();
@@ -68,48 +68,48 @@ impl Blueprint {
 /// # Errors
 /// What stands in the way, before anything is made; or what failed, after everything that was made is
 /// removed again, and what is left where that failed too.
-pub fn create(context: &Context, plan: &VmPlan) -> Result<CreatedVm, Error> {
+pub fn create_vm(context: &Context, plan: &VmPlan) -> Result<CreatedVm, Error> {
     let name = plan.name.as_str();
-    context.progress.tell(Event::Begins(format!("Creating VM '{name}'...")));
+    context.progress.on_event(Event::Begins(format!("Creating VM '{name}'...")));
     let ready = preflight(context, plan)?;
-    context.done("Configuration validated");
+    context.report_done("Configuration validated");
     context.cancel.check_unchanged()?;
     // First, since libvirt hides what an interrupted creation left in a pool that is stopped.
     prepare_pool(context, &ready)?;
     if let Some(leftover) = &ready.leftover {
         destroy::remove_leftover(context, leftover)?;
-        context.done("Remains of an interrupted creation removed");
+        context.report_done("Remains of an interrupted creation removed");
     }
-    let blueprint = blueprint(context, &ready)?;
-    let _leaves = context.cancel.leaves(blueprint.remains());
+    let blueprint = draw_blueprint(context, &ready)?;
+    let _leaves = context.cancel.announce_leftovers(blueprint.possible_leftovers());
     let mut creation = Journal::default();
-    match build(context, &ready, &blueprint, &mut creation) {
+    match execute_creation(context, &ready, &blueprint, &mut creation) {
         Ok(()) => {}
-        Err(error) => return Err(creation.undo(context, cause_of(context, &ready, error))),
+        Err(error) => return Err(creation.roll_back(context, cause_of(context, &ready, error))),
     }
-    context.done("VM started");
+    context.report_done("VM started");
     Ok(CreatedVm {
         uuid: blueprint.uuid,
         record: blueprint.record.turned(State::Created, &context.clock.timestamp()),
     })
 }
 
-/// Everything that [`create`] would tell libvirt, without doing it.
+/// Everything that [`create_vm`] would tell libvirt, without doing it.
 ///
 /// # Errors
 /// As [`preflight`]'s.
 pub fn dry_run(context: &Context, plan: &VmPlan) -> Result<Blueprint, Error> {
     let ready = preflight(context, plan)?;
     let removes = leftover_volumes(context, &ready)?;
-    Ok(Blueprint { removes, ..blueprint(context, &ready)? })
+    Ok(Blueprint { removes, ..draw_blueprint(context, &ready)? })
 }
 
-/// The volumes of an interrupted creation that [`create`] would remove first.
+/// The volumes of an interrupted creation that [`create_vm`] would remove first.
 fn leftover_volumes(context: &Context, ready: &ReadyVm) -> Result<Vec<String>, Error> {
     let Some(domain) = &ready.leftover else { return Ok(Vec::new()) };
     let is_stopped = || ready.storage.pool.need != PoolNeed::Nothing;
-    match destroy::leftover(context, domain) {
-        Ok(demolition) => Ok(demolition.named_volumes()),
+    match destroy::plan_leftover(context, domain) {
+        Ok(plan) => Ok(plan.named_volumes()),
         Err(_) if matches!(context.host.domain(&domain.name), Ok(None)) => Ok(Vec::new()),
         // What is in a pool that is stopped shows when it is started.
         Err(hidden) if hidden.code() == Code::PoolInactive && is_stopped() => {
@@ -214,7 +214,7 @@ fn start_pool(context: &Context, name: &str, is_ours: bool) -> Result<(), Error>
 }
 
 /// Decides everything that is not decided yet: identity, seed, record.
-fn blueprint(context: &Context, ready: &ReadyVm) -> Result<Blueprint, Error> {
+fn draw_blueprint(context: &Context, ready: &ReadyVm) -> Result<Blueprint, Error> {
     let plan = &ready.plan;
     // Always a fresh one: a definition with a UUID that exists silently replaces that domain.
     let uuid = Uuid::new_v4();
@@ -239,16 +239,16 @@ fn blueprint(context: &Context, ready: &ReadyVm) -> Result<Blueprint, Error> {
 /// How the domain's XML refers to a volume, which may not exist yet.
 fn disk_source(storage: &ReadyStorage, volume: &RecordedVolume) -> DiskSource {
     match &storage.seed {
-        Some((_, medium)) if volume.role == Role::Seed => {
-            medium.disk_source(&volume.path, &PoolSource::default())
+        Some((_, backend)) if volume.role == Role::Seed => {
+            backend.disk_source(&volume.path, &PoolSource::default())
         }
-        _ => over(storage, volume, storage.medium.disk_source(&volume.path, &storage.source)),
+        _ => with_backing_image(storage, volume, storage.backend.disk_source(&volume.path, &storage.source)),
     }
 }
 
 /// A boot disk that is an overlay lies on the image as it was looked at, which lies on nothing.
-fn over(storage: &ReadyStorage, volume: &RecordedVolume, own: DiskSource) -> DiskSource {
-    let image = storage.image.as_ref().filter(|_| storage.medium == Medium::Files);
+fn with_backing_image(storage: &ReadyStorage, volume: &RecordedVolume, own: DiskSource) -> DiskSource {
+    let image = storage.image.as_ref().filter(|_| storage.backend == PoolBackend::Files);
     match (image, &volume.backing) {
         (Some(image), Some(path)) => DiskSource::Overlay {
             own: Box::new(own),
@@ -283,9 +283,9 @@ fn new_record(
     let secrets = secrets.into_iter().map(|(path, secret)| (path, salt.digest(&secret))).collect();
     let now = context.clock.timestamp();
     let mut volumes = ready.storage.volumes.clone();
-    let medium = ready.storage.seed.as_ref().map_or(ready.storage.medium, |(_, medium)| *medium);
+    let backend = ready.storage.seed.as_ref().map_or(ready.storage.backend, |(_, backend)| *backend);
     for seed in volumes.iter_mut().filter(|v| v.role == Role::Seed) {
-        seed.capacity = medium.capacity(Bytes(iso.map_or(0, |bytes| bytes.len() as u64)));
+        seed.capacity = backend.capacity(Bytes(iso.map_or(0, |bytes| bytes.len() as u64)));
     }
     Record {
         version: record::VERSION,
@@ -306,40 +306,41 @@ fn new_record(
 }
 
 /// The steps that change the host, in their order. What each made is in `creation`, for the undoing.
-fn build(
+fn execute_creation(
     context: &Context,
     ready: &ReadyVm,
     blueprint: &Blueprint,
     creation: &mut Journal,
 ) -> Result<(), Error> {
     let name = ready.plan.name.to_string();
-    context.working("Defining the domain");
+    context.report_working("Defining the domain");
     let domain = CreatedResource::Domain { uuid: blueprint.uuid, name };
     let uuid = {
         // Who deletes the image looks who needs it: before that, or after this.
         let image = ready.image_volume();
-        let _turn = image.map(|(pool, name)| lock::with_image(context, pool, name)).transpose()?;
+        let _lock = image.map(|(pool, name)| lock::lock_image(context, pool, name)).transpose()?;
         context.cancel.check()?;
-        let witness = witness(context, &ready.plan, blueprint.uuid);
+        let failure = failure_context(context, &ready.plan, blueprint.uuid);
         let defined = context.host.define_domain(&blueprint.domain_xml);
-        creation.note_with(context, domain, defined, |refused| witness.explain(context, refused))?
+        creation
+            .note_result_with(context, domain, defined, |refused| failure.explain_error(context, refused))?
     };
-    context.done("Domain defined");
+    context.report_done("Domain defined");
     for planned in &blueprint.record.volumes {
         context.cancel.check()?;
         if planned.role == Role::Seed {
-            context.done(storage_sentence(ready));
+            context.report_done(storage_sentence(ready));
             fill_seed(context, planned, blueprint.iso.as_deref().unwrap_or_default(), creation)?;
-            context.done("Cloud-init ISO generated");
+            context.report_done("Cloud-init ISO generated");
         } else {
             make_disk(context, ready, planned, creation)?;
         }
     }
     if blueprint.iso.is_none() {
-        context.done(storage_sentence(ready));
+        context.report_done(storage_sentence(ready));
     }
     context.cancel.check()?;
-    address_race::settle(context, &ready.plan, uuid)?;
+    address_race::resolve_addresses(context, &ready.plan, uuid)?;
     // Before the mark: what is killed behind it is whole but for its start.
     if ready.plan.autostart {
         context.host.set_autostart(uuid, true)?;
@@ -347,7 +348,7 @@ fn build(
     context.cancel.check()?;
     mark_created(context, uuid, &blueprint.record, creation)?;
     context.cancel.check()?;
-    let started = start(context, ready, uuid, blueprint, creation);
+    let started = start_vm(context, ready, uuid, blueprint, creation);
     // It says better why a start failed.
     check_image_stayed(context, ready)?;
     started
@@ -375,27 +376,27 @@ fn check_image_stayed(context: &Context, ready: &ReadyVm) -> Result<(), Error> {
     Err(Error::new(Code::VolumeChanged, message))
 }
 
-fn start(
+fn start_vm(
     context: &Context,
     ready: &ReadyVm,
     uuid: Uuid,
     blueprint: &Blueprint,
     creation: &mut Journal,
 ) -> Result<(), Error> {
-    context.working("Starting the VM");
+    context.report_working("Starting the VM");
     // A start that fails may have begun the log, and the guest may run anyway.
     if let Some(log) = &blueprint.record.console_log {
-        console::prepare(context.host.as_ref(), log)?;
+        console::make_log_directory(context.host.as_ref(), log)?;
         creation.note_possible(CreatedResource::ConsoleLog(log.clone()));
     }
     let name = blueprint.record.manifest.metadata.name.clone().unwrap_or_default();
     creation.note_possible(CreatedResource::Guest { uuid, name });
-    let witness = witness(context, &ready.plan, uuid);
-    context.host.start(uuid).map_err(|refused| witness.explain(context, refused))
+    let failure = failure_context(context, &ready.plan, uuid);
+    context.host.start(uuid).map_err(|refused| failure.explain_error(context, refused))
 }
 
 /// Sees what else shows why libvirt refuses the VM.
-fn witness(context: &Context, plan: &VmPlan, uuid: Uuid) -> Witness {
+fn failure_context(context: &Context, plan: &VmPlan, uuid: Uuid) -> FailureContext {
     let bridges = plan.interfaces.iter().filter_map(|interface| match &interface.link {
         Link::Bridge(name) => Some(name.to_string()),
         Link::Network(_) => None,
@@ -406,7 +407,7 @@ fn witness(context: &Context, plan: &VmPlan, uuid: Uuid) -> Witness {
         secure_boot: matches!(plan.firmware, Firmware::Efi { secure_boot: true }),
         bridges: bridges.collect(),
     };
-    Witness::new(context, asked)
+    FailureContext::new(context, asked)
 }
 
 fn mark_created(context: &Context, uuid: Uuid, record: &Record, creation: &mut Journal) -> Result<(), Error> {
@@ -420,7 +421,7 @@ fn storage_sentence(ready: &ReadyVm) -> String {
     let plan = &ready.plan;
     let data = plan.data_disks.iter().fold(Bytes(0), |sum, disk| sum.saturating_add(disk.size));
     let extra = if plan.data_disks.is_empty() { String::new() } else { format!(" + {data} data") };
-    let origin = ready.storage.image.as_ref().and_then(|_| ready.storage.medium.boot_disk());
+    let origin = ready.storage.image.as_ref().and_then(|_| ready.storage.backend.boot_disk());
     let origin = origin.map(|what| format!(", {what}")).unwrap_or_default();
     format!("Storage created ({} boot{extra}{origin})", plan.boot_disk.size)
 }

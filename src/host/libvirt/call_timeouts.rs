@@ -21,7 +21,7 @@ pub(super) const PINGS: u32 = 5;
 ///
 /// Each piece of a transfer is a call of its own here, so that a transfer may take any time while it goes on.
 /// Calls that move data inside of the host or wait for its hardware have 60 times as long, if only the daemon answers
-/// pings meanwhile (see [`run_event_loop`](super::run_event_loop)); those have as long as other calls.
+/// pings meanwhile; those have as long as other calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CallTimeouts(Option<Duration>);
 

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,15 +12,12 @@ use virt::error::{Error as VirtError, clear_error_callback};
 use super::info::CapabilityCache;
 use super::sockets::Sockets;
 use super::watchdog::Watchdog;
-use super::{CallObserver, CallTimeouts, Libvirt, keepalive};
+use super::{CallObserver, CallTimeouts, Libvirt, event_loop, keepalive};
 use crate::{HostError, Result};
 use foundry_core::text::io_cause;
 
 /// A call that opens a connection.
 type Way = fn(Option<&str>) -> std::result::Result<Connect, VirtError>;
-
-/// One at a time: the sockets that come with a connection are told by what was there before.
-static CONNECTING: Mutex<()> = Mutex::new(());
 
 impl Libvirt {
     /// Connects, with the usual timeouts; `uri` is libvirt's (its page "Connection URIs"), empty for libvirt's own
@@ -86,6 +83,7 @@ impl Libvirt {
             uri,
             observer,
             streams_only: false,
+            socket_keeper: None,
             sockets,
             timeouts,
             watchdog,
@@ -112,16 +110,17 @@ fn missing_file(uri: &str) -> Option<String> {
     }
 }
 
-/// Opens in a thread, which is left alone when its time is over: before there is a connection, nothing is surely
-/// libvirt's that could be shut down, and it may as well wait for a name server.
+/// Opens in a thread of its own. One that has no answer in time is left alone: its socket is cut, and where it still
+/// waits for a name server or for the network, it ends when that does.
 fn open(way: Way, uri: &str, limit: Option<Duration>) -> std::result::Result<(Connect, Sockets), String> {
-    let _alone = CONNECTING.lock().unwrap_or_else(PoisonError::into_inner);
+    event_loop::start();
+    let sockets = Sockets::default();
     let (sender, answer) = sync_channel(1);
-    let own = uri.to_owned();
+    let (own_uri, own_sockets) = (uri.to_owned(), sockets.clone());
     let opening = move || {
-        let (opened, sockets) = Sockets::opened_by(|| way(Some(&own)));
-        // Where nobody waits any more, the connection is closed again.
-        let _ = sender.send(opened.map(|connection| (connection, sockets)));
+        let opened = event_loop::collect_sockets(&own_sockets, || way(Some(&own_uri)));
+        // If nobody waits any more, the connection is closed again.
+        let _ = sender.send(opened);
     };
     thread::Builder::new().name("libvirt-connect".into()).spawn(opening).map_err(|e| e.to_string())?;
     let opened = match limit {
@@ -129,8 +128,10 @@ fn open(way: Way, uri: &str, limit: Option<Duration>) -> std::result::Result<(Co
         None => answer.recv().map_err(RecvTimeoutError::from),
     };
     match opened {
-        Ok(opened) => opened.map_err(|e: VirtError| e.message().to_owned()),
+        Ok(Ok(connection)) => Ok((connection, sockets)),
+        Ok(Err(error)) => Err(error.message().to_owned()),
         Err(RecvTimeoutError::Timeout) => {
+            sockets.cut();
             Err(format!("no answer within {} s", limit.unwrap_or_default().as_secs_f32()))
         }
         Err(RecvTimeoutError::Disconnected) => Err("the bindings panicked".into()),

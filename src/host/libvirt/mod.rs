@@ -11,6 +11,7 @@ mod connecting;
 mod direct;
 mod disks;
 mod domains;
+mod event_loop;
 mod guests;
 mod info;
 mod keepalive;
@@ -28,6 +29,7 @@ mod whereabouts;
 mod why;
 mod write_behind;
 
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -36,7 +38,7 @@ use virt::connect::Connect;
 pub use self::call_timeouts::CallTimeouts;
 use self::calling::{Asked, Unanswered, storage, vm};
 use self::info::CapabilityCache;
-pub use self::keepalive::run_event_loop;
+pub use self::socket_keeper::{SOCKET_KEEPER, run_socket_keeper};
 use self::sockets::Sockets;
 use self::watchdog::Watchdog;
 use super::libvirt_xml;
@@ -58,6 +60,8 @@ pub struct Libvirt {
     uri: String,
     observer: Arc<dyn CallObserver>,
     streams_only: bool,
+    /// What keeps the socket open when this process is killed in the middle of a transfer.
+    socket_keeper: Option<PathBuf>,
     sockets: Sockets,
     timeouts: CallTimeouts,
     watchdog: Watchdog,
@@ -76,5 +80,12 @@ impl Libvirt {
     #[must_use]
     pub fn through_streams_only(self) -> Self {
         Self { streams_only: true, ..self }
+    }
+
+    /// Protects libvirtd while data flow through streams, by a process that runs `program` with
+    /// [`SOCKET_KEEPER`] as its first argument: there the program calls [`run_socket_keeper`] and nothing else.
+    #[must_use]
+    pub fn with_socket_keeper(self, program: impl Into<PathBuf>) -> Self {
+        Self { socket_keeper: Some(program.into()), ..self }
     }
 }

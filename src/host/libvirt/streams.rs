@@ -8,7 +8,7 @@ use virt::stream::Stream;
 use virt::sys as c;
 
 use super::sending::{CHUNK, Piece, Sending, Target, transfer_failed};
-use super::socket_keeper::{SocketKeeper, keep_sockets};
+use super::socket_keeper::SocketKeeper;
 use super::sys::{self, Received};
 use super::{Asked, Libvirt, libvirt_xml, storage};
 use crate::{HostError, Result, Transfers, Zeros};
@@ -42,7 +42,7 @@ impl Libvirt {
         zeros: Zeros,
     ) -> Result<u64> {
         let stream = self.call("virStreamNew", asked, || Stream::new(&self.connection, 0))?;
-        let keeper = keep_sockets(&self.sockets);
+        let keeper = self.keep_socket(asked);
         let sparse = zeros != Zeros::Written;
         let flags = if sparse { c::VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM } else { 0 };
         self.call("virStorageVolUpload", asked, || volume.upload(&stream, span.0, span.1, flags))?;
@@ -50,6 +50,10 @@ impl Libvirt {
         let sent = Sending::new(content, asked, span.1, zeros).to(&mut target);
         let sent = sent.and_then(|sent| target.tell_hole().map(|()| sent));
         self.end(stream, sent, asked, keeper)
+    }
+
+    fn keep_socket(&self, asked: &Asked) -> Option<SocketKeeper> {
+        SocketKeeper::start(self.socket_keeper.as_deref()?, &self.sockets, &asked.operation)
     }
 
     fn receive_piece(
@@ -60,7 +64,7 @@ impl Libvirt {
         span: (u64, u64),
     ) -> Result<u64> {
         let stream = self.call("virStreamNew", asked, || Stream::new(&self.connection, 0))?;
-        let keeper = keep_sockets(&self.sockets);
+        let keeper = self.keep_socket(asked);
         let flags = c::VIR_STORAGE_VOL_DOWNLOAD_SPARSE_STREAM;
         self.call("virStorageVolDownload", asked, || volume.download(&stream, span.0, span.1, flags))?;
         let received = self.receive_all(&stream, into, asked);
@@ -82,8 +86,8 @@ impl Libvirt {
                 Err(e)
             }
         };
-        if let Some(child) = keeper.filter(|_| !self.connection.is_alive().unwrap_or(false)) {
-            child.stay();
+        if let Some(keeper) = keeper.filter(|_| !self.connection.is_alive().unwrap_or(false)) {
+            keeper.leave_behind();
         }
         ended
     }

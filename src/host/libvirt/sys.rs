@@ -4,10 +4,11 @@
 //! `Domain::state` loses a state that it does not know. Each block below says why it is sound.
 #![allow(unsafe_code, reason = "the one place for it; every block has its argument")]
 
-use std::ffi::{CStr, CString, c_int, c_uint};
+use std::ffi::{CStr, CString, c_int, c_uint, c_void};
 use std::mem::size_of;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
+use std::sync::OnceLock;
 
 use uuid::Uuid;
 use virt::connect::Connect;
@@ -178,6 +179,170 @@ pub(super) fn receive(stream: &Stream, buffer: &mut [u8]) -> Result<Received, Er
     // SAFETY: as above; the out pointer is to a local; flags must be 0.
     let answer = unsafe { c::virStreamRecvHole(stream.as_ptr(), &raw mut length, 0) };
     u64::try_from(length).ok().filter(|_| answer == 0).map(Received::Hole).ok_or_else(Error::last_error)
+}
+
+/// What libvirt calls when something happens at a descriptor.
+pub(super) type HandleFunction = unsafe extern "C" fn(c_int, c_int, c_int, *mut c_void);
+/// What libvirt calls when a timer is due.
+pub(super) type TimerFunction = unsafe extern "C" fn(c_int, *mut c_void);
+
+/// A function of libvirt's, and the data that it is called with. Dropped, libvirt releases the data.
+pub(super) struct Callback<F> {
+    function: F,
+    data: *mut c_void,
+    release: c::virFreeCallback,
+}
+
+// SAFETY: libvirt's callbacks may be called from any thread, and it locks what they share (its page "Event loop
+// implementation"). Only libvirt looks at the data.
+unsafe impl<F: Send> Send for Callback<F> {}
+// SAFETY: as above.
+unsafe impl<F: Sync> Sync for Callback<F> {}
+
+impl Callback<HandleFunction> {
+    /// `events` as libvirt numbers them.
+    pub(super) fn call(&self, watch: c_int, fd: RawFd, events: c_int) {
+        // SAFETY: libvirt gave function and data for one another; the data are released when `self` is dropped.
+        unsafe { (self.function)(watch, fd, events, self.data) }
+    }
+}
+
+impl Callback<TimerFunction> {
+    pub(super) fn call(&self, number: c_int) {
+        // SAFETY: as for a handle.
+        unsafe { (self.function)(number, self.data) }
+    }
+}
+
+impl<F> Drop for Callback<F> {
+    fn drop(&mut self) {
+        if let Some(release) = self.release {
+            // SAFETY: libvirt gave it for these data, which nothing uses any more.
+            unsafe { release(self.data) }
+        }
+    }
+}
+
+/// An event loop for libvirt's client. `events` are those of poll(2); times are in milliseconds, negative for a
+/// timer that is switched off. A callback is dropped after its removal, in none of these functions: libvirt may hold
+/// a lock that its release needs.
+pub(super) trait EventLoop: Sync {
+    fn add_handle(&self, fd: RawFd, events: i16, callback: Callback<HandleFunction>) -> c_int;
+    fn update_handle(&self, watch: c_int, events: i16);
+    fn remove_handle(&self, watch: c_int) -> bool;
+    fn add_timer(&self, milliseconds: c_int, callback: Callback<TimerFunction>) -> c_int;
+    fn update_timer(&self, number: c_int, milliseconds: c_int);
+    fn remove_timer(&self, number: c_int) -> bool;
+}
+
+static EVENT_LOOP: OnceLock<&dyn EventLoop> = OnceLock::new();
+
+/// libvirt's numbers of events, and poll(2)'s.
+const EVENTS: [(c_uint, i16); 4] = [
+    (c::VIR_EVENT_HANDLE_READABLE, libc::POLLIN),
+    (c::VIR_EVENT_HANDLE_WRITABLE, libc::POLLOUT),
+    (c::VIR_EVENT_HANDLE_ERROR, libc::POLLERR),
+    (c::VIR_EVENT_HANDLE_HANGUP, libc::POLLHUP),
+];
+
+fn events_of_poll(events: c_int) -> i16 {
+    let set = EVENTS.iter().filter(|(libvirts, _)| events.cast_unsigned() & libvirts != 0);
+    set.fold(0, |all, (_, polls)| all | polls)
+}
+
+/// libvirt's numbers of the events that poll(2) reported.
+pub(super) fn events_of_libvirt(events: i16) -> c_int {
+    // A descriptor that was closed is an error to libvirt.
+    let events = if events & libc::POLLNVAL == 0 { events } else { events | libc::POLLERR };
+    let set = EVENTS.iter().filter(|(_, polls)| events & polls != 0);
+    set.fold(0, |all, (libvirts, _)| all | libvirts.cast_signed())
+}
+
+/// Has libvirt use this event loop (`virEventRegisterImpl`). It keeps the first one that a process registers.
+pub(super) fn register_event_loop(event_loop: &'static dyn EventLoop) {
+    unsafe extern "C" fn add_handle(
+        fd: c_int,
+        events: c_int,
+        function: c::virEventHandleCallback,
+        data: *mut c_void,
+        release: c::virFreeCallback,
+    ) -> c_int {
+        let (Some(event_loop), Some(function)) = (EVENT_LOOP.get(), function) else { return -1 };
+        event_loop.add_handle(fd, events_of_poll(events), Callback { function, data, release })
+    }
+    unsafe extern "C" fn update_handle(watch: c_int, events: c_int) {
+        if let Some(event_loop) = EVENT_LOOP.get() {
+            event_loop.update_handle(watch, events_of_poll(events));
+        }
+    }
+    unsafe extern "C" fn remove_handle(watch: c_int) -> c_int {
+        if EVENT_LOOP.get().is_some_and(|event_loop| event_loop.remove_handle(watch)) { 0 } else { -1 }
+    }
+    unsafe extern "C" fn add_timer(
+        milliseconds: c_int,
+        function: c::virEventTimeoutCallback,
+        data: *mut c_void,
+        release: c::virFreeCallback,
+    ) -> c_int {
+        let (Some(event_loop), Some(function)) = (EVENT_LOOP.get(), function) else { return -1 };
+        event_loop.add_timer(milliseconds, Callback { function, data, release })
+    }
+    unsafe extern "C" fn update_timer(number: c_int, milliseconds: c_int) {
+        if let Some(event_loop) = EVENT_LOOP.get() {
+            event_loop.update_timer(number, milliseconds);
+        }
+    }
+    unsafe extern "C" fn remove_timer(number: c_int) -> c_int {
+        if EVENT_LOOP.get().is_some_and(|event_loop| event_loop.remove_timer(number)) { 0 } else { -1 }
+    }
+    if EVENT_LOOP.set(event_loop).is_err() {
+        return;
+    }
+    // SAFETY: the functions live as long as the process, and so does the loop that they lead to. libvirt may be
+    // initialized more than once; without it the registration would find no locks.
+    unsafe {
+        c::virInitialize();
+        c::virEventRegisterImpl(
+            Some(add_handle),
+            Some(update_handle),
+            Some(remove_handle),
+            Some(add_timer),
+            Some(update_timer),
+            Some(remove_timer),
+        );
+    }
+}
+
+/// poll(2), for so many milliseconds, -1 for as long as it takes. A failure reports no events.
+pub(super) fn poll(descriptors: &mut [libc::pollfd], milliseconds: c_int) {
+    let Ok(count) = libc::nfds_t::try_from(descriptors.len()) else { return };
+    // SAFETY: the slice is alive and writable for the length of the call; each descriptor is a number, and one that
+    // is none is reported as such.
+    unsafe { libc::poll(descriptors.as_mut_ptr(), count, milliseconds) };
+}
+
+/// Another descriptor for the same socket, which belongs to the caller (fcntl(2), F_DUPFD_CLOEXEC).
+pub(super) fn duplicate(socket: RawFd) -> Option<OwnedFd> {
+    // SAFETY: takes a number; one that is not open is an error and nothing else.
+    let copy = unsafe { libc::fcntl(socket, libc::F_DUPFD_CLOEXEC, 3) };
+    // SAFETY: the call has just opened it, for nobody else.
+    (copy >= 0).then(|| unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
+/// Closes every descriptor but standard input, output and error: for a process that has just begun.
+pub(super) fn close_inherited() {
+    // SAFETY: the only caller is the first thing that its process does, before anything is opened that has an owner; a
+    // descriptor that a caller left open belongs to nothing in this process.
+    unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
+}
+
+/// Bytes that were sent over a socket and that the other end has not taken yet (unix(7) and tcp(7), `SIOCOUTQ`); 0 where
+/// the socket cannot say.
+pub(super) fn unread(socket: &impl AsRawFd) -> c_int {
+    let mut bytes = 0;
+    // SAFETY: the out pointer is to a local.
+    unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    bytes
 }
 
 /// Ends what comes over a socket (shutdown(2)): whoever reads from it reads an end. The other side finds it open as

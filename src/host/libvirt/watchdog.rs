@@ -102,14 +102,15 @@ impl Drop for Watchdog {
 #[cfg(test)]
 mod tests {
     use std::io::Read;
+    use std::os::fd::AsRawFd;
     use std::os::unix::net::UnixStream;
 
     use super::*;
 
     fn pair() -> (UnixStream, UnixStream, Watchdog) {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        // Other tests of this process open sockets meanwhile, which are not to be cut.
-        let sockets = Sockets::of(&ours);
+        let sockets = Sockets::default();
+        sockets.add(ours.as_raw_fd());
         (ours, theirs, Watchdog::over(sockets))
     }
 

@@ -1,7 +1,7 @@
 //! What `disk list` shows.
 
 use foundry::host::{Affect, Disks, Pools};
-use foundry::operations::disk::{Presence, list};
+use foundry::operations::disk::{Presence, list_disks};
 use foundry::record::Role;
 use foundry::units::Bytes;
 
@@ -30,12 +30,12 @@ fn a_list_says_what_each_disk_is_and_changes_nothing() {
 #[test]
 fn all_vms_are_listed_foreign_ones_without_a_role() {
     let bench = Bench::with_web();
-    let all = list(&bench.context(), None).unwrap();
+    let all = list_disks(&bench.context(), None).unwrap();
     let other: Vec<_> = all.iter().filter(|d| d.vm == "other").collect();
     assert_eq!(other.len(), 1);
     assert_eq!((other[0].role, other[0].volume.as_deref()), (None, Some("web_1_boot")));
     assert_eq!(all.len(), 5);
-    let error = list(&bench.context(), Some("webb")).unwrap_err();
+    let error = list_disks(&bench.context(), Some("webb")).unwrap_err();
     assert!(whole(&error).contains("did you mean 'web'?"), "{}", whole(&error));
 }
 

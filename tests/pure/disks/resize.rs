@@ -3,7 +3,7 @@
 use foundry::Kind;
 use foundry::host::memory::Guest;
 use foundry::host::{Affect, Disks, DomainState, Domains, Pools, Volumes};
-use foundry::operations::disk::{attach, resize, survey};
+use foundry::operations::disk::{attach, plan_detach, resize};
 use foundry::units::{Bytes, SizeWish};
 
 use super::{NOTHING, assert_refused, capacity, data_disks, detach_one, disk, grow, off, pairs};
@@ -147,7 +147,7 @@ fn foreign_and_absent_vms_are_refused() {
     for outcome in [
         resize(&bench.context(), "other", "vda", SizeWish::To(Bytes(GIB))).map(drop),
         attach(&bench.context(), &disk_request("other", 1)).map(drop),
-        survey(&bench.context(), "other", "vda", false).map(drop),
+        plan_detach(&bench.context(), "other", "vda", false).map(drop),
     ] {
         assert_refused(&bench, outcome, Kind::Vm, "was not made by foundry");
     }

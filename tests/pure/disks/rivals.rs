@@ -3,7 +3,7 @@
 use foundry::Error;
 use foundry::host::Domains;
 use foundry::operations::disk::{Attached, attach};
-use foundry::operations::vm::destroy::{self, carry_out};
+use foundry::operations::vm::destroy::{self, execute_destroy};
 use foundry::record::{Maker, Role, State};
 use foundry::units::Bytes;
 
@@ -100,7 +100,7 @@ fn a_disk_that_came_after_the_question_is_not_destroyed_unasked() {
     let asked = bench.survey("web", GENTLE).unwrap();
     attach_one(&bench, 5).unwrap();
     let before = bench.host.fingerprint();
-    let error = carry_out(&bench.context(), &asked).unwrap_err();
+    let error = execute_destroy(&bench.context(), &asked).unwrap_err();
     assert!(whole(&error).contains("'web_data-vdd'"), "{}", whole(&error));
     assert!(whole(&error).contains("nothing was removed"), "{}", whole(&error));
     assert_eq!(bench.host.changes_since(&before), NOTHING);
@@ -122,7 +122,9 @@ fn a_destroy_in_the_middle_of_an_attach_leaves_nothing() {
         bench.host.forget_calls();
         bench.host.on_call(n, |host| {
             // Refused while the attach is noted; before and after it the VM goes.
-            let _ = as_rival(host, |context| carry_out(context, &destroy::survey(context, "web", GENTLE)?));
+            let _ = as_rival(host, |context| {
+                execute_destroy(context, &destroy::plan_destroy(context, "web", GENTLE)?)
+            });
         });
         let outcome = attach_one(&bench, 5);
         if bench.host.domain("web").unwrap().is_some() {

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::io::{PipeWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,7 +14,7 @@ use tempfile::TempDir;
 use super::environment;
 use super::guest::Guest;
 use super::manifest::Manifest;
-use super::ran::{Foundry, Ran, program};
+use super::ran::{Foundry, Ran, Started, program};
 use super::small_pool::loop_devices;
 use super::virsh::{Virsh, files_in};
 
@@ -141,7 +142,7 @@ impl Bed {
 
     /// Waits until an import writes: its volume begins with the mark, in whose place the image's head comes last. Within
     /// reach it writes into the file, without a call that would tell.
-    pub(crate) fn until_import_writes(&self, name: &str) {
+    fn until_import_writes(&self, name: &str) {
         let image = self.image(name);
         for _ in 0..60_000 {
             if begins_with_mark(&image) {
@@ -150,6 +151,18 @@ impl Bed {
             std::thread::sleep(std::time::Duration::from_millis(1));
         }
         panic!("no import begins to write {}", image.display());
+    }
+
+    /// Begins an import from a pipe and waits until it writes. It goes on until what this returns is dropped: a test can
+    /// interrupt it at any time, however fast the disk is.
+    pub(crate) fn start_import(&self, name: &str) -> (Started, PipeWriter) {
+        let (reader, mut content) = std::io::pipe().unwrap();
+        let started = self.foundry(&["image", "import", "-", name, "-vv"]).reads_from(reader).start();
+        let mut head = vec![1; 1 << 20];
+        head[510..512].copy_from_slice(&[0x55, 0xaa]);
+        content.write_all(&head).unwrap();
+        self.until_import_writes(name);
+        (started, content)
     }
 
     /// foundry, with nothing of the caller's environment but what the bed decides.
@@ -337,7 +350,7 @@ impl Drop for Bed {
 }
 
 /// Whether an image is on its way into that file.
-pub(crate) fn begins_with_mark(file: &Path) -> bool {
+fn begins_with_mark(file: &Path) -> bool {
     let mut begin = [0; ON_ITS_WAY.len()];
     let read =
         std::fs::File::open(file).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut begin));

@@ -16,7 +16,7 @@ mod ran;
 mod small_pool;
 mod virsh;
 
-pub(crate) use bed::{Bed, Trace, begins_with_mark};
+pub(crate) use bed::{Bed, Trace};
 pub(crate) use guest::Guest;
 pub(crate) use manifest::Manifest;
 pub(crate) use ran::{Foundry, Ran, Started, program};

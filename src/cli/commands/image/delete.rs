@@ -9,7 +9,7 @@ use crate::{Global, interrupt};
 use foundry_core::error::{Code, Error};
 use foundry_core::text::printable;
 use foundry_core::units::Bytes;
-use foundry_engine::image::{self, Dispensable};
+use foundry_engine::image::{self, UnusedImage};
 
 /// Delete an image that no VM uses
 #[derive(Debug, Args)]
@@ -36,18 +36,18 @@ pub(crate) struct DeleteArgs {
 pub(super) fn run_delete(args: &DeleteArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     let context = connect_host(global, ui)?;
     let pool = args.pool.pool_name(global);
-    let name = &image::meant(&context, &pool, &args.name)?;
+    let name = &image::resolve_name(&context, &pool, &args.name)?;
     if args.force {
-        let found = image::info(&context, &pool, name)?;
+        let found = image::image_info(&context, &pool, name)?;
         let users = [found.vms, found.overlays].concat();
         if !users.is_empty() && !args.yes {
             confirm_delete(name, &users, ui)?;
         }
         interrupt::install_handler(&context.cancel)?;
-        image::delete_used(&context, &pool, name)?;
+        image::delete_image_in_use(&context, &pool, name)?;
     } else {
         interrupt::install_handler(&context.cancel)?;
-        image::delete(&context, &pool, name)?;
+        image::delete_image(&context, &pool, name)?;
     }
     ui.write_line(&format!("Successfully deleted image '{name}'"))
 }
@@ -91,7 +91,7 @@ pub(crate) struct PruneArgs {
 
 pub(super) fn run_prune(args: &PruneArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     let context = connect_host(global, ui)?;
-    let found = image::dispensable(&context, &args.pool.pool_name(global), args.all)?;
+    let found = image::find_unused(&context, &args.pool.pool_name(global), args.all)?;
     if found.is_empty() {
         ui.show_note("No image is dispensable");
         return Ok(());
@@ -104,14 +104,14 @@ pub(super) fn run_prune(args: &PruneArgs, global: &Global, ui: &Ui) -> Result<()
     }
     interrupt::install_handler(&context.cancel)?;
     let (mut freed, mut count) = (0, 0);
-    image::prune(&context, &found, |image| (freed, count) = (freed + image.allocation.0, count + 1))
+    image::prune_images(&context, &found, |image| (freed, count) = (freed + image.allocation.0, count + 1))
         .map_err(|e| e.outcome(format!("{count} of {} images were deleted", found.len())))?;
     let images = if count == 1 { "image" } else { "images" };
     ui.write_line(&format!("Successfully deleted {count} {images}, {}", Bytes(freed)))
 }
 
 /// Nobody named these images, so that silence is no consent.
-fn confirm_prune(found: &[Dispensable], ui: &Ui) -> Result<(), Error> {
+fn confirm_prune(found: &[UnusedImage], ui: &Ui) -> Result<(), Error> {
     if !ui.can_ask() {
         return Err(Error::new(Code::NobodyToAsk, "nobody can be asked whether these images may go")
             .hint("--yes deletes them without a question, --dry-run shows them")
@@ -124,8 +124,8 @@ fn confirm_prune(found: &[Dispensable], ui: &Ui) -> Result<(), Error> {
 }
 
 /// One line for each, whatever their names and notes hold.
-fn image_lines(found: &[Dispensable]) -> String {
-    let line = |d: &Dispensable| {
+fn image_lines(found: &[UnusedImage]) -> String {
+    let line = |d: &UnusedImage| {
         let origin = d.origin.as_ref().map_or("of unknown origin", |origin| origin.source.as_str());
         format!("  {}  {}  {}\n", printable(&d.image.name), d.image.allocation, printable(origin))
     };
@@ -162,7 +162,7 @@ mod tests {
             last_modified: None,
             fetched: String::new(),
         };
-        let text = image_lines(&[Dispensable { image, origin: Some(origin) }]);
+        let text = image_lines(&[UnusedImage { image, origin: Some(origin) }]);
         assert_eq!(text, "  a\\u{202e}  1 B  https://a\\n  other  1 B  https://b\\u{1b}[2J\n");
     }
 }

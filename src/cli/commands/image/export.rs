@@ -16,7 +16,7 @@ use crate::{Global, interrupt};
 use foundry_core::error::{Code, Error};
 use foundry_core::text::io_cause;
 use foundry_core::units::Bytes;
-use foundry_engine::image::{export, meant};
+use foundry_engine::image::{export_image, resolve_name};
 use foundry_fetch::content::Sink;
 use foundry_fetch::ownership::Trusted;
 use foundry_fetch::transfer::SparseWriter;
@@ -44,9 +44,9 @@ pub(super) fn run_export(args: &ExportArgs, global: &Global, ui: &Ui) -> Result<
     let pipe = open_output_pipe(&args.file)?;
     let context = connect_host(global, ui)?;
     let pool = args.pool.pool_name(global);
-    let name = meant(&context, &pool, &args.name)?;
+    let name = resolve_name(&context, &pool, &args.name)?;
     if let Some(mut out) = pipe {
-        let written = export(&context, &pool, &name, &mut out);
+        let written = export_image(&context, &pool, &name, &mut out);
         // As with all results: a reader who has gone has read what it wanted. It is the caller's own.
         if out.unread {
             return Ok(());
@@ -60,7 +60,7 @@ pub(super) fn run_export(args: &ExportArgs, global: &Global, ui: &Ui) -> Result<
     }
     let target = ExportFile::new(&args.file, args.force)?;
     interrupt::install_handler(&context.cancel)?;
-    let written = target.write_image(|out| export(&context, &pool, &name, out))?;
+    let written = target.write_image(|out| export_image(&context, &pool, &name, out))?;
     ui.write_line(&success_text(&name, &args.file, Bytes(written)))
 }
 

@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 
 use foundry_core::error::{Code, Error};
 use foundry_core::names::VolumeName;
-use foundry_engine::image::extension;
+use foundry_engine::image::image_extension;
 use foundry_fetch::convert::ImageFormat;
 use foundry_fetch::transfer::{Client, Expected, Format, HttpSettings, Proxies};
 
@@ -64,13 +64,13 @@ pub(super) fn image_name(
 
 /// What a name will be at least: the content decides which extension one without gets.
 pub(super) fn with_shortest_extension(name: &str) -> String {
-    if extension(name).is_some() { name.to_owned() } else { format!("{name}.raw") }
+    if image_extension(name).is_some() { name.to_owned() } else { format!("{name}.raw") }
 }
 
 fn name_stem(file: &str, converted: bool) -> String {
     let packed = [Format::Gzip, Format::Xz, Format::Zstd, Format::Bzip2];
     let file = packed.iter().fold(file, |name, format| format.stem(name));
-    let Some(end) = extension(file) else { return file.to_owned() };
+    let Some(end) = image_extension(file) else { return file.to_owned() };
     let stem = &file[..file.len() - end.len() - 1];
     let end = end.to_ascii_lowercase();
     if end == "img" || converted { stem.to_owned() } else { format!("{stem}.{end}") }

@@ -9,7 +9,7 @@ use crate::ui::Ui;
 use crate::{Global, interrupt};
 use foundry_core::error::{Advice, Code, Error, Verb};
 use foundry_core::text::io_cause;
-use foundry_engine::image::{Fetch, check_length, import};
+use foundry_engine::image::{Fetch, check_length, import_image};
 use foundry_fetch::transfer::Location;
 
 /// Import a disk image (qcow2 or raw, optionally compressed with gzip, xz, zstd or bzip2)
@@ -49,7 +49,7 @@ pub(super) fn run_import(args: &ImportArgs, global: &Global, ui: &Ui) -> Result<
         cache: None,
     };
     let pool = args.pool.pool_name(global);
-    let image = fetch.open(&context, |source| import(&context, &pool, &name, source))?;
+    let image = fetch.open(&context, |source| import_image(&context, &pool, &name, source))?;
     ui.write_line(&format!(
         "Successfully imported image '{}' ({}, {})",
         image.name, image.format, image.capacity

@@ -15,7 +15,7 @@ use foundry_core::error::Error;
 use foundry_core::origin::Origin;
 use foundry_core::units::Bytes;
 use foundry_engine::Context;
-use foundry_engine::image::{self, Age, Freshness, Wholeness};
+use foundry_engine::image::{self, Age, Freshness, ImageState};
 use foundry_host::Volume;
 
 /// List images
@@ -97,16 +97,16 @@ fn image_view<'a>(
     image: &'a Volume,
     origin: Option<Origin>,
 ) -> Result<ImageView<'a>, Error> {
-    let wholeness = image::wholeness(context, image)?;
+    let wholeness = image::image_state(context, image)?;
     Ok(ImageView {
         name: &image.name,
         pool: &image.pool,
         // "raw" is what libvirt calls anything that it does not recognize.
-        format: if wholeness == Wholeness::Unknown { "unknown" } else { &image.format },
+        format: if wholeness == ImageState::Unknown { "unknown" } else { &image.format },
         virtual_size: image.capacity.0,
         allocation: image.allocation.0,
         path: &image.path,
-        incomplete: wholeness == Wholeness::Unfinished,
+        incomplete: wholeness == ImageState::Incomplete,
         origin,
         used_by: None,
         overlays: None,
@@ -115,7 +115,7 @@ fn image_view<'a>(
 
 pub(super) fn run_list(args: &ImageListArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     let context = connect_host(global, ui)?;
-    let images = image::list(&context, &args.pool.pool_name(global))?;
+    let images = image::list_images(&context, &args.pool.pool_name(global))?;
     let form = args.listing.chosen_format(global);
     if form == OutputFormat::Name {
         return ui.write_names(images.iter().map(|i| i.name.as_str()));
@@ -123,7 +123,7 @@ pub(super) fn run_list(args: &ImageListArgs, global: &Global, ui: &Ui) -> Result
     // The table does without the origins, which are in a volume each.
     let origin = |image: &Volume| match form {
         OutputFormat::Table => Ok(None),
-        _ => image::origin(&context, &image.pool, &image.name),
+        _ => image::image_origin(&context, &image.pool, &image.name),
     };
     let views: Result<Vec<_>, Error> = images.iter().map(|i| image_view(&context, i, origin(i)?)).collect();
     args.listing.show_list(&views?, NO_IMAGES, (global, ui))
@@ -156,8 +156,8 @@ impl TableRow for ImageView<'_> {
 pub(super) fn run_info(args: &InfoArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     let context = connect_host(global, ui)?;
     let pool = args.pool.pool_name(global);
-    let name = image::meant(&context, &pool, &args.name)?;
-    let found = image::info(&context, &pool, &name)?;
+    let name = image::resolve_name(&context, &pool, &args.name)?;
+    let found = image::image_info(&context, &pool, &name)?;
     let known = image_view(&context, &found.volume, found.origin)?;
     let image = ImageView { used_by: Some(&found.vms), overlays: Some(&found.overlays), ..known };
     args.output.show_object(&image, &[&name], |_| describe_image(&image, ui.terminal_columns()), (global, ui))
@@ -219,7 +219,7 @@ pub(crate) struct FreshnessView<'a> {
 pub(super) fn run_outdated(args: &OutdatedArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     let lists = catalog::load_catalog(global)?.checksums()?;
     let context = connect_host(global, ui)?;
-    let found = image::outdated(&context, &args.pool.pool_name(global), &http_client(), &lists)?;
+    let found = image::find_outdated(&context, &args.pool.pool_name(global), &http_client(), &lists)?;
     let views: Vec<FreshnessView<'_>> = found.iter().map(freshness_view).collect();
     args.listing.show_list(&views, "No images", (global, ui))
 }

@@ -10,7 +10,7 @@ use crate::connect::connect_host;
 use crate::ui::Ui;
 use crate::{Global, interrupt};
 use foundry_core::error::{Advice, Code, Error, Verb};
-use foundry_engine::image::{Fetch, Pulled, Request, check_length, pull};
+use foundry_engine::image::{Fetch, PullRequest, Pulled, check_length, pull_image};
 use foundry_fetch::catalog::CatalogImage;
 use foundry_fetch::transfer::{Cache, Expected, Location, Login};
 use foundry_host::Volume;
@@ -77,14 +77,14 @@ pub(super) fn run_pull(args: &PullArgs, global: &Global, ui: &Ui) -> Result<(), 
         cache: cache.as_ref(),
     };
     let pool = args.pool.pool_name(global);
-    let request = Request {
+    let request = PullRequest {
         fetch,
         pool: &pool,
         name: &name,
         refresh: args.refresh,
         insist: args.fetch.checksum.is_some(),
     };
-    ui.write_line(&success_text(&pull(&context, &request)?))
+    ui.write_line(&success_text(&pull_image(&context, &request)?))
 }
 
 /// What has no scheme is a file, which needs no pull.

@@ -9,7 +9,7 @@ use foundry_host::only_roots;
 
 /// Who may do what with a file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Rights {
+pub(crate) struct UnixPermissions {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
     pub(crate) mode: u32,
@@ -17,7 +17,7 @@ pub(crate) struct Rights {
     pub(crate) has_acl: bool,
 }
 
-impl Rights {
+impl UnixPermissions {
     /// Whether nobody but root reads and writes it: neither everybody nor a group that others are in.
     pub(crate) fn is_only_roots(&self) -> bool {
         !self.has_acl && only_roots(self.uid, self.gid, self.mode)
@@ -42,7 +42,7 @@ pub(crate) struct Accounts {
 
 impl User {
     /// The one that this process is.
-    pub(crate) fn current() -> Self {
+    pub(crate) fn current_user() -> Self {
         Self::from_status(&fs::read_to_string("/proc/self/status").unwrap_or_default())
     }
 
@@ -58,22 +58,22 @@ impl User {
     }
 
     /// Whether it may read and write what has these rights.
-    pub(crate) fn may_use(&self, rights: &Rights) -> bool {
+    pub(crate) fn may_use(&self, rights: &UnixPermissions) -> bool {
         self.uid == 0 || self.bits_of(rights) & 6 == 6
     }
 
     /// Whether it may read what has these rights.
-    pub(crate) fn may_read(&self, rights: &Rights) -> bool {
+    pub(crate) fn may_read(&self, rights: &UnixPermissions) -> bool {
         self.uid == 0 || self.bits_of(rights) & 4 == 4
     }
 
     /// Whether it may pass through a directory with these rights.
-    pub(crate) fn may_pass(&self, rights: &Rights) -> bool {
+    pub(crate) fn may_pass(&self, rights: &UnixPermissions) -> bool {
         self.uid == 0 || self.bits_of(rights) & 1 == 1
     }
 
     /// The three bits that count for it.
-    fn bits_of(&self, rights: &Rights) -> u32 {
+    fn bits_of(&self, rights: &UnixPermissions) -> u32 {
         let shift = match self.class_of(rights) {
             'u' => 6,
             'g' => 3,
@@ -84,7 +84,7 @@ impl User {
 
     /// Whose bits count for it, in the letters of chmod(1): the first class that it belongs to decides
     /// (path_resolution(7)).
-    pub(crate) fn class_of(&self, rights: &Rights) -> char {
+    pub(crate) fn class_of(&self, rights: &UnixPermissions) -> char {
         if rights.uid == self.uid {
             'u'
         } else if self.groups.contains(&rights.gid) {
@@ -120,7 +120,7 @@ impl Accounts {
 
     /// A user with the groups that libvirt gives its process: the user's own and those that list it, and the one
     /// that libvirt itself says.
-    pub(crate) fn user(&self, uid: u32, gid: u32) -> User {
+    pub(crate) fn user_with_groups(&self, uid: u32, gid: u32) -> User {
         let name = self.name_of(uid);
         let own = self.users.iter().filter(|(_, id, _)| *id == uid).map(|(_, _, group)| *group);
         let lists =
@@ -135,33 +135,33 @@ impl Accounts {
     }
 
     /// Whether the group's list names the user.
-    pub(crate) fn lists(&self, group: u32, user: &str) -> bool {
+    pub(crate) fn is_member(&self, group: u32, user: &str) -> bool {
         self.groups.iter().any(|(_, id, members)| *id == group && members.iter().any(|m| m == user))
     }
 }
 
 /// Those of a file; `None` where this user cannot even look.
-pub(crate) fn rights(path: &Path) -> Option<Rights> {
+pub(crate) fn permissions_of(path: &Path) -> Option<UnixPermissions> {
     let found = fs::metadata(path).ok()?;
     // An access list is an attribute (acl(5)); asking for its length is enough.
     let has_acl =
         rustix::fs::getxattr(path, "system.posix_acl_access", &mut [0_u8; 0][..]).is_ok_and(|n| n > 0);
-    Some(Rights { uid: found.uid(), gid: found.gid(), mode: found.permissions().mode(), has_acl })
+    Some(UnixPermissions { uid: found.uid(), gid: found.gid(), mode: found.permissions().mode(), has_acl })
 }
 
 /// A path as it is for those for whom `root` is the root.
-pub(crate) fn below(root: &Path, path: &Path) -> String {
+pub(crate) fn path_below(root: &Path, path: &Path) -> String {
     let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
     format!("/{}", path.strip_prefix(root).unwrap_or(path).display())
 }
 
 /// Each directory from the root to one, and it.
-pub(crate) fn way(root: &Path, directory: &Path) -> Option<Vec<(String, Rights)>> {
+pub(crate) fn permissions_along(root: &Path, directory: &Path) -> Option<Vec<(String, UnixPermissions)>> {
     let top = root.canonicalize().ok()?;
     let mut steps: Vec<PathBuf> =
         directory.ancestors().take_while(|p| p.starts_with(&top)).map(Path::to_owned).collect();
     steps.reverse();
-    steps.into_iter().map(|step| Some((below(root, &step), rights(&step)?))).collect()
+    steps.into_iter().map(|step| Some((path_below(root, &step), permissions_of(&step)?))).collect()
 }
 
 #[cfg(test)]
@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn the_first_class_that_a_user_belongs_to_decides() {
         let user = User { uid: 5, groups: [7].into() };
-        let rights = |uid, gid, mode| Rights { uid, gid, mode, has_acl: false };
+        let rights = |uid, gid, mode| UnixPermissions { uid, gid, mode, has_acl: false };
         for (rights, passes, uses) in [
             (rights(5, 7, 0o100), true, false),
             (rights(5, 7, 0o077), false, false),

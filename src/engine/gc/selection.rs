@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use super::{Fate, Remains, Survey};
+use super::{Leftover, LeftoverAction, Leftovers};
 use crate::{Context, image};
 use foundry_core::error::{Advice, Code, Error, Verb};
 
 /// Something that a user names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Choice {
+pub enum LeftoverName {
     /// A volume of a pool, or a disk of a VM.
     Volume {
         /// The pool.
@@ -22,7 +22,7 @@ pub enum Choice {
     Vm(String),
 }
 
-impl From<&str> for Choice {
+impl From<&str> for LeftoverName {
     fn from(text: &str) -> Self {
         match text.split_once('/') {
             Some(("", _)) => Self::Path(text.to_owned()),
@@ -32,7 +32,7 @@ impl From<&str> for Choice {
     }
 }
 
-impl fmt::Display for Choice {
+impl fmt::Display for LeftoverName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Volume { pool, name } => write!(f, "{pool}/{name}"),
@@ -45,17 +45,17 @@ impl fmt::Display for Choice {
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Storage`] at the first name that is none of those that may go.
-pub fn choose<'a>(
+pub fn choose_leftovers<'a>(
     context: &Context,
-    survey: &'a Survey,
-    named: &[Choice],
-) -> Result<Vec<&'a Remains>, Error> {
+    leftovers: &'a Leftovers,
+    named: &[LeftoverName],
+) -> Result<Vec<&'a Leftover>, Error> {
     if named.is_empty() {
-        return Ok(survey.remains.iter().filter(|remains| remains.fate == Fate::Goes).collect());
+        return Ok(leftovers.found.iter().filter(|leftover| leftover.fate == LeftoverAction::Goes).collect());
     }
-    let mut chosen: Vec<&Remains> = Vec::new();
-    for choice in named {
-        let found = named_one(context, survey, choice)?;
+    let mut chosen: Vec<&Leftover> = Vec::new();
+    for name in named {
+        let found = find_named(context, leftovers, name)?;
         if !chosen.iter().any(|known| std::ptr::eq(*known, found)) {
             chosen.push(found);
         }
@@ -63,12 +63,16 @@ pub fn choose<'a>(
     Ok(chosen)
 }
 
-fn named_one<'a>(context: &Context, survey: &'a Survey, choice: &Choice) -> Result<&'a Remains, Error> {
-    let name = choice.to_string();
-    let found: Vec<&Remains> = survey.remains.iter().filter(|remains| remains.name == name).collect();
+fn find_named<'a>(
+    context: &Context,
+    leftovers: &'a Leftovers,
+    asked: &LeftoverName,
+) -> Result<&'a Leftover, Error> {
+    let name = asked.to_string();
+    let found: Vec<&Leftover> = leftovers.found.iter().filter(|leftover| leftover.name == name).collect();
     match found.as_slice() {
-        [] => Err(explain(context, survey, choice)?.unchanged()),
-        [one] if one.fate == Fate::Stays => Err(stays(one)),
+        [] => Err(explain_not_found(context, leftovers, asked)?.unchanged()),
+        [one] if one.fate == LeftoverAction::Stays => Err(not_removable(one)),
         [one] => Ok(one),
         [one, other, ..] => Err(Error::new(Code::NotLeftOver, format!("{name} is more than one thing"))
             .because(format!("{one} and {other} are called so"))
@@ -76,7 +80,7 @@ fn named_one<'a>(context: &Context, survey: &'a Survey, choice: &Choice) -> Resu
     }
 }
 
-fn stays(found: &Remains) -> Error {
+fn not_removable(found: &Leftover) -> Error {
     let error = Error::new(Code::NotLeftOver, format!("{found} is not removed"))
         .because(found.reason.clone())
         .unchanged();
@@ -87,14 +91,14 @@ fn stays(found: &Remains) -> Error {
 }
 
 /// Why something that was named is none of those that may go.
-fn explain(context: &Context, survey: &Survey, choice: &Choice) -> Result<Error, Error> {
+fn explain_not_found(context: &Context, leftovers: &Leftovers, asked: &LeftoverName) -> Result<Error, Error> {
     let refused = |cause: String| {
-        Error::new(Code::NotLeftOver, format!("{choice} is not among what was left")).because(cause)
+        Error::new(Code::NotLeftOver, format!("{asked} is not among what was left")).because(cause)
     };
-    let (pool, name) = match choice {
-        Choice::Volume { pool, name } => (pool, name),
-        Choice::Path(path) => return Ok(refused(no_orphan(context, survey, path))),
-        Choice::Vm(vm) => {
+    let (pool, name) = match asked {
+        LeftoverName::Volume { pool, name } => (pool, name),
+        LeftoverName::Path(path) => return Ok(refused(no_orphan(context, leftovers, path))),
+        LeftoverName::Vm(vm) => {
             let destroy = Verb::Destroy { vm: vm.clone(), force: false };
             return Ok(refused("no VM of that name is half there".into())
                 .hint(Advice::from(destroy).text(" takes away a whole one")));
@@ -112,21 +116,21 @@ fn explain(context: &Context, survey: &Survey, choice: &Choice) -> Result<Error,
     let Some(volume) = context.host.volume(pool, name)? else {
         return Ok(refused(format!("there is no volume '{name}' in pool '{pool}'")));
     };
-    if let Some(reason) = survey.usage.as_ref().and_then(|usage| usage.reason(&volume)) {
+    if let Some(reason) = leftovers.usage.as_ref().and_then(|usage| usage.reason_if_used(&volume)) {
         return Ok(refused(reason));
     }
-    if !survey.pools.contains(pool) {
+    if !leftovers.pools.contains(pool) {
         return Ok(refused(format!("pool '{pool}' is none that foundry keeps disks in")));
     }
     let delete = Verb::ImageDelete { image: name.clone(), pool: Some(pool.clone()), force: false };
     Ok(refused("it is an image".into()).hint(Advice::from(delete).text(" deletes it")))
 }
 
-fn no_orphan(context: &Context, survey: &Survey, path: &str) -> String {
+fn no_orphan(context: &Context, leftovers: &Leftovers, path: &str) -> String {
     if !context.host.is_local() {
         return "the host's files can be seen on the host only".into();
     }
-    match survey.unseen.first() {
+    match leftovers.unseen.first() {
         Some(unseen) => format!("nobody can tell here: {unseen}"),
         None if std::fs::symlink_metadata(path).is_err() => "there is no such file".into(),
         None => "it is no file with the EFI variables of a domain that is gone".into(),
@@ -139,12 +143,14 @@ mod tests {
 
     #[test]
     fn a_name_is_a_vm_a_volume_or_a_path() {
-        let volume = Choice::Volume { pool: "a".into(), name: "b/c".into() };
-        for (text, choice) in
-            [("a/b/c", volume), ("/a/b", Choice::Path("/a/b".into())), ("web", Choice::Vm("web".into()))]
-        {
-            assert_eq!(Choice::from(text), choice);
-            assert_eq!(choice.to_string(), text);
+        let volume = LeftoverName::Volume { pool: "a".into(), name: "b/c".into() };
+        for (text, name) in [
+            ("a/b/c", volume),
+            ("/a/b", LeftoverName::Path("/a/b".into())),
+            ("web", LeftoverName::Vm("web".into())),
+        ] {
+            assert_eq!(LeftoverName::from(text), name);
+            assert_eq!(name.to_string(), text);
         }
     }
 }

@@ -1,32 +1,36 @@
 //! Checks whether other users could replace volumes with their own files: libvirtd opens volumes as root.
 
-use super::Check;
-use super::facts::Facts;
+use super::HostCheck;
+use super::facts::HostFacts;
 use super::permission::qemu_user;
-use crate::rights::Rights;
+use crate::unix_permissions::UnixPermissions;
 use foundry_core::text::shell_word;
 
 /// As for who reaches the directory: it is said only where something is wrong with it.
 const NAME: &str = "pool-path";
 const STICKY: u32 = 0o1000;
 
-pub(super) fn check(facts: &Facts) -> Vec<Check> {
+pub(super) fn check_writers(facts: &HostFacts) -> Vec<HostCheck> {
     let Some(local) = &facts.local else { return Vec::new() };
     let mut trusted = vec![0, local.user.uid];
     trusted.extend(qemu_user(facts).map(|user| user.uid));
-    let judged = facts.directories().into_iter().filter_map(|(pool, path)| {
-        let way = local.directories.get(path)?.way.as_ref()?;
-        let (step, why, cure) = way.iter().rev().find_map(|(step, found)| stranger(step, found, &trusted))?;
+    let judged = facts.directory_pools().into_iter().filter_map(|(pool, path)| {
+        let way = local.directories.get(path)?.steps.as_ref()?;
+        let (step, why, cure) = way.iter().rev().find_map(|(step, found)| find_other_writer(step, found, &trusted))?;
         let message = format!(
             "{step} {why}: who can write there can put a link in a volume's place, and libvirtd follows it as root"
         );
-        Some(Check::warning(NAME, message).todo(cure).of(&pool.name))
+        Some(HostCheck::warning(NAME, message).add_advice(cure).about(&pool.name))
     });
     judged.collect()
 }
 
 /// Why what lies in a directory can be replaced by others, and what takes that from them.
-fn stranger(step: &str, found: &Rights, trusted: &[u32]) -> Option<(String, String, String)> {
+fn find_other_writer(
+    step: &str,
+    found: &UnixPermissions,
+    trusted: &[u32],
+) -> Option<(String, String, String)> {
     let word = shell_word(step);
     let told = |why: String, cure: String| Some((step.to_owned(), why, cure));
     if !trusted.contains(&found.uid) {
@@ -60,8 +64,9 @@ mod tests {
 
     #[test]
     fn only_what_others_can_write_to_is_told() {
-        let rights = |uid, gid, mode| Rights { uid, gid, mode, has_acl: false };
-        let judged = |found| stranger("/pool", &found, &[0, 64055]).map(|(_, why, cure)| (why, cure));
+        let rights = |uid, gid, mode| UnixPermissions { uid, gid, mode, has_acl: false };
+        let judged =
+            |found| find_other_writer("/pool", &found, &[0, 64055]).map(|(_, why, cure)| (why, cure));
         for fine in [
             rights(0, 0, 0o755),
             rights(0, 0, 0o775),

@@ -11,7 +11,7 @@ use foundry_host::{Domain, View};
 
 /// What both records of a domain say.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Ages {
+pub(crate) struct RecordPair {
     /// The one that was written last.
     pub(crate) newest: Record,
     /// The volumes that only the older one names: struck out since, or detached and brought back.
@@ -20,7 +20,7 @@ pub(crate) struct Ages {
     pub(crate) is_one: bool,
 }
 
-impl Ages {
+impl RecordPair {
     /// Of a domain's record, and of what starts next, where that is another description than the domain's.
     pub(crate) fn of(domain: &Domain, record: Record, next: Option<&DomainDescription>) -> Self {
         let text = next.and_then(|described| described.record.clone());
@@ -36,7 +36,7 @@ impl Ages {
     }
 
     /// One record that loses no volume which either names.
-    pub(crate) fn merged(self) -> Record {
+    pub(crate) fn merge_volumes(self) -> Record {
         let mut merged = self.newest;
         merged.volumes.extend(self.only_older);
         merged
@@ -47,7 +47,10 @@ impl Ages {
 ///
 /// # Errors
 /// The host's.
-pub(crate) fn next(context: &Context, domain: &Domain) -> Result<Option<DomainDescription>, Error> {
+pub(crate) fn next_definition(
+    context: &Context,
+    domain: &Domain,
+) -> Result<Option<DomainDescription>, Error> {
     if !(domain.persistent && domain.state.is_active()) {
         return Ok(None);
     }

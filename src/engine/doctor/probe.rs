@@ -6,7 +6,7 @@ use std::time::Duration;
 use quick_xml::escape::escape;
 use uuid::Uuid;
 
-use super::facts::{Trial, arch_of, said, virt_type_of};
+use super::facts::{Probe, answer_of, arch_of, virt_type_of};
 use crate::Context;
 use foundry_core::domain_xml::VirtType;
 use foundry_core::error::Error;
@@ -24,30 +24,30 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const STATELESS: u32 = 8_006_000;
 
 /// Runs it, where somebody asks for it, as `create` would run a VM.
-pub(super) fn run(
+pub(super) fn run_probe(
     context: &Context,
     capabilities: &Capabilities,
     machine: Option<&GuestMachine>,
     probe: bool,
-) -> Result<Trial, Error> {
+) -> Result<Probe, Error> {
     if !probe {
-        return Ok(Trial::NotTried);
+        return Ok(Probe::NotRun);
     }
     let (Some(arch), Some(virt_type)) =
         (arch_of(capabilities), virt_type_of(&context.settings, capabilities))
     else {
-        return Ok(Trial::Impossible("the host offers no guests of its own architecture".into()));
+        return Ok(Probe::Impossible("the host offers no guests of its own architecture".into()));
     };
     if capabilities.libvirt_version < STATELESS {
-        return Ok(Trial::Impossible(
+        return Ok(Probe::Impossible(
             "libvirt before 8.6 would leave the trial guest's EFI variables behind".into(),
         ));
     }
     let loader = machine.and_then(plain_firmware);
-    context.working("Running a guest for a moment");
-    match said(context.host.start_transient(&xml(arch, virt_type, loader)))? {
-        Ok(uuid) => watch(context, uuid, virt_type),
-        Err(why) => Ok(Trial::Refused(why)),
+    context.report_working("Running a guest for a moment");
+    match answer_of(context.host.start_transient(&probe_xml(arch, virt_type, loader)))? {
+        Ok(uuid) => watch_probe(context, uuid, virt_type),
+        Err(why) => Ok(Probe::Refused(why)),
     }
 }
 
@@ -58,7 +58,7 @@ fn plain_firmware(machine: &GuestMachine) -> Option<&str> {
     machine.loaders.iter().map(String::as_str).find(|path| !is_secure(path))
 }
 
-fn xml(arch: Arch, virt_type: VirtType, loader: Option<&str>) -> String {
+fn probe_xml(arch: Arch, virt_type: VirtType, loader: Option<&str>) -> String {
     let loader = loader.map(|path| {
         format!("<loader readonly='yes' type='pflash' stateless='yes'>{}</loader>", escape(path))
     });
@@ -76,7 +76,7 @@ fn xml(arch: Arch, virt_type: VirtType, loader: Option<&str>) -> String {
 }
 
 /// Looks until its time is over, and takes it away. Should that fail, it goes with the connection.
-fn watch(context: &Context, uuid: Uuid, virt_type: VirtType) -> Result<Trial, Error> {
+fn watch_probe(context: &Context, uuid: Uuid, virt_type: VirtType) -> Result<Probe, Error> {
     let begun = context.clock.elapsed();
     let mut ran = true;
     while ran && context.clock.elapsed().saturating_sub(begun) < LASTS && !context.cancel.is_requested() {
@@ -86,5 +86,5 @@ fn watch(context: &Context, uuid: Uuid, virt_type: VirtType) -> Result<Trial, Er
     }
     context.host.force_off(uuid)?;
     context.cancel.check()?;
-    Ok(if ran { Trial::Ran(virt_type) } else { Trial::Stopped(virt_type) })
+    Ok(if ran { Probe::Ran(virt_type) } else { Probe::Stopped(virt_type) })
 }

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::usage::{is_directory_away, refresh};
+use super::usage::{is_directory_away, refresh_pool};
 use crate::Context;
 use foundry_core::error::Error;
 use foundry_core::record::{Record, State};
@@ -20,13 +20,13 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// The host's, and a user's wish to stop.
-pub(crate) fn settle(context: &Context, record: &Record) -> Result<(), Error> {
+pub(crate) fn wait_for_volumes(context: &Context, record: &Record) -> Result<(), Error> {
     let begun = record.volumes.iter().filter(|v| record.state == State::Creating || v.attaching.is_some());
     let pools: BTreeSet<&str> = begun.map(|v| v.pool.as_str()).collect();
     let until = context.clock.elapsed().saturating_add(WITHIN);
     for pool in pools {
-        while is_usable(context, pool)? && !refresh(context, pool)? && context.clock.elapsed() < until {
-            context.working(format!("Waiting for what libvirt still makes in pool '{pool}'"));
+        while is_usable(context, pool)? && !refresh_pool(context, pool)? && context.clock.elapsed() < until {
+            context.report_working(format!("Waiting for what libvirt still makes in pool '{pool}'"));
             context.cancel.check_unchanged()?;
             context.clock.sleep(LOOK_EVERY);
         }

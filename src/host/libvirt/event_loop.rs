@@ -1,0 +1,348 @@
+//! The event loop that libvirt's client needs for events, keepalives and their timers.
+//!
+//! libvirt takes any event loop (its page "Event loop implementation") and has a default one. This one stands in its
+//! place for one thing that the default one cannot do: libvirt does not expose the sockets of a connection, but it adds
+//! them to the event loop in the thread that connects. So each connection knows its own sockets, however many are
+//! opened at the same time.
+//!
+//! ```text
+//! virConnectOpen ──add_handle(fd)──▶ table of handles ◀──update, remove── any thread
+//!                                    table of timers
+//!                                          │ poll(2), in one thread
+//!                                          ▼
+//!                                    libvirt's callbacks, called without a lock; what was removed is released after them
+//! ```
+
+use std::cell::RefCell;
+use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, MutexGuard, Once, OnceLock, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::sockets::Sockets;
+use super::sys::{self, Callback, HandleFunction, TimerFunction};
+
+static LOOP: EventLoop = EventLoop { table: Mutex::new(Table::new()), wake: OnceLock::new() };
+
+thread_local! {
+    /// The connection that this thread is opening.
+    static OPENING: RefCell<Option<Sockets>> = const { RefCell::new(None) };
+}
+
+/// Starts the event loop of this process, once. It runs until the process ends.
+///
+/// libvirt has one in a process. A program that registered another before has that one: then foundry cannot end
+/// a call that has no answer, and takes every host for a remote one.
+pub(super) fn start() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let Ok((ours, theirs)) = UnixStream::pair() else { return };
+        // A full buffer wakes the loop as well as one more byte would.
+        if ours.set_nonblocking(true).is_err() || theirs.set_nonblocking(true).is_err() {
+            return;
+        }
+        let _ = LOOP.wake.set(ours);
+        let turn = move || {
+            loop {
+                LOOP.turn(&theirs);
+            }
+        };
+        // Without the thread, connections have no keepalives and no events; calls have their time limit anyway.
+        if thread::Builder::new().name("libvirt-events".into()).spawn(turn).is_ok() {
+            sys::register_event_loop(&LOOP);
+        }
+    });
+}
+
+/// Runs `open` in this thread, and adds the sockets that it opens for libvirt to `sockets`.
+pub(super) fn collect_sockets<T>(sockets: &Sockets, open: impl FnOnce() -> T) -> T {
+    OPENING.set(Some(sockets.clone()));
+    let opened = open();
+    OPENING.set(None);
+    opened
+}
+
+struct EventLoop {
+    table: Mutex<Table>,
+    /// A byte written here ends the wait for events.
+    wake: OnceLock<UnixStream>,
+}
+
+struct Table {
+    /// The next number of a handle or a timer.
+    next: i32,
+    handles: Vec<Handle>,
+    timers: Vec<Timer>,
+    /// Callbacks of handles and timers that were removed. libvirt may hold a lock while it removes one, so what belongs
+    /// to it is released later, by the loop's thread.
+    removed: Vec<Removed>,
+}
+
+struct Handle {
+    watch: i32,
+    fd: RawFd,
+    /// As in poll(2); 0 for one that is switched off.
+    events: i16,
+    callback: Arc<Callback<HandleFunction>>,
+}
+
+struct Timer {
+    number: i32,
+    /// `None` for one that is switched off.
+    every: Option<Duration>,
+    due: Instant,
+    callback: Arc<Callback<TimerFunction>>,
+}
+
+/// Only kept to be dropped.
+enum Removed {
+    Handle { _callback: Arc<Callback<HandleFunction>> },
+    Timer { _callback: Arc<Callback<TimerFunction>> },
+}
+
+impl Table {
+    const fn new() -> Self {
+        Self { next: 1, handles: Vec::new(), timers: Vec::new(), removed: Vec::new() }
+    }
+
+    fn take_number(&mut self) -> i32 {
+        let number = self.next;
+        self.next = self.next.wrapping_add(1).max(1);
+        number
+    }
+
+    /// When the next timer is due.
+    fn next_due(&self) -> Option<Instant> {
+        self.timers.iter().filter(|timer| timer.every.is_some()).map(|timer| timer.due).min()
+    }
+}
+
+impl EventLoop {
+    fn table(&self) -> MutexGuard<'_, Table> {
+        // Each change is one step, so a panic between two leaves nothing half changed.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the loop look at the changed table.
+    fn wake(&self) {
+        if let Some(mut wake) = self.wake.get() {
+            let _ = wake.write(&[0]);
+        }
+    }
+
+    /// Waits for events or the next timer, and calls back.
+    fn turn(&self, mut woken: &UnixStream) {
+        let (watches, mut polled, timeout) = self.to_poll(woken.as_raw_fd());
+        sys::poll(&mut polled, timeout);
+        // All of it is one wake-up.
+        while woken.read(&mut [0; 64]).is_ok_and(|read| read > 0) {}
+        self.call_due_timers(Instant::now());
+        for (watch, polled) in watches.into_iter().zip(&polled[1..]) {
+            self.call_handle(watch, polled.revents);
+        }
+        let removed = std::mem::take(&mut self.table().removed);
+        drop(removed);
+    }
+
+    /// The watches, the descriptors to poll, the one that wakes the loop before them, and the time in milliseconds
+    /// until a timer is due, -1 for none.
+    fn to_poll(&self, wake: RawFd) -> (Vec<i32>, Vec<libc::pollfd>, i32) {
+        let table = self.table();
+        let mut polled = vec![libc::pollfd { fd: wake, events: libc::POLLIN, revents: 0 }];
+        // poll(2) reports errors of a descriptor even if nothing is asked of it: a switched off one is left out.
+        let switched_on = table.handles.iter().filter(|handle| handle.events != 0);
+        let watches = switched_on.map(|handle| {
+            polled.push(libc::pollfd { fd: handle.fd, events: handle.events, revents: 0 });
+            handle.watch
+        });
+        let watches = watches.collect();
+        let timeout = table.next_due().map_or(-1, |due| {
+            let left = due.saturating_duration_since(Instant::now());
+            // Rounded up: a timer is not to be looked at before it is due, over and over.
+            i32::try_from(left.as_micros().div_ceil(1000)).unwrap_or(i32::MAX)
+        });
+        (watches, polled, timeout)
+    }
+
+    fn call_due_timers(&self, now: Instant) {
+        let due = |timer: &&mut Timer| timer.every.is_some() && timer.due <= now;
+        let mut called = Vec::new();
+        for timer in self.table().timers.iter_mut().filter(due) {
+            timer.due = now + timer.every.unwrap_or_default();
+            called.push((timer.number, Arc::clone(&timer.callback)));
+        }
+        for (number, callback) in called {
+            // An earlier callback may have removed it.
+            let is_there = self.table().timers.iter().any(|timer| timer.number == number);
+            if is_there {
+                callback.call(number);
+            }
+        }
+    }
+
+    fn call_handle(&self, watch: i32, happened: i16) {
+        if happened == 0 {
+            return;
+        }
+        let found = {
+            let table = self.table();
+            // An earlier callback may have removed it.
+            let handle = table.handles.iter().find(|handle| handle.watch == watch);
+            handle.map(|handle| (handle.fd, Arc::clone(&handle.callback)))
+        };
+        if let Some((fd, callback)) = found {
+            callback.call(watch, fd, sys::events_of_libvirt(happened));
+        }
+    }
+}
+
+/// Milliseconds as libvirt gives them: negative for a timer that is switched off.
+fn interval(milliseconds: i32) -> Option<Duration> {
+    u64::try_from(milliseconds).ok().map(Duration::from_millis)
+}
+
+impl sys::EventLoop for EventLoop {
+    fn add_handle(&self, fd: RawFd, events: i16, callback: Callback<HandleFunction>) -> i32 {
+        OPENING.with_borrow(|opening| {
+            if let Some(sockets) = opening {
+                sockets.add(fd);
+            }
+        });
+        let mut table = self.table();
+        let watch = table.take_number();
+        table.handles.push(Handle { watch, fd, events, callback: Arc::new(callback) });
+        drop(table);
+        self.wake();
+        watch
+    }
+
+    fn update_handle(&self, watch: i32, events: i16) {
+        if let Some(handle) = self.table().handles.iter_mut().find(|handle| handle.watch == watch) {
+            handle.events = events;
+        }
+        self.wake();
+    }
+
+    fn remove_handle(&self, watch: i32) -> bool {
+        let mut table = self.table();
+        let Some(index) = table.handles.iter().position(|handle| handle.watch == watch) else { return false };
+        let removed = table.handles.swap_remove(index);
+        table.removed.push(Removed::Handle { _callback: removed.callback });
+        drop(table);
+        self.wake();
+        true
+    }
+
+    fn add_timer(&self, milliseconds: i32, callback: Callback<TimerFunction>) -> i32 {
+        let every = interval(milliseconds);
+        let due = Instant::now() + every.unwrap_or_default();
+        let mut table = self.table();
+        let number = table.take_number();
+        table.timers.push(Timer { number, every, due, callback: Arc::new(callback) });
+        drop(table);
+        self.wake();
+        number
+    }
+
+    fn update_timer(&self, number: i32, milliseconds: i32) {
+        if let Some(timer) = self.table().timers.iter_mut().find(|timer| timer.number == number) {
+            timer.every = interval(milliseconds);
+            timer.due = Instant::now() + timer.every.unwrap_or_default();
+        }
+        self.wake();
+    }
+
+    fn remove_timer(&self, number: i32) -> bool {
+        let mut table = self.table();
+        let Some(index) = table.timers.iter().position(|timer| timer.number == number) else { return false };
+        let removed = table.timers.swap_remove(index);
+        table.removed.push(Removed::Timer { _callback: removed.callback });
+        drop(table);
+        self.wake();
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use super::*;
+    use virt::event::{event_add_handle, event_add_timeout};
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// What a callback sends, and that its data were released, by the end of the channel.
+    fn channel_of<T>() -> (Sender<T>, Receiver<T>) {
+        channel()
+    }
+
+    #[test]
+    fn a_handle_is_called_until_it_is_removed_and_is_then_released() {
+        start();
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        let (sender, called) = channel_of();
+        let mut reader = theirs.try_clone().unwrap();
+        let callback = move |_, fd, events, _| {
+            let _ = reader.read(&mut [0]);
+            let _ = sender.send((fd, events));
+        };
+        let handle = event_add_handle(theirs.as_raw_fd(), 1, callback, std::ptr::null_mut()).unwrap();
+        for _ in 0..2 {
+            ours.write_all(&[1]).unwrap();
+            assert_eq!(called.recv_timeout(PATIENCE).unwrap(), (theirs.as_raw_fd(), 1));
+        }
+        handle.event_update_handle(0);
+        ours.write_all(&[1]).unwrap();
+        assert!(called.recv_timeout(Duration::from_millis(50)).is_err(), "it is switched off");
+        handle.event_update_handle(1);
+        assert_eq!(called.recv_timeout(PATIENCE).unwrap().1, 1, "and on again");
+        handle.event_remove_handle().unwrap();
+        ours.write_all(&[1]).unwrap();
+        let ended = called.recv_timeout(PATIENCE);
+        assert_eq!(ended, Err(std::sync::mpsc::RecvTimeoutError::Disconnected), "its data are released");
+        assert!(handle.event_remove_handle().is_err(), "it is not there any more");
+    }
+
+    #[test]
+    fn a_timer_is_called_again_and_again_until_it_is_switched_off() {
+        start();
+        let (sender, called) = channel_of();
+        let callback = move |_, _| {
+            let _ = sender.send(());
+        };
+        let timer = event_add_timeout(-1, callback, std::ptr::null_mut()).unwrap();
+        assert!(called.recv_timeout(Duration::from_millis(50)).is_err(), "it begins switched off");
+        timer.event_update_timeout(1);
+        for _ in 0..3 {
+            called.recv_timeout(PATIENCE).unwrap();
+        }
+        timer.event_remove_timeout().unwrap();
+        while called.recv_timeout(PATIENCE).is_ok() {}
+        assert_eq!(called.try_recv(), Err(std::sync::mpsc::TryRecvError::Disconnected));
+    }
+
+    #[test]
+    fn a_connection_collects_the_sockets_of_its_own_thread_only() {
+        start();
+        let add = |socket: &UnixStream| {
+            event_add_handle(socket.as_raw_fd(), 1, |_, _, _, _| {}, std::ptr::null_mut()).unwrap()
+        };
+        let (one, other) = UnixStream::pair().unwrap();
+        let sockets = Sockets::default();
+        let handles = collect_sockets(&sockets, || {
+            thread::scope(|scope| {
+                let beside = scope.spawn(|| add(&other).0);
+                [add(&one).0, beside.join().unwrap()]
+            })
+        });
+        assert_eq!(sockets.still_open(), [one.as_raw_fd()]);
+        let later = add(&other).0;
+        assert_eq!(sockets.still_open(), [one.as_raw_fd()], "it is over");
+        for watch in [handles[0], handles[1], later] {
+            virt::event::EventHandleWatch(watch).event_remove_handle().unwrap();
+        }
+    }
+}
