@@ -7,7 +7,7 @@ mod completion;
 pub mod config;
 mod connect;
 mod consent;
-mod glimpse;
+mod host_query;
 mod interrupt;
 mod output;
 mod progress;
@@ -32,11 +32,11 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{Args, CommandFactory, FromArgMatches, Parser};
 
 use crate::commands::{Command, help};
-use crate::config::{Config, Key};
+use crate::config::{Config, SettingKey};
 use foundry_core::text::escape_unseen;
 use foundry_engine::Settings;
 use foundry_host::{SOCKET_KEEPER, run_socket_keeper};
-use settings::{Found, HEADING, SettingArgs};
+use settings::{HEADING, ResolvedSettings, SettingArgs};
 use ui::Ui;
 
 /// The exit code for a command line that cannot be understood (sysexits.h, `EX_USAGE`).
@@ -67,19 +67,19 @@ pub struct Global {
 
 impl Global {
     /// What flags, the environment and configuration files come to.
-    fn found(&self) -> &Found {
-        self.settings.found()
+    fn resolved(&self) -> &ResolvedSettings {
+        self.settings.resolved()
     }
 
     /// # Errors
     /// Where the configuration is wrong.
-    fn settings(&self) -> Result<Settings, Error> {
-        self.found().settings()
+    fn engine_settings(&self) -> Result<Settings, Error> {
+        self.resolved().engine_settings()
     }
 
     /// What counts.
-    fn config(&self) -> &Config {
-        self.found().config()
+    fn effective_config(&self) -> &Config {
+        self.resolved().config()
     }
 }
 
@@ -101,12 +101,12 @@ pub fn run() -> u8 {
         }
     };
     let global = &cli.global;
-    let word = |key| global.config().text(key).unwrap_or_default();
-    let ui = Ui::new(global.quiet, global.verbose, word(Key::Color), word(Key::Progress));
-    match commands::run(&cli.command, global, &ui) {
+    let word = |key| global.effective_config().setting_text(key).unwrap_or_default();
+    let ui = Ui::new(global.quiet, global.verbose, word(SettingKey::Color), word(SettingKey::Progress));
+    match commands::run_command(&cli.command, global, &ui) {
         Ok(()) => 0,
         Err(error) => {
-            ui.error(&error);
+            ui.show_error(&error);
             interrupt::exit_code(error.kind())
         }
     }
@@ -118,7 +118,7 @@ pub fn command() -> clap::Command {
     let command = Cli::command().mut_args(|arg| {
         if arg.get_env().is_some_and(is_empty) { arg.env(None::<&'static str>) } else { arg }
     });
-    help::on_one_screen(command)
+    help::fit_on_one_screen(command)
 }
 
 /// What was typed may be a word of somebody else's, that a script handed on.

@@ -179,7 +179,7 @@ fn a_command_has_the_uuid_of_a_vm_whose_name_is_not_seen() {
     bench.edit_record(name, |record| record["state"] = "creating".into());
     let uuid = bench.host.domain(name).unwrap().unwrap().uuid.to_string();
     let seen = inspect::get_vm(&bench.context(), name).unwrap();
-    let said = seen.advice.as_ref().map(words::advice).unwrap_or_default();
+    let said = seen.advice.as_ref().map(words::render_advice).unwrap_or_default();
     assert!(said.contains(&format!("foundry destroy {uuid} removes it")), "{said}");
     let error = disk::resize(&bench.context(), name, "vda", SizeRequest::To(Bytes(99 * GIB))).unwrap_err();
     let hint = error.hint_text().unwrap();

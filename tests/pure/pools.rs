@@ -218,7 +218,7 @@ fn a_stopped_pool_is_not_taken_for_an_empty_one() {
         assert_eq!(error.hint_text().as_deref(), Some("foundry pool start foundry-images"));
     }
     let unseen = gc::find_leftovers(&context, None).unwrap().unseen_pools;
-    let unseen: Vec<String> = unseen.iter().map(foundry::words::advice).collect();
+    let unseen: Vec<String> = unseen.iter().map(foundry::words::render_advice).collect();
     let unseen = unseen.join("; ");
     assert!(unseen.contains("pool 'foundry-vms' is not started: foundry pool start foundry-vms"), "{unseen}");
 }

@@ -499,10 +499,10 @@ fn a_configuration_is_one_to_the_schema_too() {
     ];
     let texts: Vec<String> = taken.iter().cloned().chain(refused.map(str::to_owned)).collect();
     for (index, text) in texts.iter().enumerate() {
-        let read = foundry::config::read(text, Path::new("c.yaml"));
+        let read = foundry::config::parse_config(text, Path::new("c.yaml"));
         assert_eq!(read.is_ok(), index < taken.len(), "{text}");
     }
-    let Some(judgements) = judged(&foundry::config::schema::configuration(), &texts) else { return };
+    let Some(judgements) = judged(&foundry::config::schema::configuration_schema(), &texts) else { return };
     for (index, (text, wrong)) in texts.iter().zip(judgements).enumerate() {
         assert_eq!(wrong.is_none(), index < taken.len(), "{text}: {wrong:?}");
     }

@@ -36,14 +36,14 @@ pub(crate) struct RenderArgs {
     files: Vec<String>,
     /// What to print
     #[arg(long, value_enum, default_value = "domain")]
-    what: What,
+    what: RenderPart,
     /// Put the disks into this pool; overrides the manifest
     #[arg(long)]
     pool: Option<PoolName>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum What {
+enum RenderPart {
     Domain,
     Volumes,
     UserData,
@@ -52,33 +52,35 @@ enum What {
     All,
 }
 
-pub(super) fn run(args: &RenderArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    let settings = global.settings()?;
+pub(super) fn run_render(args: &RenderArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let settings = global.engine_settings()?;
     let plans = plan_all(&args.files, &settings.defaults(args.pool.clone()))?;
     let mut text = String::new();
     for (index, plan) in plans.iter().enumerate() {
-        if index > 0 && args.what != What::Domain && args.what != What::Volumes {
+        if index > 0 && args.what != RenderPart::Domain && args.what != RenderPart::Volumes {
             text.push_str("---\n");
         }
-        text.push_str(&render(plan, args.what, &settings)?);
+        text.push_str(&render_part(plan, args.what, &settings)?);
     }
-    ui.result(&text)
+    ui.write_result(&text)
 }
 
-fn render(plan: &VmPlan, what: What, settings: &Settings) -> Result<String, Error> {
+fn render_part(plan: &VmPlan, what: RenderPart, settings: &Settings) -> Result<String, Error> {
     match what {
-        What::Domain => domain(plan, settings),
-        What::Volumes => volumes(plan),
-        What::UserData => documents(plan).map(|d| d.map_or_else(String::new, |d| d.user_data)),
-        What::MetaData => documents(plan).map(|d| d.map_or_else(String::new, |d| d.meta_data)),
-        What::NetworkConfig => documents(plan).map(|d| d.map_or_else(String::new, |d| d.network_config)),
-        What::All => all(plan, settings),
+        RenderPart::Domain => render_domain(plan, settings),
+        RenderPart::Volumes => render_volumes(plan),
+        RenderPart::UserData => seed_documents(plan).map(|d| d.map_or_else(String::new, |d| d.user_data)),
+        RenderPart::MetaData => seed_documents(plan).map(|d| d.map_or_else(String::new, |d| d.meta_data)),
+        RenderPart::NetworkConfig => {
+            seed_documents(plan).map(|d| d.map_or_else(String::new, |d| d.network_config))
+        }
+        RenderPart::All => render_all(plan, settings),
     }
 }
 
-fn all(plan: &VmPlan, settings: &Settings) -> Result<String, Error> {
-    let mut parts = vec![("domain", domain(plan, settings)?), ("volumes", volumes(plan)?)];
-    if let Some(seed) = documents(plan)? {
+fn render_all(plan: &VmPlan, settings: &Settings) -> Result<String, Error> {
+    let mut parts = vec![("domain", render_domain(plan, settings)?), ("volumes", render_volumes(plan)?)];
+    if let Some(seed) = seed_documents(plan)? {
         parts.push(("user-data", seed.user_data));
         parts.push(("meta-data", seed.meta_data));
         parts.push(("network-config", seed.network_config));
@@ -86,8 +88,8 @@ fn all(plan: &VmPlan, settings: &Settings) -> Result<String, Error> {
     Ok(parts.into_iter().map(|(name, text)| format!("### {name}\n{text}\n")).collect())
 }
 
-fn domain(plan: &VmPlan, settings: &Settings) -> Result<String, Error> {
-    let disks = planned_volumes(plan).into_iter().map(|volume| disk(plan, volume)).collect();
+fn render_domain(plan: &VmPlan, settings: &Settings) -> Result<String, Error> {
+    let disks = planned_volumes(plan).into_iter().map(|volume| disk_source(plan, volume)).collect();
     let native = Arch::ALL.into_iter().find(|a| a.as_str() == std::env::consts::ARCH);
     let arch = plan.arch.or(native).unwrap_or(Arch::X86_64);
     let log = console::log_path("qemu:///system", plan.name.as_str());
@@ -104,7 +106,7 @@ fn domain(plan: &VmPlan, settings: &Settings) -> Result<String, Error> {
 }
 
 /// By pool and name: the paths that libvirt is told are the host's to say.
-fn disk(plan: &VmPlan, planned: PlannedVolume) -> DiskLocation {
+fn disk_source(plan: &VmPlan, planned: PlannedVolume) -> DiskLocation {
     let own = DiskLocation::Volume { pool: plan.pool.to_string(), volume: planned.name.to_string() };
     match &plan.boot_disk.source {
         BootSource::Image(image) if planned.is_overlay() => {
@@ -124,7 +126,7 @@ fn disk(plan: &VmPlan, planned: PlannedVolume) -> DiskLocation {
     }
 }
 
-fn volumes(plan: &VmPlan) -> Result<String, Error> {
+fn render_volumes(plan: &VmPlan) -> Result<String, Error> {
     let mut text = String::new();
     for planned in planned_volumes(plan) {
         let size = if planned.role == VolumeRole::Seed { seed_size(plan)? } else { Bytes(0) };
@@ -156,12 +158,12 @@ fn image_comment(image: &ImageRef, is_overlay: bool) -> String {
 
 /// A seed takes its whole size at once.
 fn seed_size(plan: &VmPlan) -> Result<Bytes, Error> {
-    let Some(documents) = documents(plan)? else { return Ok(Bytes(0)) };
+    let Some(documents) = seed_documents(plan)? else { return Ok(Bytes(0)) };
     let iso = cloud_init::write_iso(&documents).map_err(|e| Error::new(Kind::Vm, e.to_string()))?;
     Ok(Bytes(iso.len() as u64))
 }
 
-fn documents(plan: &VmPlan) -> Result<Option<cloud_init::SeedFiles>, Error> {
+fn seed_documents(plan: &VmPlan) -> Result<Option<cloud_init::SeedFiles>, Error> {
     let Some(seed) = &plan.seed else { return Ok(None) };
     let instance_id = format!("{}-{RENDERED_INSTANCE}", plan.name);
     cloud_init::build_seed_files(plan, seed, &instance_id).map(Some).map_err(|e| {
