@@ -4,7 +4,7 @@ use foundry_core::error::{Advice, Verb};
 use foundry_host::Domain;
 
 /// The command that destroys a domain's VM.
-pub(crate) fn destroy(domain: &Domain, force: bool) -> Verb {
+pub(crate) fn destroy_command(domain: &Domain, force: bool) -> Verb {
     Verb::Destroy { vm: domain.command_name(), force }
 }
 
@@ -15,5 +15,8 @@ pub(crate) fn list_unused() -> Advice {
 
 /// What to do about a creation that was interrupted.
 pub(crate) fn interrupted_creation(domain: &Domain) -> Advice {
-    Advice::from(Verb::Create).text(" again replaces it, ").run(destroy(domain, false)).text(" removes it")
+    Advice::from(Verb::Create)
+        .text(" again replaces it, ")
+        .run(destroy_command(domain, false))
+        .text(" removes it")
 }

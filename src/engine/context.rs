@@ -68,7 +68,7 @@ impl Settings {
     /// Whether `image pull` knows an image of that name. Of a catalogue that cannot be read the built-in one counts.
     pub(super) fn catalogue_has(&self, name: &str) -> bool {
         let own = Catalog::load(self.catalog.as_deref());
-        own.or_else(|_| Catalog::load(None)).is_ok_and(|catalog| catalog.has(name))
+        own.or_else(|_| Catalog::load(None)).is_ok_and(|catalog| catalog.contains(name))
     }
 
     /// Where a pool is made on first use: `None` for a pool that only its user can make.
@@ -166,12 +166,12 @@ pub enum Event {
 /// Receives the progress of an operation.
 pub trait Progress: Send + Sync {
     /// Takes an event.
-    fn tell(&self, event: Event);
+    fn on_event(&self, event: Event);
 }
 
 /// Discards the progress.
 impl Progress for () {
-    fn tell(&self, _: Event) {}
+    fn on_event(&self, _: Event) {}
 }
 
 /// What time it is.
@@ -196,7 +196,7 @@ impl Default for SystemClock {
 
 impl Clock for SystemClock {
     fn timestamp(&self) -> String {
-        rfc3339(jiff::Timestamp::now())
+        format_rfc3339(jiff::Timestamp::now())
     }
 
     fn elapsed(&self) -> Duration {
@@ -209,7 +209,7 @@ impl Clock for SystemClock {
 }
 
 /// RFC 3339 in UTC, to the second.
-pub(super) fn rfc3339(time: jiff::Timestamp) -> String {
+pub(super) fn format_rfc3339(time: jiff::Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
@@ -255,14 +255,17 @@ impl Cancel {
 
     /// What may be left if the process ended now, in the middle of a call that does not return: a sentence each,
     /// and the command that takes it away. Nothing where nothing is being changed.
-    pub fn remains(&self) -> Vec<Outcome> {
+    pub fn possible_leftovers(&self) -> Vec<Outcome> {
         self.remains.lock().map(|remains| remains.clone()).unwrap_or_default()
     }
 
     /// Says what may be left from here on, until what this returns is dropped.
-    pub(super) fn leaves(&self, outcomes: impl IntoIterator<Item = Outcome>) -> Leaves<'_> {
+    pub(super) fn announce_leftovers(
+        &self,
+        outcomes: impl IntoIterator<Item = Outcome>,
+    ) -> LeftoverNotice<'_> {
         self.set_remains(outcomes.into_iter().collect());
-        Leaves(self)
+        LeftoverNotice(self)
     }
 
     fn set_remains(&self, outcomes: Vec<Outcome>) {
@@ -274,9 +277,9 @@ impl Cancel {
 
 /// As long as it lives, an end of the process may leave something.
 #[must_use]
-pub(super) struct Leaves<'a>(&'a Cancel);
+pub(super) struct LeftoverNotice<'a>(&'a Cancel);
 
-impl Drop for Leaves<'_> {
+impl Drop for LeftoverNotice<'_> {
     fn drop(&mut self) {
         self.0.set_remains(Vec::new());
     }
@@ -289,20 +292,20 @@ impl Context {
         Self { progress, ..self.clone() }
     }
 
-    pub(super) fn done(&self, sentence: impl Into<String>) {
-        self.progress.tell(Event::Done(sentence.into()));
+    pub(super) fn report_done(&self, sentence: impl Into<String>) {
+        self.progress.on_event(Event::Done(sentence.into()));
     }
 
-    pub(super) fn working(&self, what: impl Into<String>) {
-        self.progress.tell(Event::Working(what.into()));
+    pub(super) fn report_working(&self, what: impl Into<String>) {
+        self.progress.on_event(Event::Working(what.into()));
     }
 
     pub(super) fn warn(&self, message: impl Into<String>) {
-        self.progress.tell(Event::Warning { message: message.into(), advice: None });
+        self.progress.on_event(Event::Warning { message: message.into(), advice: None });
     }
 
     pub(super) fn warn_about(&self, message: impl Into<String>, advice: Option<Advice>) {
-        self.progress.tell(Event::Warning { message: message.into(), advice });
+        self.progress.on_event(Event::Warning { message: message.into(), advice });
     }
 }
 

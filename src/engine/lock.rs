@@ -11,9 +11,9 @@ use uuid::Uuid;
 
 use crate::Context;
 use crate::diagnose::name_of;
-use crate::rights::Accounts;
+use crate::unix_permissions::Accounts;
 use foundry_core::error::{Code, Error};
-use foundry_core::text::printable;
+use foundry_core::text::escape_unseen;
 use foundry_host::{HostLock, LockError};
 
 /// What is done in a turn takes a few calls; who keeps it longer hangs, or deletes from a slow pool.
@@ -27,24 +27,24 @@ const TRY_EVERY: Duration = Duration::from_millis(10);
 /// # Errors
 /// [`foundry_core::error::Kind::Vm`] where another foundry keeps it, or nobody can have one; [`foundry_core::error::Kind::Interrupted`] where the user
 /// asks to stop during the wait. One who had asked before takes something back, and that only a second wish ends.
-pub(super) fn with_vm(context: &Context, domain: Uuid, name: &str) -> Result<HostLock, Error> {
+pub(super) fn lock_vm(context: &Context, domain: Uuid, name: &str) -> Result<HostLock, Error> {
     let undoes = context.cancel.is_requested();
     let is_over = || if undoes { context.cancel.is_insisted() } else { context.cancel.is_requested() };
     let what = format!("VM '{name}'");
-    let taken = take(context, &of_vm(domain), &what, is_over);
-    taken.map_err(|none| refused(context, Code::VmTurnTaken, &what, &none))
+    let taken = wait_for_lock(context, &vm_lock_name(domain), &what, is_over);
+    taken.map_err(|none| lock_refused(context, Code::VmTurnTaken, &what, &none))
 }
 
 /// The turn of who takes back what it made of a VM. Without one, where another foundry keeps it, or the user asked twice
 /// to stop: why.
-pub(super) fn to_undo(context: &Context, domain: Uuid) -> Result<HostLock, String> {
-    let taken = take(context, &of_vm(domain), "the VM", || context.cancel.is_insisted());
+pub(super) fn lock_for_rollback(context: &Context, domain: Uuid) -> Result<HostLock, String> {
+    let taken = wait_for_lock(context, &vm_lock_name(domain), "the VM", || context.cancel.is_insisted());
     taken.map_err(|none| match none {
         LockError::Taken(holder) => {
-            let who = holder.map(|pid| format!(": {}", process(pid))).unwrap_or_default();
+            let who = holder.map(|pid| format!(": {}", describe_process(pid))).unwrap_or_default();
             format!("another foundry works on this VM{who}")
         }
-        LockError::Unusable(why) => printable(&why),
+        LockError::Unusable(why) => escape_unseen(&why),
     })
 }
 
@@ -53,21 +53,21 @@ pub(super) fn to_undo(context: &Context, domain: Uuid) -> Result<HostLock, Strin
 /// # Errors
 /// [`foundry_core::error::Kind::Storage`] where another foundry keeps it; [`foundry_core::error::Kind::Vm`] where nobody can have one;
 /// [`foundry_core::error::Kind::Interrupted`] where the user asked to stop.
-pub(super) fn with_image(context: &Context, pool: &str, name: &str) -> Result<HostLock, Error> {
+pub(super) fn lock_image(context: &Context, pool: &str, name: &str) -> Result<HostLock, Error> {
     context.cancel.check()?;
     let what = format!("image '{name}' in pool '{pool}'");
     let thing = format!("volume {name} in pool {pool}");
-    let taken = take(context, &thing, &what, || context.cancel.is_requested());
-    taken.map_err(|none| refused(context, Code::VolumeTurnTaken, &what, &none))
+    let taken = wait_for_lock(context, &thing, &what, || context.cancel.is_requested());
+    taken.map_err(|none| lock_refused(context, Code::VolumeTurnTaken, &what, &none))
 }
 
-fn of_vm(domain: Uuid) -> String {
+fn vm_lock_name(domain: Uuid) -> String {
     format!("domain {domain}")
 }
 
-fn refused(context: &Context, code: Code, what: &str, none: &LockError) -> Error {
+fn lock_refused(context: &Context, code: Code, what: &str, none: &LockError) -> Error {
     let holder = match none {
-        LockError::Unusable(why) => return unusable(why),
+        LockError::Unusable(why) => return locks_unusable(why),
         LockError::Taken(holder) => *holder,
     };
     if let Err(interrupted) = context.cancel.check() {
@@ -76,7 +76,7 @@ fn refused(context: &Context, code: Code, what: &str, none: &LockError) -> Error
     let error = Error::new(code, format!("another foundry works on {what}"));
     let waited = format!("it was waited for {} s", LONGEST.as_secs());
     match holder {
-        Some(pid) => error.because(format!("{waited}; {} has the turn", process(pid))).hint(format!(
+        Some(pid) => error.because(format!("{waited}; {} has the turn", describe_process(pid))).hint(format!(
             "ps -fp {pid} shows what it does; the same command again, when that one is done"
         )),
         None => error
@@ -85,18 +85,18 @@ fn refused(context: &Context, code: Code, what: &str, none: &LockError) -> Error
     }
 }
 
-fn unusable(why: &str) -> Error {
-    Error::new(Code::TurnsUnsafe, "foundries cannot take turns on this machine").because(printable(why)).hint(
+fn locks_unusable(why: &str) -> Error {
+    Error::new(Code::TurnsUnsafe, "foundries cannot take turns on this machine").because(escape_unseen(why)).hint(
         "root or you should have it, and nobody else put it there: move it away, and foundry makes it anew",
     )
 }
 
 /// Who has it: what /proc says of a process, of which the name is its own choice.
-fn process(pid: u32) -> String {
+fn describe_process(pid: u32) -> String {
     let process = Path::new("/proc").join(pid.to_string());
     let accounts = Accounts::read(&fs::read_to_string("/etc/passwd").unwrap_or_default(), "");
     let user = fs::metadata(&process).map(|found| accounts.name_of(found.uid()));
-    let user = user.map(|user| format!(" of user '{}'", printable(&user))).unwrap_or_default();
+    let user = user.map(|user| format!(" of user '{}'", escape_unseen(&user))).unwrap_or_default();
     let stopped = if is_stopped(&process) { ", which is stopped," } else { "" };
     format!("process {pid} ('{}'){user}{stopped}", name_of(&process))
 }
@@ -108,7 +108,7 @@ fn is_stopped(process: &Path) -> bool {
     state.is_some_and(|state| state.trim_start().starts_with('T'))
 }
 
-fn take(
+fn wait_for_lock(
     context: &Context,
     thing: &str,
     what: &str,
@@ -117,12 +117,12 @@ fn take(
     let until = context.clock.elapsed().saturating_add(LONGEST);
     let mut told = false;
     loop {
-        let turn = context.host.lock(thing);
-        if !matches!(turn, Err(LockError::Taken(_))) || is_over() || context.clock.elapsed() >= until {
-            return turn;
+        let lock = context.host.lock(thing);
+        if !matches!(lock, Err(LockError::Taken(_))) || is_over() || context.clock.elapsed() >= until {
+            return lock;
         }
         if !std::mem::replace(&mut told, true) {
-            context.working(format!("Waiting for another foundry that works on {what}"));
+            context.report_working(format!("Waiting for another foundry that works on {what}"));
         }
         context.clock.sleep(TRY_EVERY);
     }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use crate::support::bench::{Bench, GENTLE, GIB, disk_request};
 use crate::support::manifests::{SMALL, WEB, plan};
-use foundry::operations::disk::{self, attach, detach, resize, survey};
-use foundry::operations::vm::inspect::{get, list};
-use foundry::units::{Bytes, SizeWish};
+use foundry::operations::disk::{self, attach, detach, plan_detach, resize};
+use foundry::operations::vm::inspect::{get_vm, list_vms};
+use foundry::units::{Bytes, SizeRequest};
 
 /// The calls, one a line, in a form that can be read.
 fn calls(bench: &Bench) -> String {
@@ -110,14 +110,14 @@ fn destroy_asks_once() {
 #[test]
 fn a_listing_is_one_call() {
     let bench = Bench::with_web();
-    list(&bench.context(), true).unwrap();
+    list_vms(&bench.context(), true).unwrap();
     insta::assert_snapshot!(calls(&bench), @"domains");
 }
 
 #[test]
 fn get_asks_for_addresses_too() {
     let bench = Bench::with_web();
-    get(&bench.context(), "web").unwrap();
+    get_vm(&bench.context(), "web").unwrap();
     insta::assert_snapshot!(calls(&bench), @r"
     domain web
     addresses web
@@ -157,7 +157,7 @@ fn attach_asks_once() {
 #[test]
 fn resize_asks_once() {
     let bench = Bench::with_web();
-    resize(&bench.context(), "web", "boot", SizeWish::To(Bytes(40 * GIB))).unwrap();
+    resize(&bench.context(), "web", "boot", SizeRequest::To(Bytes(40 * GIB))).unwrap();
     insta::assert_snapshot!(calls(&bench), @r"
     domain web
     domain_xml web
@@ -186,7 +186,7 @@ fn resize_asks_once() {
 #[test]
 fn detach_asks_once_before_and_once_after_the_guest() {
     let bench = Bench::with_web();
-    let found = survey(&bench.context(), "web", "vdb", false).unwrap();
+    let found = plan_detach(&bench.context(), "web", "vdb", false).unwrap();
     detach(&bench.context(), &found, Duration::from_secs(1)).unwrap();
     insta::assert_snapshot!(calls(&bench), @r"
     domain web
@@ -226,7 +226,7 @@ fn detach_asks_once_before_and_once_after_the_guest() {
 #[test]
 fn a_list_of_disks_asks_for_each_vm_and_each_disk() {
     let bench = Bench::with_web();
-    disk::list(&bench.context(), None).unwrap();
+    disk::list_disks(&bench.context(), None).unwrap();
     insta::assert_snapshot!(calls(&bench), @r"
     domains
     domain_xml other

@@ -10,7 +10,7 @@ use foundry::Kind;
 use foundry::host::memory::{Guest, OnShutdown};
 use foundry::host::{DomainState, Domains};
 use foundry::operations::Clock;
-use foundry::operations::vm::destroy::Options;
+use foundry::operations::vm::destroy::DestroyOptions;
 
 const NOTHING: [&str; 0] = [];
 
@@ -97,7 +97,7 @@ fn a_guest_gets_its_time_and_no_more() {
 fn the_time_is_the_users() {
     let bench = Bench::with_web();
     bench.host.set_guest("web", Guest::new().on_shutdown(OnShutdown::Never));
-    bench.destroy("web", Options { timeout: Duration::from_secs(60), ..GENTLE }).unwrap();
+    bench.destroy("web", DestroyOptions { timeout: Duration::from_secs(60), ..GENTLE }).unwrap();
     assert!(bench.clock.elapsed() >= Duration::from_secs(60));
 }
 
@@ -147,7 +147,7 @@ fn a_domain_that_took_the_name_after_the_survey_stays() {
     bench.host.undefine(bench.host.uuid_of("web").unwrap()).unwrap();
     bench.host.force_off(demolition.domain.uuid).unwrap();
     bench.host.define_domain(&foreign("web", "/pool/vms/web_boot")).unwrap();
-    let error = foundry::operations::vm::destroy::carry_out(&bench.context(), &demolition).unwrap_err();
+    let error = foundry::operations::vm::destroy::execute_destroy(&bench.context(), &demolition).unwrap_err();
     assert_eq!(error.kind(), Kind::Vm, "{}", whole(&error));
     assert!(bench.host.uuid_of("web").is_some());
     assert!(bench.host.files().contains(&"/pool/vms/web_boot".to_owned()));
@@ -195,7 +195,7 @@ fn the_disks_of_a_vm_that_took_the_place_stay() {
     bench.destroy("web", FORCE).unwrap();
     bench.create(&plan(WEB)).unwrap();
     let before = bench.host.fingerprint();
-    let error = foundry::operations::vm::destroy::carry_out(&bench.context(), &demolition).unwrap_err();
+    let error = foundry::operations::vm::destroy::execute_destroy(&bench.context(), &demolition).unwrap_err();
     assert_eq!(error.kind(), Kind::Vm, "{}", whole(&error));
     assert!(whole(&error).contains("taken away by somebody else"), "{}", whole(&error));
     assert_eq!(bench.host.changes_since(&before), NOTHING);
@@ -213,7 +213,7 @@ fn the_disks_of_a_vm_that_took_the_place_while_the_guest_was_waited_for_stay() {
         host.undefine(web).unwrap();
         host.define_domain(&foreign("web", "/pool/vms/web_boot")).unwrap();
     });
-    let error = foundry::operations::vm::destroy::carry_out(&bench.context(), &demolition).unwrap_err();
+    let error = foundry::operations::vm::destroy::execute_destroy(&bench.context(), &demolition).unwrap_err();
     assert!(whole(&error).contains("nothing more was deleted"), "{}", whole(&error));
     assert!(bench.host.files().contains(&"/pool/vms/web_boot".to_owned()));
 }

@@ -31,7 +31,7 @@ fn a_volume_under_a_disk_of_a_foreign_domain_that_is_off_stays() {
         bench.host.create_volume(pool, overlay).unwrap();
         let survey = bench.survey("web", GENTLE).unwrap();
         let why = format!("domain 'clone' uses it too; volume 'clone.qcow2' in pool '{pool}' lies on it");
-        assert_eq!(survey.spared, [("volume 'web_data-vdb' in pool 'foundry-vms'".to_owned(), why)]);
+        assert_eq!(survey.kept_back, [("volume 'web_data-vdb' in pool 'foundry-vms'".to_owned(), why)]);
         bench.destroy("web", GENTLE).unwrap();
         assert!(is_there(&bench, "/pool/vms/web_data-vdb") && !is_there(&bench, "/pool/vms/web_boot"));
     }

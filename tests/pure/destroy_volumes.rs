@@ -5,7 +5,7 @@ use crate::support::manifests::{HASH, KEY, WEB, plan, plan_with};
 use crate::support::shown::Shown;
 use foundry::Kind;
 use foundry::host::{Affect, Disks, DomainState, Domains, Pools, Volumes};
-use foundry::operations::vm::destroy::Options;
+use foundry::operations::vm::destroy::DestroyOptions;
 use foundry::record::METADATA_NAMESPACE;
 
 const NOTHING: [&str; 0] = [];
@@ -114,7 +114,7 @@ fn a_vm_of_the_first_foundry_goes_without_force() {
 fn its_disks_can_be_kept_too() {
     let bench = first_foundry();
     let survey = bench.survey("old", KEEP).unwrap();
-    let names = |list: &[foundry::operations::vm::destroy::Doomed]| -> Vec<String> {
+    let names = |list: &[foundry::operations::vm::destroy::VolumeToDelete]| -> Vec<String> {
         list.iter().map(|v| v.name.clone()).collect()
     };
     assert_eq!(names(&survey.kept), ["old_boot.qcow2", "old_data-vdb.qcow2"]);
@@ -292,7 +292,7 @@ fn kept_disks_are_told_and_the_seed_goes() {
     let before = bench.survey("web", KEEP).unwrap();
     let kept: Vec<String> = before.kept.iter().map(|v| format!("{}/{}", v.pool, v.name)).collect();
     assert_eq!(kept, ["foundry-vms/web_boot", "foundry-vms/web_data-vdb", "foundry-vms/web_data-vdc"]);
-    bench.destroy("web", Options { force: true, ..KEEP }).unwrap();
+    bench.destroy("web", DestroyOptions { force: true, ..KEEP }).unwrap();
     assert!(is_there(&bench, "/pool/vms/web_boot") && !is_there(&bench, "/pool/vms/web_cloudinit"));
     let error = bench.create(&plan(WEB)).unwrap_err();
     assert!(

@@ -12,9 +12,9 @@ use foundry::host::libvirt_xml::DomainDescription;
 use foundry::host::memory::{Guest, OnUnplug};
 use foundry::host::{DomainState, Domains, View, Volumes};
 use foundry::operations::Cancel;
-use foundry::operations::disk::{attach, detach, resize, survey};
-use foundry::record::Role;
-use foundry::units::{Bytes, SizeWish};
+use foundry::operations::disk::{attach, detach, plan_detach, resize};
+use foundry::record::VolumeRole;
+use foundry::units::{Bytes, SizeRequest};
 use foundry::{Error, Kind};
 
 const NOTHING: [&str; 0] = [];
@@ -27,12 +27,12 @@ fn attach_it(bench: &Bench) -> Result<(), Error> {
 }
 
 fn detach_it(bench: &Bench, disk: &str, keep: bool) -> Result<(), Error> {
-    let found = survey(&bench.context(), "web", disk, keep)?;
+    let found = plan_detach(&bench.context(), "web", disk, keep)?;
     detach(&bench.context(), &found, Duration::from_secs(5))
 }
 
 fn grow_it(bench: &Bench) -> Result<(), Error> {
-    resize(&bench.context(), "web", "vdb", SizeWish::To(Bytes(15 * GIB))).map(drop)
+    resize(&bench.context(), "web", "vdb", SizeRequest::To(Bytes(15 * GIB))).map(drop)
 }
 
 /// A VM whose guest takes a moment to let go of a disk.
@@ -135,7 +135,7 @@ fn an_attach_that_fails_at_any_call_is_finished_by_the_same_again() {
             attach_it(bench).unwrap_or_else(|e| panic!("{label}, again: {}", whole(&e)));
         }
         assert_whole(bench, "vdd", NEW, label);
-        let data = bench.record("web").volumes.into_iter().filter(|v| v.role == Role::Data).count();
+        let data = bench.record("web").volumes.into_iter().filter(|v| v.role == VolumeRole::Data).count();
         assert_eq!(data, 3, "{label}: one disk, and not two");
         assert_destroyed(bench, label);
     });

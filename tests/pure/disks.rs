@@ -11,8 +11,8 @@ use std::time::Duration;
 use crate::support::bench::{Bench, GIB, disk_request, whole};
 use foundry::host::libvirt_xml::DomainDescription;
 use foundry::host::{DomainState, Domains, View, Volumes};
-use foundry::operations::disk::{self as operations, Attached, Disk, Request, Resized};
-use foundry::operations::vm::inspect::get;
+use foundry::operations::disk::{self as operations, AttachRequest, Attached, DiskView, Resized};
+use foundry::operations::vm::inspect::get_vm;
 use foundry::{Error, Kind, manifest};
 
 const NOTHING: [&str; 0] = [];
@@ -23,7 +23,7 @@ fn attach_one(bench: &Bench, gib: u64) -> Result<Attached, Error> {
 
 fn attach_as(bench: &Bench, gib: u64, device: &str) -> Result<Attached, Error> {
     let device = Some(device.parse().unwrap());
-    operations::attach(&bench.context(), &Request { device, ..disk_request("web", gib) })
+    operations::attach(&bench.context(), &AttachRequest { device, ..disk_request("web", gib) })
 }
 
 fn grow(bench: &Bench, disk: &str, size: &str) -> Result<Resized, Error> {
@@ -31,7 +31,7 @@ fn grow(bench: &Bench, disk: &str, size: &str) -> Result<Resized, Error> {
 }
 
 fn detach_one(bench: &Bench, disk: &str, keep: bool) -> Result<(), Error> {
-    let found = operations::survey(&bench.context(), "web", disk, keep)?;
+    let found = operations::plan_detach(&bench.context(), "web", disk, keep)?;
     operations::detach(&bench.context(), &found, Duration::from_secs(30))
 }
 
@@ -39,11 +39,11 @@ fn off(bench: &Bench) {
     bench.host.set_state("web", DomainState::ShutOff);
 }
 
-fn disks(bench: &Bench) -> Vec<Disk> {
-    operations::list(&bench.context(), Some("web")).unwrap()
+fn disks(bench: &Bench) -> Vec<DiskView> {
+    operations::list_disks(&bench.context(), Some("web")).unwrap()
 }
 
-fn disk(bench: &Bench, device: &str) -> Disk {
+fn disk(bench: &Bench, device: &str) -> DiskView {
     disks(bench).into_iter().find(|d| d.device == device).unwrap_or_else(|| panic!("no {device}"))
 }
 
@@ -66,7 +66,7 @@ fn recorded(bench: &Bench) -> Vec<String> {
 
 /// The data disks of the manifest that `get` shows, as device and size.
 fn data_disks(bench: &Bench) -> Vec<(String, String)> {
-    let spec = get(&bench.context(), "web").unwrap().vm.spec;
+    let spec = get_vm(&bench.context(), "web").unwrap().vm.spec;
     let told = |d: manifest::DataDisk| (d.device.unwrap(), d.size_gb.unwrap().to_string());
     spec.data_disks.into_iter().map(told).collect()
 }

@@ -10,20 +10,20 @@ use foundry::Kind;
 use foundry::domain_xml::VirtType;
 use foundry::host::memory::{Effect, Guest, MemoryHost};
 use foundry::host::{Capabilities, HostInfo};
-use foundry::operations::doctor::{Check, Report, State, examine, examine_vm};
+use foundry::operations::doctor::{CheckState, HostCheck, HostReport, examine_host, examine_vm};
 use foundry::operations::preflight::preflight;
 
 const NOTHING: [&str; 0] = [];
 
 /// What a look finds; the host must be as it was.
-fn look(bench: &Bench, probe: bool) -> Report {
+fn look(bench: &Bench, probe: bool) -> HostReport {
     let before = bench.host.fingerprint();
-    let report = examine(&bench.context(), probe).unwrap();
+    let report = examine_host(&bench.context(), probe).unwrap();
     assert_eq!(bench.host.changes_since(&before), NOTHING);
     report
 }
 
-fn named<'a>(report: &'a Report, title: &str) -> &'a Check {
+fn named<'a>(report: &'a HostReport, title: &str) -> &'a HostCheck {
     let found = report.checks.iter().find(|check| check.title() == title);
     found.unwrap_or_else(|| panic!("{title} is not in {report:#?}"))
 }
@@ -33,8 +33,8 @@ fn a_host_is_looked_at_without_being_changed() {
     let bench = Bench::new();
     let report = look(&bench, false);
     report.outcome().unwrap();
-    assert_eq!(named(&report, "guest").state, State::Unknown);
-    assert_eq!(named(&report, "pool foundry-vms").state, State::Ok);
+    assert_eq!(named(&report, "guest").state, CheckState::Unknown);
+    assert_eq!(named(&report, "pool foundry-vms").state, CheckState::Ok);
     assert!(report.left_out.contains(&"bridges"), "a host in memory is none of this machine's");
     assert!(!bench.host.calls().iter().any(|call| call.starts_with("start_transient")));
 }
@@ -62,7 +62,7 @@ fn a_libvirt_that_is_slow_to_say_what_the_host_can_do_is_named() {
     let check = named(&report, "capabilities");
     assert_eq!(
         (check.state, check.found.as_str()),
-        (State::Warning, "libvirt took 4.1 s to say what the host can do")
+        (CheckState::Warning, "libvirt took 4.1 s to say what the host can do")
     );
     preflight(&slow.context(), &plan(WEB)).unwrap();
     let warned = slow.told.warnings().join("\n");
@@ -77,7 +77,7 @@ fn a_trial_guest_runs_and_is_gone() {
     let report = look(&bench, true);
     assert_eq!(
         (named(&report, "guest").state, named(&report, "guest").found.as_str()),
-        (State::Ok, "one runs by KVM")
+        (CheckState::Ok, "one runs by KVM")
     );
     assert!(bench.host.calls().iter().any(|call| call.starts_with("start_transient")));
 }
@@ -87,8 +87,8 @@ fn a_guest_that_kvm_stops_is_a_problem_although_kvm_is_offered() {
     let bench =
         Bench::on(host_with_neighbours().with_guest("foundry-doctor", Guest::new().stopped_by_error()));
     let report = look(&bench, true);
-    assert_eq!(named(&report, "kvm").state, State::Ok);
-    assert_eq!(named(&report, "guest").state, State::Problem);
+    assert_eq!(named(&report, "kvm").state, CheckState::Ok);
+    assert_eq!(named(&report, "guest").state, CheckState::Problem);
     let error = report.outcome().unwrap_err();
     assert_eq!((error.kind(), error.message()), (Kind::Vm, "there is a problem on this host: guest"));
 }
@@ -120,7 +120,7 @@ fn a_trial_is_over_when_somebody_interrupts() {
     let at = calls.iter().position(|call| call.starts_with("state ")).unwrap();
     bench.host.forget_calls();
     bench.host.on_call(at, move |_| cancel.request());
-    assert_eq!(examine(&bench.context(), true).unwrap_err().kind(), Kind::Interrupted);
+    assert_eq!(examine_host(&bench.context(), true).unwrap_err().kind(), Kind::Interrupted);
     assert_eq!(bench.host.changes_since(&before), NOTHING);
 }
 
@@ -130,11 +130,11 @@ fn what_is_refused_is_unknown_and_a_broken_connection_ends_it() {
     for refused in ["machine", "networks", "domains"] {
         bench.host.fail_calls_named(refused);
     }
-    let report = examine(&bench.context(), false).unwrap();
-    assert_eq!([named(&report, "qemu").state, named(&report, "network").state], [State::Unknown; 2]);
+    let report = examine_host(&bench.context(), false).unwrap();
+    assert_eq!([named(&report, "qemu").state, named(&report, "network").state], [CheckState::Unknown; 2]);
     bench.host.heal();
     bench.host.fail_at(3, Effect::BrokenBefore);
-    assert_eq!(examine(&bench.context(), false).unwrap_err().kind(), Kind::Connection);
+    assert_eq!(examine_host(&bench.context(), false).unwrap_err().kind(), Kind::Connection);
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn a_manifest_that_can_be_made_has_only_good_checks() {
     let before = bench.host.fingerprint();
     let found = examine_vm(&bench.context(), &plan(WEB)).unwrap();
     found.outcome.unwrap();
-    assert!(found.checks.iter().all(|check| check.state == State::Ok), "{:#?}", found.checks);
+    assert!(found.checks.iter().all(|check| check.state == CheckState::Ok), "{:#?}", found.checks);
     let names: Vec<&str> = found.checks.iter().map(|check| check.name.as_ref()).collect();
     assert_eq!(
         names,
@@ -162,7 +162,7 @@ fn a_manifest_that_cannot_be_made_ends_as_create_does() {
     let outcome = found.outcome.unwrap_err();
     assert_eq!((whole(&outcome), outcome.kind()), (whole(&create), create.kind()));
     // Each of the report is one of the checks, with what to do.
-    let problems: Vec<&Check> = found.checks.iter().filter(|c| c.state == State::Problem).collect();
+    let problems: Vec<&HostCheck> = found.checks.iter().filter(|c| c.state == CheckState::Problem).collect();
     assert_eq!(
         problems.iter().map(|c| c.title()).collect::<Vec<_>>(),
         ["spec.networkInterfaces[0] web", "image web"]
@@ -170,7 +170,7 @@ fn a_manifest_that_cannot_be_made_ends_as_create_does() {
     for problem in problems {
         assert!(create.text().contains(&problem.found) && !problem.advice.is_empty(), "{problem:?}");
     }
-    assert_eq!(found.checks.iter().find(|c| c.name == "name").unwrap().state, State::Ok);
+    assert_eq!(found.checks.iter().find(|c| c.name == "name").unwrap().state, CheckState::Ok);
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn what_create_warns_of_is_in_the_list_and_not_told_twice() {
         .with_pool("foundry-vms", "/v");
     let bench = Bench::on(host);
     let found = examine_vm(&bench.context(), &plan(WEB)).unwrap();
-    let warnings: Vec<&Check> = found.checks.iter().filter(|c| c.state == State::Warning).collect();
+    let warnings: Vec<&HostCheck> = found.checks.iter().filter(|c| c.state == CheckState::Warning).collect();
     assert_eq!(warnings.len(), 1);
     assert_eq!(warnings[0].found, "bridges of a remote host cannot be checked before the VM starts");
     assert_eq!(bench.told.warnings(), NOTHING);

@@ -12,14 +12,14 @@ use base64::Engine;
 use foundry::error::Outcome;
 use foundry::host::memory::Guest;
 use foundry::host::{DomainState, Domains};
-use foundry::operations::doctor::examine;
+use foundry::operations::doctor::examine_host;
 use foundry::operations::preflight::preflight;
 use foundry::operations::storage::{pools, status};
-use foundry::operations::vm::wait::{Goal, wait};
+use foundry::operations::vm::wait::{Goal, wait_for_vm};
 use foundry::operations::vm::{inspect, seed};
 use foundry::operations::{disk, gc, image};
-use foundry::text::{is_unseen, printable, shell_word};
-use foundry::units::{Bytes, SizeWish};
+use foundry::text::{escape_unseen, is_unseen, quote_for_shell};
+use foundry::units::{Bytes, SizeRequest};
 use foundry::words;
 use foundry::{Error, Kind};
 use serde_json::{Value, json};
@@ -48,34 +48,34 @@ fn look<T>(result: Result<T, Error>, of: &str) {
 /// Everything that reads VMs, or refuses to change one.
 fn look_at_all(bench: &Bench, name: &str, of: &str) {
     let context = bench.context();
-    look(inspect::list(&context, true), of);
-    look(inspect::get(&context, name), of);
-    look(disk::list(&context, Some(name)), of);
+    look(inspect::list_vms(&context, true), of);
+    look(inspect::get_vm(&context, name), of);
+    look(disk::list_disks(&context, Some(name)), of);
     for options in [GENTLE, KEEP, FORCE] {
         look(bench.survey(name, options), of);
     }
-    look(seed::survey(&context, name, false), of);
-    look(seed::survey(&context, name, true), of);
+    look(seed::plan_eject(&context, name, false), of);
+    look(seed::plan_eject(&context, name, true), of);
     for disk in ["vda", "vdb", HOSTILE] {
-        look(disk::survey(&context, name, disk, false), of);
-        look(disk::resize(&context, name, disk, SizeWish::To(Bytes(GIB))), of);
+        look(disk::plan_detach(&context, name, disk, false), of);
+        look(disk::resize(&context, name, disk, SizeRequest::To(Bytes(GIB))), of);
     }
-    look(gc::survey(&context, None), of);
-    look(status::status(&context), of);
+    look(gc::find_leftovers(&context, None), of);
+    look(status::storage_status(&context), of);
     look(preflight(&context, &plan(WEB)), of);
-    look(examine(&context, false), of);
+    look(examine_host(&context, false), of);
     for pool in context.host.pools().unwrap() {
-        look(pools::info(&context, &pool.name), of);
-        look(pools::delete(&context, &pool.name, false), of);
-        look(pools::start(&context, &pool.name, false), of);
-        look(image::list(&context, &pool.name), of);
+        look(pools::pool_info(&context, &pool.name), of);
+        look(pools::delete_pool(&context, &pool.name, false), of);
+        look(pools::start_pool(&context, &pool.name, false), of);
+        look(image::list_images(&context, &pool.name), of);
         for volume in context.host.volumes(&pool.name).unwrap_or_default() {
-            look(image::info(&context, &pool.name, &volume.name), of);
+            look(image::image_info(&context, &pool.name, &volume.name), of);
         }
     }
-    look(inspect::get(&context, HOSTILE), of);
-    look(image::info(&context, HOSTILE, HOSTILE), of);
-    look(image::delete(&context, "foundry-images", HOSTILE), of);
+    look(inspect::get_vm(&context, HOSTILE), of);
+    look(image::image_info(&context, HOSTILE, HOSTILE), of);
+    look(image::delete_image(&context, "foundry-images", HOSTILE), of);
 }
 
 /// Pointers to all texts in a value.
@@ -98,11 +98,11 @@ fn the_tests_list_and_foundrys_are_one() {
         assert_eq!(is_stray(c), is_unseen(c), "U+{:04X}", u32::from(c));
     }
     assert!(HOSTILE.contains(FORGED));
-    let shown = printable(HOSTILE);
+    let shown = escape_unseen(HOSTILE);
     assert_lines(&shown, "the value");
-    assert_eq!(printable(&shown), shown);
+    assert_eq!(escape_unseen(&shown), shown);
     for value in [HOSTILE, HOSTILE_NAME, "web\u{200b}", "\u{1b}"] {
-        let word = shell_word(value);
+        let word = quote_for_shell(value);
         assert_lines(&word, "the word");
         assert!(word.starts_with("$'"), "{word}");
     }
@@ -130,7 +130,7 @@ fn each_field_of_a_record_is_seen_and_stays_in_its_line() {
             look_at_all(&bench, "web", &leaf);
             look(bench.destroy("web", FORCE), &leaf);
             for told in bench.told.warnings() {
-                assert_lines(&printable(&told), &leaf);
+                assert_lines(&escape_unseen(&told), &leaf);
             }
         }
     }
@@ -178,15 +178,15 @@ fn a_command_has_the_uuid_of_a_vm_whose_name_is_not_seen() {
     bench.host.rename("small", name);
     bench.edit_record(name, |record| record["state"] = "creating".into());
     let uuid = bench.host.domain(name).unwrap().unwrap().uuid.to_string();
-    let seen = inspect::get(&bench.context(), name).unwrap();
-    let said = seen.advice.as_ref().map(words::advice).unwrap_or_default();
+    let seen = inspect::get_vm(&bench.context(), name).unwrap();
+    let said = seen.advice.as_ref().map(words::render_advice).unwrap_or_default();
     assert!(said.contains(&format!("foundry destroy {uuid} removes it")), "{said}");
-    let error = disk::resize(&bench.context(), name, "vda", SizeWish::To(Bytes(99 * GIB))).unwrap_err();
+    let error = disk::resize(&bench.context(), name, "vda", SizeRequest::To(Bytes(99 * GIB))).unwrap_err();
     let hint = error.hint_text().unwrap();
     assert!(hint.contains(&format!("foundry destroy {uuid} removes it")), "{hint}");
     assert!(error.message().contains(r"'web\u{202e}'"), "{error}");
     // The UUID is taken for the name.
-    assert_eq!(inspect::get(&bench.context(), &uuid).unwrap().domain.name, name);
+    assert_eq!(inspect::get_vm(&bench.context(), &uuid).unwrap().domain.name, name);
     bench.destroy(&uuid, FORCE).unwrap();
     assert_eq!(bench.host.domain(name).unwrap(), None);
 }
@@ -201,7 +201,7 @@ fn what_a_guest_says_of_its_file_systems_makes_no_line() {
     });
     let answer = json!({"return": [system]}).to_string();
     bench.host.set_guest("web", Guest::new().agent_answer("guest-get-fsinfo", &answer));
-    let error = disk::survey(&bench.context(), "web", "vdb", false)
+    let error = disk::plan_detach(&bench.context(), "web", "vdb", false)
         .and_then(|detachment| disk::detach(&bench.context(), &detachment, Duration::from_secs(1)))
         .unwrap_err();
     assert!(error.message().contains("is mounted in the guest at"), "{error}");
@@ -229,7 +229,7 @@ fn what_cloud_init_in_a_guest_says_makes_no_line() {
     let bench = Bench::new();
     bench.host.set_guest("small", guest);
     let vm = bench.create(&plan(SMALL)).unwrap();
-    let error = wait(&bench.context(), &vm, Goal::CloudInit, Duration::from_secs(60)).unwrap_err();
+    let error = wait_for_vm(&bench.context(), &vm, Goal::CloudInit, Duration::from_secs(60)).unwrap_err();
     assert!(error.to_string().contains("forged"), "{error}");
     assert_error(&error, "cloud-init's errors");
 }
@@ -238,7 +238,7 @@ fn what_cloud_init_in_a_guest_says_makes_no_line() {
 #[test]
 fn lines_of_a_console_are_marked() {
     let lines = ["one".to_owned(), HOSTILE.to_owned()];
-    let error = Error::new(Kind::Vm, "x").outcome(Outcome::excerpt("the console's last lines:", &lines));
+    let error = Error::new(Kind::Vm, "x").outcome(Outcome::from_lines("the console's last lines:", &lines));
     let said = &error.outcome_texts()[0];
     assert_lines(said, "the console");
     assert!(said.lines().skip(1).all(|line| line.starts_with("  | ")), "{said}");

@@ -8,8 +8,10 @@ use crate::support::images::{Image, qcow2};
 use crate::support::manifests::{WEB, plan};
 use foundry::host::memory::{Effect, MemoryHost};
 use foundry::host::{DomainState, Domains, Pools, Volumes};
-use foundry::operations::gc::{Choice, Fate, carry_out, choose, survey};
-use foundry::operations::vm::create::{create, dry_run};
+use foundry::operations::gc::{
+    LeftoverAction, LeftoverName, choose_leftovers, execute_cleanup, find_leftovers,
+};
+use foundry::operations::vm::create::{create_vm, dry_run};
 use foundry::operations::vm::seed;
 use foundry::operations::{Event, Progress, disk};
 use foundry::record::Maker;
@@ -20,7 +22,7 @@ use serde_json::{Value, json};
 struct Heard(Mutex<Vec<String>>);
 
 impl Progress for Heard {
-    fn tell(&self, event: Event) {
+    fn on_event(&self, event: Event) {
         if let Event::Begins(text) | Event::Done(text) = event {
             self.0.lock().unwrap().push(text);
         }
@@ -96,9 +98,9 @@ fn cleaning_up_names_what_goes_and_what_stays() {
     for state in ["creating", "destroying"] {
         let bench = forged(state);
         let context = bench.context();
-        let found = survey(&context, None).unwrap();
-        let web = found.remains.iter().find(|r| r.name == "web").unwrap();
-        assert_eq!(web.fate, Fate::Goes);
+        let found = find_leftovers(&context, None).unwrap();
+        let web = found.found.iter().find(|r| r.name == "web").unwrap();
+        assert_eq!(web.fate, LeftoverAction::Goes);
         assert!(web.volumes.contains(&"foundry-vms/web_boot".to_owned()), "{:?}", web.volumes);
         for (pool, name, _) in OTHERS {
             assert!(!web.volumes.contains(&format!("{pool}/{name}")), "{:?}", web.volumes);
@@ -108,9 +110,9 @@ fn cleaning_up_names_what_goes_and_what_stays() {
                 web.reason
             );
         }
-        let named: [Choice; 0] = [];
-        let chosen = choose(&context, &found, &named).unwrap();
-        carry_out(&context, None, &chosen, |_| {}).unwrap();
+        let named: [LeftoverName; 0] = [];
+        let chosen = choose_leftovers(&context, &found, &named).unwrap();
+        execute_cleanup(&context, None, &chosen, |_| {}).unwrap();
         assert_others_are_there(&bench, state);
         let done = bench.told.done();
         let told = done.iter().find(|line| line.starts_with("VM 'web' removed with ")).unwrap();
@@ -138,7 +140,7 @@ fn a_creation_names_the_remains_that_it_removes() {
     let blueprint = dry_run(&bench.context(), &plan(WEB)).unwrap();
     assert!(blueprint.removes.contains(&boot), "{:?}", blueprint.removes);
     let heard = Arc::new(Heard::default());
-    create(&bench.context().with_progress(heard.clone()), &plan(WEB)).unwrap();
+    create_vm(&bench.context().with_progress(heard.clone()), &plan(WEB)).unwrap();
     let heard = heard.0.lock().unwrap();
     let at = |begin: &str| heard.iter().position(|line| line.starts_with(begin)).unwrap();
     let named = at("Removing what an interrupted creation left: ");
@@ -195,20 +197,20 @@ fn detach_and_eject_delete_the_vms_own_only() {
     });
     let context = bench.context();
     for word in ["web_1_data-vdb", "vdb"] {
-        if let Ok(detachment) = disk::survey(&context, "web", word, false) {
+        if let Ok(detachment) = disk::plan_detach(&context, "web", word, false) {
             assert_eq!(detachment.volume, None, "{word}");
         }
     }
-    if let Ok(Some(ejection)) = seed::survey(&context, "web", true) {
+    if let Ok(Some(ejection)) = seed::plan_eject(&context, "web", true) {
         assert_eq!(ejection.volume, None);
-        seed::eject(&context, &ejection).unwrap();
+        seed::eject_seed(&context, &ejection).unwrap();
     }
     assert_others_are_there(&bench, "detach and eject");
 }
 
 /// What a guest wrote at the beginning of its raw disk, which was kept then.
 fn mark_of_a_guest() -> Vec<u8> {
-    let maker = Maker { started: 1, ..Maker::current() };
+    let maker = Maker { started: 1, ..Maker::this_process() };
     let maker = serde_json::to_string(&maker).unwrap();
     format!("foundry: an image on its way in\n0f9c7a52-3c4e-4b1a-9d7e-5a6b7c8d9e0f\n{maker}\n").into_bytes()
 }
@@ -226,10 +228,10 @@ fn bytes_that_a_guest_wrote_take_no_disk_away() {
         let bench = Bench::on(host_with_neighbours().with_volume(pool, name, &content));
         let context = bench.context();
         let before = bench.host.fingerprint();
-        let found = survey(&context, None).unwrap();
-        let named: [Choice; 0] = [];
-        let chosen = choose(&context, &found, &named).unwrap();
-        carry_out(&context, None, &chosen, |_| {}).unwrap();
+        let found = find_leftovers(&context, None).unwrap();
+        let named: [LeftoverName; 0] = [];
+        let chosen = choose_leftovers(&context, &found, &named).unwrap();
+        execute_cleanup(&context, None, &chosen, |_| {}).unwrap();
         assert_eq!(bench.host.changes_since(&before), NOTHING, "{pool}/{name}");
     }
 }
@@ -250,8 +252,8 @@ fn a_mark_of_another_volume_proves_nothing() {
     bench.host.put_file("/pool/images/new.qcow2", &dead);
     bench.host.put_file("/pool/images/other.raw", &dead);
     bench.host.refresh_pool("foundry-images").unwrap();
-    let found = survey(&bench.context(), None).unwrap();
-    let fate = |name: &str| found.remains.iter().find(|r| r.name == name).map(|r| r.fate);
-    assert_eq!(fate("foundry-images/new.qcow2"), Some(Fate::Goes));
-    assert_eq!(fate("foundry-images/other.raw"), Some(Fate::WhenNamed));
+    let found = find_leftovers(&bench.context(), None).unwrap();
+    let fate = |name: &str| found.found.iter().find(|r| r.name == name).map(|r| r.fate);
+    assert_eq!(fate("foundry-images/new.qcow2"), Some(LeftoverAction::Goes));
+    assert_eq!(fate("foundry-images/other.raw"), Some(LeftoverAction::WhenNamed));
 }

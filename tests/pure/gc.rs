@@ -12,8 +12,11 @@ use crate::support::shown::Shown;
 use foundry::host::memory::{Effect, MemoryHost};
 use foundry::host::{Disks, DomainState, Domains, Volumes};
 use foundry::operations::disk::attach;
-use foundry::operations::gc::{Choice, Fate, Places, Sort, Survey, carry_out, choose, survey};
-use foundry::record::State;
+use foundry::operations::gc::{
+    LeftoverAction, LeftoverKind, LeftoverName, Leftovers, LibvirtPaths, choose_leftovers, execute_cleanup,
+    find_leftovers,
+};
+use foundry::record::RecordState;
 use foundry::units::Bytes;
 use foundry::{Error, Kind};
 
@@ -22,13 +25,13 @@ const NOTHING: [&str; 0] = [];
 /// What the neighbours look like to who cleans up.
 const NEIGHBOURS: [&str; 2] = ["foundry-vms/web_boot.qcow2", "foundry-vms/web_data-vdx"];
 
-fn look(bench: &Bench) -> Survey {
-    survey(&bench.context(), None).unwrap()
+fn look(bench: &Bench) -> Leftovers {
+    find_leftovers(&bench.context(), None).unwrap()
 }
 
 /// Everything that was found but the neighbours: its name, and what becomes of it.
-fn fates(found: &Survey) -> BTreeMap<String, Fate> {
-    let others = found.remains.iter().filter(|r| !NEIGHBOURS.contains(&r.name.as_str()));
+fn fates(found: &Leftovers) -> BTreeMap<String, LeftoverAction> {
+    let others = found.found.iter().filter(|r| !NEIGHBOURS.contains(&r.name.as_str()));
     others.map(|r| (r.name.clone(), r.fate)).collect()
 }
 
@@ -36,12 +39,12 @@ fn run(bench: &Bench, named: &[&str]) -> Result<(), Vec<Error>> {
     run_in(bench, None, named)
 }
 
-fn run_in(bench: &Bench, places: Option<&Places>, named: &[&str]) -> Result<(), Vec<Error>> {
+fn run_in(bench: &Bench, places: Option<&LibvirtPaths>, named: &[&str]) -> Result<(), Vec<Error>> {
     let context = bench.context();
-    let found = survey(&context, places).map_err(|e| vec![e])?;
-    let named: Vec<Choice> = named.iter().map(|name| Choice::from(*name)).collect();
-    let chosen = choose(&context, &found, &named).map_err(|e| vec![e])?;
-    carry_out(&context, places, &chosen, |_| {})
+    let found = find_leftovers(&context, places).map_err(|e| vec![e])?;
+    let named: Vec<LeftoverName> = named.iter().map(|name| LeftoverName::from(*name)).collect();
+    let chosen = choose_leftovers(&context, &found, &named).map_err(|e| vec![e])?;
+    execute_cleanup(&context, places, &chosen, |_| {})
 }
 
 /// The one reason why a name is refused, after which nothing was changed.
@@ -90,8 +93,8 @@ fn edit_mark(host: &MemoryHost, path: &str, edit: impl FnOnce(&mut serde_json::V
 fn images_disks_and_other_peoples_volumes_are_not_garbage() {
     let bench = Bench::with_web();
     let found = look(&bench);
-    let told: Vec<_> = found.remains.iter().map(|r| (r.kind, r.name.as_str(), r.fate)).collect();
-    assert_eq!(told, NEIGHBOURS.map(|name| (Sort::Volume, name, Fate::WhenNamed)));
+    let told: Vec<_> = found.found.iter().map(|r| (r.kind, r.name.as_str(), r.fate)).collect();
+    assert_eq!(told, NEIGHBOURS.map(|name| (LeftoverKind::Volume, name, LeftoverAction::WhenNamed)));
     run(&bench, &[]).unwrap();
     assert_eq!(bench.host.changes_since(bench.start.as_ref().unwrap()), NOTHING);
 }
@@ -102,11 +105,11 @@ fn a_creation_broken_off_at_any_call_is_removed() {
     let removed = Cell::new(0);
     let judge = |bench: &mut Bench, _: Result<_, Error>, effect: Effect, label: &str| {
         let state = bench.host.domain("web").unwrap().map(|_| bench.record("web").state);
-        if !effect.breaks() || state == Some(State::Created) {
+        if !effect.breaks() || state == Some(RecordState::Created) {
             return;
         }
         bury_all(bench);
-        let expected: Vec<_> = state.map(|_| ("web".to_owned(), Fate::Goes)).into_iter().collect();
+        let expected: Vec<_> = state.map(|_| ("web".to_owned(), LeftoverAction::Goes)).into_iter().collect();
         removed.set(removed.get() + expected.len());
         assert_eq!(fates(&look(bench)), expected.into_iter().collect(), "{label}");
         run(bench, &[]).unwrap_or_else(|e| panic!("{label}: {e:?}"));
@@ -121,8 +124,11 @@ fn a_destruction_broken_off_at_any_call_is_finished() {
     let clean = Bench::new().host.fingerprint();
     let finished = Cell::new(0);
     let judge = |bench: &mut Bench, _: Result<_, Error>, effect: Effect, label: &str| {
-        let half =
-            bench.host.domain("web").unwrap().is_some_and(|_| bench.record("web").state == State::Destroying);
+        let half = bench
+            .host
+            .domain("web")
+            .unwrap()
+            .is_some_and(|_| bench.record("web").state == RecordState::Destroying);
         if !effect.breaks() || !half {
             return;
         }
@@ -177,7 +183,7 @@ fn an_import_broken_off_at_any_call_is_removed() {
         let found = fates(&look(bench));
         let name = "foundry-images/new.qcow2";
         match found.get(name) {
-            Some(Fate::WhenNamed) => run(bench, &[name]),
+            Some(LeftoverAction::WhenNamed) => run(bench, &[name]),
             _ => run(bench, &[]),
         }
         .unwrap_or_else(|e| panic!("{label}: {e:?}"));
@@ -230,7 +236,7 @@ fn torso(bench: &Bench) {
 fn whoever_cleans_up_can_be_broken_off_at_any_call_too() {
     let clean = Bench::new().host.fingerprint();
     let all = ["foundry-images/gone.qcow2.origin.json", "foundry-images/new.qcow2", "web"];
-    assert_eq!(fates(&look(&littered())), all.map(|name| (name.to_owned(), Fate::Goes)).into());
+    assert_eq!(fates(&look(&littered())), all.map(|name| (name.to_owned(), LeftoverAction::Goes)).into());
     let judge = |bench: &mut Bench, _: Result<_, Vec<Error>>, _: Effect, label: &str| {
         bury_all(bench);
         run(bench, &[]).unwrap_or_else(|e| panic!("{label}: {e:?}"));
@@ -261,8 +267,8 @@ fn what_somebody_works_on_stays() {
         let before = bench.host.fingerprint();
         let found = look(&bench);
         let names = ["foundry-images/new.qcow2", "web"];
-        assert_eq!(fates(&found), names.map(|name| (name.to_owned(), Fate::Stays)).into());
-        for remains in found.remains.iter().filter(|r| names.contains(&r.name.as_str())) {
+        assert_eq!(fates(&found), names.map(|name| (name.to_owned(), LeftoverAction::Stays)).into());
+        for remains in found.found.iter().filter(|r| names.contains(&r.name.as_str())) {
             assert!(remains.reason.starts_with(told), "{remains:?}");
         }
         run(&bench, &[]).unwrap();
@@ -294,8 +300,8 @@ fn a_half_vm_that_runs_goes_only_when_it_is_named() {
         bury_all(&bench);
         let before = bench.host.fingerprint();
         let found = look(&bench);
-        assert_eq!(fates(&found), [("web".to_owned(), Fate::WhenNamed)].into());
-        let web = found.remains.iter().find(|r| r.name == "web").unwrap();
+        assert_eq!(fates(&found), [("web".to_owned(), LeftoverAction::WhenNamed)].into());
+        let web = found.found.iter().find(|r| r.name == "web").unwrap();
         assert_eq!(web.reason, format!("its {what} was interrupted, and it runs"));
         run(&bench, &[]).unwrap();
         assert_eq!(bench.host.changes_since(&before), NOTHING);
@@ -308,11 +314,11 @@ fn a_half_vm_that_runs_goes_only_when_it_is_named() {
 fn a_half_vm_that_was_started_since_stays() {
     let bench = littered();
     let context = bench.context();
-    let found = survey(&context, None).unwrap();
-    let chosen = choose(&context, &found, &["web".into()]).unwrap();
+    let found = find_leftovers(&context, None).unwrap();
+    let chosen = choose_leftovers(&context, &found, &["web".into()]).unwrap();
     bench.host.set_state("web", DomainState::Running);
     let before = bench.host.fingerprint();
-    let errors = carry_out(&context, None, &chosen, |_| {}).unwrap_err();
+    let errors = execute_cleanup(&context, None, &chosen, |_| {}).unwrap_err();
     assert!(whole(&errors[0]).contains("it runs now"), "{errors:?}");
     assert_eq!(bench.host.changes_since(&before), NOTHING);
 }
@@ -357,7 +363,7 @@ fn a_pool_that_a_record_names_is_one_of_foundrys() {
     let bench = Bench::on(host_with_neighbours().with_image("ssd", "spare", "qcow2", GIB));
     assert_eq!(fates(&look(&bench)), [].into());
     bench.create(&plan_with(WEB, &[("memoryGiB: 4", "memoryGiB: 4\n  storagePool: ssd")])).unwrap();
-    assert_eq!(fates(&look(&bench)), [("ssd/spare".to_owned(), Fate::WhenNamed)].into());
+    assert_eq!(fates(&look(&bench)), [("ssd/spare".to_owned(), LeftoverAction::WhenNamed)].into());
 }
 
 /// A VM that was made of it while the user thought about it.
@@ -381,11 +387,11 @@ fn a_volume_that_is_used_since_it_was_looked_at_stays() {
     for (why, change) in changes {
         let bench = Bench::new();
         let context = bench.context();
-        let found = survey(&context, None).unwrap();
-        let chosen = choose(&context, &found, &[orphan.into()]).unwrap();
+        let found = find_leftovers(&context, None).unwrap();
+        let chosen = choose_leftovers(&context, &found, &[orphan.into()]).unwrap();
         change(&bench.host);
         let before = bench.host.fingerprint();
-        let errors = carry_out(&context, None, &chosen, |_| {}).unwrap_err();
+        let errors = execute_cleanup(&context, None, &chosen, |_| {}).unwrap_err();
         assert!(whole(&errors[0]).contains(why), "{why}: {errors:?}");
         assert_eq!(errors[0].kind(), Kind::Storage);
         assert_eq!(bench.host.changes_since(&before), NOTHING);
@@ -397,12 +403,12 @@ fn a_volume_that_is_used_since_it_was_looked_at_stays() {
 fn a_half_vm_that_was_replaced_since_stays() {
     let bench = littered();
     let context = bench.context();
-    let found = survey(&context, None).unwrap();
-    let chosen = choose(&context, &found, &["web".into()]).unwrap();
+    let found = find_leftovers(&context, None).unwrap();
+    let chosen = choose_leftovers(&context, &found, &["web".into()]).unwrap();
     bench.destroy("web", GENTLE).unwrap();
     bench.create(&plan(WEB)).unwrap();
     let before = bench.host.fingerprint();
-    carry_out(&context, None, &chosen, |_| {}).unwrap();
+    execute_cleanup(&context, None, &chosen, |_| {}).unwrap();
     assert_eq!(bench.host.changes_since(&before), NOTHING);
     assert!(bench.told.done().contains(&"VM 'web' was taken away by somebody else meanwhile".to_owned()));
 }
@@ -414,7 +420,7 @@ fn a_disk_that_was_unplugged_stays_with_a_word() {
     let uuid = bench.host.uuid_of("web").unwrap();
     bench.host.detach_disk(uuid, "vdb", foundry::host::Affect::Both).unwrap();
     let found = look(&bench);
-    assert_eq!(fates(&found), [("web/vdb".to_owned(), Fate::Stays)].into());
+    assert_eq!(fates(&found), [("web/vdb".to_owned(), LeftoverAction::Stays)].into());
     let why = refused(&bench, &["web/vdb"]);
     assert!(why.contains("hint: foundry disk detach web vdb removes it"), "{why}");
     assert!(refused(&bench, &["foundry-vms/web_data-vdb"]).contains("the record of VM 'web' names it"));
@@ -424,7 +430,7 @@ fn a_disk_that_was_unplugged_stays_with_a_word() {
 #[test]
 fn efi_variables_of_domains_that_are_gone_go_when_named() {
     let folder = tempfile::tempdir().unwrap();
-    let places = Places {
+    let places = LibvirtPaths {
         nvram: folder.path().join("nvram"),
         definitions: folder.path().join("qemu"),
         saved: folder.path().join("save"),
@@ -441,11 +447,11 @@ fn efi_variables_of_domains_that_are_gone_go_when_named() {
         .replace("</os>", &format!("<nvram>{}</nvram></os>", file("odd_VARS.fd").display()));
     std::fs::write(places.definitions.join("defined.xml"), foreign("defined", "/x")).unwrap();
     let bench = Bench::on(host_with_neighbours().with_foreign_domain(&odd).local());
-    let found = survey(&bench.context(), Some(&places)).unwrap();
+    let found = find_leftovers(&bench.context(), Some(&places)).unwrap();
     let nvram: Vec<_> =
-        found.remains.iter().filter(|r| r.kind == Sort::Nvram).map(|r| (&r.name, r.fate)).collect();
+        found.found.iter().filter(|r| r.kind == LeftoverKind::Nvram).map(|r| (&r.name, r.fate)).collect();
     let gone = file("gone_VARS.fd").display().to_string();
-    assert_eq!(nvram, [(&gone, Fate::WhenNamed)]);
+    assert_eq!(nvram, [(&gone, LeftoverAction::WhenNamed)]);
     run_in(&bench, Some(&places), &[]).unwrap();
     assert!(file("gone_VARS.fd").exists());
     for name in
@@ -465,7 +471,7 @@ fn efi_variables_of_domains_that_are_gone_go_when_named() {
 #[test]
 fn where_definitions_cannot_be_read_nothing_is_said_of_efi_variables() {
     let folder = tempfile::tempdir().unwrap();
-    let places = Places {
+    let places = LibvirtPaths {
         nvram: folder.path().join("nvram"),
         definitions: folder.path().into(),
         saved: folder.path().join("save"),
@@ -474,8 +480,8 @@ fn where_definitions_cannot_be_read_nothing_is_said_of_efi_variables() {
     std::fs::write(places.nvram.join("gone_VARS.fd"), "x").unwrap();
     std::fs::write(folder.path().join("broken.xml"), "<domain").unwrap();
     let bench = Bench::on(host_with_neighbours().local());
-    let found = survey(&bench.context(), Some(&places)).unwrap();
-    assert!(found.remains.iter().all(|r| r.kind != Sort::Nvram));
+    let found = find_leftovers(&bench.context(), Some(&places)).unwrap();
+    assert!(found.found.iter().all(|r| r.kind != LeftoverKind::Nvram));
     assert!(found.unseen[0].contains("broken.xml is no definition of a domain"), "{:?}", found.unseen);
 }
 
@@ -483,7 +489,7 @@ fn where_definitions_cannot_be_read_nothing_is_said_of_efi_variables() {
 #[test]
 fn efi_variables_that_were_replaced_since_stay() {
     let folder = tempfile::tempdir().unwrap();
-    let places = Places {
+    let places = LibvirtPaths {
         nvram: folder.path().into(),
         definitions: folder.path().join("none"),
         saved: folder.path().join("save"),
@@ -505,11 +511,11 @@ fn efi_variables_that_were_replaced_since_stay() {
         std::fs::write(&target, "y").unwrap();
         let bench = Bench::on(host_with_neighbours().local());
         let context = bench.context();
-        let found = survey(&context, Some(&places)).unwrap();
+        let found = find_leftovers(&context, Some(&places)).unwrap();
         let name = file.display().to_string();
-        let chosen = choose(&context, &found, &[name.as_str().into()]).unwrap();
+        let chosen = choose_leftovers(&context, &found, &[name.as_str().into()]).unwrap();
         change(&file, &target);
-        carry_out(&context, Some(&places), &chosen, |_| {}).unwrap_err();
+        execute_cleanup(&context, Some(&places), &chosen, |_| {}).unwrap_err();
         assert!(std::fs::symlink_metadata(&file).is_ok());
     }
 }

@@ -7,8 +7,8 @@ use crate::support::manifests::{WEB, plan_with};
 use foundry::Kind;
 use foundry::host::memory::Effect;
 use foundry::host::{Pools, Transfers, Volume, Volumes};
-use foundry::operations::image::{self, Age, Dispensable, Wholeness};
-use foundry::origin::Origin;
+use foundry::operations::image::{self, Age, ImageState, UnusedImage};
+use foundry::origin::ImageOrigin;
 use foundry::transfer::{Client, Expected, HttpSettings};
 
 const POOL: &str = "foundry-images";
@@ -31,14 +31,14 @@ fn an_origin_is_noted_shown_and_deleted_with_its_image() {
     let bench = Bench::new();
     pulled(&bench, "x.qcow2");
     assert_eq!(volumes(&bench), ["x.qcow2", "x.qcow2.origin.json"]);
-    let listed = image::list(&bench.context(), POOL).unwrap();
+    let listed = image::list_images(&bench.context(), POOL).unwrap();
     assert!(listed.iter().all(|image| !image.name.contains("origin")), "{listed:?}");
-    assert_eq!(image::info(&bench.context(), POOL, "x.qcow2").unwrap().origin, Some(origin(URL)));
-    assert_eq!(image::info(&bench.context(), POOL, "debian-12").unwrap().origin, None);
+    assert_eq!(image::image_info(&bench.context(), POOL, "x.qcow2").unwrap().origin, Some(origin(URL)));
+    assert_eq!(image::image_info(&bench.context(), POOL, "debian-12").unwrap().origin, None);
 
-    let error = image::delete(&bench.context(), POOL, "x.qcow2.origin.json").unwrap_err();
+    let error = image::delete_image(&bench.context(), POOL, "x.qcow2.origin.json").unwrap_err();
     assert!(whole(&error).contains("foundry image delete x.qcow2"), "{}", whole(&error));
-    image::delete(&bench.context(), POOL, "x.qcow2").unwrap();
+    image::delete_image(&bench.context(), POOL, "x.qcow2").unwrap();
     assert_eq!(volumes(&bench), [""; 0]);
 }
 
@@ -51,12 +51,12 @@ fn a_note_without_its_image_goes_by_its_own_name() {
         bench
     };
     let bench = orphan();
-    image::delete(&bench.context(), POOL, "x.qcow2.origin.json").unwrap();
+    image::delete_image(&bench.context(), POOL, "x.qcow2.origin.json").unwrap();
     assert_eq!(volumes(&bench), [""; 0]);
-    let error = image::delete(&bench.context(), POOL, "x.qcow2.origin.json").unwrap_err();
+    let error = image::delete_image(&bench.context(), POOL, "x.qcow2.origin.json").unwrap_err();
     assert!(error.message().contains("there is no image 'x.qcow2.origin.json'"), "{error}");
     let bench = orphan();
-    image::delete_used(&bench.context(), POOL, "x.qcow2.origin.json").unwrap();
+    image::delete_image_in_use(&bench.context(), POOL, "x.qcow2.origin.json").unwrap();
     assert_eq!(volumes(&bench), [""; 0]);
 }
 
@@ -66,7 +66,7 @@ fn nothing_is_asked_between_the_look_and_the_deletion() {
     let bench = Bench::new();
     pulled(&bench, "x.qcow2");
     bench.host.forget_calls();
-    image::delete(&bench.context(), POOL, "x.qcow2").unwrap();
+    image::delete_image(&bench.context(), POOL, "x.qcow2").unwrap();
     let calls = bench.host.calls();
     let deleted = calls.iter().position(|call| call.starts_with("delete_volume")).unwrap();
     assert!(calls[deleted - 1].starts_with("volumes "), "{calls:#?}");
@@ -78,16 +78,16 @@ fn an_image_that_cannot_be_read_is_neither_whole_nor_dispensable() {
     let bench = Bench::new();
     Image::unknown(&*raw()).import(&bench, "x.raw").unwrap();
     let image = bench.host.volume(POOL, "x.raw").unwrap().unwrap();
-    assert_eq!(image::wholeness(&bench.context(), &image).unwrap(), Wholeness::Whole);
+    assert_eq!(image::image_state(&bench.context(), &image).unwrap(), ImageState::Complete);
     bench.host.fail_calls_named("download");
-    assert_eq!(image::wholeness(&bench.context(), &image).unwrap(), Wholeness::Unknown);
-    let all = image::dispensable(&bench.context(), POOL, true).unwrap();
+    assert_eq!(image::image_state(&bench.context(), &image).unwrap(), ImageState::Unknown);
+    let all = image::find_unused(&bench.context(), POOL, true).unwrap();
     assert!(!names(&all).contains(&"x.raw"), "{all:?}");
     let before = bench.host.fingerprint();
-    let error = image::delete(&bench.context(), POOL, "x.raw").unwrap_err();
+    let error = image::delete_image(&bench.context(), POOL, "x.raw").unwrap_err();
     assert_eq!(error.message(), "image 'x.raw' may not be whole");
     assert_eq!(bench.host.changes_since(&before), [""; 0]);
-    image::delete_used(&bench.context(), POOL, "x.raw").unwrap();
+    image::delete_image_in_use(&bench.context(), POOL, "x.raw").unwrap();
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn what_is_no_note_is_left_alone() {
     assert_eq!(bench.host.changes_since(&before), [""; 0]);
     // An image without an origin needs no note, and no note of it is believed.
     Image::unknown(&*raw()).import(&bench, "x.raw").unwrap();
-    assert_eq!(image::origin(&bench.context(), POOL, "x.raw").unwrap(), None);
+    assert_eq!(image::image_origin(&bench.context(), POOL, "x.raw").unwrap(), None);
 }
 
 #[test]
@@ -121,11 +121,11 @@ fn a_note_that_was_left_is_replaced() {
     bench.host.delete_volume(POOL, "x.qcow2").unwrap();
     let bytes = qcow2();
     Image::unknown(&*bytes).origin("https://example.com/other").import(&bench, "x.qcow2").unwrap();
-    let found = image::origin(&bench.context(), POOL, "x.qcow2").unwrap().unwrap();
+    let found = image::image_origin(&bench.context(), POOL, "x.qcow2").unwrap().unwrap();
     assert_eq!(found.source, "https://example.com/other");
 }
 
-fn names(found: &[Dispensable]) -> Vec<&str> {
+fn names(found: &[UnusedImage]) -> Vec<&str> {
     found.iter().map(|d| d.image.name.as_str()).collect()
 }
 
@@ -140,8 +140,8 @@ fn only_what_nobody_uses_and_what_can_be_had_again_is_dispensable() {
     bench.host.create_volume(POOL, "<volume><name>x-torso.raw</name><capacity>65536</capacity><target><format type='raw'/></target></volume>").unwrap();
     bench.create(&plan_with(WEB, &[("image: debian-12", "image: x-used.qcow2")])).unwrap();
     let context = bench.context();
-    assert_eq!(names(&image::dispensable(&context, POOL, false).unwrap()), ["x-free.qcow2"]);
-    let all = image::dispensable(&context, POOL, true).unwrap();
+    assert_eq!(names(&image::find_unused(&context, POOL, false).unwrap()), ["x-free.qcow2"]);
+    let all = image::find_unused(&context, POOL, true).unwrap();
     assert!(names(&all).contains(&"x-own.raw") && !names(&all).contains(&"x-used.qcow2"), "{all:?}");
     assert!(!names(&all).contains(&"x-torso.raw"), "{all:?}");
 }
@@ -151,10 +151,11 @@ fn only_what_nobody_uses_and_what_can_be_had_again_is_dispensable() {
 fn what_is_used_by_now_is_not_pruned() {
     let bench = Bench::new();
     pulled(&bench, "x.qcow2");
-    let found = image::dispensable(&bench.context(), POOL, false).unwrap();
+    let found = image::find_unused(&bench.context(), POOL, false).unwrap();
     bench.create(&plan_with(WEB, &[("image: debian-12", "image: x.qcow2")])).unwrap();
     let mut gone = Vec::new();
-    let error = image::prune(&bench.context(), &found, |image| gone.push(image.name.clone())).unwrap_err();
+    let error =
+        image::prune_images(&bench.context(), &found, |image| gone.push(image.name.clone())).unwrap_err();
     assert!(error.message().contains("in use by VM 'web'"), "{error}");
     assert_eq!((gone.len(), volumes(&bench).len()), (0, 2));
 }
@@ -164,10 +165,10 @@ fn an_image_is_exported_as_it_lies_there() {
     let bench = Bench::new();
     pulled(&bench, "x.qcow2");
     let mut out = Vec::new();
-    assert_eq!(image::export(&bench.context(), POOL, "x.qcow2", &mut out).unwrap(), 200_000);
+    assert_eq!(image::export_image(&bench.context(), POOL, "x.qcow2", &mut out).unwrap(), 200_000);
     assert!(out == qcow2());
     bench.host.create_volume(POOL, "<volume><name>x-torso.raw</name><capacity>65536</capacity><target><format type='raw'/></target></volume>").unwrap();
-    let error = image::export(&bench.context(), POOL, "x-torso.raw", &mut Vec::new()).unwrap_err();
+    let error = image::export_image(&bench.context(), POOL, "x-torso.raw", &mut Vec::new()).unwrap_err();
     assert!(error.message().contains("is not whole"), "{error}");
 }
 
@@ -213,7 +214,7 @@ fn a_lost_connection_is_not_an_unknown_origin() {
     let bench = Bench::new();
     pulled(&bench, "x.qcow2");
     bench.host.fail_calls_named_with("download", Effect::BrokenBefore);
-    let lost = image::origin(&bench.context(), POOL, "x.qcow2").unwrap_err();
+    let lost = image::image_origin(&bench.context(), POOL, "x.qcow2").unwrap_err();
     assert_eq!(lost.kind(), Kind::Connection);
 }
 
@@ -258,7 +259,7 @@ fn a_note_on_another_image_of_that_name_is_not_believed() {
     let mut other_head = other.clone();
     other_head[200] = 2;
     Image::unknown(&*other_head).import(&bench, "x.qcow2").unwrap();
-    assert_eq!(image::origin(&bench.context(), POOL, "x.qcow2").unwrap(), None);
+    assert_eq!(image::image_origin(&bench.context(), POOL, "x.qcow2").unwrap(), None);
 }
 
 #[test]
@@ -286,13 +287,13 @@ fn a_note_makes_nobody_ask_another_host_for_a_list() {
     let image = server.url("/x.qcow2");
     let bench = Bench::new();
     let ages = |list: &str, lists: &[Expected]| {
-        let noted = Origin { verified_by: Some(list.into()), ..origin(&image) };
+        let noted = ImageOrigin { verified_by: Some(list.into()), ..origin(&image) };
         let bytes = qcow2();
         let import = Image { origin: Some(noted), ..Image::unknown(&*bytes) };
         import.import(&bench, "x.qcow2").unwrap();
-        let all = image::outdated(&bench.context(), POOL, &Client::new(HttpSettings::default()), lists);
+        let all = image::find_outdated(&bench.context(), POOL, &Client::new(HttpSettings::default()), lists);
         let found = all.unwrap().into_iter().find(|found| found.image.name == "x.qcow2").unwrap();
-        image::delete(&bench.context(), POOL, "x.qcow2").unwrap();
+        image::delete_image(&bench.context(), POOL, "x.qcow2").unwrap();
         let Age::Unknown(why) = found.age else { panic!("{:?}", found.age) };
         (why, server.requests().len())
     };

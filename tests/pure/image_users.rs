@@ -11,7 +11,7 @@ use foundry::{Error, Kind};
 const NOTHING: [&str; 0] = [];
 
 fn delete(bench: &Bench, name: &str) -> Result<(), Error> {
-    image::delete(&bench.context(), "foundry-images", name)
+    image::delete_image(&bench.context(), "foundry-images", name)
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn an_overlay_in_another_pool_holds_its_image() {
     assert_in_use(&Bench::on(overlays()), "volume ssd/middle, volume hdd/top");
     let bench = Bench::on(overlays().with_foreign_domain(&foreign("box", "/pool/hdd/top")));
     assert_in_use(&bench, "VM 'box'");
-    let info = image::info(&bench.context(), "foundry-images", "debian-12").unwrap();
+    let info = image::image_info(&bench.context(), "foundry-images", "debian-12").unwrap();
     assert_eq!(
         (info.vms, info.overlays),
         (vec!["box".to_owned()], vec!["ssd/middle".to_owned(), "hdd/top".to_owned()])
@@ -186,7 +186,7 @@ fn an_image_that_a_program_holds_goes_by_force_only() {
     let held = std::fs::File::create(at("held")).unwrap();
     std::fs::write(at("free"), "x").unwrap();
     let dispensable = || -> Vec<String> {
-        let found = image::dispensable(&bench.context(), "foundry-images", true).unwrap();
+        let found = image::find_unused(&bench.context(), "foundry-images", true).unwrap();
         found.into_iter().map(|d| d.image.name).collect()
     };
     assert_eq!(dispensable(), ["free", "held"]);
@@ -197,7 +197,7 @@ fn an_image_that_a_program_holds_goes_by_force_only() {
     assert!(whole(&error).contains("a program has it open and locked"), "{}", whole(&error));
     assert!(whole(&error).contains("foundry image delete held --pool foundry-images --force"));
     assert_eq!(bench.host.changes_since(&before), NOTHING);
-    image::delete_used(&bench.context(), "foundry-images", "held").unwrap();
+    image::delete_image_in_use(&bench.context(), "foundry-images", "held").unwrap();
 }
 
 /// A disk that is in no pool is read, where it can be.

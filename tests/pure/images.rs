@@ -105,7 +105,8 @@ fn what_stands_in_the_way_is_found_before_anything_is_sent() {
     assert!(error.message().starts_with("pool 'foundry-images' has"), "{error}");
     let mut source = Image::dense(big.as_slice(), 1);
     let error =
-        image::import(&bench.context(), "foundry-image", &"x.raw".parse().unwrap(), &mut source).unwrap_err();
+        image::import_image(&bench.context(), "foundry-image", &"x.raw".parse().unwrap(), &mut source)
+            .unwrap_err();
     assert_eq!(error.message(), "there is no pool 'foundry-image'");
     assert!(error.hint_text().unwrap().starts_with("did you mean 'foundry-images'?"), "{}", whole(&error));
     assert_eq!(bench.host.changes_since(&before), NOTHING);
@@ -250,9 +251,9 @@ fn killed(import: impl Fn(&[u8], &Bench, &str) -> Result<Volume, Error>) {
                     "image 'foundry-images:{name}' cannot be used: an import of it was interrupted, or still goes on\n    foundry image delete {name} --pool foundry-images --force removes it"
                 );
                 assert!(error.text().contains(&told), "call {n}: {error}");
-                let error = image::delete(&bench.context(), "foundry-images", name).unwrap_err();
+                let error = image::delete_image(&bench.context(), "foundry-images", name).unwrap_err();
                 assert!(error.hint_text().unwrap().contains("--force"), "call {n}: {}", whole(&error));
-                image::delete_used(&bench.context(), "foundry-images", name).unwrap();
+                image::delete_image_in_use(&bench.context(), "foundry-images", name).unwrap();
                 import(&bytes, &bench, name).unwrap();
             }
             bench.create(&wanted).unwrap();
@@ -295,8 +296,8 @@ fn a_file_that_cannot_be_read_changes_nothing() {
 fn the_image_pool_is_made_by_an_import_and_by_no_look() {
     let bench = Bench::on(MemoryHost::new());
     let before = bench.host.fingerprint();
-    assert_eq!(image::list(&bench.context(), "foundry-images").unwrap(), []);
-    assert_eq!(image::list(&bench.context(), "ssd").unwrap_err().kind(), Kind::Storage);
+    assert_eq!(image::list_images(&bench.context(), "foundry-images").unwrap(), []);
+    assert_eq!(image::list_images(&bench.context(), "ssd").unwrap_err().kind(), Kind::Storage);
     assert_eq!(bench.host.changes_since(&before), NOTHING);
     import(&bench, "x.raw", &raw()).unwrap();
     let pool = bench.host.pool("foundry-images").unwrap().unwrap();
@@ -305,7 +306,7 @@ fn the_image_pool_is_made_by_an_import_and_by_no_look() {
         (true, true, Some("/var/lib/libvirt/images/foundry/images"))
     );
     bench.host.stop_pool("foundry-images").unwrap();
-    let error = image::list(&bench.context(), "foundry-images").unwrap_err();
+    let error = image::list_images(&bench.context(), "foundry-images").unwrap_err();
     assert_eq!(error.message(), "pool 'foundry-images' is not started");
     import(&bench, "y.raw", &raw()).unwrap();
 }
@@ -313,7 +314,7 @@ fn the_image_pool_is_made_by_an_import_and_by_no_look() {
 #[test]
 fn images_are_listed_by_name() {
     let bench = Bench::new();
-    let listed = image::list(&bench.context(), "foundry-images").unwrap();
+    let listed = image::list_images(&bench.context(), "foundry-images").unwrap();
     let names: Vec<(&str, &str)> = listed.iter().map(|v| (v.name.as_str(), v.format.as_str())).collect();
     assert_eq!(names, [("debian-12", "qcow2"), ("web_boot", "qcow2")]);
 }
@@ -323,7 +324,7 @@ fn images_are_listed_by_name() {
 fn a_name_without_its_extension_means_the_only_image() {
     let bench = Bench::new();
     import(&bench, "short.qcow2", &qcow2()).unwrap();
-    let meant = |name: &str| image::meant(&bench.context(), "foundry-images", name);
+    let meant = |name: &str| image::resolve_name(&bench.context(), "foundry-images", name);
     for (name, image) in [
         ("short", "short.qcow2"),
         ("short.qcow2", "short.qcow2"),
@@ -339,7 +340,7 @@ fn a_name_without_its_extension_means_the_only_image() {
     assert_eq!(boot.image.as_deref(), Some("short.qcow2"), "what is recorded is the name that it has");
     let lies_on = record.volumes.iter().find_map(|volume| volume.backing.clone());
     assert_eq!(lies_on.as_deref(), Some("/pool/images/short.qcow2"));
-    let error = image::delete(&bench.context(), "foundry-images", "short.qcow2").unwrap_err();
+    let error = image::delete_image(&bench.context(), "foundry-images", "short.qcow2").unwrap_err();
     assert_eq!(error.message(), "image 'short.qcow2' is in use by VM 'web'");
     let hint = error.hint_text().unwrap();
     assert!(hint.contains("that VM needs it") && !hint.contains("destroy"), "{hint}");
@@ -367,7 +368,7 @@ fn what_the_catalogue_has_is_pulled_and_anything_else_imported() {
         let told = whole(&bench.create(&wanted).unwrap_err());
         assert!(told.contains(way), "{told}");
     }
-    let told = whole(&image::info(&bench.context(), "foundry-images", "ubuntu-24.04").unwrap_err());
+    let told = whole(&image::image_info(&bench.context(), "foundry-images", "ubuntu-24.04").unwrap_err());
     assert!(told.contains("foundry image pull ubuntu-24.04"), "{told}");
     let own = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(own.path(), "images:\n  golden:\n    url: https://images.example.com/golden.qcow2\n")

@@ -9,21 +9,21 @@ use foundry::host::memory::{Effect, Guest};
 use foundry::host::{AddressSource, DomainState, Domains, GuestAddress, Transfers, View, Volumes, Why};
 use foundry::manifest::{self, Phase, Status};
 use foundry::operations::Settings;
-use foundry::operations::vm::inspect::{Seen, add_secrets, get, list};
+use foundry::operations::vm::inspect::{VmView, add_secrets, get_vm, list_vms};
 use foundry::plan::VmPlan;
 use foundry::record::METADATA_NAMESPACE;
 use foundry::words;
 use foundry::{Kind, cloud_init, yaml};
 
-fn status(seen: &Seen) -> &Status {
+fn status(seen: &VmView) -> &Status {
     seen.vm.status.as_ref().unwrap()
 }
 
-fn see(bench: &Bench, name: &str) -> Seen {
-    get(&bench.context(), name).unwrap()
+fn see(bench: &Bench, name: &str) -> VmView {
+    get_vm(&bench.context(), name).unwrap()
 }
 
-fn addresses(seen: &Seen) -> Vec<(&str, &str)> {
+fn addresses(seen: &VmView) -> Vec<(&str, &str)> {
     status(seen).addresses.iter().map(|a| (a.address.as_str(), a.source.as_str())).collect()
 }
 
@@ -32,7 +32,7 @@ fn address(ip: &str) -> GuestAddress {
 }
 
 fn names(bench: &Bench, all: bool) -> Vec<String> {
-    list(&bench.context(), all).unwrap().into_iter().map(|s| s.domain.name).collect()
+    list_vms(&bench.context(), all).unwrap().into_iter().map(|s| s.domain.name).collect()
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn a_list_is_of_the_running_ones_and_all_on_demand() {
 #[test]
 fn looking_changes_nothing() {
     let bench = Bench::with_web();
-    list(&bench.context(), true).unwrap();
+    list_vms(&bench.context(), true).unwrap();
     add_secrets(&bench.context(), &mut see(&bench, "web")).unwrap();
     assert_eq!(bench.host.changes_since(bench.start.as_ref().unwrap()), [] as [String; 0]);
 }
@@ -114,7 +114,7 @@ fn what_a_vm_has_is_told_beside_what_was_asked_for() {
     let changed = xml.replace(">4194304</memory>", ">1572864</memory>").replace(">2</vcpu>", ">1</vcpu>");
     bench.host.define_domain(&changed).unwrap();
     assert_eq!(told(&bench), ["2", "1", "4", "1.5"]);
-    let listed = list(&bench.context(), true).unwrap();
+    let listed = list_vms(&bench.context(), true).unwrap();
     let web = listed.iter().find(|seen| seen.domain.name == "web").unwrap();
     assert_eq!(status(web).vcpus, 1);
 }
@@ -189,7 +189,7 @@ fn a_creation_that_was_interrupted_or_goes_on_is_seen_as_such() {
     bench.edit_record("web", |record| record["maker"]["host"] = "elsewhere".into());
     assert_eq!(at(&bench).1, "VMCreatingElsewhere");
     bench.edit_record("web", |record| {
-        record["maker"] = serde_json::to_value(foundry::record::Maker::current()).unwrap()
+        record["maker"] = serde_json::to_value(foundry::record::Maker::this_process()).unwrap()
     });
     bench.next_run("web");
     let (phase, reason, message) = at(&bench);
@@ -207,7 +207,7 @@ fn a_creation_that_was_interrupted_or_goes_on_is_seen_as_such() {
 fn addresses_come_from_the_manifest_then_lease_agent_arp() {
     let bench = Bench::with_web();
     bench.host.set_guest("web", Guest::new().address(AddressSource::Agent, 0, address("10.0.0.77")));
-    assert_eq!(addresses(&list(&bench.context(), false).unwrap()[0]), [("10.0.0.1", "manifest")]);
+    assert_eq!(addresses(&list_vms(&bench.context(), false).unwrap()[0]), [("10.0.0.1", "manifest")]);
     assert_eq!(addresses(&see(&bench, "web")), [("10.0.0.1", "manifest"), ("10.0.0.77", "agent")]);
 
     bench.create(&plan(SMALL)).unwrap();
@@ -228,7 +228,7 @@ fn addresses_come_from_the_manifest_then_lease_agent_arp() {
 fn get_finds_the_manifests_spelling_and_tells_the_nearest() {
     let bench = Bench::with_web();
     assert_eq!(see(&bench, "Web ").domain.name, "web");
-    let error = get(&bench.context(), "webb").unwrap_err();
+    let error = get_vm(&bench.context(), "webb").unwrap_err();
     assert_eq!((error.kind(), error.message()), (Kind::Vm, "there is no VM 'webb'"));
     assert_eq!(error.hint_text().as_deref(), Some("did you mean 'web'?"));
 }
@@ -250,10 +250,10 @@ fn what_get_prints_can_be_created_again() {
         assert_eq!(shown.contains("secretsLeftOut"), vm.name.as_str() == "web");
         add_secrets(&bench.context(), &mut seen).unwrap();
         let text = yaml::write(&seen.vm).unwrap();
-        let again = &manifest::load(&text, "get.yaml").unwrap()[0];
+        let again = &manifest::load_text(&text, "get.yaml").unwrap()[0];
         let again = VmPlan::from_manifest(again, &Settings::default().defaults(None)).unwrap();
         let documents =
-            |plan: &VmPlan| plan.seed.as_ref().map(|s| cloud_init::documents(plan, s, "id").unwrap());
+            |plan: &VmPlan| plan.seed.as_ref().map(|s| cloud_init::build_seed_files(plan, s, "id").unwrap());
         assert_eq!(documents(&again), documents(&vm), "{text}");
         assert!(status(&seen).secrets_left_out.is_empty(), "{text}");
         let hardware = |plan: &VmPlan| {
@@ -318,8 +318,9 @@ fn a_record_that_cannot_be_read_is_managed_all_the_same() {
     let seen = see(&bench, "web");
     assert!(status(&seen).managed, "it is foundry's, of whichever version");
     assert_eq!(seen.domain.vcpus, 2);
-    assert_eq!((seen.record(), seen.managed()), (None, "unreadable"));
-    let listed = list(&bench.context(), true).unwrap().into_iter().find(|s| s.domain.name == "web").unwrap();
+    assert_eq!((seen.record(), seen.managed_word()), (None, "unreadable"));
+    let listed =
+        list_vms(&bench.context(), true).unwrap().into_iter().find(|s| s.domain.name == "web").unwrap();
     for seen in [&seen, &listed] {
         let condition = &status(seen).conditions[1];
         assert_eq!((condition.kind.as_str(), condition.status.as_str()), ("Recorded", "False"));
@@ -383,14 +384,14 @@ fn digests_of_the_record_do_not_let_a_reader_try_guesses() {
         bench.create(&raw_plan(raw)).unwrap();
         let mut seen = see(bench, "web");
         let text = format!("{:?} {}", seen.record(), seen.domain.record.as_ref().unwrap());
-        assert!(!text.contains(&foundry::record::digest(pin)) && !text.contains("salt: "), "{text}");
+        assert!(!text.contains(&foundry::record::digest_of(pin)) && !text.contains("salt: "), "{text}");
         add_secrets(&bench.context(), &mut seen).unwrap();
         assert!(status(&seen).secrets_left_out.is_empty());
         assert_eq!(seen.vm.spec.cloud_init.as_ref().unwrap().raw_user_data.as_deref(), Some(pin));
     }
     let [one, two] = benches;
     assert_ne!(recorded(&one), recorded(&two));
-    let old = foundry::record::digest(pin);
+    let old = foundry::record::digest_of(pin);
     one.edit_record("web", |record| record["secrets"]["spec.cloudInit.rawUserData"] = old.clone().into());
     let mut seen = see(&one, "web");
     add_secrets(&one.context(), &mut seen).unwrap();

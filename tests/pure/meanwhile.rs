@@ -11,10 +11,10 @@ use crate::support::manifests::{SMALL, WEB, plan};
 use foundry::Error;
 use foundry::host::memory::MemoryHost;
 use foundry::host::{DomainState, Domains, Volumes};
-use foundry::operations::disk::{self, Request, attach};
+use foundry::operations::disk::{self, AttachRequest, attach};
 use foundry::operations::vm::{create, destroy, inspect, seed};
 use foundry::operations::{gc, image};
-use foundry::record::{Owner, State};
+use foundry::record::{Owner, RecordState};
 
 const NOTHING: [&str; 0] = [];
 
@@ -30,7 +30,7 @@ const CHANGING: [(&str, Fresh, Command); 15] = [
     ("create in the place of one half made", half_made, |b| b.create(&plan(WEB)).map(drop)),
     ("disk attach", shared, |b| attach(&b.context(), &disk_request("web", 1)).map(drop)),
     ("disk attach --at-next-start", shared, |b| {
-        attach(&b.context(), &Request { at_next_start: true, ..disk_request("web", 1) }).map(drop)
+        attach(&b.context(), &AttachRequest { at_next_start: true, ..disk_request("web", 1) }).map(drop)
     }),
     ("disk detach", shared, |b| detach(b, false)),
     ("disk detach --keep", shared, |b| detach(b, true)),
@@ -38,20 +38,20 @@ const CHANGING: [(&str, Fresh, Command); 15] = [
     ("disk resize", shared, resize),
     ("disk resize of one that is off", off, resize),
     ("seed eject", shared, |b| {
-        let Some(ejection) = seed::survey(&b.context(), "web", true)? else { return Ok(()) };
-        seed::eject(&b.context(), &ejection)
+        let Some(ejection) = seed::plan_eject(&b.context(), "web", true)? else { return Ok(()) };
+        seed::eject_seed(&b.context(), &ejection)
     }),
     ("gc after half a destruction", half_destroyed, gc),
     ("gc after half a creation", half_made, gc),
 ];
 
 const LOOKING: [(&str, Command); 6] = [
-    ("list", |b| inspect::list(&b.context(), true).map(drop)),
-    ("get", |b| inspect::get(&b.context(), "web").map(drop)),
-    ("disk list", |b| disk::list(&b.context(), Some("web")).map(drop)),
+    ("list", |b| inspect::list_vms(&b.context(), true).map(drop)),
+    ("get", |b| inspect::get_vm(&b.context(), "web").map(drop)),
+    ("disk list", |b| disk::list_disks(&b.context(), Some("web")).map(drop)),
     ("create --dry-run", |b| create::dry_run(&b.context(), &plan(SMALL)).map(drop)),
-    ("image info", |b| image::info(&b.context(), "foundry-images", "debian-12").map(drop)),
-    ("image delete", |b| image::delete(&b.context(), "foundry-images", "debian-12")),
+    ("image info", |b| image::image_info(&b.context(), "foundry-images", "debian-12").map(drop)),
+    ("image delete", |b| image::delete_image(&b.context(), "foundry-images", "debian-12")),
 ];
 
 fn resize(bench: &Bench) -> Result<(), Error> {
@@ -60,13 +60,13 @@ fn resize(bench: &Bench) -> Result<(), Error> {
 
 fn gc(bench: &Bench) -> Result<(), Error> {
     let context = bench.context();
-    let found = gc::survey(&context, None)?;
-    let chosen = gc::choose(&context, &found, &[])?;
-    gc::carry_out(&context, None, &chosen, |_| {}).map_err(|mut errors| errors.remove(0))
+    let found = gc::find_leftovers(&context, None)?;
+    let chosen = gc::choose_leftovers(&context, &found, &[])?;
+    gc::execute_cleanup(&context, None, &chosen, |_| {}).map_err(|mut errors| errors.remove(0))
 }
 
 fn detach(bench: &Bench, keep: bool) -> Result<(), Error> {
-    let found = disk::survey(&bench.context(), "web", "vdb", keep)?;
+    let found = disk::plan_detach(&bench.context(), "web", "vdb", keep)?;
     disk::detach(&bench.context(), &found, Duration::from_secs(5))
 }
 
@@ -83,13 +83,14 @@ fn virsh(host: &MemoryHost) {
 
 /// Another foundry; that it may be refused, or have to wait for longer than it does, is as it should be.
 fn foundry(host: &MemoryHost) {
-    let _ = as_rival(host, |rival| destroy::carry_out(rival, &destroy::survey(rival, "web", FORCE)?));
+    let _ =
+        as_rival(host, |rival| destroy::execute_destroy(rival, &destroy::plan_destroy(rival, "web", FORCE)?));
 }
 
 /// Another foundry that makes it anew, unless a disk that was to be kept is in the way.
 fn foundry_anew(host: &MemoryHost) {
     foundry(host);
-    let _ = as_rival(host, |rival| create::create(rival, &plan(WEB)));
+    let _ = as_rival(host, |rival| create::create_vm(rival, &plan(WEB)));
 }
 
 /// Lets a rival act before each call in turn; how often it did.
@@ -153,7 +154,7 @@ fn remains(bench: &Bench) -> Vec<String> {
 /// It runs and has all its disks, and nothing else is there.
 fn is_whole(bench: &Bench, label: &str) {
     let record = bench.record("web");
-    assert_eq!(record.state, State::Created, "{label}");
+    assert_eq!(record.state, RecordState::Created, "{label}");
     let runs = bench.host.domain("web").unwrap().unwrap().state == DomainState::Running;
     assert!(runs || label.contains(" is off"), "{label}");
     let files = bench.host.files();
@@ -254,17 +255,17 @@ fn a_name_that_becomes_free_is_had_whole_or_not_at_all() {
 
 /// Another foundry that makes the VM, unless its image is gone.
 fn creates(host: &MemoryHost) {
-    let _ = as_rival(host, |rival| create::create(rival, &plan(WEB)));
+    let _ = as_rival(host, |rival| create::create_vm(rival, &plan(WEB)));
 }
 
 #[test]
 fn an_image_that_a_vm_is_made_from_meanwhile_stays() {
     let fresh = || Bench::on(host_with_neighbours().with_locks().unwrap());
     let prune: Command = |b| {
-        let found = image::dispensable(&b.context(), "foundry-images", true)?;
-        image::prune(&b.context(), &found, |_| {})
+        let found = image::find_unused(&b.context(), "foundry-images", true)?;
+        image::prune_images(&b.context(), &found, |_| {})
     };
-    let delete: Command = |b| image::delete(&b.context(), "foundry-images", "debian-12");
+    let delete: Command = |b| image::delete_image(&b.context(), "foundry-images", "debian-12");
     for (name, command) in [("image delete", delete), ("image prune", prune)] {
         let mut made = [0, 0];
         for n in 0..each_call(fresh, command, |_| {}, |_, _, _| {}) {

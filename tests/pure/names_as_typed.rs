@@ -6,7 +6,7 @@ use crate::support::manifests::{WEB, plan};
 use foundry::host::Domains;
 use foundry::operations::disk::{self, attach};
 use foundry::operations::vm::{inspect, seed};
-use foundry::units::{Bytes, SizeWish};
+use foundry::units::{Bytes, SizeRequest};
 use foundry::{Code, Error};
 
 /// What a shell may hand over for `web`, and what is none of it.
@@ -15,14 +15,14 @@ const SPELLINGS: [&str; 7] = ["web ", " web", "WEB", "Web", "web\t", "\u{a0}web"
 /// Everything that changes a VM.
 fn each_change(bench: &Bench, name: &str) -> Vec<(&'static str, Error)> {
     let context = bench.context();
-    let size = SizeWish::To(Bytes(900 * GIB));
+    let size = SizeRequest::To(Bytes(900 * GIB));
     vec![
         ("destroy", bench.destroy(name, GENTLE).unwrap_err()),
         ("destroy --force", bench.destroy(name, FORCE).unwrap_err()),
         ("disk attach", attach(&context, &disk_request(name, 1)).unwrap_err()),
         ("disk resize", disk::resize(&context, name, "vdb", size).unwrap_err()),
-        ("disk detach", disk::survey(&context, name, "vdb", false).unwrap_err()),
-        ("seed eject", seed::survey(&context, name, true).unwrap_err()),
+        ("disk detach", disk::plan_detach(&context, name, "vdb", false).unwrap_err()),
+        ("seed eject", seed::plan_eject(&context, name, true).unwrap_err()),
     ]
 }
 
@@ -46,8 +46,8 @@ fn a_domain_that_is_called_like_another_one_but_for_blanks_or_capitals_is_the_on
         let host = host_with_neighbours().with_foreign_domain(&foreign(name, "/pool/vms/web_data-vdx"));
         let bench = Bench::on(host);
         bench.create(&plan(WEB)).unwrap();
-        let seen = inspect::get(&bench.context(), name).unwrap();
-        assert_eq!((seen.domain.name.as_str(), seen.managed()), (name, "no"));
+        let seen = inspect::get_vm(&bench.context(), name).unwrap();
+        assert_eq!((seen.domain.name.as_str(), seen.managed_word()), (name, "no"));
         let error = bench.destroy(name, GENTLE).unwrap_err();
         assert_eq!(error.code(), Code::NotFoundrys, "{}", whole(&error));
         bench.destroy(name, FORCE).unwrap();
@@ -61,8 +61,8 @@ fn a_domain_that_is_called_like_another_one_but_for_blanks_or_capitals_is_the_on
 fn who_only_looks_finds_what_a_manifest_of_that_name_makes() {
     let bench = Bench::with_web();
     for name in ["Web", " web", "web "] {
-        assert_eq!(inspect::get(&bench.context(), name).unwrap().domain.name, "web");
-        assert_eq!(disk::list(&bench.context(), Some(name)).unwrap()[0].vm, "web");
+        assert_eq!(inspect::get_vm(&bench.context(), name).unwrap().domain.name, "web");
+        assert_eq!(disk::list_disks(&bench.context(), Some(name)).unwrap()[0].vm, "web");
     }
-    inspect::get(&bench.context(), "w eb").unwrap_err();
+    inspect::get_vm(&bench.context(), "w eb").unwrap_err();
 }

@@ -16,13 +16,13 @@ use crate::support::shown::Shown;
 use foundry::Kind;
 use foundry::host::memory::MemoryHost;
 use foundry::host::{DomainState, Domains, Pools, View, Volumes};
-use foundry::operations::disk::{self, Request};
-use foundry::operations::image::import;
+use foundry::operations::disk::{self, AttachRequest};
+use foundry::operations::image::import_image;
 use foundry::operations::storage::pools;
 use foundry::operations::vm::create::dry_run;
-use foundry::operations::vm::inspect::{add_secrets, get};
+use foundry::operations::vm::inspect::{add_secrets, get_vm};
 use foundry::plan::{DiskFormat, VmPlan};
-use foundry::units::{Bytes, SizeWish};
+use foundry::units::{Bytes, SizeRequest};
 
 const NOTHING: [&str; 0] = [];
 
@@ -153,7 +153,7 @@ fn at_ceph_the_boot_disk_is_a_clone_and_the_seed_is_elsewhere() {
         "{said:?}"
     );
     // What a boot disk was cloned from stays as long as that is there.
-    let info = foundry::operations::image::info(&bench.context(), "fast", "debian").unwrap();
+    let info = foundry::operations::image::image_info(&bench.context(), "fast", "debian").unwrap();
     assert_eq!(info.vms, ["web"]);
 }
 
@@ -235,7 +235,7 @@ fn a_vm_goes_with_exactly_its_own_volumes() {
         bench.host.create_volume("fast", "<volume><name>web_data-vdx</name><capacity>1048576</capacity><allocation>1048576</allocation></volume>").unwrap();
         let before = bench.host.fingerprint();
         bench.create(&web(image(pool))).unwrap();
-        let mut seen = get(&bench.context(), "web").unwrap();
+        let mut seen = get_vm(&bench.context(), "web").unwrap();
         add_secrets(&bench.context(), &mut seen).unwrap();
         let shown = seen.vm.spec.cloud_init.unwrap().password_hash;
         assert_eq!(shown.as_deref(), Some(HASH), "{pool}: the seed is read back");
@@ -291,9 +291,9 @@ fn a_volume_under_device_mappers_name_is_the_same_volume() {
     let bench = Bench::on(host(LVM).with_foreign_domain(&block("box", "/dev/mapper/vg0-web_data--vdb")));
     bench.create(&web(&[])).unwrap();
     let demolition = bench.survey("web", GENTLE).unwrap();
-    let spared: Vec<&str> = demolition.spared.iter().map(|(what, _)| what.as_str()).collect();
+    let spared: Vec<&str> = demolition.kept_back.iter().map(|(what, _)| what.as_str()).collect();
     assert_eq!(spared, ["volume 'web_data-vdb' in pool 'fast'"]);
-    let users = pools::info(&bench.context(), "fast").unwrap().users;
+    let users = pools::pool_info(&bench.context(), "fast").unwrap().users;
     assert_eq!(users, ["box", "web"]);
 }
 
@@ -310,19 +310,19 @@ fn a_pool_is_stopped_and_deleted_only_when_nobody_needs_it() {
                 "{pool}"
             );
         };
-        refused(pools::stop(&bench.context(), "fast", true));
+        refused(pools::stop_pool(&bench.context(), "fast", true));
         assert!(bench.host.pool("fast").unwrap().unwrap().autostart, "nothing was changed");
         bench.host.set_state("web", DomainState::ShutOff);
-        assert!(pools::stop(&bench.context(), "fast", true).unwrap());
-        assert!(!pools::stop(&bench.context(), "fast", false).unwrap());
+        assert!(pools::stop_pool(&bench.context(), "fast", true).unwrap());
+        assert!(!pools::stop_pool(&bench.context(), "fast", false).unwrap());
         // Of a stopped pool libvirt shows no volumes; its VMs are still there.
-        refused(pools::delete(&bench.context(), "fast", true).map(|()| true));
-        assert!(pools::start(&bench.context(), "fast", true).unwrap());
-        assert!(!pools::start(&bench.context(), "fast", false).unwrap());
+        refused(pools::delete_pool(&bench.context(), "fast", true).map(|()| true));
+        assert!(pools::start_pool(&bench.context(), "fast", true).unwrap());
+        assert!(!pools::start_pool(&bench.context(), "fast", false).unwrap());
         let now = bench.host.pool("fast").unwrap().unwrap();
         assert!(now.active && now.autostart);
         bench.destroy("web", GENTLE).unwrap();
-        pools::delete(&bench.context(), "fast", true).unwrap();
+        pools::delete_pool(&bench.context(), "fast", true).unwrap();
     }
 }
 
@@ -343,7 +343,7 @@ fn a_further_disk_is_as_those_of_its_pool_are() {
         assert_eq!((made.capacity.0, made.allocation.0), (2 * GIB, takes), "{pool}");
         let xml = disks_of(&bench).pop().unwrap();
         assert!(xml.starts_with(&format!("type=\"{kind}\"")) && xml.contains(path), "{pool}: {xml}");
-        let found = disk::survey(&bench.context(), "web", "vdd", false).unwrap();
+        let found = disk::plan_detach(&bench.context(), "web", "vdd", false).unwrap();
         disk::detach(&bench.context(), &found, Duration::from_secs(1)).unwrap();
         assert_eq!(
             bench.host.changes_since(&before).iter().filter(|c| c.contains("file ")).count(),
@@ -363,7 +363,7 @@ fn what_libvirt_cannot_grow_is_said_with_what_can() {
         let bench = bench(pool);
         bench.create(&web(image(pool))).unwrap();
         let before = bench.host.fingerprint();
-        let outcome = disk::resize(&bench.context(), "web", "vdb", SizeWish::To(Bytes(40 * GIB)));
+        let outcome = disk::resize(&bench.context(), "web", "vdb", SizeRequest::To(Bytes(40 * GIB)));
         match by_hand {
             Some(command) => {
                 let error = outcome.unwrap_err();
@@ -383,7 +383,7 @@ fn a_volume_group_without_room_takes_no_further_disk() {
     let before = bench.host.fingerprint();
     let size = Bytes(60 * GIB);
     let (device, format, serial) = (None, DiskFormat::Qcow2, None);
-    let request = Request { vm: "web", size, device, format, serial, at_next_start: false };
+    let request = AttachRequest { vm: "web", size, device, format, serial, at_next_start: false };
     let error = disk::attach(&bench.context(), &request).unwrap_err();
     assert_eq!(error.kind(), Kind::Storage);
     assert!(whole(&error).contains("the disk needs 60 GiB at once"), "{}", whole(&error));
@@ -399,8 +399,8 @@ fn units_of_other_targets_are_not_a_pools() {
         .replace("type='file'", "type='block'")
         .replace("file=", "dev=");
     let bench = Bench::on(host_with_neighbours().with_pool_of(luns).with_foreign_domain(&other));
-    assert_eq!(pools::info(&bench.context(), "luns").unwrap().users, Vec::<String>::new());
-    pools::delete(&bench.context(), "luns", true).unwrap();
+    assert_eq!(pools::pool_info(&bench.context(), "luns").unwrap().users, Vec::<String>::new());
+    pools::delete_pool(&bench.context(), "luns", true).unwrap();
 }
 
 #[test]
@@ -410,7 +410,8 @@ fn images_are_imported_into_pools_of_files_only() {
         let before = bench.host.fingerprint();
         let bytes = raw();
         let mut image = Image::unknown(&*bytes);
-        let error = import(&bench.context(), "fast", &"x.raw".parse().unwrap(), &mut image).unwrap_err();
+        let error =
+            import_image(&bench.context(), "fast", &"x.raw".parse().unwrap(), &mut image).unwrap_err();
         assert!(error.message().ends_with("and images are files"), "{}", whole(&error));
         assert_eq!(bench.host.changes_since(&before), NOTHING);
     }

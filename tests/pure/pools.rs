@@ -7,13 +7,18 @@ use foundry::host::Pools;
 use foundry::host::memory::MemoryHost;
 use foundry::operations::storage::{pools, status};
 use foundry::operations::{gc, image};
-use foundry::pool::Source;
+use foundry::pool::PoolSourceSpec;
 use foundry::{Code, Kind};
 
 const NOTHING: [&str; 0] = [];
 
 fn add(bench: &Bench, name: &str, path: &str) -> Result<(), foundry::Error> {
-    pools::add(&bench.context(), &name.parse().unwrap(), &Source::Dir { path: path.into() }, true)
+    pools::add_pool(
+        &bench.context(),
+        &name.parse().unwrap(),
+        &PoolSourceSpec::Dir { path: path.into() },
+        true,
+    )
 }
 
 #[test]
@@ -24,12 +29,13 @@ fn a_pool_is_added_started_and_kept() {
     assert_eq!((pool.active, pool.autostart, pool.target.as_deref()), (true, true, Some("/mnt/ssd")));
     let error = add(&bench, "ssd", "/other").unwrap_err();
     assert_eq!((error.kind(), error.message()), (Kind::Storage, "pool 'ssd' exists"));
-    pools::refresh(&bench.context(), "ssd").unwrap();
-    let error = pools::refresh(&bench.context(), "foundry-vm").unwrap_err();
+    pools::refresh_pool(&bench.context(), "ssd").unwrap();
+    let error = pools::refresh_pool(&bench.context(), "foundry-vm").unwrap_err();
     assert_eq!(error.message(), "there is no pool 'foundry-vm'");
     assert!(error.hint_text().unwrap().starts_with("did you mean 'foundry-vms'?"), "{}", whole(&error));
-    assert_eq!(pools::info(&bench.context(), "ssd").unwrap().volumes, []);
-    let names: Vec<String> = pools::list(&bench.context()).unwrap().into_iter().map(|p| p.name).collect();
+    assert_eq!(pools::pool_info(&bench.context(), "ssd").unwrap().volumes, []);
+    let names: Vec<String> =
+        pools::list_pools(&bench.context()).unwrap().into_iter().map(|p| p.name).collect();
     assert_eq!(names, ["foundry-images", "foundry-vms", "ssd"]);
 }
 
@@ -63,7 +69,7 @@ fn foundrys_own_pools_and_pools_in_use_are_not_deleted() {
     bench.create(&plan_with(WEB, &[("vcpus: 2", "vcpus: 2\n  storagePool: ssd")])).unwrap();
     let refused = |name: &str, force: bool, sentence: &str| {
         let before = bench.host.fingerprint();
-        let error = pools::delete(&bench.context(), name, force).unwrap_err();
+        let error = pools::delete_pool(&bench.context(), name, force).unwrap_err();
         assert_eq!((error.kind(), error.message()), (Kind::Storage, sentence));
         assert_eq!(error.outcome_texts(), ["nothing was changed"]);
         assert_eq!(bench.host.changes_since(&before), NOTHING);
@@ -78,7 +84,7 @@ fn foundrys_own_pools_and_pools_in_use_are_not_deleted() {
     refused("ssd", true, "pool 'ssd' is in use by VM 'web'");
     bench.host.start_pool("ssd").unwrap();
     bench.destroy("web", GENTLE).unwrap();
-    pools::delete(&bench.context(), "ssd", false).unwrap();
+    pools::delete_pool(&bench.context(), "ssd", false).unwrap();
 }
 
 #[test]
@@ -86,7 +92,7 @@ fn a_pool_of_images_that_vms_lie_on_is_in_use() {
     let bench = Bench::on(host_with_neighbours().with_image("golden", "debian", "qcow2", GIB));
     bench.create(&plan_with(WEB, &[("image: debian-12", "image: 'golden:debian'")])).unwrap();
     bench.host.set_state("web", foundry::host::DomainState::ShutOff);
-    let error = pools::delete(&bench.context(), "golden", true).unwrap_err();
+    let error = pools::delete_pool(&bench.context(), "golden", true).unwrap_err();
     assert_eq!(error.message(), "pool 'golden' is in use by VM 'web'");
 }
 
@@ -96,7 +102,7 @@ fn a_pool_of_images_that_foreign_vms_lie_on_is_in_use() {
     let host = host_with_neighbours().with_image("golden", "debian", "qcow2", GIB);
     let host = host.with_overlay("ssd", "top", GIB, "/pool/golden/debian");
     let bench = Bench::on(host.with_foreign_domain(&foreign("box", "/pool/ssd/top")));
-    let error = pools::delete(&bench.context(), "golden", true).unwrap_err();
+    let error = pools::delete_pool(&bench.context(), "golden", true).unwrap_err();
     assert_eq!(error.message(), "pool 'golden' is in use by VM 'box'");
 }
 
@@ -105,7 +111,7 @@ fn a_pool_of_images_that_foreign_vms_lie_on_is_in_use() {
 fn deleting_a_pool_leaves_its_volumes() {
     let bench =
         Bench::on(host_with_neighbours().with_image("ssd", "a", "raw", 1).with_inactive_pool("off", "/off"));
-    let error = pools::delete(&bench.context(), "off", false).unwrap_err();
+    let error = pools::delete_pool(&bench.context(), "off", false).unwrap_err();
     assert_eq!(error.message(), "pool 'off' is not started, so its volumes cannot be seen");
     assert_eq!(
         (error.kind(), error.outcome_texts()),
@@ -113,10 +119,10 @@ fn deleting_a_pool_leaves_its_volumes() {
     );
     assert!(error.hint_text().unwrap().starts_with("--force forgets the pool"));
     assert!(bench.host.pool("off").unwrap().is_some_and(|p| !p.active), "it was not started to look");
-    pools::delete(&bench.context(), "off", true).unwrap();
-    let error = pools::delete(&bench.context(), "ssd", false).unwrap_err();
+    pools::delete_pool(&bench.context(), "off", true).unwrap();
+    let error = pools::delete_pool(&bench.context(), "ssd", false).unwrap_err();
     assert_eq!((error.message(), error.hint_text().is_some()), ("pool 'ssd' has 1 volume", true));
-    pools::delete(&bench.context(), "ssd", true).unwrap();
+    pools::delete_pool(&bench.context(), "ssd", true).unwrap();
     assert!(bench.host.files().contains(&"/pool/ssd/a".to_owned()));
     assert_eq!(bench.host.pool("ssd").unwrap(), None);
 }
@@ -126,20 +132,20 @@ fn deleting_a_pool_leaves_its_volumes() {
 fn storage_status_looks_anew() {
     let bench = Bench::on(host_with_neighbours().with_space(100 * GIB));
     bench.host.take_space(60 * GIB);
-    assert!(status::status(&bench.context()).unwrap().available.0 <= 40 * GIB);
+    assert!(status::storage_status(&bench.context()).unwrap().available.0 <= 40 * GIB);
     bench.host.forget_calls();
-    status::status(&bench.context()).unwrap();
+    status::storage_status(&bench.context()).unwrap();
     let look = bench.host.calls().iter().position(|c| c == "volumes foundry-vms").unwrap();
     bench.host.forget_calls();
     bench.host.on_call(look, |host| host.stop_pool("foundry-vms").unwrap());
-    assert_eq!(status::status(&bench.context()).unwrap().pools[1].volumes, 0);
+    assert_eq!(status::storage_status(&bench.context()).unwrap().pools[1].volumes, 0);
 }
 
 /// FACTS 22: a file system counts once, however many pools are on it.
 #[test]
 fn storage_status_counts_a_file_system_once() {
     let bench = Bench::on(host_with_neighbours().with_inactive_pool("off", "/off").with_space(100 * GIB));
-    let status = status::status(&bench.context()).unwrap();
+    let status = status::storage_status(&bench.context()).unwrap();
     assert_eq!(status.capacity.0, 100 * GIB);
     assert!(status.available.0 > 90 * GIB && status.available.0 <= 100 * GIB);
     let promised: u64 = status.pools.iter().map(|p| p.promised.0).sum();
@@ -152,8 +158,8 @@ fn storage_status_counts_a_file_system_once() {
 /// libvirt says of such a pool that it started.
 #[test]
 fn a_zfs_pool_that_is_not_there_is_not_left_defined() {
-    let source = Source::Zfs { dataset: "tank/vms".into() };
-    let add = |bench: &Bench| pools::add(&bench.context(), &"tank".parse().unwrap(), &source, true);
+    let source = PoolSourceSpec::Zfs { dataset: "tank/vms".into() };
+    let add = |bench: &Bench| pools::add_pool(&bench.context(), &"tank".parse().unwrap(), &source, true);
     let bench = Bench::on(MemoryHost::new().with_space(0).with_directory("/dev/zvol/tank/vms"));
     let before = bench.host.fingerprint();
     let error = add(&bench).unwrap_err();
@@ -192,8 +198,8 @@ fn the_second_pool_of_a_directory_can_be_forgotten_though_its_volumes_are_used()
             .with_foreign_domain(&foreign("user", &at("real/disk")))
     };
     let bench = Bench::on(both());
-    pools::delete(&bench.context(), "two", false).unwrap();
-    pools::delete(&bench.context(), "one", true).unwrap_err();
+    pools::delete_pool(&bench.context(), "two", false).unwrap();
+    pools::delete_pool(&bench.context(), "one", true).unwrap_err();
 }
 
 /// libvirt shows nothing of a stopped pool: after a restart of the host that is where all images are.
@@ -204,15 +210,15 @@ fn a_stopped_pool_is_not_taken_for_an_empty_one() {
     bench.host.stop_pool("foundry-vms").unwrap();
     let context = bench.context();
     for error in [
-        image::list(&context, "foundry-images").unwrap_err(),
-        image::info(&context, "foundry-images", "debian-12").unwrap_err(),
-        image::dispensable(&context, "foundry-images", true).unwrap_err(),
+        image::list_images(&context, "foundry-images").unwrap_err(),
+        image::image_info(&context, "foundry-images", "debian-12").unwrap_err(),
+        image::find_unused(&context, "foundry-images", true).unwrap_err(),
     ] {
         assert_eq!(error.code(), Code::PoolInactive, "{}", whole(&error));
         assert_eq!(error.hint_text().as_deref(), Some("foundry pool start foundry-images"));
     }
-    let unseen = gc::survey(&context, None).unwrap().unseen_pools;
-    let unseen: Vec<String> = unseen.iter().map(foundry::words::advice).collect();
+    let unseen = gc::find_leftovers(&context, None).unwrap().unseen_pools;
+    let unseen: Vec<String> = unseen.iter().map(foundry::words::render_advice).collect();
     let unseen = unseen.join("; ");
     assert!(unseen.contains("pool 'foundry-vms' is not started: foundry pool start foundry-vms"), "{unseen}");
 }

@@ -8,7 +8,7 @@ use crate::support::shown::Shown;
 use foundry::host::{Affect, Disks, Domains};
 use foundry::operations::vm::{inspect, seed};
 use foundry::operations::{disk, gc, image};
-use foundry::units::{Bytes, SizeWish};
+use foundry::units::{Bytes, SizeRequest};
 use foundry::{Code, Error};
 
 const NOTHING: [&str; 0] = [];
@@ -25,12 +25,12 @@ fn nothing_changes_the_disks_of_a_saved_vm() {
     type Verb = fn(&Bench) -> Result<(), Error>;
     let verbs: [(&str, Verb); 7] = [
         ("attach", |b| disk::attach(&b.context(), &disk_request("web", 1)).map(drop)),
-        ("resize", |b| disk::resize(&b.context(), "web", "vdb", SizeWish::To(Bytes(40 * GIB))).map(drop)),
-        ("resize boot", |b| disk::resize(&b.context(), "web", "boot", SizeWish::By(Bytes(GIB))).map(drop)),
-        ("detach", |b| disk::survey(&b.context(), "web", "vdb", false).map(drop)),
-        ("detach --keep", |b| disk::survey(&b.context(), "web", "vdb", true).map(drop)),
-        ("seed eject", |b| seed::survey(&b.context(), "web", false).map(drop)),
-        ("seed eject --force", |b| seed::survey(&b.context(), "web", true).map(drop)),
+        ("resize", |b| disk::resize(&b.context(), "web", "vdb", SizeRequest::To(Bytes(40 * GIB))).map(drop)),
+        ("resize boot", |b| disk::resize(&b.context(), "web", "boot", SizeRequest::By(Bytes(GIB))).map(drop)),
+        ("detach", |b| disk::plan_detach(&b.context(), "web", "vdb", false).map(drop)),
+        ("detach --keep", |b| disk::plan_detach(&b.context(), "web", "vdb", true).map(drop)),
+        ("seed eject", |b| seed::plan_eject(&b.context(), "web", false).map(drop)),
+        ("seed eject --force", |b| seed::plan_eject(&b.context(), "web", true).map(drop)),
     ];
     for (verb, act) in verbs {
         let bench = saved();
@@ -48,7 +48,7 @@ fn nothing_changes_the_disks_of_a_saved_vm() {
 #[test]
 fn a_vm_that_is_saved_meanwhile_keeps_its_disk() {
     let bench = Bench::with_web();
-    let found = disk::survey(&bench.context(), "web", "vdb", false).unwrap();
+    let found = disk::plan_detach(&bench.context(), "web", "vdb", false).unwrap();
     bench.host.save("web");
     let _ = disk::detach(&bench.context(), &found, Duration::from_secs(1));
     assert!(bench.host.files().contains(&"/pool/vms/web_data-vdb".to_owned()));
@@ -63,11 +63,11 @@ fn a_disk_that_only_the_saved_memory_names_is_used() {
     let web = bench.host.uuid_of("web").unwrap();
     bench.host.attach_disk(web, disk, Affect::Live).unwrap();
     bench.host.save("web");
-    let found = gc::survey(&bench.context(), None).unwrap();
-    assert!(!found.remains.iter().any(|r| r.name.ends_with("/extra")), "{:?}", found.remains);
-    let named = gc::choose(&bench.context(), &found, &["foundry-vms/extra".into()]).unwrap_err();
+    let found = gc::find_leftovers(&bench.context(), None).unwrap();
+    assert!(!found.found.iter().any(|r| r.name.ends_with("/extra")), "{:?}", found.found);
+    let named = gc::choose_leftovers(&bench.context(), &found, &["foundry-vms/extra".into()]).unwrap_err();
     assert!(named.to_string().contains("domain 'web' uses it"), "{named}");
-    let users = image::info(&bench.context(), "foundry-vms", "extra").unwrap().vms;
+    let users = image::image_info(&bench.context(), "foundry-vms", "extra").unwrap().vms;
     assert_eq!(users, ["web"]);
     // It is no disk of foundry's: with the VM it only loses its user.
     bench.destroy("web", GENTLE).unwrap();
@@ -91,14 +91,17 @@ fn destroy_spares_what_another_ones_saved_memory_names() {
 #[test]
 fn saved_is_a_state_of_its_own() {
     let bench = saved();
-    let seen = inspect::get(&bench.context(), "web").unwrap();
+    let seen = inspect::get_vm(&bench.context(), "web").unwrap();
     let status = seen.vm.status.unwrap();
     assert_eq!((status.phase.as_str(), status.conditions[0].reason.as_str()), ("Saved", "VMSaved"));
     assert!(status.conditions[0].message.contains("virsh start web"), "{:?}", status.conditions);
-    let listed = inspect::list(&bench.context(), true).unwrap();
+    let listed = inspect::list_vms(&bench.context(), true).unwrap();
     assert!(listed.iter().any(|s| s.domain.name == "web" && s.domain.saved));
     bench.host.start(seen.domain.uuid).unwrap();
-    assert_eq!(inspect::get(&bench.context(), "web").unwrap().vm.status.unwrap().phase.as_str(), "Running");
+    assert_eq!(
+        inspect::get_vm(&bench.context(), "web").unwrap().vm.status.unwrap().phase.as_str(),
+        "Running"
+    );
 }
 
 #[test]
@@ -119,9 +122,9 @@ fn a_half_made_vm_that_is_saved_goes_only_when_named() {
         record["state"] = "creating".into();
         record["maker"]["started"] = 1.into();
     });
-    let found = gc::survey(&bench.context(), None).unwrap();
-    let web = found.remains.iter().find(|r| r.name == "web").unwrap();
-    assert_eq!(web.fate, gc::Fate::WhenNamed, "{web:?}");
+    let found = gc::find_leftovers(&bench.context(), None).unwrap();
+    let web = found.found.iter().find(|r| r.name == "web").unwrap();
+    assert_eq!(web.fate, gc::LeftoverAction::WhenNamed, "{web:?}");
     let error = bench.create(&plan(WEB)).unwrap_err();
     assert!(error.to_string().contains("is saved"), "{error}");
 }

@@ -10,8 +10,8 @@ use foundry::host::libvirt_xml::DomainDescription;
 use foundry::host::memory::{Effect, Guest, MemoryHost, OnUnplug};
 use foundry::host::{Affect, Disks, DomainState, Domains, View};
 use foundry::operations::vm::inspect;
-use foundry::operations::vm::seed::{eject, survey};
-use foundry::record::Role;
+use foundry::operations::vm::seed::{eject_seed, plan_eject};
+use foundry::record::VolumeRole;
 use foundry::{Error, Kind};
 
 const NOTHING: [&str; 0] = [];
@@ -41,8 +41,8 @@ fn bench() -> Bench {
 
 fn run(bench: &Bench, force: bool) -> Result<bool, Error> {
     let context = bench.context();
-    match survey(&context, "web", force)? {
-        Some(ejection) => eject(&context, &ejection).map(|()| true),
+    match plan_eject(&context, "web", force)? {
+        Some(ejection) => eject_seed(&context, &ejection).map(|()| true),
         None => Ok(false),
     }
 }
@@ -59,7 +59,7 @@ fn assert_ejected(bench: &Bench) {
     assert!(!bench.host.files().contains(&SEED.to_owned()));
     assert_eq!((drives(&bench.host, View::Current), drives(&bench.host, View::Config)), (0, 0));
     let (record, before) = (bench.record("web"), Bench::with_web().record("web"));
-    assert!(record.volumes.iter().all(|v| v.role != Role::Seed));
+    assert!(record.volumes.iter().all(|v| v.role != VolumeRole::Seed));
     assert_eq!(record.volumes.len() + 1, before.volumes.len());
     assert_eq!(record.generation, 1);
     // Their digests have a salt of each creation's own.
@@ -83,7 +83,7 @@ fn the_seed_goes_when_cloud_init_is_done() {
 fn what_it_held_cannot_be_read_back_any_more() {
     let bench = bench();
     run(&bench, false).unwrap();
-    let mut seen = inspect::get(&bench.context(), "web").unwrap();
+    let mut seen = inspect::get_vm(&bench.context(), "web").unwrap();
     let error = inspect::add_secrets(&bench.context(), &mut seen).unwrap_err();
     assert_eq!(error.to_string(), "the seed of VM 'web' cannot be read: it was ejected");
 }

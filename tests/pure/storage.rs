@@ -13,7 +13,7 @@ const NOTHING: [&str; 0] = [];
 const QCOW2: u64 = 196_616;
 
 fn status(bench: &Bench) -> StorageStatus {
-    status::status(&bench.context()).unwrap()
+    status::storage_status(&bench.context()).unwrap()
 }
 
 fn pool<'a>(status: &'a StorageStatus, name: &str) -> &'a PoolStatus {

@@ -7,7 +7,7 @@ use crate::support::bench::{Bench, GENTLE, TestClock, Told, disk_request, whole}
 use crate::support::manifests::{WEB, plan};
 use crate::support::shown::Shown;
 use foundry::host::memory::MemoryHost;
-use foundry::operations::disk::{attach, detach, survey};
+use foundry::operations::disk::{attach, detach, plan_detach};
 use foundry::operations::vm::{create, destroy};
 use foundry::operations::{Cancel, Clock, Context, Event, Progress, image};
 use foundry::{Error, Kind};
@@ -42,12 +42,12 @@ impl Rival {
 }
 
 impl Progress for Rival {
-    fn tell(&self, event: Event) {
+    fn on_event(&self, event: Event) {
         let (Event::Begins(said) | Event::Working(said) | Event::Done(said)) = &event else { return };
         if said.starts_with(self.begins) {
             self.host.set_busy(true);
         }
-        self.told.tell(event);
+        self.told.on_event(event);
     }
 }
 
@@ -70,11 +70,11 @@ impl Clock for Rival {
 }
 
 fn creates(context: &Context) -> Result<(), Error> {
-    create::create(context, &plan(WEB)).map(drop)
+    create::create_vm(context, &plan(WEB)).map(drop)
 }
 
 fn deletes(context: &Context) -> Result<(), Error> {
-    image::delete(context, "foundry-images", "debian-12")
+    image::delete_image(context, "foundry-images", "debian-12")
 }
 
 /// The rival may be right before the deletion of the image.
@@ -113,7 +113,7 @@ fn destroy_deletes_no_volume_while_another_works_on_the_vm() {
         let files = bench.host.files();
         let rival = Rival::of(&bench, "VM stopped", stops);
         let found = bench.survey("web", GENTLE).unwrap();
-        let error = destroy::carry_out(&rival.context(), &found).unwrap_err();
+        let error = destroy::execute_destroy(&rival.context(), &found).unwrap_err();
         assert_eq!(error.kind(), if stops { Kind::Interrupted } else { Kind::Vm }, "{}", whole(&error));
         assert!(whole(&error).contains("foundry destroy web finishes it"), "{}", whole(&error));
         assert_eq!(bench.host.files(), files);
@@ -125,7 +125,7 @@ fn destroy_deletes_no_volume_while_another_works_on_the_vm() {
 #[test]
 fn no_disk_comes_or_goes_while_another_works_on_the_vm() {
     let bench = Bench::with_web();
-    let found = survey(&bench.context(), "web", "vdb", false).unwrap();
+    let found = plan_detach(&bench.context(), "web", "vdb", false).unwrap();
     bench.host.set_busy(true);
     let files = bench.host.files();
     let rival = Rival::of(&bench, "never", false);

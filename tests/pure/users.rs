@@ -11,7 +11,7 @@ use foundry::host::{Affect, Disks, DomainState, Domains, Pools, Volumes};
 use foundry::operations::storage::pools;
 use foundry::operations::vm::seed;
 use foundry::operations::{disk, gc, image};
-use foundry::units::{Bytes, SizeWish};
+use foundry::units::{Bytes, SizeRequest};
 use foundry::{Code, Error};
 
 const NOTHING: [&str; 0] = [];
@@ -100,7 +100,7 @@ const VERBS: [Verb; 9] = [
         path: DISK,
         pool: "foundry-vms",
         act: |b| {
-            let found = disk::survey(&b.context(), "web", "vdb", false)?;
+            let found = disk::plan_detach(&b.context(), "web", "vdb", false)?;
             disk::detach(&b.context(), &found, Duration::from_secs(1))
         },
     },
@@ -108,14 +108,14 @@ const VERBS: [Verb; 9] = [
         name: "disk resize",
         path: DISK,
         pool: "foundry-vms",
-        act: |b| disk::resize(&b.context(), "web", "vdb", SizeWish::By(Bytes(GIB))).map(drop),
+        act: |b| disk::resize(&b.context(), "web", "vdb", SizeRequest::By(Bytes(GIB))).map(drop),
     },
     Verb {
         name: "seed eject --force",
         path: "/pool/vms/web_cloudinit",
         pool: "foundry-vms",
-        act: |b| match seed::survey(&b.context(), "web", true)? {
-            Some(found) => seed::eject(&b.context(), &found),
+        act: |b| match seed::plan_eject(&b.context(), "web", true)? {
+            Some(found) => seed::eject_seed(&b.context(), &found),
             None => Ok(()),
         },
     },
@@ -124,31 +124,31 @@ const VERBS: [Verb; 9] = [
         path: "/pool/vms/orphan",
         pool: "foundry-vms",
         act: |b| {
-            let found = gc::survey(&b.context(), None)?;
-            let chosen = gc::choose(&b.context(), &found, &["foundry-vms/orphan".into()])?;
-            gc::carry_out(&b.context(), None, &chosen, |_| ()).map_err(|mut all| all.remove(0))
+            let found = gc::find_leftovers(&b.context(), None)?;
+            let chosen = gc::choose_leftovers(&b.context(), &found, &["foundry-vms/orphan".into()])?;
+            gc::execute_cleanup(&b.context(), None, &chosen, |_| ()).map_err(|mut all| all.remove(0))
         },
     },
     Verb {
         name: "image delete",
         path: "/pool/images/spare",
         pool: "foundry-images",
-        act: |b| image::delete(&b.context(), "foundry-images", "spare"),
+        act: |b| image::delete_image(&b.context(), "foundry-images", "spare"),
     },
     Verb {
         name: "image prune --all",
         path: "/pool/images/spare",
         pool: "foundry-images",
         act: |b| {
-            let found = image::dispensable(&b.context(), "foundry-images", true)?;
-            image::prune(&b.context(), &found, |_| ())
+            let found = image::find_unused(&b.context(), "foundry-images", true)?;
+            image::prune_images(&b.context(), &found, |_| ())
         },
     },
     Verb {
         name: "pool delete --force",
         path: "/pool/extra/thing",
         pool: "extra",
-        act: |b| pools::delete(&b.context(), "extra", true),
+        act: |b| pools::delete_pool(&b.context(), "extra", true),
     },
 ];
 
@@ -228,13 +228,13 @@ fn what_a_program_has_locked_is_not_taken_from_a_vm_that_is_off() {
     type Act = fn(&Bench) -> Result<(), Error>;
     let verbs: [(&str, Act, &str); 5] = [
         ("destroy", |b| b.destroy("web", GENTLE), "web_data-vdb"),
-        ("detach", |b| disk::survey(&b.context(), "web", "vdb", false).map(drop), "web_data-vdb"),
+        ("detach", |b| disk::plan_detach(&b.context(), "web", "vdb", false).map(drop), "web_data-vdb"),
         (
             "resize",
-            |b| disk::resize(&b.context(), "web", "vdb", SizeWish::By(Bytes(GIB))).map(drop),
+            |b| disk::resize(&b.context(), "web", "vdb", SizeRequest::By(Bytes(GIB))).map(drop),
             "web_data-vdb",
         ),
-        ("seed eject", |b| seed::survey(&b.context(), "web", false).map(drop), "web_cloudinit"),
+        ("seed eject", |b| seed::plan_eject(&b.context(), "web", false).map(drop), "web_cloudinit"),
         (
             "create over remains",
             |b| {
@@ -384,7 +384,7 @@ fn a_seed_stays_beside_a_snapshot() {
     let bench = Bench::with_web();
     bench.host.set_snapshots("web", &["before"]);
     for force in [false, true] {
-        let error = seed::survey(&bench.context(), "web", force).unwrap_err();
+        let error = seed::plan_eject(&bench.context(), "web", force).unwrap_err();
         let is_named =
             error.code() == Code::SnapshotInTheWay || (!force && error.code() == Code::CloudInitUndone);
         assert!(is_named, "{error}");
@@ -395,17 +395,17 @@ fn a_seed_stays_beside_a_snapshot() {
 #[test]
 fn an_image_is_free_when_the_disk_was_copied_off_it() {
     let bench = web();
-    assert_eq!(image::info(&bench.context(), "foundry-images", "debian-12").unwrap().vms, ["web"]);
+    assert_eq!(image::image_info(&bench.context(), "foundry-images", "debian-12").unwrap().vms, ["web"]);
     let alone = MemoryHost::new().with_image("vms", "web_boot", "qcow2", 30 * GIB);
     bench.host.put_file("/pool/vms/web_boot", &alone.content("/pool/vms/web_boot").unwrap());
     bench.host.refresh_pool("foundry-vms").unwrap();
     // The definition still says that it lies on the image, and would not start without.
-    assert_eq!(image::info(&bench.context(), "foundry-images", "debian-12").unwrap().vms, ["web"]);
+    assert_eq!(image::image_info(&bench.context(), "foundry-images", "debian-12").unwrap().vms, ["web"]);
     let uuid = bench.host.uuid_of("web").unwrap();
     let xml = bench.host.domain_xml(uuid, foundry::host::View::Config).unwrap().unwrap();
     let (before, rest) = xml.split_once("<backingStore type").unwrap();
     let (_, after) = rest.split_once("</backingStore>").unwrap();
     // As libvirt leaves it after virsh blockpull.
     bench.host.define_domain(&format!("{before}<backingStore/>{after}")).unwrap();
-    assert_eq!(image::info(&bench.context(), "foundry-images", "debian-12").unwrap().vms, NOTHING);
+    assert_eq!(image::image_info(&bench.context(), "foundry-images", "debian-12").unwrap().vms, NOTHING);
 }

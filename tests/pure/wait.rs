@@ -12,7 +12,7 @@ use foundry::host::memory::{Effect, Guest};
 use foundry::host::{AddressSource, Bridge, DomainState, GuestAddress, Why};
 use foundry::operations::Clock;
 use foundry::operations::vm::create::CreatedVm;
-use foundry::operations::vm::wait::{Goal, wait};
+use foundry::operations::vm::wait::{Goal, wait_for_vm};
 use foundry::{Error, Kind};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -28,7 +28,7 @@ fn small(guest: Guest) -> (Bench, CreatedVm) {
 /// Waits and makes sure that the VM is still as it was.
 fn waited(bench: &Bench, vm: &CreatedVm, goal: Goal) -> Result<Vec<String>, Error> {
     let before = bench.host.fingerprint();
-    let outcome = wait(&bench.context(), vm, goal, MINUTE);
+    let outcome = wait_for_vm(&bench.context(), vm, goal, MINUTE);
     assert_eq!(bench.host.changes_since(&before), [] as [String; 0]);
     outcome
 }
@@ -165,7 +165,7 @@ fn a_guest_that_went_is_not_waited_for() {
         let (bench, vm) = small(Guest::new());
         bench.host.forget_calls();
         bench.host.on_call(4, move |host| host.set_state_because("small", state, why));
-        let error = wait(&bench.context(), &vm, Goal::Agent, MINUTE).unwrap_err();
+        let error = wait_for_vm(&bench.context(), &vm, Goal::Agent, MINUTE).unwrap_err();
         assert!(error.kind() == Kind::Vm && error.cause().unwrap().starts_with(cause), "{}", whole(&error));
         assert_eq!(error.hint_text().is_some(), hint.is_some(), "{}", whole(&error));
         assert!(hint.is_none_or(|hint| error.hint_text().unwrap().contains(hint)), "{}", whole(&error));
@@ -178,7 +178,7 @@ fn a_guest_that_went_is_not_waited_for() {
 fn a_vm_that_was_taken_away_does_not_stay() {
     let (bench, vm) = small(Guest::new());
     bench.destroy("small", FORCE).unwrap();
-    let error = wait(&bench.context(), &vm, Goal::Ip, MINUTE).unwrap_err();
+    let error = wait_for_vm(&bench.context(), &vm, Goal::Ip, MINUTE).unwrap_err();
     assert_eq!((error.kind(), error.cause()), (Kind::Vm, Some("it is gone: somebody else took it away")));
     assert_eq!(error.hint_text().as_deref(), None);
     assert_eq!(error.outcome_texts(), ["foundry gc lists which volumes nobody uses"]);
@@ -308,7 +308,7 @@ fn a_console_that_cannot_be_read_is_told_before_the_wait() {
 #[test]
 fn the_longest_time_is_no_overflow() {
     let (bench, vm) = small(Guest::new().agent_answer("guest-ping", r#"{"return":{}}"#).agent_after(2));
-    wait(&bench.context(), &vm, Goal::Agent, Duration::MAX).unwrap();
+    wait_for_vm(&bench.context(), &vm, Goal::Agent, Duration::MAX).unwrap();
     // It did wait, for the agent and not for longer.
     let waited_for = bench.clock.elapsed();
     assert!(waited_for > Duration::ZERO && waited_for < MINUTE, "{waited_for:?}");

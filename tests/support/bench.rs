@@ -8,9 +8,9 @@ use std::time::Duration;
 use super::manifests::{WEB, plan};
 use foundry::host::memory::{Fingerprint, MemoryHost};
 use foundry::host::{Bridge, Domains};
-use foundry::operations::disk::Request;
-use foundry::operations::vm::create::{CreatedVm, create};
-use foundry::operations::vm::destroy::{Demolition, Options, carry_out, survey};
+use foundry::operations::disk::AttachRequest;
+use foundry::operations::vm::create::{CreatedVm, create_vm};
+use foundry::operations::vm::destroy::{DestroyOptions, DestroyPlan, execute_destroy, plan_destroy};
 use foundry::operations::{Cancel, Clock, Context, Event, Progress, Settings};
 use foundry::plan::{DiskFormat, VmPlan};
 use foundry::record::{Owner, Record};
@@ -70,21 +70,23 @@ impl Bench {
     }
 
     pub(crate) fn create(&self, plan: &VmPlan) -> Result<CreatedVm, Error> {
-        create(&self.context(), plan)
+        create_vm(&self.context(), plan)
     }
 
-    pub(crate) fn survey(&self, name: &str, options: Options) -> Result<Demolition, Error> {
-        survey(&self.context(), name, options)
+    pub(crate) fn survey(&self, name: &str, options: DestroyOptions) -> Result<DestroyPlan, Error> {
+        plan_destroy(&self.context(), name, options)
     }
 
-    pub(crate) fn destroy(&self, name: &str, options: Options) -> Result<(), Error> {
-        carry_out(&self.context(), &self.survey(name, options)?)
+    pub(crate) fn destroy(&self, name: &str, options: DestroyOptions) -> Result<(), Error> {
+        execute_destroy(&self.context(), &self.survey(name, options)?)
     }
 
     /// The record of a VM as it stands in libvirt.
     pub(crate) fn record(&self, name: &str) -> Record {
         let text = self.host.domain(name).unwrap().unwrap().record;
-        let Owner::Foundry(record) = Owner::of(text.as_deref()) else { panic!("{text:?} is no record") };
+        let Owner::Foundry(record) = Owner::parse_metadata(text.as_deref()) else {
+            panic!("{text:?} is no record")
+        };
         *record
     }
 
@@ -111,12 +113,12 @@ impl Bench {
 }
 
 /// How most tests destroy.
-pub(crate) const GENTLE: Options =
-    Options { force: false, keep_disks: false, timeout: Duration::from_secs(5) };
+pub(crate) const GENTLE: DestroyOptions =
+    DestroyOptions { force: false, keep_disks: false, timeout: Duration::from_secs(5) };
 /// With `--force`.
-pub(crate) const FORCE: Options = Options { force: true, ..GENTLE };
+pub(crate) const FORCE: DestroyOptions = DestroyOptions { force: true, ..GENTLE };
 /// With `--keep-disks`.
-pub(crate) const KEEP: Options = Options { keep_disks: true, ..GENTLE };
+pub(crate) const KEEP: DestroyOptions = DestroyOptions { keep_disks: true, ..GENTLE };
 
 /// Another run of foundry on the same host.
 pub(crate) fn as_rival<T>(host: &MemoryHost, act: impl FnOnce(&Context) -> T) -> T {
@@ -124,8 +126,8 @@ pub(crate) fn as_rival<T>(host: &MemoryHost, act: impl FnOnce(&Context) -> T) ->
 }
 
 /// The wish for a new disk of that VM's, of so many GiB and with nothing else said.
-pub(crate) fn disk_request(vm: &str, gib: u64) -> Request<'_> {
-    Request {
+pub(crate) fn disk_request(vm: &str, gib: u64) -> AttachRequest<'_> {
+    AttachRequest {
         vm,
         size: Bytes(gib * GIB),
         device: None,
@@ -190,7 +192,7 @@ impl Clock for TestClock {
 pub(crate) struct Told(Mutex<Vec<Event>>);
 
 impl Progress for Told {
-    fn tell(&self, event: Event) {
+    fn on_event(&self, event: Event) {
         self.0.lock().unwrap().push(event);
     }
 }

@@ -2,8 +2,8 @@
 
 use foundry::content::Content;
 use foundry::host::Volume;
-use foundry::operations::image::{self, Source};
-use foundry::origin::Origin;
+use foundry::operations::image::{self, ImageSource};
+use foundry::origin::ImageOrigin;
 use foundry::{Error, host::memory::MemoryHost};
 
 use super::bench::{Bench, GIB};
@@ -13,7 +13,7 @@ pub(crate) struct Image<C> {
     pub(crate) content: C,
     pub(crate) length: Option<u64>,
     pub(crate) data: Option<u64>,
-    pub(crate) origin: Option<Origin>,
+    pub(crate) origin: Option<ImageOrigin>,
 }
 
 impl<C: Content> Image<C> {
@@ -34,13 +34,13 @@ impl<C: Content> Image<C> {
 
     /// Imports it.
     pub(crate) fn import(mut self, bench: &Bench, name: &str) -> Result<Volume, Error> {
-        image::import(&bench.context(), "foundry-images", &name.parse().unwrap(), &mut self)
+        image::import_image(&bench.context(), "foundry-images", &name.parse().unwrap(), &mut self)
     }
 }
 
 /// A note on an image from there.
-pub(crate) fn origin(source: &str) -> Origin {
-    Origin {
+pub(crate) fn origin(source: &str) -> ImageOrigin {
+    ImageOrigin {
         source: source.into(),
         source_id: None,
         alias: None,
@@ -54,8 +54,8 @@ pub(crate) fn origin(source: &str) -> Origin {
     }
 }
 
-impl<C: Content> Source for Image<C> {
-    fn from(&self) -> &str {
+impl<C: Content> ImageSource for Image<C> {
+    fn source_name(&self) -> &str {
         "disk.img"
     }
 
@@ -67,7 +67,7 @@ impl<C: Content> Source for Image<C> {
         self.length
     }
 
-    fn data(&self) -> Option<u64> {
+    fn data_bytes(&self) -> Option<u64> {
         self.data
     }
 
@@ -75,7 +75,7 @@ impl<C: Content> Source for Image<C> {
         self.origin.is_some()
     }
 
-    fn origin(&mut self) -> Option<Origin> {
+    fn origin(&mut self) -> Option<ImageOrigin> {
         self.origin.take()
     }
 }

@@ -5,8 +5,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::following;
-use crate::rights::{Accounts, Rights, User, way};
-use foundry_core::text::printable;
+use crate::unix_permissions::{Accounts, UnixPermissions, User, permissions_along};
+use foundry_core::text::escape_unseen;
 use foundry_host::diagnosis::{Barrier, Holder};
 
 /// How many entries of /proc are looked at: a busy host has some ten thousand open files.
@@ -16,7 +16,11 @@ const MOST_HOLDERS: usize = 4;
 
 /// The first directory on the way to a file that a user may not pass; or the file, where libvirt does not make those
 /// of a guest readable to it. An access list may say more than the bits: of what has one, nothing is said.
-pub(super) fn barrier(root: &Path, path: &str, user: impl Fn(&Accounts) -> Option<User>) -> Option<Barrier> {
+pub(super) fn find_barrier(
+    root: &Path,
+    path: &str,
+    user: impl Fn(&Accounts) -> Option<User>,
+) -> Option<Barrier> {
     let text = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
     let accounts = Accounts::read(&text("etc/passwd"), &text("etc/group"));
     let user = user(&accounts)?;
@@ -26,10 +30,10 @@ pub(super) fn barrier(root: &Path, path: &str, user: impl Fn(&Accounts) -> Optio
         return None;
     }
     let there = there.ancestors().find_map(|part| part.canonicalize().ok())?;
-    let steps = way(root, &there)?;
+    let steps = permissions_along(root, &there)?;
     let is_file = there.is_file();
     let (file, directories) = if is_file { steps.split_last()? } else { (steps.last()?, steps.as_slice()) };
-    let barred = |(path, rights): &(String, Rights), is_directory| {
+    let barred = |(path, rights): &(String, UnixPermissions), is_directory| {
         let may = if is_directory { user.may_pass(rights) } else { user.may_read(rights) };
         (!may && !rights.has_acl).then(|| Barrier {
             path: path.clone(),
@@ -52,7 +56,7 @@ fn keeps_owners(qemu_conf: &str) -> bool {
 /// The processes that have a file open, as far as this user may see, those that write to it first; read from the names
 /// of their descriptors, which needs no access to the file, and so waits for no server.
 /// `pid_files` is where libvirt writes down the processes of its guests.
-pub(super) fn holders(root: &Path, path: &str, pid_files: &Path) -> Vec<Holder> {
+pub(super) fn find_holders(root: &Path, path: &str, pid_files: &Path) -> Vec<Holder> {
     let real = fs::canonicalize(root.join(path.trim_start_matches('/')));
     let Ok(real) = real else { return Vec::new() };
     let text = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
@@ -68,7 +72,7 @@ pub(super) fn holders(root: &Path, path: &str, pid_files: &Path) -> Vec<Holder> 
             let process = root.join(format!("proc/{pid}"));
             let writes = has_open(&process, &real, &mut left)?;
             let user = fs::metadata(&process).map(|process| accounts.name_of(process.uid())).ok();
-            let vm = vm_of(&process).filter(|vm| is_libvirts(&pid_files, vm, pid));
+            let vm = vm_of(&process).filter(|vm| is_libvirt_guest(&pid_files, vm, pid));
             Some(Holder { pid, name: name_of(&process), user, vm, writes })
         })
         .collect();
@@ -100,13 +104,13 @@ fn is_writable(descriptor: &Path) -> bool {
 /// What a process calls itself.
 pub(crate) fn name_of(process: &Path) -> String {
     let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
-    Some(printable(name.trim())).filter(|name| !name.is_empty()).unwrap_or_else(|| "a process".into())
+    Some(escape_unseen(name.trim())).filter(|name| !name.is_empty()).unwrap_or_else(|| "a process".into())
 }
 
 /// Whether libvirt itself says that it started a domain's QEMU with that process. A command line is anybody's.
-fn is_libvirts(pid_files: &Path, vm: &str, pid: u32) -> bool {
+fn is_libvirt_guest(pid_files: &Path, vm: &str, pid: u32) -> bool {
     let is_name = !vm.contains('/') && !vm.starts_with('.');
-    let written = following::tail(&pid_files.join(format!("{vm}.pid")), 0, 32).filter(|_| is_name);
+    let written = following::read_tail(&pid_files.join(format!("{vm}.pid")), 0, 32).filter(|_| is_name);
     written.is_some_and(|text| text.trim() == pid.to_string())
 }
 
@@ -115,11 +119,11 @@ fn vm_of(process: &Path) -> Option<String> {
     let line = fs::read_to_string(process.join("cmdline")).ok()?;
     let mut words = line.split('\0').skip_while(|word| *word != "-name").skip(1);
     let options = words.next()?.strip_prefix("guest=")?.replace(",,", "\0");
-    Some(printable(&options.split(',').next()?.replace('\0', ","))).filter(|name| !name.is_empty())
+    Some(escape_unseen(&options.split(',').next()?.replace('\0', ","))).filter(|name| !name.is_empty())
 }
 
 /// The MTU of each of these bridges.
-pub(super) fn mtus(root: &Path, bridges: &[String]) -> Vec<(String, u32)> {
+pub(super) fn read_mtus(root: &Path, bridges: &[String]) -> Vec<(String, u32)> {
     let mtu = |name: &String| {
         let is_name = !name.contains('/') && !name.starts_with('.');
         let text =
@@ -135,7 +139,7 @@ mod tests {
     use std::collections::BTreeSet;
     use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
-    fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
+    fn make_tree(files: &[(&str, &str)]) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
         for (path, text) in files {
             let path = root.path().join(path);
@@ -146,27 +150,27 @@ mod tests {
         root
     }
 
-    fn mode(root: &tempfile::TempDir, path: &str, mode: u32) {
+    fn set_mode(root: &tempfile::TempDir, path: &str, mode: u32) {
         fs::set_permissions(root.path().join(path), fs::Permissions::from_mode(mode)).unwrap();
     }
 
     /// Nobody's user, in none of the groups of these files.
-    fn stranger(_: &Accounts) -> Option<User> {
+    fn other_user(_: &Accounts) -> Option<User> {
         Some(User { uid: 64055, groups: BTreeSet::from([64055]) })
     }
 
     #[test]
     fn the_first_directory_that_a_user_may_not_pass_is_the_barrier() {
-        let root = tree(&[
+        let root = make_tree(&[
             ("srv/vms/deep/web_boot", ""),
             ("etc/passwd", "libvirt-qemu:x:64055:64055::/:/bin/false\n"),
         ]);
         for path in ["srv", "srv/vms", "srv/vms/deep"] {
-            mode(&root, path, 0o711);
+            set_mode(&root, path, 0o711);
         }
-        let found = |path| barrier(root.path(), path, stranger);
+        let found = |path| find_barrier(root.path(), path, other_user);
         assert_eq!(found("/srv/vms/deep/web_boot"), None);
-        mode(&root, "srv/vms", 0o700);
+        set_mode(&root, "srv/vms", 0o700);
         symlink("srv/vms/deep", root.path().join("link")).unwrap();
         assert_eq!(found("/srv/vms/deep/not/there"), None);
         for path in ["/srv/vms/deep/web_boot", "/link/web_boot"] {
@@ -178,39 +182,39 @@ mod tests {
             );
             assert!(barrier.is_directory && barrier.mode & 0o777 == 0o700);
         }
-        assert_eq!(barrier(root.path(), "/srv/vms/deep/web_boot", |_| None), None);
+        assert_eq!(find_barrier(root.path(), "/srv/vms/deep/web_boot", |_| None), None);
     }
 
     /// Of the group's members, what everybody else may do opens nothing.
     #[test]
     fn the_bits_that_count_for_the_user_are_named() {
-        let root = tree(&[("srv/vms/web_boot", "")]);
-        mode(&root, "srv", 0o755);
-        mode(&root, "srv/vms", 0o701);
+        let root = make_tree(&[("srv/vms/web_boot", "")]);
+        set_mode(&root, "srv", 0o755);
+        set_mode(&root, "srv/vms", 0o701);
         let owner = fs::metadata(root.path().join("srv/vms")).unwrap();
-        let barred = |user: User| barrier(root.path(), "/srv/vms/web_boot", |_| Some(user.clone()));
+        let barred = |user: User| find_barrier(root.path(), "/srv/vms/web_boot", |_| Some(user.clone()));
         let member = User { uid: owner.uid() + 1, groups: BTreeSet::from([owner.gid()]) };
         assert_eq!(barred(member).map(|found| found.class), Some('g'));
-        mode(&root, "srv/vms", 0o710);
-        assert_eq!(barred(stranger(&Accounts::default()).unwrap()).map(|found| found.class), Some('o'));
+        set_mode(&root, "srv/vms", 0o710);
+        assert_eq!(barred(other_user(&Accounts::default()).unwrap()).map(|found| found.class), Some('o'));
     }
 
     /// libvirt gives a file to QEMU's user before a start, and takes it back after one that failed.
     #[test]
     fn the_file_itself_counts_only_where_libvirt_leaves_it_as_it_is() {
-        let root = tree(&[("srv/web_boot", ""), ("etc/libvirt/qemu.conf", "#dynamic_ownership = 0\n")]);
-        mode(&root, "srv", 0o755);
-        mode(&root, "srv/web_boot", 0o600);
-        assert_eq!(barrier(root.path(), "/srv/web_boot", stranger), None);
+        let root = make_tree(&[("srv/web_boot", ""), ("etc/libvirt/qemu.conf", "#dynamic_ownership = 0\n")]);
+        set_mode(&root, "srv", 0o755);
+        set_mode(&root, "srv/web_boot", 0o600);
+        assert_eq!(find_barrier(root.path(), "/srv/web_boot", other_user), None);
         fs::write(root.path().join("etc/libvirt/qemu.conf"), "user = \"x\"\ndynamic_ownership = 0\n")
             .unwrap();
-        let found = barrier(root.path(), "/srv/web_boot", stranger).unwrap();
+        let found = find_barrier(root.path(), "/srv/web_boot", other_user).unwrap();
         assert!(!found.is_directory && found.path == "/srv/web_boot", "{found:?}");
     }
 
     #[test]
     fn who_has_a_file_open_is_found_by_its_descriptors() {
-        let root = tree(&[
+        let root = make_tree(&[
             ("srv/image", ""),
             ("proc/11/comm", "qemu-system-x86\n"),
             ("proc/11/cmdline", "qemu-system-x86_64\0-name\0guest=a,,b,debug-threads=on\0-S\0"),
@@ -229,7 +233,7 @@ mod tests {
         let user = fs::metadata(root.path()).unwrap().uid();
         fs::create_dir_all(root.path().join("etc")).unwrap();
         fs::write(root.path().join("etc/passwd"), format!("mallory:x:{user}:1::/:/bin/sh\n")).unwrap();
-        let holders = |path: &str| holders(root.path(), path, Path::new("/run/libvirt/qemu"));
+        let holders = |path: &str| find_holders(root.path(), path, Path::new("/run/libvirt/qemu"));
         for (pid, file) in
             [("11", "srv/image"), ("12", "srv/image"), ("13", "srv/other"), ("14", "srv/image")]
         {
@@ -248,8 +252,8 @@ mod tests {
 
     #[test]
     fn mtus_are_those_of_bridges_and_of_no_other_file() {
-        let root = tree(&[("sys/class/net/br0/mtu", "65535\n"), ("sys/class/mtu", "7\n")]);
+        let root = make_tree(&[("sys/class/net/br0/mtu", "65535\n"), ("sys/class/mtu", "7\n")]);
         let names = ["br0", "br9", "../../class", ".."].map(str::to_owned);
-        assert_eq!(mtus(root.path(), &names), [("br0".to_owned(), 65535)]);
+        assert_eq!(read_mtus(root.path(), &names), [("br0".to_owned(), 65535)]);
     }
 }

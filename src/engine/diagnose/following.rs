@@ -6,13 +6,13 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// The end of a file at some moment.
-pub(super) struct Mark {
+pub(super) struct LogPosition {
     path: PathBuf,
     /// Device, inode and length; `None` where there was no such file.
     was: Option<(u64, u64, u64)>,
 }
 
-impl Mark {
+impl LogPosition {
     /// Now.
     pub(super) fn at_end(path: &Path) -> Self {
         let was = path.symlink_metadata().ok().map(|file| (file.dev(), file.ino(), file.len()));
@@ -20,7 +20,7 @@ impl Mark {
     }
 
     /// What came since, the last `most` bytes of it; `None` where that cannot be read.
-    pub(super) fn since(&self, most: u64) -> Option<String> {
+    pub(super) fn read_since(&self, most: u64) -> Option<String> {
         let now = self.path.symlink_metadata().ok()?;
         // Another file, or one that was cut off, is all new.
         let from = match self.was {
@@ -31,18 +31,23 @@ impl Mark {
             }
             _ => 0,
         };
-        tail(&self.path, from, most)
+        read_tail(&self.path, from, most)
     }
 }
 
 /// The last bytes of a plain file behind `from`, in whole characters; not through a link, and without waiting for
 /// anybody who would write to a pipe.
-pub(super) fn tail(path: &Path, from: u64, most: u64) -> Option<String> {
-    tail_if(path, from, most, |_| true)
+pub(super) fn read_tail(path: &Path, from: u64, most: u64) -> Option<String> {
+    read_tail_if(path, from, most, |_| true)
 }
 
-/// As [`tail`], of a file that is judged as it was opened.
-pub(crate) fn tail_if(path: &Path, from: u64, most: u64, may: impl Fn(&Metadata) -> bool) -> Option<String> {
+/// As [`read_tail`], of a file that is judged as it was opened.
+pub(crate) fn read_tail_if(
+    path: &Path,
+    from: u64,
+    most: u64,
+    may: impl Fn(&Metadata) -> bool,
+) -> Option<String> {
     let mut file: File =
         OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path).ok()?;
     let metadata = file.metadata().ok().filter(Metadata::is_file).filter(may)?;
@@ -61,17 +66,17 @@ mod tests {
     fn only_what_is_new_is_read_and_not_too_much_of_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
-        let new = Mark::at_end(&path);
-        assert_eq!(new.since(10), None);
+        let new = LogPosition::at_end(&path);
+        assert_eq!(new.read_since(10), None);
         std::fs::write(&path, "old\n").unwrap();
-        assert_eq!(new.since(10).as_deref(), Some("old\n"));
-        let mark = Mark::at_end(&path);
-        assert_eq!(mark.since(10).as_deref(), Some(""));
+        assert_eq!(new.read_since(10).as_deref(), Some("old\n"));
+        let mark = LogPosition::at_end(&path);
+        assert_eq!(mark.read_since(10).as_deref(), Some(""));
         OpenOptions::new().append(true).open(&path).unwrap().write_all(b"0123456789").unwrap();
-        assert_eq!(mark.since(10).as_deref(), Some("0123456789"));
-        assert_eq!(mark.since(3).as_deref(), Some("789"));
+        assert_eq!(mark.read_since(10).as_deref(), Some("0123456789"));
+        assert_eq!(mark.read_since(3).as_deref(), Some("789"));
         std::fs::write(&path, "new").unwrap();
-        assert_eq!(mark.since(10).as_deref(), Some("new"), "it was cut off");
+        assert_eq!(mark.read_since(10).as_deref(), Some("new"), "it was cut off");
     }
 
     #[test]
@@ -83,7 +88,7 @@ mod tests {
         std::os::unix::fs::symlink(&file, &link).unwrap();
         rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
         for path in [&link, &pipe, folder.path()] {
-            assert_eq!(tail(path, 0, 10), None, "{}", path.display());
+            assert_eq!(read_tail(path, 0, 10), None, "{}", path.display());
         }
     }
 }

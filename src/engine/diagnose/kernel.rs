@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use super::following::Mark;
+use super::following::LogPosition;
 use foundry_host::diagnosis::Denial;
 
 /// Where the lines go where auditd or rsyslog takes them. Not the log of all programs, into which anybody writes.
@@ -21,23 +21,23 @@ const RECORD: usize = 8192;
 pub(super) struct KernelLog {
     /// `/dev/kmsg`, which a reader follows from where it began (the kernel's Documentation/ABI/testing/dev-kmsg).
     messages: Option<File>,
-    files: Vec<Mark>,
+    files: Vec<LogPosition>,
 }
 
 impl KernelLog {
     /// From now on.
     pub(super) fn at_end(root: &Path) -> Self {
         Self {
-            messages: messages(root),
-            files: FILES.iter().map(|path| Mark::at_end(&root.join(path))).collect(),
+            messages: open_messages(root),
+            files: FILES.iter().map(|path| LogPosition::at_end(&root.join(path))).collect(),
         }
     }
 
     /// The denials since then, without duplicates.
-    pub(super) fn denials(&mut self) -> Vec<Denial> {
+    pub(super) fn read_denials(&mut self) -> Vec<Denial> {
         let mut found: Vec<Denial> = Vec::new();
-        let files: Vec<String> = self.files.iter().filter_map(|mark| mark.since(FILE_BYTES)).collect();
-        let records = self.messages.as_mut().map(records).unwrap_or_default();
+        let files: Vec<String> = self.files.iter().filter_map(|mark| mark.read_since(FILE_BYTES)).collect();
+        let records = self.messages.as_mut().map(read_records).unwrap_or_default();
         for denial in records
             .iter()
             .map(String::as_str)
@@ -52,7 +52,7 @@ impl KernelLog {
     }
 }
 
-fn messages(root: &Path) -> Option<File> {
+fn open_messages(root: &Path) -> Option<File> {
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
     let mut file = OpenOptions::new().read(true).custom_flags(flags).open(root.join("dev/kmsg")).ok()?;
     file.seek(SeekFrom::End(0)).ok()?;
@@ -60,7 +60,7 @@ fn messages(root: &Path) -> Option<File> {
 }
 
 /// One read gives one record, and says so when there are no more. EPIPE means that some were overwritten meanwhile.
-fn records(messages: &mut File) -> Vec<String> {
+fn read_records(messages: &mut File) -> Vec<String> {
     let mut found = Vec::new();
     let mut record = [0_u8; RECORD];
     for _ in 0..MOST_RECORDS {
@@ -102,7 +102,7 @@ mod tests {
         };
         log("kern.log", &DENIED.replace("/srv/a", "/srv/old"));
         let mut kernel = KernelLog::at_end(root.path());
-        assert_eq!(kernel.denials(), []);
+        assert_eq!(kernel.read_denials(), []);
         log("kern.log", DENIED);
         log("kern.log", &format!("Nov 21 host kernel: {DENIED}"));
         // Any program writes there, what it likes.
@@ -111,14 +111,14 @@ mod tests {
             "audit/audit.log",
             "avc:  denied  { read } for name=\"b\" scontext=u:r:svirt_t:s0 tcontext=u:o:nfs_t:s0 permissive=0\n",
         );
-        let files: Vec<String> = kernel.denials().into_iter().map(|denial| denial.file).collect();
+        let files: Vec<String> = kernel.read_denials().into_iter().map(|denial| denial.file).collect();
         assert_eq!(files, ["b", "/srv/a"]);
     }
 
     #[test]
     fn a_machine_without_logs_has_no_denials() {
         let root = tempfile::tempdir().unwrap();
-        assert_eq!(KernelLog::at_end(root.path()).denials(), []);
+        assert_eq!(KernelLog::at_end(root.path()).read_denials(), []);
     }
 
     /// Of the real one: where it may be read at all, it says at once that there is nothing new.
@@ -127,7 +127,7 @@ mod tests {
         let (ended, end) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
             let mut kernel = KernelLog::at_end(Path::new("/"));
-            ended.send([kernel.denials().len(), kernel.denials().len()]).unwrap();
+            ended.send([kernel.read_denials().len(), kernel.read_denials().len()]).unwrap();
         });
         // A read that waits ends with the kernel's next line, which may never come.
         let found = end.recv_timeout(std::time::Duration::from_secs(60)).expect("it does not wait");

@@ -11,13 +11,13 @@ mod kernel;
 
 use std::path::{Path, PathBuf};
 
-use self::following::Mark;
+use self::following::LogPosition;
 use self::kernel::KernelLog;
 use crate::Context;
 use crate::context::is_session;
-use crate::rights::User;
+use crate::unix_permissions::User;
 use foundry_core::error::Error;
-use foundry_core::text::{printable, shell_word};
+use foundry_core::text::{escape_unseen, quote_for_shell};
 use foundry_host::diagnosis::{self, Asked, Denial, Diagnosis, Evidence};
 use foundry_host::libvirt_xml::selinux_label;
 use foundry_host::{HostError, View};
@@ -28,36 +28,36 @@ const LOG_BYTES: u64 = 32 << 10;
 const SHOWN: usize = 5;
 
 /// Begins before an operation, so that what was there already is not taken for its cause.
-pub(super) struct Witness {
+pub(super) struct FailureContext {
     asked: Asked,
     /// What lies on this machine; `None` where the host is another one.
-    local: Option<Place>,
+    local: Option<LocalLogs>,
 }
 
 /// Where this machine writes down what goes wrong.
-struct Place {
+struct LocalLogs {
     root: PathBuf,
-    log: Option<Mark>,
+    log: Option<LogPosition>,
     kernel: KernelLog,
 }
 
-impl Witness {
+impl FailureContext {
     /// Of an operation on a domain.
     pub(super) fn new(context: &Context, asked: Asked) -> Self {
         let root = Path::new("/");
-        let local = context.host.is_local().then(|| Place {
+        let local = context.host.is_local().then(|| LocalLogs {
             root: root.to_owned(),
-            log: log_of(context.host.uri(), &asked.vm).map(|path| Mark::at_end(&path)),
+            log: log_of(context.host.uri(), &asked.vm).map(|path| LogPosition::at_end(&path)),
             kernel: KernelLog::at_end(root),
         });
         Self { asked, local }
     }
 
     /// The error for a refusal, with its cause if that is known.
-    pub(super) fn explain(mut self, context: &Context, error: HostError) -> Error {
+    pub(super) fn explain_error(mut self, context: &Context, error: HostError) -> Error {
         let HostError::Refused { libvirt, .. } = &error else { return error.into() };
-        let evidence = self.gather(context, libvirt.clone());
-        let shown = shown(&evidence);
+        let evidence = self.gather_evidence(context, libvirt.clone());
+        let shown = evidence_to_show(&evidence);
         let libvirt = libvirt.clone();
         let told = match diagnosis::diagnose(&evidence) {
             Some(found) => found.blame(error.into()).detail(libvirt.clone()),
@@ -69,27 +69,27 @@ impl Witness {
         }
     }
 
-    fn gather(&mut self, context: &Context, libvirt: String) -> Evidence {
+    fn gather_evidence(&mut self, context: &Context, libvirt: String) -> Evidence {
         let mut evidence = Evidence { libvirt, asked: self.asked.clone(), ..Evidence::default() };
         let Some(place) = &mut self.local else { return evidence };
-        if let Some(written) = place.log.as_ref().and_then(|mark| mark.since(LOG_BYTES)) {
-            evidence.log = said_by_qemu(&written);
+        if let Some(written) = place.log.as_ref().and_then(|mark| mark.read_since(LOG_BYTES)) {
+            evidence.log = qemu_messages(&written);
         }
         let words = format!("{}\n{}", evidence.libvirt, evidence.log);
         if let Some(refused) = diagnosis::refused_file(&words).filter(|_| diagnosis::is_denied(&words)) {
             let ids = refused.as_user.or_else(|| context.host.capabilities().ok()?.guest_ids());
-            let user = |accounts: &crate::rights::Accounts| match ids {
-                Some((uid, gid)) => Some(accounts.user(uid, gid)),
-                None => is_session(context.host.uri()).then(User::current),
+            let user = |accounts: &crate::unix_permissions::Accounts| match ids {
+                Some((uid, gid)) => Some(accounts.user_with_groups(uid, gid)),
+                None => is_session(context.host.uri()).then(User::current_user),
             };
-            evidence.denials = believed(context, &self.asked, place.kernel.denials());
-            evidence.barrier = files::barrier(&place.root, refused.path, user);
+            evidence.denials = credible_denials(context, &self.asked, place.kernel.read_denials());
+            evidence.barrier = files::find_barrier(&place.root, refused.path, user);
         }
         if let Some(locked) = diagnosis::locked_file(&words) {
-            evidence.holders = files::holders(&place.root, locked, &pid_files(context));
+            evidence.holders = files::find_holders(&place.root, locked, &pid_files(context));
         }
         if words.contains("MTU") {
-            evidence.mtus = files::mtus(&place.root, &self.asked.bridges);
+            evidence.mtus = files::read_mtus(&place.root, &self.asked.bridges);
         }
         evidence
     }
@@ -97,7 +97,7 @@ impl Witness {
 
 /// The denials of a guard that libvirt has for its guests, and of this domain's own label where that is known. What a
 /// host without SELinux is told of SELinux, somebody made up.
-fn believed(context: &Context, asked: &Asked, denials: Vec<Denial>) -> Vec<Denial> {
+fn credible_denials(context: &Context, asked: &Asked, denials: Vec<Denial>) -> Vec<Denial> {
     let Some(capabilities) = context.host.capabilities().ok().filter(|_| !denials.is_empty()) else {
         return Vec::new();
     };
@@ -120,7 +120,7 @@ fn pid_files(context: &Context) -> PathBuf {
 }
 
 /// What others than libvirt said, for whoever wants to see all of it. What libvirt repeats is not said twice.
-fn shown(evidence: &Evidence) -> Option<String> {
+fn evidence_to_show(evidence: &Evidence) -> Option<String> {
     let qemu = evidence.log.lines().filter(|line| !evidence.libvirt.contains(line.trim()));
     let mut lines: Vec<String> = qemu.rev().take(SHOWN).map(|line| format!("QEMU's log: {line}")).collect();
     lines.reverse();
@@ -139,32 +139,32 @@ fn log_of(uri: &str, vm: &str) -> Option<PathBuf> {
 /// What QEMU said of itself, in the last of the runs that its log tells of; `None` where that one ended as guests do.
 fn last_words(context: &Context, vm: &str) -> Option<String> {
     let path = log_of(context.host.uri(), vm).filter(|_| context.host.is_local())?;
-    let written = following::tail(&path, 0, LOG_BYTES)?;
+    let written = following::read_tail(&path, 0, LOG_BYTES)?;
     let ended_well = [" shutting down, reason=shutdown", " shutting down, reason=destroyed"];
     if ended_well.iter().any(|end| written.lines().last().is_some_and(|line| line.ends_with(end))) {
         return None;
     }
-    Some(said_by_qemu(&written)).filter(|said| !said.is_empty())
+    Some(qemu_messages(&written)).filter(|said| !said.is_empty())
 }
 
 /// Lines of QEMU's own, without libvirt's about the run and without the command line, from which one word may be
 /// another's complaint. A guest has no say in them but by odd devices: still they are only looked at.
-fn said_by_qemu(written: &str) -> String {
+fn qemu_messages(written: &str) -> String {
     let run = written.rfind(": starting up libvirt").map_or(written, |at| &written[at..]);
     let mut said: Vec<String> = Vec::new();
     let mut goes_on = false;
     for line in run.lines() {
         let is_command = goes_on || line.contains(": starting up libvirt") || line.starts_with("LC_ALL=");
         goes_on = line.ends_with(" \\");
-        if !is_command && !goes_on && !is_libvirts(line) && !line.trim().is_empty() {
-            said.push(printable(line).chars().take(1000).collect());
+        if !is_command && !goes_on && !is_libvirt_line(line) && !line.trim().is_empty() {
+            said.push(escape_unseen(line).chars().take(1000).collect());
         }
     }
     said.join("\n")
 }
 
 /// `2026-11-21 21:31:08.718+0000: shutting down, reason=failed`, and where the console goes.
-fn is_libvirts(line: &str) -> bool {
+fn is_libvirt_line(line: &str) -> bool {
     line.contains("shutting down, reason=") || line.starts_with("char device redirected to")
 }
 
@@ -183,7 +183,7 @@ pub(super) fn with_bridges<'a>(
     let bridges = context.host.bridges().ok().flatten().unwrap_or_default();
     let is_down = |name: &&str| bridges.iter().any(|bridge| bridge.name == *name && !bridge.is_up);
     let Some(bridge) = { names }.find(is_down) else { return error };
-    error.hint(format!("bridge '{bridge}' is down: ip link set {} up", shell_word(bridge)))
+    error.hint(format!("bridge '{bridge}' is down: ip link set {} up", quote_for_shell(bridge)))
 }
 
 #[cfg(test)]
@@ -212,10 +212,10 @@ Is another process using the image [/srv/tiny.qcow2]?
     #[test]
     fn only_what_qemu_said_in_the_last_run_counts() {
         assert_eq!(
-            said_by_qemu(LOG),
+            qemu_messages(LOG),
             "2026-11-21T21:33:35.785706Z qemu-system-x86_64: \\u{1b}[31mFailed to get shared \"write\" lock\nIs another process using the image [/srv/tiny.qcow2]?"
         );
-        assert_eq!(said_by_qemu(""), "");
+        assert_eq!(qemu_messages(""), "");
     }
 
     #[test]
@@ -231,7 +231,7 @@ Is another process using the image [/srv/tiny.qcow2]?
     fn what_libvirt_repeats_is_not_shown_twice() {
         let log = "one\ntwo".to_owned();
         let evidence = Evidence { libvirt: "error: one".into(), log, ..Evidence::default() };
-        assert_eq!(shown(&evidence).as_deref(), Some("QEMU's log: two"));
-        assert_eq!(shown(&Evidence::default()), None);
+        assert_eq!(evidence_to_show(&evidence).as_deref(), Some("QEMU's log: two"));
+        assert_eq!(evidence_to_show(&Evidence::default()), None);
     }
 }

@@ -1,17 +1,17 @@
 //! Attaches a new disk: note its volume, create it, plug it in, add it to the manifest.
 
-use super::attach_plan::{Job, Request, prepare, rivalled};
-use super::attach_undo::{Made, removal, undo, unnoted};
-use super::record_update::{add_disk, insert_volume, rewrite, strike_volume};
-use crate::diagnose::Witness;
+use super::attach_plan::{AttachPlan, AttachRequest, plan_attach, target_taken_meanwhile};
+use super::attach_rollback::{AttachSteps, removal_advice, roll_back, roll_back_unrecorded};
+use super::record_update::{add_disk, insert_volume, remove_volume, update_record};
+use crate::diagnose::FailureContext;
 use crate::preflight::storage::PoolNeed;
 use crate::storage::volumes::{check_path, volume_xml};
 use crate::vm::create::ensure_pool;
-use crate::vm::lookup::or_taken_away;
+use crate::vm::lookup::or_removed_meanwhile;
 use crate::{Context, Event};
 use foundry_core::domain_xml;
 use foundry_core::error::{Advice, Error, Verb};
-use foundry_core::plan::DataDisk;
+use foundry_core::plan::DataDiskPlan;
 use foundry_core::record::{Liveness, Record, RecordedVolume};
 use foundry_core::units::GIB;
 use foundry_host::diagnosis::Asked;
@@ -24,7 +24,7 @@ pub struct Attached {
     /// The VM.
     pub vm: String,
     /// The disk.
-    pub disk: DataDisk,
+    pub disk: DataDiskPlan,
     /// Its volume.
     pub volume: RecordedVolume,
     /// Whether a running guest has it already.
@@ -36,48 +36,51 @@ pub struct Attached {
 /// # Errors
 /// What stands in the way, before anything is made; else what failed, after everything that was made is
 /// removed again, and what is left where that failed too.
-pub fn attach(context: &Context, request: &Request<'_>) -> Result<Attached, Error> {
-    let job = reserved(context, request)?;
-    let volume = format!("volume '{}' in pool '{}'", job.volume.name, job.volume.pool);
-    let _leaves =
-        context.cancel.leaves([format!("may be left behind: {volume}").into(), removal(&job).into()]);
-    let mut made = Made::default();
-    build(context, &job, &mut made).map_err(|error| undo(context, &job, &made, error))?;
+pub fn attach(context: &Context, request: &AttachRequest<'_>) -> Result<Attached, Error> {
+    let plan = reserve_target(context, request)?;
+    let volume = format!("volume '{}' in pool '{}'", plan.volume.name, plan.volume.pool);
+    let _leaves = context
+        .cancel
+        .announce_leftovers([format!("may be left behind: {volume}").into(), removal_advice(&plan).into()]);
+    let mut made = AttachSteps::default();
+    execute_attach(context, &plan, &mut made).map_err(|error| roll_back(context, &plan, &made, error))?;
     Ok(Attached {
-        vm: job.subject.name().to_owned(),
-        live: job.live,
-        volume: RecordedVolume { attaching: None, ..job.volume.clone() },
-        disk: job.disk,
+        vm: plan.handle.name().to_owned(),
+        live: plan.live,
+        volume: RecordedVolume { attaching: None, ..plan.volume.clone() },
+        disk: plan.disk,
     })
 }
 
 /// Decides what is to be made and writes that down. Where another process took the same target at the same
 /// moment, the next one is taken, unless the user named it.
-fn reserved(context: &Context, request: &Request<'_>) -> Result<Job, Error> {
-    let mut job = prepare(context, request)?;
-    warn_of_snapshots(context, &job)?;
-    let name = job.subject.name();
-    context.progress.tell(Event::Begins(format!("Attaching a disk of {} to VM '{name}'...", request.size)));
-    while !reserve(context, &job)? {
+fn reserve_target(context: &Context, request: &AttachRequest<'_>) -> Result<AttachPlan, Error> {
+    let mut plan = plan_attach(context, request)?;
+    warn_of_snapshots(context, &plan)?;
+    let name = plan.handle.name();
+    context
+        .progress
+        .on_event(Event::Begins(format!("Attaching a disk of {} to VM '{name}'...", request.size)));
+    while !record_attempt(context, &plan)? {
         if request.device.is_some() {
-            return Err(rivalled(job.subject.name(), &job.disk.target));
+            return Err(target_taken_meanwhile(plan.handle.name(), &plan.disk.target));
         }
-        job = prepare(context, request)?;
+        plan = plan_attach(context, request)?;
     }
-    Ok(job)
+    Ok(plan)
 }
 
 /// A snapshot brings back the VM without the disk, whose volume then is nobody's.
-fn warn_of_snapshots(context: &Context, job: &Job) -> Result<(), Error> {
-    let domain = &job.subject.domain;
+fn warn_of_snapshots(context: &Context, plan: &AttachPlan) -> Result<(), Error> {
+    let domain = &plan.handle.domain;
     let listed = context.host.snapshots(domain.uuid);
-    let snapshots = listed.map_err(|e| or_taken_away(context, domain, e.into()))?;
+    let snapshots = listed.map_err(|e| or_removed_meanwhile(context, domain, e.into()))?;
     if !snapshots.is_empty() {
         context.warn(format!(
             "VM '{}' has snapshots: {}; to go back to one takes the disk away and leaves its volume '{}'",
-            job.subject.name(),
+            plan.handle.name(),
             snapshots.join(", "),
-            job.volume.name
+            plan.volume.name
         ));
     }
     Ok(())
@@ -85,46 +88,46 @@ fn warn_of_snapshots(context: &Context, job: &Job) -> Result<(), Error> {
 
 /// Writes down what is about to be made. Of several processes that want the same target one stands there in
 /// the end; whether it is this one.
-fn reserve(context: &Context, job: &Job) -> Result<bool, Error> {
+fn record_attempt(context: &Context, plan: &AttachPlan) -> Result<bool, Error> {
     context.cancel.check_unchanged()?;
-    if job.pool.need != PoolNeed::Nothing {
-        ensure_pool(context, &job.pool)?;
+    if plan.pool.need != PoolNeed::Nothing {
+        ensure_pool(context, &plan.pool)?;
     }
-    let noted = rewrite(context, &job.subject.domain, |record| note(record, &job.volume))
-        .map_err(|error| unnoted(context, job, error))?;
-    Ok(noted.volumes.contains(&job.volume))
+    let noted = update_record(context, &plan.handle.domain, |record| note_volume(record, &plan.volume))
+        .map_err(|error| roll_back_unrecorded(context, plan, error))?;
+    Ok(noted.volumes.contains(&plan.volume))
 }
 
 /// The steps that change the host, in their order.
-fn build(context: &Context, job: &Job, made: &mut Made) -> Result<(), Error> {
+fn execute_attach(context: &Context, plan: &AttachPlan, made: &mut AttachSteps) -> Result<(), Error> {
     context.cancel.check()?;
-    if !job.volume_is_there {
-        make_volume(context, job, made)?;
+    if !plan.volume_is_there {
+        make_volume(context, plan, made)?;
     }
-    context.done(format!("Volume '{}' made", job.volume.name));
+    context.report_done(format!("Volume '{}' made", plan.volume.name));
     context.cancel.check()?;
-    if let Some(reach) = job.reach {
-        let xml = domain_xml::data_disk(&job.disk, &job.source)?;
+    if let Some(reach) = plan.affect {
+        let xml = domain_xml::render_data_disk(&plan.disk, &plan.source)?;
         made.plugged = true;
-        let domain = &job.subject.domain;
+        let domain = &plan.handle.domain;
         let asked = Asked { vm: domain.name.clone(), uuid: domain.uuid.to_string(), ..Asked::default() };
-        let witness = Witness::new(context, asked);
+        let failure = FailureContext::new(context, asked);
         let plugged = context.host.attach_disk(domain.uuid, &xml, reach);
-        plugged.map_err(|refused| not_plugged(context, witness, job, refused))?;
+        plugged.map_err(|refused| attach_refused(context, failure, plan, refused))?;
     }
-    context.done(if job.live { "Disk attached" } else { "Disk attached from the next start on" });
+    context.report_done(if plan.live { "Disk attached" } else { "Disk attached from the next start on" });
     context.cancel.check()?;
-    rewrite(context, &job.subject.domain, |record| settle(record, job)).map(drop)
+    update_record(context, &plan.handle.domain, |record| record_attached(record, plan)).map(drop)
 }
 
 /// A volume that is somebody else's is not one of ours, whoever is faster.
-fn make_volume(context: &Context, job: &Job, made: &mut Made) -> Result<(), Error> {
-    let RecordedVolume { pool, name, .. } = &job.volume;
-    context.working(format!("Making volume {name}"));
-    match context.host.create_volume(pool, &volume_xml(&job.volume, job.allocation, None)?) {
+fn make_volume(context: &Context, plan: &AttachPlan, made: &mut AttachSteps) -> Result<(), Error> {
+    let RecordedVolume { pool, name, .. } = &plan.volume;
+    context.report_working(format!("Making volume {name}"));
+    match context.host.create_volume(pool, &volume_xml(&plan.volume, plan.allocation, None)?) {
         Ok(volume) => {
             made.volume = true;
-            check_path(&job.volume, &volume)
+            check_path(&plan.volume, &volume)
         }
         Err(failed) => {
             // It may have been made anyway, or be another's that was made since the look.
@@ -136,22 +139,22 @@ fn make_volume(context: &Context, job: &Job, made: &mut Made) -> Result<(), Erro
 }
 
 /// As the running guest's description says: libvirtd's words may be of any language.
-fn has_no_port(context: &Context, job: &Job) -> bool {
-    let xml = context.host.domain_xml(job.subject.domain.uuid, View::Current).ok().flatten();
+fn has_no_port(context: &Context, plan: &AttachPlan) -> bool {
+    let xml = context.host.domain_xml(plan.handle.domain.uuid, View::Current).ok().flatten();
     xml.is_some_and(|xml| has_free_port(&xml) == Some(false))
 }
 
 /// libvirt cannot add a slot to a running guest.
-fn not_plugged(context: &Context, witness: Witness, job: &Job, error: HostError) -> Error {
+fn attach_refused(context: &Context, failure: FailureContext, plan: &AttachPlan, error: HostError) -> Error {
     let no_slot = matches!(&error, HostError::Refused { libvirt, .. } if libvirt.contains("PCI slots"))
-        || (matches!(&error, HostError::Refused { .. }) && has_no_port(context, job));
-    let error = witness.explain(context, error);
+        || (matches!(&error, HostError::Refused { .. }) && has_no_port(context, plan));
+    let error = failure.explain_error(context, error);
     if !no_slot {
         return error;
     }
     let attach = Verb::DiskAttach {
-        vm: job.subject.domain.command_name(),
-        size_gib: job.disk.size.0 / GIB,
+        vm: plan.handle.domain.command_name(),
+        size_gib: plan.disk.size.0 / GIB,
         target: None,
         raw: false,
         serial: None,
@@ -165,10 +168,10 @@ fn not_plugged(context: &Context, witness: Witness, job: &Job, error: HostError)
 }
 
 /// Puts the volume into the record, in place of an attempt whose process ended.
-fn note(record: &mut Record, volume: &RecordedVolume) {
+fn note_volume(record: &mut Record, volume: &RecordedVolume) {
     match record.volumes.iter_mut().find(|v| v.pool == volume.pool && v.name == volume.name) {
         Some(noted) => {
-            if noted.attaching.as_ref().is_some_and(|maker| maker.liveness() == Liveness::Dead) {
+            if noted.attaching.as_ref().is_some_and(|maker| maker.check_liveness() == Liveness::Dead) {
                 noted.clone_from(volume);
             }
         }
@@ -177,8 +180,8 @@ fn note(record: &mut Record, volume: &RecordedVolume) {
 }
 
 /// From here on it is a disk of the VM's like any other.
-fn settle(record: &mut Record, job: &Job) {
-    strike_volume(record, &job.volume.pool, &job.volume.name);
-    insert_volume(record, RecordedVolume { attaching: None, ..job.volume.clone() });
-    add_disk(&mut record.manifest.spec, &job.disk);
+fn record_attached(record: &mut Record, plan: &AttachPlan) {
+    remove_volume(record, &plan.volume.pool, &plan.volume.name);
+    insert_volume(record, RecordedVolume { attaching: None, ..plan.volume.clone() });
+    add_disk(&mut record.manifest.spec, &plan.disk);
 }

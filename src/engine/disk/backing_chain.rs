@@ -34,7 +34,7 @@ pub(crate) fn snapshot_overlays(
 /// The host's.
 pub(crate) fn lies_on(context: &Context, path: &str, volume: &RecordedVolume) -> Result<bool, Error> {
     // libvirt does not know the files that snapshots made until it looks again.
-    usage::refresh(context, &volume.pool)?;
+    usage::refresh_pool(context, &volume.pool)?;
     Ok(!chain_to(context, path, std::slice::from_ref(&volume.path))?.is_empty())
 }
 

@@ -1,8 +1,8 @@
 //! Deletes a volume of a VM.
 
-use super::record_update::read;
+use super::record_update::read_record;
 use crate::storage::usage::Usage;
-use crate::vm::destroy::Doomed;
+use crate::vm::destroy::VolumeToDelete;
 use crate::{Context, lock};
 use foundry_core::error::{Code, Error};
 use foundry_core::record::RecordedVolume;
@@ -19,22 +19,22 @@ use foundry_host::Domain;
 pub(crate) fn delete_unplugged(
     context: &Context,
     domain: &Domain,
-    volume: &Doomed,
+    volume: &VolumeToDelete,
     is_same: impl Fn(&RecordedVolume) -> bool,
     what: &str,
 ) -> Result<(), Error> {
     context.cancel.check()?;
-    let _turn = lock::with_vm(context, domain.uuid, &domain.name)?;
-    if !read(context, domain)?.volumes.iter().any(is_same) {
+    let _lock = lock::lock_vm(context, domain.uuid, &domain.name)?;
+    if !read_record(context, domain)?.volumes.iter().any(is_same) {
         return Err(Error::new(Code::ChangedMeanwhile, format!("{what} by somebody else")));
     }
-    let users = Usage::look(context, None)?.of(&volume.pool, &volume.name, &volume.path);
-    if let Some(reason) = users.reason() {
+    let users = Usage::collect(context, None)?.users_of(&volume.pool, &volume.name, &volume.path);
+    if let Some(reason) = users.reason_to_keep() {
         context.warn(format!("left: volume '{}' in pool '{}': {reason}", volume.name, volume.pool));
         return Ok(());
     }
-    context.working(format!("Deleting volume {}", volume.name));
+    context.report_working(format!("Deleting volume {}", volume.name));
     context.host.delete_volume(&volume.pool, &volume.name)?;
-    context.done(format!("Volume '{}' deleted", volume.name));
+    context.report_done(format!("Volume '{}' deleted", volume.name));
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Detaches a disk and deletes its volume: [`survey`] looks and says what would go, [`detach`] does it.
+//! Detaches a disk and deletes its volume: [`plan_detach`] decides what would be deleted, [`detach`] does it.
 //!
 //! The record names the volume until it is deleted, so that a command that was killed on the way is finished
 //! by the same command again, or by `destroy`. A volume that is to be kept leaves the record first: nothing
@@ -9,19 +9,19 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::delete::delete_unplugged;
-use super::handle::{Found, Subject, refused};
-use super::record_update::{remove_disk, rewrite, strike_volume};
+use super::handle::{DiskHandle, VmHandle, refused_unchanged};
+use super::record_update::{remove_disk, remove_volume, update_record};
 use super::resize::{check_block_job, check_snapshots};
 use crate::disk::own_disk::is_same_file;
-use crate::storage::settling::settle;
+use crate::storage::pending_volumes::wait_for_volumes;
 use crate::storage::usage::Usage;
-use crate::vm::destroy::Doomed;
-use crate::vm::lookup::or_taken_away;
+use crate::vm::destroy::VolumeToDelete;
+use crate::vm::lookup::or_removed_meanwhile;
 use crate::vm::plan_destroy::differs_from_plan;
 use crate::{Context, Event};
 use foundry_core::error::{Advice, Code, Error, Verb};
-use foundry_core::record::{Liveness, Record, RecordedVolume, Role};
-use foundry_core::text::shell_word;
+use foundry_core::record::{Liveness, Record, RecordedVolume, VolumeRole};
+use foundry_core::text::quote_for_shell;
 use foundry_host::libvirt_xml::{DiskDevice, DiskSource};
 use foundry_host::{Affect, View, Volume};
 
@@ -33,7 +33,7 @@ const AGENT_WITHIN: Duration = Duration::from_secs(2);
 
 /// What would be detached, and what would become of its volume.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Detachment {
+pub struct DetachPlan {
     /// The VM.
     pub vm: String,
     /// The guest's name of the disk.
@@ -41,11 +41,11 @@ pub struct Detachment {
     /// Whether a running guest has it.
     pub live: bool,
     /// The volume that goes.
-    pub volume: Option<Doomed>,
+    pub volume: Option<VolumeToDelete>,
     /// What stays, and why.
     pub kept: Option<(String, String)>,
-    subject: Subject,
-    found: Found,
+    handle: VmHandle,
+    found: DiskHandle,
     keep: bool,
     /// Whether the volume is not there any more.
     gone: bool,
@@ -55,68 +55,77 @@ pub struct Detachment {
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Vm`] where there is no such disk or it cannot be detached.
-pub fn survey(context: &Context, vm: &str, disk: &str, keep: bool) -> Result<Detachment, Error> {
-    let subject = Subject::look(context, vm)?;
-    let found = subject.disk(disk)?;
-    check(context, &subject, &found, keep).map_err(|e| or_taken_away(context, &subject.domain, e))?;
+pub fn plan_detach(context: &Context, vm: &str, disk: &str, keep: bool) -> Result<DetachPlan, Error> {
+    let handle = VmHandle::find(context, vm)?;
+    let found = handle.find_disk(disk)?;
+    check_detachable(context, &handle, &found, keep)
+        .map_err(|e| or_removed_meanwhile(context, &handle.domain, e))?;
     if found.recorded.as_ref().is_some_and(|recorded| recorded.attaching.is_some()) {
-        settle(context, &subject.record)?;
+        wait_for_volumes(context, &handle.record)?;
     }
-    let mut detachment = Detachment {
-        vm: subject.name().to_owned(),
+    let mut plan = DetachPlan {
+        vm: handle.name().to_owned(),
         target: found.target.clone(),
         live: found.live.is_some(),
         volume: None,
         kept: None,
-        subject,
+        handle,
         found,
         keep,
         gone: false,
     };
-    let decided = detachment.decide(context);
-    decided.map_err(|e| or_taken_away(context, &detachment.subject.domain, e))?;
-    Ok(detachment)
+    let decided = plan.decide_volume(context);
+    decided.map_err(|e| or_removed_meanwhile(context, &plan.handle.domain, e))?;
+    Ok(plan)
 }
 
 /// What stands in the way.
-fn check(context: &Context, subject: &Subject, found: &Found, keep: bool) -> Result<(), Error> {
-    let (vm, target) = (subject.name(), &found.target);
+fn check_detachable(
+    context: &Context,
+    handle: &VmHandle,
+    found: &DiskHandle,
+    keep: bool,
+) -> Result<(), Error> {
+    let (vm, target) = (handle.name(), &found.target);
     let what = match found.recorded.as_ref().map(|r| r.role) {
-        Some(Role::Boot) => Some("its boot disk"),
-        Some(Role::Seed) => Some("its cloud-init seed"),
-        _ if found.described().is_some_and(|d| d.device != DiskDevice::Disk) => Some("no hard disk"),
+        Some(VolumeRole::Boot) => Some("its boot disk"),
+        Some(VolumeRole::Seed) => Some("its cloud-init seed"),
+        _ if found.description().is_some_and(|d| d.device != DiskDevice::Disk) => Some("no hard disk"),
         _ => None,
     };
     if let Some(what) = what {
-        return Err(refused(
+        return Err(refused_unchanged(
             Code::DiskNotOwn,
             format!("disk '{target}' of VM '{vm}' is {what} and is not detached"),
         ));
     }
-    refuse_if_attaching(subject, found, keep)?;
-    if found.live.is_some() && !subject.executes() {
-        return Err(refused(Code::GuestPaused, format!("VM '{vm}' is {}", subject.domain.state))
+    refuse_if_attaching(handle, found, keep)?;
+    if found.live.is_some() && !handle.is_executing() {
+        return Err(refused_unchanged(Code::GuestPaused, format!("VM '{vm}' is {}", handle.domain.state))
             .because("a guest that does not execute cannot let go of a disk")
-            .hint(format!("virsh resume {0}, or stop it: virsh shutdown {0}", subject.domain.shell_name())));
+            .hint(format!("virsh resume {0}, or stop it: virsh shutdown {0}", handle.domain.shell_name())));
     }
-    check_block_job(context, subject, found)?;
-    check_mounted(context, subject, found)
+    check_block_job(context, handle, found)?;
+    check_mounted(context, handle, found)
 }
 
 /// Who attaches it from another machine may be at it, and nobody here can say: to keep the volume does no harm then.
-fn refuse_if_attaching(subject: &Subject, found: &Found, keep: bool) -> Result<(), Error> {
-    let (vm, target) = (subject.name(), &found.target);
+fn refuse_if_attaching(handle: &VmHandle, found: &DiskHandle, keep: bool) -> Result<(), Error> {
+    let (vm, target) = (handle.name(), &found.target);
     let Some(maker) = found.recorded.as_ref().and_then(|r| r.attaching.as_ref()) else { return Ok(()) };
     let busy = || {
-        refused(Code::DiskBusy, format!("process {} is attaching disk '{target}' to VM '{vm}'", maker.pid))
+        refused_unchanged(
+            Code::DiskBusy,
+            format!("process {} is attaching disk '{target}' to VM '{vm}'", maker.pid),
+        )
     };
-    match maker.liveness() {
+    match maker.check_liveness() {
         Liveness::Dead => Ok(()),
         Liveness::Elsewhere if keep => Ok(()),
         Liveness::Elsewhere => Err(busy().because("it runs on another machine").hint(
             Advice::from("if that was given up: ")
                 .run(Verb::DiskDetach {
-                    vm: subject.domain.command_name(),
+                    vm: handle.domain.command_name(),
                     target: target.to_owned(),
                     keep: true,
                 })
@@ -130,21 +139,21 @@ fn refuse_if_attaching(subject: &Subject, found: &Found, keep: bool) -> Result<(
 
 /// Linux lets go of a disk that is mounted, and what was not written yet is lost. Where an agent answers, it
 /// is asked; one that does not know the question is no reason to refuse.
-fn check_mounted(context: &Context, subject: &Subject, found: &Found) -> Result<(), Error> {
+fn check_mounted(context: &Context, handle: &VmHandle, found: &DiskHandle) -> Result<(), Error> {
     if found.live.is_none() {
         return Ok(());
     }
     let question = r#"{"execute":"guest-get-fsinfo"}"#;
-    let answer = context.host.agent(subject.domain.uuid, question, AGENT_WITHIN)?.unwrap_or_default();
+    let answer = context.host.agent(handle.domain.uuid, question, AGENT_WITHIN)?.unwrap_or_default();
     let serial = found.live.as_ref().and_then(|d| d.serial.as_deref());
     let mounts = mounts_on(&answer, serial.unwrap_or(&found.target));
     let Some(first) = mounts.first() else { return Ok(()) };
-    let (vm, target) = (subject.name(), &found.target);
-    Err(refused(
+    let (vm, target) = (handle.name(), &found.target);
+    Err(refused_unchanged(
         Code::DiskBusy,
         format!("disk '{target}' of VM '{vm}' is mounted in the guest at {}", mounts.join(", ")),
     )
-    .hint(format!("in the guest: umount {}", shell_word(first))))
+    .hint(format!("in the guest: umount {}", quote_for_shell(first))))
 }
 
 /// Where a disk is mounted, by the agent's answer to `guest-get-fsinfo` (QEMU Guest Agent Protocol
@@ -160,17 +169,17 @@ fn mounts_on(answer: &str, serial: &str) -> Vec<String> {
     systems.filter(is_on).filter_map(|s| s["mountpoint"].as_str().map(str::to_owned)).collect()
 }
 
-impl Detachment {
+impl DetachPlan {
     /// What becomes of the volume: it goes only if the record names it, the disk is on it, and nobody else
     /// uses it.
-    fn decide(&mut self, context: &Context) -> Result<(), Error> {
+    fn decide_volume(&mut self, context: &Context) -> Result<(), Error> {
         let Some(recorded) = self.found.recorded.clone() else {
-            self.kept = self.source().map(|path| (path, "foundry did not make it".into()));
+            self.kept = self.describe_source().map(|path| (path, "foundry did not make it".into()));
             return Ok(());
         };
-        self.found.own_volume(context, &self.subject)?;
+        self.found.own_volume(context, &self.handle)?;
         let Some(volume) = context.host.volume(&recorded.pool, &recorded.name)? else {
-            return self.missing(context, &recorded);
+            return self.check_missing_volume(context, &recorded);
         };
         let described = format!("volume '{}' in pool '{}'", volume.name, volume.pool);
         if self.keep {
@@ -178,36 +187,36 @@ impl Detachment {
             return Ok(());
         }
         let why = "they may need the disk; --keep detaches it and keeps its volume";
-        check_snapshots(context, &self.subject, why)?;
-        self.subject.check_held(context, &recorded)?;
-        match self.reason_to_stay(context, &recorded, &volume)? {
+        check_snapshots(context, &self.handle, why)?;
+        self.handle.check_not_locked(context, &recorded)?;
+        match self.reason_to_keep(context, &recorded, &volume)? {
             Some(reason) => self.kept = Some((described, reason)),
-            None => self.volume = Some(doomed(volume)),
+            None => self.volume = Some(volume_to_delete(volume)),
         }
         Ok(())
     }
 
     /// Pool and name of the volume that was to be kept and is not there any more.
-    pub fn lost(&self) -> Option<(&str, &str)> {
+    pub fn missing_volume(&self) -> Option<(&str, &str)> {
         let recorded = self.found.recorded.as_ref().filter(|_| self.keep && self.gone);
         recorded.map(|r| (r.pool.as_str(), r.name.as_str()))
     }
 
     /// Pool and name of the volume that was to be kept.
-    pub fn released(&self) -> Option<(&str, &str)> {
+    pub fn released_volume(&self) -> Option<(&str, &str)> {
         let recorded = self.found.recorded.as_ref().filter(|_| self.keep && !self.gone);
         recorded.map(|r| (r.pool.as_str(), r.name.as_str()))
     }
 
-    fn source(&self) -> Option<String> {
-        match &self.found.described()?.source {
+    fn describe_source(&self) -> Option<String> {
+        match &self.found.description()?.source {
             DiskSource::Volume { pool, volume } => Some(format!("volume '{volume}' in pool '{pool}'")),
             source => source.path().map(str::to_owned),
         }
     }
 
     /// A volume that libvirt does not show is gone, unless its pool is stopped.
-    fn missing(&mut self, context: &Context, recorded: &RecordedVolume) -> Result<(), Error> {
+    fn check_missing_volume(&mut self, context: &Context, recorded: &RecordedVolume) -> Result<(), Error> {
         let pool = context.host.pool(&recorded.pool)?;
         self.gone = pool.as_ref().is_none_or(|pool| pool.active);
         match pool {
@@ -221,7 +230,7 @@ impl Detachment {
         }
     }
 
-    fn reason_to_stay(
+    fn reason_to_keep(
         &self,
         context: &Context,
         recorded: &RecordedVolume,
@@ -230,7 +239,7 @@ impl Detachment {
         if !is_same_file(context, &volume.path, &recorded.path) {
             return Ok(Some(format!("it is at {} and not at {}", volume.path, recorded.path)));
         }
-        if let Some(doubt) = self.subject.ownership().doubt(recorded, volume) {
+        if let Some(doubt) = self.handle.ownership().reason_to_doubt(recorded, volume) {
             return Ok(Some(doubt));
         }
         if recorded.attaching.is_some()
@@ -238,18 +247,18 @@ impl Detachment {
         {
             return Ok(Some(reason));
         }
-        let usage = Usage::look(context, Some(self.subject.domain.uuid))?;
-        Ok(usage.reason_to_stay((&volume.pool, &volume.name, &volume.path), &[]))
+        let usage = Usage::collect(context, Some(self.handle.domain.uuid))?;
+        Ok(usage.reason_to_keep_of((&volume.pool, &volume.name, &volume.path), &[]))
     }
 }
 
-fn doomed(volume: Volume) -> Doomed {
-    Doomed {
+fn volume_to_delete(volume: Volume) -> VolumeToDelete {
+    VolumeToDelete {
         pool: volume.pool,
         name: volume.name,
         path: volume.path,
         capacity: volume.capacity,
-        role: Some(Role::Data),
+        role: Some(VolumeRole::Data),
     }
 }
 
@@ -258,55 +267,55 @@ fn doomed(volume: Volume) -> Doomed {
 /// # Errors
 /// [`foundry_core::error::Kind::Timeout`] where the guest does not let go: then nothing is deleted. Else what failed; the same
 /// command again finishes.
-pub fn detach(context: &Context, detachment: &Detachment, patience: Duration) -> Result<(), Error> {
-    let Detachment { vm, target, subject, found, .. } = detachment;
-    context.progress.tell(Event::Begins(format!("Detaching disk '{target}' from VM '{vm}'...")));
+pub fn detach(context: &Context, plan: &DetachPlan, patience: Duration) -> Result<(), Error> {
+    let DetachPlan { vm, target, handle, found, .. } = plan;
+    context.progress.on_event(Event::Begins(format!("Detaching disk '{target}' from VM '{vm}'...")));
     context.cancel.check_unchanged()?;
     let unfinished =
-        |error: Error| or_taken_away(context, &subject.domain, error.outcome(finishing(detachment)));
+        |error: Error| or_removed_meanwhile(context, &handle.domain, error.outcome(finish_advice(plan)));
     let half = format!("disk '{target}' of VM '{vm}' may be half detached");
-    let _leaves = context.cancel.leaves([half.into(), finishing(detachment).into()]);
-    if detachment.keep && found.recorded.is_some() {
-        release(context, detachment).map_err(unfinished)?;
+    let _leaves = context.cancel.announce_leftovers([half.into(), finish_advice(plan).into()]);
+    if plan.keep && found.recorded.is_some() {
+        release_volume(context, plan).map_err(unfinished)?;
     }
     if let Some(live) = &found.live {
-        let unplugged = unplug(context, detachment, &live.target, patience);
-        unplugged.map_err(|error| reclaim(context, detachment, unfinished(error)))?;
+        let unplugged = detach_live(context, plan, &live.target, patience);
+        unplugged.map_err(|error| restore_record(context, plan, unfinished(error)))?;
     }
     if let Some(next) = &found.next {
-        let detached = context.host.detach_disk(subject.domain.uuid, &next.target, Affect::Config);
+        let detached = context.host.detach_disk(handle.domain.uuid, &next.target, Affect::Config);
         detached.map_err(|e| unfinished(e.into()))?;
     }
-    context.done("Disk detached");
-    delete_volume(context, detachment).map_err(unfinished)?;
-    forget(context, detachment).map_err(unfinished)?;
-    if let Some((what, why)) = detachment.kept.as_ref().filter(|_| !detachment.keep) {
+    context.report_done("Disk detached");
+    delete_volume(context, plan).map_err(unfinished)?;
+    forget_disk(context, plan).map_err(unfinished)?;
+    if let Some((what, why)) = plan.kept.as_ref().filter(|_| !plan.keep) {
         context.warn(format!("left: {what}: {why}"));
     }
     Ok(())
 }
 
-fn finishing(detachment: &Detachment) -> Advice {
-    let (vm, target) = (detachment.subject.domain.command_name(), detachment.target.clone());
-    Advice::from(Verb::DiskDetach { vm, target, keep: detachment.keep }).text(" finishes it")
+fn finish_advice(plan: &DetachPlan) -> Advice {
+    let (vm, target) = (plan.handle.domain.command_name(), plan.target.clone());
+    Advice::from(Verb::DiskDetach { vm, target, keep: plan.keep }).text(" finishes it")
 }
 
 /// From here on nothing deletes the volume.
-fn release(context: &Context, detachment: &Detachment) -> Result<(), Error> {
-    let Some(RecordedVolume { pool, name, .. }) = &detachment.found.recorded else { return Ok(()) };
-    rewrite(context, &detachment.subject.domain, |record| strike_volume(record, pool, name)).map(drop)
+fn release_volume(context: &Context, plan: &DetachPlan) -> Result<(), Error> {
+    let Some(RecordedVolume { pool, name, .. }) = &plan.found.recorded else { return Ok(()) };
+    update_record(context, &plan.handle.domain, |record| remove_volume(record, pool, name)).map(drop)
 }
 
 /// The disk stays, and so it is the VM's again.
-fn reclaim(context: &Context, detachment: &Detachment, error: Error) -> Error {
-    let Some(recorded) = detachment.found.recorded.clone().filter(|_| detachment.keep) else { return error };
+fn restore_record(context: &Context, plan: &DetachPlan, error: Error) -> Error {
+    let Some(recorded) = plan.found.recorded.clone().filter(|_| plan.keep) else { return error };
     let put_back = |record: &mut Record| {
         if !record.volumes.iter().any(|v| v.pool == recorded.pool && v.name == recorded.name) {
-            let at = record.volumes.iter().position(|v| v.role == Role::Seed);
+            let at = record.volumes.iter().position(|v| v.role == VolumeRole::Seed);
             record.volumes.insert(at.unwrap_or(record.volumes.len()), recorded.clone());
         }
     };
-    match rewrite(context, &detachment.subject.domain, put_back) {
+    match update_record(context, &plan.handle.domain, put_back) {
         Ok(_) => error,
         Err(_) => error.outcome(format!(
             "foundry does not count volume '{}' in pool '{}' as the VM's any more: destroy keeps it",
@@ -316,12 +325,12 @@ fn reclaim(context: &Context, detachment: &Detachment, error: Error) -> Error {
 }
 
 /// libvirt only passes the wish on: the guest lets go of a disk, or it does not.
-fn unplug(context: &Context, detachment: &Detachment, target: &str, patience: Duration) -> Result<(), Error> {
-    let Detachment { vm, subject, .. } = detachment;
-    let uuid = subject.domain.uuid;
-    context.working("Waiting for the guest to let go of the disk");
+fn detach_live(context: &Context, plan: &DetachPlan, target: &str, patience: Duration) -> Result<(), Error> {
+    let DetachPlan { vm, handle, .. } = plan;
+    let uuid = handle.domain.uuid;
+    context.report_working("Waiting for the guest to let go of the disk");
     context.host.detach_disk(uuid, target, Affect::Live)?;
-    if is_let_go(context, uuid, target, patience, || context.cancel.is_requested())? {
+    if wait_until_detached(context, uuid, target, patience, || context.cancel.is_requested())? {
         return Ok(());
     }
     context.cancel.check().map_err(|e| e.outcome("the guest was asked and may still let go of the disk"))?;
@@ -334,7 +343,7 @@ fn unplug(context: &Context, detachment: &Detachment, target: &str, patience: Du
 }
 
 /// Looks at a running domain until it has no such disk; false where that does not come about.
-pub(crate) fn is_let_go(
+pub(crate) fn wait_until_detached(
     context: &Context,
     uuid: Uuid,
     target: &str,
@@ -355,25 +364,25 @@ pub(crate) fn is_let_go(
     }
 }
 
-fn delete_volume(context: &Context, detachment: &Detachment) -> Result<(), Error> {
-    let (Some(volume), Some(recorded)) = (&detachment.volume, &detachment.found.recorded) else {
+fn delete_volume(context: &Context, plan: &DetachPlan) -> Result<(), Error> {
+    let (Some(volume), Some(recorded)) = (&plan.volume, &plan.found.recorded) else {
         return Ok(());
     };
     let is_same = |v: &RecordedVolume| {
         (&recorded.pool, &recorded.name, &recorded.attaching) == (&v.pool, &v.name, &v.attaching)
     };
-    let what = format!("disk '{}' was detached", detachment.target);
-    delete_unplugged(context, &detachment.subject.domain, volume, is_same, &what)
+    let what = format!("disk '{}' was detached", plan.target);
+    delete_unplugged(context, &plan.handle.domain, volume, is_same, &what)
 }
 
 /// The VM is now one without that disk.
-fn forget(context: &Context, detachment: &Detachment) -> Result<(), Error> {
-    let Detachment { target, subject, found, .. } = detachment;
-    rewrite(context, &subject.domain, |record| {
+fn forget_disk(context: &Context, plan: &DetachPlan) -> Result<(), Error> {
+    let DetachPlan { target, handle, found, .. } = plan;
+    update_record(context, &handle.domain, |record| {
         if let Some(RecordedVolume { pool, name, .. }) = &found.recorded {
-            strike_volume(record, pool, name);
+            remove_volume(record, pool, name);
         }
-        let made_for = found.recorded.as_ref().and_then(RecordedVolume::target);
+        let made_for = found.recorded.as_ref().and_then(RecordedVolume::disk_target);
         remove_disk(&mut record.manifest.spec, made_for.as_deref().unwrap_or(target));
     })
     .map(drop)

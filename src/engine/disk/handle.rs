@@ -1,23 +1,23 @@
 //! Finds the VM whose disks are to change, and the disk.
 
 use crate::Context;
-use crate::advice::{destroy, interrupted_creation};
+use crate::advice::{destroy_command, interrupted_creation};
 use crate::disk::backing_chain;
 use crate::disk::own_disk::{disk_on, follow_moves, is_on, recorded_of};
 use crate::disk::ownership::Ownership;
 use crate::storage::file_locks;
-use crate::vm::ages::Ages;
-use crate::vm::lookup::{absent, find};
+use crate::vm::lookup::{find_vm, vm_not_found};
+use crate::vm::record_pair::RecordPair;
 use foundry_core::error::{Advice, Code, Error};
-use foundry_core::names::nearest;
-use foundry_core::record::{Liveness, Owner, Record, RecordedVolume, State};
-use foundry_core::text::shell_word;
+use foundry_core::names::find_nearest;
+use foundry_core::record::{Liveness, Owner, Record, RecordState, RecordedVolume};
+use foundry_core::text::quote_for_shell;
 use foundry_host::libvirt_xml::{DiskDescription, DomainDescription};
 use foundry_host::{Domain, DomainState, View};
 
 /// A whole VM of foundry's, as it is now.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Subject {
+pub(crate) struct VmHandle {
     pub(crate) domain: Domain,
     pub(crate) record: Record,
     /// As it runs; `None` while it is off.
@@ -28,35 +28,35 @@ pub(crate) struct Subject {
 
 /// One disk of a VM: in the domain, in the record, or in both.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Found {
+pub(super) struct DiskHandle {
     pub(super) target: String,
     pub(super) live: Option<DiskDescription>,
     pub(super) next: Option<DiskDescription>,
     pub(super) recorded: Option<RecordedVolume>,
 }
 
-impl Subject {
+impl VmHandle {
     /// Looks at a VM whose disks are to be changed.
     ///
     /// # Errors
     /// [`foundry_core::error::Kind::Vm`] where there is none, it is not foundry's, or it is only half there.
-    pub(crate) fn look(context: &Context, name: &str) -> Result<Self, Error> {
-        let Some(domain) = find(context, name)? else { return Err(absent(context, name)?) };
+    pub(crate) fn find(context: &Context, name: &str) -> Result<Self, Error> {
+        let Some(domain) = find_vm(context, name)? else { return Err(vm_not_found(context, name)?) };
         let record = whole_record(&domain)?;
         if !domain.persistent {
-            return Err(refused(
+            return Err(refused_unchanged(
                 Code::ChangedMeanwhile,
                 format!("VM '{}' has no definition any more", domain.name),
             )
             .because("somebody undefined it while it runs"));
         }
         if domain.saved {
-            return Err(saved(&domain));
+            return Err(saved_memory_error(&domain));
         }
         let described = |view| context.host.describe(domain.uuid, view);
         let live = if domain.state.is_active() { described(View::Current)? } else { None };
-        let Some(next) = described(View::Config)? else { return Err(absent(context, name)?) };
-        let mut record = Ages::of(&domain, record, live.is_some().then_some(&next)).merged();
+        let Some(next) = described(View::Config)? else { return Err(vm_not_found(context, name)?) };
+        let mut record = RecordPair::of(&domain, record, live.is_some().then_some(&next)).merge_volumes();
         let views: Vec<&DomainDescription> = live.iter().chain([&next]).collect();
         follow_moves(context, &mut record, &views)?;
         Ok(Self { domain, record, live, next })
@@ -68,7 +68,7 @@ impl Subject {
     }
 
     /// The guest executes, and so can answer to what is done to its disks.
-    pub(super) fn executes(&self) -> bool {
+    pub(super) fn is_executing(&self) -> bool {
         matches!(self.domain.state, DomainState::Running | DomainState::Blocked)
     }
 
@@ -76,11 +76,11 @@ impl Subject {
     ///
     /// # Errors
     /// [`foundry_core::error::Kind::Storage`] where a program has it open and locked.
-    pub(crate) fn check_held(&self, context: &Context, volume: &RecordedVolume) -> Result<(), Error> {
+    pub(crate) fn check_not_locked(&self, context: &Context, volume: &RecordedVolume) -> Result<(), Error> {
         if self.live.is_some() || !file_locks::is_locked(context, &volume.path) {
             return Ok(());
         }
-        Err(file_locks::refused(self.name(), &volume.pool, &volume.name).unchanged())
+        Err(file_locks::open_elsewhere(self.name(), &volume.pool, &volume.name).unchanged())
     }
 
     /// What tells its own volumes from others'.
@@ -92,24 +92,25 @@ impl Subject {
     ///
     /// # Errors
     /// [`foundry_core::error::Kind::Vm`] where there is none.
-    pub(super) fn disk(&self, word: &str) -> Result<Found, Error> {
+    pub(super) fn find_disk(&self, word: &str) -> Result<DiskHandle, Error> {
         let named = if word == "boot" { "vda" } else { word };
-        if let Some(described) = self.described().find(|d| d.target == named) {
-            return Ok(self.found(described.target.clone(), self.recorded_of(described)));
+        if let Some(described) = self.described_disks().find(|d| d.target == named) {
+            return Ok(self.disk_handle(described.target.clone(), self.recorded_of(described)));
         }
         // The name of a volume; or the target that a disk was made for, and that it need not have any more.
-        let is_meant = |v: &&RecordedVolume| v.name == word || v.target().as_deref() == Some(named);
+        let is_meant = |v: &&RecordedVolume| v.name == word || v.disk_target().as_deref() == Some(named);
         if let Some(recorded) = self.record.volumes.iter().find(is_meant) {
-            let on_it = self.described().find(|d| is_on(d, recorded)).map(|d| d.target.clone());
-            let target = on_it.or_else(|| recorded.target()).unwrap_or_else(|| word.to_owned());
-            return Ok(self.found(target, Some(recorded)));
+            let on_it = self.described_disks().find(|d| is_on(d, recorded)).map(|d| d.target.clone());
+            let target = on_it.or_else(|| recorded.disk_target()).unwrap_or_else(|| word.to_owned());
+            return Ok(self.disk_handle(target, Some(recorded)));
         }
-        let targets = self.targets();
+        let targets = self.taken_targets();
         if targets.iter().any(|target| target == named) {
-            return Ok(self.found(named.to_owned(), None));
+            return Ok(self.disk_handle(named.to_owned(), None));
         }
-        let error = refused(Code::DiskMissing, format!("VM '{}' has no disk '{word}'", self.name()));
-        let hint = match nearest(word, targets.iter().map(String::as_str)) {
+        let error =
+            refused_unchanged(Code::DiskMissing, format!("VM '{}' has no disk '{word}'", self.name()));
+        let hint = match find_nearest(word, targets.iter().map(String::as_str)) {
             Some(near) => format!("did you mean '{near}'? It has {}", targets.join(", ")),
             None => format!("it has {}", targets.join(", ")),
         };
@@ -117,7 +118,7 @@ impl Subject {
     }
 
     /// The disks as they are now and as they are at the next start.
-    fn described(&self) -> impl Iterator<Item = &DiskDescription> {
+    fn described_disks(&self) -> impl Iterator<Item = &DiskDescription> {
         self.live.iter().chain([&self.next]).flat_map(|d| &d.disks)
     }
 
@@ -127,7 +128,7 @@ impl Subject {
     }
 
     /// Live and at the next start a disk may have two targets: it is on one volume.
-    fn found(&self, target: String, recorded: Option<&RecordedVolume>) -> Found {
+    fn disk_handle(&self, target: String, recorded: Option<&RecordedVolume>) -> DiskHandle {
         let of = |described: &DomainDescription| {
             let on_it = recorded.and_then(|recorded| disk_on(described, recorded));
             let by_target = || {
@@ -135,7 +136,7 @@ impl Subject {
             };
             on_it.or_else(by_target).cloned()
         };
-        Found {
+        DiskHandle {
             live: self.live.as_ref().and_then(of),
             next: of(&self.next),
             recorded: recorded.cloned(),
@@ -144,9 +145,9 @@ impl Subject {
     }
 
     /// All targets that are taken, in the domain or in the record, sorted.
-    pub(super) fn targets(&self) -> Vec<String> {
-        let mut all: Vec<String> = self.described().map(|d| d.target.clone()).collect();
-        all.extend(self.record.volumes.iter().filter_map(RecordedVolume::target));
+    pub(super) fn taken_targets(&self) -> Vec<String> {
+        let mut all: Vec<String> = self.described_disks().map(|d| d.target.clone()).collect();
+        all.extend(self.record.volumes.iter().filter_map(RecordedVolume::disk_target));
         all.extend(self.record.manifest.spec.data_disks.iter().filter_map(|d| d.device.clone()));
         all.sort();
         all.dedup();
@@ -154,9 +155,9 @@ impl Subject {
     }
 }
 
-impl Found {
+impl DiskHandle {
     /// How the domain describes it: as it runs, else as it starts next.
-    pub(super) fn described(&self) -> Option<&DiskDescription> {
+    pub(super) fn description(&self) -> Option<&DiskDescription> {
         self.live.as_ref().or(self.next.as_ref())
     }
 
@@ -165,10 +166,10 @@ impl Found {
     ///
     /// # Errors
     /// Why it is not.
-    pub(super) fn own_volume(&self, context: &Context, of: &Subject) -> Result<&RecordedVolume, Error> {
+    pub(super) fn own_volume(&self, context: &Context, of: &VmHandle) -> Result<&RecordedVolume, Error> {
         let (vm, target) = (of.name(), &self.target);
         let Some(recorded) = &self.recorded else {
-            return Err(refused(
+            return Err(refused_unchanged(
                 Code::DiskNotOwn,
                 format!("disk '{target}' of VM '{vm}' was not made by foundry"),
             ));
@@ -183,15 +184,17 @@ impl Found {
     fn not_on_its_own(
         &self,
         context: &Context,
-        of: &Subject,
+        of: &VmHandle,
         recorded: &RecordedVolume,
         other: &DiskDescription,
     ) -> Result<Error, Error> {
         let (vm, target) = (of.name(), &self.target);
         let place = other.source.path().unwrap_or("another volume");
-        let error =
-            refused(Code::DiskNotOwn, format!("disk '{target}' of VM '{vm}' is not on its own volume"));
-        let (vm, word) = (of.domain.shell_name(), shell_word(&other.target));
+        let error = refused_unchanged(
+            Code::DiskNotOwn,
+            format!("disk '{target}' of VM '{vm}' is not on its own volume"),
+        );
+        let (vm, word) = (of.domain.shell_name(), quote_for_shell(&other.target));
         let is_known = self.live.as_ref().is_some_and(|d| d.backing_chain.contains(&recorded.path));
         let is_snapshot = is_known || backing_chain::lies_on(context, place, recorded)?;
         Ok(match is_snapshot {
@@ -199,7 +202,7 @@ impl Found {
             true => error.because(format!("it is on {place}, which an external snapshot made")).hint(format!(
                 "virsh blockcommit {vm} {word} --active --pivot --base {} brings it back into the volume while the VM runs; \
                  without --base it would go into the image below",
-                shell_word(recorded.path.as_str())
+                quote_for_shell(recorded.path.as_str())
             )),
             false => error
                 .because(format!("it is on {place}, and volume '{}' was made for it", recorded.name))
@@ -209,9 +212,9 @@ impl Found {
 }
 
 /// The error for a VM that goes on from its saved memory: that knows its disks as they were.
-fn saved(domain: &Domain) -> Error {
+fn saved_memory_error(domain: &Domain) -> Error {
     let (vm, word) = (&domain.name, domain.shell_name());
-    refused(Code::SavedMemoryInTheWay, format!("VM '{vm}' is off with its memory saved"))
+    refused_unchanged(Code::SavedMemoryInTheWay, format!("VM '{vm}' is off with its memory saved"))
         .because("its guest goes on where it stopped, with the disks that it had then")
         .hint(format!(
             "virsh start {word} lets it go on, and then its disks can change; \
@@ -224,37 +227,43 @@ fn whole_record(domain: &Domain) -> Result<Record, Error> {
     let name = &domain.name;
     match domain.owner() {
         Owner::Foundry(record) => match record.state {
-            State::Created => Ok(*record),
-            State::Destroying => Err(refused(Code::HalfDestroyed, format!("VM '{name}' is half destroyed"))
-                .hint(Advice::from(destroy(domain, false)).text(" finishes it"))),
-            State::Creating if record.maker.liveness() == Liveness::Dead => {
-                Err(refused(Code::HalfCreated, format!("the creation of VM '{name}' was interrupted"))
-                    .hint(interrupted_creation(domain)))
+            RecordState::Created => Ok(*record),
+            RecordState::Destroying => {
+                Err(refused_unchanged(Code::HalfDestroyed, format!("VM '{name}' is half destroyed"))
+                    .hint(Advice::from(destroy_command(domain, false)).text(" finishes it")))
             }
-            State::Creating => {
-                Err(refused(Code::BeingCreated, format!("VM '{name}' is being created")).hint("wait for it"))
+            RecordState::Creating if record.maker.check_liveness() == Liveness::Dead => Err(
+                refused_unchanged(Code::HalfCreated, format!("the creation of VM '{name}' was interrupted"))
+                    .hint(interrupted_creation(domain)),
+            ),
+            RecordState::Creating => {
+                Err(refused_unchanged(Code::BeingCreated, format!("VM '{name}' is being created"))
+                    .hint("wait for it"))
             }
         },
         Owner::FirstFoundry(_) => {
-            Err(refused(Code::NotFoundrys, format!("VM '{name}' was made by the first foundry"))
+            Err(refused_unchanged(Code::NotFoundrys, format!("VM '{name}' was made by the first foundry"))
                 .because("its record does not say which volumes are its own")
                 .hint("virsh changes its disks"))
         }
-        Owner::Foreign => Err(refused(Code::NotFoundrys, format!("domain '{name}' was not made by foundry"))
-            .hint("virsh changes its disks")),
+        Owner::Foreign => {
+            Err(refused_unchanged(Code::NotFoundrys, format!("domain '{name}' was not made by foundry"))
+                .hint("virsh changes its disks"))
+        }
         Owner::Newer(version) => {
-            Err(refused(Code::RecordUnreadable, format!("VM '{name}' was made by a newer foundry"))
+            Err(refused_unchanged(Code::RecordUnreadable, format!("VM '{name}' was made by a newer foundry"))
                 .because(format!("its record has version {version}"))
                 .hint("use that foundry"))
         }
-        Owner::Unreadable(reason) => {
-            Err(refused(Code::RecordUnreadable, format!("foundry's record of VM '{name}' cannot be read"))
-                .because(reason))
-        }
+        Owner::Unreadable(reason) => Err(refused_unchanged(
+            Code::RecordUnreadable,
+            format!("foundry's record of VM '{name}' cannot be read"),
+        )
+        .because(reason)),
     }
 }
 
 /// An error before anything was done.
-pub(crate) fn refused(code: Code, message: impl Into<String>) -> Error {
+pub(crate) fn refused_unchanged(code: Code, message: impl Into<String>) -> Error {
     Error::new(code, message).unchanged()
 }

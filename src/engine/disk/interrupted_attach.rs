@@ -5,53 +5,53 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::detach::{self, Detachment};
-use super::handle::{Found, Subject, refused};
-use super::record_update::{add_disk, insert_volume, rewrite, strike_volume};
+use super::detach::{self, DetachPlan};
+use super::handle::{DiskHandle, VmHandle, refused_unchanged};
+use super::record_update::{add_disk, insert_volume, remove_volume, update_record};
 use crate::Context;
-use crate::vm::destroy::Doomed;
+use crate::vm::destroy::VolumeToDelete;
 use foundry_core::error::{Advice, Code, Error, Verb};
 use foundry_core::names::DiskTarget;
-use foundry_core::plan::{DataDisk, DiskFormat};
+use foundry_core::plan::{DataDiskPlan, DiskFormat};
 use foundry_core::record::{Liveness, RecordedVolume};
 use foundry_host::{Domain, Volume};
 
 /// An attach whose process ended.
 #[derive(Debug)]
-pub(crate) struct Attempt {
+pub(crate) struct InterruptedAttach {
     domain: Uuid,
     vm: String,
     noted: RecordedVolume,
-    outcome: Outcome,
+    outcome: AttachFound,
 }
 
 #[derive(Debug)]
-enum Outcome {
+enum AttachFound {
     /// The VM has the disk.
-    Plugged(Box<Plugged>),
+    Plugged(Box<PluggedDisk>),
     /// It does not.
-    Apart(Box<Detachment>),
+    Apart(Box<DetachPlan>),
 }
 
 /// A disk that only has to be written down.
 #[derive(Debug)]
-struct Plugged {
+struct PluggedDisk {
     domain: Domain,
-    disk: DataDisk,
+    disk: DataDiskPlan,
     volume: RecordedVolume,
 }
 
-impl Attempt {
+impl InterruptedAttach {
     /// Whether the VM has the disk.
     pub(crate) fn is_plugged(&self) -> bool {
-        matches!(self.outcome, Outcome::Plugged(_))
+        matches!(self.outcome, AttachFound::Plugged(_))
     }
 
     /// The volume that goes.
-    pub(crate) fn volume(&self) -> Option<&Doomed> {
+    pub(crate) fn volume_to_delete(&self) -> Option<&VolumeToDelete> {
         match &self.outcome {
-            Outcome::Plugged(_) => None,
-            Outcome::Apart(detachment) => detachment.volume.as_ref(),
+            AttachFound::Plugged(_) => None,
+            AttachFound::Apart(plan) => plan.volume.as_ref(),
         }
     }
 }
@@ -60,42 +60,46 @@ impl Attempt {
 ///
 /// # Errors
 /// Where it cannot be finished without its user, and the host's.
-pub(crate) fn broken_attach(
+pub(crate) fn find_interrupted_attach(
     context: &Context,
     domain: &Domain,
     noted: &RecordedVolume,
-) -> Result<Attempt, Error> {
-    let subject = Subject::look(context, &domain.name)?;
-    let vm = subject.name().to_owned();
+) -> Result<InterruptedAttach, Error> {
+    let handle = VmHandle::find(context, &domain.name)?;
+    let vm = handle.name().to_owned();
     let is_dead = |v: &RecordedVolume| {
-        is_same(v, noted) && v.attaching.as_ref().is_some_and(|maker| maker.liveness() == Liveness::Dead)
+        is_same_attempt(v, noted)
+            && v.attaching.as_ref().is_some_and(|maker| maker.check_liveness() == Liveness::Dead)
     };
-    if subject.domain.uuid != domain.uuid || !subject.record.volumes.iter().any(is_dead) {
-        return Err(refused(Code::ChangedMeanwhile, format!("VM '{vm}' has changed since it was looked at")));
+    if handle.domain.uuid != domain.uuid || !handle.record.volumes.iter().any(is_dead) {
+        return Err(refused_unchanged(
+            Code::ChangedMeanwhile,
+            format!("VM '{vm}' has changed since it was looked at"),
+        ));
     }
-    let target = noted
-        .target()
-        .ok_or_else(|| refused(Code::DiskNotOwn, format!("volume '{}' is no disk's", noted.name)))?;
-    let found = subject.disk(&target)?;
-    let outcome = match found.described() {
-        None => Outcome::Apart(Box::new(detach::survey(context, &vm, &target, false)?)),
-        Some(_) => plugged(context, &subject, &found, noted)?,
+    let target = noted.disk_target().ok_or_else(|| {
+        refused_unchanged(Code::DiskNotOwn, format!("volume '{}' is no disk's", noted.name))
+    })?;
+    let found = handle.find_disk(&target)?;
+    let outcome = match found.description() {
+        None => AttachFound::Apart(Box::new(detach::plan_detach(context, &vm, &target, false)?)),
+        Some(_) => plan_recording(context, &handle, &found, noted)?,
     };
-    Ok(Attempt { domain: domain.uuid, vm, noted: noted.clone(), outcome })
+    Ok(InterruptedAttach { domain: domain.uuid, vm, noted: noted.clone(), outcome })
 }
 
-fn plugged(
+fn plan_recording(
     context: &Context,
-    subject: &Subject,
-    found: &Found,
+    handle: &VmHandle,
+    found: &DiskHandle,
     noted: &RecordedVolume,
-) -> Result<Outcome, Error> {
-    let (vm, target) = (subject.name(), &found.target);
-    found.own_volume(context, subject)?;
+) -> Result<AttachFound, Error> {
+    let (vm, target) = (handle.name(), &found.target);
+    found.own_volume(context, handle)?;
     let by_hand = |what: &str| {
         let detach =
-            Verb::DiskDetach { vm: subject.domain.command_name(), target: target.clone(), keep: false };
-        refused(Code::DiskHalfThere, format!("disk '{target}' of VM '{vm}' {what}"))
+            Verb::DiskDetach { vm: handle.domain.command_name(), target: target.clone(), keep: false };
+        refused_unchanged(Code::DiskHalfThere, format!("disk '{target}' of VM '{vm}' {what}"))
             .hint(Advice::from(detach).text(" removes it"))
     };
     let Some(next) = &found.next else { return Err(by_hand("is there until the VM stops only")) };
@@ -108,16 +112,16 @@ fn plugged(
         format: volume.format.clone(),
         ..noted.clone()
     };
-    let disk = disk(target, &volume, next.serial.as_deref()).map_err(|e| by_hand(&e))?;
-    Ok(Outcome::Plugged(Box::new(Plugged { domain: subject.domain.clone(), disk, volume: settled })))
+    let disk = data_disk_of(target, &volume, next.serial.as_deref()).map_err(|e| by_hand(&e))?;
+    Ok(AttachFound::Plugged(Box::new(PluggedDisk { domain: handle.domain.clone(), disk, volume: settled })))
 }
 
 /// The disk as its user would have written it.
-fn disk(target: &str, volume: &Volume, serial: Option<&str>) -> Result<DataDisk, String> {
+fn data_disk_of(target: &str, volume: &Volume, serial: Option<&str>) -> Result<DataDiskPlan, String> {
     let unfit = |e: foundry_core::names::NameError| format!("has a name that foundry would not give: it {e}");
     let target: DiskTarget = target.parse().map_err(unfit)?;
     let serial = serial.filter(|serial| *serial != target.as_str());
-    Ok(DataDisk {
+    Ok(DataDiskPlan {
         volume: volume.name.parse().map_err(unfit)?,
         size: volume.capacity,
         format: DiskFormat::ALL.into_iter().find(|f| f.as_str() == volume.format).unwrap_or(DiskFormat::Raw),
@@ -127,7 +131,7 @@ fn disk(target: &str, volume: &Volume, serial: Option<&str>) -> Result<DataDisk,
 }
 
 /// Whether that is the same attempt; its path is another one where the pool was moved.
-fn is_same(one: &RecordedVolume, other: &RecordedVolume) -> bool {
+fn is_same_attempt(one: &RecordedVolume, other: &RecordedVolume) -> bool {
     (&one.pool, &one.name, &one.attaching) == (&other.pool, &other.name, &other.attaching)
 }
 
@@ -135,22 +139,25 @@ fn is_same(one: &RecordedVolume, other: &RecordedVolume) -> bool {
 ///
 /// # Errors
 /// What failed; another run finishes it.
-pub(crate) fn finish_attach(context: &Context, attempt: &Attempt) -> Result<Option<String>, Error> {
-    let Attempt { domain, vm, noted, outcome } = attempt;
-    let now = Subject::look(context, vm)?;
-    if now.domain.uuid != *domain || !now.record.volumes.iter().any(|v| is_same(v, noted)) {
-        return Err(refused(Code::ChangedMeanwhile, format!("VM '{vm}' has changed since it was looked at")));
+pub(crate) fn finish_attach(context: &Context, attempt: &InterruptedAttach) -> Result<Option<String>, Error> {
+    let InterruptedAttach { domain, vm, noted, outcome } = attempt;
+    let now = VmHandle::find(context, vm)?;
+    if now.domain.uuid != *domain || !now.record.volumes.iter().any(|v| is_same_attempt(v, noted)) {
+        return Err(refused_unchanged(
+            Code::ChangedMeanwhile,
+            format!("VM '{vm}' has changed since it was looked at"),
+        ));
     }
-    let Plugged { domain, disk, volume } = match outcome {
+    let PluggedDisk { domain, disk, volume } = match outcome {
         // The guest does not have it, so that there is nothing to wait for.
-        Outcome::Apart(detachment) => {
-            return detach::detach(context, detachment, Duration::ZERO).map(|()| None);
+        AttachFound::Apart(plan) => {
+            return detach::detach(context, plan, Duration::ZERO).map(|()| None);
         }
-        Outcome::Plugged(plugged) => &**plugged,
+        AttachFound::Plugged(plugged) => &**plugged,
     };
-    rewrite(context, domain, |record| {
-        if record.volumes.iter().any(|v| is_same(v, noted)) {
-            strike_volume(record, &volume.pool, &volume.name);
+    update_record(context, domain, |record| {
+        if record.volumes.iter().any(|v| is_same_attempt(v, noted)) {
+            remove_volume(record, &volume.pool, &volume.name);
             insert_volume(record, volume.clone());
             add_disk(&mut record.manifest.spec, disk);
         }

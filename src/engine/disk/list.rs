@@ -6,9 +6,9 @@ use serde::Serialize;
 use crate::Context;
 use crate::disk::own_disk::{disk_on, follow_moves, is_on, recorded_of};
 use crate::storage::usage;
-use crate::vm::lookup::{absent, find_to_show};
+use crate::vm::lookup::{find_vm_to_show, vm_not_found};
 use foundry_core::error::Error;
-use foundry_core::record::{RecordedVolume, Role};
+use foundry_core::record::{RecordedVolume, VolumeRole};
 use foundry_core::units::Bytes;
 use foundry_host::libvirt_xml::{DiskDescription, DiskDevice, DiskSource, DomainDescription};
 use foundry_host::{Domain, View, Volume};
@@ -16,14 +16,14 @@ use foundry_host::{Domain, View, Volume};
 /// One disk of a VM's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Disk {
+pub struct DiskView {
     /// The domain.
     pub vm: String,
     /// The guest's name of it.
     pub device: String,
     /// What it is for, as foundry's record has it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub role: Option<Role>,
+    pub role: Option<VolumeRole>,
     /// When the guest has it.
     pub presence: Presence,
     /// The pool of its volume, where it is in one that is started.
@@ -81,24 +81,24 @@ impl Presence {
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Vm`] where there is no such VM; the host's.
-pub fn list(context: &Context, vm: Option<&str>) -> Result<Vec<Disk>, Error> {
+pub fn list_disks(context: &Context, vm: Option<&str>) -> Result<Vec<DiskView>, Error> {
     let domains = match vm {
         None => context.host.domains(false)?,
-        Some(name) => match find_to_show(context, name)? {
+        Some(name) => match find_vm_to_show(context, name)? {
             Some(domain) => vec![domain],
-            None => return Err(absent(context, name)?),
+            None => return Err(vm_not_found(context, name)?),
         },
     };
     let mut disks = Vec::new();
     for domain in &domains {
         disks.extend(disks_of(context, domain)?);
     }
-    disks.sort_by(|a: &Disk, b: &Disk| (&a.vm, &a.device).cmp(&(&b.vm, &b.device)));
+    disks.sort_by(|a: &DiskView, b: &DiskView| (&a.vm, &a.device).cmp(&(&b.vm, &b.device)));
     Ok(disks)
 }
 
-fn disks_of(context: &Context, domain: &Domain) -> Result<Vec<Disk>, Error> {
-    let Some((live, next)) = describe(context, domain)? else { return Ok(Vec::new()) };
+fn disks_of(context: &Context, domain: &Domain) -> Result<Vec<DiskView>, Error> {
+    let Some((live, next)) = describe_both(context, domain)? else { return Ok(Vec::new()) };
     let views: Vec<&DomainDescription> = live.iter().chain(&next).collect();
     let mut record = domain.own_record();
     if let Some(record) = &mut record {
@@ -106,46 +106,46 @@ fn disks_of(context: &Context, domain: &Domain) -> Result<Vec<Disk>, Error> {
     }
     let volumes: &[RecordedVolume] = record.as_ref().map_or(&[], |record| &record.volumes);
     let mut disks = Vec::new();
-    let only_next = next.iter().flat_map(|n| &n.disks).filter(|d| !has(live.as_ref(), &d.target));
+    let only_next = next.iter().flat_map(|n| &n.disks).filter(|d| !has_disk(live.as_ref(), &d.target));
     for disk in live.iter().flat_map(|l| &l.disks).chain(only_next) {
-        let presence = match (has(live.as_ref(), &disk.target), has(next.as_ref(), &disk.target)) {
+        let presence = match (has_disk(live.as_ref(), &disk.target), has_disk(next.as_ref(), &disk.target)) {
             (true, false) if domain.persistent => Presence::UntilStop,
             (false, true) if live.is_some() => Presence::NextStart,
             _ => Presence::Attached,
         };
-        disks.push(seen(context, domain, recorded_of(volumes, &views, disk), disk, presence)?);
+        disks.push(view_disk(context, domain, recorded_of(volumes, &views, disk), disk, presence)?);
     }
     for volume in volumes {
-        let has_its_place = |d: &Disk| volume.target().as_ref() == Some(&d.device);
+        let has_its_place = |d: &DiskView| volume.disk_target().as_ref() == Some(&d.device);
         let is_used = views.iter().any(|described| disk_on(described, volume).is_some());
         if !is_used && !disks.iter().any(has_its_place) {
-            disks.push(unfinished(context, domain, volume)?);
+            disks.push(view_unfinished(context, domain, volume)?);
         }
     }
     Ok(disks)
 }
 
 /// As it runs and as it starts next; `None` where it vanished since it was listed.
-type Views = (Option<DomainDescription>, Option<DomainDescription>);
+type LiveAndConfig = (Option<DomainDescription>, Option<DomainDescription>);
 
-fn describe(context: &Context, domain: &Domain) -> Result<Option<Views>, Error> {
+fn describe_both(context: &Context, domain: &Domain) -> Result<Option<LiveAndConfig>, Error> {
     let view = |view| context.host.describe(domain.uuid, view);
     let live = if domain.state.is_active() { view(View::Current)? } else { None };
     let next = if domain.persistent { view(View::Config)? } else { None };
     Ok((live.is_some() || next.is_some()).then_some((live, next)))
 }
 
-fn has(described: Option<&DomainDescription>, target: &str) -> bool {
+fn has_disk(described: Option<&DomainDescription>, target: &str) -> bool {
     described.is_some_and(|d| d.disk(target).is_some())
 }
 
-fn seen(
+fn view_disk(
     context: &Context,
     domain: &Domain,
     recorded: Option<&RecordedVolume>,
     disk: &DiskDescription,
     presence: Presence,
-) -> Result<Disk, Error> {
+) -> Result<DiskView, Error> {
     let named = disk.source.path().map(str::to_owned);
     let volume = match (&named, &disk.source) {
         (Some(path), _) => context.host.volume_at(path)?,
@@ -156,13 +156,13 @@ fn seen(
     let same = recorded.filter(|r| is_on(disk, r));
     let volume = match (volume, &named, recorded) {
         (None, Some(path), Some(recorded)) if same.is_none() => {
-            usage::refresh(context, &recorded.pool)?;
+            usage::refresh_pool(context, &recorded.pool)?;
             context.host.volume_at(path)?
         }
         (volume, ..) => volume,
     };
-    let known = Disk::of(domain, &disk.target, same, volume, presence);
-    Ok(Disk {
+    let known = DiskView::of(domain, &disk.target, same, volume, presence);
+    Ok(DiskView {
         role: recorded.map(|r| r.role),
         path: named.or(known.path),
         format: disk.format.clone().or(known.format),
@@ -172,13 +172,13 @@ fn seen(
     })
 }
 
-fn unfinished(context: &Context, domain: &Domain, recorded: &RecordedVolume) -> Result<Disk, Error> {
+fn view_unfinished(context: &Context, domain: &Domain, recorded: &RecordedVolume) -> Result<DiskView, Error> {
     let volume = context.host.volume(&recorded.pool, &recorded.name)?;
-    let target = recorded.target().unwrap_or_else(|| "-".into());
-    Ok(Disk::of(domain, &target, Some(recorded), volume, Presence::Unfinished))
+    let target = recorded.disk_target().unwrap_or_else(|| "-".into());
+    Ok(DiskView::of(domain, &target, Some(recorded), volume, Presence::Unfinished))
 }
 
-impl Disk {
+impl DiskView {
     /// What the volume says, and where libvirt does not show it, what the record says.
     fn of(
         domain: &Domain,

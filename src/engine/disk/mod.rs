@@ -12,7 +12,7 @@
 
 mod attach;
 mod attach_plan;
-mod attach_undo;
+mod attach_rollback;
 pub(crate) mod backing_chain;
 mod delete;
 mod detach;
@@ -25,13 +25,13 @@ mod record_update;
 mod resize;
 
 pub use attach::{Attached, attach};
-pub use attach_plan::Request;
+pub use attach_plan::AttachRequest;
 pub(crate) use delete::delete_unplugged;
-pub(crate) use detach::is_let_go;
-pub use detach::{Detachment, detach, survey};
-pub(crate) use handle::{Subject, refused};
-pub(crate) use interrupted_attach::{Attempt, broken_attach, finish_attach};
-pub use list::{Disk, Presence, list};
-pub(crate) use record_update::strike_out;
+pub(crate) use detach::wait_until_detached;
+pub use detach::{DetachPlan, detach, plan_detach};
+pub(crate) use handle::{VmHandle, refused_unchanged};
+pub(crate) use interrupted_attach::{InterruptedAttach, find_interrupted_attach, finish_attach};
+pub use list::{DiskView, Presence, list_disks};
+pub(crate) use record_update::remove_from_record;
 pub(crate) use resize::check_snapshots;
 pub use resize::{Resized, resize};

@@ -5,7 +5,7 @@
 //! domain, other paths, and pool and name stay.
 
 use crate::Context;
-use crate::storage::usage::identity;
+use crate::storage::usage::file_identity;
 use foundry_core::error::Error;
 use foundry_core::record::{Record, RecordedVolume};
 use foundry_host::libvirt_xml::{DiskDescription, DiskSource, DomainDescription};
@@ -35,7 +35,7 @@ pub(crate) fn recorded_of<'r>(
 ) -> Option<&'r RecordedVolume> {
     let lies_below = |volume: &&RecordedVolume| disk.backing_chain.contains(&volume.path);
     let is_replaced = |volume: &&RecordedVolume| {
-        volume.target().as_ref() == Some(&disk.target)
+        volume.disk_target().as_ref() == Some(&disk.target)
             && !views.iter().any(|described| disk_on(described, volume).is_some())
     };
     let of = volumes.iter();
@@ -79,6 +79,6 @@ pub(crate) fn follow_moves(
 
 /// Whether two paths lead to one file. Where the kernel can be asked, it says.
 pub(crate) fn is_same_file(context: &Context, one: &str, other: &str) -> bool {
-    let same = || identity(one).zip(identity(other)).is_some_and(|(one, other)| one == other);
+    let same = || file_identity(one).zip(file_identity(other)).is_some_and(|(one, other)| one == other);
     one == other || (context.host.is_local() && same())
 }

@@ -1,12 +1,12 @@
 //! Updates the disks in record and manifest while other processes may change them, too.
 
-use crate::vm::ages::{self, Ages};
-use crate::vm::lookup::taken_away;
+use crate::vm::lookup::removed_meanwhile;
+use crate::vm::record_pair::{self, RecordPair};
 use crate::{Context, lock};
 use foundry_core::error::{Code, Error};
 use foundry_core::manifest::{DataDisk, Number, Spec};
 use foundry_core::plan;
-use foundry_core::record::{Owner, Record, RecordedVolume, Role, State};
+use foundry_core::record::{Owner, Record, RecordState, RecordedVolume, VolumeRole};
 use foundry_core::units::{Bytes, GIB};
 use foundry_host::{Domain, HostError};
 
@@ -22,17 +22,17 @@ const TRIES: usize = 8;
 ///
 /// # Errors
 /// Where the VM is gone or no longer whole, or the host refuses.
-pub(super) fn rewrite(
+pub(super) fn update_record(
     context: &Context,
     domain: &Domain,
     change: impl Fn(&mut Record),
 ) -> Result<Record, Error> {
-    let _turn = lock::with_vm(context, domain.uuid, &domain.name)?;
+    let _lock = lock::lock_vm(context, domain.uuid, &domain.name)?;
     let mut failed: Option<HostError> = None;
     for attempt in 0..TRIES {
         // What is written goes into both records, so that they are one from then on.
         let (before, is_one) =
-            if attempt == 0 { read_both(context, domain)? } else { (read(context, domain)?, true) };
+            if attempt == 0 { read_both(context, domain)? } else { (read_record(context, domain)?, true) };
         let mut after = before.clone();
         change(&mut after);
         if after == before && is_one {
@@ -61,25 +61,29 @@ pub(super) fn rewrite(
 ///
 /// # Errors
 /// Where the VM is gone or no longer whole.
-pub(super) fn read(context: &Context, domain: &Domain) -> Result<Record, Error> {
-    find(context, domain).map(|(_, record)| record)
+pub(super) fn read_record(context: &Context, domain: &Domain) -> Result<Record, Error> {
+    find_current(context, domain).map(|(_, record)| record)
 }
 
 /// The record of the same domain with all volumes that what runs and what starts next name, and whether both have the
 /// same.
 fn read_both(context: &Context, domain: &Domain) -> Result<(Record, bool), Error> {
-    let (now, record) = find(context, domain)?;
-    let next = ages::next(context, &now)?;
-    let ages = Ages::of(&now, record, next.as_ref());
-    let is_one = ages.is_one;
-    Ok((ages.merged(), is_one))
+    let (now, record) = find_current(context, domain)?;
+    let next = record_pair::next_definition(context, &now)?;
+    let pair = RecordPair::of(&now, record, next.as_ref());
+    let is_one = pair.is_one;
+    Ok((pair.merge_volumes(), is_one))
 }
 
-fn find(context: &Context, domain: &Domain) -> Result<(Domain, Record), Error> {
+fn find_current(context: &Context, domain: &Domain) -> Result<(Domain, Record), Error> {
     let name = &domain.name;
-    let now = context.host.domain(name)?.filter(|d| d.uuid == domain.uuid).ok_or_else(|| taken_away(name))?;
+    let now = context
+        .host
+        .domain(name)?
+        .filter(|d| d.uuid == domain.uuid)
+        .ok_or_else(|| removed_meanwhile(name))?;
     match now.owner() {
-        Owner::Foundry(record) if record.state == State::Created => Ok((now, *record)),
+        Owner::Foundry(record) if record.state == RecordState::Created => Ok((now, *record)),
         Owner::Foundry(_) => Err(Error::new(Code::HalfDestroyed, format!("VM '{name}' is being destroyed"))),
         _ => Err(Error::new(
             Code::ChangedMeanwhile,
@@ -91,13 +95,18 @@ fn find(context: &Context, domain: &Domain) -> Result<(Domain, Record), Error> {
 /// Strikes a volume out of the record of a VM.
 ///
 /// # Errors
-/// As [`rewrite`].
-pub(crate) fn strike_out(context: &Context, domain: &Domain, pool: &str, name: &str) -> Result<(), Error> {
-    rewrite(context, domain, |record| strike_volume(record, pool, name)).map(drop)
+/// As [`update_record`].
+pub(crate) fn remove_from_record(
+    context: &Context,
+    domain: &Domain,
+    pool: &str,
+    name: &str,
+) -> Result<(), Error> {
+    update_record(context, domain, |record| remove_volume(record, pool, name)).map(drop)
 }
 
 /// Strikes a volume out: from here on nothing deletes it.
-pub(super) fn strike_volume(record: &mut Record, pool: &str, name: &str) {
+pub(super) fn remove_volume(record: &mut Record, pool: &str, name: &str) {
     record.volumes.retain(|v| v.pool != pool || v.name != name);
 }
 
@@ -107,14 +116,14 @@ pub(super) fn remove_disk(spec: &mut Spec, target: &str) {
 }
 
 /// Puts a data disk into the manifest, in the order of the devices.
-pub(super) fn add_disk(spec: &mut Spec, disk: &plan::DataDisk) {
+pub(super) fn add_disk(spec: &mut Spec, disk: &plan::DataDiskPlan) {
     if spec.data_disks.iter().any(|d| d.device.as_deref() == Some(disk.target.as_str())) {
         return;
     }
     let is_default = disk.format == plan::DiskFormat::Qcow2;
     let entry = DataDisk {
         device: Some(disk.target.to_string()),
-        size_gb: Some(gib(disk.size)),
+        size_gb: Some(gib_number(disk.size)),
         size_gib: None,
         format: (!is_default).then(|| disk.format.as_str().to_owned()),
         serial: disk.serial.as_ref().map(ToString::to_string),
@@ -128,31 +137,33 @@ pub(super) fn add_disk(spec: &mut Spec, disk: &plan::DataDisk) {
 pub(super) fn set_size(record: &mut Record, disk: &RecordedVolume, size: Bytes) {
     let volume = record.volumes.iter_mut().find(|v| v.pool == disk.pool && v.name == disk.name);
     volume.into_iter().for_each(|v| v.capacity = size);
-    let target = disk.target();
+    let target = disk.disk_target();
     let target = target.as_deref();
     let spec = &mut record.manifest.spec;
     let data = spec.data_disks.iter_mut().find(|d| target.is_some() && d.device.as_deref() == target);
     let sizes = match data {
         Some(disk) => Some((&mut disk.size_gb, &mut disk.size_gib)),
-        None if disk.role == Role::Boot => spec.boot_disk.as_mut().map(|d| (&mut d.size_gb, &mut d.size_gib)),
+        None if disk.role == VolumeRole::Boot => {
+            spec.boot_disk.as_mut().map(|d| (&mut d.size_gb, &mut d.size_gib))
+        }
         None => None,
     };
     let Some((size_gb, size_gib)) = sizes else { return };
     if size_gib.is_some() {
-        *size_gib = Some(gib(size));
+        *size_gib = Some(gib_number(size));
     }
     if size_gb.is_some() || size_gib.is_none() {
-        *size_gb = Some(gib(size));
+        *size_gb = Some(gib_number(size));
     }
 }
 
-fn gib(size: Bytes) -> Number {
+fn gib_number(size: Bytes) -> Number {
     // A size is at most 2^63 - 1 bytes, 2^33 GiB.
     Number::Whole(i64::try_from(size.0 / GIB).unwrap_or(i64::MAX))
 }
 
 /// Puts a volume before the seed, as a creation has it.
 pub(super) fn insert_volume(record: &mut Record, volume: RecordedVolume) {
-    let at = record.volumes.iter().position(|v| v.role == Role::Seed).unwrap_or(record.volumes.len());
+    let at = record.volumes.iter().position(|v| v.role == VolumeRole::Seed).unwrap_or(record.volumes.len());
     record.volumes.insert(at, volume);
 }

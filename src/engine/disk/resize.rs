@@ -6,17 +6,17 @@
 
 use std::time::Duration;
 
-use super::handle::{Found, Subject, refused};
-use super::record_update::{read, rewrite, set_size};
-use crate::storage::backend::Medium;
+use super::handle::{DiskHandle, VmHandle, refused_unchanged};
+use super::record_update::{read_record, set_size, update_record};
+use crate::storage::backend::PoolBackend;
 use crate::storage::usage;
 use crate::storage::usage::Usage;
-use crate::vm::lookup::or_taken_away;
+use crate::vm::lookup::or_removed_meanwhile;
 use crate::{Context, Event, lock};
 use foundry_core::error::{Advice, Code, Error, Verb};
-use foundry_core::record::{RecordedVolume, Role};
-use foundry_core::text::shell_word;
-use foundry_core::units::{Bytes, GIB, SizeWish};
+use foundry_core::record::{RecordedVolume, VolumeRole};
+use foundry_core::text::quote_for_shell;
+use foundry_core::units::{Bytes, GIB, SizeRequest};
 use foundry_host::libvirt_xml::DiskDevice;
 use foundry_host::{Domain, Pool, View, Volume};
 
@@ -36,7 +36,7 @@ pub struct Resized {
     /// The serial number that the guest reads.
     pub serial: Option<String>,
     /// What it is for.
-    pub role: Role,
+    pub role: VolumeRole,
     /// What it had; the same as `to` where there was nothing to do.
     pub from: Bytes,
     /// What it has.
@@ -52,88 +52,89 @@ pub struct Resized {
 /// # Errors
 /// [`foundry_core::error::Kind::Validation`] for a size smaller than it has, [`foundry_core::error::Kind::Vm`] and [`foundry_core::error::Kind::Storage`] for what stands
 /// in the way, before anything is changed; else the host's, with what became of the disk.
-pub fn resize(context: &Context, vm: &str, disk: &str, wish: SizeWish) -> Result<Resized, Error> {
-    let subject = Subject::look(context, vm)?;
-    let found = subject.disk(disk)?;
-    resize_found(context, &subject, found, wish).map_err(|e| or_taken_away(context, &subject.domain, e))
+pub fn resize(context: &Context, vm: &str, disk: &str, wish: SizeRequest) -> Result<Resized, Error> {
+    let handle = VmHandle::find(context, vm)?;
+    let found = handle.find_disk(disk)?;
+    resize_found(context, &handle, found, wish).map_err(|e| or_removed_meanwhile(context, &handle.domain, e))
 }
 
 fn resize_found(
     context: &Context,
-    subject: &Subject,
-    found: Found,
-    wish: SizeWish,
+    handle: &VmHandle,
+    found: DiskHandle,
+    wish: SizeRequest,
 ) -> Result<Resized, Error> {
-    let volume = growable(context, subject, &found)?;
-    let size = wanted(subject, &found, &volume, wish)?;
+    let volume = growable_volume(context, handle, &found)?;
+    let size = size_to_reach(handle, &found, &volume, wish)?;
     let live = found.live.is_some();
     let grown = format!("disk '{}' may have {size} by now", found.target);
-    let _leaves = context.cancel.leaves([grown.into(), again(subject, &found.target, size).into()]);
+    let _leaves =
+        context.cancel.announce_leftovers([grown.into(), retry_advice(handle, &found.target, size).into()]);
     if size > volume.capacity {
-        check_idle(context, subject, &found)?;
+        check_idle(context, handle, &found)?;
         check_room(context, &volume, size)?;
         context.cancel.check_unchanged()?;
-        context.progress.tell(Event::Working(format!("Growing disk {} to {size}", found.target)));
-        grow(context, subject, &found, &volume, size)?;
+        context.progress.on_event(Event::Working(format!("Growing disk {} to {size}", found.target)));
+        grow_disk(context, handle, &found, &volume, size)?;
     }
-    let write_down = rewrite(context, &subject.domain, |record| {
+    let write_down = update_record(context, &handle.domain, |record| {
         found.recorded.iter().for_each(|volume| set_size(record, volume, size));
     });
     write_down.map_err(|e| {
-        e.outcome(format!("disk '{}' has {size} now", found.target)).outcome(again(
-            subject,
+        e.outcome(format!("disk '{}' has {size} now", found.target)).outcome(retry_advice(
+            handle,
             &found.target,
             size,
         ))
     })?;
     Ok(Resized {
-        vm: subject.name().to_owned(),
-        serial: found.described().and_then(|d| d.serial.clone()),
-        role: found.recorded.map_or(Role::Data, |r| r.role),
+        vm: handle.name().to_owned(),
+        serial: found.description().and_then(|d| d.serial.clone()),
+        role: found.recorded.map_or(VolumeRole::Data, |r| r.role),
         target: found.target,
         from: volume.capacity,
         to: size,
-        agent: live.then(|| agent_answers(context, subject)),
+        agent: live.then(|| agent_answers(context, handle)),
         live,
     })
 }
 
 /// What to do about a growth that the record may not say.
-fn again(subject: &Subject, target: &str, size: Bytes) -> Advice {
-    let (vm, target) = (subject.domain.command_name(), target.to_owned());
+fn retry_advice(handle: &VmHandle, target: &str, size: Bytes) -> Advice {
+    let (vm, target) = (handle.domain.command_name(), target.to_owned());
     Advice::from("its record does not say so: ")
         .run(Verb::DiskResize { vm, target, size_gib: size.0 / GIB })
         .text(" writes it")
 }
 
 /// The volume of a disk that may grow.
-fn growable(context: &Context, subject: &Subject, found: &Found) -> Result<Volume, Error> {
-    let vm = subject.name();
+fn growable_volume(context: &Context, handle: &VmHandle, found: &DiskHandle) -> Result<Volume, Error> {
+    let vm = handle.name();
     let target = &found.target;
-    let is_cdrom = found.described().is_some_and(|d| d.device != DiskDevice::Disk);
-    if is_cdrom || found.recorded.as_ref().is_some_and(|r| r.role == Role::Seed) {
-        return Err(refused(
+    let is_cdrom = found.description().is_some_and(|d| d.device != DiskDevice::Disk);
+    if is_cdrom || found.recorded.as_ref().is_some_and(|r| r.role == VolumeRole::Seed) {
+        return Err(refused_unchanged(
             Code::DiskNotOwn,
             format!("disk '{target}' of VM '{vm}' is a CD-ROM, which does not grow"),
         ));
     }
-    let recorded = found.own_volume(context, subject)?;
-    let Some(described) = found.described().filter(|_| recorded.attaching.is_none()) else {
-        return Err(unfinished(subject, target));
+    let recorded = found.own_volume(context, handle)?;
+    let Some(described) = found.description().filter(|_| recorded.attaching.is_none()) else {
+        return Err(disk_half_there(handle, target));
     };
     if described.readonly || described.shareable {
         let what = if described.readonly { "read-only" } else { "shared with other domains" };
-        return Err(refused(Code::DiskNotOwn, format!("disk '{target}' of VM '{vm}' is {what}")));
+        return Err(refused_unchanged(Code::DiskNotOwn, format!("disk '{target}' of VM '{vm}' is {what}")));
     }
     existing_volume(context, recorded)
 }
 
 /// An attach or a detach that was broken off.
-pub(super) fn unfinished(subject: &Subject, target: &str) -> Error {
-    let message = format!("disk '{target}' of VM '{}' is only half there", subject.name());
-    refused(Code::DiskHalfThere, message).hint(
+pub(super) fn disk_half_there(handle: &VmHandle, target: &str) -> Error {
+    let message = format!("disk '{target}' of VM '{}' is only half there", handle.name());
+    refused_unchanged(Code::DiskHalfThere, message).hint(
         Advice::from(Verb::DiskDetach {
-            vm: subject.domain.command_name(),
+            vm: handle.domain.command_name(),
             target: target.to_owned(),
             keep: false,
         })
@@ -163,20 +164,25 @@ pub(super) fn existing_volume(context: &Context, recorded: &RecordedVolume) -> R
 }
 
 /// The size that it is to have; at least the one that it has.
-fn wanted(subject: &Subject, found: &Found, volume: &Volume, wish: SizeWish) -> Result<Bytes, Error> {
+fn size_to_reach(
+    handle: &VmHandle,
+    found: &DiskHandle,
+    volume: &Volume,
+    wish: SizeRequest,
+) -> Result<Bytes, Error> {
     let has = volume.capacity;
     let wrong = |code, message: String| Error::new(code, message).unchanged();
-    let name = format!("disk '{}' of VM '{}'", found.target, subject.name());
+    let name = format!("disk '{}' of VM '{}'", found.target, handle.name());
     let size = match wish {
-        SizeWish::To(size) => size,
-        SizeWish::By(more) if !has.0.is_multiple_of(GIB) => {
+        SizeRequest::To(size) => size,
+        SizeRequest::By(more) if !has.0.is_multiple_of(GIB) => {
             return Err(wrong(
                 Code::NumberUnfit,
                 format!("{name} has {} bytes, which is not a whole number of GiB", has.0),
             )
             .hint(format!("say how large it is to be: {}GiB", has.saturating_add(more).0 / GIB)));
         }
-        SizeWish::By(more) => Bytes::from_gib(has.saturating_add(more).0 / GIB)
+        SizeRequest::By(more) => Bytes::from_gib(has.saturating_add(more).0 / GIB)
             .ok_or_else(|| wrong(Code::NumberUnfit, format!("{name} would be larger than a disk can be")))?,
     };
     if size < has {
@@ -187,17 +193,17 @@ fn wanted(subject: &Subject, found: &Found, volume: &Volume, wish: SizeWish) -> 
 }
 
 /// Nothing else may be at work on the disk, and nothing may need it as it is.
-fn check_idle(context: &Context, subject: &Subject, found: &Found) -> Result<(), Error> {
-    let (vm, target) = (subject.name(), &found.target);
-    check_snapshots(context, subject, "to go back to one would bring back the smaller disk")?;
-    check_block_job(context, subject, found)?;
-    let recorded = found.own_volume(context, subject)?;
-    subject.check_held(context, recorded)?;
-    let usage = Usage::look(context, Some(subject.domain.uuid))?;
+fn check_idle(context: &Context, handle: &VmHandle, found: &DiskHandle) -> Result<(), Error> {
+    let (vm, target) = (handle.name(), &found.target);
+    check_snapshots(context, handle, "to go back to one would bring back the smaller disk")?;
+    check_block_job(context, handle, found)?;
+    let recorded = found.own_volume(context, handle)?;
+    handle.check_not_locked(context, recorded)?;
+    let usage = Usage::collect(context, Some(handle.domain.uuid))?;
     let RecordedVolume { pool, name, path, .. } = recorded;
-    match usage.reason_to_stay((pool, name, path), &[]) {
+    match usage.reason_to_keep_of((pool, name, path), &[]) {
         None => Ok(()),
-        Some(reason) => Err(refused(
+        Some(reason) => Err(refused_unchanged(
             Code::DiskNotOwn,
             format!("disk '{target}' of VM '{vm}' is not its own alone: {reason}"),
         )
@@ -210,36 +216,38 @@ fn check_idle(context: &Context, subject: &Subject, found: &Found) -> Result<(),
 }
 
 /// A snapshot describes the disks as they were.
-pub(crate) fn check_snapshots(context: &Context, subject: &Subject, why: &str) -> Result<(), Error> {
-    let snapshots = context.host.snapshots(subject.domain.uuid)?;
+pub(crate) fn check_snapshots(context: &Context, handle: &VmHandle, why: &str) -> Result<(), Error> {
+    let snapshots = context.host.snapshots(handle.domain.uuid)?;
     let Some(first) = snapshots.first() else { return Ok(()) };
-    let vm = subject.name();
-    Err(refused(Code::SnapshotInTheWay, format!("VM '{vm}' has snapshots: {}", snapshots.join(", ")))
+    let vm = handle.name();
+    Err(refused_unchanged(Code::SnapshotInTheWay, format!("VM '{vm}' has snapshots: {}", snapshots.join(", ")))
         .because(why)
         .hint(format!(
             "if nobody wants to go back to it, virsh snapshot-delete {} {} removes one; the disks stay as they are now",
-            subject.domain.shell_name(),
-            shell_word(first)
+            handle.domain.shell_name(),
+            quote_for_shell(first)
         )))
 }
 
 /// QEMU does one thing with a disk at a time.
-pub(super) fn check_block_job(context: &Context, subject: &Subject, found: &Found) -> Result<(), Error> {
-    let (vm, target) = (subject.name(), &found.target);
+pub(super) fn check_block_job(context: &Context, handle: &VmHandle, found: &DiskHandle) -> Result<(), Error> {
+    let (vm, target) = (handle.name(), &found.target);
     let Some(live) = &found.live else { return Ok(()) };
-    if !has_block_job(context, subject, &live.target)? {
+    if !has_block_job(context, handle, &live.target)? {
         return Ok(());
     }
-    Err(refused(Code::DiskBusy, format!("a block job works on disk '{target}' of VM '{vm}'")).hint(format!(
-        "virsh blockjob {} {} shows it; wait for its end",
-        subject.domain.shell_name(),
-        shell_word(target)
-    )))
+    Err(refused_unchanged(Code::DiskBusy, format!("a block job works on disk '{target}' of VM '{vm}'")).hint(
+        format!(
+            "virsh blockjob {} {} shows it; wait for its end",
+            handle.domain.shell_name(),
+            quote_for_shell(target)
+        ),
+    ))
 }
 
 /// A disk that the guest lets go of at this moment has none.
-fn has_block_job(context: &Context, subject: &Subject, target: &str) -> Result<bool, Error> {
-    let uuid = subject.domain.uuid;
+fn has_block_job(context: &Context, handle: &VmHandle, target: &str) -> Result<bool, Error> {
+    let uuid = handle.domain.uuid;
     let refused = match context.host.has_block_job(uuid, target) {
         Err(refused) if !refused.outcome_unknown() => refused,
         answer => return Ok(answer?),
@@ -250,13 +258,17 @@ fn has_block_job(context: &Context, subject: &Subject, target: &str) -> Result<b
 
 /// Neither LVM's volumes nor ZFS's are grown by libvirt.
 fn check_growing(pool: &Pool, volume: &Volume, size: Bytes) -> Result<(), Error> {
-    let path = shell_word(&volume.path);
-    let by_hand = match Medium::of(&pool.kind) {
-        Some(Medium::Lvm) => format!("lvextend --size {}b {path}", size.0),
-        Some(Medium::Zfs) => {
-            format!("zfs set volsize={} {}", size.0, shell_word(volume.path.trim_start_matches("/dev/zvol/")))
+    let path = quote_for_shell(&volume.path);
+    let by_hand = match PoolBackend::of(&pool.kind) {
+        Some(PoolBackend::Lvm) => format!("lvextend --size {}b {path}", size.0),
+        Some(PoolBackend::Zfs) => {
+            format!(
+                "zfs set volsize={} {}",
+                size.0,
+                quote_for_shell(volume.path.trim_start_matches("/dev/zvol/"))
+            )
         }
-        Some(Medium::Files | Medium::Ceph) | None => return Ok(()),
+        Some(PoolBackend::Files | PoolBackend::Ceph) | None => return Ok(()),
     };
     let Pool { name, kind, .. } = pool;
     let what = format!("libvirt cannot grow volume '{}' in pool '{name}' of type {kind}", volume.name);
@@ -272,7 +284,7 @@ fn check_growing(pool: &Pool, volume: &Volume, size: Bytes) -> Result<(), Error>
 /// Disks are thin: they promise more than they take.
 fn check_room(context: &Context, volume: &Volume, size: Bytes) -> Result<(), Error> {
     // What libvirt knows of the room is from its last look.
-    usage::refresh(context, &volume.pool)?;
+    usage::refresh_pool(context, &volume.pool)?;
     let Some(pool) = context.host.pool(&volume.pool)? else { return Ok(()) };
     check_growing(&pool, volume, size)?;
     if volume.format != "raw" && pool.available < ROOM_FOR_TABLES {
@@ -294,20 +306,20 @@ fn check_room(context: &Context, volume: &Volume, size: Bytes) -> Result<(), Err
 }
 
 /// A call that failed may have done its work: the volume says.
-fn grow(
+fn grow_disk(
     context: &Context,
-    subject: &Subject,
-    found: &Found,
+    handle: &VmHandle,
+    found: &DiskHandle,
     volume: &Volume,
     size: Bytes,
 ) -> Result<(), Error> {
-    let Domain { uuid, name, .. } = &subject.domain;
+    let Domain { uuid, name, .. } = &handle.domain;
     let outcome = if let Some(live) = &found.live {
         context.host.resize_disk(*uuid, &live.target, size)
     } else {
         // Of a VM that is recreated the volume may have the same name.
-        let _turn = lock::with_vm(context, *uuid, name)?;
-        read(context, &subject.domain)?;
+        let _lock = lock::lock_vm(context, *uuid, name)?;
+        read_record(context, &handle.domain)?;
         context.host.resize_volume(&volume.pool, &volume.name, size)
     };
     let Err(failed) = outcome else { return Ok(()) };
@@ -320,8 +332,8 @@ fn grow(
 }
 
 /// Only a kindness: the work is done, and what fails here is no failure.
-fn agent_answers(context: &Context, subject: &Subject) -> bool {
+fn agent_answers(context: &Context, handle: &VmHandle) -> bool {
     let ping = r#"{"execute":"guest-ping"}"#;
-    let answer = || context.host.agent(subject.domain.uuid, ping, AGENT_WITHIN);
-    subject.executes() && matches!(answer(), Ok(Some(_)))
+    let answer = || context.host.agent(handle.domain.uuid, ping, AGENT_WITHIN);
+    handle.is_executing() && matches!(answer(), Ok(Some(_)))
 }

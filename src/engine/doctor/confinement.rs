@@ -1,9 +1,9 @@
 //! AppArmor and SELinux: which files a guest's QEMU can use beyond its file permissions.
 
-use super::Check;
-use super::facts::Facts;
+use super::HostCheck;
+use super::facts::HostFacts;
 use foundry_core::error::Code;
-use foundry_core::text::shell_word;
+use foundry_core::text::quote_for_shell;
 use foundry_host::diagnosis::advice::{LABELLED_MOUNT, label_pattern};
 
 const NAME: &str = "confinement";
@@ -30,63 +30,64 @@ const KEPT_BY_APPARMOR: [&str; 15] = [
 /// The directory whose files the policy labels as images.
 const LABELLED: &str = "/var/lib/libvirt/images";
 
-pub(super) fn check(facts: &Facts) -> Vec<Check> {
+pub(super) fn check_confinement(facts: &HostFacts) -> Vec<HostCheck> {
     if facts.capabilities.confines_by("selinux") {
-        with_selinux(facts)
+        check_selinux(facts)
     } else if facts.capabilities.confines_by("apparmor") {
-        with_apparmor(facts)
+        check_apparmor(facts)
     } else {
-        vec![without(facts)]
+        vec![check_unconfined(facts)]
     }
 }
 
-fn without(facts: &Facts) -> Check {
+fn check_unconfined(facts: &HostFacts) -> HostCheck {
     let is_idle =
         facts.local.as_ref().is_some_and(|local| local.apparmor || local.selinux_enforces.is_some());
     if is_idle {
-        return Check::warning(
+        return HostCheck::warning(
             NAME,
             "the kernel has AppArmor or SELinux, and libvirt does not use it for guests",
         )
-        .todo("see security_driver in /etc/libvirt/qemu.conf, then restart libvirtd");
+        .add_advice("see security_driver in /etc/libvirt/qemu.conf, then restart libvirtd");
     }
-    Check::ok(
+    HostCheck::ok(
         NAME,
         "owners and modes of files only; neither AppArmor nor SELinux stands in the way of images",
     )
 }
 
-fn with_apparmor(facts: &Facts) -> Vec<Check> {
-    let mut checks = vec![Check::ok(NAME, "AppArmor: a guest reaches its own disks and what they lie on")];
-    for (pool, path) in facts.directories() {
+fn check_apparmor(facts: &HostFacts) -> Vec<HostCheck> {
+    let mut checks =
+        vec![HostCheck::ok(NAME, "AppArmor: a guest reaches its own disks and what they lie on")];
+    for (pool, path) in facts.directory_pools() {
         let path = format!("{path}/");
         if KEPT_BY_APPARMOR.iter().any(|kept| path.starts_with(kept)) {
             checks.push(
-                Check::problem(NAME, format!("AppArmor lets no guest write below {path}"))
-                    .known_as(Code::Confined)
-                    .of(&pool.name)
-                    .todo("put the pool elsewhere, below /var/lib/libvirt or /srv for one"),
+                HostCheck::problem(NAME, format!("AppArmor lets no guest write below {path}"))
+                    .with_code(Code::Confined)
+                    .about(&pool.name)
+                    .add_advice("put the pool elsewhere, below /var/lib/libvirt or /srv for one"),
             );
         }
     }
     checks
 }
 
-fn with_selinux(facts: &Facts) -> Vec<Check> {
+fn check_selinux(facts: &HostFacts) -> Vec<HostCheck> {
     if facts.local.as_ref().is_some_and(|local| local.selinux_enforces == Some(false)) {
-        return vec![Check::ok(NAME, "SELinux, which only warns at present")];
+        return vec![HostCheck::ok(NAME, "SELinux, which only warns at present")];
     }
-    let mut checks = vec![Check::ok(NAME, "SELinux: libvirt labels disks and what they lie on")];
-    for (pool, path) in facts.directories().into_iter().filter(|(_, path)| !path.starts_with(LABELLED)) {
-        let check = Check::warning(NAME, format!("SELinux's policy knows nothing of images in {path}"))
-            .of(&pool.name);
+    let mut checks = vec![HostCheck::ok(NAME, "SELinux: libvirt labels disks and what they lie on")];
+    for (pool, path) in facts.directory_pools().into_iter().filter(|(_, path)| !path.starts_with(LABELLED)) {
+        let check = HostCheck::warning(NAME, format!("SELinux's policy knows nothing of images in {path}"))
+            .about(&pool.name);
         checks.push(if pool.kind == "netfs" {
-            check.todo(LABELLED_MOUNT)
+            check.add_advice(LABELLED_MOUNT)
         } else {
-            check.todo(format!(
+            check.add_advice(format!(
                 "semanage fcontext -a -t virt_image_t {} && restorecon -R {}",
-                shell_word(&format!("{}(/.*)?", label_pattern(path))),
-                shell_word(path)
+                quote_for_shell(&format!("{}(/.*)?", label_pattern(path))),
+                quote_for_shell(path)
             ))
         });
     }

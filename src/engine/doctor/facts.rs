@@ -1,6 +1,6 @@
 //! The facts about a host, before they are judged.
 
-use super::local::Local;
+use super::local::LocalFacts;
 use crate::Settings;
 use crate::storage::status::StorageStatus;
 use foundry_core::domain_xml::VirtType;
@@ -9,10 +9,10 @@ use foundry_core::plan::Arch;
 use foundry_host::{Bridge, Capabilities, Domain, GuestMachine, Machine, Network, Pool};
 
 /// What was asked of the host, or why it did not say.
-pub(super) type Said<T> = Result<T, String>;
+pub(super) type HostAnswer<T> = Result<T, String>;
 
 /// A refusal is a fact like any other; a connection that broke leaves nothing to go on with.
-pub(super) fn said<T>(answer: Result<T, impl Into<Error>>) -> Result<Said<T>, Error> {
+pub(super) fn answer_of<T>(answer: Result<T, impl Into<Error>>) -> Result<HostAnswer<T>, Error> {
     match answer.map_err(Into::into) {
         Ok(value) => Ok(Ok(value)),
         Err(error) if matches!(error.kind(), Kind::Connection | Kind::Interrupted) => Err(error),
@@ -20,50 +20,50 @@ pub(super) fn said<T>(answer: Result<T, impl Into<Error>>) -> Result<Said<T>, Er
     }
 }
 
-/// What came of the trial guest.
+/// What came of the probe guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Trial {
+pub(super) enum Probe {
     /// Nobody asked for it.
-    NotTried,
+    NotRun,
     /// There is no way to.
     Impossible(String),
     /// libvirt could not start it.
     Refused(String),
     /// The hypervisor stopped it.
     Stopped(VirtType),
-    /// It ran to the end of the trial.
+    /// It ran to the end of the probe.
     Ran(VirtType),
 }
 
 /// All that the checks look at.
-pub(super) struct Facts {
+pub(super) struct HostFacts {
     pub(super) uri: String,
     /// Whether it is a user's own libvirt, whose guests run as that user.
     pub(super) is_session: bool,
     pub(super) settings: Settings,
     pub(super) capabilities: Capabilities,
-    pub(super) machine: Said<Machine>,
+    pub(super) machine: HostAnswer<Machine>,
     /// What a guest of the host's own architecture can have; of no other is anything promised.
-    pub(super) guest_machine: Said<GuestMachine>,
-    pub(super) pools: Said<Vec<Pool>>,
-    pub(super) storage: Said<StorageStatus>,
-    pub(super) domains: Said<Vec<Domain>>,
+    pub(super) guest_machine: HostAnswer<GuestMachine>,
+    pub(super) pools: HostAnswer<Vec<Pool>>,
+    pub(super) storage: HostAnswer<StorageStatus>,
+    pub(super) domains: HostAnswer<Vec<Domain>>,
     /// Names; `None` where they cannot be known.
-    pub(super) bridges: Said<Option<Vec<Bridge>>>,
-    pub(super) networks: Said<Vec<Network>>,
-    pub(super) trial: Trial,
+    pub(super) bridges: HostAnswer<Option<Vec<Bridge>>>,
+    pub(super) networks: HostAnswer<Vec<Network>>,
+    pub(super) probe: Probe,
     /// Only of this machine.
-    pub(super) local: Option<Local>,
+    pub(super) local: Option<LocalFacts>,
 }
 
-impl Facts {
+impl HostFacts {
     /// The two pools in which VMs and images are by default.
     pub(super) fn default_pools(&self) -> [&str; 2] {
         [self.settings.vm_pool.as_str(), self.settings.image_pool.as_str()]
     }
 
     /// Pools that are started and whose volumes are files in a directory of theirs, with it.
-    pub(super) fn directories(&self) -> Vec<(&Pool, &str)> {
+    pub(super) fn directory_pools(&self) -> Vec<(&Pool, &str)> {
         let files = |pool: &&Pool| pool.active && matches!(pool.kind.as_str(), "dir" | "fs" | "netfs");
         let pools = self.pools.as_deref().unwrap_or_default().iter().filter(files);
         pools.filter_map(|pool| Some((pool, pool.target.as_deref()?))).collect()

@@ -2,30 +2,30 @@
 
 use std::path::Path;
 
-use super::facts::{Facts, Said, arch_of, said, virt_type_of};
-use super::local::Local;
-use super::trial;
+use super::facts::{HostAnswer, HostFacts, answer_of, arch_of, virt_type_of};
+use super::local::LocalFacts;
+use super::probe;
 use crate::context::is_session;
 use crate::storage::status;
 use crate::{Context, Settings};
 use foundry_core::error::Error;
 use foundry_host::{Capabilities, Network, Pool};
 
-pub(super) fn facts(context: &Context, probe: bool) -> Result<Facts, Error> {
+pub(super) fn gather_facts(context: &Context, probe: bool) -> Result<HostFacts, Error> {
     let host = context.host.as_ref();
     let capabilities = host.capabilities()?;
-    let machine = said(host.machine())?;
+    let machine = answer_of(host.machine())?;
     let guest_machine = guest_machine(context, &capabilities)?;
-    let trial = trial::run(context, &capabilities, guest_machine.as_ref().ok(), probe)?;
-    let storage = said(status::status(context))?;
-    let mut pools = said(host.pools())?;
+    let probe = probe::run_probe(context, &capabilities, guest_machine.as_ref().ok(), probe)?;
+    let storage = answer_of(status::storage_status(context))?;
+    let mut pools = answer_of(host.pools())?;
     pools.iter_mut().for_each(|pools| pools.sort_by(|a, b| a.name.cmp(&b.name)));
     context.cancel.check()?;
     let local = host.is_local().then(|| {
-        let targets = targets(&context.settings, host.uri(), pools.as_deref().unwrap_or_default());
-        Local::read(Path::new("/"), &targets)
+        let targets = pool_directories(&context.settings, host.uri(), pools.as_deref().unwrap_or_default());
+        LocalFacts::read(Path::new("/"), &targets)
     });
-    Ok(Facts {
+    Ok(HostFacts {
         uri: host.uri().to_owned(),
         is_session: is_session(host.uri()),
         settings: Settings::clone(&context.settings),
@@ -33,10 +33,10 @@ pub(super) fn facts(context: &Context, probe: bool) -> Result<Facts, Error> {
         guest_machine,
         pools,
         storage,
-        domains: said(host.domains(false))?,
-        bridges: said(host.bridges())?,
-        networks: networks(context)?,
-        trial,
+        domains: answer_of(host.domains(false))?,
+        bridges: answer_of(host.bridges())?,
+        networks: gather_networks(context)?,
+        probe,
         local,
         capabilities,
     })
@@ -45,24 +45,24 @@ pub(super) fn facts(context: &Context, probe: bool) -> Result<Facts, Error> {
 fn guest_machine(
     context: &Context,
     capabilities: &Capabilities,
-) -> Result<Said<foundry_host::GuestMachine>, Error> {
+) -> Result<HostAnswer<foundry_host::GuestMachine>, Error> {
     let Some(arch) = arch_of(capabilities) else {
         return Ok(Err(format!("the host's architecture {} is not supported", capabilities.arch)));
     };
     let Some(virt_type) = virt_type_of(&context.settings, capabilities) else {
         return Ok(Err(format!("the host cannot run {} guests", arch.as_str())));
     };
-    said(context.host.guest_machine(arch.as_str(), arch.machine(), virt_type.as_str()))
+    answer_of(context.host.guest_machine(arch.as_str(), arch.machine_type(), virt_type.as_str()))
 }
 
-fn networks(context: &Context) -> Result<Said<Vec<Network>>, Error> {
-    let names = match said(context.host.networks())? {
+fn gather_networks(context: &Context) -> Result<HostAnswer<Vec<Network>>, Error> {
+    let names = match answer_of(context.host.networks())? {
         Ok(names) => names,
         Err(why) => return Ok(Err(why)),
     };
     let mut networks = Vec::new();
     for name in names {
-        if let Ok(Some(network)) = said(context.host.network(&name))? {
+        if let Ok(Some(network)) = answer_of(context.host.network(&name))? {
             networks.push(network);
         }
     }
@@ -71,7 +71,7 @@ fn networks(context: &Context) -> Result<Said<Vec<Network>>, Error> {
 }
 
 /// The directories of the pools, those included that are made on first use.
-fn targets(settings: &Settings, uri: &str, pools: &[Pool]) -> Vec<String> {
+fn pool_directories(settings: &Settings, uri: &str, pools: &[Pool]) -> Vec<String> {
     let missing = [&settings.vm_pool, &settings.image_pool].into_iter().map(|name| name.as_str());
     let missing = missing.filter(|name| !pools.iter().any(|pool| pool.name == *name));
     let planned = missing.filter_map(|name| settings.default_target(name, uri));

@@ -5,14 +5,16 @@ use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use crate::rights::{Accounts, Rights, User, below, rights, way};
+use crate::unix_permissions::{
+    Accounts, UnixPermissions, User, path_below, permissions_along, permissions_of,
+};
 use foundry_host::is_up;
 
 /// This machine, as far as the checks ask.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Local {
+pub(super) struct LocalFacts {
     /// Owner and mode of `/dev/kvm`; `None` where there is no such device.
-    pub(super) kvm_device: Option<Rights>,
+    pub(super) kvm_device: Option<UnixPermissions>,
     /// KVM's modules that are there, built in or loaded: `kvm_intel`, `kvm_amd`, `kvm_pvm`, …
     pub(super) kvm_modules: Vec<String>,
     /// Whether the processor offers virtualization (`vmx`, `svm`), for x86.
@@ -23,27 +25,27 @@ pub(super) struct Local {
     pub(super) user: User,
     pub(super) accounts: Accounts,
     /// libvirt's sockets that are there, the one of the single daemon first.
-    pub(super) sockets: Vec<(String, Rights)>,
+    pub(super) sockets: Vec<(String, UnixPermissions)>,
     pub(super) apparmor: bool,
     /// Whether SELinux enforces; `None` where there is none.
     pub(super) selinux_enforces: Option<bool>,
-    pub(super) virtlogd: Logd,
+    pub(super) virtlogd: Virtlogd,
     /// Whether some firmware on this machine has Secure Boot; `None` where nothing describes any.
     pub(super) secure_boot: Option<bool>,
     /// By name.
-    pub(super) links: BTreeMap<String, Link>,
+    pub(super) links: BTreeMap<String, LinkFacts>,
     /// Whether frames on bridges pass the machine's IP filter.
     pub(super) bridges_are_filtered: bool,
     /// By the path that libvirt gives.
-    pub(super) directories: BTreeMap<String, Directory>,
+    pub(super) directories: BTreeMap<String, PoolDirectory>,
 }
 
 /// The daemon that writes consoles into logs; without it no guest starts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Logd {
+pub(super) enum Virtlogd {
     /// Its socket takes connections, or may.
     #[default]
-    There,
+    Available,
     /// There is no socket, or nobody listens at it.
     Missing,
     /// QEMU writes files itself (`stdio_handler` in qemu.conf).
@@ -52,7 +54,7 @@ pub(super) enum Logd {
 
 /// A network interface.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Link {
+pub(super) struct LinkFacts {
     pub(super) is_up: bool,
     /// Whether a network is reached by it directly, so that it has an address.
     pub(super) has_address: bool,
@@ -62,11 +64,11 @@ pub(super) struct Link {
 
 /// Where a pool's files are, or will be.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Directory {
+pub(super) struct PoolDirectory {
     /// The part of it that exists, links followed.
     pub(super) real: String,
     /// Each directory from the root to it; `None` where this user cannot even look.
-    pub(super) way: Option<Vec<(String, Rights)>>,
+    pub(super) steps: Option<Vec<(String, UnixPermissions)>>,
     /// Inodes of its file system, and how many are left; both 0 where it counts none.
     pub(super) inodes: (u64, u64),
     /// Bytes left to anybody.
@@ -76,31 +78,31 @@ pub(super) struct Directory {
 /// Where the sockets of libvirt's daemons are.
 const SOCKETS: [&str; 2] = ["run/libvirt/libvirt-sock", "run/libvirt/virtqemud-sock"];
 
-impl Local {
+impl LocalFacts {
     /// `targets` are the directories of pools.
     pub(super) fn read(root: &Path, targets: &[String]) -> Self {
         let text = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
         let user = User::from_status(&text("proc/self/status"));
         Self {
-            kvm_device: rights(&root.join("dev/kvm")),
+            kvm_device: permissions_of(&root.join("dev/kvm")),
             kvm_modules: names_in(&root.join("sys/module"))
                 .into_iter()
                 .filter(|m| m.starts_with("kvm_"))
                 .collect(),
             virtualization: has_virtualization(&text("proc/cpuinfo")),
-            nested: nested(&text),
+            nested: nested_parameter(&text),
             accounts: Accounts::read(&text("etc/passwd"), &text("etc/group")),
             sockets: SOCKETS
                 .iter()
-                .filter_map(|path| Some((format!("/{path}"), rights(&root.join(path))?)))
+                .filter_map(|path| Some((format!("/{path}"), permissions_of(&root.join(path))?)))
                 .collect(),
             apparmor: text("sys/module/apparmor/parameters/enabled").trim() == "Y",
-            selinux_enforces: enforces(&text("sys/fs/selinux/enforce")),
-            virtlogd: virtlogd(root, &text("etc/libvirt/qemu.conf")),
-            secure_boot: secure_boot(root),
-            links: links(root),
+            selinux_enforces: parse_enforce(&text("sys/fs/selinux/enforce")),
+            virtlogd: find_virtlogd(root, &text("etc/libvirt/qemu.conf")),
+            secure_boot: has_secure_boot(root),
+            links: read_links(root),
             bridges_are_filtered: text("proc/sys/net/bridge/bridge-nf-call-iptables").trim() == "1",
-            directories: targets.iter().map(|path| (path.clone(), Directory::read(root, path))).collect(),
+            directories: targets.iter().map(|path| (path.clone(), PoolDirectory::read(root, path))).collect(),
             user,
         }
     }
@@ -118,7 +120,7 @@ fn has_virtualization(cpuinfo: &str) -> bool {
     flags.split_whitespace().any(|flag| matches!(flag, "vmx" | "svm"))
 }
 
-fn nested(text: &impl Fn(&str) -> String) -> Option<bool> {
+fn nested_parameter(text: &impl Fn(&str) -> String) -> Option<bool> {
     let said = ["kvm_intel", "kvm_amd"].map(|module| text(&format!("sys/module/{module}/parameters/nested")));
     said.iter().find_map(|word| match word.trim() {
         "Y" | "1" => Some(true),
@@ -127,7 +129,7 @@ fn nested(text: &impl Fn(&str) -> String) -> Option<bool> {
     })
 }
 
-fn enforces(word: &str) -> Option<bool> {
+fn parse_enforce(word: &str) -> Option<bool> {
     match word.trim() {
         "1" => Some(true),
         "0" => Some(false),
@@ -136,24 +138,24 @@ fn enforces(word: &str) -> Option<bool> {
 }
 
 /// A plain user may not read qemu.conf nor use the socket; then it counts as there.
-fn virtlogd(root: &Path, qemu_conf: &str) -> Logd {
+fn find_virtlogd(root: &Path, qemu_conf: &str) -> Virtlogd {
     let set =
         |line: &str| line.split('=').map(str::trim).collect::<Vec<_>>() == ["stdio_handler", "\"file\""];
     if qemu_conf.lines().any(|line| set(line.trim())) {
-        return Logd::NotNeeded;
+        return Virtlogd::NotNeeded;
     }
     match UnixStream::connect(root.join("run/libvirt/virtlogd-sock")) {
         Err(e)
             if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused) =>
         {
-            Logd::Missing
+            Virtlogd::Missing
         }
-        _ => Logd::There,
+        _ => Virtlogd::Available,
     }
 }
 
 /// By the descriptions of firmware that QEMU's packages bring (QEMU's docs/interop/firmware.json).
-fn secure_boot(root: &Path) -> Option<bool> {
+fn has_secure_boot(root: &Path) -> Option<bool> {
     let directory = root.join("usr/share/qemu/firmware");
     let texts = names_in(&directory).into_iter().filter_map(|name| fs::read(directory.join(name)).ok());
     let described: Vec<serde_json::Value> =
@@ -164,7 +166,7 @@ fn secure_boot(root: &Path) -> Option<bool> {
     (!described.is_empty()).then(|| described.iter().any(has))
 }
 
-fn links(root: &Path) -> BTreeMap<String, Link> {
+fn read_links(root: &Path) -> BTreeMap<String, LinkFacts> {
     let routed = routed_links(root);
     let net = root.join("sys/class/net");
     let link = |name: String| {
@@ -172,7 +174,7 @@ fn links(root: &Path) -> BTreeMap<String, Link> {
         let ports = names_in(&net.join(&name).join("brif"));
         // A guest's end is a TUN/TAP device, which has this file.
         let uplinks = ports.into_iter().filter(|port| !net.join(port).join("tun_flags").exists()).collect();
-        (name.clone(), Link { is_up: is_up(&flags), has_address: routed.contains(&name), uplinks })
+        (name.clone(), LinkFacts { is_up: is_up(&flags), has_address: routed.contains(&name), uplinks })
     };
     names_in(&net).into_iter().map(link).collect()
 }
@@ -195,7 +197,7 @@ fn routed_links(root: &Path) -> BTreeSet<String> {
     v4.chain(v6).collect()
 }
 
-impl Directory {
+impl PoolDirectory {
     fn read(root: &Path, target: &str) -> Self {
         let wanted = root.join(target.trim_start_matches('/'));
         // Of a pool that is made on its first use, the part that exists.
@@ -204,10 +206,10 @@ impl Directory {
         };
         let room = rustix::fs::statvfs(&there).ok();
         Self {
-            way: way(root, &there),
+            steps: permissions_along(root, &there),
             inodes: room.as_ref().map_or((0, 0), |r| (r.f_files, r.f_favail)),
             available: room.as_ref().map_or(0, |r| r.f_bavail.saturating_mul(r.f_frsize)),
-            real: below(root, &there),
+            real: path_below(root, &there),
         }
     }
 }
@@ -232,14 +234,14 @@ mod tests {
             tree
         }
 
-        fn directory(&self, path: &str, mode: u32) {
+        fn make_directory(&self, path: &str, mode: u32) {
             let path = self.0.path().join(path);
             fs::create_dir_all(&path).unwrap();
             fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
         }
 
-        fn read(&self, targets: &[&str]) -> Local {
-            Local::read(self.0.path(), &targets.iter().map(|t| (*t).to_owned()).collect::<Vec<_>>())
+        fn read(&self, targets: &[&str]) -> LocalFacts {
+            LocalFacts::read(self.0.path(), &targets.iter().map(|t| (*t).to_owned()).collect::<Vec<_>>())
         }
     }
 
@@ -248,7 +250,7 @@ mod tests {
         let local = Tree::new(&[]).read(&[]);
         assert_eq!((local.kvm_device, local.kvm_modules.len(), local.virtualization), (None, 0, false));
         assert_eq!((local.nested, local.selinux_enforces, local.secure_boot), (None, None, None));
-        assert_eq!((local.virtlogd, local.apparmor, local.sockets.len()), (Logd::Missing, false, 0));
+        assert_eq!((local.virtlogd, local.apparmor, local.sockets.len()), (Virtlogd::Missing, false, 0));
     }
 
     #[test]
@@ -280,9 +282,9 @@ mod tests {
             ("etc/group", "kvm:x:993:\nimages:x:77:alice,libvirt-qemu\nlibvirt:x:106:alice\n"),
         ]);
         let accounts = tree.read(&[]).accounts;
-        assert_eq!(accounts.user(64055, 64055).groups, [77, 993, 64055].into());
+        assert_eq!(accounts.user_with_groups(64055, 64055).groups, [77, 993, 64055].into());
         assert_eq!((accounts.name_of(64055).as_str(), accounts.name_of(7).as_str()), ("libvirt-qemu", "7"));
-        assert!(accounts.lists(106, "alice") && !accounts.lists(106, "lice"));
+        assert!(accounts.is_member(106, "alice") && !accounts.is_member(106, "lice"));
     }
 
     #[test]
@@ -290,15 +292,15 @@ mod tests {
         let tree = Tree::new(&[("run/libvirt/x", "")]);
         let socket = tree.0.path().join("run/libvirt/virtlogd-sock");
         let listens = UnixListener::bind(&socket).unwrap();
-        assert_eq!(tree.read(&[]).virtlogd, Logd::There);
+        assert_eq!(tree.read(&[]).virtlogd, Virtlogd::Available);
         drop(listens);
-        assert_eq!(tree.read(&[]).virtlogd, Logd::Missing, "the socket of one that has ended stays");
+        assert_eq!(tree.read(&[]).virtlogd, Virtlogd::Missing, "the socket of one that has ended stays");
         fs::create_dir_all(tree.0.path().join("etc/libvirt")).unwrap();
         let conf = |text: &str| fs::write(tree.0.path().join("etc/libvirt/qemu.conf"), text).unwrap();
         conf("#stdio_handler = \"file\"\n");
-        assert_eq!(tree.read(&[]).virtlogd, Logd::Missing);
+        assert_eq!(tree.read(&[]).virtlogd, Virtlogd::Missing);
         conf("user = \"root\"\nstdio_handler=\"file\"\n");
-        assert_eq!(tree.read(&[]).virtlogd, Logd::NotNeeded);
+        assert_eq!(tree.read(&[]).virtlogd, Virtlogd::NotNeeded);
     }
 
     #[test]
@@ -335,7 +337,7 @@ mod tests {
             ),
         ]);
         let links = tree.read(&[]).links;
-        let link = |is_up, has_address, uplinks: &[&str]| Link {
+        let link = |is_up, has_address, uplinks: &[&str]| LinkFacts {
             is_up,
             has_address,
             uplinks: uplinks.iter().map(|u| (*u).to_owned()).collect(),
@@ -348,12 +350,12 @@ mod tests {
     #[test]
     fn the_way_to_a_directory_is_the_one_behind_its_links() {
         let tree = Tree::new(&[]);
-        tree.directory("srv/vms", 0o711);
-        tree.directory("srv", 0o700);
+        tree.make_directory("srv/vms", 0o711);
+        tree.make_directory("srv", 0o700);
         symlink("srv/vms", tree.0.path().join("link")).unwrap();
         let found = tree.read(&["/link", "/srv/vms/not/yet"]).directories;
         let modes = |path: &str| -> Vec<(String, u32)> {
-            let way = found[path].way.clone().unwrap();
+            let way = found[path].steps.clone().unwrap();
             way.into_iter().map(|(step, rights)| (step, rights.mode & 0o777)).skip(1).collect()
         };
         assert_eq!(modes("/link"), [("/srv".to_owned(), 0o700), ("/srv/vms".to_owned(), 0o711)]);

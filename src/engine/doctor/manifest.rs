@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::{Check, State};
+use super::{CheckState, HostCheck};
 use crate::preflight::issues::PreflightCheck;
-use crate::preflight::look;
+use crate::preflight::run_preflight;
 use crate::{Context, Event, Progress};
 use foundry_core::error::{Error, Issue};
 use foundry_core::plan::VmPlan;
@@ -13,7 +13,7 @@ use foundry_core::plan::VmPlan;
 #[derive(Debug, Clone)]
 pub struct Preflight {
     /// What was looked at, each with the VM as its object.
-    pub checks: Vec<Check>,
+    pub checks: Vec<HostCheck>,
     /// How `create` would end before it makes anything.
     pub outcome: Result<(), Error>,
 }
@@ -23,42 +23,47 @@ pub struct Preflight {
 /// # Errors
 /// Where the host refuses to say what there is.
 pub fn examine_vm(context: &Context, plan: &VmPlan) -> Result<Preflight, Error> {
-    let warnings = Arc::new(Warnings::default());
-    let looked = look(&context.with_progress(warnings.clone()), plan)?;
+    let warnings = Arc::new(WarningRecorder::default());
+    let looked = run_preflight(&context.with_progress(warnings.clone()), plan)?;
     let name = plan.name.as_str();
-    let checks =
-        looked.report.checks().iter().flat_map(judge).chain(warnings.checks()).map(|check| check.of(name));
+    let checks = looked
+        .report
+        .checks()
+        .iter()
+        .flat_map(host_checks)
+        .chain(warnings.recorded_checks())
+        .map(|check| check.about(name));
     let outcome = if looked.ready.is_some() { Ok(()) } else { Err(looked.report.to_error(name)) };
     Ok(Preflight { checks: checks.collect(), outcome })
 }
 
-fn judge(look: &PreflightCheck) -> Vec<Check> {
+fn host_checks(look: &PreflightCheck) -> Vec<HostCheck> {
     if look.issues.is_empty() {
-        return vec![Check::new(look.what.clone(), State::Ok, look.ok_text.clone())];
+        return vec![HostCheck::new(look.what.clone(), CheckState::Ok, look.ok_text.clone())];
     }
-    let check = |issue: &Issue| Check {
+    let check = |issue: &Issue| HostCheck {
         code: Some(issue.code),
         advice: issue.advice.clone(),
-        ..Check::new(look.what.clone(), State::Problem, issue.message.clone())
+        ..HostCheck::new(look.what.clone(), CheckState::Problem, issue.message.clone())
     };
     look.issues.iter().map(check).collect()
 }
 
 /// Keeps the messages that would be shown.
 #[derive(Default)]
-struct Warnings(Mutex<Vec<Check>>);
+struct WarningRecorder(Mutex<Vec<HostCheck>>);
 
-impl Progress for Warnings {
-    fn tell(&self, event: Event) {
+impl Progress for WarningRecorder {
+    fn on_event(&self, event: Event) {
         if let (Event::Warning { message, advice }, Ok(mut kept)) = (event, self.0.lock()) {
-            let check = Check::new("warning", State::Warning, message);
-            kept.push(advice.into_iter().fold(check, Check::todo));
+            let check = HostCheck::new("warning", CheckState::Warning, message);
+            kept.push(advice.into_iter().fold(check, HostCheck::add_advice));
         }
     }
 }
 
-impl Warnings {
-    fn checks(&self) -> Vec<Check> {
+impl WarningRecorder {
+    fn recorded_checks(&self) -> Vec<HostCheck> {
         self.0.lock().map(|checks| checks.clone()).unwrap_or_default()
     }
 }

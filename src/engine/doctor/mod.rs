@@ -15,10 +15,10 @@ mod local;
 mod manifest;
 mod memory;
 mod permission;
-mod pool_hands;
+mod pool_writers;
 mod pools;
+mod probe;
 mod room;
-mod trial;
 mod versions;
 
 #[cfg(test)]
@@ -30,21 +30,21 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::Context;
-use facts::Facts;
+use facts::HostFacts;
 use foundry_core::error::{Advice, Code, Error};
 pub use manifest::{Preflight, examine_vm};
 
 /// What one look found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Check {
+pub struct HostCheck {
     /// What was looked at; the same word in each version of foundry.
     pub name: Cow<'static, str>,
     /// Of which pool, bridge, VM, …; where there can be several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub object: Option<String>,
     /// How it is.
-    pub state: State,
+    pub state: CheckState,
     /// What was found, for people.
     pub found: String,
     /// Of a problem: the code of the error that it is or will be, where there is one.
@@ -58,7 +58,7 @@ pub struct Check {
 /// How it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub enum CheckState {
     /// As it should be.
     Ok,
     /// VMs run, and something about them is worse than it could be, or will be.
@@ -69,7 +69,7 @@ pub enum State {
     Unknown,
 }
 
-impl State {
+impl CheckState {
     /// The word for it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -84,9 +84,9 @@ impl State {
 /// All that was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Report {
+pub struct HostReport {
     /// In the order in which one thing needs another.
-    pub checks: Vec<Check>,
+    pub checks: Vec<HostCheck>,
     /// What could not be looked at because the host is another machine.
     pub left_out: Vec<&'static str>,
 }
@@ -100,38 +100,38 @@ const LOCAL_ONLY: [&str; 5] = [
     "virtlogd",
 ];
 
-impl Check {
-    fn new(name: impl Into<Cow<'static, str>>, state: State, found: impl Into<String>) -> Self {
+impl HostCheck {
+    fn new(name: impl Into<Cow<'static, str>>, state: CheckState, found: impl Into<String>) -> Self {
         Self { name: name.into(), object: None, state, found: found.into(), code: None, advice: Vec::new() }
     }
 
     fn ok(name: &'static str, found: impl Into<String>) -> Self {
-        Self::new(name, State::Ok, found)
+        Self::new(name, CheckState::Ok, found)
     }
 
     fn warning(name: &'static str, found: impl Into<String>) -> Self {
-        Self::new(name, State::Warning, found)
+        Self::new(name, CheckState::Warning, found)
     }
 
     fn problem(name: &'static str, found: impl Into<String>) -> Self {
-        Self::new(name, State::Problem, found)
+        Self::new(name, CheckState::Problem, found)
     }
 
     fn unknown(name: &'static str, found: impl Into<String>) -> Self {
-        Self::new(name, State::Unknown, found)
+        Self::new(name, CheckState::Unknown, found)
     }
 
-    fn of(mut self, object: impl Into<String>) -> Self {
+    fn about(mut self, object: impl Into<String>) -> Self {
         self.object = Some(object.into());
         self
     }
 
-    fn known_as(mut self, code: Code) -> Self {
+    fn with_code(mut self, code: Code) -> Self {
         self.code = Some(code);
         self
     }
 
-    fn todo(mut self, what: impl Into<Advice>) -> Self {
+    fn add_advice(mut self, what: impl Into<Advice>) -> Self {
         self.advice.push(what.into());
         self
     }
@@ -142,14 +142,14 @@ impl Check {
     }
 }
 
-impl Report {
+impl HostReport {
     /// Whether VMs can be made, and those that exist can run.
     ///
     /// # Errors
     /// [`foundry_core::error::Kind::Vm`] with the names of the checks that found a problem.
     pub fn outcome(&self) -> Result<(), Error> {
         let problems: Vec<String> =
-            self.checks.iter().filter(|c| c.state == State::Problem).map(Check::title).collect();
+            self.checks.iter().filter(|c| c.state == CheckState::Problem).map(HostCheck::title).collect();
         match problems.len() {
             0 => Ok(()),
             1 => Err(Error::new(
@@ -168,36 +168,36 @@ impl Report {
 ///
 /// # Errors
 /// Where the connection breaks, or somebody interrupts.
-pub fn examine(context: &Context, probe: bool) -> Result<Report, Error> {
-    Ok(judge(&gather::facts(context, probe)?))
+pub fn examine_host(context: &Context, probe: bool) -> Result<HostReport, Error> {
+    Ok(run_checks(&gather::gather_facts(context, probe)?))
 }
 
 /// Looks at this machine as far as that goes without libvirt, which answered with `error`.
-pub fn examine_without_libvirt(uri: &str, is_local: bool, error: &Error) -> Report {
-    let mut checks = vec![access::unreachable(uri, error)];
+pub fn examine_without_libvirt(uri: &str, is_local: bool, error: &Error) -> HostReport {
+    let mut checks = vec![access::check_unreachable(uri, error)];
     if is_local {
-        let local = local::Local::read(std::path::Path::new("/"), &[]);
-        checks.extend(access::socket(uri, &local));
-        checks.extend(kvm::without_libvirt(&local));
+        let local = local::LocalFacts::read(std::path::Path::new("/"), &[]);
+        checks.extend(access::check_socket(uri, &local));
+        checks.extend(kvm::check_without_libvirt(&local));
     }
-    Report { checks, left_out: if is_local { Vec::new() } else { LOCAL_ONLY.to_vec() } }
+    HostReport { checks, left_out: if is_local { Vec::new() } else { LOCAL_ONLY.to_vec() } }
 }
 
-fn judge(facts: &Facts) -> Report {
-    let groups: [fn(&Facts) -> Vec<Check>; 12] = [
-        access::check,
-        versions::check,
-        kvm::check,
-        kvm::devices,
-        firmware::check,
-        confinement::check,
-        pools::check,
-        permission::check,
-        pool_hands::check,
-        room::check,
-        links::check,
-        memory::check,
+fn run_checks(facts: &HostFacts) -> HostReport {
+    let groups: [fn(&HostFacts) -> Vec<HostCheck>; 12] = [
+        access::check_access,
+        versions::check_versions,
+        kvm::check_kvm,
+        kvm::check_devices,
+        firmware::check_firmware,
+        confinement::check_confinement,
+        pools::check_pools,
+        permission::check_permissions,
+        pool_writers::check_writers,
+        room::check_room,
+        links::check_links,
+        memory::check_memory,
     ];
     let checks = groups.iter().flat_map(|group| group(facts)).collect();
-    Report { checks, left_out: if facts.local.is_some() { Vec::new() } else { LOCAL_ONLY.to_vec() } }
+    HostReport { checks, left_out: if facts.local.is_some() { Vec::new() } else { LOCAL_ONLY.to_vec() } }
 }

@@ -1,70 +1,71 @@
 //! Checks whether the QEMU user can reach the directories of the pools.
 
-use super::Check;
-use super::facts::Facts;
-use super::local::{Directory, Local};
-use crate::rights::{Rights, User};
+use super::HostCheck;
+use super::facts::HostFacts;
+use super::local::{LocalFacts, PoolDirectory};
+use crate::unix_permissions::{UnixPermissions, User};
 use foundry_core::error::Code;
-use foundry_core::text::shell_word;
+use foundry_core::text::quote_for_shell;
 use foundry_host::diagnosis::let_pass;
 
 const NAME: &str = "pool-path";
 
-pub(super) fn check(facts: &Facts) -> Vec<Check> {
+pub(super) fn check_permissions(facts: &HostFacts) -> Vec<HostCheck> {
     let Some(local) = &facts.local else { return Vec::new() };
     let Some(user) = qemu_user(facts) else {
-        return vec![Check::unknown(NAME, "libvirt does not say as whom guests run")];
+        return vec![HostCheck::unknown(NAME, "libvirt does not say as whom guests run")];
     };
-    let mut checks: Vec<Check> = facts
-        .directories()
+    let mut checks: Vec<HostCheck> = facts
+        .directory_pools()
         .iter()
         .filter_map(|(pool, path)| {
             let directory = local.directories.get(*path)?;
-            Some(judge(local, &user, directory).of(&pool.name))
+            Some(check_directory(local, &user, directory).about(&pool.name))
         })
         .collect();
-    checks.extend(planned(facts).into_iter().filter_map(|(name, path)| {
+    checks.extend(pools_to_make(facts).into_iter().filter_map(|(name, path)| {
         let directory = local.directories.get(&path)?;
         // Where everything is well there is nothing to say of a directory that does not exist.
-        Some(judge(local, &user, directory).of(name)).filter(|check| check.state != super::State::Ok)
+        Some(check_directory(local, &user, directory).about(name))
+            .filter(|check| check.state != super::CheckState::Ok)
     }));
     checks
 }
 
 /// The default pools that are made on first use.
-fn planned(facts: &Facts) -> Vec<(&str, String)> {
+fn pools_to_make(facts: &HostFacts) -> Vec<(&str, String)> {
     let known = facts.pools.as_deref().unwrap_or_default();
     let missing =
         facts.default_pools().into_iter().filter(|name| !known.iter().any(|pool| pool.name == *name));
     missing.filter_map(|name| Some((name, facts.settings.default_target(name, &facts.uri)?))).collect()
 }
 
-fn judge(local: &Local, user: &User, directory: &Directory) -> Check {
+fn check_directory(local: &LocalFacts, user: &User, directory: &PoolDirectory) -> HostCheck {
     let name = local.accounts.name_of(user.uid);
-    let Some(way) = &directory.way else {
-        return Check::unknown(NAME, format!("this user cannot look at {}", directory.real));
+    let Some(way) = &directory.steps else {
+        return HostCheck::unknown(NAME, format!("this user cannot look at {}", directory.real));
     };
     match way.iter().find(|(_, rights)| !user.may_pass(rights)) {
-        None => Check::ok(NAME, format!("{name}, as whom guests run, reaches {}", directory.real)),
-        Some((step, Rights { has_acl: true, .. })) => {
-            Check::unknown(NAME, format!("whether {name} may pass {step} is said by its access list"))
-                .todo(format!("getfacl {}", shell_word(step)))
+        None => HostCheck::ok(NAME, format!("{name}, as whom guests run, reaches {}", directory.real)),
+        Some((step, UnixPermissions { has_acl: true, .. })) => {
+            HostCheck::unknown(NAME, format!("whether {name} may pass {step} is said by its access list"))
+                .add_advice(format!("getfacl {}", quote_for_shell(step)))
         }
-        Some((step, rights)) => Check::problem(
+        Some((step, rights)) => HostCheck::problem(
             NAME,
             format!("{name}, as whom guests run, may not pass {step} (mode {:o})", rights.mode & 0o7777),
         )
-        .known_as(Code::PoolUnreadable)
-        .todo(let_pass(&name, user.class_of(rights), step)),
+        .with_code(Code::PoolUnreadable)
+        .add_advice(let_pass(&name, user.class_of(rights), step)),
     }
 }
 
 /// The user that guests run as: libvirt says so of the system's, and a session's run as whoever asks.
-pub(super) fn qemu_user(facts: &Facts) -> Option<User> {
+pub(super) fn qemu_user(facts: &HostFacts) -> Option<User> {
     let local = facts.local.as_ref()?;
     if facts.is_session {
         return Some(local.user.clone());
     }
     let (uid, gid) = facts.capabilities.guest_ids()?;
-    Some(local.accounts.user(uid, gid))
+    Some(local.accounts.user_with_groups(uid, gid))
 }

@@ -1,7 +1,7 @@
 //! Checks the versions of libvirt and QEMU for missing features and known bugs.
 
-use super::Check;
-use super::facts::Facts;
+use super::HostCheck;
+use super::facts::HostFacts;
 use crate::kvm_device::is_slow;
 use foundry_core::error::{Advice, Verb};
 
@@ -33,14 +33,14 @@ const QEMU: [Feature; 2] = [
 ];
 
 /// Faults that were seen, from a version on to the one before another.
-struct Fault {
+struct KnownBug {
     from: u32,
     before: u32,
     what: &'static str,
     todo: &'static str,
 }
 
-const FAULTS: [Fault; 1] = [Fault {
+const KNOWN_BUGS: [KnownBug; 1] = [KnownBug {
     from: 11_003_000,
     before: 11_004_000,
     what: "a full disk ends libvirtd inside of an upload, and a client that is killed there stops it for everybody",
@@ -48,48 +48,50 @@ const FAULTS: [Fault; 1] = [Fault {
 }];
 
 /// The first answer after libvirt's start takes as long as its look at QEMU, and each one where it has to look anew.
-fn slowness(facts: &Facts) -> Option<Check> {
+fn check_slowness(facts: &HostFacts) -> Option<HostCheck> {
     let capabilities = &facts.capabilities;
     is_slow(capabilities).then(|| {
         let took = capabilities.took.as_secs_f32();
-        Check::warning("capabilities", format!("libvirt took {took:.1} s to say what the host can do")).todo(
-            Advice::from(Verb::Doctor)
-                .text(" again: if it is as slow, see what it says of kvm; each call takes as long then"),
-        )
+        HostCheck::warning("capabilities", format!("libvirt took {took:.1} s to say what the host can do"))
+            .add_advice(
+                Advice::from(Verb::Doctor)
+                    .text(" again: if it is as slow, see what it says of kvm; each call takes as long then"),
+            )
     })
 }
 
-pub(super) fn check(facts: &Facts) -> Vec<Check> {
+pub(super) fn check_versions(facts: &HostFacts) -> Vec<HostCheck> {
     let libvirt = facts.capabilities.libvirt_version;
-    let mut checks = vec![judge("libvirt", libvirt, &LIBVIRT)];
-    checks.extend(FAULTS.iter().filter(|f| (f.from..f.before).contains(&libvirt)).map(|fault| {
-        Check::warning("libvirt-fault", format!("seen with {}: {}", number(libvirt), fault.what))
-            .todo(fault.todo)
+    let mut checks = vec![check_features("libvirt", libvirt, &LIBVIRT)];
+    checks.extend(KNOWN_BUGS.iter().filter(|f| (f.from..f.before).contains(&libvirt)).map(|fault| {
+        HostCheck::warning("libvirt-fault", format!("seen with {}: {}", format_version(libvirt), fault.what))
+            .add_advice(fault.todo)
     }));
-    checks.extend(slowness(facts));
+    checks.extend(check_slowness(facts));
     checks.push(match &facts.machine {
-        Ok(machine) => judge("qemu", machine.hypervisor_version, &QEMU),
-        Err(why) => Check::unknown("qemu", why.clone()),
+        Ok(machine) => check_features("qemu", machine.hypervisor_version, &QEMU),
+        Err(why) => HostCheck::unknown("qemu", why.clone()),
     });
     checks
 }
 
-fn judge(name: &'static str, version: u32, features: &[Feature]) -> Check {
+fn check_features(name: &'static str, version: u32, features: &[Feature]) -> HostCheck {
     let missing: Vec<&Feature> = features.iter().filter(|f| version < f.since).collect();
-    let lacks: Vec<String> = missing.iter().map(|f| format!("{} ({})", f.what, number(f.since))).collect();
+    let lacks: Vec<String> =
+        missing.iter().map(|f| format!("{} ({})", f.what, format_version(f.since))).collect();
     if lacks.is_empty() {
-        return Check::ok(name, format!("{}, with all that foundry uses", number(version)));
+        return HostCheck::ok(name, format!("{}, with all that foundry uses", format_version(version)));
     }
-    let found = format!("{}, which lacks {}", number(version), lacks.join("; "));
+    let found = format!("{}, which lacks {}", format_version(version), lacks.join("; "));
     let check = if missing.iter().any(|f| f.is_needed) {
-        Check::problem(name, found)
+        HostCheck::problem(name, found)
     } else {
-        Check::warning(name, found)
+        HostCheck::warning(name, found)
     };
-    check.todo("take a newer release of the distribution, or its backports")
+    check.add_advice("take a newer release of the distribution, or its backports")
 }
 
 /// `11.3.0`, and `11.0` for one without fixes.
-fn number(version: u32) -> String {
+fn format_version(version: u32) -> String {
     format!("{}.{}.{}", version / 1_000_000, version / 1000 % 1000, version % 1000)
 }

@@ -1,15 +1,15 @@
 //! Finds leftovers on a host, and decides who may delete them.
 //!
-//! It has two halves, as `destroy` has. [`survey`] looks and says what there is, how old and how large, and what
-//! would become of it; the user sees that and agrees. [`carry_out`] does it, each thing after another look.
+//! It has two halves, as `destroy` has. [`find_leftovers`] says what there is, how old and how large, and what
+//! would become of it; the user sees that and agrees. [`execute_cleanup`] does it, each thing after another look.
 //!
 //! What a record or a mark of foundry's names, and whose process ended, goes. What nothing names (a volume that no
 //! domain uses, the EFI variables of a domain that is gone) may be somebody's anyway: it goes only when the user names
 //! it. What a process still works on, here or on another machine, stays.
 
-mod carry_out;
-mod choice;
+mod execute;
 pub(super) mod nvram;
+mod selection;
 mod vms;
 mod volumes;
 
@@ -19,25 +19,25 @@ use std::fs::Metadata;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::context::rfc3339;
+use crate::context::format_rfc3339;
 use crate::storage::usage::Usage;
 use crate::storage::{file_locks, usage};
-use crate::vm::destroy::Demolition;
+use crate::vm::destroy::DestroyPlan;
 use crate::{Context, disk};
 use foundry_core::error::{Advice, Error};
 use foundry_core::record::{Liveness, Maker};
 use foundry_core::units::Bytes;
 use foundry_host::Volume;
 
-pub use carry_out::carry_out;
-pub use choice::{Choice, choose};
-pub use nvram::{NvramFile, Places};
+pub use execute::execute_cleanup;
+pub use nvram::{LibvirtPaths, NvramFile};
+pub use selection::{LeftoverName, choose_leftovers};
 
 /// Everything that a survey found.
 #[derive(Debug, Default)]
-pub struct Survey {
+pub struct Leftovers {
     /// What was left, in the order in which it goes.
-    pub remains: Vec<Remains>,
+    pub found: Vec<Leftover>,
     /// Where it could not be looked, and why.
     pub unseen: Vec<String>,
     /// Pools whose volumes could not be seen, and why.
@@ -49,9 +49,9 @@ pub struct Survey {
 /// One thing that was left.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Remains {
+pub struct Leftover {
     /// What it is.
-    pub kind: Sort,
+    pub kind: LeftoverKind,
     /// A VM's name, `VM/DEVICE`, `POOL/VOLUME` or a path.
     pub name: String,
     /// RFC 3339; when it was last changed, as far as that is known.
@@ -61,7 +61,7 @@ pub struct Remains {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<Bytes>,
     /// What becomes of it.
-    pub fate: Fate,
+    pub fate: LeftoverAction,
     /// Why it is here.
     pub reason: String,
     /// What else can be done about it.
@@ -71,13 +71,13 @@ pub struct Remains {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<String>,
     #[serde(skip)]
-    work: Work,
+    step: CleanupStep,
 }
 
 /// What was left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Sort {
+pub enum LeftoverKind {
     /// A VM that is half made or half destroyed.
     Vm,
     /// A disk that is half attached or half detached.
@@ -95,7 +95,7 @@ pub enum Sort {
 /// What becomes of something that was left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Fate {
+pub enum LeftoverAction {
     /// It is finished or removed.
     Goes,
     /// It is removed if the user names it.
@@ -106,17 +106,17 @@ pub enum Fate {
 
 /// What is to be done.
 #[derive(Debug)]
-enum Work {
+enum CleanupStep {
     Nothing,
-    Destroy(Box<Demolition>),
-    FinishAttach(Box<disk::Attempt>),
-    DeleteTorso { volume: Volume, mark: Vec<u8> },
+    Destroy(Box<DestroyPlan>),
+    FinishAttach(Box<disk::InterruptedAttach>),
+    DeletePartialImage { volume: Volume, mark: Vec<u8> },
     ForgetNote { pool: String, image: String },
     DeleteVolume(Volume),
     DeleteNvram(NvramFile),
 }
 
-impl Sort {
+impl LeftoverKind {
     /// In a word.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -130,7 +130,7 @@ impl Sort {
     }
 }
 
-impl Fate {
+impl LeftoverAction {
     /// In a few words.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -141,47 +141,57 @@ impl Fate {
     }
 }
 
-impl fmt::Display for Remains {
+impl fmt::Display for Leftover {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.kind {
-            Sort::Vm => "VM",
-            Sort::Disk => "disk",
-            Sort::Image => "the part of image",
-            Sort::Note => "the note",
-            Sort::Volume => "volume",
-            Sort::Nvram => "the EFI variables",
+            LeftoverKind::Vm => "VM",
+            LeftoverKind::Disk => "disk",
+            LeftoverKind::Image => "the part of image",
+            LeftoverKind::Note => "the note",
+            LeftoverKind::Volume => "volume",
+            LeftoverKind::Nvram => "the EFI variables",
         };
         write!(f, "{what} {}", self.name)
     }
 }
 
-impl Remains {
-    fn new(kind: Sort, name: String, reason: impl Into<String>) -> Self {
+impl Leftover {
+    fn new(kind: LeftoverKind, name: String, reason: impl Into<String>) -> Self {
         let (since, size, advice, volumes) = (None, None, None, Vec::new());
         let reason = reason.into();
-        Self { kind, name, since, size, fate: Fate::Stays, reason, advice, volumes, work: Work::Nothing }
+        Self {
+            kind,
+            name,
+            since,
+            size,
+            fate: LeftoverAction::Stays,
+            reason,
+            advice,
+            volumes,
+            step: CleanupStep::Nothing,
+        }
     }
 
-    fn of_volume(context: &Context, kind: Sort, volume: &Volume, reason: impl Into<String>) -> Self {
+    fn of_volume(context: &Context, kind: LeftoverKind, volume: &Volume, reason: impl Into<String>) -> Self {
         let name = format!("{}/{}", volume.pool, volume.name);
-        let since = file_locks::metadata(context, &volume.path).as_ref().and_then(modified);
+        let since = file_locks::file_metadata(context, &volume.path).as_ref().and_then(modification_time);
         Self { since, size: Some(volume.allocation), ..Self::new(kind, name, reason) }
     }
 
-    fn since(self, since: Option<String>) -> Self {
+    fn with_time(self, since: Option<String>) -> Self {
         Self { since, ..self }
     }
 
-    fn hint(self, advice: impl Into<Advice>) -> Self {
+    fn with_advice(self, advice: impl Into<Advice>) -> Self {
         Self { advice: Some(advice.into()), ..self }
     }
 
-    fn goes(self, work: Work) -> Self {
-        Self { fate: Fate::Goes, work, ..self }
+    fn cleaned_up_by(self, step: CleanupStep) -> Self {
+        Self { fate: LeftoverAction::Goes, step, ..self }
     }
 
-    fn when_named(self, work: Work) -> Self {
-        Self { fate: Fate::WhenNamed, work, ..self }
+    fn when_named_by(self, step: CleanupStep) -> Self {
+        Self { fate: LeftoverAction::WhenNamed, step, ..self }
     }
 }
 
@@ -190,45 +200,49 @@ impl Remains {
 ///
 /// # Errors
 /// The host's.
-pub fn survey(context: &Context, places: Option<&Places>) -> Result<Survey, Error> {
-    survey_for(context, places, &[])
+pub fn find_leftovers(context: &Context, paths: Option<&LibvirtPaths>) -> Result<Leftovers, Error> {
+    find_leftovers_for(context, paths, &[])
 }
 
-/// As [`survey`], and in the pools of what a user names.
+/// As [`find_leftovers`], and in the pools of what a user names.
 ///
 /// # Errors
 /// The host's.
-pub fn survey_for(context: &Context, places: Option<&Places>, named: &[Choice]) -> Result<Survey, Error> {
-    usage::refresh_all(context)?;
+pub fn find_leftovers_for(
+    context: &Context,
+    paths: Option<&LibvirtPaths>,
+    named: &[LeftoverName],
+) -> Result<Leftovers, Error> {
+    usage::refresh_pools(context)?;
     let domains = context.host.domains(false)?;
-    let usage = Usage::look(context, None)?;
-    let mut found = Survey { pools: volumes::pools(context, &domains), ..Survey::default() };
-    found.pools.extend(named.iter().filter_map(|choice| match choice {
-        Choice::Volume { pool, .. } => Some(pool.clone()),
-        Choice::Path(_) | Choice::Vm(_) => None,
+    let usage = Usage::collect(context, None)?;
+    let mut leftovers = Leftovers { pools: volumes::pools_in_use(context, &domains), ..Leftovers::default() };
+    leftovers.pools.extend(named.iter().filter_map(|choice| match choice {
+        LeftoverName::Volume { pool, .. } => Some(pool.clone()),
+        LeftoverName::Path(_) | LeftoverName::Vm(_) => None,
     }));
-    found.unseen_pools = volumes::unseen(context, &found.pools)?;
-    found.remains.extend(vms::survey(context, &domains, &usage)?);
-    found.remains.extend(volumes::survey(context, &found.pools, &usage)?);
-    if let Some(places) = places.filter(|_| context.host.is_local()) {
-        match nvram::survey(context, places, &domains, &usage)? {
-            Ok(files) => found.remains.extend(files),
-            Err(unseen) => found.unseen.push(unseen),
+    leftovers.unseen_pools = volumes::unseen_pools(context, &leftovers.pools)?;
+    leftovers.found.extend(vms::find_vms(context, &domains, &usage)?);
+    leftovers.found.extend(volumes::find_volumes(context, &leftovers.pools, &usage)?);
+    if let Some(paths) = paths.filter(|_| context.host.is_local()) {
+        match nvram::find_nvram_files(context, paths, &domains, &usage)? {
+            Ok(files) => leftovers.found.extend(files),
+            Err(unseen) => leftovers.unseen.push(unseen),
         }
     }
-    found.remains.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
-    found.usage = Some(usage);
-    Ok(found)
+    leftovers.found.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
+    leftovers.usage = Some(usage);
+    Ok(leftovers)
 }
 
 /// When a file was last written to.
-fn modified(file: &Metadata) -> Option<String> {
-    jiff::Timestamp::try_from(file.modified().ok()?).ok().map(rfc3339)
+fn modification_time(file: &Metadata) -> Option<String> {
+    jiff::Timestamp::try_from(file.modified().ok()?).ok().map(format_rfc3339)
 }
 
 /// Why a maker's work is left alone, if it is.
-fn at_work(maker: &Maker, does: &str) -> Option<String> {
-    match maker.liveness() {
+fn reason_if_busy(maker: &Maker, does: &str) -> Option<String> {
+    match maker.check_liveness() {
         Liveness::Dead => None,
         Liveness::Alive => Some(format!("process {} {does}", maker.pid)),
         Liveness::Elsewhere => Some(format!("a process of another machine {does}, or did before it ended")),

@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::{Remains, Sort, Work, modified};
+use super::{CleanupStep, Leftover, LeftoverKind, modification_time};
 use crate::Context;
 use crate::context::is_session;
 use crate::storage::file_locks;
@@ -23,7 +23,7 @@ pub(crate) const ENDS: [&str; 2] = ["_VARS.fd", "_VARS.qcow2"];
 
 /// Where a libvirt of this machine keeps files.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Places {
+pub struct LibvirtPaths {
     /// The EFI variables.
     pub nvram: PathBuf,
     /// What domains are defined by.
@@ -32,7 +32,7 @@ pub struct Places {
     pub saved: PathBuf,
 }
 
-impl Places {
+impl LibvirtPaths {
     /// Those of the libvirt that a URI means (its page "Drivers", QEMU: location of configuration files).
     pub fn of(uri: &str) -> Option<Self> {
         if !is_session(uri) {
@@ -56,29 +56,29 @@ pub struct NvramFile {
 }
 
 /// What domains there are, as far as their EFI variables go.
-struct Owners {
+struct NvramOwners {
     names: Vec<String>,
     files: Vec<PathBuf>,
 }
 
 /// The files of deleted domains; or why they cannot be checked.
-pub(super) fn survey(
+pub(super) fn find_nvram_files(
     context: &Context,
-    places: &Places,
+    paths: &LibvirtPaths,
     domains: &[Domain],
     usage: &Usage,
-) -> Result<Result<Vec<Remains>, String>, Error> {
-    let mut owners = owners(context, domains)?;
-    let looked = owners.add_defined(&places.definitions).and_then(|()| files(&places.nvram));
+) -> Result<Result<Vec<Leftover>, String>, Error> {
+    let mut owners = find_owners(context, domains)?;
+    let looked = owners.add_defined(&paths.definitions).and_then(|()| list_nvram_files(&paths.nvram));
     Ok(match looked {
         Ok(files) => {
             let orphans = files.into_iter().filter(|file| {
                 let path = file.path.display().to_string();
-                !owners.own(&file.path) && usage.of_file(&path).is_empty()
+                !owners.owns_file(&file.path) && usage.domains_using(&path).is_empty()
             });
-            Ok(orphans.map(|file| remains(context, file)).collect())
+            Ok(orphans.map(|file| nvram_leftover(context, file)).collect())
         }
-        Err(e) => Err(format!("the EFI variables in {}: {e}", places.nvram.display())),
+        Err(e) => Err(format!("the EFI variables in {}: {e}", paths.nvram.display())),
     })
 }
 
@@ -86,28 +86,32 @@ pub(super) fn survey(
 ///
 /// # Errors
 /// The host's.
-pub(super) fn is_still_free(context: &Context, places: &Places, file: &NvramFile) -> Result<bool, Error> {
+pub(super) fn is_still_free(
+    context: &Context,
+    paths: &LibvirtPaths,
+    file: &NvramFile,
+) -> Result<bool, Error> {
     let domains = context.host.domains(false)?;
-    let usage = Usage::look(context, None)?;
-    let found = survey(context, places, &domains, &usage)?.unwrap_or_default();
-    Ok(found.iter().any(|remains| matches!(&remains.work, Work::DeleteNvram(now) if now == file)))
+    let usage = Usage::collect(context, None)?;
+    let found = find_nvram_files(context, paths, &domains, &usage)?.unwrap_or_default();
+    Ok(found.iter().any(|leftover| matches!(&leftover.step, CleanupStep::DeleteNvram(now) if now == file)))
 }
 
-fn remains(context: &Context, file: NvramFile) -> Remains {
+fn nvram_leftover(context: &Context, file: NvramFile) -> Leftover {
     let path = file.path.display().to_string();
-    let remains = Remains {
+    let leftover = Leftover {
         since: file.modified.clone(),
         size: Some(Bytes(file.size)),
-        ..Remains::new(Sort::Nvram, path.clone(), "its domain is gone")
+        ..Leftover::new(LeftoverKind::Nvram, path.clone(), "its domain is gone")
     };
-    if let Some(held) = file_locks::reason(context, &path) {
-        return Remains { reason: format!("no domain has it, but {held}"), ..remains };
+    if let Some(held) = file_locks::reason_if_locked(context, &path) {
+        return Leftover { reason: format!("no domain has it, but {held}"), ..leftover };
     }
-    remains.when_named(Work::DeleteNvram(file))
+    leftover.when_named_by(CleanupStep::DeleteNvram(file))
 }
 
 /// The regular files of the directory that are named as libvirt names them.
-fn files(directory: &Path) -> io::Result<Vec<NvramFile>> {
+fn list_nvram_files(directory: &Path) -> io::Result<Vec<NvramFile>> {
     // The user that runs QEMU owns the directory above, and could have this one lead anywhere.
     if fs::symlink_metadata(directory).is_ok_and(|found| found.is_symlink()) {
         return Err(io::Error::other("it is a link, which is not followed"));
@@ -123,7 +127,7 @@ fn files(directory: &Path) -> io::Result<Vec<NvramFile>> {
         let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
         if metadata.is_file() && domain_of(&path).is_some() {
             let identity = (metadata.dev(), metadata.ino());
-            let (modified, size) = (modified(&metadata), metadata.blocks() * 512);
+            let (modified, size) = (modification_time(&metadata), metadata.blocks() * 512);
             found.push(NvramFile { path, identity, modified, size });
         }
     }
@@ -136,19 +140,20 @@ fn domain_of(path: &Path) -> Option<&str> {
     ENDS.iter().find_map(|end| name.strip_suffix(end))
 }
 
-fn owners(context: &Context, domains: &[Domain]) -> Result<Owners, Error> {
-    let mut owners = Owners { names: domains.iter().map(|d| d.name.clone()).collect(), files: Vec::new() };
+fn find_owners(context: &Context, domains: &[Domain]) -> Result<NvramOwners, Error> {
+    let mut owners =
+        NvramOwners { names: domains.iter().map(|d| d.name.clone()).collect(), files: Vec::new() };
     for domain in domains {
         for view in [View::Current, View::Config] {
             // One that is gone since it was listed counts by its name.
-            context.host.describe(domain.uuid, view)?.into_iter().for_each(|d| owners.add(d));
+            context.host.describe(domain.uuid, view)?.into_iter().for_each(|d| owners.add_domain(d));
         }
     }
     Ok(owners)
 }
 
-impl Owners {
-    fn add(&mut self, described: DomainDescription) {
+impl NvramOwners {
+    fn add_domain(&mut self, described: DomainDescription) {
         self.files.extend(described.nvram.map(PathBuf::from));
         self.names.push(described.name);
     }
@@ -167,20 +172,22 @@ impl Owners {
                 let described = DomainDescription::read(&text).map_err(|e| {
                     io::Error::other(format!("{} is no definition of a domain ({e})", path.display()))
                 })?;
-                self.add(described);
+                self.add_domain(described);
             }
         }
         Ok(())
     }
 
-    fn own(&self, path: &Path) -> bool {
-        let same = |file: &PathBuf| file == path || identity(file).is_some_and(|i| Some(i) == identity(path));
+    fn owns_file(&self, path: &Path) -> bool {
+        let same = |file: &PathBuf| {
+            file == path || device_and_inode(file).is_some_and(|i| Some(i) == device_and_inode(path))
+        };
         domain_of(path).is_some_and(|name| self.names.iter().any(|n| n == name))
             || self.files.iter().any(same)
     }
 }
 
 /// Links are followed: it is the file that counts.
-fn identity(path: &Path) -> Option<(u64, u64)> {
+fn device_and_inode(path: &Path) -> Option<(u64, u64)> {
     fs::metadata(path).ok().map(|m| (m.dev(), m.ino()))
 }

@@ -1,65 +1,72 @@
 //! Finds half-made and half-destroyed VMs, and half-attached and half-detached disks.
 
-use super::{Remains, Sort, Work, at_work};
+use super::{CleanupStep, Leftover, LeftoverKind, reason_if_busy};
 use crate::storage::usage::Usage;
-use crate::vm::destroy::{self, Options};
+use crate::vm::destroy::{self, DestroyOptions};
 use crate::{Context, disk};
 use foundry_core::error::{Advice, Error, Kind, Verb};
-use foundry_core::record::{Record, RecordedVolume, Role, State};
+use foundry_core::record::{Record, RecordState, RecordedVolume, VolumeRole};
 use foundry_host::Domain;
 
 use std::time::Duration;
 
 /// As `destroy` does it: a guest that still runs, and was named, is asked first.
-const OPTIONS: Options = Options { force: false, keep_disks: false, timeout: Duration::from_secs(5) };
+const OPTIONS: DestroyOptions =
+    DestroyOptions { force: false, keep_disks: false, timeout: Duration::from_secs(5) };
 
-pub(super) fn survey(context: &Context, domains: &[Domain], usage: &Usage) -> Result<Vec<Remains>, Error> {
+pub(super) fn find_vms(context: &Context, domains: &[Domain], usage: &Usage) -> Result<Vec<Leftover>, Error> {
     let mut found = Vec::new();
     for domain in domains {
         let Some(record) = domain.own_record() else { continue };
         match record.state {
-            State::Created => found.extend(half_disks(context, domain, &record, usage)?),
-            State::Creating | State::Destroying => found.push(half_vm(context, domain, &record)?),
+            RecordState::Created => found.extend(half_disks(context, domain, &record, usage)?),
+            RecordState::Creating | RecordState::Destroying => {
+                found.push(half_made_vm(context, domain, &record)?)
+            }
         }
     }
     Ok(found)
 }
 
 /// Why only its maker may touch a half-made VM.
-pub(super) fn busy(record: &Record) -> Option<String> {
-    at_work(&record.maker, if record.state == State::Creating { "creates it" } else { "destroys it" })
+pub(super) fn reason_if_vm_busy(record: &Record) -> Option<String> {
+    reason_if_busy(
+        &record.maker,
+        if record.state == RecordState::Creating { "creates it" } else { "destroys it" },
+    )
 }
 
-fn half_vm(context: &Context, domain: &Domain, record: &Record) -> Result<Remains, Error> {
-    let what = if record.state == State::Creating { "creation" } else { "destruction" };
-    let remains = |reason: String| {
-        Remains::new(Sort::Vm, domain.name.clone(), reason).since(Some(record.changed_at.clone()))
+fn half_made_vm(context: &Context, domain: &Domain, record: &Record) -> Result<Leftover, Error> {
+    let what = if record.state == RecordState::Creating { "creation" } else { "destruction" };
+    let leftover = |reason: String| {
+        Leftover::new(LeftoverKind::Vm, domain.name.clone(), reason)
+            .with_time(Some(record.changed_at.clone()))
     };
-    let by_hand = Verb::Destroy { vm: domain.command_name(), force: record.state == State::Creating };
-    if let Some(busy) = busy(record) {
-        return Ok(remains(busy).hint(by_hand));
+    let by_hand = Verb::Destroy { vm: domain.command_name(), force: record.state == RecordState::Creating };
+    if let Some(busy) = reason_if_vm_busy(record) {
+        return Ok(leftover(busy).with_advice(by_hand));
     }
-    match destroy::survey(context, &domain.name, OPTIONS) {
+    match destroy::plan_destroy(context, &domain.name, OPTIONS) {
         Err(lost) if lost.kind() == Kind::Connection => Err(lost),
         Err(refused) => {
             let advice = refused.advice().cloned().unwrap_or_else(|| by_hand.into());
-            Ok(remains(format!("its {what} was interrupted, and {refused}")).hint(advice))
+            Ok(leftover(format!("its {what} was interrupted, and {refused}")).with_advice(advice))
         }
-        Ok(demolition) => {
-            let volumes = demolition.named_volumes();
-            let stays = demolition.spared.iter().map(|(what, why)| format!("; {what} stays: {why}"));
+        Ok(plan) => {
+            let volumes = plan.named_volumes();
+            let stays = plan.kept_back.iter().map(|(what, why)| format!("; {what} stays: {why}"));
             let stays: String = stays.collect();
             // Nothing stops a guest without being told to by name: somebody may work in it.
-            let domain = &demolition.domain;
+            let domain = &plan.domain;
             let state = match (domain.state.is_active(), domain.saved) {
                 (true, _) => ", and it runs",
                 (false, true) => ", and its memory is saved",
                 (false, false) => "",
             };
             let reason = format!("its {what} was interrupted{state}{stays}");
-            let remains = Remains { volumes, ..remains(reason) };
-            let work = Work::Destroy(Box::new(demolition));
-            Ok(if !state.is_empty() { remains.when_named(work) } else { remains.goes(work) })
+            let leftover = Leftover { volumes, ..leftover(reason) };
+            let work = CleanupStep::Destroy(Box::new(plan));
+            Ok(if !state.is_empty() { leftover.when_named_by(work) } else { leftover.cleaned_up_by(work) })
         }
     }
 }
@@ -70,52 +77,58 @@ fn half_disks(
     domain: &Domain,
     record: &Record,
     usage: &Usage,
-) -> Result<Vec<Remains>, Error> {
+) -> Result<Vec<Leftover>, Error> {
     let mut found = Vec::new();
     for volume in &record.volumes {
         match &volume.attaching {
             Some(_) => found.push(half_attached(context, domain, volume)?),
-            None if !usage.has(&domain.name, volume) => found.push(half_detached(domain, volume)),
+            None if !usage.domain_has(&domain.name, volume) => found.push(half_detached(domain, volume)),
             None => {}
         }
     }
-    Ok(found.into_iter().map(|remains| remains.since(Some(record.changed_at.clone()))).collect())
+    Ok(found.into_iter().map(|leftover| leftover.with_time(Some(record.changed_at.clone()))).collect())
 }
 
-fn half_attached(context: &Context, domain: &Domain, volume: &RecordedVolume) -> Result<Remains, Error> {
-    let busy = volume.attaching.as_ref().and_then(|maker| at_work(maker, "attaches it"));
+fn half_attached(context: &Context, domain: &Domain, volume: &RecordedVolume) -> Result<Leftover, Error> {
+    let busy = volume.attaching.as_ref().and_then(|maker| reason_if_busy(maker, "attaches it"));
     if let Some(busy) = busy {
-        return Ok(disk(domain, volume, busy));
+        return Ok(disk_leftover(domain, volume, busy));
     }
-    match disk::broken_attach(context, domain, volume) {
+    match disk::find_interrupted_attach(context, domain, volume) {
         Err(lost) if lost.kind() == Kind::Connection => Err(lost),
-        Err(refused) => Ok(disk(domain, volume, format!("its attaching was interrupted, and {refused}"))),
+        Err(refused) => {
+            Ok(disk_leftover(domain, volume, format!("its attaching was interrupted, and {refused}")))
+        }
         Ok(attempt) => {
             let (reason, volumes) = if attempt.is_plugged() {
                 ("its attaching was interrupted when the VM had it: it is written down", Vec::new())
             } else {
-                let named = |v: &destroy::Doomed| format!("{}/{}", v.pool, v.name);
-                ("its attaching was interrupted", attempt.volume().iter().map(|v| named(v)).collect())
+                let named = |v: &destroy::VolumeToDelete| format!("{}/{}", v.pool, v.name);
+                (
+                    "its attaching was interrupted",
+                    attempt.volume_to_delete().iter().map(|v| named(v)).collect(),
+                )
             };
-            let remains = Remains { volumes, ..disk(domain, volume, reason.into()) };
-            Ok(Remains { advice: None, ..remains }.goes(Work::FinishAttach(Box::new(attempt))))
+            let leftover = Leftover { volumes, ..disk_leftover(domain, volume, reason.into()) };
+            Ok(Leftover { advice: None, ..leftover }
+                .cleaned_up_by(CleanupStep::FinishAttach(Box::new(attempt))))
         }
     }
 }
 
 /// Nothing tells whether a detach was broken off, still goes on, or the user unplugged it and wants it back.
-fn half_detached(domain: &Domain, volume: &RecordedVolume) -> Remains {
-    disk(domain, volume, "the VM does not have it, and its record names it".into())
+fn half_detached(domain: &Domain, volume: &RecordedVolume) -> Leftover {
+    disk_leftover(domain, volume, "the VM does not have it, and its record names it".into())
 }
 
-fn disk(domain: &Domain, volume: &RecordedVolume, reason: String) -> Remains {
-    let target = volume.target().unwrap_or_else(|| volume.name.clone());
-    let remains = Remains::new(Sort::Disk, format!("{}/{target}", domain.name), reason);
+fn disk_leftover(domain: &Domain, volume: &RecordedVolume, reason: String) -> Leftover {
+    let target = volume.disk_target().unwrap_or_else(|| volume.name.clone());
+    let leftover = Leftover::new(LeftoverKind::Disk, format!("{}/{target}", domain.name), reason);
     let vm = domain.command_name();
     let remove = match volume.role {
-        Role::Boot => return remains,
-        Role::Seed => Verb::SeedEject { vm, force: false },
-        Role::Data => Verb::DiskDetach { vm, target, keep: false },
+        VolumeRole::Boot => return leftover,
+        VolumeRole::Seed => Verb::SeedEject { vm, force: false },
+        VolumeRole::Data => Verb::DiskDetach { vm, target, keep: false },
     };
-    remains.hint(Advice::from(remove).text(" removes it"))
+    leftover.with_advice(Advice::from(remove).text(" removes it"))
 }

@@ -2,18 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use super::{Remains, Sort, Work, at_work};
-use crate::image::{Noted, Torso};
-use crate::storage::usage::{Part, Usage};
+use super::{CleanupStep, Leftover, LeftoverKind, reason_if_busy};
+use crate::image::{NoteContent, PartialImage};
+use crate::storage::usage::{Usage, VolumeUse};
 use crate::storage::{file_locks, usage};
 use crate::{Context, image};
 use foundry_core::error::{Advice, Error, Verb};
-use foundry_core::names::VolumeOf;
+use foundry_core::names::VolumeNameParts;
 use foundry_core::record::Maker;
 use foundry_host::{Domain, Pool, Volume};
 
 /// The pools that foundry keeps anything in: the two of the settings, and those that records name.
-pub(super) fn pools(context: &Context, domains: &[Domain]) -> Vec<String> {
+pub(super) fn pools_in_use(context: &Context, domains: &[Domain]) -> Vec<String> {
     let recorded = domains.iter().filter_map(Domain::own_record).flat_map(|r| r.volumes).map(|v| v.pool);
     let own = [context.settings.vm_pool.to_string(), context.settings.image_pool.to_string()];
     let all: BTreeSet<String> = own.into_iter().chain(recorded).collect();
@@ -21,7 +21,7 @@ pub(super) fn pools(context: &Context, domains: &[Domain]) -> Vec<String> {
 }
 
 /// Which of these pools show nothing of what is in them.
-pub(super) fn unseen(context: &Context, pools: &[String]) -> Result<Vec<Advice>, Error> {
+pub(super) fn unseen_pools(context: &Context, pools: &[String]) -> Result<Vec<Advice>, Error> {
     let told = |pool: Pool| {
         let name = &pool.name;
         if !pool.active {
@@ -35,36 +35,49 @@ pub(super) fn unseen(context: &Context, pools: &[String]) -> Result<Vec<Advice>,
     Ok(listed.filter_map(told).collect())
 }
 
-pub(super) fn survey(context: &Context, pools: &[String], usage: &Usage) -> Result<Vec<Remains>, Error> {
+pub(super) fn find_volumes(
+    context: &Context,
+    pools: &[String],
+    usage: &Usage,
+) -> Result<Vec<Leftover>, Error> {
     let mut found = Vec::new();
-    for (volume, part) in usage.parts() {
-        let is_free = part == Part::Unused && usage.reason(volume).is_none();
+    for (volume, part) in usage.volume_uses() {
+        let is_free = part == VolumeUse::Unused && usage.reason_if_used(volume).is_none();
         if is_free && pools.contains(&volume.pool) {
-            found.extend(judge(context, volume)?);
+            found.extend(judge_volume(context, volume)?);
         }
     }
     Ok(found)
 }
 
 /// What a volume is that is unused; `None` for what somebody may want as it is.
-pub(super) fn judge(context: &Context, volume: &Volume) -> Result<Option<Remains>, Error> {
+pub(super) fn judge_volume(context: &Context, volume: &Volume) -> Result<Option<Leftover>, Error> {
     let is_image_pool = volume.pool == context.settings.image_pool.as_str();
     if let Some(image) = image::noted_image(&volume.name) {
         return lonely_note(context, volume, image);
     }
     // The first bytes of a VM's disk are its guest's: a disk that was kept is none of an import's.
-    let torso = if VolumeOf::read(&volume.name).is_none() { image::torso(context, volume)? } else { None };
-    match torso {
-        Some(Torso::Marked { mark, maker, proven }) => {
+    let partial = if VolumeNameParts::parse(&volume.name).is_none() {
+        image::read_partial_image(context, volume)?
+    } else {
+        None
+    };
+    match partial {
+        Some(PartialImage::Marked { mark, maker, proven }) => {
             let counts = proven && is_image_pool;
             Ok(Some(part_of_image(context, volume, mark, maker.as_ref().map(|maker| (maker, counts)))))
         }
-        Some(Torso::Blank) if is_image_pool => {
+        Some(PartialImage::Blank) if is_image_pool => {
             let reason = "it begins with zeros: an import that was interrupted at once, or nothing";
-            Ok(Some(free(context, Sort::Image, volume, reason)))
+            Ok(Some(unused_volume(context, LeftoverKind::Image, volume, reason)))
         }
-        _ if is_image_pool || image::origin(context, &volume.pool, &volume.name)?.is_some() => Ok(None),
-        _ => Ok(Some(free(context, Sort::Volume, volume, "no domain uses it, and nothing lies on it"))),
+        _ if is_image_pool || image::image_origin(context, &volume.pool, &volume.name)?.is_some() => Ok(None),
+        _ => Ok(Some(unused_volume(
+            context,
+            LeftoverKind::Volume,
+            volume,
+            "no domain uses it, and nothing lies on it",
+        ))),
     }
 }
 
@@ -73,18 +86,18 @@ fn part_of_image(
     volume: &Volume,
     mark: Vec<u8>,
     maker: Option<(&Maker, bool)>,
-) -> Remains {
-    let remains = |reason: &str| Remains::of_volume(context, Sort::Image, volume, reason);
-    let work = Work::DeleteTorso { volume: volume.clone(), mark };
+) -> Leftover {
+    let leftover = |reason: &str| Leftover::of_volume(context, LeftoverKind::Image, volume, reason);
+    let work = CleanupStep::DeletePartialImage { volume: volume.clone(), mark };
     let Some((maker, counts)) = maker else {
         let unknown = "its import was interrupted, or still goes on: it does not say whose it is";
-        return remains(unknown).when_named(work);
+        return leftover(unknown).when_named_by(work);
     };
-    match at_work(maker, "imports it") {
-        None if counts => remains("its import was interrupted").goes(work),
-        None => remains("it begins as an import does that was interrupted; nothing proves that it is one")
-            .when_named(work),
-        Some(busy) => remains(&busy).hint(Verb::ImageDelete {
+    match reason_if_busy(maker, "imports it") {
+        None if counts => leftover("its import was interrupted").cleaned_up_by(work),
+        None => leftover("it begins as an import does that was interrupted; nothing proves that it is one")
+            .when_named_by(work),
+        Some(busy) => leftover(&busy).with_advice(Verb::ImageDelete {
             image: volume.name.clone(),
             pool: Some(volume.pool.clone()),
             force: true,
@@ -93,26 +106,26 @@ fn part_of_image(
 }
 
 /// A note goes with its image; one that is left is foundry's own, by its content.
-fn lonely_note(context: &Context, volume: &Volume, image: &str) -> Result<Option<Remains>, Error> {
+fn lonely_note(context: &Context, volume: &Volume, image: &str) -> Result<Option<Leftover>, Error> {
     if context.host.volume(&volume.pool, image)?.is_some() {
         return Ok(None);
     }
-    let work = || Work::ForgetNote { pool: volume.pool.clone(), image: image.to_owned() };
-    let remains = |reason| Remains::of_volume(context, Sort::Note, volume, reason);
-    Ok(match image::noted(context, volume, image)? {
-        Noted::Note => Some(remains(format!("image '{image}' is gone")).goes(work())),
-        Noted::Blank => {
-            Some(remains("it holds nothing, and its image is gone".to_owned()).when_named(work()))
+    let work = || CleanupStep::ForgetNote { pool: volume.pool.clone(), image: image.to_owned() };
+    let leftover = |reason| Leftover::of_volume(context, LeftoverKind::Note, volume, reason);
+    Ok(match image::note_content(context, volume, image)? {
+        NoteContent::Note => Some(leftover(format!("image '{image}' is gone")).cleaned_up_by(work())),
+        NoteContent::Blank => {
+            Some(leftover("it holds nothing, and its image is gone".to_owned()).when_named_by(work()))
         }
-        Noted::Other => None,
+        NoteContent::Other => None,
     })
 }
 
 /// What nothing is known of.
-fn free(context: &Context, kind: Sort, volume: &Volume, reason: &str) -> Remains {
-    let remains = Remains::of_volume(context, kind, volume, reason);
-    if let Some(held) = file_locks::reason(context, &volume.path) {
-        return Remains { reason: format!("{reason}, but {held}"), ..remains };
+fn unused_volume(context: &Context, kind: LeftoverKind, volume: &Volume, reason: &str) -> Leftover {
+    let leftover = Leftover::of_volume(context, kind, volume, reason);
+    if let Some(held) = file_locks::reason_if_locked(context, &volume.path) {
+        return Leftover { reason: format!("{reason}, but {held}"), ..leftover };
     }
-    remains.when_named(Work::DeleteVolume(volume.clone()))
+    leftover.when_named_by(CleanupStep::DeleteVolume(volume.clone()))
 }

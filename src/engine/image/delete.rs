@@ -1,6 +1,6 @@
 //! Deletes images.
 
-use super::{ImageUse, Wholeness, info, notes, wholeness};
+use super::{ImageState, ImageUse, image_info, image_state, notes};
 use crate::storage::{file_locks, usage};
 use crate::{Context, lock};
 use foundry_core::error::{Advice, Code, Error, Kind, Verb};
@@ -8,36 +8,36 @@ use foundry_core::error::{Advice, Code, Error, Kind, Verb};
 /// Deletes an image that is unused; or the note on one that is gone.
 ///
 /// Nobody defines a VM on it between the look and the deletion: that takes the same turn. A foundry of another machine
-/// may; its [`create`](crate::vm::create::create) looks at its image once more when all is made.
+/// may; its [`create_vm`](crate::vm::create::create_vm) looks at its image once more when all is made.
 ///
 /// # Errors
 /// [`Kind::Storage`] where there is none, where it may still be on its way, where VMs or overlays use it or a program
 /// holds it, or where another foundry works on it: nothing is changed then.
-pub fn delete(context: &Context, pool: &str, name: &str) -> Result<(), Error> {
+pub fn delete_image(context: &Context, pool: &str, name: &str) -> Result<(), Error> {
     if forget_orphan(context, pool, name)? {
         return Ok(());
     }
     // What was put there by hand may lie on it, too. That may take a while, and so it is not done in the turn.
-    usage::refresh_all(context)?;
-    let _turn = lock::with_image(context, pool, name).map_err(|e| e.unchanged())?;
+    usage::refresh_pools(context)?;
+    let _lock = lock::lock_image(context, pool, name).map_err(|e| e.unchanged())?;
     refuse_unfinished(context, pool, name)?;
-    let found = info(context, pool, name)?;
+    let found = image_info(context, pool, name)?;
     refuse_used(context, &found)?;
-    remove(context, pool, name)
+    remove_with_note(context, pool, name)
 }
 
 fn refuse_used(context: &Context, found: &ImageUse) -> Result<(), Error> {
     let name = &found.volume.name;
-    if let Some(users) = users(found) {
+    if let Some(users) = list_users(found) {
         return Err(Error::new(Code::ImageInUse, format!("image '{name}' is in use by {users}"))
             .hint(until_unused(found))
             .unchanged());
     }
-    match file_locks::reason(context, &found.volume.path) {
+    match file_locks::reason_if_locked(context, &found.volume.path) {
         None => Ok(()),
         Some(reason) => Err(Error::new(Code::ImageInUse, format!("image '{name}' may be in use"))
             .because(reason)
-            .hint(Advice::from("if nobody needs it: ").run(forced(&found.volume.pool, name)))
+            .hint(Advice::from("if nobody needs it: ").run(forced_delete(&found.volume.pool, name)))
             .unchanged()),
     }
 }
@@ -58,24 +58,24 @@ fn until_unused(found: &ImageUse) -> String {
 ///
 /// # Errors
 /// [`Kind::Storage`] where there is none.
-pub fn delete_used(context: &Context, pool: &str, name: &str) -> Result<(), Error> {
+pub fn delete_image_in_use(context: &Context, pool: &str, name: &str) -> Result<(), Error> {
     if forget_orphan(context, pool, name)? {
         return Ok(());
     }
-    usage::refresh_all(context)?;
-    info(context, pool, name)?;
-    remove(context, pool, name)
+    usage::refresh_pools(context)?;
+    image_info(context, pool, name)?;
+    remove_with_note(context, pool, name)
 }
 
 /// A note goes with its image; one whose image is gone goes by its own name. Whether it was one and is gone.
 /// The command that deletes it whatever it is.
-fn forced(pool: &str, name: &str) -> Verb {
+fn forced_delete(pool: &str, name: &str) -> Verb {
     Verb::ImageDelete { image: name.into(), pool: Some(pool.into()), force: true }
 }
 
 fn forget_orphan(context: &Context, pool: &str, name: &str) -> Result<bool, Error> {
     let Some(image) = notes::noted_image(name) else { return Ok(false) };
-    usage::refresh_all(context)?;
+    usage::refresh_pools(context)?;
     if context.host.volume(pool, image)?.is_some() {
         return Err(Error::new(
             Kind::Storage,
@@ -90,27 +90,27 @@ fn forget_orphan(context: &Context, pool: &str, name: &str) -> Result<bool, Erro
     if context.host.volume(pool, name)?.is_none() {
         return Ok(false);
     }
-    notes::forget(context, pool, image).map(|()| true)
+    notes::delete_note(context, pool, image).map(|()| true)
 }
 
 /// What may be on its way is not taken away from under who sends it.
 fn refuse_unfinished(context: &Context, pool: &str, name: &str) -> Result<(), Error> {
     let Some(image) = context.host.volume(pool, name)? else { return Ok(()) };
-    let (state, why) = match wholeness(context, &image)? {
-        Wholeness::Whole => return Ok(()),
-        Wholeness::Unfinished => ("is not whole", "its import was interrupted, or still goes on"),
-        Wholeness::Unknown => {
+    let (state, why) = match image_state(context, &image)? {
+        ImageState::Complete => return Ok(()),
+        ImageState::Incomplete => ("is not whole", "its import was interrupted, or still goes on"),
+        ImageState::Unknown => {
             ("may not be whole", "its beginning cannot be read, and an import of it may still go on")
         }
     };
     Err(Error::new(Code::ImageIncomplete, format!("image '{name}' {state}"))
         .because(why)
-        .hint(Advice::from(forced(pool, name)).text(" deletes it"))
+        .hint(Advice::from(forced_delete(pool, name)).text(" deletes it"))
         .unchanged())
 }
 
 /// Who uses an image, as a list in a sentence.
-pub(super) fn users(found: &ImageUse) -> Option<String> {
+pub(super) fn list_users(found: &ImageUse) -> Option<String> {
     let users: Vec<String> = if found.vms.is_empty() {
         found.overlays.iter().map(|o| format!("volume {o}")).collect()
     } else {
@@ -120,7 +120,7 @@ pub(super) fn users(found: &ImageUse) -> Option<String> {
 }
 
 /// The image first: a note without an image says nothing to anybody, an image without its note has lost something.
-pub(crate) fn remove(context: &Context, pool: &str, name: &str) -> Result<(), Error> {
+pub(crate) fn remove_with_note(context: &Context, pool: &str, name: &str) -> Result<(), Error> {
     context.host.delete_volume(pool, name)?;
-    notes::forget(context, pool, name).map_err(|e| e.outcome(format!("image '{name}' is deleted")))
+    notes::delete_note(context, pool, name).map_err(|e| e.outcome(format!("image '{name}' is deleted")))
 }

@@ -12,39 +12,39 @@ use foundry_host::Stopped;
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Storage`] where there is no such image, it is not whole, or it cannot be read or written to its end.
-pub fn export(context: &Context, pool: &str, name: &str, into: &mut dyn Sink) -> Result<u64, Error> {
+pub fn export_image(context: &Context, pool: &str, name: &str, into: &mut dyn Sink) -> Result<u64, Error> {
     let Some(volume) = context.host.volume(pool, name)? else { return Err(no_image(context, pool, name)?) };
     if is_unfinished(context, &volume)? {
         return Err(Error::new(Code::ImageIncomplete, format!("image '{name}' is not whole"))
             .because("an import of it was interrupted, or still goes on"));
     }
-    let mut counted = Counted { into, done: 0, context };
+    let mut counted = ExportSink { into, done: 0, context };
     context.host.download(pool, name, &mut counted, u64::MAX)?;
     Ok(counted.done)
 }
 
 /// Tells how much is done, and ends when the user asks for it.
-struct Counted<'a> {
+struct ExportSink<'a> {
     into: &'a mut dyn Sink,
     done: u64,
     context: &'a Context,
 }
 
-impl Counted<'_> {
-    fn count(&mut self, bytes: u64) -> IoResult<()> {
+impl ExportSink<'_> {
+    fn count_bytes(&mut self, bytes: u64) -> IoResult<()> {
         if self.context.cancel.is_requested() {
             return Err(std::io::Error::other(Stopped));
         }
         self.done += bytes;
-        self.context.progress.tell(Event::Bytes { done: self.done, total: None });
+        self.context.progress.on_event(Event::Bytes { done: self.done, total: None });
         Ok(())
     }
 }
 
-impl Write for Counted<'_> {
+impl Write for ExportSink<'_> {
     fn write(&mut self, bytes: &[u8]) -> IoResult<usize> {
         let written = self.into.write(bytes)?;
-        self.count(written as u64).map(|()| written)
+        self.count_bytes(written as u64).map(|()| written)
     }
 
     fn flush(&mut self) -> IoResult<()> {
@@ -52,9 +52,9 @@ impl Write for Counted<'_> {
     }
 }
 
-impl Sink for Counted<'_> {
-    fn skip(&mut self, length: u64) -> IoResult<()> {
-        self.into.skip(length)?;
-        self.count(length)
+impl Sink for ExportSink<'_> {
+    fn write_hole(&mut self, length: u64) -> IoResult<()> {
+        self.into.write_hole(length)?;
+        self.count_bytes(length)
     }
 }

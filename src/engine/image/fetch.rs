@@ -5,19 +5,19 @@ use std::io::{Empty, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 
-use super::Source;
-use super::import::{Counted, unreadable};
+use super::ImageSource;
+use super::import::{ImportReader, unreadable_source};
 use crate::interruptible::Interruptible;
 use crate::{Context, Event};
 use foundry_core::error::{Code, Error};
-use foundry_core::origin::Origin;
+use foundry_core::origin::ImageOrigin;
 use foundry_fetch::content::Content;
-use foundry_fetch::convert::{Conversion, ImageFormat, convert};
+use foundry_fetch::convert::{Conversion, ImageFormat, convert_file};
 use foundry_fetch::disk_image::{self, DiskImage};
 use foundry_fetch::ownership;
 use foundry_fetch::transfer::{
-    self, Algorithm, Cache, Check, Client, Digest, Expected, Location, Opened, Options, Pace, SparseFile,
-    SparseWriter, TransferError, Transferred, expected_digest,
+    self, Algorithm, Cache, Client, Digest, DigestCheck, Expected, Location, Opened, RetryControl,
+    SparseFile, SparseWriter, TransferError, TransferOptions, Transferred, expected_digest,
 };
 
 /// An image that is to be fetched.
@@ -40,8 +40,8 @@ pub struct Fetch<'a> {
 /// Lets a transfer be stopped and wait as the session does.
 pub(super) struct ContextPace<'a>(pub(super) &'a Context);
 
-impl Pace for ContextPace<'_> {
-    fn stopped(&self) -> bool {
+impl RetryControl for ContextPace<'_> {
+    fn should_stop(&self) -> bool {
         self.0.cancel.is_requested()
     }
 
@@ -49,7 +49,7 @@ impl Pace for ContextPace<'_> {
         self.0.clock.sleep(time);
     }
 
-    fn again(&self, what: &str) {
+    fn on_retry(&self, what: &str) {
         self.0.warn(what);
     }
 }
@@ -62,22 +62,22 @@ impl Fetch<'_> {
     pub fn open<T>(
         &self,
         context: &Context,
-        read: impl FnOnce(&mut dyn Source) -> Result<T, Error>,
+        read: impl FnOnce(&mut dyn ImageSource) -> Result<T, Error>,
     ) -> Result<T, Error> {
         if self.convert.is_some() {
-            return read(&mut self.aside(context)?.source()?);
+            return read(&mut self.fetch_to_spool(context)?.source()?);
         }
         let pace = ContextPace(context);
-        let check = self.check(&pace)?;
-        let mut incoming = self.incoming(context, self.options(&check, &pace))?;
-        let passed_over = incoming.passed_over();
+        let check = self.digest_check(&pace)?;
+        let mut incoming = self.open_location(context, self.transfer_options(&check, &pace))?;
+        let passed_over = incoming.trailing_bytes();
         let read = read(&mut incoming)?;
-        self.tell_passed_over(context, passed_over());
+        self.warn_of_trailing_bytes(context, passed_over());
         Ok(read)
     }
 
     /// Says how much of what was verified is not in the image.
-    fn tell_passed_over(&self, context: &Context, bytes: u64) {
+    fn warn_of_trailing_bytes(&self, context: &Context, bytes: u64) {
         if bytes > 0 {
             let bytes = if bytes == 1 { "1 byte".to_owned() } else { format!("{bytes} bytes") };
             context.warn(format!(
@@ -87,38 +87,50 @@ impl Fetch<'_> {
         }
     }
 
-    fn incoming<'a>(&self, context: &Context, options: Options<'a>) -> Result<Incoming<'a>, Error> {
-        let opened = transfer::open(self.location, options)?;
-        let mut draft = self.draft(context);
+    fn open_location<'a>(
+        &self,
+        context: &Context,
+        options: TransferOptions<'a>,
+    ) -> Result<IncomingImage<'a>, Error> {
+        let opened = transfer::open_location(self.location, options)?;
+        let mut draft = self.draft_origin(context);
         draft.compression = opened.compressed.map(|format| format.name().to_owned());
-        let noted = *options.check != Check::Nothing;
-        Ok(Incoming::new(self.location.to_string(), opened, draft, noted))
+        let noted = *options.check != DigestCheck::Nothing;
+        Ok(IncomingImage::new(self.location.to_string(), opened, draft, noted))
     }
 
-    fn options<'a>(&'a self, check: &'a Check, pace: &'a dyn Pace) -> Options<'a> {
-        Options { check, client: self.client, pace, cache: self.cache }
+    fn transfer_options<'a>(
+        &'a self,
+        check: &'a DigestCheck,
+        pace: &'a dyn RetryControl,
+    ) -> TransferOptions<'a> {
+        TransferOptions { check, client: self.client, control: pace, cache: self.cache }
     }
 
     /// The digest that it must have, looked up if need be.
-    pub(super) fn wanted(&self, pace: &dyn Pace) -> Result<Option<Digest>, TransferError> {
-        let look_up = |by| expected_digest(by, self.location, self.options(&Check::Nothing, pace));
+    pub(super) fn expected_digest_of(
+        &self,
+        pace: &dyn RetryControl,
+    ) -> Result<Option<Digest>, TransferError> {
+        let look_up =
+            |by| expected_digest(by, self.location, self.transfer_options(&DigestCheck::Nothing, pace));
         self.expected.map(look_up).transpose()
     }
 
     /// What a server sends is always hashed, which costs nothing beside its way here; a file only if asked for.
-    fn check(&self, pace: &dyn Pace) -> Result<Check, TransferError> {
-        Ok(match (self.wanted(pace)?, self.location) {
-            (Some(digest), _) => Check::Expect(digest),
-            (None, Location::Url(_)) => Check::Note(Algorithm::Sha256),
-            (None, _) => Check::Nothing,
+    fn digest_check(&self, pace: &dyn RetryControl) -> Result<DigestCheck, TransferError> {
+        Ok(match (self.expected_digest_of(pace)?, self.location) {
+            (Some(digest), _) => DigestCheck::Expect(digest),
+            (None, Location::Url(_)) => DigestCheck::Note(Algorithm::Sha256),
+            (None, _) => DigestCheck::Nothing,
         })
     }
 
     /// What is known of its origin before it is read.
-    fn draft(&self, context: &Context) -> Origin {
-        Origin {
+    fn draft_origin(&self, context: &Context) -> ImageOrigin {
+        ImageOrigin {
             source: source_of(self.location),
-            source_id: identity(self.location),
+            source_id: location_identity(self.location),
             alias: self.alias.map(str::to_owned),
             digest: None,
             verified_by: self.expected.map(ToString::to_string),
@@ -131,35 +143,35 @@ impl Fetch<'_> {
     }
 
     /// Fetches all of it, verified and converted, into a file aside that nobody else sees.
-    pub(super) fn aside(&self, context: &Context) -> Result<Aside, Error> {
+    pub(super) fn fetch_to_spool(&self, context: &Context) -> Result<SpooledImage, Error> {
         let pace = ContextPace(context);
-        let check = self.check(&pace)?;
-        let mut incoming = self.incoming(context, self.options(&check, &pace))?;
-        let passed_over = incoming.passed_over();
-        let file = self.as_file(context, &mut incoming)?;
-        self.tell_passed_over(context, passed_over());
-        let (from, mut origin) = (incoming.from.clone(), incoming.ended());
-        let Some(to) = self.convert else { return Ok(Aside { file, from, origin }) };
+        let check = self.digest_check(&pace)?;
+        let mut incoming = self.open_location(context, self.transfer_options(&check, &pace))?;
+        let passed_over = incoming.trailing_bytes();
+        let file = self.read_into_file(context, &mut incoming)?;
+        self.warn_of_trailing_bytes(context, passed_over());
+        let (from, mut origin) = (incoming.from.clone(), incoming.finish_origin());
+        let Some(to) = self.convert else { return Ok(SpooledImage { file, from, origin }) };
         origin.converted_from = Some(format_of(&file, &from)?);
-        let file = converted(context, &from, &file, to)?;
-        Ok(Aside { file, from, origin })
+        let file = convert_image(context, &from, &file, to)?;
+        Ok(SpooledImage { file, from, origin })
     }
 
     /// The image in a file of its own, which nobody else has open: what is looked at is what is read afterwards, whoever
     /// may write to the one that it came from.
-    fn as_file(&self, context: &Context, incoming: &mut Incoming<'_>) -> Result<File, Error> {
+    fn read_into_file(&self, context: &Context, incoming: &mut IncomingImage<'_>) -> Result<File, Error> {
         let from = incoming.from.clone();
-        if let Some(copy) = self.cloned().filter(|_| incoming.origin.compression.is_none()) {
-            incoming.body = Body::Done(std::io::empty());
+        if let Some(copy) = self.clone_local_file().filter(|_| incoming.origin.compression.is_none()) {
+            incoming.body = IncomingBody::Done(std::io::empty());
             return Ok(copy);
         }
-        let mut content = Counted::new(context, incoming, 0);
+        let mut content = ImportReader::new(context, incoming, 0);
         let mut content = Interruptible { content: &mut content, cancel: &context.cancel };
-        spool(&mut content, &from)
+        write_spool(&mut content, &from)
     }
 
     /// A local file, nothing of which has to be verified, where its file system shares blocks between files.
-    fn cloned(&self) -> Option<File> {
+    fn clone_local_file(&self) -> Option<File> {
         let (Location::File(path), None) = (self.location, self.expected) else { return None };
         let (file, ..) = ownership::open_regular(path).ok()?;
         let copy = tempfile::tempfile_in(aside_directory()).ok()?;
@@ -168,7 +180,7 @@ impl Fetch<'_> {
 }
 
 /// Writes all of it to a file without a name, with its holes.
-fn spool(content: &mut dyn Content, from: &str) -> Result<File, Error> {
+fn write_spool(content: &mut dyn Content, from: &str) -> Result<File, Error> {
     let directory = aside_directory();
     let unwritable = |e: std::io::Error| {
         Error::new(Code::LocalFile, format!("cannot keep a copy of {from} in {}", directory.display()))
@@ -179,46 +191,46 @@ fn spool(content: &mut dyn Content, from: &str) -> Result<File, Error> {
     let mut spool = tempfile::tempfile_in(&directory).and_then(SparseWriter::new).map_err(unwritable)?;
     let mut chunk = vec![0; 1 << 20];
     loop {
-        let hole = content.skip_hole(u64::MAX).map_err(|e| unreadable(from, e))?;
-        spool.hole(hole).map_err(unwritable)?;
+        let hole = content.skip_hole(u64::MAX).map_err(|e| unreadable_source(from, e))?;
+        spool.skip_hole(hole).map_err(unwritable)?;
         match content.read(&mut chunk) {
             Ok(0) => return spool.finish().map_err(unwritable),
             Ok(read) => spool.write_all(&chunk[..read]).map_err(unwritable)?,
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(unreadable(from, e)),
+            Err(e) => return Err(unreadable_source(from, e)),
         }
     }
 }
 
 /// qemu-img reads here and there in an image, so that it needs a file of it.
-fn converted(context: &Context, from: &str, image: &File, to: ImageFormat) -> Result<File, Error> {
-    context.working(format!("Converting {from} to {}", to.as_str()));
-    convert(Conversion {
+fn convert_image(context: &Context, from: &str, image: &File, to: ImageFormat) -> Result<File, Error> {
+    context.report_working(format!("Converting {from} to {}", to.as_str()));
+    convert_file(Conversion {
         from,
         image,
         to,
         directory: &aside_directory(),
         stop: &|| context.cancel.is_requested(),
-        written: &|written| context.progress.tell(Event::Bytes { done: written.0, total: None }),
+        written: &|written| context.progress.on_event(Event::Bytes { done: written.0, total: None }),
     })
 }
 
 /// An image that lies aside, whole and verified, in a file without a name.
-pub(super) struct Aside {
+pub(super) struct SpooledImage {
     file: File,
     from: String,
-    origin: Origin,
+    origin: ImageOrigin,
 }
 
-impl Aside {
+impl SpooledImage {
     /// It, from its beginning.
-    pub(super) fn source(&self) -> Result<impl Source, Error> {
+    pub(super) fn source(&self) -> Result<impl ImageSource, Error> {
         let file = self.file.try_clone().map_err(|e| TransferError::from_io(e, &self.from))?;
-        Incoming::of_file(file, self.from.clone(), self.origin.clone())
+        IncomingImage::of_file(file, self.from.clone(), self.origin.clone())
     }
 
     /// Gives it a name, so that it is not lost; where it is then.
-    pub(super) fn rescue(&self, name: &str) -> std::io::Result<PathBuf> {
+    pub(super) fn keep_under_name(&self, name: &str) -> std::io::Result<PathBuf> {
         let path = aside_directory().join(format!("foundry-{}-{name}", std::process::id()));
         let to = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
         let mut from = self.file.try_clone()?;
@@ -249,8 +261,8 @@ pub(super) fn source_of(location: &Location) -> String {
 }
 
 /// By which two places are told apart that look alike without their secrets.
-pub(super) fn identity(location: &Location) -> Option<String> {
-    location.identity().filter(|_| matches!(location, Location::Url(_)))
+pub(super) fn location_identity(location: &Location) -> Option<String> {
+    location.identity_digest().filter(|_| matches!(location, Location::Url(_)))
 }
 
 /// By which a local file is recognized that did not change since, in the place of a server's word.
@@ -265,7 +277,7 @@ fn format_of(image: &File, from: &str) -> Result<String, Error> {
     use std::os::unix::fs::FileExt;
     let mut head = vec![0; usize::try_from(disk_image::HEADER_LENGTH).unwrap_or(0)];
     let read = image.read_at(&mut head, 0).map_err(|e| TransferError::from_io(e, from))?;
-    let probed = disk_image::probe(&head[..read]);
+    let probed = disk_image::detect_format(&head[..read]);
     let unfit = |e: disk_image::HeaderError| {
         Error::new(Code::NotAnImage, format!("{from} cannot be an image")).because(e.to_string()).unchanged()
     };
@@ -273,7 +285,7 @@ fn format_of(image: &File, from: &str) -> Result<String, Error> {
 }
 
 /// Adds what is known after the end.
-fn complete(origin: &mut Origin, transferred: Option<Transferred>) {
+fn complete_origin(origin: &mut ImageOrigin, transferred: Option<Transferred>) {
     let Some(transferred) = transferred else { return };
     origin.digest = transferred.digest.map(|digest| digest.to_string());
     if let Some(found) = transferred.found {
@@ -283,75 +295,84 @@ fn complete(origin: &mut Origin, transferred: Option<Transferred>) {
 }
 
 /// An image that comes in.
-struct Incoming<'a> {
+struct IncomingImage<'a> {
     from: String,
     /// Whether there is something to note of its origin.
     noted: bool,
     length: Option<u64>,
     data: Option<u64>,
-    body: Body<'a>,
-    origin: Origin,
+    body: IncomingBody<'a>,
+    origin: ImageOrigin,
 }
 
-enum Body<'a> {
+enum IncomingBody<'a> {
     Opened(Opened<'a>, Box<dyn Fn() -> u64>),
     File(SparseFile),
     /// It was read to its end.
     Done(Empty),
 }
 
-impl<'a> Incoming<'a> {
-    fn new(from: String, opened: Opened<'a>, draft: Origin, noted: bool) -> Self {
+impl<'a> IncomingImage<'a> {
+    fn new(from: String, opened: Opened<'a>, draft: ImageOrigin, noted: bool) -> Self {
         let length = opened.length.filter(|_| opened.compressed.is_none());
-        let transferred = opened.transferred();
+        let transferred = opened.byte_counter();
         Self {
             from,
             noted,
             length,
             data: opened.data_bytes,
-            body: Body::Opened(opened, Box::new(transferred)),
+            body: IncomingBody::Opened(opened, Box::new(transferred)),
             origin: draft,
         }
     }
 
     /// Says after its end how many bytes behind the compressed data were passed over.
-    fn passed_over(&self) -> Box<dyn Fn() -> u64> {
+    fn trailing_bytes(&self) -> Box<dyn Fn() -> u64> {
         match &self.body {
-            Body::Opened(opened, _) => Box::new(opened.passed_over()),
+            IncomingBody::Opened(opened, _) => Box::new(opened.skipped_counter()),
             _ => Box::new(|| 0),
         }
     }
 
     /// What is known of its origin after its end.
-    fn ended(&mut self) -> Origin {
+    fn finish_origin(&mut self) -> ImageOrigin {
         let mut origin = self.origin.clone();
-        if let Body::Opened(opened, _) = std::mem::replace(&mut self.body, Body::Done(std::io::empty())) {
+        if let IncomingBody::Opened(opened, _) =
+            std::mem::replace(&mut self.body, IncomingBody::Done(std::io::empty()))
+        {
             // The end was seen, so that nothing is left to fail.
-            complete(&mut origin, opened.finish().ok());
+            complete_origin(&mut origin, opened.finish().ok());
         }
         origin
     }
 }
 
-impl Incoming<'static> {
-    fn of_file(file: File, from: String, origin: Origin) -> Result<Self, Error> {
+impl IncomingImage<'static> {
+    fn of_file(file: File, from: String, origin: ImageOrigin) -> Result<Self, Error> {
         let file = SparseFile::new(file, from.clone())?;
         let data = file.data_bytes().map_err(|e| TransferError::from_io(e, &from))?;
         let noted = is_worth_a_note(&origin);
-        Ok(Self { length: file.length(), data: Some(data), from, noted, body: Body::File(file), origin })
+        Ok(Self {
+            length: file.length(),
+            data: Some(data),
+            from,
+            noted,
+            body: IncomingBody::File(file),
+            origin,
+        })
     }
 }
 
-impl Source for Incoming<'_> {
-    fn from(&self) -> &str {
+impl ImageSource for IncomingImage<'_> {
+    fn source_name(&self) -> &str {
         &self.from
     }
 
     fn content(&mut self) -> &mut dyn Content {
         match &mut self.body {
-            Body::Opened(opened, _) => &mut opened.content,
-            Body::File(file) => file,
-            Body::Done(empty) => empty,
+            IncomingBody::Opened(opened, _) => &mut opened.content,
+            IncomingBody::File(file) => file,
+            IncomingBody::Done(empty) => empty,
         }
     }
 
@@ -359,13 +380,13 @@ impl Source for Incoming<'_> {
         self.length
     }
 
-    fn data(&self) -> Option<u64> {
+    fn data_bytes(&self) -> Option<u64> {
         self.data
     }
 
     fn transferred(&self) -> Option<(u64, Option<u64>)> {
         match &self.body {
-            Body::Opened(opened, done) => Some((done(), opened.length)),
+            IncomingBody::Opened(opened, done) => Some((done(), opened.length)),
             _ => None,
         }
     }
@@ -374,13 +395,13 @@ impl Source for Incoming<'_> {
         self.noted
     }
 
-    fn origin(&mut self) -> Option<Origin> {
-        let origin = self.ended();
+    fn origin(&mut self) -> Option<ImageOrigin> {
+        let origin = self.finish_origin();
         is_worth_a_note(&origin).then_some(origin)
     }
 }
 
 /// That somebody had it in a file is nothing worth a note.
-fn is_worth_a_note(origin: &Origin) -> bool {
+fn is_worth_a_note(origin: &ImageOrigin) -> bool {
     origin.digest.is_some() || origin.converted_from.is_some()
 }

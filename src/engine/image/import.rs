@@ -2,18 +2,18 @@
 
 use std::io::Read;
 
-use super::room::{self, Known, Space};
-use super::upload_marker::Claim;
+use super::room::{self, KnownSize, SpaceNeed};
+use super::upload_marker::UploadMarker;
 use super::{notes, writable_pool};
 use crate::interruptible::Interruptible;
 use crate::{Context, Event};
 use foundry_core::error::{Advice, Code, Error, Kind, Outcome, Remainder, Verb};
 use foundry_core::names::VolumeName;
-use foundry_core::origin::Origin;
+use foundry_core::origin::ImageOrigin;
 use foundry_core::storage_xml::{self, VolumeSpec};
 use foundry_core::units::Bytes;
 use foundry_fetch::content::Content;
-use foundry_fetch::disk_image::{self, DiskImage, Reach};
+use foundry_fetch::disk_image::{self, DiskImage, ImageExtent};
 use foundry_fetch::transfer::TransferError;
 use foundry_host::{HostError, Stopped, Volume, Zeros};
 
@@ -22,7 +22,7 @@ const LONGEST: u64 = 1 << 50;
 
 /// The longest that an image with that beginning can be. qcow2 has each cluster of its disk once, and tables of less
 /// than an eighth of that; one with snapshots has older clusters, too.
-fn longest(image: &DiskImage) -> u64 {
+fn longest_possible(image: &DiskImage) -> u64 {
     match image {
         DiskImage::Qcow2(header) if header.snapshots == 0 => {
             let disk = header.virtual_size.0;
@@ -36,15 +36,15 @@ fn longest(image: &DiskImage) -> u64 {
 const TABLES: u64 = 256 << 20;
 
 /// An image on its way to a pool: its bytes, and what is known of them.
-pub trait Source {
+pub trait ImageSource {
     /// Where it is from, for messages.
-    fn from(&self) -> &str;
+    fn source_name(&self) -> &str;
     /// Its bytes, from the first. Their end comes only if they are the right ones.
     fn content(&mut self) -> &mut dyn Content;
     /// How many there are, where that is known before the end.
     fn length(&self) -> Option<u64>;
     /// How many of them are no holes, where that is known before the end.
-    fn data(&self) -> Option<u64>;
+    fn data_bytes(&self) -> Option<u64>;
     /// How much was transferred, and of how much, where that is something else than what came out.
     fn transferred(&self) -> Option<(u64, Option<u64>)> {
         None
@@ -54,7 +54,7 @@ pub trait Source {
         false
     }
     /// What is to be remembered of where it came from. Asked once, after the end.
-    fn origin(&mut self) -> Option<Origin> {
+    fn origin(&mut self) -> Option<ImageOrigin> {
         None
     }
 }
@@ -65,73 +65,73 @@ pub trait Source {
 /// # Errors
 /// [`Kind::Storage`] where it is no image, its name does not fit its format, the name is taken or there is
 /// no room; then nothing was changed. Where the transfer fails, the volume is removed again.
-pub fn import(
+pub fn import_image(
     context: &Context,
     pool: &str,
     name: &VolumeName,
-    source: &mut dyn Source,
+    source: &mut dyn ImageSource,
 ) -> Result<Volume, Error> {
-    context.progress.tell(Event::Begins(format!("Importing image '{name}'...")));
+    context.progress.on_event(Event::Begins(format!("Importing image '{name}'...")));
     let head = read_head(source)?;
-    let image = fitting_image(source.from(), &head)?;
-    let name = fitting_name(name, source.from(), &image)?;
+    let image = fitting_image(source.source_name(), &head)?;
+    let name = fitting_name(name, source.source_name(), &image)?;
     let pool = writable_pool(context, pool)?;
     refuse_taken(context, &pool, &name)?;
     if source.is_noted() {
         notes::check_place(context, &pool, name.as_str())?;
     }
     let compact = matches!(image, DiskImage::Qcow2(_));
-    let known = Known { length: source.length(), data: source.data(), compact };
-    let (space, available) = known.space(context, &pool)?;
-    let import = Import {
+    let known = KnownSize { length: source.length(), data: source.data_bytes(), compact };
+    let (space, available) = known.choose_space(context, &pool)?;
+    let import = ImportJob {
         context,
         pool: &pool,
         name: &name,
         length: known.length,
-        longest: longest(&image),
-        claim: Claim::new(&pool, name.as_str(), first_size(&space, known.length)),
+        longest: longest_possible(&image),
+        marker: UploadMarker::new(&pool, name.as_str(), first_size(&space, known.length)),
         space,
         available,
     };
     let volume = format!("may be left behind: volume '{name}' in pool '{pool}'");
-    let _leaves = context.cancel.leaves([volume.into(), import.removal().into()]);
+    let _leaves = context.cancel.announce_leftovers([volume.into(), import.removal_advice().into()]);
     import.make_volume()?;
     let mut begun = false;
-    let reach = Reach::of(&image, &head);
-    if let Err(failed) = import.fill((&head, reach), source, &mut begun) {
-        return Err(import.undo(failed, begun));
+    let reach = ImageExtent::from_header(&image, &head);
+    if let Err(failed) = import.fill_volume((&head, reach), source, &mut begun) {
+        return Err(import.roll_back(failed, begun));
     }
-    context.done("Image imported");
+    context.report_done("Image imported");
     // A host of unknown version is treated as a new one.
     let qemu = || context.host.machine().map_or(u32::MAX, |machine| machine.hypervisor_version);
     if let Some(note) = image.note().and_then(|_| image.note_for(qemu())) {
         context.warn(format!("image '{name}': {note}"));
     }
-    import.found()
+    import.imported_volume()
 }
 
-fn read_head(source: &mut dyn Source) -> Result<Vec<u8>, Error> {
+fn read_head(source: &mut dyn ImageSource) -> Result<Vec<u8>, Error> {
     let mut head = Vec::new();
     let read = source.content().take(disk_image::HEADER_LENGTH).read_to_end(&mut head);
-    read.map_err(|e| unreadable(source.from(), e).unchanged())?;
+    read.map_err(|e| unreadable_source(source.source_name(), e).unchanged())?;
     Ok(head)
 }
 
 /// Makes sure that an image can be imported under that very name.
-pub(super) fn fits_name(name: &VolumeName, source: &mut dyn Source) -> Result<(), Error> {
+pub(super) fn fits_name(name: &VolumeName, source: &mut dyn ImageSource) -> Result<(), Error> {
     let head = read_head(source)?;
-    let fitting = fitting_name(name, source.from(), &fitting_image(source.from(), &head)?)?;
+    let fitting = fitting_name(name, source.source_name(), &fitting_image(source.source_name(), &head)?)?;
     if fitting == *name {
         return Ok(());
     }
-    let from = source.from();
+    let from = source.source_name();
     Err(Error::new(Code::ImageMisnamed, format!("what {from} has now would be called '{fitting}'"))
         .hint("pull it under another name with --name")
         .unchanged())
 }
 
 /// What a transfer says of itself is better than what can be said of it here.
-pub(super) fn unreadable(from: &str, error: std::io::Error) -> Error {
+pub(super) fn unreadable_source(from: &str, error: std::io::Error) -> Error {
     if error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Stopped>) {
         return Error::new(Kind::Interrupted, "interrupted");
     }
@@ -154,35 +154,35 @@ fn refuse_taken(context: &Context, pool: &str, name: &VolumeName) -> Result<(), 
 pub const EXTENSIONS: [&str; 7] = ["qcow2", "raw", "img", "vmdk", "vdi", "vhd", "vhdx"];
 
 /// The extension by which a name says that it is an image's, as it is written there. Capitals make no difference.
-pub fn extension(name: &str) -> Option<&str> {
+pub fn image_extension(name: &str) -> Option<&str> {
     let (_, end) = name.rsplit_once('.')?;
     EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(end)).then_some(end)
 }
 
 /// What it is, if a VM may be given it.
 fn fitting_image(from: &str, head: &[u8]) -> Result<DiskImage, Error> {
-    let image = disk_image::probe(head).map_err(|e| unfit(from, e.to_string()))?;
+    let image = disk_image::detect_format(head).map_err(|e| not_an_image(from, e.to_string()))?;
     match image.refusal() {
         Some(reason) if image.driver().is_some() => {
             let convert = Verb::ImageImport { file: Some("FILE".into()), name: None, convert: true };
-            Err(unfit(from, reason).hint(Advice::from(convert).text(" converts it")))
+            Err(not_an_image(from, reason).hint(Advice::from(convert).text(" converts it")))
         }
-        Some(reason) => Err(unfit(from, reason)),
+        Some(reason) => Err(not_an_image(from, reason)),
         None => Ok(image),
     }
 }
 
-fn unfit(from: &str, cause: String) -> Error {
+fn not_an_image(from: &str, cause: String) -> Error {
     Error::new(Code::NotAnImage, format!("{from} cannot be an image")).because(cause).unchanged()
 }
 
 /// The name must end as the content is, so that a name never lies.
 fn fitting_name(name: &VolumeName, from: &str, image: &DiskImage) -> Result<VolumeName, Error> {
     let right = if matches!(image, DiskImage::Qcow2(_)) { "qcow2" } else { "raw" };
-    let end = extension(name.as_str());
+    let end = image_extension(name.as_str());
     match end.map(|end| (&name.as_str()[..name.as_str().len() - end.len() - 1], end)) {
         Some((_, end)) if end.eq_ignore_ascii_case(right) => Ok(name.clone()),
-        None => format!("{name}.{right}").parse().map_err(|e| unfit(from, format!("its name {e}"))),
+        None => format!("{name}.{right}").parse().map_err(|e| not_an_image(from, format!("its name {e}"))),
         Some((stem, _)) => {
             Err(Error::new(Code::ImageMisnamed, format!("'{name}' is not a name for this image"))
                 .because(format!("{from} is {image}, and the names of such images end in .{right}"))
@@ -193,31 +193,31 @@ fn fitting_name(name: &VolumeName, from: &str, image: &DiskImage) -> Result<Volu
 }
 
 /// How large the volume is made.
-fn first_size(space: &Space, length: Option<u64>) -> u64 {
+fn first_size(space: &SpaceNeed, length: Option<u64>) -> u64 {
     match space {
-        Space::Whole(length) => *length,
-        Space::AsWritten => length.unwrap_or(disk_image::HEADER_LENGTH),
+        SpaceNeed::Whole(length) => *length,
+        SpaceNeed::AsWritten => length.unwrap_or(disk_image::HEADER_LENGTH),
     }
 }
 
 /// One image on its way into one pool.
-struct Import<'a> {
+struct ImportJob<'a> {
     context: &'a Context,
     pool: &'a str,
     name: &'a VolumeName,
     length: Option<u64>,
     /// How long it can be at most, where its length is not known.
     longest: u64,
-    space: Space,
+    space: SpaceNeed,
     /// What the pool had left right before.
     available: u64,
-    claim: Claim,
+    marker: UploadMarker,
 }
 
-impl Import<'_> {
+impl ImportJob<'_> {
     fn make_volume(&self) -> Result<(), Error> {
         let capacity = first_size(&self.space, self.length);
-        let allocation = if matches!(self.space, Space::Whole(_)) { capacity } else { 0 };
+        let allocation = if matches!(self.space, SpaceNeed::Whole(_)) { capacity } else { 0 };
         let spec = VolumeSpec {
             name: self.name.to_string(),
             format: "raw".into(),
@@ -225,28 +225,32 @@ impl Import<'_> {
             allocation: Bytes(allocation),
             backing: None,
         };
-        let xml = storage_xml::volume(&spec).map_err(|e| Error::new(Kind::Storage, e.to_string()))?;
-        self.context.host.create_volume(self.pool, &xml).map(drop).map_err(|failed| self.doubt(failed))
+        let xml = storage_xml::render_volume(&spec).map_err(|e| Error::new(Kind::Storage, e.to_string()))?;
+        self.context
+            .host
+            .create_volume(self.pool, &xml)
+            .map(drop)
+            .map_err(|failed| self.explain_failed_create(failed))
     }
 
     /// The beginning goes last. Volumes cannot be renamed, so that an import that is killed leaves a part of
     /// the image under its name; without a beginning nobody takes that for an image.
-    fn fill(
+    fn fill_volume(
         &self,
-        (head, reach): (&[u8], Reach),
-        source: &mut dyn Source,
+        (head, reach): (&[u8], ImageExtent),
+        source: &mut dyn ImageSource,
         begun: &mut bool,
     ) -> Result<(), Error> {
-        self.claim.put(self.context, self.pool, self.name.as_str())?;
-        let mut counted = Counted::new(self.context, source, head.len() as u64).tracing(reach);
+        self.marker.write_to(self.context, self.pool, self.name.as_str())?;
+        let mut counted = ImportReader::new(self.context, source, head.len() as u64).with_reach(reach);
         let mut content = Interruptible { content: &mut counted, cancel: &self.context.cancel };
         let length = self.send_rest(head.len() as u64, &mut content)?;
         if let Some(reach) = counted.reach.take() {
-            self.check_reach(reach, head, length, source.from())?;
+            self.check_reach(reach, head, length, source.source_name())?;
         }
-        self.check_claim()?;
+        self.check_marker()?;
         if let Some(origin) = source.origin() {
-            notes::write(self.context, self.pool, self.name.as_str(), &origin, head)?;
+            notes::write_note(self.context, self.pool, self.name.as_str(), &origin, head)?;
         }
         self.context.cancel.check()?;
         *begun = true;
@@ -257,8 +261,8 @@ impl Import<'_> {
     }
 
     /// Others may have deleted the volume and made one of their own.
-    fn check_claim(&self) -> Result<(), Error> {
-        if self.claim.holds(self.context, self.pool, self.name.as_str())? {
+    fn check_marker(&self) -> Result<(), Error> {
+        if self.marker.is_on_volume(self.context, self.pool, self.name.as_str())? {
             return Ok(());
         }
         Err(Error::new(
@@ -271,24 +275,24 @@ impl Import<'_> {
     }
 
     /// How much may be written now; before each stretch but the first the volume must still be this import's.
-    fn zeros(&self, is_first: bool) -> Result<Zeros, Error> {
-        if matches!(self.space, Space::Whole(_)) {
+    fn zeros_mode(&self, is_first: bool) -> Result<Zeros, Error> {
+        if matches!(self.space, SpaceNeed::Whole(_)) {
             return Ok(Zeros::Written);
         }
         let available = if is_first {
             self.available
         } else {
-            self.check_claim()?;
-            room::available(self.context, self.pool)?
+            self.check_marker()?;
+            room::available_bytes(self.context, self.pool)?
         };
-        let spare = room::spare(self.context, self.pool, self.length)?;
+        let spare = room::bytes_to_spare(self.context, self.pool, self.length)?;
         Ok(Zeros::Skipped { at_most: room::next_stretch(available, self.pool, spare)? })
     }
 
     /// The image must hold what its own tables say. Those that passed by unrecognized, in front of what names them, are
     /// read from the volume, whose beginning is not in it yet.
-    fn check_reach(&self, mut reach: Reach, head: &[u8], length: u64, from: &str) -> Result<(), Error> {
-        reach.complete(length, |at, table| {
+    fn check_reach(&self, mut reach: ImageExtent, head: &[u8], length: u64, from: &str) -> Result<(), Error> {
+        reach.read_missing_tables(length, |at, table| {
             let mut read = Vec::new();
             let span = (at, table.len() as u64);
             self.context.host.download_span(self.pool, self.name.as_str(), &mut read, span)?;
@@ -311,11 +315,15 @@ impl Import<'_> {
     }
 
     /// Sends everything behind the beginning, and sees the end of the content; returns the whole length.
-    fn send_rest(&self, begun: u64, content: &mut Interruptible<'_, &mut Counted<'_>>) -> Result<u64, Error> {
+    fn send_rest(
+        &self,
+        begun: u64,
+        content: &mut Interruptible<'_, &mut ImportReader<'_>>,
+    ) -> Result<u64, Error> {
         let mut offset = begun;
         let whole = self.length.unwrap_or(self.longest);
         while offset < whole && !content.content.ended {
-            let zeros = self.zeros(offset == begun)?;
+            let zeros = self.zeros_mode(offset == begun)?;
             let left = whole - offset;
             let sent = self.context.host.upload(self.pool, self.name.as_str(), content, offset, left, zeros);
             offset += match (sent, content.content.failure.take()) {
@@ -324,23 +332,25 @@ impl Import<'_> {
                 (sent, _) => sent?,
             };
         }
-        let from = content.content.source.from().to_owned();
+        let from = content.content.source.source_name().to_owned();
         let cause = match content.read(&mut [0]) {
             Ok(0) if self.length.is_some_and(|length| offset < length) => "it ended before its length",
             Ok(0) => return Ok(offset),
             Ok(_) if self.length.is_none() => "it is longer than an image of a disk of its size can be",
             Ok(_) => "it is longer than it said",
-            Err(e) => return Err(unreadable(&from, e)),
+            Err(e) => return Err(unreadable_source(&from, e)),
         };
         Err(Error::new(Code::ContentDamaged, format!("cannot read {from}")).because(cause))
     }
 
     /// What is there after a refusal is somebody else's, who was faster, or was there all along unseen; only of a call
     /// without an answer it is unknown.
-    fn doubt(&self, failed: HostError) -> Error {
+    fn explain_failed_create(&self, failed: HostError) -> Error {
         let (name, pool) = (self.name, self.pool);
         if failed.outcome_unknown() {
-            return Error::from(failed).outcome(self.left("it may exist")).outcome(self.removal());
+            return Error::from(failed)
+                .outcome(self.left_behind("it may exist"))
+                .outcome(self.removal_advice());
         }
         match self.context.host.volume(pool, name.as_str()) {
             Ok(Some(_)) => Error::from(failed)
@@ -352,35 +362,35 @@ impl Import<'_> {
         }
     }
 
-    fn removal(&self) -> Advice {
+    fn removal_advice(&self) -> Advice {
         let delete = Verb::ImageDelete { image: self.name.to_string(), pool: None, force: true };
         Advice::from(delete).text(" removes it")
     }
 
     /// The volume as something that is left, and why.
-    fn left(&self, why: impl Into<String>) -> Outcome {
+    fn left_behind(&self, why: impl Into<String>) -> Outcome {
         let object = format!("volume '{}' in pool '{}'", self.name, self.pool);
         Outcome::Left(vec![Remainder::new(object, why)])
     }
 
     /// Once the beginning is on its way, there is no mark any more; the look right before saw it.
-    fn undo(&self, failed: Error, begun: bool) -> Error {
+    fn roll_back(&self, failed: Error, begun: bool) -> Error {
         let (context, name) = (self.context, self.name.as_str());
-        let left = |error: Error| self.left(error.message());
-        match self.claim.holds(context, self.pool, name) {
+        let left = |error: Error| self.left_behind(error.message());
+        match self.marker.is_on_volume(context, self.pool, name) {
             Ok(false) if !begun => {
                 return failed.outcome(format!("volume '{name}' is somebody else's by now, and stays"));
             }
             Err(lost) if lost.outcome_unknown() => {
-                return failed.outcome(left(lost.into())).outcome(self.removal());
+                return failed.outcome(left(lost.into())).outcome(self.removal_advice());
             }
             // What is gone already is as it should be.
             _ => {}
         }
         if let Err(error) = context.host.delete_volume(self.pool, name) {
-            return failed.outcome(left(error.into())).outcome(self.removal());
+            return failed.outcome(left(error.into())).outcome(self.removal_advice());
         }
-        match notes::forget(context, self.pool, name) {
+        match notes::delete_note(context, self.pool, name) {
             Ok(()) => failed.outcome("the volume is removed again"),
             Err(error) => failed.outcome(format!(
                 "the volume is removed again, but not the note on its origin ({})",
@@ -389,7 +399,7 @@ impl Import<'_> {
         }
     }
 
-    fn found(&self) -> Result<Volume, Error> {
+    fn imported_volume(&self) -> Result<Volume, Error> {
         let looked = self.context.host.volume(self.pool, self.name.as_str());
         let there = format!("image '{}' was imported all the same", self.name);
         looked.map_err(|e| Error::from(e).outcome(there))?.ok_or_else(|| {
@@ -405,57 +415,57 @@ impl Import<'_> {
 }
 
 /// Tells how much of a transfer is done, and notices its end.
-pub(super) struct Counted<'a> {
-    source: &'a mut dyn Source,
+pub(super) struct ImportReader<'a> {
+    source: &'a mut dyn ImageSource,
     done: u64,
     ended: bool,
     /// Why the transfer failed, in its own words.
     failure: Option<TransferError>,
     /// What of the image's tables passed by.
-    reach: Option<Reach>,
+    reach: Option<ImageExtent>,
     context: &'a Context,
 }
 
-impl<'a> Counted<'a> {
-    pub(super) fn new(context: &'a Context, source: &'a mut dyn Source, done: u64) -> Self {
+impl<'a> ImportReader<'a> {
+    pub(super) fn new(context: &'a Context, source: &'a mut dyn ImageSource, done: u64) -> Self {
         Self { source, done, ended: false, failure: None, reach: None, context }
     }
 
-    fn tracing(self, reach: Reach) -> Self {
+    fn with_reach(self, reach: ImageExtent) -> Self {
         Self { reach: Some(reach), ..self }
     }
 
-    fn keep(&mut self, error: std::io::Error) -> std::io::Error {
-        self.failure = TransferError::in_io(&error).cloned();
+    fn keep_failure(&mut self, error: std::io::Error) -> std::io::Error {
+        self.failure = TransferError::find_in(&error).cloned();
         error
     }
 
-    fn count(&mut self, bytes: u64) {
+    fn count_bytes(&mut self, bytes: u64) {
         self.done += bytes;
         let (done, total) = self.source.transferred().unwrap_or((self.done, self.source.length()));
-        self.context.progress.tell(Event::Bytes { done, total });
+        self.context.progress.on_event(Event::Bytes { done, total });
     }
 }
 
-impl Read for Counted<'_> {
+impl Read for ImportReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let read = self.source.content().read(buffer).map_err(|e| self.keep(e))?;
+        let read = self.source.content().read(buffer).map_err(|e| self.keep_failure(e))?;
         self.ended |= read == 0 && !buffer.is_empty();
         if let Some(reach) = &mut self.reach {
-            reach.see(self.done, &buffer[..read]);
+            reach.feed_bytes(self.done, &buffer[..read]);
         }
-        self.count(read as u64);
+        self.count_bytes(read as u64);
         Ok(read)
     }
 }
 
-impl Content for Counted<'_> {
+impl Content for ImportReader<'_> {
     fn skip_hole(&mut self, limit: u64) -> std::io::Result<u64> {
-        let skipped = self.source.content().skip_hole(limit).map_err(|e| self.keep(e))?;
+        let skipped = self.source.content().skip_hole(limit).map_err(|e| self.keep_failure(e))?;
         if let Some(reach) = &mut self.reach {
-            reach.see_hole(self.done, skipped);
+            reach.feed_hole(self.done, skipped);
         }
-        self.count(skipped);
+        self.count_bytes(skipped);
         Ok(skipped)
     }
 }

@@ -11,35 +11,37 @@ mod pull;
 mod room;
 mod upload_marker;
 
-pub use delete::{delete, delete_used};
-pub use export::export;
+pub use delete::{delete_image, delete_image_in_use};
+pub use export::export_image;
 pub use fetch::Fetch;
-pub use import::{EXTENSIONS, Source, extension, import};
+pub use import::{EXTENSIONS, ImageSource, image_extension, import_image};
 pub use notes::check_length;
-pub use outdated::{Age, Freshness, outdated};
-pub use prune::{Dispensable, dispensable, prune};
-pub use pull::{Pulled, Request, pull};
+pub use outdated::{Age, Freshness, find_outdated};
+pub use prune::{UnusedImage, find_unused, prune_images};
+pub use pull::{PullRequest, Pulled, pull_image};
 
-pub use crate::preflight::image::Wholeness;
-pub(crate) use delete::remove;
-pub(crate) use notes::{Noted, forget as forget_note, noted, noted_image, read_beside as origin_beside};
-pub(crate) use upload_marker::{Torso, torso};
+pub use crate::preflight::image::ImageState;
+pub(crate) use delete::remove_with_note;
+pub(crate) use notes::{
+    NoteContent, delete_note as forget_note, note_content, noted_image, read_beside as origin_beside,
+};
+pub(crate) use upload_marker::{PartialImage, read_partial_image};
 
 use crate::Context;
 use crate::preflight::image;
-use crate::preflight::image::{Named, several};
+use crate::preflight::image::{NameMatch, ambiguous_name};
 use crate::preflight::storage::{PoolNeed, ReadyPool};
-use crate::storage::backend::Medium;
+use crate::storage::backend::PoolBackend;
 use crate::storage::usage::Usage;
 use crate::vm::create::ensure_pool;
 use foundry_core::error::{Advice, Code, Error, Verb};
-use foundry_core::origin::Origin;
+use foundry_core::origin::ImageOrigin;
 use foundry_host::{Pool, Volume};
 
 /// The name of an active pool; a default pool is made and an inactive one started.
 pub(crate) fn writable_pool(context: &Context, name: &str) -> Result<String, Error> {
     let (target, need) = match context.host.pool(name)? {
-        Some(pool) if Medium::of(&pool.kind) != Some(Medium::Files) => return Err(no_files(&pool)),
+        Some(pool) if PoolBackend::of(&pool.kind) != Some(PoolBackend::Files) => return Err(no_files(&pool)),
         Some(pool) if is_ready(context, &pool) => return Ok(pool.name),
         Some(pool) => (pool.target.unwrap_or_default(), PoolNeed::Start),
         None => match context.settings.default_target(name, context.host.uri()) {
@@ -71,7 +73,7 @@ pub(crate) fn no_pool(context: &Context, name: &str) -> Result<Error, Error> {
     let known: Vec<String> = context.host.pools()?.into_iter().map(|p| p.name).collect();
     let known: Vec<&str> = known.iter().map(String::as_str).collect();
     Ok(Error::new(Code::PoolMissing, format!("there is no pool '{name}'"))
-        .hint(crate::preflight::alternatives(name, &known)))
+        .hint(crate::preflight::suggest_names(name, &known)))
 }
 
 /// The images of a pool; none where the default one was not made yet. Changes nothing.
@@ -79,7 +81,7 @@ pub(crate) fn no_pool(context: &Context, name: &str) -> Result<Error, Error> {
 /// # Errors
 /// The host's; [`foundry_core::error::Kind::Storage`] where a pool that is not the default one is missing, or the pool is not started:
 /// libvirt shows nothing of such a one, which does not mean that nothing is there.
-pub fn list(context: &Context, pool: &str) -> Result<Vec<Volume>, Error> {
+pub fn list_images(context: &Context, pool: &str) -> Result<Vec<Volume>, Error> {
     match context.host.pool(pool)? {
         Some(found) if found.active => {
             let mut volumes = context.host.volumes(pool)?;
@@ -99,8 +101,8 @@ pub fn list(context: &Context, pool: &str) -> Result<Vec<Volume>, Error> {
 ///
 /// # Errors
 /// A connection that is lost.
-pub fn wholeness(context: &Context, image: &Volume) -> Result<Wholeness, Error> {
-    image::wholeness(context, image)
+pub fn image_state(context: &Context, image: &Volume) -> Result<ImageState, Error> {
+    image::image_state(context, image)
 }
 
 /// Whether an import of that image surely was broken off by a kill, or still goes on.
@@ -108,7 +110,7 @@ pub fn wholeness(context: &Context, image: &Volume) -> Result<Wholeness, Error> 
 /// # Errors
 /// A connection that is lost.
 pub fn is_unfinished(context: &Context, image: &Volume) -> Result<bool, Error> {
-    Ok(wholeness(context, image)? == Wholeness::Unfinished)
+    Ok(image_state(context, image)? == ImageState::Incomplete)
 }
 
 /// An image and who uses it.
@@ -117,7 +119,7 @@ pub struct ImageUse {
     /// The image.
     pub volume: Volume,
     /// Where it came from, where that was noted.
-    pub origin: Option<Origin>,
+    pub origin: Option<ImageOrigin>,
     /// Names of the VMs whose disks are or lie on it.
     pub vms: Vec<String>,
     /// Volumes that lie on it, as `pool/name`.
@@ -128,13 +130,13 @@ pub struct ImageUse {
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Storage`] where there is no such image.
-pub fn info(context: &Context, pool: &str, name: &str) -> Result<ImageUse, Error> {
+pub fn image_info(context: &Context, pool: &str, name: &str) -> Result<ImageUse, Error> {
     let Some(volume) = context.host.volume(pool, name)? else { return Err(no_image(context, pool, name)?) };
-    let origin = notes::read(context, pool, name)?;
+    let origin = notes::read_origin(context, pool, name)?;
     // Last, so that it is as fresh as can be for who deletes the image after it.
-    let usage = Usage::look(context, None)?;
-    let mut users = usage.of(pool, name, &volume.path);
-    let recorder = usage.recorder(pool, name).filter(|vm| !users.vms.contains(vm));
+    let usage = Usage::collect(context, None)?;
+    let mut users = usage.users_of(pool, name, &volume.path);
+    let recorder = usage.recording_domain(pool, name).filter(|vm| !users.vms.contains(vm));
     users.vms.extend(recorder);
     let overlays = users.overlays.into_iter().map(|o| format!("{}/{}", o.pool, o.name)).collect();
     Ok(ImageUse { volume, origin, vms: users.vms, overlays })
@@ -144,8 +146,8 @@ pub fn info(context: &Context, pool: &str, name: &str) -> Result<ImageUse, Error
 ///
 /// # Errors
 /// A connection that is lost.
-pub fn origin(context: &Context, pool: &str, name: &str) -> Result<Option<Origin>, Error> {
-    notes::read(context, pool, name)
+pub fn image_origin(context: &Context, pool: &str, name: &str) -> Result<Option<ImageOrigin>, Error> {
+    notes::read_origin(context, pool, name)
 }
 
 /// The name of the image that is meant: the given one; or the only one that has an extension beside, as `debian-12` is
@@ -153,28 +155,28 @@ pub fn origin(context: &Context, pool: &str, name: &str) -> Result<Option<Origin
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Storage`] where several may be meant.
-pub fn meant(context: &Context, pool: &str, name: &str) -> Result<String, Error> {
-    match image::named(context, pool, name)? {
-        Named::One(volume) => Ok(volume.name),
-        Named::Nothing => Ok(name.to_owned()),
-        Named::Several(names) => Err(Error::new(Code::ImageMissing, several(pool, name, &names))
+pub fn resolve_name(context: &Context, pool: &str, name: &str) -> Result<String, Error> {
+    match image::match_name(context, pool, name)? {
+        NameMatch::One(volume) => Ok(volume.name),
+        NameMatch::Nothing => Ok(name.to_owned()),
+        NameMatch::Several(names) => Err(Error::new(Code::ImageMissing, ambiguous_name(pool, name, &names))
             .hint("give the name with its extension")
             .unchanged()),
     }
 }
 
 fn no_image(context: &Context, pool: &str, name: &str) -> Result<Error, Error> {
-    let known: Vec<String> = list(context, pool)?.into_iter().map(|v| v.name).collect();
+    let known: Vec<String> = list_images(context, pool)?.into_iter().map(|v| v.name).collect();
     let known: Vec<&str> = known.iter().map(String::as_str).collect();
     let error = Error::new(Code::ImageMissing, format!("there is no image '{name}' in pool '{pool}'"));
-    let near = crate::preflight::alternatives(name, &known);
+    let near = crate::preflight::suggest_names(name, &known);
     if !context
         .settings
-        .catalogue_has(extension(name).map_or(name, |end| &name[..name.len() - end.len() - 1]))
+        .catalogue_has(image_extension(name).map_or(name, |end| &name[..name.len() - end.len() - 1]))
     {
         return Ok(error.hint(near));
     }
     let other = (pool != context.settings.image_pool.as_str()).then_some(pool);
-    let bring = image::bringing(context, name, other);
-    Ok(error.hint(Advice::from(near).then("; ", bring).text(" brings it")))
+    let bring = image::fetch_command(context, name, other);
+    Ok(error.hint(Advice::from(near).and_then("; ", bring).text(" brings it")))
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Context;
 use foundry_core::error::{Code, Error, Kind};
-use foundry_core::origin::Origin;
+use foundry_core::origin::ImageOrigin;
 use foundry_core::storage_xml::{self, VolumeSpec};
 use foundry_core::units::Bytes;
 use foundry_fetch::disk_image::HEADER_LENGTH;
@@ -21,13 +21,13 @@ const LONGEST: u64 = 64 << 10;
 
 /// The note as it is stored; the word in front says whose it is.
 #[derive(Serialize, Deserialize)]
-struct Note {
+struct OriginNote {
     #[serde(rename = "foundryImage")]
     image: String,
     /// The digest of the image's first bytes: what was noted of another image of that name is none of this one's.
     head: String,
     #[serde(flatten)]
-    origin: Origin,
+    origin: ImageOrigin,
 }
 
 /// The longest name of an image beside which there is room for a note: a file's name has 255 bytes at most
@@ -42,7 +42,7 @@ pub(super) fn check_place(context: &Context, pool: &str, image: &str) -> Result<
     check_length(image)?;
     let name = note_name(image);
     let Some(volume) = context.host.volume(pool, &name)? else { return Ok(()) };
-    match noted_by_anybody(&content(context, &volume)?) {
+    match noted_by_anybody(&read_content(context, &volume)?) {
         true => Ok(()),
         false => Err(in_the_way(pool, image).unchanged()),
     }
@@ -70,9 +70,9 @@ fn in_the_way(pool: &str, image: &str) -> Error {
         .because(format!("the origin of image '{image}' would be noted there, and it is something else"))
 }
 
-/// A kill between the two steps of [`write`] leaves a note of zeros.
+/// A kill between the two steps of [`write_note`] leaves a note of zeros.
 fn noted_by_anybody(bytes: &[u8]) -> bool {
-    serde_json::from_slice::<Note>(bytes).is_ok() || bytes.iter().all(|byte| *byte == 0)
+    serde_json::from_slice::<OriginNote>(bytes).is_ok() || bytes.iter().all(|byte| *byte == 0)
 }
 
 /// Name of the volume with an image's origin.
@@ -89,26 +89,26 @@ pub(crate) fn noted_image(volume: &str) -> Option<&str> {
 ///
 /// # Errors
 /// A connection that is lost. A note that cannot be read is none.
-pub(super) fn read(context: &Context, pool: &str, image: &str) -> Result<Option<Origin>, Error> {
+pub(super) fn read_origin(context: &Context, pool: &str, image: &str) -> Result<Option<ImageOrigin>, Error> {
     read_beside(context, pool, image, || {
         let mut head = Vec::new();
         context.host.download(pool, image, &mut head, HEADER_LENGTH).map(|()| head)
     })
 }
 
-/// As [`read`], for who can say what the image begins with. It is asked only where there is a note.
+/// As [`read_origin`], for who can say what the image begins with. It is asked only where there is a note.
 ///
 /// # Errors
-/// As [`read`].
+/// As [`read_origin`].
 pub(crate) fn read_beside(
     context: &Context,
     pool: &str,
     image: &str,
     head: impl FnOnce() -> Result<Vec<u8>, HostError>,
-) -> Result<Option<Origin>, Error> {
+) -> Result<Option<ImageOrigin>, Error> {
     let Some(volume) = context.host.volume(pool, &note_name(image))? else { return Ok(None) };
-    let noted = content(context, &volume).and_then(|bytes| match parse(&bytes, image) {
-        Some(note) => Ok((note.head == digest(&head()?)).then_some(note.origin)),
+    let noted = read_content(context, &volume).and_then(|bytes| match parse_note(&bytes, image) {
+        Some(note) => Ok((note.head == digest_head(&head()?)).then_some(note.origin)),
         None => Ok(None),
     });
     match noted {
@@ -120,7 +120,7 @@ pub(crate) fn read_beside(
 
 /// What a volume is that bears the name of a note.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Noted {
+pub(crate) enum NoteContent {
     /// The note on that image.
     Note,
     /// Zeros: a note that was not written any more, or anything.
@@ -133,41 +133,41 @@ pub(crate) enum Noted {
 ///
 /// # Errors
 /// A connection that is lost.
-pub(crate) fn noted(context: &Context, volume: &Volume, image: &str) -> Result<Noted, Error> {
-    match content(context, volume) {
+pub(crate) fn note_content(context: &Context, volume: &Volume, image: &str) -> Result<NoteContent, Error> {
+    match read_content(context, volume) {
         Err(lost) if lost.outcome_unknown() => Err(lost.into()),
-        Err(_) => Ok(Noted::Other),
-        Ok(bytes) if parse(&bytes, image).is_some() => Ok(Noted::Note),
-        Ok(bytes) if bytes.iter().all(|byte| *byte == 0) => Ok(Noted::Blank),
-        Ok(_) => Ok(Noted::Other),
+        Err(_) => Ok(NoteContent::Other),
+        Ok(bytes) if parse_note(&bytes, image).is_some() => Ok(NoteContent::Note),
+        Ok(bytes) if bytes.iter().all(|byte| *byte == 0) => Ok(NoteContent::Blank),
+        Ok(_) => Ok(NoteContent::Other),
     }
 }
 
-fn digest(head: &[u8]) -> String {
-    Digest::of(Algorithm::Sha256, head).to_string()
+fn digest_head(head: &[u8]) -> String {
+    Digest::of_bytes(Algorithm::Sha256, head).to_string()
 }
 
-fn content(context: &Context, volume: &Volume) -> Result<Vec<u8>, HostError> {
+fn read_content(context: &Context, volume: &Volume) -> Result<Vec<u8>, HostError> {
     let mut bytes = Vec::new();
     context.host.download(&volume.pool, &volume.name, &mut bytes, LONGEST)?;
     Ok(bytes)
 }
 
 /// A note on another image is none of this one's.
-fn parse(bytes: &[u8], image: &str) -> Option<Note> {
-    serde_json::from_slice::<Note>(bytes).ok().filter(|note| note.image == image)
+fn parse_note(bytes: &[u8], image: &str) -> Option<OriginNote> {
+    serde_json::from_slice::<OriginNote>(bytes).ok().filter(|note| note.image == image)
 }
 
 /// Notes where an image is from. What was noted of an earlier image of that name is replaced.
-pub(super) fn write(
+pub(super) fn write_note(
     context: &Context,
     pool: &str,
     image: &str,
-    origin: &Origin,
+    origin: &ImageOrigin,
     head: &[u8],
 ) -> Result<(), Error> {
-    forget(context, pool, image)?;
-    let note = Note { image: image.to_owned(), head: digest(head), origin: origin.clone() };
+    delete_note(context, pool, image)?;
+    let note = OriginNote { image: image.to_owned(), head: digest_head(head), origin: origin.clone() };
     let failed = |cause: String| {
         Error::new(Kind::Storage, format!("cannot note the origin of image '{image}'")).because(cause)
     };
@@ -183,16 +183,16 @@ pub(super) fn write(
         allocation: Bytes(length),
         backing: None,
     };
-    let xml = storage_xml::volume(&spec).map_err(|e| failed(e.to_string()))?;
+    let xml = storage_xml::render_volume(&spec).map_err(|e| failed(e.to_string()))?;
     context.host.create_volume(pool, &xml)?;
     Ok(context.host.upload_all(pool, &spec.name, &mut &*bytes, length)?)
 }
 
 /// Removes the note on an image. A volume of that name that is no note stays, and is in the way.
-pub(crate) fn forget(context: &Context, pool: &str, image: &str) -> Result<(), Error> {
+pub(crate) fn delete_note(context: &Context, pool: &str, image: &str) -> Result<(), Error> {
     let name = note_name(image);
     let Some(volume) = context.host.volume(pool, &name)? else { return Ok(()) };
-    if noted_by_anybody(&content(context, &volume)?) {
+    if noted_by_anybody(&read_content(context, &volume)?) {
         return Ok(context.host.delete_volume(pool, &name)?);
     }
     Err(in_the_way(pool, image))

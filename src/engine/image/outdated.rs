@@ -1,12 +1,12 @@
 //! Finds images that have a newer version on their servers.
 
 use super::pull::is_current;
-use super::{Fetch, list, notes};
+use super::{Fetch, list_images, notes};
 use crate::Context;
 use crate::storage::usage::Usage;
 use foundry_core::error::{Error, Kind};
-use foundry_core::origin::Origin;
-use foundry_fetch::origin::checksum_list;
+use foundry_core::origin::ImageOrigin;
+use foundry_fetch::origin::find_checksum_list;
 use foundry_fetch::transfer::{Client, Expected, Location};
 use foundry_host::Volume;
 
@@ -27,7 +27,7 @@ pub struct Freshness {
     /// The image.
     pub image: Volume,
     /// Where it came from, where that was noted.
-    pub origin: Option<Origin>,
+    pub origin: Option<ImageOrigin>,
     /// How it compares.
     pub age: Age,
     /// Names of the VMs whose disks are or lie on it.
@@ -43,34 +43,34 @@ pub struct Freshness {
 ///
 /// # Errors
 /// The host's; a server that does not answer makes its images [`Age::Unknown`].
-pub fn outdated(
+pub fn find_outdated(
     context: &Context,
     pool: &str,
     client: &Client,
     lists: &[Expected],
 ) -> Result<Vec<Freshness>, Error> {
-    let usage = Usage::look(context, None)?;
+    let usage = Usage::collect(context, None)?;
     let look = |image: Volume| {
-        let origin = notes::read(context, pool, &image.name)?;
-        let age = age(context, client, origin.as_ref(), lists)?;
-        let users = usage.of(pool, &image.name, &image.path);
+        let origin = notes::read_origin(context, pool, &image.name)?;
+        let age = age_of(context, client, origin.as_ref(), lists)?;
+        let users = usage.users_of(pool, &image.name, &image.path);
         let overlays = users.overlays.into_iter().map(|o| format!("{}/{}", o.pool, o.name)).collect();
         Ok(Freshness { image, origin, age, vms: users.vms, overlays })
     };
-    list(context, pool)?.into_iter().map(look).collect()
+    list_images(context, pool)?.into_iter().map(look).collect()
 }
 
-fn age(
+fn age_of(
     context: &Context,
     client: &Client,
-    origin: Option<&Origin>,
+    origin: Option<&ImageOrigin>,
     lists: &[Expected],
 ) -> Result<Age, Error> {
     let Some(origin) = origin.filter(|origin| origin.can_be_had_again()) else {
         return Ok(Age::Unknown("nobody noted an address that it came from".into()));
     };
-    context.working(format!("Asking for {}", origin.source));
-    match ask(context, client, origin, lists) {
+    context.report_working(format!("Asking for {}", origin.source));
+    match ask_server(context, client, origin, lists) {
         Ok(true) => Ok(Age::Current),
         Ok(false) => Ok(Age::Outdated),
         Err(e) if e.kind() == Kind::Interrupted => Err(e),
@@ -78,9 +78,14 @@ fn age(
     }
 }
 
-fn ask(context: &Context, client: &Client, origin: &Origin, lists: &[Expected]) -> Result<bool, Error> {
+fn ask_server(
+    context: &Context,
+    client: &Client,
+    origin: &ImageOrigin,
+    lists: &[Expected],
+) -> Result<bool, Error> {
     let location: Location = origin.source.parse()?;
-    let expected = checksum_list(origin);
+    let expected = find_checksum_list(origin);
     if let Some(list) = expected.as_ref().filter(|list| !is_vouched_for(list, &location, lists)) {
         return Err(Error::new(
             Kind::Storage,

@@ -1,20 +1,20 @@
 //! Deletes all unused images.
 
-use super::{Wholeness, delete, list, notes, wholeness};
+use super::{ImageState, delete_image, image_state, list_images, notes};
 use crate::Context;
 use crate::storage::usage::Usage;
 use crate::storage::{file_locks, usage};
 use foundry_core::error::Error;
-use foundry_core::origin::Origin;
+use foundry_core::origin::ImageOrigin;
 use foundry_host::Volume;
 
 /// An image that is unused.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Dispensable {
+pub struct UnusedImage {
     /// The image.
     pub image: Volume,
     /// Where it can be had again.
-    pub origin: Option<Origin>,
+    pub origin: Option<ImageOrigin>,
 }
 
 /// The images of a pool that no VM and no overlay uses. Those that cannot be had again, because nobody noted
@@ -22,34 +22,38 @@ pub struct Dispensable {
 /// that a program holds.
 ///
 /// # Errors
-/// As [`list`].
-pub fn dispensable(context: &Context, pool: &str, all: bool) -> Result<Vec<Dispensable>, Error> {
-    usage::refresh_all(context)?;
-    let usage = Usage::look(context, None)?;
+/// As [`list_images`].
+pub fn find_unused(context: &Context, pool: &str, all: bool) -> Result<Vec<UnusedImage>, Error> {
+    usage::refresh_pools(context)?;
+    let usage = Usage::collect(context, None)?;
     let mut found = Vec::new();
-    for image in list(context, pool)? {
-        if usage.reason(&image).is_some()
-            || file_locks::reason(context, &image.path).is_some()
-            || wholeness(context, &image)? != Wholeness::Whole
+    for image in list_images(context, pool)? {
+        if usage.reason_if_used(&image).is_some()
+            || file_locks::reason_if_locked(context, &image.path).is_some()
+            || image_state(context, &image)? != ImageState::Complete
         {
             continue;
         }
-        let origin = notes::read(context, pool, &image.name)?;
-        if all || origin.as_ref().is_some_and(Origin::can_be_had_again) {
-            found.push(Dispensable { image, origin });
+        let origin = notes::read_origin(context, pool, &image.name)?;
+        if all || origin.as_ref().is_some_and(ImageOrigin::can_be_had_again) {
+            found.push(UnusedImage { image, origin });
         }
     }
     Ok(found)
 }
 
-/// Deletes images that [`dispensable`] found, each only if still nobody uses it. Names those that went.
+/// Deletes images that [`find_unused`] found, each only if still nobody uses it. Names those that went.
 ///
 /// # Errors
-/// As [`delete`], at the first that cannot go; what went before is gone.
-pub fn prune(context: &Context, images: &[Dispensable], mut gone: impl FnMut(&Volume)) -> Result<(), Error> {
-    for Dispensable { image, .. } in images {
+/// As [`delete_image`], at the first that cannot go; what went before is gone.
+pub fn prune_images(
+    context: &Context,
+    images: &[UnusedImage],
+    mut gone: impl FnMut(&Volume),
+) -> Result<(), Error> {
+    for UnusedImage { image, .. } in images {
         context.cancel.check()?;
-        delete(context, &image.pool, &image.name)?;
+        delete_image(context, &image.pool, &image.name)?;
         gone(image);
     }
     Ok(())

@@ -1,19 +1,19 @@
 //! Pulls an image from a server, and replaces it by a newer version.
 
-use super::fetch::{ContextPace, identity, source_of, state_of};
-use super::import::{extension, fits_name};
-use super::{Fetch, Source, delete, import, info, is_unfinished, notes, room};
+use super::fetch::{ContextPace, location_identity, source_of, state_of};
+use super::import::{fits_name, image_extension};
+use super::{Fetch, ImageSource, delete, image_info, import_image, is_unfinished, notes, room};
 use crate::Context;
 use foundry_core::error::{Advice, Code, Error, Kind, Verb};
 use foundry_core::names::VolumeName;
-use foundry_core::origin::Origin;
-use foundry_fetch::origin::{checksum_list, pinned_digest};
-use foundry_fetch::transfer::{Fresh, Location, Validators, look};
+use foundry_core::origin::ImageOrigin;
+use foundry_fetch::origin::{find_checksum_list, find_pinned_digest};
+use foundry_fetch::transfer::{FileFreshness, Location, Validators, check_freshness};
 use foundry_host::Volume;
 
 /// What is to be pulled, and into what.
 #[derive(Clone, Copy)]
-pub struct Request<'a> {
+pub struct PullRequest<'a> {
     /// How it is fetched.
     pub fetch: Fetch<'a>,
     /// The pool.
@@ -43,12 +43,12 @@ pub enum Pulled {
 /// one: only after that was transferred whole and verified, and only if nobody uses the old one.
 ///
 /// # Errors
-/// Those of [`import`] and of the transfer; [`Kind::Storage`] where an image of that name is from elsewhere, is not
+/// Those of [`import_image`] and of the transfer; [`Kind::Storage`] where an image of that name is from elsewhere, is not
 /// whole, or is in use and would be replaced.
-pub fn pull(context: &Context, request: &Request<'_>) -> Result<Pulled, Error> {
-    let Some(image) = existing(context, request)? else {
-        tell_unprotected(context, &request.fetch);
-        let import = |source: &mut dyn Source| import(context, request.pool, request.name, source);
+pub fn pull_image(context: &Context, request: &PullRequest<'_>) -> Result<Pulled, Error> {
+    let Some(image) = existing_image(context, request)? else {
+        warn_of_plain_http(context, &request.fetch);
+        let import = |source: &mut dyn ImageSource| import_image(context, request.pool, request.name, source);
         return request.fetch.open(context, import).map(Pulled::New);
     };
     let origin = same_origin(context, request, &image)?;
@@ -56,13 +56,13 @@ pub fn pull(context: &Context, request: &Request<'_>) -> Result<Pulled, Error> {
         return check_there(context, request, &origin).map(|()| Pulled::There(image));
     }
     // What was verified once is not replaced by something that is not.
-    let listed = checksum_list(&origin);
+    let listed = find_checksum_list(&origin);
     let fetch = Fetch { expected: request.fetch.expected.or(listed.as_ref()), ..request.fetch };
-    let request = &Request { fetch, ..*request };
+    let request = &PullRequest { fetch, ..*request };
     if is_current(context, &fetch, &origin)? {
         return Ok(Pulled::Current(image));
     }
-    if let Some(pinned) = pinned_digest(&origin).filter(|_| fetch.expected.is_none()) {
+    if let Some(pinned) = find_pinned_digest(&origin).filter(|_| fetch.expected.is_none()) {
         return Err(Error::new(
             Code::ImageDiffers,
             format!("image '{}' was pinned to {pinned}, and there is another one now", image.name),
@@ -70,11 +70,11 @@ pub fn pull(context: &Context, request: &Request<'_>) -> Result<Pulled, Error> {
         .hint("give the new one's digest with --checksum")
         .unchanged());
     }
-    replace(context, request, &image).map(Pulled::Replaced)
+    replace_image(context, request, &image).map(Pulled::Replaced)
 }
 
 /// Whoever is on the way of plain http can send another image, and then has a VM inside of the network.
-fn tell_unprotected(context: &Context, fetch: &Fetch<'_>) {
+fn warn_of_plain_http(context: &Context, fetch: &Fetch<'_>) {
     if let (Location::Url(url), None) = (fetch.location, fetch.expected)
         && !url.is_https()
     {
@@ -85,11 +85,11 @@ fn tell_unprotected(context: &Context, fetch: &Fetch<'_>) {
 }
 
 /// That an image is there already says nothing about what was asked of it.
-fn check_there(context: &Context, request: &Request<'_>, origin: &Origin) -> Result<(), Error> {
+fn check_there(context: &Context, request: &PullRequest<'_>, origin: &ImageOrigin) -> Result<(), Error> {
     if !request.insist {
         return Ok(());
     }
-    let Some(wanted) = request.fetch.wanted(&ContextPace(context))? else { return Ok(()) };
+    let Some(wanted) = request.fetch.expected_digest_of(&ContextPace(context))? else { return Ok(()) };
     let wanted = wanted.to_string();
     if origin.digest.as_ref() == Some(&wanted) {
         return Ok(());
@@ -105,9 +105,9 @@ fn check_there(context: &Context, request: &Request<'_>, origin: &Origin) -> Res
 }
 
 /// The image under that name or under that name with the extension that it would get.
-fn existing(context: &Context, request: &Request<'_>) -> Result<Option<Volume>, Error> {
+fn existing_image(context: &Context, request: &PullRequest<'_>) -> Result<Option<Volume>, Error> {
     let name = request.name.as_str();
-    let names = if extension(name).is_some() {
+    let names = if image_extension(name).is_some() {
         vec![name.to_owned()]
     } else {
         vec![format!("{name}.qcow2"), format!("{name}.raw")]
@@ -121,9 +121,9 @@ fn existing(context: &Context, request: &Request<'_>) -> Result<Option<Volume>, 
 }
 
 /// The origin of an image that is there, if it is the one that is asked for.
-fn same_origin(context: &Context, request: &Request<'_>, image: &Volume) -> Result<Origin, Error> {
+fn same_origin(context: &Context, request: &PullRequest<'_>, image: &Volume) -> Result<ImageOrigin, Error> {
     let (name, source) = (&image.name, source_of(request.fetch.location));
-    let id = identity(request.fetch.location);
+    let id = location_identity(request.fetch.location);
     let refused = |code, message: String| Error::new(code, message).unchanged();
     let delete = |force| {
         Advice::from(Verb::ImageDelete { image: name.clone(), pool: None, force }).text(" removes it")
@@ -135,7 +135,7 @@ fn same_origin(context: &Context, request: &Request<'_>, image: &Volume) -> Resu
         );
         return Err(refused(Code::ImageIncomplete, message).hint(delete(true)));
     }
-    match notes::read(context, &image.pool, name)? {
+    match notes::read_origin(context, &image.pool, name)? {
         Some(origin) if origin.source == source && (origin.source_id.is_none() || origin.source_id == id) => {
             Ok(origin)
         }
@@ -146,17 +146,17 @@ fn same_origin(context: &Context, request: &Request<'_>, image: &Volume) -> Resu
                 format!("image '{name}' exists in pool '{}', and is not from {source}", image.pool),
             )
             .because(format!("its origin is {from}"))
-            .hint(Advice::from("pull it under another name with --name").then("; ", delete(false))))
+            .hint(Advice::from("pull it under another name with --name").and_then("; ", delete(false))))
         }
     }
 }
 
 /// Whether what would be fetched is still what an image was made from: by the digest, where there is one to compare
 /// with; else by what the server says of the file. In neither case does the image travel.
-pub(super) fn is_current(context: &Context, fetch: &Fetch<'_>, origin: &Origin) -> Result<bool, Error> {
+pub(super) fn is_current(context: &Context, fetch: &Fetch<'_>, origin: &ImageOrigin) -> Result<bool, Error> {
     let pace = ContextPace(context);
     if let Some(digest) = &origin.digest
-        && let Some(wanted) = fetch.wanted(&pace)?
+        && let Some(wanted) = fetch.expected_digest_of(&pace)?
         && digest.split_once(':').is_some_and(|(name, _)| name == wanted.algorithm().name())
     {
         return Ok(wanted.to_string() == *digest);
@@ -165,14 +165,14 @@ pub(super) fn is_current(context: &Context, fetch: &Fetch<'_>, origin: &Origin) 
         return Ok(origin.etag.is_some() && origin.etag == state_of(fetch.location));
     };
     let known = Validators { etag: origin.etag.clone(), last_modified: origin.last_modified.clone() };
-    Ok(!known.is_empty() && look(fetch.client, url, &known, &pace)? == Fresh::Unchanged)
+    Ok(!known.is_empty() && check_freshness(fetch.client, url, &known, &pace)? == FileFreshness::Unchanged)
 }
 
 /// libvirt cannot rename volumes, so that the old image goes before the new one comes: which then lies here, whole
 /// and verified. Nobody is asked for anything after the old one is gone.
-fn replace(context: &Context, request: &Request<'_>, image: &Volume) -> Result<Volume, Error> {
+fn replace_image(context: &Context, request: &PullRequest<'_>, image: &Volume) -> Result<Volume, Error> {
     let name = &image.name;
-    if let Some(users) = delete::users(&info(context, &image.pool, name)?) {
+    if let Some(users) = delete::list_users(&image_info(context, &image.pool, name)?) {
         return Err(Error::new(
             Code::ImageInUse,
             format!("there is a newer image '{name}', but the present one is in use by {users}"),
@@ -181,17 +181,18 @@ fn replace(context: &Context, request: &Request<'_>, image: &Volume) -> Result<V
         .unchanged());
     }
     let wanted = name.parse().map_err(|e| Error::new(Kind::Storage, format!("its name {e}")))?;
-    tell_unprotected(context, &request.fetch);
-    context.working(format!("Downloading {}", request.fetch.location));
-    let aside = request.fetch.aside(context).map_err(|e| e.outcome("the present image stays as it is"))?;
+    warn_of_plain_http(context, &request.fetch);
+    context.report_working(format!("Downloading {}", request.fetch.location));
+    let aside =
+        request.fetch.fetch_to_spool(context).map_err(|e| e.outcome("the present image stays as it is"))?;
     let mut source = aside.source()?;
     fits_name(&wanted, &mut source)?;
-    room::fits_instead(context, image, source.data().unwrap_or(0))?;
+    room::fits_instead(context, image, source.data_bytes().unwrap_or(0))?;
     context.cancel.check()?;
-    delete::delete(context, &image.pool, name)?;
-    import(context, request.pool, &wanted, &mut aside.source()?).map_err(|e| {
+    delete::delete_image(context, &image.pool, name)?;
+    import_image(context, request.pool, &wanted, &mut aside.source()?).map_err(|e| {
         let e = e.outcome(format!("the old image '{name}' is deleted"));
-        match aside.rescue(name) {
+        match aside.keep_under_name(name) {
             Ok(path) => {
                 let path = path.display().to_string();
                 let there = Advice::from(format!("the newer one is in {path}: "));

@@ -23,7 +23,7 @@ const LEAST: u64 = 1 << 20;
 
 /// How the volume gets its space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Space {
+pub(super) enum SpaceNeed {
     /// All of that when it is made.
     Whole(u64),
     /// As it is written.
@@ -32,7 +32,7 @@ pub(super) enum Space {
 
 /// What is known of an image's size before it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Known {
+pub(super) struct KnownSize {
     pub(super) length: Option<u64>,
     /// How many of its bytes are no holes.
     pub(super) data: Option<u64>,
@@ -40,19 +40,19 @@ pub(super) struct Known {
     pub(super) compact: bool,
 }
 
-impl Known {
+impl KnownSize {
     /// How the volume is to get its space, once the pool has room for it as far as one can know; and how much is left.
-    pub(super) fn space(self, context: &Context, pool: &str) -> Result<(Space, u64), Error> {
-        let available = available(context, pool)?;
+    pub(super) fn choose_space(self, context: &Context, pool: &str) -> Result<(SpaceNeed, u64), Error> {
+        let available = available_bytes(context, pool)?;
         let (space, needed) = match (self.length, self.data) {
-            (Some(length), Some(data)) if data >= length => (Space::Whole(length), length),
-            (Some(length), None) if self.compact => (Space::Whole(length), length),
-            (_, data) => (Space::AsWritten, data.unwrap_or(0) + MARGIN),
+            (Some(length), Some(data)) if data >= length => (SpaceNeed::Whole(length), length),
+            (Some(length), None) if self.compact => (SpaceNeed::Whole(length), length),
+            (_, data) => (SpaceNeed::AsWritten, data.unwrap_or(0) + MARGIN),
         };
         if available >= needed {
             return Ok((space, available));
         }
-        let reserve = if space == Space::AsWritten {
+        let reserve = if space == SpaceNeed::AsWritten {
             format!(" ({} of that to spare)", Bytes(MARGIN))
         } else {
             String::new()
@@ -71,7 +71,7 @@ impl Known {
 
 /// Makes sure that an image with so many bytes that are no holes has room once the present one is gone.
 pub(super) fn fits_instead(context: &Context, present: &Volume, data: u64) -> Result<(), Error> {
-    let (room, needed) = (available(context, &present.pool)? + present.allocation.0, data + MARGIN);
+    let (room, needed) = (available_bytes(context, &present.pool)? + present.allocation.0, data + MARGIN);
     if room >= needed {
         return Ok(());
     }
@@ -85,7 +85,7 @@ pub(super) fn fits_instead(context: &Context, present: &Volume, data: u64) -> Re
 
 /// What is left over for others. Where it is unknown how much will come, it may be without an end, and the disks of
 /// running VMs grow on the same file system: a twentieth of it is theirs.
-pub(super) fn spare(context: &Context, pool: &str, length: Option<u64>) -> Result<u64, Error> {
+pub(super) fn bytes_to_spare(context: &Context, pool: &str, length: Option<u64>) -> Result<u64, Error> {
     let capacity = || Ok::<_, Error>(context.host.pool(pool)?.map_or(0, |pool| pool.capacity.0));
     Ok(if length.is_some() { MARGIN } else { (capacity()? / 20).clamp(MARGIN, LARGEST_MARGIN) })
 }
@@ -108,7 +108,7 @@ pub(super) fn next_stretch(available: u64, pool: &str, spare: u64) -> Result<u64
 
 /// What libvirt knows is from its last look. A pool that cannot be looked at any more, since its directory is gone, has
 /// no room at all: then that says why.
-pub(super) fn available(context: &Context, pool: &str) -> Result<u64, Error> {
+pub(super) fn available_bytes(context: &Context, pool: &str) -> Result<u64, Error> {
     let refused = match context.host.refresh_pool(pool) {
         Err(lost) if lost.outcome_unknown() => return Err(lost.into()),
         looked => looked.err(),

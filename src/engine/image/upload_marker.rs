@@ -9,20 +9,20 @@ use uuid::Uuid;
 
 use crate::Context;
 use foundry_core::error::Error;
-use foundry_core::record::{Maker, proof};
+use foundry_core::record::{Maker, prove};
 use foundry_core::units::Bytes;
-use foundry_fetch::disk_image::{ON_ITS_WAY, is_torso};
+use foundry_fetch::disk_image::{PARTIAL_IMAGE_MARK, is_partial_image};
 use foundry_host::{HostError, Volume};
 
 /// No mark is longer: the longest name of a machine that Linux allows is 64 bytes.
 const LONGEST: u64 = 4096;
 
 /// The mark of one import.
-pub(super) struct Claim(Vec<u8>);
+pub(super) struct UploadMarker(Vec<u8>);
 
 /// What an import that was broken off left, or one that goes on has so far.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Torso {
+pub(crate) enum PartialImage {
     /// It bears the mark of an import.
     Marked {
         /// The whole mark, which no other import has.
@@ -36,12 +36,12 @@ pub(crate) enum Torso {
     Blank,
 }
 
-impl Claim {
+impl UploadMarker {
     /// A new one, for that volume of that many bytes: one too small for all of it gets no more than its identity.
     pub(super) fn new(pool: &str, volume: &str, room: u64) -> Self {
         let id = Uuid::new_v4();
-        let mark = |rest: &str| [ON_ITS_WAY.as_slice(), format!("{id}{rest}\n").as_bytes()].concat();
-        let maker = serde_json::to_string(&Maker::current()).unwrap_or_default();
+        let mark = |rest: &str| [PARTIAL_IMAGE_MARK.as_slice(), format!("{id}{rest}\n").as_bytes()].concat();
+        let maker = serde_json::to_string(&Maker::this_process()).unwrap_or_default();
         let proof =
             proof_of(pool, volume, &id.to_string()).map(|proof| format!(" {proof}")).unwrap_or_default();
         let whole = mark(&format!("{proof}\n{maker}"));
@@ -49,12 +49,12 @@ impl Claim {
     }
 
     /// Puts it on a volume that was just made.
-    pub(super) fn put(&self, context: &Context, pool: &str, name: &str) -> Result<(), HostError> {
+    pub(super) fn write_to(&self, context: &Context, pool: &str, name: &str) -> Result<(), HostError> {
         context.host.upload_all(pool, name, &mut &*self.0, self.0.len() as u64)
     }
 
     /// Whether the volume has it, or nothing yet.
-    pub(super) fn holds(&self, context: &Context, pool: &str, name: &str) -> Result<bool, HostError> {
+    pub(super) fn is_on_volume(&self, context: &Context, pool: &str, name: &str) -> Result<bool, HostError> {
         let mut found = Vec::new();
         context.host.download(pool, name, &mut found, self.0.len() as u64)?;
         Ok(found == self.0 || found.iter().all(|byte| *byte == 0))
@@ -63,14 +63,14 @@ impl Claim {
 
 /// A mark is bytes at the beginning of a volume, and of a disk a guest writes these.
 fn proof_of(pool: &str, volume: &str, id: &str) -> Option<String> {
-    proof(&format!("import {id} into volume {volume} of pool {pool}"))
+    prove(&format!("import {id} into volume {volume} of pool {pool}"))
 }
 
 /// Whether a volume is no whole image, and whose it is; `None` for anything else, and for what cannot be read.
 ///
 /// # Errors
 /// A connection that is lost.
-pub(crate) fn torso(context: &Context, volume: &Volume) -> Result<Option<Torso>, Error> {
+pub(crate) fn read_partial_image(context: &Context, volume: &Volume) -> Result<Option<PartialImage>, Error> {
     if volume.format != "raw" || volume.capacity == Bytes(0) || !volume.path.starts_with('/') {
         return Ok(None);
     }
@@ -79,23 +79,25 @@ pub(crate) fn torso(context: &Context, volume: &Volume) -> Result<Option<Torso>,
     match context.host.download(&volume.pool, &volume.name, &mut head, length) {
         Err(lost) if lost.outcome_unknown() => Err(lost.into()),
         Err(_) => Ok(None),
-        Ok(()) => Ok(read(&volume.pool, &volume.name, &head)),
+        Ok(()) => Ok(parse_head(&volume.pool, &volume.name, &head)),
     }
 }
 
-fn read(pool: &str, volume: &str, head: &[u8]) -> Option<Torso> {
-    if !is_torso(head) {
+fn parse_head(pool: &str, volume: &str, head: &[u8]) -> Option<PartialImage> {
+    if !is_partial_image(head) {
         return None;
     }
-    let Some(rest) = head.strip_prefix(ON_ITS_WAY.as_slice()) else { return Some(Torso::Blank) };
+    let Some(rest) = head.strip_prefix(PARTIAL_IMAGE_MARK.as_slice()) else {
+        return Some(PartialImage::Blank);
+    };
     // Behind the mark are zeros, or bytes of the image.
     let mut lines = rest.splitn(3, |byte| *byte == b'\n');
     let (id, maker) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
     let maker = serde_json::from_slice(maker).ok();
-    let mark = [ON_ITS_WAY.as_slice(), id].concat();
+    let mark = [PARTIAL_IMAGE_MARK.as_slice(), id].concat();
     let said = std::str::from_utf8(id).ok().and_then(|id| id.split_once(' '));
     let proven = said.is_some_and(|(id, said)| proof_of(pool, volume, id).is_some_and(|proof| proof == said));
-    Some(Torso::Marked { mark, maker, proven })
+    Some(PartialImage::Marked { mark, maker, proven })
 }
 
 #[cfg(test)]
@@ -105,26 +107,28 @@ mod tests {
 
     #[test]
     fn a_mark_tells_who_imports() {
-        let claim = Claim::new("p", "v", 64 << 10);
-        let head = [claim.0.as_slice(), &[0; 100]].concat();
-        let Some(Torso::Marked { mark, maker: Some(maker), proven: true }) = read("p", "v", &head) else {
+        let marker = UploadMarker::new("p", "v", 64 << 10);
+        let head = [marker.0.as_slice(), &[0; 100]].concat();
+        let Some(PartialImage::Marked { mark, maker: Some(maker), proven: true }) =
+            parse_head("p", "v", &head)
+        else {
             panic!("{head:?}")
         };
-        assert!(claim.0.starts_with(&mark) && mark.len() > ON_ITS_WAY.len() + 30);
-        assert_eq!(maker.liveness(), Liveness::Alive);
+        assert!(marker.0.starts_with(&mark) && mark.len() > PARTIAL_IMAGE_MARK.len() + 30);
+        assert_eq!(maker.check_liveness(), Liveness::Alive);
     }
 
     /// Who reads all of a mark, or makes one up, has no proof for another volume.
     #[test]
     fn a_mark_is_proven_for_the_volume_that_it_was_made_for() {
-        let claim = Claim::new("p", "v", 64 << 10);
-        let is_proven = |pool: &str, volume: &str, head: &[u8]| match read(pool, volume, head) {
-            Some(Torso::Marked { proven, .. }) => proven,
+        let marker = UploadMarker::new("p", "v", 64 << 10);
+        let is_proven = |pool: &str, volume: &str, head: &[u8]| match parse_head(pool, volume, head) {
+            Some(PartialImage::Marked { proven, .. }) => proven,
             other => panic!("{other:?}"),
         };
-        assert!(is_proven("p", "v", &claim.0));
-        assert!(!is_proven("p", "w", &claim.0) && !is_proven("q", "v", &claim.0));
-        let text = String::from_utf8(claim.0.clone()).unwrap();
+        assert!(is_proven("p", "v", &marker.0));
+        assert!(!is_proven("p", "w", &marker.0) && !is_proven("q", "v", &marker.0));
+        let text = String::from_utf8(marker.0.clone()).unwrap();
         let (begin, rest) = (&text[..32], &text[32..]);
         let forged = format!("{begin}{}{}", Uuid::new_v4(), &rest[36..]);
         assert!(!is_proven("p", "v", forged.as_bytes()));
@@ -134,19 +138,22 @@ mod tests {
 
     #[test]
     fn a_small_volume_has_a_short_mark() {
-        let claim = Claim::new("p", "v", 100);
-        assert!(claim.0.len() <= 100, "{}", claim.0.len());
-        let head = [claim.0.as_slice(), &[0; 10]].concat();
+        let marker = UploadMarker::new("p", "v", 100);
+        assert!(marker.0.len() <= 100, "{}", marker.0.len());
+        let head = [marker.0.as_slice(), &[0; 10]].concat();
         assert!(
-            matches!(read("p", "v", &head), Some(Torso::Marked { maker: None, proven: false, .. })),
+            matches!(
+                parse_head("p", "v", &head),
+                Some(PartialImage::Marked { maker: None, proven: false, .. })
+            ),
             "{head:?}"
         );
     }
 
     #[test]
     fn zeros_are_nobodys_and_anything_else_is_no_torso() {
-        assert_eq!(read("p", "v", &[0; 512]), Some(Torso::Blank));
-        assert_eq!(read("p", "v", b"QFI\xfb"), None);
-        assert_eq!(read("p", "v", b""), None);
+        assert_eq!(parse_head("p", "v", &[0; 512]), Some(PartialImage::Blank));
+        assert_eq!(parse_head("p", "v", b"QFI\xfb"), None);
+        assert_eq!(parse_head("p", "v", b""), None);
     }
 }

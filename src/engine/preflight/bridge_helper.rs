@@ -19,13 +19,13 @@ const PROGRAMS: [&str; 3] = [
 const RULES: &str = "etc/qemu/bridge.conf";
 
 /// What keeps guests of a session on this machine from a bridge; of other libvirts nothing, which need no helper.
-pub(crate) fn of_session(context: &Context, bridge: &str) -> Option<Issue> {
+pub(crate) fn session_issue(context: &Context, bridge: &str) -> Option<Issue> {
     let needs_helper = context.host.is_local() && is_session(context.host.uri());
-    needs_helper.then(|| refusal(Path::new("/"), bridge))?
+    needs_helper.then(|| helper_issue(Path::new("/"), bridge))?
 }
 
 /// What keeps a user's guests from a bridge, as far as this user can see it.
-fn refusal(root: &Path, bridge: &str) -> Option<Issue> {
+fn helper_issue(root: &Path, bridge: &str) -> Option<Issue> {
     let say = |why: &str, hint: String| {
         Some(Issue::new(Code::TapRefused, format!("bridge '{bridge}': {why}")).hint(hint))
     };
@@ -76,10 +76,13 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         };
-        let found = || refusal(root.path(), "br0");
+        let found = || helper_issue(root.path(), "br0");
         let issue = found().unwrap();
         assert_eq!(issue.code, Code::TapRefused);
-        assert!(issue.advice[0].outline().contains("echo 'allow br0' >>/etc/qemu/bridge.conf"), "{issue:?}");
+        assert!(
+            issue.advice[0].to_log_line().contains("echo 'allow br0' >>/etc/qemu/bridge.conf"),
+            "{issue:?}"
+        );
         for (rules, refused) in [
             ("", true),
             ("allow br1\n", true),
@@ -100,8 +103,8 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         let issue = found().unwrap();
         assert!(
-            issue.advice[0].outline().contains("dpkg-statoverride")
-                && !issue.advice[0].outline().contains("u+s"),
+            issue.advice[0].to_log_line().contains("dpkg-statoverride")
+                && !issue.advice[0].to_log_line().contains("u+s"),
             "{issue:?}"
         );
         fs::set_permissions(&path, fs::Permissions::from_mode(0o4750)).unwrap();

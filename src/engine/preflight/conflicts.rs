@@ -7,7 +7,7 @@ use crate::preflight::issues::PreflightReport;
 use foundry_core::error::{Code, Error, Issue};
 use foundry_core::manifest::VirtualMachine;
 use foundry_core::names::{MacAddress, VmName};
-use foundry_core::plan::{Interface, VmPlan, mac_address};
+use foundry_core::plan::{InterfacePlan, VmPlan, mac_address};
 use foundry_host::libvirt_xml::{
     DiskDescription, DiskDevice, DiskSource, DomainDescription, InterfaceDescription,
 };
@@ -15,14 +15,14 @@ use foundry_host::{Domain, Neighbourhood, View};
 
 /// The domains of a host, and what those are made of that have no manifest.
 #[derive(Debug)]
-pub(crate) struct Neighbours<'a> {
+pub(crate) struct OtherDomains<'a> {
     domains: &'a [Domain],
-    strangers: Vec<(&'a str, DomainDescription)>,
+    foreign: Vec<(&'a str, DomainDescription)>,
 }
 
-impl Neighbours<'_> {
+impl OtherDomains<'_> {
     /// Who writes to that volume as a disk, or has it in a record: a domain that it is no image for others of.
-    pub(crate) fn writer(&self, pool: &str, name: &str, path: &str) -> Option<String> {
+    pub(crate) fn find_writer(&self, pool: &str, name: &str, path: &str) -> Option<String> {
         let is_recorded = |d: &&Domain| {
             d.own_record().is_some_and(|r| r.volumes.iter().any(|v| v.pool == pool && v.name == name))
         };
@@ -34,30 +34,30 @@ impl Neighbours<'_> {
             };
             is_it && disk.device == DiskDevice::Disk && !disk.readonly
         };
-        let stranger = || self.strangers.iter().find(|(_, described)| described.disks.iter().any(writes));
-        recorded.or_else(|| stranger().map(|(name, _)| (*name).to_owned()))
+        let foreign = || self.foreign.iter().find(|(_, described)| described.disks.iter().any(writes));
+        recorded.or_else(|| foreign().map(|(name, _)| (*name).to_owned()))
     }
 }
 
 /// Looks for MAC, tap and addresses among the domains of other names.
-pub(crate) fn check<'a>(
+pub(crate) fn check_conflicts<'a>(
     context: &Context,
     plan: &VmPlan,
     domains: &'a [Domain],
     report: &mut PreflightReport,
-) -> Result<Neighbours<'a>, Error> {
-    report.extend(of_foundry(plan, domains).into_iter().map(|(_, issue)| issue));
+) -> Result<OtherDomains<'a>, Error> {
+    report.extend(find_conflicts(plan, domains).into_iter().map(|(_, issue)| issue));
     let others = domains.iter().filter(|d| d.name != plan.name.as_str());
-    let mut strangers = Vec::new();
+    let mut foreign = Vec::new();
     for domain in others.filter(|d| d.owner().manifest().is_none()) {
-        let described = check_stranger(context, plan, domain, report)?;
-        strangers.extend(described.map(|described| (domain.name.as_str(), described)));
+        let described = check_foreign(context, plan, domain, report)?;
+        foreign.extend(described.map(|described| (domain.name.as_str(), described)));
     }
-    Ok(Neighbours { domains, strangers })
+    Ok(OtherDomains { domains, foreign })
 }
 
 /// The other foundry VMs that have an address of the plan's, and with it MAC and tap.
-pub(crate) fn of_foundry<'a>(plan: &VmPlan, domains: &'a [Domain]) -> Vec<(&'a Domain, Issue)> {
+pub(crate) fn find_conflicts<'a>(plan: &VmPlan, domains: &'a [Domain]) -> Vec<(&'a Domain, Issue)> {
     let mut found = Vec::new();
     for domain in domains.iter().filter(|d| d.name != plan.name.as_str()) {
         let owner = domain.owner();
@@ -82,7 +82,7 @@ pub(crate) fn of_foundry<'a>(plan: &VmPlan, domains: &'a [Domain]) -> Vec<(&'a D
 }
 
 /// Which addresses of an interface another VM has, a sentence each.
-fn shared_addresses(interface: &Interface, theirs: &[IpAddr], vm: &str) -> Vec<String> {
+fn shared_addresses(interface: &InterfacePlan, theirs: &[IpAddr], vm: &str) -> Vec<String> {
     let ip = interface.ip.map(|net| net.addr()).filter(|ip| theirs.contains(&IpAddr::V4(*ip)));
     let tap = interface.tap.as_deref().unwrap_or("-");
     let first = ip.map(|ip| {
@@ -97,7 +97,7 @@ fn shared_addresses(interface: &Interface, theirs: &[IpAddr], vm: &str) -> Vec<S
 }
 
 /// A copy of a foundry VM without its record has the same MAC address. Its IP addresses are unknown.
-fn check_stranger(
+fn check_foreign(
     context: &Context,
     plan: &VmPlan,
     domain: &Domain,
@@ -126,7 +126,7 @@ fn check_stranger(
     Ok(Some(described))
 }
 
-fn in_common(ours: &Interface, theirs: &InterfaceDescription) -> Option<(Code, String)> {
+fn in_common(ours: &InterfacePlan, theirs: &InterfaceDescription) -> Option<(Code, String)> {
     let mac = ours.mac.to_string();
     if theirs.mac.as_ref() == Some(&mac) {
         return Some((Code::MacTaken, format!("the MAC {mac} too")));
@@ -137,13 +137,13 @@ fn in_common(ours: &Interface, theirs: &InterfaceDescription) -> Option<(Code, S
 
 /// A VM's MAC addresses, those that follow from its name or addresses among them.
 pub(crate) fn macs_of(name: &str, manifest: &VirtualMachine) -> Vec<MacAddress> {
-    let Ok(name) = VmName::normalized(name) else { return Vec::new() };
+    let Ok(name) = VmName::parse_normalized(name) else { return Vec::new() };
     let interfaces = manifest.spec.network_interfaces.iter().enumerate();
     interfaces.filter_map(|(index, interface)| mac_address(&name, index, interface)).collect()
 }
 
 /// Whether an address is known to be another machine's than that with these MAC addresses.
-pub(crate) fn is_anothers(around: &Neighbourhood, ip: IpAddr, macs: &[MacAddress]) -> bool {
+pub(crate) fn is_other_machine(around: &Neighbourhood, ip: IpAddr, macs: &[MacAddress]) -> bool {
     let is_own = around.addresses.iter().any(|own| own.net.addr() == ip);
     let mut known = around.neighbours.iter().filter(|n| n.ip == ip && !n.mac.is_empty()).peekable();
     let is_known = known.peek().is_some();
@@ -181,7 +181,7 @@ mod tests {
             ("10.0.0.4", false),
             ("10.0.0.254", true),
         ] {
-            assert_eq!(is_anothers(&around, ip.parse().unwrap(), &macs), expected, "{ip}");
+            assert_eq!(is_other_machine(&around, ip.parse().unwrap(), &macs), expected, "{ip}");
         }
     }
 }

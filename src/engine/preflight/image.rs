@@ -2,16 +2,16 @@
 
 use std::path::Path;
 
-use super::alternatives;
-use super::conflicts::Neighbours;
+use super::conflicts::OtherDomains;
+use super::suggest_names;
 use crate::preflight::issues::PreflightReport;
-use crate::storage::backend::Medium;
+use crate::storage::backend::PoolBackend;
 use crate::storage::usage::Usage;
 use crate::{Context, image};
 use foundry_core::error::{Advice, Code, Error, Issue, Kind, Verb};
-use foundry_core::origin::Origin;
+use foundry_core::origin::ImageOrigin;
 use foundry_core::plan::{DiskFormat, ImageRef, VmPlan};
-use foundry_core::text::{io_cause, shell_word};
+use foundry_core::text::{describe_io_error, quote_for_shell};
 use foundry_core::units::{Bytes, GIB};
 use foundry_fetch::disk_image::{self, DiskImage};
 use foundry_fetch::ownership::{self, Trusted};
@@ -31,7 +31,7 @@ pub struct ReadyImage {
     /// What a guest would see.
     pub virtual_size: Bytes,
     /// Where it came from, where that was noted.
-    pub origin: Option<Origin>,
+    pub origin: Option<ImageOrigin>,
 }
 
 impl ReadyImage {
@@ -46,7 +46,7 @@ pub(crate) fn check_image(
     context: &Context,
     plan: &VmPlan,
     reference: &ImageRef,
-    neighbours: &Neighbours<'_>,
+    others: &OtherDomains<'_>,
     report: &mut PreflightReport,
 ) -> Result<Option<ReadyImage>, Error> {
     let found = match reference {
@@ -54,8 +54,8 @@ pub(crate) fn check_image(
         ImageRef::Path(path) => image_at_path(context, path, report)?,
     };
     let Some(found) = found else { return Ok(None) };
-    let reference = &found.named_in_full(reference);
-    if let Some(vm) = writer(context, &found, neighbours)? {
+    let reference = &found.full_reference(reference);
+    if let Some(vm) = find_writer(context, &found, others)? {
         let message = format!("image '{reference}' is a disk of domain '{vm}', which writes to it");
         report.push(
             Issue::new(Code::ImageIsDisk, message).hint(
@@ -69,7 +69,7 @@ pub(crate) fn check_image(
         return Ok(None);
     }
     let Some(mut image) = judge_image(reference, &found, report) else { return Ok(None) };
-    if let (Some((pool, name)), Head::Read(head)) = (&found.volume, found.head) {
+    if let (Some((pool, name)), ImageHead::Read(head)) = (&found.volume, found.head) {
         image.origin = image::origin_beside(context, pool, name, || Ok(head))?;
     }
     if plan.boot_disk.size < image.virtual_size {
@@ -108,12 +108,12 @@ struct FoundImage {
     path: String,
     /// Its size as a file or as libvirt says it, which is the virtual size of a raw image.
     size: Bytes,
-    head: Head,
+    head: ImageHead,
 }
 
 impl FoundImage {
     /// The reference with the name that the volume has, where that is longer.
-    fn named_in_full(&self, reference: &ImageRef) -> ImageRef {
+    fn full_reference(&self, reference: &ImageRef) -> ImageRef {
         match (reference, self.volume.as_ref().and_then(|(_, name)| name.parse().ok())) {
             (ImageRef::Volume { pool, .. }, Some(volume)) => ImageRef::Volume { pool: pool.clone(), volume },
             _ => reference.clone(),
@@ -122,7 +122,7 @@ impl FoundImage {
 }
 
 /// What is known of an image's first bytes.
-enum Head {
+enum ImageHead {
     /// They were read.
     Read(Vec<u8>),
     /// libvirt reads no image at Ceph, and there are only raw ones.
@@ -131,36 +131,38 @@ enum Head {
 
 /// The domain that has an image as its disk. What is in the pool of images is compared with what was looked at anyway;
 /// elsewhere everybody is asked, since disks are there.
-fn writer(
+fn find_writer(
     context: &Context,
     found: &FoundImage,
-    neighbours: &Neighbours<'_>,
+    others: &OtherDomains<'_>,
 ) -> Result<Option<String>, Error> {
     let (pool, name) = found.volume.clone().unwrap_or_default();
-    if let Some(writer) = neighbours.writer(&pool, &name, &found.path) {
+    if let Some(writer) = others.find_writer(&pool, &name, &found.path) {
         return Ok(Some(writer));
     }
     if pool == context.settings.image_pool.as_str() {
         return Ok(None);
     }
-    Ok(Usage::look(context, None)?.writer(&pool, &name, &found.path))
+    Ok(Usage::collect(context, None)?.find_writer(&pool, &name, &found.path))
 }
 
 fn judge_image(reference: &ImageRef, found: &FoundImage, report: &mut PreflightReport) -> Option<ReadyImage> {
     let (probed, is_torso) = match &found.head {
-        Head::Read(head) => (disk_image::probe(head).map_err(|e| e.to_string()), disk_image::is_torso(head)),
-        Head::AtCeph => (Ok(DiskImage::Raw), false),
+        ImageHead::Read(head) => {
+            (disk_image::detect_format(head).map_err(|e| e.to_string()), disk_image::is_partial_image(head))
+        }
+        ImageHead::AtCeph => (Ok(DiskImage::Raw), false),
     };
     let refusal = probed.as_ref().map_or_else(|e| Some(e.clone()), DiskImage::refusal);
     if let Some(reason) = refusal {
         report.push(match &found.volume {
-            Some((pool, name)) if is_torso => unfinished(reference, pool, name),
+            Some((pool, name)) if is_torso => incomplete_image(reference, pool, name),
             _ => Issue::new(Code::NotAnImage, format!("image '{reference}' cannot be used: {reason}")),
         });
         return None;
     }
     let image = probed.ok()?;
-    if let Some(claim) = false_claim(&found.path, &image) {
+    if let Some(claim) = wrong_extension(&found.path, &image) {
         report.push(Issue::new(
             Code::ImageMisnamed,
             format!("image '{reference}' calls itself {claim} and is {image}"),
@@ -182,7 +184,7 @@ fn judge_image(reference: &ImageRef, found: &FoundImage, report: &mut PreflightR
     })
 }
 
-fn unfinished(reference: &ImageRef, pool: &str, name: &str) -> Issue {
+fn incomplete_image(reference: &ImageRef, pool: &str, name: &str) -> Issue {
     Issue::new(
         Code::ImageIncomplete,
         format!("image '{reference}' cannot be used: an import of it was interrupted, or still goes on"),
@@ -195,31 +197,31 @@ fn unfinished(reference: &ImageRef, pool: &str, name: &str) -> Issue {
 
 /// What an image's beginning says of the rest: an import sends it last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wholeness {
+pub enum ImageState {
     /// All of it is there.
-    Whole,
+    Complete,
     /// Its import was broken off by a kill, or still goes on.
-    Unfinished,
+    Incomplete,
     /// The beginning cannot be read, so that it may be either.
     Unknown,
 }
 
 /// Whether a volume is what an import that was killed leaves: the beginning, which goes last, is missing.
-pub(crate) fn wholeness(context: &Context, volume: &Volume) -> Result<Wholeness, Error> {
+pub(crate) fn image_state(context: &Context, volume: &Volume) -> Result<ImageState, Error> {
     // What libvirt calls anything else has a beginning.
     if volume.format != "raw" || volume.capacity == Bytes(0) {
-        return Ok(Wholeness::Whole);
+        return Ok(ImageState::Complete);
     }
     match read_head(context, volume.clone()).map(|found| found.head) {
-        Ok(Head::Read(head)) if disk_image::is_torso(&head) => Ok(Wholeness::Unfinished),
-        Ok(_) => Ok(Wholeness::Whole),
-        Err(e) if e.kind() == Kind::Storage => Ok(Wholeness::Unknown),
+        Ok(ImageHead::Read(head)) if disk_image::is_partial_image(&head) => Ok(ImageState::Incomplete),
+        Ok(_) => Ok(ImageState::Complete),
+        Err(e) if e.kind() == Kind::Storage => Ok(ImageState::Unknown),
         Err(e) => Err(e),
     }
 }
 
 /// The format that a file's name promises, where its content is another. `.img` promises nothing.
-fn false_claim(path: &str, image: &DiskImage) -> Option<&'static str> {
+fn wrong_extension(path: &str, image: &DiskImage) -> Option<&'static str> {
     let claim = ["qcow2", "raw"].into_iter().find(|format| path.ends_with(&format!(".{format}")))?;
     (image.format() != Some(claim)).then_some(claim)
 }
@@ -230,9 +232,9 @@ fn read_head(context: &Context, volume: Volume) -> Result<FoundImage, Error> {
         let mut head = Vec::new();
         let length = disk_image::HEADER_LENGTH.min(volume.allocation.0.max(volume.capacity.0));
         context.host.download(&volume.pool, &volume.name, &mut head, length)?;
-        Head::Read(head)
+        ImageHead::Read(head)
     } else {
-        Head::AtCeph
+        ImageHead::AtCeph
     };
     Ok(FoundImage {
         volume: Some((volume.pool, volume.name)),
@@ -248,10 +250,10 @@ fn image_in_pool(
     name: &str,
     report: &mut PreflightReport,
 ) -> Result<Option<FoundImage>, Error> {
-    match named(context, pool, name)? {
-        Named::One(volume) => {
+    match match_name(context, pool, name)? {
+        NameMatch::One(volume) => {
             let whole = volume.name.clone();
-            if let Some(what) = planted(context, &volume)? {
+            if let Some(what) = not_a_file(context, &volume)? {
                 let message = format!("image '{whole}' in pool '{pool}' cannot be used: its file is {what}");
                 report.push(Issue::new(Code::NotAnImage, message));
                 return Ok(None);
@@ -262,17 +264,17 @@ fn image_in_pool(
                 found => return found.map(Some),
             }
         }
-        Named::Several(names) => {
+        NameMatch::Several(names) => {
             report.push(
-                Issue::new(Code::ImageMissing, several(pool, name, &names))
+                Issue::new(Code::ImageMissing, ambiguous_name(pool, name, &names))
                     .hint("give the name with its extension"),
             );
             return Ok(None);
         }
-        Named::Nothing => {}
+        NameMatch::Nothing => {}
     }
     let is_ours = pool == context.settings.image_pool.as_str();
-    let bring = bringing(context, name, (!is_ours).then_some(pool));
+    let bring = fetch_command(context, name, (!is_ours).then_some(pool));
     let issue = match context.host.pool(pool)? {
         None => {
             Issue::new(Code::ImageMissing, format!("image '{name}' not found: there is no pool '{pool}'"))
@@ -286,7 +288,7 @@ fn image_in_pool(
             let known: Vec<String> = context.host.volumes(pool)?.into_iter().map(|v| v.name).collect();
             let known: Vec<&str> = known.iter().map(String::as_str).collect();
             Issue::new(Code::ImageMissing, format!("image '{name}' not found in pool '{pool}'"))
-                .hint(alternatives(name, &known))
+                .hint(suggest_names(name, &known))
                 .hint(
                     bring
                         .text(" adds one; ")
@@ -300,22 +302,22 @@ fn image_in_pool(
 }
 
 /// What lies in a pool of files that is none, on this machine: a device would be the host's own disk to the guest.
-fn planted(context: &Context, volume: &Volume) -> Result<Option<&'static str>, Error> {
+fn not_a_file(context: &Context, volume: &Volume) -> Result<Option<&'static str>, Error> {
     if !context.host.is_local() {
         return Ok(None);
     }
-    let found = std::fs::metadata(&volume.path).ok().and_then(|found| ownership::no_file(&found));
+    let found = std::fs::metadata(&volume.path).ok().and_then(|found| ownership::non_file_kind(&found));
     // Those of LVM and ZFS are devices.
     let is_of_files = || Ok::<_, Error>(context.host.pool(&volume.pool)?.is_some_and(|pool| is_files(&pool)));
     Ok(if found.is_some() && is_of_files()? { found } else { None })
 }
 
 fn is_files(pool: &Pool) -> bool {
-    Medium::of(&pool.kind) == Some(Medium::Files)
+    PoolBackend::of(&pool.kind) == Some(PoolBackend::Files)
 }
 
 /// What an image's name means in a pool.
-pub(crate) enum Named {
+pub(crate) enum NameMatch {
     /// That volume.
     One(Volume),
     /// None is called so.
@@ -329,12 +331,12 @@ const LEFT_OUT: [&str; 3] = ["qcow2", "raw", "img"];
 
 /// The volume that an image's name means: the one of that very name; else, as `image pull debian-12` makes
 /// `debian-12.qcow2`, the one with an extension, if there is only one.
-pub(crate) fn named(context: &Context, pool: &str, name: &str) -> Result<Named, Error> {
+pub(crate) fn match_name(context: &Context, pool: &str, name: &str) -> Result<NameMatch, Error> {
     if let Some(volume) = context.host.volume(pool, name)? {
-        return Ok(Named::One(volume));
+        return Ok(NameMatch::One(volume));
     }
-    if name.is_empty() || image::extension(name).is_some() {
-        return Ok(Named::Nothing);
+    if name.is_empty() || image::image_extension(name).is_some() {
+        return Ok(NameMatch::Nothing);
     }
     let mut found = Vec::new();
     for end in LEFT_OUT {
@@ -342,27 +344,27 @@ pub(crate) fn named(context: &Context, pool: &str, name: &str) -> Result<Named, 
         found.extend(context.host.volume(pool, &format!("{name}.{end}"))?);
     }
     Ok(match found.pop() {
-        None => Named::Nothing,
-        Some(only) if found.is_empty() => Named::One(only),
-        Some(last) => Named::Several(found.into_iter().chain([last]).map(|volume| volume.name).collect()),
+        None => NameMatch::Nothing,
+        Some(only) if found.is_empty() => NameMatch::One(only),
+        Some(last) => NameMatch::Several(found.into_iter().chain([last]).map(|volume| volume.name).collect()),
     })
 }
 
 /// That a name means none of several.
-pub(crate) fn several(pool: &str, name: &str, names: &[String]) -> String {
+pub(crate) fn ambiguous_name(pool: &str, name: &str, names: &[String]) -> String {
     format!("image '{name}' in pool '{pool}' may be any of {}", names.join(", "))
 }
 
 /// The command that brings an image of that name, into a pool that is not the default one; those of the distributions
 /// are in the catalogue.
-pub(crate) fn bringing(context: &Context, name: &str, pool: Option<&str>) -> Advice {
-    let stem = image::extension(name).map_or(name, |end| &name[..name.len() - end.len() - 1]);
+pub(crate) fn fetch_command(context: &Context, name: &str, pool: Option<&str>) -> Advice {
+    let stem = image::image_extension(name).map_or(name, |end| &name[..name.len() - end.len() - 1]);
     let command = match context.settings.catalogue_has(stem) {
         true => Verb::ImagePull { image: Some(stem.into()) },
         false => Verb::ImageImport { file: Some("FILE".into()), name: Some(name.into()), convert: false },
     };
     match pool {
-        Some(pool) => Advice::from(command).text(format!(" --pool {}", shell_word(pool))),
+        Some(pool) => Advice::from(command).text(format!(" --pool {}", quote_for_shell(pool))),
         None => command.into(),
     }
 }
@@ -387,8 +389,8 @@ fn image_at_path(
         return Ok(None);
     }
     match read_local_head(context, path) {
-        Ok(Local::Image(found)) => Ok(Some(found)),
-        Ok(Local::OfOthers(who)) => {
+        Ok(LocalImage::Image(found)) => Ok(Some(found)),
+        Ok(LocalImage::OfOthers(who)) => {
             let message = format!("image '{path}' cannot be used: {who}");
             let why =
                 "who writes there could put another one in its place, and QEMU would open what that names";
@@ -402,7 +404,7 @@ fn image_at_path(
         Err(e) => {
             let is_missing = e.kind() == std::io::ErrorKind::NotFound;
             let code = if is_missing { Code::ImageMissing } else { Code::DiskUnreadable };
-            let cause = io_cause(&e);
+            let cause = describe_io_error(&e);
             report.push(Issue::new(code, format!("image '{path}' cannot be read: {cause}")).hint(import));
             Ok(None)
         }
@@ -410,7 +412,7 @@ fn image_at_path(
 }
 
 /// What lies at a path of this machine.
-enum Local {
+enum LocalImage {
     Image(FoundImage),
     /// It, or a directory on its way, is in the hands of others: whose.
     OfOthers(String),
@@ -418,17 +420,17 @@ enum Local {
 
 /// Links are resolved, and the VM is given the place where the file is: what was looked at is what is used, since nobody
 /// else can put something in its place.
-fn read_local_head(context: &Context, path: &str) -> std::io::Result<Local> {
+fn read_local_head(context: &Context, path: &str) -> std::io::Result<LocalImage> {
     let (file, whole, found) = ownership::open_regular(Path::new(path))?;
     // While a VM runs, libvirt has its files belong to the user that runs QEMU.
     let qemu = || Some(context.host.capabilities().ok()?.guest_ids()?.0);
-    let trusted = Trusted::caller();
-    let stranger = match trusted.stranger(&whole, &found)? {
-        Some(_) => trusted.and(qemu()).stranger(&whole, &found)?,
+    let trusted = Trusted::root_and_caller();
+    let owner = match trusted.find_untrusted(&whole, &found)? {
+        Some(_) => trusted.with_file_owner(qemu()).find_untrusted(&whole, &found)?,
         None => None,
     };
-    if let Some(who) = stranger {
-        return Ok(Local::OfOthers(who));
+    if let Some(who) = owner {
+        return Ok(LocalImage::OfOthers(who));
     }
     let Some(whole) = whole.to_str() else {
         return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "its real path is no text"));
@@ -436,5 +438,5 @@ fn read_local_head(context: &Context, path: &str) -> std::io::Result<Local> {
     let mut head = Vec::new();
     std::io::Read::read_to_end(&mut std::io::Read::take(file, disk_image::HEADER_LENGTH), &mut head)?;
     let (path, size) = (whole.to_owned(), Bytes(found.len()));
-    Ok(Local::Image(FoundImage { volume: None, path, size, head: Head::Read(head) }))
+    Ok(LocalImage::Image(FoundImage { volume: None, path, size, head: ImageHead::Read(head) }))
 }

@@ -17,7 +17,7 @@ pub(crate) struct PreflightReport(Vec<PreflightCheck>);
 
 impl PreflightReport {
     /// Begins a check: issues that are pushed from now on are about this.
-    pub(crate) fn check(&mut self, what: &str, ok_text: impl Into<String>) {
+    pub(crate) fn begin_check(&mut self, what: &str, ok_text: impl Into<String>) {
         self.0.push(PreflightCheck { what: what.to_owned(), ok_text: ok_text.into(), issues: Vec::new() });
     }
 

@@ -6,12 +6,12 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{alternatives, bridge_helper};
+use super::{bridge_helper, suggest_names};
 use crate::Context;
 use crate::preflight::issues::PreflightReport;
 use foundry_core::error::{Advice, Code, Error, Issue};
-use foundry_core::plan::{Interface, Link, VmPlan};
-use foundry_core::text::{printable, shell_word};
+use foundry_core::plan::{InterfacePlan, Link, VmPlan};
+use foundry_core::text::{escape_unseen, quote_for_shell};
 use foundry_host::diagnosis::advice::BRIDGE_WITH_VLANS;
 use foundry_host::{Bridge, Neighbourhood, Network};
 
@@ -22,43 +22,43 @@ const VLAN_ON_BRIDGES: u32 = 11_000_000;
 const USUAL_MTU: u32 = 1500;
 
 /// Looks at the links of all interfaces. Returns the interfaces with what the host knows of them.
-pub(crate) fn check(
+pub(crate) fn check_links(
     context: &Context,
     plan: &VmPlan,
     libvirt: u32,
     report: &mut PreflightReport,
-) -> Result<Vec<Interface>, Error> {
+) -> Result<Vec<InterfacePlan>, Error> {
     let needs_bridges = plan.interfaces.iter().any(|i| matches!(i.link, Link::Bridge(_)));
     let bridges = if needs_bridges { context.host.bridges()? } else { None };
     if needs_bridges && bridges.is_none() {
         context.warn("bridges of a remote host cannot be checked before the VM starts");
     }
     let fixed: Vec<IpAddr> =
-        plan.interfaces.iter().flat_map(Interface::fixed).map(|net| net.addr()).collect();
+        plan.interfaces.iter().flat_map(InterfacePlan::fixed_addresses).map(|net| net.addr()).collect();
     let wants_neighbours = context.host.is_local() && !fixed.is_empty();
     let neighbourhood = if wants_neighbours { context.host.neighbourhood(&fixed)? } else { None };
     let mut interfaces = Vec::new();
     for (index, interface) in plan.interfaces.iter().enumerate() {
         let at = format!("spec.networkInterfaces[{index}]");
-        report.check(&at, well_linked(&interface.link, bridges.is_some()));
-        let mut desk = Desk { context, at, interface, report };
+        report.begin_check(&at, ok_text_for(&interface.link, bridges.is_some()));
+        let mut checker = InterfaceChecker { context, at, interface, report };
         let bridge = match &interface.link {
-            Link::Bridge(name) => desk.bridge(name.as_str(), bridges.as_deref()),
-            Link::Network(name) => desk.network(name.as_str()).map(|()| None)?,
+            Link::Bridge(name) => checker.check_bridge(name.as_str(), bridges.as_deref()),
+            Link::Network(name) => checker.check_network(name.as_str()).map(|()| None)?,
         };
         let on_open_vswitch = interface.on_open_vswitch || bridge.is_some_and(|b| b.is_open_vswitch);
-        desk.vlan(bridge, libvirt, on_open_vswitch);
+        checker.check_vlan(bridge, libvirt, on_open_vswitch);
         if let Some(neighbourhood) = &neighbourhood {
-            desk.addresses(bridge, neighbourhood);
+            checker.check_addresses(bridge, neighbourhood);
         }
         let mtu = bridge.map(|bridge| bridge.mtu).filter(|mtu| *mtu != USUAL_MTU);
         let link_mtu = mtu.and_then(|mtu| u16::try_from(mtu).ok());
-        interfaces.push(Interface { on_open_vswitch, link_mtu, ..interface.clone() });
+        interfaces.push(InterfacePlan { on_open_vswitch, link_mtu, ..interface.clone() });
     }
     Ok(interfaces)
 }
 
-fn well_linked(link: &Link, are_bridges_known: bool) -> String {
+fn ok_text_for(link: &Link, are_bridges_known: bool) -> String {
     match link {
         Link::Bridge(name) if are_bridges_known => format!("bridge '{name}' is there, and up"),
         Link::Bridge(name) => format!("bridge '{name}' is only looked for when the VM starts"),
@@ -67,15 +67,15 @@ fn well_linked(link: &Link, are_bridges_known: bool) -> String {
 }
 
 /// Where one interface is looked at.
-struct Desk<'a> {
+struct InterfaceChecker<'a> {
     context: &'a Context,
     at: String,
-    interface: &'a Interface,
+    interface: &'a InterfacePlan,
     report: &'a mut PreflightReport,
 }
 
-impl Desk<'_> {
-    fn find(&mut self, code: Code, message: String, hint: impl Into<Advice>) {
+impl InterfaceChecker<'_> {
+    fn add_issue(&mut self, code: Code, message: String, hint: impl Into<Advice>) {
         self.report.push(Issue::new(code, format!("{}{message}", self.at)).hint(hint));
     }
 
@@ -84,28 +84,28 @@ impl Desk<'_> {
     }
 
     /// The bridge of that name, as far as bridges are known.
-    fn bridge<'b>(&mut self, name: &str, bridges: Option<&'b [Bridge]>) -> Option<&'b Bridge> {
+    fn check_bridge<'b>(&mut self, name: &str, bridges: Option<&'b [Bridge]>) -> Option<&'b Bridge> {
         let bridges = bridges?;
-        let word = shell_word(name);
+        let word = quote_for_shell(name);
         let Some(bridge) = bridges.iter().find(|b| b.name == name) else {
             // One of Open vSwitch's outside of the kernel cannot be seen.
             if !self.interface.on_open_vswitch {
                 let known: Vec<&str> = bridges.iter().map(|b| b.name.as_str()).collect();
                 let message = format!(".bridge: there is no bridge '{name}'");
-                self.find(Code::BridgeMissing, message, alternatives(name, &known));
+                self.add_issue(Code::BridgeMissing, message, suggest_names(name, &known));
             }
             return None;
         };
         // libvirt attaches to it anyway, and no frame ever comes through. An interface of Open vSwitch's for the bridge
         // itself may be down while the bridge works.
         if !bridge.is_up && !bridge.is_open_vswitch {
-            self.find(
+            self.add_issue(
                 Code::BridgeDown,
                 format!(".bridge: bridge '{name}' is down"),
                 format!("ip link set {word} up"),
             );
         }
-        self.report.extend(bridge_helper::of_session(self.context, name));
+        self.report.extend(bridge_helper::session_issue(self.context, name));
         if let Some(mtu) = self.interface.mtu.filter(|mtu| u32::from(*mtu) > bridge.mtu) {
             self.warn(format!(
                 ".mtu: {mtu} is more than bridge '{name}' passes ({}): larger packets vanish",
@@ -122,47 +122,47 @@ impl Desk<'_> {
         Some(bridge)
     }
 
-    fn vlan(&mut self, bridge: Option<&Bridge>, libvirt: u32, on_open_vswitch: bool) {
+    fn check_vlan(&mut self, bridge: Option<&Bridge>, libvirt: u32, on_open_vswitch: bool) {
         if self.interface.vlan.is_none() || on_open_vswitch {
             return;
         }
         if let Some(bridge) = bridge.filter(|b| !b.filters_vlans) {
             let message = format!(".vlan: bridge '{}' does not tell VLANs apart", bridge.name);
-            self.find(Code::VlanUnsupported, message, BRIDGE_WITH_VLANS);
+            self.add_issue(Code::VlanUnsupported, message, BRIDGE_WITH_VLANS);
         }
         if libvirt < VLAN_ON_BRIDGES {
             let (major, minor) = (libvirt / 1_000_000, libvirt / 1000 % 1000);
             let message =
                 format!(".vlan: libvirt {major}.{minor} cannot tag VLANs on a Linux bridge; 11.0 can");
-            self.find(Code::VlanUnsupported, message, "attach to a bridge that is on the VLAN already");
+            self.add_issue(Code::VlanUnsupported, message, "attach to a bridge that is on the VLAN already");
         }
     }
 
-    fn network(&mut self, name: &str) -> Result<(), Error> {
+    fn check_network(&mut self, name: &str) -> Result<(), Error> {
         match self.context.host.network(name)? {
             Some(network) => {
                 if !network.active {
                     let message = format!(".network: network '{name}' is not started");
-                    self.find(
+                    self.add_issue(
                         Code::NetworkInactive,
                         message,
-                        format!("virsh net-start {}", shell_word(name)),
+                        format!("virsh net-start {}", quote_for_shell(name)),
                     );
                 }
-                self.subnets(&network);
+                self.check_network_addresses(&network);
             }
             None => {
                 let known = self.context.host.networks()?;
                 let known: Vec<&str> = known.iter().map(String::as_str).collect();
                 let message = format!(".network: there is no network '{name}'");
-                self.find(Code::NetworkMissing, message, alternatives(name, &known));
+                self.add_issue(Code::NetworkMissing, message, suggest_names(name, &known));
             }
         }
         Ok(())
     }
 
     /// What libvirt knows of the addresses of its network.
-    fn subnets(&mut self, network: &Network) {
+    fn check_network_addresses(&mut self, network: &Network) {
         let name = &network.name;
         let is_libvirts = !network.subnets.is_empty() || network.forward.is_none();
         if self.interface.dhcp
@@ -173,11 +173,11 @@ impl Desk<'_> {
                 ": network '{name}' gives no addresses by DHCP: unless another machine on it does, the guest has none; give the interface an ip"
             ));
         }
-        for ip in self.interface.fixed().map(|net| net.addr()) {
+        for ip in self.interface.fixed_addresses().map(|net| net.addr()) {
             let of_kind = || network.subnets.iter().filter(|s| s.host.addr().is_ipv4() == ip.is_ipv4());
             if of_kind().any(|s| s.host.addr() == ip) {
                 let message = format!(": {ip} is the address of network '{name}' itself");
-                self.find(Code::AddressOfHost, message, "choose another address");
+                self.add_issue(Code::AddressOfHost, message, "choose another address");
             } else if of_kind().next().is_some() && !of_kind().any(|s| s.host.contains(&ip)) {
                 let nets: Vec<String> = of_kind().map(|s| s.host.trunc().to_string()).collect();
                 self.warn(format!(": {ip} is not in the subnet of network '{name}', {}", nets.join(" or ")));
@@ -193,8 +193,8 @@ impl Desk<'_> {
     }
 
     /// The VM's addresses beside those of this machine and of its neighbours.
-    fn addresses(&mut self, bridge: Option<&Bridge>, around: &Neighbourhood) {
-        for net in self.interface.fixed() {
+    fn check_addresses(&mut self, bridge: Option<&Bridge>, around: &Neighbourhood) {
+        for net in self.interface.fixed_addresses() {
             let ip = net.addr();
             if let Some(own) = around.addresses.iter().find(|own| own.net.addr() == ip) {
                 let message = format!(": {ip} is this host's own address, on {}", own.link);
@@ -204,7 +204,7 @@ impl Desk<'_> {
                     .issues()
                     .any(|f| f.code == Code::AddressOfHost && f.message.contains(&format!(": {ip} is ")))
                 {
-                    self.find(Code::AddressOfHost, message, "choose another address");
+                    self.add_issue(Code::AddressOfHost, message, "choose another address");
                 }
                 continue;
             }
@@ -214,18 +214,18 @@ impl Desk<'_> {
             {
                 self.warn(format!(
                     ": another machine has {ip}, or had it just now: {} behind {}, and the VM will be {mac}",
-                    printable(&other.mac),
-                    printable(&other.link)
+                    escape_unseen(&other.mac),
+                    escape_unseen(&other.link)
                 ));
             }
             if let Some(bridge) = bridge {
-                self.subnet(bridge, net, around);
+                self.check_subnet(bridge, net, around);
             }
         }
     }
 
     /// Whoever copies an example onto a bridge of another subnet waits in vain for the guest.
-    fn subnet(&self, bridge: &Bridge, net: IpNet, around: &Neighbourhood) {
+    fn check_subnet(&self, bridge: &Bridge, net: IpNet, around: &Neighbourhood) {
         let own = bridge.addresses.iter().filter(|a| a.addr().is_ipv4() == net.addr().is_ipv4());
         let own: Vec<String> = own.filter(|a| !is_link_local(a.addr())).map(ToString::to_string).collect();
         let leads = around.addresses.iter().map(|a| a.net).chain(around.routes.iter().copied());

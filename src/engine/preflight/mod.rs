@@ -1,6 +1,6 @@
 //! All checks on the host before anything is created.
 //!
-//! All report come at once. Only this file can make a [`ReadyVm`].
+//! All issues are reported together. Only this file can make a [`ReadyVm`].
 
 pub(crate) mod bridge_helper;
 pub(crate) mod conflicts;
@@ -11,13 +11,13 @@ mod stale_variables;
 pub(crate) mod storage;
 
 use crate::{Context, kvm_device};
-use foundry_core::cloud_init::without_effect;
+use foundry_core::cloud_init::find_ineffective_keys;
 use foundry_core::domain_xml::VirtType;
 use foundry_core::error::Issue;
 use foundry_core::error::{Advice, Code, Error, Verb};
-use foundry_core::names::{DiskTarget, nearest};
-use foundry_core::plan::{Arch, CpuMode, Firmware, UserData, VmPlan};
-use foundry_core::record::{Liveness, Owner, State};
+use foundry_core::names::{DiskTarget, find_nearest};
+use foundry_core::plan::{Arch, CpuMode, FirmwarePlan, UserData, VmPlan};
+use foundry_core::record::{Liveness, Owner, RecordState};
 use foundry_host::diagnosis::emulator_hint;
 use foundry_host::{Capabilities, Domain};
 use issues::PreflightReport;
@@ -56,40 +56,40 @@ impl ReadyVm {
 /// Looks whether a host can make a VM; changes nothing.
 ///
 /// # Errors
-/// All report in one error: exit code 5 if one of them is about storage, else 4; or the host's own.
+/// All issues in one error: exit code 5 if one of them is about storage, else 4; or the host's own.
 pub fn preflight(context: &Context, plan: &VmPlan) -> Result<ReadyVm, Error> {
-    let looked = look(context, plan)?;
+    let looked = run_preflight(context, plan)?;
     looked.ready.ok_or_else(|| looked.report.to_error(plan.name.as_str()))
 }
 
 /// What the preflight looked at, and what it found.
-pub(super) struct Looked {
+pub(super) struct PreflightOutcome {
     pub(super) report: PreflightReport,
     /// Where nothing stands in the way.
     pub(super) ready: Option<ReadyVm>,
 }
 
 /// Looks at everything, whatever is found.
-pub(super) fn look(context: &Context, plan: &VmPlan) -> Result<Looked, Error> {
+pub(super) fn run_preflight(context: &Context, plan: &VmPlan) -> Result<PreflightOutcome, Error> {
     let mut report = PreflightReport::default();
     let domains = context.host.domains(false)?;
     let capabilities = context.host.capabilities()?;
-    if let Some((slow, advice)) = kvm_device::slowness(context, &capabilities) {
+    if let Some((slow, advice)) = kvm_device::slow_warning(context, &capabilities) {
         context.warn_about(slow, Some(advice));
     }
     let taken = domains.iter().find(|d| d.name == plan.name.as_str());
-    report.check("name", format!("no other domain is called '{}'", plan.name));
+    report.begin_check("name", format!("no other domain is called '{}'", plan.name));
     let leftover = taken.filter(|domain| check_name(plan, domain, &mut report)).cloned();
     if taken.is_none() {
-        stale_variables::check(context, plan, &mut report)?;
+        stale_variables::check_stale_files(context, plan, &mut report)?;
     }
-    report.check("addresses", "no other domain has them, nor the MAC addresses");
-    let neighbours = conflicts::check(context, plan, &domains, &mut report)?;
-    report.check("machine", "the host runs such guests");
+    report.begin_check("addresses", "no other domain has them, nor the MAC addresses");
+    let others = conflicts::check_conflicts(context, plan, &domains, &mut report)?;
+    report.begin_check("machine", "the host runs such guests");
     let machine = choose_machine(context, plan, &capabilities, &mut report);
     check_size(context, plan, &capabilities, machine, &mut report)?;
-    let interfaces = links::check(context, plan, capabilities.libvirt_version, &mut report)?;
-    let storage = storage::check(context, plan, taken, &neighbours, &mut report)?;
+    let interfaces = links::check_links(context, plan, capabilities.libvirt_version, &mut report)?;
+    let storage = storage::check_storage(context, plan, taken, &others, &mut report)?;
     let ready = match (machine, storage) {
         (Some((virt_type, arch, native)), Some(storage)) if report.is_empty() => {
             warn_of_cpu(context, plan, virt_type);
@@ -101,16 +101,16 @@ pub(super) fn look(context: &Context, plan: &VmPlan) -> Result<Looked, Error> {
             Some(ReadyVm { plan, virt_type, arch, native, storage, leftover })
         }
         _ => {
-            report = newcomer(context, plan, taken)?.unwrap_or(report);
+            report = recheck_name(context, plan, taken)?.unwrap_or(report);
             None
         }
     };
-    Ok(Looked { report, ready })
+    Ok(PreflightOutcome { report, ready })
 }
 
 /// Who has the name by now, where nobody had it: then the volumes that were found are that one's, and nothing that
 /// could be advised about them is right.
-fn newcomer(
+fn recheck_name(
     context: &Context,
     plan: &VmPlan,
     taken: Option<&Domain>,
@@ -119,7 +119,7 @@ fn newcomer(
         return Ok(None);
     };
     let mut report = PreflightReport::default();
-    report.check("name", "");
+    report.begin_check("name", "");
     let is_dead = check_name(plan, &newcomer, &mut report);
     Ok((!is_dead).then_some(report))
 }
@@ -129,28 +129,30 @@ fn newcomer(
 fn check_name(plan: &VmPlan, taken: &Domain, report: &mut PreflightReport) -> bool {
     let destroy = |force| Verb::Destroy { vm: plan.name.to_string(), force };
     let issue = match taken.owner() {
-        Owner::Foundry(record) if record.state == State::Creating => match record.maker.liveness() {
-            Liveness::Dead if !taken.state.is_active() && !taken.saved => return true,
-            Liveness::Dead => Issue::new(
-                Code::HalfCreated,
-                format!(
-                    "VM '{}' {}, though its creation was interrupted",
-                    plan.name,
-                    if taken.saved { "was started and is saved" } else { "runs" }
+        Owner::Foundry(record) if record.state == RecordState::Creating => {
+            match record.maker.check_liveness() {
+                Liveness::Dead if !taken.state.is_active() && !taken.saved => return true,
+                Liveness::Dead => Issue::new(
+                    Code::HalfCreated,
+                    format!(
+                        "VM '{}' {}, though its creation was interrupted",
+                        plan.name,
+                        if taken.saved { "was started and is saved" } else { "runs" }
+                    ),
+                )
+                .hint(Advice::from(destroy(false)).text(" removes it")),
+                Liveness::Alive => Issue::new(
+                    Code::BeingCreated,
+                    format!("VM '{}' is being created by process {}", plan.name, record.maker.pid),
                 ),
-            )
-            .hint(Advice::from(destroy(false)).text(" removes it")),
-            Liveness::Alive => Issue::new(
-                Code::BeingCreated,
-                format!("VM '{}' is being created by process {}", plan.name, record.maker.pid),
-            ),
-            Liveness::Elsewhere => Issue::new(
-                Code::BeingCreated,
-                format!("VM '{}' is being created from another machine", plan.name),
-            )
-            .hint(Advice::from("if that was given up: ").run(destroy(true))),
-        },
-        Owner::Foundry(record) if record.state == State::Destroying => {
+                Liveness::Elsewhere => Issue::new(
+                    Code::BeingCreated,
+                    format!("VM '{}' is being created from another machine", plan.name),
+                )
+                .hint(Advice::from("if that was given up: ").run(destroy(true))),
+            }
+        }
+        Owner::Foundry(record) if record.state == RecordState::Destroying => {
             Issue::new(Code::HalfDestroyed, format!("VM '{}' is half destroyed", plan.name))
                 .hint(Advice::from(destroy(false)).text(" finishes it"))
         }
@@ -200,7 +202,7 @@ fn choose_machine(
         };
         report.push(Issue::new(code, message).hint(hint));
     }
-    if arch == Arch::Aarch64 && plan.firmware == Firmware::Bios {
+    if arch == Arch::Aarch64 && plan.firmware == FirmwarePlan::Bios {
         report.push(
             Issue::new(Code::FirmwareMissing, "spec.firmware.type: aarch64 machines have no BIOS")
                 .hint("leave it out, or say efi"),
@@ -224,7 +226,7 @@ fn check_size(
         report.push(Issue::new(Code::OutOfMemory, message).hint("give the VM less"));
     }
     let Some((virt_type, arch, _)) = machine.filter(|_| plan.vcpus > FEW_CPUS) else { return Ok(()) };
-    let asked = context.host.guest_machine(arch.as_str(), arch.machine(), virt_type.as_str());
+    let asked = context.host.guest_machine(arch.as_str(), arch.machine_type(), virt_type.as_str());
     let most = match asked {
         Err(lost) if lost.outcome_unknown() => return Err(lost.into()),
         // What a host does not say is no reason against it.
@@ -232,8 +234,11 @@ fn check_size(
     };
     let issue = |message| Issue::new(Code::TooManyCpus, format!("spec.vcpus: {message}"));
     if let Some(most) = most.filter(|most| plan.vcpus > *most) {
-        let message =
-            format!("a {} machine of this host has at most {most} CPUs, not {}", arch.machine(), plan.vcpus);
+        let message = format!(
+            "a {} machine of this host has at most {most} CPUs, not {}",
+            arch.machine_type(),
+            plan.vcpus
+        );
         report.push(issue(message));
     } else if arch == Arch::X86_64 && plan.vcpus > 255 && capabilities.libvirt_version < MANY_CPUS {
         let message =
@@ -247,7 +252,9 @@ fn check_size(
 fn warn_of_names(context: &Context, plan: &VmPlan) {
     let mut targets: Vec<_> = plan.data_disks.iter().map(|disk| &disk.target).collect();
     targets.sort();
-    if let Some((target, name)) = targets.into_iter().zip(DiskTarget::all()).find(|(t, name)| *t != name) {
+    if let Some((target, name)) =
+        targets.into_iter().zip(DiskTarget::all_targets()).find(|(t, name)| *t != name)
+    {
         context.warn(format!(
             "spec.dataDisks: letters are left out: the guest's kernel calls '{target}' /dev/{name}; by /dev/disk/by-id/virtio-SERIAL each is sure to be found"
         ));
@@ -256,7 +263,7 @@ fn warn_of_names(context: &Context, plan: &VmPlan) {
 
 fn warn_of_user_data(context: &Context, plan: &VmPlan) {
     let Some(UserData::Merged(text)) = plan.seed.as_ref().map(|seed| &seed.user_data) else { return };
-    for key in without_effect(text) {
+    for key in find_ineffective_keys(text) {
         context.warn(format!(
             "spec.cloudInit.userData: '{key}' is about the image's own user, which is not made: add 'default' to users, or say it of root"
         ));
@@ -299,8 +306,8 @@ fn warn_of_cpu(context: &Context, plan: &VmPlan, virt_type: VirtType) {
 }
 
 /// Names what is there, the most likely one first.
-pub(super) fn alternatives(word: &str, known: &[&str]) -> String {
-    match (nearest(word, known.iter().copied()), known) {
+pub(super) fn suggest_names(word: &str, known: &[&str]) -> String {
+    match (find_nearest(word, known.iter().copied()), known) {
         (_, []) => "there is none".into(),
         (Some(near), [_]) => format!("did you mean '{near}'?"),
         (Some(near), all) => format!("did you mean '{near}'? There are {}", all.join(", ")),

@@ -5,26 +5,30 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use crate::Context;
-use crate::gc::{Places, nvram::ENDS};
+use crate::gc::{LibvirtPaths, nvram::ENDS};
 use crate::preflight::issues::PreflightReport;
 use crate::storage::usage::Usage;
 use foundry_core::error::{Advice, Code, Error, Issue, Verb};
-use foundry_core::plan::{Firmware, VmPlan};
-use foundry_core::text::shell_word;
+use foundry_core::plan::{FirmwarePlan, VmPlan};
+use foundry_core::text::quote_for_shell;
 
 /// Looks on this machine, as far as the user may: of another one's files libvirt tells nothing.
-pub(crate) fn check(context: &Context, plan: &VmPlan, report: &mut PreflightReport) -> Result<(), Error> {
+pub(crate) fn check_stale_files(
+    context: &Context,
+    plan: &VmPlan,
+    report: &mut PreflightReport,
+) -> Result<(), Error> {
     let uri = context.host.uri();
-    let places = Places::of(uri).filter(|_| context.host.is_local() && uri.starts_with("qemu"));
-    let Some(places) = places else { return Ok(()) };
+    let paths = LibvirtPaths::of(uri).filter(|_| context.host.is_local() && uri.starts_with("qemu"));
+    let Some(paths) = paths else { return Ok(()) };
     let name = plan.name.as_str();
-    if plan.firmware != Firmware::Bios
-        && let Some(path) = variables(&places, name)
+    if plan.firmware != FirmwarePlan::Bios
+        && let Some(path) = find_variables(&paths, name)
     {
-        report.push(taken_over(context, &path.display().to_string())?);
+        report.push(variables_issue(context, &path.display().to_string())?);
     }
-    if let Some(path) = memory(&places, name) {
-        let word = shell_word(&path.display().to_string()).into_owned();
+    if let Some(path) = find_saved_memory(&paths, name) {
+        let word = quote_for_shell(&path.display().to_string()).into_owned();
         let message =
             format!("libvirt has saved memory of another domain '{name}', and would not start this one");
         report.push(Issue::new(Code::SavedMemoryInTheWay, message).hint(format!(
@@ -34,8 +38,8 @@ pub(crate) fn check(context: &Context, plan: &VmPlan, report: &mut PreflightRepo
     Ok(())
 }
 
-fn taken_over(context: &Context, path: &str) -> Result<Issue, Error> {
-    let users = Usage::look(context, None)?.of_file(path);
+fn variables_issue(context: &Context, path: &str) -> Result<Issue, Error> {
+    let users = Usage::collect(context, None)?.domains_using(path);
     let issue = Issue::new(
         Code::NvramInTheWay,
         format!("the EFI variables of an earlier domain of that name would be this VM's: {path}"),
@@ -48,12 +52,12 @@ fn taken_over(context: &Context, path: &str) -> Result<Issue, Error> {
     }))
 }
 
-fn variables(places: &Places, vm: &str) -> Option<PathBuf> {
-    ENDS.iter().map(|end| places.nvram.join(format!("{vm}{end}"))).find(is_there)
+fn find_variables(paths: &LibvirtPaths, vm: &str) -> Option<PathBuf> {
+    ENDS.iter().map(|end| paths.nvram.join(format!("{vm}{end}"))).find(is_there)
 }
 
-fn memory(places: &Places, vm: &str) -> Option<PathBuf> {
-    Some(places.saved.join(format!("{vm}.save"))).filter(is_there)
+fn find_saved_memory(paths: &LibvirtPaths, vm: &str) -> Option<PathBuf> {
+    Some(paths.saved.join(format!("{vm}.save"))).filter(is_there)
 }
 
 /// What may not be seen is not known to be there.
@@ -75,17 +79,21 @@ mod tests {
     fn what_an_earlier_domain_of_the_name_left_is_found() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
-        let places = Places { nvram: at("nvram"), definitions: at("qemu"), saved: at("save") };
-        assert_eq!((variables(&places, "web"), memory(&places, "web")), (None, None));
+        let paths = LibvirtPaths { nvram: at("nvram"), definitions: at("qemu"), saved: at("save") };
+        assert_eq!((find_variables(&paths, "web"), find_saved_memory(&paths, "web")), (None, None));
         for (place, name) in [("nvram", "web_VARS.fd"), ("nvram", "db_VARS.qcow2"), ("save", "web.save")] {
             std::fs::create_dir_all(at(place)).unwrap();
             std::fs::write(at(place).join(name), "x").unwrap();
         }
-        assert_eq!(variables(&places, "web"), Some(at("nvram").join("web_VARS.fd")));
-        assert_eq!(variables(&places, "db"), Some(at("nvram").join("db_VARS.qcow2")));
-        assert_eq!(memory(&places, "web"), Some(at("save").join("web.save")));
+        assert_eq!(find_variables(&paths, "web"), Some(at("nvram").join("web_VARS.fd")));
+        assert_eq!(find_variables(&paths, "db"), Some(at("nvram").join("db_VARS.qcow2")));
+        assert_eq!(find_saved_memory(&paths, "web"), Some(at("save").join("web.save")));
         for other in ["we", "web2", "eb"] {
-            assert_eq!((variables(&places, other), memory(&places, other)), (None, None), "{other}");
+            assert_eq!(
+                (find_variables(&paths, other), find_saved_memory(&paths, other)),
+                (None, None),
+                "{other}"
+            );
         }
     }
 }

@@ -1,17 +1,17 @@
 //! The part of the preflight that checks pools and volumes.
 
-use super::alternatives;
-use super::conflicts::Neighbours;
+use super::conflicts::OtherDomains;
+use super::suggest_names;
 use crate::Context;
 use crate::preflight::image::{ReadyImage, check_image};
 use crate::preflight::issues::PreflightReport;
-use crate::storage::backend::Medium;
+use crate::storage::backend::PoolBackend;
 use crate::storage::usage;
 use crate::storage::usage::Usage;
 use foundry_core::error::{Advice, Code, Error, Issue, Verb};
 use foundry_core::names::{PoolName, VolumeName};
 use foundry_core::plan::{BootSource, DiskFormat, VmPlan};
-use foundry_core::record::{RecordedVolume, Role};
+use foundry_core::record::{RecordedVolume, VolumeRole};
 use foundry_core::units::Bytes;
 use foundry_host::{Domain, Pool, PoolSource, Volume};
 
@@ -25,11 +25,11 @@ pub struct ReadyStorage {
     /// The pool of the VM.
     pub pool: ReadyPool,
     /// What its volumes are.
-    pub medium: Medium,
+    pub backend: PoolBackend,
     /// What it is made of.
     pub source: PoolSource,
     /// The pool of the seed and what its volumes are, where the VM's own cannot hold it.
-    pub seed: Option<(ReadyPool, Medium)>,
+    pub seed: Option<(ReadyPool, PoolBackend)>,
     /// Boot disk, data disks, seed; the capacity of the seed is known when it is made.
     pub volumes: Vec<RecordedVolume>,
     /// The image of the boot disk.
@@ -41,7 +41,7 @@ pub struct ReadyStorage {
 pub struct ReadyPool {
     /// Its name.
     pub name: String,
-    /// Where its volumes are: its directory, or what [`Medium`] says.
+    /// Where its volumes are: its directory, or what [`PoolBackend`] says.
     pub target: String,
     /// What it needs.
     pub need: PoolNeed,
@@ -59,39 +59,39 @@ pub enum PoolNeed {
 }
 
 /// Looks at all of it. `None` where an issue leaves nothing to go on with.
-pub(crate) fn check(
+pub(crate) fn check_storage(
     context: &Context,
     plan: &VmPlan,
     taken: Option<&Domain>,
-    neighbours: &Neighbours<'_>,
+    others: &OtherDomains<'_>,
     report: &mut PreflightReport,
 ) -> Result<Option<ReadyStorage>, Error> {
     let image = match &plan.boot_disk.source {
         BootSource::Empty => None,
         BootSource::Image(reference) => {
-            report.check("image", format!("'{reference}' can be used, and fits into the boot disk"));
-            check_image(context, plan, reference, neighbours, report)?
+            report.begin_check("image", format!("'{reference}' can be used, and fits into the boot disk"));
+            check_image(context, plan, reference, others, report)?
         }
     };
-    report.check("pool", format!("'{}' can hold the disks", plan.pool));
+    report.begin_check("pool", format!("'{}' can hold the disks", plan.pool));
     // What libvirt knows of the room is from its last look, and others fill the file system too. A pool that is
     // missing or stopped refuses this one, and is found so below.
-    usage::refresh(context, plan.pool.as_str())?;
-    let Some((pool, medium, found)) = check_pool(context, &plan.pool, report)? else { return Ok(None) };
-    let seed = if plan.seed.is_some() && !medium.takes_uploads() {
+    usage::refresh_pool(context, plan.pool.as_str())?;
+    let Some((pool, backend, found)) = check_pool(context, &plan.pool, report)? else { return Ok(None) };
+    let seed = if plan.seed.is_some() && !backend.takes_uploads() {
         seed_pool(context, &pool.name, report)?
     } else {
         None
     };
-    check_medium(plan, &pool.name, medium, image.as_ref(), report);
+    check_backend(plan, &pool.name, backend, image.as_ref(), report);
     let volumes =
-        recorded_volumes(plan, (&pool, medium), seed.as_ref().map(|(p, m)| (p, *m)), image.as_ref());
+        recorded_volumes(plan, (&pool, backend), seed.as_ref().map(|(p, m)| (p, *m)), image.as_ref());
     let source = found.as_ref().map(|p| p.source.clone()).unwrap_or_default();
-    let storage = ReadyStorage { pool, medium, source, seed, volumes, image };
+    let storage = ReadyStorage { pool, backend, source, seed, volumes, image };
     if let Some(found) = found.filter(|pool| pool.active) {
-        report.check("room", format!("pool '{}' has enough of it for now", found.name));
-        check_room(context, plan, medium, &found, report);
-        report.check("volumes", "none of that name exists");
+        report.begin_check("room", format!("pool '{}' has enough of it for now", found.name));
+        check_room(context, plan, backend, &found, report);
+        report.begin_check("volumes", "none of that name exists");
         check_free(context, &storage, taken, report)?;
     }
     Ok(Some(storage))
@@ -117,14 +117,14 @@ fn check_formats(plan: &VmPlan, pool: &str, report: &mut PreflightReport) {
 }
 
 /// What the pool can hold is not all that a manifest can ask for.
-fn check_medium(
+fn check_backend(
     plan: &VmPlan,
     pool: &str,
-    medium: Medium,
+    backend: PoolBackend,
     image: Option<&ReadyImage>,
     report: &mut PreflightReport,
 ) {
-    if let Some(image) = image.filter(|image| medium != Medium::Ceph && image.is_at_ceph()) {
+    if let Some(image) = image.filter(|image| backend != PoolBackend::Ceph && image.is_at_ceph()) {
         let holder = image.volume.as_ref().map_or("", |(pool, _)| pool.as_str());
         report.push(
             Issue::new(
@@ -135,15 +135,15 @@ fn check_medium(
         );
         return;
     }
-    if medium == Medium::Files {
+    if backend == PoolBackend::Files {
         return;
     }
     check_formats(plan, pool, report);
     let Some(image) = image else { return };
     let holder = image.volume.as_ref().map(|(pool, _)| pool.as_str());
     let reference = &image.reference;
-    match (medium, holder) {
-        (Medium::Lvm, None) => report.push(
+    match (backend, holder) {
+        (PoolBackend::Lvm, None) => report.push(
             Issue::new(
                 Code::ImageOutsidePools,
                 format!("image '{reference}' is in no pool, so that libvirt cannot copy it to a raw disk"),
@@ -153,12 +153,12 @@ fn check_medium(
                     .text(" imports it"),
             ),
         ),
-        (Medium::Zfs, _) => report.push(
+        (PoolBackend::Zfs, _) => report.push(
             Issue::new(Code::PoolUnfit, format!("libvirt cannot copy image '{reference}' into a ZFS pool"))
                 .hint("a pool of type dir on a mounted dataset can have disks from images")
                 .hint("'empty: true' makes a boot disk here without an image"),
         ),
-        (Medium::Ceph, holder) if holder != Some(pool) => report.push(
+        (PoolBackend::Ceph, holder) if holder != Some(pool) => report.push(
             Issue::new(
                 Code::PoolUnfit,
                 format!("libvirt can clone an image to Ceph pool '{pool}' only from that pool"),
@@ -181,7 +181,7 @@ pub(crate) fn check_started(
     report: &mut PreflightReport,
 ) -> Result<(), Error> {
     match context.host.pool(&storage.pool.name)? {
-        Some(pool) if pool.active => check_room(context, plan, storage.medium, &pool, report),
+        Some(pool) if pool.active => check_room(context, plan, storage.backend, &pool, report),
         _ => report
             .push(Issue::new(Code::PoolInactive, format!("pool '{}' was stopped again", storage.pool.name))),
     }
@@ -203,7 +203,7 @@ fn check_free(
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedVolume {
     /// What it is for.
-    pub role: Role,
+    pub role: VolumeRole,
     /// Its name.
     pub name: VolumeName,
     /// Its format.
@@ -221,29 +221,29 @@ pub fn planned_volumes(plan: &VmPlan) -> Vec<PlannedVolume> {
         capacity,
     };
     let boot = &plan.boot_disk;
-    let mut list = vec![volume(Role::Boot, &boot.volume, boot.format, boot.size)];
-    list.extend(plan.data_disks.iter().map(|d| volume(Role::Data, &d.volume, d.format, d.size)));
-    list.extend(plan.seed.iter().map(|s| volume(Role::Seed, &s.volume, DiskFormat::Raw, Bytes(0))));
+    let mut list = vec![volume(VolumeRole::Boot, &boot.volume, boot.format, boot.size)];
+    list.extend(plan.data_disks.iter().map(|d| volume(VolumeRole::Data, &d.volume, d.format, d.size)));
+    list.extend(plan.seed.iter().map(|s| volume(VolumeRole::Seed, &s.volume, DiskFormat::Raw, Bytes(0))));
     list
 }
 
 /// The volumes of a plan, with the path that each will have: the pool's place and its name.
 fn recorded_volumes(
     plan: &VmPlan,
-    own: (&ReadyPool, Medium),
-    seed: Option<(&ReadyPool, Medium)>,
+    own: (&ReadyPool, PoolBackend),
+    seed: Option<(&ReadyPool, PoolBackend)>,
     image: Option<&ReadyImage>,
 ) -> Vec<RecordedVolume> {
     let recorded = |planned: PlannedVolume| {
-        let (pool, medium) = if planned.role == Role::Seed { seed.unwrap_or(own) } else { own };
-        let lies_on_image = planned.role == Role::Boot
-            && (medium == Medium::Ceph || (medium == Medium::Files && planned.is_overlay()));
+        let (pool, backend) = if planned.role == VolumeRole::Seed { seed.unwrap_or(own) } else { own };
+        let lies_on_image = planned.role == VolumeRole::Boot
+            && (backend == PoolBackend::Ceph || (backend == PoolBackend::Files && planned.is_overlay()));
         RecordedVolume {
             pool: pool.name.clone(),
             path: volume_path(&pool.target, planned.name.as_str()),
-            format: medium.format(planned.format).as_str().to_owned(),
+            format: backend.format(planned.format).as_str().to_owned(),
             backing: image.filter(|_| lies_on_image).map(|i| i.path.clone()),
-            capacity: medium.capacity(planned.capacity),
+            capacity: backend.capacity(planned.capacity),
             role: planned.role,
             name: planned.name.to_string(),
             attaching: None,
@@ -260,7 +260,7 @@ pub(crate) fn volume_path(target: &str, name: &str) -> String {
 impl PlannedVolume {
     /// Whether it lies on the image, where there is one; a raw boot disk is a copy.
     pub fn is_overlay(&self) -> bool {
-        self.role == Role::Boot && self.format == DiskFormat::Qcow2
+        self.role == VolumeRole::Boot && self.format == DiskFormat::Qcow2
     }
 }
 
@@ -280,17 +280,17 @@ fn check_names(
         let message = format!("volume '{}' exists in pool '{}'", planned.name, planned.pool);
         let usage = match &mut usage {
             Some(usage) => usage,
-            none => none.insert(Usage::look(context, None)?),
+            none => none.insert(Usage::collect(context, None)?),
         };
-        report.push(Issue::new(Code::VolumeTaken, message).hint(way_around(usage, &found)));
+        report.push(Issue::new(Code::VolumeTaken, message).hint(advice_for_taken(usage, &found)));
     }
     Ok(())
 }
 
 /// What to do about a volume that is in the way: one that somebody uses stays, and nobody is told to delete one without
 /// another look at who uses it.
-fn way_around(usage: &Usage, found: &Volume) -> Advice {
-    match usage.reason(found) {
+fn advice_for_taken(usage: &Usage, found: &Volume) -> Advice {
+    match usage.reason_if_used(found) {
         Some(reason) => format!("{reason}: choose another name for the VM").into(),
         None => Advice::from(
             "it may hold data that somebody kept: choose another name for the VM, or, if nobody needs it, ",
@@ -303,16 +303,16 @@ pub(crate) fn check_pool(
     context: &Context,
     name: &PoolName,
     report: &mut PreflightReport,
-) -> Result<Option<(ReadyPool, Medium, Option<Pool>)>, Error> {
+) -> Result<Option<(ReadyPool, PoolBackend, Option<Pool>)>, Error> {
     let ready = |target: String, need| ReadyPool { name: name.to_string(), target, need };
     let Some(pool) = context.host.pool(name.as_str())? else {
         let target = context.settings.default_target(name.as_str(), context.host.uri());
         if target.is_none() {
             report.push(missing_pool(context, name.as_str())?);
         }
-        return Ok(target.map(|t| (ready(t, PoolNeed::Make), Medium::Files, None)));
+        return Ok(target.map(|t| (ready(t, PoolNeed::Make), PoolBackend::Files, None)));
     };
-    let Some(medium) = Medium::of(&pool.kind) else {
+    let Some(backend) = PoolBackend::of(&pool.kind) else {
         let why = match pool.kind.as_str() {
             "iscsi" | "iscsi-direct" | "scsi" | "mpath" => "whose units are there, and libvirt makes none",
             _ => "in which foundry makes no disks",
@@ -323,7 +323,7 @@ pub(crate) fn check_pool(
         );
         return Ok(None);
     };
-    let Some(place) = medium.place(&pool) else {
+    let Some(place) = backend.volume_prefix(&pool) else {
         report.push(Issue::new(Code::PoolUnfit, format!("pool '{name}' has no target path")));
         return Ok(None);
     };
@@ -333,25 +333,31 @@ pub(crate) fn check_pool(
         || context.settings.default_target(name.as_str(), context.host.uri()).as_ref() == Some(&place);
     let is_ready = pool.active && (pool.autostart || !is_own());
     let need = if is_ready { PoolNeed::Nothing } else { PoolNeed::Start };
-    Ok(Some((ready(place, need), medium, Some(pool))))
+    Ok(Some((ready(place, need), backend, Some(pool))))
 }
 
 fn missing_pool(context: &Context, name: &str) -> Result<Issue, Error> {
     let known: Vec<String> = context.host.pools()?.into_iter().map(|p| p.name).collect();
     let known: Vec<&str> = known.iter().map(String::as_str).collect();
     Ok(Issue::new(Code::PoolMissing, format!("there is no pool '{name}'"))
-        .hint(alternatives(name, &known))
+        .hint(suggest_names(name, &known))
         .hint(Advice::from(Verb::PoolAdd { pool: name.into() }).text(" makes one")))
 }
 
 /// Disks are thin: little is needed now, and more is promised than may be there. Those of LVM are not.
-fn check_room(context: &Context, plan: &VmPlan, medium: Medium, pool: &Pool, report: &mut PreflightReport) {
+fn check_room(
+    context: &Context,
+    plan: &VmPlan,
+    backend: PoolBackend,
+    pool: &Pool,
+    report: &mut PreflightReport,
+) {
     let promised =
         plan.data_disks.iter().fold(plan.boot_disk.size, |sum, disk| sum.saturating_add(disk.size));
-    let needed = match medium {
-        Medium::Files => room_for_files(plan),
-        Medium::Lvm => promised.saturating_add(EMPTY_QCOW2),
-        Medium::Zfs | Medium::Ceph => EMPTY_QCOW2,
+    let needed = match backend {
+        PoolBackend::Files => room_for_files(plan),
+        PoolBackend::Lvm => promised.saturating_add(EMPTY_QCOW2),
+        PoolBackend::Zfs | PoolBackend::Ceph => EMPTY_QCOW2,
     };
     if pool.available < needed {
         let message =
@@ -379,11 +385,11 @@ fn seed_pool(
     context: &Context,
     vm_pool: &str,
     report: &mut PreflightReport,
-) -> Result<Option<(ReadyPool, Medium)>, Error> {
+) -> Result<Option<(ReadyPool, PoolBackend)>, Error> {
     let own = &context.settings.vm_pool;
     let default = crate::Settings::default().vm_pool;
     let name = if own.as_str() == vm_pool { &default } else { own };
-    let found = check_pool(context, name, report)?.filter(|(_, medium, _)| medium.takes_uploads());
+    let found = check_pool(context, name, report)?.filter(|(_, backend, _)| backend.takes_uploads());
     if found.is_none() {
         report.push(
             Issue::new(
@@ -393,5 +399,5 @@ fn seed_pool(
             .hint("name a pool of files with --vm-pool; the VM's disks stay where its manifest says"),
         );
     }
-    Ok(found.map(|(pool, medium, _)| (pool, medium)))
+    Ok(found.map(|(pool, backend, _)| (pool, backend)))
 }

@@ -9,7 +9,7 @@
 //! | other size (`resizeVol`) | yes | no | no | yes |
 //! | takes room at once | no | yes | no | no |
 
-use foundry_core::domain_xml::DiskSource;
+use foundry_core::domain_xml::DiskLocation;
 use foundry_core::plan::DiskFormat;
 use foundry_core::units::Bytes;
 use foundry_host::{Pool, PoolSource};
@@ -20,7 +20,7 @@ const BLOCK_UNIT: u64 = 1 << 20;
 
 /// What the volumes of a pool are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Medium {
+pub enum PoolBackend {
     /// Files of the host, in which a qcow2 image can be.
     Files,
     /// Logical volumes of LVM: block devices that take their whole size at once.
@@ -31,7 +31,7 @@ pub enum Medium {
     Ceph,
 }
 
-impl Medium {
+impl PoolBackend {
     /// By the type of the pool; `None` where libvirt makes no volumes in such a pool, or none that foundry knows.
     pub(crate) fn of(kind: &str) -> Option<Self> {
         match kind {
@@ -44,7 +44,7 @@ impl Medium {
     }
 
     /// Below which path the volumes of such a pool are; of a Ceph pool that is its name there.
-    pub(crate) fn place(self, pool: &Pool) -> Option<String> {
+    pub(crate) fn volume_prefix(self, pool: &Pool) -> Option<String> {
         if self == Self::Ceph { pool.source.name.clone() } else { pool.target.clone() }
     }
 
@@ -70,13 +70,13 @@ impl Medium {
     }
 
     /// How a domain's XML refers to a volume.
-    pub(crate) fn disk_source(self, path: &str, pool: &PoolSource) -> DiskSource {
+    pub(crate) fn disk_source(self, path: &str, pool: &PoolSource) -> DiskLocation {
         let path = path.to_owned();
         match self {
-            Self::Files => DiskSource::File(path),
-            Self::Lvm | Self::Zfs => DiskSource::Block(path),
+            Self::Files => DiskLocation::File(path),
+            Self::Lvm | Self::Zfs => DiskLocation::Block(path),
             Self::Ceph => {
-                DiskSource::Rbd { image: path, monitors: pool.servers.clone(), auth: pool.auth.clone() }
+                DiskLocation::Rbd { image: path, monitors: pool.servers.clone(), auth: pool.auth.clone() }
             }
         }
     }

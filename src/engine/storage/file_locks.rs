@@ -10,7 +10,7 @@ use crate::Context;
 use foundry_core::error::{Code, Error};
 
 /// The file itself, and not what a link leads to; `None` elsewhere, and where it cannot be seen.
-pub(crate) fn metadata(context: &Context, path: &str) -> Option<Metadata> {
+pub(crate) fn file_metadata(context: &Context, path: &str) -> Option<Metadata> {
     let is_here = context.host.is_local() && path.starts_with('/');
     is_here.then(|| fs::symlink_metadata(path).ok()).flatten()
 }
@@ -18,11 +18,11 @@ pub(crate) fn metadata(context: &Context, path: &str) -> Option<Metadata> {
 /// Why a file is to stay by what the kernel says of its locks, if it is: QEMU holds one on each image that it works on
 /// (its option `locking` of the block driver `file`), also where no libvirt knows of it. Of another machine's files
 /// nobody can tell.
-pub(crate) fn reason(context: &Context, path: &str) -> Option<String> {
+pub(crate) fn reason_if_locked(context: &Context, path: &str) -> Option<String> {
     let is_here = context.host.is_local() && path.starts_with('/');
     // The file that a link leads to is the one that is locked.
     let file = is_here.then(|| fs::metadata(path).ok()).flatten().filter(Metadata::is_file)?;
-    judge(fs::read_to_string("/proc/locks"), &file)
+    judge_locks(fs::read_to_string("/proc/locks"), &file)
 }
 
 /// Whether a program surely has a file open and locked; where that cannot be seen, it is unknown.
@@ -34,7 +34,7 @@ pub(crate) fn is_locked(context: &Context, path: &str) -> bool {
 }
 
 /// The error for a disk of a VM that a program has open which this libvirt does not know.
-pub(crate) fn refused(vm: &str, pool: &str, name: &str) -> Error {
+pub(crate) fn open_elsewhere(vm: &str, pool: &str, name: &str) -> Error {
     Error::new(
         Code::DiskOpenElsewhere,
         format!("volume '{name}' in pool '{pool}', a disk of VM '{vm}', is open elsewhere"),
@@ -43,7 +43,7 @@ pub(crate) fn refused(vm: &str, pool: &str, name: &str) -> Error {
 }
 
 /// Locks that cannot be seen may be there.
-fn judge(locks: io::Result<String>, file: &Metadata) -> Option<String> {
+fn judge_locks(locks: io::Result<String>, file: &Metadata) -> Option<String> {
     match locks {
         Err(e) => {
             Some(format!("/proc/locks, which tells whether a program has it open, cannot be read: {e}"))
@@ -80,8 +80,8 @@ mod tests {
     #[test]
     fn locks_that_cannot_be_seen_hold_a_file() {
         let file = fs::metadata("/proc/self/exe").unwrap();
-        assert_eq!(judge(Ok(LOCKS.to_owned()), &file), None);
-        assert!(judge(Err(io::ErrorKind::PermissionDenied.into()), &file).is_some());
+        assert_eq!(judge_locks(Ok(LOCKS.to_owned()), &file), None);
+        assert!(judge_locks(Err(io::ErrorKind::PermissionDenied.into()), &file).is_some());
     }
 
     #[test]

@@ -5,8 +5,8 @@ pub mod status;
 
 pub(crate) mod backend;
 pub(crate) mod file_locks;
-pub(crate) mod settling;
+pub(crate) mod pending_volumes;
 pub(crate) mod usage;
 pub(crate) mod volumes;
 
-pub use backend::Medium;
+pub use backend::PoolBackend;

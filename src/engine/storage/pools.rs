@@ -2,15 +2,15 @@
 
 use std::path::Path;
 
-use super::backend::Medium;
-use super::usage::{Usage, Who};
+use super::backend::PoolBackend;
+use super::usage::{DomainFilter, Usage};
 use crate::disk::own_disk::is_same_file;
 use crate::image::no_pool;
 use crate::{Context, Settings};
 use foundry_core::error::{Advice, Code, Error, Outcome, Remainder, Verb};
 use foundry_core::names::PoolName;
-use foundry_core::pool::Source;
-use foundry_core::text::shell_word;
+use foundry_core::pool::PoolSourceSpec;
+use foundry_core::text::quote_for_shell;
 use foundry_core::units::Bytes;
 use foundry_fetch::ownership::Trusted;
 use foundry_host::{HostError, Pool, Volume};
@@ -19,7 +19,7 @@ use foundry_host::{HostError, Pool, Volume};
 ///
 /// # Errors
 /// The host's.
-pub fn list(context: &Context) -> Result<Vec<Pool>, Error> {
+pub fn list_pools(context: &Context) -> Result<Vec<Pool>, Error> {
     let mut pools = context.host.pools()?;
     pools.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(pools)
@@ -40,26 +40,26 @@ pub struct PoolInfo {
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Storage`] where there is no such pool.
-pub fn info(context: &Context, name: &str) -> Result<PoolInfo, Error> {
-    let pool = existing(context, name)?;
+pub fn pool_info(context: &Context, name: &str) -> Result<PoolInfo, Error> {
+    let pool = existing_pool(context, name)?;
     let mut volumes = if pool.active { context.host.volumes(name)? } else { Vec::new() };
     volumes.sort_by(|a, b| a.name.cmp(&b.name));
-    let users = users(context, &pool, Who::All)?;
+    let users = pool_users(context, &pool, DomainFilter::All)?;
     Ok(PoolInfo { pool, volumes, users })
 }
 
-fn existing(context: &Context, name: &str) -> Result<Pool, Error> {
+fn existing_pool(context: &Context, name: &str) -> Result<Pool, Error> {
     match context.host.pool(name)? {
         Some(pool) => Ok(pool),
         None => Err(no_pool(context, name)?),
     }
 }
 
-fn users(context: &Context, pool: &Pool, who: Who) -> Result<Vec<String>, Error> {
-    Ok(Usage::look(context, None)?.of_pool(pool, context.host.is_local(), who))
+fn pool_users(context: &Context, pool: &Pool, who: DomainFilter) -> Result<Vec<String>, Error> {
+    Ok(Usage::collect(context, None)?.domains_in_pool(pool, context.host.is_local(), who))
 }
 
-fn refused(code: Code, message: String) -> Error {
+fn refused_unchanged(code: Code, message: String) -> Error {
     Error::new(code, message).unchanged()
 }
 
@@ -67,17 +67,18 @@ fn refused(code: Code, message: String) -> Error {
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Storage`] where the name is taken.
-pub fn plan(context: &Context, name: &PoolName, source: &Source) -> Result<String, Error> {
+pub fn plan_pool(context: &Context, name: &PoolName, source: &PoolSourceSpec) -> Result<String, Error> {
     if context.host.pool(name.as_str())?.is_some() {
-        return Err(refused(Code::PoolTaken, format!("pool '{name}' exists")));
+        return Err(refused_unchanged(Code::PoolTaken, format!("pool '{name}' exists")));
     }
-    if let Some(path) = source.directory()
+    if let Some(path) = source.local_directory()
         && let Some(other) = context.host.pools()?.into_iter().find(|p| is_at(context, p, path))
     {
         let place = other.target.unwrap_or_default();
-        return Err(refused(Code::PoolTaken, format!("pool '{}' has that directory", other.name)).because(
-            format!("{path} and {place} are one directory, and what is in it would be there twice"),
-        ));
+        return Err(refused_unchanged(Code::PoolTaken, format!("pool '{}' has that directory", other.name))
+            .because(format!(
+                "{path} and {place} are one directory, and what is in it would be there twice"
+            )));
     }
     Ok(source.to_xml(name.as_str())?)
 }
@@ -88,20 +89,25 @@ pub fn plan(context: &Context, name: &PoolName, source: &Source) -> Result<Strin
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Storage`] where the name is taken or libvirt refuses; what was defined is removed again.
-pub fn add(context: &Context, name: &PoolName, source: &Source, autostart: bool) -> Result<(), Error> {
+pub fn add_pool(
+    context: &Context,
+    name: &PoolName,
+    source: &PoolSourceSpec,
+    autostart: bool,
+) -> Result<(), Error> {
     let known = context.host.pool(name.as_str())?;
     context.cancel.check_unchanged()?;
     if known.is_some_and(|pool| is_begun(&pool, source, autostart)) {
         return start_new(context, name.as_str(), source, autostart).map_err(|e| e.outcome(AGAIN));
     }
-    let xml = plan(context, name, source)?;
+    let xml = plan_pool(context, name, source)?;
     context.host.define_pool(&xml).map_err(|refused| {
         let may_be = if refused.outcome_unknown() { AGAIN.into() } else { Outcome::Unchanged };
         Error::from(refused).outcome(may_be)
     })?;
-    tell_strangers(context, source);
+    warn_of_other_writers(context, source);
     start_new(context, name.as_str(), source, autostart).map_err(|error| {
-        let error = explain(source, error);
+        let error = add_hint(source, error);
         match context.host.undefine_pool(name.as_str()) {
             Ok(()) => error.outcome("the pool is undefined again"),
             Err(left) => {
@@ -114,9 +120,11 @@ pub fn add(context: &Context, name: &PoolName, source: &Source, autostart: bool)
 }
 
 /// libvirtd writes to a pool's volumes as root, by their names.
-fn tell_strangers(context: &Context, source: &Source) {
-    let directory = source.directory().filter(|_| context.host.is_local());
-    if let Some(who) = directory.and_then(|path| Trusted::caller().stranger_at(Path::new(path))) {
+fn warn_of_other_writers(context: &Context, source: &PoolSourceSpec) {
+    let directory = source.local_directory().filter(|_| context.host.is_local());
+    if let Some(who) =
+        directory.and_then(|path| Trusted::root_and_caller().find_untrusted_above(Path::new(path)))
+    {
         context.warn(format!(
             "{who}: who can write there can put a link in a volume's place, and libvirtd follows it as root"
         ));
@@ -126,13 +134,12 @@ fn tell_strangers(context: &Context, source: &Source) {
 const AGAIN: &str = "the pool may be there, and not as it should be; the same command again finishes it";
 
 /// Whether a pool in a directory is what an addition of it left that was broken off.
-fn is_begun(pool: &Pool, source: &Source, autostart: bool) -> bool {
-    let is_same =
-        matches!(source, Source::Dir { path } if pool.kind == "dir" && pool.target.as_ref() == Some(path));
+fn is_begun(pool: &Pool, source: &PoolSourceSpec, autostart: bool) -> bool {
+    let is_same = matches!(source, PoolSourceSpec::Dir { path } if pool.kind == "dir" && pool.target.as_ref() == Some(path));
     is_same && !(pool.active && (pool.autostart || !autostart))
 }
 
-fn start_new(context: &Context, name: &str, source: &Source, autostart: bool) -> Result<(), Error> {
+fn start_new(context: &Context, name: &str, source: &PoolSourceSpec, autostart: bool) -> Result<(), Error> {
     match context.host.start_pool(name) {
         Err(_) if matches!(context.host.pool(name), Ok(Some(now)) if now.active) => {}
         // Building sets owner and mode of a directory that exists, so it is done only for one that does not.
@@ -141,13 +148,13 @@ fn start_new(context: &Context, name: &str, source: &Source, autostart: bool) ->
         }
         Err(_) => {
             context.host.build_pool(name)?;
-            let path = source.directory().unwrap_or_default();
+            let path = source.local_directory().unwrap_or_default();
             let stays = |refused| Error::from(refused).outcome(format!("its directory {path} stays"));
             context.host.start_pool(name).map_err(stays)?;
         }
         Ok(()) => {}
     }
-    check_seen(context, name, source)?;
+    check_zfs_found(context, name, source)?;
     if !autostart {
         return Ok(());
     }
@@ -160,8 +167,8 @@ fn start_new(context: &Context, name: &str, source: &Source, autostart: bool) ->
 
 /// libvirt starts a pool of a ZFS that is not there, and shows it without any size (its ZFS backend ends its
 /// look at the pool with success whatever came of it).
-fn check_seen(context: &Context, name: &str, source: &Source) -> Result<(), Error> {
-    let Source::Zfs { dataset } = source else { return Ok(()) };
+fn check_zfs_found(context: &Context, name: &str, source: &PoolSourceSpec) -> Result<(), Error> {
+    let PoolSourceSpec::Zfs { dataset } = source else { return Ok(()) };
     if context.host.pool(name)?.is_some_and(|pool| pool.capacity > Bytes(0)) {
         return Ok(());
     }
@@ -173,40 +180,43 @@ fn check_seen(context: &Context, name: &str, source: &Source) -> Result<(), Erro
 }
 
 /// Whether the pool has a directory that may be missing: on this machine that is known.
-fn may_be_missing(context: &Context, source: &Source) -> bool {
+fn may_be_missing(context: &Context, source: &PoolSourceSpec) -> bool {
     let there = |path: &str| !matches!(std::fs::symlink_metadata(path), Err(e) if e.kind() == std::io::ErrorKind::NotFound);
-    source.directory().is_some_and(|path| !(context.host.is_local() && there(path)))
+    source.local_directory().is_some_and(|path| !(context.host.is_local() && there(path)))
 }
 
 /// What must be there before such a pool starts, where foundry does not make it.
-fn explain(source: &Source, error: Error) -> Error {
+fn add_hint(source: &PoolSourceSpec, error: Error) -> Error {
     let hint = match source {
-        Source::Dir { .. } => return error,
-        Source::Fs { device, .. } => {
-            format!("is there a file system on it? lsblk -f {} shows", shell_word(device))
+        PoolSourceSpec::Dir { .. } => return error,
+        PoolSourceSpec::Fs { device, .. } => {
+            format!("is there a file system on it? lsblk -f {} shows", quote_for_shell(device))
         }
-        Source::NetFs { server, .. } => {
+        PoolSourceSpec::NetFs { server, .. } => {
             format!("does {server} serve it to this host, and is mount's helper there?")
         }
-        Source::Logical { group } => {
+        PoolSourceSpec::Logical { group } => {
             format!(
                 "vgs {0} on the host shows the volume group, vgcreate {0} DEVICE makes one",
-                shell_word(group)
+                quote_for_shell(group)
             )
         }
-        Source::Zfs { dataset } => {
+        PoolSourceSpec::Zfs { dataset } => {
             format!(
                 "zfs list {0} on the host shows the dataset, zfs create {0} makes one",
-                shell_word(dataset)
+                quote_for_shell(dataset)
             )
         }
-        Source::Rbd { pool, .. } => {
-            format!("ceph osd pool ls shows the pools, rbd pool init {} makes one ready", shell_word(pool))
+        PoolSourceSpec::Rbd { pool, .. } => {
+            format!(
+                "ceph osd pool ls shows the pools, rbd pool init {} makes one ready",
+                quote_for_shell(pool)
+            )
         }
-        Source::Iscsi { portal, .. } => {
+        PoolSourceSpec::Iscsi { portal, .. } => {
             format!(
                 "iscsiadm -m discovery -t st -p {} on the host shows its targets",
-                shell_word(&portal.to_string())
+                quote_for_shell(&portal.to_string())
             )
         }
     };
@@ -218,8 +228,8 @@ fn explain(source: &Source, error: Error) -> Error {
 /// # Errors
 /// [`foundry_core::error::Kind::Storage`] where there is no such pool or libvirt cannot start it. Its directory is not made: that may
 /// be where something is yet to be mounted.
-pub fn start(context: &Context, name: &str, autostart: bool) -> Result<bool, Error> {
-    let pool = existing(context, name)?;
+pub fn start_pool(context: &Context, name: &str, autostart: bool) -> Result<bool, Error> {
+    let pool = existing_pool(context, name)?;
     context.cancel.check_unchanged()?;
     // Another program may have started it since we looked.
     let is_active = || matches!(context.host.pool(name), Ok(Some(now)) if now.active);
@@ -241,10 +251,10 @@ pub fn start(context: &Context, name: &str, autostart: bool) -> Result<bool, Err
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Storage`] where there is no such pool, or a VM that runs has a disk in it or on something in it.
-pub fn stop(context: &Context, name: &str, no_autostart: bool) -> Result<bool, Error> {
-    let pool = existing(context, name)?;
+pub fn stop_pool(context: &Context, name: &str, no_autostart: bool) -> Result<bool, Error> {
+    let pool = existing_pool(context, name)?;
     if pool.active {
-        let users = users(context, &pool, Who::Active)?;
+        let users = pool_users(context, &pool, DomainFilter::Active)?;
         if !users.is_empty() {
             return Err(in_use(name, &users).hint("stop them first"));
         }
@@ -258,15 +268,15 @@ pub fn stop(context: &Context, name: &str, no_autostart: bool) -> Result<bool, E
 }
 
 fn in_use(pool: &str, users: &[String]) -> Error {
-    refused(Code::PoolInUse, format!("pool '{pool}' is in use by VM '{}'", users.join("', '")))
+    refused_unchanged(Code::PoolInUse, format!("pool '{pool}' is in use by VM '{}'", users.join("', '")))
 }
 
 /// Makes libvirt look at a pool's volumes anew.
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Storage`] where there is no such pool or it is not started.
-pub fn refresh(context: &Context, name: &str) -> Result<(), Error> {
-    existing(context, name)?;
+pub fn refresh_pool(context: &Context, name: &str) -> Result<(), Error> {
+    existing_pool(context, name)?;
     Ok(context.host.refresh_pool(name)?)
 }
 
@@ -275,22 +285,22 @@ pub fn refresh(context: &Context, name: &str) -> Result<(), Error> {
 /// # Errors
 /// [`foundry_core::error::Kind::Storage`] where it is one of the two default pools, or VMs use its volumes, or, without
 /// `force`, it has volumes at all, or is stopped, so that nobody can tell.
-pub fn delete(context: &Context, name: &str, force: bool) -> Result<(), Error> {
+pub fn delete_pool(context: &Context, name: &str, force: bool) -> Result<(), Error> {
     if [Settings::DEFAULT_VM_POOL, Settings::DEFAULT_IMAGE_POOL].contains(&name) {
-        return Err(refused(
+        return Err(refused_unchanged(
             Code::PoolInUse,
             format!("pool '{name}' is one of foundry's own and is not deleted"),
         ));
     }
-    let PoolInfo { pool, volumes, users } = info(context, name)?;
-    let twin = twin(context, &pool)?;
+    let PoolInfo { pool, volumes, users } = pool_info(context, name)?;
+    let twin = same_directory_pool(context, &pool)?;
     // What another pool shows as well is not lost with this one, unless somebody knows it by this one's name.
-    let users = if twin.is_some() { Usage::look(context, None)?.naming_pool(name) } else { users };
+    let users = if twin.is_some() { Usage::collect(context, None)?.domains_naming_pool(name) } else { users };
     if !users.is_empty() {
         return Err(in_use(name, &users).hint("destroy them first"));
     }
-    if let Some(what) = contents(&pool, &volumes).filter(|_| !force && twin.is_none()) {
-        return Err(refused(Code::PoolNotEmpty, what)
+    if let Some(what) = describe_contents(&pool, &volumes).filter(|_| !force && twin.is_none()) {
+        return Err(refused_unchanged(Code::PoolNotEmpty, what)
             .hint("--force forgets the pool and leaves its volumes where they are"));
     }
     context.cancel.check_unchanged()?;
@@ -302,12 +312,13 @@ pub fn delete(context: &Context, name: &str, force: bool) -> Result<(), Error> {
 
 /// Whether a pool is of that very directory, by whatever path. Only on this machine that is known.
 fn is_at(context: &Context, pool: &Pool, path: &str) -> bool {
-    let directory = pool.target.as_deref().filter(|_| Medium::of(&pool.kind) == Some(Medium::Files));
+    let directory =
+        pool.target.as_deref().filter(|_| PoolBackend::of(&pool.kind) == Some(PoolBackend::Files));
     directory.is_some_and(|target| is_same_file(context, target, path))
 }
 
 /// Another pool that is started and of the same directory.
-fn twin(context: &Context, pool: &Pool) -> Result<Option<Pool>, Error> {
+fn same_directory_pool(context: &Context, pool: &Pool) -> Result<Option<Pool>, Error> {
     let Some(path) = pool.target.as_deref().filter(|_| pool.kind == "dir") else { return Ok(None) };
     let mut others = context.host.pools()?.into_iter().filter(|p| p.active && p.name != pool.name);
     Ok(others.find(|other| is_at(context, other, path)))
@@ -321,7 +332,7 @@ fn half_deleted(name: &str, failed: HostError) -> Error {
 }
 
 /// What would be forgotten with a pool, as far as libvirt shows it.
-fn contents(pool: &Pool, volumes: &[Volume]) -> Option<String> {
+fn describe_contents(pool: &Pool, volumes: &[Volume]) -> Option<String> {
     let name = &pool.name;
     match volumes.len() {
         _ if !pool.active => Some(format!("pool '{name}' is not started, so its volumes cannot be seen")),

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::usage::{Part, Usage};
+use super::usage::{Usage, VolumeUse};
 use crate::image::noted_image;
 use crate::storage::usage;
 use crate::{Context, Settings};
@@ -123,41 +123,41 @@ pub struct Orphan {
 ///
 /// # Errors
 /// The host's.
-pub fn status(context: &Context) -> Result<StorageStatus, Error> {
-    usage::refresh_all(context)?;
-    let usage = Usage::look(context, None)?;
-    let parts = usage.parts();
+pub fn storage_status(context: &Context) -> Result<StorageStatus, Error> {
+    usage::refresh_pools(context)?;
+    let usage = Usage::collect(context, None)?;
+    let parts = usage.volume_uses();
     let mut found = context.host.pools()?;
     found.sort_by(|a, b| a.name.cmp(&b.name));
-    let of_pools = |parts: &[(&Volume, Part)]| -> Vec<PoolStatus> {
-        found.iter().map(|pool| look(&context.settings, pool, parts)).collect()
+    let of_pools = |parts: &[(&Volume, VolumeUse)]| -> Vec<PoolStatus> {
+        found.iter().map(|pool| pool_status(&context.settings, pool, parts)).collect()
     };
     let pools = of_pools(&parts);
     // Two pools may be of one directory: what is in it is there once.
-    let distinct = distinct(context, &parts);
+    let distinct = distinct_files(context, &parts);
     let counted = of_pools(&distinct);
     let file_systems = file_systems(context, &found, &counted);
     Ok(StorageStatus {
-        capacity: sum(file_systems.iter().map(|f| f.capacity)),
-        available: sum(file_systems.iter().map(|f| f.available)),
-        promised: sum(counted.iter().map(|p| p.promised)),
-        growth: sum(counted.iter().map(|p| p.growth)),
-        images: counted.iter().map(|p| p.images).fold(Tally::default(), Tally::and),
-        disks: counted.iter().map(|p| p.disks).fold(Tally::default(), Tally::and),
-        orphans: orphans(&context.settings, &distinct),
+        capacity: sum_bytes(file_systems.iter().map(|f| f.capacity)),
+        available: sum_bytes(file_systems.iter().map(|f| f.available)),
+        promised: sum_bytes(counted.iter().map(|p| p.promised)),
+        growth: sum_bytes(counted.iter().map(|p| p.growth)),
+        images: counted.iter().map(|p| p.images).fold(Tally::default(), Tally::plus),
+        disks: counted.iter().map(|p| p.disks).fold(Tally::default(), Tally::plus),
+        orphans: find_orphans(&context.settings, &distinct),
         file_systems,
         pools,
     })
 }
 
 /// Each file once, as foundry's own pools have it.
-fn distinct<'a>(context: &Context, parts: &[(&'a Volume, Part)]) -> Vec<(&'a Volume, Part)> {
+fn distinct_files<'a>(context: &Context, parts: &[(&'a Volume, VolumeUse)]) -> Vec<(&'a Volume, VolumeUse)> {
     let own = [context.settings.vm_pool.as_str(), context.settings.image_pool.as_str()];
-    let mut sorted: Vec<(&Volume, Part)> = parts.to_vec();
+    let mut sorted: Vec<(&Volume, VolumeUse)> = parts.to_vec();
     sorted.sort_by_key(|(volume, _)| !own.contains(&volume.pool.as_str()));
     let mut seen = BTreeSet::new();
     let mut is_new = |volume: &Volume| {
-        let identity = if context.host.is_local() { usage::identity(&volume.path) } else { None };
+        let identity = if context.host.is_local() { usage::file_identity(&volume.path) } else { None };
         seen.insert((identity, identity.is_none().then(|| volume.path.clone())))
     };
     sorted.retain(|(volume, _)| is_new(volume));
@@ -166,7 +166,7 @@ fn distinct<'a>(context: &Context, parts: &[(&'a Volume, Part)]) -> Vec<(&'a Vol
 
 /// What a volume is to foundry.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Role {
+enum VolumeKind {
     Image,
     Disk,
     Orphan,
@@ -174,22 +174,23 @@ enum Role {
     Other,
 }
 
-fn role(settings: &Settings, volume: &Volume, part: Part) -> Role {
+fn kind_of(settings: &Settings, volume: &Volume, part: VolumeUse) -> VolumeKind {
     let (is_for_vms, is_for_images) =
         (volume.pool == settings.vm_pool.as_str(), volume.pool == settings.image_pool.as_str());
     match part {
-        _ if is_for_images && noted_image(&volume.name).is_some() => Role::Other,
-        _ if is_for_images => Role::Image,
-        Part::Unused if is_for_vms => Role::Orphan,
-        Part::Unused => Role::Other,
-        Part::Below if !is_for_vms => Role::Image,
-        Part::Disk | Part::Below => Role::Disk,
+        _ if is_for_images && noted_image(&volume.name).is_some() => VolumeKind::Other,
+        _ if is_for_images => VolumeKind::Image,
+        VolumeUse::Unused if is_for_vms => VolumeKind::Orphan,
+        VolumeUse::Unused => VolumeKind::Other,
+        VolumeUse::Below if !is_for_vms => VolumeKind::Image,
+        VolumeUse::Disk | VolumeUse::Below => VolumeKind::Disk,
     }
 }
 
-fn look(settings: &Settings, pool: &Pool, parts: &[(&Volume, Part)]) -> PoolStatus {
-    let own: Vec<(&Volume, Part)> = parts.iter().filter(|(v, _)| v.pool == pool.name).copied().collect();
-    let of = |wanted| own.iter().filter(|(v, p)| role(settings, v, *p) == wanted).map(|(v, _)| *v).collect();
+fn pool_status(settings: &Settings, pool: &Pool, parts: &[(&Volume, VolumeUse)]) -> PoolStatus {
+    let own: Vec<(&Volume, VolumeUse)> = parts.iter().filter(|(v, _)| v.pool == pool.name).copied().collect();
+    let of =
+        |wanted| own.iter().filter(|(v, p)| kind_of(settings, v, *p) == wanted).map(|(v, _)| *v).collect();
     PoolStatus {
         name: pool.name.clone(),
         kind: pool.kind.clone(),
@@ -198,26 +199,26 @@ fn look(settings: &Settings, pool: &Pool, parts: &[(&Volume, Part)]) -> PoolStat
         capacity: pool.capacity,
         available: pool.available,
         volumes: own.len(),
-        allocation: sum(own.iter().map(|(v, _)| v.allocation)),
-        promised: sum(own.iter().map(|(v, _)| v.capacity)),
-        growth: sum(own.iter().map(|(v, part)| growth(settings, v, *part))),
-        images: of(Role::Image),
-        disks: of(Role::Disk),
-        orphans: of(Role::Orphan),
+        allocation: sum_bytes(own.iter().map(|(v, _)| v.allocation)),
+        promised: sum_bytes(own.iter().map(|(v, _)| v.capacity)),
+        growth: sum_bytes(own.iter().map(|(v, part)| growth_of(settings, v, *part))),
+        images: of(VolumeKind::Image),
+        disks: of(VolumeKind::Disk),
+        orphans: of(VolumeKind::Orphan),
     }
 }
 
 /// By how much a volume can grow. An overlay grows to all that its guest sees, whatever of that it reads from
 /// below; what is below is not written to.
-fn growth(settings: &Settings, volume: &Volume, part: Part) -> Bytes {
-    let is_written = part == Part::Disk && role(settings, volume, part) == Role::Disk;
+fn growth_of(settings: &Settings, volume: &Volume, part: VolumeUse) -> Bytes {
+    let is_written = part == VolumeUse::Disk && kind_of(settings, volume, part) == VolumeKind::Disk;
     Bytes(if is_written { volume.capacity.0.saturating_sub(volume.allocation.0) } else { 0 })
 }
 
-fn orphans(settings: &Settings, parts: &[(&Volume, Part)]) -> Vec<Orphan> {
+fn find_orphans(settings: &Settings, parts: &[(&Volume, VolumeUse)]) -> Vec<Orphan> {
     let mut orphans: Vec<Orphan> = parts
         .iter()
-        .filter(|(volume, part)| role(settings, volume, *part) == Role::Orphan)
+        .filter(|(volume, part)| kind_of(settings, volume, *part) == VolumeKind::Orphan)
         .map(|(volume, _)| Orphan {
             pool: volume.pool.clone(),
             name: volume.name.clone(),
@@ -235,7 +236,7 @@ fn file_systems(context: &Context, pools: &[Pool], looked: &[PoolStatus]) -> Vec
     let mut distinct: Vec<(&Pool, FileSystem)> = Vec::new();
     for (pool, status) in pools.iter().zip(looked).filter(|(pool, _)| pool.active) {
         match distinct.iter_mut().find(|(known, _)| same_file_system(context, known, pool)) {
-            Some((_, known)) => known.take(status),
+            Some((_, known)) => known.add_pool(status),
             None => distinct.push((pool, FileSystem::of(pool, status))),
         }
     }
@@ -252,11 +253,11 @@ impl FileSystem {
             growth: Bytes(0),
             overcommit: Bytes(0),
         };
-        file_system.take(status);
+        file_system.add_pool(status);
         file_system
     }
 
-    fn take(&mut self, pool: &PoolStatus) {
+    fn add_pool(&mut self, pool: &PoolStatus) {
         self.pools.push(pool.name.clone());
         self.growth = self.growth.saturating_add(pool.growth);
         self.overcommit = Bytes(self.growth.0.saturating_sub(self.available.0));
@@ -282,7 +283,7 @@ fn same_file_system(context: &Context, a: &Pool, b: &Pool) -> bool {
 }
 
 impl Tally {
-    fn and(self, other: Self) -> Self {
+    fn plus(self, other: Self) -> Self {
         Self {
             count: self.count + other.count,
             allocation: self.allocation.saturating_add(other.allocation),
@@ -294,10 +295,10 @@ impl Tally {
 impl<'a> FromIterator<&'a Volume> for Tally {
     fn from_iter<T: IntoIterator<Item = &'a Volume>>(volumes: T) -> Self {
         let one = |v: &Volume| Self { count: 1, allocation: v.allocation, capacity: v.capacity };
-        volumes.into_iter().map(one).fold(Self::default(), Self::and)
+        volumes.into_iter().map(one).fold(Self::default(), Self::plus)
     }
 }
 
-fn sum(sizes: impl Iterator<Item = Bytes>) -> Bytes {
+fn sum_bytes(sizes: impl Iterator<Item = Bytes>) -> Bytes {
     sizes.fold(Bytes(0), Bytes::saturating_add)
 }

@@ -6,9 +6,9 @@
 //! memory of snapshots and whatever else has a path. libvirt shows what a disk lies on only while its domain runs, so all
 //! volumes are asked. Who has a file open without any libvirt's knowledge shows by its lock: `held` tells that.
 
-mod part;
+mod volume_use;
 
-pub(crate) use part::Part;
+pub(crate) use volume_use::VolumeUse;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -17,7 +17,7 @@ use std::path::{Component, Path, PathBuf};
 
 use uuid::Uuid;
 
-use super::backend::Medium;
+use super::backend::PoolBackend;
 use crate::Context;
 use foundry_core::error::Error;
 use foundry_core::record::{Record, RecordedVolume};
@@ -29,17 +29,17 @@ use foundry_host::{Domain, Pool, View, Volume};
 #[derive(Debug)]
 pub(crate) struct Usage {
     volumes: Vec<Volume>,
-    domains: Vec<Claims>,
+    domains: Vec<DomainUsage>,
     /// The memory of the snapshots of the domain that was left out.
     own_memory: BTreeSet<String>,
     /// What each path leads to, where the host is this machine and lets us look.
-    identities: BTreeMap<String, Identity>,
+    identities: BTreeMap<String, FileIdentity>,
     is_local: bool,
 }
 
 /// Which domains count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Who {
+pub(crate) enum DomainFilter {
     /// All that are defined or run.
     All,
     /// Those that run, or may.
@@ -48,7 +48,7 @@ pub(crate) enum Who {
 
 /// What one domain needs.
 #[derive(Debug)]
-struct Claims {
+struct DomainUsage {
     name: String,
     active: bool,
     files: BTreeSet<String>,
@@ -66,26 +66,26 @@ struct Claims {
 
 /// Who uses a volume.
 #[derive(Debug, Default)]
-pub(crate) struct Users {
+pub(crate) struct VolumeUsers {
     /// Names of domains, sorted.
     pub(crate) vms: Vec<String>,
     /// The volumes that lie on it, nearest first.
     pub(crate) overlays: Vec<Volume>,
 }
 
-impl Users {
+impl VolumeUsers {
     /// Forgets those overlays that go together with what they lie on.
-    pub(crate) fn without(mut self, going: &[(String, String)]) -> Self {
+    pub(crate) fn without_overlays(mut self, going: &[(String, String)]) -> Self {
         self.overlays.retain(|o| !going.iter().any(|(pool, name)| o.pool == *pool && o.name == *name));
         self
     }
 
     /// Why the volume of a VM that goes must stay, if it must.
-    pub(crate) fn reason(&self) -> Option<String> {
-        self.told("uses it too")
+    pub(crate) fn reason_to_keep(&self) -> Option<String> {
+        self.describe_users("uses it too")
     }
 
-    fn told(&self, uses: &str) -> Option<String> {
+    fn describe_users(&self, uses: &str) -> Option<String> {
         let vms = (!self.vms.is_empty()).then(|| format!("domain '{}' {uses}", self.vms.join("', '")));
         let overlays: Vec<String> =
             self.overlays.iter().map(|o| format!("volume '{}' in pool '{}'", o.name, o.pool)).collect();
@@ -102,21 +102,21 @@ impl Usage {
     /// Looks at everything but that domain.
     ///
     /// The domains come first: one that is being made after that look shows by its volumes.
-    pub(crate) fn look(context: &Context, except: Option<Uuid>) -> Result<Self, Error> {
+    pub(crate) fn collect(context: &Context, except: Option<Uuid>) -> Result<Self, Error> {
         let listed = context.host.domains(false)?.into_iter().filter(|d| Some(d.uuid) != except);
         let snapshots = context.host.all_snapshots()?;
         let mut domains =
-            listed.map(|d| claims(context, &d, &snapshots)).collect::<Result<Vec<_>, Error>>()?;
+            listed.map(|d| domain_usage(context, &d, &snapshots)).collect::<Result<Vec<_>, Error>>()?;
         let pools = context.host.pools()?;
         let volumes = all_volumes(context, &pools, &domains)?;
-        for claims in &mut domains {
-            claims.find_below(&volumes);
-            claims.find_devices(context, &volumes)?;
-            claims.find_unlisted(&pools, &volumes);
-            claims.resolve(&volumes, context.host.is_local());
+        for domain in &mut domains {
+            domain.find_below(&volumes);
+            domain.find_devices(context, &volumes)?;
+            domain.find_unlisted(&pools, &volumes);
+            domain.resolve_paths(&volumes, context.host.is_local());
         }
         let local = context.host.is_local();
-        let identities = if local { identities(&volumes, &domains) } else { BTreeMap::new() };
+        let identities = if local { file_identities(&volumes, &domains) } else { BTreeMap::new() };
         let own = snapshots.iter().filter(|(uuid, _)| Some(*uuid) == except);
         let own_memory = own.map(|(_, xml)| memory_of_snapshot(xml)).collect::<Result<Vec<_>, _>>()?;
         let own_memory = own_memory.into_iter().flatten().collect();
@@ -124,72 +124,73 @@ impl Usage {
     }
 
     /// Names of the domains that name a file which is in no pool, or what leads to it.
-    pub(crate) fn of_file(&self, path: &str) -> Vec<String> {
-        let here = if self.is_local { identity(path) } else { None };
+    pub(crate) fn domains_using(&self, path: &str) -> Vec<String> {
+        let here = if self.is_local { file_identity(path) } else { None };
         let is_it = |file: &str| match (self.identities.get(file), here) {
             (Some(named), Some(here)) => *named == here,
-            _ => normal(file) == normal(path),
+            _ => normalize_path(file) == normalize_path(path),
         };
-        self.users(is_it, |_, _| false, Who::All).vms
+        self.find_users(is_it, |_, _| false, DomainFilter::All).vms
     }
 
     /// The domain that writes to that volume, or whose record names it: it is no image for others.
-    pub(crate) fn writer(&self, pool: &str, name: &str, path: &str) -> Option<String> {
+    pub(crate) fn find_writer(&self, pool: &str, name: &str, path: &str) -> Option<String> {
         let volume = (pool.to_owned(), name.to_owned());
         let named = format!("{pool}/{name}");
-        let writes = |d: &&Claims| {
-            d.recorded.contains(&volume) || d.written.iter().any(|w| *w == named || self.is(w, path))
+        let writes = |d: &&DomainUsage| {
+            d.recorded.contains(&volume) || d.written.iter().any(|w| *w == named || self.is_same(w, path))
         };
         self.domains.iter().find(writes).map(|d| d.name.clone())
     }
 
     /// The files with the memory of snapshots of the domain that was left out, which no other domain names.
-    pub(crate) fn own_memory(&self) -> impl Iterator<Item = &String> {
-        self.own_memory.iter().filter(|path| self.of_file(path).is_empty())
+    pub(crate) fn own_snapshot_memory(&self) -> impl Iterator<Item = &String> {
+        self.own_memory.iter().filter(|path| self.domains_using(path).is_empty())
     }
 
     /// The volumes of the active pools that pass, and that is unused or names.
-    pub(crate) fn unused(&self, passes: impl Fn(&Volume) -> bool) -> Vec<&Volume> {
-        self.volumes.iter().filter(|v| passes(v) && self.reason(v).is_none()).collect()
+    pub(crate) fn unused_volumes(&self, passes: impl Fn(&Volume) -> bool) -> Vec<&Volume> {
+        self.volumes.iter().filter(|v| passes(v) && self.reason_if_used(v).is_none()).collect()
     }
 
     /// Who uses the volume of that pool, name and path.
-    pub(crate) fn of(&self, pool: &str, name: &str, path: &str) -> Users {
-        self.users(|file| self.same(file, path), |p, n| p == pool && n == name, Who::All)
+    pub(crate) fn users_of(&self, pool: &str, name: &str, path: &str) -> VolumeUsers {
+        self.find_users(|file| self.may_be_same(file, path), |p, n| p == pool && n == name, DomainFilter::All)
     }
 
     /// Why a volume of the domain that was left out must stay, if it must: somebody else uses it, or has it in a record.
     /// Those overlays do not count that go, too.
-    pub(crate) fn reason_to_stay(
+    pub(crate) fn reason_to_keep_of(
         &self,
         (pool, name, path): (&str, &str, &str),
         going: &[(String, String)],
     ) -> Option<String> {
-        let named = || self.recorder(pool, name).map(|vm| format!("the record of VM '{vm}' names it too"));
-        self.of(pool, name, path).without(going).reason().or_else(named)
+        let named =
+            || self.recording_domain(pool, name).map(|vm| format!("the record of VM '{vm}' names it too"));
+        self.users_of(pool, name, path).without_overlays(going).reason_to_keep().or_else(named)
     }
 
     /// A domain whose record names that volume, whether or not it has it now.
-    pub(crate) fn recorder(&self, pool: &str, name: &str) -> Option<String> {
-        let names = |d: &&Claims| d.recorded.iter().any(|(p, n)| p == pool && n == name);
+    pub(crate) fn recording_domain(&self, pool: &str, name: &str) -> Option<String> {
+        let names = |d: &&DomainUsage| d.recorded.iter().any(|(p, n)| p == pool && n == name);
         self.domains.iter().find(names).map(|d| d.name.clone())
     }
 
     /// The domains with a disk in the pool, or on something in it. libvirt does not list the volumes of a
     /// stopped one, so it is the place that counts.
-    pub(crate) fn of_pool(&self, pool: &Pool, local: bool, who: Who) -> Vec<String> {
-        let place = place(pool).map(|place| normal(&place));
-        let directory = pool.target.as_deref().filter(|_| local).and_then(identity);
+    pub(crate) fn domains_in_pool(&self, pool: &Pool, local: bool, who: DomainFilter) -> Vec<String> {
+        let place = pool_prefix(pool).map(|place| normalize_path(&place));
+        let directory = pool.target.as_deref().filter(|_| local).and_then(file_identity);
         let listed: Vec<&Volume> = self.volumes.iter().filter(|v| v.pool == pool.name).collect();
         let is_in = |file: &str| {
-            let normal = normal(file);
-            let parent = || normal.parent().and_then(Path::to_str).and_then(identity);
+            let normal = normalize_path(file);
+            let parent = || normal.parent().and_then(Path::to_str).and_then(file_identity);
             place.as_ref().is_some_and(|p| normal.starts_with(p))
                 || (place.is_some() && directory.is_some() && parent() == directory)
-                || listed.iter().any(|v| self.is(file, &v.path))
+                || listed.iter().any(|v| self.is_same(file, &v.path))
         };
-        let mut vms = self.users(is_in, |p, _| p == pool.name, who).vms;
-        let counted = self.domains.iter().filter(|d| who == Who::All || d.active);
+        let mut vms = self.find_users(is_in, |p, _| p == pool.name, who).vms;
+        let counted = self.domains.iter().filter(|d| who == DomainFilter::All || d.active);
         let recorded = counted.filter(|d| d.recorded.iter().any(|(p, _)| *p == pool.name));
         vms.extend(recorded.map(|d| d.name.clone()));
         vms.sort();
@@ -198,41 +199,41 @@ impl Usage {
     }
 
     /// The domains whose disks or records name the pool itself, and not only a path in it.
-    pub(crate) fn naming_pool(&self, pool: &str) -> Vec<String> {
-        let names = |d: &&Claims| d.volumes.union(&d.recorded).any(|(named, _)| named == pool);
+    pub(crate) fn domains_naming_pool(&self, pool: &str) -> Vec<String> {
+        let names = |d: &&DomainUsage| d.volumes.union(&d.recorded).any(|(named, _)| named == pool);
         let mut vms: Vec<String> = self.domains.iter().filter(names).map(|d| d.name.clone()).collect();
         vms.sort();
         vms
     }
 
-    fn users(
+    fn find_users(
         &self,
         is_file: impl Fn(&str) -> bool,
         is_volume: impl Fn(&str, &str) -> bool,
-        who: Who,
-    ) -> Users {
-        let overlays = self.overlays(&is_file);
-        let on_file = |file: &str| is_file(file) || overlays.iter().any(|o| self.same(file, &o.path));
+        who: DomainFilter,
+    ) -> VolumeUsers {
+        let overlays = self.overlays_on(&is_file);
+        let on_file = |file: &str| is_file(file) || overlays.iter().any(|o| self.may_be_same(file, &o.path));
         let on_volume =
             |p: &str, n: &str| is_volume(p, n) || overlays.iter().any(|o| o.pool == p && o.name == n);
-        let uses = |d: &&Claims| {
+        let uses = |d: &&DomainUsage| {
             d.files.union(&d.mentioned).any(|f| on_file(f)) || d.volumes.iter().any(|(p, n)| on_volume(p, n))
         };
-        let counted = self.domains.iter().filter(|d| who == Who::All || d.active);
+        let counted = self.domains.iter().filter(|d| who == DomainFilter::All || d.active);
         let mut vms: Vec<String> = counted.filter(uses).map(|d| d.name.clone()).collect();
         vms.sort();
-        Users { vms, overlays: overlays.into_iter().cloned().collect() }
+        VolumeUsers { vms, overlays: overlays.into_iter().cloned().collect() }
     }
 
     /// All volumes whose chain of backing files comes to such a file.
-    fn overlays(&self, is_file: &impl Fn(&str) -> bool) -> Vec<&Volume> {
+    fn overlays_on(&self, is_file: &impl Fn(&str) -> bool) -> Vec<&Volume> {
         let mut rest: Vec<&Volume> = self.volumes.iter().filter(|v| v.backing.is_some()).collect();
         let mut found: Vec<&Volume> = Vec::new();
         // Each round finds the overlays on the earlier rounds', so a chain of any length is followed.
         loop {
             let lies = |v: &&Volume| {
                 let below = v.backing.as_deref().unwrap_or_default();
-                is_file(below) || found.iter().any(|o| self.same(below, &o.path))
+                is_file(below) || found.iter().any(|o| self.may_be_same(below, &o.path))
             };
             let (on_these, others): (Vec<&Volume>, Vec<&Volume>) = rest.into_iter().partition(lies);
             if on_these.is_empty() {
@@ -246,27 +247,27 @@ impl Usage {
     /// Whether a path that somebody names is that file. Directories move and have links to them: where the
     /// kernel can be asked, it says; elsewhere a path that leads to no volume and ends in the same name is
     /// taken for the same, because the other mistake cannot be undone.
-    fn same(&self, named: &str, file: &str) -> bool {
+    fn may_be_same(&self, named: &str, file: &str) -> bool {
         if let (Some(a), Some(b)) = (self.identities.get(named), self.identities.get(file)) {
             return a == b;
         }
-        let (named, file) = (normal(named), normal(file));
+        let (named, file) = (normalize_path(named), normalize_path(file));
         let is_volume = || self.volumes.iter().any(|v| Path::new(&v.path) == named);
         named == file || (named.file_name() == file.file_name() && !is_volume())
     }
 
     /// Whether a path is surely that file.
-    fn is(&self, named: &str, file: &str) -> bool {
+    fn is_same(&self, named: &str, file: &str) -> bool {
         match (self.identities.get(named), self.identities.get(file)) {
             (Some(a), Some(b)) => a == b,
-            _ => normal(named) == normal(file),
+            _ => normalize_path(named) == normalize_path(file),
         }
     }
 }
 
 /// The path prefix that holds this pool's volumes and nothing else. The units of iSCSI and SCSI are where all disks of
 /// the host are.
-fn place(pool: &Pool) -> Option<String> {
+fn pool_prefix(pool: &Pool) -> Option<String> {
     match pool.kind.as_str() {
         "rbd" => pool.source.name.clone(),
         "iscsi" | "iscsi-direct" | "scsi" | "mpath" | "disk" => None,
@@ -276,7 +277,7 @@ fn place(pool: &Pool) -> Option<String> {
 
 /// Has libvirt look at a pool anew, where it can: it refuses while a volume is being made in it, and then
 /// what it knew last must do.
-pub(crate) fn refresh(context: &Context, pool: &str) -> Result<bool, Error> {
+pub(crate) fn refresh_pool(context: &Context, pool: &str) -> Result<bool, Error> {
     match context.host.refresh_pool(pool) {
         Ok(()) => Ok(true),
         Err(lost) if lost.outcome_unknown() => Err(lost.into()),
@@ -288,38 +289,42 @@ pub(crate) fn refresh(context: &Context, pool: &str) -> Result<bool, Error> {
 /// whose directory it cannot read when it looks at it anew, and who only looks changes nothing.
 pub(crate) fn is_directory_away(context: &Context, pool: &Pool) -> bool {
     let is_away = |target: &String| matches!(std::fs::metadata(target), Err(e) if e.kind() == std::io::ErrorKind::NotFound);
-    Medium::of(&pool.kind) == Some(Medium::Files)
+    PoolBackend::of(&pool.kind) == Some(PoolBackend::Files)
         && context.host.is_local()
         && pool.target.as_ref().is_some_and(is_away)
 }
 
 /// Has libvirt look at all active pools anew.
-pub(crate) fn refresh_all(context: &Context) -> Result<(), Error> {
+pub(crate) fn refresh_pools(context: &Context) -> Result<(), Error> {
     let pools = context.host.pools()?;
     let mut active = pools.iter().filter(|p| p.active && !is_directory_away(context, p));
-    active.try_for_each(|pool| refresh(context, &pool.name).map(drop))
+    active.try_for_each(|pool| refresh_pool(context, &pool.name).map(drop))
 }
 
 /// What a listed domain needs, running, at its next start, to go on from its saved memory, and to go back to one of its
 /// snapshots.
-fn claims(context: &Context, domain: &Domain, snapshots: &[(Uuid, String)]) -> Result<Claims, Error> {
-    let mut claims = Claims::of_domain(domain);
+fn domain_usage(
+    context: &Context,
+    domain: &Domain,
+    snapshots: &[(Uuid, String)],
+) -> Result<DomainUsage, Error> {
+    let mut usage = DomainUsage::of_domain(domain);
     let both = domain.persistent && domain.state.is_active();
     let views: &[View] = if both { &[View::Current, View::Config] } else { &[View::Current] };
     for view in views {
         // One that vanished since uses nothing; that it cannot be seen for another reason is no sign of that.
         let described = context.host.describe(domain.uuid, *view)?;
-        described.into_iter().for_each(|described| claims.add(domain, described));
+        described.into_iter().for_each(|described| usage.add_description(domain, described));
     }
     if domain.saved
         && let Some(xml) = context.host.saved_xml(domain.uuid)?
     {
-        claims.add(domain, DomainDescription::read(&xml)?);
+        usage.add_description(domain, DomainDescription::read(&xml)?);
     }
     for (_, snapshot) in snapshots.iter().filter(|(uuid, _)| *uuid == domain.uuid) {
-        claims.add_mentions(Mentions::of_snapshot(snapshot)?);
+        usage.add_mentions(Mentions::of_snapshot(snapshot)?);
     }
-    Ok(claims)
+    Ok(usage)
 }
 
 /// Where the memory of a snapshot is, if it has a file of its own.
@@ -329,13 +334,13 @@ fn memory_of_snapshot(xml: &str) -> Result<Option<String>, Error> {
 
 /// The volumes of all active pools. A pool that a disk is in and that does not show it is looked at anew:
 /// what that disk lies on is known only then.
-fn all_volumes(context: &Context, pools: &[Pool], domains: &[Claims]) -> Result<Vec<Volume>, Error> {
+fn all_volumes(context: &Context, pools: &[Pool], domains: &[DomainUsage]) -> Result<Vec<Volume>, Error> {
     let mut all = Vec::new();
     for pool in pools.iter().filter(|p| p.active) {
-        let mut listed = volumes(context, &pool.name)?;
+        let mut listed = list_volumes(context, &pool.name)?;
         let hides = hides_a_disk(pool, &listed, domains) && !is_directory_away(context, pool);
-        if hides && refresh(context, &pool.name)? {
-            listed = volumes(context, &pool.name)?;
+        if hides && refresh_pool(context, &pool.name)? {
+            listed = list_volumes(context, &pool.name)?;
         }
         all.extend(listed);
     }
@@ -343,7 +348,7 @@ fn all_volumes(context: &Context, pools: &[Pool], domains: &[Claims]) -> Result<
 }
 
 /// Whether a disk is in the pool's directory and not in its list.
-fn hides_a_disk(pool: &Pool, listed: &[Volume], domains: &[Claims]) -> bool {
+fn hides_a_disk(pool: &Pool, listed: &[Volume], domains: &[DomainUsage]) -> bool {
     let Some(target) = pool.target.as_deref().map(Path::new) else { return false };
     let is_hidden =
         |f: &String| Path::new(f).parent() == Some(target) && !listed.iter().any(|v| v.path == **f);
@@ -352,7 +357,7 @@ fn hides_a_disk(pool: &Pool, listed: &[Volume], domains: &[Claims]) -> bool {
 }
 
 /// The volumes of a pool that was active a moment ago; none where somebody stopped it since.
-pub(crate) fn volumes(context: &Context, pool: &str) -> Result<Vec<Volume>, Error> {
+pub(crate) fn list_volumes(context: &Context, pool: &str) -> Result<Vec<Volume>, Error> {
     match context.host.volumes(pool) {
         Ok(volumes) => Ok(volumes),
         Err(lost) if lost.outcome_unknown() => Err(lost.into()),
@@ -363,9 +368,9 @@ pub(crate) fn volumes(context: &Context, pool: &str) -> Result<Vec<Volume>, Erro
     }
 }
 
-impl Claims {
+impl DomainUsage {
     fn of_domain(domain: &Domain) -> Self {
-        let mut claims = Self {
+        let mut usage = Self {
             name: domain.name.clone(),
             active: domain.state.is_active(),
             files: BTreeSet::new(),
@@ -375,12 +380,12 @@ impl Claims {
             written: BTreeSet::new(),
             below: Vec::new(),
         };
-        claims.add_record(domain.own_record());
-        claims
+        usage.add_record(domain.own_record());
+        usage
     }
 
     /// Adds what one of its descriptions names, by its record too: what runs may have another one than what starts next.
-    fn add(&mut self, domain: &Domain, described: DomainDescription) {
+    fn add_description(&mut self, domain: &Domain, described: DomainDescription) {
         let own = described.disks.iter().filter(|d| d.device == DiskDevice::Disk && !d.readonly);
         self.written.extend(own.filter_map(|disk| match &disk.source {
             DiskSource::Volume { pool, volume } => Some(format!("{pool}/{volume}")),
@@ -440,7 +445,7 @@ impl Claims {
         let is_listed = |p: &str, n: &str| listed.iter().any(|v| v.pool == p && v.name == n);
         let base = |name: &str| {
             let pool = pools.iter().find(|p| p.name == name)?;
-            place(pool).or_else(|| pool.target.clone())
+            pool_prefix(pool).or_else(|| pool.target.clone())
         };
         let unlisted = self.volumes.iter().filter(|(p, n)| !is_listed(p, n));
         let files: Vec<String> =
@@ -449,7 +454,7 @@ impl Claims {
     }
 
     /// Adds the paths of volumes, and what lies below files that are in no active pool.
-    fn resolve(&mut self, listed: &[Volume], local: bool) {
+    fn resolve_paths(&mut self, listed: &[Volume], local: bool) {
         let named = |v: &&Volume| self.volumes.contains(&(v.pool.clone(), v.name.clone()));
         let paths: Vec<String> = listed.iter().filter(named).map(|v| v.path.clone()).collect();
         self.files.extend(paths);
@@ -470,19 +475,19 @@ fn backing_of(path: &Path) -> Option<PathBuf> {
     std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
     let mut head = Vec::new();
     std::fs::File::open(path).ok()?.take(disk_image::HEADER_LENGTH).read_to_end(&mut head).ok()?;
-    let Ok(DiskImage::Qcow2(header)) = disk_image::probe(&head) else { return None };
+    let Ok(DiskImage::Qcow2(header)) = disk_image::detect_format(&head) else { return None };
     Some(path.parent()?.join(header.backing_file?))
 }
 
-fn identities(volumes: &[Volume], domains: &[Claims]) -> BTreeMap<String, Identity> {
+fn file_identities(volumes: &[Volume], domains: &[DomainUsage]) -> BTreeMap<String, FileIdentity> {
     let of_volumes = volumes.iter().flat_map(|v| std::iter::once(&v.path).chain(&v.backing));
     let all = of_volumes.chain(domains.iter().flat_map(|d| d.files.union(&d.mentioned)));
-    all.filter_map(|path| Some((path.clone(), identity(path)?))).collect()
+    all.filter_map(|path| Some((path.clone(), file_identity(path)?))).collect()
 }
 
 /// What the kernel knows a file by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Identity {
+pub(crate) enum FileIdentity {
     /// Device and inode.
     File(u64, u64),
     /// A block device's number: a volume of LVM's has several names, and may have several nodes.
@@ -490,18 +495,18 @@ pub(crate) enum Identity {
 }
 
 /// Links are followed: it is the file itself that counts.
-pub(crate) fn identity(path: &str) -> Option<Identity> {
+pub(crate) fn file_identity(path: &str) -> Option<FileIdentity> {
     // A relative one is an image's at Ceph.
     let metadata = std::fs::metadata(path).ok().filter(|_| path.starts_with('/'))?;
     Some(if metadata.file_type().is_block_device() {
-        Identity::Device(metadata.rdev())
+        FileIdentity::Device(metadata.rdev())
     } else {
-        Identity::File(metadata.dev(), metadata.ino())
+        FileIdentity::File(metadata.dev(), metadata.ino())
     })
 }
 
 /// A path without `//`, `.` and `..`, as far as that can be told without looking.
-fn normal(path: &str) -> PathBuf {
+fn normalize_path(path: &str) -> PathBuf {
     let mut normal = PathBuf::new();
     for component in Path::new(path).components() {
         match component {
@@ -520,7 +525,7 @@ mod tests {
     #[test]
     fn paths_are_compared_without_detours() {
         for path in ["/a/b/c", "/a//b/./c", "/a/x/../b/c", "/../a/b/c"] {
-            assert_eq!(normal(path), Path::new("/a/b/c"), "{path}");
+            assert_eq!(normalize_path(path), Path::new("/a/b/c"), "{path}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Creates the volumes of a VM.
 
-use super::backend::Medium;
+use super::backend::PoolBackend;
 use crate::Context;
 use crate::interruptible::Interruptible;
 use crate::preflight::ReadyVm;
@@ -8,7 +8,7 @@ use crate::vm::created::CreatedResource;
 use crate::vm::journal::Journal;
 use foundry_core::error::{Code, Error, Kind};
 use foundry_core::plan::DiskFormat;
-use foundry_core::record::{RecordedVolume, Role};
+use foundry_core::record::{RecordedVolume, VolumeRole};
 use foundry_core::storage_xml::{self, VolumeSpec};
 use foundry_core::units::Bytes;
 use foundry_host::Volume;
@@ -19,23 +19,23 @@ pub(crate) fn make_disk(
     planned: &RecordedVolume,
     creation: &mut Journal,
 ) -> Result<(), Error> {
-    context.working(format!("Making volume {}", planned.name));
-    let medium = ready.storage.medium;
-    let image = ready.storage.image.as_ref().filter(|_| planned.role == Role::Boot);
+    context.report_working(format!("Making volume {}", planned.name));
+    let backend = ready.storage.backend;
+    let image = ready.storage.image.as_ref().filter(|_| planned.role == VolumeRole::Boot);
     // What Ceph clones lies on the image, and libvirt is not to be told of it.
-    let overlaid = planned.backing.clone().filter(|_| medium == Medium::Files);
+    let overlaid = planned.backing.clone().filter(|_| backend == PoolBackend::Files);
     let xml = volume_xml(
         planned,
-        medium.allocation(planned.capacity),
+        backend.allocation(planned.capacity),
         overlaid.zip(image.map(|i| i.format.clone())),
     )?;
     let note = CreatedResource::Volume(planned.clone());
     let source = image.and_then(|i| i.volume.as_ref()).filter(|_| planned.format == DiskFormat::Raw.as_str());
     let made = match source {
         Some((pool, name)) => {
-            creation.note(context, note, context.host.clone_volume(&planned.pool, &xml, pool, name))?
+            creation.note_result(context, note, context.host.clone_volume(&planned.pool, &xml, pool, name))?
         }
-        None => creation.note(context, note, context.host.create_volume(&planned.pool, &xml))?,
+        None => creation.note_result(context, note, context.host.create_volume(&planned.pool, &xml))?,
     };
     if source.is_some() && made.capacity < planned.capacity {
         context.host.resize_volume(&planned.pool, &planned.name, planned.capacity)?;
@@ -48,7 +48,7 @@ pub(crate) fn volume_xml(
     allocation: Bytes,
     backing: Option<(String, String)>,
 ) -> Result<String, Error> {
-    Ok(storage_xml::volume(&VolumeSpec {
+    Ok(storage_xml::render_volume(&VolumeSpec {
         name: planned.name.clone(),
         format: planned.format.clone(),
         capacity: planned.capacity,
@@ -83,7 +83,7 @@ pub(crate) fn fill_seed(
 ) -> Result<(), Error> {
     let xml = volume_xml(planned, planned.capacity, None)?;
     let note = CreatedResource::Volume(planned.clone());
-    let made = creation.note(context, note, context.host.create_volume(&planned.pool, &xml))?;
+    let made = creation.note_result(context, note, context.host.create_volume(&planned.pool, &xml))?;
     check_path(planned, &made)?;
     if made.capacity.0 < iso.len() as u64 {
         // A byte past its end would end libvirtd.

@@ -16,7 +16,7 @@ use crate::Context;
 use crate::preflight::conflicts;
 use foundry_core::error::{Code, Error};
 use foundry_core::plan::VmPlan;
-use foundry_core::record::{Liveness, Owner, State};
+use foundry_core::record::{Liveness, Owner, RecordState};
 use foundry_host::Domain;
 
 /// Time between two looks at one that makes up its mind.
@@ -29,39 +29,39 @@ const STRANGERS_PATIENCE: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Vm`] where another VM has one of them.
-pub(crate) fn settle(context: &Context, plan: &VmPlan, own: Uuid) -> Result<(), Error> {
+pub(crate) fn resolve_addresses(context: &Context, plan: &VmPlan, own: Uuid) -> Result<(), Error> {
     if plan.interfaces.iter().all(|i| i.ip.is_none() && i.addresses.is_empty()) {
         return Ok(());
     }
     let until = context.clock.elapsed().saturating_add(STRANGERS_PATIENCE);
     loop {
         let domains = context.host.domains(false)?;
-        let rivals = conflicts::of_foundry(plan, &domains);
+        let rivals = conflicts::find_conflicts(plan, &domains);
         if rivals.is_empty() {
             return Ok(());
         }
         let patient = context.clock.elapsed() < until;
         for (rival, finding) in &rivals {
-            if has_it(context, rival, own, patient)? {
+            if has_address(context, rival, own, patient)? {
                 return Err(Error::new(Code::AddressTaken, format!("cannot create VM '{}'", plan.name))
                     .because(format!("{}, which was made at the same moment", finding.message)));
             }
         }
-        context.working("Waiting for another VM that wants the same address");
+        context.report_working("Waiting for another VM that wants the same address");
         context.cancel.check()?;
         context.clock.sleep(LOOK_EVERY);
     }
 }
 
 /// Whether another VM has the address, and does not only want it.
-fn has_it(context: &Context, rival: &Domain, own: Uuid, patient: bool) -> Result<bool, Error> {
+fn has_address(context: &Context, rival: &Domain, own: Uuid, patient: bool) -> Result<bool, Error> {
     let Owner::Foundry(record) = rival.owner() else {
         return Ok(true);
     };
-    if record.state != State::Creating {
+    if record.state != RecordState::Creating {
         return Ok(true);
     }
-    Ok(match record.maker.liveness() {
+    Ok(match record.maker.check_liveness() {
         Liveness::Alive => rival.uuid < own,
         Liveness::Elsewhere => rival.uuid < own || !patient,
         // One that gave way has ended, too, and its domain went before it did: since we looked.

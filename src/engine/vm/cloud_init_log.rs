@@ -12,7 +12,7 @@ pub(crate) fn is_finished(console: &str) -> bool {
 
 /// The lines with which cloud-init or systemd says that a part of it failed. What a user's own commands
 /// print is none of them, so that an empty list is no proof of success.
-pub(crate) fn failures(console: &str) -> Vec<&str> {
+pub(crate) fn find_failures(console: &str) -> Vec<&str> {
     console.lines().filter(|line| is_failure(line)).map(str::trim).collect()
 }
 
@@ -39,7 +39,7 @@ my command: Failed to run module of mine
     #[test]
     fn a_whole_run_has_an_end_and_no_failures() {
         assert!(is_at_work(GOOD) && is_finished(GOOD));
-        assert_eq!(failures(GOOD), [] as [&str; 0]);
+        assert_eq!(find_failures(GOOD), [] as [&str; 0]);
         let begun = GOOD.lines().next().unwrap();
         assert!(is_at_work(begun) && !is_finished(begun));
         assert!(!is_at_work("[    0.0] Linux version 6.12"));
@@ -52,7 +52,7 @@ my command: Failed to run module of mine
             "2026-01-02 03:04:05,679 - util.py[WARNING]: Running module scripts_user (<module 'cc'>) failed",
             "[FAILED] Failed to start cloud-final.service - Cloud-init: Final Stage.",
         ] {
-            assert_eq!(failures(&format!("{GOOD}  {line}\r\n")), [line]);
+            assert_eq!(find_failures(&format!("{GOOD}  {line}\r\n")), [line]);
         }
     }
 }

@@ -5,9 +5,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::context::is_session;
-use crate::diagnose::following::tail_if;
+use crate::diagnose::following::read_tail_if;
 use foundry_core::error::{Error, Kind};
-use foundry_core::text::{io_cause, without_sequences};
+use foundry_core::text::{describe_io_error, strip_terminal_sequences};
 use foundry_host::Host;
 
 /// Where the console of a VM is logged: in libvirt's own log directory, where virtlogd may write
@@ -25,13 +25,13 @@ pub fn log_path(uri: &str, vm: &str) -> Option<String> {
 
 /// Makes the directory of the log where it is this user's own: a session's libvirtd does not make it before
 /// its first VM starts, and then cannot open the log in it.
-pub(crate) fn prepare(host: &dyn Host, path: &str) -> Result<(), Error> {
+pub(crate) fn make_log_directory(host: &dyn Host, path: &str) -> Result<(), Error> {
     if !(host.is_local() && is_session(host.uri())) {
         return Ok(());
     }
     let directory = Path::new(path).parent().unwrap_or(Path::new("/"));
     std::fs::create_dir_all(directory).map_err(|e| {
-        Error::new(Kind::Vm, format!("cannot make {}", directory.display())).because(io_cause(&e))
+        Error::new(Kind::Vm, format!("cannot make {}", directory.display())).because(describe_io_error(&e))
     })
 }
 
@@ -40,11 +40,11 @@ const MOST: u64 = 256 << 10;
 
 /// The last lines of a VM's console log, without the escape sequences of a terminal. Empty where the log
 /// cannot be read from here.
-pub fn tail(host: &dyn Host, vm: &str, path: Option<&str>, lines: usize) -> Vec<String> {
-    let text = read(host, vm, path).unwrap_or_default();
+pub fn last_lines(host: &dyn Host, vm: &str, path: Option<&str>, lines: usize) -> Vec<String> {
+    let text = read_log(host, vm, path).unwrap_or_default();
     let mut last: Vec<String> = text
         .lines()
-        .map(without_sequences)
+        .map(strip_terminal_sequences)
         .filter(|line| !line.trim().is_empty())
         .rev()
         .take(lines)
@@ -58,16 +58,16 @@ pub fn tail(host: &dyn Host, vm: &str, path: Option<&str>, lines: usize) -> Vec<
 ///
 /// The path is of the record, which others can write. Where it is not the one that foundry gives (a VM that was renamed, or
 /// another cache directory), only a file of this user's is read that nobody else can write.
-pub fn read(host: &dyn Host, vm: &str, path: Option<&str>) -> Option<String> {
+pub fn read_log(host: &dyn Host, vm: &str, path: Option<&str>) -> Option<String> {
     let path = path.filter(|_| host.is_local())?;
     let is_own_path = log_path(host.uri(), vm).as_deref() == Some(path);
     let user = rustix::process::geteuid().as_raw();
     let is_own_file = |file: &Metadata| file.uid() == user && file.mode() & 0o022 == 0 && file.nlink() == 1;
-    tail_if(Path::new(path), 0, MOST, |file| is_own_path || is_own_file(file))
+    read_tail_if(Path::new(path), 0, MOST, |file| is_own_path || is_own_file(file))
 }
 
 /// Removes the log and what virtlogd rotated out of it. Says what is left where that cannot be done from here.
-pub fn remove(host: &dyn Host, path: &str) -> Result<(), String> {
+pub fn remove_logs(host: &dyn Host, path: &str) -> Result<(), String> {
     if !host.is_local() {
         return Err(format!("the console log {path} on the host"));
     }
@@ -101,13 +101,13 @@ mod tests {
             std::fs::write(file(name), "text\n").unwrap();
         }
         let log = file("web-console.log").display().to_string();
-        let elsewhere = remove(&MemoryHost::new(), &log).unwrap_err();
+        let elsewhere = remove_logs(&MemoryHost::new(), &log).unwrap_err();
         assert!(elsewhere.contains(&log) && file("web-console.log.0").exists());
-        remove(&MemoryHost::new().local(), &log).unwrap();
+        remove_logs(&MemoryHost::new().local(), &log).unwrap();
         let left: Vec<_> =
             std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(left, ["web-console.log.old"]);
-        remove(&MemoryHost::new().local(), &log).unwrap();
+        remove_logs(&MemoryHost::new().local(), &log).unwrap();
     }
 
     /// A record may name anything.
@@ -117,7 +117,7 @@ mod tests {
         let path = |name: &str| folder.path().join(name).display().to_string();
         let host = MemoryHost::new().local();
         std::fs::write(path("log"), "x".repeat(1 << 20)).unwrap();
-        assert_eq!(read(&host, "web", Some(&path("log"))).unwrap().len(), 256 << 10);
+        assert_eq!(read_log(&host, "web", Some(&path("log"))).unwrap().len(), 256 << 10);
         std::os::unix::fs::symlink(path("log"), path("link")).unwrap();
         let pipe = rustix::fs::FileType::Fifo;
         rustix::fs::mknodat(rustix::fs::CWD, path("pipe"), pipe, 0o600.into(), 0).unwrap();
@@ -125,7 +125,7 @@ mod tests {
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o666);
         std::fs::set_permissions(path("shared"), mode).unwrap();
         for foreign in [path("link"), path("pipe"), path("shared"), "/dev/zero".into(), path(".")] {
-            assert_eq!(read(&host, "web", Some(&foreign)), None, "{foreign}");
+            assert_eq!(read_log(&host, "web", Some(&foreign)), None, "{foreign}");
         }
     }
 

@@ -5,22 +5,22 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::{console, destroy};
-use crate::diagnose::Witness;
+use crate::diagnose::FailureContext;
 use crate::preflight::issues::PreflightReport;
 use crate::preflight::storage::{self, PoolNeed, ReadyPool, ReadyStorage};
 use crate::preflight::{ReadyVm, preflight};
-use crate::storage::backend::Medium;
+use crate::storage::backend::PoolBackend;
 use crate::storage::volumes::{fill_seed, make_disk};
 use crate::vm::address_race;
 use crate::vm::created::CreatedResource;
 use crate::vm::journal::Journal;
 use crate::{Context, Event, lock};
 use foundry_core::cloud_init;
-use foundry_core::domain_xml::{self, DiskSource, Placement};
+use foundry_core::domain_xml::{self, DiskLocation, Placement};
 use foundry_core::error::{Advice, Code, Error, Kind, Outcome, Verb};
-use foundry_core::plan::{Firmware, Link, VmPlan};
-use foundry_core::pool::Source;
-use foundry_core::record::{self, Maker, Record, RecordedVolume, Role, Salt, State};
+use foundry_core::plan::{FirmwarePlan, Link, VmPlan};
+use foundry_core::pool::PoolSourceSpec;
+use foundry_core::record::{self, Maker, Record, RecordState, RecordedVolume, Salt, VolumeRole};
 use foundry_core::units::Bytes;
 use foundry_host::PoolSource;
 use foundry_host::diagnosis::Asked;
@@ -52,7 +52,7 @@ pub struct Blueprint {
 
 impl Blueprint {
     /// What an end in the middle of the creation may leave.
-    fn remains(&self) -> Vec<Outcome> {
+    fn possible_leftovers(&self) -> Vec<Outcome> {
         let name = self.record.manifest.metadata.name.clone().unwrap_or_default();
         let volumes = self.record.volumes.iter().map(|v| format!("volume '{}' in pool '{}'", v.name, v.pool));
         let all: Vec<String> = std::iter::once(format!("domain '{name}'")).chain(volumes).collect();
@@ -68,48 +68,48 @@ impl Blueprint {
 /// # Errors
 /// What stands in the way, before anything is made; or what failed, after everything that was made is
 /// removed again, and what is left where that failed too.
-pub fn create(context: &Context, plan: &VmPlan) -> Result<CreatedVm, Error> {
+pub fn create_vm(context: &Context, plan: &VmPlan) -> Result<CreatedVm, Error> {
     let name = plan.name.as_str();
-    context.progress.tell(Event::Begins(format!("Creating VM '{name}'...")));
+    context.progress.on_event(Event::Begins(format!("Creating VM '{name}'...")));
     let ready = preflight(context, plan)?;
-    context.done("Configuration validated");
+    context.report_done("Configuration validated");
     context.cancel.check_unchanged()?;
     // First, since libvirt hides what an interrupted creation left in a pool that is stopped.
     prepare_pool(context, &ready)?;
     if let Some(leftover) = &ready.leftover {
         destroy::remove_leftover(context, leftover)?;
-        context.done("Remains of an interrupted creation removed");
+        context.report_done("Remains of an interrupted creation removed");
     }
-    let blueprint = blueprint(context, &ready)?;
-    let _leaves = context.cancel.leaves(blueprint.remains());
+    let blueprint = draw_blueprint(context, &ready)?;
+    let _leaves = context.cancel.announce_leftovers(blueprint.possible_leftovers());
     let mut creation = Journal::default();
-    match build(context, &ready, &blueprint, &mut creation) {
+    match execute_creation(context, &ready, &blueprint, &mut creation) {
         Ok(()) => {}
-        Err(error) => return Err(creation.undo(context, cause_of(context, &ready, error))),
+        Err(error) => return Err(creation.roll_back(context, cause_of(context, &ready, error))),
     }
-    context.done("VM started");
+    context.report_done("VM started");
     Ok(CreatedVm {
         uuid: blueprint.uuid,
-        record: blueprint.record.turned(State::Created, &context.clock.timestamp()),
+        record: blueprint.record.with_state(RecordState::Created, &context.clock.timestamp()),
     })
 }
 
-/// Everything that [`create`] would tell libvirt, without doing it.
+/// Everything that [`create_vm`] would tell libvirt, without doing it.
 ///
 /// # Errors
 /// As [`preflight`]'s.
 pub fn dry_run(context: &Context, plan: &VmPlan) -> Result<Blueprint, Error> {
     let ready = preflight(context, plan)?;
     let removes = leftover_volumes(context, &ready)?;
-    Ok(Blueprint { removes, ..blueprint(context, &ready)? })
+    Ok(Blueprint { removes, ..draw_blueprint(context, &ready)? })
 }
 
-/// The volumes of an interrupted creation that [`create`] would remove first.
+/// The volumes of an interrupted creation that [`create_vm`] would remove first.
 fn leftover_volumes(context: &Context, ready: &ReadyVm) -> Result<Vec<String>, Error> {
     let Some(domain) = &ready.leftover else { return Ok(Vec::new()) };
     let is_stopped = || ready.storage.pool.need != PoolNeed::Nothing;
-    match destroy::leftover(context, domain) {
-        Ok(demolition) => Ok(demolition.named_volumes()),
+    match destroy::plan_leftover(context, domain) {
+        Ok(plan) => Ok(plan.named_volumes()),
         Err(_) if matches!(context.host.domain(&domain.name), Ok(None)) => Ok(Vec::new()),
         // What is in a pool that is stopped shows when it is started.
         Err(hidden) if hidden.code() == Code::PoolInactive && is_stopped() => {
@@ -169,7 +169,7 @@ pub(crate) fn ensure_pool(context: &Context, pool: &ReadyPool) -> Result<(), Err
 
 fn make_and_start(context: &Context, pool: &ReadyPool) -> Result<(), Error> {
     if pool.need == PoolNeed::Make {
-        let xml = Source::Dir { path: pool.target.clone() }.to_xml(&pool.name)?;
+        let xml = PoolSourceSpec::Dir { path: pool.target.clone() }.to_xml(&pool.name)?;
         // Another foundry may have made it since we looked: then its definition is as good as ours.
         if let Err(refused) = context.host.define_pool(&xml)
             && context.host.pool(&pool.name)?.is_none()
@@ -214,12 +214,12 @@ fn start_pool(context: &Context, name: &str, is_ours: bool) -> Result<(), Error>
 }
 
 /// Decides everything that is not decided yet: identity, seed, record.
-fn blueprint(context: &Context, ready: &ReadyVm) -> Result<Blueprint, Error> {
+fn draw_blueprint(context: &Context, ready: &ReadyVm) -> Result<Blueprint, Error> {
     let plan = &ready.plan;
     // Always a fresh one: a definition with a UUID that exists silently replaces that domain.
     let uuid = Uuid::new_v4();
     let instance_id = format!("{}-{uuid}", plan.name);
-    let salt = Salt::fresh();
+    let salt = Salt::generate();
     let iso = seed_iso(plan, &instance_id, &salt)?;
     let record = new_record(context, ready, uuid, iso.as_deref(), instance_id, &salt);
     let text = record.to_text()?;
@@ -232,27 +232,27 @@ fn blueprint(context: &Context, ready: &ReadyVm) -> Result<Blueprint, Error> {
         console_log: record.console_log.as_deref(),
         record: Some(&text),
     };
-    let domain_xml = domain_xml::render(plan, &placement)?;
+    let domain_xml = domain_xml::render_domain(plan, &placement)?;
     Ok(Blueprint { domain_xml, removes: Vec::new(), record, iso, uuid })
 }
 
 /// How the domain's XML refers to a volume, which may not exist yet.
-fn disk_source(storage: &ReadyStorage, volume: &RecordedVolume) -> DiskSource {
+fn disk_source(storage: &ReadyStorage, volume: &RecordedVolume) -> DiskLocation {
     match &storage.seed {
-        Some((_, medium)) if volume.role == Role::Seed => {
-            medium.disk_source(&volume.path, &PoolSource::default())
+        Some((_, backend)) if volume.role == VolumeRole::Seed => {
+            backend.disk_source(&volume.path, &PoolSource::default())
         }
-        _ => over(storage, volume, storage.medium.disk_source(&volume.path, &storage.source)),
+        _ => with_backing_image(storage, volume, storage.backend.disk_source(&volume.path, &storage.source)),
     }
 }
 
 /// A boot disk that is an overlay lies on the image as it was looked at, which lies on nothing.
-fn over(storage: &ReadyStorage, volume: &RecordedVolume, own: DiskSource) -> DiskSource {
-    let image = storage.image.as_ref().filter(|_| storage.medium == Medium::Files);
+fn with_backing_image(storage: &ReadyStorage, volume: &RecordedVolume, own: DiskLocation) -> DiskLocation {
+    let image = storage.image.as_ref().filter(|_| storage.backend == PoolBackend::Files);
     match (image, &volume.backing) {
-        (Some(image), Some(path)) => DiskSource::Overlay {
+        (Some(image), Some(path)) => DiskLocation::Overlay {
             own: Box::new(own),
-            image: Box::new(DiskSource::File(path.clone())),
+            image: Box::new(DiskLocation::File(path.clone())),
             format: image.format.clone(),
         },
         _ => own,
@@ -266,9 +266,10 @@ fn seed_iso(plan: &VmPlan, instance_id: &str, salt: &Salt) -> Result<Option<Vec<
             .because(cause)
             .unchanged()
     };
-    let mut documents = cloud_init::documents(plan, seed, instance_id).map_err(|e| failed(e.to_string()))?;
-    documents.meta_data = cloud_init::with_salt(&documents.meta_data, salt);
-    cloud_init::iso(&documents).map(Some).map_err(|e| failed(e.to_string()))
+    let mut documents =
+        cloud_init::build_seed_files(plan, seed, instance_id).map_err(|e| failed(e.to_string()))?;
+    documents.meta_data = cloud_init::append_salt(&documents.meta_data, salt);
+    cloud_init::write_iso(&documents).map(Some).map_err(|e| failed(e.to_string()))
 }
 
 fn new_record(
@@ -279,22 +280,22 @@ fn new_record(
     instance_id: String,
     salt: &Salt,
 ) -> Record {
-    let (manifest, secrets) = record::without_secrets(&ready.plan.manifest);
-    let secrets = secrets.into_iter().map(|(path, secret)| (path, salt.digest(&secret))).collect();
+    let (manifest, secrets) = record::split_secrets(&ready.plan.manifest);
+    let secrets = secrets.into_iter().map(|(path, secret)| (path, salt.digest_secret(&secret))).collect();
     let now = context.clock.timestamp();
     let mut volumes = ready.storage.volumes.clone();
-    let medium = ready.storage.seed.as_ref().map_or(ready.storage.medium, |(_, medium)| *medium);
-    for seed in volumes.iter_mut().filter(|v| v.role == Role::Seed) {
-        seed.capacity = medium.capacity(Bytes(iso.map_or(0, |bytes| bytes.len() as u64)));
+    let backend = ready.storage.seed.as_ref().map_or(ready.storage.backend, |(_, backend)| *backend);
+    for seed in volumes.iter_mut().filter(|v| v.role == VolumeRole::Seed) {
+        seed.capacity = backend.capacity(Bytes(iso.map_or(0, |bytes| bytes.len() as u64)));
     }
     Record {
         version: record::VERSION,
         domain: uuid,
-        state: State::Creating,
+        state: RecordState::Creating,
         manifest,
         secrets,
         volumes,
-        maker: Maker::current(),
+        maker: Maker::this_process(),
         created_at: now.clone(),
         changed_at: now,
         generation: 1,
@@ -306,40 +307,41 @@ fn new_record(
 }
 
 /// The steps that change the host, in their order. What each made is in `creation`, for the undoing.
-fn build(
+fn execute_creation(
     context: &Context,
     ready: &ReadyVm,
     blueprint: &Blueprint,
     creation: &mut Journal,
 ) -> Result<(), Error> {
     let name = ready.plan.name.to_string();
-    context.working("Defining the domain");
+    context.report_working("Defining the domain");
     let domain = CreatedResource::Domain { uuid: blueprint.uuid, name };
     let uuid = {
         // Who deletes the image looks who needs it: before that, or after this.
         let image = ready.image_volume();
-        let _turn = image.map(|(pool, name)| lock::with_image(context, pool, name)).transpose()?;
+        let _lock = image.map(|(pool, name)| lock::lock_image(context, pool, name)).transpose()?;
         context.cancel.check()?;
-        let witness = witness(context, &ready.plan, blueprint.uuid);
+        let failure = failure_context(context, &ready.plan, blueprint.uuid);
         let defined = context.host.define_domain(&blueprint.domain_xml);
-        creation.note_with(context, domain, defined, |refused| witness.explain(context, refused))?
+        creation
+            .note_result_with(context, domain, defined, |refused| failure.explain_error(context, refused))?
     };
-    context.done("Domain defined");
+    context.report_done("Domain defined");
     for planned in &blueprint.record.volumes {
         context.cancel.check()?;
-        if planned.role == Role::Seed {
-            context.done(storage_sentence(ready));
+        if planned.role == VolumeRole::Seed {
+            context.report_done(storage_sentence(ready));
             fill_seed(context, planned, blueprint.iso.as_deref().unwrap_or_default(), creation)?;
-            context.done("Cloud-init ISO generated");
+            context.report_done("Cloud-init ISO generated");
         } else {
             make_disk(context, ready, planned, creation)?;
         }
     }
     if blueprint.iso.is_none() {
-        context.done(storage_sentence(ready));
+        context.report_done(storage_sentence(ready));
     }
     context.cancel.check()?;
-    address_race::settle(context, &ready.plan, uuid)?;
+    address_race::resolve_addresses(context, &ready.plan, uuid)?;
     // Before the mark: what is killed behind it is whole but for its start.
     if ready.plan.autostart {
         context.host.set_autostart(uuid, true)?;
@@ -347,7 +349,7 @@ fn build(
     context.cancel.check()?;
     mark_created(context, uuid, &blueprint.record, creation)?;
     context.cancel.check()?;
-    let started = start(context, ready, uuid, blueprint, creation);
+    let started = start_vm(context, ready, uuid, blueprint, creation);
     // It says better why a start failed.
     check_image_stayed(context, ready)?;
     started
@@ -358,7 +360,7 @@ fn build(
 ///
 /// The VM runs: that nobody can be asked is no reason to take it away again.
 fn check_image_stayed(context: &Context, ready: &ReadyVm) -> Result<(), Error> {
-    let lies_on_it = ready.storage.volumes.iter().any(|v| v.role == Role::Boot && v.backing.is_some());
+    let lies_on_it = ready.storage.volumes.iter().any(|v| v.role == VolumeRole::Boot && v.backing.is_some());
     let Some(image) = ready.storage.image.as_ref().filter(|_| lies_on_it) else { return Ok(()) };
     let Some((pool, name)) = &image.volume else { return Ok(()) };
     let is_there = match context.host.volume(pool, name) {
@@ -375,27 +377,27 @@ fn check_image_stayed(context: &Context, ready: &ReadyVm) -> Result<(), Error> {
     Err(Error::new(Code::VolumeChanged, message))
 }
 
-fn start(
+fn start_vm(
     context: &Context,
     ready: &ReadyVm,
     uuid: Uuid,
     blueprint: &Blueprint,
     creation: &mut Journal,
 ) -> Result<(), Error> {
-    context.working("Starting the VM");
+    context.report_working("Starting the VM");
     // A start that fails may have begun the log, and the guest may run anyway.
     if let Some(log) = &blueprint.record.console_log {
-        console::prepare(context.host.as_ref(), log)?;
+        console::make_log_directory(context.host.as_ref(), log)?;
         creation.note_possible(CreatedResource::ConsoleLog(log.clone()));
     }
     let name = blueprint.record.manifest.metadata.name.clone().unwrap_or_default();
     creation.note_possible(CreatedResource::Guest { uuid, name });
-    let witness = witness(context, &ready.plan, uuid);
-    context.host.start(uuid).map_err(|refused| witness.explain(context, refused))
+    let failure = failure_context(context, &ready.plan, uuid);
+    context.host.start(uuid).map_err(|refused| failure.explain_error(context, refused))
 }
 
 /// Sees what else shows why libvirt refuses the VM.
-fn witness(context: &Context, plan: &VmPlan, uuid: Uuid) -> Witness {
+fn failure_context(context: &Context, plan: &VmPlan, uuid: Uuid) -> FailureContext {
     let bridges = plan.interfaces.iter().filter_map(|interface| match &interface.link {
         Link::Bridge(name) => Some(name.to_string()),
         Link::Network(_) => None,
@@ -403,14 +405,14 @@ fn witness(context: &Context, plan: &VmPlan, uuid: Uuid) -> Witness {
     let asked = Asked {
         vm: plan.name.to_string(),
         uuid: uuid.to_string(),
-        secure_boot: matches!(plan.firmware, Firmware::Efi { secure_boot: true }),
+        secure_boot: matches!(plan.firmware, FirmwarePlan::Efi { secure_boot: true }),
         bridges: bridges.collect(),
     };
-    Witness::new(context, asked)
+    FailureContext::new(context, asked)
 }
 
 fn mark_created(context: &Context, uuid: Uuid, record: &Record, creation: &mut Journal) -> Result<(), Error> {
-    let marked = record.turned(State::Created, &context.clock.timestamp()).to_text()?;
+    let marked = record.with_state(RecordState::Created, &context.clock.timestamp()).to_text()?;
     creation.note_possible(CreatedResource::Mark { uuid, before: record.to_text()? });
     Ok(context.host.set_record(uuid, &marked)?)
 }
@@ -420,7 +422,7 @@ fn storage_sentence(ready: &ReadyVm) -> String {
     let plan = &ready.plan;
     let data = plan.data_disks.iter().fold(Bytes(0), |sum, disk| sum.saturating_add(disk.size));
     let extra = if plan.data_disks.is_empty() { String::new() } else { format!(" + {data} data") };
-    let origin = ready.storage.image.as_ref().and_then(|_| ready.storage.medium.boot_disk());
+    let origin = ready.storage.image.as_ref().and_then(|_| ready.storage.backend.boot_disk());
     let origin = origin.map(|what| format!(", {what}")).unwrap_or_default();
     format!("Storage created ({} boot{extra}{origin})", plan.boot_disk.size)
 }

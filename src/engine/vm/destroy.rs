@@ -1,7 +1,7 @@
 //! Destroys a VM: mark, stop, delete the recorded volumes, undefine last.
 //!
-//! It has two halves. [`survey`] looks and says exactly what would go and what would stay; the user
-//! sees that and agrees. [`carry_out`] does it. The definition goes last because it holds the record:
+//! It has two halves. [`plan_destroy`] says exactly what would go and what would stay; the user
+//! sees that and agrees. [`execute_destroy`] does it. The definition goes last because it holds the record:
 //! killed anywhere, a second `destroy` finds the rest and finishes. Where the guest was not stopped and still runs,
 //! nothing has gone yet: the mark is taken back, and the VM is whole.
 //!
@@ -12,20 +12,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::stop::{Patience, stop};
+use super::stop::{StopMethod, stop_domain};
 use super::{console, lookup};
 use crate::storage::file_locks;
 use crate::{Context, Event, advice, lock};
 use foundry_core::error::{Advice, Code, Error, Outcome, Verb};
-use foundry_core::record::{Maker, Record, RecordedVolume, Role, State};
+use foundry_core::record::{Maker, Record, RecordState, RecordedVolume, VolumeRole};
 use foundry_core::units::Bytes;
 use foundry_host::{Domain, HostError, KeptOnUndefine};
 
-pub use super::plan_destroy::survey;
+pub use super::plan_destroy::plan_destroy;
 
 /// How to destroy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Options {
+pub struct DestroyOptions {
     /// No graceful shutdown; and domains without foundry's record too.
     pub force: bool,
     /// Boot and data disks stay.
@@ -36,7 +36,7 @@ pub struct Options {
 
 /// Something of a VM that nobody claims any more and that foundry does not delete.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Unclaimed {
+pub struct LeftBehind {
     /// The volume, or the path of a file.
     pub what: String,
     /// Why it is left.
@@ -47,17 +47,17 @@ pub struct Unclaimed {
 
 /// What would go and what would stay.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Demolition {
+pub struct DestroyPlan {
     /// The domain.
     pub domain: Domain,
     /// The volumes that go.
-    pub volumes: Vec<Doomed>,
+    pub volumes: Vec<VolumeToDelete>,
     /// The disks that stay because the user wants them.
-    pub kept: Vec<Doomed>,
+    pub kept: Vec<VolumeToDelete>,
     /// What stays because it is not, or not surely, the VM's: a volume and the reason.
-    pub spared: Vec<(String, String)>,
+    pub kept_back: Vec<(String, String)>,
     /// What of the VM foundry does not delete and nobody uses: it is told when all is done.
-    pub left: Vec<Unclaimed>,
+    pub left: Vec<LeftBehind>,
     /// What its record lists and was not found: one sentence each.
     pub missing: Vec<String>,
     pub(crate) record: Option<Record>,
@@ -68,12 +68,12 @@ pub struct Demolition {
     /// The file with its EFI variables.
     pub(crate) nvram: Option<String>,
     /// What is not removed with the definition.
-    pub(crate) stays: KeptOnUndefine,
+    pub(crate) kept_on_undefine: KeptOnUndefine,
     pub(crate) console_log: Option<String>,
-    pub(crate) options: Options,
+    pub(crate) options: DestroyOptions,
 }
 
-impl Demolition {
+impl DestroyPlan {
     /// The volumes that go, as `POOL/VOLUME`.
     pub fn named_volumes(&self) -> Vec<String> {
         self.volumes.iter().map(|v| format!("{}/{}", v.pool, v.name)).collect()
@@ -82,7 +82,7 @@ impl Demolition {
 
 /// A volume that goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Doomed {
+pub struct VolumeToDelete {
     /// Its pool.
     pub pool: String,
     /// Its name.
@@ -92,11 +92,11 @@ pub struct Doomed {
     /// What the guest sees of it.
     pub capacity: Bytes,
     /// What it is for; `None` for an overlay that a snapshot made.
-    pub role: Option<Role>,
+    pub role: Option<VolumeRole>,
 }
 
 /// The mark that a VM is being destroyed.
-struct Mark {
+struct DestroyMark {
     /// The text of the record before it.
     before: String,
     /// Who destroys it.
@@ -104,17 +104,17 @@ struct Mark {
 }
 
 /// How far the mark came.
-enum Marking {
+enum MarkOutcome {
     /// It stands; nothing to take back where the VM has no record.
-    Written(Option<Mark>),
+    Written(Option<DestroyMark>),
     /// Something else is working on the VM, and libvirt refuses changes.
     Held,
     /// There is no room for it.
     NoRoom,
 }
 
-impl Marking {
-    fn mark(&self) -> Option<&Mark> {
+impl MarkOutcome {
+    fn mark(&self) -> Option<&DestroyMark> {
         match self {
             Self::Written(mark) => mark.as_ref(),
             Self::Held | Self::NoRoom => None,
@@ -126,43 +126,43 @@ impl Marking {
 ///
 /// # Errors
 /// What failed, and what is left; the record then stays, so that another `destroy` finishes.
-pub fn carry_out(context: &Context, demolition: &Demolition) -> Result<(), Error> {
-    let name = &demolition.domain.name;
-    context.progress.tell(Event::Begins(format!("Destroying VM '{name}'...")));
+pub fn execute_destroy(context: &Context, plan: &DestroyPlan) -> Result<(), Error> {
+    let name = &plan.domain.name;
+    context.progress.on_event(Event::Begins(format!("Destroying VM '{name}'...")));
     context.cancel.check_unchanged()?;
-    let _leaves = context.cancel.leaves(remains(demolition));
-    let marking = mark(context, demolition)?;
-    let unfinished = |error: Error| unfinished(context, demolition, error);
+    let _leaves = context.cancel.announce_leftovers(possible_leftovers(plan));
+    let marking = mark_destroying(context, plan)?;
+    let unfinished = |error: Error| explain_unfinished(context, plan, error);
     let patience =
-        if demolition.options.force { Patience::None } else { Patience::For(demolition.options.timeout) };
-    stop(context, demolition.domain.uuid, name, patience)
-        .map_err(|error| spared(context, demolition, marking.mark(), error))?;
-    context.done("VM stopped");
+        if plan.options.force { StopMethod::Force } else { StopMethod::Graceful(plan.options.timeout) };
+    stop_domain(context, plan.domain.uuid, name, patience)
+        .map_err(|error| explain_failed_stop(context, plan, marking.mark(), error))?;
+    context.report_done("VM stopped");
     // What was found to be this VM's may be another's of the same name as soon as somebody else is done with it.
-    let _turn = lock::with_vm(context, demolition.domain.uuid, name).map_err(unfinished)?;
-    if !demolition.options.force {
-        refuse_held(context, demolition).map_err(unfinished)?;
+    let _lock = lock::lock_vm(context, plan.domain.uuid, name).map_err(unfinished)?;
+    if !plan.options.force {
+        refuse_locked(context, plan).map_err(unfinished)?;
     }
-    if !matches!(marking, Marking::Written(_)) {
-        mark_stopped(context, demolition)?;
+    if !matches!(marking, MarkOutcome::Written(_)) {
+        mark_stopped(context, plan)?;
     }
-    delete_volumes(context, demolition).map_err(unfinished)?;
-    if !demolition.volumes.is_empty() {
-        let only_seed = demolition.volumes.iter().all(|volume| volume.role == Some(Role::Seed));
-        context.done(if only_seed { "Seed removed" } else { "Storage removed" });
+    delete_volumes(context, plan).map_err(unfinished)?;
+    if !plan.volumes.is_empty() {
+        let only_seed = plan.volumes.iter().all(|volume| volume.role == Some(VolumeRole::Seed));
+        context.report_done(if only_seed { "Seed removed" } else { "Storage removed" });
     }
     // Before the definition: that names the log, and after a kill in between nothing else would.
-    let log = remove_log(context, demolition);
-    forget(context, demolition).map_err(unfinished)?;
-    context.done("Domain undefined");
-    let spared = demolition.spared.iter().map(|(what, why)| format!("{what}: {why}"));
-    for left in log.into_iter().chain(spared) {
+    let log = remove_log(context, plan);
+    undefine_domain(context, plan).map_err(unfinished)?;
+    context.report_done("Domain undefined");
+    let kept_back = plan.kept_back.iter().map(|(what, why)| format!("{what}: {why}"));
+    for left in log.into_iter().chain(kept_back) {
         context.warn(format!("left: {left}"));
     }
-    for left in &demolition.left {
+    for left in &plan.left {
         context.warn_about(format!("left: {}: {}", left.what, left.why), left.advice.clone());
     }
-    for missing in &demolition.missing {
+    for missing in &plan.missing {
         let back = Advice::from("if it comes back, ").run(Verb::Gc { only: None }).text(" finds it");
         context.warn_about(missing, Some(back));
     }
@@ -171,15 +171,15 @@ pub fn carry_out(context: &Context, demolition: &Demolition) -> Result<(), Error
 
 /// Writes what is going on into the record, and only the volumes that go: nothing that happens from here
 /// on may delete one that was decided to stay.
-fn mark(context: &Context, demolition: &Demolition) -> Result<Marking, Error> {
-    let Domain { uuid, name, .. } = &demolition.domain;
+fn mark_destroying(context: &Context, plan: &DestroyPlan) -> Result<MarkOutcome, Error> {
+    let Domain { uuid, name, .. } = &plan.domain;
     // Also without a record: who cannot have the turn now had better not stop the guest.
-    let _turn = lock::with_vm(context, *uuid, name).map_err(|e| e.outcome("nothing was removed"))?;
-    if demolition.record.is_none() {
-        return Ok(Marking::Written(None));
+    let _lock = lock::lock_vm(context, *uuid, name).map_err(|e| e.outcome("nothing was removed"))?;
+    if plan.record.is_none() {
+        return Ok(MarkOutcome::Written(None));
     }
-    let marking = write_mark(context, demolition)?;
-    if matches!(marking, Marking::Held) {
+    let marking = write_mark(context, plan)?;
+    if matches!(marking, MarkOutcome::Held) {
         context.warn(format!("something else works on VM '{name}', and its plug is pulled all the same"));
     }
     Ok(marking)
@@ -187,73 +187,75 @@ fn mark(context: &Context, demolition: &Demolition) -> Result<Marking, Error> {
 
 /// Now that the guest is off, nothing holds its VM any more. Where there still is no room for the mark, deleting makes
 /// some: the definition goes last anyway, and until then it names all that is left.
-fn mark_stopped(context: &Context, demolition: &Demolition) -> Result<(), Error> {
-    let name = &demolition.domain.name;
-    match write_mark(context, demolition).map_err(|e| e.outcome(format!("VM '{name}' is off")))? {
-        Marking::Written(_) => Ok(()),
-        Marking::NoRoom => {
+fn mark_stopped(context: &Context, plan: &DestroyPlan) -> Result<(), Error> {
+    let name = &plan.domain.name;
+    match write_mark(context, plan).map_err(|e| e.outcome(format!("VM '{name}' is off")))? {
+        MarkOutcome::Written(_) => Ok(()),
+        MarkOutcome::NoRoom => {
             context.warn(format!("the host has no room to note that VM '{name}' is being destroyed"));
             Ok(())
         }
-        Marking::Held => Err(Error::new(Code::VmHeld, format!("something else works on VM '{name}'"))
-            .hint(end_of_job(&demolition.domain))
+        MarkOutcome::Held => Err(Error::new(Code::VmHeld, format!("something else works on VM '{name}'"))
+            .hint(job_hint(&plan.domain))
             .outcome(format!("nothing was removed; VM '{name}' is off"))),
     }
 }
 
-fn end_of_job(domain: &Domain) -> String {
+fn job_hint(domain: &Domain) -> String {
     let word = domain.shell_name();
     format!("virsh domjobinfo {word} shows what it is, virsh domjobabort {word} ends it")
 }
 
-fn write_mark(context: &Context, demolition: &Demolition) -> Result<Marking, Error> {
-    let Some(record) = &demolition.record else { return Ok(Marking::Written(None)) };
-    let Domain { uuid, .. } = &demolition.domain;
-    let before = check_nothing_came(context, demolition, record)?;
-    let mut marked = record.turned(State::Destroying, &context.clock.timestamp());
+fn write_mark(context: &Context, plan: &DestroyPlan) -> Result<MarkOutcome, Error> {
+    let Some(record) = &plan.record else { return Ok(MarkOutcome::Written(None)) };
+    let Domain { uuid, .. } = &plan.domain;
+    let before = check_nothing_came(context, plan, record)?;
+    let mut marked = record.with_state(RecordState::Destroying, &context.clock.timestamp());
     // From here on the VM is this process's work in progress.
-    marked.maker = Maker::current();
-    marked
-        .volumes
-        .retain(|v| demolition.volumes.iter().any(|goes| goes.pool == v.pool && goes.name == v.name));
+    marked.maker = Maker::this_process();
+    marked.volumes.retain(|v| plan.volumes.iter().any(|goes| goes.pool == v.pool && goes.name == v.name));
     let text = marked.to_text()?;
     // A refusal may come after one of the two places was written: the mark is there then, and nothing else.
     match context.host.set_record(*uuid, &text) {
-        Ok(()) => Ok(Marking::Written(before.map(|before| Mark { before, maker: marked.maker }))),
-        Err(refused) => unmarked(context, demolition, refused),
+        Ok(()) => Ok(MarkOutcome::Written(before.map(|before| DestroyMark { before, maker: marked.maker }))),
+        Err(refused) => explain_refused_mark(context, plan, refused),
     }
 }
 
 /// What a refusal of the mark means. Of a VM whose QEMU hangs nothing can be written while it runs, and on a full file
 /// system nothing before something is deleted: a destruction that insisted on its mark would never come about. What is to
 /// stay of a VM's disks stays only by the mark.
-fn unmarked(context: &Context, demolition: &Demolition, refused: HostError) -> Result<Marking, Error> {
-    let Options { force, keep_disks, .. } = demolition.options;
-    if matches!(is_still_there(context, demolition), Ok(false)) {
-        return Err(taken_away(demolition));
+fn explain_refused_mark(
+    context: &Context,
+    plan: &DestroyPlan,
+    refused: HostError,
+) -> Result<MarkOutcome, Error> {
+    let DestroyOptions { force, keep_disks, .. } = plan.options;
+    if matches!(is_still_there(context, plan), Ok(false)) {
+        return Err(taken_away(plan));
     }
     let is_full = refused.code() == Code::OutOfSpace;
     match &refused {
-        HostError::Busy { .. } if force => return Ok(Marking::Held),
+        HostError::Busy { .. } if force => return Ok(MarkOutcome::Held),
         HostError::Busy { .. } => {
-            let hint = end_of_job(&demolition.domain);
+            let hint = job_hint(&plan.domain);
             return Err(Error::from(refused)
                 .hint(
                     Advice::from(hint)
                         .text("; ")
-                        .run(advice::destroy(&demolition.domain, true))
+                        .run(advice::destroy_command(&plan.domain, true))
                         .text(" pulls the plug first"),
                 )
                 .outcome("nothing was removed"));
         }
-        _ if is_full && !keep_disks && !demolition.volumes.is_empty() => return Ok(Marking::NoRoom),
+        _ if is_full && !keep_disks && !plan.volumes.is_empty() => return Ok(MarkOutcome::NoRoom),
         _ => {}
     }
     let error = Error::from(refused).outcome("nothing was removed");
     Err(if is_full {
         error
     } else {
-        error.outcome(Advice::from(advice::destroy(&demolition.domain, false)).text(" finishes it"))
+        error.outcome(Advice::from(advice::destroy_command(&plan.domain, false)).text(" finishes it"))
     })
 }
 
@@ -263,73 +265,78 @@ fn unmarked(context: &Context, demolition: &Demolition, refused: HostError) -> R
 /// Returns the record's text.
 fn check_nothing_came(
     context: &Context,
-    demolition: &Demolition,
+    plan: &DestroyPlan,
     record: &Record,
 ) -> Result<Option<String>, Error> {
-    let Domain { uuid, name, .. } = &demolition.domain;
+    let Domain { uuid, name, .. } = &plan.domain;
     let domain = context.host.domain(name)?.filter(|d| d.uuid == *uuid);
     let now = domain.as_ref().and_then(Domain::own_record);
-    let known = || record.volumes.iter().chain(&demolition.only_older);
+    let known = || record.volumes.iter().chain(&plan.only_older);
     let is_new = |v: &&RecordedVolume| !known().any(|r| r.pool == v.pool && r.name == v.name);
     match now.iter().flat_map(|n| &n.volumes).find(is_new) {
         // What is taken back goes into both.
-        None if demolition.has_two_records => record.to_text().map(Some),
+        None if plan.has_two_records => record.to_text().map(Some),
         None => Ok(domain.and_then(|d| d.record)),
         Some(new) => Err(Error::new(
             Code::ChangedMeanwhile,
             format!("VM '{name}' has got a disk since it was looked at"),
         )
         .because(format!("volume '{}' in pool '{}' is in its record now", new.name, new.pool))
-        .hint(Advice::from(advice::destroy(&demolition.domain, false)).text(" looks again"))
+        .hint(Advice::from(advice::destroy_command(&plan.domain, false)).text(" looks again"))
         .outcome("nothing was removed")),
     }
 }
 
 /// What a guest that still runs means, because it could not be stopped or somebody thought better of it: nothing has
 /// gone yet, and with its old record the VM is what it was. A mark that stayed would give its disks to `gc`.
-fn spared(context: &Context, demolition: &Demolition, mark: Option<&Mark>, error: Error) -> Error {
-    let Domain { uuid, name, .. } = &demolition.domain;
+fn explain_failed_stop(
+    context: &Context,
+    plan: &DestroyPlan,
+    mark: Option<&DestroyMark>,
+    error: Error,
+) -> Error {
+    let Domain { uuid, name, .. } = &plan.domain;
     let runs = context.host.state(*uuid).is_ok_and(|now| now.is_some_and(|now| now.state.is_active()));
-    if !runs || !mark.is_none_or(|mark| take_back(context, &demolition.domain, mark)) {
-        return unfinished(context, demolition, error);
+    if !runs || !mark.is_none_or(|mark| restore_record(context, &plan.domain, mark)) {
+        return explain_unfinished(context, plan, error);
     }
     let error = error.outcome(format!("nothing was removed; VM '{name}' still runs"));
-    match &demolition.record {
-        Some(record) if record.state != State::Created => {
-            error.outcome(Advice::from(advice::destroy(&demolition.domain, false)).text(" finishes it"))
+    match &plan.record {
+        Some(record) if record.state != RecordState::Created => {
+            error.outcome(Advice::from(advice::destroy_command(&plan.domain, false)).text(" finishes it"))
         }
         _ => error,
     }
 }
 
 /// Writes the old record over the mark, unless that is another process's by now; whether it did.
-fn take_back(context: &Context, domain: &Domain, mark: &Mark) -> bool {
-    let Ok(_turn) = lock::to_undo(context, domain.uuid) else { return false };
+fn restore_record(context: &Context, domain: &Domain, mark: &DestroyMark) -> bool {
+    let Ok(_lock) = lock::lock_for_rollback(context, domain.uuid) else { return false };
     let now = context.host.domain(&domain.name).ok().flatten().filter(|d| d.uuid == domain.uuid);
-    let is_ours = |record: Record| record.state == State::Destroying && record.maker == mark.maker;
+    let is_ours = |record: Record| record.state == RecordState::Destroying && record.maker == mark.maker;
     now.and_then(|d| d.own_record()).is_some_and(is_ours)
         && context.host.set_record(domain.uuid, &mark.before).is_ok()
 }
 
 /// What a failure on the way means: that the rest is left to another run, or that there is no rest.
-fn unfinished(context: &Context, demolition: &Demolition, error: Error) -> Error {
-    if matches!(is_still_there(context, demolition), Ok(false)) {
-        return taken_away(demolition);
+fn explain_unfinished(context: &Context, plan: &DestroyPlan, error: Error) -> Error {
+    if matches!(is_still_there(context, plan), Ok(false)) {
+        return taken_away(plan);
     }
-    remains(demolition).into_iter().fold(error, Error::outcome)
+    possible_leftovers(plan).into_iter().fold(error, Error::outcome)
 }
 
 /// What an end in the middle of it leaves.
-fn remains(demolition: &Demolition) -> [Outcome; 2] {
-    let name = &demolition.domain.name;
-    if !demolition.domain.persistent {
+fn possible_leftovers(plan: &DestroyPlan) -> [Outcome; 2] {
+    let name = &plan.domain.name;
+    if !plan.domain.persistent {
         return [
             format!("VM '{name}' has no definition, so that nothing names what is left when it is off")
                 .into(),
             advice::list_unused().into(),
         ];
     }
-    let again = advice::destroy(&demolition.domain, demolition.record.is_none() && demolition.options.force);
+    let again = advice::destroy_command(&plan.domain, plan.record.is_none() && plan.options.force);
     [
         format!("VM '{name}' is half destroyed; its definition still names what is left").into(),
         Advice::from(again).text(" finishes it").into(),
@@ -337,12 +344,12 @@ fn remains(demolition: &Demolition) -> [Outcome; 2] {
 }
 
 /// Goes on after a failure, so that one stubborn volume does not keep the others.
-fn delete_volumes(context: &Context, demolition: &Demolition) -> Result<(), Error> {
+fn delete_volumes(context: &Context, plan: &DestroyPlan) -> Result<(), Error> {
     let mut failures: Vec<Error> = Vec::new();
-    for volume in &demolition.volumes {
+    for volume in &plan.volumes {
         context.cancel.check()?;
-        check_still_there(context, demolition)?;
-        context.working(format!("Deleting volume {}", volume.name));
+        check_still_there(context, plan)?;
+        context.report_working(format!("Deleting volume {}", volume.name));
         if let Err(failed) = context.host.delete_volume(&volume.pool, &volume.name) {
             let lost = failed.outcome_unknown();
             failures.push(failed.into());
@@ -363,45 +370,45 @@ fn delete_volumes(context: &Context, demolition: &Demolition) -> Result<(), Erro
 }
 
 /// Ends the work if the domain is gone: its name may be another VM's by now, and so may these volumes.
-fn check_still_there(context: &Context, demolition: &Demolition) -> Result<(), Error> {
-    if is_still_there(context, demolition)? { Ok(()) } else { Err(taken_away(demolition)) }
+fn check_still_there(context: &Context, plan: &DestroyPlan) -> Result<(), Error> {
+    if is_still_there(context, plan)? { Ok(()) } else { Err(taken_away(plan)) }
 }
 
 /// One that was only ever transient is gone when it stops, and then its name must be nobody's.
-fn is_still_there(context: &Context, demolition: &Demolition) -> Result<bool, Error> {
-    let Domain { uuid, name, persistent, .. } = &demolition.domain;
+fn is_still_there(context: &Context, plan: &DestroyPlan) -> Result<bool, Error> {
+    let Domain { uuid, name, persistent, .. } = &plan.domain;
     if *persistent {
         return Ok(context.host.state(*uuid)?.is_some());
     }
     Ok(context.host.domain(name)?.is_none_or(|d| d.uuid == *uuid))
 }
 
-fn taken_away(demolition: &Demolition) -> Error {
-    lookup::taken_away(&demolition.domain.name).outcome("nothing more was deleted")
+fn taken_away(plan: &DestroyPlan) -> Error {
+    lookup::removed_meanwhile(&plan.domain.name).outcome("nothing more was deleted")
 }
 
 /// A definition that is gone afterwards was undefined, whatever the call said.
-fn forget(context: &Context, demolition: &Demolition) -> Result<(), Error> {
-    match context.host.undefine_keeping(demolition.domain.uuid, demolition.stays) {
-        Err(failed) if !lookup::is_taken_away(context, demolition.domain.uuid) => Err(failed.into()),
+fn undefine_domain(context: &Context, plan: &DestroyPlan) -> Result<(), Error> {
+    match context.host.undefine_keeping(plan.domain.uuid, plan.kept_on_undefine) {
+        Err(failed) if !lookup::is_gone(context, plan.domain.uuid) => Err(failed.into()),
         _ => Ok(()),
     }
 }
 
 /// No disk goes that a program has open which this libvirt does not know: a guest of another host or of another libvirt
 /// runs from it.
-pub(crate) fn refuse_held(context: &Context, demolition: &Demolition) -> Result<(), Error> {
-    let name = &demolition.domain.name;
-    let held = demolition.volumes.iter().find(|volume| file_locks::is_locked(context, &volume.path));
+pub(crate) fn refuse_locked(context: &Context, plan: &DestroyPlan) -> Result<(), Error> {
+    let name = &plan.domain.name;
+    let held = plan.volumes.iter().find(|volume| file_locks::is_locked(context, &volume.path));
     let Some(volume) = held else { return Ok(()) };
-    Err(file_locks::refused(name, &volume.pool, &volume.name)
-        .hint(Advice::from("if nobody needs it: ").run(advice::destroy(&demolition.domain, true))))
+    Err(file_locks::open_elsewhere(name, &volume.pool, &volume.name)
+        .hint(Advice::from("if nobody needs it: ").run(advice::destroy_command(&plan.domain, true))))
 }
 
 /// What is left of the console's log, if anything is.
-fn remove_log(context: &Context, demolition: &Demolition) -> Option<String> {
-    let log = demolition.console_log.as_deref()?;
-    console::remove(context.host.as_ref(), log).err()
+fn remove_log(context: &Context, plan: &DestroyPlan) -> Option<String> {
+    let log = plan.console_log.as_deref()?;
+    console::remove_logs(context.host.as_ref(), log).err()
 }
 
 /// Removes what an interrupted creation left, before its name is used again, and says first which volumes go. Somebody
@@ -414,42 +421,42 @@ pub(crate) fn remove_leftover(context: &Context, domain: &Domain) -> Result<(), 
 }
 
 fn remove_half_made(context: &Context, domain: &Domain) -> Result<(), Error> {
-    let demolition = leftover(context, domain)?;
-    let volumes = demolition.named_volumes();
+    let plan = plan_leftover(context, domain)?;
+    let volumes = plan.named_volumes();
     if !volumes.is_empty() {
-        context.progress.tell(Event::Begins(format!(
+        context.progress.on_event(Event::Begins(format!(
             "Removing what an interrupted creation left: {}",
             volumes.join(", ")
         )));
     }
     let quiet = context.with_progress(Arc::new(()));
-    carry_out(&quiet, &demolition)
+    execute_destroy(&quiet, &plan)
 }
 
 /// What an interrupted creation left, where all of it may go; changes nothing.
 ///
 /// # Errors
 /// Where it is something else by now, or something of it may not go.
-pub(crate) fn leftover(context: &Context, domain: &Domain) -> Result<Demolition, Error> {
-    let options = Options { force: true, keep_disks: false, timeout: Duration::ZERO };
-    let mut demolition = survey(context, &domain.name, options)?;
+pub(crate) fn plan_leftover(context: &Context, domain: &Domain) -> Result<DestroyPlan, Error> {
+    let options = DestroyOptions { force: true, keep_disks: false, timeout: Duration::ZERO };
+    let mut plan = plan_destroy(context, &domain.name, options)?;
     // What is there under its name, and was not seen as its own, is another one's.
-    demolition.stays.saved = true;
-    refuse_held(context, &demolition).map_err(|e| e.unchanged())?;
-    if demolition.domain.uuid != domain.uuid {
+    plan.kept_on_undefine.saved = true;
+    refuse_locked(context, &plan).map_err(|e| e.unchanged())?;
+    if plan.domain.uuid != domain.uuid {
         return Err(Error::new(
             Code::ChangedMeanwhile,
             format!("domain '{}' was redefined meanwhile", domain.name),
         )
         .unchanged());
     }
-    if demolition.domain.state.is_active() || demolition.domain.saved {
+    if plan.domain.state.is_active() || plan.domain.saved {
         return Err(Error::new(Code::HalfCreated, format!("VM '{}' was started meanwhile", domain.name))
             .because("its creation was interrupted, and it runs")
-            .hint(Advice::from(advice::destroy(domain, false)).text(" removes it"))
+            .hint(Advice::from(advice::destroy_command(domain, false)).text(" removes it"))
             .unchanged());
     }
-    if let Some((what, reason)) = demolition.spared.first() {
+    if let Some((what, reason)) = plan.kept_back.first() {
         return Err(Error::new(
             Code::VolumeTaken,
             format!("an interrupted creation of VM '{}' left {what}", domain.name),
@@ -457,10 +464,10 @@ pub(crate) fn leftover(context: &Context, domain: &Domain) -> Result<Demolition,
         .because(reason.clone())
         .hint(
             Advice::from("look at it; ")
-                .run(advice::destroy(domain, false))
+                .run(advice::destroy_command(domain, false))
                 .text(" removes the rest and leaves it"),
         )
         .unchanged());
     }
-    Ok(demolition)
+    Ok(plan)
 }

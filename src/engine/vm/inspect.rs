@@ -2,22 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use foundry_core::cloud_init::{self, Documents};
+use foundry_core::cloud_init::{self, SeedFiles};
 use foundry_core::error::{Advice, Code, Error};
 use foundry_core::manifest::{
-    API_VERSION, Address, Condition, KIND, Metadata, Number, Phase, Spec, Status, VirtualMachine,
+    API_VERSION, Condition, KIND, Metadata, Number, Phase, Spec, Status, VirtualMachine, VmAddress,
 };
-use foundry_core::record::{Liveness, Owner, Record, Role, State, is_recorded, without_secrets};
+use foundry_core::record::{Liveness, Owner, Record, RecordState, VolumeRole, is_recorded, split_secrets};
 use foundry_core::units::{Bytes, GIB};
 use foundry_host::{AddressSource, Domain, DomainState, Why};
 
-use super::lookup::{absent, find_to_show};
+use super::lookup::{find_vm_to_show, vm_not_found};
 use crate::Context;
-use crate::advice::{destroy, interrupted_creation};
+use crate::advice::{destroy_command, interrupted_creation};
 
 /// One VM, foundry's or not.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Seen {
+pub struct VmView {
     /// The domain.
     pub domain: Domain,
     /// Whose it is.
@@ -28,7 +28,7 @@ pub struct Seen {
     pub advice: Option<Advice>,
 }
 
-impl Seen {
+impl VmView {
     /// The record, if it is ours.
     pub fn record(&self) -> Option<&Record> {
         match &self.owner {
@@ -38,7 +38,7 @@ impl Seen {
     }
 
     /// Whose it is, in a word: `yes`, `no`, or `unreadable` for foundry's with a record that cannot be read.
-    pub fn managed(&self) -> &'static str {
+    pub fn managed_word(&self) -> &'static str {
         match self.owner {
             Owner::Foundry(_) | Owner::FirstFoundry(_) => "yes",
             Owner::Foreign => "no",
@@ -56,36 +56,38 @@ impl Seen {
 ///
 /// # Errors
 /// The host's.
-pub fn list(context: &Context, all: bool) -> Result<Vec<Seen>, Error> {
+pub fn list_vms(context: &Context, all: bool) -> Result<Vec<VmView>, Error> {
     let mut domains = context.host.domains(!all)?;
     if !all {
         domains.retain(|d| d.state != DomainState::ShutOff);
     }
     domains.sort_by(|a, b| a.name.cmp(&b.name));
-    domains.into_iter().map(|domain| see(context, domain, false)).collect()
+    domains.into_iter().map(|domain| view_vm(context, domain, false)).collect()
 }
 
 /// One VM by name.
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Vm`] where there is none.
-pub fn get(context: &Context, name: &str) -> Result<Seen, Error> {
-    match find_to_show(context, name)? {
-        Some(domain) => see(context, domain, true),
-        None => Err(absent(context, name)?),
+pub fn get_vm(context: &Context, name: &str) -> Result<VmView, Error> {
+    match find_vm_to_show(context, name)? {
+        Some(domain) => view_vm(context, domain, true),
+        None => Err(vm_not_found(context, name)?),
     }
 }
 
 /// `closely` asks the guest for its addresses even where the manifest names some.
-fn see(context: &Context, domain: Domain, closely: bool) -> Result<Seen, Error> {
+fn view_vm(context: &Context, domain: Domain, closely: bool) -> Result<VmView, Error> {
     let owner = domain.owner();
     // The first foundry kept secrets in its record; they are shown only to who asks for them.
     let (mut vm, secrets) = match &owner {
         Owner::Foundry(record) => (record.manifest.clone(), record.secrets.clone()),
-        Owner::FirstFoundry(manifest) => without_secrets(manifest),
-        Owner::Foreign | Owner::Unreadable(_) | Owner::Newer(_) => (bare(&domain), BTreeMap::new()),
+        Owner::FirstFoundry(manifest) => split_secrets(manifest),
+        Owner::Foreign | Owner::Unreadable(_) | Owner::Newer(_) => {
+            (manifest_of_foreign(&domain), BTreeMap::new())
+        }
     };
-    let addresses = addresses(context, &domain, &vm, closely)?;
+    let addresses = list_addresses(context, &domain, &vm, closely)?;
     vm.api_version = API_VERSION.into();
     vm.kind = KIND.into();
     vm.metadata.name = Some(domain.name.clone());
@@ -94,19 +96,19 @@ fn see(context: &Context, domain: Domain, closely: bool) -> Result<Seen, Error> 
         vm.metadata.creation_timestamp = Some(record.created_at.clone());
         vm.metadata.generation = Some(record.generation);
     }
-    let status = status(&domain, &owner, addresses, secrets.into_keys().collect());
+    let status = status_of(&domain, &owner, addresses, secrets.into_keys().collect());
     let advice = finish_advice(&domain, status.phase);
     vm.status = Some(status);
-    Ok(Seen { domain, owner, vm, advice })
+    Ok(VmView { domain, owner, vm, advice })
 }
 
 /// What libvirt knows of a domain that foundry did not make.
-fn bare(domain: &Domain) -> VirtualMachine {
+fn manifest_of_foreign(domain: &Domain) -> VirtualMachine {
     VirtualMachine {
         metadata: Metadata { name: Some(domain.name.clone()), ..Metadata::default() },
         spec: Spec {
             vcpus: Some(Number::Whole(i64::from(domain.vcpus))),
-            memory_gib: Some(gib(domain.memory)),
+            memory_gib: Some(gib_number(domain.memory)),
             autostart: Some(domain.autostart),
             ..Spec::default()
         },
@@ -115,7 +117,7 @@ fn bare(domain: &Domain) -> VirtualMachine {
 }
 
 /// Memory as a manifest has it.
-fn gib(memory: Bytes) -> Number {
+fn gib_number(memory: Bytes) -> Number {
     #[allow(clippy::cast_precision_loss, reason = "memory in GiB, for people")]
     let gib = memory.0 as f64 / GIB as f64;
     let whole = memory.0.is_multiple_of(GIB).then(|| i64::try_from(memory.0 / GIB).ok()).flatten();
@@ -123,18 +125,18 @@ fn gib(memory: Bytes) -> Number {
 }
 
 /// The manifest's addresses; where it has none, what the first source that knows any says.
-fn addresses(
+fn list_addresses(
     context: &Context,
     domain: &Domain,
     vm: &VirtualMachine,
     closely: bool,
-) -> Result<Vec<Address>, Error> {
+) -> Result<Vec<VmAddress>, Error> {
     let plain = |text: &String| text.split('/').next().unwrap_or_default().to_owned();
     let interfaces = &vm.spec.network_interfaces;
-    let mut found: Vec<Address> = interfaces
+    let mut found: Vec<VmAddress> = interfaces
         .iter()
         .flat_map(|i| i.ip.iter().chain(&i.addresses))
-        .map(|ip| Address { address: plain(ip), source: "manifest".into() })
+        .map(|ip| VmAddress { address: plain(ip), source: "manifest".into() })
         .collect();
     if domain.state == DomainState::Running && (found.is_empty() || closely) {
         for address in guest_addresses(context, domain)? {
@@ -147,15 +149,15 @@ fn addresses(
 }
 
 /// What the first source that knows anything says of a running guest's addresses.
-pub(crate) fn guest_addresses(context: &Context, domain: &Domain) -> Result<Vec<Address>, Error> {
+pub(crate) fn guest_addresses(context: &Context, domain: &Domain) -> Result<Vec<VmAddress>, Error> {
     let sources =
         [(AddressSource::Lease, "lease"), (AddressSource::Agent, "agent"), (AddressSource::Arp, "arp")];
     for (source, name) in sources {
         let list = context.host.addresses(domain.uuid, source)?;
         // The agent tells of loopback and link-local ones too, at which nobody reaches the guest.
         let useful = list.into_iter().map(|a| a.ip).filter(|ip| !ip.is_loopback() && !is_link_local(*ip));
-        let found: Vec<Address> =
-            useful.map(|ip| Address { address: ip.to_string(), source: name.into() }).collect();
+        let found: Vec<VmAddress> =
+            useful.map(|ip| VmAddress { address: ip.to_string(), source: name.into() }).collect();
         if !found.is_empty() {
             return Ok(found);
         }
@@ -170,8 +172,13 @@ fn is_link_local(ip: std::net::IpAddr) -> bool {
     }
 }
 
-fn status(domain: &Domain, owner: &Owner, addresses: Vec<Address>, secrets_left_out: Vec<String>) -> Status {
-    let (phase, reason, message) = judge(domain, owner);
+fn status_of(
+    domain: &Domain,
+    owner: &Owner,
+    addresses: Vec<VmAddress>,
+    secrets_left_out: Vec<String>,
+) -> Status {
+    let (phase, reason, message) = judge_phase(domain, owner);
     let record = if let Owner::Foundry(record) = owner { Some(record) } else { None };
     let ready = Condition {
         kind: "Ready".into(),
@@ -189,8 +196,8 @@ fn status(domain: &Domain, owner: &Owner, addresses: Vec<Address>, secrets_left_
         phase,
         state: domain.state.to_string(),
         vcpus: domain.vcpus,
-        memory_gib: gib(domain.memory),
-        conditions: [Some(ready), unreadable(owner)].into_iter().flatten().collect(),
+        memory_gib: gib_number(domain.memory),
+        conditions: [Some(ready), unreadable_condition(owner)].into_iter().flatten().collect(),
         addresses,
         observed_generation: record.map_or(0, |r| r.generation),
         managed: !matches!(owner, Owner::Foreign),
@@ -199,7 +206,7 @@ fn status(domain: &Domain, owner: &Owner, addresses: Vec<Address>, secrets_left_
 }
 
 /// A record that this foundry cannot read: the VM is foundry's, and more is not known.
-fn unreadable(owner: &Owner) -> Option<Condition> {
+fn unreadable_condition(owner: &Owner) -> Option<Condition> {
     let reason = match owner {
         Owner::Unreadable(reason) => reason.clone(),
         Owner::Newer(version) => format!("a newer foundry wrote it, in version {version}"),
@@ -215,12 +222,12 @@ fn unreadable(owner: &Owner) -> Option<Condition> {
 }
 
 /// Phase, a word for programs, a sentence for people.
-fn judge(domain: &Domain, owner: &Owner) -> (Phase, &'static str, String) {
+fn judge_phase(domain: &Domain, owner: &Owner) -> (Phase, &'static str, String) {
     if let Owner::Foundry(record) = owner {
-        if record.state == State::Creating {
-            return judge_creating(&record.maker.liveness(), record.maker.pid);
+        if record.state == RecordState::Creating {
+            return judge_creating(&record.maker.check_liveness(), record.maker.pid);
         }
-        if record.state == State::Destroying {
+        if record.state == RecordState::Destroying {
             return (Phase::Destroying, "VMDestroying", "its destruction was begun".into());
         }
     }
@@ -271,7 +278,7 @@ fn judge(domain: &Domain, owner: &Owner) -> (Phase, &'static str, String) {
 /// The command that finishes a VM which an interrupted command left in this phase.
 fn finish_advice(domain: &Domain, phase: Phase) -> Option<Advice> {
     match phase {
-        Phase::Destroying => Some(Advice::from(destroy(domain, false)).text(" finishes it")),
+        Phase::Destroying => Some(Advice::from(destroy_command(domain, false)).text(" finishes it")),
         Phase::Pending => Some(interrupted_creation(domain)),
         _ => None,
     }
@@ -292,7 +299,7 @@ fn judge_creating(liveness: &Liveness, pid: u32) -> (Phase, &'static str, String
 ///
 /// # Errors
 /// Where the seed is gone or cannot be read.
-pub fn add_secrets(context: &Context, seen: &mut Seen) -> Result<(), Error> {
+pub fn add_secrets(context: &Context, seen: &mut VmView) -> Result<(), Error> {
     let mut missing = Vec::new();
     if let Owner::FirstFoundry(manifest) = &seen.owner {
         seen.vm.spec = manifest.spec.clone();
@@ -306,17 +313,18 @@ pub fn add_secrets(context: &Context, seen: &mut Seen) -> Result<(), Error> {
 }
 
 /// The paths of those that did not come back.
-fn add_from_seed(context: &Context, seen: &mut Seen, record: &Record) -> Result<Vec<String>, Error> {
-    let Documents { user_data, network_config, meta_data } = read_seed(context, record, &seen.domain.name)?;
+fn add_from_seed(context: &Context, seen: &mut VmView, record: &Record) -> Result<Vec<String>, Error> {
+    let SeedFiles { user_data, network_config, meta_data } = read_seed(context, record, &seen.domain.name)?;
     let cloud_init = seen.vm.spec.cloud_init.get_or_insert_default();
-    let salt = cloud_init::salt_of(&meta_data);
+    let salt = cloud_init::read_salt(&meta_data);
     let mut missing = Vec::new();
     for (path, recorded) in &record.secrets {
         let same = |found: &String| is_recorded(found, recorded, salt.as_ref());
         let place = match path.as_str() {
             "spec.cloudInit.passwordHash" => {
                 // User-data of the user's own may have another one, or none.
-                cloud_init.password_hash = cloud_init::recover(&user_data).password_hash.filter(same);
+                cloud_init.password_hash =
+                    cloud_init::read_seed_secrets(&user_data).password_hash.filter(same);
                 &cloud_init.password_hash
             }
             "spec.cloudInit.userData" => {
@@ -339,14 +347,14 @@ fn add_from_seed(context: &Context, seen: &mut Seen, record: &Record) -> Result<
     Ok(missing)
 }
 
-fn read_seed(context: &Context, record: &Record, name: &str) -> Result<Documents, Error> {
+fn read_seed(context: &Context, record: &Record, name: &str) -> Result<SeedFiles, Error> {
     let failed = |cause: String| {
         Error::new(Code::SeedUnreadable, format!("the seed of VM '{name}' cannot be read")).because(cause)
     };
     let seed = record
         .volumes
         .iter()
-        .find(|v| v.role == Role::Seed)
+        .find(|v| v.role == VolumeRole::Seed)
         .ok_or_else(|| failed("it was ejected".into()))?;
     let volume = context
         .host

@@ -22,17 +22,17 @@ pub(crate) struct Journal {
 
 impl Journal {
     /// Notes what a call made, or that nobody knows whether it did.
-    pub(crate) fn note<T>(
+    pub(crate) fn note_result<T>(
         &mut self,
         context: &Context,
         what: CreatedResource,
         outcome: Result<T, HostError>,
     ) -> Result<T, Error> {
-        self.note_with(context, what, outcome, Error::from)
+        self.note_result_with(context, what, outcome, Error::from)
     }
 
-    /// As [`Self::note`], with the error that a refusal is.
-    pub(crate) fn note_with<T>(
+    /// As [`Self::note_result`], with the error that a refusal is.
+    pub(crate) fn note_result_with<T>(
         &mut self,
         context: &Context,
         what: CreatedResource,
@@ -45,7 +45,7 @@ impl Journal {
                 Ok(done)
             }
             Err(failed) => {
-                self.doubt(context, what, &failed);
+                self.note_failed(context, what, &failed);
                 Err(explain(failed))
             }
         }
@@ -54,7 +54,7 @@ impl Journal {
     /// A call that failed may have done its work all the same: broken off before the answer, or refused
     /// halfway. A definition is surely ours by its UUID. A volume that is there now may be anybody's, and
     /// one of another form than the planned one surely is.
-    fn doubt(&mut self, context: &Context, what: CreatedResource, failed: &HostError) {
+    fn note_failed(&mut self, context: &Context, what: CreatedResource, failed: &HostError) {
         let there = match &what {
             CreatedResource::Domain { uuid, .. } => context.host.state(*uuid).map(|now| now.is_some()),
             CreatedResource::Volume(planned) => context
@@ -79,15 +79,15 @@ impl Journal {
     }
 
     /// Takes everything away again, newest first, and adds to the error what became of it.
-    pub(crate) fn undo(self, context: &Context, error: Error) -> Error {
-        let turn = self.domain().map(|uuid| lock::to_undo(context, uuid)).transpose();
-        let kept = turn.as_ref().err().cloned();
-        let mut undoing = Rollback::begin(context, self.domain(), kept, &self.unknown);
+    pub(crate) fn roll_back(self, context: &Context, error: Error) -> Error {
+        let lock = self.domain_uuid().map(|uuid| lock::lock_for_rollback(context, uuid)).transpose();
+        let kept = lock.as_ref().err().cloned();
+        let mut undoing = Rollback::begin(context, self.domain_uuid(), kept, &self.unknown);
         self.made.iter().rev().for_each(|what| undoing.take_back(what));
-        undoing.tell(error, self.vm_name().as_deref(), !self.made.is_empty())
+        undoing.into_error(error, self.vm_name().as_deref(), !self.made.is_empty())
     }
 
-    fn domain(&self) -> Option<Uuid> {
+    fn domain_uuid(&self) -> Option<Uuid> {
         self.made.iter().find_map(|c| match c {
             CreatedResource::Domain { uuid, .. } => Some(*uuid),
             _ => None,

@@ -8,11 +8,11 @@ pub mod seed;
 pub mod wait;
 
 pub(crate) mod address_race;
-pub(crate) mod ages;
 pub(crate) mod cloud_init_log;
 pub(crate) mod created;
 pub(crate) mod journal;
 pub(crate) mod lookup;
 pub(crate) mod plan_destroy;
+pub(crate) mod record_pair;
 pub(crate) mod rollback;
 pub(crate) mod stop;

@@ -2,21 +2,21 @@
 
 use std::path::Path;
 
-use super::ages::{self, Ages};
 use super::console;
-use super::destroy::{Demolition, Doomed, Options, Unclaimed, refuse_held};
-use super::lookup::{absent, find};
+use super::destroy::{DestroyOptions, DestroyPlan, LeftBehind, VolumeToDelete, refuse_locked};
+use super::lookup::{find_vm, vm_not_found};
+use super::record_pair::{self, RecordPair};
 use crate::Context;
-use crate::advice::destroy;
+use crate::advice::destroy_command;
 use crate::disk::backing_chain;
 use crate::disk::own_disk::{follow_moves, is_on, is_same_file};
 use crate::disk::ownership::Ownership;
-use crate::storage::settling::settle;
+use crate::storage::pending_volumes::wait_for_volumes;
 use crate::storage::usage;
 use crate::storage::usage::Usage;
 use foundry_core::error::{Advice, Code, Error, Verb};
 use foundry_core::names::VmName;
-use foundry_core::record::{Liveness, Maker, Owner, Record, RecordedVolume, Role, State};
+use foundry_core::record::{Liveness, Maker, Owner, Record, RecordState, RecordedVolume, VolumeRole};
 use foundry_host::libvirt_xml::{DiskSource, DomainDescription};
 use foundry_host::{Domain, KeptOnUndefine, View, Volume};
 
@@ -24,22 +24,20 @@ use foundry_host::{Domain, KeptOnUndefine, View, Volume};
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Vm`] where there is no such VM, or foundry must not touch it.
-pub fn survey(context: &Context, name: &str, options: Options) -> Result<Demolition, Error> {
-    let Some(domain) = find(context, name)? else { return Err(absent(context, name)?) };
+pub fn plan_destroy(context: &Context, name: &str, options: DestroyOptions) -> Result<DestroyPlan, Error> {
+    let Some(domain) = find_vm(context, name)? else { return Err(vm_not_found(context, name)?) };
     let refused = |code, message: String| Error::new(code, message).unchanged();
-    let by_force = Advice::from(destroy(&domain, true))
+    let by_force = Advice::from(destroy_command(&domain, true))
         .text(" deletes it and those of its disks that are named as foundry names them");
     match domain.owner() {
-        Owner::Foundry(record) => survey_recorded(context, domain, *record, options),
-        Owner::FirstFoundry(_) => survey_by_convention(context, domain, options),
+        Owner::Foundry(record) => plan_by_record(context, domain, *record, options),
+        Owner::FirstFoundry(_) => plan_by_names(context, domain, options),
         Owner::Newer(version) => {
             Err(refused(Code::RecordUnreadable, format!("VM '{name}' was made by a newer foundry"))
                 .because(format!("its record has version {version}"))
                 .hint("use that foundry"))
         }
-        Owner::Foreign | Owner::Unreadable(_) if options.force => {
-            survey_by_convention(context, domain, options)
-        }
+        Owner::Foreign | Owner::Unreadable(_) if options.force => plan_by_names(context, domain, options),
         Owner::Foreign => {
             Err(refused(Code::NotFoundrys, format!("domain '{name}' was not made by foundry")).hint(by_force))
         }
@@ -51,37 +49,37 @@ pub fn survey(context: &Context, name: &str, options: Options) -> Result<Demolit
     }
 }
 
-fn survey_recorded(
+fn plan_by_record(
     context: &Context,
     domain: Domain,
     record: Record,
-    options: Options,
-) -> Result<Demolition, Error> {
+    options: DestroyOptions,
+) -> Result<DestroyPlan, Error> {
     refuse_if_busy(&domain, &record, options)?;
-    let described = description(context, &domain, View::Current)?;
-    let next = ages::next(context, &domain)?;
-    let ages = Ages::of(&domain, record, next.as_ref());
-    refuse_if_busy(&domain, &ages.newest, options)?;
-    let mut record = ages.newest;
-    settle(context, &record)?;
+    let described = describe_domain(context, &domain, View::Current)?;
+    let next = record_pair::next_definition(context, &domain)?;
+    let pair = RecordPair::of(&domain, record, next.as_ref());
+    refuse_if_busy(&domain, &pair.newest, options)?;
+    let mut record = pair.newest;
+    wait_for_volumes(context, &record)?;
     let views: Vec<&DomainDescription> = std::iter::once(&described).chain(&next).collect();
     follow_moves(context, &mut record, &views)?;
     let own_log = own_log(context, &domain, &record, &described)?;
-    let mut demolition = Demolition::of(domain, options);
-    demolition.nvram = described.nvram.clone();
-    (demolition.only_older, demolition.has_two_records) = (ages.only_older, !ages.is_one);
-    demolition.add_log(record.console_log.clone(), own_log);
+    let mut plan = DestroyPlan::of(domain, options);
+    plan.nvram = described.nvram.clone();
+    (plan.only_older, plan.has_two_records) = (pair.only_older, !pair.is_one);
+    plan.add_log(record.console_log.clone(), own_log);
     let overlays = overlays_on(context, &record, &described)?;
-    let named = demolition.domain.clone();
+    let named = plan.domain.clone();
     let own = Ownership::of(&named, std::iter::once(&described).chain(&next), &overlays);
     for recorded in &record.volumes {
-        demolition.add_recorded(context, recorded, record.state, &own)?;
+        plan.add_recorded(context, recorded, record.state, &own)?;
     }
-    demolition.add_overlays(context, &described, overlays)?;
-    demolition.name_the_rest(&described, &record.volumes);
-    next.iter().for_each(|next| demolition.name_the_rest(next, &record.volumes));
-    demolition.record = Some(record);
-    demolition.finish(context)
+    plan.add_overlays(context, &described, overlays)?;
+    plan.keep_back_unrecorded(&described, &record.volumes);
+    next.iter().for_each(|next| plan.keep_back_unrecorded(next, &record.volumes));
+    plan.record = Some(record);
+    plan.finish_plan(context)
 }
 
 /// What snapshots put on those of its volumes that have a VM's names.
@@ -95,7 +93,7 @@ fn overlays_on(
         return Ok(Vec::new());
     }
     refresh_pools(context, &record.volumes)?;
-    let has_its_name = |v: &&RecordedVolume| Role::of_volume(&v.name) == Some(v.role);
+    let has_its_name = |v: &&RecordedVolume| VolumeRole::of_volume(&v.name) == Some(v.role);
     let bases: Vec<String> = record.volumes.iter().filter(has_its_name).map(|v| v.path.clone()).collect();
     backing_chain::snapshot_overlays(context, described, &bases)
 }
@@ -112,7 +110,7 @@ fn own_log(
     let before = record.manifest.metadata.name.as_deref().filter(|name| *name != domain.name);
     let (Some(before), true) = (before, record.console_log.is_some()) else { return Ok(path(&domain.name)) };
     // The record is data; a name in it that is none may lead anywhere.
-    let is_name = VmName::normalized(before).is_ok_and(|name| name.as_str() == before);
+    let is_name = VmName::parse_normalized(before).is_ok_and(|name| name.as_str() == before);
     let is_its_own =
         is_name && described.console_log == record.console_log && path(before) == record.console_log;
     let is_free = is_its_own && context.host.domain(before)?.is_none();
@@ -120,25 +118,25 @@ fn own_log(
 }
 
 /// Another one may have destroyed it since it was found.
-fn description(context: &Context, domain: &Domain, view: View) -> Result<DomainDescription, Error> {
+fn describe_domain(context: &Context, domain: &Domain, view: View) -> Result<DomainDescription, Error> {
     match context.host.describe(domain.uuid, view)? {
         Some(described) => Ok(described),
-        None => Err(absent(context, &domain.name)?),
+        None => Err(vm_not_found(context, &domain.name)?),
     }
 }
 
 /// A creation that goes on is left alone; one of another machine is its user's to judge.
-fn refuse_if_busy(domain: &Domain, record: &Record, options: Options) -> Result<(), Error> {
+fn refuse_if_busy(domain: &Domain, record: &Record, options: DestroyOptions) -> Result<(), Error> {
     let name = &domain.name;
-    if record.state != State::Creating {
+    if record.state != RecordState::Creating {
         return refuse_if_attaching(domain, record, options);
     }
-    match record.maker.liveness() {
+    match record.maker.check_liveness() {
         Liveness::Dead => Ok(()),
         Liveness::Elsewhere if options.force => Ok(()),
         Liveness::Elsewhere => {
             Err(Error::new(Code::BeingCreated, format!("VM '{name}' is being created from another machine"))
-                .hint(Advice::from("if that was given up: ").run(destroy(domain, true)))
+                .hint(Advice::from("if that was given up: ").run(destroy_command(domain, true)))
                 .unchanged())
         }
         Liveness::Alive => Err(Error::new(
@@ -151,9 +149,9 @@ fn refuse_if_busy(domain: &Domain, record: &Record, options: Options) -> Result<
 }
 
 /// A disk that is just being made would be left.
-fn refuse_if_attaching(domain: &Domain, record: &Record, options: Options) -> Result<(), Error> {
+fn refuse_if_attaching(domain: &Domain, record: &Record, options: DestroyOptions) -> Result<(), Error> {
     let name = &domain.name;
-    let works = |maker: &&Maker| match maker.liveness() {
+    let works = |maker: &&Maker| match maker.check_liveness() {
         Liveness::Dead => false,
         Liveness::Elsewhere => !options.force,
         Liveness::Alive => true,
@@ -163,10 +161,10 @@ fn refuse_if_attaching(domain: &Domain, record: &Record, options: Options) -> Re
     };
     let busy = format!("process {} is attaching a disk to VM '{name}'", maker.pid);
     let error = Error::new(Code::DiskBusy, busy).unchanged();
-    Err(match maker.liveness() {
+    Err(match maker.check_liveness() {
         Liveness::Elsewhere => error
             .because("it runs on another machine")
-            .hint(Advice::from("if that was given up: ").run(destroy(domain, true))),
+            .hint(Advice::from("if that was given up: ").run(destroy_command(domain, true))),
         _ => error.hint("wait for it, or stop that process"),
     })
 }
@@ -187,11 +185,11 @@ fn refresh_pools(context: &Context, volumes: &[RecordedVolume]) -> Result<(), Er
 
 /// For a domain without a record that foundry can use: only volumes that its own XML references *and*
 /// that are named as foundry names the volumes of a VM of this name.
-fn survey_by_convention(context: &Context, domain: Domain, options: Options) -> Result<Demolition, Error> {
-    let described = description(context, &domain, View::Config)?;
+fn plan_by_names(context: &Context, domain: Domain, options: DestroyOptions) -> Result<DestroyPlan, Error> {
+    let described = describe_domain(context, &domain, View::Config)?;
     let name: Option<VmName> = domain.name.parse().ok();
-    let mut demolition = Demolition::of(domain, options);
-    demolition.nvram = described.nvram.clone();
+    let mut plan = DestroyPlan::of(domain, options);
+    plan.nvram = described.nvram.clone();
     for disk in &described.disks {
         let found = match &disk.source {
             DiskSource::File(path) | DiskSource::Block(path) | DiskSource::Rbd(path) => {
@@ -200,51 +198,57 @@ fn survey_by_convention(context: &Context, domain: Domain, options: Options) -> 
             DiskSource::Volume { pool, volume } => match context.host.volume(pool, volume)? {
                 Some(found) => Some(found),
                 None => {
-                    demolition.add_hidden(context, pool, volume)?;
+                    plan.add_hidden(context, pool, volume)?;
                     continue;
                 }
             },
             DiskSource::None | DiskSource::Other(_) => continue,
         };
         let Some(volume) = found else {
-            demolition.name_file(&disk.source, "it is in no started pool");
+            plan.keep_back_file(&disk.source, "it is in no started pool");
             continue;
         };
         if name.as_ref().is_some_and(|n| n.owns_by_convention(&volume.name)) {
-            let role = Role::of_volume(&volume.name);
-            demolition.sort_in(doomed(volume, role));
+            let role = VolumeRole::of_volume(&volume.name);
+            plan.add_volume(volume_to_delete(volume, role));
         } else {
-            demolition.spared.push((
-                describe(&volume.pool, &volume.name),
+            plan.kept_back.push((
+                describe_volume(&volume.pool, &volume.name),
                 "it is not named as foundry names disks".into(),
             ));
         }
     }
-    demolition.finish(context)
+    plan.finish_plan(context)
 }
 
-fn doomed(volume: Volume, role: Option<Role>) -> Doomed {
-    Doomed { pool: volume.pool, name: volume.name, path: volume.path, capacity: volume.capacity, role }
+fn volume_to_delete(volume: Volume, role: Option<VolumeRole>) -> VolumeToDelete {
+    VolumeToDelete {
+        pool: volume.pool,
+        name: volume.name,
+        path: volume.path,
+        capacity: volume.capacity,
+        role,
+    }
 }
 
-fn describe(pool: &str, name: &str) -> String {
+fn describe_volume(pool: &str, name: &str) -> String {
     format!("volume '{name}' in pool '{pool}'")
 }
 
-impl Demolition {
-    fn of(domain: Domain, options: Options) -> Self {
+impl DestroyPlan {
+    fn of(domain: Domain, options: DestroyOptions) -> Self {
         Self {
             domain,
             volumes: Vec::new(),
             kept: Vec::new(),
-            spared: Vec::new(),
+            kept_back: Vec::new(),
             left: Vec::new(),
             missing: Vec::new(),
             record: None,
             only_older: Vec::new(),
             has_two_records: false,
             nvram: None,
-            stays: KeptOnUndefine::default(),
+            kept_on_undefine: KeptOnUndefine::default(),
             console_log: None,
             options,
         }
@@ -256,20 +260,20 @@ impl Demolition {
         if recorded == own {
             self.console_log = recorded;
         } else if let Some(path) = recorded {
-            self.spared.push((format!("the console log {path}"), "foundry logs elsewhere here".into()));
+            self.kept_back.push((format!("the console log {path}"), "foundry logs elsewhere here".into()));
         }
     }
 
     /// Disks that somebody attached, and overlays that libvirt cannot follow, stay and are named.
-    fn name_the_rest(&mut self, described: &DomainDescription, recorded: &[RecordedVolume]) {
+    fn keep_back_unrecorded(&mut self, described: &DomainDescription, recorded: &[RecordedVolume]) {
         for disk in described.disks.iter().filter(|disk| !recorded.iter().any(|v| is_on(disk, v))) {
             let known = |path: &String| self.volumes.iter().chain(&self.kept).any(|v| v.path == *path);
             match &disk.source {
                 DiskSource::File(path) | DiskSource::Block(path) | DiskSource::Rbd(path) if !known(path) => {
-                    self.name_file(&disk.source, "foundry did not make it");
+                    self.keep_back_file(&disk.source, "foundry did not make it");
                 }
                 DiskSource::Volume { pool, volume } => {
-                    self.spare(describe(pool, volume), "foundry did not make it");
+                    self.keep_back(describe_volume(pool, volume), "foundry did not make it");
                 }
                 _ => {}
             }
@@ -289,26 +293,26 @@ impl Demolition {
         let below = std::mem::take(&mut self.volumes);
         let own: Vec<String> = below.iter().chain(&self.kept).map(|v| v.path.clone()).collect();
         let on_own = backing_chain::snapshot_overlays(context, described, &own)?;
-        on_own.into_iter().for_each(|volume| self.sort_in(doomed(volume, None)));
+        on_own.into_iter().for_each(|volume| self.add_volume(volume_to_delete(volume, None)));
         self.volumes.extend(below);
         Ok(())
     }
 
-    fn name_file(&mut self, source: &DiskSource, reason: &str) {
+    fn keep_back_file(&mut self, source: &DiskSource, reason: &str) {
         if let DiskSource::File(path) | DiskSource::Block(path) | DiskSource::Rbd(path) = source {
-            self.spare(path.clone(), reason);
+            self.keep_back(path.clone(), reason);
         }
     }
 
     /// Names it once, also where what runs and what starts next both have it.
-    fn spare(&mut self, what: String, reason: &str) {
-        if !self.spared.iter().any(|(spared, _)| *spared == what) {
-            self.spared.push((what, reason.to_owned()));
+    fn keep_back(&mut self, what: String, reason: &str) {
+        if !self.kept_back.iter().any(|(kept, _)| *kept == what) {
+            self.kept_back.push((what, reason.to_owned()));
         }
     }
 
-    fn sort_in(&mut self, volume: Doomed) {
-        let keep = self.options.keep_disks && volume.role != Some(Role::Seed);
+    fn add_volume(&mut self, volume: VolumeToDelete) {
+        let keep = self.options.keep_disks && volume.role != Some(VolumeRole::Seed);
         if keep { self.kept.push(volume) } else { self.volumes.push(volume) }
     }
 
@@ -318,28 +322,34 @@ impl Demolition {
         &mut self,
         context: &Context,
         recorded: &RecordedVolume,
-        state: State,
+        state: RecordState,
         own: &Ownership<'_>,
     ) -> Result<(), Error> {
         let Some(found) = context.host.volume(&recorded.pool, &recorded.name)? else {
             return self.add_missing(context, recorded, state, own);
         };
         if is_same_file(context, &found.path, &recorded.path) {
-            self.take_or_spare(recorded, found, state, own);
+            self.add_or_keep_back(recorded, found, state, own);
         } else {
             let reason = format!("it is at {} and not at {}", found.path, recorded.path);
-            self.spared.push((describe(&found.pool, &found.name), reason));
+            self.kept_back.push((describe_volume(&found.pool, &found.name), reason));
         }
         Ok(())
     }
 
     /// Of what was found for a recorded volume nothing goes that may be another's.
-    fn take_or_spare(&mut self, recorded: &RecordedVolume, found: Volume, state: State, own: &Ownership<'_>) {
-        let is_planned = state == State::Creating || recorded.attaching.is_some();
+    fn add_or_keep_back(
+        &mut self,
+        recorded: &RecordedVolume,
+        found: Volume,
+        state: RecordState,
+        own: &Ownership<'_>,
+    ) {
+        let is_planned = state == RecordState::Creating || recorded.attaching.is_some();
         let differs = || if is_planned { differs_from_plan(recorded, &found) } else { None };
-        match own.doubt(recorded, &found).or_else(differs) {
-            Some(reason) => self.spared.push((describe(&found.pool, &found.name), reason)),
-            None => self.sort_in(doomed(found, Some(recorded.role))),
+        match own.reason_to_doubt(recorded, &found).or_else(differs) {
+            Some(reason) => self.kept_back.push((describe_volume(&found.pool, &found.name), reason)),
+            None => self.add_volume(volume_to_delete(found, Some(recorded.role))),
         }
     }
 
@@ -349,7 +359,7 @@ impl Demolition {
         &mut self,
         context: &Context,
         recorded: &RecordedVolume,
-        state: State,
+        state: RecordState,
         own: &Ownership<'_>,
     ) -> Result<(), Error> {
         let pool = context.host.pool(&recorded.pool)?;
@@ -361,8 +371,8 @@ impl Demolition {
         }
         let reason = format!("pool '{}' has another directory now", recorded.pool);
         match context.host.volume_at(&recorded.path)? {
-            Some(found) => self.take_or_spare(recorded, found, state, own),
-            None => self.spared.push((recorded.path.clone(), reason)),
+            Some(found) => self.add_or_keep_back(recorded, found, state, own),
+            None => self.kept_back.push((recorded.path.clone(), reason)),
         }
         Ok(())
     }
@@ -373,13 +383,13 @@ impl Demolition {
         &mut self,
         context: &Context,
         recorded: &RecordedVolume,
-        state: State,
+        state: RecordState,
     ) -> Result<(), Error> {
         self.add_hidden(context, &recorded.pool, &recorded.name)?;
         let Some(pool) = context.host.pool(&recorded.pool)? else { return Ok(()) };
         let is_away = usage::is_directory_away(context, &pool);
-        if is_away || (state == State::Created && recorded.attaching.is_none()) {
-            let volume = describe(&recorded.pool, &recorded.name);
+        if is_away || (state == RecordState::Created && recorded.attaching.is_none()) {
+            let volume = describe_volume(&recorded.pool, &recorded.name);
             self.missing.push(match pool.target.filter(|_| is_away) {
                 Some(target) => format!("{volume} was not there, nor is the pool's directory {target}"),
                 None => format!("{volume} was not there"),
@@ -400,76 +410,76 @@ impl Demolition {
             .hint(Verb::PoolStart { pool: pool.into() })
             .unchanged()),
             None => {
-                self.spared.push((describe(pool, name), "there is no such pool any more".into()));
+                self.kept_back.push((describe_volume(pool, name), "there is no such pool any more".into()));
                 Ok(())
             }
         }
     }
 
     /// Looks who else needs what would go, and what else there is.
-    fn finish(mut self, context: &Context) -> Result<Self, Error> {
+    fn finish_plan(mut self, context: &Context) -> Result<Self, Error> {
         if !(self.volumes.is_empty() && self.nvram.is_none()) {
-            let usage = Usage::look(context, Some(self.domain.uuid))?;
-            self.spare_shared(&usage);
-            self.spare_files(&usage);
-            self.name_left(context, &usage);
+            let usage = Usage::collect(context, Some(self.domain.uuid))?;
+            self.keep_back_shared(&usage);
+            self.keep_back_files(&usage);
+            self.list_left_behind(context, &usage);
         }
         if !(self.options.force || self.domain.state.is_active()) {
-            refuse_held(context, &self).map_err(|e| e.unchanged())?;
+            refuse_locked(context, &self).map_err(|e| e.unchanged())?;
         }
         Ok(self)
     }
 
     /// What another domain uses or another volume lies on stays, whatever the record says.
-    fn spare_shared(&mut self, usage: &Usage) {
+    fn keep_back_shared(&mut self, usage: &Usage) {
         let going: Vec<_> = self.volumes.iter().map(|v| (v.pool.clone(), v.name.clone())).collect();
         for volume in std::mem::take(&mut self.volumes) {
-            match usage.reason_to_stay((&volume.pool, &volume.name, &volume.path), &going) {
-                Some(reason) => self.spared.push((describe(&volume.pool, &volume.name), reason)),
+            match usage.reason_to_keep_of((&volume.pool, &volume.name, &volume.path), &going) {
+                Some(reason) => self.kept_back.push((describe_volume(&volume.pool, &volume.name), reason)),
                 None => self.volumes.push(volume),
             }
         }
     }
 
     /// A copy of its definition names the same EFI variables and the same log.
-    fn spare_files(&mut self, usage: &Usage) {
+    fn keep_back_files(&mut self, usage: &Usage) {
         let used = |path: &Option<String>| {
-            let users = path.as_deref().map(|path| usage.of_file(path)).unwrap_or_default();
+            let users = path.as_deref().map(|path| usage.domains_using(path)).unwrap_or_default();
             (!users.is_empty()).then(|| format!("domain '{}' uses it too", users.join("', '")))
         };
         if let Some(reason) = used(&self.nvram) {
-            self.stays.nvram = true;
+            self.kept_on_undefine.nvram = true;
             let what = format!("the EFI variables {}", self.nvram.as_deref().unwrap_or_default());
-            self.left.push(Unclaimed { what, why: reason, advice: None });
+            self.left.push(LeftBehind { what, why: reason, advice: None });
         }
         if let Some(reason) = used(&self.console_log) {
             let log = self.console_log.take().unwrap_or_default();
-            self.left.push(Unclaimed { what: format!("the console log {log}"), why: reason, advice: None });
+            self.left.push(LeftBehind { what: format!("the console log {log}"), why: reason, advice: None });
         }
     }
 
     /// Disks that are named as this VM's, and that neither it nor anybody else has any more: an older record was brought
     /// back, or somebody kept them. And the memory of its snapshots, which libvirt leaves.
-    fn name_left(&mut self, context: &Context, usage: &Usage) {
+    fn list_left_behind(&mut self, context: &Context, usage: &Usage) {
         let Ok(name) = self.domain.name.parse::<VmName>() else { return };
         let known: Vec<(String, String)> =
             self.volumes.iter().chain(&self.kept).map(|v| (v.pool.clone(), v.name.clone())).collect();
         let is_left = |v: &Volume| {
             name.owns_by_convention(&v.name) && !known.contains(&(v.pool.clone(), v.name.clone()))
         };
-        for volume in usage.unused(is_left) {
-            let what = describe(&volume.pool, &volume.name);
-            if !self.spared.iter().any(|(spared, _)| *spared == what || *spared == volume.path) {
+        for volume in usage.unused_volumes(is_left) {
+            let what = describe_volume(&volume.pool, &volume.name);
+            if !self.kept_back.iter().any(|(kept, _)| *kept == what || *kept == volume.path) {
                 let place = format!("{}/{}", volume.pool, volume.name);
                 let remove = Verb::Gc { only: Some(place) };
                 let advice = Some(Advice::from(remove).text(" removes it if nobody needs it"));
-                self.left.push(Unclaimed { what, why: "no domain has it".into(), advice });
+                self.left.push(LeftBehind { what, why: "no domain has it".into(), advice });
             }
         }
         let is_there = |path: &&String| !context.host.is_local() || Path::new(path).exists();
-        let memory = usage.own_memory().filter(is_there).cloned();
+        let memory = usage.own_snapshot_memory().filter(is_there).cloned();
         let why = "it is the memory of a snapshot";
-        self.left.extend(memory.map(|path| Unclaimed { what: path, why: why.into(), advice: None }));
+        self.left.extend(memory.map(|path| LeftBehind { what: path, why: why.into(), advice: None }));
     }
 }
 

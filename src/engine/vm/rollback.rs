@@ -47,22 +47,22 @@ impl<'a> Rollback<'a> {
     /// Takes one thing back, or notes why it stays.
     pub(crate) fn take_back(&mut self, what: &CreatedResource) {
         self.is_lost = self.is_lost || self.name_is_lost();
-        let outcome = match self.obstacle(what) {
-            _ if self.is_lost => self.given_up(what),
+        let outcome = match self.find_obstacle(what) {
+            _ if self.is_lost => self.check_lost(what),
             Some(obstacle) => Err(obstacle),
-            None => remove(self.context, what),
+            None => remove_resource(self.context, what),
         };
         if let Err(reason) = outcome {
-            self.leave(what, &reason);
+            self.note_left_behind(what, &reason);
         }
     }
 
     /// Whether our own definition is gone, and with it the name that kept these volumes ours.
     fn name_is_lost(&self) -> bool {
-        self.domain.is_some_and(|uuid| lookup::is_taken_away(self.context, uuid))
+        self.domain.is_some_and(|uuid| lookup::is_gone(self.context, uuid))
     }
 
-    fn obstacle(&self, what: &CreatedResource) -> Option<String> {
+    fn find_obstacle(&self, what: &CreatedResource) -> Option<String> {
         let kept = self.kept.as_ref().filter(|_| matches!(what, CreatedResource::Volume(_)));
         match (what, kept) {
             _ if self.runs => Some("the guest may run".to_owned()),
@@ -76,7 +76,7 @@ impl<'a> Rollback<'a> {
     }
 
     /// Whoever took the definition away has mostly taken the volumes, too.
-    fn given_up(&self, what: &CreatedResource) -> Result<(), String> {
+    fn check_lost(&self, what: &CreatedResource) -> Result<(), String> {
         match what {
             CreatedResource::Domain { .. } | CreatedResource::Guest { .. } | CreatedResource::Mark { .. } => {
                 Ok(())
@@ -86,7 +86,7 @@ impl<'a> Rollback<'a> {
         }
     }
 
-    fn leave(&mut self, what: &CreatedResource, reason: &str) {
+    fn note_left_behind(&mut self, what: &CreatedResource, reason: &str) {
         self.runs |= matches!(what, CreatedResource::Guest { .. });
         self.is_needed |= matches!(
             what,
@@ -99,17 +99,17 @@ impl<'a> Rollback<'a> {
     }
 
     /// The error, with what became of all that was made.
-    pub(crate) fn tell(self, error: Error, vm: Option<&str>, had_made_any: bool) -> Error {
+    pub(crate) fn into_error(self, error: Error, vm: Option<&str>, had_made_any: bool) -> Error {
         let is_insisted = self.context.cancel.is_insisted();
         let error = if is_insisted { error.of_kind(Kind::Interrupted) } else { error };
         if self.is_lost {
-            return tell_loss(error, self.left, vm.unwrap_or_default());
+            return with_loss(error, self.left, vm.unwrap_or_default());
         }
-        tell_outcome(error, had_made_any, self.left, vm.filter(|_| self.is_needed))
+        with_outcome(error, had_made_any, self.left, vm.filter(|_| self.is_needed))
     }
 }
 
-fn tell_outcome(error: Error, had_made_any: bool, left: Vec<Remainder>, vm: Option<&str>) -> Error {
+fn with_outcome(error: Error, had_made_any: bool, left: Vec<Remainder>, vm: Option<&str>) -> Error {
     match (left, vm) {
         (left, _) if left.is_empty() && had_made_any => error.outcome(Outcome::RolledBack),
         (left, _) if left.is_empty() => error.unchanged(),
@@ -121,10 +121,10 @@ fn tell_outcome(error: Error, had_made_any: bool, left: Vec<Remainder>, vm: Opti
 }
 
 /// Whoever took the definition away may have made another VM of that name: no advice may lead to that.
-fn tell_loss(error: Error, left: Vec<Remainder>, vm: &str) -> Error {
+fn with_loss(error: Error, left: Vec<Remainder>, vm: &str) -> Error {
     let error = match error.kind() {
         // What failed then failed because of that.
-        Kind::Vm | Kind::Storage => lookup::taken_away(vm),
+        Kind::Vm | Kind::Storage => lookup::removed_meanwhile(vm),
         _ => error.outcome(format!("VM '{vm}' was taken away by somebody else meanwhile")),
     };
     if left.is_empty() {
@@ -139,28 +139,28 @@ fn is_gone(context: &Context, planned: &RecordedVolume) -> bool {
 
 /// What libvirt would remove with the definition that this run did not make: memory that is saved under the name, and
 /// EFI variables that another domain names, or of which nobody can tell.
-fn not_ours(context: &Context, uuid: Uuid) -> KeptOnUndefine {
+fn parts_to_keep(context: &Context, uuid: Uuid) -> KeptOnUndefine {
     let is_shared = || -> Result<bool, Error> {
         let described = context.host.describe(uuid, View::Config)?;
         let Some(path) = described.and_then(|described| described.nvram) else { return Ok(false) };
-        Ok(!Usage::look(context, Some(uuid))?.of_file(&path).is_empty())
+        Ok(!Usage::collect(context, Some(uuid))?.domains_using(&path).is_empty())
     };
     KeptOnUndefine { nvram: is_shared().unwrap_or(true), saved: true }
 }
 
-fn remove(context: &Context, what: &CreatedResource) -> Result<(), String> {
+fn remove_resource(context: &Context, what: &CreatedResource) -> Result<(), String> {
     let told = |e: HostError| Error::from(e).to_string();
     match what {
         CreatedResource::Domain { uuid, .. } => {
             context.host.force_off(*uuid).map_err(told)?;
-            context.host.undefine_keeping(*uuid, not_ours(context, *uuid)).map_err(told)
+            context.host.undefine_keeping(*uuid, parts_to_keep(context, *uuid)).map_err(told)
         }
         CreatedResource::Volume(planned) => {
             context.host.delete_volume(&planned.pool, &planned.name).map_err(told)
         }
         CreatedResource::Mark { uuid, before } => context.host.set_record(*uuid, before).map_err(told),
         CreatedResource::ConsoleLog(path) => {
-            console::remove(context.host.as_ref(), path).map_err(|_| "it may exist on the host".into())
+            console::remove_logs(context.host.as_ref(), path).map_err(|_| "it may exist on the host".into())
         }
         CreatedResource::Guest { uuid, .. } => context.host.force_off(*uuid).map_err(told),
     }

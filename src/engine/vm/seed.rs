@@ -1,4 +1,4 @@
-//! Ejects the cloud-init seed of a VM: [`survey`] checks whether cloud-init is done with it, [`eject`] deletes it.
+//! Ejects the cloud-init seed of a VM: [`plan_eject`] checks whether cloud-init is done with it, [`eject_seed`] deletes it.
 //!
 //! ```text
 //!   unplug the CD-ROM ▸ delete the volume ▸ out of the record
@@ -9,15 +9,15 @@
 
 use std::time::Duration;
 
-use super::destroy::Doomed;
-use super::lookup::or_taken_away;
+use super::destroy::VolumeToDelete;
+use super::lookup::or_removed_meanwhile;
 use super::wait;
 use crate::disk::own_disk::{is_on, is_same_file};
-use crate::disk::{Subject, refused};
+use crate::disk::{VmHandle, refused_unchanged};
 use crate::storage::usage::Usage;
 use crate::{Context, Event, disk};
 use foundry_core::error::{Advice, Code, Error, Kind, Verb};
-use foundry_core::record::{RecordedVolume, Role};
+use foundry_core::record::{RecordedVolume, VolumeRole};
 use foundry_host::libvirt_xml::{DiskDescription, DiskDevice, DiskSource, DomainDescription};
 use foundry_host::{Affect, Volume};
 
@@ -26,16 +26,16 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What would be ejected.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Ejection {
+pub struct EjectPlan {
     /// The VM.
     pub vm: String,
     /// Whether a running guest has the seed.
     pub live: bool,
     /// The volume that goes.
-    pub volume: Option<Doomed>,
+    pub volume: Option<VolumeToDelete>,
     /// What stays, and why.
     pub kept: Option<(String, String)>,
-    subject: Subject,
+    handle: VmHandle,
     seed: RecordedVolume,
     force: bool,
 }
@@ -45,33 +45,36 @@ pub struct Ejection {
 ///
 /// # Errors
 /// [`Kind::Vm`] where there is no such VM, it was made without a seed, or cloud-init is not known to be done.
-pub fn survey(context: &Context, vm: &str, force: bool) -> Result<Option<Ejection>, Error> {
-    let subject = Subject::look(context, vm)?;
-    let vm = subject.domain.name.clone();
-    let Some(seed) = subject.record.volumes.iter().find(|v| v.role == Role::Seed).cloned() else {
-        return match subject.record.instance_id {
+pub fn plan_eject(context: &Context, vm: &str, force: bool) -> Result<Option<EjectPlan>, Error> {
+    let handle = VmHandle::find(context, vm)?;
+    let vm = handle.domain.name.clone();
+    let Some(seed) = handle.record.volumes.iter().find(|v| v.role == VolumeRole::Seed).cloned() else {
+        return match handle.record.instance_id {
             Some(_) => Ok(None),
-            None => Err(refused(Code::SeedMissing, format!("VM '{vm}' was made without a cloud-init seed"))),
+            None => Err(refused_unchanged(
+                Code::SeedMissing,
+                format!("VM '{vm}' was made without a cloud-init seed"),
+            )),
         };
     };
-    let live = subject.live.as_ref().is_some_and(|d| drive(d, &seed).is_some());
-    // An ejection that was broken off behind this point has seen that it is done.
-    if !force && (live || drive(&subject.next, &seed).is_some()) {
-        check_done(context, &subject).map_err(|e| or_taken_away(context, &subject.domain, e))?;
+    let live = handle.live.as_ref().is_some_and(|d| find_drive(d, &seed).is_some());
+    // An plan that was broken off behind this point has seen that it is done.
+    if !force && (live || find_drive(&handle.next, &seed).is_some()) {
+        check_done(context, &handle).map_err(|e| or_removed_meanwhile(context, &handle.domain, e))?;
     }
-    disk::check_snapshots(context, &subject, "to go back to one would want the seed again")
-        .map_err(|e| or_taken_away(context, &subject.domain, e))?;
+    disk::check_snapshots(context, &handle, "to go back to one would want the seed again")
+        .map_err(|e| or_removed_meanwhile(context, &handle.domain, e))?;
     if !force {
-        subject.check_held(context, &seed).map_err(|e| e.hint(by_force(&subject)))?;
+        handle.check_not_locked(context, &seed).map_err(|e| e.hint(by_force(&handle)))?;
     }
-    let mut ejection = Ejection { vm, live, volume: None, kept: None, subject, seed, force };
-    ejection.decide(context)?;
-    Ok(Some(ejection))
+    let mut plan = EjectPlan { vm, live, volume: None, kept: None, handle, seed, force };
+    plan.decide_volume(context)?;
+    Ok(Some(plan))
 }
 
 /// The CD-ROM drive with the seed, or the empty one that it was in.
-fn drive<'a>(described: &'a DomainDescription, seed: &RecordedVolume) -> Option<&'a DiskDescription> {
-    let target = seed.target()?;
+fn find_drive<'a>(described: &'a DomainDescription, seed: &RecordedVolume) -> Option<&'a DiskDescription> {
+    let target = seed.disk_target()?;
     let has_it = |d: &&DiskDescription| {
         let is_empty = d.target == target && d.device == DiskDevice::Cdrom && d.source == DiskSource::None;
         is_empty || is_on(d, seed)
@@ -79,44 +82,44 @@ fn drive<'a>(described: &'a DomainDescription, seed: &RecordedVolume) -> Option<
     described.disks.iter().find(has_it)
 }
 
-fn by_force(subject: &Subject) -> Advice {
-    Advice::from(Verb::SeedEject { vm: subject.domain.command_name(), force: true })
+fn by_force(handle: &VmHandle) -> Advice {
+    Advice::from(Verb::SeedEject { vm: handle.domain.command_name(), force: true })
         .text(" ejects it all the same")
 }
 
-fn check_done(context: &Context, subject: &Subject) -> Result<(), Error> {
-    let (vm, by_force) = (&subject.domain.name, by_force(subject));
-    let is_done = wait::is_cloud_init_done(context, &subject.domain, &subject.record)
+fn check_done(context: &Context, handle: &VmHandle) -> Result<(), Error> {
+    let (vm, by_force) = (&handle.domain.name, by_force(handle));
+    let is_done = wait::is_cloud_init_done(context, &handle.domain, &handle.record)
         .map_err(|e| if e.kind() == Kind::Vm { e.hint(by_force.clone()) } else { e })?;
     if is_done {
         return Ok(());
     }
-    Err(refused(Code::CloudInitUndone, format!("cloud-init in VM '{vm}' is not known to be done"))
+    Err(refused_unchanged(Code::CloudInitUndone, format!("cloud-init in VM '{vm}' is not known to be done"))
         .because("neither its guest agent nor its console says so")
-        .hint(Advice::from("wait for it").then("; if you know that it is done: ", by_force)))
+        .hint(Advice::from("wait for it").and_then("; if you know that it is done: ", by_force)))
 }
 
-impl Ejection {
+impl EjectPlan {
     /// The volume goes if it is the very one, and nobody else uses it.
-    fn decide(&mut self, context: &Context) -> Result<(), Error> {
+    fn decide_volume(&mut self, context: &Context) -> Result<(), Error> {
         let RecordedVolume { pool, name, path, .. } = &self.seed;
-        let Some(found) = context.host.volume(pool, name)? else { return self.missing(context) };
+        let Some(found) = context.host.volume(pool, name)? else { return self.check_missing_volume(context) };
         let reason = if !is_same_file(context, &found.path, path) {
             Some(format!("it is at {} and not at {path}", found.path))
-        } else if let Some(doubt) = self.subject.ownership().doubt(&self.seed, &found) {
+        } else if let Some(doubt) = self.handle.ownership().reason_to_doubt(&self.seed, &found) {
             Some(doubt)
         } else {
-            Usage::look(context, Some(self.subject.domain.uuid))?.reason_to_stay((pool, name, path), &[])
+            Usage::collect(context, Some(self.handle.domain.uuid))?.reason_to_keep_of((pool, name, path), &[])
         };
         match reason {
             Some(reason) => self.kept = Some((format!("volume '{name}' in pool '{pool}'"), reason)),
-            None => self.volume = Some(doomed(found)),
+            None => self.volume = Some(volume_to_delete(found)),
         }
         Ok(())
     }
 
     /// A volume that libvirt does not show is gone, unless its pool is stopped.
-    fn missing(&self, context: &Context) -> Result<(), Error> {
+    fn check_missing_volume(&self, context: &Context) -> Result<(), Error> {
         let RecordedVolume { pool, name, .. } = &self.seed;
         match context.host.pool(pool)? {
             Some(found) if !found.active => Err(Error::new(
@@ -130,61 +133,61 @@ impl Ejection {
     }
 }
 
-fn doomed(volume: Volume) -> Doomed {
+fn volume_to_delete(volume: Volume) -> VolumeToDelete {
     let Volume { pool, name, path, capacity, .. } = volume;
-    Doomed { pool, name, path, capacity, role: Some(Role::Seed) }
+    VolumeToDelete { pool, name, path, capacity, role: Some(VolumeRole::Seed) }
 }
 
 /// Does what a survey said.
 ///
 /// # Errors
 /// What failed; the same command again finishes it.
-pub fn eject(context: &Context, ejection: &Ejection) -> Result<(), Error> {
-    let vm = &ejection.vm;
-    context.progress.tell(Event::Begins(format!("Ejecting the seed of VM '{vm}'...")));
+pub fn eject_seed(context: &Context, plan: &EjectPlan) -> Result<(), Error> {
+    let vm = &plan.vm;
+    context.progress.on_event(Event::Begins(format!("Ejecting the seed of VM '{vm}'...")));
     context.cancel.check_unchanged()?;
     // Nobody knows better than before whether cloud-init is done, and the drive may still be there.
-    let again = Verb::SeedEject { vm: ejection.subject.domain.command_name(), force: ejection.force };
+    let again = Verb::SeedEject { vm: plan.handle.domain.command_name(), force: plan.force };
     let finishing = Advice::from(again).text(" finishes it");
     let unfinished =
-        |error: Error| or_taken_away(context, &ejection.subject.domain, error.outcome(finishing.clone()));
-    unplug(context, ejection).map_err(unfinished)?;
-    context.done("CD-ROM detached");
-    delete_volume(context, ejection).map_err(unfinished)?;
-    let RecordedVolume { pool, name, .. } = &ejection.seed;
-    disk::strike_out(context, &ejection.subject.domain, pool, name).map_err(unfinished)?;
-    if let Some((what, why)) = &ejection.kept {
+        |error: Error| or_removed_meanwhile(context, &plan.handle.domain, error.outcome(finishing.clone()));
+    detach_drive(context, plan).map_err(unfinished)?;
+    context.report_done("CD-ROM detached");
+    delete_volume(context, plan).map_err(unfinished)?;
+    let RecordedVolume { pool, name, .. } = &plan.seed;
+    disk::remove_from_record(context, &plan.handle.domain, pool, name).map_err(unfinished)?;
+    if let Some((what, why)) = &plan.kept {
         context.warn(format!("left: {what}: {why}"));
     }
     Ok(())
 }
 
 /// Where the drive is gone already, or has another medium by now, there is nothing to do.
-fn unplug(context: &Context, ejection: &Ejection) -> Result<(), Error> {
-    let Ejection { vm, subject, seed, .. } = ejection;
-    let uuid = subject.domain.uuid;
+fn detach_drive(context: &Context, plan: &EjectPlan) -> Result<(), Error> {
+    let EjectPlan { vm, handle, seed, .. } = plan;
+    let uuid = handle.domain.uuid;
     let target = |described: Option<&DomainDescription>| {
-        described.and_then(|d| drive(d, seed)).map(|d| d.target.clone())
+        described.and_then(|d| find_drive(d, seed)).map(|d| d.target.clone())
     };
-    if let Some(target) = target(subject.live.as_ref()) {
+    if let Some(target) = target(handle.live.as_ref()) {
         context.host.detach_disk(uuid, &target, Affect::Live)?;
-        if !disk::is_let_go(context, uuid, &target, PATIENCE, || context.cancel.is_requested())? {
+        if !disk::wait_until_detached(context, uuid, &target, PATIENCE, || context.cancel.is_requested())? {
             context.cancel.check()?;
             let message = format!("the guest of VM '{vm}' does not let go of its CD-ROM '{target}'");
             return Err(Error::new(Code::DiskHeld, message));
         }
     }
-    if let Some(target) = target(Some(&subject.next)) {
+    if let Some(target) = target(Some(&handle.next)) {
         context.cancel.check()?;
         context.host.detach_disk(uuid, &target, Affect::Config)?;
     }
     Ok(())
 }
 
-fn delete_volume(context: &Context, ejection: &Ejection) -> Result<(), Error> {
-    let Some(volume) = &ejection.volume else { return Ok(()) };
-    let what = format!("the seed of VM '{}' was ejected", ejection.vm);
+fn delete_volume(context: &Context, plan: &EjectPlan) -> Result<(), Error> {
+    let Some(volume) = &plan.volume else { return Ok(()) };
+    let what = format!("the seed of VM '{}' was ejected", plan.vm);
     // The path may be another one, where the pool was moved.
-    let is_seed = |v: &RecordedVolume| (&v.pool, &v.name) == (&ejection.seed.pool, &ejection.seed.name);
-    disk::delete_unplugged(context, &ejection.subject.domain, volume, |v| is_seed(v), &what)
+    let is_seed = |v: &RecordedVolume| (&v.pool, &v.name) == (&plan.seed.pool, &plan.seed.name);
+    disk::delete_unplugged(context, &plan.handle.domain, volume, |v| is_seed(v), &what)
 }

@@ -13,15 +13,20 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// How long to ask a guest before its plug is pulled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Patience {
+pub(crate) enum StopMethod {
     /// Not at all.
-    None,
+    Force,
     /// That long.
-    For(Duration),
+    Graceful(Duration),
 }
 
 /// Stops the domain. A domain that is gone is off.
-pub(crate) fn stop(context: &Context, domain: Uuid, name: &str, patience: Patience) -> Result<(), Error> {
+pub(crate) fn stop_domain(
+    context: &Context,
+    domain: Uuid,
+    name: &str,
+    patience: StopMethod,
+) -> Result<(), Error> {
     let look = || context.host.state(domain).map(|now| now.map_or(DomainState::ShutOff, |n| n.state));
     let state = look()?;
     if state == DomainState::ShutOff {
@@ -29,7 +34,7 @@ pub(crate) fn stop(context: &Context, domain: Uuid, name: &str, patience: Patien
     }
     // Only an executing guest hears the power button: paused, crashed and suspended ones do not.
     let hears = matches!(state, DomainState::Running | DomainState::Blocked | DomainState::ShuttingDown);
-    if let (Patience::For(time), true) = (patience, hears) {
+    if let (StopMethod::Graceful(time), true) = (patience, hears) {
         if shut_down(context, domain, time)? {
             return Ok(());
         }
@@ -49,7 +54,7 @@ fn shut_down(context: &Context, domain: Uuid, time: Duration) -> Result<bool, Er
         Err(lost) if lost.outcome_unknown() => return Err(lost.into()),
         _ => {}
     }
-    context.working("Waiting for the guest to shut down");
+    context.report_working("Waiting for the guest to shut down");
     let until = context.clock.elapsed().saturating_add(time);
     loop {
         if context.host.state(domain)?.is_none_or(|now| now.state == DomainState::ShutOff) {

@@ -18,7 +18,7 @@ use crate::preflight::conflicts;
 use crate::{Context, diagnose};
 use foundry_core::error::{Advice, Code, Error, Outcome, Verb};
 use foundry_core::record::Record;
-use foundry_core::text::without_sequences;
+use foundry_core::text::strip_terminal_sequences;
 use foundry_host::{Domain, DomainState, StateNow, Why};
 
 /// What to wait for.
@@ -51,24 +51,29 @@ const AGENT_READS: u64 = 65536;
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Timeout`], [`foundry_core::error::Kind::Interrupted`], or [`foundry_core::error::Kind::Vm`] where the guest stopped or cloud-init failed.
-pub fn wait(context: &Context, vm: &CreatedVm, goal: Goal, timeout: Duration) -> Result<Vec<String>, Error> {
+pub fn wait_for_vm(
+    context: &Context,
+    vm: &CreatedVm,
+    goal: Goal,
+    timeout: Duration,
+) -> Result<Vec<String>, Error> {
     let name = vm.record.manifest.metadata.name.clone().unwrap_or_default();
-    let mut watch = Watch { context, vm, name, seen: "the guest has not been heard of", finished: None };
+    let mut watch = GuestWatch { context, vm, name, seen: "the guest has not been heard of", finished: None };
     watch.warn_of_silence(goal);
-    context.working(format!("Waiting for {}", goal.as_str()));
+    context.report_working(format!("Waiting for {}", goal.as_str()));
     let begun = context.clock.elapsed();
     let until = begun.saturating_add(timeout);
     loop {
         if context.cancel.is_requested() {
             return Err(watch.gave_up(Code::Interrupted, "interrupted while waiting for".into(), goal));
         }
-        if watch.look(goal).map_err(|e| watch.assure(e))? {
-            context.done(format!(
+        if watch.check_once(goal).map_err(|e| watch.with_vm_kept(e))? {
+            context.report_done(format!(
                 "{} after {:.0} s",
-                goal.reached(),
+                goal.reached_sentence(),
                 context.clock.elapsed().saturating_sub(begun).as_secs_f32()
             ));
-            return watch.addresses().map_err(|e| watch.assure(e));
+            return watch.known_addresses().map_err(|e| watch.with_vm_kept(e));
         }
         if context.clock.elapsed() >= until {
             return Err(watch.gave_up(Code::NotReady, format!("waited {} s for", timeout.as_secs()), goal));
@@ -85,7 +90,7 @@ pub fn wait(context: &Context, vm: &CreatedVm, goal: Goal, timeout: Duration) ->
 pub(crate) fn is_cloud_init_done(context: &Context, domain: &Domain, record: &Record) -> Result<bool, Error> {
     let vm = CreatedVm { uuid: domain.uuid, record: record.clone() };
     let name = domain.name.clone();
-    let mut watch = Watch { context, vm: &vm, name, seen: "", finished: None };
+    let mut watch = GuestWatch { context, vm: &vm, name, seen: "", finished: None };
     let until = context.clock.elapsed().saturating_add(RESULT_WITHIN * 2);
     loop {
         if watch.cloud_init_done()? {
@@ -109,7 +114,7 @@ impl Goal {
         }
     }
 
-    fn reached(self) -> &'static str {
+    fn reached_sentence(self) -> &'static str {
         match self {
             Self::Ip => "Address known",
             Self::Agent => "Guest agent answers",
@@ -119,7 +124,7 @@ impl Goal {
     }
 }
 
-struct Watch<'a> {
+struct GuestWatch<'a> {
     context: &'a Context,
     vm: &'a CreatedVm,
     name: String,
@@ -129,37 +134,37 @@ struct Watch<'a> {
     finished: Option<Duration>,
 }
 
-impl Watch<'_> {
-    fn look(&mut self, goal: Goal) -> Result<bool, Error> {
+impl GuestWatch<'_> {
+    fn check_once(&mut self, goal: Goal) -> Result<bool, Error> {
         self.check_guest()?;
-        self.reached(goal)
+        self.is_reached(goal)
     }
 
     /// Says that the VM stays, if the error does not say so yet.
-    fn assure(&self, error: Error) -> Error {
-        let stays = Outcome::from(self.stays());
-        let is_told = error.outcomes().contains(&stays) || lookup::is_taken_away(self.context, self.vm.uuid);
+    fn with_vm_kept(&self, error: Error) -> Error {
+        let stays = Outcome::from(self.vm_kept_advice());
+        let is_told = error.outcomes().contains(&stays) || lookup::is_gone(self.context, self.vm.uuid);
         if is_told { error } else { error.outcome(stays) }
     }
 
     /// A guest that stopped will not come up, however long one waits.
     fn check_guest(&self) -> Result<(), Error> {
         let error = Error::new(Code::GuestStopped, format!("VM '{}' stopped before it was ready", self.name));
-        let Some(now) = self.context.host.state(self.vm.uuid)? else { return Err(self.is_gone(error)) };
+        let Some(now) = self.context.host.state(self.vm.uuid)? else { return Err(self.domain_gone(error)) };
         if !(now.stopped_by_error() || matches!(now.state, DomainState::ShutOff | DomainState::Crashed)) {
             return Ok(());
         }
         let error = error.because(now.why.sentence(now.state).unwrap_or("it is off"));
         let error = match diagnose::stopped_by(self.context, &self.name) {
             Some(found) => found.blame(error),
-            None => self.with_way_on(error, now),
+            None => self.with_resume_hint(error, now),
         };
-        Err(self.with_console(error).outcome(self.stays()))
+        Err(self.with_console(error).outcome(self.vm_kept_advice()))
     }
 
     /// What can be done about a guest that stopped for that reason.
-    fn with_way_on(&self, error: Error, now: StateNow) -> Error {
-        let word = self.word();
+    fn with_resume_hint(&self, error: Error, now: StateNow) -> Error {
+        let word = self.shell_name();
         match (now.state, now.why) {
             (DomainState::Paused, Why::NotSaid) => {
                 error.hint("a host can offer KVM and still not run this guest: try --virt-type qemu; libvirt's log of the VM tells more")
@@ -177,11 +182,11 @@ impl Watch<'_> {
     }
 
     /// By now the name may be another VM's: what is left is found by who looks at everything.
-    fn is_gone(&self, error: Error) -> Error {
+    fn domain_gone(&self, error: Error) -> Error {
         error.because("it is gone: somebody else took it away").outcome(list_unused())
     }
 
-    fn reached(&mut self, goal: Goal) -> Result<bool, Error> {
+    fn is_reached(&mut self, goal: Goal) -> Result<bool, Error> {
         match goal {
             Goal::Ip => self.has_address(),
             Goal::Agent => self.agent_answers(),
@@ -193,13 +198,15 @@ impl Watch<'_> {
     /// What the manifest says is not yet so: a fixed address counts when something answers there.
     fn has_address(&mut self) -> Result<bool, Error> {
         if self.fixed_addresses().is_empty() {
-            return Ok(!self.addresses()?.is_empty());
+            return Ok(!self.known_addresses()?.is_empty());
         }
-        if !guest_addresses(self.context, &self.domain())?.is_empty() {
+        if !guest_addresses(self.context, &self.minimal_domain())?.is_empty() {
             return Ok(true);
         }
         for ip in self.fixed_addresses().iter().filter_map(|address| address.parse::<IpAddr>().ok()) {
-            if !matches!(greet(SocketAddr::new(ip, 22)), Greeting::None) && !self.is_anothers(ip)? {
+            if !matches!(read_greeting(SocketAddr::new(ip, 22)), SshGreeting::None)
+                && !self.is_other_machine(ip)?
+            {
                 return Ok(true);
             }
         }
@@ -208,13 +215,13 @@ impl Watch<'_> {
 
     /// Whether the machine that just answered at an address is another one: this host, or one with another MAC address.
     /// What lies behind a router has none that could be seen.
-    fn is_anothers(&mut self, ip: IpAddr) -> Result<bool, Error> {
+    fn is_other_machine(&mut self, ip: IpAddr) -> Result<bool, Error> {
         if !self.context.host.is_local() {
             return Ok(false);
         }
         let Some(around) = self.context.host.neighbourhood(&[])? else { return Ok(false) };
         let macs = conflicts::macs_of(&self.name, &self.vm.record.manifest);
-        let is_anothers = conflicts::is_anothers(&around, ip, &macs);
+        let is_anothers = conflicts::is_other_machine(&around, ip, &macs);
         if is_anothers {
             self.seen = "another machine answers at the VM's address: its MAC address is not the VM's";
         }
@@ -228,17 +235,17 @@ impl Watch<'_> {
     }
 
     /// The manifest's, or what the host has learned.
-    fn addresses(&self) -> Result<Vec<String>, Error> {
+    fn known_addresses(&self) -> Result<Vec<String>, Error> {
         let fixed = self.fixed_addresses();
         if !fixed.is_empty() {
             return Ok(fixed);
         }
-        let learned = guest_addresses(self.context, &self.domain())?;
+        let learned = guest_addresses(self.context, &self.minimal_domain())?;
         Ok(learned.into_iter().map(|a| a.address).collect())
     }
 
     /// As much of the domain as the address sources need.
-    fn domain(&self) -> Domain {
+    fn minimal_domain(&self) -> Domain {
         Domain {
             uuid: self.vm.uuid,
             name: self.name.clone(),
@@ -254,27 +261,27 @@ impl Watch<'_> {
     }
 
     fn agent_answers(&mut self) -> Result<bool, Error> {
-        let answers = self.ping()?;
+        let answers = self.ping_agent()?;
         if answers {
             self.seen = "the guest agent answers";
         }
         Ok(answers)
     }
 
-    fn ping(&self) -> Result<bool, Error> {
+    fn ping_agent(&self) -> Result<bool, Error> {
         let answer = self.context.host.agent(self.vm.uuid, r#"{"execute":"guest-ping"}"#, AGENT_WITHIN)?;
         Ok(answer.is_some())
     }
 
     fn ssh_answers(&mut self) -> Result<bool, Error> {
-        for address in self.addresses()? {
+        for address in self.known_addresses()? {
             let Ok(ip) = address.parse::<IpAddr>() else { continue };
-            match greet(SocketAddr::new(ip, 22)) {
-                Greeting::Ssh if !self.is_anothers(ip)? => return Ok(true),
-                Greeting::Ssh => {}
-                Greeting::Silent => self.seen = "port 22 is open and no SSH server has greeted",
-                Greeting::Refused => self.seen = "the guest's network answers and its SSH server does not",
-                Greeting::None => {}
+            match read_greeting(SocketAddr::new(ip, 22)) {
+                SshGreeting::Ssh if !self.is_other_machine(ip)? => return Ok(true),
+                SshGreeting::Ssh => {}
+                SshGreeting::Silent => self.seen = "port 22 is open and no SSH server has greeted",
+                SshGreeting::Refused => self.seen = "the guest's network answers and its SSH server does not",
+                SshGreeting::None => {}
             }
         }
         Ok(false)
@@ -286,7 +293,7 @@ impl Watch<'_> {
             return self.judge_result(&result);
         }
         let log =
-            console::read(self.context.host.as_ref(), &self.name, self.vm.record.console_log.as_deref())
+            console::read_log(self.context.host.as_ref(), &self.name, self.vm.record.console_log.as_deref())
                 .unwrap_or_default();
         if cloud_init_log::is_at_work(&log) {
             self.seen = "cloud-init is at work";
@@ -294,7 +301,7 @@ impl Watch<'_> {
         if !cloud_init_log::is_finished(&log) || self.result_is_due()? {
             return Ok(false);
         }
-        let failures = cloud_init_log::failures(&log);
+        let failures = cloud_init_log::find_failures(&log);
         if !failures.is_empty() {
             return Err(self.cloud_init_failed(&failures));
         }
@@ -310,7 +317,7 @@ impl Watch<'_> {
     fn result_is_due(&mut self) -> Result<bool, Error> {
         let now = self.context.clock.elapsed();
         let since = *self.finished.get_or_insert(now);
-        Ok(now.saturating_sub(since) < RESULT_WITHIN && self.ping()?)
+        Ok(now.saturating_sub(since) < RESULT_WITHIN && self.ping_agent()?)
     }
 
     /// Says before a long wait that it may be in vain.
@@ -337,27 +344,27 @@ impl Watch<'_> {
     }
 
     fn cloud_init_failed<S: AsRef<str>>(&self, errors: &[S]) -> Error {
-        let told: Vec<String> = errors.iter().map(|e| without_sequences(e.as_ref())).collect();
+        let told: Vec<String> = errors.iter().map(|e| strip_terminal_sequences(e.as_ref())).collect();
         Error::new(Code::CloudInitFailed, format!("cloud-init in VM '{}' ended with errors", self.name))
             .because(told.join("; "))
             .hint("in the guest: cloud-init status --long, /var/log/cloud-init.log")
-            .outcome(self.stays())
+            .outcome(self.vm_kept_advice())
     }
 
     fn gave_up(&self, code: Code, how: String, goal: Goal) -> Error {
         let error = Error::new(code, format!("VM '{}': {how} {}", self.name, goal.as_str()));
-        let (seen, is_by_user) = self.stands_still();
+        let (seen, is_by_user) = self.reason_not_executing();
         let error = error.because(seen.unwrap_or(self.seen));
         let error = if is_by_user { error.hint(self.resume_hint()) } else { error };
         let interfaces = self.vm.record.manifest.spec.network_interfaces.iter();
         let bridges = interfaces.filter_map(|i| i.bridge.as_deref());
         let error = diagnose::with_bridges(self.context, bridges, error);
-        self.with_console(error).outcome(self.stays())
+        self.with_console(error).outcome(self.vm_kept_advice())
     }
 
     /// Why a guest that does not execute does not, and whether somebody has to let it go on: how far it came is no
     /// answer then.
-    fn stands_still(&self) -> (Option<&'static str>, bool) {
+    fn reason_not_executing(&self) -> (Option<&'static str>, bool) {
         let now = self.context.host.state(self.vm.uuid).ok().flatten();
         let still = now.filter(|now| !matches!(now.state, DomainState::Running | DomainState::Blocked));
         let is_by_user = still.is_some_and(|now| {
@@ -366,7 +373,7 @@ impl Watch<'_> {
         (still.and_then(|now| now.why.sentence(now.state)), is_by_user)
     }
 
-    fn stays(&self) -> Advice {
+    fn vm_kept_advice(&self) -> Advice {
         let destroy = Verb::Destroy { vm: self.command_name(), force: false };
         Advice::from(format!("VM '{}' stays as it is; ", self.name)).run(destroy).text(" removes it")
     }
@@ -377,16 +384,16 @@ impl Watch<'_> {
     }
 
     /// The VM as a shell's word, for commands that are advised.
-    fn word(&self) -> Cow<'_, str> {
+    fn shell_name(&self) -> Cow<'_, str> {
         foundry_host::shell_name(&self.name, self.vm.uuid)
     }
 
     fn resume_hint(&self) -> String {
-        format!("virsh resume {} lets it go on", self.word())
+        format!("virsh resume {} lets it go on", self.shell_name())
     }
 
     fn with_console(&self, error: Error) -> Error {
-        let lines = console::tail(
+        let lines = console::last_lines(
             self.context.host.as_ref(),
             &self.name,
             self.vm.record.console_log.as_deref(),
@@ -395,12 +402,12 @@ impl Watch<'_> {
         if lines.is_empty() {
             error
         } else {
-            error.outcome(Outcome::excerpt("the console's last lines:", &lines))
+            error.outcome(Outcome::from_lines("the console's last lines:", &lines))
         }
     }
 }
 
-enum Greeting {
+enum SshGreeting {
     Ssh,
     Silent,
     Refused,
@@ -409,18 +416,18 @@ enum Greeting {
 
 /// A real greeting counts, not an open port: a server that is starting accepts before it can talk
 /// (RFC 4253, section 4.2: the identification string begins with `SSH-`).
-fn greet(at: SocketAddr) -> Greeting {
+fn read_greeting(at: SocketAddr) -> SshGreeting {
     let mut stream = match TcpStream::connect_timeout(&at, CONNECT_WITHIN) {
         Ok(stream) => stream,
-        Err(e) if e.kind() == std::io::ErrorKind::ConnectionRefused => return Greeting::Refused,
-        Err(_) => return Greeting::None,
+        Err(e) if e.kind() == std::io::ErrorKind::ConnectionRefused => return SshGreeting::Refused,
+        Err(_) => return SshGreeting::None,
     };
     let mut banner = [0; 4];
     // Without a time-out set, a silent server would hold the wait for ever.
     if stream.set_read_timeout(Some(CONNECT_WITHIN * 3)).is_err() || stream.read_exact(&mut banner).is_err() {
-        return Greeting::Silent;
+        return SshGreeting::Silent;
     }
-    if &banner == b"SSH-" { Greeting::Ssh } else { Greeting::Silent }
+    if &banner == b"SSH-" { SshGreeting::Ssh } else { SshGreeting::Silent }
 }
 
 /// Reads a small file of the guest's through its agent (QEMU guest agent protocol, `guest-file-*`).
@@ -451,7 +458,7 @@ mod tests {
     fn an_open_port_without_a_greeting_is_not_ssh() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let at = listener.local_addr().unwrap();
-        assert!(matches!(greet(at), Greeting::Silent));
+        assert!(matches!(read_greeting(at), SshGreeting::Silent));
     }
 
     #[test]
@@ -460,8 +467,8 @@ mod tests {
         let at = listener.local_addr().unwrap();
         let server =
             std::thread::spawn(move || listener.accept().unwrap().0.write_all(b"SSH-2.0-test\r\n").unwrap());
-        assert!(matches!(greet(at), Greeting::Ssh));
+        assert!(matches!(read_greeting(at), SshGreeting::Ssh));
         server.join().unwrap();
-        assert!(matches!(greet(at), Greeting::Refused));
+        assert!(matches!(read_greeting(at), SshGreeting::Refused));
     }
 }

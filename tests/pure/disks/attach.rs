@@ -3,8 +3,8 @@
 use foundry::host::libvirt_xml::DomainDescription;
 use foundry::host::{Domains, View, Volumes};
 use foundry::operations::Settings;
-use foundry::operations::disk::{Presence, Request, attach};
-use foundry::operations::vm::inspect::get;
+use foundry::operations::disk::{AttachRequest, Presence, attach};
+use foundry::operations::vm::inspect::get_vm;
 use foundry::plan::{DiskFormat, VmPlan};
 use foundry::units::Bytes;
 use foundry::{Kind, manifest, yaml};
@@ -55,7 +55,7 @@ fn an_attach_beside_a_snapshot_is_warned_of() {
 #[test]
 fn create_of_what_get_shows_makes_the_same_vm() {
     let bench = Bench::with_web();
-    let raw = Request {
+    let raw = AttachRequest {
         device: Some("vdf".parse().unwrap()),
         format: DiskFormat::Raw,
         serial: Some("archive".parse().unwrap()),
@@ -74,11 +74,11 @@ fn create_of_what_get_shows_makes_the_same_vm() {
     };
     let sizes = |b: &Bench| disks(b).into_iter().map(|d| (d.device, d.size, d.format)).collect::<Vec<_>>();
     let (as_it_is, sizes_now) = (live(&bench), sizes(&bench));
-    let mut seen = get(&bench.context(), "web").unwrap();
+    let mut seen = get_vm(&bench.context(), "web").unwrap();
     foundry::operations::vm::inspect::add_secrets(&bench.context(), &mut seen).unwrap();
     let text = yaml::write(&seen.vm).unwrap();
     bench.destroy("web", GENTLE).unwrap();
-    let again = manifest::load(&text, "vm.yaml").unwrap();
+    let again = manifest::load_text(&text, "vm.yaml").unwrap();
     bench.create(&VmPlan::from_manifest(&again[0], &Settings::default().defaults(None)).unwrap()).unwrap();
     assert_eq!(live(&bench), as_it_is);
     let seedless = |mut all: Vec<(String, Option<Bytes>, Option<String>)>| {
@@ -102,7 +102,8 @@ fn a_kept_disks_name_is_passed_over() {
 #[test]
 fn at_the_next_start_means_not_now() {
     let bench = Bench::with_web();
-    let later = attach(&bench.context(), &Request { at_next_start: true, ..disk_request("web", 1) }).unwrap();
+    let later =
+        attach(&bench.context(), &AttachRequest { at_next_start: true, ..disk_request("web", 1) }).unwrap();
     assert!(!later.live);
     let [now, next] = targets(&bench);
     assert!(!now.contains(&"vdd".to_owned()) && next.contains(&"vdd".to_owned()));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use foundry::Kind;
 use foundry::host::memory::{Guest, MemoryHost, OnUnplug};
 use foundry::host::{Affect, Disks, DomainState, Domains, Volumes};
-use foundry::operations::disk::{detach, survey};
+use foundry::operations::disk::{detach, plan_detach};
 use foundry::units::Bytes;
 
 use super::{NOTHING, assert_refused, data_disks, detach_one, off, pairs, recorded, targets};
@@ -14,7 +14,7 @@ use crate::support::bench::{Bench, GENTLE, GIB, foreign, whole};
 #[test]
 fn a_detached_disk_is_gone_with_its_volume() {
     let bench = Bench::with_web();
-    let found = survey(&bench.context(), "web", "vdb", false).unwrap();
+    let found = plan_detach(&bench.context(), "web", "vdb", false).unwrap();
     let goes = found.volume.clone().unwrap();
     assert_eq!((goes.name.as_str(), goes.capacity), ("web_data-vdb", Bytes(10 * GIB)));
     assert_eq!(bench.host.changes_since(bench.start.as_ref().unwrap()), NOTHING);
@@ -51,11 +51,17 @@ fn a_slow_guest_is_waited_for() {
 fn a_volume_that_is_gone_is_not_said_to_be_kept() {
     let bench = Bench::with_web();
     off(&bench);
-    let kept = survey(&bench.context(), "web", "vdb", true).unwrap();
-    assert_eq!((kept.released(), kept.lost()), (Some(("foundry-vms", "web_data-vdb")), None));
+    let kept = plan_detach(&bench.context(), "web", "vdb", true).unwrap();
+    assert_eq!(
+        (kept.released_volume(), kept.missing_volume()),
+        (Some(("foundry-vms", "web_data-vdb")), None)
+    );
     bench.host.delete_volume("foundry-vms", "web_data-vdb").unwrap();
-    let gone = survey(&bench.context(), "web", "vdb", true).unwrap();
-    assert_eq!((gone.released(), gone.lost()), (None, Some(("foundry-vms", "web_data-vdb"))));
+    let gone = plan_detach(&bench.context(), "web", "vdb", true).unwrap();
+    assert_eq!(
+        (gone.released_volume(), gone.missing_volume()),
+        (None, Some(("foundry-vms", "web_data-vdb")))
+    );
     detach(&bench.context(), &gone, Duration::from_secs(1)).unwrap();
     assert!(!recorded(&bench).contains(&"web_data-vdb".to_owned()));
 }
@@ -102,7 +108,7 @@ fn what_is_not_detached() {
 fn a_volume_that_others_need_stays() {
     let bench = Bench::with_web();
     bench.host.define_domain(&foreign("thief", "/pool/vms/web_data-vdb")).unwrap();
-    let found = survey(&bench.context(), "web", "vdb", false).unwrap();
+    let found = plan_detach(&bench.context(), "web", "vdb", false).unwrap();
     assert_eq!(found.volume, None);
     assert!(found.kept.unwrap().1.contains("'thief' uses it too"));
     detach_one(&bench, "vdb", false).unwrap();
@@ -116,7 +122,7 @@ fn a_volume_that_others_need_stays() {
 fn a_volume_that_others_need_by_now_stays() {
     let bench = Bench::with_web();
     bench.host.forget_calls();
-    let found = survey(&bench.context(), "web", "vdb", false).unwrap();
+    let found = plan_detach(&bench.context(), "web", "vdb", false).unwrap();
     let rival = |host: &MemoryHost| {
         host.define_domain(&foreign("thief", "/pool/vms/web_data-vdb")).unwrap();
     };

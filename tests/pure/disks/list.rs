@@ -1,8 +1,8 @@
 //! What `disk list` shows.
 
 use foundry::host::{Affect, Disks, Pools};
-use foundry::operations::disk::{Presence, list};
-use foundry::record::Role;
+use foundry::operations::disk::{Presence, list_disks};
+use foundry::record::VolumeRole;
 use foundry::units::Bytes;
 
 use super::{NOTHING, disk, disks};
@@ -16,10 +16,10 @@ fn a_list_says_what_each_disk_is_and_changes_nothing() {
         .map(|d| (d.device, d.role.unwrap(), d.volume.unwrap(), d.size.unwrap().0 / GIB, d.read_only))
         .collect();
     let expected = [
-        ("sda", Role::Seed, "web_cloudinit", 0, true),
-        ("vda", Role::Boot, "web_boot", 20, false),
-        ("vdb", Role::Data, "web_data-vdb", 10, false),
-        ("vdc", Role::Data, "web_data-vdc", 30, false),
+        ("sda", VolumeRole::Seed, "web_cloudinit", 0, true),
+        ("vda", VolumeRole::Boot, "web_boot", 20, false),
+        ("vdb", VolumeRole::Data, "web_data-vdb", 10, false),
+        ("vdc", VolumeRole::Data, "web_data-vdc", 30, false),
     ];
     assert_eq!(told, expected.map(|(d, r, v, s, o)| (d.to_owned(), r, v.to_owned(), s, o)));
     assert_eq!(disk(&bench, "vda").backing.as_deref(), Some("/pool/images/debian-12"));
@@ -30,12 +30,12 @@ fn a_list_says_what_each_disk_is_and_changes_nothing() {
 #[test]
 fn all_vms_are_listed_foreign_ones_without_a_role() {
     let bench = Bench::with_web();
-    let all = list(&bench.context(), None).unwrap();
+    let all = list_disks(&bench.context(), None).unwrap();
     let other: Vec<_> = all.iter().filter(|d| d.vm == "other").collect();
     assert_eq!(other.len(), 1);
     assert_eq!((other[0].role, other[0].volume.as_deref()), (None, Some("web_1_boot")));
     assert_eq!(all.len(), 5);
-    let error = list(&bench.context(), Some("webb")).unwrap_err();
+    let error = list_disks(&bench.context(), Some("webb")).unwrap_err();
     assert!(whole(&error).contains("did you mean 'web'?"), "{}", whole(&error));
 }
 

@@ -1,0 +1,277 @@
+//! Describes what is wrong with a manifest's text, and where.
+
+use std::fmt;
+
+use serde::de::{self, Expected, Unexpected};
+
+use super::scalar::{PlainValue, is_open};
+use crate::error::Code;
+use crate::names::find_nearest;
+pub use crate::text::escape_unseen;
+
+/// A place in a text, both counted from 1, columns in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// The line.
+    pub line: usize,
+    /// The column.
+    pub column: usize,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.line, self.column)
+    }
+}
+
+/// One step of a path into a document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PathStep {
+    /// A field of a mapping.
+    Key(String),
+    /// An element of a list.
+    Index(usize),
+}
+
+/// Why a document is not a manifest.
+///
+/// It is made where the reader fails, without a path; each mapping and list on the way out adds its
+/// own step, so that nothing has to be tracked while all is well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldError {
+    /// Where; `None` until the node around it says so.
+    pub at: Option<Position>,
+    /// Innermost step first.
+    steps: Vec<PathStep>,
+    /// What is wrong and what would be right.
+    pub message: String,
+    /// Which rule is broken: a value of another kind than is wanted, if nothing else is said.
+    pub code: Code,
+    /// The field that was meant by one that is not known, beside it.
+    meant: Option<String>,
+}
+
+impl FieldError {
+    /// A fault whose place is known.
+    pub fn new(at: impl Into<Option<Position>>, message: impl Into<String>) -> Self {
+        Self { at: at.into(), steps: Vec::new(), message: message.into(), code: Code::WrongType, meant: None }
+    }
+
+    /// Says which rule is broken.
+    pub fn with_code(mut self, code: Code) -> Self {
+        self.code = code;
+        self
+    }
+
+    /// Says in which node it happened; the innermost one stays.
+    pub fn add_step(mut self, step: PathStep, at: impl Into<Option<Position>>) -> Self {
+        self.at = self.at.or(at.into());
+        self.steps.push(step);
+        self
+    }
+
+    /// The path from the document's root, empty for the root itself.
+    pub fn path_text(&self) -> String {
+        format_path(self.steps.iter().rev())
+    }
+
+    /// The steps to the field that is at fault, outermost first; those into a list end at the list, whose other elements
+    /// would have other numbers without one. Empty where it is the whole document.
+    pub fn field_steps(&self) -> Vec<&PathStep> {
+        let mut steps: Vec<&PathStep> = self.steps.iter().rev().collect();
+        while steps.pop_if(|last| matches!(last, PathStep::Index(_))).is_some() {}
+        steps
+    }
+
+    /// The paths of the fields of which nothing more can be said: the one at fault, and the one that was meant by it.
+    pub fn unread_fields(&self) -> Vec<String> {
+        let path = format_path(self.field_steps().into_iter());
+        let above = path.rsplit_once('.').map(|(above, _)| format!("{above}.")).unwrap_or_default();
+        let meant = self.meant.as_ref().map(|meant| format!("{above}{meant}"));
+        // A size has two names, and one that is missing is told under the older one.
+        let older = |path: &String| path.strip_suffix("sizeGiB").map(|above| format!("{above}sizeGB"));
+        let mut paths: Vec<String> = [path].into_iter().chain(meant).collect();
+        paths.extend(paths.iter().filter_map(older).collect::<Vec<_>>());
+        paths
+    }
+
+    /// A field that is not one of `known`.
+    pub fn unknown_field(at: Option<Position>, field: &str, known: &[&str]) -> Self {
+        // Of two names of a field the newer one, unless the older one is meant to the letter.
+        let fitting = |name: &&&str| !OLDER_NAMES.contains(*name) || field.eq_ignore_ascii_case(name);
+        let is_word = NO_MISSPELLING.contains(&field);
+        let near = find_nearest(field, known.iter().filter(fitting).copied()).filter(|_| !is_word);
+        let guess = match near {
+            Some(near) => did_you_mean(field, near),
+            None => format!("known here are {}", known.join(", ")),
+        };
+        let fault =
+            Self { meant: near.map(str::to_owned), ..Self::new(at, format!("unknown field; {guess}")) };
+        fault.with_code(Code::FieldUnknown).add_step(PathStep::Key(field.to_owned()), at)
+    }
+}
+
+/// Fields that have a newer name, too.
+const OLDER_NAMES: &[&str] = &["sizeGB", "sshPwauth"];
+/// Words that mean something which no field is: a user to be made is not `userData`.
+const NO_MISSPELLING: &[&str] = &["user"];
+
+/// Steps as a path.
+fn format_path<'a>(steps: impl Iterator<Item = &'a PathStep>) -> String {
+    steps.fold(String::new(), |path, step| match step {
+        PathStep::Index(index) => format!("{path}[{index}]"),
+        PathStep::Key(key) if path.is_empty() => escape_unseen(&shorten_key(key)),
+        PathStep::Key(key) => format!("{path}.{}", escape_unseen(&shorten_key(key))),
+    })
+}
+
+/// The question that follows an unknown word.
+pub fn did_you_mean(word: &str, near: &str) -> String {
+    let case = if word.eq_ignore_ascii_case(near) { " (only the case differs)" } else { "" };
+    format!("did you mean '{near}'?{case}")
+}
+
+impl fmt::Display for FieldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for FieldError {}
+
+impl de::Error for FieldError {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self::new(None, message.to_string())
+    }
+
+    fn invalid_type(found: Unexpected<'_>, wanted: &dyn Expected) -> Self {
+        let wanted = match wanted.to_string() {
+            // serde's own word for a field that is one.
+            rust if rust == "u64" => "a whole number".to_owned(),
+            words => words,
+        };
+        let found = hide_secret(found, &wanted);
+        let hint = match found {
+            Unexpected::Str(text) if wanted.contains("number") && PlainValue::interpret(text).is_number() => {
+                " (a number is written without quotes)".to_owned()
+            }
+            Unexpected::Str(text) if wanted.contains("number") => suggest_gib(text),
+            Unexpected::Unit if wanted == "text" => " (no text is written as '')".to_owned(),
+            _ => String::new(),
+        };
+        Self::custom(format_args!("wants {wanted}, got {}{hint}", describe_type(found)))
+    }
+
+    fn invalid_value(found: Unexpected<'_>, wanted: &dyn Expected) -> Self {
+        Self::invalid_type(found, wanted)
+    }
+}
+
+/// What was found, without a text that may be a secret in the wrong place: only one that is no number where
+/// one is wanted, or no boolean but like one, is worth a quotation.
+fn hide_secret<'a>(found: Unexpected<'a>, wanted: &str) -> Unexpected<'a> {
+    match found {
+        Unexpected::Str(text) if !(wanted.contains("number") || is_open(text)) => Unexpected::Other("text"),
+        other => other,
+    }
+}
+
+/// What to write for a size with a unit, which Kubernetes takes: fields that end in GiB have theirs in the name.
+fn suggest_gib(text: &str) -> String {
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+    let number = text[..text.len() - unit.len()].parse::<f64>().ok();
+    let gib = number.and_then(|number| match unit.trim() {
+        "Gi" | "GiB" | "G" | "GB" => Some(number),
+        "Mi" | "MiB" | "M" | "MB" => Some(number / 1024.0),
+        "Ti" | "TiB" | "T" | "TB" => Some(number * 1024.0),
+        _ => None,
+    });
+    gib.map(|gib| format!(" (it counts GiB: write {gib})")).unwrap_or_default()
+}
+
+/// YAML's words for what serde has words of its own for.
+fn describe_type(found: Unexpected<'_>) -> String {
+    match found {
+        Unexpected::Bool(value) => value.to_string(),
+        Unexpected::Signed(value) => format!("the number {value}"),
+        Unexpected::Unsigned(value) => format!("the number {value}"),
+        Unexpected::Float(value) => format!("the number {value}"),
+        Unexpected::Str(text) => format!("the text {:?}", shorten(text)),
+        Unexpected::Unit => "null".to_owned(),
+        Unexpected::Seq => "a list".to_owned(),
+        Unexpected::Map => "a mapping".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// So much of a text as a message needs.
+pub fn shorten(text: &str) -> String {
+    const ENOUGH: usize = 60;
+    match text.char_indices().nth(ENOUGH) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// A key as far as it is like a name. A colon without a blank behind it, as in `passwordHash:$6$…`, makes a key
+/// of what was to be a secret.
+pub fn shorten_key(key: &str) -> String {
+    let shown = shorten(key);
+    match shown.find([':', '$', '=', ' ']) {
+        Some(end) => format!("{}…", &shown[..end]),
+        None => shown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_grows_from_the_inside_and_the_innermost_place_stays() {
+        let (inner, outer) = (Position { line: 3, column: 7 }, Position { line: 1, column: 1 });
+        let fault = <FieldError as de::Error>::custom("no")
+            .add_step(PathStep::Key("ip".into()), inner)
+            .add_step(PathStep::Index(1), outer)
+            .add_step(PathStep::Key("networkInterfaces".into()), outer)
+            .add_step(PathStep::Key("spec".into()), outer);
+        assert_eq!(fault.path_text(), "spec.networkInterfaces[1].ip");
+        assert_eq!(fault.at, Some(inner));
+    }
+
+    #[test]
+    fn a_key_cannot_talk_to_the_terminal() {
+        let at = Position { line: 1, column: 1 };
+        let fault = FieldError::new(at, "no").add_step(PathStep::Key("a\u{1b}[2J".into()), at);
+        assert_eq!(fault.path_text(), "a\\u{1b}[2J");
+        let fault = FieldError::new(at, "no").add_step(PathStep::Key("a\u{202e}b".into()), at);
+        assert_eq!(fault.path_text(), "a\\u{202e}b");
+    }
+
+    #[test]
+    fn nothing_that_may_be_a_secret_is_quoted() {
+        let told = |text, wanted: &str| {
+            <FieldError as de::Error>::invalid_type(Unexpected::Str(text), &wanted).message
+        };
+        assert_eq!(told("hunter2", "a mapping"), "wants a mapping, got text");
+        assert_eq!(told("hunter2", "true or false"), "wants true or false, got text");
+        assert_eq!(told("yes", "true or false"), "wants true or false, got the text \"yes\"");
+        assert_eq!(told("two", "a number"), "wants a number, got the text \"two\"");
+        assert_eq!(shorten_key("passwordHash:$6$salt"), "passwordHash…");
+        assert_eq!(shorten_key("sshKeys"), "sshKeys");
+    }
+
+    #[test]
+    fn long_texts_are_cut_between_characters() {
+        assert_eq!(shorten("short"), "short");
+        let long = shorten(&"é".repeat(100));
+        assert_eq!(long.chars().count(), 61);
+        assert!(long.ends_with('…'));
+    }
+
+    #[test]
+    fn what_yaml_cannot_say_is_still_described() {
+        assert_eq!(describe_type(Unexpected::Char('x')), "character `x`");
+        assert_eq!(describe_type(Unexpected::Unsigned(3)), "the number 3");
+    }
+}

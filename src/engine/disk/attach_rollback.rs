@@ -1,0 +1,199 @@
+//! Rolls back a failed attach.
+
+use std::time::Duration;
+
+use super::attach_plan::AttachPlan;
+use super::detach::wait_until_detached;
+use super::record_update::{add_disk, insert_volume, read_record, remove_disk, remove_volume, update_record};
+use crate::Context;
+use crate::advice::list_unused;
+use crate::vm::lookup::{is_gone, or_removed_meanwhile};
+use foundry_core::error::{Advice, Error, Kind, Outcome, Remainder, Verb};
+use foundry_core::plan::DiskFormat;
+use foundry_core::record::{Record, RecordedVolume};
+use foundry_core::units::GIB;
+use foundry_host::{Affect, HostError, View};
+
+/// How long a guest may take to let go of a disk that it was just given.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What this run made.
+#[derive(Debug, Default)]
+pub(super) struct AttachSteps {
+    /// The volume.
+    pub(super) volume: bool,
+    /// Nobody knows whether it was this run that made the volume that is there.
+    pub(super) doubtful: bool,
+    /// The disk may be plugged in.
+    pub(super) plugged: bool,
+}
+
+/// Takes everything away again, newest first. The note stays as long as anything else does: it is what
+/// `detach` and `destroy` find it by.
+pub(super) fn roll_back(context: &Context, plan: &AttachPlan, made: &AttachSteps, error: Error) -> Error {
+    let error = if context.cancel.is_requested() { error.of_kind(Kind::Interrupted) } else { error };
+    let taken_back = undo_steps(context, plan, made);
+    let domain = &plan.handle.domain;
+    let error = or_removed_meanwhile(context, domain, error);
+    match taken_back {
+        Ok(()) => error.outcome(Outcome::RolledBack),
+        Err(left) => {
+            let next = if is_gone(context, domain.uuid) { list_unused() } else { removal_advice(plan) };
+            error.outcome(Outcome::Left(vec![left])).outcome(next)
+        }
+    }
+}
+
+/// As [`roll_back`], where not even the note is known to be there: who could not write it has nothing to strike out.
+pub(super) fn roll_back_unrecorded(context: &Context, plan: &AttachPlan, error: Error) -> Error {
+    if !matches!(is_noted_by_us(context, plan), Ok(false)) {
+        return roll_back(context, plan, &AttachSteps::default(), error);
+    }
+    let error = if context.cancel.is_requested() { error.of_kind(Kind::Interrupted) } else { error };
+    or_removed_meanwhile(context, &plan.handle.domain, error).unchanged()
+}
+
+/// What to do about what is left.
+pub(super) fn removal_advice(plan: &AttachPlan) -> Advice {
+    let (vm, target) = (plan.handle.domain.command_name(), plan.disk.target.to_string());
+    Advice::from(retry_command(plan))
+        .text(" finishes it, ")
+        .run(Verb::DiskDetach { vm, target, keep: false })
+        .text(" removes it")
+}
+
+/// The command that goes on with this very disk: without its device it would attach a second one where this one turns
+/// out to be whole.
+fn retry_command(plan: &AttachPlan) -> Verb {
+    let disk = &plan.disk;
+    Verb::DiskAttach {
+        vm: plan.handle.domain.command_name(),
+        size_gib: disk.size.0 / GIB,
+        target: Some(disk.target.to_string()),
+        raw: disk.format == DiskFormat::Raw,
+        serial: disk.serial.as_ref().map(ToString::to_string),
+        at_next_start: plan.handle.live.is_some() && !plan.live,
+    }
+}
+
+/// What is left and why, where not all can be taken back.
+fn undo_steps(context: &Context, plan: &AttachPlan, made: &AttachSteps) -> Result<(), Remainder> {
+    let volume = format!("volume '{}' in pool '{}'", plan.volume.name, plan.volume.pool);
+    check_insisted(context, &volume)?;
+    let told = |e: HostError| Error::from(e).to_string();
+    if is_gone(context, plan.handle.domain.uuid) {
+        return clear_after_destroy(context, plan, made).map_err(|why| Remainder::new(&volume, why));
+    }
+    if made.plugged {
+        let disk = format!("disk '{}' of VM '{}' with {volume}", plan.disk.target, plan.handle.name());
+        detach_again(context, plan, made).map_err(|why| Remainder::new(&disk, why))?;
+    }
+    check_insisted(context, &volume)?;
+    if made.doubtful {
+        return leave_to_its_maker(context, plan);
+    }
+    if plan.volume_is_there {
+        return Err(Remainder::new(&volume, "an earlier run made it"));
+    }
+    if made.volume {
+        let deleted = context.host.delete_volume(&plan.volume.pool, &plan.volume.name);
+        deleted.map_err(|e| Remainder::new(&volume, told(e)))?;
+    }
+    change_record(context, plan, |record| {
+        record.volumes.retain(|v| *v != plan.volume);
+        if made.volume {
+            // It may have been a disk of the VM's for a moment.
+            remove_volume(record, &plan.volume.pool, &plan.volume.name);
+            remove_disk(&mut record.manifest.spec, plan.disk.target.as_str());
+        }
+    })
+}
+
+/// The VM was destroyed meanwhile, and its record is gone. As long as no other VM has its name, nobody else can
+/// have made a volume of this name.
+fn clear_after_destroy(context: &Context, plan: &AttachPlan, made: &AttachSteps) -> Result<(), String> {
+    let told = |e: HostError| Error::from(e).to_string();
+    let RecordedVolume { pool, name, .. } = &plan.volume;
+    if made.volume && context.host.domain(plan.handle.name()).map_err(told)?.is_none() {
+        return context.host.delete_volume(pool, name).map_err(told);
+    }
+    match context.host.volume(pool, name).map_err(told)? {
+        None => Ok(()),
+        Some(_) => Err("the VM was taken away by somebody else meanwhile; it may be another's now".into()),
+    }
+}
+
+fn check_insisted(context: &Context, volume: &str) -> Result<(), Remainder> {
+    if context.cancel.is_insisted() {
+        return Err(Remainder::new(volume, "the undoing was interrupted"));
+    }
+    Ok(())
+}
+
+fn change_record(context: &Context, plan: &AttachPlan, act: impl Fn(&mut Record)) -> Result<(), Remainder> {
+    let RecordedVolume { pool, name, .. } = &plan.volume;
+    let vm = plan.handle.name();
+    update_record(context, &plan.handle.domain, act).map(drop).map_err(|e| Remainder {
+        object: format!("the note of volume '{name}' in pool '{pool}' in the record of VM '{vm}'"),
+        why: e.to_string(),
+    })
+}
+
+/// Another process may have had the same idea in the same moment and written its own note over this one's.
+fn is_noted_by_us(context: &Context, plan: &AttachPlan) -> Result<bool, String> {
+    let record = read_record(context, &plan.handle.domain).map_err(|e| e.to_string())?;
+    Ok(record.volumes.contains(&plan.volume))
+}
+
+/// A volume that may be another process's is not deleted. Where it is a disk of the domain's already, that
+/// process has finished, and this one's note may be what stands over its: then that is put right.
+fn leave_to_its_maker(context: &Context, plan: &AttachPlan) -> Result<(), Remainder> {
+    let RecordedVolume { pool, name, .. } = &plan.volume;
+    let left = |why: String| Remainder::new(format!("volume '{name}' in pool '{pool}'"), why);
+    let unknown = || Err(left("it may exist".into()));
+    let told = |e: HostError| Error::from(e).to_string();
+    if !is_plugged(context, plan, View::Config).map_err(left)? {
+        return unknown();
+    }
+    let Some(found) = context.host.volume(pool, name).map_err(|e| left(told(e)))? else { return unknown() };
+    change_record(context, plan, |record| {
+        if record.volumes.contains(&plan.volume) {
+            let (capacity, format) = (found.capacity, found.format.clone());
+            remove_volume(record, pool, name);
+            insert_volume(
+                record,
+                RecordedVolume { attaching: None, capacity, format, ..plan.volume.clone() },
+            );
+            add_disk(&mut record.manifest.spec, &plan.disk_as(&found));
+        }
+    })
+}
+
+/// Whether the domain has this very disk.
+fn is_plugged(context: &Context, plan: &AttachPlan, view: View) -> Result<bool, String> {
+    let described = context.host.describe(plan.handle.domain.uuid, view);
+    let described = described.map_err(|e| Error::from(e).to_string())?;
+    let disk = described.as_ref().and_then(|d| d.disk(plan.disk.target.as_str()));
+    Ok(disk.and_then(|d| d.source.path()) == Some(&plan.volume.path))
+}
+
+/// Unplugs the disk wherever it is, and returns when it is nowhere.
+fn detach_again(context: &Context, plan: &AttachPlan, made: &AttachSteps) -> Result<(), String> {
+    if !made.volume && !is_noted_by_us(context, plan)? {
+        return Ok(());
+    }
+    let told = |e: HostError| Error::from(e).to_string();
+    let (uuid, target) = (plan.handle.domain.uuid, plan.disk.target.as_str());
+    let is_active = context.host.state(uuid).map_err(told)?.is_some_and(|now| now.state.is_active());
+    if is_active && is_plugged(context, plan, View::Current)? {
+        context.host.detach_disk(uuid, target, Affect::Live).map_err(told)?;
+        let give_up = || context.cancel.is_insisted();
+        if !wait_until_detached(context, uuid, target, PATIENCE, give_up).map_err(|e| e.to_string())? {
+            return Err("the guest does not let go of it".into());
+        }
+    }
+    if is_plugged(context, plan, View::Config)? {
+        context.host.detach_disk(uuid, target, Affect::Config).map_err(told)?;
+    }
+    Ok(())
+}

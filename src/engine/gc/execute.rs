@@ -1,0 +1,157 @@
+//! Executes a cleanup; checks each object again before it is deleted.
+
+use super::{CleanupStep, Leftover, LeftoverAction, LibvirtPaths, NvramFile, nvram, vms, volumes};
+use crate::storage::usage::Usage;
+use crate::vm::destroy::{self, DestroyPlan};
+use crate::{Context, disk, image};
+use foundry_core::error::{Advice, Code, Error, Kind, Verb};
+use foundry_core::record::RecordState;
+use foundry_core::text::describe_io_error;
+use foundry_host::{Domain, Volume};
+
+/// Finishes and removes; `done` is told of each that is. Goes on after a failure, so that one stubborn thing does
+/// not keep the others; all failures are returned.
+///
+/// # Errors
+/// Each that failed. What was broken off is finished by another run.
+pub fn execute_cleanup(
+    context: &Context,
+    paths: Option<&LibvirtPaths>,
+    chosen: &[&Leftover],
+    mut done: impl FnMut(&Leftover),
+) -> Result<(), Vec<Error>> {
+    let mut failures = Vec::new();
+    for leftover in chosen {
+        let outcome = context.cancel.check().and_then(|()| execute_step(context, paths, leftover));
+        match outcome {
+            Ok(()) => done(leftover),
+            Err(failed) => {
+                let ends = matches!(failed.kind(), Kind::Interrupted | Kind::Connection);
+                failures.push(failed);
+                if ends {
+                    break;
+                }
+            }
+        }
+    }
+    if failures.is_empty() { Ok(()) } else { Err(failures) }
+}
+
+fn execute_step(context: &Context, paths: Option<&LibvirtPaths>, leftover: &Leftover) -> Result<(), Error> {
+    let told = match &leftover.step {
+        CleanupStep::Nothing => None,
+        CleanupStep::Destroy(plan) => destroy_half(context, plan)?,
+        CleanupStep::FinishAttach(attempt) => disk::finish_attach(context, attempt)?,
+        CleanupStep::DeletePartialImage { volume, mark } => {
+            delete_partial_image(context, leftover, volume, mark)?
+        }
+        CleanupStep::ForgetNote { pool, image } => forget_note(context, leftover, pool, image)?,
+        CleanupStep::DeleteVolume(volume) => delete_volume(context, leftover, volume)?,
+        CleanupStep::DeleteNvram(file) => delete_nvram(context, paths, leftover, file)?,
+    };
+    told.into_iter().for_each(|sentence| context.report_done(sentence));
+    Ok(())
+}
+
+/// The final message, unless it was already shown.
+type StepResult = Result<Option<String>, Error>;
+
+/// Somebody else may have begun to finish it since, or be done with it.
+fn destroy_half(context: &Context, plan: &DestroyPlan) -> StepResult {
+    let Domain { uuid, name, state, .. } = &plan.domain;
+    let now = context.host.domain(name)?.filter(|d| d.uuid == *uuid);
+    let Some((now, record)) = now.and_then(|now| now.own_record().map(|record| (now, record))) else {
+        return Ok(Some(format!("VM '{name}' was taken away by somebody else meanwhile")));
+    };
+    let was_started = now.state.is_active() && !state.is_active();
+    let busy = vms::reason_if_vm_busy(&record)
+        .or((record.state == RecordState::Created).then(|| "it is whole now".into()))
+        .or(was_started.then(|| "it runs now".into()));
+    if let Some(cause) = busy {
+        return Err(Error::new(
+            Code::ChangedMeanwhile,
+            format!("VM '{name}' has changed since it was looked at"),
+        )
+        .because(cause)
+        .outcome(format!("VM '{name}' stays as it is")));
+    }
+    destroy::execute_destroy(context, plan)?;
+    let volumes = plan.named_volumes().join(", ");
+    let with = if volumes.is_empty() { String::new() } else { format!(" with {volumes}") };
+    Ok(Some(format!("VM '{name}' removed{with}")))
+}
+
+fn delete_partial_image(context: &Context, leftover: &Leftover, volume: &Volume, mark: &[u8]) -> StepResult {
+    let Some(now) = look_again(context, leftover, volume)? else { return Ok(Some(already_gone(leftover))) };
+    match image::read_partial_image(context, &now)? {
+        Some(image::PartialImage::Marked { mark: found, .. }) if found == mark => {
+            context.report_working(format!("Deleting {leftover}"));
+            image::remove_with_note(context, &volume.pool, &volume.name)?;
+            Ok(Some(format!("Image '{}' removed, of which there was a part", volume.name)))
+        }
+        _ => Err(leftover_changed(leftover, "it is something else now")),
+    }
+}
+
+fn forget_note(context: &Context, leftover: &Leftover, pool: &str, image: &str) -> StepResult {
+    if context.host.volume(pool, image)?.is_some() {
+        return Err(leftover_changed(leftover, &format!("there is an image '{image}' again")));
+    }
+    image::forget_note(context, pool, image)?;
+    Ok(Some(format!("Note on image '{image}' removed")))
+}
+
+fn delete_volume(context: &Context, leftover: &Leftover, volume: &Volume) -> StepResult {
+    let Some(now) = look_again(context, leftover, volume)? else { return Ok(Some(already_gone(leftover))) };
+    let judged = volumes::judge_volume(context, &now)?;
+    if judged.is_none_or(|r| !matches!(r.step, CleanupStep::DeleteVolume(_))) {
+        return Err(leftover_changed(
+            leftover,
+            "it is something else now, or a program has it open and locked",
+        ));
+    }
+    context.report_working(format!("Deleting {leftover}"));
+    context.host.delete_volume(&volume.pool, &volume.name)?;
+    Ok(Some(format!("Volume '{}' deleted", volume.name)))
+}
+
+/// The volume as it is now, if it is still the same and unused; `None` if it was deleted.
+fn look_again(context: &Context, leftover: &Leftover, volume: &Volume) -> Result<Option<Volume>, Error> {
+    let Some(now) = context.host.volume(&volume.pool, &volume.name)? else { return Ok(None) };
+    if (&now.path, &now.format, now.capacity) != (&volume.path, &volume.format, volume.capacity) {
+        return Err(leftover_changed(leftover, "it is another one now"));
+    }
+    match Usage::collect(context, None)?.reason_if_used(&now) {
+        Some(reason) => Err(leftover_changed(leftover, &reason)),
+        None => Ok(Some(now)),
+    }
+}
+
+fn delete_nvram(
+    context: &Context,
+    paths: Option<&LibvirtPaths>,
+    leftover: &Leftover,
+    file: &NvramFile,
+) -> StepResult {
+    let is_free = paths.map_or(Ok(false), |paths| nvram::is_still_free(context, paths, file))?;
+    if !is_free {
+        return Err(leftover_changed(leftover, "it is gone, or another one, or a domain's"));
+    }
+    // unlink(2) does not follow a link.
+    std::fs::remove_file(&file.path).map_err(|e| {
+        Error::new(Kind::Vm, format!("cannot remove {leftover}")).because(describe_io_error(&e))
+    })?;
+    Ok(Some(format!("{} removed", file.path.display())))
+}
+
+fn already_gone(leftover: &Leftover) -> String {
+    format!("{leftover} is gone already")
+}
+
+fn leftover_changed(leftover: &Leftover, cause: &str) -> Error {
+    let only = (leftover.fate == LeftoverAction::WhenNamed).then(|| leftover.name.clone());
+    Error::new(Code::VolumeChanged, format!("{leftover} has changed since it was looked at"))
+        .because(cause)
+        .hint(Advice::from(Verb::Gc { only }).text(" looks again"))
+        .outcome("it was left alone")
+}

@@ -1,0 +1,41 @@
+//! Waits for what libvirt may still create for a foundry process that has ended.
+//!
+//! libvirt finishes a call whose caller is gone. A volume whose program, qemu-img for one, has just begun has no file
+//! yet, and libvirt then says that there is no such volume: who takes away what was left would pass it by. libvirt refuses to
+//! look at a pool anew as long as a volume is being made in it, so a look that succeeds comes after all of them.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::usage::{is_directory_away, refresh_pool};
+use crate::Context;
+use foundry_core::error::Error;
+use foundry_core::record::{Record, RecordState};
+
+/// How long it may take. Another program may make something large in the same pool.
+const WITHIN: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Waits for the volumes that an interrupted creation, or an interrupted attach, may still be getting.
+///
+/// # Errors
+/// The host's, and a user's wish to stop.
+pub(crate) fn wait_for_volumes(context: &Context, record: &Record) -> Result<(), Error> {
+    let begun =
+        record.volumes.iter().filter(|v| record.state == RecordState::Creating || v.attaching.is_some());
+    let pools: BTreeSet<&str> = begun.map(|v| v.pool.as_str()).collect();
+    let until = context.clock.elapsed().saturating_add(WITHIN);
+    for pool in pools {
+        while is_usable(context, pool)? && !refresh_pool(context, pool)? && context.clock.elapsed() < until {
+            context.report_working(format!("Waiting for what libvirt still makes in pool '{pool}'"));
+            context.cancel.check_unchanged()?;
+            context.clock.sleep(LOOK_EVERY);
+        }
+    }
+    Ok(())
+}
+
+/// One that is stopped or gone is told of when its volumes are looked for.
+fn is_usable(context: &Context, pool: &str) -> Result<bool, Error> {
+    Ok(context.host.pool(pool)?.is_some_and(|p| p.active && !is_directory_away(context, &p)))
+}
