@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Global;
 use super::ui::Ui;
-use crate::config::{Key, Origin};
+use crate::config::{SettingKey, SettingOrigin};
 use foundry_core::error::Error;
 use foundry_engine::{Cancel, Context, SystemClock};
 use foundry_host::{CallTimeouts, Libvirt};
@@ -13,11 +13,11 @@ use foundry_host::{CallTimeouts, Libvirt};
 const OWN_PROGRAM: &str = "/proc/self/exe";
 
 /// Connects to the libvirt that the flags and the environment name, and returns what operations need.
-pub(super) fn connect(global: &Global, ui: &Ui) -> Result<Context, Error> {
-    let settings = global.settings()?;
-    tell_overruled(global, ui);
-    let timeouts = CallTimeouts::of(global.found().timeout(Key::CallTimeout));
-    let host = Libvirt::connect_within(&uri(global), ui.observer(), timeouts)?;
+pub(super) fn connect_host(global: &Global, ui: &Ui) -> Result<Context, Error> {
+    let settings = global.engine_settings()?;
+    warn_overridden_context(global, ui);
+    let timeouts = CallTimeouts::of(global.resolved().timeout_for(SettingKey::CallTimeout));
+    let host = Libvirt::connect_within(&libvirt_uri(global), ui.call_observer(), timeouts)?;
     let host = host.with_socket_keeper(OWN_PROGRAM);
     Ok(Context {
         host: Arc::new(host),
@@ -29,17 +29,18 @@ pub(super) fn connect(global: &Global, ui: &Ui) -> Result<Context, Error> {
 }
 
 /// The URI of that libvirt.
-pub(super) fn uri(global: &Global) -> String {
-    global.found().uri()
+pub(super) fn libvirt_uri(global: &Global) -> String {
+    global.resolved().libvirt_uri()
 }
 
 /// Who names a context and has libvirt's URI in a variable would be surprised by where the command goes.
-fn tell_overruled(global: &Global, ui: &Ui) {
-    let (context, connect) = (global.config().context(), global.config().get(Key::Connect));
+fn warn_overridden_context(global: &Global, ui: &Ui) {
+    let (context, connect) =
+        (global.effective_config().current_context(), global.effective_config().get(SettingKey::Connect));
     if let (Some(context), Some(connect)) = (context, connect)
-        && matches!((&context.origin, &connect.origin), (Origin::Flag(_), Origin::Variable(_)))
+        && matches!((&context.origin, &connect.origin), (SettingOrigin::Flag(_), SettingOrigin::Variable(_)))
     {
-        ui.warn(&format!(
+        ui.show_warning(&format!(
             "--context {} names no connection here: {} goes before it",
             context.text, connect.origin
         ));

@@ -2,12 +2,12 @@
 
 use super::ui::Ui;
 use foundry_core::error::{Code, Error};
-use foundry_core::text::printable;
+use foundry_core::text::escape_unseen;
 use foundry_engine::vm::destroy::VolumeToDelete;
 
 /// Goes on if the user agrees; `otherwise` says what did not happen.
-pub(super) fn agree(question: &str, otherwise: &str, ui: &Ui) -> Result<(), Error> {
-    match ui.confirm(question) {
+pub(super) fn require_consent(question: &str, otherwise: &str, ui: &Ui) -> Result<(), Error> {
+    match ui.ask_yes_no(question) {
         Ok(true) => Ok(()),
         Ok(false) => Err(Error::new(Code::VmDeclined, otherwise)),
         Err(unasked) => Err(unasked.hint("without a question it needs --yes").outcome(otherwise)),
@@ -15,7 +15,7 @@ pub(super) fn agree(question: &str, otherwise: &str, ui: &Ui) -> Result<(), Erro
 }
 
 /// Names volumes below a title, if there are any.
-pub(super) fn name_volumes(text: &mut String, title: &str, volumes: &[VolumeToDelete]) {
+pub(super) fn list_volumes(text: &mut String, title: &str, volumes: &[VolumeToDelete]) {
     if volumes.is_empty() {
         return;
     }
@@ -24,20 +24,20 @@ pub(super) fn name_volumes(text: &mut String, title: &str, volumes: &[VolumeToDe
         let snapshot = if volume.role.is_none() { ", made by a snapshot" } else { "" };
         text.push_str(&format!(
             "    {}/{}  {}{snapshot}\n",
-            printable(&volume.pool),
-            printable(&volume.name),
+            escape_unseen(&volume.pool),
+            escape_unseen(&volume.name),
             volume.capacity
         ));
     }
 }
 
 /// Names what stays, and why, if anything does.
-pub(super) fn name_spared(text: &mut String, spared: &[(String, String)]) {
+pub(super) fn list_kept(text: &mut String, spared: &[(String, String)]) {
     if spared.is_empty() {
         return;
     }
     text.push_str("  and leave:\n");
     for (what, why) in spared {
-        text.push_str(&format!("    {}: {}\n", printable(what), printable(why)));
+        text.push_str(&format!("    {}: {}\n", escape_unseen(what), escape_unseen(why)));
     }
 }

@@ -35,11 +35,11 @@ static FIRST: OnceLock<i32> = OnceLock::new();
 ///
 /// # Errors
 /// Where the system refuses a signal handler.
-pub(super) fn guard(cancel: &Cancel) -> Result<(), Error> {
+pub(super) fn install_handler(cancel: &Cancel) -> Result<(), Error> {
     let failed = |e: std::io::Error| {
         Error::new(Kind::Configuration, "cannot listen to signals").because(e.to_string())
     };
-    let ignored = ignored();
+    let ignored = ignored_signals();
     let heard = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|s| ignored >> (s - 1) & 1 == 0);
     let mut signals = Signals::new(heard).map_err(failed)?;
     let cancel = cancel.clone();
@@ -48,7 +48,7 @@ pub(super) fn guard(cancel: &Cancel) -> Result<(), Error> {
         for signal in signals.forever() {
             if FIRST.set(signal).is_ok() || signal != SIGHUP {
                 wishes += 1;
-                obey(wishes, &cancel);
+                handle_signal(wishes, &cancel);
             }
         }
     });
@@ -61,36 +61,36 @@ pub(super) fn exit_code(kind: Kind) -> u8 {
     by.and_then(|signal| u8::try_from(128 + signal).ok()).unwrap_or(kind.exit_code())
 }
 
-fn obey(wishes: usize, cancel: &Cancel) {
+fn handle_signal(wishes: usize, cancel: &Cancel) {
     cancel.request();
     let cancel = cancel.clone();
     match wishes {
-        1 => after(FIRST_PATIENCE, || ui::late(&slow())),
-        2 => after(LAST_PATIENCE, move || give_up(&cancel)),
-        _ => give_up(&cancel),
+        1 => run_later(FIRST_PATIENCE, || ui::write_late(&stopping_notice())),
+        2 => run_later(LAST_PATIENCE, move || exit_unfinished(&cancel)),
+        _ => exit_unfinished(&cancel),
     }
 }
 
 /// Does something later, unless the process has ended by then.
-fn after(time: Duration, act: impl FnOnce() + Send + 'static) {
+fn run_later(time: Duration, act: impl FnOnce() + Send + 'static) {
     thread::spawn(move || {
         thread::sleep(time);
         act();
     });
 }
 
-fn slow() -> String {
+fn stopping_notice() -> String {
     "interrupted; what was begun is being ended or undone. Interrupt again to leave it as it is".into()
 }
 
-fn give_up(cancel: &Cancel) {
+fn exit_unfinished(cancel: &Cancel) {
     let mut remains = cancel.possible_leftovers();
     if remains.is_empty() {
         remains.push("what libvirt was asked to do may still take effect".into());
     }
     let error = Error::new(Code::InterruptedAgain, "interrupted again, and ended in the middle of it");
     let error = remains.into_iter().fold(error, Error::outcome);
-    let telling = thread::spawn(move || ui::late_error(&error));
+    let telling = thread::spawn(move || ui::write_late_error(&error));
     // Whoever should read it may have stopped reading: a paused pager, a terminal after Ctrl-S.
     for _ in 0..TRIES_TO_TELL {
         if telling.is_finished() {
@@ -102,6 +102,6 @@ fn give_up(cancel: &Cancel) {
 }
 
 /// The signals that this process ignores, one bit each.
-fn ignored() -> u64 {
+fn ignored_signals() -> u64 {
     own_status("SigIgn").and_then(|mask| u64::from_str_radix(&mask, 16).ok()).unwrap_or(0)
 }

@@ -7,7 +7,7 @@ mod completion;
 pub mod config;
 mod connect;
 mod consent;
-mod glimpse;
+mod host_query;
 mod interrupt;
 mod output;
 mod progress;
@@ -19,8 +19,8 @@ pub mod words;
 
 // The rooms below under one roof, for programs that use foundry as a library and for the tests.
 pub use foundry_core::{
-    Code, Error, Kind, cloud_init, domain_xml, error, manifest, names, origin, plan, pool, record, schema,
-    starter, storage_xml, text, units, yaml,
+    Code, Error, Kind, cloud_init, domain_xml, error, manifest, manifest_writer, names, origin, plan, pool,
+    record, schema, storage_xml, text, units, yaml,
 };
 pub use foundry_engine as operations;
 pub use foundry_fetch::{catalog, content, convert, disk_image, transfer};
@@ -32,11 +32,11 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{Args, CommandFactory, FromArgMatches, Parser};
 
 use crate::commands::{Command, help};
-use crate::config::{Config, Key};
-use foundry_core::text::printable;
+use crate::config::{Config, SettingKey};
+use foundry_core::text::escape_unseen;
 use foundry_engine::Settings;
 use foundry_host::{SOCKET_KEEPER, run_socket_keeper};
-use settings::{Found, HEADING, SettingArgs};
+use settings::{HEADING, ResolvedSettings, SettingArgs};
 use ui::Ui;
 
 /// The exit code for a command line that cannot be understood (sysexits.h, `EX_USAGE`).
@@ -67,19 +67,19 @@ pub struct Global {
 
 impl Global {
     /// What flags, the environment and configuration files come to.
-    fn found(&self) -> &Found {
-        self.settings.found()
+    fn resolved(&self) -> &ResolvedSettings {
+        self.settings.resolved()
     }
 
     /// # Errors
     /// Where the configuration is wrong.
-    fn settings(&self) -> Result<Settings, Error> {
-        self.found().settings()
+    fn engine_settings(&self) -> Result<Settings, Error> {
+        self.resolved().engine_settings()
     }
 
     /// What counts.
-    fn config(&self) -> &Config {
-        self.found().config()
+    fn effective_config(&self) -> &Config {
+        self.resolved().config()
     }
 }
 
@@ -101,12 +101,12 @@ pub fn run() -> u8 {
         }
     };
     let global = &cli.global;
-    let word = |key| global.config().text(key).unwrap_or_default();
-    let ui = Ui::new(global.quiet, global.verbose, word(Key::Color), word(Key::Progress));
-    match commands::run(&cli.command, global, &ui) {
+    let word = |key| global.effective_config().setting_text(key).unwrap_or_default();
+    let ui = Ui::new(global.quiet, global.verbose, word(SettingKey::Color), word(SettingKey::Progress));
+    match commands::run_command(&cli.command, global, &ui) {
         Ok(()) => 0,
         Err(error) => {
-            ui.error(&error);
+            ui.show_error(&error);
             interrupt::exit_code(error.kind())
         }
     }
@@ -118,7 +118,7 @@ pub fn command() -> clap::Command {
     let command = Cli::command().mut_args(|arg| {
         if arg.get_env().is_some_and(is_empty) { arg.env(None::<&'static str>) } else { arg }
     });
-    help::on_one_screen(command)
+    help::fit_on_one_screen(command)
 }
 
 /// What was typed may be a word of somebody else's, that a script handed on.
@@ -131,7 +131,7 @@ fn show_whole(usage: &mut clap::Error) {
     ];
     for kind in typed {
         if let Some(ContextValue::String(text)) = usage.get(kind) {
-            let shown = printable(text);
+            let shown = escape_unseen(text);
             usage.insert(kind, ContextValue::String(shown));
         }
     }

@@ -10,11 +10,11 @@ use serde::Serialize;
 use super::words;
 
 use foundry_core::error::{Code, Error, Kind};
-use foundry_core::text::visible_json;
+use foundry_core::text::escape_unseen_in_json;
 
 /// The forms of progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum ProgressForm {
     /// A line for each step, with its time, and something that moves while it takes time.
     Moving,
     /// A line for each step.
@@ -25,9 +25,9 @@ pub(super) enum Form {
     None,
 }
 
-impl Form {
+impl ProgressForm {
     /// The form of that name; what suits stderr, where it is none.
-    pub(super) fn of(word: &str, terminal: bool) -> Self {
+    pub(super) fn from_setting(word: &str, terminal: bool) -> Self {
         match word {
             "plain" => Self::Plain,
             "json" => Self::Json,
@@ -41,7 +41,7 @@ impl Form {
 /// An event, as programs read it.
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename_all = "camelCase", rename_all_fields = "camelCase")]
-pub(super) enum Line<'a> {
+pub(super) enum ProgressEvent<'a> {
     /// An operation begins.
     Begin { message: &'a str },
     /// A step begins that may take a while.
@@ -69,32 +69,32 @@ pub(super) enum Line<'a> {
     Call { function: &'a str, operation: &'a str, seconds: f64, error: Option<&'a str> },
 }
 
-impl Line<'_> {
+impl ProgressEvent<'_> {
     /// The line, without its break.
-    pub(super) fn written(&self) -> String {
+    pub(super) fn to_json_line(&self) -> String {
         // Nothing in it can fail to be JSON: numbers are finite, keys are words.
         let text = serde_json::to_string(self).unwrap_or_default();
         // JSON escapes the control characters of ASCII; others move a terminal, too.
-        visible_json(&text)
+        escape_unseen_in_json(&text)
     }
 }
 
-impl<'a> From<&'a Error> for Line<'a> {
+impl<'a> From<&'a Error> for ProgressEvent<'a> {
     fn from(error: &'a Error) -> Self {
-        Line::Error {
+        ProgressEvent::Error {
             code: error.code(),
-            kind: word(error.kind()),
+            kind: kind_word(error.kind()),
             exit_code: error.kind().exit_code(),
-            message: words::message(error),
+            message: words::render_message(error),
             cause: error.cause(),
             detail: error.detail_text(),
-            hint: words::hint(error),
-            outcomes: words::outcomes(error),
+            hint: words::render_hint(error),
+            outcomes: words::render_outcomes(error),
         }
     }
 }
 
-fn word(kind: Kind) -> &'static str {
+fn kind_word(kind: Kind) -> &'static str {
     match kind {
         Kind::Configuration => "configuration",
         Kind::Validation => "validation",
@@ -108,20 +108,20 @@ fn word(kind: Kind) -> &'static str {
 
 /// When something was told last.
 #[derive(Debug)]
-pub(super) struct Times {
+pub(super) struct StepTimes {
     step: Instant,
     bytes: Option<Instant>,
 }
 
-impl Default for Times {
+impl Default for StepTimes {
     fn default() -> Self {
         Self { step: Instant::now(), bytes: None }
     }
 }
 
-impl Times {
+impl StepTimes {
     /// Begins a step; the time that the one before it took.
-    pub(super) fn step(&mut self) -> Duration {
+    pub(super) fn begin_step(&mut self) -> Duration {
         let now = Instant::now();
         let took = now - self.step;
         *self = Self { step: now, bytes: None };
@@ -129,7 +129,7 @@ impl Times {
     }
 
     /// Whether a program should be told of so many bytes: of the last ones, and otherwise five times each second.
-    pub(super) fn bytes(&mut self, done: u64, total: Option<u64>) -> bool {
+    pub(super) fn is_transfer_due(&mut self, done: u64, total: Option<u64>) -> bool {
         const PAUSE: Duration = Duration::from_millis(200);
         let due = self.bytes.is_none_or(|last| last.elapsed() >= PAUSE) || total == Some(done);
         if due {
@@ -146,13 +146,13 @@ mod tests {
     #[test]
     fn what_suits_stderr_is_shown_where_nobody_says_otherwise() {
         for (word, terminal, form) in [
-            ("auto", true, Form::Moving),
-            ("auto", false, Form::Plain),
-            ("plain", true, Form::Plain),
-            ("json", true, Form::Json),
-            ("none", false, Form::None),
+            ("auto", true, ProgressForm::Moving),
+            ("auto", false, ProgressForm::Plain),
+            ("plain", true, ProgressForm::Plain),
+            ("json", true, ProgressForm::Json),
+            ("none", false, ProgressForm::None),
         ] {
-            assert_eq!(Form::of(word, terminal), form, "{word} {terminal}");
+            assert_eq!(ProgressForm::from_setting(word, terminal), form, "{word} {terminal}");
         }
     }
 
@@ -160,27 +160,30 @@ mod tests {
     #[test]
     fn events_are_written_as_they_are_documented() {
         for (line, text) in [
-            (Line::Begin { message: "x" }, r#"{"event":"begin","message":"x"}"#),
-            (Line::Done { message: "x", seconds: 0.5 }, r#"{"event":"done","message":"x","seconds":0.5}"#),
-            (Line::Bytes { done: 1, total: None }, r#"{"event":"bytes","done":1,"total":null}"#),
-            (Line::Note { message: "\u{9b}2J\n" }, r#"{"event":"note","message":"\u009b2J\n"}"#),
+            (ProgressEvent::Begin { message: "x" }, r#"{"event":"begin","message":"x"}"#),
+            (
+                ProgressEvent::Done { message: "x", seconds: 0.5 },
+                r#"{"event":"done","message":"x","seconds":0.5}"#,
+            ),
+            (ProgressEvent::Bytes { done: 1, total: None }, r#"{"event":"bytes","done":1,"total":null}"#),
+            (ProgressEvent::Note { message: "\u{9b}2J\n" }, r#"{"event":"note","message":"\u009b2J\n"}"#),
         ] {
-            assert_eq!(line.written(), text);
+            assert_eq!(line.to_json_line(), text);
         }
         let error = Error::new(Kind::Storage, "no").because("why").hint("do").outcome("left");
         assert_eq!(
-            Line::from(&error).written(),
+            ProgressEvent::from(&error).to_json_line(),
             r#"{"event":"error","code":"FND-5000","kind":"storage","exitCode":5,"message":"no","cause":"why","detail":null,"hint":"do","outcomes":["left"]}"#
         );
     }
 
     #[test]
     fn bytes_are_told_now_and_then_and_at_the_end() {
-        let mut times = Times::default();
-        let told: Vec<bool> = (1..=4).map(|done| times.bytes(done, Some(4))).collect();
+        let mut times = StepTimes::default();
+        let told: Vec<bool> = (1..=4).map(|done| times.is_transfer_due(done, Some(4))).collect();
         assert_eq!((told[0], told[3]), (true, true));
-        assert!(!times.bytes(3, Some(4)), "right after one that was told");
-        times.step();
-        assert!(times.bytes(1, None), "the first of another step");
+        assert!(!times.is_transfer_due(3, Some(4)), "right after one that was told");
+        times.begin_step();
+        assert!(times.is_transfer_due(1, None), "the first of another step");
     }
 }

@@ -10,10 +10,10 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::progress::{self, Line, Times};
+use super::progress::{self, ProgressEvent, StepTimes};
 use super::words;
 use foundry_core::error::{Code, Error};
-use foundry_core::text::{printable, printable_lines};
+use foundry_core::text::{escape_unseen, escape_unseen_lines};
 use foundry_engine::{Event, Progress};
 use foundry_host::CallObserver;
 
@@ -23,8 +23,8 @@ pub struct Ui {
     quiet: bool,
     verbose: u8,
     colour: bool,
-    progress: progress::Form,
-    times: Arc<Mutex<Times>>,
+    progress: progress::ProgressForm,
+    times: Arc<Mutex<StepTimes>>,
     /// Whether stdout was a terminal in the beginning: one that was closed is none any more.
     shows: bool,
     /// Shown on a terminal while something takes time.
@@ -46,7 +46,7 @@ impl Ui {
             // https://bixense.com/clicolors: any value but 0.
             _ => set("CLICOLOR_FORCE").is_some_and(|value| value != "0") || io::stderr().is_terminal(),
         };
-        let progress = progress::Form::of(progress, io::stderr().is_terminal());
+        let progress = progress::ProgressForm::from_setting(progress, io::stderr().is_terminal());
         let times = Arc::default();
         let shows = io::stdout().is_terminal();
         Self {
@@ -65,8 +65,8 @@ impl Ui {
     ///
     /// # Errors
     /// None where the reader of stdout has gone, as the terminal has when it was closed: it has read what it wanted.
-    pub fn result(&self, text: &str) -> Result<(), Error> {
-        self.clear();
+    pub fn write_result(&self, text: &str) -> Result<(), Error> {
+        self.clear_spinner();
         let mut stdout = io::stdout().lock();
         match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
             Err(e) if e.kind() != io::ErrorKind::BrokenPipe && !self.shows => {
@@ -79,29 +79,29 @@ impl Ui {
     /// Writes a result for people, of lines in which what others said is shown as `printable` does.
     ///
     /// # Errors
-    /// As [`Ui::result`].
-    pub fn shown(&self, text: &str) -> Result<(), Error> {
-        self.result(&printable_lines(text))
+    /// As [`Ui::write_result`].
+    pub fn write_text(&self, text: &str) -> Result<(), Error> {
+        self.write_result(&escape_unseen_lines(text))
     }
 
     /// Writes a result for people of one line.
     ///
     /// # Errors
-    /// As [`Ui::result`].
-    pub fn line(&self, text: &str) -> Result<(), Error> {
-        self.shown(&format!("{}\n", printable(text)))
+    /// As [`Ui::write_result`].
+    pub fn write_line(&self, text: &str) -> Result<(), Error> {
+        self.write_text(&format!("{}\n", escape_unseen(text)))
     }
 
-    /// Writes names, one each line, as [`printable`] shows them: a program reads any name whole with `-o json`.
+    /// Writes names, one each line, as [`escape_unseen`] shows them: a program reads any name whole with `-o json`.
     ///
     /// # Errors
-    /// As [`Ui::result`].
-    pub fn names<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<(), Error> {
-        self.result(&names.map(|name| printable(name) + "\n").collect::<String>())
+    /// As [`Ui::write_result`].
+    pub fn write_names<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<(), Error> {
+        self.write_result(&names.map(|name| escape_unseen(name) + "\n").collect::<String>())
     }
 
     /// How many columns the terminal has that shows results; `None` where a program reads them.
-    pub fn columns(&self) -> Option<u16> {
+    pub fn terminal_columns(&self) -> Option<u16> {
         let size = rustix::termios::tcgetwinsize(io::stdout()).ok().filter(|_| self.shows)?;
         Some(size.ws_col).filter(|columns| *columns > 0)
     }
@@ -116,10 +116,10 @@ impl Ui {
     /// there: a screen that is emptied first flickers. Nothing is switched that a signal could leave switched.
     ///
     /// # Errors
-    /// As [`Ui::result`].
-    pub fn redraw(&self, text: &str) -> Result<(), Error> {
-        let lines = printable_lines(text).replace('\n', "\u{1b}[K\n");
-        self.result(&format!("\u{1b}[H{lines}\u{1b}[J"))
+    /// As [`Ui::write_result`].
+    pub fn redraw_screen(&self, text: &str) -> Result<(), Error> {
+        let lines = escape_unseen_lines(text).replace('\n', "\u{1b}[K\n");
+        self.write_result(&format!("\u{1b}[H{lines}\u{1b}[J"))
     }
 
     /// Whether the reader of stdout has gone (poll(2), POLLERR of a pipe).
@@ -131,32 +131,36 @@ impl Ui {
     }
 
     /// Says something on stderr, unless it is to be quiet.
-    pub fn note(&self, text: &str) {
+    pub fn show_note(&self, text: &str) {
         if !self.quiet {
-            self.say(&Line::Note { message: text }, "", &printable(text));
+            self.write_event(&ProgressEvent::Note { message: text }, "", &escape_unseen(text));
         }
     }
 
     /// Shows a warning on stderr, once.
-    pub fn warn(&self, text: &str) {
+    pub fn show_warning(&self, text: &str) {
         if self.warned.lock().is_ok_and(|mut warned| !warned.insert(text.to_owned())) {
             return;
         }
         if !self.quiet {
-            self.say(&Line::Warning { message: text }, &self.paint("warning: ", "33"), &printable(text));
+            self.write_event(
+                &ProgressEvent::Warning { message: text },
+                &self.paint_text("warning: ", "33"),
+                &escape_unseen(text),
+            );
         }
     }
 
     /// Says what failed: once, with its code, its cause, what to do, and what became of what was begun.
-    pub fn error(&self, error: &Error) {
-        let mut text = told(error, self.verbose);
+    pub fn show_error(&self, error: &Error) {
+        let mut text = error_text(error, self.verbose);
         // A file has no reader yet.
         if io::stderr().is_terminal() && is_worth_explaining(error) {
             let _ = write!(text, "\n  {}", words::hints::explain_error(error.code()));
         }
         // Whoever says no knows why.
-        let mark = if is_declined(error) { String::new() } else { self.paint(&mark(error), "31") };
-        self.say(&Line::from(error), &mark, &text);
+        let mark = if is_declined(error) { String::new() } else { self.paint_text(&error_mark(error), "31") };
+        self.write_event(&ProgressEvent::from(error), &mark, &text);
     }
 
     /// Whether somebody is there to answer a question.
@@ -173,12 +177,12 @@ impl Ui {
     ///
     /// # Errors
     /// Where somebody sits at stdin and cannot be shown the question.
-    pub fn confirm(&self, question: &str) -> Result<bool, Error> {
+    pub fn ask_yes_no(&self, question: &str) -> Result<bool, Error> {
         if !self.can_ask() {
             return Ok(true);
         }
-        self.clear();
-        ask(&format!("{} [y/N] ", printable_lines(question))).map_err(|e| {
+        self.clear_spinner();
+        prompt_terminal(&format!("{} [y/N] ", escape_unseen_lines(question))).map_err(|e| {
             Error::new(Code::NobodyToAsk, "cannot ask on the terminal").because(e.to_string())
         })?;
         let mut answer = String::new();
@@ -190,12 +194,12 @@ impl Ui {
     ///
     /// # Errors
     /// As [`Ui::confirm`].
-    pub fn typed(&self, question: &str) -> Result<Option<String>, Error> {
+    pub fn ask_text(&self, question: &str) -> Result<Option<String>, Error> {
         if !self.can_ask() {
             return Ok(None);
         }
-        self.clear();
-        ask(&printable_lines(question)).map_err(|e| {
+        self.clear_spinner();
+        prompt_terminal(&escape_unseen_lines(question)).map_err(|e| {
             Error::new(Code::NobodyToAsk, "cannot ask on the terminal").because(e.to_string())
         })?;
         let mut answer = String::new();
@@ -205,28 +209,28 @@ impl Ui {
     }
 
     /// The text in a colour of ECMA-48, where colours are shown.
-    fn paint(&self, text: &str, colour: &str) -> String {
+    fn paint_text(&self, text: &str, colour: &str) -> String {
         let word = text.trim_end();
         let blank = &text[word.len()..];
         if self.colour { format!("\u{1b}[{colour}m{word}\u{1b}[0m{blank}") } else { text.to_owned() }
     }
 
     /// Says something on stderr: an event to programs, else a mark and a text.
-    fn say(&self, event: &Line<'_>, mark: &str, text: &str) {
-        if self.progress == progress::Form::Json {
-            self.stderr("", &event.written());
+    fn write_event(&self, event: &ProgressEvent<'_>, mark: &str, text: &str) {
+        if self.progress == progress::ProgressForm::Json {
+            self.write_stderr("", &event.to_json_line());
         } else {
-            self.stderr(mark, text);
+            self.write_stderr(mark, text);
         }
     }
 
     /// `mark` is ours and may be coloured; `text` may hold words of anybody's.
-    fn stderr(&self, mark: &str, text: &str) {
-        self.clear();
-        write_whole(format!("{mark}{}", printable_lines(text)));
+    fn write_stderr(&self, mark: &str, text: &str) {
+        self.clear_spinner();
+        write_whole(format!("{mark}{}", escape_unseen_lines(text)));
     }
 
-    fn clear(&self) {
+    fn clear_spinner(&self) {
         if let Ok(mut spinner) = self.spinner.lock()
             && let Some(shown) = spinner.take()
         {
@@ -234,16 +238,16 @@ impl Ui {
         }
     }
 
-    fn spin(&self, what: &str) {
-        self.clear();
-        let bar = ProgressBar::new_spinner().with_message(printable(what));
+    fn start_spinner(&self, what: &str) {
+        self.clear_spinner();
+        let bar = ProgressBar::new_spinner().with_message(escape_unseen(what));
         bar.enable_steady_tick(Duration::from_millis(100));
         if let Ok(mut spinner) = self.spinner.lock() {
             *spinner = Some(bar);
         }
     }
 
-    fn bytes(&self, done: u64, total: Option<u64>) {
+    fn show_bytes(&self, done: u64, total: Option<u64>) {
         let Ok(mut spinner) = self.spinner.lock() else { return };
         let fits = spinner.as_ref().is_some_and(|bar| bar.length() == total);
         if !fits {
@@ -265,53 +269,62 @@ impl Ui {
 impl Progress for Ui {
     fn on_event(&self, event: Event) {
         match event {
-            Event::Warning { message, advice } => self.warn(&words::with_advice(&message, advice.as_ref())),
-            _ if self.quiet || self.progress == progress::Form::None => {}
-            Event::Begins(what) => {
-                self.step();
-                self.say(&Line::Begin { message: &what }, "", &printable(&what));
+            Event::Warning { message, advice } => {
+                self.show_warning(&words::with_advice(&message, advice.as_ref()))
             }
-            Event::Working(what) => self.working(&what),
-            Event::Done(what) => self.done(&what),
-            Event::Bytes { done, total } => self.transferred(done, total),
+            _ if self.quiet || self.progress == progress::ProgressForm::None => {}
+            Event::Begins(what) => {
+                self.begin_step();
+                self.write_event(&ProgressEvent::Begin { message: &what }, "", &escape_unseen(&what));
+            }
+            Event::Working(what) => self.show_working(&what),
+            Event::Done(what) => self.show_done(&what),
+            Event::Bytes { done, total } => self.show_transfer(done, total),
         }
     }
 }
 
 impl Ui {
     /// Begins a step; the time that the one before it took.
-    fn step(&self) -> Duration {
-        self.times.lock().map(|mut times| times.step()).unwrap_or_default()
+    fn begin_step(&self) -> Duration {
+        self.times.lock().map(|mut times| times.begin_step()).unwrap_or_default()
     }
 
-    fn working(&self, what: &str) {
+    fn show_working(&self, what: &str) {
         match self.progress {
-            progress::Form::Moving => self.spin(what),
-            progress::Form::Json => self.stderr("", &Line::Working { message: what }.written()),
-            progress::Form::Plain | progress::Form::None => {}
+            progress::ProgressForm::Moving => self.start_spinner(what),
+            progress::ProgressForm::Json => {
+                self.write_stderr("", &ProgressEvent::Working { message: what }.to_json_line())
+            }
+            progress::ProgressForm::Plain | progress::ProgressForm::None => {}
         }
     }
 
-    fn done(&self, what: &str) {
-        let seconds = self.step().as_secs_f64();
-        let time =
-            if self.progress == progress::Form::Moving { format!(" ({seconds:.1}s)") } else { String::new() };
-        let event = Line::Done { message: what, seconds: (seconds * 1000.0).round() / 1000.0 };
-        self.say(&event, &self.paint("✓ ", "32"), &format!("{}{time}", printable(what)));
+    fn show_done(&self, what: &str) {
+        let seconds = self.begin_step().as_secs_f64();
+        let time = if self.progress == progress::ProgressForm::Moving {
+            format!(" ({seconds:.1}s)")
+        } else {
+            String::new()
+        };
+        let event = ProgressEvent::Done { message: what, seconds: (seconds * 1000.0).round() / 1000.0 };
+        self.write_event(&event, &self.paint_text("✓ ", "32"), &format!("{}{time}", escape_unseen(what)));
     }
 
-    fn transferred(&self, done: u64, total: Option<u64>) {
-        let is_due = || self.times.lock().is_ok_and(|mut times| times.bytes(done, total));
+    fn show_transfer(&self, done: u64, total: Option<u64>) {
+        let is_due = || self.times.lock().is_ok_and(|mut times| times.is_transfer_due(done, total));
         match self.progress {
-            progress::Form::Moving => self.bytes(done, total),
-            progress::Form::Json if is_due() => self.stderr("", &Line::Bytes { done, total }.written()),
+            progress::ProgressForm::Moving => self.show_bytes(done, total),
+            progress::ProgressForm::Json if is_due() => {
+                self.write_stderr("", &ProgressEvent::Bytes { done, total }.to_json_line())
+            }
             _ => {}
         }
     }
 }
 
 /// What an error begins with: `error[FND-4002]: `, as rustc marks its own.
-fn mark(error: &Error) -> String {
+fn error_mark(error: &Error) -> String {
     format!("error[{}]: ", error.code())
 }
 
@@ -326,24 +339,24 @@ fn is_declined(error: &Error) -> bool {
 }
 
 /// All that an error says.
-fn told(error: &Error, verbose: u8) -> String {
-    let mut text = words::error(error);
+fn error_text(error: &Error, verbose: u8) -> String {
+    let mut text = words::render_error(error);
     if let Some(detail) = error.detail_text().filter(|_| verbose > 0) {
         let _ = write!(text, "\n  libvirt: {}", detail.trim_end().replace('\n', "\n    "));
     }
-    if let Some(hint) = words::hint(error) {
+    if let Some(hint) = words::render_hint(error) {
         let _ = write!(text, "\n  hint: {hint}");
     }
-    for outcome in words::outcomes(error) {
+    for outcome in words::render_outcomes(error) {
         let _ = write!(text, "\n  {outcome}");
     }
     text
 }
 
 /// Says something while an operation hangs, from outside of it; on a terminal on a line of its own.
-pub(super) fn late(text: &str) {
+pub(super) fn write_late(text: &str) {
     let begin = if io::stderr().is_terminal() { "\r\u{1b}[K" } else { "" };
-    write_whole(format!("{begin}{}", printable_lines(text)));
+    write_whole(format!("{begin}{}", escape_unseen_lines(text)));
 }
 
 /// Writes a text and the end of its line by one call: several programs may write to the same terminal or log, and a
@@ -355,12 +368,12 @@ fn write_whole(mut text: String) {
 }
 
 /// Says why the process ends while an operation hangs.
-pub(super) fn late_error(error: &Error) {
-    late(&format!("{}{}", mark(error), told(error, 0)));
+pub(super) fn write_late_error(error: &Error) {
+    write_late(&format!("{}{}", error_mark(error), error_text(error, 0)));
 }
 
 /// Shows a question on the terminal itself: stderr may be a file, whose reader cannot answer.
-fn ask(question: &str) -> io::Result<()> {
+fn prompt_terminal(question: &str) -> io::Result<()> {
     let mut terminal = OpenOptions::new().write(true).open("/dev/tty")?;
     terminal.write_all(question.as_bytes())?;
     terminal.flush()
@@ -374,21 +387,21 @@ pub struct CallLog {
 impl CallObserver for CallLog {
     fn called(&self, function: &str, operation: &str, took: Duration, error: Option<&str>) {
         if self.to_program {
-            let event = Line::Call { function, operation, seconds: took.as_secs_f64(), error };
-            write_whole(event.written());
+            let event = ProgressEvent::Call { function, operation, seconds: took.as_secs_f64(), error };
+            write_whole(event.to_json_line());
             return;
         }
         let outcome = error.map(|e| format!(": {e}")).unwrap_or_default();
         let line =
             format!("[libvirt] {:>9.3} ms  {function} ({operation}){outcome}", took.as_secs_f64() * 1000.0);
-        write_whole(printable(&line));
+        write_whole(escape_unseen(&line));
     }
 }
 
 impl Ui {
     /// What to be told of libvirt's calls.
-    pub fn observer(&self) -> Arc<dyn CallObserver> {
-        let to_program = self.progress == progress::Form::Json;
+    pub fn call_observer(&self) -> Arc<dyn CallObserver> {
+        let to_program = self.progress == progress::ProgressForm::Json;
         if self.verbose > 1 { Arc::new(CallLog { to_program }) } else { Arc::new(()) }
     }
 }

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::Global;
-use super::connect::connect;
+use super::connect::connect_host;
 use super::ui::Ui;
 use foundry_core::error::{Error, Kind};
 use foundry_engine::Context;
@@ -17,17 +17,17 @@ const PAUSE: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// Where libvirt cannot be reached in the beginning, and those of `look`.
-pub(super) fn watch(
+pub(super) fn watch_host(
     global: &Global,
     ui: &Ui,
     mut look: impl FnMut(&Context) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let mut context = connect(global, ui)?;
+    let mut context = connect_host(global, ui)?;
     while !ui.is_unread() {
         match look(&context) {
             Err(lost) if lost.kind() == Kind::Connection => {
-                ui.note(&format!("the connection is lost, and tried again: {lost}"));
-                match reconnected(global, ui) {
+                ui.show_note(&format!("the connection is lost, and tried again: {lost}"));
+                match reconnect_host(global, ui) {
                     Some(anew) => context = anew,
                     None => break,
                 }
@@ -40,11 +40,11 @@ pub(super) fn watch(
 }
 
 /// A connection, as soon as there is one; `None` where nobody reads any more.
-fn reconnected(global: &Global, ui: &Ui) -> Option<Context> {
+fn reconnect_host(global: &Global, ui: &Ui) -> Option<Context> {
     while !ui.is_unread() {
         thread::sleep(PAUSE);
-        if let Ok(context) = connect(global, ui) {
-            ui.note("connected again");
+        if let Ok(context) = connect_host(global, ui) {
+            ui.show_note("connected again");
             return Some(context);
         }
     }

@@ -10,8 +10,8 @@ use crate::support::deadline::CommandInTime as _;
 use crate::support::manifests::SMALL;
 use crate::support::shown::Shown;
 use foundry::config::{
-    Config, ConfigFile, Inputs, Key, Origin, Place, load, places, read, resolve, save_current_context,
-    user_file,
+    Config, ConfigFile, ConfigPlace, Inputs, SettingKey, SettingOrigin, config_places, load_file,
+    parse_config, resolve_settings, save_current_context, user_file,
 };
 use foundry::error::{Error, Kind};
 use foundry::manifest::{self, NetworkInterface};
@@ -25,7 +25,7 @@ const SYSTEM: &str = "/etc/foundry/config.yaml";
 /// Everything that can set something.
 #[derive(Default)]
 struct Setup {
-    flags: BTreeMap<Key, (String, String)>,
+    flags: BTreeMap<SettingKey, (String, String)>,
     context: Option<&'static str>,
     variables: Vec<(&'static str, &'static str)>,
     user: &'static str,
@@ -35,12 +35,12 @@ struct Setup {
 impl Setup {
     fn resolved(&self) -> (Config, Vec<Error>) {
         let files: Vec<ConfigFile> = [(self.user, USER), (self.system, SYSTEM)]
-            .map(|(text, path)| read(text, Path::new(path)).unwrap())
+            .map(|(text, path)| parse_config(text, Path::new(path)).unwrap())
             .into();
         let variable = |name: &str| {
             self.variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
         };
-        resolve(&Inputs {
+        resolve_settings(&Inputs {
             flags: &self.flags,
             context: self.context,
             variable: &variable,
@@ -50,14 +50,14 @@ impl Setup {
     }
 
     /// The value and the origin of a setting, where nothing is wrong.
-    fn says(&self, key: Key) -> (String, String) {
+    fn says(&self, key: SettingKey) -> (String, String) {
         let (config, wrong) = self.resolved();
         assert!(wrong.is_empty(), "{wrong:?}");
         let found = config.get(key).unwrap();
         (found.text.clone(), found.origin.to_string())
     }
 
-    fn with_flag(mut self, key: Key, flag: &str, value: &str) -> Self {
+    fn with_flag(mut self, key: SettingKey, flag: &str, value: &str) -> Self {
         self.flags.insert(key, (flag.into(), value.into()));
         self
     }
@@ -74,42 +74,46 @@ fn the_first_that_says_something_counts() {
     let all = || Setup { user, system: "connect: system\n", ..Setup::default() };
     let both = vec![("LIBVIRT_DEFAULT_URI", "libvirts"), ("FOUNDRY_CONNECT", "ours")];
 
-    let given = Setup { variables: both.clone(), ..all() }.with_flag(Key::Connect, "--connect", "flag");
-    assert_eq!(given.says(Key::Connect), pair("flag", "--connect"));
-    assert_eq!(Setup { variables: both, ..all() }.says(Key::Connect), pair("ours", "FOUNDRY_CONNECT"));
+    let given =
+        Setup { variables: both.clone(), ..all() }.with_flag(SettingKey::Connect, "--connect", "flag");
+    assert_eq!(given.says(SettingKey::Connect), pair("flag", "--connect"));
+    assert_eq!(Setup { variables: both, ..all() }.says(SettingKey::Connect), pair("ours", "FOUNDRY_CONNECT"));
     let libvirts = Setup { variables: vec![("LIBVIRT_DEFAULT_URI", "libvirts")], ..all() };
-    assert_eq!(libvirts.says(Key::Connect), pair("libvirts", "LIBVIRT_DEFAULT_URI"));
+    assert_eq!(libvirts.says(SettingKey::Connect), pair("libvirts", "LIBVIRT_DEFAULT_URI"));
     let empty = Setup { variables: vec![("FOUNDRY_CONNECT", ""), ("LIBVIRT_DEFAULT_URI", "")], ..all() };
-    assert_eq!(empty.says(Key::Connect), pair("lab", &format!("{USER}:5 (context lab)")));
+    assert_eq!(empty.says(SettingKey::Connect), pair("lab", &format!("{USER}:5 (context lab)")));
     let no_context = Setup { user: "connect: user\n", ..all() };
-    assert_eq!(no_context.says(Key::Connect), pair("user", &format!("{USER}:1")));
-    assert_eq!(Setup { user: "", ..all() }.says(Key::Connect), pair("system", &format!("{SYSTEM}:1")));
-    assert_eq!(Setup::default().says(Key::VmPool), pair("foundry-vms", "default"));
-    assert_eq!(Setup::default().resolved().0.get(Key::Bridge), None);
+    assert_eq!(no_context.says(SettingKey::Connect), pair("user", &format!("{USER}:1")));
+    assert_eq!(Setup { user: "", ..all() }.says(SettingKey::Connect), pair("system", &format!("{SYSTEM}:1")));
+    assert_eq!(Setup::default().says(SettingKey::VmPool), pair("foundry-vms", "default"));
+    assert_eq!(Setup::default().resolved().0.get(SettingKey::Bridge), None);
 }
 
 /// Each setting can be set by a file, by a context and by a variable of its own.
 #[test]
 fn every_setting_can_be_set_everywhere() {
-    for key in Key::ALL {
+    for key in SettingKey::ALL {
         let value = match key {
-            Key::DnsServers => "9.9.9.9,2620:fe::fe",
-            Key::StoragePath | Key::Catalog => "/srv/x",
-            Key::WaitTimeout | Key::DestroyTimeout | Key::DetachTimeout | Key::CallTimeout => "7m",
-            Key::VirtType => "qemu",
-            Key::Output => "wide",
-            Key::Color => "never",
-            Key::Progress => "json",
+            SettingKey::DnsServers => "9.9.9.9,2620:fe::fe",
+            SettingKey::StoragePath | SettingKey::Catalog => "/srv/x",
+            SettingKey::WaitTimeout
+            | SettingKey::DestroyTimeout
+            | SettingKey::DetachTimeout
+            | SettingKey::CallTimeout => "7m",
+            SettingKey::VirtType => "qemu",
+            SettingKey::Output => "wide",
+            SettingKey::Color => "never",
+            SettingKey::Progress => "json",
             _ => "abc",
         };
         let written = if key.is_list() { format!("[{value}]") } else { value.to_owned() };
-        let in_file = read(&format!("{}: {written}\n", key.name()), Path::new("c")).unwrap();
+        let in_file = parse_config(&format!("{}: {written}\n", key.name()), Path::new("c")).unwrap();
         assert_eq!(in_file.settings[&key].text, value, "{key:?}");
         let text = format!("contexts: {{a: {{{}: {written}}}}}\n", key.name());
-        let in_context = read(&text, Path::new("c")).unwrap();
+        let in_context = parse_config(&text, Path::new("c")).unwrap();
         assert_eq!(in_context.contexts[&"a".parse().unwrap()][&key].text, value, "{key:?}");
-        let by_variable = Setup { variables: vec![(key.variables()[0], value)], ..Setup::default() };
-        assert_eq!(by_variable.says(key), pair(value, key.variables()[0]));
+        let by_variable = Setup { variables: vec![(key.env_variables()[0], value)], ..Setup::default() };
+        assert_eq!(by_variable.says(key), pair(value, key.env_variables()[0]));
     }
 }
 
@@ -121,14 +125,14 @@ fn the_users_file_goes_before_the_systems_setting_by_setting() {
                  currentContext: lab\n",
         ..Setup::default()
     };
-    assert_eq!(setup.says(Key::VmPool).0, "mine");
-    assert_eq!(setup.says(Key::ImagePool).0, "theirs");
-    assert_eq!(setup.says(Key::Bridge), pair("br1", &format!("{USER}:2 (context lab)")));
-    assert_eq!(setup.says(Key::Output), pair("wide", &format!("{SYSTEM}:3 (context lab)")));
-    let names: Vec<String> = setup.resolved().0.contexts().keys().map(ToString::to_string).collect();
+    assert_eq!(setup.says(SettingKey::VmPool).0, "mine");
+    assert_eq!(setup.says(SettingKey::ImagePool).0, "theirs");
+    assert_eq!(setup.says(SettingKey::Bridge), pair("br1", &format!("{USER}:2 (context lab)")));
+    assert_eq!(setup.says(SettingKey::Output), pair("wide", &format!("{SYSTEM}:3 (context lab)")));
+    let names: Vec<String> = setup.resolved().0.all_contexts().keys().map(ToString::to_string).collect();
     assert_eq!(names, ["far", "lab"]);
     let other = Setup { context: Some("far"), ..setup };
-    assert_eq!(other.resolved().0.get(Key::Bridge), None);
+    assert_eq!(other.resolved().0.get(SettingKey::Bridge), None);
 }
 
 #[test]
@@ -136,14 +140,14 @@ fn the_context_is_the_flags_then_the_variables_then_the_files() {
     let user = "contexts: {a: {connect: a}, b: {connect: b}, c: {connect: c}}\ncurrentContext: c\n";
     let variables = vec![("FOUNDRY_CONTEXT", "b")];
     let setup = Setup { user, variables, context: Some("a"), ..Setup::default() };
-    assert_eq!(setup.says(Key::Connect).0, "a");
+    assert_eq!(setup.says(SettingKey::Connect).0, "a");
     let setup = Setup { context: None, ..setup };
-    assert_eq!(setup.says(Key::Connect).0, "b");
-    assert_eq!(Setup { user, ..Setup::default() }.says(Key::Connect).0, "c");
+    assert_eq!(setup.says(SettingKey::Connect).0, "b");
+    assert_eq!(Setup { user, ..Setup::default() }.says(SettingKey::Connect).0, "c");
 
     let (config, wrong) = Setup { user, context: Some("bb"), ..Setup::default() }.resolved();
     assert_eq!(wrong[0].to_string(), "--context: there is no context \"bb\"");
-    assert_eq!(config.get(Key::Connect), None, "another context is no substitute");
+    assert_eq!(config.get(SettingKey::Connect), None, "another context is no substitute");
     let (_, wrong) = Setup { user: "currentContext: gone\n", ..Setup::default() }.resolved();
     assert_eq!(wrong[0].to_string(), format!("{USER}:1: there is no context \"gone\""));
 }
@@ -153,7 +157,7 @@ fn a_wrong_variable_is_told_by_its_name() {
     let (config, wrong) = Setup { variables: vec![("FOUNDRY_OUTPUT", "xml")], ..Setup::default() }.resolved();
     assert_eq!(wrong[0].to_string(), "FOUNDRY_OUTPUT \"xml\" is not one of table, wide, yaml, json, name");
     assert_eq!(wrong[0].kind(), Kind::Configuration);
-    assert_eq!(config.text(Key::Color), Some("auto"), "the others can be shown");
+    assert_eq!(config.setting_text(SettingKey::Color), Some("auto"), "the others can be shown");
 }
 
 #[test]
@@ -185,7 +189,7 @@ fn what_is_wrong_in_a_file_is_told_with_its_place() {
         ("- a\n", "wants a mapping, got a list"),
         ("vmPool: a\n---\nvmPool: b\n", "a configuration is one document"),
     ] {
-        let error = read(text, Path::new("c.yaml")).unwrap_err();
+        let error = parse_config(text, Path::new("c.yaml")).unwrap_err();
         assert_eq!(error.kind(), Kind::Configuration);
         assert!(error.to_string().contains(told), "{text:?}: {error}");
     }
@@ -194,14 +198,14 @@ fn what_is_wrong_in_a_file_is_told_with_its_place() {
 #[test]
 fn a_file_may_say_nothing() {
     for text in ["", "# nothing\n", "---\n", "{}\n", "vmPool:\ncontexts:\ncurrentContext: ~\n"] {
-        assert_eq!(read(text, Path::new("c")).unwrap(), ConfigFile::default(), "{text:?}");
+        assert_eq!(parse_config(text, Path::new("c")).unwrap(), ConfigFile::default(), "{text:?}");
     }
 }
 
 #[test]
 fn a_relative_catalogue_is_beside_the_file_that_names_it() {
-    let file = read("catalog: own/list.yaml\n", Path::new("/etc/foundry/config.yaml")).unwrap();
-    assert_eq!(file.settings[&Key::Catalog].text, "/etc/foundry/own/list.yaml");
+    let file = parse_config("catalog: own/list.yaml\n", Path::new("/etc/foundry/config.yaml")).unwrap();
+    assert_eq!(file.settings[&SettingKey::Catalog].text, "/etc/foundry/own/list.yaml");
 }
 
 #[test]
@@ -214,7 +218,8 @@ fn files_are_where_the_xdg_specification_has_them() {
     assert_eq!(user_file(relative), Some(PathBuf::from(USER)), "a relative path is none");
     assert_eq!(user_file(|_| None), None);
 
-    let paths = |named| places(named, home).into_iter().map(|p| (p.path, p.required)).collect::<Vec<_>>();
+    let paths =
+        |named| config_places(named, home).into_iter().map(|p| (p.path, p.required)).collect::<Vec<_>>();
     assert_eq!(paths(None), [(USER.into(), false), (SYSTEM.into(), false)]);
     assert_eq!(paths(Some(Path::new("my.yaml"))), [("my.yaml".into(), true)], "it takes the place of both");
 }
@@ -223,10 +228,13 @@ fn files_are_where_the_xdg_specification_has_them() {
 fn only_a_file_that_was_named_must_be_there() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("none.yaml");
-    assert_eq!(load(&Place { path: path.clone(), required: false }).unwrap(), ConfigFile::default());
-    let error = load(&Place { path, required: true }).unwrap_err();
+    assert_eq!(
+        load_file(&ConfigPlace { path: path.clone(), required: false }).unwrap(),
+        ConfigFile::default()
+    );
+    let error = load_file(&ConfigPlace { path, required: true }).unwrap_err();
     assert!(error.to_string().ends_with("none.yaml: no such file"), "{error}");
-    let error = load(&Place { path: folder.path().into(), required: false }).unwrap_err();
+    let error = load_file(&ConfigPlace { path: folder.path().into(), required: false }).unwrap_err();
     assert_eq!(error.cause(), Some("it is a directory"));
 }
 
@@ -234,13 +242,15 @@ fn only_a_file_that_was_named_must_be_there() {
 #[test]
 fn the_example_says_every_setting() {
     let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/config/config.yaml"));
-    let file = load(&Place { path: path.into(), required: true }).unwrap();
-    let said: Vec<Key> = file.settings.keys().copied().collect();
-    assert_eq!(said, Key::ALL);
-    for key in Key::ALL.into_iter().filter(|key| key.default().is_some()) {
+    let file = load_file(&ConfigPlace { path: path.into(), required: true }).unwrap();
+    let said: Vec<SettingKey> = file.settings.keys().copied().collect();
+    assert_eq!(said, SettingKey::ALL);
+    for key in SettingKey::ALL.into_iter().filter(|key| key.default().is_some()) {
         assert_eq!(file.settings[&key].text, key.default().unwrap(), "{key:?}: the example shows defaults");
     }
-    let Origin::File { line, .. } = file.settings[&Key::Connect].origin else { panic!("it is a file's") };
+    let SettingOrigin::File { line, .. } = file.settings[&SettingKey::Connect].origin else {
+        panic!("it is a file's")
+    };
     let text = fs::read_to_string(path).unwrap();
     assert!(text.lines().nth(line - 1).unwrap().starts_with("connect: "));
     assert!(file.contexts.contains_key(&file.current.unwrap().text.parse().unwrap()));
@@ -453,7 +463,7 @@ fn configured_defaults_stand_for_what_nobody_wrote_and_for_nothing_else() {
     };
     let stored = |interfaces: &str| {
         let text = SMALL.replace("{network: default}", interfaces);
-        let plan = VmPlan::from_manifest(&manifest::load(&text, "vm").unwrap()[0], &defaults).unwrap();
+        let plan = VmPlan::from_manifest(&manifest::load_text(&text, "vm").unwrap()[0], &defaults).unwrap();
         let told = |i: &NetworkInterface| (i.bridge.clone().unwrap_or_default(), i.dns_servers.join(","));
         plan.manifest.spec.network_interfaces.iter().map(told).collect::<Vec<_>>()
     };

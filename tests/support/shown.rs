@@ -15,15 +15,15 @@ pub(crate) trait Shown {
 
 impl Shown for Error {
     fn text(&self) -> String {
-        words::error(self)
+        words::render_error(self)
     }
 
     fn hint_text(&self) -> Option<String> {
-        words::hint(self)
+        words::render_hint(self)
     }
 
     fn outcome_texts(&self) -> Vec<String> {
-        words::outcomes(self)
+        words::render_outcomes(self)
     }
 }
 
@@ -33,7 +33,7 @@ impl Shown for TransferError {
     }
 
     fn hint_text(&self) -> Option<String> {
-        self.advice().map(words::advice)
+        self.advice().map(words::render_advice)
     }
 
     fn outcome_texts(&self) -> Vec<String> {

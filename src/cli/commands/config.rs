@@ -9,9 +9,9 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::Global;
-use crate::config::{self, Config, ContextName, Key, Origin, Sourced};
-use crate::output::{Listed, ListingArgs, to_yaml};
-use crate::settings::variable;
+use crate::config::{self, Config, ContextName, SettingKey, SettingOrigin, Sourced};
+use crate::output::{ListingArgs, TableRow, to_yaml};
+use crate::settings::env_variable;
 use crate::ui::Ui;
 use crate::words::hints::USE_CONTEXT;
 use foundry_core::error::{Code, Error};
@@ -55,23 +55,23 @@ enum ConfigCommand {
     CurrentContext,
 }
 
-pub(super) fn run(args: &ConfigArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    let config = global.config();
+pub(super) fn run_config(args: &ConfigArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let config = global.effective_config();
     match &args.command {
         ConfigCommand::View { origin, listing } => {
-            view(config, *origin, listing, global, ui)?;
-            global.found().check()
+            show_settings(config, *origin, listing, global, ui)?;
+            global.resolved().check_errors()
         }
-        ConfigCommand::UseContext { name } => use_context(name, global, ui),
+        ConfigCommand::UseContext { name } => switch_context(name, global, ui),
         ConfigCommand::GetContexts { listing } => {
             let contexts: Vec<ContextView<'_>> = ContextView::all(config);
-            listing.show(&contexts, "No contexts", (global, ui))?;
-            global.found().check()
+            listing.show_list(&contexts, "No contexts", (global, ui))?;
+            global.resolved().check_errors()
         }
-        ConfigCommand::CurrentContext => match config.context() {
-            Some(context) => ui.line(&context.text),
+        ConfigCommand::CurrentContext => match config.current_context() {
+            Some(context) => ui.write_line(&context.text),
             None => {
-                global.found().check()?;
+                global.resolved().check_errors()?;
                 Err(Error::new(Code::ContextMissing, "there is no current context").hint(USE_CONTEXT))
             }
         },
@@ -79,40 +79,47 @@ pub(super) fn run(args: &ConfigArgs, global: &Global, ui: &Ui) -> Result<(), Err
 }
 
 /// Without origins it is a configuration itself, so that YAML is its table.
-fn view(config: &Config, origin: bool, listing: &ListingArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+fn show_settings(
+    config: &Config,
+    origin: bool,
+    listing: &ListingArgs,
+    global: &Global,
+    ui: &Ui,
+) -> Result<(), Error> {
     if origin {
-        return listing.show(&SettingView::all(config), "", (global, ui));
+        return listing.show_list(&SettingView::all(config), "", (global, ui));
     }
-    let document = document(config);
-    if listing.form(global).is_table() {
-        return ui.shown(&to_yaml(&document)?);
+    let document = effective_settings(config);
+    if listing.chosen_format(global).is_table() {
+        return ui.write_text(&to_yaml(&document)?);
     }
     let names: Vec<&str> = document.keys().map(String::as_str).collect();
-    listing.output.show(&document, &names, |_| String::new(), (global, ui))
+    listing.output.show_object(&document, &names, |_| String::new(), (global, ui))
 }
 
 /// The effective settings, as a configuration.
-fn document(config: &Config) -> Map<String, Value> {
-    let set = Key::ALL.into_iter().filter_map(|key| config.get(key).map(|value| (key, value)));
-    let mut document = settings(set);
-    if let Some(context) = config.context() {
+fn effective_settings(config: &Config) -> Map<String, Value> {
+    let set = SettingKey::ALL.into_iter().filter_map(|key| config.get(key).map(|value| (key, value)));
+    let mut document = settings_map(set);
+    if let Some(context) = config.current_context() {
         document.insert("currentContext".into(), context.text.clone().into());
     }
-    if !config.contexts().is_empty() {
-        let context = |set: &BTreeMap<Key, Sourced>| settings(set.iter().map(|(key, value)| (*key, value)));
+    if !config.all_contexts().is_empty() {
+        let context =
+            |set: &BTreeMap<SettingKey, Sourced>| settings_map(set.iter().map(|(key, value)| (*key, value)));
         let all: Map<String, Value> =
-            config.contexts().iter().map(|(name, set)| (name.to_string(), context(set).into())).collect();
+            config.all_contexts().iter().map(|(name, set)| (name.to_string(), context(set).into())).collect();
         document.insert("contexts".into(), all.into());
     }
     document
 }
 
-fn settings<'a>(set: impl Iterator<Item = (Key, &'a Sourced)>) -> Map<String, Value> {
-    set.map(|(key, value)| (key.name().to_owned(), written(key, value))).collect()
+fn settings_map<'a>(set: impl Iterator<Item = (SettingKey, &'a Sourced)>) -> Map<String, Value> {
+    set.map(|(key, value)| (key.name().to_owned(), setting_to_json(key, value))).collect()
 }
 
-fn written(key: Key, value: &Sourced) -> Value {
-    if key.is_list() { value.elements().collect() } else { value.text.as_str().into() }
+fn setting_to_json(key: SettingKey, value: &Sourced) -> Value {
+    if key.is_list() { value.list_elements().collect() } else { value.text.as_str().into() }
 }
 
 /// A setting and its source.
@@ -135,40 +142,40 @@ pub(super) struct SettingView<'a> {
 impl<'a> SettingView<'a> {
     fn all(config: &'a Config) -> Vec<Self> {
         let context =
-            config.context().map(|c| Self::new("currentContext", c.text.as_str().into(), &c.origin));
-        let setting = |key: Key| match config.get(key) {
-            Some(value) => Self::new(key.name(), written(key, value), &value.origin),
-            None => Self::new(key.name(), Value::Null, &Origin::Default),
+            config.current_context().map(|c| Self::new("currentContext", c.text.as_str().into(), &c.origin));
+        let setting = |key: SettingKey| match config.get(key) {
+            Some(value) => Self::new(key.name(), setting_to_json(key, value), &value.origin),
+            None => Self::new(key.name(), Value::Null, &SettingOrigin::Default),
         };
-        context.into_iter().chain(Key::ALL.into_iter().map(setting)).collect()
+        context.into_iter().chain(SettingKey::ALL.into_iter().map(setting)).collect()
     }
 
-    fn new(name: &'static str, value: Value, origin: &'a Origin) -> Self {
+    fn new(name: &'static str, value: Value, origin: &'a SettingOrigin) -> Self {
         let (from, at, context) = match origin {
-            Origin::Flag(flag) => ("flag", Some(flag.clone()), None),
-            Origin::Variable(name) => ("variable", Some((*name).to_owned()), None),
-            Origin::File { path, line, context } => {
+            SettingOrigin::Flag(flag) => ("flag", Some(flag.clone()), None),
+            SettingOrigin::Variable(name) => ("variable", Some((*name).to_owned()), None),
+            SettingOrigin::File { path, line, context } => {
                 ("file", Some(format!("{}:{line}", path.display())), context.as_ref())
             }
-            Origin::Default => ("default", None, None),
+            SettingOrigin::Default => ("default", None, None),
         };
         Self { name, value, from, at, context: context.map(ContextName::as_str) }
     }
 }
 
-impl Listed for SettingView<'_> {
+impl TableRow for SettingView<'_> {
     type Object = Self;
     const HEADERS: &'static [&'static str] = &["SETTING", "VALUE", "ORIGIN"];
 
-    fn object(&self) -> &Self {
+    fn json_object(&self) -> &Self {
         self
     }
 
-    fn name(&self) -> Option<String> {
+    fn row_name(&self) -> Option<String> {
         Some(self.name.to_owned())
     }
 
-    fn cells(&self) -> Vec<String> {
+    fn row_cells(&self) -> Vec<String> {
         let value = match &self.value {
             Value::Null => "-".to_owned(),
             Value::Array(all) => all.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(","),
@@ -190,54 +197,56 @@ struct ContextView<'a> {
 
 impl<'a> ContextView<'a> {
     fn all(config: &'a Config) -> Vec<Self> {
-        let current = config.context().map(|context| context.text.as_str());
-        let view = |(name, set): (&'a ContextName, &BTreeMap<Key, Sourced>)| Self {
+        let current = config.current_context().map(|context| context.text.as_str());
+        let view = |(name, set): (&'a ContextName, &BTreeMap<SettingKey, Sourced>)| Self {
             name: name.as_str(),
             current: current == Some(name.as_str()),
-            settings: settings(set.iter().map(|(key, value)| (*key, value))),
+            settings: settings_map(set.iter().map(|(key, value)| (*key, value))),
         };
-        config.contexts().iter().map(view).collect()
+        config.all_contexts().iter().map(view).collect()
     }
 
-    fn setting(&self, key: Key) -> String {
+    fn setting_text(&self, key: SettingKey) -> String {
         self.settings.get(key.name()).and_then(Value::as_str).unwrap_or("-").to_owned()
     }
 }
 
-impl Listed for ContextView<'_> {
+impl TableRow for ContextView<'_> {
     type Object = Self;
     const HEADERS: &'static [&'static str] = &["CURRENT", "NAME", "CONNECT"];
     const WIDE_HEADERS: &'static [&'static str] = &["VM POOL", "IMAGE POOL", "STORAGE PATH"];
 
-    fn object(&self) -> &Self {
+    fn json_object(&self) -> &Self {
         self
     }
 
-    fn name(&self) -> Option<String> {
+    fn row_name(&self) -> Option<String> {
         Some(self.name.to_owned())
     }
 
-    fn cells(&self) -> Vec<String> {
+    fn row_cells(&self) -> Vec<String> {
         let mark = if self.current { "*" } else { "" };
-        vec![mark.to_owned(), self.name.to_owned(), self.setting(Key::Connect)]
+        vec![mark.to_owned(), self.name.to_owned(), self.setting_text(SettingKey::Connect)]
     }
 
-    fn wide_cells(&self) -> Vec<String> {
-        [Key::VmPool, Key::ImagePool, Key::StoragePath].map(|key| self.setting(key)).into()
+    fn wide_row_cells(&self) -> Vec<String> {
+        [SettingKey::VmPool, SettingKey::ImagePool, SettingKey::StoragePath]
+            .map(|key| self.setting_text(key))
+            .into()
     }
 }
 
-fn use_context(name: &ContextName, global: &Global, ui: &Ui) -> Result<(), Error> {
-    let config = global.config();
+fn switch_context(name: &ContextName, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let config = global.effective_config();
     config.check_context(name.as_str())?;
     let named = global.settings.named_file().map(Path::to_owned);
-    let file = named.or_else(|| config::user_file(variable)).ok_or_else(|| {
+    let file = named.or_else(|| config::user_file(env_variable)).ok_or_else(|| {
         Error::new(Code::NoDirectory, "there is no directory for a configuration")
             .hint("set XDG_CONFIG_HOME or HOME")
     })?;
     config::save_current_context(&file, name)?;
-    if let Some(set) = variable("FOUNDRY_CONTEXT").filter(|set| !set.is_empty() && set != name.as_str()) {
-        ui.warn(&format!("FOUNDRY_CONTEXT is set and goes before it: {set}"));
+    if let Some(set) = env_variable("FOUNDRY_CONTEXT").filter(|set| !set.is_empty() && set != name.as_str()) {
+        ui.show_warning(&format!("FOUNDRY_CONTEXT is set and goes before it: {set}"));
     }
-    ui.line(&format!("Context '{name}' is the current one, by {}", file.display()))
+    ui.write_line(&format!("Context '{name}' is the current one, by {}", file.display()))
 }

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use crate::config::Key;
-use crate::connect::connect;
+use crate::config::SettingKey;
+use crate::connect::connect_host;
 use crate::output::parse_duration;
 use crate::ui::Ui;
 use crate::{Global, interrupt};
-use foundry_core::error::{Advice, Error, Kind, Several, Verb};
-use foundry_core::manifest::{PartlyRead, read_file};
+use foundry_core::error::{Advice, Error, ErrorCodes, Kind, Verb};
+use foundry_core::manifest::{PartialDocument, read_file};
 use foundry_core::names::PoolName;
 use foundry_core::plan::{Defaults, Problems, VmPlan, check_batch};
 use foundry_engine::Context;
@@ -80,19 +80,19 @@ impl From<GoalArg> for Goal {
     }
 }
 
-pub(super) fn run(args: &CreateArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+pub(super) fn run_create(args: &CreateArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     let files = [&args.files[..], &args.filenames].concat();
-    let plans = plan_all(&files, &global.settings()?.defaults(args.pool.clone()))?;
-    let context = connect(global, ui)?;
+    let plans = plan_all(&files, &global.engine_settings()?.defaults(args.pool.clone()))?;
+    let context = connect_host(global, ui)?;
     if args.dry_run {
         return dry_run(args, &context, &plans, ui);
     }
-    interrupt::guard(&context.cancel)?;
+    interrupt::install_handler(&context.cancel)?;
     // A single one is looked at by its creation.
     if plans.len() > 1 {
         check_all(&context, &plans, ui)?;
     }
-    let timeout = args.timeout.unwrap_or_else(|| global.found().timeout(Key::WaitTimeout));
+    let timeout = args.timeout.unwrap_or_else(|| global.resolved().timeout_for(SettingKey::WaitTimeout));
     create_all(args.wait.map(|goal| (goal.into(), timeout)), &context, &plans, ui)
 }
 
@@ -105,15 +105,15 @@ pub(super) fn plan_all(files: &[String], defaults: &Defaults) -> Result<Vec<VmPl
         let judged = document.manifest.as_ref().map(|m| VmPlan::from_manifest(m, defaults));
         match judged {
             Some(Ok(plan)) => plans.push(plan),
-            Some(Err(found)) => problems.extend(found.without(&document.unread)),
+            Some(Err(found)) => problems.extend(found.without_fields(&document.unread)),
             None => {}
         }
         wrong.extend(document.errors.iter().cloned().map(Error::from));
     }
     if !problems.is_empty() {
-        wrong.push(told(&problems));
+        wrong.push(join_problems(&problems));
     }
-    if let Some(error) = Error::together(&wrong) {
+    if let Some(error) = Error::combine(&wrong) {
         return Err(error);
     }
     check_batch(&plans, &files.join(", "))?;
@@ -121,14 +121,14 @@ pub(super) fn plan_all(files: &[String], defaults: &Defaults) -> Result<Vec<VmPl
 }
 
 /// The problems of several VMs, of so many as a person reads.
-fn told(problems: &[Problems]) -> Error {
+fn join_problems(problems: &[Problems]) -> Error {
     const TOLD: usize = 20;
-    let codes: Several = problems.iter().flat_map(Problems::codes).collect();
-    let mut all: Vec<String> = problems.iter().take(TOLD).map(|one| one.told(&codes)).collect();
+    let codes: ErrorCodes = problems.iter().flat_map(Problems::codes).collect();
+    let mut all: Vec<String> = problems.iter().take(TOLD).map(|one| one.message_with(&codes)).collect();
     if problems.len() > TOLD {
         all.push(format!("… and {} more VMs with problems", problems.len() - TOLD));
     }
-    let error = Error::of_text(codes.worst().unwrap_or(Kind::Validation.into()), all.join("\n"));
+    let error = Error::of_text(codes.worst_code().unwrap_or(Kind::Validation.into()), all.join("\n"));
     match problems.iter().find_map(Problems::advice) {
         Some(advice) => error.hint(advice.clone()),
         None => error,
@@ -136,7 +136,7 @@ fn told(problems: &[Problems]) -> Error {
 }
 
 /// All documents of all files as far as they can be read, and what of the files cannot be.
-fn read_all(files: &[String]) -> (Vec<PartlyRead>, Vec<Error>) {
+fn read_all(files: &[String]) -> (Vec<PartialDocument>, Vec<Error>) {
     let mut documents = Vec::new();
     let mut wrong = Vec::new();
     for file in files {
@@ -149,36 +149,36 @@ fn read_all(files: &[String]) -> (Vec<PartlyRead>, Vec<Error>) {
 }
 
 fn dry_run(args: &CreateArgs, context: &Context, plans: &[VmPlan], ui: &Ui) -> Result<(), Error> {
-    for_all(plans, ui, |plan| {
+    run_for_all(plans, ui, |plan| {
         let blueprint = create::dry_run(context, plan)?;
         let removes = blueprint.removes.join(", ");
         let first = format!("Remains of an interrupted creation would be removed first: {removes}");
         match args.output {
             Some(DryRunOutput::Xml) => {
                 if !removes.is_empty() {
-                    ui.note(&first);
+                    ui.show_note(&first);
                 }
-                ui.result(&blueprint.domain_xml)
+                ui.write_result(&blueprint.domain_xml)
             }
             None if !removes.is_empty() => {
-                ui.line(&first)?;
-                ui.line(&format!("VM '{}' can be created; nothing was changed", plan.name))
+                ui.write_line(&first)?;
+                ui.write_line(&format!("VM '{}' can be created; nothing was changed", plan.name))
             }
-            None => ui.line(&format!("VM '{}' can be created; nothing was changed", plan.name)),
+            None => ui.write_line(&format!("VM '{}' can be created; nothing was changed", plan.name)),
         }
     })
 }
 
 /// Asks the host about all documents before anything is made of the first one.
 fn check_all(context: &Context, plans: &[VmPlan], ui: &Ui) -> Result<(), Error> {
-    for_all(plans, ui, |plan| {
+    run_for_all(plans, ui, |plan| {
         context.cancel.check().map_err(|stopped| stopped.unchanged())?;
         preflight(context, plan).map(drop)
     })
 }
 
 /// Goes on after a failure, unless all others would fail alike; the worst one is the outcome.
-fn for_all(
+fn run_for_all(
     plans: &[VmPlan],
     ui: &Ui,
     mut act: impl FnMut(&VmPlan) -> Result<(), Error>,
@@ -187,7 +187,7 @@ fn for_all(
     for plan in plans {
         let Err(error) = act(plan) else { continue };
         let last = matches!(error.kind(), Kind::Connection | Kind::Interrupted);
-        worst = Some(worse(worst, error, ui));
+        worst = Some(report_lesser(worst, error, ui));
         if last {
             break;
         }
@@ -211,12 +211,12 @@ fn create_all(
             break;
         }
         if let Err(error) = create_one(context, plan, &mut made, ui) {
-            worst = Some(worse(worst, error, ui));
+            worst = Some(report_lesser(worst, error, ui));
         }
     }
     for vm in &made {
         if let Err(error) = wait_for(wait, context, vm, ui) {
-            worst = Some(worse(worst, error, ui));
+            worst = Some(report_lesser(worst, error, ui));
         }
     }
     worst.map_or(Ok(()), Err)
@@ -228,15 +228,15 @@ fn not_begun(worst: Option<Error>, rest: &[VmPlan], ui: &Ui) -> Error {
     let sentence = format!("not begun: VM {}", names.join(", "));
     match worst {
         Some(error) if error.kind() == Kind::Interrupted => error.outcome(sentence),
-        earlier => worse(earlier, Error::new(Kind::Interrupted, "interrupted").outcome(sentence), ui),
+        earlier => report_lesser(earlier, Error::new(Kind::Interrupted, "interrupted").outcome(sentence), ui),
     }
 }
 
 /// Tells the lesser of two errors at once, of two alike the earlier one; the worst of all is told by whoever called.
-fn worse(earlier: Option<Error>, error: Error, ui: &Ui) -> Error {
+fn report_lesser(earlier: Option<Error>, error: Error, ui: &Ui) -> Error {
     let Some(earlier) = earlier else { return error };
     let (lesser, worse) = if error.kind() >= earlier.kind() { (earlier, error) } else { (error, earlier) };
-    ui.error(&lesser);
+    ui.show_error(&lesser);
     worse
 }
 
@@ -244,7 +244,7 @@ fn worse(earlier: Option<Error>, error: Error, ui: &Ui) -> Error {
 fn create_one(context: &Context, plan: &VmPlan, made: &mut Vec<CreatedVm>, ui: &Ui) -> Result<(), Error> {
     made.push(create::create_vm(context, plan)?);
     let name = &plan.name;
-    ui.line(&format!("Successfully created VM '{name}'")).map_err(|unwritten| {
+    ui.write_line(&format!("Successfully created VM '{name}'")).map_err(|unwritten| {
         let destroy = Verb::Destroy { vm: name.to_string(), force: false };
         unwritten.outcome(
             Advice::from(format!("VM '{name}' was created and is kept; ")).run(destroy).text(" removes it"),
@@ -256,6 +256,6 @@ fn wait_for(wait: Option<(Goal, Duration)>, context: &Context, vm: &CreatedVm, u
     let Some((goal, timeout)) = wait else { return Ok(()) };
     let addresses = wait::wait_for_vm(context, vm, goal, timeout)?;
     let name = vm.record.manifest.metadata.name.as_deref().unwrap_or_default();
-    ui.note(&format!("VM '{name}' is ready: {}", addresses.join(", ")));
+    ui.show_note(&format!("VM '{name}' is ready: {}", addresses.join(", ")));
     Ok(())
 }

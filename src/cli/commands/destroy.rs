@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::config::Key;
-use crate::connect::connect;
-use crate::consent::{self, name_spared, name_volumes};
+use crate::config::SettingKey;
+use crate::connect::connect_host;
+use crate::consent::{self, list_kept, list_volumes};
 use crate::output::parse_duration;
 use crate::ui::Ui;
 use crate::words;
@@ -16,7 +16,7 @@ use crate::words::hints::destroy_vms;
 use crate::{Global, interrupt};
 use foundry_core::error::{Code, Error};
 use foundry_core::manifest::load_file;
-use foundry_core::text::printable;
+use foundry_core::text::escape_unseen;
 use foundry_engine::Context;
 use foundry_engine::vm::destroy::{DestroyOptions, DestroyPlan, execute_destroy, plan_destroy};
 
@@ -44,46 +44,46 @@ pub(crate) struct DestroyArgs {
     timeout: Option<Duration>,
 }
 
-pub(super) fn run(args: &DestroyArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    let context = connect(global, ui)?;
-    let timeout = args.timeout.unwrap_or_else(|| global.found().timeout(Key::DestroyTimeout));
+pub(super) fn run_destroy(args: &DestroyArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let context = connect_host(global, ui)?;
+    let timeout = args.timeout.unwrap_or_else(|| global.resolved().timeout_for(SettingKey::DestroyTimeout));
     let options = DestroyOptions { force: args.force, keep_disks: args.keep_disks, timeout };
-    let surveys = args.names.iter().map(|name| plan_destroy(&context, name, options));
-    let (found, refused): (Vec<_>, Vec<_>) = surveys.partition(Result::is_ok);
-    let demolitions: Vec<DestroyPlan> = found.into_iter().filter_map(Result::ok).collect();
+    let plans = args.names.iter().map(|name| plan_destroy(&context, name, options));
+    let (found, refused): (Vec<_>, Vec<_>) = plans.partition(Result::is_ok);
+    let plans: Vec<DestroyPlan> = found.into_iter().filter_map(Result::ok).collect();
     let mut failures: Vec<Error> = refused.into_iter().filter_map(Result::err).collect();
-    if let Some(error) = manifest_among(args, &failures) {
+    if let Some(error) = refuse_manifest_file(args, &failures) {
         return Err(error);
     }
-    let demolitions = distinct(demolitions);
-    if let Err(declined) = agree(args, &demolitions, ui) {
+    let plans = remove_duplicates(plans);
+    if let Err(declined) = confirm_destroy(args, &plans, ui) {
         failures.push(declined);
-        return tell_all(failures, ui);
+        return report_all(failures, ui);
     }
     // Only now: until the answer a signal ends the program at once.
-    interrupt::guard(&context.cancel)?;
+    interrupt::install_handler(&context.cancel)?;
     let asked = !args.yes && ui.can_ask();
-    for demolition in &demolitions {
+    for plan in &plans {
         if !asked && ui.is_watched() {
-            name_what_goes(demolition, ui);
+            list_volumes_to_delete(plan, ui);
         }
-        if let Err(error) = destroy_one(&context, demolition, ui) {
+        if let Err(error) = destroy_one(&context, plan, ui) {
             failures.push(error);
         }
     }
-    tell_all(failures, ui)
+    report_all(failures, ui)
 }
 
 /// Without a question, the disks are listed before they are deleted.
-fn name_what_goes(demolition: &DestroyPlan, ui: &Ui) {
-    if !demolition.volumes.is_empty() {
-        let (vm, volumes) = (&demolition.domain.name, demolition.named_volumes());
-        ui.note(&format!("With VM '{vm}' go for good: {}", volumes.join(", ")));
+fn list_volumes_to_delete(plan: &DestroyPlan, ui: &Ui) {
+    if !plan.volumes.is_empty() {
+        let (vm, volumes) = (&plan.domain.name, plan.named_volumes());
+        ui.show_note(&format!("With VM '{vm}' go for good: {}", volumes.join(", ")));
     }
 }
 
 /// Whoever names a manifest means the VMs in it, and by `-f` kubectl's file: then nothing is destroyed.
-fn manifest_among(args: &DestroyArgs, failures: &[Error]) -> Option<Error> {
+fn refuse_manifest_file(args: &DestroyArgs, failures: &[Error]) -> Option<Error> {
     failures.iter().find(|error| error.code() == Code::VmMissing)?;
     let is_manifest = |name: &&String| {
         let path = Path::new(name.as_str());
@@ -102,51 +102,52 @@ fn manifest_among(args: &DestroyArgs, failures: &[Error]) -> Option<Error> {
 }
 
 /// One VM under two of its names is one VM.
-fn distinct(mut demolitions: Vec<DestroyPlan>) -> Vec<DestroyPlan> {
+fn remove_duplicates(mut plans: Vec<DestroyPlan>) -> Vec<DestroyPlan> {
     let mut seen = HashSet::new();
-    demolitions.retain(|d| seen.insert(d.domain.uuid));
-    demolitions
+    plans.retain(|d| seen.insert(d.domain.uuid));
+    plans
 }
 
 /// Asks whoever sits at the terminal.
-fn agree(args: &DestroyArgs, demolitions: &[DestroyPlan], ui: &Ui) -> Result<(), Error> {
-    if demolitions.is_empty() || args.yes {
+fn confirm_destroy(args: &DestroyArgs, plans: &[DestroyPlan], ui: &Ui) -> Result<(), Error> {
+    if plans.is_empty() || args.yes {
         return Ok(());
     }
-    consent::agree(&question(demolitions), "nothing was destroyed", ui)
+    consent::require_consent(&destroy_question(plans), "nothing was destroyed", ui)
 }
 
 /// Reports all failures except the worst one, which the caller reports.
-pub(super) fn tell_all(mut failures: Vec<Error>, ui: &Ui) -> Result<(), Error> {
+pub(super) fn report_all(mut failures: Vec<Error>, ui: &Ui) -> Result<(), Error> {
     failures.sort_by_key(Error::kind);
     let worst = failures.pop();
-    failures.iter().for_each(|error| ui.error(error));
+    failures.iter().for_each(|error| ui.show_error(error));
     worst.map_or(Ok(()), Err)
 }
 
-fn destroy_one(context: &Context, demolition: &DestroyPlan, ui: &Ui) -> Result<(), Error> {
-    execute_destroy(context, demolition)?;
-    let name = &demolition.domain.name;
+fn destroy_one(context: &Context, plan: &DestroyPlan, ui: &Ui) -> Result<(), Error> {
+    execute_destroy(context, plan)?;
+    let name = &plan.domain.name;
     let kept =
-        demolition.kept.iter().map(|kept| format!("{}/{}\n", printable(&kept.pool), printable(&kept.name)));
-    let text = kept.chain([format!("Successfully destroyed VM '{}'\n", printable(name))]).collect::<String>();
-    ui.shown(&text).map_err(|unwritten| unwritten.outcome(format!("VM '{name}' was destroyed")))
+        plan.kept.iter().map(|kept| format!("{}/{}\n", escape_unseen(&kept.pool), escape_unseen(&kept.name)));
+    let text =
+        kept.chain([format!("Successfully destroyed VM '{}'\n", escape_unseen(name))]).collect::<String>();
+    ui.write_text(&text).map_err(|unwritten| unwritten.outcome(format!("VM '{name}' was destroyed")))
 }
 
 /// Names every disk that would go.
-fn question(demolitions: &[DestroyPlan]) -> String {
+fn destroy_question(plans: &[DestroyPlan]) -> String {
     let mut text = String::new();
-    for demolition in demolitions {
-        let domain = &demolition.domain;
-        text.push_str(&format!("Destroy VM '{}' ({})\n", printable(&domain.name), domain.state));
-        name_volumes(&mut text, "and delete these disks for good:", &demolition.volumes);
-        name_volumes(&mut text, "and keep these disks:", &demolition.kept);
-        let left = demolition
+    for plan in plans {
+        let domain = &plan.domain;
+        text.push_str(&format!("Destroy VM '{}' ({})\n", escape_unseen(&domain.name), domain.state));
+        list_volumes(&mut text, "and delete these disks for good:", &plan.volumes);
+        list_volumes(&mut text, "and keep these disks:", &plan.kept);
+        let left = plan
             .left
             .iter()
             .map(|left| (left.what.clone(), words::with_advice(&left.why, left.advice.as_ref())));
-        let spared: Vec<(String, String)> = demolition.kept_back.iter().cloned().chain(left).collect();
-        name_spared(&mut text, &spared);
+        let spared: Vec<(String, String)> = plan.kept_back.iter().cloned().chain(left).collect();
+        list_kept(&mut text, &spared);
     }
     text.push_str("Go ahead?");
     text

@@ -4,18 +4,18 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::config::Key;
-use crate::connect::connect;
-use crate::consent::{self, name_spared, name_volumes};
-use crate::output::{Listed, ListingArgs, or_dash, parse_duration};
+use crate::config::SettingKey;
+use crate::connect::connect_host;
+use crate::consent::{self, list_kept, list_volumes};
+use crate::output::{ListingArgs, TableRow, or_dash, parse_duration};
 use crate::ui::Ui;
 use crate::{Global, interrupt};
 use foundry_core::error::Error;
 use foundry_core::names::{DiskSerial, DiskTarget};
 use foundry_core::plan::DiskFormat;
-use foundry_core::record::Role;
-use foundry_core::text::printable;
-use foundry_core::units::{Bytes, SizeWish};
+use foundry_core::record::VolumeRole;
+use foundry_core::text::escape_unseen;
+use foundry_core::units::{Bytes, SizeRequest};
 use foundry_engine::Context;
 use foundry_engine::disk::{self, AttachRequest, DetachPlan, DiskView, Resized};
 
@@ -56,7 +56,7 @@ enum DiskCommand {
         disk: String,
         /// New size in GiB (40GiB, 40G or 40), or the increase (+10GiB)
         #[arg(allow_hyphen_values = true)]
-        size: SizeWish,
+        size: SizeRequest,
     },
     /// Create a disk and attach it
     #[command(
@@ -66,7 +66,7 @@ enum DiskCommand {
         /// Name of the VM
         vm: String,
         /// Size in GiB: 20GiB, 20G or 20
-        #[arg(value_parser = whole_size)]
+        #[arg(value_parser = parse_whole_size)]
         size: Bytes,
         /// Device name in the guest, vdb to vdz [default: the next free one]
         #[arg(long)]
@@ -100,23 +100,25 @@ enum DiskCommand {
     },
 }
 
-fn whole_size(text: &str) -> Result<Bytes, String> {
+fn parse_whole_size(text: &str) -> Result<Bytes, String> {
     match text.parse()? {
-        SizeWish::To(size) => Ok(size),
-        SizeWish::By(_) => Err("a new disk has a size and nothing to add it to".into()),
+        SizeRequest::To(size) => Ok(size),
+        SizeRequest::By(_) => Err("a new disk has a size and nothing to add it to".into()),
     }
 }
 
-pub(super) fn run(args: &DiskArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    let context = connect(global, ui)?;
+pub(super) fn run_disk(args: &DiskArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let context = connect_host(global, ui)?;
     if let DiskCommand::Resize { .. } | DiskCommand::Attach { .. } = &args.command {
-        interrupt::guard(&context.cancel)?;
+        interrupt::install_handler(&context.cancel)?;
     }
     match &args.command {
         DiskCommand::List { vm, listing } => {
-            listing.show(&disk::list_disks(&context, vm.as_deref())?, "No disks", (global, ui))
+            listing.show_list(&disk::list_disks(&context, vm.as_deref())?, "No disks", (global, ui))
         }
-        DiskCommand::Resize { vm, disk, size } => told(&disk::resize(&context, vm, disk, *size)?, ui),
+        DiskCommand::Resize { vm, disk, size } => {
+            report_resize(&disk::resize(&context, vm, disk, *size)?, ui)
+        }
         DiskCommand::Attach { vm, size, device, format, serial, at_next_start } => {
             let format = match format {
                 FormatArg::Qcow2 => DiskFormat::Qcow2,
@@ -124,37 +126,41 @@ pub(super) fn run(args: &DiskArgs, global: &Global, ui: &Ui) -> Result<(), Error
             };
             let (device, serial) = (device.clone(), serial.clone());
             let at_next_start = *at_next_start;
-            attach(&context, &AttachRequest { vm, size: *size, device, format, serial, at_next_start }, ui)
+            attach_disk(
+                &context,
+                &AttachRequest { vm, size: *size, device, format, serial, at_next_start },
+                ui,
+            )
         }
         DiskCommand::Detach { vm, disk, keep, yes, timeout } => {
-            let detachment = disk::plan_detach(&context, vm, disk, *keep)?;
+            let plan = disk::plan_detach(&context, vm, disk, *keep)?;
             if !yes {
-                consent::agree(&question(&detachment), "nothing was detached", ui)?;
+                consent::require_consent(&detach_question(&plan), "nothing was detached", ui)?;
             }
             // Only now: until the answer a signal ends the program at once.
-            interrupt::guard(&context.cancel)?;
-            let timeout = timeout.unwrap_or_else(|| global.found().timeout(Key::DetachTimeout));
-            disk::detach(&context, &detachment, timeout)?;
-            detached(&detachment, ui)
+            interrupt::install_handler(&context.cancel)?;
+            let timeout = timeout.unwrap_or_else(|| global.resolved().timeout_for(SettingKey::DetachTimeout));
+            disk::detach(&context, &plan, timeout)?;
+            report_detach(&plan, ui)
         }
     }
 }
 
-impl Listed for DiskView {
+impl TableRow for DiskView {
     type Object = Self;
     const HEADERS: &'static [&'static str] =
         &["VM", "DEVICE", "ROLE", "FORMAT", "SIZE", "ALLOCATED", "VOLUME", "STATE"];
     const WIDE_HEADERS: &'static [&'static str] = &["PATH", "BACKING"];
 
-    fn object(&self) -> &Self {
+    fn json_object(&self) -> &Self {
         self
     }
 
-    fn name(&self) -> Option<String> {
+    fn row_name(&self) -> Option<String> {
         Some(format!("{}/{}", self.vm, self.device))
     }
 
-    fn cells(&self) -> Vec<String> {
+    fn row_cells(&self) -> Vec<String> {
         let volume =
             self.pool.as_ref().zip(self.volume.as_ref()).map(|(pool, name)| format!("{pool}/{name}"));
         vec![
@@ -169,80 +175,86 @@ impl Listed for DiskView {
         ]
     }
 
-    fn wide_cells(&self) -> Vec<String> {
+    fn wide_row_cells(&self) -> Vec<String> {
         vec![or_dash(self.path.clone()), or_dash(self.backing.clone())]
     }
 }
 
-fn role_word(role: Role) -> &'static str {
+fn role_word(role: VolumeRole) -> &'static str {
     match role {
-        Role::Boot => "boot",
-        Role::Data => "data",
-        Role::Seed => "seed",
+        VolumeRole::Boot => "boot",
+        VolumeRole::Data => "data",
+        VolumeRole::Seed => "seed",
     }
 }
 
 /// What became of it, and what the guest is still to do.
-fn told(resized: &Resized, ui: &Ui) -> Result<(), Error> {
+fn report_resize(resized: &Resized, ui: &Ui) -> Result<(), Error> {
     let Resized { vm, target, from, to, live, .. } = resized;
     if from == to {
-        return ui.line(&format!("Disk '{target}' of VM '{vm}' has {to} already"));
+        return ui.write_line(&format!("Disk '{target}' of VM '{vm}' has {to} already"));
     }
-    ui.line(&format!("Successfully grew disk '{target}' of VM '{vm}' from {from} to {to}"))?;
-    ui.note(if *live { "The guest was told of the new size." } else { "The guest sees it when it starts." });
+    ui.write_line(&format!("Successfully grew disk '{target}' of VM '{vm}' from {from} to {to}"))?;
+    ui.show_note(if *live {
+        "The guest was told of the new size."
+    } else {
+        "The guest sees it when it starts."
+    });
     if resized.agent == Some(true) {
-        ui.note("Its guest agent answers; it does not grow partitions.");
+        ui.show_note("Its guest agent answers; it does not grow partitions.");
     }
-    if resized.role == Role::Boot {
-        ui.note(
+    if resized.role == VolumeRole::Boot {
+        ui.show_note(
             "The root partition and its file system: where the image has cloud-init, it grows them at the next boot \
              (growpart and resizefs, on by default).",
         );
         if *live {
-            ui.note(
+            ui.show_note(
                 "Or now, in the guest: growpart /dev/vda 1 && resize2fs /dev/vda1 (xfs_growfs / for XFS)",
             );
         }
     } else {
         let serial = resized.serial.as_deref().unwrap_or(target);
-        ui.note(&format!(
+        ui.show_note(&format!(
             "Its file system, in the guest: resize2fs /dev/disk/by-id/virtio-{serial} (xfs_growfs with its mount point for XFS)"
         ));
     }
     Ok(())
 }
 
-fn attach(context: &Context, request: &AttachRequest<'_>, ui: &Ui) -> Result<(), Error> {
+fn attach_disk(context: &Context, request: &AttachRequest<'_>, ui: &Ui) -> Result<(), Error> {
     let attached = disk::attach(context, request)?;
     let (vm, disk) = (&attached.vm, &attached.disk);
-    ui.line(&format!("Successfully attached disk '{}' ({}) to VM '{vm}'", disk.target, disk.size))?;
+    ui.write_line(&format!("Successfully attached disk '{}' ({}) to VM '{vm}'", disk.target, disk.size))?;
     let serial = disk.serial.as_ref().map_or(disk.target.as_str(), DiskSerial::as_str);
-    ui.note(&format!("It is /dev/disk/by-id/virtio-{serial} in the guest, and empty."));
+    ui.show_note(&format!("It is /dev/disk/by-id/virtio-{serial} in the guest, and empty."));
     Ok(())
 }
 
-fn question(detachment: &DetachPlan) -> String {
-    let DetachPlan { vm, target, live, volume, kept, .. } = detachment;
-    let mut text = format!("Detach disk '{}' from VM '{}'\n", printable(target), printable(vm));
+fn detach_question(plan: &DetachPlan) -> String {
+    let DetachPlan { vm, target, live, volume, kept, .. } = plan;
+    let mut text = format!("Detach disk '{}' from VM '{}'\n", escape_unseen(target), escape_unseen(vm));
     if *live {
         text.push_str("  which runs: unmount it in the guest first\n");
     }
-    name_volumes(&mut text, "and delete for good:", volume.as_slice());
-    name_spared(&mut text, kept.as_slice());
+    list_volumes(&mut text, "and delete for good:", volume.as_slice());
+    list_kept(&mut text, kept.as_slice());
     text.push_str("Go ahead?");
     text
 }
 
-fn detached(detachment: &DetachPlan, ui: &Ui) -> Result<(), Error> {
-    let DetachPlan { vm, target, .. } = detachment;
-    let kept = detachment
+fn report_detach(plan: &DetachPlan, ui: &Ui) -> Result<(), Error> {
+    let DetachPlan { vm, target, .. } = plan;
+    let kept = plan
         .released_volume()
-        .map(|(pool, name)| format!("{}\n", printable(&format!("{pool}/{name}"))))
+        .map(|(pool, name)| format!("{}\n", escape_unseen(&format!("{pool}/{name}"))))
         .unwrap_or_default();
-    if let Some((pool, name)) = detachment.missing_volume() {
-        ui.warn(&format!("volume '{name}' in pool '{pool}' is not there any more, and nothing is kept"));
+    if let Some((pool, name)) = plan.missing_volume() {
+        ui.show_warning(&format!(
+            "volume '{name}' in pool '{pool}' is not there any more, and nothing is kept"
+        ));
     }
-    let (target, vm) = (printable(target), printable(vm));
+    let (target, vm) = (escape_unseen(target), escape_unseen(vm));
     let text = format!("{kept}Successfully detached disk '{target}' from VM '{vm}'\n");
-    ui.shown(&text).map_err(|unwritten| unwritten.outcome(format!("disk '{target}' was detached")))
+    ui.write_text(&text).map_err(|unwritten| unwritten.outcome(format!("disk '{target}' was detached")))
 }

@@ -5,8 +5,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::create::plan_all;
-use crate::connect::{connect, uri};
-use crate::output::{OutputArgs, table};
+use crate::connect::{connect_host, libvirt_uri};
+use crate::output::{OutputArgs, render_table};
 use crate::ui::Ui;
 use crate::words;
 use crate::{Global, interrupt};
@@ -39,35 +39,35 @@ pub(crate) struct DoctorArgs {
     no_headers: bool,
 }
 
-pub(super) fn run(args: &DoctorArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    if args.files.is_empty() { host(args, global, ui) } else { manifests(args, global, ui) }
+pub(super) fn run_doctor(args: &DoctorArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    if args.files.is_empty() { check_host(args, global, ui) } else { check_manifests(args, global, ui) }
 }
 
 /// A libvirt that does not answer is what this command is for, and still the exit code of every other.
-fn host(args: &DoctorArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    let context = match connect(global, ui) {
+fn check_host(args: &DoctorArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let context = match connect_host(global, ui) {
         Ok(context) => context,
         Err(error) if error.kind() == Kind::Connection => {
-            let uri = uri(global);
+            let uri = libvirt_uri(global);
             let report = doctor::examine_without_libvirt(&uri, is_local_uri(&uri), &error);
-            show(&report, args, (global, ui))?;
-            verdict(&report, "VMs", args, (global, ui))?;
+            show_report(&report, args, (global, ui))?;
+            show_verdict(&report, "VMs", args, (global, ui))?;
             return Err(error);
         }
         Err(error) => return Err(error),
     };
     if args.probe {
-        interrupt::guard(&context.cancel)?;
+        interrupt::install_handler(&context.cancel)?;
     }
     let report = doctor::examine_host(&context, args.probe)?;
-    show(&report, args, (global, ui))?;
-    verdict(&report, "VMs", args, (global, ui))?;
+    show_report(&report, args, (global, ui))?;
+    show_verdict(&report, "VMs", args, (global, ui))?;
     report.outcome()
 }
 
-fn manifests(args: &DoctorArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    let plans = plan_all(&args.files, &global.settings()?.defaults(args.pool.clone()))?;
-    let context = connect(global, ui)?;
+fn check_manifests(args: &DoctorArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let plans = plan_all(&args.files, &global.engine_settings()?.defaults(args.pool.clone()))?;
+    let context = connect_host(global, ui)?;
     let mut report = HostReport { checks: Vec::new(), left_out: Vec::new() };
     let mut worst: Option<Error> = None;
     for plan in &plans {
@@ -76,9 +76,9 @@ fn manifests(args: &DoctorArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
         let error = found.outcome.err();
         worst = worst.into_iter().chain(error).max_by_key(Error::kind);
     }
-    show(&report, args, (global, ui))?;
+    show_report(&report, args, (global, ui))?;
     let names: Vec<&str> = plans.iter().map(|plan| plan.name.as_str()).collect();
-    verdict(&report, &names.join(", "), args, (global, ui))?;
+    show_verdict(&report, &names.join(", "), args, (global, ui))?;
     worst.map_or(Ok(()), |error| {
         let problems = report.checks.iter().filter(|check| check.state == CheckState::Problem).count();
         let verb = if problems == 1 { "stands" } else { "stand" };
@@ -86,42 +86,45 @@ fn manifests(args: &DoctorArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     })
 }
 
-fn show(report: &HostReport, args: &DoctorArgs, (global, ui): (&Global, &Ui)) -> Result<(), Error> {
-    let names: Vec<String> = report.checks.iter().map(name).collect();
+fn show_report(report: &HostReport, args: &DoctorArgs, (global, ui): (&Global, &Ui)) -> Result<(), Error> {
+    let names: Vec<String> = report.checks.iter().map(check_name).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let rows = || {
-        let rows = report.checks.iter().flat_map(rows);
-        table(&["CHECK", "STATE", "FOUND"], rows, args.no_headers, ui.columns())
+        let rows = report.checks.iter().flat_map(check_rows);
+        render_table(&["CHECK", "STATE", "FOUND"], rows, args.no_headers, ui.terminal_columns())
     };
-    args.output.show(&ReportView::of(report), &names, |_| rows(), (global, ui))?;
-    if args.output.form(global).is_table() && !report.left_out.is_empty() {
-        ui.note(&format!("Not looked at, since this is another machine: {}", report.left_out.join("; ")));
+    args.output.show_object(&ReportView::from_report(report), &names, |_| rows(), (global, ui))?;
+    if args.output.chosen_format(global).is_table() && !report.left_out.is_empty() {
+        ui.show_note(&format!(
+            "Not looked at, since this is another machine: {}",
+            report.left_out.join("; ")
+        ));
     }
     Ok(())
 }
 
 /// The last line of a table: whether these can be made here, or what stands in the way.
-fn verdict(
+fn show_verdict(
     report: &HostReport,
     what: &str,
     args: &DoctorArgs,
     (global, ui): (&Global, &Ui),
 ) -> Result<(), Error> {
-    if !args.output.form(global).is_table() {
+    if !args.output.chosen_format(global).is_table() {
         return Ok(());
     }
     let of = |state| report.checks.iter().filter(move |check| check.state == state);
     let mut problems: Vec<String> = of(CheckState::Problem).map(HostCheck::title).collect();
     problems.dedup();
     if !problems.is_empty() {
-        return ui.line(&format!("Not ready: in the way of {what} here: {}", problems.join(", ")));
+        return ui.write_line(&format!("Not ready: in the way of {what} here: {}", problems.join(", ")));
     }
     let warnings = match of(CheckState::Warning).count() {
         0 => String::new(),
         1 => " (1 warning)".into(),
         n => format!(" ({n} warnings)"),
     };
-    ui.line(&format!("Ready: {what} can be created here{warnings}"))
+    ui.write_line(&format!("Ready: {what} can be created here{warnings}"))
 }
 
 /// All that was found.
@@ -144,25 +147,25 @@ struct CheckView<'a> {
 }
 
 impl<'a> ReportView<'a> {
-    fn of(report: &'a HostReport) -> Self {
+    fn from_report(report: &'a HostReport) -> Self {
         let view = |check: &'a HostCheck| CheckView {
             check,
-            todo: check.advice.iter().map(words::advice).collect(),
+            todo: check.advice.iter().map(words::render_advice).collect(),
         };
         Self { checks: report.checks.iter().map(view).collect(), left_out: &report.left_out }
     }
 }
 
 /// What was looked at, as kubectl has TYPE/NAME.
-fn name(check: &HostCheck) -> String {
+fn check_name(check: &HostCheck) -> String {
     check.object.as_ref().map_or_else(|| check.name.to_string(), |object| format!("{}/{object}", check.name))
 }
 
 /// What to do stands below what was found.
-fn rows(check: &HostCheck) -> Vec<Vec<String>> {
+fn check_rows(check: &HostCheck) -> Vec<Vec<String>> {
     let code = check.code.map(|code| format!(" [{code}]")).unwrap_or_default();
     let first = vec![check.title(), check.state.as_str().to_owned(), format!("{}{code}", check.found)];
-    let todo = check.advice.iter().map(words::advice);
+    let todo = check.advice.iter().map(words::render_advice);
     let todo = todo.map(|what| vec![String::new(), String::new(), format!("→ {what}")]);
     std::iter::once(first).chain(todo).collect()
 }

@@ -9,8 +9,8 @@ use crate::ui::Ui;
 use crate::words::hints;
 use foundry_core::error::{Code, Error};
 use foundry_core::manifest::{API_VERSION, KIND};
-use foundry_core::schema::{self, Field, NoField};
-use foundry_core::text::wrapped;
+use foundry_core::schema::{self, Field, UnknownField};
+use foundry_core::text::wrap_words;
 
 /// Explain a field of the manifest, or an error code
 #[derive(Debug, Args)]
@@ -33,24 +33,24 @@ pub(crate) struct ExplainArgs {
     codes: bool,
 }
 
-pub(super) fn run(args: &ExplainArgs, ui: &Ui) -> Result<(), Error> {
+pub(super) fn run_explain(args: &ExplainArgs, ui: &Ui) -> Result<(), Error> {
     match &args.field {
-        _ if args.codes => explain_code::list(ui),
-        Some(text) if explain_code::is_meant(text) => explain_code::explain(text, ui),
+        _ if args.codes => explain_code::list_codes(ui),
+        Some(text) if explain_code::looks_like_code(text) => explain_code::explain_code(text, ui),
         _ => explain_field(args, ui),
     }
 }
 
 fn explain_field(args: &ExplainArgs, ui: &Ui) -> Result<(), Error> {
-    let schema = schema::document();
+    let schema = schema::document_schema();
     let field = match &args.field {
-        Some(path) => Field::find(&schema, path).map_err(unknown)?,
-        None => Field::document(&schema),
+        Some(path) => Field::find(&schema, path).map_err(unknown_field)?,
+        None => Field::document_root(&schema),
     };
-    ui.shown(&explained(&field, args.recursive))
+    ui.write_text(&render_explanation(&field, args.recursive))
 }
 
-fn unknown(error: NoField) -> Error {
+fn unknown_field(error: UnknownField) -> Error {
     let hint = match &error.meant {
         Some(path) => hints::explain_similar_field(path),
         None => hints::LIST_FIELDS.to_owned(),
@@ -58,53 +58,56 @@ fn unknown(error: NoField) -> Error {
     Error::new(Code::FieldMissing, error.to_string()).hint(hint)
 }
 
-fn explained(field: &Field<'_>, recursive: bool) -> String {
+fn render_explanation(field: &Field<'_>, recursive: bool) -> String {
     let mut text = format!("KIND:       {KIND}\nVERSION:    {API_VERSION}\n");
     if !field.path.is_empty() {
-        push(&mut text, format_args!("FIELD:      {} {}", field.path, tag(field)));
+        push_line(&mut text, format_args!("FIELD:      {} {}", field.path, type_tag(field)));
     }
-    push(&mut text, format_args!("\nDESCRIPTION:"));
-    description(&mut text, field);
-    let fields = field.fields();
+    push_line(&mut text, format_args!("\nDESCRIPTION:"));
+    push_description(&mut text, field);
+    let fields = field.child_fields();
     if !fields.is_empty() {
         text.push_str("\nFIELDS:\n");
-        if recursive { tree(&mut text, &fields, 1) } else { list(&mut text, &fields) }
+        if recursive { push_tree(&mut text, &fields, 1) } else { push_list(&mut text, &fields) }
     }
     text
 }
 
-fn description(text: &mut String, field: &Field<'_>) {
-    for line in wrapped(field.description(), WIDTH - INDENT.len()) {
-        push(text, format_args!("{INDENT}{line}"));
+fn push_description(text: &mut String, field: &Field<'_>) {
+    for line in wrap_words(field.description(), WIDTH - INDENT.len()) {
+        push_line(text, format_args!("{INDENT}{line}"));
     }
-    for (name, fact) in field.facts() {
-        push(text, format_args!("{INDENT}{name}: {fact}"));
+    for (name, fact) in field.list_facts() {
+        push_line(text, format_args!("{INDENT}{name}: {fact}"));
     }
 }
 
-fn list(text: &mut String, fields: &[Field<'_>]) {
+fn push_list(text: &mut String, fields: &[Field<'_>]) {
     for (index, field) in fields.iter().enumerate() {
         let apart = if index > 0 { "\n" } else { "" };
-        push(text, format_args!("{apart}  {} {}", field.name(), tag(field)));
-        description(text, field);
+        push_line(text, format_args!("{apart}  {} {}", field.name(), type_tag(field)));
+        push_description(text, field);
     }
 }
 
-fn tree(text: &mut String, fields: &[Field<'_>], depth: usize) {
+fn push_tree(text: &mut String, fields: &[Field<'_>], depth: usize) {
     for field in fields {
-        push(text, format_args!("{:indent$}{} {}", "", field.name(), tag(field), indent = depth * 2));
-        tree(text, &field.fields(), depth + 1);
+        push_line(
+            text,
+            format_args!("{:indent$}{} {}", "", field.name(), type_tag(field), indent = depth * 2),
+        );
+        push_tree(text, &field.child_fields(), depth + 1);
     }
 }
 
-fn tag(field: &Field<'_>) -> String {
+fn type_tag(field: &Field<'_>) -> String {
     // Foundry writes the status, and nobody has to.
     let written = field.path.split('.').next() == Some("status");
     let required = if field.required && !written { " -required-" } else { "" };
-    format!("<{}>{required}", field.kind())
+    format!("<{}>{required}", field.type_text())
 }
 
-fn push(text: &mut String, line: std::fmt::Arguments<'_>) {
+fn push_line(text: &mut String, line: std::fmt::Arguments<'_>) {
     // Writing to a string cannot fail.
     let _ = writeln!(text, "{line}");
 }

@@ -5,29 +5,29 @@ use std::fmt::Write as _;
 use crate::ui::Ui;
 use crate::words::hints;
 use foundry_core::error::{Code, Error};
-use foundry_core::text::wrapped;
+use foundry_core::text::wrap_words;
 
 /// Columns of a terminal that nobody has made wider.
 pub(super) const WIDTH: usize = 80;
 pub(super) const INDENT: &str = "    ";
 
 /// Whether somebody means a code by it, and no field: `FND-4201`, `fnd-4201`, `4201`.
-pub(super) fn is_meant(text: &str) -> bool {
+pub(super) fn looks_like_code(text: &str) -> bool {
     let text = text.trim();
     let begins = text.get(..4).is_some_and(|begin| begin.eq_ignore_ascii_case("fnd-"));
     begins || (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()))
 }
 
-pub(super) fn explain(text: &str, ui: &Ui) -> Result<(), Error> {
-    ui.shown(&explained(Code::parse(text).ok_or_else(|| unknown(text))?))
+pub(super) fn explain_code(text: &str, ui: &Ui) -> Result<(), Error> {
+    ui.write_text(&render_code(Code::parse(text).ok_or_else(|| unknown_code(text))?))
 }
 
 /// All codes with their titles.
-pub(super) fn list(ui: &Ui) -> Result<(), Error> {
-    ui.shown(&Code::ALL.iter().map(|code| format!("{code}  {}\n", code.title())).collect::<String>())
+pub(super) fn list_codes(ui: &Ui) -> Result<(), Error> {
+    ui.write_text(&Code::ALL.iter().map(|code| format!("{code}  {}\n", code.title())).collect::<String>())
 }
 
-fn unknown(text: &str) -> Error {
+fn unknown_code(text: &str) -> Error {
     let known: Vec<String> = Code::ALL.iter().map(ToString::to_string).collect();
     let digits = text.trim_start_matches(|c: char| !c.is_ascii_digit());
     // Two digits that differ are another code.
@@ -39,14 +39,14 @@ fn unknown(text: &str) -> Error {
     Error::new(Code::CodeMissing, format!("there is no code {text:?}")).hint(hint)
 }
 
-fn explained(code: Code) -> String {
+fn render_code(code: Code) -> String {
     let told = code.explanation();
     let mut text = format!("CODE:       {code}\nTITLE:      {}\n", told.title);
     // Of an interruption the signal says more, and of all others this is it.
     let _ = writeln!(text, "EXIT CODE:  {}", code.kind().exit_code());
     for (heading, prose) in [("MEANING", told.meaning), ("CAUSES", told.causes), ("REMEDY", told.remedy)] {
         let _ = writeln!(text, "\n{heading}:");
-        for line in wrapped(&prose.replace('`', ""), WIDTH - INDENT.len()) {
+        for line in wrap_words(&prose.replace('`', ""), WIDTH - INDENT.len()) {
             let _ = writeln!(text, "{INDENT}{line}");
         }
     }

@@ -3,11 +3,11 @@
 use clap::{Args, Subcommand};
 
 use crate::Global;
-use crate::connect::connect;
-use crate::output::{Form, OutputArgs, age, details};
+use crate::connect::connect_host;
+use crate::output::{OutputArgs, OutputFormat, format_age, render_details};
 use crate::ui::Ui;
 use crate::usage_hints::KINDS;
-use crate::watch::watch;
+use crate::watch::watch_host;
 use crate::words;
 use crate::words::hints::LIST_OR_GET;
 use foundry_core::error::{Code, Error};
@@ -52,38 +52,38 @@ enum VmCommand {
 
 pub(super) fn run_vm(args: &VmArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     match &args.command {
-        VmCommand::Info(args) => run(args, global, ui),
+        VmCommand::Info(args) => run_get(args, global, ui),
     }
 }
 
-pub(super) fn run(args: &GetArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+pub(super) fn run_get(args: &GetArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     if args.watch {
         let mut last = None;
-        return watch(global, ui, |context| {
+        return watch_host(global, ui, |context| {
             let mut seen = inspect::get_vm(context, &args.name)?;
             words::add_advice(&mut seen);
             let is_same = last.as_ref() == Some(&seen.vm);
             last = Some(seen.vm.clone());
-            if is_same { Ok(()) } else { show_again(args, &seen, (global, ui)) }
+            if is_same { Ok(()) } else { show_changed(args, &seen, (global, ui)) }
         });
     }
-    let context = connect(global, ui)?;
-    let mut seen = inspect::get_vm(&context, &args.name).map_err(|error| of_a_kind(args, error))?;
+    let context = connect_host(global, ui)?;
+    let mut seen = inspect::get_vm(&context, &args.name).map_err(|error| hint_for_kind(args, error))?;
     words::add_advice(&mut seen);
     if args.with_secrets {
         inspect::add_secrets(&context, &mut seen)?;
     }
-    tell_left_out(args, &seen, ui);
-    show(args, &seen, (global, ui))
+    report_left_out_secrets(args, &seen, ui);
+    show_vm(args, &seen, (global, ui))
 }
 
 /// Kubectl's users ask for `get vms`.
-fn of_a_kind(args: &GetArgs, error: Error) -> Error {
+fn hint_for_kind(args: &GetArgs, error: Error) -> Error {
     let is_kind = error.code() == Code::VmMissing && KINDS.contains(&args.name.as_str());
     if is_kind { error.hint(LIST_OR_GET) } else { error }
 }
 
-fn tell_left_out(args: &GetArgs, seen: &VmView, ui: &Ui) {
+fn report_left_out_secrets(args: &GetArgs, seen: &VmView, ui: &Ui) {
     let left_out: Vec<&str> =
         seen.vm.status.iter().flat_map(|s| &s.secrets_left_out).map(String::as_str).collect();
     if !left_out.is_empty() {
@@ -94,31 +94,31 @@ fn tell_left_out(args: &GetArgs, seen: &VmView, ui: &Ui) {
         } else {
             "--with-secrets reads them from the seed volume"
         };
-        ui.note(&format!("secrets left out: {}; {why}", left_out.join(", ")));
+        ui.show_note(&format!("secrets left out: {}; {why}", left_out.join(", ")));
     }
 }
 
-fn show(args: &GetArgs, seen: &VmView, terminal: (&Global, &Ui)) -> Result<(), Error> {
-    args.output.show(&seen.vm, &[&seen.domain.name], |_| text(seen, terminal.1), terminal)
+fn show_vm(args: &GetArgs, seen: &VmView, terminal: (&Global, &Ui)) -> Result<(), Error> {
+    args.output.show_object(&seen.vm, &[&seen.domain.name], |_| describe_vm(seen, terminal.1), terminal)
 }
 
 /// What is another by now: in the place of what was shown on a terminal, else behind it.
-fn show_again(args: &GetArgs, seen: &VmView, (global, ui): (&Global, &Ui)) -> Result<(), Error> {
-    match args.output.form(global) {
-        form if form.is_table() && ui.can_redraw() => ui.redraw(&text(seen, ui)),
+fn show_changed(args: &GetArgs, seen: &VmView, (global, ui): (&Global, &Ui)) -> Result<(), Error> {
+    match args.output.chosen_format(global) {
+        form if form.is_table() && ui.can_redraw() => ui.redraw_screen(&describe_vm(seen, ui)),
         form => {
             let end = match form {
-                Form::Table | Form::Wide => "\n",
-                Form::Yaml => "---\n",
+                OutputFormat::Table | OutputFormat::Wide => "\n",
+                OutputFormat::Yaml => "---\n",
                 _ => "",
             };
-            show(args, seen, (global, ui)).and_then(|()| ui.result(end))
+            show_vm(args, seen, (global, ui)).and_then(|()| ui.write_result(end))
         }
     }
 }
 
 /// A few lines for people; programs take JSON or YAML.
-fn text(seen: &VmView, ui: &Ui) -> String {
+fn describe_vm(seen: &VmView, ui: &Ui) -> String {
     let mut lines = Vec::new();
     let mut line = |name: &str, value: &str| lines.push((name.to_owned(), value.to_owned()));
     let domain = &seen.domain;
@@ -138,17 +138,17 @@ fn text(seen: &VmView, ui: &Ui) -> String {
     for address in seen.vm.status.iter().flat_map(|s| &s.addresses) {
         line("Address", &format!("{} ({})", address.address, address.source));
     }
-    recorded(seen, &mut line);
-    details(13, &lines, ui.columns())
+    describe_record(seen, &mut line);
+    render_details(13, &lines, ui.terminal_columns())
 }
 
-fn recorded(seen: &VmView, line: &mut impl FnMut(&str, &str)) {
+fn describe_record(seen: &VmView, line: &mut impl FnMut(&str, &str)) {
     let Some(record) = seen.record() else {
         let first = seen.owner.manifest().is_some();
         line("Managed", if first { "yes, by the first foundry" } else { seen.managed_word() });
         return;
     };
-    line("Created", &format!("{} ({} ago)", record.created_at, age(&record.created_at)));
+    line("Created", &format!("{} ({} ago)", record.created_at, format_age(&record.created_at)));
     if let Some(image) = &record.image {
         line("Image", image);
     }

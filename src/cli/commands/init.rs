@@ -3,7 +3,7 @@
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 
-use super::init_answers::starter;
+use super::init_answers::collect_answers;
 use super::init_args::InitArgs;
 use crate::Global;
 use crate::ui::Ui;
@@ -11,31 +11,31 @@ use crate::words::hints;
 use foundry_core::error::{Code, Error};
 use foundry_core::manifest;
 use foundry_core::plan::VmPlan;
-use foundry_core::text::io_cause;
+use foundry_core::text::describe_io_error;
 
-pub(super) fn run(args: &InitArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    let asks = !missing(args).is_empty();
+pub(super) fn run_init(args: &InitArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let asks = !missing_flags(args).is_empty();
     if asks && !ui.can_ask() {
-        return Err(incomplete(args));
+        return Err(flags_missing_error(args));
     }
-    let starter = starter(args, asks, global, ui)?;
+    let starter = collect_answers(args, asks, global, ui)?;
     let text = starter.to_yaml(hints::MANIFEST_HEAD);
-    judge(&text, global)?;
+    validate_manifest(&text, global)?;
     if starter.ssh_keys.is_empty() {
-        ui.note("Nobody can log in to this VM: no --ssh-key was given");
+        ui.show_note("Nobody can log in to this VM: no --ssh-key was given");
     }
     let file = args.output.clone().unwrap_or_else(|| format!("{}.yaml", starter.name));
     if file == "-" {
-        return ui.result(&text);
+        return ui.write_result(&text);
     }
     write_new(&file, &text)?;
-    ui.line(&format!("Successfully wrote {file}"))?;
-    ui.note(&hints::create_from(&file));
+    ui.write_line(&format!("Successfully wrote {file}"))?;
+    ui.show_note(&hints::create_from(&file));
     Ok(())
 }
 
 /// The flags that are still missing: every manifest needs their values.
-fn missing(args: &InitArgs) -> Vec<&'static str> {
+fn missing_flags(args: &InitArgs) -> Vec<&'static str> {
     let on_bridge = args.network.is_none();
     let needed = [
         ("--name", args.name.is_none()),
@@ -47,16 +47,16 @@ fn missing(args: &InitArgs) -> Vec<&'static str> {
 }
 
 /// The error for a run without a terminal: it names all missing flags at once.
-fn incomplete(args: &InitArgs) -> Error {
+fn flags_missing_error(args: &InitArgs) -> Error {
     Error::new(Code::NobodyToAsk, "nobody can be asked what the manifest is to say")
-        .hint(format!("give {}", missing(args).join(", ")))
+        .hint(format!("give {}", missing_flags(args).join(", ")))
         .outcome("nothing was written")
 }
 
 /// Checks the manifest as `create` does before it connects.
-fn judge(text: &str, global: &Global) -> Result<(), Error> {
-    let defaults = global.settings()?.defaults(None);
-    let judged = manifest::load(text, "the manifest").map_err(Error::from).and_then(|manifests| {
+fn validate_manifest(text: &str, global: &Global) -> Result<(), Error> {
+    let defaults = global.engine_settings()?.defaults(None);
+    let judged = manifest::load_text(text, "the manifest").map_err(Error::from).and_then(|manifests| {
         manifests.iter().try_for_each(|m| VmPlan::from_manifest(m, &defaults).map(drop).map_err(Error::from))
     });
     judged.map_err(|error| error.outcome("nothing was written"))
@@ -70,7 +70,7 @@ fn write_new(file: &str, text: &str) -> Result<(), Error> {
             io::ErrorKind::AlreadyExists => {
                 what(Code::FileTaken).because("it is there already").hint("--output FILE takes another one")
             }
-            _ => what(Code::FileUnwritable).because(io_cause(&error)),
+            _ => what(Code::FileUnwritable).because(describe_io_error(&error)),
         }
         .unchanged()
     })

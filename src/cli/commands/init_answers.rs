@@ -12,12 +12,12 @@ use ipnet::Ipv4Net;
 
 use super::init_args::InitArgs;
 use crate::Global;
-use crate::glimpse::on_host;
+use crate::host_query::query_host;
 use crate::ui::Ui;
 use foundry_core::error::{Code, Error};
+use foundry_core::manifest_writer::{InterfaceTemplate, ManifestWriter};
 use foundry_core::names::{BridgeName, NetworkName, VmName};
-use foundry_core::plan::ipv4_net;
-use foundry_core::starter::{Link, Starter};
+use foundry_core::plan::parse_ipv4_net;
 use foundry_engine::image;
 
 /// A keyboard that is none would answer wrongly for ever.
@@ -34,26 +34,35 @@ struct Offers {
 }
 
 /// Who has to be asked for one thing is asked for what is useful, too.
-pub(super) fn starter(args: &InitArgs, asks: bool, global: &Global, ui: &Ui) -> Result<Starter, Error> {
-    let offers = if asks { offers(global) } else { Offers::default() };
+pub(super) fn collect_answers(
+    args: &InitArgs,
+    asks: bool,
+    global: &Global,
+    ui: &Ui,
+) -> Result<ManifestWriter, Error> {
+    let offers = if asks { find_offers(global) } else { Offers::default() };
     let name = match &args.name {
         // A wrong one is told with whatever else is wrong.
-        Some(name) => VmName::normalized(name).map_or_else(|_| name.clone(), |name| name.to_string()),
-        None => ask::<Name>(ui, "Name of the VM", Some("web"))?.0,
+        Some(name) => VmName::parse_normalized(name).map_or_else(|_| name.clone(), |name| name.to_string()),
+        None => ask_until_valid::<NameAnswer>(ui, "Name of the VM", Some("web"))?.0,
     };
     let image = match &args.image {
         Some(image) => image.clone(),
         None => {
-            let question = listing("Image", "images", &offers.images);
-            ask::<String>(ui, &question, Some(offers.images.first().map_or("debian-13.qcow2", |i| i)))?
+            let question = question_with_choices("Image", "images", &offers.images);
+            ask_until_valid::<String>(
+                ui,
+                &question,
+                Some(offers.images.first().map_or("debian-13.qcow2", |i| i)),
+            )?
         }
     };
     let link = match &args.network {
-        Some(network) => Link::Network(network.to_string()),
-        None => link(args, asks, &offers, ui)?,
+        Some(network) => InterfaceTemplate::Network(network.to_string()),
+        None => ask_link(args, asks, &offers, ui)?,
     };
-    let ssh_keys = keys(args, ui)?;
-    Ok(Starter {
+    let ssh_keys = read_ssh_keys(args, ui)?;
+    Ok(ManifestWriter {
         name,
         vcpus: args.vcpus,
         memory_gib: args.memory,
@@ -65,8 +74,8 @@ pub(super) fn starter(args: &InitArgs, asks: bool, global: &Global, ui: &Ui) -> 
 }
 
 /// What the host has; nothing where it does not tell at once.
-fn offers(global: &Global) -> Offers {
-    on_host(global, |context| {
+fn find_offers(global: &Global) -> Offers {
+    query_host(global, |context| {
         let pool = context.settings.image_pool.to_string();
         let images = image::list_images(context, &pool).unwrap_or_default();
         let bridges = context.host.bridges().ok().flatten().unwrap_or_default();
@@ -80,75 +89,88 @@ fn offers(global: &Global) -> Offers {
 }
 
 /// A question, with what there is to choose from.
-fn listing(what: &str, kind: &str, names: &[String]) -> String {
+fn question_with_choices(what: &str, kind: &str, names: &[String]) -> String {
     if names.is_empty() { what.to_owned() } else { format!("{what} ({kind}: {})", names.join(", ")) }
 }
 
-fn link(args: &InitArgs, asks: bool, offers: &Offers, ui: &Ui) -> Result<Link, Error> {
+fn ask_link(args: &InitArgs, asks: bool, offers: &Offers, ui: &Ui) -> Result<InterfaceTemplate, Error> {
     if let Some(bridge) = &args.bridge {
-        return on_bridge(bridge, args, asks, ui);
+        return ask_bridge_link(bridge, args, asks, ui);
     }
-    let question = listing("Bridge of the host", "bridges", &offers.bridges);
-    let question = listing(&format!("{question}, or libvirt network"), "networks", &offers.networks);
+    let question = question_with_choices("Bridge of the host", "bridges", &offers.bridges);
+    let question =
+        question_with_choices(&format!("{question}, or libvirt network"), "networks", &offers.networks);
     // Where the host has networks and no bridge, nobody means a bridge.
     let first = match (offers.bridges.first(), offers.networks.first()) {
         (None, Some(network)) => network.as_str(),
         (bridge, _) => bridge.map_or("br0", |bridge| bridge),
     };
-    let name: String = ask(ui, &question, Some(first))?;
+    let name: String = ask_until_valid(ui, &question, Some(first))?;
     let is_network = offers.networks.contains(&name) && !offers.bridges.contains(&name);
     if is_network && let Ok(network) = name.parse::<NetworkName>() {
-        return Ok(Link::Network(network.to_string()));
+        return Ok(InterfaceTemplate::Network(network.to_string()));
     }
     let bridge = name.parse::<BridgeName>().map_err(|error| {
         Error::new(Code::TextUnfit, format!("bridge {name:?}: {error}")).outcome("nothing was written")
     })?;
-    on_bridge(&bridge, args, asks, ui)
+    ask_bridge_link(&bridge, args, asks, ui)
 }
 
-fn on_bridge(bridge: &BridgeName, args: &InitArgs, asks: bool, ui: &Ui) -> Result<Link, Error> {
+fn ask_bridge_link(
+    bridge: &BridgeName,
+    args: &InitArgs,
+    asks: bool,
+    ui: &Ui,
+) -> Result<InterfaceTemplate, Error> {
     let ip: Ipv4Net = match args.ip {
         Some(ip) => ip,
-        None => ask::<Address>(ui, "IPv4 address with prefix length, such as 10.20.30.40/24", None)?.0,
+        None => {
+            ask_until_valid::<AddressAnswer>(
+                ui,
+                "IPv4 address with prefix length, such as 10.20.30.40/24",
+                None,
+            )?
+            .0
+        }
     };
     let first = ip.hosts().next().filter(|first| *first != ip.addr()).map(|first| first.to_string());
     let gateway: Option<Ipv4Addr> = match args.gateway {
-        None if asks => Some(ask(ui, "Gateway", first.as_deref())?),
+        None if asks => Some(ask_until_valid(ui, "Gateway", first.as_deref())?),
         given => given,
     };
     let dns: Vec<IpAddr> = match (&args.dns[..], gateway) {
-        ([], Some(gateway)) if asks => vec![ask(ui, "Name server", Some(&gateway.to_string()))?],
+        ([], Some(gateway)) if asks => vec![ask_until_valid(ui, "Name server", Some(&gateway.to_string()))?],
         (given, _) => given.to_vec(),
     };
-    Ok(Link::Bridge { bridge: bridge.to_string(), ip, gateway, dns })
+    Ok(InterfaceTemplate::Bridge { bridge: bridge.to_string(), ip, gateway, dns })
 }
 
 /// What is in the files that are named; at a terminal, in the one that is there on most machines or is typed.
-fn keys(args: &InitArgs, ui: &Ui) -> Result<Vec<String>, Error> {
+fn read_ssh_keys(args: &InitArgs, ui: &Ui) -> Result<Vec<String>, Error> {
     if !args.ssh_key.is_empty() || !ui.can_ask() {
-        let read: Result<Vec<_>, Error> = args.ssh_key.iter().map(keys_in).collect();
+        let read: Result<Vec<_>, Error> = args.ssh_key.iter().map(keys_in_file).collect();
         return Ok(read?.concat());
     }
-    let usual = usual_key().map(|file| file.display().to_string());
+    let usual = default_key_file().map(|file| file.display().to_string());
     let question = "File of your public SSH key, - for none";
-    let answer: KeyFile = ask(ui, question, Some(usual.as_deref().unwrap_or("-")))?;
+    let answer: KeyFileAnswer = ask_until_valid(ui, question, Some(usual.as_deref().unwrap_or("-")))?;
     Ok(answer.0)
 }
 
-fn usual_key() -> Option<PathBuf> {
-    let home = home()?.join(".ssh");
+fn default_key_file() -> Option<PathBuf> {
+    let home = home_directory()?.join(".ssh");
     ["id_ed25519.pub", "id_ecdsa.pub", "id_rsa.pub"]
         .iter()
         .map(|name| home.join(name))
         .find(|file| file.is_file())
 }
 
-fn home() -> Option<PathBuf> {
+fn home_directory() -> Option<PathBuf> {
     Some(PathBuf::from(std::env::var_os("HOME").filter(|home| !home.is_empty())?))
 }
 
 /// The keys in a file: one for each line, as authorized_keys has them (sshd(8)), without its comments.
-fn keys_in(file: &PathBuf) -> Result<Vec<String>, Error> {
+fn keys_in_file(file: &PathBuf) -> Result<Vec<String>, Error> {
     let refused = |why: String| {
         Error::new(Code::FileUnreadable, format!("cannot read the public key {}", file.display()))
             .because(why)
@@ -166,58 +188,62 @@ fn keys_in(file: &PathBuf) -> Result<Vec<String>, Error> {
 }
 
 /// Keys of a file that somebody types: `~/` is his home, as in a shell. `-` is no file.
-struct KeyFile(Vec<String>);
+struct KeyFileAnswer(Vec<String>);
 
-impl FromStr for KeyFile {
+impl FromStr for KeyFileAnswer {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if text == "-" {
             return Ok(Self(Vec::new()));
         }
-        let file = match (text.strip_prefix("~/"), home()) {
+        let file = match (text.strip_prefix("~/"), home_directory()) {
             (Some(below), Some(home)) => home.join(below),
             _ => PathBuf::from(text),
         };
-        keys_in(&file).map(Self)
+        keys_in_file(&file).map(Self)
     }
 }
 
 /// A name as it can stand in a manifest.
-struct Name(String);
+struct NameAnswer(String);
 
-impl FromStr for Name {
+impl FromStr for NameAnswer {
     type Err = foundry_core::names::NameError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        VmName::normalized(text).map(|name| Self(name.to_string()))
+        VmName::parse_normalized(text).map(|name| Self(name.to_string()))
     }
 }
 
 /// An address, judged in the words of the manifest's own check.
-struct Address(Ipv4Net);
+struct AddressAnswer(Ipv4Net);
 
-impl FromStr for Address {
+impl FromStr for AddressAnswer {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        ipv4_net(text).map(Self)
+        parse_ipv4_net(text).map(Self)
     }
 }
 
 /// Asks until the answer can be one. None is the answer that is offered.
-fn ask<T: FromStr<Err: std::fmt::Display>>(ui: &Ui, what: &str, offered: Option<&str>) -> Result<T, Error> {
+fn ask_until_valid<T: FromStr<Err: std::fmt::Display>>(
+    ui: &Ui,
+    what: &str,
+    offered: Option<&str>,
+) -> Result<T, Error> {
     let question = match offered {
         Some(offered) => format!("{what} [{offered}]: "),
         None => format!("{what}: "),
     };
     for _ in 0..TRIES {
-        let Some(answer) = ui.typed(&question)? else { break };
+        let Some(answer) = ui.ask_text(&question)? else { break };
         let answer = if answer.is_empty() { offered.unwrap_or_default().to_owned() } else { answer };
         match answer.parse() {
-            _ if answer.is_empty() => ui.note("an answer is needed"),
+            _ if answer.is_empty() => ui.show_note("an answer is needed"),
             Ok(value) => return Ok(value),
-            Err(error) => ui.note(&format!("'{answer}': {error}")),
+            Err(error) => ui.show_note(&format!("'{answer}': {error}")),
         }
     }
     Err(Error::new(Code::NobodyToAsk, format!("no answer to: {what}")).outcome("nothing was written"))

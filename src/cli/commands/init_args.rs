@@ -48,7 +48,7 @@ pub(crate) struct InitArgs {
     #[arg(long, default_value = "2")]
     pub(super) vcpus: u32,
     /// Memory in GiB
-    #[arg(long, value_name = "GIB", default_value = "2", value_parser = number)]
+    #[arg(long, value_name = "GIB", default_value = "2", value_parser = parse_number)]
     pub(super) memory: Number,
     /// Size of the boot disk in GiB
     #[arg(long, value_name = "GIB", default_value = "20")]
@@ -59,7 +59,7 @@ pub(crate) struct InitArgs {
 }
 
 /// A number as a manifest has it.
-fn number(text: &str) -> Result<Number, String> {
+fn parse_number(text: &str) -> Result<Number, String> {
     let real = || text.parse().map(Number::Real).map_err(|_| format!("'{text}' is no number"));
     text.parse().map(Number::Whole).or_else(|_: std::num::ParseIntError| real())
 }

@@ -3,10 +3,10 @@
 use clap::Args;
 
 use crate::Global;
-use crate::connect::connect;
-use crate::output::{Listed, ListingArgs, Selector, Shown, age, or_dash};
+use crate::connect::connect_host;
+use crate::output::{ListingArgs, Selector, TableRow, WatchState, format_age, or_dash};
 use crate::ui::Ui;
-use crate::watch::watch;
+use crate::watch::watch_host;
 use crate::words;
 use foundry_core::error::Error;
 use foundry_core::manifest::{Phase, VirtualMachine};
@@ -39,45 +39,45 @@ pub(crate) struct ListArgs {
     selector: Option<Selector>,
 }
 
-pub(super) fn run(args: &ListArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+pub(super) fn run_list(args: &ListArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     let empty = if args.all { "No VMs" } else { "No running VMs; --all shows the others" };
     if args.watch {
-        let mut shown = Shown::default();
-        return watch(global, ui, |context| {
-            args.listing.show_again(&args.found(context)?, empty, &mut shown, (global, ui))
+        let mut shown = WatchState::default();
+        return watch_host(global, ui, |context| {
+            args.listing.show_again(&args.find_vms(context)?, empty, &mut shown, (global, ui))
         });
     }
-    let context = connect(global, ui)?;
-    args.listing.show(&args.found(&context)?, empty, (global, ui))
+    let context = connect_host(global, ui)?;
+    args.listing.show_list(&args.find_vms(&context)?, empty, (global, ui))
 }
 
 impl ListArgs {
     /// The VMs that are asked for.
-    fn found(&self, context: &Context) -> Result<Vec<VmView>, Error> {
+    fn find_vms(&self, context: &Context) -> Result<Vec<VmView>, Error> {
         let mut seen = inspect::list_vms(context, self.all)?;
         if let Some(selector) = &self.selector {
-            seen.retain(|vm| selector.matches(&vm.vm.metadata.labels));
+            seen.retain(|vm| selector.matches_labels(&vm.vm.metadata.labels));
         }
         seen.iter_mut().for_each(words::add_advice);
         Ok(seen)
     }
 }
 
-impl Listed for VmView {
+impl TableRow for VmView {
     type Object = VirtualMachine;
     const HEADERS: &'static [&'static str] =
         &["NAME", "STATE", "VCPUS", "MEMORY", "IP ADDRESS", "AGE", "MANAGED"];
     const WIDE_HEADERS: &'static [&'static str] = &["IMAGE", "POOL", "UUID"];
 
-    fn object(&self) -> &VirtualMachine {
+    fn json_object(&self) -> &VirtualMachine {
         &self.vm
     }
 
-    fn name(&self) -> Option<String> {
+    fn row_name(&self) -> Option<String> {
         Some(self.domain.name.clone())
     }
 
-    fn cells(&self) -> Vec<String> {
+    fn row_cells(&self) -> Vec<String> {
         let addresses: Vec<&str> =
             self.vm.status.iter().flat_map(|s| &s.addresses).map(|a| a.address.as_str()).collect();
         vec![
@@ -86,12 +86,12 @@ impl Listed for VmView {
             self.domain.vcpus.to_string(),
             self.domain.memory.to_string(),
             or_dash((!addresses.is_empty()).then(|| addresses.join(","))),
-            or_dash(self.created_at().map(age)),
+            or_dash(self.created_at().map(format_age)),
             self.managed_word().into(),
         ]
     }
 
-    fn wide_cells(&self) -> Vec<String> {
+    fn wide_row_cells(&self) -> Vec<String> {
         let record = self.record();
         let image = record.and_then(|r| r.image.clone());
         let pool = record.and_then(|r| r.volumes.first()).map(|v| v.pool.clone());

@@ -75,33 +75,33 @@ impl Command {
 }
 
 /// Runs the command.
-pub(crate) fn run(command: &Command, global: &Global, ui: &Ui) -> Result<(), Error> {
+pub(crate) fn run_command(command: &Command, global: &Global, ui: &Ui) -> Result<(), Error> {
     if !command.does_without_configuration() {
-        global.found().check()?;
-        global.found().ignored().iter().for_each(|why| ui.warn(why));
+        global.resolved().check_errors()?;
+        global.resolved().ignored_files().iter().for_each(|why| ui.show_warning(why));
     }
     match command {
-        Command::Create(args) => create::run(args, global, ui),
-        Command::Destroy(args) => destroy::run(args, global, ui),
-        Command::List(args) => list::run(args, global, ui),
-        Command::Get(args) => get::run(args, global, ui),
+        Command::Create(args) => create::run_create(args, global, ui),
+        Command::Destroy(args) => destroy::run_destroy(args, global, ui),
+        Command::List(args) => list::run_list(args, global, ui),
+        Command::Get(args) => get::run_get(args, global, ui),
         Command::Vm(args) => get::run_vm(args, global, ui),
-        Command::Render(args) => render::run(args, global, ui),
-        Command::Image(args) => image::run(args, global, ui),
-        Command::Disk(args) => disk::run(args, global, ui),
-        Command::Pool(args) => pool::run(args, global, ui),
-        Command::Storage(args) => storage::run(args, global, ui),
-        Command::Seed(args) => seed::run(args, global, ui),
-        Command::Gc(args) => gc::run(args, global, ui),
-        Command::Config(args) => config::run(args, global, ui),
-        Command::Init(args) => init::run(args, global, ui),
-        Command::Explain(args) => explain::run(args, ui),
-        Command::Schema(args) => schema::run(args, ui),
-        Command::Options(args) => help::run(args, ui),
-        Command::Completion(args) => completion::run(args, ui),
-        Command::Man(args) => man::run(args, ui),
+        Command::Render(args) => render::run_render(args, global, ui),
+        Command::Image(args) => image::run_image(args, global, ui),
+        Command::Disk(args) => disk::run_disk(args, global, ui),
+        Command::Pool(args) => pool::run_pool(args, global, ui),
+        Command::Storage(args) => storage::run_storage(args, global, ui),
+        Command::Seed(args) => seed::run_seed(args, global, ui),
+        Command::Gc(args) => gc::run_gc(args, global, ui),
+        Command::Config(args) => config::run_config(args, global, ui),
+        Command::Init(args) => init::run_init(args, global, ui),
+        Command::Explain(args) => explain::run_explain(args, ui),
+        Command::Schema(args) => schema::run_schema(args, ui),
+        Command::Options(args) => help::run_options(args, ui),
+        Command::Completion(args) => completion::print_script(args, ui),
+        Command::Man(args) => man::run_man(args, ui),
         Command::Complete(args) => completion::run_complete(args, ui),
-        Command::TestConn(args) => test_conn::run(args, global, ui),
-        Command::Doctor(args) => doctor::run(args, global, ui),
+        Command::TestConn(args) => test_conn::run_test_conn(args, global, ui),
+        Command::Doctor(args) => doctor::run_doctor(args, global, ui),
     }
 }

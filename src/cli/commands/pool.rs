@@ -4,9 +4,9 @@ use clap::{Args, Subcommand};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::pool_add::{AddArgs, add};
-use crate::connect::connect;
-use crate::output::{Listed, ListingArgs, OutputArgs, details, table};
+use super::pool_add::{PoolAddArgs, run_pool_add};
+use crate::connect::connect_host;
+use crate::output::{ListingArgs, OutputArgs, TableRow, render_details, render_table};
 use crate::ui::Ui;
 use crate::{Global, interrupt};
 use foundry_core::error::Error;
@@ -43,7 +43,7 @@ enum PoolCommand {
         #[command(flatten)]
         output: OutputArgs,
     },
-    Add(AddArgs),
+    Add(PoolAddArgs),
     /// Start a pool (mounts its file system)
     #[command(after_help = "Examples:\n  foundry pool start ssd\n  foundry pool start ssd --autostart")]
     Start {
@@ -117,54 +117,63 @@ pub(super) struct PoolView<'a> {
     used_by: Option<&'a [String]>,
 }
 
-pub(super) fn run(args: &PoolArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+pub(super) fn run_pool(args: &PoolArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     // The words of a new pool are judged before anything is connected to.
     if let PoolCommand::Add(args) = &args.command {
-        return add(args, global, ui);
+        return run_pool_add(args, global, ui);
     }
-    let context = connect(global, ui)?;
+    let context = connect_host(global, ui)?;
     if !matches!(args.command, PoolCommand::List { .. } | PoolCommand::Info { .. }) {
-        interrupt::guard(&context.cancel)?;
+        interrupt::install_handler(&context.cancel)?;
     }
-    act(&args.command, &context, (global, ui))
+    run_subcommand(&args.command, &context, (global, ui))
 }
 
-fn act(command: &PoolCommand, context: &Context, (global, ui): (&Global, &Ui)) -> Result<(), Error> {
+fn run_subcommand(
+    command: &PoolCommand,
+    context: &Context,
+    (global, ui): (&Global, &Ui),
+) -> Result<(), Error> {
     match command {
         // It has a way of its own, and nothing is left to do here.
         PoolCommand::Add(_) => Ok(()),
         PoolCommand::List { listing } => {
             let pools = pools::list_pools(context)?;
-            let views: Vec<PoolView<'_>> = pools.iter().map(view).collect();
-            listing.show(&views, "No pools; the default ones are made on their first use", (global, ui))
+            let views: Vec<PoolView<'_>> = pools.iter().map(pool_view).collect();
+            listing.show_list(&views, "No pools; the default ones are made on their first use", (global, ui))
         }
         PoolCommand::Info { name, output } => {
             let found = pools::pool_info(context, name)?;
             let volumes = found.pool.active.then_some(found.volumes.len());
-            let view = PoolView { volumes, used_by: Some(&found.users), ..view(&found.pool) };
-            output.show(&view, &[view.name], |_| text(&found, ui.columns()), (global, ui))
+            let view = PoolView { volumes, used_by: Some(&found.users), ..pool_view(&found.pool) };
+            output.show_object(
+                &view,
+                &[view.name],
+                |_| describe_pool(&found, ui.terminal_columns()),
+                (global, ui),
+            )
         }
         PoolCommand::Start { name, autostart } => {
             let done = pools::start_pool(context, name, *autostart)?;
-            ui.line(&told(name, done, "started"))
+            ui.write_line(&state_change_text(name, done, "started"))
         }
         PoolCommand::Stop { name, no_autostart } => {
             let done = pools::stop_pool(context, name, *no_autostart)?;
-            ui.line(&told(name, done, "stopped"))
+            ui.write_line(&state_change_text(name, done, "stopped"))
         }
         PoolCommand::Refresh { name } => {
             pools::refresh_pool(context, name)?;
-            ui.line(&format!("Successfully refreshed pool '{name}'"))
+            ui.write_line(&format!("Successfully refreshed pool '{name}'"))
         }
         PoolCommand::Delete { name, force } => {
             pools::delete_pool(context, name, *force)?;
-            ui.line(&format!("Successfully deleted pool '{name}'; its volumes stay"))
+            ui.write_line(&format!("Successfully deleted pool '{name}'; its volumes stay"))
         }
     }
 }
 
 /// What became of a pool that was to be in that state.
-fn told(name: &str, done: bool, state: &str) -> String {
+fn state_change_text(name: &str, done: bool, state: &str) -> String {
     if done {
         format!("Successfully {state} pool '{name}'")
     } else {
@@ -172,7 +181,7 @@ fn told(name: &str, done: bool, state: &str) -> String {
     }
 }
 
-fn view(pool: &Pool) -> PoolView<'_> {
+fn pool_view(pool: &Pool) -> PoolView<'_> {
     PoolView {
         name: &pool.name,
         kind: &pool.kind,
@@ -182,60 +191,60 @@ fn view(pool: &Pool) -> PoolView<'_> {
         capacity: pool.capacity.0,
         allocation: pool.allocation.0,
         available: pool.available.0,
-        source: source(pool),
+        source: source_text(pool),
         volumes: None,
         used_by: None,
     }
 }
 
-impl Listed for PoolView<'_> {
+impl TableRow for PoolView<'_> {
     type Object = Self;
     const HEADERS: &'static [&'static str] = &["NAME", "TYPE", "STATE", "SIZE", "AVAILABLE", "TARGET"];
     const WIDE_HEADERS: &'static [&'static str] = &["ALLOCATED", "AUTOSTART", "SOURCE"];
 
-    fn object(&self) -> &Self {
+    fn json_object(&self) -> &Self {
         self
     }
 
-    fn name(&self) -> Option<String> {
+    fn row_name(&self) -> Option<String> {
         Some(self.name.to_owned())
     }
 
-    fn cells(&self) -> Vec<String> {
+    fn row_cells(&self) -> Vec<String> {
         vec![
             self.name.to_owned(),
             self.kind.to_owned(),
             if self.active { "active" } else { "inactive" }.into(),
-            self.size(self.capacity),
-            self.size(self.available),
+            self.size_if_active(self.capacity),
+            self.size_if_active(self.available),
             self.target.unwrap_or("-").to_owned(),
         ]
     }
 
-    fn wide_cells(&self) -> Vec<String> {
+    fn wide_row_cells(&self) -> Vec<String> {
         let source = self.source.clone().unwrap_or_else(|| "-".into());
         let autostart = if self.autostart { "yes" } else { "no" };
-        vec![self.size(self.allocation), autostart.into(), source]
+        vec![self.size_if_active(self.allocation), autostart.into(), source]
     }
 }
 
 impl PoolView<'_> {
     /// An inactive pool has no sizes.
-    fn size(&self, bytes: u64) -> String {
+    fn size_if_active(&self, bytes: u64) -> String {
         if self.active { Bytes(bytes).to_string() } else { "-".into() }
     }
 }
 
 /// What it is made of; of a directory that is the target.
-fn source(pool: &Pool) -> Option<String> {
+fn source_text(pool: &Pool) -> Option<String> {
     Some(pool.source.to_string()).filter(|text| !text.is_empty())
 }
 
-fn text(found: &PoolInfo, columns: Option<u16>) -> String {
+fn describe_pool(found: &PoolInfo, columns: Option<u16>) -> String {
     let pool = &found.pool;
     let or_none = |text: Option<String>| text.filter(|t| !t.is_empty()).unwrap_or_else(|| "-".into());
     let format = pool.source.format.as_ref().map(|f| format!(" ({f})")).unwrap_or_default();
-    let source = source(pool).map(|source| source + &format);
+    let source = source_text(pool).map(|source| source + &format);
     let count = pool.active.then(|| found.volumes.len().to_string());
     let lines = [
         ("Name", pool.name.clone()),
@@ -250,14 +259,14 @@ fn text(found: &PoolInfo, columns: Option<u16>) -> String {
         ("Volumes", or_none(count)),
         ("Used by", or_none(Some(found.users.join(", ")))),
     ];
-    let mut text = details(12, &lines.map(|(name, value)| (name.to_owned(), value)), columns);
+    let mut text = render_details(12, &lines.map(|(name, value)| (name.to_owned(), value)), columns);
     let rows = found
         .volumes
         .iter()
         .map(|v| vec![v.name.clone(), v.format.clone(), v.capacity.to_string(), v.allocation.to_string()]);
     if !found.volumes.is_empty() {
         text.push('\n');
-        text.push_str(&table(&["VOLUME", "FORMAT", "SIZE", "ALLOCATED"], rows, false, columns));
+        text.push_str(&render_table(&["VOLUME", "FORMAT", "SIZE", "ALLOCATED"], rows, false, columns));
     }
     text
 }

@@ -2,12 +2,12 @@
 
 use clap::{Args, ValueEnum};
 
-use crate::connect::connect;
+use crate::connect::connect_host;
 use crate::ui::Ui;
 use crate::{Global, interrupt};
 use foundry_core::error::Error;
 use foundry_core::names::PoolName;
-use foundry_core::pool::{PoolType, Source, Wanted};
+use foundry_core::pool::{PoolRequest, PoolSourceSpec, PoolType};
 use foundry_engine::storage::pools;
 
 /// Create, start and autostart a pool
@@ -27,7 +27,7 @@ use foundry_engine::storage::pools;
 
 A secret is never on the command line: libvirt gets it by virsh secret-define
 and secret-set-value, and --secret says which one it is.")]
-pub(crate) struct AddArgs {
+pub(crate) struct PoolAddArgs {
     /// Name of the pool
     name: PoolName,
     /// Type of the pool
@@ -98,11 +98,11 @@ impl From<PoolTypeArg> for PoolType {
     }
 }
 
-impl AddArgs {
+impl PoolAddArgs {
     /// # Errors
     /// All that is wrong with the words, before anything is connected to.
-    fn judge(&self) -> Result<Source, Error> {
-        let wanted = Wanted {
+    fn parse_source(&self) -> Result<PoolSourceSpec, Error> {
+        let wanted = PoolRequest {
             source: self.source.clone(),
             target: self.target.clone(),
             format: self.format.clone(),
@@ -112,27 +112,27 @@ impl AddArgs {
             secret: self.secret.clone(),
             initiator: self.initiator_iqn.clone(),
         };
-        Source::judge(self.kind.into(), &wanted)
+        PoolSourceSpec::from_request(self.kind.into(), &wanted)
     }
 }
 
-pub(super) fn add(args: &AddArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    let (name, source) = (&args.name, args.judge()?);
-    let context = connect(global, ui)?;
+pub(super) fn run_pool_add(args: &PoolAddArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let (name, source) = (&args.name, args.parse_source()?);
+    let context = connect_host(global, ui)?;
     if args.dry_run {
-        ui.result(&pools::plan_pool(&context, name, &source)?)?;
-        ui.note(&would(name, &source, args.no_autostart));
+        ui.write_result(&pools::plan_pool(&context, name, &source)?)?;
+        ui.show_note(&dry_run_note(name, &source, args.no_autostart));
         return Ok(());
     }
-    interrupt::guard(&context.cancel)?;
+    interrupt::install_handler(&context.cancel)?;
     pools::add_pool(&context, name, &source, !args.no_autostart)?;
-    ui.line(&format!("Successfully added pool '{name}'"))
+    ui.write_line(&format!("Successfully added pool '{name}'"))
 }
 
 /// What adding it would do beyond the XML.
-fn would(name: &PoolName, source: &Source, no_autostart: bool) -> String {
+fn dry_run_note(name: &PoolName, source: &PoolSourceSpec, no_autostart: bool) -> String {
     let mut steps = vec!["be defined".to_owned()];
-    steps.extend(source.directory().map(|path| format!("get its directory {path} if that is missing")));
+    steps.extend(source.local_directory().map(|path| format!("get its directory {path} if that is missing")));
     steps.push("be started".into());
     if !no_autostart {
         steps.push("start with the host".into());

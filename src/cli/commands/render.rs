@@ -6,11 +6,11 @@ use super::create::plan_all;
 use crate::Global;
 use crate::ui::Ui;
 use foundry_core::cloud_init;
-use foundry_core::domain_xml::{self, DiskSource, Placement, VirtType};
+use foundry_core::domain_xml::{self, DiskLocation, Placement, VirtType};
 use foundry_core::error::{Error, Kind};
 use foundry_core::names::PoolName;
 use foundry_core::plan::{Arch, BootSource, DiskFormat, ImageRef, VmPlan};
-use foundry_core::record::Role;
+use foundry_core::record::VolumeRole;
 use foundry_core::storage_xml::{self, VolumeSpec};
 use foundry_core::units::Bytes;
 use foundry_engine::Settings;
@@ -36,14 +36,14 @@ pub(crate) struct RenderArgs {
     files: Vec<String>,
     /// What to print
     #[arg(long, value_enum, default_value = "domain")]
-    what: What,
+    what: RenderPart,
     /// Put the disks into this pool; overrides the manifest
     #[arg(long)]
     pool: Option<PoolName>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum What {
+enum RenderPart {
     Domain,
     Volumes,
     UserData,
@@ -52,33 +52,35 @@ enum What {
     All,
 }
 
-pub(super) fn run(args: &RenderArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    let settings = global.settings()?;
+pub(super) fn run_render(args: &RenderArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let settings = global.engine_settings()?;
     let plans = plan_all(&args.files, &settings.defaults(args.pool.clone()))?;
     let mut text = String::new();
     for (index, plan) in plans.iter().enumerate() {
-        if index > 0 && args.what != What::Domain && args.what != What::Volumes {
+        if index > 0 && args.what != RenderPart::Domain && args.what != RenderPart::Volumes {
             text.push_str("---\n");
         }
-        text.push_str(&render(plan, args.what, &settings)?);
+        text.push_str(&render_part(plan, args.what, &settings)?);
     }
-    ui.result(&text)
+    ui.write_result(&text)
 }
 
-fn render(plan: &VmPlan, what: What, settings: &Settings) -> Result<String, Error> {
+fn render_part(plan: &VmPlan, what: RenderPart, settings: &Settings) -> Result<String, Error> {
     match what {
-        What::Domain => domain(plan, settings),
-        What::Volumes => volumes(plan),
-        What::UserData => documents(plan).map(|d| d.map_or_else(String::new, |d| d.user_data)),
-        What::MetaData => documents(plan).map(|d| d.map_or_else(String::new, |d| d.meta_data)),
-        What::NetworkConfig => documents(plan).map(|d| d.map_or_else(String::new, |d| d.network_config)),
-        What::All => all(plan, settings),
+        RenderPart::Domain => render_domain(plan, settings),
+        RenderPart::Volumes => render_volumes(plan),
+        RenderPart::UserData => seed_documents(plan).map(|d| d.map_or_else(String::new, |d| d.user_data)),
+        RenderPart::MetaData => seed_documents(plan).map(|d| d.map_or_else(String::new, |d| d.meta_data)),
+        RenderPart::NetworkConfig => {
+            seed_documents(plan).map(|d| d.map_or_else(String::new, |d| d.network_config))
+        }
+        RenderPart::All => render_all(plan, settings),
     }
 }
 
-fn all(plan: &VmPlan, settings: &Settings) -> Result<String, Error> {
-    let mut parts = vec![("domain", domain(plan, settings)?), ("volumes", volumes(plan)?)];
-    if let Some(seed) = documents(plan)? {
+fn render_all(plan: &VmPlan, settings: &Settings) -> Result<String, Error> {
+    let mut parts = vec![("domain", render_domain(plan, settings)?), ("volumes", render_volumes(plan)?)];
+    if let Some(seed) = seed_documents(plan)? {
         parts.push(("user-data", seed.user_data));
         parts.push(("meta-data", seed.meta_data));
         parts.push(("network-config", seed.network_config));
@@ -86,8 +88,8 @@ fn all(plan: &VmPlan, settings: &Settings) -> Result<String, Error> {
     Ok(parts.into_iter().map(|(name, text)| format!("### {name}\n{text}\n")).collect())
 }
 
-fn domain(plan: &VmPlan, settings: &Settings) -> Result<String, Error> {
-    let disks = planned_volumes(plan).into_iter().map(|volume| disk(plan, volume)).collect();
+fn render_domain(plan: &VmPlan, settings: &Settings) -> Result<String, Error> {
+    let disks = planned_volumes(plan).into_iter().map(|volume| disk_source(plan, volume)).collect();
     let native = Arch::ALL.into_iter().find(|a| a.as_str() == std::env::consts::ARCH);
     let arch = plan.arch.or(native).unwrap_or(Arch::X86_64);
     let log = console::log_path("qemu:///system", plan.name.as_str());
@@ -100,34 +102,34 @@ fn domain(plan: &VmPlan, settings: &Settings) -> Result<String, Error> {
         console_log: log.as_deref(),
         record: None,
     };
-    Ok(domain_xml::render(plan, &placement)?)
+    Ok(domain_xml::render_domain(plan, &placement)?)
 }
 
 /// By pool and name: the paths that libvirt is told are the host's to say.
-fn disk(plan: &VmPlan, planned: PlannedVolume) -> DiskSource {
-    let own = DiskSource::Volume { pool: plan.pool.to_string(), volume: planned.name.to_string() };
+fn disk_source(plan: &VmPlan, planned: PlannedVolume) -> DiskLocation {
+    let own = DiskLocation::Volume { pool: plan.pool.to_string(), volume: planned.name.to_string() };
     match &plan.boot_disk.source {
         BootSource::Image(image) if planned.is_overlay() => {
             let (image, name) = match image {
-                ImageRef::Path(path) => (DiskSource::File(path.clone()), path.as_str()),
+                ImageRef::Path(path) => (DiskLocation::File(path.clone()), path.as_str()),
                 ImageRef::Volume { pool, volume } => {
-                    let place = DiskSource::Volume { pool: pool.to_string(), volume: volume.to_string() };
+                    let place = DiskLocation::Volume { pool: pool.to_string(), volume: volume.to_string() };
                     (place, volume.as_str())
                 }
             };
             // The host reads the format from the image; here its name is all there is.
             let format = if name.ends_with(".raw") { DiskFormat::Raw } else { DiskFormat::Qcow2 };
             let format = format.as_str().to_owned();
-            DiskSource::Overlay { own: Box::new(own), image: Box::new(image), format }
+            DiskLocation::Overlay { own: Box::new(own), image: Box::new(image), format }
         }
         _ => own,
     }
 }
 
-fn volumes(plan: &VmPlan) -> Result<String, Error> {
+fn render_volumes(plan: &VmPlan) -> Result<String, Error> {
     let mut text = String::new();
     for planned in planned_volumes(plan) {
-        let size = if planned.role == Role::Seed { seed_size(plan)? } else { Bytes(0) };
+        let size = if planned.role == VolumeRole::Seed { seed_size(plan)? } else { Bytes(0) };
         let spec = VolumeSpec {
             name: planned.name.to_string(),
             format: planned.format.as_str().into(),
@@ -135,10 +137,10 @@ fn volumes(plan: &VmPlan) -> Result<String, Error> {
             allocation: size,
             backing: None,
         };
-        text.push_str(&storage_xml::volume(&spec)?);
+        text.push_str(&storage_xml::render_volume(&spec)?);
         text.push('\n');
         if let BootSource::Image(image) = &plan.boot_disk.source
-            && planned.role == Role::Boot
+            && planned.role == VolumeRole::Boot
         {
             text.push_str(&image_comment(image, planned.is_overlay()));
         }
@@ -156,15 +158,15 @@ fn image_comment(image: &ImageRef, is_overlay: bool) -> String {
 
 /// A seed takes its whole size at once.
 fn seed_size(plan: &VmPlan) -> Result<Bytes, Error> {
-    let Some(documents) = documents(plan)? else { return Ok(Bytes(0)) };
-    let iso = cloud_init::iso(&documents).map_err(|e| Error::new(Kind::Vm, e.to_string()))?;
+    let Some(documents) = seed_documents(plan)? else { return Ok(Bytes(0)) };
+    let iso = cloud_init::write_iso(&documents).map_err(|e| Error::new(Kind::Vm, e.to_string()))?;
     Ok(Bytes(iso.len() as u64))
 }
 
-fn documents(plan: &VmPlan) -> Result<Option<cloud_init::Documents>, Error> {
+fn seed_documents(plan: &VmPlan) -> Result<Option<cloud_init::SeedFiles>, Error> {
     let Some(seed) = &plan.seed else { return Ok(None) };
     let instance_id = format!("{}-{RENDERED_INSTANCE}", plan.name);
-    cloud_init::documents(plan, seed, &instance_id).map(Some).map_err(|e| {
+    cloud_init::build_seed_files(plan, seed, &instance_id).map(Some).map_err(|e| {
         Error::new(Kind::Vm, format!("cannot make the seed of VM '{}'", plan.name)).because(e.to_string())
     })
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::config::SettingView;
 use super::doctor::ReportView;
-use super::gc::RemainsView;
+use super::gc::LeftoverView;
 use super::image::{CatalogView, FreshnessView, ImageView};
 use super::pool::PoolView;
 use crate::config;
@@ -13,7 +13,7 @@ use crate::output::to_json;
 use crate::ui::Ui;
 use foundry_core::error::Error;
 use foundry_core::manifest::VirtualMachine;
-use foundry_core::schema::{self, written};
+use foundry_core::schema::{self, output_schema};
 use foundry_engine::disk::DiskView;
 use foundry_engine::storage::status::StorageStatus;
 
@@ -28,11 +28,11 @@ Editors with the YAML language server complete and check what begins with this:
 pub(crate) struct SchemaArgs {
     /// What to describe
     #[arg(value_enum, default_value = "manifest")]
-    what: What,
+    what: SchemaSubject,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum What {
+enum SchemaSubject {
     /// A manifest, for create and render
     Manifest,
     /// foundry list
@@ -67,27 +67,27 @@ enum What {
     ConfigContexts,
 }
 
-pub(super) fn run(args: &SchemaArgs, ui: &Ui) -> Result<(), Error> {
-    ui.result(&to_json(&of(args.what))?)
+pub(super) fn run_schema(args: &SchemaArgs, ui: &Ui) -> Result<(), Error> {
+    ui.write_result(&to_json(&schema_of(args.what))?)
 }
 
-fn of(what: What) -> Value {
+fn schema_of(what: SchemaSubject) -> Value {
     match what {
-        What::Manifest => schema::manifest(),
-        What::List => written::<Vec<VirtualMachine>>(),
-        What::Get => written::<VirtualMachine>(),
-        What::ImageList => written::<Vec<ImageView<'_>>>(),
-        What::ImageInfo => written::<ImageView<'_>>(),
-        What::ImageOutdated => written::<Vec<FreshnessView<'_>>>(),
-        What::ImageCatalog => written::<Vec<CatalogView>>(),
-        What::PoolList => written::<Vec<PoolView<'_>>>(),
-        What::PoolInfo => written::<PoolView<'_>>(),
-        What::DiskList => written::<Vec<DiskView>>(),
-        What::StorageStatus => written::<StorageStatus>(),
-        What::Gc => written::<Vec<RemainsView<'_>>>(),
-        What::Doctor => written::<ReportView<'_>>(),
-        What::Config => config::schema::configuration(),
-        What::ConfigOrigins => written::<Vec<SettingView<'_>>>(),
-        What::ConfigContexts => config::schema::contexts(),
+        SchemaSubject::Manifest => schema::manifest_schema(),
+        SchemaSubject::List => output_schema::<Vec<VirtualMachine>>(),
+        SchemaSubject::Get => output_schema::<VirtualMachine>(),
+        SchemaSubject::ImageList => output_schema::<Vec<ImageView<'_>>>(),
+        SchemaSubject::ImageInfo => output_schema::<ImageView<'_>>(),
+        SchemaSubject::ImageOutdated => output_schema::<Vec<FreshnessView<'_>>>(),
+        SchemaSubject::ImageCatalog => output_schema::<Vec<CatalogView>>(),
+        SchemaSubject::PoolList => output_schema::<Vec<PoolView<'_>>>(),
+        SchemaSubject::PoolInfo => output_schema::<PoolView<'_>>(),
+        SchemaSubject::DiskList => output_schema::<Vec<DiskView>>(),
+        SchemaSubject::StorageStatus => output_schema::<StorageStatus>(),
+        SchemaSubject::Gc => output_schema::<Vec<LeftoverView<'_>>>(),
+        SchemaSubject::Doctor => output_schema::<ReportView<'_>>(),
+        SchemaSubject::Config => config::schema::configuration_schema(),
+        SchemaSubject::ConfigOrigins => output_schema::<Vec<SettingView<'_>>>(),
+        SchemaSubject::ConfigContexts => config::schema::contexts_schema(),
     }
 }

@@ -2,12 +2,12 @@
 
 use clap::{Args, Subcommand};
 
-use crate::connect::connect;
-use crate::consent::{self, name_spared, name_volumes};
+use crate::connect::connect_host;
+use crate::consent::{self, list_kept, list_volumes};
 use crate::ui::Ui;
 use crate::{Global, interrupt};
 use foundry_core::error::Error;
-use foundry_core::text::printable;
+use foundry_core::text::escape_unseen;
 use foundry_engine::vm::seed::{self, EjectPlan};
 
 /// Delete the cloud-init seed of a VM
@@ -38,28 +38,28 @@ enum SeedCommand {
     },
 }
 
-pub(super) fn run(args: &SeedArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    let context = connect(global, ui)?;
+pub(super) fn run_seed(args: &SeedArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let context = connect_host(global, ui)?;
     let SeedCommand::Eject { name, force, yes } = &args.command;
     let Some(ejection) = seed::plan_eject(&context, name, *force)? else {
-        return ui.line(&format!("The seed of VM '{name}' was ejected already"));
+        return ui.write_line(&format!("The seed of VM '{name}' was ejected already"));
     };
     if !yes {
-        consent::agree(&question(&ejection), "nothing was ejected", ui)?;
+        consent::require_consent(&eject_question(&ejection), "nothing was ejected", ui)?;
     }
     // Only now: until the answer a signal ends the program at once.
-    interrupt::guard(&context.cancel)?;
+    interrupt::install_handler(&context.cancel)?;
     seed::eject_seed(&context, &ejection)?;
     let vm = &ejection.vm;
-    ui.line(&format!("Successfully ejected the seed of VM '{vm}'"))
+    ui.write_line(&format!("Successfully ejected the seed of VM '{vm}'"))
         .map_err(|unwritten| unwritten.outcome(format!("the seed of VM '{vm}' was ejected")))
 }
 
-fn question(ejection: &EjectPlan) -> String {
+fn eject_question(ejection: &EjectPlan) -> String {
     let EjectPlan { vm, live, volume, kept, .. } = ejection;
     let runs = if *live { ", which runs" } else { "" };
-    let mut text = format!("Detach the seed of VM '{}'{runs}\n", printable(vm));
-    name_volumes(&mut text, "and delete for good:", volume.as_slice());
-    name_spared(&mut text, kept.as_slice());
+    let mut text = format!("Detach the seed of VM '{}'{runs}\n", escape_unseen(vm));
+    list_volumes(&mut text, "and delete for good:", volume.as_slice());
+    list_kept(&mut text, kept.as_slice());
     text + "Go ahead?"
 }

@@ -3,8 +3,8 @@
 use clap::{Args, Subcommand};
 
 use crate::Global;
-use crate::connect::connect;
-use crate::output::{Form, ListingArgs, table};
+use crate::connect::connect_host;
+use crate::output::{ListingArgs, OutputFormat, render_table};
 use crate::ui::Ui;
 use foundry_core::error::Error;
 use foundry_core::units::Bytes;
@@ -27,15 +27,17 @@ enum StorageCommand {
     },
 }
 
-pub(super) fn run(args: &StorageArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    let context = connect(global, ui)?;
+pub(super) fn run_storage(args: &StorageArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let context = connect_host(global, ui)?;
     let StorageCommand::Status { listing } = &args.command;
     let status = status::storage_status(&context)?;
     let names: Vec<&str> = status.pools.iter().map(|p| p.name.as_str()).collect();
-    let text = |form: &Form| text(&status, *form == Form::Wide, listing.no_headers, ui.columns());
-    listing.output.show(&status, &names, text, (global, ui))?;
-    if listing.form(global).is_table() {
-        status.file_systems.iter().filter_map(warning).for_each(|text| ui.warn(&text));
+    let text = |form: &OutputFormat| {
+        status_text(&status, *form == OutputFormat::Wide, listing.no_headers, ui.terminal_columns())
+    };
+    listing.output.show_object(&status, &names, text, (global, ui))?;
+    if listing.chosen_format(global).is_table() {
+        status.file_systems.iter().filter_map(overcommit_warning).for_each(|text| ui.show_warning(&text));
     }
     Ok(())
 }
@@ -47,13 +49,19 @@ const FILE_SYSTEM_HEADERS: [&str; 6] =
     ["FILE SYSTEM OF", "SIZE", "ALLOCATED", "AVAILABLE", "CAN GROW BY", "WITHOUT ROOM"];
 const ORPHAN_HEADERS: [&str; 4] = ["ORPHAN", "POOL", "ALLOCATED", "SIZE"];
 
-fn text(status: &StorageStatus, wide: bool, no_headers: bool, fit: Option<u16>) -> String {
+fn status_text(status: &StorageStatus, wide: bool, no_headers: bool, fit: Option<u16>) -> String {
     let headers = [&HEADERS[..], if wide { &WIDE_HEADERS } else { &[] }].concat();
-    let mut text = table(&headers, status.pools.iter().map(|pool| row(pool, wide)), no_headers, fit);
+    let mut text =
+        render_table(&headers, status.pools.iter().map(|pool| pool_row(pool, wide)), no_headers, fit);
     if wide {
         text += &format!(
             "\n{}",
-            table(&FILE_SYSTEM_HEADERS, status.file_systems.iter().map(file_system), no_headers, fit)
+            render_table(
+                &FILE_SYSTEM_HEADERS,
+                status.file_systems.iter().map(file_system_row),
+                no_headers,
+                fit
+            )
         );
     }
     text += &format!(
@@ -61,14 +69,14 @@ fn text(status: &StorageStatus, wide: bool, no_headers: bool, fit: Option<u16>) 
         status.available,
         status.capacity,
         status.growth,
-        without_room(&status.file_systems),
-        tally(status.images),
-        tally(status.disks),
+        overcommit_text(&status.file_systems),
+        tally_text(status.images),
+        tally_text(status.disks),
     );
-    text + &orphans(&status.orphans, wide, no_headers, fit)
+    text + &orphan_text(&status.orphans, wide, no_headers, fit)
 }
 
-fn row(pool: &PoolStatus, wide: bool) -> Vec<String> {
+fn pool_row(pool: &PoolStatus, wide: bool) -> Vec<String> {
     let size = |bytes: Bytes| if pool.active { bytes.to_string() } else { "-".into() };
     let count = |tally: Tally| if pool.active { tally.count.to_string() } else { "-".into() };
     let mut row = vec![
@@ -89,14 +97,14 @@ fn row(pool: &PoolStatus, wide: bool) -> Vec<String> {
     row
 }
 
-fn file_system(file_system: &FileSystem) -> Vec<String> {
+fn file_system_row(file_system: &FileSystem) -> Vec<String> {
     let FileSystem { pools, capacity, allocation, available, growth, overcommit } = file_system;
     let mut row = vec![pools.join(", ")];
     row.extend([capacity, allocation, available, growth, overcommit].map(ToString::to_string));
     row
 }
 
-fn without_room(file_systems: &[FileSystem]) -> String {
+fn overcommit_text(file_systems: &[FileSystem]) -> String {
     match file_systems.iter().map(|f| f.overcommit).fold(Bytes(0), Bytes::saturating_add) {
         Bytes(0) => String::new(),
         overcommit => format!(", {overcommit} of it without room"),
@@ -104,21 +112,21 @@ fn without_room(file_systems: &[FileSystem]) -> String {
 }
 
 /// Those that nobody needs, one each line where there is room for them.
-fn orphans(orphans: &[Orphan], wide: bool, no_headers: bool, fit: Option<u16>) -> String {
+fn orphan_text(orphans: &[Orphan], wide: bool, no_headers: bool, fit: Option<u16>) -> String {
     if orphans.is_empty() {
         return String::new();
     }
     if wide {
         let size = |bytes: Bytes| bytes.to_string();
         let row = |o: &Orphan| vec![o.name.clone(), o.pool.clone(), size(o.allocation), size(o.capacity)];
-        return format!("\n{}", table(&ORPHAN_HEADERS, orphans.iter().map(row), no_headers, fit));
+        return format!("\n{}", render_table(&ORPHAN_HEADERS, orphans.iter().map(row), no_headers, fit));
     }
     let allocation = orphans.iter().map(|o| o.allocation).fold(Bytes(0), Bytes::saturating_add);
     let take = if orphans.len() == 1 { "volume of no VM takes" } else { "volumes of no VM take" };
     format!("Orphans: {} {take} {allocation}; -o wide names them\n", orphans.len())
 }
 
-fn tally(tally: Tally) -> String {
+fn tally_text(tally: Tally) -> String {
     match tally.count {
         0 => "none".into(),
         count => format!("{count}, {} of {}", tally.allocation, tally.capacity),
@@ -126,7 +134,7 @@ fn tally(tally: Tally) -> String {
 }
 
 /// What is to be said of disks that can outgrow their file system.
-fn warning(file_system: &FileSystem) -> Option<String> {
+fn overcommit_warning(file_system: &FileSystem) -> Option<String> {
     (file_system.overcommit > Bytes(0)).then(|| {
         let pools = if file_system.pools.len() == 1 { "pool" } else { "pools" };
         format!(

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use crate::Global;
-use crate::connect::{connect, uri};
+use crate::connect::{connect_host, libvirt_uri};
 use crate::ui::Ui;
 use foundry_core::error::Error;
 
@@ -14,13 +14,13 @@ use foundry_core::error::Error;
   foundry test-conn -c qemu+ssh://root@hv2/system")]
 pub(crate) struct TestConnArgs {}
 
-pub(super) fn run(_: &TestConnArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    let context = connect(global, ui)?;
+pub(super) fn run_test_conn(_: &TestConnArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let context = connect_host(global, ui)?;
     let host = context.host.capabilities()?;
     let version = host.libvirt_version;
-    ui.line(&format!(
+    ui.write_line(&format!(
         "Connected to {} on {}: libvirt {}.{}.{}, {}",
-        uri(global),
+        libvirt_uri(global),
         host.hostname,
         version / 1_000_000,
         version / 1000 % 1000,
@@ -28,7 +28,7 @@ pub(super) fn run(_: &TestConnArgs, global: &Global, ui: &Ui) -> Result<(), Erro
         host.arch
     ))?;
     for (arch, types) in &host.guests {
-        ui.line(&format!("  {arch} guests: {}", types.join(", ")))?;
+        ui.write_line(&format!("  {arch} guests: {}", types.join(", ")))?;
     }
     Ok(())
 }

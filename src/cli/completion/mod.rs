@@ -18,7 +18,7 @@ use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, complete};
 use super::command;
 use super::ui::Ui;
 use foundry_core::error::Error;
-use names::{FILES, Line, is_file};
+use names::{CommandLine, FILES, is_file};
 
 /// Print a shell completion script
 #[derive(Debug, Args)]
@@ -40,8 +40,8 @@ enum Shell {
     Fish,
 }
 
-pub(super) fn run(args: &CompletionArgs, ui: &Ui) -> Result<(), Error> {
-    ui.result(match args.shell {
+pub(super) fn print_script(args: &CompletionArgs, ui: &Ui) -> Result<(), Error> {
+    ui.write_result(match args.shell {
         Shell::Bash => include_str!("foundry.bash"),
         Shell::Zsh => include_str!("foundry.zsh"),
         Shell::Fish => include_str!("foundry.fish"),
@@ -60,34 +60,34 @@ pub(super) struct CompleteArgs {
 }
 
 pub(super) fn run_complete(args: &CompleteArgs, ui: &Ui) -> Result<(), Error> {
-    let line = Line::new(&args.words, args.index);
-    let mut command = with_names(command(), &line);
+    let line = CommandLine::new(&args.words, args.index);
+    let mut command = add_completers(command(), &line);
     let words = args.words.iter().take(args.index + 1).cloned().collect();
     // What cannot be completed has no candidates.
     let found = complete(&mut command, words, args.index, None).unwrap_or_default();
-    ui.result(&lines(found, &line))
+    ui.write_result(&candidate_lines(found, &line))
 }
 
 /// Has each argument complete what its name in the help says that it is.
-fn with_names(command: Command, line: &Line) -> Command {
+fn add_completers(command: Command, line: &CommandLine) -> Command {
     let files = |_: &OsStr| vec![CompletionCandidate::new(FILES)];
     let with_candidates = |arg: Arg| {
         let name = arg.get_value_names().and_then(|names| names.first()).map(ToString::to_string);
         match name.as_deref() {
             Some(name) if is_file(name) => arg.add(ArgValueCompleter::new(files)),
-            Some(name) => match line.source(name) {
+            Some(name) => match line.value_source(name) {
                 Some(source) => arg.add(ArgValueCompleter::new(source)),
                 None => arg,
             },
             None => arg,
         }
     };
-    command.mut_args(with_candidates).mut_subcommands(|sub| with_names(sub, line))
+    command.mut_args(with_candidates).mut_subcommands(|sub| add_completers(sub, line))
 }
 
 /// One candidate each line, with what is said of it behind a tab; or a word that has the shell look for files.
-fn lines(mut found: Vec<CompletionCandidate>, line: &Line) -> String {
-    let current = line.current();
+fn candidate_lines(mut found: Vec<CompletionCandidate>, line: &CommandLine) -> String {
+    let current = line.current_word();
     let value = |c: &CompletionCandidate| c.get_value().to_string_lossy().into_owned();
     let is_option = |c: &CompletionCandidate| value(c).starts_with('-');
     // Options are shown to those who began one, and where there is nothing else.
@@ -98,13 +98,13 @@ fn lines(mut found: Vec<CompletionCandidate>, line: &Line) -> String {
     if found.iter().any(|c| value(c).ends_with(FILES)) {
         return format!("{FILES}\n");
     }
-    let own = own_names(line);
+    let own = names_by_alias(line);
     let one = |candidate: &CompletionCandidate| {
         let value = value(candidate);
         let value = own.get(&value).filter(|name| name.starts_with(current)).unwrap_or(&value);
         let help = candidate.get_help().map(ToString::to_string).unwrap_or_default();
         match help.lines().next() {
-            Some(help) => format!("{value}\t{}\n", foundry_core::text::printable(help)),
+            Some(help) => format!("{value}\t{}\n", foundry_core::text::escape_unseen(help)),
             None => format!("{value}\n"),
         }
     };
@@ -113,10 +113,11 @@ fn lines(mut found: Vec<CompletionCandidate>, line: &Line) -> String {
 
 /// The names of the commands that can stand here, by their aliases. The engine offers one of these words for each command,
 /// and not always its name.
-fn own_names(line: &Line) -> HashMap<String, String> {
+fn names_by_alias(line: &CommandLine) -> HashMap<String, String> {
     let root = command();
     let inner = |command: &Command, word: &String| command.find_subcommand(word).cloned();
-    let here = line.words().iter().fold(root, |command, word| inner(&command, word).unwrap_or(command));
+    let here =
+        line.previous_words().iter().fold(root, |command, word| inner(&command, word).unwrap_or(command));
     let named = |sub: &Command| {
         let name = sub.get_name().to_owned();
         sub.get_all_aliases().map(move |alias| (alias.to_owned(), name.clone())).collect::<Vec<_>>()

@@ -8,13 +8,13 @@ use clap::{ArgMatches, FromArgMatches};
 use clap_complete::engine::CompletionCandidate;
 
 use crate::commands::image::known_aliases;
-use crate::config::{ContextName, Key, Sourced};
-use crate::glimpse::{on_host, within_patience};
+use crate::config::{ContextName, SettingKey, Sourced};
+use crate::host_query::{query_host, within_timeout};
 use crate::{Global, command};
 use foundry_core::error::Code;
-use foundry_core::record::Role;
+use foundry_core::record::VolumeRole;
 use foundry_core::schema::{self, Field};
-use foundry_core::text::shell_word;
+use foundry_core::text::quote_for_shell;
 use foundry_engine::vm::inspect;
 use foundry_engine::{Context, disk, image};
 
@@ -26,15 +26,15 @@ type Name = (String, String);
 
 /// The command line as far as it is written.
 #[derive(Clone)]
-pub(super) struct Line(Arc<Written>);
+pub(super) struct CommandLine(Arc<TypedLine>);
 
-struct Written {
+struct TypedLine {
     words: Vec<String>,
     current: String,
     given: Option<ArgMatches>,
 }
 
-impl Line {
+impl CommandLine {
     /// `index` is that of the word that is being written.
     pub(super) fn new(words: &[OsString], index: usize) -> Self {
         let word = |word: &OsString| word.to_string_lossy().into_owned();
@@ -43,7 +43,7 @@ impl Line {
         let is_open = |word: &String| word.starts_with('-') && !word.contains('=');
         let whole = &before[..before.len() - usize::from(before.last().is_some_and(is_open))];
         let given = command().ignore_errors(true).try_get_matches_from(whole).ok();
-        Self(Arc::new(Written {
+        Self(Arc::new(TypedLine {
             words: before,
             current: words.get(index).map(word).unwrap_or_default(),
             given,
@@ -51,36 +51,36 @@ impl Line {
     }
 
     /// The words before it.
-    pub(super) fn words(&self) -> &[String] {
+    pub(super) fn previous_words(&self) -> &[String] {
         &self.0.words
     }
 
     /// What is written of the word that the cursor is in.
-    pub(super) fn current(&self) -> &str {
+    pub(super) fn current_word(&self) -> &str {
         &self.0.current
     }
 
     /// What completes an argument that the help calls so.
-    pub(super) fn source(
+    pub(super) fn value_source(
         &self,
         value_name: &str,
     ) -> Option<impl Fn(&OsStr) -> Vec<CompletionCandidate> + Send + Sync + use<>> {
-        let names: fn(&Written) -> Option<Vec<Name>> = match value_name {
-            "VM" => vms,
-            "POOL" => pools,
+        let names: fn(&TypedLine) -> Option<Vec<Name>> = match value_name {
+            "VM" => vm_names,
+            "POOL" => pool_names,
             "IMAGE" => image_names,
             "DISK" => disk_names,
-            "BRIDGE" => bridges,
-            "URL|NAME" => aliases,
-            "CONTEXT" => contexts,
-            "LABELS" => labels,
+            "BRIDGE" => bridge_names,
+            "URL|NAME" => catalogue_names,
+            "CONTEXT" => context_names,
+            "LABELS" => vm_labels,
             "FIELD|CODE" => |line| Some(fields_or_codes(&line.current)),
             _ => return None,
         };
         let line = Arc::clone(&self.0);
         Some(move |begun: &OsStr| {
             let line = Arc::clone(&line);
-            candidates(within_patience(move || names(&line).map(|found| (found, line))), begun)
+            matching_candidates(within_timeout(move || names(&line).map(|found| (found, line))), begun)
         })
     }
 }
@@ -91,10 +91,13 @@ pub(super) fn is_file(value_name: &str) -> bool {
 }
 
 /// Those that go on from what is written, are not given yet, and mean nothing to a shell.
-fn candidates(found: Option<(Vec<Name>, Arc<Written>)>, begun: &OsStr) -> Vec<CompletionCandidate> {
+fn matching_candidates(
+    found: Option<(Vec<Name>, Arc<TypedLine>)>,
+    begun: &OsStr,
+) -> Vec<CompletionCandidate> {
     let Some((names, line)) = found else { return Vec::new() };
     let begun = begun.to_string_lossy();
-    let plain = |name: &str| shell_word(name) == name;
+    let plain = |name: &str| quote_for_shell(name) == name;
     let fits = |name: &str| name.starts_with(&*begun) && !line.words.iter().any(|word| word == name);
     let candidate = |(name, help): Name| {
         CompletionCandidate::new(name).help(Some(help).filter(|help| !help.is_empty()).map(Into::into))
@@ -102,13 +105,13 @@ fn candidates(found: Option<(Vec<Name>, Arc<Written>)>, begun: &OsStr) -> Vec<Co
     names.into_iter().filter(|(name, _)| plain(name) && fits(name)).map(candidate).collect()
 }
 
-impl Written {
-    fn global(&self) -> Option<Global> {
+impl TypedLine {
+    fn global_args(&self) -> Option<Global> {
         Global::from_arg_matches(self.given.as_ref()?).ok()
     }
 
     /// The value of an argument of the command that is written.
-    fn value(&self, id: &str) -> Option<String> {
+    fn arg_value(&self, id: &str) -> Option<String> {
         let mut leaf = self.given.as_ref()?;
         while let Some((_, inner)) = leaf.subcommand() {
             leaf = inner;
@@ -116,48 +119,48 @@ impl Written {
         Some(leaf.try_get_raw(id).ok()??.next()?.to_string_lossy().into_owned())
     }
 
-    fn on_host<T>(&self, look: impl FnOnce(&Context) -> Option<T>) -> Option<T> {
-        on_host(&self.global()?, look)
+    fn query_host<T>(&self, look: impl FnOnce(&Context) -> Option<T>) -> Option<T> {
+        query_host(&self.global_args()?, look)
     }
 }
 
-fn vms(line: &Written) -> Option<Vec<Name>> {
-    line.on_host(|context| {
+fn vm_names(line: &TypedLine) -> Option<Vec<Name>> {
+    line.query_host(|context| {
         let domains = context.host.domains(false).ok()?;
         Some(domains.into_iter().map(|d| (d.name, d.state.to_string())).collect())
     })
 }
 
-fn pools(line: &Written) -> Option<Vec<Name>> {
-    line.on_host(|context| {
+fn pool_names(line: &TypedLine) -> Option<Vec<Name>> {
+    line.query_host(|context| {
         Some(context.host.pools().ok()?.into_iter().map(|pool| (pool.name, String::new())).collect())
     })
 }
 
-fn image_names(line: &Written) -> Option<Vec<Name>> {
-    line.on_host(|context| {
-        let pool = line.value("pool").unwrap_or_else(|| context.settings.image_pool.to_string());
+fn image_names(line: &TypedLine) -> Option<Vec<Name>> {
+    line.query_host(|context| {
+        let pool = line.arg_value("pool").unwrap_or_else(|| context.settings.image_pool.to_string());
         let images = image::list_images(context, &pool).ok()?;
         Some(images.into_iter().map(|image| (image.name, image.capacity.to_string())).collect())
     })
 }
 
-fn disk_names(line: &Written) -> Option<Vec<Name>> {
-    line.on_host(|context| {
-        let disks = disk::list_disks(context, Some(&line.value("vm")?)).ok()?;
-        Some(disks.into_iter().filter(|disk| disk.role != Some(Role::Seed)).map(disk_name).collect())
+fn disk_names(line: &TypedLine) -> Option<Vec<Name>> {
+    line.query_host(|context| {
+        let disks = disk::list_disks(context, Some(&line.arg_value("vm")?)).ok()?;
+        Some(disks.into_iter().filter(|disk| disk.role != Some(VolumeRole::Seed)).map(disk_name).collect())
     })
 }
 
 /// The boot disk has a word of its own, which the reader of a command line knows again.
 fn disk_name(disk: disk::DiskView) -> Name {
-    let name = if disk.role == Some(Role::Boot) { "boot".into() } else { disk.device };
+    let name = if disk.role == Some(VolumeRole::Boot) { "boot".into() } else { disk.device };
     (name, disk.size.map(|size| size.to_string()).unwrap_or_default())
 }
 
 /// The labels that VMs of this host have.
-fn labels(line: &Written) -> Option<Vec<Name>> {
-    line.on_host(|context| {
+fn vm_labels(line: &TypedLine) -> Option<Vec<Name>> {
+    line.query_host(|context| {
         let seen = inspect::list_vms(context, true).ok()?;
         let pairs = seen.into_iter().flat_map(|vm| vm.vm.metadata.labels);
         let distinct: BTreeSet<String> = pairs.map(|(key, value)| format!("{key}={value}")).collect();
@@ -165,22 +168,23 @@ fn labels(line: &Written) -> Option<Vec<Name>> {
     })
 }
 
-fn bridges(line: &Written) -> Option<Vec<Name>> {
-    line.on_host(|context| {
+fn bridge_names(line: &TypedLine) -> Option<Vec<Name>> {
+    line.query_host(|context| {
         Some(context.host.bridges().ok()??.into_iter().map(|bridge| (bridge.name, String::new())).collect())
     })
 }
 
-fn aliases(line: &Written) -> Option<Vec<Name>> {
-    let known = known_aliases(&line.global()?)?;
+fn catalogue_names(line: &TypedLine) -> Option<Vec<Name>> {
+    let known = known_aliases(&line.global_args()?)?;
     Some(known.into_iter().map(|image| (image.alias.to_string(), image.description)).collect())
 }
 
-fn contexts(line: &Written) -> Option<Vec<Name>> {
-    let global = line.global()?;
-    let connect = |set: &BTreeMap<Key, Sourced>| set.get(&Key::Connect).map(|uri| uri.text.clone());
+fn context_names(line: &TypedLine) -> Option<Vec<Name>> {
+    let global = line.global_args()?;
+    let connect =
+        |set: &BTreeMap<SettingKey, Sourced>| set.get(&SettingKey::Connect).map(|uri| uri.text.clone());
     let name = |(name, set): (&ContextName, _)| (name.to_string(), connect(set).unwrap_or_default());
-    Some(global.config().contexts().iter().map(name).collect())
+    Some(global.effective_config().all_contexts().iter().map(name).collect())
 }
 
 /// Codes are offered to who begins to write one, in their case: they are no fields, and many.
@@ -188,13 +192,13 @@ fn fields_or_codes(begun: &str) -> Vec<Name> {
     let spelt: fn(&Code) -> String = match begun.chars().next() {
         Some('F') => Code::to_string,
         Some('f') => |code| code.to_string().to_lowercase(),
-        _ => return fields(),
+        _ => return field_paths(),
     };
     Code::ALL.iter().map(|code| (spelt(code), code.title().to_owned())).collect()
 }
 
-fn fields() -> Vec<Name> {
-    let schema = schema::document();
-    let word = |field: &Field<'_>| (field.path.clone(), field.kind());
-    Field::document(&schema).all().iter().map(word).collect()
+fn field_paths() -> Vec<Name> {
+    let schema = schema::document_schema();
+    let word = |field: &Field<'_>| (field.path.clone(), field.type_text());
+    Field::document_root(&schema).all_fields().iter().map(word).collect()
 }

@@ -4,12 +4,12 @@ use std::io;
 use std::path::Path;
 
 use super::file::{self, CURRENT};
-use super::{ConfigFile, ContextName, read};
+use super::{ConfigFile, ContextName, parse_config};
 use foundry_core::error::{Code, Error};
-use foundry_core::text::io_cause;
+use foundry_core::text::describe_io_error;
 use foundry_core::yaml::node::Node;
 use foundry_core::yaml::{Position, read_manifests};
-use foundry_fetch::replace::replace;
+use foundry_fetch::atomic_write::replace_text;
 
 /// Makes a context the current one in a file, which is made if it is missing.
 ///
@@ -19,15 +19,15 @@ use foundry_fetch::replace::replace;
 pub fn save_current_context(path: &Path, name: &ContextName) -> Result<(), Error> {
     let unwritable = |e: &io::Error| {
         Error::new(Code::FileUnwritable, format!("cannot write {}", path.display()))
-            .because(io_cause(e))
+            .because(describe_io_error(e))
             .unchanged()
     };
-    let before = match file::text(path) {
+    let before = match file::read_text(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => String::new(),
-        read => read.map_err(|e| unwritable(&e))?,
+        parse_config => parse_config.map_err(|e| unwritable(&e))?,
     };
     let after = with_current_context(&before, name, path)?;
-    replace(path, &after).map_err(|e| unwritable(&e))
+    replace_text(path, &after).map_err(|e| unwritable(&e))
 }
 
 /// The text of a file with another current context. `path` is its name in messages.
@@ -35,11 +35,14 @@ pub fn save_current_context(path: &Path, name: &ContextName) -> Result<(), Error
 /// # Errors
 /// As [`save_current_context`].
 pub fn with_current_context(text: &str, name: &ContextName, path: &Path) -> Result<String, Error> {
-    let before = read(text, path)?;
-    let word = Node::string(name.as_str()).to_yaml();
-    let after = edited(text, word.trim_end());
+    let before = parse_config(text, path)?;
+    let word = Node::from_string(name.as_str()).to_yaml();
+    let after = set_key(text, word.trim_end());
     // The edit is by the line, and YAML has ways to write a value that are not.
-    let is_right = |after: &str| read(after, path).is_ok_and(|read| is_but_for_current(&read, &before, name));
+    let is_right = |after: &str| {
+        parse_config(after, path)
+            .is_ok_and(|parse_config| differs_only_in_current(&parse_config, &before, name))
+    };
     after.filter(|after| is_right(after)).ok_or_else(|| {
         Error::new(Code::FileUnwritable, format!("cannot change {CURRENT} in {}", path.display()))
             .because("its value is not a word on the key's line")
@@ -48,15 +51,15 @@ pub fn with_current_context(text: &str, name: &ContextName, path: &Path) -> Resu
     })
 }
 
-fn is_but_for_current(after: &ConfigFile, before: &ConfigFile, name: &ContextName) -> bool {
+fn differs_only_in_current(after: &ConfigFile, before: &ConfigFile, name: &ContextName) -> bool {
     after.current.as_ref().is_some_and(|current| current.text == name.as_str())
         && after.settings == before.settings
         && after.contexts == before.contexts
 }
 
-fn edited(text: &str, word: &str) -> Option<String> {
+fn set_key(text: &str, word: &str) -> Option<String> {
     match key_position(text)? {
-        Some(at) => replaced(text, at, word),
+        Some(at) => replace_value(text, at, word),
         None => {
             let line_break = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
             Some(format!("{text}{line_break}{CURRENT}: {word}\n"))
@@ -75,7 +78,7 @@ fn key_position(text: &str) -> Option<Option<Position>> {
     }
 }
 
-fn replaced(text: &str, at: Position, word: &str) -> Option<String> {
+fn replace_value(text: &str, at: Position, word: &str) -> Option<String> {
     let start: usize = text.split_inclusive('\n').take(at.line - 1).map(str::len).sum();
     let line = text[start..].lines().next()?;
     let (key, _) = line.char_indices().nth(at.column - 1)?;
@@ -104,7 +107,7 @@ mod tests {
     use super::*;
     use crate::words;
 
-    fn edit(text: &str) -> Result<String, Error> {
+    fn edit_text(text: &str) -> Result<String, Error> {
         with_current_context(text, &"lab".parse().unwrap(), Path::new("c.yaml"))
     }
 
@@ -135,7 +138,7 @@ mod tests {
                 "---\ncontexts:\n  a: {connect: x}\ncurrentContext: lab\n",
             ),
         ] {
-            assert_eq!(edit(before).unwrap(), after, "{before:?}");
+            assert_eq!(edit_text(before).unwrap(), after, "{before:?}");
         }
     }
 
@@ -148,9 +151,9 @@ mod tests {
             "{output: wide}\n",
             "output: wide\n...\n",
         ] {
-            let error = edit(text).unwrap_err();
-            assert_eq!(words::outcomes(&error), ["nothing was changed"], "{text:?}");
-            assert_eq!(words::hint(&error).as_deref(), Some("write 'currentContext: lab' there"));
+            let error = edit_text(text).unwrap_err();
+            assert_eq!(words::render_outcomes(&error), ["nothing was changed"], "{text:?}");
+            assert_eq!(words::render_hint(&error).as_deref(), Some("write 'currentContext: lab' there"));
         }
     }
 

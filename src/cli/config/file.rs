@@ -6,13 +6,13 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::places::Place;
-use super::{Contexts, Key, Origin, Sourced};
+use super::config_files::ConfigPlace;
+use super::{Contexts, SettingKey, SettingOrigin, Sourced};
 use foundry_core::error::{Code, Error};
 use foundry_core::names::NameError;
-use foundry_core::text::io_cause;
-use foundry_core::yaml::node::{Entry, Mapping, Node};
-use foundry_core::yaml::{self, Fault, Position, Step, printable};
+use foundry_core::text::describe_io_error;
+use foundry_core::yaml::node::{Mapping, MappingEntry, Node};
+use foundry_core::yaml::{self, FieldError, PathStep, Position, escape_unseen};
 use foundry_fetch::ownership;
 
 /// The largest configuration that is read, in bytes.
@@ -59,7 +59,7 @@ impl fmt::Display for ContextName {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ConfigFile {
     /// Settings beside all contexts.
-    pub settings: BTreeMap<Key, Sourced>,
+    pub settings: BTreeMap<SettingKey, Sourced>,
     /// Contexts by name.
     pub contexts: Contexts,
     /// The context that counts, where nothing else says so.
@@ -70,18 +70,18 @@ pub struct ConfigFile {
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Configuration`] where it cannot be read, and as [`read`].
-pub fn load(place: &Place) -> Result<ConfigFile, Error> {
-    match text(&place.path) {
-        Ok(text) => read(&text, &place.path),
+pub fn load_file(place: &ConfigPlace) -> Result<ConfigFile, Error> {
+    match read_text(&place.path) {
+        Ok(text) => parse_config(&text, &place.path),
         Err(e) if e.kind() == io::ErrorKind::NotFound && !place.required => Ok(ConfigFile::default()),
         // What another user wrote is not done in this one's name. Why is told by `ignored`.
-        Err(e) if ownership::is_disobeyed(&e) && !place.required => Ok(ConfigFile::default()),
-        Err(e) if ownership::is_disobeyed(&e) => {
+        Err(e) if ownership::is_untrusted(&e) && !place.required => Ok(ConfigFile::default()),
+        Err(e) if ownership::is_untrusted(&e) => {
             let what = format!("the configuration {} is not obeyed", place.path.display());
             Err(Error::new(Code::FileUnreadable, what).because(e.to_string()))
         }
         Err(e) => {
-            let cause = io_cause(&e);
+            let cause = describe_io_error(&e);
             let what = format!("cannot read the configuration {}", place.path.display());
             Err(Error::new(Code::FileUnreadable, what).because(cause))
         }
@@ -89,15 +89,15 @@ pub fn load(place: &Place) -> Result<ConfigFile, Error> {
 }
 
 /// Why a file that is there counts as if it were not, where nobody named it: another user decides what it says.
-pub fn ignored(path: &Path) -> Option<String> {
-    let refused = ownership::open_obeyed(path).err().filter(ownership::is_disobeyed)?;
+pub fn why_ignored(path: &Path) -> Option<String> {
+    let refused = ownership::open_trusted(path).err().filter(ownership::is_untrusted)?;
     Some(format!("{} is ignored: {refused}", path.display()))
 }
 
 /// The text of a file, if it is one of reasonable size.
-pub(super) fn text(path: &Path) -> io::Result<String> {
+pub(super) fn read_text(path: &Path) -> io::Result<String> {
     let mut text = String::new();
-    ownership::open_obeyed(path)?.take(MAX_BYTES + 1).read_to_string(&mut text)?;
+    ownership::open_trusted(path)?.take(MAX_BYTES + 1).read_to_string(&mut text)?;
     if text.len() as u64 > MAX_BYTES {
         return Err(io::Error::other("larger than 1 MiB, which no configuration is"));
     }
@@ -109,114 +109,134 @@ pub(super) fn text(path: &Path) -> io::Result<String> {
 /// # Errors
 /// [`foundry_core::error::Kind::Configuration`] for the first thing that is no YAML, no setting, or no value of that setting, with its line
 /// and, for a word that is not known, the one that was probably meant.
-pub fn read(text: &str, path: &Path) -> Result<ConfigFile, Error> {
+pub fn parse_config(text: &str, path: &Path) -> Result<ConfigFile, Error> {
     let told = |code: Code, at: Option<Position>, field: &str, message: &str| {
         let at = at.map(|at| format!(":{at}")).unwrap_or_default();
         let field = if field.is_empty() { String::new() } else { format!("{field}: ") };
-        Error::new(code, format!("{}{at}: {field}{}", path.display(), printable(message)))
+        Error::new(code, format!("{}{at}: {field}{}", path.display(), escape_unseen(message)))
     };
-    let documents = yaml::read_manifests(text).map_err(|e| told(e.code(), Some(e.at), "", &e.rule()))?;
+    let documents = yaml::read_manifests(text).map_err(|e| told(e.code(), Some(e.at), "", &e.rule_text()))?;
     let mut filled = documents.nodes.iter().filter(|node| !node.is_null());
     let Some(node) = filled.next() else { return Ok(ConfigFile::default()) };
     if let Some(second) = filled.next() {
-        return Err(told(Code::WrongType, second.at(), "", "a configuration is one document"));
+        return Err(told(Code::WrongType, second.position(), "", "a configuration is one document"));
     }
-    document(node, path)
-        .map_err(|fault| told(fault.code, fault.at.or(node.at()), &fault.path(), &fault.message))
+    parse_document(node, path)
+        .map_err(|fault| told(fault.code, fault.at.or(node.position()), &fault.path_text(), &fault.message))
 }
 
-fn document(node: &Node, path: &Path) -> Result<ConfigFile, Fault> {
+fn parse_document(node: &Node, path: &Path) -> Result<ConfigFile, FieldError> {
     let mut file = ConfigFile::default();
     for entry in filled_entries(node)? {
         let name = entry.key.text();
-        match (name, Key::named(name)) {
-            (_, Some(key)) => drop(file.settings.insert(key, setting(key, entry, path, None)?)),
-            (CURRENT, None) => file.current = Some(current(entry, path)?),
-            (CONTEXTS, None) => file.contexts = contexts(&entry.value, path).map_err(|f| within(f, entry))?,
-            _ => return Err(unknown(entry, &[CURRENT, CONTEXTS])),
+        match (name, SettingKey::from_name(name)) {
+            (_, Some(key)) => drop(file.settings.insert(key, parse_setting(key, entry, path, None)?)),
+            (CURRENT, None) => file.current = Some(parse_current(entry, path)?),
+            (CONTEXTS, None) => {
+                file.contexts = parse_contexts(&entry.value, path).map_err(|f| locate_within(f, entry))?
+            }
+            _ => return Err(unknown_key(entry, &[CURRENT, CONTEXTS])),
         }
     }
     Ok(file)
 }
 
-fn contexts(node: &Node, path: &Path) -> Result<Contexts, Fault> {
-    let one = |entry: &Entry| {
+fn parse_contexts(node: &Node, path: &Path) -> Result<Contexts, FieldError> {
+    let one = |entry: &MappingEntry| {
         let name: ContextName = entry.key.text().parse().map_err(|e: NameError| {
-            within(Fault::at(entry.at, e.to_string()).of(Code::SettingWrong), entry)
+            locate_within(FieldError::new(entry.at, e.to_string()).with_code(Code::SettingWrong), entry)
         })?;
-        let settings = context(&name, &entry.value, path).map_err(|fault| within(fault, entry))?;
+        let settings =
+            parse_context(&name, &entry.value, path).map_err(|fault| locate_within(fault, entry))?;
         Ok((name, settings))
     };
     // A context without settings is one, too.
-    mapping(node)?.entries().iter().map(one).collect()
+    as_mapping(node)?.entries().iter().map(one).collect()
 }
 
-fn context(name: &ContextName, node: &Node, path: &Path) -> Result<BTreeMap<Key, Sourced>, Fault> {
+fn parse_context(
+    name: &ContextName,
+    node: &Node,
+    path: &Path,
+) -> Result<BTreeMap<SettingKey, Sourced>, FieldError> {
     if node.is_null() {
         return Ok(BTreeMap::new());
     }
-    let one = |entry: &Entry| match Key::named(entry.key.text()) {
-        Some(key) => Ok((key, setting(key, entry, path, Some(name))?)),
-        None => Err(unknown(entry, &[])),
+    let one = |entry: &MappingEntry| match SettingKey::from_name(entry.key.text()) {
+        Some(key) => Ok((key, parse_setting(key, entry, path, Some(name))?)),
+        None => Err(unknown_key(entry, &[])),
     };
     filled_entries(node)?.map(one).collect()
 }
 
-fn setting(key: Key, entry: &Entry, path: &Path, context: Option<&ContextName>) -> Result<Sourced, Fault> {
+fn parse_setting(
+    key: SettingKey,
+    entry: &MappingEntry,
+    path: &Path,
+    context: Option<&ContextName>,
+) -> Result<Sourced, FieldError> {
     let text = if key.is_list() {
         yaml::read::<Vec<String>>(&entry.value).map(|list| list.join(","))
     } else {
         yaml::read::<String>(&entry.value)
     };
-    let text = text.map_err(|fault| within(fault, entry))?;
+    let text = text.map_err(|fault| locate_within(fault, entry))?;
     let wrong = |why: String| {
-        within(Fault::at(entry.value.at(), format!("{text:?} {why}")).of(Code::SettingWrong), entry)
+        locate_within(
+            FieldError::new(entry.value.position(), format!("{text:?} {why}")).with_code(Code::SettingWrong),
+            entry,
+        )
     };
-    key.check(&text).map_err(wrong)?;
-    let text = if key == Key::Catalog { beside(path, &text) } else { text };
-    Ok(Sourced { text, origin: origin(entry, path, context) })
+    key.check_value(&text).map_err(wrong)?;
+    let text = if key == SettingKey::Catalog { resolve_beside(path, &text) } else { text };
+    Ok(Sourced { text, origin: entry_origin(entry, path, context) })
 }
 
-fn current(entry: &Entry, path: &Path) -> Result<Sourced, Fault> {
-    let text: String = yaml::read(&entry.value).map_err(|fault| within(fault, entry))?;
+fn parse_current(entry: &MappingEntry, path: &Path) -> Result<Sourced, FieldError> {
+    let text: String = yaml::read(&entry.value).map_err(|fault| locate_within(fault, entry))?;
     let wrong = |e: NameError| {
-        within(Fault::at(entry.value.at(), format!("{text:?} {e}")).of(Code::SettingWrong), entry)
+        locate_within(
+            FieldError::new(entry.value.position(), format!("{text:?} {e}")).with_code(Code::SettingWrong),
+            entry,
+        )
     };
     text.parse::<ContextName>().map_err(wrong)?;
-    Ok(Sourced { text, origin: origin(entry, path, None) })
+    Ok(Sourced { text, origin: entry_origin(entry, path, None) })
 }
 
 /// A path as seen from the file that names it.
-fn beside(file: &Path, path: &str) -> String {
+fn resolve_beside(file: &Path, path: &str) -> String {
     let folder = file.parent().map(PathBuf::from).unwrap_or_default();
     folder.join(path).display().to_string()
 }
 
-fn origin(entry: &Entry, path: &Path, context: Option<&ContextName>) -> Origin {
+fn entry_origin(entry: &MappingEntry, path: &Path, context: Option<&ContextName>) -> SettingOrigin {
     // What was read has a place.
     let line = entry.at.map_or(0, |at| at.line);
-    Origin::File { path: path.to_owned(), line, context: context.cloned() }
+    SettingOrigin::File { path: path.to_owned(), line, context: context.cloned() }
 }
 
-fn mapping(node: &Node) -> Result<&Mapping, Fault> {
-    node.as_mapping().ok_or_else(|| Fault::at(node.at(), format!("wants a mapping, got {}", node.kind())))
+fn as_mapping(node: &Node) -> Result<&Mapping, FieldError> {
+    node.as_mapping()
+        .ok_or_else(|| FieldError::new(node.position(), format!("wants a mapping, got {}", node.kind_text())))
 }
 
 /// What is null is as good as not there, as in a manifest.
-fn filled_entries(node: &Node) -> Result<impl Iterator<Item = &Entry>, Fault> {
-    Ok(mapping(node)?.entries().iter().filter(|entry| !entry.value.is_null() || is_stray(entry)))
+fn filled_entries(node: &Node) -> Result<impl Iterator<Item = &MappingEntry>, FieldError> {
+    Ok(as_mapping(node)?.entries().iter().filter(|entry| !entry.value.is_null() || is_stray(entry)))
 }
 
-fn is_stray(entry: &Entry) -> bool {
+fn is_stray(entry: &MappingEntry) -> bool {
     let name = entry.key.text();
-    Key::named(name).is_none() && ![CURRENT, CONTEXTS].contains(&name)
+    SettingKey::from_name(name).is_none() && ![CURRENT, CONTEXTS].contains(&name)
 }
 
-fn within(fault: Fault, entry: &Entry) -> Fault {
-    fault.within(Step::Key(entry.key.text().to_owned()), entry.value.at())
+fn locate_within(fault: FieldError, entry: &MappingEntry) -> FieldError {
+    fault.add_step(PathStep::Key(entry.key.text().to_owned()), entry.value.position())
 }
 
-fn unknown(entry: &Entry, others: &[&'static str]) -> Fault {
-    let known: Vec<&str> = Key::ALL.iter().map(|key| key.name()).chain(others.iter().copied()).collect();
-    Fault::unknown_field(entry.at, entry.key.text(), &known)
+fn unknown_key(entry: &MappingEntry, others: &[&'static str]) -> FieldError {
+    let known: Vec<&str> =
+        SettingKey::ALL.iter().map(|key| key.name()).chain(others.iter().copied()).collect();
+    FieldError::unknown_field(entry.at, entry.key.text(), &known)
 }

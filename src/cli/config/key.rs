@@ -18,7 +18,7 @@ pub const PROGRESS_WORDS: [&str; 4] = ["auto", "plain", "json", "none"];
 
 /// A setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Key {
+pub enum SettingKey {
     /// libvirt's URI.
     Connect,
     /// Pool of VM disks, unless the manifest names one.
@@ -51,7 +51,7 @@ pub enum Key {
     Progress,
 }
 
-impl Key {
+impl SettingKey {
     /// All of them, in the order in which they are shown.
     pub const ALL: [Self; 15] = [
         Self::Connect,
@@ -93,7 +93,7 @@ impl Key {
     }
 
     /// What it decides, for people.
-    pub fn meaning(self) -> &'static str {
+    pub fn help_text(self) -> &'static str {
         match self {
             Self::Connect => "Connect to this libvirt",
             Self::VmPool => "Pool of VM disks, unless the manifest names one",
@@ -114,12 +114,12 @@ impl Key {
     }
 
     /// The setting of that name.
-    pub fn named(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|key| key.name() == name)
     }
 
     /// The variables that set it; the first that is there counts.
-    pub fn variables(self) -> &'static [&'static str] {
+    pub fn env_variables(self) -> &'static [&'static str] {
         match self {
             // libvirt's own, which virsh takes too (its page "Connection URIs").
             Self::Connect => &["FOUNDRY_CONNECT", "LIBVIRT_DEFAULT_URI"],
@@ -161,7 +161,7 @@ impl Key {
     }
 
     /// The words that it can be, where it is one of a few.
-    pub fn words(self) -> Option<&'static [&'static str]> {
+    pub fn allowed_words(self) -> Option<&'static [&'static str]> {
         match self {
             Self::VirtType => Some(&VIRT_TYPE_WORDS),
             Self::Output => Some(&OUTPUT_WORDS),
@@ -175,15 +175,15 @@ impl Key {
     ///
     /// # Errors
     /// Why it is none, as the rest of a sentence that begins with it.
-    pub fn check(self, text: &str) -> Result<(), String> {
+    pub fn check_value(self, text: &str) -> Result<(), String> {
         if text.is_empty() || text.contains(char::is_control) {
             let what = if text.is_empty() { "is empty" } else { "has control characters" };
             return Err(what.to_owned());
         }
         match self {
             Self::Connect => Ok(()),
-            Self::VmPool | Self::ImagePool => named(text.parse::<PoolName>()),
-            Self::Bridge => named(text.parse::<BridgeName>()),
+            Self::VmPool | Self::ImagePool => to_reason(text.parse::<PoolName>()),
+            Self::Bridge => to_reason(text.parse::<BridgeName>()),
             Self::StoragePath if !text.starts_with('/') => Err("is not an absolute path".into()),
             Self::Catalog if text.starts_with('~') => {
                 Err("begins with '~', which only a shell expands".into())
@@ -199,22 +199,22 @@ impl Key {
     }
 
     fn check_word(self, text: &str) -> Result<(), String> {
-        let words = self.words().unwrap_or_default();
+        let words = self.allowed_words().unwrap_or_default();
         if words.contains(&text) { Ok(()) } else { Err(format!("is not one of {}", words.join(", "))) }
     }
 }
 
-fn named<T>(parsed: Result<T, NameError>) -> Result<(), String> {
+fn to_reason<T>(parsed: Result<T, NameError>) -> Result<(), String> {
     parsed.map(drop).map_err(|e| e.to_string())
 }
 
 /// The elements of a list in one text.
-pub(super) fn elements(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn split_list(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim)
 }
 
 fn name_servers(text: &str) -> Result<Vec<IpAddr>, String> {
-    elements(text)
-        .map(|one| plan::name_server(one).map_err(|why| format!("has {one:?}, which {why}")))
+    split_list(text)
+        .map(|one| plan::parse_name_server(one).map_err(|why| format!("has {one:?}, which {why}")))
         .collect()
 }

@@ -2,24 +2,24 @@
 //!
 //! ```text
 //!  flag ▸ variable ▸ context ▸ user's file ▸ system's file ▸ default          the first that is there counts
-//!                    └── ConfigFile: read() of a text, with the line of each value
+//!                    └── ConfigFile: parse_config() of a text, with the line of each value
 //! ```
 //!
 //! Nothing here looks at the process: flags, variables and files are given, so that a [`Config`] is a function of them.
 //! The library does without it; who uses it makes its [`Settings`](foundry_engine::Settings) from it.
 
+mod config_files;
 mod edit;
 mod file;
 mod key;
-mod places;
 mod resolve;
 pub mod schema;
 
+pub use config_files::{ConfigPlace, catalog_path, config_places, user_file};
 pub use edit::{save_current_context, with_current_context};
-pub use file::{ConfigFile, ContextName, ignored, load, read};
-pub use key::{COLOR_WORDS, Key, OUTPUT_WORDS, PROGRESS_WORDS, VIRT_TYPE_WORDS};
-pub use places::{Place, catalog_path, places, user_file};
-pub use resolve::{Inputs, resolve};
+pub use file::{ConfigFile, ContextName, load_file, parse_config, why_ignored};
+pub use key::{COLOR_WORDS, OUTPUT_WORDS, PROGRESS_WORDS, SettingKey, VIRT_TYPE_WORDS};
+pub use resolve::{Inputs, resolve_settings};
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -30,7 +30,7 @@ use foundry_core::error::{Code, Error};
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
+pub enum SettingOrigin {
     /// A flag of the command line, with its dashes.
     Flag(String),
     /// A variable of the environment.
@@ -48,7 +48,7 @@ pub enum Origin {
     Default,
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for SettingOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Flag(flag) => f.write_str(flag),
@@ -68,20 +68,20 @@ pub struct Sourced {
     /// The value as it was written.
     pub text: String,
     /// Where it comes from.
-    pub origin: Origin,
+    pub origin: SettingOrigin,
 }
 
 impl Sourced {
     /// The elements of a list.
-    pub fn elements(&self) -> impl Iterator<Item = &str> {
-        key::elements(&self.text)
+    pub fn list_elements(&self) -> impl Iterator<Item = &str> {
+        key::split_list(&self.text)
     }
 
     /// The value as what it stands for.
     ///
     /// # Errors
     /// [`foundry_core::error::Kind::Configuration`] where it is none, with its origin.
-    pub fn parse<T: FromStr<Err: fmt::Display>>(&self) -> Result<T, Error> {
+    pub fn parse_value<T: FromStr<Err: fmt::Display>>(&self) -> Result<T, Error> {
         self.text.parse().map_err(|e: T::Err| {
             Error::new(Code::SettingWrong, format!("{}: {:?} {e}", self.origin, self.text))
         })
@@ -89,12 +89,12 @@ impl Sourced {
 }
 
 /// Contexts by name, each with its settings.
-pub type Contexts = BTreeMap<ContextName, BTreeMap<Key, Sourced>>;
+pub type Contexts = BTreeMap<ContextName, BTreeMap<SettingKey, Sourced>>;
 
 /// All settings that count, with their origins.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
-    values: BTreeMap<Key, Sourced>,
+    values: BTreeMap<SettingKey, Sourced>,
     /// The context that counts, if one does.
     context: Option<Sourced>,
     contexts: Contexts,
@@ -102,27 +102,27 @@ pub struct Config {
 
 impl Config {
     /// The value of a setting and where it comes from; `None` if it is not set and has no default.
-    pub fn get(&self, key: Key) -> Option<&Sourced> {
+    pub fn get(&self, key: SettingKey) -> Option<&Sourced> {
         self.values.get(&key)
     }
 
     /// The text of [`get`](Self::get).
-    pub fn text(&self, key: Key) -> Option<&str> {
+    pub fn setting_text(&self, key: SettingKey) -> Option<&str> {
         self.get(key).map(|value| value.text.as_str())
     }
 
     /// The values of a list.
-    pub fn list(&self, key: Key) -> impl Iterator<Item = &str> {
-        self.get(key).into_iter().flat_map(Sourced::elements)
+    pub fn list_values(&self, key: SettingKey) -> impl Iterator<Item = &str> {
+        self.get(key).into_iter().flat_map(Sourced::list_elements)
     }
 
     /// The context that counts, if one does.
-    pub fn context(&self) -> Option<&Sourced> {
+    pub fn current_context(&self) -> Option<&Sourced> {
         self.context.as_ref()
     }
 
     /// All contexts of all files, by name, with their settings.
-    pub fn contexts(&self) -> &Contexts {
+    pub fn all_contexts(&self) -> &Contexts {
         &self.contexts
     }
 

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::{Config, ConfigFile, ContextName, Contexts, Key, Origin, Sourced};
+use super::{Config, ConfigFile, ContextName, Contexts, SettingKey, SettingOrigin, Sourced};
 use crate::words::hints::LIST_CONTEXTS;
 use foundry_core::error::{Code, Error};
-use foundry_core::names::nearest;
+use foundry_core::names::find_nearest;
 
 /// Everything that can set something.
 pub struct Inputs<'a> {
     /// What was given on the command line, by setting: the flag with its dashes, and the value.
-    pub flags: &'a BTreeMap<Key, (String, String)>,
+    pub flags: &'a BTreeMap<SettingKey, (String, String)>,
     /// The context that the command line names.
     pub context: Option<&'a str>,
     /// The environment; a variable that is empty counts as not set.
@@ -18,46 +18,50 @@ pub struct Inputs<'a> {
     /// Configuration files, the one that counts most first.
     pub files: &'a [ConfigFile],
     /// The default of a setting, for this user.
-    pub default: &'a dyn Fn(Key) -> Option<String>,
+    pub default: &'a dyn Fn(SettingKey) -> Option<String>,
 }
 
 /// Finds what counts. What is wrong with it comes beside it: a configuration that is partly wrong can still be shown.
-pub fn resolve(inputs: &Inputs<'_>) -> (Config, Vec<Error>) {
+pub fn resolve_settings(inputs: &Inputs<'_>) -> (Config, Vec<Error>) {
     let mut wrong = Vec::new();
-    let contexts = merged(inputs.files);
-    let context = current(inputs).and_then(|named| {
+    let contexts = merge_contexts(inputs.files);
+    let context = select_context(inputs).and_then(|named| {
         let known = check_context(&format!("{}: ", named.origin), &named.text, &contexts);
-        keep(known.map(|()| named), &mut wrong)
+        collect_error(known.map(|()| named), &mut wrong)
     });
     let settings =
         context.as_ref().and_then(|context| contexts.get(&context.text.parse::<ContextName>().ok()?));
-    let values = Key::ALL.into_iter().filter_map(|key| {
-        let value = value(key, inputs, settings)?;
-        Some((key, keep(checked(key, value), &mut wrong)?))
+    let values = SettingKey::ALL.into_iter().filter_map(|key| {
+        let value = find_value(key, inputs, settings)?;
+        Some((key, collect_error(check_origin_value(key, value), &mut wrong)?))
     });
     let values = values.collect();
     (Config { values, context, contexts }, wrong)
 }
 
-fn keep<T>(found: Result<T, Error>, wrong: &mut Vec<Error>) -> Option<T> {
+fn collect_error<T>(found: Result<T, Error>, wrong: &mut Vec<Error>) -> Option<T> {
     found.map_err(|error| wrong.push(error)).ok()
 }
 
 /// The first that says what a setting is.
-fn value(key: Key, inputs: &Inputs<'_>, context: Option<&BTreeMap<Key, Sourced>>) -> Option<Sourced> {
+fn find_value(
+    key: SettingKey,
+    inputs: &Inputs<'_>,
+    context: Option<&BTreeMap<SettingKey, Sourced>>,
+) -> Option<Sourced> {
     let flag = inputs
         .flags
         .get(&key)
-        .map(|(flag, text)| Sourced { text: text.clone(), origin: Origin::Flag(flag.clone()) });
-    let variable = || key.variables().iter().find_map(|name| variable(inputs, name));
+        .map(|(flag, text)| Sourced { text: text.clone(), origin: SettingOrigin::Flag(flag.clone()) });
+    let variable = || key.env_variables().iter().find_map(|name| env_value(inputs, name));
     let in_context = || context?.get(&key).cloned();
     let in_file = || inputs.files.iter().find_map(|file| file.settings.get(&key).cloned());
-    let default = || (inputs.default)(key).map(|text| Sourced { text, origin: Origin::Default });
+    let default = || (inputs.default)(key).map(|text| Sourced { text, origin: SettingOrigin::Default });
     flag.or_else(variable).or_else(in_context).or_else(in_file).or_else(default)
 }
 
 /// The contexts of all files; of one that several name, each setting is the first one's that has it.
-fn merged(files: &[ConfigFile]) -> Contexts {
+fn merge_contexts(files: &[ConfigFile]) -> Contexts {
     let mut all = Contexts::new();
     for (name, settings) in files.iter().flat_map(|file| &file.contexts) {
         let known = all.entry(name.clone()).or_default();
@@ -68,26 +72,26 @@ fn merged(files: &[ConfigFile]) -> Contexts {
     all
 }
 
-fn variable(inputs: &Inputs<'_>, name: &'static str) -> Option<Sourced> {
+fn env_value(inputs: &Inputs<'_>, name: &'static str) -> Option<Sourced> {
     let text = (inputs.variable)(name).filter(|text| !text.is_empty())?;
-    Some(Sourced { text, origin: Origin::Variable(name) })
+    Some(Sourced { text, origin: SettingOrigin::Variable(name) })
 }
 
 /// The context that counts: `--context`, its variable, then what the files say.
-fn current(inputs: &Inputs<'_>) -> Option<Sourced> {
+fn select_context(inputs: &Inputs<'_>) -> Option<Sourced> {
     let flag = inputs
         .context
-        .map(|name| Sourced { text: name.to_owned(), origin: Origin::Flag("--context".into()) });
-    let variable = || variable(inputs, "FOUNDRY_CONTEXT");
+        .map(|name| Sourced { text: name.to_owned(), origin: SettingOrigin::Flag("--context".into()) });
+    let variable = || env_value(inputs, "FOUNDRY_CONTEXT");
     flag.or_else(variable).or_else(|| inputs.files.iter().find_map(|file| file.current.clone()))
 }
 
 /// What files say was judged when they were read.
-fn checked(key: Key, value: Sourced) -> Result<Sourced, Error> {
-    if let Origin::File { .. } | Origin::Default = value.origin {
+fn check_origin_value(key: SettingKey, value: Sourced) -> Result<Sourced, Error> {
+    if let SettingOrigin::File { .. } | SettingOrigin::Default = value.origin {
         return Ok(value);
     }
-    match key.check(&value.text) {
+    match key.check_value(&value.text) {
         Ok(()) => Ok(value),
         Err(why) => Err(Error::new(Code::SettingWrong, format!("{} {:?} {why}", value.origin, value.text))),
     }
@@ -99,7 +103,7 @@ pub(super) fn check_context(said: &str, name: &str, contexts: &Contexts) -> Resu
         return Ok(());
     }
     let error = Error::new(Code::ContextMissing, format!("{said}there is no context {name:?}"));
-    Err(match nearest(name, contexts.keys().map(ContextName::as_str)) {
+    Err(match find_nearest(name, contexts.keys().map(ContextName::as_str)) {
         Some(near) => error.hint(format!("did you mean {near}?")),
         None => error.hint(LIST_CONTEXTS),
     })

@@ -2,18 +2,19 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::config::Key;
+use crate::config::SettingKey;
 
 const DRAFT: &str = "http://json-schema.org/draft-07/schema#";
 
 /// A configuration file, which `config view` writes, too. A key whose value is null counts as left out.
-pub fn configuration() -> Value {
-    let mut properties = settings();
-    properties.insert("currentContext".into(), described("The current context", json!(["string", "null"])));
+pub fn configuration_schema() -> Value {
+    let mut properties = setting_schemas();
+    properties
+        .insert("currentContext".into(), described_type("The current context", json!(["string", "null"])));
     let mut contexts =
-        described("Named connections, each with any of the settings", json!(["object", "null"]));
+        described_type("Named connections, each with any of the settings", json!(["object", "null"]));
     contexts["additionalProperties"] =
-        json!({ "type": ["object", "null"], "properties": settings(), "additionalProperties": false });
+        json!({ "type": ["object", "null"], "properties": setting_schemas(), "additionalProperties": false });
     properties.insert("contexts".into(), contexts);
     json!({
         "$schema": DRAFT,
@@ -25,11 +26,12 @@ pub fn configuration() -> Value {
 }
 
 /// What `config get-contexts` writes: each context with its settings.
-pub fn contexts() -> Value {
+pub fn contexts_schema() -> Value {
     let mut properties = Map::new();
-    properties.insert("name".into(), described("Name", json!("string")));
-    properties.insert("current".into(), described("Whether it is the current context", json!("boolean")));
-    properties.extend(settings());
+    properties.insert("name".into(), described_type("Name", json!("string")));
+    properties
+        .insert("current".into(), described_type("Whether it is the current context", json!("boolean")));
+    properties.extend(setting_schemas());
     json!({
         "$schema": DRAFT,
         "type": "array",
@@ -37,17 +39,17 @@ pub fn contexts() -> Value {
     })
 }
 
-fn settings() -> Map<String, Value> {
-    Key::ALL.into_iter().map(|key| (key.name().to_owned(), setting(key))).collect()
+fn setting_schemas() -> Map<String, Value> {
+    SettingKey::ALL.into_iter().map(|key| (key.name().to_owned(), setting_schema(key))).collect()
 }
 
-fn setting(key: Key) -> Value {
+fn setting_schema(key: SettingKey) -> Value {
     let kinds = if key.is_list() { json!(["array", "null"]) } else { json!(["string", "null"]) };
-    let mut setting = described(key.meaning(), kinds);
+    let mut setting = described_type(key.help_text(), kinds);
     if key.is_list() {
         setting["items"] = json!({ "type": "string" });
     }
-    if let Some(words) = key.words() {
+    if let Some(words) = key.allowed_words() {
         setting["enum"] = words.iter().map(|word| json!(word)).chain([Value::Null]).collect();
     }
     if let Some(default) = key.default() {
@@ -56,6 +58,6 @@ fn setting(key: Key) -> Value {
     setting
 }
 
-fn described(meaning: &str, kinds: Value) -> Value {
+fn described_type(meaning: &str, kinds: Value) -> Value {
     json!({ "description": format!("{meaning}."), "type": kinds })
 }

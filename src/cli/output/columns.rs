@@ -5,24 +5,24 @@ use std::str::FromStr;
 use serde_json::Value;
 use serde_json_path::JsonPath;
 
-use super::path::{found, parse_path, until_closed};
-use super::table;
+use super::jsonpath::{parse_path, query_texts, until_closed};
+use super::render_table;
 
 /// Columns: each a header and a path.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Columns(Vec<(String, JsonPath)>);
 
 impl Columns {
-    pub(super) fn table(&self, items: &[Value], no_headers: bool, fit: Option<u16>) -> String {
+    pub(super) fn to_table(&self, items: &[Value], no_headers: bool, fit: Option<u16>) -> String {
         let headers: Vec<&str> = self.0.iter().map(|(header, _)| header.as_str()).collect();
-        let rows = items.iter().map(|item| self.0.iter().map(|(_, path)| cell(path, item)).collect());
-        table(&headers, rows, no_headers, fit)
+        let rows = items.iter().map(|item| self.0.iter().map(|(_, path)| cell_text(path, item)).collect());
+        render_table(&headers, rows, no_headers, fit)
     }
 }
 
 /// As kubectl has it, also where there is nothing.
-fn cell(path: &JsonPath, item: &Value) -> String {
-    match found(path, item) {
+fn cell_text(path: &JsonPath, item: &Value) -> String {
+    match query_texts(path, item) {
         none if none.is_empty() => "<none>".to_owned(),
         all => all.join(","),
     }
@@ -36,14 +36,14 @@ impl FromStr for Columns {
         let mut rest = Some(text);
         while let Some(text) = rest {
             let end = until_closed(text, ',');
-            columns.push(column(&text[..end.unwrap_or(text.len())])?);
+            columns.push(parse_column(&text[..end.unwrap_or(text.len())])?);
             rest = end.map(|end| &text[end + 1..]);
         }
         Ok(Self(columns))
     }
 }
 
-fn column(text: &str) -> Result<(String, JsonPath), String> {
+fn parse_column(text: &str) -> Result<(String, JsonPath), String> {
     let wrong = || format!("{text:?} is no column; write NAME:.metadata.name");
     let (header, path) = text.split_once(':').ok_or_else(wrong)?;
     let path = path.trim();
@@ -68,7 +68,7 @@ mod tests {
         ];
         let columns: Columns = "NAME:.name,IP:{.addresses[*]},A:.labels['a']".parse().unwrap();
         assert_eq!(
-            columns.table(&items, false, None),
+            columns.to_table(&items, false, None),
             "NAME   IP                  A\nweb    10.0.0.1,10.0.0.2   <none>\ndb     <none>              1\n"
         );
         for wrong in ["", "NAME", ":.x", "NAME:", "A:.x,", "A:.x b"] {

@@ -7,13 +7,13 @@ use clap::builder::{PossibleValue, TypedValueParser};
 use clap::{Arg, Command};
 
 use super::columns::Columns;
-use super::path::Template;
+use super::jsonpath::Template;
 use crate::config::OUTPUT_WORDS;
-use foundry_core::names::nearest;
+use foundry_core::names::find_nearest;
 
 /// A form, as kubectl knows them.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Form {
+pub(crate) enum OutputFormat {
     Table,
     Wide,
     Yaml,
@@ -25,14 +25,14 @@ pub(crate) enum Form {
     Columns(Columns),
 }
 
-impl Form {
+impl OutputFormat {
     /// Whether it is for people.
     pub(crate) fn is_table(&self) -> bool {
         matches!(self, Self::Table | Self::Wide)
     }
 }
 
-impl FromStr for Form {
+impl FromStr for OutputFormat {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -49,32 +49,37 @@ impl FromStr for Form {
             "name" => Ok(Self::Name),
             "jsonpath" => Err("it needs a template: jsonpath='{.items[*].metadata.name}'".into()),
             "custom-columns" => Err("it needs columns: custom-columns=NAME:.metadata.name".into()),
-            other => Err(match nearest(other, OUTPUT_WORDS) {
+            other => Err(match find_nearest(other, OUTPUT_WORDS) {
                 Some(near) => format!("did you mean '{near}'?"),
-                None => format!("it is none of {}", all().join(", ")),
+                None => format!("it is none of {}", format_names().join(", ")),
             }),
         }
     }
 }
 
 /// The forms, as they are written.
-fn all() -> Vec<&'static str> {
+fn format_names() -> Vec<&'static str> {
     OUTPUT_WORDS.into_iter().chain(["jsonpath=TEMPLATE", "custom-columns=COLUMNS"]).collect()
 }
 
 /// Reads a form and, for help and completion, knows all of them.
 #[derive(Debug, Clone)]
-pub(super) struct Parser;
+pub(super) struct FormatParser;
 
-impl TypedValueParser for Parser {
-    type Value = Form;
+impl TypedValueParser for FormatParser {
+    type Value = OutputFormat;
 
-    fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<Form, clap::Error> {
-        let parse = |text: &str| text.parse::<Form>();
+    fn parse_ref(
+        &self,
+        command: &Command,
+        arg: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<OutputFormat, clap::Error> {
+        let parse = |text: &str| text.parse::<OutputFormat>();
         parse.parse_ref(command, arg, value)
     }
 
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-        Some(Box::new(all().into_iter().map(PossibleValue::new)))
+        Some(Box::new(format_names().into_iter().map(PossibleValue::new)))
     }
 }

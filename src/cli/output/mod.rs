@@ -8,13 +8,13 @@
 
 mod columns;
 mod form;
-mod path;
+mod jsonpath;
 mod selector;
 mod table;
 
-pub(super) use form::Form;
+pub(super) use form::OutputFormat;
 pub(super) use selector::Selector;
-pub(super) use table::{age, details, or_dash, table};
+pub(super) use table::{format_age, or_dash, render_details, render_table};
 
 use std::collections::BTreeMap;
 
@@ -24,14 +24,14 @@ use serde_json::{Value, json};
 
 use super::Global;
 use super::ui::Ui;
-use crate::config::Key;
+use crate::config::SettingKey;
 use foundry_core::error::{Error, Kind};
-use foundry_core::text::visible_json;
+use foundry_core::text::escape_unseen_in_json;
 pub(super) use foundry_core::units::parse_duration;
 use foundry_core::yaml;
 
 /// What is listed, and how.
-pub(super) trait Listed {
+pub(super) trait TableRow {
     /// What programs get of it.
     type Object: Serialize;
     /// The columns of its table.
@@ -40,13 +40,13 @@ pub(super) trait Listed {
     const WIDE_HEADERS: &'static [&'static str] = &[];
 
     /// What programs get.
-    fn object(&self) -> &Self::Object;
+    fn json_object(&self) -> &Self::Object;
     /// What `-o name` says; `None` leaves it out.
-    fn name(&self) -> Option<String>;
+    fn row_name(&self) -> Option<String>;
     /// Its cells.
-    fn cells(&self) -> Vec<String>;
+    fn row_cells(&self) -> Vec<String>;
     /// Its further cells.
-    fn wide_cells(&self) -> Vec<String> {
+    fn wide_row_cells(&self) -> Vec<String> {
         Vec::new()
     }
 }
@@ -55,8 +55,8 @@ pub(super) trait Listed {
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct OutputArgs {
     /// Output format [default: table] [env: FOUNDRY_OUTPUT]
-    #[arg(short, long, value_parser = form::Parser, value_name = "FORM")]
-    output: Option<Form>,
+    #[arg(short, long, value_parser = form::FormatParser, value_name = "FORM")]
+    output: Option<OutputFormat>,
 }
 
 /// The form of a listing.
@@ -71,68 +71,78 @@ pub(super) struct ListingArgs {
 
 impl OutputArgs {
     /// The form that is asked for, else the one that is set.
-    pub(super) fn form(&self, global: &Global) -> Form {
+    pub(super) fn chosen_format(&self, global: &Global) -> OutputFormat {
         // What is set was judged when it was read.
-        let set = || global.config().text(Key::Output).and_then(|text| text.parse().ok());
-        self.output.clone().or_else(set).unwrap_or(Form::Table)
+        let set =
+            || global.effective_config().setting_text(SettingKey::Output).and_then(|text| text.parse().ok());
+        self.output.clone().or_else(set).unwrap_or(OutputFormat::Table)
     }
 
     /// Shows one object.
-    pub(super) fn show<T: Serialize>(
+    pub(super) fn show_object<T: Serialize>(
         &self,
         object: &T,
         names: &[&str],
-        details: impl FnOnce(&Form) -> String,
+        render_details: impl FnOnce(&OutputFormat) -> String,
         (global, ui): (&Global, &Ui),
     ) -> Result<(), Error> {
-        match self.form(global) {
-            form @ (Form::Table | Form::Wide) => ui.shown(&details(&form)),
-            Form::Name => ui.names(names.iter().copied()),
-            Form::Json => ui.result(&to_json(object)?),
-            Form::Yaml => ui.result(&to_yaml(object)?),
-            Form::Path(template) => ui.result(&template.fill(&value(object)?)),
-            Form::Columns(columns) => ui.shown(&columns.table(&[value(object)?], false, ui.columns())),
+        match self.chosen_format(global) {
+            form @ (OutputFormat::Table | OutputFormat::Wide) => ui.write_text(&render_details(&form)),
+            OutputFormat::Name => ui.write_names(names.iter().copied()),
+            OutputFormat::Json => ui.write_result(&to_json(object)?),
+            OutputFormat::Yaml => ui.write_result(&to_yaml(object)?),
+            OutputFormat::Path(template) => ui.write_result(&template.fill_template(&to_value(object)?)),
+            OutputFormat::Columns(columns) => {
+                ui.write_text(&columns.to_table(&[to_value(object)?], false, ui.terminal_columns()))
+            }
         }
     }
 }
 
 impl ListingArgs {
     /// The form that is asked for, else the one that is set.
-    pub(super) fn form(&self, global: &Global) -> Form {
-        self.output.form(global)
+    pub(super) fn chosen_format(&self, global: &Global) -> OutputFormat {
+        self.output.chosen_format(global)
     }
 
     /// Shows a listing; where there is nothing in it, people are told so by `empty`.
-    pub(super) fn show<T: Listed>(
+    pub(super) fn show_list<T: TableRow>(
         &self,
         items: &[T],
         empty: &str,
         (global, ui): (&Global, &Ui),
     ) -> Result<(), Error> {
-        let form = self.form(global);
+        let form = self.chosen_format(global);
         if items.is_empty() && form.is_table() {
-            ui.note(empty);
+            ui.show_note(empty);
             return Ok(());
         }
         self.show_as(&form, items, ui)
     }
 
-    fn show_as<T: Listed>(&self, form: &Form, items: &[T], ui: &Ui) -> Result<(), Error> {
+    fn show_as<T: TableRow>(&self, form: &OutputFormat, items: &[T], ui: &Ui) -> Result<(), Error> {
         match form {
-            Form::Table | Form::Wide => ui.shown(&rows(items, *form == Form::Wide, self.no_headers, ui)),
-            Form::Name => {
-                let names: Vec<String> = items.iter().filter_map(Listed::name).collect();
-                ui.names(names.iter().map(String::as_str))
+            OutputFormat::Table | OutputFormat::Wide => {
+                ui.write_text(&render_rows(items, *form == OutputFormat::Wide, self.no_headers, ui))
             }
-            Form::Json => ui.result(&to_json(&items.iter().map(Listed::object).collect::<Vec<_>>())?),
-            Form::Yaml => {
-                let texts: Result<Vec<String>, Error> = items.iter().map(|i| to_yaml(i.object())).collect();
-                ui.result(&texts?.join("---\n"))
+            OutputFormat::Name => {
+                let names: Vec<String> = items.iter().filter_map(TableRow::row_name).collect();
+                ui.write_names(names.iter().map(String::as_str))
+            }
+            OutputFormat::Json => {
+                ui.write_result(&to_json(&items.iter().map(TableRow::json_object).collect::<Vec<_>>())?)
+            }
+            OutputFormat::Yaml => {
+                let texts: Result<Vec<String>, Error> =
+                    items.iter().map(|i| to_yaml(i.json_object())).collect();
+                ui.write_result(&texts?.join("---\n"))
             }
             // kubectl's paths begin at a list object.
-            Form::Path(template) => ui.result(&template.fill(&json!({ "items": values(items)? }))),
-            Form::Columns(columns) => {
-                ui.shown(&columns.table(&values(items)?, self.no_headers, ui.columns()))
+            OutputFormat::Path(template) => {
+                ui.write_result(&template.fill_template(&json!({ "items": to_values(items)? })))
+            }
+            OutputFormat::Columns(columns) => {
+                ui.write_text(&columns.to_table(&to_values(items)?, self.no_headers, ui.terminal_columns()))
             }
         }
     }
@@ -140,7 +150,7 @@ impl ListingArgs {
 
 /// What a watched listing showed last.
 #[derive(Debug, Default)]
-pub(super) struct Shown {
+pub(super) struct WatchState {
     drawn: Option<String>,
     /// Objects by name; none yet in the beginning.
     objects: Option<BTreeMap<String, Value>>,
@@ -148,99 +158,104 @@ pub(super) struct Shown {
 
 impl ListingArgs {
     /// Shows a listing that was shown before: all of it anew on a terminal, else what is another by now.
-    pub(super) fn show_again<T: Listed>(
+    pub(super) fn show_again<T: TableRow>(
         &self,
         items: &[T],
         empty: &str,
-        before: &mut Shown,
+        before: &mut WatchState,
         (global, ui): (&Global, &Ui),
     ) -> Result<(), Error> {
-        let form = self.form(global);
+        let form = self.chosen_format(global);
         if form.is_table() && ui.can_redraw() {
-            let table = || rows(items, form == Form::Wide, self.no_headers, ui);
+            let table = || render_rows(items, form == OutputFormat::Wide, self.no_headers, ui);
             let text = if items.is_empty() { format!("{empty}\n") } else { table() };
             return if before.drawn.replace(text.clone()).as_ref() == Some(&text) {
                 Ok(())
             } else {
-                ui.redraw(&text)
+                ui.redraw_screen(&text)
             };
         }
         let began = before.objects.is_some();
-        let (changed, gone) = changes(items, before)?;
-        gone.iter().for_each(|name| ui.note(&format!("{name} is not there any more")));
+        let (changed, gone) = find_changes(items, before)?;
+        gone.iter().for_each(|name| ui.show_note(&format!("{name} is not there any more")));
         if changed.is_empty() && (began || form.is_table()) {
             return Ok(());
         }
-        if began && form == Form::Yaml {
-            ui.result("---\n")?;
+        if began && form == OutputFormat::Yaml {
+            ui.write_result("---\n")?;
         }
         Self { no_headers: self.no_headers || began, ..self.clone() }.show_as(&form, &changed, ui)
     }
 }
 
 /// What is another than it was, and the names of what is gone.
-fn changes<'a, T: Listed>(items: &'a [T], before: &mut Shown) -> Result<(Vec<&'a T>, Vec<String>), Error> {
-    let name = |item: &T| item.name().unwrap_or_default();
-    let now: BTreeMap<String, Value> =
-        items.iter().map(|item| Ok((name(item), value(item.object())?))).collect::<Result<_, Error>>()?;
+fn find_changes<'a, T: TableRow>(
+    items: &'a [T],
+    before: &mut WatchState,
+) -> Result<(Vec<&'a T>, Vec<String>), Error> {
+    let name = |item: &T| item.row_name().unwrap_or_default();
+    let now: BTreeMap<String, Value> = items
+        .iter()
+        .map(|item| Ok((name(item), to_value(item.json_object())?)))
+        .collect::<Result<_, Error>>()?;
     let was = before.objects.replace(now).unwrap_or_default();
     let now = before.objects.iter().flatten().collect::<BTreeMap<_, _>>();
     let changed = items.iter().filter(|item| now.get(&name(item)).copied() != was.get(&name(item)));
     Ok((changed.collect(), was.into_keys().filter(|name| !now.contains_key(name)).collect()))
 }
 
-impl<T: Listed> Listed for &T {
+impl<T: TableRow> TableRow for &T {
     type Object = T::Object;
     const HEADERS: &'static [&'static str] = T::HEADERS;
     const WIDE_HEADERS: &'static [&'static str] = T::WIDE_HEADERS;
 
-    fn object(&self) -> &T::Object {
-        T::object(self)
+    fn json_object(&self) -> &T::Object {
+        T::json_object(self)
     }
 
-    fn name(&self) -> Option<String> {
-        T::name(self)
+    fn row_name(&self) -> Option<String> {
+        T::row_name(self)
     }
 
-    fn cells(&self) -> Vec<String> {
-        T::cells(self)
+    fn row_cells(&self) -> Vec<String> {
+        T::row_cells(self)
     }
 
-    fn wide_cells(&self) -> Vec<String> {
-        T::wide_cells(self)
+    fn wide_row_cells(&self) -> Vec<String> {
+        T::wide_row_cells(self)
     }
 }
 
-fn rows<T: Listed>(items: &[T], wide: bool, no_headers: bool, ui: &Ui) -> String {
+fn render_rows<T: TableRow>(items: &[T], wide: bool, no_headers: bool, ui: &Ui) -> String {
     let further = if wide { T::WIDE_HEADERS } else { &[] };
     let rows = items.iter().map(|item| {
-        let mut cells = item.cells();
+        let mut cells = item.row_cells();
         if wide {
-            cells.extend(item.wide_cells());
+            cells.extend(item.wide_row_cells());
         }
         cells
     });
-    table(&[T::HEADERS, further].concat(), rows, no_headers, ui.columns())
+    render_table(&[T::HEADERS, further].concat(), rows, no_headers, ui.terminal_columns())
 }
 
-fn values<T: Listed>(items: &[T]) -> Result<Vec<Value>, Error> {
-    items.iter().map(|item| value(item.object())).collect()
+fn to_values<T: TableRow>(items: &[T]) -> Result<Vec<Value>, Error> {
+    items.iter().map(|item| to_value(item.json_object())).collect()
 }
 
-fn value<T: Serialize>(object: &T) -> Result<Value, Error> {
-    serde_json::to_value(object).map_err(|e| unwritable("JSON", e))
+fn to_value<T: Serialize>(object: &T) -> Result<Value, Error> {
+    serde_json::to_value(object).map_err(|e| cannot_serialize("JSON", e))
 }
 
 pub(super) fn to_json<T: Serialize>(object: &T) -> Result<String, Error> {
     let text = serde_json::to_string_pretty(object);
-    text.map(|text| visible_json(&text) + "\n").map_err(|e| unwritable("JSON", e))
+    text.map(|text| escape_unseen_in_json(&text) + "\n").map_err(|e| cannot_serialize("JSON", e))
 }
 
 pub(super) fn to_yaml<T: Serialize>(object: &T) -> Result<String, Error> {
-    yaml::write(object).map_err(|e| unwritable("YAML", e))
+    yaml::write(object).map_err(|e| cannot_serialize("YAML", e))
 }
 
-fn unwritable(what: &str, cause: impl ToString) -> Error {
+fn cannot_serialize(what: &str, cause: impl ToString) -> Error {
     Error::new(Kind::Configuration, format!("cannot write {what}")).because(cause.to_string())
 }
 
@@ -250,31 +265,31 @@ mod tests {
 
     struct Thing(Value);
 
-    impl Listed for Thing {
+    impl TableRow for Thing {
         type Object = Value;
         const HEADERS: &'static [&'static str] = &["NAME"];
 
-        fn object(&self) -> &Value {
+        fn json_object(&self) -> &Value {
             &self.0
         }
 
-        fn name(&self) -> Option<String> {
+        fn row_name(&self) -> Option<String> {
             self.0["name"].as_str().map(str::to_owned)
         }
 
-        fn cells(&self) -> Vec<String> {
+        fn row_cells(&self) -> Vec<String> {
             Vec::new()
         }
     }
 
     #[test]
     fn a_watched_listing_tells_what_changed() {
-        let mut before = Shown::default();
+        let mut before = WatchState::default();
         let mut look = |things: &[(&str, u8)]| {
             let things: Vec<Thing> =
                 things.iter().map(|(name, n)| Thing(json!({ "name": name, "n": n }))).collect();
-            let (changed, gone) = changes(&things, &mut before).unwrap();
-            (changed.iter().filter_map(|t| t.name()).collect::<Vec<_>>().join(","), gone.join(","))
+            let (changed, gone) = find_changes(&things, &mut before).unwrap();
+            (changed.iter().filter_map(|t| t.row_name()).collect::<Vec<_>>().join(","), gone.join(","))
         };
         let pair = |changed: &str, gone: &str| (changed.to_owned(), gone.to_owned());
         assert_eq!(look(&[("a", 1), ("b", 1)]), pair("a,b", ""));

@@ -16,7 +16,7 @@ enum Requirement {
 }
 
 impl Selector {
-    pub(crate) fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+    pub(crate) fn matches_labels(&self, labels: &BTreeMap<String, String>) -> bool {
         self.0.iter().all(|requirement| match requirement {
             Requirement::Is(key, value) => labels.get(key) == Some(value),
             Requirement::IsNot(key, value) => labels.get(key) != Some(value),
@@ -80,7 +80,7 @@ mod tests {
             ("!x", true),
             ("!role", false),
         ] {
-            assert_eq!(selector.parse::<Selector>().unwrap().matches(&labels), matches, "{selector}");
+            assert_eq!(selector.parse::<Selector>().unwrap().matches_labels(&labels), matches, "{selector}");
         }
         for (selector, said) in [
             ("=x", "names no label"),

@@ -2,22 +2,23 @@
 
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width};
 
-use foundry_core::text::printable;
+use foundry_core::text::escape_unseen;
 
 /// A table in kubectl's style: columns apart by blanks, none at the end of a line. Where it would be wider than so many
 /// `columns`, which only a terminal has, its cells have several lines, broken between words, and within the longest words
 /// where it must be. One that would have to be broken everywhere stays whole: the terminal does no worse.
-pub(crate) fn table(
+pub(crate) fn render_table(
     headers: &[&str],
     rows: impl Iterator<Item = Vec<String>>,
     no_headers: bool,
     columns: Option<u16>,
 ) -> String {
-    let rows: Vec<Vec<String>> = rows.map(|row| row.iter().map(|cell| printable(cell)).collect()).collect();
+    let rows: Vec<Vec<String>> =
+        rows.map(|row| row.iter().map(|cell| escape_unseen(cell)).collect()).collect();
     // What is between two columns is not needed behind the last one.
     let columns = columns.map(|columns| columns.saturating_add(GAP));
     let least = columns.and_then(|columns| least_widths(headers, &rows, columns));
-    let mut table = within(columns.filter(|_| least.is_some()));
+    let mut table = new_table(columns.filter(|_| least.is_some()));
     if !no_headers {
         table.set_header(headers.to_vec());
     }
@@ -28,7 +29,7 @@ pub(crate) fn table(
     for (column, least) in table.column_iter_mut().zip(least.unwrap_or_default()) {
         column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(least + GAP)));
     }
-    lines(&table)
+    table_lines(&table)
 }
 
 /// Between two columns.
@@ -46,7 +47,7 @@ fn least_widths(headers: &[&str], rows: &[Vec<String>], columns: u16) -> Option<
             let texts = std::iter::once(header(index)).chain(cells(index));
             let parts =
                 texts.flat_map(|text| if index == 0 { vec![text] } else { text.split(' ').collect() });
-            parts.map(width).max().unwrap_or_default()
+            parts.map(text_width).max().unwrap_or_default()
         })
         .collect();
     let room = columns.saturating_sub(GAP.saturating_mul(u16::try_from(least.len()).unwrap_or(u16::MAX)));
@@ -61,26 +62,26 @@ fn least_widths(headers: &[&str], rows: &[Vec<String>], columns: u16) -> Option<
 }
 
 /// As much as it takes at most.
-fn width(text: &str) -> u16 {
+fn text_width(text: &str) -> u16 {
     let columns = text.chars().map(|c| if c.is_ascii() { 1 } else { 2 }).sum::<usize>();
     u16::try_from(columns).unwrap_or(u16::MAX)
 }
 
 /// What is known of one thing, a line each: a label, which takes so many columns, and its value.
-pub(crate) fn details(label: u16, rows: &[(String, String)], columns: Option<u16>) -> String {
-    let mut table = within(columns);
+pub(crate) fn render_details(label: u16, rows: &[(String, String)], columns: Option<u16>) -> String {
+    let mut table = new_table(columns);
     let labelled = |label: &str| if label.is_empty() { String::new() } else { format!("{label}:") };
-    table.add_rows(rows.iter().map(|(label, value)| vec![labelled(label), printable(value)]));
+    table.add_rows(rows.iter().map(|(label, value)| vec![labelled(label), escape_unseen(value)]));
     table.column_iter_mut().for_each(|column| {
         column.set_padding((0, 0));
     });
     if let Some(first) = table.column_mut(0) {
         first.set_constraint(ColumnConstraint::Absolute(Width::Fixed(label)));
     }
-    lines(&table)
+    table_lines(&table)
 }
 
-fn within(columns: Option<u16>) -> Table {
+fn new_table(columns: Option<u16>) -> Table {
     let mut table = Table::new();
     if let Some(columns) = columns {
         table.set_content_arrangement(ContentArrangement::Dynamic).set_width(columns);
@@ -89,7 +90,7 @@ fn within(columns: Option<u16>) -> Table {
     table
 }
 
-fn lines(table: &Table) -> String {
+fn table_lines(table: &Table) -> String {
     table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
@@ -99,7 +100,7 @@ pub(crate) fn or_dash(text: Option<String>) -> String {
 }
 
 /// The time since an RFC 3339 timestamp, in its largest unit.
-pub(crate) fn age(since: &str) -> String {
+pub(crate) fn format_age(since: &str) -> String {
     let Ok(then) = since.parse::<jiff::Timestamp>() else { return "-".into() };
     let seconds = (jiff::Timestamp::now().as_second() - then.as_second()).max(0);
     match seconds {
@@ -117,21 +118,24 @@ mod tests {
     #[test]
     fn tables_have_no_blanks_at_the_end() {
         let rows = [vec!["a".to_owned(), "bb".into()], vec!["ccc".into(), String::new()]];
-        assert_eq!(table(&["X", "Y"], rows.clone().into_iter(), false, None), "X     Y\na     bb\nccc\n");
-        assert_eq!(table(&["X", "Y"], rows.into_iter(), true, None), "a     bb\nccc\n");
+        assert_eq!(
+            render_table(&["X", "Y"], rows.clone().into_iter(), false, None),
+            "X     Y\na     bb\nccc\n"
+        );
+        assert_eq!(render_table(&["X", "Y"], rows.into_iter(), true, None), "a     bb\nccc\n");
     }
 
     #[test]
     fn a_table_that_is_too_wide_is_broken_between_words() {
         let sentence = "libvirt then looks at QEMU anew at every call, which takes seconds";
         let rows = vec![vec!["kvm".to_owned(), "problem".into(), sentence.into()]];
-        let shown = table(&["CHECK", "STATE", "FOUND"], rows.clone().into_iter(), false, Some(50));
+        let shown = render_table(&["CHECK", "STATE", "FOUND"], rows.clone().into_iter(), false, Some(50));
         assert!(shown.lines().count() > 2 && shown.lines().all(|line| line.chars().count() <= 50), "{shown}");
         let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
         for word in words(sentence) {
             assert!(words(&shown).contains(&word), "{word} is broken in {shown}");
         }
-        assert_eq!(table(&["X"], rows.into_iter(), true, None).lines().count(), 1);
+        assert_eq!(render_table(&["X"], rows.into_iter(), true, None).lines().count(), 1);
     }
 
     /// Short ones, such as sizes and addresses, cannot be read in pieces.
@@ -142,14 +146,14 @@ mod tests {
         let rows = vec![cells.map(str::to_owned).to_vec()];
         let headers = ["NAME", "STATE", "IP ADDRESS", "VCPUS", "WHAT", "PATH"];
         for columns in [80, 90, 100, 120] {
-            let shown = table(&headers, rows.clone().into_iter(), false, Some(columns));
+            let shown = render_table(&headers, rows.clone().into_iter(), false, Some(columns));
             assert!(shown.lines().all(|line| line.chars().count() <= usize::from(columns)), "{shown}");
             for whole in [name, "running", "192.168.122.3", "2", "words"] {
                 assert!(shown.split_whitespace().any(|word| word == whole), "{whole}: {shown}");
             }
         }
         // Everything would be in pieces.
-        assert_eq!(table(&headers, rows.into_iter(), true, Some(50)).lines().count(), 1);
+        assert_eq!(render_table(&headers, rows.into_iter(), true, Some(50)).lines().count(), 1);
     }
 
     #[test]
@@ -157,10 +161,10 @@ mod tests {
         let rows = [("Name", "web"), ("Ready", "False (VM is off: it shut down)"), ("", "more")];
         let rows = rows.map(|(label, value)| (label.to_owned(), value.to_owned()));
         let whole = "Name:   web\nReady:  False (VM is off: it shut down)\n        more\n";
-        assert_eq!(details(8, &rows, None), whole);
-        assert_eq!(details(8, &rows, Some(80)), whole);
+        assert_eq!(render_details(8, &rows, None), whole);
+        assert_eq!(render_details(8, &rows, Some(80)), whole);
         let fit = "Name:   web\nReady:  False (VM is\n        off: it shut\n        down)\n        more\n";
-        assert_eq!(details(8, &rows, Some(22)), fit);
+        assert_eq!(render_details(8, &rows, Some(22)), fit);
     }
 
     /// UAX #11 and #29: what a terminal gives two columns, or none.
@@ -168,6 +172,9 @@ mod tests {
     fn columns_are_as_wide_as_they_are_shown() {
         let rows = [["名前", "x"], ["e\u{301}a", "x"], ["🖥️", "x"], ["ab", "x"]];
         let rows = rows.map(|row| row.map(str::to_owned).to_vec()).into_iter();
-        assert_eq!(table(&["A", "B"], rows, true, None), "名前   x\ne\u{301}a     x\n🖥️     x\nab     x\n");
+        assert_eq!(
+            render_table(&["A", "B"], rows, true, None),
+            "名前   x\ne\u{301}a     x\n🖥️     x\nab     x\n"
+        );
     }
 }

@@ -1,66 +1,70 @@
 //! How each command of foundry's is typed.
 
 use foundry_core::error::Verb;
-use foundry_core::text::shell_word;
+use foundry_core::text::quote_for_shell;
 
 /// The command line of a verb, each name as a shell takes it.
-pub fn command(verb: &Verb) -> String {
+pub fn command_line(verb: &Verb) -> String {
     let line = match verb {
         Verb::Create => "create".into(),
         Verb::CreateAndWait => "create --wait".into(),
-        Verb::Destroy { vm, force } => line("destroy", &[vm], &[("--force", *force)]),
+        Verb::Destroy { vm, force } => join_words("destroy", &[vm], &[("--force", *force)]),
         Verb::ListAll => "list --all".into(),
         Verb::ListWide => "list -o wide".into(),
         Verb::Doctor => "doctor".into(),
         Verb::DoctorProbe { virt_type } => {
             virt_type.map_or("doctor --probe".into(), |kind| format!("doctor --virt-type {kind} --probe"))
         }
-        Verb::Gc { only } => line("gc", &only.iter().collect::<Vec<_>>(), &[]),
+        Verb::Gc { only } => join_words("gc", &only.iter().collect::<Vec<_>>(), &[]),
         Verb::GcDryRun => "gc --dry-run".into(),
         Verb::CatalogList => "image catalog".into(),
         Verb::ImageDelete { image, pool, force } => {
-            let of = pool.as_ref().map(|pool| format!(" --pool {}", shell_word(pool))).unwrap_or_default();
+            let of =
+                pool.as_ref().map(|pool| format!(" --pool {}", quote_for_shell(pool))).unwrap_or_default();
             let force = if *force { " --force" } else { "" };
-            format!("image delete {}{of}{force}", shell_word(image))
+            format!("image delete {}{of}{force}", quote_for_shell(image))
         }
         Verb::ImageExport => "image export".into(),
         Verb::ImageImport { file, name, convert } => {
             let convert = if *convert { "image import --convert qcow2" } else { "image import" };
-            line(convert, &[file, name].into_iter().flatten().collect::<Vec<_>>(), &[])
+            join_words(convert, &[file, name].into_iter().flatten().collect::<Vec<_>>(), &[])
         }
-        Verb::ImageInfo { image } => line("image info", &[image], &[]),
+        Verb::ImageInfo { image } => join_words("image info", &[image], &[]),
         Verb::ImageList => "image list".into(),
         Verb::ImagePrune => "image prune".into(),
-        Verb::ImagePull { image } => line("image pull", &image.iter().collect::<Vec<_>>(), &[]),
-        Verb::PoolAdd { pool } => format!("{} dir PATH", line("pool add", &[pool], &[])),
-        Verb::PoolDelete { pool, force } => line("pool delete", &[pool], &[("--force", *force)]),
+        Verb::ImagePull { image } => join_words("image pull", &image.iter().collect::<Vec<_>>(), &[]),
+        Verb::PoolAdd { pool } => format!("{} dir PATH", join_words("pool add", &[pool], &[])),
+        Verb::PoolDelete { pool, force } => join_words("pool delete", &[pool], &[("--force", *force)]),
         Verb::PoolList => "pool list".into(),
-        Verb::PoolRefresh { pool } => line("pool refresh", &[pool], &[]),
-        Verb::PoolStart { pool } => line("pool start", &[pool], &[]),
+        Verb::PoolRefresh { pool } => join_words("pool refresh", &[pool], &[]),
+        Verb::PoolStart { pool } => join_words("pool start", &[pool], &[]),
         Verb::DiskAttach { vm, size_gib, target, raw, serial, at_next_start } => {
             let option = |name: &str, value: &Option<String>| {
-                value.as_ref().map(|value| format!(" {name} {}", shell_word(value))).unwrap_or_default()
+                value.as_ref().map(|value| format!(" {name} {}", quote_for_shell(value))).unwrap_or_default()
             };
-            let attach = line("disk attach", &[vm, &format!("{size_gib}GiB")], &[]);
+            let attach = join_words("disk attach", &[vm, &format!("{size_gib}GiB")], &[]);
             let (device, serial) = (option("--device", target), option("--serial", serial));
             let format = if *raw { " --format raw" } else { "" };
             let at_next_start = if *at_next_start { " --at-next-start" } else { "" };
             format!("{attach}{device}{format}{serial}{at_next_start}")
         }
-        Verb::DiskDetach { vm, target, keep } => line("disk detach", &[vm, target], &[("--keep", *keep)]),
-        Verb::DiskResize { vm, target, size_gib } => {
-            line("disk resize", &[vm, target, &format!("{size_gib}GiB")], &[])
+        Verb::DiskDetach { vm, target, keep } => {
+            join_words("disk detach", &[vm, target], &[("--keep", *keep)])
         }
-        Verb::SeedEject { vm, force } => line("seed eject", &[vm], &[("--force", *force)]),
+        Verb::DiskResize { vm, target, size_gib } => {
+            join_words("disk resize", &[vm, target, &format!("{size_gib}GiB")], &[])
+        }
+        Verb::SeedEject { vm, force } => join_words("seed eject", &[vm], &[("--force", *force)]),
         Verb::StorageStatus => "storage status -o wide".into(),
     };
     format!("foundry {line}")
 }
 
 /// A command with its objects, and the flags that are set.
-fn line(command: &str, objects: &[&String], flags: &[(&str, bool)]) -> String {
+fn join_words(command: &str, objects: &[&String], flags: &[(&str, bool)]) -> String {
     // `-` is standard input; as a name it would be quoted.
-    let word = |word: &&String| if *word == "-" { "-".to_owned() } else { shell_word(word).into_owned() };
+    let word =
+        |word: &&String| if *word == "-" { "-".to_owned() } else { quote_for_shell(word).into_owned() };
     let flags = flags.iter().filter(|(_, is_set)| *is_set).map(|(flag, _)| (*flag).to_owned());
     let words = std::iter::once(command.to_owned()).chain(objects.iter().map(word)).chain(flags);
     words.collect::<Vec<_>>().join(" ")

@@ -7,39 +7,39 @@ mod command;
 pub(crate) mod hints;
 pub(crate) mod other_tools;
 
-use foundry_core::error::{Advice, AdvicePart, Error, Outcome, Several};
+use foundry_core::error::{Advice, AdvicePart, Error, ErrorCodes, Outcome};
 use foundry_engine::vm::inspect::VmView;
 
-pub use command::command;
+pub use command::command_line;
 
 /// An advice in one line, its commands as they are typed.
-pub fn advice(advice: &Advice) -> String {
+pub fn render_advice(advice: &Advice) -> String {
     let parts = advice.parts().iter().map(|part| match part {
         AdvicePart::Text(text) => text.clone(),
-        AdvicePart::Run(verb) => command(verb),
+        AdvicePart::Run(verb) => command_line(verb),
     });
     parts.collect()
 }
 
 /// What to do about an error.
-pub fn hint(error: &Error) -> Option<String> {
-    error.advice().map(advice)
+pub fn render_hint(error: &Error) -> Option<String> {
+    error.advice().map(render_advice)
 }
 
 /// What failed, with all that stands in the way, what to do about each, and why it failed.
-pub fn error(error: &Error) -> String {
+pub fn render_error(error: &Error) -> String {
     let cause = error.cause().map(|cause| format!(": {cause}")).unwrap_or_default();
-    format!("{}{cause}", message(error))
+    format!("{}{cause}", render_message(error))
 }
 
 /// What failed, with all that stands in the way and what to do about each.
-pub fn message(error: &Error) -> String {
-    let codes: Several = error.issues().iter().map(|issue| issue.code).collect();
+pub fn render_message(error: &Error) -> String {
+    let codes: ErrorCodes = error.issues().iter().map(|issue| issue.code).collect();
     let mut text = error.message().to_owned();
     for issue in error.issues() {
-        text.push_str(&format!("\n  {}{}", issue.message, codes.mark(issue.code)));
+        text.push_str(&format!("\n  {}{}", issue.message, codes.suffix_for(issue.code)));
         for what in &issue.advice {
-            text.push_str(&format!("\n    {}", advice(what)));
+            text.push_str(&format!("\n    {}", render_advice(what)));
         }
     }
     text
@@ -47,7 +47,7 @@ pub fn message(error: &Error) -> String {
 
 /// A sentence, and what to do about it.
 pub fn with_advice(sentence: &str, what: Option<&Advice>) -> String {
-    what.map_or_else(|| sentence.to_owned(), |what| format!("{sentence}; {}", advice(what)))
+    what.map_or_else(|| sentence.to_owned(), |what| format!("{sentence}; {}", render_advice(what)))
 }
 
 /// Adds to the state of a VM what to do about it.
@@ -59,12 +59,12 @@ pub(crate) fn add_advice(seen: &mut VmView) {
 }
 
 /// What became of what was begun, a sentence each.
-pub fn outcomes(error: &Error) -> Vec<String> {
-    error.outcomes().iter().map(outcome).collect()
+pub fn render_outcomes(error: &Error) -> Vec<String> {
+    error.outcomes().iter().map(render_outcome).collect()
 }
 
 /// What became of the host, of one object, or what finishes the operation.
-pub fn outcome(outcome: &Outcome) -> String {
+pub fn render_outcome(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Unchanged => "nothing was changed".to_owned(),
         Outcome::RolledBack => "everything that was made is removed again".to_owned(),
@@ -74,7 +74,7 @@ pub fn outcome(outcome: &Outcome) -> String {
             format!("left behind: {}", all.join(", "))
         }
         Outcome::Note(sentence) => sentence.clone(),
-        Outcome::Next(next) => advice(next),
+        Outcome::Next(next) => render_advice(next),
         Outcome::Excerpt { title, lines } => {
             let lines = lines.iter().map(|line| format!("\n  | {line}"));
             format!("{title}{}", lines.collect::<String>())

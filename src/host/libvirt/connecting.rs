@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 use virt::connect::Connect;
 use virt::error::{Error as VirtError, clear_error_callback};
 
+use super::events::Subscriptions;
 use super::info::CapabilityCache;
 use super::sockets::Sockets;
 use super::watchdog::Watchdog;
 use super::{CallObserver, CallTimeouts, Libvirt, event_loop, keepalive};
 use crate::{HostError, Result};
-use foundry_core::text::io_cause;
+use foundry_core::text::describe_io_error;
 
 /// A call that opens a connection.
 type Way = fn(Option<&str>) -> std::result::Result<Connect, VirtError>;
@@ -89,6 +90,7 @@ impl Libvirt {
             watchdog,
             unanswered,
             told: CapabilityCache::default(),
+            subscriptions: Subscriptions::default(),
             is_here: OnceLock::new(),
             name: OnceLock::new(),
         })
@@ -106,7 +108,7 @@ fn missing_file(uri: &str) -> Option<String> {
     match opened {
         Ok(file) if file.is_file() => None,
         Ok(_) => Some(format!("{path} is no file")),
-        Err(e) => Some(format!("cannot open {path}: {}", io_cause(&e))),
+        Err(e) => Some(format!("cannot open {path}: {}", describe_io_error(&e))),
     }
 }
 

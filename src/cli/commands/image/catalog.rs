@@ -7,12 +7,12 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::Global;
-use crate::config::Key;
-use crate::output::{Listed, ListingArgs};
+use crate::config::SettingKey;
+use crate::output::{ListingArgs, TableRow};
 use crate::ui::Ui;
 use foundry_core::error::{Code, Error};
 use foundry_core::plan::Arch;
-use foundry_fetch::catalog::{self, Alias, Catalog, CatalogImage, Entry, Written};
+use foundry_fetch::catalog::{self, Alias, Catalog, CatalogEntry, CatalogImage, CatalogUpdate};
 
 /// List and change the short names that `foundry image pull` knows
 #[derive(Debug, Args)]
@@ -29,9 +29,9 @@ pub(crate) struct CatalogArgs {
 
 #[derive(Debug, Subcommand)]
 enum CatalogCommand {
-    List(ListArgs),
-    Add(AddArgs),
-    Remove(RemoveArgs),
+    List(CatalogListArgs),
+    Add(CatalogAddArgs),
+    Remove(CatalogRemoveArgs),
 }
 
 /// List the catalogue (your entries override the built-in ones)
@@ -42,7 +42,7 @@ enum CatalogCommand {
   foundry image catalog list
   foundry image catalog list --arch aarch64 -o wide"
 )]
-struct ListArgs {
+struct CatalogListArgs {
     /// Images for this architecture [default: this machine's]
     #[arg(long, default_value = std::env::consts::ARCH, hide_default_value = true)]
     arch: String,
@@ -56,7 +56,7 @@ struct ListArgs {
   foundry image catalog add golden \\
       https://images.example.com/golden-{arch}.qcow2 \\
       --checksum https://images.example.com/SHA256SUMS")]
-struct AddArgs {
+struct CatalogAddArgs {
     /// Short name of the image
     name: Alias,
     /// URL of the image; {arch} and {deb-arch} stand for the architecture
@@ -75,19 +75,19 @@ struct AddArgs {
 /// Remove an image from your own catalogue
 #[derive(Debug, Args)]
 #[command(visible_alias = "rm", after_help = "Examples:\n  foundry image catalog remove golden")]
-struct RemoveArgs {
+struct CatalogRemoveArgs {
     /// Short name of the image
     name: Alias,
 }
 
-pub(super) fn run(args: &CatalogArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+pub(super) fn run_catalog(args: &CatalogArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     match &args.command {
-        None => list(std::env::consts::ARCH, &ListingArgs::default(), global, ui),
-        Some(CatalogCommand::List(args)) => list(&args.arch, &args.listing, global, ui),
-        Some(CatalogCommand::Add(args)) => add(args, global, ui),
+        None => list_catalog(std::env::consts::ARCH, &ListingArgs::default(), global, ui),
+        Some(CatalogCommand::List(args)) => list_catalog(&args.arch, &args.listing, global, ui),
+        Some(CatalogCommand::Add(args)) => add_image(args, global, ui),
         Some(CatalogCommand::Remove(args)) => {
-            tell_lost(&catalog::remove(&needed_file(global)?, &args.name)?, ui);
-            ui.line(&format!("Successfully removed image '{}' from the catalogue", args.name))
+            warn_comments_lost(&catalog::remove_entry(&require_catalog_file(global)?, &args.name)?, ui);
+            ui.write_line(&format!("Successfully removed image '{}' from the catalogue", args.name))
         }
     }
 }
@@ -95,7 +95,7 @@ pub(super) fn run(args: &CatalogArgs, global: &Global, ui: &Ui) -> Result<(), Er
 /// One image of the catalogue.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct View {
+pub(crate) struct CatalogView {
     name: String,
     description: String,
     url: String,
@@ -105,36 +105,36 @@ pub(crate) struct View {
     own: bool,
 }
 
-fn list(arch: &str, listing: &ListingArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    let images = load(global)?.list(parse_arch(arch)?)?;
-    let views: Vec<View> = images.iter().map(view).collect();
-    listing.show(&views, "No images", (global, ui))
+fn list_catalog(arch: &str, listing: &ListingArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let images = load_catalog(global)?.list_images(parse_arch(arch)?)?;
+    let views: Vec<CatalogView> = images.iter().map(to_view).collect();
+    listing.show_list(&views, "No images", (global, ui))
 }
 
-impl Listed for View {
+impl TableRow for CatalogView {
     type Object = Self;
     const HEADERS: &'static [&'static str] = &["NAME", "DESCRIPTION"];
     const WIDE_HEADERS: &'static [&'static str] = &["OWN", "URL"];
 
-    fn object(&self) -> &Self {
+    fn json_object(&self) -> &Self {
         self
     }
 
-    fn name(&self) -> Option<String> {
+    fn row_name(&self) -> Option<String> {
         Some(self.name.clone())
     }
 
-    fn cells(&self) -> Vec<String> {
+    fn row_cells(&self) -> Vec<String> {
         vec![self.name.clone(), self.description.clone()]
     }
 
-    fn wide_cells(&self) -> Vec<String> {
+    fn wide_row_cells(&self) -> Vec<String> {
         vec![if self.own { "yes" } else { "no" }.to_owned(), self.url.clone()]
     }
 }
 
-fn view(image: &CatalogImage) -> View {
-    View {
+fn to_view(image: &CatalogImage) -> CatalogView {
+    CatalogView {
         name: image.alias.to_string(),
         description: image.description.clone(),
         url: image.location.to_string(),
@@ -143,28 +143,28 @@ fn view(image: &CatalogImage) -> View {
     }
 }
 
-fn add(args: &AddArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    let entry = Entry {
+fn add_image(args: &CatalogAddArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let entry = CatalogEntry {
         description: args.description.clone(),
         url: args.url.clone(),
         checksum: args.checksum.clone(),
         arch: Some(args.arch.clone()).filter(|arch| !arch.is_empty()),
     };
-    let written = catalog::add(&needed_file(global)?, &args.name, entry)?;
+    let written = catalog::add_entry(&require_catalog_file(global)?, &args.name, entry)?;
     let done = if written.replaced { "replaced" } else { "added" };
-    tell_lost(&written, ui);
-    ui.line(&format!("Successfully {done} image '{}' in the catalogue", args.name))
+    warn_comments_lost(&written, ui);
+    ui.write_line(&format!("Successfully {done} image '{}' in the catalogue", args.name))
 }
 
-fn tell_lost(written: &Written, ui: &Ui) {
+fn warn_comments_lost(written: &CatalogUpdate, ui: &Ui) {
     if written.comments_lost {
-        ui.warn("the comments of the catalogue are lost: only its entries are written");
+        ui.show_warning("the comments of the catalogue are lost: only its entries are written");
     }
 }
 
 /// The catalogue of the current user.
-pub(super) fn load(global: &Global) -> Result<Catalog, Error> {
-    Catalog::load(global.found().catalog().as_deref())
+pub(super) fn load_catalog(global: &Global) -> Result<Catalog, Error> {
+    Catalog::load(global.resolved().catalog_file().as_deref())
 }
 
 /// # Errors
@@ -177,12 +177,12 @@ pub(super) fn parse_arch(text: &str) -> Result<Arch, Error> {
 }
 
 /// The user's own catalogue.
-fn file(global: &Global) -> Option<PathBuf> {
-    global.config().text(Key::Catalog).map(PathBuf::from)
+fn catalog_file(global: &Global) -> Option<PathBuf> {
+    global.effective_config().setting_text(SettingKey::Catalog).map(PathBuf::from)
 }
 
-fn needed_file(global: &Global) -> Result<PathBuf, Error> {
-    file(global).ok_or_else(|| {
+fn require_catalog_file(global: &Global) -> Result<PathBuf, Error> {
+    catalog_file(global).ok_or_else(|| {
         Error::new(Code::NoDirectory, "there is no directory for a catalogue")
             .hint("set XDG_CONFIG_HOME or HOME")
     })

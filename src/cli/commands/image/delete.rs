@@ -3,11 +3,11 @@
 use clap::Args;
 
 use super::InPool;
-use crate::connect::connect;
+use crate::connect::connect_host;
 use crate::ui::Ui;
 use crate::{Global, interrupt};
 use foundry_core::error::{Code, Error};
-use foundry_core::text::printable;
+use foundry_core::text::escape_unseen;
 use foundry_core::units::Bytes;
 use foundry_engine::image::{self, UnusedImage};
 
@@ -33,34 +33,34 @@ pub(crate) struct DeleteArgs {
     yes: bool,
 }
 
-pub(super) fn run(args: &DeleteArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    let context = connect(global, ui)?;
-    let pool = args.pool.name(global);
+pub(super) fn run_delete(args: &DeleteArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let context = connect_host(global, ui)?;
+    let pool = args.pool.pool_name(global);
     let name = &image::resolve_name(&context, &pool, &args.name)?;
     if args.force {
         let found = image::image_info(&context, &pool, name)?;
         let users = [found.vms, found.overlays].concat();
         if !users.is_empty() && !args.yes {
-            agree(name, &users, ui)?;
+            confirm_delete(name, &users, ui)?;
         }
-        interrupt::guard(&context.cancel)?;
+        interrupt::install_handler(&context.cancel)?;
         image::delete_image_in_use(&context, &pool, name)?;
     } else {
-        interrupt::guard(&context.cancel)?;
+        interrupt::install_handler(&context.cancel)?;
         image::delete_image(&context, &pool, name)?;
     }
-    ui.line(&format!("Successfully deleted image '{name}'"))
+    ui.write_line(&format!("Successfully deleted image '{name}'"))
 }
 
 /// The user types the name, so a typo does not destroy disks.
-fn agree(name: &str, users: &[String], ui: &Ui) -> Result<(), Error> {
+fn confirm_delete(name: &str, users: &[String], ui: &Ui) -> Result<(), Error> {
     let question = format!(
         "Image '{}' is in use by {}. Without it their disks are lost.\nTo delete it all the same, type its name: ",
-        printable(name),
-        printable(&users.join(", "))
+        escape_unseen(name),
+        escape_unseen(&users.join(", "))
     );
-    match ui.typed(&question)? {
-        Some(answer) if answer == name || answer == printable(name) => Ok(()),
+    match ui.ask_text(&question)? {
+        Some(answer) if answer == name || answer == escape_unseen(name) => Ok(()),
         Some(_) => Err(Error::new(Code::StorageDeclined, "that is not its name").unchanged()),
         None => {
             Err(Error::new(Code::ImageInUse, format!("image '{name}' is in use by {}", users.join(", ")))
@@ -90,44 +90,44 @@ pub(crate) struct PruneArgs {
 }
 
 pub(super) fn run_prune(args: &PruneArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    let context = connect(global, ui)?;
-    let found = image::find_unused(&context, &args.pool.name(global), args.all)?;
+    let context = connect_host(global, ui)?;
+    let found = image::find_unused(&context, &args.pool.pool_name(global), args.all)?;
     if found.is_empty() {
-        ui.note("No image is dispensable");
+        ui.show_note("No image is dispensable");
         return Ok(());
     }
     if args.dry_run {
-        return ui.shown(&format!("Would delete:\n{}", lines(&found)));
+        return ui.write_text(&format!("Would delete:\n{}", image_lines(&found)));
     }
     if !args.yes {
-        agree_to_all(&found, ui)?;
+        confirm_prune(&found, ui)?;
     }
-    interrupt::guard(&context.cancel)?;
+    interrupt::install_handler(&context.cancel)?;
     let (mut freed, mut count) = (0, 0);
     image::prune_images(&context, &found, |image| (freed, count) = (freed + image.allocation.0, count + 1))
         .map_err(|e| e.outcome(format!("{count} of {} images were deleted", found.len())))?;
     let images = if count == 1 { "image" } else { "images" };
-    ui.line(&format!("Successfully deleted {count} {images}, {}", Bytes(freed)))
+    ui.write_line(&format!("Successfully deleted {count} {images}, {}", Bytes(freed)))
 }
 
 /// Nobody named these images, so that silence is no consent.
-fn agree_to_all(found: &[UnusedImage], ui: &Ui) -> Result<(), Error> {
+fn confirm_prune(found: &[UnusedImage], ui: &Ui) -> Result<(), Error> {
     if !ui.can_ask() {
         return Err(Error::new(Code::NobodyToAsk, "nobody can be asked whether these images may go")
             .hint("--yes deletes them without a question, --dry-run shows them")
             .outcome("nothing was deleted"));
     }
-    match ui.confirm(&format!("Delete these images for good:\n{}Go ahead?", lines(found)))? {
+    match ui.ask_yes_no(&format!("Delete these images for good:\n{}Go ahead?", image_lines(found)))? {
         true => Ok(()),
         false => Err(Error::new(Code::StorageDeclined, "nothing was deleted")),
     }
 }
 
 /// One line for each, whatever their names and notes hold.
-fn lines(found: &[UnusedImage]) -> String {
+fn image_lines(found: &[UnusedImage]) -> String {
     let line = |d: &UnusedImage| {
         let origin = d.origin.as_ref().map_or("of unknown origin", |origin| origin.source.as_str());
-        format!("  {}  {}  {}\n", printable(&d.image.name), d.image.allocation, printable(origin))
+        format!("  {}  {}  {}\n", escape_unseen(&d.image.name), d.image.allocation, escape_unseen(origin))
     };
     found.iter().map(line).collect()
 }
@@ -135,7 +135,7 @@ fn lines(found: &[UnusedImage]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use foundry_core::origin::Origin;
+    use foundry_core::origin::ImageOrigin;
     use foundry_host::Volume;
 
     #[test]
@@ -150,7 +150,7 @@ mod tests {
             backing: None,
             mode: None,
         };
-        let origin = Origin {
+        let origin = ImageOrigin {
             source_id: None,
             source: "https://a\n  other  1 B  https://b\u{1b}[2J".into(),
             alias: None,
@@ -162,7 +162,7 @@ mod tests {
             last_modified: None,
             fetched: String::new(),
         };
-        let text = lines(&[UnusedImage { image, origin: Some(origin) }]);
+        let text = image_lines(&[UnusedImage { image, origin: Some(origin) }]);
         assert_eq!(text, "  a\\u{202e}  1 B  https://a\\n  other  1 B  https://b\\u{1b}[2J\n");
     }
 }

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::InPool;
-use crate::connect::connect;
+use crate::connect::connect_host;
 use crate::ui::Ui;
 use crate::{Global, interrupt};
 use foundry_core::error::{Code, Error};
-use foundry_core::text::io_cause;
+use foundry_core::text::describe_io_error;
 use foundry_core::units::Bytes;
 use foundry_engine::image::{export_image, resolve_name};
 use foundry_fetch::content::Sink;
@@ -40,10 +40,10 @@ pub(crate) struct ExportArgs {
     force: bool,
 }
 
-pub(super) fn run(args: &ExportArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    let pipe = pipe(&args.file)?;
-    let context = connect(global, ui)?;
-    let pool = args.pool.name(global);
+pub(super) fn run_export(args: &ExportArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let pipe = open_output_pipe(&args.file)?;
+    let context = connect_host(global, ui)?;
+    let pool = args.pool.pool_name(global);
     let name = resolve_name(&context, &pool, &args.name)?;
     if let Some(mut out) = pipe {
         let written = export_image(&context, &pool, &name, &mut out);
@@ -52,50 +52,50 @@ pub(super) fn run(args: &ExportArgs, global: &Global, ui: &Ui) -> Result<(), Err
             return Ok(());
         }
         let written = Bytes(written?);
-        out.file.finish().map_err(|e| unwritable(&args.file, &e))?;
+        out.file.finish().map_err(|e| cannot_write(&args.file, &e))?;
         if args.file == "-" {
             return Ok(());
         }
-        return ui.line(&exported(&name, &args.file, written));
+        return ui.write_line(&success_text(&name, &args.file, written));
     }
-    let target = Target::new(&args.file, args.force)?;
-    interrupt::guard(&context.cancel)?;
-    let written = target.fill(|out| export_image(&context, &pool, &name, out))?;
-    ui.line(&exported(&name, &args.file, Bytes(written)))
+    let target = ExportFile::new(&args.file, args.force)?;
+    interrupt::install_handler(&context.cancel)?;
+    let written = target.write_image(|out| export_image(&context, &pool, &name, out))?;
+    ui.write_line(&success_text(&name, &args.file, Bytes(written)))
 }
 
-fn exported(name: &str, file: &str, written: Bytes) -> String {
+fn success_text(name: &str, file: &str, written: Bytes) -> String {
     format!("Successfully exported image '{name}' to {file} ({written})")
 }
 
 /// What is written into as it is: standard output, or a FIFO or a character device that is there.
-fn pipe(file: &str) -> Result<Option<Export>, Error> {
+fn open_output_pipe(file: &str) -> Result<Option<ExportWriter>, Error> {
     let opened = if file == "-" {
         io::stdout().as_fd().try_clone_to_owned().map(File::from)
-    } else if let Some(path) = place_of_pipe(Path::new(file)) {
+    } else if let Some(path) = find_pipe(Path::new(file)) {
         open_pipe(&path)
     } else {
         return Ok(None);
     };
-    let opened = opened.map_err(|e| unwritable(file, &e))?;
+    let opened = opened.map_err(|e| cannot_write(file, &e))?;
     if opened.is_terminal() {
         return Err(Error::new(Code::OutputUnwritable, "an image is nothing for a terminal to show")
             .hint("name a file, or send it into a pipe")
             .outcome("nothing was written"));
     }
-    Export::new(opened).map(Some).map_err(|e| unwritable(file, &e))
+    ExportWriter::new(opened).map(Some).map_err(|e| cannot_write(file, &e))
 }
 
 /// Where a FIFO or a character device is. Of a link it is where that leads only if nobody else could have made it:
 /// `/dev/stdout`, `/dev/fd/63`.
-fn place_of_pipe(file: &Path) -> Option<PathBuf> {
+fn find_pipe(file: &Path) -> Option<PathBuf> {
     let is_pipe = |m: &fs::Metadata| m.file_type().is_fifo() || m.file_type().is_char_device();
     let there = file.symlink_metadata().ok()?;
     if !there.is_symlink() {
         return is_pipe(&there).then(|| file.to_owned());
     }
     let folder = file.parent().filter(|folder| folder.is_absolute())?;
-    let is_safe = Trusted::caller().stranger_at(folder).is_none();
+    let is_safe = Trusted::root_and_caller().find_untrusted_above(folder).is_none();
     (is_safe && fs::metadata(file).is_ok_and(|m| is_pipe(&m))).then(|| file.to_owned())
 }
 
@@ -131,18 +131,18 @@ fn open_pipe(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-fn unwritable(file: &str, error: &io::Error) -> Error {
-    Error::new(Code::LocalFile, format!("cannot write {file}")).because(io_cause(error))
+fn cannot_write(file: &str, error: &io::Error) -> Error {
+    Error::new(Code::LocalFile, format!("cannot write {file}")).because(describe_io_error(error))
 }
 
 /// A file that appears under its name only when it is whole.
-struct Target<'a> {
+struct ExportFile<'a> {
     file: &'a str,
     part: PathBuf,
     force: bool,
 }
 
-impl<'a> Target<'a> {
+impl<'a> ExportFile<'a> {
     fn new(file: &'a str, force: bool) -> Result<Self, Error> {
         let there = Path::new(file).symlink_metadata();
         let refused = |message: String| Error::new(Code::FileTaken, message).unchanged();
@@ -158,13 +158,13 @@ impl<'a> Target<'a> {
         Ok(Self { file, part, force })
     }
 
-    fn fill(&self, write: impl FnOnce(&mut dyn Sink) -> Result<u64, Error>) -> Result<u64, Error> {
+    fn write_image(&self, write: impl FnOnce(&mut dyn Sink) -> Result<u64, Error>) -> Result<u64, Error> {
         // As libvirt's volumes: an image may hold keys.
         let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.part);
-        let mut out = opened.and_then(Export::new).map_err(|e| unwritable(self.file, &e))?;
+        let mut out = opened.and_then(ExportWriter::new).map_err(|e| cannot_write(self.file, &e))?;
         let written = write(&mut out).and_then(|written| {
             let placed = out.file.finish().and_then(|_| self.put_in_place());
-            placed.map(|()| written).map_err(|e| unwritable(self.file, &e))
+            placed.map(|()| written).map_err(|e| cannot_write(self.file, &e))
         });
         written.inspect_err(|_| {
             // What cannot be removed has a name that says what it is.
@@ -183,37 +183,37 @@ impl<'a> Target<'a> {
 }
 
 /// A file that gets an image.
-struct Export {
+struct ExportWriter {
     file: SparseWriter,
     /// Whether it is a pipe whose reader has gone.
     unread: bool,
 }
 
-impl Export {
+impl ExportWriter {
     fn new(file: File) -> io::Result<Self> {
         SparseWriter::new(file).map(|file| Self { file, unread: false })
     }
 
-    fn noting<T>(&mut self, outcome: io::Result<T>) -> io::Result<T> {
+    fn note_broken_pipe<T>(&mut self, outcome: io::Result<T>) -> io::Result<T> {
         outcome.inspect_err(|e| self.unread |= e.kind() == io::ErrorKind::BrokenPipe)
     }
 }
 
-impl Write for Export {
+impl Write for ExportWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.file.write(bytes);
-        self.noting(written)
+        self.note_broken_pipe(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
         let flushed = self.file.flush();
-        self.noting(flushed)
+        self.note_broken_pipe(flushed)
     }
 }
 
-impl Sink for Export {
-    fn skip(&mut self, length: u64) -> io::Result<()> {
-        let skipped = self.file.hole(length);
-        self.noting(skipped)
+impl Sink for ExportWriter {
+    fn write_hole(&mut self, length: u64) -> io::Result<()> {
+        let skipped = self.file.skip_hole(length);
+        self.note_broken_pipe(skipped)
     }
 }

@@ -6,13 +6,13 @@ use foundry_core::error::{Code, Error};
 use foundry_core::names::VolumeName;
 use foundry_engine::image::image_extension;
 use foundry_fetch::convert::ImageFormat;
-use foundry_fetch::transfer::{Client, Expected, Format, HttpSettings, Proxies};
+use foundry_fetch::transfer::{Client, CompressionFormat, Expected, HttpSettings, Proxies};
 
 /// Options for transferring an image.
 #[derive(Debug, Args)]
 pub(crate) struct FetchArgs {
     /// Expected checksum: sha256:HEX, sha512:HEX, or the file or URL of a list like SHA256SUMS
-    #[arg(long, value_name = "DIGEST|FILE|URL", value_parser = parse_expected)]
+    #[arg(long, value_name = "DIGEST|FILE|URL", value_parser = parse_checksum)]
     pub(super) checksum: Option<Expected>,
     /// Convert it first with qemu-img of this machine; also accepts VMDK, VDI, VHD, VHDX and QED
     #[arg(long, value_enum, value_name = "FORMAT")]
@@ -26,7 +26,7 @@ enum ConvertTo {
 }
 
 impl FetchArgs {
-    pub(super) fn convert(&self) -> Option<ImageFormat> {
+    pub(super) fn target_format(&self) -> Option<ImageFormat> {
         self.convert.map(|to| match to {
             ConvertTo::Qcow2 => ImageFormat::Qcow2,
             ConvertTo::Raw => ImageFormat::Raw,
@@ -34,12 +34,12 @@ impl FetchArgs {
     }
 }
 
-fn parse_expected(text: &str) -> Result<Expected, String> {
+fn parse_checksum(text: &str) -> Result<Expected, String> {
     text.parse().map_err(|e: foundry_fetch::transfer::TransferError| e.to_string())
 }
 
 /// Makes requests as the environment says.
-pub(super) fn client() -> Client {
+pub(super) fn http_client() -> Client {
     Client::new(HttpSettings { proxies: Proxies::from_env(), ..HttpSettings::default() })
 }
 
@@ -56,7 +56,7 @@ pub(super) fn image_name(
     };
     let name = match (asked, file) {
         (Some(name), _) => name.to_owned(),
-        (None, Some(file)) => stem(&file, converted),
+        (None, Some(file)) => name_stem(&file, converted),
         (None, None) => return Err(bad("it has no name; give one for the image".into())),
     };
     name.parse().map_err(|e| bad(format!("the image's name {e}")))
@@ -67,9 +67,10 @@ pub(super) fn with_shortest_extension(name: &str) -> String {
     if image_extension(name).is_some() { name.to_owned() } else { format!("{name}.raw") }
 }
 
-fn stem(file: &str, converted: bool) -> String {
-    let packed = [Format::Gzip, Format::Xz, Format::Zstd, Format::Bzip2];
-    let file = packed.iter().fold(file, |name, format| format.stem(name));
+fn name_stem(file: &str, converted: bool) -> String {
+    let packed =
+        [CompressionFormat::Gzip, CompressionFormat::Xz, CompressionFormat::Zstd, CompressionFormat::Bzip2];
+    let file = packed.iter().fold(file, |name, format| format.strip_extension(name));
     let Some(end) = image_extension(file) else { return file.to_owned() };
     let stem = &file[..file.len() - end.len() - 1];
     let end = end.to_ascii_lowercase();
@@ -96,7 +97,7 @@ mod tests {
             ("DISK.IMG.GZ", false, "DISK"),
             ("DISK.RAW", false, "DISK.raw"),
         ] {
-            assert_eq!(stem(file, converted), name);
+            assert_eq!(name_stem(file, converted), name);
         }
     }
 }

@@ -3,12 +3,12 @@
 use clap::Args;
 
 use super::InPool;
-use super::fetch::{FetchArgs, client, image_name, with_shortest_extension};
-use crate::connect::connect;
+use super::fetch::{FetchArgs, http_client, image_name, with_shortest_extension};
+use crate::connect::connect_host;
 use crate::ui::Ui;
 use crate::{Global, interrupt};
 use foundry_core::error::{Advice, Code, Error, Verb};
-use foundry_core::text::io_cause;
+use foundry_core::text::describe_io_error;
 use foundry_engine::image::{Fetch, check_length, import_image};
 use foundry_fetch::transfer::Location;
 
@@ -30,16 +30,16 @@ pub(crate) struct ImportArgs {
     fetch: FetchArgs,
 }
 
-pub(super) fn run(args: &ImportArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    let location = location(&args.file)?;
-    let converted = args.fetch.convert();
+pub(super) fn run_import(args: &ImportArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let location = import_location(&args.file)?;
+    let converted = args.fetch.target_format();
     let name = image_name(args.name.as_deref(), location.file_name(), converted.is_some(), &args.file)?;
     if args.fetch.checksum.is_some() || converted.is_some() {
         check_length(&with_shortest_extension(name.as_str()))?;
     }
-    let context = connect(global, ui)?;
-    interrupt::guard(&context.cancel)?;
-    let client = client();
+    let context = connect_host(global, ui)?;
+    interrupt::install_handler(&context.cancel)?;
+    let client = http_client();
     let fetch = Fetch {
         location: &location,
         expected: args.fetch.checksum.as_ref(),
@@ -48,13 +48,16 @@ pub(super) fn run(args: &ImportArgs, global: &Global, ui: &Ui) -> Result<(), Err
         client: &client,
         cache: None,
     };
-    let pool = args.pool.name(global);
+    let pool = args.pool.pool_name(global);
     let image = fetch.open(&context, |source| import_image(&context, &pool, &name, source))?;
-    ui.line(&format!("Successfully imported image '{}' ({}, {})", image.name, image.format, image.capacity))
+    ui.write_line(&format!(
+        "Successfully imported image '{}' ({}, {})",
+        image.name, image.format, image.capacity
+    ))
 }
 
 /// A file that is not there is the command line's fault, not the storage's.
-fn location(file: &str) -> Result<Location, Error> {
+fn import_location(file: &str) -> Result<Location, Error> {
     let bad = |cause: String| {
         Error::new(Code::FileUnreadable, format!("cannot import {file}")).because(cause).unchanged()
     };
@@ -65,7 +68,7 @@ fn location(file: &str) -> Result<Location, Error> {
         Location::File(path) => match std::fs::metadata(path) {
             Ok(there) if there.is_dir() => Err(bad("it is a directory".into())),
             Ok(_) => Ok(location),
-            Err(e) => Err(bad(io_cause(&e))),
+            Err(e) => Err(bad(describe_io_error(&e))),
         },
         Location::StandardInput => Ok(location),
     }

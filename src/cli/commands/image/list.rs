@@ -4,15 +4,15 @@ use clap::Args;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::fetch::client;
+use super::fetch::http_client;
 use super::{InPool, catalog};
 use crate::Global;
-use crate::connect::connect;
-use crate::output::{Form, Listed, ListingArgs, OutputArgs, age, details};
+use crate::connect::connect_host;
+use crate::output::{ListingArgs, OutputArgs, OutputFormat, TableRow, format_age, render_details};
 use crate::ui::Ui;
 use crate::words::hints::NO_IMAGES;
 use foundry_core::error::Error;
-use foundry_core::origin::Origin;
+use foundry_core::origin::ImageOrigin;
 use foundry_core::units::Bytes;
 use foundry_engine::Context;
 use foundry_engine::image::{self, Age, Freshness, ImageState};
@@ -26,7 +26,7 @@ use foundry_host::Volume;
   foundry image list
   foundry image list --pool ssd -o wide"
 )]
-pub(crate) struct ListArgs {
+pub(crate) struct ImageListArgs {
     #[command(flatten)]
     pool: InPool,
     #[command(flatten)]
@@ -76,7 +76,7 @@ pub(crate) struct ImageView<'a> {
     incomplete: bool,
     /// Origin; empty if unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
-    origin: Option<Origin>,
+    origin: Option<ImageOrigin>,
     /// Names of the VMs that use the image.
     #[serde(skip_serializing_if = "Option::is_none")]
     used_by: Option<&'a [String]>,
@@ -92,7 +92,11 @@ impl ImageView<'_> {
     }
 }
 
-fn view<'a>(context: &Context, image: &'a Volume, origin: Option<Origin>) -> Result<ImageView<'a>, Error> {
+fn image_view<'a>(
+    context: &Context,
+    image: &'a Volume,
+    origin: Option<ImageOrigin>,
+) -> Result<ImageView<'a>, Error> {
     let wholeness = image::image_state(context, image)?;
     Ok(ImageView {
         name: &image.name,
@@ -109,57 +113,57 @@ fn view<'a>(context: &Context, image: &'a Volume, origin: Option<Origin>) -> Res
     })
 }
 
-pub(super) fn run(args: &ListArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    let context = connect(global, ui)?;
-    let images = image::list_images(&context, &args.pool.name(global))?;
-    let form = args.listing.form(global);
-    if form == Form::Name {
-        return ui.names(images.iter().map(|i| i.name.as_str()));
+pub(super) fn run_list(args: &ImageListArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+    let context = connect_host(global, ui)?;
+    let images = image::list_images(&context, &args.pool.pool_name(global))?;
+    let form = args.listing.chosen_format(global);
+    if form == OutputFormat::Name {
+        return ui.write_names(images.iter().map(|i| i.name.as_str()));
     }
     // The table does without the origins, which are in a volume each.
     let origin = |image: &Volume| match form {
-        Form::Table => Ok(None),
+        OutputFormat::Table => Ok(None),
         _ => image::image_origin(&context, &image.pool, &image.name),
     };
-    let views: Result<Vec<_>, Error> = images.iter().map(|i| view(&context, i, origin(i)?)).collect();
-    args.listing.show(&views?, NO_IMAGES, (global, ui))
+    let views: Result<Vec<_>, Error> = images.iter().map(|i| image_view(&context, i, origin(i)?)).collect();
+    args.listing.show_list(&views?, NO_IMAGES, (global, ui))
 }
 
-impl Listed for ImageView<'_> {
+impl TableRow for ImageView<'_> {
     type Object = Self;
     const HEADERS: &'static [&'static str] = &["NAME", "FORMAT", "SIZE", "ALLOCATED"];
     const WIDE_HEADERS: &'static [&'static str] = &["ORIGIN", "PATH"];
 
-    fn object(&self) -> &Self {
+    fn json_object(&self) -> &Self {
         self
     }
 
-    fn name(&self) -> Option<String> {
+    fn row_name(&self) -> Option<String> {
         Some(self.name.to_owned())
     }
 
-    fn cells(&self) -> Vec<String> {
+    fn row_cells(&self) -> Vec<String> {
         let (size, allocated) = (Bytes(self.virtual_size), Bytes(self.allocation));
         vec![self.name.into(), self.shown_format().into(), size.to_string(), allocated.to_string()]
     }
 
-    fn wide_cells(&self) -> Vec<String> {
+    fn wide_row_cells(&self) -> Vec<String> {
         let origin = self.origin.as_ref().map_or("unknown", |origin| &origin.source);
         vec![origin.to_owned(), self.path.to_owned()]
     }
 }
 
 pub(super) fn run_info(args: &InfoArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    let context = connect(global, ui)?;
-    let pool = args.pool.name(global);
+    let context = connect_host(global, ui)?;
+    let pool = args.pool.pool_name(global);
     let name = image::resolve_name(&context, &pool, &args.name)?;
     let found = image::image_info(&context, &pool, &name)?;
-    let known = view(&context, &found.volume, found.origin)?;
+    let known = image_view(&context, &found.volume, found.origin)?;
     let image = ImageView { used_by: Some(&found.vms), overlays: Some(&found.overlays), ..known };
-    args.output.show(&image, &[&name], |_| text(&image, ui.columns()), (global, ui))
+    args.output.show_object(&image, &[&name], |_| describe_image(&image, ui.terminal_columns()), (global, ui))
 }
 
-fn text(image: &ImageView<'_>, columns: Option<u16>) -> String {
+fn describe_image(image: &ImageView<'_>, columns: Option<u16>) -> String {
     let mut lines = Vec::new();
     let mut line = |name: &str, value: &str| lines.push((name.to_owned(), value.to_owned()));
     line("Name", image.name);
@@ -168,19 +172,19 @@ fn text(image: &ImageView<'_>, columns: Option<u16>) -> String {
     line("Size", &Bytes(image.virtual_size).to_string());
     line("Allocated", &Bytes(image.allocation).to_string());
     line("Path", image.path);
-    origin(image.origin.as_ref(), &mut line);
-    line("Used by", &users(image.used_by.unwrap_or_default(), image.overlays.unwrap_or_default()));
-    details(12, &lines, columns)
+    describe_origin(image.origin.as_ref(), &mut line);
+    line("Used by", &join_users(image.used_by.unwrap_or_default(), image.overlays.unwrap_or_default()));
+    render_details(12, &lines, columns)
 }
 
 /// The VMs and the overlays, used or not.
-fn users(vms: &[String], overlays: &[String]) -> String {
+fn join_users(vms: &[String], overlays: &[String]) -> String {
     let overlays = overlays.iter().map(|overlay| format!("volume {overlay}"));
     let users: Vec<String> = vms.iter().cloned().chain(overlays).collect();
     if users.is_empty() { "-".to_owned() } else { users.join(", ") }
 }
 
-fn origin(origin: Option<&Origin>, line: &mut impl FnMut(&str, &str)) {
+fn describe_origin(origin: Option<&ImageOrigin>, line: &mut impl FnMut(&str, &str)) {
     let Some(origin) = origin else { return line("Origin", "unknown") };
     let packed =
         origin.compression.as_ref().map_or(String::new(), |packed| format!(", compressed by {packed}"));
@@ -188,7 +192,7 @@ fn origin(origin: Option<&Origin>, line: &mut impl FnMut(&str, &str)) {
         origin.converted_from.as_ref().map_or(String::new(), |from| format!(", converted from {from}"));
     let alias = origin.alias.as_ref().map_or(String::new(), |alias| format!("{alias}, "));
     line("Origin", &format!("{alias}{}{packed}{converted}", origin.source));
-    line("Fetched", &format!("{} ({} ago)", origin.fetched, age(&origin.fetched)));
+    line("Fetched", &format!("{} ({} ago)", origin.fetched, format_age(&origin.fetched)));
     if let Some(digest) = &origin.digest {
         line("Digest", digest);
     }
@@ -206,41 +210,41 @@ pub(crate) struct FreshnessView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    origin: Option<&'a Origin>,
+    origin: Option<&'a ImageOrigin>,
     used_by: &'a [String],
     /// Overlays of the image, as POOL/VOLUME.
     overlays: &'a [String],
 }
 
 pub(super) fn run_outdated(args: &OutdatedArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
-    let lists = catalog::load(global)?.checksums()?;
-    let context = connect(global, ui)?;
-    let found = image::find_outdated(&context, &args.pool.name(global), &client(), &lists)?;
-    let views: Vec<FreshnessView<'_>> = found.iter().map(freshness).collect();
-    args.listing.show(&views, "No images", (global, ui))
+    let lists = catalog::load_catalog(global)?.list_checksums()?;
+    let context = connect_host(global, ui)?;
+    let found = image::find_outdated(&context, &args.pool.pool_name(global), &http_client(), &lists)?;
+    let views: Vec<FreshnessView<'_>> = found.iter().map(freshness_view).collect();
+    args.listing.show_list(&views, "No images", (global, ui))
 }
 
-impl Listed for FreshnessView<'_> {
+impl TableRow for FreshnessView<'_> {
     type Object = Self;
     const HEADERS: &'static [&'static str] = &["NAME", "STATE", "USED BY", "ORIGIN"];
 
-    fn object(&self) -> &Self {
+    fn json_object(&self) -> &Self {
         self
     }
 
-    fn name(&self) -> Option<String> {
+    fn row_name(&self) -> Option<String> {
         (self.state == "outdated").then(|| self.name.to_owned())
     }
 
-    fn cells(&self) -> Vec<String> {
-        let users = users(self.used_by, self.overlays);
+    fn row_cells(&self) -> Vec<String> {
+        let users = join_users(self.used_by, self.overlays);
         let source = self.origin.map_or("unknown", |origin| origin.source.as_str());
         let why = self.reason.map_or_else(|| source.to_owned(), |reason| format!("{source}: {reason}"));
         vec![self.name.to_owned(), self.state.to_owned(), users, why]
     }
 }
 
-fn freshness(found: &Freshness) -> FreshnessView<'_> {
+fn freshness_view(found: &Freshness) -> FreshnessView<'_> {
     let (state, reason) = match &found.age {
         Age::Current => ("current", None),
         Age::Outdated => ("outdated", None),

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use foundry_core::error::{Code, Error};
-use foundry_core::text::{io_cause, shell_word};
+use foundry_core::text::{describe_io_error, quote_for_shell};
 use foundry_fetch::ownership;
 use foundry_fetch::transfer::Login;
 
@@ -18,13 +18,13 @@ const MAX_BYTES: u64 = 1 << 20;
 ///
 /// # Errors
 /// [`foundry_core::error::Kind::Configuration`] where there is one and it cannot be used.
-pub(super) fn given(file: Option<&Path>) -> Result<Option<Login>, Error> {
+pub(super) fn read_login(file: Option<&Path>) -> Result<Option<Login>, Error> {
     match (file, std::env::var_os(VARIABLE)) {
         (Some(file), _) => from_file(file).map(Some),
         (None, Some(value)) if !value.is_empty() => {
             let what = format!("the login in {VARIABLE}");
-            let text = value.to_str().ok_or_else(|| unfit(&what, "is not text"))?;
-            let login = Login::parse(text).map_err(|why| unfit(&what, why))?;
+            let text = value.to_str().ok_or_else(|| unfit_login(&what, "is not text"))?;
+            let login = Login::parse(text).map_err(|why| unfit_login(&what, why))?;
             Ok(Some(login))
         }
         _ => Ok(None),
@@ -36,24 +36,24 @@ fn from_file(path: &Path) -> Result<Login, Error> {
     let shown = path.display().to_string();
     let what = format!("the login in file '{shown}'");
     let unreadable = |e: std::io::Error| {
-        Error::new(Code::FileUnreadable, format!("cannot read {what}")).because(io_cause(&e))
+        Error::new(Code::FileUnreadable, format!("cannot read {what}")).because(describe_io_error(&e))
     };
-    let file = ownership::open_obeyed(path).map_err(unreadable)?;
+    let file = ownership::open_trusted(path).map_err(unreadable)?;
     let mode = file.metadata().map_err(unreadable)?.mode() & 0o777;
     if mode & 0o077 != 0 {
-        return Err(unfit(&what, &format!("may be read by others (mode {mode:o})"))
-            .hint(format!("chmod 600 {}", shell_word(&shown))));
+        return Err(unfit_login(&what, &format!("may be read by others (mode {mode:o})"))
+            .hint(format!("chmod 600 {}", quote_for_shell(&shown))));
     }
     let mut bytes = Vec::new();
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > MAX_BYTES {
-        return Err(unfit(&what, "is longer than 1 MiB"));
+        return Err(unfit_login(&what, "is longer than 1 MiB"));
     }
-    let text = String::from_utf8(bytes).map_err(|_| unfit(&what, "is not text"))?;
-    Login::parse(&text).map_err(|why| unfit(&what, why))
+    let text = String::from_utf8(bytes).map_err(|_| unfit_login(&what, "is not text"))?;
+    Login::parse(&text).map_err(|why| unfit_login(&what, why))
 }
 
-fn unfit(what: &str, why: &str) -> Error {
+fn unfit_login(what: &str, why: &str) -> Error {
     Error::new(Code::LoginUnfit, format!("{what} {why}"))
 }
 

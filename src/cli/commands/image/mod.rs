@@ -9,7 +9,7 @@ mod list;
 mod login;
 mod pull;
 
-pub(super) use catalog::View as CatalogView;
+pub(super) use catalog::CatalogView;
 pub(super) use list::{FreshnessView, ImageView};
 
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::Global;
-use crate::config::Key;
+use crate::config::SettingKey;
 use crate::ui::Ui;
 use foundry_core::error::Error;
 use foundry_core::names::PoolName;
@@ -34,7 +34,7 @@ pub(crate) struct ImageArgs {
 enum ImageCommand {
     Import(import::ImportArgs),
     Pull(pull::PullArgs),
-    List(list::ListArgs),
+    List(list::ImageListArgs),
     Info(list::InfoArgs),
     Outdated(list::OutdatedArgs),
     Delete(delete::DeleteArgs),
@@ -52,8 +52,8 @@ struct InPool {
 }
 
 impl InPool {
-    fn name(&self, global: &Global) -> String {
-        let set = global.config().text(Key::ImagePool).unwrap_or_default();
+    fn pool_name(&self, global: &Global) -> String {
+        let set = global.effective_config().setting_text(SettingKey::ImagePool).unwrap_or_default();
         self.pool.as_ref().map_or(set, PoolName::as_str).to_owned()
     }
 }
@@ -67,19 +67,19 @@ fn user_directory(variable: &str, in_home: &str) -> Option<PathBuf> {
 
 /// The images that `pull` knows for this machine; `None` where the catalogue cannot be read.
 pub(crate) fn known_aliases(global: &Global) -> Option<Vec<CatalogImage>> {
-    catalog::load(global).ok()?.list(catalog::parse_arch(std::env::consts::ARCH).ok()?).ok()
+    catalog::load_catalog(global).ok()?.list_images(catalog::parse_arch(std::env::consts::ARCH).ok()?).ok()
 }
 
-pub(super) fn run(args: &ImageArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+pub(super) fn run_image(args: &ImageArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     match &args.command {
-        ImageCommand::Import(args) => import::run(args, global, ui),
-        ImageCommand::Pull(args) => pull::run(args, global, ui),
-        ImageCommand::List(args) => list::run(args, global, ui),
+        ImageCommand::Import(args) => import::run_import(args, global, ui),
+        ImageCommand::Pull(args) => pull::run_pull(args, global, ui),
+        ImageCommand::List(args) => list::run_list(args, global, ui),
         ImageCommand::Info(args) => list::run_info(args, global, ui),
         ImageCommand::Outdated(args) => list::run_outdated(args, global, ui),
-        ImageCommand::Delete(args) => delete::run(args, global, ui),
+        ImageCommand::Delete(args) => delete::run_delete(args, global, ui),
         ImageCommand::Prune(args) => delete::run_prune(args, global, ui),
-        ImageCommand::Export(args) => export::run(args, global, ui),
-        ImageCommand::Catalog(args) => catalog::run(args, global, ui),
+        ImageCommand::Export(args) => export::run_export(args, global, ui),
+        ImageCommand::Catalog(args) => catalog::run_catalog(args, global, ui),
     }
 }

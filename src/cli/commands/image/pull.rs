@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::fetch::{FetchArgs, client, image_name, with_shortest_extension};
+use super::fetch::{FetchArgs, http_client, image_name, with_shortest_extension};
 use super::{InPool, catalog, login, user_directory};
-use crate::connect::connect;
+use crate::connect::connect_host;
 use crate::ui::Ui;
 use crate::{Global, interrupt};
 use foundry_core::error::{Advice, Code, Error, Verb};
@@ -46,28 +46,28 @@ pub(crate) struct PullArgs {
     keep_compressed_cache: bool,
 }
 
-pub(super) fn run(args: &PullArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
+pub(super) fn run_pull(args: &PullArgs, global: &Global, ui: &Ui) -> Result<(), Error> {
     // What is wrong in a catalogue is found before anybody is asked.
-    let login = login::given(args.login_file.as_deref())?;
-    let catalog = if is_alias(&args.image) { Some(catalog::load(global)?) } else { None };
-    let context = connect(global, ui)?;
+    let login = login::read_login(args.login_file.as_deref())?;
+    let catalog = if is_alias(&args.image) { Some(catalog::load_catalog(global)?) } else { None };
+    let context = connect_host(global, ui)?;
     let wanted = match catalog {
         Some(catalog) => {
             let arch = catalog::parse_arch(&context.host.capabilities()?.arch)?;
-            Wanted::listed(catalog.find(&args.image, arch)?)
+            PullTarget::from_catalog(catalog.find_image(&args.image, arch)?)
         }
-        None => Wanted::at(address(&args.image)?),
+        None => PullTarget::from_location(parse_address(&args.image)?),
     };
     let wanted = wanted.with_login(login.as_ref(), args.login_file.is_some(), ui);
-    interrupt::guard(&context.cancel)?;
-    let converted = args.fetch.convert();
-    let name = image_name(args.name.as_deref(), wanted.name(), converted.is_some(), &args.image)?;
+    interrupt::install_handler(&context.cancel)?;
+    let converted = args.fetch.target_format();
+    let name = image_name(args.name.as_deref(), wanted.default_name(), converted.is_some(), &args.image)?;
     if matches!(wanted.location, Location::Url(_)) || args.fetch.checksum.is_some() || converted.is_some() {
         check_length(&with_shortest_extension(name.as_str()))?;
     }
-    let (client, cache) = (client(), args.keep_compressed_cache.then(cache).transpose()?);
+    let (client, cache) = (http_client(), args.keep_compressed_cache.then(download_cache).transpose()?);
     let checksum = args.fetch.checksum.clone().or_else(|| wanted.checksum.clone());
-    let checksum = checksum.map(|expected| wanted.asked_for(expected, login.as_ref()));
+    let checksum = checksum.map(|expected| wanted.with_list_login(expected, login.as_ref()));
     let fetch = Fetch {
         location: &wanted.location,
         expected: checksum.as_ref(),
@@ -76,7 +76,7 @@ pub(super) fn run(args: &PullArgs, global: &Global, ui: &Ui) -> Result<(), Error
         client: &client,
         cache: cache.as_ref(),
     };
-    let pool = args.pool.name(global);
+    let pool = args.pool.pool_name(global);
     let request = PullRequest {
         fetch,
         pool: &pool,
@@ -84,11 +84,11 @@ pub(super) fn run(args: &PullArgs, global: &Global, ui: &Ui) -> Result<(), Error
         refresh: args.refresh,
         insist: args.fetch.checksum.is_some(),
     };
-    ui.line(&sentence(&pull_image(&context, &request)?))
+    ui.write_line(&success_text(&pull_image(&context, &request)?))
 }
 
 /// What has no scheme is a file, which needs no pull.
-fn address(image: &str) -> Result<Location, Error> {
+fn parse_address(image: &str) -> Result<Location, Error> {
     if image.contains("://") {
         return Ok(image.parse()?);
     }
@@ -103,7 +103,7 @@ fn is_alias(image: &str) -> bool {
 }
 
 /// What is to be pulled.
-struct Wanted {
+struct PullTarget {
     location: Location,
     checksum: Option<Expected>,
     alias: Option<String>,
@@ -111,12 +111,12 @@ struct Wanted {
     is_users: bool,
 }
 
-impl Wanted {
-    fn at(location: Location) -> Self {
+impl PullTarget {
+    fn from_location(location: Location) -> Self {
         Self { location, checksum: None, alias: None, is_users: true }
     }
 
-    fn listed(image: CatalogImage) -> Self {
+    fn from_catalog(image: CatalogImage) -> Self {
         Self {
             location: image.location,
             checksum: image.checksum,
@@ -131,37 +131,37 @@ impl Wanted {
         let Some(login) = login else { return self };
         if !self.is_users && !login.names_hosts() {
             if is_named {
-                ui.warn("the login is not sent: the servers of the built-in catalogue want none");
+                ui.show_warning("the login is not sent: the servers of the built-in catalogue want none");
             }
             return self;
         }
-        let location = login.given_to(self.location.clone(), &self.location);
+        let location = login.apply_to(self.location.clone(), &self.location);
         if let Location::Url(url) = &location
             && url.has_login()
-            && url.is_open_on_the_way()
+            && url.is_readable_in_transit()
         {
-            ui.warn(&format!("the login goes to {url} unencrypted: who is on the way can read it"));
+            ui.show_warning(&format!("the login goes to {url} unencrypted: who is on the way can read it"));
         }
         Self { location, ..self }
     }
 
     /// A list of checksums lies beside the image mostly, and wants the same login.
-    fn asked_for(&self, expected: Expected, login: Option<&Login>) -> Expected {
+    fn with_list_login(&self, expected: Expected, login: Option<&Login>) -> Expected {
         match (expected, login) {
             (Expected::ListedIn(list), Some(login)) if self.is_users || login.names_hosts() => {
-                Expected::ListedIn(login.given_to(list, &self.location))
+                Expected::ListedIn(login.apply_to(list, &self.location))
             }
             (expected, _) => expected,
         }
     }
 
     /// An image of the catalogue is called as it is there.
-    fn name(&self) -> Option<String> {
+    fn default_name(&self) -> Option<String> {
         self.alias.clone().or_else(|| self.location.file_name())
     }
 }
 
-fn sentence(pulled: &Pulled) -> String {
+fn success_text(pulled: &Pulled) -> String {
     let what = |image: &Volume| format!("image '{}' ({}, {})", image.name, image.format, image.capacity);
     match pulled {
         Pulled::New(image) => format!("Successfully pulled {}", what(image)),
@@ -174,7 +174,7 @@ fn sentence(pulled: &Pulled) -> String {
 }
 
 /// The XDG Base Directory Specification's directory for what can be had again.
-fn cache() -> Result<Cache, Error> {
+fn download_cache() -> Result<Cache, Error> {
     match user_directory("XDG_CACHE_HOME", ".cache") {
         Some(base) => Ok(Cache::new(base.join("foundry/downloads"))),
         None => Err(Error::new(Code::NoDirectory, "there is no directory to keep downloads in")

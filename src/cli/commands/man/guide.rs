@@ -2,18 +2,18 @@
 
 use roff::{Roff, bold, roman};
 
-use super::{Page, markdown};
+use super::{ManPage, markdown};
 
 const GUIDE: &str = include_str!("../../guide.md");
 
-pub(super) fn page() -> Page {
+pub(super) fn guide_page() -> ManPage {
     let mut page = Roff::new();
     page.control("SH", ["NAME"]);
     page.text([roman(
         "foundry-guide - images, pools, disks, cleaning up, configuration and output of foundry",
     )]);
     page.control("SH", ["DESCRIPTION"]);
-    markdown::add(&mut page, GUIDE);
+    markdown::add_markdown(&mut page, GUIDE);
     page.control("SH", ["SEE ALSO"]);
     page.text([
         bold("foundry"),
@@ -23,5 +23,5 @@ pub(super) fn page() -> Page {
         bold("virsh"),
         roman("(1)"),
     ]);
-    Page { name: "foundry-guide".into(), section: 7, body: page.render() }
+    ManPage { name: "foundry-guide".into(), section: 7, body: page.render() }
 }

@@ -15,13 +15,13 @@ use clap::{Args, Command};
 use clap_mangen::Man;
 use roff::{Roff, bold, roman};
 
-use super::help::shown;
+use super::help::set_global_options_shown;
 use crate::command;
 use crate::ui::Ui;
 use crate::words::hints::{EXPLAIN_IN_MAN, GLOBAL_OPTIONS};
 use foundry_core::error::{Code, Error};
-use foundry_core::text::io_cause;
-use foundry_fetch::replace::put;
+use foundry_core::text::describe_io_error;
+use foundry_fetch::atomic_write::write_atomically;
 
 /// Write the man pages into a directory
 #[derive(Debug, Args)]
@@ -37,7 +37,7 @@ pub(crate) struct ManArgs {
 }
 
 /// A finished page.
-struct Page {
+struct ManPage {
     /// Name without the section: `foundry-create`.
     name: String,
     /// Section of the manual.
@@ -46,65 +46,71 @@ struct Page {
     body: String,
 }
 
-pub(super) fn run(args: &ManArgs, ui: &Ui) -> Result<(), Error> {
-    let mut root = shown(command(), true).disable_help_subcommand(true);
+pub(super) fn run_man(args: &ManArgs, ui: &Ui) -> Result<(), Error> {
+    let mut root = set_global_options_shown(command(), true).disable_help_subcommand(true);
     root.build();
     let write = || {
-        let commands = with_inner(&root).into_iter().map(command_page).collect::<io::Result<Vec<Page>>>()?;
-        let pages: Vec<Page> = commands.into_iter().chain([manifest::page(), guide::page()]).collect();
+        let commands =
+            with_subcommands(&root).into_iter().map(command_page).collect::<io::Result<Vec<ManPage>>>()?;
+        let pages: Vec<ManPage> =
+            commands.into_iter().chain([manifest::manifest_page(), guide::guide_page()]).collect();
         pages.iter().try_for_each(|page| write_page(page, &args.directory))?;
         Ok(pages.len())
     };
     let count = write().map_err(|e: io::Error| {
         Error::new(Code::FileUnwritable, format!("cannot write man pages into {}", args.directory.display()))
-            .because(io_cause(&e))
+            .because(describe_io_error(&e))
     })?;
-    ui.line(&format!("Successfully wrote {count} man pages"))
+    ui.write_line(&format!("Successfully wrote {count} man pages"))
 }
 
-fn with_inner(command: &Command) -> Vec<&Command> {
-    let inner = command.get_subcommands().filter(|c| !c.is_hide_set()).flat_map(with_inner);
+fn with_subcommands(command: &Command) -> Vec<&Command> {
+    let inner = command.get_subcommands().filter(|c| !c.is_hide_set()).flat_map(with_subcommands);
     [command].into_iter().chain(inner).collect()
 }
 
 /// The roff crate writes this before each piece, so that apostrophes are straight ones.
 const PREAMBLE: &str = ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";
 
-fn write_page(page: &Page, directory: &Path) -> io::Result<()> {
-    let Page { name, section, body } = page;
+fn write_page(page: &ManPage, directory: &Path) -> io::Result<()> {
+    let ManPage { name, section, body } = page;
     let body = body.replace(PREAMBLE, "");
     // No date: the same version is to make the same page.
     let title = name.to_uppercase().replace('-', "\\-");
     let title = format!(".TH {title} {section} \"\" \"foundry {}\" \"foundry\"\n", env!("CARGO_PKG_VERSION"));
     let folder = directory.join(format!("man{section}"));
     fs::create_dir_all(&folder)?;
-    put(&folder.join(format!("{name}.{section}")), format!("{PREAMBLE}{title}{body}").as_bytes(), 0o644)
+    write_atomically(
+        &folder.join(format!("{name}.{section}")),
+        format!("{PREAMBLE}{title}{body}").as_bytes(),
+        0o644,
+    )
 }
 
-fn command_page(command: &Command) -> io::Result<Page> {
+fn command_page(command: &Command) -> io::Result<ManPage> {
     let man = Man::new(command.clone());
     let mut page = Vec::new();
     man.render_name_section(&mut page)?;
-    synopsis(command).to_writer(&mut page)?;
+    synopsis_section(command).to_writer(&mut page)?;
     man.render_description_section(&mut page)?;
     man.render_options_section(&mut page)?;
     if command.has_subcommands() {
         man.render_subcommands_section(&mut page)?;
     }
     let mut more = Roff::new();
-    examples(&mut more, command);
+    add_examples(&mut more, command);
     if command.get_name() == "foundry" {
-        whole(&mut more)
+        add_main_sections(&mut more)
     } else {
-        part(&mut more)
+        add_see_also(&mut more)
     }
     more.to_writer(&mut page)?;
     let name = man.get_filename().trim_end_matches(".1").to_owned();
-    Ok(Page { name, section: 1, body: String::from_utf8_lossy(&page).into_owned() })
+    Ok(ManPage { name, section: 1, body: String::from_utf8_lossy(&page).into_owned() })
 }
 
 /// The usage line of `--help`: that of clap_mangen does not show which arguments can be repeated.
-fn synopsis(command: &Command) -> Roff {
+fn synopsis_section(command: &Command) -> Roff {
     let usage = command.clone().render_usage().to_string();
     let mut section = Roff::new();
     section.control("SH", ["SYNOPSIS"]);
@@ -113,24 +119,24 @@ fn synopsis(command: &Command) -> Roff {
 }
 
 /// The text below the options in the help. Indented lines are shown as they are.
-fn examples(page: &mut Roff, command: &Command) {
+fn add_examples(page: &mut Roff, command: &Command) {
     let below = command.get_after_help().map(ToString::to_string).unwrap_or_default();
     for paragraph in below.split("\n\n").filter(|p| !p.is_empty() && *p != GLOBAL_OPTIONS) {
         match paragraph.strip_prefix("Examples:\n") {
             Some(lines) => {
                 page.control("SH", ["EXAMPLES"]);
-                verbatim(page, lines);
+                add_verbatim(page, lines);
             }
-            None => text(page, paragraph),
+            None => add_text(page, paragraph),
         }
     }
 }
 
-fn text(page: &mut Roff, paragraph: &str) {
+fn add_text(page: &mut Roff, paragraph: &str) {
     page.control("PP", []);
     for line in paragraph.lines() {
         if line.starts_with(' ') {
-            verbatim(page, line);
+            add_verbatim(page, line);
         } else {
             page.text([roman(line)]);
         }
@@ -138,7 +144,7 @@ fn text(page: &mut Roff, paragraph: &str) {
 }
 
 /// Lines that are shown as they are.
-fn verbatim(page: &mut Roff, lines: &str) {
+fn add_verbatim(page: &mut Roff, lines: &str) {
     page.control("nf", []);
     for line in lines.lines() {
         page.text([roman(line.strip_prefix("  ").unwrap_or(line))]);
@@ -147,7 +153,7 @@ fn verbatim(page: &mut Roff, lines: &str) {
 }
 
 /// Sections that only foundry(1) has.
-fn whole(page: &mut Roff) {
+fn add_main_sections(page: &mut Roff) {
     page.control("SH", ["EXIT STATUS"]);
     for (code, meaning) in [
         ("0", "success"),
@@ -163,16 +169,20 @@ fn whole(page: &mut Roff) {
         ("64", "invalid command line"),
         ("130, 143, 129", "interrupted by SIGINT, SIGTERM or SIGHUP; the changes were rolled back"),
     ] {
-        item(page, code, meaning);
+        add_list_item(page, code, meaning);
     }
     page.control("SH", ["FILES"]);
-    item(page, "$XDG_CONFIG_HOME/foundry/config.yaml", "configuration of the user (default: ~/.config)");
-    item(
+    add_list_item(
+        page,
+        "$XDG_CONFIG_HOME/foundry/config.yaml",
+        "configuration of the user (default: ~/.config)",
+    );
+    add_list_item(
         page,
         "/etc/foundry/config.yaml",
         "configuration of the machine; the user's configuration overrides it",
     );
-    item(
+    add_list_item(
         page,
         "$XDG_CONFIG_HOME/foundry/catalog.yaml",
         "the user's image catalogue; its entries override the built-in ones",
@@ -190,7 +200,7 @@ fn whole(page: &mut Roff) {
     ]);
 }
 
-fn part(page: &mut Roff) {
+fn add_see_also(page: &mut Roff) {
     page.control("SH", ["SEE ALSO"]);
     page.text([
         bold("foundry"),
@@ -201,7 +211,7 @@ fn part(page: &mut Roff) {
 }
 
 /// An entry of a list: a term and its meaning.
-fn item(page: &mut Roff, name: &str, meaning: &str) {
+fn add_list_item(page: &mut Roff, name: &str, meaning: &str) {
     page.control("TP", []);
     page.text([bold(name)]);
     page.text([roman(meaning)]);

@@ -14,23 +14,23 @@ use std::str::FromStr;
 use serde_json::Value;
 use serde_json_path::JsonPath;
 
-use foundry_core::text::{printable, visible_json};
+use foundry_core::text::{escape_unseen, escape_unseen_in_json};
 
 /// A template.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Template(Vec<Part>);
+pub(crate) struct Template(Vec<TemplatePart>);
 
 #[derive(Debug, Clone, PartialEq)]
-enum Part {
+enum TemplatePart {
     Text(String),
     Path(JsonPath),
-    Each(JsonPath, Vec<Part>),
+    Each(JsonPath, Vec<TemplatePart>),
 }
 
 impl Template {
     /// The template with what a value has; it ends with a line break.
-    pub(super) fn fill(&self, value: &Value) -> String {
-        let mut text = filled(&self.0, value);
+    pub(super) fn fill_template(&self, value: &Value) -> String {
+        let mut text = fill_parts(&self.0, value);
         if !text.is_empty() && !text.ends_with('\n') {
             text.push('\n');
         }
@@ -38,19 +38,23 @@ impl Template {
     }
 }
 
-fn filled(parts: &[Part], value: &Value) -> String {
-    let one = |part: &Part| match part {
-        Part::Text(text) => text.clone(),
-        Part::Path(path) => found(path, value).join(" "),
-        Part::Each(path, body) => path.query(value).iter().map(|each| filled(body, each)).collect(),
+fn fill_parts(parts: &[TemplatePart], value: &Value) -> String {
+    let one = |part: &TemplatePart| match part {
+        TemplatePart::Text(text) => text.clone(),
+        TemplatePart::Path(path) => query_texts(path, value).join(" "),
+        TemplatePart::Each(path, body) => {
+            path.query(value).iter().map(|each| fill_parts(body, each)).collect()
+        }
     };
     parts.iter().map(one).collect()
 }
 
-/// What a path leads to: texts as [`printable`] shows them, so that none is more than one line, anything else as JSON.
-pub(super) fn found(path: &JsonPath, value: &Value) -> Vec<String> {
-    let word = |found: &Value| found.as_str().map_or_else(|| visible_json(&found.to_string()), printable);
-    path.query(value).iter().map(|found| word(found)).collect()
+/// What a path leads to: texts as [`escape_unseen`] shows them, so that none is more than one line, anything else as JSON.
+pub(super) fn query_texts(path: &JsonPath, value: &Value) -> Vec<String> {
+    let word = |query_texts: &Value| {
+        query_texts.as_str().map_or_else(|| escape_unseen_in_json(&query_texts.to_string()), escape_unseen)
+    };
+    path.query(value).iter().map(|query_texts| word(query_texts)).collect()
 }
 
 impl FromStr for Template {
@@ -62,27 +66,27 @@ impl FromStr for Template {
         }
         // As kubectl has it: without braces it is one path.
         if !text.contains('{') {
-            return Ok(Self(vec![Part::Path(parse_path(text)?)]));
+            return Ok(Self(vec![TemplatePart::Path(parse_path(text)?)]));
         }
-        let mut open: Vec<(JsonPath, Vec<Part>)> = Vec::new();
+        let mut open: Vec<(JsonPath, Vec<TemplatePart>)> = Vec::new();
         let mut parts = Vec::new();
-        for piece in pieces(text)? {
+        for piece in split_tokens(text)? {
             match piece {
-                Piece::Text(text) => parts.push(Part::Text(text)),
-                Piece::Range(path) => open.push((path, std::mem::take(&mut parts))),
-                Piece::End => {
+                TemplateToken::Text(text) => parts.push(TemplatePart::Text(text)),
+                TemplateToken::Range(path) => open.push((path, std::mem::take(&mut parts))),
+                TemplateToken::End => {
                     let (path, before) = open.pop().ok_or("'{end}' stands without its '{range}'")?;
                     let body = std::mem::replace(&mut parts, before);
-                    parts.push(Part::Each(path, body));
+                    parts.push(TemplatePart::Each(path, body));
                 }
-                Piece::Path(path) => parts.push(Part::Path(path)),
+                TemplateToken::Path(path) => parts.push(TemplatePart::Path(path)),
             }
         }
         if open.is_empty() { Ok(Self(parts)) } else { Err("'{range}' has no '{end}'".into()) }
     }
 }
 
-enum Piece {
+enum TemplateToken {
     Text(String),
     Path(JsonPath),
     Range(JsonPath),
@@ -90,29 +94,31 @@ enum Piece {
 }
 
 /// What is within braces, and what is not.
-fn pieces(text: &str) -> Result<Vec<Piece>, String> {
+fn split_tokens(text: &str) -> Result<Vec<TemplateToken>, String> {
     let mut pieces = Vec::new();
     let mut rest = text;
     while let Some(begin) = rest.find('{') {
         if begin > 0 {
-            pieces.push(Piece::Text(rest[..begin].to_owned()));
+            pieces.push(TemplateToken::Text(rest[..begin].to_owned()));
         }
         let length = until_closed(&rest[begin + 1..], '}').ok_or("a '{' is not closed")?;
-        pieces.push(piece(rest[begin + 1..begin + 1 + length].trim())?);
+        pieces.push(parse_token(rest[begin + 1..begin + 1 + length].trim())?);
         rest = &rest[begin + length + 2..];
     }
     if !rest.is_empty() {
-        pieces.push(Piece::Text(rest.to_owned()));
+        pieces.push(TemplateToken::Text(rest.to_owned()));
     }
     Ok(pieces)
 }
 
-fn piece(inside: &str) -> Result<Piece, String> {
+fn parse_token(inside: &str) -> Result<TemplateToken, String> {
     match inside {
-        "end" => Ok(Piece::End),
-        quoted if quoted.starts_with(['"', '\'']) => unquoted(quoted).map(Piece::Text),
-        range if range.starts_with("range ") => parse_path(range["range ".len()..].trim()).map(Piece::Range),
-        path => parse_path(path).map(Piece::Path),
+        "end" => Ok(TemplateToken::End),
+        quoted if quoted.starts_with(['"', '\'']) => unquote_text(quoted).map(TemplateToken::Text),
+        range if range.starts_with("range ") => {
+            parse_path(range["range ".len()..].trim()).map(TemplateToken::Range)
+        }
+        path => parse_path(path).map(TemplateToken::Path),
     }
 }
 
@@ -136,7 +142,7 @@ pub(super) fn until_closed(text: &str, mark: char) -> Option<usize> {
 }
 
 /// A text between quotes, with the escapes of kubectl's (Go's) that a template needs.
-fn unquoted(text: &str) -> Result<String, String> {
+fn unquote_text(text: &str) -> Result<String, String> {
     let wrong = || format!("{text} is no text between quotes");
     let mut chars = text.chars();
     let quote = chars.next().ok_or_else(wrong)?;
@@ -158,7 +164,7 @@ fn unquoted(text: &str) -> Result<String, String> {
 
 /// Reads a path of kubectl's.
 pub(super) fn parse_path(text: &str) -> Result<JsonPath, String> {
-    let path = translated(text)?;
+    let path = to_rfc9535(text)?;
     JsonPath::parse(&path).map_err(|e| {
         let message = e.to_string();
         let cause = message.lines().next().unwrap_or_default();
@@ -167,7 +173,7 @@ pub(super) fn parse_path(text: &str) -> Result<JsonPath, String> {
 }
 
 /// The same path in RFC 9535's words.
-fn translated(text: &str) -> Result<String, String> {
+fn to_rfc9535(text: &str) -> Result<String, String> {
     let text = text.trim();
     let mut rest = text.strip_prefix(['$', '@']).unwrap_or(text);
     let mut out = String::from("$");
@@ -175,13 +181,13 @@ fn translated(text: &str) -> Result<String, String> {
         return Ok(out);
     }
     while !rest.is_empty() {
-        rest = step(rest, &mut out).map_err(|why| format!("the path {text:?} {why}"))?;
+        rest = translate_step(rest, &mut out).map_err(|why| format!("the path {text:?} {why}"))?;
     }
     Ok(out)
 }
 
 /// Translates one step of a path, and gives what comes after it.
-fn step<'a>(text: &'a str, out: &mut String) -> Result<&'a str, String> {
+fn translate_step<'a>(text: &'a str, out: &mut String) -> Result<&'a str, String> {
     if let Some(inside) = text.strip_prefix('[') {
         let length = until_closed(inside, ']').ok_or("has a '[' that is not closed")?;
         out.push_str(&text[..length + 2]);
@@ -195,13 +201,13 @@ fn step<'a>(text: &'a str, out: &mut String) -> Result<&'a str, String> {
     if dots == ".." && name.starts_with('[') {
         return Ok(name);
     }
-    let (name, rest) = member(name)?;
+    let (name, rest) = parse_member(name)?;
     out.push_str(&if name == "*" { "[*]".to_owned() } else { format!("['{name}']") });
     Ok(rest)
 }
 
 /// A name, in which a dot is written `\.`, and what comes after it.
-fn member(text: &str) -> Result<(String, &str), String> {
+fn parse_member(text: &str) -> Result<(String, &str), String> {
     let mut name = String::new();
     let mut chars = text.chars();
     loop {
@@ -221,12 +227,12 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn filled(template: &str) -> String {
+    fn fill_parts(template: &str) -> String {
         let value = json!({ "items": [
             { "metadata": { "name": "web", "labels": { "app.k8s.io/tier": "a", "x-y": "b" } }, "n": 1, "up": true },
             { "metadata": { "name": "db" }, "n": 2, "up": false, "disks": [{ "dev": "vda" }, { "dev": "vdb" }] },
         ] });
-        template.parse::<Template>().unwrap().fill(&value)
+        template.parse::<Template>().unwrap().fill_template(&value)
     }
 
     /// What kubectl 1.3x prints for the same templates, but for the line break at the end, which it leaves out.
@@ -249,7 +255,7 @@ mod tests {
             ("{.items[*].nosuch}", ""),
             ("{'}'}", "}\n"),
         ] {
-            assert_eq!(filled(template), printed, "{template}");
+            assert_eq!(fill_parts(template), printed, "{template}");
         }
     }
 

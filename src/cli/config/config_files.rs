@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 /// A configuration file that may be there.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct ConfigPlace {
     /// The file.
     pub path: PathBuf,
     /// Whether somebody named it: then it must be there.
@@ -16,12 +16,12 @@ const SYSTEM: &str = "/etc/foundry/config.yaml";
 
 /// The files that are read, the one that counts most first. One that is named (`--config`, `FOUNDRY_CONFIG`) takes the
 /// place of all others.
-pub fn places(named: Option<&Path>, variable: impl Fn(&str) -> Option<String>) -> Vec<Place> {
+pub fn config_places(named: Option<&Path>, variable: impl Fn(&str) -> Option<String>) -> Vec<ConfigPlace> {
     if let Some(path) = named {
-        return vec![Place { path: path.to_owned(), required: true }];
+        return vec![ConfigPlace { path: path.to_owned(), required: true }];
     }
     let standard = [user_file(variable), Some(SYSTEM.into())];
-    standard.into_iter().flatten().map(|path| Place { path, required: false }).collect()
+    standard.into_iter().flatten().map(|path| ConfigPlace { path, required: false }).collect()
 }
 
 /// A user's own configuration; `None` if the user's home is unknown.
