@@ -12,6 +12,7 @@ use foundry_core::names::{BridgeName, PoolName};
 use foundry_core::plan::Defaults;
 use foundry_fetch::catalog::Catalog;
 use foundry_host::Host;
+use foundry_host::local::Lease;
 
 /// Everything that an operation needs from outside. It owns its parts, so a thread can take a copy along, and each
 /// of several hosts can have its own.
@@ -27,6 +28,9 @@ pub struct Context {
     pub clock: Arc<dyn Clock>,
     /// Says whether to stop.
     pub cancel: Cancel,
+    /// Held for as long as the operation lasts: records name it. A process that goes on after an operation gives
+    /// each one of its own.
+    pub lease: Arc<Lease>,
 }
 
 /// What a user set for all VMs.

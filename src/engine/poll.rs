@@ -142,6 +142,7 @@ mod tests {
             progress: bench.clone(),
             clock: bench.clone(),
             cancel: Cancel::default(),
+            lease: Arc::default(),
         }
     }
 

@@ -10,7 +10,7 @@ pub mod diagnosis;
 mod error;
 mod libvirt;
 pub mod libvirt_xml;
-mod lock;
+pub mod local;
 mod machine;
 #[cfg(feature = "testing")]
 pub mod memory;
@@ -24,7 +24,7 @@ mod why;
 
 pub use error::{HostError, Stopped};
 pub use libvirt::{CallObserver, CallTimeouts, Libvirt, SOCKET_KEEPER, run_socket_keeper};
-pub use lock::{HostLock, LockError};
+pub use local::{HostLock, LockError};
 pub use machine::{GuestMachine, Machine, SecurityModel, only_roots};
 pub use objects::{
     AddressSource, Affect, Bridge, Capabilities, Domain, GuestAddress, KeptOnUndefine, LinkAddress,

@@ -189,7 +189,7 @@ fn a_creation_that_was_interrupted_or_goes_on_is_seen_as_such() {
     bench.edit_record("web", |record| record["maker"]["host"] = "elsewhere".into());
     assert_eq!(at(&bench).1, "VMCreatingElsewhere");
     bench.edit_record("web", |record| {
-        record["maker"] = serde_json::to_value(foundry::record::Maker::this_process()).unwrap()
+        record["maker"] = serde_json::to_value(foundry::host::local::this_process()).unwrap()
     });
     bench.next_run("web");
     let (phase, reason, message) = at(&bench);

@@ -48,6 +48,19 @@ fn a_creation_that_goes_on_is_left_alone() {
     assert_eq!(bench.host.changes_since(&before), NOTHING);
 }
 
+/// A controller runs for months: what it gave up is no work in progress, though the process that began it runs.
+#[test]
+fn a_creation_that_a_running_process_gave_up_is_replaced() {
+    let mut bench = killed_at_upload();
+    let before = bench.record("web");
+    bench.next_operation();
+    assert_eq!(bench.record("web"), before, "the process is the same, and it runs");
+    bench.create(&plan(WEB)).unwrap();
+    let after = bench.record("web");
+    assert_eq!((after.state, after.maker.pid), (RecordState::Created, before.maker.pid));
+    assert_ne!((after.domain, after.maker.operation), (before.domain, before.maker.operation));
+}
+
 #[test]
 fn one_of_another_machine_needs_force() {
     let bench = elsewhere();

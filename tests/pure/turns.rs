@@ -37,6 +37,7 @@ impl Rival {
             progress: self.clone(),
             clock: self.clone(),
             cancel: self.cancel.clone(),
+            lease: Arc::default(),
         }
     }
 }

@@ -12,12 +12,10 @@
 //! It is JSON, which escapes the control characters that XML 1.0 cannot carry. A read-only connection
 //! shows it, so it holds no secret: those live in the seed volume, and the record keeps their digests.
 
-mod machine;
 mod maker;
 mod salt;
 
-pub use machine::prove;
-pub use maker::{Liveness, Maker};
+pub use maker::{Liveness, Maker, Operation};
 pub use salt::{Salt, is_recorded};
 
 use std::collections::BTreeMap;

@@ -16,6 +16,7 @@ use foundry_core::record::{Liveness, Record, RecordedVolume};
 use foundry_core::units::GIB;
 use foundry_host::diagnosis::Asked;
 use foundry_host::libvirt_xml::has_free_port;
+use foundry_host::local::check_liveness;
 use foundry_host::{HostError, View};
 
 /// A disk that was attached.
@@ -171,7 +172,7 @@ fn attach_refused(context: &Context, failure: FailureContext, plan: &AttachPlan,
 fn note_volume(record: &mut Record, volume: &RecordedVolume) {
     match record.volumes.iter_mut().find(|v| v.pool == volume.pool && v.name == volume.name) {
         Some(noted) => {
-            if noted.attaching.as_ref().is_some_and(|maker| maker.check_liveness() == Liveness::Dead) {
+            if noted.attaching.as_ref().is_some_and(|maker| check_liveness(maker) == Liveness::Dead) {
                 noted.clone_from(volume);
             }
         }

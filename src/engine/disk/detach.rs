@@ -24,6 +24,7 @@ use foundry_core::error::{Advice, Code, Error, Verb};
 use foundry_core::record::{Liveness, Record, RecordedVolume, VolumeRole};
 use foundry_core::text::quote_for_shell;
 use foundry_host::libvirt_xml::{DiskDevice, DiskSource};
+use foundry_host::local::check_liveness;
 use foundry_host::{Affect, View, Volume};
 
 /// Time between two looks at a guest that releases a disk.
@@ -120,7 +121,7 @@ fn refuse_if_attaching(handle: &VmHandle, found: &DiskHandle, keep: bool) -> Res
             format!("process {} is attaching disk '{target}' to VM '{vm}'", maker.pid),
         )
     };
-    match maker.check_liveness() {
+    match check_liveness(maker) {
         Liveness::Dead => Ok(()),
         Liveness::Elsewhere if keep => Ok(()),
         Liveness::Elsewhere => Err(busy().because("it runs on another machine").hint(

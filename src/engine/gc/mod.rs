@@ -28,6 +28,7 @@ use foundry_core::error::{Advice, Error};
 use foundry_core::record::{Liveness, Maker};
 use foundry_core::units::Bytes;
 use foundry_host::Volume;
+use foundry_host::local::check_liveness;
 
 pub use execute::execute_cleanup;
 pub use nvram::{LibvirtPaths, NvramFile};
@@ -242,7 +243,7 @@ fn modification_time(file: &Metadata) -> Option<String> {
 
 /// Why a maker's work is left alone, if it is.
 fn reason_if_busy(maker: &Maker, does: &str) -> Option<String> {
-    match maker.check_liveness() {
+    match check_liveness(maker) {
         Liveness::Dead => None,
         Liveness::Alive => Some(format!("process {} {does}", maker.pid)),
         Liveness::Elsewhere => Some(format!("a process of another machine {does}, or did before it ended")),

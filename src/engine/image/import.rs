@@ -89,7 +89,7 @@ pub fn import_image(
         name: &name,
         length: known.length,
         longest: longest_possible(&image),
-        marker: UploadMarker::new(&pool, name.as_str(), first_size(&space, known.length)),
+        marker: UploadMarker::new(&context.lease, &pool, name.as_str(), first_size(&space, known.length)),
         space,
         available,
     };

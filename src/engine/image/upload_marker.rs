@@ -9,9 +9,10 @@ use uuid::Uuid;
 
 use crate::Context;
 use foundry_core::error::Error;
-use foundry_core::record::{Maker, prove};
+use foundry_core::record::Maker;
 use foundry_core::units::Bytes;
 use foundry_fetch::disk_image::{PARTIAL_IMAGE_MARK, is_partial_image};
+use foundry_host::local::{Lease, prove};
 use foundry_host::{HostError, Volume};
 
 /// No mark is longer: the longest name of a machine that Linux allows is 64 bytes.
@@ -38,10 +39,10 @@ pub(crate) enum PartialImage {
 
 impl UploadMarker {
     /// A new one, for that volume of that many bytes: one too small for all of it gets no more than its identity.
-    pub(super) fn new(pool: &str, volume: &str, room: u64) -> Self {
+    pub(super) fn new(lease: &Lease, pool: &str, volume: &str, room: u64) -> Self {
         let id = Uuid::new_v4();
         let mark = |rest: &str| [PARTIAL_IMAGE_MARK.as_slice(), format!("{id}{rest}\n").as_bytes()].concat();
-        let maker = serde_json::to_string(&Maker::this_process()).unwrap_or_default();
+        let maker = serde_json::to_string(&lease.maker()).unwrap_or_default();
         let proof =
             proof_of(pool, volume, &id.to_string()).map(|proof| format!(" {proof}")).unwrap_or_default();
         let whole = mark(&format!("{proof}\n{maker}"));
@@ -103,11 +104,11 @@ fn parse_head(pool: &str, volume: &str, head: &[u8]) -> Option<PartialImage> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use foundry_core::record::Liveness;
 
     #[test]
     fn a_mark_tells_who_imports() {
-        let marker = UploadMarker::new("p", "v", 64 << 10);
+        let lease = Lease::default();
+        let marker = UploadMarker::new(&lease, "p", "v", 64 << 10);
         let head = [marker.0.as_slice(), &[0; 100]].concat();
         let Some(PartialImage::Marked { mark, maker: Some(maker), proven: true }) =
             parse_head("p", "v", &head)
@@ -115,13 +116,13 @@ mod tests {
             panic!("{head:?}")
         };
         assert!(marker.0.starts_with(&mark) && mark.len() > PARTIAL_IMAGE_MARK.len() + 30);
-        assert_eq!(maker.check_liveness(), Liveness::Alive);
+        assert_eq!(maker, lease.maker());
     }
 
     /// Who reads all of a mark, or makes one up, has no proof for another volume.
     #[test]
     fn a_mark_is_proven_for_the_volume_that_it_was_made_for() {
-        let marker = UploadMarker::new("p", "v", 64 << 10);
+        let marker = UploadMarker::new(&Lease::default(), "p", "v", 64 << 10);
         let is_proven = |pool: &str, volume: &str, head: &[u8]| match parse_head(pool, volume, head) {
             Some(PartialImage::Marked { proven, .. }) => proven,
             other => panic!("{other:?}"),
@@ -138,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_small_volume_has_a_short_mark() {
-        let marker = UploadMarker::new("p", "v", 100);
+        let marker = UploadMarker::new(&Lease::default(), "p", "v", 100);
         assert!(marker.0.len() <= 100, "{}", marker.0.len());
         let head = [marker.0.as_slice(), &[0; 10]].concat();
         assert!(

@@ -19,6 +19,7 @@ use foundry_core::names::{DiskTarget, find_nearest};
 use foundry_core::plan::{Arch, CpuMode, FirmwarePlan, UserData, VmPlan};
 use foundry_core::record::{Liveness, Owner, RecordState};
 use foundry_host::diagnosis::emulator_hint;
+use foundry_host::local::check_liveness;
 use foundry_host::{Capabilities, Domain};
 use issues::PreflightReport;
 use storage::ReadyStorage;
@@ -130,7 +131,7 @@ fn check_name(plan: &VmPlan, taken: &Domain, report: &mut PreflightReport) -> bo
     let destroy = |force| Verb::Destroy { vm: plan.name.to_string(), force };
     let issue = match taken.owner() {
         Owner::Foundry(record) if record.state == RecordState::Creating => {
-            match record.maker.check_liveness() {
+            match check_liveness(&record.maker) {
                 Liveness::Dead if !taken.state.is_active() && !taken.saved => return true,
                 Liveness::Dead => Issue::new(
                     Code::HalfCreated,

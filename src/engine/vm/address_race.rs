@@ -19,6 +19,7 @@ use foundry_core::error::{Code, Error};
 use foundry_core::plan::VmPlan;
 use foundry_core::record::{Liveness, Owner, RecordState};
 use foundry_host::Domain;
+use foundry_host::local::check_liveness;
 
 /// Time between two looks at a rival that has not decided yet.
 const POLL_EVERY: Duration = Duration::from_millis(200);
@@ -62,7 +63,7 @@ fn has_address(context: &Context, rival: &Domain, own: Uuid, patient: bool) -> R
     if record.state != RecordState::Creating {
         return Ok(true);
     }
-    Ok(match record.maker.check_liveness() {
+    Ok(match check_liveness(&record.maker) {
         Liveness::Alive => rival.uuid < own,
         Liveness::Elsewhere => rival.uuid < own || !patient,
         // One that gave way has ended, too, and its domain went before it did: since we looked.

@@ -21,7 +21,7 @@ use foundry_core::domain_xml::{self, DiskLocation, Placement};
 use foundry_core::error::{Advice, Code, Error, Kind, Outcome, Verb};
 use foundry_core::plan::{FirmwarePlan, Link, VmPlan};
 use foundry_core::pool::PoolSourceSpec;
-use foundry_core::record::{self, Maker, Record, RecordState, RecordedVolume, Salt, VolumeRole};
+use foundry_core::record::{self, Record, RecordState, RecordedVolume, Salt, VolumeRole};
 use foundry_core::units::Bytes;
 use foundry_host::PoolSource;
 use foundry_host::diagnosis::Asked;
@@ -299,7 +299,7 @@ fn new_record(
         manifest,
         secrets,
         volumes,
-        maker: Maker::this_process(),
+        maker: context.lease.maker(),
         created_at: now.clone(),
         changed_at: now,
         generation: 1,

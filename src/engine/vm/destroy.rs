@@ -212,7 +212,7 @@ fn write_mark(context: &Context, plan: &DestroyPlan) -> Result<MarkOutcome, Erro
     let before = check_nothing_came(context, plan, record)?;
     let mut marked = record.with_state(RecordState::Destroying, &context.clock.timestamp());
     // From here on the VM is this process's work in progress.
-    marked.maker = Maker::this_process();
+    marked.maker = context.lease.maker();
     marked.volumes.retain(|v| plan.volumes.iter().any(|goes| goes.pool == v.pool && goes.name == v.name));
     let text = marked.to_text()?;
     // A refusal may come after one of the two places was written: the mark is there then, and nothing else.

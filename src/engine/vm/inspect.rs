@@ -9,6 +9,7 @@ use foundry_core::manifest::{
 };
 use foundry_core::record::{Liveness, Owner, Record, RecordState, VolumeRole, is_recorded, split_secrets};
 use foundry_core::units::{Bytes, GIB};
+use foundry_host::local::check_liveness;
 use foundry_host::{AddressSource, Domain, DomainState, Why};
 
 use super::lookup::{find_vm_to_show, vm_not_found};
@@ -225,7 +226,7 @@ fn unreadable_condition(owner: &Owner) -> Option<Condition> {
 fn judge_phase(domain: &Domain, owner: &Owner) -> (Phase, &'static str, String) {
     if let Owner::Foundry(record) = owner {
         if record.state == RecordState::Creating {
-            return judge_creating(&record.maker.check_liveness(), record.maker.pid);
+            return judge_creating(&check_liveness(&record.maker), record.maker.pid);
         }
         if record.state == RecordState::Destroying {
             return (Phase::Destroying, "VMDestroying", "its destruction was begun".into());

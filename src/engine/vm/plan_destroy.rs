@@ -18,6 +18,7 @@ use foundry_core::error::{Advice, Code, Error, Verb};
 use foundry_core::names::VmName;
 use foundry_core::record::{Liveness, Maker, Owner, Record, RecordState, RecordedVolume, VolumeRole};
 use foundry_host::libvirt_xml::{DiskSource, DomainDescription};
+use foundry_host::local::check_liveness;
 use foundry_host::{Domain, KeptOnUndefine, View, Volume};
 
 /// Looks at a VM and decides what would go with it; changes nothing.
@@ -131,7 +132,7 @@ fn refuse_if_busy(domain: &Domain, record: &Record, options: DestroyOptions) -> 
     if record.state != RecordState::Creating {
         return refuse_if_attaching(domain, record, options);
     }
-    match record.maker.check_liveness() {
+    match check_liveness(&record.maker) {
         Liveness::Dead => Ok(()),
         Liveness::Elsewhere if options.force => Ok(()),
         Liveness::Elsewhere => {
@@ -151,7 +152,7 @@ fn refuse_if_busy(domain: &Domain, record: &Record, options: DestroyOptions) -> 
 /// A disk that is just being made would be left.
 fn refuse_if_attaching(domain: &Domain, record: &Record, options: DestroyOptions) -> Result<(), Error> {
     let name = &domain.name;
-    let works = |maker: &&Maker| match maker.check_liveness() {
+    let works = |maker: &&Maker| match check_liveness(maker) {
         Liveness::Dead => false,
         Liveness::Elsewhere => !options.force,
         Liveness::Alive => true,
@@ -161,7 +162,7 @@ fn refuse_if_attaching(domain: &Domain, record: &Record, options: DestroyOptions
     };
     let busy = format!("process {} is attaching a disk to VM '{name}'", maker.pid);
     let error = Error::new(Code::DiskBusy, busy).unchanged();
-    Err(match maker.check_liveness() {
+    Err(match check_liveness(maker) {
         Liveness::Elsewhere => error
             .because("it runs on another machine")
             .hint(Advice::from("if that was given up: ").run(destroy_command(domain, true))),
