@@ -357,7 +357,8 @@ pub(crate) fn wait_until_detached(
         let described = if is_off { None } else { context.host.describe(uuid, View::Current)? };
         Ok(described.is_none_or(|now| now.disk(target).is_none()).then_some(()))
     };
-    let waited = Poll::new(context, POLL_EVERY).within(patience).unless(give_up).until(is_detached)?;
+    let waited =
+        Poll::new(context, POLL_EVERY).woken_by(uuid).within(patience).unless(give_up).until(is_detached)?;
     Ok(matches!(waited, Waited::Done(())))
 }
 

@@ -60,8 +60,11 @@ fn shut_down(context: &Context, domain: Uuid, time: Duration) -> Result<bool, Er
         let now = context.host.state(domain)?;
         Ok(now.is_none_or(|now| now.state == DomainState::ShutOff).then_some(()))
     };
-    let waited =
-        Poll::new(context, POLL_EVERY).within(time).unless(|| context.cancel.is_requested()).until(is_off)?;
+    let waited = Poll::new(context, POLL_EVERY)
+        .woken_by(domain)
+        .within(time)
+        .unless(|| context.cancel.is_requested())
+        .until(is_off)?;
     match waited {
         Waited::Done(()) => Ok(true),
         Waited::TimeOver => Ok(false),
