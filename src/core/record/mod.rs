@@ -14,9 +14,11 @@
 
 mod maker;
 mod salt;
+mod volume_ref;
 
 pub use maker::{Liveness, Maker, Operation};
 pub use salt::{Salt, is_recorded};
+pub use volume_ref::VolumeRef;
 
 use std::collections::BTreeMap;
 
@@ -117,6 +119,11 @@ pub struct RecordedVolume {
 }
 
 impl RecordedVolume {
+    /// The volume itself.
+    pub fn reference(&self) -> VolumeRef {
+        VolumeRef::new(self.pool.clone(), self.name.clone())
+    }
+
     /// The guest's name of the disk, as foundry gives it by what the volume is for.
     pub fn disk_target(&self) -> Option<String> {
         match self.role {

@@ -1,5 +1,6 @@
 //! The content of volumes, there and back.
 
+use foundry_core::record::VolumeRef;
 use super::calls::Call;
 use super::{Failure, MemoryHost};
 use crate::{Result, Stopped, Transfers, Zeros};
@@ -9,8 +10,7 @@ impl Transfers for MemoryHost {
     /// What came before the content ended or failed is written, as it is on a real host.
     fn upload(
         &self,
-        pool: &str,
-        name: &str,
+        VolumeRef { pool, name }: &VolumeRef,
         content: &mut dyn Content,
         offset: u64,
         length: u64,
@@ -38,8 +38,7 @@ impl Transfers for MemoryHost {
 
     fn download_span(
         &self,
-        pool: &str,
-        name: &str,
+        VolumeRef { pool, name }: &VolumeRef,
         into: &mut dyn Sink,
         (offset, length): (u64, u64),
     ) -> Result<()> {
