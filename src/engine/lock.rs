@@ -2,6 +2,7 @@
 //!
 //! Nobody goes on without: the one that has the turn may be stopped right before it deletes what the other needs.
 
+use foundry_core::record::VolumeRef;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -54,8 +55,9 @@ pub(super) fn lock_for_rollback(context: &Context, domain: Uuid) -> Result<HostL
 /// # Errors
 /// [`foundry_core::error::Kind::Storage`] where another foundry keeps it; [`foundry_core::error::Kind::Vm`] where nobody can have one;
 /// [`foundry_core::error::Kind::Interrupted`] where the user asked to stop.
-pub(super) fn lock_image(context: &Context, pool: &str, name: &str) -> Result<HostLock, Error> {
+pub(super) fn lock_image(context: &Context, image: &VolumeRef) -> Result<HostLock, Error> {
     context.cancel.check()?;
+    let VolumeRef { pool, name } = image;
     let what = format!("image '{name}' in pool '{pool}'");
     let thing = format!("volume {name} in pool {pool}");
     let taken = wait_for_lock(context, &thing, &what, || context.cancel.is_requested());

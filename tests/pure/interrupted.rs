@@ -7,6 +7,7 @@ use crate::support::shown::Shown;
 use foundry::host::memory::{Effect, MemoryHost};
 use foundry::host::{DomainState, Domains, Pools, Volumes};
 use foundry::record::RecordState;
+use foundry::record::VolumeRef;
 use foundry::{Error, Kind};
 
 const NOTHING: [&str; 0] = [];
@@ -182,7 +183,7 @@ fn a_planned_volume_that_differs_stays_and_is_named() {
         ),
     ] {
         let bench = dead();
-        bench.host.delete_volume("foundry-vms", "web_boot").unwrap();
+        bench.host.delete_volume(&VolumeRef::new("foundry-vms", "web_boot")).unwrap();
         bench.host.create_volume("foundry-vms", xml).unwrap();
         let before = bench.host.fingerprint();
         let error = bench.create(&plan(WEB)).unwrap_err();

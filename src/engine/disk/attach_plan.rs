@@ -12,6 +12,7 @@ use foundry_core::domain_xml::DiskLocation;
 use foundry_core::error::{Code, Error};
 use foundry_core::names::{DiskSerial, DiskTarget, PoolName, VmName};
 use foundry_core::plan::{DataDiskPlan, DiskFormat};
+use foundry_core::record::VolumeRef;
 use foundry_core::record::{Liveness, RecordedVolume, VolumeRole};
 use foundry_core::units::Bytes;
 use foundry_host::libvirt_xml::DomainDescription;
@@ -138,7 +139,7 @@ fn earlier_attempt(
         let is_meant = request.device.as_ref().is_none_or(|d| *d == target);
         let is_same = volume.capacity == request.size && volume.format == format.as_str();
         if is_meant && is_same && check_liveness(maker) == Liveness::Dead {
-            let found = context.host.volume(&volume.pool, &volume.name)?;
+            let found = context.host.volume(&volume.reference())?;
             let is_other = |v: &Volume| {
                 differs_from_plan(volume, v).or_else(|| handle.ownership().reason_to_doubt(volume, v))
             };
@@ -176,7 +177,7 @@ fn free_target(
         return Err(disk_half_there(handle, device.as_str()));
     }
     let volume = volume_name(handle, device)?;
-    if context.host.volume(&pool.name, &volume)?.is_none() {
+    if context.host.volume(&VolumeRef::new(&pool.name, &volume))?.is_none() {
         return Ok(device.clone());
     }
     // It is another process's, if that has written it down since.
@@ -201,7 +202,7 @@ fn volume_exists(pool: &str, volume: &str) -> Error {
 fn next_target(context: &Context, handle: &VmHandle, pool: &ReadyPool) -> Result<DiskTarget, Error> {
     let taken = handle.taken_targets();
     for target in DiskTarget::all_targets().filter(|t| !taken.iter().any(|taken| taken == t.as_str())) {
-        if context.host.volume(&pool.name, &volume_name(handle, &target)?)?.is_none() {
+        if context.host.volume(&VolumeRef::new(&pool.name, &volume_name(handle, &target)?))?.is_none() {
             return Ok(target);
         }
     }

@@ -4,6 +4,7 @@
 //! by the same command again, or by `destroy`. A volume that is to be kept leaves the record first: nothing
 //! that happens from then on may delete it.
 
+use foundry_core::record::VolumeRef;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -180,10 +181,10 @@ impl DetachPlan {
             return Ok(());
         };
         self.found.own_volume(context, &self.handle)?;
-        let Some(volume) = context.host.volume(&recorded.pool, &recorded.name)? else {
+        let Some(volume) = context.host.volume(&recorded.reference())? else {
             return self.check_missing_volume(context, &recorded);
         };
-        let described = format!("volume '{}' in pool '{}'", volume.name, volume.pool);
+        let described = volume.reference().to_string();
         if self.keep {
             self.kept = Some((described, "as wanted".into()));
             return Ok(());
@@ -212,7 +213,7 @@ impl DetachPlan {
 
     fn describe_source(&self) -> Option<String> {
         match &self.found.description()?.source {
-            DiskSource::Volume { pool, volume } => Some(format!("volume '{volume}' in pool '{pool}'")),
+            DiskSource::Volume { pool, volume } => Some(VolumeRef::new(pool, volume).to_string()),
             source => source.path().map(str::to_owned),
         }
     }
@@ -250,7 +251,7 @@ impl DetachPlan {
             return Ok(Some(reason));
         }
         let usage = Usage::collect(context, Some(self.handle.domain.uuid))?;
-        Ok(usage.reason_to_keep_of((&volume.pool, &volume.name, &volume.path), &[]))
+        Ok(usage.reason_to_keep_of(&volume.reference(), &volume.path, &[]))
     }
 }
 
@@ -320,8 +321,8 @@ fn restore_record(context: &Context, plan: &DetachPlan, error: Error) -> Error {
     match update_record(context, &plan.handle.domain, put_back) {
         Ok(_) => error,
         Err(_) => error.outcome(format!(
-            "foundry does not count volume '{}' in pool '{}' as the VM's any more: destroy keeps it",
-            recorded.name, recorded.pool
+            "foundry does not count {} as the VM's any more: destroy keeps it",
+            recorded.reference()
         )),
     }
 }

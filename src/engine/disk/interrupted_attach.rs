@@ -104,7 +104,7 @@ fn plan_recording(
             .hint(Advice::from(detach).text(" removes it"))
     };
     let Some(next) = &found.next else { return Err(by_hand("is there until the VM stops only")) };
-    let Some(volume) = context.host.volume(&noted.pool, &noted.name)? else {
+    let Some(volume) = context.host.volume(&noted.reference())? else {
         return Err(by_hand("is on a volume that cannot be seen"));
     };
     let settled = RecordedVolume {

@@ -17,6 +17,7 @@ use foundry_core::error::Issue;
 use foundry_core::error::{Advice, Code, Error, Verb};
 use foundry_core::names::{DiskTarget, find_nearest};
 use foundry_core::plan::{Arch, CpuMode, FirmwarePlan, UserData, VmPlan};
+use foundry_core::record::VolumeRef;
 use foundry_core::record::{Liveness, Owner, RecordState};
 use foundry_host::diagnosis::emulator_hint;
 use foundry_host::local::check_liveness;
@@ -49,7 +50,7 @@ pub struct ReadyVm {
 
 impl ReadyVm {
     /// Pool and name of its image, where that is in one.
-    pub(super) fn image_volume(&self) -> Option<&(String, String)> {
+    pub(super) fn image_volume(&self) -> Option<&VolumeRef> {
         self.storage.image.as_ref()?.volume.as_ref()
     }
 }

@@ -10,6 +10,7 @@ mod volume_use;
 
 pub(crate) use volume_use::VolumeUse;
 
+use foundry_core::record::VolumeRef;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -55,9 +56,9 @@ struct DomainUsage {
     /// What else its XML names: not followed to what is below.
     mentioned: BTreeSet<String>,
     /// Pool and name of each.
-    volumes: BTreeSet<(String, String)>,
+    volumes: BTreeSet<VolumeRef>,
     /// Pool and name of those that its record names, whether or not it has them now.
-    recorded: BTreeSet<(String, String)>,
+    recorded: BTreeSet<VolumeRef>,
     /// The disks that it writes to, not what is below them.
     written: BTreeSet<String>,
     /// What those volumes lie on, by the record.
@@ -75,8 +76,8 @@ pub(crate) struct VolumeUsers {
 
 impl VolumeUsers {
     /// Forgets those overlays that go together with what they lie on.
-    pub(crate) fn without_overlays(mut self, going: &[(String, String)]) -> Self {
-        self.overlays.retain(|o| !going.iter().any(|(pool, name)| o.pool == *pool && o.name == *name));
+    pub(crate) fn without_overlays(mut self, going: &[VolumeRef]) -> Self {
+        self.overlays.retain(|o| !going.contains(&o.reference()));
         self
     }
 
@@ -87,8 +88,7 @@ impl VolumeUsers {
 
     fn describe_users(&self, uses: &str) -> Option<String> {
         let vms = (!self.vms.is_empty()).then(|| format!("domain '{}' {uses}", self.vms.join("', '")));
-        let overlays: Vec<String> =
-            self.overlays.iter().map(|o| format!("volume '{}' in pool '{}'", o.name, o.pool)).collect();
+        let overlays: Vec<String> = self.overlays.iter().map(|o| o.reference().to_string()).collect();
         let verb = if overlays.len() == 1 { "lies" } else { "lie" };
         let lie = (!overlays.is_empty()).then(|| format!("{} {verb} on it", overlays.join(" and ")));
         match (vms, lie) {
@@ -130,15 +130,15 @@ impl Usage {
             (Some(named), Some(here)) => *named == here,
             _ => normalize_path(file) == normalize_path(path),
         };
-        self.find_users(is_it, |_, _| false, DomainFilter::All).vms
+        self.find_users(is_it, |_| false, DomainFilter::All).vms
     }
 
     /// The domain that writes to that volume, or whose record names it: it is no image for others.
-    pub(crate) fn find_writer(&self, pool: &str, name: &str, path: &str) -> Option<String> {
-        let volume = (pool.to_owned(), name.to_owned());
-        let named = format!("{pool}/{name}");
+    pub(crate) fn find_writer(&self, volume: Option<&VolumeRef>, path: &str) -> Option<String> {
+        let named = volume.map(VolumeRef::to_argument);
         let writes = |d: &&DomainUsage| {
-            d.recorded.contains(&volume) || d.written.iter().any(|w| *w == named || self.is_same(w, path))
+            volume.is_some_and(|volume| d.recorded.contains(volume))
+                || d.written.iter().any(|w| Some(w) == named.as_ref() || self.is_same(w, path))
         };
         self.domains.iter().find(writes).map(|d| d.name.clone())
     }
@@ -154,25 +154,26 @@ impl Usage {
     }
 
     /// Who uses the volume of that pool, name and path.
-    pub(crate) fn users_of(&self, pool: &str, name: &str, path: &str) -> VolumeUsers {
-        self.find_users(|file| self.may_be_same(file, path), |p, n| p == pool && n == name, DomainFilter::All)
+    pub(crate) fn users_of(&self, volume: &VolumeRef, path: &str) -> VolumeUsers {
+        self.find_users(|file| self.may_be_same(file, path), |named| named == volume, DomainFilter::All)
     }
 
     /// Why a volume of the domain that was left out must stay, if it must: somebody else uses it, or has it in a record.
     /// Those overlays do not count that go, too.
     pub(crate) fn reason_to_keep_of(
         &self,
-        (pool, name, path): (&str, &str, &str),
-        going: &[(String, String)],
+        volume: &VolumeRef,
+        path: &str,
+        going: &[VolumeRef],
     ) -> Option<String> {
         let named =
-            || self.recording_domain(pool, name).map(|vm| format!("the record of VM '{vm}' names it too"));
-        self.users_of(pool, name, path).without_overlays(going).reason_to_keep().or_else(named)
+            || self.recording_domain(volume).map(|vm| format!("the record of VM '{vm}' names it too"));
+        self.users_of(volume, path).without_overlays(going).reason_to_keep().or_else(named)
     }
 
     /// A domain whose record names that volume, whether or not it has it now.
-    pub(crate) fn recording_domain(&self, pool: &str, name: &str) -> Option<String> {
-        let names = |d: &&DomainUsage| d.recorded.iter().any(|(p, n)| p == pool && n == name);
+    pub(crate) fn recording_domain(&self, volume: &VolumeRef) -> Option<String> {
+        let names = |d: &&DomainUsage| d.recorded.contains(volume);
         self.domains.iter().find(names).map(|d| d.name.clone())
     }
 
@@ -189,9 +190,9 @@ impl Usage {
                 || (place.is_some() && directory.is_some() && parent() == directory)
                 || listed.iter().any(|v| self.is_same(file, &v.path))
         };
-        let mut vms = self.find_users(is_in, |p, _| p == pool.name, who).vms;
+        let mut vms = self.find_users(is_in, |named| named.pool == pool.name, who).vms;
         let counted = self.domains.iter().filter(|d| who == DomainFilter::All || d.active);
-        let recorded = counted.filter(|d| d.recorded.iter().any(|(p, _)| *p == pool.name));
+        let recorded = counted.filter(|d| d.recorded.iter().any(|named| named.pool == pool.name));
         vms.extend(recorded.map(|d| d.name.clone()));
         vms.sort();
         vms.dedup();
@@ -200,7 +201,7 @@ impl Usage {
 
     /// The domains whose disks or records name the pool itself, and not only a path in it.
     pub(crate) fn domains_naming_pool(&self, pool: &str) -> Vec<String> {
-        let names = |d: &&DomainUsage| d.volumes.union(&d.recorded).any(|(named, _)| named == pool);
+        let names = |d: &&DomainUsage| d.volumes.union(&d.recorded).any(|named| named.pool == pool);
         let mut vms: Vec<String> = self.domains.iter().filter(names).map(|d| d.name.clone()).collect();
         vms.sort();
         vms
@@ -209,15 +210,15 @@ impl Usage {
     fn find_users(
         &self,
         is_file: impl Fn(&str) -> bool,
-        is_volume: impl Fn(&str, &str) -> bool,
+        is_volume: impl Fn(&VolumeRef) -> bool,
         who: DomainFilter,
     ) -> VolumeUsers {
         let overlays = self.overlays_on(&is_file);
         let on_file = |file: &str| is_file(file) || overlays.iter().any(|o| self.may_be_same(file, &o.path));
         let on_volume =
-            |p: &str, n: &str| is_volume(p, n) || overlays.iter().any(|o| o.pool == p && o.name == n);
+            |named: &VolumeRef| is_volume(named) || overlays.iter().any(|o| o.reference() == *named);
         let uses = |d: &&DomainUsage| {
-            d.files.union(&d.mentioned).any(|f| on_file(f)) || d.volumes.iter().any(|(p, n)| on_volume(p, n))
+            d.files.union(&d.mentioned).any(|f| on_file(f)) || d.volumes.iter().any(on_volume)
         };
         let counted = self.domains.iter().filter(|d| who == DomainFilter::All || d.active);
         let mut vms: Vec<String> = counted.filter(uses).map(|d| d.name.clone()).collect();
@@ -406,7 +407,7 @@ impl DomainUsage {
 
     fn add_record(&mut self, record: Option<Record>) {
         let volumes = record.map(|record| record.volumes).unwrap_or_default();
-        self.recorded.extend(volumes.iter().map(|v| (v.pool.clone(), v.name.clone())));
+        self.recorded.extend(volumes.iter().map(RecordedVolume::reference));
         self.below.extend(volumes.into_iter().filter(|v| v.backing.is_some()));
     }
 
@@ -442,20 +443,22 @@ impl DomainUsage {
     /// Adds where the volumes are that it names and libvirt does not list, as those of a stopped pool: another pool
     /// may have the same files. Of one in a pool that is gone only the name is left, and that counts then.
     fn find_unlisted(&mut self, pools: &[Pool], listed: &[Volume]) {
-        let is_listed = |p: &str, n: &str| listed.iter().any(|v| v.pool == p && v.name == n);
+        let listed: BTreeSet<VolumeRef> = listed.iter().map(Volume::reference).collect();
         let base = |name: &str| {
             let pool = pools.iter().find(|p| p.name == name)?;
             pool_prefix(pool).or_else(|| pool.target.clone())
         };
-        let unlisted = self.volumes.iter().filter(|(p, n)| !is_listed(p, n));
-        let files: Vec<String> =
-            unlisted.map(|(p, n)| base(p).map_or_else(|| n.clone(), |b| format!("{b}/{n}"))).collect();
+        let unlisted = self.volumes.difference(&listed);
+        let file = |VolumeRef { pool, name }: &VolumeRef| {
+            base(pool).map_or_else(|| name.clone(), |base| format!("{base}/{name}"))
+        };
+        let files: Vec<String> = unlisted.map(file).collect();
         self.files.extend(files);
     }
 
     /// Adds the paths of volumes, and what lies below files that are in no active pool.
     fn resolve_paths(&mut self, listed: &[Volume], local: bool) {
-        let named = |v: &&Volume| self.volumes.contains(&(v.pool.clone(), v.name.clone()));
+        let named = |v: &&Volume| self.volumes.contains(&v.reference());
         let paths: Vec<String> = listed.iter().filter(named).map(|v| v.path.clone()).collect();
         self.files.extend(paths);
         let mut unknown: Vec<String> = if local { self.files.iter().cloned().collect() } else { Vec::new() };

@@ -55,7 +55,7 @@ impl Blueprint {
     /// What an end in the middle of the creation may leave.
     fn possible_leftovers(&self) -> Vec<Outcome> {
         let name = self.record.manifest.metadata.name.clone().unwrap_or_default();
-        let volumes = self.record.volumes.iter().map(|v| format!("volume '{}' in pool '{}'", v.name, v.pool));
+        let volumes = self.record.volumes.iter().map(|v| v.reference().to_string());
         let all: Vec<String> = std::iter::once(format!("domain '{name}'")).chain(volumes).collect();
         vec![
             format!("may be left behind: {}", all.join(", ")).into(),
@@ -323,7 +323,7 @@ fn execute_creation(
     let uuid = {
         // Who deletes the image looks who needs it: before that, or after this.
         let image = ready.image_volume();
-        let _lock = image.map(|(pool, name)| lock::lock_image(context, pool, name)).transpose()?;
+        let _lock = image.map(|image| lock::lock_image(context, image)).transpose()?;
         context.cancel.check()?;
         let failure = failure_context(context, &ready.plan, blueprint.uuid);
         let defined = context.host.define_domain(&blueprint.domain_xml);
@@ -366,11 +366,11 @@ fn execute_creation(
 fn check_image_stayed(context: &Context, ready: &ReadyVm) -> Result<(), Error> {
     let lies_on_it = ready.storage.volumes.iter().any(|v| v.role == VolumeRole::Boot && v.backing.is_some());
     let Some(image) = ready.storage.image.as_ref().filter(|_| lies_on_it) else { return Ok(()) };
-    let Some((pool, name)) = &image.volume else { return Ok(()) };
-    let is_there = match context.host.volume(pool, name) {
+    let Some(volume) = &image.volume else { return Ok(()) };
+    let is_there = match context.host.volume(volume) {
         Ok(Some(found)) => found.path == image.path,
         // Nor are the volumes of a pool to be seen that was stopped meanwhile.
-        Ok(None) => !matches!(context.host.pool(pool), Ok(Some(found)) if found.active),
+        Ok(None) => !matches!(context.host.pool(&volume.pool), Ok(Some(found)) if found.active),
         Err(_) => true,
     };
     if is_there {

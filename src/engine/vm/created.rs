@@ -40,7 +40,7 @@ impl fmt::Display for CreatedResource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Domain { name, .. } => write!(f, "domain '{name}'"),
-            Self::Volume(planned) => write!(f, "volume '{}' in pool '{}'", planned.name, planned.pool),
+            Self::Volume(planned) => write!(f, "{}", planned.reference()),
             Self::Mark { .. } => f.write_str("the mark that the VM is whole"),
             Self::ConsoleLog(path) => write!(f, "the console log {path}"),
             Self::Guest { name, .. } => write!(f, "the guest of domain '{name}'"),

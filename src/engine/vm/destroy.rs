@@ -17,7 +17,7 @@ use super::{console, lookup};
 use crate::storage::file_locks;
 use crate::{Context, Event, advice, lock};
 use foundry_core::error::{Advice, Code, Error, Outcome, Verb};
-use foundry_core::record::{Maker, Record, RecordState, RecordedVolume, VolumeRole};
+use foundry_core::record::{Maker, Record, RecordState, RecordedVolume, VolumeRef, VolumeRole};
 use foundry_core::units::Bytes;
 use foundry_host::{Domain, HostError, KeptOnUndefine};
 
@@ -93,6 +93,13 @@ pub struct VolumeToDelete {
     pub capacity: Bytes,
     /// What it is for; `None` for an overlay that a snapshot made.
     pub role: Option<VolumeRole>,
+}
+
+impl VolumeToDelete {
+    /// What names it.
+    pub fn reference(&self) -> VolumeRef {
+        VolumeRef::new(self.pool.clone(), self.name.clone())
+    }
 }
 
 /// The mark that a VM is being destroyed.
@@ -281,7 +288,7 @@ fn check_nothing_came(
             Code::ChangedMeanwhile,
             format!("VM '{name}' has got a disk since it was looked at"),
         )
-        .because(format!("volume '{}' in pool '{}' is in its record now", new.name, new.pool))
+        .because(format!("{} is in its record now", new.reference()))
         .hint(Advice::from(advice::destroy_command(&plan.domain, false)).text(" looks again"))
         .outcome("nothing was removed")),
     }
@@ -350,7 +357,7 @@ fn delete_volumes(context: &Context, plan: &DestroyPlan) -> Result<(), Error> {
         context.cancel.check()?;
         check_still_there(context, plan)?;
         context.report_working(format!("Deleting volume {}", volume.name));
-        if let Err(failed) = context.host.delete_volume(&volume.pool, &volume.name) {
+        if let Err(failed) = context.host.delete_volume(&volume.reference()) {
             let lost = failed.outcome_unknown();
             failures.push(failed.into());
             if lost {

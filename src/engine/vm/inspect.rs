@@ -359,8 +359,8 @@ fn read_seed(context: &Context, record: &Record, name: &str) -> Result<SeedFiles
         .ok_or_else(|| failed("it was ejected".into()))?;
     let volume = context
         .host
-        .volume(&seed.pool, &seed.name)?
-        .ok_or_else(|| failed(format!("volume '{}' in pool '{}' is gone", seed.name, seed.pool)))?;
+        .volume(&seed.reference())?
+        .ok_or_else(|| failed(format!("{} is gone", seed.reference())))?;
     // A block device may be larger than what was written to it.
     let is_device = volume.path.starts_with("/dev/");
     let size = if is_device { volume.capacity.min(seed.capacity) } else { volume.capacity };
@@ -368,7 +368,7 @@ fn read_seed(context: &Context, record: &Record, name: &str) -> Result<SeedFiles
         return Err(failed(format!("it has {size}, more than a seed of foundry's can have")));
     }
     let mut bytes = Vec::new();
-    context.host.download(&seed.pool, &seed.name, &mut bytes, size.0)?;
+    context.host.download(&seed.reference(), &mut bytes, size.0)?;
     cloud_init::read_iso(&bytes).map_err(|e| failed(e.to_string()))
 }
 

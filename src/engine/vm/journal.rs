@@ -59,7 +59,7 @@ impl Journal {
             CreatedResource::Domain { uuid, .. } => context.host.state(*uuid).map(|now| now.is_some()),
             CreatedResource::Volume(planned) => context
                 .host
-                .volume(&planned.pool, &planned.name)
+                .volume(&planned.reference())
                 .map(|found| found.is_some_and(|v| differs_from_plan(planned, &v).is_none())),
             CreatedResource::Mark { .. } | CreatedResource::ConsoleLog(_) | CreatedResource::Guest { .. } => {
                 Ok(false)

@@ -134,7 +134,7 @@ fn with_loss(error: Error, left: Vec<Remainder>, vm: &str) -> Error {
 }
 
 fn is_gone(context: &Context, planned: &RecordedVolume) -> bool {
-    matches!(context.host.volume(&planned.pool, &planned.name), Ok(None))
+    matches!(context.host.volume(&planned.reference()), Ok(None))
 }
 
 /// What libvirt would remove with the definition that this run did not make: memory that is saved under the name, and
@@ -155,9 +155,7 @@ fn remove_resource(context: &Context, what: &CreatedResource) -> Result<(), Stri
             context.host.force_off(*uuid).map_err(told)?;
             context.host.undefine_keeping(*uuid, parts_to_keep(context, *uuid)).map_err(told)
         }
-        CreatedResource::Volume(planned) => {
-            context.host.delete_volume(&planned.pool, &planned.name).map_err(told)
-        }
+        CreatedResource::Volume(planned) => context.host.delete_volume(&planned.reference()).map_err(told),
         CreatedResource::Mark { uuid, before } => context.host.set_record(*uuid, before).map_err(told),
         CreatedResource::ConsoleLog(path) => {
             console::remove_logs(context.host.as_ref(), path).map_err(|_| "it may exist on the host".into())

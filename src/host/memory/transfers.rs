@@ -1,9 +1,9 @@
 //! The content of volumes, there and back.
 
-use foundry_core::record::VolumeRef;
 use super::calls::Call;
 use super::{Failure, MemoryHost};
 use crate::{Result, Stopped, Transfers, Zeros};
+use foundry_core::record::VolumeRef;
 use foundry_fetch::content::{Content, Sink};
 
 impl Transfers for MemoryHost {
