@@ -1,53 +1,63 @@
-//! Users, groups, and what they may do with files: by owners and modes, as the kernel decides (path_resolution(7)).
+//! Users, groups, and their access to files by owner and mode, as the kernel decides (path_resolution(7)).
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use foundry_host::only_roots;
-
-/// Who may do what with a file.
+/// The owner and the mode of a file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct UnixPermissions {
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
-    pub(crate) mode: u32,
-    /// Whether an access list says more than the mode.
-    pub(crate) has_acl: bool,
+pub struct UnixPermissions {
+    /// The owner.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+    /// The mode with all bits of stat(2), those of the file's type too.
+    pub mode: u32,
+    /// Whether the file has an access list (acl(5)), which may allow more than the mode.
+    pub has_acl: bool,
 }
 
 impl UnixPermissions {
-    /// Whether nobody but root reads and writes it: neither everybody nor a group that others are in.
-    pub(crate) fn is_only_roots(&self) -> bool {
-        !self.has_acl && only_roots(self.uid, self.gid, self.mode)
+    /// Whether only root may read and write the file: neither everybody nor a group other than root's may.
+    pub fn is_only_roots(&self) -> bool {
+        let group_may = self.gid != 0 && self.mode & 0o060 == 0o060;
+        let all_may = self.mode & 0o006 == 0o006;
+        self.uid == 0 && !all_may && !group_may && !self.has_acl
     }
 }
 
-/// A user as the kernel sees a process of its.
+/// The effective ids of a process.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct User {
-    pub(crate) uid: u32,
-    pub(crate) groups: BTreeSet<u32>,
+pub struct User {
+    /// The effective user id.
+    pub uid: u32,
+    /// The effective group id and the supplementary groups.
+    pub groups: BTreeSet<u32>,
 }
 
-/// Names of users and groups, by this machine's own files.
+/// The users and groups of passwd(5) and group(5); those of a directory service are not in it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Accounts {
-    /// Name, user and main group.
-    pub(crate) users: Vec<(String, u32, u32)>,
-    /// Name, group, names of members.
-    pub(crate) groups: Vec<(String, u32, Vec<String>)>,
+pub struct Accounts {
+    /// Name, user id and primary group id.
+    pub users: Vec<(String, u32, u32)>,
+    /// Name, group id and names of members.
+    pub groups: Vec<(String, u32, Vec<String>)>,
 }
 
 impl User {
-    /// The one that this process is.
-    pub(crate) fn current_user() -> Self {
-        Self::from_status(&fs::read_to_string("/proc/self/status").unwrap_or_default())
+    /// The user of this process.
+    pub fn current_user() -> Self {
+        Self::of_this_process(Path::new("/"))
+    }
+
+    /// As [`Self::current_user`], from the files below `root`.
+    pub fn of_this_process(root: &Path) -> Self {
+        Self::parse_status(&fs::read_to_string(root.join("proc/self/status")).unwrap_or_default())
     }
 
     /// From proc_pid_status(5): the effective ids are the second ones.
-    pub(crate) fn from_status(status: &str) -> Self {
+    fn parse_status(status: &str) -> Self {
         let numbers = |key: &str| -> Vec<u32> {
             let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default();
             line.split_whitespace().filter_map(|word| word.parse().ok()).collect()
@@ -57,22 +67,22 @@ impl User {
         Self { uid: numbers("Uid:").get(1).copied().unwrap_or(0), groups }
     }
 
-    /// Whether it may read and write what has these rights.
-    pub(crate) fn may_use(&self, rights: &UnixPermissions) -> bool {
+    /// Whether the user may read and write a file.
+    pub fn may_use(&self, rights: &UnixPermissions) -> bool {
         self.uid == 0 || self.bits_of(rights) & 6 == 6
     }
 
-    /// Whether it may read what has these rights.
-    pub(crate) fn may_read(&self, rights: &UnixPermissions) -> bool {
+    /// Whether the user may read a file.
+    pub fn may_read(&self, rights: &UnixPermissions) -> bool {
         self.uid == 0 || self.bits_of(rights) & 4 == 4
     }
 
-    /// Whether it may pass through a directory with these rights.
-    pub(crate) fn may_pass(&self, rights: &UnixPermissions) -> bool {
+    /// Whether the user may pass through a directory.
+    pub fn may_pass(&self, rights: &UnixPermissions) -> bool {
         self.uid == 0 || self.bits_of(rights) & 1 == 1
     }
 
-    /// The three bits that count for it.
+    /// The three bits of the mode that apply to the user.
     fn bits_of(&self, rights: &UnixPermissions) -> u32 {
         let shift = match self.class_of(rights) {
             'u' => 6,
@@ -82,9 +92,9 @@ impl User {
         rights.mode >> shift & 7
     }
 
-    /// Whose bits count for it, in the letters of chmod(1): the first class that it belongs to decides
+    /// The class of the user for a file, as a letter of chmod(1). The first class that a user belongs to decides
     /// (path_resolution(7)).
-    pub(crate) fn class_of(&self, rights: &UnixPermissions) -> char {
+    pub fn class_of(&self, rights: &UnixPermissions) -> char {
         if rights.uid == self.uid {
             'u'
         } else if self.groups.contains(&rights.gid) {
@@ -96,7 +106,14 @@ impl User {
 }
 
 impl Accounts {
-    pub(crate) fn read(passwd: &str, group: &str) -> Self {
+    /// Reads both files below `root`. A file that cannot be read counts as empty.
+    pub fn load(root: &Path) -> Self {
+        let text = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
+        Self::parse(&text("etc/passwd"), &text("etc/group"))
+    }
+
+    /// Lines that are no entries are left out.
+    pub(super) fn parse(passwd: &str, group: &str) -> Self {
         let user = |line: &str| {
             let fields: Vec<&str> = line.split(':').collect();
             Some((fields.first()?.to_string(), fields.get(2)?.parse().ok()?, fields.get(3)?.parse().ok()?))
@@ -112,15 +129,15 @@ impl Accounts {
         }
     }
 
-    /// The name of a user, or its number.
-    pub(crate) fn name_of(&self, uid: u32) -> String {
+    /// The name of a user, or the id of one that has no entry.
+    pub fn name_of(&self, uid: u32) -> String {
         let known = self.users.iter().find(|(_, id, _)| *id == uid);
         known.map_or_else(|| uid.to_string(), |(name, _, _)| name.clone())
     }
 
-    /// A user with the groups that libvirt gives its process: the user's own and those that list it, and the one
-    /// that libvirt itself says.
-    pub(crate) fn user_with_groups(&self, uid: u32, gid: u32) -> User {
+    /// A user with the groups that libvirt gives to QEMU: the user's primary group, the groups that list the user, and
+    /// `gid`, which libvirt itself names.
+    pub fn user_with_groups(&self, uid: u32, gid: u32) -> User {
         let name = self.name_of(uid);
         let own = self.users.iter().filter(|(_, id, _)| *id == uid).map(|(_, _, group)| *group);
         let lists =
@@ -128,20 +145,30 @@ impl Accounts {
         User { uid, groups: own.chain(lists).chain([gid]).collect() }
     }
 
-    /// The name of a group, or its number.
-    pub(crate) fn group_name(&self, gid: u32) -> String {
+    /// The id of a group.
+    pub fn group_id(&self, name: &str) -> Option<u32> {
+        self.groups.iter().find(|(known, ..)| known == name).map(|(_, gid, _)| *gid)
+    }
+
+    /// The name of a group, or the id of one that has no entry.
+    pub fn group_name(&self, gid: u32) -> String {
         let known = self.groups.iter().find(|(_, id, _)| *id == gid);
         known.map_or_else(|| gid.to_string(), |(name, _, _)| name.clone())
     }
 
-    /// Whether the group's list names the user.
-    pub(crate) fn is_member(&self, group: u32, user: &str) -> bool {
+    /// Whether a group's list of members names the user.
+    pub fn is_member(&self, group: u32, user: &str) -> bool {
         self.groups.iter().any(|(_, id, members)| *id == group && members.iter().any(|m| m == user))
     }
 }
 
-/// Those of a file; `None` where this user cannot even look.
-pub(crate) fn permissions_of(path: &Path) -> Option<UnixPermissions> {
+/// Whether this process runs as root.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// The permissions of a file, links followed; `None` if this user may not even look at it.
+pub fn permissions_of(path: &Path) -> Option<UnixPermissions> {
     let found = fs::metadata(path).ok()?;
     // An access list is an attribute (acl(5)); asking for its length is enough.
     let has_acl =
@@ -149,14 +176,14 @@ pub(crate) fn permissions_of(path: &Path) -> Option<UnixPermissions> {
     Some(UnixPermissions { uid: found.uid(), gid: found.gid(), mode: found.permissions().mode(), has_acl })
 }
 
-/// A path as it is for those for whom `root` is the root.
-pub(crate) fn path_below(root: &Path, path: &Path) -> String {
+/// A path as processes see it whose root directory is `root`.
+pub fn path_below(root: &Path, path: &Path) -> String {
     let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
     format!("/{}", path.strip_prefix(root).unwrap_or(path).display())
 }
 
-/// Each directory from the root to one, and it.
-pub(crate) fn permissions_along(root: &Path, directory: &Path) -> Option<Vec<(String, UnixPermissions)>> {
+/// The path and permissions of each directory from `root` to `directory`; `None` if this user may not look at one.
+pub fn permissions_along(root: &Path, directory: &Path) -> Option<Vec<(String, UnixPermissions)>> {
     let top = root.canonicalize().ok()?;
     let mut steps: Vec<PathBuf> =
         directory.ancestors().take_while(|p| p.starts_with(&top)).map(Path::to_owned).collect();
