@@ -68,36 +68,36 @@ impl User {
     }
 
     /// Whether the user may read and write a file.
-    pub fn may_use(&self, rights: &UnixPermissions) -> bool {
-        self.uid == 0 || self.bits_of(rights) & 6 == 6
+    pub fn may_use(&self, file: &UnixPermissions) -> bool {
+        self.uid == 0 || self.bits_of(file) & 6 == 6
     }
 
     /// Whether the user may read a file.
-    pub fn may_read(&self, rights: &UnixPermissions) -> bool {
-        self.uid == 0 || self.bits_of(rights) & 4 == 4
+    pub fn may_read(&self, file: &UnixPermissions) -> bool {
+        self.uid == 0 || self.bits_of(file) & 4 == 4
     }
 
     /// Whether the user may pass through a directory.
-    pub fn may_pass(&self, rights: &UnixPermissions) -> bool {
-        self.uid == 0 || self.bits_of(rights) & 1 == 1
+    pub fn may_pass(&self, directory: &UnixPermissions) -> bool {
+        self.uid == 0 || self.bits_of(directory) & 1 == 1
     }
 
     /// The three bits of the mode that apply to the user.
-    fn bits_of(&self, rights: &UnixPermissions) -> u32 {
-        let shift = match self.class_of(rights) {
+    fn bits_of(&self, file: &UnixPermissions) -> u32 {
+        let shift = match self.class_of(file) {
             'u' => 6,
             'g' => 3,
             _ => 0,
         };
-        rights.mode >> shift & 7
+        file.mode >> shift & 7
     }
 
     /// The class of the user for a file, as a letter of chmod(1). The first class that a user belongs to decides
     /// (path_resolution(7)).
-    pub fn class_of(&self, rights: &UnixPermissions) -> char {
-        if rights.uid == self.uid {
+    pub fn class_of(&self, file: &UnixPermissions) -> char {
+        if file.uid == self.uid {
             'u'
-        } else if self.groups.contains(&rights.gid) {
+        } else if self.groups.contains(&file.gid) {
             'g'
         } else {
             'o'
@@ -211,5 +211,45 @@ mod tests {
         }
         let root = User { uid: 0, groups: BTreeSet::new() };
         assert!(root.may_pass(&rights(1, 1, 0)) && root.may_use(&rights(1, 1, 0)));
+    }
+
+    #[test]
+    fn what_group_and_others_may_not_use_is_only_roots() {
+        for (uid, gid, mode, is_only_roots) in [
+            (0, 0, 0o600, true),
+            (0, 0, 0o660, true),
+            (0, 993, 0o660, false),
+            (0, 993, 0o640, true),
+            (0, 0, 0o666, false),
+            (5, 0, 0o600, false),
+        ] {
+            let device = UnixPermissions { uid, gid, mode, has_acl: false };
+            assert_eq!(device.is_only_roots(), is_only_roots, "{uid} {gid} {mode:o}");
+            assert!(!UnixPermissions { has_acl: true, ..device }.is_only_roots());
+        }
+    }
+
+    #[test]
+    fn a_status_has_effective_ids_and_all_groups() {
+        let status = "Name:\tx\nUid:\t1000\t1001\t0\t0\nGid:\t5\t6\t5\t5\nGroups:\t106 993 \n";
+        assert_eq!(User::parse_status(status), User { uid: 1001, groups: [6, 106, 993].into() });
+    }
+
+    #[test]
+    fn qemus_user_has_its_own_group_those_that_list_it_and_the_one_that_libvirt_names() {
+        let accounts = Accounts::parse(
+            "root:x:0:0::/root:/bin/sh\nlibvirt-qemu:x:64055:993::/:/sbin/nologin\n",
+            "kvm:x:993:\nimages:x:77:alice,libvirt-qemu\nlibvirt:x:106:alice\n",
+        );
+        assert_eq!(accounts.user_with_groups(64055, 64055).groups, [77, 993, 64055].into());
+        assert_eq!((accounts.name_of(64055).as_str(), accounts.name_of(7).as_str()), ("libvirt-qemu", "7"));
+        assert!(accounts.is_member(106, "alice") && !accounts.is_member(106, "lice"));
+    }
+
+    #[test]
+    fn a_group_is_found_by_its_name() {
+        let group = |text| Accounts::parse("", text).group_id("libvirt");
+        assert_eq!(group("root:x:0:\nlibvirt-qemu:x:64055:\nlibvirt:x:106:alice,bob\n"), Some(106));
+        assert_eq!(group("libvirt:x\nkvm:x:3:"), None);
     }
 }
