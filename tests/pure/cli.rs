@@ -62,7 +62,7 @@ fn a_command_line_that_cannot_be_understood_is_64() {
         (&["list", "--bogus"], "unexpected argument '--bogus'"),
         (&["list", "-o", "xml"], "invalid value 'xml'"),
         (&["create", "x.yaml", "--wait=never"], "invalid value 'never'"),
-        (&["create", "x.yaml", "--timeout", "soon"], "'soon' is no time; write 90s, 5m or 1h30m"),
+        (&["create", "x.yaml", "--timeout", "soon"], "'soon' is not a duration; write 90s, 5m or 1h30m"),
         (&["create", "x.yaml", "-o", "xml"], "--dry-run"),
         (&["list", "-l", "=x"], "names no label"),
         (&["pool", "add", "x", "lvm", "/x"], "invalid value 'lvm'"),
@@ -352,11 +352,11 @@ fn a_command_in_a_hint_is_quoted() {
 #[test]
 fn a_disk_has_a_size_in_gib() {
     for (size, told) in [
-        ("20GB", "'20GB' could count by 1000 or by 1024; write 20GiB"),
-        ("1.5G", "'1.5G' is no size; write whole GiB"),
+        ("20GB", "'20GB' is ambiguous (powers of 1000 or 1024); write 20GiB"),
+        ("1.5G", "'1.5G' is not a size; write whole GiB"),
         ("0", "a disk has at least 1 GiB"),
-        ("-1", "'-1' is no size"),
-        ("9999999T", "'9999999T' is more than a disk can have"),
+        ("-1", "'-1' is not a size"),
+        ("9999999T", "'9999999T' is larger than a disk can be"),
     ] {
         let ran = on_test(&["disk", "resize", "web", "vda", size]);
         assert_eq!((ran.code, ran.stdout.as_str()), (64, ""), "{size}");
