@@ -497,7 +497,7 @@ fn all_problems_of_a_manifest_are_told_at_once() {
     assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{}", ran.stderr);
     for told in [
         "spec.vcpu: unknown field; did you mean 'vcpus'?",
-        "spec.memoryGiB: wants a number, got the text \"1Gi\" (it counts GiB: write 1)",
+        "spec.memoryGiB: expected a number, got the text \"1Gi\" (the unit is GiB: write 1)",
         "spec.bootDisk.size: unknown field; did you mean 'sizeGiB'?",
         "metadata.name: ",
         "spec.networkInterfaces: is required",

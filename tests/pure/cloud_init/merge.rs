@@ -180,15 +180,15 @@ fn what_would_lose_the_generated_part_is_refused() {
         ("## template: jinja\n#cloud-config\na: 1\n", "is a template; only a cloud-config"),
         ("Content-Type: multipart/mixed\n", "is a MIME message; only"),
         ("#cloud-config-archive\n- a\n", "is a cloud-config archive; only"),
-        ("a: 1\nb: 2\na: 3\n", "the key `a` comes twice at line 3 column 1"),
+        ("a: 1\nb: 2\na: 3\n", "duplicate key `a` at line 3 column 1"),
         ("a:\n  - [b\n", "unclosed bracket '[' at line 2 column 5"),
         (
             "a: !custom x",
-            "what begins with `!` is a tag, and not one of plain data here; text like that is quoted at line 1 column 12",
+            "a value that begins with `!` is a tag, and this tag is not allowed here; put such text in quotes at line 1 column 12",
         ),
         ("? [a]\n: b\n", "a key must be a single value"),
         ("a: *b", "line 1 column"),
-        ("a: \u{7f}", "U+007F must be written as an escape between double quotes, at line 1 column 4"),
+        ("a: \u{7f}", "U+007F must be written as an escape in double quotes, at line 1 column 4"),
     ];
     for (user, message) in table {
         let told = check_user_data(user).expect_err(user);

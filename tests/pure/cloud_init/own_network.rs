@@ -45,7 +45,7 @@ fn what_cloud_init_would_not_read_is_refused() {
         ("version: 1\n", "has no `config`"),
         ("version: 1\nconfig: {a: b}\n", "has a mapping as `config`"),
         ("version: 2\nwifis: [w]\n", "has a list as `wifis`"),
-        ("version: 2\nversion: 2\n", "comes twice at line 2 column 1"),
+        ("version: 2\nversion: 2\n", "duplicate key `version` at line 2 column 1"),
         ("version: 2\nvlans: !x {}\n", "tag"),
     ] {
         let told = check_network_config(text).expect_err(text);

@@ -39,7 +39,7 @@ fn what_cloud_init_would_ignore_or_not_read_is_refused() {
         ("#cloud-config\n", "holds no YAML"),
         ("#cloud-config\n- a\n", "is a list, not a mapping"),
         ("#cloud-config\na: [b\n", "at line 2 column"),
-        ("#cloud-config\na: 1\na: 2\n", "the key `a` comes twice at line 3 column 1"),
+        ("#cloud-config\na: 1\na: 2\n", "duplicate key `a` at line 3 column 1"),
         ("#cloud-config\na: b\tc\n", "text with a tab in it must be quoted at line 2 column 4"),
         ("#cloud-config\na: x\u{2028}b: y\n", "U+2028 must be written as an escape"),
         ("#cloud-config-archive\na: 1\n", "is a mapping; a cloud-config archive is a list"),
