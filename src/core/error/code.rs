@@ -206,7 +206,7 @@ codes! {
         5208 NotLeftOver
         5209 SeedUnreadable
         5250 FileTooLarge
-        // Bytes on their way.
+        // Transfers.
         5301 ServerUnreachable
         5302 ServerRefused
         5303 ServerAnswer
@@ -229,12 +229,12 @@ codes! {
 }
 
 impl Code {
-    /// Whether it says no more than its kind does.
+    /// Whether it is the general code of its kind.
     pub fn is_general(self) -> bool {
         self == self.kind().into()
     }
 
-    /// The code of that id: `FND-4201`, also in lower case, or its digits alone.
+    /// Parses an id: `FND-4201`, also in lower case, or only its digits.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         let prefix = text.get(..4).filter(|prefix| prefix.eq_ignore_ascii_case("FND-"));
@@ -257,7 +257,7 @@ impl JsonSchema for Code {
     }
 }
 
-/// Its id.
+/// Serialized as its id.
 impl Serialize for Code {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
@@ -270,7 +270,7 @@ impl fmt::Display for Code {
     }
 }
 
-/// The general code of a kind, for what cannot be said better.
+/// Returns the general code of a kind, for failures without a specific code.
 impl From<Kind> for Code {
     fn from(kind: Kind) -> Self {
         match kind {

@@ -188,18 +188,18 @@ fn read_text(text: &str, file: &str) -> Result<Vec<PartialDocument>, LoadError> 
     let several = documents.nodes.iter().filter(|d| !d.is_null()).count() > 1;
     let filled = documents.nodes.iter().enumerate().filter(|(_, d)| !d.is_null());
     let mut read: Vec<PartialDocument> = Vec::new();
-    let mut told = 0;
+    let mut listed = 0;
     for (index, document) in filled {
         let (manifest, faults) = read_document(document, documents.first_violation.as_ref());
         let error = |fault| not_a_manifest(file, several.then_some(index + 1), fault);
-        told += faults.len();
+        listed += faults.len();
         read.push(PartialDocument {
             manifest,
             errors: faults.iter().map(error).collect(),
             unread: faults.iter().flat_map(FieldError::unread_fields).collect(),
         });
         // Many documents that are not manifests mean that the file is something else.
-        if told >= FAULTS_TOLD {
+        if listed >= MAX_LISTED {
             break;
         }
     }
@@ -210,7 +210,7 @@ fn read_text(text: &str, file: &str) -> Result<Vec<PartialDocument>, LoadError> 
 }
 
 /// Maximum number of errors shown for one document. More are usually one mistake repeated.
-const FAULTS_TOLD: usize = 20;
+const MAX_LISTED: usize = 20;
 
 /// Reads one document and collects its errors. The reader stops at the first wrong field, so the document is read again
 /// without that field.
@@ -223,7 +223,7 @@ fn read_document(
         return (None, vec![fault]);
     }
     let mut rest = document.clone();
-    while faults.len() < FAULTS_TOLD {
+    while faults.len() < MAX_LISTED {
         match user_data_to_text(&rest, violation).and_then(|text| yaml::read(&text)) {
             Ok(manifest) => return (Some(manifest), faults),
             Err(fault) => {
