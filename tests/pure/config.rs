@@ -449,7 +449,7 @@ fn a_manifest_without_bridge_and_name_servers_gets_the_configured_ones() {
     assert!(domain.contains("<source bridge=\"br7\"/>"), "{domain}");
     let plain = home.run(&["render", file, "--config", "/dev/null"], &[]);
     assert_eq!(plain.code, 2);
-    assert!(plain.stderr.contains("needs what it is attached to"), "{}", plain.stderr);
+    assert!(plain.stderr.contains("needs a bridge of the host or a libvirt network"), "{}", plain.stderr);
     let flag = home.says(&["render", file, "--bridge", "br8"]);
     assert!(flag.contains("<source bridge=\"br8\"/>"), "{flag}");
 }

@@ -102,7 +102,7 @@ fn very_many_of_a_thing_are_refused_in_few_words() {
     for (text, why) in [
         (with(&format!("dataDisks: {disks}")), "spec.dataDisks[0].device"),
         (with(&format!("dataDisks: {}", list(200_000, |_| "{}".to_owned()))), "spec.dataDisks[0].device"),
-        (interfaces, "spec.networkInterfaces: holds 60000 interfaces; a VM has at most 64"),
+        (interfaces, "spec.networkInterfaces: has 60000 interfaces; the maximum is 64"),
         (with(&format!("cloudInit: {{sshAuthorizedKeys: {keys}}}")), "spec.cloudInit.sshAuthorizedKeys[0]"),
         (
             SMALL.replace("{name: small}", &format!("{{name: small, labels: {{{labels}}}}}")),

@@ -169,7 +169,7 @@ fn what_is_wrong_is_said_in_full_and_changes_nothing() {
         ("iscsi san", &["a pool of type iscsi needs the target's qualified name"]),
         ("iscsi san disks", &["\"disks\" is not an iSCSI qualified name"]),
         ("iscsi san iqn.2026-13.com.example", &["is not an iSCSI qualified name"]),
-        ("iscsi --initiator-iqn me", &["needs a portal", "needs the target's", "\"me\" is not a qualified"]),
+        ("iscsi --initiator-iqn me", &["needs a portal", "needs the target's", "\"me\" is not an iSCSI"]),
     ] {
         let error = judge(line).unwrap_err();
         assert_eq!(
